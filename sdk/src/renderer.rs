@@ -1,0 +1,131 @@
+//! Renderers turn a folder into Kubernetes objects.
+
+use serde_json::Value;
+
+use crate::{Context, Failure, Plugin, Position, Problem, Tree};
+
+/// Something from elsewhere that the host is to fetch and verify before the rendering.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// An OCI artifact.
+    Oci(Remote),
+    /// A chart from a chart repository.
+    Chart(Chart),
+    /// Another folder of the same revision, relative to the revision's root.
+    Folder(String),
+}
+
+/// An OCI artifact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remote {
+    /// `oci://registry/repository:tag`.
+    pub reference: String,
+    /// `sha256:...`; without it the host resolves the tag, and records what it resolved to.
+    pub digest: Option<String>,
+}
+
+/// A chart from a chart repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chart {
+    /// The repository's URL.
+    pub repository: String,
+    /// The chart's name.
+    pub name: String,
+    /// The chart's exact version.
+    pub version: String,
+    /// `sha256:...` of the archive; without it the host records what it fetched.
+    pub digest: Option<String>,
+}
+
+/// When, around the main apply, an object is applied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Before the main apply.
+    Before,
+    /// With everything else.
+    #[default]
+    Main,
+    /// After the main apply is healthy.
+    After,
+    /// When the application is deleted.
+    OnDelete,
+    /// Only when tests are asked for.
+    Test,
+}
+
+/// One object that a renderer gives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RenderedObject {
+    /// The object, with `apiVersion`, `kind` and `metadata.name`.
+    pub manifest: Value,
+    /// Where it comes from.
+    pub source: Option<Position>,
+    /// When it is applied.
+    pub phase: Phase,
+    /// Lower first, within a phase.
+    pub weight: i32,
+}
+
+impl RenderedObject {
+    /// Gives an object for the main phase, from no particular place.
+    pub fn new(manifest: Value) -> Self {
+        Self {
+            manifest,
+            source: None,
+            phase: Phase::default(),
+            weight: 0,
+        }
+    }
+
+    /// Says where it comes from.
+    #[must_use]
+    pub fn source(mut self, source: Position) -> Self {
+        self.source = Some(source);
+        self
+    }
+
+    /// Says when it is applied.
+    #[must_use]
+    pub fn phase(mut self, phase: Phase) -> Self {
+        self.phase = phase;
+        self
+    }
+
+    /// Orders it within its phase, lower first.
+    #[must_use]
+    pub fn weight(mut self, weight: i32) -> Self {
+        self.weight = weight;
+        self
+    }
+}
+
+/// What a renderer gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rendering {
+    /// The objects, in any order.
+    pub objects: Vec<RenderedObject>,
+    /// Text for people, such as a chart's notes.
+    pub notes: Option<String>,
+    /// What is not wrong enough to refuse.
+    pub warnings: Vec<Problem>,
+}
+
+/// Turns a folder into Kubernetes objects. Pure: same settings, same folder, same context, same objects.
+pub trait Renderer: Plugin {
+    /// Whether the folder is this renderer's, for applications that name none.
+    fn detect(folder: &dyn Tree) -> bool;
+
+    /// Names what has to be fetched before the rendering; nothing unless overridden.
+    fn inputs(settings: &Self::Settings, folder: &dyn Tree) -> Result<Vec<Source>, Failure> {
+        let _ = (settings, folder);
+        Ok(Vec::new())
+    }
+
+    /// Renders; `inputs` are in the order in which [`inputs`](Self::inputs) named them.
+    fn render(
+        settings: &Self::Settings,
+        folder: &dyn Tree,
+        inputs: &[&dyn Tree],
+        context: &dyn Context,
+    ) -> Result<Rendering, Failure>;
+}

@@ -1,0 +1,120 @@
+//! Rules that every plugin keeps.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::{Health, Plugin, Request};
+
+/// Checks what the host demands of every plugin; one call in a test of the plugin is enough.
+///
+/// The name, version, summary and requests are well formed, and the settings' schema describes objects which refuse
+/// unknown fields.
+///
+/// # Panics
+///
+/// If something is wrong; says what.
+pub fn check_plugin<T: Plugin>() {
+    let name_ok = !T::NAME.is_empty()
+        && T::NAME
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && !T::NAME.starts_with('-')
+        && !T::NAME.ends_with('-');
+    assert!(
+        name_ok,
+        "NAME `{}` is not made of lowercase letters, digits and inner `-`",
+        T::NAME
+    );
+
+    let core = T::VERSION.split(['-', '+']).next().unwrap_or_default();
+    let parts: Vec<_> = core.split('.').map(str::parse::<u64>).collect();
+    let version_ok = parts.len() == 3 && parts.iter().all(Result::is_ok);
+    assert!(
+        version_ok,
+        "VERSION `{}` is not a semantic version such as 1.2.3",
+        T::VERSION
+    );
+
+    assert!(
+        !T::SUMMARY.is_empty() && !T::SUMMARY.contains('\n'),
+        "SUMMARY is not one line"
+    );
+
+    for request in T::requests() {
+        match request {
+            Request::HttpHost(host) => {
+                let plain = !host.is_empty() && !host.contains("://") && !host.contains('/');
+                assert!(
+                    plain,
+                    "requested host `{host}` is no `name`, `*.name` or `name:port`"
+                );
+            }
+            Request::ClusterRead(kind) => {
+                let parts = kind.split('/').count();
+                assert!(
+                    (2..=3).contains(&parts),
+                    "requested kind `{kind}` is no `version/Kind` or `group/version/Kind`"
+                );
+            }
+        }
+    }
+
+    let schema = super::schema::<T>();
+    assert_eq!(schema["type"], "object", "the settings are not an object");
+    let mut open = BTreeSet::new();
+    collect_open("", &schema, &mut open);
+    assert!(
+        open.is_empty(),
+        "the settings ignore unknown fields at {open:?} of their schema: add #[serde(deny_unknown_fields)] to the types"
+    );
+}
+
+/// Checks what the host demands of every health check: [`check_plugin`], and that it judges something, once.
+///
+/// # Panics
+///
+/// If something is wrong; says what.
+pub fn check_health<T: Health>() {
+    check_plugin::<T>();
+    let judges = T::judges();
+    let distinct: BTreeSet<_> = judges.iter().collect();
+    assert!(!judges.is_empty(), "the plugin judges no kind");
+    assert_eq!(
+        distinct.len(),
+        judges.len(),
+        "the plugin names a kind twice"
+    );
+}
+
+/// Collects the pointers of all schemas that name properties and let others pass.
+fn collect_open(pointer: &str, schema: &Value, open: &mut BTreeSet<String>) {
+    match schema {
+        Value::Object(fields) => {
+            let named = fields.get("properties").is_some_and(Value::is_object);
+            if named
+                && fields
+                    .get("additionalProperties")
+                    .is_none_or(|more| *more == Value::Bool(true))
+            {
+                open.insert(if pointer.is_empty() {
+                    "/".to_owned()
+                } else {
+                    pointer.to_owned()
+                });
+            }
+            for (key, value) in fields {
+                // Examples and defaults are data, not schemas.
+                if !matches!(key.as_str(), "default" | "examples" | "enum" | "const") {
+                    collect_open(&format!("{pointer}/{key}"), value, open);
+                }
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                collect_open(&format!("{pointer}/{index}"), item, open);
+            }
+        }
+        _ => {}
+    }
+}

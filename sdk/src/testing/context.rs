@@ -1,0 +1,117 @@
+//! A context with fixed answers.
+
+use crate::{Cluster, Context};
+
+use super::MemoryCluster;
+
+/// A context with fixed answers; the defaults are those of [`FixedContext::default`].
+#[derive(Clone, Debug)]
+pub struct FixedContext {
+    /// `app` by default.
+    pub name: String,
+    /// `default` by default.
+    pub namespace: String,
+    /// `v1.33.0` by default.
+    pub kube_version: String,
+    /// `apps/v1`, `apps/v1/Deployment`, `v1` and `v1/ConfigMap` by default.
+    pub api_versions: Vec<String>,
+    /// Forty zeros by default.
+    pub revision: String,
+    /// Seconds since the epoch; 0 by default.
+    pub revision_time: i64,
+    /// Stands for the application's secret seed.
+    pub seed: u64,
+    /// Empty by default.
+    pub cluster: MemoryCluster,
+}
+
+impl Default for FixedContext {
+    fn default() -> Self {
+        Self {
+            name: "app".to_owned(),
+            namespace: "default".to_owned(),
+            kube_version: "v1.33.0".to_owned(),
+            api_versions: ["apps/v1", "apps/v1/Deployment", "v1", "v1/ConfigMap"]
+                .map(str::to_owned)
+                .to_vec(),
+            revision: "0".repeat(40),
+            revision_time: 0,
+            seed: 0,
+            cluster: MemoryCluster::new(),
+        }
+    }
+}
+
+impl FixedContext {
+    /// Gives the defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the application's name.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Sets the namespace.
+    #[must_use]
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// Sets what the cluster holds.
+    #[must_use]
+    pub fn cluster(mut self, cluster: MemoryCluster) -> Self {
+        self.cluster = cluster;
+        self
+    }
+}
+
+impl Context for FixedContext {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn namespace(&self) -> String {
+        self.namespace.clone()
+    }
+
+    fn kube_version(&self) -> String {
+        self.kube_version.clone()
+    }
+
+    fn api_versions(&self) -> Vec<String> {
+        self.api_versions.clone()
+    }
+
+    fn revision(&self) -> String {
+        self.revision.clone()
+    }
+
+    fn revision_time(&self) -> i64 {
+        self.revision_time
+    }
+
+    /// Repeatable and different for each purpose and seed, but no secret: FNV-1a stretched by splitmix64.
+    fn secret_bytes(&self, purpose: &str, length: u32) -> Vec<u8> {
+        let mut state = purpose
+            .bytes()
+            .fold(self.seed ^ 0xcbf2_9ce4_8422_2325, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+            });
+        let words = std::iter::repeat_with(move || {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            (mixed ^ (mixed >> 31)).to_le_bytes()
+        });
+        words.flatten().take(length as usize).collect()
+    }
+
+    fn cluster(&self) -> &dyn Cluster {
+        &self.cluster
+    }
+}
