@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	_ "embed"
+	"os"
+	"strings"
+
+	"github.com/spf13/pflag"
+	node "sigs.k8s.io/kwok/kustomize/stage/node/fast"
+	heartbeat "sigs.k8s.io/kwok/kustomize/stage/node/heartbeat-with-lease"
+	pod "sigs.k8s.io/kwok/kustomize/stage/pod/fast"
+	kwokconfig "sigs.k8s.io/kwok/pkg/config"
+	kwok "sigs.k8s.io/kwok/pkg/kwok/cmd"
+)
+
+//go:embed stages.yaml
+var misbehaviour string
+
+// newKwok plays the kubelet: pods become Ready, a Job's pods complete, deleted pods go. A stage with
+// a weight wins over kwok's own, which have none.
+func newKwok(c *config) (runFunc, error) {
+	stages := []string{
+		node.DefaultNodeInit, heartbeat.DefaultNodeHeartbeatWithLease,
+		pod.DefaultPodReady, pod.DefaultPodComplete, pod.DefaultPodDelete, misbehaviour,
+	}
+	if c.stages != "" {
+		more, err := os.ReadFile(c.stages)
+		if err != nil {
+			return nil, err
+		}
+		stages = append(stages, string(more))
+	}
+	return func(ctx context.Context) error {
+		os.Args = []string{"kwok", "--config", c.path("stages.yaml")} // where InitFlags looks
+		ctx, err := kwokconfig.InitFlags(ctx, pflag.NewFlagSet("kwok", pflag.ContinueOnError))
+		if err != nil {
+			return err
+		}
+		command := kwok.NewCommand(ctx)
+		command.Version = "" // its --version flag would clash with Kubernetes' global one
+		command.SetArgs([]string{
+			"--kubeconfig=" + c.path("kwok.kubeconfig"), "--manage-all-nodes",
+			"--node-ip=127.0.0.1", "--cidr=10.244.0.0/16", "--node-lease-duration-seconds=40",
+		})
+		return command.ExecuteContext(ctx)
+	}, os.WriteFile(c.path("stages.yaml"), []byte(strings.Join(stages, "\n---\n")), 0o600)
+}

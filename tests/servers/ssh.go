@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// sshAddress is how a client reaches the ssh server: `ssh://USER@HOST:PORT/ABSOLUTE/REPOSITORY`.
+type sshAddress struct {
+	User       string `json:"user"`
+	Port       int    `json:"port"`
+	Key        string `json:"key"`         // private key of the one client that may log in
+	KnownHosts string `json:"known_hosts"` // the server's host key
+}
+
+// startSSH runs OpenSSH's server as the user who runs this program, with generated keys. Its one
+// client may run git's upload-pack and receive-pack, and nothing else.
+func startSSH(ctx context.Context, dir, repos string, failed chan<- error) (*sshAddress, error) {
+	sshd, err := exec.LookPath("sshd")
+	if err != nil {
+		if _, err := os.Stat("/usr/sbin/sshd"); err != nil {
+			return nil, fmt.Errorf("no sshd: install openssh-server")
+		}
+		sshd = "/usr/sbin/sshd" // not in an ordinary user's PATH; sshd wants an absolute path anyway
+	}
+	shell, err := exec.LookPath("git-shell")
+	if err != nil {
+		return nil, fmt.Errorf("no git-shell: install git")
+	}
+	me, err := user.Current()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	if os.Geteuid() == 0 { // where sshd separates its privileges
+		if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
+			return nil, err
+		}
+	}
+	path := func(name string) string { return filepath.Join(dir, name) }
+	for _, name := range []string{"host", "client"} {
+		if _, err := os.Stat(path(name)); err == nil {
+			continue
+		}
+		if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", path(name)).CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("ssh-keygen: %w: %s", err, out)
+		}
+	}
+	clientKey, err1 := os.ReadFile(path("client.pub"))
+	hostKey, err2 := os.ReadFile(path("host.pub"))
+	if err1 != nil || err2 != nil {
+		return nil, fmt.Errorf("read keys: %w, %w", err1, err2)
+	}
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	port := free.Addr().(*net.TCPAddr).Port
+	if err := free.Close(); err != nil {
+		return nil, err
+	}
+	host := strings.Join(strings.Fields(string(hostKey))[:2], " ")
+	for name, content := range map[string]string{
+		"authorized_keys": fmt.Sprintf("restrict,command=\"%s -c \\\"$SSH_ORIGINAL_COMMAND\\\"\" %s", shell, clientKey),
+		"known_hosts":     fmt.Sprintf("[127.0.0.1]:%d %s\n[localhost]:%d %s\n", port, host, port, host),
+		"sshd_config": strings.Join([]string{
+			"ListenAddress 127.0.0.1", fmt.Sprint("Port ", port),
+			"HostKey " + path("host"), "PidFile none", "AuthorizedKeysFile " + path("authorized_keys"),
+			"StrictModes no", // the folder may be below a world-writable one, such as /tmp
+			"UsePAM no", "PasswordAuthentication no", "KbdInteractiveAuthentication no",
+			"PermitRootLogin forced-commands-only", "AcceptEnv GIT_PROTOCOL",
+			"MaxStartups 100", "MaxSessions 100", "",
+		}, "\n"),
+	} {
+		if err := os.WriteFile(path(name), []byte(content), 0o600); err != nil {
+			return nil, err
+		}
+	}
+	command := exec.CommandContext(ctx, sshd, "-D", "-f", path("sshd_config"), "-E", path("sshd.log"))
+	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	started := make(chan error, 1)
+	go func() {
+		// The death signal comes when the thread that started the child ends, so that thread stays.
+		runtime.LockOSThread()
+		started <- command.Start()
+		failed <- fmt.Errorf("sshd ended: %w; see %s", command.Wait(), path("sshd.log"))
+	}()
+	if err := <-started; err != nil {
+		return nil, err
+	}
+	return &sshAddress{User: me.Username, Port: port, Key: path("client"), KnownHosts: path("known_hosts")}, dial(ctx, port)
+}
+
+func dial(ctx context.Context, port int) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for {
+		connection, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			return connection.Close()
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("sshd does not answer on port %d: %w", port, err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
