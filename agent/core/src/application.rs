@@ -1,0 +1,321 @@
+//! The `Application` and `Plugin` resources: what an operator writes, and what Pintle answers.
+//!
+//! These are the types from which the CRDs, the reference and the schema of `pintle.yaml` are generated.
+
+mod file;
+mod plugin;
+mod status;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use self::{
+    file::{FileError, parse_file},
+    plugin::{Grants, Limits, PluginSpec, PluginStatus},
+    status::{
+        ApplicationStatus, Condition, ConditionStatus, ObjectProblem, PROBLEM_LIMIT, Standing,
+    },
+};
+use crate::{duration::Span, prune::PruneSettings};
+
+/// What to deploy, from where, and by which opinions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ApplicationSpec {
+    /// Where the desired state is. Required in an Application; in a `pintle.yaml` the folder it is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(required)]
+    pub source: Option<Source>,
+    /// What turns the source into objects; without it, the renderer that recognises the files found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renderer: Option<PluginUse>,
+    /// Which of the environments in the source's `pintle.yaml` applies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
+    /// Namespace for rendered objects that name none; the application's own by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// What judges each plan before anything is written. All of them are asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<PluginUse>,
+    /// What says how objects are, before the built-in one; the most exact match for a kind wins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub health: Vec<PluginUse>,
+    /// Who is told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notifiers: Vec<NotifierUse>,
+    /// How often the source is asked for a new revision, beside webhooks.
+    #[serde(default = "default_interval")]
+    #[schemars(default = "default_interval")]
+    pub interval: Span,
+    /// How long objects may take to become healthy after an apply.
+    #[serde(default = "default_timeout")]
+    #[schemars(default = "default_timeout")]
+    pub timeout: Span,
+    /// Stops all work on this application until it is unset; nothing is deleted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspend: bool,
+    /// What may be deleted when it leaves the source.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub prune: PruneSettings,
+    /// What happens to the objects when the Application is deleted.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub deletion_policy: DeletionPolicy,
+    /// Service account, in the application's namespace, in whose name every request for this application is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account_name: Option<String>,
+}
+
+impl Default for ApplicationSpec {
+    fn default() -> Self {
+        Self {
+            source: None,
+            renderer: None,
+            environment: None,
+            namespace: None,
+            policies: Vec::new(),
+            health: Vec::new(),
+            notifiers: Vec::new(),
+            interval: default_interval(),
+            timeout: default_timeout(),
+            suspend: false,
+            prune: PruneSettings::default(),
+            deletion_policy: DeletionPolicy::default(),
+            service_account_name: None,
+        }
+    }
+}
+
+fn default_interval() -> Span {
+    Span::seconds(300)
+}
+
+fn default_timeout() -> Span {
+    Span::seconds(300)
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl ApplicationSpec {
+    /// Completes what an operator left open from the `pintle.yaml` in the source.
+    ///
+    /// The file may choose the renderer, the target namespace and health checks that the operator did not, and add
+    /// policies and notifiers. It never weakens what the operator set: accounts, pruning, deletion and the operator's
+    /// policies are not its business.
+    #[must_use]
+    pub fn completed_by(mut self, file: Self) -> Self {
+        self.renderer = self.renderer.or(file.renderer);
+        self.namespace = self.namespace.or(file.namespace);
+        self.policies.extend(file.policies);
+        self.health.extend(file.health);
+        self.notifiers.extend(file.notifiers);
+        self
+    }
+}
+
+/// Where the desired state is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Source {
+    /// A folder in a git repository.
+    pub git: GitSource,
+}
+
+/// A folder in a git repository, at a branch, tag, version range or commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GitSource {
+    /// `https://…`, `http://…`, `ssh://…`, `git@host:path` or `file://…`.
+    pub url: String,
+    /// Follows a branch. At most one of branch, tag, semver and commit; without any, the repository's default branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
+    /// Stays at a tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// Follows the highest tag in a range: `>=1.2.0, <2.0.0`. A leading `v` of tags is ignored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub semver: Option<String>,
+    /// Stays at a commit, given by its full id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// Folder within the repository; the whole repository by default.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub path: String,
+    /// Secret in the application's namespace: `username` and `password`, or `bearerToken`, or `identity` (an SSH
+    /// private key) and `known_hosts`; `ca.crt` for a server with its own certificate authority.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<SecretName>,
+}
+
+/// What is followed in a repository.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reference {
+    /// The branch that the repository's HEAD names.
+    Default,
+    /// A branch.
+    Branch(String),
+    /// A tag.
+    Tag(String),
+    /// The highest tag in a version range.
+    Semver(String),
+    /// A commit, by its full id.
+    Commit(String),
+}
+
+/// More than one reference was given.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the source names {}: expected at most one of branch, tag, semver and commit", .given.join(" and "))]
+pub struct AmbiguousReference {
+    /// Which were given.
+    pub given: Vec<&'static str>,
+}
+
+impl GitSource {
+    /// Returns what is followed.
+    pub fn reference(&self) -> Result<Reference, AmbiguousReference> {
+        let given = [
+            ("branch", self.branch.clone().map(Reference::Branch)),
+            ("tag", self.tag.clone().map(Reference::Tag)),
+            ("semver", self.semver.clone().map(Reference::Semver)),
+            ("commit", self.commit.clone().map(Reference::Commit)),
+        ];
+        let mut given: Vec<_> = given
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect();
+        match given.len() {
+            0 => Ok(Reference::Default),
+            1 => Ok(given.remove(0).1),
+            _ => Err(AmbiguousReference {
+                given: given.into_iter().map(|(name, _)| name).collect(),
+            }),
+        }
+    }
+}
+
+/// A Secret in the same namespace.
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SecretName {
+    /// The Secret's name.
+    pub name: String,
+}
+
+/// A plugin with its settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PluginUse {
+    /// Name of a Plugin resource, or of a plugin that is built in. The command line also takes a file or an OCI reference.
+    pub plugin: String,
+    /// What the plugin's own schema describes: see `pintle plugin inspect`.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    #[schemars(schema_with = "any_object")]
+    pub settings: Value,
+}
+
+/// A notifier with its settings and secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NotifierUse {
+    /// Name of a Plugin resource, or of a plugin that is built in.
+    pub plugin: String,
+    /// What the plugin's own schema describes: see `pintle plugin inspect`.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    #[schemars(schema_with = "any_object")]
+    pub settings: Value,
+    /// Values for `${secret:NAME}` in the settings, by NAME. The host puts them into the request; the plugin never
+    /// holds them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, SecretKey>,
+}
+
+/// One value in a Secret of the application's namespace.
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SecretKey {
+    /// The Secret's name.
+    pub name: String,
+    /// The key in its data.
+    pub key: String,
+}
+
+/// What happens to an application's objects when the Application is deleted.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+pub enum DeletionPolicy {
+    /// They are deleted, as pruning would: protected kinds stay unless allowed.
+    #[default]
+    Delete,
+    /// They stay, and are no longer managed.
+    Orphan,
+}
+
+fn any_object(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn at_most_one_reference() {
+        let source = |more: Value| {
+            let mut value = json!({"url": "https://example.com/a.git"});
+            value
+                .as_object_mut()
+                .unwrap()
+                .extend(more.as_object().unwrap().clone());
+            serde_json::from_value::<GitSource>(value)
+                .unwrap()
+                .reference()
+        };
+        assert_eq!(source(json!({})), Ok(Reference::Default));
+        assert_eq!(
+            source(json!({"tag": "v1"})),
+            Ok(Reference::Tag("v1".into()))
+        );
+        let error = source(json!({"tag": "v1", "branch": "main"})).unwrap_err();
+        insta::assert_snapshot!(error, @"the source names branch and tag: expected at most one of branch, tag, semver and commit");
+    }
+
+    #[test]
+    fn a_file_completes_but_never_weakens() {
+        let policy = |name: &str| PluginUse {
+            plugin: name.into(),
+            settings: Value::Null,
+        };
+        let operator = ApplicationSpec {
+            policies: vec![policy("theirs")],
+            ..Default::default()
+        };
+        let file = ApplicationSpec {
+            policies: vec![policy("ours")],
+            renderer: Some(policy("manifests")),
+            service_account_name: Some("cluster-admin".into()),
+            prune: PruneSettings {
+                max_percent: 100,
+                ..Default::default()
+            },
+            ..Default::default()
+        };
+        let spec = operator.completed_by(file);
+        assert_eq!(spec.renderer.unwrap().plugin, "manifests");
+        assert_eq!(spec.policies.len(), 2);
+        assert_eq!(
+            (spec.service_account_name, spec.prune),
+            (None, PruneSettings::default())
+        );
+    }
+}

@@ -1,0 +1,172 @@
+//! The status of an `Application`, and the one function that turns outcomes into conditions.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{digest::Digest, health::Status, inventory::StoredInventory, plan::Summary};
+
+/// What became of an application.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ApplicationStatus {
+    /// The generation of the spec that this status is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The commit whose objects are in the cluster. Later commits that change none of them are not written here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// The commit that was tried last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempted_revision: Option<String>,
+    /// Digest of the rendered objects.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rendered_digest: Option<Digest>,
+    /// Digest of the last plan that did something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan_digest: Option<Digest>,
+    /// What the last plan that did something came to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Summary>,
+    /// How many objects are managed.
+    pub objects: u32,
+    /// How the objects are, all together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<Status>,
+    /// Objects that are not as they should be, at most 20.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<ObjectProblem>,
+    /// `Ready`, `Reconciling` and `Stalled`, in kstatus polarity.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+    /// The value of the annotation `pintle.dev/reconcile-requested-at` that was acted upon last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_handled_reconcile: Option<String>,
+    /// What is in the cluster because of this application.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inventory: Option<StoredInventory>,
+}
+
+/// Most problems that a status lists; a status is read by people.
+pub const PROBLEM_LIMIT: usize = 20;
+
+/// An object that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectProblem {
+    /// `Deployment.apps shop/web`.
+    pub object: String,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// True, False or Unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub enum ConditionStatus {
+    /// It holds.
+    True,
+    /// It does not.
+    False,
+    /// Nobody knows yet.
+    Unknown,
+}
+
+/// A condition as in `metav1.Condition`.
+/// <https://kubernetes.io/docs/reference/generated/kubernetes-api/v1.33/#condition-v1-meta>
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// `Ready`, `Reconciling` or `Stalled`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Whether it holds.
+    pub status: ConditionStatus,
+    /// The generation of the spec that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// When its status last changed, RFC 3339.
+    pub last_transition_time: String,
+    /// Why, in one CamelCase word.
+    pub reason: String,
+    /// Why, for people.
+    pub message: String,
+}
+
+/// Where an application stands, for its conditions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Converged and healthy.
+    Ready,
+    /// At work; the previous state stands until it is done.
+    Working,
+    /// Failed; it is tried again by itself.
+    Retrying,
+    /// Failed; it waits for a change.
+    Stalled,
+}
+
+impl Condition {
+    /// Turns a standing into the conditions of kstatus: `Ready` always, `Reconciling` while at work, `Stalled` while
+    /// nothing will happen without a change. Times of conditions that hold on are kept from `previous`.
+    ///
+    /// <https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md>
+    pub fn of(
+        standing: Standing,
+        reason: &str,
+        message: &str,
+        generation: Option<i64>,
+        now: &str,
+        previous: &[Self],
+    ) -> Vec<Self> {
+        let make = |kind: &str, status: ConditionStatus| {
+            let held = previous
+                .iter()
+                .find(|old| old.kind == kind && old.status == status);
+            Self {
+                kind: kind.to_owned(),
+                status,
+                observed_generation: generation,
+                last_transition_time: held
+                    .map_or_else(|| now.to_owned(), |old| old.last_transition_time.clone()),
+                reason: reason.to_owned(),
+                message: message.to_owned(),
+            }
+        };
+        let (ready, extra) = match standing {
+            Standing::Ready => (ConditionStatus::True, None),
+            Standing::Working => (ConditionStatus::Unknown, Some("Reconciling")),
+            Standing::Retrying => (ConditionStatus::False, Some("Reconciling")),
+            Standing::Stalled => (ConditionStatus::False, Some("Stalled")),
+        };
+        let mut conditions = vec![make("Ready", ready)];
+        conditions.extend(extra.map(|kind| make(kind, ConditionStatus::True)));
+        conditions
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_follow_kstatus_and_keep_their_times() {
+        let at = |standing, now: &str, previous: &[Condition]| {
+            Condition::of(standing, "R", "m", Some(1), now, previous)
+        };
+        let first = at(Standing::Ready, "t1", &[]);
+        assert_eq!(first.len(), 1);
+        let again = at(Standing::Ready, "t2", &first);
+        assert_eq!(again[0].last_transition_time, "t1");
+        let stalled = at(Standing::Stalled, "t3", &again);
+        assert_eq!(
+            (stalled[0].status, stalled[0].last_transition_time.as_str()),
+            (ConditionStatus::False, "t3")
+        );
+        assert_eq!(
+            (stalled[1].kind.as_str(), stalled[1].status),
+            ("Stalled", ConditionStatus::True)
+        );
+        assert_eq!(
+            at(Standing::Retrying, "t4", &stalled)[1].kind,
+            "Reconciling"
+        );
+    }
+}

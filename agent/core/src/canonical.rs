@@ -1,0 +1,150 @@
+//! Canonical JSON: one text for one value, so that digests do not depend on how a document was written.
+//!
+//! RFC 8785 (JSON Canonicalization Scheme) with one difference: integers beyond 2^53 keep all their digits. Kubernetes
+//! has 64-bit integers, and rounding them would give two different objects one digest.
+
+use serde_json::Value;
+
+/// Writes the canonical text of a value.
+///
+/// Keys are sorted by UTF-16 code units, there is no white space, strings use the shortest escapes, and a float with
+/// an integral value is written as that integer (`1.0` and `1` are one number in JSON).
+pub fn to_string(value: &Value) -> String {
+    let mut out = String::with_capacity(256);
+    write(value, &mut out);
+    out
+}
+
+/// Appends the canonical text of a value to `out`.
+pub fn write(value: &Value, out: &mut String) {
+    match value {
+        Value::Null => out.push_str("null"),
+        Value::Bool(true) => out.push_str("true"),
+        Value::Bool(false) => out.push_str("false"),
+        Value::Number(number) => write_number(number, out),
+        Value::String(text) => write_string(text, out),
+        Value::Array(items) => {
+            out.push('[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                write(item, out);
+            }
+            out.push(']');
+        }
+        Value::Object(map) => {
+            let mut members: Vec<_> = map.iter().collect();
+            members.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+            out.push('{');
+            for (index, (key, member)) in members.into_iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                write_string(key, out);
+                out.push(':');
+                write(member, out);
+            }
+            out.push('}');
+        }
+    }
+}
+
+fn write_number(number: &serde_json::Number, out: &mut String) {
+    if number.is_i64() || number.is_u64() {
+        out.push_str(&number.to_string());
+        return;
+    }
+    // Neither i64 nor u64, so a float; serde_json holds no NaN and no infinity.
+    let float = number.as_f64().unwrap_or_default();
+    out.push_str(ryu_js::Buffer::new().format(float));
+}
+
+fn write_string(text: &str, out: &mut String) {
+    out.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\u{8}' => out.push_str("\\b"),
+            '\t' => out.push_str("\\t"),
+            '\n' => out.push_str("\\n"),
+            '\u{c}' => out.push_str("\\f"),
+            '\r' => out.push_str("\\r"),
+            control if control < ' ' => {
+                const HEX: &[u8; 16] = b"0123456789abcdef";
+                let code = control as usize;
+                out.push_str("\\u00");
+                out.push(char::from(HEX[code >> 4]));
+                out.push(char::from(HEX[code & 15]));
+            }
+            plain => out.push(plain),
+        }
+    }
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    #[test]
+    fn follows_the_examples_of_rfc_8785() {
+        // RFC 8785, section 3.2.2 and 3.2.3.
+        let value = json!({
+            "numbers": [333_333_333.333_333_3, 1e30, 4.50, 2e-3, 1e-27],
+            "string": "\u{20ac}$\u{f}\nA'B\"\\\\\"/",
+            "literals": [null, true, false]
+        });
+        assert_eq!(
+            to_string(&value),
+            concat!(
+                r#"{"literals":[null,true,false],"numbers":[333333333.3333333,1e+30,4.5,0.002,1e-27],"#,
+                r#""string":"€$\u000f\nA'B\"\\\\\"/"}"#
+            )
+        );
+        let keys = json!({"\u{20ac}": 1, "\r": 2, "\u{fb33}": 3, "1": 4, "\u{1f600}": 5, "\u{80}": 6, "\u{f6}": 7});
+        assert_eq!(
+            to_string(&keys),
+            "{\"\\r\":2,\"1\":4,\"\u{80}\":6,\"\u{f6}\":7,\"\u{20ac}\":1,\"\u{1f600}\":5,\"\u{fb33}\":3}"
+        );
+    }
+
+    #[test]
+    fn integral_floats_are_integers_and_big_integers_keep_their_digits() {
+        assert_eq!(to_string(&json!([1.0, -0.0, 100.0])), "[1,0,100]");
+        assert_eq!(
+            to_string(&json!([i64::MIN, u64::MAX])),
+            "[-9223372036854775808,18446744073709551615]"
+        );
+    }
+
+    /// Any JSON value, a few levels deep.
+    pub(crate) fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::Bool),
+            any::<i64>().prop_map(|n| json!(n)),
+            any::<f64>().prop_map(|n| json!(n)),
+            ".*".prop_map(Value::String),
+        ];
+        leaf.prop_recursive(4, 48, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::Array),
+                prop::collection::hash_map(".{0,8}", inner, 0..6)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn reading_back_changes_nothing(value in any_json()) {
+            let text = to_string(&value);
+            let back: Value = serde_json::from_str(&text).expect("canonical JSON is JSON");
+            prop_assert_eq!(to_string(&back), text);
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! What notifiers and the cluster's events tell.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::digest::Digester;
+
+/// How much an event matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EventSeverity {
+    /// All is well.
+    Info,
+    /// Somebody should look.
+    Warn,
+    /// Somebody has to act.
+    Error,
+}
+
+/// Why an event happens. The names are stable: filters and dashboards use them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// A revision is in the cluster and healthy.
+    Converged,
+    /// Somebody changed an owned field, and it was put right.
+    DriftRepaired,
+    /// A policy refused a plan; nothing was written.
+    PolicyDenied,
+    /// A revision could not be rendered.
+    RenderFailed,
+    /// The source could not be fetched.
+    SourceFailed,
+    /// The cluster refused something.
+    ApplyFailed,
+    /// A plugin could not be loaded.
+    PluginFailed,
+    /// The render would delete too much; waiting for a confirmation.
+    PruneRefused,
+    /// Objects did not become healthy in time, or failed.
+    Degraded,
+    /// Objects are healthy again.
+    Recovered,
+    /// The application and its objects are gone.
+    Removed,
+}
+
+impl Reason {
+    /// Returns the stable name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Converged => "converged",
+            Self::DriftRepaired => "drift-repaired",
+            Self::PolicyDenied => "policy-denied",
+            Self::RenderFailed => "render-failed",
+            Self::SourceFailed => "source-failed",
+            Self::ApplyFailed => "apply-failed",
+            Self::PluginFailed => "plugin-failed",
+            Self::PruneRefused => "prune-refused",
+            Self::Degraded => "degraded",
+            Self::Recovered => "recovered",
+            Self::Removed => "removed",
+        }
+    }
+
+    /// Returns the name in the form of Kubernetes events and conditions: `DriftRepaired`.
+    pub fn camel(self) -> String {
+        self.name()
+            .split('-')
+            .map(|word| word[..1].to_uppercase() + &word[1..])
+            .collect()
+    }
+
+    /// Returns how much it matters.
+    pub const fn severity(self) -> EventSeverity {
+        match self {
+            Self::Converged | Self::Recovered | Self::Removed => EventSeverity::Info,
+            Self::DriftRepaired | Self::PruneRefused => EventSeverity::Warn,
+            _ => EventSeverity::Error,
+        }
+    }
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Event {
+    /// Unique; the same on every retry, so that receivers can drop repeats.
+    pub id: String,
+    /// Why.
+    pub reason: Reason,
+    /// How much it matters.
+    pub severity: EventSeverity,
+    /// One line for people.
+    pub message: String,
+    /// Milliseconds since the epoch.
+    pub time_ms: u64,
+    /// Application, revision, digests, findings, objects: as documented for the reason.
+    pub details: Value,
+}
+
+impl Event {
+    /// Makes an event. Its id is derived from what it tells, so the same happening told twice has one id.
+    pub fn new(reason: Reason, message: impl Into<String>, time_ms: u64, details: Value) -> Self {
+        let message = message.into();
+        let id = Digester::new("event/v1")
+            .part(reason.name())
+            .part(&message)
+            .part(time_ms.to_be_bytes())
+            .part(crate::canonical::to_string(&details))
+            .finish()
+            .hex();
+        Self {
+            id,
+            reason,
+            severity: reason.severity(),
+            message,
+            time_ms,
+            details,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn one_happening_has_one_id() {
+        let event = |time| Event::new(Reason::DriftRepaired, "x", time, json!({"a": 1}));
+        assert_eq!(event(1).id, event(1).id);
+        assert_ne!(event(1).id, event(2).id);
+        assert_eq!(Reason::DriftRepaired.camel(), "DriftRepaired");
+        assert_eq!(
+            serde_json::to_value(Reason::DriftRepaired).unwrap(),
+            json!(Reason::DriftRepaired.name())
+        );
+    }
+}

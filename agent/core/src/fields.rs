@@ -1,0 +1,237 @@
+//! The fields of an object that one manager owns, and the digest over them: drift is a change of that digest.
+//!
+//! Server-side apply answers with `managedFields`; an entry's `fieldsV1` names exactly the paths its manager owns, so
+//! no schema is needed to project an object onto them.
+//! <https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>
+
+use serde_json::{Map, Value};
+
+use crate::{canonical, digest::Digest, object, seed::Seed};
+
+/// Returns what `manager` owns by apply in an object: the entry's `fieldsV1`.
+///
+/// Fields of the status subresource are not counted: a deploy agent applies none.
+pub fn owned_by<'a>(object: &'a Value, manager: &str) -> Option<&'a Value> {
+    object["metadata"]["managedFields"]
+        .as_array()?
+        .iter()
+        .find_map(|entry| {
+            let ours = entry["manager"] == manager
+                && entry["operation"] == "Apply"
+                && entry["subresource"].as_str().unwrap_or_default().is_empty();
+            ours.then(|| &entry["fieldsV1"])
+        })
+}
+
+/// Projects an object onto a `fieldsV1` set.
+///
+/// List items are written under their key (`k:{…}`) and set members under their value (`v:…`), so the order of a list
+/// whose order the server does not keep never matters. What is owned but gone from the object is left out, which
+/// changes the digest.
+pub fn project(object: &Value, fields: &Value) -> Value {
+    let Some(fields) = fields.as_object() else {
+        return Value::Null;
+    };
+    // An empty set is a leaf: the whole value is owned.
+    if fields.is_empty() {
+        return object.clone();
+    }
+    let mut out = Map::new();
+    for (path, inner) in fields {
+        if path == "." {
+            out.insert(".".to_owned(), Value::Bool(true));
+        } else if let Some(value) = select(object, path) {
+            out.insert(path.clone(), project(value, inner));
+        }
+    }
+    Value::Object(out)
+}
+
+fn select<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
+    let (kind, rest) = path.split_once(':')?;
+    match kind {
+        "f" => object.get(rest),
+        "k" => {
+            let keys: Map<String, Value> = serde_json::from_str(rest).ok()?;
+            let matches = |item: &&Value| {
+                keys.iter()
+                    .all(|(key, value)| key_equals(item.get(key), key, value))
+            };
+            object.as_array()?.iter().find(matches)
+        }
+        "v" => {
+            let value: Value = serde_json::from_str(rest).ok()?;
+            object.as_array()?.iter().find(|item| **item == value)
+        }
+        "i" => object.get(rest.parse::<usize>().ok()?),
+        _ => None,
+    }
+}
+
+/// A key field that the object leaves out has its default: `protocol` is the one that the built-in types have.
+fn key_equals(found: Option<&Value>, key: &str, wanted: &Value) -> bool {
+    match found {
+        Some(found) => found == wanted,
+        None => key == "protocol" && wanted == "TCP",
+    }
+}
+
+/// Returns the digest over the fields that `manager` owns, as the server stored them; nothing if it owns none.
+pub fn stored_digest(object: &Value, manager: &str, seed: &Seed) -> Option<Digest> {
+    let fields = owned_by(object, manager)?;
+    let is_secret = object["kind"] == "Secret" && object["apiVersion"] == "v1";
+    let concealed = object::conceal(is_secret, object, seed);
+    Some(Digest::of(canonical::to_string(&project(
+        &concealed, fields,
+    ))))
+}
+
+/// Who else changed an object last: its other managers, newest first, without those that only write the status.
+pub fn other_managers<'a>(object: &'a Value, manager: &str) -> Vec<&'a str> {
+    let Some(entries) = object["metadata"]["managedFields"].as_array() else {
+        return Vec::new();
+    };
+    let mut others: Vec<(&str, &str)> = entries
+        .iter()
+        .filter(|entry| entry["subresource"].as_str().unwrap_or_default().is_empty())
+        .filter_map(|entry| {
+            Some((
+                entry["time"].as_str().unwrap_or_default(),
+                entry["manager"].as_str()?,
+            ))
+        })
+        .filter(|(_, name)| *name != manager)
+        .collect();
+    // RFC 3339 in UTC sorts as text.
+    others.sort_by(|a, b| b.cmp(a));
+    others.dedup_by(|a, b| a.1 == b.1);
+    others.into_iter().map(|(_, name)| name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn service() -> Value {
+        json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {
+                "name": "web", "resourceVersion": "5", "labels": {"app": "web", "other": "x"},
+                "managedFields": [
+                    {"manager": "pintle/shop/web", "operation": "Apply", "time": "2026-01-01T00:00:00Z", "fieldsV1": {
+                        "f:metadata": {"f:labels": {"f:app": {}}},
+                        "f:spec": {
+                            "f:ports": {"k:{\"port\":80,\"protocol\":\"TCP\"}": {".": {}, "f:port": {}, "f:name": {}}},
+                            "f:selector": {}
+                        }
+                    }},
+                    {"manager": "kubectl-edit", "operation": "Update", "time": "2026-01-02T00:00:00Z", "fieldsV1": {}},
+                    {"manager": "kcm", "operation": "Update", "subresource": "status", "time": "2026-01-03T00:00:00Z"}
+                ]
+            },
+            "spec": {
+                "clusterIP": "10.0.0.1", "selector": {"app": "web", "tier": "a"},
+                "ports": [{"port": 443, "protocol": "TCP", "name": "tls"}, {"port": 80, "name": "http", "nodePort": 1}]
+            }
+        })
+    }
+
+    const US: &str = "pintle/shop/web";
+
+    fn digest(object: &Value) -> Option<Digest> {
+        stored_digest(object, US, &Seed::from_text("s"))
+    }
+
+    fn with(change: impl FnOnce(&mut Value)) -> Option<Digest> {
+        let mut object = service();
+        change(&mut object);
+        digest(&object)
+    }
+
+    #[test]
+    fn projects_owned_paths_only() {
+        let object = service();
+        let projected = project(&object, owned_by(&object, US).unwrap());
+        assert_eq!(
+            canonical::to_string(&projected),
+            concat!(
+                r#"{"f:metadata":{"f:labels":{"f:app":"web"}},"f:spec":{"f:ports":{"k:{\"port\":80,\"protocol\":\"TCP\"}":"#,
+                r#"{".":true,"f:name":"http","f:port":80}},"f:selector":{"app":"web","tier":"a"}}}"#
+            )
+        );
+    }
+
+    #[test]
+    fn an_owned_field_always_changes_the_digest() {
+        let base = digest(&service());
+        assert_ne!(with(|o| o["metadata"]["labels"]["app"] = json!("x")), base);
+        assert_ne!(with(|o| o["spec"]["ports"][1]["name"] = json!("x")), base);
+        assert_ne!(with(|o| o["spec"]["selector"]["tier"] = json!("b")), base);
+        assert_ne!(
+            with(|o| drop(o["spec"]["ports"].as_array_mut().unwrap().pop())),
+            base
+        );
+        assert_ne!(
+            with(|o| drop(
+                o["metadata"]["labels"]
+                    .as_object_mut()
+                    .unwrap()
+                    .remove("app")
+            )),
+            base
+        );
+    }
+
+    #[test]
+    fn what_others_own_never_does() {
+        let base = digest(&service());
+        assert_eq!(
+            with(|o| o["metadata"]["labels"]["other"] = json!("y")),
+            base
+        );
+        assert_eq!(
+            with(|o| o["metadata"]["resourceVersion"] = json!("6")),
+            base
+        );
+        assert_eq!(with(|o| o["spec"]["ports"][1]["nodePort"] = json!(2)), base);
+        assert_eq!(
+            with(|o| o["spec"]["ports"].as_array_mut().unwrap().reverse()),
+            base
+        );
+        assert_eq!(with(|o| o["status"] = json!({"a": 1})), base);
+    }
+
+    #[test]
+    fn an_object_without_our_fields_has_no_digest() {
+        assert_eq!(
+            stored_digest(&service(), "pintle/other/app", &Seed::from_text("s")),
+            None
+        );
+        assert_eq!(digest(&json!({})), None);
+    }
+
+    #[test]
+    fn names_who_else_changed_it_newest_first() {
+        assert_eq!(other_managers(&service(), US), ["kubectl-edit"]);
+    }
+
+    proptest! {
+        #[test]
+        fn set_members_are_found_in_any_order(mut members in prop::collection::vec("[a-z]{1,4}", 1..6)) {
+            members.sort();
+            members.dedup();
+            let fields: Map<String, Value> = members.iter().map(|m| (format!("v:{}", json!(m)), json!({}))).collect();
+            let fields = json!({"f:finalizers": fields});
+            let before = project(&json!({"finalizers": members}), &fields);
+            members.reverse();
+            prop_assert_eq!(project(&json!({"finalizers": members}), &fields), before);
+        }
+
+        #[test]
+        fn malformed_field_sets_never_panic(key in ".{0,12}", value in ".{0,6}") {
+            project(&json!({"a": [value]}), &json!({ "f:a": { key: {} } }));
+        }
+    }
+}

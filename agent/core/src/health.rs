@@ -1,0 +1,140 @@
+//! How an object, and a whole application, is.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::object::ObjectId;
+
+/// How something is. Ordered from best to worst for [`overall`].
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "camelCase")]
+pub enum Status {
+    /// As it should be.
+    Healthy,
+    /// Deliberately at rest: a paused Deployment, a suspended Job.
+    Suspended,
+    /// Nothing can be said.
+    Unknown,
+    /// On the way.
+    Progressing,
+    /// Failed, and will not get better by waiting.
+    Degraded,
+}
+
+impl Status {
+    /// Says whether waiting for this is over with success.
+    pub const fn is_settled(self) -> bool {
+        matches!(self, Self::Healthy | Self::Suspended)
+    }
+
+    /// Returns the name as in status and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Suspended => "suspended",
+            Self::Unknown => "unknown",
+            Self::Progressing => "progressing",
+            Self::Degraded => "degraded",
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// How an object is, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assessment {
+    /// How it is.
+    pub status: Status,
+    /// Why, in a fragment: `2 of 3 replicas are available`.
+    pub message: String,
+}
+
+impl Assessment {
+    /// Makes an assessment.
+    pub fn new(status: Status, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            message: message.into(),
+        }
+    }
+}
+
+/// A group and kind that a health plugin judges.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupKind {
+    /// Empty for the core group; `*` for any.
+    pub group: String,
+    /// `*` for any.
+    pub kind: String,
+}
+
+impl GroupKind {
+    /// Says how exactly this names an object's kind: 3 both, 2 the group, 1 the kind, 0 neither, nothing if it does not.
+    pub fn specificity(&self, id: &ObjectId) -> Option<u8> {
+        let part = |pattern: &str, value: &str, weight: u8| match pattern {
+            "*" => Some(0),
+            exact if exact == value => Some(weight),
+            _ => None,
+        };
+        Some(part(&self.group, &id.group, 2)? + part(&self.kind, &id.kind, 1)?)
+    }
+}
+
+/// Sums up: the worst of all, and healthy when there is nothing.
+pub fn overall(statuses: impl IntoIterator<Item = Status>) -> Status {
+    statuses.into_iter().max().unwrap_or(Status::Healthy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_counts() {
+        use Status::*;
+        assert_eq!(overall([]), Healthy);
+        assert_eq!(overall([Healthy, Suspended, Healthy]), Suspended);
+        assert_eq!(overall([Progressing, Degraded, Healthy]), Degraded);
+        assert_eq!(overall([Unknown, Progressing]), Progressing);
+    }
+
+    #[test]
+    fn the_most_exact_pattern_wins() {
+        let id = ObjectId {
+            group: "apps".into(),
+            kind: "Deployment".into(),
+            namespace: None,
+            name: "a".into(),
+        };
+        let specificity = |group: &str, kind: &str| {
+            GroupKind {
+                group: group.into(),
+                kind: kind.into(),
+            }
+            .specificity(&id)
+        };
+        assert_eq!(specificity("apps", "Deployment"), Some(3));
+        assert_eq!(specificity("apps", "*"), Some(2));
+        assert_eq!(specificity("*", "Deployment"), Some(1));
+        assert_eq!(specificity("*", "*"), Some(0));
+        assert_eq!(specificity("", "Deployment"), None);
+    }
+}

@@ -1,0 +1,248 @@
+//! What an application has put into the cluster: identity, version and stored digest of each object.
+//!
+//! The inventory lives in the cluster and is read by older and newer agents, so its format is versioned: fields that an
+//! agent does not know are ignored, and a format with a higher major number is refused rather than guessed at.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{digest::Digest, object::ObjectId, plan::Change};
+
+/// The format that this code writes.
+const FORMAT: u32 = 1;
+
+/// What is recorded of one object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry {
+    /// API group; empty for the core group.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub group: String,
+    /// The version under which it was last applied.
+    pub version: String,
+    /// Kind.
+    pub kind: String,
+    /// Absent for objects without a namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Name.
+    pub name: String,
+    /// The server's unique id of the object; absent while it is only intended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+    /// Digest of the object as rendered when it was last applied; absent while it is only intended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub desired: Option<Digest>,
+    /// Digest over the owned fields as the server stored them; absent while it is only intended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<Digest>,
+}
+
+impl Entry {
+    /// Makes the entry of an object that is about to be written.
+    pub fn intended(id: &ObjectId, version: &str) -> Self {
+        Self {
+            group: id.group.clone(),
+            version: version.to_owned(),
+            kind: id.kind.clone(),
+            namespace: id.namespace.clone(),
+            name: id.name.clone(),
+            uid: None,
+            desired: None,
+            stored: None,
+        }
+    }
+
+    /// Returns the identity.
+    pub fn id(&self) -> ObjectId {
+        ObjectId {
+            group: self.group.clone(),
+            kind: self.kind.clone(),
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+        }
+    }
+
+    /// Returns `apiVersion`.
+    pub fn api_version(&self) -> String {
+        self.id().api_version(&self.version)
+    }
+}
+
+/// All objects of one application.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Inventory {
+    entries: BTreeMap<ObjectId, Entry>,
+}
+
+/// The inventory as it is kept in the cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct StoredInventory {
+    /// Format; agents refuse what is newer than they know.
+    pub format: u32,
+    /// In order of identity.
+    pub entries: Vec<Entry>,
+}
+
+/// Why a stored inventory cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InventoryError {
+    /// It was written by a newer agent.
+    #[error(
+        "the inventory has format {found}, and this version of pintle knows formats up to {FORMAT}: use a newer pintle"
+    )]
+    Newer {
+        /// Its format.
+        found: u32,
+    },
+    /// It is malformed.
+    #[error("the inventory is malformed: {0}")]
+    Malformed(String),
+}
+
+impl Inventory {
+    /// Reads the stored form.
+    pub fn restore(stored: StoredInventory) -> Result<Self, InventoryError> {
+        if stored.format > FORMAT {
+            return Err(InventoryError::Newer {
+                found: stored.format,
+            });
+        }
+        Ok(Self {
+            entries: stored
+                .entries
+                .into_iter()
+                .map(|entry| (entry.id(), entry))
+                .collect(),
+        })
+    }
+
+    /// Reads the stored form from JSON.
+    pub fn from_json(text: &str) -> Result<Self, InventoryError> {
+        let format = serde_json::from_str::<serde_json::Value>(text)
+            .map_err(|error| InventoryError::Malformed(error.to_string()))?["format"]
+            .as_u64()
+            .and_then(|format| u32::try_from(format).ok())
+            .ok_or_else(|| InventoryError::Malformed("it has no `format`".to_owned()))?;
+        // Looked at first: a newer format may not even parse.
+        if format > FORMAT {
+            return Err(InventoryError::Newer { found: format });
+        }
+        let stored = serde_json::from_str(text)
+            .map_err(|error| InventoryError::Malformed(error.to_string()))?;
+        Self::restore(stored)
+    }
+
+    /// Returns the stored form.
+    pub fn store(&self) -> StoredInventory {
+        StoredInventory {
+            format: FORMAT,
+            entries: self.entries.values().cloned().collect(),
+        }
+    }
+
+    /// Returns an entry.
+    pub fn get(&self, id: &ObjectId) -> Option<&Entry> {
+        self.entries.get(id)
+    }
+
+    /// Returns the entries in order of identity.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values()
+    }
+
+    /// Returns how many objects there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Says whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Records an object.
+    pub fn insert(&mut self, entry: Entry) {
+        self.entries.insert(entry.id(), entry);
+    }
+
+    /// Forgets an object that is gone.
+    pub fn remove(&mut self, id: &ObjectId) -> Option<Entry> {
+        self.entries.remove(id)
+    }
+
+    /// Adds what is about to be made, without touching what is there. Returns whether anything was new.
+    ///
+    /// This is written to the cluster before the first object is: whatever happens then, nothing that Pintle made is
+    /// ever unknown to it.
+    pub fn intend<'a>(&mut self, changes: impl IntoIterator<Item = &'a Change>) -> bool {
+        let mut grown = false;
+        for change in changes {
+            if !self.entries.contains_key(&change.id) {
+                self.insert(Entry::intended(&change.id, &change.version));
+                grown = true;
+            }
+        }
+        grown
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn entry(name: &str) -> Entry {
+        let id = ObjectId {
+            group: "apps".into(),
+            kind: "Deployment".into(),
+            namespace: Some("n".into()),
+            name: name.into(),
+        };
+        let mut entry = Entry::intended(&id, "v1");
+        entry.stored = Some(Digest::of(name));
+        entry
+    }
+
+    #[test]
+    fn what_another_agent_adds_is_ignored_and_a_newer_format_is_refused() {
+        let text = r#"{"format":1,"later":true,"entries":[{"version":"v1","kind":"ConfigMap","name":"a","new":5}]}"#;
+        assert_eq!(Inventory::from_json(text).unwrap().len(), 1);
+        let newer =
+            Inventory::from_json(r#"{"format":2,"entries":{"shape":"unknown"}}"#).unwrap_err();
+        insta::assert_snapshot!(newer, @"the inventory has format 2, and this version of pintle knows formats up to 1: use a newer pintle");
+        assert!(matches!(
+            Inventory::from_json("{}"),
+            Err(InventoryError::Malformed(_))
+        ));
+        assert!(matches!(
+            Inventory::from_json("nonsense"),
+            Err(InventoryError::Malformed(_))
+        ));
+    }
+
+    #[test]
+    fn known_text() {
+        let mut inventory = Inventory::default();
+        inventory.insert(Entry {
+            stored: None,
+            ..entry("web")
+        });
+        let text = serde_json::to_string(&inventory.store()).unwrap();
+        let expected = r#"{"format":1,"entries":[{"group":"apps","version":"v1","kind":"Deployment","namespace":"n","name":"web"}]}"#;
+        assert_eq!(text, expected);
+    }
+
+    proptest! {
+        #[test]
+        fn storing_loses_nothing_and_order_does_not_matter(names in prop::collection::btree_set("[a-z]{1,6}", 0..12)) {
+            let (mut one, mut two) = (Inventory::default(), Inventory::default());
+            for name in &names { one.insert(entry(name)); }
+            for name in names.iter().rev() { two.insert(entry(name)); }
+            let text = serde_json::to_string(&one.store()).unwrap();
+            prop_assert_eq!(&text, &serde_json::to_string(&two.store()).unwrap());
+            prop_assert_eq!(Inventory::from_json(&text).unwrap(), one);
+        }
+    }
+}

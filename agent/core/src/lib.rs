@@ -1,0 +1,35 @@
+//! The pure heart of Pintle: objects, digests, plans, inventory and state machines.
+//!
+//! Nothing here does input or output. This crate knows no async runtime, no Kubernetes client, no git, no Wasm
+//! engine, no file system, no environment and no clock: time is always an argument. That is what makes a plan on a
+//! laptop equal to a plan in a cluster, and what lets whole fleets be tested in one process.
+//!
+//! The pipeline's stages are types, and each is made only from the one before it:
+//! [`Revision`](revision::Revision) → [`Rendered`](rendered::Rendered) → [`Plan`](plan::Plan) →
+//! [`Checked`](check::Checked) → [`Approved`](check::Approved) → applied, which the
+//! [`Inventory`](inventory::Inventory) records.
+#![deny(missing_docs)]
+
+pub mod application;
+pub mod canonical;
+pub mod check;
+pub mod diff;
+pub mod digest;
+pub mod duration;
+pub mod event;
+pub mod fields;
+pub mod health;
+pub mod inventory;
+pub mod machine;
+pub mod names;
+pub mod object;
+pub mod order;
+pub mod plan;
+pub mod plugin;
+pub mod problem;
+pub mod prune;
+pub mod readset;
+pub mod rendered;
+pub mod revision;
+pub mod seed;
+pub mod tree;

@@ -1,0 +1,105 @@
+//! Names that Pintle gives to things in the cluster.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+
+/// The API group of Pintle's resources, and the prefix of its labels and annotations.
+pub const GROUP: &str = "pintle.dev";
+/// The version of Pintle's resources.
+pub const VERSION: &str = "v1alpha1";
+/// Label on every managed object: which application it belongs to.
+pub const APPLICATION_LABEL: &str = "pintle.dev/application";
+/// Annotation on an object: `disabled` keeps it when it leaves git, `allowed` permits deleting a protected kind.
+pub const PRUNE_ANNOTATION: &str = "pintle.dev/prune";
+/// Annotation on an object: `allowed` permits replacing it when an immutable field changes.
+pub const REPLACE_ANNOTATION: &str = "pintle.dev/replace";
+/// Annotation on an Application: a new value asks for a reconciliation now.
+pub const RECONCILE_ANNOTATION: &str = "pintle.dev/reconcile-requested-at";
+/// Annotation on an Application: the digest of a plan whose many deletions a person has confirmed.
+pub const CONFIRM_PRUNE_ANNOTATION: &str = "pintle.dev/confirm-prune";
+/// Finalizer on an Application: its objects are dealt with before it goes.
+pub const FINALIZER: &str = "pintle.dev/finalizer";
+
+/// Kubernetes label values end at 63 characters.
+/// <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set>
+const LABEL_LIMIT: usize = 63;
+/// Field manager names end at 128 characters (`apimachinery`, `ValidateFieldManager`).
+const MANAGER_LIMIT: usize = 128;
+
+/// Which application something belongs to: a namespace and a name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ApplicationName {
+    /// The namespace in which the application (or, on the command line, the inventory) lives.
+    pub namespace: String,
+    /// The application's name.
+    pub name: String,
+}
+
+impl ApplicationName {
+    /// Names an application.
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
+    }
+
+    /// Returns the field manager under which this application's fields are applied.
+    pub fn field_manager(&self) -> String {
+        fit(
+            format!("pintle/{}/{}", self.namespace, self.name),
+            MANAGER_LIMIT,
+        )
+    }
+
+    /// Returns the value of [`APPLICATION_LABEL`] for this application.
+    pub fn label_value(&self) -> String {
+        fit(format!("{}.{}", self.namespace, self.name), LABEL_LIMIT)
+    }
+}
+
+impl fmt::Display for ApplicationName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Cuts a name to a limit; what was cut is replaced by a digest of the whole, so that names stay distinct.
+fn fit(name: String, limit: usize) -> String {
+    if name.len() <= limit {
+        return name;
+    }
+    let suffix = Digest::of(&name).short();
+    // Kubernetes names are ASCII, but an argument of the command line may be anything: cut between characters.
+    let mut end = limit - suffix.len() - 1;
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}-{suffix}", &name[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_names_are_plain() {
+        let name = ApplicationName::new("shop", "web");
+        assert_eq!(name.field_manager(), "pintle/shop/web");
+        assert_eq!(name.label_value(), "shop.web");
+    }
+
+    #[test]
+    fn long_names_fit_and_stay_distinct() {
+        let long =
+            |last| ApplicationName::new("n".repeat(63), format!("{}{last}", "a".repeat(200)));
+        let (one, two) = (long('1'), long('2'));
+        assert_eq!(one.label_value().len(), 63);
+        assert_eq!(one.field_manager().len(), 128);
+        assert_ne!(one.label_value(), two.label_value());
+        assert_ne!(one.field_manager(), two.field_manager());
+    }
+}

@@ -1,0 +1,294 @@
+//! What is about to be done to the cluster, whole, before any write.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    canonical,
+    diff::{self, Difference},
+    digest::{Digest, Digester},
+    object::{Object, ObjectId, conceal},
+    problem::Position,
+    seed::Seed,
+};
+
+/// How deep a plan looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Depth {
+    /// Desired against what was last applied and stored. Creates need no request, updates one read.
+    Local,
+    /// A dry-run apply for each changed object: defaulting, admission and immutability are seen before the first write.
+    Server,
+}
+
+/// What happens to one object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// It does not exist yet.
+    Create,
+    /// Some of its fields change.
+    Update,
+    /// An immutable field changes: it is deleted and made again.
+    Replace,
+    /// It left the source.
+    Delete,
+    /// Nothing.
+    Unchanged,
+}
+
+impl Action {
+    /// Returns the name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Replace => "replace",
+            Self::Delete => "delete",
+            Self::Unchanged => "unchanged",
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What happens to one object, and why.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// Which object.
+    pub id: ObjectId,
+    /// The version part of `apiVersion` under which it is written.
+    pub version: String,
+    /// What happens to it.
+    pub action: Action,
+    /// The object as rendered; absent for a deletion.
+    pub desired: Option<Object>,
+    /// The object in the cluster, if it was read.
+    pub live: Option<Value>,
+    /// The fields that the application owns before; null if unknown or none.
+    pub before: Value,
+    /// The fields that the application will own after; null for a deletion.
+    pub after: Value,
+    /// Where in the source the object is written.
+    pub source: Option<Position>,
+    /// Managers whose fields are taken over, with the fields: shown, because somebody may not expect it.
+    pub conflicts: Vec<Conflict>,
+}
+
+/// A field that another manager owns and this plan sets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conflict {
+    /// The other manager's name.
+    pub manager: String,
+    /// The field, as the API server writes it: `.spec.replicas`.
+    pub field: String,
+}
+
+impl Change {
+    /// Returns the fields that differ. The values of Secrets are concealed by the seed.
+    pub fn differences(&self, seed: &Seed) -> Vec<Difference> {
+        let secret = self.id.is_secret();
+        diff::differences(
+            &conceal(secret, &self.before, seed),
+            &conceal(secret, &self.after, seed),
+        )
+    }
+}
+
+/// How many objects each action concerns.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(default)]
+pub struct Summary {
+    /// Objects to be made.
+    pub create: u32,
+    /// Objects to be changed.
+    pub update: u32,
+    /// Objects to be deleted and made again.
+    pub replace: u32,
+    /// Objects to be deleted.
+    pub delete: u32,
+    /// Objects that stay as they are.
+    pub unchanged: u32,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to create, {} to update", self.create, self.update)?;
+        if self.replace > 0 {
+            write!(f, ", {} to replace", self.replace)?;
+        }
+        write!(
+            f,
+            ", {} to delete, {} unchanged",
+            self.delete, self.unchanged
+        )
+    }
+}
+
+/// The whole change set, in order of identity.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    depth: Depth,
+    changes: Vec<Change>,
+    digest: Digest,
+}
+
+impl Plan {
+    /// Orders changes by identity and computes the plan digest, to which approvals bind.
+    ///
+    /// The digest is over (action, identity, owned fields before, owned fields after) of every change that does
+    /// something: it does not depend on fields that the application does not own, nor on the order of `changes`.
+    pub fn new(depth: Depth, mut changes: Vec<Change>, seed: &Seed) -> Self {
+        changes.sort_by(|a, b| a.id.cmp(&b.id));
+        let mut digest = Digester::new("plan/v1");
+        for change in changes
+            .iter()
+            .filter(|change| change.action != Action::Unchanged)
+        {
+            let secret = change.id.is_secret();
+            digest.add(change.action.name());
+            digest.add(change.id.to_string());
+            digest.add(canonical::to_string(&conceal(secret, &change.before, seed)));
+            digest.add(canonical::to_string(&conceal(secret, &change.after, seed)));
+        }
+        Self {
+            depth,
+            changes,
+            digest: digest.finish(),
+        }
+    }
+
+    /// Returns how deep it looked.
+    pub fn depth(&self) -> Depth {
+        self.depth
+    }
+
+    /// Returns the changes, in order of identity, unchanged objects included.
+    pub fn changes(&self) -> &[Change] {
+        &self.changes
+    }
+
+    /// Returns the plan digest.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Says whether nothing would be done.
+    pub fn is_empty(&self) -> bool {
+        self.changes
+            .iter()
+            .all(|change| change.action == Action::Unchanged)
+    }
+
+    /// Counts the changes.
+    pub fn summary(&self) -> Summary {
+        let mut summary = Summary::default();
+        for change in &self.changes {
+            *match change.action {
+                Action::Create => &mut summary.create,
+                Action::Update => &mut summary.update,
+                Action::Replace => &mut summary.replace,
+                Action::Delete => &mut summary.delete,
+                Action::Unchanged => &mut summary.unchanged,
+            } += 1;
+        }
+        summary
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn change(name: &str, action: Action, before: Value, after: Value) -> Change {
+        let id = ObjectId {
+            group: String::new(),
+            kind: "ConfigMap".into(),
+            namespace: None,
+            name: name.into(),
+        };
+        let (version, conflicts) = ("v1".to_owned(), Vec::new());
+        Change {
+            id,
+            version,
+            action,
+            desired: None,
+            live: None,
+            before,
+            after,
+            source: None,
+            conflicts,
+        }
+    }
+
+    fn digest(changes: Vec<Change>) -> Digest {
+        Plan::new(Depth::Local, changes, &Seed::from_text("s")).digest()
+    }
+
+    #[test]
+    fn counts_and_says_when_nothing_is_to_do() {
+        let plan = |actions: &[Action]| {
+            let changes = actions
+                .iter()
+                .map(|a| change("a", *a, json!(1), json!(2)))
+                .collect();
+            Plan::new(Depth::Local, changes, &Seed::from_text("s"))
+        };
+        assert!(plan(&[Action::Unchanged]).is_empty() && plan(&[]).is_empty());
+        let some = plan(&[
+            Action::Create,
+            Action::Create,
+            Action::Delete,
+            Action::Unchanged,
+        ]);
+        assert!(!some.is_empty());
+        assert_eq!(
+            some.summary().to_string(),
+            "2 to create, 0 to update, 1 to delete, 1 unchanged"
+        );
+    }
+
+    #[test]
+    fn secrets_are_concealed_in_differences() {
+        let mut secret = change(
+            "a",
+            Action::Update,
+            json!({"data": {"p": "b2xk"}}),
+            json!({"data": {"p": "bmV3"}}),
+        );
+        secret.id.kind = "Secret".into();
+        let text = serde_json::to_string(&secret.differences(&Seed::from_text("s"))).unwrap();
+        assert!(text.contains("/data/p") && text.contains("hmac-sha256:"));
+        assert!(!text.contains("b2xk") && !text.contains("bmV3"), "{text}");
+    }
+
+    proptest! {
+        #[test]
+        fn order_and_unchanged_objects_never_change_the_digest(names in prop::collection::btree_set("[a-z]{1,4}", 2..8)) {
+            let changes: Vec<_> = names.iter().map(|n| change(n, Action::Update, json!(1), json!(n))).collect();
+            let before = digest(changes.clone());
+            let mut other = changes;
+            other.reverse();
+            other.push(change("zzzzz", Action::Unchanged, json!(1), json!(1)));
+            prop_assert_eq!(digest(other), before);
+        }
+
+        #[test]
+        fn every_owned_field_counts(before in 0..3, after in 0..3, b in 0..3, a in 0..3) {
+            let one = digest(vec![change("x", Action::Update, json!({"f": before}), json!({"f": after}))]);
+            let two = digest(vec![change("x", Action::Update, json!({"f": b}), json!({"f": a}))]);
+            prop_assert_eq!(one == two, (before, after) == (b, a));
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! Plugins as the core knows them: what kinds there are, what they ask for, and how they fail.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    digest::Digest,
+    problem::{self, Problem},
+};
+
+/// The kinds of plugin, one WIT world each.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Turns a folder into objects.
+    Renderer,
+    /// Judges a whole plan before anything is written.
+    Policy,
+    /// Says how an object is.
+    Health,
+    /// Tells somebody.
+    Notifier,
+}
+
+impl Kind {
+    /// All kinds, in the order of the pipeline.
+    pub const ALL: [Self; 4] = [Self::Renderer, Self::Policy, Self::Health, Self::Notifier];
+
+    /// Returns the name: also that of the WIT package, `pintle:NAME`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Renderer => "renderer",
+            Self::Policy => "policy",
+            Self::Health => "health",
+            Self::Notifier => "notifier",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Why a text names no kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a kind of plugin: expected one of renderer, policy, health, notifier")]
+pub struct ParseKindError(String);
+
+impl FromStr for Kind {
+    type Err = ParseKindError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.name() == text)
+            .ok_or_else(|| ParseKindError(text.to_owned()))
+    }
+}
+
+/// One thing that a plugin asks the operator for, or that an operator grants.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Capability {
+    /// Outgoing HTTP to a host: `hooks.example.com`, `*.example.com:8443`, or `*` for any.
+    HttpHost(String),
+    /// Reading objects of one kind from the cluster: `v1/ConfigMap`.
+    ClusterRead(String),
+}
+
+impl fmt::Display for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::HttpHost(host) => write!(f, "http host {host}"),
+            Self::ClusterRead(kind) => write!(f, "cluster read of {kind}"),
+        }
+    }
+}
+
+/// What a plugin says of itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Description {
+    /// The plugin's name.
+    pub name: String,
+    /// Semantic version of the plugin.
+    pub version: String,
+    /// One line for people.
+    pub summary: String,
+    /// JSON Schema 2020-12 of the settings.
+    pub settings_schema: Value,
+    /// What it asks the operator for.
+    pub requests: Vec<Capability>,
+}
+
+/// Which plugin, exactly.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PluginId {
+    /// The name under which it is configured.
+    pub name: String,
+    /// Digest of the component.
+    pub digest: Digest,
+    /// Its kind.
+    pub kind: Kind,
+}
+
+impl fmt::Display for PluginId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} `{}` ({})", self.kind, self.name, self.digest)
+    }
+}
+
+/// What the plugin was asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// Compiling and linking the component.
+    Load,
+    /// `describe`.
+    Describe,
+    /// `validate`.
+    Validate,
+    /// `detect`.
+    Detect,
+    /// `inputs`.
+    Inputs,
+    /// `render`.
+    Render,
+    /// `evaluate`.
+    Evaluate,
+    /// `judges`.
+    Judges,
+    /// `assess`.
+    Assess,
+    /// `notify`.
+    Notify,
+}
+
+impl Stage {
+    /// Returns the name for messages and metric labels.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Load => "load",
+            Self::Describe => "describe",
+            Self::Validate => "validate",
+            Self::Detect => "detect",
+            Self::Inputs => "inputs",
+            Self::Render => "render",
+            Self::Evaluate => "evaluate",
+            Self::Judges => "judges",
+            Self::Assess => "assess",
+            Self::Notify => "notify",
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Which bound a plugin ran into.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Limit {
+    /// Wall time, host calls included.
+    #[error("it ran longer than {0:?}")]
+    Time(Duration),
+    /// Memory summed over the store.
+    #[error("it asked for more than {0} bytes of memory")]
+    Memory(u64),
+    /// Entries in tables, instances or memories of the store.
+    #[error("it asked for more than {0} table entries")]
+    Table(u64),
+    /// Open handles to host resources.
+    #[error("it held more than {0} handles")]
+    Handles(u64),
+    /// Bytes that cross from guest to host in one call, or that it reads from the host.
+    #[error("it moved more than {0} bytes through host calls")]
+    HostCalls(u64),
+    /// Bytes of its result.
+    #[error("its result is larger than {0} bytes")]
+    Output(u64),
+    /// Bytes of its log messages.
+    #[error("it logged more than {0} bytes")]
+    Log(u64),
+}
+
+impl Limit {
+    /// Returns the name for metric labels.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Time(_) => "time",
+            Self::Memory(_) => "memory",
+            Self::Table(_) => "table",
+            Self::Handles(_) => "handles",
+            Self::HostCalls(_) => "host-calls",
+            Self::Output(_) => "output",
+            Self::Log(_) => "log",
+        }
+    }
+}
+
+/// Why a call of a plugin has no result. A refusal, a trap and a limit are three different things.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Fault {
+    /// The plugin refused its input: it will not be acceptable until it changes.
+    #[error("{}", problem::lines(.0))]
+    Refused(Vec<Problem>),
+    /// Something that the plugin needs did not answer.
+    #[error("{reason}")]
+    Unavailable {
+        /// What did not answer.
+        reason: String,
+        /// When it may be asked again.
+        retry_after: Option<Duration>,
+    },
+    /// The plugin crashed: a defect of the plugin.
+    #[error("it crashed: {0}")]
+    Trap(String),
+    /// The plugin ran into a bound that the operator sets.
+    #[error("{0}; raise `limits` of the Plugin if this is expected")]
+    Limit(Limit),
+    /// The plugin returned something that breaks the contract: a defect of the plugin.
+    #[error("it broke the contract: {0}")]
+    Contract(String),
+    /// The component cannot be loaded at all.
+    #[error("{0}")]
+    Unloadable(String),
+}
+
+impl Fault {
+    /// Says whether the same call may succeed later without any change.
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Self::Unavailable { .. })
+    }
+
+    /// Returns the name for metric labels.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => "refused",
+            Self::Unavailable { .. } => "unavailable",
+            Self::Trap(_) => "trap",
+            Self::Limit(_) => "limit",
+            Self::Contract(_) => "contract",
+            Self::Unloadable(_) => "unloadable",
+        }
+    }
+}
+
+/// A failed call with all that a person needs to find the culprit.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{plugin} failed to {stage}")]
+pub struct PluginError {
+    /// Which plugin.
+    pub plugin: PluginId,
+    /// What it was asked to do.
+    pub stage: Stage,
+    /// What happened.
+    #[source]
+    pub fault: Fault,
+}

@@ -1,0 +1,315 @@
+//! What may be deleted when it leaves git, and when to stop and ask.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    digest::{Digest, Digester},
+    inventory::{Entry, Inventory},
+    object::ObjectId,
+};
+
+/// What an application says about deleting.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct PruneSettings {
+    /// Whether objects that leave the source are deleted.
+    pub enabled: bool,
+    /// Kinds that may be deleted although they are protected: `Namespace`, `PersistentVolumeClaim`,
+    /// `CustomResourceDefinition`.
+    pub allow_kinds: BTreeSet<ProtectedKind>,
+    /// The largest share of an application's objects that one revision may delete, in percent. A revision that deletes
+    /// more than this, and more than `freely` objects, waits for a confirmation.
+    #[schemars(range(max = 100))]
+    pub max_percent: u8,
+    /// How many objects may always be deleted, whatever their share.
+    pub freely: u32,
+}
+
+impl Default for PruneSettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            allow_kinds: BTreeSet::new(),
+            max_percent: 50,
+            freely: 3,
+        }
+    }
+}
+
+/// A kind whose deletion takes data or other objects with it.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
+pub enum ProtectedKind {
+    /// Takes everything in it.
+    Namespace,
+    /// May take the data with it.
+    PersistentVolumeClaim,
+    /// Takes every object of the kind with it.
+    CustomResourceDefinition,
+}
+
+impl ProtectedKind {
+    /// Returns the protected kind that an object is of.
+    pub fn of(id: &ObjectId) -> Option<Self> {
+        match (id.group.as_str(), id.kind.as_str()) {
+            ("", "Namespace") => Some(Self::Namespace),
+            ("", "PersistentVolumeClaim") => Some(Self::PersistentVolumeClaim),
+            ("apiextensions.k8s.io", "CustomResourceDefinition") => {
+                Some(Self::CustomResourceDefinition)
+            }
+            _ => None,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Namespace => "Namespace",
+            Self::PersistentVolumeClaim => "PersistentVolumeClaim",
+            Self::CustomResourceDefinition => "CustomResourceDefinition",
+        }
+    }
+}
+
+/// Too many objects would go at once.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "this revision would delete {} of {total} objects, more than {max_percent} %: if that is meant, confirm it with the \
+     annotation pintle.dev/confirm-prune={confirmation} or `--confirm-prune {confirmation}`", deletions.len()
+)]
+pub struct TooManyDeletions {
+    /// What would go.
+    pub deletions: Vec<ObjectId>,
+    /// How many objects the application has.
+    pub total: usize,
+    /// The limit.
+    pub max_percent: u8,
+    /// Confirms exactly these deletions.
+    pub confirmation: Digest,
+}
+
+/// What pruning comes to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pruning {
+    /// Entries whose objects are deleted.
+    pub delete: Vec<Entry>,
+    /// Entries whose objects stay although they left the source, each with the reason.
+    pub keep: Vec<(Entry, String)>,
+}
+
+/// Decides what is deleted: what the inventory lists, the render does not, and the settings allow.
+///
+/// `kept` says of an object whether it asks to stay (annotation `pintle.dev/prune: disabled`); `allowed`, whether a
+/// protected object permits its deletion (`pintle.dev/prune: allowed`). `confirmed` is what a person confirmed.
+pub fn decide(
+    inventory: &Inventory,
+    rendered: &BTreeSet<ObjectId>,
+    settings: &PruneSettings,
+    wishes: &dyn Fn(&ObjectId) -> Wish,
+    confirmed: Option<Digest>,
+) -> Result<Pruning, TooManyDeletions> {
+    let mut pruning = Pruning::default();
+    for entry in inventory.entries() {
+        let id = entry.id();
+        if rendered.contains(&id) {
+            continue;
+        }
+        match reason_to_keep(&id, settings, wishes) {
+            Some(reason) => pruning.keep.push((entry.clone(), reason)),
+            None => pruning.delete.push(entry.clone()),
+        }
+    }
+    // What was only intended and never made is no loss.
+    let real: Vec<ObjectId> = pruning
+        .delete
+        .iter()
+        .filter(|e| e.uid.is_some())
+        .map(Entry::id)
+        .collect();
+    let total = inventory.entries().filter(|e| e.uid.is_some()).count();
+    let share_exceeded = real.len() * 100 > total * usize::from(settings.max_percent);
+    if share_exceeded && real.len() > settings.freely as usize {
+        let confirmation = real
+            .iter()
+            .fold(Digester::new("prune/v1"), |digest, id| {
+                digest.part(id.to_string())
+            })
+            .finish();
+        if confirmed != Some(confirmation) {
+            let max_percent = settings.max_percent;
+            return Err(TooManyDeletions {
+                deletions: real,
+                total,
+                max_percent,
+                confirmation,
+            });
+        }
+    }
+    Ok(pruning)
+}
+
+/// What an object itself says about its deletion, in the annotation `pintle.dev/prune`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// Nothing.
+    None,
+    /// `disabled`: it stays.
+    Keep,
+    /// `allowed`: it may go although its kind is protected.
+    Allow,
+}
+
+impl Wish {
+    /// Reads the annotation's value; `helm.sh/resource-policy: keep` is for the Helm renderer to translate.
+    pub fn parse(value: Option<&str>) -> Self {
+        match value {
+            Some("disabled") => Self::Keep,
+            Some("allowed") => Self::Allow,
+            _ => Self::None,
+        }
+    }
+}
+
+fn reason_to_keep(
+    id: &ObjectId,
+    settings: &PruneSettings,
+    wishes: &dyn Fn(&ObjectId) -> Wish,
+) -> Option<String> {
+    if !settings.enabled {
+        return Some("pruning is off for this application".to_owned());
+    }
+    let wish = wishes(id);
+    if wish == Wish::Keep {
+        return Some("its annotation pintle.dev/prune is `disabled`".to_owned());
+    }
+    let protected = ProtectedKind::of(id)?;
+    if wish == Wish::Allow || settings.allow_kinds.contains(&protected) {
+        return None;
+    }
+    let name = protected.name();
+    Some(format!(
+        "deleting a {name} destroys what depends on it: allow it with `prune.allowKinds: [{name}]` or the annotation \
+         pintle.dev/prune=allowed"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn id(kind: &str, name: &str) -> ObjectId {
+        ObjectId {
+            group: String::new(),
+            kind: kind.into(),
+            namespace: Some("n".into()),
+            name: name.into(),
+        }
+    }
+
+    fn inventory(ids: &[ObjectId]) -> Inventory {
+        let mut inventory = Inventory::default();
+        for id in ids {
+            inventory.insert(Entry {
+                uid: Some("u".into()),
+                ..Entry::intended(id, "v1")
+            });
+        }
+        inventory
+    }
+
+    fn run(
+        ids: &[ObjectId],
+        keep: usize,
+        settings: &PruneSettings,
+    ) -> Result<Pruning, TooManyDeletions> {
+        decide(
+            &inventory(ids),
+            &ids[..keep].iter().cloned().collect(),
+            settings,
+            &|_| Wish::None,
+            None,
+        )
+    }
+
+    #[test]
+    fn protected_kinds_stay_until_allowed() {
+        let ids = [
+            id("ConfigMap", "a"),
+            id("Namespace", "b"),
+            id("PersistentVolumeClaim", "c"),
+        ];
+        let pruning = run(&ids, 1, &PruneSettings::default()).unwrap();
+        assert!(pruning.delete.is_empty());
+        insta::assert_snapshot!(pruning.keep[0].1, @"deleting a Namespace destroys what depends on it: allow it with `prune.allowKinds: [Namespace]` or the annotation pintle.dev/prune=allowed");
+        let settings = PruneSettings {
+            allow_kinds: [ProtectedKind::Namespace].into(),
+            ..Default::default()
+        };
+        let pruning = run(&ids, 1, &settings).unwrap();
+        assert_eq!((pruning.delete.len(), pruning.keep.len()), (1, 1));
+        let allowed = decide(
+            &inventory(&ids),
+            &BTreeSet::new(),
+            &PruneSettings::default(),
+            &|_| Wish::Allow,
+            None,
+        );
+        assert_eq!(allowed.unwrap().delete.len(), 3);
+    }
+
+    #[test]
+    fn a_render_that_loses_most_objects_waits_for_a_confirmation_of_exactly_that() {
+        let ids: Vec<_> = (0..10).map(|n| id("ConfigMap", &format!("c{n}"))).collect();
+        assert_eq!(
+            run(&ids, 5, &PruneSettings::default())
+                .unwrap()
+                .delete
+                .len(),
+            5
+        );
+        let refused = run(&ids, 4, &PruneSettings::default()).unwrap_err();
+        assert_eq!((refused.deletions.len(), refused.total), (6, 10));
+        let confirm = |digest, keep: usize| {
+            let rendered = ids[..keep].iter().cloned().collect();
+            decide(
+                &inventory(&ids),
+                &rendered,
+                &PruneSettings::default(),
+                &|_| Wish::None,
+                Some(digest),
+            )
+        };
+        assert!(confirm(refused.confirmation, 4).is_ok());
+        assert!(
+            confirm(refused.confirmation, 3).is_err(),
+            "another set of deletions needs another confirmation"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn never_deletes_what_is_rendered_nor_what_is_not_listed(listed in prop::collection::btree_set("[a-f]", 0..6), rendered in prop::collection::btree_set("[a-f]", 0..6)) {
+            let ids: Vec<_> = listed.iter().map(|n| id("ConfigMap", n)).collect();
+            let keep: BTreeSet<_> = rendered.iter().map(|n| id("ConfigMap", n)).collect();
+            let settings = PruneSettings { max_percent: 100, ..Default::default() };
+            let pruning = decide(&inventory(&ids), &keep, &settings, &|_| Wish::None, None).unwrap();
+            for entry in &pruning.delete {
+                prop_assert!(!keep.contains(&entry.id()) && ids.contains(&entry.id()));
+            }
+            prop_assert_eq!(pruning.delete.len(), listed.difference(&rendered).count());
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! What a renderer made of a revision.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    canonical,
+    digest::{Digest, Digester},
+    object::{Object, ObjectId, conceal},
+    problem::{Position, Problem},
+    readset::ReadSet,
+    seed::Seed,
+};
+
+/// When, around the main apply, an object is applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Before the rest.
+    Before,
+    /// With the rest.
+    Main,
+    /// When the rest is healthy.
+    After,
+    /// When the application is removed.
+    OnDelete,
+    /// When a person asks for it.
+    Test,
+}
+
+/// One object with where it comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RenderedObject {
+    /// The object.
+    pub object: Object,
+    /// Where in the source it is written.
+    pub source: Option<Position>,
+    /// When it is applied.
+    pub phase: Phase,
+    /// Lower first, within a phase.
+    pub weight: i32,
+}
+
+/// Two objects of one render have one identity.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{id} is rendered twice{}: one of them would overwrite the other, so remove or rename one", places(.first.as_ref(), .second.as_ref()))]
+pub struct DuplicateObject {
+    /// The identity.
+    pub id: ObjectId,
+    /// Where the first is written.
+    pub first: Option<Position>,
+    /// Where the second is written.
+    pub second: Option<Position>,
+}
+
+fn places(first: Option<&Position>, second: Option<&Position>) -> String {
+    match (first, second) {
+        (Some(first), Some(second)) => format!(", at {first} and at {second}"),
+        (Some(one), None) | (None, Some(one)) => format!(", once at {one}"),
+        (None, None) => String::new(),
+    }
+}
+
+/// Objects in canonical order, ready to be planned.
+#[derive(Debug, Clone)]
+pub struct Rendered {
+    objects: Arc<[RenderedObject]>,
+    notes: Option<String>,
+    warnings: Vec<Problem>,
+    digest: Digest,
+}
+
+impl Rendered {
+    /// Sorts objects by identity, refuses duplicates, and computes the rendered digest.
+    ///
+    /// The digest is SHA-256 over each object's canonical JSON followed by a line feed, in order of identity, with the
+    /// data of Secrets concealed by the seed. The order in which a renderer returns objects never changes it.
+    pub fn new(
+        objects: Vec<RenderedObject>,
+        notes: Option<String>,
+        warnings: Vec<Problem>,
+        seed: &Seed,
+    ) -> Result<Self, Box<DuplicateObject>> {
+        let mut sorted: BTreeMap<ObjectId, RenderedObject> = BTreeMap::new();
+        for object in objects {
+            let id = object.object.id().clone();
+            let second = object.source.clone();
+            if let Some(first) = sorted.insert(id.clone(), object) {
+                return Err(Box::new(DuplicateObject {
+                    id,
+                    first: first.source,
+                    second,
+                }));
+            }
+        }
+        let mut digest = Sha256::new();
+        for (id, rendered) in &sorted {
+            let value = conceal(id.is_secret(), rendered.object.value(), seed);
+            digest.update(canonical::to_string(&value));
+            digest.update(b"\n");
+        }
+        let digest = Digest::from_bytes(digest.finalize().into());
+        Ok(Self {
+            objects: sorted.into_values().collect(),
+            notes,
+            warnings,
+            digest,
+        })
+    }
+
+    /// Returns the objects, sorted by identity.
+    pub fn objects(&self) -> &[RenderedObject] {
+        &self.objects
+    }
+
+    /// Returns the renderer's text for people.
+    pub fn notes(&self) -> Option<&str> {
+        self.notes.as_deref()
+    }
+
+    /// Returns what the renderer warned of.
+    pub fn warnings(&self) -> &[Problem] {
+        &self.warnings
+    }
+
+    /// Returns the rendered digest.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+}
+
+/// Names a render: equal keys, equal objects.
+///
+/// `settings` is the canonical JSON of the renderer's settings; the context is in the read set, as far as it was read.
+pub fn render_key(component: Digest, settings: &serde_json::Value, reads: &ReadSet) -> Digest {
+    Digester::new("render-key/v1")
+        .part(component.as_bytes())
+        .part(canonical::to_string(settings))
+        .part(reads.digest().as_bytes())
+        .finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn object(name: &str, value: &str) -> RenderedObject {
+        let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"k": value}});
+        RenderedObject {
+            object: Object::new(object).unwrap(),
+            source: None,
+            phase: Phase::Main,
+            weight: 0,
+        }
+    }
+
+    fn digest(objects: Vec<RenderedObject>) -> Digest {
+        Rendered::new(objects, None, Vec::new(), &Seed::from_text("s"))
+            .unwrap()
+            .digest()
+    }
+
+    #[test]
+    fn known_answer_that_sha256sum_gives_too() {
+        let text = concat!(
+            r#"{"apiVersion":"v1","data":{"k":"1"},"kind":"ConfigMap","metadata":{"name":"a"}}"#,
+            "\n",
+            r#"{"apiVersion":"v1","data":{"k":"2"},"kind":"ConfigMap","metadata":{"name":"b"}}"#,
+            "\n"
+        );
+        assert_eq!(
+            digest(vec![object("b", "2"), object("a", "1")]),
+            Digest::of(text)
+        );
+        assert_eq!(
+            Digest::of(text).to_string(),
+            "sha256:2f9a77176008b95c84f1b741d6c078dc759dd7e3d107685e813a6dcf44419959"
+        );
+    }
+
+    #[test]
+    fn one_identity_twice_is_refused_with_both_places() {
+        let at = |line| {
+            Some(Position {
+                file: "a.yaml".into(),
+                line,
+                column: 1,
+            })
+        };
+        let (mut one, mut two) = (object("a", "1"), object("a", "2"));
+        (one.source, two.source) = (at(1), at(9));
+        let error =
+            Rendered::new(vec![one, two], None, Vec::new(), &Seed::from_text("s")).unwrap_err();
+        insta::assert_snapshot!(error, @"ConfigMap a is rendered twice, at a.yaml:1:1 and at a.yaml:9:1: one of them would overwrite the other, so remove or rename one");
+    }
+
+    proptest! {
+        #[test]
+        fn order_never_changes_the_digest(names in prop::collection::btree_set("[a-z]{1,5}", 1..10), turn in 0usize..10) {
+            let mut objects: Vec<_> = names.iter().map(|name| object(name, name)).collect();
+            let before = digest(objects.clone());
+            let turn = turn % objects.len();
+            objects.rotate_left(turn);
+            prop_assert_eq!(digest(objects), before);
+        }
+
+        #[test]
+        fn any_changed_value_changes_the_digest(one in ".*", two in ".*") {
+            prop_assert_eq!(digest(vec![object("a", &one)]) == digest(vec![object("a", &two)]), one == two);
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! A folder of one revision, as plugins see it.
+
+use std::fmt;
+
+/// Object id of a blob or tree in git (or, for a working tree, the id that it would have), in hexadecimal.
+pub type ContentId = String;
+
+/// A relative path with `/` between its parts; `""` is the folder itself.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct TreePath(String);
+
+impl TreePath {
+    /// The folder itself.
+    pub const fn root() -> Self {
+        Self(String::new())
+    }
+
+    /// Parses a path. `.` and empty parts are dropped; whatever could leave the folder is refused.
+    ///
+    /// Returns nothing for absolute paths, `..`, backslashes and NUL, whatever they would resolve to.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.starts_with('/') || text.contains(['\\', '\0']) {
+            return None;
+        }
+        let mut parts = Vec::new();
+        for part in text.split('/') {
+            match part {
+                "" | "." => {}
+                ".." => return None,
+                part => parts.push(part),
+            }
+        }
+        Some(Self(parts.join("/")))
+    }
+
+    /// Returns the text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Says whether this is the folder itself.
+    pub fn is_root(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns the path of something within.
+    #[must_use]
+    pub fn join(&self, other: &Self) -> Self {
+        match (self.is_root(), other.is_root()) {
+            (true, _) => other.clone(),
+            (_, true) => self.clone(),
+            _ => Self(format!("{}/{}", self.0, other.0)),
+        }
+    }
+
+    /// Returns the parts from the outermost to the innermost.
+    pub fn parts(&self) -> impl Iterator<Item = &str> {
+        self.0.split('/').filter(|part| !part.is_empty())
+    }
+}
+
+impl fmt::Display for TreePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_root() { "." } else { &self.0 })
+    }
+}
+
+/// What a path is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EntryKind {
+    /// A regular file, or a symbolic link to one within the tree.
+    File,
+    /// A folder.
+    Folder,
+}
+
+/// A file or folder of the tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name within its folder.
+    pub name: String,
+    /// What it is.
+    pub kind: EntryKind,
+    /// Bytes; 0 for a folder.
+    pub size: u64,
+    /// What it holds: equal ids, equal contents.
+    pub content: ContentId,
+}
+
+/// Why something could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TreeError {
+    /// Nothing is there.
+    #[error("{path} does not exist")]
+    NotFound {
+        /// The path asked for.
+        path: TreePath,
+    },
+    /// A symbolic link that leaves the tree, or links to itself.
+    #[error("{path} is a symbolic link that leaves the source or never ends: replace it by a file")]
+    Link {
+        /// The link.
+        path: TreePath,
+    },
+    /// A folder was read, or the entries of a file asked for.
+    #[error("{path} is not a {expected}")]
+    WrongKind {
+        /// The path asked for.
+        path: TreePath,
+        /// `file` or `folder`.
+        expected: &'static str,
+    },
+    /// A file or folder over the limit.
+    #[error("{path} has {size} {unit}, and the limit is {limit}")]
+    TooLarge {
+        /// The path asked for.
+        path: TreePath,
+        /// How large it is.
+        size: u64,
+        /// The limit.
+        limit: u64,
+        /// `bytes` or `entries`.
+        unit: &'static str,
+    },
+    /// A submodule: its content is in another repository.
+    #[error(
+        "{path} is a git submodule, which is not supported: vendor its files, or deploy it as an application of its own"
+    )]
+    Submodule {
+        /// The submodule's path.
+        path: TreePath,
+    },
+    /// The store below failed, or holds something malformed.
+    #[error("{path} could not be read: {reason}")]
+    Broken {
+        /// The path asked for.
+        path: TreePath,
+        /// What the store says.
+        reason: String,
+    },
+}
+
+/// A folder of one revision. Reading is local and needs no network.
+///
+/// Implementations bound what they return (file size, entries in a folder) and never follow a link out of the tree.
+pub trait Tree: Send + Sync + fmt::Debug {
+    /// Returns what is at a path, or nothing. The root has an empty name.
+    fn stat(&self, path: &TreePath) -> Result<Option<Entry>, TreeError>;
+
+    /// Returns the bytes of a file.
+    fn read(&self, path: &TreePath) -> Result<Vec<u8>, TreeError>;
+
+    /// Returns what is in a folder, sorted by name.
+    fn entries(&self, path: &TreePath) -> Result<Vec<Entry>, TreeError>;
+}
+
+/// Most files that one walk visits: above it a glob is an error rather than a slow answer.
+pub const WALK_LIMIT: usize = 100_000;
+
+/// Lists all files below a folder, sorted by path. Stops with an error at [`WALK_LIMIT`].
+pub fn walk(tree: &dyn Tree, folder: &TreePath) -> Result<Vec<(TreePath, Entry)>, TreeError> {
+    let mut found = Vec::new();
+    let mut open = vec![folder.clone()];
+    let mut visited = 0;
+    while let Some(folder) = open.pop() {
+        for entry in tree.entries(&folder)? {
+            visited += 1;
+            if visited > WALK_LIMIT {
+                let (size, limit) = (visited as u64, WALK_LIMIT as u64);
+                return Err(TreeError::TooLarge {
+                    path: folder,
+                    size,
+                    limit,
+                    unit: "entries",
+                });
+            }
+            let path = folder.join(&TreePath(entry.name.clone()));
+            match entry.kind {
+                EntryKind::File => found.push((path, entry)),
+                EntryKind::Folder => open.push(path),
+            }
+        }
+    }
+    found.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(found)
+}
+
+/// Why a glob pattern is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GlobError {
+    /// The pattern is malformed.
+    #[error("`{pattern}` is not a glob pattern: {reason}")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The tree could not be walked.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+}
+
+/// Lists the files that match a pattern, sorted. `*` stays within a folder, `**` crosses folders.
+pub fn glob(tree: &dyn Tree, pattern: &str) -> Result<Vec<TreePath>, GlobError> {
+    let matcher = globset::GlobBuilder::new(pattern)
+        .literal_separator(true)
+        .empty_alternates(true)
+        .build()
+        .map_err(|error| GlobError::Pattern {
+            pattern: pattern.to_owned(),
+            reason: error.kind().to_string(),
+        })?
+        .compile_matcher();
+    // Only the folder before the first wildcard is walked: a monorepo's other folders are neither read nor listed.
+    let literal: Vec<&str> = pattern
+        .split('/')
+        .take_while(|part| !part.contains(['*', '?', '[', '{']))
+        .collect();
+    let depth = literal.len().min(pattern.split('/').count() - 1);
+    let Some(start) = TreePath::parse(&literal[..depth].join("/")) else {
+        return Ok(Vec::new());
+    };
+    match tree.stat(&start)? {
+        Some(entry) if entry.kind == EntryKind::Folder => {}
+        _ => return Ok(Vec::new()),
+    }
+    let files = walk(tree, &start)?;
+    Ok(files
+        .into_iter()
+        .map(|(path, _)| path)
+        .filter(|path| matcher.is_match(path.as_str()))
+        .collect())
+}
+
+pub mod memory {
+    //! A tree in memory, for tests and for small generated inputs.
+
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::{Entry, EntryKind, Tree, TreeError, TreePath};
+    use crate::digest::Digest;
+
+    /// Files by path.
+    #[derive(Debug, Clone, Default)]
+    pub struct MemoryTree(BTreeMap<TreePath, Vec<u8>>);
+
+    impl MemoryTree {
+        /// Makes a tree from paths and contents. Paths that [`TreePath::parse`] refuses are left out.
+        pub fn new<P: AsRef<str>, C: AsRef<[u8]>>(files: impl IntoIterator<Item = (P, C)>) -> Self {
+            let parse = |(path, content): (P, C)| {
+                Some((TreePath::parse(path.as_ref())?, content.as_ref().to_vec()))
+            };
+            Self(files.into_iter().filter_map(parse).collect())
+        }
+
+        fn below<'a>(
+            &'a self,
+            folder: &TreePath,
+        ) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a> {
+            let prefix = if folder.is_root() {
+                String::new()
+            } else {
+                format!("{}/", folder.as_str())
+            };
+            self.0.iter().filter_map(move |(path, content)| {
+                path.as_str()
+                    .strip_prefix(&prefix)
+                    .map(|rest| (rest, content.as_slice()))
+            })
+        }
+
+        fn folder(&self, path: &TreePath, name: &str) -> Option<Entry> {
+            let mut content = crate::digest::Digester::new("memory-tree");
+            let mut any = path.is_root();
+            for (file, bytes) in self.below(path) {
+                any = true;
+                content = content.part(file).part(bytes);
+            }
+            let content = content.finish().hex();
+            any.then(|| Entry {
+                name: name.to_owned(),
+                kind: EntryKind::Folder,
+                size: 0,
+                content,
+            })
+        }
+    }
+
+    impl Tree for MemoryTree {
+        fn stat(&self, path: &TreePath) -> Result<Option<Entry>, TreeError> {
+            let name = path.parts().last().unwrap_or_default();
+            Ok(match self.0.get(path) {
+                Some(bytes) => Some(Entry {
+                    name: name.to_owned(),
+                    kind: EntryKind::File,
+                    size: bytes.len() as u64,
+                    content: Digest::of(bytes).hex(),
+                }),
+                None => self.folder(path, name),
+            })
+        }
+
+        fn read(&self, path: &TreePath) -> Result<Vec<u8>, TreeError> {
+            match self.0.get(path) {
+                Some(bytes) => Ok(bytes.clone()),
+                None if self.folder(path, "").is_some() => Err(TreeError::WrongKind {
+                    path: path.clone(),
+                    expected: "file",
+                }),
+                None => Err(TreeError::NotFound { path: path.clone() }),
+            }
+        }
+
+        fn entries(&self, path: &TreePath) -> Result<Vec<Entry>, TreeError> {
+            if self.0.contains_key(path) {
+                return Err(TreeError::WrongKind {
+                    path: path.clone(),
+                    expected: "folder",
+                });
+            }
+            if self.folder(path, "").is_none() {
+                return Err(TreeError::NotFound { path: path.clone() });
+            }
+            let names: BTreeSet<&str> = self
+                .below(path)
+                .filter_map(|(rest, _)| rest.split('/').next())
+                .collect();
+            let mut entries = Vec::new();
+            for name in names {
+                entries.extend(self.stat(&path.join(&TreePath(name.to_owned())))?);
+            }
+            Ok(entries)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{memory::MemoryTree, *};
+    use proptest::prelude::*;
+
+    #[test]
+    fn paths_cannot_leave_the_folder() {
+        for text in ["/etc/passwd", "..", "a/../b", "a\\b", "a\0b", "a/.."] {
+            assert_eq!(TreePath::parse(text), None, "{text}");
+        }
+        assert_eq!(TreePath::parse("./a//b/").unwrap().as_str(), "a/b");
+        assert!(TreePath::parse(".").unwrap().is_root());
+    }
+
+    proptest! {
+        #[test]
+        fn parsed_paths_stay_inside(text in "[a./\\\\]{0,12}") {
+            if let Some(path) = TreePath::parse(&text) {
+                prop_assert!(path.parts().all(|part| part != ".." && part != "." && !part.contains('\\')));
+                prop_assert_eq!(TreePath::parse(path.as_str()), Some(path));
+            }
+        }
+    }
+
+    #[test]
+    fn globs_match_within_and_across_folders() {
+        let tree = MemoryTree::new([
+            ("a.yaml", ""),
+            ("b/c.yaml", ""),
+            ("b/d/e.yaml", ""),
+            ("b/d/e.txt", ""),
+        ]);
+        let found = |pattern: &str| -> Vec<String> {
+            glob(&tree, pattern)
+                .unwrap()
+                .iter()
+                .map(ToString::to_string)
+                .collect()
+        };
+        assert_eq!(found("*.yaml"), ["a.yaml"]);
+        assert_eq!(found("**/*.yaml"), ["a.yaml", "b/c.yaml", "b/d/e.yaml"]);
+        assert_eq!(found("b/*"), ["b/c.yaml"]);
+        assert_eq!(found("b/d/e.{txt,yaml}"), ["b/d/e.txt", "b/d/e.yaml"]);
+        assert_eq!(found("a.yaml"), ["a.yaml"]);
+        assert!(
+            found("../*").is_empty()
+                && found("none/**").is_empty()
+                && found("a.yaml/**").is_empty()
+        );
+        assert!(matches!(
+            glob(&tree, "[").unwrap_err(),
+            GlobError::Pattern { .. }
+        ));
+    }
+}
