@@ -24,7 +24,7 @@ pub trait Context {
     /// Seconds since the epoch at which the revision was made: the only clock that a pure plugin has.
     fn revision_time(&self) -> i64;
 
-    /// `length` bytes, at most 1024, derived from a secret seed of the application and from `purpose`.
+    /// Bytes derived from a secret seed of the application and from `purpose`; at most 8160, longer requests are cut there.
     ///
     /// The same on every call, different for each purpose, and not to be guessed from the repository: for generated
     /// passwords and keys.

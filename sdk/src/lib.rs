@@ -57,6 +57,11 @@
 //! ```
 
 pub mod context;
+mod export;
+#[cfg(target_arch = "wasm32")]
+#[doc(hidden)]
+pub mod glue;
+pub mod glob;
 pub mod health;
 pub mod http;
 pub mod log;
@@ -99,31 +104,3 @@ pub use tree::{Entry, EntryKind, ReadError, Tree};
 
 /// One JSON document.
 pub type Json = serde_json::Value;
-
-/// Exports a type that implements [`Renderer`] as a renderer component; nothing on native targets.
-#[cfg(not(target_arch = "wasm32"))]
-#[macro_export]
-macro_rules! export_renderer {
-    ($plugin:ty) => {};
-}
-
-/// Exports a type that implements [`Policy`] as a policy component; nothing on native targets.
-#[cfg(not(target_arch = "wasm32"))]
-#[macro_export]
-macro_rules! export_policy {
-    ($plugin:ty) => {};
-}
-
-/// Exports a type that implements [`Health`] as a health component; nothing on native targets.
-#[cfg(not(target_arch = "wasm32"))]
-#[macro_export]
-macro_rules! export_health {
-    ($plugin:ty) => {};
-}
-
-/// Exports a type that implements [`Notifier`] as a notifier component; nothing on native targets.
-#[cfg(not(target_arch = "wasm32"))]
-#[macro_export]
-macro_rules! export_notifier {
-    ($plugin:ty) => {};
-}

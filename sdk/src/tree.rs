@@ -45,7 +45,7 @@ pub enum ReadError {
     Outside,
     /// A folder was read, or the entries of a file asked for.
     WrongKind,
-    /// Larger than the host allows; the limit in bytes.
+    /// Larger than the host allows; the limit, in bytes or entries.
     TooLarge(u64),
 }
 
@@ -66,7 +66,10 @@ impl fmt::Display for ReadError {
             Self::NotFound => f.write_str("there is no such file or folder"),
             Self::Outside => f.write_str("the path is not inside the folder"),
             Self::WrongKind => f.write_str("a file was expected where a folder is, or the reverse"),
-            Self::TooLarge(limit) => write!(f, "it is larger than the limit of {limit} bytes"),
+            Self::TooLarge(limit) => write!(
+                f,
+                "it is larger than the limit of {limit} (bytes, or entries of a folder)"
+            ),
         }
     }
 }
@@ -75,9 +78,12 @@ impl std::error::Error for ReadError {}
 
 /// A folder of one revision.
 ///
-/// Paths are relative to the folder, UTF-8, with `/` between their parts; the empty path is the folder itself. Parts
-/// named `.` or `..`, empty parts and a leading `/` are [`ReadError::Outside`]. The host records every read and every
-/// absence seen, and keeps the result for as long as a new commit changes none of them: read no more than is needed.
+/// Paths are relative to the folder, with `/` between their parts; the empty path is the folder itself, and parts that
+/// are empty or `.` do not count. Absolute paths, and paths with `..`, a backslash or NUL, are [`ReadError::Outside`]
+/// whatever they would resolve to. A symbolic link is what it links to, as long as that is inside the folder.
+///
+/// The host records every read and every absence seen, and keeps the result for as long as a new commit changes none of
+/// them: a plugin that reads less is called less.
 pub trait Tree {
     /// Reads a whole file.
     fn read(&self, path: &str) -> Result<Vec<u8>, ReadError>;
@@ -88,9 +94,9 @@ pub trait Tree {
     /// Says what has that path, if anything.
     fn stat(&self, path: &str) -> Option<Entry>;
 
-    /// Lists the paths of all files that match, sorted.
+    /// Lists the paths of the files that match, sorted.
     ///
-    /// `*` and `?` do not match `/`; `**` crosses folders; `[a-z]` and `{yaml,yml}` are understood. An invalid
-    /// pattern is [`ReadError::Outside`].
+    /// `*` and `?` stay within a folder, `**` crosses folders, `[a-z]` is one character of a range, `{yaml,yml}` is
+    /// either. A malformed pattern is [`ReadError::Outside`]; one that leads out of the folder matches nothing.
     fn glob(&self, pattern: &str) -> Result<Vec<String>, ReadError>;
 }

@@ -108,7 +108,7 @@ impl Context for FixedContext {
             let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
             (mixed ^ (mixed >> 31)).to_le_bytes()
         });
-        words.flatten().take(length as usize).collect()
+        words.flatten().take((length as usize).min(8160)).collect()
     }
 
     fn cluster(&self) -> &dyn Cluster {

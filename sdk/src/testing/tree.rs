@@ -37,8 +37,8 @@ impl MemoryTree {
     #[must_use]
     pub fn file(mut self, path: &str, content: impl Into<Vec<u8>>) -> Self {
         assert!(
-            !path.is_empty() && is_inside(path),
-            "`{path}` is no relative path inside the folder"
+            !path.is_empty() && normal(path).as_deref() == Ok(path),
+            "`{path}` is no plain relative path inside the folder"
         );
         let above = path
             .match_indices('/')
@@ -108,29 +108,25 @@ impl MemoryTree {
 impl Tree for MemoryTree {
     fn read(&self, path: &str) -> Result<Vec<u8>, ReadError> {
         self.record("read", path);
-        if !is_inside(path) {
-            return Err(ReadError::Outside);
-        }
-        match (self.files.get(path), self.limit) {
+        let path = normal(path)?;
+        match (self.files.get(&path), self.limit) {
             (Some(content), Some(limit)) if content.len() as u64 > limit => {
                 Err(ReadError::TooLarge(limit))
             }
             (Some(content), _) => Ok(content.clone()),
-            (None, _) if self.is_folder(path) => Err(ReadError::WrongKind),
+            (None, _) if self.is_folder(&path) => Err(ReadError::WrongKind),
             (None, _) => Err(ReadError::NotFound),
         }
     }
 
     fn entries(&self, path: &str) -> Result<Vec<Entry>, ReadError> {
         self.record("entries", path);
-        if !is_inside(path) {
-            return Err(ReadError::Outside);
-        }
-        if self.files.contains_key(path) {
+        let path = normal(path)?;
+        if self.files.contains_key(&path) {
             return Err(ReadError::WrongKind);
         }
         let mut entries: BTreeMap<&str, Entry> = BTreeMap::new();
-        for (rest, content) in self.below(path) {
+        for (rest, content) in self.below(&path) {
             let (name, kind, size) = match rest.split_once('/') {
                 Some((folder, _)) => (folder, EntryKind::Folder, 0),
                 None => (rest, EntryKind::File, content.len() as u64),
@@ -152,20 +148,14 @@ impl Tree for MemoryTree {
 
     fn stat(&self, path: &str) -> Option<Entry> {
         self.record("stat", path);
-        if is_inside(path) {
-            self.lookup(path)
-        } else {
-            None
-        }
+        self.lookup(&normal(path).ok()?)
     }
 
     fn glob(&self, pattern: &str) -> Result<Vec<String>, ReadError> {
         self.record("glob", pattern);
-        if !is_inside(pattern) {
-            return Err(ReadError::Outside);
-        }
         let glob = GlobBuilder::new(pattern)
             .literal_separator(true)
+            .empty_alternates(true)
             .build()
             .map_err(|_| ReadError::Outside)?
             .compile_matcher();
@@ -178,7 +168,17 @@ impl Tree for MemoryTree {
     }
 }
 
-/// Whether a path is relative and has no `.`, `..` or empty parts; the empty path is the folder itself.
-fn is_inside(path: &str) -> bool {
-    path.is_empty() || path.split('/').all(|part| !matches!(part, "" | "." | ".."))
+/// Drops empty parts and `.`, and refuses whatever could leave the folder; the empty path is the folder itself.
+fn normal(path: &str) -> Result<String, ReadError> {
+    if path.starts_with('/') || path.contains(['\\', '\0']) {
+        return Err(ReadError::Outside);
+    }
+    let parts: Vec<_> = path
+        .split('/')
+        .filter(|part| !matches!(*part, "" | "."))
+        .collect();
+    if parts.contains(&"..") {
+        return Err(ReadError::Outside);
+    }
+    Ok(parts.join("/"))
 }

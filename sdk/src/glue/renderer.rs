@@ -1,0 +1,109 @@
+//! Exports renderers.
+
+use crate::{Chart, Phase, Remote, RenderedObject, Renderer, Rendering, Source, Tree};
+
+use super::wit::{tree, types};
+use super::{Adapter, HostContext};
+
+wit_bindgen::generate!({
+    path: ["../wit/types", "../wit/renderer"],
+    inline: "
+        package pintle:sdk-renderer;
+        world renders { export pintle:renderer/renderer@1.0.0; }
+    ",
+    with: {
+        "pintle:types/types@1.0.0": crate::glue::wit::types,
+        "pintle:types/tree@1.0.0": crate::glue::wit::tree,
+    },
+    pub_export_macro: true,
+});
+
+use exports::pintle::renderer::renderer;
+
+impl<T: Renderer> renderer::Guest for Adapter<T> {
+    fn detect(folder: &tree::Tree) -> bool {
+        T::detect(folder)
+    }
+
+    fn inputs(
+        settings: String,
+        folder: &tree::Tree,
+    ) -> Result<Vec<renderer::Source>, types::Failure> {
+        let settings = super::settings::<T>(&settings)?;
+        let sources = T::inputs(&settings, folder)?;
+        Ok(sources.into_iter().map(Into::into).collect())
+    }
+
+    fn render(
+        settings: String,
+        folder: &tree::Tree,
+        inputs: Vec<tree::Tree>,
+    ) -> Result<renderer::Rendering, types::Failure> {
+        let settings = super::settings::<T>(&settings)?;
+        let inputs: Vec<&dyn Tree> = inputs.iter().map(|input| input as &dyn Tree).collect();
+        Ok(T::render(&settings, folder, &inputs, &HostContext)?.into())
+    }
+}
+
+impl From<Source> for renderer::Source {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::Oci(remote) => Self::Oci(remote.into()),
+            Source::Chart(chart) => Self::Chart(chart.into()),
+            Source::Folder(path) => Self::Folder(path),
+        }
+    }
+}
+
+impl From<Remote> for renderer::Remote {
+    fn from(remote: Remote) -> Self {
+        Self {
+            reference: remote.reference,
+            digest: remote.digest,
+        }
+    }
+}
+
+impl From<Chart> for renderer::Chart {
+    fn from(chart: Chart) -> Self {
+        Self {
+            repository: chart.repository,
+            name: chart.name,
+            version: chart.version,
+            digest: chart.digest,
+        }
+    }
+}
+
+impl From<Phase> for renderer::Phase {
+    fn from(phase: Phase) -> Self {
+        match phase {
+            Phase::Before => Self::Before,
+            Phase::Main => Self::Main,
+            Phase::After => Self::After,
+            Phase::OnDelete => Self::OnDelete,
+            Phase::Test => Self::Test,
+        }
+    }
+}
+
+impl From<RenderedObject> for renderer::RenderedObject {
+    fn from(object: RenderedObject) -> Self {
+        Self {
+            manifest: object.manifest.to_string(),
+            source: object.source.map(Into::into),
+            phase: object.phase.into(),
+            weight: object.weight,
+        }
+    }
+}
+
+impl From<Rendering> for renderer::Rendering {
+    fn from(rendering: Rendering) -> Self {
+        Self {
+            objects: rendering.objects.into_iter().map(Into::into).collect(),
+            notes: rendering.notes,
+            warnings: rendering.warnings.into_iter().map(Into::into).collect(),
+        }
+    }
+}
