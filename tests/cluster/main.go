@@ -78,7 +78,9 @@ func runUp(args []string) error {
 	// Each component applies its logging options; in one process all but the first are repeats.
 	logsapi.ReapplyHandling = logsapi.ReapplyHandlingIgnoreUnchanged
 
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	signalled, release := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer release()
+	ctx, stop := context.WithCancel(signalled) // calling release early would let a signal kill the process
 	defer stop()
 	if c.followsItsInput {
 		go func() {

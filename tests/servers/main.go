@@ -51,7 +51,9 @@ func main() {
 	followsItsInput := flag.Bool("exit-with-parent", false, "stop when standard input closes, as it does when the parent ends in any way")
 	flag.Parse()
 
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	signalled, release := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer release()
+	ctx, stop := context.WithCancel(signalled) // calling release early would let a signal kill the process
 	defer stop()
 	if *followsItsInput {
 		go func() {

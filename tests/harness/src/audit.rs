@@ -1,0 +1,180 @@
+//! What clients asked of the API server, from its own audit log.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
+
+use anyhow::{Context as _, Result, bail};
+use serde::Deserialize;
+
+use crate::control_plane::ControlPlane;
+
+/// One request to the API server by anyone but the control plane itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiRequest {
+    /// Kubernetes' verb: `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, ...
+    pub verb: String,
+    /// Who sent it, such as `system:serviceaccount:pintle-system:pintle`.
+    pub user: String,
+    /// Whom the sender acted for.
+    pub impersonated: Option<String>,
+    /// The client's name for itself.
+    pub user_agent: String,
+    /// Path and query.
+    pub uri: String,
+    /// Plural name of the resource, such as `deployments`; empty for paths such as `/version`.
+    pub resource: String,
+    /// Subresource, such as `status`; empty for none.
+    pub subresource: String,
+    /// Namespace; empty for none.
+    pub namespace: String,
+    /// Name of the object; empty for lists and for some creations.
+    pub name: String,
+    /// HTTP status of the answer.
+    pub code: u16,
+}
+
+impl ApiRequest {
+    /// Says whether it was meant to change something, dry runs included.
+    pub fn is_write(&self) -> bool {
+        !matches!(self.verb.as_str(), "get" | "list" | "watch")
+    }
+}
+
+/// Counts requests by verb.
+pub fn by_verb<'a>(requests: impl IntoIterator<Item = &'a ApiRequest>) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for request in requests {
+        *counts.entry(request.verb.clone()).or_default() += 1;
+    }
+    counts
+}
+
+impl ControlPlane {
+    /// Marks now, for [`ControlPlane::requests_since`].
+    pub fn requests_mark(&self) -> Result<u64> {
+        let path = self.dir().join("audit.log");
+        match path.metadata() {
+            Ok(metadata) => Ok(metadata.len()),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                bail!(
+                    "{} does not exist: start the control plane with `audit`",
+                    path.display()
+                )
+            }
+            Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
+        }
+    }
+
+    /// Gives the requests answered since the mark, in order; a watch counts when it begins.
+    ///
+    /// The API server writes its log before the end of an answer, so whoever has an answer finds
+    /// its request here.
+    pub fn requests_since(&self, mark: u64) -> Result<Vec<ApiRequest>> {
+        let path = self.dir().join("audit.log");
+        let mut text = String::new();
+        let mut file = File::open(&path).with_context(|| format!("open {}", path.display()))?;
+        file.seek(SeekFrom::Start(mark))
+            .and_then(|_| file.read_to_string(&mut text))
+            .with_context(|| format!("read {}", path.display()))?;
+        parse(&text)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Event {
+    stage: String,
+    verb: String,
+    #[serde(rename = "requestURI")]
+    request_uri: String,
+    user: User,
+    impersonated_user: Option<User>,
+    #[serde(default)]
+    user_agent: String,
+    object_ref: Option<ObjectRef>,
+    response_status: Option<ResponseStatus>,
+}
+
+#[derive(Deserialize)]
+struct User {
+    #[serde(default)]
+    username: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ObjectRef {
+    resource: String,
+    subresource: String,
+    namespace: String,
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct ResponseStatus {
+    #[serde(default)]
+    code: u16,
+}
+
+/// Reads whole lines: the last one may be half written.
+fn parse(text: &str) -> Result<Vec<ApiRequest>> {
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    let mut requests = Vec::new();
+    for line in whole.lines() {
+        let event: Event =
+            serde_json::from_str(line).with_context(|| format!("parse the audit event {line}"))?;
+        // A watch has two events, for its begin and its end; everything else has one, or "Panic".
+        if (event.stage == "ResponseStarted") != (event.verb == "watch") {
+            continue;
+        }
+        let object = event.object_ref.unwrap_or_default();
+        requests.push(ApiRequest {
+            verb: event.verb,
+            user: event.user.username,
+            impersonated: event.impersonated_user.map(|user| user.username),
+            user_agent: event.user_agent,
+            uri: event.request_uri,
+            resource: object.resource,
+            subresource: object.subresource,
+            namespace: object.namespace,
+            name: object.name,
+            code: event.response_status.map_or(0, |status| status.code),
+        });
+    }
+    Ok(requests)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVENTS: &str = concat!(
+        r#"{"stage":"ResponseStarted","requestURI":"/api/v1/pods?watch=1","verb":"watch","user":{"username":"a"},"objectRef":{"resource":"pods"},"responseStatus":{"code":200}}"#,
+        "\n",
+        r#"{"stage":"ResponseComplete","requestURI":"/api/v1/pods?watch=1","verb":"watch","user":{"username":"a"},"responseStatus":{"code":200}}"#,
+        "\n",
+        r#"{"stage":"ResponseComplete","requestURI":"/apis/apps/v1/namespaces/n/deployments/d?dryRun=All","verb":"patch","user":{"username":"a"},"impersonatedUser":{"username":"b"},"userAgent":"pintle/1","objectRef":{"resource":"deployments","namespace":"n","name":"d","subresource":"status"},"responseStatus":{"code":409}}"#,
+        "\n",
+        r#"{"stage":"ResponseComplete","requestURI":"/ver"#,
+    );
+
+    #[test]
+    fn each_request_counts_once_and_a_half_written_line_not_yet() {
+        let requests = parse(EVENTS).unwrap();
+        assert_eq!(
+            by_verb(&requests),
+            BTreeMap::from([("patch".to_owned(), 1), ("watch".to_owned(), 1)])
+        );
+        let patch = &requests[1];
+        assert!(patch.is_write() && !requests[0].is_write());
+        assert_eq!(
+            (patch.user.as_str(), patch.impersonated.as_deref()),
+            ("a", Some("b"))
+        );
+        assert_eq!(
+            (patch.resource.as_str(), patch.name.as_str(), patch.code),
+            ("deployments", "d", 409)
+        );
+    }
+}

@@ -1,0 +1,41 @@
+//! A real control plane, registry, git servers and receivers for tests and the demo.
+//!
+//! Nothing here imitates what Pintle talks to. The [`ControlPlane`] is Kubernetes' own code built
+//! from its modules (`tests/cluster`), with kwok in the place of the kubelets. [`Servers`]
+//! (`tests/servers`) are an OCI registry, git's own programs behind http and OpenSSH's server, and
+//! a sink that records what notifiers send. A [`Proxy`] in front of any of them injects the faults
+//! that a real server shows only on a bad day.
+//!
+//! Everything is synchronous and works inside and outside of an async runtime, so that a server
+//! outlives the runtime of the test which started it. Whatever is started ends with the process
+//! that started it, however that ends; state is below the cache folder ([`cache`]), is removed on
+//! success, and is kept, with its path in the error, on failure.
+//!
+//! Linux only: it uses process groups and `/proc`.
+
+pub mod cache;
+
+mod account;
+mod audit;
+mod control_plane;
+mod git;
+mod process;
+mod programs;
+mod progress;
+mod proxy;
+mod run_dir;
+mod servers;
+mod sink;
+mod wait;
+
+pub use audit::{ApiRequest, by_verb};
+pub use control_plane::{ControlPlane, ControlPlaneOptions, connect};
+pub use git::GitRepo;
+pub use process::{Process, Usage};
+pub use programs::Program;
+pub use progress::{Progress, to_stderr};
+pub use proxy::{Fault, Proxied, Proxy};
+pub use run_dir::RunDir;
+pub use servers::{Servers, ServersOptions, Ssh};
+pub use sink::Delivery;
+pub use wait::{until, until_async};

@@ -1,0 +1,205 @@
+//! A reverse proxy that injects faults.
+
+mod fault;
+mod serve;
+mod tls;
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use anyhow::{Context as _, Result, anyhow};
+use tokio::sync::{oneshot, watch};
+
+use crate::account::{read_token_kubeconfig, write_token_kubeconfig};
+use crate::control_plane::ControlPlane;
+
+pub use fault::Fault;
+
+/// An HTTP server on loopback that passes requests on to a real server, records them, and does to
+/// some of them what a [`Fault`] says.
+///
+/// Answers are passed on as they come, watches included. It has its own thread and runtime.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    ca: Option<PathBuf>,
+    shared: Arc<Shared>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// One request that a [`Proxy`] saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proxied {
+    /// HTTP method.
+    pub method: String,
+    /// Path and query.
+    pub uri: String,
+    /// What the client got: the HTTP status, or 0 if the connection was cut before one.
+    pub status: u16,
+    /// Whether the request, whole, reached the real server.
+    pub passed_on: bool,
+}
+
+/// What the proxy's thread and its owner both use.
+#[derive(Debug)]
+struct Shared {
+    faults: Mutex<Vec<Fault>>,
+    seen: Mutex<Vec<Proxied>>,
+    /// Each send cuts all answers that are under way.
+    cut: watch::Sender<u64>,
+    upstream: String,
+}
+
+impl Shared {
+    /// No code panics while it holds one of these, and a list is whole at every moment.
+    fn lock<T>(list: &Mutex<Vec<T>>) -> MutexGuard<'_, Vec<T>> {
+        list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what to do to a request from the first fault that matches it.
+    fn fault_for(&self, method: &str, uri: &str) -> Option<Fault> {
+        Self::lock(&self.faults)
+            .iter_mut()
+            .find_map(|fault| fault.strike(method, uri))
+    }
+}
+
+impl Proxy {
+    /// Starts a proxy with plain http before the server at `upstream`, such as
+    /// `http://127.0.0.1:5000`; `ca` is the PEM file of its authority when it has https.
+    pub fn start(upstream: &str, ca: Option<&Path>) -> Result<Self> {
+        Self::launch(upstream, ca, None)
+    }
+
+    /// Starts a proxy before the API server. Its certificate is the API server's own.
+    ///
+    /// Credentials must be tokens, see [`Proxy::kubeconfig`]: a client certificate ends here.
+    pub fn before_api_server(control_plane: &ControlPlane) -> Result<Self> {
+        let file = |name: &str| control_plane.dir().join(name);
+        let acceptor = tls::acceptor(&file("apiserver.crt"), &file("apiserver.key"))?;
+        let mut proxy = Self::launch(
+            &control_plane.server()?,
+            Some(&file("ca.crt")),
+            Some(acceptor),
+        )?;
+        proxy.ca = Some(file("ca.crt"));
+        Ok(proxy)
+    }
+
+    fn launch(
+        upstream: &str,
+        ca: Option<&Path>,
+        acceptor: Option<tokio_rustls::TlsAcceptor>,
+    ) -> Result<Self> {
+        let client = tls::upstream_client(ca)?;
+        let shared = Arc::new(Shared {
+            faults: Mutex::default(),
+            seen: Mutex::default(),
+            cut: watch::Sender::new(0),
+            upstream: upstream.trim_end_matches('/').to_owned(),
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("make a runtime")?;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").context("listen")?;
+        listener.set_nonblocking(true).context("listen")?;
+        let address = listener.local_addr().context("listen")?;
+        let (stop, stopped) = oneshot::channel();
+        let serving = serve::Serving {
+            shared: Arc::clone(&shared),
+            client,
+            acceptor,
+        };
+        let thread = std::thread::spawn(move || {
+            runtime.block_on(serving.run(listener, stopped));
+            // Without waiting: open watches end with their tasks.
+            runtime.shutdown_background();
+        });
+        Ok(Self {
+            address,
+            ca: None,
+            shared,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+
+    /// Is the proxy's address, `http://127.0.0.1:PORT` or, before an API server, https.
+    pub fn url(&self) -> String {
+        let scheme = if self.ca.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// Is `127.0.0.1:PORT`, as in an image reference.
+    pub fn host(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// Gives a copy of a kubeconfig of [`ControlPlane::service_account_kubeconfig`] that leads
+    /// through the proxy.
+    pub fn kubeconfig(&self, account: &Path) -> Result<PathBuf> {
+        let ca = self
+            .ca
+            .as_deref()
+            .ok_or_else(|| anyhow!("this proxy is not before an API server"))?;
+        let (token, namespace) = read_token_kubeconfig(account)?;
+        let path = account.with_extension(format!("{}.kubeconfig", self.address.port()));
+        write_token_kubeconfig(&path, &self.url(), ca, &namespace, &token)?;
+        Ok(path)
+    }
+
+    /// Adds a fault. The oldest one that matches a request and is not used up strikes.
+    pub fn inject(&self, fault: Fault) {
+        Shared::lock(&self.shared.faults).push(fault);
+    }
+
+    /// Removes all faults.
+    pub fn heal(&self) {
+        Shared::lock(&self.shared.faults).clear();
+    }
+
+    /// Cuts the connections of all answers that are under way: every watch breaks off.
+    pub fn cut_answers(&self) {
+        self.shared.cut.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// Gives the requests seen so far, in the order in which their answers began.
+    pub fn seen(&self) -> Vec<Proxied> {
+        Shared::lock(&self.shared.seen).clone()
+    }
+
+    /// Forgets the requests seen so far.
+    pub fn forget(&self) {
+        Shared::lock(&self.shared.seen).clear();
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            // Fails only if the thread has ended.
+            let _ = stop.send(());
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        if let Some(ca) = self.ca.as_deref().and_then(Path::parent) {
+            remove_kubeconfigs(ca, self.address.port());
+        }
+    }
+}
+
+/// The port may be another proxy's soon.
+fn remove_kubeconfigs(dir: &Path, port: u16) {
+    let ending = format!(".{port}.kubeconfig");
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().ends_with(&ending) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! A registry, git servers and a sink for notifications.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde::Deserialize;
+
+use crate::git::GitRepo;
+use crate::process::Process;
+use crate::programs::Program;
+use crate::progress::Progress;
+use crate::run_dir::RunDir;
+use crate::sink::{self, Delivery};
+
+const START_LIMIT: Duration = Duration::from_mins(1);
+
+/// How to start [`Servers`]. The default asks nobody for a credential and has no ssh.
+#[derive(Clone, Debug, Default)]
+pub struct ServersOptions {
+    /// User name and password that registry and git ask for.
+    pub user: Option<(String, String)>,
+    /// A bearer token that git accepts, and that the registry gives out to `user` (or to anyone
+    /// without one) at the token endpoint of its challenge.
+    pub token: Option<String>,
+    /// Whether git is served by ssh too, which needs openssh-server.
+    pub ssh: bool,
+    /// A folder for repositories and logs that stays; without one it is in a [`RunDir`].
+    pub dir: Option<PathBuf>,
+    /// Whether they go on after this process has ended, and after the drop.
+    pub detached: bool,
+}
+
+/// An OCI registry in memory, git over http, https, ssh and files, and a sink that records every
+/// request: one child process on loopback. Dropping it stops it.
+#[derive(Debug)]
+pub struct Servers {
+    addresses: Addresses,
+    process: Process,
+    // After the process, which it is dropped after: the process writes into it.
+    _dir: Option<RunDir>,
+}
+
+/// How to reach the ssh server.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Ssh {
+    /// User to log in as.
+    pub user: String,
+    /// Port on 127.0.0.1.
+    pub port: u16,
+    /// File of the private key, without a passphrase, of the one client that may log in.
+    pub key: PathBuf,
+    /// File of the server's host key, in the form of `known_hosts`.
+    pub known_hosts: PathBuf,
+}
+
+#[derive(Debug, Deserialize)]
+struct Addresses {
+    http: String,
+    https: String,
+    ca: PathBuf,
+    repos: PathBuf,
+    sink: PathBuf,
+    ssh: Option<Ssh>,
+}
+
+impl Servers {
+    /// Builds the program if needed, starts it, and waits until all of it answers.
+    pub fn start(options: &ServersOptions, progress: Progress<'_>) -> Result<Self> {
+        let executable = Program::Servers.build(progress)?;
+        let (mut fresh, dir) = if let Some(dir) = &options.dir {
+            (None, dir.clone())
+        } else {
+            let fresh = RunDir::new("servers")?;
+            let dir = fresh.path().to_owned();
+            (Some(fresh), dir)
+        };
+        std::fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
+        match launch(&executable, options, &dir) {
+            Ok((process, addresses)) => Ok(Self {
+                addresses,
+                process,
+                _dir: fresh,
+            }),
+            Err(error) => {
+                if let Some(dir) = &mut fresh {
+                    dir.keep();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Is `http://127.0.0.1:PORT`, without a path.
+    pub fn http(&self) -> &str {
+        &self.addresses.http
+    }
+
+    /// Is `https://127.0.0.1:PORT`, without a path; its certificate is from [`Servers::ca`].
+    pub fn https(&self) -> &str {
+        &self.addresses.https
+    }
+
+    /// Is the PEM file of the authority that signed the certificate for https.
+    pub fn ca(&self) -> &Path {
+        &self.addresses.ca
+    }
+
+    /// Is the registry's `127.0.0.1:PORT` over plain http, as in an image reference.
+    pub fn registry(&self) -> &str {
+        self.http().trim_start_matches("http://")
+    }
+
+    /// Is the registry's `127.0.0.1:PORT` over https.
+    pub fn registry_tls(&self) -> &str {
+        self.https().trim_start_matches("https://")
+    }
+
+    /// Is how to reach the ssh server, if it was asked for.
+    pub fn ssh(&self) -> Option<&Ssh> {
+        self.addresses.ssh.as_ref()
+    }
+
+    /// Makes an empty repository `NAME.git` that is served at once.
+    pub fn repository(&self, name: &str) -> Result<GitRepo> {
+        GitRepo::create(&self.addresses.repos.join(format!("{name}.git")))
+    }
+
+    /// Is a repository's URL over plain http.
+    pub fn git_http(&self, repository: &GitRepo) -> String {
+        format!("{}/git/{}", self.http(), repository.file_name())
+    }
+
+    /// Is a repository's URL over https.
+    pub fn git_https(&self, repository: &GitRepo) -> String {
+        format!("{}/git/{}", self.https(), repository.file_name())
+    }
+
+    /// Is a repository's URL over ssh, if ssh was asked for.
+    pub fn git_ssh(&self, repository: &GitRepo) -> Option<String> {
+        let Ssh { user, port, .. } = self.ssh()?;
+        Some(format!(
+            "ssh://{user}@127.0.0.1:{port}{}",
+            repository.bare().display()
+        ))
+    }
+
+    /// Is the URL of a sink over plain http. A query changes how it answers: `?fail=2` refuses the
+    /// first two requests with 503, `?status=500` all of them, `?fail=2&status=429&retry-after=1`
+    /// the first two with that status and header.
+    pub fn sink(&self, name: &str) -> String {
+        format!("{}/sink/{name}", self.http())
+    }
+
+    /// Gives what was sent to a sink so far, in order.
+    pub fn deliveries(&self, name: &str) -> Result<Vec<Delivery>> {
+        let path = format!("/sink/{name}");
+        let mut all = sink::read(&self.addresses.sink)?;
+        all.retain(|delivery| delivery.path == path);
+        Ok(all)
+    }
+
+    /// Is the process that runs it all.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Ends all servers with SIGKILL: from now on they are unreachable.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.kill()
+    }
+}
+
+fn launch(executable: &Path, options: &ServersOptions, dir: &Path) -> Result<(Process, Addresses)> {
+    let mut command = Command::new(executable);
+    command.arg("-dir").arg(dir);
+    if let Some((user, password)) = &options.user {
+        command.arg("-user").arg(format!("{user}:{password}"));
+    }
+    if let Some(token) = &options.token {
+        command.arg("-token").arg(token);
+    }
+    if options.ssh {
+        command.arg("-ssh");
+    }
+    let log = dir.join("servers.log");
+    let mut process = if options.detached {
+        Process::spawn_detached("the servers", command, &log)?
+    } else {
+        command.arg("-exit-with-parent");
+        Process::spawn("the servers", command, &log)?
+    };
+    let line = process.line(START_LIMIT)?;
+    let addresses = serde_json::from_str(&line)
+        .with_context(|| format!("parse the servers' addresses {line}"))?;
+    Ok((process, addresses))
+}

@@ -1,0 +1,50 @@
+//! Waiting for a state, with a limit, instead of sleeping for a guessed time.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+/// Between two looks. Short against anything waited for, long against the cost of a look.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Looks again and again until `look` gives a value, and fails after `limit` with `what` was
+/// awaited and the last reason that `look` gave for not being there.
+///
+/// `look` answers `Ok(Err(reason))` for "not yet" and `Err(_)` for what will never get better.
+pub fn until<T>(
+    what: &str,
+    limit: Duration,
+    mut look: impl FnMut() -> Result<Result<T, String>>,
+) -> Result<T> {
+    let start = Instant::now();
+    loop {
+        match look()? {
+            Ok(value) => return Ok(value),
+            Err(reason) if start.elapsed() >= limit => {
+                bail!("{what}: not after {limit:?}; last seen: {reason}")
+            }
+            Err(_) => std::thread::sleep(PAUSE),
+        }
+    }
+}
+
+/// Is [`until`] for async code.
+pub async fn until_async<T, F>(
+    what: &str,
+    limit: Duration,
+    mut look: impl FnMut() -> F,
+) -> Result<T>
+where
+    F: Future<Output = Result<Result<T, String>>>,
+{
+    let start = Instant::now();
+    loop {
+        match look().await? {
+            Ok(value) => return Ok(value),
+            Err(reason) if start.elapsed() >= limit => {
+                bail!("{what}: not after {limit:?}; last seen: {reason}")
+            }
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}

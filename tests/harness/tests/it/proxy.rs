@@ -1,0 +1,180 @@
+//! Faults between a client and a real server.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::time::Duration;
+
+use futures::TryStreamExt as _;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{Api, ListParams, Patch, PatchParams, WatchEvent, WatchParams};
+use pintle_harness::{ControlPlane, Fault, Proxy, Servers, ServersOptions, to_stderr};
+use serde_json::json;
+
+/// Connects to the API server through a proxy as an account that may do all with config maps.
+async fn connect(cluster: &ControlPlane, proxy: &Proxy, namespace: &str) -> Api<ConfigMap> {
+    let account = cluster
+        .service_account_kubeconfig(namespace, "bot")
+        .unwrap();
+    cluster
+        .kubectl(&[
+            "create",
+            "role",
+            "r",
+            "-n",
+            namespace,
+            "--verb=*",
+            "--resource=configmaps",
+        ])
+        .unwrap();
+    let subject = format!("--serviceaccount={namespace}:bot");
+    cluster
+        .kubectl(&[
+            "create",
+            "rolebinding",
+            "r",
+            "-n",
+            namespace,
+            "--role=r",
+            &subject,
+        ])
+        .unwrap();
+    let client = pintle_harness::connect(&proxy.kubeconfig(&account).unwrap())
+        .await
+        .unwrap();
+    let api = Api::<ConfigMap>::namespaced(client, namespace);
+    pintle_harness::until_async("the binding is seen", Duration::from_secs(30), async || {
+        Ok(api
+            .list(&ListParams::default())
+            .await
+            .map(drop)
+            .map_err(|error| error.to_string()))
+    })
+    .await
+    .unwrap();
+    proxy.forget();
+    api
+}
+
+async fn write(api: &Api<ConfigMap>, value: &str) -> kube::Result<ConfigMap> {
+    let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"v": value}});
+    api.patch(
+        "c",
+        &PatchParams::apply("test").force(),
+        &Patch::Apply(object),
+    )
+    .await
+}
+
+#[tokio::test]
+async fn answers_can_be_replaced_lost_and_cut() {
+    let cluster = ControlPlane::shared();
+    let proxy = Proxy::before_api_server(cluster).unwrap();
+    let namespace = cluster.namespace("proxy").unwrap();
+    let api = connect(cluster, &proxy, &namespace).await;
+
+    proxy.inject(Fault::on("PATCH", "/configmaps/c").times(1).status(
+        409,
+        "Conflict",
+        "someone was faster",
+    ));
+    let error = write(&api, "one").await.unwrap_err();
+    assert!(
+        matches!(&error, kube::Error::Api(status) if status.code == 409 && status.reason == "Conflict"),
+        "{error}"
+    );
+    assert!(
+        api.get_opt("c").await.unwrap().is_none(),
+        "the server never saw the write"
+    );
+    write(&api, "two").await.unwrap();
+
+    proxy.inject(Fault::on("PATCH", "/configmaps/c").times(1).lose_answer());
+    assert!(write(&api, "three").await.is_err());
+    assert_eq!(
+        api.get("c").await.unwrap().data.unwrap()["v"],
+        "three",
+        "the write was done all the same"
+    );
+
+    proxy.inject(Fault::on("*", "/configmaps/c").times(1).refuse());
+    assert!(api.get("c").await.is_err());
+    proxy.inject(Fault::on("GET", "/configmaps/c").times(1).cut_after(10));
+    assert!(api.get("c").await.is_err());
+    proxy.inject(Fault::on("GET", "/configmaps/c").status(500, "InternalError", "always"));
+    assert!(api.get("c").await.is_err());
+    assert!(api.get("c").await.is_err());
+    proxy.heal();
+    api.get("c").await.unwrap();
+
+    let seen: Vec<_> = proxy
+        .seen()
+        .into_iter()
+        .map(|seen| (seen.method, seen.status, seen.passed_on))
+        .collect();
+    let expect = |method: &str, status, passed_on| (method.to_owned(), status, passed_on);
+    assert_eq!(
+        seen,
+        [
+            expect("PATCH", 409, false),
+            expect("GET", 404, true),
+            expect("PATCH", 201, true),
+            expect("PATCH", 0, true),
+            expect("GET", 200, true),
+            expect("GET", 0, false),
+            expect("GET", 200, true),
+            expect("GET", 500, false),
+            expect("GET", 500, false),
+            expect("GET", 200, true),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_watch_streams_until_it_is_cut() {
+    let cluster = ControlPlane::shared();
+    let proxy = Proxy::before_api_server(cluster).unwrap();
+    let namespace = cluster.namespace("watch").unwrap();
+    let api = connect(cluster, &proxy, &namespace).await;
+
+    let params = WatchParams::default()
+        .disable_bookmarks()
+        .fields("metadata.name=c");
+    let mut events = std::pin::pin!(api.watch(&params, "0").await.unwrap());
+    for value in ["one", "two"] {
+        write(&api, value).await.unwrap();
+        let event = events.try_next().await.unwrap().unwrap();
+        let (WatchEvent::Added(object) | WatchEvent::Modified(object)) = event else {
+            panic!("{event:?}")
+        };
+        assert_eq!(object.data.unwrap()["v"], value);
+    }
+    proxy.cut_answers();
+    let end = events.try_next().await;
+    assert!(matches!(end, Err(_) | Ok(None)), "{end:?}");
+    assert_eq!(
+        proxy
+            .seen()
+            .iter()
+            .filter(|seen| seen.uri.contains("watch=true"))
+            .count(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn any_server_can_be_made_to_lie() {
+    let servers = Servers::start(&ServersOptions::default(), &to_stderr).unwrap();
+    let proxy = Proxy::start(servers.https(), Some(servers.ca())).unwrap();
+    proxy.inject(Fault::on("GET", "/blobs/").after(1).body(
+        200,
+        "application/octet-stream",
+        "other bytes",
+    ));
+    let blob = format!("{}/v2/a/b/blobs/sha256:{:064}", proxy.url(), 0);
+    let get = async || {
+        let answer = reqwest::get(&blob).await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    let (status, _) = get().await;
+    assert_eq!(status, 404, "the registry itself knows no such blob");
+    assert_eq!(get().await, (200, "other bytes".to_owned()));
+}
