@@ -1,0 +1,86 @@
+//! Reads YAML and JSON as Kubernetes does, and knows the line and column of every value.
+//!
+//! `kubectl` and the API server turn YAML into JSON with `sigs.k8s.io/yaml`, which follows YAML 1.1: `yes` is a
+//! boolean, `0777` is 511, `1_000` is 1000. A manifest must mean the same here, so scalars are resolved by the same
+//! rules ([`scalar`](resolve_plain)), on the events of a YAML 1.2 parser. A differential test against the Go module
+//! itself keeps the two equal; where they differ on purpose the test says so. The differences that matter:
+//!
+//! - a key that occurs twice is an error (the Go module silently keeps the last);
+//! - a number that is whole is an integer: `1e3` and `1.0` give `1000` and `1`, which the Go module gives too;
+//! - depth, size and what aliases may expand to are bounded by [`Limits`].
+//!
+//! Nothing here knows Kubernetes objects: a document is a tree of [`Node`]s. [`read_yaml`] and [`read_json`] never
+//! stop at the first error: a [`Stream`] holds every sound document, and every error and warning with its place.
+
+mod compose;
+mod error;
+mod json;
+mod mapping;
+mod node;
+mod path;
+mod scalar;
+mod text;
+
+pub use error::{Error, ErrorKind, Warning, WarningKind};
+pub use node::{Entry, Mapping, Mark, Node, Value, pointer};
+pub use scalar::resolve_plain;
+
+/// What one input may cost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of input; 16 MiB.
+    pub bytes: usize,
+    /// Collections within collections; 100. Stays below the 128 at which most JSON readers stop.
+    pub depth: usize,
+    /// Values in one document, what aliases expand to included; 500,000.
+    pub nodes: usize,
+    /// Values that aliases add to one document; 100,000.
+    pub alias_nodes: usize,
+    /// Bytes of text that aliases add to one document; 4 MiB.
+    pub alias_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            bytes: 16 << 20,
+            depth: 100,
+            nodes: 500_000,
+            alias_nodes: 100_000,
+            alias_bytes: 4 << 20,
+        }
+    }
+}
+
+/// What an input holds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Stream {
+    /// The documents without errors, in order; an empty document is a [`Value::Null`].
+    pub documents: Vec<Node>,
+    /// Everything wrong, in order. After a syntax error reading goes on at the next `---`.
+    pub errors: Vec<Error>,
+    /// What is read as something that its author may not expect, in order.
+    pub warnings: Vec<Warning>,
+}
+
+/// Reads a stream of YAML documents: UTF-8, with or without a byte order mark, any line ends.
+pub fn read_yaml(bytes: &[u8], limits: &Limits) -> Stream {
+    match text::decode(bytes, limits) {
+        Ok(text) => compose::stream(text, limits),
+        Err(error) => Stream {
+            errors: vec![error],
+            ..Stream::default()
+        },
+    }
+}
+
+/// Reads JSON documents, one after the other: UTF-8, with or without a byte order mark.
+pub fn read_json(bytes: &[u8], limits: &Limits) -> Stream {
+    match text::decode(bytes, limits) {
+        Ok(text) => json::stream(text, limits),
+        Err(error) => Stream {
+            errors: vec![error],
+            ..Stream::default()
+        },
+    }
+}
