@@ -1,0 +1,111 @@
+//! Custom resources, by the conventions for conditions.
+//!
+//! <https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md#typical-status-properties>
+
+use pintle_sdk::Assessment;
+
+use crate::object::{Condition, Object};
+use crate::settings::CustomResources;
+use crate::verdict::{Verdict, assessment, degraded, healthy, progressing, suspended};
+
+/// Groups whose objects the API server itself serves: without conditions there is nothing to wait for.
+const BUILT_IN_GROUPS: [&str; 25] = [
+    "",
+    "admissionregistration.k8s.io",
+    "apiextensions.k8s.io",
+    "apiregistration.k8s.io",
+    "apps",
+    "authentication.k8s.io",
+    "authorization.k8s.io",
+    "autoscaling",
+    "batch",
+    "certificates.k8s.io",
+    "coordination.k8s.io",
+    "discovery.k8s.io",
+    "events.k8s.io",
+    "extensions",
+    "flowcontrol.apiserver.k8s.io",
+    "imagepolicy.k8s.io",
+    "internal.apiserver.k8s.io",
+    "networking.k8s.io",
+    "node.k8s.io",
+    "policy",
+    "rbac.authorization.k8s.io",
+    "resource.k8s.io",
+    "scheduling.k8s.io",
+    "storage.k8s.io",
+    "storagemigration.k8s.io",
+];
+
+/// Conditions that are `True` only while something is wrong.
+const BAD: [&str; 2] = ["Failed", "Degraded"];
+
+/// Conditions that sum an object up, the most telling first.
+const GOOD: [&str; 4] = ["Ready", "Available", "Succeeded", "Complete"];
+
+/// Fields of the spec by which kinds are stopped on purpose.
+const SWITCHES: [&str; 3] = ["/spec/suspend", "/spec/suspended", "/spec/paused"];
+
+/// Says whether a custom resource is stopped on purpose. Many controllers then stop keeping up its status, so that
+/// this comes before any look at it.
+pub(crate) fn stopped(object: Object) -> Option<Assessment> {
+    if is_built_in(object.group()) {
+        return None;
+    }
+    let switch = SWITCHES.into_iter().find(|switch| object.flag(switch))?;
+    Some(suspended(format!(
+        "{} is true",
+        switch.trim_start_matches('/').replace('/', ".")
+    )))
+}
+
+/// Judges an object of a kind that nothing more is known about.
+pub(crate) fn judge(object: Object, settings: &CustomResources, now_ms: u64) -> Verdict {
+    let conditions = object.conditions()?;
+    if conditions.is_empty() {
+        return Ok(without_conditions(object, settings, now_ms));
+    }
+    if let Some(bad) = BAD.into_iter().find_map(|kind| conditions.truth(kind)) {
+        return Ok(degraded(bad.why()));
+    }
+    let Some(summary) = GOOD.into_iter().find_map(|kind| conditions.get(kind)) else {
+        return Ok(healthy(format!(
+            "has none of the conditions {}",
+            GOOD.join(", ")
+        )));
+    };
+    if let (Some(generation), Some(seen)) = (object.generation(), summary.generation)
+        && seen < generation
+    {
+        return Ok(progressing(format!(
+            "condition {} is about generation {seen}, not {generation}",
+            summary.kind
+        )));
+    }
+    Ok(by_summary(summary))
+}
+
+fn by_summary(summary: &Condition) -> Assessment {
+    match (summary.status, summary.kind) {
+        ("True", kind) => healthy(format!("condition {kind} is True")),
+        // A run to completion that is no success is over; anything else may yet come right.
+        ("False", "Succeeded") => degraded(summary.why()),
+        _ => progressing(summary.why()),
+    }
+}
+
+fn without_conditions(object: Object, settings: &CustomResources, now_ms: u64) -> Assessment {
+    if is_built_in(object.group()) {
+        return healthy("has no state to wait for");
+    }
+    let created = object.time("/metadata/creationTimestamp").unwrap_or(0);
+    if now_ms < created.saturating_add(u64::from(settings.grace_seconds) * 1000) {
+        return progressing("has no conditions yet");
+    }
+    let status = settings.without_conditions.status();
+    assessment(status, format!("has no conditions; taken as {status}"))
+}
+
+fn is_built_in(group: &str) -> bool {
+    BUILT_IN_GROUPS.contains(&group)
+}

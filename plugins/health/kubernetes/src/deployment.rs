@@ -1,0 +1,172 @@
+//! Deployments.
+
+use pintle_sdk::Assessment;
+
+use crate::generic;
+use crate::object::{Conditions, Object};
+use crate::verdict::{Verdict, degraded, healthy, progressing, surplus, suspended};
+
+/// How long after a deadline the controller may still come and say so itself.
+const CONTROLLER_SLACK_MS: u64 = 60_000;
+
+/// `progressDeadlineSeconds` that means none: the controller then writes no `Progressing` condition.
+const NO_DEADLINE: i64 = i32::MAX as i64;
+
+/// Replicas that are wanted and that there are.
+struct Replicas {
+    wanted: i64,
+    total: i64,
+    updated: i64,
+    ready: i64,
+    available: i64,
+}
+
+impl Replicas {
+    fn of(object: Object) -> Self {
+        Self {
+            wanted: object.int("/spec/replicas").unwrap_or(1),
+            total: object.count("/status/replicas"),
+            updated: object.count("/status/updatedReplicas"),
+            ready: object.count("/status/readyReplicas"),
+            available: object.count("/status/availableReplicas"),
+        }
+    }
+
+    /// What is still missing, in the order of a rollout.
+    fn shortfall(&self) -> Option<String> {
+        let Self {
+            wanted,
+            total,
+            updated,
+            ready,
+            available,
+        } = *self;
+        if total < wanted {
+            Some(format!("{total} of {wanted} replicas exist"))
+        } else if updated < wanted {
+            Some(format!("{updated} of {wanted} replicas are updated"))
+        } else if total > wanted {
+            Some(surplus(total, wanted))
+        } else if available < updated {
+            Some(format!(
+                "{available} of {updated} updated replicas are available"
+            ))
+        } else if ready < wanted {
+            Some(format!("{ready} of {wanted} replicas are ready"))
+        } else {
+            None
+        }
+    }
+
+    fn summary(&self) -> String {
+        let Self {
+            wanted,
+            updated,
+            available,
+            ..
+        } = self;
+        format!("{updated} of {wanted} replicas are updated, {available} available")
+    }
+}
+
+/// Judges a Deployment by its replicas, its conditions and its progress deadline.
+///
+/// <https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#deployment-status>
+pub(crate) fn judge(object: Object, now_ms: u64) -> Verdict {
+    let conditions = object.conditions()?;
+    let replicas = Replicas::of(object);
+    let deadline = object
+        .int("/spec/progressDeadlineSeconds")
+        .filter(|seconds| *seconds < NO_DEADLINE);
+
+    if object.flag("/spec/paused") {
+        return Ok(suspended(format!(
+            "the rollout is paused: {}",
+            replicas.summary()
+        )));
+    }
+    if let Some(unobserved) = generic::unobserved(object) {
+        return Ok(never_observed(object, deadline, now_ms).unwrap_or(unobserved));
+    }
+    if conditions
+        .iter()
+        .any(|it| it.kind == "Progressing" && it.reason == "ProgressDeadlineExceeded")
+    {
+        let within = deadline
+            .map(|seconds| format!(" within {seconds} s"))
+            .unwrap_or_default();
+        let blocked = blocked(&conditions);
+        return Ok(degraded(format!(
+            "no progress{within}: {}{blocked}",
+            replicas.summary()
+        )));
+    }
+
+    let rolled_out = conditions
+        .truth("Progressing")
+        .is_some_and(|it| it.reason == "NewReplicaSetAvailable");
+    let missing = if let Some(shortfall) = replicas.shortfall() {
+        shortfall
+    } else if deadline.is_some() && !rolled_out {
+        "the new replica set is not complete yet".to_owned()
+    } else if conditions.truth("Available").is_none() {
+        "the minimum of available replicas is not reached".to_owned()
+    } else {
+        return Ok(healthy(format!(
+            "{} of {} replicas are available",
+            replicas.available, replicas.wanted
+        )));
+    };
+    if let Some(overdue) =
+        deadline.and_then(|seconds| overdue(&conditions, rolled_out, seconds, now_ms))
+    {
+        return Ok(degraded(format!(
+            "{overdue}: {missing}{}",
+            blocked(&conditions)
+        )));
+    }
+    Ok(progressing(format!("{missing}{}", blocked(&conditions))))
+}
+
+/// Why the controller cannot make pods, if it cannot.
+fn blocked(conditions: &Conditions) -> String {
+    conditions
+        .truth("ReplicaFailure")
+        .map(|failure| format!("; {}", failure.why()))
+        .unwrap_or_default()
+}
+
+/// Says what has lasted longer than the deadline without the controller calling it so.
+///
+/// It stops counting when a rollout is complete, and it may not be running at all.
+fn overdue(
+    conditions: &Conditions,
+    rolled_out: bool,
+    deadline: i64,
+    now_ms: u64,
+) -> Option<String> {
+    if rolled_out {
+        let since = conditions.untruth("Available")?.changed?;
+        return (now_ms > after(since, deadline)).then(|| {
+            format!("the rollout was complete, but too few replicas are available for more than {deadline} s")
+        });
+    }
+    let since = conditions.truth("Progressing")?.updated?;
+    (now_ms > after(since, deadline).saturating_add(CONTROLLER_SLACK_MS)).then(|| {
+        format!(
+            "no progress for more than {deadline} s, and none from the deployment controller either"
+        )
+    })
+}
+
+fn never_observed(object: Object, deadline: Option<i64>, now_ms: u64) -> Option<Assessment> {
+    let deadline = deadline?;
+    let created = object.time("/metadata/creationTimestamp")?;
+    (now_ms > after(created, deadline).saturating_add(CONTROLLER_SLACK_MS)).then(|| {
+        degraded(format!("no deployment controller has observed it within {deadline} s; is the controller manager up?"))
+    })
+}
+
+fn after(since_ms: u64, seconds: i64) -> u64 {
+    since_ms.saturating_add(u64::try_from(seconds).unwrap_or(0).saturating_mul(1000))
+}

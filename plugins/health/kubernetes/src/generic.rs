@@ -1,0 +1,55 @@
+//! What holds for objects of every kind.
+
+use pintle_sdk::Assessment;
+
+use crate::object::{Malformed, Object};
+use crate::verdict::{degraded, progressing};
+
+/// Judges an object that is being deleted.
+pub(crate) fn deletion(object: Object) -> Option<Assessment> {
+    let since = object
+        .text("/metadata/deletionTimestamp")
+        .filter(|since| !since.is_empty())?;
+    let finalizers: Vec<&str> = object
+        .at("/metadata/finalizers")
+        .and_then(|list| list.as_array())
+        .into_iter()
+        .flatten()
+        .filter_map(|finalizer| finalizer.as_str())
+        .collect();
+    let waits = match finalizers.as_slice() {
+        [] => String::new(),
+        [one] => format!("; waits for finalizer {one}"),
+        many => format!("; waits for finalizers {}", many.join(", ")),
+    };
+    Some(progressing(format!(
+        "is being deleted since {since}{waits}"
+    )))
+}
+
+/// Judges an object whose status is about an older generation.
+pub(crate) fn outdated(object: Object) -> Option<Assessment> {
+    let (generation, observed) = (object.generation()?, object.observed_generation()?);
+    (observed != generation).then(|| {
+        progressing(format!("generation {generation} has not been observed by its controller, which is at {observed}"))
+    })
+}
+
+/// Judges an object that its controller has never looked at, for kinds whose controllers always say that they have.
+pub(crate) fn unobserved(object: Object) -> Option<Assessment> {
+    object
+        .observed_generation()
+        .is_none()
+        .then(|| progressing("has not been observed by its controller yet"))
+}
+
+/// Judges by the two conditions that kstatus defines for all kinds.
+pub(crate) fn stalled_or_reconciling(object: Object) -> Result<Option<Assessment>, Malformed> {
+    let conditions = object.conditions()?;
+    if let Some(stalled) = conditions.truth("Stalled") {
+        return Ok(Some(degraded(stalled.why())));
+    }
+    Ok(conditions
+        .truth("Reconciling")
+        .map(|reconciling| progressing(reconciling.why())))
+}

@@ -1,0 +1,164 @@
+//! Judges Kubernetes objects: every built-in kind that has a state, and custom resources by their conditions.
+//!
+//! The rules are those of kstatus (`sigs.k8s.io/cli-utils/pkg/kstatus`), which is the reference of the tests; where
+//! this plugin knows more, `tests/oracle.rs` lists the difference and why. The settings and the rules for each kind
+//! are described in the README.
+
+mod api;
+mod batch;
+mod custom;
+mod deployment;
+mod generic;
+mod network;
+mod object;
+mod pod;
+mod replicas;
+mod rules;
+mod scaling;
+mod settings;
+mod storage;
+mod time;
+mod verdict;
+
+use pintle_sdk::{Assessment, Failure, GroupKind, Health, Plugin, Problem};
+use serde_json::Value;
+
+pub use settings::{
+    ConditionStatus, CustomResources, HorizontalPodAutoscalers, Ingresses, Jobs, KindRules,
+    Otherwise, PersistentVolumeClaims, Pods, Rule, Services, Settings, WithoutConditions,
+};
+
+use object::{Malformed, Object};
+use verdict::{Verdict, unknown};
+
+/// Kinds that have rules of their own.
+const KINDS: [(&str, &str); 30] = [
+    ("", "Namespace"),
+    ("", "PersistentVolume"),
+    ("", "PersistentVolumeClaim"),
+    ("", "Pod"),
+    ("", "ReplicationController"),
+    ("", "Service"),
+    ("admissionregistration.k8s.io", "MutatingAdmissionPolicy"),
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"),
+    ("apiextensions.k8s.io", "CustomResourceDefinition"),
+    ("apiregistration.k8s.io", "APIService"),
+    ("apps", "DaemonSet"),
+    ("apps", "Deployment"),
+    ("apps", "ReplicaSet"),
+    ("apps", "StatefulSet"),
+    ("autoscaling", "HorizontalPodAutoscaler"),
+    ("batch", "CronJob"),
+    ("batch", "Job"),
+    ("certificates.k8s.io", "CertificateSigningRequest"),
+    ("flowcontrol.apiserver.k8s.io", "FlowSchema"),
+    ("gateway.networking.k8s.io", "GRPCRoute"),
+    ("gateway.networking.k8s.io", "Gateway"),
+    ("gateway.networking.k8s.io", "GatewayClass"),
+    ("gateway.networking.k8s.io", "HTTPRoute"),
+    ("gateway.networking.k8s.io", "TCPRoute"),
+    ("gateway.networking.k8s.io", "TLSRoute"),
+    ("gateway.networking.k8s.io", "UDPRoute"),
+    ("networking.k8s.io", "Ingress"),
+    ("policy", "PodDisruptionBudget"),
+    ("snapshot.storage.k8s.io", "VolumeSnapshot"),
+    ("*", "*"),
+];
+
+/// The health check `kubernetes`.
+pub struct Kubernetes;
+
+impl Plugin for Kubernetes {
+    const NAME: &'static str = "kubernetes";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const SUMMARY: &'static str =
+        "Judges built-in kinds by their state and custom resources by their conditions";
+    type Settings = Settings;
+
+    fn validate(settings: &Settings) -> Vec<Problem> {
+        settings::validate(settings)
+    }
+}
+
+impl Health for Kubernetes {
+    fn judges() -> Vec<GroupKind> {
+        KINDS
+            .into_iter()
+            .map(|(group, kind)| GroupKind::new(group, kind))
+            .collect()
+    }
+
+    fn assess(settings: &Settings, object: &Value, now_ms: u64) -> Result<Assessment, Failure> {
+        let object = Object::new(object);
+        if object.kind().is_empty() {
+            return Err(Problem::new("the object has no kind")
+                .pointer("/kind")
+                .into());
+        }
+        Ok(
+            judge(object, settings, now_ms).unwrap_or_else(|Malformed { pointer, expected }| {
+                unknown(format!("cannot be judged: {pointer} is not {expected}"))
+            }),
+        )
+    }
+}
+
+fn judge(object: Object, settings: &Settings, now_ms: u64) -> Verdict {
+    if let Some(deletion) = generic::deletion(object) {
+        return Ok(deletion);
+    }
+    let (group, kind) = (object.group(), object.kind());
+    if let Some(rules) = settings
+        .kinds
+        .iter()
+        .find(|rules| rules.judges(group, kind))
+    {
+        return rules::judge(object, rules);
+    }
+    if let Some(stopped) = custom::stopped(object) {
+        return Ok(stopped);
+    }
+    if let Some(outdated) = generic::outdated(object) {
+        return Ok(outdated);
+    }
+    if let Some(decided) = generic::stalled_or_reconciling(object)? {
+        return Ok(decided);
+    }
+    match (group, kind) {
+        ("", "Namespace") => api::namespace(object),
+        ("", "PersistentVolume") => Ok(storage::volume(object)),
+        ("", "PersistentVolumeClaim") => storage::claim(object, &settings.persistent_volume_claims),
+        ("", "Pod") => pod::judge(object, &settings.pods, now_ms),
+        ("", "ReplicationController") | ("apps" | "extensions", "ReplicaSet") => {
+            replicas::replica_set(object)
+        }
+        ("", "Service") => network::service(object, &settings.services),
+        (
+            "admissionregistration.k8s.io",
+            "MutatingAdmissionPolicy" | "ValidatingAdmissionPolicy",
+        ) => Ok(api::admission_policy(object)),
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => api::definition(object),
+        ("apiregistration.k8s.io", "APIService") => api::api_service(object),
+        ("apps" | "extensions", "DaemonSet") => Ok(replicas::daemon_set(object)),
+        ("apps" | "extensions", "Deployment") => deployment::judge(object, now_ms),
+        ("apps", "StatefulSet") => Ok(replicas::stateful_set(object)),
+        ("autoscaling", "HorizontalPodAutoscaler") => {
+            scaling::autoscaler(object, &settings.horizontal_pod_autoscalers, now_ms)
+        }
+        ("batch", "CronJob") => Ok(batch::cron_job(object)),
+        ("batch", "Job") => batch::job(object, &settings.jobs),
+        ("certificates.k8s.io", "CertificateSigningRequest") => api::signing_request(object),
+        ("flowcontrol.apiserver.k8s.io", "FlowSchema") => api::flow_schema(object),
+        ("gateway.networking.k8s.io", "Gateway") => network::gateway(object),
+        ("gateway.networking.k8s.io", "GatewayClass") => network::gateway_class(object),
+        ("gateway.networking.k8s.io", kind) if kind.ends_with("Route") => network::route(object),
+        ("networking.k8s.io" | "extensions", "Ingress") => {
+            Ok(network::ingress(object, &settings.ingresses))
+        }
+        ("policy", "PodDisruptionBudget") => scaling::disruption_budget(object),
+        ("snapshot.storage.k8s.io", "VolumeSnapshot") => Ok(storage::snapshot(object)),
+        _ => custom::judge(object, &settings.custom_resources, now_ms),
+    }
+}
+
+pintle_sdk::export_health!(Kubernetes);

@@ -1,0 +1,170 @@
+//! Services, Ingresses and the Gateway API.
+
+use pintle_sdk::Assessment;
+
+use crate::object::{Condition, Conditions, Malformed, Object};
+use crate::settings::{Ingresses, Services};
+use crate::verdict::{Verdict, counted, degraded, healthy, progressing};
+
+/// Reasons of the Gateway API that end by themselves, or when another object appears.
+const WAITING: [&str; 3] = ["Pending", "AddressNotAssigned", "NoMatchingParent"];
+
+/// Judges a Service: only a load balancer has something to wait for.
+///
+/// <https://kubernetes.io/docs/concepts/services-networking/service/#loadbalancer>
+pub(crate) fn service(object: Object, settings: &Services) -> Verdict {
+    if let Some(failed) = object.conditions()?.truth("LoadBalancerPortsError") {
+        return Ok(degraded(failed.why()));
+    }
+    match object.text("/spec/type").unwrap_or("ClusterIP") {
+        "LoadBalancer" => {
+            if object
+                .text("/spec/clusterIP")
+                .unwrap_or_default()
+                .is_empty()
+            {
+                return Ok(progressing("has no cluster IP yet"));
+            }
+            if !settings.wait_for_load_balancer {
+                return Ok(healthy(
+                    "is a load balancer whose address the settings do not wait for",
+                ));
+            }
+            Ok(match addresses(object).as_slice() {
+                [] => progressing("has no load balancer address yet"),
+                addresses => healthy(format!("is reached at {}", addresses.join(", "))),
+            })
+        }
+        kind => Ok(healthy(format!("is of type {kind}"))),
+    }
+}
+
+/// Judges an Ingress: its controller writes an address, if it has one to write.
+pub(crate) fn ingress(object: Object, settings: &Ingresses) -> Assessment {
+    match addresses(object).as_slice() {
+        [] if settings.wait_for_address => progressing("has no address yet"),
+        [] => healthy("has no address, which the settings do not wait for"),
+        addresses => healthy(format!("is reached at {}", addresses.join(", "))),
+    }
+}
+
+fn addresses(object: Object<'_>) -> Vec<&str> {
+    let ingress = object.items("/status/loadBalancer/ingress");
+    ingress
+        .filter_map(|it| it.text("/hostname").or_else(|| it.text("/ip")))
+        .collect()
+}
+
+/// Judges a `GatewayClass`: whether its controller accepts it.
+pub(crate) fn gateway_class(object: Object) -> Verdict {
+    Ok(
+        expect(&object.conditions()?, object.generation(), &["Accepted"])
+            .unwrap_or_else(|| healthy("is accepted by its controller")),
+    )
+}
+
+/// Judges a Gateway: it and each of its listeners.
+///
+/// <https://gateway-api.sigs.k8s.io/geps/gep-1364/>
+pub(crate) fn gateway(object: Object) -> Verdict {
+    if let Some(unmet) = expect(
+        &object.conditions()?,
+        object.generation(),
+        &["Accepted", "Programmed"],
+    ) {
+        return Ok(unmet);
+    }
+    let mut listeners = 0_u32;
+    for (index, listener) in object.items("/status/listeners").enumerate() {
+        listeners += 1;
+        let conditions = listener
+            .conditions_at("/conditions")
+            .map_err(|it| within(&it, "listeners", index))?;
+        let wrong = ["Accepted", "Programmed", "ResolvedRefs"]
+            .into_iter()
+            .find_map(|kind| conditions.untruth(kind));
+        if let Some(wrong) = wrong {
+            let name = listener.text("/name").unwrap_or("without a name");
+            return Ok(unmet(&format!("listener {name}"), wrong));
+        }
+    }
+    Ok(healthy(format!(
+        "is programmed with {}",
+        counted(listeners, "listener")
+    )))
+}
+
+/// Judges a route of any protocol: each parent that it names has to accept it.
+pub(crate) fn route(object: Object) -> Verdict {
+    let mut parents = 0_u32;
+    for (index, parent) in object.items("/status/parents").enumerate() {
+        parents += 1;
+        let conditions = parent
+            .conditions_at("/conditions")
+            .map_err(|it| within(&it, "parents", index))?;
+        let name = parent.text("/parentRef/name").unwrap_or("without a name");
+        let stale = conditions
+            .iter()
+            .find(|it| it.generation.is_some() && it.generation < object.generation());
+        if stale.is_some() {
+            return Ok(progressing(format!(
+                "parent {name} has not observed its latest generation"
+            )));
+        }
+        if let Some(wrong) = ["Accepted", "ResolvedRefs"]
+            .into_iter()
+            .find_map(|kind| conditions.untruth(kind))
+        {
+            return Ok(unmet(&format!("parent {name}"), wrong));
+        }
+        if conditions.truth("Accepted").is_none() {
+            return Ok(progressing(format!(
+                "parent {name} has not accepted it yet"
+            )));
+        }
+    }
+    let wanted = object.items("/spec/parentRefs").count();
+    Ok(match (parents, wanted) {
+        (_, 0) => healthy("names no parent"),
+        (0, _) => progressing("no parent has accepted it yet"),
+        _ => healthy(format!("is accepted by {}", counted(parents, "parent"))),
+    })
+}
+
+/// The first of the conditions that does not hold.
+fn expect(conditions: &Conditions, generation: Option<i64>, kinds: &[&str]) -> Option<Assessment> {
+    kinds.iter().find_map(|kind| match conditions.get(kind) {
+        None => Some(progressing(format!("has no condition {kind} yet"))),
+        Some(condition) if condition.generation.is_some() && condition.generation < generation => {
+            Some(progressing(format!(
+                "condition {kind} is about an older generation"
+            )))
+        }
+        Some(condition) if condition.is_true() => None,
+        Some(condition) => Some(unmet("", condition)),
+    })
+}
+
+/// A condition that does not hold: degraded, unless it waits for something that may be on its way.
+fn unmet(what: &str, condition: &Condition) -> Assessment {
+    let text = if what.is_empty() {
+        condition.why()
+    } else {
+        format!("{what}: {}", condition.why())
+    };
+    let waits = !condition.is("False")
+        || condition.kind == "ResolvedRefs"
+        || WAITING.contains(&condition.reason);
+    if waits {
+        progressing(text)
+    } else {
+        degraded(text)
+    }
+}
+
+fn within(inner: &Malformed, list: &str, index: usize) -> Malformed {
+    Malformed {
+        pointer: format!("/status/{list}/{index}{}", inner.pointer),
+        expected: inner.expected,
+    }
+}

@@ -1,0 +1,107 @@
+//! Rules from the settings.
+
+use serde_json::Value;
+
+use crate::generic;
+use crate::object::{Conditions, Object};
+use crate::settings::{KindRules, Otherwise, Rule};
+use crate::verdict::{Verdict, assessment, degraded, healthy, suspended};
+
+/// What a rule finds in an object.
+enum Finding {
+    Holds(String),
+    Fails(String),
+}
+
+/// Judges an object by the rules for its kind.
+pub(crate) fn judge(object: Object, rules: &KindRules) -> Verdict {
+    let conditions = object.conditions()?;
+    let first = |list: &[Rule]| {
+        list.iter()
+            .find_map(|rule| match check(rule, object, &conditions) {
+                Finding::Holds(text) => Some(text),
+                Finding::Fails(_) => None,
+            })
+    };
+    if let Some(text) = first(&rules.suspended_when) {
+        return Ok(suspended(text));
+    }
+    if !rules.ignore_generation
+        && let Some(outdated) = generic::outdated(object)
+    {
+        return Ok(outdated);
+    }
+    if let Some(text) = first(&rules.degraded_when) {
+        return Ok(degraded(text));
+    }
+    let otherwise = rules.otherwise.unwrap_or(Otherwise::Progressing).status();
+    let mut held = Vec::new();
+    for rule in &rules.healthy_when {
+        match check(rule, object, &conditions) {
+            Finding::Holds(text) => held.push(text),
+            Finding::Fails(text) => return Ok(assessment(otherwise, text)),
+        }
+    }
+    Ok(if held.is_empty() {
+        assessment(
+            otherwise,
+            format!("by the settings {} objects are {otherwise}", object.kind()),
+        )
+    } else {
+        healthy(held.join("; "))
+    })
+}
+
+fn check(rule: &Rule, object: Object, conditions: &Conditions) -> Finding {
+    match (&rule.condition, &rule.field) {
+        (Some(kind), _) => check_condition(rule, kind, object, conditions),
+        (None, Some(pointer)) => check_field(rule, pointer, object),
+        // Settings are validated before each call.
+        (None, None) => Finding::Fails("a rule is about nothing".to_owned()),
+    }
+}
+
+fn check_condition(rule: &Rule, kind: &str, object: Object, conditions: &Conditions) -> Finding {
+    let Some(condition) = conditions.get(kind) else {
+        return Finding::Fails(format!("has no condition {kind} yet"));
+    };
+    if let (Some(generation), Some(seen)) = (object.generation(), condition.generation)
+        && seen < generation
+    {
+        return Finding::Fails(format!(
+            "condition {kind} is about generation {seen}, not {generation}"
+        ));
+    }
+    let words = match (condition.reason, condition.message) {
+        ("", "") => String::new(),
+        _ => format!(": {}", condition.why()),
+    };
+    let text = format!("condition {kind} is {}{words}", condition.status);
+    let reason_fits =
+        rule.reasons.is_empty() || rule.reasons.iter().any(|reason| reason == condition.reason);
+    let wanted = rule.status.unwrap_or_default().text();
+    if condition.is(wanted) && reason_fits {
+        Finding::Holds(text)
+    } else {
+        Finding::Fails(text)
+    }
+}
+
+fn check_field(rule: &Rule, pointer: &str, object: Object) -> Finding {
+    let path = pointer.trim_start_matches('/').replace('/', ".");
+    let Some(value) = object.at(pointer) else {
+        return Finding::Fails(format!("{path} is not set"));
+    };
+    let text = format!("{path} is {value}");
+    if rule.values.is_empty() || rule.values.iter().any(|wanted| same(wanted, value)) {
+        return Finding::Holds(text);
+    }
+    let wanted: Vec<String> = rule.values.iter().map(Value::to_string).collect();
+    Finding::Fails(format!("{text}, not {}", wanted.join(" or ")))
+}
+
+/// Equality in which `1` and `1.0` are one number.
+fn same(wanted: &Value, value: &Value) -> bool {
+    wanted == value
+        || matches!((wanted.as_f64(), value.as_f64()), (Some(a), Some(b)) if a.to_bits() == b.to_bits())
+}

@@ -1,0 +1,288 @@
+//! Where the plugin says something else than kstatus, and why.
+
+use pintle_sdk::Status;
+use pintle_sdk::Status::{Degraded, Healthy, Progressing, Suspended, Unknown};
+use serde_json::Value;
+
+/// An intended difference.
+pub(crate) struct Difference {
+    /// What it is about, and why kstatus is not followed.
+    pub(crate) name: &'static str,
+    /// What kstatus may say.
+    pub(crate) theirs: &'static [Status],
+    /// What the plugin says.
+    pub(crate) ours: Status,
+    /// Which objects it is about.
+    pub(crate) applies: fn(&Value) -> bool,
+}
+
+const ANY: &[Status] = &[Healthy, Progressing, Degraded, Unknown];
+
+/// Kinds for which kstatus has no rule, so that they are Current unless they have a `Ready` condition.
+const UNKNOWN_TO_KSTATUS: [&str; 12] = [
+    "APIService",
+    "CertificateSigningRequest",
+    "FlowSchema",
+    "Gateway",
+    "GatewayClass",
+    "HTTPRoute",
+    "HorizontalPodAutoscaler",
+    "Namespace",
+    "PersistentVolume",
+    "ReplicationController",
+    "VolumeSnapshot",
+    "ValidatingAdmissionPolicy",
+];
+
+pub(crate) const ALL: &[Difference] = &[
+    Difference {
+        name: "stopped on purpose: kstatus has no word for it",
+        theirs: ANY,
+        ours: Suspended,
+        applies: |it| {
+            let switch = match kind(it) {
+                "Deployment" => "/spec/paused",
+                "Job" | "CronJob" => "/spec/suspend",
+                _ => {
+                    return is_custom(it)
+                        && (flag(it, "/spec/suspend") || flag(it, "/spec/paused"));
+                }
+            };
+            flag(it, switch)
+        },
+    },
+    Difference {
+        name: "a kind that kstatus does not know is moving",
+        theirs: &[Healthy],
+        ours: Progressing,
+        applies: |it| UNKNOWN_TO_KSTATUS.contains(&kind(it)),
+    },
+    Difference {
+        name: "a kind that kstatus does not know is broken",
+        theirs: &[Healthy],
+        ours: Degraded,
+        applies: |it| UNKNOWN_TO_KSTATUS.contains(&kind(it)),
+    },
+    Difference {
+        name: "a kind that kstatus does not know has its own conditions beside Ready",
+        theirs: &[Progressing],
+        ours: Healthy,
+        applies: |it| UNKNOWN_TO_KSTATUS.contains(&kind(it)) && has(it, "Ready", "False"),
+    },
+    Difference {
+        name: "a kind that kstatus does not know is broken, whatever its Ready says",
+        theirs: &[Progressing],
+        ours: Degraded,
+        applies: |it| UNKNOWN_TO_KSTATUS.contains(&kind(it)) && has(it, "Ready", "False"),
+    },
+    Difference {
+        name: "a kind that kstatus does not know cannot be read",
+        theirs: &[Healthy, Progressing],
+        ours: Unknown,
+        applies: |it| UNKNOWN_TO_KSTATUS.contains(&kind(it)),
+    },
+    Difference {
+        name: "never observed: the controllers of these kinds always say what they have seen",
+        theirs: &[Healthy],
+        ours: Progressing,
+        applies: |it| {
+            [
+                "Deployment",
+                "StatefulSet",
+                "ReplicaSet",
+                "PodDisruptionBudget",
+            ]
+            .contains(&kind(it))
+                && it.pointer("/status/observedGeneration").is_none()
+        },
+    },
+    Difference {
+        name: "a Deployment that nobody has observed within its deadline, or whose controller has fallen silent",
+        theirs: &[Progressing, Healthy],
+        ours: Degraded,
+        applies: |it| {
+            kind(it) == "Deployment" && it.pointer("/spec/progressDeadlineSeconds").is_some()
+        },
+    },
+    Difference {
+        name: "OnDelete says nothing about readiness, for which kstatus does not wait",
+        theirs: &[Healthy],
+        ours: Progressing,
+        applies: |it| {
+            kind(it) == "StatefulSet" && text(it, "/spec/updateStrategy/type") == "OnDelete"
+        },
+    },
+    Difference {
+        name: "minReadySeconds asks for available replicas, not just ready ones",
+        theirs: &[Healthy],
+        ours: Progressing,
+        applies: |it| kind(it) == "StatefulSet" && it.pointer("/spec/minReadySeconds").is_some(),
+    },
+    Difference {
+        name: "OnDelete daemons are not updated by themselves, for which kstatus waits for ever",
+        theirs: &[Progressing],
+        ours: Healthy,
+        applies: |it| {
+            kind(it) == "DaemonSet" && text(it, "/spec/updateStrategy/type") == "OnDelete"
+        },
+    },
+    Difference {
+        name: "a Job is healthy when it is complete, not as soon as it runs",
+        theirs: &[Healthy],
+        ours: Progressing,
+        applies: |it| kind(it) == "Job" && !has(it, "Complete", "True"),
+    },
+    Difference {
+        name: "a Job with FailureTarget is bound to fail",
+        theirs: &[Healthy, Progressing],
+        ours: Degraded,
+        applies: |it| kind(it) == "Job" && has(it, "FailureTarget", "True"),
+    },
+    Difference {
+        name: "a pod that has failed is not as it should be",
+        theirs: &[Healthy],
+        ours: Degraded,
+        applies: |it| kind(it) == "Pod" && text(it, "/status/phase") == "Failed",
+    },
+    Difference {
+        name: "a pod whose containers cannot start, or whose init containers crash",
+        theirs: &[Progressing],
+        ours: Degraded,
+        applies: |it| kind(it) == "Pod" && waits(it),
+    },
+    Difference {
+        name: "a claim that has lost its volume never gets it back",
+        theirs: &[Progressing],
+        ours: Degraded,
+        applies: |it| kind(it) == "PersistentVolumeClaim" && text(it, "/status/phase") == "Lost",
+    },
+    Difference {
+        name: "a bound claim that is being resized",
+        theirs: &[Healthy],
+        ours: Progressing,
+        applies: |it| kind(it) == "PersistentVolumeClaim" && has(it, "Resizing", "True"),
+    },
+    Difference {
+        name: "a bound claim that cannot be changed as asked",
+        theirs: &[Healthy],
+        ours: Degraded,
+        applies: |it| {
+            kind(it) == "PersistentVolumeClaim"
+                && (text(it, "/status/allocatedResourceStatuses/storage").ends_with("Infeasible")
+                    || text(it, "/status/modifyVolumeStatus/status") == "Infeasible")
+        },
+    },
+    Difference {
+        name: "a load balancer is of use when it has an address, not when it has a cluster IP",
+        theirs: &[Healthy],
+        ours: Progressing,
+        applies: |it| kind(it) == "Service" && text(it, "/spec/type") == "LoadBalancer",
+    },
+    Difference {
+        name: "a load balancer that refuses a port",
+        theirs: &[Healthy, Progressing],
+        ours: Degraded,
+        applies: |it| kind(it) == "Service" && has(it, "LoadBalancerPortsError", "True"),
+    },
+    Difference {
+        name: "a definition whose new names are refused, or that is going: kstatus takes whichever condition comes first",
+        theirs: &[Healthy, Degraded],
+        ours: Progressing,
+        applies: |it| kind(it) == "CustomResourceDefinition" && has(it, "Terminating", "True"),
+    },
+    Difference {
+        name: "a definition whose new names are refused after it was established",
+        theirs: &[Healthy],
+        ours: Degraded,
+        applies: |it| kind(it) == "CustomResourceDefinition" && has(it, "NamesAccepted", "False"),
+    },
+    Difference {
+        name: "a disruption budget that cannot be computed",
+        theirs: &[Healthy],
+        ours: Degraded,
+        applies: |it| kind(it) == "PodDisruptionBudget" && has(it, "DisruptionAllowed", "False"),
+    },
+    Difference {
+        name: "Stalled and Reconciling at once: kstatus takes whichever comes first",
+        theirs: &[Progressing],
+        ours: Degraded,
+        applies: |it| has(it, "Stalled", "True") && has(it, "Reconciling", "True"),
+    },
+    Difference {
+        name: "a custom resource that says it has failed",
+        theirs: &[Healthy, Progressing],
+        ours: Degraded,
+        applies: |it| {
+            is_custom(it)
+                && (has(it, "Failed", "True")
+                    || has(it, "Degraded", "True")
+                    || has(it, "Succeeded", "False"))
+        },
+    },
+    Difference {
+        name: "a custom resource that sums itself up in another condition than Ready",
+        theirs: &[Healthy],
+        ours: Progressing,
+        applies: |it| {
+            is_custom(it)
+                && ["Available", "Succeeded", "Complete"]
+                    .iter()
+                    .any(|kind| states(it, kind))
+        },
+    },
+    Difference {
+        name: "a Ready that is about an older generation, or neither True, False nor Unknown",
+        theirs: &[Healthy],
+        ours: Progressing,
+        applies: |it| is_custom(it) && states(it, "Ready"),
+    },
+];
+
+fn kind(object: &Value) -> &str {
+    object["kind"].as_str().unwrap_or_default()
+}
+
+/// Kinds that are judged by their conditions alone.
+fn is_custom(object: &Value) -> bool {
+    ["Widget", "Cluster", "Node"].contains(&kind(object))
+}
+
+fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+    object
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}
+
+fn flag(object: &Value, pointer: &str) -> bool {
+    object.pointer(pointer) == Some(&Value::Bool(true))
+}
+
+/// Whether there is a condition of that type, whatever its status.
+fn states(object: &Value, kind: &str) -> bool {
+    conditions(object).any(|it| text(it, "/type") == kind)
+}
+
+fn has(object: &Value, kind: &str, status: &str) -> bool {
+    conditions(object).any(|it| text(it, "/type") == kind && text(it, "/status") == status)
+}
+
+fn conditions(object: &Value) -> impl Iterator<Item = &Value> {
+    object
+        .pointer("/status/conditions")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+}
+
+/// Whether a container waits for something else than its turn.
+fn waits(object: &Value) -> bool {
+    ["/status/initContainerStatuses", "/status/containerStatuses"]
+        .iter()
+        .any(|pointer| {
+            let list = object.pointer(pointer).and_then(Value::as_array);
+            list.into_iter()
+                .flatten()
+                .any(|it| !text(it, "/state/waiting/reason").is_empty())
+        })
+}
