@@ -134,6 +134,7 @@ impl<'a> Composer<'a> {
             Scan::TabNotAllowed
             | Scan::TabInBlockIndentation
             | Scan::TabInIndentation
+            | Scan::TabInPlainScalar
             | Scan::TabAtBlockScalarStart => ErrorKind::Tab,
             Scan::RecursionLimitExceeded => ErrorKind::Depth(self.limits.depth),
             other => ErrorKind::Yaml {

@@ -1,0 +1,159 @@
+//! The renderer `manifests`: a folder of YAML and JSON files, read as they are.
+//!
+//! What a user sees, settings and rules included, is described in the README of this folder. The parts:
+//! [`settings`] is what an application may set, `select` finds the files, `objects` opens documents and lists and
+//! checks what is in them, `substitute` puts values in where they are asked for, and `report` collects every problem of
+//! every file, so that one run tells all.
+
+mod objects;
+mod report;
+mod select;
+pub mod settings;
+mod substitute;
+
+use std::collections::BTreeMap;
+
+use pintle_sdk::{
+    Context, Failure, ObjectId, Plugin, Position, Problem, RenderedObject, Renderer, Rendering,
+    Tree,
+};
+use pintle_yaml::{Limits, read_json, read_yaml};
+
+use crate::{objects::Object, report::Report, settings::Settings, substitute::Substitution};
+
+/// The renderer `manifests`.
+#[derive(Debug)]
+pub struct Manifests;
+
+impl Plugin for Manifests {
+    const NAME: &'static str = "manifests";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const SUMMARY: &'static str = "a folder of YAML and JSON manifests, as they are";
+    type Settings = Settings;
+
+    fn validate(settings: &Settings) -> Vec<Problem> {
+        settings.problems()
+    }
+}
+
+impl Renderer for Manifests {
+    fn detect(folder: &dyn Tree) -> bool {
+        select::detect(folder)
+    }
+
+    fn render(
+        settings: &Settings,
+        folder: &dyn Tree,
+        _inputs: &[&dyn Tree],
+        _context: &dyn Context,
+    ) -> Result<Rendering, Failure> {
+        let mut report = Report::default();
+        let selected = select::select(settings, folder)?;
+        let mut substitution = Substitution::new(&settings.substitute);
+        let mut found = Vec::new();
+        for file in &selected.files {
+            read(file, folder, &mut substitution, &mut found, &mut report);
+        }
+        refuse_duplicates(&found, &mut report);
+        if found.is_empty() && report.is_clean() {
+            return Err(nothing_in(&selected.files).into());
+        }
+        report.warnings(selected.ignored.iter().map(|file| select::ignored(file)));
+        report.warnings(substitution.unused());
+        let warnings = report.finish()?;
+        let objects = found.into_iter().map(rendered).collect();
+        Ok(Rendering {
+            objects,
+            notes: None,
+            warnings,
+        })
+    }
+}
+
+pintle_sdk::export_renderer!(Manifests);
+
+/// Reads one file; its objects go to `found`, its problems to `report`.
+fn read(
+    file: &str,
+    folder: &dyn Tree,
+    substitution: &mut Substitution<'_>,
+    found: &mut Vec<Object>,
+    report: &mut Report,
+) {
+    let bytes = match folder.read(file) {
+        Ok(bytes) => bytes,
+        Err(error) => return report.problem(error.at(file).position(Position::new(file, 1, 1))),
+    };
+    let limits = Limits::default();
+    let stream = match file.rsplit('.').next() {
+        Some("json") => read_json(&bytes, &limits),
+        _ => read_yaml(&bytes, &limits),
+    };
+    report.stream(file, &stream);
+    for document in stream
+        .documents
+        .into_iter()
+        .filter(|document| !document.is_null())
+    {
+        for mut object in objects::open(file, document, report) {
+            substitution.apply(&mut object, report);
+            if objects::check(&object, report) {
+                found.push(object);
+            }
+        }
+    }
+}
+
+/// Two objects with one identity: whichever were applied last would win, so neither is.
+fn refuse_duplicates(found: &[Object], report: &mut Report) {
+    let mut known: BTreeMap<_, Position> = BTreeMap::new();
+    for object in found {
+        let Some(id) = object.id() else { continue };
+        let position = object.position(object.node.mark);
+        // The version is no part of the identity: one object may be written in two.
+        let identity = (
+            id.group().to_owned(),
+            id.kind.clone(),
+            id.namespace.clone(),
+            id.name.clone(),
+        );
+        match known.get(&identity) {
+            Some(first) => {
+                let message = format!("{} is also defined at {first}", name(&id));
+                report.problem(
+                    Problem::new(message)
+                        .position(position)
+                        .hint("keep one of the two"),
+                );
+            }
+            None => {
+                known.insert(identity, position);
+            }
+        }
+    }
+}
+
+/// `Deployment shop/web`.
+fn name(id: &ObjectId) -> String {
+    match &id.namespace {
+        Some(namespace) => format!("{} {namespace}/{}", id.kind, id.name),
+        None => format!("{} {}", id.kind, id.name),
+    }
+}
+
+fn nothing_in(files: &[String]) -> Problem {
+    let message = match files {
+        [one] => format!("there is no object in `{one}`, the only file that is read"),
+        _ => format!(
+            "there is no object in any of the {} files that are read",
+            files.len()
+        ),
+    };
+    Problem::new(message)
+        .hint("an application without objects would remove everything it has; delete the application if that is meant")
+}
+
+fn rendered(object: Object) -> RenderedObject {
+    let position = object.position(object.node.mark);
+    RenderedObject::new(object.node.into_json()).source(position)
+}

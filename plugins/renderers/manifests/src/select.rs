@@ -1,0 +1,112 @@
+//! Which files are read.
+
+use std::collections::BTreeSet;
+
+use pintle_sdk::{Failure, Problem, Tree};
+
+use crate::settings::Settings;
+
+const ENDINGS: [&str; 3] = [".yaml", ".yml", ".json"];
+
+/// The application's own settings.
+const OWN: [&str; 2] = ["pintle.yaml", "pintle.yml"];
+
+/// Files of other tools, which turn the folder into something else than its manifests.
+const FOREIGN: [&str; 4] = [
+    "Chart.yaml",
+    "kustomization.yaml",
+    "kustomization.yml",
+    "Kustomization",
+];
+
+/// The files of a folder.
+#[derive(Debug)]
+pub(crate) struct Selected {
+    /// To be read, sorted.
+    pub(crate) files: Vec<String>,
+    /// Matched, and of another tool, sorted.
+    pub(crate) ignored: Vec<String>,
+}
+
+/// Whether the folder has manifests and is not another renderer's.
+pub(crate) fn detect(folder: &dyn Tree) -> bool {
+    let is_foreign = FOREIGN.iter().any(|name| folder.stat(name).is_some());
+    !is_foreign && select(&Settings::default(), folder).is_ok()
+}
+
+/// Finds the files to read; refuses if there are none.
+pub(crate) fn select(settings: &Settings, folder: &dyn Tree) -> Result<Selected, Failure> {
+    let mut files = BTreeSet::new();
+    let mut ignored = BTreeSet::new();
+    let mut left_out = BTreeSet::new();
+    for pattern in &settings.include {
+        let matched = folder.glob(pattern.as_str()).map_err(|error| {
+            Problem::new(format!("cannot list `{pattern}`: {error}")).pointer("/include")
+        })?;
+        let names_hidden = has_hidden_part(pattern.as_str());
+        for path in matched {
+            let name = path.rsplit('/').next().unwrap_or(&path);
+            if FOREIGN.contains(&name) {
+                ignored.insert(path);
+            } else if !ENDINGS.iter().any(|ending| name.ends_with(ending))
+                || OWN.contains(&name)
+                || (has_hidden_part(&path) && !names_hidden)
+                || settings
+                    .exclude
+                    .iter()
+                    .any(|pattern| pattern.matches(&path))
+            {
+                left_out.insert(path);
+            } else {
+                files.insert(path);
+            }
+        }
+    }
+    ignored.retain(|path| !settings.exclude.iter().any(|pattern| pattern.matches(path)));
+    left_out.retain(|path| !files.contains(path));
+    if files.is_empty() {
+        return Err(nothing(settings, &left_out, &ignored).into());
+    }
+    Ok(Selected {
+        files: files.into_iter().collect(),
+        ignored: ignored.into_iter().collect(),
+    })
+}
+
+fn has_hidden_part(path: &str) -> bool {
+    path.split('/').any(|part| part.starts_with('.'))
+}
+
+/// Warns of a file that another tool would have read.
+pub(crate) fn ignored(path: &str) -> Problem {
+    Problem::new(format!("`{path}` is not read; what it says is not applied"))
+        .hint("use the renderer for it, or name it in `exclude` to silence this")
+}
+
+fn nothing(
+    settings: &Settings,
+    left_out: &BTreeSet<String>,
+    ignored: &BTreeSet<String>,
+) -> Problem {
+    let patterns: Vec<String> = settings
+        .include
+        .iter()
+        .map(|pattern| format!("`{pattern}`"))
+        .collect();
+    let problem = Problem::new(format!(
+        "there are no manifests: no file to read matches {}",
+        patterns.join(", ")
+    ));
+    if let Some(path) = ignored.first() {
+        return problem.hint(format!(
+            "`{path}` is read by another renderer; is that the one to use?"
+        ));
+    }
+    match left_out.first() {
+        Some(path) => problem.hint(format!(
+            "`{path}` matches, but is hidden, excluded, no YAML or JSON by its name, or the application's own \
+             settings; see `include` and `exclude`"
+        )),
+        None => problem.hint("is the application's path right? `include` says which files are read"),
+    }
+}
