@@ -49,6 +49,11 @@ impl ReadSet {
         self.answers.insert(question, answer);
     }
 
+    /// Adds all of another set: a result that rests on both stands only while both do.
+    pub fn extend(&mut self, other: Self) {
+        self.answers.extend(other.answers);
+    }
+
     /// Returns how many different questions were asked.
     pub fn len(&self) -> usize {
         self.answers.len()
