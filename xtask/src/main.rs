@@ -1,0 +1,51 @@
+//! Developer commands: the one list of what is done to this workspace. `cargo xtask --help` shows it.
+
+mod install;
+mod lint;
+mod setup;
+mod terminal;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    about = "Developer commands of Pintle.",
+    disable_help_subcommand = true
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Checks that this machine has what builds and tests need, and installs what it can
+    Setup,
+    /// Runs every check and every test, from unit to end to end
+    Test(test::Options),
+    /// Builds `pintle` and installs it for the current user
+    Install,
+    /// Checks what the compiler cannot: crate edges, file lengths, files that nothing declares
+    Lint,
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Setup => setup::run(),
+        Command::Test(options) => test::run(&options),
+        Command::Install => install::run(),
+        Command::Lint => lint::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            terminal::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

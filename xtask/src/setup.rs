@@ -1,0 +1,160 @@
+//! `cargo xtask setup`
+
+use std::env;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Result, bail};
+use pintle_guests::{DEBIAN_PACKAGES, Toolchain};
+
+use crate::{terminal, workspace};
+
+/// A program that builds or tests call, and the Debian package that has it.
+struct Tool {
+    program: &'static str,
+    package: &'static str,
+    why: &'static str,
+}
+
+const TOOLS: [Tool; 4] = [
+    Tool {
+        program: "git",
+        package: "git",
+        why: "the tests push to and clone from repositories",
+    },
+    Tool {
+        program: "ssh",
+        package: "openssh-client",
+        why: "git over ssh calls it",
+    },
+    Tool {
+        program: "ssh-keygen",
+        package: "openssh-client",
+        why: "keys for git over ssh",
+    },
+    Tool {
+        program: "sshd",
+        package: "openssh-server",
+        why: "the tests serve git over ssh",
+    },
+];
+
+/// Checks the machine and installs what is missing.
+pub(crate) fn run() -> Result<()> {
+    tools()?;
+    go()?;
+    wasm_toolchain()?;
+    terminal::line("this machine has what builds and tests need");
+    Ok(())
+}
+
+/// Makes sure of the programs that the tests call.
+pub(crate) fn tools() -> Result<()> {
+    let missing: Vec<&Tool> = TOOLS
+        .iter()
+        .filter(|tool| !is_there(tool.program))
+        .collect();
+    for tool in &missing {
+        terminal::line(&format!("{} is missing: {}", tool.program, tool.why));
+    }
+    let mut packages: Vec<&str> = missing.iter().map(|tool| tool.package).collect();
+    packages.dedup();
+    if packages.contains(&"openssh-server") {
+        terminal::line(
+            "note: Debian starts the ssh service of openssh-server where there is a service manager;",
+        );
+        terminal::line(
+            "      the tests do not need it, and `systemctl disable --now ssh` stops it",
+        );
+    }
+    if packages.is_empty() {
+        Ok(())
+    } else {
+        apt_install(&packages)
+    }
+}
+
+/// Makes sure of Go, which the control plane is built with. Debian's is too old, so it is not installed from there.
+pub(crate) fn go() -> Result<()> {
+    if is_there("go") {
+        return Ok(());
+    }
+    bail!(
+        "no `go` in PATH: the test control plane is a Go program; install Go 1.26 or newer from https://go.dev/dl"
+    )
+}
+
+/// Makes sure that plugins can be compiled.
+pub(crate) fn wasm_toolchain() -> Result<()> {
+    let Err(missing) = Toolchain::find() else {
+        return Ok(());
+    };
+    if !is_there("apt-get") {
+        return Err(missing.into());
+    }
+    terminal::line(
+        "no compiler for WebAssembly, and rustup cannot add the target: Debian's packages will do",
+    );
+    apt_install(&DEBIAN_PACKAGES)?;
+    Toolchain::find()?;
+    Ok(())
+}
+
+/// Looks where an ordinary user's shell would, and where Debian keeps daemons.
+fn is_there(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<_> = env::split_paths(&path).collect();
+    folders.push("/usr/sbin".into());
+    folders.iter().any(|folder| folder.join(program).is_file())
+}
+
+/// Installs Debian packages as root or by sudo, and otherwise says what to run.
+fn apt_install(packages: &[&str]) -> Result<()> {
+    let by_hand = format!(
+        "apt-get update && apt-get install -y {}",
+        packages.join(" ")
+    );
+    if !is_there("apt-get") {
+        bail!(
+            "install these with your system's package manager (their names are Debian's): {}",
+            packages.join(" ")
+        );
+    }
+    let sudo = if is_root() {
+        None
+    } else if is_there("sudo") {
+        Some("sudo")
+    } else {
+        bail!("not root, and there is no sudo; as root: {by_hand}");
+    };
+    let apt = |args: &[&str]| {
+        let mut command = match sudo {
+            None => Command::new("apt-get"),
+            Some(sudo) => {
+                let mut command = Command::new(sudo);
+                command.arg("apt-get");
+                command
+            }
+        };
+        // A package that asks questions would hang a build without a terminal.
+        command
+            .args(["-q", "-o", "DPkg::Lock::Timeout=300"])
+            .args(args)
+            .env("DEBIAN_FRONTEND", "noninteractive");
+        command.stdin(Stdio::null());
+        terminal::line(&format!("running: {}", workspace::show(&command)));
+        workspace::run(&mut command)
+    };
+    apt(&["update"])?;
+    let mut install = vec!["install", "-y", "--no-install-recommends"];
+    install.extend(packages);
+    apt(&install)
+}
+
+/// `/proc/self` belongs to the effective user.
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    Path::new("/proc/self")
+        .metadata()
+        .is_ok_and(|metadata| metadata.uid() == 0)
+}

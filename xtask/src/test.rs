@@ -1,0 +1,227 @@
+//! `cargo xtask test`
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+use pintle_harness::Program;
+
+use crate::workspace::{self, Workspace};
+use crate::{lint, setup, terminal};
+
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Leaves out formatting, lint and clippy
+    #[arg(long)]
+    tests_only: bool,
+    /// Goes to `cargo test`, such as a part of a test's name
+    #[arg(last = true, value_name = "ARGUMENT")]
+    cargo_test: Vec<String>,
+}
+
+/// Runs everything, goes on after a failure, and ends with one line that counts.
+///
+/// All Cargo commands choose the same packages and targets, so that each dependency is compiled once with one set of
+/// features.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let start = Instant::now();
+    step("set-up", || {
+        setup::tools()
+            .and_then(|()| setup::go())
+            .and_then(|()| setup::wasm_toolchain())
+    })?;
+    let mut tally = Tally::default();
+    if !options.tests_only {
+        tally.check("formatting", formatting);
+        tally.check("lint", lint::run);
+    }
+    step("test servers", || {
+        for program in [Program::Cluster, Program::Servers] {
+            program.build(&terminal::line)?;
+        }
+        Ok(())
+    })?;
+    let built = tally.check("build", || {
+        workspace::run(workspace::cargo().args([
+            "build",
+            "--locked",
+            "--workspace",
+            "--all-targets",
+        ]))
+    });
+    if !options.tests_only {
+        tally.check("clippy", || {
+            let mut command = workspace::cargo();
+            command.args([
+                "clippy",
+                "--locked",
+                "--workspace",
+                "--all-targets",
+                "--",
+                "--deny",
+                "warnings",
+            ]);
+            workspace::run(&mut command)
+        });
+    }
+    if built {
+        terminal::step("tests");
+        let tests = Instant::now();
+        let passed = run_tests(options, &mut tally)?;
+        terminal::done("tests", passed, tests.elapsed());
+    }
+    terminal::line(&format!(
+        "\n{} s in all, {} ignored",
+        start.elapsed().as_secs(),
+        tally.ignored
+    ));
+    for failure in &tally.failures {
+        terminal::line(&format!("failed: {failure}"));
+    }
+    terminal::line(&tally.to_string());
+    if tally.failed > 0 {
+        bail!("not everything passed");
+    }
+    Ok(())
+}
+
+fn step<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let start = Instant::now();
+    terminal::step(name);
+    let result = work();
+    terminal::done(name, result.is_ok(), start.elapsed());
+    result
+}
+
+fn formatting() -> Result<()> {
+    workspace::run(workspace::cargo().args(["fmt", "--all", "--check"]))?;
+    let output = Command::new("gofmt")
+        .arg("-l")
+        .arg(workspace::root().join("tests"))
+        .output()
+        .context("run gofmt")?;
+    if !output.status.success() || !output.stdout.is_empty() {
+        let said = [output.stdout, output.stderr].concat();
+        bail!(
+            "not as `gofmt -w` would have it:\n{}",
+            String::from_utf8_lossy(&said)
+        );
+    }
+    Ok(())
+}
+
+/// Runs `cargo test` with its output on this terminal, and counts from the summary of each test binary.
+fn run_tests(options: &Options, tally: &mut Tally) -> Result<bool> {
+    let binary = Workspace::load()?.target_directory.join("debug/pintle");
+    let mut command = workspace::cargo();
+    command
+        .args(["test", "--locked", "--workspace", "--no-fail-fast"])
+        .args(&options.cargo_test);
+    // Whatever runs the program in a test runs this build of it, and need not build another.
+    command.env("PINTLE_BIN", binary);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("start cargo test")?;
+    let stdout = child.stdout.take().context("standard output is a pipe")?;
+    let before = tally.failed;
+    for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+        tally.read(&line);
+        terminal::line(&line);
+    }
+    let status = child.wait().context("wait for cargo test")?;
+    if !status.success() && tally.failed == before {
+        // A test binary that crashed has no summary.
+        tally.fail("cargo test");
+    }
+    Ok(status.success())
+}
+
+/// What passed and what did not: tests, and each check as one.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+    failures: Vec<String>,
+}
+
+impl Tally {
+    fn check(&mut self, name: &str, work: impl FnOnce() -> Result<()>) -> bool {
+        match step(name, work) {
+            Ok(()) => {
+                self.passed += 1;
+                true
+            }
+            Err(error) => {
+                terminal::error(&error);
+                self.fail(name);
+                false
+            }
+        }
+    }
+
+    fn fail(&mut self, name: &str) {
+        self.failed += 1;
+        self.failures.push(name.to_owned());
+    }
+
+    /// Reads a line of the standard test runner.
+    fn read(&mut self, line: &str) {
+        if let Some(summary) = line.strip_prefix("test result: ") {
+            let Some((_, counts)) = summary.split_once(". ") else {
+                return;
+            };
+            for count in counts.split("; ") {
+                let Some((number, what)) = count.split_once(' ') else {
+                    continue;
+                };
+                let Ok(number) = number.parse::<u64>() else {
+                    continue;
+                };
+                match what {
+                    "passed" => self.passed += number,
+                    "failed" => self.failed += number,
+                    "ignored" => self.ignored += number,
+                    _ => {}
+                }
+            }
+        } else if let Some(name) = line
+            .strip_prefix("test ")
+            .and_then(|rest| rest.strip_suffix(" ... FAILED"))
+        {
+            self.failures.push(name.to_owned());
+        }
+    }
+}
+
+impl std::fmt::Display for Tally {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} passed, {} failed", self.passed, self.failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn summaries_of_all_test_binaries_add_up() {
+        let mut tally = Tally::default();
+        for line in [
+            "running 3 tests",
+            "test a::b ... ok",
+            "test a::c ... FAILED",
+            "test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.07s",
+            "test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured; 3 filtered out; finished in 31.48s",
+        ] {
+            tally.read(line);
+        }
+        assert_eq!(tally.to_string(), "13 passed, 1 failed");
+        assert_eq!(
+            (tally.ignored, tally.failures),
+            (1, vec!["a::c".to_owned()])
+        );
+    }
+}
