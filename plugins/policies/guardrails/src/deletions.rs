@@ -1,0 +1,55 @@
+//! What is deleted.
+
+use pintle_sdk::{Action, Change, Problem};
+
+use crate::{
+    rules::Rule,
+    settings::{Deletions, matches_kind},
+    violation::Violation,
+};
+
+/// Finds a deletion, or a replacement, of a kind that is not to be deleted.
+pub(crate) fn of_kind(settings: &Deletions, change: &Change) -> Option<Violation> {
+    let (what, hint) = match change.action {
+        Action::Delete => (
+            "is deleted",
+            "keep it in the sources, or except it if its loss is meant",
+        ),
+        Action::Replace => (
+            "is deleted and made again",
+            "undo the change of the field that cannot be changed in place, or except it",
+        ),
+        Action::Create | Action::Update | Action::Unchanged => return None,
+    };
+    matches_kind(&settings.kinds, &change.id).then(|| Violation {
+        rule: Rule::DeletionOfKind,
+        pointer: String::new(),
+        message: format!("a {} {what}, with all that it holds", change.id.kind),
+        hint: hint.to_owned(),
+        container: None,
+        subject: String::new(),
+    })
+}
+
+/// Finds that the plan deletes too much.
+pub(crate) fn too_many(settings: &Deletions, changes: &[Change]) -> Option<Problem> {
+    let count = |action: Action| {
+        changes
+            .iter()
+            .filter(|change| change.action == action)
+            .count()
+    };
+    let (deleted, replaced) = (count(Action::Delete), count(Action::Replace));
+    let limit = usize::try_from(settings.limit).unwrap_or(usize::MAX);
+    (deleted + replaced > limit).then(|| {
+        let replaced = if replaced == 0 {
+            String::new()
+        } else {
+            format!(" and replaces {replaced}")
+        };
+        Problem::new(format!(
+            "the plan deletes {deleted} objects{replaced}, more than the limit of {limit}"
+        ))
+        .hint("if that is meant, raise `deletions.limit` for this change, or make it in several")
+    })
+}

@@ -1,0 +1,114 @@
+//! The policy `guardrails`: pinned images, allowed registries, required labels, no privileged or host-mounting pods, and
+//! no surprising deletions.
+//!
+//! What a user sees, every rule included, is described in the README of this folder. The parts: [`settings`] is what an
+//! application may set, [`rules`] names the rules and their severities, `images`, `pods`, `labels` and `deletions` find
+//! violations, and `verdict` decides what a violation weighs: by the rule's severity, by exceptions, and by whether the
+//! cluster already has it.
+
+mod deletions;
+mod images;
+mod labels;
+mod pods;
+pub mod rules;
+pub mod settings;
+mod verdict;
+mod violation;
+
+use pintle_sdk::{Action, Change, Context, Failure, Finding, Plan, Plugin, Policy, Problem};
+use serde_json::Value;
+
+use crate::{settings::Settings, verdict::Verdict, violation::Violation};
+
+/// The policy `guardrails`.
+#[derive(Debug)]
+pub struct Guardrails;
+
+impl Plugin for Guardrails {
+    const NAME: &'static str = "guardrails";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const SUMMARY: &'static str =
+        "pinned images, required labels, no privileged pods, no surprising deletions";
+    type Settings = Settings;
+
+    fn validate(settings: &Settings) -> Vec<Problem> {
+        settings.problems()
+    }
+}
+
+impl Policy for Guardrails {
+    fn evaluate(
+        settings: &Settings,
+        plan: &dyn Plan,
+        _context: &dyn Context,
+    ) -> Result<Vec<Finding>, Failure> {
+        let verdict = Verdict::new(settings);
+        let changes = plan.changes();
+        let mut findings = Vec::new();
+        for (index, change) in changes.iter().enumerate() {
+            judge_desired(settings, &verdict, plan, index, change, &mut findings);
+            if let Some(violation) = deletions::of_kind(&settings.deletions, change) {
+                findings.extend(verdict.finding(change, violation, false));
+            }
+        }
+        findings.extend(
+            deletions::too_many(&settings.deletions, &changes)
+                .and_then(|problem| verdict.of_plan(problem)),
+        );
+        Ok(findings)
+    }
+}
+
+pintle_sdk::export_policy!(Guardrails);
+
+/// Judges what an object will be.
+fn judge_desired(
+    settings: &Settings,
+    verdict: &Verdict<'_>,
+    plan: &dyn Plan,
+    index: usize,
+    change: &Change,
+    findings: &mut Vec<Finding>,
+) {
+    // Documents cross the border of the component only where a rule looks into them.
+    if change.action == Action::Delete || !is_looked_into(settings, change) {
+        return;
+    }
+    let Some(desired) = plan.desired(index) else {
+        return;
+    };
+    let violations = violations(settings, change, &desired);
+    if violations.is_empty() {
+        return;
+    }
+    let known = match change.action {
+        Action::Update | Action::Replace => plan
+            .live(index)
+            .map(|live| self::violations(settings, change, &live)),
+        Action::Unchanged | Action::Create | Action::Delete => None,
+    };
+    for violation in violations {
+        let exists = change.action == Action::Unchanged
+            || known
+                .as_ref()
+                .is_some_and(|known| known.iter().any(|other| other.is_same(&violation)));
+        findings.extend(verdict.finding(change, violation, exists));
+    }
+}
+
+fn is_looked_into(settings: &Settings, change: &Change) -> bool {
+    pods::is_looked_into(&settings.pods, &change.id)
+        || labels::is_looked_into(&settings.labels, &change.id)
+}
+
+fn violations(settings: &Settings, change: &Change, object: &Value) -> Vec<Violation> {
+    let mut found = Vec::new();
+    labels::check(&settings.labels, &change.id, object, &mut found);
+    for pod in pods::of(&settings.pods, &change.id, object) {
+        labels::check_pod(&settings.labels, &change.id, &pod, &mut found);
+        pods::check(&settings.pods, &pod, &mut found);
+        images::check(&settings.images, &pod, &mut found);
+    }
+    pods::check_volume(&settings.pods, &change.id, object, &mut found);
+    found
+}

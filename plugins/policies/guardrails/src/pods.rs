@@ -1,0 +1,339 @@
+//! Pods, wherever they are, and what they may do to the node.
+
+use pintle_sdk::ObjectId;
+use serde_json::Value;
+
+use crate::{
+    rules::Rule,
+    settings::{Pods, Template},
+    violation::Violation,
+};
+
+/// A pod, or the template of one.
+pub(crate) struct Pod<'a> {
+    /// RFC 6901 pointer to what holds `metadata` and `spec`; empty for a pod itself.
+    pointer: String,
+    value: &'a Value,
+}
+
+/// A container of a pod.
+pub(crate) struct Container<'a> {
+    /// RFC 6901 pointer into the object.
+    pub(crate) pointer: String,
+    /// Its name; empty if it has none.
+    pub(crate) name: &'a str,
+    /// All of it.
+    pub(crate) value: &'a Value,
+}
+
+impl<'a> Pod<'a> {
+    /// RFC 6901 pointer to what holds `metadata` and `spec`.
+    pub(crate) fn pointer(&self) -> &str {
+        &self.pointer
+    }
+
+    /// Whether it is a template, and not a pod itself.
+    pub(crate) fn is_template(&self) -> bool {
+        !self.pointer.is_empty()
+    }
+
+    /// Gives the metadata.
+    pub(crate) fn metadata(&self) -> Option<&'a Value> {
+        self.value.get("metadata")
+    }
+
+    fn spec(&self) -> Option<&'a Value> {
+        self.value.get("spec")
+    }
+
+    /// Gives the containers of all three kinds.
+    pub(crate) fn containers(&self) -> impl Iterator<Item = Container<'a>> + '_ {
+        ["containers", "initContainers", "ephemeralContainers"]
+            .into_iter()
+            .flat_map(move |field| {
+                items(self.spec(), field).map(move |(index, value)| Container {
+                    pointer: format!("{}/spec/{field}/{index}", self.pointer),
+                    name: value
+                        .get("name")
+                        .and_then(Value::as_str)
+                        .unwrap_or_default(),
+                    value,
+                })
+            })
+    }
+
+    /// Gives the volumes with their pointers.
+    pub(crate) fn volumes(&self) -> impl Iterator<Item = (String, &'a Value)> + '_ {
+        items(self.spec(), "volumes")
+            .map(|(index, value)| (format!("{}/spec/volumes/{index}", self.pointer), value))
+    }
+}
+
+fn items<'a>(
+    value: Option<&'a Value>,
+    field: &str,
+) -> impl Iterator<Item = (usize, &'a Value)> + use<'a> {
+    value
+        .and_then(|value| value.get(field))
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .enumerate()
+}
+
+/// Where the built-in kinds hold a pod: a pointer to what has `metadata` and `spec`.
+fn built_in(id: &ObjectId) -> Option<&'static str> {
+    match (id.group(), id.kind.as_str()) {
+        ("", "Pod") => Some(""),
+        ("", "PodTemplate") => Some("/template"),
+        ("", "ReplicationController")
+        | ("apps", "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet")
+        | ("batch", "Job") => Some("/spec/template"),
+        ("batch", "CronJob") => Some("/spec/jobTemplate/spec/template"),
+        _ => None,
+    }
+}
+
+fn pointers<'a>(settings: &'a Pods, id: &'a ObjectId) -> impl Iterator<Item = &'a str> {
+    let own = |template: &&Template| {
+        crate::settings::matches_kind(std::slice::from_ref(&template.kind), id)
+    };
+    built_in(id).into_iter().chain(
+        settings
+            .templates
+            .iter()
+            .filter(own)
+            .map(|template| template.pointer.as_str()),
+    )
+}
+
+fn is_volume(id: &ObjectId) -> bool {
+    (id.group(), id.kind.as_str()) == ("", "PersistentVolume")
+}
+
+/// Whether such an object holds pods, or mounts of the host.
+pub(crate) fn is_looked_into(settings: &Pods, id: &ObjectId) -> bool {
+    is_volume(id) || pointers(settings, id).next().is_some()
+}
+
+/// Gives the pods of an object.
+pub(crate) fn of<'a>(
+    settings: &'a Pods,
+    id: &'a ObjectId,
+    object: &'a Value,
+) -> impl Iterator<Item = Pod<'a>> {
+    pointers(settings, id).filter_map(|pointer| {
+        Some(Pod {
+            pointer: pointer.to_owned(),
+            value: object.pointer(pointer)?,
+        })
+    })
+}
+
+/// Checks what a pod may do.
+pub(crate) fn check(settings: &Pods, pod: &Pod<'_>, found: &mut Vec<Violation>) {
+    check_namespaces(pod, found);
+    for (pointer, volume) in pod.volumes() {
+        let name = volume
+            .get("name")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        check_host_path(
+            settings,
+            volume,
+            &pointer,
+            &format!("the volume `{name}`"),
+            found,
+        );
+    }
+    if is_true(pod.spec(), "/securityContext/windowsOptions/hostProcess") {
+        let pointer = format!(
+            "{}/spec/securityContext/windowsOptions/hostProcess",
+            pod.pointer
+        );
+        found.push(privileged(
+            "the pod runs as a process of the host".to_owned(),
+            pointer,
+            None,
+        ));
+    }
+    for container in pod.containers() {
+        check_privileges(&container, found);
+        check_capabilities(settings, &container, found);
+        check_ports(&container, found);
+    }
+}
+
+/// Checks that a `PersistentVolume` is no path of a host.
+pub(crate) fn check_volume(
+    settings: &Pods,
+    id: &ObjectId,
+    object: &Value,
+    found: &mut Vec<Violation>,
+) {
+    if let (true, Some(spec)) = (is_volume(id), object.get("spec")) {
+        check_host_path(settings, spec, "/spec", "the volume", found);
+    }
+}
+
+fn is_true(value: Option<&Value>, pointer: &str) -> bool {
+    value
+        .and_then(|value| value.pointer(pointer))
+        .and_then(Value::as_bool)
+        == Some(true)
+}
+
+fn check_namespaces(pod: &Pod<'_>, found: &mut Vec<Violation>) {
+    for (field, what) in [
+        ("hostNetwork", "network"),
+        ("hostPID", "processes"),
+        ("hostIPC", "shared memory"),
+    ] {
+        if is_true(pod.spec(), &format!("/{field}")) {
+            found.push(Violation {
+                rule: Rule::HostNamespace,
+                pointer: format!("{}/spec/{field}", pod.pointer),
+                message: format!("the pod shares the host's {what}"),
+                hint: format!("remove `{field}`"),
+                container: None,
+                subject: field.to_owned(),
+            });
+        }
+    }
+}
+
+fn check_host_path(
+    settings: &Pods,
+    volume: &Value,
+    at: &str,
+    whose: &str,
+    found: &mut Vec<Violation>,
+) {
+    let Some(host_path) = volume.get("hostPath").filter(|value| !value.is_null()) else {
+        return;
+    };
+    let path = host_path
+        .get("path")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    // A path that climbs is not the path that a pattern sees.
+    let climbs = path.split('/').any(|part| part == "..");
+    if !climbs
+        && settings
+            .host_paths
+            .iter()
+            .any(|pattern| pattern.matches(path))
+    {
+        return;
+    }
+    found.push(Violation {
+        rule: Rule::HostPath,
+        pointer: format!("{at}/hostPath"),
+        message: format!("{whose} is the path `{path}` of the host"),
+        hint: "use a ConfigMap, a claim or an emptyDir; `pods.hostPaths` lists paths that may be mounted".to_owned(),
+        container: None,
+        subject: path.to_owned(),
+    });
+}
+
+fn privileged(message: String, pointer: String, container: Option<String>) -> Violation {
+    Violation {
+        rule: Rule::PrivilegedContainer,
+        pointer,
+        message,
+        hint: "remove it; a container that needs one right may be given that capability".to_owned(),
+        container,
+        subject: String::new(),
+    }
+}
+
+fn check_privileges(container: &Container<'_>, found: &mut Vec<Violation>) {
+    let Container {
+        pointer,
+        name,
+        value,
+    } = container;
+    let owner = Some((*name).to_owned());
+    if is_true(Some(value), "/securityContext/privileged") {
+        let pointer = format!("{pointer}/securityContext/privileged");
+        found.push(privileged(
+            format!("the container `{name}` is privileged"),
+            pointer,
+            owner.clone(),
+        ));
+    }
+    if is_true(Some(value), "/securityContext/windowsOptions/hostProcess") {
+        let pointer = format!("{pointer}/securityContext/windowsOptions/hostProcess");
+        found.push(privileged(
+            format!("the container `{name}` runs as a process of the host"),
+            pointer,
+            owner.clone(),
+        ));
+    }
+    if is_true(Some(value), "/securityContext/allowPrivilegeEscalation") {
+        found.push(Violation {
+            rule: Rule::PrivilegeEscalation,
+            pointer: format!("{pointer}/securityContext/allowPrivilegeEscalation"),
+            message: format!("the container `{name}` may gain more rights than it starts with"),
+            hint: "set `allowPrivilegeEscalation: false`".to_owned(),
+            container: owner,
+            subject: String::new(),
+        });
+    }
+}
+
+fn check_capabilities(settings: &Pods, container: &Container<'_>, found: &mut Vec<Violation>) {
+    let bare = |name: &str| {
+        name.to_ascii_uppercase()
+            .trim_start_matches("CAP_")
+            .to_owned()
+    };
+    let allowed: Vec<String> = settings
+        .capabilities
+        .iter()
+        .map(|name| bare(name))
+        .collect();
+    let capabilities = container.value.pointer("/securityContext/capabilities");
+    for (index, added) in items(capabilities, "add") {
+        let added = added.as_str().unwrap_or_default();
+        if !allowed.contains(&bare(added)) {
+            found.push(Violation {
+                rule: Rule::CapabilityAdded,
+                pointer: format!(
+                    "{}/securityContext/capabilities/add/{index}",
+                    container.pointer
+                ),
+                message: format!(
+                    "the container `{}` adds the capability `{added}`",
+                    container.name
+                ),
+                hint: "remove it; `pods.capabilities` lists those that may be added".to_owned(),
+                container: Some(container.name.to_owned()),
+                subject: bare(added),
+            });
+        }
+    }
+}
+
+fn check_ports(container: &Container<'_>, found: &mut Vec<Violation>) {
+    for (index, port) in items(Some(container.value), "ports") {
+        let Some(number) = port
+            .get("hostPort")
+            .and_then(Value::as_u64)
+            .filter(|number| *number != 0)
+        else {
+            continue;
+        };
+        found.push(Violation {
+            rule: Rule::HostPort,
+            pointer: format!("{}/ports/{index}/hostPort", container.pointer),
+            message: format!(
+                "the container `{}` takes the port {number} of the host",
+                container.name
+            ),
+            hint: "use a Service".to_owned(),
+            container: Some(container.name.to_owned()),
+            subject: number.to_string(),
+        });
+    }
+}

@@ -1,0 +1,189 @@
+//! The rules, by their stable names.
+
+use std::fmt;
+
+use pintle_sdk::{
+    policy::Severity,
+    schemars::{self, JsonSchema},
+};
+use serde::{Deserialize, Deserializer, de};
+
+/// A rule. Its name never changes: findings, exceptions and metrics use it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum Rule {
+    /// An image that is no valid reference.
+    ImageInvalid,
+    /// An image with neither tag nor digest.
+    ImageTagMissing,
+    /// An image with a tag that moves, and no digest.
+    ImageTagLatest,
+    /// An image without a digest.
+    ImageDigestMissing,
+    /// An image from a registry or repository that is not allowed.
+    RegistryNotAllowed,
+    /// A required label that is missing.
+    LabelMissing,
+    /// A required label with a value that is not allowed.
+    LabelInvalid,
+    /// A privileged container.
+    PrivilegedContainer,
+    /// A container that may gain more rights than its parent.
+    PrivilegeEscalation,
+    /// A container with an added capability that is not allowed.
+    CapabilityAdded,
+    /// A pod in the host's network, process or IPC namespace.
+    HostNamespace,
+    /// A pod that mounts a path of the host.
+    HostPath,
+    /// A container that takes a port of the host.
+    HostPort,
+    /// A deletion of a kind that holds data or other objects.
+    DeletionOfKind,
+    /// More deletions in one plan than allowed.
+    TooManyDeletions,
+}
+
+impl Rule {
+    /// Every rule.
+    pub const ALL: [Self; 15] = [
+        Self::ImageInvalid,
+        Self::ImageTagMissing,
+        Self::ImageTagLatest,
+        Self::ImageDigestMissing,
+        Self::RegistryNotAllowed,
+        Self::LabelMissing,
+        Self::LabelInvalid,
+        Self::PrivilegedContainer,
+        Self::PrivilegeEscalation,
+        Self::CapabilityAdded,
+        Self::HostNamespace,
+        Self::HostPath,
+        Self::HostPort,
+        Self::DeletionOfKind,
+        Self::TooManyDeletions,
+    ];
+
+    /// Gives the name, as findings have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ImageInvalid => "image-invalid",
+            Self::ImageTagMissing => "image-tag-missing",
+            Self::ImageTagLatest => "image-tag-latest",
+            Self::ImageDigestMissing => "image-digest-missing",
+            Self::RegistryNotAllowed => "registry-not-allowed",
+            Self::LabelMissing => "label-missing",
+            Self::LabelInvalid => "label-invalid",
+            Self::PrivilegedContainer => "privileged-container",
+            Self::PrivilegeEscalation => "privilege-escalation",
+            Self::CapabilityAdded => "capability-added",
+            Self::HostNamespace => "host-namespace",
+            Self::HostPath => "host-path",
+            Self::HostPort => "host-port",
+            Self::DeletionOfKind => "deletion-of-kind",
+            Self::TooManyDeletions => "too-many-deletions",
+        }
+    }
+
+    /// Lists all names, for messages.
+    pub(crate) fn names() -> String {
+        let quoted: Vec<String> = Self::ALL.iter().map(|rule| format!("`{rule}`")).collect();
+        quoted.join(", ")
+    }
+
+    /// Gives the level that the rule has without a setting.
+    ///
+    /// What opens the node, loses data or makes a rollout depend on when it happens is denied. What many charts do
+    /// without harm is warned of. Digests are for those who have a tool that writes them.
+    pub fn default_level(self) -> Level {
+        match self {
+            Self::ImageDigestMissing => Level::Off,
+            Self::PrivilegeEscalation | Self::HostPort => Level::Warn,
+            _ => Level::Deny,
+        }
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What breaking a rule leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// The plan is not applied.
+    Deny,
+    /// It is shown.
+    Warn,
+    /// It is shown to those who look.
+    Info,
+    /// Nothing.
+    Off,
+}
+
+impl Level {
+    /// Gives the severity of findings; none where there are to be none.
+    pub fn severity(self) -> Option<Severity> {
+        match self {
+            Self::Deny => Some(Severity::Deny),
+            Self::Warn => Some(Severity::Warn),
+            Self::Info => Some(Severity::Info),
+            Self::Off => None,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Level {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Words;
+
+        impl de::Visitor<'_> for Words {
+            type Value = Level;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`deny`, `warn`, `info` or `off`")
+            }
+
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<Level, E> {
+                match word {
+                    "deny" => Ok(Level::Deny),
+                    "warn" => Ok(Level::Warn),
+                    "info" => Ok(Level::Info),
+                    "off" => Ok(Level::Off),
+                    other => Err(E::unknown_variant(other, &["deny", "warn", "info", "off"])),
+                }
+            }
+
+            // YAML reads `off` without quotes as the boolean.
+            fn visit_bool<E: de::Error>(self, value: bool) -> Result<Level, E> {
+                if value {
+                    Err(E::invalid_value(de::Unexpected::Bool(value), &self))
+                } else {
+                    Ok(Level::Off)
+                }
+            }
+        }
+
+        deserializer.deserialize_any(Words)
+    }
+}
+
+impl JsonSchema for Level {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Level".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "`deny`, `warn`, `info` or `off`; `false`, which YAML makes of `off`, is `off`.",
+            "enum": ["deny", "warn", "info", "off", false],
+        })
+    }
+}
