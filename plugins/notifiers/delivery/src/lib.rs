@@ -1,0 +1,12 @@
+//! What notifiers share: which events they are told, placeholders for secrets in their settings, and what an HTTP
+//! answer means for the delivery.
+
+mod answer;
+mod filter;
+mod placeholder;
+mod time;
+
+pub use answer::{deliver, deliver_or, retry_after_ms};
+pub use filter::wants;
+pub use placeholder::{check_placeholders, check_secret_name};
+pub use time::rfc3339;
