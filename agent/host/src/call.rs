@@ -1,0 +1,160 @@
+//! One call of a plugin: a fresh store, all bounds, and one fault if it fails.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::future::BoxFuture;
+use pintle_core::{
+    plugin::{Fault, Kind, PluginError, PluginId, Stage},
+    seed::Seed,
+};
+use tokio::{sync::Semaphore, time::timeout_at};
+use tracing::Instrument;
+use wasmtime::{Engine, Store, UpdateDeadline};
+
+use crate::{
+    Observer,
+    capability::{
+        cluster::ClusterAccess,
+        context::Facts,
+        http::{HttpAccess, HttpClients},
+    },
+    compiled::Compiled,
+    engine::Ticker,
+    fault,
+    grants::EffectiveGrants,
+    limits::Limits,
+    state::{State, out_of_time},
+    wasi::{self, Pure},
+};
+
+/// What all plugins of a host share.
+pub(crate) struct Shared {
+    pub(crate) engine: Engine,
+    pub(crate) ticker: Ticker,
+    /// One permit for each call that the pool has room for.
+    pub(crate) slots: Semaphore,
+    pub(crate) calls: u32,
+    pub(crate) http: HttpClients,
+    pub(crate) observer: Arc<dyn Observer>,
+}
+
+/// Calls one plugin.
+pub(crate) struct Caller {
+    pub(crate) id: PluginId,
+    pub(crate) compiled: Arc<Compiled>,
+    pub(crate) limits: Limits,
+    pub(crate) grants: Arc<EffectiveGrants>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What a call is given beside its arguments. By default nothing.
+#[derive(Default)]
+pub(crate) struct Setup {
+    pub(crate) facts: Option<Arc<Facts>>,
+    pub(crate) cluster: Option<ClusterAccess>,
+    pub(crate) http: Option<HttpAccess>,
+    pub(crate) pure: Option<Pure>,
+}
+
+impl Caller {
+    /// Runs `call` in a fresh store, and `finish` on what it gives; whatever fails is told with plugin and stage.
+    ///
+    /// The deadline counts from the start of the call, host calls included, and not the wait for a free place. A guest
+    /// that computes is interrupted by the epoch; one that waits for the host, by the timer. Every few milliseconds a
+    /// guest that computes lets others have the thread.
+    pub(crate) async fn run<T, R>(
+        &self,
+        stage: Stage,
+        setup: Setup,
+        call: impl for<'s> FnOnce(&'s mut Store<State>) -> BoxFuture<'s, wasmtime::Result<T>>,
+        finish: impl FnOnce(T, State) -> Result<R, Fault>,
+    ) -> Result<R, PluginError> {
+        let span = tracing::debug_span!(
+            "plugin",
+            plugin = self.id.name,
+            digest = %self.id.digest,
+            kind = self.id.kind.name(),
+            stage = stage.name(),
+        );
+        let weight = self.compiled.weight.min(self.shared.calls);
+        let slot = self
+            .shared
+            .slots
+            .acquire_many(weight)
+            .await
+            .expect("never closed");
+        let started = Instant::now();
+        let outcome = self
+            .attempt(stage, started, setup, call)
+            .instrument(span)
+            .await;
+        drop(slot);
+        let outcome = outcome.and_then(|(value, state)| finish(value, state));
+        let fault = outcome.as_ref().err();
+        self.shared
+            .observer
+            .called(&self.id, stage, started.elapsed(), fault);
+        outcome.map_err(|fault| PluginError {
+            plugin: self.id.clone(),
+            stage,
+            fault,
+        })
+    }
+
+    async fn attempt<T>(
+        &self,
+        stage: Stage,
+        started: Instant,
+        setup: Setup,
+        call: impl for<'s> FnOnce(&'s mut Store<State>) -> BoxFuture<'s, wasmtime::Result<T>>,
+    ) -> Result<(T, State), Fault> {
+        let time = self.limits.time(stage);
+        let deadline = started + time;
+        let _running = self.shared.ticker.run();
+        let mut store = self.store(setup);
+        store.epoch_deadline_callback(move |_| {
+            if Instant::now() >= deadline {
+                Err(out_of_time(time).into())
+            } else {
+                Ok(UpdateDeadline::Yield(1))
+            }
+        });
+        store.set_epoch_deadline(1);
+        match timeout_at(deadline.into(), call(&mut store)).await {
+            Err(_) => Err(out_of_time(time).0),
+            Ok(Err(error)) => Err(fault::classify(&error, store.data(), &self.limits)),
+            Ok(Ok(value)) => Ok((value, store.into_data())),
+        }
+    }
+
+    fn store(&self, setup: Setup) -> Store<State> {
+        let mut state = State::new(&self.id, &self.limits);
+        if self.compiled.world.wasi {
+            state.wasi = Some(match self.id.kind {
+                Kind::Notifier => wasi::effectful(&state.log),
+                Kind::Renderer | Kind::Policy | Kind::Health => {
+                    wasi::pure(setup.pure.unwrap_or_else(|| self.unasked()), &state.log)
+                }
+            });
+        }
+        state.facts = setup.facts;
+        state.cluster = setup.cluster;
+        state.http = setup.http;
+        let mut store = Store::new(&self.shared.engine, state);
+        store.limiter(|state| &mut state.memory);
+        store.set_hostcall_fuel(usize::try_from(self.limits.output).unwrap_or(usize::MAX));
+        store.set_max_component_handles(self.limits.handles as usize);
+        store
+    }
+
+    /// Time and chance for calls that belong to no application, such as `describe`: the same for one component.
+    fn unasked(&self) -> Pure {
+        Pure {
+            time: Duration::ZERO,
+            seed: Seed::from_text(&self.id.digest.to_string()),
+        }
+    }
+}

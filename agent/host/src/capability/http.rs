@@ -1,0 +1,303 @@
+//! `pintle:types/http`: outgoing HTTP to granted hosts, with secrets that the guest never holds.
+
+mod address;
+mod placeholder;
+
+use std::{collections::BTreeMap, error::Error, fmt, sync::Arc, time::Duration};
+
+use reqwest::{
+    Client, Method, Url,
+    header::{HeaderMap, HeaderName, HeaderValue},
+    redirect,
+};
+use tokio::time::timeout;
+use url::Host as UrlHost;
+
+use self::address::{Blocked, Resolver, is_public};
+use crate::{
+    HostError,
+    bindings::wit::http::{Header, Host, HttpError, Request, Response},
+    grants::EffectiveGrants,
+    state::State,
+};
+
+/// Most bytes of a response's body.
+const RESPONSE: usize = 1 << 20;
+
+/// Most bytes of a request's body.
+const REQUEST: usize = 4 << 20;
+
+/// Most headers of a request.
+const HEADERS: usize = 64;
+
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// Headers that belong to the connection, or would ask another host than the granted one (RFC 9110, section 7).
+const OWN_HEADERS: [&str; 8] = [
+    "connection",
+    "content-length",
+    "host",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Values that the host puts into requests in place of `${secret:NAME}`, by NAME. Never printed.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secrets(BTreeMap<String, Vec<u8>>);
+
+impl Secrets {
+    /// Takes values by name.
+    pub fn new(values: impl IntoIterator<Item = (String, Vec<u8>)>) -> Self {
+        Self(values.into_iter().collect())
+    }
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// The clients of all notifiers. Connections are reused between plugins: what differs is only which addresses they go
+/// to, so there is one client for each.
+#[derive(Debug, Clone)]
+pub(crate) struct HttpClients {
+    public: Client,
+    any: Client,
+}
+
+impl HttpClients {
+    pub(crate) fn new(authorities: &[Vec<u8>]) -> Result<Self, HostError> {
+        let client = |private: bool| {
+            let mut builder = Client::builder()
+                // A proxy would resolve names itself, past the check of addresses.
+                .no_proxy()
+                .redirect(redirect::Policy::none())
+                .connect_timeout(CONNECT)
+                .dns_resolver(Arc::new(Resolver { private }))
+                .user_agent(concat!("pintle/", env!("CARGO_PKG_VERSION")));
+            for pem in authorities {
+                for certificate in reqwest::Certificate::from_pem_bundle(pem)? {
+                    builder = builder.add_root_certificate(certificate);
+                }
+            }
+            builder.build()
+        };
+        let failed = |error: reqwest::Error| HostError::Http(chain(&error));
+        Ok(Self {
+            public: client(false).map_err(failed)?,
+            any: client(true).map_err(failed)?,
+        })
+    }
+}
+
+/// What one call may send.
+pub(crate) struct HttpAccess {
+    pub(crate) clients: HttpClients,
+    pub(crate) grants: Arc<EffectiveGrants>,
+    pub(crate) secrets: Arc<Secrets>,
+    /// For a request that sets no time itself, and at most.
+    pub(crate) time: Duration,
+}
+
+impl Host for State {
+    async fn send(&mut self, request: Request) -> wasmtime::Result<Result<Response, HttpError>> {
+        let headers: usize = request
+            .headers
+            .iter()
+            .map(|h| h.name.len() + h.value.len())
+            .sum();
+        self.traffic
+            .charge(request.url.len() + headers + request.body.len())?;
+        let Some(access) = &self.http else {
+            let reason = "HTTP is not to be used at this stage".to_owned();
+            return Ok(Err(HttpError::NotGranted(reason)));
+        };
+        let response = access.send(request).await;
+        let size = response.as_ref().map_or(0, |response| {
+            let headers: usize = response
+                .headers
+                .iter()
+                .map(|h| h.name.len() + h.value.len())
+                .sum();
+            headers + response.body.len()
+        });
+        self.traffic.charge(size)?;
+        Ok(response)
+    }
+}
+
+impl HttpAccess {
+    async fn send(&self, request: Request) -> Result<Response, HttpError> {
+        let time = request.timeout_ms.map_or(self.time, |ms| {
+            Duration::from_millis(ms.into()).min(self.time)
+        });
+        match timeout(time, self.exchange(request)).await {
+            Ok(response) => response,
+            Err(_) => Err(HttpError::TimedOut),
+        }
+    }
+
+    async fn exchange(&self, request: Request) -> Result<Response, HttpError> {
+        let method = method(&request.method)?;
+        let url = self.url(&request)?;
+        let headers = self.headers(&request)?;
+        if request.body.len() > REQUEST {
+            return Err(HttpError::TooLarge(REQUEST as u64));
+        }
+        let client = match self.grants.private_networks() {
+            true => &self.clients.any,
+            false => &self.clients.public,
+        };
+        let sent = client
+            .request(method, url)
+            .headers(headers)
+            .body(request.body)
+            .send()
+            .await;
+        let mut response = sent.map_err(|error| failed(&error))?;
+        let status = response.status().as_u16();
+        let headers = response.headers().iter().map(|(name, value)| Header {
+            name: name.as_str().to_owned(),
+            value: self.secrets.hidden(value.as_bytes()),
+        });
+        let headers = headers.collect();
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| failed(&error))? {
+            if body.len() + chunk.len() > RESPONSE {
+                return Err(HttpError::TooLarge(RESPONSE as u64));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Response {
+            status,
+            headers,
+            body: self.secrets.hidden_bytes(body),
+        })
+    }
+
+    /// Fills the URL in, and checks that its host is granted. Messages show the URL as the plugin wrote it.
+    fn url(&self, request: &Request) -> Result<Url, HttpError> {
+        let filled = self.secrets.fill(&request.url, &request.body)?;
+        let malformed =
+            |reason: &str| HttpError::Transport(format!("`{}` {reason}", shown(&request.url)));
+        // The parser's message may quote what was filled in.
+        let url = Url::parse(&filled).map_err(|_| malformed("is not an absolute URL"))?;
+        let own = match url.scheme() {
+            "https" => 443,
+            "http" => 80,
+            _ => return Err(malformed("is neither https nor http")),
+        };
+        let (Some(host), Some(name)) = (url.host(), url.host_str()) else {
+            return Err(malformed("names no host"));
+        };
+        let port = url.port().unwrap_or(own);
+        // A host that came out of a secret stays one.
+        let told = if filled == request.url {
+            format!("{name}:{port}")
+        } else {
+            format!("the host of `{}`", shown(&request.url))
+        };
+        if !self.grants.reaches(name, port, own) {
+            return Err(HttpError::NotGranted(format!(
+                "{told} is not among the granted hosts: add it to `grants.httpHosts` of the Plugin"
+            )));
+        }
+        let address = match host {
+            UrlHost::Ipv4(address) => Some(address.into()),
+            UrlHost::Ipv6(address) => Some(address.into()),
+            UrlHost::Domain(_) => None,
+        };
+        if let Some(address) = address
+            && !self.grants.private_networks()
+            && !is_public(address)
+        {
+            return Err(HttpError::NotGranted(private(&told)));
+        }
+        Ok(url)
+    }
+
+    fn headers(&self, request: &Request) -> Result<HeaderMap, HttpError> {
+        if request.headers.len() > HEADERS {
+            return Err(HttpError::Transport(format!("more than {HEADERS} headers")));
+        }
+        let mut headers = HeaderMap::new();
+        for header in &request.headers {
+            let bad = |reason: &str| {
+                HttpError::Transport(format!("header `{}` {reason}", shown(&header.name)))
+            };
+            let name: HeaderName = header
+                .name
+                .parse()
+                .map_err(|_| bad("has a malformed name"))?;
+            if OWN_HEADERS.contains(&name.as_str()) || name.as_str().starts_with("proxy-") {
+                return Err(bad("is the host's to set"));
+            }
+            let value = self.secrets.fill(&header.value, &request.body)?;
+            let mut value = HeaderValue::from_str(&value)
+                .map_err(|_| bad("has a value with characters that headers cannot have"))?;
+            value.set_sensitive(true);
+            headers.append(name, value);
+        }
+        Ok(headers)
+    }
+}
+
+fn method(text: &str) -> Result<Method, HttpError> {
+    match Method::from_bytes(text.as_bytes()) {
+        // A tunnel would lead past the check of hosts.
+        Ok(method) if method != Method::CONNECT => Ok(method),
+        _ => Err(HttpError::Transport(format!(
+            "`{}` is not a method",
+            shown(text)
+        ))),
+    }
+}
+
+/// Tells how an exchange failed, without the URL, which may hold a secret.
+fn failed(error: &reqwest::Error) -> HttpError {
+    let mut cause: Option<&(dyn Error + 'static)> = error.source();
+    while let Some(error) = cause {
+        if let Some(blocked) = error.downcast_ref::<Blocked>() {
+            return HttpError::NotGranted(private(&blocked.to_string()));
+        }
+        cause = error.source();
+    }
+    if error.is_timeout() {
+        return HttpError::TimedOut;
+    }
+    HttpError::Transport(
+        error
+            .source()
+            .map_or_else(|| "the exchange failed".to_owned(), chain),
+    )
+}
+
+fn private(what: &str) -> String {
+    format!(
+        "{what} is on a private, local or reserved network: set `grants.privateNetworks` of the Plugin if it may be"
+    )
+}
+
+/// Joins an error with its sources.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// Bounds what a plugin wrote, for a message that goes back to it.
+fn shown(text: &str) -> String {
+    text.chars().take(200).collect()
+}

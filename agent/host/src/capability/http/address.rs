@@ -1,0 +1,182 @@
+//! Which addresses the network part of the world is.
+//!
+//! A name is resolved once, what is not allowed is dropped from the answer, and the rest is what the client dials: an
+//! address that was not checked is never connected to.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+
+/// All addresses of a name are on networks that are not granted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{host}, which is {address},")]
+pub(super) struct Blocked {
+    pub(super) host: String,
+    pub(super) address: IpAddr,
+}
+
+/// Resolves names for one client.
+#[derive(Debug)]
+pub(super) struct Resolver {
+    /// Whether private, local and reserved addresses may be dialled.
+    pub(super) private: bool,
+}
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let private = self.private;
+        Box::pin(async move {
+            let host = name.as_str().to_owned();
+            let found: Vec<SocketAddr> =
+                tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
+            let allowed = allowed(&host, found, private)?;
+            Ok(Box::new(allowed.into_iter()) as Addrs)
+        })
+    }
+}
+
+fn allowed(host: &str, found: Vec<SocketAddr>, private: bool) -> Result<Vec<SocketAddr>, Blocked> {
+    let first = found.first().map(SocketAddr::ip);
+    let allowed: Vec<_> = found
+        .into_iter()
+        .filter(|address| private || is_public(address.ip()))
+        .collect();
+    match first {
+        Some(address) if allowed.is_empty() => Err(Blocked {
+            host: host.to_owned(),
+            address,
+        }),
+        _ => Ok(allowed),
+    }
+}
+
+/// Says whether an address is one of the public internet, by the registries of special-purpose addresses (RFC 6890).
+pub(super) fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => is_public_v4(address),
+        IpAddr::V6(address) => is_public_v6(address),
+    }
+}
+
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    let [a, b, c, _] = address.octets();
+    let special = match (a, b, c) {
+        // "This network", private (RFC 1918), loopback.
+        (0 | 10 | 127, _, _) | (172, 16..=31, _) | (192, 168, _) => true,
+        // Shared by carriers (RFC 6598); link-local, where clouds serve credentials (RFC 3927).
+        (100, 64..=127, _) | (169, 254, _) => true,
+        // Protocols, documentation, 6to4 relays, benchmarks (RFC 6890, 5737, 7526, 2544).
+        (192, 0, 0 | 2) | (192, 88, 99) | (198, 18 | 19, _) | (198, 51, 100) | (203, 0, 113) => {
+            true
+        }
+        // Multicast, reserved, broadcast.
+        (224.., _, _) => true,
+        _ => false,
+    };
+    !special
+}
+
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    let segments = address.segments();
+    let embedded = |high: u16, low: u16| {
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+        is_public_v4(Ipv4Addr::new(a, b, c, d))
+    };
+    match segments {
+        // IPv4 in other clothes: mapped, translated (RFC 6052), 6to4 (RFC 3056).
+        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+            embedded(high, low)
+        }
+        [0x2002, high, low, ..] => embedded(high, low),
+        // Global unicast is 2000::/3 and nothing else; within it are protocols (2001::/23) and documentation.
+        [0x2001, 0..=0x1ff, ..] | [0x2001, 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => false,
+        [first, ..] => first & 0xe000 == 0x2000,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_public_internet_is_public() {
+        let public = |text: &str| is_public(text.parse().unwrap());
+        for address in [
+            "1.1.1.1",
+            "8.8.8.8",
+            "100.63.0.1",
+            "100.128.0.1",
+            "172.15.0.1",
+            "172.32.0.1",
+            "192.0.1.1",
+            "198.20.0.1",
+            "223.255.255.255",
+            "2606:4700::1111",
+            "2a00:1450::1",
+            "::ffff:8.8.8.8",
+            "64:ff9b::8.8.8.8",
+            "2002:0808:0808::1",
+            "2001:4860::8888",
+        ] {
+            assert!(public(address), "{address}");
+        }
+        for address in [
+            "0.0.0.0",
+            "10.1.2.3",
+            "100.64.0.1",
+            "127.0.0.1",
+            "169.254.169.254",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.0.0.1",
+            "192.0.2.1",
+            "192.168.1.1",
+            "198.18.0.1",
+            "198.51.100.1",
+            "203.0.113.1",
+            "224.0.0.1",
+            "240.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::127.0.0.1",
+            "::ffff:127.0.0.1",
+            "::ffff:169.254.169.254",
+            "64:ff9b::10.0.0.1",
+            "64:ff9b:1::1",
+            "100::1",
+            "2001::1",
+            "2001:db8::1",
+            "2002:7f00:1::",
+            "fc00::1",
+            "fd00:ec2::254",
+            "fe80::1",
+            "fec0::1",
+            "ff02::1",
+            "3fff::1",
+            "4000::1",
+        ] {
+            assert!(!public(address), "{address}");
+        }
+    }
+
+    #[test]
+    fn only_allowed_addresses_are_left_to_dial() {
+        let addresses = |texts: &[&str]| -> Vec<SocketAddr> {
+            texts
+                .iter()
+                .map(|text| SocketAddr::new(text.parse().unwrap(), 0))
+                .collect()
+        };
+        let both = addresses(&["10.0.0.1", "1.1.1.1"]);
+        assert_eq!(
+            allowed("a", both.clone(), false).unwrap(),
+            addresses(&["1.1.1.1"])
+        );
+        assert_eq!(allowed("a", both.clone(), true).unwrap(), both);
+        assert_eq!(allowed("a", Vec::new(), false).unwrap(), Vec::new());
+        let error =
+            allowed("metadata.internal", addresses(&["169.254.169.254"]), false).unwrap_err();
+        insta::assert_snapshot!(super::super::private(&error.to_string()), @"");
+    }
+}

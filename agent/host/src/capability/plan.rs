@@ -1,0 +1,134 @@
+//! `pintle:types/plan`: what is about to be done, whole. Documents cross only when asked for.
+
+use std::{borrow::Cow, sync::Arc};
+
+use pintle_core::{
+    object::{ObjectId, conceal},
+    plan::{Action, Plan},
+    seed::Seed,
+};
+use serde_json::Value;
+use wasmtime::component::Resource;
+
+use crate::{
+    bindings::wit::plan::{self, Change, Difference, Host, HostPlan},
+    state::State,
+    wire,
+};
+
+/// A plan that a guest holds.
+///
+/// The values of Secrets are concealed: equal values stay equal, and nothing else can be learned of them. A policy can
+/// say that a Secret changes, and never what it holds.
+#[derive(Debug, Clone)]
+#[expect(unreachable_pub, reason = "the generated bindings export it again")]
+pub struct PlanView {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) application: Arc<Value>,
+    pub(crate) seed: Seed,
+}
+
+impl PlanView {
+    fn document(&self, id: &ObjectId, value: &Value) -> String {
+        let value: Cow<'_, Value> = conceal(id.is_secret(), value, &self.seed);
+        value.to_string()
+    }
+}
+
+impl State {
+    fn view(&mut self, this: &Resource<PlanView>) -> wasmtime::Result<PlanView> {
+        self.traffic.charge(0)?;
+        Ok(self.table.get(this)?.clone())
+    }
+
+    fn given(&mut self, text: Option<String>) -> wasmtime::Result<Option<String>> {
+        self.traffic.charge(text.as_ref().map_or(0, String::len))?;
+        Ok(text)
+    }
+}
+
+impl Host for State {}
+
+impl HostPlan for State {
+    fn digest(&mut self, this: Resource<PlanView>) -> wasmtime::Result<String> {
+        Ok(self.view(&this)?.plan.digest().to_string())
+    }
+
+    fn application(&mut self, this: Resource<PlanView>) -> wasmtime::Result<String> {
+        Ok(self.view(&this)?.application.to_string())
+    }
+
+    fn changes(&mut self, this: Resource<PlanView>) -> wasmtime::Result<Vec<Change>> {
+        let view = self.view(&this)?;
+        self.traffic.charge(view.plan.changes().len() * 128)?;
+        let change = |change: &pintle_core::plan::Change| Change {
+            id: wire::object_id(&change.id, &change.version),
+            action: match change.action {
+                Action::Create => plan::Action::Create,
+                Action::Update => plan::Action::Update,
+                Action::Replace => plan::Action::Replace,
+                Action::Delete => plan::Action::Delete,
+                Action::Unchanged => plan::Action::Unchanged,
+            },
+            source: change.source.clone().map(wire::position),
+        };
+        Ok(view.plan.changes().iter().map(change).collect())
+    }
+
+    fn desired(
+        &mut self,
+        this: Resource<PlanView>,
+        index: u32,
+    ) -> wasmtime::Result<Option<String>> {
+        let view = self.view(&this)?;
+        let text =
+            view.plan.changes().get(index as usize).and_then(|change| {
+                Some(view.document(&change.id, change.desired.as_ref()?.value()))
+            });
+        self.given(text)
+    }
+
+    fn live(&mut self, this: Resource<PlanView>, index: u32) -> wasmtime::Result<Option<String>> {
+        let view = self.view(&this)?;
+        let text = view
+            .plan
+            .changes()
+            .get(index as usize)
+            .and_then(|change| Some(view.document(&change.id, change.live.as_ref()?)));
+        self.given(text)
+    }
+
+    fn differences(
+        &mut self,
+        this: Resource<PlanView>,
+        index: u32,
+    ) -> wasmtime::Result<Vec<Difference>> {
+        let view = self.view(&this)?;
+        let Some(change) = view.plan.changes().get(index as usize) else {
+            return Ok(Vec::new());
+        };
+        let mut differences = change.differences(&view.seed);
+        differences.sort_by(|a, b| a.pointer.cmp(&b.pointer));
+        let mut size = 0;
+        let text = |value: Option<Value>| value.map(|value| value.to_string());
+        let found: Vec<Difference> = differences
+            .into_iter()
+            .map(|difference| Difference {
+                pointer: difference.pointer,
+                before: text(difference.before),
+                after: text(difference.after),
+            })
+            .inspect(|found| {
+                let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+                size += found.pointer.len() + length(&found.before) + length(&found.after);
+            })
+            .collect();
+        self.traffic.charge(size)?;
+        Ok(found)
+    }
+
+    fn drop(&mut self, this: Resource<PlanView>) -> wasmtime::Result<()> {
+        self.table.delete(this)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,166 @@
+//! `pintle:types/tree`: a folder of one revision, every read of which is recorded.
+
+use std::sync::Arc;
+
+use pintle_core::{
+    plugin::Fault,
+    problem::Problem,
+    readset::{self, Question},
+    tree::{self, GlobError, Tree, TreeError, TreePath},
+};
+use wasmtime::component::Resource;
+
+use crate::{
+    bindings::wit::tree::{Entry, EntryKind, Host, HostTree, ReadError},
+    state::{State, Stop},
+};
+
+/// A folder that a guest holds.
+#[derive(Debug, Clone)]
+#[expect(unreachable_pub, reason = "the generated bindings export it again")]
+pub struct Folder {
+    tree: Arc<dyn Tree>,
+    /// Whether reads join the read set. Those of an input do not: it is recorded whole, by its digest.
+    recorded: bool,
+}
+
+impl Folder {
+    /// The folder of the application: what is read is recorded.
+    pub(crate) fn source(tree: Arc<dyn Tree>) -> Self {
+        Self {
+            tree,
+            recorded: true,
+        }
+    }
+
+    /// A further folder, which was recorded as a whole.
+    pub(crate) fn input(tree: Arc<dyn Tree>) -> Self {
+        Self {
+            tree,
+            recorded: false,
+        }
+    }
+}
+
+impl Host for State {}
+
+impl HostTree for State {
+    fn read(
+        &mut self,
+        this: Resource<Folder>,
+        path: String,
+    ) -> wasmtime::Result<Result<Vec<u8>, ReadError>> {
+        self.traffic.charge(path.len())?;
+        let Some(path) = TreePath::parse(&path) else {
+            return Ok(Err(ReadError::Outside));
+        };
+        let folder = self.table.get(&this)?.clone();
+        if folder.recorded {
+            let answer = readset::read_answer(&folder.tree.stat(&path));
+            self.reads.record(Question::Read(path.to_string()), answer);
+        }
+        let result = folder.tree.read(&path);
+        self.traffic.charge(result.as_ref().map_or(0, Vec::len))?;
+        Ok(told(result)?)
+    }
+
+    fn entries(
+        &mut self,
+        this: Resource<Folder>,
+        path: String,
+    ) -> wasmtime::Result<Result<Vec<Entry>, ReadError>> {
+        self.traffic.charge(path.len())?;
+        let Some(path) = TreePath::parse(&path) else {
+            return Ok(Err(ReadError::Outside));
+        };
+        let folder = self.table.get(&this)?.clone();
+        let result = folder.tree.entries(&path);
+        if folder.recorded {
+            let answer = readset::entries_answer(&result);
+            self.reads
+                .record(Question::Entries(path.to_string()), answer);
+        }
+        let entries = result.map(|entries| entries.into_iter().map(entry).collect::<Vec<_>>());
+        let size = |entries: &Vec<Entry>| entries.iter().map(|entry| entry.name.len() + 24).sum();
+        self.traffic.charge(entries.as_ref().map_or(0, size))?;
+        Ok(told(entries)?)
+    }
+
+    fn stat(&mut self, this: Resource<Folder>, path: String) -> wasmtime::Result<Option<Entry>> {
+        self.traffic.charge(path.len())?;
+        let Some(path) = TreePath::parse(&path) else {
+            return Ok(None);
+        };
+        let folder = self.table.get(&this)?.clone();
+        let result = folder.tree.stat(&path);
+        if folder.recorded {
+            let answer = readset::stat_answer(&result);
+            self.reads.record(Question::Stat(path.to_string()), answer);
+        }
+        Ok(told(result)?.unwrap_or_default().map(entry))
+    }
+
+    fn glob(
+        &mut self,
+        this: Resource<Folder>,
+        pattern: String,
+    ) -> wasmtime::Result<Result<Vec<String>, ReadError>> {
+        self.traffic.charge(pattern.len())?;
+        let folder = self.table.get(&this)?.clone();
+        let found = match tree::glob(folder.tree.as_ref(), &pattern) {
+            Ok(found) => found,
+            // A malformed pattern is malformed in every revision: nothing was read.
+            Err(GlobError::Pattern { .. }) => return Ok(Err(ReadError::Outside)),
+            Err(GlobError::Tree(error)) => return Ok(told(Err(error))?),
+        };
+        if folder.recorded {
+            let answer = readset::glob_answer(&found);
+            self.reads.record(Question::Glob(pattern), answer);
+        }
+        let found: Vec<String> = found
+            .into_iter()
+            .map(|path| path.as_str().to_owned())
+            .collect();
+        self.traffic
+            .charge(found.iter().map(|path| path.len() + 16).sum())?;
+        Ok(Ok(found))
+    }
+
+    fn drop(&mut self, this: Resource<Folder>) -> wasmtime::Result<()> {
+        self.table.delete(this)?;
+        Ok(())
+    }
+}
+
+fn entry(entry: tree::Entry) -> Entry {
+    Entry {
+        name: entry.name,
+        kind: match entry.kind {
+            tree::EntryKind::File => EntryKind::File,
+            tree::EntryKind::Folder => EntryKind::Folder,
+        },
+        size: entry.size,
+    }
+}
+
+/// Tells a guest what it can act on, and ends the call for what it cannot.
+fn told<T>(result: Result<T, TreeError>) -> Result<Result<T, ReadError>, Stop> {
+    let error = match result {
+        Ok(value) => return Ok(Ok(value)),
+        Err(error) => error,
+    };
+    match error {
+        TreeError::NotFound { .. } => Ok(Err(ReadError::NotFound)),
+        TreeError::Link { .. } => Ok(Err(ReadError::Outside)),
+        TreeError::WrongKind { .. } => Ok(Err(ReadError::WrongKind)),
+        TreeError::TooLarge { limit, .. } => Ok(Err(ReadError::TooLarge(limit))),
+        // No guest could say it better, and none should take it for an absent file.
+        TreeError::Submodule { .. } => {
+            Err(Stop(Fault::Refused(vec![Problem::new(error.to_string())])))
+        }
+        TreeError::Broken { .. } => Err(Stop(Fault::Unavailable {
+            reason: error.to_string(),
+            retry_after: None,
+        })),
+    }
+}

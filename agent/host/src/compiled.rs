@@ -1,0 +1,232 @@
+//! Components, compiled and pre-instantiated, kept by digest and on disk.
+
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    path::Path,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use pintle_core::{
+    digest::{Digest, Digester},
+    plugin::Kind,
+};
+use tokio::sync::Semaphore;
+use wasmtime::{
+    Engine,
+    component::{Component, HasSelf, InstancePre, Linker},
+};
+
+use crate::{
+    HostError, Observer,
+    bindings::{self, wit},
+    disk::SealedFolder,
+    engine::MEMORIES_PER_CALL,
+    health::bindings::AssessesPre,
+    notifier::bindings::NotifiesPre,
+    policy::bindings::EvaluatesPre,
+    renderer::bindings::RendersPre,
+    state::State,
+    world::{self, Unloadable, World},
+};
+
+/// A component that is ready to be instantiated.
+pub(crate) struct Compiled {
+    pub(crate) digest: Digest,
+    pub(crate) world: World,
+    pub(crate) plugin: bindings::DescribedPre<State>,
+    pub(crate) exports: Exports,
+    /// Calls' worth of the pool that one instance takes.
+    pub(crate) weight: u32,
+}
+
+/// The exports of a kind.
+pub(crate) enum Exports {
+    Renderer(RendersPre<State>),
+    Policy(EvaluatesPre<State>),
+    Health(AssessesPre<State>),
+    Notifier(NotifiesPre<State>),
+}
+
+/// All compiled components, by digest. One that no plugin uses any more is forgotten; on disk it stays a while.
+pub(crate) struct CompiledStore {
+    engine: Engine,
+    known: Mutex<HashMap<Digest, Weak<Compiled>>>,
+    disk: Option<SealedFolder>,
+    /// Compiling takes all cores and much memory for seconds, so there is one at a time.
+    compiling: Semaphore,
+    observer: Arc<dyn Observer>,
+}
+
+impl CompiledStore {
+    pub(crate) fn new(
+        engine: Engine,
+        cache: Option<&Path>,
+        limit: u64,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self, HostError> {
+        let open = |path: &Path| {
+            SealedFolder::open(path, limit).map_err(|source| HostError::Cache {
+                path: path.to_owned(),
+                source,
+            })
+        };
+        Ok(Self {
+            engine,
+            known: Mutex::default(),
+            disk: cache.map(|root| open(&root.join("compiled"))).transpose()?,
+            compiling: Semaphore::new(1),
+            observer,
+        })
+    }
+
+    /// Returns the compiled component, from memory, from disk, or by compiling it.
+    pub(crate) async fn get(
+        self: &Arc<Self>,
+        digest: Digest,
+        bytes: Bytes,
+    ) -> Result<Arc<Compiled>, Unloadable> {
+        if let Some(compiled) = self.known(digest) {
+            return Ok(compiled);
+        }
+        world::check_preamble(&bytes)?;
+        let _turn = self.compiling.acquire().await.expect("never closed");
+        // Whoever was before may have compiled the same one.
+        if let Some(compiled) = self.known(digest) {
+            return Ok(compiled);
+        }
+        let store = Arc::clone(self);
+        let work = move || store.load(digest, &bytes).map(Arc::new);
+        let compiled = tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|error| Unloadable::Compile(error.to_string()))??;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, compiled| compiled.strong_count() > 0);
+        known.insert(digest, Arc::downgrade(&compiled));
+        Ok(compiled)
+    }
+
+    fn known(&self, digest: Digest) -> Option<Arc<Compiled>> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&digest)?.upgrade()
+    }
+
+    fn load(&self, digest: Digest, bytes: &[u8]) -> Result<Compiled, Unloadable> {
+        let started = Instant::now();
+        let key = self.key(digest);
+        let cached = self.from_disk(key);
+        let is_cached = cached.is_some();
+        let component = match cached {
+            Some(component) => component,
+            None => self.compile(key, bytes)?,
+        };
+        self.observer.compiled(digest, is_cached, started.elapsed());
+        prepare(&self.engine, digest, &component)
+    }
+
+    fn compile(&self, key: Digest, bytes: &[u8]) -> Result<Component, Unloadable> {
+        let component = Component::from_binary(&self.engine, bytes)
+            .map_err(|error| Unloadable::Malformed(format!("{error:#}")))?;
+        if let Some(disk) = &self.disk {
+            let written = component
+                .serialize()
+                .map_err(std::io::Error::other)
+                .and_then(|native| disk.write(key, &native));
+            if let Err(error) = written {
+                tracing::warn!(%error, "compiled code cannot be cached, and will be compiled again after a restart");
+            }
+        }
+        Ok(component)
+    }
+
+    fn from_disk(&self, key: Digest) -> Option<Component> {
+        let disk = self.disk.as_ref()?;
+        let native = disk.read(key)?;
+        #[expect(
+            unsafe_code,
+            reason = "loading native code is unsafe because the engine runs whatever it is given. What it is given here \
+                      was compiled by this account: the folder and the file belong to it and nobody else can write \
+                      them, and the digest over the key (component, engine, versions) and every byte was checked on \
+                      the copy in memory that is passed on. Whoever can forge that file is this account already, and \
+                      could as well replace the agent. Code never comes from a registry"
+        )]
+        // SAFETY: the bytes are what `Component::serialize` of a compatible engine returned, as argued above.
+        let component = unsafe { Component::deserialize(&self.engine, &native) };
+        match component {
+            Ok(component) => Some(component),
+            Err(error) => {
+                tracing::warn!(
+                    error = format!("{error:#}"),
+                    "cached code does not load, and is compiled again"
+                );
+                disk.forget(key);
+                None
+            }
+        }
+    }
+
+    /// Names compiled code: by the component, and by all that decides what the compiler makes of it.
+    fn key(&self, digest: Digest) -> Digest {
+        let mut engine = DefaultHasher::new();
+        self.engine
+            .precompile_compatibility_hash()
+            .hash(&mut engine);
+        Digester::new("compiled/v1")
+            .part(digest.as_bytes())
+            .part(engine.finish().to_be_bytes())
+            .part(env!("CARGO_PKG_VERSION"))
+            .finish()
+    }
+}
+
+fn prepare(engine: &Engine, digest: Digest, component: &Component) -> Result<Compiled, Unloadable> {
+    let world = world::inspect(engine, component)?;
+    let mismatch = |error: wasmtime::Error| Unloadable::Type(format!("{error:#}"));
+    let pre = link(engine, world)
+        .and_then(|linker| linker.instantiate_pre(component))
+        .map_err(mismatch)?;
+    let exports = exports(world.kind, pre.clone()).map_err(mismatch)?;
+    let memories = component
+        .resources_required()
+        .map_or(1, |required| required.num_memories);
+    Ok(Compiled {
+        digest,
+        world,
+        plugin: bindings::DescribedPre::new(pre).map_err(mismatch)?,
+        exports,
+        weight: memories.div_ceil(MEMORIES_PER_CALL).max(1),
+    })
+}
+
+fn exports(kind: Kind, pre: InstancePre<State>) -> wasmtime::Result<Exports> {
+    Ok(match kind {
+        Kind::Renderer => Exports::Renderer(RendersPre::new(pre)?),
+        Kind::Policy => Exports::Policy(EvaluatesPre::new(pre)?),
+        Kind::Health => Exports::Health(AssessesPre::new(pre)?),
+        Kind::Notifier => Exports::Notifier(NotifiesPre::new(pre)?),
+    })
+}
+
+/// Links what the kind's world has, and nothing else: what is not linked cannot be called.
+fn link(engine: &Engine, world: World) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
+    for capability in world::capabilities(world.kind) {
+        let l = &mut linker;
+        match *capability {
+            "types" => wit::types::add_to_linker::<_, HasSelf<State>>(l, |state| state)?,
+            "log" => wit::log::add_to_linker::<_, HasSelf<State>>(l, |state| state)?,
+            "tree" => wit::tree::add_to_linker::<_, HasSelf<State>>(l, |state| state)?,
+            "context" => wit::context::add_to_linker::<_, HasSelf<State>>(l, |state| state)?,
+            "cluster" => wit::cluster::add_to_linker::<_, HasSelf<State>>(l, |state| state)?,
+            "plan" => wit::plan::add_to_linker::<_, HasSelf<State>>(l, |state| state)?,
+            "http" => wit::http::add_to_linker::<_, HasSelf<State>>(l, |state| state)?,
+            other => unreachable!("`{other}` is linked for no kind"),
+        }
+    }
+    if world.wasi {
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    }
+    Ok(linker)
+}

@@ -1,0 +1,280 @@
+//! Files that only this agent writes, and that it believes only if they are whole.
+//!
+//! A folder of such files is a cache: deleting it costs time, never correctness. A file is
+//!
+//! - in a folder that belongs to the account under which the agent runs, and into which nobody else can write,
+//! - a regular file of that account that nobody else can write,
+//! - written under another name and renamed when it is complete,
+//! - begun with the SHA-256 of its key and content, which is checked before anything of the content is used.
+//!
+//! A file that fails one of these is deleted and counts as absent.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+    time::SystemTime,
+};
+
+use pintle_core::digest::{Digest, Digester};
+
+/// What each file begins with: the format's name and version.
+const MAGIC: &[u8; 16] = b"pintle-sealed/1\n";
+
+/// Permission bits of the group and of others to write.
+const OTHERS_WRITE: u32 = 0o022;
+
+/// A folder of sealed files, bounded in size.
+#[derive(Debug)]
+pub(crate) struct SealedFolder {
+    path: PathBuf,
+    owner: u32,
+    limit: u64,
+}
+
+impl SealedFolder {
+    /// Opens a folder, which is made if there is none; refuses one that others could write into.
+    pub(crate) fn open(path: &Path, limit: u64) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        // The account is the owner of what this process makes: asked of the file system, which alone knows how
+        // accounts are mapped.
+        let probe = path.join(temporary_name());
+        let owner = create(&probe)?.metadata()?.uid();
+        fs::remove_file(&probe)?;
+        let metadata = fs::symlink_metadata(path)?;
+        if !metadata.is_dir() || metadata.uid() != owner || metadata.mode() & OTHERS_WRITE != 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                format!(
+                    "{} must belong to the agent's account and be writable by nobody else (mode 0700)",
+                    path.display()
+                ),
+            ));
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            owner,
+            limit,
+        })
+    }
+
+    /// Returns the content that was written under a key, if it is there and whole.
+    pub(crate) fn read(&self, key: Digest) -> Option<Vec<u8>> {
+        let path = self.file(key);
+        match self.read_verified(&path, key) {
+            Ok(content) => Some(content),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                tracing::warn!(file = %path.display(), %error, "a cache file is not as it was written, and is deleted");
+                self.forget(key);
+                None
+            }
+        }
+    }
+
+    fn read_verified(&self, path: &Path, key: Digest) -> io::Result<Vec<u8>> {
+        let mut file = File::open(path)?;
+        let metadata = file.metadata()?;
+        let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
+        if !metadata.is_file()
+            || metadata.uid() != self.owner
+            || metadata.mode() & OTHERS_WRITE != 0
+        {
+            return Err(invalid("others could have written it"));
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default());
+        file.read_to_end(&mut bytes)?;
+        let header = MAGIC.len() + 32;
+        if bytes.len() < header || &bytes[..MAGIC.len()] != MAGIC {
+            return Err(invalid("it is cut off, or of another format"));
+        }
+        let content = bytes.split_off(header);
+        if bytes[MAGIC.len()..] != *seal(key, &content).as_bytes() {
+            return Err(invalid("its digest differs"));
+        }
+        // Files that are used are the last to go when the folder is full; a clock that cannot be set loses nothing else.
+        let _ = file.set_modified(SystemTime::now());
+        Ok(content)
+    }
+
+    /// Writes content under a key, and makes room for it.
+    pub(crate) fn write(&self, key: Digest, content: &[u8]) -> io::Result<()> {
+        let temporary = self.path.join(temporary_name());
+        let written = create(&temporary).and_then(|mut file| {
+            file.write_all(MAGIC)?;
+            file.write_all(seal(key, content).as_bytes())?;
+            file.write_all(content)?;
+            file.sync_all()?;
+            fs::rename(&temporary, self.file(key))
+        });
+        if written.is_err() {
+            // What is left over is found and removed when the folder is next bounded.
+            let _ = fs::remove_file(&temporary);
+        }
+        written?;
+        self.make_room()
+    }
+
+    /// Deletes what was written under a key.
+    pub(crate) fn forget(&self, key: Digest) {
+        if let Err(error) = fs::remove_file(self.file(key))
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(folder = %self.path.display(), %error, "a cache file cannot be deleted");
+        }
+    }
+
+    /// Deletes the files that were used longest ago until the rest is within the limit.
+    fn make_room(&self) -> io::Result<()> {
+        let mut files = Vec::new();
+        let mut total = 0;
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            // Another process may have deleted it in between.
+            let Ok(metadata) = entry.metadata() else {
+                continue;
+            };
+            total += metadata.len();
+            files.push((metadata.modified()?, metadata.len(), entry.path()));
+        }
+        files.sort();
+        // The newest stays, however large: it is what was just asked for.
+        files.pop();
+        for (_, size, path) in files {
+            if total <= self.limit {
+                break;
+            }
+            fs::remove_file(path)?;
+            total -= size;
+        }
+        Ok(())
+    }
+
+    fn file(&self, key: Digest) -> PathBuf {
+        self.path.join(key.hex())
+    }
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+}
+
+fn temporary_name() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let time = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |time| time.as_nanos());
+    // The time tells apart two agents with one process id, each in a container of its own.
+    format!(".tmp-{}-{time}-{number}", std::process::id())
+}
+
+fn seal(key: Digest, content: &[u8]) -> Digest {
+    Digester::new("sealed-file/v1")
+        .part(key.as_bytes())
+        .part(content)
+        .finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn folder(limit: u64) -> (tempfile::TempDir, SealedFolder) {
+        let root = tempfile::tempdir().unwrap();
+        let folder = SealedFolder::open(&root.path().join("a/b"), limit).unwrap();
+        (root, folder)
+    }
+
+    #[test]
+    fn gives_back_what_was_written() {
+        let (_root, folder) = folder(1 << 20);
+        let key = Digest::of("k");
+        assert_eq!(folder.read(key), None);
+        folder.write(key, b"one").unwrap();
+        folder.write(key, b"two").unwrap();
+        assert_eq!(folder.read(key).unwrap(), b"two");
+        assert_eq!(folder.read(Digest::of("other")), None);
+        let mode = fs::metadata(folder.file(key)).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn whatever_is_not_as_it_was_written_is_deleted() {
+        let key = Digest::of("k");
+        let spoil: [fn(&Path); 5] = [
+            |file| fs::write(file, b"short").unwrap(),
+            |file| {
+                let mut bytes = fs::read(file).unwrap();
+                *bytes.last_mut().unwrap() ^= 1;
+                fs::write(file, bytes).unwrap();
+            },
+            |file| {
+                let bytes = fs::read(file).unwrap();
+                fs::write(file, &bytes[..bytes.len() - 1]).unwrap();
+            },
+            |file| fs::set_permissions(file, fs::Permissions::from_mode(0o666)).unwrap(),
+            |file| {
+                fs::remove_file(file).unwrap();
+                fs::create_dir(file).unwrap();
+            },
+        ];
+        for (case, spoil) in spoil.into_iter().enumerate() {
+            let (_root, folder) = folder(1 << 20);
+            folder.write(key, b"content").unwrap();
+            spoil(&folder.file(key));
+            assert_eq!(folder.read(key), None, "case {case}");
+            assert!(!folder.file(key).is_file(), "case {case}");
+        }
+    }
+
+    #[test]
+    fn content_under_another_key_is_not_believed() {
+        let (_root, folder) = folder(1 << 20);
+        folder.write(Digest::of("a"), b"content").unwrap();
+        fs::rename(folder.file(Digest::of("a")), folder.file(Digest::of("b"))).unwrap();
+        assert_eq!(folder.read(Digest::of("b")), None);
+    }
+
+    #[test]
+    fn a_folder_that_others_can_write_into_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("open");
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+        let error = SealedFolder::open(&path, 1).unwrap_err().to_string();
+        assert!(
+            error.ends_with(
+                "must belong to the agent's account and be writable by nobody else (mode 0700)"
+            ),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_least_recently_used_make_room() {
+        let (_root, folder) = folder(300);
+        let keys: Vec<Digest> = ["a", "b", "c"].iter().map(Digest::of).collect();
+        let age = |key, seconds| {
+            let file = File::options().write(true).open(folder.file(key)).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds))
+                .unwrap();
+        };
+        folder.write(keys[0], &[0; 80]).unwrap();
+        folder.write(keys[1], &[1; 80]).unwrap();
+        age(keys[0], 1);
+        age(keys[1], 2);
+        assert!(folder.read(keys[0]).is_some(), "and is now the newest");
+        folder.write(keys[2], &[2; 80]).unwrap();
+        let found: Vec<bool> = keys.iter().map(|key| folder.read(*key).is_some()).collect();
+        assert_eq!(found, [true, false, true]);
+    }
+}

@@ -1,0 +1,146 @@
+//! The engine: how components are compiled, where instances live, and the clock that ends those that run too long.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread::{self, Thread},
+    time::Duration,
+};
+
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use crate::HostError;
+
+/// How often a running guest is looked at: the precision of its deadline, and the longest time for which it keeps a
+/// thread of the async runtime from other work.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Linear memories for each call that may run at once: composed components have several.
+pub(crate) const MEMORIES_PER_CALL: u32 = 2;
+
+/// Makes an engine that can run `calls` instances at once.
+///
+/// Instances come from a pool whose address space is reserved once; only touched pages cost memory, and they go back to
+/// the system after each call. Where so much address space is not to be had (`ulimit -v`, some sandboxes) each instance
+/// is mapped on its own instead, which is slower and otherwise the same.
+pub(crate) fn build(calls: u32) -> Result<Engine, HostError> {
+    let mut pooled = config();
+    pooled.allocation_strategy(pool(calls));
+    match Engine::new(&pooled) {
+        Ok(engine) => Ok(engine),
+        Err(error) => {
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "no address space for a pool of instances; calls of plugins will be slower"
+            );
+            let mut single = config();
+            // Growing by moving needs no reservation; bounds are then checked by the code.
+            single
+                .memory_reservation(0)
+                .memory_guard_size(0)
+                .memory_may_move(true);
+            Engine::new(&single).map_err(|error| HostError::Engine(format!("{error:#}")))
+        }
+    }
+}
+
+fn config() -> Config {
+    let mut config = Config::new();
+    config
+        .wasm_component_model(true)
+        .epoch_interruption(true)
+        // A laptop and a cluster may differ in architecture; what they compute must not.
+        .cranelift_nan_canonicalization(true)
+        .relaxed_simd_deterministic(true)
+        .max_wasm_stack(1 << 20)
+        .async_stack_size(2 << 20)
+        .memory_init_cow(true);
+    config
+}
+
+fn pool(calls: u32) -> InstanceAllocationStrategy {
+    let memories = calls * MEMORIES_PER_CALL;
+    let mut pool = PoolingAllocationConfig::default();
+    pool.total_component_instances(calls)
+        .total_core_instances(calls * 16)
+        .total_memories(memories)
+        .total_tables(calls * 8)
+        .total_stacks(calls)
+        .max_core_instances_per_component(64)
+        .max_memories_per_component(memories)
+        .max_tables_per_component(64)
+        .max_memories_per_module(16)
+        .max_tables_per_module(16)
+        .max_component_instance_size(4 << 20)
+        .max_core_instance_size(4 << 20)
+        .table_elements(200_000)
+        .max_memory_size(4 << 30)
+        .max_unused_warm_slots(4)
+        .linear_memory_keep_resident(0)
+        .pagemap_scan(Enabled::No);
+    InstanceAllocationStrategy::Pooling(pool)
+}
+
+/// Advances the engine's epoch while calls are running, and sleeps while none is: an idle agent wakes nobody.
+#[derive(Debug)]
+pub(crate) struct Ticker {
+    shared: Arc<Shared>,
+    thread: Thread,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    running: AtomicUsize,
+    stopped: AtomicBool,
+}
+
+impl Ticker {
+    /// Starts the thread, which ends with this value.
+    pub(crate) fn start(engine: &Engine) -> Result<Self, HostError> {
+        let shared = Arc::new(Shared::default());
+        let (engine, seen) = (engine.clone(), Arc::clone(&shared));
+        let handle = thread::Builder::new()
+            .name("plugin-deadlines".to_owned())
+            .spawn(move || {
+                while !seen.stopped.load(Ordering::Acquire) {
+                    if seen.running.load(Ordering::Acquire) == 0 {
+                        // An unpark that comes first makes this return at once, so none is missed.
+                        thread::park();
+                    } else {
+                        thread::sleep(TICK);
+                        engine.increment_epoch();
+                    }
+                }
+            })
+            .map_err(|error| HostError::Engine(error.to_string()))?;
+        let thread = handle.thread().clone();
+        Ok(Self { shared, thread })
+    }
+
+    /// Keeps the epoch advancing until the guard is dropped.
+    pub(crate) fn run(&self) -> Running {
+        if self.shared.running.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.thread.unpark();
+        }
+        Running(Arc::clone(&self.shared))
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.shared.stopped.store(true, Ordering::Release);
+        self.thread.unpark();
+    }
+}
+
+/// A call that is running.
+#[derive(Debug)]
+pub(crate) struct Running(Arc<Shared>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,124 @@
+//! Health checks: how an object is.
+
+pub(crate) mod bindings;
+
+use std::{fmt, time::Duration};
+
+use pintle_core::{
+    health::{Assessment, GroupKind, Status},
+    plugin::{PluginError, PluginId, Stage},
+    seed::Seed,
+};
+use serde_json::Value;
+
+use self::bindings::{AssessesPre, health};
+use crate::{Plugin, call::Setup, settings::Settings, state::State, wasi::Pure, wire};
+
+/// A health check. Cheap to clone.
+#[derive(Clone)]
+pub struct Health {
+    plugin: Plugin,
+    pre: AssessesPre<State>,
+}
+
+impl fmt::Debug for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Health").field(self.plugin.id()).finish()
+    }
+}
+
+impl Health {
+    pub(crate) fn new(plugin: Plugin, pre: AssessesPre<State>) -> Self {
+        Self { plugin, pre }
+    }
+
+    /// Returns the plugin.
+    pub fn plugin(&self) -> &Plugin {
+        &self.plugin
+    }
+
+    /// Returns name, digest and kind.
+    pub fn id(&self) -> &PluginId {
+        self.plugin.id()
+    }
+
+    /// Asks which kinds the plugin judges. Always the same for the same component: ask once.
+    pub async fn judges(&self) -> Result<Vec<GroupKind>, PluginError> {
+        let pre = self.pre.clone();
+        let finish = |kinds: Vec<health::GroupKind>, _| {
+            let group_kind = |kind: health::GroupKind| GroupKind {
+                group: kind.group,
+                kind: kind.kind,
+            };
+            Ok(kinds.into_iter().map(group_kind).collect())
+        };
+        self.plugin
+            .caller()
+            .run(
+                Stage::Judges,
+                Setup::default(),
+                move |store| {
+                    Box::pin(async move {
+                        let instance = pre.instantiate_async(&mut *store).await?;
+                        instance
+                            .pintle_health_health()
+                            .call_judges(&mut *store)
+                            .await
+                    })
+                },
+                finish,
+            )
+            .await
+    }
+
+    /// Judges one object as the cluster holds it; `now_ms` is milliseconds since the epoch.
+    pub async fn assess(
+        &self,
+        settings: &Settings,
+        object: &Value,
+        now_ms: u64,
+    ) -> Result<Assessment, PluginError> {
+        let caller = self.plugin.caller();
+        let setup = Setup {
+            pure: Some(Pure {
+                time: Duration::from_millis(now_ms),
+                seed: Seed::from_text(&caller.id.digest.to_string()),
+            }),
+            ..Setup::default()
+        };
+        let (pre, settings, object) = (self.pre.clone(), settings.clone(), object.to_string());
+        let finish = |outcome: Result<health::Assessment, _>, _| {
+            let assessment = outcome.map_err(wire::from_failure)?;
+            Ok(Assessment {
+                status: status(assessment.status),
+                message: wire::text(assessment.message),
+            })
+        };
+        caller
+            .run(
+                Stage::Assess,
+                setup,
+                move |store| {
+                    Box::pin(async move {
+                        let instance = pre.instantiate_async(&mut *store).await?;
+                        let health = instance.pintle_health_health();
+                        health
+                            .call_assess(&mut *store, settings.json(), &object, now_ms)
+                            .await
+                    })
+                },
+                finish,
+            )
+            .await
+    }
+}
+
+fn status(status: health::Status) -> Status {
+    match status {
+        health::Status::Healthy => Status::Healthy,
+        health::Status::Progressing => Status::Progressing,
+        health::Status::Degraded => Status::Degraded,
+        health::Status::Suspended => Status::Suspended,
+        health::Status::Unknown => Status::Unknown,
+    }
+}

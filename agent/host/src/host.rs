@@ -1,0 +1,323 @@
+//! The host: options, and how a plugin is loaded.
+
+use std::{fmt, path::PathBuf, sync::Arc};
+
+use bytes::Bytes;
+use pintle_core::{
+    application,
+    digest::Digest,
+    plugin::{Capability, Description, Fault, PluginError, PluginId, Stage},
+};
+use semver::Version;
+use tokio::sync::Semaphore;
+
+use crate::{
+    Observer, Unobserved,
+    bindings::plugin,
+    call::{Caller, Setup, Shared},
+    capability::http::HttpClients,
+    compiled::CompiledStore,
+    engine::{self, Ticker},
+    grants::{EffectiveGrants, GrantError, OperatorGrants},
+    limits::Limits,
+    plugin::Plugin,
+    settings::Schema,
+    wire,
+    world::Unloadable,
+};
+
+/// How a host works. The defaults are good for a laptop and for a small pod.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Folder for compiled code, made if there is none. Without it every start compiles anew.
+    pub cache: Option<PathBuf>,
+    /// Most bytes of compiled code on disk; what was used longest ago goes first. 1 GiB by default.
+    pub cache_bytes: u64,
+    /// Bounds for plugins whose operator sets none.
+    pub limits: Limits,
+    /// Calls that may run at once, 1 to 1,024; others wait. 16 by default.
+    ///
+    /// Each reserves 8 GiB of address space, which costs no memory.
+    pub calls: u32,
+    /// Certificate authorities in PEM that notifiers trust beside those of the system.
+    pub authorities: Vec<Vec<u8>>,
+    /// Who is told of calls and compilations.
+    pub observer: Arc<dyn Observer>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            cache: None,
+            cache_bytes: 1 << 30,
+            limits: Limits::default(),
+            calls: 16,
+            authorities: Vec::new(),
+            observer: Arc::new(Unobserved),
+        }
+    }
+}
+
+/// Why a host cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The engine does not start on this machine.
+    #[error("the Wasm engine does not start: {0}")]
+    Engine(String),
+    /// The folder for compiled code cannot be used.
+    #[error("the folder {} for compiled plugins cannot be used", .path.display())]
+    Cache {
+        /// The folder.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The client for notifiers cannot be made.
+    #[error("the HTTP client of notifiers does not start: {0}")]
+    Http(String),
+}
+
+/// Why a plugin was not loaded.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum LoadError {
+    /// The component is none that this host runs.
+    #[error("plugin `{name}` ({digest}) cannot be loaded")]
+    Component {
+        /// The name under which it is configured.
+        name: String,
+        /// Digest of the component.
+        digest: Digest,
+        /// What is wrong with it.
+        #[source]
+        reason: Unloadable,
+    },
+    /// What the operator grants is malformed.
+    #[error("the grants of plugin `{name}` are malformed")]
+    Grants {
+        /// The name under which it is configured.
+        name: String,
+        /// What is wrong with them.
+        #[source]
+        reason: GrantError,
+    },
+    /// The plugin failed to say what it is, or said something that breaks the contract.
+    #[error(transparent)]
+    Describe(#[from] PluginError),
+}
+
+impl LoadError {
+    /// Returns the name of the fault for metric labels, as [`Fault::name`] does.
+    pub const fn fault_name(&self) -> &'static str {
+        match self {
+            Self::Component { .. } => "unloadable",
+            Self::Grants { .. } => "grants",
+            Self::Describe(error) => error.fault.name(),
+        }
+    }
+}
+
+/// A plugin to load.
+#[derive(Debug, Clone)]
+pub struct LoadRequest {
+    /// The name under which it is configured.
+    pub name: String,
+    /// The component.
+    pub component: Bytes,
+    /// What the operator grants.
+    pub grants: application::Grants,
+    /// Bounds that the operator sets.
+    pub limits: application::Limits,
+}
+
+impl LoadRequest {
+    /// A component to which nothing is granted, under the host's own limits.
+    pub fn new(name: impl Into<String>, component: impl Into<Bytes>) -> Self {
+        Self {
+            name: name.into(),
+            component: component.into(),
+            grants: application::Grants::default(),
+            limits: application::Limits::default(),
+        }
+    }
+}
+
+/// Loads plugins and runs them. Cheap to clone: clones share everything.
+#[derive(Clone)]
+pub struct Host {
+    shared: Arc<Shared>,
+    store: Arc<CompiledStore>,
+    limits: Limits,
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Host {
+    /// Makes a host. It starts one thread, which sleeps while no plugin runs.
+    pub fn new(options: Options) -> Result<Self, HostError> {
+        let calls = options.calls.clamp(1, 1_024);
+        let engine = engine::build(calls)?;
+        let store = CompiledStore::new(
+            engine.clone(),
+            options.cache.as_deref(),
+            options.cache_bytes,
+            Arc::clone(&options.observer),
+        )?;
+        let shared = Shared {
+            ticker: Ticker::start(&engine)?,
+            engine,
+            slots: Semaphore::new(calls as usize),
+            calls,
+            http: HttpClients::new(&options.authorities)?,
+            observer: options.observer,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+            store: Arc::new(store),
+            limits: options.limits,
+        })
+    }
+
+    /// Loads a plugin: compiles it unless that is done, asks it what it is, and settles what it may do.
+    ///
+    /// Compiling happens off the async threads, one component at a time, and takes a second for each few megabytes; from
+    /// the cache it takes milliseconds. A broken plugin is an error of this call and harms no other plugin.
+    pub async fn load(&self, request: LoadRequest) -> Result<Plugin, LoadError> {
+        let LoadRequest {
+            name,
+            component,
+            grants,
+            limits,
+        } = request;
+        let granted = OperatorGrants::try_from(&grants).map_err(|reason| LoadError::Grants {
+            name: name.clone(),
+            reason,
+        })?;
+        let digest = digest_of(&component).await;
+        let compiled = match self.store.get(digest, component).await {
+            Ok(compiled) => compiled,
+            Err(reason) => {
+                return Err(LoadError::Component {
+                    name,
+                    digest,
+                    reason,
+                });
+            }
+        };
+        let mut caller = Caller {
+            id: PluginId {
+                name,
+                digest: compiled.digest,
+                kind: compiled.world.kind,
+            },
+            compiled,
+            limits: self.limits.clone().overridden_by(&limits),
+            grants: Arc::default(),
+            shared: Arc::clone(&self.shared),
+        };
+        let about = describe(&caller, &granted).await?;
+        caller.grants = Arc::new(about.grants);
+        Ok(Plugin::new(caller, about.description, about.schema))
+    }
+}
+
+/// Digests a component; a large one off the async threads.
+async fn digest_of(component: &Bytes) -> Digest {
+    /// Bytes that are digested in well under a millisecond.
+    const SMALL: usize = 256 << 10;
+    if component.len() <= SMALL {
+        return Digest::of(component);
+    }
+    let bytes = component.clone();
+    match tokio::task::spawn_blocking(move || Digest::of(bytes)).await {
+        Ok(digest) => digest,
+        // The runtime is shutting down.
+        Err(_) => Digest::of(component),
+    }
+}
+
+struct About {
+    description: Description,
+    schema: Schema,
+    grants: EffectiveGrants,
+}
+
+async fn describe(caller: &Caller, granted: &OperatorGrants) -> Result<About, PluginError> {
+    let kind = caller.id.kind;
+    let pre = caller.compiled.plugin.clone();
+    caller
+        .run(
+            Stage::Describe,
+            Setup::default(),
+            move |store| {
+                Box::pin(async move {
+                    let instance = pre.instantiate_async(&mut *store).await?;
+                    instance
+                        .pintle_types_plugin()
+                        .call_describe(&mut *store)
+                        .await
+                })
+            },
+            |description, _| {
+                let (description, schema) = checked(description)?;
+                let grants = EffectiveGrants::new(kind, &description.requests, granted)
+                    .map_err(|error| Fault::Contract(error.to_string()))?;
+                Ok(About {
+                    description,
+                    schema,
+                    grants,
+                })
+            },
+        )
+        .await
+}
+
+/// Checks what a plugin says of itself.
+fn checked(description: plugin::Description) -> Result<(Description, Schema), Fault> {
+    let contract = |text: String| Err(Fault::Contract(text));
+    let name = description.name;
+    if !is_name(&name) {
+        return contract(format!(
+            "its name is `{}`: expected lowercase letters, digits and inner `-`, at most 63",
+            wire::text(name)
+        ));
+    }
+    if let Err(error) = Version::parse(&description.version) {
+        return contract(format!(
+            "its version is `{}`: expected a semantic version such as 1.2.0 ({error})",
+            wire::text(description.version)
+        ));
+    }
+    let schema = match serde_json::from_str(&description.settings_schema) {
+        Ok(schema) => schema,
+        Err(error) => return contract(format!("its settings schema is not JSON: {error}")),
+    };
+    let request = |request| match request {
+        plugin::Request::HttpHost(host) => Capability::HttpHost(wire::text(host)),
+        plugin::Request::ClusterRead(kind) => Capability::ClusterRead(wire::text(kind)),
+    };
+    let description = Description {
+        name,
+        version: description.version,
+        summary: wire::text(description.summary),
+        settings_schema: schema,
+        requests: description.requests.into_iter().map(request).collect(),
+    };
+    let schema = Schema::new(description.settings_schema.clone())?;
+    Ok((description, schema))
+}
+
+/// RFC 1123 label.
+fn is_name(name: &str) -> bool {
+    (1..=63).contains(&name.len())
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}

@@ -1,0 +1,143 @@
+//! Policies: a whole plan is judged before anything is written.
+
+pub(crate) mod bindings;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use pintle_core::{
+    check::{Finding, Severity},
+    plan::Plan,
+    plugin::{PluginError, PluginId, Stage},
+    seed::Seed,
+};
+use serde_json::Value;
+use wasmtime::component::Resource;
+
+use self::bindings::{EvaluatesPre, policy};
+use crate::{
+    ClusterReader, Context, Facts, Plugin,
+    call::Setup,
+    capability::{cluster::ClusterAccess, plan::PlanView},
+    settings::Settings,
+    state::State,
+    wasi::Pure,
+    wire,
+};
+
+/// What is judged, and by which settings.
+#[derive(Debug, Clone)]
+pub struct PolicyRequest {
+    /// Merged settings.
+    pub settings: Settings,
+    /// The plan. The values of Secrets are concealed before they cross.
+    pub plan: Arc<Plan>,
+    /// The application: name, namespace, labels, source, revision, author and committer.
+    pub application: Arc<Value>,
+    /// Where the plan goes.
+    pub context: Context,
+    /// The application's seed.
+    pub seed: Seed,
+    /// Reads the cluster for the kinds that are granted; without it, none are there.
+    pub cluster: Option<Arc<dyn ClusterReader>>,
+}
+
+/// A policy. Cheap to clone.
+#[derive(Clone)]
+pub struct Policy {
+    plugin: Plugin,
+    pre: EvaluatesPre<State>,
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Policy").field(self.plugin.id()).finish()
+    }
+}
+
+impl Policy {
+    pub(crate) fn new(plugin: Plugin, pre: EvaluatesPre<State>) -> Self {
+        Self { plugin, pre }
+    }
+
+    /// Returns the plugin.
+    pub fn plugin(&self) -> &Plugin {
+        &self.plugin
+    }
+
+    /// Returns name, digest and kind.
+    pub fn id(&self) -> &PluginId {
+        self.plugin.id()
+    }
+
+    /// Judges a plan. A failure stops the plan as a denial does.
+    pub async fn evaluate(&self, request: PolicyRequest) -> Result<Vec<Finding>, PluginError> {
+        let caller = self.plugin.caller();
+        let PolicyRequest {
+            settings,
+            plan,
+            application,
+            context,
+            seed,
+            cluster,
+        } = request;
+        let view = PlanView {
+            plan,
+            application,
+            seed: seed.clone(),
+        };
+        let setup = Setup {
+            pure: Some(Pure {
+                time: Duration::from_secs(context.revision_time.try_into().unwrap_or_default()),
+                seed: seed.clone(),
+            }),
+            cluster: cluster.map(|reader| ClusterAccess {
+                reader,
+                grants: Arc::clone(&caller.grants),
+                seed: seed.clone(),
+            }),
+            facts: Some(Arc::new(Facts { context, seed })),
+            http: None,
+        };
+        let pre = self.pre.clone();
+        let name = &caller.id.name;
+        let finish = |outcome: Result<Vec<policy::Finding>, _>, _| {
+            let findings = outcome.map_err(wire::from_failure)?;
+            Ok(findings
+                .into_iter()
+                .map(|found| finding(name, found))
+                .collect())
+        };
+        caller
+            .run(
+                Stage::Evaluate,
+                setup,
+                move |store| {
+                    Box::pin(async move {
+                        let own = store.data_mut().table.push(view)?;
+                        let plan = Resource::new_borrow(own.rep());
+                        let instance = pre.instantiate_async(&mut *store).await?;
+                        let policy = instance.pintle_policy_policy();
+                        policy
+                            .call_evaluate(&mut *store, settings.json(), plan)
+                            .await
+                    })
+                },
+                finish,
+            )
+            .await
+    }
+}
+
+fn finding(policy: &str, found: policy::Finding) -> Finding {
+    Finding {
+        policy: policy.to_owned(),
+        rule: wire::text(found.rule),
+        severity: match found.severity {
+            policy::Severity::Info => Severity::Info,
+            policy::Severity::Warn => Severity::Warn,
+            policy::Severity::Deny => Severity::Deny,
+        },
+        object: found.object.map(wire::from_object_id),
+        problem: wire::from_problem(found.problem),
+    }
+}

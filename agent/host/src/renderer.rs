@@ -1,0 +1,269 @@
+//! Renderers: a folder becomes objects.
+
+pub(crate) mod bindings;
+mod convert;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use pintle_core::{
+    digest::{Digest, Digester},
+    plugin::{PluginError, PluginId, Stage},
+    problem::Problem,
+    readset::{Question, ReadSet},
+    rendered::RenderedObject,
+    seed::Seed,
+    tree::Tree,
+};
+use wasmtime::{Store, component::Resource};
+
+use self::bindings::RendersPre;
+use crate::{
+    ClusterReader, Context, Facts, Plugin,
+    call::Setup,
+    capability::{cluster::ClusterAccess, tree::Folder},
+    settings::Settings,
+    state::State,
+    wasi::Pure,
+    wire,
+};
+
+/// Something from elsewhere that a renderer needs, which is to be fetched and verified before it is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// An OCI artifact.
+    Oci {
+        /// `oci://registry/repository:tag`.
+        reference: String,
+        /// `sha256:…`; without it, what the reference resolves to.
+        digest: Option<String>,
+    },
+    /// A chart from a chart repository.
+    Chart {
+        /// The repository's URL.
+        repository: String,
+        /// The chart's name.
+        name: String,
+        /// The exact version.
+        version: String,
+        /// `sha256:…` of the archive; without it, what the repository serves.
+        digest: Option<String>,
+    },
+    /// Another folder of the same revision, relative to the revision's root.
+    Folder(String),
+}
+
+/// What was fetched for one [`Source`].
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// Its files.
+    pub tree: Arc<dyn Tree>,
+    /// Names the content: it joins the read set as a whole.
+    pub digest: Digest,
+}
+
+/// What a render is made of.
+#[derive(Debug, Clone)]
+pub struct RenderRequest {
+    /// Merged settings.
+    pub settings: Settings,
+    /// The application's folder.
+    pub tree: Arc<dyn Tree>,
+    /// What was fetched for the sources that [`Renderer::inputs`] named, in their order.
+    pub inputs: Vec<Input>,
+    /// What [`Renderer::inputs`] read: the rendering stands only while that does.
+    pub prior: ReadSet,
+    /// Where the result goes.
+    pub context: Context,
+    /// The application's seed.
+    pub seed: Seed,
+    /// Reads the cluster for the kinds that are granted; without it, none are there.
+    pub cluster: Option<Arc<dyn ClusterReader>>,
+}
+
+/// What a render gave.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rendering {
+    /// The objects, in the order of the renderer.
+    pub objects: Vec<RenderedObject>,
+    /// Text for people.
+    pub notes: Option<String>,
+    /// What is not wrong enough to refuse.
+    pub warnings: Vec<Problem>,
+    /// What the renderer read. While all of it is the same, so is the rendering.
+    pub reads: ReadSet,
+}
+
+/// A renderer. Cheap to clone.
+#[derive(Clone)]
+pub struct Renderer {
+    plugin: Plugin,
+    pre: RendersPre<State>,
+}
+
+impl fmt::Debug for Renderer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Renderer").field(self.plugin.id()).finish()
+    }
+}
+
+impl Renderer {
+    pub(crate) fn new(plugin: Plugin, pre: RendersPre<State>) -> Self {
+        Self { plugin, pre }
+    }
+
+    /// Returns the plugin.
+    pub fn plugin(&self) -> &Plugin {
+        &self.plugin
+    }
+
+    /// Returns name, digest and kind.
+    pub fn id(&self) -> &PluginId {
+        self.plugin.id()
+    }
+
+    /// Asks whether a folder is this renderer's. Gives the reads too: the answer stands while they do.
+    pub async fn detect(&self, tree: Arc<dyn Tree>) -> Result<(bool, ReadSet), PluginError> {
+        let pre = self.pre.clone();
+        let finish = |is_mine, state: State| Ok((is_mine, state.reads));
+        self.plugin
+            .caller()
+            .run(
+                Stage::Detect,
+                Setup::default(),
+                move |store| {
+                    Box::pin(async move {
+                        let folder = lend(store, Folder::source(tree))?;
+                        let instance = pre.instantiate_async(&mut *store).await?;
+                        let renderer = instance.pintle_renderer_renderer();
+                        renderer.call_detect(&mut *store, folder).await
+                    })
+                },
+                finish,
+            )
+            .await
+    }
+
+    /// Asks what has to be fetched before the rendering. Gives the reads too, for [`RenderRequest::prior`].
+    pub async fn inputs(
+        &self,
+        settings: &Settings,
+        tree: Arc<dyn Tree>,
+    ) -> Result<(Vec<Source>, ReadSet), PluginError> {
+        let (pre, settings) = (self.pre.clone(), settings.clone());
+        let finish = |outcome: Result<Vec<bindings::renderer::Source>, _>, state: State| {
+            let sources = outcome.map_err(wire::from_failure)?;
+            Ok((
+                sources.into_iter().map(convert::source).collect(),
+                state.reads,
+            ))
+        };
+        self.plugin
+            .caller()
+            .run(
+                Stage::Inputs,
+                Setup::default(),
+                move |store| {
+                    Box::pin(async move {
+                        let folder = lend(store, Folder::source(tree))?;
+                        let instance = pre.instantiate_async(&mut *store).await?;
+                        let renderer = instance.pintle_renderer_renderer();
+                        renderer
+                            .call_inputs(&mut *store, settings.json(), folder)
+                            .await
+                    })
+                },
+                finish,
+            )
+            .await
+    }
+
+    /// Renders. Objects that Kubernetes could not hold are refused with their place in the source.
+    pub async fn render(&self, request: RenderRequest) -> Result<Rendering, PluginError> {
+        let caller = self.plugin.caller();
+        let RenderRequest {
+            settings,
+            tree,
+            inputs,
+            prior,
+            context,
+            seed,
+            cluster,
+        } = request;
+        let setup = Setup {
+            pure: Some(Pure {
+                time: Duration::from_secs(context.revision_time.try_into().unwrap_or_default()),
+                seed: seed.clone(),
+            }),
+            cluster: cluster.map(|reader| ClusterAccess {
+                reader,
+                grants: Arc::clone(&caller.grants),
+                seed: seed.clone(),
+            }),
+            facts: Some(Arc::new(Facts { context, seed })),
+            http: None,
+        };
+        let pre = self.pre.clone();
+        let reads_time = caller.compiled.world.wasi;
+        let limit = caller.limits.output;
+        let finish = |outcome: Result<bindings::renderer::Rendering, _>, state: State| {
+            let rendering = outcome.map_err(wire::from_failure)?;
+            convert::rendering(rendering, state.reads, limit)
+        };
+        caller
+            .run(
+                Stage::Render,
+                setup,
+                move |store| {
+                    Box::pin(async move {
+                        store.data_mut().reads = prior;
+                        if reads_time {
+                            record_wasi(store.data_mut());
+                        }
+                        let folder = lend(store, Folder::source(tree))?;
+                        let inputs = give(store, inputs)?;
+                        let instance = pre.instantiate_async(&mut *store).await?;
+                        let renderer = instance.pintle_renderer_renderer();
+                        renderer
+                            .call_render(&mut *store, settings.json(), folder, &inputs)
+                            .await
+                    })
+                },
+                finish,
+            )
+            .await
+    }
+}
+
+fn lend(store: &mut Store<State>, folder: Folder) -> wasmtime::Result<Resource<Folder>> {
+    let own = store.data_mut().table.push(folder)?;
+    Ok(Resource::new_borrow(own.rep()))
+}
+
+fn give(store: &mut Store<State>, inputs: Vec<Input>) -> wasmtime::Result<Vec<Resource<Folder>>> {
+    let state = store.data_mut();
+    let mut given = Vec::with_capacity(inputs.len());
+    for (index, input) in inputs.into_iter().enumerate() {
+        let answer = Digester::new("input")
+            .part(input.digest.as_bytes())
+            .finish();
+        state
+            .reads
+            .record(Question::Context(format!("input-{index}")), answer);
+        given.push(state.table.push(Folder::input(input.tree))?);
+    }
+    Ok(given)
+}
+
+/// A component that imports WASI may look at the clock and at random bytes unseen, so both count as read.
+fn record_wasi(state: &mut State) {
+    use pintle_core::readset::Facts as _;
+    let Some(facts) = state.facts.clone() else {
+        return;
+    };
+    for fact in ["revision-time", crate::capability::context::SEED] {
+        let question = Question::Context(fact.to_owned());
+        if let Some(answer) = facts.answer(&question) {
+            state.reads.record(question, answer);
+        }
+    }
+}

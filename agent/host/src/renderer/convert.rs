@@ -1,0 +1,178 @@
+//! What a renderer returns, checked at the edge.
+
+use pintle_core::{
+    object::Object,
+    plugin::{Fault, Limit},
+    problem::{Position, Problem},
+    readset::ReadSet,
+    rendered::{Phase, RenderedObject},
+};
+use serde_json::Value;
+
+use super::{Rendering, Source, bindings::renderer};
+use crate::wire;
+
+/// Bytes of notes that are kept.
+const NOTES: usize = 64 << 10;
+
+pub(super) fn source(source: renderer::Source) -> Source {
+    match source {
+        renderer::Source::Oci(remote) => Source::Oci {
+            reference: remote.reference,
+            digest: remote.digest,
+        },
+        renderer::Source::Chart(chart) => Source::Chart {
+            repository: chart.repository,
+            name: chart.name,
+            version: chart.version,
+            digest: chart.digest,
+        },
+        renderer::Source::Folder(path) => Source::Folder(path),
+    }
+}
+
+/// Checks every object and tells all that are wrong at once.
+///
+/// A manifest that is no JSON is the renderer's fault. One that is JSON and no Kubernetes object is nearly always that
+/// of the file that it was rendered from, so it is a refusal with that place.
+pub(super) fn rendering(
+    rendering: renderer::Rendering,
+    reads: ReadSet,
+    limit: u64,
+) -> Result<Rendering, Fault> {
+    let size: usize = rendering
+        .objects
+        .iter()
+        .map(|object| object.manifest.len())
+        .sum();
+    if size as u64 > limit {
+        return Err(Fault::Limit(Limit::Output(limit)));
+    }
+    let mut objects = Vec::with_capacity(rendering.objects.len());
+    let mut problems = Vec::new();
+    for (index, object) in rendering.objects.into_iter().enumerate() {
+        match self::object(index, object)? {
+            Ok(object) => objects.push(object),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(Fault::Refused(problems));
+    }
+    let notes = rendering.notes.map(|mut notes| {
+        notes.truncate(notes.floor_char_boundary(NOTES));
+        notes
+    });
+    Ok(Rendering {
+        objects,
+        notes,
+        warnings: wire::from_problems(rendering.warnings),
+        reads,
+    })
+}
+
+fn object(
+    index: usize,
+    object: renderer::RenderedObject,
+) -> Result<Result<RenderedObject, Problem>, Fault> {
+    let source = object.source.map(wire::from_position);
+    let value: Value = serde_json::from_str(&object.manifest).map_err(|error| {
+        let place = source
+            .as_ref()
+            .map_or(String::new(), |position| format!(", from {position},"));
+        Fault::Contract(format!(
+            "object {index} of its result{place} is not JSON: {error}"
+        ))
+    })?;
+    let checked =
+        Object::new(value.clone()).map_err(|error| malformed(index, &value, error, source.clone()));
+    Ok(checked.map(|checked| RenderedObject {
+        object: checked,
+        source,
+        phase: match object.phase {
+            renderer::Phase::Before => Phase::Before,
+            renderer::Phase::Main => Phase::Main,
+            renderer::Phase::After => Phase::After,
+            renderer::Phase::OnDelete => Phase::OnDelete,
+            renderer::Phase::Test => Phase::Test,
+        },
+        weight: object.weight,
+    }))
+}
+
+fn malformed(
+    index: usize,
+    value: &Value,
+    error: pintle_core::object::ObjectError,
+    source: Option<Position>,
+) -> Problem {
+    // What there is of a name helps to find the object where no position does.
+    let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str);
+    let name = match (text("/kind"), text("/metadata/name")) {
+        (Some(kind), Some(name)) => format!("{kind} {name}"),
+        (Some(kind), None) => format!("{kind} without a name"),
+        (None, Some(name)) => format!("object {name}"),
+        (None, None) => format!("object {index} of the render"),
+    };
+    let mut problem = Problem::new(format!(
+        "{} is no Kubernetes object: {error}",
+        wire::text(name)
+    ));
+    problem.position = source;
+    problem
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendered(manifest: &str, line: Option<u32>) -> renderer::RenderedObject {
+        renderer::RenderedObject {
+            manifest: manifest.to_owned(),
+            source: line.map(|line| crate::bindings::wit::types::Position {
+                file: "app/web.yaml".into(),
+                line,
+                column: 1,
+            }),
+            phase: renderer::Phase::Main,
+            weight: 0,
+        }
+    }
+
+    fn fault(objects: Vec<renderer::RenderedObject>, limit: u64) -> Fault {
+        let made = renderer::Rendering {
+            objects,
+            notes: None,
+            warnings: Vec::new(),
+        };
+        rendering(made, ReadSet::default(), limit).unwrap_err()
+    }
+
+    #[test]
+    fn every_object_that_is_none_is_told_with_its_place() {
+        let objects = vec![
+            rendered(r#"{"apiVersion":"v1","metadata":{"name":"web"}}"#, Some(7)),
+            rendered(r#"{"apiVersion":"v1","kind":"ConfigMap"}"#, Some(12)),
+            rendered("[]", None),
+            rendered(
+                r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"good"}}"#,
+                None,
+            ),
+        ];
+        insta::assert_snapshot!(fault(objects, 1 << 20), @"");
+    }
+
+    #[test]
+    fn what_is_no_json_is_the_renderers_fault() {
+        insta::assert_snapshot!(fault(vec![rendered("{oops", Some(3))], 1 << 20), @"");
+    }
+
+    #[test]
+    fn manifests_are_bounded_together() {
+        let objects = vec![
+            rendered(&"x".repeat(600), None),
+            rendered(&"x".repeat(600), None),
+        ];
+        insta::assert_snapshot!(fault(objects, 1_000), @"");
+    }
+}

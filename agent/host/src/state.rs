@@ -1,0 +1,226 @@
+//! What one call of a plugin has: the data of its store.
+
+use std::{sync::Arc, time::Duration};
+
+use pintle_core::{
+    plugin::{Fault, Limit, PluginId},
+    readset::ReadSet,
+};
+use wasmtime::{ResourceLimiter, component::ResourceTable};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use crate::{
+    capability::{cluster::ClusterAccess, context::Facts, http::HttpAccess, log::LogSink},
+    limits::Limits,
+};
+
+/// Ends a call from within the host, with the fault that the caller gets to see.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error(transparent)]
+pub(crate) struct Stop(pub(crate) Fault);
+
+impl From<Limit> for Stop {
+    fn from(limit: Limit) -> Self {
+        Self(Fault::Limit(limit))
+    }
+}
+
+/// The data of one store. A store serves one call, so nothing in here is ever reset.
+pub(crate) struct State {
+    pub(crate) table: ResourceTable,
+    pub(crate) memory: MemoryLimiter,
+    pub(crate) traffic: Traffic,
+    pub(crate) log: LogSink,
+    pub(crate) reads: ReadSet,
+    pub(crate) facts: Option<Arc<Facts>>,
+    pub(crate) cluster: Option<ClusterAccess>,
+    pub(crate) http: Option<HttpAccess>,
+    pub(crate) wasi: Option<WasiCtx>,
+}
+
+impl State {
+    /// Makes the state of a call that may do nothing but compute and log.
+    pub(crate) fn new(plugin: &PluginId, limits: &Limits) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.handles as usize);
+        Self {
+            table,
+            memory: MemoryLimiter::new(limits),
+            traffic: Traffic {
+                left: limits.host_calls,
+                limit: limits.host_calls,
+            },
+            log: LogSink::new(plugin, limits.log),
+            reads: ReadSet::default(),
+            facts: None,
+            cluster: None,
+            http: None,
+            wasi: None,
+        }
+    }
+}
+
+/// The shared types have no functions.
+impl crate::bindings::wit::types::Host for State {}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: self.wasi.as_mut().expect(
+                "made for each call of a component that imports WASI, and linked to no other",
+            ),
+            table: &mut self.table,
+        }
+    }
+}
+
+/// Counts the bytes that cross through host calls.
+#[derive(Debug)]
+pub(crate) struct Traffic {
+    left: u64,
+    limit: u64,
+}
+
+/// What a host call counts for beside its bytes: an empty call is not free for the host.
+const CALL_BYTES: u64 = 64;
+
+impl Traffic {
+    /// Counts one host call, or what it returns.
+    pub(crate) fn charge(&mut self, bytes: usize) -> Result<(), Stop> {
+        let cost = (bytes as u64).saturating_add(CALL_BYTES);
+        match self.left.checked_sub(cost) {
+            Some(left) => {
+                self.left = left;
+                Ok(())
+            }
+            None => Err(Limit::HostCalls(self.limit).into()),
+        }
+    }
+}
+
+/// Bounds memories and tables, summed over the store: many small memories are no way around the limit.
+#[derive(Debug)]
+pub(crate) struct MemoryLimiter {
+    used: u64,
+    limit: u64,
+    entries: u64,
+    entry_limit: u64,
+}
+
+/// Bytes that an entry of a table takes.
+const TABLE_ENTRY: u64 = 8;
+
+/// Instances, memories and tables in one store: far above what composed components have.
+const OBJECTS: usize = 256;
+
+impl MemoryLimiter {
+    fn new(limits: &Limits) -> Self {
+        Self {
+            used: 0,
+            limit: limits.memory,
+            entries: 0,
+            entry_limit: limits.table_entries,
+        }
+    }
+
+    fn take(&mut self, bytes: u64) -> Result<(), Stop> {
+        self.used = self.used.saturating_add(bytes);
+        if self.used > self.limit {
+            return Err(Limit::Memory(self.limit).into());
+        }
+        Ok(())
+    }
+}
+
+/// A growth that is refused ends the call rather than failing within the guest: most guests abort on it anyway, and then
+/// all that an operator sees is a crash without a cause.
+impl ResourceLimiter for MemoryLimiter {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        self.take(desired.saturating_sub(current) as u64)?;
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        let more = desired.saturating_sub(current) as u64;
+        self.entries = self.entries.saturating_add(more);
+        if self.entries > self.entry_limit {
+            return Err(Stop::from(Limit::Table(self.entry_limit)).into());
+        }
+        self.take(more.saturating_mul(TABLE_ENTRY))?;
+        Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        OBJECTS
+    }
+
+    fn tables(&self) -> usize {
+        OBJECTS
+    }
+
+    fn memories(&self) -> usize {
+        OBJECTS
+    }
+}
+
+/// Makes the fault of a call that took too long.
+pub(crate) fn out_of_time(time: Duration) -> Stop {
+    Limit::Time(time).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limiter(memory: u64, table_entries: u64) -> MemoryLimiter {
+        MemoryLimiter::new(&Limits {
+            memory,
+            table_entries,
+            ..Limits::default()
+        })
+    }
+
+    #[test]
+    fn memories_and_tables_are_summed() {
+        let mut limiter = limiter(1000, 100);
+        assert!(limiter.memory_growing(0, 400, None).unwrap());
+        assert!(limiter.memory_growing(0, 400, None).unwrap());
+        let error = limiter.memory_growing(400, 601, None).unwrap_err();
+        insta::assert_snapshot!(error, @"it asked for more than 1000 bytes of memory; raise `limits` of the Plugin if this is expected");
+    }
+
+    #[test]
+    fn table_entries_count_as_memory_and_by_number() {
+        let mut limiter = limiter(1000, 100);
+        assert!(limiter.table_growing(0, 90, None).unwrap());
+        assert!(
+            limiter.memory_growing(0, 281, None).is_err(),
+            "90 × 8 + 281"
+        );
+        let error = limiter.table_growing(90, 101, None).unwrap_err();
+        insta::assert_snapshot!(error, @"it asked for more than 100 table entries; raise `limits` of the Plugin if this is expected");
+    }
+
+    #[test]
+    fn growth_beyond_a_memorys_own_maximum_fails_in_the_guest_and_counts_nothing() {
+        let mut limiter = limiter(1000, 100);
+        assert!(!limiter.memory_growing(0, 2000, Some(500)).unwrap());
+        assert!(limiter.memory_growing(0, 1000, None).unwrap());
+    }
+}

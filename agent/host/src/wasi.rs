@@ -1,0 +1,169 @@
+//! WASI 0.2 for components that import it.
+//!
+//! For pure kinds it is deterministic: the clocks stand at the revision's time, random bytes are derived from the
+//! application's seed, and there is no environment, no argument, no file and no network. The folder of the application
+//! is reached through `pintle:types/tree`, whose reads are recorded; a file system would be read past the record.
+//! A notifier has real clocks and real random bytes, and reaches the network through `pintle:types/http` alone.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use pintle_core::seed::Seed;
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::{
+    Deterministic, HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, async_trait,
+    cli::{IsTerminal, StdoutStream},
+    p2::{OutputStream, Pollable, StreamError, StreamResult},
+};
+
+use crate::{bindings::wit::log::Level, capability::log::LogSink};
+
+/// Most random bytes that one call may ask for at a time.
+const RANDOM_BYTES: u64 = 1 << 20;
+
+/// What a pure call takes for time and chance.
+#[derive(Debug, Clone)]
+pub(crate) struct Pure {
+    /// Time since the epoch.
+    pub(crate) time: Duration,
+    pub(crate) seed: Seed,
+}
+
+/// Makes the WASI of a pure call.
+pub(crate) fn pure(pure: Pure, log: &LogSink) -> WasiCtx {
+    let bytes = |purpose: &str| Deterministic::new(pure.seed.derive(purpose, 8160));
+    let mut number = [0; 16];
+    number.copy_from_slice(&pure.seed.derive("wasi:random/insecure-seed", 16));
+    let mut builder = base(log);
+    builder
+        .wall_clock(Standing(pure.time))
+        .monotonic_clock(Standing(Duration::ZERO))
+        .secure_random(bytes("wasi:random/random"))
+        .insecure_random(bytes("wasi:random/insecure"))
+        .insecure_random_seed(u128::from_be_bytes(number))
+        .build()
+}
+
+/// Makes the WASI of a call that has effects anyway.
+pub(crate) fn effectful(log: &LogSink) -> WasiCtx {
+    base(log).build()
+}
+
+fn base(log: &LogSink) -> WasiCtxBuilder {
+    let mut builder = WasiCtx::builder();
+    builder
+        .max_random_size(RANDOM_BYTES)
+        .allow_tcp(false)
+        .allow_udp(false)
+        .allow_ip_name_lookup(false)
+        .stdout(Output::new(log, Level::Info))
+        .stderr(Output::new(log, Level::Error));
+    builder
+}
+
+/// A clock that does not run.
+struct Standing(Duration);
+
+impl HostWallClock for Standing {
+    fn resolution(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    fn now(&self) -> Duration {
+        self.0
+    }
+}
+
+impl HostMonotonicClock for Standing {
+    fn resolution(&self) -> u64 {
+        1
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.0.as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Standard output or standard error, line by line into the plugin's log and under its limits.
+struct Output {
+    log: LogSink,
+    level: Level,
+    line: Vec<u8>,
+}
+
+/// Bytes of a line after which it is logged though it has no end.
+const LINE: usize = 4096;
+
+impl Output {
+    fn new(log: &LogSink, level: Level) -> Self {
+        Self {
+            log: log.clone(),
+            level,
+            line: Vec::new(),
+        }
+    }
+
+    fn log_line(&mut self) -> StreamResult<()> {
+        let line = std::mem::take(&mut self.line);
+        if line.is_empty() {
+            return Ok(());
+        }
+        let text = String::from_utf8_lossy(&line);
+        self.log
+            .write(self.level, &text)
+            .map_err(|stop| StreamError::Trap(stop.into()))
+    }
+}
+
+impl IsTerminal for Output {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Output {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        // Only WASI 0.3 takes this one, and it is not linked.
+        Box::new(tokio::io::sink())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(Self::new(&self.log, self.level))
+    }
+}
+
+impl OutputStream for Output {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        for byte in bytes {
+            if byte == b'\n' {
+                self.log_line()?;
+                continue;
+            }
+            self.line.push(byte);
+            if self.line.len() >= LINE {
+                self.log_line()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(64 << 10)
+    }
+}
+
+#[async_trait]
+impl Pollable for Output {
+    async fn ready(&mut self) {}
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        // What was written without an end is still worth reading; a limit no longer matters here.
+        let _ = self.log_line();
+    }
+}

@@ -1,0 +1,125 @@
+//! Between the contract's shared types and the core's.
+
+use std::time::Duration;
+
+use pintle_core::{
+    object::ObjectId,
+    plugin::Fault,
+    problem::{Position, Problem},
+};
+
+use crate::bindings::wit::types;
+
+/// Problems that are kept of one answer: nobody reads more, and a plugin cannot fill a status.
+const PROBLEMS: usize = 1_000;
+
+/// Characters that are kept of one text for people.
+const TEXT: usize = 4_096;
+
+pub(crate) fn object_id(id: &ObjectId, version: &str) -> types::ObjectId {
+    types::ObjectId {
+        api_version: id.api_version(version),
+        kind: id.kind.clone(),
+        namespace: id.namespace.clone(),
+        name: id.name.clone(),
+    }
+}
+
+pub(crate) fn from_object_id(id: types::ObjectId) -> ObjectId {
+    let group = id
+        .api_version
+        .split_once('/')
+        .map_or("", |(group, _)| group);
+    ObjectId {
+        group: group.to_owned(),
+        kind: id.kind,
+        namespace: id.namespace.filter(|namespace| !namespace.is_empty()),
+        name: id.name,
+    }
+}
+
+pub(crate) fn position(position: Position) -> types::Position {
+    types::Position {
+        file: position.file,
+        line: position.line,
+        column: position.column,
+    }
+}
+
+pub(crate) fn from_position(position: types::Position) -> Position {
+    Position {
+        file: text(position.file),
+        line: position.line,
+        column: position.column,
+    }
+}
+
+pub(crate) fn from_problem(problem: types::Problem) -> Problem {
+    Problem {
+        message: text(problem.message),
+        pointer: problem.pointer.map(text),
+        position: problem.position.map(from_position),
+        hint: problem.hint.map(text),
+    }
+}
+
+pub(crate) fn from_problems(problems: Vec<types::Problem>) -> Vec<Problem> {
+    problems
+        .into_iter()
+        .take(PROBLEMS)
+        .map(from_problem)
+        .collect()
+}
+
+pub(crate) fn from_failure(failure: types::Failure) -> Fault {
+    match failure {
+        types::Failure::Refused(problems) if problems.is_empty() => {
+            Fault::Contract("it refused its input without saying why".to_owned())
+        }
+        types::Failure::Refused(problems) => Fault::Refused(from_problems(problems)),
+        types::Failure::Unavailable(outage) => Fault::Unavailable {
+            reason: text(outage.reason),
+            retry_after: outage.retry_after_ms.map(Duration::from_millis),
+        },
+    }
+}
+
+/// Bounds a text for people, which ends in a status, an event or a log.
+pub(crate) fn text(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(TEXT) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_needs_a_problem() {
+        let fault = from_failure(types::Failure::Refused(Vec::new()));
+        insta::assert_snapshot!(fault, @"it broke the contract: it refused its input without saying why");
+    }
+
+    #[test]
+    fn texts_are_bounded_at_characters() {
+        assert_eq!(text("é".repeat(TEXT)), "é".repeat(TEXT));
+        assert_eq!(text("é".repeat(TEXT + 1)), "é".repeat(TEXT) + "…");
+    }
+
+    #[test]
+    fn an_identity_has_no_version() {
+        let id = |api_version: &str| {
+            from_object_id(types::ObjectId {
+                api_version: api_version.into(),
+                kind: "Deployment".into(),
+                namespace: Some("shop".into()),
+                name: "web".into(),
+            })
+        };
+        assert_eq!(id("apps/v1").to_string(), "Deployment.apps shop/web");
+        assert_eq!(id("v1").group, "");
+    }
+}
