@@ -37,7 +37,9 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Setup => setup::run(),
-        Command::Test(options) => test::run(&options),
+        Command::Test(options) => {
+            return if test::run(&options) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        }
         Command::Install => install::run(),
         Command::Lint => lint::run(),
     };

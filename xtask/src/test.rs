@@ -20,28 +20,49 @@ pub(crate) struct Options {
     cargo_test: Vec<String>,
 }
 
-/// Runs everything, goes on after a failure, and ends with one line that counts.
+/// Runs everything, goes on after a failure, ends with one line that counts, and says whether all passed.
 ///
 /// All Cargo commands choose the same packages and targets, so that each dependency is compiled once with one set of
 /// features.
-pub(crate) fn run(options: &Options) -> Result<()> {
+pub(crate) fn run(options: &Options) -> bool {
     let start = Instant::now();
-    step("set-up", || {
+    let mut tally = Tally::default();
+    if prepare(&mut tally) {
+        check_and_test(options, &mut tally);
+    }
+    terminal::line(&format!(
+        "\n{} s in all, {} ignored",
+        start.elapsed().as_secs(),
+        tally.ignored
+    ));
+    for failure in &tally.failures {
+        terminal::line(&format!("failed: {failure}"));
+    }
+    terminal::line(&tally.to_string());
+    tally.failed == 0
+}
+
+/// Makes sure of what everything else needs. It counts only when it fails.
+fn prepare(tally: &mut Tally) -> bool {
+    let tools = || {
         setup::tools()
             .and_then(|()| setup::go())
             .and_then(|()| setup::wasm_toolchain())
-    })?;
-    let mut tally = Tally::default();
-    if !options.tests_only {
-        tally.check("formatting", formatting);
-        tally.check("lint", lint::run);
-    }
-    step("test servers", || {
+    };
+    let servers = || {
         for program in [Program::Cluster, Program::Servers] {
             program.build(&terminal::line)?;
         }
         Ok(())
-    })?;
+    };
+    tally.step("set-up", tools) && tally.step("test servers", servers)
+}
+
+fn check_and_test(options: &Options, tally: &mut Tally) {
+    if !options.tests_only {
+        tally.check("formatting", formatting);
+        tally.check("lint", lint::run);
+    }
     let built = tally.check("build", || {
         workspace::run(workspace::cargo().args([
             "build",
@@ -66,32 +87,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         });
     }
     if built {
+        let start = Instant::now();
         terminal::step("tests");
-        let tests = Instant::now();
-        let passed = run_tests(options, &mut tally)?;
-        terminal::done("tests", passed, tests.elapsed());
+        let mut tests = Tally::default();
+        if let Err(error) = run_tests(options, &mut tests) {
+            tests.fail("cargo test", &error);
+        }
+        terminal::done("tests", tests.failed == 0, start.elapsed());
+        tally.add(tests);
     }
-    terminal::line(&format!(
-        "\n{} s in all, {} ignored",
-        start.elapsed().as_secs(),
-        tally.ignored
-    ));
-    for failure in &tally.failures {
-        terminal::line(&format!("failed: {failure}"));
-    }
-    terminal::line(&tally.to_string());
-    if tally.failed > 0 {
-        bail!("not everything passed");
-    }
-    Ok(())
-}
-
-fn step<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    let start = Instant::now();
-    terminal::step(name);
-    let result = work();
-    terminal::done(name, result.is_ok(), start.elapsed());
-    result
 }
 
 fn formatting() -> Result<()> {
@@ -112,7 +116,7 @@ fn formatting() -> Result<()> {
 }
 
 /// Runs `cargo test` with its output on this terminal, and counts from the summary of each test binary.
-fn run_tests(options: &Options, tally: &mut Tally) -> Result<bool> {
+fn run_tests(options: &Options, tally: &mut Tally) -> Result<()> {
     let binary = Workspace::load()?.target_directory.join("debug/pintle");
     let mut command = workspace::cargo();
     command
@@ -125,17 +129,18 @@ fn run_tests(options: &Options, tally: &mut Tally) -> Result<bool> {
         .spawn()
         .context("start cargo test")?;
     let stdout = child.stdout.take().context("standard output is a pipe")?;
-    let before = tally.failed;
-    for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+    for line in BufReader::new(stdout).split(b'\n') {
+        let line = line.context("read what cargo test prints")?;
+        let line = String::from_utf8_lossy(&line);
         tally.read(&line);
         terminal::line(&line);
     }
     let status = child.wait().context("wait for cargo test")?;
-    if !status.success() && tally.failed == before {
-        // A test binary that crashed has no summary.
-        tally.fail("cargo test");
+    // A test binary that crashed has no summary, and would go uncounted.
+    if !status.success() && tally.failed == 0 {
+        bail!("cargo test: {status}, and no test that failed");
     }
-    Ok(status.success())
+    Ok(())
 }
 
 /// What passed and what did not: tests, and each check as one.
@@ -148,23 +153,36 @@ struct Tally {
 }
 
 impl Tally {
+    /// Does something that counts as one when it passes, and as one when it fails.
     fn check(&mut self, name: &str, work: impl FnOnce() -> Result<()>) -> bool {
-        match step(name, work) {
-            Ok(()) => {
-                self.passed += 1;
-                true
-            }
-            Err(error) => {
-                terminal::error(&error);
-                self.fail(name);
-                false
-            }
-        }
+        let passed = self.step(name, work);
+        self.passed += u64::from(passed);
+        passed
     }
 
-    fn fail(&mut self, name: &str) {
+    /// Does something that counts only when it fails.
+    fn step(&mut self, name: &str, work: impl FnOnce() -> Result<()>) -> bool {
+        let start = Instant::now();
+        terminal::step(name);
+        let result = work();
+        if let Err(error) = &result {
+            self.fail(name, error);
+        }
+        terminal::done(name, result.is_ok(), start.elapsed());
+        result.is_ok()
+    }
+
+    fn fail(&mut self, name: &str, error: &anyhow::Error) {
+        terminal::error(error);
         self.failed += 1;
         self.failures.push(name.to_owned());
+    }
+
+    fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.ignored += other.ignored;
+        self.failures.extend(other.failures);
     }
 
     /// Reads a line of the standard test runner.

@@ -21,7 +21,7 @@ pub(super) fn check(workspace: &Workspace) -> Result<Vec<String>> {
         let reached = reached_by(package)?;
         for file in files
             .iter()
-            .filter(|file| owner(file, &workspace.packages) == Some(package.dir()))
+            .filter(|file| owner(file) == Some(package.dir()))
         {
             if !reached.contains(file) {
                 let shown = file.strip_prefix(root).unwrap_or(file).display();
@@ -35,13 +35,11 @@ pub(super) fn check(workspace: &Workspace) -> Result<Vec<String>> {
     Ok(problems)
 }
 
-/// Is the folder of the package that a file is in: the innermost one.
-fn owner<'a>(file: &Path, packages: &'a [Package]) -> Option<&'a Path> {
-    let dirs = packages
-        .iter()
-        .map(Package::dir)
-        .filter(|dir| file.starts_with(dir));
-    dirs.max_by_key(|dir| dir.components().count())
+/// Is the folder of the package that a file is in: the innermost one with a manifest, which may be of another workspace.
+fn owner(file: &Path) -> Option<&Path> {
+    file.ancestors()
+        .skip(1)
+        .find(|folder| folder.join("Cargo.toml").is_file())
 }
 
 fn reached_by(package: &Package) -> Result<BTreeSet<PathBuf>> {
