@@ -68,9 +68,12 @@ pub(crate) fn tools() -> Result<()> {
         );
     }
     if packages.is_empty() {
-        Ok(())
-    } else {
-        apt_install(&packages)
+        return Ok(());
+    }
+    apt_install(&packages)?;
+    match missing.iter().find(|tool| !is_there(tool.program)) {
+        None => Ok(()),
+        Some(tool) => bail!("{} was installed, and there is still no {}", tool.package, tool.program),
     }
 }
 
