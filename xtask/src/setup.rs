@@ -73,7 +73,11 @@ pub(crate) fn tools() -> Result<()> {
     apt_install(&packages)?;
     match missing.iter().find(|tool| !is_there(tool.program)) {
         None => Ok(()),
-        Some(tool) => bail!("{} was installed, and there is still no {}", tool.package, tool.program),
+        Some(tool) => bail!(
+            "{} was installed, and there is still no {}",
+            tool.package,
+            tool.program
+        ),
     }
 }
 
