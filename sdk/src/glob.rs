@@ -44,7 +44,10 @@ enum Token {
     Literal(char),
     One,
     Star,
-    Class { negated: bool, ranges: Vec<(char, char)> },
+    Class {
+        negated: bool,
+        ranges: Vec<(char, char)>,
+    },
     /// `**/`: any number of whole folders.
     Folders,
     /// `**` at the end: at least one character, whatever it is.
@@ -81,20 +84,37 @@ impl fmt::Display for GlobError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("a pattern must not be empty"),
-            Self::TooLong => write!(f, "a pattern must not have more than {MAX_LENGTH} characters"),
-            Self::UnclosedClass => f.write_str("`[` has no closing `]`; write `\\[` for the character itself"),
+            Self::TooLong => write!(
+                f,
+                "a pattern must not have more than {MAX_LENGTH} characters"
+            ),
+            Self::UnclosedClass => {
+                f.write_str("`[` has no closing `]`; write `\\[` for the character itself")
+            }
             Self::EmptyClass => f.write_str("`[]` matches nothing; name at least one character"),
             Self::BackwardRange(from, to) => {
-                write!(f, "the range `{from}-{to}` runs backwards; write `{to}-{from}`")
+                write!(
+                    f,
+                    "the range `{from}-{to}` runs backwards; write `{to}-{from}`"
+                )
             }
-            Self::UnclosedBrace => f.write_str("`{` has no closing `}`; write `\\{` for the character itself"),
-            Self::UnopenedBrace => f.write_str("`}` has no opening `{`; write `\\}` for the character itself"),
-            Self::DoubleStarInPart => {
-                f.write_str("`**` must stand alone between two `/`, as in `**/*.yaml`; use `*` within a name")
+            Self::UnclosedBrace => {
+                f.write_str("`{` has no closing `}`; write `\\{` for the character itself")
             }
-            Self::TrailingBackslash => f.write_str("the `\\` at the end escapes nothing; write `\\\\` for itself"),
+            Self::UnopenedBrace => {
+                f.write_str("`}` has no opening `{`; write `\\}` for the character itself")
+            }
+            Self::DoubleStarInPart => f.write_str(
+                "`**` must stand alone between two `/`, as in `**/*.yaml`; use `*` within a name",
+            ),
+            Self::TrailingBackslash => {
+                f.write_str("the `\\` at the end escapes nothing; write `\\\\` for itself")
+            }
             Self::TooManyAlternatives => {
-                write!(f, "the braces stand for more than {MAX_ALTERNATIVES} patterns; split it into several patterns")
+                write!(
+                    f,
+                    "the braces stand for more than {MAX_ALTERNATIVES} patterns; split it into several patterns"
+                )
             }
         }
     }
@@ -112,14 +132,21 @@ impl Glob {
         if characters.len() > MAX_LENGTH {
             return Err(GlobError::TooLong);
         }
-        let alternatives =
-            expand(&characters)?.iter().map(|one| tokens(one)).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { text: text.to_owned(), alternatives })
+        let alternatives = expand(&characters)?
+            .iter()
+            .map(|one| tokens(one))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Self {
+            text: text.to_owned(),
+            alternatives,
+        })
     }
 
     /// Whether the whole of `subject` matches.
     pub fn matches(&self, subject: &str) -> bool {
-        self.alternatives.iter().any(|tokens| matches(tokens, subject))
+        self.alternatives
+            .iter()
+            .any(|tokens| matches(tokens, subject))
     }
 
     /// Gives the pattern as it was written.
@@ -151,7 +178,8 @@ impl Serialize for Glob {
 impl<'de> Deserialize<'de> for Glob {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::parse(&text).map_err(|error| de::Error::custom(format_args!("`{text}` is no pattern: {error}")))
+        Self::parse(&text)
+            .map_err(|error| de::Error::custom(format_args!("`{text}` is no pattern: {error}")))
     }
 }
 
@@ -256,7 +284,9 @@ fn tokens(pattern: &[char]) -> Result<Vec<Token>, GlobError> {
         match pattern[at] {
             '\\' => {
                 at += 1;
-                tokens.push(Token::Literal(*pattern.get(at).ok_or(GlobError::TrailingBackslash)?));
+                tokens.push(Token::Literal(
+                    *pattern.get(at).ok_or(GlobError::TrailingBackslash)?,
+                ));
             }
             '?' => tokens.push(Token::One),
             '*' if pattern.get(at + 1) == Some(&'*') => {
@@ -320,10 +350,14 @@ fn matches(tokens: &[Token], subject: &str) -> bool {
         let boundary = character == '/';
         for (at, token) in tokens.iter().enumerate().filter(|(at, _)| now[*at]) {
             match token {
-                Token::Literal(literal) if *literal == character => enter(tokens, &mut next, at + 1, boundary),
+                Token::Literal(literal) if *literal == character => {
+                    enter(tokens, &mut next, at + 1, boundary);
+                }
                 Token::One if !boundary => enter(tokens, &mut next, at + 1, boundary),
                 Token::Class { negated, ranges } if !boundary => {
-                    let inside = ranges.iter().any(|(from, to)| (*from..=*to).contains(&character));
+                    let inside = ranges
+                        .iter()
+                        .any(|(from, to)| (*from..=*to).contains(&character));
                     if inside != *negated {
                         enter(tokens, &mut next, at + 1, boundary);
                     }
@@ -360,16 +394,26 @@ mod tests {
     fn check(pattern: &str, yes: &[&str], no: &[&str]) {
         let glob = Glob::parse(pattern).unwrap();
         for subject in yes {
-            assert!(glob.matches(subject), "`{pattern}` should match `{subject}`");
+            assert!(
+                glob.matches(subject),
+                "`{pattern}` should match `{subject}`"
+            );
         }
         for subject in no {
-            assert!(!glob.matches(subject), "`{pattern}` should not match `{subject}`");
+            assert!(
+                !glob.matches(subject),
+                "`{pattern}` should not match `{subject}`"
+            );
         }
     }
 
     #[test]
     fn stars_stay_within_a_part() {
-        check("*.yaml", &["a.yaml", ".yaml"], &["a/b.yaml", "a.yml", "a.yaml.bak"]);
+        check(
+            "*.yaml",
+            &["a.yaml", ".yaml"],
+            &["a/b.yaml", "a.yml", "a.yaml.bak"],
+        );
         check("a*c", &["ac", "abc", "abbc"], &["a/c", "abd", "xac"]);
         check("a?c", &["abc", "aéc"], &["ac", "a/c", "abbc"]);
         check("*", &["", "anything"], &["a/b"]);
@@ -377,8 +421,16 @@ mod tests {
 
     #[test]
     fn double_stars_cross_folders() {
-        check("**/*.yaml", &["a.yaml", "x/a.yaml", "x/y/a.yaml"], &["a.json", "x/a.json"]);
-        check("a/**/b", &["a/b", "a/x/b", "a/x/y/b"], &["ab", "a/xb", "x/a/b"]);
+        check(
+            "**/*.yaml",
+            &["a.yaml", "x/a.yaml", "x/y/a.yaml"],
+            &["a.json", "x/a.json"],
+        );
+        check(
+            "a/**/b",
+            &["a/b", "a/x/b", "a/x/y/b"],
+            &["ab", "a/xb", "x/a/b"],
+        );
         check("a/**", &["a/b", "a/b/c"], &["a", "a/", "b/a"]);
         check("**", &["a", "a/b"], &[""]);
         check("**/a/**", &["a/b", "x/a/b/c"], &["a", "x/a", "xa/b"]);
@@ -409,7 +461,10 @@ mod tests {
             ("a**", GlobError::DoubleStarInPart),
             ("**a/b", GlobError::DoubleStarInPart),
             ("a\\", GlobError::TrailingBackslash),
-            ("{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}", GlobError::TooManyAlternatives),
+            (
+                "{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}",
+                GlobError::TooManyAlternatives,
+            ),
         ] {
             assert_eq!(Glob::parse(pattern), Err(error), "{pattern}");
         }
@@ -418,14 +473,23 @@ mod tests {
     #[test]
     fn no_pattern_takes_exponential_time() {
         let pattern = "a*".repeat(200);
-        assert!(!Glob::parse(&pattern).unwrap().matches(&("a".repeat(2_000) + "/")));
+        assert!(
+            !Glob::parse(&pattern)
+                .unwrap()
+                .matches(&("a".repeat(2_000) + "/"))
+        );
         let nested = "{".repeat(512) + &"}".repeat(512);
         assert!(Glob::parse(&nested).unwrap().matches(""));
     }
 
     #[test]
     fn settings_name_the_pattern_that_is_malformed() {
-        let error = serde_json::from_str::<Vec<Glob>>(r#"["a/*", "[z-a]"]"#).unwrap_err().to_string();
-        assert!(error.starts_with("`[z-a]` is no pattern: the range `z-a` runs backwards"), "{error}");
+        let error = serde_json::from_str::<Vec<Glob>>(r#"["a/*", "[z-a]"]"#)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("`[z-a]` is no pattern: the range `z-a` runs backwards"),
+            "{error}"
+        );
     }
 }

@@ -58,10 +58,10 @@
 
 pub mod context;
 mod export;
+pub mod glob;
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 pub mod glue;
-pub mod glob;
 pub mod health;
 pub mod http;
 pub mod log;

@@ -62,7 +62,7 @@ pub fn check_plugin<T: Plugin>() {
 
     let schema = super::schema::<T>();
     assert_eq!(schema["type"], "object", "the settings are not an object");
-    let mut open = BTreeSet::new();
+    let mut open = Vec::new();
     collect_open("", &schema, &mut open);
     assert!(
         open.is_empty(),
@@ -88,33 +88,40 @@ pub fn check_health<T: Health>() {
 }
 
 /// Collects the pointers of all schemas that name properties and let others pass.
-fn collect_open(pointer: &str, schema: &Value, open: &mut BTreeSet<String>) {
-    match schema {
-        Value::Object(fields) => {
-            let named = fields.get("properties").is_some_and(Value::is_object);
-            if named
-                && fields
-                    .get("additionalProperties")
-                    .is_none_or(|more| *more == Value::Bool(true))
-            {
-                open.insert(if pointer.is_empty() {
-                    "/".to_owned()
-                } else {
-                    pointer.to_owned()
-                });
-            }
-            for (key, value) in fields {
-                // Examples and defaults are data, not schemas.
-                if !matches!(key.as_str(), "default" | "examples" | "enum" | "const") {
-                    collect_open(&format!("{pointer}/{key}"), value, open);
+fn collect_open(pointer: &str, schema: &Value, open: &mut Vec<String>) {
+    /// Keywords whose value is a schema, a list of schemas, or schemas by name; all others hold data.
+    const SCHEMAS: [&str; 4] = ["items", "additionalProperties", "not", "contains"];
+    const LISTS: [&str; 4] = ["anyOf", "oneOf", "allOf", "prefixItems"];
+    const BY_NAME: [&str; 3] = ["properties", "patternProperties", "$defs"];
+
+    let Value::Object(keywords) = schema else {
+        return;
+    };
+    let others = keywords.get("additionalProperties");
+    if keywords.contains_key("properties")
+        && others.is_none_or(|others| *others == Value::Bool(true))
+    {
+        open.push(if pointer.is_empty() {
+            "/".to_owned()
+        } else {
+            pointer.to_owned()
+        });
+    }
+    for (keyword, value) in keywords {
+        let at = format!("{pointer}/{keyword}");
+        match value {
+            value if SCHEMAS.contains(&keyword.as_str()) => collect_open(&at, value, open),
+            Value::Array(schemas) if LISTS.contains(&keyword.as_str()) => {
+                for (index, schema) in schemas.iter().enumerate() {
+                    collect_open(&format!("{at}/{index}"), schema, open);
                 }
             }
-        }
-        Value::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                collect_open(&format!("{pointer}/{index}"), item, open);
+            Value::Object(schemas) if BY_NAME.contains(&keyword.as_str()) => {
+                for (name, schema) in schemas {
+                    collect_open(&format!("{at}/{name}"), schema, open);
+                }
             }
+            _ => {}
         }
-        _ => {}
     }
 }

@@ -50,21 +50,21 @@ impl FixedContext {
 
     /// Sets the application's name.
     #[must_use]
-    pub fn name(mut self, name: impl Into<String>) -> Self {
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
     }
 
     /// Sets the namespace.
     #[must_use]
-    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+    pub fn with_namespace(mut self, namespace: impl Into<String>) -> Self {
         self.namespace = namespace.into();
         self
     }
 
     /// Sets what the cluster holds.
     #[must_use]
-    pub fn cluster(mut self, cluster: MemoryCluster) -> Self {
+    pub fn with_cluster(mut self, cluster: MemoryCluster) -> Self {
         self.cluster = cluster;
         self
     }

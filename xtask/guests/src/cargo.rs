@@ -29,6 +29,12 @@ pub(crate) fn build(
     target_dir: &Path,
     guest: &Guest,
 ) -> Result<Module, Error> {
+    // A build never changes what the workspace has locked; a new package has locked nothing yet.
+    let locked = workspace
+        .root()
+        .join("Cargo.lock")
+        .exists()
+        .then_some("--locked");
     let mut command = Command::new(&toolchain.cargo);
     scrub(&mut command);
     command
@@ -40,13 +46,13 @@ pub(crate) fn build(
             "--lib",
             "--crate-type",
             "cdylib",
-            "--locked",
             "--target",
             TARGET,
             "--profile",
             PROFILE,
         ])
         .args(["--package", guest.package()])
+        .args(locked)
         .args(&toolchain.args)
         .envs(
             toolchain

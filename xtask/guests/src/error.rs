@@ -12,11 +12,22 @@ pub enum Error {
     #[error(transparent)]
     Toolchain(#[from] MissingToolchain),
 
-    /// No folder above has a workspace's `Cargo.toml`.
-    #[error("no Cargo workspace around {}: run this through Cargo, inside the checkout", start.display())]
+    /// Cargo could not be asked for the workspace.
+    #[error("cannot ask Cargo for the workspace around {}", start.display())]
+    Locate {
+        /// Where the search began.
+        start: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+
+    /// There is no workspace.
+    #[error("no Cargo workspace around {}: run this inside one: {output}", start.display())]
     NoWorkspace {
         /// Where the search began.
         start: PathBuf,
+        /// What Cargo said.
+        output: String,
     },
 
     /// Cargo could not be started.

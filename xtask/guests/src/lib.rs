@@ -81,7 +81,11 @@ pub fn build_in(
     out_dir: &Path,
 ) -> Result<Vec<Artifact>, Error> {
     let toolchain = Toolchain::find()?;
-    let target_dir = workspace::guest_target_dir(out_dir);
+    let out_dir = &std::path::absolute(out_dir).map_err(|source| Error::Write {
+        path: out_dir.to_owned(),
+        source,
+    })?;
+    let target_dir = workspace::guest_target_dir(workspace, out_dir);
     fs::create_dir_all(out_dir).map_err(|source| Error::Write {
         path: out_dir.to_owned(),
         source,

@@ -1,10 +1,11 @@
 //! Which workspace the guests belong to, and where their build goes.
 
 use std::env;
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use crate::Error;
+use crate::cargo::scrub;
 
 /// A Cargo workspace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,29 +18,34 @@ impl Workspace {
     ///
     /// Looked up at run time: a build directory may be shared by several checkouts.
     pub fn around_package() -> Result<Self, Error> {
-        let start = match env::var_os("CARGO_MANIFEST_DIR") {
-            Some(package) => PathBuf::from(package),
-            None => env::current_dir().map_err(|source| Error::Read {
-                path: PathBuf::from("."),
-                source,
-            })?,
-        };
+        let package = env::var_os("CARGO_MANIFEST_DIR");
+        let start = package.map_or_else(|| PathBuf::from("."), PathBuf::from);
         Self::around(&start)
     }
 
-    /// Finds the workspace around a folder.
+    /// Finds the workspace around a folder; a package that is in none counts as one.
     pub fn around(start: &Path) -> Result<Self, Error> {
-        let is_root = |folder: &&Path| {
-            fs::read_to_string(folder.join("Cargo.toml"))
-                .is_ok_and(|manifest| manifest.lines().any(|line| line.trim() == "[workspace]"))
-        };
-        let root = start.ancestors().find(is_root);
-        root.map(|root| Self {
-            root: root.to_owned(),
-        })
-        .ok_or_else(|| Error::NoWorkspace {
-            start: start.to_owned(),
-        })
+        let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        scrub(&mut command);
+        let output = command
+            .current_dir(start)
+            .args(["locate-project", "--workspace", "--message-format", "plain"])
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|source| Error::Locate {
+                start: start.to_owned(),
+                source,
+            })?;
+        let manifest = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+        match manifest.parent() {
+            Some(root) if output.status.success() => Ok(Self {
+                root: root.to_owned(),
+            }),
+            _ => Err(Error::NoWorkspace {
+                start: start.to_owned(),
+                output: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+            }),
+        }
     }
 
     /// The folder of the workspace's `Cargo.toml`.
@@ -49,20 +55,27 @@ impl Workspace {
 }
 
 /// The target directory of guests: `guests` in the outer target directory, so that every build script and test of one
-/// build shares it, or in `out_dir` itself when that is in none.
+/// build shares it.
 ///
-/// Nested Cargo runs need a directory of their own: the outer run holds the lock of its own one.
-pub(crate) fn guest_target_dir(out_dir: &Path) -> PathBuf {
+/// Nested Cargo runs need a directory of their own: the outer run holds the lock of its own one. The outer directory is
+/// the one that `out_dir` is in, or else the one that a developer's command would use.
+pub(crate) fn guest_target_dir(workspace: &Workspace, out_dir: &Path) -> PathBuf {
     // Cargo tags the root of every target directory as a cache.
-    let outer = out_dir
+    let tagged = out_dir
         .ancestors()
         .filter(|folder| folder.join("CACHEDIR.TAG").exists())
         .last();
-    outer.unwrap_or(out_dir).join("guests")
+    let outer = tagged
+        .map(Path::to_owned)
+        .or_else(|| env::var_os("CARGO_TARGET_DIR").map(PathBuf::from))
+        .unwrap_or_else(|| workspace.root().join("target"));
+    outer.join("guests")
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -95,15 +108,12 @@ mod tests {
         let target = tempfile::tempdir().expect("a temporary folder");
         fs::write(target.path().join("CACHEDIR.TAG"), "").expect("written");
         let out_dir = target.path().join("debug/build/x-1/out");
-        assert_eq!(guest_target_dir(&out_dir), target.path().join("guests"));
-    }
-
-    #[test]
-    fn guests_outside_of_any_build_are_built_where_they_go() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        let workspace = Workspace {
+            root: PathBuf::from("/source"),
+        };
         assert_eq!(
-            guest_target_dir(folder.path()),
-            folder.path().join("guests")
+            guest_target_dir(&workspace, &out_dir),
+            target.path().join("guests")
         );
     }
 }

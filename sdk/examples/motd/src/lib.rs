@@ -97,7 +97,7 @@ mod tests {
             &settings::<Motd>(&set)?,
             folder,
             &[],
-            &FixedContext::new().name("web"),
+            &FixedContext::new().with_name("web"),
         )
     }
 
