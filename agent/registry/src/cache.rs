@@ -1,0 +1,266 @@
+//! Content by digest, in a folder.
+//!
+//! A file's name is its digest and its time is when it was last used. Content comes into being by a rename and is
+//! verified when it is read, so that neither a crash, another process, nor somebody's hand can make it wrong.
+
+use std::{
+    fs, io,
+    io::Write as _,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
+
+use pintle_core::digest::Digest;
+use tempfile::Builder;
+
+use crate::options::CacheOptions;
+
+/// Start of the name of a file that is being written.
+const UNFINISHED: &str = ".new-";
+/// Age at which an unfinished file is one that a crash left.
+const ABANDONED: Duration = Duration::from_hours(1);
+
+/// Content by digest. A cache can only save work: whatever is wrong with it is logged, and the content is fetched.
+#[derive(Debug, Clone)]
+pub(crate) struct Cache {
+    dir: PathBuf,
+    max_bytes: u64,
+}
+
+impl Cache {
+    pub(crate) fn new(options: CacheOptions) -> Self {
+        Self {
+            // What is in the folder is of this form; another form would have another name.
+            dir: options.dir.join("sha256"),
+            max_bytes: options.max_bytes,
+        }
+    }
+
+    /// Returns the content with this digest, if it is there and has at most `limit` bytes. Blocks.
+    pub(crate) fn get(&self, digest: Digest, limit: u64) -> Option<Vec<u8>> {
+        let path = self.dir.join(digest.hex());
+        let read = || -> io::Result<Option<Vec<u8>>> {
+            let file = fs::File::open(&path)?;
+            if file.metadata()?.len() > limit {
+                return Ok(None);
+            }
+            let bytes = fs::read(&path)?;
+            if Digest::of(&bytes) != digest {
+                tracing::warn!(path = %path.display(), "cached content is damaged; it is fetched again");
+                fs::remove_file(&path)?;
+                return Ok(None);
+            }
+            // Only the order in which content goes depends on it.
+            let _ = file.set_modified(SystemTime::now());
+            Ok(Some(bytes))
+        };
+        match read() {
+            Ok(found) => found,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "cached content cannot be read; it is fetched again");
+                None
+            }
+        }
+    }
+
+    /// Keeps content. Blocks.
+    pub(crate) fn put(&self, digest: Digest, bytes: &[u8]) {
+        if bytes.len() as u64 > self.max_bytes {
+            return;
+        }
+        if let Err(error) = self.write(digest, bytes).and_then(|()| self.evict(digest)) {
+            tracing::warn!(dir = %self.dir.display(), %error, "content cannot be cached");
+        }
+    }
+
+    fn write(&self, digest: Digest, bytes: &[u8]) -> io::Result<()> {
+        fs::create_dir_all(&self.dir)?;
+        let mut file = Builder::new().prefix(UNFINISHED).tempfile_in(&self.dir)?;
+        file.write_all(bytes)?;
+        file.persist(self.dir.join(digest.hex()))
+            .map_err(|e| e.error)?;
+        Ok(())
+    }
+
+    /// Removes what was not used for longest until the rest is within the bound, but never what has just been written.
+    fn evict(&self, keep: Digest) -> io::Result<()> {
+        let keep = keep.hex();
+        let now = SystemTime::now();
+        let mut total = 0;
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            // Another process may have removed it since it was listed.
+            let Ok(metadata) = entry.metadata() else {
+                continue;
+            };
+            let used = metadata.modified()?;
+            let name = entry.file_name();
+            if name.to_string_lossy().starts_with(UNFINISHED) {
+                if now.duration_since(used).is_ok_and(|age| age > ABANDONED) {
+                    remove(entry.path())?;
+                }
+                continue;
+            }
+            total += metadata.len();
+            if *name != *keep {
+                files.push((used, metadata.len(), entry.path()));
+            }
+        }
+        files.sort();
+        for (_, size, path) in files {
+            if total <= self.max_bytes {
+                break;
+            }
+            remove(path)?;
+            total -= size;
+        }
+        Ok(())
+    }
+}
+
+fn remove(path: PathBuf) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn cache(max_bytes: u64) -> (tempfile::TempDir, Cache) {
+        let dir = tempfile::tempdir().unwrap();
+        let options = CacheOptions {
+            max_bytes,
+            ..CacheOptions::new(dir.path())
+        };
+        (dir, Cache::new(options))
+    }
+
+    fn put(cache: &Cache, bytes: &[u8]) -> Digest {
+        let digest = Digest::of(bytes);
+        cache.put(digest, bytes);
+        digest
+    }
+
+    fn age(cache: &Cache, digest: Digest, seconds: u64) {
+        let file = fs::File::options()
+            .write(true)
+            .open(cache.dir.join(digest.hex()))
+            .unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(seconds))
+            .unwrap();
+    }
+
+    #[test]
+    fn damage_is_a_miss_and_heals() {
+        let (_dir, cache) = cache(100);
+        let digest = put(&cache, b"content");
+        assert_eq!(cache.get(digest, 100).as_deref(), Some(&b"content"[..]));
+        assert_eq!(cache.get(digest, 6), None, "over the limit");
+        fs::write(cache.dir.join(digest.hex()), "changed").unwrap();
+        assert_eq!(cache.get(digest, 100), None);
+        assert!(!cache.dir.join(digest.hex()).exists());
+        put(&cache, b"content");
+        assert!(cache.get(digest, 100).is_some());
+    }
+
+    #[test]
+    fn the_least_recently_used_goes_first() {
+        let (_dir, cache) = cache(10);
+        let [a, b] = [b"aaaa", b"bbbb"].map(|bytes| put(&cache, bytes));
+        age(&cache, a, 100);
+        age(&cache, b, 50);
+        assert!(
+            cache.get(a, 100).is_some(),
+            "and so `b` is the one not used for longest"
+        );
+        let c = put(&cache, b"cccc");
+        assert_eq!(
+            [a, b, c].map(|digest| cache.get(digest, 100).is_some()),
+            [true, false, true]
+        );
+        let large = put(&cache, b"more than ten");
+        assert!(
+            cache.get(large, 100).is_none(),
+            "never larger than the bound"
+        );
+        assert!(cache.get(a, 100).is_some());
+    }
+
+    #[test]
+    fn what_a_crash_left_goes() {
+        let (_dir, cache) = cache(100);
+        put(&cache, b"content");
+        let [old, young] = [".new-old", ".new-young"].map(|name| cache.dir.join(name));
+        fs::write(&old, "half").unwrap();
+        fs::write(&young, "half").unwrap();
+        fs::File::options()
+            .write(true)
+            .open(&old)
+            .unwrap()
+            .set_modified(SystemTime::now() - Duration::from_hours(2))
+            .unwrap();
+        put(&cache, b"other");
+        assert!(!old.exists());
+        assert!(young.exists(), "another process may be at it");
+    }
+
+    #[test]
+    fn a_folder_that_is_gone_or_cannot_be_is_no_error() {
+        let (dir, cache) = cache(100);
+        let digest = put(&cache, b"content");
+        fs::remove_dir_all(dir.path()).unwrap();
+        assert_eq!(cache.get(digest, 100), None);
+        fs::write(dir.path(), "a file").unwrap();
+        put(&cache, b"content");
+        assert_eq!(cache.get(digest, 100), None);
+        fs::remove_file(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn many_at_once_agree() {
+        let (_dir, cache) = cache(2_000);
+        let contents: Vec<Vec<u8>> = (0..20).map(|i| vec![i; 300]).collect();
+        thread::scope(|scope| {
+            for offset in 0..4 {
+                let (cache, contents) = (cache.clone(), &contents);
+                scope.spawn(move || {
+                    for i in 0..60 {
+                        let bytes = &contents[(i * 7 + offset) % contents.len()];
+                        let digest = put(&cache, bytes);
+                        if let Some(found) = cache.get(digest, 1_000) {
+                            assert_eq!(&found, bytes);
+                        }
+                    }
+                });
+            }
+        });
+        put(&cache, b"last");
+        let kept = fs::read_dir(&cache.dir).unwrap();
+        let size: u64 = kept
+            .map(|entry| entry.unwrap().metadata().unwrap().len())
+            .sum();
+        assert!(size <= 2_000, "{size}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        #[test]
+        fn gives_back_what_it_took_or_nothing(all in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..12)) {
+            let (_dir, cache) = cache(100);
+            for bytes in &all {
+                let digest = put(&cache, bytes);
+                let found = cache.get(digest, 100);
+                prop_assert_eq!(found.as_ref(), Some(bytes));
+            }
+        }
+    }
+}

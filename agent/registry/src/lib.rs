@@ -1,0 +1,37 @@
+//! Wasm OCI artifacts: push, pull and inspect, with every digest verified.
+//!
+//! An artifact has the layout of CNCF TAG Runtime: an OCI image manifest, a config of type
+//! `application/vnd.wasm.config.v0+json`, and one layer `application/wasm`, which is the component.
+//!
+//! Nothing that a registry says is trusted. Manifest, config and component are verified against their digests and their
+//! declared sizes; everything that is read into memory, error messages included, has a limit; everything that is waited
+//! for has one too; and credentials go to the registry that they are for, or to the token service that it names, over
+//! TLS. Only loopback, and hosts that the operator lists, may be spoken to without TLS.
+//!
+//! A failure is not tried again here: [`RegistryError::is_retryable`] and [`RegistryError::retry_after`] let the caller decide.
+
+mod auth;
+mod cache;
+mod component;
+mod config;
+mod credentials;
+mod error;
+mod manifest;
+mod options;
+mod push;
+mod reference;
+mod registry;
+mod session;
+mod transport;
+
+pub use component::{ComponentError, Interface, PluginInterface, wit};
+pub use config::{ComponentMetadata, WasmConfig};
+pub use credentials::{
+    Credentials, CredentialsError, DockerConfig, HelperError, Keychain, Locations,
+    ParseConfigError, Secret,
+};
+pub use error::{Cause, Part, RegistryError, SetupError, Shown, Stage, TlsProblem};
+pub use options::{CacheOptions, Options};
+pub use push::{Metadata, Pushed};
+pub use reference::{ParseReferenceError, Reference};
+pub use registry::{Inspected, Pulled, Registry, Resolved};

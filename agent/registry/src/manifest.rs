@@ -1,0 +1,304 @@
+//! Manifests: which of them are Wasm artifacts, and what the others are.
+
+use std::collections::BTreeMap;
+
+use pintle_core::digest::Digest;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Cause, Part};
+
+/// Config of a Wasm artifact.
+pub(crate) const CONFIG_V0: &str = "application/vnd.wasm.config.v0+json";
+/// Config that tools wrote before there was a layout to follow.
+const CONFIG_V1: &str = "application/vnd.wasm.config.v1+json";
+/// The component.
+pub(crate) const LAYER: &str = "application/wasm";
+/// The component, beside [`CONFIG_V1`].
+const LAYER_V1: &str = "application/vnd.wasm.content.layer.v1+wasm";
+/// An OCI image manifest, which Wasm artifacts are in form.
+pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+/// What `Accept` says. Kinds that are refused are in it: else a registry answers "not found" for them.
+pub(crate) const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, \
+    application/vnd.docker.distribution.manifest.v2+json, \
+    application/vnd.oci.image.index.v1+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json";
+/// Largest config, in bytes: it holds names only.
+pub(crate) const MAX_CONFIG: u64 = 1 << 20;
+
+/// One piece of content that a manifest names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Descriptor {
+    pub(crate) media_type: String,
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
+}
+
+/// A Wasm artifact's manifest, as it is written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Manifest {
+    schema_version: u8,
+    media_type: &'static str,
+    config: Descriptor,
+    layers: [Descriptor; 1],
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: BTreeMap<String, String>,
+}
+
+impl Manifest {
+    pub(crate) fn new(
+        config: &[u8],
+        component: Digest,
+        size: u64,
+        annotations: BTreeMap<String, String>,
+    ) -> Self {
+        let descriptor = |media_type: &str, digest: Digest, size: u64| Descriptor {
+            media_type: media_type.to_owned(),
+            digest,
+            size,
+        };
+        Self {
+            schema_version: 2,
+            media_type: MANIFEST,
+            config: descriptor(CONFIG_V0, Digest::of(config), config.len() as u64),
+            layers: [descriptor(LAYER, component, size)],
+            annotations,
+        }
+    }
+}
+
+/// What a manifest may hold, before it is known what it is.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Unknown {
+    schema_version: Option<u64>,
+    media_type: Option<String>,
+    artifact_type: Option<String>,
+    config: Option<serde_json::Value>,
+    layers: Option<Vec<serde_json::Value>>,
+    manifests: Option<serde_json::Value>,
+    #[serde(default)]
+    annotations: Option<BTreeMap<String, String>>,
+}
+
+/// A Wasm artifact's manifest, as it was read and found good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WasmManifest {
+    pub(crate) config: Descriptor,
+    pub(crate) component: Descriptor,
+    pub(crate) annotations: BTreeMap<String, String>,
+    /// Whether the config follows the layout, so that more can be expected of it.
+    pub(crate) has_layout: bool,
+}
+
+impl WasmManifest {
+    /// Reads a manifest, and says what it is if it is not one of a Wasm artifact.
+    pub(crate) fn read(bytes: &[u8], max_component: u64) -> Result<Self, Cause> {
+        let malformed = |reason: String| Cause::Malformed {
+            part: Part::Manifest,
+            reason,
+        };
+        let not_wasm = |is: String| Cause::NotWasm { is };
+        // By way of a map, because a list is no manifest even if its items would do for the fields.
+        let unknown: Unknown = serde_json::from_slice::<serde_json::Map<_, _>>(bytes)
+            .and_then(|fields| serde_json::from_value(fields.into()))
+            .map_err(|e| malformed(format!("it is not a JSON manifest: {e}")))?;
+        let media_type = unknown.media_type.as_deref().unwrap_or(MANIFEST);
+        if unknown.manifests.is_some() || matches!(media_type, INDEX | DOCKER_INDEX) {
+            return Err(not_wasm(
+                "an index of artifacts for several platforms".to_owned(),
+            ));
+        }
+        if unknown.schema_version != Some(2) {
+            return Err(malformed("its `schemaVersion` is not 2".to_owned()));
+        }
+        if !matches!(media_type, MANIFEST | DOCKER_MANIFEST) {
+            return Err(not_wasm(format!(
+                "a manifest of type `{}`",
+                clip(media_type)
+            )));
+        }
+        let (Some(config), Some(layers)) = (unknown.config, unknown.layers) else {
+            return Err(malformed("it has no `config` or no `layers`".to_owned()));
+        };
+        let config_type = config
+            .get("mediaType")
+            .and_then(serde_json::Value::as_str)
+            .unwrap_or_default();
+        if !matches!(config_type, CONFIG_V0 | CONFIG_V1) {
+            return Err(not_wasm(describe(
+                config_type,
+                unknown.artifact_type.as_deref(),
+            )));
+        }
+        let has_layout = config_type == CONFIG_V0;
+        let descriptor = |value: serde_json::Value, name: &str| {
+            serde_json::from_value::<Descriptor>(value)
+                .map_err(|e| malformed(format!("{name}: {e}")))
+        };
+        let config = descriptor(config, "config")?;
+        let [layer] = <[_; 1]>::try_from(layers)
+            .map_err(|layers| not_wasm(format!("a Wasm artifact with {} layers", layers.len())))?;
+        let component = descriptor(layer, "layers[0]")?;
+        if component.media_type != LAYER && (has_layout || component.media_type != LAYER_V1) {
+            return Err(not_wasm(format!(
+                "a Wasm artifact whose layer is of type `{}`",
+                clip(&component.media_type)
+            )));
+        }
+        for (part, size, limit) in [
+            (Part::Config, config.size, MAX_CONFIG),
+            (Part::Component, component.size, max_component),
+        ] {
+            if size > limit {
+                return Err(Cause::TooLarge {
+                    part,
+                    limit,
+                    size: Some(size),
+                });
+            }
+        }
+        Ok(Self {
+            config,
+            component,
+            annotations: unknown.annotations.unwrap_or_default(),
+            has_layout,
+        })
+    }
+}
+
+/// Says in a person's words what an artifact is whose config has this type.
+fn describe(config_type: &str, artifact_type: Option<&str>) -> String {
+    match config_type {
+        "application/vnd.oci.image.config.v1+json"
+        | "application/vnd.docker.container.image.v1+json" => "a container image".to_owned(),
+        "application/vnd.cncf.helm.config.v1+json" => "a Helm chart".to_owned(),
+        "application/vnd.cncf.flux.config.v1+json" => "a Flux artifact".to_owned(),
+        "" => "an artifact whose config has no type".to_owned(),
+        other => format!(
+            "an artifact of type `{}`",
+            clip(artifact_type.filter(|t| !t.is_empty()).unwrap_or(other))
+        ),
+    }
+}
+
+/// Shortens what somebody else wrote, for a message.
+fn clip(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(100).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn said(text: &str) -> String {
+        WasmManifest::read(text.as_bytes(), 100)
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn reads_what_is_written() {
+        let manifest = Manifest::new(
+            b"{}",
+            Digest::of("component"),
+            9,
+            BTreeMap::from([("a".into(), "b".into())]),
+        );
+        let text = serde_json::to_string(&manifest).unwrap();
+        let read = WasmManifest::read(text.as_bytes(), 100).unwrap();
+        assert_eq!(read.component.digest, Digest::of("component"));
+        assert_eq!(read.config.digest, Digest::of("{}"));
+        assert_eq!(read.annotations["a"], "b");
+        assert!(read.has_layout);
+        let older = text
+            .replace(CONFIG_V0, CONFIG_V1)
+            .replace(&format!("\"{LAYER}\""), &format!("\"{LAYER_V1}\""));
+        assert!(
+            !WasmManifest::read(older.as_bytes(), 100)
+                .unwrap()
+                .has_layout
+        );
+    }
+
+    #[test]
+    fn says_what_else_it_is() {
+        let digest = Digest::of("");
+        let artifact = |config: &str, layers: &[&str]| {
+            let layers: Vec<_> = layers
+                .iter()
+                .map(|l| format!(r#"{{"mediaType":"{l}","digest":"{digest}","size":10}}"#))
+                .collect();
+            format!(
+                r#"{{"schemaVersion":2,"artifactType":"text/x","config":{{"mediaType":"{config}","digest":"{digest}","size":2}},"layers":[{}]}}"#,
+                layers.join(",")
+            )
+        };
+        let wasm = artifact(CONFIG_V0, &[LAYER]);
+        let said: Vec<_> = [
+            "not json".to_owned(),
+            "[]".to_owned(),
+            r#"{"schemaVersion":1}"#.to_owned(),
+            r#"{"schemaVersion":2}"#.to_owned(),
+            r#"{"schemaVersion":2,"manifests":[]}"#.to_owned(),
+            artifact("application/vnd.oci.image.config.v1+json", &[]),
+            artifact("application/vnd.cncf.helm.config.v1+json", &[]),
+            artifact("application/vnd.oci.empty.v1+json", &[]),
+            artifact(CONFIG_V0, &[]),
+            artifact(CONFIG_V0, &[LAYER, LAYER]),
+            artifact(CONFIG_V0, &[LAYER_V1]),
+            wasm.replace("\"size\":10", "\"size\":101"),
+            wasm.replace("\"size\":10", "\"size\":-1"),
+            wasm.replace("\"size\":2", "\"size\":2000000"),
+            wasm.replace("sha256:", "sha512:"),
+        ]
+        .iter()
+        .map(|text| said(text))
+        .collect();
+        insta::assert_snapshot!(said.join("\n"), @r"
+        the manifest cannot be understood: it is not a JSON manifest: expected ident at line 1 column 2
+        the manifest cannot be understood: it is not a JSON manifest: invalid type: sequence, expected a map at line 1 column 0
+        the manifest cannot be understood: its `schemaVersion` is not 2
+        the manifest cannot be understood: it has no `config` or no `layers`
+        it is an index of artifacts for several platforms; expected a Wasm component (config application/vnd.wasm.config.v0+json, one layer application/wasm)
+        it is a container image; expected a Wasm component (config application/vnd.wasm.config.v0+json, one layer application/wasm)
+        it is a Helm chart; expected a Wasm component (config application/vnd.wasm.config.v0+json, one layer application/wasm)
+        it is an artifact of type `text/x`; expected a Wasm component (config application/vnd.wasm.config.v0+json, one layer application/wasm)
+        it is a Wasm artifact with 0 layers; expected a Wasm component (config application/vnd.wasm.config.v0+json, one layer application/wasm)
+        it is a Wasm artifact with 2 layers; expected a Wasm component (config application/vnd.wasm.config.v0+json, one layer application/wasm)
+        it is a Wasm artifact whose layer is of type `application/vnd.wasm.content.layer.v1+wasm`; expected a Wasm component (config application/vnd.wasm.config.v0+json, one layer application/wasm)
+        the component is larger than the limit of 100 bytes (it has 101); raise the limit if you trust where it comes from
+        the manifest cannot be understood: layers[0]: invalid value: integer `-1`, expected u64
+        the config is larger than the limit of 1048576 bytes (it has 2000000)
+        the manifest cannot be understood: config: `sha512:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855` is not a digest: expected `sha256:` and 64 lowercase hexadecimal digits
+        ");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = WasmManifest::read(&bytes, 100);
+        }
+
+        /// Any one value of a good manifest replaced by another JSON value.
+        #[test]
+        fn no_json_panics(
+            pointer in prop::sample::select(vec!["/schemaVersion", "/mediaType", "/config", "/config/mediaType", "/config/size",
+                "/config/digest", "/layers", "/layers/0", "/layers/0/size", "/annotations"]),
+            value in prop::sample::select(vec!["null", "{}", "[]", "[null]", "-1", "1e400", "18446744073709551616", "\"\"", "true"]),
+        ) {
+            let manifest = Manifest::new(b"{}", Digest::of("x"), 1, BTreeMap::from([("a".into(), "b".into())]));
+            let mut json = serde_json::to_value(&manifest).unwrap();
+            if let (Some(place), Ok(value)) = (json.pointer_mut(pointer), serde_json::from_str(value)) {
+                *place = value;
+            }
+            let _ = WasmManifest::read(json.to_string().as_bytes(), 100);
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! One pull or push: requests to one repository, with credentials that go to its registry and nowhere else.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use reqwest::{
+    Response, StatusCode,
+    header::{HeaderMap, HeaderValue, LOCATION, RETRY_AFTER},
+};
+use serde::Deserialize;
+use tokio::sync::OnceCell;
+use url::Url;
+
+use crate::{
+    auth::{self, Access, TokenKey},
+    credentials::{Credentials, is_hub},
+    error::{Cause, Shown, Stage},
+    reference::Reference,
+    transport::{Outgoing, Scheme, Transport, base, host_of, join},
+};
+
+/// Redirects that are followed for one request. A registry that keeps content elsewhere needs one or two.
+const MAX_REDIRECTS: usize = 5;
+/// Largest error message that is read, in bytes.
+const MAX_ERROR: u64 = 64 << 10;
+/// Letters of an error message that are passed on.
+const MAX_SAID: usize = 300;
+/// Where Docker Hub's API is. Its other names are for people.
+const HUB_API: &str = "registry-1.docker.io";
+
+/// Requests to one repository.
+pub(crate) struct Session<'a> {
+    pub(crate) transport: &'a Transport,
+    pub(crate) reference: &'a Reference,
+    pub(crate) credentials: &'a Credentials,
+    pub(crate) access: Access,
+    stage: Mutex<Stage>,
+    base: OnceCell<Url>,
+}
+
+impl<'a> Session<'a> {
+    pub(crate) fn new(
+        transport: &'a Transport,
+        reference: &'a Reference,
+        credentials: &'a Credentials,
+        access: Access,
+        stage: Stage,
+    ) -> Self {
+        Self {
+            transport,
+            reference,
+            credentials,
+            access,
+            stage: Mutex::new(stage),
+            base: OnceCell::new(),
+        }
+    }
+
+    /// Notes what is being done, for the error if it fails.
+    pub(crate) fn enter(&self, stage: Stage) {
+        *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = stage;
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        *self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Is where something of the repository is: `manifests/TAG`.
+    pub(crate) async fn url(&self, path: &str) -> Result<Url, Cause> {
+        let base = self.base().await?;
+        let path = format!("/v2/{}/{path}", self.reference.repository());
+        join(self.reference.registry(), base, &path)
+    }
+
+    async fn base(&self) -> Result<&Url, Cause> {
+        let registry = self.reference.registry();
+        let host = if is_hub(registry) { HUB_API } else { registry };
+        self.base
+            .get_or_try_init(async || base(host, self.transport.scheme(host).await?))
+            .await
+    }
+
+    pub(crate) fn token_key(&self) -> TokenKey {
+        TokenKey {
+            registry: self.reference.registry().to_owned(),
+            repository: self.reference.repository().to_owned(),
+            access: self.access,
+            credentials: self.credentials.fingerprint(),
+        }
+    }
+
+    /// Sends a request, with credentials if it is to the registry and the registry wants them, and follows redirects of
+    /// those that carry nothing.
+    pub(crate) async fn exchange(&self, mut outgoing: Outgoing) -> Result<Response, Cause> {
+        let registry = self.base().await?.origin();
+        let mut authorization = match self.credentials {
+            Credentials::Bearer(token) => auth::bearer(token.expose()),
+            _ => self.transport.tokens.get(&self.token_key()),
+        };
+        let mut asked = false;
+        let mut redirects = 0;
+        loop {
+            // An `Authorization` header never crosses to another host (distribution specification 1.1, "Determining
+            // Support"; CVE-2020-15157).
+            let ours = outgoing.url.origin() == registry;
+            let header = authorization.as_ref().filter(|_| ours);
+            let response = self.transport.send(&outgoing, header).await?;
+            if response.status() == StatusCode::UNAUTHORIZED && ours && !asked {
+                asked = true;
+                match self.authorize(response.headers()).await? {
+                    Some(header) => authorization = Some(header),
+                    None => return Ok(response),
+                }
+            } else if outgoing.is_harmless()
+                && let Some(target) = redirect(&response)?
+            {
+                redirects += 1;
+                if redirects > MAX_REDIRECTS {
+                    return Err(refused(&response, &target, "it is one redirect too many"));
+                }
+                self.check_target(&target).await?;
+                outgoing.url = target;
+            } else {
+                return Ok(response);
+            }
+        }
+    }
+
+    /// Refuses to go where what is sent, or fetched, could be read or changed on the way.
+    pub(crate) async fn check_target(&self, target: &Url) -> Result<(), Cause> {
+        let base = self.base().await?;
+        let plain = base.scheme() == Scheme::Http.name()
+            && self.transport.options.allows_plain_http(&host_of(target));
+        let reason = match target.scheme() {
+            "https" if target.username().is_empty() && target.password().is_none() => return Ok(()),
+            "http" if plain && target.username().is_empty() && target.password().is_none() => {
+                return Ok(());
+            }
+            "https" | "http" if target.host().is_some() && !target.username().is_empty() => {
+                "it has credentials of its own"
+            }
+            _ => "it is not https",
+        };
+        Err(Cause::Redirect {
+            host: self.reference.registry().to_owned(),
+            to: shown(target),
+            reason,
+        })
+    }
+
+    /// Puts an answer that is not the wanted one into words.
+    pub(crate) async fn failure(&self, response: Response, part: &'static str) -> Cause {
+        let ours = self
+            .base
+            .get()
+            .is_some_and(|base| base.origin() == response.url().origin());
+        if ours {
+            return explain(self.transport, response, self.credentials.shown(), part).await;
+        }
+        // Where a registry redirects to is its choice, so what is written there is not for the reader of a status.
+        let host = host_of(response.url());
+        let status = response.status();
+        match status {
+            StatusCode::NOT_FOUND => Cause::NotFound {
+                host,
+                part,
+                message: None,
+            },
+            _ if is_temporary(status) => Cause::Server {
+                host,
+                status: status.as_u16(),
+                retry_after: retry_after(response.headers()),
+                message: None,
+            },
+            _ => Cause::Refused {
+                host,
+                status: status.as_u16(),
+                message: None,
+            },
+        }
+    }
+}
+
+/// Puts an answer of a registry or token service into words.
+pub(crate) async fn explain(
+    transport: &Transport,
+    response: Response,
+    shown: Shown,
+    part: &'static str,
+) -> Cause {
+    let host = host_of(response.url());
+    let status = response.status();
+    let retry_after = retry_after(response.headers());
+    // That a message cannot be read is no reason to hide the status.
+    let message = match transport.take(response, MAX_ERROR).await {
+        Ok(taken) if !taken.more => message(&taken.bytes),
+        _ => None,
+    };
+    match status {
+        StatusCode::UNAUTHORIZED => Cause::Unauthorized {
+            host,
+            shown,
+            message,
+        },
+        StatusCode::FORBIDDEN => Cause::Denied { host, message },
+        StatusCode::NOT_FOUND => Cause::NotFound {
+            host,
+            part,
+            message,
+        },
+        StatusCode::TOO_MANY_REQUESTS => Cause::RateLimited {
+            host,
+            retry_after,
+            message,
+        },
+        _ if is_temporary(status) => Cause::Server {
+            host,
+            status: status.as_u16(),
+            retry_after,
+            message,
+        },
+        _ => Cause::Refused {
+            host,
+            status: status.as_u16(),
+            message,
+        },
+    }
+}
+
+/// Reads where an answer redirects to, if it does.
+fn redirect(response: &Response) -> Result<Option<Url>, Cause> {
+    let status = response.status().as_u16();
+    if !matches!(status, 301 | 302 | 303 | 307 | 308) {
+        return Ok(None);
+    }
+    location(response).map(Some)
+}
+
+/// Reads where an answer points to.
+pub(crate) fn location(response: &Response) -> Result<Url, Cause> {
+    let host = host_of(response.url());
+    match response.headers().get(LOCATION).map(HeaderValue::to_str) {
+        Some(Ok(location)) => join(&host, response.url(), location),
+        _ => Err(Cause::Protocol {
+            host,
+            reason: format!(
+                "it answers with status {} and without `Location`",
+                response.status().as_u16()
+            ),
+        }),
+    }
+}
+
+fn is_temporary(status: StatusCode) -> bool {
+    status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT
+}
+
+fn refused(response: &Response, target: &Url, reason: &'static str) -> Cause {
+    Cause::Redirect {
+        host: host_of(response.url()),
+        to: shown(target),
+        reason,
+    }
+}
+
+/// Shows where a URL points to without what may be a secret in it: signed URLs carry the signature in their query.
+fn shown(url: &Url) -> String {
+    let path: String = url.path().chars().take(100).collect();
+    format!("{}://{}{path}", url.scheme(), host_of(url))
+}
+
+/// Seconds only: registries do not use the other form, a date.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
+    text.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// Reads the first error of a registry's answer (distribution specification 1.1, "Error Codes").
+fn message(bytes: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Errors {
+        errors: Vec<Item>,
+    }
+    #[derive(Deserialize)]
+    struct Item {
+        #[serde(default)]
+        code: String,
+        #[serde(default)]
+        message: String,
+    }
+    let first = serde_json::from_slice::<Errors>(bytes)
+        .ok()?
+        .errors
+        .into_iter()
+        .next()?;
+    let text = match (first.code.as_str(), first.message.as_str()) {
+        ("", "") => return None,
+        (one, "") | ("", one) => one.to_owned(),
+        (code, message) => format!("{code}: {message}"),
+    };
+    Some(
+        text.chars()
+            .filter(|c| !c.is_control())
+            .take(MAX_SAID)
+            .collect(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::options::Options;
+
+    #[test]
+    fn messages_are_short_and_on_one_line() {
+        let said = |text: &str| message(text.as_bytes());
+        assert_eq!(
+            said(r#"{"errors":[{"code":"DENIED","message":"no\nway","detail":[1]},{}]}"#)
+                .as_deref(),
+            Some("DENIED: noway")
+        );
+        assert_eq!(
+            said(r#"{"errors":[{"code":"DENIED"}]}"#).as_deref(),
+            Some("DENIED")
+        );
+        assert_eq!(said(r#"{"errors":[{}]}"#), None);
+        assert_eq!(said("<html>"), None);
+        let long = format!(r#"{{"errors":[{{"message":"{}"}}]}}"#, "x".repeat(1000));
+        assert_eq!(said(&long).map(|m| m.len()), Some(MAX_SAID));
+    }
+
+    #[test]
+    fn a_signature_in_a_url_is_not_shown() {
+        let url = Url::parse("https://cdn.example.com:8443/blob?X-Amz-Signature=secret").unwrap();
+        assert_eq!(shown(&url), "https://cdn.example.com:8443/blob");
+    }
+
+    #[tokio::test]
+    async fn from_https_one_never_comes_to_http() {
+        let transport = Transport::new(Options::default()).unwrap();
+        let reference = "registry.example.com/x:1".parse().unwrap();
+        let check = async |base: &str, target: &str| {
+            let session = Session::new(
+                &transport,
+                &reference,
+                &Credentials::Anonymous,
+                Access::Pull,
+                Stage::Config,
+            );
+            session.base.set(Url::parse(base).unwrap()).unwrap();
+            session
+                .check_target(&Url::parse(target).unwrap())
+                .await
+                .map_err(|e| e.to_string())
+        };
+        let (https, http) = ("https://registry.example.com", "http://127.0.0.1:5000");
+        assert_eq!(check(https, "https://cdn.example.com/x").await, Ok(()));
+        assert_eq!(check(http, "https://cdn.example.com/x").await, Ok(()));
+        assert_eq!(check(http, "http://127.0.0.1:6000/x").await, Ok(()));
+        let mut said = Vec::new();
+        for (base, target) in [
+            (https, "http://registry.example.com/x"),
+            (https, "http://127.0.0.1:6000/x"),
+            (http, "http://cdn.example.com/x"),
+            (https, "https://user:secret@cdn.example.com/x"),
+            (https, "file:///etc/passwd"),
+        ] {
+            said.push(check(base, target).await.unwrap_err());
+        }
+        insta::assert_snapshot!(said.join("\n"), @r"
+        registry.example.com sends us to http://registry.example.com/x, which is not followed: it is not https
+        registry.example.com sends us to http://127.0.0.1:6000/x, which is not followed: it is not https
+        registry.example.com sends us to http://cdn.example.com/x, which is not followed: it is not https
+        registry.example.com sends us to https://cdn.example.com/x, which is not followed: it has credentials of its own
+        registry.example.com sends us to file:///etc/passwd, which is not followed: it is not https
+        ");
+    }
+
+    proptest! {
+        #[test]
+        fn no_message_panics(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            let _ = message(&bytes);
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! HTTP with a bound on everything, and failures put into words.
+//!
+//! `oci-client` is not used here. It reads manifests, error messages and token answers into memory whole, whatever their
+//! size, panics on a token with a line break in it, sends credentials to a token service without TLS, and keeps the first
+//! credentials that it saw for a registry for all who ask later. The tests use it as an independent reader and writer.
+
+use std::{
+    collections::HashMap,
+    error::Error,
+    io,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::stream;
+use reqwest::{
+    Body, Certificate, Client, Method, Request, Response,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue},
+    redirect::Policy,
+};
+use rustls::{
+    CertificateError, InvalidMessage, RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject as _},
+};
+use tokio::time;
+use url::Url;
+
+use crate::{
+    auth::TokenCache,
+    error::{Cause, SetupError, TlsProblem},
+    options::{Options, is_loopback},
+};
+
+/// Size of one piece of an upload, in bytes: small enough that a slow line moves one within the read timeout.
+const PIECE: usize = 64 << 10;
+
+/// What is to be sent.
+#[derive(Debug, Clone)]
+pub(crate) struct Outgoing {
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    pub(crate) accept: Option<&'static str>,
+    pub(crate) content: Option<(&'static str, Bytes)>,
+}
+
+impl Outgoing {
+    pub(crate) fn new(method: Method, url: Url) -> Self {
+        Self {
+            method,
+            url,
+            accept: None,
+            content: None,
+        }
+    }
+
+    /// Says whether it sends nothing along and changes nothing, so that it may be redirected and repeated.
+    pub(crate) fn is_harmless(&self) -> bool {
+        self.method == Method::GET || self.method == Method::HEAD
+    }
+}
+
+/// Sends requests and reads answers, within the limits of [`Options`].
+#[derive(Debug)]
+pub(crate) struct Transport {
+    pub(crate) options: Options,
+    /// For tokens that were given out and are still good.
+    pub(crate) tokens: TokenCache,
+    client: Client,
+    /// For loopback, which no proxy can reach.
+    direct: Client,
+    /// By host, whether it speaks TLS, for those that need not.
+    schemes: Mutex<HashMap<String, Scheme>>,
+}
+
+/// How a registry is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    Https,
+    Http,
+}
+
+impl Scheme {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Https => "https",
+            Self::Http => "http",
+        }
+    }
+}
+
+/// What was read of an answer.
+pub(crate) struct Taken {
+    pub(crate) bytes: Vec<u8>,
+    /// Whether there is more than was to be read.
+    pub(crate) more: bool,
+}
+
+impl Transport {
+    pub(crate) fn new(options: Options) -> Result<Self, SetupError> {
+        let mut certificates = Vec::new();
+        for (number, pem) in (1..).zip(&options.certificate_authorities) {
+            certificates.extend(read_authorities(number, pem)?);
+        }
+        let build = |direct: bool| {
+            let mut builder = Client::builder()
+                .user_agent(&options.user_agent)
+                .connect_timeout(options.connect_timeout)
+                // Redirects are followed by the session, which knows where credentials may go.
+                .redirect(Policy::none())
+                // Digests are of the bytes as they are stored; another crate may turn these features on.
+                .no_gzip()
+                .no_brotli()
+                .no_zstd()
+                .no_deflate()
+                .referer(false)
+                .tls_certs_merge(certificates.iter().cloned());
+            if direct {
+                builder = builder.no_proxy();
+            }
+            builder.build().map_err(|error| SetupError::Client {
+                reason: innermost(&error).to_string(),
+            })
+        };
+        Ok(Self {
+            client: build(false)?,
+            direct: build(true)?,
+            tokens: TokenCache::default(),
+            schemes: Mutex::default(),
+            options,
+        })
+    }
+
+    /// Finds out how to speak to a host: with TLS, unless it may be spoken to without and does not speak TLS.
+    pub(crate) async fn scheme(&self, host: &str) -> Result<Scheme, Cause> {
+        if !self.options.allows_plain_http(host) {
+            return Ok(Scheme::Https);
+        }
+        let known = self.schemes().get(host).copied();
+        if let Some(scheme) = known {
+            return Ok(scheme);
+        }
+        let scheme = match self.probe(host, Scheme::Https).await {
+            Ok(()) => Scheme::Https,
+            // A server with TLS and a certificate that is not trusted must be reported, not spoken to in the clear.
+            Err(Cause::Tls { problem, .. }) if problem != TlsProblem::PlainHttp => Scheme::Https,
+            Err(_) => {
+                self.probe(host, Scheme::Http).await?;
+                Scheme::Http
+            }
+        };
+        self.schemes().insert(host.to_owned(), scheme);
+        Ok(scheme)
+    }
+
+    async fn probe(&self, host: &str, scheme: Scheme) -> Result<(), Cause> {
+        let url = base(host, scheme)?;
+        let url = join(host, &url, "/v2/")?;
+        self.send(&Outgoing::new(Method::GET, url), None)
+            .await
+            .map(drop)
+    }
+
+    fn schemes(&self) -> MutexGuard<'_, HashMap<String, Scheme>> {
+        // A map of words is whole whatever happened to whoever held it.
+        self.schemes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends a request and waits for the head of its answer. No redirect is followed.
+    ///
+    /// A connection that was kept may turn out to be closed only when it is used again, so what changes nothing is asked
+    /// for once more when a connection breaks.
+    pub(crate) async fn send(
+        &self,
+        outgoing: &Outgoing,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Response, Cause> {
+        match self.send_once(outgoing, authorization).await {
+            Err(Cause::Interrupted { .. }) if outgoing.is_harmless() => {
+                self.send_once(outgoing, authorization).await
+            }
+            result => result,
+        }
+    }
+
+    async fn send_once(
+        &self,
+        outgoing: &Outgoing,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Response, Cause> {
+        let host = host_of(&outgoing.url);
+        let sent = Arc::new(AtomicUsize::new(0));
+        let mut request = Request::new(outgoing.method.clone(), outgoing.url.clone());
+        let headers = request.headers_mut();
+        if let Some(accept) = outgoing.accept {
+            headers.insert(ACCEPT, HeaderValue::from_static(accept));
+        }
+        if let Some(authorization) = authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
+        match &outgoing.content {
+            Some((content_type, bytes)) => {
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+                headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+                *request.body_mut() = Some(pieces(bytes.clone(), sent.clone()));
+            }
+            None if !outgoing.is_harmless() => {
+                headers.insert(CONTENT_LENGTH, HeaderValue::from(0));
+            }
+            None => {}
+        }
+        let client = if is_loopback(&host) {
+            &self.direct
+        } else {
+            &self.client
+        };
+        let mut answer = std::pin::pin!(client.execute(request));
+        // Opening the connection has its own limit, which comes first when it is the shorter one.
+        let limit = self.options.read_timeout.max(self.options.connect_timeout);
+        loop {
+            let before = sent.load(Ordering::Relaxed);
+            match time::timeout(limit, &mut answer).await {
+                Ok(Ok(response)) => return Ok(response),
+                Ok(Err(error)) => return Err(cause(&error, &host, &self.options)),
+                // A long upload is no silence as long as it goes on.
+                Err(_) if sent.load(Ordering::Relaxed) != before => {}
+                Err(_) => return Err(silent(host, limit)),
+            }
+        }
+    }
+
+    /// Reads an answer up to a limit, and no further.
+    pub(crate) async fn take(&self, mut response: Response, limit: u64) -> Result<Taken, Cause> {
+        let host = host_of(response.url());
+        let announced = response.content_length().unwrap_or_default();
+        if announced > limit {
+            return Ok(Taken {
+                bytes: Vec::new(),
+                more: true,
+            });
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(announced).unwrap_or_default());
+        loop {
+            let chunk = time::timeout(self.options.read_timeout, response.chunk())
+                .await
+                .map_err(|_| silent(host.clone(), self.options.read_timeout))?
+                .map_err(|error| cause(&error, &host, &self.options))?;
+            match chunk {
+                None => return Ok(Taken { bytes, more: false }),
+                Some(chunk) if (bytes.len() + chunk.len()) as u64 > limit => {
+                    return Ok(Taken { bytes, more: true });
+                }
+                Some(chunk) => bytes.extend_from_slice(&chunk),
+            }
+        }
+    }
+}
+
+/// Reads certificates, and checks that authorities can be made of them: the HTTP client would only say that one of all is
+/// wrong.
+fn read_authorities(number: usize, pem: &[u8]) -> Result<Vec<Certificate>, SetupError> {
+    let unreadable = |reason: String| SetupError::Certificate { number, reason };
+    let mut found = Vec::new();
+    for der in CertificateDer::pem_slice_iter(pem) {
+        let der = der.map_err(|error| unreadable(error.to_string()))?;
+        let certificate = Certificate::from_der(&der)
+            .map_err(|error| unreadable(innermost(&error).to_string()))?;
+        RootCertStore::empty()
+            .add(der)
+            .map_err(|error| unreadable(error.to_string()))?;
+        found.push(certificate);
+    }
+    if found.is_empty() {
+        return Err(SetupError::NoCertificate { number });
+    }
+    Ok(found)
+}
+
+/// Cuts bytes into the body of a request, and counts what was asked for of it.
+fn pieces(bytes: Bytes, sent: Arc<AtomicUsize>) -> Body {
+    Body::wrap_stream(stream::unfold(bytes, move |mut rest| {
+        let piece = rest.split_to(PIECE.min(rest.len()));
+        sent.fetch_add(piece.len(), Ordering::Relaxed);
+        async move { (!piece.is_empty()).then_some((Ok::<_, io::Error>(piece), rest)) }
+    }))
+}
+
+/// Is the root of a host.
+pub(crate) fn base(host: &str, scheme: Scheme) -> Result<Url, Cause> {
+    Url::parse(&format!("{}://{host}", scheme.name())).map_err(|error| Cause::Unreachable {
+        host: host.to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+/// Resolves what a host gave as a place.
+pub(crate) fn join(host: &str, from: &Url, to: &str) -> Result<Url, Cause> {
+    from.join(to).map_err(|error| Cause::Protocol {
+        host: host.to_owned(),
+        reason: format!("it names a place that is no URL: {error}"),
+    })
+}
+
+/// Shows whom a URL is for.
+pub(crate) fn host_of(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port()
+        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+fn silent(host: String, limit: Duration) -> Cause {
+    Cause::Timeout {
+        host,
+        total: false,
+        limit,
+    }
+}
+
+fn cause(error: &reqwest::Error, host: &str, options: &Options) -> Cause {
+    let host = host.to_owned();
+    if let Some(error) = find::<rustls::Error>(error) {
+        return Cause::Tls {
+            host,
+            problem: tls_problem(error),
+        };
+    }
+    if error.is_timeout() {
+        return silent(host, options.connect_timeout);
+    }
+    let reason = innermost(error).to_string();
+    if error.is_connect() {
+        Cause::Unreachable { host, reason }
+    } else {
+        Cause::Interrupted { host, reason }
+    }
+}
+
+fn tls_problem(error: &rustls::Error) -> TlsProblem {
+    match error {
+        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => TlsProblem::PlainHttp,
+        rustls::Error::InvalidCertificate(error) => match error {
+            CertificateError::UnknownIssuer => TlsProblem::UnknownAuthority,
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                TlsProblem::WrongName
+            }
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                TlsProblem::Expired
+            }
+            other => TlsProblem::Other(other.to_string()),
+        },
+        other => TlsProblem::Other(other.to_string()),
+    }
+}
+
+/// Goes from an error to what caused it, also through [`io::Error`], whose `source` skips the error that it wraps.
+fn next<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref)
+    {
+        Some(inner) => Some(inner),
+        None => error.source(),
+    }
+}
+
+fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+    std::iter::successors(Some(error), |error| next(*error)).find_map(|error| error.downcast_ref())
+}
+
+/// The others say that a request failed, and this one why.
+fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    std::iter::successors(Some(error), |error| next(*error))
+        .last()
+        .unwrap_or(error)
+}

@@ -1,0 +1,10 @@
+//! Artifacts through real registries, and what hostile ones can do.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod distribution;
+mod helpers;
+mod hostile;
+mod lies;
+mod secrets;
+mod servers;
+mod support;
