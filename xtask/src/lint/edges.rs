@@ -97,14 +97,14 @@ const RULES: &[Rule] = &[
     },
     Rule {
         folder: "plugins",
-        uses: &["sdk", "sdk/yaml"],
+        uses: &["sdk", "sdk/delivery", "sdk/yaml"],
         tests_use: &[],
         external: None,
         why: PLUGINS,
     },
     Rule {
         folder: "tests/guests",
-        uses: &["sdk", "sdk/yaml"],
+        uses: &["sdk", "sdk/delivery", "sdk/yaml"],
         tests_use: &["xtask/guests"],
         external: None,
         why: PLUGINS,

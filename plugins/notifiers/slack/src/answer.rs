@@ -1,6 +1,6 @@
 //! What Slack's answers mean.
 
-use pintle_notifier_delivery::retry_after_ms;
+use pintle_delivery::retry_after_ms;
 use pintle_sdk::{Failure, HttpResponse, Problem};
 use serde_json::Value;
 

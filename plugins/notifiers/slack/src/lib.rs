@@ -7,7 +7,7 @@ mod message;
 mod mrkdwn;
 mod settings;
 
-use pintle_notifier_delivery::{deliver_or, wants};
+use pintle_delivery::{deliver_or, wants};
 use pintle_sdk::{Event, Failure, Http, HttpRequest, Notifier, Plugin, Problem, Request};
 
 pub use settings::{Domain, Settings};

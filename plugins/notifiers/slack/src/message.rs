@@ -1,6 +1,6 @@
 //! The message that an event becomes. <https://docs.slack.dev/reference/block-kit>
 
-use pintle_notifier_delivery::rfc3339;
+use pintle_delivery::rfc3339;
 use pintle_sdk::notifier::Severity;
 use pintle_sdk::{Event, Json};
 use serde_json::{Value, json};

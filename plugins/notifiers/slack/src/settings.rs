@@ -1,6 +1,6 @@
 //! What an application may set.
 
-use pintle_notifier_delivery::{check_placeholders, check_secret_name};
+use pintle_delivery::{check_placeholders, check_secret_name};
 use pintle_sdk::glob::Glob;
 use pintle_sdk::notifier::Severity;
 use pintle_sdk::{Failure, Problem};

@@ -228,7 +228,7 @@ fn a_message_stays_within_the_limits_of_slack() {
     let object =
         json!({"kind": long, "namespace": long, "name": long, "status": long, "message": long});
     for (findings, objects) in [
-        (vec![&finding; 500], vec![&object; 500]),
+        (vec![&finding; 60], vec![&object; 60]),
         (vec![&finding], vec![&object]),
     ] {
         let event = Event {

@@ -4,7 +4,7 @@
 
 mod settings;
 
-use pintle_notifier_delivery::{deliver, rfc3339, wants};
+use pintle_delivery::{deliver, rfc3339, wants};
 use pintle_sdk::{Event, Failure, Http, HttpRequest, Notifier, Plugin, Problem, Request};
 use serde_json::{Value, json};
 

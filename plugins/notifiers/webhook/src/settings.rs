@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pintle_notifier_delivery::{check_placeholders, check_secret_name};
+use pintle_delivery::{check_placeholders, check_secret_name};
 use pintle_sdk::Problem;
 use pintle_sdk::glob::Glob;
 use pintle_sdk::notifier::Severity;

@@ -1,5 +1,5 @@
-//! What notifiers share: which events they are told, placeholders for secrets in their settings, and what an HTTP
-//! answer means for the delivery.
+//! What notifiers over HTTP have in common: which events they are told, placeholders for secrets in their settings, and
+//! what an answer means for the delivery.
 
 mod answer;
 mod filter;
