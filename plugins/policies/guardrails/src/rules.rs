@@ -9,9 +9,7 @@ use pintle_sdk::{
 use serde::{Deserialize, Deserializer, de};
 
 /// A rule. Its name never changes: findings, exceptions and metrics use it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rule {
     /// An image that is no valid reference.
     ImageInvalid,
@@ -87,7 +85,7 @@ impl Rule {
     }
 
     /// Lists all names, for messages.
-    pub(crate) fn names() -> String {
+    fn names() -> String {
         let quoted: Vec<String> = Self::ALL.iter().map(|rule| format!("`{rule}`")).collect();
         quoted.join(", ")
     }
@@ -108,6 +106,33 @@ impl Rule {
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Rule {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let found = Self::ALL.into_iter().find(|rule| rule.name() == name);
+        found.ok_or_else(|| {
+            de::Error::custom(format_args!(
+                "there is no rule `{name}`; the rules are {}",
+                Self::names()
+            ))
+        })
+    }
+}
+
+impl JsonSchema for Rule {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Rule".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "enum": Self::ALL.map(Self::name) })
     }
 }
 

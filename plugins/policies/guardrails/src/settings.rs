@@ -7,7 +7,7 @@ use pintle_sdk::{
     glob::Glob,
     schemars::{self, JsonSchema},
 };
-use serde::{Deserialize, Deserializer, de};
+use serde::Deserialize;
 
 use crate::rules::{Level, Rule};
 
@@ -17,7 +17,6 @@ use crate::rules::{Level, Rule};
 pub struct Settings {
     /// What breaking a rule leads to, by the rule's name: `deny`, `warn`, `info` or `off`. Other rules keep their
     /// defaults.
-    #[serde(deserialize_with = "rules")]
     pub rules: BTreeMap<Rule, Level>,
     /// Objects that may break rules, each with the reason.
     pub exceptions: Vec<Exception>,
@@ -31,22 +30,6 @@ pub struct Settings {
     pub pods: Pods,
     /// What may be deleted.
     pub deletions: Deletions,
-}
-
-/// Reads names first: an error in a level then names its rule.
-fn rules<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Rule, Level>, D::Error> {
-    let named = BTreeMap::<String, Level>::deserialize(deserializer)?;
-    let parsed = |(name, level): (String, Level)| match Rule::ALL
-        .into_iter()
-        .find(|rule| rule.name() == name)
-    {
-        Some(rule) => Ok((rule, level)),
-        None => Err(de::Error::custom(format!(
-            "there is no rule `{name}`; the rules are {}",
-            Rule::names()
-        ))),
-    };
-    named.into_iter().map(parsed).collect()
 }
 
 /// What to make of a violation that the cluster already has.
