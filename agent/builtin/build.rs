@@ -1,0 +1,62 @@
+//! Builds the first-party plugins as components and writes the list that `src/lib.rs` includes.
+
+#![expect(
+    clippy::print_stdout,
+    reason = "this is how a build script talks to Cargo"
+)]
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::{env, fs};
+
+use pintle_guests::{Artifact, Guest};
+
+/// Name, kind and package of each.
+const PLUGINS: [(&str, &str, &str); 5] = [
+    ("manifests", "Renderer", "pintle-renderer-manifests"),
+    ("guardrails", "Policy", "pintle-policy-guardrails"),
+    ("kubernetes", "Health", "pintle-health-kubernetes"),
+    ("webhook", "Notifier", "pintle-notifier-webhook"),
+    ("slack", "Notifier", "pintle-notifier-slack"),
+];
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let mut cause: Option<&dyn std::error::Error> = Some(&*error);
+            while let Some(error) = cause {
+                // One directive a line: Cargo shows each as an error of this package.
+                for line in error.to_string().lines() {
+                    println!("cargo::error={line}");
+                }
+                cause = error.source();
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn std::error::Error>> {
+    let out_dir =
+        PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set: run this through Cargo")?);
+    let guests = PLUGINS.map(|(_, _, package)| Guest::new(package));
+    let artifacts = pintle_guests::build(&guests, &out_dir)?;
+    fs::write(out_dir.join("components.rs"), list(&artifacts)?)?;
+    pintle_guests::rerun_if_changed(&artifacts);
+    Ok(())
+}
+
+fn list(artifacts: &[Artifact]) -> Result<String, std::fmt::Error> {
+    let mut list = String::from("[\n");
+    for ((name, kind, _), artifact) in PLUGINS.iter().zip(artifacts) {
+        let path: &Path = &artifact.path;
+        writeln!(
+            list,
+            "    Component::new({name:?}, Kind::{kind}, include_bytes!({path:?})),"
+        )?;
+    }
+    list.push(']');
+    Ok(list)
+}

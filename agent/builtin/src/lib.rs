@@ -1,0 +1,49 @@
+//! The first-party plugins as components, built into the binary.
+//!
+//! They are components like any other, with nothing that another plugin could not have: the host loads these bytes as it
+//! loads what a registry gives. The build makes them from `plugins/`.
+#![deny(missing_docs)]
+
+use std::sync::LazyLock;
+
+use pintle_core::digest::Digest;
+use pintle_core::plugin::Kind;
+
+/// A first-party plugin.
+#[derive(Clone, Copy, Debug)]
+pub struct Component {
+    /// The plugin's name, as it describes itself.
+    pub name: &'static str,
+    /// The plugin's kind.
+    pub kind: Kind,
+    /// The component.
+    pub bytes: &'static [u8],
+    /// SHA-256 of the component.
+    pub digest: Digest,
+}
+
+impl Component {
+    fn new(name: &'static str, kind: Kind, bytes: &'static [u8]) -> Self {
+        Self {
+            name,
+            kind,
+            bytes,
+            digest: Digest::of(bytes),
+        }
+    }
+}
+
+static COMPONENTS: LazyLock<[Component; 5]> =
+    LazyLock::new(|| include!(concat!(env!("OUT_DIR"), "/components.rs")));
+
+/// All first-party plugins, in the order of the pipeline.
+pub fn components() -> &'static [Component] {
+    COMPONENTS.as_slice()
+}
+
+/// Finds a first-party plugin. Names are unique within a kind.
+pub fn component(kind: Kind, name: &str) -> Option<&'static Component> {
+    components()
+        .iter()
+        .find(|component| component.kind == kind && component.name == name)
+}
