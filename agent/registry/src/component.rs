@@ -27,7 +27,7 @@ pub enum ComponentError {
     NotWasm(String),
     /// They are a core module.
     #[error(
-        "it is a core module, not a component; build it for `wasm32-wasip2`, or make a component of it with `pintle plugin build` or `wasm-tools component new`"
+        "it is a core module, not a component; build it for `wasm32-wasip2`, or make a component of it with `wasm-tools component new`"
     )]
     CoreModule,
     /// They are a WIT package in binary form, which holds types and no code.
@@ -262,7 +262,7 @@ mod tests {
         it is not WebAssembly: expected a binary that starts with `\0asm`, this starts with nothing
         it is not WebAssembly: expected a binary that starts with `\0asm`, this starts with `23 21 2f 62`
         it is not WebAssembly: expected a binary that starts with `\0asm`, this starts with `00 61 73 6d`
-        it is a core module, not a component; build it for `wasm32-wasip2`, or make a component of it with `pintle plugin build` or `wasm-tools component new`
+        it is a core module, not a component; build it for `wasm32-wasip2`, or make a component of it with `wasm-tools component new`
         the component is damaged: its preamble names the unknown version [0d, 00, 09, 00]
         the component is damaged: unexpected end-of-file (at offset 0x22)
         ");
@@ -280,7 +280,7 @@ mod tests {
             let at = at.index(bytes.len());
             bytes[at] = to;
             bytes.truncate(end.index(bytes.len()) + 1);
-            let _ = Interface::of(&bytes);
+            let _ = (Interface::of(&bytes), wit(&bytes));
         }
     }
 }

@@ -132,12 +132,12 @@ impl fmt::Display for TlsProblem {
         f.write_str(match self {
             Self::UnknownAuthority => {
                 "its certificate is signed by an authority that is not trusted here; if it is your own, \
-                 give the authority's certificate (PEM) as a registry CA"
+                 give the authority's certificate (PEM) with `--registry-ca`, or as `ca.crt` of the pull secret"
             }
             Self::WrongName => "its certificate is for another name",
             Self::Expired => "its certificate has expired",
             Self::PlainHttp => {
-                "it speaks plain http; if that is meant, list the host among those allowed to"
+                "it speaks plain http; if that is meant, name the host with `--plain-http`"
             }
             Self::Other(text) => text,
         })

@@ -312,7 +312,7 @@ async fn plain_http_is_only_for_those_who_may() {
     // On Linux this address is this machine too, and it is none of the loopback addresses.
     let host = liar.address().replace("127.0.0.1", "0.0.0.0");
     let tag = reference(&host, "x:1");
-    insta::assert_snapshot!(failed_pull(&strict(), &tag, &ANONYMOUS).await, @"cannot read the manifest of `REGISTRY/x:1`: no secure connection to REGISTRY: it speaks plain http; if that is meant, list the host among those allowed to");
+    insta::assert_snapshot!(failed_pull(&strict(), &tag, &ANONYMOUS).await, @"cannot read the manifest of `REGISTRY/x:1`: no secure connection to REGISTRY: it speaks plain http; if that is meant, name the host with `--plain-http`");
     let allowed = Registry::new(Options {
         plain_http: vec![host],
         ..Options::default()

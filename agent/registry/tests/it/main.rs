@@ -8,3 +8,4 @@ mod lies;
 mod secrets;
 mod servers;
 mod support;
+mod uploads;

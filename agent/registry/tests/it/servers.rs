@@ -227,7 +227,7 @@ async fn other_artifacts_are_told_what_they_are() {
     cannot read the manifest of `REGISTRY/other:1`: it is a container image; expected a Wasm component (config application/vnd.wasm.config.v0+json, one layer application/wasm)
     cannot read the manifest of `REGISTRY/other:1`: it is a Helm chart; expected a Wasm component (config application/vnd.wasm.config.v0+json, one layer application/wasm)
     cannot read the manifest of `REGISTRY/other:1`: it is a Wasm artifact whose layer is of type `application/vnd.oci.image.layer.v1.tar+gzip`; expected a Wasm component (config application/vnd.wasm.config.v0+json, one layer application/wasm)
-    cannot read the component of `REGISTRY/other:1`: it is a core module, not a component; build it for `wasm32-wasip2`, or make a component of it with `pintle plugin build` or `wasm-tools component new`
+    cannot read the component of `REGISTRY/other:1`: it is a core module, not a component; build it for `wasm32-wasip2`, or make a component of it with `wasm-tools component new`
     ");
 }
 
@@ -254,7 +254,7 @@ async fn what_is_no_component_is_not_pushed() {
         all.push(said(&error, servers.registry()));
     }
     insta::assert_snapshot!(all.join("\n"), @r"
-    cannot push `REGISTRY/x:1`: it is a core module, not a component; build it for `wasm32-wasip2`, or make a component of it with `pintle plugin build` or `wasm-tools component new`
+    cannot push `REGISTRY/x:1`: it is a core module, not a component; build it for `wasm32-wasip2`, or make a component of it with `wasm-tools component new`
     cannot push `REGISTRY/x:1`: it is not WebAssembly: expected a binary that starts with `\0asm`, this starts with `61 70 69 56`
     cannot push `REGISTRY/x:1`: the component is larger than the limit of 1000 bytes (it has 1166); raise the limit if you trust where it comes from
     ");
@@ -291,7 +291,7 @@ async fn a_private_authority_must_be_given() {
             ..
         }
     ));
-    insta::assert_snapshot!(said(&error, servers.registry_tls()), @"cannot read the manifest of `REGISTRY/x:1`: no secure connection to REGISTRY: its certificate is signed by an authority that is not trusted here; if it is your own, give the authority's certificate (PEM) as a registry CA");
+    insta::assert_snapshot!(said(&error, servers.registry_tls()), @"cannot read the manifest of `REGISTRY/x:1`: no secure connection to REGISTRY: its certificate is signed by an authority that is not trusted here; if it is your own, give the authority's certificate (PEM) with `--registry-ca`, or as `ca.crt` of the pull secret");
 }
 
 #[test]
