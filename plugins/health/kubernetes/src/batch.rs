@@ -3,13 +3,13 @@
 use pintle_sdk::Assessment;
 
 use crate::object::Object;
-use crate::settings::Jobs;
+use crate::settings::Settings;
 use crate::verdict::{Verdict, counted, degraded, healthy, progressing, suspended};
 
 /// Judges a Job.
 ///
 /// <https://kubernetes.io/docs/concepts/workloads/controllers/job/#terminal-job-conditions>
-pub(crate) fn job(object: Object, settings: &Jobs) -> Verdict {
+pub(crate) fn job(object: Object, settings: &Settings) -> Verdict {
     let conditions = object.conditions()?;
     if conditions.truth("Complete").is_some() {
         return Ok(healthy(format!("is complete: {}", progress(object))));
@@ -46,7 +46,7 @@ pub(crate) fn job(object: Object, settings: &Jobs) -> Verdict {
         )));
     }
     let text = format!("runs: {}", progress(object));
-    Ok(if settings.wait_for_completion {
+    Ok(if settings.wait_for_job_completion {
         progressing(text)
     } else {
         healthy(text)

@@ -5,7 +5,7 @@
 use pintle_sdk::Assessment;
 
 use crate::object::{Condition, Object};
-use crate::settings::CustomResources;
+use crate::settings::Settings;
 use crate::verdict::{Verdict, assessment, degraded, healthy, progressing, suspended};
 
 /// Groups whose objects the API server itself serves: without conditions there is nothing to wait for.
@@ -60,7 +60,7 @@ pub(crate) fn stopped(object: Object) -> Option<Assessment> {
 }
 
 /// Judges an object of a kind that nothing more is known about.
-pub(crate) fn judge(object: Object, settings: &CustomResources, now_ms: u64) -> Verdict {
+pub(crate) fn judge(object: Object, settings: &Settings, now_ms: u64) -> Verdict {
     let conditions = object.conditions()?;
     if conditions.is_empty() {
         return Ok(without_conditions(object, settings, now_ms));
@@ -94,12 +94,13 @@ fn by_summary(summary: &Condition) -> Assessment {
     }
 }
 
-fn without_conditions(object: Object, settings: &CustomResources, now_ms: u64) -> Assessment {
+fn without_conditions(object: Object, settings: &Settings, now_ms: u64) -> Assessment {
     if is_built_in(object.group()) {
         return healthy("has no state to wait for");
     }
     let created = object.time("/metadata/creationTimestamp").unwrap_or(0);
-    if now_ms < created.saturating_add(u64::from(settings.grace_seconds) * 1000) {
+    if now_ms < created.saturating_add(u64::from(settings.without_conditions_grace_seconds) * 1000)
+    {
         return progressing("has no conditions yet");
     }
     let status = settings.without_conditions.status();

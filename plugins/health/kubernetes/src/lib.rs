@@ -23,10 +23,7 @@ mod verdict;
 use pintle_sdk::{Assessment, Failure, GroupKind, Health, Plugin, Problem};
 use serde_json::Value;
 
-pub use settings::{
-    ConditionStatus, CustomResources, HorizontalPodAutoscalers, Ingresses, Jobs, KindRules,
-    Otherwise, PersistentVolumeClaims, Pods, Rule, Services, Settings, WithoutConditions,
-};
+pub use settings::{ConditionStatus, KindRules, Otherwise, Rule, Settings, WithoutConditions};
 
 use object::{Malformed, Object};
 use verdict::{Verdict, unknown};
@@ -127,12 +124,12 @@ fn judge(object: Object, settings: &Settings, now_ms: u64) -> Verdict {
     match (group, kind) {
         ("", "Namespace") => api::namespace(object),
         ("", "PersistentVolume") => Ok(storage::volume(object)),
-        ("", "PersistentVolumeClaim") => storage::claim(object, &settings.persistent_volume_claims),
-        ("", "Pod") => pod::judge(object, &settings.pods, now_ms),
+        ("", "PersistentVolumeClaim") => storage::claim(object, settings),
+        ("", "Pod") => pod::judge(object, settings, now_ms),
         ("", "ReplicationController") | ("apps" | "extensions", "ReplicaSet") => {
             replicas::replica_set(object)
         }
-        ("", "Service") => network::service(object, &settings.services),
+        ("", "Service") => network::service(object, settings),
         (
             "admissionregistration.k8s.io",
             "MutatingAdmissionPolicy" | "ValidatingAdmissionPolicy",
@@ -142,22 +139,18 @@ fn judge(object: Object, settings: &Settings, now_ms: u64) -> Verdict {
         ("apps" | "extensions", "DaemonSet") => Ok(replicas::daemon_set(object)),
         ("apps" | "extensions", "Deployment") => deployment::judge(object, now_ms),
         ("apps", "StatefulSet") => Ok(replicas::stateful_set(object)),
-        ("autoscaling", "HorizontalPodAutoscaler") => {
-            scaling::autoscaler(object, &settings.horizontal_pod_autoscalers, now_ms)
-        }
+        ("autoscaling", "HorizontalPodAutoscaler") => scaling::autoscaler(object, settings, now_ms),
         ("batch", "CronJob") => Ok(batch::cron_job(object)),
-        ("batch", "Job") => batch::job(object, &settings.jobs),
+        ("batch", "Job") => batch::job(object, settings),
         ("certificates.k8s.io", "CertificateSigningRequest") => api::signing_request(object),
         ("flowcontrol.apiserver.k8s.io", "FlowSchema") => api::flow_schema(object),
         ("gateway.networking.k8s.io", "Gateway") => network::gateway(object),
         ("gateway.networking.k8s.io", "GatewayClass") => network::gateway_class(object),
         ("gateway.networking.k8s.io", kind) if kind.ends_with("Route") => network::route(object),
-        ("networking.k8s.io" | "extensions", "Ingress") => {
-            Ok(network::ingress(object, &settings.ingresses))
-        }
+        ("networking.k8s.io" | "extensions", "Ingress") => Ok(network::ingress(object, settings)),
         ("policy", "PodDisruptionBudget") => scaling::disruption_budget(object),
         ("snapshot.storage.k8s.io", "VolumeSnapshot") => Ok(storage::snapshot(object)),
-        _ => custom::judge(object, &settings.custom_resources, now_ms),
+        _ => custom::judge(object, settings, now_ms),
     }
 }
 

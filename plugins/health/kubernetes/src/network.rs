@@ -3,7 +3,7 @@
 use pintle_sdk::Assessment;
 
 use crate::object::{Condition, Conditions, Malformed, Object};
-use crate::settings::{Ingresses, Services};
+use crate::settings::Settings;
 use crate::verdict::{Verdict, counted, degraded, healthy, progressing};
 
 /// Reasons of the Gateway API that end by themselves, or when another object appears.
@@ -12,7 +12,7 @@ const WAITING: [&str; 3] = ["Pending", "AddressNotAssigned", "NoMatchingParent"]
 /// Judges a Service: only a load balancer has something to wait for.
 ///
 /// <https://kubernetes.io/docs/concepts/services-networking/service/#loadbalancer>
-pub(crate) fn service(object: Object, settings: &Services) -> Verdict {
+pub(crate) fn service(object: Object, settings: &Settings) -> Verdict {
     if let Some(failed) = object.conditions()?.truth("LoadBalancerPortsError") {
         return Ok(degraded(failed.why()));
     }
@@ -40,9 +40,9 @@ pub(crate) fn service(object: Object, settings: &Services) -> Verdict {
 }
 
 /// Judges an Ingress: its controller writes an address, if it has one to write.
-pub(crate) fn ingress(object: Object, settings: &Ingresses) -> Assessment {
+pub(crate) fn ingress(object: Object, settings: &Settings) -> Assessment {
     match addresses(object).as_slice() {
-        [] if settings.wait_for_address => progressing("has no address yet"),
+        [] if settings.wait_for_ingress_address => progressing("has no address yet"),
         [] => healthy("has no address, which the settings do not wait for"),
         addresses => healthy(format!("is reached at {}", addresses.join(", "))),
     }

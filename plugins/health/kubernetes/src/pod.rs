@@ -5,7 +5,7 @@ use std::fmt;
 use pintle_sdk::Assessment;
 
 use crate::object::{Conditions, Object};
-use crate::settings::Pods;
+use crate::settings::Settings;
 use crate::verdict::{Verdict, counted, degraded, healthy, progressing, unknown};
 
 /// How many containers a message names.
@@ -31,7 +31,7 @@ const CANNOT_START: [&str; 12] = [
 /// Judges a Pod by its phase, its conditions and its containers.
 ///
 /// <https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/>
-pub(crate) fn judge(object: Object, settings: &Pods, now_ms: u64) -> Verdict {
+pub(crate) fn judge(object: Object, settings: &Settings, now_ms: u64) -> Verdict {
     let conditions = object.conditions()?;
     Ok(match object.text("/status/phase").unwrap_or_default() {
         "Succeeded" => healthy("ran to completion"),
@@ -46,7 +46,7 @@ pub(crate) fn judge(object: Object, settings: &Pods, now_ms: u64) -> Verdict {
 }
 
 /// Judges a pod that has not ended.
-fn alive(object: Object, conditions: &Conditions, settings: &Pods, now_ms: u64) -> Assessment {
+fn alive(object: Object, conditions: &Conditions, settings: &Settings, now_ms: u64) -> Assessment {
     let containers = containers(object);
     let running = object.text("/status/phase") == Some("Running");
     if running && conditions.truth("Ready").is_some() {
@@ -105,8 +105,8 @@ fn alive(object: Object, conditions: &Conditions, settings: &Pods, now_ms: u64) 
     })
 }
 
-fn in_grace(since_ms: u64, settings: &Pods, now_ms: u64) -> bool {
-    now_ms < since_ms.saturating_add(u64::from(settings.grace_seconds) * 1000)
+fn in_grace(since_ms: u64, settings: &Settings, now_ms: u64) -> bool {
+    now_ms < since_ms.saturating_add(u64::from(settings.pod_grace_seconds) * 1000)
 }
 
 fn gates(object: Object) -> String {

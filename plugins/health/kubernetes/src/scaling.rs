@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::generic;
 use crate::object::{Condition, Conditions, Malformed, Object};
-use crate::settings::HorizontalPodAutoscalers;
+use crate::settings::Settings;
 use crate::verdict::{Verdict, counted, degraded, healthy, progressing};
 
 /// Where `autoscaling/v1`, which has no conditions, keeps them.
@@ -44,11 +44,7 @@ pub(crate) fn disruption_budget(object: Object) -> Verdict {
 /// Judges a `HorizontalPodAutoscaler` of any version.
 ///
 /// <https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale-walkthrough/#appendix-horizontal-pod-autoscaler-status-conditions>
-pub(crate) fn autoscaler(
-    object: Object,
-    settings: &HorizontalPodAutoscalers,
-    now_ms: u64,
-) -> Verdict {
+pub(crate) fn autoscaler(object: Object, settings: &Settings, now_ms: u64) -> Verdict {
     let annotation = object
         .at("/metadata/annotations")
         .and_then(|all| all.get(CONDITIONS_ANNOTATION));
@@ -74,12 +70,12 @@ pub(crate) fn autoscaler(
 fn by_conditions(
     object: Object,
     conditions: &Conditions,
-    settings: &HorizontalPodAutoscalers,
+    settings: &Settings,
     now_ms: u64,
 ) -> Assessment {
     let hindered = |condition: &Condition| {
         let since = condition.changed.unwrap_or(0);
-        let grace = u64::from(settings.grace_seconds) * 1000;
+        let grace = u64::from(settings.autoscaler_grace_seconds) * 1000;
         let lasting = now_ms >= since.saturating_add(grace);
         if lasting || WRONG.contains(&condition.reason) {
             degraded(condition.why())

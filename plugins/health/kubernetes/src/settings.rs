@@ -8,132 +8,59 @@ use serde::Deserialize;
 use serde_json::Value;
 
 /// How objects are judged. Everything has a default.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a setting of its own, which people turn on or off"
+)]
 pub struct Settings {
-    /// Pods.
-    pub pods: Pods,
-    /// Jobs.
-    pub jobs: Jobs,
-    /// Services.
-    pub services: Services,
-    /// Ingresses.
-    pub ingresses: Ingresses,
-    /// Persistent volume claims.
-    pub persistent_volume_claims: PersistentVolumeClaims,
-    /// Horizontal pod autoscalers.
-    pub horizontal_pod_autoscalers: HorizontalPodAutoscalers,
-    /// Custom resources that no entry of `kinds` names.
-    pub custom_resources: CustomResources,
+    /// Seconds for which a pod that cannot be scheduled, or cannot pull an image or find its configuration, is still
+    /// progressing: the node, image or Secret may be on its way.
+    pub pod_grace_seconds: u32,
+    /// Whether a Job is healthy only when it is complete, rather than as soon as it runs.
+    pub wait_for_job_completion: bool,
+    /// Whether a Service of type `LoadBalancer` is healthy only when it has an address.
+    pub wait_for_load_balancer: bool,
+    /// Whether an Ingress is healthy only when it has an address. Not every controller writes one.
+    pub wait_for_ingress_address: bool,
+    /// Whether a persistent volume claim is healthy only when it is bound. Turn it off where a storage class binds with
+    /// the first consumer and the consumer comes in a later wave, which would wait for the claim.
+    pub wait_for_claim_binding: bool,
+    /// Seconds for which a horizontal pod autoscaler without metrics or without its target is still progressing: the
+    /// first metrics of a pod take a minute or two.
+    pub autoscaler_grace_seconds: u32,
+    /// How a custom resource without any condition is: many kinds never have one, so it is healthy unless set otherwise.
+    pub without_conditions: WithoutConditions,
+    /// Seconds after its creation for which a custom resource without any condition is progressing: its controller may
+    /// not have seen it yet.
+    pub without_conditions_grace_seconds: u32,
     /// Rules for kinds whose state the conventions do not tell, or tell wrongly; built-in kinds too. The first entry
     /// that names an object's group and kind judges it alone.
     pub kinds: Vec<KindRules>,
 }
 
-/// How pods are judged.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-pub struct Pods {
-    /// Seconds for which a pod that cannot be scheduled, or cannot pull an image or find its configuration, is still
-    /// progressing: the node, image or Secret may be on its way.
-    pub grace_seconds: u32,
-}
-
-impl Default for Pods {
-    fn default() -> Self {
-        Self { grace_seconds: 15 }
-    }
-}
-
-/// How Jobs are judged.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-pub struct Jobs {
-    /// Whether a Job is healthy only when it is complete, rather than as soon as it runs.
-    pub wait_for_completion: bool,
-}
-
-impl Default for Jobs {
+impl Default for Settings {
     fn default() -> Self {
         Self {
-            wait_for_completion: true,
-        }
-    }
-}
-
-/// How Services are judged.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-pub struct Services {
-    /// Whether a Service of type `LoadBalancer` is healthy only when it has an address.
-    pub wait_for_load_balancer: bool,
-}
-
-impl Default for Services {
-    fn default() -> Self {
-        Self {
+            pod_grace_seconds: 15,
+            wait_for_job_completion: true,
             wait_for_load_balancer: true,
+            wait_for_ingress_address: false,
+            wait_for_claim_binding: true,
+            autoscaler_grace_seconds: 300,
+            without_conditions: WithoutConditions::Healthy,
+            without_conditions_grace_seconds: 0,
+            kinds: Vec::new(),
         }
     }
-}
-
-/// How Ingresses are judged.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-pub struct Ingresses {
-    /// Whether an Ingress is healthy only when it has an address. Not every controller writes one.
-    pub wait_for_address: bool,
-}
-
-/// How persistent volume claims are judged.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-pub struct PersistentVolumeClaims {
-    /// Whether a claim is healthy only when it is bound. Turn it off where a storage class binds with the first
-    /// consumer and the consumer comes in a later wave, which would wait for the claim.
-    pub wait_for_binding: bool,
-}
-
-impl Default for PersistentVolumeClaims {
-    fn default() -> Self {
-        Self {
-            wait_for_binding: true,
-        }
-    }
-}
-
-/// How horizontal pod autoscalers are judged.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-pub struct HorizontalPodAutoscalers {
-    /// Seconds for which an autoscaler without metrics or without its target is still progressing: the first metrics
-    /// of a pod take a minute or two.
-    pub grace_seconds: u32,
-}
-
-impl Default for HorizontalPodAutoscalers {
-    fn default() -> Self {
-        Self { grace_seconds: 300 }
-    }
-}
-
-/// How custom resources that no entry of `kinds` names are judged.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-pub struct CustomResources {
-    /// How one without any condition is: many kinds never have one, so it is healthy unless set otherwise.
-    pub without_conditions: WithoutConditions,
-    /// Seconds after its creation for which one without any condition is progressing: its controller may not have
-    /// seen it yet.
-    pub grace_seconds: u32,
 }
 
 /// How a custom resource without any condition is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum WithoutConditions {
     /// Nothing says otherwise.
-    #[default]
     Healthy,
     /// Its controller has yet to write a condition.
     Progressing,

@@ -3,13 +3,13 @@
 use pintle_sdk::Assessment;
 
 use crate::object::Object;
-use crate::settings::PersistentVolumeClaims;
+use crate::settings::Settings;
 use crate::verdict::{Verdict, degraded, healthy, progressing, unknown};
 
 /// Judges a `PersistentVolumeClaim`: its binding first, then a resize.
 ///
 /// <https://kubernetes.io/docs/concepts/storage/persistent-volumes/#lifecycle-of-a-volume-and-claim>
-pub(crate) fn claim(object: Object, settings: &PersistentVolumeClaims) -> Verdict {
+pub(crate) fn claim(object: Object, settings: &Settings) -> Verdict {
     match object.text("/status/phase").unwrap_or_default() {
         "Bound" => bound(object),
         "Lost" => {
@@ -18,7 +18,7 @@ pub(crate) fn claim(object: Object, settings: &PersistentVolumeClaims) -> Verdic
                 "the volume {volume} no longer exists, and its data is lost to this claim"
             )))
         }
-        _ if !settings.wait_for_binding => {
+        _ if !settings.wait_for_claim_binding => {
             Ok(healthy("is not bound, which the settings do not wait for"))
         }
         "" => Ok(progressing("has no phase yet")),
