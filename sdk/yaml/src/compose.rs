@@ -9,7 +9,7 @@ use crate::{
     Error, ErrorKind, Limits, Stream, Warning, WarningKind,
     error::syntax_hint,
     mapping::{Building, node_key, scalar_key},
-    node::{Mapping, Mark, Node, Value},
+    node::{Entry, Mapping, Mark, Node, Value},
     path::{Path, Segment},
     scalar::{self, CORE, Scalar},
 };
@@ -311,15 +311,19 @@ impl<'a> Composer<'a> {
                     let (event, span) = self.next_inside(&inside)?;
                     let node = self.node(event, span, &inside)?;
                     let Some(key) = key else { continue };
-                    if let Err(first) = building.set_own(&key, at, node) {
-                        self.error(
-                            ErrorKind::DuplicateKey {
-                                key: key.clone(),
-                                first,
-                            },
-                            at,
-                            &path.then(Segment::Key(&key)),
-                        );
+                    let entry = Entry {
+                        key,
+                        key_mark: at,
+                        node,
+                    };
+                    if let Err((Entry { key, .. }, first)) = building.set_own(entry) {
+                        let pointer = path.then(Segment::Key(&key)).pointer();
+                        let kind = ErrorKind::DuplicateKey { key, first };
+                        self.stream.errors.push(Error {
+                            kind,
+                            mark: at,
+                            pointer,
+                        });
                     }
                 }
             }

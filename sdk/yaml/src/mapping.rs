@@ -7,52 +7,65 @@ use crate::{
     scalar::{self, Scalar},
 };
 
+/// From how many keys on a mapping is worth an index: most have few, and comparing those is cheaper than hashing.
+const INDEXED_FROM: usize = 16;
+
 /// A mapping in the making.
 #[derive(Default)]
 pub(crate) struct Building {
     pub(crate) entries: Vec<Entry>,
-    /// By key: the entry, and where the mapping itself set it, if it did.
-    known: HashMap<String, (usize, Option<Mark>)>,
+    /// For each entry, where the mapping itself set it, if it did; none for a merged one.
+    own: Vec<Option<Mark>>,
+    /// Where keys are in `entries`; empty while there are few.
+    index: HashMap<String, usize>,
 }
 
 impl Building {
-    /// Sets a key of the mapping itself; gives where it was set before if it was.
-    pub(crate) fn set_own(&mut self, key: &str, key_mark: Mark, node: Node) -> Result<(), Mark> {
-        match self.known.get_mut(key) {
-            Some((_, Some(first))) => Err(*first),
-            Some((index, own)) => {
-                *own = Some(key_mark);
-                self.entries[*index] = Entry {
-                    key: key.to_owned(),
-                    key_mark,
-                    node,
-                };
-                Ok(())
-            }
-            None => {
-                self.known
-                    .insert(key.to_owned(), (self.entries.len(), Some(key_mark)));
-                self.entries.push(Entry {
-                    key: key.to_owned(),
-                    key_mark,
-                    node,
-                });
-                Ok(())
-            }
+    /// Sets a key of the mapping itself; gives it back, and where it was set before, if it was.
+    pub(crate) fn set_own(&mut self, entry: Entry) -> Result<(), (Entry, Mark)> {
+        let Some(at) = self.find(&entry.key) else {
+            let mark = entry.key_mark;
+            self.push(entry, Some(mark));
+            return Ok(());
+        };
+        if let Some(first) = self.own[at] {
+            return Err((entry, first));
         }
+        self.own[at] = Some(entry.key_mark);
+        self.entries[at] = entry;
+        Ok(())
     }
 
     /// Sets a merged key; whether that changes a value which the mapping itself set.
     pub(crate) fn set_merged(&mut self, entry: Entry) -> bool {
-        let Some(&(index, own)) = self.known.get(&entry.key) else {
-            self.known
-                .insert(entry.key.clone(), (self.entries.len(), None));
-            self.entries.push(entry);
+        let Some(at) = self.find(&entry.key) else {
+            self.push(entry, None);
             return false;
         };
-        let changes = own.is_some() && self.entries[index].node.value != entry.node.value;
-        self.entries[index].node = entry.node;
+        let changes = self.own[at].is_some() && self.entries[at].node.value != entry.node.value;
+        self.entries[at].node = entry.node;
         changes
+    }
+
+    fn find(&self, key: &str) -> Option<usize> {
+        if self.entries.len() < INDEXED_FROM {
+            self.entries.iter().position(|entry| entry.key == key)
+        } else {
+            self.index.get(key).copied()
+        }
+    }
+
+    fn push(&mut self, entry: Entry, own: Option<Mark>) {
+        let at = self.entries.len();
+        if at + 1 == INDEXED_FROM {
+            let known = self.entries.iter().enumerate();
+            self.index = known.map(|(at, entry)| (entry.key.clone(), at)).collect();
+        }
+        if at + 1 >= INDEXED_FROM {
+            self.index.insert(entry.key.clone(), at);
+        }
+        self.entries.push(entry);
+        self.own.push(own);
     }
 }
 

@@ -177,6 +177,41 @@ fn warnings_name_what_is_read() {
     );
 }
 
+/// Small and large mappings find their keys in different ways.
+#[test]
+fn keys_are_unique_in_mappings_of_any_size() {
+    for size in [1, 14, 15, 16, 17, 40] {
+        let keys = |from: usize| {
+            (from..size)
+                .map(|key| format!("k{key}: {key}\n"))
+                .collect::<Vec<_>>()
+                .concat()
+        };
+        assert_eq!(
+            yaml(&keys(0)).documents[0].as_mapping().unwrap().len(),
+            size
+        );
+        for again in [0, size / 2, size - 1] {
+            let stream = yaml(&format!("{}k{again}: x\n", keys(0)));
+            let error = &stream.errors[0];
+            assert_eq!(
+                (error.mark.line as usize, error.pointer.as_str()),
+                (size + 1, format!("/k{again}").as_str())
+            );
+        }
+        let merging = format!(
+            "a: &a {{k0: merged, z: 1}}\nb:\n  <<: *a\n  {}",
+            keys(0).trim_end().replace('\n', "\n  ")
+        );
+        let merged = one(&merging);
+        assert_eq!(merged["b"].as_object().unwrap().len(), size + 1);
+        assert_eq!(
+            (&merged["b"]["k0"], &merged["b"]["z"]),
+            (&json!(0), &json!(1))
+        );
+    }
+}
+
 #[test]
 fn a_bad_document_does_not_hide_the_next() {
     let stream = yaml("a: [\n---\nb: 1\n---\nc: {\n---\nd: 2\n");
