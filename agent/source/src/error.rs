@@ -1,0 +1,337 @@
+//! Why there is no revision.
+
+use std::{path::PathBuf, time::Duration};
+
+/// Why a repository could not be read.
+///
+/// Addresses in it hold no passwords. It can be cloned, because one failed fetch is told to all who shared it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SourceError {
+    /// The address is malformed, of an unknown kind, or holds a secret.
+    #[error("`{url}` is not usable as a repository: {reason}")]
+    Url {
+        /// The address, without anything that may be a secret.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A path on this machine, where that is not allowed.
+    #[error(
+        "{url} is a path on the machine that runs the agent, which it does not read: expected https, http or ssh"
+    )]
+    Local {
+        /// The path.
+        url: String,
+    },
+    /// No repository at a path of this machine.
+    #[error("{} is not in a git repository: run `git init` and commit, or take the files as they are with --dev", .path.display())]
+    NotARepository {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The credentials do not fit the address, or are malformed.
+    #[error("the credentials do not fit {url}: {reason}")]
+    Credentials {
+        /// The repository.
+        url: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// The server asks for credentials, or refuses those given.
+    #[error("{url} {}", if *.given { "refused the credentials: check that they are right and have not expired" } else { "asks for credentials: name a Secret with them in the source" })]
+    Unauthenticated {
+        /// The repository.
+        url: String,
+        /// Whether credentials were sent.
+        given: bool,
+    },
+    /// The server knows who asks, and says no.
+    #[error("{url} may not be read with these credentials: {reason}")]
+    Forbidden {
+        /// The repository.
+        url: String,
+        /// What the server says.
+        reason: String,
+    },
+    /// The server says that there is no such repository.
+    #[error("{url} does not exist, or may not be seen with {}", if *.given { "these credentials" } else { "no credentials" })]
+    NotFound {
+        /// The repository.
+        url: String,
+        /// Whether credentials were sent.
+        given: bool,
+    },
+    /// No connection, or it broke.
+    #[error("{url} cannot be reached: {reason}")]
+    Unreachable {
+        /// The repository.
+        url: String,
+        /// What the network says.
+        reason: String,
+    },
+    /// The server is there, and says that it cannot answer now.
+    #[error("{url} is not available: {reason}")]
+    Unavailable {
+        /// The repository.
+        url: String,
+        /// What the server says.
+        reason: String,
+    },
+    /// Nothing came for too long, or all of it took too long.
+    #[error("{url} {doing} for more than {}", seconds(.limit))]
+    Timeout {
+        /// The repository.
+        url: String,
+        /// What it did, such as `sent nothing`.
+        doing: &'static str,
+        /// The limit.
+        limit: Duration,
+    },
+    /// The server's certificate was not accepted.
+    #[error(
+        "no trusted connection to {url}: {reason}; a server with its own certificate authority needs that authority as `ca.crt` in the credentials"
+    )]
+    Tls {
+        /// The repository.
+        url: String,
+        /// What is wrong with the certificate.
+        reason: String,
+    },
+    /// The server's SSH key is not the one that is known.
+    #[error(
+        "{url} is not trusted: {reason}{}",
+        crate::credentials::KNOWN_HOSTS_HINT
+    )]
+    HostKey {
+        /// The repository.
+        url: String,
+        /// What `ssh` says.
+        reason: String,
+    },
+    /// There is no `ssh` program.
+    #[error(
+        "{url} needs the program `ssh`, which is not installed here: install OpenSSH's client, or use https"
+    )]
+    NoSsh {
+        /// The repository.
+        url: String,
+    },
+    /// What answers is no git server, or breaks the protocol.
+    #[error("{url} does not answer as a git server: {reason}")]
+    Protocol {
+        /// The repository.
+        url: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// More data than allowed.
+    #[error(
+        "{url} sends more than {limit} bytes of {what}: raise the limit, or split the repository"
+    )]
+    TooLarge {
+        /// The repository.
+        url: String,
+        /// What is too large.
+        what: &'static str,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The repository has no commit yet.
+    #[error("{url} has no commits yet: push one")]
+    Empty {
+        /// The repository.
+        url: String,
+    },
+    /// HEAD names no branch that exists.
+    #[error("{url} has no default branch: name a branch in the source{offer}")]
+    NoDefault {
+        /// The repository.
+        url: String,
+        /// What there is instead, with punctuation before it; may be empty.
+        offer: String,
+    },
+    /// The branch or tag is not there.
+    #[error("{url} has no {kind} `{name}`{offer}")]
+    NoReference {
+        /// The repository.
+        url: String,
+        /// `branch` or `tag`.
+        kind: &'static str,
+        /// The name asked for.
+        name: String,
+        /// What there is instead, with punctuation before it; may be empty.
+        offer: String,
+    },
+    /// No tag is in the version range.
+    #[error("{url} has no tag in the version range `{range}`{offer}")]
+    NoVersion {
+        /// The repository.
+        url: String,
+        /// The range asked for.
+        range: String,
+        /// What there is instead, with punctuation before it; may be empty.
+        offer: String,
+    },
+    /// The version range is malformed.
+    #[error("`{range}` is not a version range: {reason}; expected one such as `>=1.2.0, <2.0.0`")]
+    Range {
+        /// The range.
+        range: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The commit id is malformed.
+    #[error(
+        "`{commit}` is not a commit id: expected all of its 40 hexadecimal digits, as a shorter one may come to mean another commit"
+    )]
+    CommitId {
+        /// The text.
+        commit: String,
+    },
+    /// The commit is not there.
+    #[error("{url} has no commit {commit}: it was never pushed, or a force-push removed it")]
+    NoCommit {
+        /// The repository.
+        url: String,
+        /// The commit id.
+        commit: String,
+    },
+    /// A tag names something other than a commit.
+    #[error("{reference} of {url} is a {kind}, not a commit")]
+    NotACommit {
+        /// The repository.
+        url: String,
+        /// What was asked for.
+        reference: String,
+        /// What it names: `tree` or `blob`.
+        kind: String,
+    },
+    /// The revision has no such folder.
+    #[error("{revision} has no folder `{path}`{offer}")]
+    NoFolder {
+        /// The revision, for people.
+        revision: String,
+        /// The path asked for.
+        path: String,
+        /// What there is instead, with punctuation before it; may be empty.
+        offer: String,
+    },
+    /// The tree could not be read.
+    #[error(transparent)]
+    Tree(#[from] pintle_core::tree::TreeError),
+    /// The objects that arrived are malformed or incomplete, also when fetched anew.
+    #[error("{url} sends objects that are malformed or incomplete: {reason}")]
+    Objects {
+        /// The repository.
+        url: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The folder for fetched repositories cannot be used.
+    #[error("the cache folder {} cannot be used: {reason}", .path.display())]
+    Cache {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
+    /// The process is stopping.
+    #[error("{url} was not read: the process is stopping")]
+    Stopped {
+        /// The repository.
+        url: String,
+    },
+}
+
+impl SourceError {
+    /// Says whether trying again later, with nothing changed here, may succeed.
+    ///
+    /// What a push, a new credential or an edit of the source has to mend first is not retryable; the next poll sees
+    /// that in any case.
+    pub fn is_retryable(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable { .. }
+                | Self::Unavailable { .. }
+                | Self::Timeout { .. }
+                | Self::Protocol { .. }
+                | Self::Objects { .. }
+                | Self::Cache { .. }
+                | Self::Stopped { .. }
+        )
+    }
+
+    /// Returns a word for metrics and conditions, of which there are few.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Url { .. } | Self::Local { .. } => "InvalidUrl",
+            Self::NotARepository { .. } | Self::NotFound { .. } => "RepositoryNotFound",
+            Self::Credentials { .. } => "InvalidCredentials",
+            Self::Unauthenticated { .. } | Self::Forbidden { .. } => "AuthenticationFailed",
+            Self::Unreachable { .. } | Self::Unavailable { .. } => "Unreachable",
+            Self::Timeout { .. } => "Timeout",
+            Self::Tls { .. } | Self::HostKey { .. } => "Untrusted",
+            Self::NoSsh { .. } => "NoSsh",
+            Self::Protocol { .. } | Self::Objects { .. } => "Malformed",
+            Self::TooLarge { .. } => "TooLarge",
+            Self::Range { .. } | Self::CommitId { .. } => "InvalidReference",
+            Self::Empty { .. }
+            | Self::NoDefault { .. }
+            | Self::NoReference { .. }
+            | Self::NoVersion { .. }
+            | Self::NoCommit { .. }
+            | Self::NotACommit { .. } => "ReferenceNotFound",
+            Self::NoFolder { .. } => "PathNotFound",
+            Self::Tree(_) => "Unreadable",
+            Self::Cache { .. } => "CacheFailed",
+            Self::Stopped { .. } => "Stopped",
+        }
+    }
+}
+
+fn seconds(limit: &Duration) -> String {
+    if limit.subsec_millis() == 0 {
+        format!("{} s", limit.as_secs())
+    } else {
+        format!("{} ms", limit.as_millis())
+    }
+}
+
+/// Joins an error and its sources into one line without repeating what a source already said.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = one_line(&error.to_string());
+    let mut next = error.source();
+    while let Some(source) = next {
+        let more = one_line(&source.to_string());
+        if !more.is_empty() && !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        next = source.source();
+    }
+    text
+}
+
+/// Makes text of another party fit for a status: one line, no control characters, not longer than 500 characters.
+pub(crate) fn one_line(text: &str) -> String {
+    let words: Vec<&str> = text
+        .split(|c: char| c.is_whitespace() || c.is_control())
+        .filter(|w| !w.is_empty())
+        .collect();
+    let line = words.join(" ");
+    match line.char_indices().nth(500) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_of_others_is_tamed() {
+        assert_eq!(one_line("a\n\x1b[31m b\t c"), "a [31m b c");
+        assert_eq!(one_line(&"x".repeat(600)).chars().count(), 501);
+    }
+}

@@ -1,0 +1,37 @@
+//! Revisions from git: fetched once, read from the object database.
+//!
+//! [`Repositories`] turn a repository's address, [`Credentials`] and a
+//! [`Reference`](pintle_core::application::Reference) into a [`Snapshot`]: a
+//! [`Revision`](pintle_core::revision::Revision) whose folders are [`Tree`](pintle_core::tree::Tree)s. [`local()`] does
+//! so for the repository around a path, and [`WorkTree`] for files that are not committed. What users need to know is
+//! in `docs/reference/sources.md`.
+//!
+//! What this crate never does: check files out, run a repository's hooks, filters or configuration, ask a person for a
+//! password, trust a host that was not known, follow a link out of a tree, or send credentials to another server than
+//! the one they are for. Everything that a server sends is bounded by [`Limits`].
+
+mod cache;
+mod credentials;
+mod error;
+mod limits;
+mod local;
+mod location;
+mod refs;
+mod repositories;
+mod session;
+mod snapshot;
+mod store;
+mod transport;
+mod tree;
+mod work_tree;
+
+pub use self::{
+    credentials::{Credentials, CredentialsError, Login},
+    error::SourceError,
+    limits::{Limits, Options},
+    local::{Local, local},
+    refs::Refs,
+    repositories::{Remote, Repositories},
+    snapshot::Snapshot,
+    work_tree::WorkTree,
+};

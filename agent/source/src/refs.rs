@@ -1,0 +1,353 @@
+//! What a repository offers, and which of it a reference means.
+
+use std::collections::BTreeMap;
+
+use gix::ObjectId;
+use pintle_core::application::Reference;
+use semver::{Version, VersionReq};
+
+use crate::error::SourceError;
+
+/// The branches and tags of a repository at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Refs {
+    pub(crate) default: Option<Head>,
+    pub(crate) branches: BTreeMap<String, ObjectId>,
+    pub(crate) tags: BTreeMap<String, ObjectId>,
+}
+
+/// What HEAD is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Head {
+    /// The branch that it names; nothing if it names a commit.
+    pub(crate) branch: Option<String>,
+    pub(crate) commit: ObjectId,
+}
+
+/// What a reference means now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tip {
+    /// The commit, or a tag that leads to it where the server did not say more.
+    pub(crate) id: ObjectId,
+    /// The branch or tag.
+    pub(crate) name: String,
+}
+
+/// Most names that a message lists.
+const OFFERED: usize = 5;
+
+impl Refs {
+    /// Returns the branches with their commit ids.
+    pub fn branches(&self) -> impl Iterator<Item = (&str, String)> {
+        self.branches
+            .iter()
+            .map(|(name, id)| (name.as_str(), id.to_string()))
+    }
+
+    /// Returns the tags with the ids of the commits that they name.
+    pub fn tags(&self) -> impl Iterator<Item = (&str, String)> {
+        self.tags
+            .iter()
+            .map(|(name, id)| (name.as_str(), id.to_string()))
+    }
+
+    /// Returns the default branch, if HEAD names one that exists.
+    pub fn default_branch(&self) -> Option<&str> {
+        self.default.as_ref()?.branch.as_deref()
+    }
+
+    /// Returns the id of the commit that a reference means now. `url` is for the message.
+    pub fn resolve(&self, url: &str, reference: &Reference) -> Result<String, SourceError> {
+        self.tip(url, reference).map(|tip| tip.id.to_string())
+    }
+
+    /// Finds what a reference means.
+    pub(crate) fn tip(&self, url: &str, reference: &Reference) -> Result<Tip, SourceError> {
+        let url = || url.to_owned();
+        let named = |kind, names: &BTreeMap<String, ObjectId>, name: &str| match names.get(name) {
+            Some(id) => Ok(Tip {
+                id: *id,
+                name: name.to_owned(),
+            }),
+            None if self.is_empty() => Err(SourceError::Empty { url: url() }),
+            None => Err(SourceError::NoReference {
+                url: url(),
+                kind,
+                name: name.to_owned(),
+                offer: self.offer(kind, name),
+            }),
+        };
+        match reference {
+            Reference::Default => match &self.default {
+                Some(head) => Ok(Tip {
+                    id: head.commit,
+                    name: head.branch.clone().unwrap_or_default(),
+                }),
+                None if self.is_empty() => Err(SourceError::Empty { url: url() }),
+                None => Err(SourceError::NoDefault {
+                    url: url(),
+                    offer: list("branches", self.branches.keys()),
+                }),
+            },
+            Reference::Branch(name) => named("branch", &self.branches, name),
+            Reference::Tag(name) => named("tag", &self.tags, name),
+            Reference::Semver(range) => {
+                let range = parse_range(range)?;
+                self.highest(&range).ok_or_else(|| SourceError::NoVersion {
+                    url: url(),
+                    range: range.to_string(),
+                    offer: self.versions_offer(&range),
+                })
+            }
+            Reference::Commit(commit) => Ok(Tip {
+                id: parse_commit(commit)?,
+                name: String::new(),
+            }),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.default.is_none() && self.branches.is_empty() && self.tags.is_empty()
+    }
+
+    /// Returns the highest tag in the range. A leading `v` is ignored; what is no version is no candidate. Of two tags
+    /// with one version, the alphabetically last is taken, so that the answer does not depend on the server's order.
+    fn highest(&self, range: &VersionReq) -> Option<Tip> {
+        self.versions()
+            .filter(|(version, ..)| range.matches(version))
+            .max_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)))
+            .map(|(_, name, id)| Tip {
+                id,
+                name: name.to_owned(),
+            })
+    }
+
+    fn versions(&self) -> impl Iterator<Item = (Version, &str, ObjectId)> {
+        self.tags.iter().filter_map(|(name, id)| {
+            let version = Version::parse(name.strip_prefix('v').unwrap_or(name)).ok()?;
+            Some((version, name.as_str(), *id))
+        })
+    }
+
+    fn offer(&self, kind: &'static str, name: &str) -> String {
+        let (other, here, there) = match kind {
+            "tag" => ("branch", &self.tags, &self.branches),
+            _ => ("tag", &self.branches, &self.tags),
+        };
+        if there.contains_key(name) {
+            return format!("; it is a {other}");
+        }
+        let names: Vec<&str> = here.keys().map(String::as_str).collect();
+        // Comparing with each of many thousand tags would take seconds.
+        let comparable = &names[..names.len().min(1000)];
+        let close = similar::get_close_matches(name, comparable, 3, 0.6);
+        if !close.is_empty() {
+            let close: Vec<String> = close
+                .iter()
+                .map(|name| format!("`{}`", printable(name)))
+                .collect();
+            return format!("; did you mean {}?", close.join(" or "));
+        }
+        list(if kind == "tag" { "tags" } else { "branches" }, here.keys())
+    }
+
+    fn versions_offer(&self, range: &VersionReq) -> String {
+        let mut versions: Vec<_> = self.versions().collect();
+        if versions.is_empty() {
+            return "; none of its tags is a version".to_owned();
+        }
+        versions.sort_by(|a, b| (&b.0, b.1).cmp(&(&a.0, a.1)));
+        let text = list_of(
+            "versions",
+            versions.len(),
+            versions.iter().map(|(_, name, _)| *name),
+        );
+        let released = |version: &Version| Version {
+            pre: semver::Prerelease::EMPTY,
+            ..version.clone()
+        };
+        match versions
+            .iter()
+            .find(|(version, ..)| !version.pre.is_empty() && range.matches(&released(version)))
+        {
+            Some((version, ..)) => {
+                format!(
+                    "{text}; pre-releases count only if the range names one, as in `>={version}`"
+                )
+            }
+            None => text,
+        }
+    }
+}
+
+/// Parses a version range.
+pub(crate) fn parse_range(range: &str) -> Result<VersionReq, SourceError> {
+    VersionReq::parse(range).map_err(|error| SourceError::Range {
+        range: range.to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+/// Parses a full commit id.
+pub(crate) fn parse_commit(commit: &str) -> Result<ObjectId, SourceError> {
+    let error = || SourceError::CommitId {
+        commit: crate::error::one_line(commit),
+    };
+    if commit.len() != 40 {
+        return Err(error());
+    }
+    ObjectId::from_hex(commit.as_bytes()).map_err(|_| error())
+}
+
+/// Returns `; its branches are a, b and 3 more`, or says that there are none.
+pub(crate) fn list<'a>(what: &str, names: impl ExactSizeIterator<Item = &'a String>) -> String {
+    list_of(what, names.len(), names.map(String::as_str))
+}
+
+fn list_of<'a>(what: &str, count: usize, names: impl Iterator<Item = &'a str>) -> String {
+    if count == 0 {
+        return format!("; it has no {what}");
+    }
+    let shown: Vec<String> = names
+        .take(OFFERED)
+        .map(|name| format!("`{}`", printable(name)))
+        .collect();
+    let more = match count.saturating_sub(OFFERED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("; its {what} are {}{more}", shown.join(", "))
+}
+
+fn printable(name: &str) -> String {
+    crate::error::one_line(name)
+}
+
+/// Returns the name that is most like another one, if any is.
+pub(crate) fn closest<'a>(name: &str, names: &'a [String]) -> Option<&'a str> {
+    let names: Vec<&str> = names.iter().take(1000).map(String::as_str).collect();
+    similar::get_close_matches(name, &names, 1, 0.6).pop()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn id(byte: u8) -> ObjectId {
+        ObjectId::from_bytes_or_panic(&[byte; 20])
+    }
+
+    fn refs(branches: &[&str], tags: &[&str]) -> Refs {
+        let map = |names: &[&str]| {
+            names
+                .iter()
+                .zip(1..)
+                .map(|(name, byte)| ((*name).to_owned(), id(byte)))
+                .collect()
+        };
+        let default = branches.first().map(|name| Head {
+            branch: Some((*name).to_owned()),
+            commit: id(1),
+        });
+        Refs {
+            default,
+            branches: map(branches),
+            tags: map(tags),
+        }
+    }
+
+    fn picked(tags: &[&str], range: &str) -> String {
+        match refs(&["main"], tags).tip("URL", &Reference::Semver(range.into())) {
+            Ok(tip) => tip.name,
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn the_highest_version_in_the_range() {
+        let tags = [
+            "v1.0.0",
+            "1.2.0",
+            "v1.10.0",
+            "v2.0.0-rc.1",
+            "latest",
+            "v1.2",
+            "v2.0.0",
+        ];
+        assert_eq!(picked(&tags, "^1"), "v1.10.0");
+        assert_eq!(picked(&tags, "~1.2"), "1.2.0");
+        assert_eq!(picked(&tags, "*"), "v2.0.0");
+        assert_eq!(picked(&tags, ">=1.0.0, <1.10.0"), "1.2.0");
+        assert_eq!(picked(&tags, "=1.0.0"), "v1.0.0");
+        assert_eq!(
+            picked(&["v2.0.0-rc.1", "v2.0.0-rc.2", "v1.0.0"], ">=2.0.0-rc.1"),
+            "v2.0.0-rc.2"
+        );
+        assert_eq!(
+            picked(&["v2.0.0-rc.2", "v1.0.0"], ">=1"),
+            "v1.0.0",
+            "pre-releases only if named"
+        );
+        assert_eq!(
+            picked(&["v1.0.0", "1.0.0"], "^1"),
+            "v1.0.0",
+            "one answer, whatever the order"
+        );
+    }
+
+    #[test]
+    fn a_range_without_a_tag_says_what_there_is() {
+        insta::assert_snapshot!(picked(&["v1.0.0", "v1.1.0"], "^2"), @"URL has no tag in the version range `^2`; its versions are `v1.1.0`, `v1.0.0`");
+        insta::assert_snapshot!(picked(&["v2.0.0-rc.1"], "^2"), @"URL has no tag in the version range `^2`; its versions are `v2.0.0-rc.1`; pre-releases count only if the range names one, as in `>=2.0.0-rc.1`");
+        insta::assert_snapshot!(picked(&["nightly"], "^2"), @"URL has no tag in the version range `^2`; none of its tags is a version");
+        insta::assert_snapshot!(picked(&[], ">=1.0.0 <2.0.0"), @"`>=1.0.0 <2.0.0` is not a version range: expected comma after patch version number, found '<'; expected one such as `>=1.2.0, <2.0.0`");
+    }
+
+    #[test]
+    fn what_is_missing_is_told_with_what_there_is() {
+        let refs = refs(&["main", "develop", "a", "b", "c", "d", "e"], &["v1"]);
+        let missing = |reference| refs.tip("URL", &reference).unwrap_err().to_string();
+        insta::assert_snapshot!(missing(Reference::Branch("mian".into())), @"URL has no branch `mian`; did you mean `main`?");
+        insta::assert_snapshot!(missing(Reference::Branch("v1".into())), @"URL has no branch `v1`; it is a tag");
+        insta::assert_snapshot!(missing(Reference::Branch("production".into())), @"URL has no branch `production`; its branches are `a`, `b`, `c`, `d`, `develop` and 2 more");
+        insta::assert_snapshot!(missing(Reference::Tag("release".into())), @"URL has no tag `release`; its tags are `v1`");
+        insta::assert_snapshot!(missing(Reference::Commit("1a2b3c".into())), @"`1a2b3c` is not a commit id: expected all of its 40 hexadecimal digits, as a shorter one may come to mean another commit");
+    }
+
+    #[test]
+    fn an_empty_repository_and_one_without_a_default() {
+        let error = Refs::default()
+            .tip("URL", &Reference::Branch("main".into()))
+            .unwrap_err();
+        insta::assert_snapshot!(error, @"URL has no commits yet: push one");
+        let headless = Refs {
+            default: None,
+            ..refs(&["main"], &[])
+        };
+        insta::assert_snapshot!(headless.tip("URL", &Reference::Default).unwrap_err(), @"URL has no default branch: name a branch in the source; its branches are `main`");
+    }
+
+    proptest! {
+        #[test]
+        fn the_pick_is_in_the_range_and_nothing_in_it_is_higher(
+            versions in prop::collection::vec((0u64..4, 0u64..4, 0u64..4), 0..20),
+            low in 0u64..4,
+        ) {
+            let tags: Vec<String> = versions.iter().map(|(a, b, c)| format!("v{a}.{b}.{c}")).collect();
+            let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
+            let refs = refs(&["main"], &tags);
+            let best = versions.iter().filter(|version| version.0 >= low).max();
+            let tip = refs.tip("URL", &Reference::Semver(format!(">={low}.0.0")));
+            prop_assert_eq!(tip.ok().map(|tip| tip.name), best.map(|(a, b, c)| format!("v{a}.{b}.{c}")));
+        }
+
+        #[test]
+        fn no_text_panics(text in "\\PC{0,50}") {
+            let refs = refs(&["main"], &["v1.0.0"]);
+            for reference in [Reference::Branch(text.clone()), Reference::Tag(text.clone()), Reference::Semver(text.clone()), Reference::Commit(text)] {
+                let _ = refs.tip("URL", &reference);
+            }
+        }
+    }
+}

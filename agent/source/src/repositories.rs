@@ -1,0 +1,543 @@
+//! All repositories of a process, each fetched once for all who share it.
+
+use std::{
+    any::Any,
+    collections::{HashMap, HashSet},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use gix::ObjectId;
+use pintle_core::application::Reference;
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, oneshot},
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::{
+    cache::Cache,
+    credentials::Credentials,
+    error::SourceError,
+    limits::Options,
+    local::{self, object_error},
+    location::Location,
+    refs::Refs,
+    session::{Dial, Session, bring, lock_deadline},
+    snapshot::Snapshot,
+    store::Store,
+    transport::{Conversation, http::Clients},
+};
+
+/// Repositories that were not asked for during this time are forgotten; the cache on disk stays.
+const FORGET_AFTER: Duration = Duration::from_hours(1);
+
+/// Where a repository is, and what opens it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remote {
+    /// `https://…`, `http://…`, `ssh://…`, `git@host:path`, `file://…` or a path.
+    pub url: String,
+    /// What opens it.
+    pub credentials: Credentials,
+}
+
+impl Remote {
+    /// Names a repository that needs no credentials.
+    pub fn anonymous(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            credentials: Credentials::default(),
+        }
+    }
+}
+
+/// The repositories that a process works with.
+///
+/// Who asks for a repository while a fetch of it is about to list its branches joins that fetch; who asks later gets
+/// one of his own, as the list may already be older than his question. So everybody gets what the server held at or
+/// after the moment of asking, and any number of simultaneous questions cost at most two conversations.
+///
+/// Clones share everything. When the last one is dropped, or at [`Repositories::stop`], fetches under way are broken off.
+#[derive(Debug, Clone)]
+pub struct Repositories {
+    shared: Arc<Shared>,
+    /// Apart from what work under way holds, so that it is dropped with the last handle.
+    _stop: Arc<DropGuard>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    options: Options,
+    cache: Cache,
+    clients: Clients,
+    known: Mutex<HashMap<String, Arc<Repository>>>,
+    turns: Arc<Semaphore>,
+    stop: CancellationToken,
+}
+
+/// One repository, as seen with one set of credentials.
+#[derive(Debug)]
+struct Repository {
+    id: String,
+    location: Location,
+    credentials: Credentials,
+    queue: Mutex<Queue>,
+    last: Mutex<Last>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: Vec<Waiting>,
+    running: bool,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    /// Nothing asks for the list of references only.
+    reference: Option<Reference>,
+    answer: oneshot::Sender<Result<Answer, SourceError>>,
+}
+
+#[derive(Debug, Clone)]
+enum Answer {
+    Snapshot(Box<Snapshot>),
+    Refs(Arc<Refs>),
+}
+
+/// What the last conversation brought.
+#[derive(Debug, Default)]
+struct Last {
+    listed: Option<(Instant, Arc<Refs>)>,
+    store: Option<Arc<Store>>,
+    /// Commits that were searched for in vain while the references were those of `listed`.
+    absent: HashSet<ObjectId>,
+    asked: Option<Instant>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Each change under these locks is one assignment or one call of the standard library: none is ever half done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Repositories {
+    /// Makes the repositories, and the cache folder if necessary.
+    pub fn new(options: Options) -> Result<Self, SourceError> {
+        let cache = Cache::open(&options.cache_dir)?;
+        let turns = Arc::new(Semaphore::new(options.concurrency.max(1)));
+        let stop = CancellationToken::new();
+        let guard = Arc::new(stop.clone().drop_guard());
+        let shared = Shared {
+            options,
+            cache,
+            clients: Clients::default(),
+            known: Mutex::default(),
+            turns,
+            stop,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+            _stop: guard,
+        })
+    }
+
+    /// Returns what the reference means now, with its files. Must be called within a tokio runtime.
+    ///
+    /// One list of references is asked for; objects are fetched only if they are not here yet. Errors name the
+    /// repository and never hold a secret; see [`SourceError::is_retryable`].
+    pub async fn fetch(
+        &self,
+        remote: &Remote,
+        reference: &Reference,
+    ) -> Result<Snapshot, SourceError> {
+        self.fetch_within(remote, reference, Duration::ZERO).await
+    }
+
+    /// Like [`Repositories::fetch`], but content with an answer that is at most this old.
+    ///
+    /// With it, applications that poll one repository at different moments cost one conversation per `age` all together.
+    pub async fn fetch_within(
+        &self,
+        remote: &Remote,
+        reference: &Reference,
+        age: Duration,
+    ) -> Result<Snapshot, SourceError> {
+        if let Reference::Semver(range) = reference {
+            crate::refs::parse_range(range)?;
+        }
+        if let Reference::Commit(commit) = reference {
+            crate::refs::parse_commit(commit)?;
+        }
+        let location = Location::parse(&remote.url)?;
+        if location.is_local() {
+            let (limits, reference) = (self.shared.options.limits, reference.clone());
+            return self
+                .local(location, move |url, store, refs| {
+                    local::snapshot(&store, &refs, &url, &reference, limits)
+                })
+                .await;
+        }
+        let repository = self.repository(location, &remote.credentials);
+        if let Some(snapshot) = self.remembered(&repository, reference, age) {
+            return Ok(snapshot);
+        }
+        match self.ask(&repository, Some(reference.clone())).await? {
+            Answer::Snapshot(snapshot) => Ok(*snapshot),
+            Answer::Refs(_) => Err(SourceError::Stopped {
+                url: repository.location.to_string(),
+            }),
+        }
+    }
+
+    /// Lists branches and tags, and fetches nothing.
+    pub async fn refs(&self, remote: &Remote) -> Result<Arc<Refs>, SourceError> {
+        let location = Location::parse(&remote.url)?;
+        if location.is_local() {
+            return self.local(location, |_, _, refs| Ok(Arc::new(refs))).await;
+        }
+        let repository = self.repository(location, &remote.credentials);
+        match self.ask(&repository, None).await? {
+            Answer::Refs(refs) => Ok(refs),
+            Answer::Snapshot(_) => Err(SourceError::Stopped {
+                url: repository.location.to_string(),
+            }),
+        }
+    }
+
+    /// Breaks off what is under way, and refuses what is asked from now on.
+    pub fn stop(&self) {
+        self.shared.stop.cancel();
+    }
+
+    async fn local<T: Send + 'static>(
+        &self,
+        location: Location,
+        read: impl FnOnce(String, Arc<Store>, Refs) -> Result<T, SourceError> + Send + 'static,
+    ) -> Result<T, SourceError> {
+        let url = location.to_string();
+        let Location::Local(path) = location else {
+            return Err(SourceError::Local { url });
+        };
+        if !self.shared.options.local {
+            return Err(SourceError::Local { url });
+        }
+        let limits = self.shared.options.limits;
+        let shown = url.clone();
+        tokio::task::spawn_blocking(move || {
+            guarded(&shown, || {
+                let (store, refs) = local::open(&path, limits)?;
+                read(shown.clone(), store, refs)
+            })
+        })
+        .await
+        .unwrap_or(Err(SourceError::Stopped { url }))
+    }
+
+    fn repository(&self, location: Location, credentials: &Credentials) -> Arc<Repository> {
+        let id = self.shared.cache.id(&location, credentials);
+        let now = Instant::now();
+        let mut known = lock(&self.shared.known);
+        known.retain(|other, repository| {
+            let idle = lock(&repository.last)
+                .asked
+                .is_none_or(|at| now.duration_since(at) > FORGET_AFTER);
+            *other == id || !idle || Arc::strong_count(repository) > 1
+        });
+        let repository = known.entry(id.clone()).or_insert_with(|| {
+            Arc::new(Repository {
+                id,
+                location,
+                credentials: credentials.clone(),
+                queue: Mutex::default(),
+                last: Mutex::default(),
+            })
+        });
+        lock(&repository.last).asked = Some(now);
+        Arc::clone(repository)
+    }
+
+    fn remembered(
+        &self,
+        repository: &Repository,
+        reference: &Reference,
+        age: Duration,
+    ) -> Option<Snapshot> {
+        let (refs, store) = {
+            let last = lock(&repository.last);
+            let (at, refs) = last.listed.as_ref()?;
+            if age.is_zero() || at.elapsed() > age {
+                return None;
+            }
+            (Arc::clone(refs), Arc::clone(last.store.as_ref()?))
+        };
+        if store.is_damaged() {
+            return None;
+        }
+        local::snapshot(
+            &store,
+            &refs,
+            &repository.location.to_string(),
+            reference,
+            self.shared.options.limits,
+        )
+        .ok()
+    }
+
+    async fn ask(
+        &self,
+        repository: &Arc<Repository>,
+        reference: Option<Reference>,
+    ) -> Result<Answer, SourceError> {
+        let stopped = || SourceError::Stopped {
+            url: repository.location.to_string(),
+        };
+        let (answer, answered) = oneshot::channel();
+        let start = {
+            let mut queue = lock(&repository.queue);
+            queue.waiting.push(Waiting { reference, answer });
+            !std::mem::replace(&mut queue.running, true)
+        };
+        if start {
+            // Not part of this future: others may wait for it when whoever started it has lost interest.
+            tokio::spawn(work(
+                Arc::downgrade(&self.shared),
+                Arc::clone(repository),
+                self.shared.stop.clone(),
+                Arc::clone(&self.shared.turns),
+            ));
+        }
+        answered.await.unwrap_or_else(|_| Err(stopped()))
+    }
+}
+
+/// Converses until nobody waits any more.
+async fn work(
+    shared: std::sync::Weak<Shared>,
+    repository: Arc<Repository>,
+    stop: CancellationToken,
+    turns: Arc<Semaphore>,
+) {
+    let guard = Running(&repository);
+    loop {
+        let turn = tokio::select! {
+            () = stop.cancelled() => break,
+            turn = turns.acquire() => turn,
+        };
+        let (Ok(turn), Some(shared)) = (turn, shared.upgrade()) else {
+            break;
+        };
+        let task = {
+            let (repository, runtime) = (Arc::clone(&repository), Handle::current());
+            tokio::task::spawn_blocking(move || converse(&shared, &repository, runtime))
+        };
+        // A panic is dealt with inside; what is left is the end of the runtime.
+        if task.await.is_err() {
+            break;
+        }
+        drop(turn);
+        let mut queue = lock(&repository.queue);
+        if queue.waiting.is_empty() {
+            queue.running = false;
+            std::mem::forget(guard);
+            return;
+        }
+    }
+}
+
+/// Tells all who wait that there will be no answer, should the work end early with its runtime.
+struct Running<'a>(&'a Repository);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let mut queue = lock(&self.0.queue);
+        queue.running = false;
+        queue.waiting.clear();
+    }
+}
+
+/// Has one conversation, and answers those for whom its list is fresh enough.
+fn converse(shared: &Arc<Shared>, repository: &Arc<Repository>, runtime: Handle) {
+    let url = repository.location.to_string();
+    let before = lock(&repository.queue).waiting.len();
+    let mut served = Vec::new();
+    let outcome = guarded(&url, || {
+        let conversation = Conversation::new(
+            url.clone(),
+            shared.options.limits,
+            runtime,
+            shared.stop.clone(),
+        );
+        let _watch = conversation.watch();
+        let dial = Dial {
+            location: &repository.location,
+            credentials: &repository.credentials,
+            clients: &shared.clients,
+            keys_dir: shared.cache.keys_dir(),
+            ambient_ssh: shared.options.ambient_ssh,
+            conversation,
+        };
+        let mut session = Session::open(&dial)?;
+        {
+            let mut queue = lock(&repository.queue);
+            let count = if session.listed_early() {
+                before
+            } else {
+                queue.waiting.len()
+            };
+            served = queue.waiting.drain(..count).collect();
+        }
+        let listed = Instant::now();
+        let refs = Arc::new(session.refs()?);
+        let wants = wanted(repository, &refs, &url, &served);
+        let store = if wants.is_empty() && served.iter().all(|waiting| waiting.reference.is_none())
+        {
+            session.close();
+            lock(&repository.last).store.clone()
+        } else {
+            Some(provide(shared, repository, session, &dial, &refs, &wants)?)
+        };
+        remember(repository, listed, &refs, store.as_ref(), &wants);
+        Ok((refs, store))
+    });
+    if served.is_empty() {
+        // It failed before anyone was chosen: all who came while it tried share the failure.
+        served = std::mem::take(&mut lock(&repository.queue).waiting);
+    }
+    for waiting in served {
+        let answer = match &outcome {
+            Ok((refs, store)) => answer(shared, &url, refs, store.as_ref(), waiting.reference),
+            Err(error) => Err(error.clone()),
+        };
+        // Who has lost interest needs no answer.
+        let _ = waiting.answer.send(answer);
+    }
+}
+
+/// Returns the commits that are asked for, each once. References that mean nothing are answered later.
+fn wanted(
+    repository: &Repository,
+    refs: &Arc<Refs>,
+    url: &str,
+    served: &[Waiting],
+) -> Vec<ObjectId> {
+    let last = lock(&repository.last);
+    let unchanged = last
+        .listed
+        .as_ref()
+        .is_some_and(|(_, before)| before == refs);
+    let mut wants: Vec<ObjectId> = served
+        .iter()
+        .filter_map(|waiting| refs.tip(url, waiting.reference.as_ref()?).ok())
+        .map(|tip| tip.id)
+        .filter(|id| !(unchanged && last.absent.contains(id)))
+        .collect();
+    wants.sort_unstable();
+    wants.dedup();
+    wants
+}
+
+/// Opens the cache, and brings what is missing.
+fn provide(
+    shared: &Shared,
+    repository: &Repository,
+    session: Session,
+    dial: &Dial<'_>,
+    refs: &Refs,
+    wants: &[ObjectId],
+) -> Result<Arc<Store>, SourceError> {
+    let limits = shared.options.limits;
+    let slot = shared.cache.lock(
+        &repository.id,
+        lock_deadline(limits),
+        &dial.conversation.url(),
+        limits,
+    )?;
+    slot.sweep();
+    let open = lock(&repository.last)
+        .store
+        .clone()
+        .filter(|store| slot.is_current(store));
+    let before = open.map_or_else(|| slot.open(), Ok)?;
+    let brought = bring(session, dial, &slot, Arc::clone(&before), refs, wants)?;
+    drop(slot);
+    if brought.is_some() {
+        shared.cache.trim(shared.options.cache_bytes);
+    }
+    Ok(brought.unwrap_or(before))
+}
+
+fn remember(
+    repository: &Repository,
+    listed: Instant,
+    refs: &Arc<Refs>,
+    store: Option<&Arc<Store>>,
+    wants: &[ObjectId],
+) {
+    let mut last = lock(&repository.last);
+    if last
+        .listed
+        .as_ref()
+        .is_none_or(|(_, before)| before != refs)
+    {
+        last.absent.clear();
+    }
+    last.listed = Some((listed, Arc::clone(refs)));
+    if let Some(store) = store {
+        let absent = wants
+            .iter()
+            .filter(|id| matches!(store.commit(**id), Ok(None)));
+        last.absent.extend(absent.copied());
+        last.store = Some(Arc::clone(store));
+    }
+}
+
+fn answer(
+    shared: &Shared,
+    url: &str,
+    refs: &Arc<Refs>,
+    store: Option<&Arc<Store>>,
+    reference: Option<Reference>,
+) -> Result<Answer, SourceError> {
+    let Some(reference) = reference else {
+        return Ok(Answer::Refs(Arc::clone(refs)));
+    };
+    let tip = refs.tip(url, &reference)?;
+    let store = store.ok_or_else(|| SourceError::Stopped {
+        url: url.to_owned(),
+    })?;
+    match store.commit(tip.id) {
+        Ok(Some(commit)) => Ok(Answer::Snapshot(Box::new(Snapshot::new(
+            Arc::clone(store),
+            commit,
+            tip.name,
+            shared.options.limits,
+        )))),
+        Ok(None) if matches!(reference, Reference::Commit(_)) => Err(SourceError::NoCommit {
+            url: url.to_owned(),
+            commit: tip.id.to_string(),
+        }),
+        Ok(None) => Err(SourceError::Objects {
+            url: url.to_owned(),
+            reason: format!("it did not send commit {}", tip.id),
+        }),
+        Err(error) => Err(object_error(url, &tip.name, error)),
+    }
+}
+
+/// Runs what decodes data from elsewhere: a flaw in a decoder must not take down more than this one call.
+fn guarded<T>(url: &str, run: impl FnOnce() -> Result<T, SourceError>) -> Result<T, SourceError> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        Err(SourceError::Objects {
+            url: url.to_owned(),
+            reason: format!("the decoder failed: {}", said(panic.as_ref())),
+        })
+    })
+}
+
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied());
+    crate::error::one_line(text.unwrap_or("no reason given"))
+}

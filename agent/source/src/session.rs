@@ -1,0 +1,509 @@
+//! One conversation with a server: what there is, and then what of it is missing here.
+
+use std::{
+    io::BufRead,
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+    time::Instant,
+};
+
+use gix::{
+    ObjectId,
+    odb::pack::{Bundle, bundle::write::Options as PackOptions},
+    progress::Discard,
+    protocol::{
+        self, Handshake, LsRefsCommand,
+        fetch::{
+            self, Arguments, Negotiate, Shallow,
+            negotiate::{Action, Round, one_round},
+        },
+        handshake::Ref,
+        ls_refs::RefPrefixes,
+        transport::{Protocol, Service},
+    },
+};
+
+use crate::{
+    cache::{Slot, pack_dir, shallow_file},
+    credentials::Credentials,
+    error::{SourceError, chain, one_line},
+    limits::Limits,
+    location::Location,
+    refs::{Head, Refs},
+    store::{ObjectError, Store},
+    transport::{Connection, Conversation, http, ssh},
+};
+
+/// Most commits that the server is told of, so that it sends only what has changed since.
+const HAVES: usize = 64;
+
+/// How to reach a server.
+pub(crate) struct Dial<'a> {
+    pub(crate) location: &'a Location,
+    pub(crate) credentials: &'a Credentials,
+    pub(crate) clients: &'a http::Clients,
+    pub(crate) keys_dir: PathBuf,
+    pub(crate) ambient_ssh: bool,
+    pub(crate) conversation: Arc<Conversation>,
+}
+
+/// An open conversation.
+pub(crate) struct Session {
+    connection: Connection,
+    handshake: Handshake,
+    conversation: Arc<Conversation>,
+}
+
+fn agent() -> protocol::command::Feature {
+    (
+        "agent",
+        Some(concat!("pintle/", env!("CARGO_PKG_VERSION")).to_owned()),
+    )
+}
+
+impl Session {
+    /// Connects and logs in.
+    pub(crate) fn open(dial: &Dial<'_>) -> Result<Self, SourceError> {
+        let conversation = Arc::clone(&dial.conversation);
+        conversation.allow("references", conversation.limits().refs);
+        let mut connection = match dial.location {
+            Location::Http(url) => http::connect(
+                dial.clients,
+                url,
+                dial.credentials,
+                &conversation,
+                Protocol::V2,
+            )?,
+            Location::Ssh(address) => ssh::connect(
+                address,
+                dial.credentials,
+                dial.ambient_ssh,
+                &dial.keys_dir,
+                &conversation,
+                Protocol::V2,
+            )?,
+            Location::Local(_) => {
+                return Err(SourceError::Local {
+                    url: conversation.url(),
+                });
+            }
+        };
+        let handshake = protocol::handshake(
+            &mut connection,
+            Service::UploadPack,
+            // Credentials are sent at once, where they belong: there are no others to ask for.
+            |_| Ok(None),
+            Vec::new(),
+            &mut Discard,
+        );
+        let handshake = handshake.map_err(|error| explain(&conversation, &error))?;
+        let format = handshake.capabilities.capability("object-format");
+        if let Some(format) = format.and_then(|format| format.value().map(ToString::to_string))
+            && format != "sha1"
+        {
+            let reason = format!(
+                "its objects are named by {}, which is not supported: expected sha1",
+                one_line(&format)
+            );
+            return Err(SourceError::Url {
+                url: conversation.url(),
+                reason,
+            });
+        }
+        Ok(Self {
+            connection,
+            handshake,
+            conversation,
+        })
+    }
+
+    /// Says whether the list of references was made before anyone asked for it, with the handshake.
+    pub(crate) fn listed_early(&self) -> bool {
+        self.handshake.refs.is_some()
+    }
+
+    /// Lists branches and tags.
+    pub(crate) fn refs(&mut self) -> Result<Refs, SourceError> {
+        if let Some(refs) = self.handshake.refs.take() {
+            return Ok(sorted(refs));
+        }
+        let mut prefixes = RefPrefixes::new();
+        prefixes.extend(["HEAD", "refs/heads/", "refs/tags/"].map(Into::into));
+        LsRefsCommand::new(Some(prefixes), &self.handshake.capabilities, agent())
+            .invoke_blocking(&mut self.connection, &mut Discard, false)
+            .map(sorted)
+            .map_err(|error| explain(&self.conversation, &error))
+    }
+
+    /// Fetches commits into a store, without their history.
+    pub(crate) fn fetch(
+        &mut self,
+        store: &Store,
+        wants: &[ObjectId],
+        depth: &Shallow,
+    ) -> Result<(), FetchError> {
+        let limits = self.conversation.limits();
+        self.conversation.allow("objects", limits.pack);
+        // Before version 2 the negotiation takes several turns, whose count the two sides have to guess alike.
+        let haves = match self.handshake.server_protocol_version {
+            Protocol::V2 => known_commits(store),
+            Protocol::V0 | Protocol::V1 => Vec::new(),
+        };
+        let pack_dir = pack_dir(store);
+        let mut negotiation = Negotiation { wants, haves };
+        let mut arrived = false;
+        let fetched = protocol::fetch(
+            &mut negotiation,
+            |pack, _, interrupt| {
+                arrived = true;
+                write_pack(pack, store, &pack_dir, interrupt, limits)
+            },
+            Discard,
+            &self.conversation.interrupt,
+            fetch::Context {
+                handshake: &mut self.handshake,
+                transport: &mut self.connection,
+                user_agent: agent(),
+                trace_packetlines: false,
+            },
+            fetch::Options {
+                shallow_file: shallow_file(store),
+                shallow: depth,
+                tags: fetch::Tags::None,
+                reject_shallow_remote: false,
+            },
+        );
+        fetched
+            .map(drop)
+            .map_err(|error| match self.conversation.failure() {
+                Some(failure) => FetchError::Server(failure),
+                None if arrived => FetchError::Objects(chain(&error)),
+                None => FetchError::Refused(chain(&error)),
+            })
+    }
+
+    /// Says goodbye, so that the server does not log an error.
+    pub(crate) fn close(mut self) {
+        if self.handshake.server_protocol_version == Protocol::V2 {
+            // All that mattered was received.
+            let _ = protocol::indicate_end_of_interaction(&mut self.connection, false);
+        }
+    }
+}
+
+/// Why a fetch did not work out.
+pub(crate) enum FetchError {
+    /// The transport knows.
+    Server(SourceError),
+    /// The server does not want to send this.
+    Refused(String),
+    /// What it sent cannot be used, perhaps because of what was here before.
+    Objects(String),
+}
+
+impl FetchError {
+    pub(crate) fn into_source(self, url: String) -> SourceError {
+        match self {
+            Self::Server(error) => error,
+            Self::Refused(reason) => SourceError::Protocol { url, reason },
+            Self::Objects(reason) => SourceError::Objects { url, reason },
+        }
+    }
+}
+
+fn explain(conversation: &Conversation, error: &gix::Error) -> SourceError {
+    conversation
+        .failure()
+        .unwrap_or_else(|| SourceError::Protocol {
+            url: conversation.url(),
+            reason: chain(error),
+        })
+}
+
+fn write_pack(
+    pack: &mut dyn BufRead,
+    store: &Store,
+    pack_dir: &std::path::Path,
+    interrupt: &AtomicBool,
+    limits: Limits,
+) -> gix::Result<bool> {
+    let options = PackOptions {
+        // Each thread holds whole objects.
+        thread_limit: Some(2),
+        alloc_limit_bytes: usize::try_from(limits.object).ok(),
+        ..PackOptions::default()
+    };
+    let written = Bundle::write_to_directory(
+        pack,
+        Some(pack_dir),
+        &mut Discard,
+        interrupt,
+        Some(store.handle()),
+        gix::hash::Kind::Sha1,
+        options,
+    )?;
+    if let Some(keep) = written.keep_path {
+        // It protects from `git gc`, which nobody runs here.
+        let _ = std::fs::remove_file(keep);
+    }
+    Ok(true)
+}
+
+/// Returns the commits that were fetched last.
+fn known_commits(store: &Store) -> Vec<ObjectId> {
+    let text = std::fs::read_to_string(shallow_file(store)).unwrap_or_default();
+    let mut commits: Vec<ObjectId> = text
+        .lines()
+        .filter_map(|line| ObjectId::from_hex(line.as_bytes()).ok())
+        .collect();
+    // What the file lists and the store lacks was lost. Naming it would have the server leave out what depends on it.
+    commits.retain(|id| matches!(store.commit(*id), Ok(Some(_))));
+    commits.truncate(HAVES);
+    commits
+}
+
+/// Asks for commits, and says which ones are here; all in one turn.
+struct Negotiation<'a> {
+    wants: &'a [ObjectId],
+    haves: Vec<ObjectId>,
+}
+
+impl Negotiate for Negotiation<'_> {
+    fn mark_complete_and_common_ref(&mut self) -> gix::Result<Action> {
+        Ok(Action::MustNegotiate {
+            remote_ref_target_known: Vec::new(),
+        })
+    }
+
+    fn add_wants(&mut self, arguments: &mut Arguments, _: &[bool]) -> bool {
+        for id in self.wants {
+            arguments.want(id);
+        }
+        !self.wants.is_empty()
+    }
+
+    fn one_round(
+        &mut self,
+        _: &mut one_round::State,
+        arguments: &mut Arguments,
+        _: Option<&fetch::Response>,
+    ) -> gix::Result<(Round, bool)> {
+        for id in &self.haves {
+            arguments.have(id);
+        }
+        let round = Round {
+            haves_sent: self.haves.len(),
+            in_vain: 0,
+            haves_to_send: 0,
+            previous_response_had_at_least_one_in_common: false,
+        };
+        Ok((round, true))
+    }
+}
+
+fn sorted(found: Vec<Ref>) -> Refs {
+    let mut refs = Refs::default();
+    for reference in found {
+        let (name, object, target) = match reference {
+            Ref::Peeled {
+                full_ref_name,
+                object,
+                ..
+            }
+            | Ref::Direct {
+                full_ref_name,
+                object,
+            } => (full_ref_name, object, None),
+            Ref::Symbolic {
+                full_ref_name,
+                target,
+                object,
+                ..
+            } => (full_ref_name, object, Some(target)),
+            Ref::Unborn { .. } => continue,
+        };
+        // A name that is not UTF-8 cannot be asked for in a YAML file either.
+        let Ok(name) = std::str::from_utf8(&name) else {
+            continue;
+        };
+        if name == "HEAD" {
+            let branch = target.and_then(|target| {
+                std::str::from_utf8(&target)
+                    .ok()?
+                    .strip_prefix("refs/heads/")
+                    .map(str::to_owned)
+            });
+            refs.default = Some(Head {
+                branch,
+                commit: object,
+            });
+        } else if let Some(branch) = name.strip_prefix("refs/heads/") {
+            refs.branches.insert(branch.to_owned(), object);
+        } else if let Some(tag) = name.strip_prefix("refs/tags/") {
+            refs.tags.insert(tag.to_owned(), object);
+        }
+    }
+    refs
+}
+
+/// Brings commits into the cache.
+///
+/// What is here already is not asked for; then the answer is nothing. If what is here cannot be built upon it is thrown
+/// away, once.
+pub(crate) fn bring(
+    session: Session,
+    dial: &Dial<'_>,
+    slot: &Slot,
+    store: Arc<Store>,
+    refs: &Refs,
+    wants: &[ObjectId],
+) -> Result<Option<Arc<Store>>, SourceError> {
+    let url = || dial.conversation.url();
+    let missing = missing(&store, wants);
+    if missing.is_empty() {
+        session.close();
+        return Ok(None);
+    }
+    match attempt(session, dial, &store, refs, &missing) {
+        Ok(())
+            if self::missing(&store, wants)
+                .iter()
+                .all(|id| !is_tip(refs, id)) =>
+        {
+            Ok(Some(store))
+        }
+        Ok(()) => {
+            tracing::warn!(
+                url = url(),
+                "a fetch left a gap in the cache: fetching all of it anew"
+            );
+            anew(dial, slot, refs, wants).map(Some)
+        }
+        Err(FetchError::Objects(reason)) => {
+            tracing::warn!(
+                url = url(),
+                reason,
+                "a fetch does not fit what is in the cache: fetching all of it anew"
+            );
+            anew(dial, slot, refs, wants).map(Some)
+        }
+        Err(error) => Err(error.into_source(url())),
+    }
+}
+
+fn anew(
+    dial: &Dial<'_>,
+    slot: &Slot,
+    refs: &Refs,
+    wants: &[ObjectId],
+) -> Result<Arc<Store>, SourceError> {
+    let store = slot.renew()?;
+    let session = Session::open(dial)?;
+    attempt(session, dial, &store, refs, wants)
+        .map_err(|error| error.into_source(dial.conversation.url()))?;
+    Ok(store)
+}
+
+fn missing(store: &Store, wants: &[ObjectId]) -> Vec<ObjectId> {
+    wants
+        .iter()
+        .copied()
+        .filter(|id| matches!(store.commit(*id), Ok(None) | Err(ObjectError::Damaged(_))))
+        .collect()
+}
+
+fn is_tip(refs: &Refs, id: &ObjectId) -> bool {
+    let head = refs.default.as_ref().map(|head| &head.commit);
+    head.into_iter()
+        .chain(refs.branches.values())
+        .chain(refs.tags.values())
+        .any(|tip| tip == id)
+}
+
+/// Fetches what a server may send; commits that are no tips it may refuse, and then their history is searched.
+fn attempt(
+    session: Session,
+    dial: &Dial<'_>,
+    store: &Store,
+    refs: &Refs,
+    wants: &[ObjectId],
+) -> Result<(), FetchError> {
+    let one = Shallow::DepthAtRemote(std::num::NonZeroU32::MIN);
+    let (tips, inner): (Vec<_>, Vec<_>) = wants.iter().copied().partition(|id| is_tip(refs, id));
+    let mut line = Line {
+        dial,
+        open: Some(session),
+    };
+    if !tips.is_empty() {
+        line.fetch(store, &tips, &one)?;
+    }
+    // One by one: a commit that does not exist must not be in the way of one that does.
+    for id in inner {
+        let early = line.session()?.handshake.server_protocol_version != Protocol::V2;
+        let refused = match line.fetch(store, &[id], &one) {
+            Ok(()) => continue,
+            // Before version 2 a refusal comes where objects would.
+            Err(FetchError::Objects(reason)) if early => reason,
+            // Through ssh it arrives as the end of the server's process.
+            Err(
+                FetchError::Refused(reason)
+                | FetchError::Server(SourceError::Protocol { reason, .. }),
+            ) => reason,
+            Err(error) => return Err(error),
+        };
+        dial.conversation.forgive();
+        // In version 2 git sends whatever exists. Older servers, and some others, send tips only; then the commit may
+        // still be in their history.
+        if early || !refused.contains("not our ref") {
+            let mut all: Vec<ObjectId> = refs
+                .branches
+                .values()
+                .chain(refs.tags.values())
+                .copied()
+                .collect();
+            all.sort_unstable();
+            all.dedup();
+            line.fetch(store, &all, &Shallow::undo())?;
+        }
+    }
+    if let Some(session) = line.open {
+        session.close();
+    }
+    Ok(())
+}
+
+/// A connection that is made anew when the last fetch has used it up.
+struct Line<'a> {
+    dial: &'a Dial<'a>,
+    open: Option<Session>,
+}
+
+impl Line<'_> {
+    fn session(&mut self) -> Result<&mut Session, FetchError> {
+        let session = match self.open.take() {
+            Some(session) => session,
+            None => Session::open(self.dial).map_err(FetchError::Server)?,
+        };
+        Ok(self.open.insert(session))
+    }
+
+    fn fetch(
+        &mut self,
+        store: &Store,
+        wants: &[ObjectId],
+        depth: &Shallow,
+    ) -> Result<(), FetchError> {
+        let session = self.session()?;
+        let fetched = session.fetch(store, wants, depth);
+        // Version 2 takes one command after the other; before it a connection is for one fetch.
+        if fetched.is_err() || session.handshake.server_protocol_version != Protocol::V2 {
+            self.open = None;
+        }
+        fetched
+    }
+}
+
+/// When a lock of another process is waited for no longer.
+pub(crate) fn lock_deadline(limits: Limits) -> Instant {
+    Instant::now() + limits.total
+}

@@ -1,0 +1,323 @@
+//! Objects in a git object database.
+
+use std::{
+    fmt,
+    fs::File,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use gix::{
+    ObjectId,
+    objs::{CommitRef, FindExt as _, Kind, TagRef, TreeRefIter, tree::EntryKind},
+};
+use pintle_core::tree::{TreeError, TreePath};
+
+use crate::{
+    error::{chain, one_line},
+    limits::Limits,
+    tree::{
+        broken,
+        objects::{Folder, NodeKind, Objects},
+    },
+};
+
+/// Largest commit, tag or folder listing in bytes. A folder at the limit of entries has a few MiB.
+const META_LIMIT: u64 = 32 << 20;
+/// Marks a repository in the cache that is to be fetched anew.
+const DAMAGED: &str = "damaged";
+/// Packs that a store can know; each fetch adds one, and [`crate::cache`] starts anew long before.
+const SLOTS: u16 = 1024;
+
+/// An open object database. What holds it keeps it from being removed from the cache.
+pub(crate) struct Store {
+    repository: gix::ThreadSafeRepository,
+    limits: Limits,
+    /// Set when something in it turned out to be damaged: the next fetch starts anew.
+    damaged: AtomicBool,
+    lease: Option<File>,
+}
+
+impl Store {
+    /// Opens the repository at a path, with nothing but its own configuration, and of that only what tells its format.
+    pub(crate) fn open(
+        path: &Path,
+        limits: Limits,
+        lease: Option<File>,
+    ) -> Result<Self, gix::Error> {
+        let repository = open_options(limits)
+            .open_path_as_is(lease.is_some())
+            .open(path)?;
+        Ok(Self::new(repository, limits, lease))
+    }
+
+    pub(crate) fn new(
+        repository: gix::ThreadSafeRepository,
+        limits: Limits,
+        lease: Option<File>,
+    ) -> Self {
+        Self {
+            repository,
+            limits,
+            damaged: AtomicBool::new(false),
+            lease,
+        }
+    }
+
+    pub(crate) fn repository(&self) -> gix::Repository {
+        self.repository.to_thread_local()
+    }
+
+    /// Says whether reading from it has failed, here or in another process.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Relaxed)
+            || self.lease.is_some() && self.repository.git_dir().join(DAMAGED).exists()
+    }
+
+    pub(crate) fn handle(&self) -> gix::odb::Handle {
+        self.repository.objects.to_cache()
+    }
+
+    /// Returns the tip with the tree that it leads to, peeling tags; nothing if it, or the tree itself, is not there.
+    pub(crate) fn commit(&self, id: ObjectId) -> Result<Option<Commit>, ObjectError> {
+        let handle = self.handle();
+        guarded(|| {
+            let mut id = id;
+            let mut buffer = Vec::new();
+            // A tag may name a tag. Nobody has chains of them.
+            for _ in 0..8 {
+                let Some(kind) = header(&handle, &id)?.map(|(kind, _)| kind) else {
+                    return Ok(None);
+                };
+                match kind {
+                    Kind::Commit => {
+                        let data = handle.find(&id, &mut buffer).map_err(damaged)?;
+                        let commit =
+                            CommitRef::from_bytes(data.data, id.kind()).map_err(malformed)?;
+                        let commit = Commit::read(id, &commit)?;
+                        return Ok(header(&handle, &commit.tree)?.map(|_| commit));
+                    }
+                    Kind::Tag => {
+                        let data = handle.find(&id, &mut buffer).map_err(damaged)?;
+                        id = TagRef::from_bytes(data.data, id.kind())
+                            .map_err(malformed)?
+                            .target();
+                    }
+                    other => return Err(ObjectError::NotACommit(other.to_string())),
+                }
+            }
+            Err(ObjectError::Malformed(
+                "a chain of tags that names tags".to_owned(),
+            ))
+        })
+        .inspect_err(|error| self.note(error))
+    }
+
+    fn note(&self, error: &ObjectError) {
+        if matches!(error, ObjectError::Damaged(_)) {
+            self.damaged.store(true, Ordering::Relaxed);
+            if self.lease.is_some() {
+                // For other processes, and for this one after a restart.
+                let _ = std::fs::write(self.repository.git_dir().join(DAMAGED), "");
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("path", &self.repository.git_dir())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Returns how every repository is opened: isolated from the system's, the user's and the environment's configuration,
+/// bounded in memory, and without replacement objects, which exist on one machine only.
+pub(crate) fn open_options(limits: Limits) -> gix::open::Options {
+    gix::open::Options::isolated()
+        .with(gix::sec::Trust::Full)
+        .object_store_slots(gix::odb::store::init::Slots::Given(SLOTS))
+        .config_overrides([
+            format!("gitoxide.objects.allocLimit={}", limits.object),
+            "core.useReplaceRefs=false".to_owned(),
+        ])
+}
+
+/// What a revision tells of its commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Commit {
+    pub(crate) id: ObjectId,
+    pub(crate) tree: ObjectId,
+    pub(crate) time: i64,
+    pub(crate) author: String,
+    pub(crate) committer: String,
+    pub(crate) summary: String,
+}
+
+impl Commit {
+    fn read(id: ObjectId, commit: &CommitRef<'_>) -> Result<Self, ObjectError> {
+        let person = |signature: Result<gix::actor::SignatureRef<'_>, gix::Error>| {
+            let signature = signature.map_err(malformed)?;
+            Ok::<_, ObjectError>(one_line(&format!(
+                "{} <{}>",
+                signature.name, signature.email
+            )))
+        };
+        Ok(Self {
+            id,
+            tree: commit.tree(),
+            time: commit.time().map_err(malformed)?.seconds,
+            author: person(commit.author())?,
+            committer: person(commit.committer())?,
+            summary: one_line(
+                commit
+                    .message
+                    .to_string()
+                    .lines()
+                    .next()
+                    .unwrap_or_default(),
+            ),
+        })
+    }
+}
+
+/// Why an object could not be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ObjectError {
+    /// It should lead to a commit, and is something else.
+    NotACommit(String),
+    /// It is what was sent, and is not well-formed. Fetching it again would bring the same.
+    Malformed(String),
+    /// It is not there, or not as it was written.
+    Damaged(String),
+}
+
+fn malformed(error: impl Into<gix::Error>) -> ObjectError {
+    ObjectError::Malformed(chain(&error.into()))
+}
+
+fn damaged(error: impl Into<gix::Error>) -> ObjectError {
+    ObjectError::Damaged(chain(&error.into()))
+}
+
+fn header(handle: &gix::odb::Handle, id: &gix::oid) -> Result<Option<(Kind, u64)>, ObjectError> {
+    let found = gix::odb::Header::try_header(handle, id).map_err(damaged)?;
+    let Some(found) = found else { return Ok(None) };
+    let (kind, size) = (found.kind(), found.size());
+    if kind != Kind::Blob && size > META_LIMIT {
+        return Err(ObjectError::Malformed(format!(
+            "{kind} {id} has {size} bytes, and the limit is {META_LIMIT}"
+        )));
+    }
+    Ok(Some((kind, size)))
+}
+
+/// Runs a decoder on data from elsewhere: a flaw in it must not take the process down.
+fn guarded<T>(read: impl FnOnce() -> Result<T, ObjectError>) -> Result<T, ObjectError> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
+        Err(ObjectError::Malformed(
+            "the decoder failed on it".to_owned(),
+        ))
+    })
+}
+
+/// The objects of a [`Store`], for trees.
+pub(crate) struct GitObjects {
+    store: Arc<Store>,
+    /// Handles cache, so they are for one thread at a time. After a panic in the decoder there is a new one.
+    handle: Mutex<Option<gix::odb::Handle>>,
+}
+
+impl GitObjects {
+    pub(crate) fn new(store: Arc<Store>) -> Self {
+        Self {
+            store,
+            handle: Mutex::new(None),
+        }
+    }
+
+    fn with<T>(
+        &self,
+        at: &TreePath,
+        read: impl FnOnce(&gix::odb::Handle) -> Result<T, ObjectError>,
+    ) -> Result<T, TreeError> {
+        let mut slot = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
+        let handle = slot.take().unwrap_or_else(|| self.store.handle());
+        let outcome = guarded(|| {
+            let value = read(&handle)?;
+            *slot = Some(handle);
+            Ok(value)
+        });
+        outcome.map_err(|error| {
+            self.store.note(&error);
+            match error {
+                ObjectError::NotACommit(reason)
+                | ObjectError::Malformed(reason)
+                | ObjectError::Damaged(reason) => broken(at, &reason),
+            }
+        })
+    }
+}
+
+fn expect(handle: &gix::odb::Handle, id: &gix::oid, wanted: Kind) -> Result<u64, ObjectError> {
+    match header(handle, id)? {
+        Some((kind, size)) if kind == wanted => Ok(size),
+        Some((kind, _)) => Err(ObjectError::Malformed(format!(
+            "object {id} is a {kind}, and a {wanted} was expected"
+        ))),
+        None => Err(ObjectError::Damaged(format!(
+            "object {id} is not there: the repository is incomplete, or the cache was removed while in use"
+        ))),
+    }
+}
+
+impl Objects for GitObjects {
+    fn folder(&self, id: &ObjectId, at: &TreePath) -> Result<Arc<Folder>, TreeError> {
+        let limit = self.store.limits.entries;
+        let nodes = self.with(at, |handle| {
+            expect(handle, id, Kind::Tree)?;
+            let mut buffer = Vec::new();
+            let data = handle.find(id, &mut buffer).map_err(damaged)?;
+            let (mut nodes, mut count) = (Vec::new(), 0_usize);
+            for entry in TreeRefIter::from_bytes(data.data, id.kind()) {
+                let entry = entry.map_err(malformed)?;
+                count += 1;
+                if count <= limit {
+                    let kind = match entry.mode.kind() {
+                        EntryKind::Tree => NodeKind::Folder,
+                        EntryKind::Blob | EntryKind::BlobExecutable => NodeKind::File,
+                        EntryKind::Link => NodeKind::Link,
+                        EntryKind::Commit => NodeKind::Submodule,
+                    };
+                    nodes.push((entry.filename.to_vec(), kind, entry.oid.to_owned()));
+                }
+            }
+            Ok(if count > limit { Err(count) } else { Ok(nodes) })
+        })?;
+        let nodes = nodes.map_err(|count| TreeError::TooLarge {
+            path: at.clone(),
+            size: count as u64,
+            limit: limit as u64,
+            unit: "entries",
+        })?;
+        Ok(Arc::new(Folder::new(nodes)))
+    }
+
+    fn size(&self, id: &ObjectId, at: &TreePath) -> Result<u64, TreeError> {
+        self.with(at, |handle| expect(handle, id, Kind::Blob))
+    }
+
+    fn blob(&self, id: &ObjectId, at: &TreePath) -> Result<Vec<u8>, TreeError> {
+        self.with(at, |handle| {
+            expect(handle, id, Kind::Blob)?;
+            let mut buffer = Vec::new();
+            handle.find(id, &mut buffer).map_err(damaged)?;
+            Ok(buffer)
+        })
+    }
+}

@@ -1,0 +1,186 @@
+//! Bytes to and from a git server, bounded in time and amount.
+//!
+//! gix speaks the protocol, and blocks. What moves the bytes is ours and async, so that every wait has a limit and can
+//! be broken off, a certificate authority belongs to one repository, and a failure is known by its type rather than by
+//! the text that gix wraps around it: whoever fails first leaves the error in the [`Conversation`].
+
+pub(crate) mod http;
+pub(crate) mod ssh;
+
+use std::{
+    future::Future,
+    io,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use gix::protocol::transport::client::blocking_io::Transport;
+use tokio::{runtime::Handle, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::{error::SourceError, limits::Limits};
+
+/// A connection to a server.
+pub(crate) type Connection = Box<dyn Transport + Send>;
+
+/// What all parts of one conversation with a server share.
+#[derive(Debug)]
+pub(crate) struct Conversation {
+    url: String,
+    limits: Limits,
+    runtime: Handle,
+    deadline: Instant,
+    stop: CancellationToken,
+    /// gix looks at this between steps of long computations.
+    pub(crate) interrupt: AtomicBool,
+    failure: Mutex<Option<SourceError>>,
+    allowance: Mutex<(&'static str, u64)>,
+    received: AtomicU64,
+}
+
+impl Conversation {
+    /// Begins a conversation. It must run outside of async code, on a thread that may block.
+    pub(crate) fn new(
+        url: String,
+        limits: Limits,
+        runtime: Handle,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            url,
+            limits,
+            runtime,
+            deadline: Instant::now() + limits.total,
+            stop,
+            interrupt: AtomicBool::new(false),
+            failure: Mutex::default(),
+            allowance: Mutex::new(("references", limits.refs)),
+            received: AtomicU64::new(0),
+        })
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.url.clone()
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Sets [`Conversation::interrupt`] at the deadline and when the process stops, for as long as the guard lives.
+    pub(crate) fn watch(self: &Arc<Self>) -> Watch {
+        let this = Arc::clone(self);
+        Watch(self.runtime.spawn(async move {
+            tokio::select! {
+                () = tokio::time::sleep_until(this.deadline) => {
+                    this.fail(this.timeout("was being read", this.limits.total));
+                }
+                () = this.stop.cancelled() => {
+                    this.fail(SourceError::Stopped { url: this.url() });
+                }
+            }
+            this.interrupt.store(true, Ordering::Relaxed);
+        }))
+    }
+
+    /// Says what is received from now on, and how much of it is accepted.
+    pub(crate) fn allow(&self, what: &'static str, bytes: u64) {
+        *self
+            .allowance
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = (what, bytes);
+        self.received.store(0, Ordering::Relaxed);
+    }
+
+    /// Counts received bytes against the allowance.
+    fn receive(&self, bytes: usize) -> io::Result<()> {
+        let received = self.received.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
+        let (what, limit) = *self
+            .allowance
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if received > limit {
+            return Err(self.give_up(SourceError::TooLarge {
+                url: self.url(),
+                what,
+                limit,
+            }));
+        }
+        Ok(())
+    }
+
+    /// Waits for a future, as long as the limits allow.
+    fn wait<T>(
+        &self,
+        doing: &'static str,
+        limit: Duration,
+        future: impl Future<Output = T>,
+    ) -> io::Result<T> {
+        let soon = Instant::now() + limit;
+        let outcome = self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => Err(SourceError::Stopped { url: self.url() }),
+                value = future => Ok(value),
+                () = tokio::time::sleep_until(soon.min(self.deadline)) => Err(if soon < self.deadline {
+                    self.timeout(doing, limit)
+                } else {
+                    self.timeout("was being read", self.limits.total)
+                }),
+            }
+        });
+        outcome.map_err(|error| self.give_up(error))
+    }
+
+    fn timeout(&self, doing: &'static str, limit: Duration) -> SourceError {
+        SourceError::Timeout {
+            url: self.url(),
+            doing,
+            limit,
+        }
+    }
+
+    /// Leaves the reason of the failure; the first one counts, as later ones follow from it.
+    pub(crate) fn fail(&self, error: SourceError) {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        if failure.is_none() {
+            *failure = Some(error);
+        }
+    }
+
+    /// Leaves the reason, and makes an error that stands for it.
+    fn give_up(&self, error: SourceError) -> io::Error {
+        self.fail(error);
+        // Not of a kind that gix reacts to, such as by asking for other credentials.
+        io::Error::other("the transport failed")
+    }
+
+    /// Forgets a failure that was dealt with.
+    pub(crate) fn forgive(&self) {
+        self.failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+    }
+
+    /// Returns why it failed, if the transport knows.
+    pub(crate) fn failure(&self) -> Option<SourceError> {
+        self.failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// Ends [`Conversation::watch`] when dropped.
+#[derive(Debug)]
+pub(crate) struct Watch(tokio::task::JoinHandle<()>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,204 @@
+//! Folders of a revision, read by path without ever leaving them.
+
+mod follow;
+pub(crate) mod objects;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::{collections::HashMap, fmt};
+
+use gix::ObjectId;
+use pintle_core::tree::{Entry, EntryKind, Tree, TreeError, TreePath};
+
+use self::{
+    follow::{Found, Walker},
+    objects::{Folder, NodeKind, Objects},
+};
+use crate::limits::Limits;
+
+/// Most entries of folders that are kept decoded.
+const KEPT_NODES: usize = 100_000;
+
+/// How a Git LFS pointer begins: <https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md>.
+const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
+/// Pointers are smaller than this, by the same specification.
+const LFS_POINTER_LIMIT: usize = 1024;
+
+/// A tree over objects, wherever they are.
+///
+/// Symbolic links are followed while they stay within the folder that is the tree's root. A link that cannot be
+/// followed is listed as an empty file, so that nothing that is there is hidden, and is an error when it is read. A
+/// submodule is listed as a folder, and is an error when it is entered. So neither is in the way of who does not need it.
+///
+/// The content id of a folder is that of git: it does not change with what links in the folder lead to.
+pub(crate) struct SourceTree<O> {
+    objects: O,
+    root: ObjectId,
+    limits: Limits,
+    decoded: Mutex<Decoded>,
+}
+
+#[derive(Default)]
+struct Decoded {
+    folders: HashMap<ObjectId, Arc<Folder>>,
+    nodes: usize,
+}
+
+impl<O: Objects> SourceTree<O> {
+    pub(crate) fn new(objects: O, root: ObjectId, limits: Limits) -> Self {
+        Self {
+            objects,
+            root,
+            limits,
+            decoded: Mutex::default(),
+        }
+    }
+
+    /// Returns the folder's id if the path, after following links, is a folder of this tree.
+    pub(crate) fn folder_at(&self, path: &TreePath) -> Result<ObjectId, TreeError> {
+        match self.walker().resolve(path)? {
+            Found::Folder(id) => Ok(id),
+            Found::Submodule(_) => Err(TreeError::Submodule { path: path.clone() }),
+            Found::File(_) => Err(TreeError::WrongKind {
+                path: path.clone(),
+                expected: "folder",
+            }),
+            Found::Nothing { link } => Err(missing(path, link)),
+        }
+    }
+
+    fn walker(&self) -> Walker<'_, O> {
+        Walker::new(self)
+    }
+
+    /// Returns a decoded folder. `at` is for messages.
+    fn folder(&self, id: &ObjectId, at: &TreePath) -> Result<Arc<Folder>, TreeError> {
+        // A panic cannot leave the map half changed in a way that matters: it only ever holds whole folders.
+        let lock = || self.decoded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(folder) = lock().folders.get(id) {
+            return Ok(Arc::clone(folder));
+        }
+        let folder = self.objects.folder(id, at)?;
+        let mut decoded = lock();
+        if decoded.nodes > KEPT_NODES {
+            *decoded = Decoded::default();
+        }
+        decoded.nodes += folder.len() + 1;
+        decoded.folders.insert(*id, Arc::clone(&folder));
+        Ok(folder)
+    }
+
+    fn entry(&self, name: &str, found: &Found, at: &TreePath) -> Result<Option<Entry>, TreeError> {
+        let (kind, size, content) = match found {
+            Found::Folder(id) | Found::Submodule(id) => (EntryKind::Folder, 0, id),
+            Found::File(id) => (EntryKind::File, self.objects.size(id, at)?, id),
+            Found::Nothing { .. } => return Ok(None),
+        };
+        Ok(Some(Entry {
+            name: name.to_owned(),
+            kind,
+            size,
+            content: content.to_string(),
+        }))
+    }
+}
+
+impl<O: Objects> Tree for SourceTree<O> {
+    fn stat(&self, path: &TreePath) -> Result<Option<Entry>, TreeError> {
+        let found = self.walker().resolve(path)?;
+        self.entry(path.parts().last().unwrap_or_default(), &found, path)
+    }
+
+    fn read(&self, path: &TreePath) -> Result<Vec<u8>, TreeError> {
+        let id = match self.walker().resolve(path)? {
+            Found::File(id) => id,
+            Found::Folder(_) => {
+                return Err(TreeError::WrongKind {
+                    path: path.clone(),
+                    expected: "file",
+                });
+            }
+            Found::Submodule(_) => return Err(TreeError::Submodule { path: path.clone() }),
+            Found::Nothing { link } => return Err(missing(path, link)),
+        };
+        let size = self.objects.size(&id, path)?;
+        if size > self.limits.file {
+            return Err(TreeError::TooLarge {
+                path: path.clone(),
+                size,
+                limit: self.limits.file,
+                unit: "bytes",
+            });
+        }
+        let bytes = self.objects.blob(&id, path)?;
+        if bytes.len() < LFS_POINTER_LIMIT && bytes.starts_with(LFS_POINTER) {
+            return Err(broken(
+                path,
+                "it is a Git LFS pointer, and LFS is not supported: commit the file itself, which `git lfs migrate export` does",
+            ));
+        }
+        Ok(bytes)
+    }
+
+    fn entries(&self, path: &TreePath) -> Result<Vec<Entry>, TreeError> {
+        let mut walker = self.walker();
+        let id = match walker.resolve(path)? {
+            Found::Folder(id) => id,
+            Found::File(_) => {
+                return Err(TreeError::WrongKind {
+                    path: path.clone(),
+                    expected: "folder",
+                });
+            }
+            Found::Submodule(_) => return Err(TreeError::Submodule { path: path.clone() }),
+            Found::Nothing { link } => return Err(missing(path, link)),
+        };
+        let folder = self.folder(&id, path)?;
+        if let Some(reason) = folder.refused() {
+            return Err(broken(path, reason));
+        }
+        let mut entries = Vec::with_capacity(folder.len());
+        for node in folder.nodes() {
+            let found = match node.kind {
+                NodeKind::File => Found::File(node.id),
+                NodeKind::Folder => Found::Folder(node.id),
+                NodeKind::Submodule => Found::Submodule(node.id),
+                NodeKind::Link => walker.listed(&node.name, path)?,
+            };
+            entries.push(
+                self.entry(&node.name, &found, path)?
+                    .unwrap_or_else(|| Entry {
+                        name: node.name.clone(),
+                        kind: EntryKind::File,
+                        size: 0,
+                        content: node.id.to_string(),
+                    }),
+            );
+        }
+        Ok(entries)
+    }
+}
+
+impl<O> fmt::Debug for SourceTree<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SourceTree")
+            .field("root", &self.root)
+            .finish_non_exhaustive()
+    }
+}
+
+fn missing(path: &TreePath, link: Option<String>) -> TreeError {
+    match link {
+        None => TreeError::NotFound { path: path.clone() },
+        Some(target) => broken(
+            path,
+            &format!("it is a symbolic link to `{target}`, which does not exist"),
+        ),
+    }
+}
+
+pub(crate) fn broken(path: &TreePath, reason: &str) -> TreeError {
+    TreeError::Broken {
+        path: path.clone(),
+        reason: reason.to_owned(),
+    }
+}

@@ -1,0 +1,384 @@
+//! The files of a folder as they are now, for `--dev`.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs,
+    io::Read as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use gix::{
+    ObjectId,
+    index::entry::Mode,
+    objs::{Kind, WriteTo as _, tree},
+};
+use pintle_core::{
+    digest::Digester,
+    revision::Revision,
+    tree::{Tree, TreeError, TreePath, WALK_LIMIT},
+};
+
+use crate::{
+    error::{SourceError, chain},
+    limits::Limits,
+    local,
+    tree::{
+        SourceTree, broken,
+        objects::{Folder, NodeKind, Objects},
+    },
+};
+
+/// A folder of files as they were when it was scanned, whether committed or not.
+///
+/// What git would ignore is not part of it, and neither is what is no file, link or folder. Each file has the id that
+/// git would give to its bytes, so that what did not change since a commit has the id that it has there; git's own
+/// conversions of line ends are not made. A file that changed after the scan is an error when it is read: scan again.
+#[derive(Debug, Clone)]
+pub struct WorkTree {
+    /// What it is: its commit is `dev:` and the id of its root, its time that of HEAD, or 0 without one.
+    pub revision: Revision,
+    tree: Arc<SourceTree<Files>>,
+}
+
+impl WorkTree {
+    /// Scans a folder. It need not be in a repository; then nothing is ignored but `.git`.
+    pub fn scan(path: &Path, limits: Limits) -> Result<Self, SourceError> {
+        let folder = path.canonicalize().map_err(|error| SourceError::Url {
+            url: path.display().to_string(),
+            reason: error.to_string(),
+        })?;
+        let (repository, head) = match local::discover(&folder, limits) {
+            Ok((repository, root)) => {
+                let head = local::local(&folder, limits)
+                    .ok()
+                    .map(|local| local.snapshot.revision);
+                (Some((repository.to_thread_local(), root)), head)
+            }
+            Err(SourceError::NotARepository { .. }) => (None, None),
+            Err(error) => return Err(error),
+        };
+        let ignored = Ignored::new(repository.as_ref(), &folder)?;
+        let mut scan = Scan {
+            limits,
+            ignored,
+            files: Files::default(),
+            count: 0,
+        };
+        let root = scan.folder(&folder, &TreePath::root(), 0)?;
+        let revision = revision(root, head);
+        let tree = Arc::new(SourceTree::new(scan.files, root, limits));
+        Ok(Self { revision, tree })
+    }
+
+    /// Returns the scanned folder.
+    pub fn tree(&self) -> Arc<dyn Tree> {
+        Arc::clone(&self.tree) as Arc<dyn Tree>
+    }
+}
+
+fn revision(root: ObjectId, head: Option<Revision>) -> Revision {
+    let summary = match &head {
+        Some(head) => format!("files that may differ from {}", head.short()),
+        None => "files that are not committed".to_owned(),
+    };
+    let known = head.unwrap_or(Revision {
+        commit: String::new(),
+        tree: String::new(),
+        reference: String::new(),
+        time: 0,
+        author: String::new(),
+        committer: String::new(),
+        summary: String::new(),
+    });
+    Revision {
+        commit: format!("dev:{root}"),
+        tree: root.to_string(),
+        summary,
+        ..known
+    }
+}
+
+/// What was scanned, by content.
+#[derive(Default)]
+struct Files {
+    folders: HashMap<ObjectId, Arc<Folder>>,
+    regular: HashMap<ObjectId, ScannedFile>,
+    links: HashMap<ObjectId, Vec<u8>>,
+}
+
+struct ScannedFile {
+    path: PathBuf,
+    size: u64,
+}
+
+struct Scan<'a> {
+    limits: Limits,
+    ignored: Ignored<'a>,
+    files: Files,
+    count: usize,
+}
+
+impl Scan<'_> {
+    /// Scans a folder and returns its id. Folders without files are left out by the caller, as in git.
+    fn folder(
+        &mut self,
+        folder: &Path,
+        at: &TreePath,
+        depth: usize,
+    ) -> Result<ObjectId, SourceError> {
+        if depth > self.limits.depth {
+            let (size, limit) = (depth as u64, self.limits.depth as u64);
+            return Err(TreeError::TooLarge {
+                path: at.clone(),
+                size,
+                limit,
+                unit: "levels",
+            }
+            .into());
+        }
+        let failed = |error: std::io::Error| SourceError::from(broken(at, &error.to_string()));
+        let mut found = Vec::new();
+        let mut object = gix::objs::Tree::empty();
+        for entry in fs::read_dir(folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let Some((name, mode, id)) = self.entry(&entry, at, depth)? else {
+                continue;
+            };
+            self.count += 1;
+            let (limit, unit) = (self.limits.entries.min(WALK_LIMIT), "entries");
+            if found.len() >= limit || self.count > WALK_LIMIT {
+                let size = self.count as u64;
+                return Err(TreeError::TooLarge {
+                    path: at.clone(),
+                    size,
+                    limit: limit as u64,
+                    unit,
+                }
+                .into());
+            }
+            let kind = match mode {
+                tree::EntryKind::Tree => NodeKind::Folder,
+                tree::EntryKind::Link => NodeKind::Link,
+                tree::EntryKind::Commit => NodeKind::Submodule,
+                tree::EntryKind::Blob | tree::EntryKind::BlobExecutable => NodeKind::File,
+            };
+            object.entries.push(tree::Entry {
+                mode: mode.into(),
+                filename: name.clone().into(),
+                oid: id,
+            });
+            found.push((name, kind, id));
+        }
+        object.entries.sort();
+        let mut bytes = Vec::new();
+        object
+            .write_to(&mut bytes)
+            .map_err(|error| broken(at, &chain(&error)))?;
+        let id = hash(Kind::Tree, &bytes, at)?;
+        self.files.folders.insert(id, Arc::new(Folder::new(found)));
+        Ok(id)
+    }
+
+    /// Scans one entry; nothing if it is not part of the tree.
+    fn entry(
+        &mut self,
+        entry: &fs::DirEntry,
+        parent: &TreePath,
+        depth: usize,
+    ) -> Result<Option<(Vec<u8>, tree::EntryKind, ObjectId)>, SourceError> {
+        use std::os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _};
+
+        let name = entry.file_name().as_bytes().to_vec();
+        if name == b".git" {
+            return Ok(None);
+        }
+        let at = match std::str::from_utf8(&name).ok().and_then(TreePath::parse) {
+            Some(name) => parent.join(&name),
+            None => parent.clone(),
+        };
+        let failed = |error: std::io::Error| SourceError::from(broken(&at, &error.to_string()));
+        let path = entry.path();
+        let facts = match fs::symlink_metadata(&path) {
+            Ok(facts) => facts,
+            // It was there when the folder was listed, and is no more: as if it had never been.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(error)),
+        };
+        if self.ignored.is(&path, facts.is_dir())? {
+            return Ok(None);
+        }
+        if facts.is_dir() {
+            if path.join(".git").exists() {
+                return Ok(Some((
+                    name,
+                    tree::EntryKind::Commit,
+                    ObjectId::null(gix::hash::Kind::Sha1),
+                )));
+            }
+            let id = self.folder(&path, &at, depth + 1)?;
+            let empty = id == ObjectId::empty_tree(gix::hash::Kind::Sha1);
+            return Ok((!empty).then_some((name, tree::EntryKind::Tree, id)));
+        }
+        if facts.is_symlink() {
+            let target = fs::read_link(&path)
+                .map_err(failed)?
+                .as_os_str()
+                .as_bytes()
+                .to_vec();
+            let id = hash(Kind::Blob, &target, &at)?;
+            self.files.links.insert(id, target);
+            return Ok(Some((name, tree::EntryKind::Link, id)));
+        }
+        if !facts.is_file() {
+            return Ok(None);
+        }
+        let mode = if facts.permissions().mode() & 0o111 == 0 {
+            tree::EntryKind::Blob
+        } else {
+            tree::EntryKind::BlobExecutable
+        };
+        let (id, size) = if facts.len() > self.limits.file {
+            // It can never be read, so its bytes need not be either.
+            (stand_in(&path, &facts), facts.len())
+        } else {
+            let bytes = fs::read(&path).map_err(failed)?;
+            (hash(Kind::Blob, &bytes, &at)?, bytes.len() as u64)
+        };
+        self.files.regular.insert(id, ScannedFile { path, size });
+        Ok(Some((name, mode, id)))
+    }
+}
+
+fn hash(kind: Kind, bytes: &[u8], at: &TreePath) -> Result<ObjectId, SourceError> {
+    gix::objs::compute_hash(gix::hash::Kind::Sha1, kind, bytes)
+        .map_err(|error| broken(at, &chain(&error)).into())
+}
+
+/// Makes an id for a file that is too large to be read: another one whenever it changes.
+fn stand_in(path: &Path, facts: &fs::Metadata) -> ObjectId {
+    use std::os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _};
+
+    let digest = Digester::new("unread-file/v1")
+        .part(path.as_os_str().as_bytes())
+        .part(facts.len().to_be_bytes())
+        .part(facts.mtime().to_be_bytes())
+        .part(facts.mtime_nsec().to_be_bytes())
+        .finish();
+    ObjectId::from_bytes_or_panic(&digest.as_bytes()[..20])
+}
+
+impl Objects for Files {
+    fn folder(&self, id: &ObjectId, at: &TreePath) -> Result<Arc<Folder>, TreeError> {
+        self.folders
+            .get(id)
+            .cloned()
+            .ok_or_else(|| TreeError::NotFound { path: at.clone() })
+    }
+
+    fn size(&self, id: &ObjectId, at: &TreePath) -> Result<u64, TreeError> {
+        match (self.regular.get(id), self.links.get(id)) {
+            (Some(file), _) => Ok(file.size),
+            (None, Some(target)) => Ok(target.len() as u64),
+            (None, None) => Err(TreeError::NotFound { path: at.clone() }),
+        }
+    }
+
+    fn blob(&self, id: &ObjectId, at: &TreePath) -> Result<Vec<u8>, TreeError> {
+        let file = match (self.regular.get(id), self.links.get(id)) {
+            (Some(file), _) => file,
+            (None, Some(target)) => return Ok(target.clone()),
+            (None, None) => return Err(TreeError::NotFound { path: at.clone() }),
+        };
+        let mut bytes = Vec::new();
+        fs::File::open(&file.path)
+            .and_then(|open| open.take(file.size + 1).read_to_end(&mut bytes))
+            .map_err(|error| broken(at, &error.to_string()))?;
+        // The path may lead elsewhere by now, or the file hold something else. The id says that it is what was scanned.
+        match gix::objs::compute_hash(id.kind(), Kind::Blob, &bytes) {
+            Ok(now) if now == *id => Ok(bytes),
+            _ => Err(broken(at, "it changed while it was used: run again")),
+        }
+    }
+}
+
+/// What git would ignore.
+struct Ignored<'a> {
+    rules: Option<Rules<'a>>,
+}
+
+struct Rules<'a> {
+    stack: gix::AttributeStack<'a>,
+    root: &'a Path,
+    /// Files that git knows, and their folders: they count even if a rule matches them.
+    tracked: HashSet<PathBuf>,
+}
+
+impl<'a> Ignored<'a> {
+    fn new(
+        repository: Option<&'a (gix::Repository, PathBuf)>,
+        folder: &Path,
+    ) -> Result<Self, SourceError> {
+        use std::os::unix::ffi::OsStrExt as _;
+
+        let Some((repository, root)) = repository else {
+            return Ok(Self { rules: None });
+        };
+        let failed = |error: gix::Error| SourceError::Url {
+            url: folder.display().to_string(),
+            reason: format!("its ignore rules cannot be read: {}", chain(&error)),
+        };
+        let index = repository.index_or_empty().map_err(failed)?;
+        let stack = repository
+            .excludes(
+                &index,
+                None,
+                gix::worktree::stack::state::ignore::Source::default(),
+            )
+            .map_err(failed)?;
+        let mut tracked = HashSet::new();
+        for entry in index.entries() {
+            let path: &std::ffi::OsStr = std::ffi::OsStr::from_bytes(entry.path(&index));
+            let mut next = Some(Path::new(path));
+            while let Some(path) = next.filter(|path| !path.as_os_str().is_empty()) {
+                if !tracked.insert(path.to_owned()) {
+                    break;
+                }
+                next = path.parent();
+            }
+        }
+        let mut ignored = Self {
+            rules: Some(Rules {
+                stack,
+                root,
+                tracked,
+            }),
+        };
+        // Who names an ignored folder wants what is in it.
+        if folder != root && ignored.is(folder, true)? {
+            ignored.rules = None;
+        }
+        Ok(ignored)
+    }
+
+    fn is(&mut self, path: &Path, folder: bool) -> Result<bool, SourceError> {
+        let Some(rules) = &mut self.rules else {
+            return Ok(false);
+        };
+        let Ok(within) = path.strip_prefix(rules.root) else {
+            return Ok(false);
+        };
+        if rules.tracked.contains(within) {
+            return Ok(false);
+        }
+        let mode = if folder { Mode::DIR } else { Mode::FILE };
+        let found = rules
+            .stack
+            .at_path(within, Some(mode))
+            .map_err(|error| SourceError::Url {
+                url: path.display().to_string(),
+                reason: format!("its ignore rules cannot be read: {}", chain(&error)),
+            })?;
+        Ok(found.is_excluded())
+    }
+}

@@ -1,0 +1,215 @@
+//! A cache that is deleted, damaged, or used by several at once.
+
+use std::{fs, path::Path};
+
+use pintle_source::{Remote, SourceError};
+
+use crate::fixture::{Desk, branch, open_servers, path, read, small};
+use crate::sharing::packs;
+
+/// Breaks the cache, given one of its packs.
+type Damage = fn(&Path);
+
+fn damage(file: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = fs::read(file).unwrap();
+    change(&mut bytes);
+    // Packs are read-only, and may be mapped into memory: another file takes their place.
+    fs::remove_file(file).unwrap();
+    fs::write(file, bytes).unwrap();
+}
+
+#[tokio::test]
+async fn it_may_be_deleted_at_any_time() {
+    let servers = open_servers();
+    let repository = small(servers, "deleted");
+    let url = servers.git_http(&repository);
+    let desk = Desk::new();
+    let before = desk.fetch(&url, branch("main")).await.unwrap();
+    for part in ["repositories", "key", "keys"] {
+        let victim = desk.dir.path().join(part);
+        let _ = if victim.is_dir() {
+            fs::remove_dir_all(victim)
+        } else {
+            fs::remove_file(victim)
+        };
+        let snapshot = desk.fetch(&url, branch("main")).await.unwrap();
+        assert_eq!(
+            read(&snapshot, "app/a.yaml"),
+            "a: 1\n",
+            "after {part} was deleted"
+        );
+    }
+    fs::remove_dir_all(desk.dir.path()).unwrap();
+    repository
+        .push_files(&[("app/a.yaml", "a: 2\n")], "second")
+        .unwrap();
+    let snapshot = desk.fetch(&url, branch("main")).await.unwrap();
+    assert_eq!(read(&snapshot, "app/a.yaml"), "a: 2\n");
+    // What was opened before may be gone or not, but never wrong.
+    if let Ok(bytes) = before
+        .tree(&path(""))
+        .and_then(|tree| Ok(tree.read(&path("app/a.yaml"))?))
+    {
+        assert_eq!(bytes, b"a: 1\n");
+    }
+}
+
+#[tokio::test]
+async fn what_is_damaged_is_fetched_anew() {
+    let servers = open_servers();
+    let kinds: [(&str, Damage); 6] = [
+        ("cut", |pack| damage(pack, |bytes| bytes.truncate(40))),
+        ("overwritten", |pack| {
+            damage(pack, |bytes| bytes[12..].fill(0xff));
+        }),
+        ("no index", |pack| {
+            fs::remove_file(pack.with_extension("idx")).unwrap();
+        }),
+        ("empty index", |pack| {
+            damage(&pack.with_extension("idx"), Vec::clear);
+        }),
+        ("bad config", |pack| {
+            fs::write(pack.ancestors().nth(3).unwrap().join("config"), "[core\n").unwrap();
+        }),
+        ("no HEAD", |pack| {
+            fs::remove_file(pack.ancestors().nth(3).unwrap().join("HEAD")).unwrap();
+        }),
+    ];
+    for (name, break_it) in kinds {
+        let repository = small(servers, "damaged");
+        let url = servers.git_http(&repository);
+        let desk = Desk::new();
+        desk.fetch(&url, branch("main")).await.unwrap();
+        break_it(&packs(desk.dir.path())[0]);
+        // Another process, which has nothing in memory.
+        let remote = Remote::anonymous(&url);
+        let snapshot = desk.again().fetch(&remote, &branch("main")).await.unwrap();
+        assert_eq!(read(&snapshot, "app/a.yaml"), "a: 1\n", "{name}");
+    }
+}
+
+#[tokio::test]
+async fn damage_found_while_reading_is_mended_by_the_next_fetch() {
+    let servers = open_servers();
+    let repository = small(servers, "late");
+    let url = servers.git_http(&repository);
+    let desk = Desk::new();
+    desk.fetch(&url, branch("main")).await.unwrap();
+    // The file comes in a pack of its own, so that the commit stays readable.
+    repository
+        .push_files(
+            &[("app/a.yaml", &"text that makes a new blob\n".repeat(50))],
+            "second",
+        )
+        .unwrap();
+    desk.fetch(&url, branch("main")).await.unwrap();
+    let blob = repository.git(&["rev-parse", "HEAD:app/a.yaml"]).unwrap();
+    let other = desk.again();
+    let remote = Remote::anonymous(&url);
+    for pack in packs(desk.dir.path()) {
+        let index = pack.with_extension("idx");
+        let listing = repository
+            .git(&["verify-pack", "-v", index.to_str().unwrap()])
+            .unwrap();
+        if let Some(line) = listing.lines().find(|line| line.starts_with(&blob)) {
+            let offset: usize = line.split_whitespace().nth(4).unwrap().parse().unwrap();
+            damage(&pack, |bytes| bytes[offset + 3..offset + 20].fill(0xff));
+        }
+    }
+    let broken = other.fetch(&remote, &branch("main")).await.unwrap();
+    let tree = broken.tree(&path("app")).unwrap();
+    let error = tree.read(&path("a.yaml")).unwrap_err().to_string();
+    assert!(error.starts_with("a.yaml could not be read: "), "{error}");
+    let mended = other.fetch(&remote, &branch("main")).await.unwrap();
+    assert!(read(&mended, "app/a.yaml").starts_with("text that"));
+}
+
+#[tokio::test]
+async fn what_a_killed_process_left_is_not_in_the_way() {
+    let servers = open_servers();
+    let repository = small(servers, "killed");
+    let url = servers.git_http(&repository);
+    let desk = Desk::new();
+    desk.fetch(&url, branch("main")).await.unwrap();
+    let packs = packs(desk.dir.path());
+    let (pack_dir, bare) = (
+        packs[0].parent().unwrap(),
+        packs[0].ancestors().nth(3).unwrap(),
+    );
+    fs::write(bare.join("shallow.lock"), "").unwrap();
+    fs::write(pack_dir.join(".tmpAbCdEf"), "half a pack").unwrap();
+    repository
+        .push_files(&[("app/a.yaml", "a: 2\n")], "second")
+        .unwrap();
+    let snapshot = desk
+        .again()
+        .fetch(&Remote::anonymous(&url), &branch("main"))
+        .await
+        .unwrap();
+    assert_eq!(read(&snapshot, "app/a.yaml"), "a: 2\n");
+    assert!(!pack_dir.join(".tmpAbCdEf").exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn several_processes_share_it() {
+    let servers = open_servers();
+    let repository = small(servers, "crowd");
+    let url = servers.git_http(&repository);
+    let desk = Desk::new();
+    for round in 0..3 {
+        let text = format!("a: {round}\n");
+        repository
+            .push_files(&[("app/a.yaml", &text)], &text)
+            .unwrap();
+        let tasks: Vec<_> = (0..8)
+            .map(|_| {
+                let (other, remote) = (desk.again(), Remote::anonymous(&url));
+                tokio::spawn(async move {
+                    read(
+                        &other.fetch(&remote, &branch("main")).await.unwrap(),
+                        "app/a.yaml",
+                    )
+                })
+            })
+            .collect();
+        for task in tasks {
+            assert_eq!(task.await.unwrap(), text);
+        }
+    }
+}
+
+#[tokio::test]
+async fn many_commits_do_not_make_it_grow_without_end() {
+    let servers = open_servers();
+    let repository = small(servers, "many");
+    let url = servers.git_http(&repository);
+    let desk = Desk::new();
+    for round in 0..110 {
+        let text = round.to_string();
+        repository.write("app/a.yaml", &text).unwrap();
+        repository
+            .git(&["commit", "--quiet", "--all", "--message", &text])
+            .unwrap();
+        repository
+            .git(&["push", "--quiet", "origin", "HEAD"])
+            .unwrap();
+        let snapshot = desk.fetch(&url, branch("main")).await.unwrap();
+        assert_eq!(read(&snapshot, "app/a.yaml"), text);
+    }
+    let count = packs(desk.dir.path()).len();
+    assert!(count < 20, "{count} packs after 110 commits");
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_written_says_so() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let options = pintle_source::Options::new(file.path().join("cache"));
+    let error = pintle_source::Repositories::new(options).unwrap_err();
+    assert!(matches!(error, SourceError::Cache { .. }), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("cannot be used: Not a directory"),
+        "{error}"
+    );
+}

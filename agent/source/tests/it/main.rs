@@ -1,0 +1,11 @@
+//! Repositories on real git servers, hostile servers, hostile repositories, and a cache that breaks.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod cache;
+mod fixture;
+mod hostile_servers;
+mod references;
+mod safety;
+mod servers;
+mod sharing;
+mod working_tree;

@@ -1,0 +1,241 @@
+//! What each kind of reference leads to, and what is said when it leads nowhere.
+
+use pintle_core::application::Reference;
+
+use crate::fixture::{
+    Desk, Scripted, branch, open_servers, push_tree_id, read, repository, small, tidy, tree,
+};
+
+#[tokio::test]
+async fn each_kind_of_reference() {
+    let servers = open_servers();
+    let repository = small(servers, "kinds");
+    let first = repository.head().unwrap();
+    repository.tag("v1.0.0").unwrap();
+    repository
+        .git(&["tag", "-a", "v1.1.0", "-m", "annotated"])
+        .unwrap();
+    let second = repository
+        .push_files(&[("app/a.yaml", "a: 2\n")], "second")
+        .unwrap();
+    repository.tag("v2.0.0-rc.1").unwrap();
+    let url = servers.git_http(&repository);
+    let desk = Desk::new();
+    for (reference, commit, name) in [
+        (Reference::Default, &second, "main"),
+        (branch("main"), &second, "main"),
+        (Reference::Tag("v1.0.0".into()), &first, "v1.0.0"),
+        (Reference::Tag("v1.1.0".into()), &first, "v1.1.0"),
+        (Reference::Semver("*".into()), &first, "v1.1.0"),
+        (
+            Reference::Semver(">=2.0.0-rc.0".into()),
+            &second,
+            "v2.0.0-rc.1",
+        ),
+        (Reference::Commit(first.clone()), &first, ""),
+    ] {
+        let snapshot = desk.fetch(&url, reference.clone()).await.unwrap();
+        assert_eq!(
+            (
+                &snapshot.revision.commit,
+                snapshot.revision.reference.as_str()
+            ),
+            (commit, name),
+            "{reference:?}"
+        );
+    }
+    let revision = desk.fetch(&url, Reference::Default).await.unwrap().revision;
+    assert_eq!(
+        revision.tree,
+        repository.git(&["rev-parse", "HEAD^{tree}"]).unwrap()
+    );
+    assert_eq!(
+        revision.time.to_string(),
+        repository.git(&["log", "-1", "--format=%ct"]).unwrap()
+    );
+    assert_eq!(
+        (revision.author.as_str(), revision.summary.as_str()),
+        ("Test <test@example.com>", "second")
+    );
+}
+
+#[tokio::test]
+async fn what_leads_nowhere_is_explained() {
+    let servers = open_servers();
+    let repository = small(servers, "nowhere");
+    repository.tag("v1.0.0").unwrap();
+    let url = servers.git_http(&repository);
+    let desk = Desk::new();
+    let refused = async |reference| {
+        let text = tidy(&desk.refused(&url, reference).await);
+        text.replace(
+            repository.bare().file_stem().unwrap().to_str().unwrap(),
+            "REPO",
+        )
+    };
+    insta::assert_snapshot!(refused(branch("mian")).await, @"http://HOST/git/REPO.git has no branch `mian`; did you mean `main`?");
+    insta::assert_snapshot!(refused(Reference::Tag("main".into())).await, @"http://HOST/git/REPO.git has no tag `main`; it is a branch");
+    insta::assert_snapshot!(refused(Reference::Semver("^2".into())).await, @"http://HOST/git/REPO.git has no tag in the version range `^2`; its versions are `v1.0.0`");
+    insta::assert_snapshot!(refused(Reference::Semver("two".into())).await, @"`two` is not a version range: unexpected character 't' while parsing major version number; expected one such as `>=1.2.0, <2.0.0`");
+    insta::assert_snapshot!(refused(Reference::Commit("1234567".into())).await, @"`1234567` is not a commit id: expected all of its 40 hexadecimal digits, as a shorter one may come to mean another commit");
+    insta::assert_snapshot!(refused(Reference::Commit("0123456789012345678901234567890123456789".into())).await, @"http://HOST/git/REPO.git has no commit 0123456789012345678901234567890123456789: it was never pushed, or a force-push removed it");
+}
+
+#[tokio::test]
+async fn an_empty_repository_says_so() {
+    let servers = open_servers();
+    let repository = repository(servers, "empty");
+    let desk = Desk::new();
+    let url = servers.git_http(&repository);
+    let error = desk.refused(&url, Reference::Default).await.to_string();
+    assert_eq!(error, format!("{url} has no commits yet: push one"));
+    // It is not remembered.
+    repository.push_files(&[("a", "a")], "first").unwrap();
+    desk.fetch(&url, Reference::Default).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_tag_may_name_what_is_no_commit() {
+    let servers = open_servers();
+    let repository = small(servers, "tree-tag");
+    repository.git(&["tag", "folder", "HEAD^{tree}"]).unwrap();
+    repository.push().unwrap();
+    let url = servers.git_http(&repository);
+    let error = Desk::new()
+        .refused(&url, Reference::Tag("folder".into()))
+        .await
+        .to_string();
+    assert_eq!(error, format!("folder of {url} is a tree, not a commit"));
+}
+
+#[tokio::test]
+async fn a_branch_is_rewritten_and_deleted() {
+    let servers = open_servers();
+    let repository = small(servers, "rewritten");
+    let url = servers.git_http(&repository);
+    let desk = Desk::new();
+    repository.branch("topic").unwrap();
+    repository
+        .push_files(&[("app/a.yaml", "topic\n")], "topic")
+        .unwrap();
+    let before = desk.fetch(&url, branch("topic")).await.unwrap();
+
+    // Another history with the same name, and then back to the old one.
+    let tree_id = repository.git(&["rev-parse", "main^{tree}"]).unwrap();
+    let rewritten = push_tree_id(&repository, &tree_id);
+    let main = desk.fetch(&url, branch("main")).await.unwrap();
+    assert_eq!(
+        (main.revision.commit, read(&before, "app/a.yaml")),
+        (rewritten, "topic\n".to_owned())
+    );
+    repository
+        .git(&["push", "--quiet", "--force", "origin", "main:main"])
+        .unwrap();
+    let back = desk.fetch(&url, branch("main")).await.unwrap();
+    assert_eq!(read(&back, "app/a.yaml"), "a: 1\n");
+
+    repository.delete_remote("topic").unwrap();
+    assert!(
+        desk.refused(&url, branch("topic"))
+            .await
+            .to_string()
+            .contains("has no branch `topic`")
+    );
+    assert_eq!(
+        read(&before, "app/a.yaml"),
+        "topic\n",
+        "what is held stays readable"
+    );
+}
+
+#[tokio::test]
+async fn an_old_server_and_a_commit_that_is_no_tip() {
+    let servers = open_servers();
+    let repository = small(servers, "old");
+    let first = repository.head().unwrap();
+    let second = repository
+        .push_files(&[("app/a.yaml", "a: 2\n")], "second")
+        .unwrap();
+    repository
+        .push_files(&[("app/a.yaml", "a: 3\n")], "third")
+        .unwrap();
+    // As git ships: commits that are no tips are refused by servers of this age.
+    repository
+        .git(&[
+            "-C",
+            repository.bare().to_str().unwrap(),
+            "config",
+            "uploadpack.allowReachableSHA1InWant",
+            "false",
+        ])
+        .unwrap();
+    let server = Scripted::old_git(repository.bare());
+    let desk = Desk::new();
+    assert_eq!(
+        read(
+            &desk
+                .fetch(&server.url_of("r.git"), branch("main"))
+                .await
+                .unwrap(),
+            "app/a.yaml"
+        ),
+        "a: 3\n"
+    );
+    for (commit, text) in [(&first, "a: 1\n"), (&second, "a: 2\n")] {
+        let snapshot = desk
+            .fetch(&server.url_of("r.git"), Reference::Commit(commit.clone()))
+            .await
+            .unwrap();
+        assert_eq!(read(&snapshot, "app/a.yaml"), text);
+    }
+    let missing = Reference::Commit("0123456789012345678901234567890123456789".into());
+    let error = desk.refused(&server.url_of("r.git"), missing.clone()).await;
+    assert!(error.to_string().contains("has no commit"), "{error}");
+    // Its whole history was searched. As long as nothing is pushed that is not done again.
+    let before = server.requests().len();
+    desk.refused(&server.url_of("r.git"), missing).await;
+    assert_eq!(server.requests().len(), before + 1);
+    repository
+        .push_files(&[("app/a.yaml", "a: 4\n")], "fourth")
+        .unwrap();
+    let snapshot = desk
+        .fetch(&server.url_of("r.git"), branch("main"))
+        .await
+        .unwrap();
+    assert_eq!(read(&snapshot, "app/a.yaml"), "a: 4\n");
+}
+
+#[tokio::test]
+async fn a_folder_that_is_not_there() {
+    let servers = open_servers();
+    let repository = repository(servers, "folders");
+    let commit = repository
+        .push_files(
+            &[
+                ("apps/web/a.yaml", ""),
+                ("apps/api/a.yaml", ""),
+                ("file", ""),
+            ],
+            "first",
+        )
+        .unwrap();
+    let desk = Desk::new();
+    let snapshot = desk
+        .fetch(&servers.git_http(&repository), branch("main"))
+        .await
+        .unwrap();
+    let missing = |folder: &str| {
+        let error = snapshot
+            .tree(&crate::fixture::path(folder))
+            .unwrap_err()
+            .to_string();
+        error.replace(&commit[..12], "COMMIT")
+    };
+    insta::assert_snapshot!(missing("apps/wbe"), @"main@COMMIT has no folder `apps/wbe`; did you mean `apps/web`?");
+    insta::assert_snapshot!(missing("production"), @"main@COMMIT has no folder `production`; of `.` its folders are `apps`");
+    insta::assert_snapshot!(missing("file"), @"file is not a folder");
+    assert_eq!(
+        crate::fixture::names(&*tree(&snapshot, "apps/web"), ""),
+        ["a.yaml"]
+    );
+}

@@ -1,0 +1,197 @@
+//! How many requests reach a server.
+
+use std::time::Duration;
+
+use pintle_core::application::Reference;
+use pintle_harness::Proxy;
+use pintle_source::Remote;
+
+use crate::fixture::{Desk, branch, noise, open_servers, read, repository, small};
+
+/// How often a list of references and how often objects were asked for.
+fn counts(proxy: &Proxy) -> (usize, usize) {
+    let seen = proxy.seen();
+    let conversations = seen
+        .iter()
+        .filter(|request| request.method == "GET")
+        .count();
+    // Each conversation lists once; the rest are fetches.
+    let posts = seen
+        .iter()
+        .filter(|request| request.method == "POST")
+        .count();
+    (conversations, posts.saturating_sub(conversations))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn all_who_ask_at_once_share_one_fetch() {
+    let servers = open_servers();
+    let repository = small(servers, "shared");
+    repository.tag("v1.0.0").unwrap();
+    let proxy = Proxy::start(servers.http(), None).unwrap();
+    let url = servers
+        .git_http(&repository)
+        .replace(servers.http(), &proxy.url());
+    let desk = Desk::new();
+    let ask = |count: usize| {
+        let tasks: Vec<_> = (0..count)
+            .map(|index| {
+                let (repositories, remote) = (desk.repositories.clone(), Remote::anonymous(&url));
+                let reference = match index % 3 {
+                    0 => branch("main"),
+                    1 => Reference::Tag("v1.0.0".into()),
+                    _ => Reference::Semver("*".into()),
+                };
+                tokio::spawn(async move {
+                    repositories
+                        .fetch(&remote, &reference)
+                        .await
+                        .unwrap()
+                        .revision
+                        .commit
+                })
+            })
+            .collect();
+        async move {
+            let head = repository.head().unwrap();
+            for task in tasks {
+                assert_eq!(task.await.unwrap(), head);
+            }
+        }
+    };
+    ask(1000).await;
+    let (conversations, fetches) = counts(&proxy);
+    assert!(
+        conversations <= 2,
+        "{conversations} conversations for 1000 questions"
+    );
+    assert_eq!(fetches, 1);
+}
+
+#[tokio::test]
+async fn nothing_new_costs_no_fetch_and_a_recent_answer_no_request() {
+    let servers = open_servers();
+    let repository = small(servers, "polled");
+    let proxy = Proxy::start(servers.http(), None).unwrap();
+    let url = servers
+        .git_http(&repository)
+        .replace(servers.http(), &proxy.url());
+    let desk = Desk::new();
+    let remote = Remote::anonymous(&url);
+    for _ in 0..3 {
+        desk.fetch(&url, branch("main")).await.unwrap();
+    }
+    assert_eq!(counts(&proxy), (3, 1));
+
+    // Also another process finds what this one fetched.
+    desk.again().fetch(&remote, &branch("main")).await.unwrap();
+    assert_eq!(counts(&proxy), (4, 1));
+
+    let hour = Duration::from_hours(1);
+    let snapshot = desk
+        .repositories
+        .fetch_within(&remote, &branch("main"), hour)
+        .await
+        .unwrap();
+    assert_eq!(
+        (read(&snapshot, "app/a.yaml").as_str(), counts(&proxy)),
+        ("a: 1\n", (4, 1))
+    );
+    // What the last list does not have may be there by now.
+    repository.branch("later").unwrap();
+    let commit = repository
+        .push_files(&[("app/a.yaml", "later\n")], "later")
+        .unwrap();
+    let snapshot = desk
+        .repositories
+        .fetch_within(&remote, &branch("later"), hour)
+        .await
+        .unwrap();
+    assert_eq!((snapshot.revision.commit, counts(&proxy)), (commit, (5, 2)));
+
+    proxy.forget();
+    let refs = desk.repositories.refs(&remote).await.unwrap();
+    assert_eq!(
+        refs.branches().map(|(name, _)| name).collect::<Vec<_>>(),
+        ["later", "main"]
+    );
+    assert_eq!(counts(&proxy), (1, 0));
+}
+
+#[tokio::test]
+async fn only_what_changed_is_sent() {
+    let servers = open_servers();
+    let repository = repository(servers, "increments");
+    let large = noise(200_000);
+    repository
+        .push_files(&[("large", &large), ("small", "0")], "first")
+        .unwrap();
+    let url = servers.git_http(&repository);
+    let desk = Desk::new();
+    desk.fetch(&url, branch("main")).await.unwrap();
+    let size = || -> u64 {
+        packs(desk.dir.path())
+            .iter()
+            .map(|path| std::fs::metadata(path).unwrap().len())
+            .sum()
+    };
+    let first = size();
+    for round in 1..=5 {
+        let text = round.to_string();
+        repository.push_files(&[("small", &text)], &text).unwrap();
+        let snapshot = desk.fetch(&url, branch("main")).await.unwrap();
+        assert_eq!(
+            (read(&snapshot, "small"), read(&snapshot, "large").len()),
+            (text, large.len())
+        );
+    }
+    assert!(
+        size() - first < first / 4,
+        "{first} bytes at first, {} after five small commits",
+        size()
+    );
+}
+
+#[tokio::test]
+async fn history_is_not_fetched() {
+    let servers = open_servers();
+    let repository = repository(servers, "history");
+    let old = "old\n".repeat(10);
+    let first = repository.push_files(&[("a", &old)], "first").unwrap();
+    let id = repository
+        .git(&["rev-parse", &format!("{first}:a")])
+        .unwrap();
+    repository.push_files(&[("a", "new\n")], "second").unwrap();
+    let desk = Desk::new();
+    desk.fetch(&servers.git_http(&repository), branch("main"))
+        .await
+        .unwrap();
+    let objects = packs(desk.dir.path());
+    let listing = repository
+        .git(&[
+            "verify-pack",
+            "-v",
+            objects[0].with_extension("idx").to_str().unwrap(),
+        ])
+        .unwrap();
+    assert!(!listing.contains(&id), "{listing}");
+}
+
+pub(crate) fn packs(cache: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![cache.to_owned()];
+    while let Some(dir) = open.pop() {
+        for entry in std::fs::read_dir(dir).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path
+                .extension()
+                .is_some_and(|extension| extension == "pack")
+            {
+                found.push(path);
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,191 @@
+//! Files that are not committed.
+
+use std::fs;
+
+use pintle_core::tree::{TreeError, walk};
+use pintle_source::{Limits, SourceError, WorkTree, local};
+
+use crate::fixture::{names, open_servers, path, repository};
+
+#[test]
+fn a_clean_folder_has_the_ids_of_its_commit() {
+    let repository = repository(open_servers(), "clean");
+    repository.write("app/run.sh", "#!/bin/sh\n").unwrap();
+    std::os::unix::fs::symlink("run.sh", repository.work().join("app/link")).unwrap();
+    fs::set_permissions(
+        repository.work().join("app/run.sh"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .unwrap();
+    // Where git's order of names is not that of the alphabet.
+    repository
+        .push_files(
+            &[
+                ("app-a", "1"),
+                ("app.b", "2"),
+                ("app/a.yaml", "a"),
+                ("z", ""),
+            ],
+            "first",
+        )
+        .unwrap();
+    let scanned = WorkTree::scan(repository.work(), Limits::default()).unwrap();
+    let here = local(repository.work(), Limits::default()).unwrap();
+    assert_eq!(scanned.revision.tree, here.snapshot.revision.tree);
+    assert_eq!(
+        scanned.revision.commit,
+        format!("dev:{}", here.snapshot.revision.tree)
+    );
+    assert_eq!(
+        (scanned.revision.reference.as_str(), scanned.revision.time),
+        ("main", here.snapshot.revision.time)
+    );
+    let tree = here.snapshot.tree(&path("")).unwrap();
+    assert_eq!(
+        walk(&*scanned.tree(), &path("")).unwrap(),
+        walk(&*tree, &path("")).unwrap()
+    );
+
+    let within = local(&repository.work().join("app"), Limits::default()).unwrap();
+    assert_eq!(
+        (within.path, within.root),
+        (path("app"), repository.work().canonicalize().unwrap())
+    );
+    let part = WorkTree::scan(&repository.work().join("app"), Limits::default()).unwrap();
+    assert_eq!(
+        part.revision.tree,
+        repository.git(&["rev-parse", "HEAD:app"]).unwrap()
+    );
+}
+
+#[test]
+fn what_git_ignores_is_not_there() {
+    let repository = repository(open_servers(), "ignored");
+    repository
+        .write("forced/kept.log", "tracked although a rule matches")
+        .unwrap();
+    repository.git(&["add", "--all"]).unwrap();
+    for (file, text) in [
+        (".gitignore", "*.log\n/build/\n!keep.log\n"),
+        ("app/.gitignore", "local.yaml\n"),
+        ("a.yaml", "a"),
+        ("a.log", ""),
+        ("keep.log", ""),
+        ("build/out.yaml", ""),
+        ("app/local.yaml", ""),
+        ("app/new.yaml", "not committed"),
+        ("app/build/in.yaml", ""),
+    ] {
+        repository.write(file, text).unwrap();
+    }
+    fs::create_dir_all(repository.work().join("empty/folder")).unwrap();
+    let nested = repository.work().join("nested");
+    repository
+        .git(&["init", "--quiet", nested.to_str().unwrap()])
+        .unwrap();
+    let tree = WorkTree::scan(repository.work(), Limits::default())
+        .unwrap()
+        .tree();
+    assert_eq!(
+        names(&*tree, ""),
+        [
+            ".gitignore",
+            "a.yaml",
+            "app",
+            "forced",
+            "keep.log",
+            "nested"
+        ]
+    );
+    assert_eq!(names(&*tree, "app"), [".gitignore", "build", "new.yaml"]);
+    assert_eq!(names(&*tree, "forced"), ["kept.log"]);
+    assert!(matches!(
+        tree.entries(&path("nested")),
+        Err(TreeError::Submodule { .. })
+    ));
+    // Who names an ignored folder means it.
+    let build = WorkTree::scan(&repository.work().join("build"), Limits::default())
+        .unwrap()
+        .tree();
+    assert_eq!(names(&*build, ""), ["out.yaml"]);
+}
+
+#[test]
+fn changes_make_another_revision_and_late_ones_an_error() {
+    let repository = repository(open_servers(), "changing");
+    repository
+        .push_files(&[("a.yaml", "a"), ("b.yaml", "b")], "first")
+        .unwrap();
+    let scan = || WorkTree::scan(repository.work(), Limits::default()).unwrap();
+    let before = scan();
+    repository.write("a.yaml", "changed").unwrap();
+    let after = scan();
+    assert_ne!(before.revision.commit, after.revision.commit);
+    assert_eq!(after.tree().read(&path("a.yaml")).unwrap(), b"changed");
+    insta::assert_snapshot!(before.tree().read(&path("a.yaml")).unwrap_err(), @"a.yaml could not be read: it changed while it was used: run again");
+    assert_eq!(before.tree().read(&path("b.yaml")).unwrap(), b"b");
+    // Also when it is replaced by a link to somewhere else.
+    fs::remove_file(repository.work().join("b.yaml")).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", repository.work().join("b.yaml")).unwrap();
+    assert!(before.tree().read(&path("b.yaml")).is_err());
+}
+
+#[test]
+fn a_folder_without_a_repository() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("a.yaml"), "a").unwrap();
+    let scanned = WorkTree::scan(dir.path(), Limits::default()).unwrap();
+    assert_eq!(names(&*scanned.tree(), ""), ["a.yaml"]);
+    assert_eq!(
+        (scanned.revision.time, scanned.revision.summary.as_str()),
+        (0, "files that are not committed")
+    );
+    let error = local(dir.path(), Limits::default()).unwrap_err();
+    assert!(matches!(error, SourceError::NotARepository { .. }));
+    let text = error
+        .to_string()
+        .replace(dir.path().to_str().unwrap(), "DIR");
+    insta::assert_snapshot!(text, @"DIR is not in a git repository: run `git init` and commit, or take the files as they are with --dev");
+    assert!(WorkTree::scan(&dir.path().join("none"), Limits::default()).is_err());
+}
+
+#[test]
+fn a_repository_without_a_commit() {
+    let repository = repository(open_servers(), "unborn");
+    repository.write("a.yaml", "a").unwrap();
+    let error = local(repository.work(), Limits::default()).unwrap_err();
+    assert!(matches!(error, SourceError::Empty { .. }), "{error}");
+    assert_eq!(
+        names(
+            &*WorkTree::scan(repository.work(), Limits::default())
+                .unwrap()
+                .tree(),
+            ""
+        ),
+        ["a.yaml"]
+    );
+}
+
+#[test]
+fn too_much_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    for index in 0..11 {
+        fs::write(dir.path().join(index.to_string()), vec![b'x'; 100]).unwrap();
+    }
+    let limits = Limits {
+        entries: 10,
+        ..Limits::default()
+    };
+    let error = WorkTree::scan(dir.path(), limits).unwrap_err();
+    assert!(
+        matches!(error, SourceError::Tree(TreeError::TooLarge { .. })),
+        "{error}"
+    );
+    let limits = Limits {
+        file: 99,
+        ..Limits::default()
+    };
+    let tree = WorkTree::scan(dir.path(), limits).unwrap().tree();
+    insta::assert_snapshot!(tree.read(&path("0")).unwrap_err(), @"0 has 100 bytes, and the limit is 99");
+    assert_eq!(tree.entries(&path("")).unwrap().len(), 11);
+}
