@@ -1,0 +1,360 @@
+//! One object: written or deleted.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use pintle_core::{
+    fields,
+    inventory::Entry,
+    object::ObjectId,
+    plan::{Action, Change},
+    prune::{ProtectedKind, Wish},
+};
+use serde_json::Value;
+
+use super::{Applier, Done, Step};
+use crate::{
+    awaiting,
+    discovery::ResourceType,
+    objects::{Mode, Preconditions},
+    ownership::{is_ours, may_force},
+    planning::{is_used, wish_of},
+    prepare::{is_definition, payload},
+    rejection::{ADOPT_ANNOTATION, WriteError},
+    request::RequestError,
+};
+
+/// Between two tries to write an object whose definition was established a moment ago: the API server starts to serve a
+/// kind shortly after it says so.
+const SERVING_PAUSE: Duration = Duration::from_millis(100);
+/// How often a deletion is tried again because the object changed meanwhile.
+const DELETE_TRIES: usize = 5;
+
+impl Applier<'_> {
+    /// Writes an object.
+    pub(super) async fn write<'c>(&self, change: &'c Change, entry: Option<&Entry>) -> Done<'c> {
+        let mut done = Done {
+            change,
+            entry: None,
+            result: None,
+        };
+        if self.cancel.is_cancelled() {
+            return done;
+        }
+        let live = match self.send(change, entry).await {
+            Ok(live) => live,
+            Err(error) => {
+                done.result = Some(Err(error));
+                return done;
+            }
+        };
+        done.entry = self.entry(change, &live);
+        if let Some(tracker) = self.tracker {
+            tracker.feed(&self.release.application, &live).await;
+        }
+        self.progress.step(Step::Written {
+            id: &change.id,
+            action: change.action,
+            live: &live,
+        });
+        done.result = Some(self.usable(change, live).await);
+        done
+    }
+
+    /// Returns what the inventory says of an object that was just written.
+    fn entry(&self, change: &Change, live: &Value) -> Option<Entry> {
+        let desired = change.desired.as_ref()?;
+        Some(Entry {
+            uid: live["metadata"]["uid"].as_str().map(ToOwned::to_owned),
+            desired: Some(desired.digest(&self.release.seed)),
+            stored: fields::stored_digest(live, &self.manager, &self.release.seed),
+            ..Entry::intended(&change.id, &change.version)
+        })
+    }
+
+    async fn send(&self, change: &Change, entry: Option<&Entry>) -> Result<Value, WriteError> {
+        let resource = self.resource(change)?;
+        if change.action == Action::Replace {
+            self.make_room(change, resource).await?;
+        }
+        let adopts = change
+            .desired
+            .as_ref()
+            .and_then(|desired| desired.annotation(ADOPT_ANNOTATION))
+            == Some("allowed");
+        let may_force = |live: &Value| may_force(live, self.release, adopts, entry);
+        let known = change
+            .live
+            .as_ref()
+            .filter(|_| change.action == Action::Update);
+        let force = known.is_some_and(|live| may_force(live).is_ok());
+        let conflict = match self.put(change, resource, force).await {
+            Err(error) if error.is_conflict() && !force => error,
+            result => return result.map_err(|error| self.error(error, change)),
+        };
+        // Somebody owns a field. It may be taken over if the object turns out to be ours.
+        let live = self
+            .connection
+            .read(resource, &change.id)
+            .await
+            .map_err(|error| self.error(error, change))?;
+        let allowed = live.as_ref().map_or(Ok(()), may_force);
+        allowed.map_err(|refused| refused.unwrap_or_else(|| self.error(conflict, change)))?;
+        self.put(change, resource, live.is_some())
+            .await
+            .map_err(|error| self.error(error, change))
+    }
+
+    /// Applies, and waits for a kind that is about to be served.
+    async fn put(
+        &self,
+        change: &Change,
+        resource: &ResourceType,
+        force: bool,
+    ) -> Result<Value, RequestError> {
+        let desired = change
+            .desired
+            .as_ref()
+            .expect("whatever is written has a desired object");
+        let payload = payload(desired, desired.digest(&self.release.seed));
+        let mode = Mode {
+            force,
+            dry_run: false,
+        };
+        let started = tokio::time::Instant::now();
+        loop {
+            let result = self
+                .connection
+                .apply_object(resource, &change.id, &payload, &self.manager, mode)
+                .await;
+            match result {
+                Ok(applied) => return Ok(applied.live),
+                Err(error) if is_unserved(&error) && self.is_new_kind(resource) => {
+                    if started.elapsed() > self.release.timeout.get() || self.cancel.is_cancelled()
+                    {
+                        return Err(error);
+                    }
+                    tokio::time::sleep(SERVING_PAUSE).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Says whether a kind came with this plan.
+    fn is_new_kind(&self, resource: &ResourceType) -> bool {
+        self.established
+            .lock()
+            .is_ok_and(|new| new.contains(&(resource.group.clone(), resource.kind.clone())))
+    }
+
+    /// Deletes the object that is to be made again, and waits until it is gone.
+    async fn make_room(&self, change: &Change, resource: &ResourceType) -> Result<(), WriteError> {
+        let Some(live) = &change.live else {
+            return Ok(());
+        };
+        let uid = live["metadata"]["uid"].as_str().map(ToOwned::to_owned);
+        // Its state may change at any time; that it is this object is enough.
+        let preconditions = Preconditions {
+            uid: uid.clone(),
+            resource_version: None,
+        };
+        let deleted = self
+            .connection
+            .delete_object(resource, &change.id, &preconditions)
+            .await;
+        if !deleted.map_err(|error| self.error(error, change))? {
+            return Ok(());
+        }
+        self.progress.step(Step::Waiting {
+            id: &change.id,
+            what: "to be gone",
+        });
+        let mut finalizers = Vec::new();
+        let limit = self.release.timeout.get();
+        let gone = awaiting::until(self.own, resource, &change.id, limit, |live| {
+            let same = live.filter(|live| live["metadata"]["uid"].as_str() == uid.as_deref());
+            let Some(same) = same else { return Some(()) };
+            let held = same["metadata"]["finalizers"]
+                .as_array()
+                .into_iter()
+                .flatten();
+            finalizers = held.filter_map(|f| Some(f.as_str()?.to_owned())).collect();
+            None
+        });
+        gone.await.ok_or(WriteError::NotGone { finalizers })
+    }
+
+    /// Waits until what needs the object can use it.
+    async fn usable(&self, change: &Change, live: Value) -> Result<(), WriteError> {
+        if change.id.is("", "Namespace") && !live["metadata"]["deletionTimestamp"].is_null() {
+            return Err(WriteError::NamespaceTerminating(change.id.name.clone()));
+        }
+        if is_definition(&change.id) {
+            return self.establish(change, live).await;
+        }
+        Ok(())
+    }
+
+    /// <https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/>
+    async fn establish(&self, change: &Change, live: Value) -> Result<(), WriteError> {
+        let established = if condition(&live, "Established").is_some_and(|c| c["status"] == "True")
+        {
+            live
+        } else {
+            self.progress.step(Step::Waiting {
+                id: &change.id,
+                what: "to be established",
+            });
+            let mut reason = "the API server has not answered yet".to_owned();
+            let resource = self.resource(change)?;
+            let limit = self.release.timeout.get();
+            let found = awaiting::until(self.own, resource, &change.id, limit, |live| {
+                let live = live?;
+                if condition(live, "Established").is_some_and(|c| c["status"] == "True") {
+                    return Some(live.clone());
+                }
+                let why =
+                    condition(live, "NamesAccepted").or_else(|| condition(live, "Established"));
+                if let Some(message) = why.and_then(|condition| condition["message"].as_str()) {
+                    message.clone_into(&mut reason);
+                }
+                None
+            });
+            found.await.ok_or(WriteError::NotEstablished(reason))?
+        };
+        self.discovery.learn(&established);
+        if let (Some(group), Some(kind)) = (
+            established["spec"]["group"].as_str(),
+            established["spec"]["names"]["kind"].as_str(),
+        ) && let Ok(mut new) = self.established.lock()
+        {
+            new.insert((group.to_owned(), kind.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Deletes an object that left the source, if it is still ours.
+    pub(super) async fn delete<'c>(
+        &self,
+        change: &'c Change,
+        entry: Option<&Entry>,
+        going: &BTreeSet<&ObjectId>,
+    ) -> Done<'c> {
+        let result = if self.cancel.is_cancelled() {
+            None
+        } else {
+            Some(self.remove(change, entry, going).await)
+        };
+        if let Some(Ok(())) = &result {
+            self.progress.step(Step::Deleted { id: &change.id });
+        }
+        Done {
+            change,
+            entry: None,
+            result,
+        }
+    }
+
+    async fn remove(
+        &self,
+        change: &Change,
+        entry: Option<&Entry>,
+        going: &BTreeSet<&ObjectId>,
+    ) -> Result<(), WriteError> {
+        // Planning found no object: only the intention goes.
+        let Some(live) = &change.live else {
+            return Ok(());
+        };
+        let resource = self.resource(change)?;
+        if is_definition(&change.id) {
+            self.check_unused(live, going).await?;
+        }
+        let uid = entry.and_then(|entry| entry.uid.as_deref());
+        let mut preconditions = Preconditions::of(live);
+        for _ in 0..DELETE_TRIES {
+            match self
+                .connection
+                .delete_object(resource, &change.id, &preconditions)
+                .await
+            {
+                Ok(_) => return Ok(()),
+                // It changed since it was looked at: it may be another's now, or another object.
+                Err(error) if error.is_conflict() => {
+                    let now = self.connection.read(resource, &change.id).await;
+                    match now.map_err(|error| self.error(error, change))? {
+                        Some(now) if is_ours(&now, self.release, uid) => {
+                            preconditions = Preconditions::of(&now)
+                        }
+                        _ => return Ok(()),
+                    }
+                }
+                Err(error) => return Err(self.error(error, change)),
+            }
+        }
+        // It changes all the time; that it is the same object must be enough.
+        preconditions.resource_version = None;
+        let deleted = self
+            .connection
+            .delete_object(resource, &change.id, &preconditions)
+            .await;
+        deleted
+            .map(|_| ())
+            .map_err(|error| self.error(error, change))
+    }
+
+    /// Looks once more whether a definition has objects: some may have come since it was planned.
+    async fn check_unused(
+        &self,
+        live: &Value,
+        going: &BTreeSet<&ObjectId>,
+    ) -> Result<(), WriteError> {
+        let allowed = self
+            .release
+            .prune
+            .allow_kinds
+            .contains(&ProtectedKind::CustomResourceDefinition);
+        if allowed || wish_of(live) == Wish::Allow {
+            return Ok(());
+        }
+        if is_used(self.connection, live, &|id| going.contains(id)).await {
+            return Err(WriteError::StillUsed);
+        }
+        Ok(())
+    }
+
+    fn resource(&self, change: &Change) -> Result<&ResourceType, WriteError> {
+        let (group, kind) = (&change.id.group, &change.id.kind);
+        match self.kinds.find(group, &change.version, kind) {
+            Ok(found) => Ok(found),
+            Err(unknown) if change.action == Action::Delete => self
+                .kinds
+                .preferred(group, kind)
+                .ok_or(WriteError::UnknownKind(unknown)),
+            Err(unknown) => Err(WriteError::UnknownKind(unknown)),
+        }
+    }
+
+    fn error(&self, error: RequestError, change: &Change) -> WriteError {
+        WriteError::of(
+            error,
+            &change.id,
+            &change.version,
+            self.release.account.as_ref(),
+        )
+    }
+}
+
+fn condition<'a>(live: &'a Value, kind: &str) -> Option<&'a Value> {
+    live["status"]["conditions"]
+        .as_array()?
+        .iter()
+        .find(|condition| condition["type"] == kind)
+}
+
+fn is_unserved(error: &RequestError) -> bool {
+    let message = error
+        .refusal()
+        .map(|refusal| refusal.message.as_str())
+        .unwrap_or_default();
+    error.is_not_found() && message.starts_with("the server could not find the requested resource")
+}

@@ -1,0 +1,175 @@
+//! The stages of the pipeline that need a cluster, wired to one connection.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
+
+use pintle_core::{check::Approved, inventory::Inventory, plan::Depth, rendered::Rendered};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    applying::{Applied, Applier, ApplyError, Progress},
+    connection::{ConnectError, Connection},
+    discovery::{Discovery, ResourceType},
+    facts::{Facts, NoFacts},
+    planning::{self, PlanError, Planned},
+    prepare::{PrepareError, Prepared, prepare},
+    release::Release,
+    store::InventoryStore,
+    tracker::Tracker,
+};
+
+/// One cluster: prepares, plans and applies releases. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    connection: Connection,
+    discovery: Arc<Discovery>,
+    tracker: Option<Tracker>,
+}
+
+impl Cluster {
+    /// Makes the pipeline's end for a connection. No request is made.
+    pub fn new(connection: Connection) -> Self {
+        Self {
+            discovery: Arc::new(Discovery::new(connection.clone())),
+            connection,
+            tracker: None,
+        }
+    }
+
+    /// Lets planning rely on a tracker's watches, and tells it what is applied.
+    #[must_use]
+    pub fn with_tracker(mut self, tracker: Tracker) -> Self {
+        self.tracker = Some(tracker);
+        self
+    }
+
+    /// Returns the connection, in one's own name.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Returns the kinds that the server serves.
+    pub fn discovery(&self) -> &Discovery {
+        &self.discovery
+    }
+
+    /// Returns the tracker, if there is one.
+    pub fn tracker(&self) -> Option<&Tracker> {
+        self.tracker.as_ref()
+    }
+
+    /// Makes a render ready for this cluster. Asks the server only for kinds that are not known.
+    pub async fn prepare(
+        &self,
+        rendered: &Rendered,
+        release: &Release,
+    ) -> Result<Prepared, PrepareError> {
+        let kinds = self.discovery.kinds().await?;
+        match prepare(rendered, release, &kinds) {
+            Err(PrepareError::UnknownKind { .. }) => {
+                let kinds = self.discovery.refresh().await?;
+                prepare(rendered, release, &kinds)
+            }
+            result => result,
+        }
+    }
+
+    /// Returns the kinds of a release that a tracker has to watch: of what is rendered, and of what is in the cluster.
+    pub fn kinds_in_use(
+        &self,
+        prepared: &Prepared,
+        inventory: &Inventory,
+    ) -> BTreeSet<ResourceType> {
+        let rendered = prepared
+            .objects()
+            .iter()
+            .map(|object| object.resource.clone());
+        let recorded = inventory.entries().filter_map(|entry| {
+            prepared
+                .kinds()
+                .find(&entry.group, &entry.version, &entry.kind)
+                .ok()
+                .cloned()
+        });
+        rendered.chain(recorded).collect()
+    }
+
+    /// Plans a release, in the name of its account. Nothing is written.
+    ///
+    /// With a tracker whose watches are open, a local plan asks the server about nothing that is known to be as it was
+    /// applied.
+    pub async fn plan(
+        &self,
+        release: &Release,
+        prepared: &Prepared,
+        inventory: &Inventory,
+        depth: Depth,
+    ) -> Result<Planned, ClusterError<PlanError>> {
+        let connection = self.acting_for(release)?;
+        let facts: Box<dyn Facts> = match &self.tracker {
+            Some(tracker) => Box::new(tracker.facts(&release.application)),
+            None => Box::new(NoFacts),
+        };
+        let planned =
+            planning::plan(&connection, release, prepared, inventory, &*facts, depth).await;
+        planned.map_err(ClusterError::Failed)
+    }
+
+    /// Applies an approved plan, in the name of the release's account.
+    ///
+    /// `planned` is the inventory that came with the plan. Call it for a plan that does nothing, too: it then makes no
+    /// request about objects, and records what a run that was killed had done. What is under way is finished when
+    /// `cancel` is called, and nothing new is begun.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is another thing, and all are needed"
+    )]
+    pub async fn apply(
+        &self,
+        release: &Release,
+        prepared: &Prepared,
+        approved: &Approved,
+        planned: Inventory,
+        store: &mut dyn InventoryStore,
+        progress: &dyn Progress,
+        cancel: &CancellationToken,
+    ) -> Result<Applied, ClusterError<ApplyError>> {
+        let connection = self.acting_for(release)?;
+        let applier = Applier {
+            connection: &connection,
+            own: &self.connection,
+            discovery: &self.discovery,
+            tracker: self.tracker.as_ref(),
+            release,
+            manager: release.manager(),
+            kinds: prepared.shared_kinds(),
+            progress,
+            cancel,
+            established: Mutex::default(),
+        };
+        applier
+            .apply(approved, planned, store)
+            .await
+            .map_err(ClusterError::Failed)
+    }
+
+    fn acting_for(&self, release: &Release) -> Result<Connection, ConnectError> {
+        match &release.account {
+            Some(account) => self.connection.acting_as(account),
+            None => Ok(self.connection.clone()),
+        }
+    }
+}
+
+/// A stage that failed, or that could not begin in the name of the release's account.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError<E: std::error::Error + 'static> {
+    /// There is no connection in that name.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The stage failed.
+    #[error(transparent)]
+    Failed(E),
+}

@@ -1,0 +1,305 @@
+//! The way to one API server, in one's own name or in that of a service account.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::request::{Call, RequestError, chain};
+
+/// How to reach an API server.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// A kubeconfig file; without one `$KUBECONFIG` or `~/.kube/config`, and in a pod its service account.
+    pub kubeconfig: Option<PathBuf>,
+    /// A context in the kubeconfig; without one the current one.
+    pub context: Option<String>,
+    /// How many requests may be under way at once. Watches do not count.
+    pub concurrency: usize,
+    /// How long one attempt of a request may take. Admission webhooks may take 30 s.
+    pub request_timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            kubeconfig: None,
+            context: None,
+            concurrency: 32,
+            request_timeout: Duration::from_secs(35),
+        }
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The kubeconfig cannot be used.
+    #[error("cannot use the kubeconfig{}: {detail}", at(.path))]
+    Kubeconfig {
+        /// Which file, if one was named.
+        path: Option<PathBuf>,
+        /// What is wrong.
+        detail: String,
+    },
+    /// There is neither a kubeconfig nor a pod's service account.
+    #[error(
+        "no cluster is configured: set KUBECONFIG or pass --kubeconfig ({detail}), or run in a pod with a service account"
+    )]
+    NotConfigured {
+        /// Why the kubeconfig was not found.
+        detail: String,
+    },
+    /// The client cannot be made from the configuration, for example because of a certificate.
+    #[error("cannot connect to the API server as configured: {detail}")]
+    Client {
+        /// What is wrong.
+        detail: String,
+    },
+    /// Kubernetes knows no impersonation on top of another one.
+    #[error(
+        "cannot act as {wanted}: the kubeconfig's context already impersonates {present}, and Kubernetes does not chain \
+         impersonation; use a context without `as`"
+    )]
+    AlreadyImpersonating {
+        /// Who was to be impersonated.
+        wanted: String,
+        /// Who is impersonated already.
+        present: String,
+    },
+}
+
+fn at(path: &Option<PathBuf>) -> String {
+    path.as_ref()
+        .map(|path| format!(" {}", path.display()))
+        .unwrap_or_default()
+}
+
+/// A service account, in whose name requests are made.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceAccount {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl ServiceAccount {
+    /// Names a service account.
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
+    }
+}
+
+/// `system:serviceaccount:shop:deployer`: the user name by which Kubernetes knows it.
+impl std::fmt::Display for ServiceAccount {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "system:serviceaccount:{}:{}", self.namespace, self.name)
+    }
+}
+
+/// A connection to one API server in one name. Cloning it, and acting in another name, costs nothing: all share one pool
+/// of connections and one bound on requests under way.
+#[derive(Clone)]
+pub struct Connection {
+    shared: Arc<Shared>,
+    identity: Option<ServiceAccount>,
+    headers: Arc<HeaderMap>,
+}
+
+struct Shared {
+    client: kube::Client,
+    permits: Semaphore,
+    request_timeout: Duration,
+    impersonating: Option<String>,
+    server: String,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection")
+            .field("server", &self.shared.server)
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the API server says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ServerVersion {
+    /// Major number.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+    /// The whole version, such as `v1.36.3`.
+    pub text: String,
+}
+
+impl Connection {
+    /// Connects. No request is sent yet.
+    ///
+    /// Must be called within a tokio runtime, and the connection is of use in that one only.
+    pub async fn connect(options: Options) -> Result<Self, ConnectError> {
+        let mut config = configuration(&options).await?;
+        // Requests are sent again by `request`, which knows all of them to be idempotent and obeys Retry-After.
+        config.default_retry = false;
+        config.connect_timeout = Some(Duration::from_secs(10));
+        config.headers.push((
+            http::header::USER_AGENT,
+            HeaderValue::from_static(concat!("pintle/", env!("CARGO_PKG_VERSION"))),
+        ));
+        let impersonating = config.auth_info.impersonate.clone();
+        let server = config.cluster_url.to_string();
+        let client = kube::Client::try_from(config).map_err(|error| ConnectError::Client {
+            detail: chain(&error),
+        })?;
+        Ok(Self::with_client(client, &options, impersonating, server))
+    }
+
+    fn with_client(
+        client: kube::Client,
+        options: &Options,
+        impersonating: Option<String>,
+        server: String,
+    ) -> Self {
+        let shared = Shared {
+            client,
+            permits: Semaphore::new(options.concurrency.max(1)),
+            request_timeout: options.request_timeout,
+            impersonating,
+            server,
+        };
+        Self {
+            shared: Arc::new(shared),
+            identity: None,
+            headers: Arc::default(),
+        }
+    }
+
+    /// Returns a connection that makes every request in the name of a service account.
+    ///
+    /// The API server adds the groups of a service account by itself.
+    /// <https://kubernetes.io/docs/reference/access-authn-authz/authentication/#user-impersonation>
+    pub fn acting_as(&self, account: &ServiceAccount) -> Result<Self, ConnectError> {
+        if let Some(present) = &self.shared.impersonating {
+            return Err(ConnectError::AlreadyImpersonating {
+                wanted: account.to_string(),
+                present: present.clone(),
+            });
+        }
+        let user = HeaderValue::from_str(&account.to_string()).map_err(|_| ConnectError::Client {
+            detail: format!("`{account}` is not a service account: expected names of letters, digits, `-` and `.`"),
+        })?;
+        let headers = [(HeaderName::from_static("impersonate-user"), user)]
+            .into_iter()
+            .collect();
+        Ok(Self {
+            shared: Arc::clone(&self.shared),
+            identity: Some(account.clone()),
+            headers: Arc::new(headers),
+        })
+    }
+
+    /// Returns in whose name requests are made, if not in one's own.
+    pub fn identity(&self) -> Option<&ServiceAccount> {
+        self.identity.as_ref()
+    }
+
+    /// Returns the client, for what needs one of its own: leases. It acts in one's own name.
+    pub fn client(&self) -> &kube::Client {
+        &self.shared.client
+    }
+
+    /// Returns the address of the API server.
+    pub fn server(&self) -> &str {
+        &self.shared.server
+    }
+
+    /// Returns the namespace of the kubeconfig's context, or of the pod.
+    pub fn default_namespace(&self) -> &str {
+        self.shared.client.default_namespace()
+    }
+
+    /// Asks the API server for its version.
+    pub async fn version(&self) -> Result<ServerVersion, RequestError> {
+        let info = self.call(&Call::get("/version")).await?;
+        let number = |field: &str| {
+            let text = info[field].as_str().unwrap_or_default();
+            // Some providers write `33+`.
+            text.trim_end_matches('+').parse().unwrap_or_default()
+        };
+        Ok(ServerVersion {
+            major: number("major"),
+            minor: number("minor"),
+            text: info["gitVersion"].as_str().unwrap_or_default().to_owned(),
+        })
+    }
+
+    pub(crate) fn identity_headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    pub(crate) fn request_timeout(&self) -> Duration {
+        self.shared.request_timeout
+    }
+
+    pub(crate) async fn permit(&self) -> SemaphorePermit<'_> {
+        let permit = self.shared.permits.acquire().await;
+        permit.expect("the semaphore is never closed")
+    }
+}
+
+async fn configuration(options: &Options) -> Result<kube::Config, ConnectError> {
+    let of_context = KubeConfigOptions {
+        context: options.context.clone(),
+        ..KubeConfigOptions::default()
+    };
+    let error = |detail: &dyn std::error::Error| ConnectError::Kubeconfig {
+        path: options.kubeconfig.clone(),
+        detail: chain(detail),
+    };
+    if let Some(path) = &options.kubeconfig {
+        let kubeconfig = Kubeconfig::read_from(path).map_err(|e| error(&e))?;
+        return kube::Config::from_custom_kubeconfig(kubeconfig, &of_context)
+            .await
+            .map_err(|e| error(&e));
+    }
+    match kube::Config::from_kubeconfig(&of_context).await {
+        Ok(config) => Ok(config),
+        // A context that was asked for is never replaced by another cluster.
+        Err(failure) if options.context.is_some() => Err(error(&failure)),
+        Err(failure) => kube::Config::incluster().map_err(|_| ConnectError::NotConfigured {
+            detail: chain(&failure),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_missing_kubeconfig_and_context_are_named() {
+        let missing = Options {
+            kubeconfig: Some("/nonexistent/kubeconfig".into()),
+            ..Options::default()
+        };
+        let error = Connection::connect(missing).await.unwrap_err().to_string();
+        assert!(
+            error.starts_with("cannot use the kubeconfig /nonexistent/kubeconfig: "),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_service_account_is_named_as_kubernetes_names_it() {
+        assert_eq!(
+            ServiceAccount::new("shop", "deployer").to_string(),
+            "system:serviceaccount:shop:deployer"
+        );
+    }
+}

@@ -1,0 +1,233 @@
+//! The custom resource definitions, the manifests that install the agent, and the reference of both resources: all
+//! generated from the types of `pintle-core`.
+//!
+//! `cargo run -p pintle-cluster --example generate` writes them into `deploy/` and `docs/reference/`; a test fails when
+//! what is there differs.
+
+mod manifests;
+mod reference;
+mod schema;
+mod yaml;
+
+use std::collections::BTreeMap;
+
+use pintle_core::{
+    application::{ApplicationSpec, ApplicationStatus, PluginSpec, PluginStatus},
+    names::{GROUP, VERSION},
+};
+use serde_json::{Value, json};
+
+use self::schema::{generated, structural};
+
+/// Returns the definitions of Application and Plugin, ready to be applied.
+pub fn definitions() -> [Value; 2] {
+    [application(), plugin()]
+}
+
+/// Returns all generated files: their content by their path in the repository.
+pub fn files() -> BTreeMap<&'static str, String> {
+    let [application, plugin] = definitions();
+    BTreeMap::from([
+        (
+            "deploy/crds/applications.yaml",
+            yaml::stream(HEADER, &[("", &application)]),
+        ),
+        (
+            "deploy/crds/plugins.yaml",
+            yaml::stream(HEADER, &[("", &plugin)]),
+        ),
+        ("deploy/install.yaml", manifests::install()),
+        ("deploy/applier-cluster-admin.yaml", manifests::applier()),
+        ("docs/reference/application.md", reference::application()),
+        ("docs/reference/plugin.md", reference::plugin()),
+    ])
+}
+
+const HEADER: &str =
+    "Generated from agent/core by `cargo run -p pintle-cluster --example generate`: do not edit.";
+
+fn application() -> Value {
+    let mut spec = structural(&generated::<ApplicationSpec>());
+    // The types leave it open, because a `pintle.yaml` has none.
+    spec["required"] = json!(["source"]);
+    spec["properties"]["deletionPolicy"]["default"] = json!("Delete");
+    let git = &mut spec["properties"]["source"]["properties"]["git"];
+    git["x-kubernetes-validations"] = json!([{
+        "rule": "[has(self.branch), has(self.tag), has(self.semver), has(self.commit)].filter(given, given).size() <= 1",
+        "message": "at most one of branch, tag, semver and commit may be given",
+    }]);
+    git["properties"]["url"]["minLength"] = json!(1);
+    let columns = json!([
+        {"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status"},
+        {"name": "Status", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].reason"},
+        {"name": "Health", "type": "string", "jsonPath": ".status.health"},
+        {"name": "Objects", "type": "integer", "jsonPath": ".status.objects"},
+        {"name": "Revision", "type": "string", "jsonPath": ".status.revision"},
+        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+        {"name": "Message", "type": "string", "priority": 1, "jsonPath": ".status.conditions[?(@.type==\"Ready\")].message"}
+    ]);
+    let names = json!({
+        "kind": "Application", "listKind": "ApplicationList", "plural": "applications", "singular": "application",
+        "shortNames": ["papp"], "categories": ["pintle"],
+    });
+    let status = structural(&generated::<ApplicationStatus>());
+    definition(
+        "Namespaced",
+        names,
+        columns,
+        "What to deploy, from where, and by which opinions.",
+        &spec,
+        &status,
+    )
+}
+
+fn plugin() -> Value {
+    let mut spec = structural(&generated::<PluginSpec>());
+    spec["properties"]["image"]["minLength"] = json!(1);
+    let columns = json!([
+        {"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status"},
+        {"name": "Kind", "type": "string", "jsonPath": ".status.kind"},
+        {"name": "Version", "type": "string", "jsonPath": ".status.version"},
+        {"name": "Image", "type": "string", "jsonPath": ".spec.image"},
+        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+        {"name": "Message", "type": "string", "priority": 1, "jsonPath": ".status.conditions[?(@.type==\"Ready\")].message"}
+    ]);
+    let names = json!({
+        "kind": "Plugin", "listKind": "PluginList", "plural": "plugins", "singular": "plugin",
+        "shortNames": ["pplug"], "categories": ["pintle"],
+    });
+    let status = structural(&generated::<PluginStatus>());
+    definition(
+        "Cluster",
+        names,
+        columns,
+        "A plugin that applications may use by its name.",
+        &spec,
+        &status,
+    )
+}
+
+fn definition(
+    scope: &str,
+    names: Value,
+    columns: Value,
+    about: &str,
+    spec: &Value,
+    status: &Value,
+) -> Value {
+    let plural = names["plural"].as_str().unwrap_or_default();
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": format!("{plural}.{GROUP}"),
+            "labels": {"app.kubernetes.io/name": "pintle", "app.kubernetes.io/part-of": "pintle"},
+        },
+        "spec": {
+            "group": GROUP,
+            "scope": scope,
+            "names": names,
+            "versions": [{
+                "name": VERSION,
+                "served": true,
+                "storage": true,
+                "subresources": {"status": {}},
+                "additionalPrinterColumns": columns,
+                "schema": {"openAPIV3Schema": {
+                    "type": "object",
+                    "description": about,
+                    "required": ["spec"],
+                    "properties": {
+                        "apiVersion": {"type": "string"},
+                        "kind": {"type": "string"},
+                        "metadata": {"type": "object"},
+                        "spec": spec,
+                        "status": status,
+                    },
+                }},
+            }],
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn repository() -> std::path::PathBuf {
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+    }
+
+    #[test]
+    fn what_is_in_the_repository_is_what_is_generated() {
+        for (path, text) in files() {
+            let found = std::fs::read_to_string(repository().join(path)).unwrap_or_default();
+            assert!(
+                found == text,
+                "{path} differs: run `cargo run -p pintle-cluster --example generate`"
+            );
+        }
+    }
+
+    #[test]
+    fn schemas_are_structural() {
+        fn walk(schema: &Value, path: &str) {
+            let Some(map) = schema.as_object() else {
+                panic!("{path}: {schema}")
+            };
+            assert!(map.contains_key("type"), "{path} has no type: {schema}");
+            for forbidden in [
+                "$ref",
+                "$schema",
+                "definitions",
+                "anyOf",
+                "oneOf",
+                "const",
+                "nullable",
+                "title",
+            ] {
+                assert!(!map.contains_key(forbidden), "{path} has {forbidden}");
+            }
+            for (name, property) in map
+                .get("properties")
+                .and_then(Value::as_object)
+                .into_iter()
+                .flatten()
+            {
+                walk(property, &format!("{path}.{name}"));
+            }
+            map.get("items")
+                .into_iter()
+                .for_each(|items| walk(items, &format!("{path}[]")));
+            map.get("additionalProperties")
+                .into_iter()
+                .for_each(|more| walk(more, &format!("{path}{{}}")));
+        }
+        for definition in definitions() {
+            let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+            walk(&schema["properties"]["spec"], "spec");
+            walk(&schema["properties"]["status"], "status");
+        }
+    }
+
+    #[test]
+    fn every_field_that_an_operator_writes_is_described() {
+        fn walk(schema: &Value, path: &str) {
+            for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+                let path = format!("{path}.{name}");
+                assert!(
+                    property["description"].is_string(),
+                    "{path} has no description"
+                );
+                walk(property, &path);
+                walk(&property["items"], &path);
+            }
+        }
+        for definition in definitions() {
+            walk(
+                &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"],
+                "spec",
+            );
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! What installs the agent into a cluster.
+
+use pintle_core::names::GROUP;
+use serde_json::{Value, json};
+
+use super::{HEADER, definitions, yaml};
+
+const NAMESPACE: &str = "pintle-system";
+const AGENT: &str = "pintle-agent";
+const APPLIER: &str = "pintle-applier";
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Returns definitions, accounts, rights, and the agent itself.
+pub(super) fn install() -> String {
+    let [application, plugin] = definitions();
+    let documents: Vec<(&str, Value)> = vec![
+        ("", application),
+        ("", plugin),
+        ("", namespace()),
+        (
+            "The agent's own account. It writes nothing but Pintle's own resources.",
+            account(AGENT),
+        ),
+        (READS, cluster_role()),
+        ("", cluster_role_binding(AGENT, AGENT)),
+        (OWN, role()),
+        ("", role_binding()),
+        (SERVICE, service()),
+        (DEPLOYMENT, deployment()),
+    ];
+    let documents: Vec<(&str, &Value)> = documents
+        .iter()
+        .map(|(about, value)| (*about, value))
+        .collect();
+    let header = format!(
+        "{HEADER}\n\nInstalls Pintle {VERSION}: kubectl apply --server-side -f deploy/install.yaml\n\nSet the image of the \
+         Deployment to the registry that holds yours."
+    );
+    yaml::stream(&header, &documents)
+}
+
+/// Returns the account that may apply anything, for clusters without tenants.
+pub(super) fn applier() -> String {
+    let header = format!(
+        "{HEADER}\n\nAn account that may do everything, for Applications that name no service account of their own: start \
+         the agent with\n`--default-service-account {NAMESPACE}/{APPLIER}`. The Deployment in install.yaml does.\n\nLeave this \
+         file out where tenants share the cluster: then each Application names an account in its own\nnamespace, and can do \
+         what that account can."
+    );
+    let (account, binding) = (
+        account(APPLIER),
+        cluster_role_binding(APPLIER, "cluster-admin"),
+    );
+    yaml::stream(&header, &[("", &account), ("", &binding)])
+}
+
+const READS: &str = "\
+Reads and watches: the objects of applications can be of any kind, so any kind is watched, by the label
+pintle.dev/application. To narrow it, list the kinds in use; an application of another kind then cannot be followed.
+Impersonates: every write for an application is made in the name of its service account. This right is as much as all
+accounts may do together; to bound it, replace this rule by Roles in the namespaces of the accounts, or name the accounts
+in resourceNames.";
+
+const OWN: &str =
+    "In its own namespace: the lease, and the Secret from which applications' seeds are derived.";
+
+const SERVICE: &str = "\
+For webhooks of git servers (port 9292: /webhook/github, /webhook/gitlab, /webhook/generic; make the Secret pintle-webhook
+with the key `token` first) and for metrics (port 9090: /metrics).";
+
+const DEPLOYMENT: &str = "\
+One replica works, the one that holds the lease; a second one takes over within 15 s. The cache may be lost at any time.";
+
+fn labels() -> Value {
+    json!({"app.kubernetes.io/name": "pintle", "app.kubernetes.io/component": "agent", "app.kubernetes.io/part-of": "pintle"})
+}
+
+fn namespace() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": {
+            "name": NAMESPACE,
+            "labels": {"app.kubernetes.io/part-of": "pintle", "pod-security.kubernetes.io/enforce": "restricted"},
+        },
+    })
+}
+
+fn account(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "ServiceAccount",
+        "metadata": {"name": name, "namespace": NAMESPACE, "labels": labels()},
+    })
+}
+
+fn cluster_role() -> Value {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": {"name": AGENT, "labels": labels()},
+        "rules": [
+            {"apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list", "watch"]},
+            {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["impersonate"]},
+            // Finalizers are a part of the resource: `patch` is the only verb for them.
+            {"apiGroups": [GROUP], "resources": ["applications"], "verbs": ["patch"]},
+            {"apiGroups": [GROUP], "resources": ["applications/status", "plugins/status"], "verbs": ["patch"]},
+            {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
+        ],
+    })
+}
+
+fn cluster_role_binding(account: &str, role: &str) -> Value {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+        "metadata": {"name": account, "labels": labels()},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": NAMESPACE}],
+    })
+}
+
+fn role() -> Value {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+        "metadata": {"name": AGENT, "namespace": NAMESPACE, "labels": labels()},
+        "rules": [
+            {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create", "update", "patch"]},
+            {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]},
+        ],
+    })
+}
+
+fn role_binding() -> Value {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+        "metadata": {"name": AGENT, "namespace": NAMESPACE, "labels": labels()},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": AGENT},
+        "subjects": [{"kind": "ServiceAccount", "name": AGENT, "namespace": NAMESPACE}],
+    })
+}
+
+fn service() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": AGENT, "namespace": NAMESPACE, "labels": labels()},
+        "spec": {
+            "selector": {"app.kubernetes.io/name": "pintle", "app.kubernetes.io/component": "agent"},
+            "ports": [
+                {"name": "http", "port": 9090, "targetPort": "http"},
+                {"name": "webhook", "port": 9292, "targetPort": "webhook"},
+            ],
+        },
+    })
+}
+
+fn deployment() -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": AGENT, "namespace": NAMESPACE, "labels": labels()},
+        "spec": {
+            "replicas": 1,
+            // Never two at once by a rollout: the lease would let only one work anyhow.
+            "strategy": {"type": "Recreate"},
+            "selector": {"matchLabels": {"app.kubernetes.io/name": "pintle", "app.kubernetes.io/component": "agent"}},
+            "template": {
+                "metadata": {"labels": labels()},
+                "spec": {
+                    "serviceAccountName": AGENT,
+                    "terminationGracePeriodSeconds": 30,
+                    "securityContext": {
+                        "runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532,
+                        "seccompProfile": {"type": "RuntimeDefault"},
+                    },
+                    "containers": [container()],
+                    "volumes": [
+                        {"name": "cache", "emptyDir": {"sizeLimit": "4Gi"}},
+                        {"name": "tmp", "emptyDir": {}},
+                    ],
+                },
+            },
+        },
+    })
+}
+
+fn container() -> Value {
+    let probe = |path: &str| json!({"httpGet": {"path": path, "port": "http"}, "periodSeconds": 10, "timeoutSeconds": 5});
+    let field = |name: &str, path: &str| json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}});
+    json!({
+        "name": "agent",
+        "image": format!("pintle:{VERSION}"),
+        "args": [
+            "agent",
+            "--cache=/cache",
+            "--listen=0.0.0.0:9090",
+            "--webhook-listen=0.0.0.0:9292",
+            format!("--default-service-account={NAMESPACE}/{APPLIER}"),
+        ],
+        "env": [field("PINTLE_NAMESPACE", "metadata.namespace"), field("POD_NAME", "metadata.name")],
+        "ports": [
+            {"name": "http", "containerPort": 9090},
+            {"name": "webhook", "containerPort": 9292},
+        ],
+        "livenessProbe": probe("/healthz"),
+        "readinessProbe": probe("/readyz"),
+        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
+        "securityContext": {
+            "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [{"name": "cache", "mountPath": "/cache"}, {"name": "tmp", "mountPath": "/tmp"}],
+    })
+}

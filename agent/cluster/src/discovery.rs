@@ -1,0 +1,477 @@
+//! Which kinds the API server serves, and how their resources are named.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+    time::{Duration, Instant},
+};
+
+use pintle_core::object::ObjectId;
+use serde_json::Value;
+use tokio::sync::Mutex;
+
+use crate::{
+    connection::Connection,
+    request::{Call, RequestError, encode},
+};
+
+/// Between two looks at the server for kinds that it did not have: a thousand applications that wait for one CRD must
+/// not ask a thousand times.
+const REFRESH_PAUSE: Duration = Duration::from_secs(5);
+
+/// Aggregated discovery: stable since Kubernetes 1.30, beta since 1.27.
+/// <https://kubernetes.io/docs/concepts/overview/kubernetes-api/#aggregated-discovery>
+const ACCEPT_AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,\
+                                 application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList";
+
+/// A kind at one version, and the resource under which the server serves it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ResourceType {
+    /// API group; empty for the core group.
+    pub group: String,
+    /// Version.
+    pub version: String,
+    /// Kind.
+    pub kind: String,
+    /// Plural name in paths.
+    pub plural: String,
+    /// Whether its objects are in namespaces.
+    pub namespaced: bool,
+    /// Whether it can be watched; a few kinds can only be created.
+    pub watchable: bool,
+}
+
+impl ResourceType {
+    /// Returns `apiVersion`.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() {
+            self.version.clone()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
+    }
+
+    /// Returns the path of a collection, or of one object in it.
+    pub(crate) fn path(&self, namespace: Option<&str>, name: Option<&str>) -> String {
+        let mut path = if self.group.is_empty() {
+            format!("/api/{}", self.version)
+        } else {
+            format!("/apis/{}/{}", self.group, self.version)
+        };
+        if let Some(namespace) = namespace.filter(|_| self.namespaced) {
+            path.push_str("/namespaces/");
+            path.push_str(&encode(namespace));
+        }
+        path.push('/');
+        path.push_str(&self.plural);
+        if let Some(name) = name {
+            path.push('/');
+            path.push_str(&encode(name));
+        }
+        path
+    }
+
+    /// Returns the path of an object.
+    pub(crate) fn path_of(&self, id: &ObjectId) -> String {
+        self.path(id.namespace.as_deref(), Some(&id.name))
+    }
+}
+
+impl fmt::Display for ResourceType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", self.kind, self.api_version())
+    }
+}
+
+/// A kind that the API server does not serve.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the API server has no kind {kind} in {}{}", group_version(.group, .version), advice(.served, .similar))]
+pub struct UnknownKind {
+    /// API group; empty for the core group.
+    pub group: String,
+    /// Version.
+    pub version: String,
+    /// Kind.
+    pub kind: String,
+    /// Versions at which the kind is served.
+    pub served: Vec<String>,
+    /// Kinds with a similar name, as `Kind (apiVersion)`.
+    pub similar: Vec<String>,
+}
+
+fn group_version(group: &str, version: &str) -> String {
+    if group.is_empty() {
+        version.to_owned()
+    } else {
+        format!("{group}/{version}")
+    }
+}
+
+fn advice(served: &[String], similar: &[String]) -> String {
+    if !served.is_empty() {
+        return format!(": it is served at {}", served.join(", "));
+    }
+    if similar.is_empty() {
+        return ": is its CRD installed?".to_owned();
+    }
+    format!(
+        ": is its CRD installed, or is {} meant?",
+        similar.join(" or ")
+    )
+}
+
+/// All kinds that are known to be served, at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Kinds {
+    /// By group and kind; the preferred version first.
+    types: BTreeMap<(String, String), Vec<ResourceType>>,
+}
+
+impl Kinds {
+    /// Finds a kind at a version.
+    pub fn find(
+        &self,
+        group: &str,
+        version: &str,
+        kind: &str,
+    ) -> Result<&ResourceType, UnknownKind> {
+        let versions = self.versions(group, kind);
+        if let Some(found) = versions.iter().find(|found| found.version == version) {
+            return Ok(found);
+        }
+        let served: Vec<String> = versions.iter().map(ResourceType::api_version).collect();
+        let similar = if served.is_empty() {
+            self.similar(group, kind)
+        } else {
+            Vec::new()
+        };
+        Err(UnknownKind {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            kind: kind.to_owned(),
+            served,
+            similar,
+        })
+    }
+
+    /// Finds a kind at the version under which the server prefers it.
+    pub fn preferred(&self, group: &str, kind: &str) -> Option<&ResourceType> {
+        self.versions(group, kind).first()
+    }
+
+    /// Lists each `apiVersion` and each `apiVersion/Kind`, sorted, as templates ask for them (`.Capabilities` in Helm).
+    pub fn api_versions(&self) -> Vec<String> {
+        let mut all: Vec<String> = Vec::new();
+        for found in self.types.values().flatten() {
+            let api_version = found.api_version();
+            all.push(format!("{api_version}/{}", found.kind));
+            all.push(api_version);
+        }
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    /// Adds the kinds that a custom resource definition makes, at the versions that it serves.
+    pub fn learn(&mut self, definition: &Value) {
+        let types = types_of_definition(definition);
+        if let Some(first) = types.first() {
+            self.types
+                .insert((first.group.clone(), first.kind.clone()), types);
+        }
+    }
+
+    fn versions(&self, group: &str, kind: &str) -> &[ResourceType] {
+        self.types
+            .get(&(group.to_owned(), kind.to_owned()))
+            .map_or(&[], Vec::as_slice)
+    }
+
+    fn similar(&self, group: &str, kind: &str) -> Vec<String> {
+        let mut near: Vec<(usize, &ResourceType)> = self
+            .types
+            .values()
+            .filter_map(|versions| versions.first())
+            .map(|found| {
+                let elsewhere = usize::from(found.group != group);
+                (
+                    distance(&found.kind.to_lowercase(), &kind.to_lowercase()) * 2 + elsewhere,
+                    found,
+                )
+            })
+            .filter(|(distance, _)| *distance <= 5)
+            .collect();
+        near.sort();
+        near.into_iter()
+            .take(3)
+            .map(|(_, found)| format!("{} ({})", found.kind, found.api_version()))
+            .collect()
+    }
+
+    fn add(&mut self, found: ResourceType) {
+        let versions = self
+            .types
+            .entry((found.group.clone(), found.kind.clone()))
+            .or_default();
+        if !versions.iter().any(|known| known.version == found.version) {
+            versions.push(found);
+        }
+    }
+
+    /// Reads an `APIGroupDiscoveryList`.
+    fn read(&mut self, list: &Value) {
+        for group in items(list, "items") {
+            let name = group["metadata"]["name"].as_str().unwrap_or_default();
+            for version in items(group, "versions") {
+                let version_name = version["version"].as_str().unwrap_or_default();
+                for resource in items(version, "resources") {
+                    if let Some(found) = read_resource(name, version_name, resource) {
+                        self.add(found);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn items<'a>(value: &'a Value, field: &str) -> &'a [Value] {
+    value[field].as_array().map_or(&[], Vec::as_slice)
+}
+
+fn read_resource(group: &str, version: &str, resource: &Value) -> Option<ResourceType> {
+    let can = |verb: &str| items(resource, "verbs").iter().any(|known| known == verb);
+    // What cannot be patched cannot be applied: reviews, bindings.
+    if !can("patch") {
+        return None;
+    }
+    Some(ResourceType {
+        group: group.to_owned(),
+        version: version.to_owned(),
+        kind: resource["responseKind"]["kind"].as_str()?.to_owned(),
+        plural: resource["resource"].as_str()?.to_owned(),
+        namespaced: resource["scope"] == "Namespaced",
+        watchable: can("watch"),
+    })
+}
+
+/// Returns the kinds that a custom resource definition makes: its served versions, the stored one first.
+pub(crate) fn types_of_definition(definition: &Value) -> Vec<ResourceType> {
+    let spec = &definition["spec"];
+    let (Some(group), Some(kind), Some(plural)) = (
+        spec["group"].as_str(),
+        spec["names"]["kind"].as_str(),
+        spec["names"]["plural"].as_str(),
+    ) else {
+        return Vec::new();
+    };
+    let mut versions: Vec<&Value> = items(spec, "versions")
+        .iter()
+        .filter(|version| version["served"] == true)
+        .collect();
+    versions.sort_by_key(|version| version["storage"] != true);
+    versions
+        .into_iter()
+        .filter_map(|version| {
+            Some(ResourceType {
+                group: group.to_owned(),
+                version: version["name"].as_str()?.to_owned(),
+                kind: kind.to_owned(),
+                plural: plural.to_owned(),
+                namespaced: spec["scope"] == "Namespaced",
+                watchable: true,
+            })
+        })
+        .collect()
+}
+
+/// Counts insertions, deletions and replacements between two short words (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// What the server serves, asked once and shared by all applications.
+///
+/// It is asked again only for a kind that is not known, and then at most once in 5 s; a definition that was applied is
+/// learned from itself.
+#[derive(Debug)]
+pub struct Discovery {
+    connection: Connection,
+    known: RwLock<Arc<Kinds>>,
+    /// When the server was last asked; held while it is, so that all who wait share one answer.
+    asked: Mutex<Option<Instant>>,
+}
+
+impl Discovery {
+    /// Makes an empty cache. The connection's own name is used: discovery is the same for everyone.
+    pub fn new(connection: Connection) -> Self {
+        Self {
+            connection,
+            known: RwLock::default(),
+            asked: Mutex::new(None),
+        }
+    }
+
+    /// Returns all kinds, from the server if it was never asked.
+    pub async fn kinds(&self) -> Result<Arc<Kinds>, RequestError> {
+        let mut asked = self.asked.lock().await;
+        if asked.is_none() {
+            self.ask().await?;
+            *asked = Some(Instant::now());
+        }
+        Ok(self.current())
+    }
+
+    /// Asks the server again because a kind is missing, unless that was done just now.
+    pub async fn refresh(&self) -> Result<Arc<Kinds>, RequestError> {
+        let mut asked = self.asked.lock().await;
+        if asked.is_none_or(|at| at.elapsed() >= REFRESH_PAUSE) {
+            self.ask().await?;
+            *asked = Some(Instant::now());
+        }
+        Ok(self.current())
+    }
+
+    /// Adds the kinds of a definition that the server has established.
+    pub(crate) fn learn(&self, definition: &Value) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::make_mut(&mut known).learn(definition);
+    }
+
+    fn current(&self) -> Arc<Kinds> {
+        Arc::clone(&self.known.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn ask(&self) -> Result<(), RequestError> {
+        let ask = |path: &'static str| {
+            let call = Call::get(path).accept(ACCEPT_AGGREGATED);
+            async move { self.connection.call(&call).await }
+        };
+        let (core, groups) = futures::try_join!(ask("/api"), ask("/apis"))?;
+        let mut kinds = Kinds::default();
+        for list in [&core, &groups] {
+            if list["kind"] != "APIGroupDiscoveryList" {
+                return Err(RequestError::Malformed {
+                    request: "GET /apis".to_owned(),
+                    detail: "the API server has no aggregated discovery: Kubernetes 1.27 or newer is needed".to_owned(),
+                });
+            }
+            kinds.read(list);
+        }
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(kinds);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use insta::assert_snapshot;
+    use serde_json::json;
+
+    /// A few kinds that every server has, and a custom one.
+    pub(crate) fn kinds() -> Kinds {
+        let resource = |kind: &str, plural: &str, scope: &str| {
+            json!({"resource": plural, "scope": scope, "responseKind": {"kind": kind},
+                "verbs": ["create", "delete", "get", "list", "patch", "watch"]})
+        };
+        let mut kinds = Kinds::default();
+        kinds.read(&json!({"items": [
+            {"metadata": {"name": ""}, "versions": [{"version": "v1", "resources": [
+                resource("Namespace", "namespaces", "Cluster"),
+                resource("ConfigMap", "configmaps", "Namespaced"),
+                resource("Secret", "secrets", "Namespaced"),
+                resource("Service", "services", "Namespaced"),
+                {"resource": "bindings", "scope": "Namespaced", "responseKind": {"kind": "Binding"}, "verbs": ["create"]}
+            ]}]},
+            {"metadata": {"name": "apps"}, "versions": [{"version": "v1", "resources": [
+                resource("Deployment", "deployments", "Namespaced")
+            ]}]},
+            {"metadata": {"name": "networking.k8s.io"}, "versions": [{"version": "v1", "resources": [
+                resource("Ingress", "ingresses", "Namespaced")
+            ]}]},
+            {"metadata": {"name": "apiextensions.k8s.io"}, "versions": [{"version": "v1", "resources": [
+                resource("CustomResourceDefinition", "customresourcedefinitions", "Cluster")
+            ]}]}
+        ]}));
+        kinds.learn(&definition());
+        kinds
+    }
+
+    pub(crate) fn definition() -> Value {
+        json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": "widgets.example.com"},
+            "spec": {"group": "example.com", "scope": "Namespaced", "names": {"kind": "Widget", "plural": "widgets"},
+                "versions": [{"name": "v1alpha1", "served": false}, {"name": "v1beta1", "served": true}, {"name": "v1", "served": true, "storage": true}]}
+        })
+    }
+
+    #[test]
+    fn paths_are_those_of_the_api() {
+        let kinds = kinds();
+        let path = |group, version, kind, namespace, name| {
+            kinds
+                .find(group, version, kind)
+                .unwrap()
+                .path(namespace, name)
+        };
+        assert_eq!(
+            path("", "v1", "ConfigMap", Some("shop"), Some("a")),
+            "/api/v1/namespaces/shop/configmaps/a"
+        );
+        assert_eq!(
+            path("apps", "v1", "Deployment", None, None),
+            "/apis/apps/v1/deployments"
+        );
+        assert_eq!(
+            path("", "v1", "Namespace", Some("ignored"), Some("shop")),
+            "/api/v1/namespaces/shop"
+        );
+    }
+
+    #[test]
+    fn a_definition_teaches_its_served_versions() {
+        let kinds = kinds();
+        assert_eq!(
+            kinds.preferred("example.com", "Widget").unwrap().version,
+            "v1"
+        );
+        assert!(kinds.find("example.com", "v1beta1", "Widget").is_ok());
+        assert!(
+            kinds
+                .api_versions()
+                .contains(&"example.com/v1/Widget".to_owned())
+        );
+        assert!(kinds.api_versions().contains(&"v1".to_owned()));
+    }
+
+    #[test]
+    fn an_unknown_kind_is_met_with_what_there_is() {
+        let error = |group, version, kind| kinds().find(group, version, kind).unwrap_err();
+        assert_snapshot!(error("example.com", "v1alpha1", "Widget"), @"the API server has no kind Widget in example.com/v1alpha1: it is served at example.com/v1, example.com/v1beta1");
+        assert_snapshot!(error("extensions", "v1beta1", "Ingress"), @"the API server has no kind Ingress in extensions/v1beta1: is its CRD installed, or is Ingress (networking.k8s.io/v1) meant?");
+        assert_snapshot!(error("apps", "v1", "Deploymnet"), @"the API server has no kind Deploymnet in apps/v1: is its CRD installed, or is Deployment (apps/v1) meant?");
+        assert_snapshot!(error("", "v1", "Binding"), @"the API server has no kind Binding in v1: is its CRD installed?");
+    }
+
+    #[test]
+    fn malformed_lists_and_definitions_teach_nothing() {
+        let mut kinds = Kinds::default();
+        kinds.read(&json!({"items": [{"versions": "x"}, {"versions": [{"resources": [{}]}]}]}));
+        kinds.learn(&json!({"spec": {"group": 5}}));
+        kinds.learn(&Value::Null);
+        assert!(kinds.api_versions().is_empty());
+    }
+}

@@ -1,0 +1,370 @@
+//! Sets of fields of an object, as server-side apply records them, and objects cut down to them.
+//!
+//! Where `pintle_core::fields` reduces an object to a digest, this keeps the object's own shape, so that differences
+//! name fields as people write them.
+//! <https://github.com/kubernetes-sigs/structured-merge-diff/tree/master/fieldpath>
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+
+/// A set of fields: the tree of a `fieldsV1`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct FieldSet {
+    /// Whether the value here is owned as a whole. What is neither whole nor has fields in it is owned as existing.
+    whole: bool,
+    /// Path elements: `f:` field, `k:` item by its key, `v:` set member, `i:` item by its place.
+    inner: BTreeMap<String, FieldSet>,
+}
+
+impl FieldSet {
+    /// Reads a `fieldsV1`. What is not an object is an empty set.
+    pub(crate) fn read(fields: &Value) -> Self {
+        let Some(fields) = fields.as_object() else {
+            return Self::default();
+        };
+        let inner = fields.iter().filter(|(path, _)| *path != ".");
+        Self {
+            whole: fields.is_empty(),
+            inner: inner
+                .map(|(path, fields)| (path.clone(), Self::read(fields)))
+                .collect(),
+        }
+    }
+
+    /// Reads what all managers of an object own together.
+    pub(crate) fn of_all_managers(object: &Value) -> Self {
+        let entries = object["metadata"]["managedFields"]
+            .as_array()
+            .into_iter()
+            .flatten();
+        entries.fold(Self::default(), |all, entry| {
+            all.union(&Self::read(&entry["fieldsV1"]))
+        })
+    }
+
+    /// Returns the fields that a desired object names.
+    ///
+    /// JSON alone does not say which lists have keys; `hint` does, for the lists that somebody has written before. A list
+    /// that it does not know counts as one value.
+    pub(crate) fn of_desired(desired: &Value, hint: &Self) -> Self {
+        let mut all = shape(desired, hint);
+        // Not fields but the identity: the server records them for nobody.
+        all.inner.remove("f:apiVersion");
+        all.inner.remove("f:kind");
+        if let Some(metadata) = all.inner.get_mut("f:metadata") {
+            metadata.inner.remove("f:name");
+            metadata.inner.remove("f:namespace");
+            if metadata.inner.is_empty() {
+                all.inner.remove("f:metadata");
+            }
+        }
+        all
+    }
+
+    /// Returns the fields that are in one or the other.
+    pub(crate) fn union(mut self, other: &Self) -> Self {
+        self.whole |= other.whole;
+        for (path, fields) in &other.inner {
+            let mine = self.inner.remove(path).unwrap_or_default();
+            self.inner.insert(path.clone(), mine.union(fields));
+        }
+        self
+    }
+
+    /// Says whether each field of the other set is in this one, itself or by a field around it that is owned whole.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        other.inner.iter().all(|(path, fields)| {
+            let within = |mine: &Self| mine.is_whole() || mine.covers(fields);
+            self.inner.get(path).is_some_and(within)
+        })
+    }
+
+    /// Cuts an object down to these fields, in its own shape. Nothing of it: null.
+    pub(crate) fn extract(&self, value: &Value) -> Value {
+        match value {
+            Value::Object(map) => {
+                let mut out = Map::new();
+                for (path, fields) in &self.inner {
+                    let Some(name) = path.strip_prefix("f:") else {
+                        continue;
+                    };
+                    if let Some(value) = map.get(name) {
+                        out.insert(name.to_owned(), fields.extract_inner(value));
+                    }
+                }
+                Value::Object(out)
+            }
+            _ => Value::Null,
+        }
+    }
+
+    /// Where one manager has the whole and another parts of it, it is the parts that say more.
+    fn is_whole(&self) -> bool {
+        self.whole && self.inner.is_empty()
+    }
+
+    fn leaf() -> Self {
+        Self {
+            whole: true,
+            inner: BTreeMap::new(),
+        }
+    }
+
+    fn extract_inner(&self, value: &Value) -> Value {
+        match value {
+            _ if self.is_whole() => value.clone(),
+            Value::Array(items) => {
+                let kept = items
+                    .iter()
+                    .enumerate()
+                    .filter_map(|(index, item)| self.extract_item(index, item));
+                Value::Array(kept.collect())
+            }
+            Value::Object(_) => self.extract(value),
+            scalar => scalar.clone(),
+        }
+    }
+
+    fn extract_item(&self, index: usize, item: &Value) -> Option<Value> {
+        let (path, fields) = self
+            .inner
+            .iter()
+            .find(|(path, _)| names_item(path, index, item))?;
+        let Some(keys) = keys_of(path) else {
+            return Some(fields.extract_inner(item));
+        };
+        // The keys say which item it is, even where others own them.
+        let mut out = fields.extract(item);
+        for key in keys.keys() {
+            if let Some(value) = item.get(key) {
+                out[key] = value.clone();
+            }
+        }
+        Some(out)
+    }
+}
+
+fn keys_of(path: &str) -> Option<Map<String, Value>> {
+    serde_json::from_str(path.strip_prefix("k:")?).ok()
+}
+
+fn names_item(path: &str, index: usize, item: &Value) -> bool {
+    if let Some(keys) = keys_of(path) {
+        return keys
+            .iter()
+            .all(|(key, value)| key_of(item, key).as_ref() == Some(value));
+    }
+    match path.split_once(':') {
+        Some(("v", text)) => serde_json::from_str::<Value>(text).is_ok_and(|value| value == *item),
+        Some(("i", text)) => text.parse() == Ok(index),
+        _ => false,
+    }
+}
+
+/// Reads the value of a key. `protocol` is the one key that built-in types leave out for its default.
+fn key_of(item: &Value, key: &str) -> Option<Value> {
+    match item.get(key) {
+        Some(value) => Some(value.clone()),
+        None => (key == "protocol").then(|| Value::from("TCP")),
+    }
+}
+
+fn shape(desired: &Value, hint: &FieldSet) -> FieldSet {
+    let nothing = FieldSet::default();
+    match desired {
+        Value::Object(map) if !map.is_empty() => {
+            let mut set = FieldSet::default();
+            // The server drops nulls.
+            for (name, value) in map.iter().filter(|(_, value)| !value.is_null()) {
+                let path = format!("f:{name}");
+                let inner = shape(value, hint.inner.get(&path).unwrap_or(&nothing));
+                set.inner.insert(path, inner);
+            }
+            set
+        }
+        Value::Array(items) => list_shape(items, hint).unwrap_or_else(FieldSet::leaf),
+        _ => FieldSet::leaf(),
+    }
+}
+
+/// Returns the items' keys or values, if the hint knows such a list and every item has them.
+fn list_shape(items: &[Value], hint: &FieldSet) -> Option<FieldSet> {
+    let nothing = FieldSet::default();
+    let known = hint.inner.keys().next()?;
+    let mut set = FieldSet::default();
+    if let Some(keys) = keys_of(known) {
+        let keys: BTreeSet<String> = keys.into_iter().map(|(key, _)| key).collect();
+        for item in items {
+            let values: Option<BTreeMap<&String, Value>> = keys
+                .iter()
+                .map(|key| Some((key, key_of(item, key)?)))
+                .collect();
+            let path = format!("k:{}", serde_json::to_string(&values?).ok()?);
+            let inner = shape(item, hint.inner.get(&path).unwrap_or(&nothing));
+            set.inner.insert(path, inner);
+        }
+        return Some(set);
+    }
+    known.starts_with("v:").then(|| {
+        set.inner.extend(
+            items
+                .iter()
+                .map(|item| (format!("v:{item}"), FieldSet::leaf())),
+        );
+        set
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn fields() -> FieldSet {
+        FieldSet::read(&json!({
+            "f:metadata": {"f:labels": {".": {}, "f:app": {}}, "f:finalizers": {"v:\"a\"": {}}},
+            "f:spec": {
+                "f:replicas": {},
+                "f:selector": {},
+                "f:ports": {".": {}, "k:{\"port\":80,\"protocol\":\"TCP\"}": {".": {}, "f:port": {}, "f:name": {}}}
+            }
+        }))
+    }
+
+    fn live() -> Value {
+        json!({
+            "metadata": {"name": "a", "labels": {"app": "web", "other": "x"}, "finalizers": ["b", "a"]},
+            "spec": {"replicas": 2, "selector": {"app": "web"}, "paused": true, "ports": [
+                {"port": 443, "protocol": "TCP", "name": "tls"},
+                {"port": 80, "protocol": "TCP", "name": "http", "nodePort": 3000}
+            ]}
+        })
+    }
+
+    fn desired() -> Value {
+        json!({
+            "apiVersion": "v1", "kind": "A",
+            "metadata": {"name": "a", "namespace": "n", "labels": {"app": "web"}, "finalizers": ["a"]},
+            "spec": {"replicas": 3, "selector": {"app": "web"}, "ports": [{"port": 80, "name": "http"}], "nothing": null}
+        })
+    }
+
+    #[test]
+    fn an_extract_keeps_the_shape_of_the_object() {
+        assert_eq!(
+            fields().extract(&live()),
+            json!({
+                "metadata": {"labels": {"app": "web"}, "finalizers": ["a"]},
+                "spec": {"replicas": 2, "selector": {"app": "web"}, "ports": [{"port": 80, "protocol": "TCP", "name": "http"}]}
+            })
+        );
+    }
+
+    #[test]
+    fn what_is_desired_is_covered_by_what_its_apply_recorded() {
+        assert!(fields().covers(&FieldSet::of_desired(&desired(), &fields())));
+        let more = |change: fn(&mut Value)| {
+            let mut object = desired();
+            change(&mut object);
+            fields().covers(&FieldSet::of_desired(&object, &fields()))
+        };
+        assert!(more(
+            |o| o["spec"]["selector"] = json!({"other": "below a leaf"})
+        ));
+        assert!(!more(|o| o["spec"]["paused"] = json!(true)));
+        assert!(!more(|o| o["metadata"]["labels"]["other"] = json!("x")));
+        assert!(!more(|o| o["metadata"]["finalizers"] = json!(["a", "b"])));
+        assert!(!more(|o| o["spec"]["ports"] = json!([{"port": 443}])));
+        assert!(!more(|o| o["spec"]["ports"][0]["nodePort"] = json!(1)));
+    }
+
+    #[test]
+    fn a_field_lost_to_another_manager_uncovers() {
+        let mut fields = fields();
+        fields
+            .inner
+            .get_mut("f:spec")
+            .unwrap()
+            .inner
+            .remove("f:replicas");
+        assert!(!fields.covers(&FieldSet::of_desired(&desired(), &fields)));
+    }
+
+    #[test]
+    fn a_list_that_nobody_wrote_before_counts_as_one_value() {
+        let set = FieldSet::of_desired(
+            &json!({"spec": {"ports": [{"port": 80}]}}),
+            &FieldSet::default(),
+        );
+        assert_eq!(
+            set.extract(&live()),
+            json!({"spec": {"ports": live()["spec"]["ports"]}})
+        );
+    }
+
+    #[test]
+    fn an_item_of_which_only_the_existence_is_owned_shows_its_keys() {
+        let set = FieldSet::read(
+            &json!({"f:spec": {"f:ports": {"k:{\"port\":443,\"protocol\":\"TCP\"}": {".": {}}}}}),
+        );
+        assert_eq!(
+            set.extract(&live()),
+            json!({"spec": {"ports": [{"port": 443, "protocol": "TCP"}]}})
+        );
+    }
+
+    #[test]
+    fn managers_together_own_the_union() {
+        let object = json!({"metadata": {"managedFields": [
+            {"fieldsV1": {"f:spec": {"f:a": {}}}}, {"fieldsV1": {"f:spec": {"f:b": {}}}}, {"fieldsV1": 5}
+        ]}});
+        let all = FieldSet::of_all_managers(&object);
+        assert_eq!(
+            all,
+            FieldSet::read(&json!({"f:spec": {"f:a": {}, "f:b": {}}}))
+        );
+    }
+
+    fn any_object() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            any::<bool>().prop_map(Value::from),
+            "[ab]".prop_map(Value::from)
+        ];
+        let inner = leaf.prop_recursive(3, 16, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..3).prop_map(Value::Array),
+                prop::collection::btree_map("[a-c]", inner, 0..3)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        });
+        prop::collection::btree_map("[a-c]", inner, 0..4)
+            .prop_map(|map| Value::Object(map.into_iter().collect()))
+    }
+
+    proptest! {
+        #[test]
+        fn the_fields_of_an_object_give_all_of_it_and_cover_themselves(object in any_object()) {
+            let set = FieldSet::of_desired(&object, &FieldSet::default());
+            prop_assert_eq!(set.extract(&object), object);
+            prop_assert!(set.covers(&set));
+        }
+
+        #[test]
+        fn a_union_is_the_same_from_both_sides(a in any_object(), b in any_object()) {
+            let set = |object| FieldSet::of_desired(object, &FieldSet::default());
+            let (a, b) = (set(&a), set(&b));
+            let both = a.clone().union(&b);
+            prop_assert_eq!(both.clone().union(&a), both.clone());
+            prop_assert_eq!(b.union(&a), both);
+        }
+
+        #[test]
+        fn malformed_paths_never_panic(path in ".{0,8}", item in any_object()) {
+            let fields = FieldSet::read(&json!({"f:a": {path: {"f:b": {}}}}));
+            fields.extract(&json!({"a": [item.clone()]}));
+            FieldSet::of_desired(&json!({"a": [item]}), &fields);
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Converges a cluster: server-side apply, inventory, order, pruning, watching.
+//!
+//! A [`Connection`] reaches one API server, in one's own name or in that of a service account. A [`Cluster`] offers the
+//! stages of the pipeline that need it, each made from the one before:
+//!
+//! 1. [`Cluster::prepare`]: rendered objects get their namespace and label → [`Prepared`];
+//! 2. [`Cluster::plan`]: what would be done → [`Planned`], a core `Plan` with the inventory as it should be;
+//! 3. `Checked` and `Approved` of `pintle-core`: policies and gates;
+//! 4. [`Cluster::apply`]: server-side apply in waves, then deletions → [`Applied`];
+//! 5. [`Tracker::wait`]: until all objects are healthy.
+//!
+//! A [`Tracker`] watches what was applied, so that drift is seen at once and an application that is as it should be costs
+//! no request. The inventory is kept in an [`InventoryStore`]: the status of an Application ([`StatusStore`]) or a
+//! ConfigMap ([`ConfigMapStore`]).
+//!
+//! # What it costs
+//!
+//! The first convergence of an application of n new objects, with a tracker: one write of the intention, n applies, and
+//! one write of the result with the inventory. A changed object costs one read and one apply. Nothing else is asked while
+//! nothing changes; watches are renewed every five minutes.
+//!
+//! # What survives what
+//!
+//! Before the first object is written, the inventory lists it; on the object itself, the annotation
+//! [`DESIRED_ANNOTATION`] names what was applied. So a run that is killed at any point leaves nothing that the next one
+//! does not know, and nothing is applied twice. Every request can be sent more than once with the same effect, and is,
+//! when the server is busy or the connection breaks. Two agents that work on one application by mistake cannot overwrite
+//! each other's inventory.
+#![deny(missing_docs)]
+
+mod applying;
+mod awaiting;
+mod cluster;
+mod connection;
+pub mod crd;
+mod discovery;
+mod events;
+mod facts;
+mod fieldset;
+mod objects;
+mod ownership;
+mod planning;
+mod prepare;
+mod rejection;
+mod release;
+mod request;
+mod resources;
+mod retry;
+mod seeds;
+mod store;
+mod tracker;
+mod watching;
+
+pub use applying::{Applied, ApplyError, Progress, Silent, Step};
+pub use cluster::{Cluster, ClusterError};
+pub use connection::{ConnectError, Connection, Options, ServerVersion, ServiceAccount};
+pub use discovery::{Discovery, Kinds, ResourceType, UnknownKind};
+pub use events::{Events, Weight};
+pub use facts::{Fact, Facts, NoFacts};
+pub use planning::{Kept, PlanError, Planned};
+pub use prepare::{DESIRED_ANNOTATION, PrepareError, Prepared, PreparedObject};
+pub use rejection::{ADOPT_ANNOTATION, FieldProblem, ObjectFailure, WriteError};
+pub use release::Release;
+pub use request::{Cause, Refusal, RequestError};
+pub use resources::{
+    Application, Applications, CustomResource, Plugin, Plugins, ResourceEvent, Resources,
+    StatusError, Unreadable,
+};
+pub use seeds::{SeedError, Seeds};
+pub use store::{ConfigMapStore, InventoryStore, StatusStore, StoreError, Urgency};
+pub use tracker::{Drift, Judge, Observed, TrackEvent, Tracker, TrackerOptions, Unsettled, Waited};

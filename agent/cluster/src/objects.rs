@@ -1,0 +1,151 @@
+//! Requests about single objects: read, apply, delete, list.
+
+use http::Method;
+use pintle_core::object::ObjectId;
+use serde_json::{Value, json};
+
+use crate::{
+    connection::Connection,
+    discovery::ResourceType,
+    request::{Call, RequestError},
+};
+
+/// Server-side apply takes YAML, of which JSON is a part.
+const APPLY: &str = "application/apply-patch+yaml";
+pub(crate) const MERGE: &str = "application/merge-patch+json";
+pub(crate) const JSON: &str = "application/json";
+/// Only the metadata of each object of a list.
+const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+
+/// How an apply is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mode {
+    /// Whether fields of other managers are taken over.
+    pub(crate) force: bool,
+    /// Whether nothing is to be written.
+    pub(crate) dry_run: bool,
+}
+
+/// What an apply came to.
+pub(crate) struct Applied {
+    /// Whether the object did not exist before.
+    pub(crate) created: bool,
+    /// The object as the server holds it now.
+    pub(crate) live: Value,
+}
+
+/// What an object must be like for its deletion.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Preconditions {
+    pub(crate) uid: Option<String>,
+    pub(crate) resource_version: Option<String>,
+}
+
+impl Preconditions {
+    /// Binds a deletion to exactly this state of an object.
+    pub(crate) fn of(live: &Value) -> Self {
+        let text = |field: &str| live["metadata"][field].as_str().map(ToOwned::to_owned);
+        Self {
+            uid: text("uid"),
+            resource_version: text("resourceVersion"),
+        }
+    }
+}
+
+impl Connection {
+    /// Reads an object; nothing if it does not exist.
+    pub(crate) async fn read(
+        &self,
+        resource: &ResourceType,
+        id: &ObjectId,
+    ) -> Result<Option<Value>, RequestError> {
+        match self.call(&Call::get(resource.path_of(id))).await {
+            Ok(live) => Ok(Some(live)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Applies an object on the server's side.
+    ///
+    /// <https://kubernetes.io/docs/reference/using-api/server-side-apply/>
+    pub(crate) async fn apply_object(
+        &self,
+        resource: &ResourceType,
+        id: &ObjectId,
+        payload: &Value,
+        manager: &str,
+        mode: Mode,
+    ) -> Result<Applied, RequestError> {
+        let mut call = Call::new(Method::PATCH, resource.path_of(id))
+            .query("fieldManager", manager)
+            .query("fieldValidation", "Strict")
+            .body(APPLY, payload);
+        if mode.force {
+            call = call.query("force", "true");
+        }
+        if mode.dry_run {
+            call = call.query("dryRun", "All");
+        }
+        let (code, live) = self.call_with_code(&call).await?;
+        let created = code == 201;
+        Ok(Applied { created, live })
+    }
+
+    /// Asks for an object's deletion; what depends on it is collected by the server. Says whether it was there.
+    pub(crate) async fn delete_object(
+        &self,
+        resource: &ResourceType,
+        id: &ObjectId,
+        preconditions: &Preconditions,
+    ) -> Result<bool, RequestError> {
+        let options = json!({
+            "apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background",
+            "preconditions": {"uid": preconditions.uid, "resourceVersion": preconditions.resource_version},
+        });
+        let call = Call::new(Method::DELETE, resource.path_of(id)).body(JSON, &options);
+        match self.call(&call).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns namespace and name of at most `limit` objects of a kind in the whole cluster.
+    pub(crate) async fn names(
+        &self,
+        resource: &ResourceType,
+        limit: usize,
+    ) -> Result<Vec<Name>, RequestError> {
+        let call = Call::get(resource.path(None, None)).query("limit", &limit.to_string());
+        match self.list_names(call).await {
+            // The definition is not established, or gone: there is no object.
+            Err(error) if error.is_not_found() => Ok(Vec::new()),
+            result => result,
+        }
+    }
+
+    /// Returns namespace and name of all objects of a kind that carry a label, in one namespace or in all.
+    pub(crate) async fn labelled_names(
+        &self,
+        resource: &ResourceType,
+        namespace: Option<&str>,
+        label: &str,
+    ) -> Result<Vec<Name>, RequestError> {
+        self.list_names(Call::get(resource.path(namespace, None)).query("labelSelector", label))
+            .await
+    }
+
+    async fn list_names(&self, call: Call) -> Result<Vec<Name>, RequestError> {
+        let list = self.call(&call.accept(METADATA_LIST)).await?;
+        let text =
+            |item: &Value, field: &str| item["metadata"][field].as_str().map(ToOwned::to_owned);
+        let items = list["items"].as_array().into_iter().flatten();
+        Ok(items
+            .filter_map(|item| Some((text(item, "namespace"), text(item, "name")?)))
+            .collect())
+    }
+}
+
+/// Namespace and name.
+pub(crate) type Name = (Option<String>, String);

@@ -1,0 +1,117 @@
+//! Whose an object is.
+
+use pintle_core::{fields, inventory::Entry, names::APPLICATION_LABEL};
+use serde_json::Value;
+
+use crate::{rejection::WriteError, release::Release};
+
+/// Says whether fields that others own may be taken over in an object that exists.
+///
+/// They may be where the object is the application's own: it was applied before, or is adopted. Otherwise the error says
+/// whose it is, or is left to the server's own answer.
+pub(crate) fn may_force(
+    live: &Value,
+    release: &Release,
+    adopts: bool,
+    entry: Option<&Entry>,
+) -> Result<(), Option<WriteError>> {
+    if adopts || release.adopt {
+        return Ok(());
+    }
+    let owner = live["metadata"]["labels"][APPLICATION_LABEL].as_str();
+    if let Some(owner) = owner.filter(|owner| *owner != release.application.label_value()) {
+        return Err(Some(WriteError::Foreign {
+            owner: owner.to_owned(),
+        }));
+    }
+    let recorded = entry.and_then(|entry| entry.uid.as_deref());
+    let is_recorded = recorded.is_some() && recorded == live["metadata"]["uid"].as_str();
+    let is_ours = fields::owned_by(live, &release.manager()).is_some();
+    if is_recorded || is_ours {
+        Ok(())
+    } else {
+        Err(None)
+    }
+}
+
+/// Says whether an object that the inventory lists is still the application's, so that it may be deleted.
+///
+/// A label that names another application hands the object over; without a label, it must be the very object that was
+/// applied and still have fields of ours.
+pub(crate) fn is_ours(live: &Value, release: &Release, uid: Option<&str>) -> bool {
+    match live["metadata"]["labels"][APPLICATION_LABEL].as_str() {
+        Some(owner) => owner == release.application.label_value(),
+        None => {
+            let is_same = uid.is_some() && uid == live["metadata"]["uid"].as_str();
+            is_same && fields::owned_by(live, &release.manager()).is_some()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pintle_core::{names::ApplicationName, object::ObjectId, seed::Seed};
+    use serde_json::json;
+
+    fn release() -> Release {
+        Release::new(ApplicationName::new("shop", "web"), Seed::from_text("s"))
+    }
+
+    fn live(manager: &str, label: Option<&str>) -> Value {
+        json!({"metadata": {
+            "uid": "u", "labels": {APPLICATION_LABEL: label},
+            "managedFields": [{"manager": manager, "operation": "Apply", "fieldsV1": {}}]
+        }})
+    }
+
+    fn recorded() -> Entry {
+        let id = ObjectId {
+            group: String::new(),
+            kind: "ConfigMap".into(),
+            namespace: None,
+            name: "a".into(),
+        };
+        Entry {
+            uid: Some("u".into()),
+            ..Entry::intended(&id, "v1")
+        }
+    }
+
+    #[test]
+    fn fields_are_taken_over_only_in_ones_own_objects_or_when_adopted() {
+        let foreign = live("kubectl", None);
+        assert_eq!(may_force(&foreign, &release(), false, None), Err(None));
+        assert_eq!(may_force(&foreign, &release(), true, None), Ok(()));
+        assert_eq!(
+            may_force(&foreign, &release(), false, Some(&recorded())),
+            Ok(())
+        );
+        assert_eq!(
+            may_force(&live("pintle/shop/web", None), &release(), false, None),
+            Ok(())
+        );
+        let error = may_force(
+            &live("pintle/shop/api", Some("shop.api")),
+            &release(),
+            false,
+            Some(&recorded()),
+        );
+        insta::assert_snapshot!(error.unwrap_err().unwrap(), @"it belongs to the application shop.api: remove it there first, or move it with the annotation pintle.dev/adopt=allowed");
+    }
+
+    #[test]
+    fn only_ones_own_objects_are_deleted() {
+        let ours = |live: &Value, uid| is_ours(live, &release(), uid);
+        assert!(ours(&live("pintle/shop/web", Some("shop.web")), Some("u")));
+        assert!(ours(
+            &live("anyone", Some("shop.web")),
+            Some("restored from a backup")
+        ));
+        assert!(!ours(&live("pintle/shop/web", Some("shop.api")), Some("u")));
+        assert!(ours(&live("pintle/shop/web", None), Some("u")));
+        assert!(!ours(&live("kubectl", None), Some("u")));
+        assert!(!ours(&live("pintle/shop/web", None), Some("another")));
+        assert!(!ours(&live("pintle/shop/web", None), None));
+    }
+}

@@ -1,0 +1,474 @@
+//! From prepared objects to a plan: what would be created, changed, replaced and deleted, and nothing is written.
+//!
+//! A *local* plan asks the server only about objects that changed or are in doubt, one read each. A *server* plan also
+//! sends a dry-run apply for each object that would be written, so that defaults, admission, conflicts and immutable
+//! fields are seen before the first write.
+
+mod live;
+mod removal;
+
+use std::collections::BTreeSet;
+
+use futures::{FutureExt as _, StreamExt as _, stream};
+use pintle_core::{
+    digest::Digest,
+    inventory::{Entry, Inventory},
+    machine::Retry,
+    object::ObjectId,
+    plan::{Action, Change, Conflict, Depth, Plan},
+    prune::TooManyDeletions,
+};
+use serde_json::Value;
+
+use self::live::{Live, Owned};
+pub(crate) use self::removal::{is_used, wish_of};
+use crate::{
+    connection::Connection,
+    facts::{Fact, Facts},
+    objects::{self, Mode},
+    ownership::may_force,
+    prepare::{Prepared, PreparedObject},
+    rejection::{ObjectFailure, WriteError, conflicts, lines, retry},
+    release::Release,
+    request::RequestError,
+};
+
+/// How many objects of one application are looked at at once.
+pub(crate) const WIDTH: usize = 8;
+
+/// A plan with what planning learned about the inventory.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    /// The whole change set.
+    pub plan: Plan,
+    /// The inventory as it should be recorded before anything is applied: what a run that was killed had applied is in it,
+    /// and what has gone from the cluster is not.
+    pub inventory: Inventory,
+    /// Objects that left the source and stay, each with the reason.
+    pub kept: Vec<Kept>,
+}
+
+/// An object that left the source and stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// Which object.
+    pub id: ObjectId,
+    /// Why, as a fragment.
+    pub reason: String,
+}
+
+/// Why there is no plan. Nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// Objects that the server would refuse, or that could not be looked at.
+    #[error("{}", lines(.0))]
+    Objects(Vec<ObjectFailure>),
+    /// Too much would go at once.
+    #[error(transparent)]
+    TooManyDeletions(#[from] TooManyDeletions),
+    /// The server could not be asked.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+}
+
+impl PlanError {
+    /// Says when trying again is worthwhile.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Objects(failures) => retry(failures),
+            Self::TooManyDeletions(_) => Retry::OnChange,
+            Self::Request(error) if error.is_retryable() => Retry::Backoff,
+            Self::Request(_) => Retry::OnChange,
+        }
+    }
+}
+
+/// Plans a release. Never writes.
+///
+/// `connection` must act in the release's name.
+pub(crate) async fn plan(
+    connection: &Connection,
+    release: &Release,
+    prepared: &Prepared,
+    inventory: &Inventory,
+    facts: &dyn Facts,
+    depth: Depth,
+) -> Result<Planned, PlanError> {
+    let planner = Planner {
+        connection,
+        release,
+        manager: release.manager(),
+        prepared,
+        facts,
+        depth,
+        new_namespaces: match depth {
+            Depth::Local => BTreeSet::new(),
+            Depth::Server => new_namespaces(connection, prepared, inventory).await?,
+        },
+    };
+    // Boxed, because the compiler cannot yet see that a stream of unboxed futures over references is `Send`.
+    let looks: Vec<_> = prepared
+        .objects()
+        .iter()
+        .map(|object| planner.look_at(object, inventory.get(object.id())).boxed())
+        .collect();
+    let looked = stream::iter(looks)
+        .buffer_unordered(WIDTH)
+        .collect::<Vec<_>>();
+    let (looked, removal) = futures::join!(looked, planner.removals(inventory));
+    let removal = removal?;
+    let mut inventory = removal.inventory;
+    let mut changes = removal.changes;
+    let mut failures = Vec::new();
+    for result in looked {
+        match result {
+            Ok(planned) => {
+                if let Some(entry) = planned.recorded {
+                    inventory.insert(entry);
+                }
+                changes.push(planned.change);
+            }
+            Err(failure) => failures.push(failure),
+        }
+    }
+    if !failures.is_empty() {
+        failures.sort_by(|a, b| a.id.cmp(&b.id));
+        return Err(PlanError::Objects(failures));
+    }
+    Ok(Planned {
+        plan: Plan::new(depth, changes, &release.seed),
+        inventory,
+        kept: removal.kept,
+    })
+}
+
+/// Returns the namespaces that the plan itself brings: the server would refuse a dry run within them.
+async fn new_namespaces(
+    connection: &Connection,
+    prepared: &Prepared,
+    inventory: &Inventory,
+) -> Result<BTreeSet<String>, RequestError> {
+    let mut new = BTreeSet::new();
+    for object in prepared
+        .objects()
+        .iter()
+        .filter(|object| object.id().is("", "Namespace"))
+    {
+        let is_recorded = inventory
+            .get(object.id())
+            .is_some_and(|entry| entry.uid.is_some());
+        if !is_recorded
+            && connection
+                .read(&object.resource, object.id())
+                .await?
+                .is_none()
+        {
+            new.insert(object.id().name.clone());
+        }
+    }
+    Ok(new)
+}
+
+struct Planner<'a> {
+    connection: &'a Connection,
+    release: &'a Release,
+    manager: String,
+    prepared: &'a Prepared,
+    facts: &'a dyn Facts,
+    depth: Depth,
+    new_namespaces: BTreeSet<String>,
+}
+
+/// What is to be done with one object.
+struct PlannedObject {
+    change: Change,
+    /// Its entry, if the inventory does not have it as it is.
+    recorded: Option<Entry>,
+}
+
+/// What the inventory and the facts say of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Unchanged,
+    Create,
+    /// Only the server can tell.
+    Look,
+}
+
+/// Decides without a request, where that is possible.
+fn verdict(entry: Option<&Entry>, desired: Digest, fact: &Fact) -> Verdict {
+    match (entry, fact) {
+        (None, Fact::Unknown | Fact::Missing) => Verdict::Create,
+        (Some(entry), Fact::Missing) if entry.uid.is_some() => Verdict::Create,
+        (Some(entry), Fact::Present { uid, stored })
+            if entry.desired == Some(desired)
+                && entry.stored.is_some()
+                && entry.stored == *stored
+                && entry.uid.as_ref() == Some(uid) =>
+        {
+            Verdict::Unchanged
+        }
+        // Also an intended entry: its object may have been made by a run that was killed.
+        _ => Verdict::Look,
+    }
+}
+
+impl Planner<'_> {
+    async fn look_at(
+        &self,
+        object: &PreparedObject,
+        entry: Option<&Entry>,
+    ) -> Result<PlannedObject, ObjectFailure> {
+        let fact = self.facts.of(object.id());
+        let result = match verdict(entry, object.desired, &fact) {
+            Verdict::Unchanged => Ok(PlannedObject {
+                change: self.change(object, Action::Unchanged),
+                recorded: None,
+            }),
+            Verdict::Create => self.create(object).await,
+            Verdict::Look => self.look(object, entry).await,
+        };
+        result.map_err(|error| ObjectFailure {
+            id: object.id().clone(),
+            position: object.source.clone(),
+            error,
+        })
+    }
+
+    async fn look(
+        &self,
+        object: &PreparedObject,
+        entry: Option<&Entry>,
+    ) -> Result<PlannedObject, WriteError> {
+        if self.is_out_of_sight(object) {
+            return self.create(object).await;
+        }
+        let Some(live) = self.read(object).await? else {
+            return self.create(object).await;
+        };
+        let live = Live::new(live, &self.manager, &self.release.seed);
+        if live.is_as_recorded(entry, object) || live.was_applied_as(object) {
+            let recorded = live.entry(object);
+            return Ok(PlannedObject {
+                change: self.change(object, Action::Unchanged),
+                recorded: (entry != Some(&recorded)).then_some(recorded),
+            });
+        }
+        if self.depth == Depth::Server || object.may_be_replaced() {
+            return self.try_update(object, &live, entry).await;
+        }
+        let owned = live.owned_with(object);
+        let mut change = self.change(object, Action::Update);
+        (change.before, change.after) = (owned.before, owned.desired);
+        change.live = Some(live.into_value());
+        Ok(PlannedObject {
+            change,
+            recorded: None,
+        })
+    }
+
+    async fn create(&self, object: &PreparedObject) -> Result<PlannedObject, WriteError> {
+        if self.depth == Depth::Local || self.is_out_of_sight(object) {
+            let mut change = self.change(object, Action::Create);
+            change.after = Owned::of_new(object);
+            return Ok(PlannedObject {
+                change,
+                recorded: None,
+            });
+        }
+        match self.try_apply(object, false).await {
+            Ok(applied) if applied.created => {
+                let mut change = self.change(object, Action::Create);
+                change.after = Owned::of_result(&applied.live, &self.manager);
+                Ok(PlannedObject {
+                    change,
+                    recorded: None,
+                })
+            }
+            Err(error) if !error.is_conflict() => Err(self.write_error(error, object)),
+            // It exists already: what it is now belongs into the plan.
+            _ => match self.read(object).await? {
+                Some(live) => {
+                    let live = Live::new(live, &self.manager, &self.release.seed);
+                    self.try_update(object, &live, None).await
+                }
+                None => Err(WriteError::Request(RequestError::Malformed {
+                    request: "a dry-run apply".to_owned(),
+                    detail: format!(
+                        "{} came and went while it was planned: try again",
+                        object.id()
+                    ),
+                })),
+            },
+        }
+    }
+
+    /// Sends a dry-run apply for an object that exists.
+    async fn try_update(
+        &self,
+        object: &PreparedObject,
+        live: &Live,
+        entry: Option<&Entry>,
+    ) -> Result<PlannedObject, WriteError> {
+        let allowed = may_force(
+            live.value(),
+            self.release,
+            object.asks_for_adoption(),
+            entry,
+        );
+        let mut taken: Vec<Conflict> = Vec::new();
+        let mut result = self.try_apply(object, false).await;
+        if let Err(error) = &result
+            && let Some(refusal) = error.refusal()
+            && error.is_conflict()
+        {
+            match allowed {
+                Ok(()) => taken = conflicts(refusal),
+                Err(refused) => {
+                    return Err(refused.unwrap_or_else(|| self.write_error(error.clone(), object)));
+                }
+            }
+            result = self.try_apply(object, true).await;
+        }
+        let owned = live.owned_with(object);
+        let mut change = self.change(object, Action::Update);
+        change.before = owned.before;
+        change.conflicts = taken;
+        match result {
+            Ok(applied) => change.after = Owned::of_result(&applied.live, &self.manager),
+            Err(error) => match self.write_error(error, object) {
+                WriteError::Immutable(_) if object.may_be_replaced() => {
+                    change.action = Action::Replace;
+                    change.after = owned.desired;
+                }
+                other => return Err(other),
+            },
+        }
+        change.live = Some(live.value().clone());
+        Ok(PlannedObject {
+            change,
+            recorded: None,
+        })
+    }
+
+    async fn try_apply(
+        &self,
+        object: &PreparedObject,
+        force: bool,
+    ) -> Result<objects::Applied, RequestError> {
+        let mode = Mode {
+            force,
+            dry_run: true,
+        };
+        let payload = object.payload();
+        self.connection
+            .apply_object(&object.resource, object.id(), &payload, &self.manager, mode)
+            .await
+    }
+
+    async fn read(&self, object: &PreparedObject) -> Result<Option<Value>, WriteError> {
+        let live = self.connection.read(&object.resource, object.id()).await;
+        live.map_err(|error| self.write_error(error, object))
+    }
+
+    /// Says whether the server cannot know the object yet: its namespace or its kind come with this plan.
+    fn is_out_of_sight(&self, object: &PreparedObject) -> bool {
+        let id = object.id();
+        let in_new = id
+            .namespace
+            .as_ref()
+            .is_some_and(|namespace| self.new_namespaces.contains(namespace));
+        self.prepared.defines(id) || in_new
+    }
+
+    fn change(&self, object: &PreparedObject, action: Action) -> Change {
+        Change {
+            id: object.id().clone(),
+            version: object.object.version().to_owned(),
+            action,
+            desired: Some(object.object.clone()),
+            live: None,
+            before: Value::Null,
+            after: Value::Null,
+            source: object.source.clone(),
+            conflicts: Vec::new(),
+        }
+    }
+
+    fn write_error(&self, error: RequestError, object: &PreparedObject) -> WriteError {
+        WriteError::of(
+            error,
+            object.id(),
+            object.object.version(),
+            self.release.account.as_ref(),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(desired: Option<&str>, stored: Option<&str>) -> Entry {
+        let id = ObjectId {
+            group: String::new(),
+            kind: "ConfigMap".into(),
+            namespace: None,
+            name: "a".into(),
+        };
+        Entry {
+            uid: desired.map(|_| "u".into()),
+            desired: desired.map(Digest::of),
+            stored: stored.map(Digest::of),
+            ..Entry::intended(&id, "v1")
+        }
+    }
+
+    fn present(uid: &str, stored: &str) -> Fact {
+        Fact::Present {
+            uid: uid.into(),
+            stored: Some(Digest::of(stored)),
+        }
+    }
+
+    #[test]
+    fn what_is_known_to_be_as_applied_needs_no_request() {
+        let known = entry(Some("d"), Some("s"));
+        let of = |fact| verdict(Some(&known), Digest::of("d"), &fact);
+        assert_eq!(of(present("u", "s")), Verdict::Unchanged);
+        assert_eq!(of(present("u", "drifted")), Verdict::Look);
+        assert_eq!(of(present("made again", "s")), Verdict::Look);
+        assert_eq!(of(Fact::Missing), Verdict::Create);
+        assert_eq!(of(Fact::Unknown), Verdict::Look);
+        assert_eq!(
+            verdict(Some(&known), Digest::of("new"), &present("u", "s")),
+            Verdict::Look
+        );
+    }
+
+    #[test]
+    fn a_new_object_needs_none_and_an_intended_one_a_look() {
+        assert_eq!(
+            verdict(None, Digest::of("d"), &Fact::Unknown),
+            Verdict::Create
+        );
+        assert_eq!(
+            verdict(None, Digest::of("d"), &present("u", "s")),
+            Verdict::Look
+        );
+        let intended = entry(None, None);
+        assert_eq!(
+            verdict(Some(&intended), Digest::of("d"), &Fact::Missing),
+            Verdict::Look
+        );
+        let unknown_stored = entry(Some("d"), None);
+        let fact = Fact::Present {
+            uid: "u".into(),
+            stored: None,
+        };
+        assert_eq!(
+            verdict(Some(&unknown_stored), Digest::of("d"), &fact),
+            Verdict::Look
+        );
+    }
+}

@@ -1,0 +1,228 @@
+//! A live object beside the one that is wanted.
+
+use pintle_core::{
+    digest::Digest, fields, inventory::Entry, names::REPLACE_ANNOTATION, seed::Seed,
+};
+use serde_json::Value;
+
+use crate::{
+    fieldset::FieldSet,
+    prepare::{DESIRED_ANNOTATION, PreparedObject},
+    rejection::ADOPT_ANNOTATION,
+};
+
+impl PreparedObject {
+    /// Says whether it may be deleted and made again when an immutable field changes.
+    pub(crate) fn may_be_replaced(&self) -> bool {
+        self.object.annotation(REPLACE_ANNOTATION) == Some("allowed")
+    }
+
+    /// Says whether it takes over fields of an object that exists already.
+    pub(crate) fn asks_for_adoption(&self) -> bool {
+        self.object.annotation(ADOPT_ANNOTATION) == Some("allowed")
+    }
+}
+
+/// An object as the server holds it, seen by one field manager.
+pub(super) struct Live {
+    value: Value,
+    owned: Option<FieldSet>,
+    stored: Option<Digest>,
+}
+
+/// The fields that an application owns, before and as desired, in the shape of the object.
+pub(super) struct Owned {
+    pub(super) before: Value,
+    pub(super) desired: Value,
+}
+
+impl Live {
+    pub(super) fn new(value: Value, manager: &str, seed: &Seed) -> Self {
+        Self {
+            owned: fields::owned_by(&value, manager).map(FieldSet::read),
+            stored: fields::stored_digest(&value, manager, seed),
+            value,
+        }
+    }
+
+    pub(super) fn value(&self) -> &Value {
+        &self.value
+    }
+
+    pub(super) fn into_value(self) -> Value {
+        self.value
+    }
+
+    /// Says whether it is what the inventory says it was after the last apply of the same desired object.
+    pub(super) fn is_as_recorded(&self, entry: Option<&Entry>, object: &PreparedObject) -> bool {
+        entry.is_some_and(|entry| {
+            entry.desired == Some(object.desired)
+                && entry.stored.is_some()
+                && entry.stored == self.stored
+                && entry.uid.as_deref() == self.uid()
+                && entry.version == object.object.version()
+        })
+    }
+
+    /// Says whether exactly this desired object was applied and nobody has changed a field of it since.
+    ///
+    /// The annotation says what was applied last; and whoever changes a field takes it out of our set, so a set that
+    /// still has all of them means that none was changed.
+    pub(super) fn was_applied_as(&self, object: &PreparedObject) -> bool {
+        let annotated =
+            self.value["metadata"]["annotations"][DESIRED_ANNOTATION] == object.desired.to_string();
+        let Some(owned) = self.owned.as_ref().filter(|_| annotated) else {
+            return false;
+        };
+        owned.covers(&FieldSet::of_desired(&object.payload(), owned))
+    }
+
+    /// Returns what the inventory should say of it.
+    pub(super) fn entry(&self, object: &PreparedObject) -> Entry {
+        Entry {
+            uid: self.uid().map(ToOwned::to_owned),
+            desired: Some(object.desired),
+            stored: self.stored,
+            ..Entry::intended(object.id(), object.object.version())
+        }
+    }
+
+    /// Returns what is owned now or will be, before and as desired.
+    pub(super) fn owned_with(&self, object: &PreparedObject) -> Owned {
+        let hint = FieldSet::of_all_managers(&self.value);
+        let wanted = FieldSet::of_desired(object.object.value(), &hint);
+        let now = self.owned.clone().unwrap_or_default();
+        Owned {
+            before: shown(now.union(&wanted).extract(&self.value)),
+            desired: shown(wanted.extract(object.object.value())),
+        }
+    }
+
+    fn uid(&self) -> Option<&str> {
+        self.value["metadata"]["uid"].as_str()
+    }
+}
+
+impl Owned {
+    /// Returns what will be owned of an object that does not exist yet, as far as can be known without the server.
+    pub(super) fn of_new(object: &PreparedObject) -> Value {
+        let wanted = FieldSet::of_desired(object.object.value(), &FieldSet::default());
+        shown(wanted.extract(object.object.value()))
+    }
+
+    /// Returns what is owned in the result of an apply.
+    pub(super) fn of_result(result: &Value, manager: &str) -> Value {
+        let owned = fields::owned_by(result, manager)
+            .map(FieldSet::read)
+            .unwrap_or_default();
+        shown(owned.extract(result))
+    }
+}
+
+/// Leaves out the annotation with the digest of the desired object: it changes with whatever else changes.
+fn shown(mut owned: Value) -> Value {
+    let metadata = &mut owned["metadata"];
+    if let Some(annotations) = metadata
+        .get_mut("annotations")
+        .and_then(Value::as_object_mut)
+    {
+        annotations.remove(DESIRED_ANNOTATION);
+        if annotations.is_empty()
+            && let Some(metadata) = metadata.as_object_mut()
+        {
+            metadata.remove("annotations");
+        }
+    }
+    if metadata.as_object().is_none_or(serde_json::Map::is_empty)
+        && let Some(object) = owned.as_object_mut()
+    {
+        object.remove("metadata");
+    }
+    owned
+}
+
+/// Returns what an application owns of an object that it is going to delete.
+pub(super) fn owned_before_deletion(live: &Value, manager: &str) -> Value {
+    Owned::of_result(live, manager)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::discovery::ResourceType;
+    use pintle_core::object::Object;
+    use serde_json::json;
+
+    fn wanted() -> PreparedObject {
+        let value = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "shop"}, "data": {"k": "1"}});
+        let object = Object::new(value).unwrap();
+        PreparedObject {
+            desired: object.digest(&Seed::from_text("s")),
+            object,
+            resource: ResourceType {
+                group: String::new(),
+                version: "v1".into(),
+                kind: "ConfigMap".into(),
+                plural: "configmaps".into(),
+                namespaced: true,
+                watchable: true,
+            },
+            source: None,
+        }
+    }
+
+    /// The object as the server holds it after it was applied.
+    fn live() -> Value {
+        let mut live = wanted().payload();
+        live["metadata"]["uid"] = json!("u");
+        live["metadata"]["managedFields"] = json!([{"manager": "pintle/shop/web", "operation": "Apply", "fieldsV1": {
+            "f:metadata": {"f:annotations": {"f:pintle.dev/desired": {}}}, "f:data": {"f:k": {}}
+        }}]);
+        live
+    }
+
+    fn seen(live: Value) -> Live {
+        Live::new(live, "pintle/shop/web", &Seed::from_text("s"))
+    }
+
+    #[test]
+    fn an_object_that_was_applied_and_not_touched_is_recognised() {
+        assert!(seen(live()).was_applied_as(&wanted()));
+        let entry = seen(live()).entry(&wanted());
+        assert!(seen(live()).is_as_recorded(Some(&entry), &wanted()));
+        assert_eq!(entry.uid.as_deref(), Some("u"));
+        let mut touched = live();
+        touched["metadata"]["managedFields"][0]["fieldsV1"]["f:data"] = json!({"f:other": {}});
+        assert!(!seen(touched).was_applied_as(&wanted()));
+        let mut older = live();
+        older["metadata"]["annotations"][DESIRED_ANNOTATION] = json!("sha256:0");
+        assert!(!seen(older).was_applied_as(&wanted()));
+        let mut foreign = live();
+        foreign["metadata"]["managedFields"][0]["manager"] = json!("kubectl");
+        assert!(!seen(foreign).was_applied_as(&wanted()));
+    }
+
+    #[test]
+    fn before_shows_the_live_value_of_a_field_that_was_lost() {
+        let mut lost = live();
+        lost["data"]["k"] = json!("edited");
+        lost["metadata"]["managedFields"] = json!([{"manager": "kubectl-edit", "operation": "Update", "fieldsV1": {"f:data": {"f:k": {}}}}]);
+        let owned = seen(lost).owned_with(&wanted());
+        assert_eq!(
+            (owned.before, owned.desired),
+            (
+                json!({"data": {"k": "edited"}}),
+                json!({"data": {"k": "1"}})
+            )
+        );
+    }
+
+    #[test]
+    fn the_digest_annotation_is_never_shown() {
+        assert_eq!(
+            Owned::of_result(&live(), "pintle/shop/web"),
+            json!({"data": {"k": "1"}})
+        );
+        assert_eq!(Owned::of_new(&wanted()), json!({"data": {"k": "1"}}));
+    }
+}

@@ -1,0 +1,249 @@
+//! What leaves the cluster: objects of the inventory that the source no longer has.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::{FutureExt as _, StreamExt as _, stream};
+use pintle_core::{
+    inventory::{Entry, Inventory},
+    names::PRUNE_ANNOTATION,
+    object::ObjectId,
+    plan::{Action, Change},
+    prune::{self, Wish},
+};
+use serde_json::Value;
+
+use super::{Kept, PlanError, Planner, WIDTH, live::owned_before_deletion};
+use crate::{
+    connection::Connection,
+    discovery::{ResourceType, types_of_definition},
+    objects::Name,
+    ownership::is_ours,
+    prepare::is_definition,
+    rejection::{ObjectFailure, WriteError},
+    request::{Call, RequestError, encode},
+};
+
+/// How many instances of a definition are looked at. One that is not about to go is enough to keep the definition.
+const INSTANCE_LIMIT: usize = 500;
+
+/// What is to be done about objects that left the source.
+pub(super) struct Removal {
+    pub(super) changes: Vec<Change>,
+    pub(super) kept: Vec<Kept>,
+    /// Without what has gone already or belongs to somebody else now.
+    pub(super) inventory: Inventory,
+}
+
+/// What became of an object that left the source.
+enum Leaver {
+    /// It is still there and ours.
+    Here(Box<Value>),
+    /// It does not exist.
+    Gone,
+    /// It exists, and is another's now.
+    HandedOver,
+}
+
+impl Planner<'_> {
+    /// Decides what is deleted. Reads each candidate first: its annotations, its label and its identity count.
+    pub(super) async fn removals(&self, inventory: &Inventory) -> Result<Removal, PlanError> {
+        let rendered: BTreeSet<ObjectId> = self
+            .prepared
+            .objects()
+            .iter()
+            .map(|object| object.id().clone())
+            .collect();
+        let mut removal = Removal {
+            changes: Vec::new(),
+            kept: Vec::new(),
+            inventory: inventory.clone(),
+        };
+        let mut live: BTreeMap<ObjectId, Value> = BTreeMap::new();
+        if self.release.prune.enabled {
+            let left: Vec<&Entry> = inventory
+                .entries()
+                .filter(|entry| !rendered.contains(&entry.id()))
+                .collect();
+            live = self.look_at_leavers(&left, &mut removal.inventory).await?;
+        }
+        let unused = self.unused_definitions(&live).await;
+        let wishes = |id: &ObjectId| {
+            let wish = live.get(id).map_or(Wish::None, wish_of);
+            // A definition without objects takes nothing with it.
+            if wish == Wish::None && unused.contains(id) {
+                Wish::Allow
+            } else {
+                wish
+            }
+        };
+        let (settings, confirmed) = (&self.release.prune, self.release.confirmed_deletions);
+        let pruning = prune::decide(&removal.inventory, &rendered, settings, &wishes, confirmed)?;
+        let kept = pruning.keep.into_iter().map(|(entry, reason)| Kept {
+            id: entry.id(),
+            reason,
+        });
+        removal.kept.extend(kept);
+        for entry in pruning.delete {
+            let id = entry.id();
+            let live = live.remove(&id);
+            removal.changes.push(self.deletion(&entry, id, live));
+        }
+        Ok(removal)
+    }
+
+    async fn look_at_leavers(
+        &self,
+        left: &[&Entry],
+        inventory: &mut Inventory,
+    ) -> Result<BTreeMap<ObjectId, Value>, PlanError> {
+        let looks: Vec<_> = left
+            .iter()
+            .map(|entry| async move { (*entry, self.look_at_leaver(entry).await) }.boxed())
+            .collect();
+        let looked = stream::iter(looks)
+            .buffer_unordered(WIDTH)
+            .collect::<Vec<_>>()
+            .await;
+        let mut live = BTreeMap::new();
+        let mut failures = Vec::new();
+        for (entry, leaver) in looked {
+            let id = entry.id();
+            match leaver {
+                Ok(Leaver::Here(value)) => {
+                    live.insert(id, *value);
+                }
+                Ok(Leaver::Gone | Leaver::HandedOver) => {
+                    inventory.remove(&id);
+                }
+                Err(error) => failures.push(ObjectFailure {
+                    id,
+                    position: None,
+                    error,
+                }),
+            }
+        }
+        if failures.is_empty() {
+            return Ok(live);
+        }
+        failures.sort_by(|a, b| a.id.cmp(&b.id));
+        Err(PlanError::Objects(failures))
+    }
+
+    async fn look_at_leaver(&self, entry: &Entry) -> Result<Leaver, WriteError> {
+        let id = entry.id();
+        let Some(resource) = self.resource_of(entry) else {
+            return self.look_at_unserved(entry).await;
+        };
+        let live = self.connection.read(resource, &id).await;
+        let live = live.map_err(|error| {
+            WriteError::of(error, &id, &entry.version, self.release.account.as_ref())
+        })?;
+        Ok(match live {
+            None => Leaver::Gone,
+            Some(live) if is_ours(&live, self.release, entry.uid.as_deref()) => {
+                Leaver::Here(Box::new(live))
+            }
+            Some(_) => Leaver::HandedOver,
+        })
+    }
+
+    /// The server does not serve the kind. If that is because its definition is gone, so are its objects; if its API
+    /// server only does not answer, they must not be forgotten.
+    async fn look_at_unserved(&self, entry: &Entry) -> Result<Leaver, WriteError> {
+        let name = format!("{}.{}", entry.version, entry.group);
+        let path = format!(
+            "/apis/apiregistration.k8s.io/v1/apiservices/{}",
+            encode(&name)
+        );
+        match self.connection.call(&Call::get(path)).await {
+            Err(error) if error.is_not_found() => Ok(Leaver::Gone),
+            Err(error) => Err(WriteError::of(
+                error,
+                &entry.id(),
+                &entry.version,
+                self.release.account.as_ref(),
+            )),
+            Ok(service) if is_available(&service) => Ok(Leaver::Gone),
+            Ok(_) => Err(WriteError::Request(RequestError::Unreachable {
+                request: format!("GET {}", entry.api_version()),
+                detail: format!("the API service {name} is registered but not available"),
+            })),
+        }
+    }
+
+    fn resource_of(&self, entry: &Entry) -> Option<&ResourceType> {
+        let kinds = self.prepared.kinds();
+        let exact = kinds.find(&entry.group, &entry.version, &entry.kind).ok();
+        exact.or_else(|| kinds.preferred(&entry.group, &entry.kind))
+    }
+
+    /// Returns the definitions among the leavers that have no objects but such as are about to go too.
+    async fn unused_definitions(&self, live: &BTreeMap<ObjectId, Value>) -> BTreeSet<ObjectId> {
+        let mut unused = BTreeSet::new();
+        for (id, definition) in live.iter().filter(|(id, _)| is_definition(id)) {
+            let used = is_used(self.connection, definition, &|instance| {
+                live.contains_key(instance)
+            })
+            .await;
+            if !used {
+                unused.insert(id.clone());
+            }
+        }
+        unused
+    }
+
+    fn deletion(&self, entry: &Entry, id: ObjectId, live: Option<Value>) -> Change {
+        Change {
+            id,
+            version: entry.version.clone(),
+            action: Action::Delete,
+            desired: None,
+            before: live.as_ref().map_or(Value::Null, |live| {
+                owned_before_deletion(live, &self.manager)
+            }),
+            after: Value::Null,
+            live,
+            source: None,
+            conflicts: Vec::new(),
+        }
+    }
+}
+
+/// Says whether a definition has objects but such as go too. Whoever may not list them cannot know, and it counts as used.
+pub(crate) async fn is_used(
+    connection: &Connection,
+    definition: &Value,
+    goes: &(dyn Fn(&ObjectId) -> bool + Sync),
+) -> bool {
+    let types = types_of_definition(definition);
+    let Some(resource) = types.first() else {
+        return true;
+    };
+    let goes = |(namespace, name): &Name| {
+        goes(&ObjectId {
+            group: resource.group.clone(),
+            kind: resource.kind.clone(),
+            namespace: namespace.clone(),
+            name: name.clone(),
+        })
+    };
+    match connection.names(resource, INSTANCE_LIMIT).await {
+        Ok(names) => names.len() >= INSTANCE_LIMIT || !names.iter().all(goes),
+        Err(_) => true,
+    }
+}
+
+/// Returns what an object itself says about its deletion.
+pub(crate) fn wish_of(live: &Value) -> Wish {
+    Wish::parse(live["metadata"]["annotations"][PRUNE_ANNOTATION].as_str())
+}
+
+fn is_available(service: &Value) -> bool {
+    let conditions = service["status"]["conditions"]
+        .as_array()
+        .into_iter()
+        .flatten();
+    conditions
+        .into_iter()
+        .any(|condition| condition["type"] == "Available" && condition["status"] == "True")
+}

@@ -1,0 +1,386 @@
+//! Rendered objects made ready for one cluster: namespaces and label set, what only servers write removed.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use pintle_core::{
+    digest::Digest,
+    names::APPLICATION_LABEL,
+    object::{Object, ObjectId},
+    problem::Position,
+    rendered::{DuplicateObject, Phase, Rendered, RenderedObject},
+};
+use serde_json::Value;
+
+use crate::{
+    discovery::{Kinds, ResourceType, UnknownKind, types_of_definition},
+    release::Release,
+    request::RequestError,
+};
+
+/// Annotation on every managed object: the digest of the object as rendered. It tells an agent that was killed between
+/// an apply and its record of it that the apply has been done.
+pub const DESIRED_ANNOTATION: &str = "pintle.dev/desired";
+
+/// One object, ready to be planned.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PreparedObject {
+    /// The object, with label and namespace.
+    pub object: Object,
+    /// Its digest, with the data of a Secret concealed.
+    pub desired: Digest,
+    /// Where it is sent.
+    pub resource: ResourceType,
+    /// Where in the source it is written.
+    pub source: Option<Position>,
+}
+
+impl PreparedObject {
+    /// Returns the identity.
+    pub fn id(&self) -> &ObjectId {
+        self.object.id()
+    }
+
+    /// Returns what is sent: the object with the annotation that names its digest.
+    pub(crate) fn payload(&self) -> Value {
+        payload(&self.object, self.desired)
+    }
+}
+
+/// Returns an object with the annotation that names its digest.
+pub(crate) fn payload(object: &Object, desired: Digest) -> Value {
+    let mut value = object.value().clone();
+    let annotations = &mut value["metadata"]["annotations"];
+    if annotations.is_null() {
+        *annotations = Value::Object(serde_json::Map::new());
+    }
+    annotations[DESIRED_ANNOTATION] = Value::String(desired.to_string());
+    value
+}
+
+/// All objects of a render, ready to be planned, in order of identity.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    objects: Vec<PreparedObject>,
+    digest: Digest,
+    kinds: Arc<Kinds>,
+    defined: BTreeSet<(String, String)>,
+}
+
+impl Prepared {
+    /// Returns the objects.
+    pub fn objects(&self) -> &[PreparedObject] {
+        &self.objects
+    }
+
+    /// Returns the digest over the objects, as [`Rendered::digest`] computes it.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Returns the kinds that were known, with those that the render itself defines.
+    pub fn kinds(&self) -> &Kinds {
+        &self.kinds
+    }
+
+    pub(crate) fn shared_kinds(&self) -> Arc<Kinds> {
+        Arc::clone(&self.kinds)
+    }
+
+    /// Says whether the render itself brings the definition of a kind.
+    pub(crate) fn defines(&self, id: &ObjectId) -> bool {
+        self.defined.contains(&(id.group.clone(), id.kind.clone()))
+    }
+}
+
+/// Why a render cannot be planned for this cluster.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PrepareError {
+    /// The cluster has no such kind. It may get it: another application may bring the CRD.
+    #[error("{}{id}: {unknown}", place(.source_position))]
+    UnknownKind {
+        /// Which object.
+        id: ObjectId,
+        /// Where it is written.
+        source_position: Option<Position>,
+        /// What there is instead.
+        unknown: UnknownKind,
+    },
+    /// Two objects are one when their namespaces are filled in.
+    #[error(transparent)]
+    Duplicate(#[from] Box<DuplicateObject>),
+    /// The server could not be asked for its kinds.
+    #[error(transparent)]
+    Discovery(#[from] RequestError),
+    /// Hooks are not supported yet.
+    #[error(
+        "{}{id} asks to be applied in the phase {phase:?}: hooks are not supported yet, so only objects of the phase Main are",
+        place(.source_position)
+    )]
+    Phase {
+        /// Which object.
+        id: ObjectId,
+        /// Where it is written.
+        source_position: Option<Position>,
+        /// What it asks for.
+        phase: Phase,
+    },
+}
+
+impl PrepareError {
+    /// Says whether the same render may be acceptable later without any change.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::UnknownKind { .. } => true,
+            Self::Discovery(error) => error.is_retryable(),
+            Self::Duplicate(_) | Self::Phase { .. } => false,
+        }
+    }
+}
+
+fn place(position: &Option<Position>) -> String {
+    position
+        .as_ref()
+        .map(|position| format!("{position}: "))
+        .unwrap_or_default()
+}
+
+/// Makes a render ready for a cluster that serves `kinds`.
+///
+/// Objects of namespaced kinds without a namespace get the release's; those of other kinds lose theirs. All get the
+/// application's label. `status` and what only a server writes is removed, and `stringData` of Secrets becomes `data`:
+/// the server does the same, and would then not know whose field it is.
+pub(crate) fn prepare(
+    rendered: &Rendered,
+    release: &Release,
+    kinds: &Arc<Kinds>,
+) -> Result<Prepared, PrepareError> {
+    let mut kinds = Arc::clone(kinds);
+    let mut defined = BTreeSet::new();
+    for definition in rendered
+        .objects()
+        .iter()
+        .filter(|o| is_definition(o.object.id()))
+    {
+        let types = types_of_definition(definition.object.value());
+        if types
+            .iter()
+            .any(|t| kinds.find(&t.group, &t.version, &t.kind).is_err())
+        {
+            defined.extend(types.into_iter().map(|t| (t.group, t.kind)));
+            Arc::make_mut(&mut kinds).learn(definition.object.value());
+        }
+    }
+    let label = release.application.label_value();
+    let mut ready = Vec::with_capacity(rendered.objects().len());
+    for rendered in rendered.objects() {
+        ready.push(normalised(rendered, release, &kinds, &label)?);
+    }
+    // Namespaces are part of the identity: only now can two objects turn out to be one.
+    let ready = Rendered::new(ready, None, Vec::new(), &release.seed)?;
+    let objects = ready
+        .objects()
+        .iter()
+        .map(|rendered| {
+            let object = rendered.object.clone();
+            let resource = resource_of(rendered, &kinds)?.clone();
+            Ok(PreparedObject {
+                desired: object.digest(&release.seed),
+                object,
+                resource,
+                source: rendered.source.clone(),
+            })
+        })
+        .collect::<Result<_, PrepareError>>()?;
+    Ok(Prepared {
+        objects,
+        digest: ready.digest(),
+        kinds,
+        defined,
+    })
+}
+
+pub(crate) fn is_definition(id: &ObjectId) -> bool {
+    id.is("apiextensions.k8s.io", "CustomResourceDefinition")
+}
+
+fn resource_of<'a>(
+    rendered: &RenderedObject,
+    kinds: &'a Kinds,
+) -> Result<&'a ResourceType, PrepareError> {
+    let id = rendered.object.id();
+    kinds
+        .find(&id.group, rendered.object.version(), &id.kind)
+        .map_err(|unknown| PrepareError::UnknownKind {
+            id: id.clone(),
+            source_position: rendered.source.clone(),
+            unknown,
+        })
+}
+
+fn normalised(
+    rendered: &RenderedObject,
+    release: &Release,
+    kinds: &Kinds,
+    label: &str,
+) -> Result<RenderedObject, PrepareError> {
+    if rendered.phase != Phase::Main {
+        return Err(PrepareError::Phase {
+            id: rendered.object.id().clone(),
+            source_position: rendered.source.clone(),
+            phase: rendered.phase,
+        });
+    }
+    let namespaced = resource_of(rendered, kinds)?.namespaced;
+    let own = rendered.object.id().namespace.clone();
+    let namespace = namespaced.then(|| own.unwrap_or_else(|| release.namespace.clone()));
+    let object = rendered
+        .object
+        .clone()
+        .without_server_fields()
+        .with_namespace(namespace.as_deref())
+        .with_label(APPLICATION_LABEL, label);
+    Ok(RenderedObject {
+        object: without_write_only_fields(object),
+        ..rendered.clone()
+    })
+}
+
+/// Moves a Secret's `stringData` into its `data`, as the server does: what is in both is taken from `stringData`.
+/// <https://kubernetes.io/docs/reference/kubernetes-api/config-and-storage-resources/secret-v1/>
+fn without_write_only_fields(object: Object) -> Object {
+    if !object.id().is_secret() || object.value().get("stringData").is_none() {
+        return object;
+    }
+    let unchanged = object.clone();
+    let mut value = object.into_value();
+    let texts = value
+        .as_object_mut()
+        .and_then(|map| map.remove("stringData"));
+    let Some(Value::Object(texts)) = texts else {
+        // Not what a Secret may hold: the server will say so.
+        return unchanged;
+    };
+    match &mut value["data"] {
+        data @ Value::Null => *data = Value::Object(serde_json::Map::new()),
+        Value::Object(_) => {}
+        _ => return unchanged,
+    }
+    for (key, text) in texts {
+        let encoded = text
+            .as_str()
+            .map(|text| Value::String(STANDARD.encode(text)));
+        value["data"][key] = encoded.unwrap_or(text);
+    }
+    Object::new(value).unwrap_or(unchanged)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::discovery::tests::{definition, kinds};
+    use insta::assert_snapshot;
+    use pintle_core::{names::ApplicationName, seed::Seed};
+    use serde_json::json;
+
+    fn release() -> Release {
+        Release::new(ApplicationName::new("shop", "web"), Seed::from_text("s"))
+    }
+
+    fn rendered(objects: Vec<Value>) -> Rendered {
+        let object = |(line, value)| RenderedObject {
+            object: Object::new(value).unwrap(),
+            source: Some(Position {
+                file: "all.yaml".into(),
+                line,
+                column: 1,
+            }),
+            phase: Phase::Main,
+            weight: 0,
+        };
+        let objects = (1..).zip(objects).map(object).collect();
+        Rendered::new(objects, None, Vec::new(), &Seed::from_text("s")).unwrap()
+    }
+
+    fn ready(objects: Vec<Value>) -> Result<Prepared, PrepareError> {
+        prepare(&rendered(objects), &release(), &Arc::new(kinds()))
+    }
+
+    #[test]
+    fn namespace_and_label_are_set_and_server_fields_removed() {
+        let prepared = ready(vec![
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "uid": "x"}, "status": {}}),
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "b", "namespace": "other"}}),
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n", "namespace": "wrong"}}),
+        ])
+        .unwrap();
+        let ids: Vec<_> = prepared
+            .objects()
+            .iter()
+            .map(|o| o.id().to_string())
+            .collect();
+        assert_eq!(
+            ids,
+            ["ConfigMap other/b", "ConfigMap shop/a", "Namespace n"]
+        );
+        let object = &prepared.objects()[1];
+        assert_eq!(
+            object.object.value(),
+            &json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {
+                "name": "a", "namespace": "shop", "labels": {"pintle.dev/application": "shop.web"}}})
+        );
+        assert_eq!(
+            object.payload()["metadata"]["annotations"][DESIRED_ANNOTATION],
+            object.desired.to_string()
+        );
+    }
+
+    #[test]
+    fn string_data_becomes_data() {
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"},
+            "data": {"kept": "eA==", "both": "eA=="}, "stringData": {"both": "y", "new": "z"}});
+        let prepared = ready(vec![secret]).unwrap();
+        let value = prepared.objects()[0].object.value();
+        assert_eq!(
+            value["data"],
+            json!({"kept": "eA==", "both": "eQ==", "new": "eg=="})
+        );
+        assert!(value.get("stringData").is_none());
+    }
+
+    #[test]
+    fn a_kind_that_the_render_defines_is_known() {
+        let thing = json!({"apiVersion": "things.example.com/v1", "kind": "Thing", "metadata": {"name": "a"}});
+        let mut crd = definition();
+        crd["spec"]["group"] = json!("things.example.com");
+        crd["spec"]["names"] = json!({"kind": "Thing", "plural": "things"});
+        let prepared = ready(vec![thing.clone(), crd]).unwrap();
+        let found = prepared
+            .objects()
+            .iter()
+            .find(|o| o.id().kind == "Thing")
+            .unwrap();
+        assert_eq!(
+            (
+                found.resource.plural.as_str(),
+                found.id().namespace.as_deref()
+            ),
+            ("things", Some("shop"))
+        );
+        assert!(prepared.defines(found.id()));
+        let error = ready(vec![thing]).unwrap_err();
+        assert!(error.is_retryable());
+        assert_snapshot!(error, @"all.yaml:1:1: Thing.things.example.com a: the API server has no kind Thing in things.example.com/v1: is its CRD installed?");
+    }
+
+    #[test]
+    fn two_objects_that_become_one_are_refused_with_both_places() {
+        let error = ready(vec![
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}),
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "shop"}}),
+        ])
+        .unwrap_err();
+        assert!(!error.is_retryable());
+        assert_snapshot!(error, @"ConfigMap shop/a is rendered twice, at all.yaml:1:1 and at all.yaml:2:1: one of them would overwrite the other, so remove or rename one");
+    }
+}

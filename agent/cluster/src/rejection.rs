@@ -1,0 +1,463 @@
+//! What the API server says against a write, in words that lead to a remedy.
+
+use std::fmt;
+
+use pintle_core::{
+    machine::Retry, names::REPLACE_ANNOTATION, object::ObjectId, plan::Conflict, problem::Position,
+};
+
+use crate::{
+    connection::ServiceAccount,
+    discovery::UnknownKind,
+    request::{Cause, Refusal, RequestError},
+};
+
+/// Annotation on an object: `allowed` permits taking over fields of an object that exists already.
+pub const ADOPT_ANNOTATION: &str = "pintle.dev/adopt";
+
+/// A field that the server does not accept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldProblem {
+    /// The field, as the API server writes it: `spec.replicas`. Empty for the object as a whole.
+    pub field: String,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+impl fmt::Display for FieldProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.field.is_empty() {
+            return f.write_str(&self.message);
+        }
+        write!(f, "{}: {}", self.field, self.message)
+    }
+}
+
+/// Why one object was not written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    /// Other managers own fields that would change.
+    #[error(
+        "{}: leave the field out of the source, or take it over with the annotation {ADOPT_ANNOTATION}=allowed",
+        owners(.0)
+    )]
+    Conflict(Vec<Conflict>),
+    /// The object belongs to another application.
+    #[error(
+        "it belongs to the application {owner}: remove it there first, or move it with the annotation \
+         {ADOPT_ANNOTATION}=allowed"
+    )]
+    Foreign {
+        /// The other application's label.
+        owner: String,
+    },
+    /// Fields change that must not once the object exists.
+    #[error(
+        "a field that cannot be changed once the object exists would change: {}; undo that, or let the object be deleted \
+         and made again with the annotation {REPLACE_ANNOTATION}=allowed",
+        joined(.0)
+    )]
+    Immutable(Vec<FieldProblem>),
+    /// The object is not valid.
+    #[error("it is not valid: {}", joined(.0))]
+    Invalid(Vec<FieldProblem>),
+    /// An admission webhook or policy refuses it.
+    #[error("admission refuses it: {0}")]
+    Denied(String),
+    /// The account has no right to do this.
+    #[error("{} may not do this: {message}", account_name(.account))]
+    Forbidden {
+        /// In whose name; nothing for one's own.
+        account: Option<ServiceAccount>,
+        /// What the server says.
+        message: String,
+    },
+    /// The namespace is on its way out.
+    #[error("the namespace {0} is being deleted: waiting until it is gone")]
+    NamespaceTerminating(String),
+    /// The namespace does not exist.
+    #[error("the namespace {0} does not exist: add a Namespace to the source, or create it")]
+    NamespaceMissing(String),
+    /// The server does not serve the kind, or not yet.
+    #[error(transparent)]
+    UnknownKind(#[from] UnknownKind),
+    /// A definition did not become usable in time.
+    #[error("its definition was not established in time: {0}")]
+    NotEstablished(String),
+    /// The object that is to be replaced did not go in time.
+    #[error(
+        "it was deleted to be made again and did not go in time: finalizers {finalizers:?} hold it"
+    )]
+    NotGone {
+        /// What holds it.
+        finalizers: Vec<String>,
+    },
+    /// Objects of a definition that is to go would go with it.
+    #[error(
+        "objects of its kind have appeared, and would be deleted with it: allow that with \
+         `prune.allowKinds: [CustomResourceDefinition]` or the annotation pintle.dev/prune=allowed"
+    )]
+    StillUsed,
+    /// Anything else that the server or the network says.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+}
+
+impl WriteError {
+    /// Says when trying again is worthwhile.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Conflict(_) | Self::Foreign { .. } | Self::Immutable(_) | Self::Invalid(_) => {
+                Retry::OnChange
+            }
+            Self::Request(error) if !error.is_retryable() => Retry::OnChange,
+            // Rights, policies, namespaces and definitions change without Pintle being told.
+            _ => Retry::Backoff,
+        }
+    }
+
+    /// Understands what a request for an object came to.
+    pub(crate) fn of(
+        error: RequestError,
+        id: &ObjectId,
+        version: &str,
+        account: Option<&ServiceAccount>,
+    ) -> Self {
+        match error.refusal() {
+            Some(refusal) => {
+                understand(refusal, id, version, account).unwrap_or(Self::Request(error))
+            }
+            None => Self::Request(error),
+        }
+    }
+}
+
+fn understand(
+    refusal: &Refusal,
+    id: &ObjectId,
+    version: &str,
+    account: Option<&ServiceAccount>,
+) -> Option<WriteError> {
+    let namespace = || id.namespace.clone().unwrap_or_default();
+    if refusal.is_misfit() {
+        return Some(WriteError::Invalid(vec![misfit(refusal, id)]));
+    }
+    match refusal.code {
+        409 => {
+            let conflicts = conflicts(refusal);
+            (!conflicts.is_empty()).then_some(WriteError::Conflict(conflicts))
+        }
+        403 if refusal
+            .causes
+            .iter()
+            .any(|cause| cause.reason == "NamespaceTerminating") =>
+        {
+            Some(WriteError::NamespaceTerminating(namespace()))
+        }
+        404 if refusal.message.starts_with("namespaces ") => {
+            Some(WriteError::NamespaceMissing(namespace()))
+        }
+        // Not the object but the path is unknown.
+        404 if refusal
+            .message
+            .starts_with("the server could not find the requested resource") =>
+        {
+            Some(WriteError::UnknownKind(UnknownKind {
+                group: id.group.clone(),
+                version: version.to_owned(),
+                kind: id.kind.clone(),
+                served: Vec::new(),
+                similar: Vec::new(),
+            }))
+        }
+        _ if refusal.message.starts_with("admission webhook ")
+            || refusal.message.contains("denied request: ") =>
+        {
+            Some(WriteError::Denied(first_line(&refusal.message).to_owned()))
+        }
+        403 => Some(WriteError::Forbidden {
+            account: account.cloned(),
+            message: first_line(&refusal.message).to_owned(),
+        }),
+        400 | 413 | 422 => {
+            let problems = problems(refusal, id);
+            let immutable = refusal.causes.iter().any(is_immutable);
+            Some(if immutable {
+                WriteError::Immutable(problems)
+            } else {
+                WriteError::Invalid(problems)
+            })
+        }
+        _ => None,
+    }
+}
+
+/// Reads the conflicts of a refused apply: each cause names the field and, in its message, the manager.
+pub(crate) fn conflicts(refusal: &Refusal) -> Vec<Conflict> {
+    let of_cause = |cause: &Cause| {
+        let manager = cause
+            .message
+            .strip_prefix("conflict with \"")?
+            .split('"')
+            .next()?;
+        Some(Conflict {
+            manager: manager.to_owned(),
+            field: cause.field.clone(),
+        })
+    };
+    refusal
+        .causes
+        .iter()
+        .filter(|cause| cause.reason == "FieldManagerConflict")
+        .filter_map(of_cause)
+        .collect()
+}
+
+/// The API has no reason for it: these are the words of the built-in kinds' validations, and of CRDs' own by convention.
+fn is_immutable(cause: &Cause) -> bool {
+    const WORDS: [&str; 6] = [
+        "immutable",
+        "may not change",
+        "may not be changed",
+        "cannot change",
+        "cannot be changed",
+        "updates to ",
+    ];
+    let message = cause.message.to_lowercase();
+    WORDS.iter().any(|words| message.contains(words))
+}
+
+fn problems(refusal: &Refusal, id: &ObjectId) -> Vec<FieldProblem> {
+    if refusal.causes.is_empty() {
+        let message = if id.is_secret() {
+            "the server refuses its content"
+        } else {
+            first_line(&refusal.message)
+        };
+        return vec![FieldProblem {
+            field: String::new(),
+            message: message.to_owned(),
+        }];
+    }
+    let of_cause = |cause: &Cause| FieldProblem {
+        field: cause.field.trim_start_matches('.').to_owned(),
+        message: short(&cause.message, id.is_secret()),
+    };
+    refusal.causes.iter().map(of_cause).collect()
+}
+
+/// Leaves the value out of `Invalid value: VALUE: reason` when it is long, as a whole pod template is, or secret.
+fn short(message: &str, secret: bool) -> String {
+    let line = first_line(message);
+    let reason = line.rsplit(": ").next().unwrap_or(line);
+    if line.starts_with("Invalid value: ") && (secret || line.len() > 160) {
+        return reason.to_owned();
+    }
+    line.to_owned()
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+/// `failed to create typed patch object (shop/web; apps/v1, Kind=Deployment): .spec.replicaz: field not declared in schema`
+fn misfit(refusal: &Refusal, id: &ObjectId) -> FieldProblem {
+    let line = first_line(&refusal.message);
+    let detail = line.split_once("): ").map_or(line, |(_, detail)| detail);
+    if id.is_secret() && !detail.starts_with('.') {
+        // The decoder quotes what it cannot decode.
+        return FieldProblem {
+            field: "data".to_owned(),
+            message: "cannot be decoded: are all values base64?".to_owned(),
+        };
+    }
+    match detail.split_once(": ") {
+        Some((field, message)) if field.starts_with('.') => FieldProblem {
+            field: field.trim_start_matches('.').to_owned(),
+            message: message.to_owned(),
+        },
+        _ => FieldProblem {
+            field: String::new(),
+            message: detail.to_owned(),
+        },
+    }
+}
+
+fn owners(conflicts: &[Conflict]) -> String {
+    let one = |conflict: &Conflict| format!("{} is owned by {}", conflict.field, conflict.manager);
+    conflicts.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+fn joined(problems: &[FieldProblem]) -> String {
+    problems
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
+fn account_name(account: &Option<ServiceAccount>) -> String {
+    account.as_ref().map_or_else(
+        || "the account in use".to_owned(),
+        |account| format!("the service account {}/{}", account.namespace, account.name),
+    )
+}
+
+/// One object that could not be planned or written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}{id}: {error}", place(.position))]
+pub struct ObjectFailure {
+    /// Which object.
+    pub id: ObjectId,
+    /// Where in the source it is written.
+    pub position: Option<Position>,
+    /// Why.
+    pub error: WriteError,
+}
+
+fn place(position: &Option<Position>) -> String {
+    position
+        .as_ref()
+        .map(|position| format!("{position}: "))
+        .unwrap_or_default()
+}
+
+/// Joins failures, one on each line.
+pub(crate) fn lines(failures: &[ObjectFailure]) -> String {
+    failures
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// Says when trying again is worthwhile after several failures: soon, if one of them may pass by itself.
+pub(crate) fn retry(failures: &[ObjectFailure]) -> Retry {
+    let soon = failures
+        .iter()
+        .any(|failure| failure.error.retry() == Retry::Backoff);
+    if soon {
+        Retry::Backoff
+    } else {
+        Retry::OnChange
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use insta::assert_snapshot;
+    use serde_json::{Value, json};
+
+    fn id(kind: &str) -> ObjectId {
+        ObjectId {
+            group: String::new(),
+            kind: kind.into(),
+            namespace: Some("shop".into()),
+            name: "web".into(),
+        }
+    }
+
+    fn error_of(kind: &str, code: u16, message: &str, causes: Value) -> WriteError {
+        let refusal = Refusal {
+            request: "PATCH /x".into(),
+            code,
+            reason: String::new(),
+            message: message.into(),
+            causes: serde_json::from_value(causes).unwrap(),
+        };
+        let account = ServiceAccount::new("shop", "deployer");
+        WriteError::of(
+            RequestError::Refused(Box::new(refusal)),
+            &id(kind),
+            "v1",
+            Some(&account),
+        )
+    }
+
+    #[test]
+    fn a_conflict_names_field_and_manager() {
+        let error = error_of(
+            "A",
+            409,
+            "Apply failed with 1 conflict",
+            json!([
+                {"reason": "FieldManagerConflict", "message": "conflict with \"kubectl-edit\" using apps/v1", "field": ".spec.replicas"}
+            ]),
+        );
+        assert_eq!(error.retry(), Retry::OnChange);
+        assert_snapshot!(error, @".spec.replicas is owned by kubectl-edit: leave the field out of the source, or take it over with the annotation pintle.dev/adopt=allowed");
+        assert!(matches!(
+            error_of("A", 409, "object has been modified", json!([])),
+            WriteError::Request(_)
+        ));
+    }
+
+    #[test]
+    fn an_immutable_field_is_told_from_an_invalid_one() {
+        let cause = |message: &str| json!([{"reason": "FieldValueInvalid", "message": message, "field": "spec.selector"}]);
+        assert_snapshot!(error_of("A", 422, "", cause("Invalid value: {}: field is immutable")), @"a field that cannot be changed once the object exists would change: spec.selector: Invalid value: {}: field is immutable; undo that, or let the object be deleted and made again with the annotation pintle.dev/replace=allowed");
+        assert_snapshot!(error_of("A", 422, "", cause("Invalid value: -1: must be greater than or equal to 0")), @"it is not valid: spec.selector: Invalid value: -1: must be greater than or equal to 0");
+        let huge = format!("Invalid value: {}: field is immutable", "x".repeat(5000));
+        assert!(error_of("A", 422, "", cause(&huge)).to_string().len() < 400);
+        let sts =
+            "Forbidden: updates to statefulset spec for fields other than 'replicas' are forbidden";
+        assert!(matches!(
+            error_of("A", 422, "", cause(sts)),
+            WriteError::Immutable(_)
+        ));
+    }
+
+    #[test]
+    fn a_misfit_names_the_field_although_the_server_calls_it_its_own_fault() {
+        let error = error_of(
+            "A",
+            500,
+            "failed to create typed patch object (shop/web; apps/v1, Kind=Deployment): .spec.replicaz: field not declared in schema",
+            json!([]),
+        );
+        assert_eq!(error.retry(), Retry::OnChange);
+        assert_snapshot!(error, @"it is not valid: spec.replicaz: field not declared in schema");
+    }
+
+    #[test]
+    fn no_error_shows_what_a_secret_holds() {
+        let cause = json!([{"reason": "FieldValueInvalid", "message": "Invalid value: \"hunter2\": is bad", "field": "data[p]"}]);
+        assert_snapshot!(error_of("Secret", 422, "Secret is invalid: hunter2", cause), @"it is not valid: data[p]: is bad");
+        assert_snapshot!(error_of("Secret", 422, "hunter2", json!([])), @"it is not valid: the server refuses its content");
+        let misfit = "failed to convert new object (shop/se; /v1, Kind=Secret) to proper version: illegal base64 data hunter2";
+        assert_snapshot!(error_of("Secret", 500, misfit, json!([])), @"it is not valid: data: cannot be decoded: are all values base64?");
+    }
+
+    #[test]
+    fn namespaces_rights_and_admission_are_told_apart() {
+        let terminating = json!([{"reason": "NamespaceTerminating", "message": "", "field": ""}]);
+        assert_snapshot!(error_of("A", 403, "unable to create new content", terminating), @"the namespace shop is being deleted: waiting until it is gone");
+        assert_snapshot!(error_of("A", 404, "namespaces \"shop\" not found", json!([])), @"the namespace shop does not exist: add a Namespace to the source, or create it");
+        let forbidden = error_of(
+            "A",
+            403,
+            "configmaps \"web\" is forbidden: User \"u\" cannot patch",
+            json!([]),
+        );
+        assert_eq!(forbidden.retry(), Retry::Backoff);
+        assert_snapshot!(forbidden, @r#"the service account shop/deployer may not do this: configmaps "web" is forbidden: User "u" cannot patch"#);
+        assert_snapshot!(error_of("A", 404, "the server could not find the requested resource", json!([])), @"the API server has no kind A in v1: is its CRD installed?");
+        assert_snapshot!(error_of("A", 403, "admission webhook \"w\" denied the request: no", json!([])), @r#"admission refuses it: admission webhook "w" denied the request: no"#);
+    }
+
+    #[test]
+    fn a_failure_says_where_the_object_is_written() {
+        let failure = ObjectFailure {
+            id: id("ConfigMap"),
+            position: Some(Position {
+                file: "a.yaml".into(),
+                line: 3,
+                column: 1,
+            }),
+            error: WriteError::NamespaceMissing("shop".into()),
+        };
+        assert_snapshot!(failure, @"a.yaml:3:1: ConfigMap shop/web: the namespace shop does not exist: add a Namespace to the source, or create it");
+        assert_eq!(retry(std::slice::from_ref(&failure)), Retry::Backoff);
+    }
+}

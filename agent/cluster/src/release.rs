@@ -1,0 +1,58 @@
+//! What is being converged, for whom and by which rules.
+
+use pintle_core::{
+    digest::Digest, duration::Span, names::ApplicationName, prune::PruneSettings, seed::Seed,
+};
+
+use crate::connection::ServiceAccount;
+
+/// One application as the cluster sees it: who it is, in whose name it writes, and what it may delete.
+#[derive(Debug, Clone)]
+pub struct Release {
+    /// Whose objects these are. Gives the field manager and the label.
+    pub application: ApplicationName,
+    /// Namespace of objects that name none.
+    pub namespace: String,
+    /// In whose name requests are made; nothing for one's own.
+    pub account: Option<ServiceAccount>,
+    /// Conceals Secrets in digests.
+    pub seed: Seed,
+    /// What may be deleted when it leaves the source.
+    pub prune: PruneSettings,
+    /// Many deletions at once that a person has confirmed.
+    pub confirmed_deletions: Option<Digest>,
+    /// Whether objects that exist already may be taken over although other managers own some of the fields.
+    /// An object can say so itself, with the annotation `pintle.dev/adopt: allowed`.
+    pub adopt: bool,
+    /// How long to wait for what the next objects need: definitions to be established, replaced objects to be gone.
+    pub timeout: Span,
+}
+
+impl Release {
+    /// Makes a release in the application's own namespace, with default rules.
+    pub fn new(application: ApplicationName, seed: Seed) -> Self {
+        Self {
+            namespace: application.namespace.clone(),
+            application,
+            account: None,
+            seed,
+            prune: PruneSettings::default(),
+            confirmed_deletions: None,
+            adopt: false,
+            timeout: Span::seconds(60),
+        }
+    }
+
+    /// Returns the release for the removal of the application: everything goes that pruning may take, without a limit.
+    #[must_use]
+    pub fn for_removal(mut self) -> Self {
+        self.prune.enabled = true;
+        self.prune.max_percent = 100;
+        self
+    }
+
+    /// Returns the field manager.
+    pub fn manager(&self) -> String {
+        self.application.field_manager()
+    }
+}

@@ -1,0 +1,423 @@
+//! One request to the API server: built, sent until it is answered, and its refusal understood.
+
+use std::{borrow::Cow, fmt, time::Duration};
+
+use http::{Method, header};
+use http_body_util::{BodyExt as _, Limited};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::{connection::Connection, retry};
+
+/// The largest answer that is read: a list page is far below, and a broken server must not fill the memory.
+const ANSWER_LIMIT: usize = 64 << 20;
+
+/// A field of the request's body that the server objects to.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct Cause {
+    /// Machine-readable, such as `FieldManagerConflict` or `FieldValueInvalid`.
+    pub reason: String,
+    /// For people.
+    pub message: String,
+    /// The field, as the API server writes it: `.spec.replicas` or `spec.replicas`.
+    pub field: String,
+}
+
+/// The API server's refusal of a request: a `metav1.Status`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Method and path of the request.
+    pub request: String,
+    /// HTTP status.
+    pub code: u16,
+    /// Machine-readable, such as `Conflict`, `NotFound` or `Invalid`; empty if there is none.
+    pub reason: String,
+    /// For people.
+    pub message: String,
+    /// What the server objects to, field by field.
+    pub causes: Vec<Cause>,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the API server answered {} with {}",
+            self.request, self.code
+        )?;
+        if !self.reason.is_empty() {
+            write!(f, " {}", self.reason)?;
+        }
+        if !self.message.is_empty() {
+            write!(f, ": {}", self.message)?;
+        }
+        Ok(())
+    }
+}
+
+impl Refusal {
+    /// Says whether the object does not fit its kind's schema.
+    pub(crate) fn is_misfit(&self) -> bool {
+        retry::is_misfit(self.code, &self.reason, &self.message)
+    }
+}
+
+/// Why a request has no result.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// The server refused it.
+    #[error("{0}")]
+    Refused(Box<Refusal>),
+    /// The server did not answer in time, however often it was asked.
+    #[error("the API server did not answer {request} within {limit:?}: is it overloaded?")]
+    Timeout {
+        /// Method and path.
+        request: String,
+        /// How long each attempt waited.
+        limit: Duration,
+    },
+    /// There is no connection to the server.
+    #[error("cannot reach the API server for {request}: {detail}")]
+    Unreachable {
+        /// Method and path.
+        request: String,
+        /// What the network says.
+        detail: String,
+    },
+    /// The credentials cannot be had, for example because a login program failed.
+    #[error("cannot get credentials for the API server: {detail}")]
+    Credentials {
+        /// What the client says.
+        detail: String,
+    },
+    /// The answer is not what the API promises.
+    #[error("the answer to {request} is malformed: {detail}")]
+    Malformed {
+        /// Method and path.
+        request: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+}
+
+impl RequestError {
+    /// Returns the refusal, if the server gave one.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refused(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+
+    /// Returns the HTTP status of a refusal.
+    pub fn code(&self) -> Option<u16> {
+        self.refusal().map(|refusal| refusal.code)
+    }
+
+    /// Says whether the object or path does not exist.
+    pub fn is_not_found(&self) -> bool {
+        self.code() == Some(404)
+    }
+
+    /// Says whether somebody else was faster, or owns a field.
+    pub fn is_conflict(&self) -> bool {
+        self.code() == Some(409)
+    }
+
+    /// Says whether the same request may succeed later without any change of it.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Refused(refusal) => retry::is_transient(refusal.code) && !refusal.is_misfit(),
+            Self::Timeout { .. } | Self::Unreachable { .. } | Self::Credentials { .. } => true,
+            Self::Malformed { .. } => false,
+        }
+    }
+}
+
+/// A request that may be sent more than once: each that this crate makes has the same effect however often it arrives.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    method: Method,
+    path: String,
+    query: String,
+    accept: &'static str,
+    body: Option<(&'static str, Vec<u8>)>,
+}
+
+impl Call {
+    pub(crate) fn new(method: Method, path: impl Into<String>) -> Self {
+        Self {
+            method,
+            path: path.into(),
+            query: String::new(),
+            accept: "application/json",
+            body: None,
+        }
+    }
+
+    pub(crate) fn get(path: impl Into<String>) -> Self {
+        Self::new(Method::GET, path)
+    }
+
+    pub(crate) fn accept(mut self, accept: &'static str) -> Self {
+        self.accept = accept;
+        self
+    }
+
+    pub(crate) fn query(mut self, name: &str, value: &str) -> Self {
+        if !self.query.is_empty() {
+            self.query.push('&');
+        }
+        self.query.push_str(name);
+        self.query.push('=');
+        self.query.push_str(&encode(value));
+        self
+    }
+
+    pub(crate) fn body(mut self, content_type: &'static str, body: &Value) -> Self {
+        self.body = Some((content_type, body.to_string().into_bytes()));
+        self
+    }
+
+    /// Returns method and path for messages.
+    fn name(&self) -> String {
+        format!("{} {}", self.method, self.path)
+    }
+
+    fn request(
+        &self,
+        headers: &http::HeaderMap,
+    ) -> Result<http::Request<kube::client::Body>, RequestError> {
+        let uri = if self.query.is_empty() {
+            self.path.clone()
+        } else {
+            format!("{}?{}", self.path, self.query)
+        };
+        let mut request = http::Request::builder()
+            .method(self.method.clone())
+            .uri(uri)
+            .header(header::ACCEPT, self.accept);
+        let mut bytes = Vec::new();
+        if let Some((content_type, body)) = &self.body {
+            request = request.header(header::CONTENT_TYPE, *content_type);
+            bytes.clone_from(body);
+        }
+        if let Some(all) = request.headers_mut() {
+            all.extend(
+                headers
+                    .iter()
+                    .map(|(name, value)| (name.clone(), value.clone())),
+            );
+        }
+        request
+            .body(kube::client::Body::from(bytes))
+            .map_err(|error| RequestError::Malformed {
+                request: self.name(),
+                detail: error.to_string(),
+            })
+    }
+}
+
+/// What came back of one attempt.
+struct Answer {
+    code: u16,
+    retry_after: Option<Duration>,
+    body: Vec<u8>,
+}
+
+impl Connection {
+    /// Sends a request until it is answered, and reads the JSON of the answer.
+    pub(crate) async fn call(&self, call: &Call) -> Result<Value, RequestError> {
+        self.call_with_code(call).await.map(|(_, value)| value)
+    }
+
+    /// Like [`Connection::call`], with the HTTP status: 201 says that an apply made the object.
+    pub(crate) async fn call_with_code(&self, call: &Call) -> Result<(u16, Value), RequestError> {
+        let mut attempt = 1;
+        loop {
+            let (error, wish) = match self.attempt(call).await {
+                Ok(answer) if answer.code < 400 => {
+                    let value = serde_json::from_slice(&answer.body).map_err(|error| {
+                        RequestError::Malformed {
+                            request: call.name(),
+                            detail: error.to_string(),
+                        }
+                    })?;
+                    return Ok((answer.code, value));
+                }
+                Ok(answer) => {
+                    let wish = answer.retry_after;
+                    (
+                        RequestError::Refused(Box::new(refusal(call, &answer))),
+                        wish,
+                    )
+                }
+                Err(error) => (error, None),
+            };
+            let again = error.is_retryable() && !matches!(error, RequestError::Credentials { .. });
+            let pause = again
+                .then(|| retry::pause(attempt, wish, rand::random()))
+                .flatten();
+            let Some(pause) = pause else {
+                return Err(error);
+            };
+            tracing::debug!(attempt, ?pause, %error, "sending again");
+            tokio::time::sleep(pause).await;
+            attempt += 1;
+        }
+    }
+
+    async fn attempt(&self, call: &Call) -> Result<Answer, RequestError> {
+        let request = call.request(self.identity_headers())?;
+        let limit = self.request_timeout();
+        let _permit = self.permit().await;
+        let exchange = async {
+            let response = self
+                .client()
+                .send(request)
+                .await
+                .map_err(|error| transport(call, &error))?;
+            let code = response.status().as_u16();
+            let retry_after = retry::retry_after(response.headers().get(header::RETRY_AFTER));
+            let body = Limited::new(response.into_body(), ANSWER_LIMIT)
+                .collect()
+                .await
+                .map_err(|error| RequestError::Unreachable {
+                    request: call.name(),
+                    detail: chain(&*error),
+                })?;
+            Ok(Answer {
+                code,
+                retry_after,
+                body: body.to_bytes().to_vec(),
+            })
+        };
+        match tokio::time::timeout(limit, exchange).await {
+            Ok(result) => result,
+            Err(_) => Err(RequestError::Timeout {
+                request: call.name(),
+                limit,
+            }),
+        }
+    }
+}
+
+fn transport(call: &Call, error: &kube::Error) -> RequestError {
+    match error {
+        kube::Error::Auth(error) => RequestError::Credentials {
+            detail: chain(error),
+        },
+        other => RequestError::Unreachable {
+            request: call.name(),
+            detail: chain(other),
+        },
+    }
+}
+
+/// Joins an error with its causes; many repeat the next one's text, which is left out.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        source = error.source();
+    }
+    text
+}
+
+fn refusal(call: &Call, answer: &Answer) -> Refusal {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Status {
+        reason: String,
+        message: String,
+        details: Option<Details>,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Details {
+        causes: Vec<Cause>,
+    }
+    // A proxy before the API server answers with its own text.
+    let status: Status = serde_json::from_slice(&answer.body).unwrap_or_else(|_| Status {
+        message: String::from_utf8_lossy(&answer.body)
+            .trim()
+            .chars()
+            .take(300)
+            .collect(),
+        ..Status::default()
+    });
+    Refusal {
+        request: call.name(),
+        code: answer.code,
+        reason: status.reason,
+        message: status.message,
+        causes: status
+            .details
+            .map(|details| details.causes)
+            .unwrap_or_default(),
+    }
+}
+
+/// Writes a text as one part of a path or as a value in a query (RFC 3986: all but unreserved characters and `:`).
+pub(crate) fn encode(text: &str) -> Cow<'_, str> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte);
+    if text.bytes().all(plain) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    for byte in text.bytes() {
+        if plain(byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use insta::assert_snapshot;
+
+    fn read(code: u16, body: &str) -> RequestError {
+        let call = Call::get("/api/v1/namespaces/shop");
+        let answer = Answer {
+            code,
+            retry_after: None,
+            body: body.as_bytes().to_vec(),
+        };
+        RequestError::Refused(Box::new(refusal(&call, &answer)))
+    }
+
+    #[test]
+    fn a_refusal_says_what_was_asked_and_what_was_answered() {
+        let body = r#"{"kind":"Status","reason":"NotFound","message":"namespaces \"shop\" not found","details":{"name":"shop"},"code":404}"#;
+        assert_snapshot!(read(404, body), @r#"the API server answered GET /api/v1/namespaces/shop with 404 NotFound: namespaces "shop" not found"#);
+        assert!(read(404, body).is_not_found() && !read(404, body).is_retryable());
+    }
+
+    #[test]
+    fn an_answer_that_is_not_from_kubernetes_is_shown_as_it_is() {
+        assert_snapshot!(read(502, "<html>bad gateway</html>\n"), @"the API server answered GET /api/v1/namespaces/shop with 502: <html>bad gateway</html>");
+        assert_snapshot!(read(503, ""), @"the API server answered GET /api/v1/namespaces/shop with 503");
+        assert!(read(502, "").is_retryable());
+    }
+
+    #[test]
+    fn names_are_encoded_where_they_must_be() {
+        assert_eq!(encode("system:node-a.b_c~"), "system:node-a.b_c~");
+        assert_eq!(encode("a b/ü"), "a%20b%2F%C3%BC");
+        let call = Call::get("/p")
+            .query("labelSelector", "a=b,c")
+            .query("limit", "1");
+        let request = call.request(&http::HeaderMap::new()).unwrap();
+        assert_eq!(request.uri(), "/p?labelSelector=a%3Db%2Cc&limit=1");
+    }
+}

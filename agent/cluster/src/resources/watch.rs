@@ -1,0 +1,205 @@
+//! Applications and Plugins as they come, change and go.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::Stream;
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::mpsc;
+
+use super::{CustomResource, Resources};
+use crate::watching::{Selection, Told, watch};
+
+/// How many events may wait for who reads them.
+const WAITING: usize = 64;
+
+/// What happened to a resource.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ResourceEvent<Spec, Status> {
+    /// It is there, or changed.
+    Seen(Box<CustomResource<Spec, Status>>),
+    /// It is gone.
+    Gone {
+        /// Absent for Plugins.
+        namespace: Option<String>,
+        /// Name.
+        name: String,
+    },
+    /// Everything that there is has been seen.
+    Complete,
+    /// The watch does not work at the moment; it is tried again by itself.
+    Failed(String),
+}
+
+impl<Spec, Status> Resources<Spec, Status>
+where
+    Spec: DeserializeOwned + PartialEq + Send + 'static,
+    Status: DeserializeOwned + Serialize + Default + PartialEq + Send + 'static,
+{
+    /// Watches, in one namespace or in all, until the stream is dropped. What happened while the connection was lost is
+    /// told when it is back, deletions included.
+    pub fn watch(
+        &self,
+        namespace: Option<&str>,
+    ) -> impl Stream<Item = ResourceEvent<Spec, Status>> + Send + 'static + use<Spec, Status> {
+        let selection = Selection {
+            resource: self.resource.clone(),
+            namespace: namespace.map(ToOwned::to_owned),
+            labels: None,
+            fields: None,
+        };
+        let (sender, told) = mpsc::channel(WAITING);
+        tokio::spawn(watch(self.connection.clone(), selection, sender));
+        let state = Following {
+            told,
+            known: BTreeMap::new(),
+            seen: None,
+            waiting: Vec::new(),
+        };
+        futures::stream::unfold(state, |mut state: Following<Spec, Status>| async move {
+            let event = state.next().await?;
+            Some((event, state))
+        })
+    }
+}
+
+type Key = (Option<String>, String);
+
+struct Following<Spec, Status> {
+    told: mpsc::Receiver<Told>,
+    /// Which there are, by uid: one that was deleted and made again is another.
+    known: BTreeMap<Key, String>,
+    /// Which were seen since a restart.
+    seen: Option<BTreeSet<Key>>,
+    waiting: Vec<ResourceEvent<Spec, Status>>,
+}
+
+impl<Spec: DeserializeOwned, Status: DeserializeOwned + Default> Following<Spec, Status> {
+    async fn next(&mut self) -> Option<ResourceEvent<Spec, Status>> {
+        loop {
+            if let Some(event) = self.waiting.pop() {
+                return Some(event);
+            }
+            match self.told.recv().await? {
+                Told::Restarted => self.seen = Some(BTreeSet::new()),
+                Told::Seen(value) => {
+                    let resource: CustomResource<Spec, Status> = CustomResource::read(value);
+                    let key = (resource.namespace.clone(), resource.name.clone());
+                    if let Some(seen) = &mut self.seen {
+                        seen.insert(key.clone());
+                    }
+                    let before = self.known.insert(key.clone(), resource.uid.clone());
+                    let is_another = before.is_some_and(|before| before != resource.uid);
+                    let event = ResourceEvent::Seen(Box::new(resource));
+                    if is_another {
+                        self.waiting.push(event);
+                        return Some(gone(key));
+                    }
+                    return Some(event);
+                }
+                Told::Gone(value) => {
+                    let resource: CustomResource<Spec, Status> = CustomResource::read(value);
+                    let key = (resource.namespace, resource.name);
+                    self.known.remove(&key);
+                    return Some(gone(key));
+                }
+                Told::Complete => {
+                    // Popped from the end: what has gone is told first.
+                    self.waiting.push(ResourceEvent::Complete);
+                    if let Some(seen) = self.seen.take() {
+                        let missing: Vec<Key> = self
+                            .known
+                            .keys()
+                            .filter(|key| !seen.contains(*key))
+                            .cloned()
+                            .collect();
+                        for key in missing {
+                            self.known.remove(&key);
+                            self.waiting.push(gone(key));
+                        }
+                    }
+                }
+                Told::Failed(error) => return Some(ResourceEvent::Failed(error)),
+            }
+        }
+    }
+}
+
+fn gone<Spec, Status>((namespace, name): Key) -> ResourceEvent<Spec, Status> {
+    ResourceEvent::Gone { namespace, name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pintle_core::application::{ApplicationSpec, ApplicationStatus};
+    use serde_json::{Value, json};
+
+    async fn events(tell: Vec<Told>) -> Vec<String> {
+        let (sender, told) = mpsc::channel(64);
+        for tell in tell {
+            sender.send(tell).await.unwrap();
+        }
+        drop(sender);
+        let mut state: Following<ApplicationSpec, ApplicationStatus> = Following {
+            told,
+            known: BTreeMap::new(),
+            seen: None,
+            waiting: Vec::new(),
+        };
+        let mut all = Vec::new();
+        while let Some(event) = state.next().await {
+            all.push(match event {
+                ResourceEvent::Seen(resource) => format!("seen {}", resource.name),
+                ResourceEvent::Gone { name, .. } => format!("gone {name}"),
+                ResourceEvent::Complete => "complete".to_owned(),
+                ResourceEvent::Failed(error) => error,
+            });
+        }
+        all
+    }
+
+    fn seen(name: &str, uid: &str) -> Told {
+        Told::Seen(object(name, uid))
+    }
+
+    fn object(name: &str, uid: &str) -> Value {
+        json!({"metadata": {"name": name, "namespace": "n", "uid": uid}, "spec": {}})
+    }
+
+    #[tokio::test]
+    async fn what_went_while_nobody_watched_is_told_before_the_list_is_complete() {
+        let told = vec![
+            Told::Restarted,
+            seen("a", "1"),
+            seen("b", "2"),
+            Told::Complete,
+            Told::Gone(object("a", "1")),
+            Told::Failed("lost".into()),
+            Told::Restarted,
+            seen("c", "3"),
+            Told::Complete,
+        ];
+        assert_eq!(
+            events(told).await,
+            [
+                "seen a", "seen b", "complete", "gone a", "lost", "seen c", "gone b", "complete"
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_resource_that_was_made_again_has_gone_first() {
+        let told = vec![
+            Told::Restarted,
+            seen("a", "1"),
+            Told::Complete,
+            Told::Restarted,
+            seen("a", "2"),
+            Told::Complete,
+        ];
+        assert_eq!(
+            events(told).await,
+            ["seen a", "complete", "gone a", "seen a", "complete"]
+        );
+    }
+}

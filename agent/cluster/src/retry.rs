@@ -1,0 +1,94 @@
+//! When a failed request is sent again: a pure decision, so that it can be tested without a server.
+
+use std::time::Duration;
+
+/// How often one request is sent at most.
+pub(crate) const ATTEMPTS: u32 = 6;
+/// The first pause; it doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause that we choose ourselves.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// The longest pause that the server may ask for within one call. A longer one is left to the next run.
+const LONGEST_WISH: Duration = Duration::from_secs(30);
+
+/// Says whether an HTTP status may change by itself.
+///
+/// 429 comes from API priority and fairness, 5xx from a server, an admission webhook or etcd in trouble.
+/// <https://kubernetes.io/docs/reference/using-api/api-concepts/#api-server-errors>
+pub(crate) const fn is_transient(code: u16) -> bool {
+    matches!(code, 429 | 500 | 502 | 503 | 504)
+}
+
+/// Says whether a 500 is in truth about the request: an apply of something that does not fit the kind's schema is
+/// answered so, without a reason, and would be each time. Seen with Kubernetes 1.33 to 1.36.
+pub(crate) fn is_misfit(code: u16, reason: &str, message: &str) -> bool {
+    const STARTS: [&str; 3] = [
+        "failed to create typed patch object",
+        "failed to convert new object",
+        "failed to decode patch",
+    ];
+    code == 500 && reason.is_empty() && STARTS.iter().any(|start| message.starts_with(start))
+}
+
+/// Returns the pause before the next attempt, or nothing if this was the last one.
+///
+/// `attempt` counts from 1. `spread` is a random number from 0 to 1, so that clients that failed together do not return
+/// together. What the server asks for (`Retry-After`) is a lower bound.
+pub(crate) fn pause(attempt: u32, wish: Option<Duration>, spread: f64) -> Option<Duration> {
+    if attempt >= ATTEMPTS {
+        return None;
+    }
+    let doubled = FIRST_PAUSE
+        .saturating_mul(1 << attempt.saturating_sub(1).min(16))
+        .min(LONGEST_PAUSE);
+    let own = doubled.mul_f64(0.5 + spread / 2.0);
+    match wish {
+        Some(wish) if wish > LONGEST_WISH => None,
+        Some(wish) => Some(wish + own),
+        None => Some(own),
+    }
+}
+
+/// Reads `Retry-After` in seconds; the API server never sends a date.
+pub(crate) fn retry_after(header: Option<&http::HeaderValue>) -> Option<Duration> {
+    let seconds = header?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_are_spread_and_end() {
+        let at = |attempt| pause(attempt, None, 1.0);
+        assert_eq!(at(1), Some(Duration::from_millis(100)));
+        assert_eq!(at(2), Some(Duration::from_millis(200)));
+        assert_eq!(pause(2, None, 0.0), Some(Duration::from_millis(100)));
+        assert!(at(ATTEMPTS - 1).is_some_and(|pause| pause <= LONGEST_PAUSE));
+        assert_eq!(at(ATTEMPTS), None);
+    }
+
+    #[test]
+    fn what_the_server_asks_for_is_obeyed_or_left_to_the_next_run() {
+        let wish = |seconds| pause(1, Some(Duration::from_secs(seconds)), 0.0);
+        assert!(wish(2).is_some_and(|pause| pause >= Duration::from_secs(2)));
+        assert_eq!(wish(3600), None);
+    }
+
+    #[test]
+    fn an_object_that_does_not_fit_is_not_sent_again() {
+        let message = "failed to create typed patch object (shop/web; apps/v1, Kind=Deployment): .spec.replicaz: field not declared in schema";
+        assert!(is_misfit(500, "", message));
+        assert!(!is_misfit(500, "InternalError", message));
+        assert!(!is_misfit(500, "", "etcdserver: request timed out"));
+    }
+
+    #[test]
+    fn a_header_that_is_no_number_is_ignored() {
+        let read = |text| retry_after(Some(&http::HeaderValue::from_static(text)));
+        assert_eq!(read("3"), Some(Duration::from_secs(3)));
+        assert_eq!(read("soon"), None);
+        assert_eq!(retry_after(None), None);
+    }
+}

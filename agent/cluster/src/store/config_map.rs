@@ -1,0 +1,201 @@
+//! The inventory of the bare command line: a ConfigMap.
+
+use async_trait::async_trait;
+use http::Method;
+use pintle_core::{inventory::Inventory, names::ApplicationName, object::ObjectId};
+use serde_json::{Value, json};
+
+use super::{InventoryStore, StoreError, Urgency};
+use crate::{
+    connection::Connection,
+    discovery::ResourceType,
+    objects::{JSON, Preconditions},
+    request::{Call, RequestError},
+};
+
+/// Key of the inventory in the ConfigMap's data.
+const KEY: &str = "inventory.json";
+
+/// Keeps an inventory in the ConfigMap `pintle-inventory.NAME` of the application's namespace.
+#[derive(Debug)]
+pub struct ConfigMapStore {
+    connection: Connection,
+    resource: ResourceType,
+    id: ObjectId,
+    label: String,
+    inventory: Inventory,
+    /// What is kept, as the server has it; nothing if the ConfigMap does not exist.
+    kept: Option<Value>,
+}
+
+impl ConfigMapStore {
+    /// Reads the inventory. Without a ConfigMap it is empty; one is made when there is something to keep.
+    pub async fn open(
+        connection: &Connection,
+        application: &ApplicationName,
+    ) -> Result<Self, StoreError> {
+        let resource = config_maps();
+        let id = ObjectId {
+            group: String::new(),
+            kind: resource.kind.clone(),
+            namespace: Some(application.namespace.clone()),
+            name: format!("pintle-inventory.{}", application.name),
+        };
+        let mut store = Self {
+            connection: connection.clone(),
+            resource,
+            label: application.label_value(),
+            inventory: Inventory::default(),
+            kept: None,
+            id,
+        };
+        store.kept = store
+            .connection
+            .read(&store.resource, &store.id)
+            .await
+            .map_err(|error| store.failed(error))?;
+        store.inventory = store.read(store.kept.as_ref())?;
+        Ok(store)
+    }
+
+    /// Removes the ConfigMap when everything that it listed is gone.
+    pub async fn remove(self) -> Result<(), StoreError> {
+        let Some(kept) = &self.kept else {
+            return Ok(());
+        };
+        match self
+            .connection
+            .delete_object(&self.resource, &self.id, &Preconditions::of(kept))
+            .await
+        {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_conflict() => Err(self.superseded()),
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    /// Lists the applications whose inventories are in ConfigMaps, in one namespace or in all.
+    pub async fn list(
+        connection: &Connection,
+        namespace: Option<&str>,
+    ) -> Result<Vec<ApplicationName>, RequestError> {
+        let names = connection
+            .labelled_names(&config_maps(), namespace, "pintle.dev/inventory")
+            .await?;
+        let application = |(namespace, name): (Option<String>, String)| {
+            Some(ApplicationName::new(
+                namespace?,
+                name.strip_prefix("pintle-inventory.")?,
+            ))
+        };
+        Ok(names.into_iter().filter_map(application).collect())
+    }
+
+    fn read(&self, kept: Option<&Value>) -> Result<Inventory, StoreError> {
+        match kept.and_then(|kept| kept["data"][KEY].as_str()) {
+            None => Ok(Inventory::default()),
+            Some(text) => Inventory::from_json(text).map_err(|error| StoreError::Unusable {
+                place: self.id.to_string(),
+                error,
+            }),
+        }
+    }
+
+    async fn write(&self, text: &str) -> Result<Value, RequestError> {
+        let mut object = json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {
+                "name": self.id.name, "namespace": self.id.namespace,
+                // Not the label of managed objects: the inventory is not one of them.
+                "labels": {"pintle.dev/inventory": self.label, "app.kubernetes.io/managed-by": "pintle"},
+            },
+            "data": {KEY: text},
+        });
+        let (method, path) = match &self.kept {
+            None => (
+                Method::POST,
+                self.resource.path(self.id.namespace.as_deref(), None),
+            ),
+            Some(kept) => {
+                object["metadata"]["resourceVersion"] = kept["metadata"]["resourceVersion"].clone();
+                object["metadata"]["uid"] = kept["metadata"]["uid"].clone();
+                (Method::PUT, self.resource.path_of(&self.id))
+            }
+        };
+        let call = Call::new(method, path)
+            .query("fieldManager", "pintle")
+            .body(JSON, &object);
+        self.connection.call(&call).await
+    }
+
+    fn superseded(&self) -> StoreError {
+        StoreError::Superseded {
+            place: self.id.to_string(),
+        }
+    }
+
+    fn failed(&self, error: RequestError) -> StoreError {
+        StoreError::Request {
+            place: self.id.to_string(),
+            error,
+        }
+    }
+}
+
+#[async_trait]
+impl InventoryStore for ConfigMapStore {
+    fn inventory(&self) -> &Inventory {
+        &self.inventory
+    }
+
+    async fn keep(&mut self, inventory: &Inventory, _: Urgency) -> Result<(), StoreError> {
+        if *inventory == self.inventory {
+            return Ok(());
+        }
+        let text = serde_json::to_string(&inventory.store()).expect("an inventory is plain data");
+        let kept = match self.write(&text).await {
+            Ok(kept) => kept,
+            Err(error) if error.is_conflict() => self.reread(&text).await?,
+            Err(error) => return Err(self.failed(error)),
+        };
+        self.kept = Some(kept);
+        self.inventory = inventory.clone();
+        Ok(())
+    }
+}
+
+impl ConfigMapStore {
+    /// After a conflict: either our own write was done and its answer lost, or only labels changed, or another wrote.
+    async fn reread(&mut self, text: &str) -> Result<Value, StoreError> {
+        let now = self
+            .connection
+            .read(&self.resource, &self.id)
+            .await
+            .map_err(|error| self.failed(error))?;
+        if let Some(now) = now.as_ref().filter(|now| now["data"][KEY] == text) {
+            return Ok(now.clone());
+        }
+        if self.read(now.as_ref())? != self.inventory {
+            return Err(self.superseded());
+        }
+        self.kept = now;
+        self.write(text).await.map_err(|error| {
+            if error.is_conflict() {
+                self.superseded()
+            } else {
+                self.failed(error)
+            }
+        })
+    }
+}
+
+fn config_maps() -> ResourceType {
+    ResourceType {
+        group: String::new(),
+        version: "v1".to_owned(),
+        kind: "ConfigMap".to_owned(),
+        plural: "configmaps".to_owned(),
+        namespaced: true,
+        watchable: true,
+    }
+}

@@ -1,0 +1,111 @@
+//! The inventory of an Application: in its status.
+
+use async_trait::async_trait;
+use pintle_core::{application::ApplicationStatus, inventory::Inventory};
+
+use super::{InventoryStore, StoreError, Urgency};
+use crate::resources::{Application, Applications, StatusError};
+
+/// Keeps an inventory in `status.inventory` of an Application.
+///
+/// What need not be safe at once waits for [`StatusStore::finish`], so that the end of a run costs one write.
+#[derive(Debug)]
+pub struct StatusStore {
+    resources: Applications,
+    application: Application,
+    /// What the status says while the run is under way.
+    status: ApplicationStatus,
+    /// The newest.
+    inventory: Inventory,
+    /// The one that is in the cluster.
+    kept: Inventory,
+}
+
+impl StatusStore {
+    /// Takes an Application as it was read. `underway` is written with the first inventory that must be safe.
+    pub fn new(
+        resources: Applications,
+        application: Application,
+        underway: ApplicationStatus,
+    ) -> Result<Self, StoreError> {
+        let place = || format!("the status of {}", resources.id(&application));
+        let unusable = |error| StoreError::Unusable {
+            place: place(),
+            error,
+        };
+        let status = application.status.as_ref().map_err(|error| {
+            unusable(pintle_core::inventory::InventoryError::Malformed(
+                error.to_string(),
+            ))
+        })?;
+        let stored = status.inventory.clone().unwrap_or_default();
+        let inventory = Inventory::restore(stored).map_err(unusable)?;
+        Ok(Self {
+            resources,
+            application,
+            status: underway,
+            kept: inventory.clone(),
+            inventory,
+        })
+    }
+
+    /// Returns the Application as it was last read or written.
+    pub fn application(&self) -> &Application {
+        &self.application
+    }
+
+    /// Takes up an Application that was read anew, as long as its status is the one that is known.
+    pub fn refresh(&mut self, application: Application) {
+        if application.status == self.application.status && application.uid == self.application.uid
+        {
+            self.application = application;
+        }
+    }
+
+    /// Writes a status with the inventory, if anything in it is new.
+    pub async fn write(&mut self, mut status: ApplicationStatus) -> Result<(), StatusError> {
+        status.inventory = Some(self.inventory.store());
+        status.objects = u32::try_from(self.inventory.len()).unwrap_or(u32::MAX);
+        self.application = self
+            .resources
+            .write_status(&self.application, &status)
+            .await?;
+        self.status = status;
+        self.kept = self.inventory.clone();
+        Ok(())
+    }
+
+    /// Ends a run: writes its status with the inventory, and returns the Application as it is then.
+    pub async fn finish(mut self, status: ApplicationStatus) -> Result<Application, StatusError> {
+        self.write(status).await?;
+        Ok(self.application)
+    }
+}
+
+#[async_trait]
+impl InventoryStore for StatusStore {
+    fn inventory(&self) -> &Inventory {
+        &self.inventory
+    }
+
+    async fn keep(&mut self, inventory: &Inventory, urgency: Urgency) -> Result<(), StoreError> {
+        self.inventory = inventory.clone();
+        if urgency == Urgency::WithResult || self.inventory == self.kept {
+            return Ok(());
+        }
+        let status = self.status.clone();
+        self.write(status).await.map_err(|error| {
+            let place = format!("the status of {}", self.resources.id(&self.application));
+            match error {
+                StatusError::Request(error) => StoreError::Request { place, error },
+                StatusError::Superseded { .. } | StatusError::Gone { .. } => {
+                    StoreError::Superseded { place }
+                }
+                StatusError::Unreadable(error) => StoreError::Unusable {
+                    place,
+                    error: pintle_core::inventory::InventoryError::Malformed(error.to_string()),
+                },
+            }
+        })
+    }
+}

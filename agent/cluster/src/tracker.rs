@@ -1,0 +1,486 @@
+//! How the objects of all applications are, from watches.
+//!
+//! One watch for each kind in use serves all applications. Each event's object is decoded, reduced to what is needed to
+//! see drift and health, and dropped: a managed object costs some hundred bytes.
+
+mod catching_up;
+mod early;
+mod state;
+mod waiting;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use pintle_core::{
+    digest::Digest,
+    fields,
+    health::Assessment,
+    inventory::Inventory,
+    names::{APPLICATION_LABEL, ApplicationName},
+    object::ObjectId,
+    seed::Seed,
+};
+use serde_json::Value;
+use tokio::sync::{broadcast, mpsc};
+
+use self::state::{Incoming, Known, State, WatchKey};
+pub use self::waiting::{Unsettled, Waited};
+use crate::{
+    connection::Connection,
+    discovery::ResourceType,
+    facts::{Fact, Facts},
+    watching::{Selection, Told, watch},
+};
+
+/// Events that may wait for a slow reader before it has to look at everything again.
+const EVENTS: usize = 4096;
+/// Objects of one watch that may wait to be reduced. Each may be a megabyte.
+const WAITING: usize = 4;
+/// How many other managers are remembered of an object.
+const MANAGERS: usize = 3;
+
+/// Says how an object is. Health is a plugin's opinion.
+#[async_trait]
+pub trait Judge: Send + Sync {
+    /// Assesses an object of an application.
+    async fn assess(
+        &self,
+        application: &ApplicationName,
+        id: &ObjectId,
+        object: &Value,
+    ) -> Assessment;
+}
+
+/// What is remembered of an object.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observed {
+    /// The server's unique id.
+    pub uid: Box<str>,
+    /// The object's state, opaque.
+    pub resource_version: Box<str>,
+    /// Digest over the fields that the application owns; nothing if it owns none.
+    pub stored: Option<Digest>,
+    /// How it is.
+    pub assessment: Assessment,
+    /// Who else changed it, newest first, at most three.
+    pub managers: Box<[Box<str>]>,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+}
+
+/// Something changed about an object.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrackEvent {
+    /// Whose object it is.
+    pub application: ApplicationName,
+    /// Which object.
+    pub id: ObjectId,
+    /// How it is now; nothing if it is gone or no longer carries the application's label.
+    pub now: Option<Observed>,
+}
+
+/// What is watched.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TrackerOptions {
+    /// Only objects of this application; of all, if there is none.
+    pub application: Option<ApplicationName>,
+    /// Only objects in these namespaces (and those without one); for who may not watch the whole cluster.
+    pub namespaces: Option<BTreeSet<String>>,
+}
+
+/// How an object that left the recorded state differs from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drift {
+    /// Which object.
+    pub id: ObjectId,
+    /// Who changed it, newest first; nobody if it is gone.
+    pub managers: Vec<String>,
+    /// Whether it is gone.
+    pub is_gone: bool,
+}
+
+/// Watches the objects of applications. Cloning gives another handle to the same tracker.
+#[derive(Clone)]
+pub struct Tracker {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    connection: Connection,
+    judge: Arc<dyn Judge>,
+    options: TrackerOptions,
+    state: Mutex<State>,
+    events: broadcast::Sender<TrackEvent>,
+}
+
+impl std::fmt::Debug for Tracker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tracker")
+            .field("options", &self.inner.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Tracker {
+    /// Makes a tracker that watches nothing yet. It watches in the connection's own name.
+    pub fn new(connection: &Connection, judge: Arc<dyn Judge>, options: TrackerOptions) -> Self {
+        let inner = Inner {
+            connection: connection.clone(),
+            judge,
+            options,
+            state: Mutex::default(),
+            events: broadcast::Sender::new(EVENTS),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Says which kinds an application has objects of. It may come at any time: objects that were seen before are made up
+    /// for, and nothing is said about the application's objects until then. Opens the watches that are missing, and closes those that no
+    /// application needs any more. The seed conceals Secrets in digests.
+    pub fn observe(
+        &self,
+        application: &ApplicationName,
+        seed: &Seed,
+        kinds: &BTreeSet<ResourceType>,
+    ) {
+        let keys = kinds
+            .iter()
+            .filter(|kind| kind.watchable)
+            .flat_map(|kind| self.keys(kind))
+            .collect();
+        let registration = self.inner.lock().register(application, seed, keys);
+        if let Some(missed) = registration.missed {
+            self.catch_up(application, missed);
+        }
+        for (key, number) in registration.open {
+            let task = tokio::spawn(follow(
+                Arc::downgrade(&self.inner),
+                self.selection(&key),
+                key.clone(),
+                number,
+            ));
+            self.inner.lock().opened(&key, number, task.abort_handle());
+        }
+    }
+
+    /// Forgets an application and its objects, and closes the watches that nobody else needs.
+    pub fn forget(&self, application: &ApplicationName) {
+        self.inner.lock().forget(&application.label_value());
+    }
+
+    /// Takes up an object as an apply left it, without waiting for the watch to tell. An object that is known in a later
+    /// state, or known to be gone, stays as it is known.
+    pub async fn feed(&self, application: &ApplicationName, live: &Value) {
+        if live["metadata"]["labels"][APPLICATION_LABEL].as_str()
+            == Some(&application.label_value())
+        {
+            self.inner.see(live, None).await;
+        }
+    }
+
+    /// Returns all that is known of an application's objects.
+    pub fn snapshot(&self, application: &ApplicationName) -> BTreeMap<ObjectId, Observed> {
+        self.inner.lock().snapshot(&application.label_value())
+    }
+
+    /// Returns a stream of changes. Who is too slow gets an error once, and should take snapshots then.
+    pub fn subscribe(&self) -> broadcast::Receiver<TrackEvent> {
+        self.inner.events.subscribe()
+    }
+
+    /// Returns the objects that are no longer as they were applied. What is not known for sure does not count.
+    pub fn drift(&self, application: &ApplicationName, inventory: &Inventory) -> Vec<Drift> {
+        let state = self.inner.lock();
+        let label = application.label_value();
+        let drift = |entry: &pintle_core::inventory::Entry| {
+            let id = entry.id();
+            match state.known(&label, &id, self.inner.options.namespaces.as_ref()) {
+                Known::Nothing => None,
+                Known::Gone => entry.uid.is_some().then(|| Drift {
+                    id,
+                    managers: Vec::new(),
+                    is_gone: true,
+                }),
+                Known::Object(observed) => {
+                    let is_same = entry.uid.as_deref() == Some(&*observed.uid);
+                    let is_drifted =
+                        entry.stored.is_some() && (!is_same || entry.stored != observed.stored);
+                    is_drifted.then(|| Drift {
+                        id,
+                        managers: observed
+                            .managers
+                            .iter()
+                            .map(|manager| (**manager).to_owned())
+                            .collect(),
+                        is_gone: false,
+                    })
+                }
+            }
+        };
+        inventory.entries().filter_map(drift).collect()
+    }
+
+    /// Returns what planning may rely on.
+    pub fn facts(&self, application: &ApplicationName) -> impl Facts + use<> {
+        TrackedFacts {
+            tracker: self.clone(),
+            label: application.label_value(),
+        }
+    }
+
+    /// Waits until the watches of an application's kinds have told all that there is. Returns what does not work, if the
+    /// time is over: each kind with the reason.
+    pub async fn synced(
+        &self,
+        application: &ApplicationName,
+        limit: Duration,
+    ) -> Result<(), Vec<String>> {
+        let label = application.label_value();
+        let waiting = async {
+            loop {
+                let mut changed = self.inner.lock().watches_changed();
+                if self.inner.lock().unsynced(&label).is_empty() {
+                    return;
+                }
+                // The sender lives in the state.
+                let _ = changed.changed().await;
+            }
+        };
+        match tokio::time::timeout(limit, waiting).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(self.inner.lock().unsynced(&label)),
+        }
+    }
+
+    /// Returns how many watches are open.
+    pub fn open_watches(&self) -> usize {
+        self.inner.lock().open_watches()
+    }
+
+    /// Returns how many objects are known.
+    pub fn objects(&self) -> usize {
+        self.inner.lock().objects()
+    }
+
+    fn keys(&self, kind: &ResourceType) -> Vec<WatchKey> {
+        match &self.inner.options.namespaces {
+            Some(namespaces) if kind.namespaced => namespaces
+                .iter()
+                .map(|namespace| (kind.clone(), Some(namespace.clone())))
+                .collect(),
+            _ => vec![(kind.clone(), None)],
+        }
+    }
+
+    fn selection(&self, key: &WatchKey) -> Selection {
+        let labels = match &self.inner.options.application {
+            Some(application) => format!("{APPLICATION_LABEL}={}", application.label_value()),
+            None => APPLICATION_LABEL.to_owned(),
+        };
+        Selection {
+            resource: key.0.clone(),
+            namespace: key.1.clone(),
+            labels: Some(labels),
+            fields: None,
+        }
+    }
+}
+
+struct TrackedFacts {
+    tracker: Tracker,
+    label: String,
+}
+
+impl Facts for TrackedFacts {
+    fn of(&self, id: &ObjectId) -> Fact {
+        let state = self.tracker.inner.lock();
+        match state.known(
+            &self.label,
+            id,
+            self.tracker.inner.options.namespaces.as_ref(),
+        ) {
+            Known::Nothing => Fact::Unknown,
+            Known::Gone => Fact::Missing,
+            Known::Object(observed) => Fact::Present {
+                uid: observed.uid.to_string(),
+                stored: observed.stored,
+            },
+        }
+    }
+}
+
+/// Feeds what one watch tells into the state, until the tracker is dropped or the watch is closed.
+async fn follow(inner: Weak<Inner>, selection: Selection, key: WatchKey, number: u64) {
+    let (sender, mut told) = mpsc::channel(WAITING);
+    let Some(connection) = inner.upgrade().map(|inner| inner.connection.clone()) else {
+        return;
+    };
+    let watching = tokio::spawn(watch(connection, selection, sender));
+    // Ends the watch when this task is aborted, too.
+    let _guard = AbortOnDrop(watching.abort_handle());
+    while let Some(tell) = told.recv().await {
+        let Some(inner) = inner.upgrade() else { return };
+        match tell {
+            Told::Restarted => inner.lock().restarted(&key, number),
+            Told::Seen(object) => inner.see(&object, Some((&key, number))).await,
+            Told::Gone(object) => inner.gone(&object),
+            Told::Complete => {
+                let gone = inner.lock().complete(&key, number);
+                inner.publish(gone);
+            }
+            Told::Failed(reason) => inner.lock().failed(&key, number, reason),
+        }
+    }
+}
+
+struct AbortOnDrop(tokio::task::AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code panics while it holds the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reduces an object and takes it up.
+    ///
+    /// `watch` is the one that told of it; nothing for an object that was read or applied.
+    async fn see(self: &Arc<Self>, object: &Value, watch: Option<(&WatchKey, u64)>) {
+        let Some((label, id)) = label_and_id(object) else {
+            return;
+        };
+        // Whoever else applied it has lost it to the application that the label names now.
+        let lost = self
+            .lock()
+            .lose(appliers(object), label, &id, uid_of(object));
+        self.publish(lost);
+        let early = watch.is_some().then_some(object);
+        let registered = match self
+            .lock()
+            .registered_or_early(label, uid_of(object), early)
+        {
+            Ok(registered) => registered,
+            Err(is_first) => {
+                if is_first {
+                    self.expire_early_objects();
+                }
+                return;
+            }
+        };
+        if let Some((key, _)) = watch
+            && self.lock().is_for_another_watch(
+                label,
+                key,
+                applied_version(object, &registered.manager),
+            )
+        {
+            return;
+        }
+        let assessment = self
+            .judge
+            .assess(&registered.application, &id, object)
+            .await;
+        let text = |field: &str| {
+            object["metadata"][field]
+                .as_str()
+                .unwrap_or_default()
+                .into()
+        };
+        let managers = fields::other_managers(object, &registered.manager);
+        let observed = Observed {
+            uid: text("uid"),
+            resource_version: text("resourceVersion"),
+            stored: fields::stored_digest(object, &registered.manager, &registered.seed),
+            assessment,
+            managers: managers
+                .into_iter()
+                .take(MANAGERS)
+                .map(Into::into)
+                .collect(),
+            deleting: !object["metadata"]["deletionTimestamp"].is_null(),
+        };
+        let incoming = Incoming {
+            label,
+            id,
+            observed,
+            watch,
+        };
+        let event = self.lock().take(incoming);
+        self.publish(event);
+    }
+
+    fn gone(&self, object: &Value) {
+        let Some((label, id)) = label_and_id(object) else {
+            // The label itself was removed: whose object it was is known from before.
+            if let Some(id) = id_of(object) {
+                let events = self.lock().remove_everywhere(&id, uid_of(object));
+                self.publish(events);
+            }
+            return;
+        };
+        let label = label.to_owned();
+        let events = self.lock().remove(&label, &id, uid_of(object));
+        self.publish(events);
+    }
+
+    fn publish(&self, events: impl IntoIterator<Item = TrackEvent>) {
+        for event in events {
+            // Nobody may be listening.
+            let _ = self.events.send(event);
+        }
+    }
+}
+
+fn uid_of(object: &Value) -> &str {
+    object["metadata"]["uid"].as_str().unwrap_or_default()
+}
+
+fn label_and_id(object: &Value) -> Option<(&str, ObjectId)> {
+    let label = object["metadata"]["labels"][APPLICATION_LABEL].as_str()?;
+    Some((label, id_of(object)?))
+}
+
+fn id_of(object: &Value) -> Option<ObjectId> {
+    let api_version = object["apiVersion"].as_str()?;
+    let metadata = &object["metadata"];
+    Some(ObjectId {
+        group: api_version
+            .split_once('/')
+            .map_or("", |(group, _)| group)
+            .to_owned(),
+        kind: object["kind"].as_str()?.to_owned(),
+        namespace: metadata["namespace"].as_str().map(ToOwned::to_owned),
+        name: metadata["name"].as_str()?.to_owned(),
+    })
+}
+
+/// Returns who has applied an object.
+fn appliers(object: &Value) -> impl Iterator<Item = &str> {
+    let entries = object["metadata"]["managedFields"]
+        .as_array()
+        .into_iter()
+        .flatten();
+    entries
+        .filter(|entry| entry["operation"] == "Apply")
+        .filter_map(|entry| entry["manager"].as_str())
+}
+
+/// Returns the `apiVersion` at which the object was applied: its recorded fields are those of that version.
+fn applied_version<'a>(object: &'a Value, manager: &str) -> Option<&'a str> {
+    let entries = object["metadata"]["managedFields"].as_array()?;
+    let ours = entries
+        .iter()
+        .find(|entry| entry["manager"] == manager && entry["operation"] == "Apply")?;
+    ours["apiVersion"].as_str()
+}

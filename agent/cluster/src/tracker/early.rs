@@ -1,0 +1,144 @@
+//! Objects that were seen before their application was known.
+//!
+//! When an agent starts, the first application opens a watch that tells of all applications' objects. They are kept as
+//! they are for a while; that is cheaper than to ask for them again, application by application.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+use serde_json::Value;
+
+/// How long an application may take to become known. Objects of applications that others look after, such as the command
+/// line, are dropped then.
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+/// How many bytes are kept at most.
+const CAPACITY: usize = 32 << 20;
+
+/// What an application that becomes known has missed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Missed {
+    /// These objects, as JSON.
+    Objects(Vec<Box<str>>),
+    /// It is not known which: they have to be asked for.
+    Unknown,
+}
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub(super) struct Early {
+    /// By label, then by uid.
+    kept: HashMap<String, HashMap<Box<str>, Box<str>>>,
+    bytes: usize,
+    /// Labels of which objects were dropped.
+    dropped: HashSet<String>,
+    is_timed: bool,
+}
+
+impl Early {
+    /// Keeps an object. Returns whether a timer is to be set that calls [`Early::expire`].
+    pub(super) fn keep(&mut self, label: &str, uid: &str, object: &Value) -> bool {
+        if self.dropped.contains(label) {
+            return false;
+        }
+        let text: Box<str> = object.to_string().into();
+        if self.bytes + text.len() > CAPACITY {
+            self.drop_all();
+            self.dropped.insert(label.to_owned());
+            return false;
+        }
+        self.bytes += text.len();
+        let objects = self.kept.entry(label.to_owned()).or_default();
+        if let Some(before) = objects.insert(uid.into(), text) {
+            self.bytes -= before.len();
+        }
+        !std::mem::replace(&mut self.is_timed, true)
+    }
+
+    /// Removes an object that is gone.
+    pub(super) fn remove(&mut self, uid: &str) {
+        for objects in self.kept.values_mut() {
+            if let Some(text) = objects.remove(uid) {
+                self.bytes -= text.len();
+            }
+        }
+    }
+
+    /// Gives what an application has missed that becomes known now.
+    pub(super) fn take(&mut self, label: &str) -> Option<Missed> {
+        if self.dropped.remove(label) {
+            return Some(Missed::Unknown);
+        }
+        let objects = self.kept.remove(label)?;
+        self.bytes -= objects.values().map(|text| text.len()).sum::<usize>();
+        Some(Missed::Objects(objects.into_values().collect()))
+    }
+
+    /// Remembers that objects of a label are not kept from now on.
+    pub(super) fn forget(&mut self, label: &str) {
+        self.dropped.insert(label.to_owned());
+    }
+
+    /// Drops what nobody came for.
+    pub(super) fn expire(&mut self) {
+        self.is_timed = false;
+        self.drop_all();
+    }
+
+    fn drop_all(&mut self) {
+        self.dropped
+            .extend(self.kept.drain().map(|(label, _)| label));
+        self.bytes = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_came_early_is_handed_over_once() {
+        let mut early = Early::default();
+        assert!(
+            early.keep("a", "1", &json!({"v": 1})),
+            "the first one starts the timer"
+        );
+        assert!(!early.keep("a", "1", &json!({"v": 2})));
+        early.keep("a", "2", &json!({}));
+        early.remove("2");
+        assert_eq!(
+            early.take("a"),
+            Some(Missed::Objects(vec![r#"{"v":2}"#.into()]))
+        );
+        assert_eq!(early.take("a"), None);
+        assert_eq!(early.bytes, 0);
+    }
+
+    #[test]
+    fn what_was_dropped_has_to_be_asked_for() {
+        let mut early = Early::default();
+        early.keep("a", "1", &json!({}));
+        early.expire();
+        assert!(
+            !early.keep("a", "1", &json!({})),
+            "no use: others are missing already"
+        );
+        assert_eq!(early.take("a"), Some(Missed::Unknown));
+        assert_eq!(early.take("a"), None);
+        early.forget("b");
+        assert_eq!(early.take("b"), Some(Missed::Unknown));
+    }
+
+    #[test]
+    fn it_never_holds_more_than_it_may() {
+        let mut early = Early::default();
+        let big = json!("x".repeat(CAPACITY / 2));
+        early.keep("a", "1", &big);
+        early.keep("b", "2", &big);
+        assert!(early.bytes <= CAPACITY);
+        assert_eq!(early.take("a"), Some(Missed::Unknown));
+        assert_eq!(early.take("b"), Some(Missed::Unknown));
+    }
+}

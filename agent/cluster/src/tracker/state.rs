@@ -1,0 +1,811 @@
+//! What a tracker knows. Nothing here waits for anything.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+use pintle_core::{names::ApplicationName, object::ObjectId, seed::Seed};
+use tokio::{sync::watch, task::AbortHandle};
+
+use super::{
+    Observed, TrackEvent,
+    early::{Early, Missed},
+};
+use crate::discovery::ResourceType;
+
+/// A kind, and the namespace that is watched if not all are.
+pub(super) type WatchKey = (ResourceType, Option<String>);
+
+/// How many deletions are remembered, so that an apply's answer that is late does not bring an object back.
+const REMEMBERED_DELETIONS: usize = 1024;
+
+/// What is known of an object.
+pub(super) enum Known<'a> {
+    Nothing,
+    Gone,
+    Object(&'a Observed),
+}
+
+/// An application that is observed.
+#[derive(Clone)]
+pub(super) struct Registered {
+    pub(super) application: ApplicationName,
+    pub(super) manager: String,
+    pub(super) seed: Seed,
+}
+
+/// An object that was seen.
+pub(super) struct Incoming<'a> {
+    pub(super) label: &'a str,
+    pub(super) id: ObjectId,
+    pub(super) observed: Observed,
+    /// Which watch told; nothing for an apply's answer.
+    pub(super) watch: Option<(&'a WatchKey, u64)>,
+}
+
+struct App {
+    registered: Registered,
+    keys: BTreeSet<WatchKey>,
+    objects: HashMap<ObjectId, Remembered>,
+    /// Whether objects that were seen before it was known are still to be taken up.
+    is_behind: bool,
+    /// Counts changes, for those who wait for this application.
+    changes: watch::Sender<u64>,
+}
+
+struct Remembered {
+    observed: Observed,
+    /// In which pass over all objects it was seen last.
+    pass: u64,
+}
+
+struct Watch {
+    /// Distinguishes a watch from one of the same kind that was closed before.
+    number: u64,
+    task: Option<AbortHandle>,
+    /// Counted anew each time that everything is told again.
+    pass: u64,
+    synced: bool,
+    problem: Option<String>,
+}
+
+/// See the module's documentation.
+pub(super) struct State {
+    apps: HashMap<String, App>,
+    /// Labels by field manager.
+    labels: HashMap<String, String>,
+    watches: BTreeMap<WatchKey, Watch>,
+    deleted: VecDeque<Box<str>>,
+    counter: u64,
+    pub(super) early: Early,
+    watches_changed: watch::Sender<u64>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            apps: HashMap::new(),
+            labels: HashMap::new(),
+            watches: BTreeMap::new(),
+            deleted: VecDeque::new(),
+            counter: 0,
+            early: Early::default(),
+            watches_changed: watch::Sender::new(0),
+        }
+    }
+}
+
+/// What is to be done after an application became known.
+pub(super) struct Registration {
+    /// Watches to be opened.
+    pub(super) open: Vec<(WatchKey, u64)>,
+    /// What was seen before.
+    pub(super) missed: Option<Missed>,
+}
+
+impl State {
+    /// Registers an application with the watches that it needs.
+    pub(super) fn register(
+        &mut self,
+        application: &ApplicationName,
+        seed: &Seed,
+        keys: BTreeSet<WatchKey>,
+    ) -> Registration {
+        let registered = Registered {
+            application: application.clone(),
+            manager: application.field_manager(),
+            seed: seed.clone(),
+        };
+        let missing: Vec<WatchKey> = keys
+            .iter()
+            .filter(|key| !self.watches.contains_key(*key))
+            .cloned()
+            .collect();
+        let label = application.label_value();
+        self.labels
+            .insert(registered.manager.clone(), label.clone());
+        let missed = if self.apps.contains_key(&label) {
+            None
+        } else {
+            self.early.take(&label)
+        };
+        let app = self.apps.entry(label).or_insert_with(|| App {
+            registered: registered.clone(),
+            keys: BTreeSet::new(),
+            objects: HashMap::new(),
+            is_behind: missed.is_some(),
+            changes: watch::Sender::new(0),
+        });
+        app.registered = registered;
+        app.keys = keys;
+        self.close_unneeded();
+        let open = missing
+            .into_iter()
+            .map(|key| {
+                self.counter += 1;
+                let watch = Watch {
+                    number: self.counter,
+                    task: None,
+                    pass: 0,
+                    synced: false,
+                    problem: None,
+                };
+                self.watches.insert(key.clone(), watch);
+                (key, self.counter)
+            })
+            .collect();
+        Registration { open, missed }
+    }
+
+    /// Returns whether an application has to be caught up with that was not behind.
+    pub(super) fn begin_catching_up(&mut self, label: &str) -> bool {
+        self.apps
+            .get_mut(label)
+            .is_some_and(|app| !std::mem::replace(&mut app.is_behind, true))
+    }
+
+    /// Says that all that was missed is known.
+    pub(super) fn caught_up(&mut self, label: &str) {
+        if let Some(app) = self.apps.get_mut(label) {
+            app.is_behind = false;
+            app.changes.send_modify(|changes| *changes += 1);
+        }
+        self.watches_changed.send_modify(|changes| *changes += 1);
+    }
+
+    pub(super) fn keys_of(&self, label: &str) -> BTreeSet<WatchKey> {
+        self.apps
+            .get(label)
+            .map(|app| app.keys.clone())
+            .unwrap_or_default()
+    }
+
+    /// Keeps the handle of a watch's task; ends it at once if the watch was closed meanwhile.
+    pub(super) fn opened(&mut self, key: &WatchKey, number: u64, task: AbortHandle) {
+        match self.watch(key, number) {
+            Some(watch) => watch.task = Some(task),
+            None => task.abort(),
+        }
+    }
+
+    pub(super) fn forget(&mut self, label: &str) {
+        if let Some(app) = self.apps.remove(label) {
+            self.labels.remove(&app.registered.manager);
+            self.early.forget(label);
+        }
+        self.close_unneeded();
+    }
+
+    fn close_unneeded(&mut self) {
+        let apps = &self.apps;
+        self.watches.retain(|key, watch| {
+            let needed = apps.values().any(|app| app.keys.contains(key));
+            if !needed && let Some(task) = &watch.task {
+                task.abort();
+            }
+            needed
+        });
+    }
+
+    fn watch(&mut self, key: &WatchKey, number: u64) -> Option<&mut Watch> {
+        self.watches
+            .get_mut(key)
+            .filter(|watch| watch.number == number)
+    }
+
+    pub(super) fn is_registered(&self, label: &str) -> bool {
+        self.apps.contains_key(label)
+    }
+
+    /// Returns the application of a label. If there is none yet, keeps the object, and returns whether it is the first one
+    /// that is kept.
+    pub(super) fn registered_or_early(
+        &mut self,
+        label: &str,
+        uid: &str,
+        early: Option<&serde_json::Value>,
+    ) -> Result<Registered, bool> {
+        match (self.apps.get(label), early) {
+            (Some(app), _) => Ok(app.registered.clone()),
+            (None, Some(object)) => Err(self.early.keep(label, uid, object)),
+            (None, None) => Err(false),
+        }
+    }
+
+    /// Says whether another open watch sees an object at the version at which it was applied.
+    pub(super) fn is_for_another_watch(
+        &self,
+        label: &str,
+        key: &WatchKey,
+        applied: Option<&str>,
+    ) -> bool {
+        let Some(applied) = applied.filter(|applied| *applied != key.0.api_version()) else {
+            return false;
+        };
+        let others = self
+            .apps
+            .get(label)
+            .map(|app| &app.keys)
+            .into_iter()
+            .flatten();
+        let mut others =
+            others.filter(|other| other.0.group == key.0.group && other.0.kind == key.0.kind);
+        others.any(|other| other.0.api_version() == applied && other.1 == key.1)
+    }
+
+    pub(super) fn restarted(&mut self, key: &WatchKey, number: u64) {
+        self.counter += 1;
+        let pass = self.counter;
+        if let Some(watch) = self.watch(key, number) {
+            watch.pass = pass;
+        }
+    }
+
+    /// Takes up an object, unless a later state of it is known.
+    pub(super) fn take(&mut self, incoming: Incoming<'_>) -> Option<TrackEvent> {
+        let pass = match incoming.watch {
+            // A watch that was closed meanwhile.
+            Some((key, number)) => self.watch(key, number)?.pass,
+            None if self.deleted.contains(&incoming.observed.uid) => return None,
+            None => self.pass_of(incoming.label, &incoming.id),
+        };
+        let app = self.apps.get_mut(incoming.label)?;
+        if let Some(known) = app.objects.get_mut(&incoming.id) {
+            known.pass = known.pass.max(pass);
+            if is_older(&incoming.observed, &known.observed) {
+                return None;
+            }
+            let changed = differs(&incoming.observed, &known.observed);
+            known.observed = incoming.observed;
+            if !changed {
+                return None;
+            }
+        } else {
+            let remembered = Remembered {
+                observed: incoming.observed,
+                pass,
+            };
+            app.objects.insert(incoming.id.clone(), remembered);
+        }
+        app.changes.send_modify(|changes| *changes += 1);
+        Some(TrackEvent {
+            application: app.registered.application.clone(),
+            now: app
+                .objects
+                .get(&incoming.id)
+                .map(|known| known.observed.clone()),
+            id: incoming.id,
+        })
+    }
+
+    /// Returns the pass of the watch that will see an object; the current one, so that it is not taken for gone.
+    fn pass_of(&self, label: &str, id: &ObjectId) -> u64 {
+        let keys = self
+            .apps
+            .get(label)
+            .map(|app| &app.keys)
+            .into_iter()
+            .flatten();
+        let watching = keys
+            .filter(|key| sees(key, id))
+            .filter_map(|key| self.watches.get(key));
+        watching.map(|watch| watch.pass).max().unwrap_or_default()
+    }
+
+    pub(super) fn remove(&mut self, label: &str, id: &ObjectId, uid: &str) -> Vec<TrackEvent> {
+        self.remember_deletion(uid);
+        self.early.remove(uid);
+        let Some(app) = self.apps.get_mut(label) else {
+            return Vec::new();
+        };
+        let is_this = app
+            .objects
+            .get(id)
+            .is_some_and(|known| &*known.observed.uid == uid);
+        if is_this {
+            app.drop_object(id).into_iter().collect()
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Removes an object from applications that applied it before its label named another one.
+    pub(super) fn lose<'a>(
+        &mut self,
+        appliers: impl Iterator<Item = &'a str>,
+        label: &str,
+        id: &ObjectId,
+        uid: &str,
+    ) -> Vec<TrackEvent> {
+        let mut events = Vec::new();
+        for manager in appliers {
+            let Some(before) = self.labels.get(manager).filter(|before| *before != label) else {
+                continue;
+            };
+            let Some(app) = self.apps.get_mut(before) else {
+                continue;
+            };
+            if app
+                .objects
+                .get(id)
+                .is_some_and(|known| &*known.observed.uid == uid)
+            {
+                events.extend(app.drop_object(id));
+            }
+        }
+        events
+    }
+
+    /// Removes an object whose label is not known any more.
+    pub(super) fn remove_everywhere(&mut self, id: &ObjectId, uid: &str) -> Vec<TrackEvent> {
+        self.early.remove(uid);
+        let apps = self.apps.values_mut();
+        let owners = apps.filter(|app| {
+            app.objects
+                .get(id)
+                .is_some_and(|known| &*known.observed.uid == uid)
+        });
+        owners.filter_map(|app| app.drop_object(id)).collect()
+    }
+
+    fn remember_deletion(&mut self, uid: &str) {
+        if self.deleted.len() == REMEMBERED_DELETIONS {
+            self.deleted.pop_front();
+        }
+        self.deleted.push_back(uid.into());
+    }
+
+    /// Everything was told: what was not is gone.
+    pub(super) fn complete(&mut self, key: &WatchKey, number: u64) -> Vec<TrackEvent> {
+        let Some(watch) = self.watch(key, number) else {
+            return Vec::new();
+        };
+        watch.synced = true;
+        watch.problem = None;
+        let pass = watch.pass;
+        self.watches_changed.send_modify(|changes| *changes += 1);
+        let mut events = Vec::new();
+        for app in self.apps.values_mut() {
+            let missing = app
+                .objects
+                .iter()
+                .filter(|(id, known)| sees(key, id) && known.pass < pass);
+            let missing: Vec<ObjectId> = missing.map(|(id, _)| id.clone()).collect();
+            events.extend(missing.iter().filter_map(|id| app.drop_object(id)));
+            // Who waits may have waited for the watch.
+            if app.keys.contains(key) {
+                app.changes.send_modify(|changes| *changes += 1);
+            }
+        }
+        events
+    }
+
+    pub(super) fn failed(&mut self, key: &WatchKey, number: u64, reason: String) {
+        if let Some(watch) = self.watch(key, number) {
+            watch.problem = Some(reason);
+            self.watches_changed.send_modify(|changes| *changes += 1);
+        }
+    }
+
+    /// Returns what is known of an object. That it does not exist is known only once its watch has told everything.
+    pub(super) fn known(
+        &self,
+        label: &str,
+        id: &ObjectId,
+        namespaces: Option<&BTreeSet<String>>,
+    ) -> Known<'_> {
+        let Some(app) = self.apps.get(label) else {
+            return Known::Nothing;
+        };
+        let mut keys = app.keys.iter().filter(|key| sees(key, id));
+        let in_sight = match (namespaces, &id.namespace) {
+            (Some(watched), Some(namespace)) => watched.contains(namespace),
+            _ => true,
+        };
+        let synced = keys.any(|key| self.watches.get(key).is_some_and(|watch| watch.synced));
+        if !synced || !in_sight || app.is_behind {
+            return Known::Nothing;
+        }
+        app.objects
+            .get(id)
+            .map_or(Known::Gone, |known| Known::Object(&known.observed))
+    }
+
+    pub(super) fn snapshot(&self, label: &str) -> BTreeMap<ObjectId, Observed> {
+        let objects = self
+            .apps
+            .get(label)
+            .map(|app| &app.objects)
+            .into_iter()
+            .flatten();
+        objects
+            .map(|(id, known)| (id.clone(), known.observed.clone()))
+            .collect()
+    }
+
+    pub(super) fn observed(&self, label: &str, id: &ObjectId) -> Option<&Observed> {
+        self.apps
+            .get(label)?
+            .objects
+            .get(id)
+            .map(|known| &known.observed)
+    }
+
+    pub(super) fn changes_of(&self, label: &str) -> Option<watch::Receiver<u64>> {
+        self.apps.get(label).map(|app| app.changes.subscribe())
+    }
+
+    pub(super) fn watches_changed(&self) -> watch::Receiver<u64> {
+        self.watches_changed.subscribe()
+    }
+
+    /// Names the kinds that have not told everything yet, with the reason where there is one.
+    pub(super) fn unsynced(&self, label: &str) -> Vec<String> {
+        if self.apps.get(label).is_some_and(|app| app.is_behind) {
+            return vec!["what was seen before is still being taken up".to_owned()];
+        }
+        let keys = self
+            .apps
+            .get(label)
+            .map(|app| &app.keys)
+            .into_iter()
+            .flatten();
+        keys.filter_map(|key| {
+            let watch = self.watches.get(key)?;
+            let problem = watch
+                .problem
+                .as_deref()
+                .unwrap_or("the API server has not answered yet");
+            (!watch.synced).then(|| format!("{}: {problem}", key.0))
+        })
+        .collect()
+    }
+
+    /// Says why an object may not have been seen.
+    pub(super) fn problem_of(&self, label: &str, id: &ObjectId) -> Option<&str> {
+        let keys = self
+            .apps
+            .get(label)
+            .map(|app| &app.keys)
+            .into_iter()
+            .flatten();
+        keys.filter(|key| sees(key, id))
+            .find_map(|key| self.watches.get(key)?.problem.as_deref())
+    }
+
+    /// Says whether any watch could see an object.
+    pub(super) fn is_watched(&self, label: &str, id: &ObjectId) -> bool {
+        self.apps
+            .get(label)
+            .is_some_and(|app| app.keys.iter().any(|key| sees(key, id)))
+    }
+
+    pub(super) fn open_watches(&self) -> usize {
+        self.watches.len()
+    }
+
+    pub(super) fn objects(&self) -> usize {
+        self.apps.values().map(|app| app.objects.len()).sum()
+    }
+}
+
+impl App {
+    fn drop_object(&mut self, id: &ObjectId) -> Option<TrackEvent> {
+        self.objects.remove(id)?;
+        self.changes.send_modify(|changes| *changes += 1);
+        Some(TrackEvent {
+            application: self.registered.application.clone(),
+            id: id.clone(),
+            now: None,
+        })
+    }
+}
+
+fn sees(key: &WatchKey, id: &ObjectId) -> bool {
+    let in_namespace = key.1.is_none() || key.1 == id.namespace;
+    key.0.group == id.group && key.0.kind == id.kind && in_namespace
+}
+
+/// Says whether one state of the same object is before another. Resource versions are numbers that grow in every API
+/// server there is; where they are not, the later to come counts as the later state.
+/// <https://github.com/kubernetes/enhancements/tree/master/keps/sig-api-machinery/5504-comparable-resource-version>
+fn is_older(one: &Observed, known: &Observed) -> bool {
+    let number = |observed: &Observed| observed.resource_version.parse::<u64>().ok();
+    one.uid == known.uid
+        && number(one)
+            .zip(number(known))
+            .is_some_and(|(one, known)| one < known)
+}
+
+fn differs(one: &Observed, known: &Observed) -> bool {
+    one.uid != known.uid
+        || one.stored != known.stored
+        || one.assessment != known.assessment
+        || one.deleting != known.deleting
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pintle_core::{
+        digest::Digest,
+        health::{Assessment, Status},
+    };
+
+    const LABEL: &str = "shop.web";
+
+    fn key() -> WatchKey {
+        let resource = ResourceType {
+            group: String::new(),
+            version: "v1".into(),
+            kind: "ConfigMap".into(),
+            plural: "configmaps".into(),
+            namespaced: true,
+            watchable: true,
+        };
+        (resource, None)
+    }
+
+    fn id(name: &str) -> ObjectId {
+        ObjectId {
+            group: String::new(),
+            kind: "ConfigMap".into(),
+            namespace: Some("shop".into()),
+            name: name.into(),
+        }
+    }
+
+    fn observed(uid: &str, version: u64, stored: &str) -> Observed {
+        Observed {
+            uid: uid.into(),
+            resource_version: version.to_string().into(),
+            stored: Some(Digest::of(stored)),
+            assessment: Assessment::new(Status::Healthy, ""),
+            managers: Box::default(),
+            deleting: false,
+        }
+    }
+
+    struct Fixture {
+        state: State,
+        key: WatchKey,
+        number: u64,
+    }
+
+    impl Fixture {
+        /// A state with one application and a watch that has told that there is nothing.
+        fn new() -> Self {
+            let mut state = State::default();
+            let application = ApplicationName::new("shop", "web");
+            let opened = state.register(&application, &Seed::from_text("s"), [key()].into());
+            let mut fixture = Self {
+                state,
+                key: key(),
+                number: opened.open[0].1,
+            };
+            fixture.pass(&[]);
+            fixture
+        }
+
+        fn see(&mut self, name: &str, observed: Observed) -> bool {
+            let watch = Some((&self.key, self.number));
+            self.state
+                .take(Incoming {
+                    label: LABEL,
+                    id: id(name),
+                    observed,
+                    watch,
+                })
+                .is_some()
+        }
+
+        fn feed(&mut self, name: &str, observed: Observed) -> bool {
+            self.state
+                .take(Incoming {
+                    label: LABEL,
+                    id: id(name),
+                    observed,
+                    watch: None,
+                })
+                .is_some()
+        }
+
+        /// Everything is told again; returns what turned out to be gone.
+        fn pass(&mut self, names: &[&str]) -> Vec<String> {
+            self.state.restarted(&self.key, self.number);
+            for name in names {
+                self.see(name, observed(name, 1, "s"));
+            }
+            self.state
+                .complete(&self.key, self.number)
+                .into_iter()
+                .map(|event| event.id.name)
+                .collect()
+        }
+
+        fn is_gone(&self, name: &str) -> bool {
+            matches!(self.state.known(LABEL, &id(name), None), Known::Gone)
+        }
+    }
+
+    #[test]
+    fn that_an_object_is_missing_is_known_only_when_everything_was_told() {
+        let mut state = State::default();
+        state.register(
+            &ApplicationName::new("shop", "web"),
+            &Seed::from_text("s"),
+            [key()].into(),
+        );
+        assert!(matches!(state.known(LABEL, &id("a"), None), Known::Nothing));
+        assert_eq!(
+            state.unsynced(LABEL),
+            ["ConfigMap of v1: the API server has not answered yet"]
+        );
+        assert!(Fixture::new().is_gone("a"));
+    }
+
+    #[test]
+    fn what_a_new_list_does_not_have_is_gone() {
+        let mut fixture = Fixture::new();
+        assert!(fixture.pass(&["a", "b"]).is_empty());
+        assert_eq!(fixture.pass(&["b"]), ["a"]);
+        assert!(fixture.is_gone("a") && !fixture.is_gone("b"));
+    }
+
+    #[test]
+    fn only_what_matters_is_an_event() {
+        let mut fixture = Fixture::new();
+        assert!(fixture.see("a", observed("u", 1, "s")));
+        assert!(
+            !fixture.see("a", observed("u", 2, "s")),
+            "another state of fields that are not ours"
+        );
+        assert!(fixture.see("a", observed("u", 3, "drifted")));
+        assert!(fixture.see("a", observed("made again", 4, "drifted")));
+    }
+
+    #[test]
+    fn an_answer_that_is_late_changes_nothing() {
+        let mut fixture = Fixture::new();
+        fixture.see("a", observed("u", 5, "new"));
+        assert!(!fixture.feed("a", observed("u", 4, "old")));
+        let removed = fixture.state.remove(LABEL, &id("a"), "u");
+        assert_eq!(removed.len(), 1);
+        assert!(!fixture.feed("a", observed("u", 6, "of one that is gone")));
+        assert!(fixture.is_gone("a"));
+        assert!(fixture.feed("a", observed("another", 7, "s")));
+    }
+
+    #[test]
+    fn an_object_that_was_just_applied_is_not_gone_because_a_list_began_before() {
+        let mut fixture = Fixture::new();
+        fixture.state.restarted(&fixture.key, fixture.number);
+        assert!(fixture.feed("a", observed("u", 9, "s")));
+        assert!(
+            fixture
+                .state
+                .complete(&fixture.key, fixture.number)
+                .is_empty()
+        );
+        assert_eq!(fixture.pass(&[]), ["a"]);
+    }
+
+    #[test]
+    fn the_deletion_of_an_earlier_object_of_that_name_is_not_that_of_the_new_one() {
+        let mut fixture = Fixture::new();
+        fixture.see("a", observed("new", 5, "s"));
+        assert!(fixture.state.remove(LABEL, &id("a"), "old").is_empty());
+        assert!(fixture.state.remove_everywhere(&id("a"), "old").is_empty());
+        assert_eq!(fixture.state.remove_everywhere(&id("a"), "new").len(), 1);
+    }
+
+    #[test]
+    fn an_object_whose_label_names_another_application_is_lost() {
+        let mut fixture = Fixture::new();
+        fixture.see("a", observed("u", 5, "s"));
+        let mut lose = |label| {
+            let appliers = ["kubectl", "pintle/shop/web"].into_iter();
+            fixture.state.lose(appliers, label, &id("a"), "u").len()
+        };
+        assert_eq!(lose(LABEL), 0);
+        assert_eq!(lose("shop.api"), 1);
+        assert!(fixture.is_gone("a"));
+    }
+
+    #[test]
+    fn watches_open_once_and_close_when_nobody_needs_them() {
+        let mut state = State::default();
+        let seed = Seed::from_text("s");
+        let app = |name: &str| ApplicationName::new("shop", name);
+        assert_eq!(
+            state
+                .register(&app("web"), &seed, [key()].into())
+                .open
+                .len(),
+            1
+        );
+        assert_eq!(
+            state
+                .register(&app("api"), &seed, [key()].into())
+                .open
+                .len(),
+            0
+        );
+        state.forget("shop.web");
+        assert_eq!(state.open_watches(), 1);
+        state.register(&app("api"), &seed, BTreeSet::new());
+        assert_eq!(state.open_watches(), 0);
+    }
+
+    #[test]
+    fn nothing_is_said_about_an_application_until_what_was_missed_is_known() {
+        let mut fixture = Fixture::new();
+        fixture
+            .state
+            .early
+            .keep("shop.api", "u", &serde_json::json!({}));
+        let api = ApplicationName::new("shop", "api");
+        let registration = fixture
+            .state
+            .register(&api, &Seed::from_text("s"), [key()].into());
+        assert!(
+            matches!(registration.missed, Some(Missed::Objects(objects)) if objects.len() == 1)
+        );
+        assert!(matches!(
+            fixture.state.known("shop.api", &id("a"), None),
+            Known::Nothing
+        ));
+        assert_eq!(fixture.state.unsynced("shop.api").len(), 1);
+        fixture.state.caught_up("shop.api");
+        assert!(matches!(
+            fixture.state.known("shop.api", &id("a"), None),
+            Known::Gone
+        ));
+        assert!(fixture.state.unsynced("shop.api").is_empty());
+        // Registered again with other kinds, it has missed nothing.
+        assert!(
+            fixture
+                .state
+                .register(&api, &Seed::from_text("s"), [key()].into())
+                .missed
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn a_closed_watch_tells_nothing_any_more() {
+        let mut fixture = Fixture::new();
+        fixture.state.forget(LABEL);
+        fixture.state.register(
+            &ApplicationName::new("shop", "web"),
+            &Seed::from_text("s"),
+            [key()].into(),
+        );
+        assert!(!fixture.see("a", observed("u", 1, "s")));
+        assert!(
+            fixture
+                .state
+                .complete(&fixture.key, fixture.number)
+                .is_empty()
+        );
+        assert!(!fixture.is_gone("a"), "the new watch has not told anything");
+    }
+}

@@ -1,0 +1,216 @@
+//! Objects that others have a say in.
+
+use pintle_core::plan::{Action, Depth};
+use serde_json::json;
+
+use crate::world::{World, annotated, config_map, deployment, with};
+
+#[tokio::test]
+async fn a_field_of_another_manager_is_not_taken_and_both_are_named() {
+    let world = World::new("conflict").await;
+    world.kubectl(&["create", "configmap", "a", "--from-literal=key=theirs"]);
+    let error = world
+        .converge(&[config_map("a", "ours")])
+        .await
+        .unwrap_err()
+        .to_string();
+    let expected = format!(
+        "all.yaml:1:1: ConfigMap {}/a: .data.key is owned by kubectl-create: leave the field out of the source, or take it \
+         over with the annotation pintle.dev/adopt=allowed",
+        world.namespace
+    );
+    assert_eq!(error, expected);
+    assert_eq!(
+        world.live("configmap", "a").unwrap()["data"]["key"],
+        "theirs"
+    );
+    let planned = world
+        .plan(&[config_map("a", "ours")], Depth::Server)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        planned, expected,
+        "a plan says it before anything is written"
+    );
+    let adopting = annotated(config_map("a", "ours"), "pintle.dev/adopt", "allowed");
+    let planned = world
+        .plan(std::slice::from_ref(&adopting), Depth::Server)
+        .await
+        .unwrap();
+    let change = &planned.plan.changes()[0];
+    assert_eq!(
+        (change.action, change.conflicts[0].manager.as_str()),
+        (Action::Update, "kubectl-create")
+    );
+    world.converge(&[adopting]).await.unwrap();
+    assert_eq!(world.live("configmap", "a").unwrap()["data"]["key"], "ours");
+}
+
+#[tokio::test]
+async fn an_object_without_conflicts_is_taken_up_as_it_is() {
+    let world = World::new("adopt").await;
+    world.kubectl(&["create", "configmap", "a", "--from-literal=other=theirs"]);
+    world.converge(&[config_map("a", "ours")]).await.unwrap();
+    assert_eq!(
+        world.live("configmap", "a").unwrap()["data"],
+        json!({"key": "ours", "other": "theirs"})
+    );
+}
+
+#[tokio::test]
+async fn a_hand_edit_of_an_owned_field_is_repaired() {
+    let world = World::new("edit").await;
+    world.converge(&[config_map("a", "ours")]).await.unwrap();
+    world.kubectl(&[
+        "patch",
+        "configmap",
+        "a",
+        "--type=merge",
+        "-p",
+        r#"{"data":{"key":"edited","more":"theirs"}}"#,
+    ]);
+    let planned = world
+        .plan(&[config_map("a", "ours")], Depth::Server)
+        .await
+        .unwrap();
+    let change = &planned.plan.changes()[0];
+    assert_eq!(
+        (change.action, change.conflicts[0].field.as_str()),
+        (Action::Update, ".data.key")
+    );
+    let differences = change.differences(&world.release.seed);
+    assert_eq!(differences.len(), 1);
+    assert_eq!(
+        (&differences[0].before, &differences[0].after),
+        (&Some(json!("edited")), &Some(json!("ours")))
+    );
+    world.converge(&[config_map("a", "ours")]).await.unwrap();
+    assert_eq!(
+        world.live("configmap", "a").unwrap()["data"],
+        json!({"key": "ours", "more": "theirs"})
+    );
+}
+
+#[tokio::test]
+async fn two_applications_never_fight_over_an_object() {
+    let world = World::new("two").await;
+    world.converge(&[config_map("a", "first")]).await.unwrap();
+    let mut other = World::with(
+        world.plane,
+        world.namespace.clone(),
+        world.connection.clone(),
+    );
+    other.release.application.name = "other".into();
+    let error = other
+        .converge(&[config_map("a", "second")])
+        .await
+        .unwrap_err()
+        .to_string();
+    let expected = format!(
+        "all.yaml:1:1: ConfigMap {0}/a: it belongs to the application {0}.web: remove it there first, or move it with the \
+         annotation pintle.dev/adopt=allowed",
+        world.namespace
+    );
+    assert_eq!(error, expected);
+    let moving = annotated(config_map("a", "second"), "pintle.dev/adopt", "allowed");
+    other.converge(&[moving]).await.unwrap();
+    // The first one does not delete what is no longer its own.
+    world.converge(&[config_map("b", "first")]).await.unwrap();
+    assert_eq!(
+        world.live("configmap", "a").unwrap()["data"]["key"],
+        "second"
+    );
+}
+
+#[tokio::test]
+async fn an_immutable_field_is_named_and_replaced_only_where_allowed() {
+    let world = World::new("immutable").await;
+    let before = deployment("web", 0);
+    world.converge(std::slice::from_ref(&before)).await.unwrap();
+    let uid = world.live("deployment", "web").unwrap()["metadata"]["uid"].clone();
+    let mut after = with(before, "/spec/selector/matchLabels/app", json!("other"));
+    after = with(after, "/spec/template/metadata/labels/app", json!("other"));
+    for error in [
+        world
+            .plan(std::slice::from_ref(&after), Depth::Server)
+            .await
+            .unwrap_err()
+            .to_string(),
+        world
+            .converge(std::slice::from_ref(&after))
+            .await
+            .unwrap_err()
+            .to_string(),
+    ] {
+        assert!(error.contains("a field that cannot be changed once the object exists would change: spec.selector: "), "{error}");
+        assert!(
+            error.contains("with the annotation pintle.dev/replace=allowed"),
+            "{error}"
+        );
+    }
+    let allowed = annotated(after, "pintle.dev/replace", "allowed");
+    for depth in [Depth::Local, Depth::Server] {
+        let planned = world
+            .plan(std::slice::from_ref(&allowed), depth)
+            .await
+            .unwrap();
+        assert_eq!(planned.plan.changes()[0].action, Action::Replace);
+    }
+    world.converge(&[allowed]).await.unwrap();
+    let now = world.live("deployment", "web").unwrap();
+    assert_eq!(now["spec"]["selector"]["matchLabels"]["app"], "other");
+    assert_ne!(now["metadata"]["uid"], uid);
+}
+
+#[tokio::test]
+async fn an_account_can_do_what_it_may_and_the_error_names_it() {
+    let mut world = World::new("tenant").await;
+    world.kubectl(&["create", "serviceaccount", "deployer"]);
+    world.release.account = Some(pintle_cluster::ServiceAccount::new(
+        &world.namespace,
+        "deployer",
+    ));
+    let error = world
+        .converge(&[config_map("a", "1")])
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains(&format!(
+            "the service account {}/deployer may not do this: configmaps \"a\" is forbidden",
+            world.namespace
+        )),
+        "{error}"
+    );
+    world.kubectl(&[
+        "create",
+        "role",
+        "maps",
+        "--verb=get,create,patch,delete",
+        "--resource=configmaps",
+    ]);
+    let account = format!("--serviceaccount={}:deployer", world.namespace);
+    world.kubectl(&["create", "rolebinding", "maps", "--role=maps", &account]);
+    let mark = world.plane.requests_mark().unwrap();
+    pintle_harness::until_async("the rights take effect", crate::world::LIMIT, || async {
+        Ok(world
+            .converge(&[config_map("a", "1")])
+            .await
+            .map_err(|error| error.to_string()))
+    })
+    .await
+    .unwrap();
+    let user = format!("system:serviceaccount:{}:deployer", world.namespace);
+    let writes: Vec<_> = world
+        .requests(mark)
+        .into_iter()
+        .filter(|request| request.name == "a")
+        .collect();
+    assert!(
+        !writes.is_empty()
+            && writes
+                .iter()
+                .all(|request| request.impersonated.as_ref() == Some(&user))
+    );
+}

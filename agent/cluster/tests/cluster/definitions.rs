@@ -1,0 +1,201 @@
+//! Custom resources and their definitions.
+
+use pintle_cluster::InventoryStore as _;
+use pintle_core::plan::Depth;
+use serde_json::{Value, json};
+
+use crate::world::{World, annotated, config_map};
+
+/// A kind of this test's own: definitions belong to the whole cluster.
+fn definition(world: &World) -> Value {
+    let group = group(world);
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("widgets.{group}")},
+        "spec": {
+            "group": group, "scope": "Namespaced", "names": {"kind": "Widget", "plural": "widgets", "singular": "widget"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                "type": "object", "properties": {"spec": {"type": "object", "properties": {"size": {"type": "integer"}}}}
+            }}}],
+        },
+    })
+}
+
+fn group(world: &World) -> String {
+    format!("{}.example.com", world.namespace)
+}
+
+fn widget(world: &World, name: &str) -> Value {
+    json!({"apiVersion": format!("{}/v1", group(world)), "kind": "Widget", "metadata": {"name": name}, "spec": {"size": 1}})
+}
+
+#[tokio::test]
+async fn a_definition_and_its_objects_are_applied_in_one_go() {
+    let world = World::new("crd").await;
+    let objects = [
+        widget(&world, "w"),
+        definition(&world),
+        config_map("a", "1"),
+    ];
+    for depth in [Depth::Local, Depth::Server] {
+        assert_eq!(
+            world
+                .plan(&objects, depth)
+                .await
+                .unwrap()
+                .plan
+                .summary()
+                .create,
+            3
+        );
+    }
+    world.converge(&objects).await.unwrap();
+    assert!(
+        world
+            .live(&format!("widgets.{}", group(&world)), "w")
+            .is_some()
+    );
+    assert!(
+        world
+            .plan(&objects, Depth::Local)
+            .await
+            .unwrap()
+            .plan
+            .is_empty()
+    );
+    // Another process, which has not seen the definition being made.
+    let other = World::with(
+        world.plane,
+        world.namespace.clone(),
+        world.connection.clone(),
+    );
+    assert!(
+        other
+            .plan(&objects, Depth::Server)
+            .await
+            .unwrap()
+            .plan
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn a_definition_goes_with_its_objects_but_not_while_others_have_some() {
+    let world = World::new("crd-gone").await;
+    let objects = [
+        widget(&world, "ours"),
+        definition(&world),
+        config_map("a", "1"),
+    ];
+    world.converge(&objects).await.unwrap();
+    let theirs = serde_json::to_string(&crate::world::with(
+        widget(&world, "theirs"),
+        "/metadata/namespace",
+        json!(world.namespace),
+    ));
+    world.plane.apply(&theirs.unwrap()).unwrap();
+    let planned = world.plan(&objects[2..], Depth::Local).await.unwrap();
+    assert_eq!(planned.plan.summary().delete, 1);
+    assert_eq!(planned.kept.len(), 1);
+    insta::assert_snapshot!(planned.kept[0].reason, @"deleting a CustomResourceDefinition destroys what depends on it: allow it with `prune.allowKinds: [CustomResourceDefinition]` or the annotation pintle.dev/prune=allowed");
+    world.kubectl(&["delete", &format!("widgets.{}", group(&world)), "theirs"]);
+    let planned = world.plan(&objects[2..], Depth::Local).await.unwrap();
+    assert_eq!((planned.plan.summary().delete, planned.kept.len()), (2, 0));
+    let applied = world.converge(&objects[2..]).await.unwrap();
+    assert_eq!(applied.inventory.len(), 1);
+}
+
+#[tokio::test]
+async fn a_definition_that_may_go_takes_its_objects_with_it() {
+    let world = World::new("crd-allowed").await;
+    let crd = annotated(definition(&world), "pintle.dev/prune", "allowed");
+    world
+        .converge(&[widget(&world, "ours"), crd, config_map("a", "1")])
+        .await
+        .unwrap();
+    let applied = world.converge(&[config_map("a", "1")]).await.unwrap();
+    assert_eq!(applied.inventory.len(), 1);
+}
+
+#[tokio::test]
+async fn an_unknown_kind_waits_for_its_definition() {
+    let world = World::new("unknown").await;
+    let objects = [widget(&world, "w")];
+    let error = world
+        .cluster
+        .prepare(&crate::world::rendered(&objects), &world.release)
+        .await
+        .unwrap_err();
+    assert!(error.is_retryable());
+    let expected = format!(
+        "all.yaml:1:1: Widget.{0} w: the API server has no kind Widget in {0}/v1: is its CRD installed?",
+        group(&world)
+    );
+    assert!(
+        error
+            .to_string()
+            .starts_with(expected.trim_end_matches('?')),
+        "{error}"
+    );
+    world.plane.apply(&definition(&world).to_string()).unwrap();
+    pintle_harness::until_async("the kind is found", crate::world::LIMIT, || async {
+        let prepared = world
+            .cluster
+            .prepare(&crate::world::rendered(&objects), &world.release)
+            .await;
+        Ok(prepared.map(drop).map_err(|error| error.to_string()))
+    })
+    .await
+    .unwrap();
+    pintle_harness::until_async("the object is applied", crate::world::LIMIT, || async {
+        Ok(world
+            .converge(&objects)
+            .await
+            .map(drop)
+            .map_err(|error| error.to_string()))
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn objects_whose_definition_somebody_deleted_are_gone() {
+    let world = World::new("crd-deleted").await;
+    world
+        .converge(&[
+            widget(&world, "w"),
+            definition(&world),
+            config_map("a", "1"),
+        ])
+        .await
+        .unwrap();
+    world
+        .plane
+        .kubectl(&["delete", "crd", &format!("widgets.{}", group(&world))])
+        .unwrap();
+    let other = World::with(
+        world.plane,
+        world.namespace.clone(),
+        world.connection.clone(),
+    );
+    pintle_harness::until_async(
+        "the kind is not served any more",
+        crate::world::LIMIT,
+        || async {
+            let api_versions = other.cluster.discovery().refresh().await?.api_versions();
+            let served = api_versions
+                .iter()
+                .any(|version| version.starts_with(&group(&world)));
+            Ok(if served {
+                Err("still served".to_owned())
+            } else {
+                Ok(())
+            })
+        },
+    )
+    .await
+    .unwrap();
+    let applied = other.converge(&[config_map("a", "1")]).await.unwrap();
+    assert_eq!(applied.inventory.len(), 1);
+    assert_eq!(other.store().await.inventory().len(), 1);
+}

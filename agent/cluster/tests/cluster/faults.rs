@@ -1,0 +1,312 @@
+//! An API server and a network that have a bad day.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use pintle_cluster::{InventoryStore as _, Tracker, TrackerOptions};
+use pintle_harness::{ControlPlane, Fault, Proxy};
+use serde_json::json;
+
+use crate::world::{LIMIT, SimpleJudge, World, application, config_map, connect, with};
+
+/// A world behind a proxy of its own.
+async fn behind_proxy(prefix: &str) -> (World, Proxy) {
+    let plane = ControlPlane::shared();
+    let namespace = plane.namespace(prefix).unwrap();
+    let account = plane
+        .service_account_kubeconfig(&namespace, "admin")
+        .unwrap();
+    let subject = format!("--serviceaccount={namespace}:admin");
+    plane
+        .kubectl(&[
+            "create",
+            "clusterrolebinding",
+            &namespace,
+            "--clusterrole=cluster-admin",
+            &subject,
+        ])
+        .unwrap();
+    let proxy = Proxy::before_api_server(plane).unwrap();
+    let connection = connect(&proxy.kubeconfig(&account).unwrap()).await;
+    let world = World::with(plane, namespace, connection);
+    pintle_harness::until_async("the rights take effect", LIMIT, || async {
+        Ok(world
+            .cluster
+            .discovery()
+            .kinds()
+            .await
+            .map(drop)
+            .map_err(|error| error.to_string()))
+    })
+    .await
+    .unwrap();
+    proxy.forget();
+    (world, proxy)
+}
+
+#[tokio::test]
+async fn a_busy_server_is_obeyed_and_nothing_is_lost() {
+    let (world, proxy) = behind_proxy("busy").await;
+    let busy =
+        Fault::on("PATCH", "/deployments/")
+            .times(1)
+            .status(429, "TooManyRequests", "slow down");
+    proxy.inject(busy.header("Retry-After", "1"));
+    let started = Instant::now();
+    world.converge(&application()).await.unwrap();
+    assert!(
+        started.elapsed() >= Duration::from_secs(1),
+        "what the server asks for is a lower bound"
+    );
+    let tries = proxy
+        .seen()
+        .iter()
+        .filter(|seen| seen.uri.contains("/deployments/"))
+        .count();
+    assert_eq!(tries, 2);
+}
+
+#[tokio::test]
+async fn errors_of_the_server_are_passing_and_answers_that_are_lost_do_no_harm() {
+    let (world, proxy) = behind_proxy("errors").await;
+    proxy.inject(Fault::on("PATCH", "/services/").times(2).status(
+        500,
+        "InternalError",
+        "etcdserver: leader changed",
+    ));
+    proxy.inject(
+        Fault::on("PATCH", "/serviceaccounts/")
+            .times(1)
+            .lose_answer(),
+    );
+    proxy.inject(Fault::on("PATCH", "/ingresses/").times(1).refuse());
+    proxy.inject(Fault::on("POST", "/configmaps").times(1).lose_answer());
+    proxy.inject(Fault::on("PUT", "/configmaps/").times(1).lose_answer());
+    let applied = world.converge(&application()).await.unwrap();
+    assert_eq!(applied.inventory.len(), 4);
+    assert_eq!(*world.store().await.inventory(), applied.inventory);
+}
+
+#[tokio::test]
+async fn a_server_that_stays_broken_is_named_with_what_was_asked() {
+    let (world, proxy) = behind_proxy("broken").await;
+    proxy.inject(Fault::on("PATCH", "/configmaps/a").status(
+        503,
+        "ServiceUnavailable",
+        "apiserver is shutting down",
+    ));
+    let error = world
+        .converge(&[config_map("a", "1"), config_map("b", "1")])
+        .await
+        .unwrap_err();
+    let pintle_cluster::ClusterError::Failed(error) = error else {
+        panic!("{error}")
+    };
+    assert_eq!(error.retry(), pintle_core::machine::Retry::Backoff);
+    let expected = format!(
+        "all.yaml:1:1: ConfigMap {0}/a: the API server answered PATCH /api/v1/namespaces/{0}/configmaps/a with 503 \
+         ServiceUnavailable: apiserver is shutting down",
+        world.namespace
+    );
+    assert_eq!(error.to_string(), expected);
+    let inventory = world.store().await.inventory().clone();
+    let known: Vec<(String, bool)> = inventory
+        .entries()
+        .map(|e| (e.name.clone(), e.uid.is_some()))
+        .collect();
+    assert_eq!(
+        known,
+        [("a".into(), false), ("b".into(), true)],
+        "what may have been made stays intended"
+    );
+    proxy.heal();
+    world
+        .converge(&[config_map("a", "1"), config_map("b", "1")])
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_conflict_on_the_inventory_is_looked_into() {
+    let (world, proxy) = behind_proxy("status-conflict").await;
+    world.converge(&[config_map("a", "1")]).await.unwrap();
+    proxy.inject(
+        Fault::on("PUT", "/configmaps/pintle-inventory")
+            .times(1)
+            .status(409, "Conflict", "the object has been modified"),
+    );
+    world
+        .converge(&[config_map("a", "1"), config_map("b", "1")])
+        .await
+        .unwrap();
+    assert_eq!(world.store().await.inventory().len(), 2);
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_being_deleted_is_waited_for() {
+    let world = World::new("terminating").await;
+    let name = format!("{}-going", world.namespace);
+    let objects = [
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}),
+        with(config_map("a", "1"), "/metadata/namespace", json!(name)),
+    ];
+    world
+        .plane
+        .kubectl(&["create", "namespace", &name])
+        .unwrap();
+    world
+        .plane
+        .kubectl(&["create", "configmap", "held", "-n", &name])
+        .unwrap();
+    world
+        .plane
+        .kubectl(&[
+            "patch",
+            "configmap",
+            "held",
+            "-n",
+            &name,
+            "--type=merge",
+            "-p",
+            r#"{"metadata":{"finalizers":["example.com/held"]}}"#,
+        ])
+        .unwrap();
+    world
+        .plane
+        .kubectl(&["delete", "namespace", &name, "--wait=false"])
+        .unwrap();
+    let error = world.converge(&objects).await.unwrap_err();
+    let pintle_cluster::ClusterError::Failed(error) = error else {
+        panic!("{error}")
+    };
+    assert_eq!(error.retry(), pintle_core::machine::Retry::Backoff);
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "all.yaml:1:1: Namespace {name}: the namespace {name} is being deleted: waiting until it is gone"
+        )
+    );
+    let error = world.converge(&objects[1..]).await.unwrap_err().to_string();
+    assert_eq!(
+        error,
+        format!(
+            "all.yaml:1:1: ConfigMap {name}/a: the namespace {name} is being deleted: waiting until it is gone"
+        )
+    );
+    // It goes, and the next run makes it anew.
+    world
+        .plane
+        .kubectl(&[
+            "patch",
+            "configmap",
+            "held",
+            "-n",
+            &name,
+            "--type=merge",
+            "-p",
+            r#"{"metadata":{"finalizers":null}}"#,
+        ])
+        .unwrap();
+    pintle_harness::until_async("the namespace is made anew", LIMIT, || async {
+        Ok(world
+            .converge(&objects)
+            .await
+            .map(drop)
+            .map_err(|error| error.to_string()))
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn watches_that_break_are_resumed_without_applying_anything() {
+    let (mut world, proxy) = behind_proxy("drop").await;
+    let options = TrackerOptions {
+        application: Some(world.release.application.clone()),
+        namespaces: None,
+    };
+    let tracker = Tracker::new(&world.connection, Arc::new(SimpleJudge), options);
+    world.cluster = world.cluster.clone().with_tracker(tracker.clone());
+    let inventory = world.converge(&application()).await.unwrap().inventory;
+    // A while without any watch, in which somebody edits and deletes.
+    proxy.inject(Fault::on("GET", "watch=true").refuse());
+    proxy.cut_answers();
+    world.kubectl(&[
+        "patch",
+        "service",
+        "web",
+        "--type=merge",
+        "-p",
+        r#"{"spec":{"selector":{"app":"edited"}}}"#,
+    ]);
+    world.kubectl(&["delete", "ingress", "web"]);
+    proxy.forget();
+    proxy.heal();
+    pintle_harness::until_async("the drift is seen", LIMIT, || async {
+        let mut drift: Vec<String> = tracker
+            .drift(&world.release.application, &inventory)
+            .iter()
+            .map(|d| d.id.kind.clone())
+            .collect();
+        drift.sort();
+        Ok(if drift == ["Ingress", "Service"] {
+            Ok(())
+        } else {
+            Err(format!("{drift:?}"))
+        })
+    })
+    .await
+    .unwrap();
+    assert!(
+        proxy.seen().iter().all(|seen| seen.method == "GET"),
+        "{:?}",
+        proxy.seen()
+    );
+    assert_eq!(
+        world.converge(&application()).await.unwrap().summary.update,
+        1
+    );
+    assert!(
+        tracker
+            .drift(&world.release.application, world.store().await.inventory())
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn a_watch_whose_place_is_forgotten_begins_anew() {
+    let (world, proxy) = behind_proxy("expired").await;
+    let options = TrackerOptions {
+        application: Some(world.release.application.clone()),
+        namespaces: None,
+    };
+    let tracker = Tracker::new(&world.connection, Arc::new(SimpleJudge), options);
+    let expired = json!({"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}});
+    proxy.inject(Fault::on("GET", "watch=true").times(1).body(
+        200,
+        "application/json",
+        format!("{expired}\n"),
+    ));
+    proxy.inject(
+        Fault::on("GET", "watch=true")
+            .times(1)
+            .status(410, "Expired", "too old"),
+    );
+    proxy.inject(Fault::on("GET", "watch=true").times(1).status(
+        422,
+        "Invalid",
+        "sendInitialEvents is forbidden",
+    ));
+    let prepared = world.prepare(&application()).await;
+    let kinds = world
+        .cluster
+        .kinds_in_use(&prepared, world.store().await.inventory());
+    tracker.observe(&world.release.application, &world.release.seed, &kinds);
+    tracker
+        .synced(&world.release.application, LIMIT)
+        .await
+        .unwrap();
+    assert_eq!(tracker.open_watches(), 4);
+}

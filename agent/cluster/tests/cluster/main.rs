@@ -1,0 +1,10 @@
+//! The cluster crate against a real control plane, one for all tests. Each test has its own namespace.
+
+mod applying;
+mod conflicts;
+mod crashes;
+mod definitions;
+mod faults;
+mod resources;
+mod tracking;
+mod world;

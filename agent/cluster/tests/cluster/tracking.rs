@@ -1,0 +1,268 @@
+//! Drift and health, as watches tell them.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use pintle_cluster::{InventoryStore as _, Tracker, TrackerOptions, Waited};
+use pintle_core::{health::Status, object::ObjectId};
+use pintle_harness::until_async;
+use tokio_util::sync::CancellationToken;
+
+use crate::world::{LIMIT, SimpleJudge, World, config_map, deployment};
+
+fn ids(inventory: &pintle_core::inventory::Inventory) -> Vec<ObjectId> {
+    inventory
+        .entries()
+        .map(pintle_core::inventory::Entry::id)
+        .collect()
+}
+
+#[tokio::test]
+async fn an_edit_is_seen_with_its_author_and_a_deletion_too() {
+    let mut world = World::new("drift").await;
+    let tracker = world.track();
+    let inventory = world
+        .converge(&[config_map("a", "1"), config_map("b", "1")])
+        .await
+        .unwrap()
+        .inventory;
+    let name = world.release.application.clone();
+    let mut events = tracker.subscribe();
+    world.kubectl(&["annotate", "configmap", "a", "unrelated=1"]);
+    world.kubectl(&[
+        "patch",
+        "configmap",
+        "a",
+        "--type=merge",
+        "--field-manager=eve",
+        "-p",
+        r#"{"data":{"key":"edited"}}"#,
+    ]);
+    world.kubectl(&["delete", "configmap", "b"]);
+    let mut seen = BTreeSet::new();
+    while seen.len() < 2 {
+        let event = tokio::time::timeout(LIMIT, events.recv())
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(event.application, name);
+        seen.insert(event.id.name.clone());
+    }
+    let drift = tracker.drift(&name, &inventory);
+    assert_eq!(
+        (drift[0].managers[0].as_str(), drift[0].is_gone),
+        ("eve", false)
+    );
+    assert_eq!((drift[1].id.name.as_str(), drift[1].is_gone), ("b", true));
+    let applied = world
+        .converge(&[config_map("a", "1"), config_map("b", "1")])
+        .await
+        .unwrap();
+    assert_eq!((applied.summary.update, applied.summary.create), (1, 1));
+    assert!(
+        tracker.drift(&name, &applied.inventory).is_empty(),
+        "the answers of the applies are known at once"
+    );
+}
+
+#[tokio::test]
+async fn a_removed_label_counts_as_drift_and_is_put_back() {
+    let mut world = World::new("label").await;
+    let tracker = world.track();
+    let inventory = world
+        .converge(&[config_map("a", "1")])
+        .await
+        .unwrap()
+        .inventory;
+    world.kubectl(&["label", "configmap", "a", "pintle.dev/application-"]);
+    until_async("the label's loss is seen", LIMIT, || async {
+        let drift = tracker.drift(&world.release.application, &inventory);
+        Ok(if drift.len() == 1 {
+            Ok(())
+        } else {
+            Err(format!("{drift:?}"))
+        })
+    })
+    .await
+    .unwrap();
+    world.converge(&[config_map("a", "1")]).await.unwrap();
+    assert_eq!(
+        world.live("configmap", "a").unwrap()["metadata"]["labels"]["pintle.dev/application"],
+        world.release.application.label_value()
+    );
+}
+
+#[tokio::test]
+async fn waiting_ends_with_health_or_with_what_is_missing() {
+    let mut world = World::new("health").await;
+    let tracker = world.track();
+    let cancel = CancellationToken::new();
+    let name = world.release.application.clone();
+    let applied = world.converge(&[deployment("web", 1)]).await.unwrap();
+    let waited = tracker
+        .wait(&name, &ids(&applied.inventory), LIMIT, &cancel, &|_| {})
+        .await;
+    assert_eq!(waited, Waited::Healthy);
+    // No node has so many processors.
+    let stuck = crate::world::with(
+        deployment("web", 2),
+        "/spec/template/spec/containers/0/resources/limits/cpu",
+        serde_json::json!("100000"),
+    );
+    let applied = world.converge(&[stuck]).await.unwrap();
+    let waited = tracker
+        .wait(
+            &name,
+            &ids(&applied.inventory),
+            Duration::from_millis(200),
+            &cancel,
+            &|_| {},
+        )
+        .await;
+    let Waited::TimedOut(unsettled) = waited else {
+        panic!("{waited:?}")
+    };
+    assert_eq!(
+        (
+            unsettled[0].id.name.as_str(),
+            unsettled[0].assessment.status
+        ),
+        ("web", Status::Progressing)
+    );
+    cancel.cancel();
+    let waited = tracker
+        .wait(&name, &ids(&applied.inventory), LIMIT, &cancel, &|_| {})
+        .await;
+    assert_eq!(waited, Waited::Cancelled);
+}
+
+#[tokio::test]
+async fn one_watch_serves_all_applications_and_those_that_come_late_miss_nothing() {
+    let world = World::new("late").await;
+    let mut other = World::with(
+        world.plane,
+        world.namespace.clone(),
+        world.connection.clone(),
+    );
+    other.release.application.name = "late".into();
+    world.converge(&[config_map("a", "1")]).await.unwrap();
+    let inventory = other
+        .converge(&[config_map("b", "1")])
+        .await
+        .unwrap()
+        .inventory;
+    let tracker = Tracker::new(
+        &world.connection,
+        Arc::new(SimpleJudge),
+        TrackerOptions::default(),
+    );
+    let prepared = world.prepare(&[config_map("a", "1")]).await;
+    let kinds = world.cluster.kinds_in_use(&prepared, &inventory);
+    tracker.observe(&world.release.application, &world.release.seed, &kinds);
+    tracker
+        .synced(&world.release.application, LIMIT)
+        .await
+        .unwrap();
+    let mark = world.plane.requests_mark().unwrap();
+    tracker.observe(&other.release.application, &other.release.seed, &kinds);
+    tracker
+        .synced(&other.release.application, LIMIT)
+        .await
+        .unwrap();
+    assert_eq!(tracker.open_watches(), 1);
+    assert!(
+        tracker
+            .drift(&other.release.application, &inventory)
+            .is_empty()
+    );
+    assert_eq!(tracker.snapshot(&other.release.application).len(), 1);
+    assert_eq!(world.request_lines(mark), [""; 0]);
+    // Once it was forgotten, what there is has to be asked for.
+    tracker.forget(&other.release.application);
+    tracker.observe(&other.release.application, &other.release.seed, &kinds);
+    tracker
+        .synced(&other.release.application, LIMIT)
+        .await
+        .unwrap();
+    assert_eq!(tracker.snapshot(&other.release.application).len(), 1);
+    tracker.reassess(&other.release.application);
+    tracker
+        .synced(&other.release.application, LIMIT)
+        .await
+        .unwrap();
+    assert_eq!(tracker.snapshot(&other.release.application).len(), 1);
+}
+
+#[tokio::test]
+async fn who_may_see_only_one_namespace_watches_only_that() {
+    let mut world = World::new("narrow").await;
+    let options = TrackerOptions {
+        application: Some(world.release.application.clone()),
+        namespaces: Some([world.namespace.clone()].into()),
+    };
+    let kubeconfig = world
+        .plane
+        .service_account_kubeconfig(&world.namespace, "narrow")
+        .unwrap();
+    world.kubectl(&[
+        "create",
+        "rolebinding",
+        "narrow",
+        "--clusterrole=admin",
+        &format!("--serviceaccount={}:narrow", world.namespace),
+    ]);
+    let connection = crate::world::connect(&kubeconfig).await;
+    until_async("the rights take effect", LIMIT, || async {
+        let store =
+            pintle_cluster::ConfigMapStore::open(&connection, &world.release.application).await;
+        Ok(store.map(drop).map_err(|error| error.to_string()))
+    })
+    .await
+    .unwrap();
+    let tracker = Tracker::new(&connection, Arc::new(SimpleJudge), options);
+    world = World::with(world.plane, world.namespace.clone(), connection);
+    world.cluster = world.cluster.clone().with_tracker(tracker.clone());
+    let applied = world.converge(&[config_map("a", "1")]).await.unwrap();
+    assert_eq!(tracker.snapshot(&world.release.application).len(), 1);
+    assert!(
+        tracker
+            .drift(&world.release.application, &applied.inventory)
+            .is_empty()
+    );
+    assert_eq!(world.store().await.inventory().len(), 1);
+}
+
+#[tokio::test]
+async fn an_object_that_is_given_to_another_application_is_lost_to_the_first() {
+    let world = World::new("given").await;
+    let applied = world.converge(&[config_map("a", "1")]).await.unwrap();
+    let tracker = Tracker::new(
+        &world.connection,
+        Arc::new(SimpleJudge),
+        TrackerOptions::default(),
+    );
+    let prepared = world.prepare(&[config_map("a", "1")]).await;
+    let kinds = world.cluster.kinds_in_use(&prepared, &applied.inventory);
+    tracker.observe(&world.release.application, &world.release.seed, &kinds);
+    tracker
+        .synced(&world.release.application, LIMIT)
+        .await
+        .unwrap();
+    assert_eq!(tracker.snapshot(&world.release.application).len(), 1);
+    world.kubectl(&[
+        "label",
+        "configmap",
+        "a",
+        "--overwrite",
+        "pintle.dev/application=other.app",
+    ]);
+    until_async("the loss is seen", LIMIT, || async {
+        let drift = tracker.drift(&world.release.application, &applied.inventory);
+        Ok(if drift.len() == 1 && drift[0].is_gone {
+            Ok(())
+        } else {
+            Err(format!("{drift:?}"))
+        })
+    })
+    .await
+    .unwrap();
+}

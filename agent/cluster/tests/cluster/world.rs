@@ -1,0 +1,291 @@
+//! A namespace of a test's own, and the pipeline on it.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use pintle_cluster::{
+    Applied, ApplyError, Cluster, ClusterError, ConfigMapStore, Connection, InventoryStore, Judge,
+    Options, PlanError, Planned, Prepared, Release, Silent, Tracker, TrackerOptions,
+};
+use pintle_core::{
+    check::{Approved, Checked},
+    health::{Assessment, Status},
+    inventory::Inventory,
+    names::ApplicationName,
+    object::{Object, ObjectId},
+    plan::Depth,
+    problem::Position,
+    rendered::{Phase, Rendered, RenderedObject},
+    seed::Seed,
+};
+use pintle_harness::{ApiRequest, ControlPlane};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+/// Long against anything that a busy machine takes.
+pub(crate) const LIMIT: Duration = Duration::from_secs(90);
+
+/// See the module's documentation.
+pub(crate) struct World {
+    pub(crate) plane: &'static ControlPlane,
+    pub(crate) namespace: String,
+    pub(crate) connection: Connection,
+    pub(crate) cluster: Cluster,
+    pub(crate) release: Release,
+}
+
+/// Deployments are healthy when all their replicas are available, and everything else at once.
+pub(crate) struct SimpleJudge;
+
+#[async_trait]
+impl Judge for SimpleJudge {
+    async fn assess(&self, _: &ApplicationName, id: &ObjectId, object: &Value) -> Assessment {
+        if id.is("apps", "Deployment") {
+            let available = object["status"]["availableReplicas"]
+                .as_u64()
+                .unwrap_or_default();
+            let observed =
+                object["status"]["observedGeneration"] == object["metadata"]["generation"];
+            let wanted = object["spec"]["replicas"].as_u64().unwrap_or(1);
+            if !observed || available != wanted {
+                return Assessment::new(
+                    Status::Progressing,
+                    format!("{available} of {wanted} replicas are available"),
+                );
+            }
+        }
+        Assessment::new(Status::Healthy, "")
+    }
+}
+
+pub(crate) async fn connect(kubeconfig: &Path) -> Connection {
+    let options = Options {
+        kubeconfig: Some(kubeconfig.to_owned()),
+        ..Options::default()
+    };
+    Connection::connect(options).await.unwrap()
+}
+
+impl World {
+    /// Makes a namespace, and works on it as the administrator.
+    pub(crate) async fn new(prefix: &str) -> Self {
+        let plane = ControlPlane::shared();
+        let namespace = plane.namespace(prefix).unwrap();
+        let connection = connect(&plane.kubeconfig()).await;
+        Self::with(plane, namespace, connection)
+    }
+
+    /// Works in a namespace through a connection.
+    pub(crate) fn with(
+        plane: &'static ControlPlane,
+        namespace: String,
+        connection: Connection,
+    ) -> Self {
+        let release = Release::new(
+            ApplicationName::new(&namespace, "web"),
+            Seed::from_text("test"),
+        );
+        Self {
+            plane,
+            cluster: Cluster::new(connection.clone()),
+            release,
+            namespace,
+            connection,
+        }
+    }
+
+    /// Watches what is applied from now on.
+    pub(crate) fn track(&mut self) -> Tracker {
+        let options = TrackerOptions {
+            application: Some(self.release.application.clone()),
+            namespaces: None,
+        };
+        let tracker = Tracker::new(&self.connection, Arc::new(SimpleJudge), options);
+        self.cluster = self.cluster.clone().with_tracker(tracker.clone());
+        tracker
+    }
+
+    /// Opens the watches that a release needs, and waits until they have told everything.
+    pub(crate) async fn observe(&self, prepared: &Prepared, inventory: &Inventory) {
+        let tracker = self.cluster.tracker().unwrap();
+        let kinds = self.cluster.kinds_in_use(prepared, inventory);
+        tracker.observe(&self.release.application, &self.release.seed, &kinds);
+        tracker
+            .synced(&self.release.application, LIMIT)
+            .await
+            .unwrap();
+    }
+
+    pub(crate) async fn prepare(&self, objects: &[Value]) -> Prepared {
+        self.cluster
+            .prepare(&rendered(objects), &self.release)
+            .await
+            .unwrap()
+    }
+
+    pub(crate) async fn store(&self) -> ConfigMapStore {
+        ConfigMapStore::open(&self.connection, &self.release.application)
+            .await
+            .unwrap()
+    }
+
+    pub(crate) async fn plan(
+        &self,
+        objects: &[Value],
+        depth: Depth,
+    ) -> Result<Planned, ClusterError<PlanError>> {
+        let prepared = self.prepare(objects).await;
+        let store = self.store().await;
+        self.cluster
+            .plan(&self.release, &prepared, store.inventory(), depth)
+            .await
+    }
+
+    /// Applies objects, as the command line does.
+    pub(crate) async fn converge(
+        &self,
+        objects: &[Value],
+    ) -> Result<Applied, ClusterError<ApplyError>> {
+        let mut store = self.store().await;
+        self.converge_in(objects, &mut store).await
+    }
+
+    /// Applies objects with an inventory that is kept elsewhere.
+    pub(crate) async fn converge_in(
+        &self,
+        objects: &[Value],
+        store: &mut dyn InventoryStore,
+    ) -> Result<Applied, ClusterError<ApplyError>> {
+        let prepared = self.prepare(objects).await;
+        if self.cluster.tracker().is_some() {
+            self.observe(&prepared, store.inventory()).await;
+        }
+        let planned = self
+            .cluster
+            .plan(&self.release, &prepared, store.inventory(), Depth::Local)
+            .await
+            .unwrap();
+        let approved = approve(&planned);
+        let cancel = CancellationToken::new();
+        self.cluster
+            .apply(
+                &self.release,
+                &prepared,
+                &approved,
+                planned.inventory,
+                store,
+                &Silent,
+                &cancel,
+            )
+            .await
+    }
+
+    /// Reads an object with kubectl; nothing if there is none.
+    pub(crate) fn live(&self, kind: &str, name: &str) -> Option<Value> {
+        let args = [
+            "get",
+            kind,
+            name,
+            "-n",
+            &self.namespace,
+            "-o",
+            "json",
+            "--ignore-not-found",
+            "--show-managed-fields",
+        ];
+        let text = self.plane.kubectl(&args).unwrap();
+        (!text.trim().is_empty()).then(|| serde_json::from_str(&text).unwrap())
+    }
+
+    /// Runs kubectl in the namespace.
+    pub(crate) fn kubectl(&self, args: &[&str]) -> String {
+        self.plane
+            .kubectl(&[&["-n", &self.namespace], args].concat())
+            .unwrap()
+    }
+
+    /// Returns Pintle's requests in this namespace since a mark, but watches.
+    pub(crate) fn requests(&self, mark: u64) -> Vec<ApiRequest> {
+        let all = self.plane.requests_since(mark).unwrap();
+        let ours = |request: &ApiRequest| {
+            request.namespace == self.namespace
+                && request.user_agent.starts_with("pintle/")
+                && request.verb != "watch"
+        };
+        all.into_iter().filter(ours).collect()
+    }
+
+    /// Returns `verb resource/name` of each.
+    pub(crate) fn request_lines(&self, mark: u64) -> Vec<String> {
+        let line = |request: &ApiRequest| {
+            format!("{} {}/{}", request.verb, request.resource, request.name)
+        };
+        let mut lines: Vec<String> = self.requests(mark).iter().map(line).collect();
+        lines.sort();
+        lines
+    }
+}
+
+/// Lets a plan through.
+pub(crate) fn approve(planned: &Planned) -> Approved {
+    Approved::without_gates(Checked::new(planned.plan.clone(), Vec::new()).unwrap())
+}
+
+pub(crate) fn rendered(objects: &[Value]) -> Rendered {
+    let object = |(line, value): (u32, &Value)| RenderedObject {
+        object: Object::new(value.clone()).unwrap(),
+        source: Some(Position {
+            file: "all.yaml".into(),
+            line,
+            column: 1,
+        }),
+        phase: Phase::Main,
+        weight: 0,
+    };
+    let objects = (1..).zip(objects).map(object).collect();
+    Rendered::new(objects, None, Vec::new(), &Seed::from_text("test")).unwrap()
+}
+
+pub(crate) fn config_map(name: &str, value: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"key": value}})
+}
+
+pub(crate) fn deployment(name: &str, replicas: u32) -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": name}},
+            "template": {
+                "metadata": {"labels": {"app": name}},
+                // Written as the server does not: it stores `1`.
+                "spec": {"containers": [{"name": "main", "image": "main:1", "resources": {"limits": {"cpu": "1000m"}}}]},
+            },
+        },
+    })
+}
+
+/// Four objects, as in the benchmark.
+pub(crate) fn application() -> Vec<Value> {
+    vec![
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "web"}}),
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
+            "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}}),
+        deployment("web", 0),
+        json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "web"},
+            "spec": {"rules": [{"host": "web.example.com", "http": {"paths": [{"path": "/", "pathType": "Prefix",
+                "backend": {"service": {"name": "web", "port": {"number": 80}}}}]}}]}}),
+    ]
+}
+
+pub(crate) fn with(mut object: Value, pointer: &str, value: Value) -> Value {
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
+    object.pointer_mut(parent).unwrap()[key.replace("~1", "/")] = value;
+    object
+}
+
+/// Sets an annotation.
+pub(crate) fn annotated(mut object: Value, name: &str, value: &str) -> Value {
+    object["metadata"]["annotations"] = json!({name: value});
+    object
+}
