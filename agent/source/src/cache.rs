@@ -16,7 +16,7 @@ use std::{
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use pintle_core::digest::Digester;
@@ -27,7 +27,7 @@ use crate::{
     limits::Limits,
     location::Location,
     store::{Store, open_options},
-    transport::ssh::private_dir,
+    transport::{Conversation, ssh::private_dir},
 };
 
 /// A repository with more packs than this is fetched anew, as each one makes reading slower.
@@ -78,45 +78,42 @@ impl Cache {
     }
 
     /// Waits until no other process fetches this repository.
-    pub(crate) fn lock(
-        &self,
-        id: &str,
-        deadline: Instant,
-        url: &str,
-        limits: Limits,
-    ) -> Result<Slot, SourceError> {
+    pub(crate) fn lock(&self, id: &str, conversation: &Conversation) -> Result<Slot, SourceError> {
+        loop {
+            if let Some(slot) = self.try_lock(id, conversation)? {
+                return Ok(slot);
+            }
+            conversation.pause(RETRY)?;
+        }
+    }
+
+    fn try_lock(&self, id: &str, conversation: &Conversation) -> Result<Option<Slot>, SourceError> {
         let dir = self.repositories().join(id);
         let path = dir.join("lock");
-        loop {
-            private_dir(&dir).map_err(|error| failed(&dir, error))?;
-            let lock = File::options()
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&path)
-                .map_err(|error| failed(&path, error))?;
-            match lock.try_lock() {
-                // A lock on a file that was removed meanwhile locks nothing.
-                Ok(()) if lock.metadata().is_ok_and(|facts| facts.nlink() > 0) => {
-                    // Tells when it was last used; see `trim`.
-                    let _ = lock.set_modified(SystemTime::now());
-                    return Ok(Slot {
-                        dir,
-                        url: url.to_owned(),
-                        limits,
-                        _lock: lock,
-                    });
-                }
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
-                    std::thread::sleep(RETRY);
-                }
-                Err(TryLockError::WouldBlock) => {
-                    return Err(failed(&path, "another process holds the lock for too long"));
-                }
-                Err(TryLockError::Error(error)) => return Err(failed(&path, error)),
-            }
+        private_dir(&dir).map_err(|error| failed(&dir, error))?;
+        let lock = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(|error| failed(&path, error))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(failed(&path, error)),
         }
+        // A lock on a file that was removed meanwhile locks nothing.
+        if lock.metadata().is_ok_and(|facts| facts.nlink() == 0) {
+            return Ok(None);
+        }
+        // Tells when it was last used; see `trim`.
+        let _ = lock.set_modified(SystemTime::now());
+        Ok(Some(Slot {
+            dir,
+            url: conversation.url(),
+            limits: conversation.limits(),
+            _lock: lock,
+        }))
     }
 
     /// Removes the repositories that were not used for longest until at most `limit` bytes are left. What is in use stays.
@@ -367,11 +364,21 @@ pub(crate) fn shallow_file(store: &Store) -> PathBuf {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
+    use tokio_util::sync::CancellationToken;
+
+    fn conversation() -> Arc<Conversation> {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let handle = runtime.handle().clone();
+        Conversation::new(
+            "URL".to_owned(),
+            Limits::default(),
+            handle,
+            CancellationToken::new(),
+        )
+    }
 
     fn slot(cache: &Cache, id: &str) -> Slot {
-        cache
-            .lock(id, Instant::now(), "URL", Limits::default())
-            .unwrap()
+        cache.try_lock(id, &conversation()).unwrap().unwrap()
     }
 
     #[test]
@@ -396,11 +403,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::open(dir.path()).unwrap();
         let held = slot(&cache, "a");
-        assert!(
-            cache
-                .lock("a", Instant::now(), "URL", Limits::default())
-                .is_err()
-        );
+        assert!(cache.try_lock("a", &conversation()).unwrap().is_none());
         drop(held);
         let held = slot(&cache, "a");
         // Deleting the cache takes the lock's file away below its holder: the next one must not wait for it.

@@ -18,13 +18,13 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
     cache::Cache,
-    credentials::Credentials,
+    credentials::{Credentials, Login},
     error::SourceError,
     limits::Options,
     local::{self, object_error},
     location::Location,
     refs::Refs,
-    session::{Dial, Session, bring, lock_deadline},
+    session::{Dial, Session, bring},
     snapshot::Snapshot,
     store::Store,
     transport::{Conversation, http::Clients},
@@ -244,6 +244,12 @@ impl Repositories {
             *other == id || !idle || Arc::strong_count(repository) > 1
         });
         let repository = known.entry(id.clone()).or_insert_with(|| {
+            if let Location::Http(url) = &location
+                && url.scheme() == "http"
+                && credentials.login != Login::Anonymous
+            {
+                tracing::warn!(%url, "credentials are sent in the clear: use https");
+            }
             Arc::new(Repository {
                 id,
                 location,
@@ -445,13 +451,7 @@ fn provide(
     refs: &Refs,
     wants: &[ObjectId],
 ) -> Result<Arc<Store>, SourceError> {
-    let limits = shared.options.limits;
-    let slot = shared.cache.lock(
-        &repository.id,
-        lock_deadline(limits),
-        &dial.conversation.url(),
-        limits,
-    )?;
+    let slot = shared.cache.lock(&repository.id, &dial.conversation)?;
     slot.sweep();
     let open = lock(&repository.last)
         .store

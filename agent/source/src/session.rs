@@ -4,7 +4,6 @@ use std::{
     io::BufRead,
     path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
-    time::Instant,
 };
 
 use gix::{
@@ -303,6 +302,12 @@ impl Negotiate for Negotiation<'_> {
 
 fn sorted(found: Vec<Ref>) -> Refs {
     let mut refs = Refs::default();
+    // What cannot be written in a YAML file cannot be asked for either, and could only confuse a terminal.
+    let printable = |name: &[u8]| {
+        let name = std::str::from_utf8(name).ok()?;
+        (!name.contains(char::is_control)).then(|| name.to_owned())
+    };
+    let branch_name = |name: &str| name.strip_prefix("refs/heads/").map(str::to_owned);
     for reference in found {
         let (name, object, target) = match reference {
             Ref::Peeled {
@@ -322,23 +327,17 @@ fn sorted(found: Vec<Ref>) -> Refs {
             } => (full_ref_name, object, Some(target)),
             Ref::Unborn { .. } => continue,
         };
-        // A name that is not UTF-8 cannot be asked for in a YAML file either.
-        let Ok(name) = std::str::from_utf8(&name) else {
+        let Some(name) = printable(&name) else {
             continue;
         };
         if name == "HEAD" {
-            let branch = target.and_then(|target| {
-                std::str::from_utf8(&target)
-                    .ok()?
-                    .strip_prefix("refs/heads/")
-                    .map(str::to_owned)
-            });
+            let branch = target.and_then(|target| branch_name(&printable(&target)?));
             refs.default = Some(Head {
                 branch,
                 commit: object,
             });
-        } else if let Some(branch) = name.strip_prefix("refs/heads/") {
-            refs.branches.insert(branch.to_owned(), object);
+        } else if let Some(branch) = branch_name(&name) {
+            refs.branches.insert(branch, object);
         } else if let Some(tag) = name.strip_prefix("refs/tags/") {
             refs.tags.insert(tag.to_owned(), object);
         }
@@ -503,7 +502,31 @@ impl Line<'_> {
     }
 }
 
-/// When a lock of another process is waited for no longer.
-pub(crate) fn lock_deadline(limits: Limits) -> Instant {
-    Instant::now() + limits.total
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_nobody_can_ask_for_are_left_out() {
+        let direct = |name: &[u8]| Ref::Direct {
+            full_ref_name: name.into(),
+            object: ObjectId::null(gix::hash::Kind::Sha1),
+        };
+        let refs = sorted(vec![
+            direct(b"refs/heads/main"),
+            direct(b"refs/heads/\x1b[31m"),
+            direct(b"refs/tags/caf\xe9"),
+            direct(b"refs/tags/v1"),
+            direct(b"refs/pull/1/head"),
+            Ref::Symbolic {
+                full_ref_name: "HEAD".into(),
+                target: "refs/heads/a\nb".into(),
+                tag: None,
+                object: ObjectId::null(gix::hash::Kind::Sha1),
+            },
+        ]);
+        assert_eq!(refs.branches.keys().collect::<Vec<_>>(), ["main"]);
+        assert_eq!(refs.tags.keys().collect::<Vec<_>>(), ["v1"]);
+        assert_eq!(refs.default_branch(), None);
+    }
 }

@@ -146,16 +146,11 @@ impl Scan<'_> {
                 continue;
             };
             self.count += 1;
-            let (limit, unit) = (self.limits.entries.min(WALK_LIMIT), "entries");
-            if found.len() >= limit || self.count > WALK_LIMIT {
-                let size = self.count as u64;
-                return Err(TreeError::TooLarge {
-                    path: at.clone(),
-                    size,
-                    limit: limit as u64,
-                    unit,
-                }
-                .into());
+            if self.count > WALK_LIMIT {
+                return Err(too_many(&TreePath::root(), self.count, WALK_LIMIT));
+            }
+            if found.len() >= self.limits.entries {
+                return Err(too_many(at, found.len() + 1, self.limits.entries));
             }
             let kind = match mode {
                 tree::EntryKind::Tree => NodeKind::Folder,
@@ -248,6 +243,16 @@ impl Scan<'_> {
         self.files.regular.insert(id, ScannedFile { path, size });
         Ok(Some((name, mode, id)))
     }
+}
+
+fn too_many(path: &TreePath, size: usize, limit: usize) -> SourceError {
+    let (size, limit) = (size as u64, limit as u64);
+    SourceError::Tree(TreeError::TooLarge {
+        path: path.clone(),
+        size,
+        limit,
+        unit: "entries",
+    })
 }
 
 fn hash(kind: Kind, bytes: &[u8], at: &TreePath) -> Result<ObjectId, SourceError> {

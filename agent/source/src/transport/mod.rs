@@ -135,6 +135,16 @@ impl Conversation {
         outcome.map_err(|error| self.give_up(error))
     }
 
+    /// Waits for something that tells nobody when it has changed.
+    pub(crate) fn pause(&self, time: Duration) -> Result<(), SourceError> {
+        // The limit is never reached: the pause ends before.
+        self.wait("paused", self.limits.total, tokio::time::sleep(time))
+            .map_err(|_| {
+                self.failure()
+                    .unwrap_or_else(|| SourceError::Stopped { url: self.url() })
+            })
+    }
+
     fn timeout(&self, doing: &'static str, limit: Duration) -> SourceError {
         SourceError::Timeout {
             url: self.url(),

@@ -175,14 +175,14 @@ async fn a_server_that_says_nothing() {
         let _ = std::io::copy(socket, &mut std::io::sink());
     });
     let desk = Desk::limited(|limits| {
-        limits.connect = Duration::from_millis(100);
-        limits.idle = Duration::from_millis(200);
+        limits.connect = Duration::from_secs(2);
+        limits.idle = Duration::from_millis(500);
     });
     let error = desk
         .refused(&silent.url_of("a.git"), Reference::Default)
         .await;
     assert!(error.is_retryable());
-    insta::assert_snapshot!(tidy(&error), @"http://HOST/a.git did not answer for more than 300 ms");
+    insta::assert_snapshot!(tidy(&error), @"http://HOST/a.git did not answer for more than 2500 ms");
 }
 
 #[tokio::test]
@@ -279,10 +279,7 @@ async fn redirects_do_not_take_credentials_along() {
         .fetch(&remote, &branch("main"))
         .await
         .unwrap_err();
-    assert!(
-        matches!(error, SourceError::Unauthenticated { .. }),
-        "{error}"
-    );
+    insta::assert_snapshot!(tidy(&error), @"`http://HOST/a.git` is not usable as a repository: it redirects to http://HOST/a.git, which answers with HTTP status 401 Unauthorized and gets no credentials, as they are not for it: use that URL");
     assert!(away.requests()[0].header("authorization").is_some());
     assert_eq!(
         other

@@ -20,20 +20,32 @@ fn text(tree: &dyn Tree, file: &str) -> String {
     }
 }
 
-async fn pushed(repository: &GitRepo) -> Arc<dyn Tree> {
+/// A tree with the cache that it reads from.
+struct Held {
+    tree: Arc<dyn Tree>,
+    _desk: Desk,
+}
+
+impl std::ops::Deref for Held {
+    type Target = dyn Tree;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.tree
+    }
+}
+
+async fn pushed(repository: &GitRepo) -> Held {
     limited(repository, |_| {}).await
 }
 
-async fn limited(repository: &GitRepo, change: impl FnOnce(&mut Limits)) -> Arc<dyn Tree> {
+async fn limited(repository: &GitRepo, change: impl FnOnce(&mut Limits)) -> Held {
     let desk = Desk::limited(change);
     let snapshot = desk
         .fetch(&open_servers().git_http(repository), branch("main"))
         .await
         .unwrap();
     let tree = snapshot.tree(&path("")).unwrap();
-    // The cache goes with the desk, and what is open stays readable; but not yet opened packs do not.
-    std::mem::forget(desk.dir);
-    tree
+    Held { tree, _desk: desk }
 }
 
 fn link(repository: &GitRepo, name: &str, target: &str) {

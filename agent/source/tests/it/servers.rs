@@ -310,35 +310,83 @@ async fn what_is_not_there() {
     assert!(matches!(error, SourceError::Unreachable { .. }), "{error}");
 }
 
-#[test]
-fn without_ssh_it_says_so() {
-    // The search path is the process's own, so this runs in another one: see the end of the command.
-    if std::env::var_os("PINTLE_TEST_WITHOUT_SSH").is_none() {
-        let me = std::env::current_exe().unwrap();
-        let output = std::process::Command::new(me)
-            .args(["--exact", "servers::without_ssh_it_says_so", "--nocapture"])
-            .env("PINTLE_TEST_WITHOUT_SSH", "1")
-            .env("PATH", "/nonexistent")
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stdout)
-        );
+/// Runs a test of this module in another process, whose environment is its own. Returns nothing in that process.
+fn elsewhere(test: &str, environment: &[(&str, &str)]) -> Option<()> {
+    const MARK: &str = "PINTLE_TEST_ELSEWHERE";
+    if std::env::var_os(MARK).is_some() {
+        return None;
+    }
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &format!("servers::{test}"), "--nocapture"])
+        .env(MARK, "1")
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Some(())
+}
+
+#[tokio::test]
+async fn without_ssh_it_says_so() {
+    if elsewhere("without_ssh_it_says_so", &[("PATH", "/nonexistent")]).is_some() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let error = runtime.block_on(async {
-        let repositories = Repositories::new(Options::interactive(dir.path())).unwrap();
-        repositories
-            .fetch(
-                &Remote::anonymous("git@example.com:a.git"),
-                &Reference::Default,
-            )
-            .await
-            .unwrap_err()
-    });
+    let repositories = Repositories::new(Options::interactive(dir.path())).unwrap();
+    let remote = Remote::anonymous("git@example.com:a.git");
+    let error = repositories
+        .fetch(&remote, &Reference::Default)
+        .await
+        .unwrap_err();
     insta::assert_snapshot!(error, @"ssh://git@example.com/a.git needs the program `ssh`, which is not installed here: install OpenSSH's client, or use https");
+}
+
+#[tokio::test]
+async fn a_machine_without_authorities_needs_them_only_for_https() {
+    let nowhere = [
+        ("SSL_CERT_FILE", "/nonexistent"),
+        ("SSL_CERT_DIR", "/nonexistent"),
+    ];
+    if elsewhere(
+        "a_machine_without_authorities_needs_them_only_for_https",
+        &nowhere,
+    )
+    .is_some()
+    {
+        return;
+    }
+    let servers = open_servers();
+    let repository = small(servers, "bare-machine");
+    let desk = Desk::new();
+    desk.fetch(&servers.git_http(&repository), branch("main"))
+        .await
+        .unwrap();
+    let pem = std::fs::read_to_string(servers.ca()).unwrap();
+    let own = Credentials {
+        login: Login::Anonymous,
+        certificate_authority: Some(pem),
+    };
+    with(&desk, &servers.git_https(&repository), own)
+        .await
+        .unwrap();
+    let error = desk
+        .refused(&servers.git_https(&repository), branch("main"))
+        .await;
+    assert!(matches!(error, SourceError::Tls { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn on_a_laptop_ssh_is_the_callers_own_and_as_strict() {
+    let servers = open_servers();
+    let repository = small(servers, "ambient");
+    let desk = Desk::with(|options| options.ambient_ssh = true);
+    let error = desk
+        .refused(&servers.git_ssh(&repository).unwrap(), branch("main"))
+        .await;
+    assert!(matches!(error, SourceError::HostKey { .. }), "{error}");
 }

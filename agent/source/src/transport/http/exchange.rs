@@ -1,0 +1,149 @@
+//! One request and its answer.
+
+use std::{io, sync::Arc};
+
+use reqwest::{RequestBuilder, Response, StatusCode, header::CONTENT_TYPE};
+
+use crate::{
+    error::{SourceError, one_line},
+    transport::Conversation,
+};
+
+/// One request and its answer.
+pub(super) struct Exchange {
+    pub(super) request: RequestBuilder,
+    conversation: Arc<Conversation>,
+    login: Sent,
+}
+
+/// What the server got of the credentials.
+#[derive(Clone)]
+pub(super) enum Sent {
+    /// There are none.
+    Nothing,
+    Credentials,
+    /// None, as a redirect led to this other server.
+    Withheld(String),
+}
+
+impl Exchange {
+    pub(super) fn new(
+        request: RequestBuilder,
+        conversation: Arc<Conversation>,
+        login: Sent,
+    ) -> Self {
+        Self {
+            request,
+            conversation,
+            login,
+        }
+    }
+
+    /// Sends the request; an answer that is not the one hoped for is an error.
+    pub(super) fn send(self) -> io::Result<Response> {
+        let Self {
+            request,
+            conversation,
+            login,
+        } = self;
+        let limit = conversation.limits().connect + conversation.limits().idle;
+        let sent = conversation.wait("did not answer", limit, request.send())?;
+        let response =
+            sent.map_err(|error| conversation.give_up(classify(&conversation, &error)))?;
+        let status = response.status();
+        if status.is_success() {
+            let kind = response
+                .headers()
+                .get(CONTENT_TYPE)
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default();
+            if kind.starts_with("application/x-git-upload-pack-") {
+                return Ok(response);
+            }
+            let reason = format!(
+                "it sends `{}`; check the path, and that the host is not one that answers with a page for people",
+                one_line(kind)
+            );
+            return Err(conversation.give_up(SourceError::Protocol {
+                url: conversation.url(),
+                reason,
+            }));
+        }
+        if status.is_redirection() {
+            return Ok(response);
+        }
+        Err(conversation.give_up(refused(conversation.url(), status, login)))
+    }
+}
+
+fn refused(url: String, status: StatusCode, login: Sent) -> SourceError {
+    let reason = format!("HTTP status {status}");
+    let given = match login {
+        Sent::Credentials => true,
+        Sent::Withheld(to) if status.is_client_error() => {
+            let reason = format!(
+                "it redirects to {to}, which answers with {reason} and gets no credentials, as they are not for it: use \
+                 that URL"
+            );
+            return SourceError::Url { url, reason };
+        }
+        Sent::Nothing | Sent::Withheld(_) => false,
+    };
+    match status {
+        StatusCode::UNAUTHORIZED => SourceError::Unauthenticated { url, given },
+        StatusCode::FORBIDDEN => SourceError::Forbidden { url, reason },
+        StatusCode::NOT_FOUND | StatusCode::GONE => SourceError::NotFound { url, given },
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
+            SourceError::Unavailable { url, reason }
+        }
+        status if status.is_server_error() => SourceError::Unavailable { url, reason },
+        _ => SourceError::Protocol { url, reason },
+    }
+}
+
+fn classify(conversation: &Conversation, error: &reqwest::Error) -> SourceError {
+    let url = conversation.url();
+    if let Some(tls) = tls_error(error) {
+        return SourceError::Tls {
+            url,
+            reason: one_line(&tls.to_string()),
+        };
+    }
+    if error.is_timeout() && error.is_connect() {
+        return SourceError::Timeout {
+            url,
+            doing: "accepted no connection",
+            limit: conversation.limits().connect,
+        };
+    }
+    let reason = innermost(error);
+    SourceError::Unreachable { url, reason }
+}
+
+/// Returns the cause that says most: the outer ones repeat the URL and name layers of the client.
+pub(super) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    one_line(&last.to_string())
+}
+
+fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<rustls::Error>() {
+            return Some(found);
+        }
+        // An I/O error hides what it wraps from `source`.
+        if let Some(inner) = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+            && let Some(found) = tls_error(inner)
+        {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
