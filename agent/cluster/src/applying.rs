@@ -102,7 +102,7 @@ pub struct ApplyError {
     /// Objects that were not written or deleted.
     pub failures: Vec<ObjectFailure>,
     /// The inventory that could not be kept.
-    pub store: Option<StoreError>,
+    pub store: Option<Box<StoreError>>,
     /// Whether it was asked to stop.
     pub cancelled: bool,
     /// What is in the cluster now, as far as is known.
@@ -328,7 +328,7 @@ impl Run {
     fn aborted(self, error: StoreError) -> ApplyError {
         ApplyError {
             failures: Vec::new(),
-            store: Some(error),
+            store: Some(Box::new(error)),
             cancelled: false,
             inventory: self.inventory,
         }
@@ -348,7 +348,7 @@ impl Run {
         self.failures.sort_by(|a, b| a.id.cmp(&b.id));
         Err(ApplyError {
             failures: self.failures,
-            store,
+            store: store.map(Box::new),
             cancelled: self.cancelled,
             inventory: self.inventory,
         })

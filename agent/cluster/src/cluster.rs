@@ -68,7 +68,7 @@ impl Cluster {
     ) -> Result<Prepared, PrepareError> {
         let kinds = self.discovery.kinds().await?;
         match prepare(rendered, release, &kinds) {
-            Err(PrepareError::UnknownKind { .. }) => {
+            Err(PrepareError::UnknownKind(_)) => {
                 let kinds = self.discovery.refresh().await?;
                 prepare(rendered, release, &kinds)
             }

@@ -36,7 +36,7 @@ impl Default for Options {
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The kubeconfig cannot be used.
-    #[error("cannot use the kubeconfig{}: {detail}", at(.path))]
+    #[error("cannot use the kubeconfig{}: {detail}", at(.path.as_ref()))]
     Kubeconfig {
         /// Which file, if one was named.
         path: Option<PathBuf>,
@@ -70,9 +70,8 @@ pub enum ConnectError {
     },
 }
 
-fn at(path: &Option<PathBuf>) -> String {
-    path.as_ref()
-        .map(|path| format!(" {}", path.display()))
+fn at(path: Option<&PathBuf>) -> String {
+    path.map(|path| format!(" {}", path.display()))
         .unwrap_or_default()
 }
 

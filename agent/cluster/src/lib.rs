@@ -11,7 +11,7 @@
 //!
 //! A [`Tracker`] watches what was applied, so that drift is seen at once and an application that is as it should be costs
 //! no request. The inventory is kept in an [`InventoryStore`]: the status of an Application ([`StatusStore`]) or a
-//! ConfigMap ([`ConfigMapStore`]).
+//! `ConfigMap` ([`ConfigMapStore`]).
 //!
 //! # What it costs
 //!
@@ -58,7 +58,7 @@ pub use discovery::{Discovery, Kinds, ResourceType, UnknownKind};
 pub use events::{Events, Weight};
 pub use facts::{Fact, Facts, NoFacts};
 pub use planning::{Kept, PlanError, Planned};
-pub use prepare::{DESIRED_ANNOTATION, PrepareError, Prepared, PreparedObject};
+pub use prepare::{DESIRED_ANNOTATION, PrepareError, Prepared, PreparedObject, UnservedObject};
 pub use rejection::{ADOPT_ANNOTATION, FieldProblem, ObjectFailure, WriteError};
 pub use release::Release;
 pub use request::{Cause, Refusal, RequestError};

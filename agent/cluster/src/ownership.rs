@@ -39,13 +39,11 @@ pub(crate) fn may_force(
 /// A label that names another application hands the object over; without a label, it must be the very object that was
 /// applied and still have fields of ours.
 pub(crate) fn is_ours(live: &Value, release: &Release, uid: Option<&str>) -> bool {
-    match live["metadata"]["labels"][APPLICATION_LABEL].as_str() {
-        Some(owner) => owner == release.application.label_value(),
-        None => {
-            let is_same = uid.is_some() && uid == live["metadata"]["uid"].as_str();
-            is_same && fields::owned_by(live, &release.manager()).is_some()
-        }
+    if let Some(owner) = live["metadata"]["labels"][APPLICATION_LABEL].as_str() {
+        return owner == release.application.label_value();
     }
+    let is_same = uid.is_some() && uid == live["metadata"]["uid"].as_str();
+    is_same && fields::owned_by(live, &release.manager()).is_some()
 }
 
 #[cfg(test)]

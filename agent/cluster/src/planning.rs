@@ -76,9 +76,8 @@ impl PlanError {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Objects(failures) => retry(failures),
-            Self::TooManyDeletions(_) => Retry::OnChange,
             Self::Request(error) if error.is_retryable() => Retry::Backoff,
-            Self::Request(_) => Retry::OnChange,
+            Self::TooManyDeletions(_) | Self::Request(_) => Retry::OnChange,
         }
     }
 }
@@ -122,11 +121,11 @@ pub(crate) async fn plan(
     let mut failures = Vec::new();
     for result in looked {
         match result {
-            Ok(planned) => {
-                if let Some(entry) = planned.recorded {
+            Ok(found) => {
+                if let Some(entry) = found.recorded {
                     inventory.insert(entry);
                 }
-                changes.push(planned.change);
+                changes.push(found.change);
             }
             Err(failure) => failures.push(failure),
         }
@@ -222,7 +221,7 @@ impl Planner<'_> {
         let fact = self.facts.of(object.id());
         let result = match verdict(entry, object.desired, &fact) {
             Verdict::Unchanged => Ok(PlannedObject {
-                change: self.change(object, Action::Unchanged),
+                change: change(object, Action::Unchanged),
                 recorded: None,
             }),
             Verdict::Create => self.create(object).await,
@@ -250,7 +249,7 @@ impl Planner<'_> {
         if live.is_as_recorded(entry, object) || live.was_applied_as(object) {
             let recorded = live.entry(object);
             return Ok(PlannedObject {
-                change: self.change(object, Action::Unchanged),
+                change: change(object, Action::Unchanged),
                 recorded: (entry != Some(&recorded)).then_some(recorded),
             });
         }
@@ -258,7 +257,7 @@ impl Planner<'_> {
             return self.try_update(object, &live, entry).await;
         }
         let owned = live.owned_with(object);
-        let mut change = self.change(object, Action::Update);
+        let mut change = change(object, Action::Update);
         (change.before, change.after) = (owned.before, owned.desired);
         change.live = Some(live.into_value());
         Ok(PlannedObject {
@@ -269,7 +268,7 @@ impl Planner<'_> {
 
     async fn create(&self, object: &PreparedObject) -> Result<PlannedObject, WriteError> {
         if self.depth == Depth::Local || self.is_out_of_sight(object) {
-            let mut change = self.change(object, Action::Create);
+            let mut change = change(object, Action::Create);
             change.after = Owned::of_new(object);
             return Ok(PlannedObject {
                 change,
@@ -278,7 +277,7 @@ impl Planner<'_> {
         }
         match self.try_apply(object, false).await {
             Ok(applied) if applied.created => {
-                let mut change = self.change(object, Action::Create);
+                let mut change = change(object, Action::Create);
                 change.after = Owned::of_result(&applied.live, &self.manager);
                 Ok(PlannedObject {
                     change,
@@ -331,7 +330,7 @@ impl Planner<'_> {
             result = self.try_apply(object, true).await;
         }
         let owned = live.owned_with(object);
-        let mut change = self.change(object, Action::Update);
+        let mut change = change(object, Action::Update);
         change.before = owned.before;
         change.conflicts = taken;
         match result {
@@ -381,20 +380,6 @@ impl Planner<'_> {
         self.prepared.defines(id) || in_new
     }
 
-    fn change(&self, object: &PreparedObject, action: Action) -> Change {
-        Change {
-            id: object.id().clone(),
-            version: object.object.version().to_owned(),
-            action,
-            desired: Some(object.object.clone()),
-            live: None,
-            before: Value::Null,
-            after: Value::Null,
-            source: object.source.clone(),
-            conflicts: Vec::new(),
-        }
-    }
-
     fn write_error(&self, error: RequestError, object: &PreparedObject) -> WriteError {
         WriteError::of(
             error,
@@ -402,6 +387,21 @@ impl Planner<'_> {
             object.object.version(),
             self.release.account.as_ref(),
         )
+    }
+}
+
+/// Starts the change of a rendered object.
+fn change(object: &PreparedObject, action: Action) -> Change {
+    Change {
+        id: object.id().clone(),
+        version: object.object.version().to_owned(),
+        action,
+        desired: Some(object.object.clone()),
+        live: None,
+        before: Value::Null,
+        after: Value::Null,
+        source: object.source.clone(),
+        conflicts: Vec::new(),
     }
 }
 

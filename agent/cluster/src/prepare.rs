@@ -93,19 +93,23 @@ impl Prepared {
     }
 }
 
+/// An object of a kind that the server does not serve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnservedObject {
+    /// Which object.
+    pub id: ObjectId,
+    /// Where it is written.
+    pub position: Option<Position>,
+    /// What there is instead.
+    pub unknown: UnknownKind,
+}
+
 /// Why a render cannot be planned for this cluster.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PrepareError {
     /// The cluster has no such kind. It may get it: another application may bring the CRD.
-    #[error("{}{id}: {unknown}", place(.source_position))]
-    UnknownKind {
-        /// Which object.
-        id: ObjectId,
-        /// Where it is written.
-        source_position: Option<Position>,
-        /// What there is instead.
-        unknown: UnknownKind,
-    },
+    #[error("{}{}: {}", place(.0.position.as_ref()), .0.id, .0.unknown)]
+    UnknownKind(Box<UnservedObject>),
     /// Two objects are one when their namespaces are filled in.
     #[error(transparent)]
     Duplicate(#[from] Box<DuplicateObject>),
@@ -113,34 +117,23 @@ pub enum PrepareError {
     #[error(transparent)]
     Discovery(#[from] RequestError),
     /// Hooks are not supported yet.
-    #[error(
-        "{}{id} asks to be applied in the phase {phase:?}: hooks are not supported yet, so only objects of the phase Main are",
-        place(.source_position)
-    )]
-    Phase {
-        /// Which object.
-        id: ObjectId,
-        /// Where it is written.
-        source_position: Option<Position>,
-        /// What it asks for.
-        phase: Phase,
-    },
+    #[error("{}: hooks are not supported yet, so only objects of the phase Main are", .0.join(", "))]
+    Hooks(Vec<String>),
 }
 
 impl PrepareError {
     /// Says whether the same render may be acceptable later without any change.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::UnknownKind { .. } => true,
+            Self::UnknownKind(_) => true,
             Self::Discovery(error) => error.is_retryable(),
-            Self::Duplicate(_) | Self::Phase { .. } => false,
+            Self::Duplicate(_) | Self::Hooks(_) => false,
         }
     }
 }
 
-fn place(position: &Option<Position>) -> String {
+fn place(position: Option<&Position>) -> String {
     position
-        .as_ref()
         .map(|position| format!("{position}: "))
         .unwrap_or_default()
 }
@@ -155,6 +148,23 @@ pub(crate) fn prepare(
     release: &Release,
     kinds: &Arc<Kinds>,
 ) -> Result<Prepared, PrepareError> {
+    let hooks = rendered
+        .objects()
+        .iter()
+        .filter(|object| object.phase != Phase::Main);
+    let hooks: Vec<String> = hooks
+        .map(|hook| {
+            let place = place(hook.source.as_ref());
+            format!(
+                "{place}{} is to be applied in the phase {:?}",
+                hook.object.id(),
+                hook.phase
+            )
+        })
+        .collect();
+    if !hooks.is_empty() {
+        return Err(PrepareError::Hooks(hooks));
+    }
     let mut kinds = Arc::clone(kinds);
     let mut defined = BTreeSet::new();
     for definition in rendered
@@ -211,10 +221,12 @@ fn resource_of<'a>(
     let id = rendered.object.id();
     kinds
         .find(&id.group, rendered.object.version(), &id.kind)
-        .map_err(|unknown| PrepareError::UnknownKind {
-            id: id.clone(),
-            source_position: rendered.source.clone(),
-            unknown,
+        .map_err(|unknown| {
+            PrepareError::UnknownKind(Box::new(UnservedObject {
+                id: id.clone(),
+                position: rendered.source.clone(),
+                unknown,
+            }))
         })
 }
 
@@ -224,13 +236,6 @@ fn normalised(
     kinds: &Kinds,
     label: &str,
 ) -> Result<RenderedObject, PrepareError> {
-    if rendered.phase != Phase::Main {
-        return Err(PrepareError::Phase {
-            id: rendered.object.id().clone(),
-            source_position: rendered.source.clone(),
-            phase: rendered.phase,
-        });
-    }
     let namespaced = resource_of(rendered, kinds)?.namespaced;
     let own = rendered.object.id().namespace.clone();
     let namespace = namespaced.then(|| own.unwrap_or_else(|| release.namespace.clone()));
@@ -371,6 +376,16 @@ mod tests {
         let error = ready(vec![thing]).unwrap_err();
         assert!(error.is_retryable());
         assert_snapshot!(error, @"all.yaml:1:1: Thing.things.example.com a: the API server has no kind Thing in things.example.com/v1: is its CRD installed?");
+    }
+
+    #[test]
+    fn hooks_are_refused_for_now() {
+        let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}});
+        let mut hook = rendered(vec![map]).objects()[0].clone();
+        hook.phase = Phase::Before;
+        let rendered = Rendered::new(vec![hook], None, Vec::new(), &Seed::from_text("s")).unwrap();
+        let error = prepare(&rendered, &release(), &Arc::new(kinds())).unwrap_err();
+        assert_snapshot!(error, @"all.yaml:1:1: ConfigMap a is to be applied in the phase Before: hooks are not supported yet, so only objects of the phase Main are");
     }
 
     #[test]

@@ -65,7 +65,7 @@ pub enum WriteError {
     #[error("admission refuses it: {0}")]
     Denied(String),
     /// The account has no right to do this.
-    #[error("{} may not do this: {message}", account_name(.account))]
+    #[error("{} may not do this: {message}", account_name(.account.as_ref()))]
     Forbidden {
         /// In whose name; nothing for one's own.
         account: Option<ServiceAccount>,
@@ -296,8 +296,8 @@ fn joined(problems: &[FieldProblem]) -> String {
         .join("; ")
 }
 
-fn account_name(account: &Option<ServiceAccount>) -> String {
-    account.as_ref().map_or_else(
+fn account_name(account: Option<&ServiceAccount>) -> String {
+    account.map_or_else(
         || "the account in use".to_owned(),
         |account| format!("the service account {}/{}", account.namespace, account.name),
     )
@@ -305,7 +305,7 @@ fn account_name(account: &Option<ServiceAccount>) -> String {
 
 /// One object that could not be planned or written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}{id}: {error}", place(.position))]
+#[error("{}{id}: {error}", place(.position.as_ref()))]
 pub struct ObjectFailure {
     /// Which object.
     pub id: ObjectId,
@@ -315,9 +315,8 @@ pub struct ObjectFailure {
     pub error: WriteError,
 }
 
-fn place(position: &Option<Position>) -> String {
+fn place(position: Option<&Position>) -> String {
     position
-        .as_ref()
         .map(|position| format!("{position}: "))
         .unwrap_or_default()
 }

@@ -1,6 +1,10 @@
 //! One request to the API server: built, sent until it is answered, and its refusal understood.
 
-use std::{borrow::Cow, fmt, time::Duration};
+use std::{
+    borrow::Cow,
+    fmt::{self, Write as _},
+    time::Duration,
+};
 
 use http::{Method, header};
 use http_body_util::{BodyExt as _, Limited};
@@ -375,7 +379,7 @@ pub(crate) fn encode(text: &str) -> Cow<'_, str> {
         if plain(byte) {
             out.push(char::from(byte));
         } else {
-            out.push_str(&format!("%{byte:02X}"));
+            write!(out, "%{byte:02X}").expect("writing to a string");
         }
     }
     Cow::Owned(out)

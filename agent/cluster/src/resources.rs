@@ -250,10 +250,10 @@ where
             if let Value::Array(items) = page["items"].take() {
                 all.extend(items.into_iter().map(CustomResource::read));
             }
-            next = page["metadata"]["continue"]
+            page["metadata"]["continue"]
                 .as_str()
                 .unwrap_or_default()
-                .to_owned();
+                .clone_into(&mut next);
             if next.is_empty() {
                 return Ok(all);
             }
@@ -383,11 +383,11 @@ where
         subresource: &str,
         patch: &Value,
     ) -> Result<CustomResource<Spec, Status>, RequestError> {
-        let path = self
+        let place = self
             .resource
             .path(known.namespace.as_deref(), Some(&known.name))
             + subresource;
-        let call = Call::new(Method::PATCH, path)
+        let call = Call::new(Method::PATCH, place)
             .query("fieldManager", "pintle-agent")
             .body(MERGE, patch);
         Ok(CustomResource::read(self.connection.call(&call).await?))

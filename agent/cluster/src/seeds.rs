@@ -24,7 +24,7 @@ pub enum SeedError {
         id: ObjectId,
         /// Why.
         #[source]
-        error: RequestError,
+        error: Box<RequestError>,
     },
     /// The Secret does not hold a seed.
     #[error(
@@ -51,8 +51,9 @@ impl Seeds {
 
     /// Returns the seed of an application.
     pub fn of(&self, application: &ApplicationName) -> Seed {
-        let bytes = self.0.derive(&format!("application/{application}"), 32);
-        Seed::from_bytes(bytes.try_into().expect("as many bytes as were asked for"))
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(&self.0.derive(&format!("application/{application}"), 32));
+        Seed::from_bytes(bytes)
     }
 
     /// Reads the seed of one application on the bare command line from the Secret `pintle-seed.NAME` beside its
@@ -80,7 +81,10 @@ impl Seeds {
         );
         match connection.read(&secrets(), &id).await {
             Ok(secret) => secret.map(|secret| read(&secret, &id)).transpose(),
-            Err(error) => Err(SeedError::Request { id, error }),
+            Err(error) => Err(SeedError::Request {
+                id,
+                error: Box::new(error),
+            }),
         }
     }
 
@@ -96,17 +100,18 @@ impl Seeds {
         let removed = connection
             .delete_object(&secrets(), &id, &crate::objects::Preconditions::default())
             .await;
-        removed
-            .map(|_| ())
-            .map_err(|error| SeedError::Request { id, error })
+        removed.map(|_| ()).map_err(|error| SeedError::Request {
+            id,
+            error: Box::new(error),
+        })
     }
 }
 
 async fn open(connection: &Connection, namespace: &str, name: &str) -> Result<Seed, SeedError> {
     let id = id(namespace, name);
-    let failed = |error| SeedError::Request {
+    let failed = |error: RequestError| SeedError::Request {
         id: id.clone(),
-        error,
+        error: Box::new(error),
     };
     if let Some(secret) = connection.read(&secrets(), &id).await.map_err(failed)? {
         return read(&secret, &id);

@@ -234,8 +234,8 @@ pub(crate) fn typed(mut object: Value, resource: &ResourceType) -> Value {
 
 fn code(error: &WatcherError) -> Option<u16> {
     match error {
-        WatcherError::WatchError(status) => Some(status.code),
-        WatcherError::InitialListFailed(kube::Error::Api(status))
+        WatcherError::WatchError(status)
+        | WatcherError::InitialListFailed(kube::Error::Api(status))
         | WatcherError::WatchStartFailed(kube::Error::Api(status))
         | WatcherError::WatchFailed(kube::Error::Api(status)) => Some(status.code),
         _ => None,

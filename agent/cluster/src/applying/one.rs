@@ -283,7 +283,7 @@ impl Applier<'_> {
                     let now = self.connection.read(resource, &change.id).await;
                     match now.map_err(|error| self.error(error, change))? {
                         Some(now) if is_ours(&now, self.release, uid) => {
-                            preconditions = Preconditions::of(&now)
+                            preconditions = Preconditions::of(&now);
                         }
                         _ => return Ok(()),
                     }

@@ -178,9 +178,11 @@ fn choices(schema: &Value) -> String {
     }
     match (of["minimum"].as_f64(), of["maximum"].as_f64()) {
         (Some(low), Some(high)) => {
-            write!(out, " From {low} to {high}.").expect("writing to a string")
+            write!(out, " From {low} to {high}.").expect("writing to a string");
         }
-        (None, Some(high)) => write!(out, " At most {high}.").expect("writing to a string"),
+        (None, Some(high)) => {
+            write!(out, " At most {high}.").expect("writing to a string");
+        }
         _ => {}
     }
     out

@@ -30,7 +30,7 @@ fn text(value: &Value) -> String {
     text
 }
 
-/// A JSON value with sorted keys, whatever map serde_json was built with: the files must not depend on it.
+/// A JSON value with sorted keys, whatever map `serde_json` was built with: the files must not depend on it.
 #[derive(serde::Serialize)]
 #[serde(untagged)]
 enum Sorted<'a> {

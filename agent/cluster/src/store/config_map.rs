@@ -1,4 +1,4 @@
-//! The inventory of the bare command line: a ConfigMap.
+//! The inventory of the bare command line: a `ConfigMap`.
 
 use async_trait::async_trait;
 use http::Method;
@@ -13,10 +13,10 @@ use crate::{
     request::{Call, RequestError},
 };
 
-/// Key of the inventory in the ConfigMap's data.
+/// Key of the inventory in the `ConfigMap`'s data.
 const KEY: &str = "inventory.json";
 
-/// Keeps an inventory in the ConfigMap `pintle-inventory.NAME` of the application's namespace.
+/// Keeps an inventory in the `ConfigMap` `pintle-inventory.NAME` of the application's namespace.
 #[derive(Debug)]
 pub struct ConfigMapStore {
     connection: Connection,
@@ -24,12 +24,12 @@ pub struct ConfigMapStore {
     id: ObjectId,
     label: String,
     inventory: Inventory,
-    /// What is kept, as the server has it; nothing if the ConfigMap does not exist.
+    /// What is kept, as the server has it; nothing if the `ConfigMap` does not exist.
     kept: Option<Value>,
 }
 
 impl ConfigMapStore {
-    /// Reads the inventory. Without a ConfigMap it is empty; one is made when there is something to keep.
+    /// Reads the inventory. Without a `ConfigMap` it is empty; one is made when there is something to keep.
     pub async fn open(
         connection: &Connection,
         application: &ApplicationName,
@@ -58,7 +58,7 @@ impl ConfigMapStore {
         Ok(store)
     }
 
-    /// Removes the ConfigMap when everything that it listed is gone.
+    /// Removes the `ConfigMap` when everything that it listed is gone.
     pub async fn remove(self) -> Result<(), StoreError> {
         let Some(kept) = &self.kept else {
             return Ok(());
@@ -74,7 +74,7 @@ impl ConfigMapStore {
         }
     }
 
-    /// Lists the applications whose inventories are in ConfigMaps, in one namespace or in all.
+    /// Lists the applications whose inventories are in `ConfigMap`s, in one namespace or in all.
     pub async fn list(
         connection: &Connection,
         namespace: Option<&str>,

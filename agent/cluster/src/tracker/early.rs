@@ -12,7 +12,7 @@ use serde_json::Value;
 
 /// How long an application may take to become known. Objects of applications that others look after, such as the command
 /// line, are dropped then.
-pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const PATIENCE: Duration = Duration::from_mins(2);
 /// How many bytes are kept at most.
 const CAPACITY: usize = 32 << 20;
 

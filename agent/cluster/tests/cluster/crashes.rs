@@ -44,7 +44,7 @@ async fn what_a_killed_run_had_applied_is_recognised_and_not_applied_again() {
     let writes: Vec<_> = world
         .requests(mark)
         .into_iter()
-        .filter(|r| r.is_write())
+        .filter(pintle_harness::ApiRequest::is_write)
         .map(|r| r.resource)
         .collect();
     assert_eq!(writes, ["configmaps"], "only the inventory");

@@ -48,10 +48,8 @@ async fn an_edit_is_seen_with_its_author_and_a_deletion_too() {
         seen.insert(event.id.name.clone());
     }
     let drift = tracker.drift(&name, &inventory);
-    assert_eq!(
-        (drift[0].managers[0].as_str(), drift[0].is_gone),
-        ("eve", false)
-    );
+    // Both changed it within one second, which is as exactly as the server tells.
+    assert!(drift[0].managers.contains(&"eve".to_owned()) && !drift[0].is_gone);
     assert_eq!((drift[1].id.name.as_str(), drift[1].is_gone), ("b", true));
     let applied = world
         .converge(&[config_map("a", "1"), config_map("b", "1")])

@@ -41,9 +41,8 @@ pub(crate) struct SimpleJudge;
 impl Judge for SimpleJudge {
     async fn assess(&self, _: &ApplicationName, id: &ObjectId, object: &Value) -> Assessment {
         if id.is("apps", "Deployment") {
-            let available = object["status"]["availableReplicas"]
-                .as_u64()
-                .unwrap_or_default();
+            let count = |field: &str| object["status"][field].as_u64().unwrap_or_default();
+            let available = count("availableReplicas").min(count("updatedReplicas"));
             let observed =
                 object["status"]["observedGeneration"] == object["metadata"]["generation"];
             let wanted = object["spec"]["replicas"].as_u64().unwrap_or(1);
