@@ -1,5 +1,6 @@
 //! Developer commands: the one list of what is done to this workspace. `cargo xtask --help` shows it.
 
+mod demo;
 mod install;
 mod lint;
 mod setup;
@@ -28,6 +29,8 @@ enum Command {
     Setup,
     /// Runs every check and every test, from unit to end to end
     Test(test::Options),
+    /// Tells a story on a real control plane: first push, drift, refusal, failure, removal
+    Demo(demo::DemoArgs),
     /// Builds `pintle` and installs it for the current user
     Install,
     /// Checks what the compiler cannot: crate edges, file lengths, files that nothing declares
@@ -38,8 +41,13 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Setup => setup::run(),
         Command::Test(options) => {
-            return if test::run(&options) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+            return if test::run(&options) {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            };
         }
+        Command::Demo(args) => demo::run(&args),
         Command::Install => install::run(),
         Command::Lint => lint::run(),
     };

@@ -13,6 +13,7 @@
 //!
 //! Linux only: it uses process groups and `/proc`.
 
+pub mod agent;
 pub mod cache;
 
 mod account;
@@ -28,6 +29,7 @@ mod servers;
 mod sink;
 mod wait;
 
+pub use agent::{AGENT_NAMESPACE, Agent, AgentOptions};
 pub use audit::{ApiRequest, by_verb};
 pub use control_plane::{ControlPlane, ControlPlaneOptions, connect};
 pub use git::GitRepo;

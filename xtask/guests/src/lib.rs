@@ -145,6 +145,4 @@ pub fn rerun_if_changed(artifacts: &[Artifact]) {
     for input in inputs {
         println!("cargo::rerun-if-changed={}", input.display());
     }
-    // A toolchain that appears or goes away.
-    println!("cargo::rerun-if-env-changed=PATH");
 }

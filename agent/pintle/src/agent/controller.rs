@@ -1,0 +1,525 @@
+//! The one task that linearises everything that happens.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use futures::{StreamExt as _, stream::SelectAll};
+use pintle_cluster::{Application, ResourceEvent, TrackEvent};
+use pintle_core::{
+    application::{ApplicationSpec, ApplicationStatus},
+    inventory::{Entry, Inventory},
+    machine::{Cause, Effect, Event, Millis, RunId, State},
+    names::{ApplicationName, RECONCILE_ANNOTATION},
+};
+use tokio::{
+    sync::{broadcast, mpsc, oneshot},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    job::{Job, Memory, Report, Work},
+    plugins, run,
+    server::Probes,
+    shared::Shared,
+    sources::{FetchFailure, Fetched, SourceKey, Sources},
+};
+use crate::pipeline::now_ms;
+
+/// Something that another task tells the controller.
+pub(crate) enum Message {
+    /// A source gave another answer than before.
+    Fetched { key: SourceKey, fetched: Fetched },
+    /// A Plugin resource appeared, changed, broke, or went.
+    PluginChanged(String),
+    /// A time has come that an application waits for.
+    Woke(ApplicationName),
+}
+
+type ApplicationEvent = ResourceEvent<ApplicationSpec, ApplicationStatus>;
+
+/// How long runs may take to come to a safe point when the agent stops.
+const STOP_LIMIT: Duration = Duration::from_secs(20);
+
+/// One application, as the controller knows it.
+struct App {
+    machine: State,
+    application: Application,
+    source: Option<SourceKey>,
+    fetched: Option<Fetched>,
+    /// A failed fetch that came while a run was under way: told when it is over.
+    pending_failure: bool,
+    run: Option<(RunId, CancellationToken)>,
+    memory: Option<Arc<Memory>>,
+    inventory: Inventory,
+    /// Whether all objects were healthy at the end of the last run; nothing before the first.
+    healthy: Option<bool>,
+    /// The value of the annotation by which a person asked for the newest reconciliation.
+    requested: Option<String>,
+}
+
+/// Knows all applications, and what to do about them.
+pub(crate) struct Controller {
+    shared: Arc<Shared>,
+    namespaces: Vec<String>,
+    probes: Arc<Probes>,
+    apps: BTreeMap<ApplicationName, App>,
+    sources: Sources,
+    messages: mpsc::Sender<Message>,
+    inbox: mpsc::Receiver<Message>,
+    runs: JoinSet<Report>,
+}
+
+impl Controller {
+    pub(crate) fn new(shared: Arc<Shared>, namespaces: Vec<String>, probes: Arc<Probes>) -> Self {
+        let (messages, inbox) = mpsc::channel(1024);
+        let sources = Sources::new(Arc::clone(&shared), messages.clone());
+        let (apps, runs) = (BTreeMap::new(), JoinSet::new());
+        Self {
+            shared,
+            namespaces,
+            probes,
+            apps,
+            sources,
+            messages,
+            inbox,
+            runs,
+        }
+    }
+
+    /// Works until it is told to stop; then brings what is under way to a safe point.
+    pub(crate) async fn run(
+        mut self,
+        mut pushes: mpsc::Receiver<Vec<String>>,
+        stop: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let plugins = self.start_plugins(&stop).await;
+        let mut applications = self.watch_applications();
+        let mut unlisted = self.namespaces.len().max(1);
+        let mut tracked = self.shared.tracker.subscribe();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(event) = applications.next() => {
+                    if matches!(event, ResourceEvent::Complete) && unlisted > 0 {
+                        unlisted -= 1;
+                        if unlisted == 0 {
+                            self.probes.ready.store(true, Ordering::Relaxed);
+                            tracing::info!(applications = self.apps.len(), "the Applications are read");
+                        }
+                    }
+                    self.application(event);
+                }
+                Some(message) = self.inbox.recv() => self.message(message),
+                event = tracked.recv() => self.tracked(event),
+                Some(urls) = pushes.recv() => self.sources.pushed(&urls),
+                Some(report) = self.runs.join_next() => match report {
+                    Ok(report) => self.finished(report),
+                    // A defect of ours: a restart begins from what the cluster says.
+                    Err(crash) => return Err(anyhow::Error::new(crash).context("a run crashed")),
+                },
+            }
+        }
+        plugins.abort();
+        self.drain().await;
+        Ok(())
+    }
+
+    /// Follows Plugins, and waits until those that are there have been tried: an application must not run with a
+    /// built-in plugin first, only because a resource of that name was not read yet.
+    async fn start_plugins(&self, stop: &CancellationToken) -> tokio::task::AbortHandle {
+        let (ready, are_ready) = oneshot::channel();
+        let following = plugins::follow(Arc::clone(&self.shared), self.messages.clone(), ready);
+        let task = tokio::spawn(following).abort_handle();
+        tokio::select! {
+            _ = are_ready => {}
+            () = stop.cancelled() => {}
+        }
+        task
+    }
+
+    fn watch_applications(
+        &self,
+    ) -> SelectAll<futures::stream::BoxStream<'static, ApplicationEvent>> {
+        let watch = |namespace: Option<&str>| self.shared.applications.watch(namespace).boxed();
+        if self.namespaces.is_empty() {
+            return [watch(None)].into_iter().collect();
+        }
+        self.namespaces
+            .iter()
+            .map(|namespace| watch(Some(namespace)))
+            .collect()
+    }
+
+    fn application(&mut self, event: ApplicationEvent) {
+        match event {
+            ResourceEvent::Seen(application) => self.seen(*application),
+            ResourceEvent::Gone { namespace, name } => {
+                self.gone(&ApplicationName::new(namespace.unwrap_or_default(), name));
+            }
+            ResourceEvent::Complete => {}
+            ResourceEvent::Failed(reason) => {
+                tracing::warn!(reason, "Applications cannot be watched; it is tried again");
+            }
+        }
+    }
+
+    fn seen(&mut self, application: Application) {
+        let name = application.application_name();
+        if self
+            .apps
+            .get(&name)
+            .is_some_and(|app| app.application.uid != application.uid)
+        {
+            // Deleted and made again while nobody looked.
+            self.gone(&name);
+        }
+        let (generation, deleting) = (application.generation, application.deleting);
+        let suspended = application.spec.as_ref().is_ok_and(|spec| spec.suspend);
+        let requested = application.annotations.get(RECONCILE_ANNOTATION).cloned();
+        let handled = application
+            .status
+            .as_ref()
+            .ok()
+            .and_then(|status| status.last_handled_reconcile.clone());
+        let app = self
+            .apps
+            .entry(name.clone())
+            .or_insert_with(|| App::new(&name, application.clone(), handled));
+        app.update(application);
+        let is_request = requested.is_some() && requested != app.requested;
+        if is_request {
+            app.requested = requested;
+        }
+        self.follow_source(&name);
+        self.step(
+            &name,
+            Event::Spec {
+                generation,
+                suspended,
+            },
+        );
+        if deleting {
+            self.step(&name, Event::Deleted);
+        } else if is_request {
+            if let Some(source) = self.apps.get(&name).and_then(|app| app.source.as_ref()) {
+                self.sources.look(source);
+            }
+            self.step(&name, Event::Requested);
+        }
+    }
+
+    fn gone(&mut self, name: &ApplicationName) {
+        let Some(app) = self.apps.remove(name) else {
+            return;
+        };
+        if let Some((_, cancel)) = app.run {
+            cancel.cancel();
+        }
+        if let Some(source) = &app.source {
+            self.sources.leave(name, source);
+        }
+        self.shared.tracker.forget(name);
+        self.shared.judges.remove(name);
+        self.shared.metrics.forget(&name.namespace, &name.name);
+    }
+
+    /// Follows the source that the spec names now.
+    fn follow_source(&mut self, name: &ApplicationName) {
+        let Some(app) = self.apps.get_mut(name) else {
+            return;
+        };
+        let git = app
+            .application
+            .spec
+            .as_ref()
+            .ok()
+            .and_then(|spec| Some((&spec.source.as_ref()?.git, spec.interval)));
+        let (key, interval) = match git
+            .map(|(git, interval)| (SourceKey::of(git, &name.namespace), interval.get()))
+        {
+            Some((Ok(key), interval)) => (Some(key), interval),
+            Some((Err(message), _)) => {
+                app.fetched = Some(Err(FetchFailure { message }));
+                (None, Duration::MAX)
+            }
+            None => {
+                let message = "the spec names no source that can be read".to_owned();
+                app.fetched = Some(Err(FetchFailure { message }));
+                (None, Duration::MAX)
+            }
+        };
+        if app.source != key
+            && let Some(old) = app.source.take()
+        {
+            self.sources.leave(name, &old);
+            app.fetched = None;
+        }
+        match key {
+            Some(key) => {
+                let known = self.sources.follow(name, &key, interval);
+                let is_new = app.source.replace(key).is_none();
+                if is_new && let Some(fetched) = known {
+                    self.fetched(name, fetched);
+                }
+            }
+            None => self.tell_revision(name),
+        }
+    }
+
+    fn message(&mut self, message: Message) {
+        match message {
+            Message::Fetched { key, fetched } => {
+                for name in self.sources.fetched(&key, &fetched) {
+                    self.fetched(&name, fetched.clone());
+                }
+            }
+            Message::PluginChanged(plugin) => {
+                let uses = |app: &App| {
+                    app.memory
+                        .as_ref()
+                        .is_none_or(|memory| memory.plugins.contains(&plugin))
+                };
+                let names: Vec<_> = self
+                    .apps
+                    .iter()
+                    .filter(|(_, app)| uses(app))
+                    .map(|(name, _)| name.clone())
+                    .collect();
+                for name in names {
+                    self.step(&name, Event::PluginChanged);
+                }
+            }
+            Message::Woke(name) => self.step(&name, Event::Woke { now: now_ms() }),
+        }
+    }
+
+    fn fetched(&mut self, name: &ApplicationName, fetched: Fetched) {
+        let Some(app) = self.apps.get_mut(name) else {
+            return;
+        };
+        // A source that does not answer is no reason to give up a rollout of what it gave before.
+        app.pending_failure = fetched.is_err() && app.run.is_some();
+        app.fetched = Some(fetched);
+        if !app.pending_failure {
+            self.tell_revision(name);
+        }
+    }
+
+    fn tell_revision(&mut self, name: &ApplicationName) {
+        let revision = match self.apps.get(name).and_then(|app| app.fetched.as_ref()) {
+            Some(Ok(snapshot)) => snapshot.revision.commit.clone(),
+            Some(Err(failure)) => format!("failed: {}", failure.message),
+            None => return,
+        };
+        self.step(name, Event::Revision(revision));
+    }
+
+    fn tracked(&mut self, event: Result<TrackEvent, broadcast::error::RecvError>) {
+        match event {
+            Ok(event) => self.look_for_drift(&event.application),
+            // Some were missed: all are looked at.
+            Err(broadcast::error::RecvError::Lagged(_)) => {
+                for name in self.apps.keys().cloned().collect::<Vec<_>>() {
+                    self.look_for_drift(&name);
+                }
+            }
+            // The tracker lives as long as the agent.
+            Err(broadcast::error::RecvError::Closed) => {}
+        }
+    }
+
+    /// Compares what is with what was applied. A run that is under way looks itself, and is looked after when it ends.
+    fn look_for_drift(&mut self, name: &ApplicationName) {
+        let Some(app) = self.apps.get(name) else {
+            return;
+        };
+        let Some(was_healthy) = app.healthy else {
+            return;
+        };
+        if app.run.is_some() {
+            return;
+        }
+        let ids: Vec<_> = app.inventory.entries().map(Entry::id).collect();
+        let is_healthy = self.shared.tracker.unsettled(name, &ids).is_empty();
+        if is_healthy != was_healthy || !self.shared.tracker.drift(name, &app.inventory).is_empty()
+        {
+            self.step(name, Event::Drifted);
+        }
+    }
+
+    fn finished(&mut self, report: Report) {
+        let Report {
+            name,
+            run,
+            outcome,
+            application,
+            inventory,
+            memory,
+            healthy,
+        } = report;
+        let Some(app) = self.apps.get_mut(&name) else {
+            return;
+        };
+        if app.run.as_ref().is_none_or(|(current, _)| *current != run) {
+            return;
+        }
+        app.run = None;
+        app.update(application);
+        app.memory = memory;
+        if let Some(inventory) = inventory {
+            app.inventory = inventory;
+        }
+        app.healthy = healthy.or(app.healthy);
+        let pending = std::mem::take(&mut app.pending_failure);
+        self.step(
+            &name,
+            Event::Finished {
+                run,
+                outcome,
+                now: now_ms(),
+            },
+        );
+        if pending {
+            self.tell_revision(&name);
+        }
+        self.look_for_drift(&name);
+    }
+
+    /// Feeds an event to an application's state machine, and does what it asks for.
+    fn step(&mut self, name: &ApplicationName, event: Event) {
+        let Some(app) = self.apps.get_mut(name) else {
+            return;
+        };
+        let (machine, effects) = app.machine.clone().step(event);
+        app.machine = machine;
+        for effect in effects {
+            self.perform(name, effect);
+        }
+    }
+
+    fn perform(&mut self, name: &ApplicationName, effect: Effect) {
+        let Some(app) = self.apps.get_mut(name) else {
+            return;
+        };
+        match effect {
+            Effect::Start { run, cause, .. } => {
+                let Some(fetched) = app.fetched.clone() else {
+                    return;
+                };
+                self.start(
+                    name,
+                    run,
+                    Work::Converge {
+                        fetched: Box::new(fetched),
+                        cause,
+                    },
+                );
+            }
+            Effect::Remove { run } => self.start(name, run, Work::Remove),
+            Effect::Cancel { run } => {
+                if let Some((_, cancel)) = app.run.as_ref().filter(|(current, _)| *current == run) {
+                    cancel.cancel();
+                }
+            }
+            Effect::WakeAt(time) => self.wake_at(name.clone(), time),
+        }
+    }
+
+    fn start(&mut self, name: &ApplicationName, run: RunId, work: Work) {
+        let Some(app) = self.apps.get_mut(name) else {
+            return;
+        };
+        if let Work::Converge { cause, .. } = &work {
+            tracing::debug!(application = %name, ?cause, "starting");
+            if *cause == Cause::Settings {
+                // A plugin or the spec is another one: what it gave before says nothing.
+                app.memory = app
+                    .memory
+                    .take()
+                    .filter(|memory| memory.generation == app.application.generation);
+            }
+        }
+        let cancel = CancellationToken::new();
+        app.run = Some((run, cancel.clone()));
+        let job = Job {
+            run,
+            application: app.application.clone(),
+            work,
+            memory: app.memory.clone(),
+            requested: app.requested.clone(),
+        };
+        self.runs
+            .spawn(run::run(Arc::clone(&self.shared), job, cancel));
+    }
+
+    fn wake_at(&self, name: ApplicationName, time: Millis) {
+        let (messages, pause) = (
+            self.messages.clone(),
+            Duration::from_millis(time.saturating_sub(now_ms())),
+        );
+        tokio::spawn(async move {
+            tokio::time::sleep(pause).await;
+            // The agent may have stopped meanwhile.
+            let _ = messages.send(Message::Woke(name)).await;
+        });
+    }
+
+    /// Stops all runs at their next safe point, and waits for them.
+    async fn drain(&mut self) {
+        for app in self.apps.values() {
+            if let Some((_, cancel)) = &app.run {
+                cancel.cancel();
+            }
+        }
+        self.shared.repositories.stop();
+        let ended = async { while self.runs.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOP_LIMIT, ended).await.is_err() {
+            tracing::warn!(
+                runs = self.runs.len(),
+                "some runs did not come to a safe point; the next start takes them up"
+            );
+        }
+    }
+}
+
+impl App {
+    fn new(name: &ApplicationName, application: Application, handled: Option<String>) -> Self {
+        let stored = application
+            .status
+            .as_ref()
+            .ok()
+            .and_then(|status| status.inventory.clone());
+        let inventory = stored
+            .and_then(|stored| Inventory::restore(stored).ok())
+            .unwrap_or_default();
+        Self {
+            machine: State::new(name.to_string()),
+            application,
+            source: None,
+            fetched: None,
+            pending_failure: false,
+            run: None,
+            memory: None,
+            inventory,
+            healthy: None,
+            requested: handled,
+        }
+    }
+
+    /// Takes up a newer state of the resource. The watch may tell of our own writes after we know of them.
+    fn update(&mut self, application: Application) {
+        let version = |application: &Application| application.resource_version.parse::<u64>();
+        let is_older = match (version(&application), version(&self.application)) {
+            (Ok(new), Ok(known)) => new < known,
+            // Versions are opaque by contract; where they are no numbers, what comes last counts.
+            _ => false,
+        };
+        if !is_older {
+            self.application = application;
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What one run of an application works on, and what it gives back.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use pintle_cluster::Application;
+use pintle_core::{
+    application::NotifierUse,
+    inventory::Inventory,
+    machine::{Cause, Outcome, RunId},
+    names::ApplicationName,
+    readset::ReadSet,
+    rendered::Rendered,
+};
+
+use super::sources::Fetched;
+
+/// What a run works on.
+pub(crate) struct Job {
+    pub(crate) run: RunId,
+    pub(crate) application: Application,
+    pub(crate) work: Work,
+    /// What the last successful render gave.
+    pub(crate) memory: Option<Arc<Memory>>,
+    /// The value of the annotation that asked for a reconciliation.
+    pub(crate) requested: Option<String>,
+}
+
+/// What is to be done.
+pub(crate) enum Work {
+    /// Make the cluster what the source says.
+    Converge { fetched: Box<Fetched>, cause: Cause },
+    /// Deal with the objects, and let the Application go.
+    Remove,
+}
+
+/// What is remembered between runs. It is a cache: without it a run costs more, and comes to the same.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    /// The generation of the spec that it was rendered for.
+    pub(crate) generation: i64,
+    pub(crate) rendered: Rendered,
+    pub(crate) reads: ReadSet,
+    /// Names of the plugins in use: a change of one makes all this void.
+    pub(crate) plugins: BTreeSet<String>,
+    pub(crate) notifiers: Vec<NotifierUse>,
+    /// What the folder's `pintle.yaml` made of the spec.
+    pub(crate) spec: pintle_core::application::ApplicationSpec,
+}
+
+/// What a run gives back.
+pub(crate) struct Report {
+    pub(crate) name: ApplicationName,
+    pub(crate) run: RunId,
+    pub(crate) outcome: Outcome,
+    /// The Application as it was last read or written.
+    pub(crate) application: Application,
+    /// What is in the cluster now; nothing if the run did not come to know.
+    pub(crate) inventory: Option<Inventory>,
+    pub(crate) memory: Option<Arc<Memory>>,
+    /// Whether all objects were healthy at the end; nothing if that was not looked at.
+    pub(crate) healthy: Option<bool>,
+}

@@ -1,0 +1,61 @@
+//! The health checks of all applications, for the tracker.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use async_trait::async_trait;
+use pintle_cluster::Judge;
+use pintle_core::{
+    health::{Assessment, Status},
+    names::ApplicationName,
+    object::ObjectId,
+};
+use serde_json::Value;
+
+use crate::pipeline::{health::Judges, now_ms};
+
+/// Which application is judged by which checks.
+#[derive(Default)]
+pub(crate) struct AllJudges(RwLock<BTreeMap<ApplicationName, Arc<Judges>>>);
+
+impl AllJudges {
+    pub(crate) fn put(&self, application: &ApplicationName, judges: Judges) {
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(application.clone(), Arc::new(judges));
+    }
+
+    pub(crate) fn remove(&self, application: &ApplicationName) {
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(application);
+    }
+}
+
+#[async_trait]
+impl Judge for AllJudges {
+    async fn assess(
+        &self,
+        application: &ApplicationName,
+        id: &ObjectId,
+        object: &Value,
+    ) -> Assessment {
+        let judges = self
+            .0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(application)
+            .cloned();
+        match judges {
+            Some(judges) => judges.assess(id, object, now_ms()).await,
+            None => Assessment::new(
+                Status::Unknown,
+                "the application has not been looked at yet",
+            ),
+        }
+    }
+}

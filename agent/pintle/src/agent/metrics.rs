@@ -1,0 +1,166 @@
+//! What the agent counts, in Prometheus' text format.
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::Registry,
+};
+
+/// Labels of an application.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct ApplicationLabels {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+}
+
+/// Label for how something ended; the values are fixed names.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct OutcomeLabels {
+    pub(crate) outcome: &'static str,
+}
+
+/// Labels of a call of a plugin.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct PluginLabels {
+    pub(crate) plugin: String,
+    pub(crate) kind: &'static str,
+    pub(crate) outcome: &'static str,
+}
+
+type Seconds = Family<OutcomeLabels, Histogram, fn() -> Histogram>;
+
+/// All metrics of the agent.
+pub(crate) struct Metrics {
+    registry: Registry,
+    /// 1 if the application is converged and healthy.
+    pub(crate) ready: Family<ApplicationLabels, Gauge>,
+    /// Objects that are managed.
+    pub(crate) objects: Family<ApplicationLabels, Gauge>,
+    /// Runs of the pipeline, by how they ended.
+    pub(crate) runs: Family<OutcomeLabels, Counter>,
+    /// How long runs took, from the first stage to health.
+    pub(crate) run_seconds: Seconds,
+    /// Renders, by whether they were done or the old result still stood.
+    pub(crate) renders: Family<OutcomeLabels, Counter>,
+    /// Fetches, by how they ended.
+    pub(crate) fetches: Family<OutcomeLabels, Counter>,
+    /// Objects that were put right after a foreign change.
+    pub(crate) repairs: Family<ApplicationLabels, Counter>,
+    /// Calls of plugins.
+    pub(crate) plugin_calls: Family<PluginLabels, Counter>,
+    /// 1 in the replica that works.
+    pub(crate) leader: Gauge,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        fn seconds() -> Histogram {
+            Histogram::new(exponential_buckets(0.01, 2.0, 16))
+        }
+        let mut metrics = Self {
+            registry: Registry::with_prefix("pintle"),
+            ready: Family::default(),
+            objects: Family::default(),
+            runs: Family::default(),
+            run_seconds: Family::new_with_constructor(seconds),
+            renders: Family::default(),
+            fetches: Family::default(),
+            repairs: Family::default(),
+            plugin_calls: Family::default(),
+            leader: Gauge::default(),
+        };
+        let registry = &mut metrics.registry;
+        registry.register(
+            "application_ready",
+            "1 if converged and healthy",
+            metrics.ready.clone(),
+        );
+        registry.register(
+            "application_objects",
+            "Objects that are managed",
+            metrics.objects.clone(),
+        );
+        registry.register("runs", "Runs of the pipeline", metrics.runs.clone());
+        registry.register(
+            "run_duration_seconds",
+            "Duration of runs until healthy",
+            metrics.run_seconds.clone(),
+        );
+        registry.register(
+            "renders",
+            "Renders done and reused",
+            metrics.renders.clone(),
+        );
+        registry.register("fetches", "Fetches of sources", metrics.fetches.clone());
+        registry.register(
+            "drift_repairs",
+            "Objects put right after a foreign change",
+            metrics.repairs.clone(),
+        );
+        registry.register(
+            "plugin_calls",
+            "Calls of plugins",
+            metrics.plugin_calls.clone(),
+        );
+        registry.register(
+            "leader",
+            "1 in the replica that works",
+            metrics.leader.clone(),
+        );
+        metrics
+    }
+
+    /// Writes all metrics in the OpenMetrics text format.
+    pub(crate) fn text(&self) -> String {
+        let mut out = String::new();
+        // Writing to a String does not fail.
+        let _ = encode(&mut out, &self.registry);
+        out
+    }
+
+    /// Forgets an application that is gone.
+    pub(crate) fn forget(&self, namespace: &str, name: &str) {
+        let labels = ApplicationLabels {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        };
+        self.ready.remove(&labels);
+        self.objects.remove(&labels);
+        self.repairs.remove(&labels);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_readable_text_and_forgets() {
+        let metrics = Metrics::new();
+        let labels = ApplicationLabels {
+            namespace: "shop".into(),
+            name: "we\"b".into(),
+        };
+        metrics.ready.get_or_create(&labels).set(1);
+        metrics
+            .runs
+            .get_or_create(&OutcomeLabels { outcome: "done" })
+            .inc();
+        let text = metrics.text();
+        assert!(
+            text.contains(r#"pintle_application_ready{namespace="shop",name="we\"b"} 1"#),
+            "{text}"
+        );
+        assert!(
+            text.contains(r#"pintle_runs_total{outcome="done"} 1"#),
+            "{text}"
+        );
+        metrics.forget("shop", "we\"b");
+        assert!(!metrics.text().contains("shop"));
+    }
+}

@@ -1,0 +1,280 @@
+//! Plugin resources: resolved, pulled, loaded, and their status written.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures::StreamExt as _;
+use pintle_cluster::{Plugin, Plugins, ResourceEvent};
+use pintle_core::{
+    application::{Condition, PluginSpec, PluginStatus, Standing},
+    digest::Digest,
+};
+use pintle_host::LoadRequest;
+use pintle_registry::{Credentials, Keychain, Reference, Registry};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::AbortHandle,
+};
+
+use super::{controller::Message, report::now_text, secrets, shared::Shared};
+use crate::{cli::output, pipeline::catalog::Ready};
+
+/// How long the first loads may take before applications are worked on without them.
+const FIRST_LOADS: Duration = Duration::from_secs(60);
+
+struct Followed {
+    uid: String,
+    spec: PluginSpec,
+    task: AbortHandle,
+}
+
+/// Follows all Plugin resources until it is dropped. `ready` is told when those that are there have been tried.
+pub(crate) async fn follow(
+    shared: Arc<Shared>,
+    messages: mpsc::Sender<Message>,
+    ready: oneshot::Sender<()>,
+) {
+    let resources = Plugins::plugins(&shared.connection);
+    let mut events = std::pin::pin!(resources.watch(None));
+    let mut followed: BTreeMap<String, Followed> = BTreeMap::new();
+    let mut ready = Some(ready);
+    let mut loads = tokio::task::JoinSet::new();
+    while let Some(event) = events.next().await {
+        match event {
+            ResourceEvent::Seen(plugin) => {
+                let Ok(spec) = &plugin.spec else {
+                    unreadable(&shared, &messages, &plugin).await;
+                    continue;
+                };
+                if followed
+                    .get(&plugin.name)
+                    .is_some_and(|known| known.uid == plugin.uid && known.spec == *spec)
+                {
+                    continue;
+                }
+                let (first, tried) = oneshot::channel();
+                let one = One {
+                    shared: Arc::clone(&shared),
+                    messages: messages.clone(),
+                    resources: resources.clone(),
+                    spec: spec.clone(),
+                    plugin: (*plugin).clone(),
+                };
+                let task = tokio::spawn(one.run(first)).abort_handle();
+                loads.spawn(async move { drop(tried.await) });
+                let new = Followed {
+                    uid: plugin.uid.clone(),
+                    spec: spec.clone(),
+                    task,
+                };
+                if let Some(old) = followed.insert(plugin.name.clone(), new) {
+                    old.task.abort();
+                }
+            }
+            ResourceEvent::Gone { name, .. } => {
+                if let Some(old) = followed.remove(&name) {
+                    old.task.abort();
+                }
+                shared.catalog.put(&name, None);
+                let _ = messages.send(Message::PluginChanged(name)).await;
+            }
+            ResourceEvent::Complete => {
+                if let Some(ready) = ready.take() {
+                    let loads = std::mem::take(&mut loads);
+                    let _ = tokio::time::timeout(FIRST_LOADS, loads.join_all()).await;
+                    let _ = ready.send(());
+                }
+            }
+            ResourceEvent::Failed(reason) => {
+                tracing::warn!(reason, "Plugins cannot be watched; it is tried again")
+            }
+        }
+    }
+}
+
+async fn unreadable(shared: &Shared, messages: &mpsc::Sender<Message>, plugin: &Plugin) {
+    if let Err(error) = &plugin.spec {
+        shared
+            .catalog
+            .put(&plugin.name, Some(Err(error.to_string())));
+        let _ = messages
+            .send(Message::PluginChanged(plugin.name.clone()))
+            .await;
+    }
+}
+
+/// One Plugin resource in one state of its spec.
+struct One {
+    shared: Arc<Shared>,
+    messages: mpsc::Sender<Message>,
+    resources: Plugins,
+    spec: PluginSpec,
+    plugin: Plugin,
+}
+
+/// What a plugin was loaded from.
+struct Loaded {
+    ready: Ready,
+    manifest: Digest,
+}
+
+impl One {
+    async fn run(mut self, first: oneshot::Sender<()>) {
+        let mut first = Some(first);
+        let mut known: Option<Result<Digest, String>> = None;
+        let mut failures = 0;
+        loop {
+            let outcome = self.load().await.map_err(|error| output::chain(&error));
+            failures = if outcome.is_ok() { 0 } else { failures + 1 };
+            let state = outcome
+                .as_ref()
+                .map(|loaded| loaded.manifest)
+                .map_err(Clone::clone);
+            if known.as_ref() != Some(&state) {
+                known = Some(state);
+                self.publish(&outcome).await;
+            }
+            if let Some(first) = first.take() {
+                let _ = first.send(());
+            }
+            let interval = self.spec.interval.get().max(Duration::from_secs(10));
+            let pause = match failures {
+                // What is named by its digest never changes.
+                0 if self.is_pinned() => return,
+                0 => interval,
+                failures => pintle_core::machine::pause(&self.plugin.name, failures).min(interval),
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    fn is_pinned(&self) -> bool {
+        self.spec
+            .image
+            .parse::<Reference>()
+            .is_ok_and(|reference| reference.digest().is_some())
+    }
+
+    async fn load(&self) -> anyhow::Result<Loaded> {
+        let reference: Reference = self.spec.image.parse()?;
+        let (registry, credentials) = self.registry(&reference).await?;
+        let pulled = registry.pull(&reference, &credentials).await?;
+        let request = LoadRequest {
+            name: self.plugin.name.clone(),
+            component: pulled.bytes,
+            grants: self.spec.grants.clone(),
+            limits: self.spec.limits.clone(),
+        };
+        let plugin = self.shared.catalog.host().load(request).await?;
+        let ready = Ready {
+            plugin,
+            defaults: self.spec.settings.clone(),
+        };
+        Ok(Loaded {
+            ready,
+            manifest: pulled.manifest_digest,
+        })
+    }
+
+    /// Returns the registry client and the credentials, both from the pull secret if there is one.
+    async fn registry(&self, reference: &Reference) -> anyhow::Result<(Registry, Credentials)> {
+        let shared = &self.shared;
+        let Some(secret) = &self.spec.pull_secret else {
+            return Ok((shared.catalog.registry().clone(), Credentials::Anonymous));
+        };
+        let data = secrets::read(&shared.connection, &shared.namespace, &secret.name).await?;
+        let mut registry = shared.catalog.registry().clone();
+        if let Some(pem) = data.get("ca.crt") {
+            registry =
+                crate::commands::registry_with(&shared.registry, &shared.cache, Some(pem.clone()))?;
+        }
+        let credentials = match data.get(".dockerconfigjson") {
+            Some(config) => {
+                Keychain::new()
+                    .with_pull_secret(&secret.name, config)?
+                    .find(reference)
+                    .await?
+            }
+            None => Credentials::Anonymous,
+        };
+        Ok((registry, credentials))
+    }
+
+    /// Tells who uses the plugin, and writes its status.
+    async fn publish(&mut self, outcome: &Result<Loaded, String>) {
+        let name = self.plugin.name.clone();
+        let usable = outcome
+            .as_ref()
+            .map(|loaded| loaded.ready.clone())
+            .map_err(Clone::clone);
+        match outcome {
+            Ok(loaded) => {
+                tracing::info!(plugin = name, digest = %loaded.ready.plugin.id().digest, "loaded")
+            }
+            Err(reason) => tracing::warn!(plugin = name, reason, "cannot be loaded"),
+        }
+        self.shared.catalog.put(&name, Some(usable));
+        if self
+            .messages
+            .send(Message::PluginChanged(name))
+            .await
+            .is_err()
+        {
+            return;
+        }
+        let status = self.status(outcome);
+        match self.resources.write_status(&self.plugin, &status).await {
+            Ok(plugin) => self.plugin = plugin,
+            Err(error) => {
+                tracing::warn!(plugin = self.plugin.name, error = %output::chain(&error.into()), "its status was not written")
+            }
+        }
+    }
+
+    fn status(&self, outcome: &Result<Loaded, String>) -> PluginStatus {
+        let previous = self
+            .plugin
+            .status
+            .as_ref()
+            .map(|status| status.conditions.clone())
+            .unwrap_or_default();
+        let generation = Some(self.plugin.generation);
+        let condition = |standing, reason: &str, message: &str| {
+            Condition::of(
+                standing,
+                reason,
+                message,
+                generation,
+                &now_text(),
+                &previous,
+            )
+        };
+        match outcome {
+            Err(reason) => PluginStatus {
+                observed_generation: generation,
+                conditions: condition(Standing::Retrying, "LoadFailed", reason),
+                ..PluginStatus::default()
+            },
+            Ok(Loaded { ready, manifest }) => {
+                let (id, description, grants) = (
+                    ready.plugin.id(),
+                    ready.plugin.description(),
+                    ready.plugin.grants(),
+                );
+                let texts = |all: &[pintle_core::plugin::Capability]| {
+                    all.iter().map(ToString::to_string).collect()
+                };
+                PluginStatus {
+                    observed_generation: generation,
+                    digest: Some(id.digest),
+                    manifest: Some(*manifest),
+                    kind: Some(id.kind.to_string()),
+                    version: Some(description.version.clone()),
+                    summary: Some(description.summary.clone()),
+                    effective_grants: texts(&grants.capabilities()),
+                    missing_grants: texts(grants.missing()),
+                    conditions: condition(Standing::Ready, "Loaded", "the plugin is loaded"),
+                }
+            }
+        }
+    }
+}

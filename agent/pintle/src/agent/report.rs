@@ -1,0 +1,199 @@
+//! What a run came to: for the status, for events, for notifiers.
+
+use pintle_cluster::Unsettled;
+use pintle_core::{
+    application::{ApplicationStatus, Condition, ObjectProblem, PROBLEM_LIMIT, Standing},
+    digest::Digest,
+    event::Reason,
+    health::Status,
+    plan::Summary,
+};
+use serde_json::{Value, json};
+
+/// The time of day, RFC 3339 in UTC with seconds, as Kubernetes writes it.
+pub(crate) fn now_text() -> String {
+    let now = jiff::Timestamp::now();
+    now.round(jiff::Unit::Second).unwrap_or(now).to_string()
+}
+
+/// Where an application stands after a run.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Verdict {
+    pub(crate) standing: Standing,
+    /// For the conditions.
+    pub(crate) reason: String,
+    /// For people.
+    pub(crate) message: String,
+    /// What is told to notifiers, if anything.
+    pub(crate) event: Option<Reason>,
+    /// Findings, objects, differences: whatever the event's reason has.
+    pub(crate) details: Value,
+}
+
+impl Verdict {
+    /// A failure that is told under its reason's own name.
+    pub(crate) fn failed(standing: Standing, reason: Reason, message: impl Into<String>) -> Self {
+        let message = message.into();
+        let details = json!({ "error": message });
+        Self {
+            standing,
+            reason: reason.camel(),
+            message,
+            event: Some(reason),
+            details,
+        }
+    }
+
+    /// Something that is in the way, and that nobody has to be told beside the status.
+    pub(crate) fn blocked(reason: &str, message: impl Into<String>) -> Self {
+        let (reason, message) = (reason.to_owned(), message.into());
+        Self {
+            standing: Standing::Stalled,
+            reason,
+            message,
+            event: None,
+            details: Value::Null,
+        }
+    }
+}
+
+/// What a run learned, for the status.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Learned {
+    pub(crate) attempted: Option<String>,
+    pub(crate) applied: Option<String>,
+    pub(crate) rendered: Option<Digest>,
+    pub(crate) plan: Option<(Digest, Summary)>,
+    pub(crate) unsettled: Option<Vec<Unsettled>>,
+    pub(crate) requested: Option<String>,
+}
+
+/// Returns the status after a run, from the one before. The inventory is filled in by its store.
+pub(crate) fn status(
+    before: &ApplicationStatus,
+    generation: i64,
+    learned: &Learned,
+    verdict: &Verdict,
+) -> ApplicationStatus {
+    let mut status = before.clone();
+    status.observed_generation = Some(generation);
+    status.attempted_revision = learned.attempted.clone().or(status.attempted_revision);
+    status.revision = learned.applied.clone().or(status.revision);
+    status.rendered_digest = learned.rendered.or(status.rendered_digest);
+    if let Some((digest, summary)) = learned.plan {
+        (status.plan_digest, status.plan) = (Some(digest), Some(summary));
+    }
+    if let Some(unsettled) = &learned.unsettled {
+        status.health = Some(pintle_core::health::overall(
+            unsettled.iter().map(|object| object.assessment.status),
+        ));
+        status.problems = problems(unsettled);
+    }
+    status.last_handled_reconcile = learned.requested.clone().or(status.last_handled_reconcile);
+    status.conditions = Condition::of(
+        verdict.standing,
+        &verdict.reason,
+        &verdict.message,
+        Some(generation),
+        &now_text(),
+        &before.conditions,
+    );
+    status
+}
+
+fn problems(unsettled: &[Unsettled]) -> Vec<ObjectProblem> {
+    let problem = |object: &Unsettled| ObjectProblem {
+        object: object.id.to_string(),
+        message: format!(
+            "{}: {}",
+            object.assessment.status, object.assessment.message
+        ),
+    };
+    unsettled.iter().take(PROBLEM_LIMIT).map(problem).collect()
+}
+
+/// Sums up objects that are not settled: the worst first, and how many more there are.
+pub(crate) fn sum_up(unsettled: &[Unsettled]) -> String {
+    let failed = unsettled
+        .iter()
+        .filter(|object| object.assessment.status == Status::Degraded);
+    let chosen: Vec<&Unsettled> = if failed.clone().next().is_some() {
+        failed.collect()
+    } else {
+        unsettled.iter().collect()
+    };
+    let Some(first) = chosen.first() else {
+        return "all is healthy".to_owned();
+    };
+    let more = match chosen.len() - 1 {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    format!("{}: {}{more}", first.id, first.assessment.message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pintle_core::{application::ConditionStatus, health::Assessment, object::ObjectId};
+
+    fn unsettled(name: &str, status: Status) -> Unsettled {
+        let id = ObjectId {
+            group: "apps".into(),
+            kind: "Deployment".into(),
+            namespace: Some("n".into()),
+            name: name.into(),
+        };
+        Unsettled {
+            id,
+            assessment: Assessment::new(status, "0 of 1 replicas are available"),
+        }
+    }
+
+    #[test]
+    fn sums_up_what_failed_before_what_is_on_the_way() {
+        let all = [
+            unsettled("a", Status::Progressing),
+            unsettled("b", Status::Degraded),
+            unsettled("c", Status::Degraded),
+        ];
+        assert_eq!(
+            sum_up(&all),
+            "Deployment.apps n/b: 0 of 1 replicas are available, and 1 more"
+        );
+        assert_eq!(
+            sum_up(&all[..1]),
+            "Deployment.apps n/a: 0 of 1 replicas are available"
+        );
+    }
+
+    #[test]
+    fn a_failed_run_keeps_what_was_known() {
+        let before = ApplicationStatus {
+            revision: Some("1".into()),
+            objects: 3,
+            ..ApplicationStatus::default()
+        };
+        let learned = Learned {
+            attempted: Some("2".into()),
+            ..Learned::default()
+        };
+        let verdict = Verdict::failed(Standing::Stalled, Reason::PolicyDenied, "no");
+        let after = status(&before, 4, &learned, &verdict);
+        assert_eq!(
+            (
+                after.revision.as_deref(),
+                after.attempted_revision.as_deref()
+            ),
+            (Some("1"), Some("2"))
+        );
+        assert_eq!((after.objects, after.observed_generation), (3, Some(4)));
+        assert_eq!(
+            (
+                after.conditions[0].status,
+                after.conditions[0].reason.as_str()
+            ),
+            (ConditionStatus::False, "PolicyDenied")
+        );
+    }
+}

@@ -1,0 +1,202 @@
+//! One run of an application: from a revision to a healthy cluster, and its report.
+
+mod converge;
+mod failures;
+mod remove;
+mod repairs;
+
+use std::sync::Arc;
+
+use pintle_cluster::{Application, Release, ServiceAccount, StatusError, StatusStore, Weight};
+use pintle_core::{
+    application::{ApplicationSpec, ApplicationStatus, ConditionStatus, NotifierUse, Standing},
+    event::{Event, EventSeverity, Reason},
+    machine::{Outcome, Retry},
+    names::{ApplicationName, CONFIRM_PRUNE_ANNOTATION},
+};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    job::{Job, Report, Work},
+    notify,
+    report::{self, Learned, Verdict},
+    shared::Shared,
+};
+use crate::{cli::output, pipeline::now_ms};
+
+/// Why a run stopped short of its end, and what it means.
+pub(super) struct Stopped {
+    pub(super) outcome: Outcome,
+    /// Nothing if the run was only asked to stop.
+    pub(super) verdict: Option<Verdict>,
+}
+
+impl Stopped {
+    pub(super) fn failed(reason: Reason, retry: Retry, message: impl Into<String>) -> Self {
+        let standing = match retry {
+            Retry::Backoff => Standing::Retrying,
+            Retry::OnChange => Standing::Stalled,
+        };
+        Self {
+            outcome: Outcome::Failed(retry),
+            verdict: Some(Verdict::failed(standing, reason, message)),
+        }
+    }
+
+    pub(super) fn blocked(reason: &str, message: impl Into<String>) -> Self {
+        Self {
+            outcome: Outcome::Failed(Retry::OnChange),
+            verdict: Some(Verdict::blocked(reason, message)),
+        }
+    }
+
+    pub(super) fn cancelled() -> Self {
+        Self {
+            outcome: Outcome::Cancelled,
+            verdict: None,
+        }
+    }
+}
+
+/// Runs a job to its end.
+pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken) -> Report {
+    match job.work {
+        Work::Converge { .. } => converge::run(shared, job, cancel).await,
+        Work::Remove => remove::run(shared, job, cancel).await,
+    }
+}
+
+/// Returns what the cluster part of the pipeline needs to know of an application.
+fn release(
+    shared: &Shared,
+    application: &Application,
+    spec: &ApplicationSpec,
+) -> Result<Release, Stopped> {
+    let name = application.application_name();
+    let account = match (&spec.service_account_name, &shared.default_account) {
+        (Some(account), _) => ServiceAccount::new(&name.namespace, account),
+        (None, Some(account)) => account.clone(),
+        (None, None) => {
+            let message = "in whose name is it to be applied? Set `serviceAccountName` to a service account in this \
+                           namespace, or start the agent with --default-service-account";
+            return Err(Stopped::blocked("NoServiceAccount", message));
+        }
+    };
+    let mut release = Release::new(name.clone(), shared.seeds.of(&name));
+    release.namespace = spec.namespace.clone().unwrap_or(name.namespace);
+    release.account = Some(account);
+    release.prune = spec.prune.clone();
+    release.confirmed_deletions = application
+        .annotations
+        .get(CONFIRM_PRUNE_ANNOTATION)
+        .and_then(|digest| digest.parse().ok());
+    Ok(release)
+}
+
+/// The status before the run; the default if there is none that can be read.
+fn status_before(application: &Application) -> ApplicationStatus {
+    application.status.as_ref().cloned().unwrap_or_default()
+}
+
+/// Ends a run: writes the status with the inventory, and tells whoever is to be told, if it is news.
+async fn conclude(
+    shared: &Arc<Shared>,
+    store: StatusStore,
+    before: &ApplicationStatus,
+    learned: &Learned,
+    verdict: &Verdict,
+    notifiers: &[NotifierUse],
+) -> Result<Application, (Box<Application>, StatusError)> {
+    let application = store.application().clone();
+    let status = report::status(before, application.generation, learned, verdict);
+    let is_news = is_news(before, verdict, learned);
+    let application = store
+        .finish(status)
+        .await
+        .map_err(|error| (Box::new(application), error))?;
+    if is_news && let Some(reason) = verdict.event {
+        tell(
+            shared,
+            &application,
+            reason,
+            &verdict.message,
+            &verdict.details,
+            learned,
+            notifiers,
+        )
+        .await;
+    }
+    Ok(application)
+}
+
+/// The same state for the same reason is told once, however often a run comes to it.
+fn is_news(before: &ApplicationStatus, verdict: &Verdict, learned: &Learned) -> bool {
+    let ready = before
+        .conditions
+        .iter()
+        .find(|condition| condition.kind == "Ready");
+    let same = ready.is_some_and(|ready| {
+        let was_ready = ready.status == ConditionStatus::True;
+        was_ready == (verdict.standing == Standing::Ready)
+            && ready.reason == verdict.reason
+            && (was_ready || ready.message == verdict.message)
+    });
+    let same_revision = learned.applied.is_none() || learned.applied == before.revision;
+    !(same && same_revision)
+}
+
+/// Tells an event to the cluster and to notifiers.
+async fn tell(
+    shared: &Arc<Shared>,
+    application: &Application,
+    reason: Reason,
+    message: &str,
+    details: &Value,
+    learned: &Learned,
+    notifiers: &[NotifierUse],
+) {
+    let name = application.application_name();
+    let mut full = json!({
+        "application": name,
+        "revision": learned.attempted,
+        "digests": {
+            "rendered": learned.rendered,
+            "plan": learned.plan.map(|(digest, _)| digest),
+        },
+    });
+    if let (Some(full), Some(details)) = (full.as_object_mut(), details.as_object()) {
+        full.extend(details.clone());
+    }
+    let event = Event::new(reason, format!("{name}: {message}"), now_ms(), full);
+    let weight = if event.severity == EventSeverity::Info {
+        Weight::Normal
+    } else {
+        Weight::Warning
+    };
+    tracing::info!(application = %name, reason = reason.name(), message, "told");
+    notify::deliver(shared, application, notifiers, &event);
+    shared
+        .events
+        .emit(
+            application,
+            "Application",
+            weight,
+            &reason.camel(),
+            "Converge",
+            message,
+        )
+        .await;
+}
+
+/// A status that could not be written: the next run will know more.
+fn unwritten(name: &ApplicationName, error: StatusError) -> Outcome {
+    match error {
+        // Nothing is left that could be told.
+        StatusError::Gone { .. } => Outcome::Done,
+        error => {
+            tracing::warn!(application = %name, error = %output::chain(&error.into()), "the status was not written");
+            Outcome::Failed(Retry::Backoff)
+        }
+    }
+}

@@ -1,0 +1,678 @@
+//! From a revision to a healthy cluster.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use pintle_cluster::{
+    Drift, InventoryStore as _, Planned, Prepared, Release, Silent, StatusStore, Unsettled, Waited,
+};
+use pintle_core::{
+    application::{ApplicationSpec, ApplicationStatus, NotifierUse, Standing},
+    check::Approved,
+    event::Reason,
+    inventory::{Entry, Inventory},
+    machine::{Cause, Outcome, Retry},
+    names::ApplicationName,
+    object::ObjectId,
+    plan::Depth,
+    rendered::Rendered,
+    tree::Tree,
+};
+use pintle_host::{Context, Facts};
+use pintle_source::Snapshot;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Stopped, conclude,
+    failures::{apply_failed, folder, plan_failed, plugin_failed},
+    release,
+    repairs::{repaired, tell_repairs},
+    status_before, tell, unwritten,
+};
+use crate::{
+    agent::{
+        job::{Job, Memory, Report, Work},
+        metrics::{ApplicationLabels, OutcomeLabels},
+        report::{Learned, Verdict, sum_up},
+        shared::Shared,
+    },
+    cli::output,
+    pipeline::{
+        check::{self, CheckError},
+        health::Judges,
+        render, settings,
+    },
+};
+
+/// How long watches may take to tell what there is, before planning asks the server instead.
+const SYNC: Duration = Duration::from_secs(20);
+/// A rollout that is healthy within this time is written once, as its end.
+const QUICK: Duration = Duration::from_secs(1);
+
+/// A run and what it has come to so far.
+struct Run {
+    shared: Arc<Shared>,
+    job: Job,
+    cancel: CancellationToken,
+    before: ApplicationStatus,
+    learned: Learned,
+    notifiers: Vec<NotifierUse>,
+    memory: Option<Arc<Memory>>,
+    inventory: Option<Inventory>,
+    healthy: Option<bool>,
+}
+
+pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken) -> Report {
+    let started = std::time::Instant::now();
+    let name = job.application.application_name();
+    let mut run = Run {
+        before: status_before(&job.application),
+        learned: Learned {
+            requested: job.requested.clone(),
+            ..Learned::default()
+        },
+        notifiers: job
+            .memory
+            .as_ref()
+            .map(|memory| memory.notifiers.clone())
+            .unwrap_or_default(),
+        memory: job.memory.clone(),
+        inventory: None,
+        healthy: None,
+        shared,
+        job,
+        cancel,
+    };
+    let outcome = run.go().await;
+    let label = match outcome {
+        Outcome::Done => "done",
+        Outcome::Cancelled => "cancelled",
+        Outcome::Failed(Retry::Backoff) => "retrying",
+        Outcome::Failed(Retry::OnChange) => "stalled",
+    };
+    let metrics = &run.shared.metrics;
+    metrics
+        .runs
+        .get_or_create(&OutcomeLabels { outcome: label })
+        .inc();
+    metrics
+        .run_seconds
+        .get_or_create(&OutcomeLabels { outcome: label })
+        .observe(started.elapsed().as_secs_f64());
+    let labels = ApplicationLabels {
+        namespace: name.namespace.clone(),
+        name: name.name.clone(),
+    };
+    let is_ready = outcome == Outcome::Done && run.healthy != Some(false);
+    metrics
+        .ready
+        .get_or_create(&labels)
+        .set(i64::from(is_ready));
+    if let Some(inventory) = &run.inventory {
+        metrics
+            .objects
+            .get_or_create(&labels)
+            .set(i64::try_from(inventory.len()).unwrap_or(i64::MAX));
+    }
+    Report {
+        name,
+        run: run.job.run,
+        outcome,
+        application: run.job.application,
+        inventory: run.inventory,
+        memory: run.memory,
+        healthy: run.healthy,
+    }
+}
+
+/// What a run has when its objects are known.
+struct Ready {
+    spec: ApplicationSpec,
+    release: Release,
+    prepared: Prepared,
+    context: Context,
+    commit: String,
+}
+
+impl Run {
+    async fn go(&mut self) -> Outcome {
+        let slot = Arc::clone(&self.shared);
+        let Ok(slot) = slot.slots.acquire().await else {
+            return Outcome::Cancelled;
+        };
+        let spec = match &self.job.application.spec {
+            Ok(spec) => spec.clone(),
+            Err(error) => {
+                return self
+                    .stop(Stopped::blocked("InvalidSpec", error.to_string()))
+                    .await;
+            }
+        };
+        let Work::Converge { fetched, cause } = &self.job.work else {
+            return Outcome::Done;
+        };
+        let cause = *cause;
+        let snapshot = match &**fetched {
+            Ok(snapshot) => snapshot.clone(),
+            Err(failure) => {
+                // The source is asked again at its own pace; a new answer starts a new run.
+                let stopped = Stopped {
+                    outcome: Outcome::Failed(Retry::OnChange),
+                    verdict: Some(Verdict::failed(
+                        Standing::Retrying,
+                        Reason::SourceFailed,
+                        &failure.message,
+                    )),
+                };
+                return self.stop(stopped).await;
+            }
+        };
+        self.learned.attempted = Some(snapshot.revision.commit.clone());
+        match self.prepare(spec, &snapshot, cause).await {
+            Ok(Some(ready)) => self.converge(ready, slot).await,
+            Ok(None) => {
+                self.shared
+                    .metrics
+                    .renders
+                    .get_or_create(&OutcomeLabels { outcome: "reused" })
+                    .inc();
+                Outcome::Done
+            }
+            Err(stopped) => self.stop(stopped).await,
+        }
+    }
+
+    /// Comes to objects; nothing if the revision changes nothing that the last one read, and the last one was converged.
+    async fn prepare(
+        &mut self,
+        spec: ApplicationSpec,
+        snapshot: &Snapshot,
+        cause: Cause,
+    ) -> Result<Option<Ready>, Stopped> {
+        let shared = Arc::clone(&self.shared);
+        let release = release(&shared, &self.job.application, &spec)?;
+        let tree = folder(&spec, snapshot)?;
+        let name = &release.application;
+        let kinds = shared.cluster.discovery().kinds().await.map_err(|error| {
+            Stopped::failed(
+                Reason::ApplyFailed,
+                Retry::Backoff,
+                output::chain(&error.into()),
+            )
+        })?;
+        let context = Context {
+            name: name.name.clone(),
+            namespace: release.namespace.clone(),
+            kube_version: shared.kube_version.clone(),
+            api_versions: kinds.api_versions(),
+            revision: snapshot.revision.commit.clone(),
+            revision_time: snapshot.revision.time,
+        };
+        let facts = Facts {
+            context: context.clone(),
+            seed: release.seed.clone(),
+        };
+        let (spec, rendered) = match self.remembered(&*tree, &facts, cause) {
+            Some(memory) if cause == Cause::Revision && self.was_converged() => {
+                tracing::debug!(application = %name, "nothing that was read has changed");
+                self.memory = Some(memory);
+                return Ok(None);
+            }
+            Some(memory) => (memory.spec.clone(), memory.rendered.clone()),
+            None => self.render(spec, tree, context.clone(), &release).await?,
+        };
+        let mut release = release;
+        release.namespace = spec.namespace.clone().unwrap_or(release.namespace);
+        self.learned.rendered = Some(rendered.digest());
+        let prepared = shared
+            .cluster
+            .prepare(&rendered, &release)
+            .await
+            .map_err(|error| {
+                let retry = if error.is_retryable() {
+                    Retry::Backoff
+                } else {
+                    Retry::OnChange
+                };
+                Stopped::failed(Reason::ApplyFailed, retry, output::chain(&error.into()))
+            })?;
+        Ok(Some(Ready {
+            spec,
+            release,
+            prepared,
+            context,
+            commit: snapshot.revision.commit.clone(),
+        }))
+    }
+
+    /// Returns the last render, if it still stands.
+    fn remembered(&self, tree: &dyn Tree, facts: &Facts, cause: Cause) -> Option<Arc<Memory>> {
+        let memory = self.job.memory.as_ref()?;
+        let stands = cause != Cause::Settings
+            && memory.generation == self.job.application.generation
+            && memory.reads.first_change(tree, facts).is_none();
+        stands.then(|| Arc::clone(memory))
+    }
+
+    fn was_converged(&self) -> bool {
+        let ready = self
+            .before
+            .conditions
+            .iter()
+            .find(|condition| condition.kind == "Ready");
+        ready.is_some_and(|ready| ready.reason == CONVERGED)
+            && self.before.observed_generation == Some(self.job.application.generation)
+    }
+
+    async fn render(
+        &mut self,
+        spec: ApplicationSpec,
+        tree: Arc<dyn Tree>,
+        mut context: Context,
+        release: &Release,
+    ) -> Result<(ApplicationSpec, Rendered), Stopped> {
+        let failed =
+            |message: String| Stopped::failed(Reason::RenderFailed, Retry::OnChange, message);
+        let (spec, prior) = settings::complete(spec, &*tree)
+            .map_err(|error| failed(output::chain(&error.into())))?;
+        self.notifiers.clone_from(&spec.notifiers);
+        if let Some(namespace) = &spec.namespace {
+            context.namespace.clone_from(namespace);
+        }
+        let judges = Judges::find(&self.shared.catalog, &spec.health)
+            .await
+            .map_err(plugin_failed)?;
+        self.shared.judges.put(&release.application, judges);
+        let request = render::Request {
+            renderer: spec.renderer.as_ref(),
+            tree,
+            context,
+            seed: &release.seed,
+            prior,
+        };
+        let outcome = render::render(&self.shared.catalog, request)
+            .await
+            .map_err(plugin_failed)?;
+        self.shared
+            .metrics
+            .renders
+            .get_or_create(&OutcomeLabels {
+                outcome: "rendered",
+            })
+            .inc();
+        tracing::debug!(application = %release.application, key = %outcome.key, reads = outcome.reads.len(), "rendered");
+        for warning in outcome.rendered.warnings() {
+            tracing::warn!(application = %release.application, "{warning}");
+        }
+        self.memory = Some(Arc::new(Memory {
+            generation: self.job.application.generation,
+            rendered: outcome.rendered.clone(),
+            reads: outcome.reads,
+            plugins: plugins_of(&spec, &outcome.renderer),
+            notifiers: spec.notifiers.clone(),
+            spec: spec.clone(),
+        }));
+        Ok((spec, outcome.rendered))
+    }
+
+    /// From objects to a healthy cluster.
+    async fn converge(&mut self, ready: Ready, slot: tokio::sync::SemaphorePermit<'_>) -> Outcome {
+        let mut store = match self.store(&ready).await {
+            Ok(store) => store,
+            Err(stopped) => return self.stop(stopped).await,
+        };
+        let applied = match self.apply(&ready, &mut store).await {
+            Ok(applied) => applied,
+            Err(stopped) => {
+                self.inventory = Some(store.inventory().clone());
+                return self.stop_with(store, stopped).await;
+            }
+        };
+        // Waiting for health costs nothing, so it holds nobody up.
+        drop(slot);
+        if let Some((message, details)) = tell_repairs(&applied.repaired) {
+            self.count_repairs(&ready.release.application, applied.repaired.len());
+            let (shared, application) = (Arc::clone(&self.shared), store.application().clone());
+            tell(
+                &shared,
+                &application,
+                Reason::DriftRepaired,
+                &message,
+                &details,
+                &self.learned,
+                &self.notifiers,
+            )
+            .await;
+        }
+        self.inventory = Some(applied.inventory.clone());
+        self.learned.applied = Some(ready.commit.clone());
+        let verdict = match self.wait(&ready, &applied, &mut store).await {
+            Ok(verdict) => verdict,
+            Err(stopped) => return self.stop_with(store, stopped).await,
+        };
+        self.finish(store, &verdict, Outcome::Done).await
+    }
+
+    async fn store(&mut self, ready: &Ready) -> Result<StatusStore, Stopped> {
+        let shared = &self.shared;
+        match shared
+            .applications
+            .add_finalizer(&self.job.application)
+            .await
+        {
+            Ok(application) => self.job.application = application,
+            Err(error) => {
+                return Err(Stopped::failed(
+                    Reason::ApplyFailed,
+                    Retry::Backoff,
+                    output::chain(&error.into()),
+                ));
+            }
+        }
+        let message = format!("applying {}", short(&ready.commit));
+        let verdict = working("Applying", message);
+        let underway = crate::agent::report::status(
+            &self.before,
+            self.job.application.generation,
+            &self.learned,
+            &verdict,
+        );
+        let store = StatusStore::new(
+            shared.applications.clone(),
+            self.job.application.clone(),
+            underway,
+        );
+        store.map_err(|error| Stopped::blocked("InventoryUnusable", output::chain(&error.into())))
+    }
+
+    async fn apply(&mut self, ready: &Ready, store: &mut StatusStore) -> Result<Done, Stopped> {
+        let (shared, release) = (Arc::clone(&self.shared), &ready.release);
+        let name = &release.application;
+        let inventory = store.inventory().clone();
+        let kinds = shared.cluster.kinds_in_use(&ready.prepared, &inventory);
+        shared.tracker.observe(name, &release.seed, &kinds);
+        if let Err(unsynced) = shared.tracker.synced(name, SYNC).await {
+            tracing::warn!(application = %name, ?unsynced, "watches are not in sync: the server is asked instead");
+        }
+        let drift = shared.tracker.drift(name, &inventory);
+        let planned = shared
+            .cluster
+            .plan(release, &ready.prepared, &inventory, Depth::Local)
+            .await;
+        let planned = planned.map_err(plan_failed)?;
+        if !planned.plan.is_empty() {
+            self.learned.plan = Some((planned.plan.digest(), planned.plan.summary()));
+        }
+        let approved = self.check(ready, &planned).await?;
+        if self.cancel.is_cancelled() {
+            return Err(Stopped::cancelled());
+        }
+        let applied = shared
+            .cluster
+            .apply(
+                release,
+                &ready.prepared,
+                &approved,
+                planned.inventory.clone(),
+                store,
+                &Silent,
+                &self.cancel,
+            )
+            .await
+            .map_err(apply_failed)?;
+        let kinds = shared
+            .cluster
+            .kinds_in_use(&ready.prepared, &applied.inventory);
+        shared.tracker.observe(name, &release.seed, &kinds);
+        Ok(Done {
+            repaired: repaired(drift, &planned),
+            inventory: applied.inventory,
+            planned,
+        })
+    }
+
+    async fn check(&self, ready: &Ready, planned: &Planned) -> Result<Approved, Stopped> {
+        // A plan that does nothing changes nothing that a policy could prevent.
+        let policies = if planned.plan.is_empty() {
+            &[][..]
+        } else {
+            &ready.spec.policies[..]
+        };
+        let application = json!({
+            "name": ready.release.application.name,
+            "namespace": ready.release.application.namespace,
+            "source": ready.spec.source,
+            "revision": ready.commit,
+        });
+        let (plan, seed) = (planned.plan.clone(), &ready.release.seed);
+        check::check(
+            &self.shared.catalog,
+            policies,
+            plan,
+            application,
+            &ready.context,
+            seed,
+        )
+        .await
+        .map_err(|error| match error {
+            CheckError::Denied(denied) => {
+                let mut verdict =
+                    Verdict::failed(Standing::Stalled, Reason::PolicyDenied, denied.to_string());
+                verdict.details = json!({ "findings": denied.findings });
+                Stopped {
+                    outcome: Outcome::Failed(Retry::OnChange),
+                    verdict: Some(verdict),
+                }
+            }
+            CheckError::Policy(error) => plugin_failed(error),
+        })
+    }
+
+    /// Waits for health, and says what the run came to.
+    async fn wait(
+        &mut self,
+        ready: &Ready,
+        done: &Done,
+        store: &mut StatusStore,
+    ) -> Result<Verdict, Stopped> {
+        let name = ready.release.application.clone();
+        let ids: Vec<ObjectId> = done.inventory.entries().map(Entry::id).collect();
+        let timeout = ready.spec.timeout.get();
+        let tracker = self.shared.tracker.clone();
+        let quiet = |_: &[Unsettled]| {};
+        let quick = QUICK.min(timeout);
+        let mut waited = tracker.wait(&name, &ids, quick, &self.cancel, &quiet).await;
+        if let Waited::TimedOut(unsettled) = &waited
+            && timeout > quick
+        {
+            // Slow rollouts say what they wait for, and what was applied is recorded meanwhile.
+            self.learned.unsettled = Some(unsettled.clone());
+            let verdict = working("Progressing", format!("waiting for {}", sum_up(unsettled)));
+            let status = crate::agent::report::status(
+                &self.before,
+                self.job.application.generation,
+                &self.learned,
+                &verdict,
+            );
+            if let Err(error) = store.write(status).await {
+                tracing::warn!(application = %name, error = %output::chain(&error.into()), "the status was not written");
+            }
+            waited = tracker
+                .wait(&name, &ids, timeout - quick, &self.cancel, &quiet)
+                .await;
+        }
+        let commit = short(&ready.commit);
+        match waited {
+            Waited::Cancelled => Err(Stopped::cancelled()),
+            Waited::Healthy => {
+                self.learned.unsettled = Some(Vec::new());
+                self.healthy = Some(true);
+                Ok(self.converged(done, commit, ids.len()))
+            }
+            Waited::Failed(unsettled) => Ok(self.degraded(unsettled, commit, None)),
+            Waited::TimedOut(unsettled) => Ok(self.degraded(unsettled, commit, Some(timeout))),
+        }
+    }
+
+    fn count_repairs(&self, name: &ApplicationName, repairs: usize) {
+        let labels = ApplicationLabels {
+            namespace: name.namespace.clone(),
+            name: name.name.clone(),
+        };
+        self.shared
+            .metrics
+            .repairs
+            .get_or_create(&labels)
+            .inc_by(repairs as u64);
+    }
+
+    fn converged(&self, done: &Done, commit: &str, objects: usize) -> Verdict {
+        let kept = match done.planned.kept.len() {
+            0 => String::new(),
+            kept => format!(", {kept} more stay although they left git"),
+        };
+        let mut verdict = Verdict {
+            standing: Standing::Ready,
+            reason: CONVERGED.to_owned(),
+            message: format!("{commit} is converged: {objects} objects are healthy{kept}"),
+            event: Some(Reason::Converged),
+            details: json!({ "objects": objects }),
+        };
+        if self.was_degraded() {
+            verdict.event = Some(Reason::Recovered);
+        }
+        verdict
+    }
+
+    fn was_degraded(&self) -> bool {
+        let ready = self
+            .before
+            .conditions
+            .iter()
+            .find(|condition| condition.kind == "Ready");
+        ready.is_some_and(|ready| ready.reason == Reason::Degraded.camel())
+            && self.before.revision == self.learned.applied
+    }
+
+    fn degraded(
+        &mut self,
+        unsettled: Vec<Unsettled>,
+        commit: &str,
+        timeout: Option<Duration>,
+    ) -> Verdict {
+        let sum = sum_up(&unsettled);
+        let message = match timeout {
+            None => format!("{commit} is applied and failed: {sum}"),
+            Some(timeout) => format!(
+                "{commit} is applied and not healthy after {}: {sum}",
+                pretty(timeout)
+            ),
+        };
+        let objects: Vec<_> = unsettled
+            .iter()
+            .map(|object| json!({ "object": object.id, "status": object.assessment.status, "message": object.assessment.message }))
+            .collect();
+        self.learned.unsettled = Some(unsettled);
+        self.healthy = Some(false);
+        let mut verdict = Verdict::failed(Standing::Stalled, Reason::Degraded, message);
+        verdict.details = json!({ "objects": objects });
+        verdict
+    }
+
+    async fn stop(&mut self, stopped: Stopped) -> Outcome {
+        let Some(verdict) = stopped.verdict else {
+            return stopped.outcome;
+        };
+        let store = StatusStore::new(
+            self.shared.applications.clone(),
+            self.job.application.clone(),
+            ApplicationStatus::default(),
+        );
+        match store {
+            Ok(store) => self.finish(store, &verdict, stopped.outcome).await,
+            Err(error) => {
+                let name = self.job.application.application_name();
+                tracing::error!(application = %name, error = %output::chain(&error.into()), "its status cannot be written");
+                stopped.outcome
+            }
+        }
+    }
+
+    async fn stop_with(&mut self, store: StatusStore, stopped: Stopped) -> Outcome {
+        match stopped.verdict {
+            Some(verdict) => self.finish(store, &verdict, stopped.outcome).await,
+            // What was applied must be recorded, whatever comes next.
+            None => {
+                let verdict = working("Superseded", "a change came in between".to_owned());
+                self.finish(store, &verdict, stopped.outcome).await
+            }
+        }
+    }
+
+    async fn finish(&mut self, store: StatusStore, verdict: &Verdict, outcome: Outcome) -> Outcome {
+        let shared = Arc::clone(&self.shared);
+        match conclude(
+            &shared,
+            store,
+            &self.before,
+            &self.learned,
+            verdict,
+            &self.notifiers,
+        )
+        .await
+        {
+            Ok(application) => {
+                self.job.application = application;
+                outcome
+            }
+            Err((application, error)) => {
+                self.job.application = *application;
+                unwritten(&self.job.application.application_name(), error)
+            }
+        }
+    }
+}
+
+/// What an apply came to.
+struct Done {
+    inventory: Inventory,
+    planned: Planned,
+    /// What had been changed by others, and is as it should be again.
+    repaired: Vec<Drift>,
+}
+
+/// The reason of the condition `Ready` when all is well.
+const CONVERGED: &str = "Converged";
+
+fn working(reason: &str, message: String) -> Verdict {
+    Verdict {
+        standing: Standing::Working,
+        reason: reason.to_owned(),
+        message,
+        event: None,
+        details: json!({}),
+    }
+}
+
+/// The first 12 digits of a commit.
+fn short(commit: &str) -> &str {
+    commit.get(..12).unwrap_or(commit)
+}
+
+fn pretty(time: Duration) -> String {
+    pintle_core::duration::Span::seconds(time.as_secs()).to_string()
+}
+
+/// The plugins on which a run's result rests.
+fn plugins_of(spec: &ApplicationSpec, renderer: &str) -> BTreeSet<String> {
+    let named = spec
+        .policies
+        .iter()
+        .chain(&spec.health)
+        .map(|of_use| of_use.plugin.clone());
+    let notifiers = spec.notifiers.iter().map(|of_use| of_use.plugin.clone());
+    named
+        .chain(notifiers)
+        .chain([renderer.to_owned(), "kubernetes".to_owned()])
+        .collect()
+}

@@ -1,0 +1,96 @@
+//! What the failures of the stages mean for an application: a reason for its conditions, and when to try again.
+
+use std::sync::Arc;
+
+use pintle_cluster::{ApplyError, ClusterError, PlanError};
+use pintle_core::{
+    application::ApplicationSpec,
+    event::Reason,
+    machine::Retry,
+    tree::{Tree, TreePath},
+};
+use pintle_source::Snapshot;
+
+use super::Stopped;
+use crate::{
+    cli::output,
+    pipeline::render::{RenderError, is_defect},
+};
+
+/// Returns the application's folder of a revision.
+pub(super) fn folder(
+    spec: &ApplicationSpec,
+    snapshot: &Snapshot,
+) -> Result<Arc<dyn Tree>, Stopped> {
+    let path = spec
+        .source
+        .as_ref()
+        .map(|source| source.git.path.as_str())
+        .unwrap_or_default();
+    let Some(path) = TreePath::parse(path) else {
+        let message = format!(
+            "`source.git.path` {path} leaves the repository: expected a relative path without `..`"
+        );
+        return Err(Stopped::blocked("InvalidSpec", message));
+    };
+    snapshot.tree(&path).map_err(|error| {
+        Stopped::failed(
+            Reason::SourceFailed,
+            Retry::OnChange,
+            output::chain(&error.into()),
+        )
+    })
+}
+
+/// A plugin refused, crashed, or could not be found.
+pub(super) fn plugin_failed(error: RenderError) -> Stopped {
+    let retry = if error.is_retryable() {
+        Retry::Backoff
+    } else {
+        Retry::OnChange
+    };
+    let reason = match &error {
+        RenderError::Catalog(_) | RenderError::Settings { .. } => Reason::PluginFailed,
+        RenderError::Plugin(plugin) if is_defect(plugin) => Reason::PluginFailed,
+        _ => Reason::RenderFailed,
+    };
+    Stopped::failed(reason, retry, output::chain(&error.into()))
+}
+
+/// Planning found what the server would refuse, or could not ask it.
+pub(super) fn plan_failed(error: ClusterError<PlanError>) -> Stopped {
+    match error {
+        ClusterError::Failed(PlanError::TooManyDeletions(refused)) => {
+            Stopped::failed(Reason::PruneRefused, Retry::OnChange, refused.to_string())
+        }
+        ClusterError::Failed(error) => {
+            let retry = error.retry();
+            Stopped::failed(Reason::ApplyFailed, retry, output::chain(&error.into()))
+        }
+        ClusterError::Connect(error) => Stopped::failed(
+            Reason::ApplyFailed,
+            Retry::Backoff,
+            output::chain(&error.into()),
+        ),
+    }
+}
+
+/// Something was not written.
+pub(super) fn apply_failed(error: ClusterError<ApplyError>) -> Stopped {
+    match error {
+        ClusterError::Failed(error)
+            if error.cancelled && error.failures.is_empty() && error.store.is_none() =>
+        {
+            Stopped::cancelled()
+        }
+        ClusterError::Failed(error) => {
+            let retry = error.retry();
+            Stopped::failed(Reason::ApplyFailed, retry, output::chain(&error.into()))
+        }
+        ClusterError::Connect(error) => Stopped::failed(
+            Reason::ApplyFailed,
+            Retry::Backoff,
+            output::chain(&error.into()),
+        ),
+    }
+}

@@ -1,0 +1,179 @@
+//! An Application that is deleted: its objects are dealt with first.
+
+use std::sync::Arc;
+
+use pintle_cluster::{InventoryStore as _, Silent, StatusStore};
+use pintle_core::{
+    application::{ApplicationStatus, DeletionPolicy},
+    check::{Approved, Checked},
+    event::Reason,
+    machine::{Outcome, Retry},
+    plan::{Depth, Summary},
+    prune::PruneSettings,
+    rendered::Rendered,
+};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Stopped, conclude,
+    failures::{apply_failed, plan_failed},
+    release, status_before, tell, unwritten,
+};
+use crate::{
+    agent::{
+        job::{Job, Report},
+        report::Learned,
+        shared::Shared,
+    },
+    cli::output,
+};
+
+pub(super) async fn run(shared: Arc<Shared>, mut job: Job, cancel: CancellationToken) -> Report {
+    let name = job.application.application_name();
+    let outcome = remove(&shared, &mut job, &cancel).await;
+    if outcome == Outcome::Done {
+        shared.tracker.forget(&name);
+        shared.judges.remove(&name);
+        shared.metrics.forget(&name.namespace, &name.name);
+    }
+    Report {
+        name,
+        run: job.run,
+        outcome,
+        application: job.application,
+        inventory: None,
+        memory: job.memory,
+        healthy: None,
+    }
+}
+
+async fn remove(shared: &Arc<Shared>, job: &mut Job, cancel: &CancellationToken) -> Outcome {
+    let Ok(_slot) = shared.slots.acquire().await else {
+        return Outcome::Cancelled;
+    };
+    if !job.application.has_finalizer() {
+        return Outcome::Done;
+    }
+    let notifiers = match (&job.memory, &job.application.spec) {
+        (Some(memory), _) => memory.notifiers.clone(),
+        (None, Ok(spec)) => spec.notifiers.clone(),
+        (None, Err(_)) => Vec::new(),
+    };
+    let before = status_before(&job.application);
+    let learned = Learned {
+        attempted: before.revision.clone(),
+        ..Learned::default()
+    };
+    let summary = match objects(shared, job, cancel).await {
+        Ok(summary) => summary,
+        Err(stopped) => {
+            let Some(verdict) = stopped.verdict else {
+                return stopped.outcome;
+            };
+            let underway = ApplicationStatus::default();
+            let Ok(store) = StatusStore::new(
+                shared.applications.clone(),
+                job.application.clone(),
+                underway,
+            ) else {
+                return stopped.outcome;
+            };
+            return match conclude(shared, store, &before, &learned, &verdict, &notifiers).await {
+                Ok(application) => {
+                    job.application = application;
+                    // A removal is tried until it is done.
+                    Outcome::Failed(Retry::Backoff)
+                }
+                Err((_, error)) => unwritten(&job.application.application_name(), error),
+            };
+        }
+    };
+    let message = match summary {
+        Some(summary) => format!("removed: {} objects deleted", summary.delete),
+        None => "removed: its objects stay, and are no longer managed".to_owned(),
+    };
+    tell(
+        shared,
+        &job.application,
+        Reason::Removed,
+        &message,
+        &json!({}),
+        &learned,
+        &notifiers,
+    )
+    .await;
+    match shared.applications.remove_finalizer(&job.application).await {
+        Ok(()) => Outcome::Done,
+        Err(error) => unwritten(&job.application.application_name(), error),
+    }
+}
+
+/// Deletes the objects, or lets them be; returns what was done, if something was to be.
+async fn objects(
+    shared: &Arc<Shared>,
+    job: &mut Job,
+    cancel: &CancellationToken,
+) -> Result<Option<Summary>, Stopped> {
+    let spec = match &job.application.spec {
+        Ok(spec) => spec.clone(),
+        Err(error) => return Err(Stopped::blocked("InvalidSpec", error.to_string())),
+    };
+    let before = status_before(&job.application);
+    let has_objects = before
+        .inventory
+        .as_ref()
+        .is_some_and(|inventory| !inventory.entries.is_empty());
+    if spec.deletion_policy == DeletionPolicy::Orphan || !has_objects {
+        return Ok(None);
+    }
+    let mut release = release(shared, &job.application, &spec)?;
+    // Deleting the Application is the confirmation; what is protected stays without its opt-in all the same.
+    release.prune = PruneSettings {
+        enabled: true,
+        max_percent: 100,
+        ..release.prune
+    };
+    let mut store = StatusStore::new(shared.applications.clone(), job.application.clone(), before)
+        .map_err(|error| Stopped::blocked("InventoryUnusable", output::chain(&error.into())))?;
+    let nothing = Rendered::new(Vec::new(), None, Vec::new(), &release.seed)
+        .map_err(|error| Stopped::blocked("Impossible", error.to_string()))?;
+    let prepared = shared
+        .cluster
+        .prepare(&nothing, &release)
+        .await
+        .map_err(|error| {
+            Stopped::failed(
+                Reason::ApplyFailed,
+                Retry::Backoff,
+                output::chain(&error.into()),
+            )
+        })?;
+    let inventory = store.inventory().clone();
+    let planned = shared
+        .cluster
+        .plan(&release, &prepared, &inventory, Depth::Local)
+        .await
+        .map_err(plan_failed)?;
+    // Policies judge what git asks for; this is a decision of whoever may delete the Application.
+    let checked = Checked::new(planned.plan.clone(), Vec::new())
+        .map_err(|denied| Stopped::blocked("Impossible", denied.to_string()))?;
+    let approved = Approved::without_gates(checked);
+    let applied = shared
+        .cluster
+        .apply(
+            &release,
+            &prepared,
+            &approved,
+            planned.inventory,
+            &mut store,
+            &Silent,
+            cancel,
+        )
+        .await;
+    job.application = store.application().clone();
+    match applied {
+        Ok(applied) => Ok(Some(applied.summary)),
+        Err(error) => Err(apply_failed(error)),
+    }
+}

@@ -1,0 +1,336 @@
+//! The receiver of webhooks: a push to a repository starts a fetch at once.
+//!
+//! GitHub, GitLab, and a generic form. Each request is authenticated before its body is looked at; what it says is only
+//! "look now", so even a forged one could do no more than cause a fetch.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, State},
+    http::{HeaderMap, StatusCode},
+    routing::post,
+};
+use hmac::{Hmac, Mac as _};
+use serde_json::Value;
+use sha2::Sha256;
+use tokio::sync::{mpsc, watch};
+
+/// GitHub sends at most 25 MB.
+/// <https://docs.github.com/en/webhooks/webhook-events-and-payloads#payload-cap>
+const BODY_LIMIT: usize = 25 << 20;
+
+/// What the handlers share.
+#[derive(Clone)]
+pub(crate) struct Receiver {
+    /// The shared secret; absent while its Secret does not exist.
+    pub(crate) token: watch::Receiver<Option<Arc<[u8]>>>,
+    /// Where pushes are told: repositories in the form of [`normal_url`].
+    pub(crate) pushed: mpsc::Sender<Vec<String>>,
+}
+
+/// Returns the routes `/webhook/github`, `/webhook/gitlab` and `/webhook/generic`.
+pub(crate) fn routes(receiver: Receiver) -> Router {
+    Router::new()
+        .route("/webhook/github", post(github))
+        .route("/webhook/gitlab", post(gitlab))
+        .route("/webhook/generic", post(generic))
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .with_state(receiver)
+}
+
+type Answer = (StatusCode, &'static str);
+
+const NO_TOKEN: Answer = (
+    StatusCode::SERVICE_UNAVAILABLE,
+    "the webhook secret is not set up\n",
+);
+const UNAUTHENTICATED: Answer = (
+    StatusCode::UNAUTHORIZED,
+    "the signature does not match the webhook secret\n",
+);
+
+async fn github(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes) -> Answer {
+    if let Err(answer) = receiver.check_signature(&headers, "x-hub-signature-256", &body) {
+        return answer;
+    }
+    match text(&headers, "x-github-event") {
+        "ping" => (StatusCode::OK, "pong\n"),
+        "push" | "create" => {
+            receiver
+                .tell(
+                    &body,
+                    &[
+                        "/repository/clone_url",
+                        "/repository/ssh_url",
+                        "/repository/html_url",
+                    ],
+                )
+                .await
+        }
+        _ => (
+            StatusCode::ACCEPTED,
+            "this event is not needed: only push is\n",
+        ),
+    }
+}
+
+async fn gitlab(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes) -> Answer {
+    let Some(token) = receiver.token() else {
+        return NO_TOKEN;
+    };
+    if !equal(text(&headers, "x-gitlab-token").as_bytes(), &token) {
+        return UNAUTHENTICATED;
+    }
+    match text(&headers, "x-gitlab-event") {
+        "Push Hook" | "Tag Push Hook" => {
+            receiver
+                .tell(
+                    &body,
+                    &[
+                        "/project/git_http_url",
+                        "/project/git_ssh_url",
+                        "/project/web_url",
+                    ],
+                )
+                .await
+        }
+        _ => (
+            StatusCode::ACCEPTED,
+            "this event is not needed: only push and tag push are\n",
+        ),
+    }
+}
+
+/// `{"url": "https://git.example.com/team/repository.git"}`, signed in `X-Signature-256: sha256=…`.
+async fn generic(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes) -> Answer {
+    if let Err(answer) = receiver.check_signature(&headers, "x-signature-256", &body) {
+        return answer;
+    }
+    receiver.tell(&body, &["/url"]).await
+}
+
+impl Receiver {
+    fn token(&self) -> Option<Arc<[u8]>> {
+        self.token.borrow().clone()
+    }
+
+    fn check_signature(
+        &self,
+        headers: &HeaderMap,
+        header: &str,
+        body: &[u8],
+    ) -> Result<(), Answer> {
+        let token = self.token().ok_or(NO_TOKEN)?;
+        let hex_digits = text(headers, header)
+            .strip_prefix("sha256=")
+            .ok_or(UNAUTHENTICATED)?;
+        let signature = hex::decode(hex_digits).map_err(|_| UNAUTHENTICATED)?;
+        mac(&token, body)
+            .verify_slice(&signature)
+            .map_err(|_| UNAUTHENTICATED)
+    }
+
+    async fn tell(&self, body: &[u8], pointers: &[&str]) -> Answer {
+        let Ok(body) = serde_json::from_slice::<Value>(body) else {
+            return (
+                StatusCode::BAD_REQUEST,
+                "the body is not JSON: choose the content type application/json\n",
+            );
+        };
+        let urls = pointers
+            .iter()
+            .filter_map(|pointer| body.pointer(pointer)?.as_str());
+        let mut urls: Vec<String> = urls.map(normal_url).collect();
+        urls.sort();
+        urls.dedup();
+        if urls.is_empty() {
+            return (StatusCode::BAD_REQUEST, "the body names no repository\n");
+        }
+        match self.pushed.send(urls).await {
+            Ok(()) => (StatusCode::ACCEPTED, "looking for the new revision\n"),
+            Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping\n"),
+        }
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+}
+
+fn mac(key: &[u8], body: &[u8]) -> Hmac<Sha256> {
+    let mut mac = Hmac::new_from_slice(key).expect("HMAC takes keys of any length");
+    mac.update(body);
+    mac
+}
+
+/// Compares in a time that does not depend on where the texts differ: by their MACs.
+fn equal(one: &[u8], other: &[u8]) -> bool {
+    mac(other, one)
+        .verify_slice(&mac(other, other).finalize().into_bytes())
+        .is_ok()
+}
+
+/// Reduces a repository's URL to what all its forms have in common: host and path.
+///
+/// `https://GIT.example.com/a/b.git`, `git@git.example.com:a/b` and `ssh://git@git.example.com:22/a/b/` are one.
+pub(crate) fn normal_url(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority_end = rest.find(['/', ':']).unwrap_or(rest.len());
+    let at = rest[..authority_end].rfind('@').or_else(|| {
+        // A password may hold a colon: user:password@host.
+        rest.find('@')
+            .filter(|at| rest.find('/').is_none_or(|slash| *at < slash))
+    });
+    let rest = at.map_or(rest, |at| &rest[at + 1..]);
+    let end = rest.find(['/', ':']).unwrap_or(rest.len());
+    let (host, path) = rest.split_at(end);
+    // After a colon comes a port (in URLs) or already the path (in scp form).
+    let path = match path.strip_prefix(':') {
+        Some(after) => match after.split_once('/') {
+            Some((port, path)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => {
+                path
+            }
+            _ => after,
+        },
+        None => path,
+    };
+    let path = path.trim_matches('/');
+    format!(
+        "{}/{}",
+        host.to_lowercase(),
+        path.strip_suffix(".git").unwrap_or(path)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+
+    fn receiver(token: Option<&str>) -> (Receiver, mpsc::Receiver<Vec<String>>) {
+        let (_, token) = watch::channel(token.map(|token| Arc::from(token.as_bytes())));
+        let (pushed, told) = mpsc::channel(4);
+        (Receiver { token, pushed }, told)
+    }
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| {
+                (
+                    (*name).parse().unwrap(),
+                    HeaderValue::from_str(value).unwrap(),
+                )
+            })
+            .collect()
+    }
+
+    fn signed(header: &'static str, body: &[u8]) -> (&'static str, String) {
+        (
+            header,
+            format!(
+                "sha256={}",
+                hex::encode(mac(b"token", body).finalize().into_bytes())
+            ),
+        )
+    }
+
+    #[test]
+    fn all_forms_of_a_url_are_one() {
+        for url in [
+            "https://GIT.example.com/team/app.git",
+            "https://user:pa:ss@git.example.com:8443/team/app",
+            "http://git.example.com/team/app/",
+            "git@git.example.com:team/app.git",
+            "ssh://git@git.example.com:2222/team/app.git",
+        ] {
+            assert_eq!(normal_url(url), "git.example.com/team/app", "{url}");
+        }
+        for odd in ["", "@", ":", "//", "a@", "://", "é@ü:/"] {
+            let _ = normal_url(odd);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_signed_push_is_told_and_a_forged_one_is_not() {
+        let body = br#"{"repository":{"clone_url":"https://git.example.com/a/b.git","ssh_url":"git@git.example.com:a/b.git"}}"#;
+        let (receiver, mut told) = receiver(Some("token"));
+        let (name, signature) = signed("x-hub-signature-256", body);
+        let good = headers(&[(name, &signature), ("x-github-event", "push")]);
+        let answer = github(
+            State(receiver.clone()),
+            good.clone(),
+            Bytes::from_static(body),
+        )
+        .await;
+        assert_eq!(answer.0, StatusCode::ACCEPTED);
+        assert_eq!(told.recv().await.unwrap(), ["git.example.com/a/b"]);
+        for (bad, body) in [
+            (good, &b"{}"[..]),
+            (headers(&[("x-github-event", "push")]), body),
+        ] {
+            let answer = github(State(receiver.clone()), bad, Bytes::copy_from_slice(body)).await;
+            assert_eq!(answer, UNAUTHENTICATED);
+        }
+        assert!(told.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn gitlab_sends_the_token_itself() {
+        let body = Bytes::from_static(
+            br#"{"project":{"git_http_url":"https://git.example.com/a/b.git"}}"#,
+        );
+        let (receiver, mut told) = receiver(Some("token"));
+        let with = |token| headers(&[("x-gitlab-token", token), ("x-gitlab-event", "Push Hook")]);
+        assert_eq!(
+            gitlab(State(receiver.clone()), with("token"), body.clone())
+                .await
+                .0,
+            StatusCode::ACCEPTED
+        );
+        assert_eq!(told.recv().await.unwrap(), ["git.example.com/a/b"]);
+        for wrong in ["", "toke", "token2"] {
+            assert_eq!(
+                gitlab(State(receiver.clone()), with(wrong), body.clone()).await,
+                UNAUTHENTICATED
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn the_generic_form_and_what_is_wrong_with_a_request() {
+        let (receiver, mut told) = receiver(Some("token"));
+        let send = |body: &'static [u8]| {
+            let (name, signature) = signed("x-signature-256", body);
+            generic(
+                State(receiver.clone()),
+                headers(&[(name, &signature)]),
+                Bytes::from_static(body),
+            )
+        };
+        assert_eq!(
+            send(br#"{"url":"ssh://git@h/a"}"#).await.0,
+            StatusCode::ACCEPTED
+        );
+        assert_eq!(told.recv().await.unwrap(), ["h/a"]);
+        assert_eq!(send(b"{}").await.0, StatusCode::BAD_REQUEST);
+        assert_eq!(send(b"url=a").await.0, StatusCode::BAD_REQUEST);
+    }
+
+    #[tokio::test]
+    async fn without_a_secret_nothing_is_accepted() {
+        let (receiver, _told) = receiver(None);
+        let answer = gitlab(
+            State(receiver),
+            headers(&[("x-gitlab-token", "")]),
+            Bytes::new(),
+        )
+        .await;
+        assert_eq!(answer, NO_TOKEN);
+    }
+}

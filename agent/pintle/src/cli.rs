@@ -1,0 +1,52 @@
+//! The command line: arguments in, an exit code out.
+
+pub(crate) mod args;
+pub(crate) mod exit;
+pub(crate) mod output;
+pub(crate) mod progress;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use self::{args::Cli, exit::Exit};
+
+/// Parses the arguments, runs the command, and turns its result into an exit code.
+pub(crate) fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // `--help` and `--version` come as errors as well, with code 0; clap chooses the right stream.
+            let code = if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Done
+            };
+            let _ = error.print();
+            return code.into();
+        }
+    };
+    output::start_logs(&cli.logs, matches!(cli.command, args::Command::Agent(_)));
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output::error(
+                &anyhow::Error::new(error).context("the async runtime could not be started"),
+            );
+            return Exit::Failed.into();
+        }
+    };
+    let result = runtime.block_on(crate::commands::run(cli.command));
+    // Blocking work that was given up (a fetch that hangs) must not hold the process.
+    runtime.shutdown_background();
+    match result {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            output::error(&error);
+            exit::of(&error).into()
+        }
+    }
+}

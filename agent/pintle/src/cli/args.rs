@@ -1,0 +1,418 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Pintle converges a Kubernetes cluster to what git says.
+#[derive(Debug, Parser)]
+#[command(
+    name = "pintle",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true
+)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 there are differences, 4 refused by policy."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) logs: LogArgs,
+}
+
+/// How much is logged.
+#[derive(Debug, Args)]
+pub(crate) struct LogArgs {
+    /// What is logged to standard error: `info`, `debug`, or a filter such as `pintle_cluster=debug`
+    #[arg(
+        long,
+        global = true,
+        env = "PINTLE_LOG",
+        value_name = "FILTER",
+        help_heading = "Logs"
+    )]
+    pub(crate) log: Option<String>,
+    /// Logs JSON lines; the default of `pintle agent` when standard error is no terminal
+    #[arg(long, global = true, help_heading = "Logs")]
+    pub(crate) log_json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Print the objects that a folder stands for, as one YAML stream
+    Render(RenderCommand),
+    /// Show what an apply would change, field by field
+    Diff(ClusterCommand),
+    /// Show the plan: a dry run by the server, policies and the plan's digest
+    Plan(ClusterCommand),
+    /// Apply a folder or a commit and wait until it is healthy
+    Converge(ConvergeCommand),
+    /// Delete everything that `converge` made under a name
+    Dismiss(DismissCommand),
+    /// Show applications and plugins in the cluster
+    Get(GetCommand),
+    /// Push, pull and inspect plugins
+    #[command(subcommand)]
+    Plugin(PluginCommand),
+    /// Run the agent that keeps Applications converged
+    Agent(AgentCommand),
+    /// Check what pintle needs: cluster, rights, git, plugins
+    Doctor(DoctorCommand),
+    /// Print a completion script for a shell
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the version
+    Version(OutputArgs),
+}
+
+/// Which revision of what.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct InputArgs {
+    /// A folder in a git repository, or the URL of one (https, http, ssh, file)
+    #[arg(value_name = "PATH|URL", default_value = ".")]
+    pub(crate) source: String,
+    /// Take the files as they are now, instead of the last commit
+    #[arg(long)]
+    pub(crate) dev: bool,
+    /// Run again on each change of the files (with --dev) or on each new commit
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// Environment in the folder's pintle.yaml
+    #[arg(long = "env", value_name = "NAME")]
+    pub(crate) environment: Option<String>,
+    /// Branch to take from the URL
+    #[arg(
+        long,
+        value_name = "NAME",
+        group = "reference",
+        help_heading = "Git URL"
+    )]
+    pub(crate) branch: Option<String>,
+    /// Tag to take from the URL
+    #[arg(
+        long,
+        value_name = "NAME",
+        group = "reference",
+        help_heading = "Git URL"
+    )]
+    pub(crate) tag: Option<String>,
+    /// Highest tag in this range
+    #[arg(
+        long,
+        value_name = "RANGE",
+        group = "reference",
+        help_heading = "Git URL"
+    )]
+    pub(crate) semver: Option<String>,
+    /// Commit to take from the URL, by its full id
+    #[arg(long, value_name = "ID", group = "reference", help_heading = "Git URL")]
+    pub(crate) commit: Option<String>,
+    /// Folder within the repository at the URL
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        default_value = "",
+        help_heading = "Git URL"
+    )]
+    pub(crate) path: String,
+    /// User name for http and https; the password is read from `PINTLE_GIT_PASSWORD`
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "PINTLE_GIT_USERNAME",
+        help_heading = "Git URL"
+    )]
+    pub(crate) git_username: Option<String>,
+    /// SSH private key; without it, ssh uses its own configuration
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "PINTLE_GIT_IDENTITY",
+        help_heading = "Git URL"
+    )]
+    pub(crate) git_identity: Option<PathBuf>,
+    /// Known hosts for --git-identity
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "PINTLE_GIT_KNOWN_HOSTS",
+        help_heading = "Git URL"
+    )]
+    pub(crate) git_known_hosts: Option<PathBuf>,
+    /// Certificate authority of the git server, PEM
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "PINTLE_GIT_CA",
+        help_heading = "Git URL"
+    )]
+    pub(crate) git_ca: Option<PathBuf>,
+}
+
+/// How it is rendered.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RendererArgs {
+    /// Built-in renderer, component file, or OCI reference; by default the one that recognises the files
+    #[arg(long, value_name = "NAME|FILE|OCI-REF", help_heading = "Rendering")]
+    pub(crate) renderer: Option<String>,
+    /// Settings of the renderer, YAML or JSON
+    #[arg(long, value_name = "FILE", help_heading = "Rendering")]
+    pub(crate) settings: Option<PathBuf>,
+    /// One setting: `a.b=value`; the value is YAML. May be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE", help_heading = "Rendering")]
+    pub(crate) sets: Vec<String>,
+    /// Namespace for objects that name none
+    #[arg(short, long, value_name = "NAMESPACE", help_heading = "Rendering")]
+    pub(crate) namespace: Option<String>,
+    /// Name of the application; by default the folder's
+    #[arg(long, value_name = "NAME", help_heading = "Rendering")]
+    pub(crate) name: Option<String>,
+    /// Seed for generated values; by default a fresh one without a cluster, and the application's own with one
+    #[arg(
+        long,
+        value_name = "TEXT",
+        env = "PINTLE_SEED",
+        hide_env_values = true,
+        help_heading = "Rendering"
+    )]
+    pub(crate) seed: Option<String>,
+    #[command(flatten)]
+    pub(crate) registry: RegistryArgs,
+}
+
+/// How registries are reached.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RegistryArgs {
+    /// Certificate authority of registries, PEM
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "PINTLE_REGISTRY_CA",
+        help_heading = "Registry"
+    )]
+    pub(crate) registry_ca: Option<PathBuf>,
+    /// Registry host that speaks http without TLS; loopback hosts may anyway. May be repeated
+    #[arg(long, value_name = "HOST", help_heading = "Registry")]
+    pub(crate) plain_http: Vec<String>,
+}
+
+/// Which cluster.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ConnectionArgs {
+    /// Context of the kubeconfig; by default the current one
+    #[arg(long, value_name = "NAME", help_heading = "Cluster")]
+    pub(crate) context: Option<String>,
+    /// Kubeconfig file; by default `KUBECONFIG` or ~/.kube/config, and in a pod its service account
+    #[arg(long, value_name = "FILE", help_heading = "Cluster")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct OutputArgs {
+    /// Machine output instead of text for people
+    #[arg(short, long, value_name = "FORMAT")]
+    pub(crate) output: Option<Format>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Json,
+    Yaml,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RenderCommand {
+    #[command(flatten)]
+    pub(crate) input: InputArgs,
+    #[command(flatten)]
+    pub(crate) renderer: RendererArgs,
+    /// Kubernetes version that the renderer sees
+    #[arg(
+        long,
+        value_name = "VERSION",
+        default_value = "v1.33.0",
+        help_heading = "Rendering"
+    )]
+    pub(crate) kube_version: String,
+    /// API that the renderer sees, beside those of Kubernetes: `example.com/v1/Widget`. May be repeated
+    #[arg(
+        long,
+        value_name = "API",
+        value_delimiter = ',',
+        help_heading = "Rendering"
+    )]
+    pub(crate) api_versions: Vec<String>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// What `diff`, `plan` and `converge` share.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ClusterCommand {
+    #[command(flatten)]
+    pub(crate) input: InputArgs,
+    #[command(flatten)]
+    pub(crate) renderer: RendererArgs,
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ConvergeCommand {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterCommand,
+    /// How long objects may take to become healthy: `5m`, `1h30m`
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) timeout: Option<pintle_core::duration::Span>,
+    /// Digest that an earlier refusal printed: confirms exactly these deletions
+    #[arg(long, value_name = "DIGEST")]
+    pub(crate) confirm_prune: Option<pintle_core::digest::Digest>,
+    /// Take over fields that other managers own
+    #[arg(long)]
+    pub(crate) adopt: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DismissCommand {
+    /// Name under which it was converged; by default the current folder's
+    #[arg(value_name = "NAME|PATH", default_value = ".")]
+    pub(crate) name: String,
+    /// Namespace of its inventory
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub(crate) namespace: Option<String>,
+    /// Also delete namespaces, claims and definitions, which stay otherwise
+    #[arg(long)]
+    pub(crate) all_kinds: bool,
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GetCommand {
+    /// What to show
+    #[arg(value_enum, default_value = "applications")]
+    pub(crate) what: GetWhat,
+    /// Only this one
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Namespace; by default all
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub(crate) namespace: Option<String>,
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GetWhat {
+    #[value(aliases = ["application", "apps", "app"])]
+    Applications,
+    #[value(aliases = ["plugin"])]
+    Plugins,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PluginCommand {
+    /// Push a component to a registry
+    Push {
+        /// The component, or the name of a built-in plugin
+        #[arg(value_name = "FILE|NAME")]
+        component: String,
+        /// Where to: `registry.example.com/plugins/mine:1.0.0`
+        reference: String,
+        #[command(flatten)]
+        registry: RegistryArgs,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Pull a component from a registry and verify it
+    Pull {
+        /// Which: `registry.example.com/plugins/mine:1.0.0`
+        reference: String,
+        /// Where to
+        file: PathBuf,
+        #[command(flatten)]
+        registry: RegistryArgs,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Show what a plugin is, wants and takes
+    Inspect {
+        /// A component file, an OCI reference, or the name of a built-in plugin
+        #[arg(value_name = "FILE|OCI-REF|NAME")]
+        plugin: String,
+        #[command(flatten)]
+        registry: RegistryArgs,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// List the plugins that are built in
+    List(OutputArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AgentCommand {
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+    /// Only Applications in this namespace; by default all. May be repeated
+    #[arg(
+        long,
+        value_name = "NAMESPACE",
+        env = "PINTLE_WATCH_NAMESPACE",
+        value_delimiter = ','
+    )]
+    pub(crate) watch_namespace: Vec<String>,
+    /// The agent's own namespace: its lease, its seeds, pull secrets
+    #[arg(
+        long,
+        value_name = "NAMESPACE",
+        env = "PINTLE_NAMESPACE",
+        default_value = "pintle-system"
+    )]
+    pub(crate) namespace: String,
+    /// Account for applications that name none; without it such applications are refused
+    #[arg(
+        long,
+        value_name = "NAMESPACE/NAME",
+        env = "PINTLE_DEFAULT_SERVICE_ACCOUNT"
+    )]
+    pub(crate) default_service_account: Option<String>,
+    /// Where repositories, components and compiled code are cached; deleting it costs time only
+    #[arg(long, value_name = "FOLDER", env = "PINTLE_CACHE")]
+    pub(crate) cache: Option<PathBuf>,
+    /// Address for /metrics, /healthz and /readyz
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
+    pub(crate) listen: std::net::SocketAddr,
+    /// Address for webhooks of git servers; none without it
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) webhook_listen: Option<std::net::SocketAddr>,
+    /// Secret in the agent's namespace whose key `token` signs webhooks
+    #[arg(long, value_name = "NAME", default_value = "pintle-webhook")]
+    pub(crate) webhook_secret: String,
+    /// Works without a lease: for a laptop, where no other replica runs
+    #[arg(long)]
+    pub(crate) no_lease: bool,
+    /// How many applications are worked on at once
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    pub(crate) concurrency: usize,
+    #[command(flatten)]
+    pub(crate) registry: RegistryArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorCommand {
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}

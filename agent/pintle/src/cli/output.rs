@@ -1,0 +1,146 @@
+//! Everything that is printed passes here: results on standard output, all else on standard error.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this module is the one place that prints"
+)]
+
+use std::io::{IsTerminal as _, Write as _};
+
+use owo_colors::OwoColorize as _;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::args::{Format, LogArgs};
+
+/// Starts logging to standard error.
+pub(crate) fn start_logs(args: &LogArgs, agent: bool) {
+    let default = if agent { "info" } else { "warn" };
+    let filter = args.log.as_deref().unwrap_or(default);
+    let filter = tracing_subscriber::EnvFilter::try_new(filter)
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    let json = args.log_json || (agent && !std::io::stderr().is_terminal());
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    // The first subscriber wins; there is no other in this process.
+    let _ = if json {
+        builder.json().flatten_event(true).try_init()
+    } else {
+        builder
+            .with_target(false)
+            .with_ansi(std::io::stderr().is_terminal())
+            .try_init()
+    };
+}
+
+/// Prints text to standard output.
+pub(crate) fn text(text: &str) {
+    // A reader that went away (`| head`) is no failure of ours.
+    let mut out = anstream::stdout().lock();
+    let _ = out.write_all(text.as_bytes());
+    if !text.is_empty() && !text.ends_with('\n') {
+        let _ = out.write_all(b"\n");
+    }
+    let _ = out.flush();
+}
+
+/// Prints a line for people to standard error.
+pub(crate) fn note(text: &str) {
+    anstream::eprintln!("{text}");
+}
+
+/// Prints a warning to standard error.
+pub(crate) fn warning(text: &str) {
+    anstream::eprintln!("{} {text}", "warning:".yellow().bold());
+}
+
+/// Prints an error and its causes to standard error, each cause once.
+pub(crate) fn error(error: &anyhow::Error) {
+    anstream::eprintln!("{} {}", "error:".red().bold(), chain(error));
+}
+
+/// Writes an error and its causes as one text.
+pub(crate) fn chain(error: &anyhow::Error) -> String {
+    let mut out = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        // Some libraries repeat their source in their own text.
+        if text.is_empty() || out.contains(&text) {
+            continue;
+        }
+        if !out.is_empty() {
+            out.push_str(if text.contains('\n') { ":\n" } else { ": " });
+        }
+        out.push_str(&text);
+    }
+    out
+}
+
+/// Prints a machine-readable result.
+pub(crate) fn machine(format: Format, value: &impl Serialize) -> anyhow::Result<()> {
+    let value = serde_json::to_value(value)?;
+    match format {
+        Format::Json => text(&serde_json::to_string_pretty(&value)?),
+        Format::Yaml => text(&yaml(&value)),
+    }
+    Ok(())
+}
+
+/// Writes one value as a YAML document that every YAML reader, 1.1 or 1.2, reads as the same value.
+pub(crate) fn yaml(value: &Value) -> String {
+    super::super::pipeline::yaml::write(value)
+}
+
+/// Lays rows out in columns.
+pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        let cells = rows
+            .iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count());
+        cells
+            .chain([header[column].len()])
+            .max()
+            .unwrap_or_default()
+    };
+    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let mut out = String::new();
+        for (cell, width) in cells.zip(&widths) {
+            out.push_str(cell);
+            out.extend(std::iter::repeat_n(' ', width + 3 - cell.chars().count()));
+        }
+        out.trim_end().to_owned() + "\n"
+    };
+    let mut out = line(&mut header.iter().copied());
+    for row in rows {
+        out.push_str(&line(&mut row.iter().map(String::as_str)));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_line_up() {
+        let rows = vec![
+            vec!["shop/web".into(), "True".into()],
+            vec!["a".into(), "False".into()],
+        ];
+        assert_eq!(
+            table(&["NAME", "READY"], &rows),
+            "NAME       READY\nshop/web   True\na          False\n"
+        );
+    }
+
+    #[test]
+    fn chains_say_each_thing_once() {
+        let error = anyhow::anyhow!("connection refused")
+            .context("x: connection refused")
+            .context("cannot fetch");
+        assert_eq!(chain(&error), "cannot fetch: x: connection refused");
+    }
+}

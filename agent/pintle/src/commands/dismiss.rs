@@ -1,0 +1,108 @@
+//! `pintle dismiss`: delete what `converge` made.
+
+use std::path::Path;
+
+use anyhow::bail;
+use pintle_cluster::{Cluster, ConfigMapStore, InventoryStore as _, Release, Seeds};
+use pintle_core::{
+    check::{Approved, Checked},
+    names::ApplicationName,
+    plan::Depth,
+    prune::{ProtectedKind, PruneSettings},
+    rendered::Rendered,
+};
+use serde_json::json;
+
+use super::{
+    converge::{Teller, cancel_on_interrupt},
+    target::connect,
+};
+use crate::{
+    cli::{args::DismissCommand, exit::Exit, output, progress::Progress},
+    pipeline::input::name_of,
+};
+
+pub(super) async fn run(args: &DismissCommand) -> anyhow::Result<Exit> {
+    let connection = connect(&args.connection).await?;
+    let path = Path::new(&args.name);
+    let name = if path.exists() {
+        name_of(&path.canonicalize()?)
+    } else {
+        args.name.clone()
+    };
+    let namespace = args
+        .namespace
+        .clone()
+        .unwrap_or_else(|| connection.default_namespace().to_owned());
+    let application = ApplicationName::new(&namespace, &name);
+    let mut store = ConfigMapStore::open(&connection, &application).await?;
+    if store.inventory().is_empty() {
+        let known = ConfigMapStore::list(&connection, Some(&namespace)).await?;
+        let known: Vec<String> = known.into_iter().map(|one| one.name).collect();
+        let known = if known.is_empty() {
+            "there is none".to_owned()
+        } else {
+            format!("there are {}", known.join(", "))
+        };
+        bail!("nothing was converged under the name {name} in namespace {namespace}: {known}");
+    }
+    let progress = Progress::new(args.output.output.is_some());
+    let seed = Seeds::of_application(&connection, &application).await?;
+    let mut release = Release::new(application.clone(), seed);
+    release.prune = PruneSettings {
+        max_percent: 100,
+        ..PruneSettings::default()
+    };
+    if args.all_kinds {
+        use ProtectedKind::{CustomResourceDefinition, Namespace, PersistentVolumeClaim};
+        release.prune.allow_kinds =
+            [Namespace, PersistentVolumeClaim, CustomResourceDefinition].into();
+    }
+    let cluster = Cluster::new(connection.clone());
+    let nothing = Rendered::new(Vec::new(), None, Vec::new(), &release.seed)?;
+    let prepared = cluster.prepare(&nothing, &release).await?;
+    progress.stage("looking at what is there");
+    let planned = cluster
+        .plan(
+            &release,
+            &prepared,
+            &store.inventory().clone(),
+            Depth::Local,
+        )
+        .await?;
+    // Policies judge what git asks for; this is a person's own decision.
+    let approved = Approved::without_gates(Checked::new(planned.plan.clone(), Vec::new())?);
+    let cancel = cancel_on_interrupt();
+    progress.stage("deleting");
+    let applied = cluster
+        .apply(
+            &release,
+            &prepared,
+            &approved,
+            planned.inventory,
+            &mut store,
+            &Teller(&progress),
+            &cancel,
+        )
+        .await?;
+    progress.finish();
+    for kept in &planned.kept {
+        output::warning(&format!("{} stays: {}", kept.id, kept.reason));
+    }
+    if applied.inventory.is_empty() {
+        store.remove().await?;
+        Seeds::remove(&connection, &application).await?;
+    }
+    match args.output.output {
+        Some(format) => output::machine(
+            format,
+            &json!({ "application": application, "deleted": applied.summary.delete, "kept": applied.inventory.len() }),
+        )?,
+        None => output::note(&format!(
+            "{application}: {} deleted, {} kept",
+            applied.summary.delete,
+            applied.inventory.len()
+        )),
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,100 @@
+//! `--follow`: again on each change of the files, or on each new commit.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::Context as _;
+use notify::{RecursiveMode, Watcher as _};
+use tokio::sync::mpsc;
+
+use crate::{
+    cli::{exit::Exit, output},
+    pipeline::input::Origin,
+};
+
+/// Editors write a file in several steps; a build writes many files.
+const QUIET: Duration = Duration::from_millis(200);
+/// How often a remote repository is asked.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// Runs once, or for ever: then a failure is told, and the next change starts anew.
+pub(super) async fn run(
+    origin: &Origin,
+    follow: bool,
+    mut once: impl AsyncFnMut() -> anyhow::Result<Exit>,
+) -> anyhow::Result<Exit> {
+    if !follow {
+        return once().await;
+    }
+    let mut changes = Changes::of(origin)?;
+    loop {
+        if let Err(error) = once().await {
+            output::error(&error);
+        }
+        output::note("waiting for a change; end with Ctrl-C");
+        tokio::select! {
+            () = changes.next() => {}
+            _ = tokio::signal::ctrl_c() => return Ok(Exit::Done),
+        }
+    }
+}
+
+enum Changes {
+    Files {
+        _watcher: notify::RecommendedWatcher,
+        events: mpsc::UnboundedReceiver<()>,
+    },
+    Remote,
+}
+
+impl Changes {
+    fn of(origin: &Origin) -> anyhow::Result<Self> {
+        let Some(folder) = origin.folder() else {
+            return Ok(Self::Remote);
+        };
+        let (send, events) = mpsc::unbounded_channel();
+        let mut watcher =
+            notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+                // What a watcher cannot tell (an overflow) counts as a change.
+                if event.is_ok_and(|event| event.kind.is_access()) {
+                    return;
+                }
+                let _ = send.send(());
+            })
+            .context("changes of files cannot be watched on this system")?;
+        let watched = watched_folder(origin, folder);
+        watcher
+            .watch(&watched, RecursiveMode::Recursive)
+            .with_context(|| format!("{} cannot be watched", watched.display()))?;
+        Ok(Self::Files {
+            _watcher: watcher,
+            events,
+        })
+    }
+
+    async fn next(&mut self) {
+        match self {
+            Self::Remote => tokio::time::sleep(INTERVAL).await,
+            Self::Files { events, .. } => {
+                events.recv().await;
+                while tokio::time::timeout(QUIET, events.recv())
+                    .await
+                    .is_ok_and(|event| event.is_some())
+                {}
+            }
+        }
+    }
+}
+
+/// A commit shows in the repository's `.git`, the working tree's files in the folder itself.
+fn watched_folder(origin: &Origin, folder: &Path) -> std::path::PathBuf {
+    if matches!(origin, Origin::Local(_)) {
+        let git = folder
+            .ancestors()
+            .map(|ancestor| ancestor.join(".git"))
+            .find(|git| git.is_dir());
+        if let Some(git) = git {
+            return git;
+        }
+    }
+    folder.to_owned()
+}

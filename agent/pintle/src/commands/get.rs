@@ -1,0 +1,172 @@
+//! `pintle get`: applications and plugins in the cluster.
+
+use pintle_cluster::{Application, Applications, Plugin, Plugins};
+use pintle_core::application::{Condition, ConditionStatus};
+use serde_json::{Value, json};
+
+use super::target::connect;
+use crate::cli::{
+    args::{GetCommand, GetWhat},
+    exit::Exit,
+    output,
+};
+
+pub(super) async fn run(args: &GetCommand) -> anyhow::Result<Exit> {
+    let connection = connect(&args.connection).await?;
+    let is_wanted = |name: &str| args.name.as_deref().is_none_or(|wanted| wanted == name);
+    let found = match args.what {
+        GetWhat::Applications => {
+            let all = Applications::applications(&connection)
+                .list(args.namespace.as_deref())
+                .await?;
+            let all: Vec<_> = all.into_iter().filter(|one| is_wanted(&one.name)).collect();
+            print(
+                args,
+                &APPLICATION_HEADER,
+                &all,
+                application_row,
+                application_document,
+            )?;
+            all.len()
+        }
+        GetWhat::Plugins => {
+            let all = Plugins::plugins(&connection).list(None).await?;
+            let all: Vec<_> = all.into_iter().filter(|one| is_wanted(&one.name)).collect();
+            print(args, &PLUGIN_HEADER, &all, plugin_row, plugin_document)?;
+            all.len()
+        }
+    };
+    match &args.name {
+        Some(name) if found == 0 => anyhow::bail!("{name} was not found"),
+        _ => Ok(Exit::Done),
+    }
+}
+
+fn print<T>(
+    args: &GetCommand,
+    header: &[&str],
+    all: &[T],
+    row: fn(&T) -> Vec<String>,
+    document: fn(&T) -> Value,
+) -> anyhow::Result<()> {
+    if let Some(format) = args.output.output {
+        return output::machine(format, &all.iter().map(document).collect::<Vec<_>>());
+    }
+    if all.is_empty() {
+        output::note("there is none");
+        return Ok(());
+    }
+    output::text(&output::table(
+        header,
+        &all.iter().map(row).collect::<Vec<_>>(),
+    ));
+    Ok(())
+}
+
+const APPLICATION_HEADER: [&str; 6] = [
+    "NAMESPACE",
+    "NAME",
+    "READY",
+    "REVISION",
+    "OBJECTS",
+    "STATUS",
+];
+
+fn application_row(application: &Application) -> Vec<String> {
+    let namespace = application.namespace.clone().unwrap_or_default();
+    let mut row = vec![namespace, application.name.clone()];
+    match (&application.spec, &application.status) {
+        (Err(error), _) | (_, Err(error)) => {
+            row.extend([
+                "False".to_owned(),
+                String::new(),
+                String::new(),
+                error.to_string(),
+            ]);
+        }
+        (Ok(spec), Ok(status)) => {
+            let (ready, message) = ready(&status.conditions);
+            let message = if spec.suspend {
+                "suspended".to_owned()
+            } else {
+                message
+            };
+            let revision = status.revision.as_deref().unwrap_or_default();
+            row.extend([
+                ready,
+                revision.chars().take(12).collect(),
+                status.objects.to_string(),
+                message,
+            ]);
+        }
+    }
+    row
+}
+
+const PLUGIN_HEADER: [&str; 5] = ["NAME", "KIND", "VERSION", "READY", "STATUS"];
+
+fn plugin_row(plugin: &Plugin) -> Vec<String> {
+    match &plugin.status {
+        Err(error) => vec![
+            plugin.name.clone(),
+            String::new(),
+            String::new(),
+            "False".to_owned(),
+            error.to_string(),
+        ],
+        Ok(status) => {
+            let (ready, message) = ready(&status.conditions);
+            let text = |value: &Option<String>| value.clone().unwrap_or_default();
+            vec![
+                plugin.name.clone(),
+                text(&status.kind),
+                text(&status.version),
+                ready,
+                message,
+            ]
+        }
+    }
+}
+
+/// The state of `Ready`, and the first line of its message.
+fn ready(conditions: &[Condition]) -> (String, String) {
+    let Some(ready) = conditions
+        .iter()
+        .find(|condition| condition.kind == "Ready")
+    else {
+        return (
+            "Unknown".to_owned(),
+            "not looked at yet: is the agent running?".to_owned(),
+        );
+    };
+    let status = match ready.status {
+        ConditionStatus::True => "True",
+        ConditionStatus::False => "False",
+        ConditionStatus::Unknown => "Unknown",
+    };
+    (
+        status.to_owned(),
+        ready.message.lines().next().unwrap_or_default().to_owned(),
+    )
+}
+
+fn application_document(application: &Application) -> Value {
+    json!({
+        "namespace": application.namespace,
+        "name": application.name,
+        "generation": application.generation,
+        "spec": application.spec.as_ref().ok(),
+        "status": application.status.as_ref().ok(),
+        "error": application.spec.as_ref().err().or(application.status.as_ref().err()).map(ToString::to_string),
+    })
+}
+
+fn plugin_document(plugin: &Plugin) -> Value {
+    json!({
+        "name": plugin.name,
+        "generation": plugin.generation,
+        "spec": plugin.spec.as_ref().ok(),
+        "status": plugin.status.as_ref().ok(),
+        "error": plugin.spec.as_ref().err().or(plugin.status.as_ref().err()).map(ToString::to_string),
+    })
+}

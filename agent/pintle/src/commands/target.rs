@@ -1,0 +1,178 @@
+//! The cluster that a command works on, in the user's own name.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use async_trait::async_trait;
+use pintle_cluster::{
+    Cluster, ConfigMapStore, Connection, InventoryStore as _, Judge, Options, Planned, Prepared,
+    Release, Seeds, Tracker, TrackerOptions,
+};
+use pintle_core::{
+    check::Approved, health::Assessment, inventory::Inventory, names::ApplicationName,
+    object::ObjectId, plan::Depth, rendered::Rendered, seed::Seed,
+};
+use pintle_host::Context;
+use serde_json::{Value, json};
+
+use super::session::{self, Session};
+use crate::{
+    cli::{
+        args::{ClusterCommand, ConnectionArgs},
+        output,
+        progress::Progress,
+    },
+    pipeline::{check, health::Judges, input::Input, now_ms},
+};
+
+/// Connects to the cluster that the arguments name.
+pub(super) async fn connect(args: &ConnectionArgs) -> anyhow::Result<Connection> {
+    let options = Options {
+        kubeconfig: args.kubeconfig.clone(),
+        context: args.context.clone(),
+        ..Options::default()
+    };
+    Ok(Connection::connect(options).await?)
+}
+
+/// A release of one revision on one cluster, up to its plan.
+pub(super) struct Target {
+    pub(super) cluster: Cluster,
+    pub(super) release: Release,
+    pub(super) settings: session::Release,
+    pub(super) rendered: Rendered,
+    pub(super) prepared: Prepared,
+    pub(super) store: ConfigMapStore,
+    context: Context,
+    revision: Value,
+}
+
+impl Target {
+    /// Renders an input for a cluster.
+    pub(super) async fn render(
+        args: &ClusterCommand,
+        session: &Session,
+        connection: &Connection,
+        input: &Input,
+        progress: &Progress,
+        keeps_seed: bool,
+    ) -> anyhow::Result<Self> {
+        progress.stage(&format!("rendering {}", input.revision.short()));
+        let settings = session.release(input, &args.input, &args.renderer)?;
+        let namespace = settings.namespace_or(connection.default_namespace());
+        let application = ApplicationName::new(&namespace, &settings.name);
+        let seed = match &args.renderer.seed {
+            Some(text) => Seed::from_text(text),
+            None if keeps_seed => Seeds::of_application(connection, &application).await?,
+            None => match Seeds::known(connection, &application).await? {
+                Some(seed) => seed,
+                None => super::render::fresh_seed(),
+            },
+        };
+        let cluster = Cluster::new(connection.clone());
+        let kinds = cluster.discovery().kinds().await?;
+        let context = Context {
+            name: settings.name.clone(),
+            namespace: namespace.clone(),
+            kube_version: connection.version().await?.text,
+            api_versions: kinds.api_versions(),
+            revision: input.revision.commit.clone(),
+            revision_time: input.revision.time,
+        };
+        let outcome = session
+            .render(&settings, input, context.clone(), &seed)
+            .await?;
+        let mut release = Release::new(application.clone(), seed);
+        release.namespace = namespace;
+        release.prune = settings.spec.prune.clone();
+        let prepared = cluster.prepare(&outcome.rendered, &release).await?;
+        let store = ConfigMapStore::open(connection, &application).await?;
+        let revision = json!({
+            "name": application.name,
+            "namespace": application.namespace,
+            "revision": input.revision.commit,
+            "author": input.revision.author,
+            "committer": input.revision.committer,
+        });
+        Ok(Self {
+            cluster,
+            release,
+            settings,
+            rendered: outcome.rendered,
+            prepared,
+            store,
+            context,
+            revision,
+        })
+    }
+
+    /// Plans; nothing is written.
+    pub(super) async fn plan(&self, progress: &Progress) -> anyhow::Result<Planned> {
+        progress.stage("planning: a dry run by the server");
+        let inventory = self.store.inventory().clone();
+        Ok(self
+            .cluster
+            .plan(&self.release, &self.prepared, &inventory, Depth::Server)
+            .await?)
+    }
+
+    /// Asks the policies.
+    pub(super) async fn check(
+        &self,
+        session: &Session,
+        planned: &Planned,
+    ) -> Result<Approved, check::CheckError> {
+        let policies = &self.settings.spec.policies;
+        let (plan, application) = (planned.plan.clone(), self.revision.clone());
+        check::check(
+            &session.catalog,
+            policies,
+            plan,
+            application,
+            &self.context,
+            &self.release.seed,
+        )
+        .await
+    }
+
+    /// Watches the release's objects, judged by its health checks.
+    pub(super) async fn track(
+        &self,
+        session: &Session,
+        inventory: &Inventory,
+    ) -> anyhow::Result<Tracker> {
+        let judges = Judges::find(&session.catalog, &self.settings.spec.health).await?;
+        let namespaces: BTreeSet<String> = inventory
+            .entries()
+            .filter_map(|entry| entry.namespace.clone())
+            .collect();
+        let options = TrackerOptions {
+            application: Some(self.release.application.clone()),
+            namespaces: Some(namespaces),
+        };
+        let tracker = Tracker::new(
+            self.cluster.connection(),
+            Arc::new(OneJudge(judges)),
+            options,
+        );
+        let kinds = self.cluster.kinds_in_use(&self.prepared, inventory);
+        tracker.observe(&self.release.application, &self.release.seed, &kinds);
+        Ok(tracker)
+    }
+}
+
+/// All objects are of one application, so one set of health checks judges them.
+struct OneJudge(Judges);
+
+#[async_trait]
+impl Judge for OneJudge {
+    async fn assess(&self, _: &ApplicationName, id: &ObjectId, object: &Value) -> Assessment {
+        self.0.assess(id, object, now_ms()).await
+    }
+}
+
+/// Tells what policies found and let pass.
+pub(super) fn tell_findings(approved: &Approved) {
+    for finding in approved.findings() {
+        output::warning(&finding.to_string());
+    }
+}

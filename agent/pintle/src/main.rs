@@ -1,0 +1,14 @@
+//! `pintle`: the in-cluster agent and the command line. Wiring only.
+
+use std::process::ExitCode;
+
+mod agent;
+mod cli;
+mod commands;
+mod pipeline;
+
+fn main() -> ExitCode {
+    // One TLS provider for the whole process; the first to install wins, and nothing ran before this.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    cli::run()
+}

@@ -1,0 +1,17 @@
+//! The stages that the commands and the agent share: what a pull request's diff shows is what is written.
+
+pub(crate) mod catalog;
+pub(crate) mod check;
+pub(crate) mod health;
+pub(crate) mod input;
+pub(crate) mod render;
+pub(crate) mod settings;
+pub(crate) mod yaml;
+
+/// Milliseconds since the epoch. The one place where the time of day is read.
+pub(crate) fn now_ms() -> u64 {
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,278 @@
+//! Which plugins there are, and where they come from.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, RwLock},
+};
+
+use bytes::Bytes;
+use pintle_core::plugin::Kind;
+use pintle_host::{Host, LoadError, LoadRequest, Plugin, Settings, WrongKind};
+use pintle_registry::{Keychain, ParseReferenceError, Reference, Registry, RegistryError};
+use serde_json::Value;
+use tokio::sync::OnceCell;
+
+/// Why a plugin cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CatalogError {
+    /// No plugin has this name.
+    #[error("there is no plugin `{name}`: {}", known(.built_in, .resources))]
+    Unknown {
+        name: String,
+        built_in: Vec<&'static str>,
+        /// Plugin resources, in the agent; nothing on the command line, where files and references are taken too.
+        resources: Option<Vec<String>>,
+    },
+    /// The Plugin resource has not been looked at yet, or is broken.
+    #[error("plugin `{name}` cannot be used: {reason}")]
+    Broken { name: String, reason: String },
+    /// A file cannot be read.
+    #[error("the component {path} cannot be read")]
+    File {
+        path: String,
+        source: std::io::Error,
+    },
+    /// Not a name, not a file, and no OCI reference.
+    #[error("`{text}` is neither a built-in plugin ({}), nor a file, nor an OCI reference", .built_in.join(", "))]
+    Reference {
+        text: String,
+        built_in: Vec<&'static str>,
+        source: ParseReferenceError,
+    },
+    /// The registry did not give it.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The credentials for the registry are not known.
+    #[error(transparent)]
+    Credentials(#[from] pintle_registry::CredentialsError),
+    /// It does not load.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// It is a plugin, of another kind.
+    #[error(transparent)]
+    Kind(#[from] WrongKind),
+}
+
+fn known(built_in: &[&str], resources: &Option<Vec<String>>) -> String {
+    let built_in = built_in.join(", ");
+    match resources {
+        None => format!("built in are {built_in}; a file or an OCI reference is taken too"),
+        Some(names) if names.is_empty() => {
+            format!("built in are {built_in}, and there is no Plugin resource")
+        }
+        Some(names) => format!(
+            "built in are {built_in}; Plugin resources are {}",
+            names.join(", ")
+        ),
+    }
+}
+
+impl CatalogError {
+    /// Says whether the same may succeed later without a change of the application.
+    pub(crate) fn is_retryable(&self) -> bool {
+        match self {
+            Self::Registry(error) => error.is_retryable(),
+            // A Plugin resource that changes starts a run of its own.
+            _ => false,
+        }
+    }
+}
+
+/// A plugin with the settings that its uses start from.
+#[derive(Debug, Clone)]
+pub(crate) struct Ready {
+    pub(crate) plugin: Plugin,
+    pub(crate) defaults: Value,
+}
+
+impl Ready {
+    /// Returns the settings for one use.
+    pub(crate) fn settings(&self, of_use: &Value) -> Settings {
+        Settings::merged(&self.defaults, of_use)
+    }
+}
+
+/// Where plugins are found.
+pub(crate) struct Catalog {
+    host: Host,
+    registry: Registry,
+    keychain: Keychain,
+    built_in: BTreeMap<&'static str, OnceCell<Plugin>>,
+    /// Plugin resources by name: loaded, or why not. Nothing on the command line.
+    resources: Option<RwLock<BTreeMap<String, Result<Ready, String>>>>,
+}
+
+/// Returns the names of the built-in plugins.
+pub(crate) fn built_in_names() -> Vec<&'static str> {
+    pintle_builtin::components()
+        .iter()
+        .map(|component| component.name)
+        .collect()
+}
+
+impl Catalog {
+    /// Makes the catalog of the command line: built-in plugins, files and references.
+    pub(crate) fn for_commands(host: Host, registry: Registry, keychain: Keychain) -> Arc<Self> {
+        Arc::new(Self {
+            host,
+            registry,
+            keychain,
+            built_in: cells(),
+            resources: None,
+        })
+    }
+
+    /// Makes the catalog of the agent: Plugin resources, and built-in plugins where no resource has the name.
+    pub(crate) fn for_agent(host: Host, registry: Registry) -> Arc<Self> {
+        let resources = Some(RwLock::default());
+        Arc::new(Self {
+            host,
+            registry,
+            keychain: Keychain::new(),
+            built_in: cells(),
+            resources,
+        })
+    }
+
+    pub(crate) fn host(&self) -> &Host {
+        &self.host
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Records what became of a Plugin resource.
+    pub(crate) fn put(&self, name: &str, outcome: Option<Result<Ready, String>>) {
+        let Some(resources) = &self.resources else {
+            return;
+        };
+        let mut resources = resources
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        match outcome {
+            Some(outcome) => resources.insert(name.to_owned(), outcome),
+            None => resources.remove(name),
+        };
+    }
+
+    /// Finds the plugin that a name, a file or a reference stands for.
+    pub(crate) async fn find(&self, text: &str) -> Result<Ready, CatalogError> {
+        if let Some(outcome) = self.resource(text) {
+            return outcome.map_err(|reason| CatalogError::Broken {
+                name: text.to_owned(),
+                reason,
+            });
+        }
+        if let Some(plugin) = self.built_in(text).await? {
+            return Ok(Ready {
+                plugin,
+                defaults: Value::Null,
+            });
+        }
+        let component = match &self.resources {
+            None => self.bytes(text).await?,
+            Some(resources) => {
+                let resources = resources
+                    .read()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner);
+                let resources = Some(resources.keys().cloned().collect());
+                return Err(CatalogError::Unknown {
+                    name: text.to_owned(),
+                    built_in: built_in_names(),
+                    resources,
+                });
+            }
+        };
+        let plugin = self.host.load(LoadRequest::new(text, component)).await?;
+        Ok(Ready {
+            plugin,
+            defaults: Value::Null,
+        })
+    }
+
+    fn resource(&self, name: &str) -> Option<Result<Ready, String>> {
+        let resources = self
+            .resources
+            .as_ref()?
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        resources.get(name).cloned()
+    }
+
+    async fn built_in(&self, name: &str) -> Result<Option<Plugin>, CatalogError> {
+        let Some(component) = pintle_builtin::components()
+            .iter()
+            .find(|component| component.name == name)
+        else {
+            return Ok(None);
+        };
+        let cell = &self.built_in[component.name];
+        let load = || {
+            self.host
+                .load(LoadRequest::new(name, Bytes::from_static(component.bytes)))
+        };
+        Ok(Some(cell.get_or_try_init(load).await?.clone()))
+    }
+
+    /// Reads the component that a built-in name, a file or an OCI reference stands for.
+    pub(crate) async fn bytes(&self, text: &str) -> Result<Bytes, CatalogError> {
+        if let Some(component) = pintle_builtin::components()
+            .iter()
+            .find(|component| component.name == text)
+        {
+            return Ok(Bytes::from_static(component.bytes));
+        }
+        let is_file = Path::new(text).is_file();
+        let looks_like_file = text.starts_with(['.', '/']) || text.ends_with(".wasm");
+        if is_file || looks_like_file {
+            let bytes = tokio::fs::read(text).await;
+            return bytes.map(Bytes::from).map_err(|source| CatalogError::File {
+                path: text.to_owned(),
+                source,
+            });
+        }
+        if !text.contains(['/', ':']) {
+            return Err(CatalogError::Unknown {
+                name: text.to_owned(),
+                built_in: built_in_names(),
+                resources: None,
+            });
+        }
+        let reference: Reference = text.parse().map_err(|source| {
+            let built_in = built_in_names();
+            CatalogError::Reference {
+                text: text.to_owned(),
+                built_in,
+                source,
+            }
+        })?;
+        let credentials = self.keychain.find(&reference).await?;
+        Ok(self.registry.pull(&reference, &credentials).await?.bytes)
+    }
+
+    /// Returns where credentials come from.
+    pub(crate) fn keychain(&self) -> &Keychain {
+        &self.keychain
+    }
+
+    /// Returns the built-in plugins of a kind that can say whether a folder is theirs.
+    pub(crate) async fn detectable(&self) -> Result<Vec<Ready>, CatalogError> {
+        let mut found = Vec::new();
+        let renderers = pintle_builtin::components()
+            .iter()
+            .filter(|one| one.kind == Kind::Renderer);
+        for component in renderers {
+            found.push(self.find(component.name).await?);
+        }
+        Ok(found)
+    }
+}
+
+fn cells() -> BTreeMap<&'static str, OnceCell<Plugin>> {
+    built_in_names()
+        .into_iter()
+        .map(|name| (name, OnceCell::new()))
+        .collect()
+}

@@ -1,0 +1,169 @@
+//! From a revision to objects.
+
+use std::sync::Arc;
+
+use pintle_core::{
+    application::PluginUse,
+    plugin::{Fault, PluginError, Stage},
+    problem::{self, Problem},
+    readset::ReadSet,
+    rendered::{DuplicateObject, Rendered, render_key},
+    seed::Seed,
+    tree::Tree,
+};
+use pintle_host::{Context, RenderRequest, Renderer, Settings};
+
+use super::catalog::{Catalog, CatalogError};
+
+/// Why there are no objects.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RenderError {
+    /// The renderer cannot be used.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// No renderer recognises the files.
+    #[error("no built-in renderer recognises the files in this folder ({}): name one with `renderer`", .0.join(", "))]
+    Unrecognised(Vec<String>),
+    /// The settings are not what the plugin takes.
+    #[error("settings of {plugin}: {}", problem::lines(.problems))]
+    Settings {
+        plugin: String,
+        problems: Vec<Problem>,
+    },
+    /// The renderer failed.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+    /// Two objects are one.
+    #[error(transparent)]
+    Duplicate(#[from] Box<DuplicateObject>),
+    /// The renderer wants something from elsewhere.
+    #[error("{0} asks for inputs from elsewhere, which this version of pintle does not fetch")]
+    Inputs(String),
+}
+
+impl RenderError {
+    /// Says whether the same may succeed later without any change.
+    pub(crate) fn is_retryable(&self) -> bool {
+        match self {
+            Self::Catalog(error) => error.is_retryable(),
+            Self::Plugin(error) => error.fault.is_retryable(),
+            _ => false,
+        }
+    }
+}
+
+/// What is rendered.
+pub(crate) struct Request<'a> {
+    pub(crate) renderer: Option<&'a PluginUse>,
+    pub(crate) tree: Arc<dyn Tree>,
+    pub(crate) context: Context,
+    pub(crate) seed: &'a Seed,
+    /// What was read to come by the settings.
+    pub(crate) prior: ReadSet,
+}
+
+/// Objects, with all that they depend on.
+pub(crate) struct Outcome {
+    pub(crate) rendered: Rendered,
+    pub(crate) reads: ReadSet,
+    /// The name of the renderer.
+    pub(crate) renderer: String,
+    /// Names the render, for the log.
+    pub(crate) key: pintle_core::digest::Digest,
+}
+
+/// Renders, with the renderer that is named or that recognises the files.
+pub(crate) async fn render(
+    catalog: &Catalog,
+    request: Request<'_>,
+) -> Result<Outcome, RenderError> {
+    let (renderer, settings, mut prior) = choose(catalog, &request).await?;
+    check_settings(renderer.plugin(), &settings).await?;
+    let (sources, inputs_reads) = renderer
+        .inputs(&settings, Arc::clone(&request.tree))
+        .await?;
+    if !sources.is_empty() {
+        return Err(RenderError::Inputs(renderer.id().to_string()));
+    }
+    prior.extend(request.prior);
+    prior.extend(inputs_reads);
+    let rendering = renderer
+        .render(RenderRequest {
+            settings: settings.clone(),
+            tree: request.tree,
+            inputs: Vec::new(),
+            prior,
+            context: request.context,
+            seed: request.seed.clone(),
+            cluster: None,
+        })
+        .await?;
+    let key = render_key(renderer.id().digest, settings.value(), &rendering.reads);
+    let rendered = Rendered::new(
+        rendering.objects,
+        rendering.notes,
+        rendering.warnings,
+        request.seed,
+    )?;
+    Ok(Outcome {
+        rendered,
+        reads: rendering.reads,
+        renderer: renderer.id().name.clone(),
+        key,
+    })
+}
+
+async fn choose(
+    catalog: &Catalog,
+    request: &Request<'_>,
+) -> Result<(Renderer, Settings, ReadSet), RenderError> {
+    if let Some(of_use) = request.renderer.filter(|of_use| !of_use.plugin.is_empty()) {
+        let ready = catalog.find(&of_use.plugin).await?;
+        let renderer = ready.plugin.renderer().map_err(CatalogError::from)?;
+        return Ok((
+            renderer,
+            ready.settings(&of_use.settings),
+            ReadSet::default(),
+        ));
+    }
+    let mut asked = Vec::new();
+    let mut reads = ReadSet::default();
+    for ready in catalog.detectable().await? {
+        let renderer = ready.plugin.renderer().map_err(CatalogError::from)?;
+        let (recognised, detect_reads) = renderer.detect(Arc::clone(&request.tree)).await?;
+        // Who said no matters as well: another answer would choose another renderer.
+        reads.extend(detect_reads);
+        if recognised {
+            let of_use = request
+                .renderer
+                .map(|of_use| of_use.settings.clone())
+                .unwrap_or_default();
+            return Ok((renderer, ready.settings(&of_use), reads));
+        }
+        asked.push(renderer.id().name.clone());
+    }
+    Err(RenderError::Unrecognised(asked))
+}
+
+/// Checks settings before they are used, so that a mistake is told by field and not by what it leads to.
+pub(crate) async fn check_settings(
+    plugin: &pintle_host::Plugin,
+    settings: &Settings,
+) -> Result<(), RenderError> {
+    let problems = plugin.validate(settings).await?;
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(RenderError::Settings {
+        plugin: format!("{} `{}`", plugin.id().kind, plugin.id().name),
+        problems,
+    })
+}
+
+/// Says what a failed plugin call means for an application, in one word for conditions.
+pub(crate) fn is_defect(error: &PluginError) -> bool {
+    matches!(
+        error.fault,
+        Fault::Trap(_) | Fault::Limit(_) | Fault::Contract(_) | Fault::Unloadable(_)
+    ) || error.stage == Stage::Load
+}

@@ -1,0 +1,139 @@
+//! An application's settings: what the operator says, completed by the `pintle.yaml` in the source.
+
+use pintle_core::{
+    application::{ApplicationSpec, FileError, parse_file},
+    readset::{Question, ReadSet, read_answer},
+    tree::{Tree, TreeError, TreePath},
+};
+use serde_json::Value;
+
+use super::yaml;
+
+/// The name of the file.
+pub(crate) const FILE: &str = "pintle.yaml";
+
+/// Why the settings in the source cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SettingsError {
+    /// The file cannot be read.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// The file is not YAML.
+    #[error("{0}")]
+    Yaml(String),
+    /// The file says something that cannot be.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// An environment is asked for, and there is no file that could define one.
+    #[error(
+        "environment `{0}` is asked for, but the folder has no pintle.yaml that could define it"
+    )]
+    NoFile(String),
+}
+
+/// Completes an operator's spec from the source's `pintle.yaml`, and says what was read.
+pub(crate) fn complete(
+    spec: ApplicationSpec,
+    tree: &dyn Tree,
+) -> Result<(ApplicationSpec, ReadSet), SettingsError> {
+    let (file, reads) = read(spec.environment.as_deref(), tree)?;
+    Ok((
+        file.map_or_else(|| spec.clone(), |file| spec.clone().completed_by(file)),
+        reads,
+    ))
+}
+
+/// Reads the whole of the source's `pintle.yaml`: on the command line whoever runs it is the operator, and the file is
+/// theirs.
+pub(crate) fn read(
+    environment: Option<&str>,
+    tree: &dyn Tree,
+) -> Result<(Option<ApplicationSpec>, ReadSet), SettingsError> {
+    let path = TreePath::parse(FILE).expect("the name of the file is a path");
+    let stat = tree.stat(&path);
+    let mut reads = ReadSet::default();
+    reads.record(Question::Read(FILE.to_owned()), read_answer(&stat));
+    if stat?.is_none() {
+        return match environment {
+            Some(environment) => Err(SettingsError::NoFile(environment.to_owned())),
+            None => Ok((None, reads)),
+        };
+    }
+    let value = yaml::read(&tree.read(&path)?, FILE)
+        .map_err(|error| SettingsError::Yaml(format!("{error:#}")))?;
+    Ok((Some(parse_file(value, environment)?), reads))
+}
+
+/// Puts `a.b=value` into settings. The value is YAML; a key in a list is its index.
+pub(crate) fn set(settings: &mut Value, assignment: &str) -> Result<(), String> {
+    let (path, value) = assignment.split_once('=').ok_or_else(|| {
+        format!("--set {assignment}: expected KEY=VALUE, such as `include=[\"*.yaml\"]`")
+    })?;
+    let value = yaml::read(value.as_bytes(), "the value")
+        .map_err(|error| format!("--set {assignment}: {error:#}"))?;
+    let mut place = settings;
+    for key in path.split('.') {
+        if key.is_empty() {
+            return Err(format!(
+                "--set {assignment}: the key `{path}` has an empty part"
+            ));
+        }
+        if !place.is_object() {
+            *place = Value::Object(serde_json::Map::new());
+        }
+        place = &mut place[key];
+    }
+    *place = value;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pintle_core::tree::memory::MemoryTree;
+    use serde_json::json;
+
+    #[test]
+    fn a_folder_without_a_file_is_fine_unless_an_environment_is_asked_for() {
+        let tree = MemoryTree::new([("a.yaml", "")]);
+        let (spec, reads) = complete(ApplicationSpec::default(), &tree).unwrap();
+        assert_eq!((spec, reads.len()), (ApplicationSpec::default(), 1));
+        let asked = ApplicationSpec {
+            environment: Some("staging".into()),
+            ..ApplicationSpec::default()
+        };
+        let error = complete(asked, &tree).unwrap_err();
+        insta::assert_snapshot!(error, @"environment `staging` is asked for, but the folder has no pintle.yaml that could define it");
+    }
+
+    #[test]
+    fn the_file_completes_the_spec_and_counts_as_read() {
+        let tree = MemoryTree::new([(FILE, "namespace: shop\n")]);
+        let (spec, reads) = complete(ApplicationSpec::default(), &tree).unwrap();
+        assert_eq!(spec.namespace.as_deref(), Some("shop"));
+        assert_eq!(
+            reads.questions().collect::<Vec<_>>(),
+            [&Question::Read(FILE.into())]
+        );
+        let broken = MemoryTree::new([(FILE, "nonsense: true\n")]);
+        let error = complete(ApplicationSpec::default(), &broken)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("unknown field `nonsense`") && error.contains("`renderer`"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn single_settings_reach_into_objects() {
+        let mut settings = json!({"a": {"b": 1}});
+        set(&mut settings, "a.c=[1, x]").unwrap();
+        set(&mut settings, "d.e=true").unwrap();
+        assert_eq!(
+            settings,
+            json!({"a": {"b": 1, "c": [1, "x"]}, "d": {"e": true}})
+        );
+        assert!(set(&mut settings, "a").is_err() && set(&mut settings, "a..b=1").is_err());
+    }
+}

@@ -1,0 +1,61 @@
+//! YAML in and out.
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+/// Writes one value as a YAML document.
+///
+/// Strings that a YAML 1.1 reader would take for something else (`yes`, `0777`, `1_000`) are quoted: Kubernetes' own
+/// reader is one.
+pub(crate) fn write(value: &Value) -> String {
+    let mut options = serde_saphyr::SerializerOptions::default();
+    // Long lines stay as they are: folding is for prose, and a diff of manifests is by line.
+    options.min_fold_chars = usize::MAX;
+    options.compact_list_indent = true;
+    let mut out = String::new();
+    match serde_saphyr::to_fmt_writer_with_options(&mut out, value, options) {
+        Ok(()) => out,
+        // JSON is YAML; nothing in a JSON value can make the writer fail but a defect in it.
+        Err(_) => value.to_string() + "\n",
+    }
+}
+
+/// Writes values as one stream, each document after a `---`.
+pub(crate) fn stream<'a>(values: impl IntoIterator<Item = &'a Value>) -> String {
+    values
+        .into_iter()
+        .map(|value| format!("---\n{}", write(value)))
+        .collect()
+}
+
+/// Reads settings: one YAML or JSON document, as Kubernetes reads YAML.
+pub(crate) fn read(text: &[u8], name: &str) -> anyhow::Result<Value> {
+    let text = std::str::from_utf8(text).with_context(|| format!("{name} is not UTF-8"))?;
+    let mut options = serde_saphyr::Options::default();
+    options.legacy_octal_numbers = true;
+    serde_saphyr::from_str_with_options(text, options)
+        .with_context(|| format!("{name} is not valid YAML"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_written_reads_back_the_same_by_old_and_new_rules() {
+        let value = json!({
+            "plain": "a", "yes": "yes", "octal": "0777", "float": "1e3", "under": "1_000", "date": "2001-01-01",
+            "empty": "", "null": "null", "tilde": "~", "lines": "a\nb\n", "no-final": "a\nb", "colon": "a: b",
+            "hash": "a #b", "list": [1, {"a": []}, {}], "sexagesimal": "1:30", "long": "x ".repeat(200), "merge": "<<",
+            "tab": "a\tb", "unicode": "é\u{1f600}\u{85}", "trailing": "a ", "number": 1.5, "big": u64::MAX, "dash": "-"
+        });
+        let text = write(&value);
+        assert_eq!(read(text.as_bytes(), "x").unwrap(), value, "{text}");
+        assert!(text.contains("\"yes\"") || text.contains("'yes'"), "{text}");
+        insta::assert_snapshot!(stream([
+            &json!({"kind": "A", "items": [{"a": 1, "b": [2]}]}),
+            &json!({"kind": "B"})
+        ]));
+    }
+}

@@ -1,0 +1,241 @@
+//! The agent as a child process, with the rights that `deploy/` gives it and no other.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::control_plane::ControlPlane;
+use crate::process::Process;
+use crate::run_dir::RunDir;
+use crate::wait::until;
+
+/// The namespace that `deploy/install.yaml` makes.
+pub const AGENT_NAMESPACE: &str = "pintle-system";
+
+/// How long the agent may take until it has read the Applications.
+const READY_LIMIT: Duration = Duration::from_mins(1);
+
+/// How to start an [`Agent`].
+#[derive(Clone, Debug)]
+pub struct AgentOptions {
+    /// Whose rights it has.
+    pub kubeconfig: PathBuf,
+    /// More arguments for `pintle agent`.
+    pub args: Vec<String>,
+    /// More of its environment.
+    pub env: Vec<(String, String)>,
+    /// A folder for its cache and log that stays; without one it is in a [`RunDir`].
+    pub dir: Option<PathBuf>,
+    /// Whether it goes on after this process has ended, and after the drop.
+    pub detached: bool,
+}
+
+impl AgentOptions {
+    /// Makes the options of an agent that works without a lease and logs at `info`.
+    pub fn new(kubeconfig: PathBuf) -> Self {
+        Self {
+            kubeconfig,
+            args: vec!["--no-lease".to_owned()],
+            env: Vec::new(),
+            dir: None,
+            detached: false,
+        }
+    }
+}
+
+/// A running `pintle agent`. Dropping it stops it gracefully.
+#[derive(Debug)]
+pub struct Agent {
+    executable: PathBuf,
+    options: AgentOptions,
+    dir: PathBuf,
+    ports: (u16, u16),
+    process: Process,
+    // After the process, which writes into it.
+    _fresh: Option<RunDir>,
+}
+
+/// Finds the `pintle` that was built with this test or command: `$PINTLE_BIN`, else beside it.
+pub fn executable() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("PINTLE_BIN") {
+        return Ok(path.into());
+    }
+    let own = std::env::current_exe().context("find this executable")?;
+    let found = own
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join("pintle"))
+        .find(|path| path.is_file());
+    found.with_context(|| {
+        format!(
+            "no `pintle` beside {}: run `cargo build -p pintle` first",
+            own.display()
+        )
+    })
+}
+
+/// Installs the custom resources and the agent's accounts from `deploy/`, as an operator would, and
+/// gives a kubeconfig with a token of the agent's account.
+pub fn install(control_plane: &ControlPlane, deploy: &Path) -> Result<PathBuf> {
+    for file in ["crds", "install.yaml", "applier-cluster-admin.yaml"] {
+        let path = deploy.join(file);
+        let path = path.to_str().context("the path of deploy/ is UTF-8")?;
+        control_plane.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", path])?;
+    }
+    for crd in ["applications.pintle.dev", "plugins.pintle.dev"] {
+        let crd = format!("crd/{crd}");
+        control_plane.kubectl(&["wait", &crd, "--for=condition=Established", "--timeout=60s"])?;
+    }
+    control_plane.service_account_kubeconfig(AGENT_NAMESPACE, "pintle-agent")
+}
+
+impl Agent {
+    /// Starts the agent and waits until `/readyz` says so.
+    pub fn start(options: AgentOptions) -> Result<Self> {
+        let executable = executable()?;
+        let fresh = match &options.dir {
+            Some(_) => None,
+            None => Some(RunDir::new("agent")?),
+        };
+        let dir = match (&options.dir, &fresh) {
+            (Some(dir), _) => dir.clone(),
+            (None, Some(fresh)) => fresh.path().to_owned(),
+            (None, None) => bail!("a folder is given or made"),
+        };
+        fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
+        let ports = (free_port()?, free_port()?);
+        let process = spawn(&executable, &options, &dir, ports)?;
+        let mut agent = Self {
+            executable,
+            options,
+            dir,
+            ports,
+            process,
+            _fresh: fresh,
+        };
+        agent.wait_ready()?;
+        Ok(agent)
+    }
+
+    /// Is the base URL of `/metrics`, `/healthz` and `/readyz`.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports.0)
+    }
+
+    /// Is the base URL of the webhook receiver.
+    pub fn webhooks(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports.1)
+    }
+
+    /// Is the process, for what it used and logged.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Is the folder of its cache and log.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Ends it with SIGKILL.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.kill()
+    }
+
+    /// Stops it with SIGTERM; fails if it does not end by itself with success.
+    pub fn stop(&mut self) -> Result<()> {
+        let status = self.process.terminate()?;
+        if !status.success() {
+            bail!("the agent ended with {status}: {}", self.process.log_tail());
+        }
+        Ok(())
+    }
+
+    /// Starts it again with the same cache, without waiting for it.
+    pub fn start_again(&mut self) -> Result<()> {
+        self.process = spawn(&self.executable, &self.options, &self.dir, self.ports)?;
+        Ok(())
+    }
+
+    /// Waits until it has read the Applications.
+    pub fn wait_ready(&mut self) -> Result<()> {
+        let url = format!("{}/readyz", self.url());
+        let process = &mut self.process;
+        until("the agent is ready", READY_LIMIT, || {
+            if !process.is_running() {
+                bail!("the agent ended: {}", process.log_tail());
+            }
+            Ok(get(&url).map(|_| ()))
+        })
+    }
+
+    /// Gives one sum over all series of a metric, 0 if there is none.
+    pub fn metric(&self, name: &str) -> Result<f64> {
+        let text = get(&format!("{}/metrics", self.url())).map_err(anyhow::Error::msg)?;
+        let series = text.lines().filter(|line| {
+            line.strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with(['{', ' ']))
+        });
+        Ok(series
+            .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
+            .sum())
+    }
+}
+
+fn spawn(
+    executable: &Path,
+    options: &AgentOptions,
+    dir: &Path,
+    ports: (u16, u16),
+) -> Result<Process> {
+    let mut command = Command::new(executable);
+    command
+        .arg("agent")
+        .arg("--kubeconfig")
+        .arg(&options.kubeconfig)
+        .arg("--cache")
+        .arg(dir.join("cache"))
+        .args(["--listen", &format!("127.0.0.1:{}", ports.0)])
+        .args(["--webhook-listen", &format!("127.0.0.1:{}", ports.1)])
+        .args(&options.args)
+        .envs(options.env.iter().cloned());
+    let log = dir.join("agent.log");
+    if options.detached {
+        Process::spawn_detached("the agent", command, &log)
+    } else {
+        Process::spawn("the agent", command, &log)
+    }
+}
+
+/// A port that was free a moment ago. Whoever takes it in between makes the start fail, and say so.
+fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind("127.0.0.1:0").context("find a free port")?;
+    Ok(listener.local_addr().context("find a free port")?.port())
+}
+
+/// A plain HTTP GET on loopback, on a thread of its own so that it works inside an async runtime.
+fn get(url: &str) -> Result<String, String> {
+    use std::io::{Read as _, Write as _};
+    let rest = url.strip_prefix("http://").ok_or("only http")?;
+    let (host, path) = rest.split_once('/').ok_or("a path")?;
+    let fetch = || -> std::io::Result<String> {
+        let mut stream = std::net::TcpStream::connect(host)?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        write!(stream, "GET /{path} HTTP/1.0\r\nHost: {host}\r\n\r\n")?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        Ok(text)
+    };
+    let text = fetch().map_err(|error| error.to_string())?;
+    let (head, body) = text.split_once("\r\n\r\n").ok_or("no HTTP answer")?;
+    if head.split(' ').nth(1) == Some("200") {
+        Ok(body.to_owned())
+    } else {
+        Err(body.trim().to_owned())
+    }
+}

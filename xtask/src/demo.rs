@@ -1,0 +1,39 @@
+//! `cargo xtask demo`: a story on a real control plane, which fails if anything differs from what it tells.
+
+mod stage;
+mod story;
+mod tell;
+
+use anyhow::Result;
+
+/// How the demo runs.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DemoArgs {
+    /// Leaves everything running and prints what to try
+    #[arg(long)]
+    keep: bool,
+    /// Tells the story in fresh namespaces of this kubeconfig context, and builds no control plane
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+}
+
+/// Sets the stage and tells the story.
+pub(crate) fn run(args: &DemoArgs) -> Result<()> {
+    let mut stage = stage::Stage::set(args.context.as_deref(), args.keep)?;
+    let told = story::tell(&stage);
+    match told {
+        Ok(()) if args.keep => stage.leave(),
+        Ok(()) => {
+            stage.clear()?;
+            tell::line("\nThat was all true: each step was checked against the cluster.");
+            Ok(())
+        }
+        Err(error) => {
+            tell::line(&format!(
+                "\nThe agent's log: {}",
+                stage.agent_log().display()
+            ));
+            Err(error)
+        }
+    }
+}
