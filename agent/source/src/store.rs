@@ -1,12 +1,13 @@
 //! Objects in a git object database.
 
 use std::{
+    collections::HashMap,
     fmt,
     fs::File,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -30,6 +31,8 @@ use crate::{
 const META_LIMIT: u64 = 32 << 20;
 /// Marks a repository in the cache that is to be fetched anew.
 const DAMAGED: &str = "damaged";
+/// Most entries of folders that a store keeps decoded: all trees over it pass through the same outer ones.
+const KEPT_NODES: usize = 50_000;
 /// Packs that a store can know; each fetch adds one, and [`crate::cache`] starts anew long before.
 const SLOTS: u16 = 1024;
 
@@ -40,6 +43,14 @@ pub(crate) struct Store {
     /// Set when something in it turned out to be damaged: the next fetch starts anew.
     damaged: AtomicBool,
     lease: Option<File>,
+    folders: Mutex<Decoded>,
+}
+
+/// Decoded folders. What they hold depends on their id only.
+#[derive(Default)]
+struct Decoded {
+    folders: HashMap<ObjectId, Arc<Folder>>,
+    nodes: usize,
 }
 
 impl Store {
@@ -65,6 +76,7 @@ impl Store {
             limits,
             damaged: AtomicBool::new(false),
             lease,
+            folders: Mutex::default(),
         }
     }
 
@@ -115,6 +127,20 @@ impl Store {
             ))
         })
         .inspect_err(|error| self.note(error))
+    }
+
+    fn decoded(&self) -> MutexGuard<'_, Decoded> {
+        // It only ever holds whole folders, so that a panic leaves nothing half done that matters.
+        self.folders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep(&self, id: ObjectId, folder: &Arc<Folder>) {
+        let mut decoded = self.decoded();
+        if decoded.nodes > KEPT_NODES {
+            *decoded = Decoded::default();
+        }
+        decoded.nodes += folder.len() + 1;
+        decoded.folders.insert(id, Arc::clone(folder));
     }
 
     fn note(&self, error: &ObjectError) {
@@ -278,6 +304,9 @@ fn expect(handle: &gix::odb::Handle, id: &gix::oid, wanted: Kind) -> Result<u64,
 
 impl Objects for GitObjects {
     fn folder(&self, id: &ObjectId, at: &TreePath) -> Result<Arc<Folder>, TreeError> {
+        if let Some(folder) = self.store.decoded().folders.get(id) {
+            return Ok(Arc::clone(folder));
+        }
         let limit = self.store.limits.entries;
         let nodes = self.with(at, |handle| {
             expect(handle, id, Kind::Tree)?;
@@ -305,7 +334,9 @@ impl Objects for GitObjects {
             limit: limit as u64,
             unit: "entries",
         })?;
-        Ok(Arc::new(Folder::new(nodes)))
+        let folder = Arc::new(Folder::new(nodes));
+        self.store.keep(*id, &folder);
+        Ok(folder)
     }
 
     fn size(&self, id: &ObjectId, at: &TreePath) -> Result<u64, TreeError> {

@@ -171,7 +171,7 @@ impl<'a, O: Objects> Walker<'a, O> {
                 "its symbolic links lead through too many folders",
             ));
         }
-        self.tree.folder(&place.id(self.tree.root), at)
+        self.tree.objects.folder(&place.id(self.tree.root), at)
     }
 
     /// Reads a link's target, or nothing if it can only lead out of the tree.

@@ -3,20 +3,16 @@
 mod follow;
 pub(crate) mod objects;
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::{collections::HashMap, fmt};
+use std::fmt;
 
 use gix::ObjectId;
 use pintle_core::tree::{Entry, EntryKind, Tree, TreeError, TreePath};
 
 use self::{
     follow::{Found, Walker},
-    objects::{Folder, NodeKind, Objects},
+    objects::{NodeKind, Objects},
 };
 use crate::limits::Limits;
-
-/// Most entries of folders that are kept decoded.
-const KEPT_NODES: usize = 100_000;
 
 /// How a Git LFS pointer begins: <https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md>.
 const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
@@ -34,13 +30,6 @@ pub(crate) struct SourceTree<O> {
     objects: O,
     root: ObjectId,
     limits: Limits,
-    decoded: Mutex<Decoded>,
-}
-
-#[derive(Default)]
-struct Decoded {
-    folders: HashMap<ObjectId, Arc<Folder>>,
-    nodes: usize,
 }
 
 impl<O: Objects> SourceTree<O> {
@@ -49,7 +38,6 @@ impl<O: Objects> SourceTree<O> {
             objects,
             root,
             limits,
-            decoded: Mutex::default(),
         }
     }
 
@@ -68,23 +56,6 @@ impl<O: Objects> SourceTree<O> {
 
     fn walker(&self) -> Walker<'_, O> {
         Walker::new(self)
-    }
-
-    /// Returns a decoded folder. `at` is for messages.
-    fn folder(&self, id: &ObjectId, at: &TreePath) -> Result<Arc<Folder>, TreeError> {
-        // A panic cannot leave the map half changed in a way that matters: it only ever holds whole folders.
-        let lock = || self.decoded.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(folder) = lock().folders.get(id) {
-            return Ok(Arc::clone(folder));
-        }
-        let folder = self.objects.folder(id, at)?;
-        let mut decoded = lock();
-        if decoded.nodes > KEPT_NODES {
-            *decoded = Decoded::default();
-        }
-        decoded.nodes += folder.len() + 1;
-        decoded.folders.insert(*id, Arc::clone(&folder));
-        Ok(folder)
     }
 
     fn entry(&self, name: &str, found: &Found, at: &TreePath) -> Result<Option<Entry>, TreeError> {
@@ -152,7 +123,7 @@ impl<O: Objects> Tree for SourceTree<O> {
             Found::Submodule(_) => return Err(TreeError::Submodule { path: path.clone() }),
             Found::Nothing { link } => return Err(missing(path, link)),
         };
-        let folder = self.folder(&id, path)?;
+        let folder = self.objects.folder(&id, path)?;
         if let Some(reason) = folder.refused() {
             return Err(broken(path, reason));
         }
