@@ -99,6 +99,60 @@ impl FieldSet {
         }
     }
 
+    /// Lists the fields of this set that `theirs` has, `ours` has not, and whose values would change.
+    ///
+    /// These are the fields for which the server asks for force; written as it writes them: `.spec.replicas`.
+    pub(crate) fn contested(
+        &self,
+        ours: &Self,
+        theirs: &Self,
+        live: &Value,
+        desired: &Value,
+    ) -> Vec<String> {
+        let mut found = Vec::new();
+        self.contest("", Some(ours), theirs, (live, desired), &mut found);
+        found
+    }
+
+    fn contest(
+        &self,
+        at: &str,
+        ours: Option<&Self>,
+        theirs: &Self,
+        (live, desired): (&Value, &Value),
+        found: &mut Vec<String>,
+    ) {
+        if ours.is_some_and(Self::is_whole) {
+            return;
+        }
+        if self.is_leaf() || theirs.is_leaf() {
+            if ours.is_none() && live != desired {
+                found.push(at.to_owned());
+            }
+            return;
+        }
+        for (path, wanted) in &self.inner {
+            let Some(theirs) = theirs.inner.get(path) else {
+                continue;
+            };
+            let values = (select(live, path), select(desired, path));
+            if let (Some(live), Some(desired)) = values {
+                let ours = ours.and_then(|ours| ours.inner.get(path));
+                wanted.contest(
+                    &format!("{at}{}", written(path)),
+                    ours,
+                    theirs,
+                    (live, desired),
+                    found,
+                );
+            }
+        }
+    }
+
+    fn is_leaf(&self) -> bool {
+        self.inner.is_empty()
+    }
+
     /// Where one manager has the whole and another parts of it, it is the parts that say more.
     fn is_whole(&self) -> bool {
         self.whole && self.inner.is_empty()
@@ -142,6 +196,33 @@ impl FieldSet {
             }
         }
         Some(out)
+    }
+}
+
+/// Returns the value at one path element.
+fn select<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
+    if let Some(name) = path.strip_prefix("f:") {
+        return value.get(name);
+    }
+    let mut items = value.as_array()?.iter().enumerate();
+    items
+        .find(|(index, item)| names_item(path, *index, item))
+        .map(|(_, item)| item)
+}
+
+/// Writes a path element as the API server does: `.name`, `[name="main"]`, `["value"]`, `[0]`.
+fn written(path: &str) -> String {
+    if let Some(keys) = keys_of(path) {
+        let keys: Vec<String> = keys
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        return format!("[{}]", keys.join(","));
+    }
+    match path.split_once(':') {
+        Some(("f", name)) => format!(".{name}"),
+        Some((_, value)) => format!("[{value}]"),
+        None => path.to_owned(),
     }
 }
 
@@ -312,6 +393,30 @@ mod tests {
         assert_eq!(
             set.extract(&live()),
             json!({"spec": {"ports": [{"port": 443, "protocol": "TCP"}]}})
+        );
+    }
+
+    #[test]
+    fn contested_are_fields_that_others_own_and_that_would_change() {
+        let theirs = FieldSet::read(&json!({
+            "f:metadata": {"f:labels": {"f:app": {}, "f:other": {}}},
+            "f:spec": {"f:replicas": {}, "f:paused": {}, "f:ports": {
+                "k:{\"port\":80,\"protocol\":\"TCP\"}": {".": {}, "f:name": {}, "f:nodePort": {}}
+            }}
+        }));
+        let mut wanted = desired();
+        wanted["metadata"]["labels"]["other"] = json!("changed");
+        wanted["spec"]["paused"] = json!(true);
+        wanted["spec"]["ports"][0]["nodePort"] = json!(4000);
+        let set = FieldSet::of_desired(&wanted, &fields());
+        let contested = set.contested(&fields(), &theirs, &live(), &wanted);
+        // `app`, `replicas` and the port's name are ours too, and `paused` stays as it is.
+        assert_eq!(
+            contested,
+            [
+                ".metadata.labels.other",
+                r#".spec.ports[port=80,protocol="TCP"].nodePort"#
+            ]
         );
     }
 

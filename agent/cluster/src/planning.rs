@@ -259,6 +259,7 @@ impl Planner<'_> {
         let owned = live.owned_with(object);
         let mut change = change(object, Action::Update);
         (change.before, change.after) = (owned.before, owned.desired);
+        change.conflicts = live.contested(object, &self.manager);
         change.live = Some(live.into_value());
         Ok(PlannedObject {
             change,

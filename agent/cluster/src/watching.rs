@@ -119,12 +119,12 @@ pub(crate) async fn watch(connection: Connection, selection: Selection, told: mp
     let mut streaming = true;
     loop {
         let events = open(&connection, &selection, streaming);
-        match follow(events, &selection, &told, &mut pause).await {
+        match follow(events, &selection, streaming, &told, &mut pause).await {
             End::Closed => return,
             // The server knows no streaming lists: it refuses `sendInitialEvents` as invalid.
-            End::NoStreaming if streaming => streaming = false,
+            End::NoStreaming => streaming = false,
             // Its position is too old, and kube's watcher would ask for it forever.
-            End::NoStreaming | End::Expired => {
+            End::Expired => {
                 tokio::time::sleep(pause).await;
                 pause = longer(pause);
             }
@@ -177,6 +177,7 @@ fn open(
 async fn follow(
     events: impl Stream<Item = Result<Event<Watched>, WatcherError>>,
     selection: &Selection,
+    streaming: bool,
     told: &mpsc::Sender<Told>,
     pause: &mut Duration,
 ) -> End {
@@ -201,7 +202,7 @@ async fn follow(
             Some(Err(error)) => {
                 match code(&error) {
                     Some(410) => return End::Expired,
-                    Some(400 | 422) => return End::NoStreaming,
+                    Some(400 | 422) if streaming => return End::NoStreaming,
                     _ => {}
                 }
                 let text = chain(&error);

@@ -1,7 +1,7 @@
 //! A live object beside the one that is wanted.
 
 use pintle_core::{
-    digest::Digest, fields, inventory::Entry, names::REPLACE_ANNOTATION, seed::Seed,
+    digest::Digest, fields, inventory::Entry, names::REPLACE_ANNOTATION, plan::Conflict, seed::Seed,
 };
 use serde_json::Value;
 
@@ -96,6 +96,27 @@ impl Live {
             before: shown(now.union(&wanted).extract(&self.value)),
             desired: shown(wanted.extract(object.object.value())),
         }
+    }
+
+    /// Returns the fields that others own and that an apply of the object would take over.
+    pub(super) fn contested(&self, object: &PreparedObject, manager: &str) -> Vec<Conflict> {
+        let hint = FieldSet::of_all_managers(&self.value);
+        let wanted = FieldSet::of_desired(object.object.value(), &hint);
+        let ours = self.owned.clone().unwrap_or_default();
+        let entries = self.value["metadata"]["managedFields"].as_array();
+        let mut conflicts = Vec::new();
+        for entry in entries.into_iter().flatten() {
+            let Some(other) = entry["manager"].as_str().filter(|other| *other != manager) else {
+                continue;
+            };
+            let theirs = FieldSet::read(&entry["fieldsV1"]);
+            let fields = wanted.contested(&ours, &theirs, &self.value, object.object.value());
+            conflicts.extend(fields.into_iter().map(|field| Conflict {
+                manager: other.to_owned(),
+                field,
+            }));
+        }
+        conflicts
     }
 
     fn uid(&self) -> Option<&str> {

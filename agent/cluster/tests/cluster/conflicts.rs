@@ -70,21 +70,20 @@ async fn a_hand_edit_of_an_owned_field_is_repaired() {
         "-p",
         r#"{"data":{"key":"edited","more":"theirs"}}"#,
     ]);
-    let planned = world
-        .plan(&[config_map("a", "ours")], Depth::Server)
-        .await
-        .unwrap();
-    let change = &planned.plan.changes()[0];
-    assert_eq!(
-        (change.action, change.conflicts[0].field.as_str()),
-        (Action::Update, ".data.key")
-    );
-    let differences = change.differences(&world.release.seed);
-    assert_eq!(differences.len(), 1);
-    assert_eq!(
-        (&differences[0].before, &differences[0].after),
-        (&Some(json!("edited")), &Some(json!("ours")))
-    );
+    for depth in [Depth::Local, Depth::Server] {
+        let planned = world.plan(&[config_map("a", "ours")], depth).await.unwrap();
+        let change = &planned.plan.changes()[0];
+        assert_eq!(
+            (change.action, change.conflicts[0].field.as_str()),
+            (Action::Update, ".data.key")
+        );
+        let differences = change.differences(&world.release.seed);
+        assert_eq!(differences.len(), 1);
+        assert_eq!(
+            (&differences[0].before, &differences[0].after),
+            (&Some(json!("edited")), &Some(json!("ours")))
+        );
+    }
     world.converge(&[config_map("a", "ours")]).await.unwrap();
     assert_eq!(
         world.live("configmap", "a").unwrap()["data"],

@@ -1,0 +1,264 @@
+//! Tests of what a tracker knows.
+
+use super::*;
+use pintle_core::{
+    digest::Digest,
+    health::{Assessment, Status},
+};
+
+const LABEL: &str = "shop.web";
+
+fn key() -> WatchKey {
+    let resource = ResourceType {
+        group: String::new(),
+        version: "v1".into(),
+        kind: "ConfigMap".into(),
+        plural: "configmaps".into(),
+        namespaced: true,
+        watchable: true,
+    };
+    (resource, None)
+}
+
+fn id(name: &str) -> ObjectId {
+    ObjectId {
+        group: String::new(),
+        kind: "ConfigMap".into(),
+        namespace: Some("shop".into()),
+        name: name.into(),
+    }
+}
+
+fn observed(uid: &str, version: u64, stored: &str) -> Observed {
+    Observed {
+        uid: uid.into(),
+        resource_version: version.to_string().into(),
+        stored: Some(Digest::of(stored)),
+        assessment: Assessment::new(Status::Healthy, ""),
+        managers: Box::default(),
+        deleting: false,
+    }
+}
+
+struct Fixture {
+    state: State,
+    key: WatchKey,
+    number: u64,
+}
+
+impl Fixture {
+    /// A state with one application and a watch that has told that there is nothing.
+    fn new() -> Self {
+        let mut state = State::default();
+        let application = ApplicationName::new("shop", "web");
+        let opened = state.register(&application, &Seed::from_text("s"), [key()].into());
+        let mut fixture = Self {
+            state,
+            key: key(),
+            number: opened.open[0].1,
+        };
+        fixture.pass(&[]);
+        fixture
+    }
+
+    fn see(&mut self, name: &str, observed: Observed) -> bool {
+        let watch = Some((&self.key, self.number));
+        self.state
+            .take(Incoming {
+                label: LABEL,
+                id: id(name),
+                observed,
+                watch,
+            })
+            .is_some()
+    }
+
+    fn feed(&mut self, name: &str, observed: Observed) -> bool {
+        self.state
+            .take(Incoming {
+                label: LABEL,
+                id: id(name),
+                observed,
+                watch: None,
+            })
+            .is_some()
+    }
+
+    /// Everything is told again; returns what turned out to be gone.
+    fn pass(&mut self, names: &[&str]) -> Vec<String> {
+        self.state.restarted(&self.key, self.number);
+        for name in names {
+            self.see(name, observed(name, 1, "s"));
+        }
+        self.state
+            .complete(&self.key, self.number)
+            .into_iter()
+            .map(|event| event.id.name)
+            .collect()
+    }
+
+    fn is_gone(&self, name: &str) -> bool {
+        matches!(self.state.known(LABEL, &id(name), None), Known::Gone)
+    }
+}
+
+#[test]
+fn that_an_object_is_missing_is_known_only_when_everything_was_told() {
+    let mut state = State::default();
+    state.register(
+        &ApplicationName::new("shop", "web"),
+        &Seed::from_text("s"),
+        [key()].into(),
+    );
+    assert!(matches!(state.known(LABEL, &id("a"), None), Known::Nothing));
+    assert_eq!(
+        state.unsynced(LABEL),
+        ["ConfigMap of v1: the API server has not answered yet"]
+    );
+    assert!(Fixture::new().is_gone("a"));
+}
+
+#[test]
+fn what_a_new_list_does_not_have_is_gone() {
+    let mut fixture = Fixture::new();
+    assert!(fixture.pass(&["a", "b"]).is_empty());
+    assert_eq!(fixture.pass(&["b"]), ["a"]);
+    assert!(fixture.is_gone("a") && !fixture.is_gone("b"));
+}
+
+#[test]
+fn only_what_matters_is_an_event() {
+    let mut fixture = Fixture::new();
+    assert!(fixture.see("a", observed("u", 1, "s")));
+    assert!(
+        !fixture.see("a", observed("u", 2, "s")),
+        "another state of fields that are not ours"
+    );
+    assert!(fixture.see("a", observed("u", 3, "drifted")));
+    assert!(fixture.see("a", observed("made again", 4, "drifted")));
+}
+
+#[test]
+fn an_answer_that_is_late_changes_nothing() {
+    let mut fixture = Fixture::new();
+    fixture.see("a", observed("u", 5, "new"));
+    assert!(!fixture.feed("a", observed("u", 4, "old")));
+    let removed = fixture.state.remove(LABEL, &id("a"), "u");
+    assert_eq!(removed.len(), 1);
+    assert!(!fixture.feed("a", observed("u", 6, "of one that is gone")));
+    assert!(fixture.is_gone("a"));
+    assert!(fixture.feed("a", observed("another", 7, "s")));
+}
+
+#[test]
+fn an_object_that_was_just_applied_is_not_gone_because_a_list_began_before() {
+    let mut fixture = Fixture::new();
+    fixture.state.restarted(&fixture.key, fixture.number);
+    assert!(fixture.feed("a", observed("u", 9, "s")));
+    assert!(
+        fixture
+            .state
+            .complete(&fixture.key, fixture.number)
+            .is_empty()
+    );
+    assert_eq!(fixture.pass(&[]), ["a"]);
+}
+
+#[test]
+fn the_deletion_of_an_earlier_object_of_that_name_is_not_that_of_the_new_one() {
+    let mut fixture = Fixture::new();
+    fixture.see("a", observed("new", 5, "s"));
+    assert!(fixture.state.remove(LABEL, &id("a"), "old").is_empty());
+    assert!(fixture.state.remove_everywhere(&id("a"), "old").is_empty());
+    assert_eq!(fixture.state.remove_everywhere(&id("a"), "new").len(), 1);
+}
+
+#[test]
+fn an_object_whose_label_names_another_application_is_lost() {
+    let mut fixture = Fixture::new();
+    fixture.see("a", observed("u", 5, "s"));
+    let mut lose = |label| {
+        let appliers = ["kubectl", "pintle/shop/web"].into_iter();
+        fixture.state.lose(appliers, label, &id("a"), "u").len()
+    };
+    assert_eq!(lose(LABEL), 0);
+    assert_eq!(lose("shop.api"), 1);
+    assert!(fixture.is_gone("a"));
+}
+
+#[test]
+fn watches_open_once_and_close_when_nobody_needs_them() {
+    let mut state = State::default();
+    let seed = Seed::from_text("s");
+    let app = |name: &str| ApplicationName::new("shop", name);
+    assert_eq!(
+        state
+            .register(&app("web"), &seed, [key()].into())
+            .open
+            .len(),
+        1
+    );
+    assert_eq!(
+        state
+            .register(&app("api"), &seed, [key()].into())
+            .open
+            .len(),
+        0
+    );
+    state.forget("shop.web");
+    assert_eq!(state.open_watches(), 1);
+    state.register(&app("api"), &seed, BTreeSet::new());
+    assert_eq!(state.open_watches(), 0);
+}
+
+#[test]
+fn nothing_is_said_about_an_application_until_what_was_missed_is_known() {
+    let mut fixture = Fixture::new();
+    fixture
+        .state
+        .early
+        .keep("shop.api", "u", &serde_json::json!({}));
+    let api = ApplicationName::new("shop", "api");
+    let registration = fixture
+        .state
+        .register(&api, &Seed::from_text("s"), [key()].into());
+    assert!(matches!(registration.missed, Some(Missed::Objects(objects)) if objects.len() == 1));
+    assert!(matches!(
+        fixture.state.known("shop.api", &id("a"), None),
+        Known::Nothing
+    ));
+    assert_eq!(fixture.state.unsynced("shop.api").len(), 1);
+    fixture.state.caught_up("shop.api");
+    assert!(matches!(
+        fixture.state.known("shop.api", &id("a"), None),
+        Known::Gone
+    ));
+    assert!(fixture.state.unsynced("shop.api").is_empty());
+    // Registered again with other kinds, it has missed nothing.
+    assert!(
+        fixture
+            .state
+            .register(&api, &Seed::from_text("s"), [key()].into())
+            .missed
+            .is_none()
+    );
+}
+
+#[test]
+fn a_closed_watch_tells_nothing_any_more() {
+    let mut fixture = Fixture::new();
+    fixture.state.forget(LABEL);
+    fixture.state.register(
+        &ApplicationName::new("shop", "web"),
+        &Seed::from_text("s"),
+        [key()].into(),
+    );
+    assert!(!fixture.see("a", observed("u", 1, "s")));
+    assert!(
+        fixture
+            .state
+            .complete(&fixture.key, fixture.number)
+            .is_empty()
+    );
+    assert!(!fixture.is_gone("a"), "the new watch has not told anything");
+}
