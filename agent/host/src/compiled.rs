@@ -11,24 +11,24 @@ use std::{
 use bytes::Bytes;
 use pintle_core::{
     digest::{Digest, Digester},
-    plugin::Kind,
+    plugin::{Fault, Kind},
 };
 use tokio::sync::Semaphore;
 use wasmtime::{
-    Engine,
+    Engine, Store,
     component::{Component, HasSelf, InstancePre, Linker},
 };
 
 use crate::{
     HostError, Observer,
-    bindings::{self, wit},
+    bindings::{self, Described, wit},
     disk::SealedFolder,
     engine::MEMORIES_PER_CALL,
-    health::bindings::AssessesPre,
-    notifier::bindings::NotifiesPre,
-    policy::bindings::EvaluatesPre,
-    renderer::bindings::RendersPre,
-    state::State,
+    health::bindings::{Assesses, AssessesPre},
+    notifier::bindings::{Notifies, NotifiesPre},
+    policy::bindings::{Evaluates, EvaluatesPre},
+    renderer::bindings::{Renders, RendersPre},
+    state::{State, Stop},
     world::{self, Unloadable, World},
 };
 
@@ -40,6 +40,32 @@ pub(crate) struct Compiled {
     pub(crate) exports: Exports,
     /// Calls' worth of the pool that one instance takes.
     pub(crate) weight: u32,
+}
+
+impl Compiled {
+    /// Makes an instance and checks the types of all that it exports, of its kind as well as of every plugin: what does
+    /// not fit is told when a plugin is loaded, not when it is first needed.
+    pub(crate) async fn instantiate_checked(
+        &self,
+        store: &mut Store<State>,
+    ) -> wasmtime::Result<Described> {
+        let instance = self
+            .plugin
+            .instance_pre()
+            .instantiate_async(&mut *store)
+            .await?;
+        let own = match self.exports {
+            Exports::Renderer(_) => Renders::new(&mut *store, &instance).map(drop),
+            Exports::Policy(_) => Evaluates::new(&mut *store, &instance).map(drop),
+            Exports::Health(_) => Assesses::new(&mut *store, &instance).map(drop),
+            Exports::Notifier(_) => Notifies::new(&mut *store, &instance).map(drop),
+        };
+        own.and_then(|()| Described::new(&mut *store, &instance))
+            .map_err(|error| {
+                let reason = Unloadable::Type(format!("{error:#}"));
+                Stop(Fault::Unloadable(reason.to_string())).into()
+            })
+    }
 }
 
 /// The exports of a kind.
@@ -116,7 +142,7 @@ impl CompiledStore {
     fn load(&self, digest: Digest, bytes: &[u8]) -> Result<Compiled, Unloadable> {
         let started = Instant::now();
         let key = self.key(digest);
-        let cached = self.from_disk(key);
+        let cached = self.read_cached(key);
         let is_cached = cached.is_some();
         let component = match cached {
             Some(component) => component,
@@ -141,7 +167,7 @@ impl CompiledStore {
         Ok(component)
     }
 
-    fn from_disk(&self, key: Digest) -> Option<Component> {
+    fn read_cached(&self, key: Digest) -> Option<Component> {
         let disk = self.disk.as_ref()?;
         let native = disk.read(key)?;
         #[expect(

@@ -75,7 +75,8 @@ fn pool(calls: u32) -> InstanceAllocationStrategy {
         .max_tables_per_module(16)
         .max_component_instance_size(4 << 20)
         .max_core_instance_size(4 << 20)
-        .table_elements(200_000)
+        // Above the limit on entries, so that it is the limit that is met and told.
+        .table_elements(1 << 20)
         .max_memory_size(4 << 30)
         .max_unused_warm_slots(4)
         .linear_memory_keep_resident(0)

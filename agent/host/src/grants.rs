@@ -72,12 +72,11 @@ impl FromStr for HostPattern {
         let name = name.to_ascii_lowercase();
         let name = match name.strip_prefix('*') {
             Some("") => HostName::Any,
-            Some(rest) if rest.len() > 1 && rest.starts_with('.') && is_name(&rest[1..]) => {
+            Some(rest) if rest.strip_prefix('.').is_some_and(is_name) => {
                 HostName::Below(rest.to_owned())
             }
-            Some(_) => return Err(error()),
             None if is_name(&name) || is_address(&name) => HostName::Exact(name),
-            None => return Err(error()),
+            _ => return Err(error()),
         };
         Ok(Self { name, port })
     }

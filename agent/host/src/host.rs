@@ -72,9 +72,6 @@ pub enum HostError {
         /// What the system says.
         source: std::io::Error,
     },
-    /// The client for notifiers cannot be made.
-    #[error("the HTTP client of notifiers does not start: {0}")]
-    Http(String),
 }
 
 /// Why a plugin was not loaded.
@@ -173,7 +170,7 @@ impl Host {
             engine,
             slots: Semaphore::new(calls as usize),
             calls,
-            http: HttpClients::new(&options.authorities)?,
+            http: HttpClients::new(options.authorities),
             observer: options.observer,
         };
         Ok(Self {
@@ -249,14 +246,14 @@ struct About {
 
 async fn describe(caller: &Caller, granted: &OperatorGrants) -> Result<About, PluginError> {
     let kind = caller.id.kind;
-    let pre = caller.compiled.plugin.clone();
+    let compiled = Arc::clone(&caller.compiled);
     caller
         .run(
             Stage::Describe,
             Setup::default(),
             move |store| {
                 Box::pin(async move {
-                    let instance = pre.instantiate_async(&mut *store).await?;
+                    let instance = compiled.instantiate_checked(store).await?;
                     instance
                         .pintle_types_plugin()
                         .call_describe(&mut *store)

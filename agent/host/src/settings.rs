@@ -136,9 +136,10 @@ impl Schema {
                 let unknown = |field: &String| {
                     let problem = Problem::new(format!("unknown field `{field}`"))
                         .pointer(format!("{pointer}/{}", pintle_core::diff::escape(field)));
-                    match valid.is_empty() {
-                        true => problem.hint("there are no fields here"),
-                        false => problem.hint(format!("expected one of {}", valid.join(", "))),
+                    if valid.is_empty() {
+                        problem.hint("there are no fields here")
+                    } else {
+                        problem.hint(format!("expected one of {}", valid.join(", ")))
                     }
                 };
                 unexpected.iter().map(unknown).collect()
@@ -250,16 +251,25 @@ mod tests {
         );
         insta::assert_snapshot!(
             told(json!({"naem": "x", "count": "many", "mode": "c", "rule": {"severty": "deny"}})),
-            @""
+            @r#"
+            field `name` is missing
+            /count: expected null or integer, found a string
+            /mode: expected one of "a", "b", found "c"
+            /naem: unknown field `naem` (expected one of `count`, `mode`, `name`, `rule`)
+            /rule/severty: unknown field `severty` (expected one of `except`, `severity`)
+            "#
         );
-        insta::assert_snapshot!(told(json!({"name": "X", "count": 0})), @"");
-        insta::assert_snapshot!(told(json!([])), @"");
+        insta::assert_snapshot!(told(json!({"name": "X", "count": 0})), @r#"
+        /count: 0 is less than the minimum of 1
+        /name: "X" does not match "^[a-z]+$"
+        "#);
+        insta::assert_snapshot!(told(json!([])), @"expected object, found a list");
     }
 
     #[test]
     fn a_schema_that_is_none_is_the_plugins_fault() {
         let error = |schema: Value| Schema::new(schema).unwrap_err().to_string();
-        insta::assert_snapshot!(error(json!({"type": "objet"})), @"");
-        insta::assert_snapshot!(error(json!({"$ref": "https://example.com/schema.json"})), @"");
+        insta::assert_snapshot!(error(json!({"type": "objet"})), @r#"it broke the contract: its settings schema is not JSON Schema: "objet" is not valid under any of the schemas listed in the 'anyOf' keyword"#);
+        insta::assert_snapshot!(error(json!({"$ref": "https://example.com/schema.json"})), @"it broke the contract: its settings schema is not JSON Schema: Resource 'https://example.com/schema.json' is not present in a registry and retrieving it failed: Retrieval is disabled, cannot fetch https://example.com/schema.json");
     }
 }

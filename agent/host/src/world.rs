@@ -15,6 +15,9 @@ const LATER: [&str; 2] = ["gate", "transformer"];
 /// Why a component cannot be loaded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unloadable {
+    /// There are no bytes.
+    #[error("it is empty")]
+    Empty,
     /// The bytes are no WebAssembly.
     #[error("it is not WebAssembly: it begins with `{found}`")]
     NotWasm {
@@ -52,7 +55,7 @@ pub enum Unloadable {
     },
     /// The component is of another version of the contract.
     #[error(
-        "it is built for {found}, and this agent speaks {expected}: build it with the SDK of that version"
+        "it is built for `{found}`, and this agent speaks `{expected}`: build it with the SDK of that version"
     )]
     OtherVersion {
         /// What it exports.
@@ -121,6 +124,7 @@ pub(crate) fn check_preamble(bytes: &[u8]) -> Result<(), Unloadable> {
         [0, b'a', b's', b'm', ..] => Err(Unloadable::Malformed(
             "it is cut off, or of another binary format".to_owned(),
         )),
+        [] => Err(Unloadable::Empty),
         _ => Err(Unloadable::NotWasm {
             found: String::from_utf8_lossy(&bytes[..bytes.len().min(16)])
                 .escape_debug()
@@ -294,19 +298,19 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_told_with_what_would() {
-        insta::assert_snapshot!(error(&[], &[]), @"");
-        insta::assert_snapshot!(error(&["wasi:cli/run@0.2.0"], &[]), @"");
-        insta::assert_snapshot!(error(&["pintle:renderer/renderer@2.0.0", "pintle:types/plugin@2.0.0"], &[]), @"");
-        insta::assert_snapshot!(error(&["pintle:renderer/renderer@1.0.0-rc.1"], &[]), @"");
-        insta::assert_snapshot!(error(&["pintle:renderer/renderer@1.0.0", "pintle:policy/policy@1.0.0"], &[]), @"");
-        insta::assert_snapshot!(error(&["pintle:gate/gate@1.0.0"], &[]), @"");
-        insta::assert_snapshot!(error(&["pintle:health/health@1.0.0"], &[]), @"");
+        insta::assert_snapshot!(error(&[], &[]), @"it exports nothing, which is no kind of plugin: expected one of `pintle:renderer/renderer@1.0.0`, `pintle:policy/policy@1.0.0`, `pintle:health/health@1.0.0`, `pintle:notifier/notifier@1.0.0`");
+        insta::assert_snapshot!(error(&["wasi:cli/run@0.2.0"], &[]), @"it exports `wasi:cli/run@0.2.0`, which is no kind of plugin: expected one of `pintle:renderer/renderer@1.0.0`, `pintle:policy/policy@1.0.0`, `pintle:health/health@1.0.0`, `pintle:notifier/notifier@1.0.0`");
+        insta::assert_snapshot!(error(&["pintle:renderer/renderer@2.0.0", "pintle:types/plugin@2.0.0"], &[]), @"it is built for `pintle:renderer/renderer@2.0.0`, and this agent speaks `pintle:renderer/renderer@1.0.0`: build it with the SDK of that version");
+        insta::assert_snapshot!(error(&["pintle:renderer/renderer@1.0.0-rc.1"], &[]), @"it is built for `pintle:renderer/renderer@1.0.0-rc.1`, and this agent speaks `pintle:renderer/renderer@1.0.0`: build it with the SDK of that version");
+        insta::assert_snapshot!(error(&["pintle:renderer/renderer@1.0.0", "pintle:policy/policy@1.0.0"], &[]), @"it exports `pintle:renderer/renderer@1.0.0`, `pintle:policy/policy@1.0.0`: expected exactly one kind of plugin, so split it");
+        insta::assert_snapshot!(error(&["pintle:gate/gate@1.0.0"], &[]), @"it is a gate, which this version of the agent does not load yet");
+        insta::assert_snapshot!(error(&["pintle:health/health@1.0.0"], &[]), @"it exports `pintle:health/health@1.0.0`, and every plugin exports `pintle:types/plugin@1.0.0` as well");
         insta::assert_snapshot!(
             error(
                 &["pintle:health/health@1.0.0", "pintle:types/plugin@1.0.0"],
                 &["pintle:types/http@1.0.0", "wasi:http/outgoing-handler@0.2.0", "acme:db/query@1.0.0", "wasi:io/poll@0.2.0"],
             ),
-            @""
+            @"it imports `pintle:types/http@1.0.0`, `wasi:http/outgoing-handler@0.2.0`, `acme:db/query@1.0.0`, which a health plugin is not given: expected `pintle:types/types@1.0.0`, `pintle:types/log@1.0.0`, WASI 0.2 without `wasi:http`"
         );
     }
 
@@ -314,10 +318,10 @@ mod tests {
     fn the_first_bytes_tell_what_a_file_is() {
         let error = |bytes: &[u8]| check_preamble(bytes).unwrap_err().to_string();
         assert_eq!(check_preamble(b"\0asm\x0d\0\x01\0"), Ok(()));
-        insta::assert_snapshot!(error(b"\0asm\x01\0\0\0"), @"");
-        insta::assert_snapshot!(error(b"\0asm\x0d"), @"");
-        insta::assert_snapshot!(error(b"\x7fELF\x02\x01\x01"), @"");
-        insta::assert_snapshot!(error(b"(component)"), @"");
-        insta::assert_snapshot!(error(b""), @"");
+        insta::assert_snapshot!(error(b"\0asm\x01\0\0\0"), @"it is a core module, and a component is expected: `wasm-tools component new` makes one of a module that was built for the contract");
+        insta::assert_snapshot!(error(b"\0asm\x0d"), @"the component is malformed: it is cut off, or of another binary format");
+        insta::assert_snapshot!(error(b"\x7fELF\x02\x01\x01"), @r"it is not WebAssembly: it begins with `\u{7f}ELF\u{2}\u{1}\u{1}`");
+        insta::assert_snapshot!(error(b"(component)"), @"it is not WebAssembly: it begins with `(component)`");
+        insta::assert_snapshot!(error(b""), @"it is empty");
     }
 }

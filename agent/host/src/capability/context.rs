@@ -50,7 +50,7 @@ impl Facts {
             "api-versions" => context
                 .api_versions
                 .iter()
-                .fold(digest, |digest, version| digest.part(version))
+                .fold(digest, Digester::part)
                 .finish(),
             "revision" => digest.part(&context.revision).finish(),
             "revision-time" => digest.part(context.revision_time.to_be_bytes()).finish(),

@@ -3,7 +3,13 @@
 mod address;
 mod placeholder;
 
-use std::{collections::BTreeMap, error::Error, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use reqwest::{
     Client, Method, Url,
@@ -15,7 +21,6 @@ use url::Host as UrlHost;
 
 use self::address::{Blocked, Resolver, is_public};
 use crate::{
-    HostError,
     bindings::wit::http::{Header, Host, HttpError, Request, Response},
     grants::EffectiveGrants,
     state::State,
@@ -62,37 +67,58 @@ impl fmt::Debug for Secrets {
     }
 }
 
-/// The clients of all notifiers. Connections are reused between plugins: what differs is only which addresses they go
-/// to, so there is one client for each.
+/// The clients of all notifiers, each made when it is first needed: most runs notify nobody, and reading the system's
+/// certificate authorities takes longer than a render.
+///
+/// Connections are reused between plugins: what differs is only which addresses they go to, so there is one client for
+/// each.
 #[derive(Debug, Clone)]
-pub(crate) struct HttpClients {
-    public: Client,
-    any: Client,
+pub(crate) struct HttpClients(Arc<Clients>);
+
+#[derive(Debug)]
+struct Clients {
+    authorities: Vec<Vec<u8>>,
+    public: OnceLock<Result<Client, String>>,
+    any: OnceLock<Result<Client, String>>,
 }
 
 impl HttpClients {
-    pub(crate) fn new(authorities: &[Vec<u8>]) -> Result<Self, HostError> {
-        let client = |private: bool| {
-            let mut builder = Client::builder()
-                // A proxy would resolve names itself, past the check of addresses.
-                .no_proxy()
-                .redirect(redirect::Policy::none())
-                .connect_timeout(CONNECT)
-                .dns_resolver(Arc::new(Resolver { private }))
-                .user_agent(concat!("pintle/", env!("CARGO_PKG_VERSION")));
-            for pem in authorities {
-                for certificate in reqwest::Certificate::from_pem_bundle(pem)? {
-                    builder = builder.add_root_certificate(certificate);
-                }
-            }
-            builder.build()
-        };
-        let failed = |error: reqwest::Error| HostError::Http(chain(&error));
-        Ok(Self {
-            public: client(false).map_err(failed)?,
-            any: client(true).map_err(failed)?,
-        })
+    pub(crate) fn new(authorities: Vec<Vec<u8>>) -> Self {
+        Self(Arc::new(Clients {
+            authorities,
+            public: OnceLock::new(),
+            any: OnceLock::new(),
+        }))
     }
+
+    fn client(&self, private: bool) -> Result<&Client, HttpError> {
+        let clients = &self.0;
+        let client = if private {
+            &clients.any
+        } else {
+            &clients.public
+        };
+        client
+            .get_or_init(|| make(&clients.authorities, private).map_err(|error| chain(&error)))
+            .as_ref()
+            .map_err(|error| HttpError::Transport(format!("the client does not start: {error}")))
+    }
+}
+
+fn make(authorities: &[Vec<u8>], private: bool) -> Result<Client, reqwest::Error> {
+    let mut builder = Client::builder()
+        // A proxy would resolve names itself, past the check of addresses.
+        .no_proxy()
+        .redirect(redirect::Policy::none())
+        .connect_timeout(CONNECT)
+        .dns_resolver(Arc::new(Resolver { private }))
+        .user_agent(concat!("pintle/", env!("CARGO_PKG_VERSION")));
+    for pem in authorities {
+        for certificate in reqwest::Certificate::from_pem_bundle(pem)? {
+            builder = builder.add_root_certificate(certificate);
+        }
+    }
+    builder.build()
 }
 
 /// What one call may send.
@@ -149,10 +175,7 @@ impl HttpAccess {
         if request.body.len() > REQUEST {
             return Err(HttpError::TooLarge(REQUEST as u64));
         }
-        let client = match self.grants.private_networks() {
-            true => &self.clients.any,
-            false => &self.clients.public,
-        };
+        let client = self.clients.client(self.grants.private_networks())?;
         let sent = client
             .request(method, url)
             .headers(headers)

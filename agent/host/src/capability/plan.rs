@@ -110,13 +110,12 @@ impl HostPlan for State {
         let mut differences = change.differences(&view.seed);
         differences.sort_by(|a, b| a.pointer.cmp(&b.pointer));
         let mut size = 0;
-        let text = |value: Option<Value>| value.map(|value| value.to_string());
         let found: Vec<Difference> = differences
             .into_iter()
             .map(|difference| Difference {
+                before: side(&difference.pointer, difference.before),
+                after: side(&difference.pointer, difference.after),
                 pointer: difference.pointer,
-                before: text(difference.before),
-                after: text(difference.after),
             })
             .inspect(|found| {
                 let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
@@ -131,4 +130,10 @@ impl HostPlan for State {
         self.table.delete(this)?;
         Ok(())
     }
+}
+
+/// One side of a difference. That of a whole object which does not exist is null in the core, and absent for plugins.
+fn side(pointer: &str, value: Option<Value>) -> Option<String> {
+    let value = value?;
+    (!pointer.is_empty() || !value.is_null()).then(|| value.to_string())
 }

@@ -159,12 +159,16 @@ mod tests {
                 None,
             ),
         ];
-        insta::assert_snapshot!(fault(objects, 1 << 20), @"");
+        insta::assert_snapshot!(fault(objects, 1 << 20), @r"
+        app/web.yaml:7:1: object web is no Kubernetes object: /kind is missing: every object needs it
+        app/web.yaml:12:1: ConfigMap without a name is no Kubernetes object: /metadata/name is missing: every object needs it
+        object 2 of the render is no Kubernetes object: expected an object, found a list
+        ");
     }
 
     #[test]
     fn what_is_no_json_is_the_renderers_fault() {
-        insta::assert_snapshot!(fault(vec![rendered("{oops", Some(3))], 1 << 20), @"");
+        insta::assert_snapshot!(fault(vec![rendered("{oops", Some(3))], 1 << 20), @"it broke the contract: object 0 of its result, from app/web.yaml:3:1, is not JSON: key must be a string at line 1 column 2");
     }
 
     #[test]
@@ -173,6 +177,6 @@ mod tests {
             rendered(&"x".repeat(600), None),
             rendered(&"x".repeat(600), None),
         ];
-        insta::assert_snapshot!(fault(objects, 1_000), @"");
+        insta::assert_snapshot!(fault(objects, 1_000), @"its result is larger than 1000 bytes; raise `limits` of the Plugin if this is expected");
     }
 }

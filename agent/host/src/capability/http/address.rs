@@ -60,20 +60,22 @@ pub(super) fn is_public(address: IpAddr) -> bool {
 
 fn is_public_v4(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
-    let special = match (a, b, c) {
-        // "This network", private (RFC 1918), loopback.
-        (0 | 10 | 127, _, _) | (172, 16..=31, _) | (192, 168, _) => true,
-        // Shared by carriers (RFC 6598); link-local, where clouds serve credentials (RFC 3927).
-        (100, 64..=127, _) | (169, 254, _) => true,
-        // Protocols, documentation, 6to4 relays, benchmarks (RFC 6890, 5737, 7526, 2544).
-        (192, 0, 0 | 2) | (192, 88, 99) | (198, 18 | 19, _) | (198, 51, 100) | (203, 0, 113) => {
-            true
-        }
-        // Multicast, reserved, broadcast.
-        (224.., _, _) => true,
-        _ => false,
-    };
-    !special
+    // In order: "this network", private (RFC 1918), loopback, and from 224 on multicast, reserved and broadcast; shared
+    // by carriers (RFC 6598); link-local, where clouds serve credentials (RFC 3927); protocols, documentation, 6to4
+    // relays and benchmarks (RFC 6890, 5737, 7526, 2544).
+    !matches!(
+        (a, b, c),
+        (0 | 10 | 127 | 224.., _, _)
+            | (172, 16..=31, _)
+            | (192, 168, _)
+            | (100, 64..=127, _)
+            | (169, 254, _)
+            | (192, 0, 0 | 2)
+            | (192, 88, 99)
+            | (198, 18 | 19, _)
+            | (198, 51, 100)
+            | (203, 0, 113)
+    )
 }
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
@@ -89,7 +91,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         }
         [0x2002, high, low, ..] => embedded(high, low),
         // Global unicast is 2000::/3 and nothing else; within it are protocols (2001::/23) and documentation.
-        [0x2001, 0..=0x1ff, ..] | [0x2001, 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => false,
+        [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => false,
         [first, ..] => first & 0xe000 == 0x2000,
     }
 }
@@ -177,6 +179,6 @@ mod tests {
         assert_eq!(allowed("a", Vec::new(), false).unwrap(), Vec::new());
         let error =
             allowed("metadata.internal", addresses(&["169.254.169.254"]), false).unwrap_err();
-        insta::assert_snapshot!(super::super::private(&error.to_string()), @"");
+        insta::assert_snapshot!(super::super::private(&error.to_string()), @"metadata.internal, which is 169.254.169.254, is on a private, local or reserved network: set `grants.privateNetworks` of the Plugin if it may be");
     }
 }

@@ -146,9 +146,9 @@ mod tests {
             HttpError::NotGranted(text) | HttpError::Transport(text) => text,
             _ => String::new(),
         };
-        insta::assert_snapshot!(error("${secret:none}"), @"");
-        insta::assert_snapshot!(error("${hmac-sha256:none}"), @"");
-        insta::assert_snapshot!(error("${secret:raw}"), @"");
+        insta::assert_snapshot!(error("${secret:none}"), @"secret `none` is not given: add it to `secrets` where the notifier is used");
+        insta::assert_snapshot!(error("${hmac-sha256:none}"), @"secret `none` is not given: add it to `secrets` where the notifier is used");
+        insta::assert_snapshot!(error("${secret:raw}"), @"secret `raw` is not UTF-8 text");
     }
 
     #[test]

@@ -1,0 +1,7 @@
+//! A policy that tells everything it sees.
+//!
+//! `mode` chooses; every mode has a test in `agent/host/tests/it`, and one test checks that.
+
+#[cfg(target_arch = "wasm32")]
+#[expect(unsafe_code, reason = "generated bindings")]
+mod guest;
