@@ -26,7 +26,7 @@ use crate::{
     fault,
     grants::EffectiveGrants,
     limits::Limits,
-    state::{State, out_of_time},
+    state::{State, Together, out_of_time},
     wasi::{self, Pure},
 };
 
@@ -37,6 +37,7 @@ pub(crate) struct Shared {
     /// One permit for each call that the pool has room for.
     pub(crate) slots: Semaphore,
     pub(crate) calls: u32,
+    pub(crate) memory: Arc<Together>,
     pub(crate) http: HttpClients,
     pub(crate) observer: Arc<dyn Observer>,
 }
@@ -131,7 +132,7 @@ impl Caller {
     }
 
     fn store(&self, setup: Setup) -> Store<State> {
-        let mut state = State::new(&self.id, &self.limits);
+        let mut state = State::new(&self.id, &self.limits, &self.shared.memory);
         if self.compiled.world.wasi {
             state.wasi = Some(match self.id.kind {
                 Kind::Notifier => wasi::effectful(&state.log),

@@ -22,6 +22,7 @@ use crate::{
     limits::Limits,
     plugin::Plugin,
     settings::Schema,
+    state::Together,
     wire,
     world::Unloadable,
 };
@@ -39,6 +40,9 @@ pub struct Options {
     ///
     /// Each reserves 8 GiB of address space, which costs no memory.
     pub calls: u32,
+    /// Bytes of memory for all calls that run at once: one that would pass it fails and may be tried again. 1 GiB by
+    /// default; in a pod, well below the pod's limit.
+    pub memory: u64,
     /// Certificate authorities in PEM that notifiers trust beside those of the system.
     pub authorities: Vec<Vec<u8>>,
     /// Who is told of calls and compilations.
@@ -52,6 +56,7 @@ impl Default for Options {
             cache_bytes: 1 << 30,
             limits: Limits::default(),
             calls: 16,
+            memory: 1 << 30,
             authorities: Vec::new(),
             observer: Arc::new(Unobserved),
         }
@@ -170,6 +175,7 @@ impl Host {
             engine,
             slots: Semaphore::new(calls as usize),
             calls,
+            memory: Arc::new(Together::new(options.memory)),
             http: HttpClients::new(options.authorities),
             observer: options.observer,
         };

@@ -1,6 +1,12 @@
 //! What one call of a plugin has: the data of its store.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use pintle_core::{
     plugin::{Fault, Limit, PluginId},
@@ -40,12 +46,12 @@ pub(crate) struct State {
 
 impl State {
     /// Makes the state of a call that may do nothing but compute and log.
-    pub(crate) fn new(plugin: &PluginId, limits: &Limits) -> Self {
+    pub(crate) fn new(plugin: &PluginId, limits: &Limits, together: &Arc<Together>) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles as usize);
         Self {
             table,
-            memory: MemoryLimiter::new(limits),
+            memory: MemoryLimiter::new(limits, Arc::clone(together)),
             traffic: Traffic {
                 left: limits.host_calls,
                 limit: limits.host_calls,
@@ -98,6 +104,43 @@ impl Traffic {
     }
 }
 
+/// Memory of all running calls, so that many plugins at once cannot do what none may do alone.
+#[derive(Debug)]
+pub(crate) struct Together {
+    used: AtomicU64,
+    limit: u64,
+}
+
+impl Together {
+    pub(crate) fn new(limit: u64) -> Self {
+        Self {
+            used: AtomicU64::new(0),
+            limit,
+        }
+    }
+
+    fn take(&self, bytes: u64) -> Result<(), Stop> {
+        let fits = |used: u64| used.checked_add(bytes).filter(|used| *used <= self.limit);
+        match self
+            .used
+            .try_update(Ordering::AcqRel, Ordering::Acquire, fits)
+        {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Stop(Fault::Unavailable {
+                reason: format!(
+                    "all running plugins together would use more than {} bytes of memory",
+                    self.limit
+                ),
+                retry_after: Some(Duration::from_secs(1)),
+            })),
+        }
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.used.fetch_sub(bytes, Ordering::AcqRel);
+    }
+}
+
 /// Bounds memories and tables, summed over the store: many small memories are no way around the limit.
 #[derive(Debug)]
 pub(crate) struct MemoryLimiter {
@@ -105,6 +148,7 @@ pub(crate) struct MemoryLimiter {
     limit: u64,
     entries: u64,
     entry_limit: u64,
+    together: Arc<Together>,
 }
 
 /// Bytes that an entry of a table takes.
@@ -114,21 +158,30 @@ const TABLE_ENTRY: u64 = 8;
 const OBJECTS: usize = 256;
 
 impl MemoryLimiter {
-    fn new(limits: &Limits) -> Self {
+    fn new(limits: &Limits, together: Arc<Together>) -> Self {
         Self {
             used: 0,
             limit: limits.memory,
             entries: 0,
             entry_limit: limits.table_entries,
+            together,
         }
     }
 
     fn take(&mut self, bytes: u64) -> Result<(), Stop> {
-        self.used = self.used.saturating_add(bytes);
-        if self.used > self.limit {
+        let used = self.used.saturating_add(bytes);
+        if used > self.limit {
             return Err(Limit::Memory(self.limit).into());
         }
+        self.together.take(bytes)?;
+        self.used = used;
         Ok(())
+    }
+}
+
+impl Drop for MemoryLimiter {
+    fn drop(&mut self) {
+        self.together.give_back(self.used);
     }
 }
 
@@ -189,11 +242,28 @@ mod tests {
     use super::*;
 
     fn limiter(memory: u64, table_entries: u64) -> MemoryLimiter {
-        MemoryLimiter::new(&Limits {
+        within(memory, table_entries, &Arc::new(Together::new(1 << 30)))
+    }
+
+    fn within(memory: u64, table_entries: u64, together: &Arc<Together>) -> MemoryLimiter {
+        let limits = Limits {
             memory,
             table_entries,
             ..Limits::default()
-        })
+        };
+        MemoryLimiter::new(&limits, Arc::clone(together))
+    }
+
+    #[test]
+    fn calls_share_what_there_is_and_give_it_back() {
+        let together = Arc::new(Together::new(1000));
+        let (mut one, mut two) = (within(800, 1, &together), within(800, 1, &together));
+        assert!(one.memory_growing(0, 700, None).unwrap());
+        let error = two.memory_growing(0, 400, None).unwrap_err();
+        insta::assert_snapshot!(error, @"all running plugins together would use more than 1000 bytes of memory");
+        assert!(two.memory_growing(0, 300, None).unwrap());
+        drop(one);
+        assert!(two.memory_growing(300, 800, None).unwrap());
     }
 
     #[test]

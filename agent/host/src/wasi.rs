@@ -1,11 +1,12 @@
 //! WASI 0.2 for components that import it.
 //!
-//! For pure kinds it is deterministic: the clocks stand at the revision's time, random bytes are derived from the
-//! application's seed, and there is no environment, no argument, no file and no network. The folder of the application
+//! For pure kinds it is deterministic: the wall clock stands at the revision's time, the monotonic clock counts how often
+//! it is read, random bytes are derived from the application's seed, and there is no environment, no argument, no file and
+//! no network. The folder of the application
 //! is reached through `pintle:types/tree`, whose reads are recorded; a file system would be read past the record.
 //! A notifier has real clocks and real random bytes, and reaches the network through `pintle:types/http` alone.
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
 use bytes::Bytes;
 use pintle_core::seed::Seed;
@@ -37,7 +38,7 @@ pub(crate) fn pure(pure: Pure, log: &LogSink) -> WasiCtx {
     let mut builder = base(log);
     builder
         .wall_clock(Standing(pure.time))
-        .monotonic_clock(Standing(Duration::ZERO))
+        .monotonic_clock(Counting::default())
         .secure_random(bytes("wasi:random/random"))
         .insecure_random(bytes("wasi:random/insecure"))
         .insecure_random_seed(u128::from_be_bytes(number))
@@ -74,13 +75,17 @@ impl HostWallClock for Standing {
     }
 }
 
-impl HostMonotonicClock for Standing {
+/// A clock that advances a microsecond each time it is read: a loop that waits for it ends, and repeats.
+#[derive(Default)]
+struct Counting(Cell<u64>);
+
+impl HostMonotonicClock for Counting {
     fn resolution(&self) -> u64 {
-        1
+        1_000
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(self.0.as_nanos()).unwrap_or(u64::MAX)
+        self.0.replace(self.0.get().saturating_add(1_000))
     }
 }
 
