@@ -87,13 +87,15 @@ pub fn stored_digest(object: &Value, manager: &str, seed: &Seed) -> Option<Diges
 }
 
 /// Who else changed an object last: its other managers, newest first, without those that only write the status.
+///
+/// Other subresources count: `kubectl scale` writes owned fields through one.
 pub fn other_managers<'a>(object: &'a Value, manager: &str) -> Vec<&'a str> {
     let Some(entries) = object["metadata"]["managedFields"].as_array() else {
         return Vec::new();
     };
     let mut others: Vec<(&str, &str)> = entries
         .iter()
-        .filter(|entry| entry["subresource"].as_str().unwrap_or_default().is_empty())
+        .filter(|entry| entry["subresource"] != "status")
         .filter_map(|entry| {
             Some((
                 entry["time"].as_str().unwrap_or_default(),
@@ -128,6 +130,7 @@ mod tests {
                         }
                     }},
                     {"manager": "kubectl-edit", "operation": "Update", "time": "2026-01-02T00:00:00Z", "fieldsV1": {}},
+                    {"manager": "kubectl", "operation": "Update", "subresource": "scale", "time": "2026-01-01T12:00:00Z"},
                     {"manager": "kcm", "operation": "Update", "subresource": "status", "time": "2026-01-03T00:00:00Z"}
                 ]
             },
@@ -214,7 +217,7 @@ mod tests {
 
     #[test]
     fn names_who_else_changed_it_newest_first() {
-        assert_eq!(other_managers(&service(), US), ["kubectl-edit"]);
+        assert_eq!(other_managers(&service(), US), ["kubectl-edit", "kubectl"]);
     }
 
     proptest! {

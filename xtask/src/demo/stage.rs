@@ -116,10 +116,10 @@ impl Stage {
              subjects: [{{kind: ServiceAccount, name: deployer, namespace: {namespace}}}]\n"
         );
         for plugin in PLUGINS {
-            let grants = if plugin == "webhook" {
-                ", grants: {httpHosts: ['127.0.0.1:*'], privateNetworks: true}"
-            } else {
-                ""
+            // The receiver is on loopback, which a plugin reaches only if both are granted.
+            let grants = match plugin {
+                "webhook" => format!(", grants: {{httpHosts: ['{}'], privateNetworks: true}}", self.servers.registry()),
+                _ => String::new(),
             };
             manifests += &format!(
                 "---\napiVersion: pintle.dev/v1alpha1\nkind: Plugin\nmetadata: {{name: {plugin}}}\n\
@@ -160,11 +160,6 @@ impl Stage {
     /// Is where the agent's log is.
     pub(super) fn agent_log(&self) -> PathBuf {
         self.agent.dir().join("agent.log")
-    }
-
-    /// Tells the agent's receiver of a push, as the git server's webhook would.
-    pub(super) fn webhook(&self) -> String {
-        self.agent.webhooks()
     }
 
     /// Says what still runs, and how to end it.

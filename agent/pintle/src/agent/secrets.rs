@@ -31,13 +31,6 @@ pub(crate) enum SecretError {
     },
 }
 
-impl SecretError {
-    /// Says whether waiting may help without a change that somebody makes.
-    pub(crate) fn is_retryable(&self) -> bool {
-        !matches!(self, Self::Key { .. })
-    }
-}
-
 /// Reads a Secret's data.
 pub(crate) async fn read(
     connection: &Connection,
