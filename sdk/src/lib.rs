@@ -55,6 +55,7 @@
 //! pintle_sdk::export_renderer!(Motd);
 //! # fn main() {}
 //! ```
+#![deny(missing_docs)]
 
 pub mod context;
 mod export;
