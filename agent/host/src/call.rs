@@ -10,7 +10,10 @@ use pintle_core::{
     plugin::{Fault, Kind, PluginError, PluginId, Stage},
     seed::Seed,
 };
-use tokio::{sync::Semaphore, time::timeout_at};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout_at,
+};
 use tracing::Instrument;
 use wasmtime::{Engine, Store, UpdateDeadline};
 
@@ -34,12 +37,40 @@ use crate::{
 pub(crate) struct Shared {
     pub(crate) engine: Engine,
     pub(crate) ticker: Ticker,
-    /// One permit for each call that the pool has room for.
-    pub(crate) slots: Semaphore,
-    pub(crate) calls: u32,
+    pub(crate) places: Places,
     pub(crate) memory: Arc<Together>,
     pub(crate) http: HttpClients,
     pub(crate) observer: Arc<dyn Observer>,
+}
+
+/// Room for calls that run at once.
+///
+/// Neither one plugin nor the network can take all of it: what hangs leaves at least half to the others.
+pub(crate) struct Places {
+    /// One permit for each call that the pool has room for.
+    all: Semaphore,
+    /// For calls that wait for the network.
+    networked: Semaphore,
+    calls: u32,
+}
+
+impl Places {
+    pub(crate) fn new(calls: u32) -> Self {
+        Self {
+            all: Semaphore::new(calls as usize),
+            networked: Self::half(calls),
+            calls,
+        }
+    }
+
+    /// Makes the share of one plugin.
+    pub(crate) fn share(&self) -> Semaphore {
+        Self::half(self.calls)
+    }
+
+    fn half(calls: u32) -> Semaphore {
+        Semaphore::new(calls.div_ceil(2) as usize)
+    }
 }
 
 /// Calls one plugin.
@@ -48,6 +79,8 @@ pub(crate) struct Caller {
     pub(crate) compiled: Arc<Compiled>,
     pub(crate) limits: Limits,
     pub(crate) grants: Arc<EffectiveGrants>,
+    /// Its share of the places.
+    pub(crate) share: Semaphore,
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -80,19 +113,13 @@ impl Caller {
             kind = self.id.kind.name(),
             stage = stage.name(),
         );
-        let weight = self.compiled.weight.min(self.shared.calls);
-        let slot = self
-            .shared
-            .slots
-            .acquire_many(weight)
-            .await
-            .expect("never closed");
+        let place = self.place().await;
         let started = Instant::now();
         let outcome = self
             .attempt(stage, started, setup, call)
             .instrument(span)
             .await;
-        drop(slot);
+        drop(place);
         let outcome = outcome.and_then(|(value, state)| finish(value, state));
         let fault = outcome.as_ref().err();
         self.shared
@@ -103,6 +130,20 @@ impl Caller {
             stage,
             fault,
         })
+    }
+
+    /// Waits for a free place. All calls wait in the same order for the same things, so none waits for another forever.
+    async fn place(&self) -> [Option<SemaphorePermit<'_>>; 3] {
+        const OPEN: &str = "never closed";
+        let places = &self.shared.places;
+        let own = self.share.acquire().await.expect(OPEN);
+        let network = match self.id.kind {
+            Kind::Notifier => Some(places.networked.acquire().await.expect(OPEN)),
+            Kind::Renderer | Kind::Policy | Kind::Health => None,
+        };
+        let weight = self.compiled.weight.min(places.calls);
+        let place = places.all.acquire_many(weight).await.expect(OPEN);
+        [Some(own), network, Some(place)]
     }
 
     async fn attempt<T>(

@@ -9,12 +9,11 @@ use pintle_core::{
     plugin::{Capability, Description, Fault, PluginError, PluginId, Stage},
 };
 use semver::Version;
-use tokio::sync::Semaphore;
 
 use crate::{
     Observer, Unobserved,
     bindings::plugin,
-    call::{Caller, Setup, Shared},
+    call::{Caller, Places, Setup, Shared},
     capability::http::HttpClients,
     compiled::CompiledStore,
     engine::{self, Ticker},
@@ -36,7 +35,8 @@ pub struct Options {
     pub cache_bytes: u64,
     /// Bounds for plugins whose operator sets none.
     pub limits: Limits,
-    /// Calls that may run at once, 1 to 1,024; others wait. 16 by default.
+    /// Calls that may run at once, 1 to 1,024; others wait. 16 by default. One plugin, or all notifiers together, take
+    /// at most half.
     ///
     /// Each reserves 8 GiB of address space, which costs no memory.
     pub calls: u32,
@@ -173,8 +173,7 @@ impl Host {
         let shared = Shared {
             ticker: Ticker::start(&engine)?,
             engine,
-            slots: Semaphore::new(calls as usize),
-            calls,
+            places: Places::new(calls),
             memory: Arc::new(Together::new(options.memory)),
             http: HttpClients::new(options.authorities),
             observer: options.observer,
@@ -221,6 +220,7 @@ impl Host {
             compiled,
             limits: self.limits.clone().overridden_by(&limits),
             grants: Arc::default(),
+            share: self.shared.places.share(),
             shared: Arc::clone(&self.shared),
         };
         let about = describe(&caller, &granted).await?;

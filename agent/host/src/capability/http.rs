@@ -173,7 +173,9 @@ impl HttpAccess {
         let url = self.url(&request)?;
         let headers = self.headers(&request)?;
         if request.body.len() > REQUEST {
-            return Err(HttpError::TooLarge(REQUEST as u64));
+            return Err(HttpError::Transport(format!(
+                "the request's body is larger than {REQUEST} bytes"
+            )));
         }
         let client = self.clients.client(self.grants.private_networks())?;
         let sent = client

@@ -1,11 +1,16 @@
 //! Many calls at once, good and bad ones together.
 
+use std::sync::Arc;
+
 use pintle_core::{
     application::{Grants, Limits},
     duration::Span,
+    event::{Event, Reason},
     tree::memory::MemoryTree,
 };
-use pintle_host::{Host, LoadRequest, Options};
+use pintle_host::{Host, LoadRequest, Options, Settings};
+use serde_json::json;
+use tokio::net::TcpListener;
 
 use crate::{
     components,
@@ -83,4 +88,40 @@ async fn a_call_that_is_dropped_frees_its_place() {
         }
         works(&renderer).await;
     }
+}
+
+#[tokio::test]
+async fn notifiers_that_hang_leave_room_for_others() {
+    let host = Host::new(Options {
+        calls: 2,
+        cache: Some(support::cache_folder()),
+        ..Options::default()
+    })
+    .unwrap();
+    // It accepts nobody, so whoever connects waits.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", silent.local_addr().unwrap());
+    let mut hanging = tokio::task::JoinSet::new();
+    for name in ["one", "two", "three"] {
+        let request = LoadRequest {
+            grants: Grants {
+                http_hosts: ["*".to_owned()].into(),
+                private_networks: true,
+                ..Grants::default()
+            },
+            ..LoadRequest::new(name, components::notifier())
+        };
+        let notifier = host.load(request).await.unwrap().notifier().unwrap();
+        let settings = Settings::new(json!({"mode": "send", "url": url}));
+        hanging.spawn(async move {
+            let event = Event::new(Reason::Converged, "", 0, json!({}));
+            notifier.notify(&settings, &event, Arc::default()).await
+        });
+    }
+    // The first of them holds its place from here on.
+    let _connection = silent.accept().await.unwrap();
+    let request = LoadRequest::new("hostile", components::renderer());
+    let renderer = host.load(request).await.unwrap().renderer().unwrap();
+    works(&renderer).await;
+    assert!(hanging.try_join_next().is_none(), "all of them still hang");
 }

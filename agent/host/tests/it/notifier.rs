@@ -219,7 +219,7 @@ async fn malformed_requests_are_told_to_the_plugin() {
     insta::assert_snapshot!(ask(json!({"url": "http://127.0.0.1:1/", "header": "Host", "value": "other"})).await, @r#"HttpError::Transport("header `Host` is the host's to set")"#);
     insta::assert_snapshot!(ask(json!({"url": "http://127.0.0.1:1/", "header": "a b", "value": "x"})).await, @r#"HttpError::Transport("header `a b` has a malformed name")"#);
     insta::assert_snapshot!(ask(json!({"url": "http://127.0.0.1:1/", "header": "x", "value": "${secret:none}"})).await, @r#"HttpError::NotGranted("secret `none` is not given: add it to `secrets` where the notifier is used")"#);
-    insta::assert_snapshot!(ask(json!({"url": "http://127.0.0.1:1/", "mode": "send-much"})).await, @"HttpError::TooLarge(4194304)");
+    insta::assert_snapshot!(ask(json!({"url": "http://127.0.0.1:1/", "mode": "send-much"})).await, @r#"HttpError::Transport("the request's body is larger than 4194304 bytes")"#);
 }
 
 #[tokio::test]
