@@ -22,7 +22,10 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     let mut stage = stage::Stage::set(args.context.as_deref(), args.keep)?;
     let told = story::tell(&stage);
     match told {
-        Ok(()) if args.keep => stage.leave(),
+        Ok(()) if args.keep => {
+            stage.leave();
+            Ok(())
+        }
         Ok(()) => {
             stage.clear()?;
             tell::line("\nThat was all true: each step was checked against the cluster.");

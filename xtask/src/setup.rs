@@ -16,7 +16,7 @@ struct Tool {
     why: &'static str,
 }
 
-const TOOLS: [Tool; 4] = [
+const TOOLS: [Tool; 5] = [
     Tool {
         program: "git",
         package: "git",
@@ -36,6 +36,11 @@ const TOOLS: [Tool; 4] = [
         program: "sshd",
         package: "openssh-server",
         why: "the tests serve git over ssh",
+    },
+    Tool {
+        program: "docker-registry",
+        package: "docker-registry",
+        why: "the tests push plugins to a second registry that others wrote",
     },
 ];
 

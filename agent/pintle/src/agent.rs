@@ -46,7 +46,7 @@ pub(crate) async fn run(args: AgentCommand) -> anyhow::Result<Exit> {
     let metrics = Arc::new(Metrics::new());
     let probes = Arc::new(Probes::default());
     let shared = Arc::new(set_up(&args, &metrics).await?);
-    let (pushed, pushes) = mpsc::channel(64);
+    let (tell_push, pushes) = mpsc::channel(64);
     let mut servers = tokio::task::JoinSet::new();
     let routes = server::routes(Arc::clone(&metrics), Arc::clone(&probes));
     servers.spawn(server::listen(
@@ -64,7 +64,7 @@ pub(crate) async fn run(args: AgentCommand) -> anyhow::Result<Exit> {
         );
         let routes = webhook::routes(webhook::Receiver {
             token,
-            pushed: pushed.clone(),
+            pushed: tell_push.clone(),
         });
         servers.spawn(server::listen(
             address,

@@ -1,5 +1,6 @@
 //! What the story needs: a cluster, a registry, a git server, the plugins, the agent.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -118,10 +119,14 @@ impl Stage {
         for plugin in PLUGINS {
             // The receiver is on loopback, which a plugin reaches only if both are granted.
             let grants = match plugin {
-                "webhook" => format!(", grants: {{httpHosts: ['{}'], privateNetworks: true}}", self.servers.registry()),
+                "webhook" => format!(
+                    ", grants: {{httpHosts: ['{}'], privateNetworks: true}}",
+                    self.servers.registry()
+                ),
                 _ => String::new(),
             };
-            manifests += &format!(
+            let _ = write!(
+                manifests,
                 "---\napiVersion: pintle.dev/v1alpha1\nkind: Plugin\nmetadata: {{name: {plugin}}}\n\
                  spec: {{image: '{}/plugins/{plugin}:{}'{grants}}}\n",
                 self.servers.registry(),
@@ -163,7 +168,7 @@ impl Stage {
     }
 
     /// Says what still runs, and how to end it.
-    pub(super) fn leave(&self) -> Result<()> {
+    pub(super) fn leave(&self) {
         let (pintle, namespace) = (self.pintle.display(), &self.namespace);
         let mut processes = vec![self.agent.process().id(), self.servers.process().id()];
         processes.extend(
@@ -189,7 +194,6 @@ impl Stage {
             self.repository.work().display(),
             self.agent_log().display(),
         ));
-        Ok(())
     }
 
     /// Removes what the story made in a cluster that was there before.

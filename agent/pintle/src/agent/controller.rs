@@ -32,7 +32,10 @@ use crate::pipeline::now_ms;
 /// Something that another task tells the controller.
 pub(crate) enum Message {
     /// A source gave another answer than before.
-    Fetched { key: SourceKey, fetched: Fetched },
+    Fetched {
+        key: SourceKey,
+        fetched: Box<Fetched>,
+    },
     /// A Plugin resource appeared, changed, broke, or went.
     PluginChanged(String),
     /// A time has come that an application waits for.
@@ -274,7 +277,7 @@ impl Controller {
         match message {
             Message::Fetched { key, fetched } => {
                 for name in self.sources.fetched(&key, &fetched) {
-                    self.fetched(&name, fetched.clone());
+                    self.fetched(&name, (*fetched).clone());
                 }
             }
             Message::PluginChanged(plugin) => {

@@ -115,7 +115,7 @@ impl Metrics {
         metrics
     }
 
-    /// Writes all metrics in the OpenMetrics text format.
+    /// Writes all metrics in the `OpenMetrics` text format.
     pub(crate) fn text(&self) -> String {
         let mut out = String::new();
         // Writing to a String does not fail.

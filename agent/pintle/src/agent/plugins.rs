@@ -19,7 +19,7 @@ use super::{controller::Message, report::now_text, secrets, shared::Shared};
 use crate::{cli::output, pipeline::catalog::Ready};
 
 /// How long the first loads may take before applications are worked on without them.
-const FIRST_LOADS: Duration = Duration::from_secs(60);
+const FIRST_LOADS: Duration = Duration::from_mins(1);
 
 struct Followed {
     uid: String,
@@ -85,7 +85,7 @@ pub(crate) async fn follow(
                 }
             }
             ResourceEvent::Failed(reason) => {
-                tracing::warn!(reason, "Plugins cannot be watched; it is tried again")
+                tracing::warn!(reason, "Plugins cannot be watched; it is tried again");
             }
         }
     }
@@ -208,9 +208,11 @@ impl One {
             .map_err(Clone::clone);
         match outcome {
             Ok(loaded) => {
-                tracing::info!(plugin = name, digest = %loaded.ready.plugin.id().digest, "loaded")
+                tracing::info!(plugin = name, digest = %loaded.ready.plugin.id().digest, "loaded");
             }
-            Err(reason) => tracing::warn!(plugin = name, reason, "cannot be loaded"),
+            Err(reason) => {
+                tracing::warn!(plugin = name, reason, "cannot be loaded");
+            }
         }
         self.shared.catalog.put(&name, Some(usable));
         if self
@@ -225,7 +227,7 @@ impl One {
         match self.resources.write_status(&self.plugin, &status).await {
             Ok(plugin) => self.plugin = plugin,
             Err(error) => {
-                tracing::warn!(plugin = self.plugin.name, error = %output::chain(&error.into()), "its status was not written")
+                tracing::warn!(plugin = self.plugin.name, error = %output::chain(&error.into()), "its status was not written");
             }
         }
     }

@@ -3,9 +3,11 @@
 use pintle_cluster::Unsettled;
 use pintle_core::{
     application::{ApplicationStatus, Condition, ObjectProblem, PROBLEM_LIMIT, Standing},
+    check::Finding,
     digest::Digest,
     event::Reason,
     health::Status,
+    object::ObjectId,
     plan::Summary,
 };
 use serde_json::{Value, json};
@@ -55,6 +57,29 @@ impl Verdict {
             details: Value::Null,
         }
     }
+}
+
+/// Writes an object for an event's details, as the notifiers' documentation describes it.
+pub(crate) fn object_document(id: &ObjectId, version: Option<&str>) -> Value {
+    let mut document = json!({ "kind": id.kind, "name": id.name });
+    if let Some(version) = version {
+        document["apiVersion"] = json!(id.api_version(version));
+    }
+    if let Some(namespace) = &id.namespace {
+        document["namespace"] = json!(namespace);
+    }
+    document
+}
+
+/// Writes a finding for an event's details.
+pub(crate) fn finding_document(finding: &Finding, version: Option<&str>) -> Value {
+    json!({
+        "rule": format!("{}/{}", finding.policy, finding.rule),
+        "severity": finding.severity,
+        "object": finding.object.as_ref().map(|id| object_document(id, version)),
+        "message": finding.problem.message,
+        "hint": finding.problem.hint,
+    })
 }
 
 /// What a run learned, for the status.

@@ -2,6 +2,7 @@
 
 mod converge;
 mod failures;
+mod health;
 mod remove;
 mod repairs;
 
@@ -62,8 +63,8 @@ impl Stopped {
 /// Runs a job to its end.
 pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken) -> Report {
     match job.work {
-        Work::Converge { .. } => converge::run(shared, job, cancel).await,
-        Work::Remove => remove::run(shared, job, cancel).await,
+        Work::Converge { .. } => Box::pin(converge::run(shared, job, cancel)).await,
+        Work::Remove => Box::pin(remove::run(shared, job, cancel)).await,
     }
 }
 

@@ -63,7 +63,7 @@ struct Source {
 pub(crate) struct Sources {
     shared: Arc<Shared>,
     messages: mpsc::Sender<Message>,
-    sources: BTreeMap<SourceKey, Source>,
+    followed: BTreeMap<SourceKey, Source>,
 }
 
 impl Sources {
@@ -71,7 +71,7 @@ impl Sources {
         Self {
             shared,
             messages,
-            sources: BTreeMap::new(),
+            followed: BTreeMap::new(),
         }
     }
 
@@ -82,7 +82,7 @@ impl Sources {
         key: &SourceKey,
         interval: Duration,
     ) -> Option<Fetched> {
-        let source = self.sources.entry(key.clone()).or_insert_with(|| {
+        let source = self.followed.entry(key.clone()).or_insert_with(|| {
             let (sender, receiver) = watch::channel(interval);
             let look = Arc::new(Notify::new());
             let follower = Follower {
@@ -109,13 +109,13 @@ impl Sources {
 
     /// Ends following; the last one to leave ends the fetching.
     pub(crate) fn leave(&mut self, application: &ApplicationName, key: &SourceKey) {
-        let Some(source) = self.sources.get_mut(key) else {
+        let Some(source) = self.followed.get_mut(key) else {
             return;
         };
         source.subscribers.remove(application);
         if source.subscribers.is_empty() {
             source.task.abort();
-            self.sources.remove(key);
+            self.followed.remove(key);
         } else {
             source.renew_interval();
         }
@@ -123,7 +123,7 @@ impl Sources {
 
     /// Takes a result, and returns who follows it.
     pub(crate) fn fetched(&mut self, key: &SourceKey, fetched: &Fetched) -> Vec<ApplicationName> {
-        let Some(source) = self.sources.get_mut(key) else {
+        let Some(source) = self.followed.get_mut(key) else {
             return Vec::new();
         };
         source.latest = Some(fetched.clone());
@@ -132,14 +132,14 @@ impl Sources {
 
     /// Fetches now.
     pub(crate) fn look(&self, key: &SourceKey) {
-        if let Some(source) = self.sources.get(key) {
+        if let Some(source) = self.followed.get(key) {
             source.look.notify_one();
         }
     }
 
     /// Fetches now what a webhook tells of.
     pub(crate) fn pushed(&self, urls: &[String]) {
-        for (key, source) in &self.sources {
+        for (key, source) in &self.followed {
             if urls.contains(&normal_url(&key.url)) {
                 source.look.notify_one();
             }
@@ -149,7 +149,7 @@ impl Sources {
 
 impl Drop for Sources {
     fn drop(&mut self) {
-        for source in self.sources.values() {
+        for source in self.followed.values() {
             source.task.abort();
         }
     }
@@ -199,7 +199,7 @@ impl Follower {
                 told = Some(state);
                 let message = Message::Fetched {
                     key: self.key.clone(),
-                    fetched,
+                    fetched: Box::new(fetched),
                 };
                 if self.messages.send(message).await.is_err() {
                     return;

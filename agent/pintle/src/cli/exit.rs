@@ -32,10 +32,10 @@ pub(crate) struct Usage(pub(crate) String);
 pub(crate) fn of(error: &anyhow::Error) -> Exit {
     if error
         .chain()
-        .any(|cause| cause.is::<pintle_core::check::Denied>())
+        .any(<dyn std::error::Error>::is::<pintle_core::check::Denied>)
     {
         Exit::Denied
-    } else if error.chain().any(|cause| cause.is::<Usage>()) {
+    } else if error.chain().any(<dyn std::error::Error>::is::<Usage>) {
         Exit::Usage
     } else {
         Exit::Failed

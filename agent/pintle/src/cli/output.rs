@@ -1,10 +1,4 @@
 //! Everything that is printed passes here: results on standard output, all else on standard error.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "this module is the one place that prints"
-)]
-
 use std::io::{IsTerminal as _, Write as _};
 
 use owo_colors::OwoColorize as _;

@@ -61,10 +61,10 @@ impl Changes {
                 let _ = send.send(());
             })
             .context("changes of files cannot be watched on this system")?;
-        let watched = watched_folder(origin, folder);
+        let root = watched_folder(origin, folder);
         watcher
-            .watch(&watched, RecursiveMode::Recursive)
-            .with_context(|| format!("{} cannot be watched", watched.display()))?;
+            .watch(&root, RecursiveMode::Recursive)
+            .with_context(|| format!("{} cannot be watched", root.display()))?;
         Ok(Self::Files {
             _watcher: watcher,
             events,

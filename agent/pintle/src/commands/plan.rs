@@ -143,10 +143,11 @@ fn describe(change: &Change, seed: &Seed) -> String {
     };
     let mut out = title;
     for conflict in &change.conflicts {
-        out += &format!(
-            "    {} is taken over from {}\n",
-            conflict.field, conflict.manager
-        );
+        out.push_str("    ");
+        out.push_str(&conflict.field);
+        out.push_str(" is taken over from ");
+        out.push_str(&conflict.manager);
+        out.push('\n');
     }
     for difference in change.differences(seed) {
         out += &line(&difference, change.action == Action::Create);

@@ -25,7 +25,7 @@ pub(super) async fn run(args: &RenderCommand) -> anyhow::Result<Exit> {
 
 async fn once(args: &RenderCommand, session: &Session, origin: &Origin) -> anyhow::Result<Exit> {
     let input = origin.open().await?;
-    let release = session.release(&input, &args.input, &args.renderer)?;
+    let release = Session::release(&input, &args.input, &args.renderer)?;
     // Without a cluster nothing is kept, so nothing could be derived again: a fresh seed, unless one is given.
     let seed = args
         .renderer

@@ -68,7 +68,6 @@ impl Session {
 
     /// Reads the settings of a revision: its `pintle.yaml`, overridden by the arguments.
     pub(super) fn release(
-        &self,
         input: &Input,
         args: &InputArgs,
         renderer: &RendererArgs,

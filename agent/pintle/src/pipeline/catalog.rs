@@ -17,7 +17,7 @@ use tokio::sync::OnceCell;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CatalogError {
     /// No plugin has this name.
-    #[error("there is no plugin `{name}`: {}", known(.built_in, .resources))]
+    #[error("there is no plugin `{name}`: {}", known(.built_in, .resources.as_ref()))]
     Unknown {
         name: String,
         built_in: Vec<&'static str>,
@@ -54,7 +54,7 @@ pub(crate) enum CatalogError {
     Kind(#[from] WrongKind),
 }
 
-fn known(built_in: &[&str], resources: &Option<Vec<String>>) -> String {
+fn known(built_in: &[&str], resources: Option<&Vec<String>>) -> String {
     let built_in = built_in.join(", ");
     match resources {
         None => format!("built in are {built_in}; a file or an OCI reference is taken too"),
@@ -225,7 +225,10 @@ impl Catalog {
             return Ok(Bytes::from_static(component.bytes));
         }
         let is_file = Path::new(text).is_file();
-        let looks_like_file = text.starts_with(['.', '/']) || text.ends_with(".wasm");
+        let looks_like_file = text.starts_with(['.', '/'])
+            || Path::new(text)
+                .extension()
+                .is_some_and(|extension| extension == "wasm");
         if is_file || looks_like_file {
             let bytes = tokio::fs::read(text).await;
             return bytes.map(Bytes::from).map_err(|source| CatalogError::File {

@@ -99,14 +99,14 @@ pub(crate) async fn render(
         })
         .await?;
     let key = render_key(renderer.id().digest, settings.value(), &rendering.reads);
-    let rendered = Rendered::new(
+    let objects = Rendered::new(
         rendering.objects,
         rendering.notes,
         rendering.warnings,
         request.seed,
     )?;
     Ok(Outcome {
-        rendered,
+        rendered: objects,
         reads: rendering.reads,
         renderer: renderer.id().name.clone(),
         key,

@@ -22,10 +22,12 @@ pub(crate) fn write(value: &Value) -> String {
 
 /// Writes values as one stream, each document after a `---`.
 pub(crate) fn stream<'a>(values: impl IntoIterator<Item = &'a Value>) -> String {
-    values
-        .into_iter()
-        .map(|value| format!("---\n{}", write(value)))
-        .collect()
+    let mut out = String::new();
+    for value in values {
+        out.push_str("---\n");
+        out.push_str(&write(value));
+    }
+    out
 }
 
 /// Reads settings: one YAML or JSON document, as Kubernetes reads YAML.
@@ -53,9 +55,11 @@ mod tests {
         let text = write(&value);
         assert_eq!(read(text.as_bytes(), "x").unwrap(), value, "{text}");
         assert!(text.contains("\"yes\"") || text.contains("'yes'"), "{text}");
-        insta::assert_snapshot!(stream([
-            &json!({"kind": "A", "items": [{"a": 1, "b": [2]}]}),
-            &json!({"kind": "B"})
-        ]));
+        let both = [
+            json!({"kind": "A", "items": [{"a": 1, "b": [2]}]}),
+            json!({"kind": "B"}),
+        ];
+        let expected = "---\nitems:\n- a: 1\n  b:\n  - 2\nkind: A\n---\nkind: B\n";
+        assert_eq!(stream(&both), expected);
     }
 }

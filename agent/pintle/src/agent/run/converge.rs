@@ -2,14 +2,12 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use pintle_cluster::{
-    Drift, InventoryStore as _, Planned, Prepared, Release, Silent, StatusStore, Unsettled, Waited,
-};
+use pintle_cluster::{Drift, InventoryStore as _, Planned, Prepared, Release, Silent, StatusStore};
 use pintle_core::{
     application::{ApplicationSpec, ApplicationStatus, NotifierUse, Standing},
-    check::Approved,
+    check::{Approved, Denied},
     event::Reason,
-    inventory::{Entry, Inventory},
+    inventory::Inventory,
     machine::{Cause, Outcome, Retry},
     names::ApplicationName,
     object::ObjectId,
@@ -33,7 +31,7 @@ use crate::{
     agent::{
         job::{Job, Memory, Report, Work},
         metrics::{ApplicationLabels, OutcomeLabels},
-        report::{Learned, Verdict, sum_up},
+        report::{Learned, Verdict, finding_document},
         shared::Shared,
     },
     cli::output,
@@ -46,20 +44,18 @@ use crate::{
 
 /// How long watches may take to tell what there is, before planning asks the server instead.
 const SYNC: Duration = Duration::from_secs(20);
-/// A rollout that is healthy within this time is written once, as its end.
-const QUICK: Duration = Duration::from_secs(1);
 
 /// A run and what it has come to so far.
-struct Run {
-    shared: Arc<Shared>,
-    job: Job,
-    cancel: CancellationToken,
-    before: ApplicationStatus,
-    learned: Learned,
+pub(super) struct Run {
+    pub(super) shared: Arc<Shared>,
+    pub(super) job: Job,
+    pub(super) cancel: CancellationToken,
+    pub(super) before: ApplicationStatus,
+    pub(super) learned: Learned,
     notifiers: Vec<NotifierUse>,
     memory: Option<Arc<Memory>>,
     inventory: Option<Inventory>,
-    healthy: Option<bool>,
+    pub(super) healthy: Option<bool>,
 }
 
 pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken) -> Report {
@@ -83,7 +79,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
         job,
         cancel,
     };
-    let outcome = run.go().await;
+    let outcome = Box::pin(run.go()).await;
     let label = match outcome {
         Outcome::Done => "done",
         Outcome::Cancelled => "cancelled",
@@ -126,12 +122,12 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
 }
 
 /// What a run has when its objects are known.
-struct Ready {
-    spec: ApplicationSpec,
-    release: Release,
+pub(super) struct Ready {
+    pub(super) spec: ApplicationSpec,
+    pub(super) release: Release,
     prepared: Prepared,
     context: Context,
-    commit: String,
+    pub(super) commit: String,
 }
 
 impl Run {
@@ -169,7 +165,7 @@ impl Run {
         };
         self.learned.attempted = Some(snapshot.revision.commit.clone());
         match self.prepare(spec, &snapshot, cause).await {
-            Ok(Some(ready)) => self.converge(ready, slot).await,
+            Ok(Some(ready)) => Box::pin(self.converge(ready, slot)).await,
             Ok(None) => {
                 self.shared
                     .metrics
@@ -458,7 +454,7 @@ impl Run {
             CheckError::Denied(denied) => {
                 let mut verdict =
                     Verdict::failed(Standing::Stalled, Reason::PolicyDenied, denied.to_string());
-                verdict.details = json!({ "findings": denied.findings });
+                verdict.details = json!({ "findings": findings(&denied) });
                 Stopped {
                     outcome: Outcome::Failed(Retry::OnChange),
                     verdict: Some(verdict),
@@ -466,52 +462,6 @@ impl Run {
             }
             CheckError::Policy(error) => plugin_failed(error),
         })
-    }
-
-    /// Waits for health, and says what the run came to.
-    async fn wait(
-        &mut self,
-        ready: &Ready,
-        done: &Done,
-        store: &mut StatusStore,
-    ) -> Result<Verdict, Stopped> {
-        let name = ready.release.application.clone();
-        let ids: Vec<ObjectId> = done.inventory.entries().map(Entry::id).collect();
-        let timeout = ready.spec.timeout.get();
-        let tracker = self.shared.tracker.clone();
-        let quiet = |_: &[Unsettled]| {};
-        let quick = QUICK.min(timeout);
-        let mut waited = tracker.wait(&name, &ids, quick, &self.cancel, &quiet).await;
-        if let Waited::TimedOut(unsettled) = &waited
-            && timeout > quick
-        {
-            // Slow rollouts say what they wait for, and what was applied is recorded meanwhile.
-            self.learned.unsettled = Some(unsettled.clone());
-            let verdict = working("Progressing", format!("waiting for {}", sum_up(unsettled)));
-            let status = crate::agent::report::status(
-                &self.before,
-                self.job.application.generation,
-                &self.learned,
-                &verdict,
-            );
-            if let Err(error) = store.write(status).await {
-                tracing::warn!(application = %name, error = %output::chain(&error.into()), "the status was not written");
-            }
-            waited = tracker
-                .wait(&name, &ids, timeout - quick, &self.cancel, &quiet)
-                .await;
-        }
-        let commit = short(&ready.commit);
-        match waited {
-            Waited::Cancelled => Err(Stopped::cancelled()),
-            Waited::Healthy => {
-                self.learned.unsettled = Some(Vec::new());
-                self.healthy = Some(true);
-                Ok(self.converged(done, commit, ids.len()))
-            }
-            Waited::Failed(unsettled) => Ok(self.degraded(unsettled, commit, None)),
-            Waited::TimedOut(unsettled) => Ok(self.degraded(unsettled, commit, Some(timeout))),
-        }
     }
 
     fn count_repairs(&self, name: &ApplicationName, repairs: usize) {
@@ -524,59 +474,6 @@ impl Run {
             .repairs
             .get_or_create(&labels)
             .inc_by(repairs as u64);
-    }
-
-    fn converged(&self, done: &Done, commit: &str, objects: usize) -> Verdict {
-        let kept = match done.planned.kept.len() {
-            0 => String::new(),
-            kept => format!(", {kept} more stay although they left git"),
-        };
-        let mut verdict = Verdict {
-            standing: Standing::Ready,
-            reason: CONVERGED.to_owned(),
-            message: format!("{commit} is converged: {objects} objects are healthy{kept}"),
-            event: Some(Reason::Converged),
-            details: json!({ "objects": objects }),
-        };
-        if self.was_degraded() {
-            verdict.event = Some(Reason::Recovered);
-        }
-        verdict
-    }
-
-    fn was_degraded(&self) -> bool {
-        let ready = self
-            .before
-            .conditions
-            .iter()
-            .find(|condition| condition.kind == "Ready");
-        ready.is_some_and(|ready| ready.reason == Reason::Degraded.camel())
-            && self.before.revision == self.learned.applied
-    }
-
-    fn degraded(
-        &mut self,
-        unsettled: Vec<Unsettled>,
-        commit: &str,
-        timeout: Option<Duration>,
-    ) -> Verdict {
-        let sum = sum_up(&unsettled);
-        let message = match timeout {
-            None => format!("{commit} is applied and failed: {sum}"),
-            Some(timeout) => format!(
-                "{commit} is applied and not healthy after {}: {sum}",
-                pretty(timeout)
-            ),
-        };
-        let objects: Vec<_> = unsettled
-            .iter()
-            .map(|object| json!({ "object": object.id, "status": object.assessment.status, "message": object.assessment.message }))
-            .collect();
-        self.learned.unsettled = Some(unsettled);
-        self.healthy = Some(false);
-        let mut verdict = Verdict::failed(Standing::Stalled, Reason::Degraded, message);
-        verdict.details = json!({ "objects": objects });
-        verdict
     }
 
     async fn stop(&mut self, stopped: Stopped) -> Outcome {
@@ -599,14 +496,10 @@ impl Run {
     }
 
     async fn stop_with(&mut self, store: StatusStore, stopped: Stopped) -> Outcome {
-        match stopped.verdict {
-            Some(verdict) => self.finish(store, &verdict, stopped.outcome).await,
-            // What was applied must be recorded, whatever comes next.
-            None => {
-                let verdict = working("Superseded", "a change came in between".to_owned());
-                self.finish(store, &verdict, stopped.outcome).await
-            }
-        }
+        // Without a verdict a change came in between; what was applied is recorded all the same.
+        let superseded = || working("Superseded", "a change came in between".to_owned());
+        let verdict = stopped.verdict.unwrap_or_else(superseded);
+        self.finish(store, &verdict, stopped.outcome).await
     }
 
     async fn finish(&mut self, store: StatusStore, verdict: &Verdict, outcome: Outcome) -> Outcome {
@@ -634,17 +527,17 @@ impl Run {
 }
 
 /// What an apply came to.
-struct Done {
-    inventory: Inventory,
-    planned: Planned,
+pub(super) struct Done {
+    pub(super) inventory: Inventory,
+    pub(super) planned: Planned,
     /// What had been changed by others, and is as it should be again.
     repaired: Vec<Drift>,
 }
 
 /// The reason of the condition `Ready` when all is well.
-const CONVERGED: &str = "Converged";
+pub(super) const CONVERGED: &str = "Converged";
 
-fn working(reason: &str, message: String) -> Verdict {
+pub(super) fn working(reason: &str, message: String) -> Verdict {
     Verdict {
         standing: Standing::Working,
         reason: reason.to_owned(),
@@ -655,12 +548,21 @@ fn working(reason: &str, message: String) -> Verdict {
 }
 
 /// The first 12 digits of a commit.
-fn short(commit: &str) -> &str {
+pub(super) fn short(commit: &str) -> &str {
     commit.get(..12).unwrap_or(commit)
 }
 
-fn pretty(time: Duration) -> String {
-    pintle_core::duration::Span::seconds(time.as_secs()).to_string()
+/// What policies found, for an event's details.
+fn findings(denied: &Denied) -> Vec<serde_json::Value> {
+    let version = |id: &ObjectId| {
+        let change = denied.plan.changes().iter().find(|change| change.id == *id);
+        change.map(|change| change.version.as_str())
+    };
+    denied
+        .findings
+        .iter()
+        .map(|finding| finding_document(finding, finding.object.as_ref().and_then(version)))
+        .collect()
 }
 
 /// The plugins on which a run's result rests.

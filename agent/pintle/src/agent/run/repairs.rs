@@ -6,6 +6,8 @@ use pintle_cluster::{Drift, Planned};
 use pintle_core::{object::ObjectId, plan::Action};
 use serde_json::{Value, json};
 
+use crate::agent::report::object_document;
+
 /// Returns the drift that a plan repairs. An object that git changed as well is simply updated.
 pub(super) fn repaired(drift: Vec<Drift>, planned: &Planned) -> Vec<Drift> {
     let is_write = |action| matches!(action, Action::Create | Action::Update | Action::Replace);
@@ -35,7 +37,12 @@ pub(super) fn tell_repairs(repaired: &[Drift]) -> Option<(String, Value)> {
     };
     let objects: Vec<Value> = repaired
         .iter()
-        .map(|one| json!({ "object": one.id, "managers": one.managers, "deleted": one.is_gone }))
+        .map(|one| {
+            let mut document = object_document(&one.id, None);
+            document["managers"] = json!(one.managers);
+            document["deleted"] = json!(one.is_gone);
+            document
+        })
         .collect();
     Some((
         format!("{} {what}{more}", first.id),

@@ -1,0 +1,148 @@
+//! The end of a run: waiting until what was applied is healthy, and what it came to.
+
+use std::time::Duration;
+
+use pintle_cluster::{StatusStore, Unsettled, Waited};
+use pintle_core::{
+    application::Standing,
+    event::Reason,
+    inventory::{Entry, Inventory},
+    object::ObjectId,
+};
+use serde_json::json;
+
+use super::{
+    Stopped,
+    converge::{CONVERGED, Done, Ready, Run, short, working},
+};
+use crate::{
+    agent::report::{Verdict, object_document, sum_up},
+    cli::output,
+};
+
+/// A rollout that is healthy within this time is written once, as its end.
+const QUICK: Duration = Duration::from_secs(1);
+
+impl Run {
+    /// Waits for health, and says what the run came to.
+    pub(super) async fn wait(
+        &mut self,
+        ready: &Ready,
+        done: &Done,
+        store: &mut StatusStore,
+    ) -> Result<Verdict, Stopped> {
+        let name = ready.release.application.clone();
+        let ids: Vec<ObjectId> = done.inventory.entries().map(Entry::id).collect();
+        let timeout = ready.spec.timeout.get();
+        let tracker = self.shared.tracker.clone();
+        let quiet = |_: &[Unsettled]| {};
+        let quick = QUICK.min(timeout);
+        let mut waited = tracker.wait(&name, &ids, quick, &self.cancel, &quiet).await;
+        if let Waited::TimedOut(unsettled) = &waited
+            && timeout > quick
+        {
+            // Slow rollouts say what they wait for, and what was applied is recorded meanwhile.
+            self.learned.unsettled = Some(unsettled.clone());
+            let verdict = working("Progressing", format!("waiting for {}", sum_up(unsettled)));
+            let status = crate::agent::report::status(
+                &self.before,
+                self.job.application.generation,
+                &self.learned,
+                &verdict,
+            );
+            if let Err(error) = store.write(status).await {
+                tracing::warn!(application = %name, error = %output::chain(&error.into()), "the status was not written");
+            }
+            waited = tracker
+                .wait(
+                    &name,
+                    &ids,
+                    timeout.saturating_sub(quick),
+                    &self.cancel,
+                    &quiet,
+                )
+                .await;
+        }
+        let commit = short(&ready.commit);
+        match waited {
+            Waited::Cancelled => Err(Stopped::cancelled()),
+            Waited::Healthy => {
+                self.learned.unsettled = Some(Vec::new());
+                self.healthy = Some(true);
+                Ok(self.converged(done, commit, ids.len()))
+            }
+            Waited::Failed(unsettled) => {
+                Ok(self.degraded(unsettled, &done.inventory, commit, None))
+            }
+            Waited::TimedOut(unsettled) => {
+                Ok(self.degraded(unsettled, &done.inventory, commit, Some(timeout)))
+            }
+        }
+    }
+
+    fn converged(&self, done: &Done, commit: &str, objects: usize) -> Verdict {
+        let kept = match done.planned.kept.len() {
+            0 => String::new(),
+            kept => format!(", {kept} more stay although they left git"),
+        };
+        let mut verdict = Verdict {
+            standing: Standing::Ready,
+            reason: CONVERGED.to_owned(),
+            message: format!("{commit} is converged: {objects} objects are healthy{kept}"),
+            event: Some(Reason::Converged),
+            details: json!({ "objects": objects }),
+        };
+        if self.was_degraded() {
+            verdict.event = Some(Reason::Recovered);
+        }
+        verdict
+    }
+
+    fn was_degraded(&self) -> bool {
+        let ready = self
+            .before
+            .conditions
+            .iter()
+            .find(|condition| condition.kind == "Ready");
+        ready.is_some_and(|ready| ready.reason == Reason::Degraded.camel())
+            && self.before.revision == self.learned.applied
+    }
+
+    fn degraded(
+        &mut self,
+        unsettled: Vec<Unsettled>,
+        inventory: &Inventory,
+        commit: &str,
+        timeout: Option<Duration>,
+    ) -> Verdict {
+        let sum = sum_up(&unsettled);
+        let message = match timeout {
+            None => format!("{commit} is applied and failed: {sum}"),
+            Some(timeout) => format!(
+                "{commit} is applied and not healthy after {}: {sum}",
+                pretty(timeout)
+            ),
+        };
+        let objects: Vec<_> = unsettled
+            .iter()
+            .map(|object| {
+                let version = inventory
+                    .get(&object.id)
+                    .map(|entry| entry.version.as_str());
+                let mut document = object_document(&object.id, version);
+                document["status"] = json!(object.assessment.status);
+                document["message"] = json!(object.assessment.message);
+                document
+            })
+            .collect();
+        self.learned.unsettled = Some(unsettled);
+        self.healthy = Some(false);
+        let mut verdict = Verdict::failed(Standing::Stalled, Reason::Degraded, message);
+        verdict.details = json!({ "objects": objects });
+        verdict
+    }
+}
+
+fn pretty(time: Duration) -> String {
+    pintle_core::duration::Span::seconds(time.as_secs()).to_string()
+}
