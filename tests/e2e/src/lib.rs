@@ -1,0 +1,1 @@
+//! End-to-end tests: what users see, on a real control plane.
