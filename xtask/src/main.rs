@@ -1,5 +1,6 @@
 //! Developer commands: the one list of what is done to this workspace. `cargo xtask --help` shows it.
 
+mod bench;
 mod demo;
 mod install;
 mod lint;
@@ -31,6 +32,8 @@ enum Command {
     Test(test::Options),
     /// Tells a story on a real control plane: first push, drift, refusal, failure, removal
     Demo(demo::DemoArgs),
+    /// Measures what the agent costs: time, memory, and requests to the API server
+    Bench(bench::BenchArgs),
     /// Builds `pintle` and installs it for the current user
     Install,
     /// Checks what the compiler cannot: crate edges, file lengths, files that nothing declares
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
             };
         }
         Command::Demo(args) => demo::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Install => install::run(),
         Command::Lint => lint::run(),
     };

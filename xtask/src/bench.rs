@@ -1,0 +1,193 @@
+//! `cargo xtask bench`: what the agent costs, on a real control plane with many Applications.
+
+mod applications;
+mod measure;
+mod report;
+mod stage;
+
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use pintle_harness::ApiRequest;
+
+use crate::{terminal, workspace};
+use applications::Names;
+use measure::{Meter, Phase};
+use report::Report;
+use stage::Stage;
+
+/// Names the `pintle` to measure, here and in the harness.
+const BINARY: &str = "PINTLE_BIN";
+
+/// How the benchmark runs.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "With PINTLE_BIN set, that program is measured and nothing is built.")]
+pub(crate) struct BenchArgs {
+    /// How many Applications
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=5000))]
+    apps: u16,
+    /// How long the agent is watched with nothing to do, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    idle: u64,
+    /// Prints one JSON object as the last line
+    #[arg(long)]
+    json: bool,
+    /// Measures a debug build: quick to try, but its numbers are not for quoting
+    #[arg(long)]
+    debug_build: bool,
+}
+
+/// Builds `pintle` if none is named, and measures it.
+pub(crate) fn run(args: &BenchArgs) -> Result<()> {
+    let Some(binary) = std::env::var_os(BINARY) else {
+        return build_and_start_again(args);
+    };
+    let binary = PathBuf::from(binary);
+    let mut stage = Stage::set(args.apps)?;
+    match measure(args, &mut stage, binary) {
+        Ok(report) => {
+            stage.strike()?;
+            report.print(args.json)?;
+            if !report.failures.is_empty() {
+                bail!(
+                    "the agent did not do what it should: {}",
+                    report.failures.join("; ")
+                );
+            }
+            Ok(())
+        }
+        Err(error) => {
+            let dir = stage.keep();
+            Err(error.context(format!(
+                "the benchmark ended early; the agent's log is {}",
+                dir.join("agent/agent.log").display()
+            )))
+        }
+    }
+}
+
+/// Replaces this process by itself with the built program named in its environment, from where the
+/// harness takes it; changing the environment of a running process is not safe.
+fn build_and_start_again(args: &BenchArgs) -> Result<()> {
+    let mut build = workspace::cargo();
+    build.args(["build", "--package", "pintle"]);
+    let profile = if args.debug_build { "debug" } else { "release" };
+    if !args.debug_build {
+        build.arg("--release");
+    }
+    terminal::step(&workspace::show(&build));
+    workspace::run(&mut build)?;
+    let binary = workspace::Workspace::load()?
+        .target_directory
+        .join(profile)
+        .join("pintle");
+    ensure!(
+        binary.is_file(),
+        "{} was not built: is another target set in Cargo's configuration? Then set {BINARY}",
+        binary.display()
+    );
+    let own = std::env::current_exe().context("find this executable")?;
+    let error = Command::new(own)
+        .args(std::env::args_os().skip(1))
+        .env(BINARY, binary)
+        .exec();
+    Err(error).context("start this program again")
+}
+
+fn measure(args: &BenchArgs, stage: &mut Stage, binary: PathBuf) -> Result<Report> {
+    let mut failures = Vec::new();
+    let names = stage.names;
+
+    terminal::step(&format!(
+        "first convergence of {} Applications",
+        names.count()
+    ));
+    let meter = Meter::start("first convergence", &stage.agent, &stage.control_plane)?;
+    let start = Instant::now();
+    stage.create_applications()?;
+    terminal::line(&format!(
+        "kubectl had created them after {:.1} s",
+        start.elapsed().as_secs_f64()
+    ));
+    let commit = stage.commit.clone();
+    stage.wait_ready(|_| true, &commit)?;
+    let first = end_when_quiet(meter, start.elapsed(), stage)?;
+
+    terminal::step(&format!("a commit that concerns {} only", names.chosen()));
+    let commit = stage.commit_to_one()?;
+    let meter = Meter::start("one commit", &stage.agent, &stage.control_plane)?;
+    let start = Instant::now();
+    stage.push_and_request(&commit)?;
+    stage.wait_ready(|name| name == names.chosen(), &commit)?;
+    let second = end_when_quiet(meter, start.elapsed(), stage)?;
+    failures.extend(foreign_writes(names, &second.writes));
+
+    terminal::step(&format!("{} s with nothing to do", args.idle));
+    let idle = Duration::from_secs(args.idle);
+    let meter = Meter::start("idle", &stage.agent, &stage.control_plane)?;
+    std::thread::sleep(idle);
+    let third = meter.end(idle, &stage.agent, &stage.control_plane)?;
+
+    // Whatever happened since, all must still be as it was.
+    failures.extend(stage.not_ready()?);
+    failures.extend(stage.missing()?);
+    Report::new(stage, binary, [first, second, third], failures)
+}
+
+/// Ends a phase, whose wall time is known, when the agent has done all that the phase gave it to do:
+/// what comes after the last Application is Ready is part of its price.
+fn end_when_quiet(meter: Meter, wall: Duration, stage: &Stage) -> Result<Phase> {
+    terminal::line(&format!("Ready after {:.2} s", wall.as_secs_f64()));
+    let quiet = measure::wait_quiet(&stage.agent, &stage.control_plane)?;
+    if !quiet {
+        terminal::line("note: the agent has not come to rest; the next phase includes that work");
+    }
+    meter.end(wall, &stage.agent, &stage.control_plane)
+}
+
+/// Says which writes went to anything of an Application that the commit does not concern.
+fn foreign_writes(names: Names, writes: &[ApiRequest]) -> Option<String> {
+    let foreign: Vec<String> = writes
+        .iter()
+        .filter(|write| write.name != names.chosen() && names.contains(&write.name))
+        .map(|write| format!("{} {} {}", write.verb, write.resource, write.name))
+        .collect();
+    let first = foreign.first()?;
+    Some(format!(
+        "a commit to {} made {} writes to other Applications and their objects, the first of them: {first}",
+        names.chosen(),
+        foreign.len()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_to_another_application_is_a_failure() {
+        let write = |name: &str| ApiRequest {
+            verb: "patch".to_owned(),
+            user: String::new(),
+            impersonated: None,
+            user_agent: String::new(),
+            uri: String::new(),
+            resource: "services".to_owned(),
+            subresource: String::new(),
+            namespace: applications::NAMESPACE.to_owned(),
+            name: name.to_owned(),
+            code: 200,
+        };
+        let names = Names::new(3);
+        let own = [write("app-0002"), write("app-0002.18a")];
+        assert_eq!(foreign_writes(names, &own), None);
+        let failure = foreign_writes(names, &[write("app-0002"), write("app-0003")]).unwrap();
+        assert!(
+            failure.ends_with("1 writes to other Applications and their objects, the first of them: patch services app-0003"),
+            "{failure}"
+        );
+    }
+}

@@ -1,0 +1,243 @@
+//! What the benchmark runs on: a control plane, a git server, the agent with the rights of `deploy/`.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use pintle_harness::{
+    AGENT_NAMESPACE, Agent, AgentOptions, ControlPlane, ControlPlaneOptions, GitRepo, Process,
+    RunDir, Servers, ServersOptions, agent,
+};
+
+use super::applications::{self, NAMESPACE, Names, OBJECTS};
+use super::measure;
+use crate::{terminal, workspace};
+
+/// How long all Applications may take to be Ready, in a debug build on a busy machine.
+const LIMIT: Duration = Duration::from_mins(10);
+/// The image of all Deployments, and of the chosen one after its commit. No pod ever pulls them.
+const IMAGE_BEFORE: &str = "registry.k8s.io/pause:3.9";
+const IMAGE_AFTER: &str = "registry.k8s.io/pause:3.10";
+/// Name, applied commit and readiness of an Application. `|` is in none of them, and kubectl would
+/// align tabs.
+const STATE: &str = "jsonpath={.metadata.name}|{.status.revision}|\
+                     {.status.conditions[?(@.type==\"Ready\")].status}|\
+                     {.status.conditions[?(@.type==\"Ready\")].reason}{\"\\n\"}";
+/// How many Applications that are not Ready an error names.
+const NAMED: usize = 5;
+
+/// Everything that runs. Dropped from the top: who uses something ends before it.
+pub(super) struct Stage {
+    pub(super) names: Names,
+    /// The first commit.
+    pub(super) commit: String,
+    pub(super) agent: Agent,
+    /// Prints the state of each Application that changes.
+    watch: Process,
+    repository: GitRepo,
+    servers: Servers,
+    pub(super) control_plane: ControlPlane,
+    dir: RunDir,
+}
+
+impl Stage {
+    pub(super) fn set(count: u16) -> Result<Self> {
+        terminal::step("setting up");
+        let names = Names::new(count);
+        let progress = |line: &str| terminal::line(line);
+        let dir = RunDir::new("bench")?;
+        let control_plane = ControlPlane::start(ControlPlaneOptions::default(), &progress)?;
+        let servers = Servers::start(&ServersOptions::default(), &progress)?;
+        let repository = servers.repository("bench")?;
+        for name in names.all() {
+            let file = format!("{}/all.yaml", applications::folder(&name));
+            let manifests = applications::manifests(&name, IMAGE_BEFORE);
+            repository.write(&file, manifests)?;
+        }
+        let commit = repository.commit("all applications")?;
+        repository.push()?;
+        let kubeconfig = agent::install(&control_plane, &workspace::root().join("deploy"))?;
+        control_plane.kubectl(&["create", "namespace", NAMESPACE])?;
+        // As in deploy/install.yaml: with a lease, and in the name of the account for all.
+        let account = format!("--default-service-account={AGENT_NAMESPACE}/pintle-applier");
+        let mark = control_plane.requests_mark()?;
+        let agent = Agent::start(AgentOptions {
+            args: vec![account],
+            dir: Some(dir.path().join("agent")),
+            ..AgentOptions::new(kubeconfig)
+        })?;
+        measure::wait_started(&agent, &control_plane, mark)?;
+        let mut watch = Command::new(control_plane.kubectl_path());
+        watch
+            .arg("--kubeconfig")
+            .arg(control_plane.kubeconfig())
+            .args(["--namespace", NAMESPACE, "get", "applications.pintle.dev"])
+            .args(["--watch", "--output", STATE]);
+        let watch = Process::spawn(
+            "kubectl get --watch",
+            watch,
+            &dir.path().join("kubectl.log"),
+        )?;
+        Ok(Self {
+            names,
+            commit,
+            agent,
+            watch,
+            repository,
+            servers,
+            control_plane,
+            dir,
+        })
+    }
+
+    /// Creates all Applications with one `kubectl apply`.
+    pub(super) fn create_applications(&self) -> Result<()> {
+        let url = self.servers.git_http(&self.repository);
+        self.control_plane
+            .apply(&applications::applications(self.names, &url))
+    }
+
+    /// Commits a change of the chosen Application's Deployment, without pushing it.
+    pub(super) fn commit_to_one(&self) -> Result<String> {
+        let name = self.names.chosen();
+        let file = format!("{}/all.yaml", applications::folder(&name));
+        let manifests = applications::manifests(&name, IMAGE_AFTER);
+        self.repository.write(&file, manifests)?;
+        self.repository.commit("one application")
+    }
+
+    /// Pushes, and asks the agent to look at the chosen Application's source.
+    pub(super) fn push_and_request(&self, commit: &str) -> Result<()> {
+        self.repository.push()?;
+        let request = format!("pintle.dev/reconcile-requested-at={commit}");
+        let name = self.names.chosen();
+        let args = ["--namespace", NAMESPACE, "annotate", "--overwrite"];
+        let object = ["applications.pintle.dev", &name, &request];
+        self.control_plane
+            .kubectl(&[&args[..], &object[..]].concat())
+            .map(drop)
+    }
+
+    /// Waits until those Applications that `which` accepts have applied the commit and are Ready.
+    pub(super) fn wait_ready(&mut self, which: impl Fn(&str) -> bool, commit: &str) -> Result<()> {
+        let mut awaited: BTreeSet<String> = self.names.all().filter(|name| which(name)).collect();
+        let end = Instant::now() + LIMIT;
+        while !awaited.is_empty() {
+            let left = end.saturating_duration_since(Instant::now());
+            let line = self
+                .watch
+                .line(left)
+                .with_context(|| self.unready(&awaited))?;
+            let state: Vec<&str> = line.split('|').collect();
+            if let [name, revision, "True", _] = state[..]
+                && revision == commit
+            {
+                awaited.remove(name);
+            }
+        }
+        Ok(())
+    }
+
+    fn unready(&self, awaited: &BTreeSet<String>) -> String {
+        let mut text = format!(
+            "{} of {} Applications are not Ready",
+            awaited.len(),
+            self.names.count()
+        );
+        for name in awaited.iter().take(NAMED) {
+            let message = self.control_plane.kubectl(&[
+                "--namespace",
+                NAMESPACE,
+                "get",
+                "applications.pintle.dev",
+                name,
+                "--output",
+                "jsonpath={.status.conditions[?(@.type==\"Ready\")].message}",
+            ]);
+            let message = message.unwrap_or_else(|error| format!("{error:#}"));
+            // Writing to a String cannot fail.
+            let _ = write!(text, "\n  {name}: {message}");
+        }
+        text
+    }
+
+    /// Says which Applications are not Ready now.
+    pub(super) fn not_ready(&self) -> Result<Option<String>> {
+        let listing = format!(
+            "jsonpath={{range .items[*]}}{}{{end}}",
+            STATE.trim_start_matches("jsonpath=")
+        );
+        let listed = self.control_plane.kubectl(&[
+            "--namespace",
+            NAMESPACE,
+            "get",
+            "applications.pintle.dev",
+            "--output",
+            &listing,
+        ])?;
+        ensure!(
+            listed.lines().count() == self.names.count(),
+            "kubectl lists {} Applications, and not {}",
+            listed.lines().count(),
+            self.names.count()
+        );
+        let mut unready = self.names.all().collect::<BTreeSet<_>>();
+        for line in listed.lines() {
+            if let [name, _, "True", _] = line.split('|').collect::<Vec<_>>()[..] {
+                unready.remove(name);
+            }
+        }
+        Ok((!unready.is_empty()).then(|| self.unready(&unready)))
+    }
+
+    /// Says what the cluster lacks of the files, whatever the agent says of itself.
+    pub(super) fn missing(&self) -> Result<Option<String>> {
+        let kinds = "deployments,services,serviceaccounts,ingresses";
+        let managed = ["--selector", "pintle.dev/application", "--output", "name"];
+        let get = ["--namespace", NAMESPACE, "get"];
+        let listed = self
+            .control_plane
+            .kubectl(&[&get[..], &[kinds], &managed].concat())?;
+        let (found, expected) = (listed.lines().count(), OBJECTS * self.names.count());
+        if found != expected {
+            return Ok(Some(format!(
+                "{found} objects are there, and not {expected}"
+            )));
+        }
+        let name = self.names.chosen();
+        let image = "jsonpath={.spec.template.spec.containers[0].image}";
+        let deployment = ["deployment", &name, "--output", image];
+        let image = self
+            .control_plane
+            .kubectl(&[&get[..], &deployment].concat())?;
+        Ok((image != IMAGE_AFTER)
+            .then(|| format!("the Deployment {name} has the image {image}, and not {IMAGE_AFTER}")))
+    }
+
+    /// Is the server's version, `v1.35.0`.
+    pub(super) fn kubernetes(&self) -> Result<String> {
+        let text = self
+            .control_plane
+            .kubectl(&["version", "--output", "json"])?;
+        let versions: serde_json::Value =
+            serde_json::from_str(&text).context("kubectl prints JSON")?;
+        let version = versions["serverVersion"]["gitVersion"].as_str();
+        version
+            .map(str::to_owned)
+            .context("the server has a version")
+    }
+
+    /// Ends the agent; fails if it does not end well.
+    pub(super) fn strike(&mut self) -> Result<()> {
+        self.agent.stop()
+    }
+
+    /// Leaves the logs, and says where.
+    pub(super) fn keep(&mut self) -> PathBuf {
+        self.dir.keep();
+        self.dir.path().to_owned()
+    }
+}
