@@ -1,0 +1,119 @@
+//! What is in git comes into the cluster, and stays as it is in git.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use pintle_harness::until;
+use serde_json::Value;
+
+use crate::world::{LIMIT, Stage, config_map, deployment, service};
+
+const IMAGE: &str = "registry.k8s.io/pause:3.9";
+
+fn shop(stage: &Stage) -> Result<()> {
+    let web = deployment("web", 2, IMAGE) + &service("web", 80);
+    let files = [
+        ("deploy/web.yaml", web.as_str()),
+        ("deploy/settings.yaml", &config_map("settings", "EUR")),
+    ];
+    let commit = stage.repository.push_files(&files, "the shop opens")?;
+    stage.apply(&stage.application("shop", "deploy", "health: [{plugin: kubernetes}]"))?;
+    stage.ready_at("shop", &commit)
+}
+
+#[test]
+fn a_first_push_converges_and_then_nothing_is_written() -> Result<()> {
+    let stage = Stage::new("first")?;
+    shop(&stage)?;
+    let web = stage.object("Deployment", "web")?;
+    assert_eq!(
+        web["status"]["availableReplicas"], 2,
+        "Ready means available"
+    );
+    assert_eq!(
+        stage.object("ConfigMap", "settings")?["data"]["value"],
+        "EUR"
+    );
+    let application = stage.object("Application", "shop")?;
+    assert_eq!(
+        application["status"]["objects"], 4,
+        "{}",
+        application["status"]
+    );
+
+    let mark = stage.mark()?;
+    stage.request_and_wait("shop")?;
+    stage
+        .repository
+        .push_files(&[("README.md", "unrelated")], "a note")?;
+    stage.request_and_wait("shop")?;
+    assert_eq!(stage.writes_since(mark)?, BTreeMap::new());
+    assert_eq!(
+        stage.object("Deployment", "web")?["metadata"]["generation"],
+        web["metadata"]["generation"],
+    );
+
+    // The fields are the application's own, and all of them were written in the account's name.
+    let owners = stage.object("ConfigMap", "settings")?["metadata"]["managedFields"].clone();
+    assert_eq!(
+        owners[0]["manager"],
+        format!("pintle/{}/shop", stage.namespace)
+    );
+    Ok(())
+}
+
+#[test]
+fn a_hand_edit_is_repaired() -> Result<()> {
+    let stage = Stage::new("edit")?;
+    shop(&stage)?;
+    stage.kubectl(&["scale", "deployment/web", "--replicas=5"])?;
+    until("the replicas are as in git", LIMIT, || {
+        let replicas = &stage.object("Deployment", "web")?["spec"]["replicas"];
+        Ok(if *replicas == 2 {
+            Ok(())
+        } else {
+            Err(replicas.to_string())
+        })
+    })?;
+    let object = format!("Deployment.apps {}/web", stage.namespace);
+    repair_is_told(
+        &stage,
+        &format!("{object} was put right after a change by kubectl"),
+    )
+}
+
+#[test]
+fn a_deletion_is_repaired() -> Result<()> {
+    let stage = Stage::new("deletion")?;
+    shop(&stage)?;
+    let before = stage.object("ConfigMap", "settings")?;
+    stage.kubectl(&["delete", "configmap", "settings"])?;
+    until("the ConfigMap is there again", LIMIT, || {
+        let found = stage.find("ConfigMap", "settings")?;
+        let is_new = |found: &Value| found["metadata"]["uid"] != before["metadata"]["uid"];
+        Ok(if found.as_ref().is_some_and(is_new) {
+            Ok(())
+        } else {
+            Err(format!("{found:?}"))
+        })
+    })?;
+    let object = format!("ConfigMap {}/settings", stage.namespace);
+    repair_is_told(
+        &stage,
+        &format!("{object} had been deleted and was made again"),
+    )
+}
+
+fn repair_is_told(stage: &Stage, text: &str) -> Result<()> {
+    until(&format!("an event tells: {text}"), LIMIT, || {
+        let events = stage.events("shop")?;
+        let told = events
+            .iter()
+            .any(|(reason, note)| reason == "DriftRepaired" && note == text);
+        Ok(if told {
+            Ok(())
+        } else {
+            Err(format!("{events:?}"))
+        })
+    })
+}

@@ -1,0 +1,19 @@
+//! The agent and the command line against a real control plane, a real git server and with the
+//! rights of `deploy/`: what users see.
+//!
+//! All tests share one control plane; each has its own namespace, repository and agent, which
+//! watches only that namespace. One binary, so that the control plane starts once.
+
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on panics with the reason, and one that uses chance tells its seed"
+)]
+
+mod command_line;
+mod converging;
+mod kills;
+mod refusing;
+mod removing;
+mod webhooks;
+mod world;

@@ -1,0 +1,90 @@
+//! What must not happen does not happen, and is told.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+
+use crate::world::{Stage, config_map, deployment};
+
+#[test]
+fn what_a_policy_denies_is_not_written_and_a_fix_supersedes_it() -> Result<()> {
+    let stage = Stage::new("policy")?;
+    let good = deployment("web", 1, "registry.k8s.io/pause:3.9");
+    let first = stage
+        .repository
+        .push_files(&[("web.yaml", &good)], "good")?;
+    stage.apply(&stage.application("shop", "", "policies: [{plugin: guardrails}]"))?;
+    stage.ready_at("shop", &first)?;
+
+    let mark = stage.mark()?;
+    let bad = deployment("web", 1, "registry.k8s.io/pause:latest");
+    // The refused commit also holds what nobody would refuse: a plan is taken whole or not at all.
+    let files = [
+        ("web.yaml", bad.as_str()),
+        ("more.yaml", &config_map("more", "1")),
+    ];
+    let refused = stage.push("shop", &files)?;
+    let stalled = stage.condition("shop", "Stalled", "PolicyDenied")?;
+    assert_eq!(stalled["status"], "True");
+    let message = stalled["message"].as_str().unwrap_or_default();
+    assert!(message.contains("image-tag-latest"), "{message}");
+    assert_eq!(stage.writes_since(mark)?, BTreeMap::new());
+    let status = stage.object("Application", "shop")?["status"].clone();
+    assert_eq!(status["revision"], first.as_str());
+    assert_eq!(status["attemptedRevision"], refused.as_str());
+
+    let fixed = deployment("web", 1, "registry.k8s.io/pause:3.10");
+    let fix = stage.push("shop", &[("web.yaml", &fixed)])?;
+    stage.ready_at("shop", &fix)?;
+    let web = stage.object("Deployment", "web")?;
+    let image = &web["spec"]["template"]["spec"]["containers"][0]["image"];
+    assert_eq!(image, "registry.k8s.io/pause:3.10");
+    assert!(stage.find("ConfigMap", "more")?.is_some());
+    Ok(())
+}
+
+#[test]
+fn a_broken_application_breaks_no_other() -> Result<()> {
+    let stage = Stage::new("apart")?;
+    let commit = stage
+        .repository
+        .push_files(&[("good.yaml", &config_map("good", "1"))], "good")?;
+    // Bound and let go: nobody listens there.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let image = format!("{}/plugins/absent:1.0.0", stage.world.servers.registry());
+    let plugin = format!("absent-{}", stage.namespace);
+    stage.apply(&format!(
+        "apiVersion: pintle.dev/v1alpha1\nkind: Plugin\nmetadata: {{name: {plugin}}}\nspec: {{image: '{image}'}}\n"
+    ))?;
+    let mut applications = stage.application_of(
+        &format!("http://{closed}/team/lost.git"),
+        "unreachable",
+        "",
+        "",
+    );
+    applications +=
+        &stage.application("unrendered", "", &format!("renderer: {{plugin: {plugin}}}"));
+    applications += &stage.application("good", "", "");
+    stage.apply(&applications)?;
+
+    stage.ready_at("good", &commit)?;
+    let unreachable = stage.condition("unreachable", "Ready", "SourceFailed")?;
+    let message = unreachable["message"].as_str().unwrap_or_default();
+    assert!(
+        message.contains(&closed.to_string()),
+        "names where: {message}"
+    );
+    let unrendered = stage.condition("unrendered", "Ready", "PluginFailed")?;
+    let message = unrendered["message"].as_str().unwrap_or_default();
+    assert!(message.contains(&image), "names what: {message}");
+    assert_eq!(unrendered["status"], "False");
+
+    let next = stage.push("good", &[("good.yaml", &config_map("good", "2"))])?;
+    stage.ready_at("good", &next)?;
+    assert_eq!(stage.object("ConfigMap", "good")?["data"]["value"], "2");
+    stage
+        .world
+        .control_plane
+        .kubectl(&["delete", "plugin.pintle.dev", &plugin])
+        .map(drop)
+}

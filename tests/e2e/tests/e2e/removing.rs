@@ -1,0 +1,75 @@
+//! What leaves git leaves the cluster, but not by accident.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+
+use crate::world::{Stage, config_map};
+
+const NAMES: [&str; 6] = ["one", "two", "three", "four", "five", "six"];
+
+fn six(stage: &Stage, spec: &str) -> Result<()> {
+    for name in NAMES {
+        stage
+            .repository
+            .write(&format!("{name}.yaml"), config_map(name, "1"))?;
+    }
+    let commit = stage.repository.push_files(&[], "six")?;
+    stage.apply(&stage.application("six", "", spec))?;
+    stage.ready_at("six", &commit)
+}
+
+#[test]
+fn what_leaves_git_is_pruned_and_too_much_waits_for_a_confirmation() -> Result<()> {
+    let stage = Stage::new("prune")?;
+    six(&stage, "")?;
+    stage.repository.remove("one.yaml")?;
+    let commit = stage.push("six", &[])?;
+    stage.ready_at("six", &commit)?;
+    assert!(
+        stage.find("ConfigMap", "one")?.is_none(),
+        "pruned before Ready"
+    );
+    assert_eq!(stage.names("ConfigMap", "six")?.len(), 5);
+
+    let mark = stage.mark()?;
+    for name in &NAMES[1..5] {
+        stage.repository.remove(&format!("{name}.yaml"))?;
+    }
+    let commit = stage.push("six", &[("six.yaml", &config_map("six", "2"))])?;
+    let stalled = stage.condition("six", "Stalled", "PruneRefused")?;
+    assert_eq!(stage.writes_since(mark)?, BTreeMap::new());
+    assert_eq!(stage.names("ConfigMap", "six")?.len(), 5);
+
+    let message = stalled["message"].as_str().unwrap_or_default();
+    let confirmation = message
+        .split_whitespace()
+        .find(|word| word.starts_with("pintle.dev/confirm-prune="))
+        .with_context(|| format!("the message says how to confirm: {message}"))?;
+    stage.kubectl(&["annotate", "application", "six", confirmation])?;
+    stage.request("six")?;
+    stage.ready_at("six", &commit)?;
+    assert_eq!(stage.names("ConfigMap", "six")?, ["six".to_owned()].into());
+    assert_eq!(stage.object("ConfigMap", "six")?["data"]["value"], "2");
+    Ok(())
+}
+
+#[test]
+fn a_deleted_application_takes_its_objects_along() -> Result<()> {
+    let stage = Stage::new("delete")?;
+    six(&stage, "")?;
+    stage.kubectl(&["delete", "application", "six", "--timeout=120s"])?;
+    assert_eq!(stage.names("ConfigMap", "six")?, [].into());
+    Ok(())
+}
+
+#[test]
+fn an_orphaning_application_leaves_its_objects() -> Result<()> {
+    let stage = Stage::new("orphan")?;
+    six(&stage, "deletionPolicy: Orphan")?;
+    stage.kubectl(&["delete", "application", "six", "--timeout=120s"])?;
+    for name in NAMES {
+        assert_eq!(stage.object("ConfigMap", name)?["data"]["value"], "1");
+    }
+    Ok(())
+}
