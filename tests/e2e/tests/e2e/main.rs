@@ -13,6 +13,7 @@
 mod command_line;
 mod converging;
 mod kills;
+mod many;
 mod refusing;
 mod removing;
 mod webhooks;
