@@ -1,7 +1,11 @@
 //! Kubernetes Events about Pintle's resources, for who looks with `kubectl`.
 
-use k8s_openapi::api::core::v1::ObjectReference;
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use k8s_openapi::{
+    api::{core::v1::ObjectReference, events::v1::Event},
+    apimachinery::pkg::apis::meta::v1::MicroTime,
+    jiff::Timestamp,
+};
+use kube::api::{Api, ObjectMeta, PostParams};
 
 use crate::{connection::Connection, request::chain, resources::CustomResource};
 use pintle_core::names::{GROUP, VERSION};
@@ -19,10 +23,12 @@ pub enum Weight {
     Warning,
 }
 
-/// Writes Events. The same event again within some minutes only counts up.
+/// Writes Events, each as one of its own: an event with another note tells something else, so nothing is only counted
+/// up. Who emits keeps repetitions away.
 #[derive(Clone)]
 pub struct Events {
-    recorder: Recorder,
+    client: kube::Client,
+    instance: String,
 }
 
 impl std::fmt::Debug for Events {
@@ -34,12 +40,9 @@ impl std::fmt::Debug for Events {
 impl Events {
     /// Writes events in the connection's own name. `instance` distinguishes replicas, such as a pod's name.
     pub fn new(connection: &Connection, instance: impl Into<String>) -> Self {
-        let reporter = Reporter {
-            controller: "pintle.dev/agent".to_owned(),
-            instance: Some(instance.into()),
-        };
         Self {
-            recorder: Recorder::new(connection.client().clone(), reporter),
+            client: connection.client().clone(),
+            instance: instance.into(),
         }
     }
 
@@ -59,27 +62,54 @@ impl Events {
         let about = ObjectReference {
             api_version: Some(format!("{GROUP}/{VERSION}")),
             kind: Some(kind.to_owned()),
-            // Events about what has no namespace go to `default`.
             namespace: resource.namespace.clone(),
             name: Some(resource.name.clone()),
             uid: Some(resource.uid.clone()),
             resource_version: None,
             field_path: None,
         };
+        let now = Timestamp::now();
+        // Events about what has no namespace go to `default`.
+        let namespace = resource.namespace.as_deref().unwrap_or("default");
         let event = Event {
-            type_: match weight {
-                Weight::Normal => EventType::Normal,
-                Weight::Warning => EventType::Warning,
+            metadata: ObjectMeta {
+                name: Some(event_name(&resource.name, now)),
+                namespace: Some(namespace.to_owned()),
+                ..ObjectMeta::default()
             },
-            reason: reason.to_owned(),
+            type_: Some(weight.name().to_owned()),
+            reason: Some(reason.to_owned()),
+            action: Some(action.to_owned()),
             note: Some(cut(note).to_owned()),
-            action: action.to_owned(),
-            secondary: None,
+            regarding: Some(about),
+            event_time: Some(MicroTime(now)),
+            reporting_controller: Some("pintle.dev/agent".to_owned()),
+            reporting_instance: Some(self.instance.clone()),
+            ..Event::default()
         };
-        if let Err(error) = self.recorder.publish(&event, &about).await {
+        let events: Api<Event> = Api::namespaced(self.client.clone(), namespace);
+        if let Err(error) = events.create(&PostParams::default(), &event).await {
             tracing::warn!(%reason, error = %chain(&error), "an event was not written");
         }
     }
+}
+
+impl Weight {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Normal => "Normal",
+            Self::Warning => "Warning",
+        }
+    }
+}
+
+/// A name that nobody else takes: the resource's, cut to leave room, and the nanosecond.
+fn event_name(resource: &str, now: Timestamp) -> String {
+    let mut end = resource.len().min(200);
+    while !resource.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}.{:x}", &resource[..end], now.as_nanosecond())
 }
 
 fn cut(note: &str) -> &str {

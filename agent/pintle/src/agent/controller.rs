@@ -12,7 +12,7 @@ use pintle_core::{
     application::{ApplicationSpec, ApplicationStatus},
     inventory::{Entry, Inventory},
     machine::{Cause, Effect, Event, Millis, RunId, State},
-    names::{ApplicationName, RECONCILE_ANNOTATION},
+    names::{ApplicationName, CONFIRM_PRUNE_ANNOTATION, RECONCILE_ANNOTATION},
 };
 use tokio::{
     sync::{broadcast, mpsc, oneshot},
@@ -62,6 +62,8 @@ struct App {
     healthy: Option<bool>,
     /// The value of the annotation by which a person asked for the newest reconciliation.
     requested: Option<String>,
+    /// The value of the annotation by which a person confirmed deletions.
+    confirmed: Option<String>,
 }
 
 /// Knows all applications, and what to do about them.
@@ -183,6 +185,10 @@ impl Controller {
         let (generation, deleting) = (application.generation, application.deleting);
         let suspended = application.spec.as_ref().is_ok_and(|spec| spec.suspend);
         let requested = application.annotations.get(RECONCILE_ANNOTATION).cloned();
+        let confirmed = application
+            .annotations
+            .get(CONFIRM_PRUNE_ANNOTATION)
+            .cloned();
         let handled = application
             .status
             .as_ref()
@@ -197,6 +203,8 @@ impl Controller {
         if is_request {
             app.requested = requested;
         }
+        let is_confirmation = confirmed.is_some() && confirmed != app.confirmed;
+        app.confirmed = confirmed;
         self.follow_source(&name);
         self.step(
             &name,
@@ -211,6 +219,8 @@ impl Controller {
             if let Some(source) = self.apps.get(&name).and_then(|app| app.source.as_ref()) {
                 self.sources.look(source);
             }
+            self.step(&name, Event::Requested);
+        } else if is_confirmation {
             self.step(&name, Event::Requested);
         }
     }
@@ -510,6 +520,7 @@ impl App {
             inventory,
             healthy: None,
             requested: handled,
+            confirmed: None,
         }
     }
 

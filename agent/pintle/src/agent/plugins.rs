@@ -21,6 +21,9 @@ use crate::{cli::output, pipeline::catalog::Ready};
 /// How long the first loads may take before applications are worked on without them.
 const FIRST_LOADS: Duration = Duration::from_mins(1);
 
+/// A registry is not asked more often than this, whatever the interval.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(10);
+
 struct Followed {
     uid: String,
     spec: PluginSpec,
@@ -123,7 +126,18 @@ impl One {
         let mut known: Option<Result<Digest, String>> = None;
         let mut failures = 0;
         loop {
-            let outcome = self.load().await.map_err(|error| output::chain(&error));
+            let outcome = self
+                .load(known.as_ref().and_then(|known| known.as_ref().ok()))
+                .await;
+            let outcome = match outcome {
+                // The tag still means what is loaded.
+                Ok(None) => {
+                    self.rest(0).await;
+                    continue;
+                }
+                Ok(Some(loaded)) => Ok(loaded),
+                Err(error) => Err(output::chain(&error)),
+            };
             failures = if outcome.is_ok() { 0 } else { failures + 1 };
             let state = outcome
                 .as_ref()
@@ -136,15 +150,22 @@ impl One {
             if let Some(first) = first.take() {
                 let _ = first.send(());
             }
-            let interval = self.spec.interval.get().max(Duration::from_secs(10));
-            let pause = match failures {
-                // What is named by its digest never changes.
-                0 if self.is_pinned() => return,
-                0 => interval,
-                failures => pintle_core::machine::pause(&self.plugin.name, failures).min(interval),
-            };
-            tokio::time::sleep(pause).await;
+            // What is named by its digest never changes.
+            if failures == 0 && self.is_pinned() {
+                return;
+            }
+            self.rest(failures).await;
         }
+    }
+
+    /// Waits until it is time to look again: sooner after a failure.
+    async fn rest(&self, failures: u32) {
+        let interval = self.spec.interval.get().max(SHORTEST_INTERVAL);
+        let pause = match failures {
+            0 => interval,
+            failures => pintle_core::machine::pause(&self.plugin.name, failures).min(interval),
+        };
+        tokio::time::sleep(pause).await;
     }
 
     fn is_pinned(&self) -> bool {
@@ -154,10 +175,15 @@ impl One {
             .is_ok_and(|reference| reference.digest().is_some())
     }
 
-    async fn load(&self) -> anyhow::Result<Loaded> {
+    /// Resolves and loads; nothing if the reference still means the manifest that is `known`.
+    async fn load(&self, known: Option<&Digest>) -> anyhow::Result<Option<Loaded>> {
         let reference: Reference = self.spec.image.parse()?;
         let (registry, credentials) = self.registry(&reference).await?;
-        let pulled = registry.pull(&reference, &credentials).await?;
+        let resolved = registry.resolve(&reference, &credentials).await?;
+        if known == Some(&resolved.manifest_digest) {
+            return Ok(None);
+        }
+        let pulled = registry.pull(&resolved.reference, &credentials).await?;
         let request = LoadRequest {
             name: self.plugin.name.clone(),
             component: pulled.bytes,
@@ -169,10 +195,10 @@ impl One {
             plugin,
             defaults: self.spec.settings.clone(),
         };
-        Ok(Loaded {
+        Ok(Some(Loaded {
             ready,
             manifest: pulled.manifest_digest,
-        })
+        }))
     }
 
     /// Returns the registry client and the credentials, both from the pull secret if there is one.

@@ -155,6 +155,7 @@ fn how_a_command_ends_is_in_its_exit_code() -> Result<()> {
         ("pintle.yaml", "policies:\n- plugin: guardrails\n"),
     ];
     desk.repository.push_files(&files, "floating")?;
+    desk.pintle(&["converge", ".", "--name", "shop"], 4)?;
     let denied = desk.pintle(&["plan", ".", "--name", "shop"], 4)?;
     assert!(denied.contains("image-tag-latest"), "{denied}");
     assert_eq!(

@@ -279,6 +279,14 @@ impl Run {
             .await
             .map_err(plugin_failed)?;
         self.shared.judges.put(&release.application, judges);
+        if let Work::Converge {
+            cause: Cause::Settings,
+            ..
+        } = self.job.work
+        {
+            // What is known already was judged by the checks, or the settings, of before.
+            self.shared.tracker.reassess(&release.application);
+        }
         let request = render::Request {
             renderer: spec.renderer.as_ref(),
             tree,
