@@ -1,6 +1,6 @@
 //! `pintle get`: applications and plugins in the cluster.
 
-use pintle_cluster::{Application, Applications, Plugin, Plugins};
+use pintle_cluster::{Application, Applications, Plugin, Plugins, RequestError};
 use pintle_core::application::{Condition, ConditionStatus};
 use serde_json::{Value, json};
 
@@ -18,7 +18,8 @@ pub(super) async fn run(args: &GetCommand) -> anyhow::Result<Exit> {
         GetWhat::Applications => {
             let all = Applications::applications(&connection)
                 .list(args.namespace.as_deref())
-                .await?;
+                .await
+                .map_err(explain)?;
             let all: Vec<_> = all.into_iter().filter(|one| is_wanted(&one.name)).collect();
             print(
                 args,
@@ -30,7 +31,10 @@ pub(super) async fn run(args: &GetCommand) -> anyhow::Result<Exit> {
             all.len()
         }
         GetWhat::Plugins => {
-            let all = Plugins::plugins(&connection).list(None).await?;
+            let all = Plugins::plugins(&connection)
+                .list(None)
+                .await
+                .map_err(explain)?;
             let all: Vec<_> = all.into_iter().filter(|one| is_wanted(&one.name)).collect();
             print(args, &PLUGIN_HEADER, &all, plugin_row, plugin_document)?;
             all.len()
@@ -40,6 +44,16 @@ pub(super) async fn run(args: &GetCommand) -> anyhow::Result<Exit> {
         Some(name) if found == 0 => anyhow::bail!("{name} was not found"),
         _ => Ok(Exit::Done),
     }
+}
+
+/// A server without our resources answers that there is no such path, which helps nobody.
+fn explain(error: RequestError) -> anyhow::Error {
+    if error.is_not_found() {
+        return anyhow::anyhow!(
+            "the custom resources of pintle.dev are not installed: kubectl apply --server-side -f deploy/crds/"
+        );
+    }
+    error.into()
 }
 
 fn print<T>(
