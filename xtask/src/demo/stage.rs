@@ -77,17 +77,15 @@ impl Stage {
         }
         progress("pushed the plugins to the registry");
         let deploy = workspace::root().join("deploy");
-        let agent_kubeconfig = match &control_plane {
-            Some(control_plane) => agent::install(control_plane, &deploy)?,
-            None => kubeconfig.clone(),
-        };
         let namespace = format!("shop-{:04x}", std::process::id() & 0xffff);
+        let mut options = match &control_plane {
+            Some(control_plane) => AgentOptions::new(agent::install(control_plane, &deploy)?),
+            None => borrow(&kubectl[0], &kubeconfig, &deploy, &namespace)?,
+        };
+        options.dir = Some(dir.path().join("agent"));
+        options.detached = keep;
         let mut stage = Self {
-            agent: Agent::start(AgentOptions {
-                dir: Some(dir.path().join("agent")),
-                detached: keep,
-                ..AgentOptions::new(agent_kubeconfig)
-            })?,
+            agent: Agent::start(options)?,
             pintle,
             kubectl,
             kubeconfig,
@@ -97,16 +95,12 @@ impl Stage {
             control_plane,
             dir,
         };
-        stage.furnish(&deploy)?;
+        stage.furnish()?;
         Ok(stage)
     }
 
     /// Makes what an operator makes once: the namespace, an account in whose name the agent writes, the plugins.
-    fn furnish(&mut self, deploy: &Path) -> Result<()> {
-        if self.control_plane.is_none() {
-            let crds = deploy.join("crds");
-            self.kubectl(&["apply", "--server-side", "-f", &crds.display().to_string()])?;
-        }
+    fn furnish(&mut self) -> Result<()> {
         let namespace = &self.namespace;
         let mut manifests = format!(
             "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n---\n\
@@ -210,6 +204,34 @@ impl Stage {
         }
         Ok(())
     }
+}
+
+/// Prepares a cluster that was there before: the custom resources, and a namespace in which the agent keeps what is its
+/// own and to which it keeps itself.
+fn borrow(
+    kubectl: &str,
+    kubeconfig: &Path,
+    deploy: &Path,
+    namespace: &str,
+) -> Result<AgentOptions> {
+    let call = |args: &[&str]| {
+        run(Command::new(kubectl)
+            .arg("--kubeconfig")
+            .arg(kubeconfig)
+            .args(args))
+        .map(drop)
+    };
+    let crds = deploy.join("crds").display().to_string();
+    call(&["apply", "--server-side", "-f", &crds])?;
+    for crd in ["crd/applications.pintle.dev", "crd/plugins.pintle.dev"] {
+        call(&["wait", crd, "--for=condition=Established", "--timeout=60s"])?;
+    }
+    call(&["create", "namespace", namespace])?;
+    let mut options = AgentOptions::new(kubeconfig.to_owned());
+    for flag in ["--namespace", "--watch-namespace"] {
+        options.args.extend([flag.to_owned(), namespace.to_owned()]);
+    }
+    Ok(options)
 }
 
 /// Cargo's own progress goes to the terminal.
