@@ -8,7 +8,7 @@ use pintle_core::{
     check::{Approved, Checked},
     names::ApplicationName,
     plan::Depth,
-    prune::{ProtectedKind, PruneSettings},
+    prune::ProtectedKind,
     rendered::Rendered,
 };
 use serde_json::json;
@@ -48,11 +48,7 @@ pub(super) async fn run(args: &DismissCommand) -> anyhow::Result<Exit> {
     }
     let progress = Progress::new(args.output.output.is_some());
     let seed = Seeds::of_application(&connection, &application).await?;
-    let mut release = Release::new(application.clone(), seed);
-    release.prune = PruneSettings {
-        max_percent: 100,
-        ..PruneSettings::default()
-    };
+    let mut release = Release::new(application.clone(), seed).for_removal();
     if args.all_kinds {
         use ProtectedKind::{CustomResourceDefinition, Namespace, PersistentVolumeClaim};
         release.prune.allow_kinds =

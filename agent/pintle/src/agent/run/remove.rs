@@ -9,7 +9,6 @@ use pintle_core::{
     event::Reason,
     machine::{Outcome, Retry},
     plan::{Depth, Summary},
-    prune::PruneSettings,
     rendered::Rendered,
 };
 use serde_json::json;
@@ -127,13 +126,8 @@ async fn objects(
     if spec.deletion_policy == DeletionPolicy::Orphan || !has_objects {
         return Ok(None);
     }
-    let mut release = release(shared, &job.application, &spec)?;
     // Deleting the Application is the confirmation; what is protected stays without its opt-in all the same.
-    release.prune = PruneSettings {
-        enabled: true,
-        max_percent: 100,
-        ..release.prune
-    };
+    let release = release(shared, &job.application, &spec)?.for_removal();
     let mut store = StatusStore::new(shared.applications.clone(), job.application.clone(), before)
         .map_err(|error| Stopped::blocked("InventoryUnusable", output::chain(&error.into())))?;
     let nothing = Rendered::new(Vec::new(), None, Vec::new(), &release.seed)
