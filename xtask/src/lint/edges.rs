@@ -96,6 +96,13 @@ const RULES: &[Rule] = &[
         why: PLUGINS,
     },
     Rule {
+        folder: "plugins/renderers/helm",
+        uses: &["sdk", "sdk/yaml", "plugins/renderers/helm/"],
+        tests_use: &[],
+        external: None,
+        why: PLUGINS,
+    },
+    Rule {
         folder: "plugins",
         uses: &["sdk", "sdk/delivery", "sdk/yaml"],
         tests_use: &[],

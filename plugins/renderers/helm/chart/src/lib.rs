@@ -1,0 +1,1 @@
+//! Helm charts: loading, dependencies, values, schemas, and what a chart's templates see.

@@ -1,0 +1,1 @@
+//! Go's text/template language, its values and its printing, without Helm.

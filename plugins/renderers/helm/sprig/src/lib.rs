@@ -1,0 +1,1 @@
+//! The functions of sprig v3 for Go templates.
