@@ -1,0 +1,1 @@
+//! The renderer `helm`: a chart, rendered as Helm does.
