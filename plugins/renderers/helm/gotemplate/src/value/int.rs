@@ -1,0 +1,144 @@
+//! Integers that know which of Go's integer types they have.
+
+use std::{cmp::Ordering, fmt};
+
+use super::types::IntKind;
+
+/// An integer of one of Go's integer types.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Int {
+    kind: IntKind,
+    /// The number in two's complement: sign-extended for signed kinds, zero-extended for unsigned ones.
+    bits: u64,
+}
+
+impl Int {
+    /// A number converted to the type as Go's conversion does: what does not fit is cut.
+    #[expect(
+        clippy::cast_sign_loss,
+        reason = "two's complement is the point: unsigned() reads the bits back"
+    )]
+    pub const fn new(kind: IntKind, number: i64) -> Self {
+        Self::unsigned(kind, number as u64)
+    }
+
+    /// The same for numbers that need all 64 bits.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "Go's conversions cut and reinterpret in the same way"
+    )]
+    pub const fn unsigned(kind: IntKind, bits: u64) -> Self {
+        let bits = match kind {
+            IntKind::Int8 => bits as i8 as u64,
+            IntKind::Int16 => bits as i16 as u64,
+            IntKind::Int32 => bits as i32 as u64,
+            IntKind::Uint8 => bits as u8 as u64,
+            IntKind::Uint16 => bits as u16 as u64,
+            IntKind::Uint32 => bits as u32 as u64,
+            IntKind::Int | IntKind::Int64 | IntKind::Uint | IntKind::Uint64 | IntKind::Uintptr => {
+                bits
+            }
+        };
+        Self { kind, bits }
+    }
+
+    /// Which integer type it is.
+    pub const fn kind(self) -> IntKind {
+        self.kind
+    }
+
+    /// Whether it is 0.
+    pub const fn is_zero(self) -> bool {
+        self.bits == 0
+    }
+
+    /// The number if it fits an `i64`: always for signed types.
+    pub const fn as_i64(self) -> Option<i64> {
+        let number = self.wrapping_i64();
+        if self.kind.is_signed() || number >= 0 {
+            Some(number)
+        } else {
+            None
+        }
+    }
+
+    /// The number if it is not negative.
+    pub const fn as_u64(self) -> Option<u64> {
+        if self.kind.is_signed() && self.wrapping_i64() < 0 {
+            None
+        } else {
+            Some(self.bits)
+        }
+    }
+
+    /// What Go's conversion `int64(x)` gives: unsigned numbers above the limit become negative.
+    #[expect(
+        clippy::cast_possible_wrap,
+        reason = "two's complement, as Go converts"
+    )]
+    pub const fn wrapping_i64(self) -> i64 {
+        self.bits as i64
+    }
+
+    /// What Go's conversion `uint64(x)` gives: negative numbers become large ones.
+    pub const fn wrapping_u64(self) -> u64 {
+        self.bits
+    }
+
+    /// What Go's conversion `float64(x)` gives.
+    #[expect(clippy::cast_precision_loss, reason = "Go's conversion rounds as well")]
+    pub const fn to_f64(self) -> f64 {
+        if self.kind.is_signed() {
+            self.wrapping_i64() as f64
+        } else {
+            self.bits as f64
+        }
+    }
+
+    /// Compares the numbers, whatever their types.
+    pub fn compare(self, other: Self) -> Ordering {
+        match (self.as_u64(), other.as_u64()) {
+            (Some(one), Some(two)) => one.cmp(&two),
+            (None, Some(_)) => Ordering::Less,
+            (Some(_), None) => Ordering::Greater,
+            (None, None) => self.wrapping_i64().cmp(&other.wrapping_i64()),
+        }
+    }
+}
+
+impl fmt::Display for Int {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.kind.is_signed() {
+            self.wrapping_i64().fmt(out)
+        } else {
+            self.bits.fmt(out)
+        }
+    }
+}
+
+impl fmt::Debug for Int {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{self}{}", self.kind.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conversions_cut_as_in_go() {
+        assert_eq!(Int::new(IntKind::Uint8, -1).to_string(), "255");
+        assert_eq!(Int::new(IntKind::Int8, 200).to_string(), "-56");
+        assert_eq!(
+            Int::new(IntKind::Uint64, -1).to_string(),
+            u64::MAX.to_string()
+        );
+        assert_eq!(Int::unsigned(IntKind::Uint64, u64::MAX).as_i64(), None);
+        assert_eq!(
+            Int::new(IntKind::Int, -1).compare(Int::unsigned(IntKind::Uint64, u64::MAX)),
+            Ordering::Less
+        );
+    }
+}

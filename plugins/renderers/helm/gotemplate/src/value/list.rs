@@ -1,0 +1,194 @@
+//! Go slices.
+
+use std::{borrow::Cow, fmt, mem, ops::Range, rc::Rc};
+
+use super::{
+    Map, Text, Value,
+    int::Int,
+    types::{IntKind, Type},
+};
+
+/// A Go slice: shared and never changed in place, since no template function does so.
+#[derive(Clone)]
+pub struct List(Rc<Data>);
+
+struct Data {
+    of: Type,
+    nil: bool,
+    items: Items,
+}
+
+enum Items {
+    Values(Vec<Value>),
+    /// `[]byte`, for which one [`Value`] for each byte would be a waste.
+    Bytes(Text),
+}
+
+impl List {
+    /// A list of type `[]interface {}`.
+    pub fn new(items: Vec<Value>) -> Self {
+        Self::typed(Type::ANY_SLICE, items)
+    }
+
+    /// A list of the slice type `of`, whose items must have its element type: nobody checks.
+    pub fn typed(of: Type, items: Vec<Value>) -> Self {
+        Self(Rc::new(Data {
+            of,
+            nil: false,
+            items: Items::Values(items),
+        }))
+    }
+
+    /// A `[]string`.
+    pub fn strings<T: Into<Text>>(items: impl IntoIterator<Item = T>) -> Self {
+        let items = items.into_iter().map(|item| Value::String(item.into()));
+        Self::typed(Type::STRING_SLICE, items.collect())
+    }
+
+    /// An `[]int`.
+    pub fn ints(items: impl IntoIterator<Item = i64>) -> Self {
+        Self::typed(Type::INT_SLICE, items.into_iter().map(Value::int).collect())
+    }
+
+    /// A `[]byte`.
+    pub fn bytes(bytes: impl Into<Text>) -> Self {
+        Self(Rc::new(Data {
+            of: Type::BYTES,
+            nil: false,
+            items: Items::Bytes(bytes.into()),
+        }))
+    }
+
+    /// The nil slice of the type `of`: empty, but `null` in JSON.
+    pub fn nil(of: Type) -> Self {
+        Self(Rc::new(Data {
+            of,
+            nil: true,
+            items: Items::Values(Vec::new()),
+        }))
+    }
+
+    /// Whether it is a nil slice.
+    pub fn is_nil(&self) -> bool {
+        self.0.nil
+    }
+
+    /// The slice type.
+    pub fn go_type(&self) -> Type {
+        self.0.of
+    }
+
+    /// How many items there are.
+    pub fn len(&self) -> usize {
+        match &self.0.items {
+            Items::Values(items) => items.len(),
+            Items::Bytes(bytes) => bytes.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The item at an index from 0.
+    pub fn get(&self, index: usize) -> Option<Value> {
+        match &self.0.items {
+            Items::Values(items) => items.get(index).cloned(),
+            Items::Bytes(bytes) => bytes.get(index).copied().map(byte),
+        }
+    }
+
+    /// All items: borrowed, except that those of a `[]byte` are made for the occasion.
+    pub fn items(&self) -> Cow<'_, [Value]> {
+        match &self.0.items {
+            Items::Values(items) => Cow::Borrowed(items),
+            Items::Bytes(bytes) => Cow::Owned(bytes.iter().copied().map(byte).collect()),
+        }
+    }
+
+    /// The items one after the other.
+    pub fn iter(&self) -> impl Iterator<Item = Value> + '_ {
+        (0..self.len()).filter_map(|index| self.get(index))
+    }
+
+    /// The bytes, if it is a `[]byte`.
+    pub fn as_bytes(&self) -> Option<&Text> {
+        match &self.0.items {
+            Items::Values(_) => None,
+            Items::Bytes(bytes) => Some(bytes),
+        }
+    }
+
+    /// Go's `list[range]`, of the same type; None if the range is not inside.
+    pub fn slice(&self, range: Range<usize>) -> Option<Self> {
+        let items = match &self.0.items {
+            Items::Values(items) => Items::Values(items.get(range)?.to_vec()),
+            Items::Bytes(bytes) => Items::Bytes(bytes.get(range)?.into()),
+        };
+        Some(Self(Rc::new(Data {
+            of: self.0.of,
+            nil: self.0.nil,
+            items,
+        })))
+    }
+
+    /// Whether both are one and the same slice in memory.
+    pub fn same(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// The items if nobody else holds this list.
+    pub(super) fn into_items(self) -> Option<Vec<Value>> {
+        let mut data = Rc::into_inner(self.0)?;
+        match &mut data.items {
+            Items::Values(items) => Some(mem::take(items)),
+            Items::Bytes(_) => None,
+        }
+    }
+}
+
+fn byte(value: u8) -> Value {
+    Value::Int(Int::new(IntKind::Uint8, value.into()))
+}
+
+impl Drop for Data {
+    fn drop(&mut self) {
+        if let Items::Values(items) = &mut self.items {
+            unnest(mem::take(items));
+        }
+    }
+}
+
+/// Drops values without recursion: a template can nest lists as deep as memory allows.
+pub(super) fn unnest(mut queue: Vec<Value>) {
+    if !queue.iter().any(is_container) {
+        return;
+    }
+    while let Some(value) = queue.pop() {
+        match value {
+            Value::List(list) => queue.extend(list.into_items().unwrap_or_default()),
+            Value::Map(map) => queue.extend(Map::into_values(map).unwrap_or_default()),
+            _ => {}
+        }
+    }
+}
+
+fn is_container(value: &Value) -> bool {
+    matches!(value, Value::List(_) | Value::Map(_))
+}
+
+impl FromIterator<Value> for List {
+    fn from_iter<T: IntoIterator<Item = Value>>(items: T) -> Self {
+        Self::new(items.into_iter().collect())
+    }
+}
+
+impl fmt::Debug for List {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_nil() {
+            return write!(out, "{}(nil)", self.go_type());
+        }
+        out.debug_list().entries(self.iter()).finish()
+    }
+}
