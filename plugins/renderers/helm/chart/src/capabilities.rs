@@ -1,0 +1,449 @@
+//! What templates know of the cluster and of Helm: `.Capabilities`.
+
+use std::any::Any;
+
+use pintle_gotemplate::{
+    Args, Function, FunctionError, Kind, List, Named, Object, Text, Type, Value,
+};
+use thiserror::Error;
+
+/// The version of Helm whose behaviour this is, as `.Capabilities.HelmVersion.Version` gives it.
+pub const HELM_VERSION: &str = "v4.3.1";
+
+/// The version of Kubernetes whose libraries that Helm is built with.
+const KUBERNETES: &str = "v1.37";
+
+/// The version of Go that the release was built with.
+const GO_VERSION: &str = "go1.26.8";
+
+/// Why a text is no version of Kubernetes.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum KubeVersionError {
+    /// It does not begin with numbers.
+    #[error("could not parse {0:?} as version")]
+    NoNumbers(String),
+    /// It has only one number.
+    #[error("illegal version string {0:?}")]
+    OneNumber(String),
+    /// The first number begins with a zero.
+    #[error("illegal zero-prefixed version component {component:?} in {text:?}")]
+    ZeroPrefixed {
+        /// The number.
+        component: String,
+        /// The whole text.
+        text: String,
+    },
+    /// A number is too large.
+    #[error("illegal non-numeric version component {component:?} in {text:?}")]
+    TooLarge {
+        /// The number.
+        component: String,
+        /// The whole text.
+        text: String,
+    },
+}
+
+/// A version of Kubernetes, as `.Capabilities.KubeVersion` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KubeVersion {
+    version: String,
+    normalized: String,
+    major: String,
+    minor: String,
+}
+
+impl KubeVersion {
+    /// Reads a version: two or more numbers with dots between them, perhaps with `v` before and anything behind.
+    pub fn parse(text: &str) -> Result<Self, KubeVersionError> {
+        let start = text.trim_start();
+        let digits = start.strip_prefix('v').unwrap_or(start);
+        let components = numbers(digits);
+        match components.as_slice() {
+            [] => return Err(KubeVersionError::NoNumbers(text.to_owned())),
+            [_] => return Err(KubeVersionError::OneNumber(text.to_owned())),
+            [first, ..] if first.len() > 1 && first.starts_with('0') => {
+                return Err(KubeVersionError::ZeroPrefixed {
+                    component: (*first).to_owned(),
+                    text: text.to_owned(),
+                });
+            }
+            _ => {}
+        }
+        let parsed = components.iter().map(|component| {
+            component
+                .parse::<u64>()
+                .map(|number| number.to_string())
+                .map_err(|_| KubeVersionError::TooLarge {
+                    component: (*component).to_owned(),
+                    text: text.to_owned(),
+                })
+        });
+        let parsed: Vec<String> = parsed.collect::<Result<_, _>>()?;
+        let version = if text.starts_with('v') {
+            text.to_owned()
+        } else {
+            format!("v{text}")
+        };
+        Ok(Self {
+            version,
+            normalized: format!("v{}", parsed.join(".")),
+            major: parsed[0].clone(),
+            minor: parsed[1].clone(),
+        })
+    }
+
+    /// The version of the libraries that Helm is built with: what `helm template` takes without `--kube-version`.
+    pub fn helm_default() -> Self {
+        Self {
+            version: format!("{KUBERNETES}.0"),
+            normalized: format!("{KUBERNETES}.0"),
+            major: "1".to_owned(),
+            minor: "37".to_owned(),
+        }
+    }
+
+    /// The whole version: `v1.33.4-gke.1245000`.
+    pub fn full(&self) -> &str {
+        &self.version
+    }
+
+    /// The numbers of the version, against which a chart's `kubeVersion` is checked: `v1.33.4`.
+    pub fn normalized(&self) -> &str {
+        &self.normalized
+    }
+}
+
+/// The numbers at the start of a text, with dots between them.
+fn numbers(text: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut rest = text;
+    loop {
+        let end = rest
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(rest.len());
+        if end == 0 {
+            return found;
+        }
+        found.push(&rest[..end]);
+        match rest[end..].strip_prefix('.') {
+            Some(behind) => rest = behind,
+            None => return found,
+        }
+    }
+}
+
+/// What a cluster can do, and which Helm renders: Helm's `*common.Capabilities`.
+#[derive(Debug)]
+pub struct Capabilities {
+    kube_version: KubeVersion,
+    api_versions: Value,
+}
+
+impl Capabilities {
+    /// The capabilities of a cluster of that version which serves those API versions.
+    pub fn new(
+        kube_version: KubeVersion,
+        api_versions: impl IntoIterator<Item = impl Into<Text>>,
+    ) -> Self {
+        let versions = api_versions.into_iter().map(|one| Value::string(one));
+        let versions = List::typed(Type::Named(&VERSION_SET), versions.collect());
+        Self {
+            kube_version,
+            api_versions: versions.into(),
+        }
+    }
+
+    /// The version of the cluster.
+    pub fn kube_version(&self) -> &KubeVersion {
+        &self.kube_version
+    }
+
+    fn helm_version() -> Value {
+        Value::object(BuildInfo)
+    }
+}
+
+static CAPABILITIES: Named = Named {
+    name: "*common.Capabilities",
+    kind: Kind::Pointer,
+    underlying: None,
+    methods: &[],
+};
+static KUBE_VERSION: Named = Named {
+    name: "common.KubeVersion",
+    kind: Kind::Struct,
+    underlying: None,
+    methods: &[],
+};
+static BUILD_INFO: Named = Named {
+    name: "version.BuildInfo",
+    kind: Kind::Struct,
+    underlying: None,
+    methods: &[],
+};
+static VERSION_SET: Named = Named {
+    name: "common.VersionSet",
+    kind: Kind::Slice,
+    underlying: Some(Type::STRING_SLICE),
+    methods: &[Function::method("Has", &[Type::String], |_, args| {
+        let wanted = args.text(1)?;
+        let served = args.list(0)?;
+        let found = served
+            .items()
+            .iter()
+            .any(|one| one.as_text() == Some(wanted));
+        Ok(found.into())
+    })],
+};
+
+impl Object for Capabilities {
+    fn go_type(&self) -> Type {
+        Type::Named(&CAPABILITIES)
+    }
+
+    fn field(&self, name: &[u8]) -> Option<Value> {
+        match name {
+            b"KubeVersion" => Some(Value::object(self.kube_version.clone())),
+            b"APIVersions" => Some(self.api_versions.clone()),
+            b"HelmVersion" => Some(Self::helm_version()),
+            _ => None,
+        }
+    }
+
+    fn fields(&self) -> Vec<(&'static str, Value)> {
+        vec![
+            ("KubeVersion", Value::object(self.kube_version.clone())),
+            ("APIVersions", self.api_versions.clone()),
+            ("HelmVersion", Self::helm_version()),
+        ]
+    }
+
+    fn to_plain(&self) -> Value {
+        plain(self.fields())
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+const KUBE_VERSION_METHODS: &[Function] = &[
+    Function::method("String", &[], |_, args| {
+        Ok(kube_version(args)?.normalized().into())
+    }),
+    Function::method("GitVersion", &[], |_, args| {
+        Ok(kube_version(args)?.full().into())
+    }),
+];
+
+fn kube_version(args: Args<'_>) -> Result<&KubeVersion, FunctionError> {
+    args.receiver()
+}
+
+impl Object for KubeVersion {
+    fn go_type(&self) -> Type {
+        Type::Named(&KUBE_VERSION)
+    }
+
+    fn method(&self, name: &[u8]) -> Option<&'static Function> {
+        Function::find(KUBE_VERSION_METHODS, name)
+    }
+
+    fn field(&self, name: &[u8]) -> Option<Value> {
+        let text = match name {
+            b"Version" => &self.version,
+            b"Major" => &self.major,
+            b"Minor" => &self.minor,
+            _ => return None,
+        };
+        Some(text.as_str().into())
+    }
+
+    fn fields(&self) -> Vec<(&'static str, Value)> {
+        vec![
+            ("Version", self.version.as_str().into()),
+            ("Major", self.major.as_str().into()),
+            ("Minor", self.minor.as_str().into()),
+        ]
+    }
+
+    fn string(&self) -> Option<Text> {
+        Some(self.normalized().into())
+    }
+
+    fn to_plain(&self) -> Value {
+        plain(self.fields())
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// How Helm was built: `.Capabilities.HelmVersion`.
+#[derive(Debug)]
+struct BuildInfo;
+
+impl BuildInfo {
+    /// Name of the field, name in JSON, value.
+    const FIELDS: [(&'static str, &'static str, &'static str); 5] = [
+        ("Version", "version", HELM_VERSION),
+        ("GitCommit", "git_commit", ""),
+        ("GitTreeState", "git_tree_state", ""),
+        ("GoVersion", "go_version", GO_VERSION),
+        ("KubeClientVersion", "kube_client_version", KUBERNETES),
+    ];
+}
+
+impl Object for BuildInfo {
+    fn go_type(&self) -> Type {
+        Type::Named(&BUILD_INFO)
+    }
+
+    fn field(&self, name: &[u8]) -> Option<Value> {
+        let mut fields = Self::FIELDS.iter();
+        let (_, _, value) = fields.find(|(field, _, _)| field.as_bytes() == name)?;
+        Some((*value).into())
+    }
+
+    fn fields(&self) -> Vec<(&'static str, Value)> {
+        let fields = Self::FIELDS.iter();
+        fields
+            .map(|(name, _, value)| (*name, (*value).into()))
+            .collect()
+    }
+
+    fn to_plain(&self) -> Value {
+        // Go's tags leave empty fields out.
+        let fields = Self::FIELDS
+            .iter()
+            .filter(|(_, _, value)| !value.is_empty());
+        plain(fields.map(|(_, name, value)| (*name, (*value).into())))
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+fn plain(fields: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
+    let fields = fields
+        .into_iter()
+        .map(|(name, value)| (name, value.to_plain()));
+    Value::Map(fields.collect())
+}
+
+/// The API versions that `helm template` assumes: those of the Kubernetes libraries that Helm is built with.
+pub const API_VERSIONS: &[&str] = &[
+    "v1",
+    "admissionregistration.k8s.io/v1",
+    "admissionregistration.k8s.io/v1alpha1",
+    "admissionregistration.k8s.io/v1beta1",
+    "internal.apiserver.k8s.io/v1alpha1",
+    "apps/v1",
+    "apps/v1beta1",
+    "apps/v1beta2",
+    "authentication.k8s.io/v1",
+    "authentication.k8s.io/v1alpha1",
+    "authentication.k8s.io/v1beta1",
+    "authorization.k8s.io/v1",
+    "authorization.k8s.io/v1beta1",
+    "autoscaling/v1",
+    "autoscaling/v2",
+    "batch/v1",
+    "batch/v1beta1",
+    "certificates.k8s.io/v1",
+    "certificates.k8s.io/v1beta1",
+    "certificates.k8s.io/v1alpha1",
+    "coordination.k8s.io/v1alpha2",
+    "coordination.k8s.io/v1beta1",
+    "coordination.k8s.io/v1",
+    "discovery.k8s.io/v1",
+    "discovery.k8s.io/v1beta1",
+    "events.k8s.io/v1",
+    "events.k8s.io/v1beta1",
+    "extensions/v1beta1",
+    "flowcontrol.apiserver.k8s.io/v1",
+    "flowcontrol.apiserver.k8s.io/v1beta1",
+    "flowcontrol.apiserver.k8s.io/v1beta2",
+    "flowcontrol.apiserver.k8s.io/v1beta3",
+    "lifecycle.k8s.io/v1alpha1",
+    "networking.k8s.io/v1",
+    "networking.k8s.io/v1beta1",
+    "node.k8s.io/v1",
+    "node.k8s.io/v1alpha1",
+    "node.k8s.io/v1beta1",
+    "policy/v1",
+    "policy/v1beta1",
+    "rbac.authorization.k8s.io/v1",
+    "rbac.authorization.k8s.io/v1beta1",
+    "rbac.authorization.k8s.io/v1alpha1",
+    "resource.k8s.io/v1",
+    "resource.k8s.io/v1beta2",
+    "resource.k8s.io/v1beta1",
+    "resource.k8s.io/v1alpha3",
+    "scheduling.k8s.io/v1alpha3",
+    "scheduling.k8s.io/v1beta1",
+    "scheduling.k8s.io/v1",
+    "storage.k8s.io/v1beta1",
+    "storage.k8s.io/v1",
+    "storage.k8s.io/v1alpha1",
+    "storagemigration.k8s.io/v1",
+    "storagemigration.k8s.io/v1beta1",
+    "apiextensions.k8s.io/v1beta1",
+    "apiextensions.k8s.io/v1",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_as_kubernetes_reads_them() {
+        for (text, full, normalized, major, minor) in [
+            (
+                "v1.33.4-gke.1245000",
+                "v1.33.4-gke.1245000",
+                "v1.33.4",
+                "1",
+                "33",
+            ),
+            ("1.30", "v1.30", "v1.30", "1", "30"),
+            ("1.30.", "v1.30.", "v1.30", "1", "30"),
+            ("v1.22+", "v1.22+", "v1.22", "1", "22"),
+            ("1.02.3.4", "v1.02.3.4", "v1.2.3.4", "1", "2"),
+        ] {
+            let version = KubeVersion::parse(text).expect(text);
+            assert_eq!(version.full(), full);
+            assert_eq!(version.normalized(), normalized);
+            assert_eq!(version.field(b"Major"), Some(major.into()));
+            assert_eq!(version.field(b"Minor"), Some(minor.into()));
+        }
+    }
+
+    #[test]
+    fn the_default_is_a_version() {
+        let default = KubeVersion::helm_default();
+        assert_eq!(KubeVersion::parse(default.full()), Ok(default));
+    }
+
+    #[test]
+    fn what_is_no_version_is_refused() {
+        for (text, message) in [
+            ("", "could not parse \"\" as version"),
+            ("latest", "could not parse \"latest\" as version"),
+            ("v1", "illegal version string \"v1\""),
+            (
+                "01.2",
+                "illegal zero-prefixed version component \"01\" in \"01.2\"",
+            ),
+            (
+                "1.99999999999999999999",
+                "illegal non-numeric version component \"99999999999999999999\" in \"1.99999999999999999999\"",
+            ),
+        ] {
+            let error = KubeVersion::parse(text).expect_err(text);
+            assert_eq!(error.to_string(), message);
+        }
+    }
+}
