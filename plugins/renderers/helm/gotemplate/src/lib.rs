@@ -6,7 +6,10 @@
 //! Nothing here knows a clock, a file, the network or randomness: a template's output follows from its text, its data
 //! and the functions it is given.
 
+mod complex;
 pub mod function;
+pub mod print;
+pub mod rune;
 pub mod value;
 
 pub use function::{Args, Call, Function, FunctionError, Functions, Place, Standalone, State};
