@@ -54,6 +54,7 @@ impl<'a> Printer<'a> {
             (_, 'T') => self.text(value.go_type().to_string().as_bytes()),
             // The address of a value is not part of what a template may know: it differs from run to run.
             (Value::Map(_) | Value::List(_) | Value::Object(_), 'p') => self.pad(b"0x0"),
+            (Value::List(list), 'w') if list.go_type() == Type::BYTES => self.list(list, 'w', 0),
             (_, 'p' | 'w') => self.bad_verb(Some(value), verb, 0),
             _ => self.value(value, verb, 0),
         }
