@@ -54,7 +54,10 @@ use std::fmt;
 
 use thiserror::Error;
 
-use crate::value::{NilMapError, Type, Value};
+use crate::{
+    exec::{ExecError, ExecuteError, Limit},
+    value::{Int, NilMapError, Type, Value},
+};
 
 /// The code of a function; closures that capture nothing are such.
 pub type Body = fn(&mut dyn Call, Args<'_>) -> Result<Value, FunctionError>;
@@ -187,6 +190,29 @@ pub(crate) fn fit(value: Value, param: Type) -> Result<Value, FunctionError> {
     )))
 }
 
+/// Makes a value fit a parameter as `call` and `index` do: integers are converted.
+pub(crate) fn prepare(value: Value, param: Type) -> Result<Value, FunctionError> {
+    if matches!(value, Value::Nil) {
+        return if param.can_be_nil() {
+            Ok(Value::zero(param))
+        } else {
+            Err(FunctionError::new(format_args!(
+                "value is nil; should be of type {param}"
+            )))
+        };
+    }
+    let of = value.go_type();
+    if of.assignable_to(param) {
+        return Ok(value);
+    }
+    if let (Value::Int(int), Type::Int(kind)) = (&value, param) {
+        return Ok(Int::unsigned(kind, int.wrapping_u64()).into());
+    }
+    Err(FunctionError::new(format_args!(
+        "value has type {of}; should be {param}"
+    )))
+}
+
 /// Why a function did not give a value.
 ///
 /// The executor adds where: `template: NAME:LINE:COLUMN: executing "NAME" at <EXPRESSION>: error calling FUNCTION: `.
@@ -195,12 +221,35 @@ pub enum FunctionError {
     /// What Go's function returns as error, or panics with.
     #[error("{0}")]
     Failed(String),
+    /// A template that the function executed has failed.
+    #[error("{prefix}{error}")]
+    Template {
+        /// What the function says before; may be empty.
+        prefix: String,
+        /// What happened there.
+        error: Box<ExecError>,
+    },
+    /// The execution has used up what it may use.
+    #[error(transparent)]
+    Limit(#[from] Limit),
 }
 
 impl FunctionError {
     /// An error with that text.
     pub fn new(text: impl fmt::Display) -> Self {
         Self::Failed(text.to_string())
+    }
+}
+
+impl From<ExecuteError> for FunctionError {
+    fn from(error: ExecuteError) -> Self {
+        match error {
+            ExecuteError::Failed(error) => Self::Template {
+                prefix: String::new(),
+                error,
+            },
+            missing @ ExecuteError::Missing { .. } => Self::new(missing),
+        }
     }
 }
 

@@ -3,11 +3,18 @@
 use std::{any::Any, rc::Rc};
 
 use super::FunctionError;
+use crate::{
+    exec::{Limit, Options},
+    set::Set,
+    value::{Text, Value},
+};
 
 /// Where in the templates a call stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place<'a> {
-    /// The name of the template.
+    /// The name of the template that is being rendered, from which all others are called.
+    pub root: &'a str,
+    /// The name under which the text around the call was parsed.
     pub template: &'a str,
     /// The line from 1.
     pub line: usize,
@@ -20,10 +27,11 @@ pub trait Call {
     /// The name under which the function was called.
     fn function(&self) -> &str;
 
-    /// Where the call stands. Together with [`Call::count`] it is unique within a render and the same in the next one.
+    /// Where the call stands. Together with [`Call::count`] it is unique among the templates of one name space, and the
+    /// same in the next render.
     fn place(&self) -> Place<'_>;
 
-    /// How many times before this the same place has asked for its count: 0 at first.
+    /// How many times before this the same place has asked for its count since the root template began: 0 at first.
     fn count(&mut self) -> u64;
 
     /// What the caller of the render gave its functions.
@@ -33,6 +41,12 @@ pub trait Call {
     ///
     /// Fails when the render's limit is reached: return that error as it is.
     fn charge(&mut self, bytes: usize) -> Result<(), FunctionError>;
+
+    /// The templates among which the call stands; None if no template makes the call.
+    fn templates(&self) -> Option<&Rc<Set>>;
+
+    /// What a template of a set gives for some data. Limits are those of the whole execution.
+    fn execute(&mut self, set: &Rc<Set>, name: &str, data: &Value) -> Result<Text, FunctionError>;
 }
 
 /// What functions need besides their arguments, found by type: a seed, the time, a cluster.
@@ -69,7 +83,7 @@ pub struct Standalone {
     pub state: State,
     /// What [`Call::function`] gives.
     pub function: String,
-    /// What [`Call::place`] gives as template.
+    /// What [`Call::place`] gives as template and root.
     pub template: String,
     /// What [`Call::count`] gives next.
     pub count: u64,
@@ -84,6 +98,7 @@ impl Call for Standalone {
 
     fn place(&self) -> Place<'_> {
         Place {
+            root: &self.template,
             template: &self.template,
             line: 1,
             column: 0,
@@ -104,8 +119,22 @@ impl Call for Standalone {
         if let Some(budget) = &mut self.budget {
             *budget = budget
                 .checked_sub(bytes)
-                .ok_or_else(|| FunctionError::new("the budget of this call is used up"))?;
+                .ok_or(FunctionError::Limit(Limit::Memory))?;
         }
         Ok(())
+    }
+
+    fn templates(&self) -> Option<&Rc<Set>> {
+        None
+    }
+
+    fn execute(&mut self, set: &Rc<Set>, name: &str, data: &Value) -> Result<Text, FunctionError> {
+        let options = Options {
+            state: self.state.clone(),
+            ..Options::default()
+        };
+        set.execute(name, data, &options)
+            .map(Text::from)
+            .map_err(FunctionError::from)
     }
 }

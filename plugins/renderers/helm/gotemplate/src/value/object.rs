@@ -50,6 +50,11 @@ pub trait Object: Debug + 'static {
         Vec::new()
     }
 
+    /// The function that the object is, for values of Go's func types. Its body gets the object as argument 0.
+    fn function(&self) -> Option<&'static Function> {
+        None
+    }
+
     /// What `String()` or `Error()` gives, if the Go type has one of them; then printing uses it.
     fn string(&self) -> Option<Text> {
         None

@@ -1,0 +1,395 @@
+//! Executes templates: walks trees, and writes what they give.
+
+mod call;
+mod error;
+mod eval;
+mod field;
+mod literal;
+mod operand;
+
+use std::{collections::HashMap, rc::Rc};
+
+pub use error::{ExecError, ExecuteError, Failure, Limit};
+
+use crate::{
+    function::State,
+    print,
+    set::Set,
+    syntax::{
+        self,
+        node::{Choice, Id, Invocation, List, Loop, Node, Tree},
+    },
+    value::{Int, Kind, Value},
+};
+use operand::Operand;
+
+/// What an execution may use; whoever reaches a limit gets an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How many actions and calls are executed.
+    pub steps: u64,
+    /// How many bytes the output has, including that of templates inside.
+    pub output: usize,
+    /// How many bytes functions ask for with [`Call::charge`](crate::Call::charge), over the whole execution.
+    pub memory: usize,
+    /// How deep templates, blocks and parentheses stand inside each other; what is safe depends on the stack's size.
+    pub depth: usize,
+}
+
+impl Default for Limits {
+    /// Far more than any real template needs, and safe on a stack of 1 MiB in a release build.
+    fn default() -> Self {
+        Self {
+            steps: 100_000_000,
+            output: 256 << 20,
+            memory: 1 << 30,
+            depth: 1000,
+        }
+    }
+}
+
+/// How to execute.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// What functions find in [`Call::state`](crate::Call::state).
+    pub state: State,
+    /// What may be used.
+    pub limits: Limits,
+}
+
+type Result<T, E = Box<ExecError>> = std::result::Result<T, E>;
+
+/// What a loop does next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    Next,
+    Break,
+    Continue,
+}
+
+/// One execution, from the template that was asked for through all that it calls.
+pub(crate) struct Executor<'o> {
+    options: &'o Options,
+    set: Rc<Set>,
+    /// The template that was asked for.
+    root: Rc<str>,
+    /// The template that runs now.
+    tree: Rc<Tree>,
+    /// The node that errors name: the last one that evaluation came to, as in Go.
+    at: Id,
+    /// All variables; those of the running template begin at `frame`.
+    variables: Vec<(u32, Operand)>,
+    frame: usize,
+    out: Vec<u8>,
+    steps: u64,
+    memory: usize,
+    depth: usize,
+    /// The function that runs now, and the node of its call.
+    function: &'static str,
+    called_at: Id,
+    /// How often places were counted.
+    counts: HashMap<(Rc<str>, usize), u64>,
+}
+
+impl<'o> Executor<'o> {
+    pub(crate) fn new(set: Rc<Set>, tree: Rc<Tree>, options: &'o Options) -> Self {
+        Self {
+            options,
+            set,
+            root: tree.name.clone(),
+            tree,
+            at: 0,
+            variables: Vec::new(),
+            frame: 0,
+            out: Vec::new(),
+            steps: options.limits.steps,
+            memory: options.limits.memory,
+            depth: options.limits.depth,
+            function: "",
+            called_at: 0,
+            counts: HashMap::new(),
+        }
+    }
+
+    pub(crate) fn run(mut self, tree: &Rc<Tree>, data: &Value) -> Result<Vec<u8>, ExecuteError> {
+        self.template(tree, Operand::concrete(data.clone()))?;
+        Ok(self.out)
+    }
+
+    // Errors
+
+    /// An error at the node that evaluation came to last.
+    #[cold]
+    fn error(&self, failure: Failure) -> Box<ExecError> {
+        let (pos, expression) = syntax::find(&self.tree, self.at).unwrap_or_default();
+        let (line, column) = self.tree.source.line_and_column(pos);
+        Box::new(ExecError {
+            source_name: self.tree.source.name.to_string(),
+            line,
+            column,
+            template: self.tree.name.to_string(),
+            expression,
+            failure,
+        })
+    }
+
+    #[cold]
+    fn fail<T>(&self, text: impl Into<String>) -> Result<T> {
+        Err(self.error(Failure::Expression(text.into())))
+    }
+
+    #[cold]
+    fn exceed<T>(&self, limit: Limit) -> Result<T> {
+        Err(self.error(Failure::Limit(limit)))
+    }
+
+    fn step(&mut self) -> Result<()> {
+        if self.steps == 0 {
+            return self.exceed(Limit::Steps);
+        }
+        self.steps -= 1;
+        Ok(())
+    }
+
+    /// Goes `levels` deeper for a while.
+    fn deeper<T>(&mut self, levels: usize, run: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        if self.depth < levels {
+            return self.exceed(Limit::Depth);
+        }
+        self.depth -= levels;
+        let result = run(self);
+        self.depth += levels;
+        result
+    }
+
+    // Templates
+
+    /// Runs a template with its own variables, of which `$` is the only one at first.
+    fn template(&mut self, tree: &Rc<Tree>, dot: Operand) -> Result<()> {
+        /// A call goes through more of the stack than a block does.
+        const LEVELS: usize = 4;
+        let caller = std::mem::replace(&mut self.tree, tree.clone());
+        let (at, frame) = (self.at, self.frame);
+        self.frame = self.variables.len();
+        self.variables.push((0, dot.clone()));
+        let result = self.deeper(LEVELS, |executor| executor.list(&dot, &tree.root));
+        self.variables.truncate(self.frame);
+        self.frame = frame;
+        self.at = at;
+        self.tree = caller;
+        result.map(|_| ())
+    }
+
+    fn list(&mut self, dot: &Operand, list: &List) -> Result<Flow> {
+        for node in list {
+            self.step()?;
+            let flow = match node {
+                Node::Text(range) => {
+                    let text = &self.tree.source.text[range.clone()];
+                    self.out.extend_from_slice(text);
+                    self.check_output()?;
+                    Flow::Next
+                }
+                Node::Action(action) => {
+                    let value = self.pipeline(dot, &action.pipe)?;
+                    if action.pipe.variables.is_empty() {
+                        self.at = action.id;
+                        self.write(&value)?;
+                    }
+                    Flow::Next
+                }
+                Node::If(choice) => self.choice(dot, choice, false)?,
+                Node::With(choice) => self.choice(dot, choice, true)?,
+                Node::Range(range) => self.range(dot, range)?,
+                Node::Template(invocation) => {
+                    self.invocation(dot, invocation)?;
+                    Flow::Next
+                }
+                Node::Break => Flow::Break,
+                Node::Continue => Flow::Continue,
+            };
+            if flow != Flow::Next {
+                return Ok(flow);
+            }
+        }
+        Ok(Flow::Next)
+    }
+
+    fn write(&mut self, value: &Value) -> Result<()> {
+        match value {
+            Value::Nil => self.out.extend_from_slice(b"<no value>"),
+            Value::String(text) => self.out.extend_from_slice(text),
+            Value::Object(object) if object.go_type().kind() == Kind::Func => {
+                return self.fail(format!(
+                    "can't print {} of type {}",
+                    self.expression(),
+                    object.go_type()
+                ));
+            }
+            other => {
+                if let Err(error) = print::append_value(&mut self.out, other) {
+                    return self.fail(error.to_string());
+                }
+            }
+        }
+        self.check_output()
+    }
+
+    /// The text of the node that evaluation came to last.
+    fn expression(&self) -> String {
+        syntax::find(&self.tree, self.at).unwrap_or_default().1
+    }
+
+    fn check_output(&self) -> Result<()> {
+        if self.out.len() > self.options.limits.output {
+            return self.exceed(Limit::Output);
+        }
+        Ok(())
+    }
+
+    fn invocation(&mut self, dot: &Operand, invocation: &Invocation) -> Result<()> {
+        self.at = invocation.id;
+        let Some(tree) = self.set.tree(&invocation.name).cloned() else {
+            return self.fail(format!("template {:?} not defined", invocation.name));
+        };
+        let data = match &invocation.pipe {
+            Some(pipe) => self.pipeline(dot, pipe)?,
+            None => Value::Nil,
+        };
+        self.template(&tree, Operand::concrete(data))
+    }
+
+    // Blocks
+
+    fn choice(&mut self, dot: &Operand, choice: &Choice, moves_dot: bool) -> Result<Flow> {
+        let scope = self.variables.len();
+        let mut flow = None;
+        for (pipe, body) in &choice.arms {
+            let value = self.pipeline(dot, pipe)?;
+            if value.is_true() {
+                flow = Some(if moves_dot {
+                    let dot = Operand::concrete(value);
+                    self.deeper(1, |executor| executor.list(&dot, body))?
+                } else {
+                    self.deeper(1, |executor| executor.list(dot, body))?
+                });
+                break;
+            }
+        }
+        let flow = match (flow, &choice.otherwise) {
+            (Some(flow), _) => flow,
+            (None, Some(body)) => self.deeper(1, |executor| executor.list(dot, body))?,
+            (None, None) => Flow::Next,
+        };
+        self.variables.truncate(scope);
+        Ok(flow)
+    }
+
+    fn range(&mut self, dot: &Operand, range: &Loop) -> Result<Flow> {
+        let scope = self.variables.len();
+        let value = self.pipeline(dot, &range.pipe)?;
+        let ran = self.iterate(range, &value)?;
+        let flow = match &range.otherwise {
+            Some(body) if !ran => self.deeper(1, |executor| executor.list(dot, body))?,
+            _ => Flow::Next,
+        };
+        self.variables.truncate(scope);
+        Ok(flow)
+    }
+
+    /// Runs the body for each item; tells whether there was one.
+    fn iterate(&mut self, range: &Loop, value: &Value) -> Result<bool> {
+        match value {
+            Value::Nil => Ok(false),
+            Value::Int(int) => self.count_up(range, *int),
+            Value::List(list) => {
+                let of = list.go_type().elem();
+                for (index, item) in list.iter().enumerate() {
+                    let index = Operand::concrete(Value::int(i64::try_from(index).unwrap_or(0)));
+                    if self.iteration(range, index, Operand::of(item, of))? == Flow::Break {
+                        break;
+                    }
+                }
+                Ok(!list.is_empty())
+            }
+            Value::Map(map) => {
+                let of = map.go_type().elem();
+                // The body may change the map; as in Go it does not see that.
+                let entries = map.entries();
+                let any = !entries.is_empty();
+                for (key, item) in entries {
+                    let key = Operand::concrete(Value::String(key));
+                    if self.iteration(range, key, Operand::of(item, of))? == Flow::Break {
+                        break;
+                    }
+                }
+                Ok(any)
+            }
+            Value::Object(object)
+                if matches!(
+                    object.go_type().kind(),
+                    Kind::Map | Kind::Slice | Kind::Int(_)
+                ) =>
+            {
+                self.iterate(range, &object.to_plain())
+            }
+            other => {
+                let shown = shown(other);
+                self.fail(format!("range can't iterate over {shown}"))
+            }
+        }
+    }
+
+    fn count_up(&mut self, range: &Loop, end: Int) -> Result<bool> {
+        if range.pipe.variables.len() > 1 {
+            return self.fail(format!(
+                "can't use {end} to iterate over more than one variable"
+            ));
+        }
+        let mut ran = false;
+        for number in 0..end.as_u64().unwrap_or(0) {
+            ran = true;
+            let number = Operand::concrete(Value::Int(Int::unsigned(end.kind(), number)));
+            if self.iteration(range, Operand::concrete(Value::Nil), number)? == Flow::Break {
+                break;
+            }
+        }
+        Ok(ran)
+    }
+
+    fn iteration(&mut self, range: &Loop, index: Operand, item: Operand) -> Result<Flow> {
+        self.step()?;
+        let variables = &range.pipe.variables;
+        if range.pipe.assigns {
+            match &variables[..] {
+                [one] => self.assign(one, item.clone())?,
+                [one, two] => {
+                    self.assign(one, index)?;
+                    self.assign(two, item.clone())?;
+                }
+                _ => {}
+            }
+        } else {
+            // The pipeline has pushed the variables: the last one is the item.
+            let top = self.variables.len();
+            if variables.len() > 1 {
+                self.variables[top - 2].1 = index;
+            }
+            if !variables.is_empty() {
+                self.variables[top - 1].1 = item.clone();
+            }
+        }
+        let scope = self.variables.len();
+        let flow = self.deeper(1, |executor| executor.list(&item, &range.body))?;
+        self.variables.truncate(scope);
+        Ok(flow)
+    }
+}
+
+/// A value in an error text.
+fn shown(value: &Value) -> String {
+    match print::value(value) {
+        Ok(text) => text.to_str_lossy().into_owned(),
+        Err(_) => value.go_type().to_string(),
+    }
+}

@@ -1,0 +1,144 @@
+//! Templates that know each other.
+
+use std::{collections::HashMap, rc::Rc};
+
+use crate::{
+    exec::{ExecuteError, Executor, Options},
+    function::Functions,
+    syntax::{Delimiters, ParseError, node::Tree, parse},
+    value::{Text, Value},
+};
+
+/// What a key that a map does not have gives: Go's `missingkey` option.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MissingKey {
+    /// No value at all, which prints as `<no value>` and whose fields are no value either.
+    #[default]
+    Default,
+    /// The zero of the map's element type. For `map[string]interface {}` this is nil, which prints as `<no value>` too,
+    /// but whose fields are an error.
+    Zero,
+    /// An error.
+    Error,
+}
+
+/// Templates that know each other, and the functions that they can call.
+///
+/// See the crate's documentation for an example.
+#[derive(Clone, Debug)]
+pub struct Set {
+    name: Rc<str>,
+    functions: Rc<Functions>,
+    marks: Delimiters,
+    missing_key: MissingKey,
+    outer: Option<Rc<Set>>,
+    trees: HashMap<Rc<str>, Rc<Tree>>,
+}
+
+impl Set {
+    /// An empty set; the name is for errors.
+    pub fn new(name: &str, functions: Functions) -> Self {
+        Self {
+            name: name.into(),
+            functions: Rc::new(functions),
+            marks: Delimiters::default(),
+            missing_key: MissingKey::Default,
+            outer: None,
+            trees: HashMap::new(),
+        }
+    }
+
+    /// Chooses what missing keys give.
+    #[must_use]
+    pub fn with_missing_key(self, missing_key: MissingKey) -> Self {
+        Self {
+            missing_key,
+            ..self
+        }
+    }
+
+    /// Chooses the marks around actions in texts that are parsed from now on.
+    #[must_use]
+    pub fn with_delimiters(self, marks: Delimiters) -> Self {
+        Self { marks, ..self }
+    }
+
+    /// A set that has all templates of this one, and can get more without this one's knowing: what Go's `Clone` is used
+    /// for, at no cost.
+    #[must_use]
+    pub fn extend(self: &Rc<Self>) -> Self {
+        Self {
+            name: self.name.clone(),
+            functions: self.functions.clone(),
+            marks: self.marks.clone(),
+            missing_key: self.missing_key,
+            outer: Some(self.clone()),
+            trees: HashMap::new(),
+        }
+    }
+
+    /// Parses a text and adds it, and all templates that it defines.
+    ///
+    /// A template takes the place of another one of its name, unless it holds nothing but space and comments.
+    pub fn parse(&mut self, name: &str, text: impl Into<Text>) -> Result<(), ParseError> {
+        let trees = parse::parse(&name.into(), text.into(), &self.marks, &self.functions)?;
+        for tree in trees {
+            if !(tree.is_empty() && self.contains(&tree.name)) {
+                self.trees.insert(tree.name.clone(), tree);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the set is called in errors.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether there is a template of that name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.tree(name).is_some()
+    }
+
+    /// The names of all templates, sorted.
+    pub fn names(&self) -> Vec<&str> {
+        let mut names = self
+            .outer
+            .as_ref()
+            .map_or(Vec::new(), |outer| outer.names());
+        names.extend(self.trees.keys().map(AsRef::as_ref));
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// What a template gives for some data.
+    pub fn execute(
+        self: &Rc<Self>,
+        name: &str,
+        data: &Value,
+        options: &Options,
+    ) -> Result<Vec<u8>, ExecuteError> {
+        let tree = self.find(name)?;
+        Executor::new(self.clone(), tree.clone(), options).run(&tree, data)
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Result<Rc<Tree>, ExecuteError> {
+        self.tree(name)
+            .cloned()
+            .ok_or_else(|| ExecuteError::Missing {
+                name: name.to_owned(),
+                set: self.name.to_string(),
+            })
+    }
+
+    pub(crate) fn tree(&self, name: &str) -> Option<&Rc<Tree>> {
+        self.trees
+            .get(name)
+            .or_else(|| self.outer.as_ref()?.tree(name))
+    }
+
+    pub(crate) fn missing_key(&self) -> MissingKey {
+        self.missing_key
+    }
+}

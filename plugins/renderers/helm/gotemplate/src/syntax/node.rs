@@ -1,0 +1,181 @@
+//! The trees of templates.
+//!
+//! Each part that an execution error can point to has an [`Id`], unique within its text: the executor notes ids, which
+//! costs nothing, and only an error looks up what they stand for.
+
+use std::{ops::Range, rc::Rc};
+
+use super::{count_lines, number::Number};
+use crate::{function::Function, value::Text};
+
+/// The number of a node within its text.
+pub(crate) type Id = u32;
+
+/// A text that was parsed.
+#[derive(Debug)]
+pub(crate) struct Source {
+    /// The name under which it was parsed.
+    pub(crate) name: Rc<str>,
+    pub(crate) text: Text,
+}
+
+impl Source {
+    /// The line from 1 and the column in bytes from 0 of a place in the text.
+    pub(crate) fn line_and_column(&self, pos: usize) -> (usize, usize) {
+        let before = &self.text[..pos.min(self.text.len())];
+        let line = 1 + count_lines(before);
+        let start = before.iter().rposition(|byte| *byte == b'\n');
+        (line, pos - start.map_or(0, |newline| newline + 1))
+    }
+}
+
+/// A template: a whole text, or what stands in a `define` or `block`.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    pub(crate) name: Rc<str>,
+    pub(crate) source: Rc<Source>,
+    pub(crate) root: List,
+}
+
+impl Tree {
+    /// Whether it holds nothing but space: such a template does not replace another one.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.root.iter().all(|node| match node {
+            Node::Text(range) => {
+                let text = String::from_utf8_lossy(&self.source.text[range.clone()]);
+                text.trim().is_empty()
+            }
+            _ => false,
+        })
+    }
+}
+
+pub(crate) type List = Vec<Node>;
+
+#[derive(Debug)]
+pub(crate) enum Node {
+    Text(Range<usize>),
+    Action(Action),
+    If(Box<Choice>),
+    With(Box<Choice>),
+    Range(Box<Loop>),
+    Template(Box<Invocation>),
+    Break,
+    Continue,
+}
+
+/// `{{pipeline}}`
+#[derive(Debug)]
+pub(crate) struct Action {
+    pub(crate) id: Id,
+    pub(crate) pos: usize,
+    pub(crate) pipe: Pipe,
+}
+
+/// `if` or `with`, and all its `else if` or `else with`.
+#[derive(Debug)]
+pub(crate) struct Choice {
+    pub(crate) arms: Vec<(Pipe, List)>,
+    pub(crate) otherwise: Option<List>,
+}
+
+/// `range`
+#[derive(Debug)]
+pub(crate) struct Loop {
+    pub(crate) pipe: Pipe,
+    pub(crate) body: List,
+    pub(crate) otherwise: Option<List>,
+}
+
+/// `{{template "name" pipeline}}`, also where a `block` stands.
+#[derive(Debug)]
+pub(crate) struct Invocation {
+    pub(crate) id: Id,
+    pub(crate) pos: usize,
+    pub(crate) name: Rc<str>,
+    pub(crate) pipe: Option<Pipe>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Pipe {
+    pub(crate) id: Id,
+    pub(crate) pos: usize,
+    /// `=` rather than `:=`
+    pub(crate) assigns: bool,
+    pub(crate) variables: Vec<Variable>,
+    pub(crate) commands: Vec<Command>,
+}
+
+/// The name of a variable, with a number that stands for it within its text.
+#[derive(Clone, Debug)]
+pub(crate) struct Variable {
+    pub(crate) symbol: u32,
+    pub(crate) name: Rc<str>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Command {
+    pub(crate) id: Id,
+    pub(crate) pos: usize,
+    /// At least one.
+    pub(crate) args: Vec<Expr>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Expr {
+    pub(crate) id: Id,
+    pub(crate) pos: usize,
+    pub(crate) kind: ExprKind,
+}
+
+#[derive(Debug)]
+pub(crate) enum ExprKind {
+    Bool(bool),
+    Dot,
+    Nil,
+    Number {
+        number: Box<Number>,
+        literal: Range<usize>,
+    },
+    String {
+        text: Text,
+        literal: Range<usize>,
+    },
+    /// `.a.b`
+    Field(Box<[Text]>),
+    /// `$a.b`
+    Variable {
+        variable: Variable,
+        fields: Box<[Text]>,
+    },
+    Function(Callee),
+    /// `(pipeline).a.b`
+    Chain {
+        start: Box<Expr>,
+        fields: Box<[Text]>,
+    },
+    Pipe(Box<Pipe>),
+}
+
+/// A function, found when the text was parsed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Callee {
+    /// `and`, which evaluates its arguments until one is false.
+    And,
+    /// `or`, which evaluates its arguments until one is true.
+    Or,
+    /// `call`, whose first argument is the function.
+    Call,
+    Function(&'static Function),
+}
+
+impl Callee {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::And => "and",
+            Self::Or => "or",
+            Self::Call => "call",
+            Self::Function(function) => function.name(),
+        }
+    }
+}

@@ -1,0 +1,707 @@
+//! Builds trees from tokens.
+
+use std::{collections::HashMap, rc::Rc};
+
+use super::{
+    Delimiters, ParseError,
+    lex::{Kind, Lexer, Token},
+    literal::unquote,
+    node::{
+        Action, Callee, Choice, Command, Expr, ExprKind, Id, Invocation, List, Loop, Node, Pipe,
+        Source, Tree, Variable,
+    },
+    number::Number,
+    show,
+};
+use crate::{builtin, function::Functions, value::Text};
+
+/// How many blocks and parentheses may stand inside each other. Go allows 1000 parentheses in Wasm, where stacks are
+/// small, and any number of blocks; no template comes near.
+pub(crate) const MAX_DEPTH: usize = 150;
+
+/// All templates that a text defines; the one of the text itself comes last.
+pub(crate) fn parse(
+    name: &Rc<str>,
+    text: Text,
+    marks: &Delimiters,
+    functions: &Functions,
+) -> Result<Vec<Rc<Tree>>, ParseError> {
+    let source = Rc::new(Source {
+        name: name.clone(),
+        text,
+    });
+    let mut parser = Parser {
+        source: &source,
+        functions,
+        lexer: Lexer::new(&source.text, marks),
+        pushed_back: Vec::new(),
+        line: 1,
+        action_line: 0,
+        ids: 0,
+        symbols: HashMap::new(),
+        variables: Vec::new(),
+        range_depth: 0,
+        depth: 0,
+        done: Vec::new(),
+    };
+    parser.text(name)?;
+    Ok(parser.done)
+}
+
+type Result<T, E = ParseError> = std::result::Result<T, E>;
+
+struct Parser<'a> {
+    source: &'a Rc<Source>,
+    functions: &'a Functions,
+    lexer: Lexer<'a>,
+    /// Tokens that were read too early, the next one last.
+    pushed_back: Vec<Token>,
+    /// The line of the last token that was read, which errors name.
+    line: usize,
+    /// The line on which the present action began; 0 outside.
+    action_line: usize,
+    ids: Id,
+    symbols: HashMap<Rc<str>, u32>,
+    /// The variables that are defined here.
+    variables: Vec<Variable>,
+    range_depth: usize,
+    depth: usize,
+    done: Vec<Rc<Tree>>,
+}
+
+/// How a list of nodes ended.
+enum End {
+    End,
+    Else,
+}
+
+/// What stands in the text: a node, or the end of the list it would be in.
+enum Item {
+    Node(Node),
+    End(End),
+}
+
+impl Parser<'_> {
+    // Tokens
+
+    fn next(&mut self) -> Token {
+        self.pushed_back.pop().unwrap_or_else(|| {
+            let token = self.lexer.next();
+            self.line = token.line;
+            token
+        })
+    }
+
+    fn next_non_space(&mut self) -> Token {
+        loop {
+            let token = self.next();
+            if token.kind != Kind::Space {
+                return token;
+            }
+        }
+    }
+
+    fn back(&mut self, token: Token) {
+        self.pushed_back.push(token);
+    }
+
+    fn peek(&mut self) -> (Kind, usize) {
+        let token = self.next();
+        let seen = (token.kind, token.start);
+        self.back(token);
+        seen
+    }
+
+    fn peek_non_space(&mut self) -> (Kind, usize) {
+        let token = self.next_non_space();
+        let seen = (token.kind, token.start);
+        self.back(token);
+        seen
+    }
+
+    fn expect(&mut self, kind: Kind, context: &str) -> Result<Token> {
+        let token = self.next_non_space();
+        if token.kind == kind {
+            Ok(token)
+        } else {
+            Err(self.unexpected(&token, context))
+        }
+    }
+
+    // Errors
+
+    fn error(&self, reason: impl Into<String>) -> ParseError {
+        ParseError {
+            template: self.source.name.to_string(),
+            line: self.line,
+            reason: reason.into(),
+        }
+    }
+
+    fn unexpected(&self, token: &Token, context: &str) -> ParseError {
+        let shown = token.show(&self.source.text);
+        if token.kind != Kind::Error {
+            return self.error(format!("unexpected {shown} in {context}"));
+        }
+        let started = if self.action_line != 0 && self.action_line != token.line {
+            // No "action in action".
+            let words = if shown.ends_with(" action") {
+                ""
+            } else {
+                " in action"
+            };
+            format!(
+                "{words} started at {}:{}",
+                self.source.name, self.action_line
+            )
+        } else {
+            String::new()
+        };
+        self.error(shown + &started)
+    }
+
+    // Small things
+
+    fn id(&mut self) -> Id {
+        self.ids += 1;
+        self.ids
+    }
+
+    fn slice(&self, token: &Token) -> &[u8] {
+        &self.source.text[token.range()]
+    }
+
+    fn string(&self, token: &Token) -> Result<Vec<u8>> {
+        unquote(self.slice(token)).ok_or_else(|| self.error("invalid syntax"))
+    }
+
+    fn name(&self, token: &Token) -> Result<Rc<str>> {
+        let bytes = self.string(token)?;
+        Ok(String::from_utf8_lossy(&bytes).into())
+    }
+
+    fn variable(&mut self, token: &Token) -> Variable {
+        let text = String::from_utf8_lossy(self.slice(token)).into_owned();
+        self.symbol(&text)
+    }
+
+    fn symbol(&mut self, name: &str) -> Variable {
+        if let Some((name, symbol)) = self.symbols.get_key_value(name) {
+            let (name, symbol) = (name.clone(), *symbol);
+            return Variable { symbol, name };
+        }
+        let name: Rc<str> = name.into();
+        let symbol = u32::try_from(self.symbols.len()).unwrap_or(u32::MAX);
+        self.symbols.insert(name.clone(), symbol);
+        Variable { symbol, name }
+    }
+
+    /// Runs with one more level of nesting, or refuses.
+    fn deeper<T>(&mut self, run: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        if self.depth >= MAX_DEPTH {
+            return Err(self.error("max expression depth exceeded"));
+        }
+        self.depth += 1;
+        let result = run(self);
+        self.depth -= 1;
+        result
+    }
+
+    // Templates
+
+    fn text(&mut self, name: &Rc<str>) -> Result<()> {
+        let dollar = self.symbol("$");
+        self.variables = vec![dollar];
+        let mut root = Vec::new();
+        loop {
+            let token = self.next();
+            match token.kind {
+                Kind::Eof => break,
+                Kind::LeftDelim => {
+                    let after = self.next_non_space();
+                    if after.kind == Kind::Define {
+                        self.definition()?;
+                        continue;
+                    }
+                    self.back(after);
+                    self.back(token);
+                }
+                _ => self.back(token),
+            }
+            match self.text_or_action()? {
+                Item::Node(node) => root.push(node),
+                Item::End(End::End) => return Err(self.error("unexpected {{end}}")),
+                Item::End(End::Else) => return Err(self.error("unexpected {{else}}")),
+            }
+        }
+        self.add(name.clone(), root)
+    }
+
+    fn add(&mut self, name: Rc<str>, root: List) -> Result<()> {
+        let tree = Tree {
+            name,
+            source: self.source.clone(),
+            root,
+        };
+        let old = self.done.iter().position(|old| old.name == tree.name);
+        match old {
+            Some(index) if self.done[index].is_empty() => {
+                self.done.remove(index);
+            }
+            Some(_) if tree.is_empty() => return Ok(()),
+            Some(_) => {
+                return Err(self.error(format!(
+                    "template: multiple definition of template {}",
+                    quoted(tree.name.as_bytes())
+                )));
+            }
+            None => {}
+        }
+        self.done.push(Rc::new(tree));
+        Ok(())
+    }
+
+    /// What follows `{{define`.
+    fn definition(&mut self) -> Result<()> {
+        const CONTEXT: &str = "define clause";
+        let token = self.next_non_space();
+        if !matches!(token.kind, Kind::String | Kind::RawString) {
+            return Err(self.unexpected(&token, CONTEXT));
+        }
+        let name = self.name(&token)?;
+        self.expect(Kind::RightDelim, CONTEXT)?;
+        self.template(name, CONTEXT)
+    }
+
+    /// The body of a `define` or `block`, which sees no variables from outside.
+    fn template(&mut self, name: Rc<str>, context: &str) -> Result<()> {
+        let dollar = self.symbol("$");
+        let variables = std::mem::replace(&mut self.variables, vec![dollar]);
+        let range_depth = std::mem::take(&mut self.range_depth);
+        let action_line = std::mem::take(&mut self.action_line);
+        let (root, end) = self.deeper(Self::list)?;
+        if matches!(end, End::Else) {
+            return Err(self.error(format!("unexpected {{{{else}}}} in {context}")));
+        }
+        self.variables = variables;
+        self.range_depth = range_depth;
+        self.action_line = action_line;
+        self.add(name, root)
+    }
+
+    fn list(&mut self) -> Result<(List, End)> {
+        let mut list = Vec::new();
+        while self.peek_non_space().0 != Kind::Eof {
+            match self.text_or_action()? {
+                Item::Node(node) => list.push(node),
+                Item::End(end) => return Ok((list, end)),
+            }
+        }
+        Err(self.error("unexpected EOF"))
+    }
+
+    fn text_or_action(&mut self) -> Result<Item> {
+        let token = self.next_non_space();
+        match token.kind {
+            Kind::Text => Ok(Item::Node(Node::Text(token.range()))),
+            Kind::LeftDelim => {
+                self.action_line = token.line;
+                let item = self.action();
+                self.action_line = 0;
+                item
+            }
+            _ => Err(self.unexpected(&token, "input")),
+        }
+    }
+
+    // Actions
+
+    fn action(&mut self) -> Result<Item> {
+        let token = self.next_non_space();
+        let node = match token.kind {
+            Kind::Block => self.block()?,
+            Kind::Break => {
+                self.loop_control("{{break}}")?;
+                Node::Break
+            }
+            Kind::Continue => {
+                self.loop_control("{{continue}}")?;
+                Node::Continue
+            }
+            Kind::Else => return self.otherwise(),
+            Kind::End => {
+                self.expect(Kind::RightDelim, "end")?;
+                return Ok(Item::End(End::End));
+            }
+            Kind::If => Node::If(Box::new(self.choice("if", Kind::If)?)),
+            Kind::With => Node::With(Box::new(self.choice("with", Kind::With)?)),
+            Kind::Range => Node::Range(Box::new(self.range()?)),
+            Kind::Template => {
+                let token = self.next_non_space();
+                self.invocation(&token)?
+            }
+            _ => {
+                let pos = token.start;
+                self.back(token);
+                let id = self.id();
+                let pipe = self.pipeline("command", Kind::RightDelim)?;
+                Node::Action(Action { id, pos, pipe })
+            }
+        };
+        Ok(Item::Node(node))
+    }
+
+    fn loop_control(&mut self, shown: &str) -> Result<()> {
+        self.expect(Kind::RightDelim, shown)?;
+        if self.range_depth == 0 {
+            return Err(self.error(format!("{shown} outside {{{{range}}}}")));
+        }
+        Ok(())
+    }
+
+    fn otherwise(&mut self) -> Result<Item> {
+        // `else if` and `else with` are told apart by who asked for the list.
+        if !matches!(self.peek_non_space().0, Kind::If | Kind::With) {
+            self.expect(Kind::RightDelim, "else")?;
+        }
+        Ok(Item::End(End::Else))
+    }
+
+    fn choice(&mut self, context: &str, keyword: Kind) -> Result<Choice> {
+        let scope = self.variables.len();
+        let mut arms = Vec::new();
+        let otherwise = loop {
+            let pipe = self.pipeline(context, Kind::RightDelim)?;
+            let (body, end) = self.deeper(Self::list)?;
+            arms.push((pipe, body));
+            match end {
+                End::End => break None,
+                End::Else if self.peek().0 == keyword => {
+                    self.next();
+                }
+                End::Else => break Some(self.last_list()?),
+            }
+        };
+        self.variables.truncate(scope);
+        Ok(Choice { arms, otherwise })
+    }
+
+    /// What follows an `else` without a condition.
+    fn last_list(&mut self) -> Result<List> {
+        match self.deeper(Self::list)? {
+            (list, End::End) => Ok(list),
+            (_, End::Else) => Err(self.error("expected end; found {{else}}")),
+        }
+    }
+
+    fn range(&mut self) -> Result<Loop> {
+        let scope = self.variables.len();
+        let pipe = self.pipeline("range", Kind::RightDelim)?;
+        self.range_depth += 1;
+        let (body, end) = self.deeper(Self::list)?;
+        self.range_depth -= 1;
+        let otherwise = match end {
+            End::End => None,
+            End::Else => Some(self.last_list()?),
+        };
+        self.variables.truncate(scope);
+        Ok(Loop {
+            pipe,
+            body,
+            otherwise,
+        })
+    }
+
+    fn block(&mut self) -> Result<Node> {
+        const CONTEXT: &str = "block clause";
+        let token = self.next_non_space();
+        let name = self.template_name(&token, CONTEXT)?;
+        let pipe = Some(self.pipeline(CONTEXT, Kind::RightDelim)?);
+        self.template(name.clone(), CONTEXT)?;
+        Ok(self.invoke(&token, name, pipe))
+    }
+
+    fn invocation(&mut self, token: &Token) -> Result<Node> {
+        const CONTEXT: &str = "template clause";
+        let name = self.template_name(token, CONTEXT)?;
+        let after = self.next_non_space();
+        let pipe = if after.kind == Kind::RightDelim {
+            None
+        } else {
+            self.back(after);
+            Some(self.pipeline(CONTEXT, Kind::RightDelim)?)
+        };
+        Ok(self.invoke(token, name, pipe))
+    }
+
+    fn invoke(&mut self, token: &Token, name: Rc<str>, pipe: Option<Pipe>) -> Node {
+        let id = self.id();
+        Node::Template(Box::new(Invocation {
+            id,
+            pos: token.start,
+            name,
+            pipe,
+        }))
+    }
+
+    fn template_name(&mut self, token: &Token, context: &str) -> Result<Rc<str>> {
+        match token.kind {
+            Kind::String | Kind::RawString => self.name(token),
+            _ => Err(self.unexpected(token, context)),
+        }
+    }
+
+    // Pipelines
+
+    fn pipeline(&mut self, context: &str, end: Kind) -> Result<Pipe> {
+        let id = self.id();
+        let pos = self.peek_non_space().1;
+        let (variables, assigns) = self.declarations(context)?;
+        let mut commands = Vec::new();
+        loop {
+            let token = self.next_non_space();
+            match token.kind {
+                kind if kind == end => break,
+                Kind::Bool
+                | Kind::CharConstant
+                | Kind::Complex
+                | Kind::Dot
+                | Kind::Field
+                | Kind::Identifier
+                | Kind::Number
+                | Kind::Nil
+                | Kind::RawString
+                | Kind::String
+                | Kind::Variable
+                | Kind::LeftParen => {
+                    self.back(token);
+                    commands.push(self.command()?);
+                }
+                _ => return Err(self.unexpected(&token, context)),
+            }
+        }
+        self.check(&commands, context)?;
+        Ok(Pipe {
+            id,
+            pos,
+            assigns,
+            variables,
+            commands,
+        })
+    }
+
+    /// `$a :=`, `$a =`, or `$a, $b :=` in a range.
+    fn declarations(&mut self, context: &str) -> Result<(Vec<Variable>, bool)> {
+        let mut variables = Vec::new();
+        loop {
+            let token = self.next_non_space();
+            if token.kind != Kind::Variable {
+                self.back(token);
+                return Ok((variables, false));
+            }
+            // A space after the variable matters: it divides arguments, and a field follows without.
+            let space = self.next();
+            let next = if space.kind == Kind::Space {
+                self.next_non_space()
+            } else {
+                space.clone()
+            };
+            let declares = matches!(next.kind, Kind::Assign | Kind::Declare);
+            let comma = next.kind == Kind::Char && self.slice(&next) == b",";
+            if !declares && !comma {
+                self.back(next);
+                if space.kind == Kind::Space {
+                    self.back(space);
+                }
+                self.back(token);
+                return Ok((variables, false));
+            }
+            let variable = self.variable(&token);
+            variables.push(variable.clone());
+            self.variables.push(variable);
+            if declares {
+                return Ok((variables, next.kind == Kind::Assign));
+            }
+            if context != "range" || variables.len() > 1 {
+                return Err(self.error(format!("too many declarations in {context}")));
+            }
+            if !matches!(
+                self.peek_non_space().0,
+                Kind::Variable | Kind::RightDelim | Kind::RightParen
+            ) {
+                return Err(self.error("range can only initialize variables"));
+            }
+        }
+    }
+
+    fn check(&self, commands: &[Command], context: &str) -> Result<()> {
+        if commands.is_empty() {
+            return Err(self.error(format!("missing value for {context}")));
+        }
+        for (index, command) in commands.iter().enumerate().skip(1) {
+            if is_constant(&command.args[0]) {
+                let stage = index + 1;
+                let reason = format!("non executable command in pipeline stage {stage}");
+                return Err(self.error(reason));
+            }
+        }
+        Ok(())
+    }
+
+    fn command(&mut self) -> Result<Command> {
+        let id = self.id();
+        let pos = self.peek_non_space().1;
+        let mut args = Vec::new();
+        loop {
+            self.peek_non_space();
+            if let Some(operand) = self.operand()? {
+                args.push(operand);
+            }
+            let token = self.next();
+            match token.kind {
+                Kind::Space => {}
+                Kind::RightDelim | Kind::RightParen => {
+                    self.back(token);
+                    break;
+                }
+                Kind::Pipe => break,
+                _ => return Err(self.unexpected(&token, "operand")),
+            }
+        }
+        if args.is_empty() {
+            return Err(self.error("empty command"));
+        }
+        Ok(Command { id, pos, args })
+    }
+
+    /// A term and the fields that follow it.
+    fn operand(&mut self) -> Result<Option<Expr>> {
+        let Some(mut start) = self.term()? else {
+            return Ok(None);
+        };
+        let (kind, pos) = self.peek();
+        if kind != Kind::Field {
+            return Ok(Some(start));
+        }
+        let mut fields = Vec::new();
+        while self.peek().0 == Kind::Field {
+            let token = self.next();
+            fields.push(self.field(&token));
+        }
+        if is_constant(&start) {
+            let shown = quoted(show::text(&start, self.source).as_bytes());
+            return Err(self.error(format!("unexpected . after term {shown}")));
+        }
+        let kind = match start.kind {
+            ExprKind::Field(first) => ExprKind::Field(first.into_iter().chain(fields).collect()),
+            ExprKind::Variable {
+                variable,
+                fields: first,
+            } => ExprKind::Variable {
+                variable,
+                fields: first.into_iter().chain(fields).collect(),
+            },
+            other => {
+                start.kind = other;
+                let id = self.id();
+                return Ok(Some(Expr {
+                    id,
+                    pos,
+                    kind: ExprKind::Chain {
+                        start: Box::new(start),
+                        fields: fields.into(),
+                    },
+                }));
+            }
+        };
+        // As in Go the whole is where its second part stands.
+        let id = start.id;
+        Ok(Some(Expr { id, pos, kind }))
+    }
+
+    fn field(&self, token: &Token) -> Text {
+        Text::from(&self.slice(token)[1..])
+    }
+
+    fn term(&mut self) -> Result<Option<Expr>> {
+        let token = self.next_non_space();
+        let kind = match token.kind {
+            Kind::Identifier => ExprKind::Function(self.callee(&token)?),
+            Kind::Dot => ExprKind::Dot,
+            Kind::Nil => ExprKind::Nil,
+            Kind::Variable => self.use_variable(&token)?,
+            Kind::Field => ExprKind::Field([self.field(&token)].into()),
+            Kind::Bool => ExprKind::Bool(self.slice(&token) == b"true"),
+            Kind::CharConstant | Kind::Complex | Kind::Number => {
+                let number = Number::parse(self.slice(&token), token.kind)
+                    .map_err(|reason| self.error(reason))?;
+                ExprKind::Number {
+                    number: Box::new(number),
+                    literal: token.range(),
+                }
+            }
+            Kind::String | Kind::RawString => ExprKind::String {
+                text: self.string(&token)?.into(),
+                literal: token.range(),
+            },
+            Kind::LeftParen => {
+                let pipe = self
+                    .deeper(|parser| parser.pipeline("parenthesized pipeline", Kind::RightParen))?;
+                return Ok(Some(Expr {
+                    id: pipe.id,
+                    pos: pipe.pos,
+                    kind: ExprKind::Pipe(Box::new(pipe)),
+                }));
+            }
+            _ => {
+                self.back(token);
+                return Ok(None);
+            }
+        };
+        let id = self.id();
+        Ok(Some(Expr {
+            id,
+            pos: token.start,
+            kind,
+        }))
+    }
+
+    fn callee(&self, token: &Token) -> Result<Callee> {
+        let name = String::from_utf8_lossy(self.slice(token));
+        if let Some(function) = self.functions.get(&name) {
+            return Ok(Callee::Function(function));
+        }
+        builtin::find(&name).ok_or_else(|| self.error(format!("function \"{name}\" not defined")))
+    }
+
+    fn use_variable(&mut self, token: &Token) -> Result<ExprKind> {
+        let variable = self.variable(token);
+        let known = self
+            .variables
+            .iter()
+            .any(|known| known.symbol == variable.symbol);
+        if !known {
+            let name = &variable.name;
+            return Err(self.error(format!("undefined variable \"{name}\"")));
+        }
+        Ok(ExprKind::Variable {
+            variable,
+            fields: [].into(),
+        })
+    }
+}
+
+fn is_constant(expr: &Expr) -> bool {
+    matches!(
+        expr.kind,
+        ExprKind::Bool(_)
+            | ExprKind::Dot
+            | ExprKind::Nil
+            | ExprKind::Number { .. }
+            | ExprKind::String { .. }
+    )
+}
+
+fn quoted(text: &[u8]) -> String {
+    String::from_utf8_lossy(&crate::print::quote(text)).into_owned()
+}
