@@ -17,7 +17,7 @@ mod tree;
 use serde_json::Value;
 
 use crate::log::Level;
-use crate::{Cluster, Context, Failure, ObjectId, Plugin, Position, Problem};
+use crate::{Cluster, Context, Failure, HookEvent, ObjectId, Plugin, Position, Problem};
 
 mod imports {
     wit_bindgen::generate!({
@@ -63,6 +63,22 @@ fn settings<T: Plugin>(text: &str) -> Result<T::Settings, wit::types::Failure> {
 /// Parses a document that the host has written.
 fn document(text: &str) -> Value {
     serde_json::from_str(text).expect("the host gives JSON where the contract says so")
+}
+
+fn hook_events(events: impl IntoIterator<Item = HookEvent>) -> wit::types::HookEvents {
+    use wit::types::HookEvents;
+    let flag = |event| match event {
+        HookEvent::PreInstall => HookEvents::PRE_INSTALL,
+        HookEvent::PostInstall => HookEvents::POST_INSTALL,
+        HookEvent::PreUpgrade => HookEvents::PRE_UPGRADE,
+        HookEvent::PostUpgrade => HookEvents::POST_UPGRADE,
+        HookEvent::PreRollback => HookEvents::PRE_ROLLBACK,
+        HookEvent::PostRollback => HookEvents::POST_ROLLBACK,
+        HookEvent::PreDelete => HookEvents::PRE_DELETE,
+        HookEvent::PostDelete => HookEvents::POST_DELETE,
+        HookEvent::Test => HookEvents::TEST,
+    };
+    events.into_iter().map(flag).collect()
 }
 
 impl From<Position> for wit::types::Position {

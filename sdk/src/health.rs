@@ -59,6 +59,9 @@ pub struct Assessment {
     pub status: Status,
     /// Why, in a fragment: `2 of 3 replicas are available`.
     pub message: String,
+    /// Milliseconds after which the same object would be judged otherwise, because a deadline passes; absent if only a
+    /// change of the object can change the verdict.
+    pub recheck_after_ms: Option<u64>,
 }
 
 impl Assessment {
@@ -67,7 +70,15 @@ impl Assessment {
         Self {
             status,
             message: message.into(),
+            recheck_after_ms: None,
         }
+    }
+
+    /// Says that the verdict may change at a time, in milliseconds since the epoch, although the object does not.
+    #[must_use]
+    pub fn until(mut self, deadline_ms: u64, now_ms: u64) -> Self {
+        self.recheck_after_ms = Some(deadline_ms.saturating_sub(now_ms));
+        self
     }
 }
 

@@ -64,6 +64,7 @@ pub mod glob;
 #[doc(hidden)]
 pub mod glue;
 pub mod health;
+pub mod hook;
 pub mod http;
 pub mod log;
 pub mod notifier;
@@ -83,6 +84,8 @@ pub use context::{Cluster, Context};
 #[doc(inline)]
 pub use health::{Assessment, GroupKind, Health, Status};
 #[doc(inline)]
+pub use hook::{Hook, HookDeletion, HookEvent, HookOutcome};
+#[doc(inline)]
 pub use http::{Http, HttpError, HttpRequest, HttpResponse};
 #[doc(inline)]
 pub use notifier::{Event, Notifier};
@@ -97,7 +100,7 @@ pub use policy::{Finding, Policy};
 #[doc(inline)]
 pub use problem::{Failure, Position, Problem};
 #[doc(inline)]
-pub use renderer::{Chart, Phase, Remote, RenderedObject, Renderer, Rendering, Source};
+pub use renderer::{Chart, Remote, RenderedObject, Renderer, Rendering, Source};
 /// The version of schemars whose `JsonSchema` settings derive.
 pub use schemars;
 #[doc(inline)]

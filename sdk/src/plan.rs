@@ -1,10 +1,11 @@
 //! What is about to be done to the cluster.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde_json::Value;
 
-use crate::{ObjectId, Position};
+use crate::{HookEvent, ObjectId, Position};
 
 /// What happens to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,6 +43,8 @@ pub struct Change {
     pub action: Action,
     /// Where the desired object comes from.
     pub source: Option<Position>,
+    /// The events at which the plan runs it, if it is a hook; empty for every other object.
+    pub hook: BTreeSet<HookEvent>,
 }
 
 /// One owned field that differs.

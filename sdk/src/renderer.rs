@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{Context, Failure, Plugin, Position, Problem, Tree};
+use crate::{Context, Failure, Hook, Plugin, Position, Problem, Tree};
 
 /// Something from elsewhere that the host is to fetch and verify before the rendering.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,22 +37,6 @@ pub struct Chart {
     pub digest: Option<String>,
 }
 
-/// When, around the main apply, an object is applied.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Phase {
-    /// Before the main apply.
-    Before,
-    /// With everything else.
-    #[default]
-    Main,
-    /// After the main apply is healthy.
-    After,
-    /// When the application is deleted.
-    OnDelete,
-    /// Only when tests are asked for.
-    Test,
-}
-
 /// One object that a renderer gives.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RenderedObject {
@@ -60,20 +44,21 @@ pub struct RenderedObject {
     pub manifest: Value,
     /// Where it comes from.
     pub source: Option<Position>,
-    /// When it is applied.
-    pub phase: Phase,
-    /// Lower first, within a phase.
-    pub weight: i32,
+    /// Absent for what is to be in the cluster as long as the source has it.
+    pub hook: Option<Hook>,
+    /// Whether it stays when it leaves the source, or the application is removed, until somebody explicitly allows its
+    /// deletion.
+    pub keep: bool,
 }
 
 impl RenderedObject {
-    /// Gives an object for the main phase, from no particular place.
+    /// Gives an object that is no hook, from no particular place.
     pub fn new(manifest: Value) -> Self {
         Self {
             manifest,
             source: None,
-            phase: Phase::default(),
-            weight: 0,
+            hook: None,
+            keep: false,
         }
     }
 
@@ -84,17 +69,17 @@ impl RenderedObject {
         self
     }
 
-    /// Says when it is applied.
+    /// Makes it a hook.
     #[must_use]
-    pub fn phase(mut self, phase: Phase) -> Self {
-        self.phase = phase;
+    pub fn hook(mut self, hook: Hook) -> Self {
+        self.hook = Some(hook);
         self
     }
 
-    /// Orders it within its phase, lower first.
+    /// Lets it stay when it leaves the source.
     #[must_use]
-    pub fn weight(mut self, weight: i32) -> Self {
-        self.weight = weight;
+    pub fn keep(mut self) -> Self {
+        self.keep = true;
         self
     }
 }

@@ -402,6 +402,7 @@ fn change(object: &PreparedObject, action: Action) -> Change {
         before: Value::Null,
         after: Value::Null,
         source: object.source.clone(),
+        hook: BTreeSet::new(),
         conflicts: Vec::new(),
     }
 }

@@ -8,7 +8,7 @@ use pintle_core::{
     names::APPLICATION_LABEL,
     object::{Object, ObjectId},
     problem::Position,
-    rendered::{DuplicateObject, Phase, Rendered, RenderedObject},
+    rendered::{DuplicateObject, Rendered, RenderedObject},
 };
 use serde_json::Value;
 
@@ -117,7 +117,7 @@ pub enum PrepareError {
     #[error(transparent)]
     Discovery(#[from] RequestError),
     /// Hooks are not supported yet.
-    #[error("{}: hooks are not supported yet, so only objects of the phase Main are", .0.join(", "))]
+    #[error("{}: hooks are not supported yet", .0.join(", "))]
     Hooks(Vec<String>),
 }
 
@@ -148,18 +148,12 @@ pub(crate) fn prepare(
     release: &Release,
     kinds: &Arc<Kinds>,
 ) -> Result<Prepared, PrepareError> {
-    let hooks = rendered
-        .objects()
+    let hooks: Vec<String> = rendered
+        .hooks()
         .iter()
-        .filter(|object| object.phase != Phase::Main);
-    let hooks: Vec<String> = hooks
         .map(|hook| {
             let place = place(hook.source.as_ref());
-            format!(
-                "{place}{} is to be applied in the phase {:?}",
-                hook.object.id(),
-                hook.phase
-            )
+            format!("{place}{} is a hook", hook.object.id())
         })
         .collect();
     if !hooks.is_empty() {
@@ -300,8 +294,8 @@ mod tests {
                 line,
                 column: 1,
             }),
-            phase: Phase::Main,
-            weight: 0,
+            hook: None,
+            keep: false,
         };
         let objects = (1..).zip(objects).map(object).collect();
         Rendered::new(objects, None, Vec::new(), &Seed::from_text("s")).unwrap()
@@ -382,10 +376,10 @@ mod tests {
     fn hooks_are_refused_for_now() {
         let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}});
         let mut hook = rendered(vec![map]).objects()[0].clone();
-        hook.phase = Phase::Before;
+        hook.hook = Some(pintle_core::hook::Hook::default());
         let rendered = Rendered::new(vec![hook], None, Vec::new(), &Seed::from_text("s")).unwrap();
         let error = prepare(&rendered, &release(), &Arc::new(kinds())).unwrap_err();
-        assert_snapshot!(error, @"all.yaml:1:1: ConfigMap a is to be applied in the phase Before: hooks are not supported yet, so only objects of the phase Main are");
+        assert_snapshot!(error, @"all.yaml:1:1: ConfigMap a is a hook: hooks are not supported yet");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! How an object, and a whole application, is.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +65,9 @@ pub struct Assessment {
     pub status: Status,
     /// Why, in a fragment: `2 of 3 replicas are available`.
     pub message: String,
+    /// After which time the same object would be judged otherwise; absent if only a change of it can change the verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recheck_after: Option<Duration>,
 }
 
 impl Assessment {
@@ -73,6 +76,7 @@ impl Assessment {
         Self {
             status,
             message: message.into(),
+            recheck_after: None,
         }
     }
 }

@@ -19,6 +19,7 @@ pub mod duration;
 pub mod event;
 pub mod fields;
 pub mod health;
+pub mod hook;
 pub mod inventory;
 pub mod machine;
 pub mod names;

@@ -106,6 +106,7 @@ mod tests {
             before: Value::Null,
             after: Value::Null,
             source: None,
+            hook: std::collections::BTreeSet::new(),
             conflicts: Vec::new(),
         }
     }

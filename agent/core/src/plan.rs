@@ -1,6 +1,6 @@
 //! What is about to be done to the cluster, whole, before any write.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -9,6 +9,7 @@ use crate::{
     canonical,
     diff::{self, Difference},
     digest::{Digest, Digester},
+    hook::HookEvent,
     object::{Object, ObjectId, conceal},
     problem::Position,
     seed::Seed,
@@ -78,6 +79,8 @@ pub struct Change {
     pub after: Value,
     /// Where in the source the object is written.
     pub source: Option<Position>,
+    /// The events at which the plan runs it, if it is a hook; empty for every other object.
+    pub hook: BTreeSet<HookEvent>,
     /// Managers whose fields are taken over, with the fields: shown, because somebody may not expect it.
     pub conflicts: Vec<Conflict>,
 }
@@ -228,6 +231,7 @@ mod tests {
             before,
             after,
             source: None,
+            hook: BTreeSet::new(),
             conflicts,
         }
     }

@@ -2,33 +2,17 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     canonical,
     digest::{Digest, Digester},
+    hook::Hook,
     object::{Object, ObjectId, conceal},
     problem::{Position, Problem},
     readset::ReadSet,
     seed::Seed,
 };
-
-/// When, around the main apply, an object is applied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Phase {
-    /// Before the rest.
-    Before,
-    /// With the rest.
-    Main,
-    /// When the rest is healthy.
-    After,
-    /// When the application is removed.
-    OnDelete,
-    /// When a person asks for it.
-    Test,
-}
 
 /// One object with where it comes from.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,10 +21,10 @@ pub struct RenderedObject {
     pub object: Object,
     /// Where in the source it is written.
     pub source: Option<Position>,
-    /// When it is applied.
-    pub phase: Phase,
-    /// Lower first, within a phase.
-    pub weight: i32,
+    /// What makes it a hook; absent for what is to be in the cluster as long as the source has it.
+    pub hook: Option<Hook>,
+    /// Whether it stays when it leaves the source until its deletion is explicitly allowed.
+    pub keep: bool,
 }
 
 /// Two objects of one render have one identity.
@@ -67,6 +51,7 @@ fn places(first: Option<&Position>, second: Option<&Position>) -> String {
 #[derive(Debug, Clone)]
 pub struct Rendered {
     objects: Arc<[RenderedObject]>,
+    hooks: Arc<[RenderedObject]>,
     notes: Option<String>,
     warnings: Vec<Problem>,
     digest: Digest,
@@ -76,13 +61,19 @@ impl Rendered {
     /// Sorts objects by identity, refuses duplicates, and computes the rendered digest.
     ///
     /// The digest is SHA-256 over each object's canonical JSON followed by a line feed, in order of identity, with the
-    /// data of Secrets concealed by the seed. The order in which a renderer returns objects never changes it.
+    /// data of Secrets concealed by the seed; then over each hook in the same way, followed by what makes it one. The
+    /// order in which a renderer returns objects never changes it. Hooks may have one identity: the same object may be
+    /// meant differently for different events.
     pub fn new(
         objects: Vec<RenderedObject>,
         notes: Option<String>,
         warnings: Vec<Problem>,
         seed: &Seed,
     ) -> Result<Self, Box<DuplicateObject>> {
+        let (mut hooks, objects): (Vec<_>, Vec<_>) = objects
+            .into_iter()
+            .partition(|object| object.hook.is_some());
+        hooks.sort_by_cached_key(hook_order);
         let mut sorted: BTreeMap<ObjectId, RenderedObject> = BTreeMap::new();
         for object in objects {
             let id = object.object.id().clone();
@@ -101,18 +92,32 @@ impl Rendered {
             digest.update(canonical::to_string(&value));
             digest.update(b"\n");
         }
+        for hook in &hooks {
+            let id = hook.object.id();
+            let value = conceal(id.is_secret(), hook.object.value(), seed);
+            digest.update(canonical::to_string(&value));
+            digest.update(b"\n");
+            digest.update(canonical::to_string(&described(hook)));
+            digest.update(b"\n");
+        }
         let digest = Digest::from_bytes(digest.finalize().into());
         Ok(Self {
             objects: sorted.into_values().collect(),
+            hooks: hooks.into(),
             notes,
             warnings,
             digest,
         })
     }
 
-    /// Returns the objects, sorted by identity.
+    /// Returns the objects that are no hooks, sorted by identity.
     pub fn objects(&self) -> &[RenderedObject] {
         &self.objects
+    }
+
+    /// Returns the hooks, sorted by identity.
+    pub fn hooks(&self) -> &[RenderedObject] {
+        &self.hooks
     }
 
     /// Returns the renderer's text for people.
@@ -131,6 +136,20 @@ impl Rendered {
     }
 }
 
+/// What makes an object a hook, as JSON.
+fn described(hook: &RenderedObject) -> serde_json::Value {
+    serde_json::to_value(&hook.hook).expect("a hook is plain data")
+}
+
+/// Orders hooks by identity, and those that share one by what they hold.
+fn hook_order(hook: &RenderedObject) -> (ObjectId, String, String) {
+    (
+        hook.object.id().clone(),
+        canonical::to_string(&described(hook)),
+        canonical::to_string(hook.object.value()),
+    )
+}
+
 /// Names a render: equal keys, equal objects.
 ///
 /// `settings` is the canonical JSON of the renderer's settings; the context is in the read set, as far as it was read.
@@ -145,6 +164,7 @@ pub fn render_key(component: Digest, settings: &serde_json::Value, reads: &ReadS
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hook::HookEvent;
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -153,8 +173,8 @@ mod tests {
         RenderedObject {
             object: Object::new(object).unwrap(),
             source: None,
-            phase: Phase::Main,
-            weight: 0,
+            hook: None,
+            keep: false,
         }
     }
 
@@ -196,6 +216,35 @@ mod tests {
         let error =
             Rendered::new(vec![one, two], None, Vec::new(), &Seed::from_text("s")).unwrap_err();
         insta::assert_snapshot!(error, @"ConfigMap a is rendered twice, at a.yaml:1:1 and at a.yaml:9:1: one of them would overwrite the other, so remove or rename one");
+    }
+
+    fn hook(name: &str, value: &str, event: HookEvent) -> RenderedObject {
+        RenderedObject {
+            hook: Some(Hook {
+                events: [event].into(),
+                ..Hook::default()
+            }),
+            ..object(name, value)
+        }
+    }
+
+    #[test]
+    fn hooks_are_apart_and_part_of_the_digest() {
+        let both = [
+            hook("a", "1", HookEvent::PreUpgrade),
+            hook("a", "2", HookEvent::PreInstall),
+        ];
+        let with = |hooks: &[RenderedObject]| {
+            let objects = [&[object("b", "1")], hooks].concat();
+            Rendered::new(objects, None, Vec::new(), &Seed::from_text("s")).unwrap()
+        };
+        let rendered = with(&both);
+        assert_eq!((rendered.objects().len(), rendered.hooks().len()), (1, 2));
+        let turned = [both[1].clone(), both[0].clone()];
+        assert_eq!(with(&turned).digest(), rendered.digest());
+        assert_ne!(with(&both[..1]).digest(), rendered.digest());
+        let later = [hook("a", "1", HookEvent::PostUpgrade), both[1].clone()];
+        assert_ne!(with(&later).digest(), rendered.digest());
     }
 
     proptest! {

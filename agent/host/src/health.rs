@@ -92,6 +92,7 @@ impl Health {
             Ok(Assessment {
                 status: status(assessment.status),
                 message: wire::text(assessment.message),
+                recheck_after: assessment.recheck_after_ms.map(Duration::from_millis),
             })
         };
         caller

@@ -8,10 +8,11 @@ use std::{
 
 use pintle_core::{
     digest::{Digest, Digester},
+    hook::Hook,
     object::Object,
     problem::{Position, Problem},
     readset::{Facts, Question, ReadSet},
-    rendered::{Phase, RenderedObject, render_key},
+    rendered::{RenderedObject, render_key},
     tree::Tree,
 };
 use serde::{Deserialize, Serialize};
@@ -274,16 +275,18 @@ struct Stored {
 struct StoredObject {
     object: Value,
     source: Option<Position>,
-    phase: Phase,
-    weight: i32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hook: Option<Hook>,
+    #[serde(default)]
+    keep: bool,
 }
 
 fn encode(rendering: &Rendering) -> Option<Vec<u8>> {
     let object = |rendered: &RenderedObject| StoredObject {
         object: rendered.object.value().clone(),
         source: rendered.source.clone(),
-        phase: rendered.phase,
-        weight: rendered.weight,
+        hook: rendered.hook.clone(),
+        keep: rendered.keep,
     };
     let stored = Stored {
         objects: rendering.objects.iter().map(object).collect(),
@@ -299,8 +302,8 @@ fn decode(body: &[u8], reads: &ReadSet) -> Option<Rendering> {
         Some(RenderedObject {
             object: Object::new(stored.object).ok()?,
             source: stored.source,
-            phase: stored.phase,
-            weight: stored.weight,
+            hook: stored.hook,
+            keep: stored.keep,
         })
     };
     Some(Rendering {
@@ -318,6 +321,7 @@ fn decode(body: &[u8], reads: &ReadSet) -> Option<Rendering> {
 #[cfg(test)]
 mod tests {
     use pintle_core::{
+        hook::{HookDeletion, HookEvent},
         readset,
         tree::{TreePath, memory::MemoryTree},
     };
@@ -361,8 +365,13 @@ mod tests {
             objects: vec![RenderedObject {
                 object: Object::new(object).unwrap(),
                 source: None,
-                phase: Phase::Main,
-                weight: 3,
+                hook: Some(Hook {
+                    events: [HookEvent::PreUpgrade].into(),
+                    weight: 3,
+                    deletion: [HookDeletion::Succeeded].into(),
+                    ..Hook::default()
+                }),
+                keep: true,
             }],
             notes: Some("notes".into()),
             warnings: vec![Problem::new("careful")],

@@ -1,8 +1,9 @@
 //! Between the contract's shared types and the core's.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use pintle_core::{
+    hook::HookEvent,
     object::ObjectId,
     plugin::Fault,
     problem::{Position, Problem},
@@ -36,6 +37,33 @@ pub(crate) fn from_object_id(id: types::ObjectId) -> ObjectId {
         namespace: id.namespace.filter(|namespace| !namespace.is_empty()),
         name: id.name,
     }
+}
+
+const EVENTS: [(types::HookEvents, HookEvent); 9] = [
+    (types::HookEvents::PRE_INSTALL, HookEvent::PreInstall),
+    (types::HookEvents::POST_INSTALL, HookEvent::PostInstall),
+    (types::HookEvents::PRE_UPGRADE, HookEvent::PreUpgrade),
+    (types::HookEvents::POST_UPGRADE, HookEvent::PostUpgrade),
+    (types::HookEvents::PRE_ROLLBACK, HookEvent::PreRollback),
+    (types::HookEvents::POST_ROLLBACK, HookEvent::PostRollback),
+    (types::HookEvents::PRE_DELETE, HookEvent::PreDelete),
+    (types::HookEvents::POST_DELETE, HookEvent::PostDelete),
+    (types::HookEvents::TEST, HookEvent::Test),
+];
+
+pub(crate) fn hook_events(events: &BTreeSet<HookEvent>) -> types::HookEvents {
+    EVENTS
+        .into_iter()
+        .filter(|(_, event)| events.contains(event))
+        .fold(types::HookEvents::empty(), |all, (flag, _)| all | flag)
+}
+
+pub(crate) fn from_hook_events(events: types::HookEvents) -> BTreeSet<HookEvent> {
+    EVENTS
+        .into_iter()
+        .filter(|(flag, _)| events.contains(*flag))
+        .map(|(_, event)| event)
+        .collect()
 }
 
 pub(crate) fn position(position: Position) -> types::Position {
@@ -107,6 +135,19 @@ mod tests {
     fn texts_are_bounded_at_characters() {
         assert_eq!(text("é".repeat(TEXT)), "é".repeat(TEXT));
         assert_eq!(text("é".repeat(TEXT + 1)), "é".repeat(TEXT) + "…");
+    }
+
+    #[test]
+    fn every_event_crosses_and_comes_back() {
+        let all: BTreeSet<HookEvent> = EVENTS.into_iter().map(|(_, event)| event).collect();
+        assert_eq!(hook_events(&all), types::HookEvents::all());
+        assert_eq!(from_hook_events(types::HookEvents::all()), all);
+        for event in all {
+            assert_eq!(
+                from_hook_events(hook_events(&[event].into())),
+                [event].into()
+            );
+        }
     }
 
     #[test]

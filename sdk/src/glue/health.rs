@@ -53,6 +53,7 @@ impl From<Assessment> for health::Assessment {
         Self {
             status,
             message: assessment.message,
+            recheck_after_ms: assessment.recheck_after_ms,
         }
     }
 }

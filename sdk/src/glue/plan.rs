@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{Action, Change, Difference, Plan};
+use crate::{Action, Change, Difference, HookEvent, Plan};
 
 use super::document;
 use super::wit::plan;
@@ -59,6 +59,10 @@ impl From<plan::Change> for Change {
             id: change.id.into(),
             action,
             source: change.source.map(Into::into),
+            hook: HookEvent::ALL
+                .into_iter()
+                .filter(|event| change.hook.contains(super::hook_events([*event])))
+                .collect(),
         }
     }
 }

@@ -1,6 +1,9 @@
 //! Exports renderers.
 
-use crate::{Chart, Phase, Remote, RenderedObject, Renderer, Rendering, Source, Tree};
+use crate::{
+    Chart, Hook, HookDeletion, HookOutcome, Remote, RenderedObject, Renderer, Rendering, Source,
+    Tree,
+};
 
 use super::wit::{tree, types};
 use super::{Adapter, HostContext};
@@ -75,14 +78,22 @@ impl From<Chart> for renderer::Chart {
     }
 }
 
-impl From<Phase> for renderer::Phase {
-    fn from(phase: Phase) -> Self {
-        match phase {
-            Phase::Before => Self::Before,
-            Phase::Main => Self::Main,
-            Phase::After => Self::After,
-            Phase::OnDelete => Self::OnDelete,
-            Phase::Test => Self::Test,
+impl From<Hook> for renderer::Hook {
+    fn from(hook: Hook) -> Self {
+        let deletion = |when| match when {
+            HookDeletion::BeforeCreation => renderer::HookDeletion::BEFORE_CREATION,
+            HookDeletion::Succeeded => renderer::HookDeletion::SUCCEEDED,
+            HookDeletion::Failed => renderer::HookDeletion::FAILED,
+        };
+        let outcome = |outcome| match outcome {
+            HookOutcome::Succeeded => renderer::HookOutcomes::SUCCEEDED,
+            HookOutcome::Failed => renderer::HookOutcomes::FAILED,
+        };
+        Self {
+            events: super::hook_events(hook.events),
+            weight: hook.weight,
+            deletion: hook.deletion.into_iter().map(deletion).collect(),
+            logs: hook.logs.into_iter().map(outcome).collect(),
         }
     }
 }
@@ -92,8 +103,8 @@ impl From<RenderedObject> for renderer::RenderedObject {
         Self {
             manifest: object.manifest.to_string(),
             source: object.source.map(Into::into),
-            phase: object.phase.into(),
-            weight: object.weight,
+            hook: object.hook.map(Into::into),
+            keep: object.keep,
         }
     }
 }

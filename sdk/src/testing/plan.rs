@@ -1,8 +1,10 @@
 //! A plan in memory.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
-use crate::{Action, Change, Difference, ObjectId, Plan, Position};
+use crate::{Action, Change, Difference, HookEvent, ObjectId, Plan, Position};
 
 /// A plan in memory; differences are computed field by field.
 ///
@@ -96,6 +98,21 @@ impl MemoryPlan {
         self
     }
 
+    /// Makes the object that was added last a hook that is run at some events.
+    ///
+    /// # Panics
+    ///
+    /// If nothing was added.
+    #[must_use]
+    pub fn hook(mut self, events: impl IntoIterator<Item = HookEvent>) -> Self {
+        let last = self
+            .objects
+            .last_mut()
+            .expect("`hook` follows the object that it is about");
+        last.change.hook = events.into_iter().collect();
+        self
+    }
+
     fn push(mut self, action: Action, live: Option<Value>, desired: Option<Value>) -> Self {
         let id = desired
             .as_ref()
@@ -107,6 +124,7 @@ impl MemoryPlan {
                 id,
                 action,
                 source: None,
+                hook: BTreeSet::new(),
             },
             live,
             desired,

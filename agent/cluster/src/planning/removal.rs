@@ -204,6 +204,7 @@ impl Planner<'_> {
             after: Value::Null,
             live,
             source: None,
+            hook: BTreeSet::new(),
             conflicts: Vec::new(),
         }
     }

@@ -15,7 +15,7 @@ use pintle_core::{
     object::{Object, ObjectId},
     plan::Depth,
     problem::Position,
-    rendered::{Phase, Rendered, RenderedObject},
+    rendered::{Rendered, RenderedObject},
     seed::Seed,
 };
 use pintle_harness::{ApiRequest, ControlPlane};
@@ -238,8 +238,8 @@ pub(crate) fn rendered(objects: &[Value]) -> Rendered {
             line,
             column: 1,
         }),
-        phase: Phase::Main,
-        weight: 0,
+        hook: None,
+        keep: false,
     };
     let objects = (1..).zip(objects).map(object).collect();
     Rendered::new(objects, None, Vec::new(), &Seed::from_text("test")).unwrap()

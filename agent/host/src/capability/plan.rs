@@ -71,6 +71,7 @@ impl HostPlan for State {
                 Action::Unchanged => plan::Action::Unchanged,
             },
             source: change.source.clone().map(wire::position),
+            hook: wire::hook_events(&change.hook),
         };
         Ok(view.plan.changes().iter().map(change).collect())
     }

@@ -1,11 +1,12 @@
 //! What a renderer returns, checked at the edge.
 
 use pintle_core::{
+    hook::{Hook, HookDeletion, HookOutcome},
     object::Object,
     plugin::{Fault, Limit},
     problem::{Position, Problem},
     readset::ReadSet,
-    rendered::{Phase, RenderedObject},
+    rendered::RenderedObject,
 };
 use serde_json::Value;
 
@@ -89,15 +90,38 @@ fn object(
     Ok(checked.map(|checked| RenderedObject {
         object: checked,
         source,
-        phase: match object.phase {
-            renderer::Phase::Before => Phase::Before,
-            renderer::Phase::Main => Phase::Main,
-            renderer::Phase::After => Phase::After,
-            renderer::Phase::OnDelete => Phase::OnDelete,
-            renderer::Phase::Test => Phase::Test,
-        },
-        weight: object.weight,
+        hook: object.hook.map(hook),
+        keep: object.keep,
     }))
+}
+
+fn hook(hook: renderer::Hook) -> Hook {
+    let outcomes = [
+        (renderer::HookOutcomes::SUCCEEDED, HookOutcome::Succeeded),
+        (renderer::HookOutcomes::FAILED, HookOutcome::Failed),
+    ];
+    let deletions = [
+        (
+            renderer::HookDeletion::BEFORE_CREATION,
+            HookDeletion::BeforeCreation,
+        ),
+        (renderer::HookDeletion::SUCCEEDED, HookDeletion::Succeeded),
+        (renderer::HookDeletion::FAILED, HookDeletion::Failed),
+    ];
+    Hook {
+        events: wire::from_hook_events(hook.events),
+        weight: hook.weight,
+        deletion: deletions
+            .into_iter()
+            .filter(|(flag, _)| hook.deletion.contains(*flag))
+            .map(|(_, deletion)| deletion)
+            .collect(),
+        logs: outcomes
+            .into_iter()
+            .filter(|(flag, _)| hook.logs.contains(*flag))
+            .map(|(_, outcome)| outcome)
+            .collect(),
+    }
 }
 
 fn malformed(
@@ -134,8 +158,8 @@ mod tests {
                 line,
                 column: 1,
             }),
-            phase: renderer::Phase::Main,
-            weight: 0,
+            hook: None,
+            keep: false,
         }
     }
 

@@ -46,6 +46,7 @@ fn change(action: Action, kind: &str, before: Option<Value>, after: Option<Value
             line: 3,
             column: 1,
         }),
+        hook: std::collections::BTreeSet::new(),
         conflicts: Vec::new(),
     }
 }

@@ -45,6 +45,7 @@ async fn once(args: &RenderCommand, session: &Session, origin: &Origin) -> anyho
         .rendered
         .objects()
         .iter()
+        .chain(outcome.rendered.hooks())
         .map(|one| one.object.value())
         .collect();
     match args.output.output {

@@ -4,7 +4,7 @@
 
 use pintle_renderer_manifests::Manifests;
 use pintle_sdk::{
-    Failure, Phase, Problem, Renderer, Rendering,
+    Failure, Problem, Renderer, Rendering,
     testing::{FixedContext, MemoryTree, check_plugin, settings},
 };
 use proptest::prelude::*;
@@ -97,7 +97,7 @@ fn reads_every_file_below_the_folder() {
         rendering
             .objects
             .iter()
-            .all(|object| object.phase == Phase::Main && object.weight == 0)
+            .all(|object| object.hook.is_none() && !object.keep)
     );
     assert_eq!(rendering.warnings, []);
     // No more was read than is needed.

@@ -10,7 +10,7 @@ wit_bindgen::generate!({
 });
 
 use exports::pintle::{
-    renderer::renderer::{self, Chart, Phase, Remote, RenderedObject, Rendering, Source},
+    renderer::renderer::{self, Chart, Remote, RenderedObject, Rendering, Source},
     types::plugin::{self, Description, Request},
 };
 use field::field;
@@ -203,8 +203,8 @@ fn object(text: &str) -> RenderedObject {
             r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"out"}},"data":{{"text":"{escaped}"}}}}"#
         ),
         source: None,
-        phase: Phase::Main,
-        weight: 0,
+        hook: None,
+        keep: false,
     }
 }
 
