@@ -1,0 +1,38 @@
+//! What can go wrong when values are written.
+
+use pintle_gotemplate::value::MAX_NESTING;
+use thiserror::Error;
+
+/// A value that a format cannot hold; the texts are those of the Go libraries where they have one.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum WriteError {
+    /// JSON (and so YAML, which is written from JSON) has no such number.
+    #[error("json: unsupported value: {0}")]
+    Number(&'static str),
+    /// Functions and the like.
+    #[error("{format}: unsupported type: {go_type}")]
+    Type {
+        /// `json` or `toml`.
+        format: &'static str,
+        /// As Go prints it.
+        go_type: String,
+    },
+    /// The value holds itself, or is nested deeper than any template needs.
+    #[error("value holds itself or is nested more than {MAX_NESTING} deep")]
+    Depth,
+    /// A string with characters that the YAML reader refuses, through which each value goes once on its way to YAML.
+    #[error("yaml: control characters are not allowed")]
+    Control,
+    /// A key of more than 1024 characters in its JSON form, or with a line break inside.
+    #[error("yaml: did not find expected ',' or '}}'")]
+    Key,
+    /// A line break of Unicode (U+0085) and then `---` or `...`, which the YAML reader takes for the end.
+    #[error("yaml: found unexpected document indicator")]
+    DocumentIndicator,
+    /// TOML documents are tables.
+    #[error("toml: top-level values must be Go maps or structs")]
+    NoTable,
+    /// TOML has no null inside arrays.
+    #[error("toml: cannot encode array with nil element")]
+    NilElement,
+}

@@ -1,0 +1,122 @@
+//! What Helm's and sprig's template functions of these names give, as plain functions.
+//!
+//! Helm's `toX` give something in any case, even if that is an empty string; `mustToX` stop the template. Times and
+//! objects are written as their plain form.
+
+use pintle_gotemplate::{List, Map, Text, Type, Value};
+
+use crate::{
+    error::WriteError,
+    json::{self, JsonError, Layout, Partial},
+    yaml::{self, Flavor},
+};
+
+/// `toYaml`: an empty string for what cannot be written.
+pub fn to_yaml(value: &Value) -> Text {
+    must_to_yaml(value).unwrap_or_default()
+}
+
+/// `mustToYaml`.
+pub fn must_to_yaml(value: &Value) -> Result<Text, WriteError> {
+    yaml(value, Flavor::Plain)
+}
+
+/// `toYamlPretty`: an empty string for what cannot be written.
+pub fn to_yaml_pretty(value: &Value) -> Text {
+    yaml(value, Flavor::Pretty).unwrap_or_default()
+}
+
+fn yaml(value: &Value, flavor: Flavor) -> Result<Text, WriteError> {
+    let mut out = Vec::new();
+    yaml::write(value, flavor, &mut out)?;
+    out.pop_if(|byte| *byte == b'\n');
+    Ok(out.into())
+}
+
+/// Helm's `toJson`: an empty string for what cannot be written.
+pub fn to_json(value: &Value) -> Text {
+    must_to_json(value).unwrap_or_default()
+}
+
+/// `mustToJson`.
+pub fn must_to_json(value: &Value) -> Result<Text, WriteError> {
+    json(value, Layout::default())
+}
+
+/// sprig's `toPrettyJson`: an empty string for what cannot be written.
+pub fn to_pretty_json(value: &Value) -> Text {
+    must_to_pretty_json(value).unwrap_or_default()
+}
+
+/// sprig's `mustToPrettyJson`.
+pub fn must_to_pretty_json(value: &Value) -> Result<Text, WriteError> {
+    json(
+        value,
+        Layout {
+            pretty: true,
+            raw: false,
+        },
+    )
+}
+
+/// sprig's `toRawJson` and `mustToRawJson`; both stop the template.
+pub fn must_to_raw_json(value: &Value) -> Result<Text, WriteError> {
+    json(
+        value,
+        Layout {
+            pretty: false,
+            raw: true,
+        },
+    )
+}
+
+fn json(value: &Value, layout: Layout) -> Result<Text, WriteError> {
+    let mut out = Vec::new();
+    json::write(value, layout, &mut out)?;
+    Ok(out.into())
+}
+
+/// Helm's `fromJson`: what is wrong with the text is told under the key `Error`.
+pub fn from_json(text: &[u8]) -> Map {
+    match json::read_as(text, Type::ANY_MAP) {
+        Ok(Partial {
+            value: Value::Map(map),
+            error,
+        }) => match error {
+            None => map,
+            Some(error) => with_error(map, &error),
+        },
+        Ok(_) => Map::new(),
+        Err(error) => with_error(Map::new(), &error),
+    }
+}
+
+/// Helm's `fromJsonArray`: what is wrong with the text is the only item.
+pub fn from_json_array(text: &[u8]) -> List {
+    match json::read_as(text, Type::ANY_SLICE) {
+        Ok(Partial {
+            value: Value::List(list),
+            error: None,
+        }) => list,
+        Ok(Partial { error: None, .. }) => List::new(Vec::new()),
+        Ok(Partial {
+            error: Some(error), ..
+        })
+        | Err(error) => only_error(&error),
+    }
+}
+
+/// sprig's `mustFromJson`.
+pub fn must_from_json(text: &[u8]) -> Result<Value, JsonError> {
+    json::read(text)
+}
+
+fn with_error(map: Map, error: &dyn std::error::Error) -> Map {
+    // The maps given here are never nil.
+    map.insert("Error", error.to_string().into()).ok();
+    map
+}
+
+fn only_error(error: &dyn std::error::Error) -> List {
+    List::new(vec![error.to_string().into()])
+}

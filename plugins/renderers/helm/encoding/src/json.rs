@@ -1,0 +1,9 @@
+//! JSON as Go's `encoding/json` reads and writes it.
+
+mod read;
+mod write;
+
+pub use read::{JsonError, read};
+pub(crate) use read::{Partial, read_as};
+pub use write::{Layout, write};
+pub(crate) use write::{not_a_number, write_string};

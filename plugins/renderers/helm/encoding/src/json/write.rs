@@ -1,0 +1,190 @@
+//! Writes JSON: sorted keys, Go's escapes and Go's numbers.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use pintle_gotemplate::{Kind, List, Map, Value, value::MAX_NESTING};
+
+use crate::{error::WriteError, float};
+
+/// How JSON is laid out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// Whether `<`, `>` and `&` stay as they are; `json.Marshal` escapes them.
+    pub raw: bool,
+    /// Whether each value gets a line of its own, indented by two spaces a level.
+    pub pretty: bool,
+}
+
+/// Appends a value as `json.Marshal` writes it.
+///
+/// Objects are written as their plain form. On an error, `out` holds a part of the text.
+pub fn write(value: &Value, layout: Layout, out: &mut Vec<u8>) -> Result<(), WriteError> {
+    Writer { layout, out }.value(value, 0)
+}
+
+struct Writer<'a> {
+    layout: Layout,
+    out: &'a mut Vec<u8>,
+}
+
+impl Writer<'_> {
+    fn value(&mut self, value: &Value, depth: usize) -> Result<(), WriteError> {
+        if depth > MAX_NESTING {
+            return Err(WriteError::Depth);
+        }
+        match value {
+            Value::Nil => self.out.extend_from_slice(b"null"),
+            Value::Bool(true) => self.out.extend_from_slice(b"true"),
+            Value::Bool(false) => self.out.extend_from_slice(b"false"),
+            Value::Int(int) => self.out.extend_from_slice(int.to_string().as_bytes()),
+            Value::Float(number) => {
+                if let Some(error) = not_a_number(*number) {
+                    return Err(error);
+                }
+                float::write_json(*number, self.out);
+            }
+            Value::String(text) => write_string(text, self.layout.raw, self.out),
+            Value::List(list) => return self.list(list, depth),
+            Value::Map(map) => return self.map(map, depth),
+            Value::Object(object) => {
+                return match object.to_plain() {
+                    Value::Object(object) => Err(WriteError::Type {
+                        format: "json",
+                        go_type: object.go_type().to_string(),
+                    }),
+                    _ if object.go_type().kind() == Kind::Func => Err(WriteError::Type {
+                        format: "json",
+                        go_type: object.go_type().to_string(),
+                    }),
+                    plain => self.value(&plain, depth + 1),
+                };
+            }
+        }
+        Ok(())
+    }
+
+    fn list(&mut self, list: &List, depth: usize) -> Result<(), WriteError> {
+        if list.is_nil() {
+            self.out.extend_from_slice(b"null");
+            return Ok(());
+        }
+        if let Some(bytes) = list.as_bytes() {
+            self.out.push(b'"');
+            self.out
+                .extend_from_slice(STANDARD.encode(bytes.as_bytes()).as_bytes());
+            self.out.push(b'"');
+            return Ok(());
+        }
+        self.out.push(b'[');
+        let items = list.items();
+        for (index, item) in items.iter().enumerate() {
+            if index > 0 {
+                self.out.push(b',');
+            }
+            self.line(depth + 1);
+            self.value(item, depth + 1)?;
+        }
+        if !items.is_empty() {
+            self.line(depth);
+        }
+        self.out.push(b']');
+        Ok(())
+    }
+
+    fn map(&mut self, map: &Map, depth: usize) -> Result<(), WriteError> {
+        if map.is_nil() {
+            self.out.extend_from_slice(b"null");
+            return Ok(());
+        }
+        self.out.push(b'{');
+        let entries = map.borrow();
+        for (index, (key, value)) in entries.iter().enumerate() {
+            if index > 0 {
+                self.out.push(b',');
+            }
+            self.line(depth + 1);
+            write_string(key, self.layout.raw, self.out);
+            self.out.push(b':');
+            if self.layout.pretty {
+                self.out.push(b' ');
+            }
+            self.value(value, depth + 1)?;
+        }
+        if !entries.is_empty() {
+            self.line(depth);
+        }
+        self.out.push(b'}');
+        Ok(())
+    }
+
+    fn line(&mut self, depth: usize) {
+        if self.layout.pretty {
+            self.out.push(b'\n');
+            self.out.resize(self.out.len() + 2 * depth, b' ');
+        }
+    }
+}
+
+/// The error for a number that JSON does not have.
+pub(crate) fn not_a_number(number: f64) -> Option<WriteError> {
+    if number.is_finite() {
+        return None;
+    }
+    Some(WriteError::Number(if number.is_nan() {
+        "NaN"
+    } else if number > 0.0 {
+        "+Inf"
+    } else {
+        "-Inf"
+    }))
+}
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// Appends a string in quotes: each byte that is not part of a character becomes `\ufffd`.
+pub(crate) fn write_string(text: &[u8], raw: bool, out: &mut Vec<u8>) {
+    out.push(b'"');
+    let mut chunks = text.utf8_chunks();
+    for chunk in &mut chunks {
+        write_valid(chunk.valid().as_bytes(), raw, out);
+        for _ in chunk.invalid() {
+            out.extend_from_slice(b"\\ufffd");
+        }
+    }
+    out.push(b'"');
+}
+
+/// Appends what is valid UTF-8, copying runs of bytes that need no escape.
+fn write_valid(text: &[u8], raw: bool, out: &mut Vec<u8>) {
+    let mut done = 0;
+    for (index, &byte) in text.iter().enumerate() {
+        let escape = match byte {
+            b'"' => b'"',
+            b'\\' => b'\\',
+            b'\n' => b'n',
+            b'\r' => b'r',
+            b'\t' => b't',
+            0x08 => b'b',
+            0x0c => b'f',
+            0..=0x1f => b'u',
+            b'<' | b'>' | b'&' if !raw => b'u',
+            // U+2028 and U+2029, which end lines in JavaScript: E2 80 A8 and A9.
+            0xe2 if matches!(text.get(index + 1..index + 3), Some([0x80, 0xa8 | 0xa9])) => {
+                out.extend_from_slice(&text[done..index]);
+                out.extend_from_slice(b"\\u202");
+                out.push(HEX[usize::from(text[index + 2] & 0xf)]);
+                done = index + 3;
+                continue;
+            }
+            _ => continue,
+        };
+        out.extend_from_slice(&text[done..index]);
+        done = index + 1;
+        out.extend_from_slice(&[b'\\', escape]);
+        if escape == b'u' {
+            out.extend_from_slice(b"00");
+            out.push(HEX[usize::from(byte >> 4)]);
+            out.push(HEX[usize::from(byte & 0xf)]);
+        }
+    }
+    out.extend_from_slice(&text[done..]);
+}

@@ -1,0 +1,10 @@
+//! Compares with the Go libraries: the same bytes out, the same values in.
+//!
+//! Needs Go 1.25 or newer.
+
+#![cfg(test)]
+
+mod oracle;
+mod reading;
+mod values;
+mod writing;
