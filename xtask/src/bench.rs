@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: what the agent costs, on a real control plane with many Applications.
 
 mod applications;
+mod flux;
 mod measure;
 mod report;
 mod stage;
@@ -24,8 +25,27 @@ const BINARY: &str = "PINTLE_BIN";
 
 /// How the benchmark runs.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "With PINTLE_BIN set, that program is measured and nothing is built.")]
+#[command(
+    after_help = "With PINTLE_BIN set, that program is measured and nothing is built.",
+    args_conflicts_with_subcommands = true
+)]
 pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    beside: Option<Beside>,
+    #[command(flatten)]
+    alone: Alone,
+}
+
+/// Who else is measured.
+#[derive(Debug, clap::Subcommand)]
+enum Beside {
+    /// Measures the agent and Flux's kustomize-controller one after the other, doing the same
+    Flux(flux::FluxArgs),
+}
+
+/// How the agent is measured by itself.
+#[derive(Debug, clap::Args)]
+struct Alone {
     /// How many Applications
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=5000))]
     apps: u16,
@@ -42,10 +62,21 @@ pub(crate) struct BenchArgs {
 
 /// Builds `pintle` if none is named, and measures it.
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
+    let debug_build = match &args.beside {
+        None => args.alone.debug_build,
+        Some(Beside::Flux(args)) => args.debug_build,
+    };
     let Some(binary) = std::env::var_os(BINARY) else {
-        return build_and_start_again(args);
+        return build_and_start_again(debug_build);
     };
     let binary = PathBuf::from(binary);
+    match &args.beside {
+        None => alone(&args.alone, binary),
+        Some(Beside::Flux(args)) => flux::run(args, &binary),
+    }
+}
+
+fn alone(args: &Alone, binary: PathBuf) -> Result<()> {
     let mut stage = Stage::set(args.apps)?;
     match measure(args, &mut stage, binary) {
         Ok(report) => {
@@ -71,11 +102,11 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
 
 /// Replaces this process by itself with the built program named in its environment, from where the
 /// harness takes it; changing the environment of a running process is not safe.
-fn build_and_start_again(args: &BenchArgs) -> Result<()> {
+fn build_and_start_again(debug_build: bool) -> Result<()> {
     let mut build = workspace::cargo();
     build.args(["build", "--package", "pintle"]);
-    let profile = if args.debug_build { "debug" } else { "release" };
-    if !args.debug_build {
+    let profile = if debug_build { "debug" } else { "release" };
+    if !debug_build {
         build.arg("--release");
     }
     terminal::step(&workspace::show(&build));
@@ -97,7 +128,7 @@ fn build_and_start_again(args: &BenchArgs) -> Result<()> {
     Err(error).context("start this program again")
 }
 
-fn measure(args: &BenchArgs, stage: &mut Stage, binary: PathBuf) -> Result<Report> {
+fn measure(args: &Alone, stage: &mut Stage, binary: PathBuf) -> Result<Report> {
     let mut failures = Vec::new();
     let names = stage.names;
 
@@ -105,7 +136,7 @@ fn measure(args: &BenchArgs, stage: &mut Stage, binary: PathBuf) -> Result<Repor
         "first convergence of {} Applications",
         names.count()
     ));
-    let meter = Meter::start("first convergence", &stage.agent, &stage.control_plane)?;
+    let meter = Meter::start("first convergence", stage.subject(), &stage.control_plane)?;
     let start = Instant::now();
     stage.create_applications()?;
     terminal::line(&format!(
@@ -118,7 +149,7 @@ fn measure(args: &BenchArgs, stage: &mut Stage, binary: PathBuf) -> Result<Repor
 
     terminal::step(&format!("a commit that concerns {} only", names.chosen()));
     let commit = stage.commit_to_one()?;
-    let meter = Meter::start("one commit", &stage.agent, &stage.control_plane)?;
+    let meter = Meter::start("one commit", stage.subject(), &stage.control_plane)?;
     let start = Instant::now();
     stage.push_and_request(&commit)?;
     stage.wait_ready(|name| name == names.chosen(), &commit)?;
@@ -127,9 +158,9 @@ fn measure(args: &BenchArgs, stage: &mut Stage, binary: PathBuf) -> Result<Repor
 
     terminal::step(&format!("{} s with nothing to do", args.idle));
     let idle = Duration::from_secs(args.idle);
-    let meter = Meter::start("idle", &stage.agent, &stage.control_plane)?;
+    let meter = Meter::start("idle", stage.subject(), &stage.control_plane)?;
     std::thread::sleep(idle);
-    let third = meter.end(idle, &stage.agent, &stage.control_plane)?;
+    let third = meter.end(idle, stage.subject(), &stage.control_plane)?;
 
     // Whatever happened since, all must still be as it was.
     failures.extend(stage.not_ready()?);
@@ -141,11 +172,11 @@ fn measure(args: &BenchArgs, stage: &mut Stage, binary: PathBuf) -> Result<Repor
 /// what comes after the last Application is Ready is part of its price.
 fn end_when_quiet(meter: Meter, wall: Duration, stage: &Stage) -> Result<Phase> {
     terminal::line(&format!("Ready after {:.2} s", wall.as_secs_f64()));
-    let quiet = measure::wait_quiet(&stage.agent, &stage.control_plane)?;
+    let quiet = measure::wait_quiet(stage.subject(), &stage.control_plane)?;
     if !quiet {
         terminal::line("note: the agent has not come to rest; the next phase includes that work");
     }
-    meter.end(wall, &stage.agent, &stage.control_plane)
+    meter.end(wall, stage.subject(), &stage.control_plane)
 }
 
 /// Says which writes went to anything of an Application that the commit does not concern.

@@ -10,7 +10,7 @@ use crate::control_plane::ControlPlane;
 
 impl ControlPlane {
     /// Gives a kubeconfig that holds a token of a service account from the `TokenRequest` API, valid
-    /// for an hour, and no other credential: whoever uses it has the rights of that account only.
+    /// for a day, and no other credential: whoever uses it has the rights of that account only.
     ///
     /// The account is made if it does not exist; the namespace must.
     pub fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> Result<PathBuf> {
@@ -26,7 +26,7 @@ impl ControlPlane {
             "--namespace",
             namespace,
             "--duration",
-            "1h",
+            "24h",
         ])?;
         let path = self.dir().join(format!("{namespace}-{name}.kubeconfig"));
         write_token_kubeconfig(

@@ -132,6 +132,21 @@ impl Agent {
         format!("http://127.0.0.1:{}", self.ports.1)
     }
 
+    /// Tells the agent of a push to a repository, as GitLab would: with the token that is in the
+    /// Secret `pintle-webhook`.
+    pub fn tell_of_push(&self, repository: &str, token: &str) -> Result<()> {
+        let body = serde_json::json!({ "project": { "git_http_url": repository } }).to_string();
+        let head = format!(
+            "POST /webhook/gitlab HTTP/1.0\r\nX-Gitlab-Token: {token}\r\nX-Gitlab-Event: Push Hook\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n",
+            body.len()
+        );
+        match ask(&self.webhooks(), &head, &body).map_err(anyhow::Error::msg)? {
+            (202, _) => Ok(()),
+            (status, said) => bail!("the webhook receiver answers {status}: {said}"),
+        }
+    }
+
     /// Is the process, for what it used and logged.
     pub fn process(&self) -> &Process {
         &self.process
@@ -218,24 +233,35 @@ fn free_port() -> Result<u16> {
     Ok(listener.local_addr().context("find a free port")?.port())
 }
 
-/// A plain HTTP GET on loopback, on a thread of its own so that it works inside an async runtime.
+/// A plain HTTP GET on loopback of what must be there.
 fn get(url: &str) -> Result<String, String> {
-    use std::io::{Read as _, Write as _};
     let rest = url.strip_prefix("http://").ok_or("only http")?;
     let (host, path) = rest.split_once('/').ok_or("a path")?;
-    let fetch = || -> std::io::Result<String> {
+    match ask(
+        &format!("http://{host}"),
+        &format!("GET /{path} HTTP/1.0\r\n"),
+        "",
+    )? {
+        (200, body) => Ok(body),
+        (_, body) => Err(body),
+    }
+}
+
+/// A plain HTTP request on loopback, without a client's runtime, so that it works inside an async
+/// one too. Gives the status and the body.
+fn ask(base: &str, head: &str, body: &str) -> Result<(u16, String), String> {
+    use std::io::{Read as _, Write as _};
+    let host = base.strip_prefix("http://").ok_or("only http")?;
+    let send = || -> std::io::Result<String> {
         let mut stream = std::net::TcpStream::connect(host)?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        write!(stream, "GET /{path} HTTP/1.0\r\nHost: {host}\r\n\r\n")?;
+        write!(stream, "{head}Host: {host}\r\n\r\n{body}")?;
         let mut text = String::new();
         stream.read_to_string(&mut text)?;
         Ok(text)
     };
-    let text = fetch().map_err(|error| error.to_string())?;
+    let text = send().map_err(|error| error.to_string())?;
     let (head, body) = text.split_once("\r\n\r\n").ok_or("no HTTP answer")?;
-    if head.split(' ').nth(1) == Some("200") {
-        Ok(body.to_owned())
-    } else {
-        Err(body.trim().to_owned())
-    }
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+    Ok((status.ok_or("no HTTP status")?, body.trim().to_owned()))
 }

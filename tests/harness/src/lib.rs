@@ -34,7 +34,7 @@ pub use audit::{ApiRequest, by_verb};
 pub use control_plane::{ControlPlane, ControlPlaneOptions, connect};
 pub use git::GitRepo;
 pub use process::{Process, Usage};
-pub use programs::Program;
+pub use programs::{KUSTOMIZATION_CRD, Program};
 pub use progress::{Progress, to_stderr};
 pub use proxy::{Fault, Proxied, Proxy};
 pub use run_dir::RunDir;

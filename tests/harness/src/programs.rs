@@ -1,4 +1,4 @@
-//! Builds the two Go programs, once for each state of their sources.
+//! Builds the Go programs, once for each state of their sources.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
@@ -23,13 +23,32 @@ pub enum Program {
     Cluster,
     /// Registry, git and sink, `tests/servers`.
     Servers,
+    /// Flux's kustomize-controller, at the version in `tests/bench/flux/go.mod`, for the benchmark.
+    ///
+    /// Its definitions are beside the executable: see [`KUSTOMIZATION_CRD`].
+    KustomizeController,
 }
+
+/// The file beside [`Program::KustomizeController`]'s executable that defines Kustomizations.
+pub const KUSTOMIZATION_CRD: &str = "kustomizations.yaml";
+
+/// The module, and the package in it that is the program.
+const KUSTOMIZE_CONTROLLER: &str = "github.com/fluxcd/kustomize-controller";
 
 impl Program {
     fn name(self) -> &'static str {
         match self {
             Self::Cluster => "testcluster",
             Self::Servers => "testservers",
+            Self::KustomizeController => "kustomize-controller",
+        }
+    }
+
+    /// The package to build, as seen from the folder of the sources.
+    fn package(self) -> &'static str {
+        match self {
+            Self::Cluster | Self::Servers => ".",
+            Self::KustomizeController => KUSTOMIZE_CONTROLLER,
         }
     }
 
@@ -38,7 +57,19 @@ impl Program {
         tests.join(match self {
             Self::Cluster => "cluster",
             Self::Servers => "servers",
+            Self::KustomizeController => "bench/flux",
         })
+    }
+
+    /// Is the version that `go.mod` asks for of the module that the program is made of.
+    pub fn version(self) -> Result<String> {
+        let module = match self {
+            Self::Cluster => "k8s.io/kubernetes",
+            Self::Servers => "cuelabs.dev/go/oci/ociregistry",
+            Self::KustomizeController => KUSTOMIZE_CONTROLLER,
+        };
+        let format = ["list", "-m", "-f", "{{.Version}}", module];
+        go(&self.sources(), &format)
     }
 
     /// Builds the program unless the cache folder has it, and gives the path of its executable.
@@ -83,19 +114,24 @@ impl Program {
         progress(&format!(
             "{name}: building with Go{}",
             match self {
-                Self::Cluster => "; the first time this takes some minutes",
+                Self::Cluster | Self::KustomizeController => {
+                    "; the first time this takes some minutes"
+                }
                 Self::Servers => "",
             }
         ));
-        go(sources, &["mod", "download"])?;
+        // The controller's module names much that only its tests and tools need.
+        if self != Self::KustomizeController {
+            go(sources, &["mod", "download"])?;
+        }
         let partial = executable.with_extension("partial");
         let mut command = go_command(sources);
         command
             .args(["build", "-v", "-buildvcs=false", "-ldflags"])
-            .arg(self.ldflags(sources)?)
+            .arg(self.ldflags()?)
             .arg("-o")
             .arg(&partial)
-            .arg(".");
+            .arg(self.package());
         let mut child = command
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -126,8 +162,10 @@ impl Program {
                 errors.join("\n")
             );
         }
-        if self == Self::Cluster {
-            link_kubectl(executable)?;
+        match self {
+            Self::Cluster => link_kubectl(executable)?,
+            Self::Servers => {}
+            Self::KustomizeController => copy_definitions(sources, executable)?,
         }
         fs::rename(&partial, executable)
             .with_context(|| format!("move the new {}", executable.display()))?;
@@ -137,13 +175,10 @@ impl Program {
 
     /// Strips debug information, and tells Kubernetes' packages their version as its own build does:
     /// clients ask the API server for it.
-    fn ldflags(self, sources: &Path) -> Result<String> {
+    fn ldflags(self) -> Result<String> {
         let mut flags = vec!["-s".to_owned(), "-w".to_owned()];
         if self == Self::Cluster {
-            let version = go(
-                sources,
-                &["list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes"],
-            )?;
+            let version = self.version()?;
             let minor = version
                 .split('.')
                 .nth(1)
@@ -171,6 +206,20 @@ fn link_kubectl(executable: &Path) -> Result<()> {
     let _ = fs::remove_file(&link); // of a build that did not finish
     let target = executable.file_name().context("an executable has a name")?;
     symlink(target, &link).with_context(|| format!("link {}", link.display()))
+}
+
+/// The module holds the custom resource definition that belongs to the program.
+fn copy_definitions(sources: &Path, executable: &Path) -> Result<()> {
+    let module = go(
+        sources,
+        &["list", "-m", "-f", "{{.Dir}}", KUSTOMIZE_CONTROLLER],
+    )?;
+    let from =
+        Path::new(&module).join("config/crd/bases/kustomize.toolkit.fluxcd.io_kustomizations.yaml");
+    // The module cache is read-only, and a copy by path would be so too.
+    let text = fs::read(&from).with_context(|| format!("read {}", from.display()))?;
+    let to = executable.with_file_name(KUSTOMIZATION_CRD);
+    fs::write(&to, text).with_context(|| format!("write {}", to.display()))
 }
 
 /// Without `-trimpath` on every Go command all packages would compile again for another checkout.

@@ -5,6 +5,9 @@ use std::fmt::Write as _;
 /// The namespace of all Applications and of their objects.
 pub(super) const NAMESPACE: &str = "bench";
 
+/// The name of the container of each Deployment.
+pub(super) const CONTAINER: &str = "web";
+
 /// How many objects an Application has.
 pub(super) const OBJECTS: usize = 4;
 
@@ -44,22 +47,22 @@ pub(super) fn folder(name: &str) -> String {
     format!("apps/{name}")
 }
 
-/// Is an Application's one file. No pods are asked for: the scheduler's work is not what is measured.
+/// Is an Application's one file, which says everything, so that no controller has to fill in anything. No pods are asked for: the scheduler's work is not what is measured.
 pub(super) fn manifests(name: &str, image: &str) -> String {
     format!(
-        "apiVersion: v1\nkind: ServiceAccount\nmetadata:\n  name: {name}\n\
+        "apiVersion: v1\nkind: ServiceAccount\nmetadata:\n  name: {name}\n  namespace: {NAMESPACE}\n\
          ---\n\
-         apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: {name}\n  labels: {{app: {name}}}\n\
+         apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: {name}\n  namespace: {NAMESPACE}\n  labels: {{app: {name}}}\n\
          spec:\n  replicas: 0\n  selector:\n    matchLabels: {{app: {name}}}\n  template:\n    \
          metadata:\n      labels: {{app: {name}}}\n    spec:\n      serviceAccountName: {name}\n      \
-         containers:\n      - name: web\n        image: {image}\n        ports:\n        - name: http\n          \
+         containers:\n      - name: {CONTAINER}\n        image: {image}\n        ports:\n        - name: http\n          \
          containerPort: 8080\n        resources:\n          requests: {{cpu: 10m, memory: 16Mi}}\n          \
          limits: {{memory: 64Mi}}\n\
          ---\n\
-         apiVersion: v1\nkind: Service\nmetadata:\n  name: {name}\nspec:\n  selector: {{app: {name}}}\n  \
+         apiVersion: v1\nkind: Service\nmetadata:\n  name: {name}\n  namespace: {NAMESPACE}\nspec:\n  selector: {{app: {name}}}\n  \
          ports:\n  - name: http\n    port: 80\n    targetPort: http\n\
          ---\n\
-         apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata:\n  name: {name}\nspec:\n  rules:\n  \
+         apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata:\n  name: {name}\n  namespace: {NAMESPACE}\nspec:\n  rules:\n  \
          - host: {name}.example.com\n    http:\n      paths:\n      - path: /\n        pathType: Prefix\n        \
          backend:\n          service:\n            name: {name}\n            port: {{name: http}}\n"
     )
@@ -74,7 +77,7 @@ pub(super) fn applications(names: Names, url: &str) -> String {
             text,
             "---\napiVersion: pintle.dev/v1alpha1\nkind: Application\nmetadata:\n  name: {name}\n  \
              namespace: {NAMESPACE}\nspec:\n  source:\n    git:\n      url: {url}\n      branch: main\n      \
-             path: {}\n  renderer: {{plugin: manifests}}\n  policies:\n  - plugin: guardrails\n  \
+             path: {}\n  interval: 1m\n  renderer: {{plugin: manifests}}\n  policies:\n  - plugin: guardrails\n  \
              health:\n  - plugin: kubernetes\n",
             folder(&name)
         );

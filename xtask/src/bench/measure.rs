@@ -1,21 +1,50 @@
-//! What the agent uses in a phase.
+//! What a controller uses in a phase.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use pintle_harness::{AGENT_NAMESPACE, Agent, ApiRequest, ControlPlane, Usage, until};
-use serde::Serialize;
+use pintle_harness::{Agent, ApiRequest, ControlPlane, Process, Usage, until};
+use serde::{Deserialize, Serialize};
 
-/// An agent is quiet when this long ...
+/// A controller is quiet when this long ...
 const QUIET_WINDOW: Duration = Duration::from_secs(2);
 /// ... it has asked nothing of the API server and used no more than this.
 const QUIET_CPU: Duration = Duration::from_millis(50);
-/// How long the agent may take to get its lease and its first watch.
+/// How long a controller may take to get its lease and its first watch.
 const START_LIMIT: Duration = Duration::from_mins(1);
 /// After which it is taken to be never quiet.
 const QUIET_LIMIT: Duration = Duration::from_mins(1);
+
+/// Who is measured.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Subject<'a> {
+    pub(super) process: &'a Process,
+    /// Whose requests are counted, in whoever's name they are made.
+    pub(super) user: &'a str,
+}
+
+impl<'a> Subject<'a> {
+    /// Is the agent, with the account that `deploy/` gives it.
+    pub(super) fn agent(agent: &'a Agent) -> Self {
+        Self {
+            process: agent.process(),
+            user: AGENT,
+        }
+    }
+
+    /// Fails, with the end of its log, if the process has ended.
+    pub(super) fn check_running(self) -> Result<()> {
+        self.process
+            .usage()
+            .map(drop)
+            .map_err(|_| anyhow::anyhow!("the controller has ended\n{}", self.process.log_tail()))
+    }
+}
+
+/// The agent's account.
+const AGENT: &str = "system:serviceaccount:pintle-system:pintle-agent";
 
 /// A phase that is being measured.
 #[derive(Debug)]
@@ -23,14 +52,17 @@ pub(super) struct Meter {
     name: &'static str,
     mark: u64,
     before: Usage,
+    control_plane: Usage,
 }
 
-/// What the agent used in a phase.
-#[derive(Debug, Serialize)]
+/// What a controller used in a phase.
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct Phase {
-    pub(super) name: &'static str,
+    pub(super) name: String,
     pub(super) wall_seconds: f64,
     pub(super) cpu_seconds: f64,
+    /// What etcd, the API server and all other controllers used together meanwhile.
+    pub(super) control_plane_cpu_seconds: f64,
     pub(super) peak_memory_bytes: u64,
     /// By verb, without watches and leases; what is only tried is `VERB dry-run`.
     pub(super) requests: BTreeMap<String, usize>,
@@ -50,37 +82,53 @@ pub(super) struct Phase {
 impl Meter {
     pub(super) fn start(
         name: &'static str,
-        agent: &Agent,
+        subject: Subject<'_>,
         control_plane: &ControlPlane,
     ) -> Result<Self> {
-        forget_peak_memory(agent)?;
+        forget_peak_memory(subject.process)?;
         Ok(Self {
             name,
             mark: control_plane.requests_mark()?,
-            before: agent.process().usage()?,
+            before: subject.process.usage()?,
+            control_plane: control_plane.process().usage()?,
         })
+    }
+
+    /// Measures from the start of the process on.
+    pub(super) fn since_start(name: &'static str, mark: u64, control_plane: Usage) -> Self {
+        let before = Usage {
+            cpu: Duration::ZERO,
+            peak_memory: 0,
+        };
+        Self {
+            name,
+            mark,
+            before,
+            control_plane,
+        }
     }
 
     pub(super) fn end(
         self,
         wall: Duration,
-        agent: &Agent,
+        subject: Subject<'_>,
         control_plane: &ControlPlane,
     ) -> Result<Phase> {
-        let after = agent.process().usage()?;
+        let after = subject.process.usage()?;
+        let seconds =
+            |after: Usage, before: Usage| after.cpu.saturating_sub(before.cpu).as_secs_f64();
         let mut phase = Phase {
-            name: self.name,
+            name: self.name.to_owned(),
             wall_seconds: wall.as_secs_f64(),
-            cpu_seconds: after.cpu.saturating_sub(self.before.cpu).as_secs_f64(),
+            cpu_seconds: seconds(after, self.before),
+            control_plane_cpu_seconds: seconds(
+                control_plane.process().usage()?,
+                self.control_plane,
+            ),
             peak_memory_bytes: after.peak_memory,
-            requests: BTreeMap::new(),
-            watches: 0,
-            leases: 0,
-            refused: BTreeMap::new(),
-            resources: BTreeMap::new(),
-            writes: Vec::new(),
+            ..Phase::default()
         };
-        for request in of_agent(control_plane, self.mark)? {
+        for request in requests_of(subject, control_plane, self.mark)? {
             phase.count(request);
         }
         Ok(phase)
@@ -127,14 +175,14 @@ impl Phase {
     }
 }
 
-/// Waits until the agent has nothing to do any more, and says whether that came.
-pub(super) fn wait_quiet(agent: &Agent, control_plane: &ControlPlane) -> Result<bool> {
+/// Waits until the controller has nothing to do any more, and says whether that came.
+pub(super) fn wait_quiet(subject: Subject<'_>, control_plane: &ControlPlane) -> Result<bool> {
     let start = Instant::now();
     while start.elapsed() < QUIET_LIMIT {
-        let (mark, before) = (control_plane.requests_mark()?, agent.process().usage()?.cpu);
+        let (mark, before) = (control_plane.requests_mark()?, subject.process.usage()?.cpu);
         std::thread::sleep(QUIET_WINDOW);
-        let used = agent.process().usage()?.cpu.saturating_sub(before);
-        let asked = of_agent(control_plane, mark)?
+        let used = subject.process.usage()?.cpu.saturating_sub(before);
+        let asked = requests_of(subject, control_plane, mark)?
             .iter()
             .any(|request| !is_lease(request) && request.verb != "watch");
         if used <= QUIET_CPU && !asked {
@@ -144,32 +192,54 @@ pub(super) fn wait_quiet(agent: &Agent, control_plane: &ControlPlane) -> Result<
     Ok(false)
 }
 
-/// Waits until the agent, once started, holds its lease, follows the Applications, and rests: it may say that it is
-/// ready as a standby before.
-pub(super) fn wait_started(agent: &Agent, control_plane: &ControlPlane, mark: u64) -> Result<()> {
-    until("the agent follows the Applications", START_LIMIT, || {
-        let follows = of_agent(control_plane, mark)?.iter().any(|request| {
-            request.verb == "watch" && request.resource == "applications" && request.code == 200
-        });
+/// Waits until the controller, once started, has its lease, if it uses one, and follows what it is to follow: it may say that it is
+/// ready as a standby before. The mark is of before its start.
+pub(super) fn wait_following(
+    subject: Subject<'_>,
+    resource: &str,
+    control_plane: &ControlPlane,
+    mark: u64,
+) -> Result<()> {
+    let what = format!("the controller follows {resource}");
+    until(&what, START_LIMIT, || {
+        subject.check_running()?;
+        let follows = requests_of(subject, control_plane, mark)?
+            .iter()
+            .any(|request| {
+                request.verb == "watch" && request.resource == resource && request.code == 200
+            });
         Ok(if follows {
             Ok(())
         } else {
-            Err(agent.process().log_tail())
+            Err(subject.process.log_tail())
         })
-    })?;
+    })
+}
+
+/// Is [`wait_following`], and waits until the controller rests then.
+pub(super) fn wait_started(
+    subject: Subject<'_>,
+    resource: &str,
+    control_plane: &ControlPlane,
+    mark: u64,
+) -> Result<()> {
+    wait_following(subject, resource, control_plane, mark)?;
     ensure!(
-        wait_quiet(agent, control_plane)?,
-        "the agent has no Application and does not come to rest\n{}",
-        agent.process().log_tail()
+        wait_quiet(subject, control_plane)?,
+        "the controller has nothing to converge and does not come to rest\n{}",
+        subject.process.log_tail()
     );
     Ok(())
 }
 
-/// Is what the agent asked, in whoever's name.
-fn of_agent(control_plane: &ControlPlane, mark: u64) -> Result<Vec<ApiRequest>> {
-    let agent = format!("system:serviceaccount:{AGENT_NAMESPACE}:pintle-agent");
+/// Is what the subject asked, in whoever's name.
+fn requests_of(
+    subject: Subject<'_>,
+    control_plane: &ControlPlane,
+    mark: u64,
+) -> Result<Vec<ApiRequest>> {
     let mut requests = control_plane.requests_since(mark)?;
-    requests.retain(|request| request.user == agent);
+    requests.retain(|request| request.user == subject.user);
     Ok(requests)
 }
 
@@ -186,14 +256,15 @@ fn is_dry_run(request: &ApiRequest) -> bool {
 
 /// Lets the kernel count the peak from what is resident now.
 /// <https://docs.kernel.org/filesystems/proc.html>: "To reset the peak resident set size".
-fn forget_peak_memory(agent: &Agent) -> Result<()> {
-    let file = format!("/proc/{}/clear_refs", agent.process().id());
+fn forget_peak_memory(process: &Process) -> Result<()> {
+    let file = format!("/proc/{}/clear_refs", process.id());
     fs::write(&file, "5").with_context(|| format!("write {file}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pintle_harness::AGENT_NAMESPACE;
 
     fn request(verb: &str, resource: &str, uri: &str, code: u16) -> ApiRequest {
         ApiRequest {
@@ -211,19 +282,14 @@ mod tests {
     }
 
     #[test]
+    fn the_agents_account_is_in_the_agents_namespace() {
+        let expected = format!("system:serviceaccount:{AGENT_NAMESPACE}:pintle-agent");
+        assert_eq!(AGENT, expected);
+    }
+
+    #[test]
     fn leases_watches_and_dry_runs_are_apart() {
-        let mut phase = Phase {
-            name: "test",
-            wall_seconds: 0.0,
-            cpu_seconds: 0.0,
-            peak_memory_bytes: 0,
-            requests: BTreeMap::new(),
-            watches: 0,
-            leases: 0,
-            refused: BTreeMap::new(),
-            resources: BTreeMap::new(),
-            writes: Vec::new(),
-        };
+        let mut phase = Phase::default();
         for one in [
             request("watch", "leases", "/l", 200),
             request("watch", "services", "/s?watch=1", 200),

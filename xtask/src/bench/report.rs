@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::applications::OBJECTS;
 use super::measure::Phase;
@@ -24,13 +24,31 @@ pub(super) struct Report {
     pub(super) failures: Vec<String>,
 }
 
-#[derive(Debug, Serialize)]
-struct Machine {
-    cores: usize,
-    processor: String,
-    kernel: String,
-    pintle: String,
-    kubernetes: String,
+/// What was measured, and on what.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct Machine {
+    pub(super) cores: usize,
+    pub(super) processor: String,
+    pub(super) memory_bytes: u64,
+    pub(super) kernel: String,
+    pub(super) pintle: String,
+    pub(super) kubernetes: String,
+}
+
+impl Machine {
+    /// Looks at the machine and asks the program for its version.
+    pub(super) fn look(binary: &Path, kubernetes: String) -> Result<Self> {
+        Ok(Self {
+            cores: std::thread::available_parallelism()
+                .context("count the cores")?
+                .get(),
+            processor: processor(),
+            memory_bytes: memory()?,
+            kernel: read("/proc/sys/kernel/osrelease")?.trim().to_owned(),
+            pintle: version(binary)?,
+            kubernetes,
+        })
+    }
 }
 
 impl Report {
@@ -43,15 +61,7 @@ impl Report {
         Ok(Self {
             applications: stage.names.count(),
             build: build(&binary),
-            machine: Machine {
-                cores: std::thread::available_parallelism()
-                    .context("count the cores")?
-                    .get(),
-                processor: processor(),
-                kernel: read("/proc/sys/kernel/osrelease")?.trim().to_owned(),
-                pintle: version(&binary)?,
-                kubernetes: stage.kubernetes()?,
-            },
+            machine: Machine::look(&binary, stage.kubernetes()?)?,
             phases,
             failures,
         })
@@ -102,7 +112,7 @@ impl Report {
             row
         };
         let mut rows = vec![
-            row("", &|phase| phase.name.to_owned()),
+            row("", &|phase| phase.name.clone()),
             row("wall time", &|phase| format!("{:.2} s", phase.wall_seconds)),
             row("CPU time", &|phase| format!("{:.2} s", phase.cpu_seconds)),
             row("peak memory", &|phase| {
@@ -127,7 +137,7 @@ impl Report {
 }
 
 /// Aligns the first column to the left, and the others, which hold numbers, to the right.
-fn table(rows: &[Vec<String>]) -> String {
+pub(super) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let width = |column: usize| {
         rows.iter()
@@ -152,7 +162,7 @@ fn table(rows: &[Vec<String>]) -> String {
 }
 
 /// Is `release` or `debug` for what Cargo built, else the program's path.
-fn build(binary: &Path) -> String {
+pub(super) fn build(binary: &Path) -> String {
     let folder = binary.parent().and_then(Path::file_name);
     match folder.and_then(|folder| folder.to_str()) {
         Some(profile @ ("release" | "debug")) => profile.to_owned(),
@@ -181,6 +191,19 @@ fn processor() -> String {
         Some((_, name)) => name.trim().to_owned(),
         None => std::env::consts::ARCH.to_owned(),
     }
+}
+
+/// Is the machine's memory, from `proc_meminfo(5)`.
+fn memory() -> Result<u64> {
+    let text = read("/proc/meminfo")?;
+    let kib = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB"));
+    let kib: u64 = kib
+        .context("/proc/meminfo names no MemTotal")?
+        .parse()
+        .context("read MemTotal")?;
+    Ok(kib * 1024)
 }
 
 fn read(file: &str) -> Result<String> {

@@ -13,7 +13,7 @@ use pintle_harness::{
 };
 
 use super::applications::{self, NAMESPACE, Names, OBJECTS};
-use super::measure;
+use super::measure::{self, Subject};
 use crate::{terminal, workspace};
 
 /// How long all Applications may take to be Ready, in a debug build on a busy machine.
@@ -26,6 +26,8 @@ const IMAGE_AFTER: &str = "registry.k8s.io/pause:3.10";
 const STATE: &str = "jsonpath={.metadata.name}|{.status.revision}|\
                      {.status.conditions[?(@.type==\"Ready\")].status}|\
                      {.status.conditions[?(@.type==\"Ready\")].reason}{\"\\n\"}";
+/// After how long without news it is looked whether the agent still runs.
+const LOOK: Duration = Duration::from_secs(5);
 /// How many Applications that are not Ready an error names.
 const NAMED: usize = 5;
 
@@ -69,7 +71,7 @@ impl Stage {
             dir: Some(dir.path().join("agent")),
             ..AgentOptions::new(kubeconfig)
         })?;
-        measure::wait_started(&agent, &control_plane, mark)?;
+        measure::wait_started(Subject::agent(&agent), "applications", &control_plane, mark)?;
         let mut watch = Command::new(control_plane.kubectl_path());
         watch
             .arg("--kubeconfig")
@@ -91,6 +93,11 @@ impl Stage {
             control_plane,
             dir,
         })
+    }
+
+    /// Is who is measured.
+    pub(super) fn subject(&self) -> Subject<'_> {
+        Subject::agent(&self.agent)
     }
 
     /// Creates all Applications with one `kubectl apply`.
@@ -126,11 +133,16 @@ impl Stage {
         let mut awaited: BTreeSet<String> = self.names.all().filter(|name| which(name)).collect();
         let end = Instant::now() + LIMIT;
         while !awaited.is_empty() {
-            let left = end.saturating_duration_since(Instant::now());
-            let line = self
-                .watch
-                .line(left)
-                .with_context(|| self.unready(&awaited))?;
+            ensure!(Instant::now() < end, self.unready(&awaited));
+            let line = match self.watch.line(LOOK) {
+                Ok(line) => line,
+                Err(error) if !self.watch.is_running() => return Err(error),
+                Err(_) => {
+                    // Nothing changes any more if the agent has ended.
+                    self.subject().check_running()?;
+                    continue;
+                }
+            };
             let state: Vec<&str> = line.split('|').collect();
             if let [name, revision, "True", _] = state[..]
                 && revision == commit

@@ -1,0 +1,122 @@
+//! `cargo xtask bench flux`: the agent and Flux's kustomize-controller, one after the other, doing the same.
+//!
+//! Each gets a control plane of its own, fresh and of the same program, the same repository with the same objects,
+//! and walks the same [`course`]. Who is Ready is seen by a watch, who used what is read from `/proc`, and who asked
+//! what of the API server is in its audit log: none of it is what a controller says of itself. Flux's source-controller
+//! is not there: the benchmark serves the artifact and writes the status of the `GitRepository`, which costs Flux
+//! nothing, while the agent's figures include its fetches from a git server.
+
+mod arena;
+mod artifact;
+mod contender;
+mod course;
+mod drift;
+mod observer;
+mod page;
+mod plot;
+mod results;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use pintle_harness::Program;
+
+use self::contender::Side;
+use self::results::{Run, Walked};
+use super::applications::Names;
+use super::report::{self, Machine};
+use crate::{terminal, workspace};
+
+/// How the benchmark beside Flux runs.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "With PINTLE_BIN set, that program is measured and nothing is built.\n\n\
+                  100 applications take about 5 minutes and twice --idle, 1000 about an hour and twice --idle. Sizes can be \
+                  measured in several calls: the page shows the newest result of each.\n\n\
+                  With --json the last line is {\"apps\",\"wall_ratio\",\"cpu_ratio\",\"request_ratio\",\"memory_ratio\",\
+                  \"drift_p99_ms\",\"idle_cpu_percent\"}. A ratio is the agent's figure divided by Flux's, the worse one of \
+                  the first push and of the change in all applications; for memory, of the peaks over all stages. The \
+                  last two are the agent's own; idle_cpu_percent is of one core."
+)]
+pub(super) struct FluxArgs {
+    /// How many applications; several numbers are measured one after the other
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "100", value_parser = clap::value_parser!(u16).range(1..=5000))]
+    apps: Vec<u16>,
+    /// How long each is watched with nothing to do, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..))]
+    idle: u64,
+    /// Prints one JSON object for each size, the last one as the last line
+    #[arg(long)]
+    json: bool,
+    /// Measures a debug build: quick to try, but its numbers are not for quoting
+    #[arg(long)]
+    pub(super) debug_build: bool,
+    /// Where the page, the plot and the data go [default: docs/benchmarks, or with --debug-build target/benchmarks]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+/// Measures each size, and writes the page.
+pub(super) fn run(args: &FluxArgs, binary: &Path) -> Result<()> {
+    // The other programs are built when they start; this one is Flux's whole part.
+    Program::KustomizeController.build(&|line| terminal::line(line))?;
+    let out = match &args.out {
+        Some(out) => out.clone(),
+        None if args.debug_build => workspace::Workspace::load()?
+            .target_directory
+            .join("benchmarks"),
+        None => workspace::root().join("docs/benchmarks"),
+    };
+    for count in &args.apps {
+        let run = measure(args, Names::new(*count), binary)?;
+        run.save(&out)?;
+        terminal::step(&format!("result for {count} applications"));
+        terminal::line(&run.table());
+        for missed in run.missed() {
+            terminal::line(&format!("missed: {missed}"));
+        }
+        if args.json {
+            terminal::line(&serde_json::to_string(&run.ratios()).context("write the ratios")?);
+        }
+    }
+    let written = page::write(&out)?;
+    // The last line of standard output is the JSON, if it was asked for.
+    if !args.json {
+        terminal::line(&format!("written: {}", written.display()));
+    }
+    Ok(())
+}
+
+fn measure(args: &FluxArgs, names: Names, binary: &Path) -> Result<Run> {
+    let load = load()?;
+    if load > 0.5 {
+        terminal::line(&format!(
+            "note: this machine is busy with other things (load {load:.1}): wall times are not for quoting"
+        ));
+    }
+    let machine = Machine::look(binary, Program::Cluster.version()?)?;
+    let idle = Duration::from_secs(args.idle);
+    let walk = |side: Side| -> Result<Walked> {
+        course::walk(side, names, idle)
+            .with_context(|| format!("{} with {} applications", side.name(), names.count()))
+    };
+    Ok(Run {
+        apps: names.count(),
+        day: jiff::Timestamp::now().strftime("%Y-%m-%d").to_string(),
+        build: report::build(binary),
+        machine,
+        flux: Program::KustomizeController.version()?,
+        load,
+        idle_seconds: args.idle,
+        pintle_figures: walk(Side::Pintle)?,
+        flux_figures: walk(Side::Flux)?,
+    })
+}
+
+/// How many processes ran or waited to run on average in the last minute.
+fn load() -> Result<f64> {
+    let text = std::fs::read_to_string("/proc/loadavg").context("read /proc/loadavg")?;
+    let first = text.split(' ').next().unwrap_or_default();
+    first.parse().context("read /proc/loadavg")
+}
