@@ -1,5 +1,6 @@
 //! The renderer `helm`: a chart, rendered as Helm does.
 
+pub mod engine;
 pub mod settings;
 
 use pintle_sdk::{Plugin, Problem};

@@ -221,6 +221,9 @@ pub enum FunctionError {
     /// What Go's function returns as error, or panics with.
     #[error("{0}")]
     Failed(String),
+    /// What a template's author says: the function is there to refuse, and found nothing wrong itself.
+    #[error("{0}")]
+    Refused(String),
     /// A template that the function executed has failed.
     #[error("{prefix}{error}")]
     Template {
@@ -228,6 +231,14 @@ pub enum FunctionError {
         prefix: String,
         /// What happened there.
         error: Box<ExecError>,
+    },
+    /// There is no template of the name that the function was to execute.
+    #[error("template: no template {name:?} associated with template {set:?}")]
+    NoTemplate {
+        /// What was asked for.
+        name: String,
+        /// The name of the set.
+        set: String,
     },
     /// The execution has used up what it may use.
     #[error(transparent)]
@@ -248,7 +259,7 @@ impl From<ExecuteError> for FunctionError {
                 prefix: String::new(),
                 error,
             },
-            missing @ ExecuteError::Missing { .. } => Self::new(missing),
+            ExecuteError::Missing { name, set } => Self::NoTemplate { name, set },
         }
     }
 }

@@ -90,6 +90,18 @@ impl Set {
         Ok(())
     }
 
+    /// The same for a text that shall be executed itself under the name, even if it holds nothing but space.
+    pub fn parse_main(&mut self, name: &str, text: impl Into<Text>) -> Result<(), ParseError> {
+        let name: Rc<str> = name.into();
+        let trees = parse::parse(&name, text.into(), &self.marks, &self.functions)?;
+        for tree in trees {
+            if tree.name == name || !(tree.is_empty() && self.contains(&tree.name)) {
+                self.trees.insert(tree.name.clone(), tree);
+            }
+        }
+        Ok(())
+    }
+
     /// What the set is called in errors.
     pub fn name(&self) -> &str {
         &self.name

@@ -227,9 +227,13 @@ impl Call for Executor<'_> {
         self.set = caller;
         match result {
             Ok(()) => Ok(text),
-            Err(error) => Err(FunctionError::Template {
-                prefix: String::new(),
-                error,
+            // Where it was reached says nothing about why.
+            Err(error) => Err(match error.failure {
+                Failure::Limit(limit) => FunctionError::Limit(limit),
+                _ => FunctionError::Template {
+                    prefix: String::new(),
+                    error,
+                },
             }),
         }
     }

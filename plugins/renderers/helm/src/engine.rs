@@ -1,0 +1,188 @@
+//! Helm's template engine: all templates of a chart and its dependencies in one name space.
+//!
+//! The rules are those of `pkg/engine` of Helm 4: the order of parsing and rendering, which decides whose `define` of a
+//! name counts and who sees what `set` has changed; `include` and `tpl`; what errors look like. What is rendered with
+//! which values is the caller's business, as [`Template`]s.
+
+mod error;
+mod functions;
+mod tpl;
+
+use std::{cmp::Reverse, fmt, rc::Rc};
+
+use pintle_gotemplate::{
+    Functions, Kind, Limits, Map, MissingKey, Named, Options, Set, State, Text, Type,
+};
+
+pub use error::RenderError;
+pub use functions::Lookup;
+
+use functions::Includes;
+use tpl::Cache;
+
+/// The Go type of a chart's values and of what templates get as `.`.
+pub static VALUES: Named = Named {
+    name: "common.Values",
+    kind: Kind::Map,
+    underlying: Some(Type::ANY_MAP),
+    methods: &[],
+};
+
+/// The name of the set, and of the texts that `tpl` renders; Helm's errors show it.
+const SET: &str = "gotpl";
+
+/// What Go prints for no value, and Helm takes out.
+const NO_VALUE: &[u8] = b"<no value>";
+
+/// A file among a chart's templates.
+#[derive(Clone, Debug)]
+pub struct Template {
+    /// The path with the charts around it: `parent/charts/child/templates/deployment.yaml`.
+    pub name: String,
+    /// The `BasePath` that templates see: `parent/charts/child/templates`.
+    pub base_path: String,
+    /// The text.
+    pub text: Text,
+    /// What the template gets as `.`: a map of the type [`VALUES`], the same one for all templates of a chart.
+    pub values: Map,
+}
+
+/// What a template gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rendered {
+    /// The template's name.
+    pub name: String,
+    /// Its output, as Helm has it: without `<no value>`.
+    pub text: Text,
+}
+
+/// Renders templates.
+#[derive(Clone)]
+pub struct Engine {
+    functions: Functions,
+    state: State,
+    limits: Limits,
+}
+
+impl Engine {
+    /// An engine with Helm's functions. `state` has what functions look for: the seed and the time of sprig's.
+    pub fn new(state: State) -> Self {
+        Self {
+            functions: functions::all(),
+            state,
+            limits: Limits::default(),
+        }
+    }
+
+    /// Lets `lookup` ask a cluster; without this it finds nothing, as in `helm template`.
+    #[must_use]
+    pub fn with_lookup(mut self, lookup: Rc<dyn Lookup>) -> Self {
+        self.state = self.state.with(lookup);
+        self
+    }
+
+    /// Sets other limits for each template.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Parses all templates and renders those that are no partials, in Helm's order, which is that of the result.
+    ///
+    /// The key `Template` of the values changes meanwhile.
+    pub fn render(&self, mut templates: Vec<Template>) -> Result<Vec<Rendered>, RenderError> {
+        templates.sort_by_cached_key(|template| Reverse(order(&template.name)));
+        let mut set = Set::new(SET, self.functions.clone()).with_missing_key(MissingKey::Zero);
+        for template in &templates {
+            set.parse(&template.name, template.text.clone())
+                .map_err(RenderError::parse)?;
+        }
+        let set = Rc::new(set);
+        let state = self
+            .state
+            .clone()
+            .with(Rc::new(Includes::default()))
+            .with(Rc::new(Cache::default()));
+        let options = Options {
+            state,
+            limits: self.limits,
+        };
+        let files = templates
+            .iter()
+            .filter(|template| !is_partial(&template.name));
+        files
+            .map(|template| {
+                template.announce()?;
+                let data = template.values.clone().into();
+                let text = set
+                    .execute(&template.name, &data, &options)
+                    .map_err(RenderError::execution)?;
+                Ok(Rendered {
+                    name: template.name.clone(),
+                    text: without_no_value(text).into(),
+                })
+            })
+            .collect()
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Engine").finish_non_exhaustive()
+    }
+}
+
+impl Template {
+    /// Puts the template's name where templates look for it.
+    fn announce(&self) -> Result<(), RenderError> {
+        let own = Map::typed(Type::Named(&VALUES));
+        let refused = |_| RenderError::values(&self.name);
+        own.insert("Name", self.name.as_str().into())
+            .map_err(refused)?;
+        own.insert("BasePath", self.base_path.as_str().into())
+            .map_err(refused)?;
+        self.values.insert("Template", own.into()).map_err(refused)
+    }
+}
+
+/// What templates are sorted by, the last one first: files deeper in folders come before those above them.
+fn order(name: &str) -> (usize, String) {
+    (name.matches('/').count(), name.to_owned())
+}
+
+fn is_partial(name: &str) -> bool {
+    let file = name.rsplit_once('/').map_or(name, |(_, file)| file);
+    file.starts_with('_')
+}
+
+/// The text without each `<no value>`.
+fn without_no_value(text: Vec<u8>) -> Vec<u8> {
+    let mut rest = &text[..];
+    let mut out = Vec::new();
+    while let Some(found) = find(rest, NO_VALUE) {
+        out.extend_from_slice(&rest[..found]);
+        rest = &rest[found + NO_VALUE.len()..];
+    }
+    if rest.len() == text.len() {
+        return text;
+    }
+    out.extend_from_slice(rest);
+    out
+}
+
+/// Where a text contains another one.
+fn find(text: &[u8], part: &[u8]) -> Option<usize> {
+    let first = part.first()?;
+    let mut from = 0;
+    while let Some(found) = text[from..].iter().position(|byte| byte == first) {
+        if text[from + found..].starts_with(part) {
+            return Some(from + found);
+        }
+        from += found + 1;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests;
