@@ -56,10 +56,8 @@ const FUNCTIONS: &[Function] = &[
     Function::variadic("println", ANY, |_, args| {
         Ok(print::sprintln(args.all())?.into())
     }),
-    Function::variadic("printf", &[Type::String, Type::Any], |call, args| {
-        let text = print::sprintf(args.text(0)?, args.rest(1))?;
-        call.charge(text.len())?;
-        Ok(text.into())
+    Function::variadic("printf", &[Type::String, Type::Any], |_, args| {
+        Ok(print::sprintf(args.text(0)?, args.rest(1))?.into())
     }),
     Function::variadic("html", ANY, |_, args| escaped(args.all(), escape::html)),
     Function::variadic("js", ANY, |_, args| escaped(args.all(), escape::js)),

@@ -1,4 +1,7 @@
 //! Executes templates: walks trees, and writes what they give.
+//!
+//! Functions through which evaluation comes back to itself are not inlined into each other, and texts of errors are made
+//! elsewhere: what a level of nesting takes of the stack decides how deep templates may go.
 
 mod call;
 mod error;
@@ -7,7 +10,7 @@ mod field;
 mod literal;
 mod operand;
 
-use std::{collections::HashMap, rc::Rc};
+use std::{collections::HashMap, fmt, rc::Rc};
 
 pub use error::{ExecError, ExecuteError, Failure, Limit};
 
@@ -30,7 +33,7 @@ pub struct Limits {
     pub steps: u64,
     /// How many bytes the output has, including that of templates inside.
     pub output: usize,
-    /// How many bytes functions ask for with [`Call::charge`](crate::Call::charge), over the whole execution.
+    /// How many bytes functions ask for with [`Call::charge`](crate::Call::charge) or return, over the whole execution.
     pub memory: usize,
     /// How deep templates, blocks and parentheses stand inside each other; what is safe depends on the stack's size.
     pub depth: usize,
@@ -120,6 +123,7 @@ impl<'o> Executor<'o> {
 
     /// An error at the node that evaluation came to last.
     #[cold]
+    #[inline(never)]
     fn error(&self, failure: Failure) -> Box<ExecError> {
         let (pos, expression) = syntax::find(&self.tree, self.at).unwrap_or_default();
         let (line, column) = self.tree.source.line_and_column(pos);
@@ -134,11 +138,13 @@ impl<'o> Executor<'o> {
     }
 
     #[cold]
-    fn fail<T>(&self, text: impl Into<String>) -> Result<T> {
-        Err(self.error(Failure::Expression(text.into())))
+    #[inline(never)]
+    fn fail<T>(&self, text: fmt::Arguments<'_>) -> Result<T> {
+        Err(self.error(Failure::Expression(text.to_string())))
     }
 
     #[cold]
+    #[inline(never)]
     fn exceed<T>(&self, limit: Limit) -> Result<T> {
         Err(self.error(Failure::Limit(limit)))
     }
@@ -165,6 +171,7 @@ impl<'o> Executor<'o> {
     // Templates
 
     /// Runs a template with its own variables, of which `$` is the only one at first.
+    #[inline(never)]
     fn template(&mut self, tree: &Rc<Tree>, dot: Operand) -> Result<()> {
         /// A call goes through more of the stack than a block does.
         const LEVELS: usize = 4;
@@ -180,6 +187,7 @@ impl<'o> Executor<'o> {
         result.map(|_| ())
     }
 
+    #[inline(never)]
     fn list(&mut self, dot: &Operand, list: &List) -> Result<Flow> {
         for node in list {
             self.step()?;
@@ -215,12 +223,13 @@ impl<'o> Executor<'o> {
         Ok(Flow::Next)
     }
 
+    #[inline(never)]
     fn write(&mut self, value: &Value) -> Result<()> {
         match value {
             Value::Nil => self.out.extend_from_slice(b"<no value>"),
             Value::String(text) => self.out.extend_from_slice(text),
             Value::Object(object) if object.go_type().kind() == Kind::Func => {
-                return self.fail(format!(
+                return self.fail(format_args!(
                     "can't print {} of type {}",
                     self.expression(),
                     object.go_type()
@@ -228,7 +237,7 @@ impl<'o> Executor<'o> {
             }
             other => {
                 if let Err(error) = print::append_value(&mut self.out, other) {
-                    return self.fail(error.to_string());
+                    return self.fail(format_args!("{error}"));
                 }
             }
         }
@@ -247,10 +256,11 @@ impl<'o> Executor<'o> {
         Ok(())
     }
 
+    #[inline(never)]
     fn invocation(&mut self, dot: &Operand, invocation: &Invocation) -> Result<()> {
         self.at = invocation.id;
         let Some(tree) = self.set.tree(&invocation.name).cloned() else {
-            return self.fail(format!("template {:?} not defined", invocation.name));
+            return self.fail(format_args!("template {:?} not defined", invocation.name));
         };
         let data = match &invocation.pipe {
             Some(pipe) => self.pipeline(dot, pipe)?,
@@ -261,6 +271,7 @@ impl<'o> Executor<'o> {
 
     // Blocks
 
+    #[inline(never)]
     fn choice(&mut self, dot: &Operand, choice: &Choice, moves_dot: bool) -> Result<Flow> {
         let scope = self.variables.len();
         let mut flow = None;
@@ -285,6 +296,7 @@ impl<'o> Executor<'o> {
         Ok(flow)
     }
 
+    #[inline(never)]
     fn range(&mut self, dot: &Operand, range: &Loop) -> Result<Flow> {
         let scope = self.variables.len();
         let value = self.pipeline(dot, &range.pipe)?;
@@ -298,6 +310,7 @@ impl<'o> Executor<'o> {
     }
 
     /// Runs the body for each item; tells whether there was one.
+    #[inline(never)]
     fn iterate(&mut self, range: &Loop, value: &Value) -> Result<bool> {
         match value {
             Value::Nil => Ok(false),
@@ -335,14 +348,15 @@ impl<'o> Executor<'o> {
             }
             other => {
                 let shown = shown(other);
-                self.fail(format!("range can't iterate over {shown}"))
+                self.fail(format_args!("range can't iterate over {shown}"))
             }
         }
     }
 
+    #[inline(never)]
     fn count_up(&mut self, range: &Loop, end: Int) -> Result<bool> {
         if range.pipe.variables.len() > 1 {
-            return self.fail(format!(
+            return self.fail(format_args!(
                 "can't use {end} to iterate over more than one variable"
             ));
         }

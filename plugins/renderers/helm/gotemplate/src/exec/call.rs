@@ -18,6 +18,7 @@ const INLINE: usize = 4;
 
 impl Executor<'_> {
     /// `node` is the whole call, which errors of the function name.
+    #[inline(never)]
     pub(super) fn function(
         &mut self,
         dot: &Operand,
@@ -35,6 +36,7 @@ impl Executor<'_> {
     }
 
     /// `and` ends at the first false argument, `or` at the first true one.
+    #[inline(never)]
     fn short_circuit(
         &mut self,
         dot: &Operand,
@@ -44,7 +46,7 @@ impl Executor<'_> {
         last: Option<Value>,
     ) -> Result<Value> {
         if args.is_empty() && last.is_none() {
-            return self.fail(format!(
+            return self.fail(format_args!(
                 "wrong number of args for {name}: want at least 1 got 0"
             ));
         }
@@ -59,6 +61,7 @@ impl Executor<'_> {
     }
 
     /// A call with checked arguments. A method gets its receiver before them.
+    #[inline(never)]
     pub(super) fn call(
         &mut self,
         dot: &Operand,
@@ -70,7 +73,7 @@ impl Executor<'_> {
     ) -> Result<Value> {
         let given = args.len() + usize::from(last.is_some());
         if let Err(error) = function.check_count(args.len(), given) {
-            return self.fail(error.to_string());
+            return self.fail(format_args!("{error}"));
         }
         let first = usize::from(receiver.is_some());
         let mut inline = [const { Value::Nil }; INLINE];
@@ -105,7 +108,14 @@ impl Executor<'_> {
         (self.function, self.called_at) = (function.name(), node);
         let result = (function.body())(self, Args::new(values));
         (self.function, self.called_at) = caller;
-        result
+        let result = result?;
+        // What grows by being put together again and again ends here, whatever function does it.
+        self.charge(match &result {
+            Value::String(text) => text.len(),
+            Value::List(list) => list.len() * size_of::<usize>(),
+            _ => 0,
+        })?;
+        Ok(result)
     }
 
     #[cold]
@@ -121,6 +131,7 @@ impl Executor<'_> {
     }
 
     /// The builtin `call`.
+    #[inline(never)]
     fn call_value(
         &mut self,
         dot: &Operand,
@@ -129,7 +140,9 @@ impl Executor<'_> {
         last: Option<Value>,
     ) -> Result<Value> {
         if args.is_empty() && last.is_none() {
-            return self.fail("wrong number of args for call: want at least 1 got 0");
+            return self.fail(format_args!(
+                "wrong number of args for call: want at least 1 got 0"
+            ));
         }
         let name = match args.first() {
             Some(first) => self.text_of(first),

@@ -1,6 +1,6 @@
 //! Evaluates pipelines, commands and their operands.
 
-use super::{Executor, Failure, Operand, Result};
+use super::{Executor, Operand, Result};
 use crate::{
     function::fit,
     print::quote,
@@ -10,6 +10,7 @@ use crate::{
 
 impl Executor<'_> {
     /// The value of a pipeline. Variables that it declares stay until the block ends.
+    #[inline(never)]
     pub(super) fn pipeline(&mut self, dot: &Operand, pipe: &Pipe) -> Result<Value> {
         self.at = pipe.id;
         let mut last = None;
@@ -35,7 +36,7 @@ impl Executor<'_> {
                 self.variables[slot].1 = value;
                 Ok(())
             }
-            None => self.fail(format!("undefined variable: {}", variable.name)),
+            None => self.fail(format_args!("undefined variable: {}", variable.name)),
         }
     }
 
@@ -48,6 +49,7 @@ impl Executor<'_> {
     }
 
     /// `last` is what the command before this one gave.
+    #[inline(never)]
     fn command(&mut self, dot: &Operand, command: &Command, last: Option<Value>) -> Result<Value> {
         self.step()?;
         let (first, args) = command
@@ -79,7 +81,7 @@ impl Executor<'_> {
                 self.refuse_arguments(first, args, last.as_ref())?;
                 match &first.kind {
                     ExprKind::Dot => Ok(dot.value.clone()),
-                    ExprKind::Nil => self.fail("nil is not a command"),
+                    ExprKind::Nil => self.fail(format_args!("nil is not a command")),
                     _ => self.constant(first),
                 }
             }
@@ -91,9 +93,10 @@ impl Executor<'_> {
             return Ok(());
         }
         let shown = self.text_of(first);
-        self.fail(format!("can't give argument to non-function {shown}"))
+        self.fail(format_args!("can't give argument to non-function {shown}"))
     }
 
+    #[inline(never)]
     pub(super) fn variable(
         &mut self,
         dot: &Operand,
@@ -105,7 +108,7 @@ impl Executor<'_> {
     ) -> Result<Operand> {
         self.at = expr.id;
         let Some(slot) = self.slot(variable) else {
-            return self.fail(format!("undefined variable: {}", variable.name));
+            return self.fail(format_args!("undefined variable: {}", variable.name));
         };
         let value = self.variables[slot].1.clone();
         if fields.is_empty() {
@@ -115,6 +118,7 @@ impl Executor<'_> {
         self.fields(dot, &value, fields, expr.id, args, last)
     }
 
+    #[inline(never)]
     pub(super) fn chain(
         &mut self,
         dot: &Operand,
@@ -127,19 +131,20 @@ impl Executor<'_> {
         self.at = expr.id;
         if matches!(start.kind, ExprKind::Nil) {
             let shown = self.text_of(expr);
-            return self.fail(format!("indirection through explicit nil in {shown}"));
+            return self.fail(format_args!("indirection through explicit nil in {shown}"));
         }
         let start = self.deeper(1, |executor| executor.argument(dot, Type::Any, start))?;
         self.fields(dot, &Operand::concrete(start), fields, expr.id, args, last)
     }
 
     /// An argument for a parameter of that type.
+    #[inline(never)]
     pub(super) fn argument(&mut self, dot: &Operand, param: Type, expr: &Expr) -> Result<Value> {
         self.at = expr.id;
         let operand = match &expr.kind {
             ExprKind::Dot => dot.clone(),
             ExprKind::Nil if param.can_be_nil() => return Ok(Value::zero(param)),
-            ExprKind::Nil => return self.fail(format!("cannot assign nil to {param}")),
+            ExprKind::Nil => return self.fail(format_args!("cannot assign nil to {param}")),
             ExprKind::Field(fields) => self.fields(dot, dot, fields, expr.id, &[], None)?,
             ExprKind::Variable { variable, fields } => {
                 self.variable(dot, expr, variable, fields, &[], None)?
@@ -149,7 +154,13 @@ impl Executor<'_> {
                 Operand::concrete(self.deeper(1, |executor| executor.pipeline(dot, pipe))?)
             }
             ExprKind::Function(callee) => {
-                Operand::concrete(self.function(dot, *callee, expr.id, &[], None)?)
+                let value = self.function(dot, *callee, expr.id, &[], None)?;
+                // A function that gives no value gives a nil interface, and here nobody has looked into it yet.
+                let is_interface = matches!(value, Value::Nil);
+                Operand {
+                    value,
+                    is_interface,
+                }
             }
             _ => return self.literal(param, expr),
         };
@@ -158,13 +169,18 @@ impl Executor<'_> {
 
     /// Makes a value fit a parameter.
     pub(super) fn fit(&self, operand: Operand, param: Type) -> Result<Value> {
-        if operand.is_nil_interface() && param != Type::Any {
-            return self.fail(format!(
+        if param == Type::Any {
+            return Ok(operand.value);
+        }
+        if operand.is_nil_interface() {
+            return self.fail(format_args!(
                 "wrong type for value; expected {param}; got interface {{}}"
             ));
         }
-        fit(operand.value, param)
-            .map_err(|error| self.error(Failure::Expression(error.to_string())))
+        match fit(operand.value, param) {
+            Ok(value) => Ok(value),
+            Err(error) => self.fail(format_args!("{error}")),
+        }
     }
 
     /// An expression as Go writes it.

@@ -26,6 +26,7 @@ impl Access<'_> {
 
 impl Executor<'_> {
     /// One field after the other; only the last one may be a method with arguments.
+    #[inline(never)]
     pub(super) fn fields(
         &mut self,
         dot: &Operand,
@@ -63,10 +64,10 @@ impl Executor<'_> {
         let name = access.name;
         match &receiver.value {
             Value::Nil if receiver.is_interface => {
-                self.fail(format!("nil pointer evaluating interface {{}}.{name}"))
+                self.fail(format_args!("nil pointer evaluating interface {{}}.{name}"))
             }
             Value::Nil if self.set.missing_key() == MissingKey::Error => {
-                self.fail(format!("nil data; no entry for key {}", quoted(name)))
+                self.fail(format_args!("nil data; no entry for key {}", quoted(name)))
             }
             Value::Nil => Ok(Operand::concrete(Value::Nil)),
             Value::Map(map) => match named_method(map.go_type(), name) {
@@ -84,6 +85,7 @@ impl Executor<'_> {
         }
     }
 
+    #[inline(never)]
     fn object(
         &mut self,
         receiver: &Operand,
@@ -94,13 +96,13 @@ impl Executor<'_> {
             return self.method(receiver, method, access);
         }
         match object.go_type().kind() {
-            Kind::Pointer if object.is_nil() => self.fail(format!(
+            Kind::Pointer if object.is_nil() => self.fail(format_args!(
                 "nil pointer evaluating {}.{}",
                 receiver.static_type(),
                 access.name
             )),
             Kind::Struct | Kind::Pointer => match object.field(access.name) {
-                Some(_) if access.has_arguments() => self.fail(format!(
+                Some(_) if access.has_arguments() => self.fail(format_args!(
                     "{} has arguments but cannot be invoked as function",
                     access.name
                 )),
@@ -124,7 +126,7 @@ impl Executor<'_> {
     fn element(&mut self, map: &Map, access: &Access<'_>) -> Result<Operand> {
         let name = access.name;
         if access.has_arguments() {
-            return self.fail(format!("{name} is not a method but has arguments"));
+            return self.fail(format_args!("{name} is not a method but has arguments"));
         }
         let of = map.go_type().elem();
         if let Some(value) = map.get(name) {
@@ -133,10 +135,13 @@ impl Executor<'_> {
         match self.set.missing_key() {
             MissingKey::Default => Ok(Operand::concrete(Value::Nil)),
             MissingKey::Zero => Ok(Operand::of(Value::zero(of), of)),
-            MissingKey::Error => self.fail(format!("map has no entry for key {}", quoted(name))),
+            MissingKey::Error => {
+                self.fail(format_args!("map has no entry for key {}", quoted(name)))
+            }
         }
     }
 
+    #[inline(never)]
     fn method(
         &mut self,
         receiver: &Operand,
@@ -155,7 +160,7 @@ impl Executor<'_> {
     }
 
     fn no_field(&self, receiver: &Operand, name: &Text) -> Result<Operand> {
-        self.fail(format!(
+        self.fail(format_args!(
             "can't evaluate field {name} in type {}",
             receiver.static_type()
         ))

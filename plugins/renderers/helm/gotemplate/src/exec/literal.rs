@@ -17,11 +17,11 @@ impl Executor<'_> {
                     return Ok(value.clone());
                 }
                 let shown = self.text_of(expr);
-                self.fail(format!("{shown} overflows int"))
+                self.fail(format_args!("{shown} overflows int"))
             }
             _ => {
                 let shown = self.text_of(expr);
-                self.fail(format!("can't evaluate command {shown:?}"))
+                self.fail(format_args!("can't evaluate command {shown:?}"))
             }
         }
     }
@@ -61,13 +61,13 @@ impl Executor<'_> {
             }
             _ => {
                 let shown = self.text_of(expr);
-                return self.fail(format!("can't handle {shown} for arg of type {param}"));
+                return self.fail(format_args!("can't handle {shown} for arg of type {param}"));
             }
         };
         if let Some(value) = value {
             return Ok(value);
         }
         let shown = self.text_of(expr);
-        self.fail(format!("expected {wanted}; found {shown}"))
+        self.fail(format_args!("expected {wanted}; found {shown}"))
     }
 }
