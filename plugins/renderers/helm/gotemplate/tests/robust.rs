@@ -24,7 +24,7 @@ fn limits() -> Limits {
     Limits {
         steps: 10_000,
         output: 1 << 20,
-        memory: 1 << 20,
+        memory: 8 << 20,
         ..Limits::default()
     }
 }
@@ -43,7 +43,8 @@ fn run(text: &[u8]) -> Result<Vec<u8>, String> {
 
 fn failure(text: &str) -> Failure {
     let mut set = Set::new("main", Functions::default());
-    set.parse_main("main", text).unwrap();
+    set.parse_main("main", text)
+        .expect("the text is a template");
     let options = Options {
         limits: limits(),
         ..Options::default()

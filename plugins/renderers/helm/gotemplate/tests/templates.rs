@@ -24,10 +24,10 @@ const FUNCTIONS: &[Function] = &[
         Err(pintle_gotemplate::FunctionError::new("boom failed"))
     }),
     Function::new("mapf", &[Type::ANY_MAP], |_, args| {
-        Ok(Value::int(i64::try_from(args.map(0)?.len()).unwrap()))
+        Ok(count(args.map(0)?.len()))
     }),
     Function::new("slicef", &[Type::ANY_SLICE], |_, args| {
-        Ok(Value::int(i64::try_from(args.list(0)?.len()).unwrap()))
+        Ok(count(args.list(0)?.len()))
     }),
     Function::new("fl", &[Type::Float64], |_, args| {
         Ok((args.float(0)? * 2.0).into())
@@ -42,13 +42,17 @@ const FUNCTIONS: &[Function] = &[
     Function::new("dict", &[], |_, _| Ok(map([("z", Value::int(1))]))),
 ];
 
+fn count(number: usize) -> Value {
+    Value::int(i64::try_from(number).expect("the data is small"))
+}
+
 fn map<const N: usize>(entries: [(&str, Value); N]) -> Value {
     Value::Map(entries.into_iter().collect())
 }
 
 fn data() -> Value {
     let sm = Map::typed(Type::STRING_MAP);
-    sm.insert("k", "v".into()).unwrap();
+    sm.insert("k", "v".into()).expect("it is not nil");
     let list = vec![
         "a".into(),
         Value::int(2),
