@@ -50,7 +50,7 @@ fn prepare(tally: &mut Tally) -> bool {
             .and_then(|()| setup::wasm_toolchain())
     };
     let servers = || {
-        for program in [Program::Cluster, Program::Servers] {
+        for program in [Program::Cluster, Program::Servers, Program::Helm] {
             program.build(&terminal::line)?;
         }
         Ok(())

@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use pintle_programs::{Program, Progress, to_stderr};
 
 use crate::process::Process;
-use crate::programs::Program;
-use crate::progress::{Progress, to_stderr};
 use crate::run_dir::RunDir;
 
 /// How long a start may take. It is 4 s on two idle cores, and a minute when six builds share them.

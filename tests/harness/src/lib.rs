@@ -14,15 +14,12 @@
 //! Linux only: it uses process groups and `/proc`.
 
 pub mod agent;
-pub mod cache;
 
 mod account;
 mod audit;
 mod control_plane;
 mod git;
 mod process;
-mod programs;
-mod progress;
 mod proxy;
 mod run_dir;
 mod servers;
@@ -34,8 +31,7 @@ pub use audit::{ApiRequest, by_verb};
 pub use control_plane::{ControlPlane, ControlPlaneOptions, connect};
 pub use git::GitRepo;
 pub use process::{Process, Usage};
-pub use programs::{KUSTOMIZATION_CRD, Program};
-pub use progress::{Progress, to_stderr};
+pub use pintle_programs::{KUSTOMIZATION_CRD, Program, Progress, cache, to_stderr};
 pub use proxy::{Fault, Proxied, Proxy};
 pub use run_dir::RunDir;
 pub use servers::{Servers, ServersOptions, Ssh};

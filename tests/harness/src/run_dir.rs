@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
-
-use crate::cache;
+use pintle_programs::cache;
 
 /// What marks a folder as kept for a look at its logs.
 const KEPT: &str = "kept";

@@ -5,12 +5,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use pintle_programs::{Program, Progress};
 use serde::Deserialize;
 
 use crate::git::GitRepo;
 use crate::process::Process;
-use crate::programs::Program;
-use crate::progress::Progress;
 use crate::run_dir::RunDir;
 use crate::sink::{self, Delivery};
 

@@ -117,8 +117,27 @@ const RULES: &[Rule] = &[
         why: PLUGINS,
     },
     Rule {
-        folder: "tests/harness",
+        folder: "tests/programs",
         uses: &[],
+        tests_use: &[],
+        external: None,
+        why: "what builds real servers must not share the code that is tested against them",
+    },
+    Rule {
+        folder: "tests/helm",
+        uses: &[
+            "plugins/renderers/helm",
+            "plugins/renderers/helm/",
+            "sdk",
+            "tests/programs",
+        ],
+        tests_use: &[],
+        external: None,
+        why: "it calls the renderer's crates natively, and nothing of the agent",
+    },
+    Rule {
+        folder: "tests/harness",
+        uses: &["tests/programs"],
         tests_use: &[],
         external: None,
         why: "what starts real servers must not share the code that is tested against them",

@@ -75,6 +75,20 @@ enum End {
     Else,
 }
 
+/// Why the body of a `define` or `block` is none.
+enum Body {
+    /// It ends with an `else`.
+    Else,
+    /// Something else is wrong.
+    Wrong(ParseError),
+}
+
+impl From<ParseError> for Body {
+    fn from(error: ParseError) -> Self {
+        Self::Wrong(error)
+    }
+}
+
 /// What stands in the text: a node, or the end of the list it would be in.
 enum Item {
     Node(Node),
@@ -270,23 +284,30 @@ impl Parser<'_> {
         }
         let name = self.name(&token)?;
         self.expect(Kind::RightDelim, CONTEXT)?;
-        self.template(name, CONTEXT)
+        self.template(name).map_err(|error| match error {
+            Body::Else => self.unexpected_else(CONTEXT),
+            Body::Wrong(error) => error,
+        })
     }
 
     /// The body of a `define` or `block`, which sees no variables from outside.
-    fn template(&mut self, name: Rc<str>, context: &str) -> Result<()> {
+    fn template(&mut self, name: Rc<str>) -> Result<(), Body> {
         let dollar = self.symbol("$");
         let variables = std::mem::replace(&mut self.variables, vec![dollar]);
         let range_depth = std::mem::take(&mut self.range_depth);
         let action_line = std::mem::take(&mut self.action_line);
         let (root, end) = self.deeper(Self::list)?;
         if matches!(end, End::Else) {
-            return Err(self.error(format!("unexpected {{{{else}}}} in {context}")));
+            return Err(Body::Else);
         }
         self.variables = variables;
         self.range_depth = range_depth;
         self.action_line = action_line;
-        self.add(name, root)
+        Ok(self.add(name, root)?)
+    }
+
+    fn unexpected_else(&self, context: &str) -> ParseError {
+        self.error(format!("unexpected {{{{else}}}} in {context}"))
     }
 
     fn list(&mut self) -> Result<(List, End)> {
@@ -417,7 +438,15 @@ impl Parser<'_> {
         let token = self.next_non_space();
         let name = self.template_name(&token, CONTEXT)?;
         let pipe = Some(self.pipeline(CONTEXT, Kind::RightDelim)?);
-        self.template(name.clone(), CONTEXT)?;
+        let opened = self.line;
+        // Go's parser reads the body with another parser, and tells of an `else` by the line that itself came to.
+        self.template(name.clone()).map_err(|error| match error {
+            Body::Else => ParseError {
+                line: opened,
+                ..self.unexpected_else(CONTEXT)
+            },
+            Body::Wrong(error) => error,
+        })?;
         Ok(self.invoke(&token, name, pipe))
     }
 

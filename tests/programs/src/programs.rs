@@ -1,4 +1,4 @@
-//! Builds the Go programs, once for each state of their sources.
+//! The Go programs, and how each is built.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
@@ -21,6 +21,8 @@ const TELL_EVERY: Duration = Duration::from_secs(5);
 pub enum Program {
     /// The control plane, `tests/cluster`.
     Cluster,
+    /// Helm, as an oracle for the renderer `helm` and as a command, `tests/oracle/helm`.
+    Helm,
     /// Registry, git and sink, `tests/servers`.
     Servers,
     /// Flux's kustomize-controller, at the version in `tests/bench/flux/go.mod`, for the benchmark.
@@ -39,6 +41,7 @@ impl Program {
     fn name(self) -> &'static str {
         match self {
             Self::Cluster => "testcluster",
+            Self::Helm => "helm-oracle",
             Self::Servers => "testservers",
             Self::KustomizeController => "kustomize-controller",
         }
@@ -47,15 +50,17 @@ impl Program {
     /// The package to build, as seen from the folder of the sources.
     fn package(self) -> &'static str {
         match self {
-            Self::Cluster | Self::Servers => ".",
+            Self::Cluster | Self::Helm | Self::Servers => ".",
             Self::KustomizeController => KUSTOMIZE_CONTROLLER,
         }
     }
 
-    fn sources(self) -> PathBuf {
+    /// The folder of the program's sources, a Go module.
+    pub fn sources(self) -> PathBuf {
         let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         tests.join(match self {
             Self::Cluster => "cluster",
+            Self::Helm => "oracle/helm",
             Self::Servers => "servers",
             Self::KustomizeController => "bench/flux",
         })
@@ -65,6 +70,7 @@ impl Program {
     pub fn version(self) -> Result<String> {
         let module = match self {
             Self::Cluster => "k8s.io/kubernetes",
+            Self::Helm => "helm.sh/helm/v4",
             Self::Servers => "cuelabs.dev/go/oci/ociregistry",
             Self::KustomizeController => KUSTOMIZE_CONTROLLER,
         };
@@ -114,7 +120,7 @@ impl Program {
         progress(&format!(
             "{name}: building with Go{}",
             match self {
-                Self::Cluster | Self::KustomizeController => {
+                Self::Cluster | Self::Helm | Self::KustomizeController => {
                     "; the first time this takes some minutes"
                 }
                 Self::Servers => "",
@@ -164,7 +170,7 @@ impl Program {
         }
         match self {
             Self::Cluster => link_kubectl(executable)?,
-            Self::Servers => {}
+            Self::Helm | Self::Servers => {}
             Self::KustomizeController => copy_definitions(sources, executable)?,
         }
         fs::rename(&partial, executable)

@@ -1,0 +1,10 @@
+//! Runs charts and template expressions through Helm and through the renderer `helm`, and compares.
+//!
+//! [`oracle`] is Helm: a Go program of the Helm library that answers questions. [`generate`] makes expressions for every
+//! function and for the language, the same ones on each run. [`compare`] says in which way two answers differ.
+//!
+//! What is compared, what is excepted and why is in `tests/helm/README.md`.
+
+pub mod compare;
+pub mod generate;
+pub mod oracle;

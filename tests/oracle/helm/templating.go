@@ -1,0 +1,133 @@
+package main
+
+import (
+	"fmt"
+
+	"helm.sh/helm/v4/pkg/action"
+	"helm.sh/helm/v4/pkg/chart"
+	"helm.sh/helm/v4/pkg/chart/common"
+	"helm.sh/helm/v4/pkg/chart/loader"
+	"helm.sh/helm/v4/pkg/cli/values"
+	"helm.sh/helm/v4/pkg/getter"
+	release "helm.sh/helm/v4/pkg/release/v1"
+)
+
+// templating makes the release that `helm template` prints of a chart on disk. Fields are its flags.
+type templating struct {
+	// Chart is a folder or an archive.
+	Chart       string   `json:"chart"`
+	Release     string   `json:"release"`
+	Namespace   string   `json:"namespace"`
+	Values      []string `json:"values"`
+	Set         []string `json:"set"`
+	SetString   []string `json:"setString"`
+	SetJSON     []string `json:"setJson"`
+	SetFile     []string `json:"setFile"`
+	SetLiteral  []string `json:"setLiteral"`
+	KubeVersion string   `json:"kubeVersion"`
+	APIVersions []string `json:"apiVersions"`
+	IncludeCRDs bool     `json:"includeCrds"`
+	IsUpgrade   bool     `json:"isUpgrade"`
+	SkipSchema  bool     `json:"skipSchema"`
+	// SubNotes renders the NOTES.txt of subcharts too; `helm install` has the flag.
+	SubNotes bool `json:"subNotes"`
+}
+
+// hook is what a release stores of a hook.
+type hook struct {
+	Name           string   `json:"name"`
+	Kind           string   `json:"kind"`
+	Path           string   `json:"path"`
+	Manifest       string   `json:"manifest"`
+	Events         []string `json:"events"`
+	Weight         int      `json:"weight"`
+	DeletePolicies []string `json:"deletePolicies"`
+	OutputLog      []string `json:"outputLog"`
+}
+
+func (t templating) run() answer {
+	rel, err := t.render()
+	var given answer
+	if rel != nil && err == nil {
+		given.Manifest, given.Notes = rel.Manifest, rel.Info.Notes
+		for _, h := range rel.Hooks {
+			given.Hooks = append(given.Hooks, stored(h))
+		}
+	}
+	if err != nil {
+		return answer{Error: err.Error()}
+	}
+	return given
+}
+
+// render loads and renders the chart in the steps of Helm's command, which exports none of them.
+func (t templating) render() (*release.Release, error) {
+	client := action.NewInstall(action.NewConfiguration())
+	client.DryRunStrategy = action.DryRunClient
+	client.Replace = true
+	client.ReleaseName, client.Namespace = t.Release, t.Namespace
+	client.APIVersions = common.VersionSet(t.APIVersions)
+	client.IncludeCRDs = t.IncludeCRDs
+	client.IsUpgrade, client.SkipSchemaValidation, client.SubNotes = t.IsUpgrade, t.SkipSchema, t.SubNotes
+	if t.KubeVersion != "" {
+		version, err := common.ParseKubeVersion(t.KubeVersion)
+		if err != nil {
+			return nil, fmt.Errorf("invalid kube version '%s': %w", t.KubeVersion, err)
+		}
+		client.KubeVersion = version
+	}
+
+	options := values.Options{
+		ValueFiles: t.Values, Values: t.Set, StringValues: t.SetString,
+		JSONValues: t.SetJSON, FileValues: t.SetFile, LiteralValues: t.SetLiteral,
+	}
+	input, err := options.MergeValues(getter.Providers{})
+	if err != nil {
+		return nil, err
+	}
+	loaded, err := loader.Load(t.Chart)
+	if err != nil {
+		return nil, err
+	}
+	if err := installable(loaded); err != nil {
+		return nil, err
+	}
+	rendered, err := client.Run(loaded, input)
+	if rendered == nil {
+		return nil, err
+	}
+	rel, ok := rendered.(*release.Release)
+	if !ok {
+		return nil, fmt.Errorf("a release of type %T", rendered)
+	}
+	return rel, err
+}
+
+// installable says whether the command would refuse the chart before rendering it.
+func installable(loaded chart.Charter) error {
+	accessor, err := chart.NewAccessor(loaded)
+	if err != nil {
+		return err
+	}
+	if kind := accessor.MetadataAsMap()["Type"]; kind != "" && kind != "application" {
+		return fmt.Errorf("%s charts are not installable", kind)
+	}
+	if required := accessor.MetaDependencies(); len(required) > 0 {
+		return action.CheckDependencies(loaded, required)
+	}
+	return nil
+}
+
+func stored(h *release.Hook) hook {
+	given := hook{Name: h.Name, Kind: h.Kind, Path: h.Path, Manifest: h.Manifest, Weight: h.Weight}
+	for _, event := range h.Events {
+		given.Events = append(given.Events, string(event))
+	}
+	for _, policy := range h.DeletePolicies {
+		given.DeletePolicies = append(given.DeletePolicies, string(policy))
+	}
+	for _, policy := range h.OutputLogPolicies {
+		given.OutputLog = append(given.OutputLog, string(policy))
+	}
+	return given
+}
