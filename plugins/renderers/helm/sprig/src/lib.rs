@@ -1,1 +1,69 @@
-//! The functions of sprig v3 for Go templates.
+//! The functions of sprig v3 for Go templates, and the ones for durations that Helm adds to them.
+//!
+//! [`tables`] has them all but `env` and `expandenv`, which Helm takes out. A render gives them what they may know of
+//! the world through the [`State`](pintle_gotemplate::State) of its execution: a [`Clock`] and [`Secrets`].
+//!
+//! ```
+//! use pintle_gotemplate::{Functions, Standalone, Value};
+//!
+//! let functions = Functions::from_tables(pintle_sprig::tables());
+//! let mut call = Standalone::default();
+//! assert_eq!(functions.call("upper", &mut call, &["web".into()])?, Value::from("WEB"));
+//! # Ok::<(), pintle_gotemplate::FunctionError>(())
+//! ```
+//!
+//! # Where the results are not Go's
+//!
+//! - Where Go's order is random (`keys`, `values`), it is that of the keys.
+//! - `now` is the time of the render's [`Clock`], and the local zone is UTC. Zones have the rules of today, also for dates
+//!   in the past.
+//! - What is random in Go is derived from the render's [`Secrets`]: see the [`Secrets`] for how.
+//! - `getHostByName` is empty, as in Helm without `--enable-dns`.
+
+mod case;
+mod cast;
+mod context;
+mod dates;
+mod decimal;
+mod defaults;
+mod dicts;
+mod encodings;
+mod go;
+mod lists;
+mod math;
+mod merge;
+mod network;
+mod paths;
+mod random;
+mod reflection;
+mod regex;
+pub mod semver;
+mod strings;
+mod words;
+
+use pintle_gotemplate::{Function, FunctionError, Value};
+
+pub use context::{Clock, Secrets};
+
+type Outcome = Result<Value, FunctionError>;
+
+/// All functions, by theme.
+pub fn tables() -> &'static [&'static [Function]] {
+    &[
+        case::FUNCTIONS,
+        dates::DURATION_FUNCTIONS,
+        dates::FUNCTIONS,
+        defaults::FUNCTIONS,
+        dicts::FUNCTIONS,
+        encodings::FUNCTIONS,
+        lists::FUNCTIONS,
+        math::FUNCTIONS,
+        network::FUNCTIONS,
+        paths::FUNCTIONS,
+        random::FUNCTIONS,
+        reflection::FUNCTIONS,
+        regex::FUNCTIONS,
+        semver::FUNCTIONS,
+        strings::FUNCTIONS,
+    ]
+}

@@ -1,0 +1,74 @@
+//! What functions know of the world besides their arguments.
+
+use std::{cell::RefCell, collections::HashMap, fmt};
+
+use pintle_gotemplate::{Call, FunctionError};
+
+/// What time it is: for a render of a commit, the commit's time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Clock {
+    /// Seconds since 1970.
+    pub seconds: i64,
+    /// Nanoseconds of the second, below 1,000,000,000.
+    pub nanoseconds: u32,
+}
+
+/// Gives so many bytes for a purpose.
+type Derive = dyn Fn(&str, u32) -> Vec<u8>;
+
+/// The source of everything that is random in Go: bytes derived from a secret seed and from what they are for.
+///
+/// What they are for is named by a text, the purpose, so that a render repeats. It is made of
+///
+/// - the function's name,
+/// - the name of the template that calls it,
+/// - the arguments that say which secret is meant: the length of a password, the name in a certificate,
+/// - and how many times before this, in this render, all of that was the same.
+///
+/// Lines and columns are no part of it, nor are other templates or other functions: an edit elsewhere in a chart, or
+/// elsewhere in the same file, leaves a password as it is. It changes when its length does, when its template is
+/// renamed, or when a call with the same function and arguments is put before it in the same file. The seed belongs to one application, so that two releases of a chart share nothing.
+pub struct Secrets {
+    derive: Box<Derive>,
+    counts: RefCell<HashMap<String, u64>>,
+}
+
+impl Secrets {
+    /// Secrets from a function that gives the bytes for a purpose: always the same, and unrelated to those of others.
+    pub fn new(derive: impl Fn(&str, u32) -> Vec<u8> + 'static) -> Self {
+        Self {
+            derive: Box::new(derive),
+            counts: RefCell::default(),
+        }
+    }
+
+    /// 32 bytes for a call of a function, of which `which` says what it is to make.
+    pub(crate) fn seed(call: &dyn Call, which: &str) -> Result<[u8; 32], FunctionError> {
+        let secrets = call.state().get::<Self>().ok_or_else(|| {
+            FunctionError::new(
+                "this render was given no secret seed, from which random values are derived",
+            )
+        })?;
+        let (function, template) = (call.function(), call.place().template);
+        let place = format!("helm/{function}/{template}/{which}");
+        let count = {
+            let mut counts = secrets.counts.borrow_mut();
+            let count = counts.entry(place.clone()).or_default();
+            *count += 1;
+            *count
+        };
+        let bytes = (secrets.derive)(&format!("{place}/{count}"), 32);
+        bytes.try_into().map_err(|bytes: Vec<u8>| {
+            FunctionError::new(format_args!(
+                "a seed of 32 bytes was asked for, and {} came",
+                bytes.len()
+            ))
+        })
+    }
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Secrets")
+    }
+}

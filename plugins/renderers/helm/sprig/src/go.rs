@@ -1,0 +1,17 @@
+//! Parts of Go's standard library that sprig's functions are thin layers over, on byte strings.
+//!
+//! Each follows the documented behaviour of the Go package of the same name, error texts included.
+
+pub(crate) mod base;
+pub(crate) mod duration;
+pub(crate) mod float;
+pub(crate) mod layout;
+pub(crate) mod number;
+pub(crate) mod panic;
+pub(crate) mod parse_time;
+pub(crate) mod path;
+pub(crate) mod strings;
+pub(crate) mod time;
+pub(crate) mod unicode;
+pub(crate) mod url;
+pub(crate) mod zone;

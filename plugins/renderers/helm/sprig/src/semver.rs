@@ -1,0 +1,24 @@
+//! Semantic versions and constraints on them, as the library `Masterminds/semver` v3 understands both.
+
+mod constraint;
+mod object;
+mod version;
+
+use pintle_gotemplate::{Function, FunctionError, Type, Value};
+
+pub use constraint::{Constraint, ConstraintError};
+pub use version::{Version, VersionError};
+
+use object::VersionObject;
+
+pub(crate) const FUNCTIONS: &[Function] = &[
+    Function::new("semver", &[Type::String], |_, args| {
+        let version = Version::parse(args.text(0)?).map_err(FunctionError::new)?;
+        Ok(Value::object(VersionObject::pointer(version)))
+    }),
+    Function::new("semverCompare", &[Type::String, Type::String], |_, args| {
+        let constraint = Constraint::parse(args.text(0)?).map_err(FunctionError::new)?;
+        let version = Version::parse(args.text(1)?).map_err(FunctionError::new)?;
+        Ok(constraint.allows(&version).into())
+    }),
+];

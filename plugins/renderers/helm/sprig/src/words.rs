@@ -1,0 +1,151 @@
+//! Functions on words as the library `goutils` defines them; several count bytes where characters would be meant.
+
+use crate::go::unicode::{
+    self, is_lower, is_space, is_title, is_upper, to_lower, to_runes, to_title, to_upper,
+};
+
+/// At most `width` bytes, the last three of which are dots if something is left out; below 4 nothing is.
+pub(crate) fn abbreviate(text: &[u8], width: i64) -> Vec<u8> {
+    if width < 4 {
+        return text.to_vec();
+    }
+    abbreviate_from(text, 0, width)
+}
+
+/// At most `width` bytes that begin after `offset` or before, with dots where something is left out.
+pub(crate) fn abbreviate_both(text: &[u8], offset: i64, width: i64) -> Vec<u8> {
+    if width < 4 || (offset > 0 && width < 7) {
+        return text.to_vec();
+    }
+    abbreviate_from(text, offset, width)
+}
+
+/// The width is at least 4.
+fn abbreviate_from(text: &[u8], offset: i64, width: i64) -> Vec<u8> {
+    let len = text.len();
+    let width = usize::try_from(width).unwrap_or(usize::MAX);
+    if len <= width {
+        return text.to_vec();
+    }
+    let kept = width - 3;
+    let offset = usize::try_from(offset).unwrap_or_default();
+    let offset = if len.saturating_sub(offset) < kept {
+        len - kept
+    } else {
+        offset
+    };
+    if offset <= 4 {
+        return [&text[..kept], b"..."].concat();
+    }
+    if width < 7 {
+        return Vec::new();
+    }
+    let mut out = b"...".to_vec();
+    if offset + kept < len {
+        // Here the rest is longer than what is kept, which is at least 4.
+        out.extend_from_slice(&text[offset..offset + kept - 3]);
+        out.extend_from_slice(b"...");
+    } else {
+        out.extend_from_slice(&text[len - kept..]);
+    }
+    out
+}
+
+/// Breaks at spaces so that lines have at most `width` bytes; longer words are broken only if `long_words` says so.
+pub(crate) fn wrap(text: &[u8], width: i64, separator: &[u8], long_words: bool) -> Vec<u8> {
+    let width = usize::try_from(width).unwrap_or_default().max(1);
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    let mut line = |line: &[u8]| {
+        out.extend_from_slice(line);
+        out.extend_from_slice(separator);
+    };
+    while rest.len() > width {
+        if rest[0] == b' ' {
+            rest = &rest[1..];
+            continue;
+        }
+        let space = rest[..=width].iter().rposition(|&byte| byte == b' ');
+        let later = || rest[width..].iter().position(|&byte| byte == b' ');
+        if let Some(space) = space {
+            line(&rest[..space]);
+            rest = &rest[space + 1..];
+        } else if long_words {
+            line(&rest[..width]);
+            rest = &rest[width..];
+        } else if let Some(later) = later() {
+            line(&rest[..width + later]);
+            rest = &rest[width + later + 1..];
+        } else {
+            break;
+        }
+    }
+    out.extend_from_slice(rest);
+    out
+}
+
+/// The first letter of each word in lower case.
+pub(crate) fn uncapitalize(text: &[u8]) -> Vec<u8> {
+    let mut start = true;
+    unicode::map(text, |rune| {
+        if is_space(rune) {
+            start = true;
+            return rune;
+        }
+        if std::mem::take(&mut start) {
+            to_lower(rune)
+        } else {
+            rune
+        }
+    })
+}
+
+/// Upper to lower case and the reverse; a lower case letter at the start of a word becomes title case.
+pub(crate) fn swap_case(text: &[u8]) -> Vec<u8> {
+    let mut after_space = true;
+    let mut out = Vec::with_capacity(text.len());
+    for rune in to_runes(text) {
+        let swapped = if is_upper(rune) || is_title(rune) {
+            after_space = false;
+            to_lower(rune)
+        } else if is_lower(rune) {
+            if std::mem::take(&mut after_space) {
+                to_title(rune)
+            } else {
+                to_upper(rune)
+            }
+        } else {
+            after_space = is_space(rune);
+            rune
+        };
+        unicode::push(&mut out, swapped);
+    }
+    out
+}
+
+/// The first byte of each word, taken for a Latin-1 character.
+pub(crate) fn initials(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut after_space = true;
+    for rune in text.iter().copied().map(char::from) {
+        if is_space(rune) {
+            after_space = true;
+        } else if std::mem::take(&mut after_space) {
+            unicode::push(&mut out, rune);
+        }
+    }
+    out
+}
+
+/// The text without spaces; if there are any, its bytes are taken for Latin-1 characters.
+pub(crate) fn delete_white_space(text: &[u8]) -> Vec<u8> {
+    let runes = text.iter().copied().map(char::from);
+    if !runes.clone().any(is_space) {
+        return text.to_vec();
+    }
+    let mut out = Vec::with_capacity(text.len());
+    for rune in runes.filter(|&rune| !is_space(rune)) {
+        unicode::push(&mut out, rune);
+    }
+    out
+}
