@@ -329,7 +329,7 @@ mod tests {
                 ".12 .1203 .1 UTC +0000 +00 Z",
             ),
             ("002 __2 _2006 Janus Month", "325 325 _2026 Janus Month"),
-            ("15h04 .0001 20060102", "14h36 .000011 20261121"),
+            ("15h04 .0001 20060102", "14h36 .0011 20261121"),
         ];
         for (layout, expected) in cases {
             assert_eq!(shown(1_795_271_767, layout), expected, "{layout}");
