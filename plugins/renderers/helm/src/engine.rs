@@ -4,6 +4,7 @@
 //! name counts and who sees what `set` has changed; `include` and `tpl`; what errors look like. What is rendered with
 //! which values is the caller's business, as [`Template`]s.
 
+mod encode;
 mod error;
 mod functions;
 mod tpl;
@@ -86,6 +87,11 @@ impl Engine {
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
+    }
+
+    /// The functions that templates can call, besides the language's own.
+    pub fn functions(&self) -> &Functions {
+        &self.functions
     }
 
     /// Parses all templates and renders those that are no partials, in Helm's order, which is that of the result.

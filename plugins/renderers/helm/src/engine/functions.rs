@@ -4,18 +4,16 @@ use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
 use pintle_gotemplate::{Args, Call, Function, FunctionError, Functions, Map, Type, Value};
 
-use super::tpl;
+use super::{encode, tpl};
 
 /// How often templates of one name may be included in each other. Helm counts the same way.
 const MAX_INCLUDES: usize = 1000;
 
-/// All functions of Helm.
+/// All functions of Helm: sprig's without those that read the environment, the encoders, and its own.
 pub(super) fn all() -> Functions {
-    let mut functions = Functions::from_tables(&[FUNCTIONS]);
-    // What a process' environment holds is nothing for charts.
-    functions.remove("env");
-    functions.remove("expandenv");
-    functions
+    let tables = pintle_sprig::tables().iter().copied();
+    let tables = tables.chain([encode::FUNCTIONS, FUNCTIONS]);
+    Functions::from_tables(&tables.collect::<Vec<_>>())
 }
 
 const FUNCTIONS: &[Function] = &[

@@ -1,0 +1,51 @@
+//! `toYaml`, `fromJson` and the like: what [`pintle_goencoding::functions`] does, as functions for templates.
+
+use pintle_goencoding::functions as encoding;
+use pintle_gotemplate::{Function, FunctionError, Text, Type, Value};
+
+const ANY: &[Type] = &[Type::Any];
+const STRING: &[Type] = &[Type::String];
+
+pub(super) const FUNCTIONS: &[Function] = &[
+    Function::new("toYaml", ANY, |_, args| {
+        Ok(encoding::to_yaml(args.any(0)).into())
+    }),
+    Function::new("mustToYaml", ANY, |_, args| {
+        text(encoding::must_to_yaml(args.any(0)))
+    }),
+    Function::new("toYamlPretty", ANY, |_, args| {
+        Ok(encoding::to_yaml_pretty(args.any(0)).into())
+    }),
+    Function::new("toJson", ANY, |_, args| {
+        Ok(encoding::to_json(args.any(0)).into())
+    }),
+    Function::new("mustToJson", ANY, |_, args| {
+        text(encoding::must_to_json(args.any(0)))
+    }),
+    Function::new("toPrettyJson", ANY, |_, args| {
+        Ok(encoding::to_pretty_json(args.any(0)).into())
+    }),
+    Function::new("mustToPrettyJson", ANY, |_, args| {
+        text(encoding::must_to_pretty_json(args.any(0)))
+    }),
+    Function::new("toRawJson", ANY, |_, args| {
+        text(encoding::must_to_raw_json(args.any(0)))
+    }),
+    Function::new("mustToRawJson", ANY, |_, args| {
+        text(encoding::must_to_raw_json(args.any(0)))
+    }),
+    Function::new("fromJson", STRING, |_, args| {
+        Ok(encoding::from_json(args.text(0)?).into())
+    }),
+    Function::new("mustFromJson", STRING, |_, args| {
+        encoding::must_from_json(args.text(0)?).map_err(FunctionError::new)
+    }),
+    Function::new("fromJsonArray", STRING, |_, args| {
+        Ok(encoding::from_json_array(args.text(0)?).into())
+    }),
+];
+
+/// An error of an encoder stops the template.
+fn text(result: Result<Text, impl std::fmt::Display>) -> Result<Value, FunctionError> {
+    result.map(Value::String).map_err(FunctionError::new)
+}
