@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
@@ -95,11 +96,14 @@ impl Package {
     }
 }
 
-/// Is the root of the checkout that this program was built from.
+/// Is the root of the checkout that this program was called in: `cargo run` says where that is. A build folder may
+/// serve several checkouts, and then the one that the program was built from may be gone.
 pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap_or(Path::new("."))
+    static PACKAGE: LazyLock<PathBuf> = LazyLock::new(|| {
+        std::env::var_os("CARGO_MANIFEST_DIR")
+            .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from)
+    });
+    PACKAGE.parent().unwrap_or(Path::new("."))
 }
 
 /// Calls Cargo at the root, in the environment that the user called this program from: the variables

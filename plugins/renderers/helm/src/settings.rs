@@ -15,6 +15,10 @@ use serde_json::{Map, Value};
 /// their order, `values`, `setJson`, `set`, `setString`, `setFile`, `setLiteral`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "camelCase")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of its own in the settings, as it is a flag of Helm's"
+)]
 pub struct Settings {
     /// The release's name, `.Release.Name` in templates; the application's name unless set. At most 53 characters.
     pub release_name: Option<String>,
