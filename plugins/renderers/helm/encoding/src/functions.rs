@@ -4,11 +4,12 @@
 //! objects are written as their plain form.
 
 use pintle_gotemplate::{List, Map, Text, Type, Value};
+use thiserror::Error;
 
 use crate::{
     error::WriteError,
     json::{self, JsonError, Layout, Partial},
-    yaml::{self, Flavor},
+    yaml::{self, Document, Flavor, Numbers, YamlError},
 };
 
 /// `toYaml`: an empty string for what cannot be written.
@@ -109,6 +110,46 @@ pub fn from_json_array(text: &[u8]) -> List {
 /// sprig's `mustFromJson`.
 pub fn must_from_json(text: &[u8]) -> Result<Value, JsonError> {
     json::read(text)
+}
+
+/// Helm's `fromYaml`: what is wrong with the text is told under the key `Error`.
+pub fn from_yaml(text: &[u8]) -> Map {
+    match read_yaml(text, Type::ANY_MAP) {
+        Ok(Value::Map(map)) => map,
+        Ok(_) => Map::new(),
+        Err(error) => with_error(Map::new(), &error),
+    }
+}
+
+/// Helm's `fromYamlArray`: what is wrong with the text is the only item.
+pub fn from_yaml_array(text: &[u8]) -> List {
+    match read_yaml(text, Type::ANY_SLICE) {
+        Ok(Value::List(list)) => list,
+        Ok(_) => List::new(Vec::new()),
+        Err(error) => only_error(&error),
+    }
+}
+
+/// Why YAML is not what it is read as; the texts are those of `sigs.k8s.io/yaml`.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum ReadYamlError {
+    /// No YAML, or nothing that JSON can hold.
+    #[error("error converting YAML to JSON: {0}")]
+    Yaml(YamlError),
+    /// Something else than what is asked for.
+    #[error("error unmarshaling JSON: while decoding JSON: {0}")]
+    Type(JsonError),
+}
+
+/// Reads the first document as `yaml.Unmarshal` into a map or list of type `expected`; nil if it is empty or null.
+///
+/// Numbers become `float64`.
+pub fn read_yaml(text: &[u8], expected: Type) -> Result<Value, ReadYamlError> {
+    let value = Document::new(text)
+        .to_value(Numbers::Float)
+        .map_err(ReadYamlError::Yaml)?;
+    json::expect(&value, expected).map_err(ReadYamlError::Type)?;
+    Ok(value)
 }
 
 fn with_error(map: Map, error: &dyn std::error::Error) -> Map {

@@ -3,6 +3,30 @@
 //! [`functions`] has what templates call; [`yaml`] and [`json`] are the formats themselves. All is byte for byte what the
 //! libraries give at the versions that Helm 4.3.1 uses (`sigs.k8s.io/yaml` 1.6 on go-yaml 2.4.4, go-yaml 3.0.5,
 //! `encoding/json` of Go 1.26, `BurntSushi/toml` 1.6): charts compare and hash such texts. Differential tests hold it to that.
+//!
+//! To read YAML, make a [`yaml::Document`] of its bytes:
+//!
+//! ```
+//! use pintle_goencoding::yaml::{Document, Numbers};
+//!
+//! // What `values.yaml` and `fromYaml` have: every number is a `float64`.
+//! let values = Document::new(b"replicas: 3\nimage: {tag: 1.10}\n").to_value(Numbers::Float)?;
+//! // What the API server makes of a manifest: whole numbers stay exact.
+//! let manifest = Document::new(b"uid: 9007199254740993").to_value(Numbers::Exact)?;
+//! // JSON, without values in between.
+//! let mut json = Vec::new();
+//! Document::new(b"b: yes\na: 0x10").write_json(&mut json)?;
+//! assert_eq!(json, br#"{"a":16,"b":true}"#);
+//!
+//! // An error has the text of the library, and the place.
+//! let error = Document::new(b"a: b: c").to_value(Numbers::Float).unwrap_err();
+//! assert_eq!(error.to_string(), "yaml: mapping values are not allowed in this context");
+//! assert_eq!(error.place().map(|place| (place.line, place.column)), Some((1, 5)));
+//! # Ok::<(), pintle_goencoding::yaml::YamlError>(())
+//! ```
+//!
+//! Of a stream only the first document is read: whoever has more splits it first, as Helm does.
+//! [`functions::read_yaml`] also checks that there is a map or list, with the texts of `sigs.k8s.io/yaml`.
 
 pub mod error;
 pub mod float;

@@ -2,10 +2,12 @@
 
 mod keys;
 mod letters;
+mod read;
 mod scalar;
 mod style;
 mod through_json;
 mod time;
 mod write;
 
+pub use read::{Document, Numbers, Place, YamlError};
 pub use write::{Flavor, write};

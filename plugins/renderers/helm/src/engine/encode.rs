@@ -43,6 +43,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("fromJsonArray", STRING, |_, args| {
         Ok(encoding::from_json_array(args.text(0)?).into())
     }),
+    Function::new("fromYaml", STRING, |_, args| {
+        Ok(encoding::from_yaml(args.text(0)?).into())
+    }),
+    Function::new("fromYamlArray", STRING, |_, args| {
+        Ok(encoding::from_yaml_array(args.text(0)?).into())
+    }),
 ];
 
 /// An error of an encoder stops the template.

@@ -55,15 +55,22 @@ pub fn read(text: &[u8]) -> Result<Value, JsonError> {
 /// Reads a map or a list, as `json.Unmarshal` into one of type `expected`; `null` gives a nil one.
 pub(crate) fn read_as(text: &[u8], expected: Type) -> Result<Partial, JsonError> {
     let partial = read_partial(text)?;
-    let found = match &partial.value {
-        Value::Nil => {
-            return Ok(Partial {
-                value: Value::zero(expected),
-                ..partial
-            });
-        }
-        Value::List(_) if expected.kind() == Kind::Slice => return Ok(partial),
-        Value::Map(_) if expected.kind() == Kind::Map => return Ok(partial),
+    expect(&partial.value, expected)?;
+    Ok(match partial.value {
+        Value::Nil => Partial {
+            value: Value::zero(expected),
+            ..partial
+        },
+        _ => partial,
+    })
+}
+
+/// Refuses what is neither nil nor of the kind of the expected map or list.
+pub(crate) fn expect(value: &Value, expected: Type) -> Result<(), JsonError> {
+    let found = match value {
+        Value::Nil => return Ok(()),
+        Value::List(_) if expected.kind() == Kind::Slice => return Ok(()),
+        Value::Map(_) if expected.kind() == Kind::Map => return Ok(()),
         Value::List(_) => "array",
         Value::Map(_) => "object",
         Value::String(_) => "string",

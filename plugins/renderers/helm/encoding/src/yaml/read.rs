@@ -1,0 +1,18 @@
+//! Reads YAML 1.1 as go-yaml 2 does.
+//!
+//! The stages: [`input`] takes bytes for text, [`scan`] makes tokens of it, [`parse`] a tree of nodes, and [`decode`]
+//! values or JSON of that. Only the first document of a stream is read, as by Go's `Unmarshal`.
+
+mod decode;
+mod error;
+mod go_syntax;
+mod input;
+mod parse;
+mod scalars;
+mod scan;
+mod tags;
+mod token;
+
+pub use decode::Numbers;
+pub use error::{Place, YamlError};
+pub use parse::Document;

@@ -1,0 +1,576 @@
+//! Values and JSON of a tree: scalars resolved, aliases followed, maps merged.
+
+use std::borrow::Cow;
+
+use base64::{
+    Engine,
+    alphabet::STANDARD,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use pintle_gotemplate::{Map, Value, value::Entries};
+
+use super::{
+    error::YamlError,
+    go_syntax,
+    parse::{Document, Kind, Tree},
+};
+use crate::{
+    float,
+    json::{self, not_a_number},
+    yaml::scalar::{Scalar, resolve},
+};
+
+/// What numbers become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numbers {
+    /// `float64`, as for `json.Unmarshal` into an `interface{}`: what values and `fromYaml` have.
+    Float,
+    /// `int64` or `uint64` where the JSON form is a whole number that fits: what the API server makes of manifests.
+    Exact,
+}
+
+impl Document<'_> {
+    /// Gives the first document as a value; nil if there is none. The last of equal keys wins.
+    pub fn to_value(&self, numbers: Numbers) -> Result<Value, YamlError> {
+        let tree = self.tree()?;
+        let decoder = self.decoder(&tree)?;
+        if tree.nodes.is_empty() {
+            return Ok(Value::Nil);
+        }
+        decoder
+            .value(0, numbers)
+            .map_err(|error| decoder.first_error(error))
+    }
+
+    /// Appends the first document as JSON without white space, keys sorted, and `<`, `>` and `&` as they are; `null` if
+    /// there is none.
+    pub fn write_json(&self, out: &mut Vec<u8>) -> Result<(), YamlError> {
+        let tree = self.tree()?;
+        let decoder = self.decoder(&tree)?;
+        if tree.nodes.is_empty() {
+            out.extend_from_slice(b"null");
+            return Ok(());
+        }
+        decoder
+            .json(0, out)
+            .map_err(|error| decoder.first_error(error))
+    }
+
+    fn decoder<'t>(&'t self, tree: &'t Tree<'t>) -> Result<Decoder<'t>, YamlError> {
+        let decoder = Decoder {
+            document: self,
+            tree,
+        };
+        if tree.has_aliases {
+            Census::default().node(&decoder, 0)?;
+        }
+        Ok(decoder)
+    }
+}
+
+/// A scalar's value.
+pub(super) enum Resolved<'t> {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Uint(u64),
+    Float(f64),
+    Text(Cow<'t, [u8]>),
+}
+
+const LONG_TAG: &str = "tag:yaml.org,2002:";
+
+/// Base64 as Go's standard decoder takes it: padded, whatever the unused bits are.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::RequireCanonical),
+);
+
+pub(super) struct Decoder<'t> {
+    document: &'t Document<'t>,
+    pub(super) tree: &'t Tree<'t>,
+}
+
+impl<'t> Decoder<'t> {
+    fn error(&self, node: usize, problem: &str) -> YamlError {
+        let place = self.document.place(self.tree.nodes[node].mark);
+        YamlError::yaml(None, problem, Some(place))
+    }
+
+    /// An error of the step from YAML to JSON.
+    fn json_error(&self, node: usize, problem: String) -> YamlError {
+        let place = self.document.place(self.tree.nodes[node].mark);
+        YamlError::json(problem, Some(place))
+    }
+
+    /// The node that an alias stands for; any other is itself.
+    fn target(&self, node: usize) -> usize {
+        match self.tree.nodes[node].kind {
+            Kind::Alias { target, .. } => target,
+            _ => node,
+        }
+    }
+
+    /// The nodes of a collection one after the other.
+    pub(super) fn children(&self, collection: usize) -> impl Iterator<Item = usize> + use<'t> {
+        let tree = self.tree;
+        let end = tree.after(collection);
+        let mut next = collection + 1;
+        std::iter::from_fn(move || {
+            let node = next;
+            (node < end).then(|| {
+                next = tree.after(node);
+                node
+            })
+        })
+    }
+
+    /// The keys and values of a map.
+    pub(super) fn pairs(&self, map: usize) -> impl Iterator<Item = (usize, usize)> + use<'t> {
+        let mut nodes = self.children(map);
+        std::iter::from_fn(move || Some((nodes.next()?, nodes.next()?)))
+    }
+
+    /// Whether a key is `<<`, which merges another map.
+    fn is_merge(&self, key: usize) -> bool {
+        match &self.tree.nodes[key].kind {
+            Kind::Scalar { text, implicit } if **text == *b"<<" => {
+                *implicit || self.tree.tag(key) == Some(b"tag:yaml.org,2002:merge")
+            }
+            _ => false,
+        }
+    }
+
+    /// The maps that a merge adds, in the order in which that happens.
+    fn merged(&self, value: usize) -> Result<Vec<usize>, YamlError> {
+        let maps = match self.tree.nodes[value].kind {
+            Kind::Sequence(_) => {
+                let mut maps: Vec<usize> = self.children(value).collect();
+                maps.reverse();
+                maps
+            }
+            _ => vec![value],
+        };
+        for &map in &maps {
+            if !matches!(self.tree.nodes[self.target(map)].kind, Kind::Mapping(_)) {
+                let problem = "map merge requires map or sequence of maps as the value";
+                return Err(self.error(map, problem));
+            }
+        }
+        Ok(maps)
+    }
+
+    /// The text of a scalar as it stands.
+    pub(super) fn text(&self, node: usize) -> &'t [u8] {
+        match &self.tree.nodes[node].kind {
+            Kind::Scalar { text, .. } => text,
+            _ => b"",
+        }
+    }
+
+    pub(super) fn scalar(&self, node: usize) -> Result<Resolved<'t>, YamlError> {
+        let Kind::Scalar { text, implicit } = &self.tree.nodes[node].kind else {
+            return Ok(Resolved::Null);
+        };
+        let resolved = match self.tree.tag(node) {
+            None if *implicit => resolve(text, true),
+            None => Scalar::Text,
+            Some(tag) => return self.tagged(node, tag, text),
+        };
+        Ok(plain(resolved, text))
+    }
+
+    /// A scalar whose tag says what it is to be.
+    fn tagged(&self, node: usize, tag: &[u8], text: &'t [u8]) -> Result<Resolved<'t>, YamlError> {
+        let Some(name) = tag.strip_prefix(LONG_TAG.as_bytes()) else {
+            return Ok(Resolved::Text(Cow::Borrowed(text)));
+        };
+        match name {
+            b"binary" => {
+                // The decoder passes over line breaks.
+                let digits: Vec<u8> = text
+                    .iter()
+                    .copied()
+                    .filter(|b| !matches!(b, b'\r' | b'\n'))
+                    .collect();
+                match BASE64.decode(digits) {
+                    Ok(bytes) => Ok(Resolved::Text(Cow::Owned(bytes))),
+                    Err(_) => Err(self.error(node, "!!binary value contains invalid base64 data")),
+                }
+            }
+            b"bool" | b"int" | b"float" | b"null" | b"timestamp" => {
+                let resolved = resolve(text, name == b"timestamp");
+                let found: &[u8] = match resolved {
+                    Scalar::Null => b"null",
+                    Scalar::Bool(_) => b"bool",
+                    Scalar::Int(_) | Scalar::Uint(_) => b"int",
+                    Scalar::Float(_) => b"float",
+                    Scalar::Timestamp => b"timestamp",
+                    Scalar::Text => b"str",
+                };
+                match resolved {
+                    #[expect(
+                        clippy::cast_precision_loss,
+                        reason = "Go converts it in the same way"
+                    )]
+                    Scalar::Int(number) if name == b"float" => Ok(Resolved::Float(number as f64)),
+                    _ if found == name => Ok(plain(resolved, text)),
+                    _ => {
+                        let show = String::from_utf8_lossy;
+                        let problem = format!(
+                            "cannot decode !!{} `{}` as a !!{}",
+                            show(found),
+                            show(text),
+                            show(name)
+                        );
+                        Err(self.error(node, &problem))
+                    }
+                }
+            }
+            _ => Ok(Resolved::Text(Cow::Borrowed(text))),
+        }
+    }
+
+    /// A key as JSON has it.
+    fn key(&self, key: usize, value: usize) -> Result<Cow<'t, [u8]>, YamlError> {
+        let node = self.target(key);
+        if !matches!(self.tree.nodes[node].kind, Kind::Scalar { .. }) {
+            self.sound(node)?;
+            let problem = format!("invalid map key: {}", go_syntax::show(self, node)?);
+            return Err(self.error(key, &problem));
+        }
+        let owned = |text: String| Cow::Owned(text.into_bytes());
+        Ok(match self.scalar(node)? {
+            Resolved::Text(text) => text,
+            Resolved::Bool(true) => Cow::Borrowed(b"true"),
+            Resolved::Bool(false) => Cow::Borrowed(b"false"),
+            Resolved::Int(number) => owned(number.to_string()),
+            Resolved::Float(number) => {
+                let mut text = Vec::new();
+                float::write_general_32(number, &mut text);
+                match &text[..] {
+                    b"NaN" => Cow::Borrowed(b".nan"),
+                    b"+Inf" => Cow::Borrowed(b".inf"),
+                    b"-Inf" => Cow::Borrowed(b"-.inf"),
+                    _ => Cow::Owned(text),
+                }
+            }
+            Resolved::Null | Resolved::Uint(_) => {
+                let (go_type, shown) = match self.scalar(node)? {
+                    Resolved::Uint(number) => ("uint64", format!("{number:#x}")),
+                    _ => ("%!s(<nil>)", "<nil>".to_owned()),
+                };
+                let value = go_syntax::show(self, value)?;
+                let problem =
+                    format!("unsupported map key of type: {go_type}, key: {shown}, value: {value}");
+                return Err(self.json_error(key, problem));
+            }
+        })
+    }
+
+    fn value(&self, node: usize, numbers: Numbers) -> Result<Value, YamlError> {
+        Ok(match &self.tree.nodes[node].kind {
+            Kind::Alias { target, .. } => return self.value(*target, numbers),
+            Kind::Scalar { .. } => match self.scalar(node)? {
+                Resolved::Null => Value::Nil,
+                Resolved::Bool(value) => Value::Bool(value),
+                Resolved::Int(number) => match numbers {
+                    #[expect(clippy::cast_precision_loss, reason = "JSON numbers are floats in Go")]
+                    Numbers::Float => Value::Float(number as f64),
+                    Numbers::Exact => Value::int64(number),
+                },
+                Resolved::Uint(number) => match numbers {
+                    #[expect(clippy::cast_precision_loss, reason = "JSON numbers are floats in Go")]
+                    Numbers::Float => Value::Float(number as f64),
+                    Numbers::Exact => Value::uint64(number),
+                },
+                Resolved::Float(number) => {
+                    self.check(node, number)?;
+                    match numbers {
+                        Numbers::Float => Value::Float(number),
+                        Numbers::Exact => exact(number),
+                    }
+                }
+                Resolved::Text(text) => Value::string(&*valid(&text)),
+            },
+            Kind::Sequence(_) => {
+                let items = self.children(node).map(|item| self.value(item, numbers));
+                Value::list(items.collect::<Result<_, _>>()?)
+            }
+            Kind::Mapping(_) => {
+                let mut entries = Entries::new();
+                self.entries(node, &mut |key, value| {
+                    let value = self.value(value, numbers)?;
+                    entries.insert((*valid(&key)).into(), value);
+                    Ok(())
+                })?;
+                Map::from(entries).into()
+            }
+        })
+    }
+
+    /// Gives each entry of a map, merged ones at their place.
+    fn entries(
+        &self,
+        map: usize,
+        each: &mut dyn FnMut(Cow<'t, [u8]>, usize) -> Result<(), YamlError>,
+    ) -> Result<(), YamlError> {
+        for (key, value) in self.pairs(map) {
+            if self.is_merge(key) {
+                for map in self.merged(value)? {
+                    self.entries(self.target(map), each)?;
+                }
+            } else {
+                each(self.key(key, value)?, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The error to tell: the library reads all of the document, in order, before JSON is made of it.
+    fn first_error(&self, error: YamlError) -> YamlError {
+        self.sound(0).err().unwrap_or(error)
+    }
+
+    /// Refuses what the reader of YAML does, in its order.
+    fn sound(&self, node: usize) -> Result<(), YamlError> {
+        match self.tree.nodes[node].kind {
+            Kind::Alias { .. } => {}
+            Kind::Scalar { .. } => drop(self.scalar(node)?),
+            Kind::Sequence(_) => {
+                for item in self.children(node) {
+                    self.sound(item)?;
+                }
+            }
+            Kind::Mapping(_) => {
+                for (key, value) in self.pairs(node) {
+                    if self.is_merge(key) {
+                        for map in self.merged(value)? {
+                            self.sound(map)?;
+                        }
+                        continue;
+                    }
+                    match self.key(key, value) {
+                        Err(error) if !error.is_json() => return Err(error),
+                        _ => self.sound(value)?,
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&self, node: usize, number: f64) -> Result<(), YamlError> {
+        match not_a_number(number) {
+            None => Ok(()),
+            Some(error) => Err(self.json_error(node, error.to_string())),
+        }
+    }
+
+    fn json(&self, node: usize, out: &mut Vec<u8>) -> Result<(), YamlError> {
+        match &self.tree.nodes[node].kind {
+            Kind::Alias { target, .. } => return self.json(*target, out),
+            Kind::Scalar { .. } => match self.scalar(node)? {
+                Resolved::Null => out.extend_from_slice(b"null"),
+                Resolved::Bool(true) => out.extend_from_slice(b"true"),
+                Resolved::Bool(false) => out.extend_from_slice(b"false"),
+                Resolved::Int(number) => write_integer(number < 0, number.unsigned_abs(), out),
+                Resolved::Uint(number) => write_integer(false, number, out),
+                Resolved::Float(number) => {
+                    self.check(node, number)?;
+                    float::write_json(number, out);
+                }
+                Resolved::Text(text) => json::write_string(&text, true, out),
+            },
+            Kind::Sequence(_) => {
+                out.push(b'[');
+                for (index, item) in self.children(node).enumerate() {
+                    if index > 0 {
+                        out.push(b',');
+                    }
+                    self.json(item, out)?;
+                }
+                out.push(b']');
+            }
+            Kind::Mapping(_) => self.json_map(node, out)?,
+        }
+        Ok(())
+    }
+
+    fn json_map(&self, map: usize, out: &mut Vec<u8>) -> Result<(), YamlError> {
+        let mut entries: Vec<(Cow<'t, [u8]>, usize)> = Vec::new();
+        self.entries(map, &mut |key, value| {
+            entries.push((key, value));
+            Ok(())
+        })?;
+        if !entries.is_sorted_by(|one, two| one.0 < two.0) {
+            entries.sort_by(|one, two| one.0.cmp(&two.0));
+        }
+        out.push(b'{');
+        let start = out.len();
+        let mut entries = entries.iter().peekable();
+        while let Some((key, value)) = entries.next() {
+            if entries.peek().is_some_and(|(next, _)| next == key) {
+                // What is overwritten must be sound all the same.
+                let end = out.len();
+                self.json(*value, out)?;
+                out.truncate(end);
+                continue;
+            }
+            if out.len() > start {
+                out.push(b',');
+            }
+            json::write_string(key, true, out);
+            out.push(b':');
+            self.json(*value, out)?;
+        }
+        out.push(b'}');
+        Ok(())
+    }
+}
+
+fn plain(resolved: Scalar, text: &[u8]) -> Resolved<'_> {
+    match resolved {
+        Scalar::Null => Resolved::Null,
+        Scalar::Bool(value) => Resolved::Bool(value),
+        Scalar::Int(number) => Resolved::Int(number),
+        Scalar::Uint(number) => Resolved::Uint(number),
+        Scalar::Float(number) => Resolved::Float(number),
+        // For the sake of programs that are older than the library's timestamps.
+        Scalar::Timestamp | Scalar::Text => Resolved::Text(Cow::Borrowed(text)),
+    }
+}
+
+/// A whole number if its JSON form is one, and fits.
+fn exact(number: f64) -> Value {
+    let mut text = Vec::new();
+    float::write_json(number, &mut text);
+    match resolve(&text, false) {
+        Scalar::Int(number) => Value::int64(number),
+        Scalar::Uint(number) => Value::uint64(number),
+        _ => Value::Float(number),
+    }
+}
+
+/// The text with each byte that is no part of a character replaced; only `!!binary` gives such.
+fn valid(text: &[u8]) -> Cow<'_, [u8]> {
+    if std::str::from_utf8(text).is_ok() {
+        return Cow::Borrowed(text);
+    }
+    let mut valid = Vec::with_capacity(text.len());
+    for chunk in text.utf8_chunks() {
+        valid.extend_from_slice(chunk.valid().as_bytes());
+        for _ in chunk.invalid() {
+            valid.extend_from_slice("\u{fffd}".as_bytes());
+        }
+    }
+    Cow::Owned(valid)
+}
+
+fn write_integer(negative: bool, mut number: u64, out: &mut Vec<u8>) {
+    let mut digits = [0; 20];
+    let mut start = digits.len();
+    loop {
+        start -= 1;
+        digits[start] = b'0' + u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    if negative {
+        out.push(b'-');
+    }
+    out.extend_from_slice(&digits[start..]);
+}
+
+/// Counts what aliases make of a document, as the library does, before anything is made of it.
+#[derive(Default)]
+struct Census {
+    nodes: usize,
+    aliased: usize,
+    /// Bytes of text that aliases repeat.
+    aliased_bytes: usize,
+    /// How many aliases are around the current node.
+    depth: usize,
+}
+
+/// What aliases may add to a document at most, in bytes of text. The library has no such limit: it shares strings.
+const MAX_ALIASED_BYTES: usize = 32 << 20;
+
+impl Census {
+    /// Counts a node and what is in it.
+    fn node(&mut self, decoder: &Decoder<'_>, node: usize) -> Result<(), YamlError> {
+        if decoder.tree.nodes.is_empty() {
+            return Ok(());
+        }
+        self.count(decoder, node)?;
+        match &decoder.tree.nodes[node].kind {
+            Kind::Scalar { text, .. } => {
+                if self.depth > 0 {
+                    self.aliased_bytes += text.len();
+                }
+            }
+            Kind::Alias { name, target } => {
+                if (*target..decoder.tree.after(*target)).contains(&node) {
+                    let name = String::from_utf8_lossy(name);
+                    let problem = format!("anchor '{name}' value contains itself");
+                    return Err(decoder.error(node, &problem));
+                }
+                self.depth += 1;
+                self.node(decoder, *target)?;
+                self.depth -= 1;
+            }
+            Kind::Sequence(_) => {
+                for item in decoder.children(node) {
+                    self.node(decoder, item)?;
+                }
+            }
+            Kind::Mapping(_) => {
+                for (key, value) in decoder.pairs(node) {
+                    if !decoder.is_merge(key) {
+                        self.node(decoder, key)?;
+                        self.node(decoder, value)?;
+                        continue;
+                    }
+                    for map in decoder.merged(value)? {
+                        self.node(decoder, map)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, decoder: &Decoder<'_>, node: usize) -> Result<(), YamlError> {
+        self.nodes += 1;
+        if self.depth == 0 {
+            return Ok(());
+        }
+        self.aliased += 1;
+        let excessive = self.aliased > 100 && self.nodes > 1000 && self.share() > self.allowed();
+        if excessive || self.aliased_bytes > MAX_ALIASED_BYTES {
+            return Err(decoder.error(node, "document contains excessive aliasing"));
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a share needs no precision")]
+    fn share(&self) -> f64 {
+        self.aliased as f64 / self.nodes as f64
+    }
+
+    /// The share of nodes that may come from aliases: less in large documents.
+    #[expect(clippy::cast_precision_loss, reason = "the numbers are far below 2^52")]
+    fn allowed(&self) -> f64 {
+        const LOW: usize = 400_000;
+        const HIGH: usize = 4_000_000;
+        match self.nodes {
+            ..=LOW => 0.99,
+            HIGH.. => 0.10,
+            nodes => 0.99 - 0.89 * ((nodes - LOW) as f64 / (HIGH - LOW) as f64),
+        }
+    }
+}

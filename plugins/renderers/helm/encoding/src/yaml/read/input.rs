@@ -1,0 +1,177 @@
+//! Bytes as text: what is no character, or one that YAML does not allow, ends the input.
+
+use std::borrow::Cow;
+
+/// A text that can be scanned, up to the first byte that is wrong.
+pub(super) struct Input<'a> {
+    pub(super) text: Cow<'a, [u8]>,
+    /// Why the text ends before the bytes do.
+    pub(super) problem: Option<&'static str>,
+}
+
+impl<'a> Input<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        match bytes {
+            [0xff, 0xfe, rest @ ..] => Self::utf16(rest, u16::from_le_bytes),
+            [0xfe, 0xff, rest @ ..] => Self::utf16(rest, u16::from_be_bytes),
+            [0xef, 0xbb, 0xbf, rest @ ..] => Self::utf8(rest),
+            _ => Self::utf8(bytes),
+        }
+    }
+
+    fn utf8(bytes: &'a [u8]) -> Self {
+        let (end, problem) = match check(bytes) {
+            None => (bytes.len(), None),
+            Some((end, problem)) => (end, Some(problem)),
+        };
+        Self {
+            text: Cow::Borrowed(&bytes[..end]),
+            problem,
+        }
+    }
+
+    fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Self {
+        let units = bytes.chunks_exact(2).map(|two| unit([two[0], two[1]]));
+        let mut text = String::with_capacity(bytes.len());
+        let mut problem = (!bytes.len().is_multiple_of(2)).then_some("incomplete UTF-16 character");
+        for character in char::decode_utf16(units) {
+            match character {
+                Ok(character) => text.push(character),
+                Err(error) => {
+                    problem = Some(if error.unpaired_surrogate() >= 0xdc00 {
+                        "unexpected low surrogate area"
+                    } else {
+                        "expected low surrogate area"
+                    });
+                    break;
+                }
+            }
+        }
+        let mut text = text.into_bytes();
+        if let Some((end, found)) = check(&text) {
+            text.truncate(end);
+            problem = Some(found);
+        }
+        Self {
+            text: Cow::Owned(text),
+            problem,
+        }
+    }
+}
+
+/// The first byte that is wrong, and why.
+fn check(bytes: &[u8]) -> Option<(usize, &'static str)> {
+    const CONTROL: &str = "control characters are not allowed";
+    let mut at = 0;
+    // Words of eight bytes of which each is plain ASCII, which is most of what is read.
+    loop {
+        while let Some(word) = bytes.get(at..at + 8) {
+            let word = u64::from_le_bytes(word.try_into().unwrap_or([0; 8]));
+            if !is_plain(word) {
+                break;
+            }
+            at += 8;
+        }
+        let stop = (at + 8).min(bytes.len());
+        if at == bytes.len() {
+            return None;
+        }
+        while at < stop {
+            match bytes[at] {
+                b'\t' | b'\n' | b'\r' | 0x20..=0x7e => at += 1,
+                0..0x80 => return Some((at, CONTROL)),
+                _ => match character(&bytes[at..]) {
+                    Err(problem) => return Some((at, problem)),
+                    Ok((0x80..=0x84 | 0x86..=0x9f | 0xfffe | 0xffff, _)) => {
+                        return Some((at, CONTROL));
+                    }
+                    Ok((_, len)) => at += len,
+                },
+            }
+        }
+    }
+}
+
+/// Whether all eight bytes are line feeds or from 0x20 to 0x7e.
+fn is_plain(word: u64) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    // Bytes above 0x7f have the high bit, and 0x7f gets it when one is added.
+    if (word | word.wrapping_add(ONES)) & HIGH != 0 {
+        return false;
+    }
+    // Bytes below 0x20 borrow it from the next when that is taken away; line feeds are such, too.
+    let low = word.wrapping_sub(ONES * 0x20) & HIGH;
+    low == 0 || word.to_le_bytes().iter().all(|&b| b == b'\n' || b >= 0x20)
+}
+
+/// A character beyond ASCII at the front of the bytes, and its length.
+fn character(bytes: &[u8]) -> Result<(u32, usize), &'static str> {
+    let first = bytes[0];
+    let (len, mut code) = match first {
+        0xc0..0xe0 => (2, u32::from(first & 0x1f)),
+        0xe0..0xf0 => (3, u32::from(first & 0x0f)),
+        0xf0..0xf8 => (4, u32::from(first & 0x07)),
+        _ => return Err("invalid leading UTF-8 octet"),
+    };
+    let Some(rest) = bytes.get(1..len) else {
+        return Err("incomplete UTF-8 octet sequence");
+    };
+    for &byte in rest {
+        if byte & 0xc0 != 0x80 {
+            return Err("invalid trailing UTF-8 octet");
+        }
+        code = code << 6 | u32::from(byte & 0x3f);
+    }
+    let least = [0x80, 0x800, 0x10000][len - 2];
+    if code < least {
+        return Err("invalid length of a UTF-8 sequence");
+    }
+    if char::from_u32(code).is_none() {
+        return Err("invalid Unicode character");
+    }
+    Ok((code, len))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ends_the_text() {
+        let cases: [(&[u8], usize, Option<&str>); 10] = [
+            (b"abcdefgh\nijklmnop\r\n\tq", 21, None),
+            ("aé中\u{1f600}\u{85}\u{a0}".as_bytes(), 14, None),
+            (
+                b"abcdefghijklmnop\x01",
+                16,
+                Some("control characters are not allowed"),
+            ),
+            (b"abc\x7f", 3, Some("control characters are not allowed")),
+            (
+                "a\u{80}".as_bytes(),
+                1,
+                Some("control characters are not allowed"),
+            ),
+            (
+                "\u{ffff}".as_bytes(),
+                0,
+                Some("control characters are not allowed"),
+            ),
+            (b"a\xff", 1, Some("invalid leading UTF-8 octet")),
+            (b"a\xc3", 1, Some("incomplete UTF-8 octet sequence")),
+            (b"a\xc3a", 1, Some("invalid trailing UTF-8 octet")),
+            (b"\xed\xa0\x80", 0, Some("invalid Unicode character")),
+        ];
+        for (bytes, end, problem) in cases {
+            let input = Input::new(bytes);
+            assert_eq!(
+                (input.text.len(), input.problem),
+                (end, problem),
+                "{bytes:?}"
+            );
+        }
+        let input = Input::new(b"\xff\xfea\0:\0");
+        assert_eq!((&*input.text, input.problem), (&b"a:"[..], None));
+    }
+}

@@ -1,0 +1,590 @@
+//! Makes tokens of a text.
+//!
+//! The difficulty of YAML is that `a` is a key only if `:` follows: tokens wait in a queue while the first of them may
+//! turn out to be such a *simple key*, and then two are put before it.
+
+use std::{cell::Cell, collections::VecDeque};
+
+use super::{
+    error::{Place, YamlError},
+    input::Input,
+    token::{At, Mark, Token},
+};
+use crate::yaml::style::line_break;
+
+/// Where a simple key may have begun.
+#[derive(Clone, Copy, Default)]
+struct SimpleKey {
+    possible: bool,
+    /// Whether tokens wait until it is known what it is. The library forgets that for a flow collection with nothing
+    /// in it, and yet takes it for a key when `:` follows and it is still there.
+    awaited: bool,
+    /// A block cannot go on otherwise.
+    required: bool,
+    /// How many tokens are before it.
+    number: usize,
+    mark: Mark,
+    column: usize,
+}
+
+pub(super) struct Scanner<'a> {
+    pub(super) text: &'a [u8],
+    pub(super) at: usize,
+    line: usize,
+    line_start: usize,
+    /// A byte of this line, and its column: lines can be as long as the text.
+    known_column: Cell<(usize, usize)>,
+    problem: Option<&'static str>,
+    queue: VecDeque<At<'a>>,
+    /// How many tokens have left the queue.
+    taken: usize,
+    /// For each open flow collection, and the block around them.
+    simple_keys: Vec<SimpleKey>,
+    pub(super) simple_key_allowed: bool,
+    /// The column of the current block, -1 outside of all.
+    pub(super) indent: isize,
+    indents: Vec<isize>,
+    pub(super) flow_level: usize,
+}
+
+/// How deep blocks and flow collections may be within each other while scanning, as in the library. What is made of
+/// the tokens has a narrower limit.
+const MAX_LEVEL: usize = 10_000;
+
+/// So many bytes are checked at once by the library.
+const BLOCK: usize = 512;
+
+/// How many characters a simple key has at most.
+const MAX_KEY: usize = 1024;
+
+impl<'a> Scanner<'a> {
+    pub(super) fn new(input: &'a Input<'_>) -> Self {
+        Self {
+            text: &input.text,
+            at: 0,
+            line: 0,
+            line_start: 0,
+            known_column: Cell::new((0, 0)),
+            problem: input.problem,
+            queue: VecDeque::with_capacity(16),
+            taken: 0,
+            simple_keys: vec![SimpleKey::default()],
+            simple_key_allowed: true,
+            indent: -1,
+            indents: Vec::new(),
+            flow_level: 0,
+        }
+    }
+
+    /// The next token, which stays the next.
+    pub(super) fn peek(&mut self) -> Result<&At<'a>, YamlError> {
+        while self.queue.is_empty() || self.may_be_key()? {
+            self.fetch()?;
+        }
+        self.queue
+            .front()
+            .ok_or_else(|| self.error(Mark::default(), "unexpected end of stream"))
+    }
+
+    /// Takes the token that [`Scanner::peek`] gave.
+    pub(super) fn take(&mut self) -> Option<At<'a>> {
+        self.taken += 1;
+        self.queue.pop_front()
+    }
+
+    /// Whether the token at the front of the queue may be a simple key.
+    fn may_be_key(&mut self) -> Result<bool, YamlError> {
+        let number = self.taken;
+        // The further in, the later they began.
+        let level = self.simple_keys.partition_point(|key| key.number < number);
+        match self.simple_keys.get(level) {
+            Some(key) if key.awaited && key.number == number => self.is_valid_key(level),
+            _ => Ok(false),
+        }
+    }
+
+    /// Whether what may have begun a simple key still does: it ends in its line, and soon.
+    fn is_valid_key(&mut self, level: usize) -> Result<bool, YamlError> {
+        let key = self.simple_keys[level];
+        if !key.possible {
+            return Ok(false);
+        }
+        if key.mark.line < self.line || self.is_far(key.mark.at) {
+            if key.required {
+                return Err(self.missing_colon(&key));
+            }
+            self.simple_keys[level].possible = false;
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    fn is_far(&self, start: usize) -> bool {
+        let bytes = self.at - start;
+        // No character has more than four bytes.
+        bytes > 4 * MAX_KEY || (bytes > MAX_KEY && characters(&self.text[start..self.at]) > MAX_KEY)
+    }
+
+    fn missing_colon(&self, key: &SimpleKey) -> YamlError {
+        self.error(key.mark, "could not find expected ':'")
+    }
+
+    fn save_simple_key(&mut self) -> Result<(), YamlError> {
+        if !self.simple_key_allowed {
+            return Ok(());
+        }
+        let column = self.column();
+        let required = self.flow_level == 0 && self.indent == column.cast_signed();
+        self.remove_simple_key()?;
+        let key = SimpleKey {
+            possible: true,
+            awaited: true,
+            required,
+            number: self.taken + self.queue.len(),
+            mark: self.mark(),
+            column,
+        };
+        if let Some(last) = self.simple_keys.last_mut() {
+            *last = key;
+        }
+        Ok(())
+    }
+
+    fn remove_simple_key(&mut self) -> Result<(), YamlError> {
+        match self.simple_keys.last_mut() {
+            Some(key) if key.possible && key.required => {
+                let key = *key;
+                Err(self.missing_colon(&key))
+            }
+            Some(key) => {
+                key.possible = false;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn mark(&self) -> Mark {
+        Mark {
+            at: self.at,
+            line: self.line,
+        }
+    }
+
+    /// The column in characters, from 0.
+    pub(super) fn column(&self) -> usize {
+        let (at, column) = self.known_column.get();
+        let column = match self.text.get(at..self.at) {
+            Some(since) if at >= self.line_start => column + characters(since),
+            _ => characters(&self.text[self.line_start..self.at]),
+        };
+        self.known_column.set((self.at, column));
+        column
+    }
+
+    pub(super) fn byte(&self, ahead: usize) -> Option<u8> {
+        self.text.get(self.at + ahead).copied()
+    }
+
+    /// Whether there is white space or the end so many bytes ahead.
+    pub(super) fn is_blank_or_end(&self, ahead: usize) -> bool {
+        match self.text.get(self.at + ahead..) {
+            None | Some([] | [b' ' | b'\t' | b'\n' | b'\r', ..]) => true,
+            Some(rest @ [0xc2 | 0xe2, ..]) => line_break(rest) > 0,
+            Some(_) => false,
+        }
+    }
+
+    /// The length of the line break here: of `\r\n` both.
+    pub(super) fn line_break(&self) -> usize {
+        match &self.text[self.at..] {
+            [b'\r', b'\n', ..] => 2,
+            rest => line_break(rest),
+        }
+    }
+
+    /// Takes a line break of that length.
+    pub(super) fn skip_line(&mut self, len: usize) {
+        self.at += len;
+        self.line += 1;
+        self.line_start = self.at;
+    }
+
+    /// Takes a line break of that length and adds what it counts for: a line feed, except for those of Unicode.
+    pub(super) fn read_line(&mut self, len: usize, out: &mut Vec<u8>) {
+        if len == 3 {
+            out.extend_from_slice(&self.text[self.at..self.at + len]);
+        } else {
+            out.push(b'\n');
+        }
+        self.skip_line(len);
+    }
+
+    /// Whether a document indicator stands here, at the start of a line.
+    pub(super) fn at_document_indicator(&self) -> bool {
+        self.at == self.line_start
+            && matches!(self.text.get(self.at..self.at + 3), Some(b"---" | b"..."))
+            && self.is_blank_or_end(3)
+    }
+
+    fn fetch(&mut self) -> Result<(), YamlError> {
+        self.skip_to_token();
+        let column = self.column();
+        self.unroll_indent(column.cast_signed());
+        let Some(byte) = self.byte(0) else {
+            return self.fetch_end();
+        };
+        if column == 0 {
+            if byte == b'%' {
+                return self.fetch_directive();
+            }
+            if self.at_document_indicator() {
+                return self.fetch_document_indicator(byte);
+            }
+        }
+        match byte {
+            b'[' => self.fetch_flow_start(Token::FlowSequenceStart),
+            b'{' => self.fetch_flow_start(Token::FlowMappingStart),
+            b']' => self.fetch_flow_end(Token::FlowSequenceEnd),
+            b'}' => self.fetch_flow_end(Token::FlowMappingEnd),
+            b',' => {
+                self.remove_simple_key()?;
+                self.simple_key_allowed = true;
+                self.push_indicator(Token::FlowEntry);
+                Ok(())
+            }
+            b'-' if self.is_blank_or_end(1) => self.fetch_block_entry(column),
+            b'?' if self.flow_level > 0 || self.is_blank_or_end(1) => self.fetch_key(column),
+            b':' if self.flow_level > 0 || self.is_blank_or_end(1) => self.fetch_value(column),
+            b'*' | b'&' => {
+                self.save_simple_key()?;
+                self.simple_key_allowed = false;
+                let start = self.mark();
+                let token = self.scan_anchor(byte == b'&')?;
+                self.push(token, start);
+                Ok(())
+            }
+            b'!' => {
+                self.save_simple_key()?;
+                self.simple_key_allowed = false;
+                let start = self.mark();
+                let token = self.scan_tag()?;
+                self.push(token, start);
+                Ok(())
+            }
+            b'|' | b'>' if self.flow_level == 0 => {
+                self.remove_simple_key()?;
+                self.simple_key_allowed = true;
+                let start = self.mark();
+                let text = self.scan_block_scalar(byte == b'|')?;
+                self.push_scalar(text.into(), false, start);
+                Ok(())
+            }
+            b'\'' | b'"' => {
+                self.save_simple_key()?;
+                self.simple_key_allowed = false;
+                let start = self.mark();
+                let text = self.scan_quoted(byte)?;
+                self.push_scalar(text, false, start);
+                Ok(())
+            }
+            _ if self.starts_plain(byte) => {
+                self.save_simple_key()?;
+                self.simple_key_allowed = false;
+                let start = self.mark();
+                let text = self.scan_plain()?;
+                self.push_scalar(text, true, start);
+                Ok(())
+            }
+            _ => {
+                let here = self.mark();
+                Err(self.error(here, "found character that cannot start any token"))
+            }
+        }
+    }
+
+    fn starts_plain(&self, byte: u8) -> bool {
+        match byte {
+            b'-' => !matches!(self.byte(1), Some(b' ' | b'\t')),
+            b'?' | b':' => self.flow_level == 0,
+            b'\t' | b',' | b'[' | b']' | b'{' | b'}' | b'#' | b'&' | b'*' | b'!' | b'|' | b'>'
+            | b'\'' | b'"' | b'%' | b'@' | b'`' => false,
+            _ => true,
+        }
+    }
+
+    /// Passes white space, comments and line breaks.
+    fn skip_to_token(&mut self) {
+        loop {
+            while let Some(byte) = self.byte(0) {
+                // A tab may not indent a key.
+                let tabs_allowed = self.flow_level > 0 || !self.simple_key_allowed;
+                if byte != b' ' && !(tabs_allowed && byte == b'\t') {
+                    break;
+                }
+                self.at += 1;
+            }
+            if self.byte(0) == Some(b'#') {
+                self.skip_comment();
+            }
+            let len = self.line_break();
+            if len == 0 {
+                return;
+            }
+            self.skip_line(len);
+            if self.flow_level == 0 {
+                self.simple_key_allowed = true;
+            }
+        }
+    }
+
+    /// Passes everything up to the end of the line.
+    pub(super) fn skip_comment(&mut self) {
+        while let Some(byte) = self.byte(0) {
+            if matches!(byte, b'\n' | b'\r' | 0xc2 | 0xe2) && self.line_break() > 0 {
+                return;
+            }
+            self.at += 1;
+        }
+    }
+
+    pub(super) fn push(&mut self, token: Token<'a>, mark: Mark) {
+        self.queue.push_back(At { token, mark });
+    }
+
+    /// Adds a token before the one of that number; at the end if that has left the queue.
+    fn insert(&mut self, number: usize, token: Token<'a>, mark: Mark) {
+        match number.checked_sub(self.taken) {
+            Some(place) if place < self.queue.len() => self.queue.insert(place, At { token, mark }),
+            _ => self.push(token, mark),
+        }
+    }
+
+    fn push_scalar(&mut self, text: super::token::Bytes<'a>, plain: bool, mark: Mark) {
+        self.push(Token::Scalar { text, plain }, mark);
+    }
+
+    /// Adds a token of one byte.
+    fn push_indicator(&mut self, token: Token<'a>) {
+        let start = self.mark();
+        self.at += 1;
+        self.push(token, start);
+    }
+
+    /// Opens a block if the column is deeper than the current one; `number` is the token before which that happens.
+    fn roll_indent(
+        &mut self,
+        column: usize,
+        number: Option<usize>,
+        token: Token<'a>,
+        mark: Mark,
+    ) -> Result<(), YamlError> {
+        let column = column.cast_signed();
+        if self.flow_level > 0 || self.indent >= column {
+            return Ok(());
+        }
+        self.indents.push(self.indent);
+        self.indent = column;
+        if self.indents.len() > MAX_LEVEL {
+            return Err(self.too_deep());
+        }
+        self.insert(number.unwrap_or(usize::MAX), token, mark);
+        Ok(())
+    }
+
+    fn too_deep(&self) -> YamlError {
+        self.error(self.mark(), &format!("exceeded max depth of {MAX_LEVEL}"))
+    }
+
+    /// Closes the blocks that are deeper than the column.
+    fn unroll_indent(&mut self, column: isize) {
+        if self.flow_level > 0 {
+            return;
+        }
+        while self.indent > column {
+            let mark = self.mark();
+            self.push(Token::BlockEnd, mark);
+            self.indent = self.indents.pop().unwrap_or(-1);
+        }
+    }
+
+    /// Refuses a text that is cut off in the block that the scanner has come to.
+    pub(super) fn check_block(&self) -> Result<(), YamlError> {
+        match self.problem {
+            Some(problem) if self.text.len() < (self.at + 1).next_multiple_of(BLOCK) => {
+                // The line is the one of the scanner, which is before it.
+                let place = self.place(self.mark());
+                Err(YamlError::yaml(None, problem, Some(place)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn fetch_end(&mut self) -> Result<(), YamlError> {
+        self.check_block()?;
+        if self.at != self.line_start {
+            self.line += 1;
+            self.line_start = self.at;
+        }
+        self.unroll_indent(-1);
+        self.remove_simple_key()?;
+        self.simple_key_allowed = false;
+        let mark = self.mark();
+        self.push(Token::StreamEnd, mark);
+        Ok(())
+    }
+
+    fn fetch_directive(&mut self) -> Result<(), YamlError> {
+        self.unroll_indent(-1);
+        self.remove_simple_key()?;
+        self.simple_key_allowed = false;
+        let start = self.mark();
+        let token = self.scan_directive()?;
+        self.push(token, start);
+        Ok(())
+    }
+
+    fn fetch_document_indicator(&mut self, byte: u8) -> Result<(), YamlError> {
+        self.unroll_indent(-1);
+        self.remove_simple_key()?;
+        self.simple_key_allowed = false;
+        let start = self.mark();
+        self.at += 3;
+        let token = if byte == b'-' {
+            Token::DocumentStart
+        } else {
+            Token::DocumentEnd
+        };
+        self.push(token, start);
+        Ok(())
+    }
+
+    fn fetch_flow_start(&mut self, token: Token<'a>) -> Result<(), YamlError> {
+        self.save_simple_key()?;
+        self.simple_keys.push(SimpleKey {
+            number: self.taken + self.queue.len(),
+            ..SimpleKey::default()
+        });
+        self.flow_level += 1;
+        if self.flow_level > MAX_LEVEL {
+            return Err(self.too_deep());
+        }
+        self.simple_key_allowed = true;
+        self.push_indicator(token);
+        Ok(())
+    }
+
+    fn fetch_flow_end(&mut self, token: Token<'a>) -> Result<(), YamlError> {
+        self.remove_simple_key()?;
+        if self.flow_level > 0 {
+            self.flow_level -= 1;
+            let inner = self.simple_keys.pop().map(|key| key.number);
+            if let Some(outer) = self.simple_keys.last_mut()
+                && inner == Some(outer.number)
+            {
+                outer.awaited = false;
+            }
+        }
+        self.simple_key_allowed = false;
+        self.push_indicator(token);
+        Ok(())
+    }
+
+    fn fetch_block_entry(&mut self, column: usize) -> Result<(), YamlError> {
+        if self.flow_level == 0 {
+            let here = self.mark();
+            if !self.simple_key_allowed {
+                return Err(self.error(
+                    here,
+                    "block sequence entries are not allowed in this context",
+                ));
+            }
+            self.roll_indent(column, None, Token::BlockSequenceStart, here)?;
+        }
+        // In a flow collection it is an error, for which the parser has better words.
+        self.remove_simple_key()?;
+        self.simple_key_allowed = true;
+        self.push_indicator(Token::BlockEntry);
+        Ok(())
+    }
+
+    fn fetch_key(&mut self, column: usize) -> Result<(), YamlError> {
+        if self.flow_level == 0 {
+            let here = self.mark();
+            if !self.simple_key_allowed {
+                return Err(self.error(here, "mapping keys are not allowed in this context"));
+            }
+            self.roll_indent(column, None, Token::BlockMappingStart, here)?;
+        }
+        self.remove_simple_key()?;
+        self.simple_key_allowed = self.flow_level == 0;
+        self.push_indicator(Token::Key);
+        Ok(())
+    }
+
+    fn fetch_value(&mut self, column: usize) -> Result<(), YamlError> {
+        let level = self.simple_keys.len() - 1;
+        if self.is_valid_key(level)? {
+            let key = self.simple_keys[level];
+            self.insert(key.number, Token::Key, key.mark);
+            self.roll_indent(
+                key.column,
+                Some(key.number),
+                Token::BlockMappingStart,
+                key.mark,
+            )?;
+            self.simple_keys[level].possible = false;
+            self.simple_key_allowed = false;
+        } else {
+            if self.flow_level == 0 {
+                let here = self.mark();
+                if !self.simple_key_allowed {
+                    return Err(self.error(here, "mapping values are not allowed in this context"));
+                }
+                self.roll_indent(column, None, Token::BlockMappingStart, here)?;
+            }
+            self.simple_key_allowed = self.flow_level == 0;
+        }
+        self.push_indicator(Token::Value);
+        Ok(())
+    }
+
+    /// The error of the scanner at the current place, for what began at `context`.
+    pub(super) fn error(&self, context: Mark, problem: &str) -> YamlError {
+        let line = match self.line {
+            0 => Some(context.line).filter(|&line| line > 0),
+            line => Some(line + 1),
+        };
+        YamlError::yaml(line, problem, Some(self.place(self.mark())))
+    }
+
+    /// The error of the parser at a token, for what began at `context`; the library counts these lines from 0.
+    pub(super) fn parser_error(&self, at: Mark, context: Mark, problem: &str) -> YamlError {
+        let line = [at.line, context.line].into_iter().find(|&line| line > 0);
+        YamlError::yaml(line, problem, Some(self.place(at)))
+    }
+
+    /// The place as people count.
+    pub(super) fn place(&self, mark: Mark) -> Place {
+        place(self.text, mark)
+    }
+}
+
+/// The place as people count; the line of a mark is right, its column is found.
+pub(super) fn place(text: &[u8], mark: Mark) -> Place {
+    let before = &text[..mark.at.min(text.len())];
+    let start = (0..before.len())
+        .rev()
+        .map(|at| (at, line_break(&before[at..])))
+        .find(|&(_, len)| len > 0)
+        .map_or(0, |(at, len)| at + len);
+    Place {
+        line: mark.line + 1,
+        column: characters(&before[start..]) + 1,
+    }
+}
+
+/// How many characters a text in UTF-8 has.
+fn characters(text: &[u8]) -> usize {
+    text.iter().filter(|&&b| b & 0xc0 != 0x80).count()
+}

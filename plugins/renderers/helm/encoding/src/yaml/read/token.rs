@@ -1,0 +1,53 @@
+//! The tokens of YAML.
+
+use std::borrow::Cow;
+
+/// Text of the input, or made of it.
+pub(super) type Bytes<'a> = Cow<'a, [u8]>;
+
+#[derive(Clone, Debug)]
+pub(super) enum Token<'a> {
+    StreamEnd,
+    Version {
+        is_1_1: bool,
+    },
+    /// `%TAG handle prefix`
+    TagDirective(Box<(Vec<u8>, Vec<u8>)>),
+    DocumentStart,
+    DocumentEnd,
+    BlockSequenceStart,
+    BlockMappingStart,
+    BlockEnd,
+    FlowSequenceStart,
+    FlowSequenceEnd,
+    FlowMappingStart,
+    FlowMappingEnd,
+    BlockEntry,
+    FlowEntry,
+    Key,
+    Value,
+    Alias(&'a [u8]),
+    Anchor(&'a [u8]),
+    /// The handle, empty for a whole one, and what follows.
+    Tag(Box<(Vec<u8>, Vec<u8>)>),
+    Scalar {
+        text: Bytes<'a>,
+        plain: bool,
+    },
+}
+
+/// A token and where it starts.
+#[derive(Clone, Debug)]
+pub(super) struct At<'a> {
+    pub(super) token: Token<'a>,
+    pub(super) mark: Mark,
+}
+
+/// A place in the input.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Mark {
+    /// The byte, from 0.
+    pub(super) at: usize,
+    /// The line, from 0.
+    pub(super) line: usize,
+}
