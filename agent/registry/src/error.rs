@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use pintle_core::digest::Digest;
 
-use crate::{component::ComponentError, reference::Reference};
+use crate::{chart::ArchiveError, component::ComponentError, reference::Reference};
 
 /// What was being done when it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -17,6 +17,10 @@ pub enum Stage {
     Config,
     /// Reading the component.
     Component,
+    /// Listing the tags of a repository.
+    Tags,
+    /// Reading an archive of files.
+    Files,
     /// Checking what is to be pushed.
     Check,
     /// Uploading the component.
@@ -35,6 +39,8 @@ impl Stage {
             Self::Manifest => "manifest",
             Self::Config => "config",
             Self::Component => "component",
+            Self::Tags => "tags",
+            Self::Files => "files",
             Self::Check => "check",
             Self::UploadComponent => "upload-component",
             Self::UploadConfig => "upload-config",
@@ -50,6 +56,8 @@ impl fmt::Display for Stage {
             Self::Manifest => "read the manifest of",
             Self::Config => "read the config of",
             Self::Component => "read the component of",
+            Self::Tags => "list the tags of",
+            Self::Files => "read the files of",
             Self::Check => "push",
             Self::UploadComponent => "upload the component of",
             Self::UploadConfig => "upload the config of",
@@ -99,6 +107,12 @@ pub enum Part {
     Component,
     /// An answer of a token service.
     Token,
+    /// An archive of files, such as a chart.
+    Archive,
+    /// The index of a chart repository.
+    Index,
+    /// A list of tags.
+    Tags,
 }
 
 impl fmt::Display for Part {
@@ -108,6 +122,9 @@ impl fmt::Display for Part {
             Self::Config => "config",
             Self::Component => "component",
             Self::Token => "token",
+            Self::Archive => "archive",
+            Self::Index => "index",
+            Self::Tags => "list of tags",
         })
     }
 }
@@ -315,6 +332,18 @@ pub enum Cause {
         /// What it is.
         is: String,
     },
+    /// The artifact is something else.
+    #[error(
+        "it is {is}; expected a Helm chart (one layer {CHART_LAYER}), or another artifact whose one layer is an archive of files",
+        CHART_LAYER = crate::manifest::CHART_LAYER
+    )]
+    NotFiles {
+        /// What it is.
+        is: String,
+    },
+    /// An archive of files is not taken.
+    #[error("the archive is not taken")]
+    Archive(#[from] ArchiveError),
     /// An answer cannot be understood.
     #[error("the {part} cannot be understood: {reason}")]
     Malformed {
@@ -368,6 +397,8 @@ impl Cause {
             Self::TooLarge { .. } => "too-large",
             Self::Size { .. } => "size",
             Self::NotWasm { .. } => "not-wasm",
+            Self::NotFiles { .. } => "not-files",
+            Self::Archive(_) => "archive",
             Self::Malformed { .. } => "malformed",
             Self::Protocol { .. } => "protocol",
             Self::Component(_) => "component",
@@ -402,9 +433,11 @@ fn unauthorized(host: &str, shown: Shown, message: Option<&str>) -> String {
 fn too_large(part: Part, limit: u64, size: Option<u64>) -> String {
     let size = size.map_or_else(String::new, |size| format!(" (it has {size})"));
     let advice = match part {
-        Part::Manifest | Part::Component => "; raise the limit if you trust where it comes from",
+        Part::Manifest | Part::Component | Part::Archive | Part::Index => {
+            "; raise the limit if you trust where it comes from"
+        }
         // These are fixed: nothing that is meant well comes near them.
-        Part::Config | Part::Token => "",
+        Part::Config | Part::Token | Part::Tags => "",
     };
     format!("the {part} is larger than the limit of {limit} bytes{size}{advice}")
 }

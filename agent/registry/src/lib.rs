@@ -1,6 +1,9 @@
-//! Wasm OCI artifacts: push, pull and inspect, with every digest verified.
+//! Registries and chart repositories: what is pushed and pulled, with every digest verified.
 //!
-//! An artifact has the layout of CNCF TAG Runtime: an OCI image manifest, a config of type
+//! [`Registry`] is for plugins as Wasm OCI artifacts, [`Charts`] for charts and other archives of files, from registries
+//! and from chart repositories.
+//!
+//! A plugin's artifact has the layout of CNCF TAG Runtime: an OCI image manifest, a config of type
 //! `application/vnd.wasm.config.v0+json`, and one layer `application/wasm`, which is the component.
 //!
 //! Nothing that a registry says is trusted. Manifest, config and component are verified against their digests and their
@@ -12,6 +15,7 @@
 
 mod auth;
 mod cache;
+mod chart;
 mod component;
 mod config;
 mod credentials;
@@ -22,8 +26,14 @@ mod push;
 mod reference;
 mod registry;
 mod session;
+mod tags;
 mod transport;
 
+pub use chart::{
+    Archive, ArchiveError, Artifact, ChartError, Charts, Files, HelmConfig, HelmConfigError,
+    HelmLocations, Layout, Logins, ParseRangeError, Place, RepositoryStage,
+    Resolved as ResolvedChart, VersionRange, Wanted,
+};
 pub use component::{ComponentError, Interface, PluginInterface, wit};
 pub use config::{ComponentMetadata, WasmConfig};
 pub use credentials::{
@@ -33,5 +43,5 @@ pub use credentials::{
 pub use error::{Cause, Part, RegistryError, SetupError, Shown, Stage, TlsProblem};
 pub use options::{CacheOptions, Options};
 pub use push::{Metadata, Pushed};
-pub use reference::{ParseReferenceError, Reference};
-pub use registry::{Inspected, Pulled, Registry, Resolved};
+pub use reference::{ParseReferenceError, Reference, Repository};
+pub use registry::{Inspected, Pulled, PulledArchive, Registry, Resolved};

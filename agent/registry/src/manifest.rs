@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use pintle_core::digest::Digest;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Cause, Part};
+use crate::{
+    chart::Layout,
+    error::{Cause, Part},
+};
 
 /// Config of a Wasm artifact.
 pub(crate) const CONFIG_V0: &str = "application/vnd.wasm.config.v0+json";
@@ -20,6 +23,14 @@ pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+const IMAGE_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+/// The archive of a chart. <https://helm.sh/docs/topics/registries/#helm-chart-manifest>
+pub(crate) const CHART_LAYER: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
+const PROVENANCE_LAYER: &str = "application/vnd.cncf.helm.chart.provenance.v1.prov";
+/// The files of an artifact that Flux's tools push.
+const FLUX_LAYER: &str = "application/vnd.cncf.flux.content.v1.tar+gzip";
+const TAR_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 /// What `Accept` says. Kinds that are refused are in it: else a registry answers "not found" for them.
 pub(crate) const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json, \
@@ -85,6 +96,120 @@ struct Unknown {
     annotations: Option<BTreeMap<String, String>>,
 }
 
+/// An image manifest of any artifact.
+struct Opened {
+    config: serde_json::Value,
+    config_type: String,
+    artifact_type: Option<String>,
+    layers: Vec<serde_json::Value>,
+    annotations: BTreeMap<String, String>,
+}
+
+impl Opened {
+    /// Reads a manifest; `other` puts into an error what it is if it is not one of a single artifact.
+    fn read(bytes: &[u8], other: fn(String) -> Cause) -> Result<Self, Cause> {
+        // By way of a map, because a list is no manifest even if its items would do for the fields.
+        let unknown: Unknown = serde_json::from_slice::<serde_json::Map<_, _>>(bytes)
+            .and_then(|fields| serde_json::from_value(fields.into()))
+            .map_err(|e| malformed(format!("it is not a JSON manifest: {e}")))?;
+        let media_type = unknown.media_type.as_deref().unwrap_or(MANIFEST);
+        if unknown.manifests.is_some() || matches!(media_type, INDEX | DOCKER_INDEX) {
+            return Err(other(
+                "an index of artifacts for several platforms".to_owned(),
+            ));
+        }
+        if unknown.schema_version != Some(2) {
+            return Err(malformed("its `schemaVersion` is not 2".to_owned()));
+        }
+        if !matches!(media_type, MANIFEST | DOCKER_MANIFEST) {
+            return Err(other(format!("a manifest of type `{}`", clip(media_type))));
+        }
+        let (Some(config), Some(layers)) = (unknown.config, unknown.layers) else {
+            return Err(malformed("it has no `config` or no `layers`".to_owned()));
+        };
+        let config_type = config
+            .get("mediaType")
+            .and_then(serde_json::Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
+        Ok(Self {
+            config,
+            config_type,
+            artifact_type: unknown.artifact_type,
+            layers,
+            annotations: unknown.annotations.unwrap_or_default(),
+        })
+    }
+
+    fn describe(&self) -> String {
+        describe(&self.config_type, self.artifact_type.as_deref())
+    }
+}
+
+fn malformed(reason: String) -> Cause {
+    Cause::Malformed {
+        part: Part::Manifest,
+        reason,
+    }
+}
+
+fn descriptor(value: serde_json::Value, name: &str) -> Result<Descriptor, Cause> {
+    serde_json::from_value(value).map_err(|e| malformed(format!("{name}: {e}")))
+}
+
+/// The manifest of an artifact of files, as it was read and found good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FilesManifest {
+    pub(crate) layer: Descriptor,
+    pub(crate) layout: Layout,
+    pub(crate) annotations: BTreeMap<String, String>,
+}
+
+impl FilesManifest {
+    /// Reads the manifest of a chart, or of another artifact with one archive of files, and says what it is if it is
+    /// neither.
+    pub(crate) fn read(bytes: &[u8], max_archive: u64) -> Result<Self, Cause> {
+        let not_files = |is: String| Cause::NotFiles { is };
+        let opened = Opened::read(bytes, not_files)?;
+        let is = opened.describe();
+        // A container image has layers of the same type, and is not meant.
+        if matches!(opened.config_type.as_str(), IMAGE_CONFIG | DOCKER_CONFIG) {
+            return Err(not_files(is));
+        }
+        let mut found = None;
+        for (index, layer) in opened.layers.into_iter().enumerate() {
+            let layer = descriptor(layer, &format!("layers[{index}]"))?;
+            let layout = match layer.media_type.as_str() {
+                CHART_LAYER => Layout::Chart,
+                FLUX_LAYER | TAR_LAYER => Layout::Plain,
+                // The signature that `helm package --sign` makes lies beside the chart.
+                PROVENANCE_LAYER => continue,
+                other => {
+                    let layer = clip(other);
+                    return Err(not_files(format!("{is} with a layer of type `{layer}`")));
+                }
+            };
+            if found.replace((layer, layout)).is_some() {
+                return Err(not_files(format!("{is} with several archives of files")));
+            }
+        }
+        let (layer, layout) =
+            found.ok_or_else(|| not_files(format!("{is} without an archive of files")))?;
+        if layer.size > max_archive {
+            return Err(Cause::TooLarge {
+                part: Part::Archive,
+                limit: max_archive,
+                size: Some(layer.size),
+            });
+        }
+        Ok(Self {
+            layer,
+            layout,
+            annotations: opened.annotations,
+        })
+    }
+}
+
 /// A Wasm artifact's manifest, as it was read and found good.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct WasmManifest {
@@ -98,50 +223,14 @@ pub(crate) struct WasmManifest {
 impl WasmManifest {
     /// Reads a manifest, and says what it is if it is not one of a Wasm artifact.
     pub(crate) fn read(bytes: &[u8], max_component: u64) -> Result<Self, Cause> {
-        let malformed = |reason: String| Cause::Malformed {
-            part: Part::Manifest,
-            reason,
-        };
         let not_wasm = |is: String| Cause::NotWasm { is };
-        // By way of a map, because a list is no manifest even if its items would do for the fields.
-        let unknown: Unknown = serde_json::from_slice::<serde_json::Map<_, _>>(bytes)
-            .and_then(|fields| serde_json::from_value(fields.into()))
-            .map_err(|e| malformed(format!("it is not a JSON manifest: {e}")))?;
-        let media_type = unknown.media_type.as_deref().unwrap_or(MANIFEST);
-        if unknown.manifests.is_some() || matches!(media_type, INDEX | DOCKER_INDEX) {
-            return Err(not_wasm(
-                "an index of artifacts for several platforms".to_owned(),
-            ));
+        let opened = Opened::read(bytes, not_wasm)?;
+        if !matches!(opened.config_type.as_str(), CONFIG_V0 | CONFIG_V1) {
+            return Err(not_wasm(opened.describe()));
         }
-        if unknown.schema_version != Some(2) {
-            return Err(malformed("its `schemaVersion` is not 2".to_owned()));
-        }
-        if !matches!(media_type, MANIFEST | DOCKER_MANIFEST) {
-            return Err(not_wasm(format!(
-                "a manifest of type `{}`",
-                clip(media_type)
-            )));
-        }
-        let (Some(config), Some(layers)) = (unknown.config, unknown.layers) else {
-            return Err(malformed("it has no `config` or no `layers`".to_owned()));
-        };
-        let config_type = config
-            .get("mediaType")
-            .and_then(serde_json::Value::as_str)
-            .unwrap_or_default();
-        if !matches!(config_type, CONFIG_V0 | CONFIG_V1) {
-            return Err(not_wasm(describe(
-                config_type,
-                unknown.artifact_type.as_deref(),
-            )));
-        }
-        let has_layout = config_type == CONFIG_V0;
-        let descriptor = |value: serde_json::Value, name: &str| {
-            serde_json::from_value::<Descriptor>(value)
-                .map_err(|e| malformed(format!("{name}: {e}")))
-        };
-        let config = descriptor(config, "config")?;
-        let [layer] = <[_; 1]>::try_from(layers)
+        let has_layout = opened.config_type == CONFIG_V0;
+        let config = descriptor(opened.config, "config")?;
+        let [layer] = <[_; 1]>::try_from(opened.layers)
             .map_err(|layers| not_wasm(format!("a Wasm artifact with {} layers", layers.len())))?;
         let component = descriptor(layer, "layers[0]")?;
         if component.media_type != LAYER && (has_layout || component.media_type != LAYER_V1) {
@@ -165,7 +254,7 @@ impl WasmManifest {
         Ok(Self {
             config,
             component,
-            annotations: unknown.annotations.unwrap_or_default(),
+            annotations: opened.annotations,
             has_layout,
         })
     }
@@ -174,8 +263,8 @@ impl WasmManifest {
 /// Says in a person's words what an artifact is whose config has this type.
 fn describe(config_type: &str, artifact_type: Option<&str>) -> String {
     match config_type {
-        "application/vnd.oci.image.config.v1+json"
-        | "application/vnd.docker.container.image.v1+json" => "a container image".to_owned(),
+        IMAGE_CONFIG | DOCKER_CONFIG => "a container image".to_owned(),
+        CONFIG_V0 | CONFIG_V1 => "a Wasm component".to_owned(),
         "application/vnd.cncf.helm.config.v1+json" => "a Helm chart".to_owned(),
         "application/vnd.cncf.flux.config.v1+json" => "a Flux artifact".to_owned(),
         "" => "an artifact whose config has no type".to_owned(),

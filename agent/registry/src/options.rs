@@ -15,6 +15,10 @@ pub struct Options {
     pub total_timeout: Duration,
     /// Largest component, in bytes. 64 MiB.
     pub max_component: u64,
+    /// Largest archive of files, such as a chart, in bytes as it is packed. 32 MiB.
+    pub max_archive: u64,
+    /// Largest index of a chart repository, in bytes. 96 MiB; the largest that are known have some 25.
+    pub max_index: u64,
     /// Largest manifest, in bytes. 4 MiB, which the OCI distribution specification asks registries to take.
     pub max_manifest: u64,
     /// `User-Agent` of each request.
@@ -34,6 +38,8 @@ impl Default for Options {
             read_timeout: Duration::from_secs(30),
             total_timeout: Duration::from_mins(5),
             max_component: 64 << 20,
+            max_archive: 32 << 20,
+            max_index: 96 << 20,
             max_manifest: 4 << 20,
             user_agent: concat!("pintle/", env!("CARGO_PKG_VERSION")).to_owned(),
             plain_http: Vec::new(),

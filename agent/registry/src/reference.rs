@@ -28,6 +28,16 @@ pub struct Reference {
 }
 
 impl Reference {
+    /// Names a place that is in no registry, to find credentials for it.
+    pub(crate) fn place(host: &str, path: &str) -> Self {
+        Self {
+            registry: host.to_ascii_lowercase(),
+            repository: path.to_owned(),
+            tag: None,
+            digest: None,
+        }
+    }
+
     /// Returns the host, with its port if one is written.
     pub fn registry(&self) -> &str {
         &self.registry
@@ -86,6 +96,77 @@ impl fmt::Debug for Reference {
     }
 }
 
+/// A place in a registry without a version: `HOST[:PORT]/REPOSITORY`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Repository(Reference);
+
+impl Repository {
+    /// Returns what a tag in it stands for.
+    pub fn tag(&self, tag: &str) -> Result<Reference, ParseReferenceError> {
+        if !is_tag(tag) {
+            return Err(ParseReferenceError::Tag {
+                text: format!("{}:{tag}", self.0),
+                tag: tag.to_owned(),
+            });
+        }
+        Ok(Reference {
+            tag: Some(tag.to_owned()),
+            ..self.0.clone()
+        })
+    }
+
+    /// Returns the manifest with a digest in it.
+    #[must_use]
+    pub fn at(&self, digest: Digest) -> Reference {
+        self.0.at(digest)
+    }
+
+    /// Returns the last part of its path, which names what is in it.
+    pub fn name(&self) -> &str {
+        let path = self.0.repository();
+        path.rsplit('/').next().unwrap_or(path)
+    }
+
+    /// Is the place alone. It stands for no manifest.
+    pub(crate) const fn place(&self) -> &Reference {
+        &self.0
+    }
+}
+
+impl fmt::Display for Repository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for Repository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl FromStr for Repository {
+    type Err = ParseReferenceError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let place = parse(text)?;
+        if place.tag.is_some() || place.digest.is_some() {
+            return Err(ParseReferenceError::Version(text.to_owned()));
+        }
+        Ok(Self(place))
+    }
+}
+
+impl From<&Reference> for Repository {
+    fn from(reference: &Reference) -> Self {
+        Self(Reference {
+            tag: None,
+            digest: None,
+            ..reference.clone()
+        })
+    }
+}
+
 /// Why a text is not a reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseReferenceError {
@@ -138,61 +219,74 @@ pub enum ParseReferenceError {
     /// There is neither tag nor digest.
     #[error("`{0}` says no version: add a tag, `{0}:TAG`, or a digest, `{0}@sha256:…`")]
     NoVersion(String),
+    /// There is a tag or a digest where only a place is meant.
+    #[error(
+        "`{0}` names a version: expected HOST/REPOSITORY only, and the version in a field of its own"
+    )]
+    Version(String),
 }
 
 impl FromStr for Reference {
     type Err = ParseReferenceError;
 
-    fn from_str(whole: &str) -> Result<Self, Self::Err> {
-        if whole.len() > MAX_TEXT {
-            return Err(ParseReferenceError::TooLong(whole.len()));
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let reference = parse(text)?;
+        if reference.tag.is_none() && reference.digest.is_none() {
+            return Err(ParseReferenceError::NoVersion(
+                text.strip_prefix("oci://").unwrap_or(text).to_owned(),
+            ));
         }
-        let text = whole.strip_prefix("oci://").unwrap_or(whole);
-        if text.contains("://") {
-            return Err(ParseReferenceError::Scheme(whole.to_owned()));
-        }
-        let (name, digest) = match text.split_once('@') {
-            Some((name, digest)) => (name, Some(digest.parse()?)),
-            None => (text, None),
-        };
-        let (host, path) = name
-            .split_once('/')
-            .filter(|(host, _)| looks_like_a_host(host))
-            .ok_or_else(|| ParseReferenceError::NoRegistry(text.to_owned()))?;
-        // The port is before the slash, so a colon after it starts the tag.
-        let (repository, tag) = match path.split_once(':') {
-            Some((repository, tag)) => (repository, Some(tag)),
-            None => (path, None),
-        };
-        let registry = host.to_ascii_lowercase();
-        if !is_host(&registry) {
-            return Err(ParseReferenceError::Host {
-                text: text.to_owned(),
-                host: host.to_owned(),
-            });
-        }
-        if !is_repository(repository) {
-            return Err(ParseReferenceError::Repository {
-                text: text.to_owned(),
-                repository: repository.to_owned(),
-            });
-        }
-        if let Some(tag) = tag.filter(|tag| !is_tag(tag)) {
-            return Err(ParseReferenceError::Tag {
-                text: text.to_owned(),
-                tag: tag.to_owned(),
-            });
-        }
-        if tag.is_none() && digest.is_none() {
-            return Err(ParseReferenceError::NoVersion(text.to_owned()));
-        }
-        Ok(Self {
-            registry,
-            repository: repository.to_owned(),
-            tag: tag.map(str::to_owned),
-            digest,
-        })
+        Ok(reference)
     }
+}
+
+/// Reads a place, and the version if there is one.
+fn parse(whole: &str) -> Result<Reference, ParseReferenceError> {
+    if whole.len() > MAX_TEXT {
+        return Err(ParseReferenceError::TooLong(whole.len()));
+    }
+    let text = whole.strip_prefix("oci://").unwrap_or(whole);
+    if text.contains("://") {
+        return Err(ParseReferenceError::Scheme(whole.to_owned()));
+    }
+    let (name, digest) = match text.split_once('@') {
+        Some((name, digest)) => (name, Some(digest.parse()?)),
+        None => (text, None),
+    };
+    let (host, path) = name
+        .split_once('/')
+        .filter(|(host, _)| looks_like_a_host(host))
+        .ok_or_else(|| ParseReferenceError::NoRegistry(text.to_owned()))?;
+    // The port is before the slash, so a colon after it starts the tag.
+    let (repository, tag) = match path.split_once(':') {
+        Some((repository, tag)) => (repository, Some(tag)),
+        None => (path, None),
+    };
+    let registry = host.to_ascii_lowercase();
+    if !is_host(&registry) {
+        return Err(ParseReferenceError::Host {
+            text: text.to_owned(),
+            host: host.to_owned(),
+        });
+    }
+    if !is_repository(repository) {
+        return Err(ParseReferenceError::Repository {
+            text: text.to_owned(),
+            repository: repository.to_owned(),
+        });
+    }
+    if let Some(tag) = tag.filter(|tag| !is_tag(tag)) {
+        return Err(ParseReferenceError::Tag {
+            text: text.to_owned(),
+            tag: tag.to_owned(),
+        });
+    }
+    Ok(Reference {
+        registry,
+        repository: repository.to_owned(),
+        tag: tag.map(str::to_owned),
+        digest,
+    })
 }
 
 /// Tells a host from the first part of a repository, by the rule that every OCI tool shares.
@@ -289,7 +383,8 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Reference, String> {
-        text.parse().map_err(|e: ParseReferenceError| e.to_string())
+        text.parse::<Reference>()
+            .map_err(|e: ParseReferenceError| e.to_string())
     }
 
     #[test]

@@ -11,14 +11,16 @@ use tokio::{task, time};
 use crate::{
     auth::Access,
     cache::Cache,
+    chart::Archive,
     component::{self, ComponentError, Interface},
     config::WasmConfig,
     credentials::Credentials,
     error::{Cause, Part, RegistryError, SetupError, Stage},
-    manifest::{ACCEPT, Descriptor, MAX_CONFIG, WasmManifest},
+    manifest::{ACCEPT, Descriptor, FilesManifest, MAX_CONFIG, WasmManifest},
     options::Options,
-    reference::Reference,
+    reference::{Reference, Repository},
     session::Session,
+    tags,
     transport::{Outgoing, Transport},
 };
 
@@ -29,7 +31,7 @@ const CONTENT_DIGEST: &str = "docker-content-digest";
 #[derive(Debug, Clone)]
 pub struct Registry {
     pub(crate) transport: Arc<Transport>,
-    cache: Option<Cache>,
+    pub(crate) cache: Option<Cache>,
 }
 
 /// What a reference stands for at this time.
@@ -54,6 +56,19 @@ pub struct Pulled {
     pub manifest_digest: Digest,
     /// What the publisher says of the component.
     pub config: WasmConfig,
+    /// Annotations of the manifest.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// An artifact of files. Every digest has been verified.
+#[derive(Debug, Clone)]
+pub struct PulledArchive {
+    /// The reference, bound to the digest of the manifest.
+    pub reference: Reference,
+    /// Digest of the manifest.
+    pub manifest_digest: Digest,
+    /// The files, packed.
+    pub archive: Archive,
     /// Annotations of the manifest.
     pub annotations: BTreeMap<String, String>,
 }
@@ -159,6 +174,44 @@ impl Registry {
         self.run(&session, work).await
     }
 
+    /// Lists the tags of a repository, in the registry's order.
+    pub async fn tags(
+        &self,
+        repository: &Repository,
+        credentials: &Credentials,
+    ) -> Result<Vec<String>, RegistryError> {
+        let session = self.session(repository.place(), credentials, Access::Pull, Stage::Tags);
+        self.run(&session, tags::list(&session)).await
+    }
+
+    /// Downloads a chart or another artifact whose one layer is an archive of files, or takes it from the cache, and
+    /// verifies manifest and archive against their digests and sizes.
+    ///
+    /// For a reference with a digest whose content is in the cache nobody is asked.
+    pub async fn pull_archive(
+        &self,
+        reference: &Reference,
+        credentials: &Credentials,
+    ) -> Result<PulledArchive, RegistryError> {
+        let session = self.session(reference, credentials, Access::Pull, Stage::Manifest);
+        let work = async {
+            let (manifest_digest, manifest) = self.fetch_manifest(&session).await?;
+            let manifest = FilesManifest::read(&manifest, self.transport.options.max_archive)?;
+            session.enter(Stage::Files);
+            let limit = self.transport.options.max_archive;
+            let bytes = self
+                .fetch_blob(&session, Part::Archive, &manifest.layer, limit)
+                .await?;
+            Ok(PulledArchive {
+                reference: session.reference.at(manifest_digest),
+                manifest_digest,
+                archive: Archive::known(manifest.layer.digest, bytes, manifest.layout),
+                annotations: manifest.annotations,
+            })
+        };
+        self.run(&session, work).await
+    }
+
     pub(crate) fn session<'a>(
         &'a self,
         reference: &'a Reference,
@@ -202,21 +255,7 @@ impl Registry {
 
     async fn fetch(&self, session: &Session<'_>) -> Result<Pulled, Cause> {
         let options = &self.transport.options;
-        session.enter(Stage::Manifest);
-        let cached = match session.reference.digest() {
-            Some(digest) => self
-                .cached(digest, options.max_manifest)
-                .await
-                .map(|bytes| (digest, bytes)),
-            None => None,
-        };
-        let (manifest_digest, manifest) = if let Some(found) = cached {
-            found
-        } else {
-            let (digest, bytes) = self.download_manifest(session).await?;
-            self.keep(digest, &bytes).await;
-            (digest, bytes)
-        };
+        let (manifest_digest, manifest) = self.fetch_manifest(session).await?;
         let manifest = WasmManifest::read(&manifest, options.max_component)?;
 
         session.enter(Stage::Config);
@@ -243,6 +282,25 @@ impl Registry {
             config,
             annotations: manifest.annotations,
         })
+    }
+
+    /// Downloads the manifest, or takes it from the cache, and verifies it.
+    async fn fetch_manifest(&self, session: &Session<'_>) -> Result<(Digest, Bytes), Cause> {
+        session.enter(Stage::Manifest);
+        let cached = match session.reference.digest() {
+            Some(digest) => self
+                .cached(digest, self.transport.options.max_manifest)
+                .await
+                .map(|bytes| (digest, bytes)),
+            None => None,
+        };
+        if let Some(found) = cached {
+            Ok(found)
+        } else {
+            let (digest, bytes) = self.download_manifest(session).await?;
+            self.keep(digest, &bytes).await;
+            Ok((digest, bytes))
+        }
     }
 
     async fn ask_for_manifest(
@@ -309,10 +367,10 @@ impl Registry {
         let url = session.url(&format!("blobs/{}", descriptor.digest)).await?;
         let response = session.exchange(Outgoing::new(Method::GET, url)).await?;
         if response.status() != StatusCode::OK {
-            let part = if part == Part::Config {
-                "config"
-            } else {
-                "component"
+            let part = match part {
+                Part::Config => "config",
+                Part::Archive => "archive",
+                _ => "component",
             };
             return Err(session.failure(response, part).await);
         }
@@ -339,7 +397,7 @@ impl Registry {
         Ok(bytes)
     }
 
-    async fn cached(&self, digest: Digest, limit: u64) -> Option<Bytes> {
+    pub(crate) async fn cached(&self, digest: Digest, limit: u64) -> Option<Bytes> {
         let cache = self.cache.clone()?;
         blocking(move || cache.get(digest, limit))
             .await

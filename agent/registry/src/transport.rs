@@ -19,7 +19,7 @@ use bytes::Bytes;
 use futures::stream;
 use reqwest::{
     Body, Certificate, Client, Method, Request, Response,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue},
+    header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, IF_NONE_MATCH},
     redirect::Policy,
 };
 use rustls::{
@@ -44,6 +44,8 @@ pub(crate) struct Outgoing {
     pub(crate) method: Method,
     pub(crate) url: Url,
     pub(crate) accept: Option<&'static str>,
+    /// The entity tag of what is here already.
+    pub(crate) known: Option<HeaderValue>,
     pub(crate) content: Option<(&'static str, Bytes)>,
 }
 
@@ -53,6 +55,7 @@ impl Outgoing {
             method,
             url,
             accept: None,
+            known: None,
             content: None,
         }
     }
@@ -197,6 +200,9 @@ impl Transport {
         let headers = request.headers_mut();
         if let Some(accept) = outgoing.accept {
             headers.insert(ACCEPT, HeaderValue::from_static(accept));
+        }
+        if let Some(known) = &outgoing.known {
+            headers.insert(IF_NONE_MATCH, known.clone());
         }
         if let Some(authorization) = authorization {
             headers.insert(AUTHORIZATION, authorization.clone());

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{Credentials, DockerConfig, HelperError, ParseConfigError, helper, scope};
-use crate::reference::Reference;
+use crate::reference::{Reference, Repository};
 
 /// Why the credentials for a reference are not known.
 #[derive(Debug, thiserror::Error)]
@@ -160,6 +160,22 @@ impl Keychain {
             }
             Err(error) => Err(CredentialsError::Parse { source_name, error }),
         }
+    }
+
+    /// Finds the credentials for a repository, as [`Keychain::find`] does.
+    pub async fn find_for(&self, repository: &Repository) -> Result<Credentials, CredentialsError> {
+        self.find(repository.place()).await
+    }
+
+    /// Finds the credentials for what is at a host and below a path, as [`Keychain::find`] does: for servers that are
+    /// no registries.
+    pub(crate) async fn find_at(
+        &self,
+        host: &str,
+        path: &str,
+    ) -> Result<Credentials, CredentialsError> {
+        self.find(&Reference::place(host, path.trim_matches('/')))
+            .await
     }
 
     /// Finds the credentials for a reference, [`Credentials::Anonymous`] if no source has some.

@@ -22,6 +22,8 @@ use tokio::{net::TcpListener, task::JoinHandle};
 pub(crate) struct Asked {
     pub(crate) line: String,
     pub(crate) authorization: Option<String>,
+    /// The entity tag of what the other side has.
+    pub(crate) known: Option<String>,
     pub(crate) body: Bytes,
 }
 
@@ -46,10 +48,14 @@ impl Liar {
             let (answer, log) = (answer.clone(), log.clone());
             async move {
                 let (parts, body) = request.into_parts();
-                let authorization = parts.headers.get(header::AUTHORIZATION);
+                let header = |name| {
+                    let value = parts.headers.get(name)?;
+                    Some(value.to_str().unwrap().to_owned())
+                };
                 let asked = Asked {
                     line: format!("{} {}", parts.method, parts.uri),
-                    authorization: authorization.map(|value| value.to_str().unwrap().to_owned()),
+                    authorization: header(header::AUTHORIZATION),
+                    known: header(header::IF_NONE_MATCH),
                     body: axum::body::to_bytes(body, usize::MAX)
                         .await
                         .unwrap_or_default(),

@@ -1,0 +1,18 @@
+//! Charts, and other archives of files: from registries and from chart repositories.
+
+mod archive;
+mod charts;
+mod files;
+mod helm;
+mod index;
+mod repository;
+mod version;
+
+pub use self::{
+    archive::{Archive, ArchiveError, Layout},
+    charts::{Artifact, ChartError, Charts, Logins, Place, Resolved, Wanted},
+    files::Files,
+    helm::{HelmConfig, HelmConfigError, HelmLocations},
+    repository::RepositoryStage,
+    version::{ParseRangeError, VersionRange},
+};

@@ -1,0 +1,432 @@
+//! Archives of files, unpacked in memory within bounds.
+
+use std::{
+    io::{self, Read},
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+use bytes::Bytes;
+use flate2::read::MultiGzDecoder;
+use pintle_core::{digest::Digest, tree::TreePath};
+use tar::EntryType;
+
+use super::files::{Files, InTheWay};
+
+/// Most bytes of all files together. Helm's bound too.
+const MAX_UNPACKED: u64 = 100 << 20;
+/// Most entries of an archive, folders included. The largest charts that are known have some hundreds.
+const MAX_ENTRIES: usize = 20_000;
+/// Most bytes that are decompressed, headers and padding included: an archive of nothing but headers ends here.
+const MAX_STREAM: u64 = MAX_UNPACKED + (MAX_ENTRIES as u64) * 2048;
+/// What Windows editors put before a text. Helm drops it from each file.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// How the files of an archive lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Layout {
+    /// Below one folder, which is the chart's and does not count.
+    Chart,
+    /// As they are.
+    Plain,
+}
+
+/// Why an archive is not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ArchiveError {
+    /// It is not compressed as it should be.
+    #[error("it is not a gzip archive")]
+    NotGzip,
+    /// It is damaged, or no archive.
+    #[error("it cannot be unpacked: {0}")]
+    Malformed(String),
+    /// It holds nothing.
+    #[error("it holds no files")]
+    Empty,
+    /// A path in it leads out of it, or means something else on another system.
+    #[error("it holds `{0}`, which is no path within it")]
+    Path(String),
+    /// A chart lies at the top, where its own folder should be.
+    #[error("`Chart.yaml` is at its top, and not in the chart's own folder")]
+    NoFolder,
+    /// A path in it is both a file and a folder.
+    #[error("`{0}` is both a file and a folder in it")]
+    InTheWay(TreePath),
+    /// It has more files than are taken.
+    #[error("it has more than {MAX_ENTRIES} entries")]
+    TooMany,
+    /// Its files are larger than is taken.
+    #[error("its files have more than {MAX_UNPACKED} bytes together")]
+    TooLarge,
+}
+
+/// A packed archive (tar, gzip) whose digest is known. Cheap to clone; clones share what is unpacked.
+#[derive(Debug, Clone)]
+pub struct Archive {
+    digest: Digest,
+    layout: Layout,
+    bytes: Bytes,
+    unpacked: Arc<Mutex<Weak<Files>>>,
+}
+
+impl Archive {
+    /// Takes an archive.
+    pub fn new(bytes: Bytes, layout: Layout) -> Self {
+        Self::known(Digest::of(&bytes), bytes, layout)
+    }
+
+    /// Takes an archive whose digest has been made.
+    pub(crate) fn known(digest: Digest, bytes: Bytes, layout: Layout) -> Self {
+        Self {
+            digest,
+            layout,
+            bytes,
+            unpacked: Arc::default(),
+        }
+    }
+
+    /// Returns the digest over the packed bytes.
+    pub const fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    pub(super) const fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Returns its files; unpacks them, unless somebody has them still. Computes for as long as that takes.
+    pub fn files(&self) -> Result<Arc<Files>, ArchiveError> {
+        // Held while unpacking, so that who comes second waits rather than doing it again.
+        let mut known = self.unpacked.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(files) = known.upgrade() {
+            return Ok(files);
+        }
+        let files = Arc::new(unpack(&self.bytes, self.digest, self.layout)?);
+        *known = Arc::downgrade(&files);
+        Ok(files)
+    }
+}
+
+fn unpack(bytes: &[u8], digest: Digest, layout: Layout) -> Result<Files, ArchiveError> {
+    if !bytes.starts_with(b"\x1F\x8B") {
+        return Err(ArchiveError::NotGzip);
+    }
+    let stream = Bounded {
+        inner: MultiGzDecoder::new(bytes),
+        left: MAX_STREAM,
+    };
+    let mut archive = tar::Archive::new(stream);
+    let mut files = Files::new(digest);
+    let (mut entries, mut left, mut any) = (0, MAX_UNPACKED, false);
+    for entry in archive.entries().map_err(broken)? {
+        let mut entry = entry.map_err(broken)?;
+        entries += 1;
+        if entries > MAX_ENTRIES {
+            return Err(ArchiveError::TooMany);
+        }
+        let kind = entry.header().entry_type();
+        if is_passed_over(kind) {
+            continue;
+        }
+        let Some(path) = path_of(&entry.path_bytes(), layout)? else {
+            continue;
+        };
+        if entry.size() > left {
+            return Err(ArchiveError::TooLarge);
+        }
+        let mut content = Vec::new();
+        if !is_link(kind) {
+            // The capacity is no more than the bound, whatever a header says.
+            content.reserve_exact(usize::try_from(entry.size()).unwrap_or_default());
+            entry.read_to_end(&mut content).map_err(broken)?;
+        }
+        left -= content.len() as u64;
+        if layout == Layout::Chart && content.starts_with(BYTE_ORDER_MARK) {
+            content.drain(..BYTE_ORDER_MARK.len());
+        }
+        files.note_time(entry.header().mtime().unwrap_or_default());
+        files
+            .insert(path, content)
+            .map_err(|InTheWay(path)| ArchiveError::InTheWay(path))?;
+        any = true;
+    }
+    if any {
+        Ok(files)
+    } else {
+        Err(ArchiveError::Empty)
+    }
+}
+
+/// Folders are known by the files in them; the others describe, and are no files.
+fn is_passed_over(kind: EntryType) -> bool {
+    kind.is_dir()
+        || kind.is_pax_global_extensions()
+        || kind.is_pax_local_extensions()
+        || kind.is_gnu_longname()
+        || kind.is_gnu_longlink()
+}
+
+/// A link is an empty file, as Helm has it: what it links to is never looked at, wherever it is.
+fn is_link(kind: EntryType) -> bool {
+    !(kind.is_file() || kind.is_contiguous() || kind.is_gnu_sparse())
+}
+
+/// Is the path of a file; nothing for what names no file, such as `./`.
+fn path_of(name: &[u8], layout: Layout) -> Result<Option<TreePath>, ArchiveError> {
+    let refused = || {
+        let shown: String = String::from_utf8_lossy(name)
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(200)
+            .collect();
+        ArchiveError::Path(shown)
+    };
+    let name = std::str::from_utf8(name).map_err(|_| refused())?;
+    // Archives that were packed on Windows have the other slash, and then no other.
+    let name = name.replace('\\', "/");
+    let inner = match layout {
+        Layout::Plain => name.as_str(),
+        Layout::Chart => {
+            let trimmed = name.strip_prefix("./").unwrap_or(&name);
+            match trimmed.split_once('/') {
+                Some((_, inner)) => inner,
+                None if trimmed == "Chart.yaml" => return Err(ArchiveError::NoFolder),
+                None => return Err(refused()),
+            }
+        }
+    };
+    let is_drive = inner
+        .split_once(":/")
+        .is_some_and(|(drive, _)| drive.len() == 1);
+    let path = TreePath::parse(inner)
+        .filter(|_| !is_drive && !name.starts_with('/') && !inner.chars().any(char::is_control))
+        .ok_or_else(refused)?;
+    Ok((!path.is_root()).then_some(path))
+}
+
+fn broken(error: io::Error) -> ArchiveError {
+    if error
+        .get_ref()
+        .is_some_and(<dyn std::error::Error + Send + Sync>::is::<Exhausted>)
+    {
+        return ArchiveError::TooLarge;
+    }
+    ArchiveError::Malformed(error.to_string())
+}
+
+/// More came out of the decompression than is taken.
+#[derive(Debug, thiserror::Error)]
+#[error("it is too large")]
+struct Exhausted;
+
+/// A reader that ends with an error after so many bytes, so that a small archive cannot become a large one.
+struct Bounded<R> {
+    inner: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.left == 0 && !buffer.is_empty() {
+            return Err(io::Error::other(Exhausted));
+        }
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let end = buffer.len().min(most);
+        let read = self.inner.read(&mut buffer[..end])?;
+        self.left -= read as u64;
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use flate2::{Compression, write::GzEncoder};
+    use pintle_core::tree::{self, Tree as _};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn gzip(bytes: &[u8]) -> Bytes {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap().into()
+    }
+
+    /// An archive with any names: the builder itself refuses those that lead out.
+    fn pack(entries: &[(&str, EntryType, &[u8])]) -> Bytes {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (name, kind, content) in entries {
+            let mut header = tar::Header::new_ustar();
+            header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
+            header.set_entry_type(*kind);
+            header.set_size(content.len() as u64);
+            header.set_mode(0o644);
+            if kind.is_symlink() {
+                header.set_link_name("/etc/passwd").unwrap();
+            }
+            header.set_cksum();
+            builder.append(&header, *content).unwrap();
+        }
+        gzip(&builder.into_inner().unwrap())
+    }
+
+    fn chart(names: &[&str]) -> Result<Vec<String>, String> {
+        let entries: Vec<_> = names
+            .iter()
+            .map(|name| (*name, EntryType::Regular, &b"x"[..]))
+            .collect();
+        paths(pack(&entries), Layout::Chart)
+    }
+
+    fn paths(bytes: Bytes, layout: Layout) -> Result<Vec<String>, String> {
+        let files = Archive::new(bytes, layout)
+            .files()
+            .map_err(|error| error.to_string())?;
+        let found = tree::walk(&*files, &TreePath::root()).unwrap();
+        Ok(found
+            .into_iter()
+            .map(|(path, _)| path.to_string())
+            .collect())
+    }
+
+    #[test]
+    fn the_charts_own_folder_does_not_count() {
+        let names = [
+            "web/Chart.yaml",
+            "web/templates/a.yaml",
+            "other/templates/b.yaml",
+            "./web/x",
+        ];
+        let found = chart(&names).unwrap();
+        assert_eq!(
+            found,
+            ["Chart.yaml", "templates/a.yaml", "templates/b.yaml", "x"]
+        );
+        assert_eq!(
+            chart(&["web\\templates\\a.yaml"]).unwrap(),
+            ["templates/a.yaml"]
+        );
+        let plain = pack(&[
+            ("./a/b.yaml", EntryType::Regular, b"x"),
+            ("./", EntryType::Directory, b""),
+        ]);
+        assert_eq!(paths(plain, Layout::Plain).unwrap(), ["a/b.yaml"]);
+    }
+
+    #[test]
+    fn files_are_what_was_packed() {
+        let bytes = pack(&[
+            ("web/", EntryType::Directory, b""),
+            (
+                "web/Chart.yaml",
+                EntryType::Regular,
+                b"\xEF\xBB\xBFname: web\n",
+            ),
+            ("web/link", EntryType::Symlink, b""),
+            ("web/a", EntryType::Regular, b"old"),
+            ("web/a", EntryType::Regular, b"new"),
+        ]);
+        let archive = Archive::new(bytes, Layout::Chart);
+        let files = archive.files().unwrap();
+        let read = |path: &str| files.read(&TreePath::parse(path).unwrap()).unwrap();
+        assert_eq!(read("Chart.yaml"), b"name: web\n");
+        assert_eq!((read("link"), read("a")), (Vec::new(), b"new".to_vec()));
+        assert!(Arc::ptr_eq(&files, &archive.clone().files().unwrap()));
+        assert_eq!(files.entries(&TreePath::root()).unwrap().len(), 3);
+        assert!(files.read(&TreePath::root()).is_err());
+        assert!(files.entries(&TreePath::parse("a").unwrap()).is_err());
+    }
+
+    #[test]
+    fn paths_that_lead_out_are_refused() {
+        let said: Vec<String> = [
+            &["web/../../etc/passwd"][..],
+            &["/etc/passwd"],
+            &["web//etc/passwd", "web/c:/windows"],
+            &["Chart.yaml"],
+            &["README.md"],
+            &["web/a", "web/a/b"],
+            &["web/a/b", "web/a"],
+            &[],
+        ]
+        .iter()
+        .map(|names| chart(names).unwrap_err())
+        .collect();
+        insta::assert_snapshot!(said.join("\n"), @r"
+        it holds `web/../../etc/passwd`, which is no path within it
+        it holds `/etc/passwd`, which is no path within it
+        it holds `web//etc/passwd`, which is no path within it
+        `Chart.yaml` is at its top, and not in the chart's own folder
+        it holds `README.md`, which is no path within it
+        `a` is both a file and a folder in it
+        `a` is both a file and a folder in it
+        it holds no files
+        ");
+    }
+
+    #[test]
+    fn what_grows_too_large_is_refused() {
+        let large = vec![0; 60 << 20];
+        let two = pack(&[
+            ("web/a", EntryType::Regular, &large),
+            ("web/b", EntryType::Regular, &large),
+        ]);
+        assert!(two.len() < 4 << 20, "{}", two.len());
+        assert_eq!(
+            paths(two, Layout::Chart),
+            Err(ArchiveError::TooLarge.to_string())
+        );
+        // A header that promises more than there is.
+        let mut header = tar::Header::new_ustar();
+        header.set_path("web/a").unwrap();
+        header.set_size(1 << 40);
+        header.set_cksum();
+        let lie = gzip(header.as_bytes());
+        assert_eq!(
+            paths(lie, Layout::Chart),
+            Err(ArchiveError::TooLarge.to_string())
+        );
+        let many: Vec<_> = (0..=MAX_ENTRIES)
+            .map(|_| ("web/a", EntryType::Regular, &b""[..]))
+            .collect();
+        assert_eq!(
+            paths(pack(&many), Layout::Chart),
+            Err(ArchiveError::TooMany.to_string())
+        );
+    }
+
+    #[test]
+    fn what_is_no_archive_is_told() {
+        let whole = pack(&[("web/Chart.yaml", EntryType::Regular, &[b'x'; 4000])]);
+        let said: Vec<String> = [
+            Bytes::from_static(b"kind: ConfigMap"),
+            gzip(b"not a tar"),
+            whole.slice(..whole.len() / 2),
+        ]
+        .map(|bytes| paths(bytes, Layout::Chart).unwrap_err())
+        .to_vec();
+        assert_eq!(said[0], "it is not a gzip archive");
+        assert!(
+            said[1..]
+                .iter()
+                .all(|text| text.starts_with("it cannot be unpacked: ")),
+            "{said:?}"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..600), as_tar in any::<bool>()) {
+            let bytes = if as_tar { gzip(&bytes) } else { bytes.into() };
+            let _ = Archive::new(bytes, Layout::Chart).files();
+        }
+
+        #[test]
+        fn paths_stay_inside(name in "[a.:/\\\\c]{1,12}") {
+            if let Ok(Some(path)) = path_of(name.as_bytes(), Layout::Chart) {
+                prop_assert!(path.parts().all(|part| part != ".."));
+            }
+        }
+    }
+}

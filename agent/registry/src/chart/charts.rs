@@ -1,0 +1,584 @@
+//! Finding and fetching charts, wherever they are.
+
+use std::{fmt, sync::Arc};
+
+use jiff::Timestamp;
+use pintle_core::digest::Digest;
+use url::Url;
+
+use super::{
+    archive::{Archive, Layout},
+    helm::HelmConfig,
+    index::{Index, Listed},
+    repository::{ChartRepository, Indexes, RepositoryStage},
+    version::{ParseRangeError, VersionRange, loose},
+};
+use crate::{
+    credentials::{Credentials, CredentialsError, Keychain},
+    error::{Cause, Part, RegistryError},
+    reference::{ParseReferenceError, Reference, Repository},
+    registry::{Registry, blocking},
+    transport::host_of,
+};
+
+/// Names that an error lists.
+const SHOWN: usize = 5;
+
+/// Where a chart, or another artifact of files, is kept at its versions.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Place {
+    /// In a repository of a registry.
+    Oci(Repository),
+    /// In a chart repository.
+    Chart {
+        /// The repository's URL, without `index.yaml`.
+        repository: String,
+        /// The chart's name.
+        name: String,
+    },
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Oci(repository) => write!(f, "oci://{repository}"),
+            Self::Chart { repository, name } => write!(f, "{name} in {repository}"),
+        }
+    }
+}
+
+/// Which version is wanted.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Wanted {
+    /// This one: a tag, or the version of a chart.
+    Exact(String),
+    /// The highest in a range.
+    Range(String),
+    /// The artifact whose manifest has this digest. Chart repositories know none.
+    Digest(Digest),
+}
+
+impl Wanted {
+    /// Reads a version as Helm does: a whole one is meant exactly, anything else is a range, and nothing is any.
+    pub fn version(text: &str) -> Self {
+        match text.trim() {
+            "" => Self::Range("*".to_owned()),
+            text if loose(text).is_some() => Self::Exact(text.to_owned()),
+            text => Self::Range(text.to_owned()),
+        }
+    }
+}
+
+/// The credentials for one fetch.
+#[derive(Debug, Clone, Default)]
+pub struct Logins {
+    /// For the chart repository that is asked, whichever it is.
+    pub repository: Credentials,
+    /// What a person has told Helm.
+    pub helm: HelmConfig,
+    /// For registries, and for chart repositories by their host and path.
+    pub keychain: Keychain,
+}
+
+impl Logins {
+    /// The first that has some decides: those that were given, Helm's, the keychain's.
+    async fn for_repository(&self, url: &Url) -> Result<Credentials, CredentialsError> {
+        if self.repository != Credentials::Anonymous {
+            return Ok(self.repository.clone());
+        }
+        match self.helm.credentials(url.as_str()) {
+            Credentials::Anonymous => self.keychain.find_at(&host_of(url), url.path()).await,
+            known => Ok(known),
+        }
+    }
+}
+
+/// A version that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// Where.
+    pub place: Place,
+    /// The tag or version; empty for an artifact that was named by its digest.
+    pub version: String,
+    /// Of the manifest, or of the archive in a chart repository, which may not say it.
+    pub digest: Option<Digest>,
+    /// When it was made, in seconds since the epoch, if the repository says so.
+    created: Option<i64>,
+    location: Location,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Location {
+    Manifest(Reference),
+    /// Absolute, or relative to the repository.
+    Url(String),
+}
+
+/// What was fetched. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Artifact {
+    /// Where it is from.
+    pub place: Place,
+    /// The tag or version; empty for an artifact that was named by its digest.
+    pub version: String,
+    /// Names it: the digest of the manifest, or of the archive where there is no manifest.
+    pub digest: Digest,
+    /// When it was made, in seconds since the epoch; 0 if nothing says it.
+    pub created: i64,
+    /// Its files.
+    pub archive: Archive,
+}
+
+/// Why there is no chart.
+#[derive(Debug, thiserror::Error)]
+pub enum ChartError {
+    /// A registry did not give it.
+    #[error(transparent)]
+    Registry(Box<RegistryError>),
+    /// The credentials for a registry are not known.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// A chart repository did not give it.
+    #[error("cannot {stage} the chart repository {repository}")]
+    Repository {
+        /// The repository's URL.
+        repository: String,
+        /// What was being done.
+        stage: RepositoryStage,
+        /// Why it failed.
+        #[source]
+        cause: Box<Cause>,
+    },
+    /// The repository's URL is none.
+    #[error("`{url}` is not the URL of a chart repository: {reason}")]
+    Url {
+        /// The text.
+        url: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The tag or the place in a registry is none.
+    #[error(transparent)]
+    Reference(#[from] ParseReferenceError),
+    /// The range is none.
+    #[error(transparent)]
+    Range(#[from] ParseRangeError),
+    /// The repository has no such chart.
+    #[error("there is no chart {place}{}", list(.known))]
+    NoChart {
+        /// Where it was looked for.
+        place: String,
+        /// Charts with similar names.
+        known: Vec<String>,
+    },
+    /// No version is in the range.
+    #[error("no version of {place} is `{wanted}`{}", list(.known))]
+    NoVersion {
+        /// Where it was looked for.
+        place: String,
+        /// The version or range.
+        wanted: String,
+        /// The highest versions that there are.
+        known: Vec<String>,
+    },
+}
+
+impl From<RegistryError> for ChartError {
+    fn from(error: RegistryError) -> Self {
+        Self::Registry(Box::new(error))
+    }
+}
+
+fn list(known: &[String]) -> String {
+    if known.is_empty() {
+        return String::new();
+    }
+    format!("; there are {}", known.join(", "))
+}
+
+impl ChartError {
+    /// Says whether the same call may succeed later without any change on this side.
+    pub const fn is_retryable(&self) -> bool {
+        match self {
+            Self::Registry(error) => error.is_retryable(),
+            Self::Repository { cause, .. } => cause.is_retryable(),
+            _ => false,
+        }
+    }
+}
+
+/// Finds and fetches charts. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Charts {
+    registry: Registry,
+    indexes: Arc<Indexes>,
+}
+
+impl Charts {
+    /// Uses a registry's connections, limits and cache.
+    pub fn new(registry: Registry) -> Self {
+        Self {
+            registry,
+            indexes: Arc::default(),
+        }
+    }
+
+    /// Finds the version that is wanted, with small requests: nothing is downloaded but the index of a chart
+    /// repository that has changed.
+    pub async fn resolve(
+        &self,
+        place: &Place,
+        wanted: &Wanted,
+        logins: &Logins,
+    ) -> Result<Resolved, ChartError> {
+        match place {
+            Place::Oci(repository) => self.resolve_oci(repository, wanted, logins).await,
+            Place::Chart { repository, name } => {
+                let index = self.index(repository, logins).await?;
+                let listed = choose(&index, place, name, wanted)?;
+                Ok(Resolved {
+                    place: place.clone(),
+                    version: listed.version.clone(),
+                    digest: listed.digest,
+                    created: listed.created,
+                    location: Location::Url(listed.url.clone()),
+                })
+            }
+        }
+    }
+
+    /// Fetches what was found, or takes it from the cache, and verifies it: against the digest that the repository
+    /// says, and against `expected`, that of the archive, if it is given.
+    pub async fn pull(
+        &self,
+        resolved: &Resolved,
+        expected: Option<Digest>,
+        logins: &Logins,
+    ) -> Result<Artifact, ChartError> {
+        let (archive, digest, created) = match (&resolved.location, &resolved.place) {
+            (Location::Manifest(reference), _) => self.pull_oci(reference, logins).await?,
+            (Location::Url(url), Place::Chart { repository, .. }) => {
+                let archive = self.pull_listed(repository, url, resolved, expected, logins);
+                let archive = archive.await?;
+                let digest = archive.digest();
+                (archive, digest, None)
+            }
+            (Location::Url(_), Place::Oci(_)) => {
+                unreachable!("only chart repositories say where their charts are")
+            }
+        };
+        if let Some(expected) = expected
+            && expected != archive.digest()
+        {
+            let cause = Cause::Digest {
+                part: Part::Archive,
+                expected,
+                got: archive.digest(),
+            };
+            return Err(Self::failed(resolved, cause));
+        }
+        // Unpacked once here, so that what cannot be is told as a failed fetch, with where it is from.
+        let unpack = archive.clone();
+        let files = blocking(move || unpack.files())
+            .await
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            .map_err(|error| Self::failed(resolved, error.into()))?;
+        let created = created.or(resolved.created);
+        Ok(Artifact {
+            place: resolved.place.clone(),
+            version: resolved.version.clone(),
+            digest,
+            created: created.unwrap_or_else(|| files.modified()),
+            archive,
+        })
+    }
+
+    fn failed(resolved: &Resolved, cause: Cause) -> ChartError {
+        match (&resolved.location, &resolved.place) {
+            (Location::Manifest(reference), _) => RegistryError {
+                reference: reference.clone(),
+                stage: crate::error::Stage::Files,
+                cause,
+            }
+            .into(),
+            (Location::Url(_), place) => ChartError::Repository {
+                repository: match place {
+                    Place::Chart { repository, name } => {
+                        format!("{} ({name} {})", shown(repository), resolved.version)
+                    }
+                    Place::Oci(repository) => repository.to_string(),
+                },
+                stage: RepositoryStage::Chart,
+                cause: Box::new(cause),
+            },
+        }
+    }
+
+    async fn resolve_oci(
+        &self,
+        repository: &Repository,
+        wanted: &Wanted,
+        logins: &Logins,
+    ) -> Result<Resolved, ChartError> {
+        let credentials = logins.keychain.find_for(repository).await?;
+        let (reference, version) = match wanted {
+            Wanted::Digest(digest) => (repository.at(*digest), String::new()),
+            Wanted::Exact(tag) => (repository.tag(&to_tag(tag))?, tag.clone()),
+            Wanted::Range(range) => {
+                let range: VersionRange = range.parse()?;
+                let tags = self.registry.tags(repository, &credentials).await?;
+                let versions: Vec<String> = tags.iter().map(|tag| to_version(tag)).collect();
+                let found = range.highest(versions.iter().map(String::as_str));
+                let Some(version) = found.map(str::to_owned) else {
+                    return Err(ChartError::NoVersion {
+                        place: Place::Oci(repository.clone()).to_string(),
+                        wanted: range.text().to_owned(),
+                        known: highest(versions),
+                    });
+                };
+                (repository.tag(&to_tag(&version))?, version)
+            }
+        };
+        let resolved = self.registry.resolve(&reference, &credentials).await?;
+        Ok(Resolved {
+            place: Place::Oci(repository.clone()),
+            version,
+            digest: Some(resolved.manifest_digest),
+            created: None,
+            location: Location::Manifest(resolved.reference),
+        })
+    }
+
+    async fn pull_oci(
+        &self,
+        reference: &Reference,
+        logins: &Logins,
+    ) -> Result<(Archive, Digest, Option<i64>), ChartError> {
+        let credentials = logins.keychain.find(reference).await?;
+        let pulled = self.registry.pull_archive(reference, &credentials).await?;
+        let created = pulled
+            .annotations
+            .get("org.opencontainers.image.created")
+            .and_then(|text| text.parse::<Timestamp>().ok())
+            .map(Timestamp::as_second);
+        Ok((pulled.archive, pulled.manifest_digest, created))
+    }
+
+    /// Fetches a chart from where a repository's index says it is, which may be a registry.
+    async fn pull_listed(
+        &self,
+        repository: &str,
+        url: &str,
+        resolved: &Resolved,
+        expected: Option<Digest>,
+        logins: &Logins,
+    ) -> Result<Archive, ChartError> {
+        if let Some(digest) = resolved.digest.or(expected) {
+            let limit = self.registry.transport.options.max_archive;
+            if let Some(bytes) = self.registry.cached(digest, limit).await {
+                return Ok(Archive::known(digest, bytes, Layout::Chart));
+            }
+        }
+        let archive = if url.starts_with("oci://") {
+            let reference: Reference = url.parse()?;
+            self.pull_oci(&reference, logins).await?.0
+        } else {
+            let repository = self.repository(repository, logins).await?;
+            let fetched = self.bounded(repository.archive(url)).await;
+            let bytes = fetched.map_err(|cause| Self::failed(resolved, cause))?;
+            let digest = crate::registry::digest_of(bytes.clone()).await;
+            Archive::known(digest, bytes, Layout::Chart)
+        };
+        if let Some(said) = resolved.digest
+            && said != archive.digest()
+        {
+            let cause = Cause::Digest {
+                part: Part::Archive,
+                expected: said,
+                got: archive.digest(),
+            };
+            return Err(Self::failed(resolved, cause));
+        }
+        self.registry.keep(archive.digest(), archive.bytes()).await;
+        Ok(archive)
+    }
+
+    async fn index(&self, url: &str, logins: &Logins) -> Result<Arc<Index>, ChartError> {
+        let repository = self.repository(url, logins).await?;
+        let index = self.bounded(repository.index()).await;
+        index.map_err(|cause| ChartError::Repository {
+            repository: shown(url),
+            stage: RepositoryStage::Index,
+            cause: Box::new(cause),
+        })
+    }
+
+    async fn repository(
+        &self,
+        url: &str,
+        logins: &Logins,
+    ) -> Result<ChartRepository<'_>, ChartError> {
+        let malformed = |reason: &str| ChartError::Url {
+            url: shown(url),
+            reason: reason.to_owned(),
+        };
+        let parsed = Url::parse(url).map_err(|error| malformed(&error.to_string()))?;
+        if !matches!(parsed.scheme(), "https" | "http") {
+            return Err(malformed("expected https://HOST/PATH"));
+        }
+        if !parsed.username().is_empty() || parsed.password().is_some() {
+            return Err(malformed(
+                "it holds credentials, which belong where nobody reads them: in the Secret, or in Helm's repositories.yaml",
+            ));
+        }
+        Ok(ChartRepository {
+            registry: &self.registry,
+            indexes: &self.indexes,
+            credentials: logins.for_repository(&parsed).await?,
+            url: parsed,
+        })
+    }
+
+    /// Bounds the whole of one exchange.
+    async fn bounded<T>(&self, work: impl Future<Output = Result<T, Cause>>) -> Result<T, Cause> {
+        let limit = self.registry.transport.options.total_timeout;
+        tokio::time::timeout(limit, work)
+            .await
+            .unwrap_or(Err(Cause::Timeout {
+                host: "the chart repository".to_owned(),
+                total: true,
+                limit,
+            }))
+    }
+}
+
+/// Chooses as Helm does: the version itself if there is one of exactly this text, else the highest in the range.
+fn choose<'a>(
+    index: &'a Index,
+    place: &Place,
+    name: &str,
+    wanted: &Wanted,
+) -> Result<&'a Listed, ChartError> {
+    let Some(versions) = index.charts.get(name).filter(|found| !found.is_empty()) else {
+        let is_near = |other: &&String| other.contains(name) || name.contains(other.as_str());
+        let known = index.charts.keys().filter(is_near).take(SHOWN);
+        return Err(ChartError::NoChart {
+            place: place.to_string(),
+            known: known.cloned().collect(),
+        });
+    };
+    let none = |wanted: &str| ChartError::NoVersion {
+        place: place.to_string(),
+        wanted: wanted.to_owned(),
+        known: highest(versions.iter().map(|one| one.version.clone()).collect()),
+    };
+    let text = match wanted {
+        Wanted::Exact(text) | Wanted::Range(text) => text,
+        Wanted::Digest(digest) => return Err(none(&digest.to_string())),
+    };
+    let exactly = |text: &str| versions.iter().find(|one| one.version == text);
+    if let Some(found) = exactly(text) {
+        return Ok(found);
+    }
+    let range: VersionRange = text.parse()?;
+    let highest = range.highest(versions.iter().map(|one| one.version.as_str()));
+    highest.and_then(exactly).ok_or_else(|| none(text))
+}
+
+/// The highest of some versions, the first one first; texts that are no versions are left out.
+fn highest(versions: Vec<String>) -> Vec<String> {
+    let mut parsed: Vec<_> = versions
+        .into_iter()
+        .filter_map(|text| Some((loose(&text)?, text)))
+        .collect();
+    parsed.sort_by(|(a, _), (b, _)| b.cmp(a));
+    parsed
+        .into_iter()
+        .take(SHOWN)
+        .map(|(_, text)| text)
+        .collect()
+}
+
+/// A tag has no `+`, so Helm writes `_` in its place. <https://helm.sh/docs/topics/registries/#oci-feature-deprecation-and-behavior-changes-with-v380>
+fn to_tag(version: &str) -> String {
+    version.replace('+', "_")
+}
+
+fn to_version(tag: &str) -> String {
+    tag.replace('_', "+")
+}
+
+/// Shows a URL without what may be a secret in it.
+fn shown(url: &str) -> String {
+    match Url::parse(url) {
+        Ok(mut parsed) => {
+            // Neither fails for URLs that have a host, and others hold no credentials.
+            let _ = parsed.set_username("");
+            let _ = parsed.set_password(None);
+            if parsed.query().is_some() {
+                parsed.set_query(Some("..."));
+            }
+            parsed.to_string()
+        }
+        Err(_) => url.chars().take(200).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(version: &str) -> Listed {
+        Listed {
+            version: version.to_owned(),
+            url: format!("web-{version}.tgz"),
+            digest: None,
+            created: None,
+        }
+    }
+
+    fn chosen(wanted: &Wanted) -> Result<String, String> {
+        let versions = ["1.10.0", "1.9.0", "2.0.0-rc.1", "1.2", "1.2.3+b"].map(listed);
+        let index = Index {
+            charts: [
+                ("web".to_owned(), versions.to_vec()),
+                ("web-gateway".to_owned(), vec![]),
+            ]
+            .into(),
+        };
+        let name = if *wanted == Wanted::Exact("gone".into()) {
+            "we"
+        } else {
+            "web"
+        };
+        let place = Place::Chart {
+            repository: "https://charts.example.com".to_owned(),
+            name: name.to_owned(),
+        };
+        choose(&index, &place, name, wanted)
+            .map(|listed| listed.version.clone())
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_exact_text_comes_before_a_range() {
+        assert_eq!(chosen(&Wanted::version("1.2")), Ok("1.2".into()));
+        assert_eq!(chosen(&Wanted::version("")), Ok("1.10.0".into()));
+        assert_eq!(chosen(&Wanted::version("1.2.x")), Ok("1.2.3+b".into()));
+        assert_eq!(
+            chosen(&Wanted::version(">0.0.0-0")),
+            Ok("2.0.0-rc.1".into())
+        );
+        assert_eq!(chosen(&Wanted::version("v1.9.0")), Ok("1.9.0".into()));
+        insta::assert_snapshot!(chosen(&Wanted::version("3")).unwrap_err(), @"no version of web in https://charts.example.com is `3`; there are 2.0.0-rc.1, 1.10.0, 1.9.0, 1.2.3+b, 1.2");
+        insta::assert_snapshot!(chosen(&Wanted::Exact("gone".into())).unwrap_err(), @"there is no chart we in https://charts.example.com; there are web, web-gateway");
+    }
+
+    #[test]
+    fn a_secret_in_a_url_is_not_shown() {
+        assert_eq!(
+            shown("https://user:pw@charts.example.com/a?token=x"),
+            "https://charts.example.com/a?..."
+        );
+    }
+}

@@ -1,0 +1,268 @@
+//! The index of a chart repository: which charts there are, at which versions, and where.
+//!
+//! <https://helm.sh/docs/topics/chart_repository/#the-index-file>
+
+use std::{collections::BTreeMap, fmt};
+
+use jiff::Timestamp;
+use pintle_core::digest::Digest;
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+
+use super::version::loose;
+
+/// Deepest nesting of an index, far above what any has; the reader's own bound on everything else is the size.
+const MAX_DEPTH: usize = 64;
+
+/// What is known of one version of a chart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Listed {
+    pub(super) version: String,
+    /// Absolute, or relative to the repository.
+    pub(super) url: String,
+    /// Of the archive.
+    pub(super) digest: Option<Digest>,
+    /// Seconds since the epoch.
+    pub(super) created: Option<i64>,
+}
+
+/// An index, cut to what is needed to choose and to fetch.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Index {
+    pub(super) charts: BTreeMap<String, Vec<Listed>>,
+}
+
+impl Index {
+    /// Reads an index, YAML or JSON. Versions that cannot be used are left out, as Helm does.
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
+        let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
+        let file: File = if text.trim_start().starts_with('{') {
+            serde_json::from_str(text).map_err(|error| error.to_string())?
+        } else {
+            // The size of the text is bounded already, and an index is large: what counts is that it cannot grow.
+            let most = text.len().max(1024);
+            let mut budget = serde_saphyr::Budget::default();
+            budget.max_events = most;
+            budget.max_nodes = most;
+            budget.max_total_scalar_bytes = most * 2;
+            budget.max_depth = MAX_DEPTH;
+            let mut options = serde_saphyr::Options::default();
+            options.budget = Some(budget);
+            serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+                // The rest shows the text around the place, over several lines.
+                let said = error.to_string();
+                said.lines().next().unwrap_or_default().to_owned()
+            })?
+        };
+        if file.api_version.is_empty() {
+            return Err(
+                "it has no `apiVersion`, so it is no index of a chart repository".to_owned(),
+            );
+        }
+        let charts = file.entries.0.into_iter().map(|(name, versions)| {
+            let versions = versions.into_iter().filter_map(Entry::listed);
+            (name, versions.collect())
+        });
+        Ok(Self {
+            charts: charts.collect(),
+        })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct File {
+    #[serde(default)]
+    api_version: String,
+    #[serde(default)]
+    entries: Entries,
+}
+
+/// Charts by name. A name without a list, which generators write for charts that have gone, counts as empty.
+#[derive(Default)]
+struct Entries(BTreeMap<String, Vec<Entry>>);
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Charts;
+        impl<'de> Visitor<'de> for Charts {
+            type Value = Entries;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map of charts")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
+                let mut charts = BTreeMap::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    charts.insert(
+                        name,
+                        map.next_value::<Option<Versions>>()?.unwrap_or_default().0,
+                    );
+                }
+                Ok(Entries(charts))
+            }
+
+            fn visit_unit<E>(self) -> Result<Entries, E> {
+                Ok(Entries::default())
+            }
+        }
+        from.deserialize_any(Charts)
+    }
+}
+
+/// The versions of a chart, without those that are null.
+#[derive(Default)]
+struct Versions(Vec<Entry>);
+
+impl<'de> Deserialize<'de> for Versions {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct List;
+        impl<'de> Visitor<'de> for List {
+            type Value = Versions;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of versions")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Versions, A::Error> {
+                let mut versions = Vec::new();
+                while let Some(entry) = list.next_element::<Option<Entry>>()? {
+                    versions.extend(entry);
+                }
+                Ok(Versions(versions))
+            }
+        }
+        from.deserialize_seq(List)
+    }
+}
+
+/// One version as it is written. What it says besides is read over.
+#[derive(Default)]
+struct Entry {
+    version: Option<String>,
+    url: Option<String>,
+    digest: Option<String>,
+    created: Option<String>,
+}
+
+impl Entry {
+    fn listed(self) -> Option<Listed> {
+        let version = self.version.filter(|version| loose(version).is_some())?;
+        Some(Listed {
+            version,
+            url: self.url?,
+            digest: self.digest.and_then(|digest| read_digest(&digest)),
+            created: self
+                .created
+                .and_then(|created| created.parse::<Timestamp>().ok())
+                .map(Timestamp::as_second),
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Entry {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Entry;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a version of a chart")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entry, A::Error> {
+                let mut entry = Entry::default();
+                while let Some(name) = map.next_key::<String>()? {
+                    match name.as_str() {
+                        "version" => entry.version = map.next_value()?,
+                        "digest" => entry.digest = map.next_value()?,
+                        "created" => entry.created = map.next_value()?,
+                        "urls" => {
+                            let urls = map.next_value::<Option<Vec<String>>>()?.unwrap_or_default();
+                            entry.url = urls.into_iter().next();
+                        }
+                        _ => {
+                            map.next_value::<IgnoredAny>()?;
+                        }
+                    }
+                }
+                Ok(entry)
+            }
+        }
+        from.deserialize_map(Fields)
+    }
+}
+
+/// Reads a digest, which indexes write with and without its algorithm.
+fn read_digest(text: &str) -> Option<Digest> {
+    let text = text.trim();
+    let hex = text.strip_prefix("sha256:").unwrap_or(text);
+    format!("sha256:{}", hex.to_ascii_lowercase()).parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn reads_what_generators_write() {
+        let digest = Digest::of("web");
+        let text = format!(
+            "apiVersion: v1\ngenerated: 2024-01-01T00:00:00Z\nentries:\n  web:\n  - apiVersion: v2\n    name: web\n    \
+             version: 1.2.0\n    created: \"2024-05-06T07:08:09.123456789Z\"\n    digest: {}\n    dependencies:\n    \
+             - {{name: a, version: '*', condition: a.enabled}}\n    urls:\n    - web-1.2.0.tgz\n    - https://mirror.example.com/web-1.2.0.tgz\n  \
+             - version: 1.10\n    urls: [web-1.10.tgz]\n  - version: main\n    urls: [x]\n  - version: 1.0.0\n  -\n  gone:\n  none: []\n",
+            digest.hex()
+        );
+        let index = Index::read(text.as_bytes()).unwrap();
+        let web = &index.charts["web"];
+        assert_eq!(web.len(), 2);
+        assert_eq!(web[0].url, "web-1.2.0.tgz");
+        assert_eq!(web[0].digest, Some(digest));
+        assert_eq!(web[0].created, Some(1_714_979_289));
+        assert_eq!((web[1].version.as_str(), web[1].digest), ("1.10", None));
+        assert!(index.charts["gone"].is_empty() && index.charts["none"].is_empty());
+        let json = format!(
+            r#"{{"apiVersion":"v1","entries":{{"web":[{{"version":"1.2.0","urls":["u"],"digest":"sha256:{}"}}]}}}}"#,
+            digest.hex()
+        );
+        assert_eq!(
+            Index::read(json.as_bytes()).unwrap().charts["web"][0].digest,
+            Some(digest)
+        );
+        assert_eq!(
+            Index::read(b"apiVersion: v1\nentries:\n").unwrap(),
+            Index::default()
+        );
+    }
+
+    #[test]
+    fn what_is_no_index_is_told() {
+        for text in [
+            "",
+            "<html></html>",
+            "[]",
+            "entries: {}",
+            "apiVersion: v1\nentries: 5",
+            "apiVersion: v1\nentries: {a: b}",
+        ] {
+            assert!(Index::read(text.as_bytes()).is_err(), "{text}");
+        }
+        let bomb = "apiVersion: v1\na: &a [x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b]\n\
+                    d: &d [*c,*c,*c,*c,*c,*c,*c]\ne: [*d,*d,*d,*d,*d,*d,*d]\nentries: {}\n";
+        assert!(Index::read(bomb.as_bytes()).is_err(), "it grows");
+        assert!(Index::read("a: ".repeat(5).as_bytes()).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Index::read(&bytes);
+        }
+    }
+}

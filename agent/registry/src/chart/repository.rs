@@ -1,0 +1,349 @@
+//! Chart repositories over http: an index, and archives that it names.
+
+use std::{
+    collections::HashMap,
+    fmt, fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use pintle_core::digest::{Digest, Digester};
+use reqwest::{
+    Method, Response, StatusCode,
+    header::{ETAG, HeaderValue, LOCATION},
+};
+use serde::{Deserialize, Serialize};
+use tempfile::Builder;
+use url::Url;
+
+use super::index::Index;
+use crate::{
+    auth,
+    credentials::Credentials,
+    error::{Cause, Part},
+    registry::{Registry, blocking},
+    session::explain,
+    transport::{Outgoing, host_of, join},
+};
+
+/// Redirects that are followed for one request: repositories that keep archives elsewhere need one or two.
+const MAX_REDIRECTS: usize = 5;
+/// How long an index that nobody asks for stays in memory.
+const KEPT: Duration = Duration::from_mins(1);
+/// Format of the files in which indexes are kept.
+const FORMAT: &str = "chart-index/v1";
+
+/// What was being done when it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RepositoryStage {
+    /// Reading the index.
+    Index,
+    /// Reading a chart.
+    Chart,
+}
+
+impl fmt::Display for RepositoryStage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Index => "read the index of",
+            Self::Chart => "read a chart from",
+        })
+    }
+}
+
+/// Indexes that are known, by repository and credentials.
+#[derive(Debug, Default)]
+pub(super) struct Indexes {
+    known: Mutex<HashMap<Digest, Arc<Slot>>>,
+}
+
+/// Whoever reads an index holds it; who wants it meanwhile waits, and shares the next.
+type Slot = tokio::sync::Mutex<Option<Held>>;
+
+/// An index in memory.
+#[derive(Debug, Clone)]
+struct Held {
+    /// When its reading began.
+    started: Instant,
+    /// The entity tag under which the repository gave it.
+    tag: Option<String>,
+    index: Arc<Index>,
+}
+
+impl Indexes {
+    fn slot(&self, key: Digest) -> Arc<Slot> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        // What nobody has asked for lately is only memory: it is on disk.
+        let is_recent = |held: &Held| held.started.elapsed() < KEPT;
+        known.retain(|_, slot| {
+            let held = slot.try_lock();
+            held.map_or(true, |held| held.as_ref().is_some_and(is_recent))
+        });
+        Arc::clone(known.entry(key).or_default())
+    }
+}
+
+/// One repository, spoken to with some credentials.
+pub(super) struct ChartRepository<'a> {
+    pub(super) registry: &'a Registry,
+    pub(super) indexes: &'a Indexes,
+    pub(super) url: Url,
+    pub(super) credentials: Credentials,
+}
+
+impl ChartRepository<'_> {
+    /// Reads the index as it is now. What the repository says that has not changed comes from memory or disk, and
+    /// those who ask at the same time share one request.
+    pub(super) async fn index(&self) -> Result<Arc<Index>, Cause> {
+        let asked = Instant::now();
+        let key = Digester::new(FORMAT)
+            .part(self.url.as_str())
+            .part(self.credentials.fingerprint().as_bytes())
+            .finish();
+        let slot = self.indexes.slot(key);
+        let mut slot = slot.lock().await;
+        if let Some(held) = &*slot
+            && held.started >= asked
+        {
+            return Ok(Arc::clone(&held.index));
+        }
+        let held = self.read_index(key, slot.take()).await?;
+        let index = Arc::clone(&held.index);
+        *slot = Some(held);
+        Ok(index)
+    }
+
+    async fn read_index(&self, key: Digest, held: Option<Held>) -> Result<Held, Cause> {
+        let started = Instant::now();
+        let limit = self.registry.transport.options.max_index;
+        let file = self.kept_file(key);
+        let known = match (held, file.clone()) {
+            (Some(held), _) => Some(held),
+            (None, Some(file)) => run(move || Kept::read(&file, limit))
+                .await
+                .map(|kept| Held {
+                    started,
+                    tag: Some(kept.tag),
+                    index: Arc::new(kept.index),
+                }),
+            (None, None) => None,
+        };
+        let mut url = self.url.clone();
+        url.set_path(&format!(
+            "{}/index.yaml",
+            self.url.path().trim_end_matches('/')
+        ));
+        let tag = known
+            .as_ref()
+            .and_then(|held| HeaderValue::from_str(held.tag.as_deref()?).ok());
+        let response = self.get(url, tag).await?;
+        if response.status() == StatusCode::NOT_MODIFIED
+            && let Some(held) = known
+        {
+            return Ok(Held { started, ..held });
+        }
+        let response = self.good(response, "index.yaml").await?;
+        let tag = response
+            .headers()
+            .get(ETAG)
+            .and_then(|tag| tag.to_str().ok())
+            .map(str::to_owned);
+        let bytes = self.take(response, Part::Index, limit).await?;
+        run(move || {
+            let index = Index::read(&bytes).map_err(|reason| Cause::Malformed {
+                part: Part::Index,
+                reason,
+            })?;
+            let index = match (file, &tag) {
+                (Some(file), Some(tag)) => {
+                    let kept = Kept {
+                        tag: tag.clone(),
+                        index,
+                    };
+                    kept.write(&file)
+                }
+                _ => index,
+            };
+            Ok(Held {
+                started,
+                tag,
+                index: Arc::new(index),
+            })
+        })
+        .await
+    }
+
+    /// Downloads an archive, whose place is absolute or relative to the repository.
+    pub(super) async fn archive(&self, place: &str) -> Result<Bytes, Cause> {
+        let response = self.get(self.resolve(place)?, None).await?;
+        let response = self.good(response, "archive").await?;
+        let limit = self.registry.transport.options.max_archive;
+        self.take(response, Part::Archive, limit).await
+    }
+
+    /// Finds where an archive is, as Helm does: what the repository's URL says in its query goes with relative places.
+    fn resolve(&self, place: &str) -> Result<Url, Cause> {
+        if let Ok(absolute) = Url::parse(place) {
+            return Ok(absolute);
+        }
+        let mut base = self.url.clone();
+        base.set_path(&format!("{}/", self.url.path().trim_end_matches('/')));
+        let mut url = join(&host_of(&self.url), &base, place)?;
+        if self.url.query().is_some() && url.query().is_none() {
+            url.set_query(self.url.query());
+        }
+        Ok(url)
+    }
+
+    /// Asks for something, and follows redirects. Credentials go to the repository itself and to nobody else.
+    async fn get(&self, url: Url, known: Option<HeaderValue>) -> Result<Response, Cause> {
+        let header = self.authorization();
+        self.check(&url)?;
+        let mut outgoing = Outgoing {
+            known,
+            ..Outgoing::new(Method::GET, url)
+        };
+        for _ in 0..=MAX_REDIRECTS {
+            let ours = outgoing.url.origin() == self.url.origin();
+            let header = header.as_ref().filter(|_| ours);
+            let response = self.registry.transport.send(&outgoing, header).await?;
+            if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+                return Ok(response);
+            }
+            let host = host_of(response.url());
+            let target = match response.headers().get(LOCATION).map(HeaderValue::to_str) {
+                Some(Ok(target)) => join(&host, response.url(), target)?,
+                _ => {
+                    return Err(Cause::Protocol {
+                        host,
+                        reason: "it redirects without saying where to".to_owned(),
+                    });
+                }
+            };
+            self.check(&target)?;
+            outgoing.url = target;
+        }
+        Err(self.refused(&outgoing.url, "it is one redirect too many"))
+    }
+
+    /// Refuses places where what is fetched could be read or changed on the way.
+    fn check(&self, url: &Url) -> Result<(), Cause> {
+        let is_own = url.origin() == self.url.origin();
+        let plain = self.url.scheme() == "http"
+            && self
+                .registry
+                .transport
+                .options
+                .allows_plain_http(&host_of(url));
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(self.refused(url, "it has credentials of its own"));
+        }
+        match url.scheme() {
+            "https" => Ok(()),
+            "http" if plain => Ok(()),
+            "http" if is_own => Err(Cause::Tls {
+                host: host_of(url),
+                problem: crate::error::TlsProblem::PlainHttp,
+            }),
+            _ => Err(self.refused(url, "it is not https")),
+        }
+    }
+
+    fn refused(&self, to: &Url, reason: &'static str) -> Cause {
+        let path: String = to.path().chars().take(100).collect();
+        Cause::Redirect {
+            host: host_of(&self.url),
+            to: format!("{}://{}{path}", to.scheme(), host_of(to)),
+            reason,
+        }
+    }
+
+    fn authorization(&self) -> Option<HeaderValue> {
+        match &self.credentials {
+            Credentials::Anonymous | Credentials::Identity(_) => None,
+            Credentials::Bearer(token) => auth::bearer(token.expose()),
+            Credentials::Basic { username, password } => {
+                let encoded = STANDARD.encode(format!("{username}:{}", password.expose()));
+                let mut header = HeaderValue::from_str(&format!("Basic {encoded}")).ok()?;
+                header.set_sensitive(true);
+                Some(header)
+            }
+        }
+    }
+
+    async fn good(&self, response: Response, what: &'static str) -> Result<Response, Cause> {
+        if response.status() == StatusCode::OK {
+            return Ok(response);
+        }
+        let ours = response.url().origin() == self.url.origin();
+        let shown = if ours {
+            self.credentials.shown()
+        } else {
+            Credentials::Anonymous.shown()
+        };
+        match explain(&self.registry.transport, response, shown, what).await {
+            // What stands behind a redirect was not asked for credentials, and its words are for nobody.
+            Cause::Unauthorized { host, .. } if !ours => Err(Cause::Denied {
+                host,
+                message: None,
+            }),
+            cause => Err(cause),
+        }
+    }
+
+    async fn take(&self, response: Response, part: Part, limit: u64) -> Result<Bytes, Cause> {
+        let size = response.content_length();
+        let taken = self.registry.transport.take(response, limit).await?;
+        if taken.more {
+            return Err(Cause::TooLarge { part, limit, size });
+        }
+        Ok(taken.bytes.into())
+    }
+
+    fn kept_file(&self, key: Digest) -> Option<PathBuf> {
+        let cache = self.registry.transport.options.cache.as_ref()?;
+        Some(cache.dir.join("indexes").join(key.hex()))
+    }
+}
+
+/// An index with the entity tag under which the repository gave it.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    tag: String,
+    index: Index,
+}
+
+impl Kept {
+    fn read(path: &Path, limit: u64) -> Option<Self> {
+        if fs::metadata(path).ok()?.len() > limit {
+            return None;
+        }
+        serde_json::from_slice(&fs::read(path).ok()?).ok()
+    }
+
+    /// Writes the index beside, and gives it back. That it cannot be kept costs time only.
+    fn write(self, path: &Path) -> Index {
+        let write = || -> std::io::Result<()> {
+            let folder = path.parent().unwrap_or(Path::new("."));
+            fs::create_dir_all(folder)?;
+            let mut file = Builder::new().prefix(".new-").tempfile_in(folder)?;
+            file.write_all(&serde_json::to_vec(&self)?)?;
+            file.persist(path).map_err(|error| error.error)?;
+            Ok(())
+        };
+        if let Err(error) = write() {
+            tracing::warn!(path = %path.display(), %error, "an index cannot be cached");
+        }
+        self.index
+    }
+}
+
+async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    blocking(work)
+        .await
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
