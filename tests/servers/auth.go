@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// credentials are what registry and git ask for; the zero value lets everyone in.
+// credentials are what registry, git and charts ask for; the zero value lets everyone in.
 type credentials struct{ user, token string }
 
 func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
@@ -23,13 +23,13 @@ func (c credentials) bearer(r *http.Request) bool {
 	return ok && c.token != "" && same(got, c.token)
 }
 
-func (c credentials) forGit(next http.Handler) http.Handler {
+func (c credentials) forFiles(realm string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if c == (credentials{}) || c.basic(r) || c.bearer(r) {
 			next.ServeHTTP(w, r)
 			return
 		}
-		w.Header().Set("WWW-Authenticate", `Basic realm="git"`)
+		w.Header().Set("WWW-Authenticate", fmt.Sprintf("Basic realm=%q", realm))
 		http.Error(w, "unauthorized", http.StatusUnauthorized)
 	})
 }

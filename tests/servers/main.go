@@ -2,12 +2,14 @@
 //
 //	/v2/        an OCI registry (distribution spec 1.1 with referrers), in memory
 //	/git/       git's smart HTTP protocol over the bare repositories in DIR/repos
+//	/charts/    the files in DIR/charts: a chart repository, once an index.yaml is among them
 //	/sink/      takes any request and appends it to DIR/sink.jsonl, as a receiver of notifications
 //	ssh         an OpenSSH server for the same repositories, with -ssh
 //
 // The HTTP services are there twice, as http and as https with a certificate of DIR/ca.crt. With
-// -user, registry and git ask for that user by basic authentication; with -token, git takes the
-// token as a bearer too, and the registry sends clients to /token for it. The sink never asks.
+// -user, registry, git and charts ask for that user by basic authentication; with -token, git and
+// charts take the token as a bearer too, and the registry sends clients to /token for it. The sink
+// never asks.
 //
 // It prints one line of JSON with its addresses once all of them answer.
 package main
@@ -34,12 +36,13 @@ import (
 
 // addresses is the line on standard output.
 type addresses struct {
-	HTTP  string      `json:"http"`
-	HTTPS string      `json:"https"`
-	CA    string      `json:"ca"`
-	Repos string      `json:"repos"`
-	Sink  string      `json:"sink"`
-	SSH   *sshAddress `json:"ssh,omitempty"`
+	HTTP   string      `json:"http"`
+	HTTPS  string      `json:"https"`
+	CA     string      `json:"ca"`
+	Repos  string      `json:"repos"`
+	Charts string      `json:"charts"`
+	Sink   string      `json:"sink"`
+	SSH    *sshAddress `json:"ssh,omitempty"`
 }
 
 func main() {
@@ -73,12 +76,15 @@ func run(ctx context.Context, dir string, allowed credentials, withSSH bool) err
 		return err
 	}
 	at := addresses{
-		CA:    filepath.Join(dir, "ca.crt"),
-		Repos: filepath.Join(dir, "repos"),
-		Sink:  filepath.Join(dir, "sink.jsonl"),
+		CA:     filepath.Join(dir, "ca.crt"),
+		Repos:  filepath.Join(dir, "repos"),
+		Charts: filepath.Join(dir, "charts"),
+		Sink:   filepath.Join(dir, "sink.jsonl"),
 	}
-	if err := os.MkdirAll(at.Repos, 0o700); err != nil {
-		return err
+	for _, folder := range []string{at.Repos, at.Charts} {
+		if err := os.MkdirAll(folder, 0o700); err != nil {
+			return err
+		}
 	}
 	certificate, err := issue(at.CA)
 	if err != nil {
@@ -97,7 +103,9 @@ func run(ctx context.Context, dir string, allowed credentials, withSSH bool) err
 	mux := http.NewServeMux()
 	mux.Handle("/v2/", allowed.forRegistry(ociserver.New(ocimem.New(), nil)))
 	mux.Handle("/token", allowed.tokens())
-	mux.Handle("/git/", allowed.forGit(git))
+	mux.Handle("/git/", allowed.forFiles("git", git))
+	charts := http.StripPrefix("/charts/", http.FileServer(http.Dir(at.Charts)))
+	mux.Handle("/charts/", allowed.forFiles("charts", charts))
 	mux.Handle("/sink/", sink)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	plain, err1 := net.Listen("tcp", "127.0.0.1:0")

@@ -18,9 +18,9 @@ const START_LIMIT: Duration = Duration::from_mins(1);
 /// How to start [`Servers`]. The default asks nobody for a credential and has no ssh.
 #[derive(Clone, Debug, Default)]
 pub struct ServersOptions {
-    /// User name and password that registry and git ask for.
+    /// User name and password that registry, git and charts ask for.
     pub user: Option<(String, String)>,
-    /// A bearer token that git accepts, and that the registry gives out to `user` (or to anyone
+    /// A bearer token that git and charts accept, and that the registry gives out to `user` (or to anyone
     /// without one) at the token endpoint of its challenge.
     pub token: Option<String>,
     /// Whether git is served by ssh too, which needs openssh-server.
@@ -31,8 +31,8 @@ pub struct ServersOptions {
     pub detached: bool,
 }
 
-/// An OCI registry in memory, git over http, https, ssh and files, and a sink that records every
-/// request: one child process on loopback. Dropping it stops it.
+/// An OCI registry in memory, git over http, https, ssh and files, a chart repository, and a sink
+/// that records every request: one child process on loopback. Dropping it stops it.
 #[derive(Debug)]
 pub struct Servers {
     addresses: Addresses,
@@ -60,6 +60,7 @@ struct Addresses {
     https: String,
     ca: PathBuf,
     repos: PathBuf,
+    charts: PathBuf,
     sink: PathBuf,
     ssh: Option<Ssh>,
 }
@@ -143,6 +144,21 @@ impl Servers {
             "ssh://{user}@127.0.0.1:{port}{}",
             repository.bare().display()
         ))
+    }
+
+    /// Is the folder whose files are served below `/charts/`: with an `index.yaml`, a chart repository.
+    pub fn charts(&self) -> &Path {
+        &self.addresses.charts
+    }
+
+    /// Is the URL of the chart repository over plain http.
+    pub fn charts_http(&self) -> String {
+        format!("{}/charts", self.http())
+    }
+
+    /// Is the URL of the chart repository over https.
+    pub fn charts_https(&self) -> String {
+        format!("{}/charts", self.https())
     }
 
     /// Is the URL of a sink over plain http. A query changes how it answers: `?fail=2` refuses the
