@@ -11,7 +11,8 @@ pub enum Source {
     Oci(Remote),
     /// A chart from a chart repository.
     Chart(Chart),
-    /// Another folder of the same revision, relative to the revision's root.
+    /// Another folder of the same revision, relative to the folder that is rendered, or, with a leading `/`, to the
+    /// revision's root: `../common`.
     Folder(String),
 }
 

@@ -10,11 +10,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     applying::{Applied, Applier, ApplyError, Progress},
-    connection::{ConnectError, Connection},
+    connection::{ConnectError, Connection, ServiceAccount},
     discovery::{Discovery, ResourceType},
     facts::{Facts, NoFacts},
     planning::{self, PlanError, Planned},
     prepare::{PrepareError, Prepared, prepare},
+    reader::Reader,
     release::Release,
     store::InventoryStore,
     tracker::Tracker,
@@ -53,6 +54,20 @@ impl Cluster {
     /// Returns the kinds that the server serves.
     pub fn discovery(&self) -> &Discovery {
         &self.discovery
+    }
+
+    /// Reads objects in one's own name.
+    pub fn reader(&self) -> Reader {
+        Reader::new(self.connection.clone(), Arc::clone(&self.discovery))
+    }
+
+    /// Reads objects in the name of an account, if one is given.
+    pub fn reader_for(&self, account: Option<&ServiceAccount>) -> Result<Reader, ConnectError> {
+        let connection = match account {
+            Some(account) => self.connection.acting_as(account)?,
+            None => self.connection.clone(),
+        };
+        Ok(Reader::new(connection, Arc::clone(&self.discovery)))
     }
 
     /// Returns the tracker, if there is one.

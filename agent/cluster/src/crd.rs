@@ -51,12 +51,26 @@ fn application() -> Value {
     // The types leave it open, because a `pintle.yaml` has none.
     spec["required"] = json!(["source"]);
     spec["properties"]["deletionPolicy"]["default"] = json!("Delete");
-    let git = &mut spec["properties"]["source"]["properties"]["git"];
+    let source = &mut spec["properties"]["source"];
+    source["x-kubernetes-validations"] = json!([{
+        "rule": "[has(self.git), has(self.oci), has(self.chart)].filter(given, given).size() == 1",
+        "message": "exactly one of git, oci and chart is expected",
+    }]);
+    let git = &mut source["properties"]["git"];
     git["x-kubernetes-validations"] = json!([{
         "rule": "[has(self.branch), has(self.tag), has(self.semver), has(self.commit)].filter(given, given).size() <= 1",
         "message": "at most one of branch, tag, semver and commit may be given",
     }]);
     git["properties"]["url"]["minLength"] = json!(1);
+    let oci = &mut source["properties"]["oci"];
+    oci["x-kubernetes-validations"] = json!([{
+        "rule": "[has(self.tag), has(self.semver), has(self.digest)].filter(given, given).size() <= 1",
+        "message": "at most one of tag, semver and digest may be given",
+    }]);
+    oci["properties"]["url"]["pattern"] = json!("^oci://.+");
+    let chart = &mut source["properties"]["chart"];
+    chart["properties"]["repository"]["pattern"] = json!("^https?://.+");
+    chart["properties"]["name"]["minLength"] = json!(1);
     let columns = json!([
         {"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status"},
         {"name": "Status", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].reason"},

@@ -18,7 +18,11 @@ pub use self::{
         ApplicationStatus, Condition, ConditionStatus, ObjectProblem, PROBLEM_LIMIT, Standing,
     },
 };
-use crate::{duration::Span, prune::PruneSettings};
+use crate::{
+    digest::{Digest, ParseDigestError},
+    duration::Span,
+    prune::PruneSettings,
+};
 
 /// What to deploy, from where, and by which opinions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -31,6 +35,9 @@ pub struct ApplicationSpec {
     /// What turns the source into objects; without it, the renderer that recognises the files found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renderer: Option<PluginUse>,
+    /// What the renderer may ask for from elsewhere, such as the charts that a chart depends on.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub inputs: InputSettings,
     /// Which of the environments in the source's `pintle.yaml` applies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<String>,
@@ -73,6 +80,7 @@ impl Default for ApplicationSpec {
         Self {
             source: None,
             renderer: None,
+            inputs: InputSettings::default(),
             environment: None,
             namespace: None,
             policies: Vec::new(),
@@ -117,12 +125,114 @@ impl ApplicationSpec {
     }
 }
 
+/// How what a renderer asks for from elsewhere is fetched.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct InputSettings {
+    /// Secret in the application's namespace, of type `kubernetes.io/dockerconfigjson`: credentials for registries, and
+    /// for chart repositories by their host and path; `ca.crt` for servers with their own certificate authority.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<SecretName>,
+}
+
 /// Where the desired state is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Source {
+#[serde(rename_all = "camelCase", try_from = "SourceFields")]
+#[schemars(with = "SourceFields")]
+pub enum Source {
     /// A folder in a git repository.
-    pub git: GitSource,
+    Git(GitSource),
+    /// A chart, or another archive of files, in a registry.
+    Oci(OciSource),
+    /// A chart in a chart repository.
+    Chart(ChartSource),
+}
+
+impl Source {
+    /// Returns the folder within the source that is rendered.
+    pub fn path(&self) -> &str {
+        match self {
+            Self::Git(git) => &git.path,
+            Self::Oci(oci) => &oci.path,
+            Self::Chart(_) => "",
+        }
+    }
+
+    /// Returns the Secret with the credentials.
+    pub const fn credentials(&self) -> Option<&SecretName> {
+        match self {
+            Self::Git(git) => git.credentials.as_ref(),
+            Self::Oci(oci) => oci.credentials.as_ref(),
+            Self::Chart(chart) => chart.credentials.as_ref(),
+        }
+    }
+}
+
+/// A source as it is written: API servers take no alternatives in a schema, so that there is exactly one is a rule.
+#[derive(Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct SourceFields {
+    /// A folder in a git repository.
+    git: Option<GitSource>,
+    /// A chart, or another archive of files, in a registry.
+    oci: Option<OciSource>,
+    /// A chart in a chart repository.
+    chart: Option<ChartSource>,
+}
+
+impl TryFrom<SourceFields> for Source {
+    type Error = &'static str;
+
+    fn try_from(fields: SourceFields) -> Result<Self, Self::Error> {
+        match (fields.git, fields.oci, fields.chart) {
+            (Some(git), None, None) => Ok(Self::Git(git)),
+            (None, Some(oci), None) => Ok(Self::Oci(oci)),
+            (None, None, Some(chart)) => Ok(Self::Chart(chart)),
+            (None, None, None) => Err("expected one of `git`, `oci` and `chart`, found none"),
+            _ => Err("expected one of `git`, `oci` and `chart`, found several"),
+        }
+    }
+}
+
+/// A chart in a registry, or another artifact whose one layer is an archive of files (tar, gzip).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OciSource {
+    /// Where it is, without a version: `oci://registry.example.com/charts/web`.
+    pub url: String,
+    /// Follows a tag. At most one of tag, semver and digest; without any, the highest release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// Follows the highest tag in a range, written as for Helm: `^1.2`, `1.2.x`, `>=1.2, <2`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub semver: Option<String>,
+    /// Stays at the artifact whose manifest has this digest: `sha256:…`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// Folder within the artifact; the whole artifact by default.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub path: String,
+    /// Secret in the application's namespace: of type `kubernetes.io/dockerconfigjson`, or with `username` and
+    /// `password`; `ca.crt` for a registry with its own certificate authority.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<SecretName>,
+}
+
+/// A chart in a chart repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ChartSource {
+    /// URL of the repository, without `index.yaml`: `https://charts.example.com`.
+    pub repository: String,
+    /// The chart's name.
+    pub name: String,
+    /// A version, or a range as for Helm: `1.2.3`, `^1.2`, `>=1.2, <2`; without it the highest release.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub version: String,
+    /// Secret in the application's namespace: `username` and `password`, or `bearerToken`; `ca.crt` for a server with its
+    /// own certificate authority. For charts that the repository keeps in a registry, `.dockerconfigjson`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<SecretName>,
 }
 
 /// A folder in a git repository, at a branch, tag, version range or commit.
@@ -150,6 +260,53 @@ pub struct GitSource {
     /// private key) and `known_hosts`; `ca.crt` for a server with its own certificate authority.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<SecretName>,
+}
+
+/// Which artifact of a registry is followed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum OciReference {
+    /// A tag.
+    Tag(String),
+    /// The highest tag in a version range.
+    Semver(String),
+    /// The artifact whose manifest has this digest.
+    Digest(Digest),
+}
+
+/// Why it is not clear which artifact is followed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OciReferenceError {
+    /// More than one was given.
+    #[error("the source names {}: expected at most one of tag, semver and digest", .0.join(" and "))]
+    Ambiguous(Vec<&'static str>),
+    /// The digest is none.
+    #[error(transparent)]
+    Digest(#[from] ParseDigestError),
+}
+
+impl OciSource {
+    /// Returns what is followed; without anything given, any release.
+    pub fn reference(&self) -> Result<OciReference, OciReferenceError> {
+        let given = [
+            ("tag", &self.tag),
+            ("semver", &self.semver),
+            ("digest", &self.digest),
+        ];
+        let given: Vec<_> = given
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value.as_deref()?)))
+            .collect();
+        Ok(match given[..] {
+            [] => OciReference::Semver("*".to_owned()),
+            [("tag", tag)] => OciReference::Tag(tag.to_owned()),
+            [("semver", range)] => OciReference::Semver(range.to_owned()),
+            [(_, digest)] => OciReference::Digest(digest.parse()?),
+            _ => {
+                let names = given.iter().map(|(name, _)| *name);
+                return Err(OciReferenceError::Ambiguous(names.collect()));
+            }
+        })
+    }
 }
 
 /// What is followed in a repository.
@@ -288,6 +445,55 @@ mod tests {
         );
         let error = source(json!({"tag": "v1", "branch": "main"})).unwrap_err();
         insta::assert_snapshot!(error, @"the source names branch and tag: expected at most one of branch, tag, semver and commit");
+    }
+
+    #[test]
+    fn a_source_is_exactly_one_thing() {
+        let read = |value: Value| serde_json::from_value::<Source>(value);
+        let chart = json!({"chart": {"repository": "https://charts.example.com", "name": "web", "version": "^1"}});
+        let source = read(chart.clone()).unwrap();
+        assert_eq!(serde_json::to_value(&source).unwrap(), chart);
+        let said: Vec<String> = [
+            json!({}),
+            json!({"svn": {}}),
+            json!({"oci": {"url": "oci://a/b"}, "git": {"url": "https://a"}}),
+            json!({"oci": {"url": "oci://a/b", "version": "1"}}),
+        ]
+        .map(|value| read(value).unwrap_err().to_string())
+        .to_vec();
+        insta::assert_snapshot!(said.join("\n"), @r"
+        expected one of `git`, `oci` and `chart`, found none
+        unknown field `svn`, expected one of `git`, `oci`, `chart`
+        expected one of `git`, `oci` and `chart`, found several
+        unknown field `version`, expected one of `url`, `tag`, `semver`, `digest`, `path`, `credentials`
+        ");
+    }
+
+    #[test]
+    fn at_most_one_artifact() {
+        let source = |more: Value| {
+            let mut value = json!({"url": "oci://registry.example.com/web"});
+            value
+                .as_object_mut()
+                .unwrap()
+                .extend(more.as_object().unwrap().clone());
+            serde_json::from_value::<OciSource>(value)
+                .unwrap()
+                .reference()
+        };
+        assert_eq!(source(json!({})), Ok(OciReference::Semver("*".into())));
+        assert_eq!(
+            source(json!({"tag": "1.0"})),
+            Ok(OciReference::Tag("1.0".into()))
+        );
+        let digest = Digest::of("a");
+        assert_eq!(
+            source(json!({"digest": digest})),
+            Ok(OciReference::Digest(digest))
+        );
+        assert!(source(json!({"digest": "sha256:1"})).is_err());
+        let error = source(json!({"tag": "1.0", "semver": "1"})).unwrap_err();
+        insta::assert_snapshot!(error, @"the source names tag and semver: expected at most one of tag, semver and digest");
     }
 
     #[test]

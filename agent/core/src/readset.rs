@@ -25,6 +25,9 @@ pub enum Question {
     Context(String),
     /// The objects of a kind in the cluster, or one of them.
     Cluster(String),
+    /// What was fetched for the rendering from elsewhere, or from another folder of the revision: `oci …`, `chart …`,
+    /// `folder …`.
+    Input(String),
 }
 
 /// Every question asked, with a digest of the answer that was given.
@@ -69,6 +72,11 @@ impl ReadSet {
         self.answers.keys()
     }
 
+    /// Returns the digest of the answer to a question, if it was asked.
+    pub fn answer(&self, question: &Question) -> Option<Digest> {
+        self.answers.get(question).copied()
+    }
+
     /// Returns the digest of all questions and answers: the part of the render key that stands for the inputs.
     pub fn digest(&self) -> Digest {
         let mut digest = Digester::new("read-set/v1");
@@ -102,6 +110,7 @@ impl Question {
             Self::Glob(at) => ("glob", at),
             Self::Context(at) => ("context", at),
             Self::Cluster(at) => ("cluster", at),
+            Self::Input(at) => ("input", at),
         }
     }
 }
@@ -115,7 +124,7 @@ fn ask(tree: &dyn Tree, facts: &dyn Facts, question: &Question) -> Option<Digest
         Question::Glob(pattern) => tree::glob(tree, pattern)
             .ok()
             .map(|found| glob_answer(&found)),
-        Question::Context(_) | Question::Cluster(_) => facts.answer(question),
+        Question::Context(_) | Question::Cluster(_) | Question::Input(_) => facts.answer(question),
     }
 }
 

@@ -1,18 +1,19 @@
-//! One state of a source: a commit.
+//! One state of a source: a commit, or an artifact.
 
 use serde::{Deserialize, Serialize};
 
-/// A commit that was fetched, with what plugins and people want to know of it.
+/// A commit or an artifact that was fetched, with what plugins and people want to know of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Revision {
-    /// Full commit id in hexadecimal; for a working tree, `dev:` and a digest of its files.
+    /// Full commit id in hexadecimal; for an artifact its digest, `sha256:…`; for a working tree, `dev:` and a digest of
+    /// its files.
     pub commit: String,
-    /// Object id of the commit's whole tree.
+    /// Object id of the commit's whole tree; for an artifact, the digest of the archive.
     pub tree: String,
     /// The branch, tag or version that led to the commit, as it was asked for.
     pub reference: String,
-    /// Committer time, in seconds since the epoch.
+    /// Committer time, or when the artifact was made, in seconds since the epoch.
     pub time: i64,
     /// `Name <address>` of the author.
     pub author: String,
@@ -25,14 +26,32 @@ pub struct Revision {
 impl Revision {
     /// Returns `main@1a2b3c4d5e6f`, for people.
     pub fn short(&self) -> String {
-        let end = self
-            .commit
-            .char_indices()
-            .nth(12)
-            .map_or(self.commit.len(), |(index, _)| index);
+        let id = short(&self.commit);
         if self.reference.is_empty() {
-            return self.commit[..end].to_owned();
+            return id.to_owned();
         }
-        format!("{}@{}", self.reference, &self.commit[..end])
+        format!("{}@{id}", self.reference)
+    }
+}
+
+/// Returns the first twelve digits of a commit or digest, for people.
+pub fn short(commit: &str) -> &str {
+    let id = commit.strip_prefix("sha256:").unwrap_or(commit);
+    let end = id
+        .char_indices()
+        .nth(12)
+        .map_or(id.len(), |(index, _)| index);
+    &id[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kind_of_digest_is_not_what_tells_revisions_apart() {
+        assert_eq!(short("0123456789abcdef"), "0123456789ab");
+        assert_eq!(short("sha256:0123456789abcdef"), "0123456789ab");
+        assert_eq!(short("dev:1"), "dev:1");
     }
 }

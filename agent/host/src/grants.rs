@@ -16,7 +16,9 @@ pub enum GrantError {
     )]
     Host(String),
     /// The text names no kind.
-    #[error("`{0}` does not name a kind: expected `v1/ConfigMap` or `apps/v1/Deployment`")]
+    #[error(
+        "`{0}` does not name a kind: expected `v1/ConfigMap`, `apps/v1/Deployment`, or `*` for any"
+    )]
     Kind(String),
     /// Plugins of this kind never get it.
     #[error("a {kind} plugin cannot be given {capability}")]
@@ -196,10 +198,14 @@ impl EffectiveGrants {
                         return Err(unfit(kind, request));
                     }
                     let asked = parse_kind(text)?;
-                    let any = granted.kinds.contains(asked);
-                    if any {
-                        effective.kinds.insert(asked.to_owned());
-                    }
+                    let both: BTreeSet<_> = granted
+                        .kinds
+                        .iter()
+                        .filter_map(|own| kind_in_both(asked, own))
+                        .map(ToOwned::to_owned)
+                        .collect();
+                    let any = !both.is_empty();
+                    effective.kinds.extend(both);
                     any
                 }
             };
@@ -239,7 +245,7 @@ impl EffectiveGrants {
 
     /// Says whether a kind may be read from the cluster.
     pub(crate) fn reads(&self, api_version: &str, kind: &str) -> bool {
-        self.kinds.contains(&format!("{api_version}/{kind}"))
+        self.kinds.contains(ANY_KIND) || self.kinds.contains(&format!("{api_version}/{kind}"))
     }
 }
 
@@ -280,8 +286,22 @@ fn unfit(kind: Kind, capability: &Capability) -> GrantError {
     }
 }
 
+/// Stands for all kinds.
+const ANY_KIND: &str = "*";
+
+/// Returns the kinds that both name, if any.
+fn kind_in_both<'a>(asked: &'a str, granted: &'a str) -> Option<&'a str> {
+    match (asked, granted) {
+        (ANY_KIND, other) | (other, ANY_KIND) => Some(other),
+        _ => (asked == granted).then_some(asked),
+    }
+}
+
 fn parse_kind(text: &str) -> Result<&str, GrantError> {
     let parts: Vec<&str> = text.split('/').collect();
+    if text == ANY_KIND {
+        return Ok(text);
+    }
     if matches!(parts.len(), 2 | 3) && parts.iter().all(|part| !part.is_empty() && *part != "*") {
         Ok(text)
     } else {
@@ -395,5 +415,19 @@ mod tests {
         let grants = effective(Kind::Policy, &asked, &[], &["v1/ConfigMap", "v1/Secret"]);
         assert!(grants.reads("v1", "ConfigMap") && !grants.reads("v1", "Secret"));
         assert_eq!(grants.missing(), &asked[1..]);
+    }
+
+    #[test]
+    fn any_kind_may_be_asked_for_and_granted() {
+        let any = [Capability::ClusterRead("*".into())];
+        let grants = effective(Kind::Renderer, &any, &[], &["v1/ConfigMap"]);
+        assert!(grants.reads("v1", "ConfigMap") && !grants.reads("v1", "Secret"));
+        let one = [Capability::ClusterRead("v1/Secret".into())];
+        let grants = effective(Kind::Renderer, &one, &[], &["*"]);
+        assert!(grants.reads("v1", "Secret") && !grants.reads("v1", "ConfigMap"));
+        let grants = effective(Kind::Renderer, &any, &[], &["*"]);
+        assert!(grants.reads("apps/v1", "Deployment"));
+        let grants = effective(Kind::Renderer, &any, &[], &[]);
+        assert!(!grants.reads("v1", "ConfigMap") && grants.missing() == any);
     }
 }

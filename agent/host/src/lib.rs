@@ -64,7 +64,7 @@ mod world;
 
 pub use self::{
     capability::{
-        cluster::{ClusterError, ClusterReader},
+        cluster::{ClusterError, ClusterQuestion, ClusterReader},
         context::{Context, Facts},
         http::Secrets,
     },

@@ -6,7 +6,7 @@ mod convert;
 use std::{fmt, sync::Arc, time::Duration};
 
 use pintle_core::{
-    digest::{Digest, Digester},
+    digest::Digest,
     plugin::{PluginError, PluginId, Stage},
     problem::Problem,
     readset::{Question, ReadSet},
@@ -48,13 +48,42 @@ pub enum Source {
         /// `sha256:…` of the archive; without it, what the repository serves.
         digest: Option<String>,
     },
-    /// Another folder of the same revision, relative to the revision's root.
+    /// Another folder of the same revision, relative to the application's folder, or to the revision's root if it
+    /// begins with `/`.
     Folder(String),
+}
+
+/// Names it in a read set: equal texts, equal sources.
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pinned = |f: &mut fmt::Formatter<'_>, digest: &Option<String>| match digest {
+            Some(digest) => write!(f, " {digest}"),
+            None => Ok(()),
+        };
+        match self {
+            Self::Oci { reference, digest } => {
+                write!(f, "oci {reference}")?;
+                pinned(f, digest)
+            }
+            Self::Chart {
+                repository,
+                name,
+                version,
+                digest,
+            } => {
+                write!(f, "chart {repository} {name} {version}")?;
+                pinned(f, digest)
+            }
+            Self::Folder(path) => write!(f, "folder {path}"),
+        }
+    }
 }
 
 /// What was fetched for one [`Source`].
 #[derive(Debug, Clone)]
 pub struct Input {
+    /// What was asked for.
+    pub source: Source,
     /// Its files.
     pub tree: Arc<dyn Tree>,
     /// Names the content: it joins the read set as a whole.
@@ -242,13 +271,9 @@ fn lend(store: &mut Store<State>, folder: Folder) -> wasmtime::Result<Resource<F
 fn give(store: &mut Store<State>, inputs: Vec<Input>) -> wasmtime::Result<Vec<Resource<Folder>>> {
     let state = store.data_mut();
     let mut given = Vec::with_capacity(inputs.len());
-    for (index, input) in inputs.into_iter().enumerate() {
-        let answer = Digester::new("input")
-            .part(input.digest.as_bytes())
-            .finish();
-        state
-            .reads
-            .record(Question::Context(format!("input-{index}")), answer);
+    for input in inputs {
+        let question = Question::Input(input.source.to_string());
+        state.reads.record(question, input.digest);
         given.push(state.table.push(Folder::input(input.tree))?);
     }
     Ok(given)

@@ -32,7 +32,8 @@ impl Settings {
         }
     }
 
-    /// Merges the settings of one use into the Plugin's defaults: a JSON merge patch (RFC 7396), where null removes.
+    /// Merges the settings of one use into the Plugin's defaults: a JSON merge patch (RFC 7396), where null removes. Only
+    /// a null with nothing to remove is kept: it may mean something to the plugin, as it does in values for a chart.
     pub fn merged(defaults: &Value, of_use: &Value) -> Self {
         let mut value = match defaults {
             Value::Null => Value::Object(Map::new()),
@@ -78,10 +79,14 @@ fn merge(target: &mut Value, patch: &Value) {
         return;
     };
     for (key, value) in patch {
-        if value.is_null() {
-            target.remove(key);
-        } else {
-            merge(target.entry(key.clone()).or_insert(Value::Null), value);
+        match target.get_mut(key) {
+            Some(_) if value.is_null() => {
+                target.remove(key);
+            }
+            Some(known) => merge(known, value),
+            None => {
+                target.insert(key.clone(), value.clone());
+            }
         }
     }
 }
@@ -215,7 +220,11 @@ mod tests {
         );
         assert_eq!(
             merged(json!({"a": 1}), json!({"a": {"b": null}})),
-            r#"{"a":{}}"#
+            r#"{"a":{"b":null}}"#
+        );
+        assert_eq!(
+            merged(json!({"v": {"a": 1}}), json!({"v": {"a": null, "b": null}})),
+            r#"{"v":{"b":null}}"#
         );
     }
 

@@ -7,6 +7,8 @@ mod controller;
 mod job;
 mod judges;
 mod lease;
+mod logins;
+mod lookups;
 mod metrics;
 mod notify;
 mod observer;
@@ -37,7 +39,7 @@ use crate::{
         args::AgentCommand,
         exit::{Exit, Usage},
     },
-    pipeline::{catalog::Catalog, input::cache_dir},
+    pipeline::{catalog::Catalog, input::cache_dir, remotes::Remotes},
 };
 
 /// Runs until it is told to stop, or until it fails in a way that a restart may mend.
@@ -108,7 +110,7 @@ async fn set_up(args: &AgentCommand, metrics: &Arc<Metrics>) -> anyhow::Result<S
         observer: Arc::new(observer::CallCounter(Arc::clone(metrics))),
         ..pintle_host::Options::default()
     })?;
-    let registry = crate::commands::registry(&args.registry, &cache)?;
+    let remotes = Remotes::of_agent(args.registry.clone(), cache.clone());
     let seeds = Seeds::of_agent(&connection, &args.namespace)
         .await
         .with_context(|| {
@@ -126,7 +128,7 @@ async fn set_up(args: &AgentCommand, metrics: &Arc<Metrics>) -> anyhow::Result<S
     Ok(Shared {
         applications: Applications::applications(&connection),
         cluster: Cluster::new(connection.clone()).with_tracker(tracker.clone()),
-        catalog: Catalog::for_agent(host, registry),
+        catalog: Catalog::for_agent(host, remotes),
         repositories: Repositories::new(pintle_source::Options::new(cache.join("git")))?,
         events: Events::new(&connection, lease::identity()),
         default_account: args
@@ -137,8 +139,6 @@ async fn set_up(args: &AgentCommand, metrics: &Arc<Metrics>) -> anyhow::Result<S
         namespace: args.namespace.clone(),
         slots: Semaphore::new(args.concurrency.max(1)),
         kube_version: version.text,
-        registry: args.registry.clone(),
-        cache,
         connection,
         judges,
         tracker,

@@ -11,8 +11,6 @@ mod render;
 mod session;
 mod target;
 
-pub(crate) use self::session::{registry, registry_with};
-
 use clap::CommandFactory as _;
 
 use crate::cli::{

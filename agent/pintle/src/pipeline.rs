@@ -2,10 +2,15 @@
 
 pub(crate) mod catalog;
 pub(crate) mod check;
+pub(crate) mod cluster;
 pub(crate) mod health;
+pub(crate) mod helm;
 pub(crate) mod input;
+pub(crate) mod inputs;
+pub(crate) mod remotes;
 pub(crate) mod render;
 pub(crate) mod settings;
+pub(crate) mod snapshot;
 pub(crate) mod yaml;
 
 /// Milliseconds since the epoch. The one place where the time of day is read.

@@ -61,7 +61,7 @@ pub fn parse_file(
                     .pointer("/environments"),
             );
         };
-        merge(&mut value, patch);
+        merge(&mut value, patch, false);
         pointer_base = format!(" (environment `{name}` applied)");
     }
     serde_path_to_error::deserialize(value).map_err(|failure| {
@@ -75,8 +75,9 @@ pub fn parse_file(
     })
 }
 
-/// RFC 7396, section 2.
-fn merge(target: &mut Value, patch: &Value) {
+/// RFC 7396, section 2; only that within settings of plugins a null with nothing to remove is kept: it may mean something
+/// to the plugin, as it does in values for a chart.
+fn merge(target: &mut Value, patch: &Value, in_settings: bool) {
     let Some(patch) = patch.as_object() else {
         *target = patch.clone();
         return;
@@ -87,10 +88,13 @@ fn merge(target: &mut Value, patch: &Value) {
     let map = target.as_object_mut().expect("made an object above");
     for (key, value) in patch {
         if value.is_null() {
-            map.remove(key);
-        } else {
-            merge(map.entry(key.clone()).or_insert(Value::Null), value);
+            if map.remove(key).is_none() && in_settings {
+                map.insert(key.clone(), Value::Null);
+            }
+            continue;
         }
+        let place = map.entry(key.clone()).or_insert(Value::Null);
+        merge(place, value, in_settings || key == "settings");
     }
 }
 
@@ -105,7 +109,7 @@ mod tests {
         let file = json!({
             "namespace": "shop",
             "renderer": {"plugin": "manifests", "settings": {"include": ["base/**"], "x": 1}},
-            "environments": {"staging": {"namespace": "shop-staging", "renderer": {"settings": {"x": null, "y": 2}}}}
+            "environments": {"staging": {"namespace": "shop-staging", "renderer": {"settings": {"x": null, "y": 2, "z": {"k": null}}}}}
         });
         assert_eq!(
             parse_file(file.clone(), None).unwrap().namespace.unwrap(),
@@ -115,7 +119,7 @@ mod tests {
         assert_eq!(staging.namespace.unwrap(), "shop-staging");
         assert_eq!(
             staging.renderer.unwrap().settings,
-            json!({"include": ["base/**"], "y": 2})
+            json!({"include": ["base/**"], "y": 2, "z": {"k": null}})
         );
         assert_snapshot!(parse_file(file, Some("prod")).unwrap_err(), @"pintle.yaml /environments: environment `prod` is not defined: there are staging");
     }

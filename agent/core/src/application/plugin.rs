@@ -12,8 +12,10 @@ use crate::{digest::Digest, duration::Span, plugin::Capability};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PluginSpec {
-    /// OCI reference with a tag or, better, a digest: `registry.example.com/plugins/guardrails:1.2.0`.
-    pub image: String,
+    /// OCI reference with a tag or, better, a digest: `registry.example.com/plugins/guardrails:1.2.0`. Without it, the
+    /// plugin of this name that is built in: to grant it something, to set limits or settings for all its uses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// Secret in the agent's namespace, of type `kubernetes.io/dockerconfigjson`, for the registry; its key `ca.crt`
     /// is trusted for a registry with its own certificate authority.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -49,7 +51,8 @@ pub struct Grants {
     /// Whether granted hosts may have private, loopback or link-local addresses.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub private_networks: bool,
-    /// Kinds that may be read from the cluster: `v1/ConfigMap`.
+    /// Kinds that may be read from the cluster: `v1/ConfigMap`, or `*` for any. Applications read with the rights of
+    /// their own service accounts.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub cluster_reads: BTreeSet<String>,
 }

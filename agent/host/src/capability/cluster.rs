@@ -48,24 +48,87 @@ pub trait ClusterReader: Send + Sync + fmt::Debug {
     ) -> Result<Vec<Value>, ClusterError>;
 }
 
+/// What was asked of the cluster, as a read set names it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClusterQuestion {
+    /// `apps/v1`, or `v1` for the core group.
+    pub api_version: String,
+    /// The kind.
+    pub kind: String,
+    /// The namespace; all namespaces, or none for kinds without.
+    pub namespace: Option<String>,
+    /// The object's name; all objects without one.
+    pub name: Option<String>,
+}
+
+impl fmt::Display for ClusterQuestion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let anywhere = if self.name.is_some() { "" } else { "*" };
+        write!(
+            f,
+            "{}/{} {}/{}",
+            self.api_version,
+            self.kind,
+            self.namespace.as_deref().unwrap_or(anywhere),
+            self.name.as_deref().unwrap_or_default()
+        )
+    }
+}
+
+impl ClusterQuestion {
+    /// Reads a question of a read set.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (kind, place) = text.split_once(' ')?;
+        let (api_version, kind) = kind.rsplit_once('/')?;
+        let (namespace, name) = place.split_once('/')?;
+        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        Some(Self {
+            api_version: api_version.to_owned(),
+            kind: kind.to_owned(),
+            namespace: some(namespace).filter(|namespace| namespace != "*"),
+            name: some(name),
+        })
+    }
+
+    /// Asks it, and returns the digest that a read set has for the answer.
+    pub async fn ask(
+        &self,
+        reader: &dyn ClusterReader,
+        seed: &Seed,
+    ) -> Result<Digest, ClusterError> {
+        let found = self.answer(reader).await?;
+        Ok(self.digest(&found, seed))
+    }
+
+    async fn answer(&self, reader: &dyn ClusterReader) -> Result<Vec<Value>, ClusterError> {
+        let namespace = self.namespace.as_deref();
+        if let Some(name) = &self.name {
+            let found = reader.get(&self.api_version, &self.kind, namespace, name);
+            return Ok(found.await?.into_iter().collect());
+        }
+        let found = reader.find(&self.api_version, &self.kind, namespace);
+        let mut found = found.await?;
+        found.sort_by(|a, b| place(a).cmp(&place(b)));
+        Ok(found)
+    }
+
+    /// Digests an answer for the read set; what a Secret holds is concealed, since status shows digests.
+    fn digest(&self, answer: &[Value], seed: &Seed) -> Digest {
+        let secret = self.kind == "Secret" && self.api_version == "v1";
+        let mut digest = Digester::new("cluster");
+        for value in answer {
+            let value = object::conceal(secret, value, seed);
+            digest.add(canonical::to_string(&value));
+        }
+        digest.finish()
+    }
+}
+
 /// What one call may read from the cluster.
 pub(crate) struct ClusterAccess {
     pub(crate) reader: Arc<dyn ClusterReader>,
     pub(crate) grants: Arc<EffectiveGrants>,
     pub(crate) seed: Seed,
-}
-
-impl ClusterAccess {
-    /// Digests an answer for the read set; what a Secret holds is concealed, since status shows digests.
-    fn digest(&self, api_version: &str, kind: &str, answer: &[Value]) -> Digest {
-        let secret = kind == "Secret" && api_version == "v1";
-        let mut digest = Digester::new("cluster");
-        for value in answer {
-            let value = object::conceal(secret, value, &self.seed);
-            digest.add(canonical::to_string(&value));
-        }
-        digest.finish()
-    }
 }
 
 impl State {
@@ -79,11 +142,18 @@ impl State {
         None
     }
 
-    fn answered(&mut self, question: String, api_version: &str, kind: &str, answer: &[Value]) {
+    /// Asks, if that is granted, and records the answer.
+    async fn asked(&mut self, question: ClusterQuestion) -> wasmtime::Result<Vec<Value>> {
+        let Some(reader) = self.readable(&question.api_version, &question.kind) else {
+            return Ok(Vec::new());
+        };
+        let found = question.answer(&*reader).await.map_err(unavailable)?;
         if let Some(access) = &self.cluster {
-            let digest = access.digest(api_version, kind, answer);
-            self.reads.record(Question::Cluster(question), digest);
+            let digest = question.digest(&found, &access.seed);
+            self.reads
+                .record(Question::Cluster(question.to_string()), digest);
         }
+        Ok(found)
     }
 }
 
@@ -98,22 +168,16 @@ impl Host for State {
     async fn get(&mut self, id: ObjectId) -> wasmtime::Result<Option<String>> {
         self.traffic
             .charge(id.name.len() + id.kind.len() + id.api_version.len())?;
-        let Some(reader) = self.readable(&id.api_version, &id.kind) else {
+        if id.name.is_empty() {
             return Ok(None);
+        }
+        let question = ClusterQuestion {
+            api_version: id.api_version,
+            kind: id.kind,
+            namespace: id.namespace.filter(|namespace| !namespace.is_empty()),
+            name: Some(id.name),
         };
-        let namespace = id.namespace.as_deref();
-        let found = reader
-            .get(&id.api_version, &id.kind, namespace, &id.name)
-            .await
-            .map_err(unavailable)?;
-        let question = format!(
-            "{}/{} {}/{}",
-            id.api_version,
-            id.kind,
-            namespace.unwrap_or_default(),
-            id.name
-        );
-        self.answered(question, &id.api_version, &id.kind, found.as_slice());
+        let found = self.asked(question).await?.into_iter().next();
         let text = found.map(|value| value.to_string());
         self.traffic.charge(text.as_ref().map_or(0, String::len))?;
         Ok(text)
@@ -126,19 +190,13 @@ impl Host for State {
         namespace: Option<String>,
     ) -> wasmtime::Result<Vec<String>> {
         self.traffic.charge(api_version.len() + kind.len())?;
-        let Some(reader) = self.readable(&api_version, &kind) else {
-            return Ok(Vec::new());
+        let question = ClusterQuestion {
+            api_version,
+            kind,
+            namespace: namespace.filter(|namespace| !namespace.is_empty()),
+            name: None,
         };
-        let mut found = reader
-            .find(&api_version, &kind, namespace.as_deref())
-            .await
-            .map_err(unavailable)?;
-        found.sort_by(|a, b| place(a).cmp(&place(b)));
-        let question = format!(
-            "{api_version}/{kind} {}/",
-            namespace.as_deref().unwrap_or("*")
-        );
-        self.answered(question, &api_version, &kind, &found);
+        let found = self.asked(question).await?;
         let texts: Vec<String> = found.iter().map(Value::to_string).collect();
         self.traffic
             .charge(texts.iter().map(|text| text.len() + 16).sum())?;
@@ -149,4 +207,27 @@ impl Host for State {
 fn place(object: &Value) -> (&str, &str) {
     let field = |name| object["metadata"][name].as_str().unwrap_or_default();
     (field("namespace"), field("name"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_read_back() {
+        for (text, namespace, name) in [
+            ("v1/Secret shop/web", Some("shop"), Some("web")),
+            ("v1/Node /a", None, Some("a")),
+            ("apps/v1/Deployment shop/", Some("shop"), None),
+            ("v1/Namespace */", None, None),
+        ] {
+            let question = ClusterQuestion::parse(text).unwrap();
+            assert_eq!(
+                (question.namespace.as_deref(), question.name.as_deref()),
+                (namespace, name)
+            );
+            assert_eq!(question.to_string(), text);
+        }
+        assert_eq!(ClusterQuestion::parse("v1/Secret"), None);
+    }
 }

@@ -185,6 +185,7 @@ async fn detects_and_names_its_inputs() {
 async fn inputs_are_given_and_recorded_whole() {
     let renderer = hostile().await;
     let input = |content: &str| Input {
+        source: Source::Folder(format!("../{content}")),
         tree: Arc::new(MemoryTree::new([("file.txt", content)])),
         digest: pintle_core::digest::Digest::of(content),
     };
@@ -206,8 +207,8 @@ async fn inputs_are_given_and_recorded_whole() {
         questions,
         [
             Question::Stat("inputs.txt".into()),
-            Question::Context("input-0".into()),
-            Question::Context("input-1".into()),
+            Question::Input("folder ../one".into()),
+            Question::Input("folder ../two".into()),
         ]
     );
 }

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     job::{Job, Memory, Report, Work},
+    lookups::{self, Lookups},
     plugins, run,
     server::Probes,
     shared::Shared,
@@ -38,6 +39,8 @@ pub(crate) enum Message {
     },
     /// A Plugin resource appeared, changed, broke, or went.
     PluginChanged(String),
+    /// What a render of an application read from the cluster has changed.
+    LookedUp(ApplicationName),
     /// A time has come that an application waits for.
     Woke(ApplicationName),
 }
@@ -55,6 +58,8 @@ struct App {
     fetched: Option<Fetched>,
     /// A failed fetch that came while a run was under way: told when it is over.
     pending_failure: bool,
+    /// Whether what the render read from the cluster changed while a run was under way: looked at when it is over.
+    pending_lookup: bool,
     run: Option<(RunId, CancellationToken)>,
     memory: Option<Arc<Memory>>,
     inventory: Inventory,
@@ -73,6 +78,7 @@ pub(crate) struct Controller {
     probes: Arc<Probes>,
     apps: BTreeMap<ApplicationName, App>,
     sources: Sources,
+    lookups: Lookups,
     messages: mpsc::Sender<Message>,
     inbox: mpsc::Receiver<Message>,
     runs: JoinSet<Report>,
@@ -82,6 +88,7 @@ impl Controller {
     pub(crate) fn new(shared: Arc<Shared>, namespaces: Vec<String>, probes: Arc<Probes>) -> Self {
         let (messages, inbox) = mpsc::channel(1024);
         let sources = Sources::new(Arc::clone(&shared), messages.clone());
+        let lookups = Lookups::new(Arc::clone(&shared), messages.clone());
         let (apps, runs) = (BTreeMap::new(), JoinSet::new());
         Self {
             shared,
@@ -89,6 +96,7 @@ impl Controller {
             probes,
             apps,
             sources,
+            lookups,
             messages,
             inbox,
             runs,
@@ -235,6 +243,7 @@ impl Controller {
         if let Some(source) = &app.source {
             self.sources.leave(name, source);
         }
+        self.lookups.forget(name);
         self.shared.tracker.forget(name);
         self.shared.judges.remove(name);
         self.shared.metrics.forget(&name.namespace, &name.name);
@@ -245,14 +254,14 @@ impl Controller {
         let Some(app) = self.apps.get_mut(name) else {
             return;
         };
-        let git = app
+        let source = app
             .application
             .spec
             .as_ref()
             .ok()
-            .and_then(|spec| Some((&spec.source.as_ref()?.git, spec.interval)));
-        let (key, interval) = match git
-            .map(|(git, interval)| (SourceKey::of(git, &name.namespace), interval.get()))
+            .and_then(|spec| Some((spec.source.as_ref()?, spec.interval)));
+        let (key, interval) = match source
+            .map(|(source, interval)| (SourceKey::of(source, &name.namespace), interval.get()))
         {
             Some((Ok(key), interval)) => (Some(key), interval),
             Some((Err(message), _)) => {
@@ -306,6 +315,11 @@ impl Controller {
                     self.step(&name, Event::PluginChanged);
                 }
             }
+            Message::LookedUp(name) => match self.apps.get_mut(&name) {
+                Some(app) if app.run.is_some() => app.pending_lookup = true,
+                Some(_) => self.step(&name, Event::Drifted),
+                None => {}
+            },
             Message::Woke(name) => self.step(&name, Event::Woke { now: now_ms() }),
         }
     }
@@ -324,7 +338,7 @@ impl Controller {
 
     fn tell_revision(&mut self, name: &ApplicationName) {
         let revision = match self.apps.get(name).and_then(|app| app.fetched.as_ref()) {
-            Some(Ok(snapshot)) => snapshot.revision.commit.clone(),
+            Some(Ok(snapshot)) => snapshot.revision().commit.clone(),
             Some(Err(failure)) => format!("failed: {}", failure.message),
             None => return,
         };
@@ -383,6 +397,12 @@ impl Controller {
         app.run = None;
         app.update(application);
         app.memory = memory;
+        let looked_up = std::mem::take(&mut app.pending_lookup);
+        let (account, answers) = match &app.memory {
+            Some(memory) => (memory.account.clone(), lookups::answers(&memory.reads)),
+            None => (None, lookups::Answers::new()),
+        };
+        self.lookups.follow(&name, account, answers);
         if let Some(inventory) = inventory {
             app.inventory = inventory;
         }
@@ -398,6 +418,9 @@ impl Controller {
         );
         if pending {
             self.tell_revision(&name);
+        }
+        if looked_up {
+            self.step(&name, Event::Drifted);
         }
         self.look_for_drift(&name);
     }
@@ -515,6 +538,7 @@ impl App {
             source: None,
             fetched: None,
             pending_failure: false,
+            pending_lookup: false,
             run: None,
             memory: None,
             inventory,

@@ -1,8 +1,8 @@
 //! What one run of an application works on, and what it gives back.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
-use pintle_cluster::Application;
+use pintle_cluster::{Application, ServiceAccount};
 use pintle_core::{
     application::NotifierUse,
     inventory::Inventory,
@@ -40,6 +40,10 @@ pub(crate) struct Memory {
     pub(crate) generation: i64,
     pub(crate) rendered: Rendered,
     pub(crate) reads: ReadSet,
+    /// In whose name the cluster was read.
+    pub(crate) account: Option<ServiceAccount>,
+    /// When what the renderer asked for from elsewhere was fetched.
+    pub(crate) fetched: Instant,
     /// Names of the plugins in use: a change of one makes all this void.
     pub(crate) plugins: BTreeSet<String>,
     pub(crate) notifiers: Vec<NotifierUse>,

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use futures::StreamExt as _;
 use pintle_cluster::{Plugin, Plugins, ResourceEvent};
 use pintle_core::{
@@ -16,7 +17,10 @@ use tokio::{
 };
 
 use super::{controller::Message, report::now_text, secrets, shared::Shared};
-use crate::{cli::output, pipeline::catalog::Ready};
+use crate::{
+    cli::output,
+    pipeline::catalog::{Ready, built_in_bytes},
+};
 
 /// How long the first loads may take before applications are worked on without them.
 const FIRST_LOADS: Duration = Duration::from_mins(1);
@@ -117,7 +121,16 @@ struct One {
 /// What a plugin was loaded from.
 struct Loaded {
     ready: Ready,
-    manifest: Digest,
+    /// Nothing for a plugin that is built in.
+    manifest: Option<Digest>,
+}
+
+impl Loaded {
+    /// Names what was loaded: what stands for it is loaded again only when that is another one.
+    fn digest(&self) -> Digest {
+        self.manifest
+            .unwrap_or_else(|| self.ready.plugin.id().digest)
+    }
 }
 
 impl One {
@@ -139,10 +152,7 @@ impl One {
                 Err(error) => Err(output::chain(&error)),
             };
             failures = if outcome.is_ok() { 0 } else { failures + 1 };
-            let state = outcome
-                .as_ref()
-                .map(|loaded| loaded.manifest)
-                .map_err(Clone::clone);
+            let state = outcome.as_ref().map(Loaded::digest).map_err(Clone::clone);
             if known.as_ref() != Some(&state) {
                 known = Some(state);
                 self.publish(&outcome).await;
@@ -169,24 +179,39 @@ impl One {
     }
 
     fn is_pinned(&self) -> bool {
-        self.spec
-            .image
-            .parse::<Reference>()
-            .is_ok_and(|reference| reference.digest().is_some())
+        match &self.spec.image {
+            Some(image) => image
+                .parse::<Reference>()
+                .is_ok_and(|reference| reference.digest().is_some()),
+            None => true,
+        }
     }
 
     /// Resolves and loads; nothing if the reference still means the manifest that is `known`.
     async fn load(&self, known: Option<&Digest>) -> anyhow::Result<Option<Loaded>> {
-        let reference: Reference = self.spec.image.parse()?;
+        let Some(image) = &self.spec.image else {
+            let component = built_in_bytes(&self.plugin.name)?;
+            return Ok(Some(self.load_component(component, None).await?));
+        };
+        let reference: Reference = image.parse()?;
         let (registry, credentials) = self.registry(&reference).await?;
         let resolved = registry.resolve(&reference, &credentials).await?;
         if known == Some(&resolved.manifest_digest) {
             return Ok(None);
         }
         let pulled = registry.pull(&resolved.reference, &credentials).await?;
+        let manifest = Some(pulled.manifest_digest);
+        Ok(Some(self.load_component(pulled.bytes, manifest).await?))
+    }
+
+    async fn load_component(
+        &self,
+        component: Bytes,
+        manifest: Option<Digest>,
+    ) -> anyhow::Result<Loaded> {
         let request = LoadRequest {
             name: self.plugin.name.clone(),
-            component: pulled.bytes,
+            component,
             grants: self.spec.grants.clone(),
             limits: self.spec.limits.clone(),
         };
@@ -195,23 +220,21 @@ impl One {
             plugin,
             defaults: self.spec.settings.clone(),
         };
-        Ok(Some(Loaded {
-            ready,
-            manifest: pulled.manifest_digest,
-        }))
+        Ok(Loaded { ready, manifest })
     }
 
     /// Returns the registry client and the credentials, both from the pull secret if there is one.
     async fn registry(&self, reference: &Reference) -> anyhow::Result<(Registry, Credentials)> {
         let shared = &self.shared;
         let Some(secret) = &self.spec.pull_secret else {
-            return Ok((shared.catalog.registry().clone(), Credentials::Anonymous));
+            let registry = shared.catalog.remotes().registry()?;
+            return Ok((registry.clone(), Credentials::Anonymous));
         };
         let data = secrets::read(&shared.connection, &shared.namespace, &secret.name).await?;
-        let mut registry = shared.catalog.registry().clone();
+        let mut registry = shared.catalog.remotes().registry()?.clone();
         if let Some(pem) = data.get("ca.crt") {
-            registry =
-                crate::commands::registry_with(&shared.registry, &shared.cache, Some(pem.clone()))?;
+            let remotes = shared.catalog.remotes();
+            registry = remotes.registry_trusting(vec![pem.clone()])?;
         }
         let credentials = match data.get(".dockerconfigjson") {
             Some(config) => {
@@ -294,7 +317,7 @@ impl One {
                 PluginStatus {
                     observed_generation: generation,
                     digest: Some(id.digest),
-                    manifest: Some(*manifest),
+                    manifest: *manifest,
                     kind: Some(id.kind.to_string()),
                     version: Some(description.version.clone()),
                     summary: Some(description.summary.clone()),

@@ -3,6 +3,7 @@
 mod converge;
 mod failures;
 mod health;
+mod memory;
 mod remove;
 mod repairs;
 

@@ -1,13 +1,13 @@
 //! What all tasks of the agent use.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use pintle_cluster::{Applications, Cluster, Connection, Events, Seeds, ServiceAccount, Tracker};
 use pintle_source::Repositories;
 use tokio::sync::Semaphore;
 
 use super::{judges::AllJudges, metrics::Metrics};
-use crate::{cli::args::RegistryArgs, pipeline::catalog::Catalog};
+use crate::pipeline::catalog::Catalog;
 
 pub(crate) struct Shared {
     pub(crate) connection: Connection,
@@ -25,8 +25,6 @@ pub(crate) struct Shared {
     /// The agent's own.
     pub(crate) namespace: String,
     pub(crate) kube_version: String,
-    pub(crate) registry: RegistryArgs,
-    pub(crate) cache: PathBuf,
     /// How many runs may work at once. A run that only waits for health holds no slot.
     pub(crate) slots: Semaphore,
 }

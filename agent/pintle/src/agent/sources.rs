@@ -2,42 +2,93 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use anyhow::Context as _;
 use pintle_core::{
-    application::{GitSource, Reference},
+    application::{self, OciReference, Reference},
     digest::Digest,
     names::ApplicationName,
 };
-use pintle_source::{Credentials, Remote, Snapshot};
+use pintle_registry::{Charts, Logins, Place, ResolvedChart, Wanted};
+use pintle_source::{Credentials, Remote};
 use tokio::{
     sync::{Notify, mpsc, watch},
     task::AbortHandle,
 };
 
 use super::{
-    controller::Message, metrics::OutcomeLabels, secrets, shared::Shared, webhook::normal_url,
+    controller::Message, logins, metrics::OutcomeLabels, secrets, shared::Shared,
+    webhook::normal_url,
 };
-use crate::cli::output;
+use crate::{cli::output, pipeline::snapshot::Snapshot};
 
 /// What is fetched as one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SourceKey {
-    url: String,
-    reference: Reference,
+    what: What,
     /// Namespace and name of the Secret.
     credentials: Option<(String, String)>,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum What {
+    Git { url: String, reference: Reference },
+    Artifact { place: Place, wanted: Wanted },
+}
+
 impl SourceKey {
     /// Names the source of an application in a namespace.
-    pub(crate) fn of(git: &GitSource, namespace: &str) -> Result<Self, String> {
-        Ok(Self {
-            url: git.url.clone(),
-            reference: git.reference().map_err(|error| error.to_string())?,
-            credentials: git
-                .credentials
-                .as_ref()
-                .map(|secret| (namespace.to_owned(), secret.name.clone())),
-        })
+    pub(crate) fn of(source: &application::Source, namespace: &str) -> Result<Self, String> {
+        let what = match source {
+            application::Source::Git(git) => What::Git {
+                url: git.url.clone(),
+                reference: git.reference().map_err(|error| error.to_string())?,
+            },
+            application::Source::Oci(oci) => What::Artifact {
+                place: Place::Oci(
+                    oci.url
+                        .parse()
+                        .map_err(|error| format!("`source.oci.url`: {error}"))?,
+                ),
+                wanted: match oci.reference().map_err(|error| error.to_string())? {
+                    OciReference::Tag(tag) => Wanted::Exact(tag),
+                    OciReference::Semver(range) => Wanted::Range(range),
+                    OciReference::Digest(digest) => Wanted::Digest(digest),
+                },
+            },
+            application::Source::Chart(chart) => What::Artifact {
+                place: Place::Chart {
+                    repository: chart.repository.clone(),
+                    name: chart.name.clone(),
+                },
+                wanted: Wanted::version(&chart.version),
+            },
+        };
+        let credentials = source
+            .credentials()
+            .map(|secret| (namespace.to_owned(), secret.name.clone()));
+        Ok(Self { what, credentials })
+    }
+
+    /// Returns the address for webhooks, and to spread those that are asked at one interval.
+    fn url(&self) -> String {
+        match &self.what {
+            What::Git { url, .. } => url.clone(),
+            What::Artifact { place, .. } => match place {
+                Place::Oci(_) => place.to_string(),
+                Place::Chart { repository, .. } => repository.clone(),
+            },
+        }
+    }
+
+    /// Says whether it can never be another revision.
+    fn is_pinned(&self) -> bool {
+        matches!(
+            &self.what,
+            What::Artifact {
+                wanted: Wanted::Digest(_),
+                ..
+            }
+        )
     }
 }
 
@@ -92,6 +143,7 @@ impl Sources {
                 interval: receiver,
                 look: Arc::clone(&look),
                 credentials: None,
+                known: None,
             };
             let task = tokio::spawn(follower.run()).abort_handle();
             Source {
@@ -140,7 +192,7 @@ impl Sources {
     /// Fetches now what a webhook tells of.
     pub(crate) fn pushed(&self, urls: &[String]) {
         for (key, source) in &self.followed {
-            if urls.contains(&normal_url(&key.url)) {
+            if urls.contains(&normal_url(&key.url())) {
                 source.look.notify_one();
             }
         }
@@ -175,7 +227,16 @@ struct Follower {
     key: SourceKey,
     interval: watch::Receiver<Duration>,
     look: Arc<Notify>,
-    credentials: Option<Credentials>,
+    credentials: Option<Known>,
+    /// The artifact that was fetched last, with the digest under which it was found.
+    known: Option<(ResolvedChart, Snapshot)>,
+}
+
+/// What the Secret holds, read once: nothing is asked of the API server while all is well.
+#[derive(Clone)]
+enum Known {
+    Git(Credentials),
+    Artifact(Box<(Charts, Logins)>),
 }
 
 impl Follower {
@@ -193,7 +254,7 @@ impl Follower {
             failures = if fetched.is_ok() { 0 } else { failures + 1 };
             let state = fetched
                 .as_ref()
-                .map(|snapshot| snapshot.revision.commit.clone())
+                .map(|snapshot| snapshot.revision().commit.clone())
                 .map_err(Clone::clone);
             if told.as_ref() != Some(&state) {
                 told = Some(state);
@@ -210,43 +271,77 @@ impl Follower {
     }
 
     async fn fetch(&mut self) -> Fetched {
-        let credentials = match self.credentials().await {
-            Ok(credentials) => credentials,
-            Err(message) => return Err(FetchFailure { message }),
-        };
-        let remote = Remote {
-            url: self.key.url.clone(),
-            credentials,
-        };
-        let fetched = self
-            .shared
-            .repositories
-            .fetch(&remote, &self.key.reference)
-            .await;
+        let fetched = self.try_fetch().await;
         fetched.map_err(|error| {
             // They may have been changed meanwhile: read them again for the next try.
             self.credentials = None;
             FetchFailure {
-                message: output::chain(&error.into()),
+                message: output::chain(&error),
             }
         })
     }
 
-    /// Reads the Secret once: nothing is asked of the API server while all is well.
-    async fn credentials(&mut self) -> Result<Credentials, String> {
-        let Some((namespace, name)) = &self.key.credentials else {
-            return Ok(Credentials::default());
-        };
-        if let Some(credentials) = &self.credentials {
-            return Ok(credentials.clone());
+    async fn try_fetch(&mut self) -> anyhow::Result<Snapshot> {
+        let credentials = self.credentials().await?;
+        match (&self.key.what, credentials) {
+            (What::Git { url, reference }, Known::Git(credentials)) => {
+                let remote = Remote {
+                    url: url.clone(),
+                    credentials,
+                };
+                let snapshot = self.shared.repositories.fetch(&remote, reference).await?;
+                Ok(Snapshot::git(snapshot))
+            }
+            (What::Artifact { place, wanted }, Known::Artifact(known)) => {
+                let (charts, logins) = *known;
+                let resolved = charts.resolve(place, wanted, &logins).await?;
+                // Without a digest only the content itself says whether it is another one.
+                if let Some((found, snapshot)) = &self.known
+                    && *found == resolved
+                    && resolved.digest.is_some()
+                {
+                    return Ok(snapshot.clone());
+                }
+                let artifact = charts.pull(&resolved, None, &logins).await?;
+                let snapshot = Snapshot::of(&artifact);
+                self.known = Some((resolved, snapshot.clone()));
+                Ok(snapshot)
+            }
+            _ => unreachable!("the credentials are made for the kind of source"),
         }
-        let data = secrets::read(&self.shared.connection, namespace, name)
-            .await
-            .map_err(|error| error.to_string())?;
-        let credentials = Credentials::from_secret(&data)
-            .map_err(|error| format!("Secret {namespace}/{name}: {error}"))?;
-        self.credentials = Some(credentials.clone());
-        Ok(credentials)
+    }
+
+    async fn credentials(&mut self) -> anyhow::Result<Known> {
+        if let Some(known) = &self.credentials {
+            return Ok(known.clone());
+        }
+        let data = match &self.key.credentials {
+            Some((namespace, name)) => {
+                Some(secrets::read(&self.shared.connection, namespace, name).await?)
+            }
+            None => None,
+        };
+        let in_secret = || match &self.key.credentials {
+            Some((namespace, name)) => format!("Secret {namespace}/{name}"),
+            None => "without a Secret".to_owned(),
+        };
+        let known = match &self.key.what {
+            What::Git { .. } => Known::Git(match data {
+                Some(data) => Credentials::from_secret(&data).with_context(in_secret)?,
+                None => Credentials::default(),
+            }),
+            What::Artifact { place, .. } => {
+                let remotes = self.shared.catalog.remotes();
+                Known::Artifact(Box::new(match data {
+                    Some(data) => {
+                        logins::of_source(remotes, place, &data).with_context(in_secret)?
+                    }
+                    None => remotes.charts().await?.clone(),
+                }))
+            }
+        };
+        self.credentials = Some(known.clone());
+        Ok(known)
     }
 
     /// Waits for the interval, or for somebody who wants it now. Failures are tried again sooner than a long interval.
@@ -254,8 +349,9 @@ impl Follower {
         loop {
             let interval = *self.interval.borrow_and_update();
             let pause = match failures {
+                0 if self.key.is_pinned() => Duration::MAX,
                 0 => spread(&self.key, interval),
-                failures => pintle_core::machine::pause(&self.key.url, failures).min(interval),
+                failures => pintle_core::machine::pause(&self.key.url(), failures).min(interval),
             };
             tokio::select! {
                 () = tokio::time::sleep(pause) => return,
@@ -268,6 +364,6 @@ impl Follower {
 
 /// Spreads the sources of one interval over a tenth of it, so that they are not all asked at once.
 fn spread(key: &SourceKey, interval: Duration) -> Duration {
-    let share = Digest::of(&key.url).as_bytes()[0];
+    let share = Digest::of(key.url()).as_bytes()[0];
     interval.mul_f64(0.95 + f64::from(share) / 2560.0)
 }

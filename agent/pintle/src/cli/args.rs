@@ -6,12 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Pintle converges a Kubernetes cluster to what git says.
 #[derive(Debug, Parser)]
-#[command(
-    name = "pintle",
-    version,
-    propagate_version = true,
-    disable_help_subcommand = true
-)]
+#[command(name = "pintle", version, disable_help_subcommand = true)]
 #[command(
     after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 there are differences, 4 refused by policy."
 )]
@@ -72,8 +67,9 @@ pub(crate) enum Command {
 /// Which revision of what.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct InputArgs {
-    /// A folder in a git repository, or the URL of one (https, http, ssh, file)
-    #[arg(value_name = "PATH|URL", default_value = ".")]
+    /// A folder, a packed chart (.tgz), the URL of a git repository (https, http, ssh, file), an artifact
+    /// (`oci://HOST/REPOSITORY:TAG`), or with --repo the name of a chart
+    #[arg(value_name = "PATH|URL|CHART", default_value = ".")]
     pub(crate) source: String,
     /// Take the files as they are now, instead of the last commit
     #[arg(long)]
@@ -84,6 +80,12 @@ pub(crate) struct InputArgs {
     /// Environment in the folder's pintle.yaml
     #[arg(long = "env", value_name = "NAME")]
     pub(crate) environment: Option<String>,
+    /// Chart repository in which the chart is, by its URL or by its name in Helm (`@NAME`)
+    #[arg(long, value_name = "URL", help_heading = "Chart")]
+    pub(crate) repo: Option<String>,
+    /// Version of the chart, or a range: `1.2.3`, `^1.2`; by default the highest release
+    #[arg(long, value_name = "VERSION", help_heading = "Chart")]
+    pub(crate) version: Option<String>,
     /// Branch to take from the URL
     #[arg(
         long,
@@ -162,9 +164,11 @@ pub(crate) struct RendererArgs {
     /// Settings of the renderer, YAML or JSON
     #[arg(long, value_name = "FILE", help_heading = "Rendering")]
     pub(crate) settings: Option<PathBuf>,
-    /// One setting: `a.b=value`; the value is YAML. May be repeated
-    #[arg(long = "set", value_name = "KEY=VALUE", help_heading = "Rendering")]
-    pub(crate) sets: Vec<String>,
+    /// One setting: `a.b=value`; the value is YAML. May be repeated. For values of a chart see --set
+    #[arg(long = "setting", value_name = "KEY=VALUE", help_heading = "Rendering")]
+    pub(crate) assignments: Vec<String>,
+    #[command(flatten)]
+    pub(crate) helm: HelmArgs,
     /// Namespace for objects that name none
     #[arg(short, long, value_name = "NAMESPACE", help_heading = "Rendering")]
     pub(crate) namespace: Option<String>,
@@ -182,6 +186,54 @@ pub(crate) struct RendererArgs {
     pub(crate) seed: Option<String>,
     #[command(flatten)]
     pub(crate) registry: RegistryArgs,
+}
+
+/// Values and choices for charts, as `helm template` takes them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag that can be typed"
+)]
+pub(crate) struct HelmArgs {
+    /// File with values of the chart, `-` for standard input. May be repeated; the last one wins
+    #[arg(short = 'f', long, value_name = "FILE", help_heading = "Chart")]
+    pub(crate) values: Vec<String>,
+    /// Values of the chart: `a.b=1,c[0]=x`. May be repeated
+    #[arg(long, value_name = "KEY=VALUE", help_heading = "Chart")]
+    pub(crate) set: Vec<String>,
+    /// Values of the chart that are texts
+    #[arg(long, value_name = "KEY=VALUE", help_heading = "Chart")]
+    pub(crate) set_string: Vec<String>,
+    /// Values of the chart in JSON: `a.b={"c":1}`, or one object
+    #[arg(long, value_name = "KEY=JSON", help_heading = "Chart")]
+    pub(crate) set_json: Vec<String>,
+    /// Values of the chart that are the contents of files
+    #[arg(long, value_name = "KEY=FILE", help_heading = "Chart")]
+    pub(crate) set_file: Vec<String>,
+    /// One value of the chart that is a text, taken as it is
+    #[arg(long, value_name = "KEY=TEXT", help_heading = "Chart")]
+    pub(crate) set_literal: Vec<String>,
+    /// Take the definitions in crds/ too; only `render` of a bare chart leaves them out without it
+    #[arg(long, overrides_with = "skip_crds", help_heading = "Chart")]
+    pub(crate) include_crds: bool,
+    /// Leave out the definitions in crds/
+    #[arg(long, help_heading = "Chart")]
+    pub(crate) skip_crds: bool,
+    /// Leave out hooks
+    #[arg(long, help_heading = "Chart")]
+    pub(crate) no_hooks: bool,
+    /// Leave out hooks that are tests
+    #[arg(long, help_heading = "Chart")]
+    pub(crate) skip_tests: bool,
+    /// Let the chart see an upgrade instead of an installation
+    #[arg(long, help_heading = "Chart")]
+    pub(crate) is_upgrade: bool,
+    /// Only what this template makes: `templates/deployment.yaml`. May be repeated
+    #[arg(short, long, value_name = "TEMPLATE", help_heading = "Chart")]
+    pub(crate) show_only: Vec<String>,
+    /// Do not check values against the chart's schema
+    #[arg(long, help_heading = "Chart")]
+    pub(crate) skip_schema_validation: bool,
 }
 
 /// How registries are reached.
@@ -235,7 +287,8 @@ pub(crate) struct RenderCommand {
     #[arg(
         long,
         value_name = "VERSION",
-        default_value = "v1.33.0",
+        default_value = "v1.37.0",
+        value_parser = kube_version,
         help_heading = "Rendering"
     )]
     pub(crate) kube_version: String,
@@ -254,6 +307,14 @@ pub(crate) struct RenderCommand {
 /// What `diff`, `plan` and `converge` share.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ClusterCommand {
+    /// Kinds that the renderer may read from the cluster, in your name: `v1/ConfigMap`, or `*` for any; none by default
+    #[arg(
+        long,
+        value_name = "KIND",
+        value_delimiter = ',',
+        help_heading = "Rendering"
+    )]
+    pub(crate) cluster_reads: Vec<String>,
     #[command(flatten)]
     pub(crate) input: InputArgs,
     #[command(flatten)]
@@ -415,4 +476,19 @@ pub(crate) struct DoctorCommand {
     pub(crate) connection: ConnectionArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+/// Takes `v1.33.4`, `1.33` and what distributions put behind it: `v1.33.4-gke.1245000`.
+fn kube_version(text: &str) -> Result<String, String> {
+    let numbers = text.strip_prefix('v').unwrap_or(text);
+    let is_version = numbers.split_once('.').is_some_and(|(major, minor)| {
+        !major.is_empty()
+            && major.bytes().all(|byte| byte.is_ascii_digit())
+            && minor.starts_with(|first: char| first.is_ascii_digit())
+    });
+    if is_version {
+        Ok(format!("v{numbers}"))
+    } else {
+        Err("expected a version of Kubernetes, such as v1.33.4".to_owned())
+    }
 }

@@ -19,9 +19,9 @@ use crate::{
 };
 
 pub(super) async fn run(args: &ConvergeCommand) -> anyhow::Result<Exit> {
-    let session = Session::new(&args.cluster.renderer.registry).await?;
+    let session = Session::granting(&args.cluster.renderer.registry, &args.cluster.cluster_reads)?;
     let connection = connect(&args.cluster.connection).await?;
-    let origin = Origin::of(&args.cluster.input)?;
+    let origin = Origin::of(&args.cluster.input, &session.remotes)?;
     let follow = args.cluster.input.follow;
     follow::run(&origin, follow, async || {
         let progress = Progress::new(args.cluster.output.output.is_some());

@@ -30,9 +30,9 @@ pub(super) enum Show {
 }
 
 pub(super) async fn run(args: &ClusterCommand, show: Show) -> anyhow::Result<Exit> {
-    let session = Session::new(&args.renderer.registry).await?;
+    let session = Session::granting(&args.renderer.registry, &args.cluster_reads)?;
     let connection = connect(&args.connection).await?;
-    let origin = Origin::of(&args.input)?;
+    let origin = Origin::of(&args.input, &session.remotes)?;
     follow::run(&origin, args.input.follow, async || {
         let progress = Progress::new(args.output.output.is_some());
         let input = origin.open().await?;

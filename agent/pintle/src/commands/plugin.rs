@@ -48,7 +48,7 @@ async fn push(
     registry: &RegistryArgs,
     output: OutputArgs,
 ) -> anyhow::Result<Exit> {
-    let session = Session::new(registry).await?;
+    let session = Session::new(registry)?;
     let reference = parse(reference)?;
     let bytes = session.catalog.bytes(component).await?;
     // What does not load anywhere is not worth pushing; and the artifact's labels come from the plugin itself.
@@ -64,10 +64,10 @@ async fn push(
         description: Some(description.summary.clone()),
         ..Metadata::default()
     };
-    let credentials = session.catalog.keychain().find(&reference).await?;
+    let credentials = session.remotes.keychain().await?.find(&reference).await?;
     let pushed = session
-        .catalog
-        .registry()
+        .remotes
+        .registry()?
         .push(&reference, bytes, &metadata, &credentials)
         .await?;
     match output.output {
@@ -91,12 +91,12 @@ async fn pull(
     registry: &RegistryArgs,
     output: OutputArgs,
 ) -> anyhow::Result<Exit> {
-    let session = Session::new(registry).await?;
+    let session = Session::new(registry)?;
     let reference = parse(reference)?;
-    let credentials = session.catalog.keychain().find(&reference).await?;
+    let credentials = session.remotes.keychain().await?.find(&reference).await?;
     let pulled = session
-        .catalog
-        .registry()
+        .remotes
+        .registry()?
         .pull(&reference, &credentials)
         .await?;
     tokio::fs::write(file, &pulled.bytes)
@@ -124,7 +124,7 @@ async fn pull(
 }
 
 async fn inspect(text: &str, registry: &RegistryArgs, output: OutputArgs) -> anyhow::Result<Exit> {
-    let session = Session::new(registry).await?;
+    let session = Session::new(registry)?;
     let bytes = session.catalog.bytes(text).await?;
     let interface = Interface::of(&bytes)?;
     let digest = Digest::of(&bytes);

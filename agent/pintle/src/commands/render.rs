@@ -11,12 +11,12 @@ use crate::{
         exit::Exit,
         output,
     },
-    pipeline::{input::Origin, yaml},
+    pipeline::{helm, input::Origin, yaml},
 };
 
 pub(super) async fn run(args: &RenderCommand) -> anyhow::Result<Exit> {
-    let session = Session::new(&args.renderer.registry).await?;
-    let origin = Origin::of(&args.input)?;
+    let session = Session::new(&args.renderer.registry)?;
+    let origin = Origin::of(&args.input, &session.remotes)?;
     follow::run(&origin, args.input.follow, async || {
         once(args, &session, &origin).await
     })
@@ -25,7 +25,10 @@ pub(super) async fn run(args: &RenderCommand) -> anyhow::Result<Exit> {
 
 async fn once(args: &RenderCommand, session: &Session, origin: &Origin) -> anyhow::Result<Exit> {
     let input = origin.open().await?;
-    let release = Session::release(&input, &args.input, &args.renderer)?;
+    let mut release = Session::release(&input, &args.input, &args.renderer)?;
+    if !release.is_described {
+        helm::without_crds(&mut release.spec, &*input.tree)?;
+    }
     // Without a cluster nothing is kept, so nothing could be derived again: a fresh seed, unless one is given.
     let seed = args
         .renderer
@@ -40,7 +43,9 @@ async fn once(args: &RenderCommand, session: &Session, origin: &Origin) -> anyho
         revision: input.revision.commit.clone(),
         revision_time: input.revision.time,
     };
-    let outcome = session.render(&release, &input, context, &seed).await?;
+    let outcome = session
+        .render(&release, &input, context, &seed, None)
+        .await?;
     let values: Vec<&Value> = outcome
         .rendered
         .objects()
@@ -65,32 +70,71 @@ pub(super) fn fresh_seed() -> Seed {
     Seed::from_bytes(rand::random())
 }
 
-/// What every cluster serves, and what the user adds.
+/// What a renderer is told of when there is no cluster: each version that a client of Kubernetes 1.37 knows, the removed
+/// ones too. `helm template` tells charts the same, so a chart takes the same branches here as there.
+const API_VERSIONS: [&str; 57] = [
+    "admissionregistration.k8s.io/v1",
+    "admissionregistration.k8s.io/v1alpha1",
+    "admissionregistration.k8s.io/v1beta1",
+    "apiextensions.k8s.io/v1",
+    "apiextensions.k8s.io/v1beta1",
+    "apps/v1",
+    "apps/v1beta1",
+    "apps/v1beta2",
+    "authentication.k8s.io/v1",
+    "authentication.k8s.io/v1alpha1",
+    "authentication.k8s.io/v1beta1",
+    "authorization.k8s.io/v1",
+    "authorization.k8s.io/v1beta1",
+    "autoscaling/v1",
+    "autoscaling/v2",
+    "batch/v1",
+    "batch/v1beta1",
+    "certificates.k8s.io/v1",
+    "certificates.k8s.io/v1alpha1",
+    "certificates.k8s.io/v1beta1",
+    "coordination.k8s.io/v1",
+    "coordination.k8s.io/v1alpha2",
+    "coordination.k8s.io/v1beta1",
+    "discovery.k8s.io/v1",
+    "discovery.k8s.io/v1beta1",
+    "events.k8s.io/v1",
+    "events.k8s.io/v1beta1",
+    "extensions/v1beta1",
+    "flowcontrol.apiserver.k8s.io/v1",
+    "flowcontrol.apiserver.k8s.io/v1beta1",
+    "flowcontrol.apiserver.k8s.io/v1beta2",
+    "flowcontrol.apiserver.k8s.io/v1beta3",
+    "internal.apiserver.k8s.io/v1alpha1",
+    "lifecycle.k8s.io/v1alpha1",
+    "networking.k8s.io/v1",
+    "networking.k8s.io/v1beta1",
+    "node.k8s.io/v1",
+    "node.k8s.io/v1alpha1",
+    "node.k8s.io/v1beta1",
+    "policy/v1",
+    "policy/v1beta1",
+    "rbac.authorization.k8s.io/v1",
+    "rbac.authorization.k8s.io/v1alpha1",
+    "rbac.authorization.k8s.io/v1beta1",
+    "resource.k8s.io/v1",
+    "resource.k8s.io/v1alpha3",
+    "resource.k8s.io/v1beta1",
+    "resource.k8s.io/v1beta2",
+    "scheduling.k8s.io/v1",
+    "scheduling.k8s.io/v1alpha3",
+    "scheduling.k8s.io/v1beta1",
+    "storage.k8s.io/v1",
+    "storage.k8s.io/v1alpha1",
+    "storage.k8s.io/v1beta1",
+    "storagemigration.k8s.io/v1",
+    "storagemigration.k8s.io/v1beta1",
+    "v1",
+];
+
+/// What is served without a cluster, and what the user adds.
 fn api_versions(more: &[String]) -> Vec<String> {
-    let built_in = [
-        "admissionregistration.k8s.io/v1",
-        "apiextensions.k8s.io/v1",
-        "apiregistration.k8s.io/v1",
-        "apps/v1",
-        "authentication.k8s.io/v1",
-        "authorization.k8s.io/v1",
-        "autoscaling/v1",
-        "autoscaling/v2",
-        "batch/v1",
-        "certificates.k8s.io/v1",
-        "coordination.k8s.io/v1",
-        "discovery.k8s.io/v1",
-        "events.k8s.io/v1",
-        "flowcontrol.apiserver.k8s.io/v1",
-        "networking.k8s.io/v1",
-        "node.k8s.io/v1",
-        "policy/v1",
-        "rbac.authorization.k8s.io/v1",
-        "scheduling.k8s.io/v1",
-        "storage.k8s.io/v1",
-        "v1",
-    ];
-    let mut all: Vec<String> = built_in
+    let mut all: Vec<String> = API_VERSIONS
         .iter()
         .map(|one| (*one).to_owned())
         .chain(more.iter().cloned())

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use async_trait::async_trait;
 use pintle_core::{
-    application::{ApplicationSpec, PluginUse},
+    application::{ApplicationSpec, Grants, PluginUse},
     readset::ReadSet,
     seed::Seed,
 };
-use pintle_host::{Context, Host};
-use pintle_registry::{CacheOptions, Keychain, Locations, Registry};
+use pintle_host::{ClusterReader, Context, Host, Source};
 use serde_json::Value;
 
 use crate::{
@@ -20,8 +20,11 @@ use crate::{
     },
     pipeline::{
         catalog::Catalog,
+        helm,
         input::{Input, cache_dir},
-        render::{self, Outcome, RenderError},
+        inputs::{Inputs, Surroundings},
+        remotes::Remotes,
+        render::{self, FetchInputs, Outcome, RenderError},
         settings, yaml,
     },
 };
@@ -29,19 +32,32 @@ use crate::{
 /// The plugins of one command.
 pub(super) struct Session {
     pub(super) catalog: Arc<Catalog>,
+    pub(super) remotes: Arc<Remotes>,
 }
 
 /// What is converged, and how.
 pub(super) struct Release {
     pub(super) name: String,
     pub(super) spec: ApplicationSpec,
+    /// Whether a `pintle.yaml` says how it is applied.
+    pub(super) is_described: bool,
     reads: ReadSet,
 }
 
 impl Session {
     /// Makes the host and the registry client.
-    pub(super) async fn new(args: &RegistryArgs) -> anyhow::Result<Self> {
+    pub(super) fn new(args: &RegistryArgs) -> anyhow::Result<Self> {
+        Self::granting(args, &[])
+    }
+
+    /// Makes them, and lets plugins read some kinds from the cluster.
+    pub(super) fn granting(args: &RegistryArgs, cluster_reads: &[String]) -> anyhow::Result<Self> {
         let cache = cache_dir()?;
+        let grants = Grants {
+            cluster_reads: cluster_reads.iter().cloned().collect(),
+            ..Grants::default()
+        };
+        let remotes = Remotes::of_user(args.clone(), cache.clone());
         let options = pintle_host::Options {
             cache: Some(cache.join("compiled")),
             ..pintle_host::Options::default()
@@ -58,11 +74,8 @@ impl Session {
             }
         };
         Ok(Self {
-            catalog: Catalog::for_commands(
-                host,
-                registry(args, &cache)?,
-                Keychain::of_user(&Locations::from_env()).await?,
-            ),
+            catalog: Catalog::for_commands(host, Arc::clone(&remotes), grants),
+            remotes,
         })
     }
 
@@ -73,6 +86,7 @@ impl Session {
         renderer: &RendererArgs,
     ) -> anyhow::Result<Release> {
         let (file, reads) = settings::read(args.environment.as_deref(), &*input.tree)?;
+        let is_described = file.is_some();
         let mut spec = file.unwrap_or_default();
         if let Some(namespace) = &renderer.namespace {
             spec.namespace = Some(namespace.clone());
@@ -90,9 +104,11 @@ impl Session {
             });
         }
         override_settings(&mut spec, renderer)?;
+        helm::override_settings(&mut spec, &renderer.helm, &*input.tree)?;
         Ok(Release {
             name: renderer.name.clone().unwrap_or_else(|| input.name.clone()),
             spec,
+            is_described,
             reads,
         })
     }
@@ -104,6 +120,7 @@ impl Session {
         input: &Input,
         context: Context,
         seed: &Seed,
+        cluster: Option<Arc<dyn ClusterReader>>,
     ) -> Result<Outcome, RenderError> {
         let outcome = render::render(
             &self.catalog,
@@ -113,6 +130,11 @@ impl Session {
                 context,
                 seed,
                 prior: release.reads.clone(),
+                inputs: &FromHere {
+                    remotes: &self.remotes,
+                    surroundings: &input.surroundings,
+                },
+                cluster,
             },
         )
         .await?;
@@ -120,6 +142,26 @@ impl Session {
             output::warning(&warning.to_string());
         }
         Ok(outcome)
+    }
+}
+
+/// Fetches with what the user is logged in with.
+struct FromHere<'a> {
+    remotes: &'a Remotes,
+    surroundings: &'a Surroundings,
+}
+
+#[async_trait]
+impl FetchInputs for FromHere<'_> {
+    async fn fetch(&self, sources: Vec<Source>) -> Result<Vec<pintle_host::Input>, RenderError> {
+        let (charts, logins) = self.remotes.charts().await?;
+        let inputs = Inputs {
+            charts,
+            logins,
+            surroundings: self.surroundings,
+            knows_aliases: true,
+        };
+        Ok(inputs.fetch(sources).await?)
     }
 }
 
@@ -132,9 +174,9 @@ impl Release {
     }
 }
 
-/// `--settings` and `--set` are merged over what the file says for the renderer.
+/// `--settings` and `--setting` are merged over what the file says for the renderer.
 fn override_settings(spec: &mut ApplicationSpec, args: &RendererArgs) -> anyhow::Result<()> {
-    if args.settings.is_none() && args.sets.is_empty() {
+    if args.settings.is_none() && args.assignments.is_empty() {
         return Ok(());
     }
     let mut over = Value::Object(serde_json::Map::new());
@@ -150,7 +192,7 @@ fn override_settings(spec: &mut ApplicationSpec, args: &RendererArgs) -> anyhow:
             .into());
         }
     }
-    for assignment in &args.sets {
+    for assignment in &args.assignments {
         settings::set(&mut over, assignment).map_err(Usage)?;
     }
     // An empty name leaves the choice to the renderers themselves.
@@ -162,29 +204,4 @@ fn override_settings(spec: &mut ApplicationSpec, args: &RendererArgs) -> anyhow:
         .value()
         .clone();
     Ok(())
-}
-
-/// Makes the client for registries.
-pub(crate) fn registry(args: &RegistryArgs, cache: &std::path::Path) -> anyhow::Result<Registry> {
-    registry_with(args, cache, None)
-}
-
-/// Makes a client that trusts one more certificate authority, PEM.
-pub(crate) fn registry_with(
-    args: &RegistryArgs,
-    cache: &std::path::Path,
-    authority: Option<Vec<u8>>,
-) -> anyhow::Result<Registry> {
-    let mut options = pintle_registry::Options {
-        plain_http: args.plain_http.clone(),
-        cache: Some(CacheOptions::new(cache.join("components"))),
-        ..pintle_registry::Options::default()
-    };
-    if let Some(path) = &args.registry_ca {
-        let pem =
-            std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
-        options.certificate_authorities.push(pem);
-    }
-    options.certificate_authorities.extend(authority);
-    Ok(Registry::new(options)?)
 }

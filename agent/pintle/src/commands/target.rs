@@ -21,7 +21,7 @@ use crate::{
         output,
         progress::Progress,
     },
-    pipeline::{check, health::Judges, input::Input, now_ms},
+    pipeline::{check, cluster::PluginReader, health::Judges, input::Input, now_ms},
 };
 
 /// Connects to the cluster that the arguments name.
@@ -78,8 +78,9 @@ impl Target {
             revision: input.revision.commit.clone(),
             revision_time: input.revision.time,
         };
+        let reader = Arc::new(PluginReader(cluster.reader()));
         let outcome = session
-            .render(&settings, input, context.clone(), &seed)
+            .render(&settings, input, context.clone(), &seed, Some(reader))
             .await?;
         let mut release = Release::new(application.clone(), seed);
         release.namespace = namespace;

@@ -7,11 +7,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use pintle_core::plugin::Kind;
+use pintle_core::{application::Grants, plugin::Kind};
 use pintle_host::{Host, LoadError, LoadRequest, Plugin, Settings, WrongKind};
-use pintle_registry::{Keychain, ParseReferenceError, Reference, Registry, RegistryError};
+use pintle_registry::{ParseReferenceError, Reference, RegistryError};
 use serde_json::Value;
 use tokio::sync::OnceCell;
+
+use super::remotes::{Remotes, RemotesError};
 
 /// Why a plugin cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +25,12 @@ pub(crate) enum CatalogError {
         built_in: Vec<&'static str>,
         /// Plugin resources, in the agent; nothing on the command line, where files and references are taken too.
         resources: Option<Vec<String>>,
+    },
+    /// A Plugin resource without an image is for a plugin that is built in.
+    #[error("no plugin `{name}` is built in ({}): set `image`", .built_in.join(", "))]
+    NotBuiltIn {
+        name: String,
+        built_in: Vec<&'static str>,
     },
     /// The Plugin resource has not been looked at yet, or is broken.
     #[error("plugin `{name}` cannot be used: {reason}")]
@@ -42,10 +50,13 @@ pub(crate) enum CatalogError {
     },
     /// The registry did not give it.
     #[error(transparent)]
-    Registry(#[from] RegistryError),
+    Registry(Box<RegistryError>),
     /// The credentials for the registry are not known.
     #[error(transparent)]
     Credentials(#[from] pintle_registry::CredentialsError),
+    /// There is no way to registries.
+    #[error(transparent)]
+    Remotes(#[from] RemotesError),
     /// It does not load.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -65,6 +76,12 @@ fn known(built_in: &[&str], resources: Option<&Vec<String>>) -> String {
             "built in are {built_in}; Plugin resources are {}",
             names.join(", ")
         ),
+    }
+}
+
+impl From<RegistryError> for CatalogError {
+    fn from(error: RegistryError) -> Self {
+        Self::Registry(Box::new(error))
     }
 }
 
@@ -96,8 +113,9 @@ impl Ready {
 /// Where plugins are found.
 pub(crate) struct Catalog {
     host: Host,
-    registry: Registry,
-    keychain: Keychain,
+    remotes: Arc<Remotes>,
+    /// For plugins that no Plugin resource is about.
+    grants: Grants,
     built_in: BTreeMap<&'static str, OnceCell<Plugin>>,
     /// Plugin resources by name: loaded, or why not. Nothing on the command line.
     resources: Option<RwLock<BTreeMap<String, Result<Ready, String>>>>,
@@ -111,25 +129,41 @@ pub(crate) fn built_in_names() -> Vec<&'static str> {
         .collect()
 }
 
+/// Returns the component of a plugin that is built in.
+pub(crate) fn built_in_bytes(name: &str) -> Result<Bytes, CatalogError> {
+    let found = pintle_builtin::components()
+        .iter()
+        .find(|component| component.name == name);
+    match found {
+        Some(component) => Ok(Bytes::from_static(component.bytes)),
+        None => Err(CatalogError::NotBuiltIn {
+            name: name.to_owned(),
+            built_in: built_in_names(),
+        }),
+    }
+}
+
 impl Catalog {
     /// Makes the catalog of the command line: built-in plugins, files and references.
-    pub(crate) fn for_commands(host: Host, registry: Registry, keychain: Keychain) -> Arc<Self> {
+    ///
+    /// Whoever runs a command is the operator, and grants what plugins ask for.
+    pub(crate) fn for_commands(host: Host, remotes: Arc<Remotes>, grants: Grants) -> Arc<Self> {
         Arc::new(Self {
             host,
-            registry,
-            keychain,
+            remotes,
+            grants,
             built_in: cells(),
             resources: None,
         })
     }
 
     /// Makes the catalog of the agent: Plugin resources, and built-in plugins where no resource has the name.
-    pub(crate) fn for_agent(host: Host, registry: Registry) -> Arc<Self> {
+    pub(crate) fn for_agent(host: Host, remotes: Arc<Remotes>) -> Arc<Self> {
         let resources = Some(RwLock::default());
         Arc::new(Self {
             host,
-            registry,
-            keychain: Keychain::new(),
+            remotes,
+            grants: Grants::default(),
             built_in: cells(),
             resources,
         })
@@ -139,8 +173,8 @@ impl Catalog {
         &self.host
     }
 
-    pub(crate) fn registry(&self) -> &Registry {
-        &self.registry
+    pub(crate) fn remotes(&self) -> &Remotes {
+        &self.remotes
     }
 
     /// Records what became of a Plugin resource.
@@ -185,7 +219,7 @@ impl Catalog {
                 });
             }
         };
-        let plugin = self.host.load(LoadRequest::new(text, component)).await?;
+        let plugin = self.host.load(self.request(text, component)).await?;
         Ok(Ready {
             plugin,
             defaults: Value::Null,
@@ -201,6 +235,13 @@ impl Catalog {
         resources.get(name).cloned()
     }
 
+    fn request(&self, name: &str, component: Bytes) -> LoadRequest {
+        LoadRequest {
+            grants: self.grants.clone(),
+            ..LoadRequest::new(name, component)
+        }
+    }
+
     async fn built_in(&self, name: &str) -> Result<Option<Plugin>, CatalogError> {
         let Some(component) = pintle_builtin::components()
             .iter()
@@ -210,8 +251,8 @@ impl Catalog {
         };
         let cell = &self.built_in[component.name];
         let load = || {
-            self.host
-                .load(LoadRequest::new(name, Bytes::from_static(component.bytes)))
+            let bytes = Bytes::from_static(component.bytes);
+            self.host.load(self.request(name, bytes))
         };
         Ok(Some(cell.get_or_try_init(load).await?.clone()))
     }
@@ -251,13 +292,9 @@ impl Catalog {
                 source,
             }
         })?;
-        let credentials = self.keychain.find(&reference).await?;
-        Ok(self.registry.pull(&reference, &credentials).await?.bytes)
-    }
-
-    /// Returns where credentials come from.
-    pub(crate) fn keychain(&self) -> &Keychain {
-        &self.keychain
+        let credentials = self.remotes.keychain().await?.find(&reference).await?;
+        let registry = self.remotes.registry()?;
+        Ok(registry.pull(&reference, &credentials).await?.bytes)
     }
 
     /// Returns the built-in plugins of a kind that can say whether a folder is theirs.

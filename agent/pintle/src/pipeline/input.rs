@@ -8,9 +8,16 @@ use pintle_core::{
     revision::Revision,
     tree::{Tree, TreePath},
 };
-use pintle_source::{Credentials, Limits, Login, Options, Remote, Repositories, WorkTree};
+use pintle_registry::{Archive, Artifact, Layout, Place, Wanted};
+use pintle_source::{
+    Credentials, Limits, Login, Options, Remote, Repositories, SourceError, WorkTree,
+};
 
-use crate::cli::{args::InputArgs, exit::Usage};
+use super::{inputs::Surroundings, remotes::Remotes, snapshot::Snapshot};
+use crate::cli::{args::InputArgs, exit::Usage, output};
+
+/// Largest packed chart that is read, in bytes.
+const MAX_ARCHIVE: u64 = 32 << 20;
 
 /// A revision's folder.
 #[derive(Debug, Clone)]
@@ -19,6 +26,8 @@ pub(crate) struct Input {
     pub(crate) tree: Arc<dyn Tree>,
     /// A name for what is in it, for who gives none.
     pub(crate) name: String,
+    /// Where other folders of it are.
+    pub(crate) surroundings: Surroundings,
 }
 
 /// Where a command's input comes from: looked at again with `--follow`.
@@ -27,6 +36,14 @@ pub(crate) enum Origin {
     Files(std::path::PathBuf),
     /// The commit that HEAD of a local repository names.
     Local(std::path::PathBuf),
+    /// A packed chart.
+    Archive(std::path::PathBuf),
+    /// A chart or an artifact in a repository or registry.
+    Artifact {
+        remotes: Arc<Remotes>,
+        place: Place,
+        wanted: Wanted,
+    },
     /// A remote repository.
     Remote {
         repositories: Repositories,
@@ -38,18 +55,24 @@ pub(crate) enum Origin {
 
 impl Origin {
     /// Reads the arguments.
-    pub(crate) fn of(args: &InputArgs) -> anyhow::Result<Self> {
+    pub(crate) fn of(args: &InputArgs, remotes: &Arc<Remotes>) -> anyhow::Result<Self> {
+        if let Some((place, wanted)) = artifact(args)? {
+            refuse_git_arguments(args, "a chart has a --version")?;
+            return Ok(Self::Artifact {
+                remotes: Arc::clone(remotes),
+                place,
+                wanted,
+            });
+        }
         let path = Path::new(&args.source);
         if path.exists() {
-            let refs = [&args.branch, &args.tag, &args.semver, &args.commit];
-            if refs.iter().any(|reference| reference.is_some()) || !args.path.is_empty() {
-                let text = "--branch, --tag, --semver, --commit and --path are for URLs; a local folder is taken at its HEAD";
-                return Err(Usage(text.to_owned()).into());
-            }
+            refuse_git_arguments(args, "a local folder is taken at its HEAD")?;
             let path = path
                 .canonicalize()
                 .with_context(|| format!("{} cannot be found", path.display()))?;
-            return Ok(if args.dev {
+            return Ok(if path.is_file() {
+                Self::Archive(path)
+            } else if args.dev {
                 Self::Files(path)
             } else {
                 Self::Local(path)
@@ -57,7 +80,8 @@ impl Origin {
         }
         if !args.source.contains(':') {
             return Err(Usage(format!(
-                "{} does not exist: expected a folder, or the URL of a git repository",
+                "{} does not exist: expected a folder, a packed chart, the URL of a git repository, an artifact \
+                 (oci://HOST/REPOSITORY:TAG), or --repo with the name of a chart",
                 args.source
             ))
             .into());
@@ -86,36 +110,33 @@ impl Origin {
     /// Reads the newest revision.
     pub(crate) async fn open(&self) -> anyhow::Result<Input> {
         match self {
-            Self::Files(path) => {
-                let scan = path.clone();
-                let files =
-                    tokio::task::spawn_blocking(move || WorkTree::scan(&scan, Limits::default()))
-                        .await??;
-                let tree = files.tree();
-                Ok(Input {
-                    revision: files.revision,
-                    tree,
-                    name: name_of(path),
-                })
-            }
-            Self::Local(path) => {
-                let open = path.clone();
-                let local = tokio::task::spawn_blocking(move || {
-                    pintle_source::local(&open, Limits::default())
-                })
-                .await?;
-                let local = local.with_context(|| {
-                    format!(
-                        "{} cannot be taken from git; `--dev` takes the files as they are now",
-                        path.display()
-                    )
-                })?;
-                let tree = local.snapshot.tree(&local.path)?;
-                Ok(Input {
-                    revision: local.snapshot.revision,
-                    tree,
-                    name: name_of(path),
-                })
+            Self::Files(path) => files(path).await,
+            Self::Local(path) => local(path).await,
+            Self::Archive(path) => archive(path).await,
+            Self::Artifact {
+                remotes,
+                place,
+                wanted,
+            } => {
+                let (charts, logins) = remotes.charts().await?;
+                let place = match place {
+                    Place::Chart { repository, name } => Place::Chart {
+                        repository: match repository.strip_prefix('@') {
+                            Some(alias) => logins.helm.url(alias)?.to_owned(),
+                            None => repository.clone(),
+                        },
+                        name: name.clone(),
+                    },
+                    Place::Oci(_) => place.clone(),
+                };
+                let resolved = charts.resolve(&place, wanted, logins).await?;
+                let artifact = charts.pull(&resolved, None, logins).await?;
+                let name = match &artifact.place {
+                    Place::Oci(repository) => repository.name(),
+                    Place::Chart { name, .. } => name,
+                };
+                let name = name_of(Path::new(name));
+                Input::of(Snapshot::of(&artifact), TreePath::root(), name)
             }
             Self::Remote {
                 repositories,
@@ -124,18 +145,13 @@ impl Origin {
                 path,
             } => {
                 let snapshot = repositories.fetch(remote, reference).await?;
-                let tree = snapshot.tree(path)?;
                 let last = path.parts().last().map(ToOwned::to_owned);
                 let name = last.unwrap_or_else(|| {
                     name_of(Path::new(
                         remote.url.trim_end_matches('/').trim_end_matches(".git"),
                     ))
                 });
-                Ok(Input {
-                    revision: snapshot.revision.clone(),
-                    tree,
-                    name,
-                })
+                Input::of(Snapshot::git(snapshot), path.clone(), name)
             }
         }
     }
@@ -143,10 +159,147 @@ impl Origin {
     /// Returns the folder whose changes `--follow` waits for; nothing if the origin is to be asked instead.
     pub(crate) fn folder(&self) -> Option<&Path> {
         match self {
-            Self::Files(path) | Self::Local(path) => Some(path),
-            Self::Remote { .. } => None,
+            Self::Files(path) | Self::Local(path) | Self::Archive(path) => Some(path),
+            Self::Remote { .. } | Self::Artifact { .. } => None,
         }
     }
+}
+
+impl Input {
+    fn of(snapshot: Snapshot, path: TreePath, name: String) -> anyhow::Result<Self> {
+        Ok(Self {
+            revision: snapshot.revision().clone(),
+            tree: snapshot.tree(&path)?,
+            name,
+            surroundings: Surroundings::Revision { snapshot, path },
+        })
+    }
+}
+
+async fn files(path: &Path) -> anyhow::Result<Input> {
+    let scan = path.to_owned();
+    let files =
+        tokio::task::spawn_blocking(move || WorkTree::scan(&scan, Limits::default())).await??;
+    let tree = files.tree();
+    Ok(Input {
+        revision: files.revision,
+        tree,
+        name: name_of(path),
+        surroundings: Surroundings::Files(path.to_owned()),
+    })
+}
+
+async fn local(path: &Path) -> anyhow::Result<Input> {
+    let open = path.to_owned();
+    let read = move || {
+        let local = pintle_source::local(&open, Limits::default())?;
+        local.snapshot.tree(&local.path)?;
+        Ok(local)
+    };
+    let error = match tokio::task::spawn_blocking(read).await? {
+        Ok(local) => {
+            return Input::of(Snapshot::git(local.snapshot), local.path, name_of(path));
+        }
+        Err(error) => error,
+    };
+    match error {
+        // Where there is no repository there is no commit that could be meant.
+        SourceError::NotARepository { .. } => {}
+        SourceError::Empty { .. } | SourceError::NoFolder { .. } => {
+            output::warning(&format!(
+                "{} is in no commit yet, so its files are taken as they are",
+                path.display()
+            ));
+        }
+        error => {
+            return Err(anyhow::Error::new(error).context(format!(
+                "{} cannot be taken from git; `--dev` takes the files as they are now",
+                path.display()
+            )));
+        }
+    }
+    files(path).await
+}
+
+async fn archive(path: &Path) -> anyhow::Result<Input> {
+    let read = path.to_owned();
+    let bytes = tokio::task::spawn_blocking(move || {
+        if std::fs::metadata(&read)?.len() > MAX_ARCHIVE {
+            return Err(std::io::Error::other(format!(
+                "it has more than {MAX_ARCHIVE} bytes"
+            )));
+        }
+        std::fs::read(&read)
+    })
+    .await?
+    .with_context(|| format!("{} cannot be read", path.display()))?;
+    let archive = Archive::new(bytes.into(), Layout::Chart);
+    let created = archive
+        .files()
+        .with_context(|| format!("{} is no packed chart", path.display()))?
+        .modified();
+    let artifact = Artifact {
+        place: Place::Chart {
+            repository: "this machine".to_owned(),
+            name: path.display().to_string(),
+        },
+        version: String::new(),
+        digest: archive.digest(),
+        created,
+        archive,
+    };
+    let stem = path
+        .file_stem()
+        .map_or_else(Default::default, std::ffi::OsStr::to_owned);
+    Input::of(
+        Snapshot::of(&artifact),
+        TreePath::root(),
+        name_of(Path::new(&stem)),
+    )
+}
+
+/// Reads which chart or artifact is meant, if one is.
+fn artifact(args: &InputArgs) -> anyhow::Result<Option<(Place, Wanted)>> {
+    let version = args.version.as_deref().unwrap_or_default();
+    if let Some(repository) = &args.repo {
+        let place = Place::Chart {
+            repository: repository.clone(),
+            name: args.source.clone(),
+        };
+        return Ok(Some((place, Wanted::version(version))));
+    }
+    if !args.source.starts_with("oci://") {
+        if args.version.is_some() {
+            let text = "--version is for charts: with --repo URL NAME, or oci://HOST/REPOSITORY";
+            return Err(Usage(text.to_owned()).into());
+        }
+        return Ok(None);
+    }
+    if let Ok(repository) = args.source.parse() {
+        return Ok(Some((Place::Oci(repository), Wanted::version(version))));
+    }
+    if args.version.is_some() {
+        let text = format!(
+            "{} names a version already, so --version is one too many",
+            args.source
+        );
+        return Err(Usage(text).into());
+    }
+    let found = super::inputs::oci(&args.source, None);
+    found
+        .map(Some)
+        .map_err(|error| Usage(error.to_string()).into())
+}
+
+fn refuse_git_arguments(args: &InputArgs, instead: &str) -> anyhow::Result<()> {
+    let refs = [&args.branch, &args.tag, &args.semver, &args.commit];
+    if refs.iter().any(|reference| reference.is_some()) || !args.path.is_empty() {
+        let text = format!(
+            "--branch, --tag, --semver, --commit and --path are for URLs of git repositories; {instead}"
+        );
+        return Err(Usage(text).into());
+    }
+    Ok(())
 }
 
 /// Makes an object name of a path's last part.

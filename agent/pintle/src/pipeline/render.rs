@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use pintle_core::{
     application::PluginUse,
     plugin::{Fault, PluginError, Stage},
@@ -11,9 +12,13 @@ use pintle_core::{
     seed::Seed,
     tree::Tree,
 };
-use pintle_host::{Context, RenderRequest, Renderer, Settings};
+use pintle_host::{ClusterReader, Context, Input, RenderRequest, Renderer, Settings, Source};
 
-use super::catalog::{Catalog, CatalogError};
+use super::{
+    catalog::{Catalog, CatalogError},
+    inputs::InputError,
+    remotes::RemotesError,
+};
 
 /// Why there are no objects.
 #[derive(Debug, thiserror::Error)]
@@ -36,9 +41,15 @@ pub(crate) enum RenderError {
     /// Two objects are one.
     #[error(transparent)]
     Duplicate(#[from] Box<DuplicateObject>),
-    /// The renderer wants something from elsewhere.
-    #[error("{0} asks for inputs from elsewhere, which this version of pintle does not fetch")]
-    Inputs(String),
+    /// Something that the renderer wants from elsewhere was not had.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// The Secret for what the renderer asks for cannot be used.
+    #[error("the Secret {name} for inputs cannot be used: {reason}")]
+    Secret { name: String, reason: String },
+    /// There is no way to registries and chart repositories.
+    #[error(transparent)]
+    Remotes(#[from] RemotesError),
 }
 
 impl RenderError {
@@ -47,6 +58,9 @@ impl RenderError {
         match self {
             Self::Catalog(error) => error.is_retryable(),
             Self::Plugin(error) => error.fault.is_retryable(),
+            Self::Input(error) => error.is_retryable(),
+            // It is not watched: whoever mends it need not touch the application as well.
+            Self::Secret { .. } => true,
             _ => false,
         }
     }
@@ -60,6 +74,17 @@ pub(crate) struct Request<'a> {
     pub(crate) seed: &'a Seed,
     /// What was read to come by the settings.
     pub(crate) prior: ReadSet,
+    /// How what the renderer asks for from elsewhere is had.
+    pub(crate) inputs: &'a dyn FetchInputs,
+    /// Reads the cluster for the kinds that are granted.
+    pub(crate) cluster: Option<Arc<dyn ClusterReader>>,
+}
+
+/// Fetches what a renderer asks for.
+#[async_trait]
+pub(crate) trait FetchInputs: Send + Sync {
+    /// Fetches everything, in the order in which it was asked for. Called only if there is something.
+    async fn fetch(&self, sources: Vec<Source>) -> Result<Vec<Input>, RenderError>;
 }
 
 /// Objects, with all that they depend on.
@@ -82,20 +107,22 @@ pub(crate) async fn render(
     let (sources, inputs_reads) = renderer
         .inputs(&settings, Arc::clone(&request.tree))
         .await?;
-    if !sources.is_empty() {
-        return Err(RenderError::Inputs(renderer.id().to_string()));
-    }
+    let inputs = if sources.is_empty() {
+        Vec::new()
+    } else {
+        request.inputs.fetch(sources).await?
+    };
     prior.extend(request.prior);
     prior.extend(inputs_reads);
     let rendering = renderer
         .render(RenderRequest {
             settings: settings.clone(),
             tree: request.tree,
-            inputs: Vec::new(),
+            inputs,
             prior,
             context: request.context,
             seed: request.seed.clone(),
-            cluster: None,
+            cluster: request.cluster,
         })
         .await?;
     let key = render_key(renderer.id().digest, settings.value(), &rendering.reads);

@@ -67,15 +67,15 @@ pub(crate) fn read(
 /// Puts `a.b=value` into settings. The value is YAML; a key in a list is its index.
 pub(crate) fn set(settings: &mut Value, assignment: &str) -> Result<(), String> {
     let (path, value) = assignment.split_once('=').ok_or_else(|| {
-        format!("--set {assignment}: expected KEY=VALUE, such as `include=[\"*.yaml\"]`")
+        format!("--setting {assignment}: expected KEY=VALUE, such as `include=[\"*.yaml\"]`")
     })?;
     let value = yaml::read(value.as_bytes(), "the value")
-        .map_err(|error| format!("--set {assignment}: {error:#}"))?;
+        .map_err(|error| format!("--setting {assignment}: {error:#}"))?;
     let mut place = settings;
     for key in path.split('.') {
         if key.is_empty() {
             return Err(format!(
-                "--set {assignment}: the key `{path}` has an empty part"
+                "--setting {assignment}: the key `{path}` has an empty part"
             ));
         }
         if !place.is_object() {

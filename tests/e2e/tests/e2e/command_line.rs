@@ -165,7 +165,7 @@ fn how_a_command_ends_is_in_its_exit_code() -> Result<()> {
     );
 
     desk.pintle(&["converge", "--no-such-flag"], 2)?;
-    desk.pintle(&["render", ".", "--set", "no-equals-sign"], 2)?;
+    desk.pintle(&["render", ".", "--setting", "no-equals-sign"], 2)?;
     desk.pintle(&["dismiss", "never-converged"], 1)?;
     desk.pintle(&["render", "no-such-folder"], 2).map(drop)
 }

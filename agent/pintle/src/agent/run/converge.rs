@@ -1,6 +1,9 @@
 //! From a revision to a healthy cluster.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use pintle_cluster::{Drift, InventoryStore as _, Planned, Prepared, Release, Silent, StatusStore};
 use pintle_core::{
@@ -13,16 +16,17 @@ use pintle_core::{
     object::ObjectId,
     plan::Depth,
     rendered::Rendered,
+    revision::short,
     tree::Tree,
 };
 use pintle_host::{Context, Facts};
-use pintle_source::Snapshot;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Stopped, conclude,
     failures::{apply_failed, folder, plan_failed, plugin_failed},
+    memory::plugins_of,
     release,
     repairs::{repaired, tell_repairs},
     status_before, tell, unwritten,
@@ -30,6 +34,7 @@ use super::{
 use crate::{
     agent::{
         job::{Job, Memory, Report, Work},
+        logins::FromSecret,
         metrics::{ApplicationLabels, OutcomeLabels},
         report::{Learned, Verdict, finding_document},
         shared::Shared,
@@ -37,8 +42,11 @@ use crate::{
     cli::output,
     pipeline::{
         check::{self, CheckError},
+        cluster::PluginReader,
         health::Judges,
+        inputs::Surroundings,
         render, settings,
+        snapshot::Snapshot,
     },
 };
 
@@ -163,7 +171,7 @@ impl Run {
                 return self.stop(stopped).await;
             }
         };
-        self.learned.attempted = Some(snapshot.revision.commit.clone());
+        self.learned.attempted = Some(snapshot.revision().commit.clone());
         match self.prepare(spec, &snapshot, cause).await {
             Ok(Some(ready)) => Box::pin(self.converge(ready, slot)).await,
             Ok(None) => {
@@ -187,7 +195,11 @@ impl Run {
     ) -> Result<Option<Ready>, Stopped> {
         let shared = Arc::clone(&self.shared);
         let release = release(&shared, &self.job.application, &spec)?;
-        let tree = folder(&spec, snapshot)?;
+        let (path, tree) = folder(&spec, snapshot)?;
+        let surroundings = Surroundings::Revision {
+            snapshot: snapshot.clone(),
+            path,
+        };
         let name = &release.application;
         let kinds = shared.cluster.discovery().kinds().await.map_err(|error| {
             Stopped::failed(
@@ -201,21 +213,27 @@ impl Run {
             namespace: release.namespace.clone(),
             kube_version: shared.kube_version.clone(),
             api_versions: kinds.api_versions(),
-            revision: snapshot.revision.commit.clone(),
-            revision_time: snapshot.revision.time,
+            revision: snapshot.revision().commit.clone(),
+            revision_time: snapshot.revision().time,
         };
         let facts = Facts {
             context: context.clone(),
             seed: release.seed.clone(),
         };
-        let (spec, rendered) = match self.remembered(&*tree, &facts, cause) {
+        let remembered = self
+            .remembered(&*tree, facts, &surroundings, &release, cause)
+            .await;
+        let (spec, rendered) = match remembered {
             Some(memory) if cause == Cause::Revision && self.was_converged() => {
                 tracing::debug!(application = %name, "nothing that was read has changed");
                 self.memory = Some(memory);
                 return Ok(None);
             }
             Some(memory) => (memory.spec.clone(), memory.rendered.clone()),
-            None => self.render(spec, tree, context.clone(), &release).await?,
+            None => {
+                self.render(spec, tree, surroundings, context.clone(), &release)
+                    .await?
+            }
         };
         let mut release = release;
         release.namespace = spec.namespace.clone().unwrap_or(release.namespace);
@@ -237,17 +255,8 @@ impl Run {
             release,
             prepared,
             context,
-            commit: snapshot.revision.commit.clone(),
+            commit: snapshot.revision().commit.clone(),
         }))
-    }
-
-    /// Returns the last render, if it still stands.
-    fn remembered(&self, tree: &dyn Tree, facts: &Facts, cause: Cause) -> Option<Arc<Memory>> {
-        let memory = self.job.memory.as_ref()?;
-        let stands = cause != Cause::Settings
-            && memory.generation == self.job.application.generation
-            && memory.reads.first_change(tree, facts).is_none();
-        stands.then(|| Arc::clone(memory))
     }
 
     fn was_converged(&self) -> bool {
@@ -264,6 +273,7 @@ impl Run {
         &mut self,
         spec: ApplicationSpec,
         tree: Arc<dyn Tree>,
+        surroundings: Surroundings,
         mut context: Context,
         release: &Release,
     ) -> Result<(ApplicationSpec, Rendered), Stopped> {
@@ -293,7 +303,20 @@ impl Run {
             context,
             seed: &release.seed,
             prior,
+            inputs: &FromSecret {
+                shared: &self.shared,
+                namespace: &release.application.namespace,
+                secret: spec.inputs.credentials.as_ref(),
+                surroundings: &surroundings,
+            },
+            cluster: Some(Arc::new(PluginReader(
+                self.shared
+                    .cluster
+                    .reader_for(release.account.as_ref())
+                    .map_err(|error| failed(output::chain(&error.into())))?,
+            ))),
         };
+        let fetched = Instant::now();
         let outcome = render::render(&self.shared.catalog, request)
             .await
             .map_err(plugin_failed)?;
@@ -312,6 +335,8 @@ impl Run {
             generation: self.job.application.generation,
             rendered: outcome.rendered.clone(),
             reads: outcome.reads,
+            account: release.account.clone(),
+            fetched,
             plugins: plugins_of(&spec, &outcome.renderer),
             notifiers: spec.notifiers.clone(),
             spec: spec.clone(),
@@ -555,11 +580,6 @@ pub(super) fn working(reason: &str, message: String) -> Verdict {
     }
 }
 
-/// The first 12 digits of a commit.
-pub(super) fn short(commit: &str) -> &str {
-    commit.get(..12).unwrap_or(commit)
-}
-
 /// What policies found, for an event's details.
 fn findings(denied: &Denied) -> Vec<serde_json::Value> {
     let version = |id: &ObjectId| {
@@ -570,19 +590,5 @@ fn findings(denied: &Denied) -> Vec<serde_json::Value> {
         .findings
         .iter()
         .map(|finding| finding_document(finding, finding.object.as_ref().and_then(version)))
-        .collect()
-}
-
-/// The plugins on which a run's result rests.
-fn plugins_of(spec: &ApplicationSpec, renderer: &str) -> BTreeSet<String> {
-    let named = spec
-        .policies
-        .iter()
-        .chain(&spec.health)
-        .map(|of_use| of_use.plugin.clone());
-    let notifiers = spec.notifiers.iter().map(|of_use| of_use.plugin.clone());
-    named
-        .chain(notifiers)
-        .chain([renderer.to_owned(), "kubernetes".to_owned()])
         .collect()
 }

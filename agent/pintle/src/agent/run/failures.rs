@@ -4,42 +4,40 @@ use std::sync::Arc;
 
 use pintle_cluster::{ApplyError, ClusterError, PlanError};
 use pintle_core::{
-    application::ApplicationSpec,
+    application::{ApplicationSpec, Source},
     event::Reason,
     machine::Retry,
     tree::{Tree, TreePath},
 };
-use pintle_source::Snapshot;
 
 use super::Stopped;
 use crate::{
     cli::output,
-    pipeline::render::{RenderError, is_defect},
+    pipeline::{
+        render::{RenderError, is_defect},
+        snapshot::Snapshot,
+    },
 };
 
-/// Returns the application's folder of a revision.
+/// Returns the application's folder of a revision, and where it is.
 pub(super) fn folder(
     spec: &ApplicationSpec,
     snapshot: &Snapshot,
-) -> Result<Arc<dyn Tree>, Stopped> {
-    let path = spec
-        .source
-        .as_ref()
-        .map(|source| source.git.path.as_str())
-        .unwrap_or_default();
+) -> Result<(TreePath, Arc<dyn Tree>), Stopped> {
+    let path = spec.source.as_ref().map(Source::path).unwrap_or_default();
     let Some(path) = TreePath::parse(path) else {
-        let message = format!(
-            "`source.git.path` {path} leaves the repository: expected a relative path without `..`"
-        );
+        let message =
+            format!("the path {path} leaves the source: expected a relative path without `..`");
         return Err(Stopped::blocked("InvalidSpec", message));
     };
-    snapshot.tree(&path).map_err(|error| {
+    let tree = snapshot.tree(&path).map_err(|error| {
         Stopped::failed(
             Reason::SourceFailed,
             Retry::OnChange,
             output::chain(&error.into()),
         )
-    })
+    })?;
+    Ok((path, tree))
 }
 
 /// A plugin refused, crashed, or could not be found.

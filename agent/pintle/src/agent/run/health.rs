@@ -8,12 +8,13 @@ use pintle_core::{
     event::Reason,
     inventory::{Entry, Inventory},
     object::ObjectId,
+    revision::short,
 };
 use serde_json::json;
 
 use super::{
     Stopped,
-    converge::{CONVERGED, Done, Ready, Run, short, working},
+    converge::{CONVERGED, Done, Ready, Run, working},
 };
 use crate::{
     agent::report::{Verdict, object_document, sum_up},

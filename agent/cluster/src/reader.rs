@@ -1,0 +1,153 @@
+//! Reading objects of any kind, and being told when they change.
+
+use std::sync::Arc;
+
+use pintle_core::object::ObjectId;
+use serde_json::Value;
+use tokio::{sync::mpsc, task::AbortHandle};
+
+use crate::{
+    connection::Connection,
+    discovery::{Discovery, ResourceType},
+    request::{Call, RequestError},
+    watching::{self, Selection, Told, typed},
+};
+
+/// Reads objects in the name of whoever its connection acts as.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    connection: Connection,
+    discovery: Arc<Discovery>,
+}
+
+impl Reader {
+    pub(crate) fn new(connection: Connection, discovery: Arc<Discovery>) -> Self {
+        Self {
+            connection,
+            discovery,
+        }
+    }
+
+    /// Reads one object; nothing if it does not exist, or if its kind is not served.
+    pub async fn get(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<Option<Value>, RequestError> {
+        let Some(resource) = self.resource(api_version, kind).await? else {
+            return Ok(None);
+        };
+        let id = ObjectId {
+            group: resource.group.clone(),
+            kind: kind.to_owned(),
+            namespace: namespace.map(ToOwned::to_owned),
+            name: name.to_owned(),
+        };
+        self.connection.read(&resource, &id).await
+    }
+
+    /// Reads the objects of a kind in one namespace or in all; nothing if the kind is not served.
+    pub async fn find(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: Option<&str>,
+    ) -> Result<Vec<Value>, RequestError> {
+        let Some(resource) = self.resource(api_version, kind).await? else {
+            return Ok(Vec::new());
+        };
+        let mut list = match self
+            .connection
+            .call(&Call::get(resource.path(namespace, None)))
+            .await
+        {
+            Ok(list) => list,
+            Err(error) if error.is_not_found() => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let items = match list["items"].take() {
+            Value::Array(items) => items,
+            _ => Vec::new(),
+        };
+        Ok(items
+            .into_iter()
+            .map(|item| typed(item, &resource))
+            .collect())
+    }
+
+    async fn resource(
+        &self,
+        api_version: &str,
+        kind: &str,
+    ) -> Result<Option<ResourceType>, RequestError> {
+        let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
+        let kinds = self.discovery.kinds().await?;
+        Ok(kinds.find(group, version, kind).ok().cloned())
+    }
+
+    /// Watches what [`Reader::get`] or [`Reader::find`] would read. The watch is the agent's own: it says *that*
+    /// something has changed, and whoever wants to know what reads it with their own rights.
+    ///
+    /// Nothing for kinds that are not served, or cannot be watched.
+    pub async fn changes(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: Option<&str>,
+        name: Option<&str>,
+    ) -> Result<Option<Changes>, RequestError> {
+        let resource = self.resource(api_version, kind).await?;
+        let Some(resource) = resource.filter(|resource| resource.watchable) else {
+            return Ok(None);
+        };
+        let selection = Selection {
+            resource,
+            namespace: namespace.map(ToOwned::to_owned),
+            labels: None,
+            fields: name.map(|name| format!("metadata.name={name}")),
+        };
+        let (send, told) = mpsc::channel(8);
+        let task = tokio::spawn(watching::watch(self.connection.clone(), selection, send));
+        Ok(Some(Changes {
+            told,
+            task: task.abort_handle(),
+            complete: false,
+        }))
+    }
+}
+
+/// Changes of some objects, until it is dropped.
+#[derive(Debug)]
+pub struct Changes {
+    told: mpsc::Receiver<Told>,
+    task: AbortHandle,
+    /// Whether all that there was has been seen: what comes then is a change.
+    complete: bool,
+}
+
+impl Changes {
+    /// Waits for a change. The first comes when the watch is open: what was read before may be out of date by then.
+    pub async fn next(&mut self) {
+        loop {
+            match self.told.recv().await {
+                Some(Told::Complete) => {
+                    self.complete = true;
+                    return;
+                }
+                Some(Told::Restarted) => self.complete = false,
+                Some(Told::Seen(_) | Told::Gone(_)) if self.complete => return,
+                Some(Told::Seen(_) | Told::Gone(_) | Told::Failed(_)) => {}
+                // The watch goes on for as long as it is listened to.
+                None => std::future::pending().await,
+            }
+        }
+    }
+}
+
+impl Drop for Changes {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

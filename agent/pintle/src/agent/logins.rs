@@ -1,0 +1,187 @@
+//! With what the agent speaks to registries and chart repositories: Secrets of applications.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use pintle_core::application::SecretName;
+use pintle_host::{Input, Source};
+use pintle_registry::{Charts, Credentials, Keychain, Logins, Place, Secret};
+use serde_json::json;
+
+use super::{secrets, shared::Shared};
+use crate::{
+    cli::output,
+    pipeline::{
+        inputs::{Inputs, Surroundings},
+        remotes::{Remotes, RemotesError},
+        render::{FetchInputs, RenderError},
+    },
+};
+
+/// The keys of a Secret.
+type Data = BTreeMap<String, Vec<u8>>;
+
+/// Why a Secret is of no use.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoginError {
+    #[error("its key `{0}` is not UTF-8")]
+    Text(&'static str),
+    #[error("it has `username` and no `password`, or the reverse")]
+    Half,
+    #[error(
+        "it holds no credentials: expected `.dockerconfigjson`, or `username` and `password`, or `bearerToken`, or `ca.crt`"
+    )]
+    Nothing,
+    #[error(transparent)]
+    Config(#[from] pintle_registry::CredentialsError),
+    #[error(transparent)]
+    Remotes(#[from] RemotesError),
+}
+
+/// Reads the Secret of a source: what it holds is for that source, and for where its charts are kept.
+pub(crate) fn of_source(
+    remotes: &Remotes,
+    place: &Place,
+    data: &Data,
+) -> Result<(Charts, Logins), LoginError> {
+    let own = own(data)?;
+    let is_useful = own != Credentials::Anonymous
+        || data.contains_key(".dockerconfigjson")
+        || data.contains_key("ca.crt");
+    if !is_useful {
+        return Err(LoginError::Nothing);
+    }
+    let mut logins = Logins {
+        keychain: keychain(data)?,
+        ..Logins::default()
+    };
+    match place {
+        Place::Chart { .. } => logins.repository = own,
+        Place::Oci(repository) => {
+            // In the form in which registries' credentials come otherwise: they are for this repository alone.
+            let entry = match &own {
+                Credentials::Basic { username, password } => {
+                    Some(json!({ "username": username, "password": password.expose() }))
+                }
+                Credentials::Bearer(token) => Some(json!({ "registrytoken": token.expose() })),
+                Credentials::Anonymous | Credentials::Identity(_) => None,
+            };
+            if let Some(entry) = entry {
+                let mut auths = serde_json::Map::new();
+                auths.insert(repository.to_string(), entry);
+                let config = json!({ "auths": auths }).to_string();
+                logins.keychain = logins
+                    .keychain
+                    .with_pull_secret("the Secret", config.as_bytes())?;
+            }
+        }
+    }
+    Ok((charts(remotes, data)?, logins))
+}
+
+fn charts(remotes: &Remotes, data: &Data) -> Result<Charts, LoginError> {
+    let authorities = data.get("ca.crt").cloned().into_iter().collect();
+    Ok(Charts::new(remotes.registry_trusting(authorities)?))
+}
+
+fn keychain(data: &Data) -> Result<Keychain, LoginError> {
+    match data.get(".dockerconfigjson") {
+        Some(config) => Ok(Keychain::new().with_pull_secret("the Secret", config)?),
+        None => Ok(Keychain::new()),
+    }
+}
+
+fn own(data: &Data) -> Result<Credentials, LoginError> {
+    let text = |key: &'static str| match data.get(key) {
+        Some(bytes) => match String::from_utf8(bytes.clone()) {
+            Ok(text) => Ok(Some(text)),
+            Err(_) => Err(LoginError::Text(key)),
+        },
+        None => Ok(None),
+    };
+    match (text("username")?, text("password")?, text("bearerToken")?) {
+        (Some(username), Some(password), _) => Ok(Credentials::basic(username, password)),
+        (None, None, Some(token)) => Ok(Credentials::Bearer(Secret::new(token.trim()))),
+        (None, None, None) => Ok(Credentials::Anonymous),
+        _ => Err(LoginError::Half),
+    }
+}
+
+/// Fetches what a renderer asks for with the Secret that the application names for it.
+pub(crate) struct FromSecret<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) namespace: &'a str,
+    pub(crate) secret: Option<&'a SecretName>,
+    pub(crate) surroundings: &'a Surroundings,
+}
+
+#[async_trait]
+impl FetchInputs for FromSecret<'_> {
+    async fn fetch(&self, sources: Vec<Source>) -> Result<Vec<Input>, RenderError> {
+        let remotes = self.shared.catalog.remotes();
+        let (charts, logins) = match self.secret {
+            None => remotes.charts().await?.clone(),
+            Some(secret) => {
+                let (namespace, name) = (self.namespace, &secret.name);
+                let unusable = |reason: String| RenderError::Secret {
+                    name: format!("{namespace}/{name}"),
+                    reason,
+                };
+                let data = secrets::read(&self.shared.connection, namespace, name)
+                    .await
+                    .map_err(|error| unusable(error.to_string()))?;
+                // Who may write to the repository chooses whom the chart asks, so only credentials that say themselves
+                // whom they are for can be used here.
+                let logins = keychain(&data).and_then(|keychain| {
+                    let charts = self::charts(remotes, &data)?;
+                    Ok((charts, keychain))
+                });
+                let (charts, keychain) =
+                    logins.map_err(|error| unusable(output::chain(&error.into())))?;
+                let logins = Logins {
+                    keychain,
+                    ..Logins::default()
+                };
+                (charts, logins)
+            }
+        };
+        let inputs = Inputs {
+            charts: &charts,
+            logins: &logins,
+            surroundings: self.surroundings,
+            knows_aliases: false,
+        };
+        Ok(inputs.fetch(sources).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data(keys: &[(&str, &str)]) -> Data {
+        let own = |(key, value): &(&str, &str)| ((*key).to_owned(), value.as_bytes().to_vec());
+        keys.iter().map(own).collect()
+    }
+
+    #[test]
+    fn secrets_are_read_by_their_keys() {
+        assert_eq!(
+            own(&data(&[("username", "me"), ("password", "pw")])).unwrap(),
+            Credentials::basic("me", "pw")
+        );
+        assert_eq!(
+            own(&data(&[("bearerToken", "t\n")])).unwrap(),
+            Credentials::Bearer(Secret::new("t"))
+        );
+        assert_eq!(
+            own(&data(&[("other", "x")])).unwrap(),
+            Credentials::Anonymous
+        );
+        assert!(matches!(
+            own(&data(&[("username", "me")])),
+            Err(LoginError::Half)
+        ));
+        assert!(keychain(&data(&[(".dockerconfigjson", "[")])).is_err());
+    }
+}

@@ -1,0 +1,165 @@
+//! What renders read from the cluster is watched, so that a change of it renders again.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures::{StreamExt as _, stream::FuturesUnordered};
+use pintle_cluster::ServiceAccount;
+use pintle_core::{
+    digest::Digest,
+    names::ApplicationName,
+    readset::{Question, ReadSet},
+};
+use pintle_host::ClusterQuestion;
+use tokio::{sync::mpsc, task::AbortHandle};
+
+use super::{controller::Message, shared::Shared};
+use crate::{cli::output, pipeline::cluster::PluginReader};
+
+/// Before what has changed is read: changes come in groups.
+const QUIET: Duration = Duration::from_millis(100);
+/// Between two attempts to open a watch.
+const PAUSE: Duration = Duration::from_secs(30);
+
+/// What was asked, with the digest of the answer.
+pub(crate) type Answers = BTreeMap<ClusterQuestion, Digest>;
+
+/// Returns what a render asked of the cluster.
+pub(crate) fn answers(reads: &ReadSet) -> Answers {
+    let asked = reads.questions().filter_map(|question| match question {
+        Question::Cluster(text) => Some((ClusterQuestion::parse(text)?, reads.answer(question)?)),
+        _ => None,
+    });
+    asked.collect()
+}
+
+/// All that is watched for renders.
+pub(crate) struct Lookups {
+    shared: Arc<Shared>,
+    messages: mpsc::Sender<Message>,
+    followed: BTreeMap<ApplicationName, (Answers, AbortHandle)>,
+}
+
+impl Lookups {
+    pub(crate) fn new(shared: Arc<Shared>, messages: mpsc::Sender<Message>) -> Self {
+        Self {
+            shared,
+            messages,
+            followed: BTreeMap::new(),
+        }
+    }
+
+    /// Watches what the last render of an application asked for, and nothing else for it.
+    pub(crate) fn follow(
+        &mut self,
+        application: &ApplicationName,
+        account: Option<ServiceAccount>,
+        answers: Answers,
+    ) {
+        if self
+            .followed
+            .get(application)
+            .is_some_and(|(known, task)| *known == answers && !task.is_finished())
+        {
+            return;
+        }
+        self.forget(application);
+        if answers.is_empty() {
+            return;
+        }
+        let one = One {
+            shared: Arc::clone(&self.shared),
+            messages: self.messages.clone(),
+            application: application.clone(),
+            account,
+        };
+        let task = tokio::spawn(one.run(answers.clone())).abort_handle();
+        self.followed.insert(application.clone(), (answers, task));
+    }
+
+    /// Ends watching for an application.
+    pub(crate) fn forget(&mut self, application: &ApplicationName) {
+        if let Some((_, task)) = self.followed.remove(application) {
+            task.abort();
+        }
+    }
+}
+
+impl Drop for Lookups {
+    fn drop(&mut self) {
+        for (_, task) in self.followed.values() {
+            task.abort();
+        }
+    }
+}
+
+/// What one application looks at.
+struct One {
+    shared: Arc<Shared>,
+    messages: mpsc::Sender<Message>,
+    application: ApplicationName,
+    account: Option<ServiceAccount>,
+}
+
+impl One {
+    /// Tells once that an answer is another one. The render that follows starts it anew.
+    async fn run(self, answers: Answers) {
+        let watches = answers
+            .iter()
+            .map(|(question, answer)| self.until_changed(question, *answer));
+        let mut watches: FuturesUnordered<_> = watches.collect();
+        if watches.next().await.is_some() {
+            tracing::debug!(application = %self.application, "what was read from the cluster has changed");
+            // The agent may have stopped meanwhile.
+            let _ = self
+                .messages
+                .send(Message::LookedUp(self.application.clone()))
+                .await;
+        }
+    }
+
+    /// Waits until the answer to a question, in the name of the application, is another one.
+    async fn until_changed(&self, question: &ClusterQuestion, known: Digest) {
+        let own = self.shared.cluster.reader();
+        let ClusterQuestion {
+            api_version,
+            kind,
+            namespace,
+            name,
+        } = question;
+        loop {
+            let opened = own.changes(api_version, kind, namespace.as_deref(), name.as_deref());
+            match opened.await {
+                Ok(Some(mut changes)) => loop {
+                    changes.next().await;
+                    tokio::time::sleep(QUIET).await;
+                    match self.ask(question).await {
+                        Ok(answer) if answer == known => {}
+                        Ok(_) => return,
+                        Err(error) => {
+                            tracing::warn!(application = %self.application, %question, error, "cannot be read again");
+                        }
+                    }
+                },
+                // A kind that is not served may be later.
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(application = %self.application, %question, error = %output::chain(&error.into()), "cannot be watched");
+                }
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn ask(&self, question: &ClusterQuestion) -> Result<Digest, String> {
+        let reader = self
+            .shared
+            .cluster
+            .reader_for(self.account.as_ref())
+            .map_err(|error| error.to_string())?;
+        let seed = self.shared.seeds.of(&self.application);
+        question
+            .ask(&PluginReader(reader), &seed)
+            .await
+            .map_err(|error| error.to_string())
+    }
+}

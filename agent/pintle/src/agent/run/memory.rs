@@ -1,0 +1,112 @@
+//! What is remembered of the last render, and whether it still stands.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use pintle_cluster::Release;
+use pintle_core::{
+    application::ApplicationSpec,
+    digest::Digest,
+    machine::Cause,
+    readset::{self, Question},
+    tree::Tree,
+};
+use pintle_host::{ClusterQuestion, Facts};
+
+use super::converge::Run;
+use crate::{
+    agent::{
+        job::Memory,
+        lookups::{self, Answers},
+    },
+    pipeline::{cluster::PluginReader, inputs::Surroundings},
+};
+
+impl Run {
+    /// Returns the last render, if it still stands.
+    pub(super) async fn remembered(
+        &self,
+        tree: &dyn Tree,
+        facts: Facts,
+        surroundings: &Surroundings,
+        release: &Release,
+        cause: Cause,
+    ) -> Option<Arc<Memory>> {
+        let memory = self.job.memory.as_ref()?;
+        if cause == Cause::Settings || memory.generation != self.job.application.generation {
+            return None;
+        }
+        let facts = Known {
+            facts,
+            surroundings,
+            memory,
+            are_inputs_fresh: cause != Cause::Request
+                && memory.fetched.elapsed() < memory.spec.interval.get(),
+            cluster: self.looked_up(memory, release).await,
+        };
+        let stands = memory.reads.first_change(tree, &facts).is_none();
+        stands.then(|| Arc::clone(memory))
+    }
+
+    /// Asks the cluster again what the last render asked; what it does not answer counts as changed.
+    async fn looked_up(&self, memory: &Memory, release: &Release) -> Answers {
+        let mut answers = Answers::new();
+        let asked = lookups::answers(&memory.reads);
+        if asked.is_empty() {
+            return answers;
+        }
+        let Ok(reader) = self.shared.cluster.reader_for(release.account.as_ref()) else {
+            return answers;
+        };
+        let reader = PluginReader(reader);
+        for question in asked.into_keys() {
+            if let Ok(answer) = question.ask(&reader, &release.seed).await {
+                answers.insert(question, answer);
+            }
+        }
+        answers
+    }
+}
+
+/// Answers the questions of the last render that are not about its folder.
+struct Known<'a> {
+    facts: Facts,
+    surroundings: &'a Surroundings,
+    memory: &'a Memory,
+    /// Whether what was fetched from elsewhere still counts: for the interval, unless a person asks.
+    are_inputs_fresh: bool,
+    cluster: Answers,
+}
+
+impl readset::Facts for Known<'_> {
+    fn answer(&self, question: &Question) -> Option<Digest> {
+        match question {
+            Question::Input(source) => match source.strip_prefix("folder ") {
+                Some(path) => self.surroundings.content(path),
+                // What is named by its digest is the same for ever.
+                None if self.are_inputs_fresh || source.contains(" sha256:") => {
+                    self.memory.reads.answer(question)
+                }
+                None => None,
+            },
+            Question::Cluster(text) => {
+                let question = ClusterQuestion::parse(text)?;
+                self.cluster.get(&question).copied()
+            }
+            _ => self.facts.answer(question),
+        }
+    }
+}
+
+/// The plugins on which a run's result rests.
+pub(super) fn plugins_of(spec: &ApplicationSpec, renderer: &str) -> BTreeSet<String> {
+    let named = spec
+        .policies
+        .iter()
+        .chain(&spec.health)
+        .map(|of_use| of_use.plugin.clone());
+    let notifiers = spec.notifiers.iter().map(|of_use| of_use.plugin.clone());
+    named
+        .chain(notifiers)
+        .chain([renderer.to_owned(), "kubernetes".to_owned()])
+        .collect()
+}

@@ -1,0 +1,42 @@
+//! The cluster as plugins may read it.
+
+use async_trait::async_trait;
+use pintle_cluster::{Reader, RequestError};
+use pintle_host::{ClusterError, ClusterReader};
+use serde_json::Value;
+
+use crate::cli::output;
+
+/// Reads for plugins, with the rights of whoever the reader acts as.
+#[derive(Debug, Clone)]
+pub(crate) struct PluginReader(pub(crate) Reader);
+
+fn failed(error: RequestError) -> ClusterError {
+    ClusterError {
+        reason: output::chain(&error.into()),
+    }
+}
+
+#[async_trait]
+impl ClusterReader for PluginReader {
+    async fn get(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<Option<Value>, ClusterError> {
+        let found = self.0.get(api_version, kind, namespace, name).await;
+        found.map_err(failed)
+    }
+
+    async fn find(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: Option<&str>,
+    ) -> Result<Vec<Value>, ClusterError> {
+        let found = self.0.find(api_version, kind, namespace).await;
+        found.map_err(failed)
+    }
+}

@@ -1,0 +1,310 @@
+//! The command line's flags for charts, as settings of the renderer `helm`.
+
+use std::io::Read as _;
+
+use anyhow::Context as _;
+use pintle_core::{
+    application::{ApplicationSpec, PluginUse},
+    tree::{Tree, TreePath},
+};
+use serde_json::{Map, Value, json};
+
+use super::catalog::built_in_names;
+use crate::cli::{args::HelmArgs, exit::Usage};
+
+/// The name of the renderer.
+const HELM: &str = "helm";
+/// Most bytes of one file with values.
+const MAX_FILE: u64 = 16 << 20;
+
+/// Puts the flags over what the file says for the renderer. Lists go on after those of the file, and so win.
+pub(crate) fn override_settings(
+    spec: &mut ApplicationSpec,
+    args: &HelmArgs,
+    tree: &dyn Tree,
+) -> anyhow::Result<()> {
+    if *args == HelmArgs::default() {
+        return Ok(());
+    }
+    refuse_for_others(spec, args, tree)?;
+    let renderer = spec.renderer.get_or_insert_with(of_helm);
+    if renderer.plugin.is_empty() {
+        HELM.clone_into(&mut renderer.plugin);
+    }
+    if renderer.settings.is_null() {
+        renderer.settings = Value::Object(Map::new());
+    }
+    let Some(settings) = renderer.settings.as_object_mut() else {
+        return Err(Usage("the settings of the renderer `helm` are an object".to_owned()).into());
+    };
+    for (field, values) in [
+        ("valuesFiles", &args.values),
+        ("set", &args.set),
+        ("setString", &args.set_string),
+        ("setJson", &args.set_json),
+        ("setFile", &args.set_file),
+        ("setLiteral", &args.set_literal),
+        ("showOnly", &args.show_only),
+    ] {
+        append(settings, field, values)?;
+    }
+    for (field, is_set, value) in [
+        ("includeCrds", args.skip_crds, false),
+        ("includeCrds", args.include_crds, true),
+        ("noHooks", args.no_hooks, true),
+        ("skipTests", args.skip_tests, true),
+        ("isUpgrade", args.is_upgrade, true),
+        ("skipSchemaValidation", args.skip_schema_validation, true),
+    ] {
+        if is_set {
+            settings.insert(field.to_owned(), Value::Bool(value));
+        }
+    }
+    let named_by_set_file = args.set_file.iter().flat_map(|text| files_of(text));
+    for path in args.values.iter().cloned().chain(named_by_set_file) {
+        let contents = settings.entry("fileContents").or_insert_with(|| json!({}));
+        let Some(contents) = contents.as_object_mut() else {
+            return Err(
+                Usage("`fileContents` is an object of texts by their path".to_owned()).into(),
+            );
+        };
+        if !contents.contains_key(&path) {
+            contents.insert(path.clone(), Value::String(read(&path)?));
+        }
+    }
+    Ok(())
+}
+
+/// Leaves out the definitions in `crds/` unless they are asked for: so does `helm template`, and what prints a bare chart
+/// is taken for its equal. What applies charts installs them, as `helm install` does.
+pub(crate) fn without_crds(spec: &mut ApplicationSpec, tree: &dyn Tree) -> anyhow::Result<()> {
+    let named = spec.renderer.as_ref();
+    let plugin = named.map_or("", |named| named.plugin.as_str());
+    if plugin != HELM && (!plugin.is_empty() || !is_chart(tree)?) {
+        return Ok(());
+    }
+    let renderer = spec.renderer.get_or_insert_with(of_helm);
+    HELM.clone_into(&mut renderer.plugin);
+    if renderer.settings.is_null() {
+        renderer.settings = Value::Object(Map::new());
+    }
+    if let Some(settings) = renderer.settings.as_object_mut() {
+        settings.entry("includeCrds").or_insert(Value::Bool(false));
+    }
+    Ok(())
+}
+
+fn of_helm() -> PluginUse {
+    PluginUse {
+        plugin: HELM.to_owned(),
+        settings: Value::Null,
+    }
+}
+
+fn is_chart(tree: &dyn Tree) -> anyhow::Result<bool> {
+    let chart = TreePath::parse("Chart.yaml").expect("the name of the file is a path");
+    Ok(tree.stat(&chart)?.is_some())
+}
+
+/// Another renderer that is known takes none of this, and its user is told what to write.
+fn refuse_for_others(
+    spec: &ApplicationSpec,
+    args: &HelmArgs,
+    tree: &dyn Tree,
+) -> anyhow::Result<()> {
+    let named = spec
+        .renderer
+        .as_ref()
+        .map(|of_use| of_use.plugin.as_str())
+        .filter(|name| !name.is_empty());
+    let why = match named {
+        Some(name) if name != HELM && built_in_names().contains(&name) => {
+            format!("the renderer is `{name}`")
+        }
+        None if !is_chart(tree)? => "there is no Chart.yaml".to_owned(),
+        _ => return Ok(()),
+    };
+    Err(Usage(format!(
+        "--{} is for charts, and {why}: settings of other renderers are given with --setting KEY=VALUE",
+        first(args)
+    ))
+    .into())
+}
+
+/// Names one of the flags that were given.
+fn first(args: &HelmArgs) -> &'static str {
+    let given = [
+        ("values", !args.values.is_empty()),
+        ("set", !args.set.is_empty()),
+        ("set-string", !args.set_string.is_empty()),
+        ("set-json", !args.set_json.is_empty()),
+        ("set-file", !args.set_file.is_empty()),
+        ("set-literal", !args.set_literal.is_empty()),
+        ("show-only", !args.show_only.is_empty()),
+        ("include-crds", args.include_crds),
+        ("skip-crds", args.skip_crds),
+        ("no-hooks", args.no_hooks),
+        ("skip-tests", args.skip_tests),
+        ("is-upgrade", args.is_upgrade),
+    ];
+    let first = given.iter().find(|(_, is_given)| *is_given);
+    first.map_or("skip-schema-validation", |(name, _)| name)
+}
+
+fn append(settings: &mut Map<String, Value>, field: &str, values: &[String]) -> anyhow::Result<()> {
+    if values.is_empty() {
+        return Ok(());
+    }
+    let list = settings.entry(field).or_insert_with(|| json!([]));
+    let Some(list) = list.as_array_mut() else {
+        return Err(Usage(format!("`{field}` of the renderer `helm` is a list")).into());
+    };
+    list.extend(values.iter().cloned().map(Value::String));
+    Ok(())
+}
+
+/// Lists the files that an argument of `--set-file` names: `a=file1,b.c=file2`, where `\` takes a comma its meaning.
+fn files_of(text: &str) -> Vec<String> {
+    let mut files = Vec::new();
+    let mut part = String::new();
+    let mut characters = text.chars();
+    let mut in_file = false;
+    loop {
+        match characters.next() {
+            Some('\\') => part.extend(characters.next()),
+            Some('=') if !in_file => {
+                in_file = true;
+                part.clear();
+            }
+            Some(',') | None if in_file => {
+                files.push(std::mem::take(&mut part));
+                in_file = false;
+            }
+            Some(character) => part.push(character),
+            None => {}
+        }
+        if characters.as_str().is_empty() && !in_file {
+            return files;
+        }
+    }
+}
+
+fn read(path: &str) -> anyhow::Result<String> {
+    let mut text = String::new();
+    let result = if path == "-" {
+        std::io::stdin()
+            .lock()
+            .take(MAX_FILE)
+            .read_to_string(&mut text)
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(MAX_FILE).read_to_string(&mut text))
+    };
+    result.with_context(|| match path {
+        "-" => "values cannot be read from standard input".to_owned(),
+        path => format!("{path} cannot be read"),
+    })?;
+    if text.len() as u64 == MAX_FILE {
+        anyhow::bail!("{path} has more than {MAX_FILE} bytes");
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use pintle_core::tree::memory::MemoryTree;
+
+    use super::*;
+
+    fn spec(plugin: Option<&str>, settings: Value) -> ApplicationSpec {
+        ApplicationSpec {
+            renderer: plugin.map(|plugin| PluginUse {
+                plugin: plugin.to_owned(),
+                settings,
+            }),
+            ..ApplicationSpec::default()
+        }
+    }
+
+    #[test]
+    fn flags_go_on_after_what_the_file_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        std::fs::write(path("prod.yaml"), "a: 1\n").unwrap();
+        std::fs::write(path("cert"), "pem").unwrap();
+        let args = HelmArgs {
+            values: vec![path("prod.yaml")],
+            set: vec!["a=1,b=2".into(), "c=3".into()],
+            set_file: vec![format!("tls={},x={}", path("cert"), path("cert"))],
+            skip_crds: true,
+            no_hooks: true,
+            ..HelmArgs::default()
+        };
+        let mut spec = spec(Some("helm"), json!({"set": ["z=0"], "values": {"k": true}}));
+        override_settings(&mut spec, &args, &MemoryTree::default()).unwrap();
+        assert_eq!(
+            spec.renderer.unwrap().settings,
+            json!({
+                "set": ["z=0", "a=1,b=2", "c=3"], "values": {"k": true}, "valuesFiles": [path("prod.yaml")],
+                "setFile": [format!("tls={},x={}", path("cert"), path("cert"))], "includeCrds": false, "noHooks": true,
+                "fileContents": {path("prod.yaml"): "a: 1\n", path("cert"): "pem"},
+            })
+        );
+    }
+
+    #[test]
+    fn a_chart_chooses_the_renderer_and_others_are_told() {
+        let args = HelmArgs {
+            set: vec!["a=1".into()],
+            ..HelmArgs::default()
+        };
+        let chart = MemoryTree::new([("Chart.yaml", "name: web")]);
+        let mut found = spec(None, Value::Null);
+        override_settings(&mut found, &args, &chart).unwrap();
+        assert_eq!(found.renderer.unwrap().plugin, "helm");
+        let mut own = spec(Some("./mine.wasm"), Value::Null);
+        override_settings(&mut own, &args, &MemoryTree::default()).unwrap();
+        assert_eq!(own.renderer.unwrap().plugin, "./mine.wasm");
+        let said = |mut spec: ApplicationSpec| {
+            override_settings(&mut spec, &args, &MemoryTree::default())
+                .unwrap_err()
+                .to_string()
+        };
+        insta::assert_snapshot!(said(spec(Some("manifests"), Value::Null)), @"--set is for charts, and the renderer is `manifests`: settings of other renderers are given with --setting KEY=VALUE");
+        insta::assert_snapshot!(said(spec(None, Value::Null)), @"--set is for charts, and there is no Chart.yaml: settings of other renderers are given with --setting KEY=VALUE");
+    }
+
+    #[test]
+    fn a_bare_chart_is_printed_without_its_definitions_unless_they_are_asked_for() {
+        let chart = MemoryTree::new([("Chart.yaml", "name: web")]);
+        let settings = |mut spec: ApplicationSpec, tree: &MemoryTree| {
+            without_crds(&mut spec, tree).unwrap();
+            spec.renderer.map(|renderer| renderer.settings)
+        };
+        let without = Some(json!({"includeCrds": false}));
+        assert_eq!(settings(spec(None, Value::Null), &chart), without);
+        assert_eq!(settings(spec(Some(""), Value::Null), &chart), without);
+        let asked = json!({"includeCrds": true});
+        assert_eq!(
+            settings(spec(Some("helm"), asked.clone()), &chart),
+            Some(asked)
+        );
+        assert_eq!(
+            settings(spec(None, Value::Null), &MemoryTree::default()),
+            None
+        );
+        assert_eq!(
+            settings(spec(Some("./mine.wasm"), Value::Null), &chart),
+            Some(Value::Null)
+        );
+    }
+
+    #[test]
+    fn files_are_found_behind_their_keys() {
+        assert_eq!(files_of("a=one,b.c=two"), ["one", "two"]);
+        assert_eq!(files_of(r"a=one\,1"), ["one,1"]);
+        assert_eq!(files_of("a=x=y"), ["x=y"]);
+        assert_eq!(files_of("nothing"), Vec::<String>::new());
+        assert_eq!(files_of(""), Vec::<String>::new());
+        assert_eq!(files_of("a="), [""]);
+    }
+}

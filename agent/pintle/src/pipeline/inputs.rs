@@ -1,0 +1,311 @@
+//! What a renderer asks for from elsewhere: charts, artifacts, other folders of the revision.
+
+use std::{path::PathBuf, sync::Arc};
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use pintle_core::{
+    digest::{Digest, Digester, ParseDigestError},
+    tree::{Tree, TreeError, TreePath},
+};
+use pintle_host::{Input, Source};
+use pintle_registry::{
+    ArchiveError, ChartError, Charts, HelmConfigError, Logins, ParseReferenceError, Place,
+    Reference, Repository, Wanted,
+};
+use pintle_source::{Limits, SourceError, WorkTree};
+
+use super::snapshot::{Snapshot, SnapshotError};
+
+/// Fetches under way at once, for one rendering.
+const AT_ONCE: usize = 8;
+/// Most sources that one rendering may ask for.
+const MAX_SOURCES: usize = 256;
+
+/// Why an input was not had.
+#[derive(Debug, thiserror::Error)]
+#[error("the renderer asks for {source_text}")]
+pub(crate) struct InputError {
+    /// What was asked for.
+    source_text: String,
+    #[source]
+    pub(crate) cause: InputCause,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InputCause {
+    #[error(transparent)]
+    Chart(Box<ChartError>),
+    #[error(transparent)]
+    Reference(#[from] ParseReferenceError),
+    #[error(transparent)]
+    Digest(#[from] ParseDigestError),
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    #[error(transparent)]
+    Helm(#[from] HelmConfigError),
+    #[error("repositories by name are known to the command line only: write the repository's URL")]
+    Alias,
+    #[error("it leads out of the revision: expected a folder within it")]
+    Outside,
+    #[error(
+        "an archive has no folders beside itself: a chart that is packed has its dependencies in it"
+    )]
+    NoSurroundings,
+    #[error(transparent)]
+    Snapshot(Box<SnapshotError>),
+    #[error(transparent)]
+    Files(Box<SourceError>),
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    #[error("it is not there")]
+    NotThere,
+    #[error("a rendering may ask for {MAX_SOURCES} sources at most")]
+    TooMany,
+}
+
+impl From<ChartError> for InputCause {
+    fn from(error: ChartError) -> Self {
+        Self::Chart(Box::new(error))
+    }
+}
+
+impl From<SnapshotError> for InputCause {
+    fn from(error: SnapshotError) -> Self {
+        Self::Snapshot(Box::new(error))
+    }
+}
+
+impl From<SourceError> for InputCause {
+    fn from(error: SourceError) -> Self {
+        Self::Files(Box::new(error))
+    }
+}
+
+impl InputError {
+    /// Says whether the same may succeed later without any change.
+    pub(crate) fn is_retryable(&self) -> bool {
+        matches!(&self.cause, InputCause::Chart(error) if error.is_retryable())
+    }
+}
+
+/// What is around the folder that is rendered.
+#[derive(Debug, Clone)]
+pub(crate) enum Surroundings {
+    /// A revision, and where in it the folder is.
+    Revision { snapshot: Snapshot, path: TreePath },
+    /// The file system of this machine.
+    Files(PathBuf),
+}
+
+impl Surroundings {
+    /// Returns another folder.
+    pub(crate) fn folder(&self, path: &str) -> Result<Arc<dyn Tree>, InputCause> {
+        match self {
+            Self::Revision {
+                snapshot: Snapshot::Archive(_),
+                ..
+            } => Err(InputCause::NoSurroundings),
+            Self::Revision {
+                snapshot,
+                path: own,
+            } => {
+                let path = beside(own, path).ok_or(InputCause::Outside)?;
+                Ok(snapshot.tree(&path)?)
+            }
+            // Whoever runs the command may read these files; what is read is bounded as everything else is.
+            Self::Files(own) => {
+                let path = own.join(path.trim_start_matches('/'));
+                Ok(WorkTree::scan(&path, Limits::default())?.tree())
+            }
+        }
+    }
+
+    /// Names what is in another folder.
+    pub(crate) fn content(&self, path: &str) -> Option<Digest> {
+        content(&*self.folder(path).ok()?).ok()
+    }
+}
+
+/// Resolves a path against a folder of the revision; nothing if it leads out.
+fn beside(own: &TreePath, path: &str) -> Option<TreePath> {
+    let mut parts: Vec<&str> = if path.starts_with('/') {
+        Vec::new()
+    } else {
+        own.parts().collect()
+    };
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop()?;
+            }
+            part => parts.push(part),
+        }
+    }
+    TreePath::parse(&parts.join("/"))
+}
+
+fn content(tree: &dyn Tree) -> Result<Digest, InputCause> {
+    let root = tree.stat(&TreePath::root())?.ok_or(InputCause::NotThere)?;
+    Ok(Digester::new("folder").part(root.content).finish())
+}
+
+/// Fetches for one rendering.
+pub(crate) struct Inputs<'a> {
+    pub(crate) charts: &'a Charts,
+    pub(crate) logins: &'a Logins,
+    pub(crate) surroundings: &'a Surroundings,
+    /// Whether `@NAME` stands for a repository that a person has told Helm of.
+    pub(crate) knows_aliases: bool,
+}
+
+impl Inputs<'_> {
+    /// Fetches everything, in the order in which it was asked for.
+    pub(crate) async fn fetch(&self, sources: Vec<Source>) -> Result<Vec<Input>, InputError> {
+        if let Some(source) = sources.get(MAX_SOURCES) {
+            return Err(InputError {
+                source_text: source.to_string(),
+                cause: InputCause::TooMany,
+            });
+        }
+        let fetches = sources.into_iter().map(async |source| {
+            self.one(&source).await.map_err(|cause| InputError {
+                source_text: source.to_string(),
+                cause,
+            })
+        });
+        futures::stream::iter(fetches)
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await
+    }
+
+    async fn one(&self, source: &Source) -> Result<Input, InputCause> {
+        let (tree, digest) = match source {
+            Source::Folder(path) => {
+                let (surroundings, path) = (self.surroundings.clone(), path.clone());
+                let read = move || surroundings.folder(&path);
+                let tree = blocking(read).await?;
+                let digest = content(&*tree)?;
+                (tree, digest)
+            }
+            Source::Oci { reference, digest } => {
+                let digest = digest.as_deref().map(str::parse::<Digest>).transpose()?;
+                let (place, wanted) = oci(reference, digest)?;
+                self.chart(&place, &wanted, None).await?
+            }
+            Source::Chart {
+                repository,
+                name,
+                version,
+                digest,
+            } => {
+                let digest = digest.as_deref().map(str::parse::<Digest>).transpose()?;
+                let place = self.place(repository, name)?;
+                self.chart(&place, &Wanted::Exact(version.clone()), digest)
+                    .await?
+            }
+        };
+        Ok(Input {
+            source: source.clone(),
+            tree,
+            digest,
+        })
+    }
+
+    async fn chart(
+        &self,
+        place: &Place,
+        wanted: &Wanted,
+        digest: Option<Digest>,
+    ) -> Result<(Arc<dyn Tree>, Digest), InputCause> {
+        let resolved = self.charts.resolve(place, wanted, self.logins).await?;
+        let artifact = self.charts.pull(&resolved, digest, self.logins).await?;
+        let files = blocking(move || artifact.archive.files()).await?;
+        let digest = files.archive();
+        Ok((files, digest))
+    }
+
+    /// Finds a chart's place. Helm's charts name a registry in place of a repository, too.
+    fn place(&self, repository: &str, name: &str) -> Result<Place, InputCause> {
+        if let Some(registry) = repository.strip_prefix("oci://") {
+            let text = format!("{}/{name}", registry.trim_end_matches('/'));
+            return Ok(Place::Oci(text.parse()?));
+        }
+        let alias = repository
+            .strip_prefix('@')
+            .or_else(|| repository.strip_prefix("alias:"));
+        let repository = match alias {
+            Some(_) if !self.knows_aliases => return Err(InputCause::Alias),
+            Some(alias) => self.logins.helm.url(alias)?,
+            None => repository,
+        };
+        Ok(Place::Chart {
+            repository: repository.to_owned(),
+            name: name.to_owned(),
+        })
+    }
+}
+
+/// Reads `oci://HOST/REPOSITORY[:TAG]`. With a digest, that is what is meant.
+pub(crate) fn oci(text: &str, digest: Option<Digest>) -> Result<(Place, Wanted), InputCause> {
+    if let Some(digest) = digest {
+        let repository = match text.parse::<Reference>() {
+            Ok(reference) => Repository::from(&reference),
+            Err(_) => text.parse()?,
+        };
+        return Ok((Place::Oci(repository), Wanted::Digest(digest)));
+    }
+    let reference: Reference = text.parse()?;
+    let wanted = match (reference.digest(), reference.tag()) {
+        (Some(digest), _) => Wanted::Digest(digest),
+        (None, Some(tag)) => Wanted::Exact(tag.to_owned()),
+        (None, None) => unreachable!("a reference has a tag or a digest"),
+    };
+    Ok((Place::Oci(Repository::from(&reference)), wanted))
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_beside_stay_within_the_revision() {
+        let own = TreePath::parse("apps/web").unwrap();
+        let at = |path: &str| beside(&own, path).map(|path| path.to_string());
+        assert_eq!(at("../common").as_deref(), Some("apps/common"));
+        assert_eq!(at("../../base/./x").as_deref(), Some("base/x"));
+        assert_eq!(at("/base").as_deref(), Some("base"));
+        assert_eq!(at("charts/a").as_deref(), Some("apps/web/charts/a"));
+        assert_eq!(at("../../.."), None);
+        assert_eq!(at("/.."), None);
+        assert_eq!(at("..\\x"), None);
+    }
+
+    #[test]
+    fn a_digest_decides_over_a_tag() {
+        let digest = Digest::of("x");
+        let place = Place::Oci("registry.example.com/web".parse().unwrap());
+        for text in [
+            "oci://registry.example.com/web",
+            "oci://registry.example.com/web:1",
+        ] {
+            assert_eq!(
+                oci(text, Some(digest)).unwrap(),
+                (place.clone(), Wanted::Digest(digest))
+            );
+        }
+        assert_eq!(
+            oci("oci://registry.example.com/web:1", None).unwrap(),
+            (place, Wanted::Exact("1".into()))
+        );
+        assert!(oci("oci://registry.example.com/web", None).is_err());
+    }
+}

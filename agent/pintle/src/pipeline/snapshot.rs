@@ -1,0 +1,98 @@
+//! A revision with its files, wherever it is from.
+
+use std::sync::Arc;
+
+use pintle_core::{
+    revision::Revision,
+    tree::{Tree, TreePath},
+};
+use pintle_registry::{Archive, ArchiveError, Artifact};
+use pintle_source::SourceError;
+
+/// Why a folder of a revision cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SnapshotError {
+    /// The repository says why.
+    #[error(transparent)]
+    Git(#[from] SourceError),
+    /// The archive is not taken.
+    #[error("{revision} cannot be unpacked")]
+    Archive {
+        revision: String,
+        source: ArchiveError,
+    },
+    /// There is no such folder in the archive.
+    #[error("{revision} has no folder {path}")]
+    NoFolder { revision: String, path: TreePath },
+}
+
+/// One revision of a source. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) enum Snapshot {
+    /// A commit.
+    Git(Arc<pintle_source::Snapshot>),
+    /// A chart, or another archive of files.
+    Archive(Arc<Unpackable>),
+}
+
+/// An archive that is unpacked when it is needed: packed, a thousand of them fit into memory.
+#[derive(Debug)]
+pub(crate) struct Unpackable {
+    pub(crate) revision: Revision,
+    pub(crate) archive: Archive,
+}
+
+impl Snapshot {
+    /// Takes a commit.
+    pub(crate) fn git(snapshot: pintle_source::Snapshot) -> Self {
+        Self::Git(Arc::new(snapshot))
+    }
+
+    /// Takes what was fetched.
+    pub(crate) fn of(artifact: &Artifact) -> Self {
+        let place = artifact.place.to_string();
+        let revision = Revision {
+            commit: artifact.digest.to_string(),
+            tree: artifact.archive.digest().to_string(),
+            reference: artifact.version.clone(),
+            time: artifact.created,
+            author: String::new(),
+            committer: String::new(),
+            summary: place,
+        };
+        Self::Archive(Arc::new(Unpackable {
+            revision,
+            archive: artifact.archive.clone(),
+        }))
+    }
+
+    /// Returns what it is a snapshot of.
+    pub(crate) fn revision(&self) -> &Revision {
+        match self {
+            Self::Git(snapshot) => &snapshot.revision,
+            Self::Archive(unpackable) => &unpackable.revision,
+        }
+    }
+
+    /// Returns a folder of the revision, which knows nothing of what is beside or above it.
+    pub(crate) fn tree(&self, path: &TreePath) -> Result<Arc<dyn Tree>, SnapshotError> {
+        match self {
+            Self::Git(snapshot) => Ok(snapshot.tree(path)?),
+            Self::Archive(unpackable) => {
+                let revision = || unpackable.revision.short();
+                let files =
+                    unpackable
+                        .archive
+                        .files()
+                        .map_err(|source| SnapshotError::Archive {
+                            revision: revision(),
+                            source,
+                        })?;
+                files.folder(path).ok_or_else(|| SnapshotError::NoFolder {
+                    revision: revision(),
+                    path: path.clone(),
+                })
+            }
+        }
+    }
+}
