@@ -1,8 +1,9 @@
 //! Sets of characters in regular expressions.
 
-use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, HirKind};
+use regex_syntax::hir::{ClassUnicode, ClassUnicodeRange};
 
 use super::syntax::{Code, SyntaxError};
+use crate::go::unicode::{to_lower, to_upper};
 
 /// The set of the given ranges.
 pub(super) fn of(ranges: &[(char, char)]) -> ClassUnicode {
@@ -72,24 +73,122 @@ pub(super) fn unicode(text: &str, fold: bool) -> Result<(ClassUnicode, &str), Sy
     Ok((signed(found, negated, fold), rest))
 }
 
-/// A category or a script of Unicode.
+/// The categories and scripts of Unicode 15, as Go has them. For each: the length of its name, the name, the number of
+/// its ranges, and for each of those the distance from the end of the one before and its length less one. Numbers have
+/// seven bits in a byte, the low ones first.
+const TABLE: &[u8] = include_bytes!("classes.bin");
+
+/// Other names of categories.
+const ALIASES: &[(&str, &str)] = &[
+    ("Casedletter", "Lc"),
+    ("Closepunctuation", "Pe"),
+    ("Cntrl", "Cc"),
+    ("Combiningmark", "M"),
+    ("Connectorpunctuation", "Pc"),
+    ("Control", "Cc"),
+    ("Currencysymbol", "Sc"),
+    ("Dashpunctuation", "Pd"),
+    ("Decimalnumber", "Nd"),
+    ("Digit", "Nd"),
+    ("Enclosingmark", "Me"),
+    ("Finalpunctuation", "Pf"),
+    ("Format", "Cf"),
+    ("Initialpunctuation", "Pi"),
+    ("Letter", "L"),
+    ("Letternumber", "Nl"),
+    ("Lineseparator", "Zl"),
+    ("Lowercaseletter", "Ll"),
+    ("Mark", "M"),
+    ("Mathsymbol", "Sm"),
+    ("Modifierletter", "Lm"),
+    ("Modifiersymbol", "Sk"),
+    ("Nonspacingmark", "Mn"),
+    ("Number", "N"),
+    ("Openpunctuation", "Ps"),
+    ("Other", "C"),
+    ("Otherletter", "Lo"),
+    ("Othernumber", "No"),
+    ("Otherpunctuation", "Po"),
+    ("Othersymbol", "So"),
+    ("Paragraphseparator", "Zp"),
+    ("Privateuse", "Co"),
+    ("Punct", "P"),
+    ("Punctuation", "P"),
+    ("Separator", "Z"),
+    ("Spaceseparator", "Zs"),
+    ("Spacingmark", "Mc"),
+    ("Surrogate", "Cs"),
+    ("Symbol", "S"),
+    ("Titlecaseletter", "Lt"),
+    ("Unassigned", "Cn"),
+    ("Uppercaseletter", "Lu"),
+];
+
+/// A category or a script of Unicode. The case of letters does not count, nor do `_`, `-` and spaces.
 fn named(name: &str) -> Option<ClassUnicode> {
-    if name.is_empty()
-        || !name
-            .chars()
-            .all(|char| char.is_ascii_alphanumeric() || "_- ".contains(char))
-    {
-        return None;
-    }
-    let parsed = regex_syntax::parse(&format!("\\p{{{name}}}")).ok()?;
-    match parsed.into_kind() {
-        HirKind::Class(Class::Unicode(class)) => Some(class),
-        HirKind::Literal(literal) => {
-            let text = std::str::from_utf8(&literal.0).ok()?;
-            let only = text.chars().next()?;
-            Some(of(&[(only, only)]))
+    let mut name: String = name
+        .chars()
+        .filter(|char| !matches!(char, '_' | '-' | ' '))
+        .collect();
+    name.make_ascii_lowercase();
+    name.get_mut(..1)?.make_ascii_uppercase();
+    let alias = ALIASES.iter().find(|(alias, _)| *alias == name);
+    let name = alias.map_or(&*name, |(_, category)| category);
+    let union = |matches: &dyn Fn(&str) -> bool| {
+        let mut class = ClassUnicode::empty();
+        let mut found = false;
+        each_named(|known, ranges| {
+            if matches(known) {
+                found = true;
+                class.union(&ClassUnicode::new(ranges.iter().copied()));
+            }
+        });
+        found.then_some(class)
+    };
+    match name {
+        "Any" => Some(of(&[('\0', char::MAX)])),
+        "Ascii" => Some(of(&[('\0', '\x7F')])),
+        "Assigned" => union(&|known| known == "Cn").map(|class| signed(class, true, false)),
+        "Lc" => union(&|known| matches!(known, "Ll" | "Lt" | "Lu")),
+        // Scripts with two letters have their first letter from outside of these.
+        "C" | "L" | "M" | "N" | "P" | "S" | "Z" => {
+            union(&|known| known.len() == 2 && known.starts_with(name))
         }
-        _ => None,
+        _ => union(&|known| known == name),
+    }
+}
+
+/// Goes over the table.
+fn each_named(mut visit: impl FnMut(&str, &[ClassUnicodeRange])) {
+    let mut bytes = TABLE.iter().copied();
+    let mut number = || {
+        let (mut number, mut shift) = (0u32, 0);
+        loop {
+            let byte = bytes.next()?;
+            number |= u32::from(byte & 0x7F) << shift;
+            shift += 7;
+            if byte < 0x80 {
+                return Some(number);
+            }
+        }
+    };
+    while let Some(len) = number() {
+        let letters = (0..len).filter_map(|_| number().and_then(char::from_u32));
+        let name: String = letters.collect();
+        let count = number().unwrap_or_default();
+        let mut last = 0;
+        let mut ranges = Vec::new();
+        for _ in 0..count {
+            let first = last + number().unwrap_or_default();
+            last = first + number().unwrap_or_default();
+            // Surrogates are no characters.
+            let first = char::from_u32(first).unwrap_or('\u{E000}');
+            let last = char::from_u32(last).unwrap_or('\u{D7FF}');
+            if first <= last {
+                ranges.push(ClassUnicodeRange::new(first, last));
+            }
+        }
+        visit(&name, &ranges);
     }
 }
 
@@ -104,9 +203,106 @@ pub(super) fn signed(mut class: ClassUnicode, negated: bool, fold: bool) -> Clas
     class
 }
 
-/// Adds the other cases of the letters.
+/// Characters that are the same but for their case, where upper and lower case do not say it all.
+const ORBITS: &[&str] = &[
+    "Kk\u{212a}",
+    "Ssſ",
+    "µΜμ",
+    "\u{c5}\u{e5}\u{212b}",
+    "Ǆǅǆ",
+    "Ǉǈǉ",
+    "Ǌǋǌ",
+    "Ǳǲǳ",
+    "\u{345}Ιι\u{1fbe}",
+    "Ββϐ",
+    "Εεϵ",
+    "Θθϑϴ",
+    "Κκϰ",
+    "Ππϖ",
+    "Ρρϱ",
+    "Σςσ",
+    "Φφϕ",
+    "\u{3a9}\u{3c9}\u{2126}",
+    "Ввᲀ",
+    "Ддᲁ",
+    "Ооᲂ",
+    "Ссᲃ",
+    "Ттᲄᲅ",
+    "Ъъᲆ",
+    "Ѣѣᲇ",
+    "ᲈꙊꙋ",
+    "Ṡṡẛ",
+    "ßẞ",
+];
+
+/// Beyond this character letters have no case.
+const LAST_WITH_CASE: char = '\u{1E943}';
+
+/// Adds the other cases of the letters, as Go's `unicode.SimpleFold` connects them.
 pub(super) fn fold_case(class: &mut ClassUnicode) {
-    class
-        .try_case_fold_simple()
-        .expect("the tables of cases are built in");
+    let mut others = Vec::new();
+    for range in class.iter() {
+        if range.start() <= LAST_WITH_CASE {
+            let chars = range.start()..=range.end().min(LAST_WITH_CASE);
+            chars.for_each(|char| add_other_cases(char, &mut others));
+        }
+    }
+    let others = others.into_iter();
+    class.union(&ClassUnicode::new(
+        others.map(|char| ClassUnicodeRange::new(char, char)),
+    ));
+}
+
+fn add_other_cases(char: char, others: &mut Vec<char>) {
+    // The Turkish letters with and without dot are each alone.
+    if matches!(char, 'İ' | 'ı') {
+        return;
+    }
+    if let Some(orbit) = ORBITS.iter().find(|orbit| orbit.contains(char)) {
+        others.extend(orbit.chars());
+        return;
+    }
+    for other in [to_lower(char), to_upper(char)] {
+        if other != char {
+            others.push(other);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_unicode() {
+        let contains = |name: &str, char: char| {
+            let class = named(name).unwrap();
+            class
+                .iter()
+                .any(|range| (range.start()..=range.end()).contains(&char))
+        };
+        assert!(contains("Greek", 'λ') && !contains("Greek", 'l'));
+        assert!(contains("l", 'λ') && contains("Lu", 'Λ') && !contains("Lu", 'λ'));
+        assert!(contains("uppercase_letter", 'Λ') && contains("Yi", 'ꀀ'));
+        assert!(contains("Assigned", 'a') && !contains("Assigned", '\u{378}'));
+        assert!(named("Klingon").is_none() && named("").is_none() && named("é").is_none());
+    }
+
+    #[test]
+    fn cases_of_letters() {
+        let folded = |char| {
+            let mut class = of(&[(char, char)]);
+            fold_case(&mut class);
+            class
+                .iter()
+                .flat_map(|range| range.start()..=range.end())
+                .collect::<String>()
+        };
+        assert_eq!(folded('k'), "Kk\u{212a}");
+        assert_eq!(folded('ß'), "ßẞ");
+        assert_eq!(folded('ǆ'), "Ǆǅǆ");
+        assert_eq!(folded('ᾀ'), "ᾀᾈ");
+        assert_eq!(folded('İ'), "İ");
+        assert_eq!(folded('1'), "1");
+    }
 }
