@@ -7,7 +7,10 @@ use base64::{
     alphabet::STANDARD,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use pintle_gotemplate::{Map, Value, value::Entries};
+use pintle_gotemplate::{
+    Map, Value,
+    value::{Entries, MAX_NESTING},
+};
 
 use super::{
     error::YamlError,
@@ -61,7 +64,7 @@ impl Document<'_> {
             document: self,
             tree,
         };
-        if tree.has_aliases {
+        if tree.has_aliases && !tree.nodes.is_empty() {
             Census::default().node(&decoder, 0)?;
         }
         Ok(decoder)
@@ -495,6 +498,8 @@ struct Census {
     aliased_bytes: usize,
     /// How many aliases are around the current node.
     depth: usize,
+    /// How many nodes are around it.
+    nesting: usize,
 }
 
 /// What aliases may add to a document at most, in bytes of text. The library has no such limit: it shares strings.
@@ -503,10 +508,18 @@ const MAX_ALIASED_BYTES: usize = 32 << 20;
 impl Census {
     /// Counts a node and what is in it.
     fn node(&mut self, decoder: &Decoder<'_>, node: usize) -> Result<(), YamlError> {
-        if decoder.tree.nodes.is_empty() {
-            return Ok(());
+        self.nesting += 1;
+        if self.nesting > 2 * MAX_NESTING {
+            let problem = format!("exceeded max depth of {MAX_NESTING}");
+            return Err(decoder.error(node, &problem));
         }
         self.count(decoder, node)?;
+        self.inside(decoder, node)?;
+        self.nesting -= 1;
+        Ok(())
+    }
+
+    fn inside(&mut self, decoder: &Decoder<'_>, node: usize) -> Result<(), YamlError> {
         match &decoder.tree.nodes[node].kind {
             Kind::Scalar { text, .. } => {
                 if self.depth > 0 {

@@ -1,5 +1,7 @@
 //! Makes a tree of nodes of the tokens.
 
+mod collections;
+
 use std::collections::BTreeMap;
 
 use pintle_gotemplate::value::MAX_NESTING;
@@ -79,6 +81,7 @@ impl<'a> Document<'a> {
         let mut parser = Parser {
             scanner: Scanner::new(&self.input),
             tree: Tree::default(),
+            open: Vec::new(),
             anchors: BTreeMap::new(),
             handles: Vec::new(),
         };
@@ -96,9 +99,43 @@ impl<'a> Document<'a> {
 struct Parser<'a> {
     scanner: Scanner<'a>,
     tree: Tree<'a>,
+    /// The collections around the current place.
+    open: Vec<Open>,
     anchors: BTreeMap<&'a [u8], usize>,
     /// What `%TAG` directives declare, and the two that need none.
     handles: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// A collection without its end: the depth of a document costs no stack.
+#[derive(Clone, Copy)]
+struct Open {
+    node: usize,
+    /// What comes next in it.
+    state: State,
+    /// Where it starts.
+    context: Mark,
+}
+
+#[derive(Clone, Copy)]
+enum State {
+    BlockSequence,
+    /// Its indicators have the indentation of the map around it.
+    IndentlessSequence,
+    BlockMappingKey,
+    BlockMappingValue,
+    FlowSequence {
+        first: bool,
+    },
+    /// A map of one pair in a list.
+    FlowPairKey,
+    FlowPairValue,
+    FlowPairEnd,
+    FlowMapping {
+        first: bool,
+    },
+    FlowMappingValue,
+    /// The value of a key without `:`.
+    FlowMappingNoValue,
 }
 
 /// What nodes may be here.
@@ -136,13 +173,16 @@ impl<'a> Parser<'a> {
                     | Token::DocumentStart
                     | Token::DocumentEnd
                     | Token::StreamEnd => self.empty(mark),
-                    _ => self.node(Context::Block, 0)?,
+                    _ => self.node(Context::Block)?,
                 }
             }
             _ => {
                 self.default_handles();
-                self.node(Context::Block, 0)?;
+                self.node(Context::Block)?;
             }
+        }
+        while let Some(&open) = self.open.last() {
+            self.step(open)?;
         }
         // The library looks for the end of the document, but takes anything for it.
         self.scanner.peek()?;
@@ -226,30 +266,13 @@ impl<'a> Parser<'a> {
         node
     }
 
-    fn node(&mut self, context: Context, depth: usize) -> Result<(), YamlError> {
+    /// Adds a leaf, or opens a collection.
+    fn node(&mut self, context: Context) -> Result<(), YamlError> {
         let At { token, mark } = self.scanner.peek()?;
         let start = *mark;
-        if depth > MAX_NESTING {
-            return Err(self.error(
-                start,
-                start,
-                &format!("exceeded max depth of {MAX_NESTING}"),
-            ));
-        }
         if let Token::Alias(name) = *token {
             self.scanner.take();
-            let Some(&target) = self.anchors.get(name) else {
-                let name = String::from_utf8_lossy(name);
-                let place = self.scanner.place(start);
-                return Err(YamlError::yaml(
-                    None,
-                    &format!("unknown anchor '{name}' referenced"),
-                    Some(place),
-                ));
-            };
-            self.push(Kind::Alias { name, target }, start);
-            self.tree.has_aliases = true;
-            return Ok(());
+            return self.alias(name, start);
         }
         let properties = if matches!(token, Token::Anchor(_) | Token::Tag(_)) {
             self.properties(start)?
@@ -258,48 +281,22 @@ impl<'a> Parser<'a> {
         };
         let At { token, mark } = self.scanner.peek()?;
         let mark = *mark;
-        match token {
-            Token::BlockEntry if context == Context::BlockValue => {
-                let list = self.add(Kind::Sequence(OPEN), properties, start);
-                self.indentless_sequence(depth)?;
-                self.close(list);
-            }
+        let (kind, state) = match token {
             Token::Scalar { .. } => {
-                if let Some(At {
-                    token: Token::Scalar { text, plain },
-                    ..
-                }) = self.scanner.take()
-                {
-                    let implicit = match &properties.tag {
-                        None => plain,
-                        Some(tag) => tag == b"!",
-                    };
-                    self.add(Kind::Scalar { text, implicit }, properties, start);
-                }
+                self.scalar(properties, start);
+                return Ok(());
             }
-            Token::FlowSequenceStart => {
-                self.scanner.take();
-                let list = self.add(Kind::Sequence(OPEN), properties, start);
-                self.flow_sequence(mark, depth)?;
-                self.close(list);
+            Token::BlockEntry if context == Context::BlockValue => {
+                let node = self.add(Kind::Sequence(OPEN), properties, start);
+                return self.open(node, State::IndentlessSequence, mark);
             }
-            Token::FlowMappingStart => {
-                self.scanner.take();
-                let map = self.add(Kind::Mapping(OPEN), properties, start);
-                self.flow_mapping(mark, depth)?;
-                self.close(map);
-            }
+            Token::FlowSequenceStart => (Kind::Sequence(OPEN), State::FlowSequence { first: true }),
+            Token::FlowMappingStart => (Kind::Mapping(OPEN), State::FlowMapping { first: true }),
             Token::BlockSequenceStart if context != Context::Flow => {
-                self.scanner.take();
-                let list = self.add(Kind::Sequence(OPEN), properties, start);
-                self.block_sequence(mark, depth)?;
-                self.close(list);
+                (Kind::Sequence(OPEN), State::BlockSequence)
             }
             Token::BlockMappingStart if context != Context::Flow => {
-                self.scanner.take();
-                let map = self.add(Kind::Mapping(OPEN), properties, start);
-                self.block_mapping(mark, depth)?;
-                self.close(map);
+                (Kind::Mapping(OPEN), State::BlockMappingKey)
             }
             _ if properties.anchor.is_some() || properties.tag.is_some() => {
                 let kind = Kind::Scalar {
@@ -307,15 +304,66 @@ impl<'a> Parser<'a> {
                     implicit: properties.tag.is_none(),
                 };
                 self.add(kind, properties, start);
+                return Ok(());
             }
             _ => return Err(self.error(mark, start, "did not find expected node content")),
-        }
+        };
+        self.scanner.take();
+        let node = self.add(kind, properties, start);
+        self.open(node, state, mark)
+    }
+
+    fn alias(&mut self, name: &'a [u8], start: Mark) -> Result<(), YamlError> {
+        let Some(&target) = self.anchors.get(name) else {
+            let name = String::from_utf8_lossy(name);
+            let problem = format!("unknown anchor '{name}' referenced");
+            let place = self.scanner.place(start);
+            return Err(YamlError::yaml(None, &problem, Some(place)));
+        };
+        self.push(Kind::Alias { name, target }, start);
+        self.tree.has_aliases = true;
         Ok(())
     }
 
-    fn close(&mut self, collection: usize) {
+    /// Adds the scalar whose token is the next.
+    fn scalar(&mut self, properties: Properties<'a>, start: Mark) {
+        let next = self.scanner.take().map(|at| at.token);
+        if let Some(Token::Scalar { text, plain }) = next {
+            let implicit = match &properties.tag {
+                None => plain,
+                Some(tag) => tag == b"!",
+            };
+            self.add(Kind::Scalar { text, implicit }, properties, start);
+        }
+    }
+
+    fn open(&mut self, node: usize, state: State, context: Mark) -> Result<(), YamlError> {
+        if self.open.len() >= MAX_NESTING {
+            let problem = format!("exceeded max depth of {MAX_NESTING}");
+            return Err(self.error(context, context, &problem));
+        }
+        self.open.push(Open {
+            node,
+            state,
+            context,
+        });
+        Ok(())
+    }
+
+    /// Says what comes next in the innermost collection.
+    fn expect(&mut self, state: State) {
+        if let Some(open) = self.open.last_mut() {
+            open.state = state;
+        }
+    }
+
+    /// Ends the innermost collection.
+    fn close(&mut self) {
         let end = self.tree.nodes.len();
-        if let Kind::Sequence(open) | Kind::Mapping(open) = &mut self.tree.nodes[collection].kind {
+        let Some(Open { node, .. }) = self.open.pop() else {
+            return;
+        };
+        if let Kind::Sequence(open) | Kind::Mapping(open) = &mut self.tree.nodes[node].kind {
             *open = end;
         }
     }
@@ -348,199 +396,5 @@ impl<'a> Parser<'a> {
             self.scanner.take();
         }
         Ok(properties)
-    }
-
-    fn block_sequence(&mut self, context: Mark, depth: usize) -> Result<(), YamlError> {
-        loop {
-            let At { token, mark } = self.scanner.peek()?;
-            let mark = *mark;
-            match token {
-                Token::BlockEntry => {
-                    self.scanner.take();
-                    match self.scanner.peek()?.token {
-                        Token::BlockEntry | Token::BlockEnd => self.empty(mark),
-                        _ => self.node(Context::Block, depth + 1)?,
-                    }
-                }
-                Token::BlockEnd => {
-                    self.scanner.take();
-                    return Ok(());
-                }
-                _ => {
-                    return Err(self.error(mark, context, "did not find expected '-' indicator"));
-                }
-            }
-        }
-    }
-
-    fn indentless_sequence(&mut self, depth: usize) -> Result<(), YamlError> {
-        loop {
-            let At { token, mark } = self.scanner.peek()?;
-            let mark = *mark;
-            if !matches!(token, Token::BlockEntry) {
-                return Ok(());
-            }
-            self.scanner.take();
-            match self.scanner.peek()?.token {
-                Token::BlockEntry | Token::Key | Token::Value | Token::BlockEnd => self.empty(mark),
-                _ => self.node(Context::Block, depth + 1)?,
-            }
-        }
-    }
-
-    fn block_mapping(&mut self, context: Mark, depth: usize) -> Result<(), YamlError> {
-        loop {
-            let At { token, mark } = self.scanner.peek()?;
-            let mark = *mark;
-            match token {
-                Token::Key => {
-                    self.scanner.take();
-                    self.block_mapping_part(mark, depth)?;
-                }
-                Token::BlockEnd => {
-                    self.scanner.take();
-                    return Ok(());
-                }
-                _ => return Err(self.error(mark, context, "did not find expected key")),
-            }
-            let At { token, mark } = self.scanner.peek()?;
-            let mark = *mark;
-            if matches!(token, Token::Value) {
-                self.scanner.take();
-                self.block_mapping_part(mark, depth)?;
-            } else {
-                self.empty(mark);
-            }
-        }
-    }
-
-    /// What follows `?` or `:`.
-    fn block_mapping_part(&mut self, mark: Mark, depth: usize) -> Result<(), YamlError> {
-        match self.scanner.peek()?.token {
-            Token::Key | Token::Value | Token::BlockEnd => {
-                self.empty(mark);
-                Ok(())
-            }
-            _ => self.node(Context::BlockValue, depth + 1),
-        }
-    }
-
-    fn flow_sequence(&mut self, context: Mark, depth: usize) -> Result<(), YamlError> {
-        let mut first = true;
-        loop {
-            if matches!(self.scanner.peek()?.token, Token::FlowSequenceEnd) {
-                break;
-            }
-            if !first {
-                self.flow_entry(context, "did not find expected ',' or ']'")?;
-            }
-            first = false;
-            let At { token, mark } = self.scanner.peek()?;
-            let mark = *mark;
-            match token {
-                Token::Key => {
-                    self.scanner.take();
-                    let map = self.push(Kind::Mapping(OPEN), mark);
-                    self.flow_pair(depth + 1)?;
-                    self.close(map);
-                }
-                Token::FlowSequenceEnd => break,
-                _ => self.node(Context::Flow, depth + 1)?,
-            }
-        }
-        self.scanner.take();
-        Ok(())
-    }
-
-    /// Takes the comma between two entries.
-    fn flow_entry(&mut self, context: Mark, problem: &str) -> Result<(), YamlError> {
-        let At { token, mark } = self.scanner.peek()?;
-        let mark = *mark;
-        if !matches!(token, Token::FlowEntry) {
-            return Err(self.error(mark, context, problem));
-        }
-        self.scanner.take();
-        Ok(())
-    }
-
-    /// A map of one pair in a list: `[a: b]`, behind the key's token.
-    fn flow_pair(&mut self, depth: usize) -> Result<(), YamlError> {
-        let At { token, mark } = self.scanner.peek()?;
-        let mark = *mark;
-        match token {
-            Token::Value | Token::FlowEntry | Token::FlowSequenceEnd => {
-                // The library takes the token here, whatever it is.
-                self.scanner.take();
-                self.empty(mark);
-            }
-            _ => self.node(Context::Flow, depth + 1)?,
-        }
-        if matches!(self.scanner.peek()?.token, Token::Value) {
-            self.scanner.take();
-            let At { token, mark } = self.scanner.peek()?;
-            let mark = *mark;
-            match token {
-                Token::FlowEntry | Token::FlowSequenceEnd => self.empty(mark),
-                _ => self.node(Context::Flow, depth + 1)?,
-            }
-        } else {
-            let mark = self.scanner.peek()?.mark;
-            self.empty(mark);
-        }
-        Ok(())
-    }
-
-    fn flow_mapping(&mut self, context: Mark, depth: usize) -> Result<(), YamlError> {
-        let mut first = true;
-        loop {
-            if matches!(self.scanner.peek()?.token, Token::FlowMappingEnd) {
-                break;
-            }
-            if !first {
-                self.flow_entry(context, "did not find expected ',' or '}'")?;
-            }
-            first = false;
-            match self.scanner.peek()?.token {
-                Token::Key => {
-                    self.scanner.take();
-                    let At { token, mark } = self.scanner.peek()?;
-                    let mark = *mark;
-                    match token {
-                        Token::Value | Token::FlowEntry | Token::FlowMappingEnd => {
-                            self.empty(mark);
-                        }
-                        _ => self.node(Context::Flow, depth + 1)?,
-                    }
-                    self.flow_mapping_value(depth)?;
-                }
-                Token::FlowMappingEnd => break,
-                _ => {
-                    self.node(Context::Flow, depth + 1)?;
-                    let mark = self.scanner.peek()?.mark;
-                    self.empty(mark);
-                }
-            }
-        }
-        self.scanner.take();
-        Ok(())
-    }
-
-    fn flow_mapping_value(&mut self, depth: usize) -> Result<(), YamlError> {
-        let At { token, mark } = self.scanner.peek()?;
-        let mark = *mark;
-        if !matches!(token, Token::Value) {
-            self.empty(mark);
-            return Ok(());
-        }
-        self.scanner.take();
-        let At { token, mark } = self.scanner.peek()?;
-        let mark = *mark;
-        match token {
-            Token::FlowEntry | Token::FlowMappingEnd => {
-                self.empty(mark);
-                Ok(())
-            }
-            _ => self.node(Context::Flow, depth + 1),
-        }
     }
 }
