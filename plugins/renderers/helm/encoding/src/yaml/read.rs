@@ -3,6 +3,7 @@
 //! The stages: [`input`] takes bytes for text, [`scan`] makes tokens of it, [`parse`] a tree of nodes, and [`decode`]
 //! values or JSON of that. Only the first document of a stream is read, as by Go's `Unmarshal`.
 
+mod aliases;
 mod decode;
 mod error;
 mod go_syntax;

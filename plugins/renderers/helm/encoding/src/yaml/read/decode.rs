@@ -7,12 +7,10 @@ use base64::{
     alphabet::STANDARD,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use pintle_gotemplate::{
-    Map, Value,
-    value::{Entries, MAX_NESTING},
-};
+use pintle_gotemplate::{Map, Value, value::Entries};
 
 use super::{
+    aliases,
     error::YamlError,
     go_syntax,
     parse::{Document, Kind, Tree},
@@ -65,7 +63,7 @@ impl Document<'_> {
             tree,
         };
         if tree.has_aliases && !tree.nodes.is_empty() {
-            Census::default().node(&decoder, 0)?;
+            aliases::check(&decoder)?;
         }
         Ok(decoder)
     }
@@ -97,7 +95,7 @@ pub(super) struct Decoder<'t> {
 }
 
 impl<'t> Decoder<'t> {
-    fn error(&self, node: usize, problem: &str) -> YamlError {
+    pub(super) fn error(&self, node: usize, problem: &str) -> YamlError {
         let place = self.document.place(self.tree.nodes[node].mark);
         YamlError::yaml(None, problem, Some(place))
     }
@@ -108,7 +106,7 @@ impl<'t> Decoder<'t> {
         YamlError::json(problem, Some(place))
     }
 
-    /// The node that an alias stands for; any other is itself.
+    /// The node that an alias stands for, which is none; any other is itself.
     fn target(&self, node: usize) -> usize {
         match self.tree.nodes[node].kind {
             Kind::Alias { target, .. } => target,
@@ -137,7 +135,7 @@ impl<'t> Decoder<'t> {
     }
 
     /// Whether a key is `<<`, which merges another map.
-    fn is_merge(&self, key: usize) -> bool {
+    pub(super) fn is_merge(&self, key: usize) -> bool {
         match &self.tree.nodes[key].kind {
             Kind::Scalar { text, implicit } if **text == *b"<<" => {
                 *implicit || self.tree.tag(key) == Some(b"tag:yaml.org,2002:merge")
@@ -147,7 +145,7 @@ impl<'t> Decoder<'t> {
     }
 
     /// The maps that a merge adds, in the order in which that happens.
-    fn merged(&self, value: usize) -> Result<Vec<usize>, YamlError> {
+    pub(super) fn merged(&self, value: usize) -> Result<Vec<usize>, YamlError> {
         let maps = match self.tree.nodes[value].kind {
             Kind::Sequence(_) => {
                 let mut maps: Vec<usize> = self.children(value).collect();
@@ -274,9 +272,9 @@ impl<'t> Decoder<'t> {
     }
 
     fn value(&self, node: usize, numbers: Numbers) -> Result<Value, YamlError> {
+        let node = self.target(node);
         Ok(match &self.tree.nodes[node].kind {
-            Kind::Alias { target, .. } => return self.value(*target, numbers),
-            Kind::Scalar { .. } => match self.scalar(node)? {
+            Kind::Alias { .. } | Kind::Scalar { .. } => match self.scalar(node)? {
                 Resolved::Null => Value::Nil,
                 Resolved::Bool(value) => Value::Bool(value),
                 Resolved::Int(number) => match numbers {
@@ -373,9 +371,9 @@ impl<'t> Decoder<'t> {
     }
 
     fn json(&self, node: usize, out: &mut Vec<u8>) -> Result<(), YamlError> {
+        let node = self.target(node);
         match &self.tree.nodes[node].kind {
-            Kind::Alias { target, .. } => return self.json(*target, out),
-            Kind::Scalar { .. } => match self.scalar(node)? {
+            Kind::Alias { .. } | Kind::Scalar { .. } => match self.scalar(node)? {
                 Resolved::Null => out.extend_from_slice(b"null"),
                 Resolved::Bool(true) => out.extend_from_slice(b"true"),
                 Resolved::Bool(false) => out.extend_from_slice(b"false"),
@@ -487,103 +485,4 @@ fn write_integer(negative: bool, mut number: u64, out: &mut Vec<u8>) {
         out.push(b'-');
     }
     out.extend_from_slice(&digits[start..]);
-}
-
-/// Counts what aliases make of a document, as the library does, before anything is made of it.
-#[derive(Default)]
-struct Census {
-    nodes: usize,
-    aliased: usize,
-    /// Bytes of text that aliases repeat.
-    aliased_bytes: usize,
-    /// How many aliases are around the current node.
-    depth: usize,
-    /// How many nodes are around it.
-    nesting: usize,
-}
-
-/// What aliases may add to a document at most, in bytes of text. The library has no such limit: it shares strings.
-const MAX_ALIASED_BYTES: usize = 32 << 20;
-
-impl Census {
-    /// Counts a node and what is in it.
-    fn node(&mut self, decoder: &Decoder<'_>, node: usize) -> Result<(), YamlError> {
-        self.nesting += 1;
-        if self.nesting > 2 * MAX_NESTING {
-            let problem = format!("exceeded max depth of {MAX_NESTING}");
-            return Err(decoder.error(node, &problem));
-        }
-        self.count(decoder, node)?;
-        self.inside(decoder, node)?;
-        self.nesting -= 1;
-        Ok(())
-    }
-
-    fn inside(&mut self, decoder: &Decoder<'_>, node: usize) -> Result<(), YamlError> {
-        match &decoder.tree.nodes[node].kind {
-            Kind::Scalar { text, .. } => {
-                if self.depth > 0 {
-                    self.aliased_bytes += text.len();
-                }
-            }
-            Kind::Alias { name, target } => {
-                if (*target..decoder.tree.after(*target)).contains(&node) {
-                    let name = String::from_utf8_lossy(name);
-                    let problem = format!("anchor '{name}' value contains itself");
-                    return Err(decoder.error(node, &problem));
-                }
-                self.depth += 1;
-                self.node(decoder, *target)?;
-                self.depth -= 1;
-            }
-            Kind::Sequence(_) => {
-                for item in decoder.children(node) {
-                    self.node(decoder, item)?;
-                }
-            }
-            Kind::Mapping(_) => {
-                for (key, value) in decoder.pairs(node) {
-                    if !decoder.is_merge(key) {
-                        self.node(decoder, key)?;
-                        self.node(decoder, value)?;
-                        continue;
-                    }
-                    for map in decoder.merged(value)? {
-                        self.node(decoder, map)?;
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn count(&mut self, decoder: &Decoder<'_>, node: usize) -> Result<(), YamlError> {
-        self.nodes += 1;
-        if self.depth == 0 {
-            return Ok(());
-        }
-        self.aliased += 1;
-        let excessive = self.aliased > 100 && self.nodes > 1000 && self.share() > self.allowed();
-        if excessive || self.aliased_bytes > MAX_ALIASED_BYTES {
-            return Err(decoder.error(node, "document contains excessive aliasing"));
-        }
-        Ok(())
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "a share needs no precision")]
-    fn share(&self) -> f64 {
-        self.aliased as f64 / self.nodes as f64
-    }
-
-    /// The share of nodes that may come from aliases: less in large documents.
-    #[expect(clippy::cast_precision_loss, reason = "the numbers are far below 2^52")]
-    fn allowed(&self) -> f64 {
-        const LOW: usize = 400_000;
-        const HIGH: usize = 4_000_000;
-        match self.nodes {
-            ..=LOW => 0.99,
-            HIGH.. => 0.10,
-            nodes => 0.99 - 0.89 * ((nodes - LOW) as f64 / (HIGH - LOW) as f64),
-        }
-    }
 }
