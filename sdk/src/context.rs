@@ -1,5 +1,7 @@
 //! Facts about where the result goes.
 
+use std::rc::Rc;
+
 use serde_json::Value;
 
 use crate::ObjectId;
@@ -32,6 +34,9 @@ pub trait Context {
 
     /// Objects of the cluster as they are now, as far as [`Request::ClusterRead`](crate::Request) was granted.
     fn cluster(&self) -> &dyn Cluster;
+
+    /// The same facts, to keep for as long as the call lasts: for closures that ask only when something needs the answer.
+    fn shared(&self) -> Rc<dyn Context>;
 }
 
 /// Objects of the cluster as they are now, where granted. The host records the answers.

@@ -14,6 +14,8 @@ pub mod policy;
 pub mod renderer;
 mod tree;
 
+use std::rc::Rc;
+
 use serde_json::Value;
 
 use crate::log::Level;
@@ -185,6 +187,10 @@ impl Context for HostContext {
 
     fn cluster(&self) -> &dyn Cluster {
         &HostCluster
+    }
+
+    fn shared(&self) -> Rc<dyn Context> {
+        Rc::new(Self)
     }
 }
 

@@ -10,7 +10,8 @@ use crate::Problem;
 pub enum Request {
     /// Outgoing HTTP to a host: `hooks.example.com`, `*.example.com:8443`.
     HttpHost(String),
-    /// Reading objects of one kind from the cluster: `v1/ConfigMap`, `apps/v1/Deployment`.
+    /// Reading objects of one kind from the cluster: `v1/ConfigMap`, `apps/v1/Deployment`, or `*` for any that the
+    /// operator grants.
     ClusterRead(String),
 }
 

@@ -53,8 +53,8 @@ pub fn check_plugin<T: Plugin>() {
             Request::ClusterRead(kind) => {
                 let parts = kind.split('/').count();
                 assert!(
-                    (2..=3).contains(&parts),
-                    "requested kind `{kind}` is no `version/Kind` or `group/version/Kind`"
+                    kind == "*" || (2..=3).contains(&parts),
+                    "requested kind `{kind}` is no `version/Kind`, `group/version/Kind` or `*`"
                 );
             }
         }

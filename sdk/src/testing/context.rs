@@ -1,5 +1,7 @@
 //! A context with fixed answers.
 
+use std::rc::Rc;
+
 use crate::{Cluster, Context};
 
 use super::MemoryCluster;
@@ -113,5 +115,9 @@ impl Context for FixedContext {
 
     fn cluster(&self) -> &dyn Cluster {
         &self.cluster
+    }
+
+    fn shared(&self) -> Rc<dyn Context> {
+        Rc::new(self.clone())
     }
 }
