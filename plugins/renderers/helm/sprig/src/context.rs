@@ -13,6 +13,27 @@ pub struct Clock {
     pub nanoseconds: u32,
 }
 
+/// Says what time it is only when a function asks: whoever keeps a result by what it depends on need not note the time
+/// for templates that never look at it. A [`Clock`] beside it comes first.
+pub struct ClockSource(Box<dyn Fn() -> Clock>);
+
+impl ClockSource {
+    /// A clock that is asked by calling a function, which always says the same.
+    pub fn new(ask: impl Fn() -> Clock + 'static) -> Self {
+        Self(Box::new(ask))
+    }
+
+    pub(crate) fn ask(&self) -> Clock {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for ClockSource {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("ClockSource")
+    }
+}
+
 /// Gives so many bytes for a purpose.
 type Derive = dyn Fn(&str, u32) -> Vec<u8>;
 

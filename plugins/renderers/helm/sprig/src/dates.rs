@@ -11,7 +11,7 @@ pub(crate) use moment::{Moment, TIME};
 pub(crate) use names::{Month, Weekday};
 
 use crate::{
-    Clock, Outcome,
+    Clock, ClockSource, Outcome,
     go::{
         duration::{self, HOUR, MINUTE, SECOND},
         number, parse_time,
@@ -71,7 +71,12 @@ pub(crate) const FUNCTIONS: &[Function] = &[
 
 /// The time that the render was given.
 pub(crate) fn now(call: &dyn Call) -> Result<Time, FunctionError> {
-    let clock = call.state().get::<Clock>().ok_or_else(|| {
+    let state = call.state();
+    let clock = match state.get::<Clock>() {
+        Some(clock) => Some(*clock),
+        None => state.get::<ClockSource>().map(ClockSource::ask),
+    };
+    let clock = clock.ok_or_else(|| {
         FunctionError::new(
             "what time it is was not said to this render: its caller must give a clock",
         )

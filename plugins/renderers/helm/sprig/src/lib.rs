@@ -43,7 +43,7 @@ mod words;
 
 use pintle_gotemplate::{Function, FunctionError, Value};
 
-pub use context::{Clock, Secrets};
+pub use context::{Clock, ClockSource, Secrets};
 
 type Outcome = Result<Value, FunctionError>;
 
