@@ -1,6 +1,6 @@
 //! What templates know of the cluster and of Helm: `.Capabilities`.
 
-use std::any::Any;
+use std::{any::Any, cell::OnceCell, fmt};
 
 use pintle_gotemplate::{
     Args, Function, FunctionError, Kind, List, Named, Object, Text, Type, Value,
@@ -132,30 +132,58 @@ fn numbers(text: &str) -> Vec<&str> {
     }
 }
 
+/// A cluster, asked only for what a chart looks at: whoever keeps a result by what it depends on need not note the rest.
+pub trait Cluster {
+    /// Its version.
+    fn kube_version(&self) -> KubeVersion;
+
+    /// The API versions that it serves: `apps/v1`, `apps/v1/Deployment`.
+    fn api_versions(&self) -> Vec<String>;
+}
+
+/// The cluster that `helm template` assumes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HelmDefaults;
+
+impl Cluster for HelmDefaults {
+    fn kube_version(&self) -> KubeVersion {
+        KubeVersion::helm_default()
+    }
+
+    fn api_versions(&self) -> Vec<String> {
+        API_VERSIONS.iter().map(|one| (*one).to_owned()).collect()
+    }
+}
+
 /// What a cluster can do, and which Helm renders: Helm's `*common.Capabilities`.
-#[derive(Debug)]
 pub struct Capabilities {
-    kube_version: KubeVersion,
-    api_versions: Value,
+    cluster: Box<dyn Cluster>,
+    kube_version: OnceCell<KubeVersion>,
+    api_versions: OnceCell<Value>,
 }
 
 impl Capabilities {
-    /// The capabilities of a cluster of that version which serves those API versions.
-    pub fn new(
-        kube_version: KubeVersion,
-        api_versions: impl IntoIterator<Item = impl Into<Text>>,
-    ) -> Self {
-        let versions = api_versions.into_iter().map(|one| Value::string(one));
-        let versions = List::typed(Type::Named(&VERSION_SET), versions.collect());
+    /// The capabilities of a cluster.
+    pub fn new(cluster: impl Cluster + 'static) -> Self {
         Self {
-            kube_version,
-            api_versions: versions.into(),
+            cluster: Box::new(cluster),
+            kube_version: OnceCell::new(),
+            api_versions: OnceCell::new(),
         }
     }
 
     /// The version of the cluster.
     pub fn kube_version(&self) -> &KubeVersion {
-        &self.kube_version
+        self.kube_version
+            .get_or_init(|| self.cluster.kube_version())
+    }
+
+    fn api_versions(&self) -> Value {
+        let versions = || {
+            let versions = self.cluster.api_versions().into_iter().map(Value::from);
+            List::typed(Type::Named(&VERSION_SET), versions.collect()).into()
+        };
+        self.api_versions.get_or_init(versions).clone()
     }
 
     fn helm_version() -> Value {
@@ -196,6 +224,12 @@ static VERSION_SET: Named = Named {
     })],
 };
 
+impl fmt::Debug for Capabilities {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Capabilities").finish_non_exhaustive()
+    }
+}
+
 impl Object for Capabilities {
     fn go_type(&self) -> Type {
         Type::Named(&CAPABILITIES)
@@ -203,8 +237,8 @@ impl Object for Capabilities {
 
     fn field(&self, name: &[u8]) -> Option<Value> {
         match name {
-            b"KubeVersion" => Some(Value::object(self.kube_version.clone())),
-            b"APIVersions" => Some(self.api_versions.clone()),
+            b"KubeVersion" => Some(Value::object(self.kube_version().clone())),
+            b"APIVersions" => Some(self.api_versions()),
             b"HelmVersion" => Some(Self::helm_version()),
             _ => None,
         }
@@ -212,8 +246,8 @@ impl Object for Capabilities {
 
     fn fields(&self) -> Vec<(&'static str, Value)> {
         vec![
-            ("KubeVersion", Value::object(self.kube_version.clone())),
-            ("APIVersions", self.api_versions.clone()),
+            ("KubeVersion", Value::object(self.kube_version().clone())),
+            ("APIVersions", self.api_versions()),
             ("HelmVersion", Self::helm_version()),
         ]
     }

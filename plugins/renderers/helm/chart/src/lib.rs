@@ -1,7 +1,46 @@
 //! Helm charts: loading, dependencies, values, schemas, and what a chart's templates see.
+//!
+//! In the order of use: [`load_folder`] or [`load_archive`] gives a [`Chart`]; the user's values are put together with
+//! [`values`]; [`dependencies`] decides which subcharts are used; [`compose`] gives the values that templates see, checked
+//! against the charts' schemas; [`templates`] gives the templates with what each of them sees; and [`manifest`] takes
+//! apart what they gave. All of it behaves as `helm template` of Helm 4.3.1.
 
+mod archive;
 mod capabilities;
+mod chart;
+mod compose;
+pub mod dependencies;
+mod files;
+mod glob;
+mod ignore;
+mod load;
+pub mod manifest;
+mod metadata;
+mod pattern;
 mod release;
+mod schema;
+mod scope;
+pub mod semver;
+pub mod values;
+mod warning;
+mod yaml;
 
-pub use capabilities::{API_VERSIONS, Capabilities, HELM_VERSION, KubeVersion, KubeVersionError};
+pub use archive::ArchiveError;
+pub use capabilities::{
+    API_VERSIONS, Capabilities, Cluster, HELM_VERSION, HelmDefaults, KubeVersion, KubeVersionError,
+};
+pub use chart::{Chart, File, Lock};
+pub use compose::{ComposeError, compose};
+pub use ignore::IgnoreError;
+pub use load::{
+    Cause, Folder, FolderEntry, LoadError, Options, load_archive, load_folder, load_metadata,
+    vendored,
+};
+pub use metadata::{DecodeError, Dependency, Maintainer, Metadata, MetadataError};
+pub use pattern::{Pattern, PatternError};
 pub use release::{Release, is_release_name};
+pub use schema::SchemaError;
+pub use scope::{Template, templates};
+pub use values::coalesce::CoalesceError;
+pub use warning::Warnings;
+pub use yaml::{YamlError, read_values};

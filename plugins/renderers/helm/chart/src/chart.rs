@@ -1,0 +1,80 @@
+//! Charts in memory.
+
+use std::rc::Rc;
+
+use pintle_gotemplate::{Map, Text};
+
+use crate::metadata::Metadata;
+
+/// A file of a chart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// Its path in the chart, with `/` between the parts.
+    pub name: String,
+    /// Its content, without a byte order mark.
+    pub data: Text,
+}
+
+/// A chart with its subcharts.
+#[derive(Clone, Debug)]
+pub struct Chart {
+    /// What `Chart.yaml` says (and `requirements.yaml`, in old charts).
+    pub metadata: Metadata,
+    /// The dependencies that `Chart.lock` (or `requirements.lock`) pins, if there is one.
+    pub lock: Option<Lock>,
+    /// What `values.yaml` says; replaced when dependencies are processed.
+    pub values: Map,
+    /// `values.schema.json`.
+    pub schema: Option<Text>,
+    /// The files below `templates/`, in the order of their paths.
+    pub templates: Rc<[File]>,
+    /// The other files, without those of subcharts.
+    pub files: Rc<[File]>,
+    /// The subcharts.
+    pub dependencies: Vec<Chart>,
+}
+
+/// What a lock file pins.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Lock {
+    /// Digest of the dependencies in `Chart.yaml` that it was made for.
+    pub digest: String,
+    /// The dependencies, each with its exact version.
+    pub dependencies: Vec<crate::metadata::Dependency>,
+}
+
+impl Chart {
+    /// The name, or the alias under which another chart depends on it.
+    pub fn name(&self) -> &str {
+        &self.metadata.name
+    }
+
+    /// Whether it only has definitions for other charts.
+    pub fn is_library(&self) -> bool {
+        self.metadata.chart_type.eq_ignore_ascii_case("library")
+    }
+
+    /// The definitions in `crds/` of this chart and its subcharts: path below the root chart's name, and file.
+    pub fn crds(&self) -> Vec<(String, &File)> {
+        let mut found = Vec::new();
+        self.collect_crds(self.name(), &mut found);
+        found
+    }
+
+    fn collect_crds<'a>(&'a self, path: &str, found: &mut Vec<(String, &'a File)>) {
+        let own = self.files.iter().filter(|file| is_crd(&file.name));
+        found.extend(own.map(|file| (format!("{path}/{}", file.name), file)));
+        for subchart in &self.dependencies {
+            subchart.collect_crds(&format!("{path}/charts/{}", subchart.name()), found);
+        }
+    }
+}
+
+fn is_crd(name: &str) -> bool {
+    let last = name.rsplit('/').next().unwrap_or(name);
+    let extension = last.rsplit_once('.').map_or("", |(_, extension)| extension);
+    name.starts_with("crds/")
+        && ["yaml", "yml", "json"]
+            .iter()
+            .any(|known| extension.eq_ignore_ascii_case(known))
+}

@@ -1,0 +1,226 @@
+//! Which subcharts are used, under which names, and what of their values the chart above takes over.
+
+use pintle_gotemplate::{Map, Type, Value, print};
+
+use crate::{
+    chart::Chart,
+    metadata::Dependency,
+    semver,
+    values::{
+        at_path,
+        coalesce::{CoalesceError, Nulls, coalesce, merge_tables},
+        deep_copy, noun, put, table,
+    },
+    warning::Warnings,
+};
+
+/// The names of the dependencies in `Chart.yaml` for which there is no chart in `charts/`.
+pub fn missing(chart: &Chart) -> Vec<&str> {
+    let there = |name: &str| chart.dependencies.iter().any(|one| one.name() == name);
+    let needed = chart.metadata.dependencies.iter();
+    needed
+        .map(|one| one.name.as_str())
+        .filter(|name| !there(name))
+        .collect()
+}
+
+/// Takes the subcharts out that tags and conditions switch off, gives the others their aliases, and imports values.
+///
+/// `values` are the user's.
+pub fn process(
+    chart: &mut Chart,
+    values: &Map,
+    warnings: &mut Warnings,
+) -> Result<(), CoalesceError> {
+    select(chart, values, "", warnings)?;
+    import(chart, warnings)
+}
+
+/// Decides which subcharts of a chart are used; `path` is where its values are in `values`, with a dot at the end.
+fn select(
+    chart: &mut Chart,
+    values: &Map,
+    path: &str,
+    warnings: &mut Warnings,
+) -> Result<(), CoalesceError> {
+    if chart.metadata.dependencies.is_empty() {
+        return Ok(());
+    }
+    chart.dependencies = named(
+        std::mem::take(&mut chart.dependencies),
+        &mut chart.metadata.dependencies,
+    );
+    for dependency in &mut chart.metadata.dependencies {
+        dependency.enabled = true;
+    }
+    let values = coalesce(chart, values, Nulls::Remove, warnings)?;
+    for dependency in &mut chart.metadata.dependencies {
+        by_tags(dependency, &values, warnings);
+        by_condition(dependency, &values, path, warnings);
+    }
+    let disabled: Vec<String> = chart
+        .metadata
+        .dependencies
+        .iter()
+        .filter(|dependency| !dependency.enabled)
+        .map(|dependency| dependency.name.clone())
+        .collect();
+    let used = |name: &String| !disabled.contains(name);
+    chart.dependencies.retain(|one| used(&one.metadata.name));
+    chart.metadata.dependencies.retain(|one| used(&one.name));
+    for subchart in &mut chart.dependencies {
+        let path = format!("{path}{}.", subchart.metadata.name);
+        select(subchart, &values, &path, warnings)?;
+    }
+    Ok(())
+}
+
+/// The subcharts by the names under which `Chart.yaml` wants them: first those that it does not name, then one for each
+/// dependency for which there is a chart of the right version.
+fn named(charts: Vec<Chart>, dependencies: &mut [Dependency]) -> Vec<Chart> {
+    let meets = |dependency: &Dependency, chart: &Chart| {
+        chart.name() == dependency.name
+            && semver::matches(&dependency.version, &chart.metadata.version)
+    };
+    let mut result: Vec<Chart> = charts
+        .iter()
+        .filter(|chart| !dependencies.iter().any(|one| meets(one, chart)))
+        .cloned()
+        .collect();
+    for dependency in dependencies {
+        if let Some(chart) = charts.iter().find(|chart| meets(dependency, chart)) {
+            let mut chart = chart.clone();
+            if !dependency.alias.is_empty() {
+                chart.metadata.name.clone_from(&dependency.alias);
+            }
+            result.push(chart);
+        }
+        if !dependency.alias.is_empty() {
+            dependency.name.clone_from(&dependency.alias);
+        }
+    }
+    result
+}
+
+/// One true tag is enough; without any, one false tag switches off.
+fn by_tags(dependency: &mut Dependency, values: &Map, warnings: &mut Warnings) {
+    let Some(tags) = table(values, "tags") else {
+        return;
+    };
+    let (mut any_true, mut any_false) = (false, false);
+    for tag in &dependency.tags {
+        match tags.get(tag.as_bytes()) {
+            None => {}
+            Some(Value::Bool(true)) => any_true = true,
+            Some(Value::Bool(false)) => any_false = true,
+            Some(other) => warnings.add(format_args!(
+                "the tag {tag:?} of the chart {:?} is {} rather than a boolean, and is not considered",
+                dependency.name,
+                noun(&other)
+            )),
+        }
+    }
+    dependency.enabled = any_true || !any_false;
+}
+
+/// The first path that leads to a boolean decides.
+fn by_condition(dependency: &mut Dependency, values: &Map, path: &str, warnings: &mut Warnings) {
+    for condition in dependency.condition.trim().split(',') {
+        if condition.is_empty() {
+            continue;
+        }
+        match at_path(values, &format!("{path}{condition}")) {
+            None => {}
+            Some(Value::Bool(enabled)) => {
+                dependency.enabled = enabled;
+                return;
+            }
+            Some(other) => warnings.add(format_args!(
+                "the condition {condition:?} of the chart {:?} is {} rather than a boolean, and is not considered",
+                dependency.name,
+                noun(&other)
+            )),
+        }
+    }
+}
+
+/// Takes over the values that `import-values` names, from the innermost charts up.
+fn import(chart: &mut Chart, warnings: &mut Warnings) -> Result<(), CoalesceError> {
+    for subchart in &mut chart.dependencies {
+        import(subchart, warnings)?;
+    }
+    // Helm distinguishes a chart that never had dependencies from one that has none left.
+    if chart.metadata.dependencies.is_empty() {
+        return Ok(());
+    }
+    let all = coalesce(chart, &Map::new(), Nulls::Keep, warnings)?;
+    let imported = Map::new();
+    for dependency in &mut chart.metadata.dependencies {
+        let wanted = std::mem::take(&mut dependency.import_values);
+        for item in wanted {
+            let Some((child, parent)) = mapping(&item) else {
+                continue;
+            };
+            match table(&all, &format!("{}.{child}", dependency.name)) {
+                Some(found) => {
+                    let placed = at(&parent, found);
+                    merge_tables(&imported, &placed, warnings);
+                }
+                None => warnings.add(format_args!(
+                    "the chart {:?} has no table {child:?} among its values to import",
+                    dependency.name
+                )),
+            }
+            dependency.import_values.push(as_strings(&child, &parent));
+        }
+    }
+    // The copy keeps what was imported apart from what it was imported from.
+    let all = deep_copy(&all);
+    merge_tables(&all, &imported, warnings);
+    chart.values = all;
+    Ok(())
+}
+
+/// The paths that an item of `import-values` names: in the subchart, and in the chart above.
+fn mapping(item: &Value) -> Option<(String, String)> {
+    match item {
+        Value::String(name) => Some((format!("exports.{name}"), ".".to_owned())),
+        Value::Map(paths) => {
+            let path = |key: &[u8]| {
+                let value = paths.get(key).unwrap_or_default();
+                let text = print::value(&value).unwrap_or_default();
+                text.to_string()
+            };
+            Some((path(b"child"), path(b"parent")))
+        }
+        _ => None,
+    }
+}
+
+/// What templates see of an item of `import-values`.
+fn as_strings(child: &str, parent: &str) -> Value {
+    let entries = [
+        ("child".into(), child.into()),
+        ("parent".into(), parent.into()),
+    ];
+    Map::with_entries(Type::STRING_MAP, entries.into_iter().collect()).into()
+}
+
+/// How many tables `import-values` may put around what it imports.
+const MAX_PARENTS: usize = 100;
+
+/// A table at a path of keys with dots between them; `.` is the top.
+fn at(path: &str, inner: Map) -> Map {
+    if path == "." {
+        return inner;
+    }
+    let keys: Vec<&str> = path.splitn(MAX_PARENTS, '.').collect();
+    keys.into_iter().rev().fold(inner, |inner, key| {
+        let outer = Map::new();
+        put(&outer, key, inner.into());
+        outer
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,402 @@
+//! Loading charts from folders and archives.
+
+mod error;
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use pintle_gotemplate::Map;
+
+use crate::{
+    archive::{self, MAX_SIZE},
+    chart::{Chart, File, Lock},
+    ignore::Rules,
+    metadata::{Metadata, decode_lock},
+    warning::Warnings,
+    yaml,
+};
+pub use error::{Cause, LoadError};
+
+/// How deep charts may be inside each other. Helm has no limit: its stack grows, a component's does not.
+const MAX_DEPTH: usize = 32;
+
+/// A name in a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FolderEntry {
+    /// The last part of the path.
+    pub name: String,
+    /// Whether it is a folder.
+    pub is_folder: bool,
+}
+
+/// The folder that a chart is loaded from. Paths are relative to it, with `/` between the parts; the empty one is the
+/// folder itself. Errors say in words what is wrong.
+pub trait Folder {
+    /// Reads a file.
+    fn read(&self, path: &str) -> Result<Vec<u8>, String>;
+
+    /// Lists a folder, sorted by name.
+    fn list(&self, path: &str) -> Result<Vec<FolderEntry>, String>;
+}
+
+/// What to load.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Whether the definitions in `crds/` are wanted.
+    pub crds: bool,
+    /// Whether all files are wanted, although no template of the chart and no value has the word `Files`: when something
+    /// else that templates see has it.
+    pub files: bool,
+    /// Whether the folder is an unpacked archive: `.helmignore` was applied when it was packed, and is not again.
+    pub packed: bool,
+}
+
+/// Loads a chart from a folder.
+///
+/// Files that only `.Files` could show are not read unless `Files` occurs in a template or in the values: whoever keeps
+/// results by what was read would otherwise render anew for every change of a README.
+pub fn load_folder(
+    folder: &dyn Folder,
+    options: Options,
+    warnings: &mut Warnings,
+) -> Result<Chart, LoadError> {
+    let mut loader = Loader {
+        folder,
+        rules: if options.packed {
+            Rules::none()
+        } else {
+            rules(folder)?
+        },
+        budget: MAX_SIZE,
+        files: Vec::new(),
+        left: Vec::new(),
+    };
+    loader.walk("", options, 0)?;
+    let mut files = loader.files;
+    if options.files || files.iter().any(mentions_files) {
+        for path in &loader.left {
+            files.push(read_file(folder, path, &mut loader.budget)?);
+        }
+        // As if all had been read at once.
+        files.sort_by(|one, other| one.name.split('/').cmp(other.name.split('/')));
+    }
+    assemble(files, &mut loader.budget, warnings, 0)
+}
+
+/// Loads a packed chart.
+pub fn load_archive(bytes: &[u8], warnings: &mut Warnings) -> Result<Chart, LoadError> {
+    let mut budget = MAX_SIZE;
+    let files = archive::unpack(bytes, &mut budget)
+        .map_err(|error| LoadError::new("the archive", Cause::Archive(error)))?;
+    assemble(files, &mut budget, warnings, 0)
+}
+
+/// What `Chart.yaml` and the lock file of a folder say, without anything else: for what has to be fetched first.
+pub fn load_metadata(
+    folder: &dyn Folder,
+    warnings: &mut Warnings,
+) -> Result<(Metadata, Option<Lock>), LoadError> {
+    const NAMES: [&str; 4] = [
+        "Chart.yaml",
+        "Chart.lock",
+        "requirements.yaml",
+        "requirements.lock",
+    ];
+    let mut files = Vec::new();
+    let names = folder
+        .list("")
+        .map_err(|error| LoadError::new("the chart", Cause::Read(error)))?;
+    for name in NAMES {
+        if names.iter().any(|entry| entry.name == name) {
+            files.push(read_file(folder, name, &mut MAX_SIZE.clone())?);
+        }
+    }
+    let chart = assemble(files, &mut 0, warnings, 0)?;
+    Ok((chart.metadata, chart.lock))
+}
+
+/// The names of the charts in `charts/` with their versions: what needs no fetching.
+pub fn vendored(folder: &dyn Folder) -> Result<Vec<(String, String)>, LoadError> {
+    let top = folder
+        .list("")
+        .map_err(|error| LoadError::new("the chart", Cause::Read(error)))?;
+    if !top
+        .iter()
+        .any(|entry| entry.name == "charts" && entry.is_folder)
+    {
+        return Ok(Vec::new());
+    }
+    let rules = rules(folder)?;
+    let entries = folder
+        .list("charts")
+        .map_err(|error| LoadError::new("charts", Cause::Read(error)))?;
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = format!("charts/{}", entry.name);
+        if entry.name.starts_with(['_', '.']) || rules.ignores(&path, entry.is_folder) {
+            continue;
+        }
+        let mut budget = MAX_SIZE;
+        let metadata = if entry.is_folder {
+            let file = read_file(folder, &format!("{path}/Chart.yaml"), &mut budget)?;
+            metadata(&[File {
+                name: "Chart.yaml".to_owned(),
+                ..file
+            }])
+        } else if is_packed(&entry.name) {
+            let packed = read_file(folder, &path, &mut budget)?;
+            let files = archive::unpack(&packed.data, &mut budget)
+                .map_err(|error| LoadError::new(&path, Cause::Archive(error)))?;
+            metadata(&files)
+        } else {
+            continue;
+        };
+        let metadata = metadata.map_err(|error| error.within(&path))?;
+        found.push((metadata.name, metadata.version));
+    }
+    Ok(found)
+}
+
+struct Loader<'a> {
+    folder: &'a dyn Folder,
+    rules: Rules,
+    budget: u64,
+    files: Vec<File>,
+    /// Paths of the files that have not been read.
+    left: Vec<String>,
+}
+
+impl Loader<'_> {
+    fn walk(&mut self, path: &str, options: Options, depth: usize) -> Result<(), LoadError> {
+        if depth > 4 * MAX_DEPTH {
+            return Err(LoadError::new(path, Cause::TooDeep));
+        }
+        let entries = self
+            .folder
+            .list(path)
+            .map_err(|error| LoadError::new(path, Cause::Read(error)))?;
+        for entry in entries {
+            let path = if path.is_empty() {
+                entry.name
+            } else {
+                format!("{path}/{}", entry.name)
+            };
+            if self.rules.ignores(&path, entry.is_folder) {
+                continue;
+            }
+            if entry.is_folder {
+                self.walk(&path, options, depth + 1)?;
+            } else if is_needed(&path, options) {
+                let file = read_file(self.folder, &path, &mut self.budget)?;
+                self.files.push(file);
+            } else {
+                self.left.push(path);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read_file(folder: &dyn Folder, path: &str, budget: &mut u64) -> Result<File, LoadError> {
+    let data = folder
+        .read(path)
+        .map_err(|error| LoadError::new(path, Cause::Read(error)))?;
+    let size = u64::try_from(data.len()).unwrap_or(u64::MAX);
+    *budget = budget
+        .checked_sub(size)
+        .ok_or_else(|| LoadError::new(path, Cause::TooLarge))?;
+    Ok(File {
+        name: path.to_owned(),
+        data: archive::without_mark(&data).into(),
+    })
+}
+
+fn rules(folder: &dyn Folder) -> Result<Rules, LoadError> {
+    const NAME: &str = ".helmignore";
+    let names = folder
+        .list("")
+        .map_err(|error| LoadError::new("the chart", Cause::Read(error)))?;
+    let text = if names.iter().any(|entry| entry.name == NAME) {
+        folder
+            .read(NAME)
+            .map_err(|error| LoadError::new(NAME, Cause::Read(error)))?
+    } else {
+        Vec::new()
+    };
+    Rules::parse(&String::from_utf8_lossy(&text))
+        .map_err(|error| LoadError::new(NAME, Cause::Ignore(error)))
+}
+
+/// Whether a file matters even if no template shows files.
+fn is_needed(path: &str, options: Options) -> bool {
+    let mut path = path;
+    // charts/NAME/ again and again: what matters in a subchart is what matters in a chart.
+    while let Some(inner) = path.strip_prefix("charts/") {
+        match inner.split_once('/') {
+            Some((_, rest)) => path = rest,
+            None => return true,
+        }
+    }
+    matches!(
+        path,
+        "Chart.yaml"
+            | "Chart.lock"
+            | "values.yaml"
+            | "values.schema.json"
+            | "requirements.yaml"
+            | "requirements.lock"
+    ) || path.starts_with("templates/")
+        || (options.crds && path.starts_with("crds/"))
+}
+
+/// Whether a file that templates are made of has the word `Files`.
+fn mentions_files(file: &File) -> bool {
+    !is_packed(&file.name) && contains(&file.data, b"Files")
+}
+
+/// Whether a file in `charts/` is a packed chart. Helm does not look whether the letters are large.
+fn is_packed(name: &str) -> bool {
+    extension(name) == "tgz"
+}
+
+fn extension(name: &str) -> &str {
+    let last = name.rsplit('/').next().unwrap_or(name);
+    last.rsplit_once('.').map_or("", |(_, extension)| extension)
+}
+
+fn contains(text: &[u8], word: &[u8]) -> bool {
+    text.windows(word.len()).any(|window| window == word)
+}
+
+/// Makes a chart of its files; names of files are relative to it.
+fn assemble(
+    files: Vec<File>,
+    budget: &mut u64,
+    warnings: &mut Warnings,
+    depth: usize,
+) -> Result<Chart, LoadError> {
+    if depth > MAX_DEPTH {
+        return Err(LoadError::new("charts", Cause::TooDeep));
+    }
+    let mut metadata = metadata(&files)?;
+    let v1 = metadata.api_version == "v1";
+    let mut values = Map::new();
+    let (mut lock, mut schema) = (None, None);
+    let (mut templates, mut others) = (Vec::new(), Vec::new());
+    let mut subcharts: BTreeMap<String, Vec<File>> = BTreeMap::new();
+    for file in files {
+        match file.name.as_str() {
+            "Chart.yaml" => {}
+            "Chart.lock" => lock = Some(read_lock(&file)?),
+            "requirements.lock" => {
+                lock = Some(read_lock(&file)?);
+                if v1 {
+                    others.push(file);
+                }
+            }
+            "requirements.yaml" => {
+                if !v1 {
+                    warnings.add(format_args!(
+                        "{}: requirements.yaml is of charts with apiVersion v1; newer ones have their dependencies in Chart.yaml",
+                        metadata.name
+                    ));
+                }
+                let read = yaml::read_exact(&file.data).map_err(Cause::from);
+                let read = read.and_then(|document| Ok(metadata.read(&document)?));
+                read.map_err(|cause| LoadError::new(&file.name, cause))?;
+                if metadata.api_version == "v1" {
+                    others.push(file);
+                }
+            }
+            "values.yaml" => {
+                values = yaml::read_values(&file.data)
+                    .map_err(|error| LoadError::new(&file.name, Cause::Yaml(error)))?;
+            }
+            "values.schema.json" => schema = Some(file.data),
+            name if name.starts_with("templates/") => templates.push(file),
+            name if name.starts_with("charts/") && extension(name) != "prov" => {
+                let inner = name["charts/".len()..].to_owned();
+                let chart = inner.split('/').next().unwrap_or_default().to_owned();
+                let file = File {
+                    name: inner,
+                    data: file.data,
+                };
+                subcharts.entry(chart).or_default().push(file);
+            }
+            _ => others.push(file),
+        }
+    }
+    metadata
+        .validate()
+        .map_err(|error| LoadError::new("Chart.yaml", Cause::Metadata(error)))?;
+    let mut dependencies = Vec::new();
+    for (name, files) in subcharts {
+        if !name.starts_with(['_', '.']) {
+            let subchart = subchart(&name, files, budget, warnings, depth)
+                .map_err(|error| error.within(&format!("charts/{name}")))?;
+            dependencies.push(subchart);
+        }
+    }
+    Ok(Chart {
+        metadata,
+        lock,
+        values,
+        schema,
+        templates: Rc::from(templates),
+        files: Rc::from(others),
+        dependencies,
+    })
+}
+
+/// A chart in `charts/`: a folder, or an archive.
+fn subchart(
+    name: &str,
+    mut files: Vec<File>,
+    budget: &mut u64,
+    warnings: &mut Warnings,
+    depth: usize,
+) -> Result<Chart, LoadError> {
+    if is_packed(name) {
+        let packed = files.swap_remove(0);
+        if packed.name != name {
+            return Err(LoadError::new("", Cause::FolderNamedArchive));
+        }
+        let files = archive::unpack(&packed.data, budget)
+            .map_err(|error| LoadError::new("", Cause::Archive(error)))?;
+        return assemble(files, budget, warnings, depth + 1);
+    }
+    let files = files.into_iter().filter_map(|file| {
+        let (_, inner) = file.name.split_once('/')?;
+        Some(File {
+            name: inner.to_owned(),
+            data: file.data,
+        })
+    });
+    assemble(files.collect(), budget, warnings, depth + 1)
+}
+
+/// What the files of a chart say in `Chart.yaml`.
+fn metadata(files: &[File]) -> Result<Metadata, LoadError> {
+    let mut metadata = None;
+    for file in files.iter().filter(|file| file.name == "Chart.yaml") {
+        let read = metadata.get_or_insert_with(Metadata::default);
+        let document = yaml::read_exact(&file.data)
+            .map_err(|error| LoadError::new("Chart.yaml", Cause::Yaml(error)))?;
+        read.read(&document)
+            .map_err(|error| LoadError::new("Chart.yaml", Cause::Decode(error)))?;
+        if read.api_version.is_empty() {
+            // Helm 2 knew no versions.
+            "v1".clone_into(&mut read.api_version);
+        }
+    }
+    metadata.ok_or_else(|| LoadError::new("Chart.yaml", Cause::NoMetadata))
+}
+
+fn read_lock(file: &File) -> Result<Lock, LoadError> {
+    let document = yaml::read_exact(&file.data)
+        .map_err(|error| LoadError::new(&file.name, Cause::Yaml(error)))?;
+    decode_lock(&document).map_err(|error| LoadError::new(&file.name, Cause::Decode(error)))
+}
+
+#[cfg(test)]
+mod tests;

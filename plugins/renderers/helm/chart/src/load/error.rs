@@ -1,0 +1,89 @@
+//! Why a chart cannot be loaded.
+
+use thiserror::Error;
+
+use crate::{
+    archive::ArchiveError,
+    ignore::IgnoreError,
+    metadata::{DecodeError, MetadataError},
+    yaml::YamlError,
+};
+
+/// Why a chart cannot be loaded, and in which of its files.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("cannot load {path}: {cause}")]
+pub struct LoadError {
+    /// The path of the file, relative to the chart that was to be loaded.
+    pub path: String,
+    /// What is wrong.
+    pub cause: Cause,
+}
+
+/// What is wrong with a file of a chart.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum Cause {
+    /// It cannot be read.
+    #[error("{0}")]
+    Read(String),
+    /// All files together are larger than Helm allows.
+    #[error(
+        "chart exceeds maximum decompressed size of {} bytes",
+        crate::archive::MAX_SIZE
+    )]
+    TooLarge,
+    /// Folders, or charts, are too deep inside each other.
+    #[error("folders or charts are too deep inside each other")]
+    TooDeep,
+    /// There is none.
+    #[error("Chart.yaml file is missing")]
+    NoMetadata,
+    /// A folder in `charts/` whose name ends with `.tgz`.
+    #[error("a folder has the name of a packed chart")]
+    FolderNamedArchive,
+    /// It is malformed YAML, or no table.
+    #[error("{0}")]
+    Yaml(#[from] YamlError),
+    /// A field has the wrong type.
+    #[error("{0}")]
+    Decode(#[from] DecodeError),
+    /// Helm refuses what it says.
+    #[error("{0}")]
+    Metadata(#[from] MetadataError),
+    /// It is no packed chart.
+    #[error("{0}")]
+    Archive(#[from] ArchiveError),
+    /// It has malformed rules.
+    #[error("{0}")]
+    Ignore(#[from] IgnoreError),
+}
+
+impl LoadError {
+    pub(super) fn new(path: &str, cause: Cause) -> Self {
+        Self {
+            path: path.to_owned(),
+            cause,
+        }
+    }
+
+    /// The same error, of a chart that is in a folder of another one.
+    pub(super) fn within(mut self, folder: &str) -> Self {
+        self.path = if self.path.is_empty() {
+            folder.to_owned()
+        } else {
+            format!("{folder}/{}", self.path)
+        };
+        self
+    }
+
+    /// What to do about it, where that is known.
+    pub fn hint(&self) -> Option<&'static str> {
+        match &self.cause {
+            Cause::NoMetadata if self.path.contains("charts/") => Some(
+                "only charts belong into charts/; a name that begins with `_` or `.` is left out, and so is what .helmignore names",
+            ),
+            Cause::NoMetadata => Some("a chart needs a Chart.yaml at its top"),
+            Cause::TooLarge => Some("leave files that templates do not need out by .helmignore"),
+            _ => None,
+        }
+    }
+}

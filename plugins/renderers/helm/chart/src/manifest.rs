@@ -1,0 +1,265 @@
+//! What templates gave, taken apart into manifests and hooks in the order in which Helm handles them.
+
+mod hook;
+mod order;
+mod split;
+
+use std::collections::BTreeMap;
+
+use pintle_gotemplate::{Map, Text, Value};
+use thiserror::Error;
+
+pub use hook::{Hook, HookEvent};
+pub use split::{Document, split};
+
+use crate::{scope::is_partial, warning::Warnings, yaml, yaml::YamlError};
+
+/// What templates gave, by their names.
+pub type Rendered = BTreeMap<String, Vec<u8>>;
+
+/// The end of the names of templates whose output is for people.
+const NOTES: &str = "NOTES.txt";
+
+/// One document of what a template gave.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    /// The name of the template, or of the file.
+    pub path: String,
+    /// The line of the output at which it begins, from 1.
+    pub line: usize,
+    /// Its text.
+    pub text: Text,
+    /// What it says; the untyped nil if it is empty, or only has comments.
+    pub object: Value,
+}
+
+/// A document cannot be read.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("YAML parse error on {path}: {cause}")]
+pub struct ManifestError {
+    /// The name of the template, or of the file.
+    pub path: String,
+    /// The line of the output at which the document begins, from 1.
+    pub line: usize,
+    /// What is wrong.
+    pub cause: ManifestCause,
+    /// The document.
+    pub text: Text,
+}
+
+/// What is wrong with a document.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum ManifestCause {
+    /// It is malformed.
+    #[error("{0}")]
+    Yaml(YamlError),
+    /// A field that Helm looks at has the wrong type.
+    #[error("{field} must be {wanted}, and here is {found}")]
+    Type {
+        /// The path of the field.
+        field: &'static str,
+        /// What belongs there.
+        wanted: &'static str,
+        /// What is there.
+        found: &'static str,
+    },
+}
+
+impl ManifestError {
+    /// The line of the document, from 1, where that is known.
+    pub fn place(&self) -> Option<usize> {
+        match &self.cause {
+            ManifestCause::Yaml(error) => error.line(),
+            ManifestCause::Type { .. } => None,
+        }
+    }
+}
+
+/// Manifests and hooks.
+#[derive(Clone, Debug, Default)]
+pub struct Sorted {
+    /// What is installed.
+    pub manifests: Vec<Manifest>,
+    /// What is run at certain events.
+    pub hooks: Vec<Hook>,
+}
+
+/// Takes the notes out: those of the chart itself, or of its subcharts too.
+pub fn take_notes(rendered: &mut Rendered, chart: &str, subcharts: bool) -> Option<String> {
+    let own = format!("{chart}/templates/{NOTES}");
+    let mut notes: Option<String> = None;
+    rendered.retain(|path, text| {
+        if !path.ends_with(NOTES) {
+            return true;
+        }
+        if subcharts || *path == own {
+            let text = String::from_utf8_lossy(text);
+            match &mut notes {
+                Some(notes) if !notes.is_empty() => {
+                    notes.push('\n');
+                    notes.push_str(&text);
+                }
+                _ => notes = Some(text.into_owned()),
+            }
+        }
+        false
+    });
+    notes
+}
+
+/// Splits what templates gave into documents, finds the hooks, and orders both by kind.
+pub fn sort(rendered: &Rendered, warnings: &mut Warnings) -> Result<Sorted, ManifestError> {
+    let mut sorted = Sorted::default();
+    for (path, text) in rendered {
+        if is_partial(path) {
+            continue;
+        }
+        for manifest in read(path, text)? {
+            let annotations = manifest.annotations()?;
+            let events = annotations.and_then(|mut all| all.remove(hook::ANNOTATION));
+            match events {
+                None => sorted.manifests.push(manifest),
+                Some(events) => match hook::read(manifest, &events)? {
+                    Ok(hook) => sorted.hooks.push(hook),
+                    Err(unknown) => warnings.add(format_args!(
+                        "{path}: {unknown:?} is no event of a hook that Helm knows, so Helm leaves the object out"
+                    )),
+                },
+            }
+        }
+    }
+    sorted
+        .manifests
+        .sort_by(|one, other| order::compare(&one.kind(), &other.kind()));
+    sorted
+        .hooks
+        .sort_by(|one, other| order::compare(&one.manifest.kind(), &other.manifest.kind()));
+    Ok(sorted)
+}
+
+/// Reads the documents of one file, those with nothing but comments included.
+pub fn read(path: &str, text: &[u8]) -> Result<Vec<Manifest>, ManifestError> {
+    let documents = split(text).into_iter();
+    documents
+        .map(|document| {
+            let text = Text::from(document.text);
+            let error = |cause| ManifestError {
+                path: path.to_owned(),
+                line: document.line,
+                cause,
+                text: text.clone(),
+            };
+            let object =
+                yaml::read_exact(&text).map_err(|cause| error(ManifestCause::Yaml(cause)))?;
+            if !matches!(object, Value::Nil | Value::Map(_)) {
+                return Err(error(ManifestCause::Type {
+                    field: "the document",
+                    wanted: "a table",
+                    found: crate::values::noun(&object),
+                }));
+            }
+            Ok(Manifest {
+                path: path.to_owned(),
+                line: document.line,
+                text: text.clone(),
+                object,
+            })
+        })
+        .collect()
+}
+
+impl Manifest {
+    /// The kind; empty if there is none.
+    pub fn kind(&self) -> String {
+        self.text_field(b"kind")
+    }
+
+    /// The API version; empty if there is none.
+    pub fn api_version(&self) -> String {
+        self.text_field(b"apiVersion")
+    }
+
+    /// The name; empty if there is none.
+    pub fn name(&self) -> String {
+        let metadata = self.fields().and_then(|fields| fields.get(b"metadata"));
+        let name = metadata
+            .as_ref()
+            .and_then(Value::as_map)
+            .and_then(|metadata| metadata.get(b"name"));
+        name.and_then(|name| scalar(&name)).unwrap_or_default()
+    }
+
+    fn fields(&self) -> Option<&Map> {
+        self.object.as_map()
+    }
+
+    fn text_field(&self, name: &[u8]) -> String {
+        let value = self.fields().and_then(|fields| fields.get(name));
+        value.and_then(|value| scalar(&value)).unwrap_or_default()
+    }
+
+    /// The annotations, as texts, if there are any.
+    fn annotations(&self) -> Result<Option<BTreeMap<String, String>>, ManifestError> {
+        let Some(fields) = self.fields() else {
+            return Ok(None);
+        };
+        for (name, field) in [(&b"kind"[..], "kind"), (b"apiVersion", "apiVersion")] {
+            if let Some(value @ (Value::Map(_) | Value::List(_))) = fields.get(name) {
+                return Err(self.wrong(field, "a string", &value));
+            }
+        }
+        let metadata = match fields.get(b"metadata") {
+            None | Some(Value::Nil) => return Ok(None),
+            Some(Value::Map(metadata)) => metadata,
+            Some(other) => return Err(self.wrong("metadata", "a table", &other)),
+        };
+        if let Some(value @ (Value::Map(_) | Value::List(_))) = metadata.get(b"name") {
+            return Err(self.wrong("metadata.name", "a string", &value));
+        }
+        let annotations = match metadata.get(b"annotations") {
+            None | Some(Value::Nil) => return Ok(None),
+            Some(Value::Map(annotations)) => annotations,
+            Some(other) => return Err(self.wrong("metadata.annotations", "a table", &other)),
+        };
+        let annotations = annotations.entries().into_iter();
+        annotations
+            .map(|(key, value)| match value {
+                Value::Nil => Ok((key.to_string(), String::new())),
+                value => scalar(&value)
+                    .map(|text| (key.to_string(), text))
+                    .ok_or_else(|| {
+                        let field = "every value in metadata.annotations";
+                        self.wrong(field, "a string", &value)
+                    }),
+            })
+            .collect::<Result<_, _>>()
+            .map(Some)
+    }
+
+    fn wrong(&self, field: &'static str, wanted: &'static str, found: &Value) -> ManifestError {
+        ManifestError {
+            path: self.path.clone(),
+            line: self.line,
+            cause: ManifestCause::Type {
+                field,
+                wanted,
+                found: crate::values::noun(found),
+            },
+            text: self.text.clone(),
+        }
+    }
+}
+
+/// A text, or what Helm reads as one.
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.to_string()),
+        Value::Bool(value) => Some(value.to_string()),
+        Value::Int(number) => Some(number.to_string()),
+        Value::Float(number) => Some(yaml::float_text(*number)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+use super::*;
+
+fn problems(schema: &str, values: &str) -> Vec<String> {
+    let values = crate::yaml::read_values(values.as_bytes()).expect("good YAML");
+    let mut warnings = Warnings::default();
+    let problems = one("web", schema.as_bytes(), &values, &mut warnings);
+    let warnings = warnings.into_messages().into_iter();
+    problems
+        .into_iter()
+        .map(|(path, message)| format!("{}: {message}", dotted(&path)))
+        .chain(warnings.map(|warning| format!("warning: {warning}")))
+        .collect()
+}
+
+#[test]
+fn problems_say_where_and_what() {
+    let schema = r##"{
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "type": "object",
+        "required": ["image", "name"],
+        "additionalProperties": false,
+        "properties": {
+            "replicas": {"type": "integer", "minimum": 1},
+            "image": {"$ref": "#/definitions/image"},
+            "ports": {"type": "array", "items": {"type": "integer", "maximum": 65535}, "uniqueItems": true},
+            "mode": {"enum": ["a", "b"]},
+            "host": {"type": "string", "format": "hostname", "pattern": "^[a-z.]+$", "maxLength": 5},
+            "either": {"anyOf": [{"type": "string"}, {"type": "object", "required": ["x"]}]},
+            "one": {"oneOf": [{"type": "number"}, {"minimum": 1}]},
+            "step": {"multipleOf": 0.1}
+        },
+        "definitions": {"image": {"properties": {"tag": {"type": ["string", "null"]}}}}
+    }"##;
+    let values = r"
+replicas: 0.5
+image: {tag: 1}
+ports: [80, 70000, 80]
+mode: c
+host: A_B
+either: {y: 1}
+one: 3
+step: 0.35
+extra: 1
+";
+    insta::assert_snapshot!(problems(schema, values).join("\n"), @r#"
+    : missing property "name"
+    either: 'anyOf' failed: got object, want string; or missing property "x"
+    host: "A_B" is not valid hostname
+    image.tag: got number, want string or null
+    mode: value must be one of "a", "b"
+    one: 'oneOf' failed, subschemas 0, 1 matched
+    ports: items at 0 and 2 are equal
+    ports[1]: maximum: got 70000, want 65535
+    replicas: got number, want integer
+    step: multipleOf: got 0.35, want 0.1
+    : additional properties "extra" not allowed
+    "#);
+    assert_eq!(
+        problems(
+            schema,
+            "name: x\nimage: {tag: null}\nreplicas: 2\nstep: 0.3"
+        ),
+        [": additional properties \"name\" not allowed"]
+    );
+}
+
+#[test]
+fn drafts_differ() {
+    // Beside a reference, draft 7 looks at nothing else.
+    let schema = |draft: &str| {
+        format!(
+            r##"{{"$schema": "{draft}", "properties": {{"a": {{"$ref": "#/definitions/any", "type": "string"}},
+                "b": {{"format": "ipv4"}}, "c": {{"prefixItems": [{{"type": "string"}}]}}}},
+                "definitions": {{"any": true}}}}"##
+        )
+    };
+    let values = "a: 1\nb: x\nc: [1]";
+    assert_eq!(
+        problems(&schema("http://json-schema.org/draft-07/schema#"), values),
+        ["b: \"x\" is not valid ipv4"]
+    );
+    assert_eq!(
+        problems(
+            &schema("https://json-schema.org/draft/2020-12/schema"),
+            values
+        ),
+        [
+            "a: got number, want string",
+            "c[0]: got number, want string"
+        ]
+    );
+}
+
+#[test]
+fn what_is_left_over_is_known() {
+    let schema = r#"{"allOf": [{"properties": {"a": true}}], "properties": {"b": true}, "unevaluatedProperties": false}"#;
+    assert_eq!(problems(schema, "a: 1\nb: 2"), Vec::<String>::new());
+    assert_eq!(
+        problems(schema, "a: 1\nc: 2"),
+        ["c: nothing is allowed here"]
+    );
+}
+
+#[test]
+fn references_by_id_anchor_and_pointer() {
+    let schema = r##"{
+        "$id": "https://example.com/root.json",
+        "$defs": {
+            "text": {"$anchor": "text", "type": "string"},
+            "item": {"$id": "item.json", "$defs": {"inner": {"type": "boolean"}}, "properties": {"flag": {"$ref": "#/$defs/inner"}}}
+        },
+        "properties": {
+            "a": {"$ref": "#text"},
+            "b": {"$ref": "item.json"},
+            "c": {"$ref": "https://example.com/root.json#/$defs/text"},
+            "d": {"$ref": "https://elsewhere.example/x.json"},
+            "e": {"$ref": "#/$defs/none"}
+        }
+    }"##;
+    insta::assert_snapshot!(problems(schema, "a: 1\nb: {flag: 1}\nc: 1\nd: 1\ne: 1").join("\n"), @r##"
+    a: got number, want string
+    b.flag: got number, want boolean
+    c: got number, want string
+    e: values.schema.json refers to "#/$defs/none", which is not there
+    warning: the schema of the chart "web" refers to "https://elsewhere.example/x.json", which is not fetched: what it asks for is not checked
+    "##);
+}
+
+#[test]
+fn malformed_schemas_are_refused() {
+    let schemas = [
+        "{",
+        "[]",
+        r#"{"properties": {"a": {"type": "strin"}}}"#,
+        r#"{"pattern": "(?!a)"}"#,
+        r##"{"$ref": "#"}"##,
+    ];
+    let all: Vec<_> = schemas
+        .iter()
+        .flat_map(|schema| problems(schema, "a: 1"))
+        .collect();
+    insta::assert_snapshot!(all.join("\n"), @r#"
+    : values.schema.json is not JSON: EOF while parsing an object at line 1 column 1
+    : values.schema.json is no schema: a schema is an object or a boolean
+    : values.schema.json has the type "strin" at /properties/a/type: there is no such type
+    : values.schema.json has an invalid regex "(?!a)" at /pattern: look-around is not supported
+    : the schema leads in circles, or is too large to be followed
+    "#);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_schema_is_a_problem(
+        schema in r#"\{"(type|enum|\$ref|items|not|anyOf|properties|minimum|pattern|required)": ("string"|"\#"|\[\]|\[\{\}, false\]|\{"a": \{\}\}|1|true|null)\}"#,
+        values in "(a: 1|b: \\[1, x\\]|\\{\\})",
+    ) {
+        let _ = problems(&schema, &values);
+    }
+}

@@ -1,0 +1,450 @@
+//! Checking one value against one schema.
+
+mod collections;
+mod compare;
+
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+
+use pintle_gotemplate::Value;
+use serde_json::{Map as JsonMap, Value as Json};
+
+use super::{
+    Problems,
+    document::{Document, Draft, Skipped},
+    format,
+    number::Decimal,
+};
+use compare::{equals, show};
+
+/// How deep schemas may lead from one to another; values are less deep.
+const MAX_DEPTH: usize = 150;
+/// How many schemas may be looked at in all: alternatives of alternatives grow fast.
+const MAX_STEPS: usize = 2_000_000;
+/// How many problems are told.
+const MAX_PROBLEMS: usize = 100;
+
+/// Checks values against a schema.
+pub(super) struct Validator<'a> {
+    document: &'a Document<'a>,
+    /// The keys that lead to the value that is looked at.
+    path: Vec<String>,
+    skipped: Skipped,
+    depth: usize,
+    steps: usize,
+}
+
+/// What of an object or a list some schema has looked at, for `unevaluated…`.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    properties: BTreeSet<String>,
+    items: BTreeSet<usize>,
+}
+
+impl Seen {
+    fn add(&mut self, other: Self) {
+        self.properties.extend(other.properties);
+        self.items.extend(other.items);
+    }
+}
+
+/// What one schema says of one value.
+#[derive(Debug, Default)]
+struct Outcome {
+    problems: Problems,
+    seen: Seen,
+}
+
+impl Outcome {
+    fn is_valid(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// Takes over what another schema says of the same value.
+    fn merge(&mut self, other: Self) {
+        if other.is_valid() {
+            self.seen.add(other.seen);
+        } else {
+            self.problems.extend(other.problems);
+        }
+    }
+}
+
+type Keywords = JsonMap<String, Json>;
+
+impl<'a> Validator<'a> {
+    pub(super) fn new(document: &'a Document<'a>) -> Self {
+        Self {
+            document,
+            path: Vec::new(),
+            skipped: Skipped::new(),
+            depth: 0,
+            steps: 0,
+        }
+    }
+
+    /// What is wrong with a value.
+    pub(super) fn run(&mut self, value: &Value) -> Problems {
+        let mut problems = self.check(self.document.root, "", value).problems;
+        problems.truncate(MAX_PROBLEMS);
+        problems
+    }
+
+    /// The references to what is elsewhere that were come across.
+    pub(super) fn into_skipped(self) -> Skipped {
+        self.skipped
+    }
+
+    fn problem(&self, message: impl Into<String>) -> (Vec<String>, String) {
+        (self.path.clone(), message.into())
+    }
+
+    fn fail(&self, outcome: &mut Outcome, message: impl Into<String>) {
+        outcome.problems.push(self.problem(message));
+    }
+
+    fn check(&mut self, schema: &'a Json, base: &str, value: &Value) -> Outcome {
+        let mut outcome = Outcome::default();
+        self.steps += 1;
+        if self.depth >= MAX_DEPTH || self.steps > MAX_STEPS {
+            let message = "the schema leads in circles, or is too large to be followed";
+            self.fail(&mut outcome, message);
+            return outcome;
+        }
+        match schema {
+            Json::Bool(false) => self.fail(&mut outcome, "nothing is allowed here"),
+            Json::Object(keywords) => {
+                self.depth += 1;
+                let own = self.document.base_of(keywords, base);
+                let base = own.as_deref().unwrap_or(base);
+                self.keywords(keywords, base, value, &mut outcome);
+                self.depth -= 1;
+            }
+            _ => {}
+        }
+        outcome
+    }
+
+    fn keywords(&mut self, schema: &'a Keywords, base: &str, value: &Value, outcome: &mut Outcome) {
+        let draft = self.document.draft;
+        if draft < Draft::V2019
+            && let Some(reference) = schema.get("$ref").and_then(Json::as_str)
+        {
+            // Up to draft 7, a reference hides everything beside it.
+            return outcome.merge(self.reference(reference, base, value));
+        }
+        // Like Helm's library, what these find ends the look at this schema.
+        if let Some(message) = self.at_once(schema, value) {
+            return self.fail(outcome, message);
+        }
+        for keyword in ["$ref", "$recursiveRef", "$dynamicRef"] {
+            if let Some(reference) = schema.get(keyword).and_then(Json::as_str) {
+                outcome.merge(self.reference(reference, base, value));
+            }
+        }
+        match value {
+            Value::Map(map) => self.object(schema, base, &map.entries(), value, outcome),
+            Value::List(list) => self.list(schema, base, &list.items(), outcome),
+            Value::String(text) => self.text(schema, &text.to_str_lossy(), outcome),
+            Value::Int(_) | Value::Float(_) => self.number(schema, value, outcome),
+            _ => {}
+        }
+        self.combinations(schema, base, value, outcome);
+        if self.document.tracks {
+            self.unevaluated(schema, base, value, outcome);
+        }
+    }
+
+    /// `type`, `const`, `enum` and `format`.
+    fn at_once(&self, schema: &Keywords, value: &Value) -> Option<String> {
+        let wanted: Vec<&str> = match schema.get("type") {
+            Some(Json::String(name)) => vec![name],
+            Some(Json::Array(names)) => names.iter().filter_map(Json::as_str).collect(),
+            _ => Vec::new(),
+        };
+        if !wanted.is_empty() && !wanted.iter().any(|name| is_type(value, name)) {
+            let wanted = wanted.join(" or ");
+            return Some(format!("got {}, want {wanted}", type_of(value)));
+        }
+        if self.document.draft >= Draft::V6
+            && let Some(wanted) = schema.get("const")
+            && !equals(value, wanted)
+        {
+            return Some(format!("value must be {wanted}"));
+        }
+        if let Some(Json::Array(allowed)) = schema.get("enum")
+            && !allowed.iter().any(|one| equals(value, one))
+        {
+            let listed: Vec<String> = allowed.iter().map(ToString::to_string).collect();
+            return Some(match listed.as_slice() {
+                [one] => format!("value must be {one}"),
+                _ => format!("value must be one of {}", listed.join(", ")),
+            });
+        }
+        if self.document.draft < Draft::V2019
+            && let Some(name) = schema.get("format").and_then(Json::as_str)
+            && let Value::String(text) = value
+            && !format::holds(name, &text.to_str_lossy())
+        {
+            return Some(format!("{} is not valid {name}", show(value)));
+        }
+        None
+    }
+
+    fn reference(&mut self, reference: &str, base: &str, value: &Value) -> Outcome {
+        match self.document.resolve(reference, base) {
+            Ok(Some((schema, base))) => self.check(schema, &base, value),
+            Ok(None) => {
+                self.skipped.insert(reference.to_owned());
+                Outcome::default()
+            }
+            Err(message) => {
+                let mut outcome = Outcome::default();
+                self.fail(&mut outcome, format!("values.schema.json {message}"));
+                outcome
+            }
+        }
+    }
+
+    /// Checks what is at a key or index.
+    fn inside(
+        &mut self,
+        key: impl Into<String>,
+        schema: &'a Json,
+        base: &str,
+        value: &Value,
+    ) -> Problems {
+        self.path.push(key.into());
+        let problems = self.check(schema, base, value).problems;
+        self.path.pop();
+        problems
+    }
+
+    fn text(&self, schema: &Keywords, text: &str, outcome: &mut Outcome) {
+        let length = text.chars().count();
+        self.bounds(schema, "minLength", "maxLength", length, outcome);
+        if let Some(pattern) = schema.get("pattern").and_then(Json::as_str)
+            && !self.document.matches(pattern, text)
+        {
+            let message = format!("{text:?} does not match pattern {pattern:?}");
+            self.fail(outcome, message);
+        }
+    }
+
+    /// A smallest and a largest count.
+    fn bounds(
+        &self,
+        schema: &Keywords,
+        least: &str,
+        most: &str,
+        count: usize,
+        outcome: &mut Outcome,
+    ) {
+        if let Some(wanted) = count_of(schema, least)
+            && count < wanted
+        {
+            self.fail(outcome, format!("{least}: got {count}, want {wanted}"));
+        }
+        if let Some(wanted) = count_of(schema, most)
+            && count > wanted
+        {
+            self.fail(outcome, format!("{most}: got {count}, want {wanted}"));
+        }
+    }
+
+    fn number(&self, schema: &Keywords, value: &Value, outcome: &mut Outcome) {
+        let Some(number) = Decimal::of_value(value) else {
+            return;
+        };
+        // Draft 4 makes a bound exclusive by a boolean beside it.
+        let exclusive = |keyword: &str| schema.get(keyword) == Some(&Json::Bool(true));
+        let bounds = [
+            ("minimum", exclusive("exclusiveMinimum"), Ordering::Less),
+            ("maximum", exclusive("exclusiveMaximum"), Ordering::Greater),
+            ("exclusiveMinimum", true, Ordering::Less),
+            ("exclusiveMaximum", true, Ordering::Greater),
+        ];
+        for (keyword, exclusive, outside) in bounds {
+            let Some(json) = schema.get(keyword) else {
+                continue;
+            };
+            let Some(bound) = Decimal::of_json(json) else {
+                continue;
+            };
+            let order = number.compare(bound);
+            if order == outside || (exclusive && order == Ordering::Equal) {
+                self.fail(
+                    outcome,
+                    format!("{keyword}: got {}, want {json}", show(value)),
+                );
+            }
+        }
+        if let Some(json) = schema.get("multipleOf")
+            && let Some(unit) = Decimal::of_json(json)
+            && !number.is_multiple_of(unit)
+        {
+            self.fail(
+                outcome,
+                format!("multipleOf: got {}, want {json}", show(value)),
+            );
+        }
+    }
+
+    /// `not`, `allOf`, `anyOf`, `oneOf`, `if`.
+    fn combinations(
+        &mut self,
+        schema: &'a Keywords,
+        base: &str,
+        value: &Value,
+        outcome: &mut Outcome,
+    ) {
+        if let Some(not) = schema.get("not")
+            && self.check(not, base, value).is_valid()
+        {
+            self.fail(outcome, "'not' failed");
+        }
+        for one in schemas(schema, "allOf") {
+            outcome.merge(self.check(one, base, value));
+        }
+        if schema.contains_key("anyOf") {
+            self.alternatives(schema, "anyOf", base, value, outcome);
+        }
+        if schema.contains_key("oneOf") {
+            self.alternatives(schema, "oneOf", base, value, outcome);
+        }
+        if self.document.draft >= Draft::V7
+            && let Some(condition) = schema.get("if")
+        {
+            let holds = self.check(condition, base, value);
+            let then = if holds.is_valid() {
+                outcome.merge(holds);
+                schema.get("then")
+            } else {
+                schema.get("else")
+            };
+            if let Some(then) = then {
+                outcome.merge(self.check(then, base, value));
+            }
+        }
+    }
+
+    fn alternatives(
+        &mut self,
+        schema: &'a Keywords,
+        keyword: &str,
+        base: &str,
+        value: &Value,
+        outcome: &mut Outcome,
+    ) {
+        let alternatives = schemas(schema, keyword);
+        let mut reasons = Vec::new();
+        let mut matched = Vec::new();
+        for (index, one) in alternatives.iter().enumerate() {
+            let result = self.check(one, base, value);
+            if !result.is_valid() {
+                reasons.push(result.problems);
+                continue;
+            }
+            if matched.is_empty() || keyword == "anyOf" {
+                outcome.seen.add(result.seen);
+            }
+            matched.push(index);
+            // For what is left over, all alternatives count.
+            if keyword == "anyOf" && !self.document.tracks {
+                break;
+            }
+        }
+        match matched.as_slice() {
+            [first, second, ..] if keyword == "oneOf" => {
+                let message = format!("'oneOf' failed, subschemas {first}, {second} matched");
+                self.fail(outcome, message);
+            }
+            [] if !alternatives.is_empty() => {
+                let message = match keyword {
+                    "oneOf" => "'oneOf' failed, none matched",
+                    _ => "'anyOf' failed",
+                };
+                self.fail(
+                    outcome,
+                    format!("{message}: {}", told(&self.path, &reasons)),
+                );
+            }
+            _ => {}
+        }
+    }
+
+    fn unevaluated(
+        &mut self,
+        schema: &'a Keywords,
+        base: &str,
+        value: &Value,
+        outcome: &mut Outcome,
+    ) {
+        if let (Value::Map(map), Some(rest)) = (value, schema.get("unevaluatedProperties")) {
+            for (key, value) in map.entries() {
+                let key = key.to_string();
+                if !outcome.seen.properties.contains(&key) {
+                    outcome
+                        .problems
+                        .extend(self.inside(key.clone(), rest, base, &value));
+                    outcome.seen.properties.insert(key);
+                }
+            }
+        }
+        if let (Value::List(list), Some(rest)) = (value, schema.get("unevaluatedItems")) {
+            for (index, value) in list.iter().enumerate() {
+                if outcome.seen.items.insert(index) {
+                    let problems = self.inside(index.to_string(), rest, base, &value);
+                    outcome.problems.extend(problems);
+                }
+            }
+        }
+    }
+}
+
+/// The reasons for which no alternative fits, each with where, relative to the value that was to fit.
+fn told(path: &[String], reasons: &[Problems]) -> String {
+    let told = reasons.iter().map(|problems| {
+        let told = problems.iter().map(|(at, message)| {
+            match super::dotted(at.get(path.len()..).unwrap_or_default()) {
+                here if here.is_empty() => message.clone(),
+                inner => format!("at {inner}: {message}"),
+            }
+        });
+        told.collect::<Vec<_>>().join(" and ")
+    });
+    told.collect::<Vec<_>>().join("; or ")
+}
+
+fn schemas<'a>(schema: &'a Keywords, keyword: &str) -> &'a [Json] {
+    match schema.get(keyword) {
+        Some(Json::Array(schemas)) => schemas,
+        _ => &[],
+    }
+}
+
+fn count_of(schema: &Keywords, keyword: &str) -> Option<usize> {
+    let json = schema.get(keyword)?;
+    let whole = json.as_u64().or_else(|| {
+        // `3.0` is a count, too.
+        let number = json.as_f64().filter(|number| number.fract() == 0.0)?;
+        format!("{number}").parse().ok()
+    });
+    usize::try_from(whole?).ok()
+}
+
+fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Nil => "null",
+        Value::Bool(_) => "boolean",
+        Value::Int(_) | Value::Float(_) => "number",
+        Value::String(_) => "string",
+        Value::List(_) => "array",
+        Value::Map(_) | Value::Object(_) => "object",
+    }
+}
+
+fn is_type(value: &Value, name: &str) -> bool {
+    type_of(value) == name
+        || (name == "integer" && Decimal::of_value(value).is_some_and(Decimal::is_integer))
+}

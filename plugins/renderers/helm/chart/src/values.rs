@@ -1,0 +1,187 @@
+//! Values: where they come from, and how they are put together.
+
+pub mod coalesce;
+pub mod set;
+
+use pintle_gotemplate::{
+    Kind, List, Map, Named, Text, Type, Value,
+    value::{Entries, MAX_NESTING},
+};
+
+/// The Go type of `.Values` and of the data of a template.
+pub(crate) static VALUES: Named = Named {
+    name: "common.Values",
+    kind: Kind::Map,
+    underlying: Some(Type::ANY_MAP),
+    methods: &[],
+};
+
+/// A JSON value as Go decodes it into an `interface{}`: every number is a `float64`.
+pub fn from_json(json: &serde_json::Value) -> Value {
+    match json {
+        serde_json::Value::Null => Value::Nil,
+        serde_json::Value::Bool(value) => (*value).into(),
+        serde_json::Value::Number(number) => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
+        serde_json::Value::String(text) => text.as_str().into(),
+        serde_json::Value::Array(items) => Value::list(items.iter().map(from_json).collect()),
+        serde_json::Value::Object(entries) => {
+            let entries = entries.iter();
+            Value::Map(
+                entries
+                    .map(|(key, value)| (key.as_str(), from_json(value)))
+                    .collect(),
+            )
+        }
+    }
+}
+
+/// A JSON value with whole numbers as such: what the API server makes of objects.
+pub fn from_json_exact(json: &serde_json::Value) -> Value {
+    match json {
+        serde_json::Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(number), _) => Value::int64(number),
+            (None, Some(number)) => Value::uint64(number),
+            (None, None) => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        serde_json::Value::Array(items) => Value::list(items.iter().map(from_json_exact).collect()),
+        serde_json::Value::Object(entries) => {
+            let entries = entries.iter();
+            let entries = entries.map(|(key, value)| (key.as_str(), from_json_exact(value)));
+            Value::Map(entries.collect())
+        }
+        other => from_json(other),
+    }
+}
+
+/// A value as JSON: null stands for what JSON cannot say.
+pub fn to_json(value: &Value) -> serde_json::Value {
+    to_json_within(value, MAX_NESTING)
+}
+
+fn to_json_within(value: &Value, depth: usize) -> serde_json::Value {
+    let Some(depth) = depth.checked_sub(1) else {
+        return serde_json::Value::Null;
+    };
+    match value {
+        Value::Nil | Value::Object(_) => serde_json::Value::Null,
+        Value::Bool(value) => (*value).into(),
+        Value::Int(int) => match int.as_i64() {
+            Some(int) => int.into(),
+            None => int.wrapping_u64().into(),
+        },
+        Value::Float(float) => (*float).into(),
+        Value::String(text) => text.to_str_lossy().into(),
+        Value::List(list) => {
+            let items = list.items();
+            items
+                .iter()
+                .map(|item| to_json_within(item, depth))
+                .collect()
+        }
+        Value::Map(map) => {
+            let entries = map.borrow();
+            let entries = entries.iter().map(|(key, value)| {
+                (
+                    key.to_str_lossy().into_owned(),
+                    to_json_within(value, depth),
+                )
+            });
+            serde_json::Value::Object(entries.collect())
+        }
+    }
+}
+
+/// What a value is, with its article, for messages.
+pub(crate) fn noun(value: &Value) -> &'static str {
+    match value {
+        Value::Nil => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Int(_) | Value::Float(_) => "a number",
+        Value::String(_) => "a string",
+        Value::List(_) => "a list",
+        Value::Map(_) | Value::Object(_) => "a table",
+    }
+}
+
+/// A copy that shares no table with the original, so that neither sees what is written to the other.
+///
+/// Lists without tables and texts never change, so both share them.
+pub(crate) fn deep_copy(map: &Map) -> Map {
+    copy_map(map, MAX_NESTING)
+}
+
+fn copy_map(map: &Map, depth: usize) -> Map {
+    let entries = map.borrow();
+    let copied: Entries = entries
+        .iter()
+        .map(|(key, value)| (key.clone(), copy(value, depth)))
+        .collect();
+    Map::with_entries(map.go_type(), copied)
+}
+
+fn copy(value: &Value, depth: usize) -> Value {
+    // What nests deeper than that is refused wherever it is used.
+    let Some(depth) = depth.checked_sub(1) else {
+        return value.clone();
+    };
+    match value {
+        Value::Map(map) => Value::Map(copy_map(map, depth)),
+        Value::List(list) if list.items().iter().any(holds_tables) => {
+            let items = list.items();
+            let items = items.iter().map(|item| copy(item, depth)).collect();
+            Value::List(List::typed(list.go_type(), items))
+        }
+        other => other.clone(),
+    }
+}
+
+fn holds_tables(value: &Value) -> bool {
+    matches!(value, Value::Map(_) | Value::List(_))
+}
+
+/// Merges one source of a user's values over another: tables are merged, everything else is replaced, null is kept.
+///
+/// The result shares what comes from only one of the two.
+#[must_use]
+pub fn merge(below: &Map, above: &Map) -> Map {
+    let merged = below.shallow_copy();
+    for (key, value) in above.entries() {
+        let value = match (merged.get(&key), &value) {
+            (Some(Value::Map(under)), Value::Map(over)) => Value::Map(merge(&under, over)),
+            _ => value,
+        };
+        put(&merged, key, value);
+    }
+    merged
+}
+
+/// The table at a path of keys with dots between them, if each of them is a table.
+pub(crate) fn table(values: &Map, path: &str) -> Option<Map> {
+    let mut table = values.clone();
+    for key in path.split('.') {
+        table = match table.get(key.as_bytes()) {
+            Some(Value::Map(inner)) => inner,
+            _ => return None,
+        };
+    }
+    Some(table)
+}
+
+/// What is at a path of keys with dots between them, if it is there and is no table.
+pub(crate) fn at_path(values: &Map, path: &str) -> Option<Value> {
+    let (above, key) = match path.rsplit_once('.') {
+        Some((above, key)) => (table(values, above)?, key),
+        None => (values.clone(), path),
+    };
+    match above.get(key.as_bytes()) {
+        None | Some(Value::Map(_)) => None,
+        found => found,
+    }
+}
+
+/// Puts a value into a table of values, none of which is ever a nil map.
+pub(crate) fn put(table: &Map, key: impl Into<Text>, value: Value) {
+    table
+        .insert(key, value)
+        .expect("tables of values are never nil maps");
+}

@@ -1,0 +1,262 @@
+//! How the values of a user, of a chart and of its subcharts become one table.
+//!
+//! What is above wins; tables are merged, everything else is replaced, and null takes a default away. The globals of a
+//! chart go down into its subcharts. The rules, with what they do in the corners, are Helm's ("Subcharts and Global
+//! Values"; observed in Helm 4.3.1 where the documentation is silent).
+
+use pintle_gotemplate::{Map, Text, Value};
+use thiserror::Error;
+
+use super::{deep_copy, noun, put};
+use crate::{chart::Chart, warning::Warnings};
+
+/// The key of the values that every subchart sees.
+const GLOBAL: &[u8] = b"global";
+
+/// The values for a subchart are no table.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error(
+    "type mismatch on {path}: the values of the chart {chart:?} must be a table, and here is {found}"
+)]
+pub struct CoalesceError {
+    /// The path of the values, with dots.
+    pub path: String,
+    /// The name of the subchart.
+    pub chart: String,
+    /// What is there instead.
+    pub found: &'static str,
+}
+
+/// What becomes of null.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Nulls {
+    /// It takes the key away that it overrides: for what templates see.
+    Remove,
+    /// It stays, for a later step that removes.
+    Keep,
+}
+
+/// A path of keys, written out only where a message needs it.
+#[derive(Clone, Copy)]
+struct Path<'a> {
+    above: Option<&'a Path<'a>>,
+    key: &'a [u8],
+}
+
+impl<'a> Path<'a> {
+    fn then(&'a self, key: &'a [u8]) -> Path<'a> {
+        Path {
+            above: Some(self),
+            key,
+        }
+    }
+
+    fn text(&self) -> String {
+        let key = String::from_utf8_lossy(self.key);
+        match self.above {
+            Some(above) => format!("{}.{key}", above.text()),
+            None => key.into_owned(),
+        }
+    }
+}
+
+/// The values that a chart and its subcharts get: the defaults of each, under `values`, which stay as they are.
+pub(crate) fn coalesce(
+    chart: &Chart,
+    values: &Map,
+    nulls: Nulls,
+    warnings: &mut Warnings,
+) -> Result<Map, CoalesceError> {
+    let values = deep_copy(values);
+    let path = Path {
+        above: None,
+        key: chart.name().as_bytes(),
+    };
+    descend(chart, &values, path, nulls, warnings)?;
+    Ok(values)
+}
+
+/// Puts the defaults of a chart, then those of its subcharts, under `values`. `path` ends with the chart's name.
+fn descend(
+    chart: &Chart,
+    values: &Map,
+    path: Path<'_>,
+    nulls: Nulls,
+    warnings: &mut Warnings,
+) -> Result<(), CoalesceError> {
+    defaults(chart, values, path, nulls, warnings);
+    for subchart in &chart.dependencies {
+        let name = subchart.name();
+        let inner = match values.get(name.as_bytes()) {
+            Some(Value::Map(inner)) => inner,
+            Some(other) => {
+                return Err(CoalesceError {
+                    path: path.then(name.as_bytes()).text(),
+                    chart: name.to_owned(),
+                    found: noun(&other),
+                });
+            }
+            None => {
+                let inner = Map::new();
+                put(values, name, inner.clone().into());
+                inner
+            }
+        };
+        globals(&inner, values, path, warnings);
+        descend(
+            subchart,
+            &inner,
+            path.then(name.as_bytes()),
+            nulls,
+            warnings,
+        )?;
+    }
+    Ok(())
+}
+
+/// Puts the globals of a chart over those of a subchart.
+fn globals(inner: &Map, outer: &Map, path: Path<'_>, warnings: &mut Warnings) {
+    let Some(into) = global_table(inner, "destination", warnings) else {
+        return;
+    };
+    let Some(from) = global_table(outer, "source", warnings) else {
+        return;
+    };
+    for (key, value) in from.entries() {
+        match (value, into.get(&key)) {
+            (Value::Map(table), None) => put(&into, key, table.shallow_copy().into()),
+            (Value::Map(table), Some(Value::Map(under))) => {
+                // From the top down: what the chart above says wins over what the subchart says. Nulls stay, since the
+                // subchart's own step removes them.
+                let over = table.shallow_copy();
+                tables(&over, &under, path.then(&key), Nulls::Keep, warnings);
+                put(&into, key, over.into());
+            }
+            (Value::Map(_), Some(_)) => warnings.add(format_args!(
+                "cannot merge the table global.{key} of {} into what is no table",
+                path.text()
+            )),
+            (_, Some(Value::Map(_))) => warnings.add(format_args!(
+                "global.{key} is a table in a subchart of {} and stays so",
+                path.text()
+            )),
+            (value, _) => put(&into, key, value),
+        }
+    }
+    put(inner, Text::from(GLOBAL), into.into());
+}
+
+fn global_table(values: &Map, side: &str, warnings: &mut Warnings) -> Option<Map> {
+    match values.get(GLOBAL) {
+        None => Some(Map::new()),
+        Some(Value::Map(table)) => Some(table),
+        Some(_) => {
+            warnings.add(format_args!(
+                "skipping globals because {side} global is not a table"
+            ));
+            None
+        }
+    }
+}
+
+/// Puts the defaults of one chart under `values`.
+fn defaults(chart: &Chart, values: &Map, path: Path<'_>, nulls: Nulls, warnings: &mut Warnings) {
+    // The chart keeps its own: a copy goes into the result.
+    let own = deep_copy(&chart.values);
+    for (key, default) in own.entries() {
+        match (values.get(&key), default) {
+            (Some(Value::Nil), _) if nulls == Nulls::Remove => {
+                values.remove(&key);
+            }
+            (Some(Value::Map(table)), Value::Map(default)) => {
+                // The values of a subchart are its own business: there, its own nulls are known.
+                let is_subchart = chart
+                    .dependencies
+                    .iter()
+                    .any(|subchart| subchart.name().as_bytes() == &*key);
+                let nulls = if is_subchart { Nulls::Keep } else { nulls };
+                if nulls == Nulls::Remove {
+                    remove_nulls(&default);
+                }
+                tables(&table, &default, path.then(&key), nulls, warnings);
+            }
+            (Some(Value::Map(_)), Value::Nil) => {}
+            (Some(Value::Map(_)), _) => warnings.add(format_args!(
+                "skipped value for {}: Not a table.",
+                path.then(&key).text()
+            )),
+            (Some(_), _) => {}
+            (None, Value::Nil) if nulls == Nulls::Remove => {}
+            (None, default) => {
+                if let (Value::Map(table), Nulls::Remove) = (&default, nulls) {
+                    remove_nulls(table);
+                }
+                put(values, key, default);
+            }
+        }
+    }
+}
+
+/// Puts `below` under `above`, without removing nulls.
+pub(crate) fn merge_tables(above: &Map, below: &Map, warnings: &mut Warnings) {
+    let root = Path {
+        above: None,
+        key: b"values",
+    };
+    tables(above, below, root, Nulls::Keep, warnings);
+}
+
+/// Puts the table `below` under the table `above`.
+fn tables(above: &Map, below: &Map, path: Path<'_>, nulls: Nulls, warnings: &mut Warnings) {
+    let entries = below.entries();
+    // Helm writes the nulls of the upper table into the lower one too, and others may hold that.
+    let null_keys = |map: &Map| -> Vec<Text> {
+        let entries = map.borrow();
+        let nulls = entries
+            .iter()
+            .filter(|(_, value)| matches!(value, Value::Nil));
+        nulls.map(|(key, _)| key.clone()).collect()
+    };
+    let nulled = null_keys(above);
+    for key in &nulled {
+        put(below, key.clone(), Value::Nil);
+    }
+    for (key, default) in entries {
+        match (above.get(&key), default) {
+            (Some(Value::Nil), Value::Nil) => {}
+            // Null over a default removes it; null over null stays.
+            (Some(Value::Nil), _) if nulls == Nulls::Remove => {
+                above.remove(&key);
+            }
+            (None, default) => put(above, key, default),
+            (Some(Value::Map(over)), Value::Map(under)) => {
+                tables(&over, &under, path.then(&key), nulls, warnings);
+            }
+            (Some(Value::Nil), _) => {}
+            (Some(_), Value::Map(_)) => warnings.add(format_args!(
+                "cannot overwrite table with non table for {}",
+                path.then(&key).text()
+            )),
+            (Some(Value::Map(_)), default) if !matches!(default, Value::Nil) => {
+                warnings.add(format_args!(
+                    "destination for {} is a table. Ignoring non-table value",
+                    path.then(&key).text()
+                ));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Takes the nulls out of a table and of the tables in it.
+fn remove_nulls(table: &Map) {
+    for (key, value) in table.entries() {
+        match value {
+            Value::Nil => {
+                table.remove(&key);
+            }
+            Value::Map(inner) => remove_nulls(&inner),
+            _ => {}
+        }
+    }
+}
