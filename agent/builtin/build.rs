@@ -8,8 +8,9 @@ use std::{env, fs};
 use pintle_guests::{Artifact, Guest};
 
 /// Name, kind and package of each.
-const PLUGINS: [(&str, &str, &str); 5] = [
+const PLUGINS: [(&str, &str, &str); 6] = [
     ("manifests", "Renderer", "pintle-renderer-manifests"),
+    ("helm", "Renderer", "pintle-renderer-helm"),
     ("guardrails", "Policy", "pintle-policy-guardrails"),
     ("kubernetes", "Health", "pintle-health-kubernetes"),
     ("webhook", "Notifier", "pintle-notifier-webhook"),

@@ -33,7 +33,7 @@ impl Component {
     }
 }
 
-static COMPONENTS: LazyLock<[Component; 5]> =
+static COMPONENTS: LazyLock<[Component; 6]> =
     LazyLock::new(|| include!(concat!(env!("OUT_DIR"), "/components.rs")));
 
 /// All first-party plugins, in the order of the pipeline.

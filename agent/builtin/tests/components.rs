@@ -70,11 +70,16 @@ fn none_holds_a_path_of_this_machine() {
     }
 }
 
+/// The most bytes that a component may have: the engine of charts comes with two hundred functions.
+fn limit(name: &str) -> usize {
+    if name == "helm" { 3_000_000 } else { 1_000_000 }
+}
+
 #[test]
 fn they_are_small_enough_to_build_in() {
     for component in components() {
         assert!(
-            component.bytes.len() < 1_000_000,
+            component.bytes.len() < limit(component.name),
             "{} has {} bytes",
             component.name,
             component.bytes.len()

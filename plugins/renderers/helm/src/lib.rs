@@ -1,11 +1,33 @@
 //! The renderer `helm`: a chart, rendered as Helm does.
+//!
+//! What a user sees, settings and rules included, is described in the README of this folder. The parts: [`settings`] is
+//! what an application may set, `inputs` names what has to be fetched, `values` puts the user's values together,
+//! [`engine`] executes the templates, [`release`] is everything between a chart and its manifests, and `objects` hands
+//! them over.
 
 pub mod engine;
+mod folder;
+mod inputs;
+mod lookup;
+mod objects;
+mod problem;
+pub mod release;
 pub mod settings;
+mod values;
 
-use pintle_sdk::{Plugin, Problem};
+use std::rc::Rc;
 
-use crate::settings::Settings;
+use pintle_gotemplate::State;
+use pintle_helm_chart::{
+    API_VERSIONS, Capabilities, Chart, Cluster, KubeVersion, Options, Release, Warnings,
+    load_folder,
+};
+use pintle_sdk::{Context, Failure, Plugin, Problem, Renderer, Rendering, Request, Source, Tree};
+use pintle_sprig::{Clock, ClockSource, Secrets};
+
+use crate::{
+    engine::Engine, folder::HostFolder, lookup::HostCluster, release::Wanted, settings::Settings,
+};
 
 /// The renderer `helm`.
 #[derive(Debug)]
@@ -17,7 +39,153 @@ impl Plugin for Helm {
     const SUMMARY: &'static str = "a Helm chart, rendered as Helm does";
     type Settings = Settings;
 
+    /// `lookup` may name any kind.
+    fn requests() -> Vec<Request> {
+        vec![Request::ClusterRead("*".to_owned())]
+    }
+
     fn validate(settings: &Settings) -> Vec<Problem> {
         settings.problems()
     }
+}
+
+impl Renderer for Helm {
+    fn detect(folder: &dyn Tree) -> bool {
+        folder
+            .stat("Chart.yaml")
+            .is_some_and(|entry| entry.is_file())
+    }
+
+    fn inputs(settings: &Settings, folder: &dyn Tree) -> Result<Vec<Source>, Failure> {
+        inputs::sources(settings, folder)
+    }
+
+    fn render(
+        settings: &Settings,
+        folder: &dyn Tree,
+        inputs: &[&dyn Tree],
+        context: &dyn Context,
+    ) -> Result<Rendering, Failure> {
+        let mut warnings = Warnings::default();
+        let user = values::read(settings, folder)?;
+        let options = Options {
+            crds: settings.include_crds,
+            files: user.mentions_files,
+            packed: false,
+        };
+        let chart = load(settings, folder, inputs, options, &mut warnings)?;
+        let release = Release {
+            name: given_or(settings.release_name.as_ref(), || context.name()),
+            namespace: given_or(settings.namespace.as_ref(), || context.namespace()),
+            is_upgrade: settings.is_upgrade,
+        };
+        let wanted = Wanted {
+            crds: settings.include_crds,
+            sub_notes: settings.sub_notes,
+            skip_schemas: settings.skip_schema_validation,
+        };
+        let output = release::render(
+            chart,
+            &user.values,
+            &release,
+            capabilities(settings, context),
+            wanted,
+            &engine(context),
+            &mut warnings,
+        )
+        .map_err(|error| problem::of_release(&error))?;
+        objects::rendering(settings, output, warnings)
+    }
+}
+
+pintle_sdk::export_renderer!(Helm);
+
+fn given_or(given: Option<&String>, other: impl FnOnce() -> String) -> String {
+    given.cloned().unwrap_or_else(other)
+}
+
+/// Loads the chart, with the dependencies that were fetched.
+fn load(
+    settings: &Settings,
+    folder: &dyn Tree,
+    inputs: &[&dyn Tree],
+    options: Options,
+    warnings: &mut Warnings,
+) -> Result<Chart, Failure> {
+    let mut loaded = |tree: &dyn Tree, options| {
+        load_folder(&HostFolder(tree), options, warnings)
+            .map_err(|error| Failure::from(problem::of_load(&error)))
+    };
+    let packed = Options {
+        packed: true,
+        ..options
+    };
+    if settings.chart.is_some() {
+        let tree = inputs.first().ok_or_else(inputs::not_given)?;
+        return loaded(*tree, packed);
+    }
+    let mut chart = loaded(folder, options)?;
+    let wanted = if inputs.is_empty() {
+        Vec::new()
+    } else {
+        inputs::wanted(folder)?
+    };
+    for (index, tree) in inputs.iter().enumerate() {
+        let (dependency, source) = wanted.get(index).ok_or_else(inputs::not_given)?;
+        let options = match source {
+            Source::Folder(_) => options,
+            Source::Oci(_) | Source::Chart(_) => packed,
+        };
+        let fetched = loaded(*tree, options)?;
+        inputs::check(dependency, &fetched)?;
+        chart.dependencies.push(fetched);
+    }
+    Ok(chart)
+}
+
+/// What templates are told about the cluster.
+fn capabilities(settings: &Settings, context: &dyn Context) -> Capabilities {
+    Capabilities::new(HostCapabilities {
+        context: context.shared(),
+        kube_version: settings.kube_version.clone(),
+        api_versions: settings.api_versions.clone(),
+    })
+}
+
+/// The host's answers, under what the settings say.
+struct HostCapabilities {
+    context: Rc<dyn Context>,
+    kube_version: Option<String>,
+    api_versions: Vec<String>,
+}
+
+impl Cluster for HostCapabilities {
+    fn kube_version(&self) -> KubeVersion {
+        let version = given_or(self.kube_version.as_ref(), || self.context.kube_version());
+        // What is no version was refused with the settings, or is the host's word for not knowing.
+        KubeVersion::parse(&version).unwrap_or_else(|_| KubeVersion::helm_default())
+    }
+
+    fn api_versions(&self) -> Vec<String> {
+        let mut versions = self.context.api_versions();
+        if versions.is_empty() {
+            // Without a cluster it is the one that Helm assumes.
+            versions.extend(API_VERSIONS.iter().map(|one| (*one).to_owned()));
+        }
+        versions.extend(self.api_versions.iter().cloned());
+        versions
+    }
+}
+
+/// The engine, told what its functions may know of the world. Each is asked for only when a function needs it: what was
+/// asked for decides when a render is done again.
+fn engine(context: &dyn Context) -> Engine {
+    let (time, seed) = (context.shared(), context.shared());
+    let clock = ClockSource::new(move || Clock {
+        seconds: time.revision_time(),
+        nanoseconds: 0,
+    });
+    let secrets = Secrets::new(move |purpose, length| seed.secret_bytes(purpose, length));
+    let state = State::default().with(clock).with(secrets);
+    Engine::new(state).with_lookup(Rc::new(HostCluster(context.shared())))
 }

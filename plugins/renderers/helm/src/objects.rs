@@ -1,0 +1,194 @@
+//! What a chart gave, as objects for the host.
+
+use pintle_helm_chart::{
+    Pattern, Warnings,
+    manifest::{Hook, Manifest},
+    values::to_json,
+};
+use pintle_sdk::{
+    Failure, HookDeletion, HookEvent, HookOutcome, Position, Problem, RenderedObject, Rendering,
+};
+use serde_json::Value;
+
+use crate::{
+    problem::{self, file},
+    release::Output,
+    settings::Settings,
+};
+
+/// How deep lists of objects may be in each other.
+const MAX_LISTS: usize = 8;
+
+/// Hands over what the settings want of the output.
+pub(crate) fn rendering(
+    settings: &Settings,
+    output: Output,
+    warnings: Warnings,
+) -> Result<Rendering, Failure> {
+    let hooks = if settings.no_hooks {
+        Vec::new()
+    } else {
+        output.hooks
+    };
+    let hooks = hooks
+        .into_iter()
+        .filter(|hook| !(settings.skip_tests && hook.is_test()));
+    let plain = output.crds.into_iter().chain(output.manifests);
+    let found: Vec<(Manifest, Option<pintle_sdk::Hook>)> = plain
+        .map(|manifest| (manifest, None))
+        .chain(hooks.map(|hook| {
+            let marked = marked(&hook);
+            (hook.manifest, Some(marked))
+        }))
+        .collect();
+    let shown = Shown::new(&settings.show_only, &found)?;
+    let mut collected = Collected::default();
+    for (manifest, hook) in found {
+        if shown.has(&manifest) {
+            collected.add(&manifest, hook.as_ref());
+        }
+    }
+    if !collected.problems.is_empty() {
+        return Err(collected.problems.into());
+    }
+    Ok(Rendering {
+        objects: collected.objects,
+        notes: output.notes.filter(|notes| !notes.trim().is_empty()),
+        warnings: problem::of_warnings(warnings),
+    })
+}
+
+/// Which templates are wanted.
+struct Shown(Vec<Pattern>);
+
+impl Shown {
+    fn new(
+        patterns: &[String],
+        found: &[(Manifest, Option<pintle_sdk::Hook>)],
+    ) -> Result<Self, Problem> {
+        let parsed = patterns.iter().enumerate().map(|(index, text)| {
+            let problem = |message: String| {
+                Problem::new(message)
+                    .pointer(format!("/showOnly/{index}"))
+                    .hint("name a template that gives something: `templates/deployment.yaml`, `charts/*/templates/*.yaml`")
+            };
+            let pattern = Pattern::parse(text).map_err(|error| problem(error.to_string()))?;
+            if found.iter().any(|(one, _)| pattern.matches(file(&one.path))) {
+                Ok(pattern)
+            } else {
+                Err(problem(format!("could not find template {text} in chart")))
+            }
+        });
+        Ok(Self(parsed.collect::<Result<_, _>>()?))
+    }
+
+    fn has(&self, manifest: &Manifest) -> bool {
+        let path = file(&manifest.path);
+        self.0.is_empty() || self.0.iter().any(|pattern| pattern.matches(path))
+    }
+}
+
+/// Objects, and what is wrong with others.
+#[derive(Default)]
+struct Collected {
+    objects: Vec<RenderedObject>,
+    problems: Vec<Problem>,
+}
+
+impl Collected {
+    fn add(&mut self, manifest: &Manifest, hook: Option<&pintle_sdk::Hook>) {
+        let object = to_json(&manifest.object);
+        if object.is_null() {
+            return;
+        }
+        self.open(object, manifest, hook, MAX_LISTS);
+    }
+
+    /// Takes lists apart: the host takes single objects.
+    fn open(
+        &mut self,
+        mut object: Value,
+        from: &Manifest,
+        hook: Option<&pintle_sdk::Hook>,
+        depth: usize,
+    ) {
+        let is_list = object["kind"]
+            .as_str()
+            .is_some_and(|kind| kind.ends_with("List"));
+        if let Some(Value::Array(items)) = object.get_mut("items").filter(|_| is_list) {
+            let Some(depth) = depth.checked_sub(1) else {
+                return self.problem(from, "lists of objects are too deep in each other");
+            };
+            for item in std::mem::take(items) {
+                self.open(item, from, hook, depth);
+            }
+            return;
+        }
+        let has = |pointer: &str| {
+            let text = object.pointer(pointer).and_then(Value::as_str);
+            text.is_some_and(|text| !text.is_empty())
+        };
+        let fields = ["/apiVersion", "/kind", "/metadata/name"];
+        if let Some(missing) = fields.into_iter().find(|field| !has(field)) {
+            let field = missing[1..].replace('/', ".");
+            let object = described(&object);
+            return self.problem(
+                from,
+                &format!("{object} has no {field}, or none that is a string"),
+            );
+        }
+        let keep = object
+            .pointer("/metadata/annotations/helm.sh~1resource-policy")
+            .and_then(Value::as_str)
+            .is_some_and(|policy| policy.trim().eq_ignore_ascii_case("keep"));
+        let mut rendered =
+            RenderedObject::new(object).source(Position::new(file(&from.path), 1, 1));
+        rendered.hook = hook.cloned();
+        rendered.keep = keep;
+        self.objects.push(rendered);
+    }
+
+    fn problem(&mut self, from: &Manifest, message: &str) {
+        let problem = Problem::new(message).position(Position::new(file(&from.path), 1, 1));
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
+    }
+}
+
+/// `the ConfigMap "a"`, as far as it says what it is.
+fn described(object: &Value) -> String {
+    let kind = object["kind"].as_str().unwrap_or("object");
+    match object["metadata"]["name"].as_str() {
+        Some(name) => format!("the {kind} {name:?}"),
+        None => format!("the {kind}"),
+    }
+}
+
+/// What the annotations of a hook say, in the host's words.
+fn marked(hook: &Hook) -> pintle_sdk::Hook {
+    let events = hook.events.iter();
+    let events = events.filter_map(|event| HookEvent::named(event.name()));
+    let weight = hook.weight.clamp(i32::MIN.into(), i32::MAX.into());
+    let deletion = hook
+        .delete_policies
+        .iter()
+        .filter_map(|policy| match policy.as_str() {
+            "before-hook-creation" => Some(HookDeletion::BeforeCreation),
+            "hook-succeeded" => Some(HookDeletion::Succeeded),
+            "hook-failed" => Some(HookDeletion::Failed),
+            _ => None,
+        });
+    let logs = hook
+        .output_log_policies
+        .iter()
+        .filter_map(|policy| match policy.as_str() {
+            "hook-succeeded" => Some(HookOutcome::Succeeded),
+            "hook-failed" => Some(HookOutcome::Failed),
+            _ => None,
+        });
+    pintle_sdk::Hook::new(events)
+        .weight(i32::try_from(weight).unwrap_or_default())
+        .deletion(deletion)
+        .logs(logs)
+}

@@ -1,0 +1,126 @@
+//! Everything between a chart and its manifests, in the steps of `helm template`.
+//!
+//! Native callers that have a chart on disk use this: [`pintle_helm_chart::load_folder`] or
+//! [`pintle_helm_chart::load_archive`], then [`render`].
+
+mod error;
+
+use std::rc::Rc;
+
+use pintle_gotemplate::Map;
+use pintle_helm_chart::{
+    Capabilities, Chart, Release, Warnings, compose, dependencies,
+    manifest::{self, Hook, Manifest, Rendered, Sorted},
+    semver, templates,
+};
+
+use crate::engine::{Engine, Template};
+pub use error::ReleaseError;
+
+/// What is wanted of a chart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Whether the definitions in `crds/` are part of the result (`--include-crds`).
+    pub crds: bool,
+    /// Whether the notes of subcharts are part of the notes (`--render-subchart-notes`).
+    pub sub_notes: bool,
+    /// Whether values are not checked against schemas (`--skip-schema-validation`).
+    pub skip_schemas: bool,
+}
+
+/// What a chart gives for a release, each list in Helm's order.
+#[derive(Clone, Debug, Default)]
+pub struct Output {
+    /// The definitions in `crds/`, if they are wanted.
+    pub crds: Vec<Manifest>,
+    /// What is installed. Documents that only have comments are among them, as in Helm's output.
+    pub manifests: Vec<Manifest>,
+    /// What is run at certain events.
+    pub hooks: Vec<Hook>,
+    /// The text for people, if the chart has one.
+    pub notes: Option<String>,
+}
+
+/// Renders a chart: picks its dependencies, puts the values together, executes the templates and sorts what they gave.
+///
+/// `values` are the user's. What Helm would only log goes to `warnings`.
+pub fn render(
+    mut chart: Chart,
+    values: &Map,
+    release: &Release,
+    capabilities: Capabilities,
+    wanted: Wanted,
+    engine: &Engine,
+    warnings: &mut Warnings,
+) -> Result<Output, ReleaseError> {
+    check_installable(&chart, warnings)?;
+    dependencies::process(&mut chart, values, warnings).map_err(ReleaseError::Dependencies)?;
+    let values = compose(&chart, values, wanted.skip_schemas, warnings)?;
+    check_kube_version(&chart, &capabilities)?;
+    let capabilities = Rc::new(capabilities);
+    let templates = templates(&chart, &values, release, capabilities).into_iter();
+    let templates = templates.map(|template| Template {
+        name: template.name,
+        base_path: template.base_path.to_string(),
+        text: template.text,
+        values: template.values,
+    });
+    let rendered = engine.render(templates.collect())?.into_iter();
+    let mut rendered: Rendered = rendered
+        .map(|file| (file.name, file.text.as_bytes().to_vec()))
+        .collect();
+    let notes = manifest::take_notes(&mut rendered, chart.name(), wanted.sub_notes);
+    let Sorted { manifests, hooks } = manifest::sort(&rendered, warnings)?;
+    let crds = if wanted.crds {
+        crds(&chart)?
+    } else {
+        Vec::new()
+    };
+    Ok(Output {
+        crds,
+        manifests,
+        hooks,
+        notes,
+    })
+}
+
+/// What the command checks before it renders.
+fn check_installable(chart: &Chart, warnings: &mut Warnings) -> Result<(), ReleaseError> {
+    let kind = &chart.metadata.chart_type;
+    if !matches!(kind.as_str(), "" | "application") {
+        return Err(ReleaseError::NotInstallable(kind.clone()));
+    }
+    if chart.metadata.deprecated {
+        warnings.add(format_args!("the chart {:?} is deprecated", chart.name()));
+    }
+    let missing = dependencies::missing(chart);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let missing = missing.into_iter().map(str::to_owned).collect();
+    Err(ReleaseError::Missing(missing))
+}
+
+fn check_kube_version(chart: &Chart, capabilities: &Capabilities) -> Result<(), ReleaseError> {
+    let range = &chart.metadata.kube_version;
+    // A chart without a range does not depend on the cluster's version.
+    if range.is_empty() {
+        return Ok(());
+    }
+    let found = capabilities.kube_version();
+    if semver::matches(range, found.normalized()) {
+        return Ok(());
+    }
+    Err(ReleaseError::KubeVersion {
+        wanted: range.clone(),
+        found: found.full().to_owned(),
+    })
+}
+
+fn crds(chart: &Chart) -> Result<Vec<Manifest>, ReleaseError> {
+    let mut found = Vec::new();
+    for (path, file) in chart.crds() {
+        found.extend(manifest::read(&path, &file.data)?);
+    }
+    Ok(found)
+}

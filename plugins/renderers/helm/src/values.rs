@@ -1,0 +1,118 @@
+//! The user's values, from all the places where the settings name them.
+
+use pintle_gotemplate::{Map, Value};
+use pintle_helm_chart::{
+    read_values,
+    values::{
+        from_json, merge,
+        set::{SetError, set, set_file, set_json, set_literal, set_string},
+    },
+};
+use pintle_sdk::{Problem, Tree};
+
+use crate::settings::Settings;
+
+/// The user's values, and whether the word `Files` occurs in them.
+pub(crate) struct UserValues {
+    /// The values.
+    pub(crate) values: Map,
+    /// Whether the word occurs, so that `tpl` could come upon `.Files`.
+    pub(crate) mentions_files: bool,
+}
+
+/// Puts the user's values together.
+pub(crate) fn read(settings: &Settings, folder: &dyn Tree) -> Result<UserValues, Problem> {
+    let mut values = Map::new();
+    let mut texts = Vec::new();
+    for (index, path) in settings.values_files.iter().enumerate() {
+        let pointer = format!("/valuesFiles/{index}");
+        let text = content(settings, folder, path)
+            .map_err(|reason| Problem::new(reason).pointer(pointer.clone()))?;
+        let read = read_values(text.as_bytes()).map_err(|error| {
+            Problem::new(format!("failed to parse {path}: {error}")).pointer(pointer)
+        })?;
+        values = merge(&values, &read);
+        texts.push(text);
+    }
+    if !settings.values.is_empty() {
+        let inline = serde_json::Value::Object(settings.values.clone());
+        if let Value::Map(inline) = from_json(&inline) {
+            values = merge(&values, &inline);
+        }
+        texts.push(inline_text(&settings.values));
+    }
+    for (index, line) in settings.set_json.iter().enumerate() {
+        values = json(line, values).map_err(|error| problem("setJson", index, line, &error))?;
+    }
+    let lines: [(&str, &[String], SetLine); 3] = [
+        ("set", &settings.set, set),
+        ("setString", &settings.set_string, set_string),
+        ("setLiteral", &settings.set_literal, set_literal),
+    ];
+    let [typed, text, literal] = lines;
+    for (name, lines, put) in [typed, text] {
+        put_all(name, lines, put, &values)?;
+    }
+    for (index, line) in settings.set_file.iter().enumerate() {
+        let read = |path: &str| content(settings, folder, path).map(Value::from);
+        set_file(line, &values, &read)
+            .map_err(|error| problem("setFile", index, line, &error.to_string()))?;
+    }
+    let (name, lines, put) = literal;
+    put_all(name, lines, put, &values)?;
+    for lines in [
+        &settings.set,
+        &settings.set_string,
+        &settings.set_json,
+        &settings.set_file,
+        &settings.set_literal,
+    ] {
+        texts.extend(lines.iter().cloned());
+    }
+    Ok(UserValues {
+        values,
+        mentions_files: texts.iter().any(|text| text.contains("Files")),
+    })
+}
+
+type SetLine = fn(&str, &Map) -> Result<(), SetError>;
+
+fn put_all(name: &str, lines: &[String], put: SetLine, values: &Map) -> Result<(), Problem> {
+    for (index, line) in lines.iter().enumerate() {
+        put(line, values).map_err(|error| problem(name, index, line, &error.to_string()))?;
+    }
+    Ok(())
+}
+
+/// One whole object, or keys with JSON.
+fn json(line: &str, values: Map) -> Result<Map, String> {
+    if !line.trim().starts_with('{') {
+        set_json(line, &values).map_err(|error| error.to_string())?;
+        return Ok(values);
+    }
+    let object: serde_json::Value =
+        serde_json::from_str(line.trim()).map_err(|error| format!("it is not JSON: {error}"))?;
+    match from_json(&object) {
+        Value::Map(object) => Ok(merge(&values, &object)),
+        _ => Ok(values),
+    }
+}
+
+fn problem(name: &str, index: usize, line: &str, reason: &str) -> Problem {
+    Problem::new(format!("failed parsing {name} data {line:?}: {reason}"))
+        .pointer(format!("/{name}/{index}"))
+        .hint("the grammar is that of `helm --set`: a comma separates, a backslash takes the next character as it is")
+}
+
+/// What is in a file that the settings name.
+fn content(settings: &Settings, folder: &dyn Tree, path: &str) -> Result<String, String> {
+    if let Some(text) = settings.file_contents.get(path) {
+        return Ok(text.clone());
+    }
+    let bytes = folder.read(path).map_err(|error| error.at(path).message)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn inline_text(values: &serde_json::Map<String, serde_json::Value>) -> String {
+    serde_json::to_string(values).unwrap_or_default()
+}
