@@ -4,8 +4,6 @@
 //! loads what a registry gives. The build makes them from `plugins/`.
 #![deny(missing_docs)]
 
-use std::sync::LazyLock;
-
 use pintle_core::digest::Digest;
 use pintle_core::plugin::Kind;
 
@@ -23,22 +21,21 @@ pub struct Component {
 }
 
 impl Component {
-    fn new(name: &'static str, kind: Kind, bytes: &'static [u8]) -> Self {
+    const fn new(name: &'static str, kind: Kind, bytes: &'static [u8], digest: [u8; 32]) -> Self {
         Self {
             name,
             kind,
             bytes,
-            digest: Digest::of(bytes),
+            digest: Digest::from_bytes(digest),
         }
     }
 }
 
-static COMPONENTS: LazyLock<[Component; 6]> =
-    LazyLock::new(|| include!(concat!(env!("OUT_DIR"), "/components.rs")));
+static COMPONENTS: &[Component] = &include!(concat!(env!("OUT_DIR"), "/components.rs"));
 
 /// All first-party plugins, in the order of the pipeline.
 pub fn components() -> &'static [Component] {
-    COMPONENTS.as_slice()
+    COMPONENTS
 }
 
 /// Finds a first-party plugin. Names are unique within a kind.

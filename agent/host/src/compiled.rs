@@ -159,7 +159,7 @@ impl CompiledStore {
             let written = component
                 .serialize()
                 .map_err(std::io::Error::other)
-                .and_then(|native| disk.write(key, &native));
+                .and_then(|native| disk.write_mapped(key, &native));
             if let Err(error) = written {
                 tracing::warn!(%error, "compiled code cannot be cached, and will be compiled again after a restart");
             }
@@ -169,17 +169,18 @@ impl CompiledStore {
 
     fn read_cached(&self, key: Digest) -> Option<Component> {
         let disk = self.disk.as_ref()?;
-        let native = disk.read(key)?;
+        let native = disk.mapped(key)?;
         #[expect(
             unsafe_code,
             reason = "loading native code is unsafe because the engine runs whatever it is given. What it is given here \
                       was compiled by this account: the folder and the file belong to it and nobody else can write \
-                      them, and the digest over the key (component, engine, versions) and every byte was checked on \
-                      the copy in memory that is passed on. Whoever can forge that file is this account already, and \
-                      could as well replace the agent. Code never comes from a registry"
+                      them, the digest over the key (component, engine, versions) and every byte was checked, and \
+                      the file system says that nothing was changed since. Whoever can change that file, now or while \
+                      it is mapped, is this account already, and could as well replace the agent. Code never comes \
+                      from a registry"
         )]
-        // SAFETY: the bytes are what `Component::serialize` of a compatible engine returned, as argued above.
-        let component = unsafe { Component::deserialize(&self.engine, &native) };
+        // SAFETY: the file is what `Component::serialize` of a compatible engine returned, as argued above.
+        let component = unsafe { Component::deserialize_file(&self.engine, &native) };
         match component {
             Ok(component) => Some(component),
             Err(error) => {
@@ -187,7 +188,7 @@ impl CompiledStore {
                     error = format!("{error:#}"),
                     "cached code does not load, and is compiled again"
                 );
-                disk.forget(key);
+                disk.forget_mapped(key);
                 None
             }
         }

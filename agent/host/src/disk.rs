@@ -9,6 +9,8 @@
 //!
 //! A file that fails one of these is deleted and counts as absent.
 
+mod mapped;
+
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Read, Write},
@@ -77,13 +79,7 @@ impl SealedFolder {
     fn read_verified(&self, path: &Path, key: Digest) -> io::Result<Vec<u8>> {
         let mut file = File::open(path)?;
         let metadata = file.metadata()?;
-        let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
-        if !metadata.is_file()
-            || metadata.uid() != self.owner
-            || metadata.mode() & OTHERS_WRITE != 0
-        {
-            return Err(invalid("others could have written it"));
-        }
+        self.check_owner(&metadata)?;
         let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default());
         file.read_to_end(&mut bytes)?;
         let header = MAGIC.len() + 32;
@@ -99,22 +95,37 @@ impl SealedFolder {
         Ok(content)
     }
 
+    /// Refuses what somebody else than this account could have written.
+    fn check_owner(&self, metadata: &fs::Metadata) -> io::Result<()> {
+        if metadata.is_file() && metadata.uid() == self.owner && metadata.mode() & OTHERS_WRITE == 0
+        {
+            return Ok(());
+        }
+        Err(invalid("others could have written it"))
+    }
+
     /// Writes content under a key, and makes room for it.
     pub(crate) fn write(&self, key: Digest, content: &[u8]) -> io::Result<()> {
+        let sealed = seal(key, content);
+        self.place(&self.file(key), &[MAGIC, sealed.as_bytes(), content])?;
+        self.make_room()
+    }
+
+    /// Writes a file under another name, and gives it its own when it is complete and on the disk.
+    fn place(&self, path: &Path, parts: &[&[u8]]) -> io::Result<()> {
         let temporary = self.path.join(temporary_name());
         let written = create(&temporary).and_then(|mut file| {
-            file.write_all(MAGIC)?;
-            file.write_all(seal(key, content).as_bytes())?;
-            file.write_all(content)?;
+            for part in parts {
+                file.write_all(part)?;
+            }
             file.sync_all()?;
-            fs::rename(&temporary, self.file(key))
+            fs::rename(&temporary, path)
         });
         if written.is_err() {
             // What is left over is found and removed when the folder is next bounded.
             let _ = fs::remove_file(&temporary);
         }
-        written?;
-        self.make_room()
+        written
     }
 
     /// Deletes what was written under a key.
@@ -155,6 +166,10 @@ impl SealedFolder {
     fn file(&self, key: Digest) -> PathBuf {
         self.path.join(key.hex())
     }
+}
+
+fn invalid(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what.to_owned())
 }
 
 fn create(path: &Path) -> io::Result<File> {

@@ -125,6 +125,8 @@ pub struct LoadRequest {
     pub name: String,
     /// The component.
     pub component: Bytes,
+    /// Digest of the component, if it is known already; computed otherwise.
+    pub digest: Option<Digest>,
     /// What the operator grants.
     pub grants: application::Grants,
     /// Bounds that the operator sets.
@@ -137,6 +139,7 @@ impl LoadRequest {
         Self {
             name: name.into(),
             component: component.into(),
+            digest: None,
             grants: application::Grants::default(),
             limits: application::Limits::default(),
         }
@@ -193,6 +196,7 @@ impl Host {
         let LoadRequest {
             name,
             component,
+            digest,
             grants,
             limits,
         } = request;
@@ -200,7 +204,10 @@ impl Host {
             name: name.clone(),
             reason,
         })?;
-        let digest = digest_of(&component).await;
+        let digest = match digest {
+            Some(digest) => digest,
+            None => digest_of(&component).await,
+        };
         let compiled = match self.store.get(digest, component).await {
             Ok(compiled) => compiled,
             Err(reason) => {

@@ -57,10 +57,16 @@ async fn cached(folder: &Path) -> bool {
     notes[0]
 }
 
+/// Gives the one file with code. Beside it lies its seal, and nothing else.
 fn only_file(folder: &Path) -> std::path::PathBuf {
-    let mut files: Vec<_> = fs::read_dir(folder.join("compiled")).unwrap().collect();
-    assert_eq!(files.len(), 1);
-    files.remove(0).unwrap().path()
+    let files = fs::read_dir(folder.join("compiled")).unwrap();
+    let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+    files.sort();
+    let [code, seal] = &files[..] else {
+        panic!("{files:?}");
+    };
+    assert_eq!(code.with_extension("seal"), *seal);
+    code.clone()
 }
 
 #[tokio::test]

@@ -210,10 +210,9 @@ impl One {
         manifest: Option<Digest>,
     ) -> anyhow::Result<Loaded> {
         let request = LoadRequest {
-            name: self.plugin.name.clone(),
-            component,
             grants: self.spec.grants.clone(),
             limits: self.spec.limits.clone(),
+            ..LoadRequest::new(self.plugin.name.clone(), component)
         };
         let plugin = self.shared.catalog.host().load(request).await?;
         let ready = Ready {

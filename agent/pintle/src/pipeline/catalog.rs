@@ -252,7 +252,10 @@ impl Catalog {
         let cell = &self.built_in[component.name];
         let load = || {
             let bytes = Bytes::from_static(component.bytes);
-            self.host.load(self.request(name, bytes))
+            self.host.load(LoadRequest {
+                digest: Some(component.digest),
+                ..self.request(name, bytes)
+            })
         };
         Ok(Some(cell.get_or_try_init(load).await?.clone()))
     }

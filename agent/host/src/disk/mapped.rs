@@ -1,0 +1,251 @@
+//! Files that are mapped into memory as they lie on the disk, and not read: native code of megabytes, of which a call
+//! uses a part.
+//!
+//! Such a file holds its content and nothing else. Its seal lies beside it, with the state that the file had when the two
+//! were last compared: what the file system says of it, the time of its last change of any kind included, which nobody
+//! sets at will. As long as that stands the content is what it was, and is not digested again. After a change of any kind
+//! it is, and so is what was copied from elsewhere.
+
+use std::{
+    fs::{self, File, Metadata},
+    io::{self, Read},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use pintle_core::digest::Digest;
+
+use super::{SealedFolder, invalid, seal};
+
+/// What a seal begins with: the format's name and version.
+const MAGIC: &[u8; 16] = b"pintle-mapped/1\n";
+
+/// How long a use counts: what was used longest ago goes first when the folder is full, to this precision.
+const USE: Duration = Duration::from_hours(24);
+
+/// What the file system says of a file: where it is, its size, its last modification, its last change of any kind.
+type State = [u8; 56];
+
+/// The seal of a file, and its state when they were last compared.
+struct Record {
+    seal: Digest,
+    state: State,
+}
+
+impl SealedFolder {
+    /// Returns the file that was written under a key, if it is there and whole.
+    pub(crate) fn mapped(&self, key: Digest) -> Option<PathBuf> {
+        let path = self.content_file(key);
+        match self.check_mapped(&path, key) {
+            Ok(()) => Some(path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                tracing::warn!(file = %path.display(), %error, "a cache file is not as it was written, and is deleted");
+                self.forget_mapped(key);
+                None
+            }
+        }
+    }
+
+    /// Writes a file under a key, and makes room for it.
+    pub(crate) fn write_mapped(&self, key: Digest, content: &[u8]) -> io::Result<()> {
+        let path = self.content_file(key);
+        self.place(&path, &[content])?;
+        self.record(key, seal(key, content), &fs::metadata(&path)?)?;
+        self.make_room()
+    }
+
+    /// Deletes what was written under a key.
+    pub(crate) fn forget_mapped(&self, key: Digest) {
+        // Without its seal a file is never used: it goes when room is made.
+        for path in [self.seal_file(key), self.content_file(key)] {
+            let _ = fs::remove_file(path);
+        }
+    }
+
+    fn check_mapped(&self, path: &Path, key: Digest) -> io::Result<()> {
+        let mut file = File::open(path)?;
+        let metadata = file.metadata()?;
+        self.check_owner(&metadata)?;
+        let record = self.read_record(key)?;
+        if record.state == state(&metadata) {
+            self.note_use(key, &record, &file, &metadata);
+            return Ok(());
+        }
+        let mut content = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default());
+        file.read_to_end(&mut content)?;
+        if seal(key, &content) != record.seal {
+            return Err(invalid("its digest differs"));
+        }
+        // If it cannot be noted that all is well, it is found out again the next time.
+        let _ = self.record(key, record.seal, &file.metadata()?);
+        Ok(())
+    }
+
+    /// Keeps a file that is used from going first, without a write at each start.
+    fn note_use(&self, key: Digest, record: &Record, file: &File, metadata: &Metadata) {
+        let now = SystemTime::now();
+        let is_old = metadata
+            .modified()
+            .is_ok_and(|time| now.duration_since(time).is_ok_and(|age| age > USE));
+        if is_old && file.set_modified(now).is_ok() {
+            // That was a change, and the next start would digest the file because of it.
+            let _ = file
+                .metadata()
+                .and_then(|metadata| self.record(key, record.seal, &metadata));
+        }
+    }
+
+    fn read_record(&self, key: Digest) -> io::Result<Record> {
+        let mut file = File::open(self.seal_file(key))?;
+        self.check_owner(&file.metadata()?)?;
+        let mut bytes = [0; MAGIC.len() + 32 + size_of::<State>()];
+        file.read_exact(&mut bytes)
+            .map_err(|_| invalid("its seal is cut off"))?;
+        let (magic, rest) = bytes.split_at(MAGIC.len());
+        let (seal, state) = rest.split_at(32);
+        match (<[u8; 32]>::try_from(seal), State::try_from(state)) {
+            (Ok(seal), Ok(state)) if magic == MAGIC => Ok(Record {
+                seal: Digest::from_bytes(seal),
+                state,
+            }),
+            _ => Err(invalid("its seal is of another format")),
+        }
+    }
+
+    fn record(&self, key: Digest, seal: Digest, metadata: &Metadata) -> io::Result<()> {
+        let parts: [&[u8]; 3] = [MAGIC, seal.as_bytes(), &state(metadata)];
+        self.place(&self.seal_file(key), &parts)
+    }
+
+    fn content_file(&self, key: Digest) -> PathBuf {
+        self.path.join(format!("{}.native", key.hex()))
+    }
+
+    fn seal_file(&self, key: Digest) -> PathBuf {
+        self.path.join(format!("{}.seal", key.hex()))
+    }
+}
+
+fn state(metadata: &Metadata) -> State {
+    let parts = [
+        metadata.dev(),
+        metadata.ino(),
+        metadata.len(),
+        metadata.mtime().cast_unsigned(),
+        metadata.mtime_nsec().cast_unsigned(),
+        metadata.ctime().cast_unsigned(),
+        metadata.ctime_nsec().cast_unsigned(),
+    ];
+    let mut state: State = [0; 56];
+    for (place, part) in state.chunks_exact_mut(8).zip(parts) {
+        place.copy_from_slice(&part.to_be_bytes());
+    }
+    state
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn folder(limit: u64) -> (tempfile::TempDir, SealedFolder) {
+        let root = tempfile::tempdir().unwrap();
+        let folder = SealedFolder::open(&root.path().join("a/b"), limit).unwrap();
+        (root, folder)
+    }
+
+    /// Reads the record's state without any check.
+    fn recorded(folder: &SealedFolder, key: Digest) -> State {
+        folder.read_record(key).unwrap().state
+    }
+
+    #[test]
+    fn gives_back_what_was_written() {
+        let (_root, folder) = folder(1 << 20);
+        let key = Digest::of("k");
+        assert_eq!(folder.mapped(key), None);
+        for content in [&b"one"[..], b"two"] {
+            folder.write_mapped(key, content).unwrap();
+            assert_eq!(fs::read(folder.mapped(key).unwrap()).unwrap(), content);
+        }
+        folder.forget_mapped(key);
+        assert_eq!(folder.mapped(key), None);
+    }
+
+    #[test]
+    fn a_change_is_found_and_what_is_the_same_after_all_stands() {
+        let (_root, folder) = folder(1 << 20);
+        let key = Digest::of("k");
+        folder.write_mapped(key, b"content").unwrap();
+        let path = folder.mapped(key).unwrap();
+        let before = recorded(&folder, key);
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, b"content").unwrap();
+        assert!(folder.mapped(key).is_some(), "it has the same digest");
+        assert_ne!(recorded(&folder, key), before);
+        fs::write(&path, b"another").unwrap();
+        assert_eq!(folder.mapped(key), None);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn whatever_is_not_as_it_was_written_is_deleted() {
+        let key = Digest::of("k");
+        let spoil: [fn(&SealedFolder, Digest); 5] = [
+            |folder, key| fs::write(folder.content_file(key), b"conten").unwrap(),
+            |folder, key| fs::write(folder.seal_file(key), b"short").unwrap(),
+            |folder, key| {
+                let mut bytes = fs::read(folder.seal_file(key)).unwrap();
+                bytes[0] ^= 1;
+                fs::write(folder.seal_file(key), bytes).unwrap();
+            },
+            |folder, key| {
+                let open = fs::Permissions::from_mode(0o666);
+                fs::set_permissions(folder.content_file(key), open).unwrap();
+            },
+            |folder, key| {
+                let open = fs::Permissions::from_mode(0o666);
+                fs::set_permissions(folder.seal_file(key), open).unwrap();
+            },
+        ];
+        for (case, spoil) in spoil.into_iter().enumerate() {
+            let (_root, folder) = folder(1 << 20);
+            folder.write_mapped(key, b"content").unwrap();
+            spoil(&folder, key);
+            assert_eq!(folder.mapped(key), None, "case {case}");
+            assert!(!folder.content_file(key).exists(), "case {case}");
+        }
+    }
+
+    #[test]
+    fn content_under_another_key_is_not_believed() {
+        let (_root, folder) = folder(1 << 20);
+        let (a, b) = (Digest::of("a"), Digest::of("b"));
+        folder.write_mapped(a, b"content").unwrap();
+        fs::rename(folder.content_file(a), folder.content_file(b)).unwrap();
+        assert_eq!(folder.mapped(b), None, "there is no seal");
+        fs::rename(folder.seal_file(a), folder.seal_file(b)).unwrap();
+        assert_eq!(folder.mapped(b), None, "the seal is another key's");
+    }
+
+    #[test]
+    fn a_use_is_noted_once_a_day_and_costs_no_digest() {
+        let (_root, folder) = folder(1 << 20);
+        let key = Digest::of("k");
+        folder.write_mapped(key, b"content").unwrap();
+        let path = folder.mapped(key).unwrap();
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        folder.mapped(key).unwrap();
+        folder.mapped(key).unwrap();
+        let used = fs::metadata(&path).unwrap().modified().unwrap();
+        assert!(used > SystemTime::UNIX_EPOCH);
+        let known = recorded(&folder, key);
+        assert_eq!(known, state(&fs::metadata(&path).unwrap()));
+        folder.mapped(key).unwrap();
+        assert_eq!(recorded(&folder, key), known);
+    }
+}
