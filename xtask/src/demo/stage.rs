@@ -35,7 +35,10 @@ impl Stage {
             "Setting the stage. The first time this builds a Kubernetes control plane, which takes minutes.",
         );
         let progress = |line: &str| tell::line(&format!("   {line}"));
-        progress("building pintle and its plugins");
+        progress(
+            "building pintle and its plugins (the first time, compiling the plugins to Wasm keeps `pintle-builtin(build)` \
+             busy for minutes)",
+        );
         build_pintle()?;
         let pintle = agent::executable()?;
         let mut dir = RunDir::new("demo")?;

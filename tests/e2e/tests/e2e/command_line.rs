@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use pintle_harness::{GitRepo, agent};
+use pintle_harness::{GitRepo, Process, agent};
 
 use crate::world::{config_map, deployment, namespace, service, world};
 
@@ -30,16 +31,20 @@ impl Desk {
         })
     }
 
-    /// Runs pintle in the folder, and checks how it ends.
-    fn pintle(&self, args: &[&str], expected: i32) -> Result<String> {
-        let output = Command::new(agent::executable()?)
+    fn command(&self, args: &[&str]) -> Result<Command> {
+        let mut command = Command::new(agent::executable()?);
+        command
             .args(args)
             .current_dir(self.repository.work())
             .env("KUBECONFIG", &self.kubeconfig)
             .env("XDG_CACHE_HOME", cache())
-            .env("HOME", self.home.path())
-            .output()
-            .context("start pintle")?;
+            .env("HOME", self.home.path());
+        Ok(command)
+    }
+
+    /// Runs pintle in the folder, and checks how it ends.
+    fn pintle(&self, args: &[&str], expected: i32) -> Result<String> {
+        let output = self.command(args)?.output().context("start pintle")?;
         let said = String::from_utf8_lossy(&output.stderr);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         if output.status.code() != Some(expected) {
@@ -168,4 +173,44 @@ fn how_a_command_ends_is_in_its_exit_code() -> Result<()> {
     desk.pintle(&["render", ".", "--setting", "no-equals-sign"], 2)?;
     desk.pintle(&["dismiss", "never-converged"], 1)?;
     desk.pintle(&["render", "no-such-folder"], 2).map(drop)
+}
+
+#[test]
+fn a_changed_file_is_followed_and_an_error_does_not_end_it() -> Result<()> {
+    let desk = Desk::new("follow")?;
+    let file = desk.repository.work().join("settings.yaml");
+    desk.repository.push_files(
+        &[("settings.yaml", &config_map("settings", "one"))],
+        "first",
+    )?;
+    let log = desk.home.path().join("follow.log");
+    let command = desk.command(&["render", ".", "--dev", "--follow"])?;
+    let mut following = Process::spawn("pintle render --follow", command, &log)?;
+    printed(&mut following, "value: one")?;
+
+    std::fs::write(&file, config_map("settings", "two"))?;
+    printed(&mut following, "value: two")?;
+
+    std::fs::write(&file, "kind: [")?;
+    pintle_harness::until("the error is told", Duration::from_secs(60), || {
+        let said = following.log_tail();
+        Ok(if said.contains("settings.yaml:1") {
+            Ok(())
+        } else {
+            Err(said)
+        })
+    })?;
+    std::fs::write(&file, config_map("settings", "three"))?;
+    printed(&mut following, "value: three")?;
+    following.kill()
+}
+
+/// Waits until a process has printed a line with this text.
+fn printed(process: &mut Process, text: &str) -> Result<()> {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !process
+        .line(end.saturating_duration_since(Instant::now()))?
+        .contains(text)
+    {}
+    Ok(())
 }
