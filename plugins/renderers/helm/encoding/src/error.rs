@@ -29,6 +29,9 @@ pub enum WriteError {
     /// A line break of Unicode (U+0085) and then `---` or `...`, which the YAML reader takes for the end.
     #[error("yaml: found unexpected document indicator")]
     DocumentIndicator,
+    /// The TOML encoder stops in any case where there is no value at all.
+    #[error("reflect: call of reflect.Value.Type on zero Value")]
+    NoValue,
     /// TOML documents are tables.
     #[error("toml: top-level values must be Go maps or structs")]
     NoTable,

@@ -9,6 +9,7 @@ use thiserror::Error;
 use crate::{
     error::WriteError,
     json::{self, JsonError, Layout, Partial},
+    toml::{self, DateTime},
     yaml::{self, Document, Flavor, Numbers, YamlError},
 };
 
@@ -127,6 +128,30 @@ pub fn from_yaml_array(text: &[u8]) -> List {
         Ok(Value::List(list)) => list,
         Ok(_) => List::new(Vec::new()),
         Err(error) => only_error(&error),
+    }
+}
+
+/// Helm's `toToml`: what is wrong is given in place of the text, but no value at all stops the template.
+pub fn to_toml(value: &Value) -> Result<Text, WriteError> {
+    match must_to_toml(value) {
+        Err(error) if error != WriteError::NoValue => Ok(error.to_string().into()),
+        result => result,
+    }
+}
+
+/// Helm's `mustToToml`.
+pub fn must_to_toml(value: &Value) -> Result<Text, WriteError> {
+    let mut out = Vec::new();
+    toml::write(value, &mut out)?;
+    Ok(out.into())
+}
+
+/// Helm's `fromToml`: what is wrong with the text is told under the key `Error`. Times become what `time` makes of them.
+pub fn from_toml(text: &[u8], time: &dyn Fn(&DateTime) -> Value) -> Map {
+    match toml::read(text, time) {
+        Ok(Value::Map(map)) => map,
+        Ok(_) => Map::new(),
+        Err(error) => with_error(Map::new(), &error),
     }
 }
 

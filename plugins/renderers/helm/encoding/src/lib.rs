@@ -32,4 +32,5 @@ pub mod error;
 pub mod float;
 pub mod functions;
 pub mod json;
+pub mod toml;
 pub mod yaml;

@@ -4,6 +4,7 @@ mod durations;
 mod moment;
 mod names;
 
+use pintle_goencoding::toml::{DateTime, Offset};
 use pintle_gotemplate::{Args, Call, Function, FunctionError, IntKind, Type, Value};
 
 pub(crate) use durations::{Duration, FUNCTIONS as DURATION_FUNCTIONS};
@@ -68,6 +69,20 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         Ok(moment.0.seconds.to_string().into())
     }),
 ];
+
+/// The `time.Time` that `fromToml` makes of a date or time.
+///
+/// Without an offset it is one of UTC, in a zone that Go's library names after what is missing.
+pub fn toml_time(time: &DateTime) -> Value {
+    let zone = match (time.offset, time.offset.location()) {
+        (_, Some(name)) => Zone::fixed(name.as_bytes(), 0),
+        (Offset::Known(seconds), None) if seconds != 0 => Zone::fixed(b"", seconds.into()),
+        _ => Zone::Utc,
+    };
+    let date = (time.year.into(), time.month.into(), time.day.into());
+    let clock = (time.hour.into(), time.minute.into(), time.second.into());
+    Moment::value(Time::from_civil(date, clock, time.nanos.into(), zone))
+}
 
 /// The time that the render was given.
 pub(crate) fn now(call: &dyn Call) -> Result<Time, FunctionError> {

@@ -44,6 +44,7 @@ mod words;
 use pintle_gotemplate::{Function, FunctionError, Value};
 
 pub use context::{Clock, ClockSource, Secrets};
+pub use dates::toml_time;
 
 type Outcome = Result<Value, FunctionError>;
 

@@ -46,6 +46,15 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("fromYaml", STRING, |_, args| {
         Ok(encoding::from_yaml(args.text(0)?).into())
     }),
+    Function::new("toToml", ANY, |_, args| {
+        text(encoding::to_toml(args.any(0)))
+    }),
+    Function::new("mustToToml", ANY, |_, args| {
+        text(encoding::must_to_toml(args.any(0)))
+    }),
+    Function::new("fromToml", STRING, |_, args| {
+        Ok(encoding::from_toml(args.text(0)?, &pintle_sprig::toml_time).into())
+    }),
     Function::new("fromYamlArray", STRING, |_, args| {
         Ok(encoding::from_yaml_array(args.text(0)?).into())
     }),

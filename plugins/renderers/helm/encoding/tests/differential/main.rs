@@ -6,5 +6,6 @@
 
 mod oracle;
 mod reading;
+mod toml;
 mod values;
 mod writing;

@@ -62,6 +62,7 @@ fn oracle() -> &'static Path {
 /// Asks for the answer to each question.
 pub(crate) fn ask(questions: &[Json]) -> Vec<Answer> {
     let mut child = Command::new(oracle())
+        .env("TZ", "UTC")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -156,7 +157,10 @@ fn unwrap(json: &Json) -> Value {
             .into(),
         "nil" if json == "list" => List::nil(Type::ANY_SLICE).into(),
         "nil" => Map::nil(Type::ANY_MAP).into(),
-        "time" => Value::string(format!("time {}", json.as_str().unwrap())),
+        "time" => {
+            let time = json.as_str().unwrap().replace(" Local", " UTC");
+            Value::string(format!("time {time}"))
+        }
         other => unreachable!("{other}"),
     }
 }

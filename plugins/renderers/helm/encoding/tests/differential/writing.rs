@@ -9,9 +9,9 @@ use crate::{
     values,
 };
 
-type Write = fn(&Value, &mut Vec<u8>) -> Result<(), WriteError>;
+pub(crate) type Write = fn(&Value, &mut Vec<u8>) -> Result<(), WriteError>;
 
-fn compare(op: &str, write: Write, values: &[Value]) {
+pub(crate) fn compare(op: &str, write: Write, values: &[Value]) {
     let questions: Vec<_> = values
         .iter()
         .map(|value| oracle::writing(op, value))
@@ -22,6 +22,8 @@ fn compare(op: &str, write: Write, values: &[Value]) {
         let result = write(value, &mut ours);
         let same = match (&result, &answer) {
             (Ok(()), Answer::Text(text)) => ours == *text,
+            // The oracle leaves out empty texts.
+            (Ok(()), Answer::Value(Value::Nil)) => ours.is_empty(),
             (Err(error), Answer::Error(text)) => {
                 text.ends_with(&error.to_string()) || same_refusal(text, error)
             }

@@ -1,0 +1,277 @@
+//! Writes TOML: keys sorted, those without tables before those with tables, which are indented by two spaces a level.
+
+use std::borrow::Cow;
+
+use pintle_gotemplate::{Kind, List, Map, Object, Text, Value, value::MAX_NESTING};
+
+use super::text::{write_key, write_path, write_string};
+use crate::{error::WriteError, float};
+
+/// Appends a value as the encoder of `BurntSushi/toml` writes it.
+///
+/// A value that is no table is written alone, which is no TOML, as the library does it. Objects are written as their
+/// plain form. On an error, `out` holds a part of the text.
+pub fn write(value: &Value, out: &mut Vec<u8>) -> Result<(), WriteError> {
+    let value = plain(value)?;
+    if *value == Value::Nil {
+        return Err(WriteError::NoValue);
+    }
+    let start = out.len();
+    Writer {
+        out,
+        start,
+        path: Vec::new(),
+    }
+    .encode(&value)
+}
+
+/// What a value is in TOML.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// Nothing, which no array may hold.
+    Nil,
+    Table,
+    /// An array of tables and nothing else.
+    Tables,
+    Other,
+}
+
+struct Writer<'a> {
+    out: &'a mut Vec<u8>,
+    start: usize,
+    path: Vec<Text>,
+}
+
+impl Writer<'_> {
+    fn encode(&mut self, value: &Value) -> Result<(), WriteError> {
+        if self.path.len() > MAX_NESTING {
+            return Err(WriteError::Depth);
+        }
+        match (shape(value, 0)?, value) {
+            (Shape::Nil, Value::List(_)) if self.path.is_empty() => self.pair(value),
+            (Shape::Nil, _) => Ok(()),
+            (Shape::Tables, Value::List(list)) => self.tables(list),
+            (Shape::Table, Value::Map(map)) => {
+                if self.path.len() == 1 {
+                    self.newline();
+                }
+                if !self.path.is_empty() {
+                    self.header(b"[", b"]");
+                }
+                self.map(map)
+            }
+            _ => self.pair(value),
+        }
+    }
+
+    fn tables(&mut self, list: &List) -> Result<(), WriteError> {
+        if self.path.is_empty() {
+            return Err(WriteError::NoTable);
+        }
+        for table in list.iter() {
+            if let Value::Map(map) = &*plain(&table)? {
+                self.newline();
+                self.header(b"[[", b"]]");
+                self.map(map)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn header(&mut self, open: &[u8], close: &[u8]) {
+        self.indent();
+        self.out.extend_from_slice(open);
+        write_path(&self.path, self.out);
+        self.out.extend_from_slice(close);
+        self.newline();
+    }
+
+    fn map(&mut self, map: &Map) -> Result<(), WriteError> {
+        let entries = plain_entries(map)?;
+        for tables in [false, true] {
+            for (key, value, shape) in &entries {
+                if is_table(*shape) == tables && *shape != Shape::Nil {
+                    self.path.push(key.clone());
+                    self.encode(value)?;
+                    self.path.pop();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn pair(&mut self, value: &Value) -> Result<(), WriteError> {
+        let Some(key) = self.path.last().cloned() else {
+            return self.element(value, 0);
+        };
+        self.indent();
+        write_key(&key, self.out);
+        self.out.extend_from_slice(b" = ");
+        self.element(value, 0)?;
+        self.newline();
+        Ok(())
+    }
+
+    /// Appends a value in one line.
+    fn element(&mut self, value: &Value, depth: usize) -> Result<(), WriteError> {
+        if depth > MAX_NESTING {
+            return Err(WriteError::Depth);
+        }
+        match value {
+            Value::Nil => return Err(WriteError::NilElement),
+            Value::Bool(true) => self.out.extend_from_slice(b"true"),
+            Value::Bool(false) => self.out.extend_from_slice(b"false"),
+            Value::Int(int) => self.out.extend_from_slice(int.to_string().as_bytes()),
+            Value::Float(number) => self.float(*number),
+            Value::String(text) => write_string(text, self.out),
+            Value::List(list) => {
+                self.out.push(b'[');
+                for (index, item) in list.iter().enumerate() {
+                    if index > 0 {
+                        self.out.extend_from_slice(b", ");
+                    }
+                    self.element(&*plain(&item)?, depth + 1)?;
+                }
+                self.out.push(b']');
+            }
+            Value::Map(map) => self.inline(map, depth)?,
+            Value::Object(object) => match time(&**object) {
+                Some(time) => self.out.extend_from_slice(&time),
+                None => return Err(unsupported(&**object)),
+            },
+        }
+        Ok(())
+    }
+
+    fn float(&mut self, number: f64) {
+        if !number.is_finite() {
+            if number.is_sign_negative() {
+                self.out.push(b'-');
+            }
+            let word: &[u8] = if number.is_nan() { b"nan" } else { b"inf" };
+            self.out.extend_from_slice(word);
+            return;
+        }
+        let start = self.out.len();
+        float::write_general(number, self.out);
+        if !self.out[start..].iter().any(|b| matches!(b, b'.' | b'e')) {
+            self.out.extend_from_slice(b".0");
+        }
+    }
+
+    fn inline(&mut self, map: &Map, depth: usize) -> Result<(), WriteError> {
+        let entries = plain_entries(map)?;
+        let (tables, others): (Vec<_>, Vec<_>) = entries
+            .into_iter()
+            .partition(|(_, _, shape)| is_table(*shape));
+        self.out.push(b'{');
+        for (group, more) in [(&others, !tables.is_empty()), (&tables, false)] {
+            for (index, (key, value, shape)) in group.iter().enumerate() {
+                if *shape == Shape::Nil {
+                    continue;
+                }
+                write_key(key, self.out);
+                self.out.extend_from_slice(b" = ");
+                self.element(value, depth + 1)?;
+                // What is left out counts here, so that a comma can be the last: the library does so.
+                if more || index + 1 < group.len() {
+                    self.out.extend_from_slice(b", ");
+                }
+            }
+        }
+        self.out.push(b'}');
+        Ok(())
+    }
+
+    fn newline(&mut self) {
+        if self.out.len() > self.start {
+            self.out.push(b'\n');
+        }
+    }
+
+    fn indent(&mut self) {
+        for _ in 1..self.path.len() {
+            self.out.extend_from_slice(b"  ");
+        }
+    }
+}
+
+fn is_table(shape: Shape) -> bool {
+    matches!(shape, Shape::Table | Shape::Tables)
+}
+
+type Entries = Vec<(Text, Value, Shape)>;
+
+/// The entries of a map in the order of their keys, with what they are.
+fn plain_entries(map: &Map) -> Result<Entries, WriteError> {
+    let entries = map.borrow();
+    let entry = |(key, value): (&Text, &Value)| {
+        let value = plain(value)?.into_owned();
+        let shape = shape(&value, 0)?;
+        Ok((key.clone(), value, shape))
+    };
+    entries.iter().map(entry).collect()
+}
+
+/// What a value is; an error if it has an array with nothing in one of its places.
+fn shape(value: &Value, depth: usize) -> Result<Shape, WriteError> {
+    if depth > MAX_NESTING {
+        return Err(WriteError::Depth);
+    }
+    let list = match value {
+        Value::Nil => return Ok(Shape::Nil),
+        Value::Map(map) if map.is_nil() => return Ok(Shape::Nil),
+        Value::Map(_) => return Ok(Shape::Table),
+        Value::List(list) if list.is_nil() => return Ok(Shape::Nil),
+        Value::List(list) if list.as_bytes().is_none() => list,
+        Value::Object(object) if time(&**object).is_none() => return Err(unsupported(&**object)),
+        _ => return Ok(Shape::Other),
+    };
+    let mut all = !list.is_empty();
+    for item in list.iter() {
+        match shape(&*plain(&item)?, depth + 1)? {
+            Shape::Nil => return Err(WriteError::NilElement),
+            Shape::Table => {}
+            Shape::Tables | Shape::Other => all = false,
+        }
+    }
+    Ok(if all { Shape::Tables } else { Shape::Other })
+}
+
+/// The value, or the plain form of an object that is no time.
+fn plain(value: &Value) -> Result<Cow<'_, Value>, WriteError> {
+    match value {
+        Value::Object(object) if time(&**object).is_none() => match object.to_plain() {
+            Value::Object(object) => Err(unsupported(&*object)),
+            _ if object.go_type().kind() == Kind::Func => Err(unsupported(&**object)),
+            plain => Ok(Cow::Owned(plain)),
+        },
+        _ => Ok(Cow::Borrowed(value)),
+    }
+}
+
+fn unsupported(object: &dyn Object) -> WriteError {
+    WriteError::Type {
+        format: "toml",
+        go_type: object.go_type().to_string(),
+    }
+}
+
+/// A time as TOML has it: those that were read without an offset have none.
+fn time(object: &dyn Object) -> Option<Vec<u8>> {
+    if object.go_type().to_string() != "time.Time" {
+        return None;
+    }
+    let shown = object.string()?;
+    let mut words = shown.split(|&b| b == b' ');
+    let (date, clock) = (words.next()?, words.next()?);
+    match words.next_back()? {
+        b"datetime-local" => Some([date, clock].join(&b'T')),
+        b"date-local" => Some(date.to_vec()),
+        b"time-local" => Some(clock.to_vec()),
+        _ => match object.to_plain() {
+            Value::String(text) => Some(text.to_vec()),
+            _ => None,
+        },
+    }
+}
