@@ -42,13 +42,14 @@ type Derive = dyn Fn(&str, u32) -> Vec<u8>;
 /// What they are for is named by a text, the purpose, so that a render repeats. It is made of
 ///
 /// - the function's name,
-/// - the name of the template that calls it,
+/// - the name of the template that is being rendered, and of the one in it that calls the function,
 /// - the arguments that say which secret is meant: the length of a password, the name in a certificate,
 /// - and how many times before this, in this render, all of that was the same.
 ///
 /// Lines and columns are no part of it, nor are other templates or other functions: an edit elsewhere in a chart, or
 /// elsewhere in the same file, leaves a password as it is. It changes when its length does, when its template is
-/// renamed, or when a call with the same function and arguments is put before it in the same file. The seed belongs to one application, so that two releases of a chart share nothing.
+/// renamed, or when a call with the same function and arguments is put before it in the same file. The seed belongs to
+/// one application, so that two releases of a chart share nothing.
 pub struct Secrets {
     derive: Box<Derive>,
     counts: RefCell<HashMap<String, u64>>,
@@ -65,20 +66,33 @@ impl Secrets {
 
     /// 32 bytes for a call of a function, of which `which` says what it is to make.
     pub(crate) fn seed(call: &dyn Call, which: &str) -> Result<[u8; 32], FunctionError> {
-        let secrets = call.state().get::<Self>().ok_or_else(|| {
-            FunctionError::new(
-                "this render was given no secret seed, from which random values are derived",
-            )
-        })?;
-        let (function, template) = (call.function(), call.place().template);
-        let place = format!("helm/{function}/{template}/{which}");
+        let secrets = Self::of(call)?;
+        let (function, at) = (call.function(), call.place());
+        let place = format!("helm/{function}/{}/{}/{which}", at.root, at.template);
         let count = {
             let mut counts = secrets.counts.borrow_mut();
             let count = counts.entry(place.clone()).or_default();
             *count += 1;
             *count
         };
-        let bytes = (secrets.derive)(&format!("{place}/{count}"), 32);
+        secrets.bytes(&format!("{place}/{count}"))
+    }
+
+    /// 32 bytes that are the same for all calls in all renders of the application.
+    pub(crate) fn fixed(call: &dyn Call, purpose: &str) -> Result<[u8; 32], FunctionError> {
+        Self::of(call)?.bytes(&format!("helm/{purpose}"))
+    }
+
+    fn of(call: &dyn Call) -> Result<&Self, FunctionError> {
+        call.state().get::<Self>().ok_or_else(|| {
+            FunctionError::new(
+                "this render was given no secret seed, from which random values are derived",
+            )
+        })
+    }
+
+    fn bytes(&self, purpose: &str) -> Result<[u8; 32], FunctionError> {
+        let bytes = (self.derive)(purpose, 32);
         bytes.try_into().map_err(|bytes: Vec<u8>| {
             FunctionError::new(format_args!(
                 "a seed of 32 bytes was asked for, and {} came",

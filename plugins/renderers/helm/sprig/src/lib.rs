@@ -23,6 +23,7 @@
 mod case;
 mod cast;
 mod context;
+mod crypto;
 mod dates;
 mod decimal;
 mod defaults;
@@ -52,6 +53,8 @@ type Outcome = Result<Value, FunctionError>;
 pub fn tables() -> &'static [&'static [Function]] {
     &[
         case::FUNCTIONS,
+        crypto::CERTIFICATE_FUNCTIONS,
+        crypto::FUNCTIONS,
         dates::DURATION_FUNCTIONS,
         dates::FUNCTIONS,
         defaults::FUNCTIONS,

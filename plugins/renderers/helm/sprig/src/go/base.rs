@@ -16,6 +16,13 @@ pub(crate) fn encode64(bytes: &[u8]) -> Vec<u8> {
     encode(bytes, BASE64, 3, 4)
 }
 
+/// The base 64 of bcrypt's hashes: another alphabet, and no padding.
+pub(crate) fn encode_bcrypt(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let digits = encode(bytes, ALPHABET, 3, 4).into_iter().map(char::from);
+    digits.filter(|&digit| digit != '=').collect()
+}
+
 /// Base 32 with padding.
 pub(crate) fn encode32(bytes: &[u8]) -> Vec<u8> {
     encode(bytes, BASE32, 5, 8)

@@ -1,0 +1,89 @@
+//! DSA keys (FIPS 186-4), which only `genPrivateKey "dsa"` makes.
+
+use num_bigint::BigUint;
+
+use super::{
+    der::{self, Reader, tag},
+    error::KeyError,
+    montgomery::Modulus,
+    prime::{Search, random},
+};
+use crate::random::Stream;
+
+/// The sizes of p and q in bits.
+const SIZES: (u64, u64) = (2048, 256);
+
+/// A key: p, q, g, and y = g^x modulo p.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct DsaKey([BigUint; 5]);
+
+impl DsaKey {
+    /// Makes parameters and a key from the stream; what is taken from it and how never changes.
+    pub(super) fn generate(stream: &mut Stream) -> Self {
+        let search = Search::new();
+        loop {
+            let q = loop {
+                let start = odd(SIZES.1, stream);
+                let found = search.first(&start, &2u32.into(), stream, |q| q.bits() == SIZES.1);
+                if let Some(q) = found {
+                    break q;
+                }
+            };
+            // p is 1 modulo 2 q.
+            let step = &q << 1u32;
+            let start = odd(SIZES.0, stream);
+            let start = &start - (&start % &step) + 1u32;
+            let Some(p) = search.first(&start, &step, stream, |p| p.bits() == SIZES.0) else {
+                continue;
+            };
+            if let Some(key) = Self::with_parameters(p, q, stream) {
+                return key;
+            }
+        }
+    }
+
+    fn with_parameters(p: BigUint, q: BigUint, stream: &mut Stream) -> Option<Self> {
+        let modulus = Modulus::new(&p)?;
+        let cofactor = (&p - 1u32) / &q;
+        let generator = (2u32..100)
+            .map(|base| modulus.power(&modulus.residue(&base.into()), &cofactor))
+            .find(|power| !modulus.same(power, modulus.one()))?;
+        // With 64 bits more than q has, each number is as likely as the others (B.1.1).
+        let private = random(SIZES.1 + 64, stream) % (&q - 1u32) + 1u32;
+        let public = modulus.number(&modulus.power(&generator, &private));
+        Some(Self([p, q, modulus.number(&generator), public, private]))
+    }
+
+    /// The key as OpenSSL writes it: the version 0 and p, q, g, y, x.
+    pub(super) fn to_der(&self) -> Vec<u8> {
+        let mut contents = der::unsigned(&[0]);
+        for number in &self.0 {
+            contents.extend(der::unsigned(&number.to_bytes_be()));
+        }
+        der::sequence(&[&contents])
+    }
+
+    pub(super) fn from_der(bytes: &[u8]) -> Result<Self, KeyError> {
+        let read = || {
+            let mut reader = Reader::new(bytes).inside(tag::SEQUENCE)?;
+            reader.integer()?;
+            let mut number = || reader.integer().map(BigUint::from_bytes_be);
+            Some(Self([
+                number()?,
+                number()?,
+                number()?,
+                number()?,
+                number()?,
+            ]))
+        };
+        read().ok_or(KeyError::malformed("DSA key"))
+    }
+}
+
+/// A random odd number with so many bits.
+fn odd(bits: u64, stream: &mut Stream) -> BigUint {
+    let mut number = random(bits, stream);
+    number.set_bit(0, true);
+    number.set_bit(bits - 1, true);
+    number
+}

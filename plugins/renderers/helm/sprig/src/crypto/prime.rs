@@ -1,0 +1,192 @@
+//! Large random primes.
+
+use num_bigint::BigUint;
+
+use super::montgomery::Modulus;
+use crate::random::Stream;
+
+/// Divisors below this are tried before the costly test.
+const DIVISORS_BELOW: usize = 1 << 16;
+
+/// So many candidates in a row are sieved; for 2048 bits one in 700 is a prime.
+const WINDOW: usize = 8192;
+
+/// So many random bases make the test fail to notice a composite number less often than once in 2^100 keys, also for
+/// numbers that somebody chose to deceive it.
+const ROUNDS: usize = 8;
+
+/// Finds primes among the numbers `start`, `start + step`, `start + 2 × step`, ...
+pub(super) struct Search {
+    /// The odd primes below [`DIVISORS_BELOW`].
+    divisors: Vec<u32>,
+}
+
+impl Search {
+    pub(super) fn new() -> Self {
+        let mut composite = vec![false; DIVISORS_BELOW];
+        let mut divisors = Vec::new();
+        for number in (3..DIVISORS_BELOW).step_by(2) {
+            if !composite[number] {
+                divisors.extend(u32::try_from(number));
+                let multiples = (number * number..DIVISORS_BELOW).step_by(number);
+                multiples.for_each(|multiple| composite[multiple] = true);
+            }
+        }
+        Self { divisors }
+    }
+
+    /// The first prime from `start` on that is accepted, if there is one among the next [`WINDOW`] numbers.
+    ///
+    /// `start` is odd and far above the divisors, `step` is even.
+    pub(super) fn first(
+        &self,
+        start: &BigUint,
+        step: &BigUint,
+        stream: &mut Stream,
+        accepts: impl Fn(&BigUint) -> bool,
+    ) -> Option<BigUint> {
+        let composite = self.sieve(start, step);
+        let candidates = (0..WINDOW).filter(|&index| !composite[index]);
+        candidates
+            .map(|index| start + step * index)
+            .find(|candidate| accepts(candidate) && is_prime(candidate, stream))
+    }
+
+    /// Which of the candidates have a small divisor.
+    fn sieve(&self, start: &BigUint, step: &BigUint) -> Vec<bool> {
+        let mut composite = vec![false; WINDOW];
+        // Two divisors have a product of 32 bits, so that one division of the large number serves both.
+        for pair in self.divisors.chunks(2) {
+            let product: u32 = pair.iter().product();
+            let (start, step) = (remainder(start, product), remainder(step, product));
+            for &divisor in pair {
+                mark(&mut composite, start % divisor, step % divisor, divisor);
+            }
+        }
+        composite
+    }
+}
+
+/// Marks the indices where `start + step × index` is a multiple of the divisor.
+fn mark(composite: &mut [bool], start: u32, step: u32, divisor: u32) {
+    if step == 0 {
+        // All of them are multiples or none.
+        if start == 0 {
+            composite.fill(true);
+        }
+        return;
+    }
+    let modulus = u64::from(divisor);
+    let inverse = power(u64::from(step), modulus - 2, modulus);
+    let first = (modulus - u64::from(start)) * inverse % modulus;
+    let Ok(first) = usize::try_from(first) else {
+        return;
+    };
+    let stride = divisor as usize;
+    let marked = composite.iter_mut().skip(first).step_by(stride);
+    marked.for_each(|index| *index = true);
+}
+
+fn remainder(number: &BigUint, divisor: u32) -> u32 {
+    let remainder = number % divisor;
+    remainder.iter_u32_digits().next().unwrap_or_default()
+}
+
+/// A power modulo a number of at most 32 bits.
+fn power(mut base: u64, mut exponent: u64, modulus: u64) -> u64 {
+    let mut result = 1;
+    while exponent > 0 {
+        if exponent & 1 == 1 {
+            result = result * base % modulus;
+        }
+        base = base * base % modulus;
+        exponent >>= 1;
+    }
+    result
+}
+
+/// Whether an odd number is a prime: the test of Miller and Rabin with the base 2, which sorts out nearly all that are
+/// not, and then with random bases.
+pub(super) fn is_prime(number: &BigUint, stream: &mut Stream) -> bool {
+    let Some(modulus) = Modulus::new(number) else {
+        return false;
+    };
+    let before = number - 1u32;
+    let zeros = before.trailing_zeros().unwrap_or_default();
+    let odd_part = &before >> zeros;
+    let minus_one = modulus.residue(&before);
+    let passes = |mut power: Vec<u32>| {
+        if modulus.same(&power, modulus.one()) || modulus.same(&power, &minus_one) {
+            return true;
+        }
+        (1..zeros).any(|_| {
+            power = modulus.multiply(&power, &power);
+            modulus.same(&power, &minus_one)
+        })
+    };
+    passes(modulus.power_of_two(&odd_part))
+        && (0..ROUNDS).all(|_| {
+            let base = modulus.residue(&(random(number.bits(), stream) % (number - 2u32) + 2u32));
+            passes(modulus.power(&base, &odd_part))
+        })
+}
+
+/// A random number of at most so many bits.
+pub(super) fn random(bits: u64, stream: &mut Stream) -> BigUint {
+    let len = usize::try_from(bits.div_ceil(8)).unwrap_or_default();
+    let mut bytes = vec![0; len];
+    stream.fill(&mut bytes);
+    BigUint::from_bytes_be(&bytes) >> (len as u64 * 8 - bits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream() -> Stream {
+        Stream::new(&[3; 32])
+    }
+
+    #[test]
+    fn primes_and_pseudoprimes() {
+        let prime = |number: u128| is_prime(&number.into(), &mut stream());
+        for number in [5, 7, 65_537, (1 << 61) - 1, (1 << 127) - 1] {
+            assert!(prime(number), "{number}");
+        }
+        // The first pass the test with the base 2; the others are products of primes, and Carmichael's.
+        for number in [
+            2047,
+            3277,
+            3_215_031_751,
+            9,
+            561,
+            ((1 << 61) - 1) * ((1 << 31) - 1),
+        ] {
+            assert!(!prime(number), "{number}");
+        }
+    }
+
+    #[test]
+    fn a_sieve_leaves_the_numbers_without_small_divisors() {
+        let search = Search::new();
+        let start = BigUint::from((1u64 << 62) + 1);
+        for step in [2u32, 2 * 3 * 101] {
+            let composite = search.sieve(&start, &step.into());
+            for (index, &composite) in composite.iter().enumerate() {
+                let number = &start + BigUint::from(step) * index;
+                let divisible = search
+                    .divisors
+                    .iter()
+                    .any(|&divisor| remainder(&number, divisor) == 0);
+                assert_eq!(composite, divisible, "{step} {index}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_prime_is_found() {
+        let start = BigUint::from((1u64 << 61) - 29);
+        let found = Search::new().first(&start, &2u32.into(), &mut stream(), |_| true);
+        assert_eq!(found, Some(((1u64 << 61) - 1).into()));
+    }
+}
