@@ -11,23 +11,14 @@ mod tpl;
 
 use std::{cmp::Reverse, fmt, rc::Rc};
 
-use pintle_gotemplate::{
-    Functions, Kind, Limits, Map, MissingKey, Named, Options, Set, State, Text, Type,
-};
+use pintle_gotemplate::{Functions, Limits, Map, MissingKey, Options, Set, State, Text, Type};
 
 pub use error::RenderError;
 pub use functions::Lookup;
+pub use pintle_helm_chart::values::VALUES;
 
 use functions::Includes;
 use tpl::Cache;
-
-/// The Go type of a chart's values and of what templates get as `.`.
-pub static VALUES: Named = Named {
-    name: "common.Values",
-    kind: Kind::Map,
-    underlying: Some(Type::ANY_MAP),
-    methods: &[],
-};
 
 /// The name of the set, and of the texts that `tpl` renders; Helm's errors show it.
 const SET: &str = "gotpl";

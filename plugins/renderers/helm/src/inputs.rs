@@ -13,17 +13,32 @@ use crate::{
     settings::{ChartSource, Settings},
 };
 
+/// A dependency that is not in `charts/`.
+pub(crate) struct Wanted {
+    dependency: Dependency,
+    /// The version; empty for a folder, which has the one that it has.
+    version: String,
+    source: Source,
+}
+
+impl Wanted {
+    /// Whether it comes packed, rather than as a folder of the same revision.
+    pub(crate) fn is_packed(&self) -> bool {
+        !matches!(self.source, Source::Folder(_))
+    }
+}
+
 /// Names what has to be fetched.
 pub(crate) fn sources(settings: &Settings, folder: &dyn Tree) -> Result<Vec<Source>, Failure> {
     if let Some(chart) = &settings.chart {
         return Ok(vec![chart_source(chart)]);
     }
     let wanted = wanted(folder)?;
-    Ok(wanted.into_iter().map(|(_, source)| source).collect())
+    Ok(wanted.into_iter().map(|one| one.source).collect())
 }
 
 /// The dependencies that are not in `charts/`, in the order of `Chart.yaml`, each with where it is to be had.
-pub(crate) fn wanted(folder: &dyn Tree) -> Result<Vec<(Dependency, Source)>, Failure> {
+pub(crate) fn wanted(folder: &dyn Tree) -> Result<Vec<Wanted>, Failure> {
     let folder = HostFolder(folder);
     let refused = |error| Failure::from(problem::of_load(&error));
     let (metadata, lock) = load_metadata(&folder, &mut Warnings::default()).map_err(refused)?;
@@ -31,26 +46,27 @@ pub(crate) fn wanted(folder: &dyn Tree) -> Result<Vec<(Dependency, Source)>, Fai
         return Ok(Vec::new());
     }
     let there = vendored(&folder).map_err(refused)?;
-    let mut wanted = Vec::new();
+    let mut wanted: Vec<Wanted> = Vec::new();
     let mut problems = Vec::new();
-    for dependency in metadata.dependencies {
+    for dependency in &metadata.dependencies {
         // Helm looks for the name alone, too.
         if there.iter().any(|(name, _)| *name == dependency.name)
             || dependency.repository.is_empty()
+            // A chart may be wanted several times, under other names.
+            || wanted.iter().any(|known| same(&known.dependency, dependency))
         {
             continue;
         }
-        // A chart may be wanted several times, under other names.
-        if wanted
-            .iter()
-            .any(|(known, _): &(Dependency, _)| same(known, &dependency))
-        {
-            continue;
-        }
-        match source(&dependency, lock.as_ref()) {
-            Ok(source) => wanted.push((dependency, source)),
+        match one(dependency, lock.as_ref()) {
+            Ok(one) => wanted.push(one),
             Err(problem) => problems.push(problem),
         }
+    }
+    if wanted.iter().any(Wanted::is_packed)
+        && let Some(lock) = &lock
+        && !lock.is_of(&metadata)
+    {
+        problems.push(out_of_sync());
     }
     if problems.is_empty() {
         Ok(wanted)
@@ -59,31 +75,35 @@ pub(crate) fn wanted(folder: &dyn Tree) -> Result<Vec<(Dependency, Source)>, Fai
     }
 }
 
+fn out_of_sync() -> Problem {
+    Problem::new("the lock file (Chart.lock) is out of sync with the dependencies in Chart.yaml")
+        .position(Position::new("Chart.lock", 1, 1))
+        .hint("commit the Chart.lock that `helm dependency update` writes")
+}
+
 fn same(one: &Dependency, other: &Dependency) -> bool {
     one.name == other.name && one.version == other.version && one.repository == other.repository
 }
 
 /// Where a dependency is to be had.
-fn source(dependency: &Dependency, lock: Option<&Lock>) -> Result<Source, Problem> {
-    if let Some(path) = dependency.repository.strip_prefix("file://") {
-        return Ok(Source::Folder(path.to_owned()));
-    }
-    let version = version(dependency, lock)?;
-    Ok(remote(
-        &dependency.repository,
-        &dependency.name,
-        &version,
-        None,
-    ))
+fn one(dependency: &Dependency, lock: Option<&Lock>) -> Result<Wanted, Problem> {
+    let (version, source) = if let Some(path) = dependency.repository.strip_prefix("file://") {
+        (String::new(), Source::Folder(path.to_owned()))
+    } else {
+        let version = version(dependency, lock)?;
+        let source = remote(&dependency.repository, &dependency.name, &version, None);
+        (version, source)
+    };
+    Ok(Wanted {
+        dependency: dependency.clone(),
+        version,
+        source,
+    })
 }
 
 /// The version that `Chart.lock` pins, or that `Chart.yaml` names exactly.
 fn version(dependency: &Dependency, lock: Option<&Lock>) -> Result<String, Problem> {
-    let locked = lock.and_then(|lock| {
-        let mut pinned = lock.dependencies.iter();
-        pinned.find(|one| one.name == dependency.name && one.repository == dependency.repository)
-    });
-    if let Some(locked) = locked {
+    if let Some(locked) = lock.and_then(|lock| lock.pinned(dependency)) {
         return Ok(locked.version.clone());
     }
     // `1.2` is a range, as `^1.2` is.
@@ -139,19 +159,33 @@ fn tag(version: &str) -> String {
 }
 
 /// Checks that what was fetched is what was asked for.
-pub(crate) fn check(
-    wanted: &Dependency,
-    fetched: &pintle_helm_chart::Chart,
-) -> Result<(), Problem> {
-    let (name, version) = (fetched.name(), &fetched.metadata.version);
-    if name == wanted.name && semver::matches(&wanted.version, version) {
+pub(crate) fn check(wanted: &Wanted, fetched: &pintle_helm_chart::Chart) -> Result<(), Problem> {
+    let dependency = &wanted.dependency;
+    let (name, found) = (fetched.name(), fetched.metadata.version.as_str());
+    let is_right = if wanted.version.is_empty() {
+        semver::matches(&dependency.version, found)
+    } else {
+        same_version(&wanted.version, found)
+    };
+    if name == dependency.name && is_right {
         return Ok(());
     }
+    let version = if wanted.version.is_empty() {
+        &dependency.version
+    } else {
+        &wanted.version
+    };
     Err(Problem::new(format!(
-        "the dependency {:?} of version {:?} was fetched from {}, and there is {name:?} of version {version:?}",
-        wanted.name, wanted.version, wanted.repository
+        "the dependency {:?} of version {version:?} was fetched from {}, and there is {name:?} of version {found:?}",
+        dependency.name, dependency.repository
     ))
     .position(Position::new("Chart.yaml", 1, 1)))
+}
+
+/// Versions may have a `v` before them.
+fn same_version(one: &str, other: &str) -> bool {
+    let plain = |text: &str| text.strip_prefix('v').unwrap_or(text).to_owned();
+    plain(one) == plain(other)
 }
 
 /// The host has given less than was asked for.

@@ -131,13 +131,10 @@ fn load(
         inputs::wanted(folder)?
     };
     for (index, tree) in inputs.iter().enumerate() {
-        let (dependency, source) = wanted.get(index).ok_or_else(inputs::not_given)?;
-        let options = match source {
-            Source::Folder(_) => options,
-            Source::Oci(_) | Source::Chart(_) => packed,
-        };
+        let wanted = wanted.get(index).ok_or_else(inputs::not_given)?;
+        let options = if wanted.is_packed() { packed } else { options };
         let fetched = loaded(*tree, options)?;
-        inputs::check(dependency, &fetched)?;
+        inputs::check(wanted, &fetched)?;
         chart.dependencies.push(fetched);
     }
     Ok(chart)

@@ -111,6 +111,28 @@ fn what_templates_see_of_the_world() {
 }
 
 #[test]
+fn values_have_helm_s_methods() {
+    let template = config(
+        "a",
+        r#"{{ list (.Values.AsMap.a | toJson) (.Values.YAML) (.Values.Table "a.b").c (.Values.PathValue "a.b.c") (printf "%T %T" .Values .Values.AsMap) (.AsMap.Release.Name) | toJson | quote }}"#,
+    );
+    let tree = chart(&[
+        ("templates/a.yaml", &template),
+        ("values.yaml", "a: {b: {c: 1}}"),
+    ]);
+    insta::assert_snapshot!(values(&render(&tree, &json!({}))), @r#"a="[\"{\\\"b\\\":{\\\"c\\\":1}}\",\"a:\\n  b:\\n    c: 1\\n\",1,1,\"common.Values map[string]interface {}\",\"app\"]""#);
+    let said = |text: &str| refusal(&chart(&[("templates/a.yaml", text)]), &json!({}));
+    let all = [
+        said(r#"{{ .Values.Table "a" }}"#),
+        said(r#"{{ .Values.PathValue "" }}"#),
+    ];
+    insta::assert_snapshot!(all.join("\n"), @r#"
+    templates/a.yaml:1:11: template: web/templates/a.yaml:1:10: executing "web/templates/a.yaml" at <.Values.Table>: error calling Table: "a" is not a table
+    templates/a.yaml:1:11: template: web/templates/a.yaml:1:10: executing "web/templates/a.yaml" at <.Values.PathValue>: error calling PathValue: YAML path cannot be empty
+    "#);
+}
+
+#[test]
 fn only_what_a_chart_asks_for_is_read() {
     let template = config("a", "b");
     let tree = chart(&[
@@ -279,6 +301,12 @@ fn sources(tree: &MemoryTree, with: &Value) -> Result<String, String> {
     }
 }
 
+/// A lock file that pins the dependency `db`.
+fn locked(digest: &str) -> String {
+    let pinned = "{name: db, version: 1.4.2, repository: 'https://charts.example.com'}";
+    format!("digest: sha256:{digest}\ndependencies: [{pinned}]")
+}
+
 #[test]
 fn what_is_fetched() {
     let asked = |dependency: &str, lock: &str| {
@@ -296,7 +324,11 @@ fn what_is_fetched() {
         asked("{name: db, version: '*', repository: 'file://../db'}", ""),
         asked(
             "{name: db, version: ^1, repository: 'https://charts.example.com'}",
-            "dependencies: [{name: db, version: 1.4.2, repository: 'https://charts.example.com'}]",
+            &locked("ab8fd95a8fbd151154c1c96307cc9a0c76f81b8f80bad99d3db6518ab010a0c7"),
+        ),
+        asked(
+            "{name: db, version: ^1, repository: 'https://charts.example.com'}",
+            &locked("00"),
         ),
         asked(
             "{name: db, version: ^1, repository: 'https://charts.example.com'}",
@@ -309,6 +341,7 @@ fn what_is_fetched() {
     [Oci(Remote { reference: "oci://r.example.com/charts/db:1.0.0_x", digest: None })]
     [Folder("../db")]
     [Chart(Chart { repository: "https://charts.example.com", name: "db", version: "1.4.2", digest: None })]
+    Chart.lock:1:1: the lock file (Chart.lock) is out of sync with the dependencies in Chart.yaml (commit the Chart.lock that `helm dependency update` writes)
     Chart.yaml:1:1: the dependency "db" has the version "^1", and no Chart.lock says which one that is (commit the Chart.lock that `helm dependency update` writes)
     []
     "#);

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use pintle_gotemplate::{Map, Text};
 
-use crate::metadata::Metadata;
+use crate::{lock::Lock, metadata::Metadata};
 
 /// A file of a chart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,15 +32,6 @@ pub struct Chart {
     pub files: Rc<[File]>,
     /// The subcharts.
     pub dependencies: Vec<Chart>,
-}
-
-/// What a lock file pins.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Lock {
-    /// Digest of the dependencies in `Chart.yaml` that it was made for.
-    pub digest: String,
-    /// The dependencies, each with its exact version.
-    pub dependencies: Vec<crate::metadata::Dependency>,
 }
 
 impl Chart {

@@ -14,6 +14,7 @@ mod files;
 mod glob;
 mod ignore;
 mod load;
+mod lock;
 pub mod manifest;
 mod metadata;
 mod pattern;
@@ -29,13 +30,14 @@ pub use archive::ArchiveError;
 pub use capabilities::{
     API_VERSIONS, Capabilities, Cluster, HELM_VERSION, HelmDefaults, KubeVersion, KubeVersionError,
 };
-pub use chart::{Chart, File, Lock};
+pub use chart::{Chart, File};
 pub use compose::{ComposeError, compose};
 pub use ignore::IgnoreError;
 pub use load::{
     Cause, Folder, FolderEntry, LoadError, Options, load_archive, load_folder, load_metadata,
     vendored,
 };
+pub use lock::Lock;
 pub use metadata::{DecodeError, Dependency, Maintainer, Metadata, MetadataError};
 pub use pattern::{Pattern, PatternError};
 pub use release::{Release, is_release_name};

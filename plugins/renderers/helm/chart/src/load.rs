@@ -9,8 +9,9 @@ use pintle_gotemplate::Map;
 
 use crate::{
     archive::{self, MAX_SIZE},
-    chart::{Chart, File, Lock},
+    chart::{Chart, File},
     ignore::Rules,
+    lock::Lock,
     metadata::{Metadata, decode_lock},
     warning::Warnings,
     yaml,
@@ -301,7 +302,7 @@ fn assemble(
                         metadata.name
                     ));
                 }
-                let read = yaml::read_exact(&file.data).map_err(Cause::from);
+                let read = yaml::read_written(&file.data).map_err(Cause::from);
                 let read = read.and_then(|document| Ok(metadata.read(&document)?));
                 read.map_err(|cause| LoadError::new(&file.name, cause))?;
                 if metadata.api_version == "v1" {
@@ -380,7 +381,7 @@ fn metadata(files: &[File]) -> Result<Metadata, LoadError> {
     let mut metadata = None;
     for file in files.iter().filter(|file| file.name == "Chart.yaml") {
         let read = metadata.get_or_insert_with(Metadata::default);
-        let document = yaml::read_exact(&file.data)
+        let document = yaml::read_written(&file.data)
             .map_err(|error| LoadError::new("Chart.yaml", Cause::Yaml(error)))?;
         read.read(&document)
             .map_err(|error| LoadError::new("Chart.yaml", Cause::Decode(error)))?;
@@ -393,7 +394,7 @@ fn metadata(files: &[File]) -> Result<Metadata, LoadError> {
 }
 
 fn read_lock(file: &File) -> Result<Lock, LoadError> {
-    let document = yaml::read_exact(&file.data)
+    let document = yaml::read_written(&file.data)
         .map_err(|error| LoadError::new(&file.name, Cause::Yaml(error)))?;
     decode_lock(&document).map_err(|error| LoadError::new(&file.name, Cause::Decode(error)))
 }

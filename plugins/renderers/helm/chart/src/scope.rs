@@ -45,7 +45,7 @@ pub fn templates(
         release: release.to_map().into(),
         capabilities: Value::Object(capabilities),
     };
-    let root = Map::with_entries(Type::Named(&VALUES), values.borrow().clone());
+    let root = values.converted(Type::Named(&VALUES));
     let mut found = BTreeMap::new();
     collect(chart, None, root, &world, &mut found);
     found.into_values().collect()
@@ -81,7 +81,7 @@ fn collect(
     put(&scope, "Subcharts", subcharts.clone().into());
     for subchart in &chart.dependencies {
         let inner = match values.get(subchart.name().as_bytes()) {
-            Some(Value::Map(inner)) => inner,
+            Some(Value::Map(inner)) => inner.converted(Type::Named(&VALUES)),
             _ => Map::typed(Type::Named(&VALUES)),
         };
         let inner = collect(subchart, Some(&path), inner, world, found);

@@ -3,18 +3,77 @@
 pub mod coalesce;
 pub mod set;
 
+use pintle_goencoding::functions::must_to_yaml;
 use pintle_gotemplate::{
-    Kind, List, Map, Named, Text, Type, Value,
+    Function, FunctionError, Kind, List, Map, Named, Text, Type, Value,
     value::{Entries, MAX_NESTING},
 };
 
-/// The Go type of `.Values` and of the data of a template.
-pub(crate) static VALUES: Named = Named {
+/// The Go type of a chart's values, of what templates get as `.`, and of `.Template`.
+pub static VALUES: Named = Named {
     name: "common.Values",
     kind: Kind::Map,
     underlying: Some(Type::ANY_MAP),
-    methods: &[],
+    methods: METHODS,
 };
+
+const METHODS: &[Function] = &[
+    Function::method("AsMap", &[], |_, args| {
+        let values = args.map(0)?;
+        Ok(if values.is_empty() {
+            Map::new().into()
+        } else {
+            values.converted(Type::ANY_MAP).into()
+        })
+    }),
+    Function::method("YAML", &[], |_, args| {
+        let text = must_to_yaml(&Value::Map(args.map(0)?.clone())).map_err(FunctionError::new)?;
+        // The function takes the last line's end away, and Go's method does not.
+        let mut text = text.to_vec();
+        text.push(b'\n');
+        Ok(Value::string(text))
+    }),
+    Function::method("Table", &[Type::String], |_, args| {
+        let path = args.text(1)?.to_str_lossy();
+        let found = lookup_table(args.map(0)?, path.split('.'));
+        let table =
+            found.map_err(|key| FunctionError::new(format_args!("{key:?} is not a table")))?;
+        Ok(table.converted(Type::Named(&VALUES)).into())
+    }),
+    Function::method("PathValue", &[Type::String], |_, args| {
+        path_value(args.map(0)?, &args.text(1)?.to_str_lossy())
+    }),
+];
+
+/// The table at a path; or the key at which there is none.
+fn lookup_table<'a>(values: &Map, path: impl Iterator<Item = &'a str>) -> Result<Map, &'a str> {
+    let mut table = values.clone();
+    for key in path {
+        table = match table.get(key.as_bytes()) {
+            Some(Value::Map(inner)) => inner,
+            _ => return Err(key),
+        };
+    }
+    Ok(table)
+}
+
+fn path_value(values: &Map, path: &str) -> Result<Value, FunctionError> {
+    if path.is_empty() {
+        return Err(FunctionError::new("YAML path cannot be empty"));
+    }
+    let none = |key: &str| FunctionError::new(format_args!("{key:?} is not a value"));
+    let (above, key) = match path.rsplit_once('.') {
+        Some((above, key)) => (
+            lookup_table(values, above.split('.')).map_err(|_| none(key))?,
+            key,
+        ),
+        None => (values.clone(), path),
+    };
+    match above.get(key.as_bytes()) {
+        None | Some(Value::Map(_)) => Err(none(key)),
+        Some(value) => Ok(value),
+    }
+}
 
 /// A JSON value as Go decodes it into an `interface{}`: every number is a `float64`.
 pub fn from_json(json: &serde_json::Value) -> Value {
@@ -157,26 +216,12 @@ pub fn merge(below: &Map, above: &Map) -> Map {
 
 /// The table at a path of keys with dots between them, if each of them is a table.
 pub(crate) fn table(values: &Map, path: &str) -> Option<Map> {
-    let mut table = values.clone();
-    for key in path.split('.') {
-        table = match table.get(key.as_bytes()) {
-            Some(Value::Map(inner)) => inner,
-            _ => return None,
-        };
-    }
-    Some(table)
+    lookup_table(values, path.split('.')).ok()
 }
 
 /// What is at a path of keys with dots between them, if it is there and is no table.
 pub(crate) fn at_path(values: &Map, path: &str) -> Option<Value> {
-    let (above, key) = match path.rsplit_once('.') {
-        Some((above, key)) => (table(values, above)?, key),
-        None => (values.clone(), path),
-    };
-    match above.get(key.as_bytes()) {
-        None | Some(Value::Map(_)) => None,
-        found => found,
-    }
+    path_value(values, path).ok()
 }
 
 /// Puts a value into a table of values, none of which is ever a nil map.

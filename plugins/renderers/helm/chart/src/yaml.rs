@@ -38,6 +38,14 @@ pub(crate) fn read_exact(text: &[u8]) -> Result<Value, YamlError> {
         .map_err(YamlError::Malformed)
 }
 
+/// Reads the first document, with numbers as they are written: for structs with fields for texts.
+pub(crate) fn read_written(text: &[u8]) -> Result<Value, YamlError> {
+    let document = Document::new(text);
+    document
+        .to_value(Numbers::AsWritten)
+        .map_err(YamlError::Malformed)
+}
+
 /// Reads the first document, with every number a `float64`, as values are.
 pub(crate) fn read(text: &[u8]) -> Result<Value, YamlError> {
     let document = Document::new(text);

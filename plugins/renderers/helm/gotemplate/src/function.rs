@@ -183,11 +183,19 @@ pub(crate) fn fit(value: Value, param: Type) -> Result<Value, FunctionError> {
     }
     let of = value.go_type();
     if of.assignable_to(param) {
-        return Ok(value);
+        return Ok(converted(value, param));
     }
     Err(FunctionError::new(format_args!(
         "wrong type for value; expected {param}; got {of}"
     )))
+}
+
+/// A value as the type that it is assigned to: a parameter of an unnamed map type sees nothing of a map's name.
+fn converted(value: Value, param: Type) -> Value {
+    match value {
+        Value::Map(map) if matches!(param, Type::Map(_)) => Value::Map(map.converted(param)),
+        other => other,
+    }
 }
 
 /// Makes a value fit a parameter as `call` and `index` do: integers are converted.
@@ -203,7 +211,7 @@ pub(crate) fn prepare(value: Value, param: Type) -> Result<Value, FunctionError>
     }
     let of = value.go_type();
     if of.assignable_to(param) {
-        return Ok(value);
+        return Ok(converted(value, param));
     }
     if let (Value::Int(int), Type::Int(kind)) = (&value, param) {
         return Ok(Int::unsigned(kind, int.wrapping_u64()).into());

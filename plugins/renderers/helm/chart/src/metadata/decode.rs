@@ -9,7 +9,7 @@ use pintle_gotemplate::Value;
 use thiserror::Error;
 
 use super::{Dependency, Maintainer, Metadata};
-use crate::{chart::Lock, values::noun, yaml::float_text};
+use crate::{lock::Lock, values::noun, yaml::float_text};
 
 /// A field has the wrong type.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]

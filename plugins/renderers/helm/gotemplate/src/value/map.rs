@@ -21,7 +21,23 @@ pub struct Map(Rc<Data>);
 struct Data {
     of: Type,
     nil: bool,
-    entries: RefCell<Entries>,
+    contents: Contents,
+}
+
+/// Where the entries are.
+enum Contents {
+    Own(RefCell<Entries>),
+    /// In the map that this one was converted from, which was itself not converted.
+    Of(Rc<Data>),
+}
+
+impl Data {
+    fn cell(&self) -> &RefCell<Entries> {
+        match &self.contents {
+            Contents::Own(entries) => entries,
+            Contents::Of(other) => other.cell(),
+        }
+    }
 }
 
 /// Something was to be put into a nil map; Go panics with the same text.
@@ -45,7 +61,7 @@ impl Map {
         Self(Rc::new(Data {
             of,
             nil: false,
-            entries: RefCell::new(entries),
+            contents: Contents::Own(RefCell::new(entries)),
         }))
     }
 
@@ -54,7 +70,7 @@ impl Map {
         Self(Rc::new(Data {
             of,
             nil: true,
-            entries: RefCell::default(),
+            contents: Contents::Own(RefCell::default()),
         }))
     }
 
@@ -98,7 +114,7 @@ impl Map {
             return Err(NilMapError);
         }
         // The old value is dropped after the borrow ends.
-        let old = self.0.entries.borrow_mut().insert(key.into(), value);
+        let old = self.0.cell().borrow_mut().insert(key.into(), value);
         drop(old);
         Ok(())
     }
@@ -109,12 +125,12 @@ impl Map {
     ///
     /// While the result of [`Map::borrow`] is alive.
     pub fn remove(&self, key: &[u8]) -> Option<Value> {
-        self.0.entries.borrow_mut().remove(key)
+        self.0.cell().borrow_mut().remove(key)
     }
 
     /// The contents, to read in place; do not change the map, nor call a template function, while you hold them.
     pub fn borrow(&self) -> Ref<'_, Entries> {
-        self.0.entries.borrow()
+        self.0.cell().borrow()
     }
 
     /// A copy of the contents, in the order of the keys; safe to hold while the map changes.
@@ -137,25 +153,48 @@ impl Map {
         Self(Rc::new(Data {
             of: self.0.of,
             nil: self.0.nil,
-            entries: RefCell::new(self.borrow().clone()),
+            contents: Contents::Own(RefCell::new(self.borrow().clone())),
+        }))
+    }
+
+    /// The same map as another map type: Go's conversion. Both share their contents.
+    #[must_use]
+    pub fn converted(&self, of: Type) -> Self {
+        if self.0.of == of {
+            return self.clone();
+        }
+        let base = match &self.0.contents {
+            Contents::Own(_) => &self.0,
+            Contents::Of(base) => base,
+        };
+        Self(Rc::new(Data {
+            of,
+            nil: self.0.nil,
+            contents: Contents::Of(base.clone()),
         }))
     }
 
     /// Whether both are one and the same map.
     pub fn same(&self, other: &Self) -> bool {
-        Rc::ptr_eq(&self.0, &other.0)
+        std::ptr::eq(self.0.cell(), other.0.cell())
     }
 
     /// The values if nobody else holds this map.
     pub(super) fn into_values(self) -> Option<Vec<Value>> {
         let mut data = Rc::into_inner(self.0)?;
-        Some(mem::take(data.entries.get_mut()).into_values().collect())
+        let Contents::Own(entries) = &mut data.contents else {
+            return None;
+        };
+        Some(mem::take(entries.get_mut()).into_values().collect())
     }
 }
 
 impl Drop for Data {
     fn drop(&mut self) {
-        let entries = mem::take(self.entries.get_mut());
+        let Contents::Own(entries) = &mut self.contents else {
+            return;
+        };
+        let entries = mem::take(entries.get_mut());
         let nested = |value: &Value| matches!(value, Value::List(_) | Value::Map(_));
         if entries.values().any(nested) {
             unnest(entries.into_values().collect());
@@ -192,5 +231,36 @@ impl fmt::Debug for Map {
             return write!(out, "{}(nil)", self.go_type());
         }
         out.debug_map().entries(self.entries()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::types::{Kind, Named};
+
+    static VALUES: Named = Named {
+        name: "common.Values",
+        kind: Kind::Map,
+        underlying: Some(Type::ANY_MAP),
+        methods: &[],
+    };
+
+    #[test]
+    fn a_converted_map_is_the_same_map() {
+        let plain = Map::new();
+        let named = plain.converted(Type::Named(&VALUES));
+        named.insert("a", true.into()).expect("no nil map");
+        assert_eq!(plain.get(b"a"), Some(true.into()));
+        assert_eq!(named.go_type().to_string(), "common.Values");
+        assert!(named.same(&plain) && named.converted(Type::ANY_MAP).same(&plain));
+        assert!(!named.shallow_copy().same(&plain));
+        drop(plain);
+        assert_eq!(named.converted(Type::ANY_MAP).len(), 1);
+        assert!(
+            Map::nil(Type::ANY_MAP)
+                .converted(Type::Named(&VALUES))
+                .is_nil()
+        );
     }
 }

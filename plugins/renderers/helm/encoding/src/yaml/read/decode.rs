@@ -28,6 +28,8 @@ pub enum Numbers {
     Float,
     /// `int64` or `uint64` where the JSON form is a whole number that fits: what the API server makes of manifests.
     Exact,
+    /// `int64` or `uint64` where it is written as an integer, else `float64`: what becomes a text in a field for texts.
+    AsWritten,
 }
 
 impl Document<'_> {
@@ -280,17 +282,17 @@ impl<'t> Decoder<'t> {
                 Resolved::Int(number) => match numbers {
                     #[expect(clippy::cast_precision_loss, reason = "JSON numbers are floats in Go")]
                     Numbers::Float => Value::Float(number as f64),
-                    Numbers::Exact => Value::int64(number),
+                    Numbers::Exact | Numbers::AsWritten => Value::int64(number),
                 },
                 Resolved::Uint(number) => match numbers {
                     #[expect(clippy::cast_precision_loss, reason = "JSON numbers are floats in Go")]
                     Numbers::Float => Value::Float(number as f64),
-                    Numbers::Exact => Value::uint64(number),
+                    Numbers::Exact | Numbers::AsWritten => Value::uint64(number),
                 },
                 Resolved::Float(number) => {
                     self.check(node, number)?;
                     match numbers {
-                        Numbers::Float => Value::Float(number),
+                        Numbers::Float | Numbers::AsWritten => Value::Float(number),
                         Numbers::Exact => exact(number),
                     }
                 }

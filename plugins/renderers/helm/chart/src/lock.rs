@@ -1,0 +1,175 @@
+//! Lock files: which dependencies they were made for.
+
+use pintle_goencoding::functions::to_json;
+use pintle_gotemplate::Value;
+use sha2::{Digest as _, Sha256};
+
+use crate::metadata::{Dependency, Metadata};
+
+/// What a lock file pins.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Lock {
+    /// Digest of the dependencies in `Chart.yaml` that it was made for, and of those that it pins.
+    pub digest: String,
+    /// The dependencies, each with its exact version.
+    pub dependencies: Vec<Dependency>,
+}
+
+impl Lock {
+    /// Whether it was made for the dependencies that `Chart.yaml` has, as `helm dependency build` asks.
+    pub fn is_of(&self, metadata: &Metadata) -> bool {
+        let wanted: Vec<Dependency> = metadata
+            .dependencies
+            .iter()
+            .map(|dependency| self.resolved(dependency))
+            .collect();
+        let both = format!("[{},{}]", list(&wanted), list(&self.dependencies));
+        if self.digest == digest(&both) {
+            return true;
+        }
+        // Helm 2 knew only what is wanted.
+        let old = format!("{{\"dependencies\":{}}}", list(&metadata.dependencies));
+        metadata.api_version == "v1" && self.digest == digest(&old)
+    }
+
+    /// What is pinned for a dependency of `Chart.yaml`.
+    pub fn pinned(&self, dependency: &Dependency) -> Option<&Dependency> {
+        let named = |one: &&Dependency| one.name == dependency.name;
+        let fits = |one: &&Dependency| crate::semver::matches(&dependency.version, &one.version);
+        let mut found = self.dependencies.iter().filter(named);
+        let first = found.clone().next();
+        // A chart may be wanted in several versions.
+        found.find(fits).or(first)
+    }
+
+    /// A dependency with the URL for which the name of its repository stood when the lock file was made.
+    fn resolved(&self, dependency: &Dependency) -> Dependency {
+        let mut resolved = dependency.clone();
+        let is_alias = ["@", "alias:"]
+            .iter()
+            .any(|prefix| dependency.repository.starts_with(prefix));
+        if is_alias && let Some(pinned) = self.pinned(dependency) {
+            resolved.repository.clone_from(&pinned.repository);
+        }
+        resolved
+    }
+}
+
+fn digest(text: &str) -> String {
+    let digest = Sha256::digest(text.as_bytes());
+    let mut shown = "sha256:".to_owned();
+    for byte in digest {
+        for half in [byte >> 4, byte & 15] {
+            shown.extend(char::from_digit(half.into(), 16));
+        }
+    }
+    shown
+}
+
+/// Dependencies as Go's `encoding/json` writes them.
+fn list(dependencies: &[Dependency]) -> String {
+    if dependencies.is_empty() {
+        return "null".to_owned();
+    }
+    let all: Vec<String> = dependencies.iter().map(one).collect();
+    format!("[{}]", all.join(","))
+}
+
+fn one(dependency: &Dependency) -> String {
+    let text = |text: &str| to_json(&text.into()).to_string();
+    let mut fields = vec![format!("\"name\":{}", text(&dependency.name))];
+    if !dependency.version.is_empty() {
+        fields.push(format!("\"version\":{}", text(&dependency.version)));
+    }
+    fields.push(format!("\"repository\":{}", text(&dependency.repository)));
+    if !dependency.condition.is_empty() {
+        fields.push(format!("\"condition\":{}", text(&dependency.condition)));
+    }
+    if !dependency.tags.is_empty() {
+        let tags: Vec<String> = dependency.tags.iter().map(|tag| text(tag)).collect();
+        fields.push(format!("\"tags\":[{}]", tags.join(",")));
+    }
+    if dependency.enabled {
+        fields.push("\"enabled\":true".to_owned());
+    }
+    if !dependency.import_values.is_empty() {
+        let values = to_json(&Value::list(dependency.import_values.clone()));
+        fields.push(format!("\"import-values\":{values}"));
+    }
+    if !dependency.alias.is_empty() {
+        fields.push(format!("\"alias\":{}", text(&dependency.alias)));
+    }
+    format!("{{{}}}", fields.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{metadata::decode_lock, yaml::read_written};
+
+    const REPOSITORY: &str = "repository: 'https://charts.example.com'";
+
+    fn metadata(text: &str) -> Metadata {
+        let mut metadata = Metadata::default();
+        let document = read_written(text.as_bytes()).expect("good YAML");
+        metadata.read(&document).expect("a good Chart.yaml");
+        metadata
+    }
+
+    fn lock(digest: &str, dependencies: &str) -> Lock {
+        let text = format!("digest: 'sha256:{digest}'\ndependencies: {dependencies}");
+        let document = read_written(text.as_bytes()).expect("good YAML");
+        decode_lock(&document).expect("a good lock file")
+    }
+
+    // The digests are SHA-256 of what Helm 4.3.1 digests, written by hand.
+    #[test]
+    fn a_lock_file_is_of_the_dependencies_that_it_was_made_for() {
+        let pinned = format!("[{{name: db, version: 1.4.2, {REPOSITORY}}}]");
+        let all = format!(
+            "dependencies: [{{name: db, version: '>=1 <2', {REPOSITORY}, condition: db.enabled, tags: [a, b], import-values: [data, {{child: c, parent: p}}], alias: store}}]"
+        );
+        let lock_of_all = lock(
+            "3d999002bf3452aaeec1559cd37e2dee5121467cbab3e309605ec6a3c1c5382c",
+            &pinned,
+        );
+        assert!(lock_of_all.is_of(&metadata(&all)));
+        assert!(!lock_of_all.is_of(&metadata(&all.replace("alias: store", "alias: shop"))));
+        let named = all.replace("'https://charts.example.com'", "'@shop'");
+        assert!(
+            lock_of_all.is_of(&metadata(&named)),
+            "the name of a repository"
+        );
+    }
+
+    #[test]
+    fn helm_2_digested_only_what_is_wanted() {
+        let wanted = format!("dependencies: [{{name: db, version: ^1, {REPOSITORY}}}]");
+        let old = lock(
+            "477d996a155e12c72fadaf88198f8e545280acd8cae5e3e4fc3fee70673bf826",
+            &format!("[{{name: db, version: 1.4.2, {REPOSITORY}}}]"),
+        );
+        assert!(old.is_of(&metadata(&format!("apiVersion: v1\n{wanted}"))));
+        assert!(!old.is_of(&metadata(&format!("apiVersion: v2\n{wanted}"))));
+    }
+
+    #[test]
+    fn the_version_that_fits_is_pinned() {
+        let lock = lock(
+            "",
+            "[{name: db, version: 1.4.2}, {name: db, version: 2.0.0}, {name: a, version: 1.0.0}]",
+        );
+        let pinned = |name: &str, version: &str| {
+            let dependency = Dependency {
+                name: name.to_owned(),
+                version: version.to_owned(),
+                ..Dependency::default()
+            };
+            lock.pinned(&dependency).map(|one| one.version.clone())
+        };
+        assert_eq!(pinned("db", "^2").as_deref(), Some("2.0.0"));
+        assert_eq!(pinned("db", "^1").as_deref(), Some("1.4.2"));
+        assert_eq!(pinned("db", "^3").as_deref(), Some("1.4.2"));
+        assert_eq!(pinned("none", "*"), None);
+    }
+}
