@@ -28,6 +28,9 @@ pub(crate) fn of_load(error: &LoadError) -> Problem {
 pub(crate) fn of_release(error: &ReleaseError) -> Failure {
     let problem = Problem::new(error.to_string());
     match error {
+        ReleaseError::Name(_) => problem
+            .hint("the setting `releaseName` gives the release another name than the application's")
+            .into(),
         ReleaseError::NotInstallable(_) => problem
             .hint("a library chart is for other charts to depend on")
             .into(),

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use pintle_gotemplate::Map;
 use pintle_helm_chart::{
-    Capabilities, Chart, Release, Warnings, compose, dependencies,
+    Capabilities, Chart, Release, Warnings, compose, dependencies, is_release_name,
     manifest::{self, Hook, Manifest, Rendered, Sorted},
     semver, templates,
 };
@@ -53,6 +53,9 @@ pub fn render(
     engine: &Engine,
     warnings: &mut Warnings,
 ) -> Result<Output, ReleaseError> {
+    if !is_release_name(&release.name) {
+        return Err(ReleaseError::Name(release.name.clone()));
+    }
     check_installable(&chart, warnings)?;
     dependencies::process(&mut chart, values, warnings).map_err(ReleaseError::Dependencies)?;
     let values = compose(&chart, values, wanted.skip_schemas, warnings)?;

@@ -21,6 +21,9 @@ pub use error::{Cause, LoadError};
 /// How deep charts may be inside each other. Helm has no limit: its stack grows, a component's does not.
 const MAX_DEPTH: usize = 32;
 
+/// The formats of charts; the empty one is refused later, as a field that is missing.
+const API_VERSIONS: [&str; 3] = ["v1", "v2", ""];
+
 /// A name in a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FolderEntry {
@@ -280,6 +283,11 @@ fn assemble(
         return Err(LoadError::new("charts", Cause::TooDeep));
     }
     let mut metadata = metadata(&files)?;
+    // Of charts in charts/ Helm only asks that they have one.
+    if depth == 0 && !API_VERSIONS.contains(&metadata.api_version.as_str()) {
+        let cause = Cause::ApiVersion(metadata.api_version);
+        return Err(LoadError::new("Chart.yaml", cause));
+    }
     let v1 = metadata.api_version == "v1";
     let mut values = Map::new();
     let (mut lock, mut schema) = (None, None);

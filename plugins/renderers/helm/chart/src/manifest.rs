@@ -119,7 +119,7 @@ pub fn sort(rendered: &Rendered, warnings: &mut Warnings) -> Result<Sorted, Mani
             let events = annotations.and_then(|mut all| all.remove(hook::ANNOTATION));
             match events {
                 None => sorted.manifests.push(manifest),
-                Some(events) => match hook::read(manifest, &events)? {
+                Some(events) => match hook::read(manifest.alone()?, &events)? {
                     Ok(hook) => sorted.hooks.push(hook),
                     Err(unknown) => warnings.add(format_args!(
                         "{path}: {unknown:?} is no event of a hook that Helm knows, so Helm leaves the object out"
@@ -149,8 +149,9 @@ pub fn read(path: &str, text: &[u8]) -> Result<Vec<Manifest>, ManifestError> {
                 cause,
                 text: text.clone(),
             };
-            let object =
-                yaml::read_exact(&text).map_err(|cause| error(ManifestCause::Yaml(cause)))?;
+            // In a release's manifest a line feed ends each document, which is part of a text after `|+`.
+            let read = yaml::read_exact(&[document.text, b"\n"].concat());
+            let object = read.map_err(|cause| error(ManifestCause::Yaml(cause)))?;
             if !matches!(object, Value::Nil | Value::Map(_)) {
                 return Err(error(ManifestCause::Type {
                     field: "the document",
@@ -169,6 +170,19 @@ pub fn read(path: &str, text: &[u8]) -> Result<Vec<Manifest>, ManifestError> {
 }
 
 impl Manifest {
+    /// The same, of a document that stands alone, as those of hooks do.
+    fn alone(mut self) -> Result<Self, ManifestError> {
+        if self.text.as_bytes().contains(&b'+') {
+            self.object = yaml::read_exact(&self.text).map_err(|cause| ManifestError {
+                path: self.path.clone(),
+                line: self.line,
+                cause: ManifestCause::Yaml(cause),
+                text: self.text.clone(),
+            })?;
+        }
+        Ok(self)
+    }
+
     /// The kind; empty if there is none.
     pub fn kind(&self) -> String {
         self.text_field(b"kind")

@@ -8,6 +8,11 @@ use crate::engine::RenderError;
 /// Why a chart gives no release. The texts are Helm's where it has one.
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum ReleaseError {
+    /// The release's name is none that Helm takes.
+    #[error(
+        "release name check failed: {0:?} is not made of lowercase letters, digits, inner `-` and `.`, or has more than 53 characters"
+    )]
+    Name(String),
     /// It only has definitions for other charts.
     #[error("{0} charts are not installable")]
     NotInstallable(String),

@@ -49,6 +49,9 @@ pub enum Cause {
     /// Helm refuses what it says.
     #[error("{0}")]
     Metadata(#[from] MetadataError),
+    /// It is of a format that Helm does not have.
+    #[error("unsupported chart version: apiVersion {0:?} is neither v1 nor v2")]
+    ApiVersion(String),
     /// It is no packed chart.
     #[error("{0}")]
     Archive(#[from] ArchiveError),
