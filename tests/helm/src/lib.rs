@@ -5,6 +5,11 @@
 //!
 //! What is compared, what is excepted and why is in `tests/helm/README.md`.
 
+pub mod chartfile;
 pub mod compare;
+pub mod expressions;
 pub mod generate;
+pub mod judge;
 pub mod oracle;
+pub mod ours;
+pub mod switches;

@@ -106,6 +106,8 @@ pub struct Answer {
     pub manifest: String,
     /// The hooks of the release, in Helm's order.
     pub hooks: Vec<Hook>,
+    /// What Kubernetes reads from the manifests.
+    pub objects: Vec<Value>,
     /// The rendered notes.
     pub notes: String,
     /// All functions.
@@ -114,7 +116,7 @@ pub struct Answer {
 
 /// A hook of a release.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub struct Hook {
     /// `metadata.name`
     pub name: String,
@@ -125,11 +127,13 @@ pub struct Hook {
     /// The text of the object.
     pub manifest: String,
     /// When it runs.
-    pub events: Option<Vec<String>>,
+    pub events: Vec<String>,
     /// Its weight.
     pub weight: i64,
     /// When it is deleted.
-    pub delete_policies: Option<Vec<String>>,
+    pub delete_policies: Vec<String>,
+    /// When its logs are shown.
+    pub output_log: Vec<String>,
 }
 
 /// A name that templates can call.

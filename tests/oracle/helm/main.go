@@ -36,11 +36,13 @@ type answer struct {
 	// Bytes is the output where it is not UTF-8: templates cut strings between bytes.
 	Bytes []byte `json:"bytes,omitempty"`
 	// Error is empty if Helm succeeded.
-	Error     string     `json:"error,omitempty"`
-	Manifest  string     `json:"manifest,omitempty"`
-	Hooks     []hook     `json:"hooks,omitempty"`
-	Notes     string     `json:"notes,omitempty"`
-	Functions []function `json:"functions,omitempty"`
+	Error    string `json:"error,omitempty"`
+	Manifest string `json:"manifest,omitempty"`
+	Hooks    []hook `json:"hooks,omitempty"`
+	// Objects are what Kubernetes reads from the manifest and, if they are asked for, from the definitions in crds/.
+	Objects   []json.RawMessage `json:"objects,omitempty"`
+	Notes     string            `json:"notes,omitempty"`
+	Functions []function        `json:"functions,omitempty"`
 }
 
 func main() {

@@ -1,7 +1,11 @@
 package main
 
 import (
+	"bufio"
+	"encoding/json"
 	"fmt"
+	"io"
+	"strings"
 
 	"helm.sh/helm/v4/pkg/action"
 	"helm.sh/helm/v4/pkg/chart"
@@ -10,6 +14,7 @@ import (
 	"helm.sh/helm/v4/pkg/cli/values"
 	"helm.sh/helm/v4/pkg/getter"
 	release "helm.sh/helm/v4/pkg/release/v1"
+	"k8s.io/apimachinery/pkg/util/yaml"
 )
 
 // templating makes the release that `helm template` prints of a chart on disk. Fields are its flags.
@@ -39,25 +44,54 @@ type hook struct {
 	Kind           string   `json:"kind"`
 	Path           string   `json:"path"`
 	Manifest       string   `json:"manifest"`
-	Events         []string `json:"events"`
+	Events         []string `json:"events,omitempty"`
 	Weight         int      `json:"weight"`
-	DeletePolicies []string `json:"deletePolicies"`
-	OutputLog      []string `json:"outputLog"`
+	DeletePolicies []string `json:"deletePolicies,omitempty"`
+	OutputLog      []string `json:"outputLog,omitempty"`
 }
 
 func (t templating) run() answer {
 	rel, err := t.render()
-	var given answer
-	if rel != nil && err == nil {
-		given.Manifest, given.Notes = rel.Manifest, rel.Info.Notes
-		for _, h := range rel.Hooks {
-			given.Hooks = append(given.Hooks, stored(h))
-		}
+	if err != nil {
+		return answer{Error: err.Error()}
 	}
+	given := answer{Manifest: rel.Manifest, Notes: rel.Info.Notes}
+	if t.IncludeCRDs {
+		var crds strings.Builder
+		for _, crd := range rel.Chart.CRDObjects() {
+			fmt.Fprintf(&crds, "---\n# Source: %s\n%s\n", crd.Filename, crd.File.Data)
+		}
+		given.Manifest = strings.TrimPrefix(given.Manifest, crds.String())
+	}
+	for _, h := range rel.Hooks {
+		given.Hooks = append(given.Hooks, stored(h))
+	}
+	given.Objects, err = objects(rel.Manifest)
 	if err != nil {
 		return answer{Error: err.Error()}
 	}
 	return given
+}
+
+// objects reads a release's manifest as Helm does to send it to a cluster.
+func objects(manifest string) ([]json.RawMessage, error) {
+	var found []json.RawMessage
+	documents := yaml.NewYAMLReader(bufio.NewReader(strings.NewReader(manifest)))
+	for {
+		document, err := documents.Read()
+		if err == io.EOF {
+			return found, nil
+		} else if err != nil {
+			return nil, fmt.Errorf("split the manifest: %w", err)
+		}
+		object, err := yaml.ToJSON(document)
+		if err != nil {
+			return nil, fmt.Errorf("read an object: %w", err)
+		}
+		if string(object) != "null" {
+			found = append(found, object)
+		}
+	}
 }
 
 // render loads and renders the chart in the steps of Helm's command, which exports none of them.

@@ -34,6 +34,9 @@ pub enum Program {
 /// The file beside [`Program::KustomizeController`]'s executable that defines Kustomizations.
 pub const KUSTOMIZATION_CRD: &str = "kustomizations.yaml";
 
+/// The module of Helm's library.
+const HELM: &str = "helm.sh/helm/v4";
+
 /// The module, and the package in it that is the program.
 const KUSTOMIZE_CONTROLLER: &str = "github.com/fluxcd/kustomize-controller";
 
@@ -68,14 +71,29 @@ impl Program {
 
     /// Is the version that `go.mod` asks for of the module that the program is made of.
     pub fn version(self) -> Result<String> {
-        let module = match self {
+        self.list("{{.Version}}")
+    }
+
+    /// Is the folder of the source of that module, downloaded if need be.
+    pub fn module(self) -> Result<PathBuf> {
+        go(&self.sources(), &["mod", "download", self.module_path()])?;
+        self.list("{{.Dir}}").map(PathBuf::from)
+    }
+
+    fn list(self, format: &str) -> Result<String> {
+        go(
+            &self.sources(),
+            &["list", "-m", "-f", format, self.module_path()],
+        )
+    }
+
+    fn module_path(self) -> &'static str {
+        match self {
             Self::Cluster => "k8s.io/kubernetes",
-            Self::Helm => "helm.sh/helm/v4",
+            Self::Helm => HELM,
             Self::Servers => "cuelabs.dev/go/oci/ociregistry",
             Self::KustomizeController => KUSTOMIZE_CONTROLLER,
-        };
-        let format = ["list", "-m", "-f", "{{.Version}}", module];
-        go(&self.sources(), &format)
+        }
     }
 
     /// Builds the program unless the cache folder has it, and gives the path of its executable.
@@ -183,6 +201,11 @@ impl Program {
     /// clients ask the API server for it.
     fn ldflags(self) -> Result<String> {
         let mut flags = vec!["-s".to_owned(), "-w".to_owned()];
+        if self == Self::Helm {
+            // As in a release of the command: charts can ask for it.
+            let version = self.version()?;
+            flags.push(format!("-X {HELM}/internal/version.version={version}"));
+        }
         if self == Self::Cluster {
             let version = self.version()?;
             let minor = version

@@ -1,0 +1,50 @@
+//! The charts in `tests/helm/charts`, each for one feature.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use pintle_helm_tests::chartfile::ChartFile;
+use pintle_helm_tests::judge::judge;
+use pintle_helm_tests::oracle::{Oracle, Request};
+use pintle_helm_tests::ours::on_large_stack;
+
+#[test]
+fn each_gives_what_helm_gives() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts");
+    let scratch = tempfile::tempdir().unwrap();
+    let mut names = Vec::new();
+    let mut asked = Vec::new();
+    let mut paths: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    paths.sort();
+    for path in paths {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let chart = ChartFile::parse(&fs::read_to_string(&path).unwrap())
+            .unwrap_or_else(|error| panic!("{name}: {error:#}"));
+        let folder = scratch.path().join(name);
+        chart.write(&folder).unwrap();
+        for flags in &chart.runs {
+            names.push(format!("{name} {flags}"));
+            asked.push(ChartFile::templating(flags, &folder).unwrap());
+        }
+    }
+    let requests: Vec<Request> = asked
+        .iter()
+        .map(|one| Request::Template(Box::new(one.clone())))
+        .collect();
+    let answers = Oracle::start().unwrap().ask(&requests).unwrap();
+    let different = on_large_stack(|| {
+        let mut different = String::new();
+        for ((name, asked), answer) in names.iter().zip(&asked).zip(&answers) {
+            let judgement = judge(asked, answer);
+            if judgement.differs() {
+                let _ = writeln!(different, "{name}: {judgement}");
+            }
+        }
+        different
+    });
+    assert!(different.is_empty(), "{different}");
+}
