@@ -8,10 +8,12 @@ mod decode;
 mod error;
 mod go_syntax;
 mod input;
+mod lines;
 mod parse;
 mod scalars;
 mod scan;
 mod tags;
+mod texts;
 mod token;
 
 pub use decode::Numbers;

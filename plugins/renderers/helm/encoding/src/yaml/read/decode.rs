@@ -7,13 +7,14 @@ use base64::{
     alphabet::STANDARD,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use pintle_gotemplate::{Map, Value, value::Entries};
+use pintle_gotemplate::{Map, Text, Value, value::Entries};
 
 use super::{
     aliases,
     error::YamlError,
     go_syntax,
     parse::{Document, Kind, Tree},
+    texts::Texts,
 };
 use crate::{
     float,
@@ -63,6 +64,7 @@ impl Document<'_> {
         let decoder = Decoder {
             document: self,
             tree,
+            texts: Texts::default(),
         };
         if tree.has_aliases && !tree.nodes.is_empty() {
             aliases::check(&decoder)?;
@@ -94,6 +96,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 pub(super) struct Decoder<'t> {
     document: &'t Document<'t>,
     pub(super) tree: &'t Tree<'t>,
+    texts: Texts,
 }
 
 impl<'t> Decoder<'t> {
@@ -296,7 +299,7 @@ impl<'t> Decoder<'t> {
                         Numbers::Exact => exact(number),
                     }
                 }
-                Resolved::Text(text) => Value::string(&*valid(&text)),
+                Resolved::Text(text) => Value::String(self.text_of(&text)),
             },
             Kind::Sequence(_) => {
                 let items = self.children(node).map(|item| self.value(item, numbers));
@@ -306,12 +309,20 @@ impl<'t> Decoder<'t> {
                 let mut entries = Entries::new();
                 self.entries(node, &mut |key, value| {
                     let value = self.value(value, numbers)?;
-                    entries.insert((*valid(&key)).into(), value);
+                    entries.insert(self.text_of(&key), value);
                     Ok(())
                 })?;
                 Map::from(entries).into()
             }
         })
+    }
+
+    /// The text with each byte that is no part of a character replaced; only a tag, `!!binary`, gives such.
+    fn text_of(&self, text: &[u8]) -> Text {
+        if self.tree.tags.is_empty() {
+            return self.texts.get(text);
+        }
+        (*valid(text)).into()
     }
 
     /// Gives each entry of a map, merged ones at their place.
@@ -457,7 +468,6 @@ fn exact(number: f64) -> Value {
     }
 }
 
-/// The text with each byte that is no part of a character replaced; only `!!binary` gives such.
 fn valid(text: &[u8]) -> Cow<'_, [u8]> {
     if std::str::from_utf8(text).is_ok() {
         return Cow::Borrowed(text);

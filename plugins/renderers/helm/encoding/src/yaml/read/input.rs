@@ -7,6 +7,8 @@ pub(super) struct Input<'a> {
     pub(super) text: Cow<'a, [u8]>,
     /// Why the text ends before the bytes do.
     pub(super) problem: Option<&'static str>,
+    /// Whether there is only ASCII, with line feeds for line breaks.
+    pub(super) simple: bool,
 }
 
 impl<'a> Input<'a> {
@@ -20,11 +22,13 @@ impl<'a> Input<'a> {
     }
 
     fn utf8(bytes: &'a [u8]) -> Self {
-        let (end, problem) = match check(bytes) {
+        let mut simple = true;
+        let (end, problem) = match check(bytes, &mut simple) {
             None => (bytes.len(), None),
             Some((end, problem)) => (end, Some(problem)),
         };
         Self {
+            simple,
             text: Cow::Borrowed(&bytes[..end]),
             problem,
         }
@@ -48,19 +52,21 @@ impl<'a> Input<'a> {
             }
         }
         let mut text = text.into_bytes();
-        if let Some((end, found)) = check(&text) {
+        let mut simple = true;
+        if let Some((end, found)) = check(&text, &mut simple) {
             text.truncate(end);
             problem = Some(found);
         }
         Self {
             text: Cow::Owned(text),
             problem,
+            simple,
         }
     }
 }
 
-/// The first byte that is wrong, and why.
-fn check(bytes: &[u8]) -> Option<(usize, &'static str)> {
+/// The first byte that is wrong, and why; tells whether there is something beyond ASCII, or a carriage return.
+fn check(bytes: &[u8], simple: &mut bool) -> Option<(usize, &'static str)> {
     const CONTROL: &str = "control characters are not allowed";
     let mut at = 0;
     // Words of eight bytes of which each is plain ASCII, which is most of what is read.
@@ -78,15 +84,22 @@ fn check(bytes: &[u8]) -> Option<(usize, &'static str)> {
         }
         while at < stop {
             match bytes[at] {
-                b'\t' | b'\n' | b'\r' | 0x20..=0x7e => at += 1,
+                b'\t' | b'\n' | 0x20..=0x7e => at += 1,
+                b'\r' => {
+                    *simple = false;
+                    at += 1;
+                }
                 0..0x80 => return Some((at, CONTROL)),
-                _ => match character(&bytes[at..]) {
-                    Err(problem) => return Some((at, problem)),
-                    Ok((0x80..=0x84 | 0x86..=0x9f | 0xfffe | 0xffff, _)) => {
-                        return Some((at, CONTROL));
+                _ => {
+                    *simple = false;
+                    match character(&bytes[at..]) {
+                        Err(problem) => return Some((at, problem)),
+                        Ok((0x80..=0x84 | 0x86..=0x9f | 0xfffe | 0xffff, _)) => {
+                            return Some((at, CONTROL));
+                        }
+                        Ok((_, len)) => at += len,
                     }
-                    Ok((_, len)) => at += len,
-                },
+                }
             }
         }
     }
@@ -100,9 +113,10 @@ fn is_plain(word: u64) -> bool {
     if (word | word.wrapping_add(ONES)) & HIGH != 0 {
         return false;
     }
-    // Bytes below 0x20 borrow it from the next when that is taken away; line feeds are such, too.
-    let low = word.wrapping_sub(ONES * 0x20) & HIGH;
-    low == 0 || word.to_le_bytes().iter().all(|&b| b == b'\n' || b >= 0x20)
+    // Of the others, those from 0x20 on get it from 0x60, and all but line feeds if 0x7f is added to their difference.
+    let low = !(word + ONES * 0x60);
+    let other = (word ^ (ONES * 0x0a)) + ONES * 0x7f;
+    low & other & HIGH == 0
 }
 
 /// A character beyond ASCII at the front of the bytes, and its length.

@@ -9,7 +9,8 @@ use pintle_gotemplate::value::MAX_NESTING;
 use super::{
     error::{Place, YamlError},
     input::Input,
-    scan::{self, Scanner},
+    lines,
+    scan::Scanner,
     token::{At, Bytes, Mark, Token},
 };
 
@@ -92,7 +93,7 @@ impl<'a> Document<'a> {
     }
 
     pub(super) fn place(&self, mark: Mark) -> Place {
-        scan::place(&self.input.text, mark)
+        lines::place(&self.input.text, mark)
     }
 }
 

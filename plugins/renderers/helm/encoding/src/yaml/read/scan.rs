@@ -8,9 +8,9 @@ use std::{cell::Cell, collections::VecDeque};
 use super::{
     error::{Place, YamlError},
     input::Input,
+    lines::{characters, place},
     token::{At, Mark, Token},
 };
-use crate::yaml::style::line_break;
 
 /// Where a simple key may have begun.
 #[derive(Clone, Copy, Default)]
@@ -30,12 +30,16 @@ struct SimpleKey {
 pub(super) struct Scanner<'a> {
     pub(super) text: &'a [u8],
     pub(super) at: usize,
-    line: usize,
-    line_start: usize,
+    pub(super) line: usize,
+    pub(super) line_start: usize,
     /// A byte of this line, and its column: lines can be as long as the text.
-    known_column: Cell<(usize, usize)>,
+    pub(super) known_column: Cell<(usize, usize)>,
+    /// Whether there is only ASCII, with line feeds for line breaks.
+    pub(super) simple: bool,
     problem: Option<&'static str>,
     queue: VecDeque<At<'a>>,
+    /// Whether it is known what the token at its front is.
+    ready: bool,
     /// How many tokens have left the queue.
     taken: usize,
     /// For each open flow collection, and the block around them.
@@ -65,8 +69,10 @@ impl<'a> Scanner<'a> {
             line: 0,
             line_start: 0,
             known_column: Cell::new((0, 0)),
+            simple: input.simple,
             problem: input.problem,
             queue: VecDeque::with_capacity(16),
+            ready: false,
             taken: 0,
             simple_keys: vec![SimpleKey::default()],
             simple_key_allowed: true,
@@ -78,8 +84,11 @@ impl<'a> Scanner<'a> {
 
     /// The next token, which stays the next.
     pub(super) fn peek(&mut self) -> Result<&At<'a>, YamlError> {
-        while self.queue.is_empty() || self.may_be_key()? {
-            self.fetch()?;
+        if !self.ready {
+            while self.queue.is_empty() || self.may_be_key()? {
+                self.fetch()?;
+            }
+            self.ready = true;
         }
         self.queue
             .front()
@@ -88,6 +97,7 @@ impl<'a> Scanner<'a> {
 
     /// Takes the token that [`Scanner::peek`] gave.
     pub(super) fn take(&mut self) -> Option<At<'a>> {
+        self.ready = false;
         self.taken += 1;
         self.queue.pop_front()
     }
@@ -162,69 +172,6 @@ impl<'a> Scanner<'a> {
             }
             None => Ok(()),
         }
-    }
-
-    pub(super) fn mark(&self) -> Mark {
-        Mark {
-            at: self.at,
-            line: self.line,
-        }
-    }
-
-    /// The column in characters, from 0.
-    pub(super) fn column(&self) -> usize {
-        let (at, column) = self.known_column.get();
-        let column = match self.text.get(at..self.at) {
-            Some(since) if at >= self.line_start => column + characters(since),
-            _ => characters(&self.text[self.line_start..self.at]),
-        };
-        self.known_column.set((self.at, column));
-        column
-    }
-
-    pub(super) fn byte(&self, ahead: usize) -> Option<u8> {
-        self.text.get(self.at + ahead).copied()
-    }
-
-    /// Whether there is white space or the end so many bytes ahead.
-    pub(super) fn is_blank_or_end(&self, ahead: usize) -> bool {
-        match self.text.get(self.at + ahead..) {
-            None | Some([] | [b' ' | b'\t' | b'\n' | b'\r', ..]) => true,
-            Some(rest @ [0xc2 | 0xe2, ..]) => line_break(rest) > 0,
-            Some(_) => false,
-        }
-    }
-
-    /// The length of the line break here: of `\r\n` both.
-    pub(super) fn line_break(&self) -> usize {
-        match &self.text[self.at..] {
-            [b'\r', b'\n', ..] => 2,
-            rest => line_break(rest),
-        }
-    }
-
-    /// Takes a line break of that length.
-    pub(super) fn skip_line(&mut self, len: usize) {
-        self.at += len;
-        self.line += 1;
-        self.line_start = self.at;
-    }
-
-    /// Takes a line break of that length and adds what it counts for: a line feed, except for those of Unicode.
-    pub(super) fn read_line(&mut self, len: usize, out: &mut Vec<u8>) {
-        if len == 3 {
-            out.extend_from_slice(&self.text[self.at..self.at + len]);
-        } else {
-            out.push(b'\n');
-        }
-        self.skip_line(len);
-    }
-
-    /// Whether a document indicator stands here, at the start of a line.
-    pub(super) fn at_document_indicator(&self) -> bool {
-        self.at == self.line_start
-            && matches!(self.text.get(self.at..self.at + 3), Some(b"---" | b"..."))
-            && self.is_blank_or_end(3)
     }
 
     fn fetch(&mut self) -> Result<(), YamlError> {
@@ -310,41 +257,6 @@ impl<'a> Scanner<'a> {
             b'\t' | b',' | b'[' | b']' | b'{' | b'}' | b'#' | b'&' | b'*' | b'!' | b'|' | b'>'
             | b'\'' | b'"' | b'%' | b'@' | b'`' => false,
             _ => true,
-        }
-    }
-
-    /// Passes white space, comments and line breaks.
-    fn skip_to_token(&mut self) {
-        loop {
-            while let Some(byte) = self.byte(0) {
-                // A tab may not indent a key.
-                let tabs_allowed = self.flow_level > 0 || !self.simple_key_allowed;
-                if byte != b' ' && !(tabs_allowed && byte == b'\t') {
-                    break;
-                }
-                self.at += 1;
-            }
-            if self.byte(0) == Some(b'#') {
-                self.skip_comment();
-            }
-            let len = self.line_break();
-            if len == 0 {
-                return;
-            }
-            self.skip_line(len);
-            if self.flow_level == 0 {
-                self.simple_key_allowed = true;
-            }
-        }
-    }
-
-    /// Passes everything up to the end of the line.
-    pub(super) fn skip_comment(&mut self) {
-        while let Some(byte) = self.byte(0) {
-            if matches!(byte, b'\n' | b'\r' | 0xc2 | 0xe2) && self.line_break() > 0 {
-                return;
-            }
-            self.at += 1;
         }
     }
 
@@ -568,23 +480,4 @@ impl<'a> Scanner<'a> {
     pub(super) fn place(&self, mark: Mark) -> Place {
         place(self.text, mark)
     }
-}
-
-/// The place as people count; the line of a mark is right, its column is found.
-pub(super) fn place(text: &[u8], mark: Mark) -> Place {
-    let before = &text[..mark.at.min(text.len())];
-    let start = (0..before.len())
-        .rev()
-        .map(|at| (at, line_break(&before[at..])))
-        .find(|&(_, len)| len > 0)
-        .map_or(0, |(at, len)| at + len);
-    Place {
-        line: mark.line + 1,
-        column: characters(&before[start..]) + 1,
-    }
-}
-
-/// How many characters a text in UTF-8 has.
-fn characters(text: &[u8]) -> usize {
-    text.iter().filter(|&&b| b & 0xc0 != 0x80).count()
 }

@@ -1,0 +1,145 @@
+//! Lines: where they end, columns and comments.
+
+use super::{error::Place, scan::Scanner, token::Mark};
+use crate::yaml::style::line_break;
+
+impl Scanner<'_> {
+    pub(super) fn mark(&self) -> Mark {
+        Mark {
+            at: self.at,
+            line: self.line,
+        }
+    }
+
+    /// The column in characters, from 0.
+    pub(super) fn column(&self) -> usize {
+        if self.simple {
+            return self.at - self.line_start;
+        }
+        let (at, column) = self.known_column.get();
+        let column = match self.text.get(at..self.at) {
+            Some(since) if at >= self.line_start && since.is_ascii() => column + since.len(),
+            Some(since) if at >= self.line_start => column + characters(since),
+            _ => characters(&self.text[self.line_start..self.at]),
+        };
+        self.known_column.set((self.at, column));
+        column
+    }
+
+    pub(super) fn byte(&self, ahead: usize) -> Option<u8> {
+        self.text.get(self.at + ahead).copied()
+    }
+
+    /// Whether there is white space or the end so many bytes ahead.
+    pub(super) fn is_blank_or_end(&self, ahead: usize) -> bool {
+        match self.text.get(self.at + ahead..) {
+            None | Some([] | [b' ' | b'\t' | b'\n' | b'\r', ..]) => true,
+            Some(rest @ [0xc2 | 0xe2, ..]) => line_break(rest) > 0,
+            Some(_) => false,
+        }
+    }
+
+    /// The length of the line break here: of `\r\n` both.
+    pub(super) fn line_break(&self) -> usize {
+        match &self.text[self.at..] {
+            [b'\r', b'\n', ..] => 2,
+            rest => line_break(rest),
+        }
+    }
+
+    /// Takes a line break of that length.
+    pub(super) fn skip_line(&mut self, len: usize) {
+        self.at += len;
+        self.line += 1;
+        self.line_start = self.at;
+    }
+
+    /// Takes a line break of that length and adds what it counts for: a line feed, except for those of Unicode.
+    pub(super) fn read_line(&mut self, len: usize, out: &mut Vec<u8>) {
+        if len == 3 {
+            out.extend_from_slice(&self.text[self.at..self.at + len]);
+        } else {
+            out.push(b'\n');
+        }
+        self.skip_line(len);
+    }
+
+    /// Whether a document indicator stands here, at the start of a line.
+    pub(super) fn at_document_indicator(&self) -> bool {
+        self.at == self.line_start
+            && matches!(self.text.get(self.at..self.at + 3), Some(b"---" | b"..."))
+            && self.is_blank_or_end(3)
+    }
+
+    /// Passes white space, comments and line breaks.
+    pub(super) fn skip_to_token(&mut self) {
+        loop {
+            while let Some(byte) = self.byte(0) {
+                // A tab may not indent a key.
+                let tabs_allowed = self.flow_level > 0 || !self.simple_key_allowed;
+                if byte != b' ' && !(tabs_allowed && byte == b'\t') {
+                    break;
+                }
+                self.at += 1;
+            }
+            if self.byte(0) == Some(b'#') {
+                self.skip_comment();
+            }
+            let len = self.line_break();
+            if len == 0 {
+                return;
+            }
+            self.skip_line(len);
+            if self.flow_level == 0 {
+                self.simple_key_allowed = true;
+            }
+        }
+    }
+
+    /// Passes everything up to the end of the line.
+    pub(super) fn skip_comment(&mut self) {
+        let rest = &self.text[self.at..];
+        let len = line_feed(rest);
+        self.at += if self.simple {
+            len
+        } else {
+            let mut ends = (0..len).filter(|&at| rest[at] == b'\r' || rest[at] >= 0xc2);
+            ends.find(|&at| line_break(&rest[at..]) > 0).unwrap_or(len)
+        };
+    }
+}
+
+/// Where the first line feed is, or the end: eight bytes at a time, since comments are much of what is read.
+fn line_feed(text: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let mut at = 0;
+    while let Some(word) = text.get(at..at + 8) {
+        let word = u64::from_le_bytes(word.try_into().unwrap_or([0; 8])) ^ (ONES * 0x0a);
+        // A byte of zeros borrows from its high bit.
+        if word.wrapping_sub(ONES) & !word & (ONES << 7) != 0 {
+            break;
+        }
+        at += 8;
+    }
+    let rest = text[at..].iter().position(|&byte| byte == b'\n');
+    rest.map_or(text.len(), |rest| at + rest)
+}
+
+/// The place as people count; the line of a mark is right, its column is found.
+pub(super) fn place(text: &[u8], mark: Mark) -> Place {
+    let before = &text[..mark.at.min(text.len())];
+    let start = (0..before.len())
+        .rev()
+        .map(|at| (at, line_break(&before[at..])))
+        .find(|&(_, len)| len > 0)
+        .map_or(0, |(at, len)| at + len);
+    Place {
+        line: mark.line + 1,
+        column: characters(&before[start..]) + 1,
+    }
+}
+
+/// How many characters a text in UTF-8 has.
+pub(super) fn characters(text: &[u8]) -> usize {
+    text.iter().filter(|&&b| b & 0xc0 != 0x80).count()
+}
