@@ -1,5 +1,7 @@
 //! What holds for any bytes and any values.
 
+#![cfg(test)]
+
 use pintle_goencoding::{
     functions, json, toml,
     yaml::{self, Document, Flavor, Numbers},
