@@ -1,7 +1,11 @@
 //! What makes an object a hook.
 
+mod annotations;
+
 use std::collections::BTreeSet;
 use std::fmt;
+
+pub use annotations::InvalidAnnotation;
 
 /// An event at which hooks are run. Which of them comes is the host's to say, by what really happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,7 +18,7 @@ pub enum HookEvent {
     PreUpgrade,
     /// After a change is applied and healthy.
     PostUpgrade,
-    /// Before the host, by itself or because it was told to, goes back to what was healthy before.
+    /// Before the host goes back to what was completed before.
     PreRollback,
     /// After it has gone back.
     PostRollback,

@@ -2,9 +2,16 @@
 //!
 //! What is about to be made is recorded first; then objects are written in waves, those of one wave together; then what
 //! left the source is deleted; and the inventory always ends up saying what is true, whatever failed.
+//!
+//! Where the release has hooks, those of the event before it run when namespaces and definitions are there, and before
+//! anything else is written. Those of the event after it are for [`Applier::complete`], when all is healthy.
 
+mod hooks;
+mod logs;
 mod one;
+mod part;
 
+use self::part::Run;
 use std::{
     collections::BTreeSet,
     fmt,
@@ -14,10 +21,11 @@ use std::{
 use futures::{FutureExt as _, StreamExt as _, stream};
 use pintle_core::{
     check::Approved,
+    hook::HookEvent,
     inventory::{Entry, Inventory},
     machine::Retry,
     object::ObjectId,
-    order,
+    order::{self, Wave},
     plan::{Action, Change, Summary},
 };
 use serde_json::Value;
@@ -27,10 +35,11 @@ use crate::{
     connection::Connection,
     discovery::{Discovery, Kinds},
     planning::WIDTH,
+    prepare::Prepared,
     rejection::{ObjectFailure, WriteError, lines, retry},
     release::Release,
-    store::{InventoryStore, StoreError, Urgency},
-    tracker::Tracker,
+    store::{InventoryStore, StoreError},
+    tracker::{Judge, Tracker},
 };
 
 /// Something that happens while a plan is applied.
@@ -64,6 +73,31 @@ pub enum Step<'a> {
         /// What for, as a fragment: `to be established`.
         what: &'static str,
     },
+    /// The hooks of an event begin.
+    Hooks {
+        /// At which event.
+        event: HookEvent,
+        /// How many there are, those that have succeeded before included.
+        count: usize,
+    },
+    /// A hook has ended.
+    HookEnded {
+        /// Its object.
+        id: &'a ObjectId,
+        /// At which event it ran.
+        event: HookEvent,
+        /// Why it failed; nothing if it succeeded.
+        failure: Option<&'a str>,
+    },
+    /// What a hook's container wrote.
+    Log {
+        /// The hook's object.
+        id: &'a ObjectId,
+        /// `POD/CONTAINER`, or the Job where no pod can be read.
+        origin: &'a str,
+        /// The end of its log, or why it cannot be read.
+        text: &'a str,
+    },
     /// An object could not be written or deleted.
     Failed {
         /// Which object.
@@ -77,6 +111,11 @@ pub enum Step<'a> {
 pub trait Progress: Send + Sync {
     /// Takes notice of a step.
     fn step(&self, step: Step<'_>);
+
+    /// Says whether logs of hooks are wanted; they are not read otherwise.
+    fn wants_logs(&self) -> bool {
+        false
+    }
 }
 
 /// Tells nobody.
@@ -149,6 +188,11 @@ pub(crate) struct Applier<'a> {
     pub(crate) release: &'a Release,
     pub(crate) manager: String,
     pub(crate) kinds: Arc<Kinds>,
+    pub(crate) prepared: &'a Prepared,
+    /// Judges the objects of hooks that do not end by themselves.
+    pub(crate) judge: Option<&'a dyn Judge>,
+    /// Tells apart runs of hooks that a person asks for; empty for all others.
+    pub(crate) attempt: &'a str,
     pub(crate) progress: &'a dyn Progress,
     pub(crate) cancel: &'a CancellationToken,
     /// Group and kind of the definitions that were established by this plan.
@@ -173,34 +217,57 @@ impl Applier<'_> {
         store: &mut dyn InventoryStore,
     ) -> Result<Applied, ApplyError> {
         let plan = approved.plan();
-        let writes: Vec<&Change> = plan
-            .changes()
-            .iter()
-            .filter(|change| is_write(change.action))
-            .collect();
-        let deletions: Vec<&Change> = plan
-            .changes()
-            .iter()
-            .filter(|change| change.action == Action::Delete)
-            .collect();
+        let changes = |wanted: &dyn Fn(&Change) -> bool| -> Vec<&Change> {
+            let objects = plan.changes().iter().filter(|change| !change.is_hook());
+            objects.filter(|change| wanted(change)).collect()
+        };
+        let writes = changes(&|change| is_write(change.action));
+        let deletions = changes(&|change| change.action == Action::Delete);
         let mut run = Run::new(planned);
         self.progress.step(Step::Started {
             writes: writes.len(),
             deletions: deletions.len(),
         });
-        run.intend(&writes);
-        if run.grown
-            && let Err(error) = store.keep(&run.inventory, Urgency::Now).await
-        {
-            return Err(run.aborted(error));
+        let events = run
+            .inventory
+            .release
+            .as_ref()
+            .map(|record| record.events(self.release.is_removal()))
+            .unwrap_or_default();
+        let before = events
+            .first()
+            .copied()
+            .filter(|event| self.has_hooks(*event));
+        let (first, rest): (Vec<&Change>, Vec<&Change>) = writes
+            .into_iter()
+            .partition(|change| before.is_some() && Wave::of(&change.id).blocks());
+        self.write_part(&first, &mut run, store).await;
+        if let Some(event) = before {
+            self.run_hooks(event, &mut run, store).await;
         }
-        self.write_all(&writes, &mut run).await;
-        if run.failures.is_empty() && !run.cancelled {
+        self.keep_removal_hooks(&mut run).await;
+        self.write_part(&rest, &mut run, store).await;
+        if run.is_well() {
             self.delete_all(&deletions, &mut run).await;
         }
-        run.forget_the_untried();
-        let kept = store.keep(&run.inventory, Urgency::WithResult).await;
-        run.finish(kept.err(), plan.summary())
+        if self.release.is_removal() {
+            self.after_removal(&deletions, &mut run, store).await;
+        }
+        run.finish_with(store, plan.summary()).await
+    }
+
+    /// Writes objects, those of which the inventory does not know yet after it does.
+    async fn write_part(&self, writes: &[&Change], run: &mut Run, store: &mut dyn InventoryStore) {
+        if !run.is_well() {
+            return;
+        }
+        run.intend(writes);
+        if run.grown {
+            run.keep_now(store).await;
+        }
+        if run.is_well() {
+            self.write_all(writes, run).await;
+        }
     }
 
     async fn write_all(&self, writes: &[&Change], run: &mut Run) {
@@ -245,112 +312,4 @@ impl Applier<'_> {
 
 fn is_write(action: Action) -> bool {
     matches!(action, Action::Create | Action::Update | Action::Replace)
-}
-
-/// What is true while a plan is applied.
-struct Run {
-    inventory: Inventory,
-    /// Whether the intention adds anything.
-    grown: bool,
-    /// Entries that exist only because of the intention, until their objects were tried.
-    untried: BTreeSet<ObjectId>,
-    failures: Vec<ObjectFailure>,
-    cancelled: bool,
-}
-
-impl Run {
-    fn new(inventory: Inventory) -> Self {
-        Self {
-            inventory,
-            grown: false,
-            untried: BTreeSet::new(),
-            failures: Vec::new(),
-            cancelled: false,
-        }
-    }
-
-    fn intend(&mut self, writes: &[&Change]) {
-        let new = writes
-            .iter()
-            .filter(|change| self.inventory.get(&change.id).is_none());
-        self.untried = new.map(|change| change.id.clone()).collect();
-        self.grown = self.inventory.intend(writes.iter().copied());
-    }
-
-    fn written(&mut self, done: Done<'_>, progress: &dyn Progress) {
-        let id = &done.change.id;
-        if let Some(entry) = done.entry {
-            self.untried.remove(id);
-            self.inventory.insert(entry);
-        }
-        match done.result {
-            None => self.cancelled = true,
-            Some(Ok(())) => {}
-            Some(Err(error)) => {
-                // Only a clear refusal says that nothing was made.
-                if matches!(error, WriteError::Request(_)) {
-                    self.untried.remove(id);
-                }
-                self.failed(done.change, error, progress);
-            }
-        }
-    }
-
-    fn deleted(&mut self, done: Done<'_>, progress: &dyn Progress) {
-        match done.result {
-            None => self.cancelled = true,
-            Some(Ok(())) => {
-                self.inventory.remove(&done.change.id);
-            }
-            Some(Err(error)) => self.failed(done.change, error, progress),
-        }
-    }
-
-    fn failed(&mut self, change: &Change, error: WriteError, progress: &dyn Progress) {
-        progress.step(Step::Failed {
-            id: &change.id,
-            error: &error,
-        });
-        self.failures.push(ObjectFailure {
-            id: change.id.clone(),
-            position: change.source.clone(),
-            error,
-        });
-    }
-
-    /// Drops intentions that nothing was sent for.
-    fn forget_the_untried(&mut self) {
-        for id in std::mem::take(&mut self.untried) {
-            self.inventory.remove(&id);
-        }
-    }
-
-    fn aborted(self, error: StoreError) -> ApplyError {
-        ApplyError {
-            failures: Vec::new(),
-            store: Some(Box::new(error)),
-            cancelled: false,
-            inventory: self.inventory,
-        }
-    }
-
-    fn finish(
-        mut self,
-        store: Option<StoreError>,
-        summary: Summary,
-    ) -> Result<Applied, ApplyError> {
-        if self.failures.is_empty() && !self.cancelled && store.is_none() {
-            return Ok(Applied {
-                inventory: self.inventory,
-                summary,
-            });
-        }
-        self.failures.sort_by(|a, b| a.id.cmp(&b.id));
-        Err(ApplyError {
-            failures: self.failures,
-            store: store.map(Box::new),
-            cancelled: self.cancelled,
-            inventory: self.inventory,
-        })
-    }
 }

@@ -12,9 +12,13 @@ use crate::{
     watching::{Selection, Told, watch},
 };
 
+/// Between two attempts to see whether an object is gone.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// Watches an object until `judge` gives a value, and returns it; nothing when the time is over.
 ///
-/// `judge` gets the object as it is, or nothing while it does not exist.
+/// `judge` gets the object as it is, or nothing while it does not exist. A watch may begin with what was before the last
+/// write, so that an object may be shown as it was; but that it does not exist is asked for again.
 pub(crate) async fn until<T>(
     connection: &Connection,
     resource: &ResourceType,
@@ -43,7 +47,9 @@ pub(crate) async fn until<T>(
                     judge(Some(&object))
                 }
                 Told::Complete if is_there => None,
-                Told::Complete | Told::Gone(_) => judge(None),
+                Told::Complete | Told::Gone(_) => {
+                    judge(current(connection, resource, id).await.as_ref())
+                }
                 Told::Failed(_) => None,
             };
             if verdict.is_some() {
@@ -52,4 +58,17 @@ pub(crate) async fn until<T>(
         }
     };
     tokio::time::timeout(limit, watching).await.ok().flatten()
+}
+
+/// Reads an object as it is, however long that takes.
+async fn current(connection: &Connection, resource: &ResourceType, id: &ObjectId) -> Option<Value> {
+    loop {
+        match connection.read(resource, id).await {
+            Ok(found) => return found,
+            Err(error) => {
+                tracing::debug!(%id, %error, "whether it is gone cannot be seen at the moment");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
 }

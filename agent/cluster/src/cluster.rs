@@ -2,10 +2,16 @@
 
 use std::{
     collections::BTreeSet,
+    fmt,
     sync::{Arc, Mutex},
 };
 
-use pintle_core::{check::Approved, inventory::Inventory, plan::Depth, rendered::Rendered};
+use pintle_core::{
+    check::Approved,
+    inventory::Inventory,
+    plan::Depth,
+    rendered::{Rendered, RenderedObject},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -17,16 +23,28 @@ use crate::{
     prepare::{PrepareError, Prepared, prepare},
     reader::Reader,
     release::Release,
+    removal_hooks,
+    request::RequestError,
     store::InventoryStore,
-    tracker::Tracker,
+    tracker::{Judge, Tracker},
 };
 
 /// One cluster: prepares, plans and applies releases. Cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Cluster {
     connection: Connection,
     discovery: Arc<Discovery>,
     tracker: Option<Tracker>,
+    judge: Option<Arc<dyn Judge>>,
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster")
+            .field("connection", &self.connection)
+            .field("tracker", &self.tracker)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Cluster {
@@ -36,13 +54,22 @@ impl Cluster {
             discovery: Arc::new(Discovery::new(connection.clone())),
             connection,
             tracker: None,
+            judge: None,
         }
     }
 
     /// Lets planning rely on a tracker's watches, and tells it what is applied.
     #[must_use]
     pub fn with_tracker(mut self, tracker: Tracker) -> Self {
+        self.judge = Some(Arc::clone(tracker.judge()));
         self.tracker = Some(tracker);
+        self
+    }
+
+    /// Lets the objects of hooks be judged that do not end by themselves. Without it they are not awaited.
+    #[must_use]
+    pub fn with_judge(mut self, judge: Arc<dyn Judge>) -> Self {
+        self.judge = Some(judge);
         self
     }
 
@@ -132,42 +159,108 @@ impl Cluster {
         planned.map_err(ClusterError::Failed)
     }
 
-    /// Applies an approved plan, in the name of the release's account.
+    /// Applies an approved plan, in the name of the release's account, with the hooks of the event before it.
     ///
     /// `planned` is the inventory that came with the plan. Call it for a plan that does nothing, too: it then makes no
     /// request about objects, and records what a run that was killed had done. What is under way is finished when
     /// `cancel` is called, and nothing new is begun.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "each is another thing, and all are needed"
-    )]
     pub async fn apply(
         &self,
-        release: &Release,
-        prepared: &Prepared,
+        with: &Applying<'_>,
         approved: &Approved,
         planned: Inventory,
         store: &mut dyn InventoryStore,
-        progress: &dyn Progress,
-        cancel: &CancellationToken,
     ) -> Result<Applied, ClusterError<ApplyError>> {
-        let connection = self.acting_for(release)?;
-        let applier = Applier {
-            connection: &connection,
-            own: &self.connection,
-            discovery: &self.discovery,
-            tracker: self.tracker.as_ref(),
-            release,
-            manager: release.manager(),
-            kinds: prepared.shared_kinds(),
-            progress,
-            cancel,
-            established: Mutex::default(),
-        };
+        let connection = self.acting_for(with.release)?;
+        let applier = self.applier(with, &connection, "");
         applier
             .apply(approved, planned, store)
             .await
             .map_err(ClusterError::Failed)
+    }
+
+    /// Ends a release whose objects are healthy: runs the hooks of the event after it, and records that all is done.
+    /// Makes no request if that has been done.
+    pub async fn complete(
+        &self,
+        with: &Applying<'_>,
+        inventory: Inventory,
+        store: &mut dyn InventoryStore,
+    ) -> Result<Applied, ClusterError<ApplyError>> {
+        let connection = self.acting_for(with.release)?;
+        let applier = self.applier(with, &connection, "");
+        applier
+            .complete(inventory, store)
+            .await
+            .map_err(ClusterError::Failed)
+    }
+
+    /// Runs the tests of a release, which a plan for [`crate::Purpose::Test`] has shown. `attempt` names the request: what ran
+    /// for another one is made again.
+    pub async fn test(
+        &self,
+        with: &Applying<'_>,
+        approved: &Approved,
+        attempt: &str,
+        inventory: Inventory,
+        store: &mut dyn InventoryStore,
+    ) -> Result<Applied, ClusterError<ApplyError>> {
+        let connection = self.acting_for(with.release)?;
+        let applier = self.applier(with, &connection, attempt);
+        applier
+            .test(approved, inventory, store)
+            .await
+            .map_err(ClusterError::Failed)
+    }
+
+    /// Returns the hooks that were kept for the removal of a release, as they were applied last. Nothing if they should be
+    /// there and are not.
+    pub async fn removal_hooks(
+        &self,
+        release: &Release,
+        inventory: &Inventory,
+    ) -> Result<Option<Vec<RenderedObject>>, RequestError> {
+        let record = inventory.release.as_ref();
+        if record.is_none_or(|record| record.removal_hooks.is_none()) {
+            return Ok(Some(Vec::new()));
+        }
+        removal_hooks::load(&self.connection, release).await
+    }
+
+    /// Deletes the hooks that were kept for the removal.
+    pub async fn forget_removal_hooks(
+        &self,
+        release: &Release,
+        inventory: &Inventory,
+    ) -> Result<(), RequestError> {
+        let record = inventory.release.as_ref();
+        if record.is_none_or(|record| record.removal_hooks.is_none()) {
+            return Ok(());
+        }
+        removal_hooks::forget(&self.connection, release).await
+    }
+
+    fn applier<'a>(
+        &'a self,
+        with: &'a Applying<'a>,
+        connection: &'a Connection,
+        attempt: &'a str,
+    ) -> Applier<'a> {
+        Applier {
+            connection,
+            own: &self.connection,
+            discovery: &self.discovery,
+            tracker: self.tracker.as_ref(),
+            release: with.release,
+            manager: with.release.manager(),
+            kinds: with.prepared.shared_kinds(),
+            prepared: with.prepared,
+            judge: self.judge.as_deref(),
+            attempt,
+            progress: with.progress,
+            cancel: with.cancel,
+            established: Mutex::default(),
+        }
     }
 
     fn acting_for(&self, release: &Release) -> Result<Connection, ConnectError> {
@@ -176,6 +269,19 @@ impl Cluster {
             None => Ok(self.connection.clone()),
         }
     }
+}
+
+/// What is applied, for whom, and who is told.
+#[derive(Clone, Copy)]
+pub struct Applying<'a> {
+    /// For whom.
+    pub release: &'a Release,
+    /// What.
+    pub prepared: &'a Prepared,
+    /// Who is told.
+    pub progress: &'a dyn Progress,
+    /// Stops it at the next point where nothing is half done.
+    pub cancel: &'a CancellationToken,
 }
 
 /// A stage that failed, or that could not begin in the name of the release's account.

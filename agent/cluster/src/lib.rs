@@ -37,6 +37,7 @@ mod discovery;
 mod events;
 mod facts;
 mod fieldset;
+mod helm;
 mod objects;
 mod ownership;
 mod planning;
@@ -44,6 +45,7 @@ mod prepare;
 mod reader;
 mod rejection;
 mod release;
+mod removal_hooks;
 mod request;
 mod resources;
 mod retry;
@@ -53,16 +55,19 @@ mod tracker;
 mod watching;
 
 pub use applying::{Applied, ApplyError, Progress, Silent, Step};
-pub use cluster::{Cluster, ClusterError};
+pub use cluster::{Applying, Cluster, ClusterError};
 pub use connection::{ConnectError, Connection, Options, ServerVersion, ServiceAccount};
 pub use discovery::{Discovery, Kinds, ResourceType, UnknownKind};
 pub use events::{Events, Weight};
 pub use facts::{Fact, Facts, NoFacts};
+pub use helm::{HelmError, HelmRelease, Takeover};
 pub use planning::{Kept, PlanError, Planned};
-pub use prepare::{DESIRED_ANNOTATION, PrepareError, Prepared, PreparedObject, UnservedObject};
+pub use prepare::{
+    Clash, DESIRED_ANNOTATION, PrepareError, Prepared, PreparedObject, UnservedObject,
+};
 pub use reader::{Changes, Reader};
 pub use rejection::{ADOPT_ANNOTATION, FieldProblem, ObjectFailure, WriteError};
-pub use release::Release;
+pub use release::{Purpose, Release};
 pub use request::{Cause, Refusal, RequestError};
 pub use resources::{
     Application, Applications, CustomResource, Plugin, Plugins, ResourceEvent, Resources,

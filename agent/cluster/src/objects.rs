@@ -99,8 +99,49 @@ impl Connection {
         id: &ObjectId,
         preconditions: &Preconditions,
     ) -> Result<bool, RequestError> {
+        self.delete_as(resource, id, preconditions, "Background")
+            .await
+    }
+
+    /// Replaces the record of who owns which fields of an object, as long as it is the one that was read.
+    pub(crate) async fn set_managed_fields(
+        &self,
+        resource: &ResourceType,
+        id: &ObjectId,
+        known: &Value,
+        fields: &[Value],
+        manager: &str,
+    ) -> Result<(), RequestError> {
+        let metadata = &known["metadata"];
+        let patch = json!({"metadata": {
+            "uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"], "managedFields": fields,
+        }});
+        let call = Call::new(Method::PATCH, resource.path_of(id))
+            .query("fieldManager", manager)
+            .body(MERGE, &patch);
+        self.call(&call).await.map(|_| ())
+    }
+
+    /// Asks for an object's deletion after that of what depends on it: when it is gone, so are its pods.
+    pub(crate) async fn delete_with_dependents(
+        &self,
+        resource: &ResourceType,
+        id: &ObjectId,
+        preconditions: &Preconditions,
+    ) -> Result<bool, RequestError> {
+        self.delete_as(resource, id, preconditions, "Foreground")
+            .await
+    }
+
+    async fn delete_as(
+        &self,
+        resource: &ResourceType,
+        id: &ObjectId,
+        preconditions: &Preconditions,
+        propagation: &str,
+    ) -> Result<bool, RequestError> {
         let options = json!({
-            "apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background",
+            "apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation,
             "preconditions": {"uid": preconditions.uid, "resourceVersion": preconditions.resource_version},
         });
         let call = Call::new(Method::DELETE, resource.path_of(id)).body(JSON, &options);

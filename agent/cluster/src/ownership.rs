@@ -3,7 +3,11 @@
 use pintle_core::{fields, inventory::Entry, names::APPLICATION_LABEL};
 use serde_json::Value;
 
-use crate::{rejection::WriteError, release::Release};
+use crate::{prepare::PreparedObject, rejection::WriteError, release::Release};
+
+/// By which Helm, and what renders charts, knows a hook.
+/// <https://helm.sh/docs/topics/charts_hooks/>
+const HELM_HOOK: &str = "helm.sh/hook";
 
 /// Says whether fields that others own may be taken over in an object that exists.
 ///
@@ -32,6 +36,23 @@ pub(crate) fn may_force(
     } else {
         Err(None)
     }
+}
+
+/// Says whether a hook may take the place of an object that exists: of one that this application made, or of what a hook
+/// left that another tool ran.
+pub(crate) fn may_run_hook(
+    live: &Value,
+    release: &Release,
+    object: &PreparedObject,
+    entry: Option<&Entry>,
+) -> Result<(), WriteError> {
+    let owner = live["metadata"]["labels"][APPLICATION_LABEL].as_str();
+    let was_hook = owner.is_none() && live["metadata"]["annotations"][HELM_HOOK].is_string();
+    if was_hook || owner == Some(&release.application.label_value()) {
+        return Ok(());
+    }
+    may_force(live, release, object.asks_for_adoption(), entry)
+        .map_err(|refused| refused.unwrap_or(WriteError::NotOurHook))
 }
 
 /// Says whether an object that the inventory lists is still the application's, so that it may be deleted.

@@ -4,6 +4,7 @@
 //! sends a dry-run apply for each object that would be written, so that defaults, admission, conflicts and immutable
 //! fields are seen before the first write.
 
+mod hooks;
 mod live;
 mod removal;
 
@@ -21,7 +22,7 @@ use pintle_core::{
 use serde_json::Value;
 
 use self::live::{Live, Owned};
-pub(crate) use self::removal::{is_used, wish_of};
+pub(crate) use self::removal::is_used;
 use crate::{
     connection::Connection,
     facts::{Fact, Facts},
@@ -114,11 +115,23 @@ pub(crate) async fn plan(
     let looked = stream::iter(looks)
         .buffer_unordered(WIDTH)
         .collect::<Vec<_>>();
-    let (looked, removal) = futures::join!(looked, planner.removals(inventory));
+    let record = planner.record(inventory);
+    let (looked, removal, hooks) = futures::join!(
+        looked,
+        planner.removals(inventory),
+        planner.hooks(record.as_ref(), inventory)
+    );
     let removal = removal?;
     let mut inventory = removal.inventory;
+    inventory.release = record;
     let mut changes = removal.changes;
     let mut failures = Vec::new();
+    for hook in hooks {
+        match hook {
+            Ok(change) => changes.push(change),
+            Err(failure) => failures.push(failure),
+        }
+    }
     for result in looked {
         match result {
             Ok(found) => {
@@ -220,9 +233,18 @@ impl Planner<'_> {
     ) -> Result<PlannedObject, ObjectFailure> {
         let fact = self.facts.of(object.id());
         let result = match verdict(entry, object.desired, &fact) {
+            // What Helm has made is there, although nothing here says so.
+            Verdict::Create if self.release.from_helm => self.look(object, entry).await,
             Verdict::Unchanged => Ok(PlannedObject {
                 change: change(object, Action::Unchanged),
-                recorded: None,
+                // That it is to stay, or no longer, is not seen in the object.
+                recorded: entry
+                    .filter(|entry| entry.keep != object.keep || entry.hook)
+                    .map(|entry| Entry {
+                        keep: object.keep,
+                        hook: false,
+                        ..entry.clone()
+                    }),
             }),
             Verdict::Create => self.create(object).await,
             Verdict::Look => self.look(object, entry).await,
@@ -245,7 +267,7 @@ impl Planner<'_> {
         let Some(live) = self.read(object).await? else {
             return self.create(object).await;
         };
-        let live = Live::new(live, &self.manager, &self.release.seed);
+        let live = self.seen(live);
         if live.is_as_recorded(entry, object) || live.was_applied_as(object) {
             let recorded = live.entry(object);
             return Ok(PlannedObject {
@@ -265,6 +287,15 @@ impl Planner<'_> {
             change,
             recorded: None,
         })
+    }
+
+    fn seen(&self, live: Value) -> Live {
+        let live = Live::new(live, &self.manager, &self.release.seed);
+        if self.release.from_helm {
+            live.with_what_helm_owns()
+        } else {
+            live
+        }
     }
 
     async fn create(&self, object: &PreparedObject) -> Result<PlannedObject, WriteError> {
@@ -289,7 +320,7 @@ impl Planner<'_> {
             // It exists already: what it is now belongs into the plan.
             _ => match self.read(object).await? {
                 Some(live) => {
-                    let live = Live::new(live, &self.manager, &self.release.seed);
+                    let live = self.seen(live);
                     self.try_update(object, &live, None).await
                 }
                 None => Err(WriteError::Request(RequestError::Malformed {

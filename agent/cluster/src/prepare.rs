@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use pintle_core::{
     digest::Digest,
+    hook::{Hook, HookEvent},
     names::APPLICATION_LABEL,
     object::{Object, ObjectId},
     problem::Position,
@@ -33,6 +34,10 @@ pub struct PreparedObject {
     pub resource: ResourceType,
     /// Where in the source it is written.
     pub source: Option<Position>,
+    /// What makes it a hook; absent for what is to be in the cluster as long as the source has it.
+    pub hook: Option<Hook>,
+    /// Whether it stays when it leaves the source until its deletion is explicitly allowed.
+    pub keep: bool,
 }
 
 impl PreparedObject {
@@ -45,16 +50,27 @@ impl PreparedObject {
     pub(crate) fn payload(&self) -> Value {
         payload(&self.object, self.desired)
     }
+
+    /// Says whether it is a hook of an event.
+    pub(crate) fn is_hook_of(&self, event: HookEvent) -> bool {
+        let hook = self.hook.as_ref();
+        hook.is_some_and(|hook| hook.events.contains(&event))
+    }
 }
 
 /// Returns an object with the annotation that names its digest.
 pub(crate) fn payload(object: &Object, desired: Digest) -> Value {
+    annotated(object, DESIRED_ANNOTATION, desired)
+}
+
+/// Returns an object with an annotation.
+pub(crate) fn annotated(object: &Object, annotation: &str, digest: Digest) -> Value {
     let mut value = object.value().clone();
     let annotations = &mut value["metadata"]["annotations"];
     if annotations.is_null() {
         *annotations = Value::Object(serde_json::Map::new());
     }
-    annotations[DESIRED_ANNOTATION] = Value::String(desired.to_string());
+    annotations[annotation] = Value::String(digest.to_string());
     value
 }
 
@@ -62,6 +78,8 @@ pub(crate) fn payload(object: &Object, desired: Digest) -> Value {
 #[derive(Debug, Clone)]
 pub struct Prepared {
     objects: Vec<PreparedObject>,
+    hooks: Vec<PreparedObject>,
+    rendered: Digest,
     digest: Digest,
     kinds: Arc<Kinds>,
     defined: BTreeSet<(String, String)>,
@@ -71,6 +89,22 @@ impl Prepared {
     /// Returns the objects.
     pub fn objects(&self) -> &[PreparedObject] {
         &self.objects
+    }
+
+    /// Says whether an object stays when it leaves the source.
+    pub(crate) fn keeps(&self, id: &ObjectId) -> bool {
+        let found = self.objects.binary_search_by(|object| object.id().cmp(id));
+        found.is_ok_and(|index| self.objects[index].keep)
+    }
+
+    /// Returns the hooks, in order of identity.
+    pub fn hooks(&self) -> &[PreparedObject] {
+        &self.hooks
+    }
+
+    /// Returns the digest of the render that was made ready: it names the release.
+    pub fn rendered(&self) -> Digest {
+        self.rendered
     }
 
     /// Returns the digest over the objects, as [`Rendered::digest`] computes it.
@@ -116,9 +150,23 @@ pub enum PrepareError {
     /// The server could not be asked for its kinds.
     #[error(transparent)]
     Discovery(#[from] RequestError),
-    /// Hooks are not supported yet.
-    #[error("{}: hooks are not supported yet", .0.join(", "))]
-    Hooks(Vec<String>),
+    /// An object is a hook, and also none.
+    #[error(
+        "{}{} is rendered as a hook, and {}as an object that is none: its hook would delete what is to stay, so rename one of them",
+        place(.0.hook.as_ref()), .0.id, at(.0.object.as_ref())
+    )]
+    AlsoHook(Box<Clash>),
+}
+
+/// An object that is rendered as a hook, and also as an object that is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Clash {
+    /// Which object.
+    pub id: ObjectId,
+    /// Where the hook is written.
+    pub hook: Option<Position>,
+    /// Where the object is written.
+    pub object: Option<Position>,
 }
 
 impl PrepareError {
@@ -127,7 +175,7 @@ impl PrepareError {
         match self {
             Self::UnknownKind(_) => true,
             Self::Discovery(error) => error.is_retryable(),
-            Self::Duplicate(_) | Self::Hooks(_) => false,
+            Self::Duplicate(_) | Self::AlsoHook(_) => false,
         }
     }
 }
@@ -135,6 +183,12 @@ impl PrepareError {
 fn place(position: Option<&Position>) -> String {
     position
         .map(|position| format!("{position}: "))
+        .unwrap_or_default()
+}
+
+fn at(position: Option<&Position>) -> String {
+    position
+        .map(|position| format!("at {position} "))
         .unwrap_or_default()
 }
 
@@ -148,24 +202,10 @@ pub(crate) fn prepare(
     release: &Release,
     kinds: &Arc<Kinds>,
 ) -> Result<Prepared, PrepareError> {
-    let hooks: Vec<String> = rendered
-        .hooks()
-        .iter()
-        .map(|hook| {
-            let place = place(hook.source.as_ref());
-            format!("{place}{} is a hook", hook.object.id())
-        })
-        .collect();
-    if !hooks.is_empty() {
-        return Err(PrepareError::Hooks(hooks));
-    }
     let mut kinds = Arc::clone(kinds);
     let mut defined = BTreeSet::new();
-    for definition in rendered
-        .objects()
-        .iter()
-        .filter(|o| is_definition(o.object.id()))
-    {
+    let all = || rendered.objects().iter().chain(rendered.hooks());
+    for definition in all().filter(|o| is_definition(o.object.id())) {
         let types = types_of_definition(definition.object.value());
         if types
             .iter()
@@ -177,31 +217,57 @@ pub(crate) fn prepare(
     }
     let label = release.application.label_value();
     let mut ready = Vec::with_capacity(rendered.objects().len());
-    for rendered in rendered.objects() {
+    for rendered in all() {
         ready.push(normalised(rendered, release, &kinds, &label)?);
     }
     // Namespaces are part of the identity: only now can two objects turn out to be one.
     let ready = Rendered::new(ready, None, Vec::new(), &release.seed)?;
-    let objects = ready
-        .objects()
-        .iter()
-        .map(|rendered| {
-            let object = rendered.object.clone();
-            let resource = resource_of(rendered, &kinds)?.clone();
-            Ok(PreparedObject {
-                desired: object.digest(&release.seed),
-                object,
-                resource,
-                source: rendered.source.clone(),
-            })
-        })
-        .collect::<Result<_, PrepareError>>()?;
+    let finished = |objects: &[RenderedObject]| {
+        objects
+            .iter()
+            .map(|rendered| finished(rendered, release, &kinds))
+            .collect::<Result<Vec<_>, PrepareError>>()
+    };
+    let (objects, hooks) = (finished(ready.objects())?, finished(ready.hooks())?);
+    check_apart(&objects, &hooks)?;
     Ok(Prepared {
         objects,
+        hooks,
+        rendered: rendered.digest(),
         digest: ready.digest(),
         kinds,
         defined,
     })
+}
+
+fn finished(
+    rendered: &RenderedObject,
+    release: &Release,
+    kinds: &Kinds,
+) -> Result<PreparedObject, PrepareError> {
+    let object = rendered.object.clone();
+    Ok(PreparedObject {
+        resource: resource_of(rendered, kinds)?.clone(),
+        desired: object.digest(&release.seed),
+        object,
+        source: rendered.source.clone(),
+        hook: rendered.hook.clone(),
+        keep: rendered.keep,
+    })
+}
+
+/// No object may be a hook and none: what the hook's rules delete would be missing.
+fn check_apart(objects: &[PreparedObject], hooks: &[PreparedObject]) -> Result<(), PrepareError> {
+    for hook in hooks {
+        if let Ok(index) = objects.binary_search_by(|object| object.id().cmp(hook.id())) {
+            return Err(PrepareError::AlsoHook(Box::new(Clash {
+                id: hook.id().clone(),
+                hook: hook.source.clone(),
+                object: objects[index].source.clone(),
+            })));
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn is_definition(id: &ObjectId) -> bool {
@@ -373,13 +439,30 @@ mod tests {
     }
 
     #[test]
-    fn hooks_are_refused_for_now() {
-        let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}});
-        let mut hook = rendered(vec![map]).objects()[0].clone();
-        hook.hook = Some(pintle_core::hook::Hook::default());
-        let rendered = Rendered::new(vec![hook], None, Vec::new(), &Seed::from_text("s")).unwrap();
-        let error = prepare(&rendered, &release(), &Arc::new(kinds())).unwrap_err();
-        assert_snapshot!(error, @"all.yaml:1:1: ConfigMap a is a hook: hooks are not supported yet");
+    fn hooks_are_made_ready_apart_and_must_be_apart() {
+        let map = |name: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}});
+        let render = |objects: Vec<RenderedObject>| {
+            Rendered::new(objects, None, Vec::new(), &Seed::from_text("s")).unwrap()
+        };
+        let all = rendered(vec![map("a"), map("b")]);
+        let (object, mut hook) = (all.objects()[0].clone(), all.objects()[1].clone());
+        hook.hook = Some(Hook::default());
+        let render = render(vec![object, hook]);
+        let prepared = prepare(&render, &release(), &Arc::new(kinds())).unwrap();
+        assert_eq!((prepared.objects().len(), prepared.hooks().len()), (1, 1));
+        assert_eq!(prepared.hooks()[0].id().to_string(), "ConfigMap shop/b");
+        assert_eq!(prepared.rendered(), render.digest());
+        let mut both = render.objects()[0].clone();
+        both.hook = Some(Hook::default());
+        let clash = Rendered::new(
+            vec![render.objects()[0].clone(), both],
+            None,
+            Vec::new(),
+            &Seed::from_text("s"),
+        )
+        .unwrap();
+        let error = prepare(&clash, &release(), &Arc::new(kinds())).unwrap_err();
+        assert_snapshot!(error, @"all.yaml:1:1: ConfigMap shop/a is rendered as a hook, and at all.yaml:1:1 as an object that is none: its hook would delete what is to stay, so rename one of them");
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use pintle_core::{
-    machine::Retry, names::REPLACE_ANNOTATION, object::ObjectId, plan::Conflict, problem::Position,
+    hook::HookEvent, machine::Retry, names::REPLACE_ANNOTATION, object::ObjectId, plan::Conflict,
+    problem::Position,
 };
 
 use crate::{
@@ -92,6 +93,20 @@ pub enum WriteError {
         /// What holds it.
         finalizers: Vec<String>,
     },
+    /// A hook would take the place of an object that nobody knows.
+    #[error(
+        "it exists already and was not made by this application, and its hook would replace it: rename the hook, delete \
+         the object, or hand it over with the annotation {ADOPT_ANNOTATION}=allowed"
+    )]
+    NotOurHook,
+    /// A hook failed.
+    #[error("its {event} hook failed: {reason}")]
+    HookFailed {
+        /// At which event it ran.
+        event: HookEvent,
+        /// Why.
+        reason: String,
+    },
     /// Objects of a definition that is to go would go with it.
     #[error(
         "objects of its kind have appeared, and would be deleted with it: allow that with \
@@ -107,9 +122,11 @@ impl WriteError {
     /// Says when trying again is worthwhile.
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Conflict(_) | Self::Foreign { .. } | Self::Immutable(_) | Self::Invalid(_) => {
-                Retry::OnChange
-            }
+            Self::Conflict(_)
+            | Self::Foreign { .. }
+            | Self::Immutable(_)
+            | Self::Invalid(_)
+            | Self::NotOurHook => Retry::OnChange,
             Self::Request(error) if !error.is_retryable() => Retry::OnChange,
             // Rights, policies, namespaces and definitions change without Pintle being told.
             _ => Retry::Backoff,

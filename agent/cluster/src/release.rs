@@ -6,6 +6,17 @@ use pintle_core::{
 
 use crate::connection::ServiceAccount;
 
+/// What is done with an application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// It comes to be as it is rendered.
+    Converge,
+    /// It is removed: what is rendered are its hooks for that, and everything else goes.
+    Remove,
+    /// Only its tests are run.
+    Test,
+}
+
 /// One application as the cluster sees it: who it is, in whose name it writes, and what it may delete.
 #[derive(Debug, Clone)]
 pub struct Release {
@@ -24,8 +35,18 @@ pub struct Release {
     /// Whether objects that exist already may be taken over although other managers own some of the fields.
     /// An object can say so itself, with the annotation `pintle.dev/adopt: allowed`.
     pub adopt: bool,
+    /// Whether what Helm owns in such objects becomes the application's own, so that nothing is left behind of what leaves
+    /// the source later.
+    pub from_helm: bool,
     /// How long to wait for what the next objects need: definitions to be established, replaced objects to be gone.
     pub timeout: Span,
+    /// How long each hook may take.
+    pub hook_timeout: Span,
+    /// What is done with it.
+    pub purpose: Purpose,
+    /// Where hooks for the removal are kept: in this namespace, under the whole name of the application; without it in the
+    /// application's own.
+    pub hooks_namespace: Option<String>,
 }
 
 impl Release {
@@ -39,7 +60,11 @@ impl Release {
             prune: PruneSettings::default(),
             confirmed_deletions: None,
             adopt: false,
+            from_helm: false,
             timeout: Span::seconds(60),
+            hook_timeout: Span::seconds(300),
+            purpose: Purpose::Converge,
+            hooks_namespace: None,
         }
     }
 
@@ -48,6 +73,20 @@ impl Release {
     pub fn for_removal(mut self) -> Self {
         self.prune.enabled = true;
         self.prune.max_percent = 100;
+        self.purpose = Purpose::Remove;
+        self
+    }
+
+    /// Says whether it is the removal of the application.
+    pub(crate) fn is_removal(&self) -> bool {
+        self.purpose == Purpose::Remove
+    }
+
+    /// Returns the release that takes over what Helm has installed.
+    #[must_use]
+    pub fn taking_over_from_helm(mut self) -> Self {
+        self.adopt = true;
+        self.from_helm = true;
         self
     }
 

@@ -129,6 +129,11 @@ impl RequestError {
         self.code() == Some(409)
     }
 
+    /// Says whether the account has no right to do this.
+    pub fn is_forbidden(&self) -> bool {
+        self.code() == Some(403)
+    }
+
     /// Says whether the same request may succeed later without any change of it.
     pub fn is_retryable(&self) -> bool {
         match self {
@@ -238,18 +243,29 @@ impl Connection {
 
     /// Like [`Connection::call`], with the HTTP status: 201 says that an apply made the object.
     pub(crate) async fn call_with_code(&self, call: &Call) -> Result<(u16, Value), RequestError> {
+        let answer = self.answered(call).await?;
+        let value =
+            serde_json::from_slice(&answer.body).map_err(|error| RequestError::Malformed {
+                request: call.name(),
+                detail: error.to_string(),
+            })?;
+        Ok((answer.code, value))
+    }
+
+    /// Sends a request for text once: a log, which is worth no more.
+    pub(crate) async fn call_text_once(&self, call: &Call) -> Result<String, RequestError> {
+        let answer = self.attempt(call).await?;
+        if answer.code >= 400 {
+            return Err(RequestError::Refused(Box::new(refusal(call, &answer))));
+        }
+        Ok(String::from_utf8_lossy(&answer.body).into_owned())
+    }
+
+    async fn answered(&self, call: &Call) -> Result<Answer, RequestError> {
         let mut attempt = 1;
         loop {
             let (error, wish) = match self.attempt(call).await {
-                Ok(answer) if answer.code < 400 => {
-                    let value = serde_json::from_slice(&answer.body).map_err(|error| {
-                        RequestError::Malformed {
-                            request: call.name(),
-                            detail: error.to_string(),
-                        }
-                    })?;
-                    return Ok((answer.code, value));
-                }
+                Ok(answer) if answer.code < 400 => return Ok(answer),
                 Ok(answer) => {
                     let wish = answer.retry_after;
                     (

@@ -341,6 +341,17 @@ where
         }
     }
 
+    /// Sets an annotation of a resource: how people ask the agent for something.
+    pub async fn annotate(
+        &self,
+        known: &CustomResource<Spec, Status>,
+        annotation: &str,
+        value: &str,
+    ) -> Result<CustomResource<Spec, Status>, RequestError> {
+        let patch = json!({"metadata": {"uid": known.uid, "annotations": {annotation: value}}});
+        self.patch(known, "", &patch).await
+    }
+
     async fn change_finalizers(
         &self,
         known: &CustomResource<Spec, Status>,

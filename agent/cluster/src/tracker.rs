@@ -223,7 +223,8 @@ impl Tracker {
                 }
             }
         };
-        inventory.entries().filter_map(drift).collect()
+        let managed = inventory.entries().filter(|entry| !entry.hook);
+        managed.filter_map(drift).collect()
     }
 
     /// Returns what planning may rely on.
@@ -256,6 +257,11 @@ impl Tracker {
             Ok(()) => Ok(()),
             Err(_) => Err(self.inner.lock().unsynced(&label)),
         }
+    }
+
+    /// Returns who judges objects.
+    pub fn judge(&self) -> &Arc<dyn Judge> {
+        &self.inner.judge
     }
 
     /// Returns how many watches are open.

@@ -16,6 +16,7 @@ pub use self::{
     plugin::{Grants, Limits, PluginSpec, PluginStatus},
     status::{
         ApplicationStatus, Condition, ConditionStatus, ObjectProblem, PROBLEM_LIMIT, Standing,
+        TestResult,
     },
 };
 use crate::{

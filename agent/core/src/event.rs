@@ -35,6 +35,10 @@ pub enum Reason {
     ApplyFailed,
     /// A plugin could not be loaded.
     PluginFailed,
+    /// A hook did not do what it was for.
+    HookFailed,
+    /// Tests that somebody asked for have failed.
+    TestFailed,
     /// The render would delete too much; waiting for a confirmation.
     PruneRefused,
     /// Objects did not become healthy in time, or failed.
@@ -56,6 +60,8 @@ impl Reason {
             Self::SourceFailed => "source-failed",
             Self::ApplyFailed => "apply-failed",
             Self::PluginFailed => "plugin-failed",
+            Self::HookFailed => "hook-failed",
+            Self::TestFailed => "test-failed",
             Self::PruneRefused => "prune-refused",
             Self::Degraded => "degraded",
             Self::Recovered => "recovered",

@@ -86,6 +86,67 @@ pub fn stored_digest(object: &Value, manager: &str, seed: &Seed) -> Option<Diges
     ))))
 }
 
+/// Says whether a field manager is one by which Helm writes: its own command, Flux' controller, or Terraform's provider.
+///
+/// Helm's default is the name of its executable; the others set theirs.
+pub fn is_helm(manager: &str) -> bool {
+    matches!(manager, "helm" | "Helm" | "helm-controller")
+        || manager.starts_with("terraform-provider-helm")
+}
+
+/// Returns `managedFields` in which everything that some managers own is owned by apply by another one; nothing if they
+/// own nothing.
+///
+/// Without it, a field that the new manager gives up would stay because of the old one, which nobody applies any more. What
+/// was written through subresources stays as it is, and so does what was written in another version of the API, of which
+/// the fields may have other names.
+/// <https://kubernetes.io/docs/reference/using-api/server-side-apply/#transferring-ownership>
+pub fn handed_over(object: &Value, from: impl Fn(&str) -> bool, to: &str) -> Option<Vec<Value>> {
+    let entries = object["metadata"]["managedFields"].as_array()?;
+    let is_plain = |entry: &Value| {
+        entry["subresource"].as_str().unwrap_or_default().is_empty()
+            && entry["apiVersion"] == object["apiVersion"]
+    };
+    let goes = |entry: &&Value| is_plain(entry) && entry["manager"].as_str().is_some_and(&from);
+    let mut fields = Value::Object(Map::new());
+    let mut time = Value::Null;
+    for entry in entries.iter().filter(goes) {
+        unite(&mut fields, &entry["fieldsV1"]);
+        time.clone_from(&entry["time"]);
+    }
+    if fields.as_object().is_none_or(Map::is_empty) {
+        return None;
+    }
+    let is_new_one =
+        |entry: &Value| is_plain(entry) && entry["manager"] == to && entry["operation"] == "Apply";
+    for entry in entries.iter().filter(|entry| is_new_one(entry)) {
+        unite(&mut fields, &entry["fieldsV1"]);
+    }
+    let mut all: Vec<Value> = entries
+        .iter()
+        .filter(|entry| !goes(entry) && !is_new_one(entry))
+        .cloned()
+        .collect();
+    all.push(serde_json::json!({
+        "manager": to, "operation": "Apply", "apiVersion": object["apiVersion"], "time": time,
+        "fieldsType": "FieldsV1", "fieldsV1": fields,
+    }));
+    Some(all)
+}
+
+/// Adds the fields of a `fieldsV1` to another. A leaf stays one only where both are: what is within it is owned all the same.
+fn unite(fields: &mut Value, more: &Value) {
+    let (Some(fields), Some(more)) = (fields.as_object_mut(), more.as_object()) else {
+        return;
+    };
+    for (path, inner) in more {
+        let mine = fields
+            .entry(path.clone())
+            .or_insert_with(|| Value::Object(Map::new()));
+        unite(mine, inner);
+    }
+}
+
 /// Who else changed an object last: its other managers, newest first, without those that only write the status.
 ///
 /// Other subresources count: `kubectl scale` writes owned fields through one.
@@ -142,6 +203,29 @@ mod tests {
     }
 
     const US: &str = "pintle/shop/web";
+
+    #[test]
+    fn what_helm_owns_is_handed_over_and_nothing_else() {
+        let entry = |manager: &str, operation: &str, fields: Value| json!({"manager": manager, "operation": operation, "apiVersion": "v1", "fieldsType": "FieldsV1", "time": "2026-01-01T00:00:00Z", "fieldsV1": fields});
+        let mut scaled = entry("helm", "Update", json!({"f:spec": {"f:replicas": {}}}));
+        scaled["subresource"] = json!("scale");
+        let object = json!({"apiVersion": "v1", "metadata": {"managedFields": [
+            entry("helm", "Update", json!({"f:data": {".": {}, "f:a": {}}})),
+            entry("helm-controller", "Apply", json!({"f:data": {"f:b": {}}})),
+            entry("kubectl-edit", "Update", json!({"f:data": {"f:c": {}}})),
+            scaled,
+            entry(US, "Apply", json!({"f:data": {"f:d": {}}})),
+        ]}});
+        let after = handed_over(&object, is_helm, US).unwrap();
+        let managers: Vec<_> = after.iter().map(|entry| &entry["manager"]).collect();
+        assert_eq!(managers, ["kubectl-edit", "helm", US]);
+        assert_eq!(
+            after[2]["fieldsV1"],
+            json!({"f:data": {".": {}, "f:a": {}, "f:b": {}, "f:d": {}}})
+        );
+        let object = json!({"apiVersion": "v1", "metadata": {"managedFields": after}});
+        assert_eq!(handed_over(&object, is_helm, US), None, "only once");
+    }
 
     fn digest(object: &Value) -> Option<Digest> {
         stored_digest(object, US, &Seed::from_text("s"))

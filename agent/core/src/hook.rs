@@ -3,6 +3,9 @@
 use std::{collections::BTreeSet, fmt};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::object::ObjectId;
 
 /// An event at which hooks are run.
 #[derive(
@@ -107,5 +110,248 @@ impl Hook {
         } else {
             self.deletion.contains(&when)
         }
+    }
+}
+
+/// How far a hook has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HookState {
+    /// It is at work.
+    Running,
+    /// It did what it was for.
+    Succeeded,
+    /// It did not; says why.
+    Failed(String),
+}
+
+/// Says whether objects of this kind run to an end by themselves, and cannot be run again without being made again.
+pub fn completes(id: &ObjectId) -> bool {
+    id.is("batch", "Job") || id.is("", "Pod")
+}
+
+/// Says how far a Job or a Pod has come, as the cluster holds it; nothing for other kinds.
+///
+/// <https://kubernetes.io/docs/concepts/workloads/controllers/job/#job-termination-and-cleanup>,
+/// <https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-phase>
+pub fn progress(id: &ObjectId, live: &Value) -> Option<HookState> {
+    if id.is("batch", "Job") {
+        Some(job(live))
+    } else if id.is("", "Pod") {
+        Some(pod(live))
+    } else {
+        None
+    }
+}
+
+fn job(live: &Value) -> HookState {
+    let holds = |kind: &str| {
+        let conditions = live["status"]["conditions"].as_array()?;
+        conditions
+            .iter()
+            .find(|condition| condition["type"] == kind && condition["status"] == "True")
+    };
+    if holds("Complete").is_some() {
+        HookState::Succeeded
+    } else if let Some(failed) = holds("Failed") {
+        HookState::Failed(why(failed, "the Job has failed"))
+    } else {
+        HookState::Running
+    }
+}
+
+fn pod(live: &Value) -> HookState {
+    match live["status"]["phase"].as_str() {
+        Some("Succeeded") => HookState::Succeeded,
+        Some("Failed") => HookState::Failed(pod_failure(&live["status"])),
+        _ => HookState::Running,
+    }
+}
+
+/// The container that ended badly says more than the Pod, which often says nothing.
+fn pod_failure(status: &Value) -> String {
+    let trouble = containers(status).find_map(ended_badly);
+    trouble.unwrap_or_else(|| why(status, "the Pod has failed"))
+}
+
+/// What keeps a Pod from what it is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// The container that is in trouble; absent if it is the Pod.
+    pub container: Option<String>,
+    /// What it is, as a fragment: `main ended with exit code 3`.
+    pub what: String,
+}
+
+/// Says what keeps a Pod from what it is to do, as far as its status tells.
+pub fn trouble(pod: &Value) -> Option<Trouble> {
+    let status = &pod["status"];
+    let found = containers(status).find_map(|container| {
+        let what = ended_badly(container).or_else(|| waits(container))?;
+        Some(Trouble {
+            container: container["name"].as_str().map(ToOwned::to_owned),
+            what,
+        })
+    });
+    let of_pod = |what: String| Trouble {
+        container: None,
+        what,
+    };
+    found
+        .or_else(|| unscheduled(status).map(of_pod))
+        .or_else(|| (status["phase"] == "Failed").then(|| of_pod(why(status, "it has failed"))))
+}
+
+fn containers(status: &Value) -> impl Iterator<Item = &Value> {
+    ["initContainerStatuses", "containerStatuses"]
+        .into_iter()
+        .filter_map(|field| status[field].as_array())
+        .flatten()
+}
+
+fn name_of(container: &Value) -> &str {
+    container["name"].as_str().unwrap_or("a container")
+}
+
+fn ended_badly(container: &Value) -> Option<String> {
+    let ended = &container["state"]["terminated"];
+    let code = ended["exitCode"].as_i64().filter(|code| *code != 0)?;
+    let exit = format!("{} ended with exit code {code}", name_of(container));
+    Some(match why(ended, "") {
+        why if why.is_empty() || why == "Error" => exit,
+        why => format!("{exit}: {why}"),
+    })
+}
+
+/// A container that waits for anything but its turn.
+fn waits(container: &Value) -> Option<String> {
+    let waiting = &container["state"]["waiting"];
+    let reason = waiting["reason"].as_str()?;
+    if matches!(reason, "ContainerCreating" | "PodInitializing") {
+        return None;
+    }
+    let waits = format!("{} waits: {}", name_of(container), why(waiting, reason));
+    let last = &container["lastState"]["terminated"]["exitCode"];
+    Some(match last.as_i64().filter(|code| *code != 0) {
+        Some(code) => format!("{waits} (it had ended with exit code {code})"),
+        None => waits,
+    })
+}
+
+fn unscheduled(status: &Value) -> Option<String> {
+    let conditions = status["conditions"].as_array()?;
+    let refused = conditions
+        .iter()
+        .find(|condition| condition["type"] == "PodScheduled" && condition["status"] == "False")?;
+    Some(format!(
+        "no node takes it: {}",
+        why(refused, "no reason is given")
+    ))
+}
+
+/// Reason and message of a condition, as far as there are any.
+fn why(condition: &Value, otherwise: &str) -> String {
+    let text = |field: &str| condition[field].as_str().filter(|text| !text.is_empty());
+    match (text("reason"), text("message")) {
+        (Some(reason), Some(message)) => format!("{reason}: {message}"),
+        (Some(one), None) | (None, Some(one)) => one.to_owned(),
+        (None, None) => otherwise.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn id(group: &str, kind: &str) -> ObjectId {
+        ObjectId {
+            group: group.into(),
+            kind: kind.into(),
+            namespace: Some("n".into()),
+            name: "a".into(),
+        }
+    }
+
+    #[test]
+    fn a_job_says_how_it_ended() {
+        let job = |conditions: Value| {
+            progress(
+                &id("batch", "Job"),
+                &json!({"status": {"conditions": conditions}}),
+            )
+        };
+        assert_eq!(job(json!(null)), Some(HookState::Running));
+        let is = |kind: &str| json!([{"type": kind, "status": "True", "reason": "BackoffLimitExceeded", "message": "Job has reached the specified backoff limit"}]);
+        assert_eq!(
+            job(is("SuccessCriteriaMet")),
+            Some(HookState::Running),
+            "its pods may still run"
+        );
+        assert_eq!(job(is("Complete")), Some(HookState::Succeeded));
+        assert_eq!(
+            job(is("Failed")),
+            Some(HookState::Failed(
+                "BackoffLimitExceeded: Job has reached the specified backoff limit".into()
+            ))
+        );
+        assert_eq!(
+            job(json!([{"type": "Failed", "status": "False"}])),
+            Some(HookState::Running)
+        );
+    }
+
+    #[test]
+    fn a_pod_says_which_container_failed() {
+        let pod = |status: Value| progress(&id("", "Pod"), &json!({ "status": status }));
+        assert_eq!(
+            pod(json!({"phase": "Running"})),
+            Some(HookState::Running),
+            "a ready one has not completed"
+        );
+        assert_eq!(
+            pod(json!({"phase": "Succeeded"})),
+            Some(HookState::Succeeded)
+        );
+        let ended = json!({"phase": "Failed", "containerStatuses": [
+            {"name": "good", "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}},
+            {"name": "test", "state": {"terminated": {"exitCode": 3, "reason": "Error"}}}]});
+        assert_eq!(
+            pod(ended),
+            Some(HookState::Failed("test ended with exit code 3".into()))
+        );
+        assert_eq!(
+            pod(json!({"phase": "Failed", "reason": "Evicted", "message": "low on memory"})),
+            Some(HookState::Failed("Evicted: low on memory".into()))
+        );
+        assert_eq!(progress(&id("", "ConfigMap"), &json!({})), None);
+    }
+
+    #[test]
+    fn what_keeps_a_pod_from_its_work_is_told() {
+        let what = |status: Value| trouble(&json!({ "status": status })).map(|found| found.what);
+        assert_eq!(what(json!({"phase": "Running"})), None);
+        let container = |state: Value| json!({"phase": "Pending", "containerStatuses": [{"name": "main", "state": state}]});
+        assert_eq!(
+            what(container(
+                json!({"waiting": {"reason": "ContainerCreating"}})
+            )),
+            None
+        );
+        insta::assert_snapshot!(
+            what(container(json!({"waiting": {"reason": "ErrImagePull", "message": "no such image"}}))).unwrap(),
+            @"main waits: ErrImagePull: no such image"
+        );
+        insta::assert_snapshot!(
+            what(container(json!({"terminated": {"reason": "OOMKilled", "exitCode": 137}}))).unwrap(),
+            @"main ended with exit code 137: OOMKilled"
+        );
+        let crashing = json!({"phase": "Running", "containerStatuses": [{"name": "main",
+            "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+            "lastState": {"terminated": {"exitCode": 2}}}]});
+        insta::assert_snapshot!(what(crashing).unwrap(), @"main waits: CrashLoopBackOff (it had ended with exit code 2)");
+        let homeless = json!({"phase": "Pending", "conditions": [
+            {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes are available"}]});
+        insta::assert_snapshot!(what(homeless).unwrap(), @"no node takes it: Unschedulable: 0/3 nodes are available");
+        insta::assert_snapshot!(what(json!({"phase": "Failed", "reason": "Evicted"})).unwrap(), @"Evicted");
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{digest::Digest, object::ObjectId, plan::Change};
+use crate::{digest::Digest, object::ObjectId, plan::Change, release::ReleaseRecord};
 
 /// The format that this code writes.
 const FORMAT: u32 = 1;
@@ -37,6 +37,12 @@ pub struct Entry {
     /// Digest over the owned fields as the server stored them; absent while it is only intended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stored: Option<Digest>,
+    /// Whether it is what a hook made: it is not awaited, nor watched for changes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hook: bool,
+    /// Whether it stays when it leaves the source until its deletion is explicitly allowed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keep: bool,
 }
 
 impl Entry {
@@ -51,6 +57,8 @@ impl Entry {
             uid: None,
             desired: None,
             stored: None,
+            hook: false,
+            keep: false,
         }
     }
 
@@ -74,6 +82,8 @@ impl Entry {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Inventory {
     entries: BTreeMap<ObjectId, Entry>,
+    /// The last release that was begun; absent until there is one.
+    pub release: Option<ReleaseRecord>,
 }
 
 /// The inventory as it is kept in the cluster.
@@ -83,6 +93,9 @@ pub struct StoredInventory {
     pub format: u32,
     /// In order of identity.
     pub entries: Vec<Entry>,
+    /// The last release that was begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<ReleaseRecord>,
 }
 
 /// Why a stored inventory cannot be used.
@@ -115,6 +128,7 @@ impl Inventory {
                 .into_iter()
                 .map(|entry| (entry.id(), entry))
                 .collect(),
+            release: stored.release,
         })
     }
 
@@ -139,12 +153,21 @@ impl Inventory {
         StoredInventory {
             format: FORMAT,
             entries: self.entries.values().cloned().collect(),
+            release: self.release.clone(),
         }
     }
 
     /// Returns an entry.
     pub fn get(&self, id: &ObjectId) -> Option<&Entry> {
         self.entries.get(id)
+    }
+
+    /// Returns the identities of what is kept as it was applied: all but what hooks made.
+    pub fn managed(&self) -> impl Iterator<Item = ObjectId> {
+        self.entries
+            .values()
+            .filter(|entry| !entry.hook)
+            .map(Entry::id)
     }
 
     /// Returns the entries in order of identity.

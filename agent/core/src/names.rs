@@ -14,6 +14,12 @@ pub const VERSION: &str = "v1alpha1";
 pub const APPLICATION_LABEL: &str = "pintle.dev/application";
 /// Annotation on an object: `disabled` keeps it when it leaves git, `allowed` permits deleting a protected kind.
 pub const PRUNE_ANNOTATION: &str = "pintle.dev/prune";
+/// Helm's annotation on an object: `keep` keeps it when it leaves the chart or the release goes.
+pub const RESOURCE_POLICY_ANNOTATION: &str = "helm.sh/resource-policy";
+/// Annotation on what a hook made: the ticket of the run.
+pub const HOOK_RUN_ANNOTATION: &str = "pintle.dev/hook-run";
+/// Annotation on an Application: a new value asks for its tests to be run now.
+pub const TEST_ANNOTATION: &str = "pintle.dev/test-requested-at";
 /// Annotation on an object: `allowed` permits replacing it when an immutable field changes.
 pub const REPLACE_ANNOTATION: &str = "pintle.dev/replace";
 /// Annotation on an Application: a new value asks for a reconciliation now.

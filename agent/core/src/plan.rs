@@ -95,6 +95,11 @@ pub struct Conflict {
 }
 
 impl Change {
+    /// Says whether it is the run of a hook.
+    pub fn is_hook(&self) -> bool {
+        !self.hook.is_empty()
+    }
+
     /// Returns the fields that differ. The values of Secrets are concealed by the seed.
     pub fn differences(&self, seed: &Seed) -> Vec<Difference> {
         let secret = self.id.is_secret();
@@ -121,6 +126,17 @@ pub struct Summary {
     pub delete: u32,
     /// Objects that stay as they are.
     pub unchanged: u32,
+    /// Hooks to be run.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub hooks: u32,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference"
+)]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 impl fmt::Display for Summary {
@@ -133,7 +149,12 @@ impl fmt::Display for Summary {
             f,
             ", {} to delete, {} unchanged",
             self.delete, self.unchanged
-        )
+        )?;
+        match self.hooks {
+            0 => Ok(()),
+            1 => f.write_str(", 1 hook to run"),
+            hooks => write!(f, ", {hooks} hooks to run"),
+        }
     }
 }
 
@@ -148,10 +169,10 @@ pub struct Plan {
 impl Plan {
     /// Orders changes by identity and computes the plan digest, to which approvals bind.
     ///
-    /// The digest is over (action, identity, owned fields before, owned fields after) of every change that does
-    /// something: it does not depend on fields that the application does not own, nor on the order of `changes`.
+    /// The digest is over (action, identity, owned fields before, owned fields after, events of a hook) of every change
+    /// that does something: it does not depend on fields that the application does not own, nor on the order of `changes`.
     pub fn new(depth: Depth, mut changes: Vec<Change>, seed: &Seed) -> Self {
-        changes.sort_by(|a, b| a.id.cmp(&b.id));
+        changes.sort_by(|a, b| a.id.cmp(&b.id).then_with(|| a.hook.cmp(&b.hook)));
         let mut digest = Digester::new("plan/v1");
         for change in changes
             .iter()
@@ -162,6 +183,9 @@ impl Plan {
             digest.add(change.id.to_string());
             digest.add(canonical::to_string(&conceal(secret, &change.before, seed)));
             digest.add(canonical::to_string(&conceal(secret, &change.after, seed)));
+            for event in &change.hook {
+                digest.add(event.name());
+            }
         }
         Self {
             depth,
@@ -196,6 +220,10 @@ impl Plan {
     pub fn summary(&self) -> Summary {
         let mut summary = Summary::default();
         for change in &self.changes {
+            if change.is_hook() {
+                summary.hooks += 1;
+                continue;
+            }
             *match change.action {
                 Action::Create => &mut summary.create,
                 Action::Update => &mut summary.update,

@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
     digest::{Digest, Digester},
     inventory::{Entry, Inventory},
+    names::{PRUNE_ANNOTATION, RESOURCE_POLICY_ANNOTATION},
     object::ObjectId,
 };
 
@@ -126,19 +128,20 @@ pub fn decide(
         if rendered.contains(&id) {
             continue;
         }
-        match reason_to_keep(&id, settings, wishes) {
+        match reason_to_keep(entry, &id, settings, wishes) {
             Some(reason) => pruning.keep.push((entry.clone(), reason)),
             None => pruning.delete.push(entry.clone()),
         }
     }
-    // What was only intended and never made is no loss.
+    // What was only intended and never made is no loss, nor is what a hook left behind.
+    let counts = |entry: &&Entry| entry.uid.is_some() && !entry.hook;
     let real: Vec<ObjectId> = pruning
         .delete
         .iter()
-        .filter(|e| e.uid.is_some())
+        .filter(counts)
         .map(Entry::id)
         .collect();
-    let total = inventory.entries().filter(|e| e.uid.is_some()).count();
+    let total = inventory.entries().filter(counts).count();
     let share_exceeded = real.len() * 100 > total * usize::from(settings.max_percent);
     if share_exceeded && real.len() > settings.freely as usize {
         let confirmation = real
@@ -160,7 +163,7 @@ pub fn decide(
     Ok(pruning)
 }
 
-/// What an object itself says about its deletion, in the annotation `pintle.dev/prune`.
+/// What an object itself says about its deletion, in the annotation `pintle.dev/prune` or as charts do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wish {
     /// Nothing.
@@ -172,17 +175,28 @@ pub enum Wish {
 }
 
 impl Wish {
-    /// Reads the annotation's value; `helm.sh/resource-policy: keep` is for the Helm renderer to translate.
-    pub fn parse(value: Option<&str>) -> Self {
-        match value {
+    /// Reads it from an object as the cluster holds it. `helm.sh/resource-policy: keep` counts as `disabled`, also in
+    /// manifests that no chart was rendered to: it says the same, and whoever wrote it relies on it.
+    ///
+    /// <https://helm.sh/docs/howto/charts_tips_and_tricks/#tell-helm-not-to-uninstall-a-resource>
+    pub fn of(live: &Value) -> Self {
+        let annotations = &live["metadata"]["annotations"];
+        match annotations[PRUNE_ANNOTATION].as_str() {
             Some("disabled") => Self::Keep,
             Some("allowed") => Self::Allow,
+            _ if annotations[RESOURCE_POLICY_ANNOTATION]
+                .as_str()
+                .is_some_and(|policy| policy.trim().eq_ignore_ascii_case("keep")) =>
+            {
+                Self::Keep
+            }
             _ => Self::None,
         }
     }
 }
 
 fn reason_to_keep(
+    entry: &Entry,
     id: &ObjectId,
     settings: &PruneSettings,
     wishes: &dyn Fn(&ObjectId) -> Wish,
@@ -192,13 +206,21 @@ fn reason_to_keep(
     }
     let wish = wishes(id);
     if wish == Wish::Keep {
-        return Some("its annotation pintle.dev/prune is `disabled`".to_owned());
+        return Some("its annotations ask for it to stay".to_owned());
     }
-    let protected = ProtectedKind::of(id)?;
-    if wish == Wish::Allow || settings.allow_kinds.contains(&protected) {
+    let protected = ProtectedKind::of(id);
+    let is_allowed =
+        wish == Wish::Allow || protected.is_some_and(|kind| settings.allow_kinds.contains(&kind));
+    if is_allowed {
         return None;
     }
-    let name = protected.name();
+    if entry.keep {
+        return Some(
+            "it was applied to stay: allow its deletion with the annotation pintle.dev/prune=allowed"
+                .to_owned(),
+        );
+    }
+    let name = protected?.name();
     Some(format!(
         "deleting a {name} destroys what depends on it: allow it with `prune.allowKinds: [{name}]` or the annotation \
          pintle.dev/prune=allowed"
@@ -297,6 +319,58 @@ mod tests {
             confirm(refused.confirmation, 3).is_err(),
             "another set of deletions needs another confirmation"
         );
+    }
+
+    #[test]
+    fn what_was_applied_to_stay_does_and_hooks_count_for_nothing() {
+        let entry = |kind: &str, name: &str, keep, hook| Entry {
+            uid: Some("u".into()),
+            keep,
+            hook,
+            ..Entry::intended(&id(kind, name), "v1")
+        };
+        let mut all = Inventory::default();
+        all.insert(entry("ConfigMap", "kept", true, false));
+        all.insert(entry("PersistentVolumeClaim", "kept", true, false));
+        for index in 0..9 {
+            all.insert(entry("Pod", &format!("hook{index}"), false, true));
+        }
+        let decide = |settings: &PruneSettings, wish| {
+            super::decide(&all, &BTreeSet::new(), settings, &|_| wish, None).unwrap()
+        };
+        let pruning = decide(&PruneSettings::default(), Wish::None);
+        assert_eq!((pruning.delete.len(), pruning.keep.len()), (9, 2));
+        insta::assert_snapshot!(pruning.keep[0].1, @"it was applied to stay: allow its deletion with the annotation pintle.dev/prune=allowed");
+        let settings = PruneSettings {
+            allow_kinds: [ProtectedKind::PersistentVolumeClaim].into(),
+            ..Default::default()
+        };
+        assert_eq!(decide(&settings, Wish::None).keep.len(), 1);
+        assert_eq!(decide(&settings, Wish::Keep).delete.len(), 0);
+        assert_eq!(decide(&PruneSettings::default(), Wish::Allow).keep.len(), 0);
+    }
+
+    #[test]
+    fn annotations_say_what_they_say() {
+        let of = |annotations: Value| {
+            Wish::of(&serde_json::json!({"metadata": {"annotations": annotations}}))
+        };
+        assert_eq!(of(serde_json::json!({})), Wish::None);
+        assert_eq!(
+            of(serde_json::json!({"pintle.dev/prune": "disabled"})),
+            Wish::Keep
+        );
+        assert_eq!(
+            of(serde_json::json!({"helm.sh/resource-policy": "Keep "})),
+            Wish::Keep
+        );
+        assert_eq!(
+            of(serde_json::json!({"helm.sh/resource-policy": "other"})),
+            Wish::None
+        );
+        let both =
+            serde_json::json!({"pintle.dev/prune": "allowed", "helm.sh/resource-policy": "keep"});
+        assert_eq!(of(both), Wish::Allow);
     }
 
     proptest! {

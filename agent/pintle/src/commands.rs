@@ -10,6 +10,7 @@ mod plugin;
 mod render;
 mod session;
 mod target;
+mod test;
 
 use clap::CommandFactory as _;
 
@@ -27,6 +28,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Plan(args) => plan::run(&args, plan::Show::Plan).await,
         Command::Converge(args) => converge::run(&args).await,
         Command::Dismiss(args) => dismiss::run(&args).await,
+        Command::Test(args) => test::run(&args).await,
         Command::Get(args) => get::run(&args).await,
         Command::Plugin(args) => plugin::run(args).await,
         Command::Agent(args) => crate::agent::run(args).await,

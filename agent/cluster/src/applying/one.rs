@@ -17,7 +17,7 @@ use crate::{
     discovery::ResourceType,
     objects::{Mode, Preconditions},
     ownership::{is_ours, may_force},
-    planning::{is_used, wish_of},
+    planning::is_used,
     prepare::{is_definition, payload},
     rejection::{ADOPT_ANNOTATION, WriteError},
     request::RequestError,
@@ -26,8 +26,8 @@ use crate::{
 /// Between two tries to write an object whose definition was established a moment ago: the API server starts to serve a
 /// kind shortly after it says so.
 const SERVING_PAUSE: Duration = Duration::from_millis(100);
-/// How often a deletion is tried again because the object changed meanwhile.
-const DELETE_TRIES: usize = 5;
+/// How often something is tried again because the object changed meanwhile.
+const TRIES: usize = 5;
 
 impl Applier<'_> {
     /// Writes an object.
@@ -67,6 +67,7 @@ impl Applier<'_> {
             uid: live["metadata"]["uid"].as_str().map(ToOwned::to_owned),
             desired: Some(desired.digest(&self.release.seed)),
             stored: fields::stored_digest(live, &self.manager, &self.release.seed),
+            keep: self.prepared.keeps(&change.id),
             ..Entry::intended(&change.id, &change.version)
         })
     }
@@ -87,6 +88,11 @@ impl Applier<'_> {
             .as_ref()
             .filter(|_| change.action == Action::Update);
         let force = known.is_some_and(|live| may_force(live).is_ok());
+        if let Some(live) = known.filter(|_| force && self.release.from_helm) {
+            self.hand_over(change, live, resource)
+                .await
+                .map_err(|error| self.error(error, change))?;
+        }
         let conflict = match self.put(change, resource, force).await {
             Err(error) if error.is_conflict() && !force => error,
             result => return result.map_err(|error| self.error(error, change)),
@@ -104,6 +110,35 @@ impl Applier<'_> {
             .map_err(|error| self.error(error, change))
     }
 
+    /// Makes the fields that Helm owns the application's own.
+    async fn hand_over(
+        &self,
+        change: &Change,
+        live: &Value,
+        resource: &ResourceType,
+    ) -> Result<(), RequestError> {
+        let mut now = live.clone();
+        let mut tries = 0;
+        while let Some(fields) = fields::handed_over(&now, fields::is_helm, &self.manager) {
+            let handed = self
+                .connection
+                .set_managed_fields(resource, &change.id, &now, &fields, &self.manager)
+                .await;
+            tries += 1;
+            match handed {
+                // A controller has written it meanwhile.
+                Err(error) if error.is_conflict() && tries < TRIES => {
+                    match self.connection.read(resource, &change.id).await? {
+                        Some(newer) => now = newer,
+                        None => return Ok(()),
+                    }
+                }
+                result => return result,
+            }
+        }
+        Ok(())
+    }
+
     /// Applies, and waits for a kind that is about to be served.
     async fn put(
         &self,
@@ -116,6 +151,18 @@ impl Applier<'_> {
             .as_ref()
             .expect("whatever is written has a desired object");
         let payload = payload(desired, desired.digest(&self.release.seed));
+        self.put_payload(&change.id, resource, &payload, force)
+            .await
+    }
+
+    /// Applies a payload, and waits for a kind that is about to be served.
+    pub(super) async fn put_payload(
+        &self,
+        id: &ObjectId,
+        resource: &ResourceType,
+        payload: &Value,
+        force: bool,
+    ) -> Result<Value, RequestError> {
         let mode = Mode {
             force,
             dry_run: false,
@@ -124,7 +171,7 @@ impl Applier<'_> {
         loop {
             let result = self
                 .connection
-                .apply_object(resource, &change.id, &payload, &self.manager, mode)
+                .apply_object(resource, id, payload, &self.manager, mode)
                 .await;
             match result {
                 Ok(applied) => return Ok(applied.live),
@@ -152,10 +199,9 @@ impl Applier<'_> {
         let Some(live) = &change.live else {
             return Ok(());
         };
-        let uid = live["metadata"]["uid"].as_str().map(ToOwned::to_owned);
         // Its state may change at any time; that it is this object is enough.
         let preconditions = Preconditions {
-            uid: uid.clone(),
+            uid: live["metadata"]["uid"].as_str().map(ToOwned::to_owned),
             resource_version: None,
         };
         let deleted = self
@@ -165,14 +211,25 @@ impl Applier<'_> {
         if !deleted.map_err(|error| self.error(error, change))? {
             return Ok(());
         }
+        self.gone(resource, &change.id, preconditions.uid.as_deref())
+            .await
+    }
+
+    /// Waits until an object that was deleted is gone.
+    pub(super) async fn gone(
+        &self,
+        resource: &ResourceType,
+        id: &ObjectId,
+        uid: Option<&str>,
+    ) -> Result<(), WriteError> {
         self.progress.step(Step::Waiting {
-            id: &change.id,
+            id,
             what: "to be gone",
         });
         let mut finalizers = Vec::new();
         let limit = self.release.timeout.get();
-        let gone = awaiting::until(self.own, resource, &change.id, limit, |live| {
-            let same = live.filter(|live| live["metadata"]["uid"].as_str() == uid.as_deref());
+        let gone = awaiting::until(self.own, resource, id, limit, |live| {
+            let same = live.filter(|live| live["metadata"]["uid"].as_str() == uid);
             let Some(same) = same else { return Some(()) };
             let held = same["metadata"]["finalizers"]
                 .as_array()
@@ -190,25 +247,30 @@ impl Applier<'_> {
             return Err(WriteError::NamespaceTerminating(change.id.name.clone()));
         }
         if is_definition(&change.id) {
-            return self.establish(change, live).await;
+            let resource = self.resource(change)?;
+            return self.establish(&change.id, resource, live).await;
         }
         Ok(())
     }
 
     /// <https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/>
-    async fn establish(&self, change: &Change, live: Value) -> Result<(), WriteError> {
+    pub(super) async fn establish(
+        &self,
+        id: &ObjectId,
+        resource: &ResourceType,
+        live: Value,
+    ) -> Result<(), WriteError> {
         let established = if condition(&live, "Established").is_some_and(|c| c["status"] == "True")
         {
             live
         } else {
             self.progress.step(Step::Waiting {
-                id: &change.id,
+                id,
                 what: "to be established",
             });
             let mut reason = "the API server has not answered yet".to_owned();
-            let resource = self.resource(change)?;
             let limit = self.release.timeout.get();
-            let found = awaiting::until(self.own, resource, &change.id, limit, |live| {
+            let found = awaiting::until(self.own, resource, id, limit, |live| {
                 let live = live?;
                 if condition(live, "Established").is_some_and(|c| c["status"] == "True") {
                     return Some(live.clone());
@@ -271,7 +333,7 @@ impl Applier<'_> {
         }
         let uid = entry.and_then(|entry| entry.uid.as_deref());
         let mut preconditions = Preconditions::of(live);
-        for _ in 0..DELETE_TRIES {
+        for _ in 0..TRIES {
             match self
                 .connection
                 .delete_object(resource, &change.id, &preconditions)
@@ -313,7 +375,7 @@ impl Applier<'_> {
             .prune
             .allow_kinds
             .contains(&ProtectedKind::CustomResourceDefinition);
-        if allowed || wish_of(live) == Wish::Allow {
+        if allowed || Wish::of(live) == Wish::Allow {
             return Ok(());
         }
         if is_used(self.connection, live, &|id| going.contains(id)).await {
@@ -322,7 +384,7 @@ impl Applier<'_> {
         Ok(())
     }
 
-    fn resource(&self, change: &Change) -> Result<&ResourceType, WriteError> {
+    pub(super) fn resource(&self, change: &Change) -> Result<&ResourceType, WriteError> {
         let (group, kind) = (&change.id.group, &change.id.kind);
         match self.kinds.find(group, &change.version, kind) {
             Ok(found) => Ok(found),

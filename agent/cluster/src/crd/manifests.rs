@@ -62,7 +62,8 @@ accounts may do together; to bound it, replace this rule by Roles in the namespa
 in resourceNames.";
 
 const OWN: &str =
-    "In its own namespace: the lease, and the Secret from which applications' seeds are derived.";
+    "In its own namespace: the lease, the Secret from which applications' seeds are derived, and those that keep the hooks
+for applications' removals.";
 
 const SERVICE: &str = "\
 For webhooks of git servers (port 9292: /webhook/github, /webhook/gitlab, /webhook/generic; make the Secret pintle-webhook
@@ -122,7 +123,7 @@ fn role() -> Value {
         "metadata": {"name": AGENT, "namespace": NAMESPACE, "labels": labels()},
         "rules": [
             {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create", "update", "patch"]},
-            {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]},
+            {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create", "update", "delete"]},
         ],
     })
 }

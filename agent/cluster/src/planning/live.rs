@@ -45,6 +45,22 @@ impl Live {
         }
     }
 
+    /// Counts what Helm owns as the application's: it is about to be handed over.
+    #[must_use]
+    pub(super) fn with_what_helm_owns(mut self) -> Self {
+        let entries = self.value["metadata"]["managedFields"].as_array();
+        let helm = entries
+            .into_iter()
+            .flatten()
+            .filter(|entry| entry["manager"].as_str().is_some_and(fields::is_helm))
+            .filter(|entry| entry["subresource"].as_str().unwrap_or_default().is_empty());
+        for entry in helm {
+            let theirs = FieldSet::read(&entry["fieldsV1"]);
+            self.owned = Some(self.owned.unwrap_or_default().union(&theirs));
+        }
+        self
+    }
+
     pub(super) fn value(&self) -> &Value {
         &self.value
     }
@@ -83,6 +99,7 @@ impl Live {
             uid: self.uid().map(ToOwned::to_owned),
             desired: Some(object.desired),
             stored: self.stored,
+            keep: object.keep,
             ..Entry::intended(object.id(), object.object.version())
         }
     }
@@ -189,6 +206,8 @@ mod tests {
                 watchable: true,
             },
             source: None,
+            hook: None,
+            keep: false,
         }
     }
 

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::{FutureExt as _, StreamExt as _, stream};
 use pintle_core::{
     inventory::{Entry, Inventory},
-    names::PRUNE_ANNOTATION,
     object::ObjectId,
     plan::{Action, Change},
     prune::{self, Wish},
@@ -18,7 +17,7 @@ use crate::{
     discovery::{ResourceType, types_of_definition},
     objects::Name,
     ownership::is_ours,
-    prepare::is_definition,
+    prepare::{PreparedObject, is_definition},
     rejection::{ObjectFailure, WriteError},
     request::{Call, RequestError, encode},
 };
@@ -47,17 +46,26 @@ enum Leaver {
 impl Planner<'_> {
     /// Decides what is deleted. Reads each candidate first: its annotations, its label and its identity count.
     pub(super) async fn removals(&self, inventory: &Inventory) -> Result<Removal, PlanError> {
-        let rendered: BTreeSet<ObjectId> = self
-            .prepared
-            .objects()
-            .iter()
-            .map(|object| object.id().clone())
-            .collect();
+        let mut rendered = ids(self.prepared.objects());
         let mut removal = Removal {
             changes: Vec::new(),
             kept: Vec::new(),
             inventory: inventory.clone(),
         };
+        if !self.release.is_removal() {
+            // What a hook has left stays as long as there is the hook.
+            let hooks = ids(self.prepared.hooks());
+            for entry in inventory.entries().filter(|entry| !entry.hook) {
+                if hooks.contains(&entry.id()) {
+                    let hook = true;
+                    removal.inventory.insert(Entry {
+                        hook,
+                        ..entry.clone()
+                    });
+                }
+            }
+            rendered.extend(hooks);
+        }
         let mut live: BTreeMap<ObjectId, Value> = BTreeMap::new();
         if self.release.prune.enabled {
             let left: Vec<&Entry> = inventory
@@ -68,9 +76,10 @@ impl Planner<'_> {
         }
         let unused = self.unused_definitions(&live).await;
         let wishes = |id: &ObjectId| {
-            let wish = live.get(id).map_or(Wish::None, wish_of);
+            let wish = live.get(id).map_or(Wish::None, Wish::of);
+            let keeps = inventory.get(id).is_some_and(|entry| entry.keep);
             // A definition without objects takes nothing with it.
-            if wish == Wish::None && unused.contains(id) {
+            if wish == Wish::None && !keeps && unused.contains(id) {
                 Wish::Allow
             } else {
                 wish
@@ -210,6 +219,10 @@ impl Planner<'_> {
     }
 }
 
+fn ids(objects: &[PreparedObject]) -> BTreeSet<ObjectId> {
+    objects.iter().map(|object| object.id().clone()).collect()
+}
+
 /// Says whether a definition has objects but such as go too. Whoever may not list them cannot know, and it counts as used.
 pub(crate) async fn is_used(
     connection: &Connection,
@@ -232,11 +245,6 @@ pub(crate) async fn is_used(
         Ok(names) => names.len() >= INSTANCE_LIMIT || !names.iter().all(goes),
         Err(_) => true,
     }
-}
-
-/// Returns what an object itself says about its deletion.
-pub(crate) fn wish_of(live: &Value) -> Wish {
-    Wish::parse(live["metadata"]["annotations"][PRUNE_ANNOTATION].as_str())
 }
 
 fn is_available(service: &Value) -> bool {

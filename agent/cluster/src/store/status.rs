@@ -65,7 +65,7 @@ impl StatusStore {
     /// Writes a status with the inventory, if anything in it is new.
     pub async fn write(&mut self, mut status: ApplicationStatus) -> Result<(), StatusError> {
         status.inventory = Some(self.inventory.store());
-        status.objects = u32::try_from(self.inventory.len()).unwrap_or(u32::MAX);
+        status.objects = u32::try_from(self.inventory.managed().count()).unwrap_or(u32::MAX);
         self.application = self
             .resources
             .write_status(&self.application, &status)

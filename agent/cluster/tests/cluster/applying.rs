@@ -371,17 +371,15 @@ async fn nothing_is_begun_after_a_cancellation() {
     let cancel = tokio_util::sync::CancellationToken::new();
     cancel.cancel();
     let approved = crate::world::approve(&planned);
+    let applying = pintle_cluster::Applying {
+        release: &world.release,
+        prepared: &prepared,
+        progress: &pintle_cluster::Silent,
+        cancel: &cancel,
+    };
     let error = world
         .cluster
-        .apply(
-            &world.release,
-            &prepared,
-            &approved,
-            planned.inventory,
-            &mut store,
-            &pintle_cluster::Silent,
-            &cancel,
-        )
+        .apply(&applying, &approved, planned.inventory, &mut store)
         .await
         .unwrap_err();
     let pintle_cluster::ClusterError::Failed(error) = error else {

@@ -6,6 +6,7 @@ mod conflicts;
 mod crashes;
 mod definitions;
 mod faults;
+mod hooks;
 mod resources;
 mod tracking;
 mod world;

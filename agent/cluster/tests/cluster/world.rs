@@ -4,8 +4,9 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use pintle_cluster::{
-    Applied, ApplyError, Cluster, ClusterError, ConfigMapStore, Connection, InventoryStore, Judge,
-    Options, PlanError, Planned, Prepared, Release, Silent, Tracker, TrackerOptions,
+    Applied, ApplyError, Applying, Cluster, ClusterError, ConfigMapStore, Connection,
+    InventoryStore, Judge, Options, PlanError, Planned, Prepared, Release, Silent, Tracker,
+    TrackerOptions,
 };
 use pintle_core::{
     check::{Approved, Checked},
@@ -166,16 +167,14 @@ impl World {
             .unwrap();
         let approved = approve(&planned);
         let cancel = CancellationToken::new();
+        let applying = Applying {
+            release: &self.release,
+            prepared: &prepared,
+            progress: &Silent,
+            cancel: &cancel,
+        };
         self.cluster
-            .apply(
-                &self.release,
-                &prepared,
-                &approved,
-                planned.inventory,
-                store,
-                &Silent,
-                &cancel,
-            )
+            .apply(&applying, &approved, planned.inventory, store)
             .await
     }
 

@@ -40,6 +40,12 @@ pub struct ApplicationStatus {
     /// The value of the annotation `pintle.dev/reconcile-requested-at` that was acted upon last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile: Option<String>,
+    /// The value of the annotation `pintle.dev/test-requested-at` for which tests were run last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_handled_test: Option<String>,
+    /// What the tests came to that were run last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tests: Vec<TestResult>,
     /// What is in the cluster because of this application.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inventory: Option<StoredInventory>,
@@ -56,6 +62,19 @@ pub struct ObjectProblem {
     pub object: String,
     /// What is wrong.
     pub message: String,
+}
+
+/// What a test came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TestResult {
+    /// `Pod shop/web-test`.
+    pub object: String,
+    /// Whether it succeeded.
+    pub passed: bool,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
 /// True, False or Unknown.

@@ -10,9 +10,9 @@ use futures::{StreamExt as _, stream::SelectAll};
 use pintle_cluster::{Application, ResourceEvent, TrackEvent};
 use pintle_core::{
     application::{ApplicationSpec, ApplicationStatus},
-    inventory::{Entry, Inventory},
+    inventory::Inventory,
     machine::{Cause, Effect, Event, Millis, RunId, State},
-    names::{ApplicationName, CONFIRM_PRUNE_ANNOTATION, RECONCILE_ANNOTATION},
+    names::{ApplicationName, CONFIRM_PRUNE_ANNOTATION, RECONCILE_ANNOTATION, TEST_ANNOTATION},
 };
 use tokio::{
     sync::{broadcast, mpsc, oneshot},
@@ -67,6 +67,8 @@ struct App {
     healthy: Option<bool>,
     /// The value of the annotation by which a person asked for the newest reconciliation.
     requested: Option<String>,
+    /// The value of the annotation by which a person asked for the newest tests.
+    tests: Option<String>,
     /// The value of the annotation by which a person confirmed deletions.
     confirmed: Option<String>,
 }
@@ -197,15 +199,11 @@ impl Controller {
             .annotations
             .get(CONFIRM_PRUNE_ANNOTATION)
             .cloned();
-        let handled = application
-            .status
-            .as_ref()
-            .ok()
-            .and_then(|status| status.last_handled_reconcile.clone());
+        let tests = application.annotations.get(TEST_ANNOTATION).cloned();
         let app = self
             .apps
             .entry(name.clone())
-            .or_insert_with(|| App::new(&name, application.clone(), handled));
+            .or_insert_with(|| App::new(&name, application.clone()));
         app.update(application);
         let is_request = requested.is_some() && requested != app.requested;
         if is_request {
@@ -213,6 +211,8 @@ impl Controller {
         }
         let is_confirmation = confirmed.is_some() && confirmed != app.confirmed;
         app.confirmed = confirmed;
+        let is_test = tests.is_some() && tests != app.tests;
+        app.tests = tests;
         self.follow_source(&name);
         self.step(
             &name,
@@ -228,7 +228,7 @@ impl Controller {
                 self.sources.look(source);
             }
             self.step(&name, Event::Requested);
-        } else if is_confirmation {
+        } else if is_confirmation || is_test {
             self.step(&name, Event::Requested);
         }
     }
@@ -370,7 +370,7 @@ impl Controller {
         if app.run.is_some() {
             return;
         }
-        let ids: Vec<_> = app.inventory.entries().map(Entry::id).collect();
+        let ids: Vec<_> = app.inventory.managed().collect();
         let is_healthy = self.shared.tracker.unsettled(name, &ids).is_empty();
         if is_healthy != was_healthy || !self.shared.tracker.drift(name, &app.inventory).is_empty()
         {
@@ -523,13 +523,12 @@ impl Controller {
 }
 
 impl App {
-    fn new(name: &ApplicationName, application: Application, handled: Option<String>) -> Self {
-        let stored = application
-            .status
-            .as_ref()
-            .ok()
-            .and_then(|status| status.inventory.clone());
-        let inventory = stored
+    fn new(name: &ApplicationName, application: Application) -> Self {
+        let status = application.status.as_ref().ok();
+        let requested = status.and_then(|status| status.last_handled_reconcile.clone());
+        let tests = status.and_then(|status| status.last_handled_test.clone());
+        let inventory = status
+            .and_then(|status| status.inventory.clone())
             .and_then(|stored| Inventory::restore(stored).ok())
             .unwrap_or_default();
         Self {
@@ -543,7 +542,8 @@ impl App {
             memory: None,
             inventory,
             healthy: None,
-            requested: handled,
+            requested,
+            tests,
             confirmed: None,
         }
     }

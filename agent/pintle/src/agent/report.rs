@@ -2,7 +2,9 @@
 
 use pintle_cluster::Unsettled;
 use pintle_core::{
-    application::{ApplicationStatus, Condition, ObjectProblem, PROBLEM_LIMIT, Standing},
+    application::{
+        ApplicationStatus, Condition, ObjectProblem, PROBLEM_LIMIT, Standing, TestResult,
+    },
     check::Finding,
     digest::Digest,
     event::Reason,
@@ -91,6 +93,8 @@ pub(crate) struct Learned {
     pub(crate) plan: Option<(Digest, Summary)>,
     pub(crate) unsettled: Option<Vec<Unsettled>>,
     pub(crate) requested: Option<String>,
+    /// The request for which tests were run, and what they came to.
+    pub(crate) tests: Option<(String, Vec<TestResult>)>,
 }
 
 /// Returns the status after a run, from the one before. The inventory is filled in by its store.
@@ -115,6 +119,10 @@ pub(crate) fn status(
         status.problems = problems(unsettled);
     }
     status.last_handled_reconcile = learned.requested.clone().or(status.last_handled_reconcile);
+    if let Some((request, results)) = &learned.tests {
+        status.last_handled_test = Some(request.clone());
+        status.tests.clone_from(results);
+    }
     status.conditions = Condition::of(
         verdict.standing,
         &verdict.reason,

@@ -1,8 +1,10 @@
 //! One run of an application: from a revision to a healthy cluster, and its report.
 
+mod apply;
 mod converge;
 mod failures;
 mod health;
+mod hooks;
 mod memory;
 mod remove;
 mod repairs;
@@ -89,6 +91,8 @@ fn release(
     release.namespace = spec.namespace.clone().unwrap_or(name.namespace);
     release.account = Some(account);
     release.prune = spec.prune.clone();
+    release.hook_timeout = spec.timeout;
+    release.hooks_namespace = Some(shared.namespace.clone());
     release.confirmed_deletions = application
         .annotations
         .get(CONFIRM_PRUNE_ANNOTATION)

@@ -46,6 +46,8 @@ pub(crate) enum Command {
     Converge(ConvergeCommand),
     /// Delete everything that `converge` made under a name
     Dismiss(DismissCommand),
+    /// Run the tests of an Application in the cluster and wait for their results
+    Test(TestCommand),
     /// Show applications and plugins in the cluster
     Get(GetCommand),
     /// Push, pull and inspect plugins
@@ -338,6 +340,9 @@ pub(crate) struct ConvergeCommand {
     /// Take over fields that other managers own
     #[arg(long)]
     pub(crate) adopt: bool,
+    /// Run the tests when all is healthy
+    #[arg(long)]
+    pub(crate) test: bool,
 }
 
 #[derive(Debug, Args)]
@@ -351,6 +356,22 @@ pub(crate) struct DismissCommand {
     /// Also delete namespaces, claims and definitions, which stay otherwise
     #[arg(long)]
     pub(crate) all_kinds: bool,
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TestCommand {
+    /// Name of the Application
+    pub(crate) name: String,
+    /// Its namespace
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub(crate) namespace: Option<String>,
+    /// How long to wait for the results: `5m`, `1h30m`
+    #[arg(long, value_name = "DURATION", default_value = "10m")]
+    pub(crate) timeout: pintle_core::duration::Span,
     #[command(flatten)]
     pub(crate) connection: ConnectionArgs,
     #[command(flatten)]

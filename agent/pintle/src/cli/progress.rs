@@ -95,7 +95,8 @@ impl Progress {
         }
     }
 
-    fn line(&self, text: &str) {
+    /// Writes a line, above the one that changes.
+    pub(crate) fn line(&self, text: &str) {
         match &self.bar {
             _ if self.silent => {}
             Some(bar) => bar.suspend(|| output::note(text)),

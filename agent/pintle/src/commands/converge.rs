@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anyhow::bail;
-use pintle_cluster::{Planned, Step, Unsettled, Waited};
-use pintle_core::{inventory::Entry, object::ObjectId, plan::Action};
+use pintle_cluster::{Applying, InventoryStore as _, Planned, Purpose, Step, Unsettled, Waited};
+use pintle_core::{object::ObjectId, plan::Action};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -12,6 +12,7 @@ use super::{
     follow, plan,
     session::Session,
     target::{Target, connect, tell_findings},
+    test::request,
 };
 use crate::{
     cli::{args::ConvergeCommand, exit::Exit, output, progress::Progress},
@@ -53,16 +54,21 @@ async fn once(
     tell_findings(&approved);
     progress.stage(&format!("applying: {}", planned.plan.summary()));
     let cancel = cancel_on_interrupt();
+    target.release.hook_timeout = args.timeout.unwrap_or(target.settings.spec.timeout);
+    let teller = Teller(progress);
+    let applying = Applying {
+        release: &target.release,
+        prepared: &target.prepared,
+        progress: &teller,
+        cancel: &cancel,
+    };
     let applied = target
         .cluster
         .apply(
-            &target.release,
-            &target.prepared,
+            &applying,
             &approved,
             planned.inventory.clone(),
             &mut target.store,
-            &Teller(progress),
-            &cancel,
         )
         .await?;
     for kept in &planned.kept {
@@ -72,9 +78,8 @@ async fn once(
         ));
     }
     let timeout = args.timeout.unwrap_or(target.settings.spec.timeout).get();
-    let ids: Vec<ObjectId> = applied.inventory.entries().map(Entry::id).collect();
+    let ids: Vec<ObjectId> = applied.inventory.managed().collect();
     let waited = wait(
-        session,
         &target,
         &applied.inventory,
         &ids,
@@ -82,10 +87,23 @@ async fn once(
         progress,
         &cancel,
     )
-    .await?;
+    .await;
+    if waited == Waited::Healthy {
+        let applying = Applying {
+            release: &target.release,
+            prepared: &target.prepared,
+            progress: &teller,
+            cancel: &cancel,
+        };
+        target
+            .cluster
+            .complete(&applying, applied.inventory, &mut target.store)
+            .await?;
+    }
     progress.finish();
     report(args, &target, &planned, ids.len(), &waited)?;
     match waited {
+        Waited::Healthy if args.test => tests(&mut target, session, progress, &cancel).await,
         Waited::Healthy => Ok(Exit::Done),
         Waited::Cancelled => bail!("stopped while waiting: what was applied stays"),
         Waited::Failed(unsettled) => bail!("the rollout failed:\n{}", lines(&unsettled)),
@@ -95,25 +113,56 @@ async fn once(
     }
 }
 
-async fn wait(
+/// Runs the tests of what is applied and healthy.
+async fn tests(
+    target: &mut Target,
     session: &Session,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> anyhow::Result<Exit> {
+    target.release.purpose = Purpose::Test;
+    let planned = target.plan(progress).await?;
+    let approved = target.check(session, &planned).await?;
+    let teller = Teller(progress);
+    let applying = Applying {
+        release: &target.release,
+        prepared: &target.prepared,
+        progress: &teller,
+        cancel,
+    };
+    let inventory = target.store.inventory().clone();
+    let attempt = request()?;
+    target
+        .cluster
+        .test(&applying, &approved, &attempt, inventory, &mut target.store)
+        .await?;
+    progress.finish();
+    match planned.plan.summary().hooks {
+        0 => output::note("there are no tests"),
+        1 => output::note("1 test passed"),
+        passed => output::note(&format!("{passed} tests passed")),
+    }
+    Ok(Exit::Done)
+}
+
+async fn wait(
     target: &Target,
     inventory: &pintle_core::inventory::Inventory,
     ids: &[ObjectId],
     timeout: Duration,
     progress: &Progress,
     cancel: &CancellationToken,
-) -> anyhow::Result<Waited> {
+) -> Waited {
     progress.stage("waiting until all is healthy");
-    let tracker = target.track(session, inventory).await?;
+    let tracker = target.track(inventory);
     let report = |unsettled: &[Unsettled]| {
         for object in unsettled {
             progress.health(&object.id, &object.assessment);
         }
     };
-    Ok(tracker
+    tracker
         .wait(&target.release.application, ids, timeout, cancel, &report)
-        .await)
+        .await
 }
 
 fn report(
@@ -177,11 +226,29 @@ pub(super) struct Teller<'a>(pub(super) &'a Progress);
 impl pintle_cluster::Progress for Teller<'_> {
     fn step(&self, step: Step<'_>) {
         match step {
-            Step::Started { .. } => {}
             Step::Written { id, action, .. } => self.0.done(id, action),
             Step::Deleted { id } => self.0.done(id, Action::Delete),
+            Step::Hooks { event, count } => {
+                self.0.stage(&format!("running {count} {event} hooks"));
+            }
+            Step::HookEnded {
+                id,
+                event,
+                failure: None,
+            } => self.0.line(&format!("{id}: its {event} hook succeeded")),
+            // A hook that failed is told as what failed.
+            Step::Started { .. } | Step::HookEnded { .. } => {}
+            Step::Log { origin, text, .. } => {
+                for line in text.lines() {
+                    self.0.line(&format!("{origin}: {line}"));
+                }
+            }
             Step::Waiting { id, what } => self.0.stage(&format!("waiting for {id} {what}")),
             Step::Failed { id, error } => self.0.failed(id, &error.to_string()),
         }
+    }
+
+    fn wants_logs(&self) -> bool {
+        true
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::bail;
-use pintle_cluster::{Cluster, ConfigMapStore, InventoryStore as _, Release, Seeds};
+use pintle_cluster::{Applying, Cluster, ConfigMapStore, InventoryStore as _, Release, Seeds};
 use pintle_core::{
     check::{Approved, Checked},
     names::ApplicationName,
@@ -55,32 +55,34 @@ pub(super) async fn run(args: &DismissCommand) -> anyhow::Result<Exit> {
             [Namespace, PersistentVolumeClaim, CustomResourceDefinition].into();
     }
     let cluster = Cluster::new(connection.clone());
-    let nothing = Rendered::new(Vec::new(), None, Vec::new(), &release.seed)?;
-    let prepared = cluster.prepare(&nothing, &release).await?;
+    let inventory = store.inventory().clone();
+    let hooks = cluster
+        .removal_hooks(&release, &inventory)
+        .await?
+        .unwrap_or_else(|| {
+            output::warning("the hooks for its removal are lost, and are not run");
+            Vec::new()
+        });
+    let hooks = Rendered::new(hooks, None, Vec::new(), &release.seed)?;
+    let prepared = cluster.prepare(&hooks, &release).await?;
     progress.stage("looking at what is there");
     let planned = cluster
-        .plan(
-            &release,
-            &prepared,
-            &store.inventory().clone(),
-            Depth::Local,
-        )
+        .plan(&release, &prepared, &inventory, Depth::Local)
         .await?;
     // Policies judge what git asks for; this is a person's own decision.
     let approved = Approved::without_gates(Checked::new(planned.plan.clone(), Vec::new())?);
     let cancel = cancel_on_interrupt();
     progress.stage("deleting");
+    let applying = Applying {
+        release: &release,
+        prepared: &prepared,
+        progress: &Teller(&progress),
+        cancel: &cancel,
+    };
     let applied = cluster
-        .apply(
-            &release,
-            &prepared,
-            &approved,
-            planned.inventory,
-            &mut store,
-            &Teller(&progress),
-            &cancel,
-        )
+        .apply(&applying, &approved, planned.inventory, &mut store)
         .await?;
+    cluster.forget_removal_hooks(&release, &inventory).await?;
     progress.finish();
     for kept in &planned.kept {
         output::warning(&format!("{} stays: {}", kept.id, kept.reason));

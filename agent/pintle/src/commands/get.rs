@@ -47,7 +47,7 @@ pub(super) async fn run(args: &GetCommand) -> anyhow::Result<Exit> {
 }
 
 /// A server without our resources answers that there is no such path, which helps nobody.
-fn explain(error: RequestError) -> anyhow::Error {
+pub(super) fn explain(error: RequestError) -> anyhow::Error {
     if error.is_not_found() {
         return anyhow::anyhow!(
             "the custom resources of pintle.dev are not installed: kubectl apply --server-side -f deploy/crds/"

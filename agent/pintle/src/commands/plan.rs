@@ -100,6 +100,7 @@ pub(super) fn document(planned: &Planned, findings: &[Finding], seed: &Seed) -> 
             "action": change.action,
             "object": change.id,
             "source": change.source,
+            "hook": change.hook,
             "differences": change.differences(seed),
             "conflicts": change.conflicts,
         })
@@ -131,6 +132,18 @@ fn describe(change: &Change, seed: &Seed) -> String {
         .map(|source| format!("  {}", source.dimmed()))
         .unwrap_or_default();
     let id = &change.id;
+    if change.is_hook() {
+        let events: Vec<_> = change.hook.iter().map(|event| event.name()).collect();
+        let events = events.join(", ");
+        let again = match change.action {
+            Action::Replace => ", deleted and made again",
+            _ => "",
+        };
+        return format!(
+            "{} {id}{source} (hook: {events}{again})\n",
+            "▶".blue().bold()
+        );
+    }
     let title = match change.action {
         Action::Unchanged => return String::new(),
         Action::Create => format!("{} {id}{source}\n", "+".green().bold()),

@@ -44,6 +44,7 @@ pub(super) struct Target {
     pub(super) store: ConfigMapStore,
     context: Context,
     revision: Value,
+    judge: Arc<dyn Judge>,
 }
 
 impl Target {
@@ -68,7 +69,9 @@ impl Target {
                 None => super::render::fresh_seed(),
             },
         };
-        let cluster = Cluster::new(connection.clone());
+        let judges = Judges::find(&session.catalog, &settings.spec.health).await?;
+        let judge: Arc<dyn Judge> = Arc::new(OneJudge(judges));
+        let cluster = Cluster::new(connection.clone()).with_judge(Arc::clone(&judge));
         let kinds = cluster.discovery().kinds().await?;
         let context = Context {
             name: settings.name.clone(),
@@ -103,6 +106,7 @@ impl Target {
             store,
             context,
             revision,
+            judge,
         })
     }
 
@@ -136,12 +140,7 @@ impl Target {
     }
 
     /// Watches the release's objects, judged by its health checks.
-    pub(super) async fn track(
-        &self,
-        session: &Session,
-        inventory: &Inventory,
-    ) -> anyhow::Result<Tracker> {
-        let judges = Judges::find(&session.catalog, &self.settings.spec.health).await?;
+    pub(super) fn track(&self, inventory: &Inventory) -> Tracker {
         let namespaces: BTreeSet<String> = inventory
             .entries()
             .filter_map(|entry| entry.namespace.clone())
@@ -150,14 +149,10 @@ impl Target {
             application: Some(self.release.application.clone()),
             namespaces: Some(namespaces),
         };
-        let tracker = Tracker::new(
-            self.cluster.connection(),
-            Arc::new(OneJudge(judges)),
-            options,
-        );
+        let tracker = Tracker::new(self.cluster.connection(), Arc::clone(&self.judge), options);
         let kinds = self.cluster.kinds_in_use(&self.prepared, inventory);
         tracker.observe(&self.release.application, &self.release.seed, &kinds);
-        Ok(tracker)
+        tracker
     }
 }
 

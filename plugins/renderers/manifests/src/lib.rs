@@ -5,6 +5,7 @@
 //! checks what is in them, `substitute` puts values in where they are asked for, and `report` collects every problem of
 //! every file, so that one run tells all.
 
+mod hooks;
 mod objects;
 mod report;
 mod select;
@@ -97,7 +98,7 @@ fn read(
     {
         for mut object in objects::open(file, document, report) {
             substitution.apply(&mut object, report);
-            if objects::check(&object, report) {
+            if objects::check(&object, report) && hooks::check(&object, report) {
                 found.push(object);
             }
         }
@@ -154,6 +155,10 @@ fn nothing_in(files: &[String]) -> Problem {
 }
 
 fn rendered(object: Object) -> RenderedObject {
-    let position = object.position(object.node.mark);
-    RenderedObject::new(object.node.into_json()).source(position)
+    RenderedObject {
+        source: Some(object.position(object.node.mark)),
+        hook: hooks::of(&object).ok().flatten(),
+        keep: hooks::stays(&object),
+        manifest: object.node.into_json(),
+    }
 }

@@ -4,7 +4,7 @@
 
 use pintle_renderer_manifests::Manifests;
 use pintle_sdk::{
-    Failure, Problem, Renderer, Rendering,
+    Failure, Hook, HookEvent, Problem, Renderer, Rendering,
     testing::{FixedContext, MemoryTree, check_plugin, settings},
 };
 use proptest::prelude::*;
@@ -455,4 +455,29 @@ proptest! {
         let sorted: Vec<usize> = (0..8).collect();
         prop_assert_eq!(render(&tree(&order), &json!({})), render(&tree(&sorted), &json!({})));
     }
+}
+
+#[test]
+fn annotations_make_hooks_and_let_objects_stay() {
+    let job = config("job")
+        + "  annotations: {helm.sh/hook: 'pre-install,pre-upgrade', helm.sh/hook-weight: '-1'}\n";
+    let kept = config("kept") + "  annotations: {helm.sh/resource-policy: keep}\n";
+    let tree = MemoryTree::new()
+        .file("a.yaml", job)
+        .file("b.yaml", kept)
+        .file("c.yaml", config("plain"));
+    let objects = render(&tree, &json!({})).objects;
+    let hook = Hook::new([HookEvent::PreInstall, HookEvent::PreUpgrade]).weight(-1);
+    assert_eq!(
+        (objects[0].hook.as_ref(), objects[0].keep),
+        (Some(&hook), false)
+    );
+    assert_eq!((objects[1].hook.as_ref(), objects[1].keep), (None, true));
+    assert_eq!((objects[2].hook.as_ref(), objects[2].keep), (None, false));
+}
+
+#[test]
+fn a_hook_of_no_event_is_refused() {
+    let hook = config("job") + "  annotations:\n    pintle.dev/hook: pre-instal\n";
+    insta::assert_snapshot!(refused(&hook), @"a.yaml:6:22: /metadata/annotations/pintle.dev~1hook: `pre-instal` is no event of a hook (use `pre-install`, `post-install`, `pre-upgrade`, `post-upgrade`, `pre-rollback`, `post-rollback`, `pre-delete`, `post-delete`, `test`)");
 }

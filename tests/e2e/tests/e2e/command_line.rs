@@ -192,7 +192,7 @@ fn a_changed_file_is_followed_and_an_error_does_not_end_it() -> Result<()> {
     printed(&mut following, "value: two")?;
 
     std::fs::write(&file, "kind: [")?;
-    pintle_harness::until("the error is told", Duration::from_secs(60), || {
+    pintle_harness::until("the error is told", Duration::from_mins(1), || {
         let said = following.log_tail();
         Ok(if said.contains("settings.yaml:1") {
             Ok(())
@@ -207,7 +207,7 @@ fn a_changed_file_is_followed_and_an_error_does_not_end_it() -> Result<()> {
 
 /// Waits until a process has printed a line with this text.
 fn printed(process: &mut Process, text: &str) -> Result<()> {
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + Duration::from_mins(1);
     while !process
         .line(end.saturating_duration_since(Instant::now()))?
         .contains(text)

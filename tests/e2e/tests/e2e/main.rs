@@ -12,6 +12,7 @@
 
 mod command_line;
 mod converging;
+mod hooks;
 mod kills;
 mod many;
 mod refusing;

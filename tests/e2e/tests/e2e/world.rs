@@ -281,6 +281,7 @@ impl Stage {
         let (group, version) = match kind {
             "Application" => ("pintle.dev", "v1alpha1"),
             "Deployment" => ("apps", "v1"),
+            "Job" => ("batch", "v1"),
             "Ingress" => ("networking.k8s.io", "v1"),
             "Event" => ("events.k8s.io", "v1"),
             _ => ("", "v1"),

@@ -1,20 +1,14 @@
 //! From a revision to a healthy cluster.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
-use pintle_cluster::{Drift, InventoryStore as _, Planned, Prepared, Release, Silent, StatusStore};
+use pintle_cluster::{InventoryStore as _, Prepared, Release, StatusStore};
 use pintle_core::{
     application::{ApplicationSpec, ApplicationStatus, NotifierUse, Standing},
-    check::{Approved, Denied},
     event::Reason,
     inventory::Inventory,
     machine::{Cause, Outcome, Retry},
     names::ApplicationName,
-    object::ObjectId,
-    plan::Depth,
     rendered::Rendered,
     revision::short,
     tree::Tree,
@@ -25,10 +19,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Stopped, conclude,
-    failures::{apply_failed, folder, plan_failed, plugin_failed},
+    failures::{folder, plugin_failed},
+    hooks::Slot,
     memory::plugins_of,
     release,
-    repairs::{repaired, tell_repairs},
+    repairs::tell_repairs,
     status_before, tell, unwritten,
 };
 use crate::{
@@ -36,22 +31,15 @@ use crate::{
         job::{Job, Memory, Report, Work},
         logins::FromSecret,
         metrics::{ApplicationLabels, OutcomeLabels},
-        report::{Learned, Verdict, finding_document},
+        report::{Learned, Verdict},
         shared::Shared,
     },
     cli::output,
     pipeline::{
-        check::{self, CheckError},
-        cluster::PluginReader,
-        health::Judges,
-        inputs::Surroundings,
-        render, settings,
+        cluster::PluginReader, health::Judges, inputs::Surroundings, render, settings,
         snapshot::Snapshot,
     },
 };
-
-/// How long watches may take to tell what there is, before planning asks the server instead.
-const SYNC: Duration = Duration::from_secs(20);
 
 /// A run and what it has come to so far.
 pub(super) struct Run {
@@ -60,9 +48,9 @@ pub(super) struct Run {
     pub(super) cancel: CancellationToken,
     pub(super) before: ApplicationStatus,
     pub(super) learned: Learned,
-    notifiers: Vec<NotifierUse>,
+    pub(super) notifiers: Vec<NotifierUse>,
     memory: Option<Arc<Memory>>,
-    inventory: Option<Inventory>,
+    pub(super) inventory: Option<Inventory>,
     pub(super) healthy: Option<bool>,
 }
 
@@ -116,7 +104,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
         metrics
             .objects
             .get_or_create(&labels)
-            .set(i64::try_from(inventory.len()).unwrap_or(i64::MAX));
+            .set(i64::try_from(inventory.managed().count()).unwrap_or(i64::MAX));
     }
     Report {
         name,
@@ -133,8 +121,8 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
 pub(super) struct Ready {
     pub(super) spec: ApplicationSpec,
     pub(super) release: Release,
-    prepared: Prepared,
-    context: Context,
+    pub(super) prepared: Prepared,
+    pub(super) context: Context,
     pub(super) commit: String,
 }
 
@@ -350,7 +338,8 @@ impl Run {
             Ok(store) => store,
             Err(stopped) => return self.stop(stopped).await,
         };
-        let applied = match self.apply(&ready, &mut store).await {
+        let slot = Slot::new(slot);
+        let applied = match self.apply(&ready, &mut store, &slot).await {
             Ok(applied) => applied,
             Err(stopped) => {
                 self.inventory = Some(store.inventory().clone());
@@ -375,7 +364,15 @@ impl Run {
         }
         self.inventory = Some(applied.inventory.clone());
         self.learned.applied = Some(ready.commit.clone());
-        let verdict = match self.wait(&ready, &applied, &mut store).await {
+        let waited = self.wait(&ready, &applied, &mut store).await;
+        let ended = match waited {
+            Ok(verdict) if self.healthy == Some(true) => {
+                let completed = self.complete(&ready, &mut store).await;
+                completed.map(|()| verdict)
+            }
+            waited => waited,
+        };
+        let verdict = match ended {
             Ok(verdict) => verdict,
             Err(stopped) => return self.stop_with(store, stopped).await,
         };
@@ -412,89 +409,6 @@ impl Run {
             underway,
         );
         store.map_err(|error| Stopped::blocked("InventoryUnusable", output::chain(&error.into())))
-    }
-
-    async fn apply(&mut self, ready: &Ready, store: &mut StatusStore) -> Result<Done, Stopped> {
-        let (shared, release) = (Arc::clone(&self.shared), &ready.release);
-        let name = &release.application;
-        let inventory = store.inventory().clone();
-        let kinds = shared.cluster.kinds_in_use(&ready.prepared, &inventory);
-        shared.tracker.observe(name, &release.seed, &kinds);
-        if let Err(unsynced) = shared.tracker.synced(name, SYNC).await {
-            tracing::warn!(application = %name, ?unsynced, "watches are not in sync: the server is asked instead");
-        }
-        let drift = shared.tracker.drift(name, &inventory);
-        let planned = shared
-            .cluster
-            .plan(release, &ready.prepared, &inventory, Depth::Local)
-            .await;
-        let planned = planned.map_err(plan_failed)?;
-        if !planned.plan.is_empty() {
-            self.learned.plan = Some((planned.plan.digest(), planned.plan.summary()));
-        }
-        let approved = self.check(ready, &planned).await?;
-        if self.cancel.is_cancelled() {
-            return Err(Stopped::cancelled());
-        }
-        let applied = shared
-            .cluster
-            .apply(
-                release,
-                &ready.prepared,
-                &approved,
-                planned.inventory.clone(),
-                store,
-                &Silent,
-                &self.cancel,
-            )
-            .await
-            .map_err(apply_failed)?;
-        let kinds = shared
-            .cluster
-            .kinds_in_use(&ready.prepared, &applied.inventory);
-        shared.tracker.observe(name, &release.seed, &kinds);
-        Ok(Done {
-            repaired: repaired(drift, &planned),
-            inventory: applied.inventory,
-            planned,
-        })
-    }
-
-    async fn check(&self, ready: &Ready, planned: &Planned) -> Result<Approved, Stopped> {
-        // A plan that does nothing changes nothing that a policy could prevent.
-        let policies = if planned.plan.is_empty() {
-            &[][..]
-        } else {
-            &ready.spec.policies[..]
-        };
-        let application = json!({
-            "name": ready.release.application.name,
-            "namespace": ready.release.application.namespace,
-            "source": ready.spec.source,
-            "revision": ready.commit,
-        });
-        let (plan, seed) = (planned.plan.clone(), &ready.release.seed);
-        check::check(
-            &self.shared.catalog,
-            policies,
-            plan,
-            application,
-            &ready.context,
-            seed,
-        )
-        .await
-        .map_err(|error| match error {
-            CheckError::Denied(denied) => {
-                let mut verdict =
-                    Verdict::failed(Standing::Stalled, Reason::PolicyDenied, denied.to_string());
-                verdict.details = json!({ "findings": findings(&denied) });
-                Stopped {
-                    outcome: Outcome::Failed(Retry::OnChange),
-                    verdict: Some(verdict),
-                }
-            }
-            CheckError::Policy(error) => plugin_failed(error),
-        })
     }
 
     fn count_repairs(&self, name: &ApplicationName, repairs: usize) {
@@ -537,16 +451,15 @@ impl Run {
 
     async fn finish(&mut self, store: StatusStore, verdict: &Verdict, outcome: Outcome) -> Outcome {
         let shared = Arc::clone(&self.shared);
-        match conclude(
+        let concluding = conclude(
             &shared,
             store,
             &self.before,
             &self.learned,
             verdict,
             &self.notifiers,
-        )
-        .await
-        {
+        );
+        match Box::pin(concluding).await {
             Ok(application) => {
                 self.job.application = application;
                 outcome
@@ -557,14 +470,6 @@ impl Run {
             }
         }
     }
-}
-
-/// What an apply came to.
-pub(super) struct Done {
-    pub(super) inventory: Inventory,
-    pub(super) planned: Planned,
-    /// What had been changed by others, and is as it should be again.
-    repaired: Vec<Drift>,
 }
 
 /// The reason of the condition `Ready` when all is well.
@@ -578,17 +483,4 @@ pub(super) fn working(reason: &str, message: String) -> Verdict {
         event: None,
         details: json!({}),
     }
-}
-
-/// What policies found, for an event's details.
-fn findings(denied: &Denied) -> Vec<serde_json::Value> {
-    let version = |id: &ObjectId| {
-        let change = denied.plan.changes().iter().find(|change| change.id == *id);
-        change.map(|change| change.version.as_str())
-    };
-    denied
-        .findings
-        .iter()
-        .map(|finding| finding_document(finding, finding.object.as_ref().and_then(version)))
-        .collect()
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pintle_cluster::{ApplyError, ClusterError, PlanError};
+use pintle_cluster::{ApplyError, ClusterError, ObjectFailure, PlanError, WriteError};
 use pintle_core::{
     application::{ApplicationSpec, Source},
     event::Reason,
@@ -83,7 +83,14 @@ pub(super) fn apply_failed(error: ClusterError<ApplyError>) -> Stopped {
         }
         ClusterError::Failed(error) => {
             let retry = error.retry();
-            Stopped::failed(Reason::ApplyFailed, retry, output::chain(&error.into()))
+            let is_hook =
+                |failure: &ObjectFailure| matches!(failure.error, WriteError::HookFailed { .. });
+            let reason = if error.failures.iter().any(is_hook) {
+                Reason::HookFailed
+            } else {
+                Reason::ApplyFailed
+            };
+            Stopped::failed(reason, retry, output::chain(&error.into()))
         }
         ClusterError::Connect(error) => Stopped::failed(
             Reason::ApplyFailed,

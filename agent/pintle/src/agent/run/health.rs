@@ -4,17 +4,14 @@ use std::time::Duration;
 
 use pintle_cluster::{StatusStore, Unsettled, Waited};
 use pintle_core::{
-    application::Standing,
-    event::Reason,
-    inventory::{Entry, Inventory},
-    object::ObjectId,
-    revision::short,
+    application::Standing, event::Reason, inventory::Inventory, object::ObjectId, revision::short,
 };
 use serde_json::json;
 
 use super::{
     Stopped,
-    converge::{CONVERGED, Done, Ready, Run, working},
+    apply::Done,
+    converge::{CONVERGED, Ready, Run, working},
 };
 use crate::{
     agent::report::{Verdict, object_document, sum_up},
@@ -33,7 +30,7 @@ impl Run {
         store: &mut StatusStore,
     ) -> Result<Verdict, Stopped> {
         let name = ready.release.application.clone();
-        let ids: Vec<ObjectId> = done.inventory.entries().map(Entry::id).collect();
+        let ids: Vec<ObjectId> = done.inventory.managed().collect();
         let timeout = ready.spec.timeout.get();
         let tracker = self.shared.tracker.clone();
         let quiet = |_: &[Unsettled]| {};

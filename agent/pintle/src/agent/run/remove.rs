@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use pintle_cluster::{InventoryStore as _, Silent, StatusStore};
+use pintle_cluster::{Applying, InventoryStore as _, Release, StatusStore};
 use pintle_core::{
     application::{ApplicationStatus, DeletionPolicy},
     check::{Approved, Checked},
     event::Reason,
+    inventory::Inventory,
     machine::{Outcome, Retry},
     plan::{Depth, Summary},
-    rendered::Rendered,
+    rendered::{Rendered, RenderedObject},
 };
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Stopped, conclude,
     failures::{apply_failed, plan_failed},
+    hooks::Slot,
     release, status_before, tell, unwritten,
 };
 use crate::{
@@ -48,7 +50,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut job: Job, cancel: CancellationT
 }
 
 async fn remove(shared: &Arc<Shared>, job: &mut Job, cancel: &CancellationToken) -> Outcome {
-    let Ok(_slot) = shared.slots.acquire().await else {
+    let Ok(slot) = shared.slots.acquire().await else {
         return Outcome::Cancelled;
     };
     if !job.application.has_finalizer() {
@@ -64,8 +66,8 @@ async fn remove(shared: &Arc<Shared>, job: &mut Job, cancel: &CancellationToken)
         attempted: before.revision.clone(),
         ..Learned::default()
     };
-    let summary = match objects(shared, job, cancel).await {
-        Ok(summary) => summary,
+    let removed = match objects(shared, job, Slot::new(slot), cancel).await {
+        Ok(removed) => removed,
         Err(stopped) => {
             let Some(verdict) = stopped.verdict else {
                 return stopped.outcome;
@@ -88,8 +90,14 @@ async fn remove(shared: &Arc<Shared>, job: &mut Job, cancel: &CancellationToken)
             };
         }
     };
-    let message = match summary {
-        Some(summary) => format!("removed: {} objects deleted", summary.delete),
+    let message = match removed {
+        Some(Removed { summary, kept: 0 }) => {
+            format!("removed: {} objects deleted", summary.delete)
+        }
+        Some(Removed { summary, kept }) => format!(
+            "removed: {} objects deleted, {kept} stay because they are protected or ask for it",
+            summary.delete
+        ),
         None => "removed: its objects stay, and are no longer managed".to_owned(),
     };
     tell(
@@ -108,12 +116,20 @@ async fn remove(shared: &Arc<Shared>, job: &mut Job, cancel: &CancellationToken)
     }
 }
 
+/// What a removal came to.
+struct Removed {
+    summary: Summary,
+    /// Objects that stay although they are no longer managed.
+    kept: usize,
+}
+
 /// Deletes the objects, or lets them be; returns what was done, if something was to be.
 async fn objects(
     shared: &Arc<Shared>,
     job: &mut Job,
+    slot: Slot<'_>,
     cancel: &CancellationToken,
-) -> Result<Option<Summary>, Stopped> {
+) -> Result<Option<Removed>, Stopped> {
     let spec = match &job.application.spec {
         Ok(spec) => spec.clone(),
         Err(error) => return Err(Stopped::blocked("InvalidSpec", error.to_string())),
@@ -130,20 +146,15 @@ async fn objects(
     let release = release(shared, &job.application, &spec)?.for_removal();
     let mut store = StatusStore::new(shared.applications.clone(), job.application.clone(), before)
         .map_err(|error| Stopped::blocked("InventoryUnusable", output::chain(&error.into())))?;
-    let nothing = Rendered::new(Vec::new(), None, Vec::new(), &release.seed)
+    let inventory = store.inventory().clone();
+    let hooks = removal_hooks(shared, &release, &inventory).await?;
+    let hooks = Rendered::new(hooks, None, Vec::new(), &release.seed)
         .map_err(|error| Stopped::blocked("Impossible", error.to_string()))?;
     let prepared = shared
         .cluster
-        .prepare(&nothing, &release)
+        .prepare(&hooks, &release)
         .await
-        .map_err(|error| {
-            Stopped::failed(
-                Reason::ApplyFailed,
-                Retry::Backoff,
-                output::chain(&error.into()),
-            )
-        })?;
-    let inventory = store.inventory().clone();
+        .map_err(|error| again(error.into()))?;
     let planned = shared
         .cluster
         .plan(&release, &prepared, &inventory, Depth::Local)
@@ -153,21 +164,45 @@ async fn objects(
     let checked = Checked::new(planned.plan.clone(), Vec::new())
         .map_err(|denied| Stopped::blocked("Impossible", denied.to_string()))?;
     let approved = Approved::without_gates(checked);
+    let applying = Applying {
+        release: &release,
+        prepared: &prepared,
+        progress: &slot,
+        cancel,
+    };
     let applied = shared
         .cluster
-        .apply(
-            &release,
-            &prepared,
-            &approved,
-            planned.inventory,
-            &mut store,
-            &Silent,
-            cancel,
-        )
+        .apply(&applying, &approved, planned.inventory, &mut store)
         .await;
     job.application = store.application().clone();
-    match applied {
-        Ok(applied) => Ok(Some(applied.summary)),
-        Err(error) => Err(apply_failed(error)),
-    }
+    let applied = applied.map_err(apply_failed)?;
+    shared
+        .cluster
+        .forget_removal_hooks(&release, &inventory)
+        .await
+        .map_err(|error| again(error.into()))?;
+    Ok(Some(Removed {
+        summary: applied.summary,
+        kept: planned.kept.len(),
+    }))
+}
+
+/// Returns the hooks for the removal, as they were applied last.
+async fn removal_hooks(
+    shared: &Shared,
+    release: &Release,
+    inventory: &Inventory,
+) -> Result<Vec<RenderedObject>, Stopped> {
+    let hooks = shared.cluster.removal_hooks(release, inventory).await;
+    Ok(hooks
+        .map_err(|error| again(error.into()))?
+        .unwrap_or_else(|| {
+            // A removal must not wait for what nobody can bring back.
+            tracing::warn!(application = %release.application, "the hooks for its removal are lost, and are not run");
+            Vec::new()
+        }))
+}
+
+fn again(error: anyhow::Error) -> Stopped {
+    Stopped::failed(Reason::ApplyFailed, Retry::Backoff, output::chain(&error))
 }

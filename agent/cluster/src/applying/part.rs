@@ -1,0 +1,132 @@
+//! What is true while a plan is applied.
+
+use std::collections::BTreeSet;
+
+use pintle_core::{
+    inventory::Inventory,
+    object::ObjectId,
+    plan::{Change, Summary},
+};
+
+use super::{Applied, ApplyError, Done, Progress, Step};
+use crate::{
+    rejection::{ObjectFailure, WriteError},
+    store::{InventoryStore, StoreError, Urgency},
+};
+
+/// What is true while a plan is applied.
+pub(super) struct Run {
+    pub(super) inventory: Inventory,
+    /// Why the inventory could not be kept.
+    store: Option<StoreError>,
+    /// Whether the intention adds anything.
+    pub(super) grown: bool,
+    /// Entries that exist only because of the intention, until their objects were tried.
+    untried: BTreeSet<ObjectId>,
+    pub(super) failures: Vec<ObjectFailure>,
+    pub(super) cancelled: bool,
+}
+
+impl Run {
+    pub(super) fn new(inventory: Inventory) -> Self {
+        Self {
+            store: None,
+            inventory,
+            grown: false,
+            untried: BTreeSet::new(),
+            failures: Vec::new(),
+            cancelled: false,
+        }
+    }
+
+    pub(super) fn intend(&mut self, writes: &[&Change]) {
+        let new = writes
+            .iter()
+            .filter(|change| self.inventory.get(&change.id).is_none());
+        self.untried.extend(new.map(|change| change.id.clone()));
+        self.grown = self.inventory.intend(writes.iter().copied());
+    }
+
+    pub(super) fn written(&mut self, done: Done<'_>, progress: &dyn Progress) {
+        let id = &done.change.id;
+        if let Some(entry) = done.entry {
+            self.untried.remove(id);
+            self.inventory.insert(entry);
+        }
+        match done.result {
+            None => self.cancelled = true,
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                // Only a clear refusal says that nothing was made.
+                if matches!(error, WriteError::Request(_)) {
+                    self.untried.remove(id);
+                }
+                self.failed(done.change, error, progress);
+            }
+        }
+    }
+
+    pub(super) fn deleted(&mut self, done: Done<'_>, progress: &dyn Progress) {
+        match done.result {
+            None => self.cancelled = true,
+            Some(Ok(())) => {
+                self.inventory.remove(&done.change.id);
+            }
+            Some(Err(error)) => self.failed(done.change, error, progress),
+        }
+    }
+
+    pub(super) fn failed(&mut self, change: &Change, error: WriteError, progress: &dyn Progress) {
+        progress.step(Step::Failed {
+            id: &change.id,
+            error: &error,
+        });
+        self.failures.push(ObjectFailure {
+            id: change.id.clone(),
+            position: change.source.clone(),
+            error,
+        });
+    }
+
+    /// Drops intentions that nothing was sent for.
+    fn forget_the_untried(&mut self) {
+        for id in std::mem::take(&mut self.untried) {
+            self.inventory.remove(&id);
+        }
+    }
+
+    /// Says whether the next thing may be begun.
+    pub(super) fn is_well(&self) -> bool {
+        self.failures.is_empty() && !self.cancelled && self.store.is_none()
+    }
+
+    /// Keeps the inventory before anything else is done.
+    pub(super) async fn keep_now(&mut self, store: &mut dyn InventoryStore) {
+        self.store = store.keep(&self.inventory, Urgency::Now).await.err();
+    }
+
+    /// Ends with the inventory kept, and says what came of it all.
+    pub(super) async fn finish_with(
+        mut self,
+        store: &mut dyn InventoryStore,
+        summary: Summary,
+    ) -> Result<Applied, ApplyError> {
+        self.forget_the_untried();
+        if self.store.is_none() {
+            self.store = store.keep(&self.inventory, Urgency::WithResult).await.err();
+        }
+        if self.is_well() {
+            return Ok(Applied {
+                inventory: self.inventory,
+                summary,
+            });
+        }
+        self.failures.sort_by(|a, b| a.id.cmp(&b.id));
+        Err(ApplyError {
+            failures: self.failures,
+            store: self.store.map(Box::new),
+            cancelled: self.cancelled,
+            inventory: self.inventory,
+        })
+    }
+}

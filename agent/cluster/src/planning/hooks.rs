@@ -1,0 +1,134 @@
+//! Which hooks a plan runs.
+
+use futures::{FutureExt as _, StreamExt as _, stream};
+use pintle_core::{
+    hook::{HookDeletion, HookEvent, completes},
+    inventory::{Entry, Inventory},
+    plan::{Action, Change},
+    prune::ProtectedKind,
+    release::{Candidate, ReleaseRecord},
+};
+
+use super::{
+    Planner, WIDTH, change,
+    live::{Live, Owned},
+};
+use crate::{
+    ownership::may_run_hook,
+    prepare::PreparedObject,
+    rejection::{ObjectFailure, WriteError},
+    release::Purpose,
+};
+
+impl Planner<'_> {
+    /// Returns the record of the release that the plan is about; nothing for a removal of what no record is known of.
+    pub(super) fn record(&self, inventory: &Inventory) -> Option<ReleaseRecord> {
+        if self.release.is_removal() {
+            return inventory.release.clone();
+        }
+        let is_there = inventory.entries().any(|entry| entry.uid.is_some());
+        let rollback = [HookEvent::PreRollback, HookEvent::PostRollback];
+        let mut hooks = self.prepared.hooks().iter();
+        let render = Candidate {
+            rendered: self.prepared.rendered(),
+            tells_rollbacks: hooks
+                .any(|object| rollback.into_iter().any(|event| object.is_hook_of(event))),
+        };
+        Some(ReleaseRecord::next(
+            inventory.release.as_ref(),
+            is_there,
+            render,
+        ))
+    }
+
+    /// Returns the hooks that are still to be run for a release, each with what it finds.
+    pub(super) async fn hooks(
+        &self,
+        record: Option<&ReleaseRecord>,
+        inventory: &Inventory,
+    ) -> Vec<Result<Change, ObjectFailure>> {
+        let Some(record) = record else {
+            return Vec::new();
+        };
+        let events = if self.release.purpose == Purpose::Test {
+            vec![HookEvent::Test]
+        } else {
+            record.events(self.release.is_removal())
+        };
+        let looks: Vec<_> = self
+            .prepared
+            .hooks()
+            .iter()
+            .filter_map(|object| {
+                let hook = object.hook.as_ref()?;
+                let due = record.due(&events, object.id(), hook, object.desired);
+                (!due.is_empty()).then(|| {
+                    async move {
+                        let mut change = self
+                            .look_at_hook(object, inventory.get(object.id()))
+                            .await?;
+                        change.hook = due;
+                        Ok(change)
+                    }
+                    .boxed()
+                })
+            })
+            .collect();
+        stream::iter(looks).buffer_unordered(WIDTH).collect().await
+    }
+
+    async fn look_at_hook(
+        &self,
+        object: &PreparedObject,
+        entry: Option<&Entry>,
+    ) -> Result<Change, ObjectFailure> {
+        let result = self.planned_hook(object, entry).await;
+        result.map_err(|error| ObjectFailure {
+            id: object.id().clone(),
+            position: object.source.clone(),
+            error,
+        })
+    }
+
+    async fn planned_hook(
+        &self,
+        object: &PreparedObject,
+        entry: Option<&Entry>,
+    ) -> Result<Change, WriteError> {
+        let live = if self.is_out_of_sight(object) {
+            None
+        } else {
+            self.read(object).await?
+        };
+        let Some(live) = live else {
+            let created = self.create(object).await?;
+            return Ok(created.change);
+        };
+        may_run_hook(&live, self.release, object, entry)?;
+        let live = Live::new(live, &self.manager, &self.release.seed);
+        let action = if is_deleted_first(object) {
+            Action::Replace
+        } else {
+            Action::Update
+        };
+        let mut change = change(object, action);
+        let owned = live.owned_with(object);
+        change.before = owned.before;
+        change.after = Owned::of_new(object);
+        change.live = Some(live.into_value());
+        Ok(change)
+    }
+}
+
+/// Says whether what an earlier run has left is deleted before the next one.
+fn is_deleted_first(object: &PreparedObject) -> bool {
+    let is_never_deleted = matches!(
+        ProtectedKind::of(object.id()),
+        Some(ProtectedKind::CustomResourceDefinition | ProtectedKind::Namespace)
+    );
+    let asks = object
+        .hook
+        .as_ref()
+        .is_some_and(|hook| hook.is_deleted(HookDeletion::BeforeCreation));
+    !is_never_deleted && (asks || completes(object.id()))
+}

@@ -1,0 +1,392 @@
+//! Hooks on a real control plane: what runs when, what is left, and what is said of one that fails.
+
+use std::{collections::BTreeSet, sync::Mutex};
+
+use pintle_cluster::{
+    Applied, ApplyError, Applying, ClusterError, InventoryStore as _, Progress, Step,
+};
+use pintle_core::{
+    duration::Span,
+    hook::{Hook, HookDeletion, HookEvent, HookOutcome},
+    object::Object,
+    plan::Depth,
+    rendered::{Rendered, RenderedObject},
+    seed::Seed,
+};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::world::{World, approve, config_map};
+
+/// Remembers what happened, in order.
+#[derive(Default)]
+struct Diary(Mutex<Vec<String>>);
+
+impl Progress for Diary {
+    fn step(&self, step: Step<'_>) {
+        let line = match step {
+            Step::Written { id, action, .. } => format!("{action:?} {} {}", id.kind, id.name),
+            Step::Deleted { id } => format!("gone {} {}", id.kind, id.name),
+            Step::HookEnded {
+                id, event, failure, ..
+            } => {
+                let outcome = if failure.is_some() { "failed" } else { "done" };
+                format!("{event} {} {} {outcome}", id.kind, id.name)
+            }
+            _ => return,
+        };
+        self.0.lock().unwrap().push(line);
+    }
+}
+
+struct Rendering(Vec<RenderedObject>);
+
+impl Rendering {
+    fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    fn object(mut self, value: Value) -> Self {
+        self.0.push(RenderedObject {
+            object: Object::new(value).unwrap(),
+            source: None,
+            hook: None,
+            keep: false,
+        });
+        self
+    }
+
+    fn hook(mut self, value: Value, events: &[HookEvent], of: impl FnOnce(Hook) -> Hook) -> Self {
+        let hook = Hook {
+            events: events.iter().copied().collect(),
+            ..Hook::default()
+        };
+        self = self.object(value);
+        self.0.last_mut().unwrap().hook = Some(of(hook));
+        self
+    }
+
+    fn kept(mut self, value: Value) -> Self {
+        self = self.object(value);
+        self.0.last_mut().unwrap().keep = true;
+        self
+    }
+
+    fn finish(self) -> Rendered {
+        Rendered::new(self.0, None, Vec::new(), &Seed::from_text("test")).unwrap()
+    }
+}
+
+/// Converges and completes, and says what happened.
+async fn release(
+    world: &World,
+    rendered: &Rendered,
+) -> (Vec<String>, Result<Applied, ClusterError<ApplyError>>) {
+    let mut store = world.store().await;
+    let prepared = world
+        .cluster
+        .prepare(rendered, &world.release)
+        .await
+        .unwrap();
+    let planned = world
+        .cluster
+        .plan(&world.release, &prepared, store.inventory(), Depth::Local)
+        .await
+        .unwrap();
+    let (diary, cancel) = (Diary::default(), CancellationToken::new());
+    let applying = Applying {
+        release: &world.release,
+        prepared: &prepared,
+        progress: &diary,
+        cancel: &cancel,
+    };
+    let approved = approve(&planned);
+    let mut result = world
+        .cluster
+        .apply(&applying, &approved, planned.inventory, &mut store)
+        .await;
+    if let Ok(applied) = result {
+        result = world
+            .cluster
+            .complete(&applying, applied.inventory, &mut store)
+            .await;
+    }
+    (diary.0.into_inner().unwrap(), result)
+}
+
+async fn happened(world: &World, rendered: &Rendered) -> Vec<String> {
+    let (diary, result) = release(world, rendered).await;
+    result.unwrap();
+    diary
+}
+
+async fn failure(world: &World, rendered: &Rendered) -> String {
+    let (_, result) = release(world, rendered).await;
+    let Err(ClusterError::Failed(error)) = result else {
+        panic!("it succeeded")
+    };
+    error.to_string()
+}
+
+/// Removes all that the application has.
+async fn removed(world: &mut World) -> Vec<String> {
+    world.release = world.release.clone().for_removal();
+    let inventory = world.store().await.inventory().clone();
+    let hooks = world
+        .cluster
+        .removal_hooks(&world.release, &inventory)
+        .await
+        .unwrap()
+        .unwrap();
+    let rendered = Rendered::new(hooks, None, Vec::new(), &world.release.seed).unwrap();
+    let mut store = world.store().await;
+    let prepared = world
+        .cluster
+        .prepare(&rendered, &world.release)
+        .await
+        .unwrap();
+    let planned = world
+        .cluster
+        .plan(&world.release, &prepared, &inventory, Depth::Local)
+        .await
+        .unwrap();
+    let (diary, cancel) = (Diary::default(), CancellationToken::new());
+    let applying = Applying {
+        release: &world.release,
+        prepared: &prepared,
+        progress: &diary,
+        cancel: &cancel,
+    };
+    world
+        .cluster
+        .apply(&applying, &approve(&planned), planned.inventory, &mut store)
+        .await
+        .unwrap();
+    world
+        .cluster
+        .forget_removal_hooks(&world.release, &inventory)
+        .await
+        .unwrap();
+    diary.0.into_inner().unwrap()
+}
+
+/// A Job whose pods behave as a label says.
+fn job(name: &str, pod: &str) -> Value {
+    json!({
+        "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name},
+        "spec": {"backoffLimit": 0, "template": {
+            "metadata": {"labels": {"testing.pintle.dev/pod": pod}},
+            "spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "main:1"}]},
+        }},
+    })
+}
+
+fn as_it_is(hook: Hook) -> Hook {
+    hook
+}
+
+fn succeeded(mut hook: Hook) -> Hook {
+    hook.deletion = [HookDeletion::Succeeded].into();
+    hook
+}
+
+#[tokio::test]
+async fn a_release_goes_through_its_life() {
+    use HookEvent::{
+        PostDelete, PostInstall, PostUpgrade, PreDelete, PreInstall, PreRollback, PreUpgrade, Test,
+    };
+    let mut world = World::new("hooks-life").await;
+    let version = |value: &str| {
+        Rendering::new()
+            .object(config_map("web", value))
+            .hook(job("migrate", ""), &[PreInstall, PreUpgrade], as_it_is)
+            .hook(job("welcome", ""), &[PostInstall], succeeded)
+            .hook(job("undo", ""), &[PreRollback], as_it_is)
+            .hook(job("tell", ""), &[PostUpgrade], succeeded)
+            .hook(job("test", ""), &[Test], as_it_is)
+            .hook(job("save", ""), &[PreDelete], as_it_is)
+            .hook(job("bye", ""), &[PostDelete], succeeded)
+            .finish()
+    };
+    insta::assert_snapshot!(happened(&world, &version("1")).await.join("\n"), @"
+    pre-install Job migrate done
+    Create ConfigMap web
+    post-install Job welcome done
+    gone Job welcome
+    ");
+    assert!(happened(&world, &version("1")).await.is_empty());
+    insta::assert_snapshot!(happened(&world, &version("2")).await.join("\n"), @"
+    gone Job migrate
+    pre-upgrade Job migrate done
+    Update ConfigMap web
+    post-upgrade Job tell done
+    gone Job tell
+    ");
+    insta::assert_snapshot!(happened(&world, &version("1")).await.join("\n"), @"
+    pre-rollback Job undo done
+    Update ConfigMap web
+    ");
+    insta::assert_snapshot!(happened(&world, &version("2")).await.join("\n"), @"
+    gone Job migrate
+    pre-upgrade Job migrate done
+    Update ConfigMap web
+    post-upgrade Job tell done
+    gone Job tell
+    ");
+    let left: BTreeSet<String> = world
+        .kubectl(&["get", "jobs", "-o", "name"])
+        .lines()
+        .map(ToOwned::to_owned)
+        .collect();
+    assert_eq!(
+        left,
+        ["job.batch/migrate".to_owned(), "job.batch/undo".to_owned()].into()
+    );
+    let mut diary = removed(&mut world).await;
+    // What is deleted together is gone in any order.
+    diary[1..3].sort();
+    insta::assert_snapshot!(diary.join("\n"), @"
+    pre-delete Job save done
+    gone Job migrate
+    gone Job undo
+    gone ConfigMap web
+    post-delete Job bye done
+    gone Job bye
+    ");
+    assert_eq!(world.kubectl(&["get", "jobs", "-o", "name"]), "");
+    assert_eq!(world.live("secret", "pintle-hooks.web"), None);
+}
+
+#[tokio::test]
+async fn hooks_run_by_weight_and_clean_up_after_all_have_succeeded() {
+    let world = World::new("hooks-weight").await;
+    let events = [HookEvent::PreInstall];
+    let weighing = |weight: i32| {
+        move |hook: Hook| Hook {
+            weight,
+            ..succeeded(hook)
+        }
+    };
+    let rendered = Rendering::new()
+        .object(config_map("web", "1"))
+        .hook(job("b", ""), &events, weighing(0))
+        .hook(config_map("for-them", "1"), &events, weighing(-5))
+        .hook(job("a", ""), &events, weighing(10))
+        .finish();
+    insta::assert_snapshot!(happened(&world, &rendered).await.join("\n"), @"
+    pre-install ConfigMap for-them done
+    pre-install Job b done
+    pre-install Job a done
+    gone Job a
+    gone Job b
+    gone ConfigMap for-them
+    Create ConfigMap web
+    ");
+}
+
+#[tokio::test]
+async fn a_hook_that_fails_is_explained_and_stops_what_comes_after() {
+    let world = World::new("hooks-fail").await;
+    let broken = |pod: &str, deletion: &[HookDeletion]| {
+        let deletion: BTreeSet<HookDeletion> = deletion.iter().copied().collect();
+        Rendering::new()
+            .object(config_map("web", "1"))
+            .hook(job("migrate", pod), &[HookEvent::PreInstall], |hook| Hook {
+                deletion,
+                logs: [HookOutcome::Failed].into(),
+                ..hook
+            })
+            .finish()
+    };
+    let error = failure(&world, &broken("failed", &[])).await;
+    let pod = world.kubectl(&["get", "pods", "-o", "jsonpath={.items[0].metadata.name}"]);
+    insta::assert_snapshot!(error.replace(&pod, "POD").replace(&world.namespace, "NS"), @"Job.batch NS/migrate: its pre-install hook failed: BackoffLimitExceeded: Job has reached the specified backoff limit; Pod POD: main ended with exit code 1");
+    assert_eq!(world.live("configmap", "web"), None);
+    let first = world.live("job", "migrate").unwrap();
+    // The next attempt runs it again.
+    failure(&world, &broken("failed", &[])).await;
+    let second = world.live("job", "migrate").unwrap();
+    assert_ne!(first["metadata"]["uid"], second["metadata"]["uid"]);
+    // Mended, it is still an installation.
+    let diary = happened(&world, &broken("", &[HookDeletion::Failed])).await;
+    insta::assert_snapshot!(diary.join("\n"), @"
+    gone Job migrate
+    pre-install Job migrate done
+    Create ConfigMap web
+    ");
+    let world = World::new("hooks-clear").await;
+    failure(&world, &broken("failed", &[HookDeletion::Failed])).await;
+    assert_eq!(world.live("job", "migrate"), None, "deleted as it asks");
+}
+
+#[tokio::test]
+async fn a_hook_that_does_not_end_is_explained() {
+    let mut world = World::new("hooks-stuck").await;
+    world.release.hook_timeout = Span::seconds(8);
+    let rendered = Rendering::new()
+        .object(config_map("web", "1"))
+        .hook(
+            job("migrate", "image-pull-backoff"),
+            &[HookEvent::PreInstall],
+            as_it_is,
+        )
+        .finish();
+    let error = failure(&world, &rendered).await;
+    let pod = world.kubectl(&["get", "pods", "-o", "jsonpath={.items[0].metadata.name}"]);
+    insta::assert_snapshot!(error.replace(&pod, "POD").replace(&world.namespace, "NS"), @r#"Job.batch NS/migrate: its pre-install hook failed: it has not ended after 8s: of its pods, 1 are active and 0 have failed; Pod POD: main waits: ImagePullBackOff: Back-off pulling image "main:1""#);
+}
+
+#[tokio::test]
+async fn a_hook_takes_no_stranger_away() {
+    let world = World::new("hooks-foreign").await;
+    world.kubectl(&[
+        "create",
+        "configmap",
+        "settings",
+        "--from-literal=key=theirs",
+    ]);
+    let store = world.store().await;
+    let rendered = Rendering::new()
+        .hook(
+            config_map("settings", "ours"),
+            &[HookEvent::PreInstall],
+            as_it_is,
+        )
+        .finish();
+    let prepared = world
+        .cluster
+        .prepare(&rendered, &world.release)
+        .await
+        .unwrap();
+    let planned = world
+        .cluster
+        .plan(&world.release, &prepared, store.inventory(), Depth::Local)
+        .await;
+    let ClusterError::Failed(error) = planned.unwrap_err() else {
+        panic!("it connects")
+    };
+    insta::assert_snapshot!(error.to_string().replace(&world.namespace, "NS"), @"ConfigMap NS/settings: it exists already and was not made by this application, and its hook would replace it: rename the hook, delete the object, or hand it over with the annotation pintle.dev/adopt=allowed");
+    assert_eq!(
+        world.live("configmap", "settings").unwrap()["data"]["key"],
+        "theirs"
+    );
+}
+
+#[tokio::test]
+async fn what_was_applied_to_stay_stays_when_it_leaves_and_at_the_removal() {
+    let mut world = World::new("hooks-keep").await;
+    let both = Rendering::new()
+        .object(config_map("web", "1"))
+        .kept(config_map("data", "1"))
+        .kept(config_map("more", "1"))
+        .finish();
+    happened(&world, &both).await;
+    let less = Rendering::new()
+        .object(config_map("web", "1"))
+        .kept(config_map("more", "1"))
+        .finish();
+    assert!(happened(&world, &less).await.is_empty());
+    assert!(world.live("configmap", "data").is_some());
+    assert_eq!(removed(&mut world).await, ["gone ConfigMap web"]);
+    assert!(world.live("configmap", "more").is_some());
+}

@@ -1,0 +1,381 @@
+//! A release: one render on its way into a cluster, and which hooks come with it.
+
+use std::{cmp::Ordering, collections::BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    digest::{Digest, Digester},
+    hook::{Hook, HookEvent},
+    object::ObjectId,
+    order::Wave,
+};
+
+/// What a release is for the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Operation {
+    /// Nothing was ever completed before.
+    Install,
+    /// Something was.
+    Upgrade,
+    /// This very render was, before others that are taken back by it.
+    Rollback,
+}
+
+impl Operation {
+    /// Returns the event before the objects are applied.
+    pub const fn before(self) -> HookEvent {
+        match self {
+            Self::Install => HookEvent::PreInstall,
+            Self::Upgrade => HookEvent::PreUpgrade,
+            Self::Rollback => HookEvent::PreRollback,
+        }
+    }
+
+    /// Returns the event after the objects are healthy.
+    pub const fn after(self) -> HookEvent {
+        match self {
+            Self::Install => HookEvent::PostInstall,
+            Self::Upgrade => HookEvent::PostUpgrade,
+            Self::Rollback => HookEvent::PostRollback,
+        }
+    }
+}
+
+/// What is known of the last release that was begun. It is kept with the inventory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseRecord {
+    /// Counted from 1; each render that differs from the one before is another release.
+    pub number: u64,
+    /// Digest of the render.
+    pub rendered: Digest,
+    /// Whether it is a first installation.
+    pub operation: Operation,
+    /// Whether all of it is done: applied, healthy, and all its hooks have succeeded.
+    #[serde(default)]
+    pub completed: bool,
+    /// Tickets of the hooks that have succeeded, until it is completed.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub succeeded: BTreeSet<Digest>,
+    /// Digest of the hooks that are kept for the removal; absent if there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removal_hooks: Option<Digest>,
+    /// Digests of the renders that were completed before, the newest last, without those that were taken back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<Digest>,
+}
+
+/// How many completed renders are remembered, as `helm upgrade --history-max` does.
+const HISTORY: usize = 10;
+
+/// A render that may become a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its digest.
+    pub rendered: Digest,
+    /// Whether any of its hooks is for a rollback.
+    pub tells_rollbacks: bool,
+}
+
+impl ReleaseRecord {
+    /// Returns the record for a render: the one before if it is of the same render, or that of a new release.
+    ///
+    /// `is_there` says whether something of the application is in the cluster although there is no record. A render that
+    /// was completed before is gone back to; if none of its hooks is for that, it is upgraded to like any other.
+    pub fn next(previous: Option<&Self>, is_there: bool, render: Candidate) -> Self {
+        let Candidate { rendered, .. } = render;
+        let Some(previous) = previous else {
+            return Self {
+                number: 1,
+                rendered,
+                operation: if is_there {
+                    Operation::Upgrade
+                } else {
+                    Operation::Install
+                },
+                completed: false,
+                succeeded: BTreeSet::new(),
+                removal_hooks: None,
+                before: Vec::new(),
+            };
+        };
+        if previous.rendered == rendered {
+            return previous.clone();
+        }
+        let mut before = previous.before.clone();
+        if previous.completed {
+            before.push(previous.rendered);
+        }
+        let earlier = before.iter().rposition(|digest| *digest == rendered);
+        if let Some(earlier) = earlier {
+            // What came after it is taken back: doing that again is an upgrade.
+            before.truncate(earlier);
+        }
+        before.drain(..before.len().saturating_sub(HISTORY));
+        let is_first = !previous.completed && previous.operation == Operation::Install;
+        let operation = if is_first {
+            Operation::Install
+        } else if earlier.is_some() && render.tells_rollbacks {
+            Operation::Rollback
+        } else {
+            Operation::Upgrade
+        };
+        Self {
+            number: previous.number.saturating_add(1),
+            rendered,
+            operation,
+            completed: false,
+            succeeded: BTreeSet::new(),
+            removal_hooks: previous.removal_hooks,
+            before,
+        }
+    }
+
+    /// Returns the record of what another tool has completed: the next render that differs from it is an upgrade.
+    pub fn taken_over(number: u64, rendered: Digest) -> Self {
+        Self {
+            number,
+            rendered,
+            operation: Operation::Upgrade,
+            completed: true,
+            succeeded: BTreeSet::new(),
+            removal_hooks: None,
+            before: Vec::new(),
+        }
+    }
+
+    /// Records that all is done.
+    pub fn complete(&mut self) {
+        self.completed = true;
+        self.succeeded.clear();
+    }
+
+    /// Returns those of some events at which a hook is still to be run.
+    pub fn due(
+        &self,
+        events: &[HookEvent],
+        id: &ObjectId,
+        hook: &Hook,
+        desired: Digest,
+    ) -> BTreeSet<HookEvent> {
+        let is_due = |event: &HookEvent| {
+            hook.events.contains(event)
+                && !self
+                    .succeeded
+                    .contains(&self.ticket(*event, id, desired, ""))
+        };
+        events.iter().copied().filter(is_due).collect()
+    }
+
+    /// Returns the events of an apply, or of a removal, that are still to come.
+    pub fn events(&self, removing: bool) -> Vec<HookEvent> {
+        if removing {
+            vec![HookEvent::PreDelete, HookEvent::PostDelete]
+        } else if self.completed {
+            Vec::new()
+        } else {
+            vec![self.operation.before(), self.operation.after()]
+        }
+    }
+
+    /// Names one run of a hook: equal tickets, the same run.
+    ///
+    /// `attempt` tells apart runs that a person asks for; it is empty for all others.
+    pub fn ticket(
+        &self,
+        event: HookEvent,
+        id: &ObjectId,
+        desired: Digest,
+        attempt: &str,
+    ) -> Digest {
+        Digester::new("hook/v1")
+            .part(self.number.to_be_bytes())
+            .part(self.rendered.as_bytes())
+            .part(event.name())
+            .part(id.to_string())
+            .part(desired.as_bytes())
+            .part(attempt)
+            .finish()
+    }
+}
+
+/// A hook that is to be run at one event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HookRun {
+    /// Which object.
+    pub id: ObjectId,
+    /// What makes it a hook.
+    pub hook: Hook,
+    /// Names the run.
+    pub ticket: Digest,
+}
+
+/// Orders the hooks of one event: by weight, then by name, then by kind as kinds are applied.
+///
+/// <https://helm.sh/docs/topics/charts_hooks/#hooks-and-the-release-lifecycle>; the library sorts by weight and name, and
+/// keeps the order of kinds among equals (`action.hookByWeight`).
+pub fn order(one: (&Hook, &ObjectId), other: (&Hook, &ObjectId)) -> Ordering {
+    let key = |(hook, id): (&Hook, &ObjectId)| (hook.weight, id.name.clone(), Wave::of(id));
+    key(one).cmp(&key(other)).then_with(|| one.1.cmp(other.1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(kind: &str, name: &str) -> ObjectId {
+        ObjectId {
+            group: String::new(),
+            kind: kind.into(),
+            namespace: None,
+            name: name.into(),
+        }
+    }
+
+    fn render(text: &str, tells_rollbacks: bool) -> Candidate {
+        Candidate {
+            rendered: Digest::of(text),
+            tells_rollbacks,
+        }
+    }
+
+    fn next(previous: Option<&ReleaseRecord>, text: &str) -> ReleaseRecord {
+        ReleaseRecord::next(previous, false, render(text, false))
+    }
+
+    #[test]
+    fn it_is_an_installation_until_one_is_completed() {
+        let first = next(None, "1");
+        assert_eq!((first.number, first.operation), (1, Operation::Install));
+        let mended = next(Some(&first), "2");
+        assert_eq!((mended.number, mended.operation), (2, Operation::Install));
+        let mut done = mended.clone();
+        done.complete();
+        assert_eq!(
+            next(Some(&done), "2"),
+            done,
+            "the same render is the same release"
+        );
+        let broken = next(Some(&done), "3");
+        assert_eq!((broken.number, broken.operation), (3, Operation::Upgrade));
+        let reverted = next(Some(&broken), "2");
+        assert_eq!(
+            (reverted.number, reverted.operation),
+            (4, Operation::Upgrade)
+        );
+        assert_eq!(
+            ReleaseRecord::next(None, true, render("1", false)).operation,
+            Operation::Upgrade
+        );
+    }
+
+    #[test]
+    fn going_back_is_a_rollback_and_going_on_again_an_upgrade() {
+        let next = |previous: Option<&ReleaseRecord>, text: &str| {
+            ReleaseRecord::next(previous, false, render(text, true))
+        };
+        let done = |mut record: ReleaseRecord| {
+            record.complete();
+            record
+        };
+        let first = done(next(None, "1"));
+        let second = done(next(Some(&first), "2"));
+        let broken = next(Some(&second), "3");
+        assert_eq!(broken.operation, Operation::Upgrade);
+        let back = next(Some(&broken), "2");
+        assert_eq!(
+            (back.number, back.operation),
+            (4, Operation::Rollback),
+            "what failed is taken back"
+        );
+        let further = next(Some(&back), "1");
+        assert_eq!(further.operation, Operation::Rollback);
+        let again = next(Some(&done(further)), "2");
+        assert_eq!(
+            again.operation,
+            Operation::Upgrade,
+            "it was taken back, so it is new again"
+        );
+        assert_eq!(
+            next(Some(&next(None, "1")), "2").operation,
+            Operation::Install,
+            "nothing was completed that could be gone back to"
+        );
+        let silent = ReleaseRecord::next(Some(&broken), false, render("2", false));
+        assert_eq!(
+            silent.operation,
+            Operation::Upgrade,
+            "its hooks know no rollbacks"
+        );
+    }
+
+    #[test]
+    fn only_some_of_the_past_is_remembered() {
+        let mut record = next(None, "0");
+        for number in 1..50 {
+            record.complete();
+            record = next(Some(&record), &number.to_string());
+        }
+        assert_eq!(record.before.len(), HISTORY);
+        assert_eq!(record.before.last(), Some(&Digest::of("48")));
+    }
+
+    #[test]
+    fn hooks_are_due_once_for_a_release() {
+        let mut record = next(None, "1");
+        let hook = Hook {
+            events: [
+                HookEvent::PreInstall,
+                HookEvent::PostInstall,
+                HookEvent::PreUpgrade,
+            ]
+            .into(),
+            ..Hook::default()
+        };
+        let (id, desired) = (id("ConfigMap", "a"), Digest::of("a"));
+        let due = |record: &ReleaseRecord| record.due(&record.events(false), &id, &hook, desired);
+        assert_eq!(
+            due(&record),
+            [HookEvent::PreInstall, HookEvent::PostInstall].into()
+        );
+        record
+            .succeeded
+            .insert(record.ticket(HookEvent::PreInstall, &id, desired, ""));
+        assert_eq!(due(&record), [HookEvent::PostInstall].into());
+        record.complete();
+        assert_eq!(due(&record), BTreeSet::new());
+        assert_eq!(
+            due(&next(Some(&record), "2")),
+            [HookEvent::PreUpgrade].into()
+        );
+    }
+
+    #[test]
+    fn hooks_run_by_weight_then_name_then_kind() {
+        let hook = |weight| Hook {
+            weight,
+            ..Hook::default()
+        };
+        let mut all = [
+            (hook(0), id("Pod", "a")),
+            (hook(5), id("Pod", "0")),
+            (hook(0), id("ServiceAccount", "a")),
+            (hook(-1), id("Pod", "z")),
+            (hook(0), id("ServiceAccount", "b")),
+        ];
+        all.sort_by(|one, other| order((&one.0, &one.1), (&other.0, &other.1)));
+        let names: Vec<_> = all.iter().map(|(_, id)| id.to_string()).collect();
+        assert_eq!(
+            names,
+            [
+                "Pod z",
+                "ServiceAccount a",
+                "Pod a",
+                "ServiceAccount b",
+                "Pod 0"
+            ]
+        );
+    }
+}

@@ -1,0 +1,138 @@
+//! A plan, what is said to it, and its apply.
+
+use std::{sync::Arc, time::Duration};
+
+use pintle_cluster::{Drift, InventoryStore as _, Planned, StatusStore};
+use pintle_core::{
+    application::Standing,
+    check::{Approved, Denied},
+    event::Reason,
+    inventory::Inventory,
+    machine::{Outcome, Retry},
+    object::ObjectId,
+    plan::Depth,
+};
+use serde_json::json;
+
+use super::{
+    Stopped,
+    converge::{Ready, Run},
+    failures::{apply_failed, plan_failed, plugin_failed},
+    hooks::Slot,
+    repairs::repaired,
+};
+use crate::{
+    agent::report::{Verdict, finding_document},
+    pipeline::check::{self, CheckError},
+};
+
+/// How long watches may take to tell what there is, before planning asks the server instead.
+const SYNC: Duration = Duration::from_secs(20);
+
+/// What an apply came to.
+pub(super) struct Done {
+    pub(super) inventory: Inventory,
+    pub(super) planned: Planned,
+    /// What had been changed by others, and is as it should be again.
+    pub(super) repaired: Vec<Drift>,
+}
+
+impl Run {
+    pub(super) async fn apply(
+        &mut self,
+        ready: &Ready,
+        store: &mut StatusStore,
+        slot: &Slot<'_>,
+    ) -> Result<Done, Stopped> {
+        let (shared, release) = (Arc::clone(&self.shared), &ready.release);
+        let name = &release.application;
+        let inventory = store.inventory().clone();
+        let kinds = shared.cluster.kinds_in_use(&ready.prepared, &inventory);
+        shared.tracker.observe(name, &release.seed, &kinds);
+        if let Err(unsynced) = shared.tracker.synced(name, SYNC).await {
+            tracing::warn!(application = %name, ?unsynced, "watches are not in sync: the server is asked instead");
+        }
+        let drift = shared.tracker.drift(name, &inventory);
+        let planned = shared
+            .cluster
+            .plan(release, &ready.prepared, &inventory, Depth::Local)
+            .await;
+        let planned = planned.map_err(plan_failed)?;
+        if !planned.plan.is_empty() {
+            self.learned.plan = Some((planned.plan.digest(), planned.plan.summary()));
+        }
+        let approved = self.check(ready, &planned).await?;
+        if self.cancel.is_cancelled() {
+            return Err(Stopped::cancelled());
+        }
+        let applying = ready.applying(slot, &self.cancel);
+        let applied = shared
+            .cluster
+            .apply(&applying, &approved, planned.inventory.clone(), store)
+            .await
+            .map_err(apply_failed)?;
+        let kinds = shared
+            .cluster
+            .kinds_in_use(&ready.prepared, &applied.inventory);
+        shared.tracker.observe(name, &release.seed, &kinds);
+        Ok(Done {
+            repaired: repaired(drift, &planned),
+            inventory: applied.inventory,
+            planned,
+        })
+    }
+
+    pub(super) async fn check(
+        &self,
+        ready: &Ready,
+        planned: &Planned,
+    ) -> Result<Approved, Stopped> {
+        // A plan that does nothing changes nothing that a policy could prevent.
+        let policies = if planned.plan.is_empty() {
+            &[][..]
+        } else {
+            &ready.spec.policies[..]
+        };
+        let application = json!({
+            "name": ready.release.application.name,
+            "namespace": ready.release.application.namespace,
+            "source": ready.spec.source,
+            "revision": ready.commit,
+        });
+        let (plan, seed) = (planned.plan.clone(), &ready.release.seed);
+        check::check(
+            &self.shared.catalog,
+            policies,
+            plan,
+            application,
+            &ready.context,
+            seed,
+        )
+        .await
+        .map_err(|error| match error {
+            CheckError::Denied(denied) => {
+                let mut verdict =
+                    Verdict::failed(Standing::Stalled, Reason::PolicyDenied, denied.to_string());
+                verdict.details = json!({ "findings": findings(&denied) });
+                Stopped {
+                    outcome: Outcome::Failed(Retry::OnChange),
+                    verdict: Some(verdict),
+                }
+            }
+            CheckError::Policy(error) => plugin_failed(error),
+        })
+    }
+}
+
+/// What policies found, for an event's details.
+fn findings(denied: &Denied) -> Vec<serde_json::Value> {
+    let version = |id: &ObjectId| {
+        let change = denied.plan.changes().iter().find(|change| change.id == *id);
+        change.map(|change| change.version.as_str())
+    };
+    denied
+        .findings
+        .iter()
+        .map(|finding| finding_document(finding, finding.object.as_ref().and_then(version)))
+        .collect()
+}

@@ -1,0 +1,147 @@
+//! The end of a release: hooks after it is healthy, and tests that somebody asked for.
+
+use std::sync::{Mutex, PoisonError};
+
+use pintle_cluster::{Applying, InventoryStore as _, Progress, Purpose, Silent, StatusStore, Step};
+use pintle_core::{application::TestResult, event::Reason, names::TEST_ANNOTATION, plan::Depth};
+use serde_json::json;
+use tokio::sync::SemaphorePermit;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Stopped,
+    converge::{Ready, Run},
+    failures::{apply_failed, plan_failed},
+    tell,
+};
+
+/// The right to work, until only hooks are waited for: that costs nothing, so it holds nobody up.
+pub(super) struct Slot<'a>(Mutex<Option<SemaphorePermit<'a>>>);
+
+impl<'a> Slot<'a> {
+    pub(super) fn new(permit: SemaphorePermit<'a>) -> Self {
+        Self(Mutex::new(Some(permit)))
+    }
+}
+
+impl Progress for Slot<'_> {
+    fn step(&self, step: Step<'_>) {
+        if matches!(step, Step::Hooks { .. }) {
+            let mut permit = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            drop(permit.take());
+        }
+    }
+}
+
+/// Remembers what tests came to.
+#[derive(Default)]
+struct Results(Mutex<Vec<TestResult>>);
+
+impl Progress for Results {
+    fn step(&self, step: Step<'_>) {
+        if let Step::HookEnded { id, failure, .. } = step {
+            let result = TestResult {
+                object: id.to_string(),
+                passed: failure.is_none(),
+                message: failure.map(ToOwned::to_owned),
+            };
+            let mut results = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            results.push(result);
+        }
+    }
+}
+
+impl Ready {
+    pub(super) fn applying<'a>(
+        &'a self,
+        progress: &'a dyn Progress,
+        cancel: &'a CancellationToken,
+    ) -> Applying<'a> {
+        Applying {
+            release: &self.release,
+            prepared: &self.prepared,
+            progress,
+            cancel,
+        }
+    }
+}
+
+impl Run {
+    /// Ends a release that is healthy.
+    pub(super) async fn complete(
+        &mut self,
+        ready: &Ready,
+        store: &mut StatusStore,
+    ) -> Result<(), Stopped> {
+        let inventory = store.inventory().clone();
+        let applying = ready.applying(&Silent, &self.cancel);
+        let completed = self
+            .shared
+            .cluster
+            .complete(&applying, inventory, store)
+            .await;
+        self.inventory = Some(store.inventory().clone());
+        completed.map_err(apply_failed)?;
+        self.test(ready, store).await
+    }
+
+    /// Runs the tests, if somebody has asked for them since they were run last.
+    async fn test(&mut self, ready: &Ready, store: &mut StatusStore) -> Result<(), Stopped> {
+        let asked = self.job.application.annotations.get(TEST_ANNOTATION);
+        let Some(attempt) =
+            asked.filter(|asked| self.before.last_handled_test.as_ref() != Some(asked))
+        else {
+            return Ok(());
+        };
+        let attempt = attempt.clone();
+        let mut release = ready.release.clone();
+        release.purpose = Purpose::Test;
+        let inventory = store.inventory().clone();
+        let cluster = &self.shared.cluster;
+        let planned = cluster
+            .plan(&release, &ready.prepared, &inventory, Depth::Local)
+            .await
+            .map_err(plan_failed)?;
+        let approved = self.check(ready, &planned).await?;
+        let results = Results::default();
+        let applying = Applying {
+            release: &release,
+            prepared: &ready.prepared,
+            progress: &results,
+            cancel: &self.cancel,
+        };
+        let tested = cluster
+            .test(&applying, &approved, &attempt, inventory, store)
+            .await;
+        self.inventory = Some(store.inventory().clone());
+        let results = results
+            .0
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        let failed = results.iter().find(|result| !result.passed).cloned();
+        match (tested, failed) {
+            // A test that fails is a result, and says nothing against what is applied.
+            (Err(_), Some(failed)) => self.tell_failed_test(store, &failed).await,
+            (tested, _) => {
+                tested.map_err(apply_failed)?;
+            }
+        }
+        self.learned.tests = Some((attempt, results));
+        Ok(())
+    }
+
+    async fn tell_failed_test(&self, store: &StatusStore, failed: &TestResult) {
+        let why = failed.message.as_deref().unwrap_or_default();
+        let message = format!("the test {} failed: {why}", failed.object);
+        tell(
+            &self.shared,
+            store.application(),
+            Reason::TestFailed,
+            &message,
+            &json!({ "error": message }),
+            &self.learned,
+            &self.notifiers,
+        )
+        .await;
+    }
+}

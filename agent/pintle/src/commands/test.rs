@@ -1,0 +1,142 @@
+//! `pintle test`: run an application's tests now, and say what they came to.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, bail};
+use futures::StreamExt as _;
+use owo_colors::OwoColorize as _;
+use pintle_cluster::{Application, Applications, ResourceEvent};
+use pintle_core::{
+    application::{ApplicationStatus, TestResult},
+    names::{ApplicationName, TEST_ANNOTATION},
+};
+use serde_json::json;
+
+use super::{get::explain, target::connect};
+use crate::cli::{args::TestCommand, exit::Exit, output, progress::Progress};
+
+pub(super) async fn run(args: &TestCommand) -> anyhow::Result<Exit> {
+    let connection = connect(&args.connection).await?;
+    let namespace = args
+        .namespace
+        .clone()
+        .unwrap_or_else(|| connection.default_namespace().to_owned());
+    let name = ApplicationName::new(&namespace, &args.name);
+    let applications = Applications::applications(&connection);
+    let found = applications.get(Some(&namespace), &args.name).await;
+    let Some(application) = found.map_err(explain)? else {
+        bail!(
+            "there is no Application {} in namespace {namespace}; what `pintle converge` applies is tested with \
+             `pintle converge --test`",
+            args.name
+        );
+    };
+    if matches!(&application.spec, Ok(spec) if spec.suspend) {
+        bail!("{name} is suspended: resume it first");
+    }
+    let progress = Progress::new(args.output.output.is_some());
+    let request = request()?;
+    progress.stage(&format!("asking for the tests of {name}"));
+    applications
+        .annotate(&application, TEST_ANNOTATION, &request)
+        .await
+        .context("the tests cannot be asked for")?;
+    let waiting = handled(&applications, &name, &request, &progress);
+    let limit = args.timeout.get();
+    let status = tokio::time::timeout(limit, waiting)
+        .await
+        .unwrap_or_else(|_| {
+            bail!(
+                "the tests of {name} were not run within {}: does an agent watch namespace {namespace}, and is the \
+                 application healthy?",
+                args.timeout
+            )
+        })?;
+    progress.finish();
+    report(args, &name, &status.tests)
+}
+
+/// Names a request unlike any before.
+pub(super) fn request() -> anyhow::Result<String> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now: Duration = now.context("the clock is before 1970")?;
+    Ok(now.as_nanos().to_string())
+}
+
+/// Waits until the agent has done what it was asked for.
+async fn handled(
+    applications: &Applications,
+    name: &ApplicationName,
+    request: &str,
+    progress: &Progress,
+) -> anyhow::Result<ApplicationStatus> {
+    let mut events = Box::pin(applications.watch(Some(&name.namespace)));
+    let mut said = String::new();
+    while let Some(event) = events.next().await {
+        match event {
+            ResourceEvent::Seen(application) if application.name == name.name => {
+                if let Ok(status) = &application.status
+                    && status.last_handled_test.as_deref() == Some(request)
+                {
+                    return Ok(status.clone());
+                }
+                let now = standing(&application);
+                if now != said {
+                    progress.stage(&format!("waiting for the tests of {name}{now}"));
+                    said = now;
+                }
+            }
+            ResourceEvent::Gone { name: gone, .. } if gone == name.name => {
+                bail!("{name} was deleted meanwhile")
+            }
+            ResourceEvent::Failed(why) => {
+                progress.stage(&format!("waiting for the cluster: {why}"));
+            }
+            _ => {}
+        }
+    }
+    bail!("the watch of {name} has ended")
+}
+
+/// What keeps an application from being tested, as far as it is known.
+fn standing(application: &Application) -> String {
+    let Ok(status) = &application.status else {
+        return String::new();
+    };
+    let ready = status.conditions.iter().find(|one| one.kind == "Ready");
+    ready.map_or_else(String::new, |ready| format!(" ({})", ready.message))
+}
+
+fn report(
+    args: &TestCommand,
+    name: &ApplicationName,
+    tests: &[TestResult],
+) -> anyhow::Result<Exit> {
+    let failed = tests.iter().filter(|test| !test.passed).count();
+    if let Some(format) = args.output.output {
+        output::machine(format, &json!({ "application": name, "tests": tests }))?;
+    } else if tests.is_empty() {
+        output::note(&format!("{name} has no tests"));
+    } else {
+        output::text(&lines(tests));
+        output::note(&format!(
+            "{name}: {} passed, {failed} failed",
+            tests.len() - failed
+        ));
+    }
+    Ok(if failed == 0 {
+        Exit::Done
+    } else {
+        Exit::Failed
+    })
+}
+
+/// One line for each test, and why it failed.
+fn lines(tests: &[TestResult]) -> String {
+    let line = |test: &TestResult| match &test.message {
+        _ if test.passed => format!("{} {}\n", "passed".green(), test.object),
+        Some(why) => format!("{} {}: {why}\n", "failed".red(), test.object),
+        None => format!("{} {}\n", "failed".red(), test.object),
+    };
+    tests.iter().map(line).collect()
+}
