@@ -33,10 +33,12 @@ use crate::{
 ///
 /// What git would ignore is not part of it, and neither is what is no file, link or folder. Each file has the id that
 /// git would give to its bytes, so that what did not change since a commit has the id that it has there; git's own
-/// conversions of line ends are not made. A file that changed after the scan is an error when it is read: scan again.
+/// conversions of line ends are not made. A file that changed after the scan is
+/// read as it was, or if it is a large one the change is an error: scan again.
 #[derive(Debug, Clone)]
 pub struct WorkTree {
-    /// What it is: its commit is `dev:` and the id of its root, its time that of HEAD, or 0 without one.
+    /// What it is: its commit is `dev:` and the id of its root, its time that of HEAD, or without one that at which a
+    /// file was last modified.
     pub revision: Revision,
     tree: Arc<SourceTree<Files>>,
 }
@@ -64,9 +66,11 @@ impl WorkTree {
             ignored,
             files: Files::default(),
             count: 0,
+            kept: 0,
+            modified: 0,
         };
         let root = scan.folder(&folder, &TreePath::root(), 0)?;
-        let revision = revision(root, head);
+        let revision = revision(root, head, scan.modified);
         let tree = Arc::new(SourceTree::new(scan.files, root, limits));
         Ok(Self { revision, tree })
     }
@@ -77,7 +81,7 @@ impl WorkTree {
     }
 }
 
-fn revision(root: ObjectId, head: Option<Revision>) -> Revision {
+fn revision(root: ObjectId, head: Option<Revision>, modified: i64) -> Revision {
     let summary = match &head {
         Some(head) => format!("files that may differ from {}", head.short()),
         None => "files that are not committed".to_owned(),
@@ -86,7 +90,7 @@ fn revision(root: ObjectId, head: Option<Revision>) -> Revision {
         commit: String::new(),
         tree: String::new(),
         reference: String::new(),
-        time: 0,
+        time: modified,
         author: String::new(),
         committer: String::new(),
         summary: String::new(),
@@ -110,13 +114,23 @@ struct Files {
 struct ScannedFile {
     path: PathBuf,
     size: u64,
+    /// What the scan read, as long as that is not too much altogether.
+    bytes: Option<Vec<u8>>,
 }
+
+/// Most bytes of a file that a scan keeps, and of all files, so that they need not be read and digested a second time.
+const KEPT_FILE: u64 = 1 << 20;
+const KEPT: u64 = 32 << 20;
 
 struct Scan<'a> {
     limits: Limits,
     ignored: Ignored<'a>,
     files: Files,
     count: usize,
+    /// Bytes that are kept.
+    kept: u64,
+    /// The newest modification of a file, in seconds of Unix time.
+    modified: i64,
 }
 
 impl Scan<'_> {
@@ -182,7 +196,10 @@ impl Scan<'_> {
         parent: &TreePath,
         depth: usize,
     ) -> Result<Option<(Vec<u8>, tree::EntryKind, ObjectId)>, SourceError> {
-        use std::os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _};
+        use std::os::unix::{
+            ffi::OsStrExt as _,
+            fs::{MetadataExt as _, PermissionsExt as _},
+        };
 
         let name = entry.file_name().as_bytes().to_vec();
         if name == b".git" {
@@ -233,14 +250,20 @@ impl Scan<'_> {
         } else {
             tree::EntryKind::BlobExecutable
         };
-        let (id, size) = if facts.len() > self.limits.file {
+        self.modified = self.modified.max(facts.mtime());
+        let (id, size, bytes) = if facts.len() > self.limits.file {
             // It can never be read, so its bytes need not be either.
-            (stand_in(&path, &facts), facts.len())
+            (stand_in(&path, &facts), facts.len(), None)
         } else {
             let bytes = fs::read(&path).map_err(failed)?;
-            (hash(Kind::Blob, &bytes, &at)?, bytes.len() as u64)
+            let (id, size) = (hash(Kind::Blob, &bytes, &at)?, bytes.len() as u64);
+            let is_kept = size <= KEPT_FILE && self.kept + size <= KEPT;
+            self.kept += if is_kept { size } else { 0 };
+            (id, size, is_kept.then_some(bytes))
         };
-        self.files.regular.insert(id, ScannedFile { path, size });
+        self.files
+            .regular
+            .insert(id, ScannedFile { path, size, bytes });
         Ok(Some((name, mode, id)))
     }
 }
@@ -295,6 +318,9 @@ impl Objects for Files {
             (None, Some(target)) => return Ok(target.clone()),
             (None, None) => return Err(TreeError::NotFound { path: at.clone() }),
         };
+        if let Some(bytes) = &file.bytes {
+            return Ok(bytes.clone());
+        }
         let mut bytes = Vec::new();
         fs::File::open(&file.path)
             .and_then(|open| open.take(file.size + 1).read_to_end(&mut bytes))

@@ -1,6 +1,6 @@
 //! Files that are not committed.
 
-use std::fs;
+use std::{fs, os::unix::fs::MetadataExt as _};
 
 use pintle_core::tree::{TreeError, walk};
 use pintle_source::{Limits, SourceError, WorkTree, local};
@@ -111,19 +111,25 @@ fn what_git_ignores_is_not_there() {
 }
 
 #[test]
-fn changes_make_another_revision_and_late_ones_an_error() {
+fn changes_make_another_revision_and_late_ones_are_not_seen() {
     let repository = repository(open_servers(), "changing");
-    repository
-        .push_files(&[("a.yaml", "a"), ("b.yaml", "b")], "first")
-        .unwrap();
+    // Too large to be kept by the scan.
+    let large = "b".repeat((1 << 20) + 1);
+    let files = [("a.yaml", "a"), ("b.yaml", &large), ("c.yaml", &large)];
+    repository.push_files(&files, "first").unwrap();
     let scan = || WorkTree::scan(repository.work(), Limits::default()).unwrap();
     let before = scan();
     repository.write("a.yaml", "changed").unwrap();
     let after = scan();
     assert_ne!(before.revision.commit, after.revision.commit);
     assert_eq!(after.tree().read(&path("a.yaml")).unwrap(), b"changed");
-    insta::assert_snapshot!(before.tree().read(&path("a.yaml")).unwrap_err(), @"a.yaml could not be read: it changed while it was used: run again");
-    assert_eq!(before.tree().read(&path("b.yaml")).unwrap(), b"b");
+    assert_eq!(before.tree().read(&path("a.yaml")).unwrap(), b"a");
+    assert_eq!(
+        before.tree().read(&path("b.yaml")).unwrap(),
+        large.as_bytes()
+    );
+    repository.write("c.yaml", "changed").unwrap();
+    insta::assert_snapshot!(before.tree().read(&path("c.yaml")).unwrap_err(), @"c.yaml could not be read: it changed while it was used: run again");
     // Also when it is replaced by a link to somewhere else.
     fs::remove_file(repository.work().join("b.yaml")).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", repository.work().join("b.yaml")).unwrap();
@@ -136,9 +142,10 @@ fn a_folder_without_a_repository() {
     fs::write(dir.path().join("a.yaml"), "a").unwrap();
     let scanned = WorkTree::scan(dir.path(), Limits::default()).unwrap();
     assert_eq!(names(&*scanned.tree(), ""), ["a.yaml"]);
+    let modified = fs::metadata(dir.path().join("a.yaml")).unwrap().mtime();
     assert_eq!(
         (scanned.revision.time, scanned.revision.summary.as_str()),
-        (0, "files that are not committed")
+        (modified, "files that are not committed")
     );
     let error = local(dir.path(), Limits::default()).unwrap_err();
     assert!(matches!(error, SourceError::NotARepository { .. }));
