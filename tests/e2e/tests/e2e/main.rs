@@ -10,6 +10,7 @@
     reason = "a test that cannot go on panics with the reason, and one that uses chance tells its seed"
 )]
 
+mod charts;
 mod command_line;
 mod converging;
 mod hooks;
@@ -17,5 +18,6 @@ mod kills;
 mod many;
 mod refusing;
 mod removing;
+mod shelf;
 mod webhooks;
 mod world;
