@@ -3,6 +3,7 @@
 mod applications;
 mod flux;
 mod measure;
+mod render;
 mod report;
 mod stage;
 
@@ -41,6 +42,8 @@ pub(crate) struct BenchArgs {
 enum Beside {
     /// Measures the agent and Flux's kustomize-controller one after the other, doing the same
     Flux(flux::FluxArgs),
+    /// Measures `pintle render` and `helm template` with the same charts, and a renderer that stays loaded
+    Render(render::RenderArgs),
 }
 
 /// How the agent is measured by itself.
@@ -65,6 +68,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let debug_build = match &args.beside {
         None => args.alone.debug_build,
         Some(Beside::Flux(args)) => args.debug_build,
+        Some(Beside::Render(args)) => args.debug_build,
     };
     let Some(binary) = std::env::var_os(BINARY) else {
         return build_and_start_again(debug_build);
@@ -73,6 +77,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     match &args.beside {
         None => alone(&args.alone, binary),
         Some(Beside::Flux(args)) => flux::run(args, &binary),
+        Some(Beside::Render(args)) => render::run(args, &binary),
     }
 }
 

@@ -1,5 +1,6 @@
 //! One module for each command.
 
+mod bench;
 mod converge;
 mod dismiss;
 mod doctor;

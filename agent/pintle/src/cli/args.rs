@@ -306,6 +306,15 @@ pub(crate) struct RenderCommand {
     pub(crate) output: OutputArgs,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct BenchCommand {
+    #[command(flatten)]
+    pub(crate) render: RenderCommand,
+    /// How often it is rendered, after the first time
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) runs: u16,
+}
+
 /// What `diff`, `plan` and `converge` share.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ClusterCommand {
@@ -438,6 +447,8 @@ pub(crate) enum PluginCommand {
         #[command(flatten)]
         output: OutputArgs,
     },
+    /// Measure a renderer where it stays loaded, as in the agent
+    Bench(Box<BenchCommand>),
     /// List the plugins that are built in
     List(OutputArgs),
 }

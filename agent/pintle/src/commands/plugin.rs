@@ -32,6 +32,7 @@ pub(super) async fn run(command: PluginCommand) -> anyhow::Result<Exit> {
             registry,
             output,
         } => inspect(&plugin, &registry, output).await,
+        PluginCommand::Bench(args) => super::bench::run(&args).await,
         PluginCommand::List(output) => list(output),
     }
 }

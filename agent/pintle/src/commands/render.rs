@@ -4,14 +4,21 @@ use pintle_core::seed::Seed;
 use pintle_host::Context;
 use serde_json::Value;
 
-use super::{follow, session::Session};
+use super::{
+    follow,
+    session::{Release, Session},
+};
 use crate::{
     cli::{
         args::{Format, RenderCommand},
         exit::Exit,
         output,
     },
-    pipeline::{helm, input::Origin, yaml},
+    pipeline::{
+        helm,
+        input::{Input, Origin},
+        yaml,
+    },
 };
 
 pub(super) async fn run(args: &RenderCommand) -> anyhow::Result<Exit> {
@@ -23,26 +30,48 @@ pub(super) async fn run(args: &RenderCommand) -> anyhow::Result<Exit> {
     .await
 }
 
+/// What a folder is rendered with.
+pub(super) struct Prepared {
+    pub(super) release: Release,
+    pub(super) context: Context,
+    pub(super) seed: Seed,
+}
+
+impl Prepared {
+    pub(super) fn new(args: &RenderCommand, input: &Input) -> anyhow::Result<Self> {
+        let mut release = Session::release(input, &args.input, &args.renderer)?;
+        if !release.is_described {
+            helm::without_crds(&mut release.spec, &*input.tree)?;
+        }
+        // Without a cluster nothing is kept, so nothing could be derived again: a fresh seed, unless one is given.
+        let seed = args
+            .renderer
+            .seed
+            .as_deref()
+            .map_or_else(fresh_seed, Seed::from_text);
+        let context = Context {
+            name: release.name.clone(),
+            namespace: release.namespace_or("default"),
+            kube_version: args.kube_version.clone(),
+            api_versions: api_versions(&args.api_versions),
+            revision: input.revision.commit.clone(),
+            revision_time: input.revision.time,
+        };
+        Ok(Self {
+            release,
+            context,
+            seed,
+        })
+    }
+}
+
 async fn once(args: &RenderCommand, session: &Session, origin: &Origin) -> anyhow::Result<Exit> {
     let input = origin.open().await?;
-    let mut release = Session::release(&input, &args.input, &args.renderer)?;
-    if !release.is_described {
-        helm::without_crds(&mut release.spec, &*input.tree)?;
-    }
-    // Without a cluster nothing is kept, so nothing could be derived again: a fresh seed, unless one is given.
-    let seed = args
-        .renderer
-        .seed
-        .as_deref()
-        .map_or_else(fresh_seed, Seed::from_text);
-    let context = Context {
-        name: release.name.clone(),
-        namespace: release.namespace_or("default"),
-        kube_version: args.kube_version.clone(),
-        api_versions: api_versions(&args.api_versions),
-        revision: input.revision.commit.clone(),
-        revision_time: input.revision.time,
-    };
+    let Prepared {
+        release,
+        context,
+        seed,
+    } = Prepared::new(args, &input)?;
     let outcome = session
         .render(&release, &input, context, &seed, None)
         .await?;

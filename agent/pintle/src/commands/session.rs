@@ -1,6 +1,9 @@
 //! What the commands of the pipeline share: plugins, settings, the name of what is converged.
 
-use std::sync::Arc;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context as _;
 use async_trait::async_trait;
@@ -53,15 +56,15 @@ impl Session {
     /// Makes them, and lets plugins read some kinds from the cluster.
     pub(super) fn granting(args: &RegistryArgs, cluster_reads: &[String]) -> anyhow::Result<Self> {
         let cache = cache_dir()?;
+        let options = pintle_host::Options {
+            cache: Some(compiled_dir(&cache)),
+            ..pintle_host::Options::default()
+        };
         let grants = Grants {
             cluster_reads: cluster_reads.iter().cloned().collect(),
             ..Grants::default()
         };
         let remotes = Remotes::of_user(args.clone(), cache.clone());
-        let options = pintle_host::Options {
-            cache: Some(cache.join("compiled")),
-            ..pintle_host::Options::default()
-        };
         let host = match Host::new(options) {
             Ok(host) => host,
             Err(error) => {
@@ -122,7 +125,23 @@ impl Session {
         seed: &Seed,
         cluster: Option<Arc<dyn ClusterReader>>,
     ) -> Result<Outcome, RenderError> {
-        let outcome = render::render(
+        let outcome = self.outcome(release, input, context, seed, cluster).await?;
+        for warning in outcome.rendered.warnings() {
+            output::warning(&warning.to_string());
+        }
+        Ok(outcome)
+    }
+
+    /// Renders.
+    pub(super) async fn outcome(
+        &self,
+        release: &Release,
+        input: &Input,
+        context: Context,
+        seed: &Seed,
+        cluster: Option<Arc<dyn ClusterReader>>,
+    ) -> Result<Outcome, RenderError> {
+        render::render(
             &self.catalog,
             render::Request {
                 renderer: release.spec.renderer.as_ref(),
@@ -137,12 +156,13 @@ impl Session {
                 cluster,
             },
         )
-        .await?;
-        for warning in outcome.rendered.warnings() {
-            output::warning(&warning.to_string());
-        }
-        Ok(outcome)
+        .await
     }
+}
+
+/// Returns the folder for compiled plugins.
+pub(super) fn compiled_dir(cache: &Path) -> PathBuf {
+    cache.join("compiled")
 }
 
 /// Fetches with what the user is logged in with.
