@@ -20,6 +20,8 @@ pub enum Request {
     Functions,
     /// What a template gives.
     Expr(Expression),
+    /// What Go reads in the keys and certificates of a text.
+    Keys(Expression),
     /// What release a chart gives.
     Template(Box<Templating>),
     /// What the command `helm` prints.

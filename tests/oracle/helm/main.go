@@ -22,7 +22,7 @@ import (
 
 // request is one line of the input; `cmd` says which of the others count.
 type request struct {
-	// Cmd is `functions`, `expr`, `template` or `helm`.
+	// Cmd is `functions`, `expr`, `template`, `keys` or `helm`.
 	Cmd string `json:"cmd"`
 	// Args are the arguments of `helm`.
 	Args []string `json:"args"`
@@ -104,6 +104,12 @@ func reply(asked request) (given answer) {
 		return answer{Output: output}
 	case "template":
 		return asked.templating.run()
+	case "keys":
+		output, err := describeKeys(asked.expression.Text)
+		if err != nil {
+			return answer{Error: err.Error()}
+		}
+		return answer{Output: output}
 	case "helm":
 		var printed strings.Builder
 		if err := command(asked.Args, &printed); err != nil {

@@ -3,3 +3,4 @@
 mod charts;
 mod functions;
 mod helm_charts;
+mod keys;

@@ -176,6 +176,8 @@ fn seq(call: &mut dyn Call, args: Args<'_>) -> Outcome {
         _ => return Ok("".into()),
     };
     let numbers = range(call, start, end.wrapping_add(toward(start, end)), step)?;
+    // Each becomes a text of its own for a moment, of at most 20 digits.
+    call.charge(numbers.len().saturating_mul(2 * size_of::<String>()))?;
     let texts: Vec<_> = numbers.iter().map(ToString::to_string).collect();
     Ok(texts.join(" ").into())
 }

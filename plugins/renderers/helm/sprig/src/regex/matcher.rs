@@ -4,7 +4,11 @@ use std::{borrow::Cow, cell::RefCell, collections::HashMap, rc::Rc};
 
 use regex_automata::{
     Anchored, Input,
-    nfa::thompson::{self, NFA, WhichCaptures, backtrack::BoundedBacktracker, pikevm::PikeVM},
+    nfa::thompson::{
+        self, NFA, WhichCaptures,
+        backtrack::{self, BoundedBacktracker},
+        pikevm::PikeVM,
+    },
     util::primitives::NonMaxUsize,
 };
 
@@ -13,6 +17,10 @@ use crate::go::unicode;
 
 /// The memory of one compiled expression in bytes.
 const SIZE_LIMIT: usize = 4 << 20;
+
+/// The memory of a search that keeps track of all places in the text, in bytes. Each match begins by clearing it, so
+/// that many matches in a long text are better looked for without.
+const VISITED_CAPACITY: usize = 16 << 10;
 
 /// How many expressions are kept for their next use.
 const CACHE_SIZE: usize = 64;
@@ -25,7 +33,7 @@ thread_local! {
 /// A compiled regular expression.
 pub(super) struct Regex {
     /// Fast, but its memory grows with the text.
-    short: Option<(BoundedBacktracker, RefCell<thompson::backtrack::Cache>)>,
+    short: Option<(BoundedBacktracker, RefCell<backtrack::Cache>)>,
     /// For texts of any length.
     long: (PikeVM, RefCell<thompson::pikevm::Cache>),
     /// The names of the groups by their numbers, that of the whole match included.
@@ -120,7 +128,10 @@ impl Regex {
             .configure(config)
             .build_from_hir(&hir)
             .map_err(|_| too_large())?;
-        let short = BoundedBacktracker::new_from_nfa(nfa.clone()).ok();
+        let short = BoundedBacktracker::builder()
+            .configure(backtrack::Config::new().visited_capacity(VISITED_CAPACITY))
+            .build_from_nfa(nfa.clone())
+            .ok();
         let long = PikeVM::new_from_nfa(nfa).map_err(|_| too_large())?;
         Ok(Self {
             short: short.map(|engine| {
