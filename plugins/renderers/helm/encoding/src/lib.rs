@@ -27,6 +27,14 @@
 //!
 //! Of a stream only the first document is read: whoever has more splits it first, as Helm does.
 //! [`functions::read_yaml`] also checks that there is a map or list, with the texts of `sigs.k8s.io/yaml`.
+//!
+//! # Where the results are not Go's
+//!
+//! - Lists and maps nest 400 deep at most
+//!   ([`MAX_NESTING`](pintle_gotemplate::value::MAX_NESTING)), in TOML 100; Go stops at 10,000 or not at all.
+//! - Aliases repeat 32 MiB of text at most, besides the limit of the library on what they multiply.
+//! - Of several keys and numbers that JSON cannot hold, the first is named; Go's choice is random.
+//! - After two byte order marks, go-yaml loses the first character of each line; here the second is text.
 
 pub mod error;
 pub mod float;

@@ -40,13 +40,7 @@ impl Analysis {
 
     /// Looks at each character of a text in UTF-8.
     pub(crate) fn of(text: &[u8], flavor: Flavor) -> Self {
-        if text
-            .first()
-            .is_some_and(|&b| CLASSES[usize::from(b)] == HARMLESS_ANYWHERE)
-            && text
-                .iter()
-                .all(|&b| CLASSES[usize::from(b)] <= HARMLESS_INSIDE)
-        {
+        if is_harmless(text) {
             return Self::HARMLESS;
         }
         if text.is_empty() {
@@ -119,6 +113,26 @@ const CLASSES: [u8; 256] = {
     }
     classes
 };
+
+/// Whether a text is one line of ASCII without anything that means something to YAML: nearly all are.
+fn is_harmless(text: &[u8]) -> bool {
+    let (Some(first), Some(last)) = (text.first(), text.last()) else {
+        return false;
+    };
+    if CLASSES[usize::from(*first)] != HARMLESS_ANYWHERE || *last == b' ' {
+        return false;
+    }
+    let mut previous = b' ';
+    text.iter().enumerate().all(|(at, &byte)| {
+        let before = std::mem::replace(&mut previous, byte);
+        match byte {
+            b' ' => true,
+            b':' => text.get(at + 1).is_some_and(|&next| next != b' '),
+            b'#' => before != b' ',
+            _ => CLASSES[usize::from(byte)] <= HARMLESS_INSIDE,
+        }
+    })
+}
 
 /// How many bytes the character has that begins with this byte.
 pub(crate) fn width(first: u8) -> usize {

@@ -125,13 +125,13 @@ fn jsonish() -> impl Strategy<Value = Vec<u8>> {
 
 #[test]
 fn json_texts() {
-    let texts = sample(jsonish(), 30_000);
+    let texts = sample(jsonish(), 12_000);
     let sound = compare(
         "mustFromJson",
         |text| json::read(text).map_err(|error| error.to_string()),
         &texts,
     );
-    assert!(sound > 5000, "only {sound} texts are JSON");
+    assert!(sound > 2000, "only {sound} texts are JSON");
 }
 
 fn from_yaml(text: &[u8]) -> Result<Value, String> {
@@ -356,15 +356,15 @@ fn yamlish() -> impl Strategy<Value = Vec<u8>> {
 
 #[test]
 fn yaml_texts() {
-    let mut texts = sample(yamlish(), 60_000);
+    let mut texts = sample(yamlish(), 25_000);
     // After two byte order marks, the library loses the first character of each line.
     texts.retain(|text| !text.starts_with("\u{feff}\u{feff}".as_bytes()));
     let sound = compare_json(&texts);
-    assert!(sound > 15_000, "only {sound} texts are YAML");
-    compare("fromYaml", from_yaml, &texts[..20_000]);
+    assert!(sound > 6_000, "only {sound} texts are YAML");
+    compare("fromYaml", from_yaml, &texts[..8_000]);
 }
 
-/// Every YAML file that Go modules on this machine have; none if there is no module cache.
+/// The YAML files of Helm and of Kubernetes' tools; none if there is no module cache.
 #[test]
 fn yaml_files() {
     let Ok(output) = std::process::Command::new("go")
@@ -374,7 +374,10 @@ fn yaml_files() {
         return;
     };
     let root = String::from_utf8(output.stdout).unwrap();
-    let mut folders = vec![std::path::PathBuf::from(root.trim())];
+    let root = std::path::Path::new(root.trim());
+    let mut folders = ["helm.sh", "sigs.k8s.io", "go.yaml.in"]
+        .map(|folder| root.join(folder))
+        .to_vec();
     let mut texts = Vec::new();
     while let Some(folder) = folders.pop() {
         let Ok(entries) = std::fs::read_dir(folder) else {
@@ -399,10 +402,10 @@ fn yaml_files() {
     texts.retain(|text| {
         !yaml_to_json(text).is_err_and(|error| error.contains("exceeded max depth"))
     });
-    // A few thousand of them tell as much as all.
+    // A thousand of them tell as much as all.
     let texts: Vec<_> = texts
         .iter()
-        .step_by(texts.len() / 4000 + 1)
+        .step_by(texts.len() / 1000 + 1)
         .cloned()
         .collect();
     compare_json(&texts);

@@ -84,7 +84,7 @@ fn to_json(value: &Value, out: &mut Vec<u8>) -> Result<(), WriteError> {
     json::write(value, json::Layout::default(), out)
 }
 
-const COUNT: usize = 20_000;
+const COUNT: usize = 8_000;
 
 fn strings() -> Vec<Value> {
     sample(values::nasty().prop_map(Value::string), COUNT)
