@@ -50,3 +50,6 @@ fn private_key(call: &mut dyn Call, args: Args<'_>) -> Outcome {
     let mut stream = Stream::for_call(call, kind)?;
     Ok(make(&mut stream).to_pem().into())
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,6 +58,12 @@ impl Validity {
         }
     }
 
+    /// From when to when, in seconds since 1970.
+    #[cfg(test)]
+    pub(super) const fn seconds(&self) -> (i64, i64) {
+        (self.from.seconds, self.to.seconds)
+    }
+
     fn to_der(&self) -> Result<Vec<u8>, CertificateError> {
         Ok(der::sequence(&[&time(&self.from)?, &time(&self.to)?]))
     }
