@@ -66,3 +66,12 @@ fn aliases() {
         Some("yaml: anchor 'a' value contains itself")
     );
 }
+
+/// The error is the first of the document, however it is read.
+#[test]
+fn the_first_error_is_told() {
+    let document = Document::new(b"b: .inf\na: -.inf\n");
+    let error = document.to_value(Numbers::Float).unwrap_err();
+    assert_eq!(error.place().map(|place| place.line), Some(1));
+    assert_eq!(document.write_json(&mut Vec::new()), Err(error));
+}

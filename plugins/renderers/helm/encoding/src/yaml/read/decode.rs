@@ -55,9 +55,11 @@ impl Document<'_> {
             out.extend_from_slice(b"null");
             return Ok(());
         }
-        decoder
-            .json(0, out)
-            .map_err(|error| decoder.first_error(error))
+        decoder.json(0, out).map_err(|error| {
+            // JSON is written in the order of the keys; the error to tell is the first of the document.
+            let first = decoder.value(0, Numbers::Float).err();
+            decoder.first_error(first.unwrap_or(error))
+        })
     }
 
     fn decoder<'t>(&'t self, tree: &'t Tree<'t>) -> Result<Decoder<'t>, YamlError> {
