@@ -1,6 +1,6 @@
 //! Go slices.
 
-use std::{borrow::Cow, fmt, mem, ops::Range, rc::Rc};
+use std::{borrow::Cow, cell::Cell, fmt, mem, ops::Range, rc::Rc};
 
 use super::{
     Map, Text, Value,
@@ -155,16 +155,35 @@ fn byte(value: u8) -> Value {
 impl Drop for Data {
     fn drop(&mut self) {
         if let Items::Values(items) = &mut self.items {
-            unnest(mem::take(items));
+            let items = mem::take(items);
+            if items.iter().any(is_container) {
+                nested(items, unnest);
+            }
         }
     }
 }
 
-/// Drops values without recursion: a template can nest lists as deep as memory allows.
-pub(super) fn unnest(mut queue: Vec<Value>) {
-    if !queue.iter().any(is_container) {
-        return;
+/// How deep lists and maps in each other are dropped by recursion, which is the fast way.
+const MAX_RECURSION: u32 = 32;
+
+thread_local! {
+    /// How many drops of lists and maps are under way in each other.
+    static DROPS: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Drops the values of a list or map, by `unnest` if they are deep: a template can nest lists as deep as memory allows.
+pub(super) fn nested<T>(values: T, unnest: impl FnOnce(T)) {
+    let depth = DROPS.get();
+    if depth >= MAX_RECURSION {
+        return unnest(values);
     }
+    DROPS.set(depth + 1);
+    drop(values);
+    DROPS.set(depth);
+}
+
+/// Drops values without recursion.
+pub(super) fn unnest(mut queue: Vec<Value>) {
     while let Some(value) = queue.pop() {
         match value {
             Value::List(list) => queue.extend(list.into_items().unwrap_or_default()),
@@ -174,7 +193,7 @@ pub(super) fn unnest(mut queue: Vec<Value>) {
     }
 }
 
-fn is_container(value: &Value) -> bool {
+pub(super) fn is_container(value: &Value) -> bool {
     matches!(value, Value::List(_) | Value::Map(_))
 }
 

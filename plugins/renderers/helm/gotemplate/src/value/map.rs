@@ -9,7 +9,11 @@ use std::{
 
 use thiserror::Error;
 
-use super::{Text, Value, list::unnest, types::Type};
+use super::{
+    Text, Value,
+    list::{is_container, nested, unnest},
+    types::Type,
+};
 
 /// The contents of a map, in the order of the keys' bytes: the order in which Go's templates and printing show them.
 pub type Entries = BTreeMap<Text, Value>;
@@ -195,9 +199,8 @@ impl Drop for Data {
             return;
         };
         let entries = mem::take(entries.get_mut());
-        let nested = |value: &Value| matches!(value, Value::List(_) | Value::Map(_));
-        if entries.values().any(nested) {
-            unnest(entries.into_values().collect());
+        if entries.values().any(is_container) {
+            nested(entries, |entries| unnest(entries.into_values().collect()));
         }
     }
 }
