@@ -72,6 +72,29 @@ impl FieldSet {
         self
     }
 
+    /// Cuts a `fieldsV1` down to the fields that are in this set, with what is within those that are in it as a whole.
+    pub(crate) fn restrict(&self, fields: &Value) -> Value {
+        let Some(map) = fields.as_object() else {
+            return Value::Null;
+        };
+        let mut out = Map::new();
+        for (path, inner) in map {
+            match self.inner.get(path) {
+                Some(mine) if mine.is_whole() || mine.inner.is_empty() => {
+                    out.insert(path.clone(), inner.clone());
+                }
+                Some(mine) => {
+                    out.insert(path.clone(), mine.restrict(inner));
+                }
+                None if path == "." => {
+                    out.insert(path.clone(), inner.clone());
+                }
+                None => {}
+            }
+        }
+        Value::Object(out)
+    }
+
     /// Says whether each field of the other set is in this one, itself or by a field around it that is owned whole.
     pub(crate) fn covers(&self, other: &Self) -> bool {
         other.inner.iter().all(|(path, fields)| {
@@ -417,6 +440,26 @@ mod tests {
                 ".metadata.labels.other",
                 r#".spec.ports[port=80,protocol="TCP"].nodePort"#
             ]
+        );
+    }
+
+    #[test]
+    fn what_was_only_defaulted_is_cut_away() {
+        let named = FieldSet::of_desired(
+            &json!({"spec": {"replicas": 2, "template": {"spec": {"containers": [{"name": "main", "image": "a"}]}}}}),
+            &FieldSet::read(
+                &json!({"f:spec": {"f:template": {"f:spec": {"f:containers": {"k:{\"name\":\"main\"}": {".": {}, "f:image": {}}}}}}}),
+            ),
+        );
+        let owned = json!({"f:spec": {"f:replicas": {}, "f:strategy": {"f:type": {}}, "f:template": {"f:spec": {
+            "f:containers": {"k:{\"name\":\"main\"}": {".": {}, "f:name": {}, "f:image": {}, "f:terminationMessagePath": {}}},
+            "f:dnsPolicy": {},
+        }}}});
+        assert_eq!(
+            named.restrict(&owned),
+            json!({"f:spec": {"f:replicas": {}, "f:template": {"f:spec": {
+                "f:containers": {"k:{\"name\":\"main\"}": {".": {}, "f:name": {}, "f:image": {}}},
+            }}}})
         );
     }
 

@@ -60,7 +60,7 @@ pub use connection::{ConnectError, Connection, Options, ServerVersion, ServiceAc
 pub use discovery::{Discovery, Kinds, ResourceType, UnknownKind};
 pub use events::{Events, Weight};
 pub use facts::{Fact, Facts, NoFacts};
-pub use helm::{HelmError, HelmRelease, Takeover};
+pub use helm::{HelmError, HelmManifest, HelmRelease, Takeover};
 pub use planning::{Kept, PlanError, Planned};
 pub use prepare::{
     Clash, DESIRED_ANNOTATION, PrepareError, Prepared, PreparedObject, UnservedObject,

@@ -234,7 +234,7 @@ impl Planner<'_> {
         let fact = self.facts.of(object.id());
         let result = match verdict(entry, object.desired, &fact) {
             // What Helm has made is there, although nothing here says so.
-            Verdict::Create if self.release.from_helm => self.look(object, entry).await,
+            Verdict::Create if self.release.from_helm.is_some() => self.look(object, entry).await,
             Verdict::Unchanged => Ok(PlannedObject {
                 change: change(object, Action::Unchanged),
                 // That it is to stay, or no longer, is not seen in the object.
@@ -267,7 +267,7 @@ impl Planner<'_> {
         let Some(live) = self.read(object).await? else {
             return self.create(object).await;
         };
-        let live = self.seen(live);
+        let live = self.seen(object, live);
         if live.is_as_recorded(entry, object) || live.was_applied_as(object) {
             let recorded = live.entry(object);
             return Ok(PlannedObject {
@@ -289,12 +289,12 @@ impl Planner<'_> {
         })
     }
 
-    fn seen(&self, live: Value) -> Live {
+    fn seen(&self, object: &PreparedObject, live: Value) -> Live {
         let live = Live::new(live, &self.manager, &self.release.seed);
-        if self.release.from_helm {
-            live.with_what_helm_owns()
-        } else {
-            live
+        let helm = self.release.from_helm.as_ref();
+        match helm.and_then(|helm| helm.applied(object.id())) {
+            Some(applied) => live.owning_what_was_applied(&applied),
+            None => live,
         }
     }
 
@@ -320,7 +320,7 @@ impl Planner<'_> {
             // It exists already: what it is now belongs into the plan.
             _ => match self.read(object).await? {
                 Some(live) => {
-                    let live = self.seen(live);
+                    let live = self.seen(object, live);
                     self.try_update(object, &live, None).await
                 }
                 None => Err(WriteError::Request(RequestError::Malformed {

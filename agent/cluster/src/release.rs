@@ -1,10 +1,12 @@
 //! What is being converged, for whom and by which rules.
 
+use std::sync::Arc;
+
 use pintle_core::{
     digest::Digest, duration::Span, names::ApplicationName, prune::PruneSettings, seed::Seed,
 };
 
-use crate::connection::ServiceAccount;
+use crate::{connection::ServiceAccount, helm::HelmManifest};
 
 /// What is done with an application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,9 +37,9 @@ pub struct Release {
     /// Whether objects that exist already may be taken over although other managers own some of the fields.
     /// An object can say so itself, with the annotation `pintle.dev/adopt: allowed`.
     pub adopt: bool,
-    /// Whether what Helm owns in such objects becomes the application's own, so that nothing is left behind of what leaves
-    /// the source later.
-    pub from_helm: bool,
+    /// What Helm has applied, if it is taken over: what Helm owns in such objects becomes the application's own, so that
+    /// nothing is left behind of what leaves the source later.
+    pub from_helm: Option<Arc<HelmManifest>>,
     /// How long to wait for what the next objects need: definitions to be established, replaced objects to be gone.
     pub timeout: Span,
     /// How long each hook may take.
@@ -60,7 +62,7 @@ impl Release {
             prune: PruneSettings::default(),
             confirmed_deletions: None,
             adopt: false,
-            from_helm: false,
+            from_helm: None,
             timeout: Span::seconds(60),
             hook_timeout: Span::seconds(300),
             purpose: Purpose::Converge,
@@ -84,9 +86,9 @@ impl Release {
 
     /// Returns the release that takes over what Helm has installed.
     #[must_use]
-    pub fn taking_over_from_helm(mut self) -> Self {
+    pub fn taking_over_from_helm(mut self, applied: Arc<HelmManifest>) -> Self {
         self.adopt = true;
-        self.from_helm = true;
+        self.from_helm = Some(applied);
         self
     }
 

@@ -397,6 +397,9 @@ impl Inner {
             .judge
             .assess(&registered.application, &id, object)
             .await;
+        if let Some(after) = assessment.recheck_after {
+            self.recheck(object, after);
+        }
         let text = |field: &str| {
             object["metadata"][field]
                 .as_str()

@@ -94,27 +94,32 @@ pub fn is_helm(manager: &str) -> bool {
         || manager.starts_with("terraform-provider-helm")
 }
 
-/// Returns `managedFields` in which everything that some managers own is owned by apply by another one; nothing if they
-/// own nothing.
+/// Returns `managedFields` without some managers, of whose fields another one owns by apply what `taken` leaves of them;
+/// nothing if those managers own nothing.
 ///
 /// Without it, a field that the new manager gives up would stay because of the old one, which nobody applies any more. What
 /// was written through subresources stays as it is, and so does what was written in another version of the API, of which
 /// the fields may have other names.
 /// <https://kubernetes.io/docs/reference/using-api/server-side-apply/#transferring-ownership>
-pub fn handed_over(object: &Value, from: impl Fn(&str) -> bool, to: &str) -> Option<Vec<Value>> {
+pub fn handed_over(
+    object: &Value,
+    from: impl Fn(&str) -> bool,
+    to: &str,
+    taken: impl Fn(&Value) -> Value,
+) -> Option<Vec<Value>> {
     let entries = object["metadata"]["managedFields"].as_array()?;
     let is_plain = |entry: &Value| {
         entry["subresource"].as_str().unwrap_or_default().is_empty()
             && entry["apiVersion"] == object["apiVersion"]
     };
-    let goes = |entry: &&Value| is_plain(entry) && entry["manager"].as_str().is_some_and(&from);
+    let goes = |entry: &Value| is_plain(entry) && entry["manager"].as_str().is_some_and(&from);
     let mut fields = Value::Object(Map::new());
     let mut time = Value::Null;
-    for entry in entries.iter().filter(goes) {
-        unite(&mut fields, &entry["fieldsV1"]);
+    for entry in entries.iter().filter(|entry| goes(entry)) {
+        unite(&mut fields, &taken(&entry["fieldsV1"]));
         time.clone_from(&entry["time"]);
     }
-    if fields.as_object().is_none_or(Map::is_empty) {
+    if time.is_null() {
         return None;
     }
     let is_new_one =
@@ -127,10 +132,12 @@ pub fn handed_over(object: &Value, from: impl Fn(&str) -> bool, to: &str) -> Opt
         .filter(|entry| !goes(entry) && !is_new_one(entry))
         .cloned()
         .collect();
-    all.push(serde_json::json!({
-        "manager": to, "operation": "Apply", "apiVersion": object["apiVersion"], "time": time,
-        "fieldsType": "FieldsV1", "fieldsV1": fields,
-    }));
+    if fields.as_object().is_some_and(|fields| !fields.is_empty()) {
+        all.push(serde_json::json!({
+            "manager": to, "operation": "Apply", "apiVersion": object["apiVersion"], "time": time,
+            "fieldsType": "FieldsV1", "fieldsV1": fields,
+        }));
+    }
     Some(all)
 }
 
@@ -216,15 +223,24 @@ mod tests {
             scaled,
             entry(US, "Apply", json!({"f:data": {"f:d": {}}})),
         ]}});
-        let after = handed_over(&object, is_helm, US).unwrap();
+        let without_b = |fields: &Value| {
+            let mut fields = fields.clone();
+            fields["f:data"].as_object_mut().unwrap().remove("f:b");
+            fields
+        };
+        let after = handed_over(&object, is_helm, US, without_b).unwrap();
         let managers: Vec<_> = after.iter().map(|entry| &entry["manager"]).collect();
         assert_eq!(managers, ["kubectl-edit", "helm", US]);
         assert_eq!(
             after[2]["fieldsV1"],
-            json!({"f:data": {".": {}, "f:a": {}, "f:b": {}, "f:d": {}}})
+            json!({"f:data": {".": {}, "f:a": {}, "f:d": {}}})
         );
         let object = json!({"apiVersion": "v1", "metadata": {"managedFields": after}});
-        assert_eq!(handed_over(&object, is_helm, US), None, "only once");
+        assert_eq!(
+            handed_over(&object, is_helm, US, Value::clone),
+            None,
+            "only once"
+        );
     }
 
     fn digest(object: &Value) -> Option<Digest> {

@@ -20,6 +20,10 @@ pub const RESOURCE_POLICY_ANNOTATION: &str = "helm.sh/resource-policy";
 pub const HOOK_RUN_ANNOTATION: &str = "pintle.dev/hook-run";
 /// Annotation on an Application: a new value asks for its tests to be run now.
 pub const TEST_ANNOTATION: &str = "pintle.dev/test-requested-at";
+/// Annotation on an Application: the release of Helm whose objects it takes over.
+pub const ADOPT_HELM_ANNOTATION: &str = "pintle.dev/adopt-helm-release";
+/// Annotation on an Application: `allowed` permits that a takeover replaces pods.
+pub const ADOPT_RESTARTS_ANNOTATION: &str = "pintle.dev/adopt-restarts";
 /// Annotation on an object: `allowed` permits replacing it when an immutable field changes.
 pub const REPLACE_ANNOTATION: &str = "pintle.dev/replace";
 /// Annotation on an Application: a new value asks for a reconciliation now.

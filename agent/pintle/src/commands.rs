@@ -1,5 +1,6 @@
 //! One module for each command.
 
+mod adopt;
 mod bench;
 mod converge;
 mod dismiss;
@@ -29,6 +30,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Plan(args) => plan::run(&args, plan::Show::Plan).await,
         Command::Converge(args) => converge::run(&args).await,
         Command::Dismiss(args) => dismiss::run(&args).await,
+        Command::Adopt(args) => adopt::run(&args).await,
         Command::Test(args) => test::run(&args).await,
         Command::Get(args) => get::run(&args).await,
         Command::Plugin(args) => plugin::run(args).await,

@@ -1,5 +1,6 @@
 //! The stages that the commands and the agent share: what a pull request's diff shows is what is written.
 
+pub(crate) mod adopt;
 pub(crate) mod catalog;
 pub(crate) mod check;
 pub(crate) mod cluster;

@@ -15,6 +15,8 @@ use super::{Applier, Done, Step};
 use crate::{
     awaiting,
     discovery::ResourceType,
+    fieldset::FieldSet,
+    helm::HelmManifest,
     objects::{Mode, Preconditions},
     ownership::{is_ours, may_force},
     planning::is_used,
@@ -88,8 +90,10 @@ impl Applier<'_> {
             .as_ref()
             .filter(|_| change.action == Action::Update);
         let force = known.is_some_and(|live| may_force(live).is_ok());
-        if let Some(live) = known.filter(|_| force && self.release.from_helm) {
-            self.hand_over(change, live, resource)
+        if let Some(live) = known.filter(|_| force)
+            && let Some(helm) = &self.release.from_helm
+        {
+            self.hand_over(helm, change, live, resource)
                 .await
                 .map_err(|error| self.error(error, change))?;
         }
@@ -110,16 +114,25 @@ impl Applier<'_> {
             .map_err(|error| self.error(error, change))
     }
 
-    /// Makes the fields that Helm owns the application's own.
+    /// Makes the fields that Helm has applied the application's own. What Helm owns besides are defaults of the server: they
+    /// belong to nobody from then on, and stay as they are.
     async fn hand_over(
         &self,
+        helm: &HelmManifest,
         change: &Change,
         live: &Value,
         resource: &ResourceType,
     ) -> Result<(), RequestError> {
         let mut now = live.clone();
         let mut tries = 0;
-        while let Some(fields) = fields::handed_over(&now, fields::is_helm, &self.manager) {
+        let applied = helm.applied(&change.id).unwrap_or_default();
+        loop {
+            let named = FieldSet::of_desired(&applied, &FieldSet::of_all_managers(&now));
+            let taken = |theirs: &Value| named.restrict(theirs);
+            let Some(fields) = fields::handed_over(&now, fields::is_helm, &self.manager, taken)
+            else {
+                return Ok(());
+            };
             let handed = self
                 .connection
                 .set_managed_fields(resource, &change.id, &now, &fields, &self.manager)
@@ -136,7 +149,6 @@ impl Applier<'_> {
                 result => return result,
             }
         }
-        Ok(())
     }
 
     /// Applies, and waits for a kind that is about to be served.

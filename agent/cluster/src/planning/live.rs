@@ -45,19 +45,12 @@ impl Live {
         }
     }
 
-    /// Counts what Helm owns as the application's: it is about to be handed over.
+    /// Counts what Helm has applied as the application's: it is about to be handed over.
     #[must_use]
-    pub(super) fn with_what_helm_owns(mut self) -> Self {
-        let entries = self.value["metadata"]["managedFields"].as_array();
-        let helm = entries
-            .into_iter()
-            .flatten()
-            .filter(|entry| entry["manager"].as_str().is_some_and(fields::is_helm))
-            .filter(|entry| entry["subresource"].as_str().unwrap_or_default().is_empty());
-        for entry in helm {
-            let theirs = FieldSet::read(&entry["fieldsV1"]);
-            self.owned = Some(self.owned.unwrap_or_default().union(&theirs));
-        }
+    pub(super) fn owning_what_was_applied(mut self, applied: &Value) -> Self {
+        let hint = FieldSet::of_all_managers(&self.value);
+        let theirs = FieldSet::of_desired(applied, &hint);
+        self.owned = Some(self.owned.unwrap_or_default().union(&theirs));
         self
     }
 

@@ -8,12 +8,15 @@ use serde_json::Value;
 use super::{
     Inner, Tracker, WatchKey,
     early::{Missed, PATIENCE},
+    label_and_id,
 };
 use crate::{
     request::{Call, RequestError},
     watching::typed,
 };
 
+/// A health check that wants to be asked again at once is asked after this time.
+const SOONEST: Duration = Duration::from_millis(100);
 /// Between two tries to list what was missed.
 const PAUSE: Duration = Duration::from_secs(2);
 
@@ -60,6 +63,31 @@ impl Inner {
                 inner.lock().early.expire();
             }
         });
+    }
+
+    /// Assesses an object again when only time has changed the verdict. A newer state of it, or its end, makes that needless.
+    pub(super) fn recheck(self: &Arc<Self>, object: &Value, after: Duration) {
+        let (inner, object) = (Arc::downgrade(self), object.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(after.max(SOONEST)).await;
+            if let Some(inner) = inner.upgrade()
+                && inner.is_current(&object)
+            {
+                inner.see(&object, None).await;
+            }
+        });
+    }
+
+    /// Says whether an object is what was seen of it last.
+    fn is_current(&self, object: &Value) -> bool {
+        let Some((label, id)) = label_and_id(object) else {
+            return false;
+        };
+        let state = self.lock();
+        state.observed(label, &id).is_some_and(|seen| {
+            let metadata = &object["metadata"];
+            metadata["uid"] == *seen.uid && metadata["resourceVersion"] == *seen.resource_version
+        })
     }
 
     /// Reads all objects of an application whose kinds are watched, until that succeeds or it is forgotten.

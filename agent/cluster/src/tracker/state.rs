@@ -538,7 +538,8 @@ fn is_older(one: &Observed, known: &Observed) -> bool {
 fn differs(one: &Observed, known: &Observed) -> bool {
     one.uid != known.uid
         || one.stored != known.stored
-        || one.assessment != known.assessment
+        || one.assessment.status != known.assessment.status
+        || one.assessment.message != known.assessment.message
         || one.deleting != known.deleting
 }
 

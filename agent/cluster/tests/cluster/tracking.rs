@@ -2,9 +2,14 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use pintle_cluster::{InventoryStore as _, Tracker, TrackerOptions, Waited};
-use pintle_core::{health::Status, object::ObjectId};
+use pintle_cluster::{InventoryStore as _, Judge, Tracker, TrackerOptions, Waited};
+use pintle_core::{
+    health::{Assessment, Status},
+    names::ApplicationName,
+    object::ObjectId,
+};
 use pintle_harness::until_async;
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::world::{LIMIT, SimpleJudge, World, config_map, deployment};
@@ -60,6 +65,53 @@ async fn an_edit_is_seen_with_its_author_and_a_deletion_too() {
         tracker.drift(&name, &applied.inventory).is_empty(),
         "the answers of the applies are known at once"
     );
+}
+
+/// Says that an object is on its way until a time, and then that it is late. Nothing happens to the object meanwhile.
+struct Deadline(std::time::Instant);
+
+#[async_trait::async_trait]
+impl Judge for Deadline {
+    async fn assess(&self, _: &ApplicationName, _: &ObjectId, _: &Value) -> Assessment {
+        let left = self.0.saturating_duration_since(std::time::Instant::now());
+        if left.is_zero() {
+            return Assessment::new(Status::Degraded, "late");
+        }
+        let mut assessment = Assessment::new(Status::Progressing, "on its way");
+        assessment.recheck_after = Some(left);
+        assessment
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_that_passes_changes_the_verdict_without_an_event() {
+    let mut world = World::new("deadline").await;
+    let tracker = Tracker::new(
+        &world.connection,
+        Arc::new(Deadline(std::time::Instant::now() + Duration::from_secs(3))),
+        TrackerOptions {
+            application: Some(world.release.application.clone()),
+            namespaces: None,
+        },
+    );
+    world.cluster = world.cluster.clone().with_tracker(tracker.clone());
+    let inventory = world
+        .converge(&[config_map("a", "1")])
+        .await
+        .unwrap()
+        .inventory;
+    let name = world.release.application.clone();
+    until_async("it is late", LIMIT, || async {
+        let unsettled = tracker.unsettled(&name, &ids(&inventory));
+        let late = unsettled.iter().any(|one| one.assessment.message == "late");
+        Ok(if late {
+            Ok(())
+        } else {
+            Err(format!("{unsettled:?}"))
+        })
+    })
+    .await
+    .unwrap();
 }
 
 #[tokio::test]

@@ -46,6 +46,9 @@ pub struct ApplicationStatus {
     /// What the tests came to that were run last.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tests: Vec<TestResult>,
+    /// The release of Helm that was taken over, as the annotation `pintle.dev/adopt-helm-release` names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adopted_helm_release: Option<String>,
     /// What is in the cluster because of this application.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inventory: Option<StoredInventory>,

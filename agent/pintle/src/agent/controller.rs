@@ -12,7 +12,10 @@ use pintle_core::{
     application::{ApplicationSpec, ApplicationStatus},
     inventory::Inventory,
     machine::{Cause, Effect, Event, Millis, RunId, State},
-    names::{ApplicationName, CONFIRM_PRUNE_ANNOTATION, RECONCILE_ANNOTATION, TEST_ANNOTATION},
+    names::{
+        ADOPT_HELM_ANNOTATION, ADOPT_RESTARTS_ANNOTATION, ApplicationName,
+        CONFIRM_PRUNE_ANNOTATION, RECONCILE_ANNOTATION, TEST_ANNOTATION,
+    },
 };
 use tokio::{
     sync::{broadcast, mpsc, oneshot},
@@ -69,6 +72,8 @@ struct App {
     requested: Option<String>,
     /// The value of the annotation by which a person asked for the newest tests.
     tests: Option<String>,
+    /// The values of the annotations by which a person asked for a takeover.
+    adopts: [Option<String>; 2],
     /// The value of the annotation by which a person confirmed deletions.
     confirmed: Option<String>,
 }
@@ -200,10 +205,12 @@ impl Controller {
             .get(CONFIRM_PRUNE_ANNOTATION)
             .cloned();
         let tests = application.annotations.get(TEST_ANNOTATION).cloned();
+        let adopts = [ADOPT_HELM_ANNOTATION, ADOPT_RESTARTS_ANNOTATION]
+            .map(|annotation| application.annotations.get(annotation).cloned());
         let app = self
             .apps
             .entry(name.clone())
-            .or_insert_with(|| App::new(&name, application.clone()));
+            .or_insert_with(|| App::new(&name, application.clone(), adopts.clone()));
         app.update(application);
         let is_request = requested.is_some() && requested != app.requested;
         if is_request {
@@ -213,6 +220,8 @@ impl Controller {
         app.confirmed = confirmed;
         let is_test = tests.is_some() && tests != app.tests;
         app.tests = tests;
+        let is_adoption = adopts != app.adopts;
+        app.adopts = adopts;
         self.follow_source(&name);
         self.step(
             &name,
@@ -228,7 +237,7 @@ impl Controller {
                 self.sources.look(source);
             }
             self.step(&name, Event::Requested);
-        } else if is_confirmation || is_test {
+        } else if is_confirmation || is_test || is_adoption {
             self.step(&name, Event::Requested);
         }
     }
@@ -523,7 +532,7 @@ impl Controller {
 }
 
 impl App {
-    fn new(name: &ApplicationName, application: Application) -> Self {
+    fn new(name: &ApplicationName, application: Application, adopts: [Option<String>; 2]) -> Self {
         let status = application.status.as_ref().ok();
         let requested = status.and_then(|status| status.last_handled_reconcile.clone());
         let tests = status.and_then(|status| status.last_handled_test.clone());
@@ -544,6 +553,7 @@ impl App {
             healthy: None,
             requested,
             tests,
+            adopts,
             confirmed: None,
         }
     }

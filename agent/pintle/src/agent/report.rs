@@ -93,6 +93,8 @@ pub(crate) struct Learned {
     pub(crate) plan: Option<(Digest, Summary)>,
     pub(crate) unsettled: Option<Vec<Unsettled>>,
     pub(crate) requested: Option<String>,
+    /// The release of Helm that was taken over.
+    pub(crate) adopted: Option<String>,
     /// The request for which tests were run, and what they came to.
     pub(crate) tests: Option<(String, Vec<TestResult>)>,
 }
@@ -119,6 +121,7 @@ pub(crate) fn status(
         status.problems = problems(unsettled);
     }
     status.last_handled_reconcile = learned.requested.clone().or(status.last_handled_reconcile);
+    status.adopted_helm_release = learned.adopted.clone().or(status.adopted_helm_release);
     if let Some((request, results)) = &learned.tests {
         status.last_handled_test = Some(request.clone());
         status.tests.clone_from(results);

@@ -1,5 +1,6 @@
 //! One run of an application: from a revision to a healthy cluster, and its report.
 
+mod adopt;
 mod apply;
 mod converge;
 mod failures;

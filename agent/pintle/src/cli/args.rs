@@ -46,6 +46,9 @@ pub(crate) enum Command {
     Converge(ConvergeCommand),
     /// Delete everything that `converge` made under a name
     Dismiss(DismissCommand),
+    /// Take over what another tool has installed, without replacing a pod
+    #[command(subcommand)]
+    Adopt(AdoptCommand),
     /// Run the tests of an Application in the cluster and wait for their results
     Test(TestCommand),
     /// Show applications and plugins in the cluster
@@ -369,6 +372,32 @@ pub(crate) struct DismissCommand {
     pub(crate) connection: ConnectionArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AdoptCommand {
+    /// Show what a takeover of a Helm release would change, and with --yes do it
+    Helm(Box<AdoptHelmCommand>),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AdoptHelmCommand {
+    /// Name of the release that Helm, or Flux, has installed
+    pub(crate) release: String,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterCommand,
+    /// Take it over; without this nothing is written
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Do it even if pods are replaced
+    #[arg(long)]
+    pub(crate) allow_restarts: bool,
+    /// Delete Helm's record of the release when it is taken over and healthy; its objects stay
+    #[arg(long)]
+    pub(crate) forget: bool,
+    /// How long objects may take to become healthy: `5m`, `1h30m`
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) timeout: Option<pintle_core::duration::Span>,
 }
 
 #[derive(Debug, Args)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use pintle_cluster::{Applying, InventoryStore as _, Planned, Purpose, Step, Unsettled, Waited};
-use pintle_core::{object::ObjectId, plan::Action};
+use pintle_core::{check::Approved, duration::Span, object::ObjectId, plan::Action};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +15,12 @@ use super::{
     test::request,
 };
 use crate::{
-    cli::{args::ConvergeCommand, exit::Exit, output, progress::Progress},
+    cli::{
+        args::{ConvergeCommand, OutputArgs},
+        exit::Exit,
+        output,
+        progress::Progress,
+    },
     pipeline::input::Origin,
 };
 
@@ -46,15 +51,42 @@ pub(super) async fn run(args: &ConvergeCommand) -> anyhow::Result<Exit> {
 async fn once(
     args: &ConvergeCommand,
     session: &Session,
-    mut target: Target,
+    target: Target,
     progress: &Progress,
 ) -> anyhow::Result<Exit> {
     let planned = target.plan(progress).await?;
     let approved = target.check(session, &planned).await?;
     tell_findings(&approved);
+    let wishes = Wishes {
+        timeout: args.timeout,
+        test: args.test,
+        output: args.cluster.output,
+    };
+    let carried_out = carry_out(&wishes, session, target, (planned, approved), progress);
+    Box::pin(carried_out).await
+}
+
+/// How a plan is carried out.
+pub(super) struct Wishes {
+    /// How long objects may take to become healthy; by default what the settings say.
+    pub(super) timeout: Option<Span>,
+    /// Whether tests are run when all is healthy.
+    pub(super) test: bool,
+    /// How the result is printed.
+    pub(super) output: OutputArgs,
+}
+
+/// Applies what was approved, and waits until all is healthy and its hooks have succeeded.
+pub(super) async fn carry_out(
+    wishes: &Wishes,
+    session: &Session,
+    mut target: Target,
+    (planned, approved): (Planned, Approved),
+    progress: &Progress,
+) -> anyhow::Result<Exit> {
     progress.stage(&format!("applying: {}", planned.plan.summary()));
     let cancel = cancel_on_interrupt();
-    target.release.hook_timeout = args.timeout.unwrap_or(target.settings.spec.timeout);
+    target.release.hook_timeout = wishes.timeout.unwrap_or(target.settings.spec.timeout);
     let teller = Teller(progress);
     let applying = Applying {
         release: &target.release,
@@ -77,7 +109,7 @@ async fn once(
             kept.id, kept.reason
         ));
     }
-    let timeout = args.timeout.unwrap_or(target.settings.spec.timeout).get();
+    let timeout = wishes.timeout.unwrap_or(target.settings.spec.timeout).get();
     let ids: Vec<ObjectId> = applied.inventory.managed().collect();
     let waited = wait(
         &target,
@@ -101,9 +133,9 @@ async fn once(
             .await?;
     }
     progress.finish();
-    report(args, &target, &planned, ids.len(), &waited)?;
+    report(wishes, &target, &planned, ids.len(), &waited)?;
     match waited {
-        Waited::Healthy if args.test => tests(&mut target, session, progress, &cancel).await,
+        Waited::Healthy if wishes.test => tests(&mut target, session, progress, &cancel).await,
         Waited::Healthy => Ok(Exit::Done),
         Waited::Cancelled => bail!("stopped while waiting: what was applied stays"),
         Waited::Failed(unsettled) => bail!("the rollout failed:\n{}", lines(&unsettled)),
@@ -166,14 +198,14 @@ async fn wait(
 }
 
 fn report(
-    args: &ConvergeCommand,
+    wishes: &Wishes,
     target: &Target,
     planned: &Planned,
     objects: usize,
     waited: &Waited,
 ) -> anyhow::Result<()> {
     let healthy = *waited == Waited::Healthy;
-    match args.cluster.output.output {
+    match wishes.output.output {
         Some(format) => {
             let mut document = plan::document(planned, &[], &target.release.seed);
             document["application"] = json!(target.release.application);

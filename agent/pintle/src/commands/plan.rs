@@ -125,7 +125,7 @@ pub(super) fn document(planned: &Planned, findings: &[Finding], seed: &Seed) -> 
 }
 
 /// Writes a change for people; nothing for an object that stays as it is.
-fn describe(change: &Change, seed: &Seed) -> String {
+pub(super) fn describe(change: &Change, seed: &Seed) -> String {
     let source = change
         .source
         .as_ref()

@@ -1,89 +1,13 @@
 //! The command line, on a folder and a cluster.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
-use pintle_harness::{GitRepo, Process, agent};
+use anyhow::Result;
+use pintle_harness::Process;
 
-use crate::world::{config_map, deployment, namespace, service, world};
-
-/// A folder, a namespace, and the user who works on both.
-struct Desk {
-    namespace: String,
-    repository: GitRepo,
-    kubeconfig: std::path::PathBuf,
-    home: tempfile::TempDir,
-}
-
-impl Desk {
-    fn new(prefix: &str) -> Result<Self> {
-        let namespace = namespace(prefix)?;
-        Ok(Self {
-            repository: world().servers.repository(&namespace)?,
-            kubeconfig: world()
-                .control_plane
-                .service_account_kubeconfig(&namespace, "deployer")?,
-            home: tempfile::tempdir()?,
-            namespace,
-        })
-    }
-
-    fn command(&self, args: &[&str]) -> Result<Command> {
-        let mut command = Command::new(agent::executable()?);
-        command
-            .args(args)
-            .current_dir(self.repository.work())
-            .env("KUBECONFIG", &self.kubeconfig)
-            .env("XDG_CACHE_HOME", cache())
-            .env("HOME", self.home.path());
-        Ok(command)
-    }
-
-    /// Runs pintle in the folder, and checks how it ends.
-    fn pintle(&self, args: &[&str], expected: i32) -> Result<String> {
-        let output = self.command(args)?.output().context("start pintle")?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        if output.status.code() != Some(expected) {
-            bail!(
-                "pintle {}: {}, expected {expected}\n{text}\n{said}",
-                args.join(" "),
-                output.status
-            );
-        }
-        Ok(text + &said)
-    }
-
-    /// Counts what this desk's user wrote since a mark, dry runs excluded.
-    fn writes_since(&self, mark: u64) -> Result<BTreeMap<String, usize>> {
-        let user = format!("system:serviceaccount:{}:deployer", self.namespace);
-        let mut writes = BTreeMap::new();
-        for request in world().control_plane.requests_since(mark)? {
-            let is_ours = request.user == user && request.namespace == self.namespace;
-            if is_ours && request.is_write() && !request.uri.contains("dryRun=") {
-                let object = format!("{} {}/{}", request.verb, request.resource, request.name);
-                *writes.entry(object).or_default() += 1;
-            }
-        }
-        Ok(writes)
-    }
-
-    fn kubectl(&self, args: &[&str]) -> Result<String> {
-        let all = [&["--namespace", self.namespace.as_str()], args].concat();
-        world().control_plane.kubectl(&all)
-    }
-}
-
-/// Where compiled plugins are kept, for all tests of this process.
-fn cache() -> &'static Path {
-    static CACHE: std::sync::OnceLock<tempfile::TempDir> = std::sync::OnceLock::new();
-    CACHE
-        .get_or_init(|| tempfile::tempdir().expect("a folder can be made"))
-        .path()
-}
+use crate::desk::Desk;
+use crate::world::{config_map, deployment, service, world};
 
 #[test]
 fn a_folder_is_rendered_diffed_planned_converged_and_dismissed() -> Result<()> {

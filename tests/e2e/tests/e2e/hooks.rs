@@ -3,6 +3,7 @@
 use anyhow::Result;
 use pintle_harness::until;
 
+use crate::desk::as_administrator;
 use crate::world::{LIMIT, Stage, condition, config_map};
 
 /// A Job whose pod behaves as a label says, run at events.
@@ -167,7 +168,10 @@ fn tests_run_when_somebody_asks() -> Result<()> {
         "{reasons:?}"
     );
     let before = uid(&stage, "good")?;
-    ask("2")?;
+    let limit = format!("{}s", LIMIT.as_secs());
+    let test = ["test", "shop", "-n", &stage.namespace, "--timeout", &limit];
+    let said = as_administrator(&test, 1)?;
+    assert!(said.contains("1 passed, 1 failed"), "{said}");
     assert_ne!(uid(&stage, "good")?, before, "each request runs them");
     Ok(())
 }

@@ -10,13 +10,16 @@
     reason = "a test that cannot go on panics with the reason, and one that uses chance tells its seed"
 )]
 
+mod adopting;
 mod charts;
 mod command_line;
 mod converging;
+mod desk;
 mod hooks;
 mod kills;
 mod many;
 mod refusing;
+mod releases;
 mod removing;
 mod shelf;
 mod webhooks;

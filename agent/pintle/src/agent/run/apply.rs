@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use pintle_cluster::{Drift, InventoryStore as _, Planned, StatusStore};
+use pintle_cluster::{Applying, Drift, InventoryStore as _, Planned, StatusStore};
 use pintle_core::{
     application::Standing,
     check::{Approved, Denied},
@@ -53,11 +53,19 @@ impl Run {
             tracing::warn!(application = %name, ?unsynced, "watches are not in sync: the server is asked instead");
         }
         let drift = shared.tracker.drift(name, &inventory);
+        let takeover = self.takeover(ready, &inventory).await?;
+        let (release, inventory, depth) = match &takeover {
+            Some(takeover) => (&takeover.release, takeover.inventory.clone(), Depth::Server),
+            None => (release, inventory, Depth::Local),
+        };
         let planned = shared
             .cluster
-            .plan(release, &ready.prepared, &inventory, Depth::Local)
+            .plan(release, &ready.prepared, &inventory, depth)
             .await;
         let planned = planned.map_err(plan_failed)?;
+        if let Some(takeover) = &takeover {
+            takeover.check(&planned.plan)?;
+        }
         if !planned.plan.is_empty() {
             self.learned.plan = Some((planned.plan.digest(), planned.plan.summary()));
         }
@@ -65,12 +73,16 @@ impl Run {
         if self.cancel.is_cancelled() {
             return Err(Stopped::cancelled());
         }
-        let applying = ready.applying(slot, &self.cancel);
+        let applying = Applying {
+            release,
+            ..ready.applying(slot, &self.cancel)
+        };
         let applied = shared
             .cluster
             .apply(&applying, &approved, planned.inventory.clone(), store)
             .await
             .map_err(apply_failed)?;
+        self.learned.adopted = takeover.as_ref().map(|takeover| takeover.of.clone());
         let kinds = shared
             .cluster
             .kinds_in_use(&ready.prepared, &applied.inventory);

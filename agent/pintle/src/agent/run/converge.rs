@@ -121,6 +121,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
 pub(super) struct Ready {
     pub(super) spec: ApplicationSpec,
     pub(super) release: Release,
+    pub(super) rendered: Rendered,
     pub(super) prepared: Prepared,
     pub(super) context: Context,
     pub(super) commit: String,
@@ -241,6 +242,7 @@ impl Run {
         Ok(Some(Ready {
             spec,
             release,
+            rendered,
             prepared,
             context,
             commit: snapshot.revision().commit.clone(),
