@@ -18,7 +18,7 @@ pub enum HookEvent {
     PreUpgrade,
     /// After a change is applied and healthy.
     PostUpgrade,
-    /// Before the host goes back to what was completed before.
+    /// Before the host goes back to what was converged before.
     PreRollback,
     /// After it has gone back.
     PostRollback,

@@ -31,7 +31,7 @@ pub enum HookEvent {
     PreUpgrade,
     /// After a change is applied and healthy.
     PostUpgrade,
-    /// Before the agent, by itself or because it was told to, goes back to what was healthy before.
+    /// Before the agent goes back to what was converged before.
     PreRollback,
     /// After it has gone back.
     PostRollback,
