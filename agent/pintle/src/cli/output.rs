@@ -39,6 +39,14 @@ pub(crate) fn text(text: &str) {
     let _ = out.flush();
 }
 
+/// Prints a document to standard output, byte for byte: unlike text for people it has no colours that a terminal might not
+/// know, and it may be megabytes.
+pub(crate) fn document(text: &str) {
+    let mut out = std::io::stdout().lock();
+    // A reader that went away (`| head`) is no failure of ours.
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
 /// Prints a line for people to standard error.
 pub(crate) fn note(text: &str) {
     anstream::eprintln!("{text}");

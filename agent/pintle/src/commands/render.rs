@@ -83,7 +83,7 @@ async fn once(args: &RenderCommand, session: &Session, origin: &Origin) -> anyho
         .map(|one| one.object.value())
         .collect();
     match args.output.output {
-        None | Some(Format::Yaml) => output::text(&yaml::stream(values)),
+        None | Some(Format::Yaml) => output::document(&yaml::stream(values)),
         Some(Format::Json) => {
             output::machine(
                 Format::Json,

@@ -14,6 +14,8 @@ use crate::cli::{args::HelmArgs, exit::Usage};
 
 /// The name of the renderer.
 const HELM: &str = "helm";
+/// What the values of the settings are called among the files.
+const VALUES: &str = "pintle.yaml: values";
 /// Most bytes of one file with values.
 const MAX_FILE: u64 = 16 << 20;
 
@@ -37,6 +39,9 @@ pub(crate) fn override_settings(
     let Some(settings) = renderer.settings.as_object_mut() else {
         return Err(Usage("the settings of the renderer `helm` are an object".to_owned()).into());
     };
+    if !args.values.is_empty() {
+        values_as_file(settings)?;
+    }
     for (field, values) in [
         ("valuesFiles", &args.values),
         ("set", &args.set),
@@ -62,17 +67,29 @@ pub(crate) fn override_settings(
     }
     let named_by_set_file = args.set_file.iter().flat_map(|text| files_of(text));
     for path in args.values.iter().cloned().chain(named_by_set_file) {
-        let contents = settings.entry("fileContents").or_insert_with(|| json!({}));
-        let Some(contents) = contents.as_object_mut() else {
-            return Err(
-                Usage("`fileContents` is an object of texts by their path".to_owned()).into(),
-            );
-        };
+        let contents = contents(settings)?;
         if !contents.contains_key(&path) {
             contents.insert(path.clone(), Value::String(read(&path)?));
         }
     }
     Ok(())
+}
+
+/// Makes the values that are written in the settings a file before those that follow: the renderer puts `values` over all
+/// files, and what is typed comes over what is written.
+fn values_as_file(settings: &mut Map<String, Value>) -> anyhow::Result<()> {
+    let Some(values) = settings.remove("values") else {
+        return Ok(());
+    };
+    // What is JSON is YAML.
+    contents(settings)?.insert(VALUES.to_owned(), Value::String(values.to_string()));
+    append(settings, "valuesFiles", &[VALUES.to_owned()])
+}
+
+fn contents(settings: &mut Map<String, Value>) -> anyhow::Result<&mut Map<String, Value>> {
+    let contents = settings.entry("fileContents").or_insert_with(|| json!({}));
+    let problem = || Usage("`fileContents` is an object of texts by their path".to_owned());
+    Ok(contents.as_object_mut().ok_or_else(problem)?)
 }
 
 /// Leaves out the definitions in `crds/` unless they are asked for: so does `helm template`, and what prints a bare chart
@@ -244,9 +261,11 @@ mod tests {
         assert_eq!(
             spec.renderer.unwrap().settings,
             json!({
-                "set": ["z=0", "a=1,b=2", "c=3"], "values": {"k": true}, "valuesFiles": [path("prod.yaml")],
+                "set": ["z=0", "a=1,b=2", "c=3"], "valuesFiles": ["pintle.yaml: values", path("prod.yaml")],
                 "setFile": [format!("tls={},x={}", path("cert"), path("cert"))], "includeCrds": false, "noHooks": true,
-                "fileContents": {path("prod.yaml"): "a: 1\n", path("cert"): "pem"},
+                "fileContents": {
+                    path("prod.yaml"): "a: 1\n", path("cert"): "pem", "pintle.yaml: values": r#"{"k":true}"#,
+                },
             })
         );
     }
