@@ -18,6 +18,10 @@
 //! - `now` is the time of the render's [`Clock`], and the local zone is UTC. Zones have the rules of today, also for dates
 //!   in the past.
 //! - What is random in Go is derived from the render's [`Secrets`]: see the [`Secrets`] for how.
+//! - A certificate is not valid from this moment, which would be another one at each render, but from one of a row of times
+//!   that are half of its life apart.
+//! - Private keys that charts bring along must be of RSA with two primes, of ECDSA with P-256, P-384 or P-521, or Ed25519:
+//!   Go also signs with P-224 and with more primes, which nobody has.
 //! - `getHostByName` is empty, as in Helm without `--enable-dns`.
 
 mod case;
