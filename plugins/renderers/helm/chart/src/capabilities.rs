@@ -246,10 +246,17 @@ impl Object for Capabilities {
 
     fn fields(&self) -> Vec<(&'static str, Value)> {
         vec![
-            ("KubeVersion", Value::object(self.kube_version().clone())),
+            (
+                "KubeVersion",
+                Value::object(Copied(self.kube_version().clone())),
+            ),
             ("APIVersions", self.api_versions()),
             ("HelmVersion", Self::helm_version()),
         ]
+    }
+
+    fn json_fields(&self) -> Option<Vec<(&'static str, Value)>> {
+        Some(self.fields())
     }
 
     fn to_plain(&self) -> Value {
@@ -296,6 +303,7 @@ impl Object for KubeVersion {
     fn fields(&self) -> Vec<(&'static str, Value)> {
         vec![
             ("Version", self.version.as_str().into()),
+            ("normalizedVersion", self.normalized.as_str().into()),
             ("Major", self.major.as_str().into()),
             ("Minor", self.minor.as_str().into()),
         ]
@@ -305,8 +313,48 @@ impl Object for KubeVersion {
         Some(self.normalized().into())
     }
 
+    fn json_fields(&self) -> Option<Vec<(&'static str, Value)>> {
+        let mut fields = self.fields();
+        fields.retain(|(name, _)| *name != "normalizedVersion");
+        Some(fields)
+    }
+
+    fn copied(&self) -> Option<Value> {
+        Some(Value::object(Copied(self.clone())))
+    }
+
     fn to_plain(&self) -> Value {
-        plain(self.fields())
+        plain(self.json_fields().unwrap_or_default())
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// A version that went through a function.
+#[derive(Debug)]
+struct Copied(KubeVersion);
+
+impl Object for Copied {
+    fn go_type(&self) -> Type {
+        self.0.go_type()
+    }
+
+    fn field(&self, name: &[u8]) -> Option<Value> {
+        self.0.field(name)
+    }
+
+    fn fields(&self) -> Vec<(&'static str, Value)> {
+        self.0.fields()
+    }
+
+    fn json_fields(&self) -> Option<Vec<(&'static str, Value)>> {
+        self.0.json_fields()
+    }
+
+    fn to_plain(&self) -> Value {
+        self.0.to_plain()
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -347,12 +395,20 @@ impl Object for BuildInfo {
             .collect()
     }
 
-    fn to_plain(&self) -> Value {
+    fn json_fields(&self) -> Option<Vec<(&'static str, Value)>> {
         // Go's tags leave empty fields out.
         let fields = Self::FIELDS
             .iter()
             .filter(|(_, _, value)| !value.is_empty());
-        plain(fields.map(|(_, name, value)| (*name, (*value).into())))
+        Some(
+            fields
+                .map(|(_, name, value)| (*name, (*value).into()))
+                .collect(),
+        )
+    }
+
+    fn to_plain(&self) -> Value {
+        plain(self.json_fields().unwrap_or_default())
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -46,6 +46,10 @@ impl Writer<'_> {
             Value::List(list) => return self.list(list, depth),
             Value::Map(map) => return self.map(map, depth),
             Value::Object(object) => {
+                if let Some(fields) = object.json_fields() {
+                    let fields = fields.iter();
+                    return self.table(fields.map(|(name, value)| (name.as_bytes(), value)), depth);
+                }
                 return match object.to_plain() {
                     Value::Object(object) => Err(WriteError::Type {
                         format: "json",
@@ -95,12 +99,23 @@ impl Writer<'_> {
             self.out.extend_from_slice(b"null");
             return Ok(());
         }
-        self.out.push(b'{');
         let entries = map.borrow();
-        for (index, (key, value)) in entries.iter().enumerate() {
-            if index > 0 {
+        let entries = entries.iter();
+        self.table(entries.map(|(key, value)| (key.as_bytes(), value)), depth)
+    }
+
+    fn table<'v>(
+        &mut self,
+        entries: impl Iterator<Item = (&'v [u8], &'v Value)>,
+        depth: usize,
+    ) -> Result<(), WriteError> {
+        self.out.push(b'{');
+        let mut is_empty = true;
+        for (key, value) in entries {
+            if !is_empty {
                 self.out.push(b',');
             }
+            is_empty = false;
             self.line(depth + 1);
             write_string(key, self.layout.raw, self.out);
             self.out.push(b':');
@@ -109,7 +124,7 @@ impl Writer<'_> {
             }
             self.value(value, depth + 1)?;
         }
-        if !entries.is_empty() {
+        if !is_empty {
             self.line(depth);
         }
         self.out.push(b'}');

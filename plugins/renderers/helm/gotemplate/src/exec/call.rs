@@ -94,6 +94,13 @@ impl Executor<'_> {
             let param = function.param(given - 1);
             values[first + given - 1] = self.fit(Operand::concrete(last), param)?;
         }
+        for value in &mut values[first..] {
+            if let Value::Object(object) = value
+                && let Some(copy) = object.copied()
+            {
+                *value = copy;
+            }
+        }
         self.run_body(function, node, values)
             .or_else(|error| self.call_failed(function.name(), node, error))
     }

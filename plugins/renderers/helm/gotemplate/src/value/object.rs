@@ -63,6 +63,17 @@ pub trait Object: Debug + 'static {
     /// The object as plain data: what encoders write, and what `range`, `len` and `index` work on.
     fn to_plain(&self) -> Value;
 
+    /// What JSON has of a struct, in its order; the plain data, sorted by key, unless overridden.
+    fn json_fields(&self) -> Option<Vec<(&'static str, Value)>> {
+        None
+    }
+
+    /// What a function gets instead of the object: Go copies a struct into the argument, and the copy has no methods of
+    /// its pointer.
+    fn copied(&self) -> Option<Value> {
+        None
+    }
+
     /// Whether `if` takes it for true.
     fn is_true(&self) -> bool {
         match self.go_type().kind() {
