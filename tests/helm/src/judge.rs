@@ -1,6 +1,6 @@
 //! Charts through Helm and through the renderer.
 
-use std::fmt;
+use std::{fmt, panic};
 
 use serde_json::{Number, Value};
 
@@ -66,7 +66,14 @@ impl fmt::Display for Judgement {
 /// Where something differs, the chart is rendered again with another seed and at another time. What then changes here
 /// cannot be the same in Helm; only the rest is compared.
 pub fn judge(asked: &Templating, helm: &Answer) -> Judgement {
-    let ours = ours::template(&ours::engine(), asked);
+    let rendered = panic::catch_unwind(|| ours::template(&ours::engine(), asked));
+    let Ok(ours) = rendered else {
+        let first = "  the message is on standard error".to_owned();
+        return Judgement::Different {
+            part: "a panic of ours",
+            first,
+        };
+    };
     // Helm puts the notes of several charts together in no order: both are put into one.
     let mut helm = helm.clone();
     let sorted = |notes: &str| {

@@ -1,6 +1,8 @@
 //! The renderer `helm` against Helm. See `tests/helm/README.md`.
 
+mod bounded;
 mod charts;
+mod expressions;
 mod functions;
 mod helm_charts;
 mod keys;
