@@ -7,9 +7,23 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 use pintle_harness::{AGENT_NAMESPACE, agent, until};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use crate::shelf::{Shelf, write};
 use crate::world::{LIMIT, Stage};
+
+/// What a lock file says of itself: the digest over what is wanted and what was found, as Helm writes both
+/// (`internal/resolver.HashReq`). Each is name, version and repository.
+fn lock_digest(both: &[[(&str, &str, &str); 3]; 2]) -> String {
+    let list = |dependencies: &[(&str, &str, &str); 3]| {
+        let one = |(name, version, repository): &(&str, &str, &str)| {
+            format!(r#"{{"name":"{name}","version":"{version}","repository":"{repository}"}}"#)
+        };
+        format!("[{}]", dependencies.each_ref().map(one).join(","))
+    };
+    let text = format!("[{}]", both.each_ref().map(list).join(","));
+    format!("sha256:{}", hex::encode(Sha256::digest(text)))
+}
 
 /// A template of a `ConfigMap` with one value.
 fn template(name: &str, value: &str) -> String {
@@ -85,10 +99,17 @@ fn a_chart_is_rendered_with_dependencies_from_everywhere() -> Result<()> {
          - {{name: db, version: 2.0.0, repository: '{registry}'}}\n\
          - {{name: common, version: '*', repository: 'file://../common'}}\n"
     );
+    let digest = lock_digest(
+        &[["^1.0.0", "2.0.0", "*"], ["1.2.0", "2.0.0", "0.0.1"]].map(|versions| {
+            let names = ["web", "db", "common"];
+            let places = [repository.as_str(), &registry, "file://../common"];
+            std::array::from_fn(|at| (names[at], versions[at], places[at]))
+        }),
+    );
     let lock = format!(
         "dependencies:\n- {{name: web, version: 1.2.0, repository: '{repository}'}}\n\
          - {{name: db, version: 2.0.0, repository: '{registry}'}}\n\
-         - {{name: common, version: 0.0.1, repository: 'file://../common'}}\n"
+         - {{name: common, version: 0.0.1, repository: 'file://../common'}}\ndigest: {digest}\n"
     );
     let common = "apiVersion: v2\nname: common\nversion: 0.0.1\n";
     write(
