@@ -102,7 +102,7 @@ fn values_come_from_everywhere_in_order() {
 fn what_templates_see_of_the_world() {
     let template = config(
         "{{ .Release.Name }}",
-        r#"{{ printf "%s %s %s %v %v" .Release.Namespace .Capabilities.KubeVersion (now | date "2006") (.Capabilities.APIVersions.Has "apps/v1/Deployment") (.Capabilities.APIVersions.Has "a/v1") | quote }}"#,
+        r#"{{ printf "%s %s %s %v %v" .Release.Namespace .Capabilities.KubeVersion.Version (now | date "2006") (.Capabilities.APIVersions.Has "apps/v1/Deployment") (.Capabilities.APIVersions.Has "a/v1") | quote }}"#,
     );
     let tree = chart(&[("templates/a.yaml", &template)]);
     insta::assert_snapshot!(values(&render(&tree, &json!({}))), @r#"app="default v1.33.0 1970 true false""#);
