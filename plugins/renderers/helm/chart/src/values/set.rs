@@ -4,12 +4,8 @@
 //! parser does with malformed lines: a comma ends a value, a backslash takes the next character as it is, `{a,b}` is a list,
 //! `a[0]` an item, `a.b` a key in a table.
 
-mod literal;
-
 use pintle_gotemplate::{Map, Value};
 use thiserror::Error;
-
-pub use literal::set_literal;
 
 /// The largest index of a list that may be set.
 const MAX_INDEX: usize = 65_536;
@@ -88,6 +84,8 @@ enum Reading<'a> {
     Json,
     /// It is the path of a file.
     File(ReadFile<'a>),
+    /// It is a text to the end of the line, and nothing in the line is escaped.
+    Literal,
 }
 
 /// Puts the values of a `--set` line into `values`.
@@ -108,6 +106,11 @@ pub fn set_json(line: &str, values: &Map) -> Result<(), SetError> {
 /// Puts the contents of the files of a `--set-file` line into `values`.
 pub fn set_file(line: &str, values: &Map, read: ReadFile<'_>) -> Result<(), SetError> {
     Parser::new(line, Reading::File(read)).run(values)
+}
+
+/// Puts the value of a `--set-literal` line into `values`. An empty line sets nothing.
+pub fn set_literal(line: &str, values: &Map) -> Result<(), SetError> {
+    Parser::new(line, Reading::Literal).run(values)
 }
 
 /// How deep a key is, so far.
@@ -184,7 +187,7 @@ impl<'a> Parser<'a> {
             if stops.contains(&next) {
                 return (text, Some(next));
             }
-            if next == '\\' {
+            if next == '\\' && !self.is_literal() {
                 match self.next() {
                     Some(escaped) => text.push(escaped),
                     None => return (text, None),
@@ -196,9 +199,18 @@ impl<'a> Parser<'a> {
         (text, None)
     }
 
+    fn is_literal(&self) -> bool {
+        matches!(self.reading, Reading::Literal)
+    }
+
     /// One key with its value, put into `table`.
     fn key(&mut self, table: &Map, depth: Depth) -> Result<(), Stop> {
-        let (key, stop) = self.until(&['=', '[', ',', '.']);
+        let stops: &[char] = if self.is_literal() {
+            &['=', '[', '.']
+        } else {
+            &['=', '[', '.', ',']
+        };
+        let (key, stop) = self.until(stops);
         match stop {
             None if key.is_empty() => Err(Stop::End),
             None => Err(SetError::NoValue(key).into()),
@@ -289,8 +301,10 @@ impl<'a> Parser<'a> {
 
     /// The value after `=` and the comma behind it. A value comes with the end of the line if there was nothing to read.
     fn value(&mut self, key: &str) -> Result<Value, (Option<Value>, Stop)> {
-        if let Reading::Json = self.reading {
-            return self.json(key).map_err(|error| (None, error.into()));
+        match self.reading {
+            Reading::Json => return self.json(key).map_err(|error| (None, error.into())),
+            Reading::Literal => return Ok(std::mem::take(&mut self.rest).into()),
+            Reading::Typed | Reading::Text | Reading::File(_) => {}
         }
         if self.rest.is_empty() {
             return Err((Some("".into()), Stop::End));
@@ -359,7 +373,7 @@ impl<'a> Parser<'a> {
         match self.reading {
             Reading::Typed => Ok(typed(&text)),
             Reading::File(read) => read(&text).map_err(SetError::File),
-            Reading::Text | Reading::Json => Ok(text.into()),
+            Reading::Text | Reading::Json | Reading::Literal => Ok(text.into()),
         }
     }
 }
