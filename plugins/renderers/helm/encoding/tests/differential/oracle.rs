@@ -1,6 +1,7 @@
 //! The Go libraries, and values on their way to them and back.
 
 use std::{
+    fmt,
     io::Write,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -28,10 +29,20 @@ pub(crate) fn sample<T>(strategy: impl Strategy<Value = T>, count: usize) -> Vec
         .collect()
 }
 
+/// Bytes that are mostly readable, and shown so.
+#[derive(Clone)]
+pub(crate) struct Text(pub(crate) Vec<u8>);
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.escape_ascii())
+    }
+}
+
 /// What the library gave.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
-    Text(Vec<u8>),
+    Text(Text),
     Value(Value),
     Error(String),
 }
@@ -87,7 +98,7 @@ fn answer(json: &Json) -> Answer {
     if let Some(error) = json["error"].as_str() {
         Answer::Error(error.to_owned())
     } else if json["text"].is_string() {
-        Answer::Text(bytes(&json["text"]))
+        Answer::Text(Text(bytes(&json["text"])))
     } else {
         Answer::Value(unwrap(&json["value"]))
     }
