@@ -72,6 +72,37 @@ impl ResourceType {
         path
     }
 
+    /// Secrets, which every API server has.
+    pub(crate) fn secrets() -> Self {
+        Self::of_core("Secret", "secrets")
+    }
+
+    /// `ConfigMaps`, which every API server has.
+    pub(crate) fn config_maps() -> Self {
+        Self::of_core("ConfigMap", "configmaps")
+    }
+
+    fn of_core(kind: &str, plural: &str) -> Self {
+        Self {
+            group: String::new(),
+            version: "v1".to_owned(),
+            kind: kind.to_owned(),
+            plural: plural.to_owned(),
+            namespaced: true,
+            watchable: true,
+        }
+    }
+
+    /// Returns the identity of an object in a namespace.
+    pub(crate) fn id(&self, namespace: &str, name: impl Into<String>) -> ObjectId {
+        ObjectId {
+            group: self.group.clone(),
+            kind: self.kind.clone(),
+            namespace: Some(namespace.to_owned()),
+            name: name.into(),
+        }
+    }
+
     /// Returns the path of an object.
     pub(crate) fn path_of(&self, id: &ObjectId) -> String {
         self.path(id.namespace.as_deref(), Some(&id.name))

@@ -325,12 +325,10 @@ impl HelmRelease {
 
     fn malformed(&self, detail: String) -> HelmError {
         HelmError::Malformed {
-            id: ObjectId {
-                group: String::new(),
-                kind: "Secret".to_owned(),
-                namespace: Some(self.namespace.clone()),
-                name: format!("sh.helm.release.v1.{}.v{}", self.name, self.revision),
-            },
+            id: ResourceType::secrets().id(
+                &self.namespace,
+                format!("sh.helm.release.v1.{}.v{}", self.name, self.revision),
+            ),
             detail,
         }
     }

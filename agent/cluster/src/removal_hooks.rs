@@ -60,7 +60,7 @@ pub(crate) async fn keep(
     if hooks.is_empty() {
         if kept.is_some() {
             let deleted = connection
-                .delete_object(&secrets(), &id, &Preconditions::default())
+                .delete_object(&ResourceType::secrets(), &id, &Preconditions::default())
                 .await;
             deleted.map_err(|error| (id, error))?;
         }
@@ -91,8 +91,11 @@ async fn write(connection: &Connection, id: &ObjectId, text: &str) -> Result<(),
         },
         "data": {KEY: STANDARD.encode(text)},
     });
-    let make = Call::new(Method::POST, secrets().path(id.namespace.as_deref(), None));
-    let change = Call::new(Method::PUT, secrets().path_of(id));
+    let make = Call::new(
+        Method::POST,
+        ResourceType::secrets().path(id.namespace.as_deref(), None),
+    );
+    let change = Call::new(Method::PUT, ResourceType::secrets().path_of(id));
     let send = |call: Call| {
         let call = call.query("fieldManager", "pintle").body(JSON, &secret);
         async move { connection.call(&call).await.map(|_| ()) }
@@ -108,7 +111,9 @@ pub(crate) async fn load(
     connection: &Connection,
     release: &Release,
 ) -> Result<Option<Vec<RenderedObject>>, RequestError> {
-    let secret = connection.read(&secrets(), &id(release)).await?;
+    let secret = connection
+        .read(&ResourceType::secrets(), &id(release))
+        .await?;
     Ok(secret.and_then(|secret| read(&secret)))
 }
 
@@ -129,7 +134,11 @@ fn read(secret: &Value) -> Option<Vec<RenderedObject>> {
 /// Deletes what is kept for a release. That there is nothing is no error.
 pub(crate) async fn forget(connection: &Connection, release: &Release) -> Result<(), RequestError> {
     let deleted = connection
-        .delete_object(&secrets(), &id(release), &Preconditions::default())
+        .delete_object(
+            &ResourceType::secrets(),
+            &id(release),
+            &Preconditions::default(),
+        )
         .await;
     deleted.map(|_| ())
 }
@@ -140,21 +149,5 @@ fn id(release: &Release) -> ObjectId {
         Some(namespace) => (namespace, format!("pintle-hooks.{}", name.label_value())),
         None => (&name.namespace, format!("pintle-hooks.{}", name.name)),
     };
-    ObjectId {
-        group: String::new(),
-        kind: "Secret".to_owned(),
-        namespace: Some(namespace.clone()),
-        name,
-    }
-}
-
-fn secrets() -> ResourceType {
-    ResourceType {
-        group: String::new(),
-        version: "v1".to_owned(),
-        kind: "Secret".to_owned(),
-        plural: "secrets".to_owned(),
-        namespaced: true,
-        watchable: true,
-    }
+    ResourceType::secrets().id(namespace, name)
 }

@@ -79,7 +79,7 @@ impl Seeds {
             &application.namespace,
             &format!("pintle-seed.{}", application.name),
         );
-        match connection.read(&secrets(), &id).await {
+        match connection.read(&ResourceType::secrets(), &id).await {
             Ok(secret) => secret.map(|secret| read(&secret, &id)).transpose(),
             Err(error) => Err(SeedError::Request {
                 id,
@@ -98,7 +98,11 @@ impl Seeds {
             &format!("pintle-seed.{}", application.name),
         );
         let removed = connection
-            .delete_object(&secrets(), &id, &crate::objects::Preconditions::default())
+            .delete_object(
+                &ResourceType::secrets(),
+                &id,
+                &crate::objects::Preconditions::default(),
+            )
             .await;
         removed.map(|_| ()).map_err(|error| SeedError::Request {
             id,
@@ -113,7 +117,11 @@ async fn open(connection: &Connection, namespace: &str, name: &str) -> Result<Se
         id: id.clone(),
         error: Box::new(error),
     };
-    if let Some(secret) = connection.read(&secrets(), &id).await.map_err(failed)? {
+    if let Some(secret) = connection
+        .read(&ResourceType::secrets(), &id)
+        .await
+        .map_err(failed)?
+    {
         return read(&secret, &id);
     }
     let bytes: [u8; 32] = rand::random();
@@ -122,14 +130,21 @@ async fn open(connection: &Connection, namespace: &str, name: &str) -> Result<Se
         "metadata": {"name": name, "namespace": namespace, "labels": {"app.kubernetes.io/managed-by": "pintle"}},
         "data": {KEY: STANDARD.encode(bytes)},
     });
-    let call = Call::new(Method::POST, secrets().path(Some(namespace), None))
-        .query("fieldManager", "pintle")
-        .body(JSON, &secret);
+    let call = Call::new(
+        Method::POST,
+        ResourceType::secrets().path(Some(namespace), None),
+    )
+    .query("fieldManager", "pintle")
+    .body(JSON, &secret);
     match connection.call(&call).await {
         Ok(_) => Ok(Seed::from_bytes(bytes)),
         // Another was faster, or our own answer was lost: what is there counts.
         Err(error) if error.is_conflict() => {
-            match connection.read(&secrets(), &id).await.map_err(failed)? {
+            match connection
+                .read(&ResourceType::secrets(), &id)
+                .await
+                .map_err(failed)?
+            {
                 Some(secret) => read(&secret, &id),
                 None => Err(failed(error)),
             }
@@ -149,23 +164,7 @@ fn read(secret: &Value, id: &ObjectId) -> Result<Seed, SeedError> {
 }
 
 fn id(namespace: &str, name: &str) -> ObjectId {
-    ObjectId {
-        group: String::new(),
-        kind: "Secret".to_owned(),
-        namespace: Some(namespace.to_owned()),
-        name: name.to_owned(),
-    }
-}
-
-fn secrets() -> ResourceType {
-    ResourceType {
-        group: String::new(),
-        version: "v1".to_owned(),
-        kind: "Secret".to_owned(),
-        plural: "secrets".to_owned(),
-        namespaced: true,
-        watchable: true,
-    }
+    ResourceType::secrets().id(namespace, name)
 }
 
 #[cfg(test)]

@@ -190,14 +190,7 @@ mod tests {
         PreparedObject {
             desired: object.digest(&Seed::from_text("s")),
             object,
-            resource: ResourceType {
-                group: String::new(),
-                version: "v1".into(),
-                kind: "ConfigMap".into(),
-                plural: "configmaps".into(),
-                namespaced: true,
-                watchable: true,
-            },
+            resource: ResourceType::config_maps(),
             source: None,
             hook: None,
             keep: false,

@@ -34,13 +34,11 @@ impl ConfigMapStore {
         connection: &Connection,
         application: &ApplicationName,
     ) -> Result<Self, StoreError> {
-        let resource = config_maps();
-        let id = ObjectId {
-            group: String::new(),
-            kind: resource.kind.clone(),
-            namespace: Some(application.namespace.clone()),
-            name: format!("pintle-inventory.{}", application.name),
-        };
+        let resource = ResourceType::config_maps();
+        let id = resource.id(
+            &application.namespace,
+            format!("pintle-inventory.{}", application.name),
+        );
         let mut store = Self {
             connection: connection.clone(),
             resource,
@@ -80,7 +78,11 @@ impl ConfigMapStore {
         namespace: Option<&str>,
     ) -> Result<Vec<ApplicationName>, RequestError> {
         let names = connection
-            .labelled_names(&config_maps(), namespace, "pintle.dev/inventory")
+            .labelled_names(
+                &ResourceType::config_maps(),
+                namespace,
+                "pintle.dev/inventory",
+            )
             .await?;
         let application = |(namespace, name): (Option<String>, String)| {
             Some(ApplicationName::new(
@@ -186,16 +188,5 @@ impl ConfigMapStore {
                 self.failed(error)
             }
         })
-    }
-}
-
-fn config_maps() -> ResourceType {
-    ResourceType {
-        group: String::new(),
-        version: "v1".to_owned(),
-        kind: "ConfigMap".to_owned(),
-        plural: "configmaps".to_owned(),
-        namespaced: true,
-        watchable: true,
     }
 }

@@ -9,15 +9,7 @@ use pintle_core::{
 const LABEL: &str = "shop.web";
 
 fn key() -> WatchKey {
-    let resource = ResourceType {
-        group: String::new(),
-        version: "v1".into(),
-        kind: "ConfigMap".into(),
-        plural: "configmaps".into(),
-        namespaced: true,
-        watchable: true,
-    };
-    (resource, None)
+    (ResourceType::config_maps(), None)
 }
 
 fn id(name: &str) -> ObjectId {
