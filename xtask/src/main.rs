@@ -5,6 +5,7 @@ mod demo;
 mod install;
 mod lint;
 mod setup;
+mod sim;
 mod terminal;
 mod test;
 mod workspace;
@@ -34,6 +35,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Measures what the agent costs: time, memory, and requests to the API server
     Bench(bench::BenchArgs),
+    /// Plays a fleet in virtual time: looks for what must never be, and says what size costs
+    Sim(sim::SimArgs),
     /// Builds `pintle` and installs it for the current user
     Install,
     /// Checks what the compiler cannot: crate edges, file lengths, files that nothing declares
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         }
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Sim(args) => sim::run(&args),
         Command::Install => install::run(),
         Command::Lint => lint::run(),
     };

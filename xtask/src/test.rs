@@ -11,7 +11,10 @@ use crate::workspace::{self, Workspace};
 use crate::{lint, setup, terminal};
 
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Options {
+    #[command(subcommand)]
+    only: Option<Only>,
     /// Leaves out formatting, lint and clippy
     #[arg(long)]
     tests_only: bool,
@@ -20,11 +23,69 @@ pub(crate) struct Options {
     cargo_test: Vec<String>,
 }
 
+#[derive(clap::Subcommand)]
+enum Only {
+    /// Runs random schedules of changes and faults against a real control plane, and checks what must hold after each
+    Torture(TortureOptions),
+}
+
+#[derive(clap::Args)]
+struct TortureOptions {
+    /// Tortures a release build, as for a long run
+    #[arg(long)]
+    release: bool,
+    /// The first schedule's seed; by default a random one, which is printed
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+    /// How many schedules, each with a seed that is one more
+    #[arg(long, value_name = "N", default_value_t = 24)]
+    schedules: u64,
+    /// How many run at the same time
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    lanes: u8,
+}
+
+/// Builds what is tortured and what tortures it, and runs it.
+fn torture(options: &TortureOptions) -> Result<()> {
+    let mut build = workspace::cargo();
+    build.args([
+        "build",
+        "--locked",
+        "--workspace",
+        "--bin",
+        "pintle",
+        "--bin",
+        "torture",
+    ]);
+    if options.release {
+        build.arg("--release");
+    }
+    workspace::run(&mut build)?;
+    let profile = if options.release { "release" } else { "debug" };
+    let binaries = Workspace::load()?.target_directory.join(profile);
+    let mut command = Command::new(binaries.join("torture"));
+    command
+        .env("PINTLE_BIN", binaries.join("pintle"))
+        .args(["--schedules", &options.schedules.to_string()])
+        .args(["--lanes", &options.lanes.to_string()]);
+    if let Some(seed) = options.seed {
+        command.args(["--seed", &seed.to_string()]);
+    }
+    workspace::run(&mut command)
+}
+
 /// Runs everything, goes on after a failure, ends with one line that counts, and says whether all passed.
 ///
 /// All Cargo commands choose the same packages and targets, so that each dependency is compiled once with one set of
 /// features.
 pub(crate) fn run(options: &Options) -> bool {
+    if let Some(Only::Torture(options)) = &options.only {
+        let result = torture(options);
+        if let Err(error) = &result {
+            terminal::error(error);
+        }
+        return result.is_ok();
+    }
     let start = Instant::now();
     let mut tally = Tally::default();
     if prepare(&mut tally) {

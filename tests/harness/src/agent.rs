@@ -97,6 +97,13 @@ pub fn install(control_plane: &ControlPlane, deploy: &Path) -> Result<PathBuf> {
 impl Agent {
     /// Starts the agent and waits until `/readyz` says so.
     pub fn start(options: AgentOptions) -> Result<Self> {
+        let mut agent = Self::launch(options)?;
+        agent.wait_ready()?;
+        Ok(agent)
+    }
+
+    /// Starts the agent without waiting for it.
+    pub fn launch(options: AgentOptions) -> Result<Self> {
         let executable = executable()?;
         let fresh = match &options.dir {
             Some(_) => None,
@@ -110,16 +117,14 @@ impl Agent {
         fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
         let ports = (free_port()?, free_port()?);
         let process = spawn(&executable, &options, &dir, ports)?;
-        let mut agent = Self {
+        Ok(Self {
             executable,
             options,
             dir,
             ports,
             process,
             _fresh: fresh,
-        };
-        agent.wait_ready()?;
-        Ok(agent)
+        })
     }
 
     /// Is the base URL of `/metrics`, `/healthz` and `/readyz`.
@@ -155,6 +160,11 @@ impl Agent {
     /// Is the folder of its cache and log.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Says whether it has not ended.
+    pub fn is_running(&mut self) -> bool {
+        self.process.is_running()
     }
 
     /// Ends it with SIGKILL.

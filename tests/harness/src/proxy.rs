@@ -1,6 +1,7 @@
 //! A reverse proxy that injects faults.
 
 mod fault;
+mod passing;
 mod serve;
 mod tls;
 
@@ -11,12 +12,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use anyhow::{Context as _, Result, anyhow};
+use bytes::Bytes;
 use tokio::sync::{oneshot, watch};
 
 use crate::account::{read_token_kubeconfig, write_token_kubeconfig};
 use crate::control_plane::ControlPlane;
 
 pub use fault::Fault;
+
+/// Says what happens to a request, by its method and its path and query.
+type Decide = Box<dyn FnMut(&str, &str) -> Option<Fault> + Send>;
 
 /// An HTTP server on loopback that passes requests on to a real server, records them, and does to
 /// some of them what a [`Fault`] says.
@@ -42,26 +47,52 @@ pub struct Proxied {
     pub status: u16,
     /// Whether the request, whole, reached the real server.
     pub passed_on: bool,
+    /// The request's body, if it was passed on.
+    pub body: Bytes,
 }
 
 /// What the proxy's thread and its owner both use.
-#[derive(Debug)]
 struct Shared {
     faults: Mutex<Vec<Fault>>,
+    decide: Mutex<Option<Decide>>,
     seen: Mutex<Vec<Proxied>>,
-    /// Each send cuts all answers that are under way.
-    cut: watch::Sender<u64>,
+    /// Each send ends all answers that are under way.
+    end: watch::Sender<Option<End>>,
     upstream: String,
+}
+
+/// How answers that are under way end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The connection is cut.
+    Cut,
+    /// Watches are told that their position is too old.
+    Expired,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("faults", &self.faults)
+            .field("upstream", &self.upstream)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Shared {
     /// No code panics while it holds one of these, and a list is whole at every moment.
-    fn lock<T>(list: &Mutex<Vec<T>>) -> MutexGuard<'_, Vec<T>> {
+    fn lock<T>(list: &Mutex<T>) -> MutexGuard<'_, T> {
         list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes what to do to a request from the first fault that matches it.
     fn fault_for(&self, method: &str, uri: &str) -> Option<Fault> {
+        let decided = Self::lock(&self.decide)
+            .as_mut()
+            .and_then(|decide| decide(method, uri));
+        if decided.is_some() {
+            return decided;
+        }
         Self::lock(&self.faults)
             .iter_mut()
             .find_map(|fault| fault.strike(method, uri))
@@ -98,8 +129,9 @@ impl Proxy {
         let client = tls::upstream_client(ca)?;
         let shared = Arc::new(Shared {
             faults: Mutex::default(),
+            decide: Mutex::default(),
             seen: Mutex::default(),
-            cut: watch::Sender::new(0),
+            end: watch::Sender::new(None),
             upstream: upstream.trim_end_matches('/').to_owned(),
         });
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -158,14 +190,28 @@ impl Proxy {
         Shared::lock(&self.shared.faults).push(fault);
     }
 
-    /// Removes all faults.
+    /// Asks `decide` what happens to each request, by its method and its path and query; where it says nothing, the
+    /// injected faults decide.
+    ///
+    /// It is called on the proxy's thread, in the order in which requests come, and must not panic.
+    pub fn decide_by(&self, decide: impl FnMut(&str, &str) -> Option<Fault> + Send + 'static) {
+        *Shared::lock(&self.shared.decide) = Some(Box::new(decide));
+    }
+
+    /// Removes all faults, and who decides on them.
     pub fn heal(&self) {
         Shared::lock(&self.shared.faults).clear();
+        *Shared::lock(&self.shared.decide) = None;
     }
 
     /// Cuts the connections of all answers that are under way: every watch breaks off.
     pub fn cut_answers(&self) {
-        self.shared.cut.send_modify(|cuts| *cuts += 1);
+        self.shared.end.send_replace(Some(End::Cut));
+    }
+
+    /// Ends all watches that are under way with the error event 410 `Expired`.
+    pub fn expire_watches(&self) {
+        self.shared.end.send_replace(Some(End::Expired));
     }
 
     /// Gives the requests seen so far, in the order in which their answers began.

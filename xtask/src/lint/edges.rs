@@ -150,6 +150,20 @@ const RULES: &[Rule] = &[
         why: ARROWS,
     },
     Rule {
+        folder: "tests/sim",
+        uses: &["agent/core"],
+        tests_use: &[],
+        external: None,
+        why: "a fleet in virtual time needs what is pure, and builds in seconds",
+    },
+    Rule {
+        folder: "tests/torture",
+        uses: &["tests/harness"],
+        tests_use: &[],
+        external: None,
+        why: "what breaks the agent sees it from outside, as its users do",
+    },
+    Rule {
         folder: "xtask/guests",
         uses: &[],
         tests_use: &[],

@@ -15,6 +15,8 @@ pub struct Fault {
     skip: usize,
     times: usize,
     pub(super) delay: Duration,
+    /// Between two pieces of the answer's body.
+    pub(super) pace: Duration,
     pub(super) effect: Effect,
 }
 
@@ -34,6 +36,10 @@ pub(super) enum Effect {
     LoseAnswer,
     /// The answer breaks off after so many bytes of its body.
     CutAfter(usize),
+    /// A watch ends after so many events as one whose position is too old.
+    ExpireAfter(usize),
+    /// A watch is resumed at a position that is so much older than the one asked for.
+    Rewind(u64),
 }
 
 impl Fault {
@@ -46,6 +52,7 @@ impl Fault {
             skip: 0,
             times: usize::MAX,
             delay: Duration::ZERO,
+            pace: Duration::ZERO,
             effect: Effect::None,
         }
     }
@@ -113,6 +120,27 @@ impl Fault {
     /// Breaks the answer off after `bytes` of its body.
     pub fn cut_after(mut self, bytes: usize) -> Self {
         self.effect = Effect::CutAfter(bytes);
+        self
+    }
+
+    /// Passes the answer's body on slowly: with this pause before each piece of it. What is told on another
+    /// connection overtakes it.
+    pub fn pace(mut self, pause: Duration) -> Self {
+        self.pace = pause;
+        self
+    }
+
+    /// Lets `events` of a watch through and then ends it with the error event 410 `Expired`, as the API server does
+    /// when etcd has compacted what was asked for.
+    pub fn expire_after(mut self, events: usize) -> Self {
+        self.effect = Effect::ExpireAfter(events);
+        self
+    }
+
+    /// Resumes a watch from `versions` before the position that is asked for: the server tells what it told before
+    /// once more, as one that lags behind does. A watch without a position is passed on as it is.
+    pub fn rewind(mut self, versions: u64) -> Self {
+        self.effect = Effect::Rewind(versions);
         self
     }
 

@@ -1,5 +1,6 @@
 //! The proxy's thread: accepts, passes on, and strikes.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -17,9 +18,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_rustls::TlsAcceptor;
 
 use super::fault::Effect;
+use super::passing::Passing;
 use super::{Proxied, Shared};
 
-type Error = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type Error = Box<dyn std::error::Error + Send + Sync>;
 type Body = UnsyncBoxBody<Bytes, Error>;
 
 /// What each connection needs.
@@ -74,18 +76,20 @@ impl Serving {
             .path_and_query()
             .map_or_else(String::new, ToString::to_string);
         let fault = self.shared.fault_for(method.as_str(), &uri);
-        let record = |status: u16, passed_on: bool| {
+        let record = |status: u16, body: Option<Bytes>| {
             let seen = Proxied {
                 method: method.to_string(),
                 uri: uri.clone(),
                 status,
-                passed_on,
+                passed_on: body.is_some(),
+                body: body.unwrap_or_default(),
             };
             Shared::lock(&self.shared.seen).push(seen);
         };
         if let Some(fault) = &fault {
             tokio::time::sleep(fault.delay).await;
         }
+        let pace = fault.as_ref().map(|fault| fault.pace).unwrap_or_default();
         let effect = fault.map_or(Effect::None, |fault| fault.effect);
         match effect {
             Effect::Answer {
@@ -93,7 +97,7 @@ impl Serving {
                 headers,
                 body,
             } => {
-                record(status, false);
+                record(status, None);
                 let mut response = Response::builder().status(status);
                 for (name, value) in headers {
                     response = response.header(name, value);
@@ -101,37 +105,50 @@ impl Serving {
                 Ok(response.body(Full::new(body.into()).map_err(never).boxed_unsync())?)
             }
             Effect::Refuse => {
-                record(0, false);
+                record(0, None);
                 Err("refused by a fault".into())
             }
             Effect::LoseAnswer => {
-                let answer = self.pass_on(request).await?;
+                let (answer, sent) = self.pass_on(request, 0).await?;
                 let whole = answer.bytes().await;
-                record(0, true);
+                record(0, Some(sent));
                 whole.map_err(Error::from)?;
                 Err("answer lost by a fault".into())
             }
-            Effect::None | Effect::CutAfter(_) => match self.pass_on(request).await {
-                Ok(answer) => {
-                    record(answer.status().as_u16(), true);
-                    let limit = if let Effect::CutAfter(bytes) = effect {
-                        Some(bytes)
-                    } else {
-                        None
-                    };
-                    Ok(self.pass_back(answer, limit))
+            Effect::None | Effect::CutAfter(_) | Effect::ExpireAfter(_) | Effect::Rewind(_) => {
+                let rewind = match effect {
+                    Effect::Rewind(versions) => versions,
+                    _ => 0,
+                };
+                match self.pass_on(request, rewind).await {
+                    Ok((answer, sent)) => {
+                        record(answer.status().as_u16(), Some(sent));
+                        let mut passing = Passing::whole(is_watch(&uri), pace);
+                        match effect {
+                            Effect::CutAfter(bytes) => passing.cut_after = Some(bytes),
+                            Effect::ExpireAfter(events) => passing.expire_after = Some(events),
+                            _ => {}
+                        }
+                        Ok(self.pass_back(answer, passing))
+                    }
+                    Err(error) => {
+                        record(0, None);
+                        Err(error)
+                    }
                 }
-                Err(error) => {
-                    record(0, false);
-                    Err(error)
-                }
-            },
+            }
         }
     }
 
-    async fn pass_on(&self, request: Request<Incoming>) -> Result<reqwest::Response, Error> {
+    /// Sends a request to the real server, and gives its answer and the body that was sent.
+    async fn pass_on(
+        &self,
+        request: Request<Incoming>,
+        rewind: u64,
+    ) -> Result<(reqwest::Response, Bytes), Error> {
         let (parts, body) = request.into_parts();
         let uri = parts.uri.path_and_query().map_or("/", |uri| uri.as_str());
+        let uri = rewound(uri, rewind);
         let body = body.collect().await?.to_bytes();
         let mut headers = parts.headers;
         remove_hop_by_hop(&mut headers);
@@ -140,53 +157,46 @@ impl Serving {
             .client
             .request(parts.method, format!("{}{uri}", self.shared.upstream))
             .headers(headers);
-        Ok(request.body(body).send().await?)
+        Ok((request.body(body.clone()).send().await?, body))
     }
 
-    /// Streams an answer as it comes, until its end, its limit, or the next cut.
-    fn pass_back(&self, mut answer: reqwest::Response, limit: Option<usize>) -> Response<Body> {
+    /// Streams an answer as it comes, until its end, its limit, or until all are ended.
+    fn pass_back(&self, answer: reqwest::Response, passing: Passing) -> Response<Body> {
         let mut response = Response::new(());
         *response.status_mut() = answer.status();
         *response.headers_mut() = answer.headers().clone();
         remove_hop_by_hop(response.headers_mut());
-        let mut cut = self.shared.cut.subscribe();
         let (send, chunks) = mpsc::channel::<Result<Frame<Bytes>, Error>>(1);
-        tokio::spawn(async move {
-            let mut left = limit;
-            loop {
-                let chunk = tokio::select! {
-                    chunk = answer.chunk() => chunk,
-                    _ = cut.changed() => {
-                        let _ = send.send(Err("cut by the test".into())).await;
-                        return;
-                    }
-                    () = send.closed() => return,
-                };
-                let (frame, last) = match chunk {
-                    Ok(None) => return,
-                    Err(error) => (Err(error.into()), true),
-                    Ok(Some(chunk)) => match &mut left {
-                        Some(left) if chunk.len() >= *left => {
-                            let _ = send.send(Ok(Frame::data(chunk.slice(..*left)))).await;
-                            (Err("cut by a fault".into()), true)
-                        }
-                        left => {
-                            if let Some(left) = left {
-                                *left -= chunk.len();
-                            }
-                            (Ok(Frame::data(chunk)), false)
-                        }
-                    },
-                };
-                if send.send(frame).await.is_err() || last {
-                    return;
-                }
-            }
-        });
+        tokio::spawn(passing.run(answer, self.shared.end.subscribe(), send));
         let stream = futures::stream::unfold(chunks, |mut chunks| async {
             chunks.recv().await.map(|chunk| (chunk, chunks))
         });
         response.map(|()| StreamBody::new(stream).boxed_unsync())
+    }
+}
+
+fn is_watch(uri: &str) -> bool {
+    uri.contains("watch=1") || uri.contains("watch=true")
+}
+
+/// Moves the position from which a watch is resumed back. Positions are numbers in every API server there is.
+fn rewound(uri: &str, versions: u64) -> Cow<'_, str> {
+    const PARAMETER: &str = "resourceVersion=";
+    if versions == 0 || !is_watch(uri) {
+        return Cow::Borrowed(uri);
+    }
+    let Some(start) = uri.find(PARAMETER).map(|start| start + PARAMETER.len()) else {
+        return Cow::Borrowed(uri);
+    };
+    let end = uri[start..].find('&').map_or(uri.len(), |end| start + end);
+    match uri[start..end].parse::<u64>() {
+        Ok(position) if position > versions => Cow::Owned(format!(
+            "{}{}{}",
+            &uri[..start],
+            position - versions,
+            &uri[end..]
+        )),
+        _ => Cow::Borrowed(uri),
     }
 }
 
@@ -199,4 +209,26 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
 
 fn never(never: Infallible) -> Error {
     match never {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_position_of_a_watch_is_moved() {
+        let watch = "/api/v1/pods?watch=true&resourceVersion=120&timeoutSeconds=290";
+        assert_eq!(
+            rewound(watch, 20),
+            "/api/v1/pods?watch=true&resourceVersion=100&timeoutSeconds=290"
+        );
+        for same in [
+            "/api/v1/pods?resourceVersion=120",
+            "/api/v1/pods?watch=true",
+            "/api/v1/pods?watch=true&resourceVersion=7",
+            "/api/v1/pods?watch=true&resourceVersion=",
+        ] {
+            assert_eq!(rewound(same, 20), same);
+        }
+    }
 }

@@ -161,6 +161,45 @@ async fn a_watch_streams_until_it_is_cut() {
 }
 
 #[tokio::test]
+async fn a_watch_expires_and_one_that_is_rewound_is_told_everything_again() {
+    let cluster = ControlPlane::shared();
+    let proxy = Proxy::before_api_server(cluster).unwrap();
+    let namespace = cluster.namespace("expiry").unwrap();
+    let api = connect(cluster, &proxy, &namespace).await;
+    let params = WatchParams::default()
+        .disable_bookmarks()
+        .fields("metadata.name=c");
+    let first = write(&api, "one").await.unwrap();
+    let second = write(&api, "two").await.unwrap();
+    let version = |object: &ConfigMap| object.metadata.resource_version.clone().unwrap();
+    let back = version(&second).parse::<u64>().unwrap() - version(&first).parse::<u64>().unwrap();
+
+    proxy.inject(Fault::on("GET", "watch=true").times(1).expire_after(1));
+    proxy.inject(Fault::on("GET", "watch=true").times(1).rewind(back + 1));
+    let mut events = std::pin::pin!(api.watch(&params, "0").await.unwrap());
+    let event = events.try_next().await.unwrap().unwrap();
+    assert!(matches!(event, WatchEvent::Added(_)), "{event:?}");
+    write(&api, "three").await.unwrap();
+    let event = events.try_next().await.unwrap().unwrap();
+    assert!(
+        matches!(&event, WatchEvent::Error(status) if status.code == 410),
+        "{event:?}"
+    );
+
+    let mut events = std::pin::pin!(api.watch(&params, &version(&second)).await.unwrap());
+    for value in ["one", "two", "three"] {
+        let event = events.try_next().await.unwrap().unwrap();
+        let (WatchEvent::Added(object) | WatchEvent::Modified(object)) = event else {
+            panic!("{event:?}")
+        };
+        assert_eq!(object.data.unwrap()["v"], value);
+    }
+    proxy.expire_watches();
+    let event = events.try_next().await.unwrap().unwrap();
+    assert!(matches!(event, WatchEvent::Error(_)), "{event:?}");
+}
+
+#[tokio::test]
 async fn any_server_can_be_made_to_lie() {
     let servers = Servers::start(&ServersOptions::default(), &to_stderr).unwrap();
     let proxy = Proxy::start(servers.https(), Some(servers.ca())).unwrap();

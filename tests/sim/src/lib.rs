@@ -1,0 +1,137 @@
+//! A fleet in virtual time.
+//!
+//! The state machine of an application, its inventory, what may be pruned, the order of writes, plans and the stages they
+//! go through are the agent's own, from `pintle-core`. What is around them is a model: people, git, an API server that
+//! is slow, loses answers and refuses, watches that break, replicas that die, and the steps by which a run does what the
+//! core decided. `docs/scale.md` says what the model covers and what it does not.
+
+mod catalog;
+mod check;
+mod queue;
+mod replica;
+mod run;
+mod schedule;
+mod server;
+mod world;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use catalog::Catalog;
+use schedule::Schedule;
+use server::Broken;
+use world::{Played, World};
+
+/// What a search came to that found nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Searched {
+    /// Schedules.
+    pub schedules: u64,
+    /// Events in virtual time.
+    pub events: u64,
+    /// Writes that the modelled server took.
+    pub writes: u64,
+    /// Requests, watches and runs to which something was done.
+    pub faults: u64,
+    /// The longest virtual time from the last fault until nothing was left to do, in milliseconds.
+    pub longest: u64,
+    /// Wall time.
+    pub took: Duration,
+}
+
+/// Between two looks at the counter that threads share.
+const BATCH: u64 = 256;
+
+/// Plays schedules with consecutive seeds on all cores, and ends with the first one after which something does not hold:
+/// reduced to the acts that matter, with its story and how to see it again.
+pub fn search(seed: u64, schedules: u64, threads: usize) -> Result<Searched> {
+    let start = Instant::now();
+    let catalog = Catalog::new()?;
+    let next = AtomicU64::new(0);
+    let broken: Mutex<Option<(Schedule, Broken)>> = Mutex::new(None);
+    let total = Mutex::new(Searched::default());
+    std::thread::scope(|scope| {
+        for _ in 0..threads.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let first = next.fetch_add(BATCH, Ordering::Relaxed);
+                    if first >= schedules || lock(&broken).is_some() {
+                        return;
+                    }
+                    let mut batch = Searched::default();
+                    for number in first..(first + BATCH).min(schedules) {
+                        let schedule = Schedule::from_seed(seed.wrapping_add(number));
+                        match World::new(&catalog, &schedule, false).play() {
+                            Ok(played) => batch.add(played),
+                            Err(why) => {
+                                lock(&broken).get_or_insert((schedule, why));
+                                return;
+                            }
+                        }
+                    }
+                    lock(&total).merge(&batch);
+                }
+            });
+        }
+    });
+    if let Some((schedule, why)) = lock(&broken).take() {
+        bail!(failure(&catalog, schedule, &why));
+    }
+    let mut total = *lock(&total);
+    total.took = start.elapsed();
+    Ok(total)
+}
+
+impl Searched {
+    fn add(&mut self, played: Played) {
+        self.schedules += 1;
+        self.events += played.events;
+        self.writes += played.writes;
+        self.faults += played.faults;
+        self.longest = self.longest.max(played.settled);
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.schedules += other.schedules;
+        self.events += other.events;
+        self.writes += other.writes;
+        self.faults += other.faults;
+        self.longest = self.longest.max(other.longest);
+    }
+}
+
+/// Drops acts as long as something still breaks, and tells what is left.
+fn failure(catalog: &Catalog, mut schedule: Schedule, why: &Broken) -> String {
+    let (seed, all) = (schedule.seed, schedule.acts.len());
+    let mut act = 0;
+    while act < schedule.acts.len() {
+        let less = schedule.without(act);
+        if World::new(catalog, &less, false).play().is_err() {
+            schedule = less;
+        } else {
+            act += 1;
+        }
+    }
+    let mut world = World::new(catalog, &schedule, true);
+    let less = world
+        .play()
+        .err()
+        .map_or_else(|| why.0.clone(), |broken| broken.0);
+    format!(
+        "schedule {seed}: {}\nwith {} of its {all} acts: {less}\n{schedule:?}\n{}\nagain: cargo xtask sim schedules --seed \
+         {seed} --schedules 1",
+        why.0,
+        schedule.acts.len(),
+        world.story().join("\n")
+    )
+}
+
+/// Nothing panics while it holds one of these: a thread that does ends the scope.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,0 +1,112 @@
+//! One replica of the agent: the state machine of each application, and what it knows of the cluster.
+
+use std::collections::BTreeMap;
+
+use pintle_core::machine::{Event, Millis, State};
+
+use crate::catalog::Catalog;
+use crate::run::{Run, Seen, uid_text};
+use crate::server::{Live, Resource};
+
+/// One application as a replica keeps it.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) machine: State,
+    pub(crate) resource: Resource,
+    pub(crate) run: Option<Run>,
+    /// Whether a run has ended since the replica started: before, nothing is known that could be compared.
+    pub(crate) settled: bool,
+    pub(crate) told: Option<u32>,
+}
+
+impl Kept {
+    pub(crate) fn new(catalog: &Catalog, application: usize, resource: Resource) -> Self {
+        Self {
+            machine: State::new(catalog.names[application].to_string()),
+            resource,
+            run: None,
+            settled: false,
+            told: None,
+        }
+    }
+
+    /// Is the event that a newer state of the resource comes to.
+    pub(crate) fn spec(&self) -> Event {
+        Event::Spec {
+            generation: self.resource.generation,
+            suspended: self.resource.suspended,
+        }
+    }
+}
+
+/// A process. Whatever it holds ends with it.
+#[derive(Debug, Default)]
+pub(crate) struct Replica {
+    /// Counts processes, so that what was meant for one that has ended is recognised.
+    pub(crate) life: u32,
+    pub(crate) alive: bool,
+    pub(crate) working: bool,
+    pub(crate) applications: BTreeMap<usize, Kept>,
+    pub(crate) view: Vec<Seen>,
+    /// Whether the watches have told everything at least once.
+    pub(crate) synced: bool,
+    /// Counts connections of the watches.
+    pub(crate) epoch: u32,
+    pub(crate) fetched: Option<u32>,
+    /// When each process ended, by its life.
+    pub(crate) ends: Vec<(u32, Millis)>,
+}
+
+impl Replica {
+    /// Starts a process anew.
+    pub(crate) fn start(&mut self, slots: usize) {
+        *self = Self {
+            life: self.life + 1,
+            alive: true,
+            ends: std::mem::take(&mut self.ends),
+            view: vec![Seen::default(); slots],
+            ..Self::default()
+        };
+    }
+
+    pub(crate) fn end(&mut self, now: Millis) {
+        self.ends.push((self.life, now));
+        self.alive = false;
+        self.working = false;
+        self.applications.clear();
+    }
+
+    /// Says when the process of a life ended, if it has.
+    pub(crate) fn ended(&self, life: u32) -> Option<Millis> {
+        let end = self.ends.iter().find(|(ended, _)| *ended == life);
+        end.map(|(_, at)| *at)
+    }
+
+    /// Takes up news of an object, unless later news are known.
+    pub(crate) fn see(&mut self, slot: usize, live: Option<Live>, version: u32) -> bool {
+        let seen = &mut self.view[slot];
+        if version <= seen.version {
+            return false;
+        }
+        *seen = Seen { live, version };
+        true
+    }
+
+    /// Says whether what is differs from what was applied.
+    pub(crate) fn drifts(&self, catalog: &Catalog, application: usize) -> bool {
+        let Some(kept) = self.applications.get(&application) else {
+            return false;
+        };
+        if kept.run.is_some() || !kept.settled || !self.synced {
+            return false;
+        }
+        kept.resource.inventory.entries().any(|entry| {
+            let slot = catalog.slot(&entry.id());
+            let Some(live) = self.view[slot].live.filter(|live| live.labelled) else {
+                return true;
+            };
+            entry.stored != Some(catalog.stored(slot, live.content))
+                || entry.uid.as_deref() != Some(&*uid_text(live.uid))
+        })
+    }
+}

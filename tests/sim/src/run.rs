@@ -1,0 +1,312 @@
+//! One run of an application: what it asks of the server, step by step, and what it makes of the answers.
+//!
+//! The order of the steps is the agent's: intend, write wave by wave, delete wave by wave, conclude. What decides is the
+//! core's: [`prune::decide`], [`order::waves`], [`Inventory::intend`], [`Plan`] and the stages through which it goes.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use pintle_core::check::{Approved, Checked};
+use pintle_core::digest::Digest;
+use pintle_core::inventory::{Entry, Inventory};
+use pintle_core::machine::{Outcome, Retry, RunId};
+use pintle_core::order;
+use pintle_core::plan::{Action, Change, Depth, Plan};
+use pintle_core::prune::{self, PruneSettings, Wish};
+
+use crate::catalog::{Catalog, Content, Slot};
+use crate::server::{Answer, Live, Request, Resource};
+
+/// How often one request is sent at most.
+pub(crate) const ATTEMPTS: u8 = 6;
+
+/// What a replica knows of an object.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) live: Option<Live>,
+    /// Of the newest news.
+    pub(crate) version: u32,
+}
+
+/// What git has for one application: the version of each object, or none.
+pub(crate) type Wanted = Vec<(Slot, u8)>;
+
+#[derive(Clone, Debug)]
+enum Phase {
+    Intend,
+    Write(usize),
+    Delete(usize),
+    Conclude,
+    Finalize,
+    Over,
+}
+
+/// What is to be done next.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// Send these, and tell of each answer.
+    Send(Vec<Request>),
+    /// Wait for the answers that are not there yet.
+    Wait,
+    Over(Outcome),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    pub(crate) id: RunId,
+    pub(crate) cancelled: bool,
+    pub(crate) resource: Resource,
+    /// Which revision; nothing for a removal.
+    pub(crate) revision: Option<u32>,
+    pub(crate) inventory: Inventory,
+    phase: Phase,
+    writes: Vec<Vec<(Slot, u8)>>,
+    deletes: Vec<Vec<(Slot, Option<u32>)>>,
+    wanted: Wanted,
+    outstanding: usize,
+    failed: Option<Retry>,
+}
+
+impl Run {
+    /// Plans a run. Nothing is to be done if it ends at once.
+    pub(crate) fn begin(
+        catalog: &Catalog,
+        id: RunId,
+        resource: Resource,
+        revision: Option<u32>,
+        wanted: Wanted,
+        view: &[Seen],
+    ) -> Self {
+        let mut run = Self {
+            id,
+            cancelled: false,
+            inventory: (*resource.inventory).clone(),
+            resource,
+            revision,
+            phase: Phase::Intend,
+            writes: Vec::new(),
+            deletes: Vec::new(),
+            wanted,
+            outstanding: 0,
+            failed: None,
+        };
+        if let Err(retry) = run.plan(catalog, view) {
+            run.failed = Some(retry);
+            run.phase = Phase::Conclude;
+        }
+        run
+    }
+
+    fn plan(&mut self, catalog: &Catalog, view: &[Seen]) -> Result<(), Retry> {
+        let mut changes: Vec<Change> = Vec::new();
+        for (slot, version) in &self.wanted {
+            let action = self.action(catalog, *slot, *version, view[*slot]);
+            changes.push(catalog.change(*slot, action, Some(*version)));
+        }
+        let rendered: BTreeSet<_> = changes.iter().map(|change| change.id.clone()).collect();
+        let settings = PruneSettings {
+            max_percent: 100,
+            ..PruneSettings::default()
+        };
+        let pruning = prune::decide(&self.inventory, &rendered, &settings, &|_| Wish::None, None)
+            .map_err(|_| Retry::OnChange)?;
+        for entry in pruning.delete {
+            changes.push(catalog.change(catalog.slot(&entry.id()), Action::Delete, None));
+        }
+        // What stays although git dropped it is not the application's any more.
+        for (entry, _) in &pruning.keep {
+            self.inventory.remove(&entry.id());
+        }
+        let plan = Plan::new(Depth::Local, changes, &catalog.seed);
+        let checked = Checked::new(plan, Vec::new()).map_err(|_| Retry::OnChange)?;
+        let approved = Approved::without_gates(checked);
+        let does = |action: &[Action]| {
+            let changes = approved.plan().changes().iter();
+            changes
+                .filter(|change| action.contains(&change.action))
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        let (writes, deletes) = (
+            does(&[Action::Create, Action::Update]),
+            does(&[Action::Delete]),
+        );
+        for (_, wave) in order::waves(&writes) {
+            let wave = wave.iter().map(|change| {
+                let slot = catalog.slot(&change.id);
+                (slot, self.version(slot))
+            });
+            self.writes.push(wave.collect());
+        }
+        for (_, wave) in order::deletion_waves(&deletes) {
+            let wave = wave.iter().map(|change| {
+                let slot = catalog.slot(&change.id);
+                (slot, view[slot].live.map(|live| live.uid))
+            });
+            self.deletes.push(wave.collect());
+        }
+        if !self.inventory.intend(&writes) && *self.resource.inventory == self.inventory {
+            self.phase = Phase::Write(0);
+        }
+        Ok(())
+    }
+
+    fn version(&self, slot: Slot) -> u8 {
+        let wanted = self.wanted.iter().find(|(wanted, _)| *wanted == slot);
+        wanted.map_or(0, |(_, version)| *version)
+    }
+
+    /// Compares what is wanted with what was applied and what is seen.
+    fn action(&self, catalog: &Catalog, slot: Slot, version: u8, seen: Seen) -> Action {
+        let Some(live) = seen.live.filter(|live| live.labelled) else {
+            return Action::Create;
+        };
+        let same = self.inventory.get(catalog.id(slot)).is_some_and(|entry| {
+            entry.desired == Some(catalog.desired(slot, version))
+                && entry.stored == Some(catalog.stored(slot, live.content))
+                && entry.uid.as_deref() == Some(&*uid_text(live.uid))
+        });
+        if same {
+            Action::Unchanged
+        } else {
+            Action::Update
+        }
+    }
+
+    /// Asks for no more; what is under way is waited for.
+    pub(crate) fn cancel(&mut self) {
+        self.cancelled = true;
+    }
+
+    /// Says what is to be done, after the beginning and after each answer.
+    pub(crate) fn next(&mut self) -> Next {
+        loop {
+            if self.outstanding > 0 {
+                return Next::Wait;
+            }
+            let stops = self.cancelled || self.failed.is_some();
+            let requests = match &self.phase {
+                Phase::Over => return Next::Over(self.outcome()),
+                Phase::Intend if stops => {
+                    self.phase = Phase::Over;
+                    continue;
+                }
+                Phase::Intend => {
+                    self.phase = Phase::Write(0);
+                    vec![self.status(None)]
+                }
+                Phase::Write(_) | Phase::Delete(_) if stops => {
+                    self.phase = Phase::Conclude;
+                    continue;
+                }
+                Phase::Write(wave) => {
+                    let wave = *wave;
+                    let Some(writes) = self.writes.get(wave) else {
+                        self.phase = Phase::Delete(0);
+                        continue;
+                    };
+                    let requests = writes
+                        .iter()
+                        .map(|(slot, version)| Request::Apply {
+                            slot: *slot,
+                            version: *version,
+                        })
+                        .collect();
+                    self.phase = Phase::Write(wave + 1);
+                    requests
+                }
+                Phase::Delete(wave) => {
+                    let wave = *wave;
+                    let Some(deletes) = self.deletes.get(wave) else {
+                        self.phase = Phase::Conclude;
+                        continue;
+                    };
+                    let requests = deletes
+                        .iter()
+                        .map(|(slot, uid)| Request::Delete {
+                            slot: *slot,
+                            uid: *uid,
+                        })
+                        .collect();
+                    self.phase = Phase::Delete(wave + 1);
+                    requests
+                }
+                Phase::Conclude => {
+                    self.phase = if self.revision.is_none() && !stops {
+                        Phase::Finalize
+                    } else {
+                        Phase::Over
+                    };
+                    let converged = self.revision.filter(|_| !stops);
+                    let converged = converged.map(|revision| (self.resource.generation, revision));
+                    let same = self.inventory == *self.resource.inventory
+                        && (converged.is_none() || converged == self.resource.converged);
+                    if same {
+                        continue;
+                    }
+                    vec![self.status(converged)]
+                }
+                Phase::Finalize => {
+                    self.phase = Phase::Over;
+                    if stops {
+                        continue;
+                    }
+                    vec![Request::DropFinalizer {
+                        version: self.resource.version,
+                    }]
+                }
+            };
+            self.outstanding = requests.len();
+            if self.outstanding > 0 {
+                return Next::Send(requests);
+            }
+        }
+    }
+
+    fn status(&self, converged: Option<(i64, u32)>) -> Request {
+        Request::Status {
+            before: Box::new(self.resource.clone()),
+            inventory: Arc::new(self.inventory.clone()),
+            converged,
+        }
+    }
+
+    /// Takes up the final answer to a request: one that will not be sent again.
+    pub(crate) fn answered(&mut self, catalog: &Catalog, request: &Request, answer: &Answer) {
+        self.outstanding -= 1;
+        match (request, answer) {
+            (Request::Apply { slot, version }, Answer::Applied(live)) => {
+                self.inventory
+                    .insert(entry(catalog, *slot, *version, *live));
+            }
+            (Request::Delete { slot, .. }, Answer::Deleted { .. } | Answer::Gone) => {
+                self.inventory.remove(catalog.id(*slot));
+            }
+            (Request::Status { .. }, Answer::Written(resource)) => self.resource = resource.clone(),
+            (Request::DropFinalizer { .. }, Answer::Deleted { .. } | Answer::Gone) => {}
+            _ => self.failed = Some(Retry::Backoff),
+        }
+    }
+
+    fn outcome(&self) -> Outcome {
+        match self.failed {
+            Some(retry) => Outcome::Failed(retry),
+            None if self.cancelled => Outcome::Cancelled,
+            None => Outcome::Done,
+        }
+    }
+}
+
+pub(crate) fn uid_text(uid: u32) -> String {
+    format!("{uid:08x}")
+}
+
+fn entry(catalog: &Catalog, slot: Slot, version: u8, live: Live) -> Entry {
+    let desired: Digest = catalog.desired(slot, version);
+    Entry {
+        uid: Some(uid_text(live.uid)),
+        desired: Some(desired),
+        stored: Some(catalog.stored(slot, Content::Version(version))),
+        ..Entry::intended(catalog.id(slot), "v1")
+    }
+}

@@ -1,0 +1,431 @@
+//! A model of the API server: what it holds, and what must be true of each write that it takes.
+
+use std::sync::Arc;
+
+use pintle_core::inventory::Inventory;
+
+use crate::catalog::{Catalog, Content, Slot};
+
+/// An object as the server holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Live {
+    pub(crate) uid: u32,
+    pub(crate) version: u32,
+    pub(crate) content: Content,
+    /// Whether it carries the application's label.
+    pub(crate) labelled: bool,
+}
+
+/// An Application as the server holds it.
+#[derive(Clone, Debug)]
+pub(crate) struct Resource {
+    pub(crate) uid: u32,
+    pub(crate) version: u32,
+    pub(crate) generation: i64,
+    pub(crate) suspended: bool,
+    pub(crate) deleting: bool,
+    pub(crate) inventory: Arc<Inventory>,
+    /// The generation and revision that its status calls converged.
+    pub(crate) converged: Option<(i64, u32)>,
+}
+
+/// What a run asks of the server.
+#[derive(Clone, Debug)]
+pub(crate) enum Request {
+    Apply {
+        slot: Slot,
+        version: u8,
+    },
+    Delete {
+        slot: Slot,
+        uid: Option<u32>,
+    },
+    /// Over a status that must still be there.
+    Status {
+        before: Box<Resource>,
+        inventory: Arc<Inventory>,
+        converged: Option<(i64, u32)>,
+    },
+    DropFinalizer {
+        version: u32,
+    },
+}
+
+impl Request {
+    /// Is what a story tells of it.
+    pub(crate) fn brief(&self) -> String {
+        match self {
+            Self::Status {
+                before,
+                inventory,
+                converged,
+            } => format!(
+                "status with {} entries, converged {converged:?}, over version {}",
+                inventory.len(),
+                before.version
+            ),
+            other => format!("{other:?}"),
+        }
+    }
+}
+
+impl Answer {
+    /// Is what a story tells of it.
+    pub(crate) fn brief(&self) -> String {
+        match self {
+            Self::Written(resource) => format!("version {}", resource.version),
+            other => format!("{other:?}"),
+        }
+    }
+}
+
+/// What the server answers.
+#[derive(Clone, Debug)]
+pub(crate) enum Answer {
+    Applied(Live),
+    Deleted {
+        version: u32,
+    },
+    Written(Resource),
+    /// 409.
+    Conflict,
+    /// 404 for what was to be changed.
+    Gone,
+    /// 429, 500, 503, or no answer at all: the request may have been done or not.
+    Failed,
+}
+
+/// Somebody is told of a change.
+#[derive(Clone, Debug)]
+pub(crate) enum Notice {
+    Object {
+        slot: Slot,
+        /// Nothing if it is gone; then since which version.
+        live: Option<Live>,
+        version: u32,
+    },
+    Application {
+        application: usize,
+        resource: Option<Resource>,
+    },
+}
+
+/// What must never happen, and did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Broken(pub(crate) String);
+
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) objects: Vec<Option<Live>>,
+    pub(crate) resources: Vec<Option<Resource>>,
+    version: u32,
+    uids: u32,
+    /// What git has ever said of each object, a bit for each version.
+    pub(crate) said: Vec<u8>,
+    /// Since which revision git does not have an object; nothing if it has.
+    pub(crate) dropped: Vec<bool>,
+    pub(crate) writes: u64,
+}
+
+impl Server {
+    pub(crate) fn new(slots: usize, applications: usize) -> Self {
+        Self {
+            objects: vec![None; slots],
+            resources: vec![None; applications],
+            version: 0,
+            uids: 0,
+            said: vec![0; slots],
+            dropped: vec![true; slots],
+            writes: 0,
+        }
+    }
+
+    pub(crate) fn version(&self) -> u32 {
+        self.version
+    }
+
+    fn next_version(&mut self) -> u32 {
+        self.version += 1;
+        self.version
+    }
+
+    fn next_uid(&mut self) -> u32 {
+        self.uids += 1;
+        self.uids
+    }
+
+    /// Does what a run asks, and checks what must be true of it.
+    pub(crate) fn take(
+        &mut self,
+        catalog: &Catalog,
+        application: usize,
+        request: &Request,
+    ) -> Result<(Answer, Option<Notice>), Broken> {
+        match request {
+            Request::Apply { slot, version } => self.apply(catalog, application, *slot, *version),
+            Request::Delete { slot, uid } => self.delete(catalog, application, *slot, *uid),
+            Request::Status {
+                before,
+                inventory,
+                converged,
+            } => self.status(catalog, application, before, inventory, *converged),
+            Request::DropFinalizer { version } => self.finalize(catalog, application, *version),
+        }
+    }
+
+    fn listed(&self, catalog: &Catalog, application: usize, slot: Slot) -> bool {
+        self.resources[application]
+            .as_ref()
+            .is_some_and(|resource| resource.inventory.get(catalog.id(slot)).is_some())
+    }
+
+    fn apply(
+        &mut self,
+        catalog: &Catalog,
+        application: usize,
+        slot: Slot,
+        version: u8,
+    ) -> Result<(Answer, Option<Notice>), Broken> {
+        if Catalog::application_of(slot) != application {
+            return Err(Broken(format!(
+                "{} is not of application {application}",
+                catalog.id(slot)
+            )));
+        }
+        if self.said[slot] & (1 << version) == 0 {
+            return Err(Broken(format!(
+                "{} is written as git never said",
+                catalog.id(slot)
+            )));
+        }
+        if self.objects[slot].is_none() && !self.listed(catalog, application, slot) {
+            return Err(Broken(format!(
+                "{} is made before the inventory lists it",
+                catalog.id(slot)
+            )));
+        }
+        self.writes += 1;
+        let content = Content::Version(version);
+        let same = self.objects[slot].filter(|live| live.content == content && live.labelled);
+        if let Some(live) = same {
+            // An apply that changes nothing makes no new version.
+            return Ok((Answer::Applied(live), None));
+        }
+        let uid = match self.objects[slot] {
+            Some(live) => live.uid,
+            None => self.next_uid(),
+        };
+        Ok(self.set(slot, uid, content, true))
+    }
+
+    fn set(
+        &mut self,
+        slot: Slot,
+        uid: u32,
+        content: Content,
+        labelled: bool,
+    ) -> (Answer, Option<Notice>) {
+        let version = self.next_version();
+        let live = Live {
+            uid,
+            version,
+            content,
+            labelled,
+        };
+        self.objects[slot] = Some(live);
+        let notice = Notice::Object {
+            slot,
+            live: Some(live),
+            version,
+        };
+        (Answer::Applied(live), Some(notice))
+    }
+
+    fn delete(
+        &mut self,
+        catalog: &Catalog,
+        application: usize,
+        slot: Slot,
+        uid: Option<u32>,
+    ) -> Result<(Answer, Option<Notice>), Broken> {
+        let id = catalog.id(slot);
+        let removing = self.resources[application]
+            .as_ref()
+            .is_none_or(|resource| resource.deleting);
+        if !self.dropped[slot] && !removing {
+            return Err(Broken(format!(
+                "{id} is deleted, and git has always had it"
+            )));
+        }
+        if Catalog::is_protected(slot) {
+            return Err(Broken(format!(
+                "{id} is deleted without having been allowed"
+            )));
+        }
+        let Some(live) = self.objects[slot] else {
+            return Ok((Answer::Gone, None));
+        };
+        if uid.is_some_and(|uid| uid != live.uid) {
+            return Ok((Answer::Conflict, None));
+        }
+        self.writes += 1;
+        Ok(self.lose(slot))
+    }
+
+    fn lose(&mut self, slot: Slot) -> (Answer, Option<Notice>) {
+        let version = self.next_version();
+        self.objects[slot] = None;
+        let notice = Notice::Object {
+            slot,
+            live: None,
+            version,
+        };
+        (Answer::Deleted { version }, Some(notice))
+    }
+
+    fn status(
+        &mut self,
+        catalog: &Catalog,
+        application: usize,
+        before: &Resource,
+        inventory: &Arc<Inventory>,
+        converged: Option<(i64, u32)>,
+    ) -> Result<(Answer, Option<Notice>), Broken> {
+        let found = self.resources[application].as_ref();
+        let Some(resource) = found.filter(|found| found.uid == before.uid) else {
+            return Ok((Answer::Gone, None));
+        };
+        // After a conflict the agent reads what there is. Its own write may have been done, and the answer lost; or only
+        // the spec has changed. Whatever else it finds is somebody else's.
+        if resource.inventory == *inventory && resource.converged == converged {
+            return Ok((Answer::Written(resource.clone()), None));
+        }
+        if resource.inventory != before.inventory || resource.converged != before.converged {
+            return Ok((Answer::Conflict, None));
+        }
+        for entry in resource.inventory.entries() {
+            let slot = catalog.slot(&entry.id());
+            let lives = self.objects[slot].is_some_and(|live| live.labelled);
+            if lives && !Catalog::is_protected(slot) && inventory.get(&entry.id()).is_none() {
+                return Err(Broken(format!(
+                    "{} exists, and the inventory forgets it",
+                    entry.id()
+                )));
+            }
+        }
+        let inventory = Arc::clone(inventory);
+        Ok(self.change(application, |resource| {
+            resource.inventory = inventory;
+            resource.converged = converged;
+        }))
+    }
+
+    fn finalize(
+        &mut self,
+        catalog: &Catalog,
+        application: usize,
+        version: u32,
+    ) -> Result<(Answer, Option<Notice>), Broken> {
+        let Some(resource) = &self.resources[application] else {
+            return Ok((Answer::Gone, None));
+        };
+        if resource.version != version {
+            return Ok((Answer::Conflict, None));
+        }
+        for entry in resource.inventory.entries() {
+            let slot = catalog.slot(&entry.id());
+            if self.objects[slot].is_some_and(|live| live.labelled) && !Catalog::is_protected(slot)
+            {
+                return Err(Broken(format!(
+                    "{} is left behind by a removal",
+                    entry.id()
+                )));
+            }
+        }
+        let version = self.next_version();
+        self.resources[application] = None;
+        let notice = Notice::Application {
+            application,
+            resource: None,
+        };
+        Ok((Answer::Deleted { version }, Some(notice)))
+    }
+
+    fn change(
+        &mut self,
+        application: usize,
+        change: impl FnOnce(&mut Resource),
+    ) -> (Answer, Option<Notice>) {
+        let version = self.next_version();
+        let Some(resource) = &mut self.resources[application] else {
+            return (Answer::Gone, None);
+        };
+        resource.version = version;
+        change(resource);
+        let resource = resource.clone();
+        let notice = Notice::Application {
+            application,
+            resource: Some(resource.clone()),
+        };
+        (Answer::Written(resource), Some(notice))
+    }
+
+    /// What people do: nothing of it is checked.
+    pub(crate) fn edit(&mut self, slot: Slot) -> Option<Notice> {
+        let live = self.objects[slot]?;
+        self.set(slot, live.uid, Content::Edited, live.labelled).1
+    }
+
+    pub(crate) fn remove(&mut self, slot: Slot) -> Option<Notice> {
+        self.objects[slot]?;
+        self.lose(slot).1
+    }
+
+    pub(crate) fn make(&mut self, application: usize) -> Option<Notice> {
+        if self.resources[application].is_some() {
+            return None;
+        }
+        let (version, uid) = (self.next_version(), self.next_uid());
+        let resource = Resource {
+            uid,
+            version,
+            generation: 1,
+            suspended: false,
+            deleting: false,
+            inventory: Arc::default(),
+            converged: None,
+        };
+        self.resources[application] = Some(resource.clone());
+        Some(Notice::Application {
+            application,
+            resource: Some(resource),
+        })
+    }
+
+    /// Changes a spec; `suspended` as well, if it is given.
+    pub(crate) fn respecify(
+        &mut self,
+        application: usize,
+        suspended: Option<bool>,
+    ) -> Option<Notice> {
+        self.resources[application]
+            .as_ref()
+            .filter(|resource| !resource.deleting)?;
+        self.change(application, |resource| {
+            resource.generation += 1;
+            resource.suspended = suspended.unwrap_or(resource.suspended);
+        })
+        .1
+    }
+
+    pub(crate) fn begin_removal(&mut self, application: usize) -> Option<Notice> {
+        self.resources[application]
+            .as_ref()
+            .filter(|resource| !resource.deleting)?;
+        self.change(application, |resource| {
+            resource.generation += 1;
+            resource.deleting = true;
+        })
+        .1
+    }
+}

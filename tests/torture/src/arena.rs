@@ -1,0 +1,157 @@
+//! What all schedules of a run share: a control plane, servers, and lanes.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use pintle_harness::{
+    AGENT_NAMESPACE, ControlPlane, ControlPlaneOptions, RunDir, Servers, ServersOptions, agent,
+    to_stderr,
+};
+use serde_json::json;
+
+use crate::cluster::Namespace;
+use crate::schedule::Schedule;
+use crate::{director, faults};
+
+/// The shared key of webhooks.
+pub(crate) const WEBHOOK_TOKEN: &str = "a shared secret";
+
+pub(crate) struct Arena {
+    pub(crate) control_plane: ControlPlane,
+    pub(crate) servers: Servers,
+    pub(crate) client: kube::Client,
+    pub(crate) http: reqwest::Client,
+    /// Whose rights the agents have.
+    pub(crate) kubeconfig: PathBuf,
+    /// What is preloaded into agents.
+    pub(crate) library: PathBuf,
+    runtime: tokio::runtime::Runtime,
+    lanes: Vec<Lane>,
+    dir: RunDir,
+}
+
+/// Where schedules run one after the other: an agent's own namespace, and its folder with cache and log.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) namespace: String,
+    pub(crate) dir: PathBuf,
+}
+
+impl Arena {
+    pub(crate) fn start(lanes: usize) -> Result<Self> {
+        let control_plane = ControlPlane::start(
+            ControlPlaneOptions {
+                // Each proxy keeps its own record, which also holds what was written.
+                audit: false,
+                ..ControlPlaneOptions::default()
+            },
+            &to_stderr,
+        )?;
+        let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy");
+        let kubeconfig = agent::install(&control_plane, &deploy)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .context("make a runtime")?;
+        let client = runtime.block_on(control_plane.client())?;
+        let dir = RunDir::new("torture")?;
+        let mut arena = Self {
+            library: faults::build(dir.path())?,
+            servers: Servers::start(&ServersOptions::default(), &to_stderr)?,
+            http: reqwest::Client::builder()
+                .no_proxy()
+                .timeout(std::time::Duration::from_secs(5))
+                .build()
+                .context("make an HTTP client")?,
+            control_plane,
+            client,
+            kubeconfig,
+            runtime,
+            lanes: Vec::new(),
+            dir,
+        };
+        let install = std::fs::read_to_string(deploy.join("install.yaml"))
+            .context("read deploy/install.yaml")?;
+        arena.lanes = (0..lanes)
+            .map(|number| arena.lane(number, &install))
+            .collect::<Result<_>>()?;
+        // Notifiers reach nothing on this machine unless they are granted it.
+        Namespace::new(&arena, AGENT_NAMESPACE).apply(&json!({
+            "apiVersion": "pintle.dev/v1alpha1", "kind": "Plugin", "metadata": {"name": "webhook"},
+            "spec": {"grants": {"httpHosts": ["*"], "privateNetworks": true}},
+        }))?;
+        arena.warm()?;
+        Ok(arena)
+    }
+
+    /// Plays a calm schedule in the first lane, and gives the plugins that it compiled to the others.
+    fn warm(&self) -> Result<()> {
+        let [first, others @ ..] = &self.lanes[..] else {
+            return Ok(());
+        };
+        director::play(self, first, &Schedule::calm())?;
+        let compiled = |lane: &Lane| lane.dir.join("cache/compiled");
+        for lane in others {
+            copy(&compiled(first), &compiled(lane))?;
+        }
+        Ok(())
+    }
+
+    /// Makes a namespace in which the agent has the rights that it has in its own.
+    fn lane(&self, number: usize, install: &str) -> Result<Lane> {
+        let namespace = format!("pintle-lane-{number}");
+        let role = install
+            .split("\n---\n")
+            .find(|document| document.contains("\nkind: Role\n"))
+            .context("deploy/install.yaml has no Role")?;
+        let role = role.replace(
+            &format!("namespace: {AGENT_NAMESPACE}"),
+            &format!("namespace: {namespace}"),
+        );
+        self.control_plane.apply(&format!(
+            "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n---\n{role}\n---\n\
+             apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\n\
+             metadata: {{name: pintle-agent, namespace: {namespace}}}\n\
+             roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: pintle-agent}}\n\
+             subjects: [{{kind: ServiceAccount, name: pintle-agent, namespace: {AGENT_NAMESPACE}}}]\n---\n\
+             apiVersion: v1\nkind: Secret\nmetadata: {{name: pintle-webhook, namespace: {namespace}}}\n\
+             stringData: {{token: {WEBHOOK_TOKEN}}}\n"
+        ))?;
+        let dir = self.dir.path().join(format!("lane-{number}"));
+        std::fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
+        Ok(Lane { namespace, dir })
+    }
+
+    pub(crate) fn lanes(&self) -> &[Lane] {
+        &self.lanes
+    }
+
+    /// Keeps logs and caches for a look at them.
+    pub(crate) fn keep(mut self) {
+        self.dir.keep();
+    }
+
+    /// Runs something async to its end.
+    pub(crate) fn wait<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.block_on(future)
+    }
+}
+
+/// Copies a folder with all that is below it, and who may read it.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    let copying = || format!("copy {} to {}", from.display(), to.display());
+    std::fs::create_dir_all(to).with_context(copying)?;
+    let mode = std::fs::metadata(from).with_context(copying)?.permissions();
+    std::fs::set_permissions(to, mode).with_context(copying)?;
+    for entry in std::fs::read_dir(from).with_context(copying)? {
+        let entry = entry.with_context(copying)?;
+        let target = to.join(entry.file_name());
+        if entry.file_type().with_context(copying)?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), &target).with_context(copying)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,123 @@
+//! Random schedules of changes and faults against a real control plane, and what must hold after each.
+//!
+//! A [`Schedule`] is made from a seed: applications, a series of commits, hand edits, deletions and changes of settings,
+//! and what goes wrong meanwhile. It runs with a real agent as a child process; between the agent and everything that it
+//! talks to stand proxies ([`pintle_harness::Proxy`]). Then the faults stop, and these must hold:
+//!
+//! 1. It converges: what is in the cluster is what is in git, no more and no less, and each application says so.
+//! 2. Every write is explained: what was written to an object is what git said of it at some time, only what git had
+//!    dropped or somebody had deleted as an application was deleted, and nothing is written once all is as it should be.
+//! 3. Nothing outside the inventories is touched.
+//! 4. No application starves: each converges, whatever happened to the others.
+//!
+//! What repeats when a seed runs again: the schedule itself, and for each request of the agent what happens to it, which
+//! depends on the seed, the request's method and path, and how often it was sent before. What does not: how long real
+//! processes take, and so which requests the agent sends, and where within its work a kill finds it.
+
+mod arena;
+mod checks;
+mod cluster;
+mod director;
+mod faults;
+mod model;
+mod schedule;
+mod story;
+mod trouble;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+pub use schedule::Schedule;
+
+use arena::Arena;
+
+/// What is run.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// The first schedule's seed; each further one's is one more.
+    pub seed: u64,
+    /// How many schedules.
+    pub schedules: u64,
+    /// How many of them run at the same time, each with an agent of its own.
+    pub lanes: usize,
+}
+
+/// What a run came to, if nothing broke.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Summary {
+    /// Schedules.
+    pub schedules: u64,
+    /// Requests of the agents to the API server that went through the proxies.
+    pub requests: u64,
+    /// Requests, of whatever kind, to which something was done.
+    pub faults: u64,
+    /// How often an agent was killed or ended by itself, and was started again.
+    pub restarts: u64,
+    /// Wall time.
+    pub took: Duration,
+}
+
+/// Runs schedules, and ends with the first one after which something does not hold: its story, and how to see it again.
+///
+/// `tell` gets a line after each schedule.
+pub fn run(options: &Options, tell: &(dyn Fn(&str) + Sync)) -> Result<Summary> {
+    let start = Instant::now();
+    let arena = Arena::start(options.lanes.max(1))?;
+    let next = AtomicU64::new(0);
+    let broken = Mutex::new(None);
+    let total = Mutex::new(Summary::default());
+    std::thread::scope(|scope| {
+        for lane in arena.lanes() {
+            let (arena, next, broken, total) = (&arena, &next, &broken, &total);
+            scope.spawn(move || {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= options.schedules || lock(broken).is_some() {
+                        return;
+                    }
+                    let schedule = Schedule::from_seed(options.seed.wrapping_add(number));
+                    match director::play(arena, lane, &schedule) {
+                        Ok(played) => {
+                            let mut total = lock(total);
+                            total.schedules += 1;
+                            total.requests += played.requests;
+                            total.faults += played.faults;
+                            total.restarts += played.restarts;
+                            tell(&format!(
+                                "seed {}: {} acts, {} requests, {} faults, {} restarts, {:.1} s, converged {:.1} s after \
+                                 the last fault",
+                                schedule.seed,
+                                schedule.acts.len(),
+                                played.requests,
+                                played.faults,
+                                played.restarts,
+                                played.took.as_secs_f64(),
+                                played.converged.as_secs_f64(),
+                            ));
+                        }
+                        Err(failure) => {
+                            lock(broken).get_or_insert(failure);
+                        }
+                    }
+                }
+            });
+        }
+    });
+    if let Some(failure) = lock(&broken).take() {
+        arena.keep();
+        bail!(failure);
+    }
+    let mut total = *lock(&total);
+    total.took = start.elapsed();
+    Ok(total)
+}
+
+/// Nothing panics while it holds one of these: a lane that does ends the scope.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}

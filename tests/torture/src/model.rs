@@ -1,0 +1,248 @@
+//! What git holds, and what it held: the truth that the cluster is compared with.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+/// Kinds that schedules use: all of them exist in each namespace without pods having to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Kind {
+    ConfigMap,
+    Secret,
+    ServiceAccount,
+    Service,
+    Deployment,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 5] = [
+        Self::ConfigMap,
+        Self::Secret,
+        Self::ServiceAccount,
+        Self::Service,
+        Self::Deployment,
+    ];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::ConfigMap => "ConfigMap",
+            Self::Secret => "Secret",
+            Self::ServiceAccount => "ServiceAccount",
+            Self::Service => "Service",
+            Self::Deployment => "Deployment",
+        }
+    }
+
+    /// Is the name in paths.
+    pub(crate) const fn plural(self) -> &'static str {
+        match self {
+            Self::ConfigMap => "configmaps",
+            Self::Secret => "secrets",
+            Self::ServiceAccount => "serviceaccounts",
+            Self::Service => "services",
+            Self::Deployment => "deployments",
+        }
+    }
+
+    pub(crate) const fn group(self) -> &'static str {
+        match self {
+            Self::Deployment => "apps",
+            _ => "",
+        }
+    }
+}
+
+/// One object of an application, by kind and name: namespaces are a schedule's own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Key {
+    pub(crate) kind: Kind,
+    pub(crate) name: String,
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind.name(), self.name)
+    }
+}
+
+/// Is an object's manifest in one of its versions.
+pub(crate) fn manifest(key: &Key, version: u32) -> Value {
+    let api_version = match key.kind.group() {
+        "" => "v1".to_owned(),
+        group => format!("{group}/v1"),
+    };
+    let mut object = json!({
+        "apiVersion": api_version, "kind": key.kind.name(), "metadata": {"name": key.name},
+    });
+    let value = format!("version {version}");
+    let name = &key.name;
+    let rest = match key.kind {
+        Kind::ConfigMap => json!({"data": {"value": value, "same": "always"}}),
+        Kind::Secret => json!({"data": {"value": STANDARD.encode(value)}}),
+        Kind::ServiceAccount => json!({"automountServiceAccountToken": version.is_multiple_of(2)}),
+        Kind::Service => json!({"spec": {
+            "selector": {"app": name}, "ports": [{"port": 8000 + version, "name": "main"}],
+        }}),
+        Kind::Deployment => json!({"spec": {
+            "replicas": 0, "selector": {"matchLabels": {"app": name}},
+            "template": {
+                "metadata": {"labels": {"app": name}},
+                "spec": {"containers": [{"name": "main", "image": format!("registry.k8s.io/pause:3.{version}")}]},
+            },
+        }}),
+    };
+    if let (Some(object), Value::Object(rest)) = (object.as_object_mut(), rest) {
+        object.extend(rest);
+    }
+    object
+}
+
+/// Is what of a manifest, or of what was written to an object, is the object's content.
+pub(crate) fn content(object: &Value) -> BTreeMap<&str, &Value> {
+    let fields = object.as_object().into_iter().flatten();
+    fields
+        .filter(|(field, _)| {
+            !matches!(
+                field.as_str(),
+                "apiVersion" | "kind" | "metadata" | "status"
+            )
+        })
+        .map(|(field, value)| (field.as_str(), value))
+        .collect()
+}
+
+/// Says whether an object holds all that a manifest says of its content; what it holds besides is the server's.
+pub(crate) fn is_as(live: &Value, manifest: &Value) -> bool {
+    let wanted = content(manifest);
+    wanted
+        .into_iter()
+        .all(|(field, value)| live.get(field).is_some_and(|live| covers(live, value)))
+}
+
+fn covers(live: &Value, wanted: &Value) -> bool {
+    match (live, wanted) {
+        (Value::Object(live), Value::Object(wanted)) => wanted
+            .iter()
+            .all(|(field, value)| live.get(field).is_some_and(|live| covers(live, value))),
+        (Value::Array(live), Value::Array(wanted)) => {
+            live.len() == wanted.len()
+                && live
+                    .iter()
+                    .zip(wanted)
+                    .all(|(live, wanted)| covers(live, wanted))
+        }
+        (live, wanted) => live == wanted,
+    }
+}
+
+/// What git says, by application.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Desired {
+    pub(crate) applications: BTreeMap<String, BTreeMap<Key, u32>>,
+}
+
+/// What git ever said, and which deletions were asked for.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    versions: BTreeMap<Key, BTreeSet<u32>>,
+    /// What some commit did not have that came after one that had it, and what a deleted application had.
+    dropped: BTreeSet<Key>,
+    known: BTreeSet<Key>,
+}
+
+impl History {
+    /// Takes up a commit.
+    pub(crate) fn commit(&mut self, desired: &Desired) {
+        let objects = || desired.applications.values().flatten();
+        for (key, version) in objects() {
+            self.versions
+                .entry(key.clone())
+                .or_default()
+                .insert(*version);
+        }
+        let now: BTreeSet<Key> = objects().map(|(key, _)| key.clone()).collect();
+        self.dropped.extend(self.known.difference(&now).cloned());
+        self.known.extend(now);
+    }
+
+    /// Takes up that an application is deleted with all that it has.
+    pub(crate) fn application_deleted(&mut self, desired: &Desired, application: &str) {
+        let objects = desired.applications.get(application).into_iter().flatten();
+        self.dropped.extend(objects.map(|(key, _)| key.clone()));
+    }
+
+    /// Says whether git ever said exactly this of an object.
+    pub(crate) fn explains_write(&self, key: &Key, written: &Value) -> bool {
+        let versions = self.versions.get(key).into_iter().flatten();
+        let written = content(written);
+        let mut manifests = versions.map(|version| manifest(key, *version));
+        manifests.any(|manifest| content(&manifest) == written)
+    }
+
+    /// Says whether an object was ever to go.
+    pub(crate) fn explains_deletion(&self, key: &Key) -> bool {
+        self.dropped.contains(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(name: &str) -> Key {
+        Key {
+            kind: Kind::ConfigMap,
+            name: name.to_owned(),
+        }
+    }
+
+    fn desired(objects: &[(&str, u32)]) -> Desired {
+        let objects = objects
+            .iter()
+            .map(|(name, version)| (key(name), *version))
+            .collect();
+        Desired {
+            applications: BTreeMap::from([("a".to_owned(), objects)]),
+        }
+    }
+
+    #[test]
+    fn only_what_git_said_explains_a_write_and_only_what_it_dropped_a_deletion() {
+        let mut history = History::default();
+        history.commit(&desired(&[("one", 1), ("two", 1)]));
+        history.commit(&desired(&[("one", 2)]));
+        for (name, version, explained) in [
+            ("one", 1, true),
+            ("one", 2, true),
+            ("one", 3, false),
+            ("three", 1, false),
+        ] {
+            let written = manifest(&key(name), version);
+            assert_eq!(
+                history.explains_write(&key(name), &written),
+                explained,
+                "{name} {version}"
+            );
+        }
+        let mut more = manifest(&key("one"), 1);
+        more["data"]["extra"] = "x".into();
+        assert!(!history.explains_write(&key("one"), &more));
+        assert!(history.explains_deletion(&key("two")));
+        assert!(!history.explains_deletion(&key("one")));
+        history.application_deleted(&desired(&[("one", 2)]), "a");
+        assert!(history.explains_deletion(&key("one")));
+    }
+
+    #[test]
+    fn a_server_may_add_but_not_change() {
+        let wanted = manifest(&key("one"), 1);
+        let mut live = wanted.clone();
+        live["metadata"]["uid"] = "1".into();
+        assert!(is_as(&live, &wanted));
+        live["data"]["value"] = "edited".into();
+        assert!(!is_as(&live, &wanted));
+    }
+}

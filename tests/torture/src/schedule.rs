@@ -1,0 +1,380 @@
+//! What happens, in which order: all of it follows from a seed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom as _;
+use rand::{Rng as _, SeedableRng as _};
+
+use crate::model::{Desired, Key, Kind};
+
+/// Applications of a schedule.
+const APPLICATIONS: [&str; 3] = ["web", "jobs", "data"];
+
+/// One schedule: where it starts, what happens, and what goes wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    /// Where it comes from.
+    pub seed: u64,
+    /// What the repository holds at first.
+    pub(crate) first: Desired,
+    /// Whether the agent runs before there are Applications.
+    pub(crate) agent_first: bool,
+    /// Whether the agent works under a lease, which can be stolen.
+    pub(crate) leased: bool,
+    /// Which applications wait for health.
+    pub(crate) judged: BTreeSet<String>,
+    /// Which applications tell a webhook.
+    pub(crate) telling: BTreeSet<String>,
+    /// How often something happens to requests, from the start.
+    pub(crate) weather: Weather,
+    pub(crate) acts: Vec<Act>,
+}
+
+/// Of a hundred requests, to how many something is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Weather {
+    pub(crate) api_server: u8,
+    pub(crate) git: u8,
+    pub(crate) webhooks: u8,
+}
+
+/// One thing that happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Act {
+    /// A commit after which the repository holds this, and a push that a webhook tells of.
+    Commit(Desired),
+    /// A field that git sets is set to something else by hand.
+    Edit(Key),
+    /// An object is deleted by hand.
+    Delete(Key),
+    /// The label by which the agent knows an object is removed by hand.
+    Unlabel(Key),
+    Suspend(String, bool),
+    /// A field of the spec changes that changes nothing in the cluster.
+    Respecify(String),
+    DeleteApplication(String),
+    MakeApplication(String),
+    Weather(Weather),
+    /// The agent is killed after so many further requests to the API server.
+    Kill {
+        after: u64,
+    },
+    /// All connections to the API server are cut.
+    Cut,
+    /// All watches expire.
+    Expire,
+    /// Somebody else takes the lease for so many seconds.
+    Steal {
+        seconds: i32,
+    },
+    /// The clock of day is this many seconds ahead from now on.
+    Clock(i64),
+    /// The disk is full, or is not any more.
+    DiskFull(bool),
+    /// The agent's cache is deleted while it runs; compiled plugins with it, which take long to be made again.
+    WipeCache {
+        compiled: bool,
+    },
+    /// Nothing happens until the agent has sent so many more requests, or sends none.
+    Wait {
+        requests: u64,
+    },
+}
+
+impl fmt::Display for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Commit(desired) => {
+                f.write_str("commit:")?;
+                for (application, objects) in &desired.applications {
+                    write!(f, " [{application}:")?;
+                    for (key, version) in objects {
+                        write!(f, " {key}@{version},")?;
+                    }
+                    f.write_str("]")?;
+                }
+                Ok(())
+            }
+            Self::Edit(key) => write!(f, "edit {key}"),
+            Self::Delete(key) => write!(f, "delete {key}"),
+            Self::Unlabel(key) => write!(f, "remove the label of {key}"),
+            Self::Suspend(name, true) => write!(f, "suspend {name}"),
+            Self::Suspend(name, false) => write!(f, "resume {name}"),
+            Self::Respecify(name) => write!(f, "change the spec of {name}"),
+            Self::DeleteApplication(name) => write!(f, "delete Application {name}"),
+            Self::MakeApplication(name) => write!(f, "make Application {name}"),
+            Self::Weather(weather) => write!(f, "{weather:?}"),
+            Self::Kill { after } => write!(f, "kill the agent after {after} requests"),
+            Self::Cut => f.write_str("cut all connections to the API server"),
+            Self::Expire => f.write_str("expire all watches"),
+            Self::Steal { seconds } => write!(f, "steal the lease for {seconds} s"),
+            Self::Clock(ahead) => write!(f, "the clock is {ahead} s ahead"),
+            Self::DiskFull(true) => f.write_str("the disk is full"),
+            Self::DiskFull(false) => f.write_str("the disk has room again"),
+            Self::WipeCache { compiled: true } => f.write_str("delete the cache"),
+            Self::WipeCache { compiled: false } => {
+                f.write_str("delete the repositories in the cache")
+            }
+            Self::Wait { requests } => write!(f, "wait for {requests} requests"),
+        }
+    }
+}
+
+impl Schedule {
+    /// Is a schedule in which nothing goes wrong, with all that has to be compiled once.
+    pub(crate) fn calm() -> Self {
+        let mut calm = Self::from_seed(0);
+        let names: BTreeSet<String> = calm.first.applications.keys().cloned().collect();
+        calm.weather = Weather::default();
+        calm.acts.clear();
+        calm.leased = false;
+        (calm.judged, calm.telling) = (names.clone(), names);
+        calm
+    }
+
+    /// Makes the schedule of a seed; always the same one.
+    pub fn from_seed(seed: u64) -> Self {
+        let mut author = Author {
+            random: StdRng::seed_from_u64(seed),
+            now: Desired::default(),
+            next: 0,
+            suspended: BTreeSet::new(),
+            deleted: BTreeSet::new(),
+            disk_full: false,
+        };
+        author.write(seed)
+    }
+}
+
+impl Schedule {
+    /// Is the namespace of its objects: the same whenever it is played, so that requests are.
+    pub(crate) fn namespace(&self) -> String {
+        if self.acts.is_empty() {
+            "torture-calm".to_owned()
+        } else {
+            format!("torture-{:x}", self.seed)
+        }
+    }
+}
+
+/// Writes a schedule, and keeps book of what is so far.
+struct Author {
+    random: StdRng,
+    now: Desired,
+    /// Numbers objects, so that no two applications ever have one in common.
+    next: u32,
+    suspended: BTreeSet<String>,
+    deleted: BTreeSet<String>,
+    disk_full: bool,
+}
+
+impl Author {
+    fn write(&mut self, seed: u64) -> Schedule {
+        let count = self.random.random_range(1..=APPLICATIONS.len());
+        for name in &APPLICATIONS[..count] {
+            self.now
+                .applications
+                .insert((*name).to_owned(), BTreeMap::default());
+            for _ in 0..self.random.random_range(1..=5) {
+                self.add(name);
+            }
+        }
+        let first = self.now.clone();
+        let some = |author: &mut Self, percent: f64| {
+            let names = author.now.applications.keys().cloned().collect::<Vec<_>>();
+            names
+                .into_iter()
+                .filter(|_| author.random.random_bool(percent))
+                .collect()
+        };
+        let (judged, telling) = (some(self, 0.4), some(self, 0.3));
+        let (agent_first, leased) = (self.random.random_bool(0.7), self.random.random_bool(0.15));
+        let weather = self.weather();
+        let mut acts = Vec::new();
+        for _ in 0..self.random.random_range(6..=16) {
+            acts.push(self.act(leased));
+            if self.random.random_bool(0.6) {
+                acts.push(Act::Wait {
+                    requests: self.random.random_range(1..=25),
+                });
+            }
+        }
+        for name in std::mem::take(&mut self.suspended) {
+            acts.push(Act::Suspend(name, false));
+        }
+        Schedule {
+            seed,
+            first,
+            agent_first,
+            leased,
+            judged,
+            telling,
+            weather,
+            acts,
+        }
+    }
+
+    fn weather(&mut self) -> Weather {
+        let mut percent = |chance: f64, most: u8| {
+            if self.random.random_bool(chance) {
+                self.random.random_range(1..=most)
+            } else {
+                0
+            }
+        };
+        Weather {
+            api_server: percent(0.8, 60),
+            git: percent(0.6, 60),
+            webhooks: percent(0.6, 60),
+        }
+    }
+
+    fn act(&mut self, leased: bool) -> Act {
+        loop {
+            let act = match self.random.random_range(0..100) {
+                0..=24 => Some(self.commit()),
+                25..=32 => self.object().map(Act::Edit),
+                33..=39 => self.object().map(Act::Delete),
+                40..=42 => self.object().map(Act::Unlabel),
+                43..=47 => self.suspension(),
+                48..=51 => self.application().map(Act::Respecify),
+                52..=55 => self.deletion(),
+                56..=60 => self.deleted.pop_first().map(Act::MakeApplication),
+                61..=66 => Some(Act::Weather(self.weather())),
+                67..=80 => Some(Act::Kill {
+                    after: self.random.random_range(0..=15),
+                }),
+                81..=83 => Some(Act::Cut),
+                84..=87 => Some(Act::Expire),
+                88..=90 if leased => Some(Act::Steal {
+                    seconds: self.random.random_range(1..=3),
+                }),
+                // Certificates are a few minutes old, so a clock that is further behind is no clock that TLS works with.
+                91..=94 => Some(Act::Clock(self.random.random_range(-120..=20_000))),
+                95..=97 => {
+                    self.disk_full = !self.disk_full;
+                    Some(Act::DiskFull(self.disk_full))
+                }
+                98 | 99 => Some(Act::WipeCache {
+                    compiled: self.random.random_bool(0.1),
+                }),
+                _ => None,
+            };
+            if let Some(act) = act {
+                return act;
+            }
+        }
+    }
+
+    fn add(&mut self, application: &str) {
+        let kind = *Kind::ALL
+            .choose(&mut self.random)
+            .unwrap_or(&Kind::ConfigMap);
+        self.next += 1;
+        let name = format!("{application}-{}", self.next);
+        if let Some(objects) = self.now.applications.get_mut(application) {
+            objects.insert(Key { kind, name }, 1);
+        }
+    }
+
+    /// Changes, adds and drops some objects; an application keeps one at least.
+    fn commit(&mut self) -> Act {
+        for _ in 0..self.random.random_range(1..=4) {
+            let Some(application) = self.application() else {
+                continue;
+            };
+            let keys: Vec<Key> = self.keys(&application);
+            let chosen = keys.choose(&mut self.random).cloned();
+            match (self.random.random_range(0..10), chosen) {
+                (0..=4, Some(key)) => {
+                    if let Some(version) = self.version(&application, &key) {
+                        *version += 1;
+                    }
+                }
+                (5..=6, Some(key)) if keys.len() > 1 => {
+                    if let Some(objects) = self.now.applications.get_mut(&application) {
+                        objects.remove(&key);
+                    }
+                }
+                _ => self.add(&application),
+            }
+        }
+        Act::Commit(self.now.clone())
+    }
+
+    fn keys(&self, application: &str) -> Vec<Key> {
+        let objects = self.now.applications.get(application).into_iter().flatten();
+        objects.map(|(key, _)| key.clone()).collect()
+    }
+
+    fn version(&mut self, application: &str, key: &Key) -> Option<&mut u32> {
+        self.now.applications.get_mut(application)?.get_mut(key)
+    }
+
+    fn application(&mut self) -> Option<String> {
+        let names: Vec<String> = self.now.applications.keys().cloned().collect();
+        names.choose(&mut self.random).cloned()
+    }
+
+    fn object(&mut self) -> Option<Key> {
+        let application = self.application()?;
+        self.keys(&application).choose(&mut self.random).cloned()
+    }
+
+    fn suspension(&mut self) -> Option<Act> {
+        let name = self
+            .application()
+            .filter(|name| !self.deleted.contains(name))?;
+        let suspend = self.suspended.insert(name.clone());
+        if !suspend {
+            self.suspended.remove(&name);
+        }
+        Some(Act::Suspend(name, suspend))
+    }
+
+    fn deletion(&mut self) -> Option<Act> {
+        let name = self
+            .application()
+            .filter(|name| !self.suspended.contains(name))?;
+        self.deleted
+            .insert(name.clone())
+            .then_some(Act::DeleteApplication(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_gives_the_same_schedule_and_seeds_differ() {
+        assert_eq!(Schedule::from_seed(7), Schedule::from_seed(7));
+        assert_ne!(Schedule::from_seed(7).acts, Schedule::from_seed(8).acts);
+    }
+
+    #[test]
+    fn what_is_suspended_is_resumed_and_no_application_is_emptied() {
+        for seed in 0..2000 {
+            let schedule = Schedule::from_seed(seed);
+            let mut suspended = BTreeSet::new();
+            for act in &schedule.acts {
+                match act {
+                    Act::Suspend(name, true) => assert!(suspended.insert(name)),
+                    Act::Suspend(name, false) => assert!(suspended.remove(name)),
+                    Act::Commit(desired) => {
+                        assert!(
+                            desired
+                                .applications
+                                .values()
+                                .all(|objects| !objects.is_empty())
+                        );
+                    }
+                    _ => {}
+                }
+            }
+            assert!(suspended.is_empty(), "seed {seed}");
+        }
+    }
+}
