@@ -103,6 +103,44 @@ impl FieldSet {
         })
     }
 
+    /// Lists the paths of this set's innermost fields that another set lacks.
+    pub(crate) fn missing_in<'a>(&'a self, other: &Self) -> Vec<Vec<&'a str>> {
+        let mut found = Vec::new();
+        self.collect_missing(Some(other), &mut Vec::new(), &mut found);
+        found
+    }
+
+    fn collect_missing<'a>(
+        &'a self,
+        other: Option<&Self>,
+        at: &mut Vec<&'a str>,
+        found: &mut Vec<Vec<&'a str>>,
+    ) {
+        if other.is_some_and(Self::is_whole) {
+            return;
+        }
+        if self.is_leaf() {
+            if other.is_none() {
+                found.push(at.clone());
+            }
+            return;
+        }
+        for (path, fields) in &self.inner {
+            at.push(path);
+            let other = other.and_then(|other| other.inner.get(path));
+            fields.collect_missing(other, at, found);
+            at.pop();
+        }
+    }
+
+    /// Says whether a field is in the set: itself, with something in it, or by a field around it that is owned whole.
+    pub(crate) fn has(&self, path: &[&str]) -> bool {
+        let Some((first, rest)) = path.split_first() else {
+            return true;
+        };
+        self.is_whole() || self.inner.get(*first).is_some_and(|inner| inner.has(rest))
+    }
+
     /// Cuts an object down to these fields, in its own shape. Nothing of it: null.
     pub(crate) fn extract(&self, value: &Value) -> Value {
         match value {
@@ -441,6 +479,27 @@ mod tests {
                 r#".spec.ports[port=80,protocol="TCP"].nodePort"#
             ]
         );
+    }
+
+    #[test]
+    fn fields_that_were_lost_are_named_innermost() {
+        let wanted = FieldSet::of_desired(&desired(), &fields());
+        assert_eq!(wanted.missing_in(&fields()), Vec::<Vec<&str>>::new());
+        let mut ours = fields();
+        let spec = ours.inner.get_mut("f:spec").unwrap();
+        spec.inner.remove("f:replicas");
+        spec.inner.remove("f:ports");
+        let port = r#"k:{"port":80,"protocol":"TCP"}"#;
+        assert_eq!(
+            wanted.missing_in(&ours),
+            [
+                vec!["f:spec", "f:ports", port, "f:name"],
+                vec!["f:spec", "f:ports", port, "f:port"],
+                vec!["f:spec", "f:replicas"],
+            ]
+        );
+        assert!(fields().has(&["f:spec", "f:selector", "f:app"]));
+        assert!(fields().has(&["f:spec", "f:ports"]) && !ours.has(&["f:spec", "f:ports"]));
     }
 
     #[test]

@@ -40,6 +40,7 @@ mod fieldset;
 mod helm;
 mod objects;
 mod ownership;
+mod payload;
 mod planning;
 mod prepare;
 mod reader;
@@ -67,7 +68,7 @@ pub use prepare::{
 };
 pub use reader::{Changes, Reader};
 pub use rejection::{ADOPT_ANNOTATION, FieldProblem, ObjectFailure, WriteError};
-pub use release::{Purpose, Release};
+pub use release::{Leave, Purpose, Release};
 pub use request::{Cause, Refusal, RequestError};
 pub use resources::{
     Application, Applications, CustomResource, Plugin, Plugins, ResourceEvent, Resources,

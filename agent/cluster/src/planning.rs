@@ -4,6 +4,7 @@
 //! sends a dry-run apply for each object that would be written, so that defaults, admission, conflicts and immutable
 //! fields are seen before the first write.
 
+mod drift;
 mod hooks;
 mod live;
 mod removal;
@@ -13,6 +14,7 @@ use std::collections::BTreeSet;
 use futures::{FutureExt as _, StreamExt as _, stream};
 use pintle_core::{
     digest::Digest,
+    drift::DriftedObject,
     inventory::{Entry, Inventory},
     machine::Retry,
     object::ObjectId,
@@ -28,6 +30,7 @@ use crate::{
     facts::{Fact, Facts},
     objects::{self, Mode},
     ownership::may_force,
+    payload::Payload,
     prepare::{Prepared, PreparedObject},
     rejection::{ObjectFailure, WriteError, conflicts, lines, retry},
     release::Release,
@@ -47,6 +50,9 @@ pub struct Planned {
     pub inventory: Inventory,
     /// Objects that left the source and stay, each with the reason.
     pub kept: Vec<Kept>,
+    /// Objects that others have changed since they were applied, in order of identity: those that the plan puts right, and
+    /// those that are left as they are.
+    pub drifted: Vec<DriftedObject>,
 }
 
 /// An object that left the source and stays.
@@ -125,7 +131,7 @@ pub(crate) async fn plan(
     let mut inventory = removal.inventory;
     inventory.release = record;
     let mut changes = removal.changes;
-    let mut failures = Vec::new();
+    let (mut failures, mut drifted) = (Vec::new(), Vec::new());
     for hook in hooks {
         match hook {
             Ok(change) => changes.push(change),
@@ -138,6 +144,7 @@ pub(crate) async fn plan(
                 if let Some(entry) = found.recorded {
                     inventory.insert(entry);
                 }
+                drifted.extend(found.drift);
                 changes.push(found.change);
             }
             Err(failure) => failures.push(failure),
@@ -147,10 +154,12 @@ pub(crate) async fn plan(
         failures.sort_by(|a, b| a.id.cmp(&b.id));
         return Err(PlanError::Objects(failures));
     }
+    drifted.sort_by(|a, b| a.id.cmp(&b.id));
     Ok(Planned {
         plan: Plan::new(depth, changes, &release.seed),
         inventory,
         kept: removal.kept,
+        drifted,
     })
 }
 
@@ -196,6 +205,18 @@ struct PlannedObject {
     change: Change,
     /// Its entry, if the inventory does not have it as it is.
     recorded: Option<Entry>,
+    /// What others have changed of it.
+    drift: Option<DriftedObject>,
+}
+
+impl PlannedObject {
+    fn of(change: Change) -> Self {
+        Self {
+            change,
+            recorded: None,
+            drift: None,
+        }
+    }
 }
 
 /// What the inventory and the facts say of an object.
@@ -236,7 +257,6 @@ impl Planner<'_> {
             // What Helm has made is there, although nothing here says so.
             Verdict::Create if self.release.from_helm.is_some() => self.look(object, entry).await,
             Verdict::Unchanged => Ok(PlannedObject {
-                change: change(object, Action::Unchanged),
                 // That it is to stay, or no longer, is not seen in the object.
                 recorded: entry
                     .filter(|entry| entry.keep != object.keep || entry.hook)
@@ -245,8 +265,9 @@ impl Planner<'_> {
                         hook: false,
                         ..entry.clone()
                     }),
+                ..PlannedObject::of(change(object, Action::Unchanged))
             }),
-            Verdict::Create => self.create(object).await,
+            Verdict::Create => self.make(object, entry).await,
             Verdict::Look => self.look(object, entry).await,
         };
         result.map_err(|error| ObjectFailure {
@@ -254,6 +275,22 @@ impl Planner<'_> {
             position: object.source.clone(),
             error,
         })
+    }
+
+    /// Plans an object that does not exist.
+    async fn make(
+        &self,
+        object: &PreparedObject,
+        entry: Option<&Entry>,
+    ) -> Result<PlannedObject, WriteError> {
+        let loss = self.loss(object, entry);
+        match loss {
+            Some(loss) if loss.is_left => Ok(Self::left(object, loss)),
+            loss => Ok(PlannedObject {
+                drift: loss,
+                ..self.create(object).await?
+            }),
+        }
     }
 
     async fn look(
@@ -265,32 +302,37 @@ impl Planner<'_> {
             return self.create(object).await;
         }
         let Some(live) = self.read(object).await? else {
-            return self.create(object).await;
+            return self.make(object, entry).await;
         };
         let live = self.seen(object, live);
         if live.is_as_recorded(entry, object) || live.was_applied_as(object) {
             let recorded = live.entry(object);
             return Ok(PlannedObject {
-                change: change(object, Action::Unchanged),
                 recorded: (entry != Some(&recorded)).then_some(recorded),
+                ..PlannedObject::of(change(object, Action::Unchanged))
             });
         }
+        let drift = match self.drift(object, &live, entry) {
+            Some(drift) if drift.is_left => return Ok(Self::left(object, drift)),
+            drift => drift,
+        };
         if self.depth == Depth::Server || object.may_be_replaced() {
-            return self.try_update(object, &live, entry).await;
+            let planned = self.try_update(object, &live, entry).await?;
+            return Ok(PlannedObject { drift, ..planned });
         }
         let owned = live.owned_with(object);
         let mut change = change(object, Action::Update);
         (change.before, change.after) = (owned.before, owned.desired);
-        change.conflicts = live.contested(object, &self.manager);
+        change.conflicts = live.contested(object);
         change.live = Some(live.into_value());
         Ok(PlannedObject {
-            change,
-            recorded: None,
+            drift,
+            ..PlannedObject::of(change)
         })
     }
 
-    fn seen(&self, object: &PreparedObject, live: Value) -> Live {
-        let live = Live::new(live, &self.manager, &self.release.seed);
+    fn seen(&self, object: &PreparedObject, live: Value) -> Live<'_> {
+        let live = Live::new(live, object, self.release);
         let helm = self.release.from_helm.as_ref();
         match helm.and_then(|helm| helm.applied(object.id())) {
             Some(applied) => live.owning_what_was_applied(&applied),
@@ -302,19 +344,14 @@ impl Planner<'_> {
         if self.depth == Depth::Local || self.is_out_of_sight(object) {
             let mut change = change(object, Action::Create);
             change.after = Owned::of_new(object);
-            return Ok(PlannedObject {
-                change,
-                recorded: None,
-            });
+            return Ok(PlannedObject::of(change));
         }
-        match self.try_apply(object, false).await {
+        let payload = Payload::new(&object.object, object.desired);
+        match self.try_apply(object, payload.unbound(), false).await {
             Ok(applied) if applied.created => {
                 let mut change = change(object, Action::Create);
                 change.after = Owned::of_result(&applied.live, &self.manager);
-                Ok(PlannedObject {
-                    change,
-                    recorded: None,
-                })
+                Ok(PlannedObject::of(change))
             }
             Err(error) if !error.is_conflict() => Err(self.write_error(error, object)),
             // It exists already: what it is now belongs into the plan.
@@ -338,7 +375,7 @@ impl Planner<'_> {
     async fn try_update(
         &self,
         object: &PreparedObject,
-        live: &Live,
+        live: &Live<'_>,
         entry: Option<&Entry>,
     ) -> Result<PlannedObject, WriteError> {
         let allowed = may_force(
@@ -348,7 +385,8 @@ impl Planner<'_> {
             entry,
         );
         let mut taken: Vec<Conflict> = Vec::new();
-        let mut result = self.try_apply(object, false).await;
+        let payload = live.payload(object);
+        let mut result = self.try_apply(object, payload.unbound(), false).await;
         if let Err(error) = &result
             && let Some(refusal) = error.refusal()
             && error.is_conflict()
@@ -359,7 +397,7 @@ impl Planner<'_> {
                     return Err(refused.unwrap_or_else(|| self.write_error(error.clone(), object)));
                 }
             }
-            result = self.try_apply(object, true).await;
+            result = self.try_apply(object, payload.unbound(), true).await;
         }
         let owned = live.owned_with(object);
         let mut change = change(object, Action::Update);
@@ -376,24 +414,21 @@ impl Planner<'_> {
             },
         }
         change.live = Some(live.value().clone());
-        Ok(PlannedObject {
-            change,
-            recorded: None,
-        })
+        Ok(PlannedObject::of(change))
     }
 
     async fn try_apply(
         &self,
         object: &PreparedObject,
+        payload: &Value,
         force: bool,
     ) -> Result<objects::Applied, RequestError> {
         let mode = Mode {
             force,
             dry_run: true,
         };
-        let payload = object.payload();
         self.connection
-            .apply_object(&object.resource, object.id(), &payload, &self.manager, mode)
+            .apply_object(&object.resource, object.id(), payload, &self.manager, mode)
             .await
     }
 

@@ -46,11 +46,6 @@ impl PreparedObject {
         self.object.id()
     }
 
-    /// Returns what is sent: the object with the annotation that names its digest.
-    pub(crate) fn payload(&self) -> Value {
-        payload(&self.object, self.desired)
-    }
-
     /// Says whether it is a hook of an event.
     pub(crate) fn is_hook_of(&self, event: HookEvent) -> bool {
         let hook = self.hook.as_ref();
@@ -395,7 +390,7 @@ mod tests {
                 "name": "a", "namespace": "shop", "labels": {"pintle.dev/application": "shop.web"}}})
         );
         assert_eq!(
-            object.payload()["metadata"]["annotations"][DESIRED_ANNOTATION],
+            payload(&object.object, object.desired)["metadata"]["annotations"][DESIRED_ANNOTATION],
             object.desired.to_string()
         );
     }

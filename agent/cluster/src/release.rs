@@ -1,9 +1,10 @@
 //! What is being converged, for whom and by which rules.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use pintle_core::{
-    digest::Digest, duration::Span, names::ApplicationName, prune::PruneSettings, seed::Seed,
+    digest::Digest, drift::DriftSettings, duration::Span, names::ApplicationName, object::ObjectId,
+    prune::PruneSettings, seed::Seed,
 };
 
 use crate::{connection::ServiceAccount, helm::HelmManifest};
@@ -19,6 +20,28 @@ pub enum Purpose {
     Test,
 }
 
+/// Of which objects drift is left as it is: seen and told, and not put right.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Leave {
+    /// Of none.
+    #[default]
+    Nothing,
+    /// Of these, for the time being.
+    Objects(BTreeSet<ObjectId>),
+    /// Of all.
+    Everything,
+}
+
+impl Leave {
+    pub(crate) fn leaves(&self, id: &ObjectId) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Objects(ids) => ids.contains(id),
+            Self::Everything => true,
+        }
+    }
+}
+
 /// One application as the cluster sees it: who it is, in whose name it writes, and what it may delete.
 #[derive(Debug, Clone)]
 pub struct Release {
@@ -32,6 +55,10 @@ pub struct Release {
     pub seed: Seed,
     /// What may be deleted when it leaves the source.
     pub prune: PruneSettings,
+    /// Which changes by others are no drift.
+    pub drift: DriftSettings,
+    /// Of which objects drift is left as it is. What the source changes is written all the same.
+    pub leaves: Leave,
     /// Many deletions at once that a person has confirmed.
     pub confirmed_deletions: Option<Digest>,
     /// Whether objects that exist already may be taken over although other managers own some of the fields.
@@ -60,6 +87,8 @@ impl Release {
             account: None,
             seed,
             prune: PruneSettings::default(),
+            drift: DriftSettings::default(),
+            leaves: Leave::Nothing,
             confirmed_deletions: None,
             adopt: false,
             from_helm: None,

@@ -22,7 +22,6 @@ use pintle_core::{
     inventory::Inventory,
     names::{APPLICATION_LABEL, ApplicationName},
     object::ObjectId,
-    seed::Seed,
 };
 use serde_json::Value;
 use tokio::sync::{broadcast, mpsc};
@@ -33,6 +32,7 @@ use crate::{
     connection::Connection,
     discovery::ResourceType,
     facts::{Fact, Facts},
+    release::Release,
     watching::{Selection, Told, watch},
 };
 
@@ -101,6 +101,8 @@ pub struct Drift {
     pub managers: Vec<String>,
     /// Whether it is gone.
     pub is_gone: bool,
+    /// What it is now, to tell one drift from the next: its unique id and the digest over what the application owns.
+    pub now: Option<(String, Option<Digest>)>,
 }
 
 /// Watches the objects of applications. Cloning gives another handle to the same tracker.
@@ -142,19 +144,16 @@ impl Tracker {
 
     /// Says which kinds an application has objects of. It may come at any time: objects that were seen before are made up
     /// for, and nothing is said about the application's objects until then. Opens the watches that are missing, and closes those that no
-    /// application needs any more. The seed conceals Secrets in digests.
-    pub fn observe(
-        &self,
-        application: &ApplicationName,
-        seed: &Seed,
-        kinds: &BTreeSet<ResourceType>,
-    ) {
+    /// application needs any more. The release's seed conceals Secrets in digests, and what it ignores is in none; where that
+    /// is new, all objects are looked at again.
+    pub fn observe(&self, release: &Release, kinds: &BTreeSet<ResourceType>) {
+        let application = &release.application;
         let keys = kinds
             .iter()
             .filter(|kind| kind.watchable)
             .flat_map(|kind| self.keys(kind))
             .collect();
-        let registration = self.inner.lock().register(application, seed, keys);
+        let registration = self.inner.lock().register(release, keys);
         if let Some(missed) = registration.missed {
             self.catch_up(application, missed);
         }
@@ -206,6 +205,7 @@ impl Tracker {
                     id,
                     managers: Vec::new(),
                     is_gone: true,
+                    now: None,
                 }),
                 Known::Object(observed) => {
                     let is_same = entry.uid.as_deref() == Some(&*observed.uid);
@@ -219,6 +219,7 @@ impl Tracker {
                             .map(|manager| (**manager).to_owned())
                             .collect(),
                         is_gone: false,
+                        now: Some((observed.uid.to_string(), observed.stored)),
                     })
                 }
             }
@@ -407,10 +408,11 @@ impl Inner {
                 .into()
         };
         let managers = fields::other_managers(object, &registered.manager);
+        let ignored = registered.drift.ignored(&id);
         let observed = Observed {
             uid: text("uid"),
             resource_version: text("resourceVersion"),
-            stored: fields::stored_digest(object, &registered.manager, &registered.seed),
+            stored: fields::stored_digest(object, &registered.manager, &registered.seed, &ignored),
             assessment,
             managers: managers
                 .into_iter()

@@ -15,12 +15,13 @@ pub use self::{
     file::{FileError, parse_file},
     plugin::{Grants, Limits, PluginSpec, PluginStatus},
     status::{
-        ApplicationStatus, Condition, ConditionStatus, ObjectProblem, PROBLEM_LIMIT, Standing,
-        TestResult,
+        ApplicationStatus, Condition, ConditionStatus, FightStatus, ObjectDrift, ObjectProblem,
+        PROBLEM_LIMIT, Standing, TestResult,
     },
 };
 use crate::{
     digest::{Digest, ParseDigestError},
+    drift::DriftSettings,
     duration::Span,
     prune::PruneSettings,
 };
@@ -68,6 +69,9 @@ pub struct ApplicationSpec {
     /// What may be deleted when it leaves the source.
     #[serde(default, skip_serializing_if = "is_default")]
     pub prune: PruneSettings,
+    /// What is done about changes that others make to the objects.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub drift: DriftSettings,
     /// What happens to the objects when the Application is deleted.
     #[serde(default, skip_serializing_if = "is_default")]
     pub deletion_policy: DeletionPolicy,
@@ -91,6 +95,7 @@ impl Default for ApplicationSpec {
             timeout: default_timeout(),
             suspend: false,
             prune: PruneSettings::default(),
+            drift: DriftSettings::default(),
             deletion_policy: DeletionPolicy::default(),
             service_account_name: None,
         }
@@ -113,8 +118,8 @@ impl ApplicationSpec {
     /// Completes what an operator left open from the `pintle.yaml` in the source.
     ///
     /// The file may choose the renderer, the target namespace and health checks that the operator did not, and add
-    /// policies and notifiers. It never weakens what the operator set: accounts, pruning, deletion and the operator's
-    /// policies are not its business.
+    /// policies, notifiers and fields that are ignored, as it may leave them out of the objects. It never weakens what the
+    /// operator set: accounts, pruning, deletion, whether drift is repaired and the operator's policies are not its business.
     #[must_use]
     pub fn completed_by(mut self, file: Self) -> Self {
         self.renderer = self.renderer.or(file.renderer);
@@ -122,6 +127,7 @@ impl ApplicationSpec {
         self.policies.extend(file.policies);
         self.health.extend(file.health);
         self.notifiers.extend(file.notifiers);
+        self.drift.ignore.extend(file.drift.ignore);
         self
     }
 }

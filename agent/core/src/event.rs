@@ -25,6 +25,12 @@ pub enum Reason {
     Converged,
     /// Somebody changed an owned field, and it was put right.
     DriftRepaired,
+    /// Somebody changed an owned field, and it is left as it is.
+    DriftDetected,
+    /// A repair keeps being undone.
+    DriftFight,
+    /// A repair that kept being undone holds.
+    DriftFightEnded,
     /// A policy refused a plan; nothing was written.
     PolicyDenied,
     /// A revision could not be rendered.
@@ -55,6 +61,9 @@ impl Reason {
         match self {
             Self::Converged => "converged",
             Self::DriftRepaired => "drift-repaired",
+            Self::DriftDetected => "drift-detected",
+            Self::DriftFight => "drift-fight",
+            Self::DriftFightEnded => "drift-fight-ended",
             Self::PolicyDenied => "policy-denied",
             Self::RenderFailed => "render-failed",
             Self::SourceFailed => "source-failed",
@@ -80,8 +89,10 @@ impl Reason {
     /// Returns how much it matters.
     pub const fn severity(self) -> EventSeverity {
         match self {
-            Self::Converged | Self::Recovered | Self::Removed => EventSeverity::Info,
-            Self::DriftRepaired | Self::PruneRefused => EventSeverity::Warn,
+            Self::Converged | Self::Recovered | Self::Removed | Self::DriftFightEnded => {
+                EventSeverity::Info
+            }
+            Self::DriftRepaired | Self::DriftDetected | Self::PruneRefused => EventSeverity::Warn,
             _ => EventSeverity::Error,
         }
     }

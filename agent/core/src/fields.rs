@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::{canonical, digest::Digest, object, seed::Seed};
+use crate::{canonical, digest::Digest, drift::Ignored, object, seed::Seed};
 
 /// Returns what `manager` owns by apply in an object: the entry's `fieldsV1`.
 ///
@@ -48,22 +48,32 @@ pub fn project(object: &Value, fields: &Value) -> Value {
 }
 
 fn select<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
+    match path.strip_prefix("f:") {
+        Some(name) => object.get(name),
+        None => item_at(object, path).map(|(_, item)| item),
+    }
+}
+
+/// Returns the item of a list that one path element of a `fieldsV1` names, and its place.
+pub(crate) fn item_at<'a>(list: &'a Value, path: &str) -> Option<(usize, &'a Value)> {
     let (kind, rest) = path.split_once(':')?;
+    let mut items = list.as_array()?.iter().enumerate();
     match kind {
-        "f" => object.get(rest),
         "k" => {
             let keys: Map<String, Value> = serde_json::from_str(rest).ok()?;
-            let matches = |item: &&Value| {
+            items.find(|(_, item)| {
                 keys.iter()
                     .all(|(key, value)| key_equals(item.get(key), key, value))
-            };
-            object.as_array()?.iter().find(matches)
+            })
         }
         "v" => {
             let value: Value = serde_json::from_str(rest).ok()?;
-            object.as_array()?.iter().find(|item| **item == value)
+            items.find(|(_, item)| **item == value)
         }
-        "i" => object.get(rest.parse::<usize>().ok()?),
+        "i" => {
+            let place: usize = rest.parse().ok()?;
+            items.nth(place)
+        }
         _ => None,
     }
 }
@@ -76,14 +86,23 @@ fn key_equals(found: Option<&Value>, key: &str, wanted: &Value) -> bool {
     }
 }
 
-/// Returns the digest over the fields that `manager` owns, as the server stored them; nothing if it owns none.
-pub fn stored_digest(object: &Value, manager: &str, seed: &Seed) -> Option<Digest> {
+/// Returns the digest over the fields that `manager` owns, as the server stored them, without what is ignored; nothing if
+/// it owns none.
+pub fn stored_digest(
+    object: &Value,
+    manager: &str,
+    seed: &Seed,
+    ignored: &Ignored,
+) -> Option<Digest> {
     let fields = owned_by(object, manager)?;
     let is_secret = object["kind"] == "Secret" && object["apiVersion"] == "v1";
     let concealed = object::conceal(is_secret, object, seed);
-    Some(Digest::of(canonical::to_string(&project(
-        &concealed, fields,
-    ))))
+    let projected = if ignored.has_pointers() {
+        ignored.project(&concealed, fields)
+    } else {
+        project(&concealed, fields)
+    };
+    Some(Digest::of(canonical::to_string(&projected)))
 }
 
 /// Says whether a field manager is one by which Helm writes: its own command, Flux' controller, or Terraform's provider.
@@ -142,7 +161,7 @@ pub fn handed_over(
 }
 
 /// Adds the fields of a `fieldsV1` to another. A leaf stays one only where both are: what is within it is owned all the same.
-fn unite(fields: &mut Value, more: &Value) {
+pub(crate) fn unite(fields: &mut Value, more: &Value) {
     let (Some(fields), Some(more)) = (fields.as_object_mut(), more.as_object()) else {
         return;
     };
@@ -244,7 +263,7 @@ mod tests {
     }
 
     fn digest(object: &Value) -> Option<Digest> {
-        stored_digest(object, US, &Seed::from_text("s"))
+        stored_digest(object, US, &Seed::from_text("s"), &Ignored::default())
     }
 
     fn with(change: impl FnOnce(&mut Value)) -> Option<Digest> {
@@ -309,7 +328,12 @@ mod tests {
     #[test]
     fn an_object_without_our_fields_has_no_digest() {
         assert_eq!(
-            stored_digest(&service(), "pintle/other/app", &Seed::from_text("s")),
+            stored_digest(
+                &service(),
+                "pintle/other/app",
+                &Seed::from_text("s"),
+                &Ignored::default()
+            ),
             None
         );
         assert_eq!(digest(&json!({})), None);

@@ -15,6 +15,7 @@ pub mod canonical;
 pub mod check;
 pub mod diff;
 pub mod digest;
+pub mod drift;
 pub mod duration;
 pub mod event;
 pub mod fields;

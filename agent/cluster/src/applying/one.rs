@@ -19,8 +19,9 @@ use crate::{
     helm::HelmManifest,
     objects::{Mode, Preconditions},
     ownership::{is_ours, may_force},
+    payload::Payload,
     planning::is_used,
-    prepare::{is_definition, payload},
+    prepare::is_definition,
     rejection::{ADOPT_ANNOTATION, WriteError},
     request::RequestError,
 };
@@ -65,10 +66,11 @@ impl Applier<'_> {
     /// Returns what the inventory says of an object that was just written.
     fn entry(&self, change: &Change, live: &Value) -> Option<Entry> {
         let desired = change.desired.as_ref()?;
+        let ignored = self.release.drift.ignored(&change.id);
         Some(Entry {
             uid: live["metadata"]["uid"].as_str().map(ToOwned::to_owned),
             desired: Some(desired.digest(&self.release.seed)),
-            stored: fields::stored_digest(live, &self.manager, &self.release.seed),
+            stored: fields::stored_digest(live, &self.manager, &self.release.seed, &ignored),
             keep: self.prepared.keeps(&change.id),
             ..Entry::intended(&change.id, &change.version)
         })
@@ -90,28 +92,75 @@ impl Applier<'_> {
             .as_ref()
             .filter(|_| change.action == Action::Update);
         let force = known.is_some_and(|live| may_force(live).is_ok());
-        if let Some(live) = known.filter(|_| force)
+        let mut known = known.cloned();
+        if let Some(live) = known.as_ref().filter(|_| force)
             && let Some(helm) = &self.release.from_helm
         {
             self.hand_over(helm, change, live, resource)
                 .await
                 .map_err(|error| self.error(error, change))?;
+            if !self.release.drift.ignored(&change.id).is_nothing() {
+                // Whose the ignored fields are has changed.
+                known = self.read(change, resource).await?;
+            }
         }
-        let conflict = match self.put(change, resource, force).await {
-            Err(error) if error.is_conflict() && !force => error,
-            result => return result.map_err(|error| self.error(error, change)),
-        };
-        // Somebody owns a field. It may be taken over if the object turns out to be ours.
-        let live = self
-            .connection
-            .read(resource, &change.id)
-            .await
-            .map_err(|error| self.error(error, change))?;
-        let allowed = live.as_ref().map_or(Ok(()), may_force);
-        allowed.map_err(|refused| refused.unwrap_or_else(|| self.error(conflict, change)))?;
-        self.put(change, resource, live.is_some())
-            .await
-            .map_err(|error| self.error(error, change))
+        self.put(change, resource, (known, force), &may_force).await
+    }
+
+    /// Applies an object to what is known of it. A conflict says that this is not all: somebody owns a field, which may be
+    /// taken over if the object turns out to be ours; or it has changed since it was read.
+    async fn put(
+        &self,
+        change: &Change,
+        resource: &ResourceType,
+        (mut known, mut force): (Option<Value>, bool),
+        may_force: &(dyn Fn(&Value) -> Result<(), Option<WriteError>> + Sync),
+    ) -> Result<Value, WriteError> {
+        let mut tries = 1;
+        loop {
+            let payload = self.payload(change, known.as_ref());
+            let sent = if tries < TRIES {
+                payload.bound()
+            } else {
+                // It changes all the time.
+                payload.unbound().clone()
+            };
+            let put = self.put_payload(&change.id, resource, &sent, force).await;
+            let conflict = match put {
+                Err(error)
+                    if error.is_conflict() && tries < TRIES && (!force || payload.is_bound()) =>
+                {
+                    error
+                }
+                result => return result.map_err(|error| self.error(error, change)),
+            };
+            known = self.read(change, resource).await?;
+            let allowed = known.as_ref().map_or(Ok(()), may_force);
+            allowed.map_err(|refused| refused.unwrap_or_else(|| self.error(conflict, change)))?;
+            force = known.is_some();
+            tries += 1;
+        }
+    }
+
+    fn payload(&self, change: &Change, live: Option<&Value>) -> Payload {
+        let desired = change
+            .desired
+            .as_ref()
+            .expect("whatever is written has a desired object");
+        let digest = desired.digest(&self.release.seed);
+        match live {
+            Some(live) => Payload::onto(desired, digest, live, self.release),
+            None => Payload::new(desired, digest),
+        }
+    }
+
+    async fn read(
+        &self,
+        change: &Change,
+        resource: &ResourceType,
+    ) -> Result<Option<Value>, WriteError> {
+        let live = self.connection.read(resource, &change.id).await;
+        live.map_err(|error| self.error(error, change))
     }
 
     /// Makes the fields that Helm has applied the application's own. What Helm owns besides are defaults of the server: they
@@ -149,22 +198,6 @@ impl Applier<'_> {
                 result => return result,
             }
         }
-    }
-
-    /// Applies, and waits for a kind that is about to be served.
-    async fn put(
-        &self,
-        change: &Change,
-        resource: &ResourceType,
-        force: bool,
-    ) -> Result<Value, RequestError> {
-        let desired = change
-            .desired
-            .as_ref()
-            .expect("whatever is written has a desired object");
-        let payload = payload(desired, desired.digest(&self.release.seed));
-        self.put_payload(&change.id, resource, &payload, force)
-            .await
     }
 
     /// Applies a payload, and waits for a kind that is about to be served.

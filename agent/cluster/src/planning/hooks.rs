@@ -105,7 +105,7 @@ impl Planner<'_> {
             return Ok(created.change);
         };
         may_run_hook(&live, self.release, object, entry)?;
-        let live = Live::new(live, &self.manager, &self.release.seed);
+        let live = Live::new(live, object, self.release);
         let action = if is_deleted_first(object) {
             Action::Replace
         } else {

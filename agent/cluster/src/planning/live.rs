@@ -1,14 +1,17 @@
 //! A live object beside the one that is wanted.
 
 use pintle_core::{
-    digest::Digest, fields, inventory::Entry, names::REPLACE_ANNOTATION, plan::Conflict, seed::Seed,
+    digest::Digest, drift::respecting, fields, inventory::Entry, names::REPLACE_ANNOTATION,
+    plan::Conflict,
 };
 use serde_json::Value;
 
 use crate::{
     fieldset::FieldSet,
+    payload::Payload,
     prepare::{DESIRED_ANNOTATION, PreparedObject},
     rejection::ADOPT_ANNOTATION,
+    release::Release,
 };
 
 impl PreparedObject {
@@ -23,9 +26,11 @@ impl PreparedObject {
     }
 }
 
-/// An object as the server holds it, seen by one field manager.
-pub(super) struct Live {
+/// An object as the server holds it, seen by one application.
+pub(super) struct Live<'a> {
     value: Value,
+    release: &'a Release,
+    manager: String,
     owned: Option<FieldSet>,
     stored: Option<Digest>,
 }
@@ -36,13 +41,37 @@ pub(super) struct Owned {
     pub(super) desired: Value,
 }
 
-impl Live {
-    pub(super) fn new(value: Value, manager: &str, seed: &Seed) -> Self {
+impl<'a> Live<'a> {
+    /// Takes the live state of the object with an identity.
+    pub(super) fn new(value: Value, object: &PreparedObject, release: &'a Release) -> Self {
+        let manager = release.manager();
+        let ignored = release.drift.ignored(object.id());
         Self {
-            owned: fields::owned_by(&value, manager).map(FieldSet::read),
-            stored: fields::stored_digest(&value, manager, seed),
+            owned: fields::owned_by(&value, &manager).map(FieldSet::read),
+            stored: fields::stored_digest(&value, &manager, &release.seed, &ignored),
             value,
+            release,
+            manager,
         }
+    }
+
+    pub(super) fn manager(&self) -> &str {
+        &self.manager
+    }
+
+    pub(super) fn owned(&self) -> FieldSet {
+        self.owned.clone().unwrap_or_default()
+    }
+
+    /// Returns what is sent for an object that becomes this one.
+    pub(super) fn payload(&self, object: &PreparedObject) -> Payload {
+        Payload::onto(&object.object, object.desired, &self.value, self.release)
+    }
+
+    /// Returns the desired object, with ignored fields as they are or left out.
+    pub(super) fn wanted(&self, object: &PreparedObject) -> Value {
+        let ignored = self.release.drift.ignored(object.id());
+        respecting(object.object.value(), &self.value, &self.manager, &ignored).object
     }
 
     /// Counts what Helm has applied as the application's: it is about to be handed over.
@@ -83,7 +112,7 @@ impl Live {
         let Some(owned) = self.owned.as_ref().filter(|_| annotated) else {
             return false;
         };
-        owned.covers(&FieldSet::of_desired(&object.payload(), owned))
+        owned.covers(&FieldSet::of_desired(self.payload(object).unbound(), owned))
     }
 
     /// Returns what the inventory should say of it.
@@ -100,27 +129,29 @@ impl Live {
     /// Returns what is owned now or will be, before and as desired.
     pub(super) fn owned_with(&self, object: &PreparedObject) -> Owned {
         let hint = FieldSet::of_all_managers(&self.value);
-        let wanted = FieldSet::of_desired(object.object.value(), &hint);
-        let now = self.owned.clone().unwrap_or_default();
+        let object = self.wanted(object);
+        let wanted = FieldSet::of_desired(&object, &hint);
         Owned {
-            before: shown(now.union(&wanted).extract(&self.value)),
-            desired: shown(wanted.extract(object.object.value())),
+            before: shown(self.owned().union(&wanted).extract(&self.value)),
+            desired: shown(wanted.extract(&object)),
         }
     }
 
     /// Returns the fields that others own and that an apply of the object would take over.
-    pub(super) fn contested(&self, object: &PreparedObject, manager: &str) -> Vec<Conflict> {
+    pub(super) fn contested(&self, object: &PreparedObject) -> Vec<Conflict> {
         let hint = FieldSet::of_all_managers(&self.value);
-        let wanted = FieldSet::of_desired(object.object.value(), &hint);
-        let ours = self.owned.clone().unwrap_or_default();
+        let object = self.wanted(object);
+        let wanted = FieldSet::of_desired(&object, &hint);
+        let ours = self.owned();
         let entries = self.value["metadata"]["managedFields"].as_array();
         let mut conflicts = Vec::new();
         for entry in entries.into_iter().flatten() {
-            let Some(other) = entry["manager"].as_str().filter(|other| *other != manager) else {
+            let other = entry["manager"].as_str();
+            let Some(other) = other.filter(|other| *other != self.manager) else {
                 continue;
             };
             let theirs = FieldSet::read(&entry["fieldsV1"]);
-            let fields = wanted.contested(&ours, &theirs, &self.value, object.object.value());
+            let fields = wanted.contested(&ours, &theirs, &self.value, &object);
             conflicts.extend(fields.into_iter().map(|field| Conflict {
                 manager: other.to_owned(),
                 field,
@@ -181,8 +212,9 @@ pub(super) fn owned_before_deletion(live: &Value, manager: &str) -> Value {
 mod tests {
     use super::*;
     use crate::discovery::ResourceType;
-    use pintle_core::object::Object;
+    use pintle_core::{names::ApplicationName, object::Object, seed::Seed};
     use serde_json::json;
+    use std::sync::LazyLock;
 
     fn wanted() -> PreparedObject {
         let value = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "shop"}, "data": {"k": "1"}});
@@ -199,7 +231,7 @@ mod tests {
 
     /// The object as the server holds it after it was applied.
     fn live() -> Value {
-        let mut live = wanted().payload();
+        let mut live = crate::prepare::payload(&wanted().object, wanted().desired);
         live["metadata"]["uid"] = json!("u");
         live["metadata"]["managedFields"] = json!([{"manager": "pintle/shop/web", "operation": "Apply", "fieldsV1": {
             "f:metadata": {"f:annotations": {"f:pintle.dev/desired": {}}}, "f:data": {"f:k": {}}
@@ -207,8 +239,13 @@ mod tests {
         live
     }
 
-    fn seen(live: Value) -> Live {
-        Live::new(live, "pintle/shop/web", &Seed::from_text("s"))
+    fn release() -> Release {
+        Release::new(ApplicationName::new("shop", "web"), Seed::from_text("s"))
+    }
+
+    fn seen(live: Value) -> Live<'static> {
+        static RELEASE: LazyLock<Release> = LazyLock::new(release);
+        Live::new(live, &wanted(), &RELEASE)
     }
 
     #[test]

@@ -1,15 +1,18 @@
 //! What a tracker knows. Nothing here waits for anything.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    sync::Arc,
+};
 
-use pintle_core::{names::ApplicationName, object::ObjectId, seed::Seed};
+use pintle_core::{drift::DriftSettings, names::ApplicationName, object::ObjectId, seed::Seed};
 use tokio::{sync::watch, task::AbortHandle};
 
 use super::{
     Observed, TrackEvent,
     early::{Early, Missed},
 };
-use crate::discovery::ResourceType;
+use crate::{discovery::ResourceType, release::Release};
 
 /// A kind, and the namespace that is watched if not all are.
 pub(super) type WatchKey = (ResourceType, Option<String>);
@@ -30,6 +33,7 @@ pub(super) struct Registered {
     pub(super) application: ApplicationName,
     pub(super) manager: String,
     pub(super) seed: Seed,
+    pub(super) drift: Arc<DriftSettings>,
 }
 
 /// An object that was seen.
@@ -45,8 +49,8 @@ struct App {
     registered: Registered,
     keys: BTreeSet<WatchKey>,
     objects: HashMap<ObjectId, Remembered>,
-    /// Whether objects that were seen before it was known are still to be taken up.
-    is_behind: bool,
+    /// How often all objects are being taken up: those that were seen before it was known, or all by other rules.
+    behind: usize,
     /// Counts changes, for those who wait for this application.
     changes: watch::Sender<u64>,
 }
@@ -103,16 +107,13 @@ pub(super) struct Registration {
 
 impl State {
     /// Registers an application with the watches that it needs.
-    pub(super) fn register(
-        &mut self,
-        application: &ApplicationName,
-        seed: &Seed,
-        keys: BTreeSet<WatchKey>,
-    ) -> Registration {
+    pub(super) fn register(&mut self, release: &Release, keys: BTreeSet<WatchKey>) -> Registration {
+        let application = &release.application;
         let registered = Registered {
             application: application.clone(),
             manager: application.field_manager(),
-            seed: seed.clone(),
+            seed: release.seed.clone(),
+            drift: Arc::new(release.drift.clone()),
         };
         let missing: Vec<WatchKey> = keys
             .iter()
@@ -122,18 +123,21 @@ impl State {
         let label = application.label_value();
         self.labels
             .insert(registered.manager.clone(), label.clone());
-        let missed = if self.apps.contains_key(&label) {
-            None
-        } else {
-            self.early.take(&label)
+        let missed = match self.apps.get(&label) {
+            Some(known) if known.registered.drift.ignore != release.drift.ignore => {
+                Some(Missed::Unknown)
+            }
+            Some(_) => None,
+            None => self.early.take(&label),
         };
         let app = self.apps.entry(label).or_insert_with(|| App {
             registered: registered.clone(),
             keys: BTreeSet::new(),
             objects: HashMap::new(),
-            is_behind: missed.is_some(),
+            behind: 0,
             changes: watch::Sender::new(0),
         });
+        app.behind += usize::from(missed.is_some());
         app.registered = registered;
         app.keys = keys;
         self.close_unneeded();
@@ -157,15 +161,17 @@ impl State {
 
     /// Returns whether an application has to be caught up with that was not behind.
     pub(super) fn begin_catching_up(&mut self, label: &str) -> bool {
-        self.apps
-            .get_mut(label)
-            .is_some_and(|app| !std::mem::replace(&mut app.is_behind, true))
+        let found = self.apps.get_mut(label).filter(|app| app.behind == 0);
+        found.is_some_and(|app| {
+            app.behind = 1;
+            true
+        })
     }
 
     /// Says that all that was missed is known.
     pub(super) fn caught_up(&mut self, label: &str) {
         if let Some(app) = self.apps.get_mut(label) {
-            app.is_behind = false;
+            app.behind = app.behind.saturating_sub(1);
             app.changes.send_modify(|changes| *changes += 1);
         }
         self.watches_changed.send_modify(|changes| *changes += 1);
@@ -421,7 +427,7 @@ impl State {
             _ => true,
         };
         let synced = keys.any(|key| self.watches.get(key).is_some_and(|watch| watch.synced));
-        if !synced || !in_sight || app.is_behind {
+        if !synced || !in_sight || app.behind > 0 {
             return Known::Nothing;
         }
         app.objects
@@ -459,7 +465,7 @@ impl State {
 
     /// Names the kinds that have not told everything yet, with the reason where there is one.
     pub(super) fn unsynced(&self, label: &str) -> Vec<String> {
-        if self.apps.get(label).is_some_and(|app| app.is_behind) {
+        if self.apps.get(label).is_some_and(|app| app.behind > 0) {
             return vec!["what was seen before is still being taken up".to_owned()];
         }
         let keys = self

@@ -303,7 +303,7 @@ async fn a_watch_whose_place_is_forgotten_begins_anew() {
     let kinds = world
         .cluster
         .kinds_in_use(&prepared, world.store().await.inventory());
-    tracker.observe(&world.release.application, &world.release.seed, &kinds);
+    tracker.observe(&world.release, &kinds);
     tracker
         .synced(&world.release.application, LIMIT)
         .await

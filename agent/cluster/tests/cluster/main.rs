@@ -5,6 +5,7 @@ mod applying;
 mod conflicts;
 mod crashes;
 mod definitions;
+mod drift;
 mod faults;
 mod hooks;
 mod resources;

@@ -207,13 +207,13 @@ async fn one_watch_serves_all_applications_and_those_that_come_late_miss_nothing
     );
     let prepared = world.prepare(&[config_map("a", "1")]).await;
     let kinds = world.cluster.kinds_in_use(&prepared, &inventory);
-    tracker.observe(&world.release.application, &world.release.seed, &kinds);
+    tracker.observe(&world.release, &kinds);
     tracker
         .synced(&world.release.application, LIMIT)
         .await
         .unwrap();
     let mark = world.plane.requests_mark().unwrap();
-    tracker.observe(&other.release.application, &other.release.seed, &kinds);
+    tracker.observe(&other.release, &kinds);
     tracker
         .synced(&other.release.application, LIMIT)
         .await
@@ -228,7 +228,7 @@ async fn one_watch_serves_all_applications_and_those_that_come_late_miss_nothing
     assert_eq!(world.request_lines(mark), [""; 0]);
     // Once it was forgotten, what there is has to be asked for.
     tracker.forget(&other.release.application);
-    tracker.observe(&other.release.application, &other.release.seed, &kinds);
+    tracker.observe(&other.release, &kinds);
     tracker
         .synced(&other.release.application, LIMIT)
         .await
@@ -292,7 +292,7 @@ async fn an_object_that_is_given_to_another_application_is_lost_to_the_first() {
     );
     let prepared = world.prepare(&[config_map("a", "1")]).await;
     let kinds = world.cluster.kinds_in_use(&prepared, &applied.inventory);
-    tracker.observe(&world.release.application, &world.release.seed, &kinds);
+    tracker.observe(&world.release, &kinds);
     tracker
         .synced(&world.release.application, LIMIT)
         .await

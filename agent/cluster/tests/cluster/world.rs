@@ -109,7 +109,7 @@ impl World {
     pub(crate) async fn observe(&self, prepared: &Prepared, inventory: &Inventory) {
         let tracker = self.cluster.tracker().unwrap();
         let kinds = self.cluster.kinds_in_use(prepared, inventory);
-        tracker.observe(&self.release.application, &self.release.seed, &kinds);
+        tracker.observe(&self.release, &kinds);
         tracker
             .synced(&self.release.application, LIMIT)
             .await

@@ -34,7 +34,10 @@ pub struct ApplicationStatus {
     /// Objects that are not as they should be, at most 20.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<ObjectProblem>,
-    /// `Ready`, `Reconciling` and `Stalled`, in kstatus polarity.
+    /// Objects that others have changed and that are left as they are, or that are fought for; at most 20.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<ObjectDrift>,
+    /// `Ready`, `Reconciling` and `Stalled`, in kstatus polarity, and `Drifted`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
     /// The value of the annotation `pintle.dev/reconcile-requested-at` that was acted upon last.
@@ -67,6 +70,39 @@ pub struct ObjectProblem {
     pub message: String,
 }
 
+/// An object that is not as it was applied, and is left so for now.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectDrift {
+    /// `Deployment.apps shop/web`.
+    pub object: String,
+    /// Whether it was deleted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
+    /// The fields that were changed: as they could be written into `drift.ignore`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<String>,
+    /// The field managers that changed them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub managers: Vec<String>,
+    /// When that was, as far as the server knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed_at: Option<String>,
+    /// Its repair keeps being undone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fight: Option<FightStatus>,
+}
+
+/// A repair that keeps being undone by those managers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FightStatus {
+    /// How often it was put right in a row.
+    pub repairs: u32,
+    /// When it is put right again at the earliest.
+    pub next_repair: String,
+}
+
 /// What a test came to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -96,7 +132,7 @@ pub enum ConditionStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// `Ready`, `Reconciling` or `Stalled`.
+    /// `Ready`, `Reconciling`, `Stalled` or `Drifted`.
     #[serde(rename = "type")]
     pub kind: String,
     /// Whether it holds.
@@ -139,18 +175,15 @@ impl Condition {
         previous: &[Self],
     ) -> Vec<Self> {
         let make = |kind: &str, status: ConditionStatus| {
-            let held = previous
-                .iter()
-                .find(|old| old.kind == kind && old.status == status);
             Self {
                 kind: kind.to_owned(),
                 status,
                 observed_generation: generation,
-                last_transition_time: held
-                    .map_or_else(|| now.to_owned(), |old| old.last_transition_time.clone()),
+                last_transition_time: now.to_owned(),
                 reason: reason.to_owned(),
                 message: message.to_owned(),
             }
+            .since(previous)
         };
         let (ready, extra) = match standing {
             Standing::Ready => (ConditionStatus::True, None),
@@ -161,6 +194,61 @@ impl Condition {
         let mut conditions = vec![make("Ready", ready)];
         conditions.extend(extra.map(|kind| make(kind, ConditionStatus::True)));
         conditions
+    }
+
+    /// Returns the condition `Drifted` for drift that is left as it is; nothing if there is none.
+    pub fn drifted(
+        drift: &[ObjectDrift],
+        generation: Option<i64>,
+        now: &str,
+        previous: &[Self],
+    ) -> Option<Self> {
+        let fights = drift.iter().filter(|object| object.fight.is_some());
+        let (reason, first) = match fights.clone().next() {
+            Some(fight) => ("Fight", fight),
+            None => ("Reported", drift.first()?),
+        };
+        let who = match &first.managers[..] {
+            [] => String::new(),
+            managers => format!(" by {}", managers.join(" and ")),
+        };
+        let what = match (first.deleted, &first.fields[..]) {
+            (true, _) => "deleted".to_owned(),
+            (false, []) => format!("changed{who}"),
+            (false, fields) => format!("{} changed{who}", fields.join(", ")),
+        };
+        let how = match &first.fight {
+            Some(fight) => format!(
+                "; put right {} times in a row and undone each time, the next time after {}",
+                fight.repairs, fight.next_repair
+            ),
+            None => String::new(),
+        };
+        let more = match drift.len() - 1 {
+            0 => String::new(),
+            more => format!(" (and {more} more)"),
+        };
+        let condition = Self {
+            kind: "Drifted".to_owned(),
+            status: ConditionStatus::True,
+            observed_generation: generation,
+            last_transition_time: now.to_owned(),
+            reason: reason.to_owned(),
+            message: format!("{}: {what}{how}{more}", first.object),
+        };
+        Some(condition.since(previous))
+    }
+
+    /// Keeps the time of a condition that held before.
+    fn since(mut self, previous: &[Self]) -> Self {
+        let held = previous
+            .iter()
+            .find(|old| old.kind == self.kind && old.status == self.status);
+        if let Some(held) = held {
+            self.last_transition_time
+                .clone_from(&held.last_transition_time);
+        }
+        self
     }
 }
 
@@ -190,5 +278,43 @@ mod tests {
             at(Standing::Retrying, "t4", &stalled)[1].kind,
             "Reconciling"
         );
+    }
+
+    #[test]
+    fn drift_that_is_left_is_a_condition_and_a_fight_comes_first() {
+        let of = |drift: &[ObjectDrift]| Condition::drifted(drift, Some(1), "t1", &[]).unwrap();
+        let edit = ObjectDrift {
+            object: "Service shop/a".into(),
+            fields: vec!["/spec/type".into()],
+            managers: vec!["eve".into()],
+            ..ObjectDrift::default()
+        };
+        let gone = ObjectDrift {
+            object: "Service shop/b".into(),
+            deleted: true,
+            ..ObjectDrift::default()
+        };
+        let fight = ObjectDrift {
+            fight: Some(FightStatus {
+                repairs: 4,
+                next_repair: "t9".into(),
+            }),
+            ..edit.clone()
+        };
+        let said = [
+            of(std::slice::from_ref(&edit)),
+            of(&[gone.clone(), edit]),
+            of(&[gone, fight]),
+        ]
+        .map(|condition| format!("{}: {}", condition.reason, condition.message));
+        insta::assert_snapshot!(said.join("\n"), @r"
+        Reported: Service shop/a: /spec/type changed by eve
+        Reported: Service shop/b: deleted (and 1 more)
+        Fight: Service shop/a: /spec/type changed by eve; put right 4 times in a row and undone each time, the next time after t9 (and 1 more)
+        ");
+        let first = of(&[ObjectDrift::default()]);
+        let again = Condition::drifted(&[ObjectDrift::default()], None, "t2", &[first]).unwrap();
+        assert_eq!(again.last_transition_time, "t1");
+        assert_eq!(Condition::drifted(&[], None, "t2", &[]), None);
     }
 }

@@ -10,6 +10,7 @@ use futures::{StreamExt as _, stream::SelectAll};
 use pintle_cluster::{Application, ResourceEvent, TrackEvent};
 use pintle_core::{
     application::{ApplicationSpec, ApplicationStatus},
+    drift::Disputes,
     inventory::Inventory,
     machine::{Cause, Effect, Event, Millis, RunId, State},
     names::{
@@ -24,6 +25,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    drift::Disputed,
     job::{Job, Memory, Report, Work},
     lookups::{self, Lookups},
     plugins, run,
@@ -54,20 +56,24 @@ type ApplicationEvent = ResourceEvent<ApplicationSpec, ApplicationStatus>;
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 
 /// One application, as the controller knows it.
-struct App {
+pub(super) struct App {
     machine: State,
-    application: Application,
+    pub(super) application: Application,
     source: Option<SourceKey>,
     fetched: Option<Fetched>,
     /// A failed fetch that came while a run was under way: told when it is over.
     pending_failure: bool,
     /// Whether what the render read from the cluster changed while a run was under way: looked at when it is over.
     pending_lookup: bool,
-    run: Option<(RunId, CancellationToken)>,
+    pub(super) run: Option<(RunId, CancellationToken)>,
     memory: Option<Arc<Memory>>,
-    inventory: Inventory,
+    pub(super) inventory: Inventory,
     /// Whether all objects were healthy at the end of the last run; nothing before the first.
-    healthy: Option<bool>,
+    pub(super) healthy: Option<bool>,
+    /// What drift has come to so far.
+    pub(super) disputes: Disputes,
+    /// For when it is looked at again.
+    pub(super) drift_timer: Option<Millis>,
     /// The value of the annotation by which a person asked for the newest reconciliation.
     requested: Option<String>,
     /// The value of the annotation by which a person asked for the newest tests.
@@ -80,10 +86,10 @@ struct App {
 
 /// Knows all applications, and what to do about them.
 pub(crate) struct Controller {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     namespaces: Vec<String>,
     probes: Arc<Probes>,
-    apps: BTreeMap<ApplicationName, App>,
+    pub(super) apps: BTreeMap<ApplicationName, App>,
     sources: Sources,
     lookups: Lookups,
     messages: mpsc::Sender<Message>,
@@ -329,7 +335,10 @@ impl Controller {
                 Some(_) => self.step(&name, Event::Drifted),
                 None => {}
             },
-            Message::Woke(name) => self.step(&name, Event::Woke { now: now_ms() }),
+            Message::Woke(name) => {
+                self.step(&name, Event::Woke { now: now_ms() });
+                self.look_for_drift(&name);
+            }
         }
     }
 
@@ -368,25 +377,6 @@ impl Controller {
         }
     }
 
-    /// Compares what is with what was applied. A run that is under way looks itself, and is looked after when it ends.
-    fn look_for_drift(&mut self, name: &ApplicationName) {
-        let Some(app) = self.apps.get(name) else {
-            return;
-        };
-        let Some(was_healthy) = app.healthy else {
-            return;
-        };
-        if app.run.is_some() {
-            return;
-        }
-        let ids: Vec<_> = app.inventory.managed().collect();
-        let is_healthy = self.shared.tracker.unsettled(name, &ids).is_empty();
-        if is_healthy != was_healthy || !self.shared.tracker.drift(name, &app.inventory).is_empty()
-        {
-            self.step(name, Event::Drifted);
-        }
-    }
-
     fn finished(&mut self, report: Report) {
         let Report {
             name,
@@ -396,6 +386,7 @@ impl Controller {
             inventory,
             memory,
             healthy,
+            drift,
         } = report;
         let Some(app) = self.apps.get_mut(&name) else {
             return;
@@ -416,6 +407,12 @@ impl Controller {
             app.inventory = inventory;
         }
         app.healthy = healthy.or(app.healthy);
+        if let Some(drift) = drift {
+            self.learn_drift(&name, drift);
+        }
+        let Some(app) = self.apps.get_mut(&name) else {
+            return;
+        };
         let pending = std::mem::take(&mut app.pending_failure);
         self.step(
             &name,
@@ -435,7 +432,7 @@ impl Controller {
     }
 
     /// Feeds an event to an application's state machine, and does what it asks for.
-    fn step(&mut self, name: &ApplicationName, event: Event) {
+    pub(super) fn step(&mut self, name: &ApplicationName, event: Event) {
         let Some(app) = self.apps.get_mut(name) else {
             return;
         };
@@ -496,12 +493,16 @@ impl Controller {
             work,
             memory: app.memory.clone(),
             requested: app.requested.clone(),
+            disputed: Disputed {
+                held: app.disputes.held(now_ms()),
+                fights: app.disputes.going_on(),
+            },
         };
         self.runs
             .spawn(run::run(Arc::clone(&self.shared), job, cancel));
     }
 
-    fn wake_at(&self, name: ApplicationName, time: Millis) {
+    pub(super) fn wake_at(&self, name: ApplicationName, time: Millis) {
         let (messages, pause) = (
             self.messages.clone(),
             Duration::from_millis(time.saturating_sub(now_ms())),
@@ -551,6 +552,8 @@ impl App {
             memory: None,
             inventory,
             healthy: None,
+            disputes: Disputes::default(),
+            drift_timer: None,
             requested,
             tests,
             adopts,

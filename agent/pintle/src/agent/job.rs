@@ -12,7 +12,10 @@ use pintle_core::{
     rendered::Rendered,
 };
 
-use super::sources::Fetched;
+use super::{
+    drift::{Disputed, DriftReport},
+    sources::Fetched,
+};
 
 /// What a run works on.
 pub(crate) struct Job {
@@ -23,6 +26,8 @@ pub(crate) struct Job {
     pub(crate) memory: Option<Arc<Memory>>,
     /// The value of the annotation that asked for a reconciliation.
     pub(crate) requested: Option<String>,
+    /// What is known of drift that is not put right at once.
+    pub(crate) disputed: Disputed,
 }
 
 /// What is to be done.
@@ -63,4 +68,6 @@ pub(crate) struct Report {
     pub(crate) memory: Option<Arc<Memory>>,
     /// Whether all objects were healthy at the end; nothing if that was not looked at.
     pub(crate) healthy: Option<bool>,
+    /// What was found out about drift; nothing if the run did not come to a plan.
+    pub(crate) drift: Option<DriftReport>,
 }

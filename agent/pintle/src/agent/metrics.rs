@@ -51,6 +51,10 @@ pub(crate) struct Metrics {
     pub(crate) fetches: Family<OutcomeLabels, Counter>,
     /// Objects that were put right after a foreign change.
     pub(crate) repairs: Family<ApplicationLabels, Counter>,
+    /// Objects that others have changed and that are left as they are.
+    pub(crate) drifted: Family<ApplicationLabels, Gauge>,
+    /// Objects whose repair keeps being undone.
+    pub(crate) fights: Family<ApplicationLabels, Gauge>,
     /// Calls of plugins.
     pub(crate) plugin_calls: Family<PluginLabels, Counter>,
     /// 1 in the replica that works.
@@ -71,6 +75,8 @@ impl Metrics {
             renders: Family::default(),
             fetches: Family::default(),
             repairs: Family::default(),
+            drifted: Family::default(),
+            fights: Family::default(),
             plugin_calls: Family::default(),
             leader: Gauge::default(),
         };
@@ -103,6 +109,16 @@ impl Metrics {
             metrics.repairs.clone(),
         );
         registry.register(
+            "drifted_objects",
+            "Objects that others have changed and that are left as they are",
+            metrics.drifted.clone(),
+        );
+        registry.register(
+            "drift_fights",
+            "Objects whose repair keeps being undone",
+            metrics.fights.clone(),
+        );
+        registry.register(
             "plugin_calls",
             "Calls of plugins",
             metrics.plugin_calls.clone(),
@@ -132,6 +148,8 @@ impl Metrics {
         self.ready.remove(&labels);
         self.objects.remove(&labels);
         self.repairs.remove(&labels);
+        self.drifted.remove(&labels);
+        self.fights.remove(&labels);
     }
 }
 

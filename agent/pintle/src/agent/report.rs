@@ -3,12 +3,14 @@
 use pintle_cluster::Unsettled;
 use pintle_core::{
     application::{
-        ApplicationStatus, Condition, ObjectProblem, PROBLEM_LIMIT, Standing, TestResult,
+        ApplicationStatus, Condition, ObjectDrift, ObjectProblem, PROBLEM_LIMIT, Standing,
+        TestResult,
     },
     check::Finding,
     digest::Digest,
     event::Reason,
     health::Status,
+    machine::Millis,
     object::ObjectId,
     plan::Summary,
 };
@@ -18,6 +20,15 @@ use serde_json::{Value, json};
 pub(crate) fn now_text() -> String {
     let now = jiff::Timestamp::now();
     now.round(jiff::Unit::Second).unwrap_or(now).to_string()
+}
+
+/// A time, RFC 3339 in UTC with seconds.
+pub(crate) fn time_text(time: Millis) -> String {
+    let time = i64::try_from(time).ok();
+    let time = time.and_then(|time| jiff::Timestamp::from_millisecond(time).ok());
+    let seconds = |time: jiff::Timestamp| time.round(jiff::Unit::Second).unwrap_or(time);
+    time.map(|time| seconds(time).to_string())
+        .unwrap_or_default()
 }
 
 /// Where an application stands after a run.
@@ -92,6 +103,8 @@ pub(crate) struct Learned {
     pub(crate) rendered: Option<Digest>,
     pub(crate) plan: Option<(Digest, Summary)>,
     pub(crate) unsettled: Option<Vec<Unsettled>>,
+    /// Drift that is left as it is, and fights.
+    pub(crate) drift: Option<Vec<ObjectDrift>>,
     pub(crate) requested: Option<String>,
     /// The release of Helm that was taken over.
     pub(crate) adopted: Option<String>,
@@ -126,14 +139,19 @@ pub(crate) fn status(
         status.last_handled_test = Some(request.clone());
         status.tests.clone_from(results);
     }
+    let now = now_text();
     status.conditions = Condition::of(
         verdict.standing,
         &verdict.reason,
         &verdict.message,
         Some(generation),
-        &now_text(),
+        &now,
         &before.conditions,
     );
+    let drift = learned.drift.as_ref().unwrap_or(&before.drift);
+    let drifted = Condition::drifted(drift, Some(generation), &now, &before.conditions);
+    status.conditions.extend(drifted);
+    status.drift = drift.iter().take(PROBLEM_LIMIT).cloned().collect();
     status
 }
 

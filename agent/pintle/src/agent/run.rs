@@ -3,12 +3,12 @@
 mod adopt;
 mod apply;
 mod converge;
+mod drift;
 mod failures;
 mod health;
 mod hooks;
 mod memory;
 mod remove;
-mod repairs;
 
 use std::sync::Arc;
 

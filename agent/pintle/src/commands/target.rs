@@ -88,6 +88,8 @@ impl Target {
         let mut release = Release::new(application.clone(), seed);
         release.namespace = namespace;
         release.prune = settings.spec.prune.clone();
+        // Whoever runs a command asks for what it does: only what is ignored counts.
+        release.drift = settings.spec.drift.clone();
         let prepared = cluster.prepare(&outcome.rendered, &release).await?;
         let store = ConfigMapStore::open(connection, &application).await?;
         let revision = json!({
@@ -151,7 +153,7 @@ impl Target {
         };
         let tracker = Tracker::new(self.cluster.connection(), Arc::clone(&self.judge), options);
         let kinds = self.cluster.kinds_in_use(&self.prepared, inventory);
-        tracker.observe(&self.release.application, &self.release.seed, &kinds);
+        tracker.observe(&self.release, &kinds);
         tracker
     }
 }

@@ -78,7 +78,7 @@ fn a_hand_edit_is_repaired() -> Result<()> {
     let object = format!("Deployment.apps {}/web", stage.namespace);
     repair_is_told(
         &stage,
-        &format!("{object} was put right after a change by kubectl"),
+        &format!("{object} was put right after a change by kubectl of /spec/replicas"),
     )
 }
 

@@ -15,6 +15,7 @@ mod charts;
 mod command_line;
 mod converging;
 mod desk;
+mod drift;
 mod hooks;
 mod kills;
 mod many;

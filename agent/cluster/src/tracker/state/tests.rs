@@ -4,6 +4,7 @@ use super::*;
 use pintle_core::{
     digest::Digest,
     health::{Assessment, Status},
+    seed::Seed,
 };
 
 const LABEL: &str = "shop.web";
@@ -19,6 +20,10 @@ fn id(name: &str) -> ObjectId {
         namespace: Some("shop".into()),
         name: name.into(),
     }
+}
+
+fn release(name: &str) -> Release {
+    Release::new(ApplicationName::new("shop", name), Seed::from_text("s"))
 }
 
 fn observed(uid: &str, version: u64, stored: &str) -> Observed {
@@ -42,8 +47,7 @@ impl Fixture {
     /// A state with one application and a watch that has told that there is nothing.
     fn new() -> Self {
         let mut state = State::default();
-        let application = ApplicationName::new("shop", "web");
-        let opened = state.register(&application, &Seed::from_text("s"), [key()].into());
+        let opened = state.register(&release("web"), [key()].into());
         let mut fixture = Self {
             state,
             key: key(),
@@ -97,11 +101,7 @@ impl Fixture {
 #[test]
 fn that_an_object_is_missing_is_known_only_when_everything_was_told() {
     let mut state = State::default();
-    state.register(
-        &ApplicationName::new("shop", "web"),
-        &Seed::from_text("s"),
-        [key()].into(),
-    );
+    state.register(&release("web"), [key()].into());
     assert!(matches!(state.known(LABEL, &id("a"), None), Known::Nothing));
     assert_eq!(
         state.unsynced(LABEL),
@@ -181,25 +181,17 @@ fn an_object_whose_label_names_another_application_is_lost() {
 #[test]
 fn watches_open_once_and_close_when_nobody_needs_them() {
     let mut state = State::default();
-    let seed = Seed::from_text("s");
-    let app = |name: &str| ApplicationName::new("shop", name);
     assert_eq!(
-        state
-            .register(&app("web"), &seed, [key()].into())
-            .open
-            .len(),
+        state.register(&release("web"), [key()].into()).open.len(),
         1
     );
     assert_eq!(
-        state
-            .register(&app("api"), &seed, [key()].into())
-            .open
-            .len(),
+        state.register(&release("api"), [key()].into()).open.len(),
         0
     );
     state.forget("shop.web");
     assert_eq!(state.open_watches(), 1);
-    state.register(&app("api"), &seed, BTreeSet::new());
+    state.register(&release("api"), BTreeSet::new());
     assert_eq!(state.open_watches(), 0);
 }
 
@@ -210,10 +202,8 @@ fn nothing_is_said_about_an_application_until_what_was_missed_is_known() {
         .state
         .early
         .keep("shop.api", "u", &serde_json::json!({}));
-    let api = ApplicationName::new("shop", "api");
-    let registration = fixture
-        .state
-        .register(&api, &Seed::from_text("s"), [key()].into());
+    let api = release("api");
+    let registration = fixture.state.register(&api, [key()].into());
     assert!(matches!(registration.missed, Some(Missed::Objects(objects)) if objects.len() == 1));
     assert!(matches!(
         fixture.state.known("shop.api", &id("a"), None),
@@ -230,21 +220,31 @@ fn nothing_is_said_about_an_application_until_what_was_missed_is_known() {
     assert!(
         fixture
             .state
-            .register(&api, &Seed::from_text("s"), [key()].into())
+            .register(&api, [key()].into())
             .missed
             .is_none()
     );
 }
 
 #[test]
+fn all_objects_are_looked_at_again_by_other_rules() {
+    let mut fixture = Fixture::new();
+    let mut other = release("web");
+    let rule = serde_json::json!({"ignore": [{"pointers": ["/data"]}]});
+    other.drift = serde_json::from_value(rule).unwrap();
+    let register = |fixture: &mut Fixture| fixture.state.register(&other, [key()].into()).missed;
+    assert_eq!(register(&mut fixture), Some(Missed::Unknown));
+    assert_eq!(register(&mut fixture), None, "once is enough");
+    assert!(!fixture.state.begin_catching_up(LABEL));
+    fixture.state.caught_up(LABEL);
+    assert!(fixture.is_gone("a") && fixture.state.begin_catching_up(LABEL));
+}
+
+#[test]
 fn a_closed_watch_tells_nothing_any_more() {
     let mut fixture = Fixture::new();
     fixture.state.forget(LABEL);
-    fixture.state.register(
-        &ApplicationName::new("shop", "web"),
-        &Seed::from_text("s"),
-        [key()].into(),
-    );
+    fixture.state.register(&release("web"), [key()].into());
     assert!(!fixture.see("a", observed("u", 1, "s")));
     assert!(
         fixture

@@ -1,8 +1,8 @@
 //! A plan, what is said to it, and its apply.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use pintle_cluster::{Applying, Drift, InventoryStore as _, Planned, StatusStore};
+use pintle_cluster::{Applying, InventoryStore as _, Planned, StatusStore};
 use pintle_core::{
     application::Standing,
     check::{Approved, Denied},
@@ -19,7 +19,6 @@ use super::{
     converge::{Ready, Run},
     failures::{apply_failed, plan_failed, plugin_failed},
     hooks::Slot,
-    repairs::repaired,
 };
 use crate::{
     agent::report::{Verdict, finding_document},
@@ -33,8 +32,19 @@ const SYNC: Duration = Duration::from_secs(20);
 pub(super) struct Done {
     pub(super) inventory: Inventory,
     pub(super) planned: Planned,
-    /// What had been changed by others, and is as it should be again.
-    pub(super) repaired: Vec<Drift>,
+}
+
+impl Done {
+    /// Returns the objects that have to be healthy: all but those that were deleted and are left so.
+    pub(super) fn awaited(&self) -> Vec<ObjectId> {
+        let drifted = self.planned.drifted.iter();
+        let gone: BTreeSet<&ObjectId> = drifted
+            .filter(|one| one.is_gone && one.is_left)
+            .map(|one| &one.id)
+            .collect();
+        let managed = self.inventory.managed();
+        managed.filter(|id| !gone.contains(id)).collect()
+    }
 }
 
 impl Run {
@@ -48,7 +58,7 @@ impl Run {
         let name = &release.application;
         let inventory = store.inventory().clone();
         let kinds = shared.cluster.kinds_in_use(&ready.prepared, &inventory);
-        shared.tracker.observe(name, &release.seed, &kinds);
+        shared.tracker.observe(release, &kinds);
         if let Err(unsynced) = shared.tracker.synced(name, SYNC).await {
             tracing::warn!(application = %name, ?unsynced, "watches are not in sync: the server is asked instead");
         }
@@ -66,6 +76,7 @@ impl Run {
         if let Some(takeover) = &takeover {
             takeover.check(&planned.plan)?;
         }
+        self.learn_drift(&drift, &planned);
         if !planned.plan.is_empty() {
             self.learned.plan = Some((planned.plan.digest(), planned.plan.summary()));
         }
@@ -86,9 +97,8 @@ impl Run {
         let kinds = shared
             .cluster
             .kinds_in_use(&ready.prepared, &applied.inventory);
-        shared.tracker.observe(name, &release.seed, &kinds);
+        shared.tracker.observe(release, &kinds);
         Ok(Done {
-            repaired: repaired(drift, &planned),
             inventory: applied.inventory,
             planned,
         })

@@ -22,12 +22,11 @@ use super::{
     failures::{folder, plugin_failed},
     hooks::Slot,
     memory::plugins_of,
-    release,
-    repairs::tell_repairs,
-    status_before, tell, unwritten,
+    release, status_before, unwritten,
 };
 use crate::{
     agent::{
+        drift::DriftReport,
         job::{Job, Memory, Report, Work},
         logins::FromSecret,
         metrics::{ApplicationLabels, OutcomeLabels},
@@ -52,6 +51,8 @@ pub(super) struct Run {
     memory: Option<Arc<Memory>>,
     pub(super) inventory: Option<Inventory>,
     pub(super) healthy: Option<bool>,
+    /// What was found out about drift.
+    pub(super) drift: Option<DriftReport>,
 }
 
 pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken) -> Report {
@@ -71,6 +72,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
         memory: job.memory.clone(),
         inventory: None,
         healthy: None,
+        drift: None,
         shared,
         job,
         cancel,
@@ -114,6 +116,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
         inventory: run.inventory,
         memory: run.memory,
         healthy: run.healthy,
+        drift: run.drift,
     }
 }
 
@@ -226,6 +229,7 @@ impl Run {
         };
         let mut release = release;
         release.namespace = spec.namespace.clone().unwrap_or(release.namespace);
+        self.set_drift_rules(&mut release, &spec);
         self.learned.rendered = Some(rendered.digest());
         let prepared = shared
             .cluster
@@ -345,25 +349,17 @@ impl Run {
             Ok(applied) => applied,
             Err(stopped) => {
                 self.inventory = Some(store.inventory().clone());
+                // What was to be put right was not, or not all.
+                (self.drift, self.learned.drift) = (None, None);
                 return self.stop_with(store, stopped).await;
             }
         };
         // Waiting for health costs nothing, so it holds nobody up.
         drop(slot);
-        if let Some((message, details)) = tell_repairs(&applied.repaired) {
-            self.count_repairs(&ready.release.application, applied.repaired.len());
-            let (shared, application) = (Arc::clone(&self.shared), store.application().clone());
-            tell(
-                &shared,
-                &application,
-                Reason::DriftRepaired,
-                &message,
-                &details,
-                &self.learned,
-                &self.notifiers,
-            )
-            .await;
-        }
+        let drifted = &applied.planned.drifted;
+        let repairs = drifted.iter().filter(|object| !object.is_left).count();
+        self.count_repairs(&ready.release.application, repairs);
+        self.tell_drift(store.application(), drifted).await;
         self.inventory = Some(applied.inventory.clone());
         self.learned.applied = Some(ready.commit.clone());
         let waited = self.wait(&ready, &applied, &mut store).await;
@@ -414,6 +410,9 @@ impl Run {
     }
 
     fn count_repairs(&self, name: &ApplicationName, repairs: usize) {
+        if repairs == 0 {
+            return;
+        }
         let labels = ApplicationLabels {
             namespace: name.namespace.clone(),
             name: name.name.clone(),

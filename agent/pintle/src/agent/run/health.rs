@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use pintle_cluster::{StatusStore, Unsettled, Waited};
-use pintle_core::{
-    application::Standing, event::Reason, inventory::Inventory, object::ObjectId, revision::short,
-};
+use pintle_core::{application::Standing, event::Reason, inventory::Inventory, revision::short};
 use serde_json::json;
 
 use super::{
@@ -30,7 +28,7 @@ impl Run {
         store: &mut StatusStore,
     ) -> Result<Verdict, Stopped> {
         let name = ready.release.application.clone();
-        let ids: Vec<ObjectId> = done.inventory.managed().collect();
+        let ids = done.awaited();
         let timeout = ready.spec.timeout.get();
         let tracker = self.shared.tracker.clone();
         let quiet = |_: &[Unsettled]| {};
@@ -83,10 +81,21 @@ impl Run {
             0 => String::new(),
             kept => format!(", {kept} more stay although they left git"),
         };
+        let drifted = match done
+            .planned
+            .drifted
+            .iter()
+            .filter(|one| one.is_left)
+            .count()
+        {
+            0 => String::new(),
+            1 => ", 1 has drifted".to_owned(),
+            drifted => format!(", {drifted} have drifted"),
+        };
         let mut verdict = Verdict {
             standing: Standing::Ready,
             reason: CONVERGED.to_owned(),
-            message: format!("{commit} is converged: {objects} objects are healthy{kept}"),
+            message: format!("{commit} is converged: {objects} objects are healthy{drifted}{kept}"),
             event: Some(Reason::Converged),
             details: json!({ "objects": objects }),
         };

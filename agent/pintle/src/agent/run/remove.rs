@@ -46,6 +46,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut job: Job, cancel: CancellationT
         inventory: None,
         memory: job.memory,
         healthy: None,
+        drift: None,
     }
 }
 

@@ -1,0 +1,132 @@
+//! What others have changed of an object since it was applied, and whether that is put right.
+
+use pintle_core::{
+    drift::{DriftedField, DriftedObject, FieldPointer, Opponent},
+    inventory::Entry,
+    plan::Action,
+};
+use serde_json::Value;
+
+use super::{PlannedObject, Planner, change, live::Live};
+use crate::{fieldset::FieldSet, prepare::PreparedObject};
+
+impl Planner<'_> {
+    /// Returns the drift of an object that exists; nothing if the source has changed it as well, so that it is written
+    /// anyway, or if it was not applied before.
+    pub(super) fn drift(
+        &self,
+        object: &PreparedObject,
+        live: &Live<'_>,
+        entry: Option<&Entry>,
+    ) -> Option<DriftedObject> {
+        let is_drift = was_applied(object, entry);
+        is_drift.then(|| DriftedObject {
+            id: object.id().clone(),
+            is_gone: false,
+            fields: live.lost(object),
+            is_left: self.is_left(object),
+        })
+    }
+
+    /// Returns the drift of an object that was deleted.
+    pub(super) fn loss(
+        &self,
+        object: &PreparedObject,
+        entry: Option<&Entry>,
+    ) -> Option<DriftedObject> {
+        let is_loss = was_applied(object, entry);
+        is_loss.then(|| DriftedObject {
+            id: object.id().clone(),
+            is_gone: true,
+            fields: Vec::new(),
+            is_left: self.is_left(object),
+        })
+    }
+
+    /// Returns the plan for drift that is left as it is.
+    pub(super) fn left(object: &PreparedObject, drift: DriftedObject) -> PlannedObject {
+        PlannedObject {
+            drift: Some(drift),
+            ..PlannedObject::of(change(object, Action::Unchanged))
+        }
+    }
+
+    fn is_left(&self, object: &PreparedObject) -> bool {
+        self.release.leaves.leaves(object.id())
+    }
+}
+
+/// Says whether exactly this object was applied before.
+fn was_applied(object: &PreparedObject, entry: Option<&Entry>) -> bool {
+    entry.is_some_and(|entry| {
+        !entry.hook && entry.desired == Some(object.desired) && entry.uid.is_some()
+    })
+}
+
+/// Finds out who owns a field now: the last to change it. Nobody owns a field that was removed; then it is whoever changed
+/// the object last.
+pub(super) fn owner(live: &Value, manager: &str, path: &[&str]) -> Option<Opponent> {
+    let entries = || {
+        let entries = live["metadata"]["managedFields"].as_array();
+        let others = entries.into_iter().flatten();
+        others.filter(|entry| entry["manager"] != manager && entry["subresource"] != "status")
+    };
+    let owns = |entry: &&Value| FieldSet::read(&entry["fieldsV1"]).has(path);
+    last(entries().filter(owns)).or_else(|| last(entries()))
+}
+
+fn last<'a>(entries: impl Iterator<Item = &'a Value>) -> Option<Opponent> {
+    let opponents = entries.filter_map(|entry| {
+        Some(Opponent {
+            manager: entry["manager"].as_str()?.to_owned(),
+            time: entry["time"].as_str().unwrap_or_default().to_owned(),
+        })
+    });
+    // RFC 3339 in UTC sorts as text.
+    opponents.max_by(|a, b| a.time.cmp(&b.time))
+}
+
+impl Live<'_> {
+    /// Returns the fields of the desired object that are no longer the application's: whoever changes a field takes it.
+    fn lost(&self, object: &PreparedObject) -> Vec<DriftedField> {
+        let wanted = self.wanted(object);
+        let hint = FieldSet::of_all_managers(self.value());
+        let wanted = FieldSet::of_desired(&wanted, &hint);
+        let field = |path: Vec<&str>| {
+            Some(DriftedField {
+                by: owner(self.value(), self.manager(), &path),
+                pointer: FieldPointer::of_path(path)?,
+            })
+        };
+        let missing = wanted.missing_in(&self.owned());
+        missing.into_iter().filter_map(field).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn names_the_last_to_change_a_field() {
+        let entry = |manager: &str, time: &str, fields: Value| json!({"manager": manager, "operation": "Update", "time": time, "fieldsV1": fields});
+        let live = json!({"metadata": {"managedFields": [
+            entry("scaler", "2026-01-01T00:00:00Z", json!({"f:spec": {"f:replicas": {}}})),
+            entry("bot", "2026-01-02T00:00:00Z", json!({"f:spec": {"f:items": {}}})),
+            entry("us", "2026-01-03T00:00:00Z", json!({"f:spec": {"f:paused": {}}})),
+        ]}});
+        let by = |path: &[&str]| owner(&live, "us", path).unwrap().manager;
+        assert_eq!(by(&["f:spec", "f:replicas"]), "scaler");
+        assert_eq!(
+            by(&["f:spec", "f:items", "k:{\"name\":\"a\"}", "f:x"]),
+            "bot"
+        );
+        assert_eq!(
+            by(&["f:metadata", "f:labels", "f:gone"]),
+            "bot",
+            "the last of all"
+        );
+        assert_eq!(owner(&json!({}), "us", &["f:a"]), None);
+    }
+}

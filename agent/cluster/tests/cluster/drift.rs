@@ -1,0 +1,152 @@
+//! What others change, and what an application ignores of it.
+
+use pintle_cluster::Leave;
+use pintle_core::{drift::DriftSettings, plan::Depth};
+use pintle_harness::until_async;
+use serde_json::{Value, json};
+
+use crate::world::{LIMIT, World, config_map, deployment, with};
+
+fn ignoring(rule: Value) -> DriftSettings {
+    serde_json::from_value(json!({"ignore": [rule]})).unwrap()
+}
+
+fn patch(world: &World, kind: &str, name: &str, manager: &str, patch: &Value) {
+    let (manager, patch) = (format!("--field-manager={manager}"), patch.to_string());
+    world.kubectl(&["patch", kind, name, "--type=merge", &manager, "-p", &patch]);
+}
+
+#[tokio::test]
+async fn an_ignored_field_is_left_to_whoever_has_taken_it() {
+    let mut world = World::new("ignored").await;
+    world.release.drift = ignoring(json!({"kind": "Deployment", "pointers": ["/spec/replicas"]}));
+    let tracker = world.track();
+    let first = world.converge(&[deployment("web", 2)]).await.unwrap();
+    patch(
+        &world,
+        "deployment",
+        "web",
+        "scaler",
+        &json!({"spec": {"replicas": 5}}),
+    );
+    let name = world.release.application.clone();
+    until_async("the change is seen", LIMIT, || async {
+        let live = world.live("deployment", "web").unwrap();
+        let seen = tracker.snapshot(&name);
+        let is_seen = seen
+            .values()
+            .any(|one| live["metadata"]["resourceVersion"] == *one.resource_version);
+        Ok(if is_seen {
+            Ok(())
+        } else {
+            Err(format!("{seen:?}"))
+        })
+    })
+    .await
+    .unwrap();
+    assert!(tracker.drift(&name, &first.inventory).is_empty());
+    let other = with(
+        deployment("web", 3),
+        "/spec/template/metadata/labels/more",
+        json!("1"),
+    );
+    let applied = world.converge(std::slice::from_ref(&other)).await.unwrap();
+    assert_eq!(applied.summary.update, 1);
+    let live = world.live("deployment", "web").unwrap();
+    assert_eq!(live["spec"]["replicas"], 5);
+    assert_eq!(live["spec"]["template"]["metadata"]["labels"]["more"], "1");
+    assert!(tracker.drift(&name, &applied.inventory).is_empty());
+
+    // It is not ours any more, and applying again is not needed.
+    let mark = world.plane.requests_mark().unwrap();
+    world.converge(&[other]).await.unwrap();
+    let lines = world.request_lines(mark);
+    assert!(
+        !lines.iter().any(|line| line.contains("deployments")),
+        "{lines:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_ignored_field_that_leaves_the_source_keeps_its_value() {
+    let mut world = World::new("handover").await;
+    world.converge(&[deployment("web", 4)]).await.unwrap();
+    world.release.drift = ignoring(json!({"group": "apps", "pointers": ["/spec/replicas"]}));
+    let mut without = with(
+        deployment("web", 0),
+        "/spec/template/metadata/labels/more",
+        json!("1"),
+    );
+    without["spec"].as_object_mut().unwrap().remove("replicas");
+    world.converge(&[without]).await.unwrap();
+    let live = world.live("deployment", "web").unwrap();
+    assert_eq!(live["spec"]["replicas"], 4, "not the default, which is 1");
+}
+
+#[tokio::test]
+async fn what_an_ignored_manager_takes_is_recorded_and_nothing_else() {
+    let mut world = World::new("managers").await;
+    world.release.drift = ignoring(json!({"managers": ["robot-*"]}));
+    let objects = [config_map("a", "1"), config_map("b", "1")];
+    let before = world.converge(&objects).await.unwrap().inventory;
+    let two = json!({"data": {"key": "2"}});
+    patch(&world, "configmap", "a", "robot-7", &two);
+    let applied = world.converge(&objects).await.unwrap();
+    assert_eq!((applied.summary.update, applied.summary.unchanged), (0, 2));
+    assert_ne!(applied.inventory, before, "a is recorded as it is now");
+    patch(&world, "configmap", "b", "eve", &two);
+    let applied = world.converge(&objects).await.unwrap();
+    assert_eq!(applied.summary.update, 1, "eve is no robot");
+    let key = |name: &str| world.live("configmap", name).unwrap()["data"]["key"].clone();
+    assert_eq!((key("a"), key("b")), (json!("2"), json!("1")));
+}
+
+#[tokio::test]
+async fn drift_that_is_left_is_told_with_who_and_what_and_put_right_when_asked() {
+    let mut world = World::new("left").await;
+    let objects = [config_map("a", "1"), config_map("b", "1")];
+    world.converge(&objects).await.unwrap();
+    patch(
+        &world,
+        "configmap",
+        "a",
+        "eve",
+        &json!({"data": {"key": "2"}}),
+    );
+    world.kubectl(&["delete", "configmap", "b"]);
+    world.release.leaves = Leave::Everything;
+    let planned = world.plan(&objects, Depth::Local).await.unwrap();
+    let [edited, deleted] = &planned.drifted[..] else {
+        panic!("{:?}", planned.drifted)
+    };
+    assert_eq!(edited.managers(), ["eve"]);
+    assert_eq!(edited.fields[0].pointer.to_string(), "/data/key");
+    assert!(edited.time().is_some() && edited.is_left);
+    assert!(deleted.is_gone && deleted.is_left);
+    assert!(planned.plan.is_empty());
+    let mark = world.plane.requests_mark().unwrap();
+    world.converge(&objects).await.unwrap();
+    let lines = world.request_lines(mark);
+    assert!(
+        !lines
+            .iter()
+            .any(|line| line.starts_with("patch configmaps/a")),
+        "{lines:?}"
+    );
+
+    // A change in the source writes the object, and with it everything.
+    let changed = with(config_map("a", "1"), "/data/more", json!("x"));
+    let applied = world
+        .converge(&[changed.clone(), config_map("b", "1")])
+        .await
+        .unwrap();
+    assert_eq!((applied.summary.update, applied.summary.create), (1, 0));
+    assert_eq!(world.live("configmap", "a").unwrap()["data"]["key"], "1");
+
+    world.release.leaves = Leave::Nothing;
+    let applied = world
+        .converge(&[changed, config_map("b", "1")])
+        .await
+        .unwrap();
+    assert_eq!(applied.summary.create, 1);
+}

@@ -1,0 +1,416 @@
+//! When drift is put right, when that waits, and when it is called a fight.
+//!
+//! A repair that is undone by the same manager at the same field, again and again, helps nobody: each side's write causes
+//! the other's. From the third time on the repairs of such an object wait, longer each time, and both sides are named. When
+//! the other side has stopped for long enough, the fight is over by itself.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use super::{DriftMode, DriftedObject, FieldPointer};
+use crate::{
+    digest::{Digest, Digester},
+    machine::Millis,
+    object::ObjectId,
+};
+
+/// What an object that has drifted is now: its unique id and the digest over what the application owns; nothing if it is
+/// gone. Tells one drift from the next.
+pub type Sight = Option<(String, Option<Digest>)>;
+
+/// From so many repairs in a row on it is a fight.
+const FIGHT: u32 = 3;
+/// The first pause between repairs of a fight; it doubles with each further one.
+pub const FIRST_TRUCE: Duration = Duration::from_secs(10);
+/// The longest pause.
+pub const LONGEST_TRUCE: Duration = Duration::from_mins(10);
+/// A repair that holds for so long, and for twice the last pause, was not undone.
+pub const QUIET: Duration = Duration::from_mins(1);
+
+/// A repair that keeps being undone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fight {
+    /// The object that is fought for.
+    pub id: ObjectId,
+    /// The other side: each manager with a field that it keeps changing. Nobody, if the object keeps being deleted.
+    pub opponents: BTreeSet<(String, FieldPointer)>,
+    /// How often it was put right in a row.
+    pub repairs: u32,
+    /// When it is put right the next time, if it is undone again.
+    pub until: Millis,
+}
+
+/// What is to be done about drift.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Due {
+    /// Whether something is to be put right or told now.
+    pub is_now: bool,
+    /// When to look again, if nothing happens before.
+    pub at: Option<Millis>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Dispute {
+    opponents: BTreeSet<(String, FieldPointer)>,
+    repairs: u32,
+    last: Millis,
+}
+
+/// What an application's drift has come to so far. Lost with the process: then the counting begins anew.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Disputes {
+    open: BTreeMap<ObjectId, Dispute>,
+    /// Drift that is left as it is, and was told.
+    told: BTreeMap<ObjectId, Sight>,
+    /// Fights that were told.
+    told_fights: BTreeSet<ObjectId>,
+}
+
+impl Disputes {
+    /// Says what is to be done about the drift that there is, and ends the fights that are over.
+    pub fn look(&mut self, drift: &BTreeMap<ObjectId, Sight>, mode: DriftMode, now: Millis) -> Due {
+        self.open
+            .retain(|id, dispute| drift.contains_key(id) || now < dispute.ends(id));
+        let mut due = Due {
+            // What was told and is no more has to be told as well.
+            is_now: self.told.keys().any(|id| !drift.contains_key(id)),
+            at: None,
+        };
+        for (id, sight) in drift {
+            let is_left = mode == DriftMode::Report || self.is_held(id, now);
+            due.is_now |= !is_left || self.told.get(id) != Some(sight);
+        }
+        let fights: BTreeSet<&ObjectId> = self.fights().map(|(id, _)| id).collect();
+        due.is_now |= !self.told_fights.iter().eq(fights);
+        let next = self.open.iter().filter_map(|(id, dispute)| {
+            if drift.contains_key(id) {
+                (mode == DriftMode::Repair).then(|| dispute.until(id))
+            } else {
+                Some(dispute.ends(id))
+            }
+        });
+        due.at = next.filter(|time| *time > now).min();
+        due
+    }
+
+    /// Returns the objects whose repair waits now.
+    pub fn held(&self, now: Millis) -> BTreeSet<ObjectId> {
+        let held = self.open.keys().filter(|id| self.is_held(id, now));
+        held.cloned().collect()
+    }
+
+    /// Returns the objects that are gone, are left so, and were told.
+    pub fn gone(&self) -> BTreeSet<ObjectId> {
+        let gone = self.told.iter().filter(|(_, sight)| sight.is_none());
+        gone.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Returns the fights that go on, in order of identity.
+    pub fn going_on(&self) -> Vec<Fight> {
+        let fight = |(id, dispute): (&ObjectId, &Dispute)| Fight {
+            id: id.clone(),
+            opponents: dispute.opponents.clone(),
+            repairs: dispute.repairs,
+            until: dispute.until(id),
+        };
+        self.fights().map(fight).collect()
+    }
+
+    /// Takes notice of what a run has put right, has left as it is and has told, and of the fights that it told.
+    pub fn ran(
+        &mut self,
+        repaired: &[DriftedObject],
+        left: BTreeMap<ObjectId, Sight>,
+        fights: BTreeSet<ObjectId>,
+        now: Millis,
+    ) {
+        self.told = left;
+        self.told_fights = fights;
+        for object in repaired {
+            self.repaired(object, now);
+        }
+    }
+
+    fn repaired(&mut self, object: &DriftedObject, now: Millis) {
+        let opponents: BTreeSet<_> = object
+            .fields
+            .iter()
+            .filter_map(|field| Some((field.by.as_ref()?.manager.clone(), field.pointer.clone())))
+            .collect();
+        let before = self.open.get(&object.id);
+        let again = before.filter(|before| now < before.ends(&object.id));
+        let next = match again {
+            Some(before) if before.opponents.is_empty() && opponents.is_empty() => Dispute {
+                opponents,
+                repairs: before.repairs.saturating_add(1),
+                last: now,
+            },
+            Some(before) if !before.opponents.is_disjoint(&opponents) => Dispute {
+                opponents: before.opponents.intersection(&opponents).cloned().collect(),
+                repairs: before.repairs.saturating_add(1),
+                last: now,
+            },
+            _ => Dispute {
+                opponents,
+                repairs: 1,
+                last: now,
+            },
+        };
+        self.open.insert(object.id.clone(), next);
+    }
+
+    fn is_held(&self, id: &ObjectId, now: Millis) -> bool {
+        self.open
+            .get(id)
+            .is_some_and(|dispute| now < dispute.until(id))
+    }
+
+    fn fights(&self) -> impl Iterator<Item = (&ObjectId, &Dispute)> {
+        self.open
+            .iter()
+            .filter(|(_, dispute)| dispute.repairs >= FIGHT)
+    }
+}
+
+impl Dispute {
+    /// How long the next repair waits after the last.
+    fn pause(&self, id: &ObjectId) -> Duration {
+        let Some(doublings) = self.repairs.checked_sub(FIGHT) else {
+            return Duration::ZERO;
+        };
+        let pause = FIRST_TRUCE
+            .saturating_mul(1 << doublings.min(16))
+            .min(LONGEST_TRUCE);
+        // Spread, so that what came to be fought for together is not put right together.
+        let spread = Digester::new("truce")
+            .part(id.to_string())
+            .part(self.repairs.to_be_bytes())
+            .finish()
+            .as_bytes()[0];
+        pause.mul_f64(1.0 - f64::from(spread) / 1024.0)
+    }
+
+    fn until(&self, id: &ObjectId) -> Millis {
+        after(self.last, self.pause(id))
+    }
+
+    /// When a repair counts as not undone.
+    fn ends(&self, id: &ObjectId) -> Millis {
+        after(self.last, QUIET.max(self.pause(id) * 2))
+    }
+}
+
+fn after(time: Millis, pause: Duration) -> Millis {
+    time.saturating_add(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drift::{DriftedField, Opponent};
+    use proptest::prelude::*;
+
+    fn id(name: &str) -> ObjectId {
+        ObjectId {
+            group: String::new(),
+            kind: "ConfigMap".into(),
+            namespace: None,
+            name: name.into(),
+        }
+    }
+
+    fn changed(name: &str, manager: &str, field: &str) -> DriftedObject {
+        DriftedObject {
+            id: id(name),
+            is_gone: false,
+            fields: vec![DriftedField {
+                pointer: field.parse().unwrap(),
+                by: Some(Opponent {
+                    manager: manager.into(),
+                    time: String::new(),
+                }),
+            }],
+            is_left: false,
+        }
+    }
+
+    fn drift(name: &str, now: u64) -> BTreeMap<ObjectId, Sight> {
+        let digest = Digest::of(now.to_string());
+        [(id(name), Some(("u".into(), Some(digest))))].into()
+    }
+
+    /// Plays an application that does what is due, against somebody who undoes each repair; until a time. Returns when
+    /// it was put right.
+    fn play(
+        disputes: &mut Disputes,
+        object: &DriftedObject,
+        from: Millis,
+        end: Millis,
+    ) -> Vec<Millis> {
+        let (mut now, mut repairs) = (from, Vec::new());
+        while now < end {
+            let drift = drift(&object.id.name, repairs.len() as u64);
+            let due = disputes.look(&drift, DriftMode::Repair, now);
+            if due.is_now {
+                let held = disputes.held(now);
+                let fights = disputes
+                    .going_on()
+                    .into_iter()
+                    .map(|fight| fight.id)
+                    .collect();
+                let left = drift
+                    .into_iter()
+                    .filter(|(id, _)| held.contains(id))
+                    .collect();
+                if held.is_empty() {
+                    repairs.push(now);
+                    disputes.ran(std::slice::from_ref(object), left, fights, now);
+                } else {
+                    disputes.ran(&[], left, fights, now);
+                }
+                now += 1;
+            } else {
+                now = due.at.expect("what is held is held until a time");
+            }
+        }
+        repairs
+    }
+
+    #[test]
+    fn a_repair_that_keeps_being_undone_waits_longer_and_longer_and_is_called_a_fight() {
+        let mut disputes = Disputes::default();
+        let object = changed("a", "eve", "/data/k");
+        let repairs = play(&mut disputes, &object, 0, 60_000);
+        assert!(repairs[..3].iter().all(|time| *time < 10), "{repairs:?}");
+        assert!(repairs.len() < 8, "{repairs:?}");
+        let [fight] = &disputes.going_on()[..] else {
+            panic!("{disputes:?}")
+        };
+        assert_eq!(
+            fight.opponents,
+            [("eve".to_owned(), "/data/k".parse().unwrap())].into()
+        );
+        assert_eq!(fight.repairs as usize, repairs.len());
+        assert!(fight.until > *repairs.last().unwrap());
+    }
+
+    #[test]
+    fn it_ends_by_itself_and_what_comes_then_is_put_right_at_once() {
+        let mut disputes = Disputes::default();
+        let object = changed("a", "eve", "/data/k");
+        play(&mut disputes, &object, 0, 30_000);
+        // The last repair holds.
+        let none = BTreeMap::new();
+        let fights: BTreeSet<_> = disputes
+            .going_on()
+            .into_iter()
+            .map(|fight| fight.id)
+            .collect();
+        disputes.ran(&[], none.clone(), fights, 30_000);
+        let due = disputes.look(&none, DriftMode::Repair, 30_001);
+        assert!(!due.is_now && !disputes.going_on().is_empty());
+        let end = due.at.unwrap();
+        assert!(
+            disputes.look(&none, DriftMode::Repair, end).is_now,
+            "its end is told"
+        );
+        assert!(disputes.going_on().is_empty());
+        disputes.ran(&[], none, BTreeSet::new(), end);
+        assert!(disputes.look(&drift("a", 9), DriftMode::Repair, end).is_now);
+        assert!(disputes.held(end).is_empty());
+    }
+
+    #[test]
+    fn an_object_that_keeps_being_deleted_is_fought_for_too() {
+        let mut disputes = Disputes::default();
+        let object = DriftedObject {
+            is_gone: true,
+            fields: Vec::new(),
+            ..changed("a", "eve", "/x")
+        };
+        play(&mut disputes, &object, 0, 1000);
+        assert!(disputes.going_on()[0].opponents.is_empty());
+    }
+
+    #[test]
+    fn what_is_only_reported_is_told_once_and_its_end_too() {
+        let mut disputes = Disputes::default();
+        let look = |disputes: &mut Disputes, drift: &BTreeMap<_, _>| {
+            disputes.look(drift, DriftMode::Report, 5)
+        };
+        let seen = drift("a", 1);
+        assert!(look(&mut disputes, &seen).is_now);
+        disputes.ran(&[], seen.clone(), BTreeSet::new(), 5);
+        assert_eq!(look(&mut disputes, &seen), Due::default());
+        assert!(
+            look(&mut disputes, &drift("a", 2)).is_now,
+            "it changed again"
+        );
+        assert!(
+            look(&mut disputes, &BTreeMap::new()).is_now,
+            "it is as it was"
+        );
+        disputes.ran(&[], [(id("b"), None)].into(), BTreeSet::new(), 5);
+        assert_eq!(disputes.gone(), [id("b")].into());
+    }
+
+    proptest! {
+        #[test]
+        fn others_at_other_fields_are_no_fight(steps in prop::collection::vec((0..3u8, 0..3u8), 1..30)) {
+            let mut disputes = Disputes::default();
+            let mut last = None;
+            for (now, step) in steps.into_iter().enumerate() {
+                if last == Some(step) { continue }
+                last = Some(step);
+                let object = changed("a", &format!("m{}", step.0), &format!("/f{}", step.1));
+                let now = now as u64;
+                prop_assert!(disputes.look(&drift("a", now), DriftMode::Repair, now).is_now);
+                prop_assert!(disputes.held(now).is_empty());
+                disputes.ran(&[object], BTreeMap::new(), BTreeSet::new(), now);
+            }
+            prop_assert!(disputes.going_on().is_empty());
+        }
+
+        #[test]
+        fn a_day_of_fighting_costs_little_and_never_stops_for_good(offset in 0..1_000_000u64) {
+            const DAY: Millis = 24 * 3600 * 1000;
+            let mut disputes = Disputes::default();
+            let repairs = play(&mut disputes, &changed("a", "eve", "/data/k"), offset, offset + DAY);
+            prop_assert!(repairs.len() < 220, "{} repairs", repairs.len());
+            let longest = u64::try_from(LONGEST_TRUCE.as_millis()).unwrap();
+            prop_assert!(repairs.windows(2).all(|pair| pair[1] - pair[0] <= longest + 10));
+            prop_assert!(offset + DAY - repairs.last().unwrap() <= longest + 10);
+        }
+
+        #[test]
+        fn whatever_happened_drift_is_due_in_the_end(
+            events in prop::collection::vec((any::<bool>(), 0..3u8, 0..60_000u64), 0..40), mode in any::<bool>(),
+        ) {
+            let mode = if mode { DriftMode::Repair } else { DriftMode::Report };
+            let (mut disputes, mut now) = (Disputes::default(), 0);
+            for (index, (is_there, manager, pause)) in events.into_iter().enumerate() {
+                now += pause;
+                let drift = if is_there { drift("a", index as u64) } else { BTreeMap::new() };
+                if disputes.look(&drift, mode, now).is_now {
+                    let fights = disputes.going_on().into_iter().map(|fight| fight.id).collect();
+                    if mode == DriftMode::Report || disputes.held(now).contains(&id("a")) {
+                        disputes.ran(&[], drift, fights, now);
+                    } else if is_there {
+                        disputes.ran(&[changed("a", &format!("m{manager}"), "/f")], BTreeMap::new(), fights, now);
+                    } else {
+                        disputes.ran(&[], BTreeMap::new(), fights, now);
+                    }
+                }
+            }
+            let new = drift("a", 1000);
+            let due = disputes.look(&new, mode, now);
+            prop_assert!(due.is_now, "it is put right, or told");
+            if mode == DriftMode::Repair && !disputes.held(now).is_empty() {
+                let at = due.at.unwrap();
+                prop_assert!(disputes.look(&new, mode, at).is_now && disputes.held(at).is_empty());
+            }
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Drift as people are told of it: what, who and when.
+
+use std::fmt;
+
+use super::FieldPointer;
+use crate::object::ObjectId;
+
+/// An object that others have changed, or deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DriftedObject {
+    /// Which object.
+    pub id: ObjectId,
+    /// Whether it was deleted.
+    pub is_gone: bool,
+    /// The fields that are not as they were applied; none if the object is gone.
+    pub fields: Vec<DriftedField>,
+    /// Whether it is left as it is: it is only reported, or its repair waits.
+    pub is_left: bool,
+}
+
+/// A field that another has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DriftedField {
+    /// Which field; as it could be ignored.
+    pub pointer: FieldPointer,
+    /// Who changed it, as far as the server knows.
+    pub by: Option<Opponent>,
+}
+
+/// A field manager that has changed a field.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Opponent {
+    /// Its name.
+    pub manager: String,
+    /// When it last changed any of its fields, RFC 3339; empty if the server does not say.
+    pub time: String,
+}
+
+/// How many fields a line for people names.
+const NAMED: usize = 3;
+
+impl DriftedObject {
+    /// Returns the managers that have changed it, in order of its fields, each once.
+    pub fn managers(&self) -> Vec<&str> {
+        let mut managers = Vec::new();
+        for opponent in self.fields.iter().filter_map(|field| field.by.as_ref()) {
+            if !managers.contains(&opponent.manager.as_str()) {
+                managers.push(&opponent.manager);
+            }
+        }
+        managers
+    }
+
+    /// Returns when it was last changed, RFC 3339; nothing if nobody knows.
+    pub fn time(&self) -> Option<&str> {
+        let opponents = self.fields.iter().filter_map(|field| field.by.as_ref());
+        let times = opponents.map(|by| by.time.as_str());
+        times.filter(|time| !time.is_empty()).max()
+    }
+
+    /// Says who changed what: `by kubectl-edit of /spec/replicas`; nothing of it for an object that is gone.
+    pub fn by_and_fields(&self) -> impl fmt::Display {
+        let managers = self.managers();
+        let mut text = match managers[..] {
+            [] => String::new(),
+            _ => format!(" by {}", managers.join(" and ")),
+        };
+        let named: Vec<String> = self
+            .fields
+            .iter()
+            .take(NAMED)
+            .map(|field| field.pointer.to_string())
+            .collect();
+        if !named.is_empty() {
+            text = format!("{text} of {}", named.join(", "));
+        }
+        if self.fields.len() > NAMED {
+            text = format!("{text} and {} more", self.fields.len() - NAMED);
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_who_and_what_in_one_line() {
+        let field = |pointer: &str, manager: Option<&str>| DriftedField {
+            pointer: pointer.parse().unwrap(),
+            by: manager.map(|manager| Opponent {
+                manager: manager.into(),
+                time: String::new(),
+            }),
+        };
+        let object = |fields| DriftedObject {
+            id: ObjectId {
+                group: String::new(),
+                kind: "Service".into(),
+                namespace: None,
+                name: "a".into(),
+            },
+            is_gone: false,
+            fields,
+            is_left: false,
+        };
+        let text = |fields| object(fields).by_and_fields().to_string();
+        assert_eq!(text(vec![]), "");
+        assert_eq!(
+            text(vec![
+                field("/a", Some("eve")),
+                field("/b", Some("bob")),
+                field("/c", Some("eve")),
+                field("/d", None)
+            ]),
+            " by eve and bob of /a, /b, /c and 1 more"
+        );
+    }
+}

@@ -1,0 +1,106 @@
+//! Drift, as the controller sees it: whether and when an application's run is due because of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pintle_cluster::Drift;
+use pintle_core::{
+    drift::{DriftMode, DriftedObject, Fight, Sight},
+    machine::{Event, Millis},
+    names::ApplicationName,
+    object::ObjectId,
+};
+
+use super::{controller::Controller, metrics::ApplicationLabels};
+use crate::pipeline::now_ms;
+
+/// What a run has to know of drift before it begins.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Disputed {
+    /// Objects whose repair waits.
+    pub(crate) held: BTreeSet<ObjectId>,
+    /// Repairs that keep being undone.
+    pub(crate) fights: Vec<Fight>,
+}
+
+/// What a run has found out about drift.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct DriftReport {
+    /// What was put right.
+    pub(crate) repaired: Vec<DriftedObject>,
+    /// What was left as it is, as the tracker told of it.
+    pub(crate) left: BTreeMap<ObjectId, Sight>,
+    /// The fights that were told.
+    pub(crate) fights: BTreeSet<ObjectId>,
+}
+
+/// Returns drift by what the objects are now.
+pub(crate) fn sights(drift: &[Drift]) -> BTreeMap<ObjectId, Sight> {
+    let sight = |one: &Drift| (one.id.clone(), one.now.clone());
+    drift.iter().map(sight).collect()
+}
+
+impl Controller {
+    /// Compares what is with what was applied. A run that is under way looks itself, and is looked after when it ends.
+    pub(super) fn look_for_drift(&mut self, name: &ApplicationName) {
+        let Some(app) = self.apps.get_mut(name) else {
+            return;
+        };
+        let Some(was_healthy) = app.healthy else {
+            return;
+        };
+        if app.run.is_some() {
+            return;
+        }
+        let drift = sights(&self.shared.tracker.drift(name, &app.inventory));
+        let spec = app.application.spec.as_ref().ok();
+        let mode = spec.map_or_else(DriftMode::default, |spec| spec.drift.mode);
+        let due = app.disputes.look(&drift, mode, now_ms());
+        // What was deleted and is left so has no health.
+        let gone = app.disputes.gone();
+        let ids: Vec<_> = app
+            .inventory
+            .managed()
+            .filter(|id| !gone.contains(id))
+            .collect();
+        let is_healthy = self.shared.tracker.unsettled(name, &ids).is_empty();
+        if let Some(time) = due.at {
+            self.look_again_at(name, time);
+        }
+        if due.is_now || is_healthy != was_healthy {
+            self.step(name, Event::Drifted);
+        }
+    }
+
+    fn look_again_at(&mut self, name: &ApplicationName, time: Millis) {
+        let Some(app) = self.apps.get_mut(name) else {
+            return;
+        };
+        if app.drift_timer != Some(time) {
+            app.drift_timer = Some(time);
+            self.wake_at(name.clone(), time);
+        }
+    }
+
+    /// Takes notice of what a run has found out.
+    pub(super) fn learn_drift(&mut self, name: &ApplicationName, report: DriftReport) {
+        let Some(app) = self.apps.get_mut(name) else {
+            return;
+        };
+        let labels = ApplicationLabels {
+            namespace: name.namespace.clone(),
+            name: name.name.clone(),
+        };
+        let metrics = &self.shared.metrics;
+        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        metrics
+            .drifted
+            .get_or_create(&labels)
+            .set(count(report.left.len()));
+        app.disputes
+            .ran(&report.repaired, report.left, report.fights, now_ms());
+        metrics
+            .fights
+            .get_or_create(&labels)
+            .set(count(app.disputes.going_on().len()));
+    }
+}

@@ -1,0 +1,339 @@
+//! Drift in a run: what is put right, what is left as it is, and how both are told.
+
+use std::collections::BTreeSet;
+
+use pintle_cluster::Application;
+use pintle_cluster::{Drift, Leave, Planned, Release};
+use pintle_core::{
+    application::{ApplicationSpec, FightStatus, ObjectDrift},
+    drift::{DriftMode, DriftedObject, Fight},
+    event::Reason,
+    object::ObjectId,
+};
+use serde_json::{Value, json};
+
+use super::{converge::Run, tell};
+use crate::agent::{
+    drift::{DriftReport, sights},
+    report::{object_document, time_text},
+};
+
+impl Run {
+    /// Says in a release what is done about drift in this run.
+    pub(super) fn set_drift_rules(&self, release: &mut Release, spec: &ApplicationSpec) {
+        let requested = &self.job.requested;
+        let is_asked = requested.is_some() && *requested != self.before.last_handled_reconcile;
+        release.drift = spec.drift.clone();
+        release.leaves = match spec.drift.mode {
+            // Whoever asks for a reconciliation asks for repairs.
+            _ if is_asked => Leave::Nothing,
+            DriftMode::Report => Leave::Everything,
+            DriftMode::Repair => Leave::Objects(self.job.disputed.held.clone()),
+        };
+    }
+
+    /// Keeps what a plan has found of drift, for the status and for the controller.
+    pub(super) fn learn_drift(&mut self, seen: &[Drift], planned: &Planned) {
+        let fights = &self.job.disputed.fights;
+        let (left, repaired): (Vec<_>, Vec<_>) = planned
+            .drifted
+            .iter()
+            .cloned()
+            .partition(|object| object.is_left);
+        let ids: BTreeSet<&ObjectId> = left.iter().map(|object| &object.id).collect();
+        let mut seen = sights(seen);
+        seen.retain(|id, _| ids.contains(id));
+        self.learned.drift = Some(statuses(&left, fights));
+        self.drift = Some(DriftReport {
+            repaired,
+            left: seen,
+            fights: fights.iter().map(|fight| fight.id.clone()).collect(),
+        });
+    }
+
+    /// Tells what is new: repairs, drift that is left as it is, fights that have begun or ended.
+    pub(super) async fn tell_drift(&self, application: &Application, drifted: &[DriftedObject]) {
+        let before = &self.before.drift;
+        let fights = &self.job.disputed.fights;
+        let is_fought = |object: &str| {
+            let known = before.iter().find(|known| known.object == object);
+            known.is_some_and(|known| known.fight.is_some())
+        };
+        let mut news = Vec::new();
+        let repaired: Vec<&DriftedObject> = drifted
+            .iter()
+            .filter(|one| !one.is_left && !fights.iter().any(|fight| fight.id == one.id))
+            .collect();
+        news.extend(tell_repairs(&repaired).map(|told| (Reason::DriftRepaired, told)));
+        let now = self.learned.drift.as_deref().unwrap_or_default();
+        let left: Vec<&DriftedObject> = drifted
+            .iter()
+            .filter(|one| one.is_left && !fights.iter().any(|fight| fight.id == one.id))
+            .filter(|one| !before.iter().any(|known| is_same(known, one)))
+            .collect();
+        news.extend(tell_left(&left).map(|told| (Reason::DriftDetected, told)));
+        for fight in fights
+            .iter()
+            .filter(|fight| !is_fought(&fight.id.to_string()))
+        {
+            news.push((Reason::DriftFight, tell_fight(fight, &self.manager())));
+        }
+        for known in before.iter().filter(|known| known.fight.is_some()) {
+            let goes_on = now
+                .iter()
+                .any(|one| one.object == known.object && one.fight.is_some());
+            if !goes_on {
+                let text = format!("{}: what was put right holds now", known.object);
+                news.push((Reason::DriftFightEnded, (text, json!({}))));
+            }
+        }
+        for (reason, (message, details)) in news {
+            let (learned, notifiers) = (&self.learned, &self.notifiers);
+            tell(
+                &self.shared,
+                application,
+                reason,
+                &message,
+                &details,
+                learned,
+                notifiers,
+            )
+            .await;
+        }
+    }
+
+    fn manager(&self) -> String {
+        self.job.application.application_name().field_manager()
+    }
+}
+
+/// Says whether a status has told of this drift already.
+fn is_same(known: &ObjectDrift, object: &DriftedObject) -> bool {
+    let one = status(object, None);
+    known.object == one.object && known.fields == one.fields && known.deleted == one.deleted
+}
+
+fn statuses(left: &[DriftedObject], fights: &[Fight]) -> Vec<ObjectDrift> {
+    let fight_of = |id: &ObjectId| fights.iter().find(|fight| fight.id == *id);
+    let drifted = left
+        .iter()
+        .map(|object| status(object, fight_of(&object.id)));
+    // Fought for, and at the moment as it should be.
+    let quiet = fights
+        .iter()
+        .filter(|fight| !left.iter().any(|object| object.id == fight.id));
+    let quiet = quiet.map(|fight| ObjectDrift {
+        object: fight.id.to_string(),
+        deleted: fight.opponents.is_empty(),
+        fields: fields(fight),
+        managers: managers(fight),
+        changed_at: None,
+        fight: Some(fight_status(fight)),
+    });
+    drifted.chain(quiet).collect()
+}
+
+fn status(object: &DriftedObject, fight: Option<&Fight>) -> ObjectDrift {
+    ObjectDrift {
+        object: object.id.to_string(),
+        deleted: object.is_gone,
+        fields: object
+            .fields
+            .iter()
+            .map(|field| field.pointer.to_string())
+            .collect(),
+        managers: object
+            .managers()
+            .into_iter()
+            .map(ToOwned::to_owned)
+            .collect(),
+        changed_at: object.time().map(ToOwned::to_owned),
+        fight: fight.map(fight_status),
+    }
+}
+
+fn fight_status(fight: &Fight) -> FightStatus {
+    FightStatus {
+        repairs: fight.repairs,
+        next_repair: time_text(fight.until),
+    }
+}
+
+fn fields(fight: &Fight) -> Vec<String> {
+    let fields: BTreeSet<String> = fight
+        .opponents
+        .iter()
+        .map(|(_, field)| field.to_string())
+        .collect();
+    fields.into_iter().collect()
+}
+
+fn managers(fight: &Fight) -> Vec<String> {
+    let managers: BTreeSet<&String> = fight.opponents.iter().map(|(manager, _)| manager).collect();
+    managers.into_iter().cloned().collect()
+}
+
+fn more(count: usize) -> String {
+    match count - 1 {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    }
+}
+
+fn documents(objects: &[&DriftedObject]) -> Value {
+    let objects: Vec<Value> = objects
+        .iter()
+        .map(|one| {
+            let mut document = object_document(&one.id, None);
+            let known = status(one, None);
+            document["managers"] = json!(known.managers);
+            document["fields"] = json!(known.fields);
+            document["changedAt"] = json!(known.changed_at);
+            document["deleted"] = json!(one.is_gone);
+            document
+        })
+        .collect();
+    json!({ "objects": objects })
+}
+
+/// Tells repairs in one line and in detail; nothing if there was none.
+fn tell_repairs(repaired: &[&DriftedObject]) -> Option<(String, Value)> {
+    let first = repaired.first()?;
+    let what = if first.is_gone {
+        "had been deleted and was made again".to_owned()
+    } else {
+        format!("was put right after a change{}", first.by_and_fields())
+    };
+    let text = format!("{} {what}{}", first.id, more(repaired.len()));
+    Some((text, documents(repaired)))
+}
+
+/// Tells drift that is left as it is.
+fn tell_left(left: &[&DriftedObject]) -> Option<(String, Value)> {
+    let first = left.first()?;
+    let what = if first.is_gone {
+        "was deleted".to_owned()
+    } else {
+        format!("was changed{}", first.by_and_fields())
+    };
+    let text = format!(
+        "{} {what}{}: left as it is until a reconciliation is asked for",
+        first.id,
+        more(left.len())
+    );
+    Some((text, documents(left)))
+}
+
+fn tell_fight(fight: &Fight, manager: &str) -> (String, Value) {
+    let text = match &managers(fight)[..] {
+        [] => format!(
+            "{} keeps being deleted and made again by {manager}",
+            fight.id
+        ),
+        others => format!(
+            "{}: {} and {manager} undo each other's changes of {}",
+            fight.id,
+            others.join(", "),
+            fields(fight).join(", ")
+        ),
+    };
+    let mut document = object_document(&fight.id, None);
+    document["managers"] = json!(managers(fight));
+    document["fields"] = json!(fields(fight));
+    let text = format!(
+        "{text}: put right {} times in a row, and from now on less and less often",
+        fight.repairs
+    );
+    (
+        text,
+        json!({ "objects": [document], "repairs": fight.repairs }),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pintle_core::drift::{DriftedField, Opponent};
+
+    fn object(name: &str, fields: &[(&str, &str)]) -> DriftedObject {
+        let field = |(pointer, manager): &(&str, &str)| DriftedField {
+            pointer: pointer.parse().unwrap(),
+            by: Some(Opponent {
+                manager: (*manager).to_owned(),
+                time: "2026-01-01T00:00:00Z".into(),
+            }),
+        };
+        DriftedObject {
+            id: ObjectId {
+                group: String::new(),
+                kind: "Service".into(),
+                namespace: None,
+                name: name.into(),
+            },
+            is_gone: fields.is_empty(),
+            fields: fields.iter().map(field).collect(),
+            is_left: false,
+        }
+    }
+
+    #[test]
+    fn names_who_did_what() {
+        let edit = object("a", &[("/spec/type", "kubectl-edit")]);
+        let gone = object("b", &[]);
+        let (text, details) = tell_repairs(&[&edit, &gone]).unwrap();
+        assert_eq!(
+            text,
+            "Service a was put right after a change by kubectl-edit of /spec/type, and 1 more"
+        );
+        assert_eq!(details["objects"][0]["fields"], json!(["/spec/type"]));
+        assert_eq!(details["objects"][0]["changedAt"], "2026-01-01T00:00:00Z");
+        assert_eq!(details["objects"][1]["deleted"], true);
+        assert_eq!(
+            tell_repairs(&[&gone]).unwrap().0,
+            "Service b had been deleted and was made again"
+        );
+        assert!(tell_repairs(&[]).is_none());
+        assert_eq!(
+            tell_left(&[&edit]).unwrap().0,
+            "Service a was changed by kubectl-edit of /spec/type: left as it is until a reconciliation is asked for"
+        );
+    }
+
+    #[test]
+    fn a_fight_names_both_sides() {
+        let mut fight = Fight {
+            id: object("a", &[]).id,
+            opponents: [("eve".to_owned(), "/spec/type".parse().unwrap())].into(),
+            repairs: 3,
+            until: 0,
+        };
+        let text = |fight: &Fight| tell_fight(fight, "pintle/shop/web").0;
+        insta::assert_snapshot!(text(&fight), @"Service a: eve and pintle/shop/web undo each other's changes of /spec/type: put right 3 times in a row, and from now on less and less often");
+        fight.opponents.clear();
+        insta::assert_snapshot!(text(&fight), @"Service a keeps being deleted and made again by pintle/shop/web: put right 3 times in a row, and from now on less and less often");
+    }
+
+    #[test]
+    fn the_status_has_what_is_left_and_what_is_fought_for() {
+        let left = object("a", &[("/spec/type", "eve")]);
+        let fight = |name: &str| Fight {
+            id: object(name, &[]).id,
+            opponents: [("bob".to_owned(), "/x".parse().unwrap())].into(),
+            repairs: 4,
+            until: 0,
+        };
+        let found = statuses(&[left], &[fight("a"), fight("b")]);
+        assert_eq!(
+            (found[0].managers.as_slice(), found[0].fight.is_some()),
+            (&["eve".to_owned()][..], true)
+        );
+        assert_eq!(
+            (found[1].object.as_str(), found[1].fields.as_slice()),
+            ("Service b", &["/x".to_owned()][..])
+        );
+        assert_eq!(
+            found[1].fight.as_ref().unwrap().next_repair,
+            "1970-01-01T00:00:00Z"
+        );
+    }
+}
