@@ -4,6 +4,7 @@ mod bench;
 mod demo;
 mod install;
 mod lint;
+mod record;
 mod setup;
 mod sim;
 mod terminal;
@@ -37,6 +38,8 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Plays a fleet in virtual time: looks for what must never be, and says what size costs
     Sim(sim::SimArgs),
+    /// Makes the recordings of the terminal in docs/recordings anew
+    Record,
     /// Builds `pintle` and installs it for the current user
     Install,
     /// Checks what the compiler cannot: crate edges, file lengths, files that nothing declares
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Sim(args) => sim::run(&args),
+        Command::Record => record::run(),
         Command::Install => install::run(),
         Command::Lint => lint::run(),
     };

@@ -108,13 +108,7 @@ impl Reader {
             labels: None,
             fields: name.map(|name| format!("metadata.name={name}")),
         };
-        let (send, told) = mpsc::channel(8);
-        let task = tokio::spawn(watching::watch(self.connection.clone(), selection, send));
-        Ok(Some(Changes {
-            told,
-            task: task.abort_handle(),
-            complete: false,
-        }))
+        Ok(Some(Changes::of(&self.connection, selection)))
     }
 }
 
@@ -128,6 +122,17 @@ pub struct Changes {
 }
 
 impl Changes {
+    /// Watches in the connection's own name.
+    pub(crate) fn of(connection: &Connection, selection: Selection) -> Self {
+        let (send, told) = mpsc::channel(8);
+        let task = tokio::spawn(watching::watch(connection.clone(), selection, send));
+        Self {
+            told,
+            task: task.abort_handle(),
+            complete: false,
+        }
+    }
+
     /// Waits for a change. The first comes when the watch is open: what was read before may be out of date by then.
     pub async fn next(&mut self) {
         loop {

@@ -1,5 +1,6 @@
 //! Pintle's own resources in the cluster: read, watched, and their status written.
 
+mod asking;
 mod watch;
 
 use std::{collections::BTreeMap, marker::PhantomData};

@@ -28,6 +28,14 @@ pub const ADOPT_RESTARTS_ANNOTATION: &str = "pintle.dev/adopt-restarts";
 pub const REPLACE_ANNOTATION: &str = "pintle.dev/replace";
 /// Annotation on an Application: a new value asks for a reconciliation now.
 pub const RECONCILE_ANNOTATION: &str = "pintle.dev/reconcile-requested-at";
+/// Annotation on an Application: who asked for the newest reconciliation, and why, as a
+/// [`PersonRequest`](crate::request::PersonRequest) with the same id.
+pub const RECONCILE_REQUEST_ANNOTATION: &str = "pintle.dev/reconcile-request";
+/// Annotation on an Application: who suspended it, and why, as a [`PersonRequest`](crate::request::PersonRequest).
+pub const SUSPEND_REQUEST_ANNOTATION: &str = "pintle.dev/suspend-request";
+/// Annotation on an Application: asks to go back to an earlier revision, as a
+/// [`PersonRequest`](crate::request::PersonRequest).
+pub const ROLLBACK_REQUEST_ANNOTATION: &str = "pintle.dev/rollback-request";
 /// Annotation on an Application: the digest of a plan whose many deletions a person has confirmed.
 pub const CONFIRM_PRUNE_ANNOTATION: &str = "pintle.dev/confirm-prune";
 /// Finalizer on an Application: its objects are dealt with before it goes.

@@ -3,6 +3,7 @@
 //! One task, the [`controller`], linearises everything that happens and asks the state machine of each application what to
 //! do; other tasks do it and report back. Sources, plugins and the cluster are watched beside it.
 
+mod chronicle;
 mod controller;
 mod drift;
 mod job;

@@ -1,9 +1,11 @@
 //! The command line: arguments in, an exit code out.
 
 pub(crate) mod args;
+pub(crate) mod board;
 pub(crate) mod exit;
 pub(crate) mod output;
 pub(crate) mod progress;
+pub(crate) mod screen;
 
 use std::process::ExitCode;
 

@@ -1,5 +1,6 @@
 //! One module for each command.
 
+mod act;
 mod adopt;
 mod bench;
 mod converge;
@@ -7,10 +8,12 @@ mod dismiss;
 mod doctor;
 mod follow;
 mod get;
+mod history;
 mod plan;
 mod plugin;
 mod render;
 mod session;
+mod status;
 mod target;
 mod test;
 
@@ -33,6 +36,11 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Adopt(args) => adopt::run(&args).await,
         Command::Test(args) => test::run(&args).await,
         Command::Get(args) => get::run(&args).await,
+        Command::Suspend(args) => act::suspend(&args).await,
+        Command::Resume(args) => act::resume(&args).await,
+        Command::History(args) => history::run(&args).await,
+        Command::Reconcile(args) => act::reconcile(&args).await,
+        Command::Status(args) => status::run(&args).await,
         Command::Plugin(args) => plugin::run(args).await,
         Command::Agent(args) => crate::agent::run(args).await,
         Command::Doctor(args) => doctor::run(&args).await,

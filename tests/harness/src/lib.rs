@@ -24,6 +24,7 @@ mod proxy;
 mod run_dir;
 mod servers;
 mod sink;
+mod terminal;
 mod wait;
 
 pub use agent::{AGENT_NAMESPACE, Agent, AgentOptions};
@@ -36,4 +37,5 @@ pub use proxy::{Fault, Proxied, Proxy};
 pub use run_dir::RunDir;
 pub use servers::{Servers, ServersOptions, Ssh};
 pub use sink::Delivery;
+pub use terminal::{Recording, record};
 pub use wait::{until, until_async};

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pintle_core::{
+    explanation::Explanation,
     health::{Assessment, Status},
     names::ApplicationName,
     object::ObjectId,
@@ -18,6 +19,8 @@ pub struct Unsettled {
     pub id: ObjectId,
     /// How it is, and why.
     pub assessment: Assessment,
+    /// What its pods and the events about it say, if somebody has asked them.
+    pub explanation: Option<Box<Explanation>>,
 }
 
 /// How waiting ended.
@@ -101,6 +104,7 @@ impl Tracker {
                 (!assessment.status.is_settled()).then(|| Unsettled {
                     id: id.clone(),
                     assessment,
+                    explanation: None,
                 })
             })
             .collect();

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{digest::Digest, health::Status, inventory::StoredInventory, plan::Summary};
+use crate::{
+    digest::Digest, explanation::Explanation, health::Status, history::HistoryEntry,
+    inventory::StoredInventory, plan::Summary,
+};
 
 /// What became of an application.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -52,6 +55,9 @@ pub struct ApplicationStatus {
     /// The release of Helm that was taken over, as the annotation `pintle.dev/adopt-helm-release` names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adopted_helm_release: Option<String>,
+    /// The revisions that were rolled out, the newest first: at most 20, and always the last one that was healthy.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<HistoryEntry>,
     /// What is in the cluster because of this application.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inventory: Option<StoredInventory>,
@@ -68,6 +74,9 @@ pub struct ObjectProblem {
     pub object: String,
     /// What is wrong.
     pub message: String,
+    /// Why, as its pods and the events about it tell; absent where nobody asked them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<Explanation>,
 }
 
 /// An object that is not as it was applied, and is left so for now.

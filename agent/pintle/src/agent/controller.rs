@@ -1,5 +1,7 @@
 //! The one task that linearises everything that happens.
 
+mod asking;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, atomic::Ordering},
@@ -37,10 +39,11 @@ use crate::pipeline::now_ms;
 
 /// Something that another task tells the controller.
 pub(crate) enum Message {
-    /// A source gave another answer than before.
+    /// A source gave another answer than before, or answers somebody who asked.
     Fetched {
         key: SourceKey,
         fetched: Box<Fetched>,
+        is_asked: bool,
     },
     /// A Plugin resource appeared, changed, broke, or went.
     PluginChanged(String),
@@ -63,6 +66,8 @@ pub(super) struct App {
     fetched: Option<Fetched>,
     /// A failed fetch that came while a run was under way: told when it is over.
     pending_failure: bool,
+    /// Whether a person waits for a reconciliation with what the source gives now.
+    pending_request: bool,
     /// Whether what the render read from the cluster changed while a run was under way: looked at when it is over.
     pending_lookup: bool,
     pub(super) run: Option<(RunId, CancellationToken)>,
@@ -239,10 +244,7 @@ impl Controller {
         if deleting {
             self.step(&name, Event::Deleted);
         } else if is_request {
-            if let Some(source) = self.apps.get(&name).and_then(|app| app.source.as_ref()) {
-                self.sources.look(source);
-            }
-            self.step(&name, Event::Requested);
+            self.request(&name);
         } else if is_confirmation || is_test || is_adoption {
             self.step(&name, Event::Requested);
         }
@@ -309,9 +311,16 @@ impl Controller {
 
     fn message(&mut self, message: Message) {
         match message {
-            Message::Fetched { key, fetched } => {
+            Message::Fetched {
+                key,
+                fetched,
+                is_asked,
+            } => {
                 for name in self.sources.fetched(&key, &fetched) {
                     self.fetched(&name, (*fetched).clone());
+                    if is_asked {
+                        self.answer_request(&name);
+                    }
                 }
             }
             Message::PluginChanged(plugin) => {
@@ -547,6 +556,7 @@ impl App {
             source: None,
             fetched: None,
             pending_failure: false,
+            pending_request: false,
             pending_lookup: false,
             run: None,
             memory: None,

@@ -16,10 +16,13 @@ use tokio::{
     task::AbortHandle,
 };
 
-use super::{controller::Message, report::now_text, secrets, shared::Shared};
+use super::{controller::Message, secrets, shared::Shared};
 use crate::{
     cli::output,
-    pipeline::catalog::{Ready, built_in_bytes},
+    pipeline::{
+        catalog::{Ready, built_in_bytes},
+        now_text,
+    },
 };
 
 /// How long the first loads may take before applications are worked on without them.

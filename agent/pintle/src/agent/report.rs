@@ -16,11 +16,8 @@ use pintle_core::{
 };
 use serde_json::{Value, json};
 
-/// The time of day, RFC 3339 in UTC with seconds, as Kubernetes writes it.
-pub(crate) fn now_text() -> String {
-    let now = jiff::Timestamp::now();
-    now.round(jiff::Unit::Second).unwrap_or(now).to_string()
-}
+use super::chronicle::{self, Tried};
+use crate::pipeline::now_text;
 
 /// A time, RFC 3339 in UTC with seconds.
 pub(crate) fn time_text(time: Millis) -> String {
@@ -98,6 +95,8 @@ pub(crate) fn finding_document(finding: &Finding, version: Option<&str>) -> Valu
 /// What a run learned, for the status.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Learned {
+    /// The revision that is worked on, for the history.
+    pub(crate) tried: Option<Tried>,
     pub(crate) attempted: Option<String>,
     pub(crate) applied: Option<String>,
     pub(crate) rendered: Option<Digest>,
@@ -140,6 +139,7 @@ pub(crate) fn status(
         status.tests.clone_from(results);
     }
     let now = now_text();
+    chronicle::write(&mut status.history, learned, verdict);
     status.conditions = Condition::of(
         verdict.standing,
         &verdict.reason,
@@ -162,6 +162,7 @@ fn problems(unsettled: &[Unsettled]) -> Vec<ObjectProblem> {
             "{}: {}",
             object.assessment.status, object.assessment.message
         ),
+        explanation: object.explanation.as_deref().cloned(),
     };
     unsettled.iter().take(PROBLEM_LIMIT).map(problem).collect()
 }
@@ -183,7 +184,9 @@ pub(crate) fn sum_up(unsettled: &[Unsettled]) -> String {
         0 => String::new(),
         more => format!(", and {more} more"),
     };
-    format!("{}: {}{more}", first.id, first.assessment.message)
+    let gist = first.explanation.as_ref().and_then(|why| why.gist());
+    let gist = gist.map_or_else(String::new, |gist| format!(": {gist}"));
+    format!("{}: {}{gist}{more}", first.id, first.assessment.message)
 }
 
 #[cfg(test)]
@@ -201,6 +204,7 @@ mod tests {
         Unsettled {
             id,
             assessment: Assessment::new(status, "0 of 1 replicas are available"),
+            explanation: None,
         }
     }
 

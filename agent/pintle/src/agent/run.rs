@@ -9,6 +9,7 @@ mod health;
 mod hooks;
 mod memory;
 mod remove;
+mod rollout;
 
 use std::sync::Arc;
 

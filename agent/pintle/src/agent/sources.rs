@@ -243,6 +243,7 @@ impl Follower {
     async fn run(mut self) {
         let mut told: Option<Result<String, FetchFailure>> = None;
         let mut failures = 0;
+        let mut is_asked = false;
         loop {
             let fetched = self.fetch().await;
             let outcome = if fetched.is_ok() { "ok" } else { "failed" };
@@ -256,17 +257,18 @@ impl Follower {
                 .as_ref()
                 .map(|snapshot| snapshot.revision().commit.clone())
                 .map_err(Clone::clone);
-            if told.as_ref() != Some(&state) {
+            if is_asked || told.as_ref() != Some(&state) {
                 told = Some(state);
                 let message = Message::Fetched {
                     key: self.key.clone(),
                     fetched: Box::new(fetched),
+                    is_asked,
                 };
                 if self.messages.send(message).await.is_err() {
                     return;
                 }
             }
-            self.rest(failures).await;
+            is_asked = self.rest(failures).await;
         }
     }
 
@@ -344,8 +346,9 @@ impl Follower {
         Ok(known)
     }
 
-    /// Waits for the interval, or for somebody who wants it now. Failures are tried again sooner than a long interval.
-    async fn rest(&mut self, failures: u32) {
+    /// Waits for the interval, or for somebody who wants it now, and says whether it was that. Failures are tried again
+    /// sooner than a long interval.
+    async fn rest(&mut self, failures: u32) -> bool {
         loop {
             let interval = *self.interval.borrow_and_update();
             let pause = match failures {
@@ -354,9 +357,9 @@ impl Follower {
                 failures => pintle_core::machine::pause(&self.key.url(), failures).min(interval),
             };
             tokio::select! {
-                () = tokio::time::sleep(pause) => return,
-                () = self.look.notified() => return,
-                changed = self.interval.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(pause) => return false,
+                () = self.look.notified() => return true,
+                changed = self.interval.changed() => if changed.is_err() { return false },
             }
         }
     }

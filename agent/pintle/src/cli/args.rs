@@ -1,8 +1,15 @@
 //! What can be typed.
 
+mod operations;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use self::operations::{
+    AwaitArgs, HistoryCommand, OneApplication, ReasonArgs, ReconcileCommand, StatusCommand,
+    SuspendCommand,
+};
 
 /// Pintle converges a Kubernetes cluster to what git says.
 #[derive(Debug, Parser)]
@@ -51,7 +58,17 @@ pub(crate) enum Command {
     Adopt(AdoptCommand),
     /// Run the tests of an Application in the cluster and wait for their results
     Test(TestCommand),
-    /// Show applications and plugins in the cluster
+    /// Show how applications are, and of one why each of its objects is as it is
+    Status(StatusCommand),
+    /// Stop all work on an application until it is resumed; nothing is deleted
+    Suspend(SuspendCommand),
+    /// Take up the work on an application that was suspended
+    Resume(OneApplication),
+    /// Look at an application's source now, try again what failed, and wait for it
+    Reconcile(ReconcileCommand),
+    /// Show the revisions of an application: who wrote them, what they changed, and how they ended
+    History(HistoryCommand),
+    /// List applications or plugins in the cluster
     Get(GetCommand),
     /// Push, pull and inspect plugins
     #[command(subcommand)]
@@ -280,6 +297,8 @@ pub(crate) struct OutputArgs {
 pub(crate) enum Format {
     Json,
     Yaml,
+    /// One JSON document in each line, as things happen; the result comes last
+    Jsonl,
 }
 
 #[derive(Debug, Args)]

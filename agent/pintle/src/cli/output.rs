@@ -85,6 +85,7 @@ pub(crate) fn machine(format: Format, value: &impl Serialize) -> anyhow::Result<
     match format {
         Format::Json => text(&serde_json::to_string_pretty(&value)?),
         Format::Yaml => text(&yaml(&value)),
+        Format::Jsonl => text(&value.to_string()),
     }
     Ok(())
 }

@@ -1,112 +1,182 @@
-//! Live progress: a line that changes in place on a terminal, plain lines elsewhere, nothing when machines read.
+//! Live progress: a table that changes in place on a terminal, plain lines elsewhere, JSON lines where a program reads them,
+//! nothing where it reads the result only.
 
-use std::{collections::BTreeMap, io::IsTerminal as _, sync::Mutex, time::Duration};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use indicatif::{ProgressBar, ProgressStyle};
 use owo_colors::OwoColorize as _;
-use pintle_core::{
-    health::{Assessment, Status},
-    object::ObjectId,
-    plan::Action,
+use pintle_cluster::Unsettled;
+use pintle_core::{health::Status, object::ObjectId, plan::Action};
+use serde_json::{Value, json};
+
+use super::{
+    args::Format,
+    board::{Board, News, explanation_lines, word},
+    output,
+    screen::{Screen, size},
 };
 
-use super::output;
+/// Most rows of the table that stays when all is done.
+const STAYING_ROWS: usize = 60;
 
 /// Tells a person what is going on.
 pub(crate) struct Progress {
-    bar: Option<ProgressBar>,
-    silent: bool,
-    /// The last thing said of each object, so that nothing is said twice.
-    said: Mutex<BTreeMap<ObjectId, String>>,
+    place: Place,
+    board: Mutex<Board>,
+}
+
+enum Place {
+    /// Drawn in place.
+    Screen(Screen),
+    /// Line by line, only what is new.
+    Lines,
+    /// One JSON document in each line of standard output.
+    Stream,
+    Nowhere,
 }
 
 impl Progress {
-    /// Makes the progress of a command; silent if its output is for machines.
-    pub(crate) fn new(silent: bool) -> Self {
-        let bar = (!silent && std::io::stderr().is_terminal()).then(|| {
-            let style = ProgressStyle::with_template("{spinner} {msg} {elapsed:.dim}")
-                .expect("the template is constant");
-            let bar = ProgressBar::new_spinner().with_style(style);
-            bar.enable_steady_tick(Duration::from_millis(100));
-            bar
-        });
+    /// Makes the progress of a command. Its output says whether a person, or a program, follows it.
+    pub(crate) fn new(format: Option<Format>) -> Self {
+        let place = match format {
+            Some(Format::Jsonl) => Place::Stream,
+            Some(Format::Json | Format::Yaml) => Place::Nowhere,
+            None => Screen::open().map_or(Place::Lines, Place::Screen),
+        };
         Self {
-            bar,
-            silent,
-            said: Mutex::default(),
+            place,
+            board: Mutex::default(),
         }
     }
 
     /// Says which stage begins.
     pub(crate) fn stage(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.set_message(text.to_owned()),
-            None => self.line(text),
+        match &self.place {
+            Place::Screen(screen) => screen.heading(text),
+            Place::Stream => stream(&json!({ "event": "stage", "message": text })),
+            Place::Lines | Place::Nowhere => self.line(text),
         }
     }
 
     /// Says what was done to an object.
     pub(crate) fn done(&self, id: &ObjectId, action: Action) {
-        let word = match action {
-            Action::Create => "created",
-            Action::Update => "updated",
-            Action::Replace => "replaced",
-            Action::Delete => "deleted",
-            Action::Unchanged => return,
-        };
-        self.line(&format!("{:>9} {id}", word.green()));
+        let Some(word) = word(action) else { return };
+        self.board().done(id, action);
+        match &self.place {
+            Place::Screen(screen) => self.draw(screen),
+            Place::Stream => stream(&json!({ "event": word, "object": id })),
+            Place::Lines | Place::Nowhere => self.line(&format!("{:>11} {id}", word.green())),
+        }
     }
 
     /// Says that something could not be done to an object.
     pub(crate) fn failed(&self, id: &ObjectId, reason: &str) {
-        self.line(&format!("{:>9} {id}: {reason}", "failed".red()));
-    }
-
-    /// Says how an object is, once for each change.
-    pub(crate) fn health(&self, id: &ObjectId, assessment: &Assessment) {
-        let text = format!("{}: {}", assessment.status, assessment.message);
-        {
-            let mut said = self
-                .said
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            if said
-                .insert(id.clone(), text)
-                .is_some_and(|before| said.get(id) == Some(&before))
-            {
-                return;
+        self.board().failed(id, reason);
+        match &self.place {
+            Place::Screen(screen) => self.draw(screen),
+            Place::Stream => stream(&json!({ "event": "failed", "object": id, "message": reason })),
+            Place::Lines | Place::Nowhere => {
+                self.line(&format!("{:>11} {id}: {reason}", "failed".red()));
             }
         }
-        let status = format!("{:>9}", assessment.status.name());
-        let status = match assessment.status {
-            Status::Healthy => status.green().to_string(),
-            Status::Degraded => status.red().to_string(),
-            Status::Progressing | Status::Suspended | Status::Unknown => {
-                status.yellow().to_string()
-            }
-        };
-        self.line(&format!("{status} {id}: {}", assessment.message));
     }
 
-    /// Ends the changing line.
+    /// Says which objects are not healthy, and why; all others are.
+    pub(crate) fn health(&self, unsettled: &[Unsettled]) {
+        let news = self.board().unsettled(unsettled);
+        match &self.place {
+            Place::Screen(screen) => self.draw(screen),
+            Place::Stream => {
+                for news in &news {
+                    stream(&document(news));
+                }
+            }
+            Place::Lines | Place::Nowhere => {
+                for news in &news {
+                    self.line(&plain(news));
+                }
+            }
+        }
+    }
+
+    /// Says that everything is healthy.
+    pub(crate) fn all_healthy(&self) {
+        self.health(&[]);
+        self.board().all_healthy();
+    }
+
+    /// Ends what changes; the table as it is then stays.
     pub(crate) fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+        if let Place::Screen(screen) = &self.place {
+            screen.close();
+            let lines = std::mem::take(&mut *self.board()).lines(STAYING_ROWS, false);
+            for line in &lines {
+                output::note(line);
+            }
         }
     }
 
-    /// Writes a line, above the one that changes.
+    /// Writes a line, above what changes.
     pub(crate) fn line(&self, text: &str) {
-        match &self.bar {
-            _ if self.silent => {}
-            Some(bar) => bar.suspend(|| output::note(text)),
-            None => output::note(text),
+        match &self.place {
+            Place::Screen(screen) => screen.above(text),
+            Place::Lines => output::note(text),
+            Place::Stream => stream(&json!({ "event": "note", "message": text })),
+            Place::Nowhere => {}
         }
+    }
+
+    fn draw(&self, screen: &Screen) {
+        let height = size().0.saturating_sub(3);
+        screen.show(self.board().lines(height, true));
+    }
+
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
         self.finish();
+    }
+}
+
+fn stream(document: &Value) {
+    output::document(&(document.to_string() + "\n"));
+}
+
+fn document(news: &News) -> Value {
+    match news {
+        News::Healthy(id) => json!({ "event": "healthy", "object": id }),
+        News::Unsettled(object) => {
+            let mut document = json!({
+                "event": object.assessment.status,
+                "object": object.id,
+                "message": object.assessment.message,
+            });
+            if let Some(explanation) = &object.explanation {
+                document["explanation"] = json!(explanation);
+            }
+            document
+        }
+    }
+}
+
+fn plain(news: &News) -> String {
+    match news {
+        News::Healthy(id) => format!("{:>11} {id}", "healthy".green()),
+        News::Unsettled(object) => {
+            let status = format!("{:>11}", object.assessment.status.name());
+            let status = match object.assessment.status {
+                Status::Degraded => status.red().to_string(),
+                _ => status.yellow().to_string(),
+            };
+            let mut text = format!("{status} {}: {}", object.id, object.assessment.message);
+            for line in explanation_lines(object) {
+                text.push_str("\n            ");
+                text.push_str(&line);
+            }
+            text
+        }
     }
 }

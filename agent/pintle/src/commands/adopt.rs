@@ -32,7 +32,7 @@ pub(super) async fn run(command: &AdoptCommand) -> anyhow::Result<Exit> {
     let session = Session::granting(&args.cluster.renderer.registry, &args.cluster.cluster_reads)?;
     let connection = connect(&args.cluster.connection).await?;
     let origin = Origin::of(&args.cluster.input, &session.remotes)?;
-    let progress = Progress::new(args.cluster.output.output.is_some());
+    let progress = Progress::new(args.cluster.output.output);
     let input = origin.open().await?;
     let mut cluster = args.cluster.clone();
     // The names of objects come from the release's, so it keeps it.

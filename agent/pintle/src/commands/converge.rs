@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use anyhow::bail;
-use pintle_cluster::{Applying, InventoryStore as _, Planned, Purpose, Step, Unsettled, Waited};
+use pintle_cluster::{
+    Applying, Explainer, InventoryStore as _, Patience, Planned, Purpose, Step, Unsettled, Waited,
+};
 use pintle_core::{check::Approved, duration::Span, object::ObjectId, plan::Action};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +19,7 @@ use super::{
 use crate::{
     cli::{
         args::{ConvergeCommand, OutputArgs},
+        board::explanation_lines,
         exit::Exit,
         output,
         progress::Progress,
@@ -24,13 +27,18 @@ use crate::{
     pipeline::input::Origin,
 };
 
+/// How long watches may take to tell what there is, before what they have not told is waited for.
+const SYNC: Duration = Duration::from_secs(10);
+/// How long an object may be on its way before it is asked why.
+const MOMENT: Duration = Duration::from_secs(3);
+
 pub(super) async fn run(args: &ConvergeCommand) -> anyhow::Result<Exit> {
     let session = Session::granting(&args.cluster.renderer.registry, &args.cluster.cluster_reads)?;
     let connection = connect(&args.cluster.connection).await?;
     let origin = Origin::of(&args.cluster.input, &session.remotes)?;
     let follow = args.cluster.input.follow;
     follow::run(&origin, follow, async || {
-        let progress = Progress::new(args.cluster.output.output.is_some());
+        let progress = Progress::new(args.cluster.output.output);
         let input = origin.open().await?;
         let mut target = Target::render(
             &args.cluster,
@@ -119,7 +127,7 @@ pub(super) async fn carry_out(
         progress,
         &cancel,
     )
-    .await;
+    .await?;
     if waited == Waited::Healthy {
         let applying = Applying {
             release: &target.release,
@@ -131,6 +139,9 @@ pub(super) async fn carry_out(
             .cluster
             .complete(&applying, applied.inventory, &mut target.store)
             .await?;
+    }
+    if waited == Waited::Healthy {
+        progress.all_healthy();
     }
     progress.finish();
     report(wishes, &target, &planned, ids.len(), &waited)?;
@@ -184,17 +195,20 @@ async fn wait(
     timeout: Duration,
     progress: &Progress,
     cancel: &CancellationToken,
-) -> Waited {
+) -> anyhow::Result<Waited> {
     progress.stage("waiting until all is healthy");
     let tracker = target.track(inventory);
-    let report = |unsettled: &[Unsettled]| {
-        for object in unsettled {
-            progress.health(&object.id, &object.assessment);
-        }
+    let report = |unsettled: &[Unsettled]| progress.health(unsettled);
+    let application = &target.release.application;
+    // Until the watches have told what there is, everything would be unknown. What cannot be watched is told below.
+    let _ = tracker.synced(application, SYNC).await;
+    let mut explainer = Explainer::new(&target.cluster, None)?;
+    let patience = Patience {
+        limit: timeout,
+        moment: MOMENT,
     };
-    tracker
-        .wait(&target.release.application, ids, timeout, cancel, &report)
-        .await
+    let waiting = explainer.wait(&tracker, application, ids, patience, cancel, &report);
+    Ok(waiting.await)
 }
 
 fn report(
@@ -231,10 +245,15 @@ fn report(
 
 fn lines(unsettled: &[Unsettled]) -> String {
     let line = |object: &Unsettled| {
-        format!(
+        let mut text = format!(
             "  {}: {}: {}",
             object.id, object.assessment.status, object.assessment.message
-        )
+        );
+        for line in explanation_lines(object) {
+            text.push_str("\n      ");
+            text.push_str(&line);
+        }
+        text
     };
     unsettled.iter().map(line).collect::<Vec<_>>().join("\n")
 }

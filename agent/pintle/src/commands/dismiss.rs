@@ -46,7 +46,7 @@ pub(super) async fn run(args: &DismissCommand) -> anyhow::Result<Exit> {
         };
         bail!("nothing was converged under the name {name} in namespace {namespace}: {known}");
     }
-    let progress = Progress::new(args.output.output.is_some());
+    let progress = Progress::new(args.output.output);
     let seed = Seeds::of_application(&connection, &application).await?;
     let mut release = Release::new(application.clone(), seed).for_removal();
     if args.all_kinds {

@@ -4,7 +4,7 @@ use pintle_cluster::{Application, Applications, Plugin, Plugins, RequestError};
 use pintle_core::application::{Condition, ConditionStatus};
 use serde_json::{Value, json};
 
-use super::target::connect;
+use super::{status::view::overview, target::connect};
 use crate::cli::{
     args::{GetCommand, GetWhat},
     exit::Exit,
@@ -21,13 +21,14 @@ pub(super) async fn run(args: &GetCommand) -> anyhow::Result<Exit> {
                 .await
                 .map_err(explain)?;
             let all: Vec<_> = all.into_iter().filter(|one| is_wanted(&one.name)).collect();
-            print(
-                args,
-                &APPLICATION_HEADER,
-                &all,
-                application_row,
-                application_document,
-            )?;
+            match args.output.output {
+                Some(format) => {
+                    let all: Vec<_> = all.iter().map(application_document).collect();
+                    output::machine(format, &all)?;
+                }
+                None if all.is_empty() => output::note("there is none"),
+                None => output::text(&overview(all.iter(), usize::MAX).join("\n")),
+            }
             all.len()
         }
         GetWhat::Plugins => {
@@ -36,7 +37,7 @@ pub(super) async fn run(args: &GetCommand) -> anyhow::Result<Exit> {
                 .await
                 .map_err(explain)?;
             let all: Vec<_> = all.into_iter().filter(|one| is_wanted(&one.name)).collect();
-            print(args, &PLUGIN_HEADER, &all, plugin_row, plugin_document)?;
+            print(args, &all)?;
             all.len()
         }
     };
@@ -56,65 +57,17 @@ pub(super) fn explain(error: RequestError) -> anyhow::Error {
     error.into()
 }
 
-fn print<T>(
-    args: &GetCommand,
-    header: &[&str],
-    all: &[T],
-    row: fn(&T) -> Vec<String>,
-    document: fn(&T) -> Value,
-) -> anyhow::Result<()> {
+fn print(args: &GetCommand, all: &[Plugin]) -> anyhow::Result<()> {
     if let Some(format) = args.output.output {
-        return output::machine(format, &all.iter().map(document).collect::<Vec<_>>());
+        return output::machine(format, &all.iter().map(plugin_document).collect::<Vec<_>>());
     }
     if all.is_empty() {
         output::note("there is none");
         return Ok(());
     }
-    output::text(&output::table(
-        header,
-        &all.iter().map(row).collect::<Vec<_>>(),
-    ));
+    let rows: Vec<_> = all.iter().map(plugin_row).collect();
+    output::text(&output::table(&PLUGIN_HEADER, &rows));
     Ok(())
-}
-
-const APPLICATION_HEADER: [&str; 6] = [
-    "NAMESPACE",
-    "NAME",
-    "READY",
-    "REVISION",
-    "OBJECTS",
-    "STATUS",
-];
-
-fn application_row(application: &Application) -> Vec<String> {
-    let namespace = application.namespace.clone().unwrap_or_default();
-    let mut row = vec![namespace, application.name.clone()];
-    match (&application.spec, &application.status) {
-        (Err(error), _) | (_, Err(error)) => {
-            row.extend([
-                "False".to_owned(),
-                String::new(),
-                String::new(),
-                error.to_string(),
-            ]);
-        }
-        (Ok(spec), Ok(status)) => {
-            let (ready, message) = ready(&status.conditions);
-            let message = if spec.suspend {
-                "suspended".to_owned()
-            } else {
-                message
-            };
-            let revision = status.revision.as_deref().unwrap_or_default();
-            row.extend([
-                ready,
-                revision.chars().take(12).collect(),
-                status.objects.to_string(),
-                message,
-            ]);
-        }
-    }
-    row
 }
 
 const PLUGIN_HEADER: [&str; 5] = ["NAME", "KIND", "VERSION", "READY", "STATUS"];
@@ -164,7 +117,8 @@ fn ready(conditions: &[Condition]) -> (String, String) {
     )
 }
 
-fn application_document(application: &Application) -> Value {
+/// Writes an application for machines.
+pub(super) fn application_document(application: &Application) -> Value {
     json!({
         "namespace": application.namespace,
         "name": application.name,

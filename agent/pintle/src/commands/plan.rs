@@ -34,7 +34,7 @@ pub(super) async fn run(args: &ClusterCommand, show: Show) -> anyhow::Result<Exi
     let connection = connect(&args.connection).await?;
     let origin = Origin::of(&args.input, &session.remotes)?;
     follow::run(&origin, args.input.follow, async || {
-        let progress = Progress::new(args.output.output.is_some());
+        let progress = Progress::new(args.output.output);
         let input = origin.open().await?;
         let target = Target::render(args, &session, &connection, &input, &progress, false).await?;
         let planned = target.plan(&progress).await?;

@@ -90,6 +90,11 @@ async fn once(args: &RenderCommand, session: &Session, origin: &Origin) -> anyho
                 &serde_json::json!({ "apiVersion": "v1", "kind": "List", "items": values }),
             )?;
         }
+        Some(Format::Jsonl) => {
+            for value in values {
+                output::machine(Format::Jsonl, value)?;
+            }
+        }
     }
     Ok(Exit::Done)
 }

@@ -34,7 +34,7 @@ pub(super) async fn run(args: &TestCommand) -> anyhow::Result<Exit> {
     if matches!(&application.spec, Ok(spec) if spec.suspend) {
         bail!("{name} is suspended: resume it first");
     }
-    let progress = Progress::new(args.output.output.is_some());
+    let progress = Progress::new(args.output.output);
     let request = request()?;
     progress.stage(&format!("asking for the tests of {name}"));
     applications

@@ -67,12 +67,17 @@ impl Desk {
     }
 }
 
+/// Is pintle as an administrator, ready to be started in no folder in particular.
+pub(crate) fn of_administrator(args: &[&str], home: &Path) -> Result<Command> {
+    let mut command = pintle(args, &world().control_plane.kubeconfig(), home)?;
+    command.current_dir(home);
+    Ok(command)
+}
+
 /// Runs pintle as an administrator, in no folder in particular, and checks how it ends.
 pub(crate) fn as_administrator(args: &[&str], expected: i32) -> Result<String> {
     let home = tempfile::tempdir()?;
-    let mut command = pintle(args, &world().control_plane.kubeconfig(), home.path())?;
-    command.current_dir(home.path());
-    run(command, args, expected)
+    run(of_administrator(args, home.path())?, args, expected)
 }
 
 fn pintle(args: &[&str], kubeconfig: &Path, home: &Path) -> Result<Command> {

@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     agent::{
+        chronicle::{SUPERSEDED, Tried},
         drift::DriftReport,
         job::{Job, Memory, Report, Work},
         logins::FromSecret,
@@ -164,6 +165,7 @@ impl Run {
             }
         };
         self.learned.attempted = Some(snapshot.revision().commit.clone());
+        self.learned.tried = Some(Tried::of(&self.job, cause, snapshot.revision()));
         match self.prepare(spec, &snapshot, cause).await {
             Ok(Some(ready)) => Box::pin(self.converge(ready, slot)).await,
             Ok(None) => {
@@ -216,7 +218,9 @@ impl Run {
             .remembered(&*tree, facts, &surroundings, &release, cause)
             .await;
         let (spec, rendered) = match remembered {
-            Some(memory) if cause == Cause::Revision && self.was_converged() => {
+            Some(memory)
+                if cause == Cause::Revision && self.was_converged() && self.is_answered() =>
+            {
                 tracing::debug!(application = %name, "nothing that was read has changed");
                 self.memory = Some(memory);
                 return Ok(None);
@@ -261,6 +265,11 @@ impl Run {
             .find(|condition| condition.kind == "Ready");
         ready.is_some_and(|ready| ready.reason == CONVERGED)
             && self.before.observed_generation == Some(self.job.application.generation)
+    }
+
+    /// Says whether the status tells already that the newest request was handled: whoever asked waits for it.
+    fn is_answered(&self) -> bool {
+        self.job.requested == self.before.last_handled_reconcile
     }
 
     async fn render(
@@ -445,7 +454,7 @@ impl Run {
 
     async fn stop_with(&mut self, store: StatusStore, stopped: Stopped) -> Outcome {
         // Without a verdict a change came in between; what was applied is recorded all the same.
-        let superseded = || working("Superseded", "a change came in between".to_owned());
+        let superseded = || working(SUPERSEDED, "a change came in between".to_owned());
         let verdict = stopped.verdict.unwrap_or_else(superseded);
         self.finish(store, &verdict, stopped.outcome).await
     }

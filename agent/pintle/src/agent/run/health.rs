@@ -9,15 +9,9 @@ use serde_json::json;
 use super::{
     Stopped,
     apply::Done,
-    converge::{CONVERGED, Ready, Run, working},
+    converge::{CONVERGED, Ready, Run},
 };
-use crate::{
-    agent::report::{Verdict, object_document, sum_up},
-    cli::output,
-};
-
-/// A rollout that is healthy within this time is written once, as its end.
-const QUICK: Duration = Duration::from_secs(1);
+use crate::agent::report::{Verdict, object_document, sum_up};
 
 impl Run {
     /// Waits for health, and says what the run came to.
@@ -27,38 +21,9 @@ impl Run {
         done: &Done,
         store: &mut StatusStore,
     ) -> Result<Verdict, Stopped> {
-        let name = ready.release.application.clone();
         let ids = done.awaited();
         let timeout = ready.spec.timeout.get();
-        let tracker = self.shared.tracker.clone();
-        let quiet = |_: &[Unsettled]| {};
-        let quick = QUICK.min(timeout);
-        let mut waited = tracker.wait(&name, &ids, quick, &self.cancel, &quiet).await;
-        if let Waited::TimedOut(unsettled) = &waited
-            && timeout > quick
-        {
-            // Slow rollouts say what they wait for, and what was applied is recorded meanwhile.
-            self.learned.unsettled = Some(unsettled.clone());
-            let verdict = working("Progressing", format!("waiting for {}", sum_up(unsettled)));
-            let status = crate::agent::report::status(
-                &self.before,
-                self.job.application.generation,
-                &self.learned,
-                &verdict,
-            );
-            if let Err(error) = store.write(status).await {
-                tracing::warn!(application = %name, error = %output::chain(&error.into()), "the status was not written");
-            }
-            waited = tracker
-                .wait(
-                    &name,
-                    &ids,
-                    timeout.saturating_sub(quick),
-                    &self.cancel,
-                    &quiet,
-                )
-                .await;
-        }
+        let waited = self.follow(ready, &ids, store).await?;
         let commit = short(&ready.commit);
         match waited {
             Waited::Cancelled => Err(Stopped::cancelled()),
@@ -139,6 +104,9 @@ impl Run {
                 let mut document = object_document(&object.id, version);
                 document["status"] = json!(object.assessment.status);
                 document["message"] = json!(object.assessment.message);
+                if let Some(explanation) = &object.explanation {
+                    document["explanation"] = json!(explanation);
+                }
                 document
             })
             .collect();

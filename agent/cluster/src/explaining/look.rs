@@ -1,0 +1,391 @@
+//! One look at one object.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use pintle_core::{
+    explanation::{self, Explanation, Log},
+    object::ObjectId,
+};
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use crate::{
+    cluster::Cluster,
+    connection::{ConnectError, Connection, ServiceAccount},
+    discovery::ResourceType,
+    reader::Changes,
+    request::{Call, RequestError, encode},
+    watching::Selection,
+};
+
+/// Pods change in groups, and the event about a change comes after it.
+const QUIET: Duration = Duration::from_secs(1);
+/// How long the watch of the pods may take to open before the first look.
+const OPEN: Duration = Duration::from_secs(2);
+/// How much of the end of a log is told: it goes into a status, where it must stay small.
+const LOG_LINES: u32 = 8;
+const LOG_BYTES: usize = 600;
+/// How long a log may take: it comes from the node, which may be what is wrong.
+const LOG_LIMIT: Duration = Duration::from_secs(3);
+/// Most pods and events that are read for one look.
+const PAGE: &str = "200";
+
+/// What to do where the account lacks a right.
+const RIGHTS: &str =
+    "give the account the verbs get and list on it (the ClusterRole `view` has them)";
+
+/// Looks in the name of an account.
+#[derive(Debug)]
+pub(super) struct Looker {
+    /// The agent's own: it says *that* pods have changed. What they are is read in the account's name.
+    own: Connection,
+    connection: Connection,
+}
+
+/// A kind that makes pods.
+struct Workload {
+    resource: ResourceType,
+    /// Whether the pods belong to a `ReplicaSet` that belongs to it.
+    by_replica_sets: bool,
+}
+
+impl Workload {
+    fn of(id: &ObjectId) -> Option<Self> {
+        let (version, plural) = match (id.group.as_str(), id.kind.as_str()) {
+            ("apps", "Deployment") => ("v1", "deployments"),
+            ("apps", "StatefulSet") => ("v1", "statefulsets"),
+            ("apps", "DaemonSet") => ("v1", "daemonsets"),
+            ("apps", "ReplicaSet") => ("v1", "replicasets"),
+            ("batch", "Job") => ("v1", "jobs"),
+            ("", "Pod") => ("v1", "pods"),
+            _ => return None,
+        };
+        Some(Self {
+            resource: resource(&id.group, version, &id.kind, plural),
+            by_replica_sets: id.is("apps", "Deployment"),
+        })
+    }
+}
+
+fn resource(group: &str, version: &str, kind: &str, plural: &str) -> ResourceType {
+    ResourceType {
+        group: group.to_owned(),
+        version: version.to_owned(),
+        kind: kind.to_owned(),
+        plural: plural.to_owned(),
+        namespaced: true,
+        watchable: true,
+    }
+}
+
+fn pods() -> ResourceType {
+    resource("", "v1", "Pod", "pods")
+}
+
+/// Whose events are asked for.
+enum About<'a> {
+    /// One object, and not an earlier one of that name.
+    Uid(&'a str),
+    /// Whatever has this kind and name.
+    Id(&'a ObjectId),
+}
+
+impl Looker {
+    pub(super) fn new(
+        cluster: &Cluster,
+        account: Option<&ServiceAccount>,
+    ) -> Result<Self, ConnectError> {
+        let own = cluster.connection().clone();
+        let connection = match account {
+            Some(account) => own.acting_as(account)?,
+            None => own.clone(),
+        };
+        Ok(Self { own, connection })
+    }
+
+    /// Looks now and after each change of the object's pods, and tells what is another answer than before.
+    pub(super) async fn follow(
+        self: std::sync::Arc<Self>,
+        id: ObjectId,
+        tell: mpsc::Sender<(ObjectId, Explanation)>,
+    ) {
+        let mut told = None;
+        let mut changes: Option<Changes> = None;
+        loop {
+            let (explanation, selector) = self.look(&id).await;
+            if told.as_ref() != Some(&explanation) {
+                told = Some(explanation.clone());
+                if tell.send((id.clone(), explanation)).await.is_err() {
+                    return;
+                }
+            }
+            let changes = match (&mut changes, selector) {
+                (Some(changes), _) => changes,
+                (None, Some(selector)) => {
+                    let watching = changes.insert(self.watch(&id, selector));
+                    // What changed before the watch was open is seen by another look.
+                    let _ = tokio::time::timeout(OPEN, watching.next()).await;
+                    continue;
+                }
+                // There is nothing to be watched: the object's own changes are seen elsewhere.
+                (None, None) => return,
+            };
+            changes.next().await;
+            tokio::time::sleep(QUIET).await;
+        }
+    }
+
+    fn watch(&self, id: &ObjectId, selector: Selector) -> Changes {
+        let (labels, fields) = match selector {
+            Selector::Labels(labels) => (Some(labels), None),
+            Selector::Name(name) => (None, Some(format!("metadata.name={name}"))),
+        };
+        let selection = Selection {
+            resource: pods(),
+            namespace: id.namespace.clone(),
+            labels,
+            fields,
+        };
+        Changes::of(&self.own, selection)
+    }
+
+    /// Says why an object is not ready, and which pods are to be watched for another answer.
+    async fn look(&self, id: &ObjectId) -> (Explanation, Option<Selector>) {
+        let mut explanation = Explanation::default();
+        let Some(workload) = Workload::of(id) else {
+            self.add_events(&mut explanation, id, &About::Id(id)).await;
+            return (explanation, None);
+        };
+        let live = match self.connection.read(&workload.resource, id).await {
+            Ok(Some(live)) => live,
+            Ok(None) => return (explanation, None),
+            Err(error) => {
+                let why = self.why_unknown("it", &error);
+                explanation.unknown.push(why);
+                return (explanation, None);
+            }
+        };
+        let selector = selector(id, &live);
+        if let Err((what, error)) = self.add_pods(&mut explanation, id, &workload, &live).await {
+            let why = self.why_unknown(what, &error);
+            explanation.unknown.push(why);
+            self.add_events(&mut explanation, id, &About::Id(id)).await;
+        }
+        (explanation, selector)
+    }
+
+    async fn add_pods(
+        &self,
+        explanation: &mut Explanation,
+        id: &ObjectId,
+        workload: &Workload,
+        live: &Value,
+    ) -> Result<(), (&'static str, RequestError)> {
+        let uid = uid_of(live);
+        let mut owner = uid;
+        let set;
+        let pods = if id.is("", "Pod") {
+            vec![live.clone()]
+        } else {
+            let Some(Selector::Labels(labels)) = selector(id, live) else {
+                return Ok(());
+            };
+            if workload.by_replica_sets {
+                let sets = resource("apps", "v1", "ReplicaSet", "replicasets");
+                let sets = self.list(&sets, id, &labels).await;
+                let sets = sets.map_err(|error| ("its ReplicaSets", error))?;
+                set = explanation::newest_replica_set(&sets, uid).cloned();
+                owner = set.as_ref().map_or(uid, uid_of);
+            }
+            let found = self.list(&pods(), id, &labels).await;
+            found.map_err(|error| ("its pods", error))?
+        };
+        let failing = if id.is("", "Pod") {
+            pods.first()
+        } else {
+            explanation::failing_pod(&pods, &BTreeSet::from([owner.to_owned()]))
+        };
+        let Some(pod) = failing else {
+            explanation.cause = explanation::replica_failure(live);
+            // What keeps pods from being made is told about what makes them.
+            self.add_events(explanation, id, &About::Uid(owner)).await;
+            return Ok(());
+        };
+        if !id.is("", "Pod") {
+            explanation.pod = pod["metadata"]["name"].as_str().map(ToOwned::to_owned);
+        }
+        let trouble = explanation::trouble(pod);
+        self.add_events(explanation, id, &About::Uid(uid_of(pod)))
+            .await;
+        if let Some(trouble) = trouble {
+            explanation.cause = Some(trouble.cause);
+            if let Some((container, which)) = trouble.log {
+                match self.log(pod, &container, which).await {
+                    Ok(log) if log.is_empty() => {}
+                    Ok(log) => explanation.log = Some(log),
+                    Err(why) => explanation.unknown.push(why),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn add_events(&self, explanation: &mut Explanation, id: &ObjectId, about: &About<'_>) {
+        let selector = match about {
+            About::Uid(uid) => format!("involvedObject.uid={uid}"),
+            About::Id(id) => {
+                format!(
+                    "involvedObject.kind={},involvedObject.name={}",
+                    id.kind, id.name
+                )
+            }
+        };
+        // Events about what has no namespace are in `default`.
+        let namespace = id.namespace.as_deref().unwrap_or("default");
+        let events = resource("", "v1", "Event", "events");
+        let call = Call::get(events.path(Some(namespace), None))
+            .query("fieldSelector", &selector)
+            .query("limit", PAGE);
+        match self.connection.call(&call).await {
+            Ok(list) => explanation.events = explanation::events(&items(list)),
+            Err(error) => {
+                let why = self.why_unknown("its events", &error);
+                explanation.unknown.push(why);
+            }
+        }
+    }
+
+    async fn list(
+        &self,
+        resource: &ResourceType,
+        id: &ObjectId,
+        labels: &str,
+    ) -> Result<Vec<Value>, RequestError> {
+        let call = Call::get(resource.path(id.namespace.as_deref(), None))
+            .query("labelSelector", labels)
+            .query("limit", PAGE);
+        Ok(items(self.connection.call(&call).await?))
+    }
+
+    /// Reads the end of a log; says why, if it cannot be read.
+    async fn log(&self, pod: &Value, container: &str, which: Log) -> Result<String, String> {
+        let namespace = pod["metadata"]["namespace"].as_str();
+        let name = encode(pod["metadata"]["name"].as_str().unwrap_or_default());
+        let mut call = Call::get(format!("{}/{name}/log", pods().path(namespace, None)))
+            .query("container", container)
+            .query("tailLines", &LOG_LINES.to_string())
+            .accept("*/*");
+        if which == Log::Previous {
+            call = call.query("previous", "true");
+        }
+        let asking = self.connection.call_text_once(&call);
+        let text = match tokio::time::timeout(LOG_LIMIT, asking).await {
+            Ok(Ok(text)) => text,
+            Ok(Err(error)) => return Err(self.why_unknown("its log", &error)),
+            Err(_) => {
+                return Err("its log cannot be read: its node does not answer".to_owned());
+            }
+        };
+        let text = text.trim_end();
+        let start = text.ceil_char_boundary(text.len().saturating_sub(LOG_BYTES));
+        Ok(text[start..].to_owned())
+    }
+
+    fn why_unknown(&self, what: &str, error: &RequestError) -> String {
+        if !error.is_forbidden() {
+            return format!("{what} cannot be read: {error}");
+        }
+        match self.connection.identity() {
+            Some(account) => format!("{what} cannot be read: {account} may not; {RIGHTS}"),
+            None => format!("{what} cannot be read: you have no right to"),
+        }
+    }
+}
+
+/// Which pods are an object's.
+enum Selector {
+    Labels(String),
+    Name(String),
+}
+
+fn selector(id: &ObjectId, live: &Value) -> Option<Selector> {
+    if id.is("", "Pod") {
+        return Some(Selector::Name(id.name.clone()));
+    }
+    let selector = &live["spec"]["selector"];
+    let labels = selector["matchLabels"].as_object();
+    let labels = labels.into_iter().flatten().filter_map(|(name, value)| {
+        let value = value.as_str()?;
+        Some(format!("{name}={value}"))
+    });
+    let expressions = selector["matchExpressions"].as_array();
+    let expressions = expressions.into_iter().flatten().filter_map(requirement);
+    let all: Vec<String> = labels.chain(expressions).collect();
+    (!all.is_empty()).then(|| Selector::Labels(all.join(",")))
+}
+
+/// Writes one requirement as the query of a list has it.
+/// <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors>
+fn requirement(expression: &Value) -> Option<String> {
+    let key = expression["key"].as_str()?;
+    let values = expression["values"].as_array().into_iter().flatten();
+    let values: Vec<&str> = values.filter_map(Value::as_str).collect();
+    let values = values.join(",");
+    match expression["operator"].as_str()? {
+        "In" => Some(format!("{key} in ({values})")),
+        "NotIn" => Some(format!("{key} notin ({values})")),
+        "Exists" => Some(key.to_owned()),
+        "DoesNotExist" => Some(format!("!{key}")),
+        _ => None,
+    }
+}
+
+fn uid_of(object: &Value) -> &str {
+    object["metadata"]["uid"].as_str().unwrap_or_default()
+}
+
+fn items(mut list: Value) -> Vec<Value> {
+    match list["items"].take() {
+        Value::Array(items) => items,
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_selector_is_written_as_a_query() {
+        let id = |group: &str, kind: &str| ObjectId {
+            group: group.into(),
+            kind: kind.into(),
+            namespace: Some("shop".into()),
+            name: "web".into(),
+        };
+        let labels =
+            |spec: Value| match selector(&id("apps", "Deployment"), &json!({ "spec": spec })) {
+                Some(Selector::Labels(labels)) => labels,
+                Some(Selector::Name(name)) => panic!("{name}"),
+                None => "none".to_owned(),
+            };
+        assert_eq!(
+            labels(
+                json!({"selector": {"matchLabels": {"app": "web"}, "matchExpressions": [
+                {"key": "tier", "operator": "In", "values": ["a", "b"]},
+                {"key": "canary", "operator": "DoesNotExist"}]}})
+            ),
+            "app=web,tier in (a,b),!canary"
+        );
+        // Without a selector every pod of the namespace would be its own.
+        assert_eq!(labels(json!({"selector": {}})), "none");
+        assert!(Workload::of(&id("", "Pod")).is_some());
+        assert!(
+            Workload::of(&id("apps", "Deployment"))
+                .unwrap()
+                .by_replica_sets
+        );
+        assert!(Workload::of(&id("example.com", "Deployment")).is_none());
+    }
+}

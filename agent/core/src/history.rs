@@ -1,0 +1,411 @@
+//! What became of the revisions of an application: who, what, when, and how it ended. It is kept in the status, and bounded.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{digest::Digest, plan::Summary};
+
+/// How many entries are kept. An entry is some 500 bytes, so a history is about 10 KiB of the 1.5 MiB that a status may be.
+pub const HISTORY_LIMIT: usize = 20;
+/// Most bytes of a text that others write: a commit's first line, a reason, a message.
+const TEXT_BYTES: usize = 200;
+
+/// Why a revision was rolled out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Trigger {
+    /// It is a new commit, or the first.
+    Revision,
+    /// The Application, or a plugin that it uses, has changed.
+    Settings,
+    /// A person asked for it.
+    Request,
+    /// It was gone back to.
+    Rollback,
+    /// Something in the cluster that it depends on has changed, or it was tried again.
+    Other,
+}
+
+/// How a revision ended, as far as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Ending {
+    /// It is on its way.
+    Underway,
+    /// It is in the cluster, and healthy.
+    Healthy,
+    /// It is in the cluster, and not healthy.
+    Unhealthy,
+    /// It could not be rendered, was refused, or could not be applied as a whole.
+    Failed,
+    /// Another one came before it had ended.
+    Superseded,
+}
+
+impl Ending {
+    /// Returns the name as in status.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Underway => "underway",
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+            Self::Failed => "failed",
+            Self::Superseded => "superseded",
+        }
+    }
+}
+
+/// One revision that was rolled out, or was to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryEntry {
+    /// Counted from 1: by it people name what they go back to.
+    pub number: u64,
+    /// The commit, or the digest of an artifact.
+    pub revision: String,
+    /// The branch, tag or version that led to it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reference: String,
+    /// Who wrote the commit.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub author: String,
+    /// The first line of its message.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub summary: String,
+    /// Why it was rolled out.
+    pub trigger: Trigger,
+    /// Who asked for it; absent if nobody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_by: Option<String>,
+    /// Why, as that person said; for a rollback by the agent, what failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Digest of the rendered objects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rendered_digest: Option<Digest>,
+    /// Digest of the plan by which it came into the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan_digest: Option<Digest>,
+    /// What that plan came to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Summary>,
+    /// When it was begun, RFC 3339.
+    pub started: String,
+    /// When its ending was last another one than before, RFC 3339.
+    pub ended: String,
+    /// How it ended.
+    pub ending: Ending,
+    /// When it was healthy for the first time: what can be gone back to has been. RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healthy_since: Option<String>,
+    /// What is wrong with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// What a run knows of the revision that it works on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// The commit, or the digest of an artifact.
+    pub revision: String,
+    /// The branch, tag or version that led to it.
+    pub reference: String,
+    /// Who wrote the commit.
+    pub author: String,
+    /// The first line of its message.
+    pub summary: String,
+    /// Why it runs.
+    pub trigger: Trigger,
+    /// Who asked for it.
+    pub requested_by: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+    /// Digest of the rendered objects, if it came so far.
+    pub rendered: Option<Digest>,
+    /// The plan, if it does something.
+    pub plan: Option<(Digest, Summary)>,
+    /// How it ended.
+    pub ending: Ending,
+    /// What is wrong.
+    pub message: Option<String>,
+}
+
+/// Writes an attempt into a history, the newest first.
+///
+/// A run of the same revision with the same objects is no other entry: a repair, a retry or a look says how the entry is
+/// now. Beyond the limit the oldest go, but never the last one that was healthy: it is what can be gone back to.
+pub fn record(history: &mut Vec<HistoryEntry>, attempt: Attempt, now: &str) {
+    let continues = history
+        .first()
+        .is_some_and(|newest| is_same(newest, &attempt));
+    if !continues {
+        if let Some(newest) = history.first_mut()
+            && newest.ending == Ending::Underway
+        {
+            newest.ending = Ending::Superseded;
+            now.clone_into(&mut newest.ended);
+        }
+        let number = history.first().map_or(1, |newest| newest.number + 1);
+        history.insert(0, begin(number, &attempt, now));
+    }
+    if let Some(newest) = history.first_mut() {
+        update(newest, attempt, now);
+    }
+    trim(history);
+}
+
+fn is_same(entry: &HistoryEntry, attempt: &Attempt) -> bool {
+    let rendered = [entry.rendered_digest, attempt.rendered];
+    let same_objects = match rendered {
+        [Some(before), Some(now)] => before == now,
+        // Before it is rendered, or where it cannot be, there is nothing that differs.
+        _ => entry.ending != Ending::Healthy || attempt.rendered.is_some(),
+    };
+    let is_rollback = |trigger: Trigger| trigger == Trigger::Rollback;
+    entry.revision == attempt.revision
+        && same_objects
+        && is_rollback(entry.trigger) == is_rollback(attempt.trigger)
+}
+
+fn begin(number: u64, attempt: &Attempt, now: &str) -> HistoryEntry {
+    HistoryEntry {
+        number,
+        revision: attempt.revision.clone(),
+        reference: cut(&attempt.reference),
+        author: cut(&attempt.author),
+        summary: cut(&attempt.summary),
+        trigger: attempt.trigger,
+        requested_by: attempt.requested_by.as_deref().map(cut),
+        reason: attempt.reason.as_deref().map(cut),
+        rendered_digest: None,
+        plan_digest: None,
+        plan: None,
+        started: now.to_owned(),
+        ended: now.to_owned(),
+        ending: Ending::Underway,
+        healthy_since: None,
+        message: None,
+    }
+}
+
+fn update(entry: &mut HistoryEntry, attempt: Attempt, now: &str) {
+    entry.rendered_digest = attempt.rendered.or(entry.rendered_digest);
+    // The plan of a later run only repairs what the first one did.
+    if let (None, Some((digest, summary))) = (entry.plan_digest, attempt.plan) {
+        (entry.plan_digest, entry.plan) = (Some(digest), Some(summary));
+    }
+    if entry.ending != attempt.ending {
+        now.clone_into(&mut entry.ended);
+    }
+    entry.ending = attempt.ending;
+    entry.message = attempt.message.as_deref().map(cut);
+    if entry.ending == Ending::Healthy && entry.healthy_since.is_none() {
+        entry.healthy_since = Some(now.to_owned());
+    }
+}
+
+fn trim(history: &mut Vec<HistoryEntry>) {
+    if history.len() <= HISTORY_LIMIT {
+        return;
+    }
+    let healthy = history
+        .iter()
+        .position(|entry| entry.healthy_since.is_some());
+    let mut at = 0;
+    history.retain(|_| {
+        let stays = at < HISTORY_LIMIT - 1
+            || healthy.map_or(at == HISTORY_LIMIT - 1, |healthy| {
+                at == healthy.max(HISTORY_LIMIT - 1)
+            });
+        at += 1;
+        stays
+    });
+}
+
+/// Returns the newest revision that was healthy and is none of `but`.
+pub fn last_healthy<'a>(history: &'a [HistoryEntry], but: &[&str]) -> Option<&'a HistoryEntry> {
+    let mut healthy = history.iter().filter(|one| one.healthy_since.is_some());
+    healthy.find(|entry| !but.contains(&entry.revision.as_str()))
+}
+
+/// Why a text names no revision of a history.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FindError {
+    /// There is none of that number or with that beginning.
+    #[error("{wanted} is no revision of its history: expected a number, or the beginning of one of {}", listed(.known))]
+    Unknown {
+        /// What was asked for.
+        wanted: String,
+        /// The revisions that there are.
+        known: Vec<String>,
+    },
+    /// Several begin like that.
+    #[error("{wanted} is the beginning of several revisions: {}", listed(.found))]
+    Ambiguous {
+        /// What was asked for.
+        wanted: String,
+        /// Which begin like that.
+        found: Vec<String>,
+    },
+}
+
+fn listed(revisions: &[String]) -> String {
+    if revisions.is_empty() {
+        return "none, for it is empty".to_owned();
+    }
+    revisions.join(", ")
+}
+
+/// Finds the entry that a person names: by its number, its commit, or the beginning of the commit.
+pub fn find<'a>(history: &'a [HistoryEntry], wanted: &str) -> Result<&'a HistoryEntry, FindError> {
+    let number = wanted.strip_prefix('#').unwrap_or(wanted).parse::<u64>();
+    let by_number = |entry: &&HistoryEntry| number.as_ref() == Ok(&entry.number);
+    if let Some(found) = history.iter().find(by_number) {
+        return Ok(found);
+    }
+    let begins = |entry: &&HistoryEntry| {
+        let hex = entry.revision.strip_prefix("sha256:");
+        let texts = [Some(entry.revision.as_str()), hex];
+        !wanted.is_empty()
+            && texts
+                .into_iter()
+                .flatten()
+                .any(|text| text.starts_with(wanted))
+    };
+    let all = |entries: Vec<&HistoryEntry>| {
+        let mut revisions: Vec<String> = entries.iter().map(|one| one.revision.clone()).collect();
+        revisions.sort();
+        revisions.dedup();
+        revisions
+    };
+    let found: Vec<&HistoryEntry> = history.iter().filter(begins).collect();
+    let revisions = all(found.clone());
+    match (found.first(), revisions.len()) {
+        (Some(newest), 1) => Ok(newest),
+        (Some(_), _) => Err(FindError::Ambiguous {
+            wanted: wanted.to_owned(),
+            found: revisions,
+        }),
+        (None, _) => Err(FindError::Unknown {
+            wanted: wanted.to_owned(),
+            known: all(history.iter().collect()),
+        }),
+    }
+}
+
+fn cut(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    if line.len() <= TEXT_BYTES {
+        return line.to_owned();
+    }
+    format!("{}…", &line[..line.floor_char_boundary(TEXT_BYTES)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn attempt(revision: &str, rendered: &str, ending: Ending) -> Attempt {
+        Attempt {
+            revision: revision.into(),
+            reference: "main".into(),
+            author: "Ada <ada@example.com>".into(),
+            summary: "a change".into(),
+            trigger: Trigger::Revision,
+            requested_by: None,
+            reason: None,
+            rendered: Some(Digest::of(rendered)),
+            plan: None,
+            ending,
+            message: None,
+        }
+    }
+
+    fn endings(history: &[HistoryEntry]) -> Vec<(u64, &str, Ending)> {
+        let short = |one: &'_ HistoryEntry| (one.number, one.ending);
+        history
+            .iter()
+            .map(|one| (short(one).0, one.revision.as_str(), short(one).1))
+            .collect()
+    }
+
+    #[test]
+    fn a_run_of_the_same_says_how_it_is_now_and_another_is_another_entry() {
+        let mut history = Vec::new();
+        for (now, ending) in [
+            ("t1", Ending::Underway),
+            ("t2", Ending::Healthy),
+            ("t3", Ending::Healthy),
+            ("t4", Ending::Unhealthy),
+        ] {
+            record(&mut history, attempt("a", "1", ending), now);
+        }
+        assert_eq!(endings(&history), [(1, "a", Ending::Unhealthy)]);
+        let first = &history[0];
+        let times = (first.started.as_str(), first.ended.as_str());
+        assert_eq!(times, ("t1", "t4"));
+        assert_eq!(first.healthy_since.as_deref(), Some("t2"));
+        // The same commit with other settings.
+        record(&mut history, attempt("a", "2", Ending::Underway), "t5");
+        record(&mut history, attempt("b", "3", Ending::Underway), "t6");
+        let back = Attempt {
+            trigger: Trigger::Rollback,
+            ..attempt("a", "2", Ending::Healthy)
+        };
+        record(&mut history, back, "t7");
+        assert_eq!(
+            endings(&history),
+            [
+                (4, "a", Ending::Healthy),
+                (3, "b", Ending::Superseded),
+                (2, "a", Ending::Superseded),
+                (1, "a", Ending::Unhealthy)
+            ]
+        );
+        assert_eq!(last_healthy(&history, &["a"]), None);
+        assert_eq!(
+            last_healthy(&history, &["b"]).map(|one| one.number),
+            Some(4)
+        );
+    }
+
+    #[test]
+    fn a_revision_is_found_by_its_number_or_its_beginning() {
+        let mut history = Vec::new();
+        for revision in ["abc1", "abd2", "sha256:99"] {
+            record(
+                &mut history,
+                attempt(revision, revision, Ending::Healthy),
+                "t",
+            );
+        }
+        let found = |wanted: &str| find(&history, wanted).map(|one| one.revision.as_str());
+        assert_eq!((found("1"), found("#2")), (Ok("abc1"), Ok("abd2")));
+        assert_eq!((found("abd"), found("99")), (Ok("abd2"), Ok("sha256:99")));
+        insta::assert_snapshot!(found("ab").unwrap_err(), @"ab is the beginning of several revisions: abc1, abd2");
+        insta::assert_snapshot!(found("x").unwrap_err(), @"x is no revision of its history: expected a number, or the beginning of one of abc1, abd2, sha256:99");
+        insta::assert_snapshot!(find(&[], "x").unwrap_err(), @"x is no revision of its history: expected a number, or the beginning of one of none, for it is empty");
+    }
+
+    proptest! {
+        #[test]
+        fn it_stays_small_and_never_forgets_what_was_healthy_last(
+            runs in prop::collection::vec(("[a-f]", "[a-c]", 0..5usize), 0..120)
+        ) {
+            let all = [Ending::Underway, Ending::Healthy, Ending::Unhealthy, Ending::Failed, Ending::Superseded];
+            let mut history = Vec::new();
+            let mut healthy = None;
+            for (revision, rendered, ending) in runs {
+                let mut run = attempt(&revision, &rendered, all[ending]);
+                run.summary = "ü".repeat(500);
+                record(&mut history, run, "t");
+                if all[ending] == Ending::Healthy { healthy = Some(revision); }
+                prop_assert!(history.len() <= HISTORY_LIMIT);
+                prop_assert!(history.is_sorted_by(|one, next| one.number > next.number));
+                prop_assert!(history.iter().all(|one| one.summary.len() <= TEXT_BYTES + 3));
+                let known = last_healthy(&history, &[]);
+                prop_assert_eq!(known.is_some(), healthy.is_some());
+            }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What a person asks of an application, as it is written into an annotation: who, when and why are kept with it.
+
+use serde::{Deserialize, Serialize};
+
+/// Most bytes of a reason: it goes into annotations, statuses and Events.
+const REASON_BYTES: usize = 200;
+
+/// A wish of a person. Annotations hold it as JSON; fields that a reader does not know are ignored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PersonRequest {
+    /// Unlike that of any other request.
+    pub id: String,
+    /// The user name, as the API server knows it.
+    pub by: String,
+    /// When, RFC 3339.
+    pub at: String,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// For a rollback: to which revision; without one, to the last healthy one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+}
+
+impl PersonRequest {
+    /// Reads the value of an annotation; nothing if it is not one of these.
+    pub fn read(text: &str) -> Option<Self> {
+        let mut request: Self = serde_json::from_str(text).ok()?;
+        request.reason = request.reason.map(|reason| cut(&reason));
+        Some(request)
+    }
+
+    /// Writes the value of an annotation.
+    pub fn write(&self) -> String {
+        serde_json::json!(self).to_string()
+    }
+
+    /// Says who asked when, and why: `by ada at 2026-01-01T00:00:00Z: the sale is on`.
+    pub fn told(&self) -> String {
+        let why = self.reason.as_ref();
+        let why = why.map_or_else(String::new, |reason| format!(": {reason}"));
+        format!("by {} at {}{why}", self.by, self.at)
+    }
+}
+
+fn cut(text: &str) -> String {
+    text[..text.floor_char_boundary(REASON_BYTES)].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_and_anything_else_is_none() {
+        let request = PersonRequest {
+            id: "1".into(),
+            by: "ada".into(),
+            at: "2026-01-01T00:00:00Z".into(),
+            reason: Some("the sale is on".into()),
+            to: None,
+        };
+        assert_eq!(PersonRequest::read(&request.write()), Some(request.clone()));
+        insta::assert_snapshot!(request.told(), @"by ada at 2026-01-01T00:00:00Z: the sale is on");
+        let newer = r#"{"id": "1", "by": "ada", "at": "t", "mood": "good"}"#;
+        assert!(PersonRequest::read(newer).is_some());
+        assert_eq!(PersonRequest::read("true"), None);
+        let long = PersonRequest {
+            reason: Some("ü".repeat(1000)),
+            ..request
+        };
+        let read = PersonRequest::read(&long.write()).unwrap();
+        assert_eq!(read.reason.unwrap().len(), REASON_BYTES);
+    }
+}

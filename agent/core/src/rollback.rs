@@ -1,0 +1,368 @@
+//! Which revision of an application is to run: the one that its source gives, or an earlier one that was gone back to.
+//!
+//! The decision is pure, and apart from [`crate::machine`], which decides when something runs: this says what. A new
+//! commit always supersedes a rollback, and the agent goes back by itself at most once for each commit: there is no way in
+//! which two revisions could take turns.
+
+use serde::{Deserialize, Serialize};
+
+use crate::history::{HistoryEntry, last_healthy};
+
+/// When the agent goes back by itself.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+pub enum RollbackPolicy {
+    /// Never: what failed stays until somebody acts.
+    #[default]
+    Never,
+    /// When a revision was applied and is not healthy in time, or could not be applied as a whole.
+    OnFailure,
+}
+
+/// An earlier revision that runs instead of the one that the source gives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rollback {
+    /// The revision that runs.
+    pub to: String,
+    /// The revision that the source gives, and that does not run.
+    pub instead_of: String,
+    /// Who asked for it; absent if the agent went back by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Why: what failed, or what that person said.
+    pub reason: String,
+    /// Since when, RFC 3339.
+    pub since: String,
+}
+
+/// Something that may change which revision is to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// The source's newest revision is this one.
+    Head(&'a str),
+    /// A revision was applied, and is not healthy or not applied as a whole.
+    Failed {
+        /// Which.
+        revision: &'a str,
+        /// What went wrong.
+        reason: &'a str,
+        /// Whether the application asks for a rollback then.
+        policy: RollbackPolicy,
+    },
+    /// A person wants an earlier revision.
+    Asked {
+        /// Which; without one the last that was healthy, other than the one that runs.
+        to: Option<&'a str>,
+        /// Who.
+        by: &'a str,
+        /// Why.
+        reason: &'a str,
+    },
+    /// A person wants what the source gives, now.
+    Retry,
+}
+
+/// Why there is nothing to go back to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RollbackError {
+    /// The revision is not in the history.
+    #[error("there is no {0} in its history to go back to")]
+    Unknown(String),
+    /// Nothing else was ever healthy.
+    #[error("no other revision of it was healthy, as far as its history goes back")]
+    NoneHealthy,
+    /// The source has not answered yet.
+    #[error("it is not known yet what its source gives")]
+    NoHead,
+}
+
+/// Knows which revision is to run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Steering {
+    head: Option<String>,
+    rollback: Option<Rollback>,
+}
+
+impl Steering {
+    /// Takes up what an earlier agent had decided.
+    pub fn restore(rollback: Option<Rollback>) -> Self {
+        Self {
+            head: None,
+            rollback,
+        }
+    }
+
+    /// Returns the rollback that is in force; nothing as long as it is not known whether a new commit has superseded it.
+    pub fn rollback(&self) -> Option<&Rollback> {
+        self.head.as_ref()?;
+        self.rollback.as_ref()
+    }
+
+    /// Returns the revision that is to run; nothing before the source has answered.
+    pub fn target(&self) -> Option<&str> {
+        let head = self.head.as_deref()?;
+        Some(
+            self.rollback
+                .as_ref()
+                .map_or(head, |rollback| rollback.to.as_str()),
+        )
+    }
+
+    /// Takes an event. `now` is the time, RFC 3339.
+    pub fn step(
+        &mut self,
+        event: Event<'_>,
+        history: &[HistoryEntry],
+        now: &str,
+    ) -> Result<(), RollbackError> {
+        match event {
+            Event::Head(head) => {
+                self.rollback = self.rollback.take().filter(|one| one.instead_of == head);
+                self.head = Some(head.to_owned());
+            }
+            Event::Retry => self.rollback = None,
+            Event::Failed {
+                revision,
+                reason,
+                policy,
+            } => {
+                let is_head = self.head.as_deref() == Some(revision);
+                let earlier = last_healthy(history, &[revision]);
+                // What was healthy before it failed was not broken by the commit.
+                let was_healthy = history
+                    .iter()
+                    .any(|one| one.revision == revision && one.healthy_since.is_some());
+                if policy == RollbackPolicy::OnFailure
+                    && is_head
+                    && !was_healthy
+                    && self.rollback.is_none()
+                    && let Some(earlier) = earlier
+                {
+                    self.rollback = Some(Rollback {
+                        to: earlier.revision.clone(),
+                        instead_of: revision.to_owned(),
+                        by: None,
+                        reason: reason.to_owned(),
+                        since: now.to_owned(),
+                    });
+                }
+            }
+            Event::Asked { to, by, reason } => {
+                let head = self.head.clone().ok_or(RollbackError::NoHead)?;
+                let to = self.wanted(to, history)?;
+                self.rollback = (to != head).then(|| Rollback {
+                    to,
+                    instead_of: head,
+                    by: Some(by.to_owned()),
+                    reason: reason.to_owned(),
+                    since: now.to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn wanted(&self, to: Option<&str>, history: &[HistoryEntry]) -> Result<String, RollbackError> {
+        if let Some(to) = to {
+            let is_known = history.iter().any(|entry| entry.revision == to);
+            let unknown = || RollbackError::Unknown(to.to_owned());
+            return is_known.then(|| to.to_owned()).ok_or_else(unknown);
+        }
+        let running = self.target().unwrap_or_default();
+        let head = self.head.as_deref().unwrap_or_default();
+        let found = last_healthy(history, &[running, head]);
+        found
+            .map(|entry| entry.revision.clone())
+            .ok_or(RollbackError::NoneHealthy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        digest::Digest,
+        history::{Attempt, Ending, Trigger, record},
+    };
+    use proptest::prelude::*;
+
+    fn ran(history: &mut Vec<HistoryEntry>, revision: &str, ending: Ending) {
+        let attempt = Attempt {
+            revision: revision.into(),
+            reference: String::new(),
+            author: String::new(),
+            summary: String::new(),
+            trigger: Trigger::Revision,
+            requested_by: None,
+            reason: None,
+            rendered: Some(Digest::of(revision)),
+            plan: None,
+            ending,
+            message: None,
+        };
+        record(history, attempt, "t");
+    }
+
+    fn failed(revision: &str) -> Event<'_> {
+        Event::Failed {
+            revision,
+            reason: "web is not healthy",
+            policy: RollbackPolicy::OnFailure,
+        }
+    }
+
+    fn step(steering: &mut Steering, event: Event<'_>, history: &[HistoryEntry]) {
+        steering.step(event, history, "t").unwrap();
+    }
+
+    #[test]
+    fn a_failure_goes_back_once_and_a_new_commit_supersedes_it() {
+        let mut history = Vec::new();
+        let mut steering = Steering::default();
+        ran(&mut history, "a", Ending::Healthy);
+        step(&mut steering, Event::Head("b"), &history);
+        ran(&mut history, "b", Ending::Unhealthy);
+        step(&mut steering, failed("b"), &history);
+        assert_eq!(steering.target(), Some("a"));
+        let rollback = steering.rollback().unwrap();
+        assert_eq!((rollback.instead_of.as_str(), &rollback.by), ("b", &None));
+        // What was gone back to fails as well: that is the end of it.
+        ran(&mut history, "a", Ending::Unhealthy);
+        step(&mut steering, failed("a"), &history);
+        assert_eq!(steering.target(), Some("a"));
+        // The agent starts anew, and the source gives what it gave.
+        let mut restarted = Steering::restore(steering.rollback().cloned());
+        assert_eq!((restarted.target(), restarted.rollback()), (None, None));
+        step(&mut restarted, Event::Head("b"), &history);
+        assert_eq!(restarted.target(), Some("a"));
+        step(&mut restarted, Event::Head("c"), &history);
+        assert_eq!(
+            (restarted.target(), restarted.rollback()),
+            (Some("c"), None)
+        );
+    }
+
+    #[test]
+    fn nothing_is_gone_back_to_where_that_would_help_nobody() {
+        let mut history = Vec::new();
+        let mut steering = Steering::default();
+        step(&mut steering, Event::Head("a"), &history);
+        ran(&mut history, "a", Ending::Unhealthy);
+        step(&mut steering, failed("a"), &history);
+        assert_eq!(steering.target(), Some("a"), "nothing was ever healthy");
+        ran(&mut history, "a", Ending::Healthy);
+        step(&mut steering, Event::Head("b"), &history);
+        let never = Event::Failed {
+            revision: "b",
+            reason: "",
+            policy: RollbackPolicy::Never,
+        };
+        step(&mut steering, never, &history);
+        assert_eq!(steering.target(), Some("b"), "nobody asked for it");
+        ran(&mut history, "b", Ending::Healthy);
+        ran(&mut history, "b", Ending::Unhealthy);
+        step(&mut steering, failed("b"), &history);
+        assert_eq!(steering.target(), Some("b"), "it had been healthy");
+    }
+
+    #[test]
+    fn a_person_goes_back_and_forth() {
+        let mut history = Vec::new();
+        let mut steering = Steering::default();
+        let ask = |to| Event::Asked {
+            to,
+            by: "ada",
+            reason: "checkout is slow",
+        };
+        let early = steering.step(ask(None), &history, "t");
+        assert_eq!(early, Err(RollbackError::NoHead));
+        for revision in ["a", "b", "c"] {
+            step(&mut steering, Event::Head(revision), &history);
+            ran(&mut history, revision, Ending::Healthy);
+        }
+        step(&mut steering, ask(None), &history);
+        assert_eq!(steering.target(), Some("b"));
+        step(&mut steering, ask(None), &history);
+        assert_eq!(steering.target(), Some("a"), "once more goes further back");
+        let unknown = steering.step(ask(Some("z")), &history, "t").unwrap_err();
+        insta::assert_snapshot!(unknown, @"there is no z in its history to go back to");
+        step(&mut steering, ask(Some("c")), &history);
+        assert_eq!((steering.target(), steering.rollback()), (Some("c"), None));
+        step(&mut steering, ask(Some("a")), &history);
+        step(&mut steering, Event::Retry, &history);
+        assert_eq!(steering.target(), Some("c"));
+    }
+
+    #[derive(Debug, Clone)]
+    enum Happening {
+        Head(String),
+        Ran(String, Ending),
+        Asked(Option<String>),
+        Retry,
+        Restart,
+    }
+
+    fn happening() -> impl Strategy<Value = Happening> {
+        let ending = prop_oneof![
+            Just(Ending::Healthy),
+            Just(Ending::Unhealthy),
+            Just(Ending::Failed)
+        ];
+        prop_oneof![
+            2 => "[a-e]".prop_map(Happening::Head),
+            6 => ("[a-e]", ending).prop_map(|(revision, ending)| Happening::Ran(revision, ending)),
+            1 => prop::option::of("[a-e]").prop_map(Happening::Asked),
+            1 => Just(Happening::Retry),
+            1 => Just(Happening::Restart),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn there_is_no_loop_and_the_newest_commit_wins(happenings in prop::collection::vec(happening(), 0..80)) {
+            let mut history = Vec::new();
+            let mut steering = Steering::default();
+            let mut head: Option<String> = None;
+            // How often the agent went back by itself since somebody had a say.
+            let mut by_itself = 0;
+            for happening in happenings {
+                let before = steering.clone();
+                match happening {
+                    Happening::Head(new) => {
+                        let is_new = head.as_ref() != Some(&new);
+                        step(&mut steering, Event::Head(&new), &history);
+                        if is_new {
+                            by_itself = 0;
+                            if before.head.is_some() { prop_assert_eq!(steering.target(), Some(new.as_str())); }
+                        }
+                        head = Some(new);
+                    }
+                    Happening::Ran(revision, ending) => {
+                        // Only what is to run runs.
+                        if steering.target() != Some(revision.as_str()) { continue }
+                        ran(&mut history, &revision, ending);
+                        if ending != Ending::Healthy { step(&mut steering, failed(&revision), &history); }
+                        if steering.rollback() != before.rollback() { by_itself += 1; }
+                    }
+                    Happening::Asked(to) => {
+                        if steering.step(Event::Asked { to: to.as_deref(), by: "ada", reason: "" }, &history, "t").is_ok() { by_itself = 0; }
+                    }
+                    Happening::Retry => { step(&mut steering, Event::Retry, &history); by_itself = 0; }
+                    Happening::Restart => {
+                        steering = Steering::restore(steering.rollback.clone());
+                        if let Some(head) = &head { step(&mut steering, Event::Head(head), &history); }
+                        prop_assert_eq!(&steering.rollback, &before.rollback);
+                    }
+                }
+                prop_assert!(by_itself <= 1, "two revisions take turns");
+                prop_assert_eq!(steering.target().is_some(), head.is_some());
+                if let Some(rollback) = steering.rollback() {
+                    prop_assert_ne!(&rollback.to, &rollback.instead_of);
+                    prop_assert_eq!(Some(&rollback.instead_of), head.as_ref());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What a run adds to the history of its application.
+
+use pintle_core::{
+    application::Standing,
+    event::Reason,
+    history::{Attempt, Ending, HistoryEntry, Trigger, record},
+    machine::Cause,
+    names::RECONCILE_REQUEST_ANNOTATION,
+    request::PersonRequest,
+    revision::Revision,
+};
+
+use super::{
+    job::Job,
+    report::{Learned, Verdict},
+};
+use crate::pipeline::now_text;
+
+/// The reason of a status while nothing is tried, because something else has to be Ready first.
+pub(crate) const WAITS_FOR_OTHERS: &str = "DependencyNotReady";
+/// The reason of a status when a change came in between.
+pub(crate) const SUPERSEDED: &str = "Superseded";
+
+/// The revision that a run works on, and who wanted it.
+#[derive(Debug, Clone)]
+pub(crate) struct Tried {
+    revision: Revision,
+    trigger: Trigger,
+    requested_by: Option<String>,
+    reason: Option<String>,
+}
+
+impl Tried {
+    pub(crate) fn of(job: &Job, cause: Cause, revision: &Revision) -> Self {
+        let asked = (cause == Cause::Request).then(|| asked_by(job)).flatten();
+        let (requested_by, reason) = match asked {
+            Some(request) => (Some(request.by), request.reason),
+            None => (None, None),
+        };
+        Self {
+            revision: revision.clone(),
+            trigger: match cause {
+                Cause::Revision => Trigger::Revision,
+                Cause::Settings => Trigger::Settings,
+                Cause::Request => Trigger::Request,
+                Cause::Drift | Cause::Retry => Trigger::Other,
+            },
+            requested_by,
+            reason,
+        }
+    }
+}
+
+/// Returns who asked for the reconciliation that the job does, if it was asked for in a way that tells.
+fn asked_by(job: &Job) -> Option<PersonRequest> {
+    let text = job
+        .application
+        .annotations
+        .get(RECONCILE_REQUEST_ANNOTATION)?;
+    let request = PersonRequest::read(text)?;
+    // An older one belongs to an older request.
+    (job.requested.as_ref() == Some(&request.id)).then_some(request)
+}
+
+/// Writes into a history what a run has come to.
+pub(crate) fn write(history: &mut Vec<HistoryEntry>, learned: &Learned, verdict: &Verdict) {
+    let Some(tried) = &learned.tried else { return };
+    let Some(ending) = ending(verdict) else {
+        return;
+    };
+    let is_trouble = matches!(ending, Ending::Unhealthy | Ending::Failed);
+    let attempt = Attempt {
+        revision: tried.revision.commit.clone(),
+        reference: tried.revision.reference.clone(),
+        author: tried.revision.author.clone(),
+        summary: tried.revision.summary.clone(),
+        trigger: tried.trigger,
+        requested_by: tried.requested_by.clone(),
+        reason: tried.reason.clone(),
+        rendered: learned.rendered,
+        plan: learned.plan,
+        ending,
+        message: is_trouble.then(|| verdict.message.clone()),
+    };
+    record(history, attempt, &now_text());
+}
+
+fn ending(verdict: &Verdict) -> Option<Ending> {
+    Some(match verdict.standing {
+        Standing::Ready => Ending::Healthy,
+        Standing::Working if verdict.reason == SUPERSEDED => Ending::Superseded,
+        Standing::Working if verdict.reason == WAITS_FOR_OTHERS => return None,
+        Standing::Working => Ending::Underway,
+        Standing::Retrying | Standing::Stalled if verdict.event == Some(Reason::Degraded) => {
+            Ending::Unhealthy
+        }
+        Standing::Retrying | Standing::Stalled => Ending::Failed,
+    })
+}

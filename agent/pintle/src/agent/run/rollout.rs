@@ -1,0 +1,110 @@
+//! The time between an apply and its end: what is waited for is told while it is waited for.
+
+use std::time::Duration;
+
+use pintle_cluster::{Explainer, Patience, StatusStore, Unsettled, Waited, Weight};
+use pintle_core::object::ObjectId;
+use tokio::{sync::watch, time::Instant};
+
+use super::{
+    Stopped,
+    converge::{Ready, Run, working},
+};
+use crate::{
+    agent::report::{self, sum_up},
+    cli::output,
+};
+
+/// A rollout that is healthy within this time is written once, as its end.
+const QUICK: Duration = Duration::from_secs(1);
+/// Between two statuses of a rollout that goes on: each is a write, and news to everybody who watches.
+const PAUSE: Duration = Duration::from_secs(3);
+/// How long an object may be on its way before it is asked why: most images are there by then.
+const MOMENT: Duration = Duration::from_secs(5);
+
+impl Run {
+    /// Waits until what was applied is healthy, and keeps the status up with what it waits for.
+    pub(super) async fn follow(
+        &mut self,
+        ready: &Ready,
+        ids: &[ObjectId],
+        store: &mut StatusStore,
+    ) -> Result<Waited, Stopped> {
+        let (tell, mut told) = watch::channel(Vec::new());
+        let report = |unsettled: &[Unsettled]| {
+            tell.send_replace(unsettled.to_vec());
+        };
+        let tracker = self.shared.tracker.clone();
+        let account = ready.release.account.as_ref();
+        let explainer = Explainer::new(&self.shared.cluster, account);
+        let mut explainer = explainer.map_err(|error| {
+            Stopped::blocked("InvalidServiceAccount", output::chain(&error.into()))
+        })?;
+        let patience = Patience {
+            limit: ready.spec.timeout.get(),
+            moment: MOMENT,
+        };
+        let (name, cancel) = (ready.release.application.clone(), self.cancel.clone());
+        let waiting = explainer.wait(&tracker, &name, ids, patience, &cancel, &report);
+        let mut waiting = std::pin::pin!(waiting);
+        let mut next = Instant::now() + QUICK;
+        let (mut is_news, mut is_explained) = (false, false);
+        loop {
+            tokio::select! {
+                waited = &mut waiting => return Ok(waited),
+                // The sender lives as long as this function.
+                Ok(()) = told.changed() => is_news = true,
+                () = tokio::time::sleep_until(next), if is_news => {
+                    let unsettled = told.borrow_and_update().clone();
+                    if !is_explained {
+                        is_explained = self.tell_first_trouble(store, &unsettled).await;
+                    }
+                    self.tell_progress(store, unsettled).await;
+                    next = Instant::now() + PAUSE;
+                    is_news = false;
+                }
+            }
+        }
+    }
+
+    /// Writes what is waited for, and with it what was applied.
+    async fn tell_progress(&mut self, store: &mut StatusStore, unsettled: Vec<Unsettled>) {
+        let verdict = working("Progressing", format!("waiting for {}", sum_up(&unsettled)));
+        self.learned.unsettled = Some(unsettled);
+        let generation = self.job.application.generation;
+        let status = report::status(&self.before, generation, &self.learned, &verdict);
+        if let Err(error) = store.write(status).await {
+            let name = self.job.application.application_name();
+            tracing::warn!(application = %name, error = %output::chain(&error.into()), "the status was not written");
+        }
+    }
+
+    /// Tells once in a rollout, in an Event, why it does not go on: its timeout may be far away. Says whether there was
+    /// something to tell.
+    async fn tell_first_trouble(&self, store: &StatusStore, unsettled: &[Unsettled]) -> bool {
+        let mut explained = unsettled.iter().filter_map(|object| {
+            let explanation = object.explanation.as_ref()?;
+            explanation.cause.as_ref()?;
+            Some((object, explanation))
+        });
+        let Some((object, explanation)) = explained.next() else {
+            return false;
+        };
+        let note = format!(
+            "{}: {}\n{explanation}",
+            object.id, object.assessment.message
+        );
+        self.shared
+            .events
+            .emit(
+                store.application(),
+                "Application",
+                Weight::Warning,
+                "NotReady",
+                "Converge",
+                &note,
+            )
+            .await;
+        true
+    }
+}

@@ -1,0 +1,98 @@
+//! Arguments of the commands by which an operator looks at applications in a cluster, and acts on them.
+
+use clap::Args;
+use pintle_core::duration::Span;
+
+use super::{ConnectionArgs, OutputArgs};
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusCommand {
+    /// Name of an Application; by default all are shown, one in each line
+    #[arg(value_name = "APPLICATION")]
+    pub(crate) name: Option<String>,
+    /// Namespace; by default the current one with a name, and all without
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub(crate) namespace: Option<String>,
+    /// Go on until Ctrl-C: a table that changes in place on a terminal, a line for each change elsewhere
+    #[arg(short, long)]
+    pub(crate) watch: bool,
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// Which Application.
+#[derive(Debug, Args)]
+pub(crate) struct OneApplication {
+    /// Name of the Application
+    #[arg(value_name = "APPLICATION")]
+    pub(crate) name: String,
+    /// Its namespace
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub(crate) namespace: Option<String>,
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+}
+
+/// Why something is asked for.
+#[derive(Debug, Args)]
+pub(crate) struct ReasonArgs {
+    /// Why: it is shown with your name to everybody who looks
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
+/// How the result is awaited.
+#[derive(Debug, Args)]
+pub(crate) struct AwaitArgs {
+    /// Do not wait until it is done
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    /// How long to wait: `5m`, `1h30m`
+    #[arg(long, value_name = "DURATION", default_value = "10m")]
+    pub(crate) timeout: Span,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SuspendCommand {
+    #[command(flatten)]
+    pub(crate) application: OneApplication,
+    #[command(flatten)]
+    pub(crate) reason: ReasonArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReconcileCommand {
+    #[command(flatten)]
+    pub(crate) application: OneApplication,
+    #[command(flatten)]
+    pub(crate) reason: ReasonArgs,
+    #[command(flatten)]
+    pub(crate) wait: AwaitArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RollbackCommand {
+    #[command(flatten)]
+    pub(crate) application: OneApplication,
+    /// Number of the revision in `pintle history`, or the beginning of its commit; by default the last healthy one
+    #[arg(long, value_name = "REVISION")]
+    pub(crate) to: Option<String>,
+    #[command(flatten)]
+    pub(crate) reason: ReasonArgs,
+    #[command(flatten)]
+    pub(crate) wait: AwaitArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HistoryCommand {
+    #[command(flatten)]
+    pub(crate) application: OneApplication,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}

@@ -1,0 +1,150 @@
+//! A part of the terminal that changes in place: a heading that moves, and lines below it.
+
+use std::{
+    io::IsTerminal as _,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use console::{Term, strip_ansi_codes, truncate_str};
+use owo_colors::OwoColorize as _;
+
+use super::output;
+
+/// Between two pictures of the sign that moves.
+const TICK: Duration = Duration::from_millis(100);
+const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
+
+/// The part of a terminal at its lower end that is drawn anew, on standard error.
+pub(crate) struct Screen(Arc<Mutex<Drawing>>);
+
+struct Drawing {
+    term: Term,
+    colours: bool,
+    heading: String,
+    lines: Vec<String>,
+    started: Instant,
+    ticks: usize,
+    /// How many lines are on the terminal now.
+    drawn: usize,
+    is_open: bool,
+}
+
+impl Screen {
+    /// Takes the lower end of the terminal; nothing if standard error is none.
+    pub(crate) fn open() -> Option<Self> {
+        if !std::io::stderr().is_terminal() {
+            return None;
+        }
+        let choice = anstream::AutoStream::choice(&std::io::stderr());
+        let drawing = Arc::new(Mutex::new(Drawing {
+            term: Term::buffered_stderr(),
+            colours: choice != anstream::ColorChoice::Never,
+            heading: String::new(),
+            lines: Vec::new(),
+            started: Instant::now(),
+            ticks: 0,
+            drawn: 0,
+            is_open: true,
+        }));
+        let weak = Arc::downgrade(&drawing);
+        std::thread::spawn(move || {
+            while let Some(drawing) = weak.upgrade() {
+                let mut drawing = lock(&drawing);
+                if !drawing.is_open {
+                    return;
+                }
+                drawing.ticks += 1;
+                drawing.draw();
+                drop(drawing);
+                std::thread::sleep(TICK);
+            }
+        });
+        Some(Self(drawing))
+    }
+
+    /// Sets the line that says what is going on.
+    pub(crate) fn heading(&self, text: &str) {
+        let mut drawing = lock(&self.0);
+        text.clone_into(&mut drawing.heading);
+        drawing.is_open = true;
+        drawing.draw();
+    }
+
+    /// Draws these lines below the heading, instead of those before; each is cut at the terminal's width, and what does not
+    /// fit into its height is left out.
+    pub(crate) fn show(&self, lines: Vec<String>) {
+        let mut drawing = lock(&self.0);
+        drawing.lines = lines;
+        drawing.draw();
+    }
+
+    /// Writes a line above.
+    pub(crate) fn above(&self, text: &str) {
+        let mut drawing = lock(&self.0);
+        drawing.erase();
+        drawing.flush();
+        output::note(text);
+        drawing.draw();
+    }
+
+    /// Gives the place back.
+    pub(crate) fn close(&self) {
+        let mut drawing = lock(&self.0);
+        drawing.erase();
+        drawing.flush();
+        drawing.lines.clear();
+        drawing.is_open = false;
+    }
+}
+
+fn lock(drawing: &Mutex<Drawing>) -> MutexGuard<'_, Drawing> {
+    drawing.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Drawing {
+    fn draw(&mut self) {
+        if !self.is_open || self.heading.is_empty() {
+            return;
+        }
+        self.erase();
+        let (height, width) = size();
+        let spinner = SPINNER[self.ticks % SPINNER.len()];
+        let seconds = format!("{}s", self.started.elapsed().as_secs());
+        let heading = format!("{spinner} {} {}", self.heading, seconds.dimmed());
+        let lines = std::iter::once(&heading).chain(&self.lines);
+        // A line that fills its row, or a picture that fills the terminal, would move what is above.
+        let lines: Vec<String> = lines
+            .take(height.saturating_sub(1).max(1))
+            .map(|line| truncate_str(line, width.saturating_sub(1), "…").into_owned())
+            .collect();
+        for line in &lines {
+            let line = if self.colours {
+                line.clone()
+            } else {
+                strip_ansi_codes(line).into_owned()
+            };
+            // A terminal that cannot be written to shows nothing; the work goes on.
+            let _ = self.term.write_line(&line);
+        }
+        self.drawn = lines.len();
+        self.flush();
+    }
+
+    fn erase(&mut self) {
+        let _ = self.term.move_cursor_up(self.drawn);
+        let _ = self.term.write_str("\r");
+        let _ = self.term.clear_to_end_of_screen();
+        self.drawn = 0;
+    }
+
+    fn flush(&mut self) {
+        let _ = self.term.flush();
+    }
+}
+
+/// Height and width of the terminal.
+pub(crate) fn size() -> (usize, usize) {
+    let (height, width) = Term::stderr().size();
+    (usize::from(height), usize::from(width))
+}

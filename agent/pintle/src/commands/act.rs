@@ -1,0 +1,207 @@
+//! `pintle suspend`, `resume` and `reconcile`: what an operator asks of an application, with who asked and why.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, bail};
+use pintle_cluster::{Application, Applications, Connection};
+use pintle_core::{
+    application::{Condition, ConditionStatus},
+    names::{RECONCILE_ANNOTATION, RECONCILE_REQUEST_ANNOTATION, SUSPEND_REQUEST_ANNOTATION},
+    request::PersonRequest,
+};
+use serde_json::json;
+
+use super::{get::explain, status::Live, target::connect, test::request};
+use crate::{
+    cli::{
+        args::{
+            AwaitArgs, OneApplication, OutputArgs, ReasonArgs, ReconcileCommand, SuspendCommand,
+        },
+        exit::{Exit, Usage},
+        output,
+    },
+    pipeline::now_text,
+};
+
+/// One Application, and the way to it.
+pub(super) struct Subject {
+    pub(super) connection: Connection,
+    pub(super) applications: Applications,
+    pub(super) application: Application,
+}
+
+impl Subject {
+    pub(super) async fn find(args: &OneApplication) -> anyhow::Result<Self> {
+        let connection = connect(&args.connection).await?;
+        let default = || connection.default_namespace().to_owned();
+        let namespace = args.namespace.clone().unwrap_or_else(default);
+        let applications = Applications::applications(&connection);
+        let found = applications.get(Some(&namespace), &args.name).await;
+        let Some(application) = found.map_err(explain)? else {
+            bail!(
+                "there is no Application {} in namespace {namespace}",
+                args.name
+            );
+        };
+        Ok(Self {
+            connection,
+            applications,
+            application,
+        })
+    }
+
+    /// Writes down who asks, when and why.
+    pub(super) async fn request(&self, reason: &ReasonArgs) -> anyhow::Result<PersonRequest> {
+        let by = match self.connection.user_name().await {
+            Ok(name) => name,
+            // Servers before 1.28 do not say.
+            Err(error) if error.is_not_found() => "an unnamed user".to_owned(),
+            Err(error) => return Err(error.into()),
+        };
+        Ok(PersonRequest {
+            id: request()?,
+            by,
+            at: now_text(),
+            reason: reason.reason.clone(),
+            to: None,
+        })
+    }
+
+    /// Refuses what would not be done as long as the application rests.
+    pub(super) fn refuse_if_suspended(&self) -> anyhow::Result<()> {
+        if !is_suspended(&self.application) {
+            return Ok(());
+        }
+        let name = self.application.application_name();
+        let who = suspended_by(&self.application);
+        let who = who.map_or_else(String::new, |request| format!(" {}", request.told()));
+        Err(Usage(format!(
+            "{name} is suspended{who}; `pintle resume {}` comes first",
+            name.name
+        ))
+        .into())
+    }
+
+    /// Waits until the agent has done what was asked, and shows how it goes.
+    pub(super) async fn await_done(
+        &self,
+        wait: &AwaitArgs,
+        output: OutputArgs,
+        is_done: impl Fn(&Application) -> bool,
+    ) -> anyhow::Result<Exit> {
+        let name = self.application.application_name();
+        if wait.no_wait {
+            output::note(&format!("{name}: asked for"));
+            return Ok(Exit::Done);
+        }
+        let mut live = Live::of(output.output, &name.namespace, &name.name);
+        let waiting = live.until(&self.applications, |application| {
+            is_done(application) && !is_working(application)
+        });
+        let Ok(ended) = tokio::time::timeout(wait.timeout.get(), waiting).await else {
+            bail!(
+                "{name} was not done within {}: does an agent watch namespace {}?",
+                wait.timeout,
+                name.namespace
+            );
+        };
+        let ended = ended?;
+        live.close();
+        match ready_of(&ended) {
+            Some(ready) if ready.status == ConditionStatus::True => {
+                output::note(&format!("{name}: {}", ready.message));
+                Ok(Exit::Done)
+            }
+            Some(ready) => bail!("{name} is not Ready: {}", ready.message),
+            None => bail!("{name} has no condition `Ready`"),
+        }
+    }
+}
+
+pub(super) async fn suspend(args: &SuspendCommand) -> anyhow::Result<Exit> {
+    let subject = Subject::find(&args.application).await?;
+    let name = subject.application.application_name();
+    if is_suspended(&subject.application) {
+        let who = suspended_by(&subject.application);
+        let who = who.map_or_else(String::new, |request| format!(" {}", request.told()));
+        output::note(&format!("{name} is suspended already{who}"));
+        return Ok(Exit::Done);
+    }
+    let request = subject.request(&args.reason).await?;
+    let annotations = BTreeMap::from([(SUSPEND_REQUEST_ANNOTATION, Some(request.write()))]);
+    let spec = json!({ "suspend": true });
+    let applications = &subject.applications;
+    applications
+        .ask(&subject.application, &annotations, Some(&spec))
+        .await
+        .context("it cannot be suspended")?;
+    output::note(&format!(
+        "{name} is suspended: what is under way comes to a safe point, and nothing is changed until it is resumed"
+    ));
+    Ok(Exit::Done)
+}
+
+pub(super) async fn resume(args: &OneApplication) -> anyhow::Result<Exit> {
+    let subject = Subject::find(args).await?;
+    let name = subject.application.application_name();
+    if !is_suspended(&subject.application) {
+        output::note(&format!("{name} is not suspended"));
+        return Ok(Exit::Done);
+    }
+    let who = suspended_by(&subject.application);
+    let annotations = BTreeMap::from([(SUSPEND_REQUEST_ANNOTATION, None)]);
+    // Absent is the default: `false` would stay behind as a field that nobody asked for.
+    let spec = json!({ "suspend": null });
+    let applications = &subject.applications;
+    applications
+        .ask(&subject.application, &annotations, Some(&spec))
+        .await
+        .context("it cannot be resumed")?;
+    let who = who.map_or_else(String::new, |request| {
+        format!("; it had been suspended {}", request.told())
+    });
+    output::note(&format!("{name} is resumed{who}"));
+    Ok(Exit::Done)
+}
+
+pub(super) async fn reconcile(args: &ReconcileCommand) -> anyhow::Result<Exit> {
+    let subject = Subject::find(&args.application).await?;
+    subject.refuse_if_suspended()?;
+    let request = subject.request(&args.reason).await?;
+    let annotations = BTreeMap::from([
+        (RECONCILE_ANNOTATION, Some(request.id.clone())),
+        (RECONCILE_REQUEST_ANNOTATION, Some(request.write())),
+    ]);
+    let applications = &subject.applications;
+    applications
+        .ask(&subject.application, &annotations, None)
+        .await
+        .context("a reconciliation cannot be asked for")?;
+    let is_done = |application: &Application| {
+        let status = application.status.as_ref().ok();
+        let handled = status.and_then(|status| status.last_handled_reconcile.as_deref());
+        handled == Some(request.id.as_str())
+    };
+    subject.await_done(&args.wait, args.output, is_done).await
+}
+
+pub(super) fn is_suspended(application: &Application) -> bool {
+    matches!(&application.spec, Ok(spec) if spec.suspend)
+}
+
+/// Returns who suspended an application with `pintle suspend`.
+pub(in crate::commands) fn suspended_by(application: &Application) -> Option<PersonRequest> {
+    let text = application.annotations.get(SUSPEND_REQUEST_ANNOTATION)?;
+    PersonRequest::read(text)
+}
+
+fn ready_of(application: &Application) -> Option<&Condition> {
+    let conditions = &application.status.as_ref().ok()?.conditions;
+    conditions
+        .iter()
+        .find(|condition| condition.kind == "Ready")
+}
+
+fn is_working(application: &Application) -> bool {
+    ready_of(application).is_none_or(|ready| ready.status == ConditionStatus::Unknown)
+}

@@ -1,0 +1,146 @@
+//! `pintle history`: the revisions of an application, who wrote them, and what became of them.
+
+use pintle_core::{
+    history::{HistoryEntry, Trigger},
+    plan::Summary,
+    revision::short,
+};
+
+use super::act::Subject;
+use crate::cli::{args::HistoryCommand, exit::Exit, output};
+
+pub(super) async fn run(args: &HistoryCommand) -> anyhow::Result<Exit> {
+    let subject = Subject::find(&args.application).await?;
+    let status = subject.application.status.as_ref().map_err(Clone::clone)?;
+    if let Some(format) = args.output.output {
+        output::machine(format, &status.history)?;
+        return Ok(Exit::Done);
+    }
+    if status.history.is_empty() {
+        output::note("there is none yet");
+        return Ok(Exit::Done);
+    }
+    let running = status.revision.as_deref();
+    output::text(&table(&status.history, running));
+    Ok(Exit::Done)
+}
+
+const HEADER: [&str; 7] = [
+    "#", "REVISION", "STARTED", "OUTCOME", "CHANGES", "WHO", "WHAT",
+];
+
+fn table(history: &[HistoryEntry], running: Option<&str>) -> String {
+    // The newest of a revision that runs: an earlier rollout of it is history.
+    let current = history
+        .iter()
+        .position(|one| Some(one.revision.as_str()) == running);
+    let rows: Vec<Vec<String>> = history
+        .iter()
+        .enumerate()
+        .map(|(at, entry)| row(entry, Some(at) == current))
+        .collect();
+    output::table(&HEADER, &rows)
+}
+
+fn row(entry: &HistoryEntry, is_current: bool) -> Vec<String> {
+    let mark = if is_current { "*" } else { "" };
+    let changes = entry.plan.as_ref().map_or_else(|| "-".to_owned(), changes);
+    let mut what = what(entry);
+    if let Some(message) = &entry.message {
+        what = format!("{what} - {message}");
+    }
+    vec![
+        format!("{}{mark}", entry.number),
+        short(&entry.revision).to_owned(),
+        entry.started.clone(),
+        entry.ending.name().to_owned(),
+        changes,
+        who(entry),
+        what,
+    ]
+}
+
+/// What a plan did, in short: nothing is said of what did not change.
+fn changes(plan: &Summary) -> String {
+    let counts = [
+        (plan.create, "created"),
+        (plan.update, "updated"),
+        (plan.replace, "replaced"),
+        (plan.delete, "deleted"),
+    ];
+    let done = counts.iter().filter(|(count, _)| *count > 0);
+    let done: Vec<String> = done
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    done.join(", ")
+}
+
+/// Who wanted it: the person who asked, else who wrote the commit.
+fn who(entry: &HistoryEntry) -> String {
+    let name = entry.author.split(" <").next().unwrap_or_default();
+    let author = if name.is_empty() { "-" } else { name };
+    let by = entry.requested_by.as_deref();
+    by.unwrap_or(author).to_owned()
+}
+
+fn what(entry: &HistoryEntry) -> String {
+    let reason = entry.reason.as_deref();
+    let because = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+    let summary = &entry.summary;
+    match entry.trigger {
+        Trigger::Rollback => format!("rolled back{because}"),
+        Trigger::Request => format!("{summary} (asked for{because})"),
+        Trigger::Settings => format!("{summary} (other settings)"),
+        Trigger::Revision | Trigger::Other => summary.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pintle_core::{
+        digest::Digest,
+        history::{Attempt, Ending, record},
+    };
+
+    #[test]
+    fn it_says_who_what_when_and_how_it_ended() {
+        let mut history = Vec::new();
+        let attempt = |revision: &str, trigger, ending| Attempt {
+            revision: revision.to_owned(),
+            reference: "main".into(),
+            author: "Ada Lovelace <ada@example.com>".into(),
+            summary: "two replicas".into(),
+            trigger,
+            requested_by: None,
+            reason: None,
+            rendered: Some(Digest::of(revision)),
+            plan: Some((
+                Digest::of("plan"),
+                Summary {
+                    create: 2,
+                    ..Summary::default()
+                },
+            )),
+            ending,
+            message: None,
+        };
+        let good = attempt("0123456789abcdef", Trigger::Revision, Ending::Healthy);
+        record(&mut history, good, "2026-01-01T10:00:00Z");
+        let mut bad = attempt("fedcba9876543210", Trigger::Request, Ending::Unhealthy);
+        bad.requested_by = Some("bob".into());
+        bad.reason = Some("now".into());
+        bad.message = Some("web is not healthy".into());
+        record(&mut history, bad, "2026-01-01T11:00:00Z");
+        let mut back = attempt("0123456789abcdef", Trigger::Rollback, Ending::Healthy);
+        back.reason = Some("web is not healthy".into());
+        back.plan = None;
+        record(&mut history, back, "2026-01-01T12:00:00Z");
+        insta::assert_snapshot!(table(&history, Some("0123456789abcdef")), @r"
+        #    REVISION       STARTED                OUTCOME     CHANGES     WHO            WHAT
+        3*   0123456789ab   2026-01-01T12:00:00Z   healthy     -           Ada Lovelace   rolled back: web is not healthy
+        2    fedcba987654   2026-01-01T11:00:00Z   unhealthy   2 created   bob            two replicas (asked for: now) - web is not healthy
+        1    0123456789ab   2026-01-01T10:00:00Z   healthy     2 created   Ada Lovelace   two replicas
+        ");
+    }
+}

@@ -1,0 +1,237 @@
+//! `pintle status`: how applications are, once or live.
+
+pub(super) mod view;
+
+use std::collections::BTreeMap;
+
+use anyhow::bail;
+use futures::StreamExt as _;
+use pintle_cluster::{Application, Applications, Connection, ResourceEvent};
+
+use self::view::{object_lines, one, overview};
+use super::{
+    get::{application_document, explain},
+    target::connect,
+};
+use crate::cli::{
+    args::{Format, StatusCommand},
+    exit::Exit,
+    output,
+    screen::{Screen, size},
+};
+
+pub(super) async fn run(args: &StatusCommand) -> anyhow::Result<Exit> {
+    let connection = connect(&args.connection).await?;
+    let applications = Applications::applications(&connection);
+    let scope = Scope::of(args, &connection);
+    let found = scope.read(&applications).await?;
+    if args.watch {
+        return Live::new(args, scope).watch(&applications).await;
+    }
+    match (args.output.output, &scope.name) {
+        (Some(format), Some(_)) => {
+            for application in found.values() {
+                output::machine(format, &application_document(application))?;
+            }
+        }
+        (Some(format), None) => {
+            let all: Vec<_> = found.values().map(application_document).collect();
+            output::machine(format, &all)?;
+        }
+        (None, _) => {
+            let lines = scope.lines(&found, usize::MAX);
+            output::text(&lines.join("\n"));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// The applications that are looked at, by namespace and name.
+type Found = BTreeMap<(String, String), Application>;
+
+/// Which applications are looked at.
+pub(super) struct Scope {
+    namespace: Option<String>,
+    name: Option<String>,
+}
+
+impl Scope {
+    fn of(args: &StatusCommand, connection: &Connection) -> Self {
+        let default = || connection.default_namespace().to_owned();
+        let namespace = match (&args.namespace, &args.name) {
+            (Some(namespace), _) => Some(namespace.clone()),
+            (None, Some(_)) => Some(default()),
+            (None, None) => None,
+        };
+        Self {
+            namespace,
+            name: args.name.clone(),
+        }
+    }
+
+    fn contains(&self, name: &str) -> bool {
+        self.name.as_deref().is_none_or(|wanted| wanted == name)
+    }
+
+    async fn read(&self, applications: &Applications) -> anyhow::Result<Found> {
+        let namespace = self.namespace.as_deref();
+        let Some(name) = &self.name else {
+            let all = applications.list(namespace).await.map_err(explain)?;
+            return Ok(all.into_iter().map(|one| (key(&one), one)).collect());
+        };
+        let found = applications.get(namespace, name).await.map_err(explain)?;
+        match found {
+            Some(found) => Ok([(key(&found), found)].into()),
+            None => bail!(
+                "there is no Application {name} in namespace {}",
+                namespace.unwrap_or_default()
+            ),
+        }
+    }
+
+    /// Draws what was found in at most so many lines.
+    fn lines(&self, found: &Found, height: usize) -> Vec<String> {
+        match (&self.name, found.values().next()) {
+            (Some(_), Some(application)) => one(application, height),
+            (Some(name), None) => vec![format!("{name} is gone")],
+            (None, None) => vec!["there is no Application".to_owned()],
+            (None, Some(_)) => overview(found.values(), height),
+        }
+    }
+}
+
+fn key(application: &Application) -> (String, String) {
+    let namespace = application.namespace.clone().unwrap_or_default();
+    (namespace, application.name.clone())
+}
+
+/// A look that goes on.
+pub(super) struct Live {
+    scope: Scope,
+    found: Found,
+    format: Option<Format>,
+    screen: Option<Screen>,
+    /// What was said last of each thing, where there is no terminal.
+    said: BTreeMap<String, String>,
+}
+
+impl Live {
+    fn new(args: &StatusCommand, scope: Scope) -> Self {
+        Self::with(args.output.output, scope)
+    }
+
+    fn with(format: Option<Format>, scope: Scope) -> Self {
+        let screen = format.is_none().then(Screen::open).flatten();
+        Self {
+            scope,
+            found: Found::new(),
+            format,
+            screen,
+            said: BTreeMap::new(),
+        }
+    }
+
+    /// Follows one application for a command that waits for it.
+    pub(super) fn of(format: Option<Format>, namespace: &str, name: &str) -> Self {
+        let scope = Scope {
+            namespace: Some(namespace.to_owned()),
+            name: Some(name.to_owned()),
+        };
+        Self::with(format, scope)
+    }
+
+    async fn watch(mut self, applications: &Applications) -> anyhow::Result<Exit> {
+        tokio::select! {
+            ended = self.until(applications, |_| false) => { ended?; }
+            _ = tokio::signal::ctrl_c() => self.close(),
+        }
+        Ok(Exit::Done)
+    }
+
+    /// Shows how the applications are until one of them is as it is wanted, and returns it.
+    pub(super) async fn until(
+        &mut self,
+        applications: &Applications,
+        is_wanted: impl Fn(&Application) -> bool,
+    ) -> anyhow::Result<Application> {
+        let mut events = Box::pin(applications.watch(self.scope.namespace.as_deref()));
+        let mut is_complete = false;
+        while let Some(event) = events.next().await {
+            match event {
+                ResourceEvent::Seen(application) if self.scope.contains(&application.name) => {
+                    self.tell(&application)?;
+                    let is_wanted = is_wanted(&application);
+                    self.found.insert(key(&application), *application.clone());
+                    if is_complete || self.scope.name.is_some() {
+                        self.draw();
+                    }
+                    if is_wanted {
+                        return Ok(*application);
+                    }
+                }
+                ResourceEvent::Gone { namespace, name } if self.scope.contains(&name) => {
+                    self.found
+                        .remove(&(namespace.unwrap_or_default(), name.clone()));
+                    self.draw();
+                    if self.scope.name.is_some() {
+                        bail!("{name} was deleted");
+                    }
+                }
+                ResourceEvent::Complete => {
+                    is_complete = true;
+                    self.draw();
+                }
+                ResourceEvent::Failed(why) => match &self.screen {
+                    Some(screen) => screen.heading(&format!("waiting for the cluster: {why}")),
+                    None => output::note(&format!("waiting for the cluster: {why}")),
+                },
+                ResourceEvent::Seen(_) | ResourceEvent::Gone { .. } => {}
+            }
+        }
+        bail!("the watch has ended")
+    }
+
+    /// Ends what changes in place, and leaves the last state of it.
+    pub(super) fn close(&mut self) {
+        if let Some(screen) = self.screen.take() {
+            screen.close();
+            let lines = self.scope.lines(&self.found, size().0.max(60));
+            output::text(&lines.join("\n"));
+        }
+    }
+
+    fn draw(&self) {
+        if let Some(screen) = &self.screen {
+            screen.heading("watching; end with Ctrl-C");
+            let height = size().0.saturating_sub(3);
+            screen.show(self.scope.lines(&self.found, height));
+        }
+    }
+
+    /// Says what is new, where there is no terminal.
+    fn tell(&mut self, application: &Application) -> anyhow::Result<()> {
+        if self.screen.is_some() {
+            return Ok(());
+        }
+        if self.format.is_some() {
+            let document = application_document(application).to_string();
+            let name = application.application_name().to_string();
+            if self.said.insert(name, document.clone()).as_ref() != Some(&document) {
+                output::machine(Format::Jsonl, &application_document(application))?;
+            }
+            return Ok(());
+        }
+        for (what, line) in object_lines(application, self.scope.name.is_some()) {
+            if self.said.insert(what, line.clone()).as_ref() != Some(&line) {
+                output::text(&line);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

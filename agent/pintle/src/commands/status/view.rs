@@ -1,0 +1,261 @@
+//! What is shown of applications, drawn from their status alone: whoever may read an Application sees what the agent sees.
+
+use owo_colors::OwoColorize as _;
+use pintle_cluster::Application;
+use pintle_core::{
+    application::{
+        ApplicationSpec, ApplicationStatus, Condition, ConditionStatus, ObjectProblem,
+        PROBLEM_LIMIT, Source,
+    },
+    health::Status,
+    inventory::Inventory,
+    revision::short,
+};
+
+use crate::{cli::output, commands::act::suspended_by};
+
+const HEADER: [&str; 7] = [
+    "NAMESPACE",
+    "NAME",
+    "READY",
+    "HEALTH",
+    "REVISION",
+    "OBJECTS",
+    "STATUS",
+];
+
+/// Draws all applications, one in each line.
+pub(in crate::commands) fn overview<'a>(
+    applications: impl Iterator<Item = &'a Application>,
+    height: usize,
+) -> Vec<String> {
+    let rows: Vec<Vec<String>> = applications.map(row).collect();
+    let table = output::table(&HEADER, &rows);
+    let mut lines: Vec<String> = table.lines().map(ToOwned::to_owned).collect();
+    if lines.len() > height && height > 1 {
+        let hidden = lines.len() - (height - 1);
+        lines.truncate(height - 1);
+        lines.push(format!("… and {hidden} more"));
+    }
+    lines
+}
+
+fn row(application: &Application) -> Vec<String> {
+    let namespace = application.namespace.clone().unwrap_or_default();
+    let mut row = vec![namespace, application.name.clone()];
+    match (&application.spec, &application.status) {
+        (Err(error), _) | (_, Err(error)) => {
+            let empty = String::new;
+            row.extend([
+                "False".to_owned(),
+                empty(),
+                empty(),
+                empty(),
+                error.to_string(),
+            ]);
+        }
+        (Ok(spec), Ok(status)) => {
+            let (ready, message) = ready(status);
+            let message = match suspended_by(application) {
+                _ if !spec.suspend => message,
+                Some(request) => format!("suspended {}; {message}", request.told()),
+                None => format!("suspended; {message}"),
+            };
+            let health = status.health.map(|health| health.name().to_owned());
+            row.extend([
+                ready.to_owned(),
+                health.unwrap_or_default(),
+                short(status.revision.as_deref().unwrap_or_default()).to_owned(),
+                status.objects.to_string(),
+                message.lines().next().unwrap_or_default().to_owned(),
+            ]);
+        }
+    }
+    row
+}
+
+/// Draws one application: how it is, what it runs, and each of its objects.
+pub(super) fn one(application: &Application, height: usize) -> Vec<String> {
+    let mut lines = vec![
+        application
+            .application_name()
+            .to_string()
+            .bold()
+            .to_string(),
+    ];
+    match (&application.spec, &application.status) {
+        (Err(error), _) | (_, Err(error)) => lines.push(format!("  {}", error.red())),
+        (Ok(spec), Ok(status)) => {
+            let facts = facts(application, spec, status);
+            let width = facts.iter().map(|(name, _)| name.len()).max();
+            let width = width.unwrap_or_default();
+            for (name, text) in facts {
+                let mut parts = text.lines();
+                let first = parts.next().unwrap_or_default();
+                lines.push(format!("  {:<width$}  {first}", name.dimmed()));
+                lines.extend(parts.map(|part| format!("  {:<width$}  {part}", "")));
+            }
+            let objects = objects(status, height.saturating_sub(lines.len() + 1));
+            if !objects.is_empty() {
+                lines.push(String::new());
+                lines.extend(objects);
+            }
+        }
+    }
+    lines
+}
+
+type Fact = (&'static str, String);
+
+fn facts(
+    application: &Application,
+    spec: &ApplicationSpec,
+    status: &ApplicationStatus,
+) -> Vec<Fact> {
+    let (ready, message) = ready(status);
+    let ready = match ready {
+        "True" => "Ready".green().to_string(),
+        "False" => "not Ready".red().to_string(),
+        _ => "on its way".yellow().to_string(),
+    };
+    let mut facts = vec![("status", format!("{ready}: {message}"))];
+    if spec.suspend {
+        let who = suspended_by(application).map(|request| request.told());
+        let who = who.unwrap_or_else(|| "nothing is changed until it is resumed".to_owned());
+        facts.push(("suspended", who.yellow().to_string()));
+    }
+    if application.deleting {
+        facts.push(("deletion", "it is being deleted".yellow().to_string()));
+    }
+    if let Some(source) = &spec.source {
+        facts.push(("source", source_text(source)));
+    }
+    if let Some(revision) = &status.revision {
+        facts.push(("revision", revision.clone()));
+    }
+    let attempted = status.attempted_revision.as_ref();
+    if let Some(attempted) = attempted.filter(|one| Some(*one) != status.revision.as_ref()) {
+        facts.push(("attempted", attempted.clone()));
+    }
+    if let Some(plan) = &status.plan {
+        facts.push(("last change", plan.to_string()));
+    }
+    facts
+}
+
+fn source_text(source: &Source) -> String {
+    match source {
+        Source::Git(git) => {
+            let reference = git
+                .branch
+                .as_ref()
+                .or(git.tag.as_ref())
+                .or(git.semver.as_ref())
+                .or(git.commit.as_ref());
+            let at = reference.map_or_else(String::new, |reference| format!(" at {reference}"));
+            let path = if git.path.is_empty() {
+                String::new()
+            } else {
+                format!(", {}", git.path)
+            };
+            format!("{}{at}{path}", git.url)
+        }
+        Source::Oci(oci) => oci.url.clone(),
+        Source::Chart(chart) => format!("{} from {}", chart.name, chart.repository),
+    }
+}
+
+/// Draws the objects: those with problems first, with what is known of why.
+fn objects(status: &ApplicationStatus, height: usize) -> Vec<String> {
+    let names = managed(status);
+    let is_problem = |name: &&String| status.problems.iter().any(|one| one.object == **name);
+    let others: Vec<&String> = names.iter().filter(|name| !is_problem(name)).collect();
+    let mut lines = Vec::new();
+    for problem in &status.problems {
+        lines.extend(problem_lines(problem));
+    }
+    // A list that is full says nothing of those that are not in it.
+    let state = if status.problems.len() >= PROBLEM_LIMIT || status.health.is_none() {
+        ("·".dimmed().to_string(), "")
+    } else {
+        ("✓".green().to_string(), "healthy")
+    };
+    lines.extend(
+        others
+            .iter()
+            .map(|name| format!("{} {name}  {}", state.0, state.1.green())),
+    );
+    if lines.len() > height && height > 1 {
+        let hidden = lines.len() - (height - 1);
+        lines.truncate(height - 1);
+        lines.push(format!("… {hidden} more lines"));
+    }
+    lines
+        .iter()
+        .map(|line| line.trim_end().to_owned())
+        .collect()
+}
+
+fn problem_lines(problem: &ObjectProblem) -> Vec<String> {
+    let is_failed = problem.message.starts_with(Status::Degraded.name());
+    let mark = if is_failed {
+        "✗".red().to_string()
+    } else {
+        "◌".yellow().to_string()
+    };
+    let mut lines = vec![format!("{mark} {}  {}", problem.object, problem.message)];
+    let why = problem.explanation.as_ref().map(ToString::to_string);
+    let why = why.iter().flat_map(|why| why.lines());
+    lines.extend(why.map(|line| format!("    {}", line.dimmed())));
+    lines
+}
+
+fn managed(status: &ApplicationStatus) -> Vec<String> {
+    let inventory = status.inventory.clone();
+    let inventory = inventory.and_then(|stored| Inventory::restore(stored).ok());
+    let inventory = inventory.unwrap_or_default();
+    inventory.managed().map(|id| id.to_string()).collect()
+}
+
+/// Lists what can change of an application, each with a line that says how it is: where there is no terminal, a line is
+/// printed when it is another one than before.
+pub(super) fn object_lines(application: &Application, with_objects: bool) -> Vec<(String, String)> {
+    let name = application.application_name().to_string();
+    let Ok(status) = &application.status else {
+        return vec![(name.clone(), format!("{name}: its status cannot be read"))];
+    };
+    let (ready, message) = ready(status);
+    let is_suspended = matches!(&application.spec, Ok(spec) if spec.suspend);
+    let suspended = if is_suspended { " (suspended)" } else { "" };
+    let line = format!("{name}: Ready is {ready}{suspended}: {message}");
+    let mut lines = vec![(name, line)];
+    if with_objects {
+        for problem in &status.problems {
+            let text = problem_lines(problem).join("\n");
+            lines.push((problem.object.clone(), text));
+        }
+        let is_problem = |name: &String| status.problems.iter().any(|one| one.object == *name);
+        if status.health.is_some() && status.problems.len() < PROBLEM_LIMIT {
+            let healthy = managed(status).into_iter().filter(|name| !is_problem(name));
+            lines.extend(
+                healthy.map(|name| (name.clone(), format!("{} {name}  healthy", "✓".green()))),
+            );
+        }
+    }
+    lines
+}
+
+/// The state of `Ready`, and its message.
+pub(in crate::commands) fn ready(status: &ApplicationStatus) -> (&'static str, String) {
+    let is_ready = |condition: &&Condition| condition.kind == "Ready";
+    let Some(ready) = status.conditions.iter().find(is_ready) else {
+        let message = "not looked at yet: is the agent running?";
+        return ("Unknown", message.to_owned());
+    };
+    let state = match ready.status {
+        ConditionStatus::True => "True",
+        ConditionStatus::False => "False",
+        ConditionStatus::Unknown => "Unknown",
+    };
+    (state, ready.message.clone())
+}

@@ -1,0 +1,197 @@
+//! What an operator asks of an application in the cluster.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use pintle_harness::{Process, until};
+use serde_json::Value;
+
+use crate::desk::{as_administrator, of_administrator};
+use crate::world::{LIMIT, Stage, config_map};
+
+fn limit() -> String {
+    format!("{}s", LIMIT.as_secs())
+}
+
+#[test]
+fn what_is_suspended_rests_until_it_is_resumed_and_says_who_wanted_that() -> Result<()> {
+    let stage = Stage::new("resting")?;
+    let commit = stage
+        .repository
+        .push_files(&[("settings.yaml", &config_map("settings", "1"))], "first")?;
+    stage.apply(&stage.application("shop", "", ""))?;
+    stage.ready_at("shop", &commit)?;
+    let pintle = |args: &[&str], expected| {
+        let all = [args, &["-n", stage.namespace.as_str()]].concat();
+        as_administrator(&all, expected)
+    };
+
+    pintle(&["suspend", "shop", "--reason", "the sale is on"], 0)?;
+    let again = pintle(&["suspend", "shop"], 0)?;
+    assert!(again.contains("suspended already by"), "{again}");
+    for look in [vec!["status", "shop"], vec!["status"]] {
+        let status = pintle(&look, 0)?;
+        assert!(status.contains("the sale is on"), "{status}");
+    }
+    let refused = pintle(&["reconcile", "shop"], 2)?;
+    assert!(
+        refused.contains("the sale is on") && refused.contains("pintle resume shop"),
+        "{refused}"
+    );
+
+    let mark = stage.mark()?;
+    stage.kubectl(&["delete", "configmap", "settings"])?;
+    let next = stage.push("shop", &[("settings.yaml", &config_map("settings", "2"))])?;
+    // The agent has seen the push: it fetched it for another application.
+    stage.apply(&stage.application("other", "", ""))?;
+    stage.ready_at("other", &next)?;
+    assert!(
+        stage
+            .writes_since(mark)?
+            .keys()
+            .all(|write| !write.contains("shop"))
+    );
+    assert_eq!(
+        stage.object("Application", "shop")?["status"]["revision"],
+        commit.as_str()
+    );
+    stage.kubectl(&["delete", "application", "other"])?;
+
+    let resumed = pintle(&["resume", "shop"], 0)?;
+    assert!(resumed.contains("had been suspended by"), "{resumed}");
+    stage.ready_at("shop", &next)?;
+    let shop = stage.object("Application", "shop")?;
+    assert_eq!(shop["spec"]["suspend"], Value::Null);
+    assert_eq!(
+        shop["metadata"]["annotations"]["pintle.dev/suspend-request"],
+        Value::Null
+    );
+    Ok(())
+}
+
+#[test]
+fn a_reconciliation_takes_what_is_in_git_now_and_the_history_says_who_asked() -> Result<()> {
+    let stage = Stage::new("asking")?;
+    let settings = |value: &str| config_map("settings", value);
+    let first = stage
+        .repository
+        .push_files(&[("settings.yaml", &settings("1"))], "the shop opens")?;
+    stage.apply(&stage.application("shop", "", ""))?;
+    stage.ready_at("shop", &first)?;
+    let pintle = |args: &[&str], expected| {
+        let all = [args, &["-n", stage.namespace.as_str()]].concat();
+        as_administrator(&all, expected)
+    };
+
+    // Nobody has told the agent, and it asks once an hour.
+    let second = stage
+        .repository
+        .push_files(&[("settings.yaml", &settings("2"))], "two of them")?;
+    let limit = limit();
+    let wait = ["--reason", "now", "--timeout", &limit];
+    let said = pintle(&[&["reconcile", "shop"], &wait[..]].concat(), 0)?;
+    assert!(said.contains(&second[..12]), "{said}");
+    let status = stage.object("Application", "shop")?["status"].clone();
+    assert_eq!(status["revision"], second.as_str());
+
+    // The same again: it is answered although there is nothing to do.
+    pintle(&[&["reconcile", "shop"], &wait[..]].concat(), 0)?;
+    let broken = stage
+        .repository
+        .push_files(&[("settings.yaml", "kind: [")], "oops")?;
+    let said = pintle(&[&["reconcile", "shop"], &wait[..]].concat(), 1)?;
+    assert!(said.contains("settings.yaml:1"), "{said}");
+
+    let history = pintle(&["history", "shop", "-o", "json"], 0)?;
+    let history: Value = serde_json::from_str(&history)?;
+    let of = |at: usize, field: &str| history[at][field].clone();
+    let revisions = [0, 1, 2].map(|at| of(at, "revision"));
+    assert_eq!(
+        revisions,
+        [broken, second, first].map(Value::from),
+        "{history}"
+    );
+    assert_eq!(
+        [0, 1, 2].map(|at| of(at, "ending")),
+        ["failed", "healthy", "healthy"].map(Value::from)
+    );
+    assert_eq!(
+        [0, 1, 2].map(|at| of(at, "summary")),
+        ["oops", "two of them", "the shop opens"].map(Value::from)
+    );
+    assert_eq!(of(2, "plan")["create"], 1, "{history}");
+    assert_eq!(of(1, "plan")["update"], 1, "{history}");
+    assert!(
+        of(2, "author")
+            .as_str()
+            .is_some_and(|author| author.contains('@')),
+        "{history}"
+    );
+    assert!(
+        of(0, "message").to_string().contains("settings.yaml:1"),
+        "{history}"
+    );
+    let text = pintle(&["history", "shop"], 0)?;
+    assert!(
+        text.contains("2*") && text.contains("the shop opens"),
+        "{text}"
+    );
+    assert_eq!(history.as_array().map(Vec::len), Some(3), "{history}");
+    Ok(())
+}
+
+#[test]
+fn a_watch_without_a_terminal_prints_what_changes_and_nothing_twice() -> Result<()> {
+    let stage = Stage::new("watched")?;
+    let commit = stage
+        .repository
+        .push_files(&[("settings.yaml", &config_map("settings", "1"))], "first")?;
+    stage.apply(&stage.application("shop", "", ""))?;
+    stage.ready_at("shop", &commit)?;
+    let home = tempfile::tempdir()?;
+    let watch = |args: &[&str], name: &str| {
+        let all = [
+            &["status", "shop", "--watch", "-n", stage.namespace.as_str()],
+            args,
+        ]
+        .concat();
+        let command = of_administrator(&all, home.path())?;
+        Process::spawn("pintle status --watch", command, &home.path().join(name))
+    };
+    let (mut lines, mut json) = (watch(&[], "lines")?, watch(&["-o", "jsonl"], "json")?);
+    let first = printed(&mut lines, "Ready is True")?;
+    assert!(first.contains(&commit[..12]), "{first}");
+    printed(&mut lines, "healthy")?;
+    printed(&mut json, &commit)?;
+
+    let next = stage.push("shop", &[("settings.yaml", &config_map("settings", "2"))])?;
+    let mut seen = Vec::new();
+    until("the next revision is told", LIMIT, || {
+        let line = lines.line(Duration::from_mins(1))?;
+        let is_told = line.contains("Ready is True") && line.contains(&next[..12]);
+        seen.push(line);
+        Ok(if is_told {
+            Ok(())
+        } else {
+            Err(format!("{seen:?}"))
+        })
+    })?;
+    let repeated = seen.iter().filter(|line| line.contains(&commit[..12]));
+    assert_eq!(repeated.count(), 0, "{seen:?}");
+    let line = printed(&mut json, &format!("\"revision\":\"{next}\""))?;
+    let document: Value = serde_json::from_str(&line)?;
+    assert_eq!(document["name"], "shop");
+    lines.kill()?;
+    json.kill()
+}
+
+/// Waits for a line with this text, and gives it.
+fn printed(process: &mut Process, text: &str) -> Result<String> {
+    let end = Instant::now() + LIMIT;
+    loop {
+        let line = process.line(end.saturating_duration_since(Instant::now()))?;
+        if line.contains(text) {
+            return Ok(line);
+        }
+    }
+}

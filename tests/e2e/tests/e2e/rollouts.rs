@@ -1,0 +1,175 @@
+//! A rollout that does not go on says why.
+
+use anyhow::{Result, anyhow};
+use pintle_harness::until;
+use serde_json::Value;
+
+use crate::desk::Desk;
+use crate::world::{LIMIT, Stage, config_map};
+
+const IMAGE: &str = "registry.k8s.io/pause:3.9";
+
+/// A Deployment whose pods behave in a way, and may go to some nodes only.
+pub(crate) fn misbehaving(name: &str, pod: &str, nodes: &str) -> String {
+    format!(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}}}\nspec:\n  \
+         selector: {{matchLabels: {{app: {name}}}}}\n  template:\n    \
+         metadata: {{labels: {{app: {name}, testing.pintle.dev/pod: '{pod}'}}}}\n    \
+         spec:\n      nodeSelector: {{{nodes}}}\n      containers: [{{name: main, image: '{IMAGE}'}}]\n---\n"
+    )
+}
+
+fn problem(status: &Value, name: &str) -> Option<Value> {
+    let problems = status["problems"].as_array()?;
+    let named = |one: &&Value| one["object"].as_str().is_some_and(|it| it.ends_with(name));
+    problems.iter().find(named).cloned()
+}
+
+#[test]
+fn the_status_and_an_event_say_why_pods_do_not_become_ready() -> Result<()> {
+    let stage = Stage::new("stuck")?;
+    let files = [
+        ("crashing.yaml", misbehaving("crashing", "crash-loop", "")),
+        (
+            "imageless.yaml",
+            misbehaving("imageless", "image-pull-backoff", ""),
+        ),
+        (
+            "homeless.yaml",
+            misbehaving("homeless", "", "disk: none-has-it"),
+        ),
+        ("fine.yaml", config_map("fine", "1")),
+    ];
+    let files: Vec<(&str, &str)> = files
+        .iter()
+        .map(|(name, text)| (*name, text.as_str()))
+        .collect();
+    stage.repository.push_files(&files, "three that fail")?;
+    let mark = stage.mark()?;
+    let application = stage.application("shop", "", "");
+    stage.apply(&application.replace("timeout: 1m", "timeout: 30s"))?;
+
+    // Long before the time is over.
+    let explained = until("the status explains all three", LIMIT, || {
+        let status = stage.object("Application", "shop")?["status"].clone();
+        let all = ["crashing", "imageless", "homeless"].map(|name| {
+            let problem = problem(&status, name)?;
+            problem["explanation"]["cause"]
+                .is_string()
+                .then_some(problem)
+        });
+        Ok(match all {
+            [Some(crashing), Some(imageless), Some(homeless)] => {
+                Ok((status, crashing, imageless, homeless))
+            }
+            _ => Err(status["problems"].to_string()),
+        })
+    })?;
+    let (status, crashing, imageless, homeless) = explained;
+    assert_eq!(status["conditions"][0]["reason"], "Progressing");
+    let text = |problem: &Value, field: &str| problem["explanation"][field].to_string();
+    assert_eq!(
+        crashing["explanation"]["cause"],
+        "main keeps ending with exit code 1 (CrashLoopBackOff, 3 restarts)"
+    );
+    assert!(text(&crashing, "pod").contains("crashing-"), "{crashing}");
+    assert!(
+        text(&imageless, "cause").contains("main waits: ImagePullBackOff"),
+        "{imageless}"
+    );
+    let scheduled = text(&homeless, "cause");
+    assert!(
+        scheduled.contains("no node takes it") && scheduled.contains("node affinity"),
+        "{homeless}"
+    );
+    assert!(
+        text(&homeless, "events").contains("FailedScheduling"),
+        "{homeless}"
+    );
+    // No kubelet, no log: that is said, and hides nothing else.
+    assert!(
+        text(&crashing, "unknown").contains("its log cannot be read"),
+        "{crashing}"
+    );
+    assert!(problem(&status, "fine").is_none(), "{status}");
+
+    let ready = stage.condition("shop", "Ready", "Degraded")?;
+    let message = ready["message"].as_str().unwrap_or_default();
+    assert!(
+        message.contains("main keeps ending with exit code 1"),
+        "{message}"
+    );
+    until("the events tell why", LIMIT, || {
+        let events = stage.events("shop")?;
+        let told = |wanted: &str, text: &str| {
+            events
+                .iter()
+                .any(|(reason, note)| reason == wanted && note.contains(text))
+        };
+        let both = told("NotReady", "the pod") || told("NotReady", "Pod ");
+        Ok(if both && told("Degraded", "exit code 1") {
+            Ok(())
+        } else {
+            Err(format!("{events:?}"))
+        })
+    })?;
+    // A look is a handful of requests, and is made again only when pods change.
+    let requests = stage.requests_since(mark)?;
+    let about_pods = requests
+        .iter()
+        .filter(|one| one.resource == "pods" && one.verb == "list");
+    let count = about_pods.count();
+    assert!((3..=12).contains(&count), "{count} lists of pods");
+    Ok(())
+}
+
+#[test]
+fn an_account_that_may_not_read_pods_is_told_so() -> Result<()> {
+    let stage = Stage::new("blind")?;
+    let namespace = &stage.namespace;
+    stage.apply(&format!(
+        "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: blind, namespace: {namespace}}}\n---\n\
+         apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: blind, namespace: {namespace}}}\n\
+         rules: [{{apiGroups: [apps], resources: [deployments], verbs: ['*']}}]\n---\n\
+         apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: blind, namespace: {namespace}}}\n\
+         roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: blind}}\n\
+         subjects: [{{kind: ServiceAccount, name: blind, namespace: {namespace}}}]\n"
+    ))?;
+    let web = misbehaving("web", "crash-loop", "");
+    stage
+        .repository
+        .push_files(&[("web.yaml", &web)], "crashing")?;
+    let application = stage.application("shop", "", "");
+    stage.apply(
+        &application
+            .replace("timeout: 1m", "timeout: 10s")
+            .replace("serviceAccountName: deployer", "serviceAccountName: blind"),
+    )?;
+    stage.condition("shop", "Ready", "Degraded")?;
+    let status = stage.object("Application", "shop")?["status"].clone();
+    let problem = problem(&status, "web").ok_or_else(|| anyhow!("{status}"))?;
+    let unknown = problem["explanation"]["unknown"].to_string();
+    assert!(
+        unknown.contains(&format!("system:serviceaccount:{namespace}:blind may not")),
+        "{problem}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_converge_that_fails_says_why() -> Result<()> {
+    let desk = Desk::new("failing")?;
+    let web = misbehaving("web", "image-pull-backoff", "");
+    desk.repository.push_files(&[("web.yaml", &web)], "first")?;
+    let said = desk.pintle(&["converge", ".", "--name", "shop", "--timeout", "15s"], 1)?;
+    assert!(said.contains("not healthy after 15s"), "{said}");
+    let end = said.split("not healthy after").last().unwrap_or_default();
+    for text in [
+        "Pod web-",
+        "main waits: ImagePullBackOff",
+        "event: Failed: Failed to pull image",
+    ] {
+        assert!(end.contains(text), "{text} is missing: {said}");
+    }
+    Ok(())
+}

@@ -1,0 +1,27 @@
+//! `cargo xtask record`: makes the recordings in the documentation anew.
+
+use anyhow::Result;
+
+use crate::workspace;
+
+/// Runs the tests that record, and lets them write what they see.
+pub(crate) fn run() -> Result<()> {
+    let mut command = workspace::cargo();
+    command
+        .args([
+            "test",
+            "--locked",
+            "-p",
+            "pintle",
+            "-p",
+            "pintle-e2e",
+            "--test",
+            "e2e",
+        ])
+        .args(["--", "recordings"])
+        .env(
+            "PINTLE_RECORDINGS",
+            workspace::root().join("docs/recordings"),
+        );
+    workspace::run(&mut command)
+}
