@@ -18,7 +18,7 @@ pub(crate) fn run() -> Result<()> {
             "--test",
             "e2e",
         ])
-        .args(["--", "recordings"])
+        .args(["--", "recordings", "on_a_terminal"])
         .env(
             "PINTLE_RECORDINGS",
             workspace::root().join("docs/recordings"),

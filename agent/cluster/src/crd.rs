@@ -51,6 +51,7 @@ fn application() -> Value {
     // The types leave it open, because a `pintle.yaml` has none.
     spec["required"] = json!(["source"]);
     spec["properties"]["deletionPolicy"]["default"] = json!("Delete");
+    spec["properties"]["rollback"]["default"] = json!("Never");
     let source = &mut spec["properties"]["source"];
     source["x-kubernetes-validations"] = json!([{
         "rule": "[has(self.git), has(self.oci), has(self.chart)].filter(given, given).size() == 1",

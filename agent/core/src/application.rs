@@ -23,7 +23,9 @@ use crate::{
     digest::{Digest, ParseDigestError},
     drift::DriftSettings,
     duration::Span,
+    names::ApplicationName,
     prune::PruneSettings,
+    rollback::RollbackPolicy,
 };
 
 /// What to deploy, from where, and by which opinions.
@@ -55,6 +57,10 @@ pub struct ApplicationSpec {
     /// Who is told.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notifiers: Vec<NotifierUse>,
+    /// Applications that have to be Ready at their current revision before another revision of this one is rolled out. What
+    /// drifts is put right without them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<ApplicationReference>,
     /// How often the source is asked for a new revision, beside webhooks.
     #[serde(default = "default_interval")]
     #[schemars(default = "default_interval")]
@@ -66,6 +72,10 @@ pub struct ApplicationSpec {
     /// Stops all work on this application until it is unset; nothing is deleted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
+    /// Whether the agent goes back to the last healthy revision when a new one does not work. A new commit always
+    /// supersedes that.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub rollback: RollbackPolicy,
     /// What may be deleted when it leaves the source.
     #[serde(default, skip_serializing_if = "is_default")]
     pub prune: PruneSettings,
@@ -91,9 +101,11 @@ impl Default for ApplicationSpec {
             policies: Vec::new(),
             health: Vec::new(),
             notifiers: Vec::new(),
+            depends_on: Vec::new(),
             interval: default_interval(),
             timeout: default_timeout(),
             suspend: false,
+            rollback: RollbackPolicy::default(),
             prune: PruneSettings::default(),
             drift: DriftSettings::default(),
             deletion_policy: DeletionPolicy::default(),
@@ -359,6 +371,27 @@ impl GitSource {
                 given: given.into_iter().map(|(name, _)| name).collect(),
             }),
         }
+    }
+}
+
+/// Another Application.
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ApplicationReference {
+    /// Its name.
+    pub name: String,
+    /// Its namespace; that of the Application that names it by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+}
+
+impl ApplicationReference {
+    /// Returns whom it means in an Application of a namespace.
+    pub fn resolve(&self, namespace: &str) -> ApplicationName {
+        let namespace = self.namespace.as_deref().unwrap_or(namespace);
+        ApplicationName::new(namespace, &self.name)
     }
 }
 

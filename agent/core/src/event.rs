@@ -49,6 +49,8 @@ pub enum Reason {
     PruneRefused,
     /// Objects did not become healthy in time, or failed.
     Degraded,
+    /// An earlier revision runs instead of the one that the source gives.
+    RolledBack,
     /// Objects are healthy again.
     Recovered,
     /// The application and its objects are gone.
@@ -73,6 +75,7 @@ impl Reason {
             Self::TestFailed => "test-failed",
             Self::PruneRefused => "prune-refused",
             Self::Degraded => "degraded",
+            Self::RolledBack => "rolled-back",
             Self::Recovered => "recovered",
             Self::Removed => "removed",
         }

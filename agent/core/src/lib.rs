@@ -13,6 +13,7 @@
 pub mod application;
 pub mod canonical;
 pub mod check;
+pub mod dependencies;
 pub mod diff;
 pub mod digest;
 pub mod drift;

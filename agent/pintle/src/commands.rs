@@ -12,6 +12,7 @@ mod history;
 mod plan;
 mod plugin;
 mod render;
+mod rollback;
 mod session;
 mod status;
 mod target;
@@ -39,6 +40,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Suspend(args) => act::suspend(&args).await,
         Command::Resume(args) => act::resume(&args).await,
         Command::History(args) => history::run(&args).await,
+        Command::Rollback(args) => rollback::run(&args).await,
         Command::Reconcile(args) => act::reconcile(&args).await,
         Command::Status(args) => status::run(&args).await,
         Command::Plugin(args) => plugin::run(args).await,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     digest::Digest, explanation::Explanation, health::Status, history::HistoryEntry,
-    inventory::StoredInventory, plan::Summary,
+    inventory::StoredInventory, plan::Summary, rollback::Rollback,
 };
 
 /// What became of an application.
@@ -55,6 +55,12 @@ pub struct ApplicationStatus {
     /// The release of Helm that was taken over, as the annotation `pintle.dev/adopt-helm-release` names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adopted_helm_release: Option<String>,
+    /// The earlier revision that runs instead of the one that the source gives, and why; absent if none does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<Rollback>,
+    /// The id of the request in the annotation `pintle.dev/rollback-request` that was acted upon last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_handled_rollback: Option<String>,
     /// The revisions that were rolled out, the newest first: at most 20, and always the last one that was healthy.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<HistoryEntry>,

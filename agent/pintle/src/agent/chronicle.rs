@@ -32,6 +32,18 @@ pub(crate) struct Tried {
 
 impl Tried {
     pub(crate) fn of(job: &Job, cause: Cause, revision: &Revision) -> Self {
+        if let Some(rollback) = job
+            .rollback
+            .as_ref()
+            .filter(|one| one.to == revision.commit)
+        {
+            return Self {
+                revision: revision.clone(),
+                trigger: Trigger::Rollback,
+                requested_by: rollback.by.clone(),
+                reason: Some(rollback.reason.clone()),
+            };
+        }
         let asked = (cause == Cause::Request).then(|| asked_by(job)).flatten();
         let (requested_by, reason) = match asked {
             Some(request) => (Some(request.by), request.reason),
@@ -88,6 +100,8 @@ pub(crate) fn write(history: &mut Vec<HistoryEntry>, learned: &Learned, verdict:
 fn ending(verdict: &Verdict) -> Option<Ending> {
     Some(match verdict.standing {
         Standing::Ready => Ending::Healthy,
+        // What was gone back to is healthy, although it is not what is wanted.
+        Standing::Stalled if verdict.event == Some(Reason::RolledBack) => Ending::Healthy,
         Standing::Working if verdict.reason == SUPERSEDED => Ending::Superseded,
         Standing::Working if verdict.reason == WAITS_FOR_OTHERS => return None,
         Standing::Working => Ending::Underway,

@@ -1,6 +1,8 @@
 //! The one task that linearises everything that happens.
 
 mod asking;
+mod course;
+mod dependencies;
 
 use std::{
     collections::BTreeMap,
@@ -26,6 +28,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use self::{course::Course, dependencies::Standings};
 use super::{
     drift::Disputed,
     job::{Job, Memory, Report, Work},
@@ -33,7 +36,7 @@ use super::{
     plugins, run,
     server::Probes,
     shared::Shared,
-    sources::{FetchFailure, Fetched, SourceKey, Sources},
+    sources::{Fetched, SourceKey, Sources},
 };
 use crate::pipeline::now_ms;
 
@@ -47,6 +50,12 @@ pub(crate) enum Message {
     },
     /// A Plugin resource appeared, changed, broke, or went.
     PluginChanged(String),
+    /// What an application is to go back to was fetched, or could not be.
+    FetchedEarlier {
+        name: ApplicationName,
+        revision: String,
+        fetched: Box<Fetched>,
+    },
     /// What a render of an application read from the cluster has changed.
     LookedUp(ApplicationName),
     /// A time has come that an application waits for.
@@ -64,6 +73,10 @@ pub(super) struct App {
     pub(super) application: Application,
     source: Option<SourceKey>,
     fetched: Option<Fetched>,
+    /// Which revision is to run.
+    course: Course,
+    /// What it waits for.
+    patience: dependencies::Patience,
     /// A failed fetch that came while a run was under way: told when it is over.
     pending_failure: bool,
     /// Whether a person waits for a reconciliation with what the source gives now.
@@ -95,6 +108,8 @@ pub(crate) struct Controller {
     namespaces: Vec<String>,
     probes: Arc<Probes>,
     pub(super) apps: BTreeMap<ApplicationName, App>,
+    /// How all applications are, for those that wait for others.
+    standings: Standings,
     sources: Sources,
     lookups: Lookups,
     messages: mpsc::Sender<Message>,
@@ -113,6 +128,7 @@ impl Controller {
             namespaces,
             probes,
             apps,
+            standings: Standings::default(),
             sources,
             lookups,
             messages,
@@ -187,9 +203,19 @@ impl Controller {
 
     fn application(&mut self, event: ApplicationEvent) {
         match event {
-            ResourceEvent::Seen(application) => self.seen(*application),
+            ResourceEvent::Seen(application) => {
+                let name = application.application_name();
+                let is_news = self.standings.see(&application);
+                self.seen(*application);
+                if is_news {
+                    self.release_dependents(&name);
+                }
+            }
             ResourceEvent::Gone { namespace, name } => {
-                self.gone(&ApplicationName::new(namespace.unwrap_or_default(), name));
+                let name = ApplicationName::new(namespace.unwrap_or_default(), name);
+                self.standings.forget(&name);
+                self.gone(&name);
+                self.release_dependents(&name);
             }
             ResourceEvent::Complete => {}
             ResourceEvent::Failed(reason) => {
@@ -234,6 +260,7 @@ impl Controller {
         let is_adoption = adopts != app.adopts;
         app.adopts = adopts;
         self.follow_source(&name);
+        self.look_for_rollback(&name);
         self.step(
             &name,
             Event::Spec {
@@ -266,49 +293,6 @@ impl Controller {
         self.shared.metrics.forget(&name.namespace, &name.name);
     }
 
-    /// Follows the source that the spec names now.
-    fn follow_source(&mut self, name: &ApplicationName) {
-        let Some(app) = self.apps.get_mut(name) else {
-            return;
-        };
-        let source = app
-            .application
-            .spec
-            .as_ref()
-            .ok()
-            .and_then(|spec| Some((spec.source.as_ref()?, spec.interval)));
-        let (key, interval) = match source
-            .map(|(source, interval)| (SourceKey::of(source, &name.namespace), interval.get()))
-        {
-            Some((Ok(key), interval)) => (Some(key), interval),
-            Some((Err(message), _)) => {
-                app.fetched = Some(Err(FetchFailure { message }));
-                (None, Duration::MAX)
-            }
-            None => {
-                let message = "the spec names no source that can be read".to_owned();
-                app.fetched = Some(Err(FetchFailure { message }));
-                (None, Duration::MAX)
-            }
-        };
-        if app.source != key
-            && let Some(old) = app.source.take()
-        {
-            self.sources.leave(name, &old);
-            app.fetched = None;
-        }
-        match key {
-            Some(key) => {
-                let known = self.sources.follow(name, &key, interval);
-                let is_new = app.source.replace(key).is_none();
-                if is_new && let Some(fetched) = known {
-                    self.fetched(name, fetched);
-                }
-            }
-            None => self.tell_revision(name),
-        }
-    }
-
     fn message(&mut self, message: Message) {
         match message {
             Message::Fetched {
@@ -316,13 +300,20 @@ impl Controller {
                 fetched,
                 is_asked,
             } => {
-                for name in self.sources.fetched(&key, &fetched) {
+                let names = self.sources.fetched(&key, &fetched);
+                self.outdate(&names, &fetched);
+                for name in names {
                     self.fetched(&name, (*fetched).clone());
                     if is_asked {
                         self.answer_request(&name);
                     }
                 }
             }
+            Message::FetchedEarlier {
+                name,
+                revision,
+                fetched,
+            } => self.fetched_earlier(&name, &revision, *fetched),
             Message::PluginChanged(plugin) => {
                 let uses = |app: &App| {
                     app.memory
@@ -351,27 +342,6 @@ impl Controller {
         }
     }
 
-    fn fetched(&mut self, name: &ApplicationName, fetched: Fetched) {
-        let Some(app) = self.apps.get_mut(name) else {
-            return;
-        };
-        // A source that does not answer is no reason to give up a rollout of what it gave before.
-        app.pending_failure = fetched.is_err() && app.run.is_some();
-        app.fetched = Some(fetched);
-        if !app.pending_failure {
-            self.tell_revision(name);
-        }
-    }
-
-    fn tell_revision(&mut self, name: &ApplicationName) {
-        let revision = match self.apps.get(name).and_then(|app| app.fetched.as_ref()) {
-            Some(Ok(snapshot)) => snapshot.revision().commit.clone(),
-            Some(Err(failure)) => format!("failed: {}", failure.message),
-            None => return,
-        };
-        self.step(name, Event::Revision(revision));
-    }
-
     fn tracked(&mut self, event: Result<TrackEvent, broadcast::error::RecvError>) {
         match event {
             Ok(event) => self.look_for_drift(&event.application),
@@ -396,6 +366,7 @@ impl Controller {
             memory,
             healthy,
             drift,
+            failed_rollout,
         } = report;
         let Some(app) = self.apps.get_mut(&name) else {
             return;
@@ -416,6 +387,7 @@ impl Controller {
             app.inventory = inventory;
         }
         app.healthy = healthy.or(app.healthy);
+        app.settle(outcome);
         if let Some(drift) = drift {
             self.learn_drift(&name, drift);
         }
@@ -431,6 +403,9 @@ impl Controller {
                 now: now_ms(),
             },
         );
+        if let Some((revision, reason)) = failed_rollout {
+            self.failed(&name, &revision, &reason);
+        }
         if pending {
             self.tell_revision(&name);
         }
@@ -438,6 +413,7 @@ impl Controller {
             self.step(&name, Event::Drifted);
         }
         self.look_for_drift(&name);
+        self.release_dependents(&name);
     }
 
     /// Feeds an event to an application's state machine, and does what it asks for.
@@ -457,10 +433,15 @@ impl Controller {
             return;
         };
         match effect {
-            Effect::Start { run, cause, .. } => {
-                let Some(fetched) = app.fetched.clone() else {
+            Effect::Start {
+                run,
+                cause,
+                revision,
+            } => {
+                let Some(fetched) = app.fetched_of(&revision) else {
                     return;
                 };
+                let cause = app.begin(revision, cause);
                 self.start(
                     name,
                     run,
@@ -494,6 +475,10 @@ impl Controller {
                     .filter(|memory| memory.generation == app.application.generation);
             }
         }
+        let waits_for = self.obstacles(name, &work);
+        let Some(app) = self.apps.get_mut(name) else {
+            return;
+        };
         let cancel = CancellationToken::new();
         app.run = Some((run, cancel.clone()));
         let job = Job {
@@ -506,6 +491,9 @@ impl Controller {
                 held: app.disputes.held(now_ms()),
                 fights: app.disputes.going_on(),
             },
+            waits_for,
+            rollback: app.course.rollback().cloned(),
+            rollback_asked: app.course.asked().cloned(),
         };
         self.runs
             .spawn(run::run(Arc::clone(&self.shared), job, cancel));
@@ -545,6 +533,7 @@ impl App {
     fn new(name: &ApplicationName, application: Application, adopts: [Option<String>; 2]) -> Self {
         let status = application.status.as_ref().ok();
         let requested = status.and_then(|status| status.last_handled_reconcile.clone());
+        let course = Course::of(status);
         let tests = status.and_then(|status| status.last_handled_test.clone());
         let inventory = status
             .and_then(|status| status.inventory.clone())
@@ -555,6 +544,8 @@ impl App {
             application,
             source: None,
             fetched: None,
+            course,
+            patience: dependencies::Patience::default(),
             pending_failure: false,
             pending_request: false,
             pending_lookup: false,

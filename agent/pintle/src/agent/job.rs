@@ -5,11 +5,13 @@ use std::{collections::BTreeSet, sync::Arc, time::Instant};
 use pintle_cluster::{Application, ServiceAccount};
 use pintle_core::{
     application::NotifierUse,
+    dependencies::Obstacle,
     inventory::Inventory,
     machine::{Cause, Outcome, RunId},
     names::ApplicationName,
     readset::ReadSet,
     rendered::Rendered,
+    rollback::Rollback,
 };
 
 use super::{
@@ -28,6 +30,12 @@ pub(crate) struct Job {
     pub(crate) requested: Option<String>,
     /// What is known of drift that is not put right at once.
     pub(crate) disputed: Disputed,
+    /// What has to be Ready first, or is in a circle with it.
+    pub(crate) waits_for: Vec<Obstacle>,
+    /// The earlier revision that runs instead of the one that the source gives.
+    pub(crate) rollback: Option<Rollback>,
+    /// The newest request for a rollback that was taken up.
+    pub(crate) rollback_asked: Option<String>,
 }
 
 /// What is to be done.
@@ -70,4 +78,6 @@ pub(crate) struct Report {
     pub(crate) healthy: Option<bool>,
     /// What was found out about drift; nothing if the run did not come to a plan.
     pub(crate) drift: Option<DriftReport>,
+    /// The revision that does not work in the cluster, with the reason.
+    pub(crate) failed_rollout: Option<(String, String)>,
 }

@@ -13,6 +13,7 @@ use pintle_core::{
     machine::Millis,
     object::ObjectId,
     plan::Summary,
+    rollback::Rollback,
 };
 use serde_json::{Value, json};
 
@@ -105,6 +106,10 @@ pub(crate) struct Learned {
     /// Drift that is left as it is, and fights.
     pub(crate) drift: Option<Vec<ObjectDrift>>,
     pub(crate) requested: Option<String>,
+    /// The earlier revision that runs instead of the one that the source gives.
+    pub(crate) rollback: Option<Rollback>,
+    /// The newest request for a rollback that was taken up.
+    pub(crate) rollback_asked: Option<String>,
     /// The release of Helm that was taken over.
     pub(crate) adopted: Option<String>,
     /// The request for which tests were run, and what they came to.
@@ -133,6 +138,9 @@ pub(crate) fn status(
         status.problems = problems(unsettled);
     }
     status.last_handled_reconcile = learned.requested.clone().or(status.last_handled_reconcile);
+    status.rollback.clone_from(&learned.rollback);
+    let asked = learned.rollback_asked.clone();
+    status.last_handled_rollback = asked.or(status.last_handled_rollback);
     status.adopted_helm_release = learned.adopted.clone().or(status.adopted_helm_release);
     if let Some((request, results)) = &learned.tests {
         status.last_handled_test = Some(request.clone());

@@ -9,7 +9,9 @@ mod health;
 mod hooks;
 mod memory;
 mod remove;
+mod rollback;
 mod rollout;
+mod waiting;
 
 use std::sync::Arc;
 

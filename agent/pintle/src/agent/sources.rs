@@ -80,6 +80,28 @@ impl SourceKey {
         }
     }
 
+    /// Names one revision of it; nothing if it is none of this kind of source. `reference` is the version that led to it.
+    pub(crate) fn at(&self, revision: &str, reference: &str) -> Option<Self> {
+        let what = match &self.what {
+            What::Git { url, .. } => What::Git {
+                url: url.clone(),
+                reference: Reference::Commit(revision.to_owned()),
+            },
+            What::Artifact { place, .. } => What::Artifact {
+                place: place.clone(),
+                wanted: match place {
+                    Place::Oci(_) => Wanted::Digest(revision.parse().ok()?),
+                    // A repository knows charts by their versions only; the digest is compared when it is there.
+                    Place::Chart { .. } => Wanted::Exact(reference.to_owned()),
+                },
+            },
+        };
+        Some(Self {
+            what,
+            credentials: self.credentials.clone(),
+        })
+    }
+
     /// Says whether it can never be another revision.
     fn is_pinned(&self) -> bool {
         matches!(
@@ -137,13 +159,10 @@ impl Sources {
             let (sender, receiver) = watch::channel(interval);
             let look = Arc::new(Notify::new());
             let follower = Follower {
-                shared: Arc::clone(&self.shared),
+                fetcher: Fetcher::new(Arc::clone(&self.shared), key.clone()),
                 messages: self.messages.clone(),
-                key: key.clone(),
                 interval: receiver,
                 look: Arc::clone(&look),
-                credentials: None,
-                known: None,
             };
             let task = tokio::spawn(follower.run()).abort_handle();
             Source {
@@ -222,14 +241,67 @@ impl Source {
 
 /// Fetches one source again and again.
 struct Follower {
-    shared: Arc<Shared>,
+    fetcher: Fetcher,
     messages: mpsc::Sender<Message>,
-    key: SourceKey,
     interval: watch::Receiver<Duration>,
     look: Arc<Notify>,
+}
+
+/// Fetches one source.
+struct Fetcher {
+    shared: Arc<Shared>,
+    key: SourceKey,
     credentials: Option<Known>,
     /// The artifact that was fetched last, with the digest under which it was found.
     known: Option<(ResolvedChart, Snapshot)>,
+}
+
+/// A revision that an application is to go back to.
+pub(crate) struct Earlier {
+    pub(crate) name: ApplicationName,
+    pub(crate) revision: String,
+}
+
+impl Earlier {
+    /// Fetches it until it is found. Why it cannot be had is told once, and that it was found in the end.
+    pub(crate) async fn fetch(
+        self,
+        shared: Arc<Shared>,
+        key: SourceKey,
+        messages: mpsc::Sender<Message>,
+    ) {
+        let mut source = Fetcher::new(shared, key);
+        let mut failures = 0;
+        loop {
+            let fetched = source.fetch().await.and_then(|one| self.checked(one));
+            let is_found = fetched.is_ok();
+            if is_found || failures == 0 {
+                let message = Message::FetchedEarlier {
+                    name: self.name.clone(),
+                    revision: self.revision.clone(),
+                    fetched: Box::new(fetched),
+                };
+                // The agent may have stopped meanwhile.
+                let _ = messages.send(message).await;
+            }
+            if is_found {
+                return;
+            }
+            failures += 1;
+            let pause = pintle_core::machine::pause(&source.key.url(), failures);
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// A version of a chart may have been published anew.
+    fn checked(&self, snapshot: Snapshot) -> Fetched {
+        let found = &snapshot.revision().commit;
+        if *found == self.revision {
+            return Ok(snapshot);
+        }
+        let message = format!("the source gives {found} where {} was", self.revision);
+        Err(FetchFailure { message })
+    }
 }
 
 /// What the Secret holds, read once: nothing is asked of the API server while all is well.
@@ -239,36 +311,13 @@ enum Known {
     Artifact(Box<(Charts, Logins)>),
 }
 
-impl Follower {
-    async fn run(mut self) {
-        let mut told: Option<Result<String, FetchFailure>> = None;
-        let mut failures = 0;
-        let mut is_asked = false;
-        loop {
-            let fetched = self.fetch().await;
-            let outcome = if fetched.is_ok() { "ok" } else { "failed" };
-            self.shared
-                .metrics
-                .fetches
-                .get_or_create(&OutcomeLabels { outcome })
-                .inc();
-            failures = if fetched.is_ok() { 0 } else { failures + 1 };
-            let state = fetched
-                .as_ref()
-                .map(|snapshot| snapshot.revision().commit.clone())
-                .map_err(Clone::clone);
-            if is_asked || told.as_ref() != Some(&state) {
-                told = Some(state);
-                let message = Message::Fetched {
-                    key: self.key.clone(),
-                    fetched: Box::new(fetched),
-                    is_asked,
-                };
-                if self.messages.send(message).await.is_err() {
-                    return;
-                }
-            }
-            is_asked = self.rest(failures).await;
+impl Fetcher {
+    fn new(shared: Arc<Shared>, key: SourceKey) -> Self {
+        Self {
+            shared,
+            key,
+            credentials: None,
+            known: None,
         }
     }
 
@@ -345,6 +394,41 @@ impl Follower {
         self.credentials = Some(known.clone());
         Ok(known)
     }
+}
+
+impl Follower {
+    async fn run(mut self) {
+        let mut told: Option<Result<String, FetchFailure>> = None;
+        let mut failures = 0;
+        let mut is_asked = false;
+        loop {
+            let fetched = self.fetcher.fetch().await;
+            let outcome = if fetched.is_ok() { "ok" } else { "failed" };
+            self.fetcher
+                .shared
+                .metrics
+                .fetches
+                .get_or_create(&OutcomeLabels { outcome })
+                .inc();
+            failures = if fetched.is_ok() { 0 } else { failures + 1 };
+            let state = fetched
+                .as_ref()
+                .map(|snapshot| snapshot.revision().commit.clone())
+                .map_err(Clone::clone);
+            if is_asked || told.as_ref() != Some(&state) {
+                told = Some(state);
+                let message = Message::Fetched {
+                    key: self.fetcher.key.clone(),
+                    fetched: Box::new(fetched),
+                    is_asked,
+                };
+                if self.messages.send(message).await.is_err() {
+                    return;
+                }
+            }
+            is_asked = self.rest(failures).await;
+        }
+    }
 
     /// Waits for the interval, or for somebody who wants it now, and says whether it was that. Failures are tried again
     /// sooner than a long interval.
@@ -352,9 +436,11 @@ impl Follower {
         loop {
             let interval = *self.interval.borrow_and_update();
             let pause = match failures {
-                0 if self.key.is_pinned() => Duration::MAX,
-                0 => spread(&self.key, interval),
-                failures => pintle_core::machine::pause(&self.key.url(), failures).min(interval),
+                0 if self.fetcher.key.is_pinned() => Duration::MAX,
+                0 => spread(&self.fetcher.key, interval),
+                failures => {
+                    pintle_core::machine::pause(&self.fetcher.key.url(), failures).min(interval)
+                }
             };
             tokio::select! {
                 () = tokio::time::sleep(pause) => return false,

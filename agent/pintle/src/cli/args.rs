@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::operations::{
-    AwaitArgs, HistoryCommand, OneApplication, ReasonArgs, ReconcileCommand, StatusCommand,
-    SuspendCommand,
+    AwaitArgs, HistoryCommand, OneApplication, ReasonArgs, ReconcileCommand, RollbackCommand,
+    StatusCommand, SuspendCommand,
 };
 
 /// Pintle converges a Kubernetes cluster to what git says.
@@ -66,6 +66,8 @@ pub(crate) enum Command {
     Resume(OneApplication),
     /// Look at an application's source now, try again what failed, and wait for it
     Reconcile(ReconcileCommand),
+    /// Go back to an earlier revision of an application, until a new commit supersedes it
+    Rollback(RollbackCommand),
     /// Show the revisions of an application: who wrote them, what they changed, and how they ended
     History(HistoryCommand),
     /// List applications or plugins in the cluster

@@ -5,18 +5,26 @@ use owo_colors::OwoColorize as _;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::args::{Format, LogArgs};
+use super::{
+    args::{Format, LogArgs},
+    screen::aside,
+};
 
 /// Starts logging to standard error.
 pub(crate) fn start_logs(args: &LogArgs, agent: bool) {
-    let default = if agent { "info" } else { "warn" };
+    // What a server refuses is told as what failed; its HTTP status alone helps nobody.
+    let default = if agent {
+        "info"
+    } else {
+        "warn,kube_client=off"
+    };
     let filter = args.log.as_deref().unwrap_or(default);
     let filter = tracing_subscriber::EnvFilter::try_new(filter)
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
     let json = args.log_json || (agent && !std::io::stderr().is_terminal());
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(|| Aside);
     // The first subscriber wins; there is no other in this process.
     let _ = if json {
         builder.json().flatten_event(true).try_init()
@@ -28,8 +36,25 @@ pub(crate) fn start_logs(args: &LogArgs, agent: bool) {
     };
 }
 
+/// Writes to standard error, above what is drawn there in place.
+struct Aside;
+
+impl std::io::Write for Aside {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        aside(|| std::io::stderr().write(bytes))
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stderr().flush()
+    }
+}
+
 /// Prints text to standard output.
 pub(crate) fn text(text: &str) {
+    aside(|| print(text));
+}
+
+fn print(text: &str) {
     // A reader that went away (`| head`) is no failure of ours.
     let mut out = anstream::stdout().lock();
     let _ = out.write_all(text.as_bytes());
@@ -49,17 +74,17 @@ pub(crate) fn document(text: &str) {
 
 /// Prints a line for people to standard error.
 pub(crate) fn note(text: &str) {
-    anstream::eprintln!("{text}");
+    aside(|| anstream::eprintln!("{text}"));
 }
 
 /// Prints a warning to standard error.
 pub(crate) fn warning(text: &str) {
-    anstream::eprintln!("{} {text}", "warning:".yellow().bold());
+    aside(|| anstream::eprintln!("{} {text}", "warning:".yellow().bold()));
 }
 
 /// Prints an error and its causes to standard error, each cause once.
 pub(crate) fn error(error: &anyhow::Error) {
-    anstream::eprintln!("{} {}", "error:".red().bold(), chain(error));
+    aside(|| anstream::eprintln!("{} {}", "error:".red().bold(), chain(error)));
 }
 
 /// Writes an error and its causes as one text.

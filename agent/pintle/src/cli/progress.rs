@@ -118,8 +118,7 @@ impl Progress {
     /// Writes a line, above what changes.
     pub(crate) fn line(&self, text: &str) {
         match &self.place {
-            Place::Screen(screen) => screen.above(text),
-            Place::Lines => output::note(text),
+            Place::Screen(_) | Place::Lines => output::note(text),
             Place::Stream => stream(&json!({ "event": "note", "message": text })),
             Place::Nowhere => {}
         }

@@ -2,18 +2,34 @@
 
 use std::{
     io::IsTerminal as _,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
 use console::{Term, strip_ansi_codes, truncate_str};
 use owo_colors::OwoColorize as _;
 
-use super::output;
-
 /// Between two pictures of the sign that moves.
 const TICK: Duration = Duration::from_millis(100);
 const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
+
+/// The screen that is open, if one is: whatever else is written to the terminal goes above it.
+static OPEN: Mutex<Weak<Mutex<Drawing>>> = Mutex::new(Weak::new());
+
+/// Writes to the terminal, above what is drawn in place.
+pub(crate) fn aside<T>(write: impl FnOnce() -> T) -> T {
+    let open = OPEN
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .upgrade();
+    let Some(open) = open else { return write() };
+    let mut drawing = lock(&open);
+    drawing.erase();
+    drawing.flush();
+    let written = write();
+    drawing.draw();
+    written
+}
 
 /// The part of a terminal at its lower end that is drawn anew, on standard error.
 pub(crate) struct Screen(Arc<Mutex<Drawing>>);
@@ -48,6 +64,7 @@ impl Screen {
             is_open: true,
         }));
         let weak = Arc::downgrade(&drawing);
+        weak.clone_into(&mut OPEN.lock().unwrap_or_else(PoisonError::into_inner));
         std::thread::spawn(move || {
             while let Some(drawing) = weak.upgrade() {
                 let mut drawing = lock(&drawing);
@@ -76,15 +93,6 @@ impl Screen {
     pub(crate) fn show(&self, lines: Vec<String>) {
         let mut drawing = lock(&self.0);
         drawing.lines = lines;
-        drawing.draw();
-    }
-
-    /// Writes a line above.
-    pub(crate) fn above(&self, text: &str) {
-        let mut drawing = lock(&self.0);
-        drawing.erase();
-        drawing.flush();
-        output::note(text);
         drawing.draw();
     }
 

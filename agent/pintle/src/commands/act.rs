@@ -82,17 +82,17 @@ impl Subject {
         .into())
     }
 
-    /// Waits until the agent has done what was asked, and shows how it goes.
-    pub(super) async fn await_done(
+    /// Waits until the agent has done what was asked, and shows how it goes. Nothing if that is not wanted.
+    pub(super) async fn wait(
         &self,
         wait: &AwaitArgs,
         output: OutputArgs,
         is_done: impl Fn(&Application) -> bool,
-    ) -> anyhow::Result<Exit> {
+    ) -> anyhow::Result<Option<Application>> {
         let name = self.application.application_name();
         if wait.no_wait {
             output::note(&format!("{name}: asked for"));
-            return Ok(Exit::Done);
+            return Ok(None);
         }
         let mut live = Live::of(output.output, &name.namespace, &name.name);
         let waiting = live.until(&self.applications, |application| {
@@ -107,6 +107,19 @@ impl Subject {
         };
         let ended = ended?;
         live.close();
+        Ok(Some(ended))
+    }
+
+    async fn await_done(
+        &self,
+        wait: &AwaitArgs,
+        output: OutputArgs,
+        is_done: impl Fn(&Application) -> bool,
+    ) -> anyhow::Result<Exit> {
+        let name = self.application.application_name();
+        let Some(ended) = self.wait(wait, output, is_done).await? else {
+            return Ok(Exit::Done);
+        };
         match ready_of(&ended) {
             Some(ready) if ready.status == ConditionStatus::True => {
                 output::note(&format!("{name}: {}", ready.message));

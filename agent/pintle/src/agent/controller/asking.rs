@@ -15,6 +15,7 @@ impl Controller {
             Some(source) => self.sources.look(source),
             None => self.answer_request(name),
         }
+        self.leave_rollback(name);
     }
 
     pub(super) fn answer_request(&mut self, name: &ApplicationName) {

@@ -88,6 +88,7 @@ impl Run {
             release,
             ..ready.applying(slot, &self.cancel)
         };
+        self.has_begun = true;
         let applied = shared
             .cluster
             .apply(&applying, &approved, planned.inventory.clone(), store)

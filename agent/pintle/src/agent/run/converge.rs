@@ -11,6 +11,7 @@ use pintle_core::{
     names::ApplicationName,
     rendered::Rendered,
     revision::short,
+    rollback::Rollback,
     tree::Tree,
 };
 use pintle_host::{Context, Facts};
@@ -22,7 +23,7 @@ use super::{
     failures::{folder, plugin_failed},
     hooks::Slot,
     memory::plugins_of,
-    release, status_before, unwritten,
+    release, rollback, status_before, unwritten,
 };
 use crate::{
     agent::{
@@ -54,6 +55,9 @@ pub(super) struct Run {
     pub(super) healthy: Option<bool>,
     /// What was found out about drift.
     pub(super) drift: Option<DriftReport>,
+    /// Whether anything may have been written to the cluster.
+    pub(super) has_begun: bool,
+    failed_rollout: Option<(String, String)>,
 }
 
 pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken) -> Report {
@@ -63,6 +67,8 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
         before: status_before(&job.application),
         learned: Learned {
             requested: job.requested.clone(),
+            rollback: job.rollback.clone(),
+            rollback_asked: job.rollback_asked.clone(),
             ..Learned::default()
         },
         notifiers: job
@@ -74,6 +80,8 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
         inventory: None,
         healthy: None,
         drift: None,
+        has_begun: false,
+        failed_rollout: None,
         shared,
         job,
         cancel,
@@ -98,7 +106,8 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
         namespace: name.namespace.clone(),
         name: name.name.clone(),
     };
-    let is_ready = outcome == Outcome::Done && run.healthy != Some(false);
+    let is_wanted = run.learned.rollback.is_none();
+    let is_ready = outcome == Outcome::Done && run.healthy != Some(false) && is_wanted;
     metrics
         .ready
         .get_or_create(&labels)
@@ -118,6 +127,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
         memory: run.memory,
         healthy: run.healthy,
         drift: run.drift,
+        failed_rollout: run.failed_rollout,
     }
 }
 
@@ -166,6 +176,9 @@ impl Run {
         };
         self.learned.attempted = Some(snapshot.revision().commit.clone());
         self.learned.tried = Some(Tried::of(&self.job, cause, snapshot.revision()));
+        if let Some(stopped) = super::waiting::stopped(&self.job.waits_for) {
+            return self.stop(stopped).await;
+        }
         match self.prepare(spec, &snapshot, cause).await {
             Ok(Some(ready)) => Box::pin(self.converge(ready, slot)).await,
             Ok(None) => {
@@ -461,12 +474,24 @@ impl Run {
 
     async fn finish(&mut self, store: StatusStore, verdict: &Verdict, outcome: Outcome) -> Outcome {
         let shared = Arc::clone(&self.shared);
+        if let Some(attempted) = self.learned.attempted.clone()
+            && self.has_begun
+            && rollback::is_failed_rollout(verdict)
+        {
+            self.failed_rollout = Some((attempted, verdict.message.clone()));
+        }
+        let rollback = self.learned.rollback.as_ref();
+        let is_earlier = |one: &&Rollback| self.learned.attempted.as_ref() == Some(&one.to);
+        let verdict = match rollback.filter(is_earlier) {
+            Some(rollback) => rollback::told(rollback, verdict.clone()),
+            None => verdict.clone(),
+        };
         let concluding = conclude(
             &shared,
             store,
             &self.before,
             &self.learned,
-            verdict,
+            &verdict,
             &self.notifiers,
         );
         match Box::pin(concluding).await {

@@ -32,7 +32,7 @@ use crate::{
 
 pub(super) async fn run(shared: Arc<Shared>, mut job: Job, cancel: CancellationToken) -> Report {
     let name = job.application.application_name();
-    let outcome = remove(&shared, &mut job, &cancel).await;
+    let outcome = Box::pin(remove(&shared, &mut job, &cancel)).await;
     if outcome == Outcome::Done {
         shared.tracker.forget(&name);
         shared.judges.remove(&name);
@@ -47,6 +47,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut job: Job, cancel: CancellationT
         memory: job.memory,
         healthy: None,
         drift: None,
+        failed_rollout: None,
     }
 }
 

@@ -10,6 +10,7 @@ use pintle_core::{
     health::Status,
     inventory::Inventory,
     revision::short,
+    rollback::Rollback,
 };
 
 use crate::{cli::output, commands::act::suspended_by};
@@ -124,6 +125,9 @@ fn facts(
         let who = who.unwrap_or_else(|| "nothing is changed until it is resumed".to_owned());
         facts.push(("suspended", who.yellow().to_string()));
     }
+    if let Some(rollback) = &status.rollback {
+        facts.push(("rolled back", rollback_text(rollback)));
+    }
     if application.deleting {
         facts.push(("deletion", "it is being deleted".yellow().to_string()));
     }
@@ -141,6 +145,16 @@ fn facts(
         facts.push(("last change", plan.to_string()));
     }
     facts
+}
+
+fn rollback_text(rollback: &Rollback) -> String {
+    let (runs, wanted) = (short(&rollback.to), short(&rollback.instead_of));
+    let who = rollback.by.as_deref().unwrap_or("the agent");
+    let text = format!(
+        "runs {runs}, not {wanted}: {who} went back at {}",
+        rollback.since
+    );
+    format!("{}\n{}", text.red().bold(), rollback.reason)
 }
 
 fn source_text(source: &Source) -> String {

@@ -1,0 +1,182 @@
+//! Applications that wait for others.
+
+use std::collections::BTreeMap;
+
+use pintle_cluster::Application;
+use pintle_core::{
+    application::{ApplicationStatus, ConditionStatus},
+    dependencies::{Dependency, Obstacle, obstacles},
+    machine::{Cause, Event, Outcome},
+    names::ApplicationName,
+};
+
+use super::{App, Controller};
+use crate::agent::{job::Work, sources::Fetched};
+
+/// How all applications are, as their resources tell: those that other replicas work on, too.
+#[derive(Default)]
+pub(super) struct Standings(BTreeMap<ApplicationName, Dependency>);
+
+impl Standings {
+    /// Takes up a state of an Application, and says whether that matters to those that wait for it.
+    pub(super) fn see(&mut self, application: &Application) -> bool {
+        let name = application.application_name();
+        let standing = Dependency {
+            depends_on: depends_on(application),
+            not_ready: not_ready(application),
+        };
+        let is_news = self.0.get(&name) != Some(&standing);
+        self.0.insert(name, standing);
+        is_news
+    }
+
+    pub(super) fn forget(&mut self, name: &ApplicationName) {
+        self.0.remove(name);
+    }
+}
+
+fn depends_on(application: &Application) -> Vec<ApplicationName> {
+    let namespace = application.namespace.as_deref().unwrap_or_default();
+    let spec = application.spec.as_ref().ok();
+    let references = spec.into_iter().flat_map(|spec| &spec.depends_on);
+    references
+        .map(|reference| reference.resolve(namespace))
+        .collect()
+}
+
+/// Says what keeps an application from being Ready for the spec that it has now.
+fn not_ready(application: &Application) -> Option<String> {
+    if application.deleting {
+        return Some("it is being deleted".to_owned());
+    }
+    let Ok(status) = &application.status else {
+        return Some("its status cannot be read".to_owned());
+    };
+    if status.observed_generation != Some(application.generation) {
+        return Some("the agent has not come to it yet".to_owned());
+    }
+    unready_condition(status)
+}
+
+fn unready_condition(status: &ApplicationStatus) -> Option<String> {
+    let Some(ready) = status.conditions.iter().find(|one| one.kind == "Ready") else {
+        return Some("the agent has not come to it yet".to_owned());
+    };
+    if ready.status == ConditionStatus::True {
+        return None;
+    }
+    // On its way it says something else every few seconds, and who waits is told only what matters.
+    if ready.status == ConditionStatus::Unknown {
+        return Some("it is on its way".to_owned());
+    }
+    // Its message may be long, and change with each pod: the reason is enough to know where to look.
+    Some(ready.reason.clone())
+}
+
+/// What an application has come to, as far as others wait for it, and what it waits for itself.
+#[derive(Default)]
+pub(super) struct Patience {
+    /// The revision that is worked on.
+    running: Option<String>,
+    /// The revision that was worked on last, with success.
+    settled: Option<String>,
+    /// Why the run was due that did not begin because others have to be Ready first, and what was in its way.
+    held: Option<(Cause, Vec<Obstacle>)>,
+}
+
+impl App {
+    /// Takes note of a run that begins, and returns why it does: a run that was held back still has its own reason.
+    pub(super) fn begin(&mut self, revision: String, cause: Cause) -> Cause {
+        self.patience.running = Some(revision);
+        self.patience.held.take().map_or(cause, |(cause, _)| cause)
+    }
+
+    /// Takes note of a run that has ended.
+    pub(super) fn settle(&mut self, outcome: Outcome) {
+        let ran = self.patience.running.take();
+        if outcome == Outcome::Done {
+            self.patience.settled = ran;
+        }
+    }
+
+    /// Says whether it is on its way to another revision than the one that its status tells of.
+    fn is_behind(&self) -> bool {
+        let Some(Ok(snapshot)) = &self.fetched else {
+            return false;
+        };
+        if matches!(&self.application.spec, Ok(spec) if spec.suspend) {
+            return false;
+        }
+        let wanted = &snapshot.revision().commit;
+        self.patience.settled.as_ref() != Some(wanted) && self.course.rollback().is_none()
+    }
+}
+
+impl Controller {
+    /// Tells all that follow a source what it gives, before the first of them does something: one that waits for another of
+    /// them must not take that for what it was.
+    pub(super) fn outdate(&mut self, names: &[ApplicationName], fetched: &Fetched) {
+        if fetched.is_err() {
+            return;
+        }
+        for name in names {
+            if let Some(app) = self.apps.get_mut(name) {
+                app.fetched = Some(fetched.clone());
+            }
+        }
+    }
+
+    /// Returns what is in the way of a run. What only puts right what drifted waits for nobody.
+    pub(super) fn obstacles(&mut self, name: &ApplicationName, work: &Work) -> Vec<Obstacle> {
+        let Work::Converge { cause, .. } = work else {
+            return Vec::new();
+        };
+        let found = self.in_the_way(name);
+        if *cause == Cause::Drift || found.is_empty() {
+            return Vec::new();
+        }
+        if let Some(app) = self.apps.get_mut(name) {
+            app.patience.held = Some((*cause, found.clone()));
+        }
+        found
+    }
+
+    fn in_the_way(&self, name: &ApplicationName) -> Vec<Obstacle> {
+        let Some(app) = self.apps.get(name) else {
+            return Vec::new();
+        };
+        let known = |other: &ApplicationName| {
+            let mut found = self.standings.0.get(other)?.clone();
+            if let Some(app) = self.apps.get(other)
+                && found.not_ready.is_none()
+                && app.is_behind()
+            {
+                found.not_ready = Some("it has not come to its newest revision yet".to_owned());
+            }
+            Some(found)
+        };
+        let depends_on = depends_on(&app.application);
+        if depends_on.is_empty() {
+            return Vec::new();
+        }
+        obstacles(name, &depends_on, &known)
+    }
+
+    /// Lets those go on that waited for an application, now that it is another than before; or tells them anew what they
+    /// wait for. The application itself is among them: what it waited for may have come while it said that it waits.
+    pub(super) fn release_dependents(&mut self, name: &ApplicationName) {
+        let waits = |(dependent, app): &(&ApplicationName, &App)| {
+            let Some((_, told)) = app.patience.held.as_ref().filter(|_| app.run.is_none()) else {
+                return false;
+            };
+            // What is as it was told is not told again: two that wait for each other would do so for ever.
+            let concerns = *dependent == name || depends_on(&app.application).contains(name);
+            concerns && self.in_the_way(dependent) != *told
+        };
+        let waiting = self.apps.iter().filter(waits);
+        let waiting: Vec<ApplicationName> = waiting.map(|(name, _)| name.clone()).collect();
+        for dependent in waiting {
+            self.step(&dependent, Event::Unblocked);
+        }
+    }
+}

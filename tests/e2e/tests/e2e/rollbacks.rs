@@ -1,0 +1,187 @@
+//! What does not work is taken back, once, and loudly.
+
+use anyhow::Result;
+use pintle_harness::{Recording, record, until};
+use serde_json::Value;
+
+use crate::desk::{as_administrator, of_administrator};
+use crate::recordings::keep;
+use crate::rollouts::misbehaving;
+use crate::world::{LIMIT, Stage, condition, deployment};
+
+const IMAGE: &str = "registry.k8s.io/pause:3.9";
+
+/// An application that goes back by itself, or not, at a commit that works.
+fn shop(prefix: &str, policy: &str) -> Result<(Stage, String)> {
+    let stage = Stage::new(prefix)?;
+    let good = deployment("web", 1, IMAGE);
+    let commit = stage
+        .repository
+        .push_files(&[("web.yaml", &good)], "it works")?;
+    let application = stage.application("shop", "", &format!("rollback: {policy}"));
+    stage.apply(&application.replace("timeout: 1m", "timeout: 25s"))?;
+    stage.ready_at("shop", &commit)?;
+    Ok((stage, commit))
+}
+
+fn push_broken(stage: &Stage) -> Result<String> {
+    stage.push(
+        "shop",
+        &[("web.yaml", &misbehaving("web", "crash-loop", ""))],
+    )
+}
+
+fn image(stage: &Stage) -> Result<Value> {
+    let web = stage.object("Deployment", "web")?;
+    Ok(web["spec"]["template"]["metadata"]["labels"].clone())
+}
+
+#[test]
+fn a_revision_that_does_not_work_is_taken_back_until_the_next_commit() -> Result<()> {
+    let (stage, good) = shop("back", "OnFailure")?;
+    let broken = push_broken(&stage)?;
+    let stalled = stage.condition("shop", "Stalled", "RolledBack")?;
+    let message = stalled["message"].as_str().unwrap_or_default();
+    let says = format!("running {} instead of {}", &good[..12], &broken[..12]);
+    assert!(
+        message.contains(&says) && message.contains("exit code 1"),
+        "{message}"
+    );
+    let found = stage.object("Application", "shop")?;
+    let status = &found["status"];
+    assert_eq!(condition(&found, "Ready")["status"], "False");
+    assert_eq!(status["health"], "healthy", "{status}");
+    assert_eq!(status["revision"], good.as_str());
+    assert_eq!(status["rollback"]["insteadOf"], broken.as_str());
+    assert_eq!(image(&stage)?["testing.pintle.dev/pod"], Value::Null);
+    let endings = |status: &Value| -> Vec<String> {
+        let entries = status["history"].as_array().into_iter().flatten();
+        entries
+            .map(|one| format!("{} {}", one["trigger"], one["ending"]).replace('"', ""))
+            .collect()
+    };
+    assert_eq!(
+        endings(status),
+        ["rollback healthy", "revision unhealthy", "revision healthy"]
+    );
+    let shown = as_administrator(&["status", "shop", "-n", &stage.namespace], 0)?;
+    assert!(
+        shown.contains(&format!("runs {}, not {}", &good[..12], &broken[..12])),
+        "{shown}"
+    );
+    until("an event tells it", LIMIT, || {
+        let events = stage.events("shop")?;
+        let told = events
+            .iter()
+            .any(|(reason, note)| reason == "RolledBack" && note.contains(&says));
+        Ok(if told {
+            Ok(())
+        } else {
+            Err(format!("{events:?}"))
+        })
+    })?;
+
+    // It stays so when the agent starts anew, and what drifts is put right as the earlier revision has it.
+    let mark = stage.mark()?;
+    let mut stage = stage;
+    stage.agent.stop()?;
+    stage.agent.start_again()?;
+    stage.agent.wait_ready()?;
+    stage.kubectl(&["scale", "deployment/web", "--replicas=3"])?;
+    until("the replicas are as they were", LIMIT, || {
+        let replicas = &stage.object("Deployment", "web")?["spec"]["replicas"];
+        Ok(if *replicas == 1 {
+            Ok(())
+        } else {
+            Err(replicas.to_string())
+        })
+    })?;
+    let writes = stage.writes_since(mark)?;
+    assert_eq!(
+        writes.values().sum::<usize>(),
+        1,
+        "the broken revision is not tried again: {writes:?}"
+    );
+
+    let fixed = stage.push("shop", &[("web.yaml", &deployment("web", 2, IMAGE))])?;
+    stage.ready_at("shop", &fixed)?;
+    let status = stage.object("Application", "shop")?["status"].clone();
+    assert_eq!(status["rollback"], Value::Null);
+    Ok(())
+}
+
+#[test]
+fn a_person_goes_back_and_a_reconciliation_returns() -> Result<()> {
+    let (stage, first) = shop("person", "Never")?;
+    let second = stage.push("shop", &[("web.yaml", &deployment("web", 2, IMAGE))])?;
+    stage.ready_at("shop", &second)?;
+    let pintle = |args: &[&str], expected| {
+        let all = [args, &["-n", stage.namespace.as_str()]].concat();
+        as_administrator(&all, expected)
+    };
+    let unknown = pintle(&["rollback", "shop", "--to", "7"], 1)?;
+    assert!(
+        unknown.contains("7 is no revision of its history"),
+        "{unknown}"
+    );
+    let said = pintle(&["rollback", "shop", "--reason", "checkout is slow"], 0)?;
+    assert!(
+        said.contains(&format!("goes back to {}", &first[..12])),
+        "{said}"
+    );
+    assert_eq!(stage.object("Deployment", "web")?["spec"]["replicas"], 1);
+    let status = stage.object("Application", "shop")?["status"].clone();
+    let ready = status["conditions"][0]["message"].to_string();
+    assert!(ready.contains("went back: checkout is slow"), "{status}");
+    assert_eq!(
+        status["history"][0]["requestedBy"],
+        status["rollback"]["by"]
+    );
+    assert_eq!(status["history"][0]["reason"], "checkout is slow");
+
+    pintle(&["reconcile", "shop"], 0)?;
+    let status = stage.object("Application", "shop")?["status"].clone();
+    assert_eq!(
+        (&status["revision"], &status["rollback"]),
+        (&second.into(), &Value::Null)
+    );
+    assert_eq!(stage.object("Deployment", "web")?["spec"]["replicas"], 2);
+    pintle(&["rollback", "shop", "--to", "1", "--no-wait"], 0)?;
+    stage.condition("shop", "Ready", "RolledBack")?;
+    Ok(())
+}
+
+#[test]
+fn without_a_policy_what_fails_stays_and_is_shown_on_a_terminal() -> Result<()> {
+    let (stage, _) = shop("stays", "Never")?;
+    let home = tempfile::tempdir()?;
+    let args = ["status", "shop", "--watch", "-n", &stage.namespace];
+    let command = of_administrator(&args, home.path())?;
+    let broken = std::thread::scope(|scope| -> Result<(String, Recording)> {
+        let pushed = scope.spawn(|| push_broken(&stage));
+        let ended = |screen: &str| screen.contains("is applied and not healthy");
+        let recording = record(command, "pintle status shop --watch", LIMIT, ended)?;
+        let broken = pushed
+            .join()
+            .map_err(|_| anyhow::anyhow!("the push crashed"))??;
+        Ok((broken, recording))
+    });
+    let (broken, recording) = broken?;
+    let text = recording.text();
+    for part in [
+        "Ready",
+        "on its way",
+        "main keeps ending with exit code 1",
+        "not Ready",
+        &broken[..12],
+    ] {
+        assert!(text.contains(part), "{part} is missing: {text}");
+    }
+    assert_eq!(recording.code, Some(0), "{text}");
+    assert_eq!(image(&stage)?["testing.pintle.dev/pod"], "crash-loop");
+    keep(
+        "status-watch",
+        "A commit that does not work, as `pintle status --watch` shows it on a terminal.",
+        &recording,
+    )
+}
