@@ -371,7 +371,9 @@ impl Controller {
         let Some(app) = self.apps.get_mut(&name) else {
             return;
         };
-        if app.run.as_ref().is_none_or(|(current, _)| *current != run) {
+        // An Application that was deleted and made again has runs of its own, and their numbers begin anew.
+        let is_current = app.run.as_ref().is_some_and(|(current, _)| *current == run);
+        if !is_current || app.application.uid != application.uid {
             return;
         }
         app.run = None;

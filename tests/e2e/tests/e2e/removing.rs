@@ -1,10 +1,12 @@
 //! What leaves git leaves the cluster, but not by accident.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use pintle_harness::{Fault, Proxy, until};
 
-use crate::world::{Stage, config_map};
+use crate::world::{LIMIT, Stage, config_map, world};
 
 const NAMES: [&str; 6] = ["one", "two", "three", "four", "five", "six"];
 
@@ -71,4 +73,30 @@ fn an_orphaning_application_leaves_its_objects() -> Result<()> {
         assert_eq!(stage.object("ConfigMap", name)?["data"]["value"], "1");
     }
     Ok(())
+}
+
+/// How long the answer to the last request of a removal takes.
+const LATE: Duration = Duration::from_secs(3);
+
+#[test]
+fn an_application_that_is_made_again_while_a_removal_ends_is_watched_as_any_other() -> Result<()> {
+    let proxy = Proxy::before_api_server(world().control_plane)?;
+    let stage = Stage::through("again", &proxy)?;
+    six(&stage, "health: [{plugin: kubernetes}]")?;
+    // The finalizer goes with a request on the resource itself, and its answer comes when another Application of the
+    // name is there already.
+    let finalizer = format!("/namespaces/{}/applications/six?", stage.namespace);
+    proxy.inject(Fault::on("PATCH", &finalizer).times(1).pace(LATE));
+    stage.kubectl(&["delete", "application", "six"])?;
+    let removed = std::time::Instant::now();
+    six(&stage, "health: [{plugin: kubernetes}]")?;
+    std::thread::sleep((LATE + Duration::from_secs(1)).saturating_sub(removed.elapsed()));
+
+    stage.kubectl(&["delete", "configmap", "one"])?;
+    until("the ConfigMap is there again", LIMIT, || {
+        Ok(stage
+            .find("ConfigMap", "one")?
+            .map(drop)
+            .ok_or_else(|| "it is not".to_owned()))
+    })
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use pintle_harness::{
-    AGENT_NAMESPACE, Agent, AgentOptions, ApiRequest, ControlPlane, GitRepo, Servers,
+    AGENT_NAMESPACE, Agent, AgentOptions, ApiRequest, ControlPlane, GitRepo, Proxy, Servers,
     ServersOptions, agent, to_stderr, until,
 };
 use serde_json::Value;
@@ -78,9 +78,18 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn new(prefix: &str) -> Result<Self> {
+        Self::connected(prefix, world().agent_kubeconfig.clone())
+    }
+
+    /// Makes a stage whose agent reaches the API server through a proxy.
+    pub(crate) fn through(prefix: &str, proxy: &Proxy) -> Result<Self> {
+        Self::connected(prefix, proxy.kubeconfig(&world().agent_kubeconfig)?)
+    }
+
+    fn connected(prefix: &str, kubeconfig: PathBuf) -> Result<Self> {
         let world = world();
         let namespace = namespace(prefix)?;
-        let mut options = AgentOptions::new(world.agent_kubeconfig.clone());
+        let mut options = AgentOptions::new(kubeconfig);
         options
             .args
             .extend(["--watch-namespace".to_owned(), namespace.clone()]);

@@ -32,12 +32,9 @@ use crate::{
 
 pub(super) async fn run(shared: Arc<Shared>, mut job: Job, cancel: CancellationToken) -> Report {
     let name = job.application.application_name();
+    // What is known of the application is forgotten when the watch tells that it is gone: by now there may be another one
+    // of its name.
     let outcome = Box::pin(remove(&shared, &mut job, &cancel)).await;
-    if outcome == Outcome::Done {
-        shared.tracker.forget(&name);
-        shared.judges.remove(&name);
-        shared.metrics.forget(&name.namespace, &name.name);
-    }
     Report {
         name,
         run: job.run,
