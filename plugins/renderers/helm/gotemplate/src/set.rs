@@ -1,6 +1,8 @@
 //! Templates that know each other.
 
-use std::{collections::HashMap, rc::Rc};
+use std::rc::Rc;
+
+use rustc_hash::FxHashMap;
 
 use crate::{
     exec::{ExecuteError, Executor, Options},
@@ -32,7 +34,7 @@ pub struct Set {
     marks: Delimiters,
     missing_key: MissingKey,
     outer: Option<Rc<Set>>,
-    trees: HashMap<Rc<str>, Rc<Tree>>,
+    trees: FxHashMap<Rc<str>, Rc<Tree>>,
 }
 
 impl Set {
@@ -44,7 +46,7 @@ impl Set {
             marks: Delimiters::default(),
             missing_key: MissingKey::Default,
             outer: None,
-            trees: HashMap::new(),
+            trees: FxHashMap::default(),
         }
     }
 
@@ -73,7 +75,7 @@ impl Set {
             marks: self.marks.clone(),
             missing_key: self.missing_key,
             outer: Some(self.clone()),
-            trees: HashMap::new(),
+            trees: FxHashMap::default(),
         }
     }
 

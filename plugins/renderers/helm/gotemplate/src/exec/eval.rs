@@ -4,8 +4,8 @@ use super::{Executor, Operand, Result};
 use crate::{
     function::fit,
     print::quote,
-    syntax::node::{Command, Expr, ExprKind, Pipe, Variable},
-    value::{Text, Type, Value},
+    syntax::node::{Command, Expr, ExprKind, Names, Pipe, Variable},
+    value::{Type, Value},
 };
 
 impl Executor<'_> {
@@ -59,14 +59,14 @@ impl Executor<'_> {
         match &first.kind {
             ExprKind::Field(fields) => {
                 self.at = first.id;
-                self.fields(dot, dot, fields, first.id, args, last)
+                self.fields(dot, dot, *fields, first.id, args, last)
                     .map(|operand| operand.value)
             }
             ExprKind::Variable { variable, fields } => self
-                .variable(dot, first, variable, fields, args, last)
+                .variable(dot, first, variable, *fields, args, last)
                 .map(|operand| operand.value),
             ExprKind::Chain { start, fields } => self
-                .chain(dot, first, start, fields, args, last)
+                .chain(dot, first, start, *fields, args, last)
                 .map(|operand| operand.value),
             ExprKind::Function(callee) => {
                 self.at = first.id;
@@ -102,7 +102,7 @@ impl Executor<'_> {
         dot: &Operand,
         expr: &Expr,
         variable: &Variable,
-        fields: &[Text],
+        fields: Names,
         args: &[Expr],
         last: Option<Value>,
     ) -> Result<Operand> {
@@ -124,7 +124,7 @@ impl Executor<'_> {
         dot: &Operand,
         expr: &Expr,
         start: &Expr,
-        fields: &[Text],
+        fields: Names,
         args: &[Expr],
         last: Option<Value>,
     ) -> Result<Operand> {
@@ -145,11 +145,13 @@ impl Executor<'_> {
             ExprKind::Dot => dot.clone(),
             ExprKind::Nil if param.can_be_nil() => return Ok(Value::zero(param)),
             ExprKind::Nil => return self.fail(format_args!("cannot assign nil to {param}")),
-            ExprKind::Field(fields) => self.fields(dot, dot, fields, expr.id, &[], None)?,
+            ExprKind::Field(fields) => self.fields(dot, dot, *fields, expr.id, &[], None)?,
             ExprKind::Variable { variable, fields } => {
-                self.variable(dot, expr, variable, fields, &[], None)?
+                self.variable(dot, expr, variable, *fields, &[], None)?
             }
-            ExprKind::Chain { start, fields } => self.chain(dot, expr, start, fields, &[], None)?,
+            ExprKind::Chain { start, fields } => {
+                self.chain(dot, expr, start, *fields, &[], None)?
+            }
             ExprKind::Pipe(pipe) => {
                 Operand::concrete(self.deeper(1, |executor| executor.pipeline(dot, pipe))?)
             }

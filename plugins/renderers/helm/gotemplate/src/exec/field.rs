@@ -4,8 +4,8 @@ use super::{Executor, Operand, Result, eval::quoted};
 use crate::{
     function::Function,
     set::MissingKey,
-    syntax::node::{Expr, Id},
-    value::{Kind, Map, Object, Text, Type, Value},
+    syntax::node::{Expr, Id, Names},
+    value::{Kind, Map, Object, Type, Value},
 };
 
 /// A call of what a name turns out to be.
@@ -13,7 +13,7 @@ struct Access<'a> {
     dot: &'a Operand,
     /// The node of the whole expression.
     node: Id,
-    name: &'a Text,
+    name: &'a [u8],
     args: &'a [Expr],
     last: Option<Value>,
 }
@@ -31,16 +31,17 @@ impl Executor<'_> {
         &mut self,
         dot: &Operand,
         start: &Operand,
-        fields: &[Text],
+        names: Names,
         node: Id,
         args: &[Expr],
         last: Option<Value>,
     ) -> Result<Operand> {
-        let Some((final_name, names)) = fields.split_last() else {
+        let source = self.tree.source.clone();
+        let Some((mut name, mut names)) = names.split_first(&source) else {
             return Ok(start.clone());
         };
         let mut current = None;
-        for name in names {
+        while let Some((next, rest)) = names.split_first(&source) {
             let access = Access {
                 dot,
                 node,
@@ -49,11 +50,12 @@ impl Executor<'_> {
                 last: None,
             };
             current = Some(self.field(current.as_ref().unwrap_or(start), access)?);
+            (name, names) = (next, rest);
         }
         let access = Access {
             dot,
             node,
-            name: final_name,
+            name,
             args,
             last,
         };
@@ -64,6 +66,7 @@ impl Executor<'_> {
         let name = access.name;
         match &receiver.value {
             Value::Nil if receiver.is_interface => {
+                let name = String::from_utf8_lossy(name);
                 self.fail(format_args!("nil pointer evaluating interface {{}}.{name}"))
             }
             Value::Nil if self.set.missing_key() == MissingKey::Error => {
@@ -99,12 +102,12 @@ impl Executor<'_> {
             Kind::Pointer if object.is_nil() => self.fail(format_args!(
                 "nil pointer evaluating {}.{}",
                 receiver.static_type(),
-                access.name
+                String::from_utf8_lossy(access.name)
             )),
             Kind::Struct | Kind::Pointer => match object.field(access.name) {
                 Some(_) if access.has_arguments() => self.fail(format_args!(
                     "{} has arguments but cannot be invoked as function",
-                    access.name
+                    String::from_utf8_lossy(access.name)
                 )),
                 Some(value) => {
                     let is_interface = matches!(value, Value::Nil);
@@ -126,6 +129,7 @@ impl Executor<'_> {
     fn element(&mut self, map: &Map, access: &Access<'_>) -> Result<Operand> {
         let name = access.name;
         if access.has_arguments() {
+            let name = String::from_utf8_lossy(name);
             return self.fail(format_args!("{name} is not a method but has arguments"));
         }
         let of = map.go_type().elem();
@@ -159,7 +163,10 @@ impl Executor<'_> {
         .map(Operand::concrete)
     }
 
-    fn no_field(&self, receiver: &Operand, name: &Text) -> Result<Operand> {
+    #[cold]
+    #[inline(never)]
+    fn no_field(&self, receiver: &Operand, name: &[u8]) -> Result<Operand> {
+        let name = String::from_utf8_lossy(name);
         self.fail(format_args!(
             "can't evaluate field {name} in type {}",
             receiver.static_type()

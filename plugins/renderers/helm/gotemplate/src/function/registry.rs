@@ -1,13 +1,13 @@
 //! The functions that a set of templates knows.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 use super::{Args, Call, Function, FunctionError, fit};
 use crate::value::Value;
 
 /// The functions that a set of templates knows besides the language's own.
 #[derive(Clone, Debug, Default)]
-pub struct Functions(HashMap<&'static str, &'static Function>);
+pub struct Functions(FxHashMap<&'static str, &'static Function>);
 
 impl Functions {
     /// All functions of the tables; a later one takes the place of an earlier one with the same name.

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use super::{Delimiters, count_lines};
+use memchr::memchr;
+
+use super::Delimiters;
 use crate::{
     print::quote,
     rune::{Rune, decode, is_digit, is_letter, is_printable},
@@ -91,16 +93,12 @@ impl Kind {
 }
 
 /// A piece of the text.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Token {
     pub(crate) kind: Kind,
     /// Where it stands in the text, in bytes.
     pub(crate) start: usize,
     pub(crate) end: usize,
-    /// The line on which it begins, from 1.
-    pub(crate) line: usize,
-    /// What is wrong, for errors.
-    pub(crate) error: Option<Box<str>>,
 }
 
 impl Token {
@@ -108,18 +106,17 @@ impl Token {
         self.start..self.end
     }
 
-    /// The token as Go's error texts show it.
+    /// The token as Go's error texts show it; one that is an error has its own text.
     pub(crate) fn show(&self, text: &[u8]) -> String {
         let own = &text[self.range()];
-        match (&self.error, self.kind) {
-            (Some(error), _) => error.to_string(),
-            (None, Kind::Eof) => "EOF".to_owned(),
-            (None, kind) if kind.is_keyword() => format!("<{}>", String::from_utf8_lossy(own)),
-            (None, _) if own.len() > 10 => {
+        match self.kind {
+            Kind::Eof => "EOF".to_owned(),
+            kind if kind.is_keyword() => format!("<{}>", String::from_utf8_lossy(own)),
+            _ if own.len() > 10 => {
                 let end = crate::rune::runes(own).take(10).map(|rune| rune.len).sum();
                 format!("{}...", quoted(&own[..end]))
             }
-            (None, _) => quoted(own),
+            _ => quoted(own),
         }
     }
 }
@@ -147,10 +144,23 @@ fn is_alphanumeric(rune: Rune) -> bool {
     rune.char == '_' || is_letter(rune.char) || is_digit(rune.char)
 }
 
+/// Which bytes can be part of a name, by themselves.
+const NAME: [bool; 256] = {
+    let mut part = [false; 256];
+    let mut byte = 0_u8;
+    while byte.is_ascii() {
+        part[byte as usize] = byte.is_ascii_alphanumeric() || byte == b'_';
+        byte += 1;
+    }
+    part
+};
+
+/// Where the mark begins that opens or closes something.
 fn find(text: &[u8], mark: &[u8]) -> Option<usize> {
     let first = *mark.first()?;
     let mut from = 0;
-    while let Some(found) = text[from..].iter().position(|byte| *byte == first) {
+    // The first byte of a mark is rare in manifests: looking for it alone is quicker than looking for all of it.
+    while let Some(found) = memchr(first, &text[from..]) {
         if text[from + found..].starts_with(mark) {
             return Some(from + found);
         }
@@ -166,11 +176,10 @@ pub(crate) struct Lexer<'a> {
     /// Where the next token begins.
     start: usize,
     pos: usize,
-    /// The line of `start`.
-    line: usize,
     inside_action: bool,
     parens: usize,
-    failed: bool,
+    /// What is wrong, after a token that is an error.
+    problem: Option<Box<str>>,
 }
 
 impl<'a> Lexer<'a> {
@@ -180,16 +189,15 @@ impl<'a> Lexer<'a> {
             marks,
             start: 0,
             pos: 0,
-            line: 1,
             inside_action: false,
             parens: 0,
-            failed: false,
+            problem: None,
         }
     }
 
     /// The next token; after the last one, or after an error, always the end.
     pub(crate) fn next(&mut self) -> Token {
-        if self.failed {
+        if self.problem.is_some() {
             return self.token(Kind::Eof);
         }
         if self.inside_action {
@@ -199,14 +207,17 @@ impl<'a> Lexer<'a> {
         }
     }
 
+    /// What is wrong, if a token was an error.
+    pub(crate) fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
     /// What lies between `start` and `pos`.
     fn token(&mut self, kind: Kind) -> Token {
         let token = Token {
             kind,
             start: self.start,
             end: self.pos,
-            line: self.line,
-            error: None,
         };
         self.skip();
         token
@@ -214,15 +225,14 @@ impl<'a> Lexer<'a> {
 
     /// Begins the next token here.
     fn skip(&mut self) {
-        self.line += count_lines(&self.text[self.start..self.pos]);
         self.start = self.pos;
     }
 
+    #[cold]
+    #[inline(never)]
     fn error(&mut self, text: impl Into<Box<str>>) -> Token {
-        self.failed = true;
-        let mut token = self.token(Kind::Error);
-        token.error = Some(text.into());
-        token
+        self.problem = Some(text.into());
+        self.token(Kind::Error)
     }
 
     fn rest(&self) -> &'a [u8] {
@@ -425,9 +435,7 @@ impl<'a> Lexer<'a> {
     }
 
     fn word(&mut self) -> Token {
-        while self.peek().is_some_and(is_alphanumeric) {
-            self.advance();
-        }
+        self.skip_name();
         if !self.at_terminator() {
             let what = unicode(self.peek());
             return self.error(format!("bad character {what}"));
@@ -440,15 +448,30 @@ impl<'a> Lexer<'a> {
         self.token(kind)
     }
 
+    /// Passes letters and digits, of any script.
+    fn skip_name(&mut self) {
+        loop {
+            while let Some(byte) = self.text.get(self.pos)
+                && NAME[usize::from(*byte)]
+            {
+                self.pos += 1;
+            }
+            match self.peek() {
+                Some(rune) if !rune.char.is_ascii() && is_alphanumeric(rune) => {
+                    self.pos += rune.len;
+                }
+                _ => return,
+            }
+        }
+    }
+
     /// What follows a `.` or `$`.
     fn name(&mut self, kind: Kind) -> Token {
         if self.at_terminator() {
             let kind = if kind == Kind::Field { Kind::Dot } else { kind };
             return self.token(kind);
         }
-        while self.peek().is_some_and(is_alphanumeric) {
-            self.advance();
-        }
+        self.skip_name();
         if !self.at_terminator() {
             let what = unicode(self.peek());
             return self.error(format!("bad character {what}"));
@@ -487,7 +510,7 @@ impl<'a> Lexer<'a> {
     }
 
     fn raw(&mut self) -> Token {
-        match find(self.rest(), b"`") {
+        match memchr(b'`', self.rest()) {
             None => self.error("unterminated raw quoted string"),
             Some(end) => {
                 self.pos += end + 1;

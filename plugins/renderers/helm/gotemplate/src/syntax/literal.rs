@@ -1,22 +1,26 @@
 //! String and character literals: Go's strconv.Unquote.
 
+use std::borrow::Cow;
+
 use crate::rune::decode;
 
 /// What a literal in double quotes or backquotes stands for; None if an escape is wrong.
-pub(crate) fn unquote(literal: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn unquote(literal: &[u8]) -> Option<Cow<'_, [u8]>> {
     let (mark, inside) = match literal {
         [mark @ (b'"' | b'`'), inside @ .., last] if mark == last => (*mark, inside),
         _ => return None,
     };
     if mark == b'`' {
         // Carriage returns in raw strings do not count, so that line ends of any system mean the same.
-        return Some(
-            inside
-                .iter()
-                .copied()
-                .filter(|byte| *byte != b'\r')
-                .collect(),
-        );
+        if !inside.contains(&b'\r') {
+            return Some(Cow::Borrowed(inside));
+        }
+        let kept = inside.iter().copied().filter(|byte| *byte != b'\r');
+        return Some(Cow::Owned(kept.collect()));
+    }
+    // Nearly all stand for themselves.
+    if inside.is_ascii() && !inside.iter().any(|&byte| byte == b'\\' || byte == mark) {
+        return Some(Cow::Borrowed(inside));
     }
     let mut out = Vec::with_capacity(inside.len());
     let mut rest = inside;
@@ -30,7 +34,7 @@ pub(crate) fn unquote(literal: &[u8]) -> Option<Vec<u8>> {
         }
         rest = tail;
     }
-    Some(out)
+    Some(Cow::Owned(out))
 }
 
 /// The character of a literal in single quotes.

@@ -3,7 +3,7 @@
 //! Each part that an execution error can point to has an [`Id`], unique within its text: the executor notes ids, which
 //! costs nothing, and only an error looks up what they stand for.
 
-use std::{ops::Range, rc::Rc};
+use std::{borrow::Cow, ops::Range, rc::Rc};
 
 use super::{count_lines, number::Number};
 use crate::{function::Function, value::Text};
@@ -142,19 +142,72 @@ pub(crate) enum ExprKind {
         literal: Range<usize>,
     },
     /// `.a.b`
-    Field(Box<[Text]>),
+    Field(Names),
     /// `$a.b`
     Variable {
         variable: Variable,
-        fields: Box<[Text]>,
+        fields: Names,
     },
     Function(Callee),
     /// `(pipeline).a.b`
     Chain {
         start: Box<Expr>,
-        fields: Box<[Text]>,
+        fields: Names,
     },
     Pipe(Box<Pipe>),
+}
+
+/// Names with a dot before each, `.a.b`, as they stand in the text.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Names {
+    start: u32,
+    end: u32,
+}
+
+impl Names {
+    /// The names at that place of the text.
+    ///
+    /// # Panics
+    ///
+    /// If the text has 4 GiB, which none can have in a component.
+    pub(crate) fn new(start: usize, end: usize) -> Self {
+        let place = |at: usize| u32::try_from(at).expect("templates are shorter than 4 GiB");
+        Self {
+            start: place(start),
+            end: place(end),
+        }
+    }
+
+    /// These and the ones that follow them in the text.
+    pub(crate) fn up_to(self, others: Self) -> Self {
+        Self {
+            start: self.start,
+            end: others.end,
+        }
+    }
+
+    /// Whether there is none.
+    pub(crate) fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+
+    /// The first of them, and the others.
+    pub(crate) fn split_first(self, source: &Source) -> Option<(&[u8], Self)> {
+        let (start, end) = (self.start as usize, self.end as usize);
+        let (_, text) = source.text.get(start..end)?.split_first()?;
+        let len = text.iter().position(|byte| *byte == b'.');
+        let (name, rest) = match len {
+            Some(len) => (&text[..len], Self::new(start + 1 + len, end)),
+            None => (text, Self::default()),
+        };
+        Some((name, rest))
+    }
+
+    /// All of them with their dots.
+    pub(crate) fn text(self, source: &Source) -> Cow<'_, str> {
+        let text = source.text.get(self.start as usize..self.end as usize);
+        String::from_utf8_lossy(text.unwrap_or_default())
+    }
 }
 
 /// A function, found when the text was parsed.

@@ -2,7 +2,7 @@
 
 mod pipeline;
 
-use std::{collections::HashMap, rc::Rc};
+use std::{borrow::Cow, rc::Rc};
 
 use super::{
     Delimiters, ParseError,
@@ -31,11 +31,12 @@ pub(crate) fn parse(
         source: &source,
         functions,
         lexer: Lexer::new(&source.text, marks),
-        pushed_back: Vec::new(),
-        line: 1,
-        action_line: 0,
+        pushed_back: [NOTHING; MAX_BACK],
+        backed: 0,
+        last: 0,
+        action: None,
         ids: 0,
-        symbols: HashMap::new(),
+        symbols: Vec::new(),
         variables: Vec::new(),
         range_depth: 0,
         depth: 0,
@@ -47,18 +48,29 @@ pub(crate) fn parse(
 
 type Result<T, E = ParseError> = std::result::Result<T, E>;
 
+/// How many tokens are read too early at most.
+const MAX_BACK: usize = 3;
+
+const NOTHING: Token = Token {
+    kind: Kind::Eof,
+    start: 0,
+    end: 0,
+};
+
 struct Parser<'a> {
     source: &'a Rc<Source>,
     functions: &'a Functions,
     lexer: Lexer<'a>,
-    /// Tokens that were read too early, the next one last.
-    pushed_back: Vec<Token>,
-    /// The line of the last token that was read, which errors name.
-    line: usize,
-    /// The line on which the present action began; 0 outside.
-    action_line: usize,
+    /// Tokens that were read too early, the next one last, and how many there are.
+    pushed_back: [Token; MAX_BACK],
+    backed: usize,
+    /// Where the last token that was read begins: errors name its line.
+    last: usize,
+    /// Where the present action begins; None outside.
+    action: Option<usize>,
     ids: Id,
-    symbols: HashMap<Rc<str>, u32>,
+    /// The names of the variables; their places are the numbers that stand for them.
+    symbols: Vec<Rc<str>>,
     /// The variables that are defined here.
     variables: Vec<Variable>,
     range_depth: usize,
@@ -96,11 +108,13 @@ impl Parser<'_> {
     // Tokens
 
     fn next(&mut self) -> Token {
-        self.pushed_back.pop().unwrap_or_else(|| {
-            let token = self.lexer.next();
-            self.line = token.line;
-            token
-        })
+        if self.backed > 0 {
+            self.backed -= 1;
+            return self.pushed_back[self.backed];
+        }
+        let token = self.lexer.next();
+        self.last = token.start;
+        token
     }
 
     fn next_non_space(&mut self) -> Token {
@@ -113,7 +127,8 @@ impl Parser<'_> {
     }
 
     fn back(&mut self, token: Token) {
-        self.pushed_back.push(token);
+        self.pushed_back[self.backed] = token;
+        self.backed += 1;
     }
 
     fn peek(&mut self) -> (Kind, usize) {
@@ -141,34 +156,43 @@ impl Parser<'_> {
 
     // Errors
 
+    /// The line from 1 of a place in the text.
+    fn line(&self, pos: usize) -> usize {
+        self.source.line_and_column(pos).0
+    }
+
+    #[cold]
+    #[inline(never)]
     fn error(&self, reason: impl Into<String>) -> ParseError {
         ParseError {
             template: self.source.name.to_string(),
-            line: self.line,
+            line: self.line(self.last),
             reason: reason.into(),
         }
     }
 
+    #[cold]
+    #[inline(never)]
     fn unexpected(&self, token: &Token, context: &str) -> ParseError {
-        let shown = token.show(&self.source.text);
         if token.kind != Kind::Error {
+            let shown = token.show(&self.source.text);
             return self.error(format!("unexpected {shown} in {context}"));
         }
-        let started = if self.action_line != 0 && self.action_line != token.line {
-            // No "action in action".
-            let words = if shown.ends_with(" action") {
-                ""
-            } else {
-                " in action"
-            };
-            format!(
-                "{words} started at {}:{}",
-                self.source.name, self.action_line
-            )
-        } else {
-            String::new()
+        let shown = self.lexer.problem().unwrap_or_default();
+        let began = self.action.map(|action| self.line(action));
+        let started = match began {
+            Some(line) if line != self.line(token.start) => {
+                // No "action in action".
+                let words = if shown.ends_with(" action") {
+                    ""
+                } else {
+                    " in action"
+                };
+                format!("{words} started at {}:{line}", self.source.name)
+            }
+            _ => String::new(),
         };
-        self.error(shown + &started)
+        self.error(format!("{shown}{started}"))
     }
 
     // Small things
@@ -182,7 +206,7 @@ impl Parser<'_> {
         &self.source.text[token.range()]
     }
 
-    fn string(&self, token: &Token) -> Result<Vec<u8>> {
+    fn string(&self, token: &Token) -> Result<Cow<'_, [u8]>> {
         unquote(self.slice(token)).ok_or_else(|| self.error("invalid syntax"))
     }
 
@@ -192,19 +216,20 @@ impl Parser<'_> {
     }
 
     fn variable(&mut self, token: &Token) -> Variable {
-        let text = String::from_utf8_lossy(self.slice(token)).into_owned();
-        self.symbol(&text)
+        let source = self.source;
+        self.symbol(&String::from_utf8_lossy(&source.text[token.range()]))
     }
 
     fn symbol(&mut self, name: &str) -> Variable {
-        if let Some((name, symbol)) = self.symbols.get_key_value(name) {
-            let (name, symbol) = (name.clone(), *symbol);
-            return Variable { symbol, name };
+        let known = self.symbols.iter().position(|known| **known == *name);
+        let place = known.unwrap_or_else(|| {
+            self.symbols.push(name.into());
+            self.symbols.len() - 1
+        });
+        Variable {
+            symbol: u32::try_from(place).unwrap_or(u32::MAX),
+            name: self.symbols[place].clone(),
         }
-        let name: Rc<str> = name.into();
-        let symbol = u32::try_from(self.symbols.len()).unwrap_or(u32::MAX);
-        self.symbols.insert(name.clone(), symbol);
-        Variable { symbol, name }
     }
 
     /// Runs with one more level of nesting, or refuses.
@@ -292,14 +317,14 @@ impl Parser<'_> {
         let dollar = self.symbol("$");
         let variables = std::mem::replace(&mut self.variables, vec![dollar]);
         let range_depth = std::mem::take(&mut self.range_depth);
-        let action_line = std::mem::take(&mut self.action_line);
+        let action = self.action.take();
         let (root, end) = self.deeper(Self::list)?;
         if matches!(end, End::Else) {
             return Err(Body::Else);
         }
         self.variables = variables;
         self.range_depth = range_depth;
-        self.action_line = action_line;
+        self.action = action;
         Ok(self.add(name, root)?)
     }
 
@@ -323,9 +348,9 @@ impl Parser<'_> {
         match token.kind {
             Kind::Text => Ok(Item::Node(Node::Text(token.range()))),
             Kind::LeftDelim => {
-                self.action_line = token.line;
+                self.action = Some(token.start);
                 let item = self.action();
-                self.action_line = 0;
+                self.action = None;
                 item
             }
             _ => Err(self.unexpected(&token, "input")),
@@ -435,11 +460,11 @@ impl Parser<'_> {
         let token = self.next_non_space();
         let name = self.template_name(&token, CONTEXT)?;
         let pipe = Some(self.pipeline(CONTEXT, Kind::RightDelim)?);
-        let opened = self.line;
+        let opened = self.last;
         // Go's parser reads the body with another parser, and tells of an `else` by the line that itself came to.
         self.template(name.clone()).map_err(|error| match error {
             Body::Else => ParseError {
-                line: opened,
+                line: self.line(opened),
                 ..self.unexpected_else(CONTEXT)
             },
             Body::Wrong(error) => error,

@@ -170,10 +170,7 @@ impl Show for Expr {
                 fields
             }
         };
-        for field in fields {
-            write!(out, ".{field}")?;
-        }
-        Ok(())
+        out.write_str(&fields.text(source))
     }
 }
 

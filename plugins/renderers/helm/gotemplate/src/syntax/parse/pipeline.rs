@@ -1,7 +1,7 @@
 //! Pipelines: declarations, commands, operands and terms.
 
 use super::super::{
-    node::{Callee, Command, Expr, ExprKind, Pipe, Variable},
+    node::{Callee, Command, Expr, ExprKind, Names, Pipe, Variable},
     number::Number,
     show,
 };
@@ -13,7 +13,8 @@ impl Parser<'_> {
         let id = self.id();
         let pos = self.peek_non_space().1;
         let (variables, assigns) = self.declarations(context)?;
-        let mut commands = Vec::new();
+        // Most have one command, of one word.
+        let mut commands = Vec::with_capacity(1);
         loop {
             let token = self.next_non_space();
             match token.kind {
@@ -60,7 +61,7 @@ impl Parser<'_> {
             let next = if space.kind == Kind::Space {
                 self.next_non_space()
             } else {
-                space.clone()
+                space
             };
             let declares = matches!(next.kind, Kind::Assign | Kind::Declare);
             let comma = next.kind == Kind::Char && self.slice(&next) == b",";
@@ -107,7 +108,7 @@ impl Parser<'_> {
     fn command(&mut self) -> Result<Command> {
         let id = self.id();
         let pos = self.peek_non_space().1;
-        let mut args = Vec::new();
+        let mut args = Vec::with_capacity(1);
         loop {
             self.peek_non_space();
             if let Some(operand) = self.operand()? {
@@ -139,24 +140,19 @@ impl Parser<'_> {
         if kind != Kind::Field {
             return Ok(Some(start));
         }
-        let mut fields = Vec::new();
+        let mut end = pos;
         while self.peek().0 == Kind::Field {
-            let token = self.next();
-            fields.push(self.field(&token));
+            end = self.next().end;
         }
+        // Nothing stands between them.
+        let fields = Names::new(pos, end);
         if is_constant(&start) {
             let shown = quoted(show::text(&start, self.source).as_bytes());
             return Err(self.error(format!("unexpected . after term {shown}")));
         }
         let kind = match start.kind {
-            ExprKind::Field(first) => ExprKind::Field(first.into_iter().chain(fields).collect()),
-            ExprKind::Variable {
-                variable,
-                fields: first,
-            } => ExprKind::Variable {
-                variable,
-                fields: first.into_iter().chain(fields).collect(),
-            },
+            ExprKind::Field(first) => ExprKind::Field(first.up_to(fields)),
+            ExprKind::Variable { variable, .. } => ExprKind::Variable { variable, fields },
             other => {
                 start.kind = other;
                 let id = self.id();
@@ -165,7 +161,7 @@ impl Parser<'_> {
                     pos,
                     kind: ExprKind::Chain {
                         start: Box::new(start),
-                        fields: fields.into(),
+                        fields,
                     },
                 }));
             }
@@ -175,10 +171,6 @@ impl Parser<'_> {
         Ok(Some(Expr { id, pos, kind }))
     }
 
-    fn field(&self, token: &Token) -> Text {
-        Text::from(&self.slice(token)[1..])
-    }
-
     fn term(&mut self) -> Result<Option<Expr>> {
         let token = self.next_non_space();
         let kind = match token.kind {
@@ -186,7 +178,7 @@ impl Parser<'_> {
             Kind::Dot => ExprKind::Dot,
             Kind::Nil => ExprKind::Nil,
             Kind::Variable => self.use_variable(&token)?,
-            Kind::Field => ExprKind::Field([self.field(&token)].into()),
+            Kind::Field => ExprKind::Field(Names::new(token.start, token.end)),
             Kind::Bool => ExprKind::Bool(self.slice(&token) == b"true"),
             Kind::CharConstant | Kind::Complex | Kind::Number => {
                 let number = Number::parse(self.slice(&token), token.kind)
@@ -197,7 +189,7 @@ impl Parser<'_> {
                 }
             }
             Kind::String | Kind::RawString => ExprKind::String {
-                text: self.string(&token)?.into(),
+                text: Text::from(&*self.string(&token)?),
                 literal: token.range(),
             },
             Kind::LeftParen => {
@@ -242,7 +234,7 @@ impl Parser<'_> {
         }
         Ok(ExprKind::Variable {
             variable,
-            fields: [].into(),
+            fields: Names::default(),
         })
     }
 }
