@@ -155,11 +155,38 @@ pub(crate) fn not_a_number(number: f64) -> Option<WriteError> {
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
+/// Which bytes stand for themselves in a string, whatever is around them.
+const RAW: [bool; 256] = {
+    let mut plain = [true; 256];
+    let mut byte = 0_u8;
+    while byte < b' ' {
+        plain[byte as usize] = false;
+        byte += 1;
+    }
+    plain[b'"' as usize] = false;
+    plain[b'\\' as usize] = false;
+    plain[0xe2] = false;
+    plain
+};
+
+/// The same where HTML must not see its own characters.
+const ESCAPED: [bool; 256] = {
+    let mut plain = RAW;
+    plain[b'<' as usize] = false;
+    plain[b'>' as usize] = false;
+    plain[b'&' as usize] = false;
+    plain
+};
+
 /// Appends a string in quotes: each byte that is not part of a character becomes `\ufffd`.
 pub(crate) fn write_string(text: &[u8], raw: bool, out: &mut Vec<u8>) {
     out.push(b'"');
-    let mut chunks = text.utf8_chunks();
-    for chunk in &mut chunks {
+    if std::str::from_utf8(text).is_ok() {
+        write_valid(text, raw, out);
+        out.push(b'"');
+        return;
+    }
+    for chunk in text.utf8_chunks() {
         write_valid(chunk.valid().as_bytes(), raw, out);
         for _ in chunk.invalid() {
             out.extend_from_slice(b"\\ufffd");
@@ -170,8 +197,12 @@ pub(crate) fn write_string(text: &[u8], raw: bool, out: &mut Vec<u8>) {
 
 /// Appends what is valid UTF-8, copying runs of bytes that need no escape.
 fn write_valid(text: &[u8], raw: bool, out: &mut Vec<u8>) {
-    let mut done = 0;
-    for (index, &byte) in text.iter().enumerate() {
+    let plain = if raw { &RAW } else { &ESCAPED };
+    let (mut done, mut next) = (0, 0);
+    while let Some(found) = text[next..].iter().position(|b| !plain[usize::from(*b)]) {
+        let index = next + found;
+        let byte = text[index];
+        next = index + 1;
         let escape = match byte {
             b'"' => b'"',
             b'\\' => b'\\',

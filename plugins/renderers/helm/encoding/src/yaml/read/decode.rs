@@ -51,21 +51,33 @@ impl Document<'_> {
     pub fn write_json(&self, out: &mut Vec<u8>) -> Result<(), YamlError> {
         let tree = self.tree()?;
         let decoder = self.decoder(&tree)?;
+        decoder.whole_json(out)
+    }
+
+    /// Appends the first document as [`Document::write_json`] does, with the numbers that [`Numbers::Exact`] gives; and
+    /// gives a part of it as a value: of a map the entries with these keys, all of anything else.
+    ///
+    /// It is for whoever wants to know what an object is, and hand the object on.
+    pub fn write_json_keeping(
+        &self,
+        keys: &[&[u8]],
+        out: &mut Vec<u8>,
+    ) -> Result<Value, YamlError> {
+        let tree = self.tree()?;
+        let mut decoder = self.decoder(&tree)?;
+        decoder.exact = true;
+        decoder.whole_json(out)?;
         if tree.nodes.is_empty() {
-            out.extend_from_slice(b"null");
-            return Ok(());
+            return Ok(Value::Nil);
         }
-        decoder.json(0, out).map_err(|error| {
-            // JSON is written in the order of the keys; the error to tell is the first of the document.
-            let first = decoder.value(0, Numbers::Float).err();
-            decoder.first_error(first.unwrap_or(error))
-        })
+        decoder.excerpt(keys)
     }
 
     fn decoder<'t>(&'t self, tree: &'t Tree<'t>) -> Result<Decoder<'t>, YamlError> {
         let decoder = Decoder {
             document: self,
             tree,
+            exact: false,
             texts: Texts::default(),
         };
         if tree.has_aliases && !tree.nodes.is_empty() {
@@ -98,6 +110,8 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 pub(super) struct Decoder<'t> {
     document: &'t Document<'t>,
     pub(super) tree: &'t Tree<'t>,
+    /// Whether JSON has the numbers of [`Numbers::Exact`], which have no negative zero.
+    exact: bool,
     texts: Texts,
 }
 
@@ -385,6 +399,34 @@ impl<'t> Decoder<'t> {
         }
     }
 
+    fn whole_json(&self, out: &mut Vec<u8>) -> Result<(), YamlError> {
+        if self.tree.nodes.is_empty() {
+            out.extend_from_slice(b"null");
+            return Ok(());
+        }
+        self.json(0, out).map_err(|error| {
+            // JSON is written in the order of the keys; the error to tell is the first of the document.
+            let first = self.value(0, Numbers::Float).err();
+            self.first_error(first.unwrap_or(error))
+        })
+    }
+
+    /// The entries of the root with these keys, if it is a map; all of anything else.
+    fn excerpt(&self, keys: &[&[u8]]) -> Result<Value, YamlError> {
+        let root = self.target(0);
+        if !matches!(self.tree.nodes[root].kind, Kind::Mapping(_)) {
+            return self.value(root, Numbers::Exact);
+        }
+        let mut entries = Entries::new();
+        self.entries(root, &mut |key, value| {
+            if keys.contains(&&*key) {
+                entries.insert((&*key).into(), self.value(value, Numbers::Exact)?);
+            }
+            Ok(())
+        })?;
+        Ok(Map::from(entries).into())
+    }
+
     fn json(&self, node: usize, out: &mut Vec<u8>) -> Result<(), YamlError> {
         let node = self.target(node);
         match &self.tree.nodes[node].kind {
@@ -396,7 +438,8 @@ impl<'t> Decoder<'t> {
                 Resolved::Uint(number) => write_integer(false, number, out),
                 Resolved::Float(number) => {
                     self.check(node, number)?;
-                    float::write_json(number, out);
+                    let is_zero = number == 0.0;
+                    float::write_json(if self.exact && is_zero { 0.0 } else { number }, out);
                 }
                 Resolved::Text(text) => json::write_string(&text, true, out),
             },

@@ -1,5 +1,6 @@
 //! Makes a tree of nodes of the tokens.
 
+mod blocks;
 mod collections;
 
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ use super::{
 };
 
 /// A node; those of a collection follow it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Node<'a> {
     pub(super) kind: Kind<'a>,
     /// Its tag, one of [`Tree::tags`]; none for most.
@@ -23,7 +24,7 @@ pub(super) struct Node<'a> {
     pub(super) mark: Mark,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Kind<'a> {
     Scalar {
         text: Bytes<'a>,
@@ -39,7 +40,7 @@ pub(super) enum Kind<'a> {
 }
 
 /// All nodes of a document, the root first.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Tree<'a> {
     pub(super) nodes: Vec<Node<'a>>,
     pub(super) tags: Vec<Vec<u8>>,
@@ -79,13 +80,24 @@ impl<'a> Document<'a> {
 
     /// The tree of the first document; none if there is none.
     pub(super) fn tree(&self) -> Result<Tree<'_>, YamlError> {
-        let mut parser = Parser {
-            scanner: Scanner::new(&self.input),
-            tree: Tree::default(),
-            open: Vec::new(),
-            anchors: BTreeMap::new(),
-            handles: Vec::new(),
-        };
+        match self.tree_of_blocks() {
+            Some(tree) => Ok(tree),
+            None => self.tree_of_tokens(),
+        }
+    }
+
+    /// The same by the short way; None if the document has to be read by its tokens.
+    fn tree_of_blocks(&self) -> Option<Tree<'_>> {
+        if self.input.problem.is_some() {
+            return None;
+        }
+        let mut parser = Parser::new(&self.input);
+        parser.blocks()?;
+        Some(parser.tree)
+    }
+
+    fn tree_of_tokens(&self) -> Result<Tree<'_>, YamlError> {
+        let mut parser = Parser::new(&self.input);
         let result = parser.run();
         // What is no text is an error even behind the document, or another error, if the library has come to it.
         parser.scanner.check_block()?;
@@ -155,6 +167,16 @@ struct Properties<'a> {
 }
 
 impl<'a> Parser<'a> {
+    fn new(input: &'a Input<'_>) -> Self {
+        Self {
+            scanner: Scanner::new(input),
+            tree: Tree::default(),
+            open: Vec::new(),
+            anchors: BTreeMap::new(),
+            handles: Vec::new(),
+        }
+    }
+
     fn run(&mut self) -> Result<(), YamlError> {
         match self.scanner.peek()?.token {
             Token::StreamEnd => return Ok(()),

@@ -69,12 +69,18 @@ impl<'a> Scanner<'a> {
     /// Where the words end that begin here, without leaving the line: before a comment, `: `, or an indicator.
     fn words_end(&mut self) -> usize {
         let mut end = self.at;
+        let stops = if self.flow_level == 0 {
+            LOOK
+        } else {
+            LOOK_IN_FLOW
+        };
         loop {
-            let class = self.byte(0).map_or(LOOK, |b| PLAIN[usize::from(b)]);
-            if class == GO_ON || (class == LOOK_IN_FLOW && self.flow_level == 0) {
-                self.at += 1;
+            let rest = &self.text[self.at..];
+            let plain = rest.iter().position(|b| PLAIN[usize::from(*b)] >= stops);
+            let plain = plain.unwrap_or(rest.len());
+            if plain > 0 {
+                self.at += plain;
                 end = self.at;
-                continue;
             }
             match self.byte(0) {
                 Some(b':') if !self.is_blank_or_end(1) => {}

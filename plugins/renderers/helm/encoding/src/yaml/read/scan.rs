@@ -47,7 +47,7 @@ pub(super) struct Scanner<'a> {
     pub(super) simple_key_allowed: bool,
     /// The column of the current block, -1 outside of all.
     pub(super) indent: isize,
-    indents: Vec<isize>,
+    pub(super) indents: Vec<isize>,
     pub(super) flow_level: usize,
 }
 
@@ -250,7 +250,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn starts_plain(&self, byte: u8) -> bool {
+    pub(super) fn starts_plain(&self, byte: u8) -> bool {
         match byte {
             b'-' => !matches!(self.byte(1), Some(b' ' | b'\t')),
             b'?' | b':' => self.flow_level == 0,

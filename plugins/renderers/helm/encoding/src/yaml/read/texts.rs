@@ -10,13 +10,8 @@ const MAX_LEN: usize = 24;
 const SLOTS: usize = 512;
 
 /// The last short string for each value of a hash. One that is there costs no memory, and less time than a new one.
+#[derive(Default)]
 pub(super) struct Texts(RefCell<Vec<Option<Text>>>);
-
-impl Default for Texts {
-    fn default() -> Self {
-        Self(RefCell::new(vec![None; SLOTS]))
-    }
-}
 
 impl Texts {
     pub(super) fn get(&self, text: &[u8]) -> Text {
@@ -24,6 +19,9 @@ impl Texts {
             return text.into();
         }
         let mut slots = self.0.borrow_mut();
+        if slots.is_empty() {
+            slots.resize(SLOTS, None);
+        }
         let slot = &mut slots[hash(text) % SLOTS];
         match slot {
             Some(known) if **known == *text => known.clone(),

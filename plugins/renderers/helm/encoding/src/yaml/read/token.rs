@@ -44,7 +44,7 @@ pub(super) struct At<'a> {
 }
 
 /// A place in the input.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Mark {
     /// The byte, from 0.
     pub(super) at: usize,
