@@ -67,6 +67,7 @@ pub mod health;
 pub mod hook;
 pub mod http;
 pub mod log;
+pub mod manifest;
 pub mod notifier;
 pub mod object;
 pub mod plan;
@@ -88,6 +89,8 @@ pub use hook::{Hook, HookDeletion, HookEvent, HookOutcome};
 #[doc(inline)]
 pub use http::{Http, HttpError, HttpRequest, HttpResponse};
 #[doc(inline)]
+pub use manifest::Manifest;
+
 pub use notifier::{Event, Notifier};
 #[doc(inline)]
 pub use object::ObjectId;

@@ -1,8 +1,6 @@
 //! Renderers turn a folder into Kubernetes objects.
 
-use serde_json::Value;
-
-use crate::{Context, Failure, Hook, Plugin, Position, Problem, Tree};
+use crate::{Context, Failure, Hook, Manifest, Plugin, Position, Problem, Tree};
 
 /// Something from elsewhere that the host is to fetch and verify before the rendering.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +40,7 @@ pub struct Chart {
 #[derive(Clone, Debug, PartialEq)]
 pub struct RenderedObject {
     /// The object, with `apiVersion`, `kind` and `metadata.name`.
-    pub manifest: Value,
+    pub manifest: Manifest,
     /// Where it comes from.
     pub source: Option<Position>,
     /// Absent for what is to be in the cluster as long as the source has it.
@@ -54,9 +52,9 @@ pub struct RenderedObject {
 
 impl RenderedObject {
     /// Gives an object that is no hook, from no particular place.
-    pub fn new(manifest: Value) -> Self {
+    pub fn new(manifest: impl Into<Manifest>) -> Self {
         Self {
-            manifest,
+            manifest: manifest.into(),
             source: None,
             hook: None,
             keep: false,

@@ -101,7 +101,7 @@ impl From<Hook> for renderer::Hook {
 impl From<RenderedObject> for renderer::RenderedObject {
     fn from(object: RenderedObject) -> Self {
         Self {
-            manifest: object.manifest.to_string(),
+            manifest: object.manifest.into_text(),
             source: object.source.map(Into::into),
             hook: object.hook.map(Into::into),
             keep: object.keep,

@@ -13,7 +13,6 @@ use pintle_helm_chart::{
     values::{
         from_json, merge,
         set::{self, set_file, set_json, set_literal, set_string},
-        to_json,
     },
 };
 use pintle_renderer_helm::{
@@ -243,8 +242,11 @@ fn templated(output: Output) -> Templated {
         given.manifest.push(b'\n');
     }
     let objects = output.crds.iter().chain(&output.manifests);
-    let objects = objects.map(|manifest| to_json(&manifest.object));
-    given.objects = objects.filter(|object| !object.is_null()).collect();
+    let objects = objects
+        .map(|manifest| serde_json::from_str(&manifest.json).expect("what is handed over is JSON"));
+    given.objects = objects
+        .filter(|object: &serde_json::Value| !object.is_null())
+        .collect();
     let hooks = output.hooks.into_iter();
     given.hooks = hooks
         .map(|hook| Hook {

@@ -11,12 +11,14 @@ mod tpl;
 
 use std::{cmp::Reverse, fmt, rc::Rc};
 
+use memchr::memmem;
 use pintle_gotemplate::{Functions, Limits, Map, MissingKey, Options, Set, State, Text, Type};
 
 pub use error::RenderError;
 pub use functions::Lookup;
 pub use pintle_helm_chart::values::VALUES;
 
+use crate::memory::leave;
 use functions::Includes;
 use tpl::Cache;
 
@@ -108,7 +110,7 @@ impl Engine {
         let files = templates
             .iter()
             .filter(|template| !is_partial(&template.name));
-        files
+        let rendered = files
             .map(|template| {
                 template.announce()?;
                 let data = template.values.clone().into();
@@ -120,7 +122,9 @@ impl Engine {
                     text: without_no_value(text).into(),
                 })
             })
-            .collect()
+            .collect();
+        leave((set, templates));
+        rendered
     }
 }
 
@@ -157,7 +161,7 @@ fn is_partial(name: &str) -> bool {
 fn without_no_value(text: Vec<u8>) -> Vec<u8> {
     let mut rest = &text[..];
     let mut out = Vec::new();
-    while let Some(found) = find(rest, NO_VALUE) {
+    while let Some(found) = memmem::find(rest, NO_VALUE) {
         out.extend_from_slice(&rest[..found]);
         rest = &rest[found + NO_VALUE.len()..];
     }
@@ -166,19 +170,6 @@ fn without_no_value(text: Vec<u8>) -> Vec<u8> {
     }
     out.extend_from_slice(rest);
     out
-}
-
-/// Where a text contains another one.
-fn find(text: &[u8], part: &[u8]) -> Option<usize> {
-    let first = part.first()?;
-    let mut from = 0;
-    while let Some(found) = text[from..].iter().position(|byte| byte == first) {
-        if text[from + found..].starts_with(part) {
-            return Some(from + found);
-        }
-        from += found + 1;
-    }
-    None
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ pub mod engine;
 mod folder;
 mod inputs;
 mod lookup;
+mod memory;
 mod objects;
 mod problem;
 pub mod release;
@@ -66,6 +67,7 @@ impl Renderer for Helm {
         inputs: &[&dyn Tree],
         context: &dyn Context,
     ) -> Result<Rendering, Failure> {
+        memory::reserve(memory::AT_FIRST);
         let mut warnings = Warnings::default();
         let user = values::read(settings, folder)?;
         let options = Options {
@@ -74,6 +76,7 @@ impl Renderer for Helm {
             packed: false,
         };
         let chart = load(settings, folder, inputs, options, &mut warnings)?;
+        memory::reserve(templates_size(&chart).saturating_mul(memory::TIMES));
         let release = Release {
             name: given_or(settings.release_name.as_ref(), || context.name()),
             namespace: given_or(settings.namespace.as_ref(), || context.namespace()),
@@ -102,6 +105,13 @@ pintle_sdk::export_renderer!(Helm);
 
 fn given_or(given: Option<&String>, other: impl FnOnce() -> String) -> String {
     given.cloned().unwrap_or_else(other)
+}
+
+/// How large the templates of a chart and its dependencies are, in bytes.
+fn templates_size(chart: &Chart) -> usize {
+    let own: usize = chart.templates.iter().map(|file| file.data.len()).sum();
+    let below: usize = chart.dependencies.iter().map(templates_size).sum();
+    own + below
 }
 
 /// Loads the chart, with the dependencies that were fetched.

@@ -1,14 +1,15 @@
 //! What a chart gave, as objects for the host.
 
+use pintle_gotemplate::{Map, Value};
 use pintle_helm_chart::{
     Pattern, Warnings,
     manifest::{Hook, Manifest},
-    values::to_json,
+    values::from_json,
 };
 use pintle_sdk::{
-    Failure, HookDeletion, HookEvent, HookOutcome, Position, Problem, RenderedObject, Rendering,
+    Failure, HookDeletion, HookEvent, HookOutcome, Manifest as Object, Position, Problem,
+    RenderedObject, Rendering,
 };
-use serde_json::Value;
 
 use crate::{
     problem::{self, file},
@@ -45,7 +46,7 @@ pub(crate) fn rendering(
     let mut collected = Collected::default();
     for (manifest, hook) in found {
         if shown.has(&manifest) {
-            collected.add(&manifest, hook.as_ref());
+            collected.add(manifest, hook.as_ref());
         }
     }
     if !collected.problems.is_empty() {
@@ -96,70 +97,111 @@ struct Collected {
 }
 
 impl Collected {
-    fn add(&mut self, manifest: &Manifest, hook: Option<&pintle_sdk::Hook>) {
-        let object = to_json(&manifest.object);
-        if object.is_null() {
+    fn add(&mut self, manifest: Manifest, hook: Option<&pintle_sdk::Hook>) {
+        let Value::Map(head) = &manifest.head else {
             return;
+        };
+        let (head, place) = (head.clone(), Position::new(file(&manifest.path), 1, 1));
+        if is_list(&head) {
+            let object = serde_json::from_str(&manifest.json).unwrap_or_default();
+            return self.open(object, &place, hook, MAX_LISTS);
         }
-        self.open(object, manifest, hook, MAX_LISTS);
+        self.push(
+            &head,
+            Object::from_text_unverified(manifest.json),
+            &place,
+            hook,
+        );
     }
 
     /// Takes lists apart: the host takes single objects.
     fn open(
         &mut self,
-        mut object: Value,
-        from: &Manifest,
+        mut object: serde_json::Value,
+        place: &Position,
         hook: Option<&pintle_sdk::Hook>,
         depth: usize,
     ) {
-        let is_list = object["kind"]
-            .as_str()
-            .is_some_and(|kind| kind.ends_with("List"));
-        if let Some(Value::Array(items)) = object.get_mut("items").filter(|_| is_list) {
+        let head = match from_json(&object) {
+            Value::Map(head) => head,
+            _ => Map::new(),
+        };
+        if is_list(&head)
+            && let Some(serde_json::Value::Array(items)) = object.get_mut("items")
+        {
             let Some(depth) = depth.checked_sub(1) else {
-                return self.problem(from, "lists of objects are too deep in each other");
+                return self.problem(place, "lists of objects are too deep in each other");
             };
             for item in std::mem::take(items) {
-                self.open(item, from, hook, depth);
+                self.open(item, place, hook, depth);
             }
             return;
         }
-        let has = |pointer: &str| {
-            let text = object.pointer(pointer).and_then(Value::as_str);
-            text.is_some_and(|text| !text.is_empty())
-        };
-        let fields = ["/apiVersion", "/kind", "/metadata/name"];
+        self.push(&head, Object::from(object), place, hook);
+    }
+
+    /// Adds an object that is what its head says.
+    fn push(
+        &mut self,
+        head: &Map,
+        object: Object,
+        place: &Position,
+        hook: Option<&pintle_sdk::Hook>,
+    ) {
+        let has = |path: &[&str]| text_at(head, path).is_some_and(|text| !text.is_empty());
+        let fields: [&[&str]; 3] = [&["apiVersion"], &["kind"], &["metadata", "name"]];
         if let Some(missing) = fields.into_iter().find(|field| !has(field)) {
-            let field = missing[1..].replace('/', ".");
-            let object = described(&object);
+            let field = missing.join(".");
+            let object = described(head);
             return self.problem(
-                from,
+                place,
                 &format!("{object} has no {field}, or none that is a string"),
             );
         }
-        let keep = object
-            .pointer("/metadata/annotations/helm.sh~1resource-policy")
-            .and_then(Value::as_str)
-            .is_some_and(|policy| policy.trim().eq_ignore_ascii_case("keep"));
-        let mut rendered =
-            RenderedObject::new(object).source(Position::new(file(&from.path), 1, 1));
+        let keep = text_at(
+            head,
+            &["metadata", "annotations", "helm.sh/resource-policy"],
+        )
+        .is_some_and(|policy| policy.trim().eq_ignore_ascii_case("keep"));
+        let mut rendered = RenderedObject::new(object).source(place.clone());
         rendered.hook = hook.cloned();
         rendered.keep = keep;
         self.objects.push(rendered);
     }
 
-    fn problem(&mut self, from: &Manifest, message: &str) {
-        let problem = Problem::new(message).position(Position::new(file(&from.path), 1, 1));
+    fn problem(&mut self, place: &Position, message: &str) {
+        let problem = Problem::new(message).position(place.clone());
         if !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
     }
 }
 
+/// Whether it is an object that holds others.
+fn is_list(head: &Map) -> bool {
+    text_at(head, &["kind"]).is_some_and(|kind| kind.ends_with("List"))
+}
+
+/// The text at a path of fields.
+fn text_at(head: &Map, path: &[&str]) -> Option<String> {
+    let (last, above) = path.split_last()?;
+    let mut table = head.clone();
+    for field in above {
+        table = match table.get(field.as_bytes()) {
+            Some(Value::Map(inner)) => inner,
+            _ => return None,
+        };
+    }
+    match table.get(last.as_bytes()) {
+        Some(Value::String(text)) => Some(text.to_str_lossy().into_owned()),
+        _ => None,
+    }
+}
+
 /// `the ConfigMap "a"`, as far as it says what it is.
-fn described(object: &Value) -> String {
-    let kind = object["kind"].as_str().unwrap_or("object");
-    match object["metadata"]["name"].as_str() {
+fn described(head: &Map) -> String {
+    let kind = text_at(head, &["kind"]).unwrap_or_else(|| "object".to_owned());
+    match text_at(head, &["metadata", "name"]) {
         Some(name) => format!("the {kind} {name:?}"),
         None => format!("the {kind}"),
     }

@@ -14,7 +14,10 @@ use pintle_helm_chart::{
     semver, templates,
 };
 
-use crate::engine::{Engine, Template};
+use crate::{
+    engine::{Engine, Template},
+    memory::leave,
+};
 pub use error::ReleaseError;
 
 /// What is wanted of a chart.
@@ -79,6 +82,7 @@ pub fn render(
     } else {
         Vec::new()
     };
+    leave((chart, values, rendered));
     Ok(Output {
         crds,
         manifests,

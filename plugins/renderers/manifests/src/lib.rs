@@ -159,6 +159,6 @@ fn rendered(object: Object) -> RenderedObject {
         source: Some(object.position(object.node.mark)),
         hook: hooks::of(&object).ok().flatten(),
         keep: hooks::stays(&object),
-        manifest: object.node.into_json(),
+        manifest: object.node.into_json().into(),
     }
 }

@@ -2,6 +2,7 @@
 
 mod error;
 
+use memchr::memmem;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -269,7 +270,7 @@ fn extension(name: &str) -> &str {
 }
 
 fn contains(text: &[u8], word: &[u8]) -> bool {
-    text.windows(word.len()).any(|window| window == word)
+    memmem::find(text, word).is_some()
 }
 
 /// Makes a chart of its files; names of files are relative to it.

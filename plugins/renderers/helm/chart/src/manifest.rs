@@ -17,6 +17,9 @@ use crate::{scope::is_partial, warning::Warnings, yaml, yaml::YamlError};
 /// What templates gave, by their names.
 pub type Rendered = BTreeMap<String, Vec<u8>>;
 
+/// The fields that say what an object is.
+const HEAD: &[&[u8]] = &[b"apiVersion", b"kind", b"metadata"];
+
 /// The end of the names of templates whose output is for people.
 const NOTES: &str = "NOTES.txt";
 
@@ -29,8 +32,10 @@ pub struct Manifest {
     pub line: usize,
     /// Its text.
     pub text: Text,
-    /// What it says; the untyped nil if it is empty, or only has comments.
-    pub object: Value,
+    /// What it says, as JSON without white space; `null` if it is empty, or only has comments.
+    pub json: String,
+    /// Who it is: of what it says `apiVersion`, `kind` and `metadata`; the untyped nil if it is empty.
+    pub head: Value,
 }
 
 /// A document cannot be read.
@@ -149,31 +154,44 @@ pub fn read(path: &str, text: &[u8]) -> Result<Vec<Manifest>, ManifestError> {
                 cause,
                 text: text.clone(),
             };
-            // In a release's manifest a line feed ends each document, which is part of a text after `|+`.
-            let read = yaml::read_exact(&[document.text, b"\n"].concat());
-            let object = read.map_err(|cause| error(ManifestCause::Yaml(cause)))?;
-            if !matches!(object, Value::Nil | Value::Map(_)) {
+            let (json, head) =
+                read_ended(document.text).map_err(|cause| error(ManifestCause::Yaml(cause)))?;
+            if !matches!(head, Value::Nil | Value::Map(_)) {
                 return Err(error(ManifestCause::Type {
                     field: "the document",
                     wanted: "a table",
-                    found: crate::values::noun(&object),
+                    found: crate::values::noun(&head),
                 }));
             }
             Ok(Manifest {
                 path: path.to_owned(),
                 line: document.line,
                 text: text.clone(),
-                object,
+                json,
+                head,
             })
         })
         .collect()
+}
+
+/// Reads a document as it stands in a release's manifest: a line feed ends each, which is part of a text after `|+`.
+fn read_ended(text: &[u8]) -> Result<(String, Value), YamlError> {
+    // One more line feed means nothing behind another one, unless texts keep theirs.
+    if text.ends_with(b"\n")
+        && !text.contains(&b'+')
+        && let Ok(read) = yaml::read_object(text, HEAD)
+    {
+        return Ok(read);
+    }
+    yaml::read_object(&[text, b"\n"].concat(), HEAD)
 }
 
 impl Manifest {
     /// The same, of a document that stands alone, as those of hooks do.
     fn alone(mut self) -> Result<Self, ManifestError> {
         if self.text.as_bytes().contains(&b'+') {
-            self.object = yaml::read_exact(&self.text).map_err(|cause| ManifestError {
+            let read = yaml::read_object(&self.text, HEAD);
+            (self.json, self.head) = read.map_err(|cause| ManifestError {
                 path: self.path.clone(),
                 line: self.line,
                 cause: ManifestCause::Yaml(cause),
@@ -204,7 +222,7 @@ impl Manifest {
     }
 
     fn fields(&self) -> Option<&Map> {
-        self.object.as_map()
+        self.head.as_map()
     }
 
     fn text_field(&self, name: &[u8]) -> String {

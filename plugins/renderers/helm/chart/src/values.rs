@@ -170,11 +170,10 @@ pub(crate) fn deep_copy(map: &Map) -> Map {
 }
 
 fn copy_map(map: &Map, depth: usize) -> Map {
-    let entries = map.borrow();
-    let copied: Entries = entries
-        .iter()
-        .map(|(key, value)| (key.clone(), copy(value, depth)))
-        .collect();
+    let mut copied = Entries::clone(&map.borrow());
+    for value in copied.values_mut().filter(|value| holds_tables(value)) {
+        *value = copy(value, depth);
+    }
     Map::with_entries(map.go_type(), copied)
 }
 

@@ -30,12 +30,15 @@ impl YamlError {
     }
 }
 
-/// Reads the first document, with integers as such.
-pub(crate) fn read_exact(text: &[u8]) -> Result<Value, YamlError> {
+/// Reads the first document into JSON, with integers as such; and what is under some keys of it.
+pub(crate) fn read_object(text: &[u8], keys: &[&[u8]]) -> Result<(String, Value), YamlError> {
     let document = Document::new(text);
-    document
-        .to_value(Numbers::Exact)
-        .map_err(YamlError::Malformed)
+    let mut json = Vec::with_capacity(text.len());
+    let kept = document
+        .write_json_keeping(keys, &mut json)
+        .map_err(YamlError::Malformed)?;
+    let json = String::from_utf8(json).expect("what is no character is replaced in JSON");
+    Ok((json, kept))
 }
 
 /// Reads the first document, with numbers as they are written: for structs with fields for texts.

@@ -1,6 +1,8 @@
 //! The functions that Helm adds to sprig's.
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc};
+use std::{cell::RefCell, rc::Rc};
+
+use rustc_hash::FxHashMap;
 
 use pintle_gotemplate::{Args, Call, Function, FunctionError, Functions, Map, Type, Value};
 
@@ -34,7 +36,7 @@ const FUNCTIONS: &[Function] = &[
 
 /// How often templates are being included at present, by name.
 #[derive(Debug, Default)]
-pub(super) struct Includes(RefCell<HashMap<String, usize>>);
+pub(super) struct Includes(RefCell<FxHashMap<String, usize>>);
 
 fn include(call: &mut dyn Call, args: Args<'_>) -> Result<Value, FunctionError> {
     let name = args.text(0)?.to_str_lossy();

@@ -2,9 +2,10 @@
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
+use memchr::memmem::find;
 use pintle_gotemplate::{Args, Call, FunctionError, Set, Text, Value, print};
 
-use super::{NO_VALUE, SET, find, without_no_value};
+use super::{NO_VALUE, SET, without_no_value};
 
 /// The texts that were parsed in this render. Charts render the same ones for each of their templates.
 ///

@@ -29,7 +29,7 @@ fn chart(name: &str, version: &str, own: &str, dependencies: Vec<Chart>) -> Char
 }
 
 fn wants(mut chart: Chart, dependencies: &str) -> Chart {
-    let document = crate::yaml::read_exact(format!("dependencies: {dependencies}").as_bytes());
+    let document = crate::yaml::read(format!("dependencies: {dependencies}").as_bytes());
     let document = document.expect("good YAML");
     chart.metadata.read(&document).expect("good dependencies");
     chart

@@ -1,5 +1,7 @@
 //! Splitting a stream of documents where Helm splits it.
 
+use memchr::{memchr_iter, memmem};
+
 /// One document of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Document<'a> {
@@ -43,12 +45,11 @@ fn separator(text: &[u8]) -> Option<usize> {
     if text.starts_with(b"---") {
         return Some(0);
     }
-    let found = text.windows(4).position(|window| window == b"\n---");
-    found.map(|at| at + 1)
+    memmem::find(text, b"\n---").map(|at| at + 1)
 }
 
 fn newlines(text: &[u8]) -> usize {
-    text.split(|&byte| byte == b'\n').count() - 1
+    memchr_iter(b'\n', text).count()
 }
 
 /// The text without space at its beginning; space is what Unicode calls so.
