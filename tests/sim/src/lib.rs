@@ -7,9 +7,11 @@
 
 mod catalog;
 mod check;
+pub mod memory;
 mod queue;
 mod replica;
 mod run;
+pub mod scale;
 mod schedule;
 mod server;
 mod world;

@@ -25,6 +25,18 @@ enum Command {
         #[arg(long, default_value_t = 100_000)]
         schedules: u64,
     },
+    /// Plays whole fleets with costs that were measured, and writes docs/scale.md and its plots
+    Scale {
+        /// How many applications the largest fleet has, each of 100 objects
+        #[arg(long, default_value_t = 100_000)]
+        apps: u32,
+    },
+    /// Measures what a managed object costs in memory
+    Memory {
+        /// How many objects are held at the same time
+        #[arg(long, default_value_t = 1_000_000)]
+        objects: usize,
+    },
 }
 
 #[expect(
@@ -51,6 +63,20 @@ fn main() -> ExitCode {
                 );
             })
         }
+        Command::Scale { apps } => {
+            let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+            pintle_sim::scale::write(apps, &docs, &|line| println!("{line}"))
+        }
+        Command::Memory { objects } => pintle_sim::memory::measure(objects).map(|held| {
+            for one in &held {
+                println!(
+                    "{:>6} bytes an object: {}: {}",
+                    one.bytes, one.what, one.why
+                );
+            }
+            let all: u64 = held.iter().map(|one| one.bytes).sum();
+            println!("{all:>6} bytes an object in all");
+        }),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
