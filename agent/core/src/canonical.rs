@@ -3,7 +3,7 @@
 //! RFC 8785 (JSON Canonicalization Scheme) with one difference: integers beyond 2^53 keep all their digits. Kubernetes
 //! has 64-bit integers, and rounding them would give two different objects one digest.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Writes the canonical text of a value.
 ///
@@ -34,20 +34,34 @@ pub fn write(value: &Value, out: &mut String) {
             out.push(']');
         }
         Value::Object(map) => {
-            let mut members: Vec<_> = map.iter().collect();
-            members.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
-            out.push('{');
-            for (index, (key, member)) in members.into_iter().enumerate() {
-                if index > 0 {
-                    out.push(',');
-                }
-                write_string(key, out);
-                out.push(':');
-                write(member, out);
+            if is_in_order(map) {
+                write_members(map.iter(), out);
+            } else {
+                let mut members: Vec<_> = map.iter().collect();
+                members.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+                write_members(members.into_iter(), out);
             }
-            out.push('}');
         }
     }
+}
+
+/// Says whether the keys stand as they have to be written: nearly always, since of ASCII the order by bytes is the order
+/// by UTF-16 code units.
+fn is_in_order(map: &Map<String, Value>) -> bool {
+    map.keys().all(|key| key.is_ascii()) && map.keys().is_sorted()
+}
+
+fn write_members<'a>(members: impl Iterator<Item = (&'a String, &'a Value)>, out: &mut String) {
+    out.push('{');
+    for (index, (key, member)) in members.enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        write_string(key, out);
+        out.push(':');
+        write(member, out);
+    }
+    out.push('}');
 }
 
 fn write_number(number: &serde_json::Number, out: &mut String) {
@@ -62,26 +76,38 @@ fn write_number(number: &serde_json::Number, out: &mut String) {
 
 fn write_string(text: &str, out: &mut String) {
     out.push('"');
-    for character in text.chars() {
-        match character {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\u{8}' => out.push_str("\\b"),
-            '\t' => out.push_str("\\t"),
-            '\n' => out.push_str("\\n"),
-            '\u{c}' => out.push_str("\\f"),
-            '\r' => out.push_str("\\r"),
-            control if control < ' ' => {
-                const HEX: &[u8; 16] = b"0123456789abcdef";
-                let code = control as usize;
-                out.push_str("\\u00");
-                out.push(char::from(HEX[code >> 4]));
-                out.push(char::from(HEX[code & 15]));
-            }
-            plain => out.push(plain),
+    // What needs no escape is copied as it stands, which is nearly all of it.
+    let mut rest = text;
+    while let Some(at) = rest.bytes().position(needs_escape) {
+        out.push_str(&rest[..at]);
+        write_escape(rest.as_bytes()[at], out);
+        rest = &rest[at + 1..];
+    }
+    out.push_str(rest);
+    out.push('"');
+}
+
+/// All of these are ASCII, so a text may be cut at them.
+const fn needs_escape(byte: u8) -> bool {
+    byte < b' ' || byte == b'"' || byte == b'\\'
+}
+
+fn write_escape(byte: u8, out: &mut String) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    match byte {
+        b'"' => out.push_str("\\\""),
+        b'\\' => out.push_str("\\\\"),
+        8 => out.push_str("\\b"),
+        b'\t' => out.push_str("\\t"),
+        b'\n' => out.push_str("\\n"),
+        12 => out.push_str("\\f"),
+        b'\r' => out.push_str("\\r"),
+        control => {
+            out.push_str("\\u00");
+            out.push(char::from(HEX[usize::from(control >> 4)]));
+            out.push(char::from(HEX[usize::from(control & 15)]));
         }
     }
-    out.push('"');
 }
 
 #[cfg(test)]

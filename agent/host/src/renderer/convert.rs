@@ -85,8 +85,8 @@ fn object(
             "object {index} of its result{place} is not JSON: {error}"
         ))
     })?;
-    let checked =
-        Object::new(value.clone()).map_err(|error| malformed(index, &value, error, source.clone()));
+    let checked = Object::new(value)
+        .map_err(|error| malformed(index, &object.manifest, error, source.clone()));
     Ok(checked.map(|checked| RenderedObject {
         object: checked,
         source,
@@ -126,10 +126,11 @@ fn hook(hook: renderer::Hook) -> Hook {
 
 fn malformed(
     index: usize,
-    value: &Value,
+    manifest: &str,
     error: pintle_core::object::ObjectError,
     source: Option<Position>,
 ) -> Problem {
+    let value: Value = serde_json::from_str(manifest).unwrap_or_default();
     // What there is of a name helps to find the object where no position does.
     let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str);
     let name = match (text("/kind"), text("/metadata/name")) {
