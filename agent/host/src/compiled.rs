@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
+    io,
     path::Path,
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Instant,
@@ -11,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use pintle_core::{
     digest::{Digest, Digester},
-    plugin::{Fault, Kind},
+    plugin::{Description, Fault, Kind},
 };
 use tokio::sync::Semaphore;
 use wasmtime::{
@@ -20,8 +21,9 @@ use wasmtime::{
 };
 
 use crate::{
-    HostError, Observer,
+    CompileError, Compiler, HostError, Observer, Options,
     bindings::{self, Described, wit},
+    compiler::Failure,
     disk::SealedFolder,
     engine::MEMORIES_PER_CALL,
     health::bindings::{Assesses, AssessesPre},
@@ -40,6 +42,9 @@ pub(crate) struct Compiled {
     pub(crate) exports: Exports,
     /// Calls' worth of the pool that one instance takes.
     pub(crate) weight: u32,
+    /// What the plugin said of itself when this agent first loaded it: it was checked then, and nothing that a component
+    /// sees while it describes itself ever changes.
+    pub(crate) description: Option<Description>,
 }
 
 impl Compiled {
@@ -81,30 +86,29 @@ pub(crate) struct CompiledStore {
     engine: Engine,
     known: Mutex<HashMap<Digest, Weak<Compiled>>>,
     disk: Option<SealedFolder>,
+    /// Who compiles; nobody but this process without one.
+    compiler: Option<Compiler>,
     /// Compiling takes all cores and much memory for seconds, so there is one at a time.
     compiling: Semaphore,
     observer: Arc<dyn Observer>,
 }
 
 impl CompiledStore {
-    pub(crate) fn new(
-        engine: Engine,
-        cache: Option<&Path>,
-        limit: u64,
-        observer: Arc<dyn Observer>,
-    ) -> Result<Self, HostError> {
+    pub(crate) fn new(engine: Engine, options: &Options) -> Result<Self, HostError> {
         let open = |path: &Path| {
-            SealedFolder::open(path, limit).map_err(|source| HostError::Cache {
+            SealedFolder::open(path, options.cache_bytes).map_err(|source| HostError::Cache {
                 path: path.to_owned(),
                 source,
             })
         };
+        let folder = options.cache.as_ref().map(|root| root.join("compiled"));
         Ok(Self {
             engine,
             known: Mutex::default(),
-            disk: cache.map(|root| open(&root.join("compiled"))).transpose()?,
+            disk: folder.map(|folder| open(&folder)).transpose()?,
+            compiler: options.compiler.clone(),
             compiling: Semaphore::new(1),
-            observer,
+            observer: Arc::clone(&options.observer),
         })
     }
 
@@ -146,23 +150,85 @@ impl CompiledStore {
         let is_cached = cached.is_some();
         let component = match cached {
             Some(component) => component,
-            None => self.compile(key, bytes)?,
+            None => match self.compile_elsewhere(key, bytes)? {
+                Some(component) => component,
+                None => self.compile(key, bytes)?,
+            },
         };
         self.observer.compiled(digest, is_cached, started.elapsed());
-        prepare(&self.engine, digest, &component)
+        let description = self.read_description(digest);
+        prepare(&self.engine, digest, &component, description)
+    }
+
+    fn read_description(&self, digest: Digest) -> Option<Description> {
+        let text = self.disk.as_ref()?.read(self.description_key(digest))?;
+        serde_json::from_slice(&text).ok()
+    }
+
+    /// Keeps what a plugin said of itself, after it was checked.
+    pub(crate) async fn keep_description(
+        self: &Arc<Self>,
+        digest: Digest,
+        description: &Description,
+    ) {
+        let text = serde_json::to_vec(description).expect("texts and JSON are JSON");
+        let store = Arc::clone(self);
+        let work = move || {
+            let key = store.description_key(digest);
+            store
+                .disk
+                .as_ref()
+                .map_or(Ok(()), |disk| disk.write(key, &text))
+        };
+        // That the task did not run means that the runtime is shutting down.
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(work).await {
+            tracing::warn!(%error, "what a plugin says of itself cannot be cached, and is asked after a restart");
+        }
+    }
+
+    fn description_key(&self, digest: Digest) -> Digest {
+        Digester::new("described/v1")
+            .part(self.key(digest).as_bytes())
+            .finish()
+    }
+
+    /// Lets the compiler's process compile into the cache, and loads that; nothing if it does not work.
+    fn compile_elsewhere(
+        &self,
+        key: Digest,
+        bytes: &[u8],
+    ) -> Result<Option<Component>, Unloadable> {
+        let (Some(compiler), Some(_)) = (&self.compiler, &self.disk) else {
+            return Ok(None);
+        };
+        match compiler.run(bytes) {
+            Ok(()) => Ok(self.read_cached(key)),
+            Err(Failure::Component(reason)) => Err(reason),
+            Err(Failure::Process(error)) => {
+                tracing::warn!(%error, "the compiler's process does not work; this one compiles, and takes more memory");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Compiles a component and writes it to the cache on disk.
+    pub(crate) fn compile_to_disk(&self, bytes: &[u8]) -> Result<(), CompileError> {
+        let disk = self.disk.as_ref().ok_or(CompileError::NoCache)?;
+        let component = self.translate(bytes).map_err(CompileError::Component)?;
+        let key = self.key(Digest::of(bytes));
+        write_native(disk, key, &component).map_err(CompileError::Write)
+    }
+
+    fn translate(&self, bytes: &[u8]) -> Result<Component, String> {
+        Component::from_binary(&self.engine, bytes).map_err(|error| format!("{error:#}"))
     }
 
     fn compile(&self, key: Digest, bytes: &[u8]) -> Result<Component, Unloadable> {
-        let component = Component::from_binary(&self.engine, bytes)
-            .map_err(|error| Unloadable::Malformed(format!("{error:#}")))?;
-        if let Some(disk) = &self.disk {
-            let written = component
-                .serialize()
-                .map_err(std::io::Error::other)
-                .and_then(|native| disk.write_mapped(key, &native));
-            if let Err(error) = written {
-                tracing::warn!(%error, "compiled code cannot be cached, and will be compiled again after a restart");
-            }
+        let component = self.translate(bytes).map_err(Unloadable::Malformed)?;
+        if let Some(disk) = &self.disk
+            && let Err(error) = write_native(disk, key, &component)
+        {
+            tracing::warn!(%error, "compiled code cannot be cached, and will be compiled again after a restart");
         }
         Ok(component)
     }
@@ -208,7 +274,17 @@ impl CompiledStore {
     }
 }
 
-fn prepare(engine: &Engine, digest: Digest, component: &Component) -> Result<Compiled, Unloadable> {
+fn write_native(disk: &SealedFolder, key: Digest, component: &Component) -> io::Result<()> {
+    let native = component.serialize().map_err(io::Error::other)?;
+    disk.write_mapped(key, &native)
+}
+
+fn prepare(
+    engine: &Engine,
+    digest: Digest,
+    component: &Component,
+    description: Option<Description>,
+) -> Result<Compiled, Unloadable> {
     let world = world::inspect(engine, component)?;
     let mismatch = |error: wasmtime::Error| Unloadable::Type(format!("{error:#}"));
     let pre = link(engine, world)
@@ -224,6 +300,7 @@ fn prepare(engine: &Engine, digest: Digest, component: &Component) -> Result<Com
         plugin: bindings::DescribedPre::new(pre).map_err(mismatch)?,
         exports,
         weight: memories.div_ceil(MEMORIES_PER_CALL).max(1),
+        description,
     })
 }
 

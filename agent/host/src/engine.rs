@@ -56,6 +56,8 @@ fn config() -> Config {
         .relaxed_simd_deterministic(true)
         .max_wasm_stack(1 << 20)
         .async_stack_size(2 << 20)
+        // Nothing unwinds through guests: a trap jumps. Registering the tables is a part of each load.
+        .native_unwind_info(false)
         .memory_init_cow(true);
     config
 }

@@ -11,7 +11,7 @@ use pintle_core::{
 use semver::Version;
 
 use crate::{
-    Observer, Unobserved,
+    Compiler, Observer, Unobserved,
     bindings::plugin,
     call::{Caller, Places, Setup, Shared},
     capability::http::HttpClients,
@@ -31,6 +31,8 @@ use crate::{
 pub struct Options {
     /// Folder for compiled code, made if there is none. Without it every start compiles anew.
     pub cache: Option<PathBuf>,
+    /// A process that compiles, where a cache is given. Without it this process does. None by default.
+    pub compiler: Option<Compiler>,
     /// Most bytes of compiled code on disk; what was used longest ago goes first. 1 GiB by default.
     pub cache_bytes: u64,
     /// Bounds for plugins whose operator sets none.
@@ -53,6 +55,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             cache: None,
+            compiler: None,
             cache_bytes: 1 << 30,
             limits: Limits::default(),
             calls: 16,
@@ -60,6 +63,12 @@ impl Default for Options {
             authorities: Vec::new(),
             observer: Arc::new(Unobserved),
         }
+    }
+}
+
+impl Options {
+    pub(crate) fn calls(&self) -> u32 {
+        self.calls.clamp(1, 1_024)
     }
 }
 
@@ -165,14 +174,9 @@ impl fmt::Debug for Host {
 impl Host {
     /// Makes a host. It starts one thread, which sleeps while no plugin runs.
     pub fn new(options: Options) -> Result<Self, HostError> {
-        let calls = options.calls.clamp(1, 1_024);
+        let calls = options.calls();
         let engine = engine::build(calls)?;
-        let store = CompiledStore::new(
-            engine.clone(),
-            options.cache.as_deref(),
-            options.cache_bytes,
-            Arc::clone(&options.observer),
-        )?;
+        let store = CompiledStore::new(engine.clone(), &options)?;
         let shared = Shared {
             ticker: Ticker::start(&engine)?,
             engine,
@@ -230,9 +234,24 @@ impl Host {
             share: self.shared.places.share(),
             shared: Arc::clone(&self.shared),
         };
-        let about = describe(&caller, &granted).await?;
-        caller.grants = Arc::new(about.grants);
-        Ok(Plugin::new(caller, about.description, about.schema))
+        let (description, schema) = if let Some(known) = caller.compiled.description.clone() {
+            let schema = Schema::known(known.settings_schema.clone());
+            (known, schema)
+        } else {
+            let described = describe(&caller).await?;
+            self.store
+                .keep_description(caller.compiled.digest, &described.0)
+                .await;
+            described
+        };
+        let grants = EffectiveGrants::new(caller.id.kind, &description.requests, &granted)
+            .map_err(|error| PluginError {
+                plugin: caller.id.clone(),
+                stage: Stage::Describe,
+                fault: Fault::Contract(error.to_string()),
+            })?;
+        caller.grants = Arc::new(grants);
+        Ok(Plugin::new(caller, description, schema))
     }
 }
 
@@ -251,14 +270,7 @@ async fn digest_of(component: &Bytes) -> Digest {
     }
 }
 
-struct About {
-    description: Description,
-    schema: Schema,
-    grants: EffectiveGrants,
-}
-
-async fn describe(caller: &Caller, granted: &OperatorGrants) -> Result<About, PluginError> {
-    let kind = caller.id.kind;
+async fn describe(caller: &Caller) -> Result<(Description, Schema), PluginError> {
     let compiled = Arc::clone(&caller.compiled);
     caller
         .run(
@@ -273,16 +285,7 @@ async fn describe(caller: &Caller, granted: &OperatorGrants) -> Result<About, Pl
                         .await
                 })
             },
-            |description, _| {
-                let (description, schema) = checked(description)?;
-                let grants = EffectiveGrants::new(kind, &description.requests, granted)
-                    .map_err(|error| Fault::Contract(error.to_string()))?;
-                Ok(About {
-                    description,
-                    schema,
-                    grants,
-                })
-            },
+            |description, _| checked(description),
         )
         .await
 }

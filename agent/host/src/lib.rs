@@ -43,6 +43,7 @@ mod bindings;
 mod call;
 mod capability;
 mod compiled;
+mod compiler;
 mod disk;
 mod engine;
 mod fault;
@@ -68,6 +69,7 @@ pub use self::{
         context::{Context, Facts},
         http::Secrets,
     },
+    compiler::{CompileError, Compiler, REFUSED, compile},
     grants::{EffectiveGrants, GrantError},
     health::Health,
     host::{Host, HostError, LoadError, LoadRequest, Options},

@@ -1,6 +1,8 @@
 //! Settings of a plugin: merged, and checked against the schema that the plugin states.
 
-use std::sync::Arc;
+mod certain;
+
+use std::sync::{Arc, OnceLock};
 
 use jsonschema::{PatternOptions, ValidationError, Validator, error::ValidationErrorKind};
 use pintle_core::{canonical, digest::Digest, object::type_name, plugin::Fault, problem::Problem};
@@ -91,33 +93,53 @@ fn merge(target: &mut Value, patch: &Value) {
     }
 }
 
-/// The schema that a plugin states, compiled.
+/// The schema that a plugin states, compiled when it is first needed.
 #[derive(Debug)]
 pub(crate) struct Schema {
     schema: Value,
-    validator: Validator,
+    validator: OnceLock<Validator>,
 }
 
 /// Problems that are told at once.
 const PROBLEMS: usize = 50;
 
 impl Schema {
-    /// Compiles a schema. References out of the schema are not followed, and patterns take linear time.
+    /// Takes a schema of which nothing is known, and compiles it: a malformed one is refused.
     pub(crate) fn new(schema: Value) -> Result<Self, Fault> {
-        let malformed = |error: ValidationError<'_>| {
+        let validator = compile(&schema).map_err(|error| {
             Fault::Contract(format!("its settings schema is not JSON Schema: {error}"))
-        };
-        let validator = jsonschema::options()
-            .offline()
-            .with_pattern_options(PatternOptions::regex())
-            .build(&schema)
-            .map_err(malformed)?;
-        Ok(Self { schema, validator })
+        })?;
+        Ok(Self {
+            schema,
+            validator: OnceLock::from(validator),
+        })
+    }
+
+    /// Takes a schema that was compiled before.
+    pub(crate) const fn known(schema: Value) -> Self {
+        Self {
+            schema,
+            validator: OnceLock::new(),
+        }
     }
 
     /// Lists what is wrong with settings, in the order of the fields.
     pub(crate) fn problems(&self, settings: &Value) -> Vec<Problem> {
-        let errors = self.validator.iter_errors(settings);
+        if certain::satisfies(&self.schema, settings) {
+            return Vec::new();
+        }
+        let validator = match self.validator.get() {
+            Some(validator) => validator,
+            None => match compile(&self.schema) {
+                Ok(validator) => self.validator.get_or_init(|| validator),
+                Err(error) => {
+                    return vec![Problem::new(format!(
+                        "the schema of the settings is not JSON Schema: {error}"
+                    ))];
+                }
+            },
+        };
+        let errors = validator.iter_errors(settings);
         let mut problems: Vec<Problem> = errors
             .take(PROBLEMS)
             .flat_map(|error| self.told(&error))
@@ -199,6 +221,14 @@ impl Schema {
     }
 }
 
+/// Compiles a schema. References out of the schema are not followed, and patterns take linear time.
+fn compile(schema: &Value) -> Result<Validator, ValidationError<'static>> {
+    jsonschema::options()
+        .offline()
+        .with_pattern_options(PatternOptions::regex())
+        .build(schema)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -225,6 +255,16 @@ mod tests {
         assert_eq!(
             merged(json!({"v": {"a": 1}}), json!({"v": {"a": null, "b": null}})),
             r#"{"v":{"b":null}}"#
+        );
+    }
+
+    #[test]
+    fn a_known_schema_is_compiled_when_it_is_needed() {
+        let schema = Schema::known(json!({"properties": {"a": {"type": "string"}}}));
+        assert!(schema.problems(&json!({})).is_empty());
+        assert_eq!(
+            pintle_core::problem::lines(&schema.problems(&json!({"a": 1}))),
+            "/a: expected string, found a number"
         );
     }
 

@@ -23,14 +23,14 @@ mod shared;
 mod sources;
 mod webhook;
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use anyhow::Context as _;
 use pintle_cluster::{
     Applications, Cluster, Connection, Events, Options, Seeds, ServiceAccount, Tracker,
     TrackerOptions,
 };
-use pintle_host::Host;
+use pintle_host::{Compiler, Host};
 use pintle_source::Repositories;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -108,9 +108,9 @@ async fn set_up(args: &AgentCommand, metrics: &Arc<Metrics>) -> anyhow::Result<S
         None => cache_dir()?.join("agent"),
     };
     let host = Host::new(pintle_host::Options {
-        cache: Some(cache.join("compiled")),
+        compiler: compiler(&cache),
         observer: Arc::new(observer::CallCounter(Arc::clone(metrics))),
-        ..pintle_host::Options::default()
+        ..host_options(&cache)
     })?;
     let remotes = Remotes::of_agent(args.registry.clone(), cache.clone());
     let seeds = Seeds::of_agent(&connection, &args.namespace)
@@ -147,6 +147,21 @@ async fn set_up(args: &AgentCommand, metrics: &Arc<Metrics>) -> anyhow::Result<S
         seeds,
         metrics: Arc::clone(metrics),
     })
+}
+
+/// What decides where compiled code is kept, and whether it fits: the same here and in `pintle compile`.
+pub(crate) fn host_options(cache: &Path) -> pintle_host::Options {
+    pintle_host::Options {
+        cache: Some(cache.join("compiled")),
+        ..pintle_host::Options::default()
+    }
+}
+
+/// Is this program, called to compile; nothing if it is not known where it is.
+fn compiler(cache: &Path) -> Option<Compiler> {
+    let program = std::env::current_exe().ok()?;
+    let arguments = ["compile".into(), "--cache".into(), cache.into()].to_vec();
+    Some(Compiler { program, arguments })
 }
 
 fn account(text: &str) -> anyhow::Result<ServiceAccount> {

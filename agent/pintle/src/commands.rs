@@ -3,6 +3,7 @@
 mod act;
 mod adopt;
 mod bench;
+mod compile;
 mod converge;
 mod dismiss;
 mod doctor;
@@ -53,6 +54,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<Exit> {
             Ok(Exit::Done)
         }
         Command::Version(args) => version(args.output),
+        Command::Compile { cache } => compile::run(&cache),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -57,16 +57,37 @@ async fn cached(folder: &Path) -> bool {
     notes[0]
 }
 
-/// Gives the one file with code. Beside it lies its seal, and nothing else.
-fn only_file(folder: &Path) -> std::path::PathBuf {
+/// The files of one plugin in the cache.
+struct Files {
+    code: PathBuf,
+    /// What the plugin says of itself.
+    description: PathBuf,
+}
+
+/// Gives the files of the one plugin. Beside its code lies a seal, and nothing else.
+fn files(folder: &Path) -> Files {
     let files = fs::read_dir(folder.join("compiled")).unwrap();
     let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
-    files.sort();
-    let [code, seal] = &files[..] else {
+    files.sort_by_key(|file| file.extension().map(ToOwned::to_owned));
+    let [description, code, seal] = &files[..] else {
         panic!("{files:?}");
     };
     assert_eq!(code.with_extension("seal"), *seal);
-    code.clone()
+    Files {
+        code: code.clone(),
+        description: description.clone(),
+    }
+}
+
+#[tokio::test]
+async fn a_spoilt_description_is_asked_for_again() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(!cached(folder.path()).await);
+    let description = files(folder.path()).description;
+    let whole = fs::read(&description).unwrap();
+    fs::write(&description, b"not a description").unwrap();
+    assert!(cached(folder.path()).await);
+    assert_eq!(fs::read(&description).unwrap(), whole);
 }
 
 #[tokio::test]
@@ -91,7 +112,7 @@ async fn code_that_is_not_as_it_was_written_is_compiled_again() {
         |file| fs::write(file, b"").unwrap(),
     ];
     for spoil in spoil {
-        spoil(&only_file(folder.path()));
+        spoil(&files(folder.path()).code);
         assert!(!cached(folder.path()).await);
         assert!(cached(folder.path()).await, "and is whole again");
     }

@@ -86,6 +86,13 @@ pub(crate) enum Command {
     },
     /// Print the version
     Version(OutputArgs),
+    /// Compile the component on standard input into the agent's cache: what the agent has a process of its own for
+    #[command(hide = true)]
+    Compile {
+        /// The agent's cache
+        #[arg(long, value_name = "FOLDER")]
+        cache: PathBuf,
+    },
 }
 
 /// Which revision of what.
