@@ -28,11 +28,15 @@ pub(crate) fn run() -> ExitCode {
             return code.into();
         }
     };
-    output::start_logs(&cli.logs, matches!(cli.command, args::Command::Agent(_)));
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
+    let is_agent = matches!(cli.command, args::Command::Agent(_));
+    output::start_logs(&cli.logs, is_agent);
+    // A command does one thing after the other: threads for more would cost it more than they bring.
+    let mut builder = if is_agent {
+        tokio::runtime::Builder::new_multi_thread()
+    } else {
+        tokio::runtime::Builder::new_current_thread()
+    };
+    let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             output::error(
