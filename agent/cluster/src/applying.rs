@@ -183,6 +183,8 @@ pub(crate) struct Applier<'a> {
     pub(crate) connection: &'a Connection,
     /// Acts in one's own name: watches.
     pub(crate) own: &'a Connection,
+    /// Where the hooks for removals are kept.
+    pub(crate) home: &'a Connection,
     pub(crate) discovery: &'a Discovery,
     pub(crate) tracker: Option<&'a Tracker>,
     pub(crate) release: &'a Release,

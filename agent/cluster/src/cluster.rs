@@ -33,6 +33,8 @@ use crate::{
 #[derive(Clone)]
 pub struct Cluster {
     connection: Connection,
+    /// Where the hooks for removals are kept.
+    home: Connection,
     discovery: Arc<Discovery>,
     tracker: Option<Tracker>,
     judge: Option<Arc<dyn Judge>>,
@@ -50,7 +52,14 @@ impl fmt::Debug for Cluster {
 impl Cluster {
     /// Makes the pipeline's end for a connection. No request is made.
     pub fn new(connection: Connection) -> Self {
+        Self::remote(connection.clone(), connection)
+    }
+
+    /// Makes the pipeline's end for a connection to another cluster than the one in which the Applications are. What is kept
+    /// of an application beside its objects is kept at home.
+    pub fn remote(connection: Connection, home: Connection) -> Self {
         Self {
+            home,
             discovery: Arc::new(Discovery::new(connection.clone())),
             connection,
             tracker: None,
@@ -224,7 +233,7 @@ impl Cluster {
         if record.is_none_or(|record| record.removal_hooks.is_none()) {
             return Ok(Some(Vec::new()));
         }
-        removal_hooks::load(&self.connection, release).await
+        removal_hooks::load(&self.home, release).await
     }
 
     /// Deletes the hooks that were kept for the removal.
@@ -237,7 +246,7 @@ impl Cluster {
         if record.is_none_or(|record| record.removal_hooks.is_none()) {
             return Ok(());
         }
-        removal_hooks::forget(&self.connection, release).await
+        removal_hooks::forget(&self.home, release).await
     }
 
     fn applier<'a>(
@@ -249,6 +258,7 @@ impl Cluster {
         Applier {
             connection,
             own: &self.connection,
+            home: &self.home,
             discovery: &self.discovery,
             tracker: self.tracker.as_ref(),
             release: with.release,

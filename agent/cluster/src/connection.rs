@@ -6,7 +6,10 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::request::{Call, RequestError, chain};
+use crate::{
+    fence::Fence,
+    request::{Call, RequestError, chain},
+};
 
 /// How to reach an API server.
 #[derive(Debug, Clone)]
@@ -108,6 +111,7 @@ pub struct Connection {
     shared: Arc<Shared>,
     identity: Option<ServiceAccount>,
     headers: Arc<HeaderMap>,
+    fence: Option<Fence>,
 }
 
 struct Shared {
@@ -143,7 +147,14 @@ impl Connection {
     ///
     /// Must be called within a tokio runtime, and the connection is of use in that one only.
     pub async fn connect(options: Options) -> Result<Self, ConnectError> {
-        let mut config = configuration(&options).await?;
+        let config = configuration(&options).await?;
+        Self::configured(config, &options)
+    }
+
+    pub(crate) fn configured(
+        mut config: kube::Config,
+        options: &Options,
+    ) -> Result<Self, ConnectError> {
         // Requests are sent again by `request`, which knows all of them to be idempotent and obeys Retry-After.
         config.default_retry = false;
         config.connect_timeout = Some(Duration::from_secs(10));
@@ -156,7 +167,7 @@ impl Connection {
         let client = kube::Client::try_from(config).map_err(|error| ConnectError::Client {
             detail: chain(&error),
         })?;
-        Ok(Self::with_client(client, &options, impersonating, server))
+        Ok(Self::with_client(client, options, impersonating, server))
     }
 
     fn with_client(
@@ -176,7 +187,16 @@ impl Connection {
             shared: Arc::new(shared),
             identity: None,
             headers: Arc::default(),
+            fence: None,
         }
+    }
+
+    /// Returns a connection whose writes are sent only while a fence is open. Leases, by which it is opened, and events are
+    /// not written this way.
+    #[must_use]
+    pub fn with_fence(mut self, fence: Fence) -> Self {
+        self.fence = Some(fence);
+        self
     }
 
     /// Returns a connection that makes every request in the name of a service account.
@@ -200,6 +220,7 @@ impl Connection {
             shared: Arc::clone(&self.shared),
             identity: Some(account.clone()),
             headers: Arc::new(headers),
+            fence: self.fence.clone(),
         })
     }
 
@@ -240,6 +261,10 @@ impl Connection {
 
     pub(crate) fn identity_headers(&self) -> &HeaderMap {
         &self.headers
+    }
+
+    pub(crate) fn fence(&self) -> Option<&Fence> {
+        self.fence.as_ref()
     }
 
     pub(crate) fn request_timeout(&self) -> Duration {

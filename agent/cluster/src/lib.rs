@@ -37,6 +37,7 @@ mod discovery;
 mod events;
 mod explaining;
 mod facts;
+mod fence;
 mod fieldset;
 mod helm;
 mod objects;
@@ -47,6 +48,7 @@ mod prepare;
 mod reader;
 mod rejection;
 mod release;
+mod remote;
 mod removal_hooks;
 mod request;
 mod resources;
@@ -63,6 +65,7 @@ pub use discovery::{Discovery, Kinds, ResourceType, UnknownKind};
 pub use events::{Events, Weight};
 pub use explaining::{Explainer, Patience};
 pub use facts::{Fact, Facts, NoFacts};
+pub use fence::{Fence, Moment};
 pub use helm::{HelmError, HelmManifest, HelmRelease, Takeover};
 pub use planning::{Kept, PlanError, Planned};
 pub use prepare::{
@@ -71,6 +74,7 @@ pub use prepare::{
 pub use reader::{Changes, Reader};
 pub use rejection::{ADOPT_ANNOTATION, FieldProblem, ObjectFailure, WriteError};
 pub use release::{Leave, Purpose, Release};
+pub use remote::RemoteError;
 pub use request::{Cause, Refusal, RequestError};
 pub use resources::{
     Application, Applications, CustomResource, Plugin, Plugins, ResourceEvent, Resources,

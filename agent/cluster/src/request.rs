@@ -89,6 +89,14 @@ pub enum RequestError {
         /// What the network says.
         detail: String,
     },
+    /// It was not sent, or given up: another replica may be at work.
+    #[error(
+        "{request} was held back: this replica's lease is not renewed, and another may have taken over"
+    )]
+    Fenced {
+        /// Method and path.
+        request: String,
+    },
     /// The credentials cannot be had, for example because a login program failed.
     #[error("cannot get credentials for the API server: {detail}")]
     Credentials {
@@ -138,7 +146,10 @@ impl RequestError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Refused(refusal) => retry::is_transient(refusal.code) && !refusal.is_misfit(),
-            Self::Timeout { .. } | Self::Unreachable { .. } | Self::Credentials { .. } => true,
+            Self::Timeout { .. }
+            | Self::Unreachable { .. }
+            | Self::Fenced { .. }
+            | Self::Credentials { .. } => true,
             Self::Malformed { .. } => false,
         }
     }
@@ -275,7 +286,11 @@ impl Connection {
                 }
                 Err(error) => (error, None),
             };
-            let again = error.is_retryable() && !matches!(error, RequestError::Credentials { .. });
+            let is_final = matches!(
+                error,
+                RequestError::Credentials { .. } | RequestError::Fenced { .. }
+            );
+            let again = error.is_retryable() && !is_final;
             let pause = again
                 .then(|| retry::pause(attempt, wish, rand::random()))
                 .flatten();
@@ -313,13 +328,23 @@ impl Connection {
                 body: body.to_bytes().to_vec(),
             })
         };
-        match tokio::time::timeout(limit, exchange).await {
-            Ok(result) => result,
-            Err(_) => Err(RequestError::Timeout {
+        let bounded = tokio::time::timeout(limit, exchange);
+        let result = match self.fence().filter(|_| call.method != Method::GET) {
+            None => bounded.await,
+            Some(fence) => tokio::select! {
+                biased;
+                () = fence.closes() => {
+                    return Err(RequestError::Fenced { request: call.name() });
+                }
+                result = bounded => result,
+            },
+        };
+        result.unwrap_or_else(|_| {
+            Err(RequestError::Timeout {
                 request: call.name(),
                 limit,
-            }),
-        }
+            })
+        })
     }
 }
 

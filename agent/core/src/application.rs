@@ -2,6 +2,7 @@
 //!
 //! These are the types from which the CRDs, the reference and the schema of `pintle.yaml` are generated.
 
+mod cluster;
 mod file;
 mod plugin;
 mod status;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::{
+    cluster::{ClusterTarget, KubeconfigSecret},
     file::{FileError, parse_file},
     plugin::{Grants, Limits, PluginSpec, PluginStatus},
     status::{
@@ -88,6 +90,9 @@ pub struct ApplicationSpec {
     /// Service account, in the application's namespace, in whose name every request for this application is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account_name: Option<String>,
+    /// Which cluster the objects are for; the one of the Application without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterTarget>,
 }
 
 impl Default for ApplicationSpec {
@@ -110,6 +115,7 @@ impl Default for ApplicationSpec {
             drift: DriftSettings::default(),
             deletion_policy: DeletionPolicy::default(),
             service_account_name: None,
+            cluster: None,
         }
     }
 }

@@ -40,5 +40,6 @@ pub mod request;
 pub mod revision;
 pub mod rollback;
 pub mod seed;
+pub mod sharding;
 pub mod stage;
 pub mod tree;

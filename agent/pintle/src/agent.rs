@@ -3,39 +3,47 @@
 //! One task, the [`controller`], linearises everything that happens and asks the state machine of each application what to
 //! do; other tasks do it and report back. Sources, plugins and the cluster are watched beside it.
 
+mod accounts;
 mod chronicle;
 mod controller;
 mod drift;
 mod job;
 mod judges;
-mod lease;
 mod logins;
 mod lookups;
 mod metrics;
 mod notify;
 mod observer;
 mod plugins;
+mod replicas;
 mod report;
 mod run;
 mod secrets;
 mod server;
 mod shared;
 mod sources;
+mod targets;
 mod webhook;
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use pintle_cluster::{
-    Applications, Cluster, Connection, Events, Options, Seeds, ServiceAccount, Tracker,
-    TrackerOptions,
+    Applications, Cluster, Connection, Events, Fence, Options, Seeds, Tracker, TrackerOptions,
 };
 use pintle_host::{Compiler, Host};
 use pintle_source::Repositories;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use self::{judges::AllJudges, metrics::Metrics, server::Probes, shared::Shared};
+use self::{
+    accounts::Accounts,
+    judges::AllJudges,
+    metrics::Metrics,
+    replicas::{Portion, Pushed, Replicas},
+    server::Probes,
+    shared::Shared,
+};
 use crate::{
     cli::{
         args::AgentCommand,
@@ -49,15 +57,19 @@ pub(crate) async fn run(args: AgentCommand) -> anyhow::Result<Exit> {
     let stop = stop_on_signal()?;
     let metrics = Arc::new(Metrics::new());
     let probes = Arc::new(Probes::default());
-    let shared = Arc::new(set_up(&args, &metrics).await?);
+    let identity = replicas::identity();
+    let fence = Fence::closed();
+    let shared = Arc::new(set_up(&args, &metrics, &identity, &fence).await?);
     let (tell_push, pushes) = mpsc::channel(64);
+    // Until all work has ended: what is asked of this replica until then is answered.
+    let listening = CancellationToken::new();
     let mut servers = tokio::task::JoinSet::new();
     let routes = server::routes(Arc::clone(&metrics), Arc::clone(&probes));
     servers.spawn(server::listen(
         args.listen,
         "the server of metrics and probes",
         routes,
-        stop.clone(),
+        listening.clone(),
     ));
     if let Some(address) = args.webhook_listen {
         let token = secrets::follow(
@@ -74,15 +86,32 @@ pub(crate) async fn run(args: AgentCommand) -> anyhow::Result<Exit> {
             address,
             "the receiver of webhooks",
             routes,
-            stop.clone(),
+            listening.clone(),
         ));
     }
-    let work = work(&args, &shared, probes, pushes, stop.clone());
+    let taking_part = (!args.no_lease)
+        .then(|| taking_part(&args, identity))
+        .transpose()?;
+    let work = work(
+        &args,
+        &shared,
+        probes,
+        pushes,
+        taking_part,
+        fence,
+        stop.clone(),
+    );
+    let mut work = std::pin::pin!(work);
     tokio::select! {
-        result = work => result?,
-        Some(ended) = servers.join_next() => ended.context("a server crashed")??,
+        result = &mut work => result?,
+        Some(ended) = servers.join_next() => {
+            stop.cancel();
+            let result = work.await;
+            ended.context("a server crashed")??;
+            result?;
+        }
     }
-    stop.cancel();
+    listening.cancel();
     while let Some(ended) = servers.join_next().await {
         ended.context("a server crashed")??;
     }
@@ -90,7 +119,17 @@ pub(crate) async fn run(args: AgentCommand) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-async fn set_up(args: &AgentCommand, metrics: &Arc<Metrics>) -> anyhow::Result<Shared> {
+async fn set_up(
+    args: &AgentCommand,
+    metrics: &Arc<Metrics>,
+    identity: &str,
+    fence: &Fence,
+) -> anyhow::Result<Shared> {
+    let accounts = Accounts::new(
+        args.default_service_account.as_deref(),
+        args.trust_namespace.iter().cloned(),
+    )
+    .map_err(|error| Usage(error.to_string()))?;
     let options = Options {
         kubeconfig: args.connection.kubeconfig.clone(),
         context: args.connection.context.clone(),
@@ -121,25 +160,34 @@ async fn set_up(args: &AgentCommand, metrics: &Arc<Metrics>) -> anyhow::Result<S
                 args.namespace
             )
         })?;
+    // The seed is made before there is a lease. From here on nothing is written without one.
+    let connection = if args.no_lease {
+        connection
+    } else {
+        connection.with_fence(fence.clone())
+    };
     let judges = Arc::new(AllJudges::default());
     let tracker = Tracker::new(
         &connection,
         Arc::clone(&judges) as _,
         TrackerOptions::default(),
     );
+    let cluster = Cluster::new(connection.clone()).with_tracker(tracker.clone());
+    let concurrency = args.concurrency.max(1);
     Ok(Shared {
         applications: Applications::applications(&connection),
-        cluster: Cluster::new(connection.clone()).with_tracker(tracker.clone()),
+        home: cluster.clone(),
+        problem: None,
+        cluster,
         catalog: Catalog::for_agent(host, remotes),
-        repositories: Repositories::new(pintle_source::Options::new(cache.join("git")))?,
-        events: Events::new(&connection, lease::identity()),
-        default_account: args
-            .default_service_account
-            .as_deref()
-            .map(account)
-            .transpose()?,
+        repositories: Arc::new(Repositories::new(pintle_source::Options::new(
+            cache.join("git"),
+        ))?),
+        events: Events::new(&connection, identity),
+        accounts,
         namespace: args.namespace.clone(),
-        slots: Semaphore::new(args.concurrency.max(1)),
+        slots: Arc::new(Semaphore::new(concurrency)),
+        concurrency,
         kube_version: version.text,
         connection,
         judges,
@@ -164,55 +212,56 @@ fn compiler(cache: &Path) -> Option<Compiler> {
     Some(Compiler { program, arguments })
 }
 
-fn account(text: &str) -> anyhow::Result<ServiceAccount> {
-    match text.split_once('/') {
-        Some((namespace, name))
-            if !namespace.is_empty() && !name.is_empty() && !name.contains('/') =>
-        {
-            Ok(ServiceAccount::new(namespace, name))
-        }
-        _ => Err(Usage(format!(
-            "--default-service-account {text}: expected NAMESPACE/NAME"
+/// The shortest lease: every third of it is renewed, and Kubernetes counts whole seconds.
+const SHORTEST_LEASE: Duration = Duration::from_secs(3);
+/// How long giving everything to the other replicas may take.
+const LEAVE_LIMIT: Duration = Duration::from_secs(5);
+
+fn taking_part(args: &AgentCommand, identity: String) -> anyhow::Result<replicas::Options> {
+    let duration = args.lease_duration.get();
+    if duration < SHORTEST_LEASE || duration.subsec_nanos() > 0 {
+        return Err(Usage(format!(
+            "--lease-duration {duration:?}: expected whole seconds, at least {SHORTEST_LEASE:?}"
         ))
-        .into()),
+        .into());
     }
+    Ok(replicas::Options {
+        namespace: args.namespace.clone(),
+        fleet: args.lease_name.clone(),
+        identity,
+        duration,
+    })
 }
 
-/// Works while it holds the lease, until it is told to stop.
+/// Works on what this replica holds, until it is told to stop.
 async fn work(
     args: &AgentCommand,
     shared: &Arc<Shared>,
     probes: Arc<Probes>,
-    pushes: mpsc::Receiver<Vec<String>>,
+    pushes: mpsc::Receiver<Pushed>,
+    taking_part: Option<replicas::Options>,
+    fence: Fence,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let lease = if args.no_lease {
-        None
-    } else {
-        probes
-            .ready
-            .store(true, std::sync::atomic::Ordering::Relaxed);
-        let Some(lease) = lease::Lease::acquire(&shared.connection, &args.namespace, &stop).await?
-        else {
-            return Ok(());
-        };
-        Some(lease)
+    let controller = |portion: Portion| {
+        let namespaces = args.watch_namespace.clone();
+        controller::Controller::new(Arc::clone(shared), namespaces, probes, portion)
     };
-    shared.metrics.leader.set(1);
-    let controller =
-        controller::Controller::new(Arc::clone(shared), args.watch_namespace.clone(), probes);
-    match lease {
-        None => controller.run(pushes, stop).await,
-        Some(mut lease) => {
-            let ended = tokio::select! {
-                result = controller.run(pushes, stop) => result,
-                // Another replica may work already: nothing more may be written here, so the process ends at once.
-                () = lease.lost() => Err(anyhow::anyhow!("the lease was lost: another replica may have taken over")),
-            };
-            lease.release().await;
-            ended
-        }
+    let Some(options) = taking_part else {
+        return controller(Portion::everything()).run(pushes, stop).await;
+    };
+    let (mut replicas, portion, pushes) =
+        Replicas::start(&shared.connection, options, fence, &shared.metrics, pushes)?;
+    tokio::select! {
+        result = controller(portion).run(pushes, stop) => result?,
+        // Others may work already: nothing more may be written here, so the process ends at once.
+        error = replicas.ended() => return Err(error),
     }
+    let left = tokio::time::timeout(LEAVE_LIMIT, replicas.leave()).await;
+    left.unwrap_or_else(|_| {
+        tracing::warn!("the others were not told: they take over when the lease has ended");
+        Ok(())
+    })
 }
 
 fn stop_on_signal() -> anyhow::Result<CancellationToken> {

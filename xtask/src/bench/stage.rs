@@ -67,7 +67,7 @@ impl Stage {
         let account = format!("--default-service-account={AGENT_NAMESPACE}/pintle-applier");
         let mark = control_plane.requests_mark()?;
         let agent = Agent::start(AgentOptions {
-            args: vec![account],
+            args: vec![account, "--trust-namespace=*".to_owned()],
             dir: Some(dir.path().join("agent")),
             ..AgentOptions::new(kubeconfig)
         })?;

@@ -408,7 +408,8 @@ impl Applier<'_> {
         let Some(record) = &mut run.inventory.release else {
             return;
         };
-        let kept = removal_hooks::keep(self.own, self.release, self.prepared, record.removal_hooks);
+        let kept =
+            removal_hooks::keep(self.home, self.release, self.prepared, record.removal_hooks);
         match kept.await {
             Ok(digest) => record.removal_hooks = digest,
             Err((id, error)) => run.failures.push(ObjectFailure {

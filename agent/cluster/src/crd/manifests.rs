@@ -23,6 +23,18 @@ pub(super) fn install() -> String {
         ),
         (READS, cluster_role()),
         ("", cluster_role_binding(AGENT, AGENT)),
+        (
+            EDIT,
+            tenant_role(
+                "pintle-edit",
+                &["admin", "edit"],
+                &["create", "update", "patch", "delete", "deletecollection"],
+            ),
+        ),
+        (
+            "",
+            tenant_role("pintle-view", &["view"], &["get", "list", "watch"]),
+        ),
         (OWN, role()),
         ("", role_binding()),
         (SERVICE, service()),
@@ -42,10 +54,10 @@ pub(super) fn install() -> String {
 /// Returns the account that may apply anything, for clusters without tenants.
 pub(super) fn applier() -> String {
     let header = format!(
-        "{HEADER}\n\nAn account that may do everything, for Applications that name no service account of their own: start \
-         the agent with\n`--default-service-account {NAMESPACE}/{APPLIER}`. The Deployment in install.yaml does.\n\nLeave this \
-         file out where tenants share the cluster: then each Application names an account in its own\nnamespace, and can do \
-         what that account can."
+        "{HEADER}\n\nAn account that may do everything. The Deployment in install.yaml starts the agent with\n\
+         `--default-service-account {NAMESPACE}/{APPLIER}`: Applications in {NAMESPACE} that name no service account of\n\
+         their own are applied in its name. Those in other namespaces are refused, unless the agent is started with\n\
+         `--trust-namespace NAMESPACE` for them, or `--trust-namespace '*'` where there is one team."
     );
     let (account, binding) = (
         account(APPLIER),
@@ -61,8 +73,12 @@ Impersonates: every write for an application is made in the name of its service 
 accounts may do together; to bound it, replace this rule by Roles in the namespaces of the accounts, or name the accounts
 in resourceNames.";
 
+const EDIT: &str = "\
+Who may edit a namespace (Kubernetes' roles admin and edit) may make Applications in it: they are applied in the name of an
+account of that namespace, which Kubernetes lets them act as anyway. Plugins and statuses are not theirs.";
+
 const OWN: &str =
-    "In its own namespace: the lease, the Secret from which applications' seeds are derived, and those that keep the hooks
+    "In its own namespace: the leases, the Secret from which applications' seeds are derived, and those that keep the hooks
 for applications' removals.";
 
 const SERVICE: &str = "\
@@ -70,7 +86,8 @@ For webhooks of git servers (port 9292: /webhook/github, /webhook/gitlab, /webho
 with the key `token` first) and for metrics (port 9090: /metrics).";
 
 const DEPLOYMENT: &str = "\
-One replica works, the one that holds the lease; a second one takes over within 15 s. The cache may be lost at any time.";
+Replicas split the applications between them: set as many as you like. What one that died worked on is taken over within 15 s,
+and one that stops hands over at once. The cache may be lost at any time.";
 
 fn labels() -> Value {
     json!({"app.kubernetes.io/name": "pintle", "app.kubernetes.io/component": "agent", "app.kubernetes.io/part-of": "pintle"})
@@ -108,6 +125,20 @@ fn cluster_role() -> Value {
     })
 }
 
+/// Returns a role that Kubernetes adds to its own ones for people.
+/// <https://kubernetes.io/docs/reference/access-authn-authz/rbac/#aggregated-clusterroles>
+fn tenant_role(name: &str, into: &[&str], verbs: &[&str]) -> Value {
+    let mut labels = labels();
+    for role in into {
+        labels[format!("rbac.authorization.k8s.io/aggregate-to-{role}")] = json!("true");
+    }
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": {"name": name, "labels": labels},
+        "rules": [{"apiGroups": [GROUP], "resources": ["applications"], "verbs": verbs}],
+    })
+}
+
 fn cluster_role_binding(account: &str, role: &str) -> Value {
     json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
@@ -122,7 +153,7 @@ fn role() -> Value {
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
         "metadata": {"name": AGENT, "namespace": NAMESPACE, "labels": labels()},
         "rules": [
-            {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create", "update", "patch"]},
+            {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create", "update", "delete"]},
             {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create", "update", "delete"]},
         ],
     })
@@ -157,8 +188,7 @@ fn deployment() -> Value {
         "metadata": {"name": AGENT, "namespace": NAMESPACE, "labels": labels()},
         "spec": {
             "replicas": 1,
-            // Never two at once by a rollout: the lease would let only one work anyhow.
-            "strategy": {"type": "Recreate"},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "selector": {"matchLabels": {"app.kubernetes.io/name": "pintle", "app.kubernetes.io/component": "agent"}},
             "template": {
                 "metadata": {"labels": labels()},
@@ -193,7 +223,11 @@ fn container() -> Value {
             "--webhook-listen=0.0.0.0:9292",
             format!("--default-service-account={NAMESPACE}/{APPLIER}"),
         ],
-        "env": [field("PINTLE_NAMESPACE", "metadata.namespace"), field("POD_NAME", "metadata.name")],
+        "env": [
+            field("PINTLE_NAMESPACE", "metadata.namespace"),
+            field("POD_NAME", "metadata.name"),
+            field("POD_UID", "metadata.uid"),
+        ],
         "ports": [
             {"name": "http", "containerPort": 9090},
             {"name": "webhook", "containerPort": 9292},

@@ -20,6 +20,10 @@ pub struct PluginSpec {
     /// is trusted for a registry with its own certificate authority.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pull_secret: Option<SecretName>,
+    /// Namespaces whose applications may use it, by name or with a `*` at the end: `shop`, `team-a-*`. All, if there is no such
+    /// list. In other namespaces a plugin of this name that is built in stays as it is, without these grants and settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespaces: Option<BTreeSet<String>>,
     /// What the plugin may do beyond computing. It gets what it asks for **and** is granted here.
     #[serde(default)]
     pub grants: Grants,
@@ -38,6 +42,19 @@ pub struct PluginSpec {
 
 fn default_interval() -> Span {
     Span::seconds(600)
+}
+
+impl PluginSpec {
+    /// Says whether applications in a namespace may use it.
+    pub fn is_for(&self, namespace: &str) -> bool {
+        let matches = |pattern: &String| match pattern.strip_suffix('*') {
+            Some(prefix) => namespace.starts_with(prefix),
+            None => pattern == namespace,
+        };
+        self.namespaces
+            .as_ref()
+            .is_none_or(|patterns| patterns.iter().any(matches))
+    }
 }
 
 /// What an operator grants. Empty: nothing.
@@ -118,4 +135,23 @@ pub struct PluginStatus {
     /// `Ready`, in kstatus polarity.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugin_is_for_the_namespaces_that_it_names() {
+        let spec = |namespaces: serde_json::Value| {
+            let spec = serde_json::json!({ "namespaces": namespaces });
+            serde_json::from_value::<PluginSpec>(spec).unwrap()
+        };
+        let some = spec(serde_json::json!(["shop", "team-a-*"]));
+        assert!(some.is_for("shop") && some.is_for("team-a-web"));
+        assert!(!some.is_for("shop-2") && !some.is_for("team-a") && !some.is_for("team-b-web"));
+        assert!(!spec(serde_json::json!([])).is_for("shop"));
+        assert!(spec(serde_json::json!(null)).is_for("shop"));
+        assert!(spec(serde_json::json!(["*"])).is_for("shop"));
+    }
 }

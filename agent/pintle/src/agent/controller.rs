@@ -1,14 +1,12 @@
 //! The one task that linearises everything that happens.
 
 mod asking;
+mod clusters;
 mod course;
 mod dependencies;
+mod handover;
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, stream::SelectAll};
 use pintle_cluster::{Application, ResourceEvent, TrackEvent};
@@ -28,15 +26,18 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{course::Course, dependencies::Standings};
+use self::{course::Course, dependencies::Standings, handover::Listing};
 use super::{
     drift::Disputed,
     job::{Job, Memory, Report, Work},
     lookups::{self, Lookups},
-    plugins, run,
+    plugins,
+    replicas::{Assignment, Portion, Pushed},
+    run,
     server::Probes,
     shared::Shared,
     sources::{Fetched, SourceKey, Sources},
+    targets::{TargetKey, Targets},
 };
 use crate::pipeline::now_ms;
 
@@ -44,7 +45,7 @@ use crate::pipeline::now_ms;
 pub(crate) enum Message {
     /// A source gave another answer than before, or answers somebody who asked.
     Fetched {
-        key: SourceKey,
+        key: Box<SourceKey>,
         fetched: Box<Fetched>,
         is_asked: bool,
     },
@@ -56,6 +57,16 @@ pub(crate) enum Message {
         revision: String,
         fetched: Box<Fetched>,
     },
+    /// A cluster is connected, or cannot be: what runs for it use from now on.
+    Connected {
+        key: Box<TargetKey>,
+        shared: Arc<Shared>,
+    },
+    /// Something changed about an object in another cluster; nothing if it is not known about which.
+    Moved {
+        key: Box<TargetKey>,
+        application: Option<ApplicationName>,
+    },
     /// What a render of an application read from the cluster has changed.
     LookedUp(ApplicationName),
     /// A time has come that an application waits for.
@@ -63,9 +74,6 @@ pub(crate) enum Message {
 }
 
 type ApplicationEvent = ResourceEvent<ApplicationSpec, ApplicationStatus>;
-
-/// How long runs may take to come to a safe point when the agent stops.
-const STOP_LIMIT: Duration = Duration::from_secs(20);
 
 /// One application, as the controller knows it.
 pub(super) struct App {
@@ -110,7 +118,14 @@ pub(crate) struct Controller {
     pub(super) apps: BTreeMap<ApplicationName, App>,
     /// How all applications are, for those that wait for others.
     standings: Standings,
+    portion: Portion,
+    /// What this replica works on.
+    assigned: Assignment,
+    /// Applications that are let go of while a run of theirs is under way, each with what it is when it comes back before
+    /// that has ended.
+    leaving: BTreeMap<ApplicationName, Option<Application>>,
     sources: Sources,
+    pub(super) targets: Targets,
     lookups: Lookups,
     messages: mpsc::Sender<Message>,
     inbox: mpsc::Receiver<Message>,
@@ -118,10 +133,16 @@ pub(crate) struct Controller {
 }
 
 impl Controller {
-    pub(crate) fn new(shared: Arc<Shared>, namespaces: Vec<String>, probes: Arc<Probes>) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        namespaces: Vec<String>,
+        probes: Arc<Probes>,
+        portion: Portion,
+    ) -> Self {
         let (messages, inbox) = mpsc::channel(1024);
         let sources = Sources::new(Arc::clone(&shared), messages.clone());
-        let lookups = Lookups::new(Arc::clone(&shared), messages.clone());
+        let targets = Targets::new(Arc::clone(&shared), messages.clone());
+        let lookups = Lookups::new(messages.clone());
         let (apps, runs) = (BTreeMap::new(), JoinSet::new());
         Self {
             shared,
@@ -129,7 +150,11 @@ impl Controller {
             probes,
             apps,
             standings: Standings::default(),
+            portion,
+            assigned: Assignment::default(),
+            leaving: BTreeMap::new(),
             sources,
+            targets,
             lookups,
             messages,
             inbox,
@@ -140,29 +165,34 @@ impl Controller {
     /// Works until it is told to stop; then brings what is under way to a safe point.
     pub(crate) async fn run(
         mut self,
-        mut pushes: mpsc::Receiver<Vec<String>>,
+        mut pushes: mpsc::Receiver<Pushed>,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
         let plugins = self.start_plugins(&stop).await;
-        let mut applications = self.watch_applications();
-        let mut unlisted = self.namespaces.len().max(1);
+        self.portion.join();
+        // Nothing is looked at before it is known what to work on.
+        let mut applications = SelectAll::new();
+        let mut listing = Listing::default();
         let mut tracked = self.shared.tracker.subscribe();
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
+                () = self.portion.changed() => {
+                    if self.reassigned() {
+                        // What was not looked at until now is told by a new watch; nothing of it is kept in the meantime.
+                        applications = self.watch_applications();
+                        listing = Listing::of(self.namespaces.len().max(1));
+                    }
+                }
                 Some(event) = applications.next() => {
-                    if matches!(event, ResourceEvent::Complete) && unlisted > 0 {
-                        unlisted -= 1;
-                        if unlisted == 0 {
-                            self.probes.ready.store(true, Ordering::Relaxed);
-                            tracing::info!(applications = self.apps.len(), "the Applications are read");
-                        }
+                    if listing.is_complete_after(&event) {
+                        self.listed(&std::mem::take(&mut listing));
                     }
                     self.application(event);
                 }
                 Some(message) = self.inbox.recv() => self.message(message),
                 event = tracked.recv() => self.tracked(event),
-                Some(urls) = pushes.recv() => self.sources.pushed(&urls),
+                Some(repositories) = pushes.recv() => self.sources.pushed(&repositories),
                 Some(report) = self.runs.join_next() => match report {
                     Ok(report) => self.finished(report),
                     // A defect of ours: a restart begins from what the cluster says.
@@ -179,26 +209,18 @@ impl Controller {
     /// built-in plugin first, only because a resource of that name was not read yet.
     async fn start_plugins(&self, stop: &CancellationToken) -> tokio::task::AbortHandle {
         let (ready, are_ready) = oneshot::channel();
-        let following = plugins::follow(Arc::clone(&self.shared), self.messages.clone(), ready);
+        let following = plugins::follow(
+            Arc::clone(&self.shared),
+            self.messages.clone(),
+            self.portion.follow(),
+            ready,
+        );
         let task = tokio::spawn(following).abort_handle();
         tokio::select! {
             _ = are_ready => {}
             () = stop.cancelled() => {}
         }
         task
-    }
-
-    fn watch_applications(
-        &self,
-    ) -> SelectAll<futures::stream::BoxStream<'static, ApplicationEvent>> {
-        let watch = |namespace: Option<&str>| self.shared.applications.watch(namespace).boxed();
-        if self.namespaces.is_empty() {
-            return [watch(None)].into_iter().collect();
-        }
-        self.namespaces
-            .iter()
-            .map(|namespace| watch(Some(namespace)))
-            .collect()
     }
 
     fn application(&mut self, event: ApplicationEvent) {
@@ -226,6 +248,9 @@ impl Controller {
 
     fn seen(&mut self, application: Application) {
         let name = application.application_name();
+        if self.is_left_alone(&application) {
+            return;
+        }
         if self
             .apps
             .get(&name)
@@ -259,6 +284,7 @@ impl Controller {
         app.tests = tests;
         let is_adoption = adopts != app.adopts;
         app.adopts = adopts;
+        self.follow_cluster(&name);
         self.follow_source(&name);
         self.look_for_rollback(&name);
         self.step(
@@ -283,14 +309,14 @@ impl Controller {
         };
         if let Some((_, cancel)) = app.run {
             cancel.cancel();
+            self.leaving.insert(name.clone(), None);
         }
         if let Some(source) = &app.source {
             self.sources.leave(name, source);
         }
         self.lookups.forget(name);
-        self.shared.tracker.forget(name);
-        self.shared.judges.remove(name);
-        self.shared.metrics.forget(&name.namespace, &name.name);
+        self.forget(name);
+        self.targets.leave(name);
     }
 
     fn message(&mut self, message: Message) {
@@ -339,6 +365,8 @@ impl Controller {
                 self.step(&name, Event::Woke { now: now_ms() });
                 self.look_for_drift(&name);
             }
+            Message::Connected { key, shared } => self.connected(&key, shared),
+            Message::Moved { key, application } => self.moved(&key, application),
         }
     }
 
@@ -368,6 +396,9 @@ impl Controller {
             drift,
             failed_rollout,
         } = report;
+        if self.has_left(&name) {
+            return;
+        }
         let Some(app) = self.apps.get_mut(&name) else {
             return;
         };
@@ -384,7 +415,8 @@ impl Controller {
             Some(memory) => (memory.account.clone(), lookups::answers(&memory.reads)),
             None => (None, lookups::Answers::new()),
         };
-        self.lookups.follow(&name, account, answers);
+        let shared = self.targets.now(&name);
+        self.lookups.follow(shared, &name, account, answers);
         if let Some(inventory) = inventory {
             app.inventory = inventory;
         }
@@ -497,8 +529,8 @@ impl Controller {
             rollback: app.course.rollback().cloned(),
             rollback_asked: app.course.asked().cloned(),
         };
-        self.runs
-            .spawn(run::run(Arc::clone(&self.shared), job, cancel));
+        let shared = self.targets.now(name);
+        self.runs.spawn(run::run(shared, job, cancel));
     }
 
     pub(super) fn wake_at(&self, name: ApplicationName, time: Millis) {
@@ -511,23 +543,6 @@ impl Controller {
             // The agent may have stopped meanwhile.
             let _ = messages.send(Message::Woke(name)).await;
         });
-    }
-
-    /// Stops all runs at their next safe point, and waits for them.
-    async fn drain(&mut self) {
-        for app in self.apps.values() {
-            if let Some((_, cancel)) = &app.run {
-                cancel.cancel();
-            }
-        }
-        self.shared.repositories.stop();
-        let ended = async { while self.runs.join_next().await.is_some() {} };
-        if tokio::time::timeout(STOP_LIMIT, ended).await.is_err() {
-            tracing::warn!(
-                runs = self.runs.len(),
-                "some runs did not come to a safe point; the next start takes them up"
-            );
-        }
     }
 }
 

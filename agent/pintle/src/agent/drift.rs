@@ -51,7 +51,8 @@ impl Controller {
         if app.run.is_some() {
             return;
         }
-        let drift = sights(&self.shared.tracker.drift(name, &app.inventory));
+        let tracker = self.targets.now(name).tracker.clone();
+        let drift = sights(&tracker.drift(name, &app.inventory));
         let spec = app.application.spec.as_ref().ok();
         let mode = spec.map_or_else(DriftMode::default, |spec| spec.drift.mode);
         let due = app.disputes.look(&drift, mode, now_ms());
@@ -62,7 +63,7 @@ impl Controller {
             .managed()
             .filter(|id| !gone.contains(id))
             .collect();
-        let is_healthy = self.shared.tracker.unsettled(name, &ids).is_empty();
+        let is_healthy = tracker.unsettled(name, &ids).is_empty();
         if let Some(time) = due.at {
             self.look_again_at(name, time);
         }

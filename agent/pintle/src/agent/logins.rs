@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use pintle_cluster::ServiceAccount;
 use pintle_core::application::SecretName;
 use pintle_host::{Input, Source};
 use pintle_registry::{Charts, Credentials, Keychain, Logins, Place, Secret};
@@ -111,6 +112,8 @@ fn own(data: &Data) -> Result<Credentials, LoginError> {
 pub(crate) struct FromSecret<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) namespace: &'a str,
+    /// In whose name the Secret is read.
+    pub(crate) account: Option<&'a ServiceAccount>,
     pub(crate) secret: Option<&'a SecretName>,
     pub(crate) surroundings: &'a Surroundings,
 }
@@ -127,7 +130,7 @@ impl FetchInputs for FromSecret<'_> {
                     name: format!("{namespace}/{name}"),
                     reason,
                 };
-                let data = secrets::read(&self.shared.connection, namespace, name)
+                let data = secrets::read(&self.shared.home, self.account, namespace, name)
                     .await
                     .map_err(|error| unusable(error.to_string()))?;
                 // Who may write to the repository chooses whom the chart asks, so only credentials that say themselves

@@ -34,23 +34,22 @@ pub(crate) fn answers(reads: &ReadSet) -> Answers {
 
 /// All that is watched for renders.
 pub(crate) struct Lookups {
-    shared: Arc<Shared>,
     messages: mpsc::Sender<Message>,
     followed: BTreeMap<ApplicationName, (Answers, AbortHandle)>,
 }
 
 impl Lookups {
-    pub(crate) fn new(shared: Arc<Shared>, messages: mpsc::Sender<Message>) -> Self {
+    pub(crate) fn new(messages: mpsc::Sender<Message>) -> Self {
         Self {
-            shared,
             messages,
             followed: BTreeMap::new(),
         }
     }
 
-    /// Watches what the last render of an application asked for, and nothing else for it.
+    /// Watches what the last render of an application asked for, in its cluster, and nothing else for it.
     pub(crate) fn follow(
         &mut self,
+        shared: Arc<Shared>,
         application: &ApplicationName,
         account: Option<ServiceAccount>,
         answers: Answers,
@@ -67,7 +66,7 @@ impl Lookups {
             return;
         }
         let one = One {
-            shared: Arc::clone(&self.shared),
+            shared,
             messages: self.messages.clone(),
             application: application.clone(),
             account,

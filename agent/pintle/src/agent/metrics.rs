@@ -57,8 +57,8 @@ pub(crate) struct Metrics {
     pub(crate) fights: Family<ApplicationLabels, Gauge>,
     /// Calls of plugins.
     pub(crate) plugin_calls: Family<PluginLabels, Counter>,
-    /// 1 in the replica that works.
-    pub(crate) leader: Gauge,
+    /// Shards of the applications that this replica holds.
+    pub(crate) shards: Gauge,
 }
 
 impl Metrics {
@@ -78,7 +78,7 @@ impl Metrics {
             drifted: Family::default(),
             fights: Family::default(),
             plugin_calls: Family::default(),
-            leader: Gauge::default(),
+            shards: Gauge::default(),
         };
         let registry = &mut metrics.registry;
         registry.register(
@@ -124,9 +124,9 @@ impl Metrics {
             metrics.plugin_calls.clone(),
         );
         registry.register(
-            "leader",
-            "1 in the replica that works",
-            metrics.leader.clone(),
+            "shards",
+            "Shards of the applications that this replica holds, of 128",
+            metrics.shards.clone(),
         );
         metrics
     }

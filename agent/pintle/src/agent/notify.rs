@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use pintle_cluster::{Application, Weight};
-use pintle_core::{application::NotifierUse, event::Event, names::ApplicationName, plugin::Fault};
+use pintle_core::{application::NotifierUse, event::Event, plugin::Fault};
 use pintle_host::Secrets;
 
 use super::{secrets, shared::Shared};
@@ -26,9 +26,7 @@ pub(crate) fn deliver(
         let (shared, application) = (Arc::clone(shared), application.clone());
         let (of_use, event) = (of_use.clone(), event.clone());
         tokio::spawn(async move {
-            if let Err(error) =
-                to_one(&shared, &application.application_name(), &of_use, &event).await
-            {
+            if let Err(error) = to_one(&shared, &application, &of_use, &event).await {
                 let note = format!(
                     "notifier {} was not told `{}`: {}",
                     of_use.plugin,
@@ -54,18 +52,20 @@ pub(crate) fn deliver(
 
 async fn to_one(
     shared: &Shared,
-    application: &ApplicationName,
+    resource: &Application,
     of_use: &NotifierUse,
     event: &Event,
 ) -> anyhow::Result<()> {
-    let ready = shared.catalog.find(&of_use.plugin).await?;
+    let application = &resource.application_name();
+    let catalog = shared.catalog.within(&application.namespace);
+    let ready = catalog.find(&of_use.plugin).await?;
     let notifier = ready.plugin.notifier().map_err(CatalogError::from)?;
     let settings = ready.settings(&of_use.settings);
     check_settings(&ready.plugin, &settings).await?;
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let values = Arc::new(secret_values(shared, application, of_use).await?);
+        let values = Arc::new(secret_values(shared, resource, of_use).await?);
         let Err(error) = notifier.notify(&settings, event, values).await else {
             return Ok(());
         };
@@ -86,13 +86,22 @@ async fn to_one(
 
 async fn secret_values(
     shared: &Shared,
-    application: &ApplicationName,
+    resource: &Application,
     of_use: &NotifierUse,
-) -> Result<Secrets, secrets::SecretError> {
+) -> anyhow::Result<Secrets> {
     let mut values = Vec::new();
+    if of_use.secrets.is_empty() {
+        return Ok(Secrets::new(values));
+    }
+    let application = resource.application_name();
+    let spec = resource.spec.as_ref().map_err(Clone::clone)?;
+    let account = shared
+        .accounts
+        .of(&application, spec.service_account_name.as_deref())?;
     for (name, key) in &of_use.secrets {
         let value = secrets::read_key(
-            &shared.connection,
+            &shared.home,
+            &account,
             &application.namespace,
             &key.name,
             &key.key,

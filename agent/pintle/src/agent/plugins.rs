@@ -8,19 +8,20 @@ use pintle_cluster::{Plugin, Plugins, ResourceEvent};
 use pintle_core::{
     application::{Condition, PluginSpec, PluginStatus, Standing},
     digest::Digest,
+    sharding::Shard,
 };
 use pintle_host::LoadRequest;
 use pintle_registry::{Credentials, Keychain, Reference, Registry};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::AbortHandle,
 };
 
-use super::{controller::Message, secrets, shared::Shared};
+use super::{controller::Message, replicas::Assignment, secrets, shared::Shared};
 use crate::{
     cli::output,
     pipeline::{
-        catalog::{Ready, built_in_bytes},
+        catalog::{Ready, Resource, built_in_bytes},
         now_text,
     },
 };
@@ -41,6 +42,7 @@ struct Followed {
 pub(crate) async fn follow(
     shared: Arc<Shared>,
     messages: mpsc::Sender<Message>,
+    assigned: watch::Receiver<Assignment>,
     ready: oneshot::Sender<()>,
 ) {
     let resources = Plugins::plugins(&shared.connection);
@@ -68,6 +70,8 @@ pub(crate) async fn follow(
                     resources: resources.clone(),
                     spec: spec.clone(),
                     plugin: (*plugin).clone(),
+                    assigned: assigned.clone(),
+                    outcome: None,
                 };
                 let task = tokio::spawn(one.run(first)).abort_handle();
                 loads.spawn(async move { drop(tried.await) });
@@ -103,9 +107,13 @@ pub(crate) async fn follow(
 
 async fn unreadable(shared: &Shared, messages: &mpsc::Sender<Message>, plugin: &Plugin) {
     if let Err(error) = &plugin.spec {
-        shared
-            .catalog
-            .put(&plugin.name, Some(Err(error.to_string())));
+        shared.catalog.put(
+            &plugin.name,
+            Some(Resource {
+                spec: None,
+                outcome: Err(error.to_string()),
+            }),
+        );
         let _ = messages
             .send(Message::PluginChanged(plugin.name.clone()))
             .await;
@@ -119,6 +127,10 @@ struct One {
     resources: Plugins,
     spec: PluginSpec,
     plugin: Plugin,
+    /// What this replica works on: one of all writes the status.
+    assigned: watch::Receiver<Assignment>,
+    /// What became of it last.
+    outcome: Option<Result<Loaded, String>>,
 }
 
 /// What a plugin was loaded from.
@@ -158,27 +170,32 @@ impl One {
             let state = outcome.as_ref().map(Loaded::digest).map_err(Clone::clone);
             if known.as_ref() != Some(&state) {
                 known = Some(state);
-                self.publish(&outcome).await;
+                self.publish(outcome).await;
             }
             if let Some(first) = first.take() {
                 let _ = first.send(());
-            }
-            // What is named by its digest never changes.
-            if failures == 0 && self.is_pinned() {
-                return;
             }
             self.rest(failures).await;
         }
     }
 
-    /// Waits until it is time to look again: sooner after a failure.
-    async fn rest(&self, failures: u32) {
+    /// Waits until it is time to look again: sooner after a failure, and never if there is nothing new to be seen.
+    async fn rest(&mut self, failures: u32) {
         let interval = self.spec.interval.get().max(SHORTEST_INTERVAL);
         let pause = match failures {
+            // What is named by its digest never changes.
+            0 if self.is_pinned() => Duration::MAX,
             0 => interval,
             failures => pintle_core::machine::pause(&self.plugin.name, failures).min(interval),
         };
-        tokio::time::sleep(pause).await;
+        let mut over = std::pin::pin!(tokio::time::sleep(pause));
+        loop {
+            tokio::select! {
+                () = &mut over => return,
+                // It may be this replica's turn now to tell.
+                Ok(()) = self.assigned.changed() => self.write_status().await,
+            }
+        }
     }
 
     fn is_pinned(&self) -> bool {
@@ -232,7 +249,7 @@ impl One {
             let registry = shared.catalog.remotes().registry()?;
             return Ok((registry.clone(), Credentials::Anonymous));
         };
-        let data = secrets::read(&shared.connection, &shared.namespace, &secret.name).await?;
+        let data = secrets::read(&shared.home, None, &shared.namespace, &secret.name).await?;
         let mut registry = shared.catalog.remotes().registry()?.clone();
         if let Some(pem) = data.get("ca.crt") {
             let remotes = shared.catalog.remotes();
@@ -251,13 +268,13 @@ impl One {
     }
 
     /// Tells who uses the plugin, and writes its status.
-    async fn publish(&mut self, outcome: &Result<Loaded, String>) {
+    async fn publish(&mut self, outcome: Result<Loaded, String>) {
         let name = self.plugin.name.clone();
         let usable = outcome
             .as_ref()
             .map(|loaded| loaded.ready.clone())
             .map_err(Clone::clone);
-        match outcome {
+        match &outcome {
             Ok(loaded) => {
                 tracing::info!(plugin = name, digest = %loaded.ready.plugin.id().digest, "loaded");
             }
@@ -265,7 +282,11 @@ impl One {
                 tracing::warn!(plugin = name, reason, "cannot be loaded");
             }
         }
-        self.shared.catalog.put(&name, Some(usable));
+        let resource = Resource {
+            spec: Some(self.spec.clone()),
+            outcome: usable,
+        };
+        self.shared.catalog.put(&name, Some(resource));
         if self
             .messages
             .send(Message::PluginChanged(name))
@@ -273,6 +294,26 @@ impl One {
             .is_err()
         {
             return;
+        }
+        self.outcome = Some(outcome);
+        self.write_status().await;
+    }
+
+    /// Writes what became of the plugin, if that is this replica's to do and not there yet.
+    async fn write_status(&mut self) {
+        let shard = Shard::of_plugin(&self.plugin.name);
+        let is_ours = self.assigned.borrow_and_update().shards.contains(shard);
+        let Some(outcome) = self.outcome.as_ref().filter(|_| is_ours) else {
+            return;
+        };
+        // Another replica may have written it since.
+        match self.resources.get(None, &self.plugin.name).await {
+            Ok(Some(plugin)) if plugin.uid == self.plugin.uid => self.plugin = plugin,
+            Ok(_) => return,
+            Err(error) => {
+                tracing::warn!(plugin = self.plugin.name, error = %output::chain(&error.into()), "its status was not written");
+                return;
+            }
         }
         let status = self.status(outcome);
         match self.resources.write_status(&self.plugin, &status).await {

@@ -11,11 +11,12 @@ mod memory;
 mod remove;
 mod rollback;
 mod rollout;
+mod targets;
 mod waiting;
 
 use std::sync::Arc;
 
-use pintle_cluster::{Application, Release, ServiceAccount, StatusError, StatusStore, Weight};
+use pintle_cluster::{Application, Release, StatusError, StatusStore, Weight};
 use pintle_core::{
     application::{ApplicationSpec, ApplicationStatus, ConditionStatus, NotifierUse, Standing},
     event::{Event, EventSeverity, Reason},
@@ -82,18 +83,14 @@ fn release(
     spec: &ApplicationSpec,
 ) -> Result<Release, Stopped> {
     let name = application.application_name();
-    let account = match (&spec.service_account_name, &shared.default_account) {
-        (Some(account), _) => ServiceAccount::new(&name.namespace, account),
-        (None, Some(account)) => account.clone(),
-        (None, None) => {
-            let message = "in whose name is it to be applied? Set `serviceAccountName` to a service account in this \
-                           namespace, or start the agent with --default-service-account";
-            return Err(Stopped::blocked("NoServiceAccount", message));
-        }
-    };
+    let account = shared
+        .accounts
+        .of(&name, spec.service_account_name.as_deref())
+        .map_err(|error| Stopped::blocked("NoServiceAccount", error.to_string()))?;
+    let account = targets::account(shared, application, spec, account)?;
     let mut release = Release::new(name.clone(), shared.seeds.of(&name));
     release.namespace = spec.namespace.clone().unwrap_or(name.namespace);
-    release.account = Some(account);
+    release.account = account;
     release.prune = spec.prune.clone();
     release.hook_timeout = spec.timeout;
     release.hooks_namespace = Some(shared.namespace.clone());

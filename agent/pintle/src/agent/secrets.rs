@@ -2,14 +2,18 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api,
     runtime::{WatchStreamExt as _, watcher},
 };
-use pintle_cluster::Connection;
+use pintle_cluster::{Cluster, Connection, ServiceAccount};
+use serde_json::Value;
 use tokio::sync::watch;
+
+use crate::cli::output;
 
 /// Why a Secret cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,46 +27,59 @@ pub(crate) enum SecretError {
         key: String,
         found: Vec<String>,
     },
-    #[error("Secret {namespace}/{name} cannot be read: {reason}")]
+    #[error("Secret {namespace}/{name} cannot be read{by}: {reason}")]
     Unreadable {
         namespace: String,
         name: String,
+        /// In whose name, if not the agent's.
+        by: String,
         reason: String,
     },
 }
 
-/// Reads a Secret's data.
+/// Reads a Secret's data, in the name of an application's account. Without one in the agent's own name: for what is the
+/// agent's own.
 pub(crate) async fn read(
-    connection: &Connection,
+    cluster: &Cluster,
+    account: Option<&ServiceAccount>,
     namespace: &str,
     name: &str,
 ) -> Result<BTreeMap<String, Vec<u8>>, SecretError> {
-    let secrets: Api<Secret> = Api::namespaced(connection.client().clone(), namespace);
-    let (namespace, name) = (namespace.to_owned(), name.to_owned());
-    match secrets.get_opt(&name).await {
-        Ok(Some(secret)) => Ok(secret
-            .data
-            .unwrap_or_default()
-            .into_iter()
-            .map(|(key, value)| (key, value.0))
-            .collect()),
-        Ok(None) => Err(SecretError::Missing { namespace, name }),
-        Err(error) => Err(SecretError::Unreadable {
-            namespace,
-            name,
-            reason: error.to_string(),
+    let unreadable = |error: anyhow::Error| SecretError::Unreadable {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        by: account.map_or_else(String::new, |account| format!(" in the name of {account}")),
+        reason: output::chain(&error),
+    };
+    let reader = cluster
+        .reader_for(account)
+        .map_err(|error| unreadable(error.into()))?;
+    match reader.get("v1", "Secret", Some(namespace), name).await {
+        Ok(Some(secret)) => Ok(data(&secret)),
+        Ok(None) => Err(SecretError::Missing {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
         }),
+        Err(error) => Err(unreadable(error.into())),
     }
 }
 
-/// Reads one key of a Secret.
+/// Decodes a Secret's data. The API server has seen to it that it is Base64.
+fn data(secret: &Value) -> BTreeMap<String, Vec<u8>> {
+    let data = secret["data"].as_object().into_iter().flatten();
+    data.filter_map(|(key, value)| Some((key.clone(), STANDARD.decode(value.as_str()?).ok()?)))
+        .collect()
+}
+
+/// Reads one key of a Secret in the name of an application's account.
 pub(crate) async fn read_key(
-    connection: &Connection,
+    cluster: &Cluster,
+    account: &ServiceAccount,
     namespace: &str,
     name: &str,
     key: &str,
 ) -> Result<Vec<u8>, SecretError> {
-    let mut data = read(connection, namespace, name).await?;
+    let mut data = read(cluster, Some(account), namespace, name).await?;
     data.remove(key).ok_or_else(|| SecretError::Key {
         namespace: namespace.to_owned(),
         name: name.to_owned(),

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use pintle_cluster::ServiceAccount;
 use pintle_core::{
     application::{self, OciReference, Reference},
     digest::Digest,
@@ -16,8 +17,8 @@ use tokio::{
 };
 
 use super::{
-    controller::Message, logins, metrics::OutcomeLabels, secrets, shared::Shared,
-    webhook::normal_url,
+    accounts::NoAccount, controller::Message, logins, metrics::OutcomeLabels, replicas::Pushed,
+    secrets, shared::Shared, webhook::normal_url,
 };
 use crate::{cli::output, pipeline::snapshot::Snapshot};
 
@@ -25,8 +26,8 @@ use crate::{cli::output, pipeline::snapshot::Snapshot};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SourceKey {
     what: What,
-    /// Namespace and name of the Secret.
-    credentials: Option<(String, String)>,
+    /// Namespace and name of the Secret, and in whose name it is read.
+    credentials: Option<(String, String, ServiceAccount)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,8 +37,12 @@ enum What {
 }
 
 impl SourceKey {
-    /// Names the source of an application in a namespace.
-    pub(crate) fn of(source: &application::Source, namespace: &str) -> Result<Self, String> {
+    /// Names the source of an application, with the account in whose name its requests are made.
+    pub(crate) fn of(
+        source: &application::Source,
+        application: &ApplicationName,
+        account: Result<ServiceAccount, NoAccount>,
+    ) -> Result<Self, String> {
         let what = match source {
             application::Source::Git(git) => What::Git {
                 url: git.url.clone(),
@@ -63,9 +68,13 @@ impl SourceKey {
                 wanted: Wanted::version(&chart.version),
             },
         };
-        let credentials = source
-            .credentials()
-            .map(|secret| (namespace.to_owned(), secret.name.clone()));
+        let credentials = match source.credentials() {
+            Some(secret) => {
+                let account = account.map_err(|error| error.to_string())?;
+                Some((application.namespace.clone(), secret.name.clone(), account))
+            }
+            None => None,
+        };
         Ok(Self { what, credentials })
     }
 
@@ -209,9 +218,9 @@ impl Sources {
     }
 
     /// Fetches now what a webhook tells of.
-    pub(crate) fn pushed(&self, urls: &[String]) {
+    pub(crate) fn pushed(&self, repositories: &Pushed) {
         for (key, source) in &self.followed {
-            if urls.contains(&normal_url(&key.url())) {
+            if repositories.contains(&Digest::of(normal_url(&key.url()))) {
                 source.look.notify_one();
             }
         }
@@ -367,13 +376,14 @@ impl Fetcher {
             return Ok(known.clone());
         }
         let data = match &self.key.credentials {
-            Some((namespace, name)) => {
-                Some(secrets::read(&self.shared.connection, namespace, name).await?)
+            Some((namespace, name, account)) => {
+                let cluster = &self.shared.home;
+                Some(secrets::read(cluster, Some(account), namespace, name).await?)
             }
             None => None,
         };
         let in_secret = || match &self.key.credentials {
-            Some((namespace, name)) => format!("Secret {namespace}/{name}"),
+            Some((namespace, name, _)) => format!("Secret {namespace}/{name}"),
             None => "without a Secret".to_owned(),
         };
         let known = match &self.key.what {
@@ -418,7 +428,7 @@ impl Follower {
             if is_asked || told.as_ref() != Some(&state) {
                 told = Some(state);
                 let message = Message::Fetched {
-                    key: self.fetcher.key.clone(),
+                    key: Box::new(self.fetcher.key.clone()),
                     fetched: Box::new(fetched),
                     is_asked,
                 };

@@ -13,9 +13,12 @@ use axum::{
     routing::post,
 };
 use hmac::{Hmac, Mac as _};
+use pintle_core::digest::Digest;
 use serde_json::Value;
 use sha2::Sha256;
 use tokio::sync::{mpsc, watch};
+
+use super::replicas::Pushed;
 
 /// GitHub sends at most 25 MB.
 /// <https://docs.github.com/en/webhooks/webhook-events-and-payloads#payload-cap>
@@ -26,8 +29,8 @@ const BODY_LIMIT: usize = 25 << 20;
 pub(crate) struct Receiver {
     /// The shared secret; absent while its Secret does not exist.
     pub(crate) token: watch::Receiver<Option<Arc<[u8]>>>,
-    /// Where pushes are told: repositories in the form of [`normal_url`].
-    pub(crate) pushed: mpsc::Sender<Vec<String>>,
+    /// Where pushes are told: repositories by the digest of the form of [`normal_url`].
+    pub(crate) pushed: mpsc::Sender<Pushed>,
 }
 
 /// Returns the routes `/webhook/github`, `/webhook/gitlab` and `/webhook/generic`.
@@ -142,13 +145,11 @@ impl Receiver {
         let urls = pointers
             .iter()
             .filter_map(|pointer| body.pointer(pointer)?.as_str());
-        let mut urls: Vec<String> = urls.map(normal_url).collect();
-        urls.sort();
-        urls.dedup();
-        if urls.is_empty() {
+        let pushed: Pushed = urls.map(normal_url).map(Digest::of).collect();
+        if pushed.is_empty() {
             return (StatusCode::BAD_REQUEST, "the body names no repository\n");
         }
-        match self.pushed.send(urls).await {
+        match self.pushed.send(pushed).await {
             Ok(()) => (StatusCode::ACCEPTED, "looking for the new revision\n"),
             Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping\n"),
         }
@@ -212,10 +213,14 @@ mod tests {
     use super::*;
     use axum::http::HeaderValue;
 
-    fn receiver(token: Option<&str>) -> (Receiver, mpsc::Receiver<Vec<String>>) {
+    fn receiver(token: Option<&str>) -> (Receiver, mpsc::Receiver<Pushed>) {
         let (_, token) = watch::channel(token.map(|token| Arc::from(token.as_bytes())));
         let (pushed, told) = mpsc::channel(4);
         (Receiver { token, pushed }, told)
+    }
+
+    fn repository(normal: &str) -> Pushed {
+        Pushed::from([Digest::of(normal)])
     }
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
@@ -269,7 +274,10 @@ mod tests {
         )
         .await;
         assert_eq!(answer.0, StatusCode::ACCEPTED);
-        assert_eq!(told.recv().await.unwrap(), ["git.example.com/a/b"]);
+        assert_eq!(
+            told.recv().await.unwrap(),
+            repository("git.example.com/a/b")
+        );
         for (bad, body) in [
             (good, &b"{}"[..]),
             (headers(&[("x-github-event", "push")]), body),
@@ -293,7 +301,10 @@ mod tests {
                 .0,
             StatusCode::ACCEPTED
         );
-        assert_eq!(told.recv().await.unwrap(), ["git.example.com/a/b"]);
+        assert_eq!(
+            told.recv().await.unwrap(),
+            repository("git.example.com/a/b")
+        );
         for wrong in ["", "toke", "token2"] {
             assert_eq!(
                 gitlab(State(receiver.clone()), with(wrong), body.clone()).await,
@@ -317,7 +328,7 @@ mod tests {
             send(br#"{"url":"ssh://git@h/a"}"#).await.0,
             StatusCode::ACCEPTED
         );
-        assert_eq!(told.recv().await.unwrap(), ["h/a"]);
+        assert_eq!(told.recv().await.unwrap(), repository("h/a"));
         assert_eq!(send(b"{}").await.0, StatusCode::BAD_REQUEST);
         assert_eq!(send(b"url=a").await.0, StatusCode::BAD_REQUEST);
     }

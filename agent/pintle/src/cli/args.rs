@@ -530,13 +530,23 @@ pub(crate) struct AgentCommand {
         default_value = "pintle-system"
     )]
     pub(crate) namespace: String,
-    /// Account for applications that name none; without it such applications are refused
+    /// Account for applications that name none: NAME in each application's own namespace, or NAMESPACE/NAME for those in
+    /// that namespace and in trusted ones. Without it such applications are refused
     #[arg(
         long,
-        value_name = "NAMESPACE/NAME",
+        value_name = "[NAMESPACE/]NAME",
         env = "PINTLE_DEFAULT_SERVICE_ACCOUNT"
     )]
     pub(crate) default_service_account: Option<String>,
+    /// Namespace whose applications may use a default account that is in another one; `*` for all, where there is one team.
+    /// May be repeated
+    #[arg(
+        long,
+        value_name = "NAMESPACE",
+        env = "PINTLE_TRUST_NAMESPACE",
+        value_delimiter = ','
+    )]
+    pub(crate) trust_namespace: Vec<String>,
     /// Where repositories, components and compiled code are cached; deleting it costs time only
     #[arg(long, value_name = "FOLDER", env = "PINTLE_CACHE")]
     pub(crate) cache: Option<PathBuf>,
@@ -552,6 +562,12 @@ pub(crate) struct AgentCommand {
     /// Works without a lease: for a laptop, where no other replica runs
     #[arg(long)]
     pub(crate) no_lease: bool,
+    /// Name of the Leases. Agents that share it split the applications between them: they must watch the same namespaces
+    #[arg(long, value_name = "NAME", default_value = "pintle-agent")]
+    pub(crate) lease_name: String,
+    /// How long the others wait for a replica that died; every third of it a lease is renewed
+    #[arg(long, value_name = "DURATION", default_value = "15s")]
+    pub(crate) lease_duration: pintle_core::duration::Span,
     /// How many applications are worked on at once
     #[arg(long, value_name = "N", default_value_t = 32)]
     pub(crate) concurrency: usize,

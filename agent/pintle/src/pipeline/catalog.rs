@@ -7,7 +7,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use pintle_core::{application::Grants, plugin::Kind};
+use pintle_core::{
+    application::{Grants, PluginSpec},
+    plugin::Kind,
+};
 use pintle_host::{Host, LoadError, LoadRequest, Plugin, Settings, WrongKind};
 use pintle_registry::{ParseReferenceError, Reference, RegistryError};
 use serde_json::Value;
@@ -32,6 +35,11 @@ pub(crate) enum CatalogError {
         name: String,
         built_in: Vec<&'static str>,
     },
+    /// The Plugin resource is for other namespaces.
+    #[error(
+        "plugin `{name}` is not for applications in namespace {namespace}: `namespaces` of the Plugin does not name it"
+    )]
+    NotHere { name: String, namespace: String },
     /// The Plugin resource has not been looked at yet, or is broken.
     #[error("plugin `{name}` cannot be used: {reason}")]
     Broken { name: String, reason: String },
@@ -112,13 +120,28 @@ impl Ready {
 
 /// Where plugins are found.
 pub(crate) struct Catalog {
+    all: Arc<All>,
+    /// For whose applications, in the agent.
+    namespace: Option<String>,
+}
+
+struct All {
     host: Host,
     remotes: Arc<Remotes>,
     /// For plugins that no Plugin resource is about.
     grants: Grants,
     built_in: BTreeMap<&'static str, OnceCell<Plugin>>,
-    /// Plugin resources by name: loaded, or why not. Nothing on the command line.
-    resources: Option<RwLock<BTreeMap<String, Result<Ready, String>>>>,
+    /// Plugin resources by name. Nothing on the command line.
+    resources: Option<RwLock<BTreeMap<String, Resource>>>,
+}
+
+/// What became of a Plugin resource.
+#[derive(Debug, Clone)]
+pub(crate) struct Resource {
+    /// Nothing if it cannot be read: then nobody may use it.
+    pub(crate) spec: Option<PluginSpec>,
+    /// Loaded, or why not.
+    pub(crate) outcome: Result<Ready, String>,
 }
 
 /// Returns the names of the built-in plugins.
@@ -148,38 +171,53 @@ impl Catalog {
     ///
     /// Whoever runs a command is the operator, and grants what plugins ask for.
     pub(crate) fn for_commands(host: Host, remotes: Arc<Remotes>, grants: Grants) -> Arc<Self> {
-        Arc::new(Self {
-            host,
-            remotes,
-            grants,
-            built_in: cells(),
-            resources: None,
-        })
+        Arc::new(Self::new(host, remotes, grants, None))
     }
 
     /// Makes the catalog of the agent: Plugin resources, and built-in plugins where no resource has the name.
     pub(crate) fn for_agent(host: Host, remotes: Arc<Remotes>) -> Arc<Self> {
         let resources = Some(RwLock::default());
-        Arc::new(Self {
+        Arc::new(Self::new(host, remotes, Grants::default(), resources))
+    }
+
+    fn new(
+        host: Host,
+        remotes: Arc<Remotes>,
+        grants: Grants,
+        resources: Option<RwLock<BTreeMap<String, Resource>>>,
+    ) -> Self {
+        let all = All {
             host,
             remotes,
-            grants: Grants::default(),
+            grants,
             built_in: cells(),
             resources,
-        })
+        };
+        Self {
+            all: Arc::new(all),
+            namespace: None,
+        }
+    }
+
+    /// Returns what applications in a namespace find here.
+    pub(crate) fn within(&self, namespace: &str) -> Self {
+        Self {
+            all: Arc::clone(&self.all),
+            namespace: Some(namespace.to_owned()),
+        }
     }
 
     pub(crate) fn host(&self) -> &Host {
-        &self.host
+        &self.all.host
     }
 
     pub(crate) fn remotes(&self) -> &Remotes {
-        &self.remotes
+        &self.all.remotes
     }
 
     /// Records what became of a Plugin resource.
-    pub(crate) fn put(&self, name: &str, outcome: Option<Result<Ready, String>>) {
-        let Some(resources) = &self.resources else {
+    pub(crate) fn put(&self, name: &str, outcome: Option<Resource>) {
+        let Some(resources) = &self.all.resources else {
             return;
         };
         let mut resources = resources
@@ -193,7 +231,9 @@ impl Catalog {
 
     /// Finds the plugin that a name, a file or a reference stands for.
     pub(crate) async fn find(&self, text: &str) -> Result<Ready, CatalogError> {
-        if let Some(outcome) = self.resource(text) {
+        let resource = self.resource(text);
+        if let Some(resource) = resource.as_ref().filter(|resource| self.may_use(resource)) {
+            let outcome = resource.outcome.clone();
             return outcome.map_err(|reason| CatalogError::Broken {
                 name: text.to_owned(),
                 reason,
@@ -205,13 +245,20 @@ impl Catalog {
                 defaults: Value::Null,
             });
         }
-        let component = match &self.resources {
+        if let (Some(_), Some(namespace)) = (&resource, &self.namespace) {
+            return Err(CatalogError::NotHere {
+                name: text.to_owned(),
+                namespace: namespace.clone(),
+            });
+        }
+        let component = match &self.all.resources {
             None => self.bytes(text).await?,
             Some(resources) => {
                 let resources = resources
                     .read()
                     .unwrap_or_else(std::sync::PoisonError::into_inner);
-                let resources = Some(resources.keys().cloned().collect());
+                let usable = resources.iter().filter(|(_, one)| self.may_use(one));
+                let resources = Some(usable.map(|(name, _)| name.clone()).collect());
                 return Err(CatalogError::Unknown {
                     name: text.to_owned(),
                     built_in: built_in_names(),
@@ -219,15 +266,23 @@ impl Catalog {
                 });
             }
         };
-        let plugin = self.host.load(self.request(text, component)).await?;
+        let plugin = self.all.host.load(self.request(text, component)).await?;
         Ok(Ready {
             plugin,
             defaults: Value::Null,
         })
     }
 
-    fn resource(&self, name: &str) -> Option<Result<Ready, String>> {
+    fn may_use(&self, resource: &Resource) -> bool {
+        let (Some(spec), Some(namespace)) = (&resource.spec, &self.namespace) else {
+            return true;
+        };
+        spec.is_for(namespace)
+    }
+
+    fn resource(&self, name: &str) -> Option<Resource> {
         let resources = self
+            .all
             .resources
             .as_ref()?
             .read()
@@ -237,7 +292,7 @@ impl Catalog {
 
     fn request(&self, name: &str, component: Bytes) -> LoadRequest {
         LoadRequest {
-            grants: self.grants.clone(),
+            grants: self.all.grants.clone(),
             ..LoadRequest::new(name, component)
         }
     }
@@ -249,10 +304,10 @@ impl Catalog {
         else {
             return Ok(None);
         };
-        let cell = &self.built_in[component.name];
+        let cell = &self.all.built_in[component.name];
         let load = || {
             let bytes = Bytes::from_static(component.bytes);
-            self.host.load(LoadRequest {
+            self.all.host.load(LoadRequest {
                 digest: Some(component.digest),
                 ..self.request(name, bytes)
             })
@@ -295,8 +350,8 @@ impl Catalog {
                 source,
             }
         })?;
-        let credentials = self.remotes.keychain().await?.find(&reference).await?;
-        let registry = self.remotes.registry()?;
+        let credentials = self.all.remotes.keychain().await?.find(&reference).await?;
+        let registry = self.all.remotes.registry()?;
         Ok(registry.pull(&reference, &credentials).await?.bytes)
     }
 

@@ -60,6 +60,11 @@ impl World {
         })
     }
 
+    /// Is a kubeconfig with the rights that `deploy/` gives the agent.
+    pub(crate) fn agent_kubeconfig(&self) -> PathBuf {
+        self.agent_kubeconfig.clone()
+    }
+
     /// Runs something async to its end.
     pub(crate) fn wait<F: Future>(&self, future: F) -> F::Output {
         self.runtime.block_on(future)
@@ -78,7 +83,7 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn new(prefix: &str) -> Result<Self> {
-        Self::connected(prefix, world().agent_kubeconfig.clone())
+        Self::connected(prefix, world().agent_kubeconfig())
     }
 
     /// Makes a stage whose agent reaches the API server through a proxy.
@@ -87,12 +92,20 @@ impl Stage {
     }
 
     fn connected(prefix: &str, kubeconfig: PathBuf) -> Result<Self> {
+        Self::with(prefix, |namespace| {
+            let mut options = AgentOptions::new(kubeconfig);
+            options
+                .args
+                .extend(["--watch-namespace".to_owned(), namespace.to_owned()]);
+            options
+        })
+    }
+
+    /// Makes a stage with an agent of its own kind, given the namespace.
+    pub(crate) fn with(prefix: &str, options: impl FnOnce(&str) -> AgentOptions) -> Result<Self> {
         let world = world();
         let namespace = namespace(prefix)?;
-        let mut options = AgentOptions::new(kubeconfig);
-        options
-            .args
-            .extend(["--watch-namespace".to_owned(), namespace.clone()]);
+        let options = options(&namespace);
         Ok(Self {
             world,
             repository: world.servers.repository(&namespace)?,

@@ -86,15 +86,13 @@ impl Controller {
         let Some(app) = self.apps.get_mut(name) else {
             return;
         };
-        let source = app
-            .application
-            .spec
-            .as_ref()
-            .ok()
-            .and_then(|spec| Some((spec.source.as_ref()?, spec.interval)));
-        let (key, interval) = match source
-            .map(|(source, interval)| (SourceKey::of(source, &name.namespace), interval.get()))
-        {
+        let source = app.application.spec.as_ref().ok().and_then(|spec| {
+            let named = spec.service_account_name.as_deref();
+            let account = self.shared.accounts.of(name, named);
+            let key = SourceKey::of(spec.source.as_ref()?, name, account);
+            Some((key, spec.interval.get()))
+        });
+        let (key, interval) = match source {
             Some((Ok(key), interval)) => (Some(key), interval),
             Some((Err(message), _)) => {
                 app.fetched = Some(Err(FetchFailure { message }));
@@ -138,6 +136,10 @@ impl Controller {
 
     /// Tells the state machine what is to run, now that the source has answered.
     pub(super) fn tell_revision(&mut self, name: &ApplicationName) {
+        if self.targets.of(name).is_none() {
+            // It is told when the cluster has answered.
+            return;
+        }
         let revision = match self.apps.get(name).and_then(|app| app.fetched.as_ref()) {
             Some(Ok(snapshot)) => snapshot.revision().commit.clone(),
             Some(Err(failure)) => {

@@ -123,8 +123,9 @@ impl Run {
             "revision": ready.commit,
         });
         let (plan, seed) = (planned.plan.clone(), &ready.release.seed);
+        let namespace = &ready.release.application.namespace;
         check::check(
-            &self.shared.catalog,
+            &self.shared.catalog.within(namespace),
             policies,
             plan,
             application,

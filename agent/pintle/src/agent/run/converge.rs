@@ -23,7 +23,7 @@ use super::{
     failures::{folder, plugin_failed},
     hooks::Slot,
     memory::plugins_of,
-    release, rollback, status_before, unwritten,
+    release, rollback, status_before, targets, unwritten,
 };
 use crate::{
     agent::{
@@ -202,6 +202,7 @@ impl Run {
     ) -> Result<Option<Ready>, Stopped> {
         let shared = Arc::clone(&self.shared);
         let release = release(&shared, &self.job.application, &spec)?;
+        targets::record(&mut self.before, &spec);
         let (path, tree) = folder(&spec, snapshot)?;
         let surroundings = Surroundings::Revision {
             snapshot: snapshot.clone(),
@@ -301,7 +302,8 @@ impl Run {
         if let Some(namespace) = &spec.namespace {
             context.namespace.clone_from(namespace);
         }
-        let judges = Judges::find(&self.shared.catalog, &spec.health)
+        let catalog = self.shared.catalog.within(&release.application.namespace);
+        let judges = Judges::find(&catalog, &spec.health)
             .await
             .map_err(plugin_failed)?;
         self.shared.judges.put(&release.application, judges);
@@ -313,6 +315,10 @@ impl Run {
             // What is known already was judged by the checks, or the settings, of before.
             self.shared.tracker.reassess(&release.application);
         }
+        let home = self
+            .shared
+            .accounts
+            .of(&release.application, spec.service_account_name.as_deref());
         let request = render::Request {
             renderer: spec.renderer.as_ref(),
             tree,
@@ -322,6 +328,7 @@ impl Run {
             inputs: &FromSecret {
                 shared: &self.shared,
                 namespace: &release.application.namespace,
+                account: home.as_ref().ok(),
                 secret: spec.inputs.credentials.as_ref(),
                 surroundings: &surroundings,
             },
@@ -333,7 +340,7 @@ impl Run {
             ))),
         };
         let fetched = Instant::now();
-        let outcome = render::render(&self.shared.catalog, request)
+        let outcome = render::render(&catalog, request)
             .await
             .map_err(plugin_failed)?;
         self.shared

@@ -79,7 +79,11 @@ async fn remove(shared: &Arc<Shared>, job: &mut Job, cancel: &CancellationToken)
             ) else {
                 return stopped.outcome;
             };
-            return match conclude(shared, store, &before, &learned, &verdict, &notifiers).await {
+            return match Box::pin(conclude(
+                shared, store, &before, &learned, &verdict, &notifiers,
+            ))
+            .await
+            {
                 Ok(application) => {
                     job.application = application;
                     // A removal is tried until it is done.

@@ -36,7 +36,7 @@ impl Pintle {
         let meter = Meter::since_start("start", mark, control_plane.process().usage()?);
         let start = Instant::now();
         let agent = Agent::start(AgentOptions {
-            args: vec![account],
+            args: vec![account, "--trust-namespace=*".to_owned()],
             dir: Some(arena.folder("pintle")?),
             ..AgentOptions::new(kubeconfig)
         })?;

@@ -1,0 +1,57 @@
+//! The cluster that an application is for.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Another cluster than the one that the Application is in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ClusterTarget {
+    /// How to get there.
+    pub kubeconfig: KubeconfigSecret,
+    /// Service account, in the namespace there that has the name of the Application's, in whose name every request there is
+    /// made. Without it they are made in the name that the kubeconfig gives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account_name: Option<String>,
+}
+
+/// A kubeconfig in a Secret of the Application's namespace. It holds what it refers to: nothing in it may run a program or
+/// read a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KubeconfigSecret {
+    /// The Secret's name. It is read in the name of the Application's `serviceAccountName`.
+    pub secret_name: String,
+    /// The key in its data; as Cluster API writes it by default.
+    #[serde(default = "default_key")]
+    #[schemars(default = "default_key")]
+    pub key: String,
+}
+
+fn default_key() -> String {
+    "value".to_owned()
+}
+
+/// `Secret prod, key value`: by what the status remembers where the objects are.
+impl fmt::Display for ClusterTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let KubeconfigSecret { secret_name, key } = &self.kubeconfig;
+        write!(f, "Secret {secret_name}, key {key}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_written_with_a_secret_and_its_key() {
+        let read = |text: &str| serde_json::from_str::<ClusterTarget>(text);
+        let short = read(r#"{"kubeconfig": {"secretName": "prod"}}"#).unwrap();
+        assert_eq!(short.to_string(), "Secret prod, key value");
+        assert_eq!(short.service_account_name, None);
+        assert!(read(r#"{"kubeconfig": {"secretName": "prod", "namespace": "x"}}"#).is_err());
+        assert!(read(r#"{"kubeconfig": {"path": "/etc/kubeconfig"}}"#).is_err());
+    }
+}

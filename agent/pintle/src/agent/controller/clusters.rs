@@ -1,0 +1,47 @@
+//! What happens in the clusters that applications are for.
+
+use std::sync::Arc;
+
+use pintle_core::{machine::Event, names::ApplicationName};
+
+use super::Controller;
+use crate::agent::{shared::Shared, targets::TargetKey};
+
+impl Controller {
+    /// Takes note of the cluster that the spec names now.
+    pub(super) fn follow_cluster(&mut self, name: &ApplicationName) {
+        let Some(app) = self.apps.get(name) else {
+            return;
+        };
+        // A spec that cannot be read says nothing about where the objects are.
+        let Ok(spec) = &app.application.spec else {
+            return;
+        };
+        let named = spec.service_account_name.as_deref();
+        let account = self.shared.accounts.of(name, named);
+        self.targets.follow(name, spec.cluster.as_ref(), account);
+    }
+
+    /// Takes up a connection, or why there is none.
+    pub(super) fn connected(&mut self, key: &TargetKey, shared: Arc<Shared>) {
+        let (names, is_first) = self.targets.connected(key, shared);
+        for name in names {
+            if is_first {
+                self.tell_revision(&name);
+            } else {
+                self.step(&name, Event::PluginChanged);
+            }
+        }
+    }
+
+    /// Looks at an application whose objects may have changed, or at all of a cluster.
+    pub(super) fn moved(&mut self, key: &TargetKey, application: Option<ApplicationName>) {
+        let names = match application {
+            Some(application) => vec![application],
+            None => self.targets.users(key),
+        };
+        for name in names {
+            self.look_for_drift(&name);
+        }
+    }
+}

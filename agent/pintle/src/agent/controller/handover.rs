@@ -1,0 +1,154 @@
+//! What changes when applications come from, or go to, another replica.
+
+use std::{collections::BTreeSet, sync::atomic::Ordering, time::Duration};
+
+use futures::{
+    StreamExt as _,
+    stream::{BoxStream, SelectAll},
+};
+use pintle_cluster::{Application, ResourceEvent};
+use pintle_core::{
+    names::ApplicationName,
+    sharding::{Shard, ShardSet},
+};
+
+use super::{ApplicationEvent, Controller};
+use crate::agent::replicas::{Assignment, has};
+
+/// How long runs may take to come to a safe point when the agent stops.
+const STOP_LIMIT: Duration = Duration::from_secs(20);
+
+/// What a watch that was begun has told so far: what it does not tell of until it is complete has gone before.
+#[derive(Default)]
+pub(super) struct Listing {
+    /// How many watches have not told everything yet.
+    missing: usize,
+    seen: BTreeSet<ApplicationName>,
+}
+
+impl Listing {
+    /// Begins with a number of watches.
+    pub(super) fn of(watches: usize) -> Self {
+        Self {
+            missing: watches,
+            seen: BTreeSet::new(),
+        }
+    }
+
+    /// Says whether everything has been told with this event.
+    pub(super) fn is_complete_after(&mut self, event: &ApplicationEvent) -> bool {
+        if self.missing == 0 {
+            return false;
+        }
+        match event {
+            ResourceEvent::Seen(application) => {
+                self.seen.insert(application.application_name());
+            }
+            ResourceEvent::Complete => self.missing -= 1,
+            ResourceEvent::Gone { .. } | ResourceEvent::Failed(_) => {}
+        }
+        self.missing == 0
+    }
+}
+
+impl Controller {
+    /// Stops all runs at their next safe point, and waits for them.
+    pub(super) async fn drain(&mut self) {
+        for app in self.apps.values() {
+            if let Some((_, cancel)) = &app.run {
+                cancel.cancel();
+            }
+        }
+        self.shared.repositories.stop();
+        let ended = async { while self.runs.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOP_LIMIT, ended).await.is_err() {
+            tracing::warn!(
+                runs = self.runs.len(),
+                "some runs did not come to a safe point; the next start takes them up"
+            );
+            // Nothing of them may go on when another replica takes over.
+            self.runs.shutdown().await;
+        }
+    }
+
+    /// Watches the Applications of all namespaces, or of some.
+    pub(super) fn watch_applications(&self) -> SelectAll<BoxStream<'static, ApplicationEvent>> {
+        let watch = |namespace: Option<&str>| self.shared.applications.watch(namespace).boxed();
+        if self.namespaces.is_empty() {
+            return [watch(None)].into_iter().collect();
+        }
+        self.namespaces
+            .iter()
+            .map(|namespace| watch(Some(namespace)))
+            .collect()
+    }
+
+    /// Takes up what this replica is to work on; says whether there is more than before.
+    pub(super) fn reassigned(&mut self) -> bool {
+        let before = std::mem::replace(&mut self.assigned, self.portion.take_up());
+        let lost = self.apps.keys().filter(|name| !has(self.assigned, name));
+        for name in lost.cloned().collect::<Vec<_>>() {
+            self.gone(&name);
+        }
+        self.tell_what_is_busy();
+        !self.assigned.shards.without(before.shards).is_empty()
+    }
+
+    /// Lets applications go that went while nobody looked.
+    pub(super) fn listed(&mut self, listing: &Listing) {
+        let known = self
+            .apps
+            .keys()
+            .filter(|name| !listing.seen.contains(*name));
+        for name in known.cloned().collect::<Vec<_>>() {
+            self.gone(&name);
+        }
+        self.probes.ready.store(true, Ordering::Relaxed);
+        tracing::info!(applications = self.apps.len(), "the Applications are read");
+    }
+
+    /// Says whether an application is another replica's, or not to be touched before an old run of it has ended.
+    pub(super) fn is_left_alone(&mut self, application: &Application) -> bool {
+        let name = application.application_name();
+        if !has(self.assigned, &name) {
+            return true;
+        }
+        if !self.apps.contains_key(&name)
+            && let Some(waiting) = self.leaving.get_mut(&name)
+        {
+            *waiting = Some(application.clone());
+            return true;
+        }
+        false
+    }
+
+    /// Takes note of the end of a run whose application was let go of; says whether it was one.
+    pub(super) fn has_left(&mut self, name: &ApplicationName) -> bool {
+        let Some(waiting) = self.leaving.remove(name) else {
+            return false;
+        };
+        // The run may have made itself known again after that.
+        self.forget(name);
+        self.tell_what_is_busy();
+        if let Some(application) = waiting {
+            self.seen(application);
+        }
+        true
+    }
+
+    /// Forgets what is kept of an application elsewhere.
+    pub(super) fn forget(&self, name: &ApplicationName) {
+        self.shared.tracker.forget(name);
+        self.shared.judges.remove(name);
+        self.shared.metrics.forget(&name.namespace, &name.name);
+    }
+
+    fn tell_what_is_busy(&self) {
+        let leaving = self.leaving.keys().map(Shard::of);
+        let shards = leaving.fold(self.assigned.shards, ShardSet::with);
+        self.portion.busy(Assignment {
+            number: self.assigned.number,
+            shards,
+        });
+    }
+}

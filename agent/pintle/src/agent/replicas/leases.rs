@@ -1,0 +1,468 @@
+//! The Leases by which replicas know of each other, and the one in which they keep who holds what.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use k8s_openapi::{
+    api::coordination::v1::{Lease, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::MicroTime,
+    jiff::Timestamp,
+};
+use kube::{
+    Api,
+    api::{DeleteParams, ObjectMeta, PostParams, Preconditions},
+};
+use pintle_cluster::Connection;
+use pintle_core::{
+    digest::Digest,
+    sharding::{
+        ReplicaId, Table, TableError,
+        replica::{Event, Stored},
+    },
+};
+
+/// Annotation on the Lease that is shared: who holds which shard.
+const SHARDS: &str = "pintle.dev/shards";
+/// Annotation on the Lease of a replica: the name of the shared one.
+const REPLICA_OF: &str = "pintle.dev/replica-of";
+/// Annotation on the Lease of a replica: which process renews it.
+const PROCESS: &str = "pintle.dev/process";
+/// Annotation on the Lease of a replica: the pushes that webhooks told it of.
+const PUSHES: &str = "pintle.dev/pushes";
+const MANAGER: &str = "pintle-agent";
+
+/// Why a Lease cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LeaseError {
+    #[error(
+        "the Lease {lease} is held by {holder}: it is this replica's own, so another took its place, and this one stops"
+    )]
+    Stolen { lease: String, holder: String },
+    #[error("the Lease {lease}: {error}")]
+    Table { lease: String, error: TableError },
+    #[error(
+        "the API server gave the Lease {lease} the resource version `{version}`: expected a number"
+    )]
+    Version { lease: String, version: String },
+    #[error("cannot {verb} the Lease {lease}")]
+    Request {
+        verb: &'static str,
+        lease: String,
+        #[source]
+        error: kube::Error,
+    },
+    #[error("the API server did not answer within {0:?}")]
+    Timeout(Duration),
+}
+
+impl LeaseError {
+    /// Says whether going on is of no use.
+    pub(super) const fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::Stolen { .. } | Self::Table { .. } | Self::Version { .. }
+        )
+    }
+}
+
+/// Pushes to repositories, numbered, for who looks at the Lease.
+pub(super) type Pushes = VecDeque<(u64, Digest)>;
+
+/// What a Lease says.
+#[derive(Debug)]
+pub(super) enum Seen {
+    /// Who holds what, and what is known of an agent of before that holds the shared Lease as a whole.
+    Table(Stored, Option<Event>),
+    /// A replica lives.
+    Member {
+        event: Event,
+        replica: ReplicaId,
+        version: String,
+        pushes: Pushes,
+    },
+}
+
+/// The Leases of one fleet of replicas.
+#[derive(Clone)]
+pub(super) struct Leases {
+    api: Api<Lease>,
+    fleet: String,
+    me: ReplicaId,
+    process: String,
+    duration: Duration,
+}
+
+impl Leases {
+    pub(super) fn new(
+        connection: &Connection,
+        namespace: &str,
+        fleet: &str,
+        me: ReplicaId,
+        duration: Duration,
+    ) -> Self {
+        Self {
+            api: Api::namespaced(connection.client().clone(), namespace),
+            fleet: fleet.to_owned(),
+            me,
+            process: format!("{:016x}", rand::random::<u64>()),
+            duration,
+        }
+    }
+
+    /// Returns the name of this replica.
+    pub(super) const fn name(&self) -> &ReplicaId {
+        &self.me
+    }
+
+    pub(super) const fn api(&self) -> &Api<Lease> {
+        &self.api
+    }
+
+    fn member(&self, replica: &ReplicaId) -> String {
+        format!("{}.{replica}", self.fleet)
+    }
+
+    /// Renews the own Lease, or makes it. `known` is what the last renewal returned.
+    pub(super) async fn renew(
+        &self,
+        known: Option<Lease>,
+        pushes: &Pushes,
+    ) -> Result<Lease, LeaseError> {
+        let name = self.member(&self.me);
+        let known = match known {
+            Some(known) => Some(known),
+            None => self.get(&name).await?,
+        };
+        let Some(known) = known else {
+            return self.create(&self.own(&name, None, pushes)).await;
+        };
+        match self.replace(&self.own(&name, Some(&known), pushes)).await {
+            Err(LeaseError::Request { error, .. }) if code(&error) == Some(404) => {
+                self.create(&self.own(&name, None, pushes)).await
+            }
+            Err(LeaseError::Request { error, .. }) if code(&error) == Some(409) => {
+                let Some(found) = self.get(&name).await? else {
+                    return self.create(&self.own(&name, None, pushes)).await;
+                };
+                self.check_own(&name, &found)?;
+                // Our own write, whose answer was lost.
+                self.replace(&self.own(&name, Some(&found), pushes)).await
+            }
+            result => result,
+        }
+    }
+
+    fn check_own(&self, name: &str, found: &Lease) -> Result<(), LeaseError> {
+        let holder = holder(found).unwrap_or_default();
+        let is_own =
+            holder == self.me.as_str() && annotation(found, PROCESS) == Some(self.process.as_str());
+        if is_own {
+            return Ok(());
+        }
+        Err(LeaseError::Stolen {
+            lease: name.to_owned(),
+            holder: match annotation(found, PROCESS) {
+                Some(process) if holder == self.me.as_str() => {
+                    format!("another process, {process}, of the same name")
+                }
+                _ => format!("`{holder}`"),
+            },
+        })
+    }
+
+    fn own(&self, name: &str, known: Option<&Lease>, pushes: &Pushes) -> Lease {
+        let now = MicroTime(Timestamp::now());
+        let acquired = known.and_then(|known| known.spec.as_ref()?.acquire_time.clone());
+        let pushes = serde_json::to_string(pushes).expect("numbers and digests are plain data");
+        let annotations = [
+            (REPLICA_OF, self.fleet.clone()),
+            (PROCESS, self.process.clone()),
+            (PUSHES, pushes),
+        ];
+        Lease {
+            metadata: Self::metadata(
+                name,
+                known.and_then(|known| known.metadata.resource_version.clone()),
+                annotations,
+            ),
+            spec: Some(LeaseSpec {
+                holder_identity: Some(self.me.to_string()),
+                lease_duration_seconds: i32::try_from(self.duration.as_secs()).ok(),
+                acquire_time: acquired.or_else(|| Some(now.clone())),
+                renew_time: Some(now),
+                ..LeaseSpec::default()
+            }),
+        }
+    }
+
+    fn metadata<const N: usize>(
+        name: &str,
+        version: Option<String>,
+        annotations: [(&str, String); N],
+    ) -> ObjectMeta {
+        let labels = [
+            ("app.kubernetes.io/name", "pintle"),
+            ("app.kubernetes.io/component", "agent"),
+            ("app.kubernetes.io/part-of", "pintle"),
+        ];
+        ObjectMeta {
+            name: Some(name.to_owned()),
+            resource_version: version,
+            labels: Some(
+                labels
+                    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                    .into(),
+            ),
+            annotations: Some(
+                annotations
+                    .map(|(name, value)| (name.to_owned(), value))
+                    .into(),
+            ),
+            ..ObjectMeta::default()
+        }
+    }
+
+    /// Reads who holds what.
+    pub(super) async fn read_table(&self) -> Result<(Stored, Option<Event>), LeaseError> {
+        match self.get(&self.fleet).await? {
+            Some(lease) => self.table(&lease),
+            None => Ok((nothing(0), None)),
+        }
+    }
+
+    /// Reads the Leases of replicas that seem to be dead, and returns those that were renewed since.
+    pub(super) async fn alive(
+        &self,
+        seem_dead: &BTreeMap<ReplicaId, String>,
+    ) -> Result<Vec<Event>, LeaseError> {
+        let mut alive = Vec::new();
+        for (replica, known) in seem_dead {
+            let Some(lease) = self.get(&self.member(replica)).await? else {
+                continue;
+            };
+            let event = renewal(&lease, replica.clone());
+            if !matches!(&event, Event::Member { renewal, .. } if renewal == known) {
+                alive.push(event);
+            }
+        }
+        Ok(alive)
+    }
+
+    /// Writes who holds what, if it is as it was.
+    pub(super) async fn write_table(
+        &self,
+        table: &Table,
+        replaces: Option<u64>,
+    ) -> Result<Stored, LeaseError> {
+        let version = replaces.map(|version| version.to_string());
+        let lease = Lease {
+            metadata: Self::metadata(&self.fleet, version, [(SHARDS, table.text())]),
+            // An update that changes nothing keeps the version, by which others see that there was one.
+            spec: Some(LeaseSpec {
+                renew_time: Some(MicroTime(Timestamp::now())),
+                ..LeaseSpec::default()
+            }),
+        };
+        let written = match replaces {
+            Some(_) => self.replace(&lease).await?,
+            None => self.create(&lease).await?,
+        };
+        Ok(self.table(&written)?.0)
+    }
+
+    /// Deletes the Lease of a replica that is long dead, as it was seen.
+    pub(super) async fn forget(
+        &self,
+        replica: &ReplicaId,
+        version: String,
+    ) -> Result<(), LeaseError> {
+        let seen = Preconditions {
+            resource_version: Some(version),
+            uid: None,
+        };
+        self.delete(&self.member(replica), seen).await
+    }
+
+    /// Deletes the own Lease.
+    pub(super) async fn leave(&self, known: &Lease) -> Result<(), LeaseError> {
+        let own = Preconditions {
+            resource_version: None,
+            uid: known.metadata.uid.clone(),
+        };
+        self.delete(&self.member(&self.me), own).await
+    }
+
+    /// Understands a Lease; nothing if it is none of the fleet's.
+    pub(super) fn read(&self, lease: &Lease) -> Result<Option<Seen>, LeaseError> {
+        let name = lease.metadata.name.as_deref().unwrap_or_default();
+        if name == self.fleet {
+            let (stored, legacy) = self.table(lease)?;
+            return Ok(Some(Seen::Table(stored, legacy)));
+        }
+        let Some(replica) = self.replica(lease) else {
+            return Ok(None);
+        };
+        let pushes = annotation(lease, PUSHES)
+            .and_then(|text| serde_json::from_str(text).ok())
+            .unwrap_or_default();
+        let event = renewal(lease, replica.clone());
+        let version = lease.metadata.resource_version.clone().unwrap_or_default();
+        Ok(Some(Seen::Member {
+            event,
+            replica,
+            version,
+            pushes,
+        }))
+    }
+
+    /// Says whose Lease it is.
+    pub(super) fn replica(&self, lease: &Lease) -> Option<ReplicaId> {
+        let name = lease.metadata.name.as_deref()?;
+        let replica = name.strip_prefix(&self.fleet)?.strip_prefix('.')?;
+        let is_of_fleet = annotation(lease, REPLICA_OF) == Some(self.fleet.as_str());
+        is_of_fleet.then(|| ReplicaId::new(replica))
+    }
+
+    /// Is what the shared Lease says once it is deleted.
+    pub(super) fn deleted_table(&self, lease: &Lease) -> Result<Option<Stored>, LeaseError> {
+        if lease.metadata.name.as_deref() != Some(self.fleet.as_str()) {
+            return Ok(None);
+        }
+        Ok(Some(nothing(self.version(lease)?)))
+    }
+
+    fn table(&self, lease: &Lease) -> Result<(Stored, Option<Event>), LeaseError> {
+        let version = self.version(lease)?;
+        // An agent from before there were shards holds the Lease itself, and with it everything.
+        if let Some(holder) = holder(lease) {
+            let replica = ReplicaId::new(holder);
+            let stored = Stored {
+                table: Table::all_held_by(replica.clone()),
+                version,
+                exists: true,
+            };
+            return Ok((stored, Some(renewal(lease, replica))));
+        }
+        let table = match annotation(lease, SHARDS) {
+            Some(text) => Table::parse(text).map_err(|error| LeaseError::Table {
+                lease: self.fleet.clone(),
+                error,
+            })?,
+            None => Table::default(),
+        };
+        let stored = Stored {
+            table,
+            version,
+            exists: true,
+        };
+        Ok((stored, None))
+    }
+
+    fn version(&self, lease: &Lease) -> Result<u64, LeaseError> {
+        let version = lease.metadata.resource_version.as_deref();
+        let version = version.unwrap_or_default();
+        version.parse().map_err(|_| LeaseError::Version {
+            lease: self.fleet.clone(),
+            version: version.to_owned(),
+        })
+    }
+
+    async fn get(&self, name: &str) -> Result<Option<Lease>, LeaseError> {
+        self.ask("read", name, self.api.get_opt(name)).await
+    }
+
+    async fn create(&self, lease: &Lease) -> Result<Lease, LeaseError> {
+        let name = lease.metadata.name.as_deref().unwrap_or_default();
+        let params = params();
+        self.ask("make", name, self.api.create(&params, lease))
+            .await
+    }
+
+    async fn replace(&self, lease: &Lease) -> Result<Lease, LeaseError> {
+        let name = lease.metadata.name.as_deref().unwrap_or_default();
+        let params = params();
+        self.ask("write", name, self.api.replace(name, &params, lease))
+            .await
+    }
+
+    async fn delete(&self, name: &str, preconditions: Preconditions) -> Result<(), LeaseError> {
+        let params = DeleteParams {
+            preconditions: Some(preconditions),
+            ..DeleteParams::default()
+        };
+        match self
+            .ask("delete", name, self.api.delete(name, &params))
+            .await
+        {
+            Ok(_) => Ok(()),
+            // It is gone, or somebody else's by now.
+            Err(LeaseError::Request { error, .. }) if matches!(code(&error), Some(404 | 409)) => {
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Bounds a request: one that takes longer than a third of the lease comes too late.
+    async fn ask<T>(
+        &self,
+        verb: &'static str,
+        name: &str,
+        request: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, LeaseError> {
+        let limit = self.duration / 3;
+        match tokio::time::timeout(limit, request).await {
+            Ok(result) => result.map_err(|error| LeaseError::Request {
+                verb,
+                lease: name.to_owned(),
+                error,
+            }),
+            Err(_) => Err(LeaseError::Timeout(limit)),
+        }
+    }
+}
+
+fn nothing(version: u64) -> Stored {
+    Stored {
+        table: Table::default(),
+        version,
+        exists: false,
+    }
+}
+
+fn renewal(lease: &Lease, replica: ReplicaId) -> Event {
+    let spec = lease.spec.as_ref();
+    let renewed = spec.and_then(|spec| spec.renew_time.as_ref());
+    let duration = spec.and_then(|spec| spec.lease_duration_seconds);
+    Event::Member {
+        replica,
+        renewal: format!("{renewed:?}"),
+        duration: u64::try_from(duration.unwrap_or_default()).unwrap_or_default() * 1000,
+    }
+}
+
+fn holder(lease: &Lease) -> Option<&str> {
+    let holder = lease.spec.as_ref()?.holder_identity.as_deref();
+    holder.filter(|holder| !holder.is_empty())
+}
+
+fn annotation<'a>(lease: &'a Lease, name: &str) -> Option<&'a str> {
+    let annotations = lease.metadata.annotations.as_ref()?;
+    annotations.get(name).map(String::as_str)
+}
+
+fn params() -> PostParams {
+    PostParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PostParams::default()
+    }
+}
+
+fn code(error: &kube::Error) -> Option<u16> {
+    match error {
+        kube::Error::Api(status) => Some(status.code),
+        _ => None,
+    }
+}

@@ -1,0 +1,76 @@
+//! Runs for objects that are in another cluster than their Application.
+
+use pintle_cluster::{Application, ServiceAccount};
+use pintle_core::{
+    application::{ApplicationSpec, ApplicationStatus},
+    event::Reason,
+    machine::Retry,
+};
+
+use super::Stopped;
+use crate::agent::{accounts::is_name, shared::Shared};
+
+/// Says in whose name requests for objects are made: at home in that of `home`, elsewhere in that of the account that the spec
+/// names for it, or of whoever the kubeconfig is of.
+pub(super) fn account(
+    shared: &Shared,
+    application: &Application,
+    spec: &ApplicationSpec,
+    home: ServiceAccount,
+) -> Result<Option<ServiceAccount>, Stopped> {
+    check_move(application, spec)?;
+    let Some(cluster) = &spec.cluster else {
+        return Ok(Some(home));
+    };
+    if let Some(problem) = &shared.problem {
+        let message = format!("the cluster of {cluster} cannot be used: {problem}");
+        return Err(Stopped::failed(
+            Reason::ApplyFailed,
+            Retry::Backoff,
+            message,
+        ));
+    }
+    match &cluster.service_account_name {
+        Some(name) if !is_name(name) => {
+            let message =
+                format!("`cluster.serviceAccountName`: `{name}` is no name of a service account");
+            Err(Stopped::blocked("NoServiceAccount", message))
+        }
+        Some(name) => {
+            let namespace = application.application_name().namespace;
+            Ok(Some(ServiceAccount::new(namespace, name)))
+        }
+        None => Ok(None),
+    }
+}
+
+/// Refuses to look in one cluster for objects that are in another: they would be taken for lost, and made anew.
+fn check_move(application: &Application, spec: &ApplicationSpec) -> Result<(), Stopped> {
+    let Ok(status) = &application.status else {
+        return Ok(());
+    };
+    let has_objects = status
+        .inventory
+        .as_ref()
+        .is_some_and(|inventory| !inventory.entries.is_empty());
+    let now = spec.cluster.as_ref().map(ToString::to_string);
+    if !has_objects || status.cluster == now {
+        return Ok(());
+    }
+    let place = |cluster: &Option<String>| match cluster {
+        Some(cluster) => format!("the cluster of {cluster}"),
+        None => "the cluster of the Application".to_owned(),
+    };
+    let message = format!(
+        "its objects are in {}, and `cluster` now names {}: set it back, or make another Application for the other cluster and \
+         delete this one",
+        place(&status.cluster),
+        place(&now)
+    );
+    Err(Stopped::blocked("ClusterChanged", message))
+}
+
+/// Records where the objects are.
+pub(super) fn record(status: &mut ApplicationStatus, spec: &ApplicationSpec) {
+    status.cluster = spec.cluster.as_ref().map(ToString::to_string);
+}

@@ -1,0 +1,315 @@
+//! The clusters that applications are for: the agent's own, and others by kubeconfigs in Secrets.
+//!
+//! Applications that name the same Secret share one connection and one set of watches. A cluster that does not answer holds
+//! up nobody else: its runs have slots of their own.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use pintle_cluster::{Changes, Cluster, Connection, ServiceAccount, Tracker, TrackerOptions};
+use pintle_core::{application::ClusterTarget, names::ApplicationName};
+use tokio::{
+    sync::{Semaphore, broadcast, mpsc},
+    task::AbortHandle,
+};
+
+use super::{accounts::NoAccount, controller::Message, secrets, shared::Shared};
+use crate::cli::output;
+
+/// How long a cluster may take to say that it is there.
+const ANSWER_LIMIT: Duration = Duration::from_secs(15);
+
+/// Between two attempts to open the watch of a Secret.
+const UNWATCHED: Duration = Duration::from_secs(30);
+
+/// Another cluster: where its kubeconfig is, and in whose name that is read.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct TargetKey {
+    namespace: String,
+    secret: String,
+    key: String,
+    account: Result<ServiceAccount, String>,
+}
+
+struct Remote {
+    users: BTreeSet<ApplicationName>,
+    task: AbortHandle,
+    /// What runs use; nothing until the first attempt to connect has ended.
+    shared: Option<Arc<Shared>>,
+}
+
+/// All clusters that are in use.
+pub(crate) struct Targets {
+    home: Arc<Shared>,
+    messages: mpsc::Sender<Message>,
+    remotes: BTreeMap<TargetKey, Remote>,
+    of: BTreeMap<ApplicationName, TargetKey>,
+}
+
+impl Targets {
+    pub(crate) fn new(home: Arc<Shared>, messages: mpsc::Sender<Message>) -> Self {
+        Self {
+            home,
+            messages,
+            remotes: BTreeMap::new(),
+            of: BTreeMap::new(),
+        }
+    }
+
+    /// Takes note of the cluster that an application is for, and connects to it if nobody has yet.
+    pub(crate) fn follow(
+        &mut self,
+        application: &ApplicationName,
+        cluster: Option<&ClusterTarget>,
+        account: Result<ServiceAccount, NoAccount>,
+    ) {
+        let key = cluster.map(|cluster| TargetKey {
+            namespace: application.namespace.clone(),
+            secret: cluster.kubeconfig.secret_name.clone(),
+            key: cluster.kubeconfig.key.clone(),
+            account: account.map_err(|error| error.to_string()),
+        });
+        if self.of.get(application) == key.as_ref() {
+            return;
+        }
+        self.leave(application);
+        let Some(key) = key else {
+            return;
+        };
+        let remote = self.remotes.entry(key.clone()).or_insert_with(|| {
+            let follower = Follower {
+                home: Arc::clone(&self.home),
+                messages: self.messages.clone(),
+                key: key.clone(),
+            };
+            Remote {
+                users: BTreeSet::new(),
+                task: tokio::spawn(follower.run()).abort_handle(),
+                shared: None,
+            }
+        });
+        remote.users.insert(application.clone());
+        self.of.insert(application.clone(), key);
+    }
+
+    /// Lets an application go. The last one to leave a cluster ends the connection.
+    pub(crate) fn leave(&mut self, application: &ApplicationName) {
+        let Some(key) = self.of.remove(application) else {
+            return;
+        };
+        let Some(remote) = self.remotes.get_mut(&key) else {
+            return;
+        };
+        remote.users.remove(application);
+        if let Some(shared) = &remote.shared {
+            shared.tracker.forget(application);
+        }
+        if remote.users.is_empty() {
+            remote.task.abort();
+            self.remotes.remove(&key);
+        }
+    }
+
+    /// Takes up a connection, or why there is none, and returns whose it is, and whether it is the first.
+    pub(crate) fn connected(
+        &mut self,
+        key: &TargetKey,
+        shared: Arc<Shared>,
+    ) -> (Vec<ApplicationName>, bool) {
+        let Some(remote) = self.remotes.get_mut(key) else {
+            return (Vec::new(), false);
+        };
+        let before = remote.shared.replace(shared);
+        (remote.users.iter().cloned().collect(), before.is_none())
+    }
+
+    /// Returns who is for a cluster.
+    pub(crate) fn users(&self, key: &TargetKey) -> Vec<ApplicationName> {
+        let remote = self.remotes.get(key);
+        remote.map_or_else(Vec::new, |remote| remote.users.iter().cloned().collect())
+    }
+
+    /// Returns what runs of an application use; nothing while it is not known whether its cluster answers.
+    pub(crate) fn of(&self, application: &ApplicationName) -> Option<Arc<Shared>> {
+        match self.of.get(application) {
+            None => Some(Arc::clone(&self.home)),
+            Some(key) => self.remotes.get(key)?.shared.clone(),
+        }
+    }
+
+    /// Returns what a run of an application uses that cannot wait.
+    pub(crate) fn now(&self, application: &ApplicationName) -> Arc<Shared> {
+        self.of(application).unwrap_or_else(|| {
+            let problem = "it is not connected yet".to_owned();
+            Arc::new(self.home.without_cluster(problem))
+        })
+    }
+}
+
+impl Drop for Targets {
+    fn drop(&mut self) {
+        for remote in self.remotes.values() {
+            remote.task.abort();
+        }
+    }
+}
+
+/// Connects to one cluster, anew whenever its Secret changes.
+struct Follower {
+    home: Arc<Shared>,
+    messages: mpsc::Sender<Message>,
+    key: TargetKey,
+}
+
+impl Follower {
+    async fn run(self) {
+        let mut connected: Option<String> = None;
+        let mut told: Option<String> = None;
+        let mut failures = 0;
+        let mut changes = None;
+        loop {
+            let result = self.look(connected.as_deref()).await;
+            match result {
+                // The Secret says what it said before.
+                Ok(None) => failures = 0,
+                Ok(Some((kubeconfig, shared))) => {
+                    (connected, told, failures) = (Some(kubeconfig), None, 0);
+                    if !self.tell(shared).await {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    failures += 1;
+                    let problem = output::chain(&error);
+                    tracing::warn!(secret = %self.place(), problem, "a cluster cannot be used");
+                    if told.as_ref() != Some(&problem) {
+                        (connected, told) = (None, Some(problem.clone()));
+                        if !self.tell(self.home.without_cluster(problem)).await {
+                            return;
+                        }
+                    }
+                }
+            }
+            self.rest(&mut changes, failures).await;
+        }
+    }
+
+    fn place(&self) -> String {
+        format!("{}/{}", self.key.namespace, self.key.secret)
+    }
+
+    /// Says whether anybody is there to hear it.
+    async fn tell(&self, shared: Shared) -> bool {
+        let message = Message::Connected {
+            key: Box::new(self.key.clone()),
+            shared: Arc::new(shared),
+        };
+        self.messages.send(message).await.is_ok()
+    }
+
+    /// Waits until the Secret has changed, or after a failure until it is time to try again.
+    async fn rest(&self, changes: &mut Option<Changes>, failures: u32) {
+        let pause = match failures {
+            0 => Duration::MAX,
+            failures => pintle_core::machine::pause(&self.place(), failures),
+        };
+        tokio::select! {
+            () = self.changed(changes) => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+
+    /// Waits for the watch of the Secret, which is opened once, to tell something.
+    async fn changed(&self, changes: &mut Option<Changes>) {
+        loop {
+            if let Some(changes) = changes {
+                return changes.next().await;
+            }
+            let own = self.home.home.reader();
+            let (namespace, name) = (self.key.namespace.as_str(), self.key.secret.as_str());
+            let opened = own.changes("v1", "Secret", Some(namespace), Some(name));
+            *changes = opened.await.ok().flatten();
+            if changes.is_none() {
+                tokio::time::sleep(UNWATCHED).await;
+            }
+        }
+    }
+
+    /// Reads the Secret and connects; nothing if it holds what is connected to already.
+    async fn look(&self, connected: Option<&str>) -> anyhow::Result<Option<(String, Shared)>> {
+        let TargetKey {
+            namespace,
+            secret,
+            key,
+            account,
+        } = &self.key;
+        let account = account
+            .as_ref()
+            .map_err(|error| anyhow::anyhow!("{error}"))?;
+        let bytes = secrets::read_key(&self.home.home, account, namespace, secret, key).await?;
+        let unusable = || format!("the key `{key}` of Secret {namespace}/{secret}");
+        let kubeconfig = String::from_utf8(bytes)
+            .context("it is not UTF-8")
+            .with_context(unusable)?;
+        if connected == Some(kubeconfig.as_str()) {
+            return Ok(None);
+        }
+        let connection = Connection::remote(&kubeconfig, &self.home.connection)
+            .await
+            .with_context(unusable)?;
+        let version = tokio::time::timeout(ANSWER_LIMIT, connection.version());
+        let version = version.await.with_context(|| {
+            format!(
+                "{} did not answer within {ANSWER_LIMIT:?}",
+                connection.server()
+            )
+        })??;
+        tracing::info!(secret = %self.place(), server = connection.server(), version = version.text, "connected");
+        let tracker = Tracker::new(
+            &connection,
+            Arc::clone(&self.home.judges) as _,
+            TrackerOptions::default(),
+        );
+        tokio::spawn(forward(
+            tracker.subscribe(),
+            self.messages.clone(),
+            self.key.clone(),
+        ));
+        let cluster = Cluster::remote(connection, self.home.connection.clone());
+        let shared = Shared {
+            cluster: cluster.with_tracker(tracker.clone()),
+            tracker,
+            kube_version: version.text,
+            slots: Arc::new(Semaphore::new(self.home.concurrency)),
+            ..(*self.home).clone()
+        };
+        Ok(Some((kubeconfig, shared)))
+    }
+}
+
+/// Tells the controller of changes in another cluster, until nobody watches it any more.
+async fn forward(
+    mut events: broadcast::Receiver<pintle_cluster::TrackEvent>,
+    messages: mpsc::Sender<Message>,
+    key: TargetKey,
+) {
+    loop {
+        let application = match events.recv().await {
+            Ok(event) => Some(event.application),
+            // Some were missed: all are looked at.
+            Err(broadcast::error::RecvError::Lagged(_)) => None,
+            Err(broadcast::error::RecvError::Closed) => return,
+        };
+        let message = Message::Moved {
+            key: Box::new(key.clone()),
+            application,
+        };
+        if messages.send(message).await.is_err() {
+            return;
+        }
+    }
+}

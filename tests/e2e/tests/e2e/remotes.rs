@@ -1,0 +1,236 @@
+//! Applications whose objects are in another cluster: a second control plane.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use kube::api::{Patch, PatchParams};
+use pintle_harness::{ControlPlane, ControlPlaneOptions, to_stderr, until};
+use serde_json::{Value, json};
+
+use crate::world::{LIMIT, Stage, config_map};
+
+/// Another cluster, in which the stage's namespace has the stage's account.
+struct Remote {
+    plane: ControlPlane,
+    namespace: String,
+}
+
+impl Remote {
+    fn start(stage: &Stage) -> Result<Self> {
+        let plane = ControlPlane::start(ControlPlaneOptions::default(), &to_stderr)?;
+        let namespace = stage.namespace.clone();
+        plane.apply(&format!(
+            "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n---\n\
+             apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\n\
+             metadata: {{name: deployer, namespace: {namespace}}}\n\
+             roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: admin}}\n\
+             subjects: [{{kind: ServiceAccount, name: deployer, namespace: {namespace}}}]\n---\n\
+             apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {{name: visitor}}\n\
+             roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}}\n\
+             subjects: [{{kind: ServiceAccount, name: visitor, namespace: default}}]\n"
+        ))?;
+        Ok(Self { plane, namespace })
+    }
+
+    /// Is a kubeconfig that holds everything that it refers to, with a new token each time.
+    fn kubeconfig(&self) -> Result<String> {
+        let path = self
+            .plane
+            .service_account_kubeconfig("default", "visitor")?;
+        let output = Command::new(self.plane.kubectl_path())
+            .arg("--kubeconfig")
+            .arg(&path)
+            .args(["config", "view", "--raw", "--flatten", "--minify"])
+            .output()
+            .context("run kubectl")?;
+        ensure!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    fn find(&self, name: &str) -> Result<Option<Value>> {
+        let args = [
+            "-n",
+            &self.namespace,
+            "get",
+            "configmap",
+            name,
+            "-o",
+            "json",
+            "--ignore-not-found",
+        ];
+        let text = self.plane.kubectl(&args)?;
+        Ok(serde_json::from_str(&text).ok())
+    }
+
+    fn has_value(&self, name: &str, value: &str) -> Result<()> {
+        until(&format!("{name} is {value} there"), LIMIT, || {
+            let found = self.find(name)?.unwrap_or_default()["data"]["value"].clone();
+            Ok(if found == value {
+                Ok(())
+            } else {
+                Err(found.to_string())
+            })
+        })
+    }
+}
+
+/// Puts a kubeconfig into a Secret of the home cluster.
+fn keep(stage: &Stage, secret: &str, kubeconfig: &str) -> Result<()> {
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": secret, "namespace": stage.namespace},
+        "stringData": {"value": kubeconfig},
+    });
+    stage.apply(&secret.to_string())
+}
+
+fn in_status(stage: &Stage, application: &str, expected: &str) -> Result<()> {
+    until(&format!("{application} says {expected}"), LIMIT, || {
+        let status = stage.object("Application", application)?["status"].clone();
+        let found = status["conditions"].to_string();
+        Ok(if found.contains(expected) {
+            Ok(())
+        } else {
+            Err(found)
+        })
+    })
+}
+
+#[test]
+fn an_application_for_another_cluster_lives_there_and_stops_nothing_here() -> Result<()> {
+    let stage = Stage::new("remote")?;
+    let mut remote = Remote::start(&stage)?;
+    keep(&stage, "prod", &remote.kubeconfig()?)?;
+    let push = |round: &str| {
+        let (far, near) = (config_map("far", round), config_map("near", round));
+        let files = [("far/a.yaml", far.as_str()), ("near/a.yaml", near.as_str())];
+        stage.repository.push_files(&files, round)
+    };
+    let first = push("1")?;
+    let spec = "cluster: {kubeconfig: {secretName: prod}, serviceAccountName: deployer}";
+    let mark = remote.plane.requests_mark()?;
+    stage
+        .apply(&(stage.application("far", "far", spec) + &stage.application("near", "near", "")))?;
+    stage.ready_at("far", &first)?;
+    stage.ready_at("near", &first)?;
+    assert_eq!(
+        remote.find("far")?.context("it is there")?["data"]["value"],
+        "1"
+    );
+    assert!(stage.find("ConfigMap", "far")?.is_none(), "it is not here");
+    let inventory =
+        stage.object("Application", "far")?["status"]["inventory"]["entries"].to_string();
+    assert!(
+        inventory.contains("far"),
+        "the inventory is at home: {inventory}"
+    );
+    let deployer = format!("system:serviceaccount:{}:deployer", stage.namespace);
+    let mut writes = remote.plane.requests_since(mark)?;
+    writes.retain(|request| {
+        request.resource == "configmaps" && request.name == "far" && request.is_write()
+    });
+    assert!(!writes.is_empty());
+    assert!(
+        writes
+            .iter()
+            .all(|write| write.impersonated.as_deref() == Some(&deployer)),
+        "{writes:?}"
+    );
+
+    // Drift is seen there, too.
+    let edit = [
+        "-n",
+        &remote.namespace,
+        "patch",
+        "configmap",
+        "far",
+        "-p",
+        r#"{"data":{"value":"edited"}}"#,
+    ];
+    remote.plane.kubectl(&edit)?;
+    remote.has_value("far", "1")?;
+
+    // A Secret that is of no use is told; a new one is taken up by itself.
+    keep(&stage, "prod", "not a kubeconfig")?;
+    in_status(&stage, "far", "it is no kubeconfig")?;
+    keep(&stage, "prod", &remote.kubeconfig()?)?;
+    stage.ready_at("far", &first)?;
+
+    // A cluster that is away holds nobody up, and what was missed is made up for.
+    remote.plane.kill()?;
+    let second = push("2")?;
+    stage.request("far")?;
+    stage.request("near")?;
+    stage.ready_at("near", &second)?;
+    assert_eq!(stage.object("ConfigMap", "near")?["data"]["value"], "2");
+    in_status(&stage, "far", "cannot reach the API server")?;
+    remote.plane.restart()?;
+    stage.ready_at("far", &second)?;
+    remote.has_value("far", "2")?;
+
+    stage.kubectl(&["delete", "application", "far"])?;
+    assert!(remote.find("far")?.is_none(), "it is removed there");
+    Ok(())
+}
+
+#[test]
+fn a_kubeconfig_runs_no_program_and_reads_no_file_of_the_agent() -> Result<()> {
+    let stage = Stage::new("kubeconfig")?;
+    let commit = stage
+        .repository
+        .push_files(&[("a.yaml", &config_map("a", "1"))], "a")?;
+    let proof = stage.agent.dir().join("proof");
+    let users = [
+        (
+            "program",
+            format!(
+                "exec: {{apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, command: touch, args: ['{}']}}",
+                proof.display()
+            ),
+            "`exec`",
+        ),
+        (
+            "file",
+            format!("tokenFile: '{}'", stage.world.agent_kubeconfig().display()),
+            "`tokenFile`",
+        ),
+    ];
+    for (name, user, field) in &users {
+        let kubeconfig = format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: a\ncontexts: [{{name: a, context: {{cluster: a, user: a}}}}]\n\
+             clusters: [{{name: a, cluster: {{server: '{}'}}}}]\nusers: [{{name: a, user: {{{user}}}}}]\n",
+            stage.world.control_plane.server()?
+        );
+        keep(&stage, name, &kubeconfig)?;
+        stage.apply(&stage.application(
+            name,
+            "",
+            &format!("cluster: {{kubeconfig: {{secretName: {name}}}}}"),
+        ))?;
+        in_status(&stage, name, &format!("{field} of its user"))?;
+    }
+    assert!(!proof.exists());
+    // Another cluster's Secret is as far away as any other Secret of another namespace.
+    stage.apply(&stage.application("absent", "", "cluster: {kubeconfig: {secretName: absent}}"))?;
+    in_status(
+        &stage,
+        "absent",
+        &format!("Secret {}/absent does not exist", stage.namespace),
+    )?;
+    // Objects do not move from one cluster to another by a change of the spec.
+    stage.apply(&stage.application("moving", "", ""))?;
+    stage.ready_at("moving", &commit)?;
+    let cluster = json!({"spec": {"cluster": {"kubeconfig": {"secretName": "absent"}}}});
+    let patch = Patch::Merge(cluster);
+    stage.world.wait(
+        stage
+            .api("Application")
+            .patch("moving", &PatchParams::default(), &patch),
+    )?;
+    stage.condition("moving", "Stalled", "ClusterChanged")?;
+    assert!(stage.find("ConfigMap", "a")?.is_some());
+    Ok(())
+}

@@ -1,0 +1,317 @@
+//! Several agents split the applications: they are killed, stopped, paused and robbed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use kube::api::ListParams;
+use pintle_harness::{AGENT_NAMESPACE, Agent, AgentOptions, until};
+
+use crate::world::{LIMIT, Stage, WEBHOOK_TOKEN, condition, config_map, world};
+
+/// More than there are replicas, so that each of three has some: 128 shards among three.
+const COUNT: usize = 30;
+const OBJECTS: usize = 3;
+
+/// Replicas in one namespace, with the applications that they split.
+struct Fleet {
+    stage: Stage,
+    others: Vec<Agent>,
+}
+
+fn name(index: usize) -> String {
+    format!("app-{index:02}")
+}
+
+/// Is a metric that counts.
+fn count(agent: &Agent, metric: &str) -> Result<usize> {
+    Ok(format!("{:.0}", agent.metric(metric)?).parse()?)
+}
+
+fn options(namespace: &str, replica: usize, lease: &str) -> AgentOptions {
+    let mut options = AgentOptions::new(world().agent_kubeconfig());
+    options.args = ["--watch-namespace", namespace, "--lease-name", namespace]
+        .into_iter()
+        .chain(["--lease-duration", lease])
+        .map(ToOwned::to_owned)
+        .collect();
+    options
+        .env
+        .push(("POD_NAME".to_owned(), format!("replica-{replica}")));
+    options
+}
+
+impl Fleet {
+    /// Starts replicas, and waits until each holds an equal share.
+    fn start(prefix: &str, replicas: usize, lease: &str) -> Result<Self> {
+        let stage = Stage::with(prefix, |namespace| options(namespace, 0, lease))?;
+        let others =
+            (1..replicas).map(|number| Agent::start(options(&stage.namespace, number, lease)));
+        let fleet = Self {
+            others: others.collect::<Result<_>>()?,
+            stage,
+        };
+        fleet.wait_until_even(replicas)?;
+        Ok(fleet)
+    }
+
+    fn agents(&self) -> impl Iterator<Item = &Agent> {
+        [&self.stage.agent].into_iter().chain(&self.others)
+    }
+
+    fn wait_until_even(&self, replicas: usize) -> Result<()> {
+        until("the replicas hold equal shares", LIMIT, || {
+            let held = self.agents().map(|agent| count(agent, "pintle_shards"));
+            // One that was paused does not answer.
+            let held: Vec<_> = held.map(Result::unwrap_or_default).collect();
+            let share = 128 / replicas;
+            let even = held.iter().filter(|one| (share..=share + 1).contains(*one));
+            let is_even = even.count() == replicas && held.iter().sum::<usize>() == 128;
+            Ok(if is_even {
+                Ok(())
+            } else {
+                Err(format!("{held:?}"))
+            })
+        })
+    }
+
+    /// Pushes a commit that changes every object, and tells one replica only.
+    fn push(&self, round: usize) -> Result<String> {
+        for index in 0..COUNT {
+            let mut text = String::new();
+            for object in 0..OBJECTS {
+                text += &config_map(&format!("{}-{object}", name(index)), &round.to_string());
+            }
+            let path = format!("{}/all.yaml", name(index));
+            self.stage.repository.write(&path, text)?;
+        }
+        let commit = self
+            .stage
+            .repository
+            .push_files(&[], &format!("round {round}"))?;
+        let url = self.stage.world.servers.git_http(&self.stage.repository);
+        self.stage.agent.tell_of_push(&url, WEBHOOK_TOKEN)?;
+        Ok(commit)
+    }
+
+    /// Makes all applications at a first commit.
+    fn deploy(&self) -> Result<()> {
+        let commit = self.push(0)?;
+        let mut applications = String::new();
+        for index in 0..COUNT {
+            let _ = write!(
+                applications,
+                "{}",
+                self.stage.application(&name(index), &name(index), "")
+            );
+        }
+        self.stage.apply(&applications)?;
+        self.all_ready_at(&commit)
+    }
+
+    fn all_ready_at(&self, commit: &str) -> Result<()> {
+        until(
+            &format!("all applications are Ready at {commit}"),
+            LIMIT,
+            || {
+                let found = self
+                    .stage
+                    .world
+                    .wait(self.stage.api("Application").list(&ListParams::default()))?;
+                let missing: Vec<_> = found
+                    .items
+                    .iter()
+                    .filter(|one| {
+                        condition(&one.data, "Ready")["status"] != "True"
+                            || one.data["status"]["revision"] != commit
+                    })
+                    .map(|one| {
+                        (
+                            one.metadata.name.clone(),
+                            one.data["status"]["conditions"].clone(),
+                        )
+                    })
+                    .collect();
+                Ok(match missing.first() {
+                    None if found.items.len() == COUNT => Ok(()),
+                    first => Err(format!("{} are not, such as {first:?}", missing.len())),
+                })
+            },
+        )
+    }
+
+    /// Since a mark each object was written once, and nothing else was. Whether a write is done whose sender was killed
+    /// before the answer is not known: then it is the only one that the API server has not answered with success.
+    fn each_was_written_once(&self, mark: u64) -> Result<()> {
+        let mut written = BTreeMap::<String, Vec<u16>>::new();
+        for request in self.stage.requests_since(mark)? {
+            if request.is_write() && !request.uri.contains("dryRun=") {
+                let object = format!("{} {}/{}", request.verb, request.resource, request.name);
+                written.entry(object).or_default().push(request.code);
+            }
+        }
+        let expected = (0..COUNT).flat_map(|index| {
+            (0..OBJECTS).map(move |object| format!("patch configmaps/{}-{object}", name(index)))
+        });
+        let found: BTreeSet<_> = written.keys().cloned().collect();
+        assert_eq!(found, expected.collect());
+        for (object, codes) in &written {
+            let done = codes.iter().filter(|code| (200..300).contains(*code));
+            assert!(done.count() <= 1, "{object}: answered {codes:?}");
+        }
+        Ok(())
+    }
+
+    /// Waits until some of the objects are written since a mark, and not all.
+    fn some_are_written(&self, mark: u64) -> Result<usize> {
+        let mut written = 0;
+        until("some objects are written", LIMIT, || {
+            written = self.stage.writes_since(mark)?.len();
+            Ok(if written > 0 {
+                Ok(())
+            } else {
+                Err("none is".to_owned())
+            })
+        })?;
+        Ok(written)
+    }
+}
+
+#[test]
+fn a_replica_that_is_killed_at_work_is_replaced_and_nothing_is_done_twice() -> Result<()> {
+    let mut fleet = Fleet::start("fleet", 3, "9s")?;
+    fleet.deploy()?;
+    // Each application has one owner, and none is worked on by two.
+    let objects = fleet
+        .agents()
+        .map(|agent| count(agent, "pintle_application_objects"));
+    let objects = objects.collect::<Result<Vec<_>>>()?;
+    assert!(objects.iter().all(|objects| *objects > 0), "{objects:?}");
+    assert_eq!(objects.iter().sum::<usize>(), COUNT * OBJECTS);
+
+    let mark = fleet.stage.mark()?;
+    let commit = fleet.push(1)?;
+    let written = fleet.some_are_written(mark)?;
+    // The one that was told by the webhook tells the others, and goes on itself.
+    let mut victim = fleet.others.remove(0);
+    victim.kill()?;
+    println!("killed one after {written} of {} writes", COUNT * OBJECTS);
+    fleet.all_ready_at(&commit)?;
+    fleet.each_was_written_once(mark)?;
+    fleet.wait_until_even(2)
+}
+
+#[test]
+fn a_replica_that_stops_hands_over_at_once() -> Result<()> {
+    // The test gives up long before this lease could end.
+    let mut fleet = Fleet::start("handover", 2, "1h")?;
+    fleet.deploy()?;
+    let mark = fleet.stage.mark()?;
+    let commit = fleet.push(1)?;
+    fleet.some_are_written(mark)?;
+    let mut leaving = fleet.others.remove(0);
+    leaving.stop()?;
+    fleet.wait_until_even(1)?;
+    fleet.all_ready_at(&commit)?;
+    fleet.each_was_written_once(mark)
+}
+
+fn signal(agent: &Agent, signal: &str) -> Result<()> {
+    let pid = agent.process().id().to_string();
+    let status = Command::new("kill").args([signal, &pid]).status()?;
+    ensure!(status.success(), "kill {signal} {pid}: {status}");
+    Ok(())
+}
+
+#[test]
+fn a_replica_that_was_paused_beyond_its_lease_writes_nothing_that_another_wrote() -> Result<()> {
+    let fleet = Fleet::start("paused", 2, "9s")?;
+    fleet.deploy()?;
+    let mark = fleet.stage.mark()?;
+    let commit = fleet.push(1)?;
+    fleet.some_are_written(mark)?;
+    let paused = &fleet.others[0];
+    signal(paused, "-STOP")?;
+    fleet
+        .all_ready_at(&commit)
+        .context("the other takes over")?;
+    assert_eq!(count(&fleet.stage.agent, "pintle_shards")?, 128);
+    signal(paused, "-CONT")?;
+    fleet.wait_until_even(2)?;
+    fleet.each_was_written_once(mark)?;
+    // It works again as before.
+    let mark = fleet.stage.mark()?;
+    let commit = fleet.push(2)?;
+    fleet.all_ready_at(&commit)?;
+    fleet.each_was_written_once(mark)
+}
+
+#[test]
+fn a_replica_whose_lease_is_stolen_stops() -> Result<()> {
+    let mut fleet = Fleet::start("stolen", 2, "9s")?;
+    fleet.deploy()?;
+    let control_plane = fleet.stage.world.control_plane;
+    let leases = control_plane.kubectl(&["-n", AGENT_NAMESPACE, "get", "leases", "-o", "name"])?;
+    let prefix = format!("{}.replica-1.", fleet.stage.namespace);
+    let lease = leases
+        .lines()
+        .find(|lease| lease.contains(&prefix))
+        .with_context(|| format!("no {prefix}… in {leases}"))?;
+    let theft = r#"{"spec": {"holderIdentity": "a thief"}}"#;
+    control_plane.kubectl(&[
+        "-n",
+        AGENT_NAMESPACE,
+        "patch",
+        lease,
+        "--type=merge",
+        "-p",
+        theft,
+    ])?;
+    let robbed = &mut fleet.others[0];
+    until("the one that was robbed has ended", LIMIT, || {
+        Ok(if robbed.is_running() {
+            Err("it runs".to_owned())
+        } else {
+            Ok(())
+        })
+    })?;
+    let said = robbed.process().log_tail();
+    assert!(said.contains("is held by `a thief`"), "{said}");
+    fleet.wait_until_even(1)?;
+    let mark = fleet.stage.mark()?;
+    let commit = fleet.push(1)?;
+    fleet.all_ready_at(&commit)?;
+    fleet.each_was_written_once(mark)
+}
+
+#[test]
+fn replicas_at_rest_only_renew_their_leases() -> Result<()> {
+    let fleet = Fleet::start("rest", 2, "15s")?;
+    fleet.deploy()?;
+    let mark = fleet.stage.mark()?;
+    let namespace = fleet.stage.namespace.clone();
+    let mut seen = Vec::new();
+    until("each lease is renewed several times", LIMIT, || {
+        seen = fleet.stage.world.control_plane.requests_since(mark)?;
+        seen.retain(|request| {
+            request.user.ends_with(":pintle-agent")
+                && (request.namespace == namespace || request.name.starts_with(&namespace))
+        });
+        let renewals = seen.iter().filter(|request| request.resource == "leases");
+        Ok(if renewals.count() >= 8 {
+            Ok(())
+        } else {
+            Err(format!("{} requests", seen.len()))
+        })
+    })?;
+    let other = seen.iter().filter(|request| {
+        let is_renewal = request.resource == "leases"
+            && request.verb == "update"
+            && request.name.starts_with(&format!("{namespace}.replica-"));
+        !is_renewal && request.verb != "watch"
+    });
+    let other: Vec<_> = other.collect();
+    assert!(other.is_empty(), "{other:?}");
+    Ok(())
+}
