@@ -255,6 +255,9 @@ fn listed(revisions: &[String]) -> String {
     revisions.join(", ")
 }
 
+/// The shortest beginning of a revision that names it, as for git: a shorter one is a number that is not there.
+const ABBREVIATION: usize = 4;
+
 /// Finds the entry that a person names: by its number, its commit, or the beginning of the commit.
 pub fn find<'a>(history: &'a [HistoryEntry], wanted: &str) -> Result<&'a HistoryEntry, FindError> {
     let number = wanted.strip_prefix('#').unwrap_or(wanted).parse::<u64>();
@@ -265,7 +268,7 @@ pub fn find<'a>(history: &'a [HistoryEntry], wanted: &str) -> Result<&'a History
     let begins = |entry: &&HistoryEntry| {
         let hex = entry.revision.strip_prefix("sha256:");
         let texts = [Some(entry.revision.as_str()), hex];
-        !wanted.is_empty()
+        wanted.len() >= ABBREVIATION
             && texts
                 .into_iter()
                 .flatten()
@@ -372,7 +375,7 @@ mod tests {
     #[test]
     fn a_revision_is_found_by_its_number_or_its_beginning() {
         let mut history = Vec::new();
-        for revision in ["abc1", "abd2", "sha256:99"] {
+        for revision in ["abcd1", "abcd2", "7fff", "sha256:9999"] {
             record(
                 &mut history,
                 attempt(revision, revision, Ending::Healthy),
@@ -380,10 +383,13 @@ mod tests {
             );
         }
         let found = |wanted: &str| find(&history, wanted).map(|one| one.revision.as_str());
-        assert_eq!((found("1"), found("#2")), (Ok("abc1"), Ok("abd2")));
-        assert_eq!((found("abd"), found("99")), (Ok("abd2"), Ok("sha256:99")));
-        insta::assert_snapshot!(found("ab").unwrap_err(), @"ab is the beginning of several revisions: abc1, abd2");
-        insta::assert_snapshot!(found("x").unwrap_err(), @"x is no revision of its history: expected a number, or the beginning of one of abc1, abd2, sha256:99");
+        assert_eq!((found("1"), found("#2")), (Ok("abcd1"), Ok("abcd2")));
+        assert_eq!(
+            (found("abcd2"), found("9999")),
+            (Ok("abcd2"), Ok("sha256:9999"))
+        );
+        insta::assert_snapshot!(found("abcd").unwrap_err(), @"abcd is the beginning of several revisions: abcd1, abcd2");
+        insta::assert_snapshot!(found("7").unwrap_err(), @"7 is no revision of its history: expected a number, or the beginning of one of 7fff, abcd1, abcd2, sha256:9999");
         insta::assert_snapshot!(find(&[], "x").unwrap_err(), @"x is no revision of its history: expected a number, or the beginning of one of none, for it is empty");
     }
 

@@ -31,7 +31,10 @@ fn at(desk: &Desk, args: &[&str]) -> Result<Recording> {
 #[test]
 fn a_rollout_that_succeeds() -> Result<()> {
     let desk = Desk::new("seen")?;
-    let web = deployment("web", 3, "registry.k8s.io/pause:3.9") + &service("web", 80);
+    // Pods without a kubelet are ready at once: this is what makes the rollout take a time that can be seen.
+    let web = deployment("web", 3, "registry.k8s.io/pause:3.9")
+        .replace("  replicas: 3", "  minReadySeconds: 2\n  replicas: 3")
+        + &service("web", 80);
     let files = [
         ("web.yaml", web.as_str()),
         ("settings.yaml", &config_map("settings", "1")),

@@ -25,10 +25,10 @@ fn shop(prefix: &str, policy: &str) -> Result<(Stage, String)> {
 }
 
 fn push_broken(stage: &Stage) -> Result<String> {
-    stage.push(
-        "shop",
-        &[("web.yaml", &misbehaving("web", "crash-loop", ""))],
-    )
+    // The account stays: a pod template that no longer names it keeps it in its old field `serviceAccount`.
+    let account = "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: web}\n---\n";
+    let web = account.to_owned() + &misbehaving("web", "crash-loop", "");
+    stage.push("shop", &[("web.yaml", &web)])
 }
 
 fn image(stage: &Stage) -> Result<Value> {
