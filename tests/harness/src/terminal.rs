@@ -186,7 +186,9 @@ mod tests {
 
     #[test]
     fn a_spinner_makes_no_new_screen_and_can_be_interrupted() {
-        let mut command = Command::new("sh");
+        // A shell cannot trap what was ignored when it started, as it is for whatever runs in the background.
+        let mut command = Command::new("env");
+        command.args(["--default-signal=INT", "sh"]);
         let script = "trap 'exit 0' INT; while :; do printf '\\r⠋ waiting 1s'; sleep 0.1; printf '\\r⠙ waiting 2s'; sleep 0.1; done";
         command.args(["-c", script]);
         let limit = Duration::from_secs(30);
