@@ -127,7 +127,10 @@ impl WriteError {
             | Self::Immutable(_)
             | Self::Invalid(_)
             | Self::NotOurHook => Retry::OnChange,
-            Self::Request(error) if !error.is_retryable() => Retry::OnChange,
+            // A 409 that names no field was written at the same moment as somebody else wrote: the next attempt may win.
+            Self::Request(error) if !error.is_retryable() && !error.is_conflict() => {
+                Retry::OnChange
+            }
             // Rights, policies, namespaces and definitions change without Pintle being told.
             _ => Retry::Backoff,
         }
@@ -403,10 +406,9 @@ mod tests {
         );
         assert_eq!(error.retry(), Retry::OnChange);
         assert_snapshot!(error, @".spec.replicas is owned by kubectl-edit: leave the field out of the source, or take it over with the annotation pintle.dev/adopt=allowed");
-        assert!(matches!(
-            error_of("A", 409, "object has been modified", json!([])),
-            WriteError::Request(_)
-        ));
+        let race = error_of("A", 409, "object has been modified", json!([]));
+        assert!(matches!(race, WriteError::Request(_)));
+        assert_eq!(race.retry(), Retry::Backoff);
     }
 
     #[test]
