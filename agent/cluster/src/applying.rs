@@ -1,7 +1,7 @@
 //! From an approved plan to what the cluster holds.
 //!
-//! What is about to be made is recorded first; then objects are written in waves, those of one wave together; then what
-//! left the source is deleted; and the inventory always ends up saying what is true, whatever failed.
+//! What is about to be made is recorded first; then objects are written as their order allows; then what
+//! left the source is deleted, the other way round; and the inventory always ends up saying what is true, whatever failed.
 //!
 //! Where the release has hooks, those of the event before it run when namespaces and definitions are there, and before
 //! anything else is written. Those of the event after it are for [`Applier::complete`], when all is healthy.
@@ -9,23 +9,23 @@
 mod hooks;
 mod logs;
 mod one;
+mod ordered;
 mod part;
 
-use self::part::Run;
+use self::{ordered::is_write, part::Run};
 use std::{
     collections::BTreeSet,
     fmt,
     sync::{Arc, Mutex},
 };
 
-use futures::{FutureExt as _, StreamExt as _, stream};
 use pintle_core::{
     check::Approved,
     hook::HookEvent,
     inventory::{Entry, Inventory},
     machine::Retry,
     object::ObjectId,
-    order::{self, Wave},
+    order::Tier,
     plan::{Action, Change, Summary},
 };
 use serde_json::Value;
@@ -34,12 +34,11 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     connection::Connection,
     discovery::{Discovery, Kinds},
-    planning::WIDTH,
     prepare::Prepared,
     rejection::{ObjectFailure, WriteError, lines, retry},
     release::Release,
     store::{InventoryStore, StoreError},
-    tracker::{Judge, Tracker},
+    tracker::{Judge, Tracker, Unsettled},
 };
 
 /// Something that happens while a plan is applied.
@@ -65,6 +64,11 @@ pub enum Step<'a> {
     Deleted {
         /// Which object.
         id: &'a ObjectId,
+    },
+    /// An object is not healthy yet, and others wait for that before they are written.
+    Settling {
+        /// Which object, and how it is.
+        object: &'a Unsettled,
     },
     /// Something is awaited before the next objects.
     Waiting {
@@ -186,7 +190,7 @@ pub(crate) struct Applier<'a> {
     /// Where the hooks for removals are kept.
     pub(crate) home: &'a Connection,
     pub(crate) discovery: &'a Discovery,
-    pub(crate) tracker: Option<&'a Tracker>,
+    pub(crate) tracker: Option<Tracker>,
     pub(crate) release: &'a Release,
     pub(crate) manager: String,
     pub(crate) kinds: Arc<Kinds>,
@@ -242,15 +246,15 @@ impl Applier<'_> {
             .filter(|event| self.has_hooks(*event));
         let (first, rest): (Vec<&Change>, Vec<&Change>) = writes
             .into_iter()
-            .partition(|change| before.is_some() && Wave::of(&change.id).blocks());
-        self.write_part(&first, &mut run, store).await;
+            .partition(|change| before.is_some() && Tier::of(&change.id).blocks());
+        self.write_part(&first, false, &mut run, store).await;
         if let Some(event) = before {
             self.run_hooks(event, &mut run, store).await;
         }
         self.keep_removal_hooks(&mut run).await;
-        self.write_part(&rest, &mut run, store).await;
+        self.write_part(&rest, true, &mut run, store).await;
         if run.is_well() {
-            self.delete_all(&deletions, &mut run).await;
+            self.delete_all(&deletions, &mut run, store).await;
         }
         if self.release.is_removal() {
             self.after_removal(&deletions, &mut run, store).await;
@@ -259,7 +263,13 @@ impl Applier<'_> {
     }
 
     /// Writes objects, those of which the inventory does not know yet after it does.
-    async fn write_part(&self, writes: &[&Change], run: &mut Run, store: &mut dyn InventoryStore) {
+    async fn write_part(
+        &self,
+        writes: &[&Change],
+        waits: bool,
+        run: &mut Run,
+        store: &mut dyn InventoryStore,
+    ) {
         if !run.is_well() {
             return;
         }
@@ -268,50 +278,7 @@ impl Applier<'_> {
             run.keep_now(store).await;
         }
         if run.is_well() {
-            self.write_all(writes, run).await;
+            self.write_all(writes, waits, run, store).await;
         }
     }
-
-    async fn write_all(&self, writes: &[&Change], run: &mut Run) {
-        for (_, wave) in order::waves(writes.iter().copied()) {
-            let known = &run.inventory;
-            let writes: Vec<_> = wave
-                .into_iter()
-                .map(|change| self.write(change, known.get(&change.id)).boxed())
-                .collect();
-            let done: Vec<Done<'_>> = stream::iter(writes).buffer_unordered(WIDTH).collect().await;
-            for done in done {
-                run.written(done, self.progress);
-            }
-            // What comes later may need what failed.
-            if run.cancelled || !run.failures.is_empty() {
-                return;
-            }
-        }
-    }
-
-    async fn delete_all(&self, deletions: &[&Change], run: &mut Run) {
-        let going: BTreeSet<&ObjectId> = deletions.iter().map(|change| &change.id).collect();
-        for (_, wave) in order::deletion_waves(deletions.iter().copied()) {
-            let (known, going) = (&run.inventory, &going);
-            let deletions: Vec<_> = wave
-                .into_iter()
-                .map(|change| self.delete(change, known.get(&change.id), going).boxed())
-                .collect();
-            let done: Vec<Done<'_>> = stream::iter(deletions)
-                .buffer_unordered(WIDTH)
-                .collect()
-                .await;
-            for done in done {
-                run.deleted(done, self.progress);
-            }
-            if run.cancelled || !run.failures.is_empty() {
-                return;
-            }
-        }
-    }
-}
-
-fn is_write(action: Action) -> bool {
-    matches!(action, Action::Create | Action::Update | Action::Replace)
 }

@@ -26,7 +26,7 @@ use crate::{
     removal_hooks,
     request::RequestError,
     store::InventoryStore,
-    tracker::{Judge, Tracker},
+    tracker::{Judge, Tracker, TrackerOptions},
 };
 
 /// One cluster: prepares, plans and applies releases. Cheap to clone.
@@ -181,7 +181,10 @@ impl Cluster {
         store: &mut dyn InventoryStore,
     ) -> Result<Applied, ClusterError<ApplyError>> {
         let connection = self.acting_for(with.release)?;
-        let applier = self.applier(with, &connection, "");
+        let mut applier = self.applier(with, &connection, "");
+        if applier.tracker.is_none() && with.prepared.order().awaits() {
+            applier.tracker = self.tracker_of(with, &planned);
+        }
         applier
             .apply(approved, planned, store)
             .await
@@ -260,7 +263,7 @@ impl Cluster {
             own: &self.connection,
             home: &self.home,
             discovery: &self.discovery,
-            tracker: self.tracker.as_ref(),
+            tracker: self.tracker.clone(),
             release: with.release,
             manager: with.release.manager(),
             kinds: with.prepared.shared_kinds(),
@@ -271,6 +274,23 @@ impl Cluster {
             cancel: with.cancel,
             established: Mutex::default(),
         }
+    }
+
+    /// Watches the objects of one release, as long as it is applied.
+    fn tracker_of(&self, with: &Applying<'_>, planned: &Inventory) -> Option<Tracker> {
+        let judge = Arc::clone(self.judge.as_ref()?);
+        let objects = with.prepared.objects().iter();
+        let options = TrackerOptions {
+            application: Some(with.release.application.clone()),
+            namespaces: Some(
+                objects
+                    .filter_map(|one| one.id().namespace.clone())
+                    .collect(),
+            ),
+        };
+        let tracker = Tracker::new(&self.connection, judge, options);
+        tracker.observe(with.release, &self.kinds_in_use(with.prepared, planned));
+        Some(tracker)
     }
 
     fn acting_for(&self, release: &Release) -> Result<Connection, ConnectError> {

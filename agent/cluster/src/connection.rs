@@ -8,6 +8,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
     fence::Fence,
+    pressure::Pressure,
     request::{Call, RequestError, chain},
 };
 
@@ -117,6 +118,7 @@ pub struct Connection {
 struct Shared {
     client: kube::Client,
     permits: Semaphore,
+    pressure: Pressure,
     request_timeout: Duration,
     impersonating: Option<String>,
     server: String,
@@ -179,6 +181,7 @@ impl Connection {
         let shared = Shared {
             client,
             permits: Semaphore::new(options.concurrency.max(1)),
+            pressure: Pressure::default(),
             request_timeout: options.request_timeout,
             impersonating,
             server,
@@ -269,6 +272,10 @@ impl Connection {
 
     pub(crate) fn request_timeout(&self) -> Duration {
         self.shared.request_timeout
+    }
+
+    pub(crate) fn pressure(&self) -> &Pressure {
+        &self.shared.pressure
     }
 
     pub(crate) async fn permit(&self) -> SemaphorePermit<'_> {

@@ -8,6 +8,7 @@ use pintle_core::{
     hook::{Hook, HookEvent},
     names::APPLICATION_LABEL,
     object::{Object, ObjectId},
+    order::{Item, LinkError, Links, Order, OrderError},
     problem::Position,
     rendered::{DuplicateObject, Rendered, RenderedObject},
 };
@@ -78,6 +79,7 @@ pub struct Prepared {
     digest: Digest,
     kinds: Arc<Kinds>,
     defined: BTreeSet<(String, String)>,
+    order: Order,
 }
 
 impl Prepared {
@@ -95,6 +97,11 @@ impl Prepared {
     /// Returns the hooks, in order of identity.
     pub fn hooks(&self) -> &[PreparedObject] {
         &self.hooks
+    }
+
+    /// Returns the order in which the objects are written.
+    pub(crate) fn order(&self) -> &Order {
+        &self.order
     }
 
     /// Returns the digest of the render that was made ready: it names the release.
@@ -145,6 +152,12 @@ pub enum PrepareError {
     /// The server could not be asked for its kinds.
     #[error(transparent)]
     Discovery(#[from] RequestError),
+    /// An object's annotations about its place in the order say nothing.
+    #[error("{}{}: {}", place(.0.position.as_ref()), .0.id, .0.error)]
+    Links(Box<Misplaced>),
+    /// The objects cannot be brought into an order.
+    #[error("{}{}", .0.error, written_at(&.0.places))]
+    Order(Box<Disorder>),
     /// An object is a hook, and also none.
     #[error(
         "{}{} is rendered as a hook, and {}as an object that is none: its hook would delete what is to stay, so rename one of them",
@@ -164,13 +177,33 @@ pub struct Clash {
     pub object: Option<Position>,
 }
 
+/// An object whose place in the order cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misplaced {
+    /// Which object.
+    pub id: ObjectId,
+    /// Where it is written.
+    pub position: Option<Position>,
+    /// What is wrong with it.
+    pub error: LinkError,
+}
+
+/// Objects that cannot be brought into an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disorder {
+    /// Why.
+    pub error: OrderError,
+    /// Where they are written.
+    pub places: Vec<(ObjectId, Position)>,
+}
+
 impl PrepareError {
     /// Says whether the same render may be acceptable later without any change.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::UnknownKind(_) => true,
             Self::Discovery(error) => error.is_retryable(),
-            Self::Duplicate(_) | Self::AlsoHook(_) => false,
+            Self::Duplicate(_) | Self::AlsoHook(_) | Self::Links(_) | Self::Order(_) => false,
         }
     }
 }
@@ -179,6 +212,15 @@ fn place(position: Option<&Position>) -> String {
     position
         .map(|position| format!("{position}: "))
         .unwrap_or_default()
+}
+
+fn written_at(places: &[(ObjectId, Position)]) -> String {
+    let place = |(id, position): &(ObjectId, Position)| format!("{id} is at {position}");
+    let places: Vec<String> = places.iter().map(place).collect();
+    if places.is_empty() {
+        return String::new();
+    }
+    format!(" ({})", places.join(", "))
 }
 
 fn at(position: Option<&Position>) -> String {
@@ -225,7 +267,9 @@ pub(crate) fn prepare(
     };
     let (objects, hooks) = (finished(ready.objects())?, finished(ready.hooks())?);
     check_apart(&objects, &hooks)?;
+    let order = ordered(&objects)?;
     Ok(Prepared {
+        order,
         objects,
         hooks,
         rendered: rendered.digest(),
@@ -233,6 +277,42 @@ pub(crate) fn prepare(
         kinds,
         defined,
     })
+}
+
+fn ordered(objects: &[PreparedObject]) -> Result<Order, PrepareError> {
+    let items = objects.iter().map(|object| {
+        let (id, value) = (object.id(), object.object.value());
+        let links = Links::of(id, value).map_err(|error| {
+            PrepareError::Links(Box::new(Misplaced {
+                id: id.clone(),
+                position: object.source.clone(),
+                error,
+            }))
+        })?;
+        Ok(Item {
+            id: id.clone(),
+            links,
+            defines: definition_of(id, value),
+        })
+    });
+    let items = items.collect::<Result<Vec<_>, PrepareError>>()?;
+    Order::of(&items).map_err(|error| {
+        let named = error.objects().into_iter().filter_map(|id| {
+            let found = objects
+                .binary_search_by(|object| object.id().cmp(id))
+                .ok()?;
+            Some((id.clone(), objects[found].source.clone()?))
+        });
+        let places = named.collect();
+        PrepareError::Order(Box::new(Disorder { error, places }))
+    })
+}
+
+/// Returns group and kind that a definition defines.
+pub(crate) fn definition_of(id: &ObjectId, value: &Value) -> Option<(String, String)> {
+    let spec = &value["spec"];
+    let names = (spec["group"].as_str()?, spec["names"]["kind"].as_str()?);
+    is_definition(id).then(|| (names.0.to_owned(), names.1.to_owned()))
 }
 
 fn finished(
@@ -458,6 +538,19 @@ mod tests {
         .unwrap();
         let error = prepare(&clash, &release(), &Arc::new(kinds())).unwrap_err();
         assert_snapshot!(error, @"all.yaml:1:1: ConfigMap shop/a is rendered as a hook, and at all.yaml:1:1 as an object that is none: its hook would delete what is to stay, so rename one of them");
+    }
+
+    #[test]
+    fn what_cannot_be_ordered_is_told_with_its_places() {
+        let map = |name: &str, after: &str| {
+            json!({"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": name, "annotations": {"pintle.dev/depends-on": after}}})
+        };
+        let error = ready(vec![map("a", "ConfigMap/b"), map("b", "ConfigMap/a")]).unwrap_err();
+        assert!(!error.is_retryable());
+        assert_snapshot!(error, @"objects wait for each other: ConfigMap shop/a depends on ConfigMap shop/b, ConfigMap shop/b depends on ConfigMap shop/a; remove one of these dependencies (ConfigMap shop/a is at all.yaml:1:1, ConfigMap shop/b is at all.yaml:2:1)");
+        let error = ready(vec![map("a", "b")]).unwrap_err();
+        assert_snapshot!(error, @"all.yaml:1:1: ConfigMap shop/a: the annotation pintle.dev/depends-on names `b`: expected objects as GROUP/KIND/NAMESPACE/NAME with commas between them; GROUP and NAMESPACE may be left out");
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! What the API server says against a write, in words that lead to a remedy.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use pintle_core::{
-    hook::HookEvent, machine::Retry, names::REPLACE_ANNOTATION, object::ObjectId, plan::Conflict,
-    problem::Position,
+    duration::Span, hook::HookEvent, machine::Retry, names::REPLACE_ANNOTATION, object::ObjectId,
+    plan::Conflict, problem::Position,
 };
 
 use crate::{
@@ -93,6 +93,14 @@ pub enum WriteError {
         /// What holds it.
         finalizers: Vec<String>,
     },
+    /// It is not healthy, and what comes after it was not written.
+    #[error("what comes after it waits until it is healthy, and it is not{}: {message}", after(.limit.as_ref()))]
+    NotHealthy {
+        /// How it is.
+        message: String,
+        /// For how long it was waited; nothing if waiting would not have helped.
+        limit: Option<Duration>,
+    },
     /// A hook would take the place of an object that nobody knows.
     #[error(
         "it exists already and was not made by this application, and its hook would replace it: rename the hook, delete \
@@ -150,6 +158,12 @@ impl WriteError {
             None => Self::Request(error),
         }
     }
+}
+
+fn after(limit: Option<&Duration>) -> String {
+    limit
+        .map(|limit| format!(" after {}", Span::seconds(limit.as_secs())))
+        .unwrap_or_default()
 }
 
 fn understand(

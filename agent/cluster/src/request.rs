@@ -10,6 +10,7 @@ use http::{Method, header};
 use http_body_util::{BodyExt as _, Limited};
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::{sync::SemaphorePermit, time::Instant};
 
 use crate::{connection::Connection, retry};
 
@@ -81,6 +82,16 @@ pub enum RequestError {
         /// How long each attempt waited.
         limit: Duration,
     },
+    /// The server has asked to be left alone, for longer than a request waits; the request was not sent.
+    #[error(
+        "the API server is overloaded and has asked for a rest, of which {left:?} are left: {request} was not sent"
+    )]
+    Resting {
+        /// Method and path.
+        request: String,
+        /// How long it still takes.
+        left: Duration,
+    },
     /// There is no connection to the server.
     #[error("cannot reach the API server for {request}: {detail}")]
     Unreachable {
@@ -147,6 +158,7 @@ impl RequestError {
         match self {
             Self::Refused(refusal) => retry::is_transient(refusal.code) && !refusal.is_misfit(),
             Self::Timeout { .. }
+            | Self::Resting { .. }
             | Self::Unreachable { .. }
             | Self::Fenced { .. }
             | Self::Credentials { .. } => true,
@@ -279,6 +291,9 @@ impl Connection {
                 Ok(answer) if answer.code < 400 => return Ok(answer),
                 Ok(answer) => {
                     let wish = answer.retry_after;
+                    if answer.code == 429 {
+                        self.pressure().rest(self.identity(), wish, Instant::now());
+                    }
                     (
                         RequestError::Refused(Box::new(refusal(call, &answer))),
                         wish,
@@ -288,7 +303,9 @@ impl Connection {
             };
             let is_final = matches!(
                 error,
-                RequestError::Credentials { .. } | RequestError::Fenced { .. }
+                RequestError::Credentials { .. }
+                    | RequestError::Fenced { .. }
+                    | RequestError::Resting { .. }
             );
             let again = error.is_retryable() && !is_final;
             let pause = again
@@ -303,10 +320,27 @@ impl Connection {
         }
     }
 
+    /// Waits until a request may be sent: neither too many are under way, nor has the server asked for a rest.
+    async fn turn(&self, call: &Call) -> Result<SemaphorePermit<'_>, RequestError> {
+        loop {
+            let passed = self.pressure().pass(self.identity()).await;
+            passed.map_err(|left| RequestError::Resting {
+                request: call.name(),
+                left,
+            })?;
+            let permit = self.permit().await;
+            // Whoever rests holds nobody else up.
+            let left = self.pressure().left(self.identity(), Instant::now());
+            if left.is_none() {
+                return Ok(permit);
+            }
+        }
+    }
+
     async fn attempt(&self, call: &Call) -> Result<Answer, RequestError> {
         let request = call.request(self.identity_headers())?;
         let limit = self.request_timeout();
-        let _permit = self.permit().await;
+        let _permit = self.turn(call).await?;
         let exchange = async {
             let response = self
                 .client()

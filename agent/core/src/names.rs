@@ -26,6 +26,10 @@ pub const ADOPT_HELM_ANNOTATION: &str = "pintle.dev/adopt-helm-release";
 pub const ADOPT_RESTARTS_ANNOTATION: &str = "pintle.dev/adopt-restarts";
 /// Annotation on an object: `allowed` permits replacing it when an immutable field changes.
 pub const REPLACE_ANNOTATION: &str = "pintle.dev/replace";
+/// Annotation on an object: its wave, a whole number. Each wave is healthy before the next is written.
+pub const WAVE_ANNOTATION: &str = "pintle.dev/wave";
+/// Annotation on an object: the objects that must be healthy before it is written.
+pub const DEPENDS_ON_ANNOTATION: &str = "pintle.dev/depends-on";
 /// Annotation on an Application: a new value asks for a reconciliation now.
 pub const RECONCILE_ANNOTATION: &str = "pintle.dev/reconcile-requested-at";
 /// Annotation on an Application: who asked for the newest reconciliation, and why, as a

@@ -8,7 +8,7 @@ use crate::{
     digest::{Digest, Digester},
     hook::{Hook, HookEvent},
     object::ObjectId,
-    order::Wave,
+    order::Tier,
 };
 
 /// What a release is for the cluster.
@@ -217,7 +217,7 @@ pub struct HookRun {
 /// <https://helm.sh/docs/topics/charts_hooks/#hooks-and-the-release-lifecycle>; the library sorts by weight and name, and
 /// keeps the order of kinds among equals (`action.hookByWeight`).
 pub fn order(one: (&Hook, &ObjectId), other: (&Hook, &ObjectId)) -> Ordering {
-    let key = |(hook, id): (&Hook, &ObjectId)| (hook.weight, id.name.clone(), Wave::of(id));
+    let key = |(hook, id): (&Hook, &ObjectId)| (hook.weight, id.name.clone(), Tier::of(id));
     key(one).cmp(&key(other)).then_with(|| one.1.cmp(other.1))
 }
 

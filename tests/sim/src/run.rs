@@ -1,16 +1,16 @@
 //! One run of an application: what it asks of the server, step by step, and what it makes of the answers.
 //!
 //! The order of the steps is the agent's: intend, write wave by wave, delete wave by wave, conclude. What decides is the
-//! core's: [`prune::decide`], [`order::waves`], [`Inventory::intend`], [`Plan`] and the stages through which it goes.
+//! core's: [`prune::decide`], [`Schedule`], [`Inventory::intend`], [`Plan`] and the stages through which it goes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use pintle_core::check::{Approved, Checked};
 use pintle_core::digest::Digest;
 use pintle_core::inventory::{Entry, Inventory};
 use pintle_core::machine::{Outcome, Retry, RunId};
-use pintle_core::order;
+use pintle_core::order::{Item, Links, Order, Schedule};
 use pintle_core::plan::{Action, Change, Depth, Plan};
 use pintle_core::prune::{self, PruneSettings, Wish};
 
@@ -131,15 +131,17 @@ impl Run {
             does(&[Action::Create, Action::Update]),
             does(&[Action::Delete]),
         );
-        for (_, wave) in order::waves(&writes) {
-            let wave = wave.iter().map(|change| {
+        let order = Order::of(&items(&writes)).map_err(|_| Retry::OnChange)?;
+        for step in steps(&order, &writes) {
+            let wave = step.iter().map(|change| {
                 let slot = catalog.slot(&change.id);
                 (slot, self.version(slot))
             });
             self.writes.push(wave.collect());
         }
-        for (_, wave) in order::deletion_waves(&deletes) {
-            let wave = wave.iter().map(|change| {
+        let order = Order::of_removal(&items(&deletes));
+        for step in steps(&order, &deletes) {
+            let wave = step.iter().map(|change| {
                 let slot = catalog.slot(&change.id);
                 (slot, view[slot].live.map(|live| live.uid))
             });
@@ -293,6 +295,33 @@ impl Run {
             Some(retry) => Outcome::Failed(retry),
             None if self.cancelled => Outcome::Cancelled,
             None => Outcome::Done,
+        }
+    }
+}
+
+fn items(changes: &[Change]) -> Vec<Item> {
+    let item = |change: &Change| Item {
+        id: change.id.clone(),
+        links: Links::default(),
+        defines: None,
+    };
+    changes.iter().map(item).collect()
+}
+
+/// Returns what can be done at once, one step after the other.
+fn steps<'a>(order: &Order, changes: &'a [Change]) -> Vec<Vec<&'a Change>> {
+    let changes: BTreeMap<_, _> = changes.iter().map(|change| (&change.id, change)).collect();
+    let mut schedule = Schedule::new(order, &changes.keys().copied().collect(), false);
+    let mut steps = Vec::new();
+    loop {
+        let tasks = schedule.take();
+        if tasks.is_empty() {
+            return steps;
+        }
+        let step = tasks.iter().map(|task| changes[schedule.object(*task)]);
+        steps.push(step.collect());
+        for task in tasks {
+            schedule.done(task);
         }
     }
 }

@@ -445,7 +445,8 @@ impl Applier<'_> {
         }
     }
 
-    async fn away(&self, change: &Change) -> Result<(), WriteError> {
+    /// Waits until an object that was deleted is gone.
+    pub(super) async fn away(&self, change: &Change) -> Result<(), WriteError> {
         let uid = change.live.as_ref().map(|live| &live["metadata"]["uid"]);
         let Some(uid) = uid.and_then(Value::as_str) else {
             return Ok(());

@@ -51,7 +51,7 @@ impl Applier<'_> {
             }
         };
         done.entry = self.entry(change, &live);
-        if let Some(tracker) = self.tracker {
+        if let Some(tracker) = &self.tracker {
             tracker.feed(&self.release.application, &live).await;
         }
         self.progress.step(Step::Written {

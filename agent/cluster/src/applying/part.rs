@@ -6,6 +6,7 @@ use pintle_core::{
     inventory::Inventory,
     object::ObjectId,
     plan::{Change, Summary},
+    problem::Position,
 };
 
 use super::{Applied, ApplyError, Done, Progress, Step};
@@ -77,13 +78,20 @@ impl Run {
     }
 
     pub(super) fn failed(&mut self, change: &Change, error: WriteError, progress: &dyn Progress) {
-        progress.step(Step::Failed {
-            id: &change.id,
-            error: &error,
-        });
+        self.failed_object(&change.id, change.source.clone(), error, progress);
+    }
+
+    pub(super) fn failed_object(
+        &mut self,
+        id: &ObjectId,
+        position: Option<Position>,
+        error: WriteError,
+        progress: &dyn Progress,
+    ) {
+        progress.step(Step::Failed { id, error: &error });
         self.failures.push(ObjectFailure {
-            id: change.id.clone(),
-            position: change.source.clone(),
+            id: id.clone(),
+            position,
             error,
         });
     }

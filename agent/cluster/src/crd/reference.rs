@@ -52,6 +52,8 @@ deploys:
 | `pintle.dev/prune` | `disabled` | The object stays when it leaves the source. |
 | `pintle.dev/prune` | `allowed` | A namespace, claim or definition may be deleted when it leaves the source. |
 | `pintle.dev/replace` | `allowed` | The object may be deleted and made again when a field changes that cannot be changed. |
+| `pintle.dev/wave` | a whole number | Each wave is healthy before the next is written: see [order](order.md). |
+| `pintle.dev/depends-on` | `GROUP/KIND/NAMESPACE/NAME`, … | These objects are healthy before this one is written: see [order](order.md). |
 | `pintle.dev/adopt` | `allowed` | Fields of an object that exists already may be taken over from whoever owns them. |
 | `pintle.dev/desired` | a digest | Set by Pintle: what was applied last. |
 ";

@@ -310,3 +310,34 @@ async fn a_watch_whose_place_is_forgotten_begins_anew() {
         .unwrap();
     assert_eq!(tracker.open_watches(), 4);
 }
+
+#[tokio::test]
+async fn a_rest_that_the_server_asks_for_is_kept_by_all_requests_of_one_name() {
+    let (world, proxy) = behind_proxy("resting").await;
+    let full = Fault::on("PATCH", "/configmaps/").times(1).status(
+        429,
+        "TooManyRequests",
+        "too many requests, please try again later",
+    );
+    proxy.inject(full.header("Retry-After", "3600"));
+    let objects: Vec<_> = (0..20)
+        .map(|n| config_map(&format!("c{n:02}"), "1"))
+        .collect();
+    let error = world.converge(&objects).await.unwrap_err().to_string();
+    assert!(error.contains("has asked for a rest"), "{error}");
+    let sent = || {
+        proxy
+            .seen()
+            .iter()
+            .filter(|seen| seen.method == "PATCH")
+            .count()
+    };
+    let before = sent();
+    assert!(
+        before < 20,
+        "those that were not under way were not sent: {before}"
+    );
+    let error = world.connection.version().await.unwrap_err().to_string();
+    assert!(error.contains("was not sent"), "{error}");
+    assert_eq!(sent(), before, "the next run obeys as well");
+}

@@ -8,6 +8,7 @@ mod definitions;
 mod drift;
 mod faults;
 mod hooks;
+mod order;
 mod resources;
 mod tracking;
 mod world;

@@ -294,6 +294,7 @@ impl pintle_cluster::Progress for Teller<'_> {
                     self.0.line(&format!("{origin}: {line}"));
                 }
             }
+            Step::Settling { object } => self.0.health(std::slice::from_ref(object)),
             Step::Waiting { id, what } => self.0.stage(&format!("waiting for {id} {what}")),
             Step::Failed { id, error } => self.0.failed(id, &error.to_string()),
         }

@@ -21,6 +21,7 @@ mod hooks;
 mod kills;
 mod many;
 mod operating;
+mod order;
 mod recordings;
 mod refusing;
 mod releases;

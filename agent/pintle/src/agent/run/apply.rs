@@ -92,8 +92,14 @@ impl Run {
         let applied = shared
             .cluster
             .apply(&applying, &approved, planned.inventory.clone(), store)
-            .await
-            .map_err(apply_failed)?;
+            .await;
+        let applied = match applied {
+            Ok(applied) => applied,
+            Err(error) => {
+                self.explain(ready, &error).await;
+                return Err(apply_failed(error));
+            }
+        };
         self.learned.adopted = takeover.as_ref().map(|takeover| takeover.of.clone());
         let kinds = shared
             .cluster

@@ -7,6 +7,7 @@ use pintle_core::{
     application::{ApplicationSpec, Source},
     event::Reason,
     machine::Retry,
+    object::ObjectId,
     tree::{Tree, TreePath},
 };
 
@@ -73,6 +74,15 @@ pub(super) fn plan_failed(error: ClusterError<PlanError>) -> Stopped {
     }
 }
 
+/// Returns the objects whose health others wait for in vain.
+pub(super) fn unhealthy(error: &ApplyError) -> Vec<ObjectId> {
+    let failures = error.failures.iter();
+    failures
+        .filter(|failure| matches!(failure.error, WriteError::NotHealthy { .. }))
+        .map(|failure| failure.id.clone())
+        .collect()
+}
+
 /// Something was not written.
 pub(super) fn apply_failed(error: ClusterError<ApplyError>) -> Stopped {
     match error {
@@ -85,8 +95,11 @@ pub(super) fn apply_failed(error: ClusterError<ApplyError>) -> Stopped {
             let retry = error.retry();
             let is_hook =
                 |failure: &ObjectFailure| matches!(failure.error, WriteError::HookFailed { .. });
+            let unhealthy = unhealthy(&error).len();
             let reason = if error.failures.iter().any(is_hook) {
                 Reason::HookFailed
+            } else if unhealthy > 0 && unhealthy == error.failures.len() {
+                Reason::Degraded
             } else {
                 Reason::ApplyFailed
             };

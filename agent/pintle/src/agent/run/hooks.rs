@@ -15,20 +15,25 @@ use super::{
     tell,
 };
 
-/// The right to work, until only hooks are waited for: that costs nothing, so it holds nobody up.
+/// The right to work, until hooks or the health of objects are waited for: that costs nothing, so it holds nobody up.
 pub(super) struct Slot<'a>(Mutex<Option<SemaphorePermit<'a>>>);
 
 impl<'a> Slot<'a> {
     pub(super) fn new(permit: SemaphorePermit<'a>) -> Self {
         Self(Mutex::new(Some(permit)))
     }
+
+    /// Gives the right away: from now on it is waited for others.
+    pub(super) fn rest(&self) {
+        let mut permit = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(permit.take());
+    }
 }
 
 impl Progress for Slot<'_> {
     fn step(&self, step: Step<'_>) {
-        if matches!(step, Step::Hooks { .. }) {
-            let mut permit = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            drop(permit.take());
+        if matches!(step, Step::Hooks { .. } | Step::Settling { .. }) {
+            self.rest();
         }
     }
 }

@@ -35,13 +35,13 @@ pub(super) fn told(rollback: &Rollback, verdict: Verdict) -> Verdict {
 }
 
 /// Says whether a verdict means that the revision does not work in the cluster: what was not tried, or may work in a
-/// moment, does not.
+/// moment, does not. What waits for an object that is not healthy is tried again, and yet the revision does not work.
 pub(super) fn is_failed_rollout(verdict: &Verdict) -> bool {
-    let failures = [Reason::Degraded, Reason::HookFailed, Reason::ApplyFailed];
-    verdict.standing == Standing::Stalled
-        && verdict
-            .event
-            .is_some_and(|reason| failures.contains(&reason))
+    match verdict.event {
+        Some(Reason::Degraded) => true,
+        Some(Reason::HookFailed | Reason::ApplyFailed) => verdict.standing == Standing::Stalled,
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -87,5 +87,11 @@ mod tests {
             "the server is busy",
         );
         assert!(!is_failed_rollout(&later));
+        let waiting = Verdict::failed(
+            Standing::Retrying,
+            Reason::Degraded,
+            "what comes after it waits until it is healthy",
+        );
+        assert!(is_failed_rollout(&waiting));
     }
 }

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use pintle_cluster::{Explainer, Patience, StatusStore, Unsettled, Waited, Weight};
+use pintle_cluster::{
+    ApplyError, ClusterError, Explainer, Patience, StatusStore, Unsettled, Waited, Weight,
+};
 use pintle_core::object::ObjectId;
 use tokio::{sync::watch, time::Instant};
 
 use super::{
     Stopped,
     converge::{Ready, Run, working},
+    failures::unhealthy,
 };
 use crate::{
     agent::report::{self, sum_up},
@@ -23,6 +26,37 @@ const PAUSE: Duration = Duration::from_secs(3);
 const MOMENT: Duration = Duration::from_secs(5);
 
 impl Run {
+    /// Finds out why objects are not healthy for which others have waited in vain, for the status to say it.
+    pub(super) async fn explain(&mut self, ready: &Ready, error: &ClusterError<ApplyError>) {
+        let ClusterError::Failed(error) = error else {
+            return;
+        };
+        let ids = unhealthy(error);
+        let account = ready.release.account.as_ref();
+        let Ok(mut explainer) = Explainer::new(&self.shared.cluster, account) else {
+            return;
+        };
+        let name = &ready.release.application;
+        // It was waited already: what is to be said now is how they are.
+        let at_once = Patience {
+            limit: Duration::ZERO,
+            moment: Duration::ZERO,
+        };
+        let waited = explainer
+            .wait(
+                &self.shared.tracker,
+                name,
+                &ids,
+                at_once,
+                &self.cancel,
+                &|_| {},
+            )
+            .await;
+        if let Waited::Failed(unsettled) | Waited::TimedOut(unsettled) = waited {
+            self.learned.unsettled = Some(unsettled);
+        }
+    }
+
     /// Waits until what was applied is healthy, and keeps the status up with what it waits for.
     pub(super) async fn follow(
         &mut self,

@@ -1,0 +1,263 @@
+//! Writes and deletions as the order of the objects allows: as many at once as there are that wait for nothing.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use pintle_core::{
+    inventory::Entry,
+    object::ObjectId,
+    order::{Item, Links, Order, Schedule, Task},
+    plan::{Action, Change},
+};
+
+use super::{Applier, Done, Run, Step};
+use crate::{
+    facts::{Fact, Facts as _},
+    planning::WIDTH,
+    prepare::definition_of,
+    rejection::WriteError,
+    store::InventoryStore,
+    tracker::{Unsettled, Waited},
+};
+
+/// What is awaited for longer than this is recorded, with what was done before.
+const SOON: Duration = Duration::from_secs(1);
+
+/// What came of a task.
+enum Ended<'a> {
+    /// An object was written or deleted, or not.
+    Done(Done<'a>),
+    /// An object was awaited.
+    Settled(ObjectId, Result<(), WriteError>),
+    /// It was asked to stop.
+    Cancelled,
+}
+
+type Going<'a> = BoxFuture<'a, (Task, Ended<'a>)>;
+
+/// What is done about the objects of an order.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Work {
+    Write,
+    Delete,
+}
+
+impl Applier<'_> {
+    /// Writes objects. Without `waits` none is awaited: what comes before everything else is usable at once.
+    pub(super) async fn write_all(
+        &self,
+        writes: &[&Change],
+        waits: bool,
+        run: &mut Run,
+        store: &mut dyn InventoryStore,
+    ) {
+        let ids = writes.iter().map(|change| &change.id).collect();
+        let schedule = Schedule::new(self.prepared.order(), &ids, waits);
+        self.carry_out(Work::Write, writes, schedule, run, store)
+            .await;
+    }
+
+    /// Deletes objects, what was written last first.
+    pub(super) async fn delete_all(
+        &self,
+        deletions: &[&Change],
+        run: &mut Run,
+        store: &mut dyn InventoryStore,
+    ) {
+        let items: Vec<Item> = deletions.iter().map(|change| item(change)).collect();
+        let order = Order::of_removal(&items);
+        let ids = deletions.iter().map(|change| &change.id).collect();
+        let schedule = Schedule::new(&order, &ids, true);
+        self.carry_out(Work::Delete, deletions, schedule, run, store)
+            .await;
+    }
+
+    /// Does what a schedule gives out. What comes after a failure is left; what does not wait for it is done all the same.
+    async fn carry_out(
+        &self,
+        work: Work,
+        changes: &[&Change],
+        mut schedule: Schedule<'_>,
+        run: &mut Run,
+        store: &mut dyn InventoryStore,
+    ) {
+        let changes: BTreeMap<&ObjectId, &Change> =
+            changes.iter().map(|change| (&change.id, *change)).collect();
+        let mut queue: VecDeque<Task> = VecDeque::new();
+        let mut going: FuturesUnordered<Going<'_>> = FuturesUnordered::new();
+        let mut writing = 0;
+        let mut is_recorded = false;
+        loop {
+            for task in schedule.take() {
+                match task {
+                    Task::Write(_) => queue.push_back(task),
+                    Task::Await(_) => {
+                        let id = schedule.object(task).clone();
+                        going.push(self.settle(work, task, id, run, &changes));
+                    }
+                }
+            }
+            while writing < WIDTH
+                && let Some(task) = queue.pop_front()
+            {
+                if let Some(change) = changes.get(schedule.object(task)).copied() {
+                    let entry = run.inventory.get(&change.id).cloned();
+                    going.push(self.begin(work, task, change, entry, &changes));
+                    writing += 1;
+                }
+            }
+            // Whoever is only waited for cannot help what has failed.
+            if writing == 0 && (run.cancelled || !run.failures.is_empty()) {
+                return;
+            }
+            let next = if writing == 0 && !is_recorded {
+                let Ok(next) = tokio::time::timeout(SOON, going.next()).await else {
+                    is_recorded = true;
+                    run.keep_now(store).await;
+                    continue;
+                };
+                next
+            } else {
+                going.next().await
+            };
+            let Some((task, ended)) = next else { return };
+            let is_done = match ended {
+                Ended::Done(done) => {
+                    writing -= 1;
+                    let is_done = matches!(done.result, Some(Ok(())));
+                    match work {
+                        Work::Write => run.written(done, self.progress),
+                        Work::Delete => run.deleted(done, self.progress),
+                    }
+                    is_done
+                }
+                Ended::Settled(_, Ok(())) => true,
+                Ended::Settled(id, Err(error)) => {
+                    run.failed_object(&id, None, error, self.progress);
+                    false
+                }
+                Ended::Cancelled => {
+                    run.cancelled = true;
+                    false
+                }
+            };
+            if is_done {
+                schedule.done(task);
+            }
+        }
+    }
+}
+
+impl<'c> Applier<'c> {
+    fn begin<'a>(
+        &'a self,
+        work: Work,
+        task: Task,
+        change: &'a Change,
+        entry: Option<Entry>,
+        all: &BTreeMap<&'a ObjectId, &'a Change>,
+    ) -> Going<'a>
+    where
+        'c: 'a,
+    {
+        match work {
+            Work::Write => {
+                async move { (task, Ended::Done(self.write(change, entry.as_ref()).await)) }.boxed()
+            }
+            Work::Delete => {
+                let all = all.keys().copied().collect();
+                async move {
+                    let done = self.delete(change, entry.as_ref(), &all).await;
+                    (task, Ended::Done(done))
+                }
+                .boxed()
+            }
+        }
+    }
+
+    fn settle<'a>(
+        &'a self,
+        work: Work,
+        task: Task,
+        id: ObjectId,
+        run: &Run,
+        all: &BTreeMap<&'a ObjectId, &'a Change>,
+    ) -> Going<'a>
+    where
+        'c: 'a,
+    {
+        let change = all.get(&id).copied();
+        let is_known = run.inventory.get(&id).is_some();
+        async move {
+            let ended = match (work, change) {
+                (Work::Write, None) if !is_known || self.is_missing(&id) => {
+                    Ended::Settled(id, Ok(()))
+                }
+                (Work::Write, _) => self.healthy(id).await,
+                (Work::Delete, Some(change)) => {
+                    let result = self.away(change).await;
+                    Ended::Settled(id, result)
+                }
+                (Work::Delete, None) => Ended::Settled(id, Ok(())),
+            };
+            (task, ended)
+        }
+        .boxed()
+    }
+
+    /// Says whether an object that is not written was deleted, and is left so.
+    fn is_missing(&self, id: &ObjectId) -> bool {
+        let tracker = self.tracker.as_ref();
+        tracker
+            .is_some_and(|tracker| tracker.facts(&self.release.application).of(id) == Fact::Missing)
+    }
+
+    /// Waits until an object is healthy.
+    async fn healthy<'a>(&self, id: ObjectId) -> Ended<'a> {
+        // Without anybody who judges, what is written is all that can be asked for.
+        let Some(tracker) = &self.tracker else {
+            return Ended::Settled(id, Ok(()));
+        };
+        let limit = self.release.hook_timeout.get();
+        let report = |unsettled: &[Unsettled]| {
+            for object in unsettled {
+                self.progress.step(Step::Settling { object });
+            }
+        };
+        let (application, ids) = (&self.release.application, std::slice::from_ref(&id));
+        let waited = tracker
+            .wait(application, ids, limit, self.cancel, &report)
+            .await;
+        let error = |unsettled: &[Unsettled], time| {
+            let assessment = unsettled.first().map(|object| &object.assessment);
+            WriteError::NotHealthy {
+                message: assessment.map_or_else(String::new, |one| one.message.clone()),
+                limit: time,
+            }
+        };
+        match waited {
+            Waited::Healthy => Ended::Settled(id, Ok(())),
+            Waited::Cancelled => Ended::Cancelled,
+            Waited::Failed(unsettled) => Ended::Settled(id, Err(error(&unsettled, None))),
+            Waited::TimedOut(unsettled) => Ended::Settled(id, Err(error(&unsettled, Some(limit)))),
+        }
+    }
+}
+
+/// An object that is deleted, with its place in the order as the cluster knows it.
+fn item(change: &Change) -> Item {
+    let live = change.live.as_ref();
+    let links = live.and_then(|live| Links::of(&change.id, live).ok());
+    Item {
+        id: change.id.clone(),
+        links: links.unwrap_or_default(),
+        defines: live.and_then(|live| definition_of(&change.id, live)),
+    }
+}
+
+pub(super) fn is_write(action: Action) -> bool {
+    matches!(action, Action::Create | Action::Update | Action::Replace)
+}

@@ -1,0 +1,121 @@
+//! What waits for what, when objects are written and deleted.
+
+use pintle_cluster::{ClusterError, WriteError};
+use pintle_core::{duration::Span, machine::Retry};
+use pintle_harness::until_async;
+use serde_json::{Value, json};
+
+use crate::world::{LIMIT, World, annotated, config_map, deployment};
+
+const WAVE: &str = "pintle.dev/wave";
+
+/// A deployment that never becomes available.
+fn stuck(name: &str) -> Value {
+    let mut object = deployment(name, 1);
+    object["spec"]["template"]["metadata"]["labels"]["testing.pintle.dev/pod"] =
+        json!("never-ready");
+    object
+}
+
+#[tokio::test]
+async fn a_wave_that_does_not_become_healthy_ends_the_run_and_the_next_is_not_written() {
+    let mut world = World::new("unhealthy").await;
+    world.release.hook_timeout = Span::seconds(3);
+    world.track();
+    let objects = [
+        stuck("web"),
+        annotated(config_map("later", "1"), WAVE, "1"),
+        config_map("beside", "1"),
+    ];
+    let ClusterError::Failed(error) = world.converge(&objects).await.unwrap_err() else {
+        panic!("the connection failed")
+    };
+    assert!(
+        matches!(&error.failures[0].error, WriteError::NotHealthy { .. }),
+        "{error}"
+    );
+    assert_eq!((error.failures.len(), error.retry()), (1, Retry::Backoff));
+    let text = error.to_string();
+    assert!(
+        text.contains("and it is not after 3s: 0 of 1 replicas are available"),
+        "{text}"
+    );
+    assert!(world.live("configmap", "later").is_none());
+    assert!(world.live("configmap", "beside").is_some());
+    let listed: Vec<String> = error
+        .inventory
+        .entries()
+        .map(|entry| entry.name.clone())
+        .collect();
+    assert_eq!(
+        listed,
+        ["beside", "web"],
+        "what was not written is not listed"
+    );
+}
+
+#[tokio::test]
+async fn nothing_is_awaited_that_nothing_to_be_written_comes_after() {
+    let mut world = World::new("settled").await;
+    world.release.hook_timeout = Span::seconds(60);
+    world.track();
+    let later = |value: &str| annotated(config_map("later", value), WAVE, "1");
+    world
+        .converge(&[deployment("web", 1), later("1")])
+        .await
+        .unwrap();
+    // The first wave changes and never settles; the second is as it should be.
+    world.converge(&[stuck("web"), later("1")]).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_comes_after_is_gone_before_what_it_depends_on_is_deleted() {
+    let world = World::new("backwards").await;
+    let objects = [
+        config_map("first", "1"),
+        annotated(
+            config_map("second", "1"),
+            "pintle.dev/depends-on",
+            "ConfigMap/first",
+        ),
+        config_map("other", "1"),
+    ];
+    world.converge(&objects).await.unwrap();
+    let hold = |finalizers: Value| {
+        let patch = json!({"metadata": {"finalizers": finalizers}}).to_string();
+        world.kubectl(&["patch", "configmap", "second", "--type=merge", "-p", &patch]);
+    };
+    hold(json!(["example.com/hold"]));
+    let all = world.converge(&[]);
+    let let_go = async {
+        until_async("the second is on its way out", LIMIT, || async {
+            let second = world.live("configmap", "second").unwrap();
+            let is_going = !second["metadata"]["deletionTimestamp"].is_null();
+            Ok(if is_going {
+                Ok(())
+            } else {
+                Err("not yet".to_owned())
+            })
+        })
+        .await
+        .unwrap();
+        until_async("what waits for nothing is gone", LIMIT, || async {
+            let other = world.live("configmap", "other");
+            Ok(if other.is_none() {
+                Ok(())
+            } else {
+                Err("it is there".to_owned())
+            })
+        })
+        .await
+        .unwrap();
+        assert!(
+            world.live("configmap", "first").is_some(),
+            "the second holds it"
+        );
+        hold(Value::Null);
+    };
+    let (applied, ()) = tokio::join!(all, let_go);
+    assert_eq!(applied.unwrap().summary.delete, 3);
+    assert!(world.live("configmap", "first").is_none());
+}

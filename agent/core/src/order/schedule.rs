@@ -1,0 +1,157 @@
+//! What can be done now, in an order.
+
+use std::collections::BTreeSet;
+
+use super::{Order, graph::On};
+use crate::object::ObjectId;
+
+/// Something to be done with one object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Task {
+    /// Write it, or delete it.
+    Write(usize),
+    /// Wait until it is healthy, or gone.
+    Await(usize),
+}
+
+/// Carries out an order: gives out what can be done, as soon as it can.
+#[derive(Debug, Clone)]
+pub struct Schedule<'a> {
+    order: &'a Order,
+    blocked_by: Vec<usize>,
+    is_written: Vec<bool>,
+    /// Whether something is written that comes after.
+    matters: Vec<bool>,
+    ready: Vec<Task>,
+}
+
+impl<'a> Schedule<'a> {
+    /// Schedules the objects that are to be written; the others count as written, and are awaited where something that is to
+    /// be written comes after them. Without `waits`, nothing is awaited.
+    pub fn new(order: &'a Order, writes: &BTreeSet<&ObjectId>, waits: bool) -> Self {
+        let is_write =
+            |node: &super::graph::Node| node.object.as_ref().is_some_and(|id| writes.contains(id));
+        let to_write: Vec<bool> = order.nodes.iter().map(is_write).collect();
+        let mut schedule = Self {
+            blocked_by: order.nodes.iter().map(|node| node.blocked_by).collect(),
+            is_written: to_write.iter().map(|is_write| !is_write).collect(),
+            matters: if waits {
+                matters(order, &to_write)
+            } else {
+                vec![false; order.nodes.len()]
+            },
+            ready: Vec::new(),
+            order,
+        };
+        let free = schedule.blocked_by.iter().enumerate();
+        let free: Vec<usize> = free
+            .filter(|(_, blocked)| **blocked == 0)
+            .map(|(index, _)| index)
+            .collect();
+        for index in free {
+            schedule.begin(index);
+        }
+        schedule
+    }
+
+    /// Returns what can be done now and was not given out before.
+    pub fn take(&mut self) -> Vec<Task> {
+        std::mem::take(&mut self.ready)
+    }
+
+    /// Returns the object of a task.
+    ///
+    /// # Panics
+    ///
+    /// Only for a task of another order.
+    pub fn object(&self, task: Task) -> &'a ObjectId {
+        let (Task::Write(index) | Task::Await(index)) = task;
+        let object = self.order.nodes[index].object.as_ref();
+        object.expect("tasks are made for objects only")
+    }
+
+    /// Takes notice that something is done.
+    pub fn done(&mut self, task: Task) {
+        match task {
+            Task::Write(index) => {
+                self.is_written[index] = true;
+                self.written(index);
+            }
+            Task::Await(index) => self.release(index, On::Settled),
+        }
+    }
+
+    /// Takes up what nothing blocks any more.
+    fn begin(&mut self, index: usize) {
+        if self.is_written[index] {
+            self.written(index);
+        } else {
+            self.ready.push(Task::Write(index));
+        }
+    }
+
+    fn written(&mut self, index: usize) {
+        let mut reached = vec![index];
+        // Not by recursion: a chain of objects that are not written may be as long as there are objects.
+        while let Some(index) = reached.pop() {
+            let node = &self.order.nodes[index];
+            let is_awaited = node.object.is_some()
+                && node
+                    .unblocks
+                    .iter()
+                    .any(|(to, on)| *on == On::Settled && self.matters[*to]);
+            if is_awaited {
+                self.ready.push(Task::Await(index));
+            }
+            for (to, on) in &node.unblocks {
+                if *on == On::Written || !is_awaited {
+                    self.unblock(*to, &mut reached);
+                }
+            }
+        }
+    }
+
+    fn release(&mut self, index: usize, of: On) {
+        let mut reached = Vec::new();
+        for (to, on) in &self.order.nodes[index].unblocks {
+            if *on == of {
+                self.unblock(*to, &mut reached);
+            }
+        }
+        for index in reached {
+            self.written(index);
+        }
+    }
+
+    fn unblock(&mut self, index: usize, reached: &mut Vec<usize>) {
+        self.blocked_by[index] -= 1;
+        if self.blocked_by[index] > 0 {
+            return;
+        }
+        if self.is_written[index] {
+            reached.push(index);
+        } else {
+            self.ready.push(Task::Write(index));
+        }
+    }
+}
+
+/// Says of each node whether it, or something after it, is to be written.
+fn matters(order: &Order, writes: &[bool]) -> Vec<bool> {
+    let mut before: Vec<Vec<usize>> = vec![Vec::new(); order.nodes.len()];
+    for (from, node) in order.nodes.iter().enumerate() {
+        for (to, _) in &node.unblocks {
+            before[*to].push(from);
+        }
+    }
+    let mut matters = writes.to_vec();
+    let mut open: Vec<usize> = (0..writes.len()).filter(|index| writes[*index]).collect();
+    while let Some(index) = open.pop() {
+        for from in &before[index] {
+            if !std::mem::replace(&mut matters[*from], true) {
+                open.push(*from);
+            }
+        }
+    }
+    matters
+}
