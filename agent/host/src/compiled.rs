@@ -156,12 +156,12 @@ impl CompiledStore {
             },
         };
         self.observer.compiled(digest, is_cached, started.elapsed());
-        let description = self.read_description(digest);
+        let description = self.read_description(key);
         prepare(&self.engine, digest, &component, description)
     }
 
-    fn read_description(&self, digest: Digest) -> Option<Description> {
-        let text = self.disk.as_ref()?.read(self.description_key(digest))?;
+    fn read_description(&self, key: Digest) -> Option<Description> {
+        let text = self.disk.as_ref()?.read(description_key(key))?;
         serde_json::from_slice(&text).ok()
     }
 
@@ -174,7 +174,7 @@ impl CompiledStore {
         let text = serde_json::to_vec(description).expect("texts and JSON are JSON");
         let store = Arc::clone(self);
         let work = move || {
-            let key = store.description_key(digest);
+            let key = description_key(store.key(digest));
             store
                 .disk
                 .as_ref()
@@ -184,12 +184,6 @@ impl CompiledStore {
         if let Ok(Err(error)) = tokio::task::spawn_blocking(work).await {
             tracing::warn!(%error, "what a plugin says of itself cannot be cached, and is asked after a restart");
         }
-    }
-
-    fn description_key(&self, digest: Digest) -> Digest {
-        Digester::new("described/v1")
-            .part(self.key(digest).as_bytes())
-            .finish()
     }
 
     /// Lets the compiler's process compile into the cache, and loads that; nothing if it does not work.
@@ -272,6 +266,11 @@ impl CompiledStore {
             .part(env!("CARGO_PKG_VERSION"))
             .finish()
     }
+}
+
+/// Names what a plugin said of itself, by the key of its code.
+fn description_key(key: Digest) -> Digest {
+    Digester::new("described/v1").part(key.as_bytes()).finish()
 }
 
 fn write_native(disk: &SealedFolder, key: Digest, component: &Component) -> io::Result<()> {
