@@ -19,6 +19,7 @@ pub struct StatusStore {
     inventory: Inventory,
     /// The one that is in the cluster.
     kept: Inventory,
+    is_unsure: bool,
 }
 
 impl StatusStore {
@@ -46,12 +47,18 @@ impl StatusStore {
             status: underway,
             kept: inventory.clone(),
             inventory,
+            is_unsure: false,
         })
     }
 
     /// Returns the Application as it was last read or written.
     pub fn application(&self) -> &Application {
         &self.application
+    }
+
+    /// Says whether the status in the cluster may be another one than is known: a write of it failed, or has no answer.
+    pub fn is_unsure(&self) -> bool {
+        self.is_unsure
     }
 
     /// Takes up an Application that was read anew, as long as its status is the one that is known.
@@ -66,10 +73,12 @@ impl StatusStore {
     pub async fn write(&mut self, mut status: ApplicationStatus) -> Result<(), StatusError> {
         status.inventory = Some(self.inventory.store());
         status.objects = u32::try_from(self.inventory.managed().count()).unwrap_or(u32::MAX);
-        self.application = self
+        let written = self
             .resources
             .write_status(&self.application, &status)
-            .await?;
+            .await;
+        self.is_unsure |= written.is_err();
+        self.application = written?;
         self.status = status;
         self.kept = self.inventory.clone();
         Ok(())

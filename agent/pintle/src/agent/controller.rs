@@ -76,9 +76,15 @@ pub(crate) enum Message {
 type ApplicationEvent = ResourceEvent<ApplicationSpec, ApplicationStatus>;
 
 /// One application, as the controller knows it.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is another thing that the next run has to know"
+)]
 pub(super) struct App {
     machine: State,
     pub(super) application: Application,
+    /// Whether its status in the cluster may be another one: the last run's write of it has no answer.
+    is_unsure: bool,
     source: Option<SourceKey>,
     fetched: Option<Fetched>,
     /// Which revision is to run.
@@ -390,6 +396,7 @@ impl Controller {
             run,
             outcome,
             application,
+            is_unsure,
             inventory,
             memory,
             healthy,
@@ -409,6 +416,7 @@ impl Controller {
         }
         app.run = None;
         app.update(application);
+        app.is_unsure = is_unsure;
         app.memory = memory;
         let looked_up = std::mem::take(&mut app.pending_lookup);
         let (account, answers) = match &app.memory {
@@ -518,6 +526,7 @@ impl Controller {
         let job = Job {
             run,
             application: app.application.clone(),
+            is_unsure: app.is_unsure,
             work,
             memory: app.memory.clone(),
             requested: app.requested.clone(),
@@ -559,6 +568,7 @@ impl App {
         Self {
             machine: State::new(name.to_string()),
             application,
+            is_unsure: false,
             source: None,
             fetched: None,
             course,

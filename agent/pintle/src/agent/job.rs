@@ -23,6 +23,8 @@ use super::{
 pub(crate) struct Job {
     pub(crate) run: RunId,
     pub(crate) application: Application,
+    /// Whether its status in the cluster may be another one: a write of it has no answer.
+    pub(crate) is_unsure: bool,
     pub(crate) work: Work,
     /// What the last successful render gave.
     pub(crate) memory: Option<Arc<Memory>>,
@@ -71,6 +73,8 @@ pub(crate) struct Report {
     pub(crate) outcome: Outcome,
     /// The Application as it was last read or written.
     pub(crate) application: Application,
+    /// Whether its status in the cluster may be another one: a write of it has no answer.
+    pub(crate) is_unsure: bool,
     /// What is in the cluster now; nothing if the run did not come to know.
     pub(crate) inventory: Option<Inventory>,
     pub(crate) memory: Option<Arc<Memory>>,
@@ -80,4 +84,22 @@ pub(crate) struct Report {
     pub(crate) drift: Option<DriftReport>,
     /// The revision that does not work in the cluster, with the reason.
     pub(crate) failed_rollout: Option<(String, String)>,
+}
+
+impl Report {
+    /// Makes the report of a run that learned nothing beside how it ended.
+    pub(crate) fn bare(job: Job, outcome: Outcome) -> Self {
+        Self {
+            name: job.application.application_name(),
+            run: job.run,
+            outcome,
+            application: job.application,
+            is_unsure: job.is_unsure,
+            inventory: None,
+            memory: job.memory,
+            healthy: None,
+            drift: None,
+            failed_rollout: None,
+        }
+    }
 }

@@ -21,7 +21,7 @@ use pintle_core::{
     application::{ApplicationSpec, ApplicationStatus, ConditionStatus, NotifierUse, Standing},
     event::{Event, EventSeverity, Reason},
     machine::{Outcome, Retry},
-    names::{ApplicationName, CONFIRM_PRUNE_ANNOTATION},
+    names::CONFIRM_PRUNE_ANNOTATION,
 };
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -69,10 +69,38 @@ impl Stopped {
 }
 
 /// Runs a job to its end.
-pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken) -> Report {
+pub(super) async fn run(shared: Arc<Shared>, mut job: Job, cancel: CancellationToken) -> Report {
+    if job.is_unsure
+        && let Err(outcome) = read_again(&shared, &mut job).await
+    {
+        return Report::bare(job, outcome);
+    }
     match job.work {
         Work::Converge { .. } => Box::pin(converge::run(shared, job, cancel)).await,
         Work::Remove => Box::pin(remove::run(shared, job, cancel)).await,
+    }
+}
+
+/// Reads an Application whose status may be another one than is known. From an old inventory objects would be made that the
+/// one in the cluster does not list, and the watch may tell of it too late.
+async fn read_again(shared: &Shared, job: &mut Job) -> Result<(), Outcome> {
+    let known = &job.application;
+    let found = shared
+        .applications
+        .get(known.namespace.as_deref(), &known.name)
+        .await;
+    match found {
+        Ok(Some(found)) if found.uid == known.uid => {
+            (job.application, job.is_unsure) = (found, false);
+            Ok(())
+        }
+        // There is nothing to be done, as the watch will tell.
+        Ok(_) => Err(Outcome::Done),
+        Err(error) => {
+            let name = known.application_name();
+            tracing::warn!(application = %name, error = %output::chain(&error.into()), "it cannot be read");
+            Err(Outcome::Failed(Retry::Backoff))
+        }
     }
 }
 
@@ -196,12 +224,14 @@ async fn tell(
         .await;
 }
 
-/// A status that could not be written: the next run will know more.
-fn unwritten(name: &ApplicationName, error: StatusError) -> Outcome {
+/// A status that could not be written, or of which that is not known: the next run reads what there is.
+fn unwritten(job: &mut Job, error: StatusError) -> Outcome {
     match error {
         // Nothing is left that could be told.
         StatusError::Gone { .. } => Outcome::Done,
         error => {
+            job.is_unsure = true;
+            let name = job.application.application_name();
             tracing::warn!(application = %name, error = %output::chain(&error.into()), "the status was not written");
             Outcome::Failed(Retry::Backoff)
         }

@@ -100,3 +100,56 @@ fn an_application_that_is_made_again_while_a_removal_ends_is_watched_as_any_othe
             .ok_or_else(|| "it is not".to_owned()))
     })
 }
+
+/// How often the agent sends one request before it gives up.
+const ATTEMPTS: usize = 6;
+
+#[test]
+fn what_a_status_without_an_answer_wrote_is_read_before_anything_is_made() -> Result<()> {
+    let proxy = Proxy::before_api_server(world().control_plane)?;
+    let stage = Stage::through("unanswered", &proxy)?;
+    six(&stage, "")?;
+    stage.kubectl(&[
+        "patch",
+        "application",
+        "six",
+        "--type=merge",
+        "--patch",
+        r#"{"spec":{"interval":"1s"}}"#,
+    ])?;
+    stage.request_and_wait("six")?;
+    // From now on no watch tells of the Application, and the inventory without `one` is written and never answered.
+    let status = format!("/namespaces/{}/applications/six/status?", stage.namespace);
+    proxy.inject(Fault::on("GET", "/applications?").refuse());
+    proxy.inject(Fault::on("PATCH", &status).times(ATTEMPTS).lose_answer());
+    proxy.cut_answers();
+    proxy.forget();
+    stage.repository.remove("one.yaml")?;
+    stage.repository.push_files(&[], "without one")?;
+    until("the inventory lists five", LIMIT, || {
+        let objects = &stage.object("Application", "six")?["status"]["objects"];
+        Ok((objects == 5)
+            .then_some(())
+            .ok_or_else(|| objects.to_string()))
+    })?;
+    stage
+        .repository
+        .push_files(&[("one.yaml", &config_map("one", "1"))], "with one")?;
+    until("`one` is there again", LIMIT, || {
+        let found = stage.find("ConfigMap", "one")?;
+        Ok(found.map(drop).ok_or_else(|| "it is not".to_owned()))
+    })?;
+
+    let seen = proxy.seen();
+    let listed = seen.iter().position(|request| {
+        request.method == "PATCH" && request.uri.contains(&status) && request.status == 200
+    });
+    let made = seen.iter().position(|request| {
+        request.method == "PATCH" && request.uri.contains("/configmaps/one?") && request.passed_on
+    });
+    assert!(
+        listed.is_some() && listed < made,
+        "listed at {listed:?}, made at {made:?}"
+    );
+    Ok(())
+}

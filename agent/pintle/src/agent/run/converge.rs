@@ -123,6 +123,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
         run: run.job.run,
         outcome,
         application: run.job.application,
+        is_unsure: run.job.is_unsure,
         inventory: run.inventory,
         memory: run.memory,
         healthy: run.healthy,
@@ -493,6 +494,7 @@ impl Run {
             Some(rollback) => rollback::told(rollback, verdict.clone()),
             None => verdict.clone(),
         };
+        let is_unsure = store.is_unsure();
         let concluding = conclude(
             &shared,
             store,
@@ -503,12 +505,12 @@ impl Run {
         );
         match Box::pin(concluding).await {
             Ok(application) => {
-                self.job.application = application;
+                (self.job.application, self.job.is_unsure) = (application, is_unsure);
                 outcome
             }
             Err((application, error)) => {
                 self.job.application = *application;
-                unwritten(&self.job.application.application_name(), error)
+                unwritten(&mut self.job, error)
             }
         }
     }

@@ -31,21 +31,10 @@ use crate::{
 };
 
 pub(super) async fn run(shared: Arc<Shared>, mut job: Job, cancel: CancellationToken) -> Report {
-    let name = job.application.application_name();
     // What is known of the application is forgotten when the watch tells that it is gone: by now there may be another one
     // of its name.
     let outcome = Box::pin(remove(&shared, &mut job, &cancel)).await;
-    Report {
-        name,
-        run: job.run,
-        outcome,
-        application: job.application,
-        inventory: None,
-        memory: job.memory,
-        healthy: None,
-        drift: None,
-        failed_rollout: None,
-    }
+    Report::bare(job, outcome)
 }
 
 async fn remove(shared: &Arc<Shared>, job: &mut Job, cancel: &CancellationToken) -> Outcome {
@@ -89,7 +78,7 @@ async fn remove(shared: &Arc<Shared>, job: &mut Job, cancel: &CancellationToken)
                     // A removal is tried until it is done.
                     Outcome::Failed(Retry::Backoff)
                 }
-                Err((_, error)) => unwritten(&job.application.application_name(), error),
+                Err((_, error)) => unwritten(job, error),
             };
         }
     };
@@ -115,7 +104,7 @@ async fn remove(shared: &Arc<Shared>, job: &mut Job, cancel: &CancellationToken)
     .await;
     match shared.applications.remove_finalizer(&job.application).await {
         Ok(()) => Outcome::Done,
-        Err(error) => unwritten(&job.application.application_name(), error),
+        Err(error) => unwritten(job, error),
     }
 }
 
@@ -177,7 +166,7 @@ async fn objects(
         .cluster
         .apply(&applying, &approved, planned.inventory, &mut store)
         .await;
-    job.application = store.application().clone();
+    (job.application, job.is_unsure) = (store.application().clone(), store.is_unsure());
     let applied = applied.map_err(apply_failed)?;
     shared
         .cluster
