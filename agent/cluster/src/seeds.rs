@@ -26,6 +26,12 @@ pub enum SeedError {
         #[source]
         error: Box<RequestError>,
     },
+    /// Somebody else made the Secret meanwhile, with another seed.
+    #[error("another pintle made {id} meanwhile: try again")]
+    Superseded {
+        /// The Secret.
+        id: ObjectId,
+    },
     /// The Secret does not hold a seed.
     #[error(
         "{id} holds no seed: expected 32 bytes in the key `{KEY}`; if it is lost, delete the Secret, and what was derived from it changes"
@@ -57,46 +63,33 @@ impl Seeds {
     }
 
     /// Reads the seed of one application on the bare command line from the Secret `pintle-seed.NAME` beside its
-    /// inventory, or makes it.
-    pub async fn of_application(
-        connection: &Connection,
-        application: &ApplicationName,
-    ) -> Result<Seed, SeedError> {
-        open(
-            connection,
-            &application.namespace,
-            &format!("pintle-seed.{}", application.name),
-        )
-        .await
-    }
-
-    /// Reads the seed that [`Seeds::of_application`] made, if it did: a plan writes nothing.
+    /// inventory; nothing if [`Seeds::keep`] made none yet.
     pub async fn known(
         connection: &Connection,
         application: &ApplicationName,
     ) -> Result<Option<Seed>, SeedError> {
-        let id = id(
-            &application.namespace,
-            &format!("pintle-seed.{}", application.name),
-        );
-        match connection.read(&ResourceType::secrets(), &id).await {
-            Ok(secret) => secret.map(|secret| read(&secret, &id)).transpose(),
-            Err(error) => Err(SeedError::Request {
-                id,
-                error: Box::new(error),
-            }),
-        }
+        find(connection, &own(application)).await
     }
 
-    /// Deletes the seed that [`Seeds::of_application`] made. That there is none is no error.
+    /// Keeps a fresh seed of one application on the bare command line, which must have none.
+    pub async fn keep(
+        connection: &Connection,
+        application: &ApplicationName,
+        seed: &Seed,
+    ) -> Result<(), SeedError> {
+        let id = own(application);
+        let kept = make(connection, &id, seed).await?;
+        (kept == *seed)
+            .then_some(())
+            .ok_or(SeedError::Superseded { id })
+    }
+
+    /// Deletes the seed that [`Seeds::keep`] made. That there is none is no error.
     pub async fn remove(
         connection: &Connection,
         application: &ApplicationName,
     ) -> Result<(), SeedError> {
-        let id = id(
-            &application.namespace,
-            &format!("pintle-seed.{}", application.name),
-        );
+        let id = own(application);
         let removed = connection
             .delete_object(
                 &ResourceType::secrets(),
@@ -104,52 +97,51 @@ impl Seeds {
                 &crate::objects::Preconditions::default(),
             )
             .await;
-        removed.map(|_| ()).map_err(|error| SeedError::Request {
-            id,
-            error: Box::new(error),
-        })
+        removed.map(drop).map_err(|error| failed(&id, error))
     }
 }
 
 async fn open(connection: &Connection, namespace: &str, name: &str) -> Result<Seed, SeedError> {
     let id = id(namespace, name);
-    let failed = |error: RequestError| SeedError::Request {
-        id: id.clone(),
-        error: Box::new(error),
-    };
-    if let Some(secret) = connection
-        .read(&ResourceType::secrets(), &id)
-        .await
-        .map_err(failed)?
-    {
-        return read(&secret, &id);
+    match find(connection, &id).await? {
+        Some(seed) => Ok(seed),
+        None => make(connection, &id, &Seed::from_bytes(rand::random())).await,
     }
-    let bytes: [u8; 32] = rand::random();
+}
+
+async fn find(connection: &Connection, id: &ObjectId) -> Result<Option<Seed>, SeedError> {
+    let secret = connection.read(&ResourceType::secrets(), id).await;
+    let secret = secret.map_err(|error| failed(id, error))?;
+    secret.map(|secret| read(&secret, id)).transpose()
+}
+
+/// Makes a Secret, and returns the seed that is there then: another may have been faster.
+async fn make(connection: &Connection, id: &ObjectId, seed: &Seed) -> Result<Seed, SeedError> {
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret", "type": "pintle.dev/seed", "immutable": true,
-        "metadata": {"name": name, "namespace": namespace, "labels": {"app.kubernetes.io/managed-by": "pintle"}},
-        "data": {KEY: STANDARD.encode(bytes)},
+        "metadata": {
+            "name": id.name, "namespace": id.namespace, "labels": {"app.kubernetes.io/managed-by": "pintle"},
+        },
+        "data": {KEY: STANDARD.encode(seed.expose())},
     });
-    let call = Call::new(
-        Method::POST,
-        ResourceType::secrets().path(Some(namespace), None),
-    )
-    .query("fieldManager", "pintle")
-    .body(JSON, &secret);
+    let path = ResourceType::secrets().path(id.namespace.as_deref(), None);
+    let call = Call::new(Method::POST, path)
+        .query("fieldManager", "pintle")
+        .body(JSON, &secret);
     match connection.call(&call).await {
-        Ok(_) => Ok(Seed::from_bytes(bytes)),
+        Ok(_) => Ok(seed.clone()),
         // Another was faster, or our own answer was lost: what is there counts.
         Err(error) if error.is_conflict() => {
-            match connection
-                .read(&ResourceType::secrets(), &id)
-                .await
-                .map_err(failed)?
-            {
-                Some(secret) => read(&secret, &id),
-                None => Err(failed(error)),
-            }
+            find(connection, id).await?.ok_or_else(|| failed(id, error))
         }
-        Err(error) => Err(failed(error)),
+        Err(error) => Err(failed(id, error)),
+    }
+}
+
+fn failed(id: &ObjectId, error: RequestError) -> SeedError {
+    SeedError::Request {
+        id: id.clone(),
+        error: Box::new(error),
     }
 }
 
@@ -161,6 +153,12 @@ fn read(secret: &Value, id: &ObjectId) -> Result<Seed, SeedError> {
     bytes
         .map(Seed::from_bytes)
         .ok_or_else(|| SeedError::Malformed { id: id.clone() })
+}
+
+/// Where the seed of an application on the bare command line is kept.
+fn own(application: &ApplicationName) -> ObjectId {
+    let name = format!("pintle-seed.{}", application.name);
+    id(&application.namespace, &name)
 }
 
 fn id(namespace: &str, name: &str) -> ObjectId {

@@ -56,6 +56,22 @@ impl ConfigMapStore {
         Ok(store)
     }
 
+    /// Makes the namespace of the application, so that there is a place for the inventory which lists it. That it is there
+    /// already is no error.
+    pub async fn make_namespace(&self) -> Result<(), StoreError> {
+        let namespace = json!({
+            "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.id.namespace},
+        });
+        let call = Call::new(Method::POST, "/api/v1/namespaces")
+            .query("fieldManager", "pintle")
+            .body(JSON, &namespace);
+        match self.connection.call(&call).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_conflict() => Ok(()),
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
     /// Removes the `ConfigMap` when everything that it listed is gone.
     pub async fn remove(self) -> Result<(), StoreError> {
         let Some(kept) = &self.kept else {

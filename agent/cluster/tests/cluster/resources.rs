@@ -5,9 +5,9 @@ use std::path::Path;
 use futures::StreamExt as _;
 use pintle_cluster::{
     Application, Applications, Events, InventoryStore as _, Plugins, ResourceEvent, Resources,
-    Seeds, StatusError, StatusStore, Weight, crd,
+    SeedError, Seeds, StatusError, StatusStore, Weight, crd,
 };
-use pintle_core::{application::ApplicationStatus, names::ApplicationName};
+use pintle_core::{application::ApplicationStatus, names::ApplicationName, seed::Seed};
 use pintle_harness::until_async;
 use serde_json::json;
 
@@ -291,27 +291,24 @@ async fn a_seed_is_made_once_whoever_comes_first() {
             .iter()
             .all(|other| other.of(&name) == seeds[0].of(&name))
     );
-    let own = Seeds::of_application(&world.connection, &world.release.application)
-        .await
-        .unwrap();
-    assert_eq!(
-        Seeds::of_application(&world.connection, &world.release.application)
-            .await
-            .unwrap(),
-        own
-    );
-    Seeds::remove(&world.connection, &world.release.application)
-        .await
-        .unwrap();
-    Seeds::remove(&world.connection, &world.release.application)
-        .await
-        .unwrap();
-    assert_ne!(
-        Seeds::of_application(&world.connection, &world.release.application)
-            .await
-            .unwrap(),
-        own
-    );
+}
+
+#[tokio::test]
+async fn a_seed_of_the_command_line_is_kept_once() {
+    let world = World::new("seed").await;
+    let (connection, application) = (&world.connection, &world.release.application);
+    let known = || async { Seeds::known(connection, application).await.unwrap() };
+    assert_eq!(known().await, None);
+    let own = Seed::from_text("own");
+    Seeds::keep(connection, application, &own).await.unwrap();
+    assert_eq!(known().await, Some(own.clone()));
+    // The answer was lost, and it is asked again.
+    Seeds::keep(connection, application, &own).await.unwrap();
+    let error = Seeds::keep(connection, application, &Seed::from_text("other")).await;
+    assert!(matches!(error, Err(SeedError::Superseded { .. })));
+    Seeds::remove(connection, application).await.unwrap();
+    Seeds::remove(connection, application).await.unwrap();
+    assert_eq!(known().await, None);
 }
 
 /// The agent's account has the rights that it needs, and none to write anything else.

@@ -40,8 +40,7 @@ pub(super) async fn run(command: &AdoptCommand) -> anyhow::Result<Exit> {
         .renderer
         .name
         .get_or_insert_with(|| args.release.clone());
-    let mut target =
-        Target::render(&cluster, &session, &connection, &input, &progress, args.yes).await?;
+    let mut target = Target::render(&cluster, &session, &connection, &input, &progress).await?;
     let namespace = target.release.namespace.clone();
     progress.stage(&format!("reading the release {} of Helm", args.release));
     let helm = HelmRelease::read(&connection, &namespace, &args.release).await?;

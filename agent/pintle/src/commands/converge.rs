@@ -40,15 +40,8 @@ pub(super) async fn run(args: &ConvergeCommand) -> anyhow::Result<Exit> {
     follow::run(&origin, follow, async || {
         let progress = Progress::new(args.cluster.output.output);
         let input = origin.open().await?;
-        let mut target = Target::render(
-            &args.cluster,
-            &session,
-            &connection,
-            &input,
-            &progress,
-            true,
-        )
-        .await?;
+        let mut target =
+            Target::render(&args.cluster, &session, &connection, &input, &progress).await?;
         target.release.confirmed_deletions = args.confirm_prune;
         target.release.adopt = args.adopt;
         once(args, &session, target, &progress).await
@@ -92,6 +85,7 @@ pub(super) async fn carry_out(
     (planned, approved): (Planned, Approved),
     progress: &Progress,
 ) -> anyhow::Result<Exit> {
+    target.settle(&planned).await?;
     progress.stage(&format!("applying: {}", planned.plan.summary()));
     let cancel = cancel_on_interrupt();
     target.release.hook_timeout = wishes.timeout.unwrap_or(target.settings.spec.timeout);

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use anyhow::bail;
-use pintle_cluster::{Applying, Cluster, ConfigMapStore, InventoryStore as _, Release, Seeds};
+use pintle_cluster::{
+    Applying, Cluster, ConfigMapStore, Connection, InventoryStore as _, Release, Seeds,
+};
 use pintle_core::{
     check::{Approved, Checked},
     names::ApplicationName,
@@ -37,17 +39,12 @@ pub(super) async fn run(args: &DismissCommand) -> anyhow::Result<Exit> {
     let application = ApplicationName::new(&namespace, &name);
     let mut store = ConfigMapStore::open(&connection, &application).await?;
     if store.inventory().is_empty() {
-        let known = ConfigMapStore::list(&connection, Some(&namespace)).await?;
-        let known: Vec<String> = known.into_iter().map(|one| one.name).collect();
-        let known = if known.is_empty() {
-            "there is none".to_owned()
-        } else {
-            format!("there are {}", known.join(", "))
-        };
+        let known = elsewhere(&connection, &application).await?;
         bail!("nothing was converged under the name {name} in namespace {namespace}: {known}");
     }
     let progress = Progress::new(args.output.output);
-    let seed = Seeds::of_application(&connection, &application).await?;
+    let seed = Seeds::known(&connection, &application).await?;
+    let seed = seed.unwrap_or_else(super::render::fresh_seed);
     let mut release = Release::new(application.clone(), seed).for_removal();
     if args.all_kinds {
         use ProtectedKind::{CustomResourceDefinition, Namespace, PersistentVolumeClaim};
@@ -87,6 +84,9 @@ pub(super) async fn run(args: &DismissCommand) -> anyhow::Result<Exit> {
     for kept in &planned.kept {
         output::warning(&format!("{} stays: {}", kept.id, kept.reason));
     }
+    if !planned.kept.is_empty() && !args.all_kinds {
+        output::note("`--all-kinds` deletes namespaces, claims and definitions as well");
+    }
     if applied.inventory.is_empty() {
         store.remove().await?;
         Seeds::remove(&connection, &application).await?;
@@ -103,4 +103,29 @@ pub(super) async fn run(args: &DismissCommand) -> anyhow::Result<Exit> {
         )),
     }
     Ok(Exit::Done)
+}
+
+/// Says what was converged instead: under the same name in other namespaces, or in the same namespace under other names.
+async fn elsewhere(
+    connection: &Connection,
+    application: &ApplicationName,
+) -> anyhow::Result<String> {
+    // Not everybody may look into all namespaces.
+    let all = ConfigMapStore::list(connection, None)
+        .await
+        .unwrap_or_default();
+    let namesakes: Vec<String> = all
+        .into_iter()
+        .filter(|one| one.name == application.name)
+        .map(|one| format!("`--namespace {}`", one.namespace))
+        .collect();
+    if !namesakes.is_empty() {
+        return Ok(format!("it is there with {}", namesakes.join(" or ")));
+    }
+    let here = ConfigMapStore::list(connection, Some(&application.namespace)).await?;
+    let names: Vec<String> = here.into_iter().map(|one| one.name).collect();
+    Ok(match names[..] {
+        [] => "there is none".to_owned(),
+        _ => format!("there are {}", names.join(", ")),
+    })
 }

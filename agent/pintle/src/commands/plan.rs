@@ -36,7 +36,7 @@ pub(super) async fn run(args: &ClusterCommand, show: Show) -> anyhow::Result<Exi
     follow::run(&origin, args.input.follow, async || {
         let progress = Progress::new(args.output.output);
         let input = origin.open().await?;
-        let target = Target::render(args, &session, &connection, &input, &progress, false).await?;
+        let target = Target::render(args, &session, &connection, &input, &progress).await?;
         let planned = target.plan(&progress).await?;
         progress.finish();
         let (findings, denied) = match show {

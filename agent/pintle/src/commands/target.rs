@@ -8,8 +8,14 @@ use pintle_cluster::{
     Release, Seeds, Tracker, TrackerOptions,
 };
 use pintle_core::{
-    check::Approved, health::Assessment, inventory::Inventory, names::ApplicationName,
-    object::ObjectId, plan::Depth, rendered::Rendered, seed::Seed,
+    check::Approved,
+    health::Assessment,
+    inventory::Inventory,
+    names::ApplicationName,
+    object::ObjectId,
+    plan::{Action, Depth},
+    rendered::Rendered,
+    seed::Seed,
 };
 use pintle_host::Context;
 use serde_json::{Value, json};
@@ -45,6 +51,8 @@ pub(super) struct Target {
     context: Context,
     revision: Value,
     judge: Arc<dyn Judge>,
+    /// Whether the seed is in the cluster, or another one was asked for.
+    has_seed: bool,
 }
 
 impl Target {
@@ -55,20 +63,17 @@ impl Target {
         connection: &Connection,
         input: &Input,
         progress: &Progress,
-        keeps_seed: bool,
     ) -> anyhow::Result<Self> {
         progress.stage(&format!("rendering {}", input.revision.short()));
         let settings = Session::release(input, &args.input, &args.renderer)?;
         let namespace = settings.namespace_or(connection.default_namespace());
         let application = ApplicationName::new(&namespace, &settings.name);
         let seed = match &args.renderer.seed {
-            Some(text) => Seed::from_text(text),
-            None if keeps_seed => Seeds::of_application(connection, &application).await?,
-            None => match Seeds::known(connection, &application).await? {
-                Some(seed) => seed,
-                None => super::render::fresh_seed(),
-            },
+            Some(text) => Some(Seed::from_text(text)),
+            None => Seeds::known(connection, &application).await?,
         };
+        let has_seed = seed.is_some();
+        let seed = seed.unwrap_or_else(super::render::fresh_seed);
         let judges = Judges::find(&session.catalog, &settings.spec.health).await?;
         let judge: Arc<dyn Judge> = Arc::new(OneJudge(judges));
         let cluster = Cluster::new(connection.clone()).with_judge(Arc::clone(&judge));
@@ -109,6 +114,7 @@ impl Target {
             context,
             revision,
             judge,
+            has_seed,
         })
     }
 
@@ -120,6 +126,24 @@ impl Target {
             .cluster
             .plan(&self.release, &self.prepared, &inventory, Depth::Server)
             .await?)
+    }
+
+    /// Makes what has to be there before the first object of an approved plan: a place for the inventory, and the seed.
+    pub(super) async fn settle(&mut self, planned: &Planned) -> anyhow::Result<()> {
+        let application = &self.release.application;
+        let makes_namespace = planned.plan.changes().iter().any(|change| {
+            change.action == Action::Create
+                && change.id.is("", "Namespace")
+                && change.id.name == application.namespace
+        });
+        if makes_namespace {
+            self.store.make_namespace().await?;
+        }
+        if !self.has_seed {
+            Seeds::keep(self.cluster.connection(), application, &self.release.seed).await?;
+            self.has_seed = true;
+        }
+        Ok(())
     }
 
     /// Asks the policies.
