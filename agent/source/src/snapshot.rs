@@ -70,6 +70,11 @@ impl Snapshot {
         }
     }
 
+    /// Returns the id of a folder of the revision.
+    pub(crate) fn folder_id(&self, path: &TreePath) -> Result<ObjectId, SourceError> {
+        Ok(self.tree_at(self.root).folder_at(path)?)
+    }
+
     fn tree_at(&self, id: ObjectId) -> SourceTree<GitObjects> {
         SourceTree::new(GitObjects::new(Arc::clone(&self.store)), id, self.limits)
     }

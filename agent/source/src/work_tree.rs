@@ -2,8 +2,13 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    ffi::OsStr,
     fs,
     io::Read as _,
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{MetadataExt as _, PermissionsExt as _},
+    },
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -22,7 +27,7 @@ use pintle_core::{
 use crate::{
     error::{SourceError, chain},
     limits::Limits,
-    local,
+    local::{self, Local},
     tree::{
         SourceTree, broken,
         objects::{Folder, NodeKind, Objects},
@@ -60,19 +65,37 @@ impl WorkTree {
             Err(SourceError::NotARepository { .. }) => (None, None),
             Err(error) => return Err(error),
         };
-        let ignored = Ignored::new(repository.as_ref(), &folder)?;
-        let mut scan = Scan {
-            limits,
-            ignored,
-            files: Files::default(),
-            count: 0,
-            kept: 0,
-            modified: 0,
-        };
+        let mut scan = Scan::new(Ignored::new(repository.as_ref(), &folder)?, limits);
         let root = scan.folder(&folder, &TreePath::root(), 0)?;
         let revision = revision(root, head, scan.modified);
         let tree = Arc::new(SourceTree::new(scan.files, root, limits));
         Ok(Self { revision, tree })
+    }
+
+    /// Says whether the files of a folder are other ones than its commit has; nothing if there are so many that it would
+    /// take long to find out.
+    ///
+    /// As git does, it takes a file for unchanged whose size and time are those in the index.
+    pub fn differs(
+        path: &Path,
+        local: &Local,
+        limits: Limits,
+    ) -> Result<Option<bool>, SourceError> {
+        let committed = local.snapshot.folder_id(&local.path)?;
+        let folder = path.canonicalize().map_err(|error| SourceError::Url {
+            url: path.display().to_string(),
+            reason: error.to_string(),
+        })?;
+        let (repository, root) = local::discover(&folder, limits)?;
+        let repository = (repository.to_thread_local(), root);
+        let mut scan = Scan::new(Ignored::new(Some(&repository), &folder)?, limits);
+        scan.indexed = indexed(&repository)?;
+        scan.most = COMPARED;
+        match scan.folder(&folder, &TreePath::root(), 0) {
+            Ok(now) => Ok(Some(now != committed)),
+            Err(SourceError::Tree(TreeError::TooLarge { .. })) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Returns the scanned folder.
@@ -122,10 +145,47 @@ struct ScannedFile {
 const KEPT_FILE: u64 = 1 << 20;
 const KEPT: u64 = 32 << 20;
 
+/// Most files of a folder that is compared with its commit: a hint must not take longer than what it is about.
+const COMPARED: usize = 10_000;
+
+/// A file as the index has it.
+struct IndexedFile {
+    id: ObjectId,
+    mode: Mode,
+    /// Size, and seconds and nanoseconds of the last modification, cut off as the index cuts them off.
+    stat: (u32, u32, u32),
+}
+
+fn indexed(
+    (repository, root): &(gix::Repository, PathBuf),
+) -> Result<HashMap<PathBuf, IndexedFile>, SourceError> {
+    let index = repository
+        .index_or_empty()
+        .map_err(|error| SourceError::Url {
+            url: root.display().to_string(),
+            reason: format!("its index cannot be read: {}", chain(&error)),
+        })?;
+    let entries = index.entries().iter().map(|entry| {
+        let path = root.join(OsStr::from_bytes(entry.path(&index)));
+        let stat = entry.stat;
+        let file = IndexedFile {
+            id: entry.id,
+            mode: entry.mode,
+            stat: (stat.size, stat.mtime.secs, stat.mtime.nsecs),
+        };
+        (path, file)
+    });
+    Ok(entries.collect())
+}
+
 struct Scan<'a> {
     limits: Limits,
     ignored: Ignored<'a>,
+    /// Files whose ids are known as long as they have not been touched.
+    indexed: HashMap<PathBuf, IndexedFile>,
     files: Files,
+    /// Most files and folders.
+    most: usize,
     count: usize,
     /// Bytes that are kept.
     kept: u64,
@@ -133,7 +193,42 @@ struct Scan<'a> {
     modified: i64,
 }
 
-impl Scan<'_> {
+impl<'a> Scan<'a> {
+    fn new(ignored: Ignored<'a>, limits: Limits) -> Self {
+        Self {
+            limits,
+            ignored,
+            indexed: HashMap::new(),
+            files: Files::default(),
+            most: WALK_LIMIT,
+            count: 0,
+            kept: 0,
+            modified: 0,
+        }
+    }
+
+    /// Returns the id of a file that is as the index has it.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the index keeps 32 bits of each"
+    )]
+    fn untouched(&self, path: &Path, facts: &fs::Metadata) -> Option<ObjectId> {
+        let now = (
+            facts.len() as u32,
+            facts.mtime() as u32,
+            facts.mtime_nsec() as u32,
+        );
+        let file = self.indexed.get(path)?;
+        (file.stat == now).then_some(file.id)
+    }
+
+    /// Returns the commit of a submodule that the index has.
+    fn submodule(&self, path: &Path) -> Option<ObjectId> {
+        let file = self.indexed.get(path)?;
+        (file.mode == Mode::COMMIT).then_some(file.id)
+    }
+
     /// Scans a folder and returns its id. Folders without files are left out by the caller, as in git.
     fn folder(
         &mut self,
@@ -160,8 +255,8 @@ impl Scan<'_> {
                 continue;
             };
             self.count += 1;
-            if self.count > WALK_LIMIT {
-                return Err(too_many(&TreePath::root(), self.count, WALK_LIMIT));
+            if self.count > self.most {
+                return Err(too_many(&TreePath::root(), self.count, self.most));
             }
             if found.len() >= self.limits.entries {
                 return Err(too_many(at, found.len() + 1, self.limits.entries));
@@ -196,11 +291,6 @@ impl Scan<'_> {
         parent: &TreePath,
         depth: usize,
     ) -> Result<Option<(Vec<u8>, tree::EntryKind, ObjectId)>, SourceError> {
-        use std::os::unix::{
-            ffi::OsStrExt as _,
-            fs::{MetadataExt as _, PermissionsExt as _},
-        };
-
         let name = entry.file_name().as_bytes().to_vec();
         if name == b".git" {
             return Ok(None);
@@ -221,12 +311,11 @@ impl Scan<'_> {
             return Ok(None);
         }
         if facts.is_dir() {
-            if path.join(".git").exists() {
-                return Ok(Some((
-                    name,
-                    tree::EntryKind::Commit,
-                    ObjectId::null(gix::hash::Kind::Sha1),
-                )));
+            let submodule = self.submodule(&path);
+            if submodule.is_some() || path.join(".git").exists() {
+                let unknown = ObjectId::null(gix::hash::Kind::Sha1);
+                let id = submodule.unwrap_or(unknown);
+                return Ok(Some((name, tree::EntryKind::Commit, id)));
             }
             let id = self.folder(&path, &at, depth + 1)?;
             let empty = id == ObjectId::empty_tree(gix::hash::Kind::Sha1);
@@ -251,7 +340,9 @@ impl Scan<'_> {
             tree::EntryKind::BlobExecutable
         };
         self.modified = self.modified.max(facts.mtime());
-        let (id, size, bytes) = if facts.len() > self.limits.file {
+        let (id, size, bytes) = if let Some(id) = self.untouched(&path, &facts) {
+            (id, facts.len(), None)
+        } else if facts.len() > self.limits.file {
             // It can never be read, so its bytes need not be either.
             (stand_in(&path, &facts), facts.len(), None)
         } else {
@@ -285,8 +376,6 @@ fn hash(kind: Kind, bytes: &[u8], at: &TreePath) -> Result<ObjectId, SourceError
 
 /// Makes an id for a file that is too large to be read: another one whenever it changes.
 fn stand_in(path: &Path, facts: &fs::Metadata) -> ObjectId {
-    use std::os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _};
-
     let digest = Digester::new("unread-file/v1")
         .part(path.as_os_str().as_bytes())
         .part(facts.len().to_be_bytes())
@@ -350,8 +439,6 @@ impl<'a> Ignored<'a> {
         repository: Option<&'a (gix::Repository, PathBuf)>,
         folder: &Path,
     ) -> Result<Self, SourceError> {
-        use std::os::unix::ffi::OsStrExt as _;
-
         let Some((repository, root)) = repository else {
             return Ok(Self { rules: None });
         };
@@ -369,7 +456,7 @@ impl<'a> Ignored<'a> {
             .map_err(failed)?;
         let mut tracked = HashSet::new();
         for entry in index.entries() {
-            let path: &std::ffi::OsStr = std::ffi::OsStr::from_bytes(entry.path(&index));
+            let path = OsStr::from_bytes(entry.path(&index));
             let mut next = Some(Path::new(path));
             while let Some(path) = next.filter(|path| !path.as_os_str().is_empty()) {
                 if !tracked.insert(path.to_owned()) {

@@ -194,10 +194,18 @@ async fn local(path: &Path) -> anyhow::Result<Input> {
     let read = move || {
         let local = pintle_source::local(&open, Limits::default())?;
         local.snapshot.tree(&local.path)?;
-        Ok(local)
+        // A hint is all that this is for.
+        let differs = WorkTree::differs(&open, &local, Limits::default());
+        Ok((local, matches!(differs, Ok(Some(true)))))
     };
     let error = match tokio::task::spawn_blocking(read).await? {
-        Ok(local) => {
+        Ok((local, differs)) => {
+            if differs {
+                output::warning(&format!(
+                    "{} has changes that are not committed, and they are left out: `--dev` takes the files as they are",
+                    path.display()
+                ));
+            }
             return Input::of(Snapshot::git(local.snapshot), local.path, name_of(path));
         }
         Err(error) => error,

@@ -59,6 +59,63 @@ fn a_clean_folder_has_the_ids_of_its_commit() {
 }
 
 #[test]
+fn a_folder_differs_from_its_commit_by_what_git_status_would_show() {
+    let repository = repository(open_servers(), "differs");
+    let files = [
+        (".gitignore", "*.log\n"),
+        ("app/a.yaml", "a: 1"),
+        ("b", "b"),
+    ];
+    repository.push_files(&files, "first").unwrap();
+    let differs = |folder: &str| {
+        let folder = repository.work().join(folder);
+        let here = local(&folder, Limits::default()).unwrap();
+        WorkTree::differs(&folder, &here, Limits::default()).unwrap()
+    };
+    assert_eq!(differs(""), Some(false));
+    // Written again, and the same; and what is ignored.
+    repository.write("app/a.yaml", "a: 1").unwrap();
+    repository.write("app/a.log", "ignored").unwrap();
+    assert_eq!(differs(""), Some(false));
+
+    repository.write("app/a.yaml", "a: 2").unwrap();
+    assert_eq!((differs(""), differs("app")), (Some(true), Some(true)));
+    repository.git(&["add", "--all"]).unwrap();
+    assert_eq!(differs("app"), Some(true), "staged is not committed");
+    repository.push_files(&[], "second").unwrap();
+    assert_eq!(differs(""), Some(false));
+
+    repository.write("b", "another").unwrap();
+    assert_eq!((differs(""), differs("app")), (Some(true), Some(false)));
+    repository.write("b", "b").unwrap();
+    repository.write("app/new.yaml", "").unwrap();
+    assert_eq!(differs("app"), Some(true), "git does not know it yet");
+    fs::remove_file(repository.work().join("app/new.yaml")).unwrap();
+    fs::remove_file(repository.work().join("app/a.yaml")).unwrap();
+    assert_eq!(differs(""), Some(true));
+}
+
+#[test]
+fn a_submodule_is_no_difference() {
+    let repository = repository(open_servers(), "differs-module");
+    repository.push_files(&[("a", "a")], "first").unwrap();
+    let module = repository.work().join("module");
+    repository
+        .git(&["clone", "--quiet", ".", module.to_str().unwrap()])
+        .unwrap();
+    repository.push_files(&[], "with a module").unwrap();
+    let differs = || {
+        let here = local(repository.work(), Limits::default()).unwrap();
+        WorkTree::differs(repository.work(), &here, Limits::default()).unwrap()
+    };
+    assert_eq!(differs(), Some(false));
+    // As git leaves it where it is not asked for.
+    fs::remove_dir_all(&module).unwrap();
+    fs::create_dir(&module).unwrap();
+    assert_eq!(differs(), Some(false));
+}
+
+#[test]
 fn what_git_ignores_is_not_there() {
     let repository = repository(open_servers(), "ignored");
     repository

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use pintle_harness::Process;
 
-use crate::desk::Desk;
+use crate::desk::{Desk, as_administrator};
 use crate::world::{config_map, deployment, service, world};
 
 #[test]
@@ -72,6 +72,65 @@ fn a_folder_is_rendered_diffed_planned_converged_and_dismissed() -> Result<()> {
         "name",
     ])?;
     assert_eq!(left, "");
+    Ok(())
+}
+
+#[test]
+fn a_namespace_that_the_source_brings_is_made_when_policies_have_agreed() -> Result<()> {
+    let desk = Desk::new("brings")?;
+    let fresh = format!("{}-fresh", desk.namespace);
+    let namespace = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {fresh}}}\n---\n");
+    let floating = deployment("web", 1, "registry.k8s.io/pause:latest");
+    let files = [
+        (
+            "pintle.yaml",
+            &*format!("namespace: {fresh}\npolicies: [{{plugin: guardrails}}]\n"),
+        ),
+        ("all.yaml", &(namespace + &config_map("settings", "1"))),
+        ("web.yaml", &floating),
+    ];
+    desk.repository.push_files(&files, "first")?;
+    let folder = desk.repository.work().display().to_string();
+    let made = || world().control_plane.kubectl(&["get", "namespace", &fresh]);
+
+    let refused = as_administrator(&["converge", &folder, "--name", &fresh], 4)?;
+    assert!(refused.contains("image-tag-latest"), "{refused}");
+    assert!(made().is_err(), "nothing is written that a policy refuses");
+
+    desk.repository.remove("web.yaml")?;
+    desk.repository.push_files(&[], "without it")?;
+    as_administrator(&["converge", &folder, "--name", &fresh], 0)?;
+    made()?;
+    as_administrator(&["diff", &folder, "--name", &fresh], 0)?;
+
+    let elsewhere = as_administrator(&["dismiss", &fresh], 1)?;
+    assert!(
+        elsewhere.contains(&format!("it is there with `--namespace {fresh}`")),
+        "{elsewhere}"
+    );
+    let args = ["dismiss", &fresh, "--namespace", &fresh];
+    let stays = as_administrator(&args, 0)?;
+    assert!(stays.contains("`--all-kinds` deletes"), "{stays}");
+    as_administrator(&[&args[..], &["--all-kinds"]].concat(), 0)?;
+    Ok(())
+}
+
+#[test]
+fn what_is_not_committed_is_left_out_and_that_is_said() -> Result<()> {
+    let desk = Desk::new("uncommitted")?;
+    desk.repository
+        .push_files(&[("a.yaml", &config_map("a", "1"))], "first")?;
+    let hint = "changes that are not committed";
+    let clean = desk.pintle(&["render", "."], 0)?;
+    assert!(!clean.contains(hint), "{clean}");
+    desk.repository.write("a.yaml", config_map("a", "2"))?;
+    let rendered = desk.pintle(&["render", "."], 0)?;
+    assert!(
+        rendered.contains(hint) && rendered.contains("value: \"1\""),
+        "{rendered}"
+    );
+    let now = desk.pintle(&["render", ".", "--dev"], 0)?;
+    assert!(!now.contains(hint) && now.contains("value: \"2\""), "{now}");
     Ok(())
 }
 
