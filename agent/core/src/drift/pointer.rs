@@ -49,7 +49,9 @@ pub enum ParseFieldPointerError {
     )]
     Whole,
     /// The object would be another one without it.
-    #[error("`{0}` is part of what the object is: it cannot be ignored")]
+    #[error(
+        "`{0}` takes in what the object is (its kind, its name or its namespace): name other fields"
+    )]
     Identity(String),
     /// A tilde that escapes nothing.
     #[error(
@@ -59,11 +61,11 @@ pub enum ParseFieldPointerError {
 }
 
 /// Fields that say what an object is.
-const IDENTITY: [&str; 4] = [
-    "/apiVersion",
-    "/kind",
-    "/metadata/name",
-    "/metadata/namespace",
+const IDENTITY: [&[&str]; 4] = [
+    &["apiVersion"],
+    &["kind"],
+    &["metadata", "name"],
+    &["metadata", "namespace"],
 ];
 
 impl FromStr for FieldPointer {
@@ -73,17 +75,23 @@ impl FromStr for FieldPointer {
         if text.is_empty() || text == "/" {
             return Err(ParseFieldPointerError::Whole);
         }
-        if IDENTITY.contains(&text) || text == "/metadata" {
-            return Err(ParseFieldPointerError::Identity(text.to_owned()));
-        }
         let Some(rest) = text.strip_prefix('/') else {
             return Err(ParseFieldPointerError::Relative(text.to_owned()));
         };
         let part =
             |part: &str| read(part).ok_or_else(|| ParseFieldPointerError::Escape(text.to_owned()));
+        let parts: Vec<Part> = rest.split('/').map(part).collect::<Result<_, _>>()?;
+        // `/metadata` takes the name along, and so does `/*`.
+        let takes = |path: &&[&str]| {
+            let mut pairs = parts.iter().zip(*path);
+            parts.len() <= path.len() && pairs.all(|(part, key)| part.is_key(key))
+        };
+        if IDENTITY.iter().any(takes) {
+            return Err(ParseFieldPointerError::Identity(text.to_owned()));
+        }
         Ok(Self {
             text: text.to_owned(),
-            parts: rest.split('/').map(part).collect::<Result<_, _>>()?,
+            parts,
         })
     }
 }
@@ -283,11 +291,14 @@ mod tests {
     #[test]
     fn what_names_no_field_is_refused_with_what_would() {
         insta::assert_snapshot!(
-            ["spec/replicas", "", "/", "/metadata/name", "/a~2"].map(error).join("\n"), @r"
+            ["spec/replicas", "", "/", "/metadata/name", "/metadata", "/metadata/*", "/*", "/a~2"].map(error).join("\n"), @r"
         `spec/replicas` names no field: expected parts that each begin with a slash, such as `/spec/replicas`
         an empty pointer names the whole object: name a field of it, such as `/spec/replicas`
         an empty pointer names the whole object: name a field of it, such as `/spec/replicas`
-        `/metadata/name` is part of what the object is: it cannot be ignored
+        `/metadata/name` takes in what the object is (its kind, its name or its namespace): name other fields
+        `/metadata` takes in what the object is (its kind, its name or its namespace): name other fields
+        `/metadata/*` takes in what the object is (its kind, its name or its namespace): name other fields
+        `/*` takes in what the object is (its kind, its name or its namespace): name other fields
         `/a~2` has a `~` that is followed by neither 0 nor 1: write `~0` for a tilde and `~1` for a slash
         ");
     }
