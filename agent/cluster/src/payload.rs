@@ -1,6 +1,8 @@
 //! What is sent for an object.
 
-use pintle_core::{digest::Digest, drift::respecting, names::APPLICATION_LABEL, object::Object};
+use pintle_core::{
+    digest::Digest, drift::respecting, fields, names::APPLICATION_LABEL, object::Object,
+};
 use serde_json::Value;
 
 use crate::{prepare::payload, release::Release};
@@ -24,10 +26,14 @@ impl Payload {
     /// Returns what is sent for an object that exists: fields that the application ignores stay as they are.
     pub(crate) fn onto(object: &Object, desired: Digest, live: &Value, release: &Release) -> Self {
         let ignored = release.drift.ignored(object.id());
+        let mut plain = payload(object, desired);
+        leave_service_account(&mut plain, object, live, &release.manager());
         if ignored.is_nothing() {
-            return Self::new(object, desired);
+            return Self {
+                value: plain,
+                bound_to: None,
+            };
         }
-        let plain = payload(object, desired);
         let respected = respecting(&plain, live, &release.manager(), &ignored);
         let mut value = respected.object;
         // By these we know the object again, whatever is ignored.
@@ -73,4 +79,42 @@ fn with_desired(value: &Value, plain: &Value) -> Value {
     }
     annotations[desired] = plain["metadata"]["annotations"][desired].clone();
     annotations
+}
+
+/// Where the built-in kinds have the spec of the pods that they make.
+const PODS: [&[&str]; 2] = [
+    &["spec", "template", "spec"],
+    &["spec", "jobTemplate", "spec", "template", "spec"],
+];
+
+/// Lets the account of pods go when it leaves the source.
+///
+/// The server writes `serviceAccountName` into the deprecated `serviceAccount` as well, which nobody applied and so nobody
+/// lets go of, and takes the account from there when the name is gone: pods would keep it for ever, or not be made when it
+/// does not exist any more. Who lets go of the name in the same apply lets go of both.
+/// <https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#PodSpec>
+fn leave_service_account(value: &mut Value, object: &Object, live: &Value, manager: &str) {
+    const NAME: &str = "serviceAccountName";
+    const DEPRECATED: &str = "serviceAccount";
+    if !matches!(object.id().group.as_str(), "" | "apps" | "batch") {
+        return;
+    }
+    let Some(owned) = fields::owned_by(live, manager) else {
+        return;
+    };
+    for path in PODS {
+        let path = || path.iter().copied();
+        let found = path().try_fold(live, |value, key| value.get(key));
+        let ours = path().try_fold(owned, |fields, key| fields.get(format!("f:{key}")));
+        let wanted = path().try_fold(&mut *value, |value, key| value.get_mut(key));
+        let is_ours = ours.is_some_and(|ours| ours.get(format!("f:{NAME}")).is_some());
+        let has_account = found.is_some_and(|found| found.get(DEPRECATED).is_some());
+        if let Some(Value::Object(wanted)) = wanted
+            && is_ours
+            && has_account
+            && !wanted.contains_key(NAME)
+        {
+            wanted.entry(DEPRECATED).or_insert_with(|| Value::from(""));
+        }
+    }
 }

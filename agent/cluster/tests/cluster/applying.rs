@@ -388,3 +388,29 @@ async fn nothing_is_begun_after_a_cancellation() {
     assert!(error.cancelled && error.inventory.is_empty());
     assert_eq!(world.live("deployment", "web"), None);
 }
+
+/// The server writes the account's name into a second, deprecated field, which nobody applied.
+#[tokio::test]
+async fn an_account_that_leaves_the_source_leaves_the_pods() {
+    const NAME: &str = "/spec/template/spec/serviceAccountName";
+    const DEPRECATED: &str = "/spec/template/spec/serviceAccount";
+    let mut world = World::new("account").await;
+    world.track();
+    let account = |name: &str| with(deployment("web", 0), NAME, json!(name));
+    let found = || {
+        let live = world.live("deployment", "web").unwrap();
+        [NAME, DEPRECATED].map(|field| live.pointer(field).cloned())
+    };
+    world.converge(&[account("shop")]).await.unwrap();
+    assert_eq!(found(), [Some(json!("shop")), Some(json!("shop"))]);
+    for depth in [Depth::Local, Depth::Server] {
+        let planned = world.plan(&[deployment("web", 0)], depth).await.unwrap();
+        assert_eq!(actions(&planned), [(Action::Update, "web".into())]);
+    }
+    world.converge(&[deployment("web", 0)]).await.unwrap();
+    assert_eq!(found(), [None, None]);
+    let again = world.converge(&[deployment("web", 0)]).await.unwrap();
+    assert_eq!(again.summary.unchanged, 1);
+    world.converge(&[account("other")]).await.unwrap();
+    assert_eq!(found(), [Some(json!("other")), Some(json!("other"))]);
+}
