@@ -7,6 +7,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
+    clock::ServerClock,
     fence::Fence,
     pressure::Pressure,
     request::{Call, RequestError, chain},
@@ -119,6 +120,7 @@ struct Shared {
     client: kube::Client,
     permits: Semaphore,
     pressure: Pressure,
+    clock: ServerClock,
     request_timeout: Duration,
     impersonating: Option<String>,
     server: String,
@@ -182,6 +184,7 @@ impl Connection {
             client,
             permits: Semaphore::new(options.concurrency.max(1)),
             pressure: Pressure::default(),
+            clock: ServerClock::default(),
             request_timeout: options.request_timeout,
             impersonating,
             server,
@@ -276,6 +279,10 @@ impl Connection {
 
     pub(crate) fn pressure(&self) -> &Pressure {
         &self.shared.pressure
+    }
+
+    pub(crate) fn clock(&self) -> &ServerClock {
+        &self.shared.clock
     }
 
     pub(crate) async fn permit(&self) -> SemaphorePermit<'_> {

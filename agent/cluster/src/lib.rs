@@ -30,6 +30,7 @@
 
 mod applying;
 mod awaiting;
+mod clock;
 mod cluster;
 mod connection;
 pub mod crd;

@@ -348,6 +348,7 @@ impl Connection {
                 .await
                 .map_err(|error| transport(call, &error))?;
             let code = response.status().as_u16();
+            self.clock().told(response.headers().get(header::DATE));
             let retry_after = retry::retry_after(response.headers().get(header::RETRY_AFTER));
             let body = Limited::new(response.into_body(), ANSWER_LIMIT)
                 .collect()

@@ -20,6 +20,7 @@ use pintle_core::{
     fields,
     health::Assessment,
     inventory::Inventory,
+    machine::Millis,
     names::{APPLICATION_LABEL, ApplicationName},
     object::ObjectId,
 };
@@ -46,12 +47,13 @@ const MANAGERS: usize = 3;
 /// Says how an object is. Health is a plugin's opinion.
 #[async_trait]
 pub trait Judge: Send + Sync {
-    /// Assesses an object of an application.
+    /// Assesses an object of an application. `now` is the time of the API server that it comes from.
     async fn assess(
         &self,
         application: &ApplicationName,
         id: &ObjectId,
         object: &Value,
+        now: Millis,
     ) -> Assessment;
 }
 
@@ -396,7 +398,12 @@ impl Inner {
         }
         let assessment = self
             .judge
-            .assess(&registered.application, &id, object)
+            .assess(
+                &registered.application,
+                &id,
+                object,
+                self.connection.clock().now(),
+            )
             .await;
         if let Some(after) = assessment.recheck_after {
             self.recheck(object, after);

@@ -380,7 +380,14 @@ impl Applier<'_> {
             match awaiting::until(self.own, &object.resource, id, limit, newer).await {
                 Some(None) => return Ok(Err("it was deleted before it was usable".to_owned())),
                 Some(Some(live)) => {
-                    let assessment = judge.assess(&self.release.application, id, &live).await;
+                    let assessment = judge
+                        .assess(
+                            &self.release.application,
+                            id,
+                            &live,
+                            self.connection.clock().now(),
+                        )
+                        .await;
                     match assessment.status {
                         Status::Healthy | Status::Suspended | Status::Unknown => return Ok(Ok(())),
                         Status::Degraded => return Ok(Err(assessment.message)),

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use pintle_cluster::{InventoryStore as _, Judge, Tracker, TrackerOptions, Waited};
 use pintle_core::{
     health::{Assessment, Status},
+    machine::Millis,
     names::ApplicationName,
     object::ObjectId,
 };
@@ -72,7 +73,7 @@ struct Deadline(std::time::Instant);
 
 #[async_trait::async_trait]
 impl Judge for Deadline {
-    async fn assess(&self, _: &ApplicationName, _: &ObjectId, _: &Value) -> Assessment {
+    async fn assess(&self, _: &ApplicationName, _: &ObjectId, _: &Value, _: Millis) -> Assessment {
         let left = self.0.saturating_duration_since(std::time::Instant::now());
         if left.is_zero() {
             return Assessment::new(Status::Degraded, "late");

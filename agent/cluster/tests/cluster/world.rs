@@ -12,6 +12,7 @@ use pintle_core::{
     check::{Approved, Checked},
     health::{Assessment, Status},
     inventory::Inventory,
+    machine::Millis,
     names::ApplicationName,
     object::{Object, ObjectId},
     plan::Depth,
@@ -40,7 +41,13 @@ pub(crate) struct SimpleJudge;
 
 #[async_trait]
 impl Judge for SimpleJudge {
-    async fn assess(&self, _: &ApplicationName, id: &ObjectId, object: &Value) -> Assessment {
+    async fn assess(
+        &self,
+        _: &ApplicationName,
+        id: &ObjectId,
+        object: &Value,
+        _: Millis,
+    ) -> Assessment {
         if id.is("apps", "Deployment") {
             let count = |field: &str| object["status"][field].as_u64().unwrap_or_default();
             let available = count("availableReplicas").min(count("updatedReplicas"));

@@ -9,12 +9,13 @@ use async_trait::async_trait;
 use pintle_cluster::Judge;
 use pintle_core::{
     health::{Assessment, Status},
+    machine::Millis,
     names::ApplicationName,
     object::ObjectId,
 };
 use serde_json::Value;
 
-use crate::pipeline::{health::Judges, now_ms};
+use crate::pipeline::health::Judges;
 
 /// Which application is judged by which checks.
 #[derive(Default)]
@@ -43,6 +44,7 @@ impl Judge for AllJudges {
         application: &ApplicationName,
         id: &ObjectId,
         object: &Value,
+        now: Millis,
     ) -> Assessment {
         let judges = self
             .0
@@ -51,7 +53,7 @@ impl Judge for AllJudges {
             .get(application)
             .cloned();
         match judges {
-            Some(judges) => judges.assess(id, object, now_ms()).await,
+            Some(judges) => judges.assess(id, object, now).await,
             None => Assessment::new(
                 Status::Unknown,
                 "the application has not been looked at yet",

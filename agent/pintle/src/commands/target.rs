@@ -11,6 +11,7 @@ use pintle_core::{
     check::Approved,
     health::Assessment,
     inventory::Inventory,
+    machine::Millis,
     names::ApplicationName,
     object::ObjectId,
     plan::{Action, Depth},
@@ -27,7 +28,7 @@ use crate::{
         output,
         progress::Progress,
     },
-    pipeline::{check, cluster::PluginReader, health::Judges, input::Input, now_ms},
+    pipeline::{check, cluster::PluginReader, health::Judges, input::Input},
 };
 
 /// Connects to the cluster that the arguments name.
@@ -187,8 +188,14 @@ struct OneJudge(Judges);
 
 #[async_trait]
 impl Judge for OneJudge {
-    async fn assess(&self, _: &ApplicationName, id: &ObjectId, object: &Value) -> Assessment {
-        self.0.assess(id, object, now_ms()).await
+    async fn assess(
+        &self,
+        _: &ApplicationName,
+        id: &ObjectId,
+        object: &Value,
+        now: Millis,
+    ) -> Assessment {
+        self.0.assess(id, object, now).await
     }
 }
 
