@@ -59,8 +59,8 @@ pub struct ApplicationSpec {
     /// Who is told.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notifiers: Vec<NotifierUse>,
-    /// Applications that have to be Ready at their current revision before another revision of this one is rolled out. What
-    /// drifts is put right without them.
+    /// Applications that have to be Ready at their current revision before another revision of this one is rolled out. Drift
+    /// is put right without them, as long as no other revision waits.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<ApplicationReference>,
     /// How often the source is asked for a new revision, beside webhooks.
