@@ -9,7 +9,7 @@ mod handover;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, stream::SelectAll};
-use pintle_cluster::{Application, ResourceEvent, TrackEvent};
+use pintle_cluster::{Application, ResourceEvent};
 use pintle_core::{
     application::{ApplicationSpec, ApplicationStatus},
     drift::Disputes,
@@ -21,7 +21,7 @@ use pintle_core::{
     },
 };
 use tokio::{
-    sync::{broadcast, mpsc, oneshot},
+    sync::{mpsc, oneshot},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
@@ -373,20 +373,6 @@ impl Controller {
             }
             Message::Connected { key, shared } => self.connected(&key, shared),
             Message::Moved { key, application } => self.moved(&key, application),
-        }
-    }
-
-    fn tracked(&mut self, event: Result<TrackEvent, broadcast::error::RecvError>) {
-        match event {
-            Ok(event) => self.look_for_drift(&event.application),
-            // Some were missed: all are looked at.
-            Err(broadcast::error::RecvError::Lagged(_)) => {
-                for name in self.apps.keys().cloned().collect::<Vec<_>>() {
-                    self.look_for_drift(&name);
-                }
-            }
-            // The tracker lives as long as the agent.
-            Err(broadcast::error::RecvError::Closed) => {}
         }
     }
 

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pintle_cluster::Drift;
+use pintle_cluster::{Drift, TrackEvent};
 use pintle_core::{
     drift::{DriftMode, DriftedObject, Fight, Sight},
     machine::{Event, Millis},
     names::ApplicationName,
     object::ObjectId,
 };
+use tokio::sync::broadcast;
 
 use super::{controller::Controller, metrics::ApplicationLabels};
 use crate::pipeline::now_ms;
@@ -40,6 +41,21 @@ pub(crate) fn sights(drift: &[Drift]) -> BTreeMap<ObjectId, Sight> {
 }
 
 impl Controller {
+    /// Takes up what the tracker tells.
+    pub(super) fn tracked(&mut self, event: Result<TrackEvent, broadcast::error::RecvError>) {
+        match event {
+            Ok(event) => self.look_for_drift(&event.application),
+            // Some were missed: all are looked at.
+            Err(broadcast::error::RecvError::Lagged(_)) => {
+                for name in self.apps.keys().cloned().collect::<Vec<_>>() {
+                    self.look_for_drift(&name);
+                }
+            }
+            // The tracker lives as long as the agent.
+            Err(broadcast::error::RecvError::Closed) => {}
+        }
+    }
+
     /// Compares what is with what was applied. A run that is under way looks itself, and is looked after when it ends.
     pub(super) fn look_for_drift(&mut self, name: &ApplicationName) {
         let Some(app) = self.apps.get_mut(name) else {
