@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api,
     api::ApiResource,
-    core::DynamicResourceScope,
+    core::{DynamicResourceScope, Status},
     runtime::watcher::{self, Config, Error as WatcherError, Event},
 };
 use serde::{Deserialize, Deserializer};
@@ -200,12 +200,13 @@ async fn follow(
                 }
             }
             Some(Err(error)) => {
-                match code(&error) {
+                let refusal = refusal(&error);
+                match refusal.map(|refusal| refusal.code) {
                     Some(410) => return End::Expired,
                     Some(400 | 422) if streaming => return End::NoStreaming,
                     _ => {}
                 }
-                let text = chain(&error);
+                let text = refusal.map_or_else(|| chain(&error), said);
                 tracing::debug!(kind = %selection.resource, error = %text, "watch failed");
                 if told.send(Told::Failed(text)).await.is_err() {
                     return End::Closed;
@@ -233,12 +234,23 @@ pub(crate) fn typed(mut object: Value, resource: &ResourceType) -> Value {
     object
 }
 
-fn code(error: &WatcherError) -> Option<u16> {
+/// The client's own text of a refusal repeats it as a debug dump.
+fn said(refusal: &Status) -> String {
+    let Status {
+        code,
+        reason,
+        message,
+        ..
+    } = refusal;
+    format!("the API server answered {code} {reason}: {message}")
+}
+
+fn refusal(error: &WatcherError) -> Option<&Status> {
     match error {
         WatcherError::WatchError(status)
         | WatcherError::InitialListFailed(kube::Error::Api(status))
         | WatcherError::WatchStartFailed(kube::Error::Api(status))
-        | WatcherError::WatchFailed(kube::Error::Api(status)) => Some(status.code),
+        | WatcherError::WatchFailed(kube::Error::Api(status)) => Some(status),
         _ => None,
     }
 }

@@ -76,8 +76,8 @@ impl Subject {
         let who = suspended_by(&self.application);
         let who = who.map_or_else(String::new, |request| format!(" {}", request.told()));
         Err(Usage(format!(
-            "{name} is suspended{who}; `pintle resume {}` comes first",
-            name.name
+            "{name} is suspended{who}; `pintle resume {} --namespace {}` comes first",
+            name.name, name.namespace
         ))
         .into())
     }

@@ -17,7 +17,8 @@ pub(super) async fn run(args: &HistoryCommand) -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     }
     if status.history.is_empty() {
-        output::note("there is none yet");
+        let name = subject.application.application_name();
+        output::note(&format!("no revision of {name} was rolled out yet"));
         return Ok(Exit::Done);
     }
     let running = status.revision.as_deref();
