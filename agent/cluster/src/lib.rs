@@ -30,6 +30,7 @@
 
 mod applying;
 mod awaiting;
+mod claims;
 mod clock;
 mod cluster;
 mod connection;
@@ -61,6 +62,7 @@ mod tracker;
 mod watching;
 
 pub use applying::{Applied, ApplyError, Progress, Silent, Step};
+pub use claims::{Claim, Claims, UnknownClaims};
 pub use cluster::{Applying, Cluster, ClusterError};
 pub use connection::{ConnectError, Connection, Options, ServerVersion, ServiceAccount};
 pub use discovery::{Discovery, Kinds, ResourceType, UnknownKind};

@@ -1,9 +1,9 @@
 //! Whose an object is.
 
-use pintle_core::{fields, inventory::Entry, names::APPLICATION_LABEL};
+use pintle_core::{fields, inventory::Entry, names::APPLICATION_LABEL, object::ObjectId};
 use serde_json::Value;
 
-use crate::{prepare::PreparedObject, rejection::WriteError, release::Release};
+use crate::{claims::Claim, prepare::PreparedObject, rejection::WriteError, release::Release};
 
 /// By which Helm, and what renders charts, knows a hook.
 /// <https://helm.sh/docs/topics/charts_hooks/>
@@ -13,19 +13,32 @@ const HELM_HOOK: &str = "helm.sh/hook";
 ///
 /// They may be where the object is the application's own: it was applied before, or is adopted. Otherwise the error says
 /// whose it is, or is left to the server's own answer.
-pub(crate) fn may_force(
+pub(crate) async fn may_force(
     live: &Value,
     release: &Release,
+    id: &ObjectId,
     adopts: bool,
     entry: Option<&Entry>,
 ) -> Result<(), Option<WriteError>> {
-    if adopts || release.adopt {
+    let other = other_owner(live, release);
+    let claim = match other {
+        Some(owner) => Some(claim(release, owner, id).await),
+        None => None,
+    };
+    if claim == Some(Claim::Wanted) {
+        // Two that take it from each other would never come to an end.
+        return Err(Some(WriteError::Contested {
+            owner: other.unwrap_or_default().to_owned(),
+            application: release.application.label_value(),
+        }));
+    }
+    if adopts || release.adopt || claim == Some(Claim::Left) {
         return Ok(());
     }
-    let owner = live["metadata"]["labels"][APPLICATION_LABEL].as_str();
-    if let Some(owner) = owner.filter(|owner| *owner != release.application.label_value()) {
+    if let Some(owner) = other {
         return Err(Some(WriteError::Foreign {
             owner: owner.to_owned(),
+            application: release.application.label_value(),
         }));
     }
     let recorded = entry.and_then(|entry| entry.uid.as_deref());
@@ -38,9 +51,22 @@ pub(crate) fn may_force(
     }
 }
 
+/// Returns the label of another application that an object carries.
+pub(crate) fn other_owner<'a>(live: &'a Value, release: &Release) -> Option<&'a str> {
+    let owner = live["metadata"]["labels"][APPLICATION_LABEL].as_str();
+    owner.filter(|owner| *owner != release.application.label_value())
+}
+
+async fn claim(release: &Release, owner: &str, id: &ObjectId) -> Claim {
+    match &release.claims {
+        Some(claims) => claims.claim(owner, id).await,
+        None => Claim::Unknown,
+    }
+}
+
 /// Says whether a hook may take the place of an object that exists: of one that this application made, or of what a hook
 /// left that another tool ran.
-pub(crate) fn may_run_hook(
+pub(crate) async fn may_run_hook(
     live: &Value,
     release: &Release,
     object: &PreparedObject,
@@ -51,8 +77,15 @@ pub(crate) fn may_run_hook(
     if was_hook || owner == Some(&release.application.label_value()) {
         return Ok(());
     }
-    may_force(live, release, object.asks_for_adoption(), entry)
-        .map_err(|refused| refused.unwrap_or(WriteError::NotOurHook))
+    may_force(
+        live,
+        release,
+        object.id(),
+        object.asks_for_adoption(),
+        entry,
+    )
+    .await
+    .map_err(|refused| refused.unwrap_or(WriteError::NotOurHook))
 }
 
 /// Says whether an object that the inventory lists is still the application's, so that it may be deleted.
@@ -70,8 +103,13 @@ pub(crate) fn is_ours(live: &Value, release: &Release, uid: Option<&str>) -> boo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pintle_core::{names::ApplicationName, object::ObjectId, seed::Seed};
+    use std::{collections::BTreeMap, sync::Arc};
+
+    use futures::{FutureExt as _, future::BoxFuture};
+    use pintle_core::{names::ApplicationName, seed::Seed};
     use serde_json::json;
+
+    use crate::claims::{Claims, UnknownClaims};
 
     fn release() -> Release {
         Release::new(ApplicationName::new("shop", "web"), Seed::from_text("s"))
@@ -84,39 +122,89 @@ mod tests {
         }})
     }
 
-    fn recorded() -> Entry {
-        let id = ObjectId {
+    fn id() -> ObjectId {
+        ObjectId {
             group: String::new(),
             kind: "ConfigMap".into(),
             namespace: None,
             name: "a".into(),
-        };
+        }
+    }
+
+    fn recorded() -> Entry {
         Entry {
             uid: Some("u".into()),
-            ..Entry::intended(&id, "v1")
+            ..Entry::intended(&id(), "v1")
         }
+    }
+
+    /// Knows what `shop.api` wants.
+    #[derive(Debug)]
+    struct Known(Claim);
+
+    impl Claims for Known {
+        fn claimants<'a>(
+            &'a self,
+            _: &'a [ObjectId],
+        ) -> BoxFuture<'a, Result<BTreeMap<ObjectId, String>, UnknownClaims>> {
+            async { Ok(BTreeMap::new()) }.boxed()
+        }
+
+        fn claim<'a>(&'a self, owner: &'a str, _: &'a ObjectId) -> BoxFuture<'a, Claim> {
+            let claim = if owner == "shop.api" {
+                self.0
+            } else {
+                Claim::Unknown
+            };
+            async move { claim }.boxed()
+        }
+    }
+
+    fn force(
+        live: &Value,
+        release: &Release,
+        adopts: bool,
+        entry: Option<&Entry>,
+    ) -> Result<(), Option<WriteError>> {
+        let allowed = may_force(live, release, &id(), adopts, entry).now_or_never();
+        allowed.expect("nobody is asked")
+    }
+
+    #[test]
+    fn what_another_application_has_left_is_taken_and_what_it_wants_never() {
+        let theirs = live("pintle/shop/api", Some("shop.api"));
+        let force = |claim, adopts| {
+            let mut release = release();
+            release.claims = Some(Arc::new(Known(claim)));
+            force(&theirs, &release, adopts, None)
+        };
+        assert_eq!(force(Claim::Left, false), Ok(()));
+        assert_eq!(force(Claim::Unknown, true), Ok(()));
+        assert!(force(Claim::Unknown, false).is_err());
+        let error = force(Claim::Wanted, true).unwrap_err().unwrap();
+        insta::assert_snapshot!(error, @"the applications shop.api and shop.web both render it, and it is shop.api's: remove it from one of them");
     }
 
     #[test]
     fn fields_are_taken_over_only_in_ones_own_objects_or_when_adopted() {
         let foreign = live("kubectl", None);
-        assert_eq!(may_force(&foreign, &release(), false, None), Err(None));
-        assert_eq!(may_force(&foreign, &release(), true, None), Ok(()));
+        assert_eq!(force(&foreign, &release(), false, None), Err(None));
+        assert_eq!(force(&foreign, &release(), true, None), Ok(()));
         assert_eq!(
-            may_force(&foreign, &release(), false, Some(&recorded())),
+            force(&foreign, &release(), false, Some(&recorded())),
             Ok(())
         );
         assert_eq!(
-            may_force(&live("pintle/shop/web", None), &release(), false, None),
+            force(&live("pintle/shop/web", None), &release(), false, None),
             Ok(())
         );
-        let error = may_force(
+        let error = force(
             &live("pintle/shop/api", Some("shop.api")),
             &release(),
             false,
             Some(&recorded()),
         );
-        insta::assert_snapshot!(error.unwrap_err().unwrap(), @"it belongs to the application shop.api: remove it there first, or move it with the annotation pintle.dev/adopt=allowed");
+        insta::assert_snapshot!(error.unwrap_err().unwrap(), @"it belongs to the application shop.api, and shop.web renders it too: remove it from one of them, or move it with the annotation pintle.dev/adopt=allowed");
     }
 
     #[test]

@@ -26,6 +26,7 @@ use serde_json::Value;
 use self::live::{Live, Owned};
 pub(crate) use self::removal::is_used;
 use crate::{
+    claims::UnknownClaims,
     connection::Connection,
     facts::{Fact, Facts},
     objects::{self, Mode},
@@ -76,6 +77,9 @@ pub enum PlanError {
     /// The server could not be asked.
     #[error(transparent)]
     Request(#[from] RequestError),
+    /// Something is to be deleted that may have moved to another application.
+    #[error(transparent)]
+    UnknownClaims(#[from] UnknownClaims),
 }
 
 impl PlanError {
@@ -83,6 +87,7 @@ impl PlanError {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Objects(failures) => retry(failures),
+            Self::UnknownClaims(_) => Retry::Backoff,
             Self::Request(error) if error.is_retryable() => Retry::Backoff,
             Self::TooManyDeletions(_) | Self::Request(_) => Retry::OnChange,
         }
@@ -378,12 +383,6 @@ impl Planner<'_> {
         live: &Live<'_>,
         entry: Option<&Entry>,
     ) -> Result<PlannedObject, WriteError> {
-        let allowed = may_force(
-            live.value(),
-            self.release,
-            object.asks_for_adoption(),
-            entry,
-        );
         let mut taken: Vec<Conflict> = Vec::new();
         let payload = live.payload(object);
         let mut result = self.try_apply(object, payload.unbound(), false).await;
@@ -391,7 +390,8 @@ impl Planner<'_> {
             && let Some(refusal) = error.refusal()
             && error.is_conflict()
         {
-            match allowed {
+            let (live, adopts) = (live.value(), object.asks_for_adoption());
+            match may_force(live, self.release, object.id(), adopts, entry).await {
                 Ok(()) => taken = conflicts(refusal),
                 Err(refused) => {
                     return Err(refused.unwrap_or_else(|| self.write_error(error.clone(), object)));

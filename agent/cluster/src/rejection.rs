@@ -45,12 +45,24 @@ pub enum WriteError {
     Conflict(Vec<Conflict>),
     /// The object belongs to another application.
     #[error(
-        "it belongs to the application {owner}: remove it there first, or move it with the annotation \
-         {ADOPT_ANNOTATION}=allowed"
+        "it belongs to the application {owner}, and {application} renders it too: remove it from one of them, or move it \
+         with the annotation {ADOPT_ANNOTATION}=allowed"
     )]
     Foreign {
         /// The other application's label.
         owner: String,
+        /// One's own.
+        application: String,
+    },
+    /// The object belongs to another application, which wants to keep it.
+    #[error(
+        "the applications {owner} and {application} both render it, and it is {owner}'s: remove it from one of them"
+    )]
+    Contested {
+        /// The other application's label.
+        owner: String,
+        /// One's own.
+        application: String,
     },
     /// Fields change that must not once the object exists.
     #[error(
@@ -132,6 +144,7 @@ impl WriteError {
         match self {
             Self::Conflict(_)
             | Self::Foreign { .. }
+            | Self::Contested { .. }
             | Self::Immutable(_)
             | Self::Invalid(_)
             | Self::NotOurHook => Retry::OnChange,

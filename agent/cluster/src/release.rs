@@ -7,7 +7,7 @@ use pintle_core::{
     prune::PruneSettings, seed::Seed,
 };
 
-use crate::{connection::ServiceAccount, helm::HelmManifest};
+use crate::{claims::Claims, connection::ServiceAccount, helm::HelmManifest};
 
 /// What is done with an application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +59,8 @@ pub struct Release {
     pub drift: DriftSettings,
     /// Of which objects drift is left as it is. What the source changes is written all the same.
     pub leaves: Leave,
+    /// What other applications want, if somebody knows.
+    pub claims: Option<Arc<dyn Claims>>,
     /// Many deletions at once that a person has confirmed.
     pub confirmed_deletions: Option<Digest>,
     /// Whether objects that exist already may be taken over although other managers own some of the fields.
@@ -89,6 +91,7 @@ impl Release {
             prune: PruneSettings::default(),
             drift: DriftSettings::default(),
             leaves: Leave::Nothing,
+            claims: None,
             confirmed_deletions: None,
             adopt: false,
             from_helm: None,

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod chronicle;
+mod claims;
 mod controller;
 mod drift;
 mod job;
@@ -40,7 +41,7 @@ use self::{
     accounts::Accounts,
     judges::AllJudges,
     metrics::Metrics,
-    replicas::{Portion, Pushed, Replicas},
+    replicas::{Portion, Pushed, Replicas, Talk},
     server::Probes,
     shared::Shared,
 };
@@ -193,6 +194,7 @@ async fn set_up(
         judges,
         tracker,
         seeds,
+        claims: Arc::default(),
         metrics: Arc::clone(metrics),
     })
 }
@@ -250,8 +252,17 @@ async fn work(
     let Some(options) = taking_part else {
         return controller(Portion::everything()).run(pushes, stop).await;
     };
+    let (ask, asks) = mpsc::channel(64);
+    let (questions, asked) = mpsc::channel(64);
+    shared.claims.join(ask);
+    tokio::spawn(claims::serve(Arc::clone(&shared.claims), asked));
+    let talk = Talk {
+        pushes,
+        asks,
+        questions,
+    };
     let (mut replicas, portion, pushes) =
-        Replicas::start(&shared.connection, options, fence, &shared.metrics, pushes)?;
+        Replicas::start(&shared.connection, options, fence, &shared.metrics, talk)?;
     tokio::select! {
         result = controller(portion).run(pushes, stop) => result?,
         // Others may work already: nothing more may be written here, so the process ends at once.

@@ -227,7 +227,7 @@ impl Applier<'_> {
         let Some(live) = live.map_err(|error| self.hook_error(error, object))? else {
             return Ok(Sighting::Absent);
         };
-        may_run_hook(&live, self.release, object, entry)?;
+        may_run_hook(&live, self.release, object, entry).await?;
         Ok(Sighting::Present {
             ticket: ticket_of(&live),
             state: progress(&hook.id, &live).unwrap_or(HookState::Succeeded),

@@ -18,7 +18,7 @@ use crate::{
     fieldset::FieldSet,
     helm::HelmManifest,
     objects::{Mode, Preconditions},
-    ownership::{is_ours, may_force},
+    ownership::{is_ours, may_force, other_owner},
     payload::Payload,
     planning::is_used,
     prepare::is_definition,
@@ -86,13 +86,20 @@ impl Applier<'_> {
             .as_ref()
             .and_then(|desired| desired.annotation(ADOPT_ANNOTATION))
             == Some("allowed");
-        let may_force = |live: &Value| may_force(live, self.release, adopts, entry);
         let known = change
             .live
             .as_ref()
             .filter(|_| change.action == Action::Update);
-        let force = known.is_some_and(|live| may_force(live).is_ok());
-        let mut known = known.cloned();
+        let force = match known {
+            Some(live) => may_force(live, self.release, &change.id, adopts, entry)
+                .await
+                .is_ok(),
+            None => false,
+        };
+        let mut known = match known.cloned() {
+            Some(live) if force => self.take_over(change, resource, live).await?,
+            known => known,
+        };
         if let Some(live) = known.as_ref().filter(|_| force)
             && let Some(helm) = &self.release.from_helm
         {
@@ -104,7 +111,8 @@ impl Applier<'_> {
                 known = self.read(change, resource).await?;
             }
         }
-        self.put(change, resource, (known, force), &may_force).await
+        self.put(change, resource, (known, force), (adopts, entry))
+            .await
     }
 
     /// Applies an object to what is known of it. A conflict says that this is not all: somebody owns a field, which may be
@@ -114,7 +122,7 @@ impl Applier<'_> {
         change: &Change,
         resource: &ResourceType,
         (mut known, mut force): (Option<Value>, bool),
-        may_force: &(dyn Fn(&Value) -> Result<(), Option<WriteError>> + Sync),
+        (adopts, entry): (bool, Option<&Entry>),
     ) -> Result<Value, WriteError> {
         let mut tries = 1;
         loop {
@@ -135,11 +143,43 @@ impl Applier<'_> {
                 result => return result.map_err(|error| self.error(error, change)),
             };
             known = self.read(change, resource).await?;
-            let allowed = known.as_ref().map_or(Ok(()), may_force);
-            allowed.map_err(|refused| refused.unwrap_or_else(|| self.error(conflict, change)))?;
+            if let Some(live) = &known {
+                let allowed = may_force(live, self.release, &change.id, adopts, entry).await;
+                allowed
+                    .map_err(|refused| refused.unwrap_or_else(|| self.error(conflict, change)))?;
+            }
             force = known.is_some();
             tries += 1;
+            if let Some(live) = known.take() {
+                known = self.take_over(change, resource, live).await?;
+            }
         }
+    }
+
+    /// Makes the fields that another application has applied the release's own, so that nothing of them is left behind.
+    async fn take_over(
+        &self,
+        change: &Change,
+        resource: &ResourceType,
+        live: Value,
+    ) -> Result<Option<Value>, WriteError> {
+        if other_owner(&live, self.release).is_none() {
+            return Ok(Some(live));
+        }
+        let is_other = |other: &str| other.starts_with("pintle/") && other != self.manager;
+        let Some(fields) = fields::handed_over(&live, is_other, &self.manager, Value::clone) else {
+            return Ok(Some(live));
+        };
+        let handed = self
+            .connection
+            .set_managed_fields(resource, &change.id, &live, &fields, &self.manager)
+            .await;
+        match handed {
+            // It has changed meanwhile, or is gone: what is left behind is seen to at the next occasion.
+            Err(error) if error.is_conflict() || error.is_not_found() => {}
+            result => result.map_err(|error| self.error(error, change))?,
+        }
+        self.read(change, resource).await
     }
 
     fn payload(&self, change: &Change, live: Option<&Value>) -> Payload {

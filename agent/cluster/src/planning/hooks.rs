@@ -104,7 +104,7 @@ impl Planner<'_> {
             let created = self.create(object).await?;
             return Ok(created.change);
         };
-        may_run_hook(&live, self.release, object, entry)?;
+        may_run_hook(&live, self.release, object, entry).await?;
         let live = Live::new(live, object, self.release);
         let action = if is_deleted_first(object) {
             Action::Replace

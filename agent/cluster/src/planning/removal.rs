@@ -86,7 +86,21 @@ impl Planner<'_> {
             }
         };
         let (settings, confirmed) = (&self.release.prune, self.release.confirmed_deletions);
-        let pruning = prune::decide(&removal.inventory, &rendered, settings, &wishes, confirmed)?;
+        let decide = |rendered: &BTreeSet<ObjectId>| {
+            prune::decide(&removal.inventory, rendered, settings, &wishes, confirmed)
+        };
+        let mut decided = decide(&rendered);
+        let going: Vec<ObjectId> = match &decided {
+            Ok(pruning) => pruning.delete.iter().map(Entry::id).collect(),
+            Err(refused) => refused.deletions.clone(),
+        };
+        let wanted = self.wanted_by_others(going, &live).await?;
+        if !wanted.is_empty() {
+            rendered.extend(wanted.iter().map(|kept| kept.id.clone()));
+            decided = decide(&rendered);
+        }
+        let pruning = decided?;
+        removal.kept.extend(wanted);
         let kept = pruning.keep.into_iter().map(|(entry, reason)| Kept {
             id: entry.id(),
             reason,
@@ -98,6 +112,24 @@ impl Planner<'_> {
             removal.changes.push(self.deletion(&entry, id, live));
         }
         Ok(removal)
+    }
+
+    /// Returns those of some objects, if they are there, that have moved to other applications: they are handed over.
+    async fn wanted_by_others(
+        &self,
+        mut going: Vec<ObjectId>,
+        live: &BTreeMap<ObjectId, Value>,
+    ) -> Result<Vec<Kept>, PlanError> {
+        going.retain(|id| live.contains_key(id));
+        let Some(claims) = self.release.claims.as_ref().filter(|_| !going.is_empty()) else {
+            return Ok(Vec::new());
+        };
+        let claimants = claims.claimants(&going).await?;
+        let kept = claimants.into_iter().map(|(id, other)| Kept {
+            id,
+            reason: format!("the application {other} takes it over"),
+        });
+        Ok(kept.collect())
     }
 
     async fn look_at_leavers(

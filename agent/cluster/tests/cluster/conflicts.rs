@@ -107,8 +107,8 @@ async fn two_applications_never_fight_over_an_object() {
         .unwrap_err()
         .to_string();
     let expected = format!(
-        "all.yaml:1:1: ConfigMap {0}/a: it belongs to the application {0}.web: remove it there first, or move it with the \
-         annotation pintle.dev/adopt=allowed",
+        "all.yaml:1:1: ConfigMap {0}/a: it belongs to the application {0}.web, and {0}.other renders it too: remove it \
+         from one of them, or move it with the annotation pintle.dev/adopt=allowed",
         world.namespace
     );
     assert_eq!(error, expected);

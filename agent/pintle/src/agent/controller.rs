@@ -1,6 +1,8 @@
 //! The one task that linearises everything that happens.
 
+mod app;
 mod asking;
+mod claiming;
 mod clusters;
 mod course;
 mod dependencies;
@@ -26,13 +28,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{course::Course, dependencies::Standings, handover::Listing};
+use self::{claiming::Contest, course::Course, dependencies::Standings, handover::Listing};
 use super::{
     drift::Disputed,
     job::{Job, Memory, Report, Work},
     lookups::{self, Lookups},
     plugins,
-    replicas::{Assignment, Portion, Pushed},
+    replicas::{Assignment, Portion, Pushed, has},
     run,
     server::Probes,
     shared::Shared,
@@ -67,6 +69,10 @@ pub(crate) enum Message {
         key: Box<TargetKey>,
         application: Option<ApplicationName>,
     },
+    /// Somebody asks what sources say that may be behind.
+    Look(Vec<SourceKey>),
+    /// Applications may have objects now that others had.
+    Released(Vec<ApplicationName>),
     /// What a render of an application read from the cluster has changed.
     LookedUp(ApplicationName),
     /// A time has come that an application waits for.
@@ -102,6 +108,7 @@ pub(super) struct App {
     pub(super) inventory: Inventory,
     /// Whether all objects were healthy at the end of the last run; nothing before the first.
     pub(super) healthy: Option<bool>,
+    contest: Contest,
     /// What drift has come to so far.
     pub(super) disputes: Disputes,
     /// For when it is looked at again.
@@ -149,6 +156,7 @@ impl Controller {
         let sources = Sources::new(Arc::clone(&shared), messages.clone());
         let targets = Targets::new(Arc::clone(&shared), messages.clone());
         let lookups = Lookups::new(messages.clone());
+        shared.claims.connect(messages.clone());
         let (apps, runs) = (BTreeMap::new(), JoinSet::new());
         Self {
             shared,
@@ -243,6 +251,7 @@ impl Controller {
                 let name = ApplicationName::new(namespace.unwrap_or_default(), name);
                 self.standings.forget(&name);
                 self.gone(&name);
+                self.deleted(&name);
                 self.release_dependents(&name);
             }
             ResourceEvent::Complete => {}
@@ -264,6 +273,7 @@ impl Controller {
         {
             // Deleted and made again while nobody looked.
             self.gone(&name);
+            self.deleted(&name);
         }
         let (generation, deleting) = (application.generation, application.deleting);
         let suspended = application.spec.as_ref().is_ok_and(|spec| spec.suspend);
@@ -291,6 +301,7 @@ impl Controller {
         let is_adoption = adopts != app.adopts;
         app.adopts = adopts;
         self.follow_cluster(&name);
+        self.follow_claims(&name);
         self.follow_source(&name);
         self.look_for_rollback(&name);
         self.step(
@@ -323,6 +334,7 @@ impl Controller {
         self.lookups.forget(name);
         self.forget(name);
         self.targets.leave(name);
+        self.shared.claims.forget(name);
     }
 
     fn message(&mut self, message: Message) {
@@ -340,7 +352,10 @@ impl Controller {
                         self.answer_request(&name);
                     }
                 }
+                self.told(&key, &fetched);
             }
+            Message::Look(sources) => self.look_at(&sources),
+            Message::Released(names) => self.retry_contested(&names),
             Message::FetchedEarlier {
                 name,
                 revision,
@@ -386,6 +401,8 @@ impl Controller {
             inventory,
             memory,
             healthy,
+            has_left,
+            is_contested,
             drift,
             failed_rollout,
         } = report;
@@ -416,6 +433,8 @@ impl Controller {
         }
         app.healthy = healthy.or(app.healthy);
         app.settle(outcome);
+        app.contest.is_refused = is_contested;
+        let released = std::mem::take(&mut app.contest.is_released);
         if let Some(drift) = drift {
             self.learn_drift(&name, drift);
         }
@@ -442,6 +461,7 @@ impl Controller {
         }
         self.look_for_drift(&name);
         self.release_dependents(&name);
+        self.settle_claims(&name, released, has_left);
     }
 
     /// Feeds an event to an application's state machine, and does what it asks for.
@@ -449,6 +469,12 @@ impl Controller {
         let Some(app) = self.apps.get_mut(name) else {
             return;
         };
+        // A run that is under way has something to render after it.
+        if let Event::Revision(revision) = &event
+            && app.run.is_some()
+        {
+            self.shared.claims.expect(name, revision);
+        }
         let (machine, effects) = app.machine.clone().step(event);
         app.machine = machine;
         for effect in effects {
@@ -493,7 +519,11 @@ impl Controller {
         let Some(app) = self.apps.get_mut(name) else {
             return;
         };
-        if let Work::Converge { cause, .. } = &work {
+        if let Work::Converge { cause, fetched } = &work {
+            if let Ok(snapshot) = &**fetched {
+                let revision = &snapshot.revision().commit;
+                self.shared.claims.expect(name, revision);
+            }
             tracing::debug!(application = %name, ?cause, "starting");
             if *cause == Cause::Settings {
                 // A plugin or the spec is another one: what it gave before says nothing.
@@ -538,53 +568,5 @@ impl Controller {
             // The agent may have stopped meanwhile.
             let _ = messages.send(Message::Woke(name)).await;
         });
-    }
-}
-
-impl App {
-    fn new(name: &ApplicationName, application: Application, adopts: [Option<String>; 2]) -> Self {
-        let status = application.status.as_ref().ok();
-        let requested = status.and_then(|status| status.last_handled_reconcile.clone());
-        let course = Course::of(status);
-        let tests = status.and_then(|status| status.last_handled_test.clone());
-        let inventory = status
-            .and_then(|status| status.inventory.clone())
-            .and_then(|stored| Inventory::restore(stored).ok())
-            .unwrap_or_default();
-        Self {
-            machine: State::new(name.to_string()),
-            application,
-            is_unsure: false,
-            source: None,
-            fetched: None,
-            course,
-            patience: dependencies::Patience::default(),
-            pending_failure: false,
-            pending_request: false,
-            pending_lookup: false,
-            run: None,
-            memory: None,
-            inventory,
-            healthy: None,
-            disputes: Disputes::default(),
-            drift_timer: None,
-            requested,
-            tests,
-            adopts,
-            confirmed: None,
-        }
-    }
-
-    /// Takes up a newer state of the resource. The watch may tell of our own writes after we know of them.
-    fn update(&mut self, application: Application) {
-        let version = |application: &Application| application.resource_version.parse::<u64>();
-        let is_older = match (version(&application), version(&self.application)) {
-            (Ok(new), Ok(known)) => new < known,
-            // Versions are opaque by contract; where they are no numbers, what comes last counts.
-            _ => false,
-        };
-        if !is_older {
-            self.application = application;
-        }
     }
 }

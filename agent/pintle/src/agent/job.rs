@@ -80,6 +80,10 @@ pub(crate) struct Report {
     pub(crate) memory: Option<Arc<Memory>>,
     /// Whether all objects were healthy at the end; nothing if that was not looked at.
     pub(crate) healthy: Option<bool>,
+    /// Whether objects have left its render.
+    pub(crate) has_left: bool,
+    /// Whether an object was refused because another application wants it.
+    pub(crate) is_contested: bool,
     /// What was found out about drift; nothing if the run did not come to a plan.
     pub(crate) drift: Option<DriftReport>,
     /// The revision that does not work in the cluster, with the reason.
@@ -98,6 +102,8 @@ impl Report {
             inventory: None,
             memory: job.memory,
             healthy: None,
+            has_left: false,
+            is_contested: false,
             drift: None,
             failed_rollout: None,
         }

@@ -3,8 +3,10 @@
 //! One task renews the replica's Lease, watches those of others, and reads and writes who holds what. In the steady state
 //! that is one request for each third of the lease's duration. Kubernetes is the only coordinator.
 
+mod exchange;
 mod leases;
 mod portion;
+mod pushes;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -34,13 +36,17 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::leases::{LeaseError, Leases, Pushes, Seen};
 pub(crate) use self::portion::{Assignment, Portion, Pushed, has};
-use super::metrics::Metrics;
-use crate::cli::output;
+use self::{
+    exchange::Exchange,
+    leases::{LeaseError, Leases, Notes, Pushes, Seen},
+};
+use super::{
+    claims::{Answer, Ask, Asked},
+    metrics::Metrics,
+};
+use crate::{cli::output, pipeline::now_ms};
 
-/// How many pushes are kept for others to see. Each is seen within moments, and a source is asked at its interval anyway.
-const KEPT_PUSHES: usize = 32;
 /// The longest name of a Lease.
 /// <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names>
 const NAME_LIMIT: usize = 253;
@@ -70,6 +76,16 @@ pub(crate) struct Options {
     pub(crate) duration: Duration,
 }
 
+/// What goes from one replica to the others.
+pub(crate) struct Talk {
+    /// The pushes that this replica's webhooks tell of.
+    pub(crate) pushes: mpsc::Receiver<Pushed>,
+    /// What this replica asks.
+    pub(crate) asks: mpsc::Receiver<Ask>,
+    /// What others ask.
+    pub(crate) questions: mpsc::Sender<Asked>,
+}
+
 /// A replica that takes part in its own task.
 pub(crate) struct Replicas {
     quit: CancellationToken,
@@ -77,13 +93,13 @@ pub(crate) struct Replicas {
 }
 
 impl Replicas {
-    /// Begins to take part as soon as the controller joins. `pushes` are those that this replica's webhooks tell of.
+    /// Begins to take part as soon as the controller joins.
     pub(crate) fn start(
         connection: &Connection,
         options: Options,
         fence: Fence,
         metrics: &Metrics,
-        pushes: mpsc::Receiver<Pushed>,
+        channels: Talk,
     ) -> anyhow::Result<(Self, Portion, mpsc::Receiver<Pushed>)> {
         let fleet = &options.fleet;
         if fleet.len() + options.identity.len() + 1 > NAME_LIMIT {
@@ -120,8 +136,10 @@ impl Replicas {
             members: BTreeMap::new(),
             listed: None,
             pushes: Pushes::new(),
-            has_unsent_pushes: false,
+            has_unsent: false,
             seen_pushes: BTreeMap::new(),
+            exchange: Exchange::default(),
+            questions: channels.questions,
             work,
             busy: Some(busy_receiver),
             told,
@@ -129,7 +147,7 @@ impl Replicas {
             requests: FuturesUnordered::new(),
             left: false,
         };
-        let task = tokio::spawn(task.run(joined, pushes, quit.clone()));
+        let task = tokio::spawn(task.run(joined, (channels.pushes, channels.asks), quit.clone()));
         let portion = Portion {
             work: work_receiver,
             busy,
@@ -173,6 +191,11 @@ enum Told {
     /// Nothing was written: who seemed to be dead has renewed its Lease.
     Alive(Vec<Event>),
     Forgot(Result<(), LeaseError>),
+    /// Another replica's question is answered; nothing if nobody could.
+    Answer {
+        key: (ReplicaId, u64),
+        answer: Option<Answer>,
+    },
     Left(Result<(), LeaseError>),
 }
 
@@ -195,9 +218,13 @@ struct Task {
     /// Whose were seen since the watch began anew.
     listed: Option<BTreeSet<ReplicaId>>,
     pushes: Pushes,
-    has_unsent_pushes: bool,
+    /// Whether the own Lease is to say something that it does not say yet.
+    has_unsent: bool,
     /// The newest push of each other replica that is known.
     seen_pushes: BTreeMap<ReplicaId, u64>,
+    exchange: Exchange,
+    /// Who answers what others ask.
+    questions: mpsc::Sender<Asked>,
     work: watch::Sender<Assignment>,
     /// Nothing once the controller has ended.
     busy: Option<watch::Receiver<Assignment>>,
@@ -211,7 +238,7 @@ impl Task {
     async fn run(
         mut self,
         joined: oneshot::Receiver<()>,
-        mut pushes: mpsc::Receiver<Pushed>,
+        (mut pushes, mut asks): (mpsc::Receiver<Pushed>, mpsc::Receiver<Ask>),
         quit: CancellationToken,
     ) -> Result<(), LeaseError> {
         tokio::select! {
@@ -228,6 +255,7 @@ impl Task {
                 Some(told) = self.requests.next() => self.answered(told)?,
                 busy = changed(&mut self.busy) => self.is_busy(busy)?,
                 Some(repositories) = pushes.recv() => self.pushed(repositories),
+                Some(ask) = asks.recv() => self.asked(ask, now_ms()),
                 () = quit.cancelled(), if !stopping => {
                     stopping = true;
                     self.step(Event::Stop)?;
@@ -264,11 +292,17 @@ impl Task {
         if self.renewing || Instant::now() < self.next_renewal {
             return;
         }
-        (self.renewing, self.has_unsent_pushes) = (true, false);
-        let (leases, own, pushes) = (self.leases.clone(), self.own.clone(), self.pushes.clone());
+        (self.renewing, self.has_unsent) = (true, false);
+        let (leases, own) = (self.leases.clone(), self.own.clone());
+        let (questions, answers) = self.exchange.notes();
+        let notes = Notes {
+            pushes: self.pushes.clone(),
+            questions,
+            answers,
+        };
         self.requests.push(Box::pin(async move {
             let sent = Moment::now();
-            let result = leases.renew(own, &pushes).await.map(Box::new);
+            let result = leases.renew(own, &notes).await.map(Box::new);
             Told::Renewed { sent, result }
         }));
     }
@@ -281,7 +315,7 @@ impl Task {
                     Ok(lease) => {
                         self.own = Some(*lease);
                         self.sent = sent;
-                        self.next_renewal = if self.has_unsent_pushes {
+                        self.next_renewal = if self.has_unsent {
                             Instant::now()
                         } else {
                             sent.steady() + self.duration / 3
@@ -323,6 +357,10 @@ impl Task {
                     self.step(event)?;
                 }
                 self.step(Event::Wrote { done: false })
+            }
+            Told::Answer { key, answer } => {
+                self.answer(key, answer);
+                Ok(())
             }
             Told::Forgot(result) => result.or_else(|error| self.failed(error)),
             Told::Left(result) => {
@@ -380,13 +418,14 @@ impl Task {
                 event,
                 replica,
                 version,
-                pushes,
+                notes,
             }) if replica != *self.leases.name() => {
                 if let Some(listed) = &mut self.listed {
                     listed.insert(replica.clone());
                 }
                 self.members.insert(replica.clone(), version);
-                self.look_at_pushes(replica, &pushes);
+                self.look_at_notes(&replica, &notes);
+                self.look_at_pushes(replica, &notes.pushes);
                 self.step(event)
             }
             Some(Seen::Member { .. }) | None => Ok(()),
@@ -396,6 +435,7 @@ impl Task {
     fn gone(&mut self, member: ReplicaId) -> Result<(), LeaseError> {
         self.members.remove(&member);
         self.seen_pushes.remove(&member);
+        self.end_exchange(&member);
         self.step(Event::MemberGone(member))
     }
 
@@ -416,51 +456,10 @@ impl Task {
         }
     }
 
-    fn newest_push(&self) -> u64 {
-        self.pushes.back().map_or(0, |(number, _)| *number)
-    }
-
-    /// Tells this replica, and by its Lease the others, of pushes that its webhooks received.
-    fn pushed(&mut self, repositories: Pushed) {
-        let mut number = self.newest_push();
-        if number == 0 {
-            // Later than those of a process of the same name before.
-            number = u64::try_from(k8s_openapi::jiff::Timestamp::now().as_millisecond())
-                .unwrap_or_default();
-        }
-        for repository in &repositories {
-            number += 1;
-            self.pushes.push_back((number, *repository));
-        }
-        while self.pushes.len() > KEPT_PUSHES {
-            self.pushes.pop_front();
-        }
-        self.tell(repositories);
-        if !self.members.is_empty() {
-            self.has_unsent_pushes = true;
-            self.next_renewal = Instant::now();
-        }
-    }
-
-    fn look_at_pushes(&mut self, replica: ReplicaId, pushes: &Pushes) {
-        let newest = pushes.iter().map(|(number, _)| *number).max();
-        let newest = newest.unwrap_or_default();
-        // What came before this replica looked is fetched already.
-        let Some(known) = self.seen_pushes.insert(replica, newest) else {
-            return;
-        };
-        let new = pushes.iter().filter(|(number, _)| *number > known);
-        let new: Pushed = new.map(|(_, repository)| *repository).collect();
-        if !new.is_empty() {
-            self.tell(new);
-        }
-    }
-
-    fn tell(&self, repositories: Pushed) {
-        // Full: the controller is busy, and the sources are asked at their interval.
-        if self.told.try_send(repositories).is_err() {
-            tracing::warn!("a push was not taken up: the agent is busy or stopping");
-        }
+    /// Lets the own Lease say at once what there is to say.
+    fn renew_now(&mut self) {
+        self.has_unsent = true;
+        self.next_renewal = Instant::now();
     }
 
     fn is_busy(&mut self, busy: Option<Assignment>) -> Result<(), LeaseError> {

@@ -111,6 +111,11 @@ impl SourceKey {
         })
     }
 
+    /// Names what is fetched, whoever does it and in whose name: the same in all replicas.
+    pub(crate) fn topic(&self) -> Digest {
+        Digest::of(format!("{:?}", self.what))
+    }
+
     /// Says whether it can never be another revision.
     fn is_pinned(&self) -> bool {
         matches!(
@@ -164,6 +169,7 @@ impl Sources {
         key: &SourceKey,
         interval: Duration,
     ) -> Option<Fetched> {
+        self.shared.claims.asking(key);
         let source = self.followed.entry(key.clone()).or_insert_with(|| {
             let (sender, receiver) = watch::channel(interval);
             let look = Arc::new(Notify::new());
@@ -196,6 +202,7 @@ impl Sources {
         if source.subscribers.is_empty() {
             source.task.abort();
             self.followed.remove(key);
+            self.shared.claims.leave_source(key);
         } else {
             source.renew_interval();
         }

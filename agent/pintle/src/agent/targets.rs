@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     sync::Arc,
     time::Duration,
 };
@@ -33,6 +34,12 @@ pub(crate) struct TargetKey {
     secret: String,
     key: String,
     account: Result<ServiceAccount, String>,
+}
+
+impl fmt::Display for TargetKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.namespace, self.secret, self.key)
+    }
 }
 
 struct Remote {
@@ -125,6 +132,14 @@ impl Targets {
         };
         let before = remote.shared.replace(shared);
         (remote.users.iter().cloned().collect(), before.is_none())
+    }
+
+    /// Names the cluster that an application is for, in all replicas the same; empty is the agent's own.
+    pub(crate) fn name_of(&self, application: &ApplicationName) -> String {
+        self.of
+            .get(application)
+            .map(ToString::to_string)
+            .unwrap_or_default()
     }
 
     /// Returns who is for a cluster.

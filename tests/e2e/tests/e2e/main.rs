@@ -20,6 +20,7 @@ mod drift;
 mod hooks;
 mod kills;
 mod many;
+mod moving;
 mod operating;
 mod order;
 mod recordings;

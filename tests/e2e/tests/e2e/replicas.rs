@@ -15,9 +15,9 @@ const COUNT: usize = 30;
 const OBJECTS: usize = 3;
 
 /// Replicas in one namespace, with the applications that they split.
-struct Fleet {
-    stage: Stage,
-    others: Vec<Agent>,
+pub(crate) struct Fleet {
+    pub(crate) stage: Stage,
+    pub(crate) others: Vec<Agent>,
 }
 
 fn name(index: usize) -> String {
@@ -44,7 +44,7 @@ fn options(namespace: &str, replica: usize, lease: &str) -> AgentOptions {
 
 impl Fleet {
     /// Starts replicas, and waits until each holds an equal share.
-    fn start(prefix: &str, replicas: usize, lease: &str) -> Result<Self> {
+    pub(crate) fn start(prefix: &str, replicas: usize, lease: &str) -> Result<Self> {
         let stage = Stage::with(prefix, |namespace| options(namespace, 0, lease))?;
         let others =
             (1..replicas).map(|number| Agent::start(options(&stage.namespace, number, lease)));

@@ -112,6 +112,7 @@ impl Controller {
         }
         match key {
             Some(key) => {
+                self.shared.claims.source(name, key.topic());
                 let known = self.sources.follow(name, &key, interval);
                 let is_new = app.source.replace(key).is_none();
                 if is_new && let Some(fetched) = known {

@@ -91,7 +91,9 @@ impl Controller {
             self.gone(&name);
         }
         self.tell_what_is_busy();
-        !self.assigned.shards.without(before.shards).is_empty()
+        let has_more = !self.assigned.shards.without(before.shards).is_empty();
+        self.shared.claims.assigned(self.assigned.shards, has_more);
+        has_more
     }
 
     /// Lets applications go that went while nobody looked.
@@ -102,7 +104,9 @@ impl Controller {
             .filter(|name| !listing.seen.contains(*name));
         for name in known.cloned().collect::<Vec<_>>() {
             self.gone(&name);
+            self.deleted(&name);
         }
+        self.shared.claims.complete();
         self.probes.ready.store(true, Ordering::Relaxed);
         tracing::info!(applications = self.apps.len(), "the Applications are read");
     }

@@ -22,6 +22,9 @@ use pintle_core::{
         replica::{Event, Stored},
     },
 };
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::agent::claims::{Answer, Question};
 
 /// Annotation on the Lease that is shared: who holds which shard.
 const SHARDS: &str = "pintle.dev/shards";
@@ -31,6 +34,10 @@ const REPLICA_OF: &str = "pintle.dev/replica-of";
 const PROCESS: &str = "pintle.dev/process";
 /// Annotation on the Lease of a replica: the pushes that webhooks told it of.
 const PUSHES: &str = "pintle.dev/pushes";
+/// Annotation on the Lease of a replica: what it asks the others.
+const QUESTIONS: &str = "pintle.dev/questions";
+/// Annotation on the Lease of a replica: what it answers them.
+const ANSWERS: &str = "pintle.dev/answers";
 const MANAGER: &str = "pintle-agent";
 
 /// Why a Lease cannot be used.
@@ -70,6 +77,38 @@ impl LeaseError {
 /// Pushes to repositories, numbered, for who looks at the Lease.
 pub(super) type Pushes = VecDeque<(u64, Digest)>;
 
+/// Numbered questions to all other replicas.
+pub(super) type Questions = Vec<(u64, Question)>;
+
+/// Answers, each with who has asked, and the number of the question.
+pub(super) type Answers = Vec<(ReplicaId, u64, Answer)>;
+
+/// What a replica tells the others in its Lease.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Notes {
+    pub(super) pushes: Pushes,
+    pub(super) questions: Questions,
+    pub(super) answers: Answers,
+}
+
+impl Notes {
+    fn of(lease: &Lease) -> Self {
+        Self {
+            pushes: read(lease, PUSHES),
+            questions: read(lease, QUESTIONS),
+            answers: read(lease, ANSWERS),
+        }
+    }
+
+    /// Is written into the Lease; nothing where there is nothing to say.
+    fn annotations(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let pushes = (!self.pushes.is_empty()).then(|| (PUSHES, text(&self.pushes)));
+        let questions = (!self.questions.is_empty()).then(|| (QUESTIONS, text(&self.questions)));
+        let answers = (!self.answers.is_empty()).then(|| (ANSWERS, text(&self.answers)));
+        [pushes, questions, answers].into_iter().flatten()
+    }
+}
+
 /// What a Lease says.
 #[derive(Debug)]
 pub(super) enum Seen {
@@ -80,7 +119,7 @@ pub(super) enum Seen {
         event: Event,
         replica: ReplicaId,
         version: String,
-        pushes: Pushes,
+        notes: Notes,
     },
 }
 
@@ -128,7 +167,7 @@ impl Leases {
     pub(super) async fn renew(
         &self,
         known: Option<Lease>,
-        pushes: &Pushes,
+        notes: &Notes,
     ) -> Result<Lease, LeaseError> {
         let name = self.member(&self.me);
         let known = match known {
@@ -136,19 +175,19 @@ impl Leases {
             None => self.get(&name).await?,
         };
         let Some(known) = known else {
-            return self.create(&self.own(&name, None, pushes)).await;
+            return self.create(&self.own(&name, None, notes)).await;
         };
-        match self.replace(&self.own(&name, Some(&known), pushes)).await {
+        match self.replace(&self.own(&name, Some(&known), notes)).await {
             Err(LeaseError::Request { error, .. }) if code(&error) == Some(404) => {
-                self.create(&self.own(&name, None, pushes)).await
+                self.create(&self.own(&name, None, notes)).await
             }
             Err(LeaseError::Request { error, .. }) if code(&error) == Some(409) => {
                 let Some(found) = self.get(&name).await? else {
-                    return self.create(&self.own(&name, None, pushes)).await;
+                    return self.create(&self.own(&name, None, notes)).await;
                 };
                 self.check_own(&name, &found)?;
                 // Our own write, whose answer was lost.
-                self.replace(&self.own(&name, Some(&found), pushes)).await
+                self.replace(&self.own(&name, Some(&found), notes)).await
             }
             result => result,
         }
@@ -172,20 +211,18 @@ impl Leases {
         })
     }
 
-    fn own(&self, name: &str, known: Option<&Lease>, pushes: &Pushes) -> Lease {
+    fn own(&self, name: &str, known: Option<&Lease>, notes: &Notes) -> Lease {
         let now = MicroTime(Timestamp::now());
         let acquired = known.and_then(|known| known.spec.as_ref()?.acquire_time.clone());
-        let pushes = serde_json::to_string(pushes).expect("numbers and digests are plain data");
         let annotations = [
             (REPLICA_OF, self.fleet.clone()),
             (PROCESS, self.process.clone()),
-            (PUSHES, pushes),
         ];
         Lease {
             metadata: Self::metadata(
                 name,
                 known.and_then(|known| known.metadata.resource_version.clone()),
-                annotations,
+                annotations.into_iter().chain(notes.annotations()),
             ),
             spec: Some(LeaseSpec {
                 holder_identity: Some(self.me.to_string()),
@@ -197,10 +234,10 @@ impl Leases {
         }
     }
 
-    fn metadata<const N: usize>(
+    fn metadata<'a>(
         name: &str,
         version: Option<String>,
-        annotations: [(&str, String); N],
+        annotations: impl IntoIterator<Item = (&'a str, String)>,
     ) -> ObjectMeta {
         let labels = [
             ("app.kubernetes.io/name", "pintle"),
@@ -217,8 +254,9 @@ impl Leases {
             ),
             annotations: Some(
                 annotations
+                    .into_iter()
                     .map(|(name, value)| (name.to_owned(), value))
-                    .into(),
+                    .collect(),
             ),
             ..ObjectMeta::default()
         }
@@ -304,16 +342,13 @@ impl Leases {
         let Some(replica) = self.replica(lease) else {
             return Ok(None);
         };
-        let pushes = annotation(lease, PUSHES)
-            .and_then(|text| serde_json::from_str(text).ok())
-            .unwrap_or_default();
         let event = renewal(lease, replica.clone());
         let version = lease.metadata.resource_version.clone().unwrap_or_default();
         Ok(Some(Seen::Member {
             event,
             replica,
             version,
-            pushes,
+            notes: Notes::of(lease),
         }))
     }
 
@@ -451,6 +486,17 @@ fn holder(lease: &Lease) -> Option<&str> {
 fn annotation<'a>(lease: &'a Lease, name: &str) -> Option<&'a str> {
     let annotations = lease.metadata.annotations.as_ref()?;
     annotations.get(name).map(String::as_str)
+}
+
+/// Reads what an annotation says; nothing if it is not there, or written by an agent of another version.
+fn read<T: DeserializeOwned + Default>(lease: &Lease, name: &str) -> T {
+    annotation(lease, name)
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default()
+}
+
+fn text(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("texts, numbers and digests are plain data")
 }
 
 fn params() -> PostParams {

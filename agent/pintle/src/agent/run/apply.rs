@@ -17,8 +17,10 @@ use serde_json::json;
 use super::{
     Stopped,
     converge::{Ready, Run},
-    failures::{apply_failed, plan_failed, plugin_failed},
-    hooks::Slot,
+    failures::{
+        apply_failed, forbidden, is_contested, is_contested_apply, plan_failed, plugin_failed,
+    },
+    hooks::{Slot, resting},
 };
 use crate::{
     agent::report::{Verdict, finding_document},
@@ -68,11 +70,17 @@ impl Run {
             Some(takeover) => (&takeover.release, takeover.inventory.clone(), Depth::Server),
             None => (release, inventory, Depth::Local),
         };
-        let planned = shared
+        let planning = shared
             .cluster
-            .plan(release, &ready.prepared, &inventory, depth)
-            .await;
-        let planned = planned.map_err(plan_failed)?;
+            .plan(release, &ready.prepared, &inventory, depth);
+        let planned = match &self.claims {
+            Some(claims) => resting(planning, claims, slot, &self.cancel).await?,
+            None => planning.await,
+        };
+        let planned = planned.map_err(|error| {
+            self.is_contested |= is_contested(&error);
+            plan_failed(error)
+        })?;
         if let Some(takeover) = &takeover {
             takeover.check(&planned.plan)?;
         }
@@ -94,8 +102,13 @@ impl Run {
             .apply(&applying, &approved, planned.inventory.clone(), store)
             .await;
         let applied = match applied {
-            Ok(applied) => applied,
+            Ok(applied) => {
+                shared.claims.unbar(name);
+                applied
+            }
             Err(error) => {
+                shared.claims.bar(name, forbidden(&error));
+                self.is_contested |= is_contested_apply(&error);
                 self.explain(ready, &error).await;
                 return Err(apply_failed(error));
             }

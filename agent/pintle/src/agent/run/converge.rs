@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use pintle_cluster::{InventoryStore as _, Prepared, Release, StatusStore};
+use pintle_cluster::{InventoryStore as _, Prepared, PreparedObject, Release, StatusStore};
 use pintle_core::{
     application::{ApplicationSpec, ApplicationStatus, NotifierUse, Standing},
     event::Reason,
@@ -28,6 +28,7 @@ use super::{
 use crate::{
     agent::{
         chronicle::{SUPERSEDED, Tried},
+        claims::RunClaims,
         drift::DriftReport,
         job::{Job, Memory, Report, Work},
         logins::FromSecret,
@@ -53,6 +54,12 @@ pub(super) struct Run {
     memory: Option<Arc<Memory>>,
     pub(super) inventory: Option<Inventory>,
     pub(super) healthy: Option<bool>,
+    /// What others claim.
+    pub(super) claims: Option<Arc<RunClaims>>,
+    /// Whether objects have left its render.
+    has_left: bool,
+    /// Whether an object was refused because another application wants it.
+    pub(super) is_contested: bool,
     /// What was found out about drift.
     pub(super) drift: Option<DriftReport>,
     /// Whether anything may have been written to the cluster.
@@ -79,6 +86,9 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
         memory: job.memory.clone(),
         inventory: None,
         healthy: None,
+        claims: None,
+        has_left: false,
+        is_contested: false,
         drift: None,
         has_begun: false,
         failed_rollout: None,
@@ -127,6 +137,8 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
         inventory: run.inventory,
         memory: run.memory,
         healthy: run.healthy,
+        has_left: run.has_left,
+        is_contested: run.is_contested,
         drift: run.drift,
         failed_rollout: run.failed_rollout,
     }
@@ -177,7 +189,14 @@ impl Run {
         };
         self.learned.attempted = Some(snapshot.revision().commit.clone());
         self.learned.tried = Some(Tried::of(&self.job, cause, snapshot.revision()));
+        let name = self.job.application.application_name();
+        let revision = snapshot.revision().commit.clone();
+        self.claims = Some(RunClaims::new(&self.shared.claims, &name, Some(revision)));
         if let Some(stopped) = super::waiting::stopped(&self.job.waits_for) {
+            // What it will have is claimed already: nobody may delete what moves to it. What is wrong with it is told when
+            // its time has come.
+            let _ = Box::pin(self.prepare(spec, &snapshot, cause)).await;
+            self.learned.rendered = None;
             return self.stop(stopped).await;
         }
         match self.prepare(spec, &snapshot, cause).await {
@@ -202,7 +221,8 @@ impl Run {
         cause: Cause,
     ) -> Result<Option<Ready>, Stopped> {
         let shared = Arc::clone(&self.shared);
-        let release = release(&shared, &self.job.application, &spec)?;
+        let mut release = release(&shared, &self.job.application, &spec)?;
+        release.claims = self.claims.clone().map(|claims| claims as _);
         targets::record(&mut self.before, &spec);
         let (path, tree) = folder(&spec, snapshot)?;
         let surroundings = Surroundings::Revision {
@@ -246,7 +266,6 @@ impl Run {
                     .await?
             }
         };
-        let mut release = release;
         release.namespace = spec.namespace.clone().unwrap_or(release.namespace);
         self.set_drift_rules(&mut release, &spec);
         self.learned.rendered = Some(rendered.digest());
@@ -262,6 +281,11 @@ impl Run {
                 };
                 Stopped::failed(Reason::ApplyFailed, retry, output::chain(&error.into()))
             })?;
+        let objects = prepared.objects().iter().map(PreparedObject::id);
+        let revision = &snapshot.revision().commit;
+        self.has_left |= shared
+            .claims
+            .rendered(&release.application, revision, objects);
         Ok(Some(Ready {
             spec,
             release,

@@ -74,6 +74,37 @@ pub(super) fn plan_failed(error: ClusterError<PlanError>) -> Stopped {
     }
 }
 
+/// Says whether a plan was refused because another application wants an object.
+pub(super) fn is_contested(error: &ClusterError<PlanError>) -> bool {
+    matches!(error, ClusterError::Failed(PlanError::Objects(failures)) if failures.iter().any(belongs_to_another))
+}
+
+/// Says whether an apply was refused because another application wants an object.
+pub(super) fn is_contested_apply(error: &ClusterError<ApplyError>) -> bool {
+    matches!(error, ClusterError::Failed(error) if error.failures.iter().any(belongs_to_another))
+}
+
+/// Returns the objects that the account may not write.
+pub(super) fn forbidden(error: &ClusterError<ApplyError>) -> impl Iterator<Item = &ObjectId> {
+    let failures = match error {
+        ClusterError::Failed(error) => error.failures.as_slice(),
+        ClusterError::Connect(_) => &[],
+    };
+    let is_forbidden =
+        |failure: &&ObjectFailure| matches!(failure.error, WriteError::Forbidden { .. });
+    failures
+        .iter()
+        .filter(is_forbidden)
+        .map(|failure| &failure.id)
+}
+
+fn belongs_to_another(failure: &ObjectFailure) -> bool {
+    matches!(
+        failure.error,
+        WriteError::Foreign { .. } | WriteError::Contested { .. }
+    )
+}
+
 /// Returns the objects whose health others wait for in vain.
 pub(super) fn unhealthy(error: &ApplyError) -> Vec<ObjectId> {
     let failures = error.failures.iter();

@@ -14,6 +14,7 @@ use super::{
     failures::{apply_failed, plan_failed},
     tell,
 };
+use crate::agent::claims::RunClaims;
 
 /// The right to work, until hooks or the health of objects are waited for: that costs nothing, so it holds nobody up.
 pub(super) struct Slot<'a>(Mutex<Option<SemaphorePermit<'a>>>);
@@ -27,6 +28,25 @@ impl<'a> Slot<'a> {
     pub(super) fn rest(&self) {
         let mut permit = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         drop(permit.take());
+    }
+}
+
+/// Plans, and gives the right to work away when others are waited for meanwhile.
+pub(super) async fn resting<T>(
+    planning: impl Future<Output = T>,
+    claims: &RunClaims,
+    slot: &Slot<'_>,
+    cancel: &CancellationToken,
+) -> Result<T, Stopped> {
+    let mut planning = std::pin::pin!(planning);
+    loop {
+        tokio::select! {
+            biased;
+            planned = &mut planning => return Ok(planned),
+            () = claims.waits() => slot.rest(),
+            // A plan writes nothing.
+            () = cancel.cancelled() => return Err(Stopped::cancelled()),
+        }
     }
 }
 

@@ -18,11 +18,12 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Stopped, conclude,
     failures::{apply_failed, plan_failed},
-    hooks::Slot,
+    hooks::{Slot, resting},
     release, status_before, tell, unwritten,
 };
 use crate::{
     agent::{
+        claims::RunClaims,
         job::{Job, Report},
         report::Learned,
         shared::Shared,
@@ -135,7 +136,9 @@ async fn objects(
         return Ok(None);
     }
     // Deleting the Application is the confirmation; what is protected stays without its opt-in all the same.
-    let release = release(shared, &job.application, &spec)?.for_removal();
+    let mut release = release(shared, &job.application, &spec)?.for_removal();
+    let claims = RunClaims::new(&shared.claims, &release.application, None);
+    release.claims = Some(Arc::clone(&claims) as _);
     let mut store = StatusStore::new(shared.applications.clone(), job.application.clone(), before)
         .map_err(|error| Stopped::blocked("InventoryUnusable", output::chain(&error.into())))?;
     let inventory = store.inventory().clone();
@@ -147,10 +150,11 @@ async fn objects(
         .prepare(&hooks, &release)
         .await
         .map_err(|error| again(error.into()))?;
-    let planned = shared
+    let planning = shared
         .cluster
-        .plan(&release, &prepared, &inventory, Depth::Local)
-        .await
+        .plan(&release, &prepared, &inventory, Depth::Local);
+    let planned = resting(planning, &claims, &slot, cancel)
+        .await?
         .map_err(plan_failed)?;
     // Policies judge what git asks for; this is a decision of whoever may delete the Application.
     let checked = Checked::new(planned.plan.clone(), Vec::new())

@@ -1,0 +1,331 @@
+//! Which application claims which objects, so that one that moves between applications is handed over.
+//!
+//! An object that left the render of one application is deleted, unless another one's render has it. Both may follow the same
+//! source, and then one commit moves it: so whoever is about to delete asks first, and those who follow that source answer
+//! when they have rendered that commit, too. Other replicas are asked as well: each answers for its own shards.
+
+mod asking;
+mod question;
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+};
+
+use pintle_cluster::Claim;
+use pintle_core::{digest::Digest, names::ApplicationName, object::ObjectId, sharding::ShardSet};
+use tokio::sync::{mpsc, watch};
+
+use super::{controller::Message, sources::SourceKey};
+pub(crate) use asking::{RunClaims, serve};
+pub(crate) use question::{Answer, Ask, Asked, Key, Question};
+
+/// What the applications claim that this replica works on.
+#[derive(Debug, Default)]
+pub(crate) struct Claims {
+    state: Mutex<State>,
+    changes: watch::Sender<u64>,
+    /// Whom to tell that a source is to be asked, or that something may be had.
+    controller: OnceLock<mpsc::Sender<Message>>,
+    /// Who asks the other replicas.
+    replicas: OnceLock<mpsc::Sender<Ask>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// By label.
+    applications: BTreeMap<String, Known>,
+    sources: BTreeMap<SourceKey, Told>,
+    /// Of whose applications it is known what they claim.
+    shards: ShardSet,
+    /// Whether all applications of these shards are known.
+    is_complete: bool,
+}
+
+/// What a source has said.
+#[derive(Debug, Default)]
+struct Told {
+    revision: Option<String>,
+    /// How often it was asked with an answer.
+    answers: u64,
+}
+
+#[derive(Debug)]
+struct Known {
+    name: ApplicationName,
+    /// Where its objects are; empty is the agent's own cluster.
+    cluster: String,
+    /// What it follows.
+    topic: Option<Digest>,
+    /// What it rendered last; nothing before its first render.
+    objects: Option<HashSet<Key>>,
+    /// What it was not allowed to write: whatever its render says, it cannot have that.
+    barred: HashSet<Key>,
+    /// Whether it has neither rendered anything nor failed to.
+    is_new: bool,
+    /// The revision that it is about to render.
+    wanted: Option<String>,
+    /// Whether it was deleted.
+    is_gone: bool,
+}
+
+impl Claims {
+    /// Says whom to tell.
+    pub(crate) fn connect(&self, controller: mpsc::Sender<Message>) {
+        // There is one controller.
+        let _ = self.controller.set(controller);
+    }
+
+    /// Says who asks other replicas.
+    pub(crate) fn join(&self, replicas: mpsc::Sender<Ask>) {
+        // There is one task that does.
+        let _ = self.replicas.set(replicas);
+    }
+
+    /// Says of whose applications it will be known what they claim. `has_more` says that some are not known yet.
+    pub(crate) fn assigned(&self, shards: ShardSet, has_more: bool) {
+        self.change(|state| {
+            state.shards = shards;
+            state.is_complete &= !has_more;
+        });
+    }
+
+    /// Says that all applications are known that there are.
+    pub(crate) fn complete(&self) {
+        self.change(|state| state.is_complete = true);
+    }
+
+    /// Takes note of an application, and where its objects are. `is_idle` says that it will not render anything for now.
+    pub(crate) fn follow(&self, name: &ApplicationName, cluster: String, is_idle: bool) {
+        self.change(|state| {
+            let known = state.known(name);
+            if known.is_gone {
+                // It was made again.
+                *known = Known::new(name);
+            }
+            known.cluster = cluster;
+            if is_idle {
+                known.settle();
+            }
+        });
+    }
+
+    /// Takes note of what an application follows.
+    pub(crate) fn source(&self, name: &ApplicationName, topic: Digest) {
+        self.change(|state| state.known(name).topic = Some(topic));
+    }
+
+    /// Says that an application has a revision to render.
+    pub(crate) fn expect(&self, name: &ApplicationName, revision: &str) {
+        self.change(|state| state.known(name).wanted = Some(revision.to_owned()));
+    }
+
+    /// Keeps what an application's render of a revision has. Says whether something was in the one before that is not in it.
+    pub(crate) fn rendered<'a>(
+        &self,
+        name: &ApplicationName,
+        revision: &str,
+        objects: impl Iterator<Item = &'a ObjectId>,
+    ) -> bool {
+        self.change(|state| {
+            let known = state.applications.get_mut(&name.label_value());
+            // The end of a run of an application that was deleted, or is another replica's by now, says nothing.
+            let Some(known) = known.filter(|known| !known.is_gone) else {
+                return false;
+            };
+            let objects: HashSet<Key> = objects.map(|id| Key::of(&known.cluster, id)).collect();
+            let before = known.objects.as_ref();
+            let has_left = before.is_some_and(|before| !before.is_subset(&objects));
+            known.objects = Some(objects);
+            known.is_new = false;
+            // A newer one may be due already.
+            known.wanted = known.wanted.take().filter(|wanted| wanted != revision);
+            has_left
+        })
+    }
+
+    /// Takes note of objects that an application was not allowed to write, beside those that are known.
+    pub(crate) fn bar<'a>(
+        &self,
+        name: &ApplicationName,
+        objects: impl Iterator<Item = &'a ObjectId>,
+    ) {
+        self.change(|state| {
+            if let Some(known) = state.applications.get_mut(&name.label_value()) {
+                let cluster = &known.cluster;
+                let barred = objects.map(|id| Key::of(cluster, id));
+                known.barred.extend(barred);
+            }
+        });
+    }
+
+    /// Says that an application has written all that its render has.
+    pub(crate) fn unbar(&self, name: &ApplicationName) {
+        self.change(|state| {
+            if let Some(known) = state.applications.get_mut(&name.label_value()) {
+                known.barred.clear();
+            }
+        });
+    }
+
+    /// Says that an application will not render its revision for now: it failed, or rests.
+    pub(crate) fn settle(&self, name: &ApplicationName) {
+        self.change(|state| {
+            if let Some(known) = state.applications.get_mut(&name.label_value()) {
+                known.settle();
+            }
+        });
+    }
+
+    /// Says that an application is another replica's. What it claims is not known here any more.
+    pub(crate) fn forget(&self, name: &ApplicationName) {
+        self.change(|state| state.applications.remove(&name.label_value()));
+    }
+
+    /// Says that an application is deleted. It claims nothing any more; says whether it did.
+    pub(crate) fn leave(&self, name: &ApplicationName) -> bool {
+        self.change(|state| {
+            let known = state.known(name);
+            known.settle();
+            known.is_gone = true;
+            let before = known.objects.replace(HashSet::new());
+            before.is_none_or(|objects| !objects.is_empty())
+        })
+    }
+
+    /// Takes note of what a source says; nothing while it has not said anything.
+    pub(crate) fn told(&self, key: &SourceKey, revision: Option<&str>) {
+        self.change(|state| {
+            let told = state.sources.entry(key.clone()).or_default();
+            told.revision = revision.map(ToOwned::to_owned);
+            told.answers += 1;
+        });
+    }
+
+    /// Takes note of a source that is asked from now on.
+    pub(crate) fn asking(&self, key: &SourceKey) {
+        self.change(|state| {
+            state.sources.entry(key.clone()).or_default();
+        });
+    }
+
+    /// Takes note of a source that is not asked any more.
+    pub(crate) fn leave_source(&self, key: &SourceKey) {
+        self.change(|state| state.sources.remove(key));
+    }
+
+    /// Says what the application with a label wants; nothing if it is not this replica's.
+    fn claim_here(&self, owner: &str, id: &ObjectId) -> Option<Claim> {
+        let state = self.lock();
+        let known = state.applications.get(owner)?;
+        Some(match &known.objects {
+            None => Claim::Unknown,
+            Some(_) if known.claims(Key::of(&known.cluster, id)) => Claim::Wanted,
+            Some(_) => Claim::Left,
+        })
+    }
+
+    /// Says where the objects of an application are, and what it follows.
+    fn place(&self, name: &ApplicationName) -> (String, Option<Digest>) {
+        let state = self.lock();
+        let known = state.applications.get(&name.label_value());
+        known.map_or_else(Default::default, |known| {
+            (known.cluster.clone(), known.topic)
+        })
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let result = change(&mut self.lock());
+        self.changes.send_modify(|changes| *changes += 1);
+        result
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code panics while it holds the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn new(name: &ApplicationName) -> Self {
+        Self {
+            name: name.clone(),
+            cluster: String::new(),
+            topic: None,
+            objects: None,
+            barred: HashSet::new(),
+            is_new: true,
+            wanted: None,
+            is_gone: false,
+        }
+    }
+
+    fn claims(&self, key: Key) -> bool {
+        let objects = self.objects.as_ref();
+        objects.is_some_and(|objects| objects.contains(&key)) && !self.barred.contains(&key)
+    }
+
+    fn settle(&mut self) {
+        (self.is_new, self.wanted) = (false, None);
+    }
+}
+
+impl State {
+    /// Returns what is known of an application that is there.
+    fn known(&mut self, name: &ApplicationName) -> &mut Known {
+        let new = || Known::new(name);
+        self.applications
+            .entry(name.label_value())
+            .or_insert_with(new)
+    }
+
+    /// Returns an application on whose render the answer to a question depends, if there is one.
+    fn unsettled(&self, question: &Question) -> Option<&ApplicationName> {
+        let is_behind = |known: &&Known| {
+            let follows = question.source.as_ref().map(|(topic, _)| *topic);
+            let may_have_moved = known.topic.is_some() && known.topic == follows;
+            known.is_new || may_have_moved && known.wanted.is_some()
+        };
+        let others = self.applications.iter();
+        let others = others
+            .filter(|(label, known)| **label != question.by && known.cluster == question.cluster);
+        let mut others = others.map(|(_, known)| known);
+        others.find(is_behind).map(|known| &known.name)
+    }
+
+    /// Returns an application, other than who asks, whose render has an object.
+    fn claimant(&self, question: &Question, key: Key) -> Option<(&String, &Known)> {
+        match &question.owner {
+            Some(owner) => {
+                let (label, known) = self.applications.get_key_value(owner)?;
+                known.claims(key).then_some((label, known))
+            }
+            None => self
+                .applications
+                .iter()
+                .find(|(label, known)| **label != question.by && known.claims(key)),
+        }
+    }
+
+    fn answer(&self, question: &Question) -> Answer {
+        let keys = question.objects.iter();
+        let claims = keys.filter_map(|key| Some((*key, self.claimant(question, *key)?.0.clone())));
+        let owner = question.owner.as_ref();
+        Answer {
+            shards: self.shards,
+            claims: claims.collect(),
+            knows_owner: owner
+                .and_then(|owner| self.applications.get(owner))
+                .is_some_and(|known| known.objects.is_some()),
+        }
+    }
+
+    fn claimants(&self, question: &Question) -> Vec<ApplicationName> {
+        let keys = question.objects.iter();
+        let claims = keys.filter_map(|key| Some(self.claimant(question, *key)?.1.name.clone()));
+        claims.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

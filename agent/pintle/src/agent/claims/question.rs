@@ -1,0 +1,114 @@
+//! What one replica asks the others, and what they answer: both are written into Leases.
+
+use std::{collections::BTreeMap, fmt, str::FromStr as _};
+
+use pintle_core::{
+    digest::{Digest, Digester},
+    object::ObjectId,
+    sharding::ShardSet,
+};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use tokio::sync::oneshot;
+
+/// An object in a cluster. Eight bytes of a digest are enough to tell objects apart; an identity is far longer.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Key(u64);
+
+impl Key {
+    /// Names an object; an empty cluster is the agent's own.
+    pub(crate) fn of(cluster: &str, id: &ObjectId) -> Self {
+        let digest = Digester::new("claim")
+            .part(cluster)
+            .part(id.to_string())
+            .finish();
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&digest.as_bytes()[..8]);
+        Self(u64::from_be_bytes(bytes))
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl Serialize for Key {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{self:?}"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let number = u64::from_str_radix(&text, 16).map_err(D::Error::custom)?;
+        Ok(Self(number))
+    }
+}
+
+/// Who claims some objects?
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Question {
+    /// The label of the application that is about to delete them, or wants them.
+    pub(crate) by: String,
+    /// Where they are.
+    pub(crate) cluster: String,
+    pub(crate) objects: Vec<Key>,
+    /// What they have left: a source and its revision. Who follows it answers when it has rendered that, too.
+    pub(crate) source: Option<(Digest, String)>,
+    /// Only this application is asked, by its label, and for what it knows now.
+    pub(crate) owner: Option<String>,
+}
+
+/// Who claims some objects, among the applications of some shards.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Answer {
+    #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
+    pub(crate) shards: ShardSet,
+    /// Labels of the applications that claim them.
+    pub(crate) claims: BTreeMap<Key, String>,
+    /// Whether the owner is one of these applications, and has rendered something.
+    pub(crate) knows_owner: bool,
+}
+
+impl Answer {
+    /// Says whether all applications have answered.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.shards == ShardSet::ALL
+    }
+
+    /// Returns the answer of the applications of both.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.shards = self.shards.or(other.shards);
+        self.claims.extend(other.claims);
+        self.knows_owner |= other.knows_owner;
+        self
+    }
+}
+
+/// A question for the other replicas.
+#[derive(Debug)]
+pub(crate) struct Ask {
+    pub(crate) question: Question,
+    /// For which shards the answer is known.
+    pub(crate) own: ShardSet,
+    /// The others' answers. They may be too few: then it is asked again.
+    pub(crate) reply: oneshot::Sender<Vec<Answer>>,
+}
+
+/// A question of another replica.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) question: Question,
+    pub(crate) reply: oneshot::Sender<Answer>,
+}
+
+fn as_text<S: Serializer>(shards: &ShardSet, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(shards)
+}
+
+fn from_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ShardSet, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    ShardSet::from_str(&text).map_err(D::Error::custom)
+}

@@ -1,0 +1,275 @@
+use super::*;
+use futures::FutureExt as _;
+use pintle_core::application::{GitSource, Source};
+use std::sync::Arc;
+
+fn id(name: &str) -> ObjectId {
+    ObjectId {
+        group: String::new(),
+        kind: "ConfigMap".into(),
+        namespace: Some("shop".into()),
+        name: name.into(),
+    }
+}
+
+fn app(name: &str) -> ApplicationName {
+    ApplicationName::new("shop", name)
+}
+
+fn source(branch: &str) -> SourceKey {
+    let git = serde_json::from_value::<GitSource>(serde_json::json!({
+        "url": "https://git.example.com/shop.git", "branch": branch
+    }));
+    SourceKey::of(&Source::Git(git.unwrap()), &app("a"), Ok(account())).unwrap()
+}
+
+fn account() -> pintle_cluster::ServiceAccount {
+    pintle_cluster::ServiceAccount::new("shop", "deployer")
+}
+
+/// Knows applications that all follow one source, which gives the revision `1`, and have rendered nothing yet.
+fn claims(names: &[&str]) -> Arc<Claims> {
+    let claims = Arc::new(Claims::default());
+    claims.assigned(ShardSet::ALL, false);
+    for name in names {
+        claims.follow(&app(name), String::new(), false);
+        claims.source(&app(name), source("main").topic());
+    }
+    claims.complete();
+    claims.told(&source("main"), Some("1"));
+    claims
+}
+
+fn render(claims: &Claims, name: &str, revision: &str, objects: &[&str]) -> bool {
+    let ids: Vec<ObjectId> = objects.iter().map(|name| id(name)).collect();
+    claims.rendered(&app(name), revision, ids.iter())
+}
+
+/// Says who claims an object that an application is about to delete: `nobody`, or `?` while that is not known.
+fn claimant(claims: &Arc<Claims>, by: &str, object: &str) -> String {
+    use pintle_cluster::Claims as _;
+    let run = RunClaims::new(claims, &app(by), Some("1".into()));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    let _guard = runtime.as_ref().unwrap().enter();
+    let ids = [id(object)];
+    match run.claimants(&ids).now_or_never() {
+        None => "?".to_owned(),
+        Some(found) => {
+            let label = found.unwrap().remove(&ids[0]);
+            label.unwrap_or_else(|| "nobody".to_owned())
+        }
+    }
+}
+
+fn owner(claims: &Arc<Claims>, by: &str, owner: &str, object: &str) -> Claim {
+    use pintle_cluster::Claims as _;
+    let run = RunClaims::new(claims, &app(by), Some("1".into()));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    let _guard = runtime.as_ref().unwrap().enter();
+    run.claim(owner, &id(object)).now_or_never().unwrap()
+}
+
+#[test]
+fn who_claims_what_is_what_was_rendered_last() {
+    let claims = claims(&["a", "b"]);
+    assert_eq!(owner(&claims, "b", "shop.a", "x"), Claim::Unknown);
+    assert!(!render(&claims, "a", "1", &["x"]));
+    render(&claims, "b", "1", &[]);
+    assert_eq!(owner(&claims, "b", "shop.a", "x"), Claim::Wanted);
+    assert_eq!(claimant(&claims, "b", "x"), "shop.a");
+    assert_eq!(
+        claimant(&claims, "a", "x"),
+        "nobody",
+        "its own is no other's"
+    );
+    assert!(render(&claims, "a", "1", &["y"]), "x has left");
+    assert_eq!(owner(&claims, "b", "shop.a", "x"), Claim::Left);
+    assert!(claims.leave(&app("a")));
+    assert!(!claims.leave(&app("a")));
+    assert_eq!(owner(&claims, "b", "shop.a", "y"), Claim::Left);
+    render(&claims, "a", "1", &["y"]);
+    assert_eq!(
+        owner(&claims, "b", "shop.a", "y"),
+        Claim::Left,
+        "a run that ends late"
+    );
+    assert_eq!(owner(&claims, "b", "shop.cli", "y"), Claim::Unknown);
+    claims.follow(&app("a"), String::new(), false);
+    render(&claims, "a", "1", &["y"]);
+    assert_eq!(
+        owner(&claims, "b", "shop.a", "y"),
+        Claim::Wanted,
+        "it was made again"
+    );
+    claims.forget(&app("a"));
+    render(&claims, "a", "1", &["y"]);
+    assert_eq!(
+        owner(&claims, "b", "shop.a", "y"),
+        Claim::Unknown,
+        "it is another replica's"
+    );
+}
+
+#[test]
+fn nothing_is_known_before_all_have_rendered_or_will_not() {
+    let claims = claims(&["a", "b", "c", "idle"]);
+    render(&claims, "a", "1", &[]);
+    claims.follow(&app("idle"), String::new(), true);
+    claims.settle(&app("c"));
+    assert_eq!(claimant(&claims, "a", "x"), "?", "b is new");
+    render(&claims, "b", "1", &["x"]);
+    assert_eq!(claimant(&claims, "a", "x"), "shop.b");
+    claims.expect(&app("b"), "2");
+    assert_eq!(claimant(&claims, "a", "x"), "?");
+    render(&claims, "b", "1", &["x"]);
+    assert_eq!(claimant(&claims, "a", "x"), "?", "a render of before");
+    render(&claims, "b", "2", &[]);
+    assert_eq!(claimant(&claims, "a", "x"), "nobody");
+    claims.assigned(ShardSet::ALL, true);
+    assert_eq!(claimant(&claims, "a", "x"), "?", "there may be more");
+}
+
+#[test]
+fn who_follows_something_else_holds_nobody_up_once_it_has_rendered() {
+    let claims = claims(&["a", "b"]);
+    render(&claims, "a", "1", &[]);
+    claims.source(&app("b"), source("other").topic());
+    assert_eq!(claimant(&claims, "a", "x"), "?");
+    render(&claims, "b", "7", &["x"]);
+    claims.expect(&app("b"), "8");
+    assert_eq!(claimant(&claims, "a", "x"), "shop.b");
+}
+
+#[test]
+fn a_source_that_does_not_have_the_revision_is_asked_first() {
+    let claims = claims(&["a"]);
+    let (tell, mut told) = mpsc::channel(8);
+    claims.connect(tell);
+    render(&claims, "a", "1", &[]);
+    claims.told(&source("main"), Some("0"));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        use pintle_cluster::Claims as _;
+        let run = RunClaims::new(&claims, &app("a"), Some("1".into()));
+        let ids = [id("x")];
+        let mut asking = run.claimants(&ids);
+        tokio::select! {
+            biased;
+            _ = &mut asking => panic!("it does not have the revision"),
+            message = told.recv() => assert!(matches!(message, Some(Message::Look(keys)) if keys == [source("main")])),
+        }
+        // Whatever it says now: one that fails claims what it claimed before.
+        claims.told(&source("main"), None);
+        assert_eq!(asking.await, Ok([].into()));
+    });
+}
+
+#[test]
+fn what_an_application_may_not_write_it_does_not_claim() {
+    let claims = claims(&["a", "b"]);
+    render(&claims, "a", "1", &[]);
+    render(&claims, "b", "1", &["x", "y"]);
+    claims.bar(&app("b"), [id("x")].iter());
+    render(&claims, "b", "1", &["x", "y"]);
+    assert_eq!(claimant(&claims, "a", "x"), "nobody");
+    assert_eq!(claimant(&claims, "a", "y"), "shop.b");
+    claims.unbar(&app("b"));
+    assert_eq!(claimant(&claims, "a", "x"), "shop.b");
+}
+
+#[test]
+fn one_name_in_two_clusters_is_two_objects() {
+    let claims = claims(&["a", "b"]);
+    claims.follow(&app("b"), "shop/prod/value".into(), false);
+    render(&claims, "a", "1", &[]);
+    assert_eq!(
+        claimant(&claims, "a", "x"),
+        "nobody",
+        "it waits for nobody elsewhere"
+    );
+    render(&claims, "b", "1", &["x"]);
+    assert_eq!(claimant(&claims, "a", "x"), "nobody");
+    claims.follow(&app("a"), "shop/prod/value".into(), false);
+    assert_eq!(claimant(&claims, "a", "x"), "shop.b");
+}
+
+#[test]
+fn what_other_replicas_claim_counts() {
+    let claims = claims(&["a"]);
+    claims.assigned("0-63".parse().unwrap(), false);
+    render(&claims, "a", "1", &[]);
+    let (ask, mut asks) = mpsc::channel::<Ask>(1);
+    claims.join(ask);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let other = |shards: &str, label: &str, question: &Question| Answer {
+        shards: shards.parse().unwrap(),
+        claims: [(question.objects[0], label.to_owned())].into(),
+        knows_owner: true,
+    };
+    runtime.block_on(async {
+        use pintle_cluster::Claims as _;
+        let run = RunClaims::new(&claims, &app("a"), Some("1".into()));
+        let answering = async {
+            // Some shards are on their way: it is asked again.
+            for shards in ["64-99", "64-127"] {
+                let Ask {
+                    question,
+                    own,
+                    reply,
+                } = asks.recv().await.unwrap();
+                assert_eq!(own, "0-63".parse().unwrap());
+                reply
+                    .send(vec![other(shards, "shop.b", &question)])
+                    .unwrap();
+            }
+        };
+        let ids = [id("x")];
+        let (found, ()) = tokio::join!(run.claimants(&ids), answering);
+        assert_eq!(found, Ok([(id("x"), "shop.b".to_owned())].into()));
+
+        let answering = async {
+            let Ask {
+                question, reply, ..
+            } = asks.recv().await.unwrap();
+            assert_eq!(question.owner.as_deref(), Some("shop.b"));
+            let answer = Answer {
+                claims: BTreeMap::new(),
+                ..other("64-127", "", &question)
+            };
+            reply.send(vec![answer]).unwrap();
+        };
+        let x = id("x");
+        let (claim, ()) = tokio::join!(run.claim("shop.b", &x), answering);
+        assert_eq!(claim, Claim::Left);
+    });
+}
+
+#[test]
+fn who_keeps_a_question_from_being_answered_is_told() {
+    let claims = claims(&["a", "b"]);
+    let question = Question {
+        by: "shop.a".into(),
+        cluster: String::new(),
+        objects: Vec::new(),
+        source: None,
+        owner: None,
+    };
+    let told = || {
+        let reason = claims.obstacle(&question);
+        pintle_cluster::UnknownClaims { reason }.to_string()
+    };
+    insta::assert_snapshot!(told(), @"objects have left the source, and it is not known whether they have moved to another application: the application shop/b has not rendered its newest revision within 5 minutes. Nothing was deleted");
+    render(&claims, "b", "1", &[]);
+    claims.assigned(ShardSet::NONE, false);
+    insta::assert_snapshot!(told(), @"objects have left the source, and it is not known whether they have moved to another application: not all other replicas have answered within 5 minutes. Nothing was deleted");
+}

@@ -1,0 +1,268 @@
+//! Questions between replicas: who claims objects that are about to be deleted, or that another application has.
+//!
+//! A question is written into the asking replica's own Lease, and an answer into the answering one's: each is one request,
+//! with all that there is to say at that moment. What is settled goes with the next renewal.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pintle_core::sharding::{ReplicaId, ShardSet};
+use tokio::sync::oneshot;
+
+use super::{
+    Task, Told,
+    leases::{Answers, Notes, Questions},
+};
+use crate::agent::claims::{Answer, Ask, Asked, Question};
+
+/// Questions that are open, and answers that were given.
+#[derive(Debug, Default)]
+pub(super) struct Exchange {
+    newest: u64,
+    open: BTreeMap<u64, Open>,
+    /// Others' questions that are being answered.
+    pending: BTreeSet<(ReplicaId, u64)>,
+    /// Answers that those who asked may not have read yet.
+    answers: BTreeMap<(ReplicaId, u64), Answer>,
+}
+
+/// One of this replica's questions.
+#[derive(Debug)]
+struct Open {
+    ask: Ask,
+    answers: BTreeMap<ReplicaId, Answer>,
+}
+
+impl Exchange {
+    /// Takes up a question. `now` makes its number later than those of a process of the same name before.
+    fn ask(&mut self, ask: Ask, now: u64) {
+        self.newest = now.max(self.newest + 1);
+        let answers = BTreeMap::new();
+        self.open.insert(self.newest, Open { ask, answers });
+    }
+
+    /// Takes up what another replica's Lease says; returns what it asks anew.
+    fn see(&mut self, me: &ReplicaId, replica: &ReplicaId, notes: &Notes) -> Questions {
+        let asked: BTreeSet<u64> = notes.questions.iter().map(|(number, _)| *number).collect();
+        let is_open = |(who, number): &(ReplicaId, u64)| who != replica || asked.contains(number);
+        self.pending.retain(is_open);
+        self.answers.retain(|key, _| is_open(key));
+        for (to, number, answer) in &notes.answers {
+            if to == me
+                && let Some(open) = self.open.get_mut(number)
+            {
+                open.answers.insert(replica.clone(), answer.clone());
+            }
+        }
+        let is_new = |(number, _): &&(u64, Question)| {
+            let key = (replica.clone(), *number);
+            !self.pending.contains(&key) && !self.answers.contains_key(&key)
+        };
+        notes.questions.iter().filter(is_new).cloned().collect()
+    }
+
+    /// Gives the answers away that are complete, or to which nobody is left who could add something.
+    fn settle(&mut self, members: &BTreeSet<&ReplicaId>) {
+        let is_over = |open: &Open| {
+            let answered = open.answers.values().map(|answer| answer.shards);
+            let is_complete = answered.fold(open.ask.own, ShardSet::or) == ShardSet::ALL;
+            let all_have = members
+                .iter()
+                .all(|member| open.answers.contains_key(*member));
+            is_complete || all_have || open.ask.reply.is_closed()
+        };
+        let over = self.open.iter().filter(|(_, open)| is_over(open));
+        for number in over.map(|(number, _)| *number).collect::<Vec<_>>() {
+            if let Some(open) = self.open.remove(&number) {
+                // Whoever asked may have given up.
+                let _ = open.ask.reply.send(open.answers.into_values().collect());
+            }
+        }
+    }
+
+    fn forget(&mut self, replica: &ReplicaId) {
+        self.pending.retain(|(who, _)| who != replica);
+        self.answers.retain(|(who, _), _| who != replica);
+        for open in self.open.values_mut() {
+            open.answers.remove(replica);
+        }
+    }
+
+    /// Returns what the own Lease is to say.
+    pub(super) fn notes(&mut self) -> (Questions, Answers) {
+        self.open.retain(|_, open| !open.ask.reply.is_closed());
+        let questions = self.open.iter();
+        let answers = self.answers.iter();
+        (
+            questions
+                .map(|(number, open)| (*number, open.ask.question.clone()))
+                .collect(),
+            answers
+                .map(|((to, number), answer)| (to.clone(), *number, answer.clone()))
+                .collect(),
+        )
+    }
+}
+
+impl Task {
+    /// Asks the others.
+    pub(super) fn asked(&mut self, ask: Ask, now: u64) {
+        self.exchange.ask(ask, now);
+        self.settle_questions();
+        if !self.exchange.open.is_empty() {
+            self.renew_now();
+        }
+    }
+
+    /// Looks at what another replica asks and answers.
+    pub(super) fn look_at_notes(&mut self, replica: &ReplicaId, notes: &Notes) {
+        for (number, question) in self.exchange.see(self.leases.name(), replica, notes) {
+            let (reply, answer) = oneshot::channel();
+            // Full: it is seen again with the next renewal.
+            if self.questions.try_send(Asked { question, reply }).is_ok() {
+                let key = (replica.clone(), number);
+                self.exchange.pending.insert(key.clone());
+                self.requests.push(Box::pin(async move {
+                    let answer = answer.await.ok();
+                    Told::Answer { key, answer }
+                }));
+            }
+        }
+        self.settle_questions();
+    }
+
+    /// Tells another replica the answer to its question, if it still waits for it.
+    pub(super) fn answer(&mut self, key: (ReplicaId, u64), answer: Option<Answer>) {
+        if self.exchange.pending.remove(&key)
+            && let Some(answer) = answer
+        {
+            self.exchange.answers.insert(key, answer);
+            self.renew_now();
+        }
+    }
+
+    /// Another replica has gone, and neither asks nor answers any more.
+    pub(super) fn end_exchange(&mut self, replica: &ReplicaId) {
+        self.exchange.forget(replica);
+        self.settle_questions();
+    }
+
+    fn settle_questions(&mut self) {
+        self.exchange.settle(&self.members.keys().collect());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pintle_core::sharding::Shard;
+
+    fn replica(name: &str) -> ReplicaId {
+        ReplicaId::new(name)
+    }
+
+    fn question(by: &str) -> Question {
+        Question {
+            by: by.to_owned(),
+            cluster: String::new(),
+            objects: Vec::new(),
+            source: None,
+            owner: None,
+        }
+    }
+
+    fn answer(shards: &str) -> Answer {
+        Answer {
+            shards: shards.parse().unwrap(),
+            claims: BTreeMap::new(),
+            knows_owner: false,
+        }
+    }
+
+    fn ask(exchange: &mut Exchange, own: &str) -> oneshot::Receiver<Vec<Answer>> {
+        let (reply, answers) = oneshot::channel();
+        let own = own.parse().unwrap();
+        let question = question("shop.a");
+        exchange.ask(
+            Ask {
+                question,
+                own,
+                reply,
+            },
+            7,
+        );
+        answers
+    }
+
+    fn answers(number: u64, shards: &str) -> Notes {
+        Notes {
+            answers: vec![(replica("me"), number, answer(shards))],
+            ..Notes::default()
+        }
+    }
+
+    #[test]
+    fn a_question_is_answered_when_all_shards_are() {
+        let mut exchange = Exchange::default();
+        let (me, one, two) = (replica("me"), replica("one"), replica("two"));
+        let members = BTreeSet::from([&one, &two]);
+        let mut waiting = ask(&mut exchange, "0-9");
+        exchange.settle(&members);
+        exchange.see(&me, &one, &answers(7, "10-99"));
+        // An answer to what somebody of the same name asked before.
+        exchange.see(&me, &two, &answers(6, "100-127"));
+        exchange.settle(&members);
+        assert!(waiting.try_recv().is_err());
+        exchange.see(&me, &two, &answers(7, "100-127"));
+        assert_eq!(exchange.notes().0.len(), 1);
+        exchange.settle(&members);
+        assert_eq!(waiting.try_recv().unwrap().len(), 2);
+        assert_eq!(exchange.notes().0, Vec::new());
+    }
+
+    #[test]
+    fn answers_that_are_too_few_are_given_when_nobody_is_left() {
+        let mut exchange = Exchange::default();
+        let (me, one, two) = (replica("me"), replica("one"), replica("two"));
+        let mut waiting = ask(&mut exchange, "0-9");
+        exchange.see(&me, &one, &answers(7, "10-98"));
+        exchange.settle(&BTreeSet::from([&one, &two]));
+        assert!(waiting.try_recv().is_err());
+        exchange.forget(&two);
+        exchange.settle(&BTreeSet::from([&one]));
+        assert_eq!(waiting.try_recv().unwrap(), [answer("10-98")]);
+        // Who does not wait any more is not asked for.
+        drop(ask(&mut exchange, ""));
+        assert_eq!(exchange.notes().0, Vec::new());
+    }
+
+    #[test]
+    fn each_question_is_taken_up_once_and_its_answer_kept_while_it_is_asked() {
+        let mut exchange = Exchange::default();
+        let (me, one) = (replica("me"), replica("one"));
+        let asks = Notes {
+            questions: vec![(3, question("shop.b"))],
+            ..Notes::default()
+        };
+        assert_eq!(exchange.see(&me, &one, &asks), asks.questions);
+        exchange.pending.insert((one.clone(), 3));
+        assert_eq!(exchange.see(&me, &one, &asks), []);
+        exchange.pending.clear();
+        exchange.answers.insert((one.clone(), 3), answer("1"));
+        assert_eq!(exchange.see(&me, &one, &asks), []);
+        assert_eq!(exchange.notes().1, [(one.clone(), 3, answer("1"))]);
+        exchange.see(&me, &replica("two"), &Notes::default());
+        assert_eq!(exchange.notes().1.len(), 1);
+        exchange.see(&me, &one, &Notes::default());
+        assert_eq!(exchange.notes().1, []);
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let of = pintle_core::names::ApplicationName::new("shop", "web");
+        let mut said = answer("0-3,7");
+        said.shards = said.shards.with(Shard::of(&of));
+        let text = serde_json::to_string(&(question("shop.b"), &said)).unwrap();
+        let read: (Question, Answer) = serde_json::from_str(&text).unwrap();
+        assert_eq!(read, (question("shop.b"), said));
+    }
+}

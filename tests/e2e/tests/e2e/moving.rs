@@ -1,0 +1,217 @@
+//! Objects that move between applications, and objects that two of them want.
+
+use anyhow::{Context as _, Result};
+use pintle_harness::{Agent, until};
+use serde_json::Value;
+
+use crate::replicas::Fleet;
+use crate::world::{LIMIT, Stage, config_map};
+
+fn uid(stage: &Stage, name: &str) -> Result<Value> {
+    Ok(stage.object("ConfigMap", name)?["metadata"]["uid"].clone())
+}
+
+fn owner(stage: &Stage, name: &str) -> Result<Value> {
+    Ok(stage.object("ConfigMap", name)?["metadata"]["labels"]["pintle.dev/application"].clone())
+}
+
+/// Names what an application's inventory lists.
+fn listed(stage: &Stage, application: &str) -> Result<Vec<String>> {
+    let application = stage.object("Application", application)?;
+    let entries = application["status"]["inventory"]["entries"]
+        .as_array()
+        .cloned();
+    let names = entries.unwrap_or_default().into_iter();
+    Ok(names
+        .map(|entry| entry["name"].as_str().unwrap_or_default().to_owned())
+        .collect())
+}
+
+/// Two applications of one repository, each with an object of its own, and one that will move to the other.
+struct Two {
+    a: String,
+    b: String,
+}
+
+/// How many applications there are when two of them are to be in different replicas: one in a thousand times they are not.
+const MANY: usize = 11;
+
+impl Two {
+    /// Makes both, looked after by one agent.
+    fn together(stage: &Stage) -> Result<Self> {
+        let two = Self {
+            a: "a".to_owned(),
+            b: "b".to_owned(),
+        };
+        two.write(stage)?;
+        let commit = stage.repository.push_files(&[], "two")?;
+        stage.apply(&(stage.application("a", "a", "") + &stage.application("b", "b", "")))?;
+        two.ready_at(stage, &commit)?;
+        Ok(two)
+    }
+
+    /// Makes both, each looked after by a replica of its own.
+    fn apart(fleet: &Fleet) -> Result<Self> {
+        let (stage, names) = (&fleet.stage, (0..MANY).map(|index| format!("app-{index}")));
+        let names: Vec<String> = names.collect();
+        let mut applications = String::new();
+        for name in &names {
+            let only = config_map(&format!("only-{name}"), "1");
+            stage.repository.write(&format!("{name}/only.yaml"), only)?;
+            applications += &stage.application(name, name, "");
+        }
+        let commit = stage.repository.push_files(&[], "many")?;
+        stage.apply(&applications)?;
+        for name in &names {
+            stage.ready_at(name, &commit)?;
+        }
+        let of = |agent: &Agent| -> Result<Vec<String>> {
+            let mut found = Vec::new();
+            for name in &names {
+                let labels = format!("{{namespace=\"{}\",name=\"{name}\"}}", stage.namespace);
+                if agent.metric(&format!("pintle_application_objects{labels}"))? > 0.0 {
+                    found.push(name.clone());
+                }
+            }
+            Ok(found)
+        };
+        let (ours, others) = (of(&stage.agent)?, of(&fleet.others[0])?);
+        assert_eq!(ours.len() + others.len(), MANY, "{ours:?} {others:?}");
+        let two = Self {
+            a: ours.first().context("all are the other's")?.clone(),
+            b: others.first().context("all are the first one's")?.clone(),
+        };
+        two.write(stage)?;
+        let commit = stage.push(&two.a, &[])?;
+        stage.request(&two.b)?;
+        two.ready_at(stage, &commit)?;
+        Ok(two)
+    }
+
+    fn write(&self, stage: &Stage) -> Result<()> {
+        let Self { a, b } = self;
+        let files = [
+            (format!("{a}/own.yaml"), config_map("own-a", "1")),
+            (format!("{a}/moves.yaml"), config_map("to-b", "1")),
+            (format!("{b}/own.yaml"), config_map("own-b", "1")),
+            (format!("{b}/moves.yaml"), config_map("to-a", "1")),
+        ];
+        for (path, text) in &files {
+            stage.repository.write(path, text)?;
+        }
+        Ok(())
+    }
+
+    fn ready_at(&self, stage: &Stage, commit: &str) -> Result<()> {
+        stage.ready_at(&self.a, commit)?;
+        stage.ready_at(&self.b, commit)
+    }
+
+    /// Lets an object move each way in one commit, of which only the first application is told.
+    fn move_both(&self, stage: &Stage) -> Result<()> {
+        let Self { a, b } = self;
+        let before = (uid(stage, "to-a")?, uid(stage, "to-b")?);
+        let mark = stage.mark()?;
+        // Both ways: so whichever runs first, one of them gives before the other takes.
+        let moves = format!("{b}/moves.yaml");
+        stage.repository.write(&moves, config_map("to-b", "2"))?;
+        let moves = format!("{a}/moves.yaml");
+        let commit = stage.push(a, &[(&moves, &config_map("to-a", "2"))])?;
+        self.ready_at(stage, &commit)?;
+        assert_eq!((uid(stage, "to-a")?, uid(stage, "to-b")?), before);
+        assert_eq!(owner(stage, "to-a")?, format!("{}.{a}", stage.namespace));
+        assert_eq!(owner(stage, "to-b")?, format!("{}.{b}", stage.namespace));
+        assert_eq!(stage.object("ConfigMap", "to-a")?["data"]["value"], "2");
+        let writes = stage.writes_since(mark)?;
+        assert!(
+            !writes.keys().any(|write| write.starts_with("delete")),
+            "{writes:?}"
+        );
+        until("each lists what it has now", LIMIT, || {
+            let lists = (listed(stage, a)?, listed(stage, b)?);
+            let has = |list: &[String], wanted: [&str; 2], not: &str| {
+                wanted.iter().all(|name| list.iter().any(|one| one == name))
+                    && list.iter().all(|one| one != not)
+            };
+            let is_so = has(&lists.0, ["own-a", "to-a"], "to-b")
+                && has(&lists.1, ["own-b", "to-b"], "to-a");
+            Ok(if is_so {
+                Ok(())
+            } else {
+                Err(format!("{lists:?}"))
+            })
+        })?;
+        // Nothing of the old application is left behind: a field that goes, goes.
+        for (object, old) in [("to-a", b), ("to-b", a)] {
+            let managed =
+                stage.object("ConfigMap", object)?["metadata"]["managedFields"].to_string();
+            let of_old = format!("pintle/{}/{old}\"", stage.namespace);
+            assert!(!managed.contains(&of_old), "{managed}");
+        }
+        Ok(())
+    }
+
+    /// Lets the second application want what the first one has, until that lets go. Each is told of its own commits only.
+    fn contest(&self, stage: &Stage) -> Result<()> {
+        let Self { a, b } = self;
+        let more = format!("{b}/more.yaml");
+        stage.push(b, &[(&more, &config_map("own-a", "9"))])?;
+        let failed = stage.condition(b, "Stalled", "ApplyFailed")?;
+        let message = failed["message"].as_str().unwrap_or_default();
+        let said = format!(
+            "the applications {0}.{a} and {0}.{b} both render it, and it is {0}.{a}'s",
+            stage.namespace
+        );
+        assert!(message.contains(&said), "{message}");
+        assert_eq!(stage.object("ConfigMap", "own-a")?["data"]["value"], "1");
+        let before = uid(stage, "own-a")?;
+        stage.repository.remove(&format!("{a}/own.yaml"))?;
+        let commit = stage.push(a, &[])?;
+        self.ready_at(stage, &commit)?;
+        assert_eq!(uid(stage, "own-a")?, before);
+        assert_eq!(owner(stage, "own-a")?, format!("{}.{b}", stage.namespace));
+        assert_eq!(stage.object("ConfigMap", "own-a")?["data"]["value"], "9");
+        Ok(())
+    }
+}
+
+#[test]
+fn an_object_that_moves_is_handed_over_and_never_deleted() -> Result<()> {
+    let stage = Stage::new("moves")?;
+    Two::together(&stage)?.move_both(&stage)
+}
+
+#[test]
+fn what_two_applications_want_is_refused_with_both_names_until_one_lets_go() -> Result<()> {
+    let stage = Stage::new("contested")?;
+    Two::together(&stage)?.contest(&stage)
+}
+
+#[test]
+fn an_application_gets_another_name_and_its_objects_stay() -> Result<()> {
+    let stage = Stage::new("renamed")?;
+    Two::together(&stage)?;
+    let before = (uid(&stage, "own-a")?, uid(&stage, "to-b")?);
+    let mark = stage.mark()?;
+    stage.apply(&stage.application("new", "a", ""))?;
+    stage.condition("new", "Stalled", "ApplyFailed")?;
+    stage.kubectl(&["delete", "application", "a"])?;
+    let commit = stage.repository.head()?;
+    stage.ready_at("new", &commit)?;
+    assert_eq!((uid(&stage, "own-a")?, uid(&stage, "to-b")?), before);
+    assert_eq!(owner(&stage, "own-a")?, format!("{}.new", stage.namespace));
+    let writes = stage.writes_since(mark)?;
+    assert!(
+        !writes.keys().any(|write| write.starts_with("delete")),
+        "{writes:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn an_object_moves_between_applications_of_two_replicas() -> Result<()> {
+    let fleet = Fleet::start("moves-far", 2, "15s")?;
+    let two = Two::apart(&fleet)?;
+    two.move_both(&fleet.stage)?;
+    two.contest(&fleet.stage)
+}
