@@ -88,7 +88,7 @@ fn outcome(status: ExitStatus, said: &str) -> Result<(), Failure> {
 
 /// Compiles a component into the cache: the part of a [`Compiler`]'s process.
 pub fn compile(options: &Options, component: &[u8]) -> Result<(), CompileError> {
-    let engine = crate::engine::build(options.calls())?;
+    let engine = crate::engine::build(options.instances())?;
     let store = CompiledStore::new(engine, options)?;
     store.compile_to_disk(component)
 }

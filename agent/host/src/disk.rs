@@ -17,7 +17,7 @@ use std::{
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use pintle_core::digest::{Digest, Digester};
@@ -27,6 +27,10 @@ const MAGIC: &[u8; 16] = b"pintle-sealed/1\n";
 
 /// Permission bits of the group and of others to write.
 const OTHERS_WRITE: u32 = 0o022;
+
+/// How long a use counts: what was used longest ago goes first when the folder is full, to this precision, so that not
+/// each start writes.
+const USE: Duration = Duration::from_hours(24);
 
 /// A folder of sealed files, bounded in size.
 #[derive(Debug)]
@@ -40,12 +44,18 @@ impl SealedFolder {
     /// Opens a folder, which is made if there is none; refuses one that others could write into.
     pub(crate) fn open(path: &Path, limit: u64) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-        // The account is the owner of what this process makes: asked of the file system, which alone knows how
-        // accounts are mapped.
-        let probe = path.join(temporary_name());
-        let owner = create(&probe)?.metadata()?.uid();
-        fs::remove_file(&probe)?;
         let metadata = fs::symlink_metadata(path)?;
+        let account = nix::unistd::geteuid().as_raw();
+        let owner = if metadata.uid() == account {
+            account
+        } else {
+            // Somebody else's, or this account's under another number: that is asked of the file system, which alone
+            // knows how accounts are mapped. The account is the owner of what this process makes.
+            let probe = path.join(temporary_name());
+            let owner = create(&probe)?.metadata()?.uid();
+            fs::remove_file(&probe)?;
+            owner
+        };
         if !metadata.is_dir() || metadata.uid() != owner || metadata.mode() & OTHERS_WRITE != 0 {
             return Err(io::Error::new(
                 io::ErrorKind::PermissionDenied,
@@ -90,8 +100,10 @@ impl SealedFolder {
         if bytes[MAGIC.len()..] != *seal(key, &content).as_bytes() {
             return Err(invalid("its digest differs"));
         }
-        // Files that are used are the last to go when the folder is full; a clock that cannot be set loses nothing else.
-        let _ = file.set_modified(SystemTime::now());
+        if is_due(&metadata, SystemTime::now()) {
+            // A clock that cannot be set loses nothing else.
+            let _ = file.set_modified(SystemTime::now());
+        }
         Ok(content)
     }
 
@@ -166,6 +178,12 @@ impl SealedFolder {
     fn file(&self, key: Digest) -> PathBuf {
         self.path.join(key.hex())
     }
+}
+
+/// Tells whether it is time to note that a file is used.
+fn is_due(metadata: &fs::Metadata, now: SystemTime) -> bool {
+    let noted = metadata.modified();
+    noted.is_ok_and(|noted| now.duration_since(noted).is_ok_and(|age| age > USE))
 }
 
 fn invalid(what: &str) -> io::Error {

@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, Memory, MemoryType,
+    PoolingAllocationConfig, Store,
+};
 
 use crate::HostError;
 
@@ -20,30 +23,51 @@ const TICK: Duration = Duration::from_millis(10);
 /// Linear memories for each call that may run at once: composed components have several.
 pub(crate) const MEMORIES_PER_CALL: u32 = 2;
 
-/// Makes an engine that can run `calls` instances at once.
+/// Where instances live.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Instances {
+    /// In a pool for so many calls at once, whose address space is reserved once; only touched pages cost memory, and
+    /// they go back to the system after each call.
+    Pooled { calls: u32 },
+    /// Each in memory that is mapped for it: slower for each call, and there is no pool to make first.
+    Mapped,
+}
+
+/// Makes an engine.
 ///
-/// Instances come from a pool whose address space is reserved once; only touched pages cost memory, and they go back to
-/// the system after each call. Where so much address space is not to be had (`ulimit -v`, some sandboxes) each instance
-/// is mapped on its own instead, which is slower and otherwise the same.
-pub(crate) fn build(calls: u32) -> Result<Engine, HostError> {
-    let mut pooled = config();
-    pooled.allocation_strategy(pool(calls));
-    match Engine::new(&pooled) {
+/// Where there is not enough address space for a pool, or to reserve a whole memory (`ulimit -v`, some sandboxes), each
+/// instance is mapped with as much as it needs at first, which is slower and otherwise the same.
+pub(crate) fn build(instances: Instances) -> Result<Engine, HostError> {
+    let mut wanted = config();
+    let made = match instances {
+        Instances::Pooled { calls } => {
+            wanted.allocation_strategy(pool(calls));
+            Engine::new(&wanted)
+        }
+        Instances::Mapped => Engine::new(&wanted).and_then(reserves_memory),
+    };
+    match made {
         Ok(engine) => Ok(engine),
         Err(error) => {
             tracing::warn!(
                 error = format!("{error:#}"),
-                "no address space for a pool of instances; calls of plugins will be slower"
+                "no address space for the memory of instances; calls of plugins will be slower"
             );
-            let mut single = config();
+            let mut small = config();
             // Growing by moving needs no reservation; bounds are then checked by the code.
-            single
+            small
                 .memory_reservation(0)
                 .memory_guard_size(0)
                 .memory_may_move(true);
-            Engine::new(&single).map_err(|error| HostError::Engine(format!("{error:#}")))
+            Engine::new(&small).map_err(|error| HostError::Engine(format!("{error:#}")))
         }
     }
+}
+
+/// Gives the engine back if there is address space for a whole memory: better to know now than at the first call.
+fn reserves_memory(engine: Engine) -> wasmtime::Result<Engine> {
+    Memory::new(Store::new(&engine, ()), MemoryType::new(0, None))?;
+    Ok(engine)
 }
 
 fn config() -> Config {
@@ -145,5 +169,26 @@ pub(crate) struct Running(Arc<Shared>);
 impl Drop for Running {
     fn drop(&mut self) {
         self.0.running.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+    use super::*;
+
+    fn compatibility(instances: Instances) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        let engine = build(instances).unwrap();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        hasher.finish()
+    }
+
+    #[test]
+    fn where_instances_live_is_no_part_of_what_is_compiled() {
+        // The agent's cache serves commands, and the other way round.
+        let pooled = compatibility(Instances::Pooled { calls: 4 });
+        assert_eq!(pooled, compatibility(Instances::Mapped));
     }
 }

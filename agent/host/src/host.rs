@@ -16,7 +16,7 @@ use crate::{
     call::{Caller, Places, Setup, Shared},
     capability::http::HttpClients,
     compiled::CompiledStore,
-    engine::{self, Ticker},
+    engine::{self, Instances, Ticker},
     grants::{EffectiveGrants, GrantError, OperatorGrants},
     limits::Limits,
     plugin::Plugin,
@@ -42,6 +42,9 @@ pub struct Options {
     ///
     /// Each reserves 8 GiB of address space, which costs no memory.
     pub calls: u32,
+    /// Whether instances come from a pool that is made first: right where plugins are called again and again. A process
+    /// that calls a few times is done sooner without. True by default.
+    pub is_pooled: bool,
     /// Bytes of memory for all calls that run at once: one that would pass it fails and may be tried again. 1 GiB by
     /// default; in a pod, well below the pod's limit.
     pub memory: u64,
@@ -59,6 +62,7 @@ impl Default for Options {
             cache_bytes: 1 << 30,
             limits: Limits::default(),
             calls: 16,
+            is_pooled: true,
             memory: 1 << 30,
             authorities: Vec::new(),
             observer: Arc::new(Unobserved),
@@ -69,6 +73,16 @@ impl Default for Options {
 impl Options {
     pub(crate) fn calls(&self) -> u32 {
         self.calls.clamp(1, 1_024)
+    }
+
+    pub(crate) fn instances(&self) -> Instances {
+        if self.is_pooled {
+            Instances::Pooled {
+                calls: self.calls(),
+            }
+        } else {
+            Instances::Mapped
+        }
     }
 }
 
@@ -175,7 +189,7 @@ impl Host {
     /// Makes a host. It starts one thread, which sleeps while no plugin runs.
     pub fn new(options: Options) -> Result<Self, HostError> {
         let calls = options.calls();
-        let engine = engine::build(calls)?;
+        let engine = engine::build(options.instances())?;
         let store = CompiledStore::new(engine.clone(), &options)?;
         let shared = Shared {
             ticker: Ticker::start(&engine)?,

@@ -11,18 +11,15 @@ use std::{
     io::{self, Read},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use pintle_core::digest::Digest;
 
-use super::{SealedFolder, invalid, seal};
+use super::{SealedFolder, invalid, is_due, seal};
 
 /// What a seal begins with: the format's name and version.
 const MAGIC: &[u8; 16] = b"pintle-mapped/1\n";
-
-/// How long a use counts: what was used longest ago goes first when the folder is full, to this precision.
-const USE: Duration = Duration::from_hours(24);
 
 /// What the file system says of a file: where it is, its size, its last modification, its last change of any kind.
 type State = [u8; 56];
@@ -86,10 +83,7 @@ impl SealedFolder {
     /// Keeps a file that is used from going first, without a write at each start.
     fn note_use(&self, key: Digest, record: &Record, file: &File, metadata: &Metadata) {
         let now = SystemTime::now();
-        let is_old = metadata
-            .modified()
-            .is_ok_and(|time| now.duration_since(time).is_ok_and(|age| age > USE));
-        if is_old && file.set_modified(now).is_ok() {
+        if is_due(metadata, now) && file.set_modified(now).is_ok() {
             // That was a change, and the next start would digest the file because of it.
             let _ = file
                 .metadata()

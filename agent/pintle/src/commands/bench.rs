@@ -16,7 +16,7 @@ use crate::{
 };
 
 pub(super) async fn run(args: &BenchCommand) -> anyhow::Result<Exit> {
-    let session = Session::new(&args.render.renderer.registry)?;
+    let session = Session::warm(&args.render.renderer.registry)?;
     let origin = Origin::of(&args.render.input, &session.remotes)?;
     let input = origin.open().await?;
     let prepared = Prepared::new(&args.render, &input)?;

@@ -53,11 +53,25 @@ impl Session {
         Self::granting(args, &[])
     }
 
+    /// Makes them as the agent does: slower to make, and faster to call.
+    pub(super) fn warm(args: &RegistryArgs) -> anyhow::Result<Self> {
+        Self::make(args, &[], true)
+    }
+
     /// Makes them, and lets plugins read some kinds from the cluster.
     pub(super) fn granting(args: &RegistryArgs, cluster_reads: &[String]) -> anyhow::Result<Self> {
+        Self::make(args, cluster_reads, false)
+    }
+
+    fn make(
+        args: &RegistryArgs,
+        cluster_reads: &[String],
+        is_pooled: bool,
+    ) -> anyhow::Result<Self> {
         let cache = cache_dir()?;
         let options = pintle_host::Options {
             cache: Some(compiled_dir(&cache)),
+            is_pooled,
             ..pintle_host::Options::default()
         };
         let grants = Grants {
