@@ -12,10 +12,10 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use pintle_harness::ApiRequest;
 
-use crate::{terminal, workspace};
+use crate::{release, terminal, workspace};
 use applications::Names;
 use measure::{Meter, Phase};
 use report::Report;
@@ -108,23 +108,13 @@ fn alone(args: &Alone, binary: PathBuf) -> Result<()> {
 /// Replaces this process by itself with the built program named in its environment, from where the
 /// harness takes it; changing the environment of a running process is not safe.
 fn build_and_start_again(debug_build: bool) -> Result<()> {
-    let mut build = workspace::cargo();
-    build.args(["build", "--package", "pintle"]);
-    let profile = if debug_build { "debug" } else { "release" };
-    if !debug_build {
-        build.arg("--release");
-    }
-    terminal::step(&workspace::show(&build));
-    workspace::run(&mut build)?;
-    let binary = workspace::Workspace::load()?
-        .target_directory
-        .join(profile)
-        .join("pintle");
-    ensure!(
-        binary.is_file(),
-        "{} was not built: is another target set in Cargo's configuration? Then set {BINARY}",
-        binary.display()
-    );
+    let binary = if debug_build {
+        workspace::run(workspace::cargo().args(["build", "--locked", "--package", "pintle"]))?;
+        let targets = workspace::Workspace::load()?.target_directory;
+        targets.join("debug/pintle")
+    } else {
+        release::build()?
+    };
     let own = std::env::current_exe().context("find this executable")?;
     let error = Command::new(own)
         .args(std::env::args_os().skip(1))

@@ -5,18 +5,13 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
-use crate::{setup, terminal, workspace};
+use crate::{release, setup, terminal, workspace};
 
 /// Installs `pintle` where `cargo install` puts programs, and says where that is.
 pub(crate) fn run() -> Result<()> {
     setup::wasm_toolchain()?;
-    workspace::run(workspace::cargo().args([
-        "install",
-        "--path",
-        "agent/pintle",
-        "--locked",
-        "--force",
-    ]))?;
+    let install = ["install", "--path", "agent/pintle", "--force"];
+    workspace::run(workspace::cargo().args(install).args(release::arguments()))?;
     let folder = folder()?;
     terminal::line(&format!("\ninstalled {}", folder.join("pintle").display()));
     let on_path = env::var_os("PATH")

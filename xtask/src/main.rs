@@ -5,6 +5,7 @@ mod demo;
 mod install;
 mod lint;
 mod record;
+mod release;
 mod setup;
 mod sim;
 mod terminal;

@@ -112,6 +112,20 @@ pub(crate) fn wasm_toolchain() -> Result<()> {
     Ok(())
 }
 
+/// Makes sure that a program can be linked for a target of musl, the C library that is linked in, and gives the target.
+pub(crate) fn static_toolchain(target: &'static str) -> Result<&'static str> {
+    // It changes nothing, and asks no server, where the target is installed.
+    let mut add = Command::new("rustup");
+    add.args(["--quiet", "target", "add", target])
+        .current_dir(workspace::root());
+    workspace::run(&mut add)?;
+    // The cryptography is C and assembly.
+    if !is_there("musl-gcc") {
+        apt_install(&["musl-tools"])?;
+    }
+    Ok(target)
+}
+
 /// Looks where an ordinary user's shell would, and where Debian keeps daemons.
 fn is_there(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();

@@ -7,6 +7,10 @@ mod cli;
 mod commands;
 mod pipeline;
 
+/// In a static program the C library's own has one lock for all threads, and gives little back.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // One TLS provider for the whole process; the first to install wins, and nothing ran before this.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
