@@ -62,6 +62,8 @@ pub enum Event {
     },
     /// The source's newest commit is this one.
     Revision(String),
+    /// The spec names another source: what the one before gave counts no more, and nothing runs until this one has answered.
+    SourceChanged,
     /// A plugin that the application uses changed, appeared or broke.
     PluginChanged,
     /// Objects differ from what was applied.
@@ -189,6 +191,10 @@ impl State {
                     self.revision = Some(revision);
                     self.change(Cause::Revision);
                 }
+            }
+            Event::SourceChanged => {
+                self.revision = None;
+                self.change(Cause::Revision);
             }
             Event::PluginChanged => self.change(Cause::Settings),
             Event::Unblocked => {

@@ -116,6 +116,36 @@ fn drift_starts_a_run_and_never_interrupts_one() {
 }
 
 #[test]
+fn another_source_must_answer_before_anything_runs() {
+    let edited = Event::Spec {
+        generation: 2,
+        suspended: false,
+    };
+    let (running, _) = feed(State::new("a"), [spec(), revision("1")]);
+    for outcome in [
+        Outcome::Done,
+        Outcome::Failed(Retry::Backoff),
+        Outcome::Failed(Retry::OnChange),
+    ] {
+        let (ended, _) = feed(running.clone(), [finished(0, outcome)]);
+        let (state, effects) = feed(ended, [Event::SourceChanged, edited.clone()]);
+        assert_eq!(effects, [], "after {outcome:?}");
+        assert_eq!(
+            feed(state, [revision("1")]).1,
+            [start(1, "1", Cause::Revision)]
+        );
+    }
+    let (state, effects) = feed(running, [Event::SourceChanged, edited]);
+    assert_eq!(effects, [Effect::Cancel { run: RunId(0) }]);
+    let (state, effects) = feed(state, [finished(0, Outcome::Cancelled)]);
+    assert_eq!(effects, []);
+    assert_eq!(
+        feed(state, [revision("2")]).1,
+        [start(1, "2", Cause::Revision)]
+    );
+}
+
+#[test]
 fn suspension_rests_and_resuming_starts() {
     let rest = Event::Spec {
         generation: 2,
@@ -178,6 +208,7 @@ fn any_event() -> impl Strategy<Value = Event> {
             suspended
         }),
         "[a-d]".prop_map(Event::Revision),
+        Just(Event::SourceChanged),
         Just(Event::PluginChanged),
         Just(Event::Drifted),
         Just(Event::Unblocked),
@@ -197,9 +228,11 @@ proptest! {
     fn one_run_at_a_time_and_none_while_suspended_or_deleted(events in prop::collection::vec(any_event(), 0..60)) {
         let mut state = State::new("a");
         let mut running = None;
-        let (mut suspended, mut deleted) = (false, false);
+        let (mut suspended, mut deleted, mut known) = (false, false, false);
         for event in events {
             match &event {
+                Event::SourceChanged => known = false,
+                Event::Revision(_) => known = true,
                 Event::Spec { suspended: now, .. } => suspended = *now,
                 Event::Deleted => deleted = true,
                 Event::Finished { run, .. } if running == Some(*run) => running = None,
@@ -209,7 +242,7 @@ proptest! {
             for effect in effects {
                 match effect {
                     Effect::Start { run, .. } => {
-                        prop_assert!(running.is_none() && !suspended && !deleted);
+                        prop_assert!(running.is_none() && !suspended && !deleted && known);
                         running = Some(run);
                     }
                     Effect::Remove { run } => {

@@ -493,6 +493,8 @@ impl Controller {
                 revision,
             } => {
                 let Some(fetched) = app.fetched_of(&revision) else {
+                    // A defect of ours: nothing would ever tell that this run has ended.
+                    tracing::error!(application = %name, revision, "what is to run was never fetched");
                     return;
                 };
                 let cause = app.begin(revision, cause);

@@ -63,6 +63,31 @@ fn a_first_push_converges_and_then_nothing_is_written() -> Result<()> {
 }
 
 #[test]
+fn an_application_that_gets_another_source_follows_that_one() -> Result<()> {
+    let stage = Stage::new("source")?;
+    shop(&stage)?;
+    stage.repository.branch("next")?;
+    let settings = config_map("settings", "USD");
+    let commit = stage
+        .repository
+        .push_files(&[("deploy/settings.yaml", &settings)], "another currency")?;
+    let source = |branch: &str| {
+        let patch = format!(r#"{{"spec": {{"source": {{"git": {{"branch": "{branch}"}}}}}}}}"#);
+        stage.kubectl(&["patch", "application", "shop", "--type=merge", "-p", &patch])
+    };
+    // One that there is not, and then one that there is: neither is taken for what was fetched before.
+    source("absent")?;
+    stage.condition("shop", "Ready", "SourceFailed")?;
+    source("next")?;
+    stage.ready_at("shop", &commit)?;
+    assert_eq!(
+        stage.object("ConfigMap", "settings")?["data"]["value"],
+        "USD"
+    );
+    Ok(())
+}
+
+#[test]
 fn a_hand_edit_is_repaired() -> Result<()> {
     let stage = Stage::new("edit")?;
     shop(&stage)?;

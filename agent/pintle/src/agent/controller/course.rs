@@ -92,29 +92,30 @@ impl Controller {
             let key = SourceKey::of(spec.source.as_ref()?, name, account);
             Some((key, spec.interval.get()))
         });
-        let (key, interval) = match source {
-            Some((Ok(key), interval)) => (Some(key), interval),
-            Some((Err(message), _)) => {
-                app.fetched = Some(Err(FetchFailure { message }));
-                (None, Duration::MAX)
-            }
+        let (key, interval, refused) = match source {
+            Some((Ok(key), interval)) => (Some(key), interval, None),
+            Some((Err(message), _)) => (None, Duration::MAX, Some(message)),
             None => {
                 let message = "the spec names no source that can be read".to_owned();
-                app.fetched = Some(Err(FetchFailure { message }));
-                (None, Duration::MAX)
+                (None, Duration::MAX, Some(message))
             }
         };
         if app.source != key
             && let Some(old) = app.source.take()
         {
-            self.sources.leave(name, &old);
             app.fetched = None;
+            self.sources.leave(name, &old);
+            self.step(name, machine::Event::SourceChanged);
+        }
+        if let (Some(message), Some(app)) = (refused, self.apps.get_mut(name)) {
+            app.fetched = Some(Err(FetchFailure { message }));
         }
         match key {
             Some(key) => {
                 self.shared.claims.source(name, key.topic());
                 let known = self.sources.follow(name, &key, interval);
-                let is_new = app.source.replace(key).is_none();
+                let app = self.apps.get_mut(name);
+                let is_new = app.is_some_and(|app| app.source.replace(key).is_none());
                 if is_new && let Some(fetched) = known {
                     self.fetched(name, fetched);
                 }
