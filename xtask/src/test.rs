@@ -1,5 +1,7 @@
 //! `cargo xtask test`
 
+mod upgrade;
+
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -27,6 +29,8 @@ pub(crate) struct Options {
 enum Only {
     /// Runs random schedules of changes and faults against a real control plane, and checks what must hold after each
     Torture(TortureOptions),
+    /// Lets the agent of an earlier commit and this one take turns on one cluster, and checks that nothing is lost
+    Upgrade(upgrade::Options),
 }
 
 #[derive(clap::Args)]
@@ -79,8 +83,12 @@ fn torture(options: &TortureOptions) -> Result<()> {
 /// All Cargo commands choose the same packages and targets, so that each dependency is compiled once with one set of
 /// features.
 pub(crate) fn run(options: &Options) -> bool {
-    if let Some(Only::Torture(options)) = &options.only {
-        let result = torture(options);
+    let only = match &options.only {
+        Some(Only::Torture(options)) => Some(torture(options)),
+        Some(Only::Upgrade(options)) => Some(upgrade::run(options)),
+        None => None,
+    };
+    if let Some(result) = only {
         if let Err(error) = &result {
             terminal::error(error);
         }

@@ -22,6 +22,8 @@ const READY_LIMIT: Duration = Duration::from_mins(1);
 /// How to start an [`Agent`].
 #[derive(Clone, Debug)]
 pub struct AgentOptions {
+    /// The `pintle` to start; without one it is [`executable`].
+    pub executable: Option<PathBuf>,
     /// Whose rights it has.
     pub kubeconfig: PathBuf,
     /// More arguments for `pintle agent`.
@@ -38,6 +40,7 @@ impl AgentOptions {
     /// Makes the options of an agent that works without a lease and logs at `info`.
     pub fn new(kubeconfig: PathBuf) -> Self {
         Self {
+            executable: None,
             kubeconfig,
             args: vec!["--no-lease".to_owned()],
             env: Vec::new(),
@@ -104,7 +107,10 @@ impl Agent {
 
     /// Starts the agent without waiting for it.
     pub fn launch(options: AgentOptions) -> Result<Self> {
-        let executable = executable()?;
+        let executable = match &options.executable {
+            Some(given) => given.clone(),
+            None => executable()?,
+        };
         let fresh = match &options.dir {
             Some(_) => None,
             None => Some(RunDir::new("agent")?),

@@ -164,6 +164,13 @@ const RULES: &[Rule] = &[
         why: "what breaks the agent sees it from outside, as its users do",
     },
     Rule {
+        folder: "tests/upgrade",
+        uses: &["tests/harness"],
+        tests_use: &[],
+        external: None,
+        why: "two builds of the agent have in common what their users see",
+    },
+    Rule {
         folder: "xtask/guests",
         uses: &[],
         tests_use: &[],
