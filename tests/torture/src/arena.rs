@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use pintle_harness::{
     AGENT_NAMESPACE, ControlPlane, ControlPlaneOptions, RunDir, Servers, ServersOptions, agent,
-    to_stderr,
+    cache, to_stderr,
 };
 use serde_json::json;
 
 use crate::cluster::Namespace;
+use crate::extras::REPLICAS;
 use crate::schedule::Schedule;
 use crate::{director, faults};
 
@@ -30,11 +31,18 @@ pub(crate) struct Arena {
     dir: RunDir,
 }
 
-/// Where schedules run one after the other: an agent's own namespace, and its folder with cache and log.
+/// Where schedules run one after the other: the agents' own namespace, and a folder for each with its cache and log.
 #[derive(Debug)]
 pub(crate) struct Lane {
     pub(crate) namespace: String,
-    pub(crate) dir: PathBuf,
+    dir: PathBuf,
+}
+
+impl Lane {
+    /// Is the folder of a replica.
+    pub(crate) fn replica(&self, number: usize) -> PathBuf {
+        self.dir.join(format!("replica-{number}"))
+    }
 }
 
 impl Arena {
@@ -85,16 +93,35 @@ impl Arena {
         Ok(arena)
     }
 
-    /// Plays a calm schedule in the first lane, and gives the plugins that it compiled to the others.
+    /// Plays a calm schedule with one agent, and gives the plugins that it compiled to all others. Those of the last run of
+    /// this program are where it begins: an agent takes what is still right.
     fn warm(&self) -> Result<()> {
-        let [first, others @ ..] = &self.lanes[..] else {
+        let Some(first) = self.lanes.first() else {
             return Ok(());
         };
-        director::play(self, first, &Schedule::calm())?;
-        let compiled = |lane: &Lane| lane.dir.join("cache/compiled");
-        for lane in others {
-            copy(&compiled(first), &compiled(lane))?;
+        let compiled = |lane: &Lane, number| lane.replica(number).join("cache/compiled");
+        let done = compiled(first, 0);
+        let kept = cache::dir()?.join("torture-compiled");
+        if kept.is_dir() {
+            copy(&kept, &done)?;
         }
+        director::play(self, first, &Schedule::calm())?;
+        self.keep_compiled(&done, &kept)?;
+        let all = |lane| (0..REPLICAS).map(move |number| compiled(lane, number));
+        let others = self.lanes.iter().flat_map(all);
+        for other in others.filter(|other| *other != done) {
+            copy(&done, &other)?;
+        }
+        Ok(())
+    }
+
+    /// Replaces what the next run begins with.
+    fn keep_compiled(&self, done: &Path, kept: &Path) -> Result<()> {
+        let (new, old) = (self.dir().join("compiled"), self.dir().join("outdated"));
+        copy(done, &new)?;
+        // Another run may do the same at this moment: whichever is last counts.
+        let _ = std::fs::rename(kept, &old);
+        let _ = std::fs::rename(&new, kept);
         Ok(())
     }
 
@@ -125,6 +152,11 @@ impl Arena {
 
     pub(crate) fn lanes(&self) -> &[Lane] {
         &self.lanes
+    }
+
+    /// Is a folder for what lasts as long as this.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// Keeps logs and caches for a look at them.

@@ -49,6 +49,17 @@ pub(crate) fn not_converged(
     Ok(None)
 }
 
+/// Says what is wrong with how many shards each replica holds, if anything: all 128 are held, each by one of them.
+pub(crate) fn held_once(shards: &[Option<u32>]) -> Result<(), String> {
+    let held: u32 = shards.iter().flatten().sum();
+    let all_answer = shards.iter().all(Option::is_some);
+    if all_answer && held == 128 {
+        Ok(())
+    } else {
+        Err(format!("{shards:?}"))
+    }
+}
+
 /// Compares what an Application says of itself.
 fn not_ready(resource: &Value, wanted: &BTreeSet<&Key>) -> Option<String> {
     let status = &resource["status"];
@@ -189,6 +200,33 @@ pub(crate) fn explained(
     Ok(())
 }
 
+/// Checks that no run of a hook was begun twice: the agent gives each run a ticket, and a Job that is made again for a
+/// ticket does its work again. An application that was deleted and made again begins to count anew.
+pub(crate) fn hooks_ran_once(
+    requests: &[Proxied],
+    namespace: &str,
+    history: &History,
+) -> Result<()> {
+    let mut begun = BTreeSet::new();
+    let made = |request: &&Proxied| request.status == 201 && !request.uri.contains("dryRun=");
+    for request in requests.iter().filter(made) {
+        let path = request.uri.split('?').next().unwrap_or_default();
+        let Some(key) = object(path, namespace).filter(|key| key.kind == Kind::Job) else {
+            continue;
+        };
+        let written: Value = serde_json::from_slice(&request.body).context("parse a Job")?;
+        let ticket = &written["metadata"]["annotations"]["pintle.dev/hook-run"];
+        let ticket = ticket
+            .as_str()
+            .with_context(|| format!("no ticket on {key}: {request:?}"))?;
+        ensure!(
+            history.is_dropped(&key) || begun.insert(ticket.to_owned()),
+            "{key} was run twice for one release: {request:?}"
+        );
+    }
+    Ok(())
+}
+
 /// Reads of which object of the schedule's namespace a path is.
 fn object(path: &str, namespace: &str) -> Option<Key> {
     let (_, rest) = path.split_once(&format!("/namespaces/{namespace}/"))?;
@@ -214,6 +252,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::model::hook;
 
     fn write(method: &str, path: &str, body: &Value) -> Proxied {
         Proxied {
@@ -235,6 +274,29 @@ mod tests {
             applications: BTreeMap::from([("a".to_owned(), BTreeMap::from([(key, 1)]))]),
         });
         explained(requests, "n", "lane", &history)
+    }
+
+    #[test]
+    fn a_hook_that_ran_twice_for_a_release_is_found() {
+        let run = |ticket: &str| Proxied {
+            status: 201,
+            ..write(
+                "PATCH",
+                "/apis/batch/v1/namespaces/n/jobs/a-hook?fieldManager=x",
+                &serde_json::json!({"metadata": {"annotations": {"pintle.dev/hook-run": ticket}}}),
+            )
+        };
+        let mut history = History::default();
+        let desired = |objects| Desired {
+            applications: BTreeMap::from([("a".to_owned(), objects)]),
+        };
+        history.commit(&desired(BTreeMap::from([(hook("a"), 1)])));
+        let check =
+            |requests: &[Proxied], history: &History| hooks_ran_once(requests, "n", history);
+        check(&[run("1"), run("2")], &history).unwrap();
+        check(&[run("1"), run("1")], &history).unwrap_err();
+        history.application_deleted(&desired(BTreeMap::from([(hook("a"), 1)])), "a");
+        check(&[run("1"), run("1")], &history).unwrap();
     }
 
     #[test]

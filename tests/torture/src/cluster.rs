@@ -117,6 +117,16 @@ impl<'a> Namespace<'a> {
             .with_context(|| format!("delete Application {name}"))
     }
 
+    /// Deletes all leases: those of agents that have ended would be waited for.
+    pub(crate) fn forget_leases(&self) -> Result<()> {
+        let leases = self.api("coordination.k8s.io", "v1", "Lease");
+        let (delete, all) = (DeleteParams::default(), ListParams::default());
+        self.arena
+            .wait(leases.delete_collection(&delete, &all))
+            .with_context(|| format!("delete the Leases of {}", self.name))?;
+        Ok(())
+    }
+
     /// Lets somebody else hold each lease that there is.
     pub(crate) fn steal_leases(&self, namespace: &str, seconds: i32) -> Result<usize> {
         let resource =

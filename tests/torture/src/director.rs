@@ -1,19 +1,18 @@
 //! Plays one schedule.
 
-use std::collections::BTreeSet;
-use std::io::{Read as _, Seek as _, SeekFrom};
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use pintle_harness::{Agent, AgentOptions, GitRepo, Proxy, until};
+use pintle_harness::{GitRepo, Proxy, until};
 use serde_json::{Value, json};
 
 use crate::arena::{Arena, Lane, WEBHOOK_TOKEN};
+use crate::charts;
 use crate::checks::{self, Bystanders};
 use crate::cluster::Namespace;
-use crate::faults::Machine;
+use crate::crew::Crew;
 use crate::model::{Desired, History, Key, Kind, manifest};
 use crate::schedule::{Act, Schedule, Weather};
 use crate::story::Story;
@@ -21,7 +20,9 @@ use crate::trouble::{Place, Trouble};
 
 /// Who has not converged so long after the last fault starves: several times the pause that a few failures bring.
 const LIMIT: Duration = Duration::from_mins(2);
-/// How long the agent sends nothing until it counts as done.
+/// The same while plugins are compiled, which shares the machine with whatever else it does.
+const COMPILING: Duration = Duration::from_mins(10);
+/// How long the agents send nothing but renewals until they count as done.
 const QUIET: Duration = Duration::from_millis(300);
 /// How long [`Act::Wait`] waits for requests that do not come.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -39,7 +40,7 @@ pub(crate) struct Played {
 /// Plays a schedule and checks what must hold. The error tells its whole story.
 pub(crate) fn play(arena: &Arena, lane: &Lane, schedule: &Schedule) -> Result<Played> {
     let story = Story::begin(schedule);
-    let log = lane.dir.join("agent.log");
+    let log = lane.replica(0).with_file_name("replica-*/agent.log");
     let played = Director::set(arena, lane, schedule, &story).and_then(Director::direct);
     played.map_err(|error| anyhow!(story.failure(schedule, &error, &log.to_string_lossy())))
 }
@@ -54,15 +55,12 @@ struct Director<'a> {
     repository: GitRepo,
     bystanders: Bystanders,
     trouble: Arc<Trouble>,
-    machine: Machine,
-    // Before the proxies: it ends first.
-    agent: Option<Agent>,
-    api_server: Proxy,
+    // Before the proxy: it ends first.
+    crew: Crew<'a>,
     servers: Proxy,
-    webhooks: Option<Proxy>,
-    /// Where this schedule's part of the log begins.
-    log_begin: u64,
-    restarts: u64,
+    /// How often each chart was pushed, which is its minor version.
+    charts: BTreeMap<String, u32>,
+    commits: usize,
     desired: Desired,
     history: History,
     deleted: BTreeSet<String>,
@@ -80,16 +78,14 @@ impl<'a> Director<'a> {
         let begun = Instant::now();
         let namespace = Namespace::new(arena, &schedule.namespace());
         furnish(&namespace)?;
+        Namespace::new(arena, &lane.namespace).forget_leases()?;
         let bystanders = Bystanders::remember(&namespace, &bystanders())?;
-        let trouble = Trouble::new(schedule.seed, schedule.weather);
-        let api_server = Proxy::before_api_server(&arena.control_plane)?;
-        api_server.decide_by(trouble.decide(Place::ApiServer));
+        let trouble = Trouble::new(schedule.seed, schedule.weather, schedule.replicas);
         let servers = Proxy::start(arena.servers.http(), None)?;
         servers.decide_by(trouble.decide(Place::Servers));
-        let log = std::fs::metadata(lane.dir.join("agent.log"));
         Ok(Self {
             repository: arena.servers.repository(&namespace.name)?,
-            machine: Machine::new(&lane.dir.join("machine"))?,
+            crew: Crew::hire(arena, lane, schedule, &trouble)?,
             arena,
             lane,
             schedule,
@@ -98,12 +94,9 @@ impl<'a> Director<'a> {
             namespace,
             bystanders,
             trouble,
-            agent: None,
-            api_server,
             servers,
-            webhooks: None,
-            log_begin: log.map_or(0, |log| log.len()),
-            restarts: 0,
+            charts: BTreeMap::new(),
+            commits: 0,
             desired: Desired::default(),
             history: History::default(),
             deleted: BTreeSet::new(),
@@ -114,13 +107,13 @@ impl<'a> Director<'a> {
     fn direct(mut self) -> Result<Played> {
         self.commit(&self.schedule.first.clone())?;
         if self.schedule.agent_first {
-            self.start_agent()?;
+            self.start_crew()?;
         }
         for name in self.schedule.first.applications.keys() {
             self.namespace.apply(&self.application(name))?;
         }
         if !self.schedule.agent_first {
-            self.start_agent()?;
+            self.start_crew()?;
         }
         for act in &self.schedule.acts {
             self.story.tell(&act.to_string());
@@ -132,59 +125,25 @@ impl<'a> Director<'a> {
         self.settle()?;
         let converged = stopped.elapsed();
         self.check()?;
-        self.end()?;
+        self.crew.end()?;
         Ok(Played {
             requests: self.trouble.requests(),
             faults: self.trouble.faults(),
-            restarts: self.restarts,
+            restarts: self.crew.restarts,
             took: self.begun.elapsed(),
             converged,
         })
     }
 
-    fn start_agent(&mut self) -> Result<()> {
-        let kubeconfig = self.kubeconfig()?;
-        let mut options = AgentOptions::new(kubeconfig);
-        let arg = |text: &str| text.to_owned();
-        options.args = vec![
-            arg("--watch-namespace"),
-            self.namespace.name.clone(),
-            arg("--namespace"),
-            self.lane.namespace.clone(),
-        ];
-        if !self.schedule.leased {
-            options.args.push(arg("--no-lease"));
-        }
-        options.env = self.machine.environment(&self.arena.library).into();
-        // A container that is started again keeps its name, and with it its lease.
-        options
-            .env
-            .push(("POD_NAME".to_owned(), "replica".to_owned()));
-        options.dir = Some(self.lane.dir.clone());
-        let agent = Agent::launch(options)?;
-        self.trouble.follow(agent.process().id());
-        let webhooks = Proxy::start(&agent.webhooks(), None)?;
-        webhooks.decide_by(self.trouble.decide(Place::Webhooks));
-        self.webhooks = Some(webhooks);
-        self.agent = Some(agent);
-        Ok(())
+    fn start_crew(&mut self) -> Result<()> {
+        self.crew
+            .start(self.lane, self.schedule, &self.namespace.name)
     }
 
-    /// Is a kubeconfig of the agent's account that leads through this schedule's proxy.
-    fn kubeconfig(&self) -> Result<PathBuf> {
-        self.api_server.kubeconfig(&self.arena.kubeconfig)
-    }
-
-    /// Starts the agent again if it has ended, as a kubelet would.
     fn keep_alive(&mut self) -> Result<()> {
-        let Some(agent) = &mut self.agent else {
-            return Ok(());
-        };
-        if !agent.is_running() {
-            self.restarts += 1;
-            self.story.tell("the agent has ended and is started again");
-            agent.start_again()?;
-            self.trouble.follow(agent.process().id());
+        for replica in self.crew.keep_alive()? {
+            self.story
+                .tell(&format!("replica {replica} has ended and is started again"));
         }
         Ok(())
     }
@@ -193,7 +152,11 @@ impl<'a> Director<'a> {
         match act {
             Act::Commit(desired) => {
                 self.commit(desired)?;
-                self.tell_of_push();
+                // Each in its turn, and only one: the others hear of it from there.
+                let replicas = self.crew.webhooks();
+                if let Some(replica) = replicas.get(self.commits % replicas.len().max(1)) {
+                    self.tell_of_push(replica);
+                }
             }
             Act::Edit(key) => {
                 self.namespace.change(key, &edit(key.kind))?;
@@ -231,18 +194,27 @@ impl<'a> Director<'a> {
                 self.namespace.apply(&self.application(name))?;
             }
             Act::Weather(weather) => self.trouble.set_weather(*weather),
-            Act::Kill { after } => self.trouble.kill_after(*after),
-            Act::Cut => self.api_server.cut_answers(),
-            Act::Expire => self.api_server.expire_watches(),
+            Act::Kill { replica, after } => self.trouble.kill_after(*replica, *after),
+            Act::Stop { replica } => self.crew.stop(*replica),
+            Act::Pause { replica } => self.crew.pause(*replica),
+            Act::Resume { replica } => self.crew.resume(*replica),
+            Act::Cut => self.crew.cut_answers(),
+            Act::Expire => self.crew.expire_watches(),
             Act::Steal { seconds } => {
                 self.namespace
                     .steal_leases(&self.lane.namespace, *seconds)?;
             }
-            Act::Clock(ahead) => self.machine.set_clock(*ahead)?,
-            Act::DiskFull(full) => self.machine.fill_disk(*full)?,
+            Act::Clock { replica, ahead } => {
+                let machine = self.crew.machine(*replica);
+                machine.map_or(Ok(()), |machine| machine.set_clock(*ahead))?;
+            }
+            Act::DiskFull { replica, full } => {
+                let machine = self.crew.machine(*replica);
+                machine.map_or(Ok(()), |machine| machine.fill_disk(*full))?;
+            }
             // It may be writing there at the same moment.
-            Act::WipeCache { compiled } => {
-                let cache = self.lane.dir.join("cache");
+            Act::WipeCache { replica, compiled } => {
+                let cache = self.crew.cache(*replica).unwrap_or_default();
                 let wiped = if *compiled { cache } else { cache.join("git") };
                 drop(std::fs::remove_dir_all(wiped));
             }
@@ -257,10 +229,18 @@ impl<'a> Director<'a> {
         Ok(())
     }
 
-    /// Makes the repository hold exactly this, and pushes.
+    /// Makes the repository, and the charts in the registry, hold exactly this, and pushes.
     fn commit(&mut self, desired: &Desired) -> Result<()> {
+        let mut published = Vec::new();
         for (application, objects) in &desired.applications {
             let before = self.desired.applications.get(application);
+            if self.schedule.charted.contains(application) {
+                if before != Some(objects) {
+                    self.publish(application, objects)?;
+                    published.push(application);
+                }
+                continue;
+            }
             for (key, version) in objects {
                 if before.and_then(|before| before.get(key)) != Some(version) {
                     let text = manifest(key, *version).to_string();
@@ -278,21 +258,43 @@ impl<'a> Director<'a> {
             self.history.application_deleted(desired, name);
         }
         self.desired = desired.clone();
+        self.commits += 1;
+        // Only now: what is written from here on is explained.
+        for application in published {
+            let patch =
+                json!({"spec": {"source": {"oci": {"tag": self.chart_version(application)}}}});
+            self.namespace.change_application(application, &patch)?;
+        }
         let commit = self.repository.commit("change")?;
         self.repository.push()?;
         self.story.tell(&format!("pushed {commit}"));
         Ok(())
     }
 
-    /// Tells the agent of a push, once, as a git server does. Returns whether it was heard.
-    fn tell_of_push(&self) -> bool {
-        let Some(webhooks) = &self.webhooks else {
-            return false;
-        };
+    fn publish(&mut self, application: &str, objects: &BTreeMap<Key, u32>) -> Result<()> {
+        *self.charts.entry(application.to_owned()).or_default() += 1;
+        let version = self.chart_version(application);
+        charts::push(self.arena, &self.chart(application), &version, objects)?;
+        self.story
+            .tell(&format!("pushed chart {application} {version}"));
+        Ok(())
+    }
+
+    fn chart(&self, application: &str) -> String {
+        format!("charts/{}-{application}", self.namespace.name)
+    }
+
+    fn chart_version(&self, application: &str) -> String {
+        let minor = self.charts.get(application).copied().unwrap_or_default();
+        format!("0.{minor}.0")
+    }
+
+    /// Tells a replica of a push, once, as a git server does. Returns whether it was heard.
+    fn tell_of_push(&self, replica: &str) -> bool {
         let request = self
             .arena
             .http
-            .post(format!("{}/webhook/gitlab", webhooks.url()))
+            .post(format!("{replica}/webhook/gitlab"))
             .header("x-gitlab-token", WEBHOOK_TOKEN)
             .header("x-gitlab-event", "Push Hook")
             .header("content-type", "application/json")
@@ -310,6 +312,10 @@ impl<'a> Director<'a> {
             "serviceAccountName": "deployer", "interval": "1h", "timeout": "30s", "prune": {"maxPercent": 100},
             "source": {"git": {"url": self.git_url(), "branch": "main", "path": name}},
         });
+        if self.schedule.charted.contains(name) {
+            let url = format!("oci://{}/{}", self.servers.host(), self.chart(name));
+            spec["source"] = json!({"oci": {"url": url, "tag": self.chart_version(name)}});
+        }
         if self.schedule.judged.contains(name) {
             spec["health"] = json!([{"plugin": "kubernetes"}]);
         }
@@ -323,30 +329,46 @@ impl<'a> Director<'a> {
         })
     }
 
-    /// Stops all faults and waits until everything is as git says and the agent has nothing to do.
+    /// Stops all faults and waits until everything is as git says and the agents have nothing to do.
     fn settle(&mut self) -> Result<()> {
         self.trouble.set_weather(Weather::default());
         self.trouble.never_kill();
-        self.machine.fill_disk(false)?;
+        self.crew.resume_all();
+        for machine in self.crew.machines() {
+            machine.fill_disk(false)?;
+        }
         // Faults that wait in what is under way would strike later.
-        self.api_server.cut_answers();
+        self.crew.cut_answers();
         self.servers.cut_answers();
-        until("the last push is heard", LIMIT, || {
-            self.keep_alive()?;
-            Ok(if self.tell_of_push() {
-                Ok(())
-            } else {
-                Err("no answer, or another one than 202".to_owned())
-            })
-        })?;
-        until("all converges", LIMIT, || {
+        for replica in self.crew.webhooks() {
+            until("the last push is heard", LIMIT, || {
+                self.keep_alive()?;
+                Ok(if self.tell_of_push(&replica) {
+                    Ok(())
+                } else {
+                    Err("no answer, or another one than 202".to_owned())
+                })
+            })?;
+        }
+        let limit = if self.schedule.acts.is_empty() {
+            COMPILING
+        } else {
+            LIMIT
+        };
+        until("all converges", limit, || {
             self.keep_alive()?;
             Ok(self.not_converged()?.map_or(Ok(()), Err))
         })?;
         self.story.tell("all has converged");
-        let mut seen = (self.trouble.requests(), Instant::now());
-        until("the agent has nothing to do", LIMIT, || {
-            let requests = self.trouble.requests();
+        if self.schedule.leased {
+            until("each shard is held once", LIMIT, || {
+                self.keep_alive()?;
+                Ok(checks::held_once(&self.crew.shards()))
+            })?;
+        }
+        let mut seen = (self.trouble.work(), Instant::now());
+        until("the agents have nothing to do", LIMIT, || {
+            let requests = self.trouble.work();
             if requests != seen.0 {
                 seen = (requests, Instant::now());
             }
@@ -369,40 +391,18 @@ impl<'a> Director<'a> {
             "it had converged and has not stayed so: {left:?}"
         );
         self.bystanders.are_untouched(&self.namespace)?;
+        let requests = self.crew.seen();
         checks::explained(
-            &self.api_server.seen(),
+            &requests,
             &self.namespace.name,
             &self.lane.namespace,
             &self.history,
         )?;
-        let log = self.log()?;
+        checks::hooks_ran_once(&requests, &self.namespace.name, &self.history)?;
+        let log = self.crew.log()?;
         let panic = log.lines().find(|line| line.contains("panicked at"));
         ensure!(panic.is_none(), "the agent panicked: {panic:?}");
         Ok(())
-    }
-
-    fn log(&self) -> Result<String> {
-        let path = self.lane.dir.join("agent.log");
-        let read = || -> std::io::Result<Vec<u8>> {
-            let mut bytes = Vec::new();
-            let mut file = std::fs::File::open(&path)?;
-            file.seek(SeekFrom::Start(self.log_begin))?;
-            file.read_to_end(&mut bytes)?;
-            Ok(bytes)
-        };
-        let bytes = read().with_context(|| format!("read {}", path.display()))?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    }
-
-    fn end(&mut self) -> Result<()> {
-        self.agent.as_mut().map_or(Ok(()), Agent::kill)
-    }
-}
-
-impl Drop for Director<'_> {
-    /// An agent that is only dropped takes its time.
-    fn drop(&mut self) {
-        let _ = self.end();
     }
 }
 
@@ -418,6 +418,8 @@ fn edit(kind: Kind) -> Value {
         Kind::ServiceAccount => json!({"automountServiceAccountToken": null}),
         Kind::Service => json!({"spec": {"selector": {"app": "edited"}}}),
         Kind::Deployment => json!({"spec": {"replicas": 1}}),
+        // No schedule edits what a hook has made.
+        Kind::Job => json!({}),
     }
 }
 

@@ -15,9 +15,12 @@
 //! processes take, and so which requests the agent sends, and where within its work a kill finds it.
 
 mod arena;
+mod charts;
 mod checks;
 mod cluster;
+mod crew;
 mod director;
+mod extras;
 mod faults;
 mod model;
 mod schedule;

@@ -15,10 +15,21 @@ pub(crate) enum Kind {
     ServiceAccount,
     Service,
     Deployment,
+    /// What hooks are, and nothing else is.
+    Job,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
+        Self::ConfigMap,
+        Self::Secret,
+        Self::ServiceAccount,
+        Self::Service,
+        Self::Deployment,
+        Self::Job,
+    ];
+    /// Those of objects that stay.
+    pub(crate) const LASTING: [Self; 5] = [
         Self::ConfigMap,
         Self::Secret,
         Self::ServiceAccount,
@@ -33,6 +44,7 @@ impl Kind {
             Self::ServiceAccount => "ServiceAccount",
             Self::Service => "Service",
             Self::Deployment => "Deployment",
+            Self::Job => "Job",
         }
     }
 
@@ -44,12 +56,14 @@ impl Kind {
             Self::ServiceAccount => "serviceaccounts",
             Self::Service => "services",
             Self::Deployment => "deployments",
+            Self::Job => "jobs",
         }
     }
 
     pub(crate) const fn group(self) -> &'static str {
         match self {
             Self::Deployment => "apps",
+            Self::Job => "batch",
             _ => "",
         }
     }
@@ -68,15 +82,29 @@ impl fmt::Display for Key {
     }
 }
 
+/// When hooks run: before each release, of whatever kind. In the words that count in charts, too.
+const HOOK_EVENTS: &str = "pre-install,pre-upgrade,pre-rollback";
+
+/// Is the hook of an application.
+pub(crate) fn hook(application: &str) -> Key {
+    Key {
+        kind: Kind::Job,
+        name: format!("{application}-hook"),
+    }
+}
+
 /// Is an object's manifest in one of its versions.
 pub(crate) fn manifest(key: &Key, version: u32) -> Value {
     let api_version = match key.kind.group() {
         "" => "v1".to_owned(),
         group => format!("{group}/v1"),
     };
-    let mut object = json!({
-        "apiVersion": api_version, "kind": key.kind.name(), "metadata": {"name": key.name},
-    });
+    let mut metadata = json!({"name": key.name});
+    if key.kind == Kind::Job {
+        metadata["annotations"] = json!({"helm.sh/hook": HOOK_EVENTS});
+    }
+    let mut object =
+        json!({"apiVersion": api_version, "kind": key.kind.name(), "metadata": metadata});
     let value = format!("version {version}");
     let name = &key.name;
     let rest = match key.kind {
@@ -92,6 +120,13 @@ pub(crate) fn manifest(key: &Key, version: u32) -> Value {
                 "metadata": {"labels": {"app": name}},
                 "spec": {"containers": [{"name": "main", "image": format!("registry.k8s.io/pause:3.{version}")}]},
             },
+        }}),
+        Kind::Job => json!({"spec": {
+            "backoffLimit": 0,
+            "template": {"spec": {
+                "restartPolicy": "Never",
+                "containers": [{"name": "main", "image": format!("registry.k8s.io/pause:3.{version}")}],
+            }},
         }}),
     };
     if let (Some(object), Value::Object(rest)) = (object.as_object_mut(), rest) {
@@ -183,8 +218,13 @@ impl History {
     }
 
     /// Says whether an object was ever to go.
-    pub(crate) fn explains_deletion(&self, key: &Key) -> bool {
+    pub(crate) fn is_dropped(&self, key: &Key) -> bool {
         self.dropped.contains(key)
+    }
+
+    /// Says whether an object may have been deleted: a hook's is, before it runs again.
+    pub(crate) fn explains_deletion(&self, key: &Key) -> bool {
+        self.is_dropped(key) || (key.kind == Kind::Job && self.known.contains(key))
     }
 }
 

@@ -7,6 +7,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 
+use crate::extras;
 use crate::model::{Desired, Key, Kind};
 
 /// Applications of a schedule.
@@ -23,6 +24,10 @@ pub struct Schedule {
     pub(crate) agent_first: bool,
     /// Whether the agent works under a lease, which can be stolen.
     pub(crate) leased: bool,
+    /// How many replicas of the agent share the applications.
+    pub(crate) replicas: usize,
+    /// Which applications are charts in the registry.
+    pub(crate) charted: BTreeSet<String>,
     /// Which applications wait for health.
     pub(crate) judged: BTreeSet<String>,
     /// Which applications tell a webhook.
@@ -57,24 +62,43 @@ pub(crate) enum Act {
     DeleteApplication(String),
     MakeApplication(String),
     Weather(Weather),
-    /// The agent is killed after so many further requests to the API server.
+    /// A replica is killed after so many further requests to the API server.
     Kill {
+        replica: usize,
         after: u64,
+    },
+    /// A replica is asked to end, and is started again.
+    Stop {
+        replica: usize,
+    },
+    /// A replica stands still until it is resumed.
+    Pause {
+        replica: usize,
+    },
+    Resume {
+        replica: usize,
     },
     /// All connections to the API server are cut.
     Cut,
     /// All watches expire.
     Expire,
-    /// Somebody else takes the lease for so many seconds.
+    /// Somebody else takes the leases for so many seconds.
     Steal {
         seconds: i32,
     },
-    /// The clock of day is this many seconds ahead from now on.
-    Clock(i64),
-    /// The disk is full, or is not any more.
-    DiskFull(bool),
-    /// The agent's cache is deleted while it runs; compiled plugins with it, which take long to be made again.
+    /// A replica's clock of day is this many seconds ahead from now on.
+    Clock {
+        replica: usize,
+        ahead: i64,
+    },
+    /// A replica's disk is full, or is not any more.
+    DiskFull {
+        replica: usize,
+        full: bool,
+    },
+    /// A replica's cache is deleted while it runs; compiled plugins with it, which take long to be made again.
     WipeCache {
+        replica: usize,
         compiled: bool,
     },
     /// Nothing happens until the agent has sent so many more requests, or sends none.
@@ -106,16 +130,32 @@ impl fmt::Display for Act {
             Self::DeleteApplication(name) => write!(f, "delete Application {name}"),
             Self::MakeApplication(name) => write!(f, "make Application {name}"),
             Self::Weather(weather) => write!(f, "{weather:?}"),
-            Self::Kill { after } => write!(f, "kill the agent after {after} requests"),
+            Self::Kill { replica, after } => {
+                write!(f, "kill replica {replica} after {after} requests")
+            }
+            Self::Stop { replica } => write!(f, "stop replica {replica}"),
+            Self::Pause { replica } => write!(f, "replica {replica} stands still"),
+            Self::Resume { replica } => write!(f, "replica {replica} goes on"),
             Self::Cut => f.write_str("cut all connections to the API server"),
             Self::Expire => f.write_str("expire all watches"),
-            Self::Steal { seconds } => write!(f, "steal the lease for {seconds} s"),
-            Self::Clock(ahead) => write!(f, "the clock is {ahead} s ahead"),
-            Self::DiskFull(true) => f.write_str("the disk is full"),
-            Self::DiskFull(false) => f.write_str("the disk has room again"),
-            Self::WipeCache { compiled: true } => f.write_str("delete the cache"),
-            Self::WipeCache { compiled: false } => {
-                f.write_str("delete the repositories in the cache")
+            Self::Steal { seconds } => write!(f, "steal the leases for {seconds} s"),
+            Self::Clock { replica, ahead } => {
+                write!(f, "the clock of replica {replica} is {ahead} s ahead")
+            }
+            Self::DiskFull {
+                replica,
+                full: true,
+            } => write!(f, "the disk of replica {replica} is full"),
+            Self::DiskFull { replica, .. } => {
+                write!(f, "the disk of replica {replica} has room again")
+            }
+            Self::WipeCache { replica, compiled } => {
+                let what = if *compiled {
+                    ""
+                } else {
+                    "repositories in the "
+                };
+                write!(f, "delete the {what}cache of replica {replica}")
             }
             Self::Wait { requests } => write!(f, "wait for {requests} requests"),
         }
@@ -125,11 +165,14 @@ impl fmt::Display for Act {
 impl Schedule {
     /// Is a schedule in which nothing goes wrong, with all that has to be compiled once.
     pub(crate) fn calm() -> Self {
-        let mut calm = Self::from_seed(0);
+        let several = |schedule: &Self| schedule.first.applications.len() > 1;
+        let found = (0..100).map(Self::from_seed).find(several);
+        let mut calm = found.expect("some seed has several applications");
         let names: BTreeSet<String> = calm.first.applications.keys().cloned().collect();
         calm.weather = Weather::default();
         calm.acts.clear();
-        calm.leased = false;
+        (calm.leased, calm.replicas) = (false, 1);
+        calm.charted = names.iter().take(1).cloned().collect();
         (calm.judged, calm.telling) = (names.clone(), names);
         calm
     }
@@ -144,7 +187,9 @@ impl Schedule {
             deleted: BTreeSet::new(),
             disk_full: false,
         };
-        author.write(seed)
+        let mut schedule = author.write(seed);
+        extras::add(&mut schedule);
+        schedule
     }
 }
 
@@ -209,6 +254,8 @@ impl Author {
             first,
             agent_first,
             leased,
+            replicas: 1,
+            charted: BTreeSet::new(),
             judged,
             telling,
             weather,
@@ -244,6 +291,7 @@ impl Author {
                 56..=60 => self.deleted.pop_first().map(Act::MakeApplication),
                 61..=66 => Some(Act::Weather(self.weather())),
                 67..=80 => Some(Act::Kill {
+                    replica: 0,
                     after: self.random.random_range(0..=15),
                 }),
                 81..=83 => Some(Act::Cut),
@@ -252,12 +300,19 @@ impl Author {
                     seconds: self.random.random_range(1..=3),
                 }),
                 // Certificates are a few minutes old, so a clock that is further behind is no clock that TLS works with.
-                91..=94 => Some(Act::Clock(self.random.random_range(-120..=20_000))),
+                91..=94 => Some(Act::Clock {
+                    replica: 0,
+                    ahead: self.random.random_range(-120..=20_000),
+                }),
                 95..=97 => {
                     self.disk_full = !self.disk_full;
-                    Some(Act::DiskFull(self.disk_full))
+                    Some(Act::DiskFull {
+                        replica: 0,
+                        full: self.disk_full,
+                    })
                 }
                 98 | 99 => Some(Act::WipeCache {
+                    replica: 0,
                     compiled: self.random.random_bool(0.1),
                 }),
                 _ => None,
@@ -269,7 +324,7 @@ impl Author {
     }
 
     fn add(&mut self, application: &str) {
-        let kind = *Kind::ALL
+        let kind = *Kind::LASTING
             .choose(&mut self.random)
             .unwrap_or(&Kind::ConfigMap);
         self.next += 1;

@@ -19,9 +19,12 @@ impl Story {
         let mut lines = String::new();
         let _ = writeln!(
             lines,
-            "agent first: {}, under a lease: {}, waiting for health: {:?}, telling: {:?}, {:?}",
+            "replicas: {}, before the applications: {}, under leases: {}, charts: {:?}, waiting for health: {:?}, \
+             telling: {:?}, {:?}",
+            schedule.replicas,
             schedule.agent_first,
             schedule.leased,
+            schedule.charted,
             schedule.judged,
             schedule.telling,
             schedule.weather
@@ -41,7 +44,7 @@ impl Story {
     pub(crate) fn failure(&self, schedule: &Schedule, broken: &anyhow::Error, log: &str) -> String {
         let seed = schedule.seed;
         format!(
-            "schedule {seed}: {broken:#}\n\n{}\nthe agent's log: {log}\nagain: cargo xtask test torture --seed {seed} \
+            "schedule {seed}: {broken:#}\n\n{}\nthe agents' logs: {log}\nagain: cargo xtask test torture --seed {seed} \
              --schedules 1",
             lock(&self.lines)
         )

@@ -20,32 +20,65 @@ use crate::schedule::Weather;
 pub(crate) struct Trouble {
     seed: u64,
     weather: Mutex<Weather>,
-    /// The agent, to be killed.
-    pid: AtomicU32,
-    /// After how many further requests to the API server; negative for never.
-    kill_after: AtomicI64,
+    victims: Vec<Victim>,
     requests: AtomicU64,
+    /// Those of them that renew no lease.
+    work: AtomicU64,
     faults: AtomicU64,
 }
 
-/// Who is asked.
+/// A replica, to be killed.
+#[derive(Debug)]
+struct Victim {
+    pid: AtomicU32,
+    /// After how many further requests of it to the API server; negative for never.
+    after: AtomicI64,
+}
+
+impl Victim {
+    fn count_down(&self) {
+        if self.after.load(Ordering::Relaxed) >= 0
+            && self.after.fetch_sub(1, Ordering::Relaxed) == 0
+        {
+            // It may have ended by itself a moment ago.
+            let _ = i32::try_from(self.pid.load(Ordering::Relaxed))
+                .map(|pid| kill(Pid::from_raw(pid), Signal::SIGKILL));
+        }
+    }
+}
+
+/// Who is asked, where it matters by which replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    ApiServer,
+    ApiServer(usize),
     /// Git, the registry and the receiver of messages: one server, told apart by paths.
     Servers,
-    /// The agent's own receiver of webhooks.
-    Webhooks,
+    /// A replica's own receiver of webhooks.
+    Webhooks(usize),
+}
+
+impl Place {
+    /// Tells apart what replicas ask.
+    fn prefix(self) -> String {
+        match self {
+            Self::ApiServer(0) | Self::Webhooks(0) | Self::Servers => String::new(),
+            Self::ApiServer(replica) | Self::Webhooks(replica) => format!("{replica} "),
+        }
+    }
 }
 
 impl Trouble {
-    pub(crate) fn new(seed: u64, weather: Weather) -> Arc<Self> {
+    pub(crate) fn new(seed: u64, weather: Weather, replicas: usize) -> Arc<Self> {
+        let victim = || Victim {
+            pid: AtomicU32::new(0),
+            after: AtomicI64::new(-1),
+        };
         Arc::new(Self {
             seed,
             weather: Mutex::new(weather),
-            pid: AtomicU32::new(0),
-            kill_after: AtomicI64::new(-1),
+            victims: (0..replicas).map(|_| victim()).collect(),
             requests: AtomicU64::new(0),
+            work: AtomicU64::new(0),
             faults: AtomicU64::new(0),
         })
     }
@@ -54,23 +87,34 @@ impl Trouble {
         *lock(&self.weather) = weather;
     }
 
-    /// Names the process that is to be killed when it is time.
-    pub(crate) fn follow(&self, pid: u32) {
-        self.pid.store(pid, Ordering::Relaxed);
+    /// Names the process that a replica is, to be killed when it is time.
+    pub(crate) fn follow(&self, replica: usize, pid: u32) {
+        if let Some(victim) = self.victims.get(replica) {
+            victim.pid.store(pid, Ordering::Relaxed);
+        }
     }
 
-    pub(crate) fn kill_after(&self, requests: u64) {
+    pub(crate) fn kill_after(&self, replica: usize, requests: u64) {
         let requests = i64::try_from(requests).unwrap_or(i64::MAX);
-        self.kill_after.store(requests, Ordering::Relaxed);
+        if let Some(victim) = self.victims.get(replica) {
+            victim.after.store(requests, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn never_kill(&self) {
-        self.kill_after.store(-1, Ordering::Relaxed);
+        for victim in &self.victims {
+            victim.after.store(-1, Ordering::Relaxed);
+        }
     }
 
-    /// How many requests the API server's proxy saw.
+    /// How many requests the API server's proxies saw.
     pub(crate) fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
+    }
+
+    /// How many of them were not about leases, which are renewed for ever.
+    pub(crate) fn work(&self) -> u64 {
+        self.work.load(Ordering::Relaxed)
     }
 
     /// To how many requests something was done.
@@ -86,14 +130,14 @@ impl Trouble {
         let trouble = Arc::clone(self);
         let mut counts = HashMap::<String, u64>::new();
         move |method, uri| {
-            if place == Place::ApiServer {
-                trouble.count_down();
+            if let Place::ApiServer(replica) = place {
+                trouble.count(replica, uri);
             }
             let percent = trouble.percent(place, uri);
             if percent == 0 {
                 return None;
             }
-            let key = format!("{method} {}", stable(uri));
+            let key = format!("{}{method} {}", place.prefix(), stable(uri));
             let count = counts.entry(key.clone()).or_default();
             let mut random = dice(trouble.seed, &key, *count);
             *count += 1;
@@ -102,29 +146,28 @@ impl Trouble {
             }
             trouble.faults.fetch_add(1, Ordering::Relaxed);
             Some(match place {
-                Place::ApiServer => api_fault(method, uri, &mut random),
-                Place::Servers | Place::Webhooks => server_fault(method, &mut random),
+                Place::ApiServer(_) => api_fault(method, uri, &mut random),
+                Place::Servers | Place::Webhooks(_) => server_fault(method, &mut random),
             })
         }
     }
 
-    fn count_down(&self) {
+    fn count(&self, replica: usize, uri: &str) {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        if self.kill_after.load(Ordering::Relaxed) >= 0
-            && self.kill_after.fetch_sub(1, Ordering::Relaxed) == 0
-        {
-            // It may have ended by itself a moment ago.
-            let _ = i32::try_from(self.pid.load(Ordering::Relaxed))
-                .map(|pid| kill(Pid::from_raw(pid), Signal::SIGKILL));
+        if !uri.contains("/leases") {
+            self.work.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(victim) = self.victims.get(replica) {
+            victim.count_down();
         }
     }
 
     fn percent(&self, place: Place, uri: &str) -> u8 {
         let weather = *lock(&self.weather);
         match place {
-            Place::ApiServer => weather.api_server,
+            Place::ApiServer(_) => weather.api_server,
             Place::Servers if !uri.starts_with("/sink/") => weather.git,
-            Place::Servers | Place::Webhooks => weather.webhooks,
+            Place::Servers | Place::Webhooks(_) => weather.webhooks,
         }
     }
 }
@@ -235,7 +278,7 @@ mod tests {
             api_server: 50,
             ..Weather::default()
         };
-        let mut decide = Trouble::new(seed, weather).decide(Place::ApiServer);
+        let mut decide = Trouble::new(seed, weather, 1).decide(Place::ApiServer(0));
         (0..40)
             .map(|number| {
                 let uri = format!("/api/v1/pods?watch=true&resourceVersion={number}");
@@ -254,7 +297,7 @@ mod tests {
 
     #[test]
     fn in_fine_weather_nothing_happens() {
-        let trouble = Trouble::new(1, Weather::default());
+        let trouble = Trouble::new(1, Weather::default(), 1);
         let mut decide = trouble.decide(Place::Servers);
         assert!((0..50).all(|_| decide("GET", "/git/a.git/info/refs").is_none()));
         assert_eq!(trouble.faults(), 0);
