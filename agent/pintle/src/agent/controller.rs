@@ -7,6 +7,7 @@ mod clusters;
 mod course;
 mod dependencies;
 mod handover;
+mod warming;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -303,6 +304,7 @@ impl Controller {
         self.follow_cluster(&name);
         self.follow_claims(&name);
         self.follow_source(&name);
+        self.warm_up(&name);
         self.look_for_rollback(&name);
         self.step(
             &name,

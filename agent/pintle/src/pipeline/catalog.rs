@@ -273,6 +273,12 @@ impl Catalog {
         })
     }
 
+    /// Tells whether a name is that of a built-in plugin that nobody has loaded yet.
+    pub(crate) fn is_cold(&self, name: &str) -> bool {
+        let cell = self.all.built_in.get(name);
+        cell.is_some_and(|cell| !cell.initialized()) && self.resource(name).is_none()
+    }
+
     fn may_use(&self, resource: &Resource) -> bool {
         let (Some(spec), Some(namespace)) = (&resource.spec, &self.namespace) else {
             return true;
