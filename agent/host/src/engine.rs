@@ -20,6 +20,10 @@ use crate::HostError;
 /// thread of the async runtime from other work.
 const TICK: Duration = Duration::from_millis(10);
 
+/// Bytes of a memory that its place in the pool keeps for the next call, cleared: most calls touch no more, and asking
+/// the system for the same pages each time took longer than what many of them compute. At most four places keep it.
+const KEEP_RESIDENT: usize = 512 << 10;
+
 /// Linear memories for each call that may run at once: composed components have several.
 pub(crate) const MEMORIES_PER_CALL: u32 = 2;
 
@@ -105,8 +109,8 @@ fn pool(calls: u32) -> InstanceAllocationStrategy {
         .table_elements(1 << 20)
         .max_memory_size(4 << 30)
         .max_unused_warm_slots(4)
-        .linear_memory_keep_resident(0)
-        .pagemap_scan(Enabled::No);
+        .linear_memory_keep_resident(KEEP_RESIDENT)
+        .pagemap_scan(Enabled::Auto);
     InstanceAllocationStrategy::Pooling(pool)
 }
 
