@@ -17,6 +17,7 @@ pub mod agent;
 
 mod account;
 mod audit;
+mod chart;
 mod control_plane;
 mod git;
 mod process;
@@ -29,6 +30,7 @@ mod wait;
 
 pub use agent::{AGENT_NAMESPACE, Agent, AgentOptions};
 pub use audit::{ApiRequest, by_verb};
+pub use chart::pack_chart;
 pub use control_plane::{ControlPlane, ControlPlaneOptions, connect};
 pub use git::GitRepo;
 pub use pintle_programs::{KUSTOMIZATION_CRD, Program, Progress, cache, to_stderr};

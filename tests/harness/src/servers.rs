@@ -36,6 +36,7 @@ pub struct ServersOptions {
 #[derive(Debug)]
 pub struct Servers {
     addresses: Addresses,
+    user: Option<(String, String)>,
     process: Process,
     // After the process, which it is dropped after: the process writes into it.
     _dir: Option<RunDir>,
@@ -80,6 +81,7 @@ impl Servers {
         match launch(&executable, options, &dir) {
             Ok((process, addresses)) => Ok(Self {
                 addresses,
+                user: options.user.clone(),
                 process,
                 _dir: fresh,
             }),
@@ -90,6 +92,11 @@ impl Servers {
                 Err(error)
             }
         }
+    }
+
+    /// Is the user and the password that are asked for, if any are.
+    pub(crate) fn user(&self) -> Option<&(String, String)> {
+        self.user.as_ref()
     }
 
     /// Is `http://127.0.0.1:PORT`, without a path.
