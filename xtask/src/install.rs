@@ -10,8 +10,10 @@ use crate::{release, setup, terminal, workspace};
 /// Installs `pintle` where `cargo install` puts programs, and says where that is.
 pub(crate) fn run() -> Result<()> {
     setup::wasm_toolchain()?;
-    let install = ["install", "--path", "agent/pintle", "--force"];
-    workspace::run(workspace::cargo().args(install).args(release::arguments()))?;
+    let mut install = workspace::cargo();
+    install.args(["install", "--path", "agent/pintle", "--force"]);
+    release::as_shipped(&mut install);
+    workspace::run(&mut install)?;
     let folder = folder()?;
     terminal::line(&format!("\ninstalled {}", folder.join("pintle").display()));
     let on_path = env::var_os("PATH")

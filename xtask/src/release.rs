@@ -4,6 +4,7 @@
 
 use std::env::consts::{ARCH, OS};
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Result, ensure};
 
@@ -16,33 +17,39 @@ const STATIC: Option<&str> = match (OS.as_bytes(), ARCH.as_bytes()) {
     _ => None,
 };
 
-/// What Cargo is told to build the program that is shipped; it is told on the terminal if that is not a static one.
-pub(crate) fn arguments() -> Vec<&'static str> {
-    let mut arguments = vec!["--locked"];
-    match STATIC.map(setup::static_toolchain) {
-        Some(Ok(target)) => arguments.extend(["--target", target]),
-        Some(Err(missing)) => terminal::line(&format!(
-            "note: linked with this system's C library, so it starts slower and may not run elsewhere: {missing:#}"
-        )),
-        None => {}
+/// The target of the program that is shipped; nothing if it is linked as usual, which is told on the terminal.
+fn target() -> Option<&'static str> {
+    match STATIC.map(setup::static_toolchain)? {
+        Ok(target) => Some(target),
+        Err(missing) => {
+            terminal::line(&format!(
+                "note: linked with this system's C library, so it starts slower and may not run elsewhere: {missing:#}"
+            ));
+            None
+        }
     }
-    arguments
+}
+
+/// Adds to a command of Cargo's what makes it the program that is shipped; returns the target, if it is a static one.
+pub(crate) fn as_shipped(cargo: &mut Command) -> Option<&'static str> {
+    let target = target();
+    cargo.arg("--locked");
+    if let Some(target) = target {
+        cargo.args(["--target", target]);
+    }
+    target
 }
 
 /// Builds it, and tells where it is.
 pub(crate) fn build() -> Result<PathBuf> {
     setup::wasm_toolchain()?;
     let mut build = workspace::cargo();
-    let arguments = arguments();
-    build
-        .args(["build", "--package", "pintle", "--release"])
-        .args(&arguments);
+    build.args(["build", "--package", "pintle", "--release"]);
+    let target = as_shipped(&mut build);
     terminal::step(&workspace::show(&build));
     workspace::run(&mut build)?;
     let mut binary = workspace::Workspace::load()?.target_directory;
-    if let [.., "--target", target] = arguments[..] {
-        binary.push(target);
-    }
+    binary.extend(target);
     binary.extend(["release", "pintle"]);
     ensure!(
         binary.is_file(),
