@@ -1,14 +1,15 @@
 //! How long a hand edit lasts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::arena::Arena;
+use super::observer::Observer;
 use crate::bench::applications::{CONTAINER, Names};
 use crate::bench::measure::Subject;
 use crate::terminal;
@@ -19,6 +20,10 @@ const EDITS: usize = 100;
 const PACE: Duration = Duration::from_millis(100);
 /// How long all may take after the last edit. Flux comes to each application once in a round over all of them.
 const LIMIT: Duration = Duration::from_mins(20);
+/// How long the watch may take until it shows the Deployments.
+const SIGHT: Duration = Duration::from_secs(30);
+/// After how long without news it is looked whether the controller still runs.
+const LOOK: Duration = Duration::from_secs(1);
 /// What a hand puts there.
 const EDITED: &str = "registry.k8s.io/pause:edited";
 
@@ -64,8 +69,9 @@ pub(super) fn measure(
     image: &str,
 ) -> Result<Drift> {
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("apps", "v1", "Deployment"));
-    let observer = arena.observe(&resource, image_of);
     let chosen: Vec<String> = names.all().take(EDITS).collect();
+    let observer = arena.observe(&resource, image_of);
+    await_sight(&observer, subject, &chosen, image)?;
     let api = arena.api(&resource);
     let hands = chosen.clone();
     let edits = arena.runtime().spawn(async move {
@@ -87,7 +93,7 @@ pub(super) fn measure(
     let mut latencies = BTreeMap::new();
     let end = Instant::now() + PACE * u32::try_from(EDITS)? + LIMIT;
     while latencies.len() < chosen.len() && Instant::now() < end {
-        let Some(sight) = observer.next(Duration::from_secs(1))? else {
+        let Some(sight) = observer.next(LOOK)? else {
             subject.check_running()?;
             if edits.is_finished() && edited.len() < chosen.len() {
                 // All were made, and their events come soon, or one of them failed.
@@ -121,6 +127,32 @@ pub(super) fn measure(
         ));
     }
     Ok(drift)
+}
+
+/// Waits until the watch has shown each Deployment as git has it: an edit before that could be undone unseen.
+fn await_sight(
+    observer: &Observer<Option<String>>,
+    subject: Subject<'_>,
+    chosen: &[String],
+    image: &str,
+) -> Result<()> {
+    let mut unseen: BTreeSet<&str> = chosen.iter().map(String::as_str).collect();
+    let end = Instant::now() + SIGHT;
+    while !unseen.is_empty() {
+        ensure!(
+            Instant::now() < end,
+            "{} Deployments were not seen with the image {image} after {SIGHT:?}",
+            unseen.len()
+        );
+        match observer.next(LOOK)? {
+            Some(sight) if sight.state.as_deref() == Some(image) => {
+                unseen.remove(sight.name.as_str());
+            }
+            Some(_) => {}
+            None => subject.check_running()?,
+        }
+    }
+    Ok(())
 }
 
 fn image_of(object: &DynamicObject) -> Option<String> {
