@@ -12,7 +12,7 @@ use crate::digest::Digester;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId(pub u64);
 
-/// Milliseconds since the epoch.
+/// Milliseconds since the epoch. Machines that wait need a clock that never goes back.
 pub type Millis = u64;
 
 /// Why a run starts.

@@ -14,12 +14,31 @@ pub(crate) mod settings;
 pub(crate) mod snapshot;
 pub(crate) mod yaml;
 
+use std::{sync::LazyLock, time::Instant};
+
 /// Milliseconds since the epoch. The one place where the time of day is read.
 pub(crate) fn now_ms() -> u64 {
     let since = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Milliseconds on a clock that begins as the time of day and only goes forward: for whatever waits. By a time of day that
+/// is set, a pause of a second could last for hours.
+pub(crate) fn steady_ms() -> u64 {
+    static BEGIN: LazyLock<(u64, Instant)> = LazyLock::new(|| (now_ms(), Instant::now()));
+    let (of_day, begin) = *BEGIN;
+    let since = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+    of_day.saturating_add(since)
+}
+
+/// The time of day at a moment of the clock that only goes forward, as far as it is known now.
+pub(crate) fn time_of_day(steady: u64) -> u64 {
+    let now = steady_ms();
+    now_ms()
+        .saturating_add(steady.saturating_sub(now))
+        .saturating_sub(now.saturating_sub(steady))
 }
 
 /// The time of day, RFC 3339 in UTC with seconds, as Kubernetes writes it.

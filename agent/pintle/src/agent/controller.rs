@@ -42,7 +42,7 @@ use super::{
     sources::{Fetched, SourceKey, Sources},
     targets::{TargetKey, Targets},
 };
-use crate::pipeline::now_ms;
+use crate::pipeline::steady_ms;
 
 /// Something that another task tells the controller.
 pub(crate) enum Message {
@@ -385,7 +385,7 @@ impl Controller {
                 None => {}
             },
             Message::Woke(name) => {
-                self.step(&name, Event::Woke { now: now_ms() });
+                self.step(&name, Event::Woke { now: steady_ms() });
                 self.look_for_drift(&name);
             }
             Message::Connected { key, shared } => self.connected(&key, shared),
@@ -449,7 +449,7 @@ impl Controller {
             Event::Finished {
                 run,
                 outcome,
-                now: now_ms(),
+                now: steady_ms(),
             },
         );
         if let Some((revision, reason)) = failed_rollout {
@@ -551,7 +551,7 @@ impl Controller {
             memory: app.memory.clone(),
             requested: app.requested.clone(),
             disputed: Disputed {
-                held: app.disputes.held(now_ms()),
+                held: app.disputes.held(steady_ms()),
                 fights: app.disputes.going_on(),
             },
             waits_for,
@@ -565,7 +565,7 @@ impl Controller {
     pub(super) fn wake_at(&self, name: ApplicationName, time: Millis) {
         let (messages, pause) = (
             self.messages.clone(),
-            Duration::from_millis(time.saturating_sub(now_ms())),
+            Duration::from_millis(time.saturating_sub(steady_ms())),
         );
         tokio::spawn(async move {
             tokio::time::sleep(pause).await;

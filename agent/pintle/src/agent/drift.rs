@@ -12,7 +12,7 @@ use pintle_core::{
 use tokio::sync::broadcast;
 
 use super::{controller::Controller, metrics::ApplicationLabels};
-use crate::pipeline::now_ms;
+use crate::pipeline::steady_ms;
 
 /// What a run has to know of drift before it begins.
 #[derive(Debug, Clone, Default)]
@@ -71,7 +71,7 @@ impl Controller {
         let drift = sights(&tracker.drift(name, &app.inventory));
         let spec = app.application.spec.as_ref().ok();
         let mode = spec.map_or_else(DriftMode::default, |spec| spec.drift.mode);
-        let due = app.disputes.look(&drift, mode, now_ms());
+        let due = app.disputes.look(&drift, mode, steady_ms());
         // What was deleted and is left so has no health.
         let gone = app.disputes.gone();
         let ids: Vec<_> = app
@@ -114,7 +114,7 @@ impl Controller {
             .get_or_create(&labels)
             .set(count(report.left.len()));
         app.disputes
-            .ran(&report.repaired, report.left, report.fights, now_ms());
+            .ran(&report.repaired, report.left, report.fights, steady_ms());
         metrics
             .fights
             .get_or_create(&labels)

@@ -13,9 +13,12 @@ use pintle_core::{
 use serde_json::{Value, json};
 
 use super::{converge::Run, tell};
-use crate::agent::{
-    drift::{DriftReport, sights},
-    report::{object_document, time_text},
+use crate::{
+    agent::{
+        drift::{DriftReport, sights},
+        report::{object_document, time_text},
+    },
+    pipeline::time_of_day,
 };
 
 impl Run {
@@ -155,7 +158,7 @@ fn status(object: &DriftedObject, fight: Option<&Fight>) -> ObjectDrift {
 fn fight_status(fight: &Fight) -> FightStatus {
     FightStatus {
         repairs: fight.repairs,
-        next_repair: time_text(fight.until),
+        next_repair: time_text(time_of_day(fight.until)),
     }
 }
 
