@@ -13,7 +13,12 @@ use std::{
 };
 
 use pintle_cluster::Claim;
-use pintle_core::{digest::Digest, names::ApplicationName, object::ObjectId, sharding::ShardSet};
+use pintle_core::{
+    digest::Digest,
+    names::ApplicationName,
+    object::ObjectId,
+    sharding::{Shard, ShardSet},
+};
 use tokio::sync::{mpsc, watch};
 
 use super::{controller::Message, sources::SourceKey};
@@ -63,6 +68,8 @@ struct Known {
     barred: HashSet<Key>,
     /// Whether it has neither rendered anything nor failed to.
     is_new: bool,
+    /// The revision that it rendered last.
+    rendered: Option<String>,
     /// The revision that it is about to render.
     wanted: Option<String>,
     /// Whether it was deleted.
@@ -87,6 +94,9 @@ impl Claims {
         self.change(|state| {
             state.shards = shards;
             state.is_complete &= !has_more;
+            // Of what was another's in between nothing is known, not even that it was deleted.
+            let is_held = |known: &Known| shards.contains(Shard::of(&known.name));
+            state.applications.retain(|_, known| is_held(known));
         });
     }
 
@@ -120,6 +130,17 @@ impl Claims {
         self.change(|state| state.known(name).wanted = Some(revision.to_owned()));
     }
 
+    /// Says that the source of an application gives a revision: it has that to render, unless it has done so already. Each
+    /// push is told again and again, and two that wait for each other's render of what both have rendered would wait in vain.
+    pub(crate) fn hear(&self, name: &ApplicationName, revision: &str) {
+        self.change(|state| {
+            let known = state.known(name);
+            if known.rendered.as_deref() != Some(revision) {
+                known.wanted = Some(revision.to_owned());
+            }
+        });
+    }
+
     /// Keeps what an application's render of a revision has. Says whether something was in the one before that is not in it.
     pub(crate) fn rendered<'a>(
         &self,
@@ -138,6 +159,7 @@ impl Claims {
             let has_left = before.is_some_and(|before| !before.is_subset(&objects));
             known.objects = Some(objects);
             known.is_new = false;
+            known.rendered = Some(revision.to_owned());
             // A newer one may be due already.
             known.wanted = known.wanted.take().filter(|wanted| wanted != revision);
             has_left
@@ -196,7 +218,10 @@ impl Claims {
     /// Takes note of what a source says; nothing while it has not said anything.
     pub(crate) fn told(&self, key: &SourceKey, revision: Option<&str>) {
         self.change(|state| {
-            let told = state.sources.entry(key.clone()).or_default();
+            // The last answer of a source that nobody follows any more says nothing: it would never be asked again.
+            let Some(told) = state.sources.get_mut(key) else {
+                return;
+            };
             told.revision = revision.map(ToOwned::to_owned);
             told.answers += 1;
         });
@@ -255,6 +280,7 @@ impl Known {
             objects: None,
             barred: HashSet::new(),
             is_new: true,
+            rendered: None,
             wanted: None,
             is_gone: false,
         }

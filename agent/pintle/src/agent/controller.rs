@@ -475,7 +475,7 @@ impl Controller {
         if let Event::Revision(revision) = &event
             && app.run.is_some()
         {
-            self.shared.claims.expect(name, revision);
+            self.shared.claims.hear(name, revision);
         }
         let (machine, effects) = app.machine.clone().step(event);
         app.machine = machine;

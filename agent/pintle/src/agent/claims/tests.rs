@@ -36,6 +36,7 @@ fn claims(names: &[&str]) -> Arc<Claims> {
         claims.source(&app(name), source("main").topic());
     }
     claims.complete();
+    claims.asking(&source("main"));
     claims.told(&source("main"), Some("1"));
     claims
 }
@@ -131,6 +132,36 @@ fn nothing_is_known_before_all_have_rendered_or_will_not() {
     assert_eq!(claimant(&claims, "a", "x"), "nobody");
     claims.assigned(ShardSet::ALL, true);
     assert_eq!(claimant(&claims, "a", "x"), "?", "there may be more");
+}
+
+#[test]
+fn what_is_pushed_again_is_not_awaited_by_who_has_rendered_it() {
+    let claims = claims(&["a", "b"]);
+    render(&claims, "a", "1", &[]);
+    render(&claims, "b", "1", &["x"]);
+    claims.hear(&app("b"), "1");
+    assert_eq!(claimant(&claims, "a", "x"), "shop.b");
+    claims.hear(&app("b"), "2");
+    assert_eq!(claimant(&claims, "a", "x"), "?");
+}
+
+#[test]
+fn a_source_that_nobody_follows_any_more_holds_nobody_up() {
+    let claims = claims(&["a"]);
+    render(&claims, "a", "1", &[]);
+    claims.leave_source(&source("main"));
+    claims.told(&source("main"), Some("0"));
+    assert_eq!(claimant(&claims, "a", "x"), "nobody");
+}
+
+#[test]
+fn what_was_deleted_before_its_shard_went_elsewhere_is_not_remembered() {
+    let claims = claims(&["a", "b"]);
+    render(&claims, "a", "1", &["x"]);
+    claims.leave(&app("a"));
+    claims.assigned(ShardSet::default(), false);
+    claims.assigned(ShardSet::ALL, false);
+    assert_eq!(owner(&claims, "b", "shop.a", "x"), Claim::Unknown);
 }
 
 #[test]
