@@ -110,6 +110,11 @@ impl Steering {
         )
     }
 
+    /// Forgets what the source gives: it is another one, which has not answered yet.
+    pub fn forget_head(&mut self) {
+        self.head = None;
+    }
+
     /// Takes an event. `now` is the time, RFC 3339.
     pub fn step(
         &mut self,
@@ -211,6 +216,17 @@ mod tests {
             reason: "web is not healthy",
             policy: RollbackPolicy::OnFailure,
         }
+    }
+
+    #[test]
+    fn another_source_gives_nothing_until_it_has_answered() {
+        let mut steering = Steering::default();
+        step(&mut steering, Event::Head("a"), &[]);
+        steering.forget_head();
+        step(&mut steering, Event::Retry, &[]);
+        assert_eq!(steering.target(), None);
+        step(&mut steering, Event::Head("b"), &[]);
+        assert_eq!(steering.target(), Some("b"));
     }
 
     fn step(steering: &mut Steering, event: Event<'_>, history: &[HistoryEntry]) {

@@ -17,7 +17,7 @@ use pintle_core::{
     application::{ApplicationSpec, ApplicationStatus},
     drift::Disputes,
     inventory::Inventory,
-    machine::{Cause, Effect, Event, Millis, RunId, State},
+    machine::{Cause, Effect, Event, Millis, Outcome, Retry, RunId, State},
     names::{
         ADOPT_HELM_ANNOTATION, ADOPT_RESTARTS_ANNOTATION, ApplicationName,
         CONFIRM_PRUNE_ANNOTATION, RECONCILE_ANNOTATION, TEST_ANNOTATION,
@@ -495,9 +495,11 @@ impl Controller {
                 revision,
             } => {
                 let Some(fetched) = app.fetched_of(&revision) else {
-                    // A defect of ours: nothing would ever tell that this run has ended.
+                    // A defect of ours; a run that nobody ends would keep all others from starting.
                     tracing::error!(application = %name, revision, "what is to run was never fetched");
-                    return;
+                    let outcome = Outcome::Failed(Retry::OnChange);
+                    let now = steady_ms();
+                    return self.step(name, Event::Finished { run, outcome, now });
                 };
                 let cause = app.begin(revision, cause);
                 self.start(

@@ -104,6 +104,7 @@ impl Controller {
             && let Some(old) = app.source.take()
         {
             app.fetched = None;
+            app.course.steering.forget_head();
             self.sources.leave(name, &old);
             self.step(name, machine::Event::SourceChanged);
         }
