@@ -252,6 +252,7 @@ impl Controller {
                 let name = ApplicationName::new(namespace.unwrap_or_default(), name);
                 self.standings.forget(&name);
                 self.gone(&name);
+                self.is_gone_for_good(&name);
                 self.deleted(&name);
                 self.release_dependents(&name);
             }
@@ -275,6 +276,9 @@ impl Controller {
             // Deleted and made again while nobody looked.
             self.gone(&name);
             self.deleted(&name);
+            if self.is_left_alone(&application) {
+                return;
+            }
         }
         let (generation, deleting) = (application.generation, application.deleting);
         let suspended = application.spec.as_ref().is_ok_and(|spec| spec.suspend);

@@ -106,6 +106,10 @@ impl Controller {
             self.gone(&name);
             self.deleted(&name);
         }
+        let waiting = self.leaving.iter_mut();
+        for (_, waiting) in waiting.filter(|(name, _)| !listing.seen.contains(*name)) {
+            *waiting = None;
+        }
         self.shared.claims.complete();
         self.probes.ready.store(true, Ordering::Relaxed);
         tracing::info!(applications = self.apps.len(), "the Applications are read");
@@ -124,6 +128,13 @@ impl Controller {
             return true;
         }
         false
+    }
+
+    /// An application is not to be taken up when its old run has ended: it was deleted since.
+    pub(super) fn is_gone_for_good(&mut self, name: &ApplicationName) {
+        if let Some(waiting) = self.leaving.get_mut(name) {
+            *waiting = None;
+        }
     }
 
     /// Takes note of the end of a run whose application was let go of; says whether it was one.
