@@ -106,6 +106,8 @@ pub(super) struct App {
     pending_lookup: bool,
     pub(super) run: Option<(RunId, CancellationToken)>,
     memory: Option<Arc<Memory>>,
+    /// Whether the run that is under way renders with a plugin that has changed since.
+    is_render_void: bool,
     pub(super) inventory: Inventory,
     /// Whether all objects were healthy at the end of the last run; nothing before the first.
     pub(super) healthy: Option<bool>,
@@ -373,12 +375,11 @@ impl Controller {
                         .as_ref()
                         .is_none_or(|memory| memory.plugins.contains(&plugin))
                 };
-                let names: Vec<_> = self
-                    .apps
-                    .iter()
-                    .filter(|(_, app)| uses(app))
-                    .map(|(name, _)| name.clone())
-                    .collect();
+                let mut names = Vec::new();
+                for (name, app) in self.apps.iter_mut().filter(|(_, app)| uses(app)) {
+                    app.forget_render();
+                    names.push(name.clone());
+                }
                 for name in names {
                     self.step(&name, Event::PluginChanged);
                 }
@@ -426,7 +427,7 @@ impl Controller {
         app.run = None;
         app.update(application);
         app.is_unsure = is_unsure;
-        app.memory = memory;
+        app.memory = memory.filter(|_| !std::mem::take(&mut app.is_render_void));
         let looked_up = std::mem::take(&mut app.pending_lookup);
         let (account, answers) = match &app.memory {
             Some(memory) => (memory.account.clone(), lookups::answers(&memory.reads)),

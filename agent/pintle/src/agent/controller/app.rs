@@ -32,6 +32,7 @@ impl App {
             pending_lookup: false,
             run: None,
             memory: None,
+            is_render_void: false,
             inventory,
             healthy: None,
             contest: Contest::default(),
@@ -42,6 +43,12 @@ impl App {
             adopts,
             confirmed: None,
         }
+    }
+
+    /// Forgets the last render: it says nothing any more. Neither does that of a run that is under way, if it comes to one.
+    pub(super) fn forget_render(&mut self) {
+        self.memory = None;
+        self.is_render_void = self.run.is_some();
     }
 
     /// Takes up a newer state of the resource. The watch may tell of our own writes after we know of them.
