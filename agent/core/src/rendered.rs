@@ -1,9 +1,12 @@
 //! What a renderer made of a revision.
 
+mod packed;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use sha2::{Digest as _, Sha256};
 
+pub use self::packed::Packed;
 use crate::{
     canonical,
     digest::{Digest, Digester},

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use pintle_core::digest::Digest;
 use pintle_core::inventory::{Entry, Inventory, StoredInventory};
 use pintle_core::object::Object;
-use pintle_core::rendered::{Rendered, RenderedObject};
+use pintle_core::rendered::{Packed, Rendered, RenderedObject};
 use pintle_core::seed::Seed;
 use serde_json::{Value, json};
 
@@ -151,7 +151,7 @@ fn inventory(application: usize, seed: &Seed) -> Result<Inventory> {
     Ok(inventory)
 }
 
-fn rendered(application: usize, seed: &Seed) -> Result<Rendered> {
+fn rendered(application: usize, seed: &Seed) -> Result<Packed> {
     let objects = objects(application)?
         .into_iter()
         .map(|object| RenderedObject {
@@ -160,7 +160,8 @@ fn rendered(application: usize, seed: &Seed) -> Result<Rendered> {
             hook: None,
             keep: false,
         });
-    Rendered::new(objects.collect(), None, Vec::new(), seed).context("render")
+    let rendered = Rendered::new(objects.collect(), None, Vec::new(), seed).context("render")?;
+    Ok(rendered.pack())
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use pintle_core::{
     machine::{Cause, Outcome, RunId},
     names::ApplicationName,
     readset::ReadSet,
-    rendered::Rendered,
+    rendered::Packed,
     rollback::Rollback,
 };
 
@@ -53,7 +53,7 @@ pub(crate) enum Work {
 pub(crate) struct Memory {
     /// The generation of the spec that it was rendered for.
     pub(crate) generation: i64,
-    pub(crate) rendered: Rendered,
+    pub(crate) rendered: Packed,
     pub(crate) reads: ReadSet,
     /// In whose name the cluster was read.
     pub(crate) account: Option<ServiceAccount>,

@@ -252,15 +252,19 @@ impl Run {
         let remembered = self
             .remembered(&*tree, facts, &surroundings, &release, cause)
             .await;
+        if remembered.is_some()
+            && cause == Cause::Revision
+            && self.was_converged()
+            && self.is_answered()
+        {
+            tracing::debug!(application = %name, "nothing that was read has changed");
+            self.memory = remembered;
+            return Ok(None);
+        }
+        let remembered =
+            remembered.and_then(|memory| Some((memory.spec.clone(), memory.rendered.unpack()?)));
         let (spec, rendered) = match remembered {
-            Some(memory)
-                if cause == Cause::Revision && self.was_converged() && self.is_answered() =>
-            {
-                tracing::debug!(application = %name, "nothing that was read has changed");
-                self.memory = Some(memory);
-                return Ok(None);
-            }
-            Some(memory) => (memory.spec.clone(), memory.rendered.clone()),
+            Some(remembered) => remembered,
             None => {
                 self.render(spec, tree, surroundings, context.clone(), &release)
                     .await?
@@ -381,7 +385,7 @@ impl Run {
         }
         self.memory = Some(Arc::new(Memory {
             generation: self.job.application.generation,
-            rendered: outcome.rendered.clone(),
+            rendered: outcome.rendered.pack(),
             reads: outcome.reads,
             account: release.account.clone(),
             fetched,
