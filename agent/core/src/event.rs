@@ -89,6 +89,12 @@ impl Reason {
             .collect()
     }
 
+    /// Says whether it is a Kubernetes Event too. That a revision converged is in the Application's history already, and is
+    /// what happens most: docs/decisions/0022-no-event-for-success.md
+    pub const fn is_kubernetes_event(self) -> bool {
+        !matches!(self, Self::Converged)
+    }
+
     /// Returns how much it matters.
     pub const fn severity(self) -> EventSeverity {
         match self {

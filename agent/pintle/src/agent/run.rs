@@ -181,7 +181,7 @@ fn is_news(before: &ApplicationStatus, verdict: &Verdict, learned: &Learned) -> 
     !(same && same_revision)
 }
 
-/// Tells an event to the cluster and to notifiers.
+/// Tells an event to notifiers, and to the cluster what is an Event there.
 async fn tell(
     shared: &Arc<Shared>,
     application: &Application,
@@ -211,6 +211,9 @@ async fn tell(
     };
     tracing::info!(application = %name, reason = reason.name(), message, "told");
     notify::deliver(shared, application, notifiers, &event);
+    if !reason.is_kubernetes_event() {
+        return;
+    }
     shared
         .events
         .emit(

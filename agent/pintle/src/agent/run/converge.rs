@@ -160,6 +160,9 @@ impl Run {
         let Ok(slot) = slot.slots.acquire().await else {
             return Outcome::Cancelled;
         };
+        if let Err(stopped) = self.hold().await {
+            return self.stop(stopped).await;
+        }
         let spec = match &self.job.application.spec {
             Ok(spec) => spec.clone(),
             Err(error) => {
@@ -396,9 +399,33 @@ impl Run {
         Ok((spec, outcome.rendered))
     }
 
+    /// Puts the finalizer on an Application that is seen for the first time, long before its first object is made: it is one
+    /// request less when that has to be quick.
+    async fn hold(&mut self) -> Result<(), Stopped> {
+        let known = &self.job.application;
+        if known.has_finalizer() {
+            return Ok(());
+        }
+        if known.deleting || self.cancel.is_cancelled() {
+            return Err(Stopped::cancelled());
+        }
+        let held = self.shared.applications.add_finalizer(known).await;
+        let held = held.map_err(|error| {
+            let message = output::chain(&error.into());
+            Stopped::failed(Reason::ApplyFailed, Retry::Backoff, message)
+        })?;
+        // The run was begun for the spec of before; the watch tells of this one.
+        let is_another = held.generation != known.generation || held.deleting;
+        self.job.application = held;
+        if is_another {
+            return Err(Stopped::cancelled());
+        }
+        Ok(())
+    }
+
     /// From objects to a healthy cluster.
     async fn converge(&mut self, ready: Ready, slot: tokio::sync::SemaphorePermit<'_>) -> Outcome {
-        let mut store = match self.store(&ready).await {
+        let mut store = match self.store(&ready) {
             Ok(store) => store,
             Err(stopped) => return self.stop(stopped).await,
         };
@@ -435,22 +462,8 @@ impl Run {
         self.finish(store, &verdict, Outcome::Done).await
     }
 
-    async fn store(&mut self, ready: &Ready) -> Result<StatusStore, Stopped> {
+    fn store(&self, ready: &Ready) -> Result<StatusStore, Stopped> {
         let shared = &self.shared;
-        match shared
-            .applications
-            .add_finalizer(&self.job.application)
-            .await
-        {
-            Ok(application) => self.job.application = application,
-            Err(error) => {
-                return Err(Stopped::failed(
-                    Reason::ApplyFailed,
-                    Retry::Backoff,
-                    output::chain(&error.into()),
-                ));
-            }
-        }
         let message = format!("applying {}", short(&ready.commit));
         let verdict = working("Applying", message);
         let underway = crate::agent::report::status(

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use pintle_cluster::{Applying, InventoryStore as _, Release, StatusStore};
+use pintle_cluster::{Application, Applying, InventoryStore as _, Release, StatusStore};
 use pintle_core::{
-    application::{ApplicationStatus, DeletionPolicy},
+    application::{ApplicationSpec, ApplicationStatus, DeletionPolicy},
     check::{Approved, Checked},
     event::Reason,
     inventory::Inventory,
     machine::{Outcome, Retry},
+    names::ApplicationName,
     plan::{Depth, Summary},
     rendered::{Rendered, RenderedObject},
 };
@@ -62,12 +63,18 @@ async fn remove(shared: &Arc<Shared>, job: &mut Job, cancel: &CancellationToken)
                 return stopped.outcome;
             };
             let underway = ApplicationStatus::default();
-            let Ok(store) = StatusStore::new(
+            let store = match StatusStore::new(
                 shared.applications.clone(),
                 job.application.clone(),
                 underway,
-            ) else {
-                return stopped.outcome;
+            ) {
+                Ok(store) => store,
+                Err(error) => {
+                    let name = job.application.application_name();
+                    tracing::error!(application = %name, error = %output::chain(&error.into()), "it is not removed: its status cannot be read");
+                    // Who mends the status changes nothing else that would be told.
+                    return Outcome::Failed(Retry::Backoff);
+                }
             };
             return match Box::pin(conclude(
                 shared, store, &before, &learned, &verdict, &notifiers,
@@ -84,14 +91,15 @@ async fn remove(shared: &Arc<Shared>, job: &mut Job, cancel: &CancellationToken)
         }
     };
     let message = match removed {
-        Some(Removed { summary, kept: 0 }) => {
+        Removed::Deleted { summary, kept: 0 } => {
             format!("removed: {} objects deleted", summary.delete)
         }
-        Some(Removed { summary, kept }) => format!(
+        Removed::Deleted { summary, kept } => format!(
             "removed: {} objects deleted, {kept} stay because they are protected or ask for it",
             summary.delete
         ),
-        None => "removed: its objects stay, and are no longer managed".to_owned(),
+        Removed::LetGo => "removed: its objects stay, and are no longer managed".to_owned(),
+        Removed::Nothing => "removed: it had no objects".to_owned(),
     };
     tell(
         shared,
@@ -109,32 +117,70 @@ async fn remove(shared: &Arc<Shared>, job: &mut Job, cancel: &CancellationToken)
     }
 }
 
-/// What a removal came to.
-struct Removed {
-    summary: Summary,
-    /// Objects that stay although they are no longer managed.
-    kept: usize,
+/// What is to be done about the objects of an Application that is deleted.
+#[derive(Debug, PartialEq)]
+enum Due {
+    /// There are none.
+    Nothing,
+    /// They stay, and nobody manages them any more.
+    LetGo(Inventory),
+    Delete(Box<ApplicationSpec>),
 }
 
-/// Deletes the objects, or lets them be; returns what was done, if something was to be.
+/// Decides from what is known of an Application. One that never got as far as objects goes whatever is wrong with it; one
+/// whose inventory cannot be read does not, or it would leave them to nobody.
+fn due(application: &Application) -> Result<Due, Stopped> {
+    let status = application
+        .status
+        .as_ref()
+        .map_err(|error| Stopped::blocked("InventoryUnusable", error.to_string()))?;
+    let Some(stored) = status.inventory.clone() else {
+        return Ok(Due::Nothing);
+    };
+    let inventory = Inventory::restore(stored)
+        .map_err(|error| Stopped::blocked("InventoryUnusable", error.to_string()))?;
+    let release = inventory.release.as_ref();
+    let has_hooks = release.is_some_and(|release| release.removal_hooks.is_some());
+    if inventory.is_empty() && !has_hooks {
+        return Ok(Due::Nothing);
+    }
+    let spec = application
+        .spec
+        .as_ref()
+        .map_err(|error| Stopped::blocked("InvalidSpec", error.to_string()))?;
+    Ok(match spec.deletion_policy {
+        DeletionPolicy::Orphan => Due::LetGo(inventory),
+        DeletionPolicy::Delete => Due::Delete(Box::new(spec.clone())),
+    })
+}
+
+/// What a removal came to.
+enum Removed {
+    Nothing,
+    LetGo,
+    Deleted {
+        summary: Summary,
+        /// Objects that stay although they are no longer managed.
+        kept: usize,
+    },
+}
+
+/// Deletes the objects, or lets them be; returns what was done.
 async fn objects(
     shared: &Arc<Shared>,
     job: &mut Job,
     slot: Slot<'_>,
     cancel: &CancellationToken,
-) -> Result<Option<Removed>, Stopped> {
-    let spec = match &job.application.spec {
-        Ok(spec) => spec.clone(),
-        Err(error) => return Err(Stopped::blocked("InvalidSpec", error.to_string())),
+) -> Result<Removed, Stopped> {
+    let spec = match due(&job.application)? {
+        Due::Nothing => return Ok(Removed::Nothing),
+        Due::LetGo(inventory) => {
+            forget_hooks(shared, &job.application.application_name(), &inventory).await?;
+            return Ok(Removed::LetGo);
+        }
+        Due::Delete(spec) => spec,
     };
     let before = status_before(&job.application);
-    let has_objects = before
-        .inventory
-        .as_ref()
-        .is_some_and(|inventory| !inventory.entries.is_empty());
-    if spec.deletion_policy == DeletionPolicy::Orphan || !has_objects {
-        return Ok(None);
-    }
     // Deleting the Application is the confirmation; what is protected stays without its opt-in all the same.
     let mut release = release(shared, &job.application, &spec)?.for_removal();
     let claims = RunClaims::new(&shared.claims, &release.application, None);
@@ -177,10 +223,10 @@ async fn objects(
         .forget_removal_hooks(&release, &inventory)
         .await
         .map_err(|error| again(error.into()))?;
-    Ok(Some(Removed {
+    Ok(Removed::Deleted {
         summary: applied.summary,
         kept: planned.kept.len(),
-    }))
+    })
 }
 
 /// Returns the hooks for the removal, as they were applied last.
@@ -199,6 +245,83 @@ async fn removal_hooks(
         }))
 }
 
+/// Deletes the hooks that were kept for a removal that deletes nothing.
+async fn forget_hooks(
+    shared: &Shared,
+    name: &ApplicationName,
+    inventory: &Inventory,
+) -> Result<(), Stopped> {
+    let mut release = Release::new(name.clone(), shared.seeds.of(name));
+    release.hooks_namespace = Some(shared.namespace.clone());
+    let forgotten = shared.cluster.forget_removal_hooks(&release, inventory);
+    forgotten.await.map_err(|error| again(error.into()))
+}
+
 fn again(error: anyhow::Error) -> Stopped {
     Stopped::failed(Reason::ApplyFailed, Retry::Backoff, output::chain(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use pintle_cluster::Unreadable;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn application(spec: Value, status: Value) -> Application {
+        let unreadable = |part| {
+            move |error: serde_json::Error| Unreadable {
+                part,
+                detail: error.to_string(),
+            }
+        };
+        Application {
+            namespace: Some("shops".into()),
+            name: "shop".into(),
+            uid: "1".into(),
+            resource_version: "1".into(),
+            generation: 1,
+            annotations: BTreeMap::new(),
+            finalizers: Vec::new(),
+            deleting: true,
+            spec: serde_json::from_value(spec).map_err(unreadable("spec")),
+            status: serde_json::from_value(status).map_err(unreadable("status")),
+        }
+    }
+
+    fn reason(application: &Application) -> String {
+        let verdict = due(application).err().and_then(|stopped| stopped.verdict);
+        verdict.expect("it is not removed").reason
+    }
+
+    #[test]
+    fn what_has_no_objects_goes_whatever_is_wrong_with_it() {
+        let broken = application(json!({"source": 1}), json!({}));
+        assert_eq!(due(&broken).ok(), Some(Due::Nothing));
+    }
+
+    #[test]
+    fn what_may_have_objects_stays_until_that_is_known() {
+        let spec = json!({"source": {"git": {"url": "https://git.example.com/shop"}}});
+        let unreadable = application(spec.clone(), json!({"inventory": "lost"}));
+        assert_eq!(reason(&unreadable), "InventoryUnusable");
+        let newer = application(
+            spec.clone(),
+            json!({"inventory": {"format": 99, "entries": []}}),
+        );
+        assert_eq!(reason(&newer), "InventoryUnusable");
+        let object =
+            json!({"kind": "ConfigMap", "version": "v1", "namespace": "shops", "name": "web"});
+        let status = json!({"inventory": {"format": 1, "entries": [object]}});
+        assert_eq!(
+            reason(&application(json!({"source": 1}), status.clone())),
+            "InvalidSpec"
+        );
+        let mut orphaning = spec;
+        orphaning["deletionPolicy"] = json!("Orphan");
+        let let_go = due(&application(orphaning, status)).ok();
+        assert!(matches!(let_go, Some(Due::LetGo(_))), "{let_go:?}");
+    }
 }
