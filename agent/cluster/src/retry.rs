@@ -11,6 +11,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// The longest pause that the server may ask for within one call. A longer one is left to the next run.
 const LONGEST_WISH: Duration = Duration::from_secs(30);
 
+/// The longest rest in seconds that is believed: what adds it to a time must not overflow.
+const DAY: u64 = 24 * 60 * 60;
+
 /// Says whether an HTTP status may change by itself.
 ///
 /// 429 comes from API priority and fairness, 5xx from a server, an admission webhook or etcd in trouble.
@@ -49,10 +52,10 @@ pub(crate) fn pause(attempt: u32, wish: Option<Duration>, spread: f64) -> Option
     }
 }
 
-/// Reads `Retry-After` in seconds; the API server never sends a date.
+/// Reads `Retry-After` in seconds, of a day at most; the API server never sends a date.
 pub(crate) fn retry_after(header: Option<&http::HeaderValue>) -> Option<Duration> {
-    let seconds = header?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
+    let seconds: u64 = header?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds.min(DAY)))
 }
 
 #[cfg(test)]
@@ -88,6 +91,7 @@ mod tests {
     fn a_header_that_is_no_number_is_ignored() {
         let read = |text| retry_after(Some(&http::HeaderValue::from_static(text)));
         assert_eq!(read("3"), Some(Duration::from_secs(3)));
+        assert_eq!(read("18446744073709551615"), Some(Duration::from_hours(24)));
         assert_eq!(read("soon"), None);
         assert_eq!(retry_after(None), None);
     }

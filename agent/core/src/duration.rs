@@ -4,9 +4,12 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A length of time, written as in Go: a sequence of numbers with the units `ms`, `s`, `m` and `h`.
+/// A length of time, written as in Go: a sequence of numbers with the units `ms`, `s`, `m` and `h`. A year at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(Duration);
+
+/// The longest that can be meant; what adds it to a time never overflows.
+const LONGEST: Duration = Duration::from_hours(365 * 24);
 
 impl Span {
     /// Makes a span of whole seconds.
@@ -23,7 +26,8 @@ impl Span {
 /// Why a text is not a duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not a duration: expected numbers with the units `ms`, `s`, `m` or `h`, such as `30s` or `1h30m`"
+    "`{0}` is not a duration: expected numbers with the units `ms`, `s`, `m` or `h`, such as `30s` or `1h30m`, a year \
+     (`8760h`) in all at most"
 )]
 pub struct ParseSpanError(String);
 
@@ -57,7 +61,7 @@ fn parse(text: &str) -> Option<Duration> {
         total = total.checked_add(part)?;
         rest = &rest[unit..];
     }
-    (!text.is_empty()).then_some(total)
+    (!text.is_empty() && total <= LONGEST).then_some(total)
 }
 
 impl fmt::Display for Span {
@@ -133,6 +137,7 @@ mod tests {
             "-1s",
             "1d",
             "99999999999999999999s",
+            "8760h1ms",
             "18446744073709551615h",
             "é5s",
             "5é",

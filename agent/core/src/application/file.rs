@@ -129,6 +129,6 @@ mod tests {
         assert_snapshot!(parse_file(json!([]), None).unwrap_err(), @"pintle.yaml: expected an object, found a list");
         assert_snapshot!(parse_file(json!({"prune": {"enable": true}}), None).unwrap_err(), @"pintle.yaml /prune/enable: unknown field `enable`, expected one of `enabled`, `allowKinds`, `maxPercent`, `freely`");
         assert_snapshot!(parse_file(json!({"policies": [{"plugin": 5}]}), None).unwrap_err(), @"pintle.yaml /policies/0/plugin: invalid type: integer `5`, expected a string");
-        assert_snapshot!(parse_file(json!({"timeout": "5 minutes"}), None).unwrap_err(), @"pintle.yaml /timeout: `5 minutes` is not a duration: expected numbers with the units `ms`, `s`, `m` or `h`, such as `30s` or `1h30m`");
+        assert_snapshot!(parse_file(json!({"timeout": "5 minutes"}), None).unwrap_err(), @"pintle.yaml /timeout: `5 minutes` is not a duration: expected numbers with the units `ms`, `s`, `m` or `h`, such as `30s` or `1h30m`, a year (`8760h`) in all at most");
     }
 }

@@ -22,6 +22,9 @@ use super::{
 };
 use crate::{cli::output, pipeline::snapshot::Snapshot};
 
+/// The shortest pause between two questions to one source, whatever the interval says.
+const SHORTEST: Duration = Duration::from_secs(1);
+
 /// What is fetched as one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SourceKey {
@@ -451,7 +454,7 @@ impl Follower {
     /// sooner than a long interval.
     async fn rest(&mut self, failures: u32) -> bool {
         loop {
-            let interval = *self.interval.borrow_and_update();
+            let interval = (*self.interval.borrow_and_update()).max(SHORTEST);
             let pause = match failures {
                 0 if self.fetcher.key.is_pinned() => Duration::MAX,
                 0 => spread(&self.fetcher.key, interval),
