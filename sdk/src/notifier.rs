@@ -37,7 +37,7 @@ impl fmt::Display for Severity {
 pub struct Event {
     /// Unique; the same on every retry, so that receivers can drop repeats.
     pub id: String,
-    /// Stable: `converged`, `drift-repaired`, `policy-denied`, `waiting-for-approval`, `degraded`, ...
+    /// Stable: `converged`, `drift-repaired`, `policy-denied`, `prune-refused`, `degraded`, ...
     pub reason: String,
     /// How much it matters.
     pub severity: Severity,

@@ -264,7 +264,7 @@ pub struct ChartSource {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GitSource {
-    /// `https://…`, `http://…`, `ssh://…`, `git@host:path` or `file://…`.
+    /// `https://…`, `http://…`, `ssh://…` or `git@host:path`. The command line also takes `file://…`.
     pub url: String,
     /// Follows a branch. At most one of branch, tag, semver and commit; without any, the repository's default branch.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -126,9 +126,16 @@ pub struct Event {
 }
 
 impl Event {
-    /// Makes an event. Its id is derived from what it tells, so the same happening told twice has one id.
-    pub fn new(reason: Reason, message: impl Into<String>, time_ms: u64, details: Value) -> Self {
+    /// Makes an event. Its id is derived from what it tells, so the same happening told twice has one id. What is null in the
+    /// details is left out: receivers are promised that everything is there only where it applies.
+    pub fn new(
+        reason: Reason,
+        message: impl Into<String>,
+        time_ms: u64,
+        mut details: Value,
+    ) -> Self {
         let message = message.into();
+        leave_out_nulls(&mut details);
         let id = Digester::new("event/v1")
             .part(reason.name())
             .part(&message)
@@ -147,10 +154,28 @@ impl Event {
     }
 }
 
+fn leave_out_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, value| !value.is_null());
+            fields.values_mut().for_each(leave_out_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(leave_out_nulls),
+        _ => {}
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn what_does_not_apply_is_not_there() {
+        let details = json!({"revision": null, "findings": [{"rule": "a", "object": null}]});
+        let event = Event::new(Reason::PolicyDenied, "x", 1, details);
+        assert_eq!(event.details, json!({"findings": [{"rule": "a"}]}));
+    }
 
     #[test]
     fn one_happening_has_one_id() {

@@ -260,33 +260,6 @@ impl SourceError {
                 | Self::Stopped { .. }
         )
     }
-
-    /// Returns a word for metrics and conditions, of which there are few.
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::Url { .. } | Self::Local { .. } => "InvalidUrl",
-            Self::NotARepository { .. } | Self::NotFound { .. } => "RepositoryNotFound",
-            Self::Credentials { .. } => "InvalidCredentials",
-            Self::Unauthenticated { .. } | Self::Forbidden { .. } => "AuthenticationFailed",
-            Self::Unreachable { .. } | Self::Unavailable { .. } => "Unreachable",
-            Self::Timeout { .. } => "Timeout",
-            Self::Tls { .. } | Self::HostKey { .. } => "Untrusted",
-            Self::NoSsh { .. } => "NoSsh",
-            Self::Protocol { .. } | Self::Objects { .. } => "Malformed",
-            Self::TooLarge { .. } => "TooLarge",
-            Self::Range { .. } | Self::CommitId { .. } => "InvalidReference",
-            Self::Empty { .. }
-            | Self::NoDefault { .. }
-            | Self::NoReference { .. }
-            | Self::NoVersion { .. }
-            | Self::NoCommit { .. }
-            | Self::NotACommit { .. } => "ReferenceNotFound",
-            Self::NoFolder { .. } => "PathNotFound",
-            Self::Tree(_) => "Unreadable",
-            Self::Cache { .. } => "CacheFailed",
-            Self::Stopped { .. } => "Stopped",
-        }
-    }
 }
 
 fn seconds(limit: &Duration) -> String {

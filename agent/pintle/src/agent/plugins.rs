@@ -354,9 +354,10 @@ impl One {
                     ready.plugin.description(),
                     ready.plugin.grants(),
                 );
-                let texts = |all: &[pintle_core::plugin::Capability]| {
+                let texts = |all: &[pintle_core::plugin::Capability]| -> Vec<String> {
                     all.iter().map(ToString::to_string).collect()
                 };
+                let missing = texts(grants.missing());
                 PluginStatus {
                     observed_generation: generation,
                     digest: Some(id.digest),
@@ -365,10 +366,18 @@ impl One {
                     version: Some(description.version.clone()),
                     summary: Some(description.summary.clone()),
                     effective_grants: texts(&grants.capabilities()),
-                    missing_grants: texts(grants.missing()),
-                    conditions: condition(Standing::Ready, "Loaded", "the plugin is loaded"),
+                    conditions: condition(Standing::Ready, "Loaded", &loaded(&missing)),
+                    missing_grants: missing,
                 }
             }
         }
     }
+}
+/// Says that a plugin is loaded, and what it will be refused: whoever grants is not who sees that it is missing.
+fn loaded(missing: &[String]) -> String {
+    if missing.is_empty() {
+        return "the plugin is loaded".to_owned();
+    }
+    let missing = missing.join(", ");
+    format!("the plugin is loaded; it also asks for {missing}, which `spec.grants` does not have")
 }

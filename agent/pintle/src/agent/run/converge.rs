@@ -82,6 +82,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
             .memory
             .as_ref()
             .map(|memory| memory.notifiers.clone())
+            .or_else(|| Some(job.application.spec.as_ref().ok()?.notifiers.clone()))
             .unwrap_or_default(),
         memory: job.memory.clone(),
         inventory: None,
