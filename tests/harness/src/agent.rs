@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -121,7 +122,7 @@ impl Agent {
             (None, None) => bail!("a folder is given or made"),
         };
         fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
-        let ports = (free_port()?, free_port()?);
+        let ports = free_ports()?;
         let process = spawn(&executable, &options, &dir, ports)?;
         Ok(Self {
             executable,
@@ -243,10 +244,27 @@ fn spawn(
     }
 }
 
-/// A port that was free a moment ago. Whoever takes it in between makes the start fail, and say so.
-fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind("127.0.0.1:0").context("find a free port")?;
-    Ok(listener.local_addr().context("find a free port")?.port())
+/// Ports that the system gives to nobody by itself. An agent is started again on those that it had, and any connection could
+/// have taken one of the others in between (`/proc/sys/net/ipv4/ip_local_port_range` begins at 32768).
+const PORTS: Range<u16> = 10_000..32_000;
+
+/// Two ports that were free a moment ago. Whoever takes one in between makes the start fail, and say so.
+fn free_ports() -> Result<(u16, u16)> {
+    // Both are held until both are found.
+    let (_first, one) = free_port()?;
+    let (_second, other) = free_port()?;
+    Ok((one, other))
+}
+
+fn free_port() -> Result<(TcpListener, u16)> {
+    const TRIES: u32 = 1000;
+    for _ in 0..TRIES {
+        let port = rand::random_range(PORTS);
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
+            return Ok((listener, port));
+        }
+    }
+    bail!("none of {TRIES} ports in {PORTS:?} is free")
 }
 
 /// A plain HTTP GET on loopback of what must be there.
