@@ -122,7 +122,8 @@ impl Explainer {
         let wanted: BTreeSet<&ObjectId> = unsettled.iter().map(|object| &object.id).collect();
         self.known.retain(|id, _| wanted.contains(id));
         self.followed.retain(|id, task| {
-            let stays = wanted.contains(id);
+            // One that has ended waits for a change of the object, which this may be.
+            let stays = wanted.contains(id) && !task.is_finished();
             if !stays {
                 task.abort();
             }

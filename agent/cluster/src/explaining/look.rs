@@ -82,6 +82,26 @@ fn pods() -> ResourceType {
     resource("", "v1", "Pod", "pods")
 }
 
+/// What may lead to another answer.
+enum Next {
+    /// A change of its pods.
+    Pods(Selector),
+    /// A change of the object.
+    Object,
+    /// Nothing that is known of.
+    Nothing,
+}
+
+/// Says whether an object's controller has seen its newest state. Until then its pods are those of before, and when thousands
+/// of objects wait for a controller that has much to do, asking for the pods of each would only keep it from that.
+fn is_observed(live: &Value) -> bool {
+    let number = |pointer| live.pointer(pointer).and_then(Value::as_i64);
+    let observes = live["apiVersion"]
+        .as_str()
+        .is_some_and(|version| version.starts_with("apps/"));
+    !observes || number("/status/observedGeneration") >= number("/metadata/generation")
+}
+
 /// Whose events are asked for.
 enum About<'a> {
     /// One object, and not an earlier one of that name.
@@ -112,23 +132,24 @@ impl Looker {
         let mut told = None;
         let mut changes: Option<Changes> = None;
         loop {
-            let (explanation, selector) = self.look(&id).await;
+            let (explanation, next) = self.look(&id).await;
             if told.as_ref() != Some(&explanation) {
                 told = Some(explanation.clone());
                 if tell.send((id.clone(), explanation)).await.is_err() {
                     return;
                 }
             }
-            let changes = match (&mut changes, selector) {
+            let changes = match (&mut changes, next) {
                 (Some(changes), _) => changes,
-                (None, Some(selector)) => {
+                (None, Next::Pods(selector)) => {
                     let watching = changes.insert(self.watch(&id, selector));
                     // What changed before the watch was open is seen by another look.
                     let _ = tokio::time::timeout(OPEN, watching.next()).await;
                     continue;
                 }
-                // There is nothing to be watched: the object's own changes are seen elsewhere.
-                (None, None) => return,
+                // The object's own changes are seen elsewhere, and make another look.
+                (None, Next::Object) => return,
+                (None, Next::Nothing) => std::future::pending().await,
             };
             changes.next().await;
             tokio::time::sleep(QUIET).await;
@@ -149,29 +170,32 @@ impl Looker {
         Changes::of(&self.own, selection)
     }
 
-    /// Says why an object is not ready, and which pods are to be watched for another answer.
-    async fn look(&self, id: &ObjectId) -> (Explanation, Option<Selector>) {
+    /// Says why an object is not ready, and what may lead to another answer.
+    async fn look(&self, id: &ObjectId) -> (Explanation, Next) {
         let mut explanation = Explanation::default();
         let Some(workload) = Workload::of(id) else {
             self.add_events(&mut explanation, id, &About::Id(id)).await;
-            return (explanation, None);
+            return (explanation, Next::Nothing);
         };
         let live = match self.connection.read(&workload.resource, id).await {
             Ok(Some(live)) => live,
-            Ok(None) => return (explanation, None),
+            Ok(None) => return (explanation, Next::Object),
             Err(error) => {
                 let why = self.why_unknown("it", &error);
                 explanation.unknown.push(why);
-                return (explanation, None);
+                return (explanation, Next::Nothing);
             }
         };
-        let selector = selector(id, &live);
+        if !is_observed(&live) {
+            return (explanation, Next::Object);
+        }
+        let next = selector(id, &live).map_or(Next::Nothing, Next::Pods);
         if let Err((what, error)) = self.add_pods(&mut explanation, id, &workload, &live).await {
             let why = self.why_unknown(what, &error);
             explanation.unknown.push(why);
             self.add_events(&mut explanation, id, &About::Id(id)).await;
         }
-        (explanation, selector)
+        (explanation, next)
     }
 
     async fn add_pods(
@@ -355,6 +379,17 @@ fn items(mut list: Value) -> Vec<Value> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn what_its_controller_has_not_seen_yet_is_not_explained() {
+        let deployment = |status: Value| json!({"apiVersion": "apps/v1", "metadata": {"generation": 2}, "status": status});
+        assert!(!is_observed(&deployment(json!({}))));
+        assert!(!is_observed(&deployment(json!({"observedGeneration": 1}))));
+        assert!(is_observed(&deployment(json!({"observedGeneration": 2}))));
+        assert!(is_observed(
+            &json!({"apiVersion": "batch/v1", "metadata": {"generation": 2}})
+        ));
+    }
 
     #[test]
     fn a_selector_is_written_as_a_query() {
