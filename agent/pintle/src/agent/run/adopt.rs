@@ -7,6 +7,7 @@ use pintle_core::{
     machine::Retry,
     names::{ADOPT_HELM_ANNOTATION, ADOPT_RESTARTS_ANNOTATION},
     plan::Plan,
+    rendered::Rendered,
 };
 
 use super::{
@@ -35,6 +36,7 @@ impl Run {
     pub(super) async fn takeover(
         &self,
         ready: &Ready,
+        rendered: &Rendered,
         inventory: &Inventory,
     ) -> Result<Option<Takeover>, Stopped> {
         let annotations = &self.job.application.annotations;
@@ -54,9 +56,7 @@ impl Run {
         let helm = HelmRelease::read(&connection, &release.namespace, of)
             .await
             .map_err(refused)?;
-        let takeover = helm
-            .compare(&ready.rendered, &release.seed)
-            .map_err(refused)?;
+        let takeover = helm.compare(rendered, &release.seed).map_err(refused)?;
         tracing::info!(
             application = %release.application, release = %of, revision = helm.revision, same = takeover.is_same,
             "taking over what Helm has installed"

@@ -6,11 +6,13 @@ use pintle_cluster::{Applying, InventoryStore as _, Planned, StatusStore};
 use pintle_core::{
     application::Standing,
     check::{Approved, Denied},
+    drift::DriftedObject,
     event::Reason,
     inventory::Inventory,
     machine::{Outcome, Retry},
     object::ObjectId,
     plan::Depth,
+    rendered::Rendered,
 };
 use serde_json::json;
 
@@ -30,16 +32,18 @@ use crate::{
 /// How long watches may take to tell what there is, before planning asks the server instead.
 const SYNC: Duration = Duration::from_secs(20);
 
-/// What an apply came to.
+/// What an apply came to: no more than is needed while its objects become healthy, which thousands may do at once.
 pub(super) struct Done {
     pub(super) inventory: Inventory,
-    pub(super) planned: Planned,
+    pub(super) drifted: Vec<DriftedObject>,
+    /// How many objects left the source and stay.
+    pub(super) kept: usize,
 }
 
 impl Done {
     /// Returns the objects that have to be healthy: all but those that were deleted and are left so.
     pub(super) fn awaited(&self) -> Vec<ObjectId> {
-        let drifted = self.planned.drifted.iter();
+        let drifted = self.drifted.iter();
         let gone: BTreeSet<&ObjectId> = drifted
             .filter(|one| one.is_gone && one.is_left)
             .map(|one| &one.id)
@@ -53,6 +57,7 @@ impl Run {
     pub(super) async fn apply(
         &mut self,
         ready: &Ready,
+        rendered: Rendered,
         store: &mut StatusStore,
         slot: &Slot<'_>,
     ) -> Result<Done, Stopped> {
@@ -65,7 +70,8 @@ impl Run {
             tracing::warn!(application = %name, ?unsynced, "watches are not in sync: the server is asked instead");
         }
         let drift = shared.tracker.drift(name, &inventory);
-        let takeover = self.takeover(ready, &inventory).await?;
+        let takeover = self.takeover(ready, &rendered, &inventory).await?;
+        drop(rendered);
         let (release, inventory, depth) = match &takeover {
             Some(takeover) => (&takeover.release, takeover.inventory.clone(), Depth::Server),
             None => (release, inventory, Depth::Local),
@@ -120,7 +126,8 @@ impl Run {
         shared.tracker.observe(release, &kinds);
         Ok(Done {
             inventory: applied.inventory,
-            planned,
+            drifted: planned.drifted,
+            kept: planned.kept.len(),
         })
     }
 

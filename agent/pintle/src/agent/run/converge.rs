@@ -149,7 +149,6 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
 pub(super) struct Ready {
     pub(super) spec: ApplicationSpec,
     pub(super) release: Release,
-    pub(super) rendered: Rendered,
     pub(super) prepared: Prepared,
     pub(super) context: Context,
     pub(super) commit: String,
@@ -204,7 +203,7 @@ impl Run {
             return self.stop(stopped).await;
         }
         match self.prepare(spec, &snapshot, cause).await {
-            Ok(Some(ready)) => Box::pin(self.converge(ready, slot)).await,
+            Ok(Some((ready, rendered))) => Box::pin(self.converge(ready, rendered, slot)).await,
             Ok(None) => {
                 self.shared
                     .metrics
@@ -223,7 +222,7 @@ impl Run {
         spec: ApplicationSpec,
         snapshot: &Snapshot,
         cause: Cause,
-    ) -> Result<Option<Ready>, Stopped> {
+    ) -> Result<Option<(Ready, Rendered)>, Stopped> {
         let shared = Arc::clone(&self.shared);
         let mut release = release(&shared, &self.job.application, &spec)?;
         release.claims = self.claims.clone().map(|claims| claims as _);
@@ -294,14 +293,14 @@ impl Run {
         self.has_left |= shared
             .claims
             .rendered(&release.application, revision, objects);
-        Ok(Some(Ready {
+        let ready = Ready {
             spec,
             release,
-            rendered,
             prepared,
             context,
             commit: snapshot.revision().commit.clone(),
-        }))
+        };
+        Ok(Some((ready, rendered)))
     }
 
     fn was_converged(&self) -> bool {
@@ -425,13 +424,18 @@ impl Run {
     }
 
     /// From objects to a healthy cluster.
-    async fn converge(&mut self, ready: Ready, slot: tokio::sync::SemaphorePermit<'_>) -> Outcome {
+    async fn converge(
+        &mut self,
+        ready: Ready,
+        rendered: Rendered,
+        slot: tokio::sync::SemaphorePermit<'_>,
+    ) -> Outcome {
         let mut store = match self.store(&ready) {
             Ok(store) => store,
             Err(stopped) => return self.stop(stopped).await,
         };
         let slot = Slot::new(slot);
-        let applied = match self.apply(&ready, &mut store, &slot).await {
+        let applied = match self.apply(&ready, rendered, &mut store, &slot).await {
             Ok(applied) => applied,
             Err(stopped) => {
                 self.inventory = Some(store.inventory().clone());
@@ -442,7 +446,7 @@ impl Run {
         };
         // Waiting for health costs nothing, so it holds nobody up.
         drop(slot);
-        let drifted = &applied.planned.drifted;
+        let drifted = &applied.drifted;
         let repairs = drifted.iter().filter(|object| !object.is_left).count();
         self.count_repairs(&ready.release.application, repairs);
         self.tell_drift(store.application(), drifted).await;

@@ -42,17 +42,11 @@ impl Run {
     }
 
     fn converged(&self, done: &Done, commit: &str, objects: usize) -> Verdict {
-        let kept = match done.planned.kept.len() {
+        let kept = match done.kept {
             0 => String::new(),
             kept => format!(", {kept} more stay although they left git"),
         };
-        let drifted = match done
-            .planned
-            .drifted
-            .iter()
-            .filter(|one| one.is_left)
-            .count()
-        {
+        let drifted = match done.drifted.iter().filter(|one| one.is_left).count() {
             0 => String::new(),
             1 => ", 1 has drifted".to_owned(),
             drifted => format!(", {drifted} have drifted"),
