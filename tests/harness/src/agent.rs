@@ -1,8 +1,6 @@
 //! The agent as a child process, with the rights that `deploy/` gives it and no other.
 
 use std::fs;
-use std::net::TcpListener;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -10,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 
 use crate::control_plane::ControlPlane;
+use crate::port::Port;
 use crate::process::Process;
 use crate::run_dir::RunDir;
 use crate::wait::until;
@@ -57,7 +56,7 @@ pub struct Agent {
     executable: PathBuf,
     options: AgentOptions,
     dir: PathBuf,
-    ports: (u16, u16),
+    ports: (Port, Port),
     process: Process,
     // After the process, which writes into it.
     _fresh: Option<RunDir>,
@@ -122,8 +121,8 @@ impl Agent {
             (None, None) => bail!("a folder is given or made"),
         };
         fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
-        let ports = free_ports()?;
-        let process = spawn(&executable, &options, &dir, ports)?;
+        let ports = (Port::free()?, Port::free()?);
+        let process = spawn(&executable, &options, &dir, &ports)?;
         Ok(Self {
             executable,
             options,
@@ -190,7 +189,7 @@ impl Agent {
 
     /// Starts it again with the same cache, without waiting for it.
     pub fn start_again(&mut self) -> Result<()> {
-        self.process = spawn(&self.executable, &self.options, &self.dir, self.ports)?;
+        self.process = spawn(&self.executable, &self.options, &self.dir, &self.ports)?;
         Ok(())
     }
 
@@ -223,7 +222,7 @@ fn spawn(
     executable: &Path,
     options: &AgentOptions,
     dir: &Path,
-    ports: (u16, u16),
+    ports: &(Port, Port),
 ) -> Result<Process> {
     let mut command = Command::new(executable);
     command
@@ -242,29 +241,6 @@ fn spawn(
     } else {
         Process::spawn("the agent", command, &log)
     }
-}
-
-/// Ports that the system gives to nobody by itself. An agent is started again on those that it had, and any connection could
-/// have taken one of the others in between (`/proc/sys/net/ipv4/ip_local_port_range` begins at 32768).
-const PORTS: Range<u16> = 10_000..32_000;
-
-/// Two ports that were free a moment ago. Whoever takes one in between makes the start fail, and say so.
-fn free_ports() -> Result<(u16, u16)> {
-    // Both are held until both are found.
-    let (_first, one) = free_port()?;
-    let (_second, other) = free_port()?;
-    Ok((one, other))
-}
-
-fn free_port() -> Result<(TcpListener, u16)> {
-    const TRIES: u32 = 1000;
-    for _ in 0..TRIES {
-        let port = rand::random_range(PORTS);
-        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
-            return Ok((listener, port));
-        }
-    }
-    bail!("none of {TRIES} ports in {PORTS:?} is free")
 }
 
 /// A plain HTTP GET on loopback of what must be there.

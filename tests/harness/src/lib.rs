@@ -20,6 +20,7 @@ mod audit;
 mod chart;
 mod control_plane;
 mod git;
+mod port;
 mod process;
 mod proxy;
 mod run_dir;
