@@ -254,7 +254,7 @@ impl Controller {
                 let name = ApplicationName::new(namespace.unwrap_or_default(), name);
                 self.standings.forget(&name);
                 self.gone(&name);
-                self.is_gone_for_good(&name);
+                self.take_up_no_more(&name);
                 self.deleted(&name);
                 self.release_dependents(&name);
             }

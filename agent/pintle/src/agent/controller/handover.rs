@@ -106,9 +106,10 @@ impl Controller {
             self.gone(&name);
             self.deleted(&name);
         }
-        let waiting = self.leaving.iter_mut();
-        for (_, waiting) in waiting.filter(|(name, _)| !listing.seen.contains(*name)) {
-            *waiting = None;
+        let leaving = self.leaving.keys();
+        let gone = leaving.filter(|name| !listing.seen.contains(*name));
+        for name in gone.cloned().collect::<Vec<_>>() {
+            self.take_up_no_more(&name);
         }
         self.shared.claims.complete();
         self.probes.ready.store(true, Ordering::Relaxed);
@@ -131,7 +132,7 @@ impl Controller {
     }
 
     /// An application is not to be taken up when its old run has ended: it was deleted since.
-    pub(super) fn is_gone_for_good(&mut self, name: &ApplicationName) {
+    pub(super) fn take_up_no_more(&mut self, name: &ApplicationName) {
         if let Some(waiting) = self.leaving.get_mut(name) {
             *waiting = None;
         }
