@@ -1,6 +1,5 @@
 //! Charts, packed and pushed as Helm does.
 
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use crate::files::write_file;
 use crate::servers::Servers;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -23,9 +23,9 @@ pub fn pack_chart(name: &str, version: &str, files: &[(&str, &str)]) -> Result<V
     let folder = tempfile::tempdir().context("make a folder for a chart")?;
     let root = folder.path().join(name);
     let metadata = format!("apiVersion: v2\nname: {name}\nversion: {version}\n");
-    write(&root.join("Chart.yaml"), &metadata)?;
+    write_file(&root.join("Chart.yaml"), &metadata)?;
     for (path, content) in files {
-        write(&root.join(path), content)?;
+        write_file(&root.join(path), content)?;
     }
     let output = Command::new("tar")
         .arg("-cz")
@@ -36,12 +36,6 @@ pub fn pack_chart(name: &str, version: &str, files: &[(&str, &str)]) -> Result<V
         .context("run tar")?;
     ensure!(output.status.success(), "tar: {}", output.status);
     Ok(output.stdout)
-}
-
-fn write(path: &Path, content: &str) -> Result<()> {
-    let folder = path.parent().context("a file is in a folder")?;
-    std::fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
-    std::fs::write(path, content).with_context(|| format!("write {}", path.display()))
 }
 
 impl Servers {

@@ -6,6 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::files::write_file;
+
 /// A bare repository, and a working clone of it that commits and pushes with the git command line.
 ///
 /// The branch is `main`. Nobody's git configuration is read.
@@ -84,11 +86,7 @@ impl GitRepo {
 
     /// Writes a file in the clone, with its folders.
     pub fn write(&self, path: &str, content: impl AsRef<[u8]>) -> Result<()> {
-        let file = self.work.join(path);
-        if let Some(folder) = file.parent() {
-            fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
-        }
-        fs::write(&file, content).with_context(|| format!("write {}", file.display()))
+        write_file(&self.work.join(path), content)
     }
 
     /// Removes a file from the clone.

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Mutex;
 
-use anyhow::{Context as _, Result};
-use pintle_harness::{Servers, ServersOptions, pack_chart, to_stderr};
+use anyhow::Result;
+use pintle_harness::{Servers, ServersOptions, pack_chart, to_stderr, write_file};
 use sha2::{Digest as _, Sha256};
 
 use crate::world::world;
@@ -119,11 +119,7 @@ impl Shelf {
 /// Writes files, with the folders in which they are.
 pub(crate) fn write(root: &Path, files: &[(&str, &str)]) -> Result<()> {
     for (path, content) in files {
-        let path = root.join(path);
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)?;
-        }
-        std::fs::write(&path, content).with_context(|| format!("write {}", path.display()))?;
+        write_file(&root.join(path), content)?;
     }
     Ok(())
 }

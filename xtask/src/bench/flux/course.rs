@@ -30,7 +30,7 @@ const LIMIT: Duration = Duration::from_mins(40);
 /// How long a phase goes on after the last application is Ready: what comes after is part of its price.
 const SETTLE: Duration = Duration::from_secs(3);
 /// After how long without news it is looked whether the controller still runs.
-const LOOK: Duration = Duration::from_secs(1);
+pub(super) const LOOK: Duration = Duration::from_secs(1);
 /// Between two looks at the controller's own count, which costs the controller something.
 const COUNT_PAUSE: Duration = Duration::from_millis(200);
 /// How many applications that are not Ready an error names.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::arena::Arena;
+use super::course::LOOK;
 use super::observer::Observer;
 use crate::bench::applications::{CONTAINER, Names};
 use crate::bench::measure::Subject;
@@ -22,8 +23,6 @@ const PACE: Duration = Duration::from_millis(100);
 const LIMIT: Duration = Duration::from_mins(20);
 /// How long the watch may take until it shows the Deployments.
 const SIGHT: Duration = Duration::from_secs(30);
-/// After how long without news it is looked whether the controller still runs.
-const LOOK: Duration = Duration::from_secs(1);
 /// What a hand puts there.
 const EDITED: &str = "registry.k8s.io/pause:edited";
 
