@@ -88,6 +88,12 @@ impl Prepared {
         &self.objects
     }
 
+    /// Lets the objects go, with their order. What is left, the hooks and the digests, is enough to end a release whose
+    /// objects are applied ([`crate::Cluster::complete`]); it may wait long for its health.
+    pub fn forget_objects(&mut self) {
+        (self.objects, self.order) = (Vec::new(), Order::default());
+    }
+
     /// Says whether an object stays when it leaves the source.
     pub(crate) fn keeps(&self, id: &ObjectId) -> bool {
         let found = self.objects.binary_search_by(|object| object.id().cmp(id));

@@ -160,7 +160,7 @@ impl Run {
         let Ok(slot) = slot.slots.acquire().await else {
             return Outcome::Cancelled;
         };
-        if let Err(stopped) = self.hold().await {
+        if let Err(stopped) = Box::pin(self.hold()).await {
             return self.stop(stopped).await;
         }
         let spec = match &self.job.application.spec {
@@ -202,7 +202,7 @@ impl Run {
             self.learned.rendered = None;
             return self.stop(stopped).await;
         }
-        match self.prepare(spec, &snapshot, cause).await {
+        match Box::pin(self.prepare(spec, &snapshot, cause)).await {
             Ok(Some((ready, rendered))) => Box::pin(self.converge(ready, rendered, slot)).await,
             Ok(None) => {
                 self.shared
@@ -424,9 +424,12 @@ impl Run {
     }
 
     /// From objects to a healthy cluster.
+    ///
+    /// A thousand of these may wait for health at once. What each holds meanwhile is little: what is over by then, or comes
+    /// after it, is boxed and so not part of it, and the objects are let go.
     async fn converge(
         &mut self,
-        ready: Ready,
+        mut ready: Ready,
         rendered: Rendered,
         slot: tokio::sync::SemaphorePermit<'_>,
     ) -> Outcome {
@@ -435,7 +438,8 @@ impl Run {
             Err(stopped) => return self.stop(stopped).await,
         };
         let slot = Slot::new(slot);
-        let applied = match self.apply(&ready, rendered, &mut store, &slot).await {
+        let applying = Box::pin(self.apply(&ready, rendered, &mut store, &slot));
+        let applied = match applying.await {
             Ok(applied) => applied,
             Err(stopped) => {
                 self.inventory = Some(store.inventory().clone());
@@ -449,13 +453,16 @@ impl Run {
         let drifted = &applied.drifted;
         let repairs = drifted.iter().filter(|object| !object.is_left).count();
         self.count_repairs(&ready.release.application, repairs);
-        self.tell_drift(store.application(), drifted).await;
+        Box::pin(self.tell_drift(store.application(), drifted)).await;
         self.inventory = Some(applied.inventory.clone());
         self.learned.applied = Some(ready.commit.clone());
+        if !self.needs_objects(&ready) {
+            ready.prepared.forget_objects();
+        }
         let waited = self.wait(&ready, &applied, &mut store).await;
         let ended = match waited {
             Ok(verdict) if self.healthy == Some(true) => {
-                let completed = self.complete(&ready, &mut store).await;
+                let completed = Box::pin(self.complete(&ready, &mut store)).await;
                 completed.map(|()| verdict)
             }
             waited => waited,
@@ -464,7 +471,7 @@ impl Run {
             Ok(verdict) => verdict,
             Err(stopped) => return self.stop_with(store, stopped).await,
         };
-        self.finish(store, &verdict, Outcome::Done).await
+        Box::pin(self.finish(store, &verdict, Outcome::Done)).await
     }
 
     fn store(&self, ready: &Ready) -> Result<StatusStore, Stopped> {
@@ -510,7 +517,7 @@ impl Run {
             ApplicationStatus::default(),
         );
         match store {
-            Ok(store) => self.finish(store, &verdict, stopped.outcome).await,
+            Ok(store) => Box::pin(self.finish(store, &verdict, stopped.outcome)).await,
             Err(error) => {
                 let name = self.job.application.application_name();
                 tracing::error!(application = %name, error = %output::chain(&error.into()), "its status cannot be written");
@@ -523,7 +530,7 @@ impl Run {
         // Without a verdict a change came in between; what was applied is recorded all the same.
         let superseded = || working(SUPERSEDED, "a change came in between".to_owned());
         let verdict = stopped.verdict.unwrap_or_else(superseded);
-        self.finish(store, &verdict, stopped.outcome).await
+        Box::pin(self.finish(store, &verdict, stopped.outcome)).await
     }
 
     async fn finish(&mut self, store: StatusStore, verdict: &Verdict, outcome: Outcome) -> Outcome {

@@ -110,15 +110,23 @@ impl Run {
         self.test(ready, store).await
     }
 
+    /// Says whether the objects are of use when they are applied: hooks are yet to come, or tests, for which it is planned
+    /// again.
+    pub(super) fn needs_objects(&self, ready: &Ready) -> bool {
+        !ready.prepared.hooks().is_empty() || self.asked_tests().is_some()
+    }
+
+    /// The request for tests that was not handled yet.
+    fn asked_tests(&self) -> Option<&String> {
+        let asked = self.job.application.annotations.get(TEST_ANNOTATION);
+        asked.filter(|asked| self.before.last_handled_test.as_ref() != Some(asked))
+    }
+
     /// Runs the tests, if somebody has asked for them since they were run last.
     async fn test(&mut self, ready: &Ready, store: &mut StatusStore) -> Result<(), Stopped> {
-        let asked = self.job.application.annotations.get(TEST_ANNOTATION);
-        let Some(attempt) =
-            asked.filter(|asked| self.before.last_handled_test.as_ref() != Some(asked))
-        else {
+        let Some(attempt) = self.asked_tests().cloned() else {
             return Ok(());
         };
-        let attempt = attempt.clone();
         let mut release = ready.release.clone();
         release.purpose = Purpose::Test;
         let inventory = store.inventory().clone();

@@ -91,9 +91,9 @@ impl Run {
                 () = tokio::time::sleep_until(next), if is_news => {
                     let unsettled = told.borrow_and_update().clone();
                     if !is_explained {
-                        is_explained = self.tell_first_trouble(store, &unsettled).await;
+                        is_explained = Box::pin(self.tell_first_trouble(store, &unsettled)).await;
                     }
-                    self.tell_progress(store, unsettled).await;
+                    Box::pin(self.tell_progress(store, unsettled)).await;
                     next = Instant::now() + PAUSE;
                     is_news = false;
                 }
