@@ -68,8 +68,8 @@ pub(super) fn manifests(name: &str, image: &str) -> String {
     )
 }
 
-/// Is one file with all Applications.
-pub(super) fn applications(names: Names, url: &str) -> String {
+/// Is one file with all Applications, which look after their source again after an interval in seconds.
+pub(super) fn applications(names: Names, url: &str, interval: u64) -> String {
     let mut text = String::new();
     for name in names.all() {
         // Writing to a String cannot fail.
@@ -77,7 +77,7 @@ pub(super) fn applications(names: Names, url: &str) -> String {
             text,
             "---\napiVersion: pintle.dev/v1alpha1\nkind: Application\nmetadata:\n  name: {name}\n  \
              namespace: {NAMESPACE}\nspec:\n  source:\n    git:\n      url: {url}\n      branch: main\n      \
-             path: {}\n  interval: 1m\n  renderer: {{plugin: manifests}}\n  policies:\n  - plugin: guardrails\n  \
+             path: {}\n  interval: {interval}s\n  renderer: {{plugin: manifests}}\n  policies:\n  - plugin: guardrails\n  \
              health:\n  - plugin: kubernetes\n",
             folder(&name)
         );

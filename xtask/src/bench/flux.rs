@@ -23,6 +23,7 @@ use anyhow::{Context as _, Result};
 use pintle_harness::Program;
 
 use self::contender::Side;
+use self::course::Size;
 use self::results::{Run, Walked};
 use super::applications::Names;
 use super::report::{self, Machine};
@@ -32,7 +33,7 @@ use crate::{terminal, workspace};
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "With PINTLE_BIN set, that program is measured and nothing is built.\n\n\
-                  100 applications take about 5 minutes and twice --idle, 1000 about an hour and twice --idle. Sizes can be \
+                  100 applications take about 5 minutes and twice --idle, 1000 about half an hour and twice --idle. Sizes can be \
                   measured in several calls: the page shows the newest result of each.\n\n\
                   With --json the last line is {\"apps\",\"wall_ratio\",\"cpu_ratio\",\"request_ratio\",\"memory_ratio\",\
                   \"drift_p99_ms\",\"idle_cpu_percent\"}. A ratio is the agent's figure divided by Flux's, the worse one of \
@@ -46,6 +47,10 @@ pub(super) struct FluxArgs {
     /// How long each is watched with nothing to do, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..))]
     idle: u64,
+    /// How often both look after an application in which nothing has happened, in seconds [default: 60, and from 200
+    /// applications on 0.3 for each, so that Flux can come around on two cores]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    interval: Option<u64>,
     /// Prints one JSON object for each size, the last one as the last line
     #[arg(long)]
     json: bool,
@@ -88,6 +93,13 @@ pub(super) fn run(args: &FluxArgs, binary: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Is the interval that lets kustomize-controller come around on two cores: without rest it looks at some five
+/// applications a second.
+fn interval(names: Names) -> u64 {
+    let count = u64::try_from(names.count()).unwrap_or(u64::MAX);
+    (count.saturating_mul(3) / 10).max(60)
+}
+
 fn measure(args: &FluxArgs, names: Names, binary: &Path) -> Result<Run> {
     let load = load()?;
     if load > 0.5 {
@@ -97,8 +109,12 @@ fn measure(args: &FluxArgs, names: Names, binary: &Path) -> Result<Run> {
     }
     let machine = Machine::look(binary, Program::Cluster.version()?)?;
     let idle = Duration::from_secs(args.idle);
+    let size = Size {
+        names,
+        interval: args.interval.unwrap_or_else(|| interval(names)),
+    };
     let walk = |side: Side| -> Result<Walked> {
-        course::walk(side, names, idle)
+        course::walk(side, size, idle)
             .with_context(|| format!("{} with {} applications", side.name(), names.count()))
     };
     Ok(Run {
@@ -109,6 +125,7 @@ fn measure(args: &FluxArgs, names: Names, binary: &Path) -> Result<Run> {
         flux: Program::KustomizeController.version()?,
         load,
         idle_seconds: args.idle,
+        interval_seconds: size.interval,
         pintle_figures: walk(Side::Pintle)?,
         flux_figures: walk(Side::Flux)?,
     })

@@ -18,6 +18,8 @@ use crate::{terminal, workspace};
 
 /// How long all Applications may take to be Ready, in a debug build on a busy machine.
 const LIMIT: Duration = Duration::from_mins(10);
+/// Of the applications, in seconds.
+const INTERVAL: u64 = 60;
 /// The image of all Deployments, and of the chosen one after its commit. No pod ever pulls them.
 const IMAGE_BEFORE: &str = "registry.k8s.io/pause:3.9";
 const IMAGE_AFTER: &str = "registry.k8s.io/pause:3.10";
@@ -104,7 +106,7 @@ impl Stage {
     pub(super) fn create_applications(&self) -> Result<()> {
         let url = self.servers.git_http(&self.repository);
         self.control_plane
-            .apply(&applications::applications(self.names, &url))
+            .apply(&applications::applications(self.names, &url, INTERVAL))
     }
 
     /// Commits a change of the chosen Application's Deployment, without pushing it.

@@ -51,8 +51,8 @@ pub(super) trait Contender {
     /// Takes from such a status what of it is awaited.
     fn standing(&self) -> fn(&DynamicObject) -> Standing;
 
-    /// Is the manifests that make the controller look after all applications.
-    fn applications(&self, arena: &Arena, names: Names) -> String;
+    /// Is the manifests that make the controller look after all applications, at an interval in seconds.
+    fn applications(&self, arena: &Arena, names: Names, interval: u64) -> String;
 
     /// Is what a status calls a commit.
     fn revision(&self, commit: &str) -> String;

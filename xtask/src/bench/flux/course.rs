@@ -41,22 +41,31 @@ const FIRST_IMAGE: &str = "registry.k8s.io/pause:3.8";
 const IMAGE_OF_ONE: &str = "registry.k8s.io/pause:3.9";
 const IMAGE_OF_ALL: &str = "registry.k8s.io/pause:3.10";
 
+/// How much there is to look after.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Size {
+    pub(super) names: Names,
+    /// How often it is looked after although nothing has happened, in seconds.
+    pub(super) interval: u64,
+}
+
 /// Goes through everything with one contender.
-pub(super) fn walk(side: Side, names: Names, idle: Duration) -> Result<Walked> {
+pub(super) fn walk(side: Side, load: Size, idle: Duration) -> Result<Walked> {
     terminal::step(&format!(
         "{} with {} applications: setting up",
         side.name(),
-        names.count()
+        load.names.count()
     ));
     let mut arena = Arena::set()?;
-    let walked = walk_in(&arena, side, names, idle);
+    let walked = walk_in(&arena, side, load, idle);
     walked.map_err(|error| {
         let dir = arena.keep();
         error.context(format!("ended early; logs are below {}", dir.display()))
     })
 }
 
-fn walk_in(arena: &Arena, side: Side, names: Names, idle: Duration) -> Result<Walked> {
+fn walk_in(arena: &Arena, side: Side, load: Size, idle: Duration) -> Result<Walked> {
+    let Size { names, interval } = load;
     let (contender, start) = side.start(arena)?;
     let observer = arena.observe(&contender.resource(), contender.standing());
     let mut course = Course {
@@ -68,7 +77,7 @@ fn walk_in(arena: &Arena, side: Side, names: Names, idle: Duration) -> Result<Wa
         phases: Vec::new(),
     };
     course.done(start);
-    course.create()?;
+    course.create(interval)?;
     course.commit(PUSH, Concerns::All, |repository| {
         for name in names.all() {
             write(repository, &name, FIRST_IMAGE)?;
@@ -121,10 +130,12 @@ struct Course<'a> {
 
 impl Course<'_> {
     /// Makes the controller look after the applications, of which there is nothing in git yet.
-    fn create(&mut self) -> Result<()> {
+    fn create(&mut self, interval: u64) -> Result<()> {
         let meter = self.meter(CREATED)?;
         let start = Instant::now();
-        let manifests = self.contender.applications(self.arena, self.names);
+        let manifests = self
+            .contender
+            .applications(self.arena, self.names, interval);
         self.arena.control_plane.apply(&manifests)?;
         let all = self.names.all().collect();
         let last = self.wait("looked at", &all, |standing| standing.message.is_some())?;

@@ -121,7 +121,8 @@ fn section(run: &Run) -> String {
     let machine = &run.machine;
     let mut text = format!(
         "\n## {} applications\n\n`cargo xtask bench flux --apps {} --idle {}`, {}: {} ({} build) and kustomize-controller {}, each with \
-         a fresh Kubernetes {} on the same {} cores ({}, {:.0} GiB, Linux {}; load before: {:.1}). {} objects.\n\n",
+         a fresh Kubernetes {} on the same {} cores ({}, {:.0} GiB, Linux {}; load before: {:.1}). {} objects; \
+         an interval of {} s.\n\n",
         run.apps,
         run.apps,
         run.idle_seconds,
@@ -136,6 +137,7 @@ fn section(run: &Run) -> String {
         machine.kernel,
         run.load,
         run.apps * OBJECTS,
+        run.interval_seconds,
     );
     text += &markdown(&run.rows());
     text += "\nHand edits, from the edit to its repair:\n\n";

@@ -58,6 +58,8 @@ pub(super) struct Run {
     /// How busy the machine was before.
     pub(super) load: f64,
     pub(super) idle_seconds: u64,
+    /// Of the applications of both.
+    pub(super) interval_seconds: u64,
     pub(super) pintle_figures: Walked,
     pub(super) flux_figures: Walked,
 }
@@ -313,6 +315,7 @@ pub(super) mod tests {
             flux: "v1.9.5".to_owned(),
             load: 0.1,
             idle_seconds: 60,
+            interval_seconds: 60,
             pintle_figures: walked(0.1),
             flux_figures: walked(1.0),
         }

@@ -138,18 +138,18 @@ impl Contender for Flux {
         |object| Standing::read(object, "lastAppliedRevision")
     }
 
-    fn applications(&self, arena: &Arena, names: Names) -> String {
+    fn applications(&self, arena: &Arena, names: Names, interval: u64) -> String {
         let url = arena.servers.git_http(&arena.repository);
         let mut text = format!(
             "apiVersion: source.toolkit.fluxcd.io/v1\nkind: GitRepository\nmetadata:\n  name: {SOURCE}\n  \
-             namespace: {NAMESPACE}\nspec:\n  interval: 1m\n  url: {url}\n  ref: {{branch: main}}\n"
+             namespace: {NAMESPACE}\nspec:\n  interval: {interval}s\n  url: {url}\n  ref: {{branch: main}}\n"
         );
         for name in names.all() {
             // Writing to a String cannot fail.
             let _ = write!(
                 text,
                 "---\napiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata:\n  name: {name}\n  \
-                 namespace: {NAMESPACE}\nspec:\n  interval: 1m\n  path: ./{}\n  prune: true\n  wait: true\n  \
+                 namespace: {NAMESPACE}\nspec:\n  interval: {interval}s\n  path: ./{}\n  prune: true\n  wait: true\n  \
                  timeout: 5m\n  sourceRef: {{kind: GitRepository, name: {SOURCE}}}\n",
                 folder(&name)
             );

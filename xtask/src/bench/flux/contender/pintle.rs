@@ -67,8 +67,8 @@ impl Contender for Pintle {
         |object| Standing::read(object, "revision")
     }
 
-    fn applications(&self, _: &Arena, names: Names) -> String {
-        applications::applications(names, &self.repository)
+    fn applications(&self, _: &Arena, names: Names, interval: u64) -> String {
+        applications::applications(names, &self.repository, interval)
     }
 
     fn revision(&self, commit: &str) -> String {
