@@ -135,10 +135,10 @@ pub fn sort(rendered: &Rendered, warnings: &mut Warnings) -> Result<Sorted, Mani
     }
     sorted
         .manifests
-        .sort_by(|one, other| order::compare(&one.kind(), &other.kind()));
+        .sort_by_cached_key(|manifest| order::key(manifest.kind()));
     sorted
         .hooks
-        .sort_by(|one, other| order::compare(&one.manifest.kind(), &other.manifest.kind()));
+        .sort_by_cached_key(|hook| order::key(hook.manifest.kind()));
     Ok(sorted)
 }
 

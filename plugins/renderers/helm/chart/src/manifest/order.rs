@@ -1,7 +1,5 @@
 //! The order of kinds in which Helm installs.
 
-use std::cmp::Ordering;
-
 /// What comes first is what others need ("The order in which Helm installs").
 const INSTALL_ORDER: [&str; 38] = [
     "PriorityClass",
@@ -44,14 +42,11 @@ const INSTALL_ORDER: [&str; 38] = [
     "ValidatingWebhookConfiguration",
 ];
 
-/// Known kinds in their order, then the others by name.
-pub(super) fn compare(one: &str, other: &str) -> Ordering {
-    let place = |kind: &str| INSTALL_ORDER.iter().position(|known| *known == kind);
-    match (place(one), place(other)) {
-        (Some(one), Some(other)) => one.cmp(&other),
-        (Some(_), None) => Ordering::Less,
-        (None, Some(_)) => Ordering::Greater,
-        (None, None) => one.cmp(other),
+/// What a kind is sorted by: known kinds in their order, then the others by name.
+pub(super) fn key(kind: String) -> (usize, String) {
+    match INSTALL_ORDER.iter().position(|known| *known == kind) {
+        Some(place) => (place, String::new()),
+        None => (INSTALL_ORDER.len(), kind),
     }
 }
 
@@ -62,7 +57,7 @@ mod tests {
     #[test]
     fn known_kinds_come_first() {
         let mut kinds = ["Zebra", "Ingress", "Apple", "Secret", "Namespace", ""];
-        kinds.sort_by(|one, other| compare(one, other));
+        kinds.sort_by_cached_key(|kind| key((*kind).to_owned()));
         assert_eq!(
             kinds,
             ["Namespace", "Secret", "Ingress", "", "Apple", "Zebra"]
