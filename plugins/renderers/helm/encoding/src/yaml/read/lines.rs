@@ -3,7 +3,7 @@
 use super::{error::Place, scan::Scanner, token::Mark};
 use crate::yaml::style::line_break;
 
-impl Scanner<'_> {
+impl<'a> Scanner<'a> {
     pub(super) fn mark(&self) -> Mark {
         Mark {
             at: self.at,
@@ -54,14 +54,15 @@ impl Scanner<'_> {
         self.line_start = self.at;
     }
 
-    /// Takes a line break of that length and adds what it counts for: a line feed, except for those of Unicode.
-    pub(super) fn read_line(&mut self, len: usize, out: &mut Vec<u8>) {
-        if len == 3 {
-            out.extend_from_slice(&self.text[self.at..self.at + len]);
+    /// Takes a line break of that length and gives what it counts for: a line feed, except for those of Unicode.
+    pub(super) fn take_line(&mut self, len: usize) -> &'a [u8] {
+        let counted: &'a [u8] = if len == 3 {
+            &self.text[self.at..self.at + len]
         } else {
-            out.push(b'\n');
-        }
+            b"\n"
+        };
         self.skip_line(len);
+        counted
     }
 
     /// Whether a document indicator stands here, at the start of a line.

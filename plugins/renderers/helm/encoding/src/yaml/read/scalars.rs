@@ -31,15 +31,15 @@ const LOOK: u8 = 2;
 
 /// The white space between two words, or two lines.
 #[derive(Default)]
-struct Gap {
+struct Gap<'a> {
     /// Line breaks that count one for each after the first.
     breaks: Vec<u8>,
-    /// The first, if there is one.
-    first: Vec<u8>,
+    /// The first, if there is one: it ends most scalars, so that it is not copied.
+    first: &'a [u8],
     is_break: bool,
 }
 
-impl Gap {
+impl<'a> Gap<'a> {
     /// Adds what the lines are joined by: a space, or all line breaks but the first.
     fn fold(&mut self, out: &mut Vec<u8>) {
         if self.first.first() == Some(&b'\n') {
@@ -47,20 +47,20 @@ impl Gap {
                 out.push(b' ');
             }
         } else {
-            out.append(&mut self.first);
+            out.extend_from_slice(self.first);
         }
         out.append(&mut self.breaks);
-        self.first.clear();
+        self.first = b"";
         self.is_break = false;
     }
 
-    fn add_break(&mut self, scanner: &mut Scanner<'_>, len: usize) {
-        let breaks = if self.is_break {
-            &mut self.breaks
+    fn add_break(&mut self, scanner: &mut Scanner<'a>, len: usize) {
+        let line = scanner.take_line(len);
+        if self.is_break {
+            self.breaks.extend_from_slice(line);
         } else {
-            &mut self.first
-        };
-        scanner.read_line(len, breaks);
+            self.first = line;
+        }
         self.is_break = true;
     }
 }
@@ -133,7 +133,12 @@ impl<'a> Scanner<'a> {
     }
 
     /// Passes line breaks, and the white space of the lines after them.
-    fn skip_gap(&mut self, gap: &mut Gap, indent: isize, context: Mark) -> Result<(), YamlError> {
+    fn skip_gap(
+        &mut self,
+        gap: &mut Gap<'a>,
+        indent: isize,
+        context: Mark,
+    ) -> Result<(), YamlError> {
         loop {
             match self.byte(0) {
                 Some(b' ') => self.at += 1,
@@ -294,7 +299,7 @@ impl<'a> Scanner<'a> {
             increment => increment,
         };
         let mut text = Vec::new();
-        let mut leading_break = Vec::new();
+        let mut leading_break: &[u8] = b"";
         let mut breaks = Vec::new();
         self.scan_block_breaks(&mut indent, &mut breaks, context)?;
         let mut leading_blank = false;
@@ -304,23 +309,22 @@ impl<'a> Scanner<'a> {
                 if breaks.is_empty() {
                     text.push(b' ');
                 }
-                leading_break.clear();
             } else {
-                text.append(&mut leading_break);
+                text.extend_from_slice(leading_break);
             }
             text.append(&mut breaks);
             leading_blank = blank;
             let start = self.at;
             self.skip_comment();
             text.extend_from_slice(&self.text[start..self.at]);
-            match self.line_break() {
-                0 => {}
-                len => self.read_line(len, &mut leading_break),
-            }
+            leading_break = match self.line_break() {
+                0 => b"",
+                len => self.take_line(len),
+            };
             self.scan_block_breaks(&mut indent, &mut breaks, context)?;
         }
         if header.chomping != Chomping::Strip {
-            text.append(&mut leading_break);
+            text.extend_from_slice(leading_break);
         }
         if header.chomping == Chomping::Keep {
             text.append(&mut breaks);
@@ -403,7 +407,7 @@ impl<'a> Scanner<'a> {
             }
             match self.line_break() {
                 0 => break,
-                len => self.read_line(len, breaks),
+                len => breaks.extend_from_slice(self.take_line(len)),
             }
         }
         if *indent == 0 {
@@ -414,7 +418,7 @@ impl<'a> Scanner<'a> {
     }
 }
 
-impl Gap {
+impl Gap<'_> {
     /// As [`Gap::fold`], but nothing is left of a line break that was escaped.
     fn fold_quoted(&mut self, out: &mut Vec<u8>) {
         if self.first.is_empty() {
