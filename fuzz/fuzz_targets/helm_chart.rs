@@ -119,7 +119,7 @@ fn render(files: &Files<'_>) {
 fuzz_target!(|bytes: &[u8]| {
     load_archive(bytes, &mut Warnings::default()).ok();
     read_values(bytes).ok();
-    manifest::read("t.yaml", bytes).ok();
+    manifest::read("t.yaml", &bytes.into()).ok();
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };

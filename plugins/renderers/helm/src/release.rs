@@ -72,9 +72,7 @@ pub fn render(
         values: template.values,
     });
     let rendered = engine.render(templates.collect())?.into_iter();
-    let mut rendered: Rendered = rendered
-        .map(|file| (file.name, file.text.as_bytes().to_vec()))
-        .collect();
+    let mut rendered: Rendered = rendered.map(|file| (file.name, file.text)).collect();
     let notes = manifest::take_notes(&mut rendered, chart.name(), wanted.sub_notes);
     let Sorted { manifests, hooks } = manifest::sort(&rendered, warnings)?;
     let crds = if wanted.crds {

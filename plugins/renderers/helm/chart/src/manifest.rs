@@ -2,6 +2,7 @@
 
 mod hook;
 mod order;
+mod part;
 mod split;
 
 use std::collections::BTreeMap;
@@ -10,12 +11,13 @@ use pintle_gotemplate::{Map, Text, Value};
 use thiserror::Error;
 
 pub use hook::{Hook, HookEvent};
+pub use part::Part;
 pub use split::{Document, split};
 
 use crate::{scope::is_partial, warning::Warnings, yaml, yaml::YamlError};
 
 /// What templates gave, by their names.
-pub type Rendered = BTreeMap<String, Vec<u8>>;
+pub type Rendered = BTreeMap<String, Text>;
 
 /// The fields that say what an object is.
 const HEAD: &[&[u8]] = &[b"apiVersion", b"kind", b"metadata"];
@@ -31,7 +33,7 @@ pub struct Manifest {
     /// The line of the output at which it begins, from 1.
     pub line: usize,
     /// Its text.
-    pub text: Text,
+    pub text: Part,
     /// What it says, as JSON without white space; `null` if it is empty, or only has comments.
     pub json: String,
     /// Who it is: of what it says `apiVersion`, `kind` and `metadata`; the untyped nil if it is empty.
@@ -49,7 +51,7 @@ pub struct ManifestError {
     /// What is wrong.
     pub cause: ManifestCause,
     /// The document.
-    pub text: Text,
+    pub text: Part,
 }
 
 /// What is wrong with a document.
@@ -98,7 +100,7 @@ pub fn take_notes(rendered: &mut Rendered, chart: &str, subcharts: bool) -> Opti
             return true;
         }
         if subcharts || *path == own {
-            let text = String::from_utf8_lossy(text);
+            let text = text.to_str_lossy();
             match &mut notes {
                 Some(notes) if !notes.is_empty() => {
                     notes.push('\n');
@@ -143,11 +145,12 @@ pub fn sort(rendered: &Rendered, warnings: &mut Warnings) -> Result<Sorted, Mani
 }
 
 /// Reads the documents of one file, those with nothing but comments included.
-pub fn read(path: &str, text: &[u8]) -> Result<Vec<Manifest>, ManifestError> {
-    let documents = split(text).into_iter();
+pub fn read(path: &str, file: &Text) -> Result<Vec<Manifest>, ManifestError> {
+    let documents = split(file).into_iter();
     documents
         .map(|document| {
-            let text = Text::from(document.text);
+            let end = document.start + document.text.len();
+            let text = Part::new(file, document.start..end);
             let error = |cause| ManifestError {
                 path: path.to_owned(),
                 line: document.line,
@@ -190,7 +193,7 @@ impl Manifest {
     /// The same, of a document that stands alone, as those of hooks do.
     fn alone(mut self) -> Result<Self, ManifestError> {
         if self.text.as_bytes().contains(&b'+') {
-            let read = yaml::read_object(&self.text, HEAD);
+            let read = yaml::read_object(self.text.as_bytes(), HEAD);
             (self.json, self.head) = read.map_err(|cause| ManifestError {
                 path: self.path.clone(),
                 line: self.line,

@@ -7,6 +7,8 @@ use memchr::{memchr_iter, memmem};
 pub struct Document<'a> {
     /// The line at which its text begins, from 1.
     pub line: usize,
+    /// Where in the stream its text begins, in bytes.
+    pub start: usize,
     /// Its text, without the space before it.
     pub text: &'a [u8],
 }
@@ -25,6 +27,7 @@ pub fn split(text: &[u8]) -> Vec<Document<'_>> {
             let space = &document[..document.len() - trimmed.len()];
             found.push(Document {
                 line: line + newlines(space),
+                start: text.len() - rest.len() + space.len(),
                 text: trimmed,
             });
         }
@@ -86,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn documents_and_their_lines() {
+    fn documents_and_where_they_are() {
         assert_eq!(texts(""), []);
         assert_eq!(texts(" \n---\n\n---"), []);
         assert_eq!(
@@ -110,6 +113,7 @@ mod tests {
             let kept: usize = documents.iter().map(|one| String::from_utf8_lossy(one.text).matches('a').count()).sum();
             proptest::prop_assert_eq!(kept, text.matches('a').count());
             for one in documents {
+                proptest::prop_assert!(text.as_bytes()[one.start..].starts_with(one.text));
                 let line = text.lines().nth(one.line - 1).unwrap_or_default();
                 let first = String::from_utf8_lossy(one.text);
                 let first = first.lines().next().unwrap_or_default();

@@ -3,7 +3,7 @@ use super::*;
 fn rendered(files: &[(&str, &str)]) -> Rendered {
     let files = files.iter();
     files
-        .map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec()))
+        .map(|(path, text)| ((*path).to_owned(), Text::from(*text)))
         .collect()
 }
 
