@@ -42,7 +42,9 @@ pub(crate) fn wanted(folder: &dyn Tree) -> Result<Vec<Wanted>, Failure> {
     let folder = HostFolder(folder);
     let refused = |error| Failure::from(problem::of_load(&error));
     let (metadata, lock) = load_metadata(&folder, &mut Warnings::default()).map_err(refused)?;
-    if metadata.dependencies.is_empty() {
+    let mut dependencies = metadata.dependencies.iter();
+    if dependencies.all(|one| one.repository.is_empty()) {
+        // Nothing can be fetched, so that it does not matter what is there: the render tells what is missing.
         return Ok(Vec::new());
     }
     let there = vendored(&folder).map_err(refused)?;
