@@ -174,10 +174,14 @@ fn import(chart: &mut Chart, warnings: &mut Warnings) -> Result<(), CoalesceErro
             dependency.import_values.push(as_strings(&child, &parent));
         }
     }
-    // The copy keeps what was imported apart from what it was imported from.
-    let all = deep_copy(&all);
-    merge_tables(&all, &imported, warnings);
-    chart.values = all;
+    chart.values = if imported.is_empty() {
+        all
+    } else {
+        // The copy keeps what was imported apart from what it was imported from.
+        let all = deep_copy(&all);
+        merge_tables(&all, &imported, warnings);
+        all
+    };
     Ok(())
 }
 

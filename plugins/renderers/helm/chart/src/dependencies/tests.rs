@@ -126,6 +126,24 @@ fn values_that_are_no_table_are_refused() {
 }
 
 #[test]
+fn charts_keep_their_defaults() {
+    let sub = chart("a", "1.0.0", "t: {nn: null, l: [{nn: null}]}", vec![]);
+    let own = "a: {t: {m: null}}\no: {nn: null, p: 1, q: {r: null}, l: [{nn: null}]}";
+    let top = chart("top", "1.0.0", own, vec![sub]);
+    let text = |values: &Map| to_json(&values.clone().into()).to_string();
+    let given = |nulls| {
+        let user = values("o: {k: 1, p: null}");
+        let given = coalesce(&top, &user, nulls, &mut Warnings::default());
+        text(&given.expect("values that fit"))
+    };
+    insta::assert_snapshot!(given(Nulls::Remove), @r#"{"a":{"global":{},"t":{"l":[{"nn":null}]}},"o":{"k":1,"l":[{"nn":null}],"q":{}}}"#);
+    insta::assert_snapshot!(given(Nulls::Keep), @r#"{"a":{"global":{},"t":{"l":[{"nn":null}],"m":null,"nn":null}},"o":{"k":1,"l":[{"nn":null}],"nn":null,"p":null,"q":{"r":null}}}"#);
+    assert_eq!(text(&top.values), text(&values(own)));
+    let below = "t: {nn: null, l: [{nn: null}]}";
+    assert_eq!(text(&top.dependencies[0].values), text(&values(below)));
+}
+
+#[test]
 fn what_is_missing() {
     let top = wants(chart("top", "1.0.0", "", two()), "[{name: a}, {name: c}]");
     assert_eq!(missing(&top), ["c"]);

@@ -4,10 +4,13 @@
 //! chart go down into its subcharts. The rules, with what they do in the corners, are Helm's ("Subcharts and Global
 //! Values"; observed in Helm 4.3.1 where the documentation is silent).
 
-use pintle_gotemplate::{Map, Text, Value};
+use pintle_gotemplate::{
+    Map, Text, Value,
+    value::{Entries, MAX_NESTING},
+};
 use thiserror::Error;
 
-use super::{deep_copy, noun, put};
+use super::{copy, deep_copy, holds_tables, noun, put};
 use crate::{chart::Chart, warning::Warnings};
 
 /// The key of the values that every subchart sees.
@@ -129,7 +132,7 @@ fn globals(inner: &Map, outer: &Map, path: Path<'_>, warnings: &mut Warnings) {
                 // From the top down: what the chart above says wins over what the subchart says. Nulls stay, since the
                 // subchart's own step removes them.
                 let over = table.shallow_copy();
-                tables(&over, &under, path.then(&key), Nulls::Keep, warnings);
+                tables(&over, &under, path.then(&key), warnings);
                 put(&into, key, over.into());
             }
             (Value::Map(_), Some(_)) => warnings.add(format_args!(
@@ -159,42 +162,73 @@ fn global_table(values: &Map, side: &str, warnings: &mut Warnings) -> Option<Map
     }
 }
 
-/// Puts the defaults of one chart under `values`.
+/// Puts the defaults of one chart under `values`. The chart keeps its own: what is put is a copy.
 fn defaults(chart: &Chart, values: &Map, path: Path<'_>, nulls: Nulls, warnings: &mut Warnings) {
-    // The chart keeps its own: a copy goes into the result.
-    let own = deep_copy(&chart.values);
-    for (key, default) in own.entries() {
-        match (values.get(&key), default) {
+    let own = chart.values.borrow();
+    let own = own.iter();
+    for (key, default) in own {
+        match (values.get(key), default) {
             (Some(Value::Nil), _) if nulls == Nulls::Remove => {
-                values.remove(&key);
+                values.remove(key);
             }
             (Some(Value::Map(table)), Value::Map(default)) => {
                 // The values of a subchart are its own business: there, its own nulls are known.
                 let is_subchart = chart
                     .dependencies
                     .iter()
-                    .any(|subchart| subchart.name().as_bytes() == &*key);
+                    .any(|subchart| subchart.name().as_bytes() == key.as_bytes());
                 let nulls = if is_subchart { Nulls::Keep } else { nulls };
-                if nulls == Nulls::Remove {
-                    remove_nulls(&default);
-                }
-                tables(&table, &default, path.then(&key), nulls, warnings);
+                table_defaults(&table, default, path.then(key), nulls, warnings);
             }
             (Some(Value::Map(_)), Value::Nil) => {}
             (Some(Value::Map(_)), _) => warnings.add(format_args!(
                 "skipped value for {}: Not a table.",
-                path.then(&key).text()
+                path.then(key).text()
             )),
             (Some(_), _) => {}
             (None, Value::Nil) if nulls == Nulls::Remove => {}
-            (None, default) => {
-                if let (Value::Map(table), Nulls::Remove) = (&default, nulls) {
-                    remove_nulls(table);
-                }
-                put(values, key, default);
-            }
+            (None, default) => put(values, key.clone(), copied(default, nulls)),
         }
     }
+}
+
+/// Puts copies of the defaults in the table `below` under the table `above`. Where nulls are removed, those among the
+/// defaults are nothing.
+fn table_defaults(above: &Map, below: &Map, path: Path<'_>, nulls: Nulls, warnings: &mut Warnings) {
+    let below = below.borrow();
+    let below = below.iter();
+    for (key, default) in below {
+        match (above.get(key), default) {
+            (_, Value::Nil) if nulls == Nulls::Remove => {}
+            // Null over a default removes it; null over null stays.
+            (Some(Value::Nil), _) if nulls == Nulls::Remove => {
+                above.remove(key);
+            }
+            (None, default) => put(above, key.clone(), copied(default, nulls)),
+            (Some(Value::Map(over)), Value::Map(under)) => {
+                table_defaults(&over, under, path.then(key), nulls, warnings);
+            }
+            (Some(kept), default) => warn_of_kinds(&kept, default, path.then(key), warnings),
+        }
+    }
+}
+
+/// A copy of a default that shares no table with it, without the nulls in its tables where they are removed. Those in
+/// lists stay.
+fn copied(default: &Value, nulls: Nulls) -> Value {
+    match (default, nulls) {
+        (Value::Map(table), Nulls::Remove) => Value::Map(without_nulls(table)),
+        _ => copy(default, MAX_NESTING),
+    }
+}
+
+fn without_nulls(table: &Map) -> Map {
+    let mut kept = Entries::clone(&table.borrow());
+    kept.retain(|_, value| !matches!(value, Value::Nil));
+    for value in kept.values_mut().filter(|value| holds_tables(value)) {
+        *value = copied(value, Nulls::Remove);
+    }
+    Map::with_entries(table.go_type(), kept)
 }
 
 /// Puts `below` under `above`, without removing nulls.
@@ -203,11 +237,11 @@ pub(crate) fn merge_tables(above: &Map, below: &Map, warnings: &mut Warnings) {
         above: None,
         key: b"values",
     };
-    tables(above, below, root, Nulls::Keep, warnings);
+    tables(above, below, root, warnings);
 }
 
-/// Puts the table `below` under the table `above`.
-fn tables(above: &Map, below: &Map, path: Path<'_>, nulls: Nulls, warnings: &mut Warnings) {
+/// Puts the table `below` under the table `above`, which then share what only the lower one has.
+fn tables(above: &Map, below: &Map, path: Path<'_>, warnings: &mut Warnings) {
     let entries = below.entries();
     // Helm writes the nulls of the upper table into the lower one too, and others may hold that.
     let null_keys = |map: &Map| -> Vec<Text> {
@@ -223,40 +257,27 @@ fn tables(above: &Map, below: &Map, path: Path<'_>, nulls: Nulls, warnings: &mut
     }
     for (key, default) in entries {
         match (above.get(&key), default) {
-            (Some(Value::Nil), Value::Nil) => {}
-            // Null over a default removes it; null over null stays.
-            (Some(Value::Nil), _) if nulls == Nulls::Remove => {
-                above.remove(&key);
-            }
             (None, default) => put(above, key, default),
             (Some(Value::Map(over)), Value::Map(under)) => {
-                tables(&over, &under, path.then(&key), nulls, warnings);
+                tables(&over, &under, path.then(&key), warnings);
             }
-            (Some(Value::Nil), _) => {}
-            (Some(_), Value::Map(_)) => warnings.add(format_args!(
-                "cannot overwrite table with non table for {}",
-                path.then(&key).text()
-            )),
-            (Some(Value::Map(_)), default) if !matches!(default, Value::Nil) => {
-                warnings.add(format_args!(
-                    "destination for {} is a table. Ignoring non-table value",
-                    path.then(&key).text()
-                ));
-            }
-            _ => {}
+            (Some(kept), default) => warn_of_kinds(&kept, &default, path.then(&key), warnings),
         }
     }
 }
 
-/// Takes the nulls out of a table and of the tables in it.
-fn remove_nulls(table: &Map) {
-    for (key, value) in table.entries() {
-        match value {
-            Value::Nil => {
-                table.remove(&key);
-            }
-            Value::Map(inner) => remove_nulls(&inner),
-            _ => {}
-        }
+/// Warns of a value that stays where a default is a table and it is none, or the other way round. Null is neither.
+fn warn_of_kinds(kept: &Value, default: &Value, path: Path<'_>, warnings: &mut Warnings) {
+    match (kept, default) {
+        (Value::Nil, _) | (_, Value::Nil) => {}
+        (_, Value::Map(_)) => warnings.add(format_args!(
+            "cannot overwrite table with non table for {}",
+            path.text()
+        )),
+        (Value::Map(_), _) => warnings.add(format_args!(
+            "destination for {} is a table. Ignoring non-table value",
+            path.text()
+        )),
+        _ => {}
     }
 }
