@@ -14,7 +14,7 @@ use super::{
     error::YamlError,
     go_syntax,
     parse::{Document, Kind, Tree},
-    texts::Texts,
+    texts,
 };
 use crate::{
     float,
@@ -78,7 +78,6 @@ impl Document<'_> {
             document: self,
             tree,
             exact: false,
-            texts: Texts::default(),
         };
         if tree.has_aliases && !tree.nodes.is_empty() {
             aliases::check(&decoder)?;
@@ -112,7 +111,6 @@ pub(super) struct Decoder<'t> {
     pub(super) tree: &'t Tree<'t>,
     /// Whether JSON has the numbers of [`Numbers::Exact`], which have no negative zero.
     exact: bool,
-    texts: Texts,
 }
 
 impl<'t> Decoder<'t> {
@@ -336,7 +334,7 @@ impl<'t> Decoder<'t> {
     /// The text with each byte that is no part of a character replaced; only a tag, `!!binary`, gives such.
     fn text_of(&self, text: &[u8]) -> Text {
         if self.tree.tags.is_empty() {
-            return self.texts.get(text);
+            return texts::text(text);
         }
         (*valid(text)).into()
     }

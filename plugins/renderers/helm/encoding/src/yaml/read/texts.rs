@@ -9,25 +9,24 @@ const MAX_LEN: usize = 24;
 
 const SLOTS: usize = 512;
 
-/// The last short string for each value of a hash. One that is there costs no memory, and less time than a new one.
-#[derive(Default)]
-pub(super) struct Texts(RefCell<Vec<Option<Text>>>);
+thread_local! {
+    /// The last short string for each value of a hash, over all documents: those of a chart have the same keys, and a
+    /// table for each would have to be made and dropped.
+    static KNOWN: RefCell<[Option<Text>; SLOTS]> = const { RefCell::new([const { None }; SLOTS]) };
+}
 
-impl Texts {
-    pub(super) fn get(&self, text: &[u8]) -> Text {
-        if text.len() > MAX_LEN {
-            return text.into();
-        }
-        let mut slots = self.0.borrow_mut();
-        if slots.is_empty() {
-            slots.resize(SLOTS, None);
-        }
-        let slot = &mut slots[hash(text) % SLOTS];
+/// The text. One that is known costs no memory, and less time than a new one.
+pub(super) fn text(text: &[u8]) -> Text {
+    if text.len() > MAX_LEN {
+        return text.into();
+    }
+    KNOWN.with_borrow_mut(|known| {
+        let slot = &mut known[hash(text) % SLOTS];
         match slot {
             Some(known) if **known == *text => known.clone(),
             _ => slot.insert(text.into()).clone(),
         }
-    }
+    })
 }
 
 /// FNV-1a.
