@@ -6,4 +6,4 @@ mod write;
 pub use read::{JsonError, read};
 pub(crate) use read::{Partial, expect, read_as};
 pub use write::{Layout, write};
-pub(crate) use write::{not_a_number, write_string};
+pub(crate) use write::{not_a_number, write_string, write_valid_string};

@@ -180,18 +180,23 @@ const ESCAPED: [bool; 256] = {
 
 /// Appends a string in quotes: each byte that is not part of a character becomes `\ufffd`.
 pub(crate) fn write_string(text: &[u8], raw: bool, out: &mut Vec<u8>) {
-    out.push(b'"');
     if std::str::from_utf8(text).is_ok() {
-        write_valid(text, raw, out);
-        out.push(b'"');
-        return;
+        return write_valid_string(text, raw, out);
     }
+    out.push(b'"');
     for chunk in text.utf8_chunks() {
         write_valid(chunk.valid().as_bytes(), raw, out);
         for _ in chunk.invalid() {
             out.extend_from_slice(b"\\ufffd");
         }
     }
+    out.push(b'"');
+}
+
+/// Appends a string that is known to be valid UTF-8 in quotes.
+pub(crate) fn write_valid_string(text: &[u8], raw: bool, out: &mut Vec<u8>) {
+    out.push(b'"');
+    write_valid(text, raw, out);
     out.push(b'"');
 }
 

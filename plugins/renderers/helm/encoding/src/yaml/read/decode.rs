@@ -439,7 +439,7 @@ impl<'t> Decoder<'t> {
                     let is_zero = number == 0.0;
                     float::write_json(if self.exact && is_zero { 0.0 } else { number }, out);
                 }
-                Resolved::Text(text) => json::write_string(&text, true, out),
+                Resolved::Text(text) => self.json_text(&text, out),
             },
             Kind::Sequence(_) => {
                 out.push(b'[');
@@ -454,6 +454,15 @@ impl<'t> Decoder<'t> {
             Kind::Mapping(_) => self.json_map(node, out)?,
         }
         Ok(())
+    }
+
+    /// Writes a text. The scanner has looked at all its characters, unless it is of a tag, as in [`Self::text_of`].
+    fn json_text(&self, text: &[u8], out: &mut Vec<u8>) {
+        if self.tree.tags.is_empty() {
+            json::write_valid_string(text, true, out);
+        } else {
+            json::write_string(text, true, out);
+        }
     }
 
     fn json_map(&self, map: usize, out: &mut Vec<u8>) -> Result<(), YamlError> {
@@ -479,7 +488,7 @@ impl<'t> Decoder<'t> {
             if out.len() > start {
                 out.push(b',');
             }
-            json::write_string(key, true, out);
+            self.json_text(key, out);
             out.push(b':');
             self.json(*value, out)?;
         }
