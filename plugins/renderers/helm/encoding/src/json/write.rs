@@ -200,11 +200,44 @@ pub(crate) fn write_valid_string(text: &[u8], raw: bool, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
+/// Where the first byte is that may need an escape. Eight bytes that are all plain ASCII, as most are, count at once.
+fn special(text: &[u8], raw: bool) -> Option<usize> {
+    let plain = if raw { &RAW } else { &ESCAPED };
+    let mut at = 0;
+    while at < text.len() {
+        while let Some(word) = text.get(at..at + 8)
+            && is_plain(u64::from_le_bytes(word.try_into().unwrap_or([0; 8])), raw)
+        {
+            at += 8;
+        }
+        let end = (at + 8).min(text.len());
+        let found = text[at..end].iter().position(|b| !plain[usize::from(*b)]);
+        if let Some(found) = found {
+            return Some(at + found);
+        }
+        at = end;
+    }
+    None
+}
+
+/// Whether all eight bytes are ASCII that stands for itself.
+fn is_plain(word: u64, raw: bool) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = ONES << 7;
+    // The high bit of the lowest byte that is less than `least` gets set, if there is one; `least` is at most 0x80.
+    let below = |word: u64, least: u64| word.wrapping_sub(ONES * least) & !word;
+    let is = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+    let mut special = word | below(word, 0x20) | is(b'"') | is(b'\\');
+    if !raw {
+        special |= is(b'<') | is(b'>') | is(b'&');
+    }
+    special & HIGH == 0
+}
+
 /// Appends what is valid UTF-8, copying runs of bytes that need no escape.
 fn write_valid(text: &[u8], raw: bool, out: &mut Vec<u8>) {
-    let plain = if raw { &RAW } else { &ESCAPED };
     let (mut done, mut next) = (0, 0);
-    while let Some(found) = text[next..].iter().position(|b| !plain[usize::from(*b)]) {
+    while let Some(found) = special(&text[next..], raw) {
         let index = next + found;
         let byte = text[index];
         next = index + 1;
@@ -238,4 +271,41 @@ fn write_valid(text: &[u8], raw: bool, out: &mut Vec<u8>) {
         }
     }
     out.extend_from_slice(&text[done..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_plain_if_each_byte_is() {
+        for (raw, plain) in [(true, &RAW), (false, &ESCAPED)] {
+            for byte in 0..=u8::MAX {
+                for at in 0..8 {
+                    // What is around may be the least and the most that stands for itself.
+                    for around in [b' ', b'a', 0x7f] {
+                        let mut word = [around; 8];
+                        word[at] = byte;
+                        let expected = byte.is_ascii() && plain[usize::from(byte)];
+                        let found = is_plain(u64::from_le_bytes(word), raw);
+                        assert_eq!(found, expected, "{word:?} {raw}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_special_is_found_anywhere() {
+        for len in 0..40 {
+            let mut text = "\u{e9}".repeat(len).into_bytes();
+            assert_eq!(special(&text, true), None);
+            for at in 0..text.len() {
+                let kept = std::mem::replace(&mut text[at], b'<');
+                assert_eq!(special(&text, true), None);
+                assert_eq!(special(&text, false), Some(at));
+                text[at] = kept;
+            }
+        }
+    }
 }
