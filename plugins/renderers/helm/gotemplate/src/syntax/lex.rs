@@ -169,6 +169,13 @@ fn find(text: &[u8], mark: &[u8]) -> Option<usize> {
     None
 }
 
+/// Whether a text begins with a mark. That is asked of each token, and a mark is too short for a call of what compares
+/// long texts.
+fn begins(text: &[u8], mark: &[u8]) -> bool {
+    let mut pairs = text.iter().zip(mark);
+    text.len() >= mark.len() && pairs.all(|(byte, wanted)| byte == wanted)
+}
+
 /// The text with a place in it up to which tokens were given.
 pub(crate) struct Lexer<'a> {
     text: &'a [u8],
@@ -332,10 +339,10 @@ impl<'a> Lexer<'a> {
     /// Whether the mark that closes an action comes next, and if it trims the space after it.
     fn at_right_delimiter(&self) -> Option<bool> {
         let rest = self.rest();
-        if has_right_trim(rest) && rest[2..].starts_with(&self.marks.right) {
+        if has_right_trim(rest) && begins(&rest[2..], &self.marks.right) {
             return Some(true);
         }
-        rest.starts_with(&self.marks.right).then_some(false)
+        begins(rest, &self.marks.right).then_some(false)
     }
 
     /// Skips the mark that closes an action, and the space that it trims.
@@ -425,7 +432,7 @@ impl<'a> Lexer<'a> {
             self.pos += 1;
         }
         let last = &self.text[self.pos - 1..];
-        if has_right_trim(last) && last[2..].starts_with(&self.marks.right) {
+        if has_right_trim(last) && begins(&last[2..], &self.marks.right) {
             self.pos -= 1;
             if self.pos == self.start {
                 return self.right_delimiter(true);
@@ -485,7 +492,7 @@ impl<'a> Lexer<'a> {
             None | Some(b' ' | b'\t' | b'\r' | b'\n' | b'.' | b',' | b'|' | b':' | b')' | b'(') => {
                 true
             }
-            Some(_) => self.rest().starts_with(&self.marks.right),
+            Some(_) => begins(self.rest(), &self.marks.right),
         }
     }
 
