@@ -90,18 +90,21 @@ impl Rendered {
             }
         }
         let mut digest = Sha256::new();
+        // One text for all: it soon has room for each.
+        let mut line = String::new();
+        let mut add = |value: &serde_json::Value| {
+            line.clear();
+            canonical::write(value, &mut line);
+            line.push('\n');
+            digest.update(&line);
+        };
         for (id, rendered) in &sorted {
-            let value = conceal(id.is_secret(), rendered.object.value(), seed);
-            digest.update(canonical::to_string(&value));
-            digest.update(b"\n");
+            add(&conceal(id.is_secret(), rendered.object.value(), seed));
         }
         for hook in &hooks {
             let id = hook.object.id();
-            let value = conceal(id.is_secret(), hook.object.value(), seed);
-            digest.update(canonical::to_string(&value));
-            digest.update(b"\n");
-            digest.update(canonical::to_string(&described(hook)));
-            digest.update(b"\n");
+            add(&conceal(id.is_secret(), hook.object.value(), seed));
+            add(&described(hook));
         }
         let digest = Digest::from_bytes(digest.finalize().into());
         Ok(Self {
