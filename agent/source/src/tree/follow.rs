@@ -29,6 +29,32 @@ pub(super) enum Found {
     },
 }
 
+/// Finds what is at a path to which only folders lead, as they do to nearly every one, without keeping what lies on the
+/// way. Gives nothing where it takes a [`Walker`]: for links, and to tell what is wrong.
+pub(super) fn straight<O: Objects>(tree: &SourceTree<O>, path: &TreePath) -> Option<Found> {
+    let mut id = tree.root;
+    let mut depth = 0;
+    let mut parts = path.parts().peekable();
+    while let Some(part) = parts.next() {
+        let folder = tree.objects.folder(&id, path).ok()?;
+        let Some(node) = folder.get(part) else {
+            return Some(Found::Nothing { link: None });
+        };
+        let last = parts.peek().is_none();
+        match node.kind {
+            NodeKind::Folder if depth < tree.limits.depth => {
+                id = node.id;
+                depth += 1;
+            }
+            NodeKind::File if last => return Some(Found::File(node.id)),
+            NodeKind::File => return Some(Found::Nothing { link: None }),
+            NodeKind::Submodule if last => return Some(Found::Submodule(node.id)),
+            NodeKind::Folder | NodeKind::Submodule | NodeKind::Link => return None,
+        }
+    }
+    Some(Found::Folder(id))
+}
+
 /// Goes along paths of one tree, with a budget for all of them.
 pub(super) struct Walker<'a, O> {
     tree: &'a SourceTree<O>,
@@ -57,6 +83,13 @@ impl<'a, O: Objects> Walker<'a, O> {
             },
             passed: Vec::new(),
         }
+    }
+
+    /// A walker that has gone to a folder.
+    pub(super) fn at(tree: &'a SourceTree<O>, folder: &TreePath) -> Result<Self, TreeError> {
+        let mut walker = Self::new(tree);
+        walker.resolve(folder)?;
+        Ok(walker)
     }
 
     /// Finds what is at a path.

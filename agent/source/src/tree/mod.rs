@@ -9,7 +9,7 @@ use gix::ObjectId;
 use pintle_core::tree::{Entry, EntryKind, Tree, TreeError, TreePath};
 
 use self::{
-    follow::{Found, Walker},
+    follow::{Found, Walker, straight},
     objects::{NodeKind, Objects},
 };
 use crate::limits::Limits;
@@ -43,7 +43,7 @@ impl<O: Objects> SourceTree<O> {
 
     /// Returns the folder's id if the path, after following links, is a folder of this tree.
     pub(crate) fn folder_at(&self, path: &TreePath) -> Result<ObjectId, TreeError> {
-        match self.walker().resolve(path)? {
+        match self.find(path)? {
             Found::Folder(id) => Ok(id),
             Found::Submodule(_) => Err(TreeError::Submodule { path: path.clone() }),
             Found::File(_) => Err(TreeError::WrongKind {
@@ -54,8 +54,11 @@ impl<O: Objects> SourceTree<O> {
         }
     }
 
-    fn walker(&self) -> Walker<'_, O> {
-        Walker::new(self)
+    fn find(&self, path: &TreePath) -> Result<Found, TreeError> {
+        match straight(self, path) {
+            Some(found) => Ok(found),
+            None => Walker::new(self).resolve(path),
+        }
     }
 
     fn entry(&self, name: &str, found: &Found, at: &TreePath) -> Result<Option<Entry>, TreeError> {
@@ -75,12 +78,12 @@ impl<O: Objects> SourceTree<O> {
 
 impl<O: Objects> Tree for SourceTree<O> {
     fn stat(&self, path: &TreePath) -> Result<Option<Entry>, TreeError> {
-        let found = self.walker().resolve(path)?;
+        let found = self.find(path)?;
         self.entry(path.parts().last().unwrap_or_default(), &found, path)
     }
 
     fn read(&self, path: &TreePath) -> Result<Vec<u8>, TreeError> {
-        let id = match self.walker().resolve(path)? {
+        let id = match self.find(path)? {
             Found::File(id) => id,
             Found::Folder(_) => {
                 return Err(TreeError::WrongKind {
@@ -111,8 +114,7 @@ impl<O: Objects> Tree for SourceTree<O> {
     }
 
     fn entries(&self, path: &TreePath) -> Result<Vec<Entry>, TreeError> {
-        let mut walker = self.walker();
-        let id = match walker.resolve(path)? {
+        let id = match self.find(path)? {
             Found::Folder(id) => id,
             Found::File(_) => {
                 return Err(TreeError::WrongKind {
@@ -127,13 +129,21 @@ impl<O: Objects> Tree for SourceTree<O> {
         if let Some(reason) = folder.refused() {
             return Err(broken(path, reason));
         }
+        // Most folders have no links, for which the way here has to be known.
+        let mut walker = None;
         let mut entries = Vec::with_capacity(folder.len());
         for node in folder.nodes() {
             let found = match node.kind {
                 NodeKind::File => Found::File(node.id),
                 NodeKind::Folder => Found::Folder(node.id),
                 NodeKind::Submodule => Found::Submodule(node.id),
-                NodeKind::Link => walker.listed(&node.name, path)?,
+                NodeKind::Link => {
+                    let here = match walker.take() {
+                        Some(here) => here,
+                        None => Walker::at(self, path)?,
+                    };
+                    walker.insert(here).listed(&node.name, path)?
+                }
             };
             entries.push(
                 self.entry(&node.name, &found, path)?
