@@ -140,15 +140,23 @@ pub enum TreeError {
     },
 }
 
+/// What [`Tree::stat`] returns.
+pub type Stat = Result<Option<Entry>, TreeError>;
+
 /// A folder of one revision. Reading is local and needs no network.
 ///
 /// Implementations bound what they return (file size, entries in a folder) and never follow a link out of the tree.
 pub trait Tree: Send + Sync + fmt::Debug {
     /// Returns what is at a path, or nothing. The root has an empty name.
-    fn stat(&self, path: &TreePath) -> Result<Option<Entry>, TreeError>;
+    fn stat(&self, path: &TreePath) -> Stat;
 
     /// Returns the bytes of a file.
     fn read(&self, path: &TreePath) -> Result<Vec<u8>, TreeError>;
+
+    /// Returns what [`Tree::stat`] and [`Tree::read`] do, which a tree may find with one look.
+    fn stat_and_read(&self, path: &TreePath) -> (Stat, Result<Vec<u8>, TreeError>) {
+        (self.stat(path), self.read(path))
+    }
 
     /// Returns what is in a folder, sorted by name.
     fn entries(&self, path: &TreePath) -> Result<Vec<Entry>, TreeError>;

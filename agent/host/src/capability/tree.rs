@@ -55,11 +55,14 @@ impl HostTree for State {
             return Ok(Err(ReadError::Outside));
         };
         let folder = self.table.get(&this)?.clone();
-        if folder.recorded {
-            let answer = readset::read_answer(&folder.tree.stat(&path));
+        let result = if folder.recorded {
+            let (stat, result) = folder.tree.stat_and_read(&path);
+            let answer = readset::read_answer(&stat);
             self.reads.record(Question::Read(path.to_string()), answer);
-        }
-        let result = folder.tree.read(&path);
+            result
+        } else {
+            folder.tree.read(&path)
+        };
         self.traffic.charge(result.as_ref().map_or(0, Vec::len))?;
         Ok(told(result)?)
     }

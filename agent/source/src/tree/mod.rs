@@ -6,7 +6,7 @@ pub(crate) mod objects;
 use std::fmt;
 
 use gix::ObjectId;
-use pintle_core::tree::{Entry, EntryKind, Tree, TreeError, TreePath};
+use pintle_core::tree::{Entry, EntryKind, Stat, Tree, TreeError, TreePath};
 
 use self::{
     follow::{Found, Walker, straight},
@@ -61,7 +61,7 @@ impl<O: Objects> SourceTree<O> {
         }
     }
 
-    fn entry(&self, name: &str, found: &Found, at: &TreePath) -> Result<Option<Entry>, TreeError> {
+    fn entry(&self, name: &str, found: &Found, at: &TreePath) -> Stat {
         let (kind, size, content) = match found {
             Found::Folder(id) | Found::Submodule(id) => (EntryKind::Folder, 0, id),
             Found::File(id) => (EntryKind::File, self.objects.size(id, at)?, id),
@@ -74,27 +74,9 @@ impl<O: Objects> SourceTree<O> {
             content: content.to_string(),
         }))
     }
-}
 
-impl<O: Objects> Tree for SourceTree<O> {
-    fn stat(&self, path: &TreePath) -> Result<Option<Entry>, TreeError> {
-        let found = self.find(path)?;
-        self.entry(path.parts().last().unwrap_or_default(), &found, path)
-    }
-
-    fn read(&self, path: &TreePath) -> Result<Vec<u8>, TreeError> {
-        let id = match self.find(path)? {
-            Found::File(id) => id,
-            Found::Folder(_) => {
-                return Err(TreeError::WrongKind {
-                    path: path.clone(),
-                    expected: "file",
-                });
-            }
-            Found::Submodule(_) => return Err(TreeError::Submodule { path: path.clone() }),
-            Found::Nothing { link } => return Err(missing(path, link)),
-        };
-        let size = self.objects.size(&id, path)?;
+    /// Reads a file whose size is known.
+    fn bytes(&self, id: &ObjectId, size: u64, path: &TreePath) -> Result<Vec<u8>, TreeError> {
         if size > self.limits.file {
             return Err(TreeError::TooLarge {
                 path: path.clone(),
@@ -103,7 +85,7 @@ impl<O: Objects> Tree for SourceTree<O> {
                 unit: "bytes",
             });
         }
-        let bytes = self.objects.blob(&id, path)?;
+        let bytes = self.objects.blob(id, path)?;
         if bytes.len() < LFS_POINTER_LIMIT && bytes.starts_with(LFS_POINTER) {
             return Err(broken(
                 path,
@@ -111,6 +93,33 @@ impl<O: Objects> Tree for SourceTree<O> {
             ));
         }
         Ok(bytes)
+    }
+}
+
+impl<O: Objects> Tree for SourceTree<O> {
+    fn stat(&self, path: &TreePath) -> Stat {
+        let found = self.find(path)?;
+        self.entry(path.parts().last().unwrap_or_default(), &found, path)
+    }
+
+    fn read(&self, path: &TreePath) -> Result<Vec<u8>, TreeError> {
+        let id = file(self.find(path)?, path)?;
+        let size = self.objects.size(&id, path)?;
+        self.bytes(&id, size, path)
+    }
+
+    fn stat_and_read(&self, path: &TreePath) -> (Stat, Result<Vec<u8>, TreeError>) {
+        let found = match self.find(path) {
+            Ok(found) => found,
+            Err(error) => return (Err(error.clone()), Err(error)),
+        };
+        let stat = self.entry(path.parts().last().unwrap_or_default(), &found, path);
+        let size = match &stat {
+            Ok(entry) => Ok(entry.as_ref().map_or(0, |entry| entry.size)),
+            Err(error) => Err(error.clone()),
+        };
+        let bytes = file(found, path).and_then(|id| self.bytes(&id, size?, path));
+        (stat, bytes)
     }
 
     fn entries(&self, path: &TreePath) -> Result<Vec<Entry>, TreeError> {
@@ -164,6 +173,19 @@ impl<O> fmt::Debug for SourceTree<O> {
         f.debug_struct("SourceTree")
             .field("root", &self.root)
             .finish_non_exhaustive()
+    }
+}
+
+/// The id of what was found, if it is a file.
+fn file(found: Found, path: &TreePath) -> Result<ObjectId, TreeError> {
+    match found {
+        Found::File(id) => Ok(id),
+        Found::Folder(_) => Err(TreeError::WrongKind {
+            path: path.clone(),
+            expected: "file",
+        }),
+        Found::Submodule(_) => Err(TreeError::Submodule { path: path.clone() }),
+        Found::Nothing { link } => Err(missing(path, link)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, sync::Arc};
 
-use pintle_core::tree::{EntryKind, Tree, TreeError, walk};
+use pintle_core::tree::{EntryKind, Tree, TreeError, TreePath, walk};
 use pintle_harness::GitRepo;
 use pintle_source::{Limits, Local, WorkTree, local};
 use proptest::prelude::*;
@@ -12,9 +12,16 @@ use crate::fixture::{
     repository, tree,
 };
 
+/// Reads a file, in both ways.
+fn read(tree: &dyn Tree, at: &TreePath) -> Result<Vec<u8>, TreeError> {
+    let (stat, bytes) = tree.stat_and_read(at);
+    assert_eq!((&stat, &bytes), (&tree.stat(at), &tree.read(at)), "{at}");
+    bytes
+}
+
 /// Reads a file and returns its text, or the message of the error.
 fn text(tree: &dyn Tree, file: &str) -> String {
-    match tree.read(&path(file)) {
+    match read(tree, &path(file)) {
         Ok(bytes) => String::from_utf8(bytes).unwrap(),
         Err(error) => error.to_string(),
     }
@@ -317,10 +324,10 @@ fn farms() -> impl Strategy<Value = BTreeMap<String, Thing>> {
 
 /// Reads all that a walk finds, and what is named by hand; returns the bytes of each path.
 fn harvest(tree: &dyn Tree) -> BTreeMap<String, Result<Vec<u8>, TreeError>> {
-    let mut read = BTreeMap::new();
+    let mut harvest = BTreeMap::new();
     if let Ok(found) = walk(tree, &path("")) {
         for (at, entry) in found {
-            let bytes = tree.read(&at);
+            let bytes = read(tree, &at);
             if let Ok(bytes) = &bytes {
                 assert_eq!(bytes.len() as u64, entry.size, "{at}");
                 assert_eq!(
@@ -329,18 +336,18 @@ fn harvest(tree: &dyn Tree) -> BTreeMap<String, Result<Vec<u8>, TreeError>> {
                     "{at}"
                 );
             }
-            read.insert(at.to_string(), bytes);
+            harvest.insert(at.to_string(), bytes);
         }
     }
     for first in ["a", "b", "c"] {
         for second in ["a", "b", "c"] {
             for third in ["a", "b", "c"] {
                 let at = path(&format!("{first}/{second}/{third}"));
-                read.insert(at.to_string(), tree.read(&at));
+                harvest.insert(at.to_string(), read(tree, &at));
             }
         }
     }
-    read
+    harvest
 }
 
 proptest! {
