@@ -12,6 +12,10 @@ use crate::{Error, Guest, TARGET, Toolchain, Workspace};
 /// The profile of guests, in the workspace's `Cargo.toml`.
 const PROFILE: &str = "guest";
 
+/// Vectors of 128 bits, which every engine that runs components has: text is looked through 16 bytes at a time. Their
+/// results are the same on every machine; the relaxed ones, of which that is not so, are another feature.
+const FEATURES: &str = "-Ctarget-feature=+simd128";
+
 /// A core module.
 pub(crate) struct Module {
     pub(crate) path: PathBuf,
@@ -125,15 +129,12 @@ fn is_of_outer_cargo(name: &str) -> bool {
         && (DROPPED_WHOLE.contains(&name) || DROPPED.iter().any(|prefix| name.starts_with(prefix)))
 }
 
-/// Compiler flags, separated as Cargo wants them: paths of this machine are replaced, so that the same sources give the
+/// Compiler flags, separated as Cargo wants them. Paths of this machine are replaced, so that the same sources give the
 /// same bytes elsewhere.
 fn flags(workspace: &Workspace, toolchain: &Toolchain, target_dir: &Path) -> OsString {
-    let mut flags = OsString::new();
+    let mut flags = OsString::from(FEATURES);
     let mut remap = |from: &Path, to: &str| {
-        if !flags.is_empty() {
-            flags.push("\u{1f}");
-        }
-        flags.push("--remap-path-prefix=");
+        flags.push("\u{1f}--remap-path-prefix=");
         flags.push(from);
         flags.push("=");
         flags.push(to);
