@@ -227,6 +227,16 @@ pub fn last_healthy<'a>(history: &'a [HistoryEntry], but: &[&str]) -> Option<&'a
     healthy.find(|entry| !but.contains(&entry.revision.as_str()))
 }
 
+/// Returns the newest revision that was healthy before the one that runs was tried for the first time.
+///
+/// What was gone back from is newer than what was gone back to: whoever goes back once more gets further back, and never to it.
+/// A revision that is not in the history is newer than all of it.
+pub fn healthy_before<'a>(history: &'a [HistoryEntry], runs: &str) -> Option<&'a HistoryEntry> {
+    let first_tried = history.iter().rposition(|one| one.revision == runs);
+    let older = first_tried.map_or(0, |at| at + 1);
+    last_healthy(&history[older..], &[runs])
+}
+
 /// Why a text names no revision of a history.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FindError {
@@ -370,6 +380,42 @@ mod tests {
             last_healthy(&history, &["b"]).map(|one| one.number),
             Some(4)
         );
+    }
+
+    #[test]
+    fn what_is_gone_back_to_was_healthy_before_what_runs() {
+        let before = |history: &[HistoryEntry], runs: &str| {
+            healthy_before(history, runs).map(|one| one.revision.clone())
+        };
+        let of = |runs: &[(&str, Ending)]| {
+            let mut history = Vec::new();
+            for (revision, ending) in runs {
+                record(&mut history, attempt(revision, revision, *ending), "t");
+            }
+            history
+        };
+        let (healthy, failed) = (Ending::Healthy, Ending::Failed);
+
+        // All were healthy; the last one was gone back from, and it is not what comes next.
+        let mut all = of(&[("a", healthy), ("b", healthy), ("c", healthy)]);
+        assert_eq!(before(&all, "c").as_deref(), Some("b"));
+        let back = |revision: &str| Attempt {
+            trigger: Trigger::Rollback,
+            ..attempt(revision, revision, healthy)
+        };
+        record(&mut all, back("b"), "t");
+        assert_eq!(before(&all, "b").as_deref(), Some("a"));
+        record(&mut all, back("a"), "t");
+        assert_eq!(before(&all, "a"), None, "there is nothing before it");
+
+        // The last one was written in part only: what runs beside it is what is wanted.
+        let midway = of(&[("a", healthy), ("b", healthy), ("c", failed)]);
+        assert_eq!(before(&midway, "c").as_deref(), Some("b"));
+
+        // What was tried in between and never healthy is passed over, and what is not known is the newest.
+        let gap = of(&[("a", healthy), ("b", failed), ("c", healthy)]);
+        assert_eq!(before(&gap, "c").as_deref(), Some("a"));
+        assert_eq!(before(&gap, "d").as_deref(), Some("c"));
     }
 
     #[test]

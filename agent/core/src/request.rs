@@ -18,7 +18,7 @@ pub struct PersonRequest {
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// For a rollback: to which revision; without one, to the last healthy one.
+    /// For a rollback: to which revision; without one, to the last healthy one before the one that runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
 }

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::history::{HistoryEntry, last_healthy};
+use crate::history::{HistoryEntry, healthy_before, last_healthy};
 
 /// When the agent goes back by itself.
 #[derive(
@@ -53,7 +53,7 @@ pub enum Event<'a> {
     },
     /// A person wants an earlier revision.
     Asked {
-        /// Which; without one the last that was healthy, other than the one that runs.
+        /// Which; without one the last that was healthy before the one that runs.
         to: Option<&'a str>,
         /// Who.
         by: &'a str,
@@ -70,8 +70,8 @@ pub enum RollbackError {
     /// The revision is not in the history.
     #[error("there is no {0} in its history to go back to")]
     Unknown(String),
-    /// Nothing else was ever healthy.
-    #[error("no other revision of it was healthy, as far as its history goes back")]
+    /// Nothing was healthy before the one that runs.
+    #[error("no earlier revision of it was healthy, as far as its history goes back")]
     NoneHealthy,
     /// The source has not answered yet.
     #[error("it is not known yet what its source gives")]
@@ -175,13 +175,23 @@ impl Steering {
             let unknown = || RollbackError::Unknown(to.to_owned());
             return is_known.then(|| to.to_owned()).ok_or_else(unknown);
         }
-        let running = self.target().unwrap_or_default();
-        let head = self.head.as_deref().unwrap_or_default();
-        let found = last_healthy(history, &[running, head]);
-        found
+        earlier(history, self.rollback.as_ref())
             .map(|entry| entry.revision.clone())
             .ok_or(RollbackError::NoneHealthy)
     }
+}
+
+/// Returns what is gone back to where nobody names a revision: the last that was healthy before the one that runs. Once more
+/// goes further back.
+pub fn earlier<'a>(
+    history: &'a [HistoryEntry],
+    rollback: Option<&Rollback>,
+) -> Option<&'a HistoryEntry> {
+    let back = rollback.map(|one| one.to.as_str());
+    // What the source gives may not have been tried yet, or may have changed nothing: the newest of the history is what runs,
+    // or what was written last as far as that went.
+    let newest = history.first().map(|entry| entry.revision.as_str());
+    healthy_before(history, back.or(newest)?)
 }
 
 #[cfg(test)]
@@ -300,6 +310,8 @@ mod tests {
         }
         step(&mut steering, ask(None), &history);
         assert_eq!(steering.target(), Some("b"));
+        // What was gone back to is the newest of the history now, and what was gone back from comes next.
+        ran(&mut history, "b", Ending::Healthy);
         step(&mut steering, ask(None), &history);
         assert_eq!(steering.target(), Some("a"), "once more goes further back");
         let unknown = steering.step(ask(Some("z")), &history, "t").unwrap_err();
@@ -309,6 +321,24 @@ mod tests {
         step(&mut steering, ask(Some("a")), &history);
         step(&mut steering, Event::Retry, &history);
         assert_eq!(steering.target(), Some("c"));
+    }
+
+    #[test]
+    fn a_commit_that_changes_nothing_is_not_what_is_gone_back_from() {
+        let mut history = Vec::new();
+        let mut steering = Steering::default();
+        for revision in ["a", "b"] {
+            step(&mut steering, Event::Head(revision), &history);
+            ran(&mut history, revision, Ending::Healthy);
+        }
+        step(&mut steering, Event::Head("same"), &history);
+        let asked = Event::Asked {
+            to: None,
+            by: "ada",
+            reason: "",
+        };
+        step(&mut steering, asked, &history);
+        assert_eq!(steering.target(), Some("a"));
     }
 
     #[derive(Debug, Clone)]

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, bail};
 use pintle_cluster::Application;
 use pintle_core::{
-    history::{HistoryEntry, find, last_healthy},
+    history::{HistoryEntry, find},
     names::ROLLBACK_REQUEST_ANNOTATION,
     revision::short,
+    rollback::earlier,
 };
 
 use super::act::Subject;
@@ -18,18 +19,11 @@ pub(super) async fn run(args: &RollbackCommand) -> anyhow::Result<Exit> {
     subject.refuse_if_suspended()?;
     let name = subject.application.application_name();
     let status = subject.application.status.as_ref().map_err(Clone::clone)?;
-    let wanted = if let Some(to) = &args.to {
-        find(&status.history, to)?
-    } else {
-        let current = [&status.revision, &status.attempted_revision];
-        let current: Vec<&str> = current
-            .into_iter()
-            .filter_map(|one| one.as_deref())
-            .collect();
-        let Some(found) = last_healthy(&status.history, &current) else {
-            bail!("no earlier revision of {name} was healthy, as far as its history goes back");
-        };
-        found
+    let wanted = match &args.to {
+        Some(to) => find(&status.history, to)?,
+        None => earlier(&status.history, status.rollback.as_ref()).with_context(|| {
+            format!("no earlier revision of {name} was healthy, as far as its history goes back")
+        })?,
     };
     warn(wanted);
     let mut request = subject.request(&args.reason).await?;

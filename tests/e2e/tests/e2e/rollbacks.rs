@@ -152,6 +152,25 @@ fn a_person_goes_back_and_a_reconciliation_returns() -> Result<()> {
 }
 
 #[test]
+fn once_more_goes_further_back() -> Result<()> {
+    let (stage, first) = shop("further", "Never")?;
+    for replicas in [2, 3] {
+        let commit = stage.push("shop", &[("web.yaml", &deployment("web", replicas, IMAGE))])?;
+        stage.ready_at("shop", &commit)?;
+    }
+    for replicas in [2, 1] {
+        as_administrator(&["rollback", "shop", "-n", &stage.namespace], 0)?;
+        let web = stage.object("Deployment", "web")?;
+        assert_eq!(web["spec"]["replicas"], replicas);
+    }
+    let status = stage.object("Application", "shop")?["status"].clone();
+    assert_eq!(status["revision"], first.as_str());
+    let said = as_administrator(&["rollback", "shop", "-n", &stage.namespace], 1)?;
+    assert!(said.contains("no earlier revision of"), "{said}");
+    Ok(())
+}
+
+#[test]
 fn without_a_policy_what_fails_stays_and_is_shown_on_a_terminal() -> Result<()> {
     let (stage, _) = shop("stays", "Never")?;
     let home = tempfile::tempdir()?;

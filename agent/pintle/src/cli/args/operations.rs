@@ -78,7 +78,8 @@ pub(crate) struct ReconcileCommand {
 pub(crate) struct RollbackCommand {
     #[command(flatten)]
     pub(crate) application: OneApplication,
-    /// Number of the revision in `pintle history`, or the beginning of its commit; by default the last healthy one
+    /// Number of the revision in `pintle history`, or the beginning of its commit; by default the last healthy one before
+    /// the one that runs
     #[arg(long, value_name = "REVISION")]
     pub(crate) to: Option<String>,
     #[command(flatten)]
