@@ -64,6 +64,9 @@ pub struct ApplicationStatus {
     /// The id of the request in the annotation `pintle.dev/rollback-request` that was acted upon last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_handled_rollback: Option<String>,
+    /// Why the request in `lastHandledRollback` was refused; absent if it was not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollback_refused: Option<String>,
     /// The revisions that were rolled out, the newest first: at most 20, and always the last one that was healthy.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<HistoryEntry>,

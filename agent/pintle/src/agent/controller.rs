@@ -563,7 +563,7 @@ impl Controller {
             },
             waits_for,
             rollback: app.course.rollback().cloned(),
-            rollback_asked: app.course.asked().cloned(),
+            rollback_answer: app.course.answer().cloned(),
         };
         let shared = self.targets.now(name);
         self.runs.spawn(run::run(shared, job, cancel));

@@ -36,8 +36,17 @@ pub(crate) struct Job {
     pub(crate) waits_for: Vec<Obstacle>,
     /// The earlier revision that runs instead of the one that the source gives.
     pub(crate) rollback: Option<Rollback>,
-    /// The newest request for a rollback that was taken up.
-    pub(crate) rollback_asked: Option<String>,
+    /// What came of the newest request for a rollback that has an answer.
+    pub(crate) rollback_answer: Option<RollbackAnswer>,
+}
+
+/// What came of a person's request for a rollback: whoever asked waits for it in the status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RollbackAnswer {
+    /// The id of the request.
+    pub(crate) request: String,
+    /// Why it was refused; nothing if it was not.
+    pub(crate) refusal: Option<String>,
 }
 
 /// What is to be done.

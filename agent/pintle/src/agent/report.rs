@@ -17,7 +17,10 @@ use pintle_core::{
 };
 use serde_json::{Value, json};
 
-use super::chronicle::{self, Tried};
+use super::{
+    chronicle::{self, Tried},
+    job::RollbackAnswer,
+};
 use crate::pipeline::now_text;
 
 /// A time, RFC 3339 in UTC with seconds.
@@ -108,8 +111,8 @@ pub(crate) struct Learned {
     pub(crate) requested: Option<String>,
     /// The earlier revision that runs instead of the one that the source gives.
     pub(crate) rollback: Option<Rollback>,
-    /// The newest request for a rollback that was taken up.
-    pub(crate) rollback_asked: Option<String>,
+    /// What came of the newest request for a rollback that has an answer.
+    pub(crate) rollback_answer: Option<RollbackAnswer>,
     /// The release of Helm that was taken over.
     pub(crate) adopted: Option<String>,
     /// The request for which tests were run, and what they came to.
@@ -139,8 +142,10 @@ pub(crate) fn status(
     }
     status.last_handled_reconcile = learned.requested.clone().or(status.last_handled_reconcile);
     status.rollback.clone_from(&learned.rollback);
-    let asked = learned.rollback_asked.clone();
-    status.last_handled_rollback = asked.or(status.last_handled_rollback);
+    if let Some(answer) = &learned.rollback_answer {
+        status.last_handled_rollback = Some(answer.request.clone());
+        status.rollback_refused.clone_from(&answer.refusal);
+    }
     status.adopted_helm_release = learned.adopted.clone().or(status.adopted_helm_release);
     if let Some((request, results)) = &learned.tests {
         status.last_handled_test = Some(request.clone());
@@ -231,6 +236,35 @@ mod tests {
             sum_up(&all[..1]),
             "Deployment.apps n/a: 0 of 1 replicas are available"
         );
+    }
+
+    #[test]
+    fn a_refusal_belongs_to_its_request() {
+        let verdict = Verdict::failed(Standing::Stalled, Reason::PolicyDenied, "no");
+        let after = |before: &ApplicationStatus, answer: Option<(&str, Option<&str>)>| {
+            let answer = answer.map(|(request, refusal)| RollbackAnswer {
+                request: request.to_owned(),
+                refusal: refusal.map(ToOwned::to_owned),
+            });
+            let learned = Learned {
+                rollback_answer: answer,
+                ..Learned::default()
+            };
+            status(before, 1, &learned, &verdict)
+        };
+        let told = |status: &ApplicationStatus| {
+            let request = status.last_handled_rollback.clone();
+            (request.unwrap_or_default(), status.rollback_refused.clone())
+        };
+        let refused = after(
+            &ApplicationStatus::default(),
+            Some(("1", Some("there is no z"))),
+        );
+        let both = ("1".to_owned(), Some("there is no z".to_owned()));
+        assert_eq!(told(&refused), both);
+        assert_eq!(told(&after(&refused, None)), both, "nobody has asked anew");
+        let next = after(&refused, Some(("2", None)));
+        assert_eq!(told(&next), ("2".to_owned(), None));
     }
 
     #[test]

@@ -95,9 +95,7 @@ impl Subject {
             return Ok(None);
         }
         let mut live = Live::of(output.output, &name.namespace, &name.name);
-        let waiting = live.until(&self.applications, |application| {
-            is_done(application) && !is_working(application)
-        });
+        let waiting = live.until(&self.applications, is_done);
         let Ok(ended) = tokio::time::timeout(wait.timeout.get(), waiting).await else {
             bail!(
                 "{name} was not done within {}: does an agent watch namespace {}?",
@@ -193,7 +191,7 @@ pub(super) async fn reconcile(args: &ReconcileCommand) -> anyhow::Result<Exit> {
     let is_done = |application: &Application| {
         let status = application.status.as_ref().ok();
         let handled = status.and_then(|status| status.last_handled_reconcile.as_deref());
-        handled == Some(request.id.as_str())
+        handled == Some(request.id.as_str()) && !is_working(application)
     };
     subject.await_done(&args.wait, args.output, is_done).await
 }
@@ -215,6 +213,7 @@ fn ready_of(application: &Application) -> Option<&Condition> {
         .find(|condition| condition.kind == "Ready")
 }
 
-fn is_working(application: &Application) -> bool {
+/// Says whether an application is on its way to something, as far as its status tells.
+pub(super) fn is_working(application: &Application) -> bool {
     ready_of(application).is_none_or(|ready| ready.status == ConditionStatus::Unknown)
 }

@@ -11,7 +11,7 @@ use pintle_core::{
     rollback::earlier,
 };
 
-use super::act::Subject;
+use super::act::{Subject, is_working};
 use crate::cli::{args::RollbackCommand, exit::Exit, output};
 
 pub(super) async fn run(args: &RollbackCommand) -> anyhow::Result<Exit> {
@@ -40,14 +40,21 @@ pub(super) async fn run(args: &RollbackCommand) -> anyhow::Result<Exit> {
         .await
         .context("a rollback cannot be asked for")?;
     let is_done = |application: &Application| {
-        let status = application.status.as_ref().ok();
-        let handled = status.and_then(|status| status.last_handled_rollback.as_deref());
-        handled == Some(request.id.as_str())
+        let Ok(status) = &application.status else {
+            return false;
+        };
+        // What was refused changes nothing of what is under way.
+        status.last_handled_rollback.as_ref() == Some(&request.id)
+            && (status.rollback_refused.is_some() || !is_working(application))
     };
     let Some(ended) = subject.wait(&args.wait, args.output, is_done).await? else {
         return Ok(Exit::Done);
     };
     let status = ended.status.as_ref().map_err(Clone::clone)?;
+    if let Some(why) = &status.rollback_refused {
+        let to = short(&wanted.revision);
+        bail!("the rollback of {name} to {to} was refused: {why}");
+    }
     let newest = status.history.first();
     match newest {
         // It is not Ready, for it is not what its source says; but it is what was asked for.

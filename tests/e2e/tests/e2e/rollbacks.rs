@@ -171,6 +171,62 @@ fn once_more_goes_further_back() -> Result<()> {
 }
 
 #[test]
+fn each_request_is_answered_even_if_nothing_comes_of_it() -> Result<()> {
+    let (stage, first) = shop("answered", "Never")?;
+    let good = deployment("web", 1, IMAGE);
+    for (web, summary) in [(deployment("web", 2, IMAGE), "two"), (good, "one again")] {
+        let commit = stage
+            .repository
+            .push_files(&[("web.yaml", &web)], summary)?;
+        stage.request("shop")?;
+        stage.ready_at("shop", &commit)?;
+    }
+    // It renders to what is there already.
+    let args = ["rollback", "shop", "--to", "1", "-n", &stage.namespace];
+    let said = as_administrator(&args, 0)?;
+    assert!(said.contains(&format!("runs {}", &first[..12])), "{said}");
+
+    let request =
+        r#"{"id": "by-hand", "by": "eve", "at": "2026-01-01T00:00:00Z", "to": "nowhere"}"#;
+    let annotation = format!("pintle.dev/rollback-request={request}");
+    stage.kubectl(&[
+        "annotate",
+        "--overwrite",
+        "application",
+        "shop",
+        &annotation,
+    ])?;
+    let status = until("the request is answered", LIMIT, || {
+        let status = stage.object("Application", "shop")?["status"].clone();
+        Ok(if status["lastHandledRollback"] == "by-hand" {
+            Ok(status)
+        } else {
+            Err(status["conditions"].to_string())
+        })
+    })?;
+    assert_eq!(
+        status["rollbackRefused"],
+        "there is no nowhere in its history to go back to"
+    );
+    assert_eq!(status["rollback"]["to"], first.as_str(), "{status}");
+    as_administrator(&args, 0)?;
+    let status = stage.object("Application", "shop")?["status"].clone();
+    assert_eq!(status["rollbackRefused"], Value::Null);
+
+    // The source is away: each who asks is told so.
+    let bare = stage.repository.bare();
+    let away = bare.with_extension("away");
+    std::fs::rename(bare, &away)?;
+    for _ in 0..2 {
+        let limit = ["--to", "2", "--timeout", "1m", "-n", &stage.namespace];
+        let said = as_administrator(&[&["rollback", "shop"], &limit[..]].concat(), 1)?;
+        assert!(said.contains("did not come to run"), "{said}");
+    }
+    std::fs::rename(&away, bare)?;
+    Ok(())
+}
+
+#[test]
 fn without_a_policy_what_fails_stays_and_is_shown_on_a_terminal() -> Result<()> {
     let (stage, _) = shop("stays", "Never")?;
     let home = tempfile::tempdir()?;

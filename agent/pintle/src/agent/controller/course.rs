@@ -15,7 +15,10 @@ use tokio::task::AbortHandle;
 
 use super::{App, Controller};
 use crate::{
-    agent::sources::{Earlier, FetchFailure, Fetched, SourceKey},
+    agent::{
+        job::RollbackAnswer,
+        sources::{Earlier, FetchFailure, Fetched, SourceKey},
+    },
     pipeline::now_text,
 };
 
@@ -27,6 +30,8 @@ pub(super) struct Course {
     fetching: Option<(String, AbortHandle)>,
     /// The newest request of a person that was taken up.
     asked: Option<String>,
+    /// What came of the newest that has an answer: one whose revision is still fetched has none yet.
+    answer: Option<RollbackAnswer>,
     /// A request that waits until it is known what the source gives.
     waiting: Option<PersonRequest>,
 }
@@ -34,11 +39,18 @@ pub(super) struct Course {
 impl Course {
     pub(super) fn of(status: Option<&ApplicationStatus>) -> Self {
         let rollback = status.and_then(|status| status.rollback.clone());
+        let answer = status.and_then(|status| {
+            Some(RollbackAnswer {
+                request: status.last_handled_rollback.clone()?,
+                refusal: status.rollback_refused.clone(),
+            })
+        });
         Self {
             steering: Steering::restore(rollback),
             earlier: None,
             fetching: None,
-            asked: status.and_then(|status| status.last_handled_rollback.clone()),
+            asked: answer.as_ref().map(|answer| answer.request.clone()),
+            answer,
             waiting: None,
         }
     }
@@ -57,9 +69,20 @@ impl Course {
         self.steering.rollback()
     }
 
-    /// Returns the newest request for a rollback that was taken up.
-    pub(super) fn asked(&self) -> Option<&String> {
-        self.asked.as_ref()
+    /// Returns what came of the newest request for a rollback that has an answer.
+    pub(super) fn answer(&self) -> Option<&RollbackAnswer> {
+        self.answer.as_ref()
+    }
+
+    /// Gives the newest request its answer, which the next run tells.
+    fn give_answer(&mut self, refusal: Option<String>) {
+        let asked = self.asked.clone();
+        self.answer = asked.map(|request| RollbackAnswer { request, refusal });
+    }
+
+    /// Says whether the newest request has no answer yet.
+    fn is_asked(&self) -> bool {
+        self.answer.as_ref().map(|answer| &answer.request) != self.asked.as_ref()
     }
 
     fn stop_fetching(&mut self) {
@@ -147,7 +170,7 @@ impl Controller {
             Some(Ok(snapshot)) => snapshot.revision().commit.clone(),
             Some(Err(failure)) => {
                 let failed = format!("failed: {}", failure.message);
-                return self.step(name, machine::Event::Revision(failed));
+                return self.source_failed(name, failed);
             }
             None => return,
         };
@@ -157,6 +180,17 @@ impl Controller {
         if let Some(request) = app.and_then(|app| app.course.waiting.take()) {
             self.go_back(name, request);
         }
+    }
+
+    /// Tells the state machine that the source does not answer. Whoever asked for a rollback meanwhile is told so, too: it is
+    /// done when the source answers.
+    fn source_failed(&mut self, name: &ApplicationName, failed: String) {
+        if let Some(app) = self.apps.get_mut(name)
+            && app.course.waiting.is_some()
+        {
+            app.course.give_answer(None);
+        }
+        self.step(name, machine::Event::Revision(failed));
     }
 
     /// Takes up a person's request for a rollback, if there is a new one.
@@ -173,9 +207,12 @@ impl Controller {
         }
         app.course.asked = Some(request.id.clone());
         if app.course.steering.target().is_some() {
-            self.go_back(name, request);
-        } else {
-            app.course.waiting = Some(request);
+            return self.go_back(name, request);
+        }
+        app.course.waiting = Some(request);
+        if matches!(app.fetched, Some(Err(_))) {
+            // That the source does not answer was told before it was asked for: it is told again.
+            self.answer(name, None);
         }
     }
 
@@ -187,12 +224,23 @@ impl Controller {
             reason,
         };
         match self.steer(name, asked) {
-            // What is fetched first runs when it is there.
+            // What is fetched first runs when it is there, and why it is not is told by a run as well.
             Ok(()) if self.is_fetching(name) => {}
-            // Even if nothing changes by it: whoever asked waits for an answer in the status.
-            Ok(()) => self.step(name, machine::Event::Requested),
-            Err(error) => self.refuse(name, &request, &error),
+            Ok(()) => self.answer(name, None),
+            Err(error) => {
+                self.refuse(name, &request, &error);
+                self.answer(name, Some(error.to_string()));
+            }
         }
+    }
+
+    /// Has a run tell what came of the newest request, even if nothing changes by it: whoever asked waits for an answer in
+    /// the status.
+    fn answer(&mut self, name: &ApplicationName, refusal: Option<String>) {
+        if let Some(app) = self.apps.get_mut(name) {
+            app.course.give_answer(refusal);
+        }
+        self.step(name, machine::Event::Requested);
     }
 
     fn is_fetching(&self, name: &ApplicationName) -> bool {
@@ -264,8 +312,13 @@ impl Controller {
         if app.course.rollback().is_none() {
             app.course.stop_fetching();
             app.course.earlier = None;
+            if app.course.waiting.is_none() && app.course.is_asked() {
+                // What was asked for and not fetched yet is superseded: nobody is to wait for it.
+                app.course.give_answer(None);
+            }
             self.step(name, machine::Event::Revision(target));
         } else if app.course.earlier(&target).is_some() {
+            app.course.stop_fetching();
             self.step(name, machine::Event::Revision(target));
         } else {
             self.fetch_earlier(name, target);
@@ -273,14 +326,16 @@ impl Controller {
         Ok(())
     }
 
-    /// Fetches what is to be gone back to, unless that is under way.
+    /// Fetches what is to be gone back to, unless that is under way. One that keeps failing is begun anew: whoever asks again
+    /// waits for an answer.
     fn fetch_earlier(&mut self, name: &ApplicationName, revision: String) {
         let (shared, messages) = (std::sync::Arc::clone(&self.shared), self.messages.clone());
         let Some(app) = self.apps.get_mut(name) else {
             return;
         };
         let under_way = app.course.fetching.as_ref();
-        if under_way.is_some_and(|(known, _)| *known == revision) {
+        let has_failed = matches!(app.course.earlier, Some((_, Err(_))));
+        if !has_failed && under_way.is_some_and(|(known, _)| *known == revision) {
             return;
         }
         app.course.stop_fetching();
@@ -320,10 +375,18 @@ impl Controller {
         }
         let known = match &fetched {
             Ok(_) => revision.to_owned(),
-            Err(failure) => format!("failed: {}", failure.message),
+            // The state machine does nothing for a text that it knows, and each request is to have its answer, even if it is that
+            // of the one before, or the one that the source gave for its newest revision.
+            Err(failure) => {
+                let request = app.course.asked.as_deref().unwrap_or_default();
+                format!("failed: {revision} for {request}: {}", failure.message)
+            }
         };
         if fetched.is_ok() {
             app.course.fetching = None;
+        }
+        if app.course.is_asked() {
+            app.course.give_answer(None);
         }
         app.course.earlier = Some((known.clone(), fetched));
         self.step(name, machine::Event::Revision(known));

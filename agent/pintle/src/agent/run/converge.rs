@@ -75,7 +75,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
         learned: Learned {
             requested: job.requested.clone(),
             rollback: job.rollback.clone(),
-            rollback_asked: job.rollback_asked.clone(),
+            rollback_answer: job.rollback_answer.clone(),
             ..Learned::default()
         },
         notifiers: job
@@ -313,9 +313,14 @@ impl Run {
             && self.before.observed_generation == Some(self.job.application.generation)
     }
 
-    /// Says whether the status tells already that the newest request was handled: whoever asked waits for it.
+    /// Says whether the status tells already what came of the newest requests, and which revision runs instead of which:
+    /// whoever asked waits for it.
     fn is_answered(&self) -> bool {
-        self.job.requested == self.before.last_handled_reconcile
+        let (job, before) = (&self.job, &self.before);
+        let answer = job.rollback_answer.as_ref();
+        job.requested == before.last_handled_reconcile
+            && answer.map(|answer| &answer.request) == before.last_handled_rollback.as_ref()
+            && job.rollback == before.rollback
     }
 
     async fn render(
