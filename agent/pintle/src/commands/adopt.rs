@@ -32,6 +32,7 @@ pub(super) async fn run(command: &AdoptCommand) -> anyhow::Result<Exit> {
     let session = Session::granting(&args.cluster.renderer.registry, &args.cluster.cluster_reads)?;
     let connection = connect(&args.cluster.connection).await?;
     let origin = Origin::of(&args.cluster.input, &session.remotes)?;
+    let session = session.with_standard_input(&args.cluster.renderer.helm)?;
     let progress = Progress::new(args.cluster.output.output);
     let input = origin.open().await?;
     let mut cluster = args.cluster.clone();

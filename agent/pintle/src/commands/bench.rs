@@ -18,8 +18,9 @@ use crate::{
 pub(super) async fn run(args: &BenchCommand) -> anyhow::Result<Exit> {
     let session = Session::warm(&args.render.renderer.registry)?;
     let origin = Origin::of(&args.render.input, &session.remotes)?;
+    let session = session.with_standard_input(&args.render.renderer.helm)?;
     let input = origin.open().await?;
-    let prepared = Prepared::new(&args.render, &input)?;
+    let prepared = Prepared::new(&session, &args.render, &input)?;
     let render = async || {
         let context = prepared.context.clone();
         session

@@ -36,6 +36,7 @@ pub(super) async fn run(args: &ConvergeCommand) -> anyhow::Result<Exit> {
     let session = Session::granting(&args.cluster.renderer.registry, &args.cluster.cluster_reads)?;
     let connection = connect(&args.cluster.connection).await?;
     let origin = Origin::of(&args.cluster.input, &session.remotes)?;
+    let session = session.with_standard_input(&args.cluster.renderer.helm)?;
     let follow = args.cluster.input.follow;
     follow::run(&origin, follow, async || {
         let progress = Progress::new(args.cluster.output.output);

@@ -33,6 +33,7 @@ pub(super) async fn run(args: &ClusterCommand, show: Show) -> anyhow::Result<Exi
     let session = Session::granting(&args.renderer.registry, &args.cluster_reads)?;
     let connection = connect(&args.connection).await?;
     let origin = Origin::of(&args.input, &session.remotes)?;
+    let session = session.with_standard_input(&args.renderer.helm)?;
     follow::run(&origin, args.input.follow, async || {
         let progress = Progress::new(args.output.output);
         let input = origin.open().await?;

@@ -24,6 +24,7 @@ use crate::{
 pub(super) async fn run(args: &RenderCommand) -> anyhow::Result<Exit> {
     let session = Session::new(&args.renderer.registry)?;
     let origin = Origin::of(&args.input, &session.remotes)?;
+    let session = session.with_standard_input(&args.renderer.helm)?;
     follow::run(&origin, args.input.follow, async || {
         once(args, &session, &origin).await
     })
@@ -38,8 +39,12 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
-    pub(super) fn new(args: &RenderCommand, input: &Input) -> anyhow::Result<Self> {
-        let mut release = Session::release(input, &args.input, &args.renderer)?;
+    pub(super) fn new(
+        session: &Session,
+        args: &RenderCommand,
+        input: &Input,
+    ) -> anyhow::Result<Self> {
+        let mut release = session.release(input, &args.input, &args.renderer)?;
         if !release.is_described {
             helm::without_crds(&mut release.spec, &*input.tree)?;
         }
@@ -71,7 +76,7 @@ async fn once(args: &RenderCommand, session: &Session, origin: &Origin) -> anyho
         release,
         context,
         seed,
-    } = Prepared::new(args, &input)?;
+    } = Prepared::new(session, args, &input)?;
     let outcome = session
         .render(&release, &input, context, &seed, None)
         .await?;

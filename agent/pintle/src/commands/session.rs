@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::{
     cli::{
-        args::{InputArgs, RegistryArgs, RendererArgs},
+        args::{HelmArgs, InputArgs, RegistryArgs, RendererArgs},
         exit::Usage,
         output,
     },
@@ -36,6 +36,8 @@ use crate::{
 pub(super) struct Session {
     pub(super) catalog: Arc<Catalog>,
     pub(super) remotes: Arc<Remotes>,
+    /// What was read from standard input, if the arguments name it.
+    standard_input: Option<String>,
 }
 
 /// What is converged, and how.
@@ -93,11 +95,19 @@ impl Session {
         Ok(Self {
             catalog: Catalog::for_commands(host, Arc::clone(&remotes), grants),
             remotes,
+            standard_input: None,
         })
+    }
+
+    /// Reads what the arguments take from standard input: once, before anything that is begun anew with `--follow`.
+    pub(super) fn with_standard_input(mut self, args: &HelmArgs) -> anyhow::Result<Self> {
+        self.standard_input = helm::standard_input(args)?;
+        Ok(self)
     }
 
     /// Reads the settings of a revision: its `pintle.yaml`, overridden by the arguments.
     pub(super) fn release(
+        &self,
         input: &Input,
         args: &InputArgs,
         renderer: &RendererArgs,
@@ -121,7 +131,8 @@ impl Session {
             });
         }
         override_settings(&mut spec, renderer)?;
-        helm::override_settings(&mut spec, &renderer.helm, &*input.tree)?;
+        let standard_input = self.standard_input.as_deref();
+        helm::override_settings(&mut spec, &renderer.helm, standard_input, &*input.tree)?;
         Ok(Release {
             name: renderer.name.clone().unwrap_or_else(|| input.name.clone()),
             spec,

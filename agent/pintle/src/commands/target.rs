@@ -66,7 +66,7 @@ impl Target {
         progress: &Progress,
     ) -> anyhow::Result<Self> {
         progress.stage(&format!("rendering {}", input.revision.short()));
-        let settings = Session::release(input, &args.input, &args.renderer)?;
+        let settings = session.release(input, &args.input, &args.renderer)?;
         let namespace = settings.namespace_or(connection.default_namespace());
         let application = ApplicationName::new(&namespace, &settings.name);
         let seed = match &args.renderer.seed {

@@ -16,13 +16,24 @@ use crate::cli::{args::HelmArgs, exit::Usage};
 const HELM: &str = "helm";
 /// What the values of the settings are called among the files.
 const VALUES: &str = "pintle.yaml: values";
+/// What standard input is called among the files.
+const STANDARD_INPUT: &str = "-";
 /// Most bytes of one file with values.
 const MAX_FILE: u64 = 16 << 20;
 
+/// Reads standard input, if a flag names it. What was read is gone: a command that begins anew needs it kept.
+pub(crate) fn standard_input(args: &HelmArgs) -> anyhow::Result<Option<String>> {
+    let is_named = files(args).any(|path| path == STANDARD_INPUT);
+    let read = || text_of(std::io::stdin().lock(), "standard input");
+    is_named.then(read).transpose()
+}
+
 /// Puts the flags over what the file says for the renderer. Lists go on after those of the file, and so win.
+/// `standard_input` is what was read from there.
 pub(crate) fn override_settings(
     spec: &mut ApplicationSpec,
     args: &HelmArgs,
+    standard_input: Option<&str>,
     tree: &dyn Tree,
 ) -> anyhow::Result<()> {
     if *args == HelmArgs::default() {
@@ -65,11 +76,14 @@ pub(crate) fn override_settings(
             settings.insert(field.to_owned(), Value::Bool(value));
         }
     }
-    let named_by_set_file = args.set_file.iter().flat_map(|text| files_of(text));
-    for path in args.values.iter().cloned().chain(named_by_set_file) {
+    for path in files(args) {
         let contents = contents(settings)?;
         if !contents.contains_key(&path) {
-            contents.insert(path.clone(), Value::String(read(&path)?));
+            let text = match standard_input.filter(|_| path == STANDARD_INPUT) {
+                Some(text) => text.to_owned(),
+                None => file(&path)?,
+            };
+            contents.insert(path, Value::String(text));
         }
     }
     Ok(())
@@ -180,6 +194,12 @@ fn append(settings: &mut Map<String, Value>, field: &str, values: &[String]) -> 
     Ok(())
 }
 
+/// Lists the files that the flags name.
+fn files(args: &HelmArgs) -> impl Iterator<Item = String> {
+    let named_by_set_file = args.set_file.iter().flat_map(|text| files_of(text));
+    args.values.iter().cloned().chain(named_by_set_file)
+}
+
 /// Lists the files that an argument of `--set-file` names: `a=file1,b.c=file2`, where `\` takes a comma its meaning.
 fn files_of(text: &str) -> Vec<String> {
     let mut files = Vec::new();
@@ -206,22 +226,21 @@ fn files_of(text: &str) -> Vec<String> {
     }
 }
 
-fn read(path: &str) -> anyhow::Result<String> {
+fn file(path: &str) -> anyhow::Result<String> {
+    let opened = std::fs::File::open(path);
+    text_of(
+        opened.with_context(|| format!("{path} cannot be read"))?,
+        path,
+    )
+}
+
+fn text_of(from: impl std::io::Read, what: &str) -> anyhow::Result<String> {
     let mut text = String::new();
-    let result = if path == "-" {
-        std::io::stdin()
-            .lock()
-            .take(MAX_FILE)
-            .read_to_string(&mut text)
-    } else {
-        std::fs::File::open(path).and_then(|file| file.take(MAX_FILE).read_to_string(&mut text))
-    };
-    result.with_context(|| match path {
-        "-" => "values cannot be read from standard input".to_owned(),
-        path => format!("{path} cannot be read"),
-    })?;
+    from.take(MAX_FILE)
+        .read_to_string(&mut text)
+        .with_context(|| format!("{what} cannot be read"))?;
     if text.len() as u64 == MAX_FILE {
-        anyhow::bail!("{path} has more than {MAX_FILE} bytes");
+        anyhow::bail!("{what} has more than {MAX_FILE} bytes");
     }
     Ok(text)
 }
@@ -249,7 +268,7 @@ mod tests {
         std::fs::write(path("prod.yaml"), "a: 1\n").unwrap();
         std::fs::write(path("cert"), "pem").unwrap();
         let args = HelmArgs {
-            values: vec![path("prod.yaml")],
+            values: vec![path("prod.yaml"), "-".into()],
             set: vec!["a=1,b=2".into(), "c=3".into()],
             set_file: vec![format!("tls={},x={}", path("cert"), path("cert"))],
             skip_crds: true,
@@ -257,14 +276,16 @@ mod tests {
             ..HelmArgs::default()
         };
         let mut spec = spec(Some("helm"), json!({"set": ["z=0"], "values": {"k": true}}));
-        override_settings(&mut spec, &args, &MemoryTree::default()).unwrap();
+        let tree = MemoryTree::default();
+        override_settings(&mut spec, &args, Some("b: 2\n"), &tree).unwrap();
         assert_eq!(
             spec.renderer.unwrap().settings,
             json!({
-                "set": ["z=0", "a=1,b=2", "c=3"], "valuesFiles": ["pintle.yaml: values", path("prod.yaml")],
+                "set": ["z=0", "a=1,b=2", "c=3"], "valuesFiles": ["pintle.yaml: values", path("prod.yaml"), "-"],
                 "setFile": [format!("tls={},x={}", path("cert"), path("cert"))], "includeCrds": false, "noHooks": true,
                 "fileContents": {
                     path("prod.yaml"): "a: 1\n", path("cert"): "pem", "pintle.yaml: values": r#"{"k":true}"#,
+                    "-": "b: 2\n",
                 },
             })
         );
@@ -278,13 +299,13 @@ mod tests {
         };
         let chart = MemoryTree::new([("Chart.yaml", "name: web")]);
         let mut found = spec(None, Value::Null);
-        override_settings(&mut found, &args, &chart).unwrap();
+        override_settings(&mut found, &args, None, &chart).unwrap();
         assert_eq!(found.renderer.unwrap().plugin, "helm");
         let mut own = spec(Some("./mine.wasm"), Value::Null);
-        override_settings(&mut own, &args, &MemoryTree::default()).unwrap();
+        override_settings(&mut own, &args, None, &MemoryTree::default()).unwrap();
         assert_eq!(own.renderer.unwrap().plugin, "./mine.wasm");
         let said = |mut spec: ApplicationSpec| {
-            override_settings(&mut spec, &args, &MemoryTree::default())
+            override_settings(&mut spec, &args, None, &MemoryTree::default())
                 .unwrap_err()
                 .to_string()
         };

@@ -1,6 +1,7 @@
 //! The command line, on a folder and a cluster.
 
 use std::collections::BTreeMap;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -186,6 +187,48 @@ fn a_changed_file_is_followed_and_an_error_does_not_end_it() -> Result<()> {
     std::fs::write(&file, config_map("settings", "three"))?;
     printed(&mut following, "value: three")?;
     following.kill()
+}
+
+#[test]
+fn values_from_standard_input_are_kept_for_the_next_change() -> Result<()> {
+    let desk = Desk::new("values")?;
+    let template = |key: &str| {
+        let data = format!("data: {{{key}: '{{{{ .Values.text }}}}'}}\n");
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\n".to_owned() + &data
+    };
+    let chart = "apiVersion: v2\nname: shop\nversion: 1.0.0\n";
+    let files = [
+        ("Chart.yaml", chart),
+        ("templates/settings.yaml", &template("first")),
+    ];
+    desk.repository.push_files(&files, "first")?;
+    let values = desk.home.path().join("values.yaml");
+    std::fs::write(&values, "text: kept\n")?;
+    let command = desk.command(&["render", ".", "--dev", "--follow", "-f", "-"])?;
+    let command = in_a_shell(&command, &format!("\"$@\" <'{}'", values.display()));
+    let log = desk.home.path().join("values.log");
+    let mut following = Process::spawn("pintle render -f -", command, &log)?;
+    printed(&mut following, "first: kept")?;
+    desk.repository
+        .write("templates/settings.yaml", template("second"))?;
+    printed(&mut following, "second: kept")?;
+    following.kill()
+}
+
+/// Is a command within a line of a shell, where it stands for `"$@"`.
+fn in_a_shell(command: &Command, line: &str) -> Command {
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", line, "sh"])
+        .arg(command.get_program())
+        .args(command.get_args());
+    for (name, value) in command.get_envs() {
+        shell.env(name, value.unwrap_or_default());
+    }
+    if let Some(folder) = command.get_current_dir() {
+        shell.current_dir(folder);
+    }
+    shell
 }
 
 /// Waits until a process has printed a line with this text.
