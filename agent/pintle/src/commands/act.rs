@@ -11,11 +11,17 @@ use pintle_core::{
 };
 use serde_json::json;
 
-use super::{get::explain, status::Live, target::connect, test::request};
+use super::{
+    get::{application_document, explain},
+    status::Live,
+    target::connect,
+    test::request,
+};
 use crate::{
     cli::{
         args::{
-            AwaitArgs, OneApplication, OutputArgs, ReasonArgs, ReconcileCommand, SuspendCommand,
+            AwaitArgs, Format, OneApplication, OutputArgs, ReasonArgs, ReconcileCommand,
+            SuspendCommand,
         },
         exit::{Exit, Usage},
         output,
@@ -82,18 +88,31 @@ impl Subject {
         .into())
     }
 
-    /// Waits until the agent has done what was asked, and shows how it goes. Nothing if that is not wanted.
+    /// Says what was asked for, where nobody waits for it.
+    pub(super) fn tell_request(
+        &self,
+        output: OutputArgs,
+        request: &PersonRequest,
+    ) -> anyhow::Result<Exit> {
+        let name = self.application.application_name();
+        match output.output {
+            Some(format) => {
+                let document = json!({ "application": name, "request": request });
+                output::machine(format, &document)?;
+            }
+            None => output::note(&format!("{name}: asked for")),
+        }
+        Ok(Exit::Done)
+    }
+
+    /// Waits until the agent has done what was asked, shows how it goes, and prints for programs what it came to.
     pub(super) async fn wait(
         &self,
         wait: &AwaitArgs,
         output: OutputArgs,
         is_done: impl Fn(&Application) -> bool,
-    ) -> anyhow::Result<Option<Application>> {
+    ) -> anyhow::Result<Application> {
         let name = self.application.application_name();
-        if wait.no_wait {
-            output::note(&format!("{name}: asked for"));
-            return Ok(None);
-        }
         let mut live = Live::of(output.output, &name.namespace, &name.name);
         let waiting = live.until(&self.applications, is_done);
         let Ok(ended) = tokio::time::timeout(wait.timeout.get(), waiting).await else {
@@ -105,27 +124,11 @@ impl Subject {
         };
         let ended = ended?;
         live.close();
-        Ok(Some(ended))
-    }
-
-    async fn await_done(
-        &self,
-        wait: &AwaitArgs,
-        output: OutputArgs,
-        is_done: impl Fn(&Application) -> bool,
-    ) -> anyhow::Result<Exit> {
-        let name = self.application.application_name();
-        let Some(ended) = self.wait(wait, output, is_done).await? else {
-            return Ok(Exit::Done);
-        };
-        match ready_of(&ended) {
-            Some(ready) if ready.status == ConditionStatus::True => {
-                output::note(&format!("{name}: {}", ready.message));
-                Ok(Exit::Done)
-            }
-            Some(ready) => bail!("{name} is not Ready: {}", ready.message),
-            None => bail!("{name} has no condition `Ready`"),
+        // As lines, each state was printed as it came, and this one last.
+        if let Some(format @ (Format::Json | Format::Yaml)) = output.output {
+            output::machine(format, &application_document(&ended))?;
         }
+        Ok(ended)
     }
 }
 
@@ -193,7 +196,19 @@ pub(super) async fn reconcile(args: &ReconcileCommand) -> anyhow::Result<Exit> {
         let handled = status.and_then(|status| status.last_handled_reconcile.as_deref());
         handled == Some(request.id.as_str()) && !is_working(application)
     };
-    subject.await_done(&args.wait, args.output, is_done).await
+    if args.wait.no_wait {
+        return subject.tell_request(args.output, &request);
+    }
+    let ended = subject.wait(&args.wait, args.output, is_done).await?;
+    let name = subject.application.application_name();
+    match ready_of(&ended) {
+        Some(ready) if ready.status == ConditionStatus::True => {
+            output::note(&format!("{name}: {}", ready.message));
+            Ok(Exit::Done)
+        }
+        Some(ready) => bail!("{name} is not Ready: {}", ready.message),
+        None => bail!("{name} has no condition `Ready`"),
+    }
 }
 
 pub(super) fn is_suspended(application: &Application) -> bool {

@@ -47,9 +47,10 @@ pub(super) async fn run(args: &RollbackCommand) -> anyhow::Result<Exit> {
         status.last_handled_rollback.as_ref() == Some(&request.id)
             && (status.rollback_refused.is_some() || !is_working(application))
     };
-    let Some(ended) = subject.wait(&args.wait, args.output, is_done).await? else {
-        return Ok(Exit::Done);
-    };
+    if args.wait.no_wait {
+        return subject.tell_request(args.output, &request);
+    }
+    let ended = subject.wait(&args.wait, args.output, is_done).await?;
     let status = ended.status.as_ref().map_err(Clone::clone)?;
     if let Some(why) = &status.rollback_refused {
         let to = short(&wanted.revision);

@@ -15,12 +15,18 @@ use super::{
 };
 use crate::cli::{
     args::{Format, StatusCommand},
-    exit::Exit,
+    exit::{Exit, Usage},
     output,
     screen::{Screen, size},
 };
 
 pub(super) async fn run(args: &StatusCommand) -> anyhow::Result<Exit> {
+    if args.watch
+        && let Some(Format::Json | Format::Yaml) = args.output.output
+    {
+        let why = "--watch has no end, and so no one document: -o jsonl prints one for each change";
+        return Err(Usage(why.to_owned()).into());
+    }
     let connection = connect(&args.connection).await?;
     let applications = Applications::applications(&connection);
     let scope = Scope::of(args, &connection);
@@ -208,25 +214,34 @@ impl Live {
         }
     }
 
-    /// Says what is new, where there is no terminal.
+    /// Says what is new, where there is no terminal and somebody wants to know.
     fn tell(&mut self, application: &Application) -> anyhow::Result<()> {
-        if self.screen.is_some() {
-            return Ok(());
-        }
-        if self.format.is_some() {
-            let document = application_document(application).to_string();
-            let name = application.application_name().to_string();
-            if self.said.insert(name, document.clone()).as_ref() != Some(&document) {
-                output::machine(Format::Jsonl, &application_document(application))?;
+        match self.format {
+            // Who wants one document gets it when there is one.
+            Some(Format::Json | Format::Yaml) => {}
+            Some(Format::Jsonl) => {
+                let document = application_document(application);
+                let name = application.application_name().to_string();
+                if self.is_new(name, &document.to_string()) {
+                    output::machine(Format::Jsonl, &document)?;
+                }
             }
-            return Ok(());
-        }
-        for (what, line) in object_lines(application, self.scope.name.is_some()) {
-            if self.said.insert(what, line.clone()).as_ref() != Some(&line) {
-                output::text(&line);
+            None if self.screen.is_some() => {}
+            None => {
+                for (what, line) in object_lines(application, self.scope.name.is_some()) {
+                    if self.is_new(what, &line) {
+                        output::text(&line);
+                    }
+                }
             }
         }
         Ok(())
+    }
+
+    /// Takes note of what is said of a thing, and says whether that is something else than before.
+    fn is_new(&mut self, what: String, said: &str) -> bool {
+        let before = self.said.insert(what, said.to_owned());
+        before.as_deref() != Some(said)
     }
 }
 

@@ -80,6 +80,18 @@ pub(crate) fn as_administrator(args: &[&str], expected: i32) -> Result<String> {
     run(of_administrator(args, home.path())?, args, expected)
 }
 
+/// Runs pintle as an administrator, checks how it ends, and reads the one document that its standard output is.
+pub(crate) fn document(args: &[&str], expected: i32) -> Result<serde_json::Value> {
+    let home = tempfile::tempdir()?;
+    let output = of_administrator(args, home.path())?.output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    if output.status.code() != Some(expected) {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("pintle {}: {}\n{said}", args.join(" "), output.status);
+    }
+    serde_json::from_str(&text).with_context(|| format!("no one document: {text}"))
+}
+
 fn pintle(args: &[&str], kubeconfig: &Path, home: &Path) -> Result<Command> {
     let mut command = Command::new(agent::executable()?);
     command

@@ -6,7 +6,7 @@ use anyhow::Result;
 use pintle_harness::{Process, until};
 use serde_json::Value;
 
-use crate::desk::{as_administrator, of_administrator};
+use crate::desk::{as_administrator, document, of_administrator};
 use crate::world::{LIMIT, Stage, config_map};
 
 fn limit() -> String {
@@ -137,6 +137,37 @@ fn a_reconciliation_takes_what_is_in_git_now_and_the_history_says_who_asked() ->
         "{text}"
     );
     assert_eq!(history.as_array().map(Vec::len), Some(3), "{history}");
+    Ok(())
+}
+
+#[test]
+fn what_an_operator_asks_for_is_answered_to_programs_with_one_document() -> Result<()> {
+    let stage = Stage::new("programs")?;
+    let settings = |value: &str| config_map("settings", value);
+    let mut commits = Vec::new();
+    for value in ["1", "2"] {
+        let files = [("settings.yaml", &*settings(value))];
+        commits.push(stage.repository.push_files(&files, value)?);
+        if value == "1" {
+            stage.apply(&stage.application("shop", "", ""))?;
+            stage.ready_at("shop", &commits[0])?;
+        }
+    }
+    let limit = limit();
+    let pintle = |args: &[&str], expected| {
+        let more = ["-n", &stage.namespace, "-o", "json"];
+        document(&[args, &more].concat(), expected)
+    };
+    let done = pintle(&["reconcile", "shop", "--timeout", &limit], 0)?;
+    assert_eq!(done["status"]["revision"], commits[1].as_str());
+    let back = pintle(&["rollback", "shop", "--timeout", &limit], 0)?;
+    assert_eq!(back["status"]["rollback"]["to"], commits[0].as_str());
+    let asked = pintle(&["rollback", "shop", "--to", "2", "--no-wait"], 0)?;
+    assert_eq!(asked["application"]["name"], "shop");
+    assert_eq!(asked["request"]["to"], commits[1].as_str());
+    let watch = ["status", "--watch", "-o", "json"];
+    let refused = as_administrator(&watch, 2)?;
+    assert!(refused.contains("-o jsonl"), "{refused}");
     Ok(())
 }
 
