@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::{
     get::{application_document, explain},
-    status::Live,
+    status::{Live, view},
     target::connect,
     test::request,
 };
@@ -115,12 +115,10 @@ impl Subject {
         let name = self.application.application_name();
         let mut live = Live::of(output.output, &name.namespace, &name.name);
         let waiting = live.until(&self.applications, is_done);
-        let Ok(ended) = tokio::time::timeout(wait.timeout.get(), waiting).await else {
-            bail!(
-                "{name} was not done within {}: does an agent watch namespace {}?",
-                wait.timeout,
-                name.namespace
-            );
+        let ended = tokio::time::timeout(wait.timeout.get(), waiting).await;
+        let Ok(ended) = ended else {
+            let why = overdue(&self.application, live.last());
+            bail!("{name} was not done within {}: {why}", wait.timeout);
         };
         let ended = ended?;
         live.close();
@@ -130,6 +128,40 @@ impl Subject {
         }
         Ok(ended)
     }
+}
+
+/// Who waits for what was asked for by an annotation.
+pub(super) struct Waiter {
+    /// What was written into it.
+    pub(super) ours: String,
+    /// What it was before: a watch may begin with that.
+    pub(super) before: Option<String>,
+}
+
+impl Waiter {
+    /// Says whether a request was handled that is not older than ours: the agent answers the newest only. `newest` is what
+    /// the annotation is now.
+    pub(super) fn is_answered(&self, handled: Option<&str>, newest: Option<&str>) -> bool {
+        let is_newer = newest.is_some() && newest != self.before.as_deref();
+        handled == Some(self.ours.as_str()) || (is_newer && handled == newest)
+    }
+}
+
+/// Says how an application is that was not done in time, and whom to look for if nobody cares for it.
+pub(super) fn overdue(before: &Application, last: Option<&Application>) -> String {
+    let last = last.unwrap_or(before);
+    let how = match &last.status {
+        Ok(status) => {
+            let (ready, message) = view::ready(status);
+            format!("`Ready` is {ready}: {message}")
+        }
+        Err(error) => error.to_string(),
+    };
+    if last.status != before.status {
+        return how;
+    }
+    let namespace = before.namespace.as_deref().unwrap_or_default();
+    format!("{how} (its status is as it was: does an agent watch namespace {namespace}?)")
 }
 
 pub(super) async fn suspend(args: &SuspendCommand) -> anyhow::Result<Exit> {
@@ -191,10 +223,18 @@ pub(super) async fn reconcile(args: &ReconcileCommand) -> anyhow::Result<Exit> {
         .ask(&subject.application, &annotations, None)
         .await
         .context("a reconciliation cannot be asked for")?;
+    let newest = |application: &Application| {
+        let value = application.annotations.get(RECONCILE_ANNOTATION);
+        value.cloned()
+    };
+    let waiter = Waiter {
+        ours: request.id.clone(),
+        before: newest(&subject.application),
+    };
     let is_done = |application: &Application| {
         let status = application.status.as_ref().ok();
         let handled = status.and_then(|status| status.last_handled_reconcile.as_deref());
-        handled == Some(request.id.as_str()) && !is_working(application)
+        waiter.is_answered(handled, newest(application).as_deref()) && !is_working(application)
     };
     if args.wait.no_wait {
         return subject.tell_request(args.output, &request);
@@ -231,4 +271,63 @@ fn ready_of(application: &Application) -> Option<&Condition> {
 /// Says whether an application is on its way to something, as far as its status tells.
 pub(super) fn is_working(application: &Application) -> bool {
     ready_of(application).is_none_or(|ready| ready.status == ConditionStatus::Unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use pintle_core::application::{ApplicationSpec, ApplicationStatus, Standing};
+
+    use super::*;
+
+    #[test]
+    fn a_newer_request_answers_an_older_one_and_a_state_of_before_does_not() {
+        let waiter = |before: Option<&str>| Waiter {
+            ours: "2".to_owned(),
+            before: before.map(ToOwned::to_owned),
+        };
+        for (handled, newest, is_answered) in [
+            (Some("1"), Some("2"), false),
+            (Some("2"), Some("2"), true),
+            (Some("2"), Some("3"), true),
+            (Some("3"), Some("3"), true),
+            // The watch has not come to ours yet.
+            (Some("1"), Some("1"), false),
+            (None, None, false),
+        ] {
+            let found = waiter(Some("1")).is_answered(handled, newest);
+            assert_eq!(found, is_answered, "{handled:?} {newest:?}");
+        }
+        assert!(!waiter(None).is_answered(None, None));
+    }
+
+    fn application(standing: Option<Standing>) -> Application {
+        let ready = |standing| Condition::of(standing, "Reason", "a message", None, "t", &[]);
+        let status = ApplicationStatus {
+            conditions: standing.map(ready).unwrap_or_default(),
+            ..ApplicationStatus::default()
+        };
+        Application {
+            namespace: Some("shop".to_owned()),
+            name: "web".to_owned(),
+            uid: String::new(),
+            resource_version: String::new(),
+            generation: 1,
+            annotations: BTreeMap::new(),
+            finalizers: Vec::new(),
+            deleting: false,
+            spec: Ok(ApplicationSpec::default()),
+            status: Ok(status),
+        }
+    }
+
+    #[test]
+    fn what_is_overdue_says_how_it_is_and_asks_for_an_agent_only_where_nothing_happens() {
+        let (ready, retrying) = (
+            application(Some(Standing::Ready)),
+            application(Some(Standing::Retrying)),
+        );
+        insta::assert_snapshot!(overdue(&ready, Some(&retrying)), @"`Ready` is False: a message");
+        insta::assert_snapshot!(overdue(&ready, Some(&ready)), @"`Ready` is True: a message (its status is as it was: does an agent watch namespace shop?)");
+        insta::assert_snapshot!(overdue(&application(None), None), @"`Ready` is Unknown: not looked at yet: is the agent running? (its status is as it was: does an agent watch namespace shop?)");
+    }
 }

@@ -7,11 +7,12 @@ use pintle_cluster::Application;
 use pintle_core::{
     history::{HistoryEntry, find},
     names::ROLLBACK_REQUEST_ANNOTATION,
+    request::PersonRequest,
     revision::short,
     rollback::earlier,
 };
 
-use super::act::{Subject, is_working};
+use super::act::{Subject, Waiter, is_working};
 use crate::cli::{args::RollbackCommand, exit::Exit, output};
 
 pub(super) async fn run(args: &RollbackCommand) -> anyhow::Result<Exit> {
@@ -39,38 +40,50 @@ pub(super) async fn run(args: &RollbackCommand) -> anyhow::Result<Exit> {
         .ask(&subject.application, &annotations, None)
         .await
         .context("a rollback cannot be asked for")?;
+    let waiter = Waiter {
+        ours: request.id.clone(),
+        before: newest(&subject.application).map(|newest| newest.id),
+    };
     let is_done = |application: &Application| {
         let Ok(status) = &application.status else {
             return false;
         };
-        // What was refused changes nothing of what is under way.
-        status.last_handled_rollback.as_ref() == Some(&request.id)
-            && (status.rollback_refused.is_some() || !is_working(application))
+        let handled = status.last_handled_rollback.as_deref();
+        let newest = newest(application).map(|newest| newest.id);
+        // What was refused, or is not ours any more, says nothing by what is under way.
+        let is_settled = status.rollback_refused.is_some() || handled != Some(request.id.as_str());
+        waiter.is_answered(handled, newest.as_deref()) && (is_settled || !is_working(application))
     };
     if args.wait.no_wait {
         return subject.tell_request(args.output, &request);
     }
     let ended = subject.wait(&args.wait, args.output, is_done).await?;
     let status = ended.status.as_ref().map_err(Clone::clone)?;
+    let to = short(&wanted.revision);
+    if status.last_handled_rollback.as_ref() != Some(&request.id) {
+        let newest = newest(&ended).map(|newest| newest.told());
+        let who = newest.unwrap_or_else(|| "by somebody".to_owned());
+        bail!("the rollback of {name} to {to} was superseded by another request, {who}");
+    }
     if let Some(why) = &status.rollback_refused {
-        let to = short(&wanted.revision);
         bail!("the rollback of {name} to {to} was refused: {why}");
     }
-    let newest = status.history.first();
-    match newest {
+    match status.history.first() {
         // It is not Ready, for it is not what its source says; but it is what was asked for.
         Some(newest) if newest.revision == wanted.revision && newest.message.is_none() => {
-            output::note(&format!("{name} runs {}", short(&wanted.revision)));
+            output::note(&format!("{name} runs {to}"));
             Ok(Exit::Done)
         }
         _ => {
             let ready = super::status::view::ready(status).1;
-            bail!(
-                "{name} did not come to run {}: {ready}",
-                short(&wanted.revision)
-            )
+            bail!("{name} did not come to run {to}: {ready}")
         }
     }
+}
+
+/// Returns the newest request for a rollback of an application.
+fn newest(application: &Application) -> Option<PersonRequest> {
+    PersonRequest::read(application.annotations.get(ROLLBACK_REQUEST_ANNOTATION)?)
 }
 
 fn warn(wanted: &HistoryEntry) {

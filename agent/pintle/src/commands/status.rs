@@ -197,6 +197,11 @@ impl Live {
         bail!("the watch has ended")
     }
 
+    /// Returns what is followed, as it was seen last; of several the first.
+    pub(super) fn last(&self) -> Option<&Application> {
+        self.found.values().next()
+    }
+
     /// Ends what changes in place, and leaves the last state of it.
     pub(super) fn close(&mut self) {
         if let Some(screen) = self.screen.take() {

@@ -12,7 +12,11 @@ use pintle_core::{
 };
 use serde_json::json;
 
-use super::{get::explain, target::connect};
+use super::{
+    act::{Waiter, overdue},
+    get::explain,
+    target::connect,
+};
 use crate::cli::{args::TestCommand, exit::Exit, output, progress::Progress};
 
 pub(super) async fn run(args: &TestCommand) -> anyhow::Result<Exit> {
@@ -41,17 +45,21 @@ pub(super) async fn run(args: &TestCommand) -> anyhow::Result<Exit> {
         .annotate(&application, TEST_ANNOTATION, &request)
         .await
         .context("the tests cannot be asked for")?;
-    let waiting = handled(&applications, &name, &request, &progress);
-    let limit = args.timeout.get();
-    let status = tokio::time::timeout(limit, waiting)
-        .await
-        .unwrap_or_else(|_| {
-            bail!(
-                "the tests of {name} were not run within {}: does an agent watch namespace {namespace}, and is the \
-                 application healthy?",
-                args.timeout
-            )
-        })?;
+    let waiter = Waiter {
+        before: application.annotations.get(TEST_ANNOTATION).cloned(),
+        ours: request,
+    };
+    let mut last = None;
+    let waiting = handled(&applications, &name, &waiter, &progress, &mut last);
+    let ended = tokio::time::timeout(args.timeout.get(), waiting).await;
+    let Ok(status) = ended else {
+        let why = overdue(&application, last.as_ref());
+        bail!(
+            "the tests of {name} were not run within {}: {why}",
+            args.timeout
+        );
+    };
+    let status = status?;
     progress.finish();
     report(args, &name, &status.tests)
 }
@@ -63,24 +71,30 @@ pub(super) fn request() -> anyhow::Result<String> {
     Ok(now.as_nanos().to_string())
 }
 
-/// Waits until the agent has done what it was asked for.
+/// Waits until the agent has done what it was asked for; `last` is how the application was seen last.
 async fn handled(
     applications: &Applications,
     name: &ApplicationName,
-    request: &str,
+    waiter: &Waiter,
     progress: &Progress,
+    last: &mut Option<Application>,
 ) -> anyhow::Result<ApplicationStatus> {
     let mut events = Box::pin(applications.watch(Some(&name.namespace)));
     let mut said = String::new();
     while let Some(event) = events.next().await {
         match event {
             ResourceEvent::Seen(application) if application.name == name.name => {
+                let newest = application.annotations.get(TEST_ANNOTATION);
                 if let Ok(status) = &application.status
-                    && status.last_handled_test.as_deref() == Some(request)
+                    && waiter.is_answered(
+                        status.last_handled_test.as_deref(),
+                        newest.map(String::as_str),
+                    )
                 {
                     return Ok(status.clone());
                 }
                 let now = standing(&application);
+                *last = Some(*application);
                 if now != said {
                     progress.stage(&format!("waiting for the tests of {name}{now}"));
                     said = now;
