@@ -10,6 +10,7 @@ mod doctor;
 mod follow;
 mod get;
 mod history;
+mod interrupt;
 mod plan;
 mod plugin;
 mod render;

@@ -180,6 +180,11 @@ impl Process {
         }
     }
 
+    /// Sends SIGINT to the process, as Ctrl-C does.
+    pub fn interrupt(&self) {
+        self.signal(Signal::SIGINT);
+    }
+
     /// Waits until the process ends by itself, and kills it after `limit`, which is an error.
     pub fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
         let start = Instant::now();

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::{
     converge::{self, Wishes},
+    interrupt::cancel_on_interrupt,
     plan,
     session::Session,
     target::{Target, connect, tell_findings},
@@ -71,6 +72,7 @@ pub(super) async fn run(command: &AdoptCommand) -> anyhow::Result<Exit> {
         timeout: args.timeout,
         test: false,
         output: args.cluster.output,
+        cancel: cancel_on_interrupt(),
     };
     let carried_out =
         converge::carry_out(&wishes, &session, target, (planned, approved), &progress);

@@ -4,14 +4,17 @@ use std::time::Duration;
 
 use anyhow::bail;
 use pintle_cluster::{
-    Applying, Explainer, InventoryStore as _, Patience, Planned, Purpose, Step, Unsettled, Waited,
+    Applying, Connection, Explainer, InventoryStore as _, Patience, Planned, Purpose, Step,
+    Unsettled, Waited,
 };
 use pintle_core::{check::Approved, duration::Span, object::ObjectId, plan::Action};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    follow, plan,
+    follow,
+    interrupt::cancel_on_interrupt,
+    plan,
     session::Session,
     target::{Target, connect, tell_findings},
     test::request,
@@ -38,34 +41,41 @@ pub(super) async fn run(args: &ConvergeCommand) -> anyhow::Result<Exit> {
     let origin = Origin::of(&args.cluster.input, &session.remotes)?;
     let session = session.with_standard_input(&args.cluster.renderer.helm)?;
     let follow = args.cluster.input.follow;
-    follow::run(&origin, follow, async || {
+    let cancel = cancel_on_interrupt();
+    follow::run(&origin, follow, Some(&cancel), async || {
         let progress = Progress::new(args.cluster.output.output);
-        let input = origin.open().await?;
-        let mut target =
-            Target::render(&args.cluster, &session, &connection, &input, &progress).await?;
-        target.release.confirmed_deletions = args.confirm_prune;
-        target.release.adopt = args.adopt;
-        once(args, &session, target, &progress).await
+        let preparing = Box::pin(prepare(args, &session, &connection, &origin, &progress));
+        let (target, plan) = tokio::select! {
+            prepared = preparing => prepared?,
+            () = cancel.cancelled() => bail!("stopped before anything was written"),
+        };
+        let wishes = Wishes {
+            timeout: args.timeout,
+            test: args.test,
+            output: args.cluster.output,
+            cancel: cancel.clone(),
+        };
+        Box::pin(carry_out(&wishes, &session, target, plan, &progress)).await
     })
     .await
 }
 
-async fn once(
+/// Comes to an approved plan. Nothing is written.
+async fn prepare(
     args: &ConvergeCommand,
     session: &Session,
-    target: Target,
+    connection: &Connection,
+    origin: &Origin,
     progress: &Progress,
-) -> anyhow::Result<Exit> {
+) -> anyhow::Result<(Target, (Planned, Approved))> {
+    let input = origin.open().await?;
+    let mut target = Target::render(&args.cluster, session, connection, &input, progress).await?;
+    target.release.confirmed_deletions = args.confirm_prune;
+    target.release.adopt = args.adopt;
     let planned = target.plan(progress).await?;
     let approved = target.check(session, &planned).await?;
     tell_findings(&approved);
-    let wishes = Wishes {
-        timeout: args.timeout,
-        test: args.test,
-        output: args.cluster.output,
-    };
-    let carried_out = carry_out(&wishes, session, target, (planned, approved), progress);
-    Box::pin(carried_out).await
+    Ok((target, (planned, approved)))
 }
 
 /// How a plan is carried out.
@@ -76,6 +86,8 @@ pub(super) struct Wishes {
     pub(super) test: bool,
     /// How the result is printed.
     pub(super) output: OutputArgs,
+    /// What stops it at the next point where nothing is half done.
+    pub(super) cancel: CancellationToken,
 }
 
 /// Applies what was approved, and waits until all is healthy and its hooks have succeeded.
@@ -88,14 +100,14 @@ pub(super) async fn carry_out(
 ) -> anyhow::Result<Exit> {
     target.settle(&planned).await?;
     progress.stage(&format!("applying: {}", planned.plan.summary()));
-    let cancel = cancel_on_interrupt();
+    let cancel = &wishes.cancel;
     target.release.hook_timeout = wishes.timeout.unwrap_or(target.settings.spec.timeout);
     let teller = Teller(progress);
     let applying = Applying {
         release: &target.release,
         prepared: &target.prepared,
         progress: &teller,
-        cancel: &cancel,
+        cancel,
     };
     let applied = target
         .cluster
@@ -114,21 +126,13 @@ pub(super) async fn carry_out(
     }
     let timeout = wishes.timeout.unwrap_or(target.settings.spec.timeout).get();
     let ids: Vec<ObjectId> = applied.inventory.managed().collect();
-    let waited = wait(
-        &target,
-        &applied.inventory,
-        &ids,
-        timeout,
-        progress,
-        &cancel,
-    )
-    .await?;
+    let waited = wait(&target, &applied.inventory, &ids, timeout, progress, cancel).await?;
     if waited == Waited::Healthy {
         let applying = Applying {
             release: &target.release,
             prepared: &target.prepared,
             progress: &teller,
-            cancel: &cancel,
+            cancel,
         };
         target
             .cluster
@@ -141,7 +145,7 @@ pub(super) async fn carry_out(
     progress.finish();
     report(wishes, &target, &planned, ids.len(), &waited)?;
     match waited {
-        Waited::Healthy if wishes.test => tests(&mut target, session, progress, &cancel).await,
+        Waited::Healthy if wishes.test => tests(&mut target, session, progress, cancel).await,
         Waited::Healthy => Ok(Exit::Done),
         Waited::Cancelled => bail!("stopped while waiting: what was applied stays"),
         Waited::Failed(unsettled) => bail!("the rollout failed:\n{}", lines(&unsettled)),
@@ -251,19 +255,6 @@ fn lines(unsettled: &[Unsettled]) -> String {
         text
     };
     unsettled.iter().map(line).collect::<Vec<_>>().join("\n")
-}
-
-/// Ctrl-C once stops at the next point where nothing is half done.
-pub(super) fn cancel_on_interrupt() -> CancellationToken {
-    let cancel = CancellationToken::new();
-    let token = cancel.clone();
-    tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            output::note("stopping; what is under way is finished first");
-            token.cancel();
-        }
-    });
-    cancel
 }
 
 /// Tells the steps of an apply on the terminal.

@@ -15,10 +15,7 @@ use pintle_core::{
 };
 use serde_json::json;
 
-use super::{
-    converge::{Teller, cancel_on_interrupt},
-    target::connect,
-};
+use super::{converge::Teller, interrupt::cancel_on_interrupt, target::connect};
 use crate::{
     cli::{args::DismissCommand, exit::Exit, output, progress::Progress},
     pipeline::input::name_of,

@@ -5,7 +5,9 @@ use std::{path::Path, time::Duration};
 use anyhow::Context as _;
 use notify::{RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
+use super::interrupt::end_on_interrupt;
 use crate::{
     cli::{exit::Exit, output},
     pipeline::input::Origin,
@@ -16,24 +18,35 @@ const QUIET: Duration = Duration::from_millis(200);
 /// How often a remote repository is asked.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Runs once, or for ever: then a failure is told, and the next change starts anew.
+/// Runs once, or until Ctrl-C: then a failure is told, and the next change starts anew.
+///
+/// `cancel` is what Ctrl-C cancels where what is under way stops by itself; without it, that is given up.
 pub(super) async fn run(
     origin: &Origin,
     follow: bool,
+    cancel: Option<&CancellationToken>,
     mut once: impl AsyncFnMut() -> anyhow::Result<Exit>,
 ) -> anyhow::Result<Exit> {
     if !follow {
-        return once().await;
+        return Box::pin(once()).await;
     }
     let mut changes = Changes::of(origin)?;
+    let interrupted = cancel.cloned().unwrap_or_else(end_on_interrupt);
     loop {
-        if let Err(error) = once().await {
+        let ended = tokio::select! {
+            ended = Box::pin(once()) => ended,
+            () = interrupted.cancelled(), if cancel.is_none() => return Ok(Exit::Done),
+        };
+        if interrupted.is_cancelled() {
+            return ended;
+        }
+        if let Err(error) = ended {
             output::error(&error);
         }
         output::note("waiting for a change; end with Ctrl-C");
         tokio::select! {
             () = changes.next() => {}
-            _ = tokio::signal::ctrl_c() => return Ok(Exit::Done),
+            () = interrupted.cancelled() => return Ok(Exit::Done),
         }
     }
 }

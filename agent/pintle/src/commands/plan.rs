@@ -34,7 +34,7 @@ pub(super) async fn run(args: &ClusterCommand, show: Show) -> anyhow::Result<Exi
     let connection = connect(&args.connection).await?;
     let origin = Origin::of(&args.input, &session.remotes)?;
     let session = session.with_standard_input(&args.renderer.helm)?;
-    follow::run(&origin, args.input.follow, async || {
+    follow::run(&origin, args.input.follow, None, async || {
         let progress = Progress::new(args.output.output);
         let input = origin.open().await?;
         let target = Target::render(args, &session, &connection, &input, &progress).await?;

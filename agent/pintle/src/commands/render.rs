@@ -25,7 +25,7 @@ pub(super) async fn run(args: &RenderCommand) -> anyhow::Result<Exit> {
     let session = Session::new(&args.renderer.registry)?;
     let origin = Origin::of(&args.input, &session.remotes)?;
     let session = session.with_standard_input(&args.renderer.helm)?;
-    follow::run(&origin, args.input.follow, async || {
+    follow::run(&origin, args.input.follow, None, async || {
         once(args, &session, &origin).await
     })
     .await

@@ -1,14 +1,16 @@
 //! The command line, on a folder and a cluster.
 
 use std::collections::BTreeMap;
+use std::net::TcpListener;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use pintle_harness::Process;
+use pintle_harness::{Process, until};
 
 use crate::desk::{Desk, as_administrator};
-use crate::world::{config_map, deployment, service, world};
+use crate::rollouts::misbehaving;
+use crate::world::{LIMIT, config_map, deployment, service, world};
 
 #[test]
 fn a_folder_is_rendered_diffed_planned_converged_and_dismissed() -> Result<()> {
@@ -187,6 +189,42 @@ fn a_changed_file_is_followed_and_an_error_does_not_end_it() -> Result<()> {
     std::fs::write(&file, config_map("settings", "three"))?;
     printed(&mut following, "value: three")?;
     following.kill()
+}
+
+#[test]
+fn ctrl_c_ends_what_follows_whatever_it_does() -> Result<()> {
+    let desk = Desk::new("interrupted")?;
+    let log = |name: &str| desk.home.path().join(name);
+    // A git server that takes the question and never answers.
+    let server = TcpListener::bind("127.0.0.1:0")?;
+    server.set_nonblocking(true)?;
+    let url = format!("http://{}/shop.git", server.local_addr()?);
+    let command = desk.command(&["render", &url, "--follow"])?;
+    let mut rendering = Process::spawn("pintle render --follow", command, &log("render"))?;
+    let _question = until("the server is asked", LIMIT, || {
+        Ok(server.accept().map_err(|error| error.to_string()))
+    })?;
+    rendering.interrupt();
+    assert_eq!(rendering.wait(LIMIT)?.code(), Some(0));
+
+    let web = misbehaving("web", "never-ready", "");
+    desk.repository
+        .push_files(&[("web.yaml", &web)], "it never is ready")?;
+    let command = desk.command(&["converge", ".", "--name", "shop", "--follow"])?;
+    let mut converging = Process::spawn("pintle converge --follow", command, &log("converge"))?;
+    until("it waits", LIMIT, || {
+        let said = converging.log_tail();
+        Ok(if said.contains("waiting until all is healthy") {
+            Ok(())
+        } else {
+            Err(said)
+        })
+    })?;
+    converging.interrupt();
+    assert_eq!(converging.wait(LIMIT)?.code(), Some(1));
+    let said = converging.log_tail();
+    assert!(said.contains("what was applied stays"), "{said}");
+    Ok(())
 }
 
 #[test]
