@@ -93,8 +93,10 @@ pub enum RequestError {
         left: Duration,
     },
     /// There is no connection to the server.
-    #[error("cannot reach the API server for {request}: {detail}")]
+    #[error("cannot reach the API server {server} for {request}: {detail}")]
     Unreachable {
+        /// Its address.
+        server: String,
         /// Method and path.
         request: String,
         /// What the network says.
@@ -346,7 +348,7 @@ impl Connection {
                 .client()
                 .send(request)
                 .await
-                .map_err(|error| transport(call, &error))?;
+                .map_err(|error| transport(self.server(), call, &error))?;
             let code = response.status().as_u16();
             self.clock().told(response.headers().get(header::DATE));
             let retry_after = retry::retry_after(response.headers().get(header::RETRY_AFTER));
@@ -354,6 +356,7 @@ impl Connection {
                 .collect()
                 .await
                 .map_err(|error| RequestError::Unreachable {
+                    server: self.server().to_owned(),
                     request: call.name(),
                     detail: chain(&*error),
                 })?;
@@ -383,12 +386,13 @@ impl Connection {
     }
 }
 
-fn transport(call: &Call, error: &kube::Error) -> RequestError {
+fn transport(server: &str, call: &Call, error: &kube::Error) -> RequestError {
     match error {
         kube::Error::Auth(error) => RequestError::Credentials {
             detail: chain(error),
         },
         other => RequestError::Unreachable {
+            server: server.to_owned(),
             request: call.name(),
             detail: chain(other),
         },

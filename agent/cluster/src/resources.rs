@@ -202,6 +202,21 @@ impl<Spec, Status> Resources<Spec, Status> {
         }
     }
 
+    /// Says whether the server serves this kind. One that does not answers a question for a resource as if there were none of
+    /// that name.
+    pub async fn is_served(&self) -> Result<bool, RequestError> {
+        let ResourceType { group, version, .. } = &self.resource;
+        let place = format!("/apis/{group}/{version}");
+        match self.connection.call(&Call::get(place)).await {
+            Ok(served) => {
+                let mut served = served["resources"].as_array().into_iter().flatten();
+                Ok(served.any(|one| one["name"] == self.resource.plural.as_str()))
+            }
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Returns the identity of a resource.
     pub fn id(&self, resource: &CustomResource<Spec, Status>) -> ObjectId {
         ObjectId {

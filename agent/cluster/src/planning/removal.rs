@@ -206,6 +206,7 @@ impl Planner<'_> {
             )),
             Ok(service) if is_available(&service) => Ok(Leaver::Gone),
             Ok(_) => Err(WriteError::Request(RequestError::Unreachable {
+                server: self.connection.server().to_owned(),
                 request: format!("GET {}", entry.api_version()),
                 detail: format!("the API service {name} is registered but not available"),
             })),

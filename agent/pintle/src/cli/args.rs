@@ -15,7 +15,7 @@ pub(crate) use self::operations::{
 #[derive(Debug, Parser)]
 #[command(name = "pintle", version, disable_help_subcommand = true)]
 #[command(
-    after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 there are differences, 4 refused by policy."
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong arguments or settings, 3 there are differences, 4 refused by policy."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]

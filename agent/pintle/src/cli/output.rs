@@ -1,5 +1,8 @@
 //! Everything that is printed passes here: results on standard output, all else on standard error.
-use std::io::{IsTerminal as _, Write as _};
+use std::{
+    io::{ErrorKind, IsTerminal as _, Write as _},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use owo_colors::OwoColorize as _;
 use serde::Serialize;
@@ -49,27 +52,43 @@ impl std::io::Write for Aside {
     }
 }
 
+/// Whether whoever has read standard output has gone.
+static READER_GONE: AtomicBool = AtomicBool::new(false);
+
+/// Says whether whoever has read standard output has gone (`| head`), as far as something was written since: what would go on
+/// for ever has nobody to go on for.
+pub(crate) fn has_reader_gone() -> bool {
+    READER_GONE.load(Ordering::Relaxed)
+}
+
+/// Takes note of how a write ended. A reader that went away is no failure of ours, and what is under way is brought to its end.
+fn wrote(result: std::io::Result<()>) {
+    if result.is_err_and(|error| error.kind() == ErrorKind::BrokenPipe) {
+        READER_GONE.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Prints text to standard output.
 pub(crate) fn text(text: &str) {
     aside(|| print(text));
 }
 
 fn print(text: &str) {
-    // A reader that went away (`| head`) is no failure of ours.
     let mut out = anstream::stdout().lock();
-    let _ = out.write_all(text.as_bytes());
-    if !text.is_empty() && !text.ends_with('\n') {
-        let _ = out.write_all(b"\n");
-    }
-    let _ = out.flush();
+    let is_open = !text.is_empty() && !text.ends_with('\n');
+    let end = if is_open { "\n" } else { "" };
+    let written = out
+        .write_all(text.as_bytes())
+        .and_then(|()| out.write_all(end.as_bytes()))
+        .and_then(|()| out.flush());
+    wrote(written);
 }
 
 /// Prints a document to standard output, byte for byte: unlike text for people it has no colours that a terminal might not
 /// know, and it may be megabytes.
 pub(crate) fn document(text: &str) {
     let mut out = std::io::stdout().lock();
-    // A reader that went away (`| head`) is no failure of ours.
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    wrote(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
 }
 
 /// Prints a line for people to standard error.

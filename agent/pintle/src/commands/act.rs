@@ -12,7 +12,7 @@ use pintle_core::{
 use serde_json::json;
 
 use super::{
-    get::{application_document, explain},
+    get::{absent, application_document, explain},
     status::{Live, view},
     target::connect,
     test::request,
@@ -44,10 +44,7 @@ impl Subject {
         let applications = Applications::applications(&connection);
         let found = applications.get(Some(&namespace), &args.name).await;
         let Some(application) = found.map_err(explain)? else {
-            bail!(
-                "there is no Application {} in namespace {namespace}",
-                args.name
-            );
+            return Err(absent(&applications, &namespace, &args.name).await);
         };
         Ok(Self {
             connection,

@@ -50,11 +50,30 @@ pub(super) async fn run(args: &GetCommand) -> anyhow::Result<Exit> {
 /// A server without our resources answers that there is no such path, which helps nobody.
 pub(super) fn explain(error: RequestError) -> anyhow::Error {
     if error.is_not_found() {
-        return anyhow::anyhow!(
-            "the custom resources of pintle.dev are not installed: kubectl apply --server-side -f deploy/crds/"
-        );
+        return not_installed();
     }
     error.into()
+}
+
+fn not_installed() -> anyhow::Error {
+    anyhow::anyhow!(
+        "the custom resources of pintle.dev are not installed: kubectl apply --server-side -f deploy/crds/"
+    )
+}
+
+/// Says why an Application was not found: there is none of that name, or the server knows of none at all.
+pub(super) async fn absent(
+    applications: &Applications,
+    namespace: &str,
+    name: &str,
+) -> anyhow::Error {
+    match applications.is_served().await {
+        Ok(false) => not_installed(),
+        // Who may not ask that is no worse off than before.
+        Ok(true) | Err(_) => {
+            anyhow::anyhow!("there is no Application {name} in namespace {namespace}")
+        }
+    }
 }
 
 fn print(args: &GetCommand, all: &[Plugin]) -> anyhow::Result<()> {

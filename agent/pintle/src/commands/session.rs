@@ -5,7 +5,6 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::Context as _;
 use async_trait::async_trait;
 use pintle_core::{
     application::{ApplicationSpec, Grants, PluginUse},
@@ -226,9 +225,10 @@ fn override_settings(spec: &mut ApplicationSpec, args: &RendererArgs) -> anyhow:
     }
     let mut over = Value::Object(serde_json::Map::new());
     if let Some(path) = &args.settings {
-        let text =
-            std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
-        over = yaml::read(&text, &path.display().to_string())?;
+        let name = path.display().to_string();
+        let text = std::fs::read(path)
+            .map_err(|error| Usage(format!("{name} cannot be read: {error}")))?;
+        over = yaml::read(&text, &name).map_err(|error| Usage(format!("{error:#}")))?;
         if !over.is_object() {
             return Err(Usage(format!(
                 "{}: settings are an object, such as `include: [...]`",

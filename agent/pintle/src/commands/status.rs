@@ -10,7 +10,7 @@ use pintle_cluster::{Application, Applications, Connection, ResourceEvent};
 
 use self::view::{object_lines, one, overview};
 use super::{
-    get::{application_document, explain},
+    get::{absent, application_document, explain},
     target::connect,
 };
 use crate::cli::{
@@ -86,13 +86,11 @@ impl Scope {
             return Ok(all.into_iter().map(|one| (key(&one), one)).collect());
         };
         let found = applications.get(namespace, name).await.map_err(explain)?;
-        match found {
-            Some(found) => Ok([(key(&found), found)].into()),
-            None => bail!(
-                "there is no Application {name} in namespace {}",
-                namespace.unwrap_or_default()
-            ),
-        }
+        let Some(found) = found else {
+            let namespace = namespace.unwrap_or_default();
+            return Err(absent(applications, namespace, name).await);
+        };
+        Ok([(key(&found), found)].into())
     }
 
     /// Draws what was found in at most so many lines.
@@ -148,7 +146,7 @@ impl Live {
 
     async fn watch(mut self, applications: &Applications) -> anyhow::Result<Exit> {
         tokio::select! {
-            ended = self.until(applications, |_| false) => { ended?; }
+            ended = self.until(applications, |_| output::has_reader_gone()) => { ended?; }
             _ = tokio::signal::ctrl_c() => self.close(),
         }
         Ok(Exit::Done)

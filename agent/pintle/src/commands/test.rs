@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::{
     act::{Waiter, overdue},
-    get::explain,
+    get::{absent, explain},
     target::connect,
 };
 use crate::cli::{args::TestCommand, exit::Exit, output, progress::Progress};
@@ -29,11 +29,8 @@ pub(super) async fn run(args: &TestCommand) -> anyhow::Result<Exit> {
     let applications = Applications::applications(&connection);
     let found = applications.get(Some(&namespace), &args.name).await;
     let Some(application) = found.map_err(explain)? else {
-        bail!(
-            "there is no Application {} in namespace {namespace}; what `pintle converge` applies is tested with \
-             `pintle converge --test`",
-            args.name
-        );
+        let why = absent(&applications, &namespace, &args.name).await;
+        bail!("{why}; what `pintle converge` applies is tested with `pintle converge --test`");
     };
     if matches!(&application.spec, Ok(spec) if spec.suspend) {
         bail!("{name} is suspended: resume it first");

@@ -228,10 +228,8 @@ fn files_of(text: &str) -> Vec<String> {
 
 fn file(path: &str) -> anyhow::Result<String> {
     let opened = std::fs::File::open(path);
-    text_of(
-        opened.with_context(|| format!("{path} cannot be read"))?,
-        path,
-    )
+    let opened = opened.map_err(|error| Usage(format!("{path} cannot be read: {error}")))?;
+    text_of(opened, path)
 }
 
 fn text_of(from: impl std::io::Read, what: &str) -> anyhow::Result<String> {

@@ -156,7 +156,15 @@ fn how_a_command_ends_is_in_its_exit_code() -> Result<()> {
     );
 
     desk.pintle(&["converge", "--no-such-flag"], 2)?;
-    desk.pintle(&["render", ".", "--setting", "no-equals-sign"], 2)?;
+    for args in [
+        ["--setting", "no-equals-sign"],
+        ["--setting", "foo=1"],
+        ["--settings", "nosuch.yaml"],
+        ["--renderer", "nosuch"],
+        ["--env", "prod"],
+    ] {
+        desk.pintle(&[&["render", "."], &args[..]].concat(), 2)?;
+    }
     desk.pintle(&["dismiss", "never-converged"], 1)?;
     desk.pintle(&["render", "no-such-folder"], 2).map(drop)
 }
@@ -224,6 +232,24 @@ fn ctrl_c_ends_what_follows_whatever_it_does() -> Result<()> {
     assert_eq!(converging.wait(LIMIT)?.code(), Some(1));
     let said = converging.log_tail();
     assert!(said.contains("what was applied stays"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn what_follows_ends_when_nobody_reads_it_any_more() -> Result<()> {
+    let desk = Desk::new("unread")?;
+    let settings = |value: &str| config_map("settings", value);
+    desk.repository
+        .push_files(&[("settings.yaml", &settings("one"))], "first")?;
+    let command = desk.command(&["render", ".", "--dev", "--follow"])?;
+    let command = in_a_shell(&command, "{ \"$@\"; echo $? >&2; } | head -n 1");
+    let log = desk.home.path().join("unread.log");
+    let mut following = Process::spawn("pintle render --follow | head", command, &log)?;
+    following.line(LIMIT)?;
+    desk.repository.write("settings.yaml", settings("two"))?;
+    following.wait(LIMIT)?;
+    let said = following.log_tail();
+    assert!(said.ends_with("\n0"), "{said}");
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use kube::api::{Patch, PatchParams};
 use pintle_harness::{ControlPlane, ControlPlaneOptions, to_stderr, until};
 use serde_json::{Value, json};
 
+use crate::desk::as_administrator;
 use crate::world::{LIMIT, Stage, config_map};
 
 /// Another cluster, in which the stage's namespace has the stage's account.
@@ -153,6 +154,20 @@ fn an_application_for_another_cluster_lives_there_and_stops_nothing_here() -> Re
     remote.plane.kubectl(&edit)?;
     remote.has_value("far", "1")?;
 
+    // Whoever looks there for an Application is told why there is none.
+    let there = remote.plane.kubeconfig().display().to_string();
+    let look = [
+        "status",
+        "far",
+        "-n",
+        &stage.namespace,
+        "--kubeconfig",
+        &there,
+    ];
+    let unknown = as_administrator(&look, 1)?;
+    let why = "custom resources of pintle.dev are not installed";
+    assert!(unknown.contains(why), "{unknown}");
+
     // A Secret that is of no use is told; a new one is taken up by itself.
     keep(&stage, "prod", "not a kubeconfig")?;
     in_status(&stage, "far", "it is no kubeconfig")?;
@@ -167,6 +182,8 @@ fn an_application_for_another_cluster_lives_there_and_stops_nothing_here() -> Re
     stage.ready_at("near", &second)?;
     assert_eq!(stage.object("ConfigMap", "near")?["data"]["value"], "2");
     in_status(&stage, "far", "cannot reach the API server")?;
+    let away = as_administrator(&look, 1)?;
+    assert!(away.contains(&remote.plane.server()?), "{away}");
     remote.plane.restart()?;
     stage.ready_at("far", &second)?;
     remote.has_value("far", "2")?;
