@@ -4,16 +4,28 @@ import (
 	"crypto/subtle"
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 )
 
 // credentials are what registry, git and charts ask for; the zero value lets everyone in.
-type credentials struct{ user, token string }
+type credentials struct {
+	user, token string
+	// newUser is a file that may appear at any time: the user:password in it counts from then on.
+	newUser string
+}
 
 func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 
+// open says that nobody is asked for anything.
+func (c credentials) open() bool { return c.user == "" && c.token == "" }
+
 func (c credentials) basic(r *http.Request) bool {
-	name, password, _ := strings.Cut(c.user, ":")
+	user := c.user
+	if replaced, err := os.ReadFile(c.newUser); err == nil {
+		user = string(replaced)
+	}
+	name, password, _ := strings.Cut(user, ":")
 	gotName, gotPassword, ok := r.BasicAuth()
 	return ok && c.user != "" && same(gotName, name) && same(gotPassword, password)
 }
@@ -25,7 +37,7 @@ func (c credentials) bearer(r *http.Request) bool {
 
 func (c credentials) forFiles(realm string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if c == (credentials{}) || c.basic(r) || c.bearer(r) {
+		if c.open() || c.basic(r) || c.bearer(r) {
 			next.ServeHTTP(w, r)
 			return
 		}
@@ -38,7 +50,7 @@ func (c credentials) forFiles(realm string, next http.Handler) http.Handler {
 // or a basic one when there is no token.
 func (c credentials) forRegistry(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if c == (credentials{}) || (c.token != "" && c.bearer(r)) || (c.token == "" && c.basic(r)) {
+		if c.open() || (c.token != "" && c.bearer(r)) || (c.token == "" && c.basic(r)) {
 			next.ServeHTTP(w, r)
 			return
 		}

@@ -7,9 +7,9 @@
 //	ssh         an OpenSSH server for the same repositories, with -ssh
 //
 // The HTTP services are there twice, as http and as https with a certificate of DIR/ca.crt. With
-// -user, registry, git and charts ask for that user by basic authentication; with -token, git and
-// charts take the token as a bearer too, and the registry sends clients to /token for it. The sink
-// never asks.
+// -user, registry, git and charts ask for that user by basic authentication, or for the one in
+// DIR/user as soon as there is that file; with -token, git and charts take the token as a bearer
+// too, and the registry sends clients to /token for it. The sink never asks.
 //
 // It prints one line of JSON with its addresses once all of them answer.
 package main
@@ -42,6 +42,7 @@ type addresses struct {
 	Repos  string      `json:"repos"`
 	Charts string      `json:"charts"`
 	Sink   string      `json:"sink"`
+	User   string      `json:"user"`
 	SSH    *sshAddress `json:"ssh,omitempty"`
 }
 
@@ -80,7 +81,9 @@ func run(ctx context.Context, dir string, allowed credentials, withSSH bool) err
 		Repos:  filepath.Join(dir, "repos"),
 		Charts: filepath.Join(dir, "charts"),
 		Sink:   filepath.Join(dir, "sink.jsonl"),
+		User:   filepath.Join(dir, "user"),
 	}
+	allowed.newUser = at.User
 	for _, folder := range []string{at.Repos, at.Charts} {
 		if err := os.MkdirAll(folder, 0o700); err != nil {
 			return err

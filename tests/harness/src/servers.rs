@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use pintle_programs::{Program, Progress};
 use serde::Deserialize;
 
+use crate::files::write_file;
 use crate::git::GitRepo;
 use crate::process::Process;
 use crate::run_dir::RunDir;
@@ -63,6 +64,7 @@ struct Addresses {
     repos: PathBuf,
     charts: PathBuf,
     sink: PathBuf,
+    user: PathBuf,
     ssh: Option<Ssh>,
 }
 
@@ -97,6 +99,17 @@ impl Servers {
     /// Is the user and the password that are asked for, if any are.
     pub(crate) fn user(&self) -> Option<&(String, String)> {
         self.user.as_ref()
+    }
+
+    /// Asks for another password from now on, if a user is asked for at all.
+    pub fn change_user(&mut self, user: &str, password: &str) -> Result<()> {
+        let path = &self.addresses.user;
+        // The program reads it with each request, and must not read half of it.
+        let draft = path.with_extension("new");
+        write_file(&draft, format!("{user}:{password}"))?;
+        std::fs::rename(&draft, path).with_context(|| format!("write {}", path.display()))?;
+        self.user = Some((user.to_owned(), password.to_owned()));
+        Ok(())
     }
 
     /// Is `http://127.0.0.1:PORT`, without a path.

@@ -1,26 +1,27 @@
 //! Sources of all applications. A thousand applications on one reference of one repository cost one fetch.
 
+mod fetcher;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use anyhow::Context as _;
 use pintle_cluster::ServiceAccount;
 use pintle_core::{
     application::{self, OciReference, Reference},
     digest::Digest,
     names::ApplicationName,
 };
-use pintle_registry::{Charts, Logins, Place, ResolvedChart, Wanted};
-use pintle_source::{Credentials, Remote};
+use pintle_registry::{Place, Wanted};
 use tokio::{
     sync::{Notify, mpsc, watch},
     task::AbortHandle,
 };
 
+use self::fetcher::Fetcher;
 use super::{
-    accounts::NoAccount, controller::Message, logins, metrics::OutcomeLabels, replicas::Pushed,
-    secrets, shared::Shared, webhook::normal_url,
+    accounts::NoAccount, controller::Message, metrics::OutcomeLabels, replicas::Pushed,
+    shared::Shared, webhook::normal_url,
 };
-use crate::{cli::output, pipeline::snapshot::Snapshot};
+use crate::pipeline::snapshot::Snapshot;
 
 /// The shortest pause between two questions to one source, whatever the interval says.
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -266,15 +267,6 @@ struct Follower {
     look: Arc<Notify>,
 }
 
-/// Fetches one source.
-struct Fetcher {
-    shared: Arc<Shared>,
-    key: SourceKey,
-    credentials: Option<Known>,
-    /// The artifact that was fetched last, with the digest under which it was found.
-    known: Option<(ResolvedChart, Snapshot)>,
-}
-
 /// A revision that an application is to go back to.
 pub(crate) struct Earlier {
     pub(crate) name: ApplicationName,
@@ -320,99 +312,6 @@ impl Earlier {
         }
         let message = format!("the source gives {found} where {} was", self.revision);
         Err(FetchFailure { message })
-    }
-}
-
-/// What the Secret holds, read once: nothing is asked of the API server while all is well.
-#[derive(Clone)]
-enum Known {
-    Git(Credentials),
-    Artifact(Box<(Charts, Logins)>),
-}
-
-impl Fetcher {
-    fn new(shared: Arc<Shared>, key: SourceKey) -> Self {
-        Self {
-            shared,
-            key,
-            credentials: None,
-            known: None,
-        }
-    }
-
-    async fn fetch(&mut self) -> Fetched {
-        let fetched = self.try_fetch().await;
-        fetched.map_err(|error| {
-            // They may have been changed meanwhile: read them again for the next try.
-            self.credentials = None;
-            FetchFailure {
-                message: output::chain(&error),
-            }
-        })
-    }
-
-    async fn try_fetch(&mut self) -> anyhow::Result<Snapshot> {
-        let credentials = self.credentials().await?;
-        match (&self.key.what, credentials) {
-            (What::Git { url, reference }, Known::Git(credentials)) => {
-                let remote = Remote {
-                    url: url.clone(),
-                    credentials,
-                };
-                let snapshot = self.shared.repositories.fetch(&remote, reference).await?;
-                Ok(Snapshot::git(snapshot))
-            }
-            (What::Artifact { place, wanted }, Known::Artifact(known)) => {
-                let (charts, logins) = *known;
-                let resolved = charts.resolve(place, wanted, &logins).await?;
-                // Without a digest only the content itself says whether it is another one.
-                if let Some((found, snapshot)) = &self.known
-                    && *found == resolved
-                    && resolved.digest.is_some()
-                {
-                    return Ok(snapshot.clone());
-                }
-                let artifact = charts.pull(&resolved, None, &logins).await?;
-                let snapshot = Snapshot::of(&artifact);
-                self.known = Some((resolved, snapshot.clone()));
-                Ok(snapshot)
-            }
-            _ => unreachable!("the credentials are made for the kind of source"),
-        }
-    }
-
-    async fn credentials(&mut self) -> anyhow::Result<Known> {
-        if let Some(known) = &self.credentials {
-            return Ok(known.clone());
-        }
-        let data = match &self.key.credentials {
-            Some((namespace, name, account)) => {
-                let cluster = &self.shared.home;
-                Some(secrets::read(cluster, Some(account), namespace, name).await?)
-            }
-            None => None,
-        };
-        let in_secret = || match &self.key.credentials {
-            Some((namespace, name, _)) => format!("Secret {namespace}/{name}"),
-            None => "without a Secret".to_owned(),
-        };
-        let known = match &self.key.what {
-            What::Git { .. } => Known::Git(match data {
-                Some(data) => Credentials::from_secret(&data).with_context(in_secret)?,
-                None => Credentials::default(),
-            }),
-            What::Artifact { place, .. } => {
-                let remotes = self.shared.catalog.remotes();
-                Known::Artifact(Box::new(match data {
-                    Some(data) => {
-                        logins::of_source(remotes, place, &data).with_context(in_secret)?
-                    }
-                    None => remotes.charts().await?.clone(),
-                }))
-            }
-        };
-        self.credentials = Some(known.clone());
-        Ok(known)
     }
 }
 

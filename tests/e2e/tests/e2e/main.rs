@@ -32,6 +32,7 @@ mod replicas;
 mod rollbacks;
 mod rollouts;
 mod shelf;
+mod sources;
 mod tenants;
 mod webhooks;
 mod world;

@@ -1,0 +1,146 @@
+//! Fetching one source, with what its Secret holds.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use anyhow::Context as _;
+use pintle_registry::{Charts, Logins, ResolvedChart};
+use pintle_source::{Credentials, Remote};
+
+use super::{FetchFailure, Fetched, SourceKey, What};
+use crate::{
+    agent::{logins, secrets, shared::Shared},
+    cli::output,
+    pipeline::snapshot::Snapshot,
+};
+
+/// The data of a source's Secret; nothing if it names none.
+type Data = Option<BTreeMap<String, Vec<u8>>>;
+
+/// Fetches one source.
+pub(super) struct Fetcher {
+    pub(super) shared: Arc<Shared>,
+    pub(super) key: SourceKey,
+    /// What opened the source last: nothing is asked of the API server while all is well.
+    login: Option<Login>,
+    /// The artifact that was fetched last, with the digest under which it was found.
+    known: Option<(ResolvedChart, Snapshot)>,
+}
+
+/// What opens a source.
+struct Login {
+    /// What it was made of.
+    data: Data,
+    opens: Opens,
+}
+
+enum Opens {
+    Git(Credentials),
+    Artifact(Box<(Charts, Logins)>),
+}
+
+impl Fetcher {
+    pub(super) fn new(shared: Arc<Shared>, key: SourceKey) -> Self {
+        Self {
+            shared,
+            key,
+            login: None,
+            known: None,
+        }
+    }
+
+    pub(super) async fn fetch(&mut self) -> Fetched {
+        let fetched = self.try_fetch().await;
+        fetched.map_err(|error| FetchFailure {
+            message: output::chain(&error),
+        })
+    }
+
+    async fn try_fetch(&mut self) -> anyhow::Result<Snapshot> {
+        let Some(remembered) = self.login.take() else {
+            let data = self.secret().await?;
+            return self.fetch_with(data).await;
+        };
+        let error = match self.open(&remembered).await {
+            Ok(snapshot) => {
+                self.login = Some(remembered);
+                return Ok(snapshot);
+            }
+            Err(error) => error,
+        };
+        // The Secret is read again only now: that a token was replaced, and the old one taken back, is no failure.
+        match self.secret().await {
+            Ok(data) if data != remembered.data => self.fetch_with(data).await,
+            _ => Err(error),
+        }
+    }
+
+    /// Fetches with what a Secret holds, and remembers that if it opens the source: after a failure somebody may change it,
+    /// so it is read again for the next try.
+    async fn fetch_with(&mut self, data: Data) -> anyhow::Result<Snapshot> {
+        let login = self.log_in(data).await?;
+        let snapshot = self.open(&login).await?;
+        self.login = Some(login);
+        Ok(snapshot)
+    }
+
+    async fn open(&mut self, login: &Login) -> anyhow::Result<Snapshot> {
+        match (&self.key.what, &login.opens) {
+            (What::Git { url, reference }, Opens::Git(credentials)) => {
+                let remote = Remote {
+                    url: url.clone(),
+                    credentials: credentials.clone(),
+                };
+                let snapshot = self.shared.repositories.fetch(&remote, reference).await?;
+                Ok(Snapshot::git(snapshot))
+            }
+            (What::Artifact { place, wanted }, Opens::Artifact(known)) => {
+                let (charts, logins) = &**known;
+                let resolved = charts.resolve(place, wanted, logins).await?;
+                // Without a digest only the content itself says whether it is another one.
+                if let Some((found, snapshot)) = &self.known
+                    && *found == resolved
+                    && resolved.digest.is_some()
+                {
+                    return Ok(snapshot.clone());
+                }
+                let artifact = charts.pull(&resolved, None, logins).await?;
+                let snapshot = Snapshot::of(&artifact);
+                self.known = Some((resolved, snapshot.clone()));
+                Ok(snapshot)
+            }
+            _ => unreachable!("the credentials are made for the kind of source"),
+        }
+    }
+
+    /// Reads the Secret.
+    async fn secret(&self) -> anyhow::Result<Data> {
+        let Some((namespace, name, account)) = &self.key.credentials else {
+            return Ok(None);
+        };
+        let data = secrets::read(&self.shared.home, Some(account), namespace, name).await?;
+        Ok(Some(data))
+    }
+
+    async fn log_in(&self, data: Data) -> anyhow::Result<Login> {
+        let in_secret = || match &self.key.credentials {
+            Some((namespace, name, _)) => format!("Secret {namespace}/{name}"),
+            None => "without a Secret".to_owned(),
+        };
+        let opens = match &self.key.what {
+            What::Git { .. } => Opens::Git(match &data {
+                Some(data) => Credentials::from_secret(data).with_context(in_secret)?,
+                None => Credentials::default(),
+            }),
+            What::Artifact { place, .. } => {
+                let remotes = self.shared.catalog.remotes();
+                Opens::Artifact(Box::new(match &data {
+                    Some(data) => {
+                        logins::of_source(remotes, place, data).with_context(in_secret)?
+                    }
+                    None => remotes.charts().await?.clone(),
+                }))
+            }
+        };
+        Ok(Login { data, opens })
+    }
+}
