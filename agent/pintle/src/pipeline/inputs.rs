@@ -82,9 +82,24 @@ impl From<SourceError> for InputCause {
 }
 
 impl InputError {
-    /// Says whether the same may succeed later without any change.
+    /// Says whether the same may succeed later without a change of the revision. What is elsewhere may be published, and
+    /// the right to read it be given, without anybody telling the application.
     pub(crate) fn is_retryable(&self) -> bool {
-        matches!(&self.cause, InputCause::Chart(error) if error.is_retryable())
+        match &self.cause {
+            InputCause::Chart(error) => error.is_retryable(),
+            InputCause::Archive(_) | InputCause::Helm(_) => true,
+            // What is written wrongly, or is not in the revision, takes another revision.
+            InputCause::Reference(_)
+            | InputCause::Digest(_)
+            | InputCause::Alias
+            | InputCause::Outside
+            | InputCause::NoSurroundings
+            | InputCause::Snapshot(_)
+            | InputCause::Files(_)
+            | InputCause::Tree(_)
+            | InputCause::NotThere
+            | InputCause::TooMany => false,
+        }
     }
 }
 
@@ -274,6 +289,8 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 
 #[cfg(test)]
 mod tests {
+    use pintle_registry::{Cause, RegistryError, RepositoryStage, Shown, Stage};
+
     use super::*;
 
     #[test]
@@ -287,6 +304,69 @@ mod tests {
         assert_eq!(at("../../.."), None);
         assert_eq!(at("/.."), None);
         assert_eq!(at("..\\x"), None);
+    }
+
+    #[test]
+    fn what_may_be_published_or_allowed_later_is_tried_again() {
+        let no_version = ChartError::NoVersion {
+            place: "web".to_owned(),
+            wanted: "1.2.3".to_owned(),
+            known: Vec::new(),
+        };
+        let no_chart = ChartError::NoChart {
+            place: "web".to_owned(),
+            known: Vec::new(),
+        };
+        let not_found = || Cause::NotFound {
+            host: "registry.example.com".to_owned(),
+            part: "repository or tag",
+            message: None,
+        };
+        let unauthorized = Cause::Unauthorized {
+            host: "registry.example.com".to_owned(),
+            shown: Shown::Password,
+            message: None,
+        };
+        let of_registry = |cause| {
+            ChartError::from(RegistryError {
+                reference: "registry.example.com/web:1".parse().unwrap(),
+                stage: Stage::Resolve,
+                cause,
+            })
+        };
+        let index = ChartError::Repository {
+            repository: "https://charts.example.com".to_owned(),
+            stage: RepositoryStage::Index,
+            cause: Box::new(not_found()),
+        };
+        let url = ChartError::Url {
+            url: "charts".to_owned(),
+            reason: "it is none".to_owned(),
+        };
+        let reference = "::".parse::<Reference>().unwrap_err();
+        let is_retried = |cause: InputCause| {
+            let source_text = String::new();
+            InputError { source_text, cause }.is_retryable()
+        };
+        for later in [
+            no_version,
+            no_chart,
+            of_registry(not_found()),
+            of_registry(unauthorized),
+            index,
+        ] {
+            let text = later.to_string();
+            assert!(is_retried(later.into()), "{text}");
+        }
+        let never = [
+            InputCause::from(url),
+            InputCause::from(reference),
+            InputCause::Outside,
+        ];
+        for never in never {
+            let text = format!("{never:?}");
+            assert!(!is_retried(never), "{text}");
+        }
     }
 
     #[test]

@@ -197,13 +197,10 @@ fn list(known: &[String]) -> String {
 }
 
 impl ChartError {
-    /// Says whether the same call may succeed later without any change on this side.
+    /// Says whether the same call may succeed later: a version may be published, and so may the right to read it be given.
+    /// Only what is written wrongly stays wrong until somebody here writes it anew.
     pub const fn is_retryable(&self) -> bool {
-        match self {
-            Self::Registry(error) => error.is_retryable(),
-            Self::Repository { cause, .. } => cause.is_retryable(),
-            _ => false,
-        }
+        !matches!(self, Self::Url { .. } | Self::Reference(_) | Self::Range(_))
     }
 }
 

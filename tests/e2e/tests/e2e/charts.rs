@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
-use pintle_harness::{AGENT_NAMESPACE, agent, until};
+use pintle_harness::{AGENT_NAMESPACE, agent, pack_chart, until};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -14,8 +14,8 @@ use crate::world::{LIMIT, Stage};
 
 /// What a lock file says of itself: the digest over what is wanted and what was found, as Helm writes both
 /// (`internal/resolver.HashReq`). Each is name, version and repository.
-fn lock_digest(both: &[[(&str, &str, &str); 3]; 2]) -> String {
-    let list = |dependencies: &[(&str, &str, &str); 3]| {
+fn lock_digest<const N: usize>(both: &[[(&str, &str, &str); N]; 2]) -> String {
+    let list = |dependencies: &[(&str, &str, &str); N]| {
         let one = |(name, version, repository): &(&str, &str, &str)| {
             format!(r#"{{"name":"{name}","version":"{version}","repository":"{repository}"}}"#)
         };
@@ -99,7 +99,7 @@ fn a_chart_is_rendered_with_dependencies_from_everywhere() -> Result<()> {
          - {{name: db, version: 2.0.0, repository: '{registry}'}}\n\
          - {{name: common, version: '*', repository: 'file://../common'}}\n"
     );
-    let digest = lock_digest(
+    let digest = lock_digest::<3>(
         &[["^1.0.0", "2.0.0", "*"], ["1.2.0", "2.0.0", "0.0.1"]].map(|versions| {
             let names = ["web", "db", "common"];
             let places = [repository.as_str(), &registry, "file://../common"];
@@ -245,6 +245,43 @@ fn an_application_follows_a_chart() -> Result<()> {
         "1.3.0",
         "what is there stays"
     );
+    Ok(())
+}
+
+#[test]
+fn a_dependency_that_is_published_late_needs_no_push() -> Result<()> {
+    let stage = Stage::new("late")?;
+    let (servers, namespace) = (&stage.world.servers, &stage.namespace);
+    let place = format!("oci://{}/{namespace}", servers.registry());
+    let chart = format!(
+        "apiVersion: v2\nname: shop\nversion: 0.1.0\ndependencies:\n\
+         - {{name: db, version: ^1.0.0, repository: '{place}'}}\n"
+    );
+    let digest = lock_digest(&["^1.0.0", "1.0.0"].map(|version| [("db", version, place.as_str())]));
+    let lock = format!(
+        "dependencies:\n- {{name: db, version: 1.0.0, repository: '{place}'}}\ndigest: {digest}\n"
+    );
+    let files = [
+        ("chart/Chart.yaml", chart.as_str()),
+        ("chart/Chart.lock", lock.as_str()),
+    ];
+    let commit = stage.repository.push_files(&files, "with a database")?;
+    stage.apply(&stage.application("shop", "chart", ""))?;
+    let failed = stage.condition("shop", "Ready", "RenderFailed")?;
+    assert!(
+        failed["message"]
+            .as_str()
+            .is_some_and(|text| text.contains("no such repository")),
+        "{failed}"
+    );
+    let db = template("db", ".Chart.Version");
+    let archive = pack_chart("db", "1.0.0", &[("templates/db.yaml", &db)])?;
+    let repository = format!("{namespace}/db");
+    stage
+        .world
+        .wait(servers.push_chart(&repository, "1.0.0", archive))?;
+    stage.ready_at("shop", &commit)?;
+    assert_eq!(stage.object("ConfigMap", "db")?["data"]["value"], "1.0.0");
     Ok(())
 }
 
