@@ -20,72 +20,38 @@ const UNFINISHED: &str = ".new-";
 /// Age at which an unfinished file is one that a crash left.
 const ABANDONED: Duration = Duration::from_hours(1);
 
-/// Content by digest. A cache can only save work: whatever is wrong with it is logged, and the content is fetched.
+/// A folder of files that may go at any time: those first that were not used for longest.
 #[derive(Debug, Clone)]
-pub(crate) struct Cache {
+pub(crate) struct Folder {
     dir: PathBuf,
     max_bytes: u64,
 }
 
-impl Cache {
-    pub(crate) fn new(options: CacheOptions) -> Self {
-        Self {
-            // What is in the folder is of this form; another form would have another name.
-            dir: options.dir.join("sha256"),
-            max_bytes: options.max_bytes,
-        }
+impl Folder {
+    /// Names a folder, which is made when something is first kept, and how many bytes it may hold.
+    pub(crate) fn new(dir: PathBuf, max_bytes: u64) -> Self {
+        Self { dir, max_bytes }
     }
 
-    /// Returns the content with this digest, if it is there and has at most `limit` bytes. Blocks.
-    pub(crate) fn get(&self, digest: Digest, limit: u64) -> Option<Vec<u8>> {
-        let path = self.dir.join(digest.hex());
-        let read = || -> io::Result<Option<Vec<u8>>> {
-            let file = fs::File::open(&path)?;
-            if file.metadata()?.len() > limit {
-                return Ok(None);
-            }
-            let bytes = fs::read(&path)?;
-            if Digest::of(&bytes) != digest {
-                tracing::warn!(path = %path.display(), "cached content is damaged; it is fetched again");
-                fs::remove_file(&path)?;
-                return Ok(None);
-            }
-            // Only the order in which content goes depends on it.
-            let _ = file.set_modified(SystemTime::now());
-            Ok(Some(bytes))
-        };
-        match read() {
-            Ok(found) => found,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "cached content cannot be read; it is fetched again");
-                None
-            }
-        }
+    /// Returns where a file is, if it is there.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
     }
 
-    /// Keeps content. Blocks.
-    pub(crate) fn put(&self, digest: Digest, bytes: &[u8]) {
+    /// Writes a file, and makes room for it; not if it is larger than the whole bound. Blocks.
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         if bytes.len() as u64 > self.max_bytes {
-            return;
+            return Ok(());
         }
-        if let Err(error) = self.write(digest, bytes).and_then(|()| self.evict(digest)) {
-            tracing::warn!(dir = %self.dir.display(), %error, "content cannot be cached");
-        }
-    }
-
-    fn write(&self, digest: Digest, bytes: &[u8]) -> io::Result<()> {
         fs::create_dir_all(&self.dir)?;
         let mut file = Builder::new().prefix(UNFINISHED).tempfile_in(&self.dir)?;
         file.write_all(bytes)?;
-        file.persist(self.dir.join(digest.hex()))
-            .map_err(|e| e.error)?;
-        Ok(())
+        file.persist(self.path(name)).map_err(|e| e.error)?;
+        self.evict(name)
     }
 
     /// Removes what was not used for longest until the rest is within the bound, but never what has just been written.
-    fn evict(&self, keep: Digest) -> io::Result<()> {
-        let keep = keep.hex();
+    fn evict(&self, keep: &str) -> io::Result<()> {
         let now = SystemTime::now();
         let mut total = 0;
         let mut files = Vec::new();
@@ -120,10 +86,64 @@ impl Cache {
     }
 }
 
+/// Notes that a file was used now. Only the order in which files go depends on it.
+pub(crate) fn touch(file: &fs::File) {
+    let _ = file.set_modified(SystemTime::now());
+}
+
 fn remove(path: PathBuf) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
+    }
+}
+
+/// Content by digest. A cache can only save work: whatever is wrong with it is logged, and the content is fetched.
+#[derive(Debug, Clone)]
+pub(crate) struct Cache {
+    folder: Folder,
+}
+
+impl Cache {
+    pub(crate) fn new(options: CacheOptions) -> Self {
+        Self {
+            // What is in the folder is of this form; another form would have another name.
+            folder: Folder::new(options.dir.join("sha256"), options.max_bytes),
+        }
+    }
+
+    /// Returns the content with this digest, if it is there and has at most `limit` bytes. Blocks.
+    pub(crate) fn get(&self, digest: Digest, limit: u64) -> Option<Vec<u8>> {
+        let path = self.folder.path(&digest.hex());
+        let read = || -> io::Result<Option<Vec<u8>>> {
+            let file = fs::File::open(&path)?;
+            if file.metadata()?.len() > limit {
+                return Ok(None);
+            }
+            let bytes = fs::read(&path)?;
+            if Digest::of(&bytes) != digest {
+                tracing::warn!(path = %path.display(), "cached content is damaged; it is fetched again");
+                fs::remove_file(&path)?;
+                return Ok(None);
+            }
+            touch(&file);
+            Ok(Some(bytes))
+        };
+        match read() {
+            Ok(found) => found,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "cached content cannot be read; it is fetched again");
+                None
+            }
+        }
+    }
+
+    /// Keeps content. Blocks.
+    pub(crate) fn put(&self, digest: Digest, bytes: &[u8]) {
+        if let Err(error) = self.folder.write(&digest.hex(), bytes) {
+            tracing::warn!(dir = %self.folder.dir.display(), %error, "content cannot be cached");
+        }
     }
 }
 
@@ -153,7 +173,7 @@ mod tests {
     fn age(cache: &Cache, digest: Digest, seconds: u64) {
         let file = fs::File::options()
             .write(true)
-            .open(cache.dir.join(digest.hex()))
+            .open(cache.folder.dir.join(digest.hex()))
             .unwrap();
         file.set_modified(SystemTime::now() - Duration::from_secs(seconds))
             .unwrap();
@@ -165,9 +185,9 @@ mod tests {
         let digest = put(&cache, b"content");
         assert_eq!(cache.get(digest, 100).as_deref(), Some(&b"content"[..]));
         assert_eq!(cache.get(digest, 6), None, "over the limit");
-        fs::write(cache.dir.join(digest.hex()), "changed").unwrap();
+        fs::write(cache.folder.dir.join(digest.hex()), "changed").unwrap();
         assert_eq!(cache.get(digest, 100), None);
-        assert!(!cache.dir.join(digest.hex()).exists());
+        assert!(!cache.folder.dir.join(digest.hex()).exists());
         put(&cache, b"content");
         assert!(cache.get(digest, 100).is_some());
     }
@@ -199,7 +219,7 @@ mod tests {
     fn what_a_crash_left_goes() {
         let (_dir, cache) = cache(100);
         put(&cache, b"content");
-        let [old, young] = [".new-old", ".new-young"].map(|name| cache.dir.join(name));
+        let [old, young] = [".new-old", ".new-young"].map(|name| cache.folder.dir.join(name));
         fs::write(&old, "half").unwrap();
         fs::write(&young, "half").unwrap();
         fs::File::options()
@@ -244,7 +264,7 @@ mod tests {
             }
         });
         put(&cache, b"last");
-        let kept = fs::read_dir(&cache.dir).unwrap();
+        let kept = fs::read_dir(&cache.folder.dir).unwrap();
         let size: u64 = kept
             .map(|entry| entry.unwrap().metadata().unwrap().len())
             .sum();

@@ -70,14 +70,17 @@ pub struct CacheOptions {
     pub dir: PathBuf,
     /// How much to keep, in bytes. What was not used for longest goes first.
     pub max_bytes: u64,
+    /// How much to keep besides of indexes of chart repositories, in bytes. What was not used for longest goes first.
+    pub max_index_bytes: u64,
 }
 
 impl CacheOptions {
-    /// Keeps up to 1 GiB in a folder.
+    /// Keeps up to 1 GiB in a folder, and 256 MiB of indexes.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
             max_bytes: 1 << 30,
+            max_index_bytes: 256 << 20,
         }
     }
 }

@@ -2,9 +2,8 @@
 
 use std::{
     collections::HashMap,
-    fmt, fs,
-    io::Write as _,
-    path::{Path, PathBuf},
+    fmt, fs, io,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -17,12 +16,12 @@ use reqwest::{
     header::{ETAG, HeaderValue, LOCATION},
 };
 use serde::{Deserialize, Serialize};
-use tempfile::Builder;
 use url::Url;
 
 use super::index::Index;
 use crate::{
     auth,
+    cache::{Folder, touch},
     credentials::Credentials,
     error::{Cause, Part},
     registry::{Registry, blocking},
@@ -123,13 +122,11 @@ impl ChartRepository<'_> {
         let file = self.kept_file(key);
         let known = match (held, file.clone()) {
             (Some(held), _) => Some(held),
-            (None, Some(file)) => run(move || Kept::read(&file, limit))
-                .await
-                .map(|kept| Held {
-                    started,
-                    tag: Some(kept.tag),
-                    index: Arc::new(kept.index),
-                }),
+            (None, Some(file)) => run(move || file.read(limit)).await.map(|kept| Held {
+                started,
+                tag: Some(kept.tag),
+                index: Arc::new(kept.index),
+            }),
             (None, None) => None,
         };
         let mut url = self.url.clone();
@@ -144,6 +141,9 @@ impl ChartRepository<'_> {
         if response.status() == StatusCode::NOT_MODIFIED
             && let Some(held) = known
         {
+            if let Some(file) = file {
+                run(move || file.touch()).await;
+            }
             return Ok(Held { started, ..held });
         }
         let response = self.good(response, "index.yaml").await?;
@@ -164,7 +164,8 @@ impl ChartRepository<'_> {
                         tag: tag.clone(),
                         index,
                     };
-                    kept.write(&file)
+                    file.write(&kept);
+                    kept.index
                 }
                 _ => index,
             };
@@ -304,9 +305,12 @@ impl ChartRepository<'_> {
         Ok(taken.bytes.into())
     }
 
-    fn kept_file(&self, key: Digest) -> Option<PathBuf> {
+    fn kept_file(&self, key: Digest) -> Option<KeptFile> {
         let cache = self.registry.transport.options.cache.as_ref()?;
-        Some(cache.dir.join("indexes").join(key.hex()))
+        Some(KeptFile {
+            folder: Folder::new(cache.dir.join("indexes"), cache.max_index_bytes),
+            name: key.hex(),
+        })
     }
 }
 
@@ -317,28 +321,40 @@ struct Kept {
     index: Index,
 }
 
-impl Kept {
-    fn read(path: &Path, limit: u64) -> Option<Self> {
-        if fs::metadata(path).ok()?.len() > limit {
-            return None;
-        }
-        serde_json::from_slice(&fs::read(path).ok()?).ok()
+/// Where an index is kept. Its name depends on the credentials: of a token that was replaced a file stays that nobody asks
+/// for any more, so the folder is bounded.
+#[derive(Debug, Clone)]
+struct KeptFile {
+    folder: Folder,
+    name: String,
+}
+
+impl KeptFile {
+    fn path(&self) -> PathBuf {
+        self.folder.path(&self.name)
     }
 
-    /// Writes the index beside, and gives it back. That it cannot be kept costs time only.
-    fn write(self, path: &Path) -> Index {
-        let write = || -> std::io::Result<()> {
-            let folder = path.parent().unwrap_or(Path::new("."));
-            fs::create_dir_all(folder)?;
-            let mut file = Builder::new().prefix(".new-").tempfile_in(folder)?;
-            file.write_all(&serde_json::to_vec(&self)?)?;
-            file.persist(path).map_err(|error| error.error)?;
-            Ok(())
-        };
-        if let Err(error) = write() {
-            tracing::warn!(path = %path.display(), %error, "an index cannot be cached");
+    fn read(&self, limit: u64) -> Option<Kept> {
+        let path = self.path();
+        if fs::metadata(&path).ok()?.len() > limit {
+            return None;
         }
-        self.index
+        serde_json::from_slice(&fs::read(&path).ok()?).ok()
+    }
+
+    /// Writes an index. That it cannot be kept costs time only.
+    fn write(&self, kept: &Kept) {
+        let bytes = serde_json::to_vec(kept).map_err(io::Error::from);
+        if let Err(error) = bytes.and_then(|bytes| self.folder.write(&self.name, &bytes)) {
+            tracing::warn!(path = %self.path().display(), %error, "an index cannot be cached");
+        }
+    }
+
+    /// Notes that the repository says that it is still so.
+    fn touch(&self) {
+        if let Ok(file) = fs::File::open(self.path()) {
+            touch(&file);
+        }
     }
 }
 
@@ -346,4 +362,43 @@ async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T 
     blocking(work)
         .await
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn indexes_that_nobody_asks_for_go_and_so_does_what_a_crash_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = Kept {
+            tag: "1".to_owned(),
+            index: Index::default(),
+        };
+        let size = serde_json::to_vec(&kept).unwrap().len() as u64;
+        let folder = Folder::new(dir.path().to_owned(), 2 * size);
+        let file = |name: &str| KeptFile {
+            folder: folder.clone(),
+            name: name.to_owned(),
+        };
+        let [old, used, new, half] = ["old", "used", "new", ".new-half"].map(file);
+        for file in [&old, &used] {
+            file.write(&kept);
+        }
+        fs::write(half.path(), "half").unwrap();
+        for file in [&old, &used, &half] {
+            let file = fs::File::open(file.path()).unwrap();
+            let before = SystemTime::now() - Duration::from_hours(2);
+            file.set_modified(before).unwrap();
+        }
+        used.touch();
+        new.write(&kept);
+        assert!(old.read(size).is_none() && !half.path().exists());
+        for file in [&used, &new] {
+            let found = file.read(size).map(|kept| kept.tag);
+            assert_eq!(found.as_deref(), Some("1"), "{}", file.name);
+        }
+    }
 }
