@@ -17,6 +17,7 @@ use pintle_core::{
 };
 use serde_json::{Value, json};
 
+pub use self::manifests::CACHE_SIZE;
 use self::schema::{generated, structural};
 
 /// Returns the definitions of Application and Plugin, ready to be applied.

@@ -24,6 +24,7 @@ mod server;
 mod shared;
 mod sources;
 mod targets;
+mod volume;
 mod webhook;
 
 use std::{path::Path, sync::Arc, time::Duration};
@@ -33,6 +34,7 @@ use pintle_cluster::{
     Applications, Cluster, Connection, Events, Fence, Options, Seeds, Tracker, TrackerOptions,
 };
 use pintle_host::{Compiler, Host};
+use pintle_registry::CacheOptions;
 use pintle_source::Repositories;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -44,6 +46,7 @@ use self::{
     replicas::{Portion, Pushed, Replicas, Talk},
     server::Probes,
     shared::Shared,
+    volume::Shares,
 };
 use crate::{
     cli::{
@@ -147,12 +150,22 @@ async fn set_up(
         Some(cache) => cache.clone(),
         None => cache_dir()?.join("agent"),
     };
+    let shares = Shares::of(args.cache_size);
     let host = Host::new(pintle_host::Options {
-        compiler: compiler(&cache),
+        compiler: compiler(&cache, shares.compiled),
         observer: Arc::new(observer::CallCounter(Arc::clone(metrics))),
-        ..host_options(&cache)
+        ..host_options(&cache, shares.compiled)
     })?;
-    let remotes = Remotes::of_agent(args.registry.clone(), cache.clone());
+    let pulled = CacheOptions {
+        max_bytes: shares.components,
+        max_index_bytes: shares.indexes,
+        ..CacheOptions::new(cache.join("components"))
+    };
+    let remotes = Remotes::of_agent(args.registry.clone(), pulled);
+    let repositories = Repositories::new(pintle_source::Options {
+        cache_bytes: shares.git,
+        ..pintle_source::Options::new(cache.join("git"))
+    })?;
     let seeds = Seeds::of_agent(&connection, &args.namespace)
         .await
         .with_context(|| {
@@ -181,9 +194,7 @@ async fn set_up(
         problem: None,
         cluster,
         catalog: Catalog::for_agent(host, remotes),
-        repositories: Arc::new(Repositories::new(pintle_source::Options::new(
-            cache.join("git"),
-        ))?),
+        repositories: Arc::new(repositories),
         events: Events::new(&connection, identity),
         accounts,
         namespace: args.namespace.clone(),
@@ -199,18 +210,27 @@ async fn set_up(
     })
 }
 
-/// What decides where compiled code is kept, and whether it fits: the same here and in `pintle compile`.
-pub(crate) fn host_options(cache: &Path) -> pintle_host::Options {
+/// What decides where compiled code is kept, how much of it, and whether it fits: the same here and in `pintle compile`.
+pub(crate) fn host_options(cache: &Path, cache_bytes: u64) -> pintle_host::Options {
     pintle_host::Options {
         cache: Some(cache.join("compiled")),
+        cache_bytes,
         ..pintle_host::Options::default()
     }
 }
 
 /// Is this program, called to compile; nothing if it is not known where it is.
-fn compiler(cache: &Path) -> Option<Compiler> {
+fn compiler(cache: &Path, cache_bytes: u64) -> Option<Compiler> {
     let program = std::env::current_exe().ok()?;
-    let arguments = ["compile".into(), "--cache".into(), cache.into()].to_vec();
+    let bytes = cache_bytes.to_string();
+    let arguments = [
+        "compile".into(),
+        "--cache".into(),
+        cache.into(),
+        "--cache-bytes".into(),
+        bytes.into(),
+    ]
+    .to_vec();
     Some(Compiler { program, arguments })
 }
 

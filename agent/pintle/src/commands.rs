@@ -55,7 +55,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<Exit> {
             Ok(Exit::Done)
         }
         Command::Version(args) => version(args.output),
-        Command::Compile { cache } => compile::run(&cache),
+        Command::Compile { cache, cache_bytes } => compile::run(&cache, cache_bytes),
     }
 }
 

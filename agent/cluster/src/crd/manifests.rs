@@ -9,6 +9,8 @@ const NAMESPACE: &str = "pintle-system";
 const AGENT: &str = "pintle-agent";
 const APPLIER: &str = "pintle-applier";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// How large the volume is in which the agent keeps its cache: it is told so, and keeps less.
+pub const CACHE_SIZE: &str = "4Gi";
 
 /// Returns definitions, accounts, rights, and the agent itself.
 pub(super) fn install() -> String {
@@ -87,7 +89,8 @@ with the key `token` first) and for metrics (port 9090: /metrics).";
 
 const DEPLOYMENT: &str = "\
 Replicas split the applications between them: set as many as you like. What one that died worked on is taken over within 15 s,
-and one that stops hands over at once. The cache may be lost at any time.";
+and one that stops hands over at once. The cache may be lost at any time. A pod whose volume is larger than its sizeLimit is
+evicted: it and --cache-size are one number.";
 
 fn labels() -> Value {
     json!({"app.kubernetes.io/name": "pintle", "app.kubernetes.io/component": "agent", "app.kubernetes.io/part-of": "pintle"})
@@ -201,7 +204,7 @@ fn deployment() -> Value {
                     },
                     "containers": [container()],
                     "volumes": [
-                        {"name": "cache", "emptyDir": {"sizeLimit": "4Gi"}},
+                        {"name": "cache", "emptyDir": {"sizeLimit": CACHE_SIZE}},
                         {"name": "tmp", "emptyDir": {}},
                     ],
                 },
@@ -219,6 +222,7 @@ fn container() -> Value {
         "args": [
             "agent",
             "--cache=/cache",
+            format!("--cache-size={CACHE_SIZE}"),
             "--listen=0.0.0.0:9090",
             "--webhook-listen=0.0.0.0:9292",
             format!("--default-service-account={NAMESPACE}/{APPLIER}"),

@@ -1,14 +1,18 @@
 //! What can be typed.
 
+mod agent;
 mod operations;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use self::operations::{
-    AwaitArgs, HistoryCommand, OneApplication, ReasonArgs, ReconcileCommand, RollbackCommand,
-    StatusCommand, SuspendCommand,
+pub(crate) use self::{
+    agent::AgentCommand,
+    operations::{
+        AwaitArgs, HistoryCommand, OneApplication, ReasonArgs, ReconcileCommand, RollbackCommand,
+        StatusCommand, SuspendCommand,
+    },
 };
 
 /// Pintle converges a Kubernetes cluster to what git says.
@@ -92,6 +96,9 @@ pub(crate) enum Command {
         /// The agent's cache
         #[arg(long, value_name = "FOLDER")]
         cache: PathBuf,
+        /// Most bytes of compiled code in it
+        #[arg(long, value_name = "BYTES")]
+        cache_bytes: u64,
     },
 }
 
@@ -508,71 +515,6 @@ pub(crate) enum PluginCommand {
     Bench(Box<BenchCommand>),
     /// List the plugins that are built in
     List(OutputArgs),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct AgentCommand {
-    #[command(flatten)]
-    pub(crate) connection: ConnectionArgs,
-    /// Only Applications in this namespace; by default all. May be repeated
-    #[arg(
-        long,
-        value_name = "NAMESPACE",
-        env = "PINTLE_WATCH_NAMESPACE",
-        value_delimiter = ','
-    )]
-    pub(crate) watch_namespace: Vec<String>,
-    /// The agent's own namespace: its lease, its seeds, pull secrets
-    #[arg(
-        long,
-        value_name = "NAMESPACE",
-        env = "PINTLE_NAMESPACE",
-        default_value = "pintle-system"
-    )]
-    pub(crate) namespace: String,
-    /// Account for applications that name none: NAME in each application's own namespace, or NAMESPACE/NAME for those in
-    /// that namespace and in trusted ones. Without it such applications are refused
-    #[arg(
-        long,
-        value_name = "[NAMESPACE/]NAME",
-        env = "PINTLE_DEFAULT_SERVICE_ACCOUNT"
-    )]
-    pub(crate) default_service_account: Option<String>,
-    /// Namespace whose applications may use a default account that is in another one; `*` for all, where there is one team.
-    /// May be repeated
-    #[arg(
-        long,
-        value_name = "NAMESPACE",
-        env = "PINTLE_TRUST_NAMESPACE",
-        value_delimiter = ','
-    )]
-    pub(crate) trust_namespace: Vec<String>,
-    /// Where repositories, components and compiled code are cached; deleting it costs time only
-    #[arg(long, value_name = "FOLDER", env = "PINTLE_CACHE")]
-    pub(crate) cache: Option<PathBuf>,
-    /// Address for /metrics, /healthz and /readyz
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
-    pub(crate) listen: std::net::SocketAddr,
-    /// Address for webhooks of git servers; none without it
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) webhook_listen: Option<std::net::SocketAddr>,
-    /// Secret in the agent's namespace whose key `token` signs webhooks
-    #[arg(long, value_name = "NAME", default_value = "pintle-webhook")]
-    pub(crate) webhook_secret: String,
-    /// Works without a lease: for a laptop, where no other replica runs
-    #[arg(long)]
-    pub(crate) no_lease: bool,
-    /// Name of the Leases. Agents that share it split the applications between them: they must watch the same namespaces
-    #[arg(long, value_name = "NAME", default_value = "pintle-agent")]
-    pub(crate) lease_name: String,
-    /// How long the others wait for a replica that died; every third of it a lease is renewed
-    #[arg(long, value_name = "DURATION", default_value = "15s")]
-    pub(crate) lease_duration: pintle_core::duration::Span,
-    /// How many applications are worked on at once
-    #[arg(long, value_name = "N", default_value_t = 32)]
-    pub(crate) concurrency: usize,
-    #[command(flatten)]
-    pub(crate) registry: RegistryArgs,
 }
 
 #[derive(Debug, Args)]

@@ -79,7 +79,7 @@ impl Session {
             cluster_reads: cluster_reads.iter().cloned().collect(),
             ..Grants::default()
         };
-        let remotes = Remotes::of_user(args.clone(), cache.clone());
+        let remotes = Remotes::of_user(args.clone(), &cache);
         let host = match Host::new(options) {
             Ok(host) => host,
             Err(error) => {

@@ -30,7 +30,7 @@ pub(crate) enum RemotesError {
 /// Clients and credentials.
 pub(crate) struct Remotes {
     args: RegistryArgs,
-    cache: PathBuf,
+    cache: CacheOptions,
     /// Whether the person who runs this is logged in anywhere: on the command line, not in the agent.
     is_personal: bool,
     registry: OnceLock<Registry>,
@@ -40,16 +40,17 @@ pub(crate) struct Remotes {
 
 impl Remotes {
     /// For the command line: with what its user is logged in with.
-    pub(crate) fn of_user(args: RegistryArgs, cache: PathBuf) -> Arc<Self> {
+    pub(crate) fn of_user(args: RegistryArgs, cache: &Path) -> Arc<Self> {
+        let cache = CacheOptions::new(cache.join("components"));
         Arc::new(Self::new(args, cache, true))
     }
 
     /// For the agent: credentials come from Secrets only.
-    pub(crate) fn of_agent(args: RegistryArgs, cache: PathBuf) -> Arc<Self> {
+    pub(crate) fn of_agent(args: RegistryArgs, cache: CacheOptions) -> Arc<Self> {
         Arc::new(Self::new(args, cache, false))
     }
 
-    fn new(args: RegistryArgs, cache: PathBuf, is_personal: bool) -> Self {
+    fn new(args: RegistryArgs, cache: CacheOptions, is_personal: bool) -> Self {
         Self {
             args,
             cache,
@@ -76,7 +77,7 @@ impl Remotes {
     ) -> Result<Registry, RemotesError> {
         let mut options = pintle_registry::Options {
             plain_http: self.args.plain_http.clone(),
-            cache: Some(CacheOptions::new(self.cache.join("components"))),
+            cache: Some(self.cache.clone()),
             ..pintle_registry::Options::default()
         };
         if let Some(path) = &self.args.registry_ca {
