@@ -272,7 +272,7 @@ pub struct GitSource {
     /// Stays at a tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
-    /// Follows the highest tag in a range: `>=1.2.0, <2.0.0`. A leading `v` of tags is ignored.
+    /// Follows the highest tag in a range, written as for Helm: `^1.2`, `1.2.x`, `>=1.2, <2`. A leading `v` of tags is ignored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub semver: Option<String>,
     /// Stays at a commit, given by its full id.

@@ -43,3 +43,4 @@ pub mod seed;
 pub mod sharding;
 pub mod stage;
 pub mod tree;
+pub mod version;

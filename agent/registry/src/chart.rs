@@ -6,7 +6,6 @@ mod files;
 mod helm;
 mod index;
 mod repository;
-mod version;
 
 pub use self::{
     archive::{Archive, ArchiveError, Layout},
@@ -14,5 +13,4 @@ pub use self::{
     files::Files,
     helm::{HelmConfig, HelmConfigError, HelmLocations},
     repository::RepositoryStage,
-    version::{ParseRangeError, VersionRange},
 };

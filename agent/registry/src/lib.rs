@@ -31,8 +31,7 @@ mod transport;
 
 pub use chart::{
     Archive, ArchiveError, Artifact, ChartError, Charts, Files, HelmConfig, HelmConfigError,
-    HelmLocations, Layout, Logins, ParseRangeError, Place, RepositoryStage,
-    Resolved as ResolvedChart, VersionRange, Wanted,
+    HelmLocations, Layout, Logins, Place, RepositoryStage, Resolved as ResolvedChart, Wanted,
 };
 pub use component::{ComponentError, Interface, PluginInterface, wit};
 pub use config::{ComponentMetadata, WasmConfig};

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use gix::ObjectId;
-use pintle_core::application::Reference;
-use semver::{Version, VersionReq};
+use pintle_core::{application::Reference, version::VersionRange};
+use semver::Version;
 
 use crate::error::SourceError;
 
@@ -95,7 +95,7 @@ impl Refs {
                 let range = parse_range(range)?;
                 self.highest(&range).ok_or_else(|| SourceError::NoVersion {
                     url: url(),
-                    range: range.to_string(),
+                    range: range.text().to_owned(),
                     offer: self.versions_offer(&range),
                 })
             }
@@ -112,9 +112,9 @@ impl Refs {
 
     /// Returns the highest tag in the range. A leading `v` is ignored; what is no version is no candidate. Of two tags
     /// with one version, the alphabetically last is taken, so that the answer does not depend on the server's order.
-    fn highest(&self, range: &VersionReq) -> Option<Tip> {
+    fn highest(&self, range: &VersionRange) -> Option<Tip> {
         self.versions()
-            .filter(|(version, ..)| range.matches(version))
+            .filter(|(version, ..)| range.contains(version))
             .max_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)))
             .map(|(_, name, id)| Tip {
                 id,
@@ -151,7 +151,7 @@ impl Refs {
         list(if kind == "tag" { "tags" } else { "branches" }, here.keys())
     }
 
-    fn versions_offer(&self, range: &VersionReq) -> String {
+    fn versions_offer(&self, range: &VersionRange) -> String {
         let mut versions: Vec<_> = self.versions().collect();
         if versions.is_empty() {
             return "; none of its tags is a version".to_owned();
@@ -168,7 +168,7 @@ impl Refs {
         };
         match versions
             .iter()
-            .find(|(version, ..)| !version.pre.is_empty() && range.matches(&released(version)))
+            .find(|(version, ..)| !version.pre.is_empty() && range.contains(&released(version)))
         {
             Some((version, ..)) => {
                 format!(
@@ -180,12 +180,14 @@ impl Refs {
     }
 }
 
-/// Parses a version range.
-pub(crate) fn parse_range(range: &str) -> Result<VersionReq, SourceError> {
-    VersionReq::parse(range).map_err(|error| SourceError::Range {
-        range: range.to_owned(),
-        reason: error.to_string(),
-    })
+/// Parses a version range: the language is that of charts and artifacts, and of Flux.
+pub(crate) fn parse_range(range: &str) -> Result<VersionRange, SourceError> {
+    range
+        .parse::<VersionRange>()
+        .map_err(|error| SourceError::Range {
+            range: crate::error::one_line(range),
+            reason: error.reason().to_owned(),
+        })
 }
 
 /// Parses a full commit id.
@@ -296,12 +298,55 @@ mod tests {
         );
     }
 
+    /// What the same text means in Flux, for its `GitRepository`, and here for charts and artifacts.
+    #[test]
+    fn ranges_mean_what_they_mean_elsewhere() {
+        let tags = [
+            "1.4.1",
+            "v1.4.2",
+            "v1.4.3",
+            "1.5.0",
+            "2.0.0",
+            "v2.1.0-beta.1",
+            "2.1.0-rc.1",
+            "3.0.0",
+            "1.4",
+        ];
+        for (range, tag) in [
+            ("1.4.2", "v1.4.2"),
+            ("=1.4.2", "v1.4.2"),
+            ("1.4", "v1.4.3"),
+            ("1.4.x", "v1.4.3"),
+            ("~1.4.1", "v1.4.3"),
+            ("^1.4", "1.5.0"),
+            ("1", "1.5.0"),
+            ("*", "3.0.0"),
+            (">=1.4.0 <1.5.0", "v1.4.3"),
+            (">=1.4.0, <2.0.0", "1.5.0"),
+            (">= 1.4 < 2", "1.5.0"),
+            ("1.4.0 - 1.4.2", "v1.4.2"),
+            ("1.4.1 || 1.5.0", "1.5.0"),
+            ("^1 || ^2, <2.0.1", "2.0.0"),
+            ("!=3.0.0", "2.0.0"),
+            (">=2.0.0-0 <3.0.0-0", "2.1.0-rc.1"),
+            ("2.1.0-beta.1", "v2.1.0-beta.1"),
+        ] {
+            assert_eq!(picked(&tags, range), tag, "`{range}`");
+        }
+        let none = picked(&tags, "1.4.9");
+        assert!(
+            none.starts_with("URL has no tag in the version range `1.4.9`"),
+            "{none}"
+        );
+        assert_eq!(picked(&["1.0.0", "1.1.0-rc.1"], ">=1.0.0-0"), "1.1.0-rc.1");
+    }
+
     #[test]
     fn a_range_without_a_tag_says_what_there_is() {
         insta::assert_snapshot!(picked(&["v1.0.0", "v1.1.0"], "^2"), @"URL has no tag in the version range `^2`; its versions are `v1.1.0`, `v1.0.0`");
         insta::assert_snapshot!(picked(&["v2.0.0-rc.1"], "^2"), @"URL has no tag in the version range `^2`; its versions are `v2.0.0-rc.1`; pre-releases count only if the range names one, as in `>=2.0.0-rc.1`");
         insta::assert_snapshot!(picked(&["nightly"], "^2"), @"URL has no tag in the version range `^2`; none of its tags is a version");
-        insta::assert_snapshot!(picked(&[], ">=1.0.0 <2.0.0"), @"`>=1.0.0 <2.0.0` is not a version range: expected comma after patch version number, found '<'; expected one such as `>=1.2.0, <2.0.0`");
+        insta::assert_snapshot!(picked(&[], ">=1.0.0 two"), @"`>=1.0.0 two` is not a version range: `two` is not a version; expected one such as `>=1.2.0, <2.0.0`");
     }
 
     #[test]

@@ -38,6 +38,7 @@ const RULES: &[Rule] = &[
             "hmac",
             "ryu-js",
             "schemars",
+            "semver",
             "serde",
             "serde_json",
             "serde_path_to_error",

@@ -3,7 +3,10 @@
 use std::{fmt, sync::Arc};
 
 use jiff::Timestamp;
-use pintle_core::digest::Digest;
+use pintle_core::{
+    digest::Digest,
+    version::{ParseRangeError, VersionRange, loose},
+};
 use url::Url;
 
 use super::{
@@ -11,7 +14,6 @@ use super::{
     helm::HelmConfig,
     index::{Index, Listed},
     repository::{ChartRepository, Indexes, RepositoryStage},
-    version::{ParseRangeError, VersionRange, loose},
 };
 use crate::{
     credentials::{Credentials, CredentialsError, Keychain},

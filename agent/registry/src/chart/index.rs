@@ -5,13 +5,11 @@
 use std::{collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
-use pintle_core::digest::Digest;
+use pintle_core::{digest::Digest, version::loose};
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
-
-use super::version::loose;
 
 /// Deepest nesting of an index, far above what any has; the reader's own bound on everything else is the size.
 const MAX_DEPTH: usize = 64;

@@ -76,7 +76,7 @@ async fn what_leads_nowhere_is_explained() {
     insta::assert_snapshot!(refused(branch("mian")).await, @"http://HOST/git/REPO.git has no branch `mian`; did you mean `main`?");
     insta::assert_snapshot!(refused(Reference::Tag("main".into())).await, @"http://HOST/git/REPO.git has no tag `main`; it is a branch");
     insta::assert_snapshot!(refused(Reference::Semver("^2".into())).await, @"http://HOST/git/REPO.git has no tag in the version range `^2`; its versions are `v1.0.0`");
-    insta::assert_snapshot!(refused(Reference::Semver("two".into())).await, @"`two` is not a version range: unexpected character 't' while parsing major version number; expected one such as `>=1.2.0, <2.0.0`");
+    insta::assert_snapshot!(refused(Reference::Semver("two".into())).await, @"`two` is not a version range: `two` is not a version; expected one such as `>=1.2.0, <2.0.0`");
     insta::assert_snapshot!(refused(Reference::Commit("1234567".into())).await, @"`1234567` is not a commit id: expected all of its 40 hexadecimal digits, as a shorter one may come to mean another commit");
     insta::assert_snapshot!(refused(Reference::Commit("0123456789012345678901234567890123456789".into())).await, @"http://HOST/git/REPO.git has no commit 0123456789012345678901234567890123456789: it was never pushed, or a force-push removed it");
 }

@@ -1,8 +1,8 @@
-//! Version ranges as Helm writes them.
+//! Version ranges as Helm and Flux write them.
 //!
-//! The language is that of the Go library `Masterminds/semver` 3, which Helm uses for dependencies, repositories and
-//! tags: comparisons joined by commas or spaces all hold, alternatives are joined by `||`, a missing or `x` part stands
-//! for any, `1.2 - 2.3` is a span. <https://github.com/Masterminds/semver#checking-version-constraints>
+//! The language is that of the Go library `Masterminds/semver` 3, which both use for whatever has versions: comparisons
+//! joined by commas or spaces all hold, alternatives are joined by `||`, a missing or `x` part stands for any,
+//! `1.2 - 2.3` is a span. <https://github.com/Masterminds/semver#checking-version-constraints>
 
 use std::{cmp::Ordering, str::FromStr};
 
@@ -21,6 +21,13 @@ const MAX_COMPARISONS: usize = 64;
 pub struct ParseRangeError {
     text: String,
     reason: String,
+}
+
+impl ParseRangeError {
+    /// Returns what is wrong, without the text and what is expected.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
 }
 
 /// Which versions are wanted.
@@ -244,7 +251,7 @@ fn number(text: &str) -> Option<u64> {
 }
 
 /// Reads a version as leniently as Helm does: a leading `v`, and one or two numbers in place of three, are good.
-pub(crate) fn loose(text: &str) -> Option<Version> {
+pub fn loose(text: &str) -> Option<Version> {
     let (numbers, build) = split(text, '+');
     let (numbers, pre) = split(numbers, '-');
     let mut values = [0; 3];
