@@ -140,6 +140,13 @@ pub enum TreeError {
     },
 }
 
+impl TreeError {
+    /// Says whether it is the store that failed, and not the revision that has it so: another fetch may mend that.
+    pub const fn is_broken(&self) -> bool {
+        matches!(self, Self::Broken { .. })
+    }
+}
+
 /// What [`Tree::stat`] returns.
 pub type Stat = Result<Option<Entry>, TreeError>;
 

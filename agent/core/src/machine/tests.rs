@@ -104,6 +104,22 @@ fn a_failure_is_retried_with_growing_pauses_or_waits_for_a_change() {
     assert!(pause("a", u32::MAX) <= LONGEST_PAUSE);
 }
 
+/// A copy that is fetched again because it could not be read is no news, or a broken one would be tried without a pause.
+#[test]
+fn the_same_revision_hurries_nothing_that_is_tried_again() {
+    let (state, _) = feed(State::new("a"), [spec(), revision("1")]);
+    let (backoff, effects) = feed(state, [finished(0, Outcome::Failed(Retry::Backoff))]);
+    let [Effect::WakeAt(until)] = effects[..] else {
+        panic!("{effects:?}")
+    };
+    let (backoff, effects) = feed(backoff, [revision("1"), revision("1")]);
+    assert_eq!(effects, []);
+    assert_eq!(
+        feed(backoff, [Event::Woke { now: until }]).1,
+        [start(1, "1", Cause::Retry)]
+    );
+}
+
 #[test]
 fn drift_starts_a_run_and_never_interrupts_one() {
     let (state, _) = feed(State::new("a"), [spec(), revision("1")]);

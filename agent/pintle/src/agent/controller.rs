@@ -42,7 +42,7 @@ use super::{
     sources::{Fetched, SourceKey, Sources},
     targets::{TargetKey, Targets},
 };
-use crate::pipeline::steady_ms;
+use crate::pipeline::{snapshot::Snapshot, steady_ms};
 
 /// Something that another task tells the controller.
 pub(crate) enum Message {
@@ -51,6 +51,11 @@ pub(crate) enum Message {
         key: Box<SourceKey>,
         fetched: Box<Fetched>,
         is_asked: bool,
+    },
+    /// A source gave the same revision as before, and this is where it can be read from now.
+    Refetched {
+        key: Box<SourceKey>,
+        snapshot: Snapshot,
     },
     /// A Plugin resource appeared, changed, broke, or went.
     PluginChanged(String),
@@ -362,6 +367,7 @@ impl Controller {
                 }
                 self.told(&key, &fetched);
             }
+            Message::Refetched { key, snapshot } => self.refetched(&key, &snapshot),
             Message::Look(sources) => self.look_at(&sources),
             Message::Released(names) => self.retry_contested(&names),
             Message::FetchedEarlier {
@@ -412,6 +418,7 @@ impl Controller {
             is_contested,
             drift,
             failed_rollout,
+            wants_fetch,
         } = report;
         if self.has_left(&name) {
             return;
@@ -462,6 +469,9 @@ impl Controller {
         }
         if pending {
             self.tell_revision(&name);
+        }
+        if wants_fetch {
+            self.fetch_again(&name);
         }
         if looked_up {
             self.step(&name, Event::Drifted);

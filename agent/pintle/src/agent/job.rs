@@ -76,6 +76,10 @@ pub(crate) struct Memory {
 }
 
 /// What a run gives back.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is another thing that the controller has to know"
+)]
 pub(crate) struct Report {
     pub(crate) name: ApplicationName,
     pub(crate) run: RunId,
@@ -97,6 +101,8 @@ pub(crate) struct Report {
     pub(crate) drift: Option<DriftReport>,
     /// The revision that does not work in the cluster, with the reason.
     pub(crate) failed_rollout: Option<(String, String)>,
+    /// Whether another fetch may mend why it failed.
+    pub(crate) wants_fetch: bool,
 }
 
 impl Report {
@@ -115,6 +121,7 @@ impl Report {
             is_contested: false,
             drift: None,
             failed_rollout: None,
+            wants_fetch: false,
         }
     }
 }

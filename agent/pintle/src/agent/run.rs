@@ -66,6 +66,13 @@ impl Stopped {
             verdict: None,
         }
     }
+
+    /// Says whether the copy of the revision on this machine may have been in the way: it may be damaged or gone.
+    pub(super) fn may_be_mended_by_a_fetch(&self) -> bool {
+        let reason = self.verdict.as_ref().and_then(|verdict| verdict.event);
+        matches!(reason, Some(Reason::SourceFailed | Reason::RenderFailed))
+            && self.outcome == Outcome::Failed(Retry::Backoff)
+    }
 }
 
 /// Runs a job to its end.

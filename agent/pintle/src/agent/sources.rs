@@ -334,18 +334,35 @@ impl Follower {
                 .as_ref()
                 .map(|snapshot| snapshot.revision().commit.clone())
                 .map_err(Clone::clone);
-            if is_asked || told.as_ref() != Some(&state) {
-                told = Some(state);
-                let message = Message::Fetched {
+            let is_news = is_asked || told.as_ref() != Some(&state);
+            told = Some(state);
+            let message = if is_news {
+                Some(Message::Fetched {
                     key: Box::new(self.fetcher.key.clone()),
                     fetched: Box::new(fetched),
                     is_asked,
-                };
-                if self.messages.send(message).await.is_err() {
-                    return;
-                }
+                })
+            } else {
+                self.known(fetched)
+            };
+            if let Some(message) = message
+                && self.messages.send(message).await.is_err()
+            {
+                return;
             }
             is_asked = self.rest(failures).await;
+        }
+    }
+
+    /// Returns what is to be told of a result that is known. The copy of a repository on this disk may be another one than
+    /// before, and whoever reads from one that is damaged or deleted would do so until the next commit.
+    fn known(&self, fetched: Fetched) -> Option<Message> {
+        match fetched {
+            Ok(snapshot @ Snapshot::Git(_)) => Some(Message::Refetched {
+                key: Box::new(self.fetcher.key.clone()),
+                snapshot,
+            }),
+            Ok(Snapshot::Archive(_)) | Err(_) => None,
         }
     }
 

@@ -88,15 +88,15 @@ impl InputError {
         match &self.cause {
             InputCause::Chart(error) => error.is_retryable(),
             InputCause::Archive(_) | InputCause::Helm(_) => true,
+            InputCause::Snapshot(error) => error.is_broken(),
+            InputCause::Tree(error) => error.is_broken(),
             // What is written wrongly, or is not in the revision, takes another revision.
             InputCause::Reference(_)
             | InputCause::Digest(_)
             | InputCause::Alias
             | InputCause::Outside
             | InputCause::NoSurroundings
-            | InputCause::Snapshot(_)
             | InputCause::Files(_)
-            | InputCause::Tree(_)
             | InputCause::NotThere
             | InputCause::TooMany => false,
         }

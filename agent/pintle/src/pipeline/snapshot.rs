@@ -26,6 +26,13 @@ pub(crate) enum SnapshotError {
     NoFolder { revision: String, path: TreePath },
 }
 
+impl SnapshotError {
+    /// Says whether the copy of the revision on this machine cannot be read: it is damaged or gone, and a fetch mends it.
+    pub(crate) fn is_broken(&self) -> bool {
+        matches!(self, Self::Git(SourceError::Tree(error)) if error.is_broken())
+    }
+}
+
 /// One revision of a source. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) enum Snapshot {

@@ -1,4 +1,8 @@
-//! Sources whose credentials are replaced.
+//! Sources whose credentials are replaced, and copies of them that do not stay as they were.
+
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use pintle_harness::{Servers, ServersOptions, to_stderr};
@@ -42,4 +46,46 @@ fn a_token_that_is_replaced_is_no_failure() -> Result<()> {
     let failed = events.iter().any(|(reason, _)| reason == "SourceFailed");
     assert!(!failed, "{events:?}");
     Ok(())
+}
+
+/// Finds the packs of fetched repositories.
+fn packs(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(packs(&path)?);
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "pack")
+        {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
+#[test]
+fn a_copy_that_is_damaged_is_mended_without_a_commit() -> Result<()> {
+    let stage = Stage::new("damaged")?;
+    let files = [
+        ("one/a.yaml", config_map("a", "1")),
+        ("two/b.yaml", config_map("b", "2")),
+    ];
+    let files = files.each_ref().map(|(path, text)| (*path, text.as_str()));
+    let commit = stage.repository.push_files(&files, "both")?;
+    stage.apply(&stage.application("one", "one", ""))?;
+    stage.ready_at("one", &commit)?;
+
+    // In place, for the agent has it open. It has not read the folder of the other application yet.
+    let packs = packs(&stage.agent.dir().join("cache/git/repositories"))?;
+    assert!(!packs.is_empty(), "the repository was fetched");
+    for pack in packs {
+        fs::set_permissions(&pack, Permissions::from_mode(0o600))?;
+        let size = usize::try_from(fs::metadata(&pack)?.len())?;
+        let file = File::options().write(true).open(&pack)?;
+        file.write_all_at(&vec![0xff; size - 32], 12)?;
+    }
+    stage.apply(&stage.application("two", "two", ""))?;
+    stage.ready_at("two", &commit)
 }

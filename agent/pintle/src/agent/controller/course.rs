@@ -19,7 +19,7 @@ use crate::{
         job::RollbackAnswer,
         sources::{Earlier, FetchFailure, Fetched, SourceKey},
     },
-    pipeline::now_text,
+    pipeline::{now_text, snapshot::Snapshot},
 };
 
 /// Where one application is headed.
@@ -157,6 +157,37 @@ impl Controller {
         app.fetched = Some(fetched);
         if !app.pending_failure {
             self.tell_revision(name);
+        }
+    }
+
+    /// Takes up where the revision can be read from that is known already: the copy that was read until now may have been
+    /// damaged or deleted, and then another one is in its place.
+    pub(super) fn refetched(&mut self, key: &SourceKey, snapshot: &Snapshot) {
+        for name in self.sources.fetched(key, &Ok(snapshot.clone())) {
+            let known = self
+                .apps
+                .get_mut(&name)
+                .and_then(|app| app.fetched.as_mut());
+            if let Some(Ok(known)) = known
+                && known.revision().commit == snapshot.revision().commit
+            {
+                *known = snapshot.clone();
+            }
+        }
+    }
+
+    /// Lets the revision be fetched again that a run could not read: a fetch mends its copy on this disk. The run is tried
+    /// again by itself, with what was fetched by then.
+    pub(super) fn fetch_again(&mut self, name: &ApplicationName) {
+        let Some(app) = self.apps.get(name) else {
+            return;
+        };
+        if let Some(source) = &app.source {
+            self.sources.look(source);
+        }
+        let earlier = app.course.rollback().map(|rollback| rollback.to.clone());
+        if let Some(revision) = earlier {
+            self.fetch_earlier(name, revision);
         }
     }
 

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Stopped, conclude,
-    failures::{folder, plugin_failed},
+    failures::{folder, plugin_failed, settings_failed},
     hooks::Slot,
     memory::plugins_of,
     release, rollback, status_before, targets, unwritten,
@@ -44,6 +44,10 @@ use crate::{
 };
 
 /// A run and what it has come to so far.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is another thing that the controller has to know"
+)]
 pub(super) struct Run {
     pub(super) shared: Arc<Shared>,
     pub(super) job: Job,
@@ -65,6 +69,8 @@ pub(super) struct Run {
     /// Whether anything may have been written to the cluster.
     pub(super) has_begun: bool,
     failed_rollout: Option<(String, String)>,
+    /// Whether another fetch may mend why it failed.
+    wants_fetch: bool,
 }
 
 pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken) -> Report {
@@ -93,6 +99,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
         drift: None,
         has_begun: false,
         failed_rollout: None,
+        wants_fetch: false,
         shared,
         job,
         cancel,
@@ -142,6 +149,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
         is_contested: run.is_contested,
         drift: run.drift,
         failed_rollout: run.failed_rollout,
+        wants_fetch: run.wants_fetch,
     }
 }
 
@@ -212,7 +220,11 @@ impl Run {
                     .inc();
                 Outcome::Done
             }
-            Err(stopped) => self.stop(stopped).await,
+            Err(stopped) => {
+                let is_copy = matches!(snapshot, Snapshot::Git(_));
+                self.wants_fetch = is_copy && stopped.may_be_mended_by_a_fetch();
+                self.stop(stopped).await
+            }
         }
     }
 
@@ -333,8 +345,7 @@ impl Run {
     ) -> Result<(ApplicationSpec, Rendered), Stopped> {
         let failed =
             |message: String| Stopped::failed(Reason::RenderFailed, Retry::OnChange, message);
-        let (spec, prior) = settings::complete(spec, &*tree)
-            .map_err(|error| failed(output::chain(&error.into())))?;
+        let (spec, prior) = settings::complete(spec, &*tree).map_err(settings_failed)?;
         self.notifiers.clone_from(&spec.notifiers);
         if let Some(namespace) = &spec.namespace {
             context.namespace.clone_from(namespace);

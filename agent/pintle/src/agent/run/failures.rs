@@ -16,7 +16,8 @@ use crate::{
     cli::output,
     pipeline::{
         render::{RenderError, is_defect},
-        snapshot::Snapshot,
+        settings::SettingsError,
+        snapshot::{Snapshot, SnapshotError},
     },
 };
 
@@ -31,14 +32,30 @@ pub(super) fn folder(
             format!("the path {path} leaves the source: expected a relative path without `..`");
         return Err(Stopped::blocked("InvalidSpec", message));
     };
-    let tree = snapshot.tree(&path).map_err(|error| {
-        Stopped::failed(
-            Reason::SourceFailed,
-            Retry::OnChange,
-            output::chain(&error.into()),
-        )
-    })?;
+    let tree = snapshot.tree(&path).map_err(unreadable)?;
     Ok((path, tree))
+}
+
+/// The folder is not there, or the copy of the revision on this machine cannot be read.
+fn unreadable(error: SnapshotError) -> Stopped {
+    let retry = unless_broken(error.is_broken());
+    Stopped::failed(Reason::SourceFailed, retry, output::chain(&error.into()))
+}
+
+/// What the source says beside the spec cannot be used.
+pub(super) fn settings_failed(error: SettingsError) -> Stopped {
+    let is_broken = matches!(&error, SettingsError::Tree(error) if error.is_broken());
+    let retry = unless_broken(is_broken);
+    Stopped::failed(Reason::RenderFailed, retry, output::chain(&error.into()))
+}
+
+/// What a revision has stays so; what is only broken here is fetched anew.
+fn unless_broken(is_broken: bool) -> Retry {
+    if is_broken {
+        Retry::Backoff
+    } else {
+        Retry::OnChange
+    }
 }
 
 /// A plugin refused, crashed, or could not be found.
@@ -141,5 +158,39 @@ pub(super) fn apply_failed(error: ClusterError<ApplyError>) -> Stopped {
             Retry::Backoff,
             output::chain(&error.into()),
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pintle_core::{machine::Outcome, tree::TreeError};
+    use pintle_source::SourceError;
+
+    use super::*;
+
+    #[test]
+    fn a_broken_copy_is_fetched_anew_and_what_is_not_in_the_revision_waits_for_another() {
+        let broken = || TreeError::Broken {
+            path: TreePath::root(),
+            reason: "object 1 is not there".to_owned(),
+        };
+        let link = || TreeError::Link {
+            path: TreePath::root(),
+        };
+        let in_git = |error: TreeError| SnapshotError::Git(SourceError::Tree(error));
+        for broken in [
+            unreadable(in_git(broken())),
+            settings_failed(SettingsError::Tree(broken())),
+        ] {
+            assert_eq!(broken.outcome, Outcome::Failed(Retry::Backoff));
+            assert!(broken.may_be_mended_by_a_fetch());
+        }
+        for wrong in [
+            unreadable(in_git(link())),
+            settings_failed(SettingsError::Tree(link())),
+            Stopped::failed(Reason::ApplyFailed, Retry::Backoff, "the server is busy"),
+        ] {
+            assert!(!wrong.may_be_mended_by_a_fetch());
+        }
     }
 }
