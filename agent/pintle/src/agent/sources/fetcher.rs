@@ -60,7 +60,7 @@ impl Fetcher {
             let data = self.secret().await?;
             return self.fetch_with(data).await;
         };
-        let error = match self.open(&remembered).await {
+        let error = match Box::pin(self.open(&remembered)).await {
             Ok(snapshot) => {
                 self.login = Some(remembered);
                 return Ok(snapshot);
@@ -78,7 +78,7 @@ impl Fetcher {
     /// so it is read again for the next try.
     async fn fetch_with(&mut self, data: Data) -> anyhow::Result<Snapshot> {
         let login = self.log_in(data).await?;
-        let snapshot = self.open(&login).await?;
+        let snapshot = Box::pin(self.open(&login)).await?;
         self.login = Some(login);
         Ok(snapshot)
     }
