@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
     process::Stdio,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use gix::protocol::transport::{
@@ -27,6 +28,8 @@ use crate::{
 
 /// Most bytes kept of what `ssh` says.
 const SAID: u64 = 8 << 10;
+/// A folder with keys that is younger than this may have been made a moment ago, and not be locked yet.
+const YOUNG: Duration = Duration::from_mins(1);
 
 /// Starts `ssh`, with nothing but what the credentials hold, and with them in files that only this user can read.
 ///
@@ -251,17 +254,23 @@ impl Drop for KeyFiles {
 /// Removes what killed processes left.
 fn sweep(keys_dir: &Path) {
     for entry in fs::read_dir(keys_dir).into_iter().flatten().flatten() {
-        let abandoned = match fs::File::open(entry.path().join(LOCK)) {
-            Ok(lock) => lock.try_lock().is_ok(),
-            // Just made by another process, or half removed: only the latter is old.
-            Err(_) => entry
-                .metadata()
-                .and_then(|facts| facts.modified())
-                .is_ok_and(|at| at.elapsed().is_ok_and(|age| age.as_secs() > 60)),
-        };
-        if abandoned {
+        let is_old = entry
+            .metadata()
+            .and_then(|facts| facts.modified())
+            .is_ok_and(|at| at.elapsed().is_ok_and(|age| age > YOUNG));
+        // Between making its folder and locking it a process looks like one that was killed: only the age tells them
+        // apart.
+        if is_old && is_abandoned(&entry.path()) {
             let _ = fs::remove_dir_all(entry.path());
         }
+    }
+}
+
+fn is_abandoned(folder: &Path) -> bool {
+    match fs::File::open(folder.join(LOCK)) {
+        Ok(lock) => lock.try_lock().is_ok(),
+        // Half removed.
+        Err(_) => true,
     }
 }
 
@@ -421,6 +430,7 @@ impl Write for Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::SystemTime;
 
     #[test]
     fn what_ssh_says_is_understood() {
@@ -455,12 +465,27 @@ mod tests {
         drop((files, second));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 
-        // A process that was killed leaves its folder with a lock that nobody holds.
-        let left = dir.path().join("left");
-        fs::create_dir(&left).unwrap();
-        fs::write(left.join("identity"), "key").unwrap();
-        fs::write(left.join(LOCK), "").unwrap();
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_swept_once_it_is_old() {
+        let dir = tempfile::tempdir().unwrap();
+        // Nobody holds the first one's lock, and the second one has none.
+        let folders = ["killed", "half removed"].map(|name| dir.path().join(name));
+        for folder in &folders {
+            fs::create_dir(folder).unwrap();
+            fs::write(folder.join("identity"), "key").unwrap();
+        }
+        fs::write(folders[0].join(LOCK), "").unwrap();
         drop(KeyFiles::write(dir.path(), "k", "h").unwrap());
-        assert!(!left.exists());
+        for folder in &folders {
+            assert!(folder.exists(), "another process may just be making it");
+            let old = SystemTime::now() - 2 * YOUNG;
+            fs::File::open(folder).unwrap().set_modified(old).unwrap();
+        }
+        drop(KeyFiles::write(dir.path(), "k", "h").unwrap());
+        for folder in &folders {
+            assert!(!folder.exists());
+        }
     }
 }
