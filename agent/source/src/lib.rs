@@ -23,6 +23,7 @@ mod snapshot;
 mod store;
 mod transport;
 mod tree;
+mod turns;
 mod work_tree;
 
 pub use self::{

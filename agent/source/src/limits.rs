@@ -52,7 +52,7 @@ pub struct Options {
     pub local: bool,
     /// Whether `ssh` without a key may use the caller's agent, configuration and known hosts, as git does on a laptop.
     pub ambient_ssh: bool,
-    /// Most fetches at one time.
+    /// Most fetches at one time. Of these at most three are from one host, and never all.
     pub concurrency: usize,
     /// When the cache folder holds more bytes than this, the repositories that were not used for longest are removed.
     pub cache_bytes: u64,

@@ -64,6 +64,15 @@ impl Location {
     pub(crate) fn is_local(&self) -> bool {
         matches!(self, Self::Local(_))
     }
+
+    /// Returns the name of the host, without the port: what is behind one name shares its troubles.
+    pub(crate) fn host(&self) -> String {
+        match self {
+            Self::Http(url) => url.host_str().unwrap_or_default().to_ascii_lowercase(),
+            Self::Ssh(address) => address.host.to_ascii_lowercase(),
+            Self::Local(_) => String::new(),
+        }
+    }
 }
 
 impl fmt::Display for Location {

@@ -10,10 +10,7 @@ use std::{
 
 use gix::ObjectId;
 use pintle_core::application::Reference;
-use tokio::{
-    runtime::Handle,
-    sync::{Semaphore, oneshot},
-};
+use tokio::{runtime::Handle, sync::oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
@@ -28,6 +25,7 @@ use crate::{
     snapshot::Snapshot,
     store::Store,
     transport::{Conversation, http::Clients},
+    turns::Turns,
 };
 
 /// Repositories that were not asked for during this time are forgotten; the cache on disk stays.
@@ -72,7 +70,7 @@ struct Shared {
     cache: Cache,
     clients: Clients,
     known: Mutex<HashMap<String, Arc<Repository>>>,
-    turns: Arc<Semaphore>,
+    turns: Arc<Turns>,
     stop: CancellationToken,
 }
 
@@ -124,7 +122,7 @@ impl Repositories {
     /// Makes the repositories, and the cache folder if necessary.
     pub fn new(options: Options) -> Result<Self, SourceError> {
         let cache = Cache::open(&options.cache_dir)?;
-        let turns = Arc::new(Semaphore::new(options.concurrency.max(1)));
+        let turns = Arc::new(Turns::new(options.concurrency));
         let stop = CancellationToken::new();
         let guard = Arc::new(stop.clone().drop_guard());
         let shared = Shared {
@@ -321,15 +319,16 @@ async fn work(
     shared: std::sync::Weak<Shared>,
     repository: Arc<Repository>,
     stop: CancellationToken,
-    turns: Arc<Semaphore>,
+    turns: Arc<Turns>,
 ) {
     let guard = Running(&repository);
+    let host = repository.location.host();
     loop {
         let turn = tokio::select! {
             () = stop.cancelled() => break,
-            turn = turns.acquire() => turn,
+            turn = turns.take(&host) => turn,
         };
-        let (Ok(turn), Some(shared)) = (turn, shared.upgrade()) else {
+        let (Some(turn), Some(shared)) = (turn, shared.upgrade()) else {
             break;
         };
         let task = {

@@ -186,6 +186,47 @@ async fn a_server_that_says_nothing() {
 }
 
 #[tokio::test]
+async fn a_host_that_says_nothing_leaves_turns_for_others() {
+    let (arrived, mut has_arrived) = tokio::sync::mpsc::unbounded_channel();
+    let silent: Vec<Scripted> = (0..3)
+        .map(|_| {
+            let arrived = arrived.clone();
+            Scripted::with_socket(move |_, socket| {
+                let _ = arrived.send(());
+                let _ = std::io::copy(socket, &mut std::io::sink());
+            })
+        })
+        .collect();
+    let desk = Desk::with(|options| options.concurrency = 2);
+    let waiting: Vec<_> = silent
+        .iter()
+        .map(|server| {
+            let repositories = desk.repositories.clone();
+            let remote = Remote::anonymous(server.url_of("a.git"));
+            tokio::spawn(async move { repositories.fetch(&remote, &Reference::Default).await })
+        })
+        .collect();
+    has_arrived.recv().await.unwrap();
+
+    // Another name is another host.
+    let servers = open_servers();
+    let repository = small(servers, "elsewhere");
+    let url = servers
+        .git_http(&repository)
+        .replace("127.0.0.1", "localhost");
+    desk.fetch(&url, branch("main")).await.unwrap();
+    assert!(
+        waiting.iter().all(|task| !task.is_finished()),
+        "it was answered only after they had been given up"
+    );
+    desk.repositories.stop();
+    for task in waiting {
+        let error = task.await.unwrap().unwrap_err();
+        assert!(matches!(error, SourceError::Stopped { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_never_ends() {
     let endless = |first: Vec<u8>, more: Vec<u8>, pause: Duration| {
         Scripted::with_socket(move |_, socket| {
