@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -19,11 +20,13 @@ type sshAddress struct {
 	User       string `json:"user"`
 	Port       int    `json:"port"`
 	Key        string `json:"key"`         // private key of the one client that may log in
+	OldKey     string `json:"old_key"`     // another one of its keys, for which git speaks version 0 of its protocol
 	KnownHosts string `json:"known_hosts"` // the server's host key
 }
 
 // startSSH runs OpenSSH's server as the user who runs this program, with generated keys. Its one
-// client may run git's upload-pack and receive-pack, and nothing else.
+// client may run git's upload-pack and receive-pack, and nothing else. For its second key git is not
+// told which version of the protocol the client knows, as where sshd_config has no AcceptEnv for it.
 func startSSH(ctx context.Context, dir, repos string, failed chan<- error) (*sshAddress, error) {
 	sshd, err := exec.LookPath("sshd")
 	if err != nil {
@@ -49,7 +52,7 @@ func startSSH(ctx context.Context, dir, repos string, failed chan<- error) (*ssh
 		}
 	}
 	path := func(name string) string { return filepath.Join(dir, name) }
-	for _, name := range []string{"host", "client"} {
+	for _, name := range []string{"host", "client", "old-client"} {
 		if _, err := os.Stat(path(name)); err == nil {
 			continue
 		}
@@ -58,9 +61,10 @@ func startSSH(ctx context.Context, dir, repos string, failed chan<- error) (*ssh
 		}
 	}
 	clientKey, err1 := os.ReadFile(path("client.pub"))
-	hostKey, err2 := os.ReadFile(path("host.pub"))
-	if err1 != nil || err2 != nil {
-		return nil, fmt.Errorf("read keys: %w, %w", err1, err2)
+	oldKey, err2 := os.ReadFile(path("old-client.pub"))
+	hostKey, err3 := os.ReadFile(path("host.pub"))
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return nil, fmt.Errorf("read keys: %w", err)
 	}
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -72,7 +76,7 @@ func startSSH(ctx context.Context, dir, repos string, failed chan<- error) (*ssh
 	}
 	host := strings.Join(strings.Fields(string(hostKey))[:2], " ")
 	for name, content := range map[string]string{
-		"authorized_keys": fmt.Sprintf("restrict,command=\"%s -c \\\"$SSH_ORIGINAL_COMMAND\\\"\" %s", shell, clientKey),
+		"authorized_keys": authorized(shell, clientKey) + authorized("env -u GIT_PROTOCOL "+shell, oldKey),
 		"known_hosts":     fmt.Sprintf("[127.0.0.1]:%d %s\n[localhost]:%d %s\n", port, host, port, host),
 		"sshd_config": strings.Join([]string{
 			"ListenAddress 127.0.0.1", fmt.Sprint("Port ", port),
@@ -99,7 +103,15 @@ func startSSH(ctx context.Context, dir, repos string, failed chan<- error) (*ssh
 	if err := <-started; err != nil {
 		return nil, err
 	}
-	return &sshAddress{User: me.Username, Port: port, Key: path("client"), KnownHosts: path("known_hosts")}, dial(ctx, port)
+	return &sshAddress{
+		User: me.Username, Port: port,
+		Key: path("client"), OldKey: path("old-client"), KnownHosts: path("known_hosts"),
+	}, dial(ctx, port)
+}
+
+// authorized is a line of authorized_keys that gives what the client asks for to a shell, whatever it is.
+func authorized(shell string, key []byte) string {
+	return fmt.Sprintf("restrict,command=\"%s -c \\\"$SSH_ORIGINAL_COMMAND\\\"\" %s", shell, key)
 }
 
 func dial(ctx context.Context, port int) error {

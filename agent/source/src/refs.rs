@@ -14,6 +14,8 @@ pub struct Refs {
     pub(crate) default: Option<Head>,
     pub(crate) branches: BTreeMap<String, ObjectId>,
     pub(crate) tags: BTreeMap<String, ObjectId>,
+    /// Objects that annotated tags are, by the commits that they lead to, as far as the server told both.
+    pub(crate) annotated: BTreeMap<ObjectId, ObjectId>,
 }
 
 /// What HEAD is.
@@ -104,6 +106,43 @@ impl Refs {
                 name: String::new(),
             }),
         }
+    }
+
+    /// Says whether a branch, a tag or HEAD leads to a commit.
+    pub(crate) fn is_tip(&self, id: &ObjectId) -> bool {
+        let head = self.default.as_ref().map(|head| &head.commit);
+        head.into_iter()
+            .chain(self.branches.values())
+            .chain(self.tags.values())
+            .any(|tip| tip == id)
+    }
+
+    /// Returns what all branches and tags lead to, each once.
+    pub(crate) fn tips(&self) -> Vec<ObjectId> {
+        let mut all: Vec<ObjectId> = self
+            .branches
+            .values()
+            .chain(self.tags.values())
+            .copied()
+            .collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// Returns what leads to commits and stands in the server's list itself.
+    ///
+    /// Before version 2 of the protocol a server sends nothing else, and of an annotated tag its list names the commit
+    /// only in passing.
+    pub(crate) fn listed(&self, commits: &[ObjectId]) -> Vec<ObjectId> {
+        let mut listed: Vec<ObjectId> = commits
+            .iter()
+            .map(|commit| self.annotated.get(commit).unwrap_or(commit))
+            .copied()
+            .collect();
+        listed.sort_unstable();
+        listed.dedup();
+        listed
     }
 
     fn is_empty(&self) -> bool {
@@ -256,6 +295,7 @@ mod tests {
             default,
             branches: map(branches),
             tags: map(tags),
+            annotated: BTreeMap::new(),
         }
     }
 
@@ -358,6 +398,18 @@ mod tests {
         insta::assert_snapshot!(missing(Reference::Branch("production".into())), @"URL has no branch `production`; its branches are `a`, `b`, `c`, `d`, `develop` and 2 more");
         insta::assert_snapshot!(missing(Reference::Tag("release".into())), @"URL has no tag `release`; its tags are `v1`");
         insta::assert_snapshot!(missing(Reference::Commit("1a2b3c".into())), @"`1a2b3c` is not a commit id: expected all of its 40 hexadecimal digits, as a shorter one may come to mean another commit");
+    }
+
+    #[test]
+    fn an_annotated_tag_is_asked_for_by_its_own_id() {
+        let refs = Refs {
+            annotated: BTreeMap::from([(id(2), id(9))]),
+            ..refs(&["main"], &["v1.0.0", "v1.1.0"])
+        };
+        assert_eq!(refs.tips(), [id(1), id(2)]);
+        assert_eq!(refs.listed(&refs.tips()), [id(1), id(9)]);
+        assert_eq!(refs.listed(&[id(2), id(2), id(7)]), [id(7), id(9)]);
+        assert!(refs.is_tip(&id(2)) && !refs.is_tip(&id(9)));
     }
 
     #[test]

@@ -121,6 +121,11 @@ impl Session {
         self.handshake.refs.is_some()
     }
 
+    /// Says whether the server speaks a version before 2.
+    fn is_old(&self) -> bool {
+        self.handshake.server_protocol_version != Protocol::V2
+    }
+
     /// Lists branches and tags.
     pub(crate) fn refs(&mut self) -> Result<Refs, SourceError> {
         if let Some(refs) = self.handshake.refs.take() {
@@ -144,9 +149,10 @@ impl Session {
         let limits = self.conversation.limits();
         self.conversation.allow("objects", limits.pack);
         // Before version 2 the negotiation takes several turns, whose count the two sides have to guess alike.
-        let haves = match self.handshake.server_protocol_version {
-            Protocol::V2 => known_commits(store),
-            Protocol::V0 | Protocol::V1 => Vec::new(),
+        let haves = if self.is_old() {
+            Vec::new()
+        } else {
+            known_commits(store)
         };
         let pack_dir = pack_dir(store);
         let mut negotiation = Negotiation { wants, haves };
@@ -183,7 +189,7 @@ impl Session {
 
     /// Says goodbye, so that the server does not log an error.
     pub(crate) fn close(mut self) {
-        if self.handshake.server_protocol_version == Protocol::V2 {
+        if !self.is_old() {
             // All that mattered was received.
             let _ = protocol::indicate_end_of_interaction(&mut self.connection, false);
         }
@@ -309,22 +315,23 @@ fn sorted(found: Vec<Ref>) -> Refs {
     };
     let branch_name = |name: &str| name.strip_prefix("refs/heads/").map(str::to_owned);
     for reference in found {
-        let (name, object, target) = match reference {
+        // The object is the one at the end; an annotated tag is one of its own, before it.
+        let (name, object, target, tag) = match reference {
             Ref::Peeled {
                 full_ref_name,
+                tag,
                 object,
-                ..
-            }
-            | Ref::Direct {
+            } => (full_ref_name, object, None, Some(tag)),
+            Ref::Direct {
                 full_ref_name,
                 object,
-            } => (full_ref_name, object, None),
+            } => (full_ref_name, object, None, None),
             Ref::Symbolic {
                 full_ref_name,
                 target,
+                tag,
                 object,
-                ..
-            } => (full_ref_name, object, Some(target)),
+            } => (full_ref_name, object, Some(target), tag),
             Ref::Unborn { .. } => continue,
         };
         let Some(name) = printable(&name) else {
@@ -338,8 +345,11 @@ fn sorted(found: Vec<Ref>) -> Refs {
             });
         } else if let Some(branch) = branch_name(&name) {
             refs.branches.insert(branch, object);
-        } else if let Some(tag) = name.strip_prefix("refs/tags/") {
-            refs.tags.insert(tag.to_owned(), object);
+        } else if let Some(name) = name.strip_prefix("refs/tags/") {
+            refs.tags.insert(name.to_owned(), object);
+            if let Some(tag) = tag {
+                refs.annotated.insert(object, tag);
+            }
         }
     }
     refs
@@ -367,7 +377,7 @@ pub(crate) fn bring(
         Ok(())
             if self::missing(&store, wants)
                 .iter()
-                .all(|id| !is_tip(refs, id)) =>
+                .all(|id| !refs.is_tip(id)) =>
         {
             Ok(Some(store))
         }
@@ -411,14 +421,6 @@ fn missing(store: &Store, wants: &[ObjectId]) -> Vec<ObjectId> {
         .collect()
 }
 
-fn is_tip(refs: &Refs, id: &ObjectId) -> bool {
-    let head = refs.default.as_ref().map(|head| &head.commit);
-    head.into_iter()
-        .chain(refs.branches.values())
-        .chain(refs.tags.values())
-        .any(|tip| tip == id)
-}
-
 /// Fetches what a server may send; commits that are no tips it may refuse, and then their history is searched.
 fn attempt(
     session: Session,
@@ -428,9 +430,10 @@ fn attempt(
     wants: &[ObjectId],
 ) -> Result<(), FetchError> {
     let one = Shallow::DepthAtRemote(std::num::NonZeroU32::MIN);
-    let (tips, inner): (Vec<_>, Vec<_>) = wants.iter().copied().partition(|id| is_tip(refs, id));
+    let (tips, inner): (Vec<_>, Vec<_>) = wants.iter().copied().partition(|id| refs.is_tip(id));
     let mut line = Line {
         dial,
+        refs,
         open: Some(session),
     };
     if !tips.is_empty() {
@@ -438,7 +441,7 @@ fn attempt(
     }
     // One by one: a commit that does not exist must not be in the way of one that does.
     for id in inner {
-        let early = line.session()?.handshake.server_protocol_version != Protocol::V2;
+        let early = line.session()?.is_old();
         let refused = match line.fetch(store, &[id], &one) {
             Ok(()) => continue,
             // Before version 2 a refusal comes where objects would.
@@ -454,15 +457,7 @@ fn attempt(
         // In version 2 git sends whatever exists. Older servers, and some others, send tips only; then the commit may
         // still be in their history.
         if early || !refused.contains("not our ref") {
-            let mut all: Vec<ObjectId> = refs
-                .branches
-                .values()
-                .chain(refs.tags.values())
-                .copied()
-                .collect();
-            all.sort_unstable();
-            all.dedup();
-            line.fetch(store, &all, &Shallow::undo())?;
+            line.fetch(store, &refs.tips(), &Shallow::undo())?;
         }
     }
     if let Some(session) = line.open {
@@ -474,6 +469,7 @@ fn attempt(
 /// A connection that is made anew when the last fetch has used it up.
 struct Line<'a> {
     dial: &'a Dial<'a>,
+    refs: &'a Refs,
     open: Option<Session>,
 }
 
@@ -492,10 +488,15 @@ impl Line<'_> {
         wants: &[ObjectId],
         depth: &Shallow,
     ) -> Result<(), FetchError> {
+        let refs = self.refs;
         let session = self.session()?;
-        let fetched = session.fetch(store, wants, depth);
+        let fetched = if session.is_old() {
+            session.fetch(store, &refs.listed(wants), depth)
+        } else {
+            session.fetch(store, wants, depth)
+        };
         // Version 2 takes one command after the other; before it a connection is for one fetch.
-        if fetched.is_err() || session.handshake.server_protocol_version != Protocol::V2 {
+        if fetched.is_err() || session.is_old() {
             self.open = None;
         }
         fetched
@@ -528,5 +529,23 @@ mod tests {
         assert_eq!(refs.branches.keys().collect::<Vec<_>>(), ["main"]);
         assert_eq!(refs.tags.keys().collect::<Vec<_>>(), ["v1"]);
         assert_eq!(refs.default_branch(), None);
+    }
+
+    #[test]
+    fn of_an_annotated_tag_both_the_tag_and_its_commit_are_kept() {
+        let id = |byte| ObjectId::from_bytes_or_panic(&[byte; 20]);
+        let refs = sorted(vec![
+            Ref::Peeled {
+                full_ref_name: "refs/tags/v1".into(),
+                tag: id(9),
+                object: id(1),
+            },
+            Ref::Direct {
+                full_ref_name: "refs/tags/v2".into(),
+                object: id(2),
+            },
+        ]);
+        assert_eq!(refs.tips(), [id(1), id(2)]);
+        assert_eq!(refs.listed(&refs.tips()), [id(2), id(9)]);
     }
 }

@@ -52,6 +52,8 @@ pub struct Ssh {
     pub port: u16,
     /// File of the private key, without a passphrase, of the one client that may log in.
     pub key: PathBuf,
+    /// File of another private key, for which the server speaks version 0 of git's protocol.
+    pub old_key: PathBuf,
     /// File of the server's host key, in the form of `known_hosts`.
     pub known_hosts: PathBuf,
 }

@@ -71,6 +71,15 @@ pub(crate) fn small(servers: &Servers, name: &str) -> GitRepo {
     repository
 }
 
+/// Lets a repository be served as git ships: before version 2 of the protocol, commits that are no tips are refused.
+pub(crate) fn only_tips(repository: &GitRepo) {
+    let bare = repository.bare().to_str().unwrap();
+    let setting = "uploadpack.allowReachableSHA1InWant";
+    repository
+        .git(&["-C", bare, "config", setting, "false"])
+        .unwrap();
+}
+
 /// A cache folder with repositories over it.
 pub(crate) struct Desk {
     pub(crate) dir: TempDir,

@@ -3,7 +3,8 @@
 use pintle_core::application::Reference;
 
 use crate::fixture::{
-    Desk, Scripted, branch, open_servers, push_tree_id, read, repository, small, tidy, tree,
+    Desk, Scripted, branch, only_tips, open_servers, push_tree_id, read, repository, small, tidy,
+    tree,
 };
 
 #[tokio::test]
@@ -159,16 +160,7 @@ async fn an_old_server_and_a_commit_that_is_no_tip() {
     repository
         .push_files(&[("app/a.yaml", "a: 3\n")], "third")
         .unwrap();
-    // As git ships: commits that are no tips are refused by servers of this age.
-    repository
-        .git(&[
-            "-C",
-            repository.bare().to_str().unwrap(),
-            "config",
-            "uploadpack.allowReachableSHA1InWant",
-            "false",
-        ])
-        .unwrap();
+    only_tips(&repository);
     let server = Scripted::old_git(repository.bare());
     let desk = Desk::new();
     assert_eq!(

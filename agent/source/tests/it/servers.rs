@@ -4,7 +4,9 @@ use pintle_core::application::Reference;
 use pintle_harness::GitRepo;
 use pintle_source::{Credentials, Login, Options, Remote, Repositories, Snapshot, SourceError};
 
-use crate::fixture::{Desk, basic, branch, guarded_servers, open_servers, read, small, tidy};
+use crate::fixture::{
+    Desk, basic, branch, guarded_servers, only_tips, open_servers, read, small, tidy,
+};
 
 async fn with(desk: &Desk, url: &str, credentials: Credentials) -> Result<Snapshot, SourceError> {
     desk.repositories
@@ -180,6 +182,47 @@ async fn ssh_with_a_key() {
         .unwrap()
         .collect();
     assert!(left.is_empty(), "keys do not stay on disk: {left:?}");
+}
+
+#[tokio::test]
+async fn ssh_to_a_server_that_knows_the_first_version_only() {
+    let servers = open_servers();
+    let ssh = servers.ssh().unwrap();
+    let repository = small(servers, "old-ssh");
+    only_tips(&repository);
+    let first = repository.head().unwrap();
+    repository
+        .git(&["tag", "-a", "v1.0.0", "-m", "annotated"])
+        .unwrap();
+    let second = repository
+        .push_files(&[("app/a.yaml", "a: 2\n")], "second")
+        .unwrap();
+    repository
+        .push_files(&[("app/a.yaml", "a: 3\n")], "third")
+        .unwrap();
+    let remote = Remote {
+        url: servers.git_ssh(&repository).unwrap(),
+        credentials: Credentials {
+            login: Login::Key {
+                identity: std::fs::read_to_string(&ssh.old_key).unwrap(),
+                known_hosts: std::fs::read_to_string(&ssh.known_hosts).unwrap(),
+            },
+            certificate_authority: None,
+        },
+    };
+    for (reference, text) in [
+        (branch("main"), "a: 3\n"),
+        // No branch leads to it any more: the server sends it as what the tag leads to, and not by its own id.
+        (Reference::Tag("v1.0.0".into()), "a: 1\n"),
+        (Reference::Semver("^1".into()), "a: 1\n"),
+        (Reference::Commit(first), "a: 1\n"),
+        (Reference::Commit(second), "a: 2\n"),
+    ] {
+        let desk = Desk::new();
+        let fetched = desk.repositories.fetch(&remote, &reference).await;
+        let snapshot = fetched.unwrap_or_else(|error| panic!("{reference:?}: {error}"));
+        assert_eq!(read(&snapshot, "app/a.yaml"), text, "{reference:?}");
+    }
 }
 
 #[tokio::test]
