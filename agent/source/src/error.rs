@@ -124,16 +124,14 @@ pub enum SourceError {
         /// What is wrong.
         reason: String,
     },
-    /// More data than allowed.
-    #[error(
-        "{url} sends more than {limit} bytes of {what}: raise the limit, or split the repository"
-    )]
+    /// More than is accepted.
+    #[error("{url} sends {}", .what.over(*.limit))]
     TooLarge {
         /// The repository.
         url: String,
-        /// What is too large.
-        what: &'static str,
-        /// The limit in bytes.
+        /// What there is too much of.
+        what: Excess,
+        /// How much of it is accepted.
         limit: u64,
     },
     /// The repository has no commit yet.
@@ -243,6 +241,53 @@ pub enum SourceError {
     },
 }
 
+/// What a repository has too much of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Excess {
+    /// Branches and tags, in bytes of their list.
+    References,
+    /// One transfer, in bytes as it is sent.
+    Transfer,
+    /// Objects of one transfer.
+    Objects,
+    /// One object, in bytes as it is used.
+    Object,
+    /// All objects of one transfer together, in bytes as they are used.
+    Unpacked,
+    /// Objects that are needed at the same time to make others from them, in bytes.
+    Bases,
+}
+
+impl Excess {
+    /// Says what there is too much of, and what helps.
+    fn over(self, limit: u64) -> String {
+        let apart =
+            "take what is not deployed out of the repository, or deploy from one of its own";
+        match self {
+            Self::References => format!(
+                "more than {limit} bytes of branches and tags, the limit of their list: delete those that nobody needs"
+            ),
+            Self::Transfer => {
+                format!("more than {limit} bytes at once, the limit of one transfer: {apart}")
+            }
+            Self::Objects => {
+                format!("more than {limit} objects at once, the limit of one transfer: {apart}")
+            }
+            Self::Object => format!(
+                "an object of more than {limit} bytes, the limit of one object: take the file out of the commit; \
+                 `git ls-tree -r -l COMMIT` shows the sizes"
+            ),
+            Self::Unpacked => format!(
+                "objects that have more than {limit} bytes when they are unpacked, the limit of one transfer: {apart}"
+            ),
+            Self::Bases => format!(
+                "objects that need more than {limit} bytes of others at once to be put together, the limit of that: \
+                 run `git repack -a -d -f --depth=4` where the repository is kept"
+            ),
+        }
+    }
+}
+
 impl SourceError {
     /// Says whether trying again later, with nothing changed here, may succeed.
     ///
@@ -301,6 +346,25 @@ pub(crate) fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_too_large_is_told_with_its_limit_and_what_helps() {
+        let told = |what| {
+            let url = "URL".to_owned();
+            SourceError::TooLarge {
+                url,
+                what,
+                limit: 9,
+            }
+            .to_string()
+        };
+        insta::assert_snapshot!(told(Excess::References), @"URL sends more than 9 bytes of branches and tags, the limit of their list: delete those that nobody needs");
+        insta::assert_snapshot!(told(Excess::Transfer), @"URL sends more than 9 bytes at once, the limit of one transfer: take what is not deployed out of the repository, or deploy from one of its own");
+        insta::assert_snapshot!(told(Excess::Objects), @"URL sends more than 9 objects at once, the limit of one transfer: take what is not deployed out of the repository, or deploy from one of its own");
+        insta::assert_snapshot!(told(Excess::Object), @"URL sends an object of more than 9 bytes, the limit of one object: take the file out of the commit; `git ls-tree -r -l COMMIT` shows the sizes");
+        insta::assert_snapshot!(told(Excess::Unpacked), @"URL sends objects that have more than 9 bytes when they are unpacked, the limit of one transfer: take what is not deployed out of the repository, or deploy from one of its own");
+        insta::assert_snapshot!(told(Excess::Bases), @"URL sends objects that need more than 9 bytes of others at once to be put together, the limit of that: run `git repack -a -d -f --depth=4` where the repository is kept");
+    }
 
     #[test]
     fn text_of_others_is_tamed() {

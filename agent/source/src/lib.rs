@@ -16,6 +16,7 @@ mod error;
 mod limits;
 mod local;
 mod location;
+mod pack;
 mod refs;
 mod repositories;
 mod session;
@@ -28,7 +29,7 @@ mod work_tree;
 
 pub use self::{
     credentials::{Credentials, CredentialsError, Login},
-    error::SourceError,
+    error::{Excess, SourceError},
     limits::{Limits, Options},
     local::{Local, local},
     refs::Refs,

@@ -3,6 +3,9 @@
 use std::{path::PathBuf, time::Duration};
 
 /// Bounds of what is fetched and read. What is over one of them is refused with an error that names it.
+///
+/// The defaults are for an agent that may have half a GiB of memory. The command line uses them too: what it renders, the
+/// agent renders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Largest file that can be read, in bytes.
@@ -11,10 +14,15 @@ pub struct Limits {
     pub entries: usize,
     /// Deepest folder below the tree's root.
     pub depth: usize,
-    /// Largest object of any kind that a fetch takes, in bytes when decompressed: memory is needed for a few at a time.
+    /// Largest object of any kind that a fetch takes, in bytes when decompressed: memory is needed for some ten of them
+    /// at a time, and for no more, however many fetches there are.
     pub object: u64,
-    /// Most bytes of one fetch, compressed.
+    /// Most bytes of one fetch, compressed. They go to the disk, not into memory.
     pub pack: u64,
+    /// Most objects of one fetch: each takes some 200 bytes of memory.
+    pub objects: u32,
+    /// Most bytes of all objects of one fetch when decompressed: they take time, not memory.
+    pub unpacked: u64,
     /// Most bytes of a list of branches and tags.
     pub refs: u64,
     /// Time to connect.
@@ -31,13 +39,27 @@ impl Default for Limits {
             file: 16 << 20,
             entries: 50_000,
             depth: 64,
-            object: 256 << 20,
-            pack: 1 << 30,
+            object: 32 << 20,
+            pack: 256 << 20,
+            objects: 400_000,
+            unpacked: 8 << 30,
             refs: 64 << 20,
             connect: Duration::from_secs(10),
             idle: Duration::from_secs(30),
             total: Duration::from_mins(10),
         }
+    }
+}
+
+impl Limits {
+    /// Most bytes of objects that are kept at the same time, because others are made from them.
+    pub(crate) fn bases(&self) -> u64 {
+        self.object.saturating_mul(2)
+    }
+
+    /// Most bytes that reading one object may need: twice its size, and what it is made from.
+    pub(crate) fn reading(&self) -> u64 {
+        self.object.saturating_mul(4)
     }
 }
 

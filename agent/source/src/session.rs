@@ -1,14 +1,9 @@
 //! One conversation with a server: what there is, and then what of it is missing here.
 
-use std::{
-    io::BufRead,
-    path::PathBuf,
-    sync::{Arc, atomic::AtomicBool},
-};
+use std::{io, path::PathBuf, sync::Arc};
 
 use gix::{
     ObjectId,
-    odb::pack::{Bundle, bundle::write::Options as PackOptions},
     progress::Discard,
     protocol::{
         self, Handshake, LsRefsCommand,
@@ -23,11 +18,11 @@ use gix::{
 };
 
 use crate::{
-    cache::{Slot, pack_dir, shallow_file},
+    cache::{Slot, shallow_file},
     credentials::Credentials,
-    error::{SourceError, chain, one_line},
-    limits::Limits,
+    error::{Excess, SourceError, chain, one_line},
     location::Location,
+    pack,
     refs::{Head, Refs},
     store::{ObjectError, Store},
     transport::{Connection, Conversation, http, ssh},
@@ -64,7 +59,7 @@ impl Session {
     /// Connects and logs in.
     pub(crate) fn open(dial: &Dial<'_>) -> Result<Self, SourceError> {
         let conversation = Arc::clone(&dial.conversation);
-        conversation.allow("references", conversation.limits().refs);
+        conversation.allow(Excess::References, conversation.limits().refs);
         let mut connection = match dial.location {
             Location::Http(url) => http::connect(
                 dial.clients,
@@ -146,25 +141,25 @@ impl Session {
         wants: &[ObjectId],
         depth: &Shallow,
     ) -> Result<(), FetchError> {
-        let limits = self.conversation.limits();
-        self.conversation.allow("objects", limits.pack);
+        let conversation = Arc::clone(&self.conversation);
+        conversation.allow(Excess::Transfer, conversation.limits().pack);
         // Before version 2 the negotiation takes several turns, whose count the two sides have to guess alike.
         let haves = if self.is_old() {
             Vec::new()
         } else {
             known_commits(store)
         };
-        let pack_dir = pack_dir(store);
         let mut negotiation = Negotiation { wants, haves };
-        let mut arrived = false;
+        let mut kept = None;
         let fetched = protocol::fetch(
             &mut negotiation,
-            |pack, _, interrupt| {
-                arrived = true;
-                write_pack(pack, store, &pack_dir, interrupt, limits)
+            |sent, _, _| match kept.insert(pack::keep(sent, store, &conversation)) {
+                Ok(()) => Ok(true),
+                // Why is noted; this only ends the fetch.
+                Err(_) => Err(gix::Error::from_error(io::Error::other("it was not kept"))),
             },
             Discard,
-            &self.conversation.interrupt,
+            &conversation.interrupt,
             fetch::Context {
                 handshake: &mut self.handshake,
                 transport: &mut self.connection,
@@ -178,13 +173,14 @@ impl Session {
                 reject_shallow_remote: false,
             },
         );
-        fetched
-            .map(drop)
-            .map_err(|error| match self.conversation.failure() {
-                Some(failure) => FetchError::Server(failure),
-                None if arrived => FetchError::Objects(chain(&error)),
-                None => FetchError::Refused(chain(&error)),
-            })
+        let Err(error) = fetched else { return Ok(()) };
+        Err(match (conversation.failure(), kept) {
+            (Some(failure), _) => FetchError::Known(failure),
+            (None, Some(Err(error))) => error,
+            // What makes the pack usable is missing.
+            (None, Some(Ok(()))) => FetchError::Objects(chain(&error)),
+            (None, None) => FetchError::Refused(chain(&error)),
+        })
     }
 
     /// Says goodbye, so that the server does not log an error.
@@ -197,9 +193,10 @@ impl Session {
 }
 
 /// Why a fetch did not work out.
+#[derive(Debug, Clone)]
 pub(crate) enum FetchError {
-    /// The transport knows.
-    Server(SourceError),
+    /// Who noticed it knows what it is.
+    Known(SourceError),
     /// The server does not want to send this.
     Refused(String),
     /// What it sent cannot be used, perhaps because of what was here before.
@@ -209,7 +206,7 @@ pub(crate) enum FetchError {
 impl FetchError {
     pub(crate) fn into_source(self, url: String) -> SourceError {
         match self {
-            Self::Server(error) => error,
+            Self::Known(error) => error,
             Self::Refused(reason) => SourceError::Protocol { url, reason },
             Self::Objects(reason) => SourceError::Objects { url, reason },
         }
@@ -223,35 +220,6 @@ fn explain(conversation: &Conversation, error: &gix::Error) -> SourceError {
             url: conversation.url(),
             reason: chain(error),
         })
-}
-
-fn write_pack(
-    pack: &mut dyn BufRead,
-    store: &Store,
-    pack_dir: &std::path::Path,
-    interrupt: &AtomicBool,
-    limits: Limits,
-) -> gix::Result<bool> {
-    let options = PackOptions {
-        // Each thread holds whole objects.
-        thread_limit: Some(2),
-        alloc_limit_bytes: usize::try_from(limits.object).ok(),
-        ..PackOptions::default()
-    };
-    let written = Bundle::write_to_directory(
-        pack,
-        Some(pack_dir),
-        &mut Discard,
-        interrupt,
-        Some(store.handle()),
-        gix::hash::Kind::Sha1,
-        options,
-    )?;
-    if let Some(keep) = written.keep_path {
-        // It protects from `git gc`, which nobody runs here.
-        let _ = std::fs::remove_file(keep);
-    }
-    Ok(true)
 }
 
 /// Returns the commits that were fetched last.
@@ -449,7 +417,7 @@ fn attempt(
             // Through ssh it arrives as the end of the server's process.
             Err(
                 FetchError::Refused(reason)
-                | FetchError::Server(SourceError::Protocol { reason, .. }),
+                | FetchError::Known(SourceError::Protocol { reason, .. }),
             ) => reason,
             Err(error) => return Err(error),
         };
@@ -477,7 +445,7 @@ impl Line<'_> {
     fn session(&mut self) -> Result<&mut Session, FetchError> {
         let session = match self.open.take() {
             Some(session) => session,
-            None => Session::open(self.dial).map_err(FetchError::Server)?,
+            None => Session::open(self.dial).map_err(FetchError::Known)?,
         };
         Ok(self.open.insert(session))
     }

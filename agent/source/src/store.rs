@@ -94,6 +94,12 @@ impl Store {
         self.repository.objects.to_cache()
     }
 
+    /// Returns a function that says whether an object is here.
+    pub(crate) fn finder(&self) -> impl Fn(&gix::oid) -> bool {
+        let handle = self.handle();
+        move |id| matches!(gix::odb::Header::try_header(&handle, id), Ok(Some(_)))
+    }
+
     /// Returns the tip with the tree that it leads to, peeling tags; nothing if it, or the tree itself, is not there.
     pub(crate) fn commit(&self, id: ObjectId) -> Result<Option<Commit>, ObjectError> {
         let handle = self.handle();
@@ -169,7 +175,7 @@ pub(crate) fn open_options(limits: Limits) -> gix::open::Options {
         .with(gix::sec::Trust::Full)
         .object_store_slots(gix::odb::store::init::Slots::Given(SLOTS))
         .config_overrides([
-            format!("gitoxide.objects.allocLimit={}", limits.object),
+            format!("gitoxide.objects.allocLimit={}", limits.reading()),
             "core.useReplaceRefs=false".to_owned(),
         ])
 }
@@ -228,7 +234,13 @@ fn malformed(error: impl Into<gix::Error>) -> ObjectError {
 }
 
 fn damaged(error: impl Into<gix::Error>) -> ObjectError {
-    ObjectError::Damaged(chain(&error.into()))
+    let error = error.into();
+    if error.is_resource_exhausted() {
+        // It was not read to its end, so nothing is known of that, and fetching it again would bring the same.
+        let reason = chain(&error);
+        return ObjectError::Malformed(format!("it needs more memory than is allowed: {reason}"));
+    }
+    ObjectError::Damaged(chain(&error))
 }
 
 fn header(handle: &gix::odb::Handle, id: &gix::oid) -> Result<Option<(Kind, u64)>, ObjectError> {

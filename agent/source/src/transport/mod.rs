@@ -18,10 +18,17 @@ use std::{
 };
 
 use gix::protocol::transport::client::blocking_io::Transport;
-use tokio::{runtime::Handle, time::Instant};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, SemaphorePermit},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
-use crate::{error::SourceError, limits::Limits};
+use crate::{
+    error::{Excess, SourceError},
+    limits::Limits,
+};
 
 /// A connection to a server.
 pub(crate) type Connection = Box<dyn Transport + Send>;
@@ -37,7 +44,7 @@ pub(crate) struct Conversation {
     /// gix looks at this between steps of long computations.
     pub(crate) interrupt: AtomicBool,
     failure: Mutex<Option<SourceError>>,
-    allowance: Mutex<(&'static str, u64)>,
+    allowance: Mutex<(Excess, u64)>,
     received: AtomicU64,
 }
 
@@ -57,7 +64,7 @@ impl Conversation {
             stop,
             interrupt: AtomicBool::new(false),
             failure: Mutex::default(),
-            allowance: Mutex::new(("references", limits.refs)),
+            allowance: Mutex::new((Excess::References, limits.refs)),
             received: AtomicU64::new(0),
         })
     }
@@ -86,8 +93,8 @@ impl Conversation {
         }))
     }
 
-    /// Says what is received from now on, and how much of it is accepted.
-    pub(crate) fn allow(&self, what: &'static str, bytes: u64) {
+    /// Says what there is too much of when more than this comes from now on.
+    pub(crate) fn allow(&self, what: Excess, bytes: u64) {
         *self
             .allowance
             .lock()
@@ -143,6 +150,20 @@ impl Conversation {
                 self.failure()
                     .unwrap_or_else(|| SourceError::Stopped { url: self.url() })
             })
+    }
+
+    /// Waits for a turn, of which there are fewer than conversations.
+    pub(crate) fn turn<'a>(
+        &self,
+        turns: &'a Semaphore,
+    ) -> Result<SemaphorePermit<'a>, SourceError> {
+        let turn = self.wait("waited", self.limits.total, turns.acquire());
+        match turn {
+            Ok(Ok(turn)) => Ok(turn),
+            _ => Err(self
+                .failure()
+                .unwrap_or_else(|| SourceError::Stopped { url: self.url() })),
+        }
     }
 
     fn timeout(&self, doing: &'static str, limit: Duration) -> SourceError {

@@ -3,7 +3,8 @@
 use std::{io::Write as _, time::Duration};
 
 use pintle_core::application::Reference;
-use pintle_source::{Remote, SourceError};
+use pintle_harness::Proxy;
+use pintle_source::{Excess, Remote, SourceError};
 
 use crate::fixture::{
     Desk, Scripted, advertisement, basic, branch, lines, noise, open_servers, response, result,
@@ -154,7 +155,9 @@ async fn packs_that_are_broken() {
         assert!(
             matches!(
                 error,
-                SourceError::Objects { .. } | SourceError::Protocol { .. }
+                SourceError::Objects { .. }
+                    | SourceError::Protocol { .. }
+                    | SourceError::TooLarge { .. }
             ),
             "{pack:x?}: {error}"
         );
@@ -257,7 +260,7 @@ async fn a_server_that_never_ends() {
     let error = desk
         .refused(&flood.url_of("a.git"), Reference::Default)
         .await;
-    insta::assert_snapshot!(tidy(&error), @"http://HOST/a.git sends more than 1048576 bytes of references: raise the limit, or split the repository");
+    insta::assert_snapshot!(tidy(&error), @"http://HOST/a.git sends more than 1048576 bytes of branches and tags, the limit of their list: delete those that nobody needs");
 }
 
 #[tokio::test]
@@ -271,21 +274,88 @@ async fn more_objects_than_allowed() {
     let desk = Desk::limited(|limits| limits.pack = 10_000);
     let error = desk.refused(&url, branch("main")).await;
     assert!(!error.is_retryable());
-    assert_eq!(
-        error,
-        SourceError::TooLarge {
-            url: url.clone(),
-            what: "objects",
-            limit: 10_000
-        }
-    );
+    assert_eq!(too_large(&error), Some((Excess::Transfer, 10_000)));
+    let desk = Desk::limited(|limits| limits.objects = 5);
+    let error = desk.refused(&url, branch("main")).await;
+    assert_eq!(too_large(&error), Some((Excess::Objects, 5)));
+    let desk = Desk::limited(|limits| limits.unpacked = 200_000);
+    let error = desk.refused(&url, branch("main")).await;
+    assert_eq!(too_large(&error), Some((Excess::Unpacked, 200_000)));
     let desk = Desk::limited(|limits| limits.object = 100_000);
     let error = desk.refused(&url, branch("main")).await;
-    assert!(matches!(error, SourceError::Objects { .. }), "{error}");
+    assert_eq!(too_large(&error), Some((Excess::Object, 100_000)));
     desk.again()
         .fetch(&Remote::anonymous(&url), &branch("main"))
         .await
         .unwrap();
+}
+
+fn too_large(error: &SourceError) -> Option<(Excess, u64)> {
+    match error {
+        SourceError::TooLarge { what, limit, .. } => Some((*what, *limit)),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn small_packs_of_large_objects_are_not_put_together() {
+    // Two files of one repeated byte: some 80 kB on the way, and 80 MiB for who unpacks them.
+    let servers = open_servers();
+    let repository = small(servers, "bomb");
+    for byte in [b'a', b'b'] {
+        let name = format!("{}.bin", char::from(byte));
+        repository.write(&name, vec![byte; 40 << 20]).unwrap();
+    }
+    repository.commit("bomb").unwrap();
+    repository.push().unwrap();
+    let proxy = Proxy::start(servers.http(), None).unwrap();
+    let url = servers
+        .git_http(&repository)
+        .replace(servers.http(), &proxy.url());
+    let error = Desk::new().refused(&url, branch("main")).await;
+    assert_eq!(too_large(&error), Some((Excess::Object, 32 << 20)));
+    assert!(!error.is_retryable());
+    // A list, and one fetch: the same would come again.
+    assert_eq!(proxy.seen().len(), 3, "{:?}", proxy.seen());
+}
+
+#[tokio::test]
+async fn a_pack_that_trickles_holds_up_nobody_else() {
+    let (arrived, mut has_arrived) = tokio::sync::mpsc::unbounded_channel();
+    let trickle = Scripted::with_socket(move |seen, socket| {
+        let answer = if seen.head.starts_with("GET") {
+            version_2()
+        } else if seen.body.windows(7).any(|window| window == b"ls-refs") {
+            result(&lines(&[&format!("{COMMIT} refs/heads/main\n"), "0000"]))
+        } else {
+            let head = b"HTTP/1.1 200 OK\r\ncontent-type: application/x-git-upload-pack-result\r\n\r\n";
+            let begin = [head.as_slice(), &lines(&["packfile\n", "\u{1}PACK"])].concat();
+            socket.write_all(&begin).unwrap();
+            arrived.send(()).unwrap();
+            let _ = std::io::copy(socket, &mut std::io::sink());
+            return;
+        };
+        let _ = socket.write_all(&answer);
+    });
+    let desk = Desk::new();
+    let (repositories, remote) = (
+        desk.repositories.clone(),
+        Remote::anonymous(trickle.url_of("a.git")),
+    );
+    let task = tokio::spawn(async move { repositories.fetch(&remote, &branch("main")).await });
+    has_arrived.recv().await.unwrap();
+    let servers = open_servers();
+    let repository = small(servers, "beside");
+    desk.fetch(&servers.git_http(&repository), branch("main"))
+        .await
+        .unwrap();
+    assert!(
+        !task.is_finished(),
+        "it was taken only after the other was given up"
+    );
+    desk.repositories.stop();
+    let error = task.await.unwrap().unwrap_err();
+    assert!(matches!(error, SourceError::Stopped { .. }), "{error}");
 }
 
 #[tokio::test]

@@ -1,0 +1,142 @@
+//! What a server sends, on its way into the cache.
+//!
+//! A pack goes to the disk as it comes, however slowly. Then it is gone through without keeping anything of it, and only
+//! when indexing it stays within the limits it is indexed, one pack at a time in this process: gix keeps the bytes of an
+//! object until its end comes, and the bases of deltas as long as there are some that were not put together yet.
+
+mod survey;
+
+use std::{
+    fs::{self, File},
+    io::{self, BufRead, BufReader, Seek as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+};
+
+use gix::{
+    odb::pack::{Bundle, bundle::write::Options as PackOptions},
+    progress::Discard,
+};
+use tokio::sync::Semaphore;
+
+use self::survey::{Flaw, survey};
+use crate::{
+    cache::pack_dir,
+    error::{Excess, SourceError, chain},
+    session::FetchError,
+    store::Store,
+    transport::Conversation,
+};
+
+/// Packs that are indexed at one time in this process: it has memory for one.
+static INDEXED: Semaphore = Semaphore::const_new(1);
+
+/// Takes a pack to its end, and adds it to a store if it is within the limits.
+pub(crate) fn keep(
+    pack: &mut dyn BufRead,
+    store: &Store,
+    conversation: &Conversation,
+) -> Result<(), FetchError> {
+    let dir = pack_dir(store);
+    let unusable = |error: io::Error| unusable(&dir, &error);
+    let mut file = nameless(&dir).map_err(unusable)?;
+    receive(pack, &mut file, &dir)?;
+    // Not before: nobody is to wait for a slow server but those who asked for what it has.
+    let _turn = conversation.turn(&INDEXED).map_err(FetchError::Known)?;
+    file.rewind().map_err(unusable)?;
+    let seen = survey(
+        &mut BufReader::new(&file),
+        conversation.limits(),
+        &conversation.interrupt,
+        &store.finder(),
+    );
+    let is_thin = seen.map_err(|flaw| refused(flaw, conversation))?;
+    file.rewind().map_err(unusable)?;
+    index(&file, &dir, store, conversation, is_thin).map_err(|error| {
+        if error.is_resource_exhausted() {
+            let limit = conversation.limits().object;
+            refused(Flaw::TooMuch(Excess::Object, limit), conversation)
+        } else {
+            FetchError::Objects(chain(&error))
+        }
+    })
+}
+
+fn unusable(dir: &Path, error: &io::Error) -> FetchError {
+    FetchError::Known(SourceError::Cache {
+        path: dir.to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+/// Makes a file that is gone with this process, however that ends.
+fn nameless(dir: &Path) -> io::Result<File> {
+    let path = dir.join(format!("incoming-{:032x}", rand::random::<u128>()));
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)?;
+    fs::remove_file(path)?;
+    Ok(file)
+}
+
+/// Writes what is sent to a file.
+fn receive(pack: &mut dyn BufRead, file: &mut File, dir: &Path) -> Result<(), FetchError> {
+    loop {
+        let bytes = match pack.fill_buf() {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(FetchError::Objects(chain(&error))),
+        };
+        let length = bytes.len();
+        if length == 0 {
+            return Ok(());
+        }
+        file.write_all(bytes)
+            .map_err(|error| unusable(dir, &error))?;
+        pack.consume(length);
+    }
+}
+
+/// Adds a pack to a store. A thin one may name objects that are in the store and not in it.
+fn index(
+    pack: &File,
+    dir: &Path,
+    store: &Store,
+    conversation: &Conversation,
+    is_thin: bool,
+) -> gix::Result<()> {
+    let options = PackOptions {
+        // Each thread holds whole objects.
+        thread_limit: Some(1),
+        alloc_limit_bytes: usize::try_from(conversation.limits().object).ok(),
+        ..PackOptions::default()
+    };
+    let written = Bundle::write_to_directory(
+        &mut BufReader::new(pack),
+        Some(dir),
+        &mut Discard,
+        &conversation.interrupt,
+        is_thin.then(|| store.handle()),
+        gix::hash::Kind::Sha1,
+        options,
+    )?;
+    if let Some(keep) = written.keep_path {
+        // It protects from `git gc`, which nobody runs here.
+        let _ = fs::remove_file(keep);
+    }
+    Ok(())
+}
+
+fn refused(flaw: Flaw, conversation: &Conversation) -> FetchError {
+    match flaw {
+        Flaw::Malformed(reason) => FetchError::Objects(reason),
+        Flaw::TooMuch(what, limit) => FetchError::Known(SourceError::TooLarge {
+            url: conversation.url(),
+            what,
+            limit,
+        }),
+    }
+}
