@@ -1,6 +1,10 @@
 //! Why there is no revision.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// Why a repository could not be read.
 ///
@@ -230,8 +234,10 @@ pub enum SourceError {
     Cache {
         /// The file or folder.
         path: PathBuf,
-        /// What the system says.
+        /// What the system says, and what to do.
         reason: String,
+        /// Whether it is full.
+        is_full: bool,
     },
     /// The process is stopping.
     #[error("{url} was not read: the process is stopping")]
@@ -307,6 +313,53 @@ impl SourceError {
     }
 }
 
+impl SourceError {
+    /// Says that a file or folder of the cache cannot be used.
+    pub(crate) fn cache(path: &Path, error: &io::Error) -> Self {
+        let is_full = is_full(error);
+        let advice = if is_full {
+            ": make room on its volume, or give it a larger one"
+        } else if lacks_rights(error) {
+            ": let the user as whom this runs write there"
+        } else {
+            ""
+        };
+        Self::Cache {
+            path: path.to_owned(),
+            reason: format!("{error}{advice}"),
+            is_full,
+        }
+    }
+
+    /// Says whether the cache has no room left.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(self, Self::Cache { is_full: true, .. })
+    }
+}
+
+/// Finds out of an error of git whether this machine is to blame: no room, or no right to write. Then nothing is wrong with
+/// what was being written, nor with what is there already.
+pub(crate) fn lack(error: &gix::Error) -> Option<&io::Error> {
+    error
+        .iter_errors()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .find(|cause| is_full(cause) || lacks_rights(cause))
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
+fn lacks_rights(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+    )
+}
+
 fn seconds(limit: &Duration) -> String {
     if limit.subsec_millis() == 0 {
         format!("{} s", limit.as_secs())
@@ -364,6 +417,38 @@ mod tests {
         insta::assert_snapshot!(told(Excess::Object), @"URL sends an object of more than 9 bytes, the limit of one object: take the file out of the commit; `git ls-tree -r -l COMMIT` shows the sizes");
         insta::assert_snapshot!(told(Excess::Unpacked), @"URL sends objects that have more than 9 bytes when they are unpacked, the limit of one transfer: take what is not deployed out of the repository, or deploy from one of its own");
         insta::assert_snapshot!(told(Excess::Bases), @"URL sends objects that need more than 9 bytes of others at once to be put together, the limit of that: run `git repack -a -d -f --depth=4` where the repository is kept");
+    }
+
+    #[test]
+    fn a_full_disk_is_found_behind_what_git_says() {
+        use io::ErrorKind::{
+            Other, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
+        };
+
+        // As deep as gix has it, and beside an error of another kind.
+        let error = |kind: io::ErrorKind| {
+            let inner = gix::Error::from_error(io::Error::new(kind, "no"));
+            gix::Error::from_error(io::Error::other(inner))
+        };
+        for (kind, full) in [
+            (StorageFull, true),
+            (QuotaExceeded, true),
+            (ReadOnlyFilesystem, false),
+            (PermissionDenied, false),
+        ] {
+            let error = error(kind);
+            let cause = lack(&error).unwrap();
+            assert_eq!(cause.kind(), kind);
+            let told = SourceError::cache(Path::new("/cache"), cause);
+            assert!(told.is_retryable() && told.is_full() == full, "{told}");
+        }
+        assert!(lack(&error(Other)).is_none());
+        let told = |kind: io::ErrorKind| {
+            SourceError::cache(Path::new("/cache"), &kind.into()).to_string()
+        };
+        insta::assert_snapshot!(told(StorageFull), @"the cache folder /cache cannot be used: no storage space: make room on its volume, or give it a larger one");
+        insta::assert_snapshot!(told(PermissionDenied), @"the cache folder /cache cannot be used: permission denied: let the user as whom this runs write there");
+        insta::assert_snapshot!(told(Other), @"the cache folder /cache cannot be used: other error");
     }
 
     #[test]

@@ -441,7 +441,7 @@ fn wanted(
     wants
 }
 
-/// Opens the cache, and brings what is missing.
+/// Opens the cache, and brings what is missing. A cache that is full is given room, once.
 fn provide(
     shared: &Shared,
     repository: &Repository,
@@ -450,14 +450,34 @@ fn provide(
     refs: &Refs,
     wants: &[ObjectId],
 ) -> Result<Arc<Store>, SourceError> {
-    let slot = shared.cache.lock(&repository.id, &dial.conversation)?;
-    slot.sweep();
-    let open = lock(&repository.last)
-        .store
-        .clone()
-        .filter(|store| slot.is_current(store));
-    let before = open.map_or_else(|| slot.open(), Ok)?;
-    let brought = bring(session, dial, &slot, Arc::clone(&before), refs, wants)?;
+    let open = || {
+        let slot = shared.cache.lock(&repository.id, &dial.conversation)?;
+        slot.sweep();
+        let known = lock(&repository.last)
+            .store
+            .clone()
+            .filter(|store| slot.is_current(store));
+        let store = known.map_or_else(|| slot.open(), Ok)?;
+        Ok::<_, SourceError>((slot, store))
+    };
+    let (slot, before) = match open() {
+        Err(error) if error.is_full() => {
+            shared.cache.make_room();
+            open()?
+        }
+        opened => opened?,
+    };
+    let mut brought = bring(session, dial, &slot, Arc::clone(&before), refs, wants);
+    if let Err(error) = &brought
+        && error.is_full()
+    {
+        tracing::warn!(%error, "removing half of what was fetched and is not in use");
+        shared.cache.make_room();
+        dial.conversation.forgive();
+        let session = Session::open(dial)?;
+        brought = bring(session, dial, &slot, Arc::clone(&before), refs, wants);
+    }
+    let brought = brought?;
     drop(slot);
     if brought.is_some() {
         shared.cache.trim(shared.options.cache_bytes);

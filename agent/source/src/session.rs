@@ -18,9 +18,9 @@ use gix::{
 };
 
 use crate::{
-    cache::{Slot, shallow_file},
+    cache::{Slot, is_crowded, shallow_file},
     credentials::Credentials,
-    error::{Excess, SourceError, chain, one_line},
+    error::{Excess, SourceError, chain, lack, one_line},
     location::Location,
     pack,
     refs::{Head, Refs},
@@ -174,12 +174,18 @@ impl Session {
             },
         );
         let Err(error) = fetched else { return Ok(()) };
-        Err(match (conversation.failure(), kept) {
-            (Some(failure), _) => FetchError::Known(failure),
-            (None, Some(Err(error))) => error,
+        if let Some(failure) = conversation.failure() {
+            return Err(FetchError::Known(failure));
+        }
+        if let Some(cause) = lack(&error) {
+            let path = shallow_file(store);
+            return Err(FetchError::Known(SourceError::cache(&path, cause)));
+        }
+        Err(match kept {
+            Some(Err(error)) => error,
             // What makes the pack usable is missing.
-            (None, Some(Ok(()))) => FetchError::Objects(chain(&error)),
-            (None, None) => FetchError::Refused(chain(&error)),
+            Some(Ok(())) => FetchError::Objects(chain(&error)),
+            None => FetchError::Refused(chain(&error)),
         })
     }
 
@@ -341,6 +347,10 @@ pub(crate) fn bring(
         session.close();
         return Ok(None);
     }
+    if is_crowded(&store) {
+        session.close();
+        return anew(dial, slot, refs, wants).map(Some);
+    }
     match attempt(session, dial, &store, refs, &missing) {
         Ok(())
             if self::missing(&store, wants)
@@ -368,17 +378,18 @@ pub(crate) fn bring(
     }
 }
 
+/// Fetches everything into an empty repository, and puts that in the place of what is here.
 fn anew(
     dial: &Dial<'_>,
     slot: &Slot,
     refs: &Refs,
     wants: &[ObjectId],
 ) -> Result<Arc<Store>, SourceError> {
-    let store = slot.renew()?;
+    let draft = slot.draft()?;
     let session = Session::open(dial)?;
-    attempt(session, dial, &store, refs, wants)
+    attempt(session, dial, draft.store(), refs, wants)
         .map_err(|error| error.into_source(dial.conversation.url()))?;
-    Ok(store)
+    draft.adopt()
 }
 
 fn missing(store: &Store, wants: &[ObjectId]) -> Vec<ObjectId> {

@@ -22,7 +22,7 @@ use tokio::sync::Semaphore;
 use self::survey::{Flaw, survey};
 use crate::{
     cache::pack_dir,
-    error::{Excess, SourceError, chain},
+    error::{Excess, SourceError, chain, lack},
     session::FetchError,
     store::Store,
     transport::Conversation,
@@ -38,12 +38,12 @@ pub(crate) fn keep(
     conversation: &Conversation,
 ) -> Result<(), FetchError> {
     let dir = pack_dir(store);
-    let unusable = |error: io::Error| unusable(&dir, &error);
-    let mut file = nameless(&dir).map_err(unusable)?;
+    let failed = |error: io::Error| unusable(&dir, &error);
+    let mut file = nameless(&dir).map_err(failed)?;
     receive(pack, &mut file, &dir)?;
     // Not before: nobody is to wait for a slow server but those who asked for what it has.
     let _turn = conversation.turn(&INDEXED).map_err(FetchError::Known)?;
-    file.rewind().map_err(unusable)?;
+    file.rewind().map_err(failed)?;
     let seen = survey(
         &mut BufReader::new(&file),
         conversation.limits(),
@@ -51,22 +51,21 @@ pub(crate) fn keep(
         &store.finder(),
     );
     let is_thin = seen.map_err(|flaw| refused(flaw, conversation))?;
-    file.rewind().map_err(unusable)?;
+    file.rewind().map_err(failed)?;
     index(&file, &dir, store, conversation, is_thin).map_err(|error| {
+        if let Some(cause) = lack(&error) {
+            return unusable(&dir, cause);
+        }
         if error.is_resource_exhausted() {
             let limit = conversation.limits().object;
-            refused(Flaw::TooMuch(Excess::Object, limit), conversation)
-        } else {
-            FetchError::Objects(chain(&error))
+            return refused(Flaw::TooMuch(Excess::Object, limit), conversation);
         }
+        FetchError::Objects(chain(&error))
     })
 }
 
 fn unusable(dir: &Path, error: &io::Error) -> FetchError {
-    FetchError::Known(SourceError::Cache {
-        path: dir.to_owned(),
-        reason: error.to_string(),
-    })
+    FetchError::Known(SourceError::cache(dir, error))
 }
 
 /// Makes a file that is gone with this process, however that ends.
@@ -138,5 +137,30 @@ fn refused(flaw: Flaw, conversation: &Conversation) -> FetchError {
             what,
             limit,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_not_taken_for_a_malformed_pack() {
+        let mut full = File::options().write(true).open("/dev/full").unwrap();
+        let mut sent = b"PACK".as_slice();
+        let error = receive(&mut sent, &mut full, Path::new("/cache")).unwrap_err();
+        let error = error.into_source("URL".to_owned());
+        assert!(error.is_full() && error.is_retryable(), "{error}");
+        insta::assert_snapshot!(error, @"the cache folder /cache cannot be used: No space left on device (os error 28): make room on its volume, or give it a larger one");
+    }
+
+    #[test]
+    fn what_arrives_leaves_no_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut file = nameless(dir.path()).unwrap();
+        receive(&mut b"PACK".as_slice(), &mut file, dir.path()).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        file.rewind().unwrap();
+        assert_eq!(io::read_to_string(file).unwrap(), "PACK");
     }
 }

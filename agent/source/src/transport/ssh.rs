@@ -211,10 +211,7 @@ const LOCK: &str = "lock";
 impl KeyFiles {
     fn write(keys_dir: &Path, identity: &str, known_hosts: &str) -> Result<Self, SourceError> {
         let folder = keys_dir.join(hex_name());
-        let failed = |error: io::Error| SourceError::Cache {
-            path: folder.clone(),
-            reason: error.to_string(),
-        };
+        let failed = |error: io::Error| SourceError::cache(&folder, &error);
         sweep(keys_dir);
         private_dir(keys_dir).map_err(failed)?;
         fs::DirBuilder::new()
@@ -235,10 +232,7 @@ impl KeyFiles {
         for (path, text) in [(&files.identity, key), (&files.known_hosts, hosts)] {
             private_file(path)
                 .and_then(|mut file| file.write_all(text.as_bytes()))
-                .map_err(|error| SourceError::Cache {
-                    path: path.clone(),
-                    reason: error.to_string(),
-                })?;
+                .map_err(|error| SourceError::cache(path, &error))?;
         }
         Ok(files)
     }

@@ -1,10 +1,18 @@
 //! A cache that is deleted, damaged, or used by several at once.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
+use pintle_core::application::Reference;
 use pintle_source::{Remote, SourceError};
 
-use crate::fixture::{Desk, branch, open_servers, path, read, small};
+use crate::fixture::{Desk, Scripted, branch, lines, open_servers, path, read, result, small};
 use crate::sharing::packs;
 
 /// Breaks the cache, given one of its packs.
@@ -122,6 +130,42 @@ async fn damage_found_while_reading_is_mended_by_the_next_fetch() {
     assert!(error.starts_with("a.yaml could not be read: "), "{error}");
     let mended = other.fetch(&remote, &branch("main")).await.unwrap();
     assert!(read(&mended, "app/a.yaml").starts_with("text that"));
+}
+
+#[tokio::test]
+async fn what_cannot_be_fetched_anew_leaves_what_is_there() {
+    let repository = small(open_servers(), "kept");
+    let first = repository.head().unwrap();
+    let is_broken = Arc::new(AtomicBool::new(false));
+    let breaks = Arc::clone(&is_broken);
+    let server = Scripted::git(repository.bare(), move |seen| {
+        let nonsense = || result(&lines(&["packfile\n", "\u{1}nonsense", "0000"]));
+        (breaks.load(Ordering::Relaxed) && seen.says("want ")).then(nonsense)
+    });
+    let url = server.url_of("a.git");
+    let desk = Desk::new();
+    desk.fetch(&url, branch("main")).await.unwrap();
+    repository
+        .push_files(&[("app/a.yaml", "a: 2\n")], "second")
+        .unwrap();
+    is_broken.store(true, Ordering::Relaxed);
+    let error = desk.refused(&url, branch("main")).await;
+    assert!(matches!(error, SourceError::Objects { .. }), "{error}");
+
+    // Also a process that has nothing in memory finds what was fetched before.
+    let fetches = || {
+        let requests = server.requests();
+        requests.iter().filter(|seen| seen.says("want ")).count()
+    };
+    let before = fetches();
+    let remote = Remote::anonymous(&url);
+    let snapshot = desk
+        .again()
+        .fetch(&remote, &Reference::Commit(first))
+        .await
+        .unwrap();
+    assert_eq!(read(&snapshot, "app/a.yaml"), "a: 1\n");
+    assert_eq!(fetches(), before);
 }
 
 #[tokio::test]

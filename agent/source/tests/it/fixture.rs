@@ -261,6 +261,13 @@ impl Seen {
     pub(crate) fn path(&self) -> &str {
         self.head.split(' ').nth(1).unwrap()
     }
+
+    /// Says whether its body holds a text.
+    pub(crate) fn says(&self, text: &str) -> bool {
+        self.body
+            .windows(text.len())
+            .any(|window| window == text.as_bytes())
+    }
 }
 
 /// An HTTP server that says what a test wants it to say, which no real server would.
@@ -303,32 +310,17 @@ impl Scripted {
     /// Starts a git server of before 2018, which knows the first version of the protocol only.
     pub(crate) fn old_git(bare: &Path) -> Self {
         let bare = bare.to_owned();
+        Self::start(move |seen| upload_pack(&bare, seen, ""))
+    }
+
+    /// Starts a git server of today. What `meddle` returns is answered instead of what git says.
+    pub(crate) fn git(
+        bare: &Path,
+        meddle: impl Fn(&Seen) -> Option<Vec<u8>> + Send + Sync + 'static,
+    ) -> Self {
+        let bare = bare.to_owned();
         Self::start(move |seen| {
-            let first = seen.head.starts_with("GET");
-            let mut command = Command::new("git");
-            command
-                .arg("upload-pack")
-                .arg("--stateless-rpc")
-                .env_remove("GIT_PROTOCOL");
-            if first {
-                command.arg("--advertise-refs");
-            }
-            let mut child = command
-                .arg(&bare)
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap();
-            child.stdin.take().unwrap().write_all(&seen.body).unwrap();
-            let output = child.wait_with_output().unwrap().stdout;
-            if first {
-                let mut body = b"001e# service=git-upload-pack\n0000".to_vec();
-                body.extend(output);
-                advertisement(&body)
-            } else {
-                result(&output)
-            }
+            meddle(seen).unwrap_or_else(|| upload_pack(&bare, seen, "version=2"))
         })
     }
 
@@ -338,6 +330,35 @@ impl Scripted {
 
     pub(crate) fn requests(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
+    }
+}
+
+/// Answers a request as git does.
+fn upload_pack(bare: &Path, seen: &Seen, protocol: &str) -> Vec<u8> {
+    let first = seen.head.starts_with("GET");
+    let mut command = Command::new("git");
+    command
+        .arg("upload-pack")
+        .arg("--stateless-rpc")
+        .env("GIT_PROTOCOL", protocol);
+    if first {
+        command.arg("--advertise-refs");
+    }
+    let mut child = command
+        .arg(bare)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(&seen.body).unwrap();
+    let output = child.wait_with_output().unwrap().stdout;
+    if first {
+        let mut body = b"001e# service=git-upload-pack\n0000".to_vec();
+        body.extend(output);
+        advertisement(&body)
+    } else {
+        result(&output)
     }
 }
 

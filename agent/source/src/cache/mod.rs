@@ -5,33 +5,32 @@
 //! CACHE/keys/                  SSH keys while they are in use
 //! CACHE/repositories/ID/lock   held by the process that fetches
 //! CACHE/repositories/ID/1/     a bare repository; what is damaged or has too many packs gives way to number 2, and so on
+//! CACHE/repositories/ID/2.new/   number 2 until something is in it
 //! CACHE/repositories/ID/1.lease  shared by all who read from it
 //! ```
 //!
 //! All of it may be deleted at any time. Locks are `flock(2)`: they end with their process, whatever ends that.
+
+mod slot;
 
 use std::{
     fs::{self, File, TryLockError},
     io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use pintle_core::digest::Digester;
 
+pub(crate) use self::slot::{Slot, is_crowded, pack_dir, shallow_file};
 use crate::{
     credentials::Credentials,
-    error::{SourceError, chain},
-    limits::Limits,
+    error::SourceError,
     location::Location,
-    store::{Store, open_options},
     transport::{Conversation, ssh::private_dir},
 };
 
-/// A repository with more packs than this is fetched anew, as each one makes reading slower.
-const PACKS: usize = 100;
 /// How often a lock that another process holds is tried.
 const RETRY: Duration = Duration::from_millis(50);
 
@@ -42,11 +41,8 @@ pub(crate) struct Cache {
     key: [u8; 32],
 }
 
-fn failed(path: &Path, reason: impl ToString) -> SourceError {
-    SourceError::Cache {
-        path: path.to_owned(),
-        reason: reason.to_string(),
-    }
+fn failed(path: &Path, error: io::Error) -> SourceError {
+    SourceError::cache(path, &error)
 }
 
 impl Cache {
@@ -108,12 +104,17 @@ impl Cache {
         }
         // Tells when it was last used; see `trim`.
         let _ = lock.set_modified(SystemTime::now());
-        Ok(Some(Slot {
+        Ok(Some(Slot::new(
             dir,
-            url: conversation.url(),
-            limits: conversation.limits(),
-            _lock: lock,
-        }))
+            conversation.url(),
+            conversation.limits(),
+            lock,
+        )))
+    }
+
+    /// Removes half of what is here, beginning with what was not used for longest. What is in use stays.
+    pub(crate) fn make_room(&self) {
+        self.trim(size(&self.repositories()) / 2);
     }
 
     /// Removes the repositories that were not used for longest until at most `limit` bytes are left. What is in use stays.
@@ -215,156 +216,14 @@ fn free(lease: &Path) -> bool {
     File::open(lease).is_ok_and(|lease| lease.try_lock().is_ok())
 }
 
-/// The place of one repository, locked against other processes.
-#[derive(Debug)]
-pub(crate) struct Slot {
-    dir: PathBuf,
-    url: String,
-    limits: Limits,
-    _lock: File,
-}
-
-impl Slot {
-    fn generations(&self) -> Vec<u64> {
-        let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
-        let mut numbers: Vec<u64> = entries
-            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-            .collect();
-        numbers.sort_unstable();
-        numbers
-    }
-
-    fn generation(&self, number: u64) -> PathBuf {
-        self.dir.join(number.to_string())
-    }
-
-    /// Says whether an open store is the one to go on with.
-    pub(crate) fn is_current(&self, store: &Store) -> bool {
-        let newest = self
-            .generations()
-            .last()
-            .map(|number| self.generation(*number));
-        !store.is_damaged()
-            && newest.is_some_and(|newest| store.repository().git_dir() == newest)
-            && !Self::is_crowded(store)
-    }
-
-    fn is_crowded(store: &Store) -> bool {
-        let packs = fs::read_dir(pack_dir(store))
-            .into_iter()
-            .flatten()
-            .flatten();
-        packs
-            .filter(|entry| {
-                entry
-                    .path()
-                    .extension()
-                    .is_some_and(|extension| extension == "idx")
-            })
-            .count()
-            > PACKS
-    }
-
-    /// Opens what is there, or makes an empty repository.
-    pub(crate) fn open(&self) -> Result<Arc<Store>, SourceError> {
-        if let Some(number) = self.generations().last() {
-            self.clean(*number);
-            match self.open_generation(*number) {
-                Ok(store) if self.is_current(&store) => return Ok(store),
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::warn!(
-                        url = self.url,
-                        error = chain(&error),
-                        "a fetched repository is damaged: fetching it anew"
-                    );
-                }
-            }
-        }
-        self.renew()
-    }
-
-    /// Removes what a killed process left half written. Nobody writes now but who holds this slot.
-    fn clean(&self, number: u64) {
-        let dir = self.generation(number);
-        let _ = fs::remove_file(dir.join("shallow.lock"));
-        for entry in fs::read_dir(dir.join("objects").join("pack"))
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
-            let path = entry.path();
-            if path
-                .extension()
-                .is_none_or(|extension| extension != "pack" && extension != "idx")
-            {
-                let _ = fs::remove_file(path);
-            }
-        }
-    }
-
-    /// Removes the predecessors of the newest repository that nobody reads any more.
-    pub(crate) fn sweep(&self) {
-        let mut generations = self.generations();
-        generations.pop();
-        for number in generations {
-            let lease = self.lease_path(number);
-            if !lease.exists() || free(&lease) {
-                let _ = fs::remove_dir_all(self.generation(number));
-                let _ = fs::remove_file(lease);
-            }
-        }
-    }
-
-    /// Makes an empty repository in the place of what is there, and removes what nobody reads any more.
-    pub(crate) fn renew(&self) -> Result<Arc<Store>, SourceError> {
-        let next = self.generations().last().map_or(1, |last| last + 1);
-        let path = self.generation(next);
-        let made = gix::ThreadSafeRepository::init_opts(
-            &path,
-            gix::create::Kind::Bare,
-            gix::create::Options::default(),
-            open_options(self.limits),
-        );
-        made.map_err(|error| failed(&path, chain(&error)))?;
-        // For people who look around in the cache.
-        let _ = fs::write(path.join("description"), format!("{}\n", self.url));
-        self.sweep();
-        self.open_generation(next)
-            .map_err(|error| failed(&path, chain(&error)))
-    }
-
-    fn lease_path(&self, number: u64) -> PathBuf {
-        self.dir.join(format!("{number}.lease"))
-    }
-
-    fn open_generation(&self, number: u64) -> Result<Arc<Store>, gix::Error> {
-        let lease = File::options()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(self.lease_path(number))
-            .and_then(|lease| lease.lock_shared().map(|()| lease))
-            .map_err(gix::Error::from_error)?;
-        Store::open(&self.generation(number), self.limits, Some(lease)).map(Arc::new)
-    }
-}
-
-/// Where a store's packs are.
-pub(crate) fn pack_dir(store: &Store) -> PathBuf {
-    store.repository().git_dir().join("objects").join("pack")
-}
-
-/// Where git notes which commits have no parents here.
-pub(crate) fn shallow_file(store: &Store) -> PathBuf {
-    store.repository().git_dir().join("shallow")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::{os::unix::fs::PermissionsExt as _, sync::Arc};
+
     use tokio_util::sync::CancellationToken;
+
+    use crate::limits::Limits;
 
     fn conversation() -> Arc<Conversation> {
         let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -377,7 +236,7 @@ mod tests {
         )
     }
 
-    fn slot(cache: &Cache, id: &str) -> Slot {
+    pub(super) fn slot(cache: &Cache, id: &str) -> Slot {
         cache.try_lock(id, &conversation()).unwrap().unwrap()
     }
 
@@ -413,21 +272,6 @@ mod tests {
     }
 
     #[test]
-    fn a_generation_goes_when_nobody_reads_it_any_more() {
-        let dir = tempfile::tempdir().unwrap();
-        let cache = Cache::open(dir.path()).unwrap();
-        let slot = slot(&cache, "a");
-        let first = slot.open().unwrap();
-        assert!(slot.is_current(&first));
-        let second = slot.renew().unwrap();
-        assert!(slot.generation(1).exists(), "it is read");
-        assert!(!slot.is_current(&first) && slot.is_current(&second));
-        drop(first);
-        drop(slot.renew().unwrap());
-        assert!(!slot.generation(1).exists() && slot.generation(2).exists());
-    }
-
-    #[test]
     fn trimming_takes_the_longest_unused_and_leaves_what_is_in_use() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::open(dir.path()).unwrap();
@@ -454,7 +298,7 @@ mod tests {
         cache.trim(size(&repositories.join("used")) + size(&repositories.join("new")));
         let there = |id: &str| repositories.join(id).exists();
         assert!(there("used") && there("new") && !there("old"));
-        cache.trim(0);
+        cache.make_room();
         assert!(there("used") && !there("new"));
     }
 }

@@ -1,0 +1,284 @@
+//! The place of one repository in the cache.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::free;
+use crate::{
+    error::{SourceError, chain, lack},
+    limits::Limits,
+    store::{Store, open_options},
+};
+
+/// A repository with more packs than this is fetched anew, as each one makes reading slower.
+const PACKS: usize = 100;
+
+/// The place of one repository, locked against other processes.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    dir: PathBuf,
+    url: String,
+    limits: Limits,
+    _lock: File,
+}
+
+/// An empty repository that takes the place of what a slot holds once there is something in it. Until then what is there
+/// stays in use, and when this is dropped nothing is left of it.
+pub(crate) struct Draft<'a> {
+    slot: &'a Slot,
+    number: u64,
+    store: Arc<Store>,
+}
+
+impl Slot {
+    pub(super) fn new(dir: PathBuf, url: String, limits: Limits, lock: File) -> Self {
+        Self {
+            dir,
+            url,
+            limits,
+            _lock: lock,
+        }
+    }
+
+    fn generations(&self) -> Vec<u64> {
+        let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let mut numbers: Vec<u64> = entries
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    fn generation(&self, number: u64) -> PathBuf {
+        self.dir.join(number.to_string())
+    }
+
+    fn draft_path(&self, number: u64) -> PathBuf {
+        self.dir.join(format!("{number}.new"))
+    }
+
+    fn lease_path(&self, number: u64) -> PathBuf {
+        self.dir.join(format!("{number}.lease"))
+    }
+
+    /// Says whether an open store is the one to go on with.
+    pub(crate) fn is_current(&self, store: &Store) -> bool {
+        let newest = self
+            .generations()
+            .last()
+            .map(|number| self.generation(*number));
+        !store.is_damaged() && newest.is_some_and(|newest| store.repository().git_dir() == newest)
+    }
+
+    /// Opens what is there, or makes an empty repository.
+    pub(crate) fn open(&self) -> Result<Arc<Store>, SourceError> {
+        if let Some(number) = self.generations().last() {
+            self.clean(*number);
+            match self.open_generation(*number) {
+                Ok(store) if self.is_current(&store) => return Ok(store),
+                Ok(_) => {}
+                Err(error) => {
+                    if let Some(cause) = lack(&error) {
+                        return Err(SourceError::cache(&self.generation(*number), cause));
+                    }
+                    tracing::warn!(
+                        url = self.url,
+                        error = chain(&error),
+                        "a fetched repository is damaged: fetching it anew"
+                    );
+                }
+            }
+        }
+        self.draft()?.adopt()
+    }
+
+    /// Removes what a killed process left half written. Nobody writes now but who holds this slot.
+    fn clean(&self, number: u64) {
+        let dir = self.generation(number);
+        let _ = fs::remove_file(dir.join("shallow.lock"));
+        for entry in fs::read_dir(dir.join("objects").join("pack"))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let path = entry.path();
+            if path
+                .extension()
+                .is_none_or(|extension| extension != "pack" && extension != "idx")
+            {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+
+    /// Removes the predecessors of the newest repository that nobody reads any more, and drafts that a killed process left.
+    pub(crate) fn sweep(&self) {
+        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.extension().is_some_and(|extension| extension == "new") {
+                let _ = fs::remove_dir_all(path);
+            }
+        }
+        let mut generations = self.generations();
+        generations.pop();
+        for number in generations {
+            let lease = self.lease_path(number);
+            if !lease.exists() || free(&lease) {
+                let _ = fs::remove_dir_all(self.generation(number));
+                let _ = fs::remove_file(lease);
+            }
+        }
+    }
+
+    /// Makes an empty repository beside what is there.
+    pub(crate) fn draft(&self) -> Result<Draft<'_>, SourceError> {
+        let number = self.generations().last().map_or(1, |last| last + 1);
+        let path = self.draft_path(number);
+        let _ = fs::remove_dir_all(&path);
+        let made = gix::ThreadSafeRepository::init_opts(
+            &path,
+            gix::create::Kind::Bare,
+            gix::create::Options::default(),
+            open_options(self.limits),
+        );
+        made.map_err(|error| failed(&path, &error))?;
+        // For people who look around in the cache.
+        let _ = fs::write(path.join("description"), format!("{}\n", self.url));
+        let store = self
+            .open_at(&path, number)
+            .map_err(|error| failed(&path, &error))?;
+        Ok(Draft {
+            slot: self,
+            number,
+            store,
+        })
+    }
+
+    fn open_generation(&self, number: u64) -> Result<Arc<Store>, gix::Error> {
+        self.open_at(&self.generation(number), number)
+    }
+
+    fn open_at(&self, path: &Path, number: u64) -> Result<Arc<Store>, gix::Error> {
+        let lease = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(self.lease_path(number))
+            .and_then(|lease| lease.lock_shared().map(|()| lease))
+            .map_err(gix::Error::from_error)?;
+        Store::open(path, self.limits, Some(lease)).map(Arc::new)
+    }
+}
+
+impl Draft<'_> {
+    /// Returns what is to be filled.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Puts it in the place of what was there, which stays for as long as somebody reads it.
+    pub(crate) fn adopt(self) -> Result<Arc<Store>, SourceError> {
+        let path = self.slot.generation(self.number);
+        fs::rename(self.slot.draft_path(self.number), &path)
+            .map_err(|error| SourceError::cache(&path, &error))?;
+        self.slot.sweep();
+        self.slot
+            .open_generation(self.number)
+            .map_err(|error| failed(&path, &error))
+    }
+}
+
+impl Drop for Draft<'_> {
+    fn drop(&mut self) {
+        // After it was adopted there is nothing at this path. What cannot be removed is removed by the next sweep.
+        let _ = fs::remove_dir_all(self.slot.draft_path(self.number));
+    }
+}
+
+fn failed(path: &Path, error: &gix::Error) -> SourceError {
+    match lack(error) {
+        Some(cause) => SourceError::cache(path, cause),
+        None => SourceError::Cache {
+            path: path.to_owned(),
+            reason: chain(error),
+            is_full: false,
+        },
+    }
+}
+
+/// Where a store's packs are.
+pub(crate) fn pack_dir(store: &Store) -> PathBuf {
+    store.repository().git_dir().join("objects").join("pack")
+}
+
+/// Where git notes which commits have no parents here.
+pub(crate) fn shallow_file(store: &Store) -> PathBuf {
+    store.repository().git_dir().join("shallow")
+}
+
+/// Says whether a store has so many packs that it is to be fetched anew.
+pub(crate) fn is_crowded(store: &Store) -> bool {
+    packs(store) > PACKS
+}
+
+fn packs(store: &Store) -> usize {
+    fs::read_dir(pack_dir(store))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| {
+            entry
+                .path()
+                .extension()
+                .is_some_and(|extension| extension == "idx")
+        })
+        .count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::{Cache, tests::slot};
+
+    #[test]
+    fn a_generation_goes_when_nobody_reads_it_any_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(dir.path()).unwrap();
+        let slot = slot(&cache, "a");
+        let first = slot.open().unwrap();
+        assert!(slot.is_current(&first));
+        let second = slot.draft().unwrap().adopt().unwrap();
+        assert!(slot.generation(1).exists(), "it is read");
+        assert!(!slot.is_current(&first) && slot.is_current(&second));
+        drop(first);
+        drop(slot.draft().unwrap().adopt().unwrap());
+        assert!(!slot.generation(1).exists() && slot.generation(2).exists());
+    }
+
+    #[test]
+    fn a_draft_that_nothing_came_of_leaves_what_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(dir.path()).unwrap();
+        let slot = slot(&cache, "a");
+        let store = slot.open().unwrap();
+        let draft = slot.draft().unwrap();
+        assert!(slot.draft_path(2).exists() && slot.is_current(&store));
+        fs::write(pack_dir(draft.store()).join("half.pack"), "").unwrap();
+        drop(draft);
+        assert!(!slot.draft_path(2).exists() && slot.is_current(&store));
+
+        // A process that was killed leaves it.
+        let draft = slot.draft().unwrap();
+        fs::write(pack_dir(draft.store()).join("half.pack"), "").unwrap();
+        std::mem::forget(draft);
+        assert!(slot.is_current(&slot.open().unwrap()));
+        let anew = slot.draft().unwrap();
+        assert!(!pack_dir(anew.store()).join("half.pack").exists());
+        std::mem::forget(anew);
+        slot.sweep();
+        assert!(!slot.draft_path(2).exists() && slot.is_current(&store));
+    }
+}
