@@ -1,7 +1,9 @@
 //! Why there is no revision.
 
 use std::{
+    any::Any,
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -368,6 +370,20 @@ fn seconds(limit: &Duration) -> String {
     }
 }
 
+/// Runs what decodes data from elsewhere: a flaw in a decoder must not take down more than this one call. What it said when
+/// it panicked is the error.
+pub(crate) fn caught<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| said(panic.as_ref()))
+}
+
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied());
+    one_line(text.unwrap_or("no reason given"))
+}
+
 /// Joins an error and its sources into one line without repeating what a source already said.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = one_line(&error.to_string());
@@ -443,9 +459,8 @@ mod tests {
             assert!(told.is_retryable() && told.is_full() == full, "{told}");
         }
         assert!(lack(&error(Other)).is_none());
-        let told = |kind: io::ErrorKind| {
-            SourceError::cache(Path::new("/cache"), &kind.into()).to_string()
-        };
+        let told =
+            |kind: io::ErrorKind| SourceError::cache(Path::new("/cache"), &kind.into()).to_string();
         insta::assert_snapshot!(told(StorageFull), @"the cache folder /cache cannot be used: no storage space: make room on its volume, or give it a larger one");
         insta::assert_snapshot!(told(PermissionDenied), @"the cache folder /cache cannot be used: permission denied: let the user as whom this runs write there");
         insta::assert_snapshot!(told(Other), @"the cache folder /cache cannot be used: other error");

@@ -10,6 +10,7 @@
 //! password, trust a host that was not known, follow a link out of a tree, or send credentials to another server than
 //! the one they are for. Everything that a server sends is bounded by [`Limits`].
 
+mod bring;
 mod cache;
 mod credentials;
 mod error;

@@ -18,13 +18,13 @@ use gix::{
 };
 
 use crate::{
-    cache::{Slot, is_crowded, shallow_file},
+    cache::shallow_file,
     credentials::Credentials,
     error::{Excess, SourceError, chain, lack, one_line},
     location::Location,
     pack,
     refs::{Head, Refs},
-    store::{ObjectError, Store},
+    store::Store,
     transport::{Connection, Conversation, http, ssh},
 };
 
@@ -117,7 +117,7 @@ impl Session {
     }
 
     /// Says whether the server speaks a version before 2.
-    fn is_old(&self) -> bool {
+    pub(crate) fn is_old(&self) -> bool {
         self.handshake.server_protocol_version != Protocol::V2
     }
 
@@ -210,6 +210,18 @@ pub(crate) enum FetchError {
 }
 
 impl FetchError {
+    /// Says whether it is about the commits that were asked for, so that others may still be had.
+    pub(crate) fn is_about_commits(&self) -> bool {
+        match self {
+            Self::Refused(_) | Self::Objects(_) => true,
+            // Through ssh a refusal arrives as the end of the server's process.
+            Self::Known(error) => matches!(
+                error,
+                SourceError::Protocol { .. } | SourceError::TooLarge { .. }
+            ),
+        }
+    }
+
     pub(crate) fn into_source(self, url: String) -> SourceError {
         match self {
             Self::Known(error) => error,
@@ -327,159 +339,6 @@ fn sorted(found: Vec<Ref>) -> Refs {
         }
     }
     refs
-}
-
-/// Brings commits into the cache.
-///
-/// What is here already is not asked for; then the answer is nothing. If what is here cannot be built upon it is thrown
-/// away, once.
-pub(crate) fn bring(
-    session: Session,
-    dial: &Dial<'_>,
-    slot: &Slot,
-    store: Arc<Store>,
-    refs: &Refs,
-    wants: &[ObjectId],
-) -> Result<Option<Arc<Store>>, SourceError> {
-    let url = || dial.conversation.url();
-    let missing = missing(&store, wants);
-    if missing.is_empty() {
-        session.close();
-        return Ok(None);
-    }
-    if is_crowded(&store) {
-        session.close();
-        return anew(dial, slot, refs, wants).map(Some);
-    }
-    match attempt(session, dial, &store, refs, &missing) {
-        Ok(())
-            if self::missing(&store, wants)
-                .iter()
-                .all(|id| !refs.is_tip(id)) =>
-        {
-            Ok(Some(store))
-        }
-        Ok(()) => {
-            tracing::warn!(
-                url = url(),
-                "a fetch left a gap in the cache: fetching all of it anew"
-            );
-            anew(dial, slot, refs, wants).map(Some)
-        }
-        Err(FetchError::Objects(reason)) => {
-            tracing::warn!(
-                url = url(),
-                reason,
-                "a fetch does not fit what is in the cache: fetching all of it anew"
-            );
-            anew(dial, slot, refs, wants).map(Some)
-        }
-        Err(error) => Err(error.into_source(url())),
-    }
-}
-
-/// Fetches everything into an empty repository, and puts that in the place of what is here.
-fn anew(
-    dial: &Dial<'_>,
-    slot: &Slot,
-    refs: &Refs,
-    wants: &[ObjectId],
-) -> Result<Arc<Store>, SourceError> {
-    let draft = slot.draft()?;
-    let session = Session::open(dial)?;
-    attempt(session, dial, draft.store(), refs, wants)
-        .map_err(|error| error.into_source(dial.conversation.url()))?;
-    draft.adopt()
-}
-
-fn missing(store: &Store, wants: &[ObjectId]) -> Vec<ObjectId> {
-    wants
-        .iter()
-        .copied()
-        .filter(|id| matches!(store.commit(*id), Ok(None) | Err(ObjectError::Damaged(_))))
-        .collect()
-}
-
-/// Fetches what a server may send; commits that are no tips it may refuse, and then their history is searched.
-fn attempt(
-    session: Session,
-    dial: &Dial<'_>,
-    store: &Store,
-    refs: &Refs,
-    wants: &[ObjectId],
-) -> Result<(), FetchError> {
-    let one = Shallow::DepthAtRemote(std::num::NonZeroU32::MIN);
-    let (tips, inner): (Vec<_>, Vec<_>) = wants.iter().copied().partition(|id| refs.is_tip(id));
-    let mut line = Line {
-        dial,
-        refs,
-        open: Some(session),
-    };
-    if !tips.is_empty() {
-        line.fetch(store, &tips, &one)?;
-    }
-    // One by one: a commit that does not exist must not be in the way of one that does.
-    for id in inner {
-        let early = line.session()?.is_old();
-        let refused = match line.fetch(store, &[id], &one) {
-            Ok(()) => continue,
-            // Before version 2 a refusal comes where objects would.
-            Err(FetchError::Objects(reason)) if early => reason,
-            // Through ssh it arrives as the end of the server's process.
-            Err(
-                FetchError::Refused(reason)
-                | FetchError::Known(SourceError::Protocol { reason, .. }),
-            ) => reason,
-            Err(error) => return Err(error),
-        };
-        dial.conversation.forgive();
-        // In version 2 git sends whatever exists. Older servers, and some others, send tips only; then the commit may
-        // still be in their history.
-        if early || !refused.contains("not our ref") {
-            line.fetch(store, &refs.tips(), &Shallow::undo())?;
-        }
-    }
-    if let Some(session) = line.open {
-        session.close();
-    }
-    Ok(())
-}
-
-/// A connection that is made anew when the last fetch has used it up.
-struct Line<'a> {
-    dial: &'a Dial<'a>,
-    refs: &'a Refs,
-    open: Option<Session>,
-}
-
-impl Line<'_> {
-    fn session(&mut self) -> Result<&mut Session, FetchError> {
-        let session = match self.open.take() {
-            Some(session) => session,
-            None => Session::open(self.dial).map_err(FetchError::Known)?,
-        };
-        Ok(self.open.insert(session))
-    }
-
-    fn fetch(
-        &mut self,
-        store: &Store,
-        wants: &[ObjectId],
-        depth: &Shallow,
-    ) -> Result<(), FetchError> {
-        let refs = self.refs;
-        let session = self.session()?;
-        let fetched = if session.is_old() {
-            session.fetch(store, &refs.listed(wants), depth)
-        } else {
-            session.fetch(store, wants, depth)
-        };
-        // Version 2 takes one command after the other; before it a connection is for one fetch.
-        if fetched.is_err() || session.is_old() {
-            self.open = None;
-        }
-        fetched
-    }
 }
 
 #[cfg(test)]

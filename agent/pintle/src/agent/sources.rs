@@ -120,6 +120,19 @@ impl SourceKey {
         Digest::of(format!("{:?}", self.what))
     }
 
+    /// Returns the pause before it is tried again. References of one repository that failed together do not return together:
+    /// one of them may be what made the others fail.
+    fn pause(&self, failures: u32) -> Duration {
+        pintle_core::machine::pause(&self.topic().to_string(), failures)
+    }
+
+    /// Returns the pause before it is tried again, which is no longer than an interval, and apart from others there too.
+    fn pause_within(&self, failures: u32, interval: Duration) -> Duration {
+        let share = self.topic().as_bytes()[0];
+        let most = interval.mul_f64(1.0 - f64::from(share) / 1024.0);
+        self.pause(failures).min(most)
+    }
+
     /// Says whether it can never be another revision.
     fn is_pinned(&self) -> bool {
         matches!(
@@ -299,8 +312,7 @@ impl Earlier {
                 return;
             }
             failures += 1;
-            let pause = pintle_core::machine::pause(&source.key.url(), failures);
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep(source.key.pause(failures)).await;
         }
     }
 
@@ -374,9 +386,7 @@ impl Follower {
             let pause = match failures {
                 0 if self.fetcher.key.is_pinned() => Duration::MAX,
                 0 => spread(&self.fetcher.key, interval),
-                failures => {
-                    pintle_core::machine::pause(&self.fetcher.key.url(), failures).min(interval)
-                }
+                failures => self.fetcher.key.pause_within(failures, interval),
             };
             tokio::select! {
                 () = tokio::time::sleep(pause) => return false,
@@ -391,4 +401,40 @@ impl Follower {
 fn spread(key: &SourceKey, interval: Duration) -> Duration {
     let share = Digest::of(key.url()).as_bytes()[0];
     interval.mul_f64(0.95 + f64::from(share) / 2560.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn key(url: &str, branch: &str) -> SourceKey {
+        SourceKey {
+            what: What::Git {
+                url: url.to_owned(),
+                reference: Reference::Branch(branch.to_owned()),
+            },
+            credentials: None,
+        }
+    }
+
+    #[test]
+    fn what_failed_together_is_not_tried_again_together() {
+        let minute = Duration::from_mins(1);
+        let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+        for failures in [1, 3, 20] {
+            let pauses = |keys: [SourceKey; 8]| -> BTreeSet<Duration> {
+                keys.iter()
+                    .map(|key| key.pause_within(failures, minute))
+                    .collect()
+            };
+            let one = pauses(names.map(|name| key("https://example.com/a.git", name)));
+            let url = |name| format!("https://example.com/{name}.git");
+            let many = pauses(names.map(|name| key(&url(name), "main")));
+            assert!(one.len() > 1, "references of one repository: {one:?}");
+            assert!(many.len() > 1, "repositories: {many:?}");
+            assert!(one.union(&many).all(|pause| *pause <= minute));
+        }
+    }
 }

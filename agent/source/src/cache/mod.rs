@@ -23,7 +23,7 @@ use std::{
 
 use pintle_core::digest::Digester;
 
-pub(crate) use self::slot::{Slot, is_crowded, pack_dir, shallow_file};
+pub(crate) use self::slot::{Slot, is_crowded, is_empty, pack_dir, shallow_file};
 use crate::{
     credentials::Credentials,
     error::SourceError,

@@ -219,6 +219,11 @@ pub(crate) fn shallow_file(store: &Store) -> PathBuf {
     store.repository().git_dir().join("shallow")
 }
 
+/// Says whether nothing was fetched into a store yet.
+pub(crate) fn is_empty(store: &Store) -> bool {
+    packs(store) == 0
+}
+
 /// Says whether a store has so many packs that it is to be fetched anew.
 pub(crate) fn is_crowded(store: &Store) -> bool {
     packs(store) > PACKS

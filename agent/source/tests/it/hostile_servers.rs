@@ -328,7 +328,8 @@ async fn a_pack_that_trickles_holds_up_nobody_else() {
         } else if seen.body.windows(7).any(|window| window == b"ls-refs") {
             result(&lines(&[&format!("{COMMIT} refs/heads/main\n"), "0000"]))
         } else {
-            let head = b"HTTP/1.1 200 OK\r\ncontent-type: application/x-git-upload-pack-result\r\n\r\n";
+            let head =
+                b"HTTP/1.1 200 OK\r\ncontent-type: application/x-git-upload-pack-result\r\n\r\n";
             let begin = [head.as_slice(), &lines(&["packfile\n", "\u{1}PACK"])].concat();
             socket.write_all(&begin).unwrap();
             arrived.send(()).unwrap();

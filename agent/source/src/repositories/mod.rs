@@ -1,9 +1,9 @@
 //! All repositories of a process, each fetched once for all who share it.
 
+mod converse;
+
 use std::{
-    any::Any,
     collections::{HashMap, HashSet},
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -13,18 +13,18 @@ use pintle_core::application::Reference;
 use tokio::{runtime::Handle, sync::oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use self::converse::converse;
 use crate::{
     cache::Cache,
     credentials::{Credentials, Login},
-    error::SourceError,
+    error::{SourceError, caught},
     limits::Options,
-    local::{self, object_error},
+    local,
     location::Location,
     refs::Refs,
-    session::{Dial, Session, bring},
     snapshot::Snapshot,
     store::Store,
-    transport::{Conversation, http::Clients},
+    transport::http::Clients,
     turns::Turns,
 };
 
@@ -360,203 +360,12 @@ impl Drop for Running<'_> {
     }
 }
 
-/// Has one conversation, and answers those for whom its list is fresh enough.
-fn converse(shared: &Arc<Shared>, repository: &Arc<Repository>, runtime: Handle) {
-    let url = repository.location.to_string();
-    let before = lock(&repository.queue).waiting.len();
-    let mut served = Vec::new();
-    let outcome = guarded(&url, || {
-        let conversation = Conversation::new(
-            url.clone(),
-            shared.options.limits,
-            runtime,
-            shared.stop.clone(),
-        );
-        let _watch = conversation.watch();
-        let dial = Dial {
-            location: &repository.location,
-            credentials: &repository.credentials,
-            clients: &shared.clients,
-            keys_dir: shared.cache.keys_dir(),
-            ambient_ssh: shared.options.ambient_ssh,
-            conversation,
-        };
-        let mut session = Session::open(&dial)?;
-        {
-            let mut queue = lock(&repository.queue);
-            let count = if session.listed_early() {
-                before
-            } else {
-                queue.waiting.len()
-            };
-            served = queue.waiting.drain(..count).collect();
-        }
-        let listed = Instant::now();
-        let refs = Arc::new(session.refs()?);
-        let wants = wanted(repository, &refs, &url, &served);
-        let store = if wants.is_empty() && served.iter().all(|waiting| waiting.reference.is_none())
-        {
-            session.close();
-            lock(&repository.last).store.clone()
-        } else {
-            Some(provide(shared, repository, session, &dial, &refs, &wants)?)
-        };
-        remember(repository, listed, &refs, store.as_ref(), &wants);
-        Ok((refs, store))
-    });
-    if served.is_empty() {
-        // It failed before anyone was chosen: all who came while it tried share the failure.
-        served = std::mem::take(&mut lock(&repository.queue).waiting);
-    }
-    for waiting in served {
-        let answer = match &outcome {
-            Ok((refs, store)) => answer(shared, &url, refs, store.as_ref(), waiting.reference),
-            Err(error) => Err(error.clone()),
-        };
-        // Who has lost interest needs no answer.
-        let _ = waiting.answer.send(answer);
-    }
-}
-
-/// Returns the commits that are asked for, each once. References that mean nothing are answered later.
-fn wanted(
-    repository: &Repository,
-    refs: &Arc<Refs>,
-    url: &str,
-    served: &[Waiting],
-) -> Vec<ObjectId> {
-    let last = lock(&repository.last);
-    let unchanged = last
-        .listed
-        .as_ref()
-        .is_some_and(|(_, before)| before == refs);
-    let mut wants: Vec<ObjectId> = served
-        .iter()
-        .filter_map(|waiting| refs.tip(url, waiting.reference.as_ref()?).ok())
-        .map(|tip| tip.id)
-        .filter(|id| !(unchanged && last.absent.contains(id)))
-        .collect();
-    wants.sort_unstable();
-    wants.dedup();
-    wants
-}
-
-/// Opens the cache, and brings what is missing. A cache that is full is given room, once.
-fn provide(
-    shared: &Shared,
-    repository: &Repository,
-    session: Session,
-    dial: &Dial<'_>,
-    refs: &Refs,
-    wants: &[ObjectId],
-) -> Result<Arc<Store>, SourceError> {
-    let open = || {
-        let slot = shared.cache.lock(&repository.id, &dial.conversation)?;
-        slot.sweep();
-        let known = lock(&repository.last)
-            .store
-            .clone()
-            .filter(|store| slot.is_current(store));
-        let store = known.map_or_else(|| slot.open(), Ok)?;
-        Ok::<_, SourceError>((slot, store))
-    };
-    let (slot, before) = match open() {
-        Err(error) if error.is_full() => {
-            shared.cache.make_room();
-            open()?
-        }
-        opened => opened?,
-    };
-    let mut brought = bring(session, dial, &slot, Arc::clone(&before), refs, wants);
-    if let Err(error) = &brought
-        && error.is_full()
-    {
-        tracing::warn!(%error, "removing half of what was fetched and is not in use");
-        shared.cache.make_room();
-        dial.conversation.forgive();
-        let session = Session::open(dial)?;
-        brought = bring(session, dial, &slot, Arc::clone(&before), refs, wants);
-    }
-    let brought = brought?;
-    drop(slot);
-    if brought.is_some() {
-        shared.cache.trim(shared.options.cache_bytes);
-    }
-    Ok(brought.unwrap_or(before))
-}
-
-fn remember(
-    repository: &Repository,
-    listed: Instant,
-    refs: &Arc<Refs>,
-    store: Option<&Arc<Store>>,
-    wants: &[ObjectId],
-) {
-    let mut last = lock(&repository.last);
-    if last
-        .listed
-        .as_ref()
-        .is_none_or(|(_, before)| before != refs)
-    {
-        last.absent.clear();
-    }
-    last.listed = Some((listed, Arc::clone(refs)));
-    if let Some(store) = store {
-        let absent = wants
-            .iter()
-            .filter(|id| matches!(store.commit(**id), Ok(None)));
-        last.absent.extend(absent.copied());
-        last.store = Some(Arc::clone(store));
-    }
-}
-
-fn answer(
-    shared: &Shared,
-    url: &str,
-    refs: &Arc<Refs>,
-    store: Option<&Arc<Store>>,
-    reference: Option<Reference>,
-) -> Result<Answer, SourceError> {
-    let Some(reference) = reference else {
-        return Ok(Answer::Refs(Arc::clone(refs)));
-    };
-    let tip = refs.tip(url, &reference)?;
-    let store = store.ok_or_else(|| SourceError::Stopped {
-        url: url.to_owned(),
-    })?;
-    match store.commit(tip.id) {
-        Ok(Some(commit)) => Ok(Answer::Snapshot(Box::new(Snapshot::new(
-            Arc::clone(store),
-            commit,
-            tip.name,
-            shared.options.limits,
-        )))),
-        Ok(None) if matches!(reference, Reference::Commit(_)) => Err(SourceError::NoCommit {
-            url: url.to_owned(),
-            commit: tip.id.to_string(),
-        }),
-        Ok(None) => Err(SourceError::Objects {
-            url: url.to_owned(),
-            reason: format!("it did not send commit {}", tip.id),
-        }),
-        Err(error) => Err(object_error(url, &tip.name, error)),
-    }
-}
-
 /// Runs what decodes data from elsewhere: a flaw in a decoder must not take down more than this one call.
 fn guarded<T>(url: &str, run: impl FnOnce() -> Result<T, SourceError>) -> Result<T, SourceError> {
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+    caught(run).unwrap_or_else(|said| {
         Err(SourceError::Objects {
             url: url.to_owned(),
-            reason: format!("the decoder failed: {}", said(panic.as_ref())),
+            reason: format!("the decoder failed: {said}"),
         })
     })
-}
-
-fn said(panic: &(dyn Any + Send)) -> String {
-    let text = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied());
-    crate::error::one_line(text.unwrap_or("no reason given"))
 }

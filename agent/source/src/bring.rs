@@ -1,0 +1,279 @@
+//! What is missing comes into the cache, and what cannot be had is in nobody's way who wants something else.
+
+use std::{collections::HashMap, num::NonZeroU32, sync::Arc};
+
+use gix::{ObjectId, protocol::fetch::Shallow};
+
+use crate::{
+    cache::{Slot, is_crowded, is_empty},
+    error::{SourceError, caught},
+    refs::Refs,
+    session::{Dial, FetchError, Session},
+    store::{ObjectError, Store},
+};
+
+/// What became of the commits that are wanted.
+pub(crate) struct Brought {
+    /// Where they are.
+    pub(crate) store: Arc<Store>,
+    /// Whether anything was asked for.
+    pub(crate) is_new: bool,
+    /// Why some are not there.
+    pub(crate) failed: HashMap<ObjectId, SourceError>,
+}
+
+type Failures = HashMap<ObjectId, FetchError>;
+
+/// Brings commits into the cache. What is here already is not asked for.
+///
+/// If what is here cannot be built upon, all that is wanted is fetched anew, once.
+pub(crate) fn bring(
+    session: Session,
+    dial: &Dial<'_>,
+    slot: &Slot,
+    store: Arc<Store>,
+    refs: &Refs,
+    wants: &[ObjectId],
+) -> Brought {
+    let missing: Vec<ObjectId> = wants
+        .iter()
+        .copied()
+        .filter(|id| !is_here(&store, *id))
+        .collect();
+    if missing.is_empty() {
+        session.close();
+        return Brought {
+            store,
+            is_new: false,
+            failed: HashMap::new(),
+        };
+    }
+    let errand = Errand {
+        dial,
+        slot,
+        refs,
+        wants,
+    };
+    let (store, failed) = if is_crowded(&store) {
+        errand.anew(Some(session), store, &missing)
+    } else {
+        errand.onto(session, store, &missing)
+    };
+    let failed = failed
+        .into_iter()
+        .map(|(id, error)| (id, error.into_source(dial.conversation.url())));
+    Brought {
+        store,
+        is_new: true,
+        failed: failed.collect(),
+    }
+}
+
+/// Says whether a commit can be read, or cannot for a reason that no fetch would change.
+fn is_here(store: &Store, id: ObjectId) -> bool {
+    !matches!(store.commit(id), Ok(None) | Err(ObjectError::Damaged(_)))
+}
+
+fn all(ids: &[ObjectId], error: &FetchError) -> impl Iterator<Item = (ObjectId, FetchError)> {
+    ids.iter().map(|id| (*id, error.clone()))
+}
+
+/// What is wanted, and from whom.
+struct Errand<'a> {
+    dial: &'a Dial<'a>,
+    slot: &'a Slot,
+    refs: &'a Refs,
+    wants: &'a [ObjectId],
+}
+
+impl Errand<'_> {
+    /// Adds to what is here.
+    fn onto(
+        &self,
+        session: Session,
+        store: Arc<Store>,
+        missing: &[ObjectId],
+    ) -> (Arc<Store>, Failures) {
+        let was_empty = is_empty(&store);
+        let mut failed = self.attempt(Some(session), &store, missing);
+        let unfit: Vec<ObjectId> = missing
+            .iter()
+            .copied()
+            .filter(|id| matches!(failed.get(id), Some(FetchError::Objects(_))))
+            .collect();
+        let is_lost = failed.values().any(|error| !error.is_about_commits());
+        // Where nothing was there is nothing that could be to blame.
+        if unfit.is_empty() || was_empty || is_lost {
+            return (store, failed);
+        }
+        tracing::warn!(
+            url = self.dial.conversation.url(),
+            "a fetch does not fit what is in the cache: fetching all of it anew"
+        );
+        let (store, again) = self.anew(None, store, &unfit);
+        failed.retain(|id, _| !unfit.contains(id));
+        failed.extend(again);
+        (store, failed)
+    }
+
+    /// Fetches into an empty repository: first what is missing, and if any of that comes, all else that is wanted and was
+    /// here. It takes the place of the old one if nothing that could be read is lost by that.
+    fn anew(
+        &self,
+        session: Option<Session>,
+        old: Arc<Store>,
+        missing: &[ObjectId],
+    ) -> (Arc<Store>, Failures) {
+        let draft = match self.slot.draft() {
+            Ok(draft) => draft,
+            Err(error) => return (old, all(missing, &FetchError::Known(error)).collect()),
+        };
+        let mut failed = self.attempt(session, draft.store(), missing);
+        if failed.len() == missing.len() {
+            // Then it was not what is here that was in the way.
+            return (old, failed);
+        }
+        let rest: Vec<ObjectId> = self
+            .wants
+            .iter()
+            .copied()
+            .filter(|id| !missing.contains(id) && is_here(&old, *id))
+            .collect();
+        let lost = self.attempt(None, draft.store(), &rest);
+        let adopted = match lost.into_values().next() {
+            None => draft.adopt().map_err(FetchError::Known),
+            Some(error) => Err(error),
+        };
+        match adopted {
+            Ok(store) => (store, failed),
+            Err(error) => {
+                for (id, error) in all(missing, &error) {
+                    failed.entry(id).or_insert(error);
+                }
+                (old, failed)
+            }
+        }
+    }
+
+    /// Fetches what a server may send, all tips at once. If that fails because of one of them, each is fetched alone.
+    fn attempt(&self, session: Option<Session>, store: &Store, wants: &[ObjectId]) -> Failures {
+        let (tips, mut alone): (Vec<ObjectId>, Vec<ObjectId>) =
+            wants.iter().copied().partition(|id| self.refs.is_tip(id));
+        let mut failed = Failures::new();
+        let mut lost = None;
+        let mut line = Line {
+            dial: self.dial,
+            refs: self.refs,
+            store,
+            open: session,
+        };
+        if let Err(error) = line.tips(&tips) {
+            if !error.is_about_commits() {
+                failed.extend(all(&tips, &error));
+                lost = Some(error);
+            } else if tips.len() > 1 {
+                self.dial.conversation.forgive();
+                alone = [tips.as_slice(), &alone].concat();
+            } else {
+                self.dial.conversation.forgive();
+                failed.extend(all(&tips, &error));
+            }
+        }
+        for id in alone {
+            let fetched = match &lost {
+                Some(error) => Err(FetchError::clone(error)),
+                None => line.one(id),
+            };
+            let Err(error) = fetched else { continue };
+            if error.is_about_commits() {
+                self.dial.conversation.forgive();
+            } else {
+                lost = Some(error.clone());
+            }
+            failed.insert(id, error);
+        }
+        line.close();
+        for id in wants {
+            if self.refs.is_tip(id) && !failed.contains_key(id) && !is_here(store, *id) {
+                let reason = format!("commit {id} did not come, or not all of it");
+                failed.insert(*id, FetchError::Objects(reason));
+            }
+        }
+        failed
+    }
+}
+
+/// A connection that is made anew when the last fetch has used it up.
+struct Line<'a> {
+    dial: &'a Dial<'a>,
+    refs: &'a Refs,
+    store: &'a Store,
+    open: Option<Session>,
+}
+
+impl Line<'_> {
+    fn session(&mut self) -> Result<&mut Session, FetchError> {
+        let session = match self.open.take() {
+            Some(session) => session,
+            None => Session::open(self.dial).map_err(FetchError::Known)?,
+        };
+        Ok(self.open.insert(session))
+    }
+
+    /// Fetches one commit, which may be no tip. That there is none such is no failure.
+    fn one(&mut self, id: ObjectId) -> Result<(), FetchError> {
+        if self.refs.is_tip(&id) {
+            return self.tips(&[id]);
+        }
+        let is_old = self.session()?.is_old();
+        let refused = match self.tips(&[id]) {
+            Ok(()) => return Ok(()),
+            // Before version 2 a refusal comes where objects would.
+            Err(FetchError::Objects(reason)) if is_old => reason,
+            // Through ssh it arrives as the end of the server's process.
+            Err(
+                FetchError::Refused(reason)
+                | FetchError::Known(SourceError::Protocol { reason, .. }),
+            ) => reason,
+            Err(error) => return Err(error),
+        };
+        self.dial.conversation.forgive();
+        // In version 2 git sends whatever exists. Older servers, and some others, send tips only; then the commit may
+        // still be in their history.
+        if is_old || !refused.contains("not our ref") {
+            return self.fetch(&self.refs.tips(), &Shallow::undo());
+        }
+        Ok(())
+    }
+
+    /// Fetches commits without their history.
+    fn tips(&mut self, ids: &[ObjectId]) -> Result<(), FetchError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        self.fetch(ids, &Shallow::DepthAtRemote(NonZeroU32::MIN))
+    }
+
+    fn fetch(&mut self, wants: &[ObjectId], depth: &Shallow) -> Result<(), FetchError> {
+        let (refs, store) = (self.refs, self.store);
+        let session = self.session()?;
+        let listed = session.is_old().then(|| refs.listed(wants));
+        let wants = listed.as_deref().unwrap_or(wants);
+        // A flaw in a decoder is about what it decodes, and must not be in the way of anything else.
+        let fetched = caught(|| session.fetch(store, wants, depth)).unwrap_or_else(|said| {
+            let reason = format!("the decoder failed: {said}");
+            Err(FetchError::Objects(reason))
+        });
+        // Version 2 takes one command after the other; before it a connection is for one fetch.
+        if fetched.is_err() || session.is_old() {
+            self.open = None;
+        }
+        fetched
+    }
+
+    fn close(self) {
+        if let Some(session) = self.open {
+            session.close();
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! One conversation, for all who wait for what it brings.
+
+use std::{collections::HashMap, sync::Arc, time::Instant};
+
+use gix::ObjectId;
+use pintle_core::application::Reference;
+use tokio::runtime::Handle;
+
+use super::{Answer, Repository, Shared, Waiting, guarded, lock};
+use crate::{
+    bring::{Brought, bring},
+    cache::Slot,
+    error::SourceError,
+    local::object_error,
+    refs::Refs,
+    session::{Dial, Session},
+    snapshot::Snapshot,
+    store::Store,
+    transport::Conversation,
+};
+
+/// What a conversation brought.
+struct Told {
+    refs: Arc<Refs>,
+    store: Option<Arc<Store>>,
+    /// Why commits that are wanted are not in the store.
+    failed: HashMap<ObjectId, SourceError>,
+}
+
+/// Has one conversation, and answers those for whom its list is fresh enough.
+pub(super) fn converse(shared: &Arc<Shared>, repository: &Arc<Repository>, runtime: Handle) {
+    let url = repository.location.to_string();
+    let before = lock(&repository.queue).waiting.len();
+    let mut served = Vec::new();
+    let outcome = guarded(&url, || {
+        let conversation = Conversation::new(
+            url.clone(),
+            shared.options.limits,
+            runtime,
+            shared.stop.clone(),
+        );
+        let _watch = conversation.watch();
+        let dial = Dial {
+            location: &repository.location,
+            credentials: &repository.credentials,
+            clients: &shared.clients,
+            keys_dir: shared.cache.keys_dir(),
+            ambient_ssh: shared.options.ambient_ssh,
+            conversation,
+        };
+        let mut session = Session::open(&dial)?;
+        {
+            let mut queue = lock(&repository.queue);
+            let count = if session.listed_early() {
+                before
+            } else {
+                queue.waiting.len()
+            };
+            served = queue.waiting.drain(..count).collect();
+        }
+        let listed = Instant::now();
+        let refs = Arc::new(session.refs()?);
+        let wants = wanted(repository, &refs, &url, &served);
+        let (store, failed) =
+            if wants.is_empty() && served.iter().all(|waiting| waiting.reference.is_none()) {
+                session.close();
+                (lock(&repository.last).store.clone(), HashMap::new())
+            } else {
+                let brought = provide(shared, repository, session, &dial, &refs, &wants)?;
+                (Some(brought.store), brought.failed)
+            };
+        let told = Told {
+            refs,
+            store,
+            failed,
+        };
+        remember(repository, listed, &told, &wants);
+        Ok(told)
+    });
+    if served.is_empty() {
+        // It failed before anyone was chosen: all who came while it tried share the failure.
+        served = std::mem::take(&mut lock(&repository.queue).waiting);
+    }
+    for waiting in served {
+        let answer = match &outcome {
+            Ok(told) => answer(shared, &url, told, waiting.reference),
+            Err(error) => Err(error.clone()),
+        };
+        // Who has lost interest needs no answer.
+        let _ = waiting.answer.send(answer);
+    }
+}
+
+/// Returns the commits that are asked for, each once. References that mean nothing are answered later.
+fn wanted(
+    repository: &Repository,
+    refs: &Arc<Refs>,
+    url: &str,
+    served: &[Waiting],
+) -> Vec<ObjectId> {
+    let last = lock(&repository.last);
+    let unchanged = last
+        .listed
+        .as_ref()
+        .is_some_and(|(_, before)| before == refs);
+    let mut wants: Vec<ObjectId> = served
+        .iter()
+        .filter_map(|waiting| refs.tip(url, waiting.reference.as_ref()?).ok())
+        .map(|tip| tip.id)
+        .filter(|id| !(unchanged && last.absent.contains(id)))
+        .collect();
+    wants.sort_unstable();
+    wants.dedup();
+    wants
+}
+
+/// Opens the cache, and brings what is missing. A cache that is full is given room, once.
+fn provide(
+    shared: &Shared,
+    repository: &Repository,
+    session: Session,
+    dial: &Dial<'_>,
+    refs: &Refs,
+    wants: &[ObjectId],
+) -> Result<Brought, SourceError> {
+    let opened = match open(shared, repository, dial) {
+        Err(error) if error.is_full() => {
+            shared.cache.make_room();
+            open(shared, repository, dial)
+        }
+        opened => opened,
+    };
+    let (slot, store) = opened?;
+    let mut brought = bring(session, dial, &slot, store, refs, wants);
+    if brought.failed.values().any(SourceError::is_full) {
+        tracing::warn!(
+            url = dial.conversation.url(),
+            "the cache is full: removing half of it, as far as it is not in use"
+        );
+        shared.cache.make_room();
+        dial.conversation.forgive();
+        if let Ok(session) = Session::open(dial) {
+            let store = Arc::clone(&brought.store);
+            brought = bring(session, dial, &slot, store, refs, wants);
+        }
+    }
+    drop(slot);
+    if brought.is_new {
+        shared.cache.trim(shared.options.cache_bytes);
+    }
+    Ok(brought)
+}
+
+/// Opens what is in the cache, locked against other processes.
+fn open(
+    shared: &Shared,
+    repository: &Repository,
+    dial: &Dial<'_>,
+) -> Result<(Slot, Arc<Store>), SourceError> {
+    let slot = shared.cache.lock(&repository.id, &dial.conversation)?;
+    slot.sweep();
+    let known = lock(&repository.last)
+        .store
+        .clone()
+        .filter(|store| slot.is_current(store));
+    let store = known.map_or_else(|| slot.open(), Ok)?;
+    Ok((slot, store))
+}
+
+fn remember(repository: &Repository, listed: Instant, told: &Told, wants: &[ObjectId]) {
+    let mut last = lock(&repository.last);
+    if last
+        .listed
+        .as_ref()
+        .is_none_or(|(_, before)| *before != told.refs)
+    {
+        last.absent.clear();
+    }
+    last.listed = Some((listed, Arc::clone(&told.refs)));
+    if let Some(store) = &told.store {
+        // What failed may come the next time.
+        let absent = wants
+            .iter()
+            .copied()
+            .filter(|id| !told.failed.contains_key(id) && matches!(store.commit(*id), Ok(None)));
+        last.absent.extend(absent);
+        last.store = Some(Arc::clone(store));
+    }
+}
+
+fn answer(
+    shared: &Shared,
+    url: &str,
+    told: &Told,
+    reference: Option<Reference>,
+) -> Result<Answer, SourceError> {
+    let Some(reference) = reference else {
+        return Ok(Answer::Refs(Arc::clone(&told.refs)));
+    };
+    let tip = told.refs.tip(url, &reference)?;
+    let store = told.store.as_ref().ok_or_else(|| SourceError::Stopped {
+        url: url.to_owned(),
+    })?;
+    let commit = store.commit(tip.id);
+    if let Some(error) = told.failed.get(&tip.id)
+        && !matches!(commit, Ok(Some(_)))
+    {
+        return Err(error.clone());
+    }
+    match commit {
+        Ok(Some(commit)) => Ok(Answer::Snapshot(Box::new(Snapshot::new(
+            Arc::clone(store),
+            commit,
+            tip.name,
+            shared.options.limits,
+        )))),
+        Ok(None) if matches!(reference, Reference::Commit(_)) => Err(SourceError::NoCommit {
+            url: url.to_owned(),
+            commit: tip.id.to_string(),
+        }),
+        Ok(None) => Err(SourceError::Objects {
+            url: url.to_owned(),
+            reason: format!("it did not send commit {}", tip.id),
+        }),
+        Err(error) => Err(object_error(url, &tip.name, error)),
+    }
+}
