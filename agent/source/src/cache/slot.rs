@@ -219,21 +219,18 @@ pub(crate) fn shallow_file(store: &Store) -> PathBuf {
     store.repository().git_dir().join("shallow")
 }
 
-/// Says whether nothing was fetched into a store yet.
+/// Says whether nothing was fetched into a store yet, not even something that is damaged by now.
 pub(crate) fn is_empty(store: &Store) -> bool {
-    packs(store) == 0
+    fs::read_dir(pack_dir(store)).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 /// Says whether a store has so many packs that it is to be fetched anew.
 pub(crate) fn is_crowded(store: &Store) -> bool {
-    packs(store) > PACKS
-}
-
-fn packs(store: &Store) -> usize {
-    fs::read_dir(pack_dir(store))
+    let packs = fs::read_dir(pack_dir(store))
         .into_iter()
         .flatten()
-        .flatten()
+        .flatten();
+    packs
         .filter(|entry| {
             entry
                 .path()
@@ -241,6 +238,7 @@ fn packs(store: &Store) -> usize {
                 .is_some_and(|extension| extension == "idx")
         })
         .count()
+        > PACKS
 }
 
 #[cfg(test)]
@@ -269,6 +267,7 @@ mod tests {
         let cache = Cache::open(dir.path()).unwrap();
         let slot = slot(&cache, "a");
         let store = slot.open().unwrap();
+        assert!(is_empty(&store) && !is_crowded(&store));
         let draft = slot.draft().unwrap();
         assert!(slot.draft_path(2).exists() && slot.is_current(&store));
         fs::write(pack_dir(draft.store()).join("half.pack"), "").unwrap();
