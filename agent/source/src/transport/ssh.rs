@@ -458,7 +458,6 @@ mod tests {
         assert!(files.identity.exists(), "in use, so not swept");
         drop((files, second));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
-
     }
 
     #[test]
