@@ -5,11 +5,12 @@ use std::fmt;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// How many patterns one pattern with `{a,b}` may stand for.
+/// How many patterns one pattern with `{a,b}` may stand for. The host refuses more too.
 const MAX_ALTERNATIVES: usize = 64;
 
-/// How many characters a pattern may have: bounds the work and the depth of nested braces.
-const MAX_LENGTH: usize = 1024;
+/// How many characters a pattern may have: bounds the work and the depth of nested braces. The host refuses longer ones
+/// too.
+pub(crate) const MAX_LENGTH: usize = 1024;
 
 /// A pattern that a path or a name matches as a whole, case-sensitively.
 ///

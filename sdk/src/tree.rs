@@ -97,6 +97,7 @@ pub trait Tree {
     /// Lists the paths of the files that match, sorted.
     ///
     /// `*` and `?` stay within a folder, `**` crosses folders, `[a-z]` is one character of a range, `{yaml,yml}` is
-    /// either. A malformed pattern is [`ReadError::Outside`]; one that leads out of the folder matches nothing.
+    /// either. A malformed pattern is [`ReadError::Outside`], and so is one of more than 1,024 characters, or whose braces
+    /// stand for more than 64 patterns; one that leads out of the folder matches nothing.
     fn glob(&self, pattern: &str) -> Result<Vec<String>, ReadError>;
 }

@@ -1,11 +1,12 @@
 //! One call of a plugin: a fresh store, all bounds, and one fault if it fails.
 
 use std::{
+    panic::{self, AssertUnwindSafe},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use futures::future::BoxFuture;
+use futures::{FutureExt as _, future::BoxFuture};
 use pintle_core::{
     plugin::{Fault, Kind, PluginError, PluginId, Stage},
     seed::Seed,
@@ -29,7 +30,7 @@ use crate::{
     fault,
     grants::EffectiveGrants,
     limits::Limits,
-    state::{State, Together, out_of_time},
+    state::{Deadline, State, Together},
     wasi::{self, Pure},
 };
 
@@ -98,7 +99,8 @@ impl Caller {
     ///
     /// The deadline counts from the start of the call, host calls included, and not the wait for a free place. A guest
     /// that computes is interrupted by the epoch; one that waits for the host, by the timer. Every few milliseconds a
-    /// guest that computes lets others have the thread.
+    /// guest that computes lets others have the thread. A panic of the host, while it serves the call or reads the result,
+    /// is a fault of this call and ends nothing else.
     pub(crate) async fn run<T, R>(
         &self,
         stage: Stage,
@@ -120,7 +122,10 @@ impl Caller {
             .instrument(span)
             .await;
         drop(place);
-        let outcome = outcome.and_then(|(value, state)| finish(value, state));
+        let outcome = outcome.and_then(|(value, state)| {
+            panic::catch_unwind(AssertUnwindSafe(|| finish(value, state)))
+                .unwrap_or_else(|panic| Err(fault::panicked(&*panic)))
+        });
         let fault = outcome.as_ref().err();
         self.shared
             .observer
@@ -153,27 +158,26 @@ impl Caller {
         setup: Setup,
         call: impl for<'s> FnOnce(&'s mut Store<State>) -> BoxFuture<'s, wasmtime::Result<T>>,
     ) -> Result<(T, State), Fault> {
-        let time = self.limits.time(stage);
-        let deadline = started + time;
+        let deadline = Deadline::after(started, self.limits.time(stage));
         let _running = self.shared.ticker.run();
-        let mut store = self.store(setup);
+        let mut store = self.store(setup, deadline);
         store.epoch_deadline_callback(move |_| {
-            if Instant::now() >= deadline {
-                Err(out_of_time(time).into())
-            } else {
-                Ok(UpdateDeadline::Yield(1))
-            }
+            deadline.check()?;
+            Ok(UpdateDeadline::Yield(1))
         });
         store.set_epoch_deadline(1);
-        match timeout_at(deadline.into(), call(&mut store)).await {
-            Err(_) => Err(out_of_time(time).0),
-            Ok(Err(error)) => Err(fault::classify(&error, store.data(), &self.limits)),
-            Ok(Ok(value)) => Ok((value, store.into_data())),
+        // The store is used no more after a panic, whatever state it is in.
+        let called = AssertUnwindSafe(call(&mut store)).catch_unwind();
+        match timeout_at(deadline.at().into(), called).await {
+            Err(_) => Err(deadline.missed().0),
+            Ok(Err(panic)) => Err(fault::panicked(&*panic)),
+            Ok(Ok(Err(error))) => Err(fault::classify(&error, store.data(), &self.limits)),
+            Ok(Ok(Ok(value))) => Ok((value, store.into_data())),
         }
     }
 
-    fn store(&self, setup: Setup) -> Store<State> {
-        let mut state = State::new(&self.id, &self.limits, &self.shared.memory);
+    fn store(&self, setup: Setup, deadline: Deadline) -> Store<State> {
+        let mut state = State::new(&self.id, &self.limits, deadline, &self.shared.memory);
         if self.compiled.world.wasi {
             state.wasi = Some(match self.id.kind {
                 Kind::Notifier => wasi::effectful(&state.log),

@@ -1,6 +1,6 @@
 //! Tells apart how a call failed.
 
-use std::time::Duration;
+use std::{any::Any, time::Duration};
 
 use pintle_core::plugin::{Fault, Limit};
 use wasmtime::{PoolConcurrencyLimitError, Trap};
@@ -9,6 +9,7 @@ use wasmtime_wasi::I32Exit;
 use crate::{
     limits::Limits,
     state::{State, Stop},
+    wire,
 };
 
 /// Turns what the engine says into what an operator can act on.
@@ -43,6 +44,21 @@ pub(crate) fn classify(error: &wasmtime::Error, state: &State, limits: &Limits) 
     Fault::Contract(text)
 }
 
+/// Makes the fault of a call in which the host itself panicked.
+///
+/// That is a defect of the agent, and told as one. The plugin is named with it: its input is what shows the defect again.
+pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Fault {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "it does not say why".to_owned());
+    Fault::Trap(format!(
+        "the agent panicked while it served the call, which is a defect of the agent: {}",
+        wire::text(text)
+    ))
+}
+
 fn trapped(trap: Trap, state: &State) -> Fault {
     let text = trap.to_string();
     let text = text.strip_prefix("wasm trap: ").unwrap_or(&text).to_owned();
@@ -62,4 +78,18 @@ fn crash(text: String, state: &State) -> Fault {
         Some(words) => format!("{text}, after saying `{words}`"),
         None => text,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_of_the_host_is_told_as_a_defect_of_the_agent() {
+        let panic = |panic: Box<dyn Any + Send>| panicked(&*panic);
+        insta::assert_snapshot!(panic(Box::new("no such folder")), @"it crashed: the agent panicked while it served the call, which is a defect of the agent: no such folder");
+        insta::assert_snapshot!(panic(Box::new("object 3".to_owned())), @"it crashed: the agent panicked while it served the call, which is a defect of the agent: object 3");
+        insta::assert_snapshot!(panic(Box::new(3)), @"it crashed: the agent panicked while it served the call, which is a defect of the agent: it does not say why");
+        assert!(!panic(Box::new(3)).is_retryable());
+    }
 }

@@ -23,7 +23,8 @@ pub struct Limits {
     pub table_entries: u64,
     /// Open handles, to host resources and to the component's own. 1,024 by default.
     pub handles: u32,
-    /// Bytes that cross between guest and host through imports, both ways and summed over the call. 512 MiB by default.
+    /// Bytes that cross between guest and host through imports, both ways and summed over the call; a glob counts its
+    /// pattern for each entry that it walks and each file that it matches. 512 MiB by default.
     pub host_calls: u64,
     /// Bytes of the result, and of the arguments of any single host call. 64 MiB by default.
     pub output: u64,

@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use pintle_core::{
@@ -34,6 +34,7 @@ impl From<Limit> for Stop {
 /// The data of one store. A store serves one call, so nothing in here is ever reset.
 pub(crate) struct State {
     pub(crate) table: ResourceTable,
+    pub(crate) deadline: Deadline,
     pub(crate) memory: MemoryLimiter,
     pub(crate) traffic: Traffic,
     pub(crate) log: LogSink,
@@ -46,11 +47,17 @@ pub(crate) struct State {
 
 impl State {
     /// Makes the state of a call that may do nothing but compute and log.
-    pub(crate) fn new(plugin: &PluginId, limits: &Limits, together: &Arc<Together>) -> Self {
+    pub(crate) fn new(
+        plugin: &PluginId,
+        limits: &Limits,
+        deadline: Deadline,
+        together: &Arc<Together>,
+    ) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles as usize);
         Self {
             table,
+            deadline,
             memory: MemoryLimiter::new(limits, Arc::clone(together)),
             traffic: Traffic {
                 left: limits.host_calls,
@@ -80,7 +87,42 @@ impl WasiView for State {
     }
 }
 
-/// Counts the bytes that cross through host calls.
+/// When a call has to be done, host calls included.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadline {
+    at: Instant,
+    time: Duration,
+}
+
+impl Deadline {
+    /// Gives a call so much time from its start.
+    pub(crate) fn after(started: Instant, time: Duration) -> Self {
+        Self {
+            at: started + time,
+            time,
+        }
+    }
+
+    /// Returns the instant.
+    pub(crate) fn at(self) -> Instant {
+        self.at
+    }
+
+    /// Ends the call if the time is over. A host function that computes asks: neither the epoch nor the timer ends one.
+    pub(crate) fn check(self) -> Result<(), Stop> {
+        if Instant::now() >= self.at {
+            return Err(self.missed());
+        }
+        Ok(())
+    }
+
+    /// Makes the fault of a call that took too long.
+    pub(crate) fn missed(self) -> Stop {
+        Limit::Time(self.time).into()
+    }
+}
+
+/// Counts the bytes that cross through host calls, and the work that the host does within one.
 #[derive(Debug)]
 pub(crate) struct Traffic {
     left: u64,
@@ -93,8 +135,12 @@ const CALL_BYTES: u64 = 64;
 impl Traffic {
     /// Counts one host call, or what it returns.
     pub(crate) fn charge(&mut self, bytes: usize) -> Result<(), Stop> {
-        let cost = (bytes as u64).saturating_add(CALL_BYTES);
-        match self.left.checked_sub(cost) {
+        self.spend((bytes as u64).saturating_add(CALL_BYTES))
+    }
+
+    /// Counts work within a host call, as if so many bytes had crossed.
+    pub(crate) fn spend(&mut self, bytes: u64) -> Result<(), Stop> {
+        match self.left.checked_sub(bytes) {
             Some(left) => {
                 self.left = left;
                 Ok(())
@@ -232,11 +278,6 @@ impl ResourceLimiter for MemoryLimiter {
     }
 }
 
-/// Makes the fault of a call that took too long.
-pub(crate) fn out_of_time(time: Duration) -> Stop {
-    Limit::Time(time).into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -264,6 +305,15 @@ mod tests {
         assert!(two.memory_growing(0, 300, None).unwrap());
         drop(one);
         assert!(two.memory_growing(300, 800, None).unwrap());
+    }
+
+    #[test]
+    fn a_deadline_ends_what_asks_for_it() {
+        let started = Instant::now();
+        let hour = Deadline::after(started, Duration::from_hours(1));
+        assert!(hour.check().is_ok());
+        let over = Deadline::after(started, Duration::ZERO);
+        insta::assert_snapshot!(over.check().unwrap_err(), @"it ran longer than 0ns; raise `limits` of the Plugin if this is expected");
     }
 
     #[test]

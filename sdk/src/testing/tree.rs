@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use globset::GlobBuilder;
+use globset::{GlobBuilder, GlobSetBuilder};
 
-use crate::{Entry, EntryKind, ReadError, Tree};
+use crate::{Entry, EntryKind, ReadError, Tree, glob::MAX_LENGTH};
 
 /// A folder in memory, with the host's rules for paths; it keeps what was asked of it.
 ///
@@ -153,12 +153,18 @@ impl Tree for MemoryTree {
 
     fn glob(&self, pattern: &str) -> Result<Vec<String>, ReadError> {
         self.record("glob", pattern);
+        if pattern.chars().nth(MAX_LENGTH).is_some() {
+            return Err(ReadError::Outside);
+        }
         let glob = GlobBuilder::new(pattern)
             .literal_separator(true)
             .empty_alternates(true)
             .build()
-            .map_err(|_| ReadError::Outside)?
-            .compile_matcher();
+            .map_err(|_| ReadError::Outside)?;
+        let glob = GlobSetBuilder::new()
+            .add(glob)
+            .build()
+            .map_err(|_| ReadError::Outside)?;
         Ok(self
             .files
             .keys()

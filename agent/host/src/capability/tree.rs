@@ -110,7 +110,7 @@ impl HostTree for State {
     ) -> wasmtime::Result<Result<Vec<String>, ReadError>> {
         self.traffic.charge(pattern.len())?;
         let folder = self.table.get(&this)?.clone();
-        let found = match tree::glob(folder.tree.as_ref(), &pattern) {
+        let found = match self.search(folder.tree.as_ref(), &pattern)? {
             Ok(found) => found,
             // A malformed pattern is malformed in every revision: nothing was read.
             Err(GlobError::Pattern { .. }) => return Ok(Err(ReadError::Outside)),
@@ -132,6 +132,27 @@ impl HostTree for State {
     fn drop(&mut self, this: Resource<Folder>) -> wasmtime::Result<()> {
         self.table.delete(this)?;
         Ok(())
+    }
+}
+
+impl State {
+    /// Searches for files. Each one that is looked at counts as the bytes of the pattern, and none is once the time of the
+    /// call is over: nothing else bounds what one glob over many files costs.
+    fn search(
+        &mut self,
+        folder: &dyn Tree,
+        pattern: &str,
+    ) -> Result<Result<Vec<TreePath>, GlobError>, Stop> {
+        let mut bounded = Ok(());
+        let found = tree::glob_while(folder, pattern, &mut || {
+            bounded = self
+                .deadline
+                .check()
+                .and_then(|()| self.traffic.spend(pattern.len() as u64));
+            bounded.is_ok()
+        });
+        bounded?;
+        Ok(found.map(Option::unwrap_or_default))
     }
 }
 

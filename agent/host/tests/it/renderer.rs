@@ -1,6 +1,11 @@
 //! Renderers: what they see, and what becomes of those that misbehave.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use pintle_core::{
@@ -8,7 +13,7 @@ use pintle_core::{
     duration::Span,
     plugin::{Capability, Kind},
     readset::{Question, ReadSet},
-    tree::{Entry, Tree, TreeError, TreePath, memory::MemoryTree},
+    tree::{Entry, EntryKind, Tree, TreeError, TreePath, memory::MemoryTree},
 };
 use pintle_host::{ClusterError, ClusterReader, Input, Settings, Source};
 use serde_json::{Value, json};
@@ -386,4 +391,110 @@ async fn a_guest_that_never_ends_is_ended() {
     // The same plugin, loaded again under other limits, is the same compiled code.
     assert_eq!(hostile().await.id().digest, plugin.id().digest);
     let _ = shared().await;
+}
+
+#[tokio::test]
+async fn a_pattern_that_is_too_large_is_malformed() {
+    let renderer = hostile().await;
+    for pattern in [
+        "?".repeat(300_000),
+        "{a,b}".repeat(7),
+        "{".repeat(400) + &"}".repeat(400),
+    ] {
+        let tree = MemoryTree::new([("a.yaml", "")]);
+        let answer = script(&renderer, &format!("glob {pattern}"), tree).await;
+        assert!(answer.ends_with(" = Err(ReadError::Outside)"), "{answer}");
+        works(&renderer).await;
+    }
+}
+
+#[tokio::test]
+async fn a_wide_pattern_over_many_files_ends_with_a_limit() {
+    let limits = Limits {
+        time: Some(Span::seconds(5)),
+        ..limits()
+    };
+    let plugin = load("hostile", components::renderer(), limits).await;
+    let renderer = plugin.renderer().unwrap();
+    let name = "a".repeat(200);
+    let files = (0..2_000).map(|number| (format!("{name}{number}.yaml"), ""));
+    // As wide as a pattern may be, and asked for until a bound is met: either that on time, or that on what crosses.
+    let choices: Vec<String> = (0..64).map(|number| format!("*a*a*a*{number}")).collect();
+    let step = format!("glob {{{}}}", choices.join(","));
+    let steps = vec![step; 500].join(";");
+    let settings = Settings::new(json!({"mode": "script", "script": steps}));
+    let started = Instant::now();
+    let outcome = renderer
+        .render(request(settings, MemoryTree::new(files)))
+        .await;
+    let error = outcome.unwrap_err();
+    assert_eq!(error.fault.name(), "limit", "{error:?}");
+    assert!(started.elapsed() < Duration::from_secs(20));
+    works(&hostile().await).await;
+}
+
+/// A tree of many folders, each of which takes its time.
+#[derive(Debug)]
+struct Slow;
+
+impl Slow {
+    fn entry(name: String, kind: EntryKind) -> Entry {
+        Entry {
+            name,
+            kind,
+            size: 0,
+            content: String::new(),
+        }
+    }
+}
+
+impl Tree for Slow {
+    fn stat(&self, _: &TreePath) -> Result<Option<Entry>, TreeError> {
+        Ok(Some(Self::entry(String::new(), EntryKind::Folder)))
+    }
+
+    fn read(&self, path: &TreePath) -> Result<Vec<u8>, TreeError> {
+        Err(TreeError::NotFound { path: path.clone() })
+    }
+
+    fn entries(&self, path: &TreePath) -> Result<Vec<Entry>, TreeError> {
+        if path.is_root() {
+            let folder = |number: u32| Self::entry(number.to_string(), EntryKind::Folder);
+            return Ok((0..2_000).map(folder).collect());
+        }
+        thread::sleep(Duration::from_millis(20));
+        Ok(vec![Self::entry("a.yaml".to_owned(), EntryKind::File)])
+    }
+}
+
+#[tokio::test]
+async fn the_deadline_ends_a_glob_too() {
+    let limits = Limits {
+        time: Some(Span::seconds(1)),
+        ..limits()
+    };
+    let plugin = load("hostile", components::renderer(), limits).await;
+    let renderer = plugin.renderer().unwrap();
+    let settings = Settings::new(json!({"mode": "script", "script": "glob **/*.yaml"}));
+    let started = Instant::now();
+    let error = renderer.render(request(settings, Slow)).await.unwrap_err();
+    insta::assert_snapshot!(told(&error, &components::renderer()), @"renderer `hostile` (sha256:…) failed to render: it ran longer than 1s; raise `limits` of the Plugin if this is expected");
+    assert!(
+        started.elapsed() < Duration::from_secs(20),
+        "the whole of it takes 40 s"
+    );
+    works(&hostile().await).await;
+}
+
+#[tokio::test]
+async fn a_panic_of_the_host_is_a_fault_of_the_call() {
+    let renderer = hostile().await;
+    let settings = Settings::new(json!({"mode": "script", "script": "read vendor/lib"}));
+    let broken = Broken(|_| panic!("the store is gone"));
+    let error = renderer
+        .render(request(settings, broken))
+        .await
+        .unwrap_err();
+    insta::assert_snapshot!(told(&error, &components::renderer()), @"renderer `hostile` (sha256:…) failed to render: it crashed: the agent panicked while it served the call, which is a defect of the agent: the store is gone");
+    works(&renderer).await;
 }
