@@ -130,11 +130,16 @@ impl Caller {
         self.shared
             .observer
             .called(&self.id, stage, started.elapsed(), fault);
-        outcome.map_err(|fault| PluginError {
+        outcome.map_err(|fault| self.failed(stage, fault))
+    }
+
+    /// Names the plugin with what happened.
+    pub(crate) fn failed(&self, stage: Stage, fault: Fault) -> PluginError {
+        PluginError {
             plugin: self.id.clone(),
             stage,
             fault,
-        })
+        }
     }
 
     /// Waits for a free place. All calls wait in the same order for the same things, so none waits for another forever.

@@ -20,7 +20,7 @@ use crate::{
     grants::{EffectiveGrants, GrantError, OperatorGrants},
     limits::Limits,
     plugin::Plugin,
-    settings::Schema,
+    settings::{SCHEMA_BYTES, Schema},
     state::Together,
     wire,
     world::Unloadable,
@@ -253,16 +253,18 @@ impl Host {
             (known, schema)
         } else {
             let described = describe(&caller).await?;
+            let stated = described.settings_schema.clone();
+            let schema = Schema::compiled(stated, caller.limits.time(Stage::Describe)).await;
+            let schema = schema.map_err(|fault| caller.failed(Stage::Describe, fault))?;
             self.store
-                .keep_description(caller.compiled.digest, &described.0)
+                .keep_description(caller.compiled.digest, &described)
                 .await;
-            described
+            (described, schema)
         };
         let grants = EffectiveGrants::new(caller.id.kind, &description.requests, &granted)
-            .map_err(|error| PluginError {
-                plugin: caller.id.clone(),
-                stage: Stage::Describe,
-                fault: Fault::Contract(error.to_string()),
+            .map_err(|error| {
+                let fault = Fault::Contract(error.to_string());
+                caller.failed(Stage::Describe, fault)
             })?;
         caller.grants = Arc::new(grants);
         Ok(Plugin::new(caller, description, schema))
@@ -284,7 +286,7 @@ async fn digest_of(component: &Bytes) -> Digest {
     }
 }
 
-async fn describe(caller: &Caller) -> Result<(Description, Schema), PluginError> {
+async fn describe(caller: &Caller) -> Result<Description, PluginError> {
     let compiled = Arc::clone(&caller.compiled);
     caller
         .run(
@@ -304,8 +306,8 @@ async fn describe(caller: &Caller) -> Result<(Description, Schema), PluginError>
         .await
 }
 
-/// Checks what a plugin says of itself.
-fn checked(description: plugin::Description) -> Result<(Description, Schema), Fault> {
+/// Checks what a plugin says of itself, but for the schema, which takes its time.
+fn checked(description: plugin::Description) -> Result<Description, Fault> {
     let contract = |text: String| Err(Fault::Contract(text));
     let name = description.name;
     if !is_name(&name) {
@@ -320,6 +322,12 @@ fn checked(description: plugin::Description) -> Result<(Description, Schema), Fa
             wire::text(description.version)
         ));
     }
+    let size = description.settings_schema.len();
+    if size > SCHEMA_BYTES {
+        return contract(format!(
+            "its settings schema has {size} bytes, and the limit is {SCHEMA_BYTES}"
+        ));
+    }
     let schema = match serde_json::from_str(&description.settings_schema) {
         Ok(schema) => schema,
         Err(error) => return contract(format!("its settings schema is not JSON: {error}")),
@@ -328,15 +336,13 @@ fn checked(description: plugin::Description) -> Result<(Description, Schema), Fa
         plugin::Request::HttpHost(host) => Capability::HttpHost(wire::text(host)),
         plugin::Request::ClusterRead(kind) => Capability::ClusterRead(wire::text(kind)),
     };
-    let description = Description {
+    Ok(Description {
         name,
         version: description.version,
         summary: wire::text(description.summary),
         settings_schema: schema,
         requests: description.requests.into_iter().map(request).collect(),
-    };
-    let schema = Schema::new(description.settings_schema.clone())?;
-    Ok((description, schema))
+    })
 }
 
 /// RFC 1123 label.

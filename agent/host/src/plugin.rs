@@ -83,11 +83,13 @@ impl Plugin {
     ///
     /// Unknown fields are told with the valid ones. The plugin is asked only about settings that fit its schema.
     pub async fn validate(&self, settings: &Settings) -> Result<Vec<Problem>, PluginError> {
-        let problems = self.0.schema.problems(settings.value());
+        let caller = &self.0.caller;
+        let time = caller.limits.time(Stage::Validate);
+        let problems = self.0.schema.problems(settings, time).await;
+        let problems = problems.map_err(|fault| caller.failed(Stage::Validate, fault))?;
         if !problems.is_empty() {
             return Ok(problems);
         }
-        let caller = &self.0.caller;
         let (pre, settings) = (caller.compiled.plugin.clone(), settings.clone());
         caller
             .run(

@@ -1,12 +1,18 @@
 //! Settings of a plugin: merged, and checked against the schema that the plugin states.
 
+mod aside;
 mod certain;
+mod effort;
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use jsonschema::{PatternOptions, ValidationError, Validator, error::ValidationErrorKind};
 use pintle_core::{canonical, digest::Digest, object::type_name, plugin::Fault, problem::Problem};
 use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
 
 /// Settings for one use of a plugin: a JSON object, written once for all calls.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,11 +99,25 @@ fn merge(target: &mut Value, patch: &Value) {
     }
 }
 
-/// The schema that a plugin states, compiled when it is first needed.
+/// Most bytes of a schema as a plugin states it: many times what the largest built-in one has.
+pub(crate) const SCHEMA_BYTES: usize = 64 << 10;
+
+/// Most bytes that a pattern of a schema takes once it is compiled, roughly: enough for `[^/]{1,253}`.
+const PATTERN_BYTES: usize = 1 << 20;
+
+/// The schema that a plugin states, compiled when it is first needed. Clones are the same schema.
+///
+/// It is a stranger's, and so may be the settings: what is done with them is bounded in steps before it is begun, and
+/// happens on a thread of its own, for which a call waits no longer than for a plugin.
+#[derive(Debug, Clone)]
+pub(crate) struct Schema(Arc<Compiling>);
+
 #[derive(Debug)]
-pub(crate) struct Schema {
+struct Compiling {
     schema: Value,
     validator: OnceLock<Validator>,
+    /// One thread at a time.
+    turn: Arc<Semaphore>,
 }
 
 /// Problems that are told at once.
@@ -105,40 +125,55 @@ const PROBLEMS: usize = 50;
 
 impl Schema {
     /// Takes a schema of which nothing is known, and compiles it: a malformed one is refused.
-    pub(crate) fn new(schema: Value) -> Result<Self, Fault> {
-        let validator = compile(&schema).map_err(|error| {
-            Fault::Contract(format!("its settings schema is not JSON Schema: {error}"))
-        })?;
-        Ok(Self {
-            schema,
-            validator: OnceLock::from(validator),
-        })
+    pub(crate) async fn compiled(schema: Value, time: Duration) -> Result<Self, Fault> {
+        let schema = Self::known(schema);
+        let own = schema.clone();
+        let work = move || own.0.validator().map(drop);
+        aside::run(&schema.0.turn, time, work).await??;
+        Ok(schema)
     }
 
     /// Takes a schema that was compiled before.
-    pub(crate) const fn known(schema: Value) -> Self {
-        Self {
+    pub(crate) fn known(schema: Value) -> Self {
+        Self(Arc::new(Compiling {
             schema,
             validator: OnceLock::new(),
-        }
+            turn: Arc::new(Semaphore::new(1)),
+        }))
     }
 
     /// Lists what is wrong with settings, in the order of the fields.
-    pub(crate) fn problems(&self, settings: &Value) -> Vec<Problem> {
-        if certain::satisfies(&self.schema, settings) {
-            return Vec::new();
+    pub(crate) async fn problems(
+        &self,
+        settings: &Settings,
+        time: Duration,
+    ) -> Result<Vec<Problem>, Fault> {
+        if certain::satisfies(&self.0.schema, settings.value()) {
+            return Ok(Vec::new());
         }
-        let validator = match self.validator.get() {
-            Some(validator) => validator,
-            None => match compile(&self.schema) {
-                Ok(validator) => self.validator.get_or_init(|| validator),
-                Err(error) => {
-                    return vec![Problem::new(format!(
-                        "the schema of the settings is not JSON Schema: {error}"
-                    ))];
-                }
-            },
-        };
+        let (own, settings) = (self.clone(), settings.clone());
+        let work = move || own.0.problems(settings.value());
+        aside::run(&self.0.turn, time, work).await?
+    }
+}
+
+impl Compiling {
+    fn validator(&self) -> Result<&Validator, Fault> {
+        if let Some(validator) = self.validator.get() {
+            return Ok(validator);
+        }
+        let broken = |reason: String| Fault::Contract(format!("its settings schema {reason}"));
+        effort::check(&self.schema).map_err(|error| broken(error.to_string()))?;
+        let validator = compile(&self.schema)
+            .map_err(|error| broken(format!("is not JSON Schema: {error}")))?;
+        Ok(self.validator.get_or_init(|| validator))
+    }
+
+    fn problems(&self, settings: &Value) -> Result<Vec<Problem>, Fault> {
+        let validator = self.validator()?;
+        if let Err(error) = effort::bound(&self.schema, settings) {
+            return Ok(vec![Problem::new(error.to_string())]);
+        }
         let errors = validator.iter_errors(settings);
         let mut problems: Vec<Problem> = errors
             .take(PROBLEMS)
@@ -150,7 +185,7 @@ impl Schema {
                 .then_with(|| a.message.cmp(&b.message))
         });
         problems.dedup();
-        problems
+        Ok(problems)
     }
 
     fn told(&self, error: &ValidationError<'_>) -> Vec<Problem> {
@@ -221,11 +256,14 @@ impl Schema {
     }
 }
 
-/// Compiles a schema. References out of the schema are not followed, and patterns take linear time.
+/// Compiles a schema. References out of the schema are not followed, and patterns take linear time and little memory.
 fn compile(schema: &Value) -> Result<Validator, ValidationError<'static>> {
+    let patterns = PatternOptions::regex()
+        .size_limit(PATTERN_BYTES)
+        .dfa_size_limit(PATTERN_BYTES);
     jsonschema::options()
         .offline()
-        .with_pattern_options(PatternOptions::regex())
+        .with_pattern_options(patterns)
         .build(schema)
 }
 
@@ -258,18 +296,64 @@ mod tests {
         );
     }
 
-    #[test]
-    fn a_known_schema_is_compiled_when_it_is_needed() {
+    /// Time that is never used up where the work is bounded.
+    const AMPLE: Duration = Duration::from_mins(1);
+
+    async fn found(schema: &Schema, settings: Value) -> String {
+        let settings = Settings::new(settings);
+        let problems = schema.problems(&settings, AMPLE).await.unwrap();
+        pintle_core::problem::lines(&problems)
+    }
+
+    #[tokio::test]
+    async fn a_known_schema_is_compiled_when_it_is_needed() {
         let schema = Schema::known(json!({"properties": {"a": {"type": "string"}}}));
-        assert!(schema.problems(&json!({})).is_empty());
+        assert_eq!(found(&schema, json!({})).await, "");
+        assert!(schema.0.validator.get().is_none());
         assert_eq!(
-            pintle_core::problem::lines(&schema.problems(&json!({"a": 1}))),
+            found(&schema, json!({"a": 1})).await,
             "/a: expected string, found a number"
         );
     }
 
+    #[tokio::test]
+    async fn a_schema_that_refers_to_itself_costs_no_more_than_a_moment() {
+        let own = json!({"$ref": "#/$defs/a"});
+        let schema = json!({"$ref": "#/$defs/a", "$defs": {"a": {"anyOf": [own, own, own]}}});
+        let schema = Schema::compiled(schema, AMPLE).await.unwrap();
+        assert_eq!(found(&schema, json!({})).await, "");
+    }
+
+    #[tokio::test]
+    async fn settings_that_would_take_forever_are_a_problem() {
+        let own = json!({"$ref": "#"});
+        let schema = json!({"properties": {"a": {"allOf": [own, own, own]}, "b": false}});
+        let schema = Schema::compiled(schema, AMPLE).await.unwrap();
+        let mut settings = json!({"b": 1});
+        for _ in 0..32 {
+            settings = json!({"a": settings});
+        }
+        insta::assert_snapshot!(found(&schema, settings).await, @"to check the settings against the schema takes more than 100000 steps, or more than 500 levels: nest them less deeply, or say the same with less");
+    }
+
+    #[tokio::test]
+    async fn patterns_that_take_much_memory_are_refused() {
+        let compiled = async |pattern: &str| {
+            let schema = json!({"properties": {"a": {"type": "string", "pattern": pattern}}});
+            Schema::compiled(schema, AMPLE).await.map(drop)
+        };
+        let Err(Fault::Contract(reason)) = compiled("[^a]{9999}").await else {
+            panic!("it takes 15 MiB");
+        };
+        assert!(
+            reason.starts_with("its settings schema is not JSON Schema: "),
+            "{reason}"
+        );
+        assert_eq!(compiled("^[^/]{1,253}$").await, Ok(()));
+    }
+
     fn schema() -> Schema {
-        Schema::new(json!({
+        Schema::known(json!({
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "type": "object",
             "additionalProperties": false,
@@ -285,11 +369,10 @@ mod tests {
                 "properties": {"severity": {"type": "string"}, "except": {"type": "array"}}
             }}
         }))
-        .unwrap()
     }
 
     fn told(settings: Value) -> String {
-        pintle_core::problem::lines(&schema().problems(&settings))
+        pintle_core::problem::lines(&schema().0.problems(&settings).unwrap())
     }
 
     #[test]
@@ -317,8 +400,11 @@ mod tests {
 
     #[test]
     fn a_schema_that_is_none_is_the_plugins_fault() {
-        let error = |schema: Value| Schema::new(schema).unwrap_err().to_string();
+        let error = |schema: Value| {
+            let schema = Schema::known(schema);
+            schema.0.validator().unwrap_err().to_string()
+        };
         insta::assert_snapshot!(error(json!({"type": "objet"})), @r#"it broke the contract: its settings schema is not JSON Schema: "objet" is not valid under any of the schemas listed in the 'anyOf' keyword"#);
-        insta::assert_snapshot!(error(json!({"$ref": "https://example.com/schema.json"})), @"it broke the contract: its settings schema is not JSON Schema: Resource 'https://example.com/schema.json' is not present in a registry and retrieving it failed: Retrieval is disabled, cannot fetch https://example.com/schema.json");
+        insta::assert_snapshot!(error(json!({"$ref": "https://example.com/schema.json"})), @"it broke the contract: its settings schema refers to `https://example.com/schema.json`: expected what the schema itself has, such as `#/$defs/Name`");
     }
 }

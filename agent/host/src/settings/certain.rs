@@ -3,25 +3,49 @@
 //! Compiling a schema checks it against the schema of all schemas, which takes longer than a small render. The schemas that
 //! are derived from a plugin's types use few keywords, and nearly all settings are right; for these, looking is enough.
 
+use std::cell::Cell;
+
 use serde_json::{Map, Value};
 
 /// References and levels that are followed.
 const DEPTH: usize = 64;
 
+/// Steps that are taken: looking costs a millisecond at most, whatever a schema refers to. Definitions that refer to each
+/// other are looked at anew from each place.
+const STEPS: usize = 10_000;
+
 /// Says whether a value is certain to satisfy a schema (JSON Schema 2020-12). False means only that the validator has to
 /// be asked.
 pub(super) fn satisfies(schema: &Value, value: &Value) -> bool {
-    Root(schema).accepts(schema, value, DEPTH)
+    let root = Root {
+        schema,
+        left: Cell::new(STEPS),
+    };
+    root.accepts(schema, value, DEPTH)
 }
 
-/// The document in which local references are resolved.
-struct Root<'a>(&'a Value);
+/// The document in which local references are resolved, and the steps that are left.
+struct Root<'a> {
+    schema: &'a Value,
+    left: Cell<usize>,
+}
 
 impl Root<'_> {
+    /// Takes so many steps, unless there are too few left. Nothing is certain after that, since no keyword here turns what is
+    /// not certain into what is.
+    fn takes(&self, steps: usize) -> bool {
+        let left = self.left.get().checked_sub(steps);
+        self.left.set(left.unwrap_or_default());
+        left.is_some()
+    }
+
     fn accepts(&self, schema: &Value, value: &Value, depth: usize) -> bool {
         let Some(depth) = depth.checked_sub(1) else {
             return false;
         };
+        if !self.takes(1 + length(value)) {
+            return false;
+        }
         let keywords = match schema {
             Value::Bool(accepts) => return *accepts,
             Value::Object(keywords) => keywords,
@@ -51,12 +75,16 @@ impl Root<'_> {
                 one => is_of_type(one, value),
             },
             "const" => with == value,
-            "enum" => with.as_array().is_some_and(|all| all.contains(value)),
+            "enum" => with
+                .as_array()
+                .is_some_and(|all| self.takes(all.len()) && all.contains(value)),
             "minimum" => integers(value, with).is_some_and(|(value, least)| value >= least),
             "maximum" => integers(value, with).is_some_and(|(value, most)| value <= most),
             "required" => value.as_object().is_none_or(|members| {
                 let names = with.as_array();
-                names.is_some_and(|names| names.iter().all(|name| has(members, name)))
+                names.is_some_and(|names| {
+                    self.takes(names.len()) && names.iter().all(|name| has(members, name))
+                })
             }),
             "properties" => value.as_object().is_none_or(|members| {
                 with.as_object().is_some_and(|known| {
@@ -100,11 +128,20 @@ impl Root<'_> {
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         // With an identifier, references would be relative to it.
-        if !is_plain || self.0.get("$id").is_some() {
+        if !is_plain || self.schema.get("$id").is_some() {
             return None;
         }
-        let schema = self.0.get("$defs")?.get(name)?;
+        let schema = self.schema.get("$defs")?.get(name)?;
         schema.get("$id").is_none().then_some(schema)
+    }
+}
+
+/// Is how many members or items a value has, each of which a keyword looks at.
+fn length(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => items.len(),
+        Value::Object(members) => members.len(),
+        _ => 0,
     }
 }
 
@@ -176,6 +213,21 @@ mod tests {
         ] {
             assert!(!satisfies(&schema, &json!({})), "{schema}");
         }
+    }
+
+    #[test]
+    fn what_takes_too_many_steps_is_not_certain() {
+        let again = json!({"$ref": "#/$defs/a"});
+        let schema = json!({
+            "$ref": "#/$defs/a",
+            "$defs": {"a": {"anyOf": [again, again, again]}}
+        });
+        assert!(!satisfies(&schema, &json!({})), "3 to the power of 32");
+        let schema = json!({"type": "array", "items": {"type": "integer"}});
+        assert!(satisfies(&schema, &Value::from(vec![1; 1_000])));
+        assert!(!satisfies(&schema, &Value::from(vec![1; 2 * STEPS])));
+        let schema = json!({"items": {"enum": vec![1; 5_000]}});
+        assert!(!satisfies(&schema, &json!([1, 1, 1])));
     }
 
     fn any_value() -> impl Strategy<Value = Value> {

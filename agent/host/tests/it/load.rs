@@ -117,6 +117,24 @@ async fn descriptions_that_break_the_contract() {
 }
 
 #[tokio::test]
+async fn schemas_that_cost_too_much() {
+    let stated = |schema: String| Watchman {
+        schema: schema.leak(),
+        ..Watchman::default()
+    };
+    let long = format!(r#"{{"description": "{}"}}"#, "x".repeat(64 << 10));
+    insta::assert_snapshot!(refused(stated(long).bytes()).await, @"[contract] health `strange` (sha256:…) failed to describe: it broke the contract: its settings schema has 65555 bytes, and the limit is 65536");
+    let elsewhere = r#"{"$ref": "https://example.com/schema.json"}"#.to_owned();
+    insta::assert_snapshot!(refused(stated(elsewhere).bytes()).await, @"[contract] health `strange` (sha256:…) failed to describe: it broke the contract: its settings schema refers to `https://example.com/schema.json`: expected what the schema itself has, such as `#/$defs/Name`");
+    let pattern = r#"{"pattern": "[^a]{9999}"}"#.to_owned();
+    let told = refused(stated(pattern).bytes()).await;
+    assert!(
+        told.contains("its settings schema is not JSON Schema"),
+        "{told}"
+    );
+}
+
+#[tokio::test]
 async fn a_start_function_that_never_ends_is_ended() {
     let stuck = Watchman {
         items: "(func $forever (loop $again (br $again))) (start $forever)",
