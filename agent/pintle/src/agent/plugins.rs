@@ -1,6 +1,8 @@
 //! Plugin resources: resolved, pulled, loaded, and their status written.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+mod known;
+
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -17,6 +19,7 @@ use tokio::{
     task::AbortHandle,
 };
 
+use self::known::{Changed, Failure, Known};
 use super::{controller::Message, replicas::Assignment, secrets, shared::Shared};
 use crate::{
     cli::output,
@@ -71,7 +74,7 @@ pub(crate) async fn follow(
                     spec: spec.clone(),
                     plugin: (*plugin).clone(),
                     assigned: assigned.clone(),
-                    outcome: None,
+                    known: Known::default(),
                 };
                 let task = tokio::spawn(one.run(first)).abort_handle();
                 loads.spawn(async move { drop(tried.await) });
@@ -129,8 +132,7 @@ struct One {
     plugin: Plugin,
     /// What this replica works on: one of all writes the status.
     assigned: watch::Receiver<Assignment>,
-    /// What became of it last.
-    outcome: Option<Result<Loaded, String>>,
+    known: Known<Loaded>,
 }
 
 /// What a plugin was loaded from.
@@ -140,49 +142,54 @@ struct Loaded {
     manifest: Option<Digest>,
 }
 
-impl Loaded {
-    /// Names what was loaded: what stands for it is loaded again only when that is another one.
-    fn digest(&self) -> Digest {
-        self.manifest
-            .unwrap_or_else(|| self.ready.plugin.id().digest)
-    }
-}
-
 impl One {
     async fn run(mut self, first: oneshot::Sender<()>) {
         let mut first = Some(first);
-        let mut known: Option<Result<Digest, String>> = None;
-        let mut failures = 0;
         loop {
-            let outcome = self
-                .load(known.as_ref().and_then(|known| known.as_ref().ok()))
-                .await;
-            let outcome = match outcome {
-                // The tag still means what is loaded.
-                Ok(None) => {
-                    self.rest(0).await;
-                    continue;
-                }
-                Ok(Some(loaded)) => Ok(loaded),
-                Err(error) => Err(output::chain(&error)),
-            };
-            failures = if outcome.is_ok() { 0 } else { failures + 1 };
-            let state = outcome.as_ref().map(Loaded::digest).map_err(Clone::clone);
-            if known.as_ref() != Some(&state) {
-                known = Some(state);
-                self.publish(outcome).await;
+            let found = self.load().await;
+            let found = found.map_err(|error| output::chain(&error));
+            let changed = self.known.take(found, &now_text());
+            self.log(changed);
+            match changed {
+                Changed::Nothing => {}
+                Changed::Told => self.write_status().await,
+                Changed::Used => self.publish().await,
             }
             if let Some(first) = first.take() {
                 let _ = first.send(());
             }
-            self.rest(failures).await;
+            self.rest().await;
+        }
+    }
+
+    /// Logs what changed; while it fails again and again, once.
+    fn log(&self, changed: Changed) {
+        let name = &self.plugin.name;
+        match (changed, self.known.loaded(), self.known.failure()) {
+            (Changed::Used, Some(loaded), _) => {
+                tracing::info!(plugin = name, digest = %loaded.ready.plugin.id().digest, "loaded");
+            }
+            (Changed::Told, _, None) => {
+                tracing::info!(plugin = name, "its image was found again");
+            }
+            (Changed::Told, _, Some(failure)) if self.known.failures() == 1 => {
+                tracing::warn!(
+                    plugin = name,
+                    reason = failure.reason,
+                    "its image cannot be looked up or loaded anew; what is loaded is used on"
+                );
+            }
+            (Changed::Used, None, Some(failure)) => {
+                tracing::warn!(plugin = name, reason = failure.reason, "cannot be loaded");
+            }
+            (Changed::Nothing | Changed::Told, ..) | (Changed::Used, None, None) => {}
         }
     }
 
     /// Waits until it is time to look again: sooner after a failure, and never if there is nothing new to be seen.
-    async fn rest(&mut self, failures: u32) {
+    async fn rest(&mut self) {
         let interval = self.spec.interval.get().max(SHORTEST_INTERVAL);
-        let pause = match failures {
+        let pause = match self.known.failures() {
             // What is named by its digest never changes.
             0 if self.is_pinned() => Duration::MAX,
             0 => interval,
@@ -207,8 +214,8 @@ impl One {
         }
     }
 
-    /// Resolves and loads; nothing if the reference still means the manifest that is `known`.
-    async fn load(&self, known: Option<&Digest>) -> anyhow::Result<Option<Loaded>> {
+    /// Resolves and loads; nothing if the reference still means the manifest that is loaded.
+    async fn load(&self) -> anyhow::Result<Option<Loaded>> {
         let Some(image) = &self.spec.image else {
             let component = built_in_bytes(&self.plugin.name)?;
             return Ok(Some(self.load_component(component, None).await?));
@@ -216,7 +223,8 @@ impl One {
         let reference: Reference = image.parse()?;
         let (registry, credentials) = self.registry(&reference).await?;
         let resolved = registry.resolve(&reference, &credentials).await?;
-        if known == Some(&resolved.manifest_digest) {
+        let known = self.known.loaded().and_then(|loaded| loaded.manifest);
+        if known == Some(resolved.manifest_digest) {
             return Ok(None);
         }
         let pulled = registry.pull(&resolved.reference, &credentials).await?;
@@ -268,23 +276,16 @@ impl One {
     }
 
     /// Tells who uses the plugin, and writes its status.
-    async fn publish(&mut self, outcome: Result<Loaded, String>) {
+    async fn publish(&mut self) {
+        let outcome = match (self.known.loaded(), self.known.failure()) {
+            (Some(loaded), _) => Ok(loaded.ready.clone()),
+            (None, Some(failure)) => Err(failure.reason.clone()),
+            (None, None) => return,
+        };
         let name = self.plugin.name.clone();
-        let usable = outcome
-            .as_ref()
-            .map(|loaded| loaded.ready.clone())
-            .map_err(Clone::clone);
-        match &outcome {
-            Ok(loaded) => {
-                tracing::info!(plugin = name, digest = %loaded.ready.plugin.id().digest, "loaded");
-            }
-            Err(reason) => {
-                tracing::warn!(plugin = name, reason, "cannot be loaded");
-            }
-        }
         let resource = Resource {
             spec: Some(self.spec.clone()),
-            outcome: usable,
+            outcome,
         };
         self.shared.catalog.put(&name, Some(resource));
         if self
@@ -295,7 +296,6 @@ impl One {
         {
             return;
         }
-        self.outcome = Some(outcome);
         self.write_status().await;
     }
 
@@ -303,9 +303,10 @@ impl One {
     async fn write_status(&mut self) {
         let shard = Shard::of_plugin(&self.plugin.name);
         let is_ours = self.assigned.borrow_and_update().shards.contains(shard);
-        let Some(outcome) = self.outcome.as_ref().filter(|_| is_ours) else {
+        let is_tried = self.known.loaded().is_some() || self.known.failure().is_some();
+        if !is_ours || !is_tried {
             return;
-        };
+        }
         // Another replica may have written it since.
         match self.resources.get(None, &self.plugin.name).await {
             Ok(Some(plugin)) if plugin.uid == self.plugin.uid => self.plugin = plugin,
@@ -315,7 +316,7 @@ impl One {
                 return;
             }
         }
-        let status = self.status(outcome);
+        let status = self.status();
         match self.resources.write_status(&self.plugin, &status).await {
             Ok(plugin) => self.plugin = plugin,
             Err(error) => {
@@ -324,7 +325,7 @@ impl One {
         }
     }
 
-    fn status(&self, outcome: &Result<Loaded, String>) -> PluginStatus {
+    fn status(&self) -> PluginStatus {
         let previous = self
             .plugin
             .status
@@ -342,13 +343,18 @@ impl One {
                 &previous,
             )
         };
-        match outcome {
-            Err(reason) => PluginStatus {
+        let failure = self.known.failure();
+        match self.known.loaded() {
+            None => PluginStatus {
                 observed_generation: generation,
-                conditions: condition(Standing::Retrying, "LoadFailed", reason),
+                conditions: condition(
+                    Standing::Retrying,
+                    "LoadFailed",
+                    failure.map_or("", |failure| failure.reason.as_str()),
+                ),
                 ..PluginStatus::default()
             },
-            Ok(Loaded { ready, manifest }) => {
+            Some(Loaded { ready, manifest }) => {
                 let (id, description, grants) = (
                     ready.plugin.id(),
                     ready.plugin.description(),
@@ -366,18 +372,48 @@ impl One {
                     version: Some(description.version.clone()),
                     summary: Some(description.summary.clone()),
                     effective_grants: texts(&grants.capabilities()),
-                    conditions: condition(Standing::Ready, "Loaded", &loaded(&missing)),
+                    conditions: condition(Standing::Ready, "Loaded", &loaded(&missing, failure)),
                     missing_grants: missing,
                 }
             }
         }
     }
 }
-/// Says that a plugin is loaded, and what it will be refused: whoever grants is not who sees that it is missing.
-fn loaded(missing: &[String]) -> String {
-    if missing.is_empty() {
-        return "the plugin is loaded".to_owned();
+
+/// Says that a plugin is loaded, what it will be refused – whoever grants is not who sees that it is missing – and that there
+/// may be another one by now.
+fn loaded(missing: &[String], failure: Option<&Failure>) -> String {
+    let mut text = "the plugin is loaded".to_owned();
+    if !missing.is_empty() {
+        let missing = missing.join(", ");
+        let _ = write!(
+            text,
+            "; it also asks for {missing}, which `spec.grants` does not have"
+        );
     }
-    let missing = missing.join(", ");
-    format!("the plugin is loaded; it also asks for {missing}, which `spec.grants` does not have")
+    if let Some(Failure { reason, since }) = failure {
+        let _ = write!(
+            text,
+            "; since {since} its image cannot be looked up or loaded anew: {reason}"
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loaded_plugin_tells_what_it_misses_and_since_when_its_registry_is_away() {
+        let failure = Failure {
+            reason: "connection refused".to_owned(),
+            since: "2026-11-22T04:35:01Z".to_owned(),
+        };
+        let missing = ["http host example.com".to_owned()];
+        insta::assert_snapshot!(loaded(&[], None), @"the plugin is loaded");
+        insta::assert_snapshot!(loaded(&missing, None), @"the plugin is loaded; it also asks for http host example.com, which `spec.grants` does not have");
+        insta::assert_snapshot!(loaded(&[], Some(&failure)), @"the plugin is loaded; since 2026-11-22T04:35:01Z its image cannot be looked up or loaded anew: connection refused");
+        insta::assert_snapshot!(loaded(&missing, Some(&failure)), @"the plugin is loaded; it also asks for http host example.com, which `spec.grants` does not have; since 2026-11-22T04:35:01Z its image cannot be looked up or loaded anew: connection refused");
+    }
 }

@@ -3,8 +3,13 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use pintle_harness::{Servers, ServersOptions, to_stderr, until};
+use serde_json::Value;
 
-use crate::world::{Stage, config_map, deployment};
+use crate::{
+    desk::as_administrator,
+    world::{LIMIT, Stage, condition, config_map, deployment},
+};
 
 #[test]
 fn what_a_policy_denies_is_not_written_and_a_fix_supersedes_it() -> Result<()> {
@@ -82,6 +87,59 @@ fn a_broken_application_breaks_no_other() -> Result<()> {
     let next = stage.push("good", &[("good.yaml", &config_map("good", "2"))])?;
     stage.ready_at("good", &next)?;
     assert_eq!(stage.object("ConfigMap", "good")?["data"]["value"], "2");
+    stage
+        .world
+        .control_plane
+        .kubectl(&["delete", "plugin.pintle.dev", &plugin])
+        .map(drop)
+}
+
+#[test]
+fn a_registry_that_goes_away_takes_no_plugin_along() -> Result<()> {
+    let stage = Stage::new("away")?;
+    let mut registry = Servers::start(&ServersOptions::default(), &to_stderr)?;
+    let image = format!("{}/plugins/manifests:1.0.0", registry.registry());
+    as_administrator(&["plugin", "push", "manifests", &image], 0)?;
+    let plugin = format!("away-{}", stage.namespace);
+    stage.apply(&format!(
+        "apiVersion: pintle.dev/v1alpha1\nkind: Plugin\nmetadata: {{name: {plugin}}}\n\
+         spec: {{image: '{image}', interval: 10s}}\n"
+    ))?;
+    let commit = stage
+        .repository
+        .push_files(&[("a.yaml", &config_map("a", "1"))], "first")?;
+    stage.apply(&stage.application("shop", "", &format!("renderer: {{plugin: {plugin}}}")))?;
+    stage.ready_at("shop", &commit)?;
+
+    registry.kill()?;
+    // Agents of other tests look for it too, and those that start from now on find nothing.
+    until(
+        "the Plugin tells that it cannot be looked up",
+        LIMIT,
+        || {
+            let control_plane = stage.world.control_plane;
+            let found = control_plane.kubectl(&[
+                "get",
+                "plugin.pintle.dev",
+                &plugin,
+                "--output",
+                "json",
+            ])?;
+            let found: Value = serde_json::from_str(&found)?;
+            let ready = condition(&found, "Ready");
+            let message = ready["message"].as_str().unwrap_or_default();
+            let is_told = message.starts_with("the plugin is loaded; since ");
+            let stands = ready["status"] == "True" && found["status"]["digest"].is_string();
+            Ok(if is_told && stands {
+                Ok(())
+            } else {
+                Err(ready.to_string())
+            })
+        },
+    )?;
+    let next = stage.push("shop", &[("a.yaml", &config_map("a", "2"))])?;
+    stage.ready_at("shop", &next)?;
+    assert_eq!(stage.object("ConfigMap", "a")?["data"]["value"], "2");
     stage
         .world
         .control_plane
