@@ -177,7 +177,11 @@ impl Caller {
             Err(_) => Err(deadline.missed().0),
             Ok(Err(panic)) => Err(fault::panicked(&*panic)),
             Ok(Ok(Err(error))) => Err(fault::classify(&error, store.data(), &self.limits)),
-            Ok(Ok(Ok(value))) => Ok((value, store.into_data())),
+            Ok(Ok(Ok(value))) => {
+                let mut left = store.into_data();
+                left.memory.guest_is_gone();
+                Ok((value, left))
+            }
         }
     }
 

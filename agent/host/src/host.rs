@@ -45,8 +45,8 @@ pub struct Options {
     /// Whether instances come from a pool that is made first: right where plugins are called again and again. A process
     /// that calls a few times is done sooner without. True by default.
     pub is_pooled: bool,
-    /// Bytes of memory for all calls that run at once: one that would pass it fails and may be tried again. 1 GiB by
-    /// default; in a pod, well below the pod's limit.
+    /// Bytes of memory for all calls that run at once, and for what their results take while they are read: a call that
+    /// would pass it fails and may be tried again. 1 GiB by default; in a pod, well below the pod's limit.
     pub memory: u64,
     /// Certificate authorities in PEM that notifiers trust beside those of the system.
     pub authorities: Vec<Vec<u8>>,

@@ -2,6 +2,7 @@
 
 pub(crate) mod bindings;
 mod convert;
+mod weight;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -234,9 +235,9 @@ impl Renderer {
         let pre = self.pre.clone();
         let reads_time = caller.compiled.world.wasi;
         let limit = caller.limits.output;
-        let finish = |outcome: Result<bindings::renderer::Rendering, _>, state: State| {
+        let finish = |outcome: Result<bindings::renderer::Rendering, _>, mut state: State| {
             let rendering = outcome.map_err(wire::from_failure)?;
-            convert::rendering(rendering, state.reads, limit)
+            convert::rendering(rendering, state.reads, limit, &mut state.memory)
         };
         caller
             .run(

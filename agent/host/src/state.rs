@@ -204,7 +204,7 @@ const TABLE_ENTRY: u64 = 8;
 const OBJECTS: usize = 256;
 
 impl MemoryLimiter {
-    fn new(limits: &Limits, together: Arc<Together>) -> Self {
+    pub(crate) fn new(limits: &Limits, together: Arc<Together>) -> Self {
         Self {
             used: 0,
             limit: limits.memory,
@@ -220,6 +220,28 @@ impl MemoryLimiter {
             return Err(Limit::Memory(self.limit).into());
         }
         self.together.take(bytes)?;
+        self.used = used;
+        Ok(())
+    }
+
+    /// Gives back what the guest had, which is gone.
+    pub(crate) fn guest_is_gone(&mut self) {
+        self.together.give_back(self.used);
+        self.used = 0;
+    }
+
+    /// Takes memory for what the host reads of the guest's result, until the call is over. It is not the guest's, so its
+    /// own limit does not count it; what all calls have together does.
+    pub(crate) fn take_for_result(&mut self, bytes: u64) -> Result<(), Fault> {
+        let used = self.used.saturating_add(bytes);
+        let limit = self.together.limit;
+        if used > limit {
+            // No other call has to end for it to fail.
+            return Err(Fault::Contract(format!(
+                "its result takes more than {limit} bytes of memory to read, which is what all plugins together have"
+            )));
+        }
+        self.together.take(bytes).map_err(|stop| stop.0)?;
         self.used = used;
         Ok(())
     }
@@ -305,6 +327,21 @@ mod tests {
         assert!(two.memory_growing(0, 300, None).unwrap());
         drop(one);
         assert!(two.memory_growing(300, 800, None).unwrap());
+    }
+
+    #[test]
+    fn results_take_of_what_all_have_and_not_of_what_the_guest_had() {
+        let together = Arc::new(Together::new(1000));
+        let (mut one, mut two) = (within(400, 1, &together), within(400, 1, &together));
+        assert!(one.memory_growing(0, 400, None).unwrap());
+        one.guest_is_gone();
+        one.take_for_result(900).unwrap();
+        let error = two.take_for_result(200).unwrap_err();
+        assert!(error.is_retryable(), "{error}");
+        let error = one.take_for_result(200).unwrap_err();
+        insta::assert_snapshot!(error, @"it broke the contract: its result takes more than 1000 bytes of memory to read, which is what all plugins together have");
+        drop(one);
+        two.take_for_result(1000).unwrap();
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! do; other tasks do it and report back. Sources, plugins and the cluster are watched beside it.
 
 mod accounts;
+mod bounds;
 mod chronicle;
 mod claims;
 mod controller;
@@ -151,8 +152,11 @@ async fn set_up(
         None => cache_dir()?.join("agent"),
     };
     let shares = Shares::of(args.cache_size);
+    let memory = bounds::for_plugins();
+    tracing::info!(bytes = memory, "memory for plugins");
     let host = Host::new(pintle_host::Options {
         compiler: compiler(&cache, shares.compiled),
+        memory,
         observer: Arc::new(observer::CallCounter(Arc::clone(metrics))),
         ..host_options(&cache, shares.compiled)
     })?;

@@ -10,8 +10,8 @@ use pintle_core::{
 };
 use serde_json::Value;
 
-use super::{Rendering, Source, bindings::renderer};
-use crate::wire;
+use super::{Rendering, Source, bindings::renderer, weight};
+use crate::{state::MemoryLimiter, wire};
 
 /// Bytes of notes that are kept.
 const NOTES: usize = 64 << 10;
@@ -35,11 +35,13 @@ pub(super) fn source(source: renderer::Source) -> Source {
 /// Checks every object and tells all that are wrong at once.
 ///
 /// A manifest that is no JSON is the renderer's fault. One that is JSON and no Kubernetes object is nearly always that
-/// of the file that it was rendered from, so it is a refusal with that place.
+/// of the file that it was rendered from, so it is a refusal with that place. What a manifest takes once it is read is
+/// taken from `memory` before: `[0,0,…]` takes sixteen times its text and more.
 pub(super) fn rendering(
     rendering: renderer::Rendering,
     reads: ReadSet,
     limit: u64,
+    memory: &mut MemoryLimiter,
 ) -> Result<Rendering, Fault> {
     let size: usize = rendering
         .objects
@@ -52,6 +54,7 @@ pub(super) fn rendering(
     let mut objects = Vec::with_capacity(rendering.objects.len());
     let mut problems = Vec::new();
     for (index, object) in rendering.objects.into_iter().enumerate() {
+        memory.take_for_result(weight::of(&object.manifest))?;
         match self::object(index, object)? {
             Ok(object) => objects.push(object),
             Err(problem) => problems.push(problem),
@@ -149,7 +152,10 @@ fn malformed(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::{limits::Limits, state::Together};
 
     fn rendered(manifest: &str, line: Option<u32>) -> renderer::RenderedObject {
         renderer::RenderedObject {
@@ -164,13 +170,40 @@ mod tests {
         }
     }
 
-    fn fault(objects: Vec<renderer::RenderedObject>, limit: u64) -> Fault {
+    fn within(
+        objects: Vec<renderer::RenderedObject>,
+        limit: u64,
+        memory: u64,
+    ) -> Result<Rendering, Fault> {
         let made = renderer::Rendering {
             objects,
             notes: None,
             warnings: Vec::new(),
         };
-        rendering(made, ReadSet::default(), limit).unwrap_err()
+        let together = Arc::new(Together::new(memory));
+        let mut memory = MemoryLimiter::new(&Limits::default(), together);
+        rendering(made, ReadSet::default(), limit, &mut memory)
+    }
+
+    fn fault(objects: Vec<renderer::RenderedObject>, limit: u64) -> Fault {
+        within(objects, limit, 1 << 30).unwrap_err()
+    }
+
+    #[test]
+    fn what_takes_too_much_memory_is_not_read() {
+        let bomb = |items: usize| {
+            let zeros = vec!["0"; items].join(",");
+            let manifest = format!(
+                r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"a"}},"a":[{zeros}]}}"#
+            );
+            vec![rendered(&manifest, None)]
+        };
+        assert!(within(bomb(1_000), 1 << 20, 1 << 20).is_ok());
+        let error = within(bomb(100_000), 1 << 20, 1 << 20).unwrap_err();
+        insta::assert_snapshot!(error, @"it broke the contract: its result takes more than 1048576 bytes of memory to read, which is what all plugins together have");
+        // All manifests of a result count together.
+        let many = (0..20).flat_map(|_| bomb(1_000)).collect();
+        assert!(within(many, 1 << 20, 1 << 20).is_err());
     }
 
     #[test]
