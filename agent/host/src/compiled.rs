@@ -198,6 +198,8 @@ impl CompiledStore {
         match compiler.run(bytes) {
             Ok(()) => Ok(self.read_cached(key)),
             Err(Failure::Component(reason)) => Err(reason),
+            // What killed it would kill this process too.
+            Err(Failure::Killed) => Err(Unloadable::Interrupted),
             Err(Failure::Process(error)) => {
                 tracing::warn!(%error, "the compiler's process does not work; this one compiles, and takes more memory");
                 Ok(None)

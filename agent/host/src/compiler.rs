@@ -7,10 +7,13 @@
 use std::{
     ffi::OsString,
     io::{Read as _, Write as _},
+    os::unix::process::ExitStatusExt as _,
     path::PathBuf,
     process::{Command, ExitStatus, Stdio},
     thread,
 };
+
+use nix::sys::signal::Signal;
 
 use crate::{Options, compiled::CompiledStore, world::Unloadable};
 
@@ -38,6 +41,9 @@ pub const REFUSED: u8 = 1;
 pub(crate) enum Failure {
     /// The component is at fault.
     Component(Unloadable),
+    /// The process was killed from outside, by the kernel if memory ran out. Nothing is known of the component, and there
+    /// may be memory for it later.
+    Killed,
     /// The process did not work; nothing is known of the component.
     Process(std::io::Error),
 }
@@ -79,7 +85,8 @@ fn outcome(status: ExitStatus, said: &str) -> Result<(), Failure> {
             Err(Failure::Component(Unloadable::Malformed(reason)))
         }
         Some(_) => Err(Failure::Process(std::io::Error::other(status.to_string()))),
-        // A crash of the compiler, or the end of its memory: to try that in this process would be to ask for the same.
+        None if status.signal() == Some(Signal::SIGKILL as i32) => Err(Failure::Killed),
+        // A crash of the compiler: to try that in this process would be to ask for the same.
         None => Err(Failure::Component(Unloadable::Compile(format!(
             "the compiler ended with {status}"
         )))),
@@ -134,12 +141,22 @@ mod tests {
 
     #[test]
     fn a_crash_is_of_the_component_too() {
-        match shell("kill -SEGV $$").run(&vec![0; 1 << 20]) {
-            Err(Failure::Component(Unloadable::Compile(reason))) => {
-                assert!(reason.contains("signal: 11"), "{reason}");
+        for (signal, number) in [("SEGV", "signal: 11"), ("ABRT", "signal: 6")] {
+            match shell(&format!("kill -{signal} $$")).run(&vec![0; 1 << 20]) {
+                Err(Failure::Component(reason @ Unloadable::Compile(_))) => {
+                    assert!(reason.to_string().contains(number), "{reason}");
+                    assert!(!reason.is_retryable());
+                }
+                other => panic!("{other:?}"),
             }
-            other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn who_is_killed_says_nothing_of_the_component() {
+        let killed = shell("kill -KILL $$").run(&vec![0; 1 << 20]);
+        assert!(matches!(killed, Err(Failure::Killed)), "{killed:?}");
+        assert!(Unloadable::Interrupted.is_retryable());
     }
 
     #[test]

@@ -131,9 +131,19 @@ pub enum LoadError {
 }
 
 impl LoadError {
+    /// Says whether the same may be loaded later without any change.
+    pub const fn is_retryable(&self) -> bool {
+        match self {
+            Self::Component { reason, .. } => reason.is_retryable(),
+            Self::Grants { .. } => false,
+            Self::Describe(error) => error.fault.is_retryable(),
+        }
+    }
+
     /// Returns the name of the fault for metric labels, as [`Fault::name`] does.
     pub const fn fault_name(&self) -> &'static str {
         match self {
+            Self::Component { reason, .. } if reason.is_retryable() => "unavailable",
             Self::Component { .. } => "unloadable",
             Self::Grants { .. } => "grants",
             Self::Describe(error) => error.fault.name(),

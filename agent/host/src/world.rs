@@ -83,6 +83,16 @@ pub enum Unloadable {
     /// The file could not be read, or the machine is out of something.
     #[error("it could not be compiled: {0}")]
     Compile(String),
+    /// The compiler's process was killed while it worked: nothing is known of the component.
+    #[error("it was not compiled: the compiler was killed, most likely for want of memory")]
+    Interrupted,
+}
+
+impl Unloadable {
+    /// Says whether the same component may be loaded later without any change.
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Self::Interrupted)
+    }
 }
 
 /// Names of interfaces, for messages.

@@ -98,6 +98,7 @@ impl CatalogError {
     pub(crate) fn is_retryable(&self) -> bool {
         match self {
             Self::Registry(error) => error.is_retryable(),
+            Self::Load(error) => error.is_retryable(),
             // A Plugin resource that changes starts a run of its own.
             _ => false,
         }
@@ -379,4 +380,45 @@ fn cells() -> BTreeMap<&'static str, OnceCell<Plugin>> {
         .into_iter()
         .map(|name| (name, OnceCell::new()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use pintle_core::{
+        digest::Digest,
+        plugin::{Fault, PluginError, PluginId, Stage},
+    };
+    use pintle_host::Unloadable;
+
+    use super::*;
+
+    #[test]
+    fn what_may_load_later_is_tried_again() {
+        let described = |fault: Fault| {
+            CatalogError::Load(LoadError::Describe(PluginError {
+                plugin: PluginId {
+                    name: "helm".to_owned(),
+                    digest: Digest::of(""),
+                    kind: Kind::Renderer,
+                },
+                stage: Stage::Describe,
+                fault,
+            }))
+        };
+        let component = |reason: Unloadable| {
+            CatalogError::Load(LoadError::Component {
+                name: "helm".to_owned(),
+                digest: Digest::of(""),
+                reason,
+            })
+        };
+        let away = Fault::Unavailable {
+            reason: "too many instances of plugins are running".to_owned(),
+            retry_after: None,
+        };
+        assert!(described(away).is_retryable());
+        assert!(component(Unloadable::Interrupted).is_retryable());
+        assert!(!described(Fault::Trap("unreachable".to_owned())).is_retryable());
+        assert!(!component(Unloadable::Compile("signal: 11".to_owned())).is_retryable());
+    }
 }
