@@ -8,6 +8,12 @@ use sha2::Sha256;
 
 use crate::digest::Digest;
 
+/// Bytes of a block of the expansion.
+const BLOCK: usize = 32;
+
+/// Most bytes that are derived for one purpose: RFC 5869 ends at 255 blocks.
+const MOST: usize = 255 * BLOCK;
+
 /// 32 secret bytes that belong to one application. Made once, kept in the cluster, never in git.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Seed([u8; 32]);
@@ -43,7 +49,8 @@ impl Seed {
     }
 
     fn expand(&self, info: &[u8], length: usize) -> Vec<u8> {
-        let mut out = Vec::with_capacity(length);
+        // Whoever asks for more than there is gets no room for it either: a plugin may ask for any length.
+        let mut out = Vec::with_capacity(length.min(MOST) + BLOCK);
         let mut block: Vec<u8> = Vec::new();
         for counter in 1..=255u8 {
             if out.len() >= length {
@@ -103,7 +110,10 @@ mod tests {
         assert_eq!(seed.derive("x", 100)[..16], seed.derive("x", 16)[..]);
         assert_ne!(seed.derive("x", 16), seed.derive("y", 16));
         assert_ne!(seed.derive("x", 16), Seed::from_text("b").derive("x", 16));
-        assert_eq!(seed.derive("x", 1 << 20).len(), 8160);
+        assert_eq!(seed.derive("x", 1 << 20).len(), MOST);
+        let most = seed.derive("x", usize::MAX);
+        assert_eq!(most.len(), MOST);
+        assert!(most.capacity() <= 2 * MOST);
     }
 
     #[test]

@@ -28,7 +28,8 @@ pub struct Limits {
     pub host_calls: u64,
     /// Bytes of the result, and of the arguments of any single host call. 64 MiB by default.
     pub output: u64,
-    /// Bytes of log messages after which the call is ended. 1 MiB by default; what is beyond [`LOG_KEPT`] is dropped.
+    /// Bytes of log messages, each with 128 more than it has, after which the call is ended. 1 MiB by default; what is
+    /// beyond [`LOG_KEPT`] is dropped.
     pub log: u64,
 }
 

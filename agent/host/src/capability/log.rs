@@ -22,6 +22,9 @@ struct Sink {
     last_error: Option<String>,
 }
 
+/// What a message counts for beside its bytes: none is free, and each is a line with the plugin's name and the time.
+const MESSAGE_BYTES: u64 = 128;
+
 /// Characters of the last error that a crash is told with.
 const LAST_WORDS: usize = 400;
 
@@ -38,8 +41,7 @@ impl LogSink {
     /// Writes a message, or drops it beyond [`LOG_KEPT`]; ends the call beyond the limit.
     pub(crate) fn write(&self, level: Level, message: &str) -> Result<(), Stop> {
         let mut sink = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // An empty message is not free either.
-        let size = message.len() as u64 + 1;
+        let size = message.len() as u64 + MESSAGE_BYTES;
         let before = sink.written;
         sink.written = before.saturating_add(size);
         if sink.written > sink.limit {
@@ -110,12 +112,19 @@ mod tests {
     #[test]
     fn a_flood_is_dropped_and_then_ends_the_call() {
         let sink = sink(2 * LOG_KEPT);
-        let line = "x".repeat(1023);
+        let line = "x".repeat(1024 - 128);
         for _ in 0..2 * LOG_KEPT / 1024 {
             sink.write(Level::Info, &line).unwrap();
         }
         let stop = sink.write(Level::Info, "").unwrap_err();
         insta::assert_snapshot!(stop, @"it logged more than 131072 bytes; raise `limits` of the Plugin if this is expected");
+    }
+
+    #[test]
+    fn many_short_messages_are_a_flood_too() {
+        let sink = sink(2 * LOG_KEPT);
+        let written = (0..10_000).take_while(|_| sink.write(Level::Info, "x").is_ok());
+        assert_eq!(written.count() as u64, 2 * LOG_KEPT / 129);
     }
 
     #[test]
