@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 /// Bounds of what is fetched and read. What is over one of them is refused with an error that names it.
 ///
-/// The defaults are for an agent that may have half a GiB of memory. The command line uses them too: what it renders, the
+/// The defaults are for an agent that may have 1 GiB of memory. The command line uses them too: what it renders, the
 /// agent renders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -39,8 +39,8 @@ impl Default for Limits {
             file: 16 << 20,
             entries: 50_000,
             depth: 64,
-            object: 32 << 20,
-            pack: 256 << 20,
+            object: 64 << 20,
+            pack: 512 << 20,
             objects: 400_000,
             unpacked: 8 << 30,
             refs: 64 << 20,
@@ -74,7 +74,7 @@ pub struct Options {
     pub local: bool,
     /// Whether `ssh` without a key may use the caller's agent, configuration and known hosts, as git does on a laptop.
     pub ambient_ssh: bool,
-    /// Most fetches at one time. Of these at most three are from one host, and never all.
+    /// Most fetches at one time. Of these at most five are from one host, and never all.
     pub concurrency: usize,
     /// When the cache folder holds more bytes than this, the repositories that were not used for longest are removed.
     pub cache_bytes: u64,

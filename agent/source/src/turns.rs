@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Most conversations with one host at a time.
-const PER_HOST: usize = 3;
+const PER_HOST: usize = 5;
 
 /// Turns of all repositories.
 ///
@@ -70,7 +70,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_host_leaves_a_turn_for_others() {
-        for (concurrency, of_one) in [(2, 1), (3, 2), (8, 3)] {
+        for (concurrency, of_one) in [(2, 1), (3, 2), (8, 5)] {
             let turns = Turns::new(concurrency);
             let mut held = Vec::new();
             for _ in 0..of_one {
