@@ -76,19 +76,18 @@ pub(super) fn run(args: &FluxArgs, binary: &Path) -> Result<()> {
     for count in &args.apps {
         let run = measure(args, Names::new(*count), binary)?;
         run.save(&out)?;
+        // After each size: a larger one may be ended before it is through.
+        let written = page::write(&out)?;
         terminal::step(&format!("result for {count} applications"));
         terminal::line(&run.table());
         for missed in run.missed() {
             terminal::line(&format!("missed: {missed}"));
         }
+        // The last line of standard output is the JSON, if it was asked for.
+        terminal::line(&format!("written: {}", written.display()));
         if args.json {
             terminal::line(&serde_json::to_string(&run.ratios()).context("write the ratios")?);
         }
-    }
-    let written = page::write(&out)?;
-    // The last line of standard output is the JSON, if it was asked for.
-    if !args.json {
-        terminal::line(&format!("written: {}", written.display()));
     }
     Ok(())
 }
