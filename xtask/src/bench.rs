@@ -3,6 +3,7 @@
 mod applications;
 mod flux;
 mod measure;
+mod rebuild;
 mod render;
 mod report;
 mod stage;
@@ -12,14 +13,14 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use pintle_harness::ApiRequest;
 
 use crate::{release, terminal, workspace};
 use applications::Names;
 use measure::{Meter, Phase};
 use report::Report;
-use stage::Stage;
+use stage::{Source, Stage};
 
 /// Names the `pintle` to measure, here and in the harness.
 const BINARY: &str = "PINTLE_BIN";
@@ -42,6 +43,8 @@ pub(crate) struct BenchArgs {
 enum Beside {
     /// Measures the agent and Flux's kustomize-controller one after the other, doing the same
     Flux(flux::FluxArgs),
+    /// Loses a cluster, and measures how long it takes until a new one has all that is in git
+    Rebuild(Alone),
     /// Measures `pintle render` and `helm template` with the same charts, and a renderer that stays loaded
     Render(render::RenderArgs),
 }
@@ -68,6 +71,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let debug_build = match &args.beside {
         None => args.alone.debug_build,
         Some(Beside::Flux(args)) => args.debug_build,
+        Some(Beside::Rebuild(args)) => args.debug_build,
         Some(Beside::Render(args)) => args.debug_build,
     };
     let Some(binary) = std::env::var_os(BINARY) else {
@@ -77,32 +81,28 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     match &args.beside {
         None => alone(&args.alone, binary),
         Some(Beside::Flux(args)) => flux::run(args, &binary),
+        Some(Beside::Rebuild(args)) => rebuild::run(args, binary),
         Some(Beside::Render(args)) => render::run(args, &binary),
     }
 }
 
 fn alone(args: &Alone, binary: PathBuf) -> Result<()> {
-    let mut stage = Stage::set(args.apps)?;
-    match measure(args, &mut stage, binary) {
-        Ok(report) => {
-            stage.strike()?;
-            report.print(args.json)?;
-            if !report.failures.is_empty() {
-                bail!(
-                    "the agent did not do what it should: {}",
-                    report.failures.join("; ")
-                );
-            }
-            Ok(())
-        }
-        Err(error) => {
-            let dir = stage.keep();
-            Err(error.context(format!(
-                "the benchmark ended early; the agent's log is {}",
-                dir.join("agent/agent.log").display()
-            )))
-        }
-    }
+    let mut stage = Stage::set(Source::new(args.apps)?)?;
+    let report = measure(args, &mut stage, binary);
+    let report = kept_on_failure(&mut stage, report)?;
+    stage.strike()?;
+    report.conclude(args.json)
+}
+
+/// Leaves the logs of what ended early, and says where.
+fn kept_on_failure<T>(stage: &mut Stage, result: Result<T>) -> Result<T> {
+    result.map_err(|error| {
+        let dir = stage.keep();
+        error.context(format!(
+            "the benchmark ended early; the agent's log is {}",
+            dir.join("agent/agent.log").display()
+        ))
+    })
 }
 
 /// Replaces this process by itself with the built program named in its environment, from where the
@@ -125,7 +125,7 @@ fn build_and_start_again(debug_build: bool) -> Result<()> {
 
 fn measure(args: &Alone, stage: &mut Stage, binary: PathBuf) -> Result<Report> {
     let mut failures = Vec::new();
-    let names = stage.names;
+    let names = stage.source.names;
 
     terminal::step(&format!(
         "first convergence of {} Applications",
@@ -138,7 +138,7 @@ fn measure(args: &Alone, stage: &mut Stage, binary: PathBuf) -> Result<Report> {
         "kubectl had created them after {:.1} s",
         start.elapsed().as_secs_f64()
     ));
-    let commit = stage.commit.clone();
+    let commit = stage.source.commit.clone();
     stage.wait_ready(|_| true, &commit)?;
     let first = end_when_quiet(meter, start.elapsed(), stage)?;
 
@@ -153,14 +153,14 @@ fn measure(args: &Alone, stage: &mut Stage, binary: PathBuf) -> Result<Report> {
 
     terminal::step(&format!("{} s with nothing to do", args.idle));
     let idle = Duration::from_secs(args.idle);
-    let meter = Meter::start("idle", stage.subject(), &stage.control_plane)?;
+    let meter = Meter::start(report::IDLE, stage.subject(), &stage.control_plane)?;
     std::thread::sleep(idle);
     let third = meter.end(idle, stage.subject(), &stage.control_plane)?;
 
     // Whatever happened since, all must still be as it was.
     failures.extend(stage.not_ready()?);
     failures.extend(stage.missing()?);
-    Report::new(stage, binary, [first, second, third], failures)
+    Report::new(stage, binary, vec![first, second, third], failures)
 }
 
 /// Ends a phase, whose wall time is known, when the agent has done all that the phase gave it to do:

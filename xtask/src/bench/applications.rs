@@ -8,6 +8,12 @@ pub(super) const NAMESPACE: &str = "bench";
 /// The name of the container of each Deployment.
 pub(super) const CONTAINER: &str = "web";
 
+/// The folder of the Applications themselves, in the same repository.
+pub(super) const FLEET: &str = "fleet";
+
+/// The Application that brings all others.
+pub(super) const ROOT: &str = "root";
+
 /// How many objects an Application has.
 pub(super) const OBJECTS: usize = 4;
 
@@ -83,6 +89,15 @@ pub(super) fn applications(names: Names, url: &str, interval: u64) -> String {
         );
     }
     text
+}
+
+/// Is the one Application that an operator applies by hand: all others are in git.
+pub(super) fn root(url: &str, interval: u64) -> String {
+    format!(
+        "apiVersion: pintle.dev/v1alpha1\nkind: Application\nmetadata:\n  name: {ROOT}\n  namespace: {NAMESPACE}\nspec:\n  \
+         source:\n    git:\n      url: {url}\n      branch: main\n      path: {FLEET}\n  interval: {interval}s\n  \
+         renderer: {{plugin: manifests}}\n  health:\n  - plugin: kubernetes\n"
+    )
 }
 
 #[cfg(test)]

@@ -13,15 +13,18 @@ use super::measure::Phase;
 use super::stage::Stage;
 use crate::terminal;
 
+/// The phase in which there is nothing to do.
+pub(super) const IDLE: &str = "idle";
+
 /// The result of a benchmark.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     applications: usize,
     build: String,
     machine: Machine,
-    phases: [Phase; 3],
+    phases: Vec<Phase>,
     /// What differs from what the agent should do.
-    pub(super) failures: Vec<String>,
+    failures: Vec<String>,
 }
 
 /// What was measured, and on what.
@@ -55,11 +58,11 @@ impl Report {
     pub(super) fn new(
         stage: &Stage,
         binary: PathBuf,
-        phases: [Phase; 3],
+        phases: Vec<Phase>,
         failures: Vec<String>,
     ) -> Result<Self> {
         Ok(Self {
-            applications: stage.names.count(),
+            applications: stage.source.names.count(),
             build: build(&binary),
             machine: Machine::look(&binary, stage.kubernetes()?)?,
             phases,
@@ -68,7 +71,7 @@ impl Report {
     }
 
     /// Prints the table, and the same as JSON in one line if asked to.
-    pub(super) fn print(&self, json: bool) -> Result<()> {
+    fn print(&self, json: bool) -> Result<()> {
         terminal::step("result");
         terminal::line(&table(&self.rows()));
         terminal::line(
@@ -79,9 +82,10 @@ impl Report {
                 terminal::line(&format!("{}, refused: {count} x {what}", phase.name));
             }
         }
-        let idle = &self.phases[2];
-        for (what, count) in &idle.resources {
-            terminal::line(&format!("idle, and yet asked: {count} x {what}"));
+        for idle in self.phases.iter().filter(|phase| phase.name == IDLE) {
+            for (what, count) in &idle.resources {
+                terminal::line(&format!("idle, and yet asked: {count} x {what}"));
+            }
         }
         let machine = &self.machine;
         terminal::line(&format!(
@@ -101,6 +105,18 @@ impl Report {
         }
         if json {
             terminal::line(&serde_json::to_string(self).context("write the result as JSON")?);
+        }
+        Ok(())
+    }
+
+    /// Prints it, and fails if the agent did not do what it should.
+    pub(super) fn conclude(&self, json: bool) -> Result<()> {
+        self.print(json)?;
+        if !self.failures.is_empty() {
+            bail!(
+                "the agent did not do what it should: {}",
+                self.failures.join("; ")
+            );
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ use crate::{terminal, workspace};
 /// How long all Applications may take to be Ready, in a debug build on a busy machine.
 const LIMIT: Duration = Duration::from_mins(10);
 /// Of the applications, in seconds.
-const INTERVAL: u64 = 60;
+pub(super) const INTERVAL: u64 = 60;
 /// The image of all Deployments, and of the chosen one after its commit. No pod ever pulls them.
 const IMAGE_BEFORE: &str = "registry.k8s.io/pause:3.9";
 const IMAGE_AFTER: &str = "registry.k8s.io/pause:3.10";
@@ -35,34 +35,60 @@ const NAMED: usize = 5;
 
 /// Everything that runs. Dropped from the top: who uses something ends before it.
 pub(super) struct Stage {
-    pub(super) names: Names,
-    /// The first commit.
-    pub(super) commit: String,
     pub(super) agent: Agent,
     /// Prints the state of each Application that changes.
     watch: Process,
-    repository: GitRepo,
-    servers: Servers,
     pub(super) control_plane: ControlPlane,
+    pub(super) source: Source,
     dir: RunDir,
 }
 
-impl Stage {
-    pub(super) fn set(count: u16) -> Result<Self> {
-        terminal::step("setting up");
+/// A git server with a repository, which outlives clusters.
+pub(super) struct Source {
+    pub(super) names: Names,
+    /// The first commit.
+    pub(super) commit: String,
+    repository: GitRepo,
+    servers: Servers,
+}
+
+impl Source {
+    /// Makes one with the manifests of all Applications, and in a folder of their own the Applications themselves.
+    pub(super) fn new(count: u16) -> Result<Self> {
         let names = Names::new(count);
-        let progress = |line: &str| terminal::line(line);
-        let dir = RunDir::new("bench")?;
-        let control_plane = ControlPlane::start(ControlPlaneOptions::default(), &progress)?;
-        let servers = Servers::start(&ServersOptions::default(), &progress)?;
+        let servers = Servers::start(&ServersOptions::default(), &|line| terminal::line(line))?;
         let repository = servers.repository("bench")?;
         for name in names.all() {
             let file = format!("{}/all.yaml", applications::folder(&name));
             let manifests = applications::manifests(&name, IMAGE_BEFORE);
             repository.write(&file, manifests)?;
         }
+        let url = servers.git_http(&repository);
+        let all = applications::applications(names, &url, INTERVAL);
+        repository.write(&format!("{}/all.yaml", applications::FLEET), all)?;
         let commit = repository.commit("all applications")?;
         repository.push()?;
+        Ok(Self {
+            names,
+            commit,
+            repository,
+            servers,
+        })
+    }
+
+    /// Is the address of the repository.
+    pub(super) fn url(&self) -> String {
+        self.servers.git_http(&self.repository)
+    }
+}
+
+impl Stage {
+    /// Makes a cluster with an agent, and nothing for it to do.
+    pub(super) fn set(source: Source) -> Result<Self> {
+        terminal::step("setting up");
+        let dir = RunDir::new("bench")?;
+        let options = ControlPlaneOptions::default();
+        let control_plane = ControlPlane::start(options, &|line| terminal::line(line))?;
         let kubeconfig = agent::install(&control_plane, &workspace::root().join("deploy"))?;
         control_plane.kubectl(&["create", "namespace", NAMESPACE])?;
         // As in deploy/install.yaml: with a lease, and in the name of the account for all.
@@ -86,13 +112,10 @@ impl Stage {
             &dir.path().join("kubectl.log"),
         )?;
         Ok(Self {
-            names,
-            commit,
             agent,
             watch,
-            repository,
-            servers,
             control_plane,
+            source,
             dir,
         })
     }
@@ -104,25 +127,30 @@ impl Stage {
 
     /// Creates all Applications with one `kubectl apply`.
     pub(super) fn create_applications(&self) -> Result<()> {
-        let url = self.servers.git_http(&self.repository);
-        self.control_plane
-            .apply(&applications::applications(self.names, &url, INTERVAL))
+        let Source { names, .. } = self.source;
+        let all = applications::applications(names, &self.source.url(), INTERVAL);
+        self.control_plane.apply(&all)
+    }
+
+    /// Loses the cluster, with all that it holds. What is in git stays.
+    pub(super) fn lose(self) -> Source {
+        self.source
     }
 
     /// Commits a change of the chosen Application's Deployment, without pushing it.
     pub(super) fn commit_to_one(&self) -> Result<String> {
-        let name = self.names.chosen();
+        let name = self.source.names.chosen();
         let file = format!("{}/all.yaml", applications::folder(&name));
         let manifests = applications::manifests(&name, IMAGE_AFTER);
-        self.repository.write(&file, manifests)?;
-        self.repository.commit("one application")
+        self.source.repository.write(&file, manifests)?;
+        self.source.repository.commit("one application")
     }
 
     /// Pushes, and asks the agent to look at the chosen Application's source.
     pub(super) fn push_and_request(&self, commit: &str) -> Result<()> {
-        self.repository.push()?;
+        self.source.repository.push()?;
         let request = format!("pintle.dev/reconcile-requested-at={commit}");
-        let name = self.names.chosen();
+        let name = self.source.names.chosen();
         let args = ["--namespace", NAMESPACE, "annotate", "--overwrite"];
         let object = ["applications.pintle.dev", &name, &request];
         self.control_plane
@@ -132,7 +160,13 @@ impl Stage {
 
     /// Waits until those Applications that `which` accepts have applied the commit and are Ready.
     pub(super) fn wait_ready(&mut self, which: impl Fn(&str) -> bool, commit: &str) -> Result<()> {
-        let mut awaited: BTreeSet<String> = self.names.all().filter(|name| which(name)).collect();
+        let all = self.source.names.all();
+        let awaited = all.filter(|name| which(name)).collect();
+        self.wait_for(awaited, commit)
+    }
+
+    /// Waits until Applications have applied the commit and are Ready.
+    pub(super) fn wait_for(&mut self, mut awaited: BTreeSet<String>, commit: &str) -> Result<()> {
         let end = Instant::now() + LIMIT;
         while !awaited.is_empty() {
             ensure!(Instant::now() < end, self.unready(&awaited));
@@ -159,7 +193,7 @@ impl Stage {
         let mut text = format!(
             "{} of {} Applications are not Ready",
             awaited.len(),
-            self.names.count()
+            self.source.names.count()
         );
         for name in awaited.iter().take(NAMED) {
             let message = self.control_plane.kubectl(&[
@@ -193,12 +227,12 @@ impl Stage {
             &listing,
         ])?;
         ensure!(
-            listed.lines().count() == self.names.count(),
+            listed.lines().count() == self.source.names.count(),
             "kubectl lists {} Applications, and not {}",
             listed.lines().count(),
-            self.names.count()
+            self.source.names.count()
         );
-        let mut unready = self.names.all().collect::<BTreeSet<_>>();
+        let mut unready = self.source.names.all().collect::<BTreeSet<_>>();
         for line in listed.lines() {
             if let [name, _, "True", _] = line.split('|').collect::<Vec<_>>()[..] {
                 unready.remove(name);
@@ -209,19 +243,15 @@ impl Stage {
 
     /// Says what the cluster lacks of the files, whatever the agent says of itself.
     pub(super) fn missing(&self) -> Result<Option<String>> {
-        let kinds = "deployments,services,serviceaccounts,ingresses";
-        let managed = ["--selector", "pintle.dev/application", "--output", "name"];
-        let get = ["--namespace", NAMESPACE, "get"];
-        let listed = self
-            .control_plane
-            .kubectl(&[&get[..], &[kinds], &managed].concat())?;
-        let (found, expected) = (listed.lines().count(), OBJECTS * self.names.count());
+        let found = self.managed()?.len();
+        let expected = OBJECTS * self.source.names.count();
         if found != expected {
             return Ok(Some(format!(
                 "{found} objects are there, and not {expected}"
             )));
         }
-        let name = self.names.chosen();
+        let get = ["--namespace", NAMESPACE, "get"];
+        let name = self.source.names.chosen();
         let image = "jsonpath={.spec.template.spec.containers[0].image}";
         let deployment = ["deployment", &name, "--output", image];
         let image = self
@@ -229,6 +259,19 @@ impl Stage {
             .kubectl(&[&get[..], &deployment].concat())?;
         Ok((image != IMAGE_AFTER)
             .then(|| format!("the Deployment {name} has the image {image}, and not {IMAGE_AFTER}")))
+    }
+
+    /// Is a line for each object that came from git, with the digest over what was asked for.
+    pub(super) fn managed(&self) -> Result<BTreeSet<String>> {
+        let kinds = "deployments,services,serviceaccounts,ingresses";
+        let each = "jsonpath={range .items[*]}{.kind} {.metadata.name} \
+                    {.metadata.annotations.pintle\\.dev/desired}{\"\\n\"}{end}";
+        let args = ["--namespace", NAMESPACE, "get", kinds];
+        let managed = ["--selector", "pintle.dev/application", "--output", each];
+        let listed = self
+            .control_plane
+            .kubectl(&[&args[..], &managed].concat())?;
+        Ok(listed.lines().map(str::to_owned).collect())
     }
 
     /// Is the server's version, `v1.35.0`.
