@@ -98,6 +98,9 @@ async fn notifiers_that_hang_leave_room_for_others() {
         ..Options::default()
     })
     .unwrap();
+    // Before anybody hangs: what is compiled for the first time takes longer than a notifier may.
+    let request = LoadRequest::new("hostile", components::renderer());
+    let renderer = host.load(request).await.unwrap().renderer().unwrap();
     // It accepts nobody, so whoever connects waits.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", silent.local_addr().unwrap());
@@ -120,8 +123,6 @@ async fn notifiers_that_hang_leave_room_for_others() {
     }
     // The first of them holds its place from here on.
     let _connection = silent.accept().await.unwrap();
-    let request = LoadRequest::new("hostile", components::renderer());
-    let renderer = host.load(request).await.unwrap().renderer().unwrap();
     works(&renderer).await;
     assert!(hanging.try_join_next().is_none(), "all of them still hang");
 }

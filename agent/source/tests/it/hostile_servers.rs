@@ -312,7 +312,8 @@ async fn small_packs_of_large_objects_are_not_put_together() {
     let url = servers
         .git_http(&repository)
         .replace(servers.http(), &proxy.url());
-    let error = Desk::new().refused(&url, branch("main")).await;
+    let desk = Desk::with(|options| options.limits.object = 32 << 20);
+    let error = desk.refused(&url, branch("main")).await;
     assert_eq!(too_large(&error), Some((Excess::Object, 32 << 20)));
     assert!(!error.is_retryable());
     // A list, and one fetch: the same would come again.
