@@ -100,6 +100,12 @@ impl Steering {
         self.rollback.as_ref()
     }
 
+    /// Returns the rollback that was decided, also while it is not known whether a new commit has superseded it: until then it
+    /// is not forgotten.
+    pub fn decided(&self) -> Option<&Rollback> {
+        self.rollback.as_ref()
+    }
+
     /// Returns the revision that is to run; nothing before the source has answered.
     pub fn target(&self) -> Option<&str> {
         let head = self.head.as_deref()?;
@@ -321,6 +327,26 @@ mod tests {
         step(&mut steering, ask(Some("a")), &history);
         step(&mut steering, Event::Retry, &history);
         assert_eq!(steering.target(), Some("c"));
+    }
+
+    #[test]
+    fn what_was_decided_is_known_before_the_source_answers() {
+        let rollback = Rollback {
+            to: "a".to_owned(),
+            instead_of: "b".to_owned(),
+            by: None,
+            reason: String::new(),
+            since: "t".to_owned(),
+        };
+        let mut steering = Steering::restore(Some(rollback.clone()));
+        assert_eq!(steering.rollback(), None, "there may be a new commit");
+        assert_eq!(steering.decided(), Some(&rollback));
+        step(&mut steering, Event::Head("b"), &[]);
+        assert_eq!(steering.rollback(), Some(&rollback));
+        steering.forget_head();
+        assert_eq!(steering.decided(), Some(&rollback));
+        step(&mut steering, Event::Head("c"), &[]);
+        assert_eq!(steering.decided(), None);
     }
 
     #[test]

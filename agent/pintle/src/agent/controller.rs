@@ -572,7 +572,7 @@ impl Controller {
                 fights: app.disputes.going_on(),
             },
             waits_for,
-            rollback: app.course.rollback().cloned(),
+            rollback: app.course.decided().cloned(),
             rollback_answer: app.course.answer().cloned(),
         };
         let shared = self.targets.now(name);

@@ -69,6 +69,11 @@ impl Course {
         self.steering.rollback()
     }
 
+    /// Returns the rollback that was decided, which the status keeps while the source does not answer.
+    pub(super) fn decided(&self) -> Option<&Rollback> {
+        self.steering.decided()
+    }
+
     /// Returns what came of the newest request for a rollback that has an answer.
     pub(super) fn answer(&self) -> Option<&RollbackAnswer> {
         self.answer.as_ref()
