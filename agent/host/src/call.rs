@@ -115,7 +115,7 @@ impl Caller {
             kind = self.id.kind.name(),
             stage = stage.name(),
         );
-        let place = self.place().await;
+        let place = self.place(stage).await;
         let started = Instant::now();
         let outcome = self
             .attempt(stage, started, setup, call)
@@ -143,13 +143,16 @@ impl Caller {
     }
 
     /// Waits for a free place. All calls wait in the same order for the same things, so none waits for another forever.
-    async fn place(&self) -> [Option<SemaphorePermit<'_>>; 3] {
+    async fn place(&self, stage: Stage) -> [Option<SemaphorePermit<'_>>; 3] {
         const OPEN: &str = "never closed";
         let places = &self.shared.places;
         let own = self.share.acquire().await.expect(OPEN);
-        let network = match self.id.kind {
-            Kind::Notifier => Some(places.networked.acquire().await.expect(OPEN)),
-            Kind::Renderer | Kind::Policy | Kind::Health => None,
+        // Of what a plugin may be asked for nothing else takes it to the network: loading a notifier does not wait for those
+        // that hang.
+        let network = if stage == Stage::Notify {
+            Some(places.networked.acquire().await.expect(OPEN))
+        } else {
+            None
         };
         let weight = self.compiled.weight.min(places.calls);
         let place = places.all.acquire_many(weight).await.expect(OPEN);
