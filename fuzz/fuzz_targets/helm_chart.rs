@@ -11,7 +11,7 @@ use libfuzzer_sys::fuzz_target;
 use pintle_gotemplate::{Limits, Map, State};
 use pintle_helm_chart::{
     Capabilities, Folder, FolderEntry, HelmDefaults, Options, Pattern, Release, Warnings,
-    load_archive, load_folder, manifest, read_values, semver,
+    load_archive, load_folder, manifest, read_values,
 };
 use pintle_renderer_helm::{
     engine::Engine,
@@ -127,6 +127,6 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(pattern) = Pattern::parse(one) {
         pattern.matches(other);
     }
-    semver::matches(one, other);
+    pintle_gosemver::matches(one, other);
     render(&Files::parse(text));
 });

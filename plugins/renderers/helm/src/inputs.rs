@@ -1,10 +1,7 @@
 //! What has to be fetched before a chart can be rendered: the chart itself, or the dependencies that are not in `charts/`.
 
-use pintle_helm_chart::{
-    Dependency, Lock, Warnings, load_metadata,
-    semver::{self, Version},
-    vendored,
-};
+use pintle_gosemver::{Constraint, Version};
+use pintle_helm_chart::{Dependency, Lock, Warnings, load_metadata, vendored};
 use pintle_sdk::{Chart, Failure, Position, Problem, Remote, Source, Tree};
 
 use crate::{
@@ -90,6 +87,7 @@ fn same(one: &Dependency, other: &Dependency) -> bool {
 /// Where a dependency is to be had.
 fn one(dependency: &Dependency, lock: Option<&Lock>) -> Result<Wanted, Problem> {
     let (version, source) = if let Some(path) = dependency.repository.strip_prefix("file://") {
+        check_range(dependency)?;
         (String::new(), Source::Folder(path.to_owned()))
     } else {
         let version = version(dependency, lock)?;
@@ -103,6 +101,19 @@ fn one(dependency: &Dependency, lock: Option<&Lock>) -> Result<Wanted, Problem> 
     })
 }
 
+/// Checks that there is a range, without which no folder is the right one: Helm refuses to fetch such a dependency, too.
+fn check_range(dependency: &Dependency) -> Result<(), Problem> {
+    let Err(error) = Constraint::parse(dependency.version.as_bytes()) else {
+        return Ok(());
+    };
+    Err(Problem::new(format!(
+        "dependency {:?} has an invalid version/constraint format: {error}",
+        dependency.name
+    ))
+    .position(Position::new("Chart.yaml", 1, 1))
+    .hint("write a range of versions such as `^1.2`, or `*` for any"))
+}
+
 /// The version that `Chart.lock` pins, or that `Chart.yaml` names exactly.
 fn version(dependency: &Dependency, lock: Option<&Lock>) -> Result<String, Problem> {
     if let Some(locked) = lock.and_then(|lock| lock.pinned(dependency)) {
@@ -114,7 +125,8 @@ fn version(dependency: &Dependency, lock: Option<&Lock>) -> Result<String, Probl
         .split(['-', '+'])
         .next()
         .is_some_and(|numbers| {
-            numbers.matches('.').count() == 2 && Version::parse(&dependency.version).is_some()
+            numbers.matches('.').count() == 2
+                && Version::parse(dependency.version.as_bytes()).is_ok()
         });
     if is_exact {
         return Ok(dependency.version.clone());
@@ -165,7 +177,7 @@ pub(crate) fn check(wanted: &Wanted, fetched: &pintle_helm_chart::Chart) -> Resu
     let dependency = &wanted.dependency;
     let (name, found) = (fetched.name(), fetched.metadata.version.as_str());
     let is_right = if wanted.version.is_empty() {
-        semver::matches(&dependency.version, found)
+        pintle_gosemver::matches(&dependency.version, found)
     } else {
         same_version(&wanted.version, found)
     };

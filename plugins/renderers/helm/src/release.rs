@@ -11,7 +11,7 @@ use pintle_gotemplate::Map;
 use pintle_helm_chart::{
     Capabilities, Chart, Release, Warnings, compose, dependencies, is_release_name,
     manifest::{self, Hook, Manifest, Rendered, Sorted},
-    semver, templates,
+    templates,
 };
 
 use crate::{
@@ -113,7 +113,7 @@ fn check_kube_version(chart: &Chart, capabilities: &Capabilities) -> Result<(), 
         return Ok(());
     }
     let found = capabilities.kube_version();
-    if semver::matches(range, found.normalized()) {
+    if pintle_gosemver::matches(range, found.normalized()) {
         return Ok(());
     }
     Err(ReleaseError::KubeVersion {

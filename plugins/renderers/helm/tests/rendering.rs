@@ -322,6 +322,7 @@ fn what_is_fetched() {
             "",
         ),
         asked("{name: db, version: '*', repository: 'file://../db'}", ""),
+        asked("{name: db, repository: 'file://../db'}", ""),
         asked(
             "{name: db, version: ^1, repository: 'https://charts.example.com'}",
             &locked("ab8fd95a8fbd151154c1c96307cc9a0c76f81b8f80bad99d3db6518ab010a0c7"),
@@ -340,6 +341,7 @@ fn what_is_fetched() {
     [Chart(Chart { repository: "https://charts.example.com", name: "db", version: "1.0.0", digest: None })]
     [Oci(Remote { reference: "oci://r.example.com/charts/db:1.0.0_x", digest: None })]
     [Folder("../db")]
+    Chart.yaml:1:1: dependency "db" has an invalid version/constraint format: improper constraint: "" (write a range of versions such as `^1.2`, or `*` for any)
     [Chart(Chart { repository: "https://charts.example.com", name: "db", version: "1.4.2", digest: None })]
     Chart.lock:1:1: the lock file (Chart.lock) is out of sync with the dependencies in Chart.yaml (commit the Chart.lock that `helm dependency update` writes)
     Chart.yaml:1:1: the dependency "db" has the version "^1", and no Chart.lock says which one that is (commit the Chart.lock that `helm dependency update` writes)

@@ -5,7 +5,6 @@ use pintle_gotemplate::{Map, Type, Value, print};
 use crate::{
     chart::Chart,
     metadata::Dependency,
-    semver,
     values::{
         at_path,
         coalesce::{CoalesceError, Nulls, coalesce, merge_tables},
@@ -80,7 +79,7 @@ fn select(
 fn named(charts: Vec<Chart>, dependencies: &mut [Dependency]) -> Vec<Chart> {
     let meets = |dependency: &Dependency, chart: &Chart| {
         chart.name() == dependency.name
-            && semver::matches(&dependency.version, &chart.metadata.version)
+            && pintle_gosemver::matches(&dependency.version, &chart.metadata.version)
     };
     let mut result: Vec<Chart> = charts
         .iter()

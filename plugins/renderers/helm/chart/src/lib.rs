@@ -21,7 +21,6 @@ mod pattern;
 mod release;
 mod schema;
 mod scope;
-pub mod semver;
 pub mod values;
 mod warning;
 mod yaml;

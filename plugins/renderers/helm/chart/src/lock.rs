@@ -35,7 +35,7 @@ impl Lock {
     /// What is pinned for a dependency of `Chart.yaml`.
     pub fn pinned(&self, dependency: &Dependency) -> Option<&Dependency> {
         let named = |one: &&Dependency| one.name == dependency.name;
-        let fits = |one: &&Dependency| crate::semver::matches(&dependency.version, &one.version);
+        let fits = |one: &&Dependency| pintle_gosemver::matches(&dependency.version, &one.version);
         let mut found = self.dependencies.iter().filter(named);
         let first = found.clone().next();
         // A chart may be wanted in several versions.

@@ -4,10 +4,10 @@ mod decode;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use pintle_gosemver::Version;
 use pintle_gotemplate::{List, Map, Type, Value, value::Entries};
 use thiserror::Error;
 
-use crate::semver::Version;
 pub use decode::DecodeError;
 pub(crate) use decode::decode_lock;
 
@@ -114,7 +114,7 @@ impl Metadata {
         if self.version.is_empty() {
             return Err(MetadataError::NoVersion);
         }
-        if Version::parse(&self.version).is_none() {
+        if Version::parse(self.version.as_bytes()).is_err() {
             return Err(MetadataError::InvalidVersion(self.version.clone()));
         }
         if !matches!(&*self.chart_type, "" | "application" | "library") {

@@ -42,7 +42,7 @@ mod paths;
 mod random;
 mod reflection;
 mod regex;
-pub mod semver;
+mod semver;
 mod strings;
 mod words;
 

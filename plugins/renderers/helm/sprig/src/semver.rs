@@ -1,13 +1,9 @@
-//! Semantic versions and constraints on them, as the library `Masterminds/semver` v3 understands both.
+//! Semantic versions and constraints on them: [`pintle_gosemver`] for templates.
 
-mod constraint;
 mod object;
-mod version;
 
+use pintle_gosemver::{Constraint, Version};
 use pintle_gotemplate::{Function, FunctionError, Type, Value};
-
-pub use constraint::{Constraint, ConstraintError};
-pub use version::{Version, VersionError};
 
 use object::VersionObject;
 

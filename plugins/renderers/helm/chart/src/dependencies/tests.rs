@@ -99,6 +99,17 @@ fn aliases_and_versions() {
     );
 }
 
+// Nothing is no range for the library, so that such a dependency is met by no chart: not even its alias is given.
+#[test]
+fn what_names_no_version_is_met_by_no_chart() {
+    let names = used(
+        "[{name: a, alias: one}, {name: b, version: '^2 ||', alias: two}]",
+        "",
+        "",
+    );
+    assert_eq!(names, ["a", "b"]);
+}
+
 #[test]
 fn values_are_imported() {
     let sub = chart(

@@ -28,7 +28,7 @@ pub(crate) fn parse_int(text: &[u8], base: u32) -> Result<i64, NumberError> {
 }
 
 /// Go's `strconv.ParseUint(text, base, 64)`.
-pub(crate) fn parse_uint(text: &[u8], base: u32) -> Result<u64, NumberError> {
+fn parse_uint(text: &[u8], base: u32) -> Result<u64, NumberError> {
     let (base, digits, underscores) = if base == 0 {
         let (base, digits) = split_base(text);
         (base, digits, true)

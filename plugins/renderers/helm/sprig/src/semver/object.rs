@@ -2,9 +2,8 @@
 
 use std::any::Any;
 
+use pintle_gosemver::{ChangeError, Version};
 use pintle_gotemplate::{Args, Function, FunctionError, Kind, Named, Object, Text, Type, Value};
-
-use super::version::{Version, are_identifiers, has_leading_zero};
 
 /// A `*semver.Version`, or the `semver.Version` that its methods give.
 #[derive(Clone, Debug)]
@@ -75,31 +74,12 @@ fn compare(args: Args<'_>) -> Result<i64, FunctionError> {
     Ok(version(args)?.compare(other) as i64)
 }
 
-/// A version with other parts, written with a `v` if the one before was.
-fn changed(
-    args: Args<'_>,
-    change: impl FnOnce(&mut Version) -> Result<(), FunctionError>,
-) -> Result<Value, FunctionError> {
-    let mut version = version(args)?.clone();
-    let prefix = if version.original.starts_with('v') {
-        "v"
-    } else {
-        ""
-    };
-    change(&mut version)?;
-    version.original = format!("{prefix}{version}");
+/// What a method makes of a version: a new one, not a pointer to it.
+fn changed(version: Result<Version, ChangeError>) -> Result<Value, FunctionError> {
     Ok(Value::object(VersionObject {
-        version,
+        version: version.map_err(FunctionError::new)?,
         is_pointer: false,
     }))
-}
-
-fn increment(number: u64, name: &str) -> Result<u64, FunctionError> {
-    number.checked_add(1).ok_or_else(|| {
-        FunctionError::new(format_args!(
-            "{name} version increment would overflow uint64"
-        ))
-    })
 }
 
 const OTHER: &[Type] = &[Type::Named(&POINTER)];
@@ -107,22 +87,22 @@ const TEXT: &[Type] = &[Type::String];
 
 const METHODS: &[Function] = &[
     Function::method("Major", &[], |_, args| {
-        Ok(Value::uint64(version(args)?.major))
+        Ok(Value::uint64(version(args)?.major()))
     }),
     Function::method("Minor", &[], |_, args| {
-        Ok(Value::uint64(version(args)?.minor))
+        Ok(Value::uint64(version(args)?.minor()))
     }),
     Function::method("Patch", &[], |_, args| {
-        Ok(Value::uint64(version(args)?.patch))
+        Ok(Value::uint64(version(args)?.patch()))
     }),
     Function::method("Prerelease", &[], |_, args| {
-        Ok(version(args)?.prerelease.as_str().into())
+        Ok(version(args)?.prerelease().into())
     }),
     Function::method("Metadata", &[], |_, args| {
-        Ok(version(args)?.metadata.as_str().into())
+        Ok(version(args)?.metadata().into())
     }),
     Function::method("Original", &[], |_, args| {
-        Ok(version(args)?.original.as_str().into())
+        Ok(version(args)?.original().into())
     }),
     Function::method("String", &[], |_, args| {
         Ok(version(args)?.to_string().into())
@@ -140,57 +120,18 @@ const METHODS: &[Function] = &[
         Ok((compare(args)? >= 0).into())
     }),
     Function::method("IncMajor", &[], |_, args| {
-        changed(args, |version| {
-            version.major = increment(version.major, "major")?;
-            (version.minor, version.patch) = (0, 0);
-            clear(version);
-            Ok(())
-        })
+        changed(version(args)?.next_major())
     }),
     Function::method("IncMinor", &[], |_, args| {
-        changed(args, |version| {
-            version.minor = increment(version.minor, "minor")?;
-            version.patch = 0;
-            clear(version);
-            Ok(())
-        })
+        changed(version(args)?.next_minor())
     }),
     Function::method("IncPatch", &[], |_, args| {
-        changed(args, |version| {
-            // The version after a prerelease is that version itself.
-            if version.prerelease.is_empty() {
-                version.patch = increment(version.patch, "patch")?;
-            }
-            clear(version);
-            Ok(())
-        })
+        changed(version(args)?.next_patch())
     }),
     Function::method("SetPrerelease", TEXT, |_, args| {
-        let text = args.text(1)?.to_str_lossy();
-        changed(args, |version| {
-            if !text.is_empty() && !are_identifiers(&text) {
-                return Err(FunctionError::new("invalid prerelease string"));
-            }
-            if text.split('.').any(has_leading_zero) {
-                return Err(FunctionError::new("version segment starts with 0"));
-            }
-            version.prerelease = text.into_owned();
-            Ok(())
-        })
+        changed(version(args)?.with_prerelease(&args.text(1)?.to_str_lossy()))
     }),
     Function::method("SetMetadata", TEXT, |_, args| {
-        let text = args.text(1)?.to_str_lossy();
-        changed(args, |version| {
-            if !text.is_empty() && !are_identifiers(&text) {
-                return Err(FunctionError::new("invalid metadata string"));
-            }
-            version.metadata = text.into_owned();
-            Ok(())
-        })
+        changed(version(args)?.with_metadata(&args.text(1)?.to_str_lossy()))
     }),
 ];
-
-fn clear(version: &mut Version) {
-    version.prerelease.clear();
-    version.metadata.clear();
-}

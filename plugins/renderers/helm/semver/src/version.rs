@@ -4,23 +4,21 @@ use std::{cmp::Ordering, fmt};
 
 use thiserror::Error;
 
-use crate::go::number::{NumberError, parse_uint};
-
 /// The most bytes that a version may have.
 const MAX_LEN: usize = 256;
 
 /// A semantic version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
-    pub(super) major: u64,
-    pub(super) minor: u64,
-    pub(super) patch: u64,
+    pub(crate) major: u64,
+    pub(crate) minor: u64,
+    pub(crate) patch: u64,
     /// What is after the hyphen, without it; empty if nothing is.
-    pub(super) prerelease: String,
+    pub(crate) prerelease: String,
     /// What is after the plus sign, without it; empty if nothing is.
-    pub(super) metadata: String,
+    metadata: String,
     /// As it was written.
-    pub(super) original: String,
+    original: String,
 }
 
 /// The text is no version.
@@ -40,6 +38,23 @@ pub enum VersionError {
     /// A number in the prerelease begins with a zero.
     #[error("version segment starts with 0")]
     LeadingZero,
+}
+
+/// A version cannot be changed like that; the library's words.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum ChangeError {
+    /// There is no greater number with 64 bits, and the library panics.
+    #[error("{0} version increment would overflow uint64")]
+    Overflow(&'static str),
+    /// The text is no prerelease.
+    #[error("invalid prerelease string")]
+    Prerelease,
+    /// A number in the prerelease begins with a zero.
+    #[error("version segment starts with 0")]
+    LeadingZero,
+    /// The text is no metadata.
+    #[error("invalid metadata string")]
+    Metadata,
 }
 
 impl Version {
@@ -118,6 +133,80 @@ impl Version {
     pub fn original(&self) -> &str {
         &self.original
     }
+
+    /// The first version with the next major number.
+    pub fn next_major(&self) -> Result<Self, ChangeError> {
+        let major = increment(self.major, "major")?;
+        Ok(self.with_numbers([major, 0, 0]))
+    }
+
+    /// The first version with the next minor number.
+    pub fn next_minor(&self) -> Result<Self, ChangeError> {
+        let minor = increment(self.minor, "minor")?;
+        Ok(self.with_numbers([self.major, minor, 0]))
+    }
+
+    /// The version with the next patch number; after a prerelease, that is the version itself.
+    pub fn next_patch(&self) -> Result<Self, ChangeError> {
+        let patch = if self.prerelease.is_empty() {
+            increment(self.patch, "patch")?
+        } else {
+            self.patch
+        };
+        Ok(self.with_numbers([self.major, self.minor, patch]))
+    }
+
+    /// The version with another prerelease; with none if the text is empty.
+    pub fn with_prerelease(&self, text: &str) -> Result<Self, ChangeError> {
+        if !text.is_empty() {
+            for part in text.split('.') {
+                if !is_identifier(part) {
+                    return Err(ChangeError::Prerelease);
+                }
+                if has_leading_zero(part) {
+                    return Err(ChangeError::LeadingZero);
+                }
+            }
+        }
+        Ok(self.rewritten(Self {
+            prerelease: text.to_owned(),
+            ..self.clone()
+        }))
+    }
+
+    /// The version with other metadata; with none if the text is empty.
+    pub fn with_metadata(&self, text: &str) -> Result<Self, ChangeError> {
+        if !text.is_empty() && !are_identifiers(text) {
+            return Err(ChangeError::Metadata);
+        }
+        Ok(self.rewritten(Self {
+            metadata: text.to_owned(),
+            ..self.clone()
+        }))
+    }
+
+    /// A version with other numbers, and nothing after them.
+    fn with_numbers(&self, [major, minor, patch]: [u64; 3]) -> Self {
+        self.rewritten(Self {
+            major,
+            minor,
+            patch,
+            prerelease: String::new(),
+            metadata: String::new(),
+            original: String::new(),
+        })
+    }
+
+    /// What became of the version, written with a `v` if it was written with one.
+    fn rewritten(&self, mut changed: Self) -> Self {
+        let prefix = if self.original.starts_with('v') {
+            "v"
+        } else {
+            ""
+        };
+        changed.original = format!("{prefix}{changed}");
+        changed
+    }
 }
 
 /// All three numbers, without a `v`.
@@ -143,28 +232,34 @@ fn parse_numbers(text: &str) -> Result<[u64; 3], VersionError> {
     }
     let mut numbers = [0; 3];
     for (number, part) in numbers.iter_mut().zip(parts) {
-        *number = parse_uint(part.as_bytes(), 10).map_err(|error| match error {
-            NumberError::Syntax => VersionError::Invalid,
-            NumberError::Range(_) => VersionError::Range(part.to_owned()),
-        })?;
+        // They are all digits, so that there can only be too many of them.
+        *number = part
+            .parse::<u64>()
+            .map_err(|_| VersionError::Range(part.to_owned()))?;
     }
     Ok(numbers)
 }
 
-/// Letters, digits and hyphens with dots between them.
-pub(super) fn are_identifiers(text: &str) -> bool {
-    text.split('.').all(|part| {
-        let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-        !part.is_empty() && part.bytes().all(fits)
-    })
+fn increment(number: u64, name: &'static str) -> Result<u64, ChangeError> {
+    number.checked_add(1).ok_or(ChangeError::Overflow(name))
 }
 
-pub(super) fn has_leading_zero(part: &str) -> bool {
+/// Letters, digits and hyphens with dots between them.
+fn are_identifiers(text: &str) -> bool {
+    text.split('.').all(is_identifier)
+}
+
+fn is_identifier(part: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    !part.is_empty() && part.bytes().all(fits)
+}
+
+fn has_leading_zero(part: &str) -> bool {
     part.len() > 1 && part.starts_with('0') && part.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Part for part; of two that are equal as far as one goes, the longer is later.
-pub(super) fn compare_prereleases(one: &str, two: &str) -> Ordering {
+pub(crate) fn compare_prereleases(one: &str, two: &str) -> Ordering {
     let (mut one, mut two) = (one.split('.'), two.split('.'));
     loop {
         let ordering = match (one.next(), two.next()) {
@@ -185,7 +280,8 @@ fn compare_parts(one: &str, two: &str) -> Ordering {
     if one.is_empty() || two.is_empty() {
         return one.len().cmp(&two.len());
     }
-    let number = |part: &str| parse_uint(part.as_bytes(), 10).ok();
+    // What is no identifier does not get here, so that this reads no more than Go's `ParseUint`: no sign.
+    let number = |part: &str| part.parse::<u64>().ok();
     match (number(one), number(two)) {
         (None, None) if one > two => Ordering::Greater,
         (None, Some(_)) => Ordering::Greater,

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use pintle_gotemplate::print;
 use thiserror::Error;
 
-use super::version::{Version, compare_prereleases};
+use crate::version::{Version, compare_prereleases};
 
 /// The most bytes that a constraint may have.
 const MAX_LEN: usize = 512;
@@ -197,11 +197,12 @@ impl Condition {
 /// A condition as it is written.
 struct Written<'a> {
     operator: Operator,
-    /// The numbers, with the dots between them.
+    /// The version with all that belongs to it.
+    version: &'a str,
+    /// Its numbers, up to three; any of them may be an `x`.
     numbers: Vec<&'a str>,
     /// With the hyphen; empty if there is none.
     prerelease: &'a str,
-    metadata: &'a str,
 }
 
 impl Written<'_> {
@@ -212,13 +213,17 @@ impl Written<'_> {
             .iter()
             .position(is_x)
             .unwrap_or(self.numbers.len());
-        let mut version: Vec<_> = self.numbers[..given].to_vec();
-        version.resize(3, "0");
-        let metadata = if given == 3 { self.metadata } else { "" };
-        let version = [&version.join("."), self.prerelease, metadata].concat();
+        let version = if given == 3 {
+            // All of it counts for the limit of its length.
+            Version::parse(self.version.as_bytes())
+        } else {
+            let mut numbers = self.numbers[..given].to_vec();
+            numbers.resize(3, "0");
+            Version::parse((numbers.join(".") + self.prerelease).as_bytes())
+        };
         Ok(Condition {
             operator: self.operator,
-            version: Version::parse(version.as_bytes()).map_err(|_| ConstraintError::Version)?,
+            version: version.map_err(|_| ConstraintError::Version)?,
             given,
         })
     }
@@ -322,12 +327,12 @@ fn parse_version(text: &str) -> Option<(Written<'_>, &str)> {
         }
     };
     let (prerelease, rest) = rest.split_at(identifiers(rest, '-'));
-    let (metadata, rest) = rest.split_at(identifiers(rest, '+'));
+    let rest = &rest[identifiers(rest, '+')..];
     let written = Written {
         operator: Operator::Equal,
+        version: &text[..text.len() - rest.len()],
         numbers,
         prerelease,
-        metadata,
     };
     Some((written, rest))
 }
@@ -337,11 +342,7 @@ fn rewrite_ranges(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 8);
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
-        let before = trim(rest);
-        let range = (before.len() < rest.len() || !first.is_whitespace())
-            .then(|| parse_range(before))
-            .flatten();
-        if let Some((low, high, after)) = range {
+        if let Some((low, high, after)) = parse_range(trim(rest)) {
             out.extend([">= ", low, ", <= ", high, " "]);
             rest = after;
         } else {
@@ -354,8 +355,7 @@ fn rewrite_ranges(text: &str) -> String {
 
 /// Both versions of a range at the start, and what is after it and the spaces that follow.
 fn parse_range(text: &str) -> Option<(&str, &str, &str)> {
-    let (_, after_low) = parse_version(text)?;
-    let low = &text[..text.len() - after_low.len()];
+    let (low, after_low) = parse_version(text)?;
     let hyphen = trim(after_low);
     let after_hyphen = hyphen
         .strip_prefix('-')
@@ -364,6 +364,6 @@ fn parse_range(text: &str) -> Option<(&str, &str, &str)> {
     if high.len() == after_hyphen.len() {
         return None;
     }
-    let (_, after) = parse_version(high)?;
-    Some((low, &high[..high.len() - after.len()], trim(after)))
+    let (high, after) = parse_version(high)?;
+    Some((low.version, high.version, trim(after)))
 }
