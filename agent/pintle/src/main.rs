@@ -7,6 +7,9 @@ mod cli;
 mod commands;
 mod pipeline;
 
+/// For what it takes the place of in a static program: nothing of it is called by name.
+use pintle_memory as _;
+
 /// In a static program the C library's own has one lock for all threads, and gives little back.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -83,6 +83,13 @@ const RULES: &[Rule] = &[
         why: ARROWS,
     },
     Rule {
+        folder: "agent/memory",
+        uses: &[],
+        tests_use: &[],
+        external: Some(&[]),
+        why: "every copy in the program goes through it, so that nothing that it used could copy",
+    },
+    Rule {
         folder: "agent/pintle",
         uses: &["agent/"],
         tests_use: TOOLS,

@@ -45,7 +45,9 @@ pub(crate) struct LogArgs {
     pub(crate) log_json: bool,
 }
 
+// Only the arguments of the command that is typed are put together: all of them take longer than some commands.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Command {
     /// Print the objects that a folder stands for, as one YAML stream
     Render(RenderCommand),
