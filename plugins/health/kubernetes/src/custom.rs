@@ -6,7 +6,8 @@ use pintle_sdk::Assessment;
 
 use crate::object::{Condition, Object};
 use crate::settings::Settings;
-use crate::verdict::{Verdict, assessment, degraded, healthy, progressing, suspended};
+use crate::time;
+use crate::verdict::{Now, Verdict, assessment, degraded, healthy, progressing, suspended};
 
 /// Groups whose objects the API server itself serves: without conditions there is nothing to wait for.
 const BUILT_IN_GROUPS: [&str; 25] = [
@@ -60,10 +61,10 @@ pub(crate) fn stopped(object: Object) -> Option<Assessment> {
 }
 
 /// Judges an object of a kind that nothing more is known about.
-pub(crate) fn judge(object: Object, settings: &Settings, now_ms: u64) -> Verdict {
+pub(crate) fn judge(object: Object, settings: &Settings, now: Now) -> Verdict {
     let conditions = object.conditions()?;
     if conditions.is_empty() {
-        return Ok(without_conditions(object, settings, now_ms));
+        return Ok(without_conditions(object, settings, now));
     }
     if let Some(bad) = BAD.into_iter().find_map(|kind| conditions.truth(kind)) {
         return Ok(degraded(bad.why()));
@@ -94,17 +95,18 @@ fn by_summary(summary: &Condition) -> Assessment {
     }
 }
 
-fn without_conditions(object: Object, settings: &Settings, now_ms: u64) -> Assessment {
+fn without_conditions(object: Object, settings: &Settings, now: Now) -> Assessment {
     if is_built_in(object.group()) {
         return healthy("has no state to wait for");
     }
     let created = object.time("/metadata/creationTimestamp").unwrap_or(0);
-    if now_ms < created.saturating_add(u64::from(settings.without_conditions_grace_seconds) * 1000)
-    {
-        return progressing("has no conditions yet");
-    }
+    let grace = u64::from(settings.without_conditions_grace_seconds);
     let status = settings.without_conditions.status();
-    assessment(status, format!("has no conditions; taken as {status}"))
+    now.until(
+        time::after(created, grace),
+        || progressing("has no conditions yet"),
+        || assessment(status, format!("has no conditions; taken as {status}")),
+    )
 }
 
 fn is_built_in(group: &str) -> bool {

@@ -4,7 +4,8 @@ use pintle_sdk::Assessment;
 
 use crate::generic;
 use crate::object::{Conditions, Object};
-use crate::verdict::{Verdict, degraded, healthy, progressing, surplus, suspended};
+use crate::time;
+use crate::verdict::{Now, Verdict, degraded, healthy, progressing, surplus, suspended};
 
 /// How long after a deadline the controller may still come and say so itself.
 const CONTROLLER_SLACK_MS: u64 = 60_000;
@@ -72,7 +73,7 @@ impl Replicas {
 /// Judges a Deployment by its replicas, its conditions and its progress deadline.
 ///
 /// <https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#deployment-status>
-pub(crate) fn judge(object: Object, now_ms: u64) -> Verdict {
+pub(crate) fn judge(object: Object, now: Now) -> Verdict {
     let conditions = object.conditions()?;
     let replicas = Replicas::of(object);
     let deadline = object
@@ -86,7 +87,7 @@ pub(crate) fn judge(object: Object, now_ms: u64) -> Verdict {
         )));
     }
     if let Some(unobserved) = generic::unobserved(object) {
-        return Ok(never_observed(object, deadline, now_ms).unwrap_or(unobserved));
+        return Ok(never_observed(object, deadline, unobserved, now));
     }
     if conditions
         .iter()
@@ -117,15 +118,16 @@ pub(crate) fn judge(object: Object, now_ms: u64) -> Verdict {
             replicas.available, replicas.wanted
         )));
     };
-    if let Some(overdue) =
-        deadline.and_then(|seconds| overdue(&conditions, rolled_out, seconds, now_ms))
-    {
-        return Ok(degraded(format!(
-            "{overdue}: {missing}{}",
-            blocked(&conditions)
-        )));
-    }
-    Ok(progressing(format!("{missing}{}", blocked(&conditions))))
+    let missing = format!("{missing}{}", blocked(&conditions));
+    let limit = deadline.and_then(|seconds| limit(&conditions, rolled_out, seconds));
+    Ok(match limit {
+        Some((deadline_ms, overdue)) => now.until(
+            deadline_ms,
+            || progressing(missing.as_str()),
+            || degraded(format!("{overdue}: {missing}")),
+        ),
+        None => progressing(missing),
+    })
 }
 
 /// Why the controller cannot make pods, if it cannot.
@@ -136,37 +138,46 @@ fn blocked(conditions: &Conditions) -> String {
         .unwrap_or_default()
 }
 
-/// Says what has lasted longer than the deadline without the controller calling it so.
+/// Says from when on something has lasted longer than the deadline without the controller calling it so, and what.
 ///
 /// It stops counting when a rollout is complete, and it may not be running at all.
-fn overdue(
-    conditions: &Conditions,
-    rolled_out: bool,
-    deadline: i64,
-    now_ms: u64,
-) -> Option<String> {
+fn limit(conditions: &Conditions, rolled_out: bool, deadline: i64) -> Option<(u64, String)> {
     if rolled_out {
         let since = conditions.untruth("Available")?.changed?;
-        return (now_ms > after(since, deadline)).then(|| {
-            format!("the rollout was complete, but too few replicas are available for more than {deadline} s")
-        });
+        return Some((
+            after(since, deadline),
+            format!(
+                "the rollout was complete, but too few replicas are available for more than {deadline} s"
+            ),
+        ));
     }
     let since = conditions.truth("Progressing")?.updated?;
-    (now_ms > after(since, deadline).saturating_add(CONTROLLER_SLACK_MS)).then(|| {
+    Some((
+        after(since, deadline).saturating_add(CONTROLLER_SLACK_MS),
         format!(
             "no progress for more than {deadline} s, and none from the deployment controller either"
-        )
-    })
+        ),
+    ))
 }
 
-fn never_observed(object: Object, deadline: Option<i64>, now_ms: u64) -> Option<Assessment> {
-    let deadline = deadline?;
-    let created = object.time("/metadata/creationTimestamp")?;
-    (now_ms > after(created, deadline).saturating_add(CONTROLLER_SLACK_MS)).then(|| {
-        degraded(format!("no deployment controller has observed it within {deadline} s; is the controller manager up?"))
-    })
+/// Judges a Deployment that no controller has looked at, which gets worse when the deadline has passed.
+fn never_observed(
+    object: Object,
+    deadline: Option<i64>,
+    unobserved: Assessment,
+    now: Now,
+) -> Assessment {
+    let created = object.time("/metadata/creationTimestamp");
+    let Some((deadline, created)) = deadline.zip(created) else {
+        return unobserved;
+    };
+    now.until(
+        after(created, deadline).saturating_add(CONTROLLER_SLACK_MS),
+        || unobserved,
+        || degraded(format!("no deployment controller has observed it within {deadline} s; is the controller manager up?")),
+    )
 }
 
 fn after(since_ms: u64, seconds: i64) -> u64 {
-    since_ms.saturating_add(u64::try_from(seconds).unwrap_or(0).saturating_mul(1000))
+    time::after(since_ms, u64::try_from(seconds).unwrap_or(0))
 }

@@ -26,7 +26,7 @@ use serde_json::Value;
 pub use settings::{ConditionStatus, KindRules, Otherwise, Rule, Settings, WithoutConditions};
 
 use object::{Malformed, Object};
-use verdict::{Verdict, unknown};
+use verdict::{Now, Verdict, unknown};
 
 /// Kinds that have rules of their own.
 const KINDS: [(&str, &str); 30] = [
@@ -92,15 +92,15 @@ impl Health for Kubernetes {
                 .pointer("/kind")
                 .into());
         }
-        Ok(
-            judge(object, settings, now_ms).unwrap_or_else(|Malformed { pointer, expected }| {
+        Ok(judge(object, settings, Now::at(now_ms)).unwrap_or_else(
+            |Malformed { pointer, expected }| {
                 unknown(format!("cannot be judged: {pointer} is not {expected}"))
-            }),
-        )
+            },
+        ))
     }
 }
 
-fn judge(object: Object, settings: &Settings, now_ms: u64) -> Verdict {
+fn judge(object: Object, settings: &Settings, now: Now) -> Verdict {
     if let Some(deletion) = generic::deletion(object) {
         return Ok(deletion);
     }
@@ -125,7 +125,7 @@ fn judge(object: Object, settings: &Settings, now_ms: u64) -> Verdict {
         ("", "Namespace") => api::namespace(object),
         ("", "PersistentVolume") => Ok(storage::volume(object)),
         ("", "PersistentVolumeClaim") => storage::claim(object, settings),
-        ("", "Pod") => pod::judge(object, settings, now_ms),
+        ("", "Pod") => pod::judge(object, settings, now),
         ("", "ReplicationController") | ("apps" | "extensions", "ReplicaSet") => {
             replicas::replica_set(object)
         }
@@ -137,9 +137,9 @@ fn judge(object: Object, settings: &Settings, now_ms: u64) -> Verdict {
         ("apiextensions.k8s.io", "CustomResourceDefinition") => api::definition(object),
         ("apiregistration.k8s.io", "APIService") => api::api_service(object),
         ("apps" | "extensions", "DaemonSet") => Ok(replicas::daemon_set(object)),
-        ("apps" | "extensions", "Deployment") => deployment::judge(object, now_ms),
+        ("apps" | "extensions", "Deployment") => deployment::judge(object, now),
         ("apps", "StatefulSet") => Ok(replicas::stateful_set(object)),
-        ("autoscaling", "HorizontalPodAutoscaler") => scaling::autoscaler(object, settings, now_ms),
+        ("autoscaling", "HorizontalPodAutoscaler") => scaling::autoscaler(object, settings, now),
         ("batch", "CronJob") => Ok(batch::cron_job(object)),
         ("batch", "Job") => batch::job(object, settings),
         ("certificates.k8s.io", "CertificateSigningRequest") => api::signing_request(object),
@@ -150,7 +150,7 @@ fn judge(object: Object, settings: &Settings, now_ms: u64) -> Verdict {
         ("networking.k8s.io" | "extensions", "Ingress") => Ok(network::ingress(object, settings)),
         ("policy", "PodDisruptionBudget") => scaling::disruption_budget(object),
         ("snapshot.storage.k8s.io", "VolumeSnapshot") => Ok(storage::snapshot(object)),
-        _ => custom::judge(object, settings, now_ms),
+        _ => custom::judge(object, settings, now),
     }
 }
 

@@ -6,7 +6,8 @@ use pintle_sdk::Assessment;
 
 use crate::object::{Conditions, Object};
 use crate::settings::Settings;
-use crate::verdict::{Verdict, counted, degraded, healthy, progressing, unknown};
+use crate::time;
+use crate::verdict::{Now, Verdict, counted, degraded, healthy, progressing, unknown};
 
 /// How many containers a message names.
 const NAMED_CONTAINERS: usize = 3;
@@ -31,12 +32,12 @@ const CANNOT_START: [&str; 12] = [
 /// Judges a Pod by its phase, its conditions and its containers.
 ///
 /// <https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/>
-pub(crate) fn judge(object: Object, settings: &Settings, now_ms: u64) -> Verdict {
+pub(crate) fn judge(object: Object, settings: &Settings, now: Now) -> Verdict {
     let conditions = object.conditions()?;
     Ok(match object.text("/status/phase").unwrap_or_default() {
         "Succeeded" => healthy("ran to completion"),
         "Failed" => degraded(failure(object)),
-        "Running" | "Pending" => alive(object, &conditions, settings, now_ms),
+        "Running" | "Pending" => alive(object, &conditions, settings, now),
         "" => progressing("has no phase yet"),
         "Unknown" => unknown("its node does not report its state"),
         other => unknown(format!(
@@ -46,7 +47,7 @@ pub(crate) fn judge(object: Object, settings: &Settings, now_ms: u64) -> Verdict
 }
 
 /// Judges a pod that has not ended.
-fn alive(object: Object, conditions: &Conditions, settings: &Settings, now_ms: u64) -> Assessment {
+fn alive(object: Object, conditions: &Conditions, settings: &Settings, now: Now) -> Assessment {
     let containers = containers(object);
     let running = object.text("/status/phase") == Some("Running");
     if running && conditions.truth("Ready").is_some() {
@@ -67,10 +68,11 @@ fn alive(object: Object, conditions: &Conditions, settings: &Settings, now_ms: u
     let created = object.time("/metadata/creationTimestamp").unwrap_or(0);
     if let Some(held) = conditions.untruth("PodScheduled").filter(|_| !running) {
         return match held.reason {
-            "Unschedulable" if in_grace(created, settings, now_ms) => {
-                progressing(format!("is not scheduled yet: {}", held.why()))
-            }
-            "Unschedulable" => degraded(format!("cannot be scheduled: {}", held.why())),
+            "Unschedulable" => now.until(
+                end_of_grace(created, settings),
+                || progressing(format!("is not scheduled yet: {}", held.why())),
+                || degraded(format!("cannot be scheduled: {}", held.why())),
+            ),
             "SchedulingGated" => {
                 progressing(format!("is held by scheduling gates: {}", gates(object)))
             }
@@ -85,11 +87,11 @@ fn alive(object: Object, conditions: &Conditions, settings: &Settings, now_ms: u
             .truth("PodScheduled")
             .and_then(|it| it.changed)
             .unwrap_or(created);
-        return if in_grace(scheduled, settings, now_ms) {
-            progressing(stuck)
-        } else {
-            degraded(stuck)
-        };
+        return now.until(
+            end_of_grace(scheduled, settings),
+            || progressing(stuck.as_str()),
+            || degraded(stuck.as_str()),
+        );
     }
     if let Some(waiting) = named(&containers, |it| !it.is_settled()) {
         return progressing(waiting);
@@ -105,8 +107,8 @@ fn alive(object: Object, conditions: &Conditions, settings: &Settings, now_ms: u
     })
 }
 
-fn in_grace(since_ms: u64, settings: &Settings, now_ms: u64) -> bool {
-    now_ms < since_ms.saturating_add(u64::from(settings.pod_grace_seconds) * 1000)
+fn end_of_grace(since_ms: u64, settings: &Settings) -> u64 {
+    time::after(since_ms, u64::from(settings.pod_grace_seconds))
 }
 
 fn gates(object: Object) -> String {

@@ -6,7 +6,8 @@ use serde_json::Value;
 use crate::generic;
 use crate::object::{Condition, Conditions, Malformed, Object};
 use crate::settings::Settings;
-use crate::verdict::{Verdict, counted, degraded, healthy, progressing};
+use crate::time;
+use crate::verdict::{Now, Verdict, counted, degraded, healthy, progressing};
 
 /// Where `autoscaling/v1`, which has no conditions, keeps them.
 const CONDITIONS_ANNOTATION: &str = "autoscaling.alpha.kubernetes.io/conditions";
@@ -44,17 +45,12 @@ pub(crate) fn disruption_budget(object: Object) -> Verdict {
 /// Judges a `HorizontalPodAutoscaler` of any version.
 ///
 /// <https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale-walkthrough/#appendix-horizontal-pod-autoscaler-status-conditions>
-pub(crate) fn autoscaler(object: Object, settings: &Settings, now_ms: u64) -> Verdict {
+pub(crate) fn autoscaler(object: Object, settings: &Settings, now: Now) -> Verdict {
     let annotation = object
         .at("/metadata/annotations")
         .and_then(|all| all.get(CONDITIONS_ANNOTATION));
     let Some(text) = annotation.and_then(Value::as_str) else {
-        return Ok(by_conditions(
-            object,
-            &object.conditions()?,
-            settings,
-            now_ms,
-        ));
+        return Ok(by_conditions(object, &object.conditions()?, settings, now));
     };
     let list: Value = serde_json::from_str(text).map_err(|_| Malformed {
         pointer: format!(
@@ -64,24 +60,25 @@ pub(crate) fn autoscaler(object: Object, settings: &Settings, now_ms: u64) -> Ve
         expected: "a list of conditions in JSON",
     })?;
     let conditions = Object::new(&list).conditions_at("")?;
-    Ok(by_conditions(object, &conditions, settings, now_ms))
+    Ok(by_conditions(object, &conditions, settings, now))
 }
 
 fn by_conditions(
     object: Object,
     conditions: &Conditions,
     settings: &Settings,
-    now_ms: u64,
+    now: Now,
 ) -> Assessment {
     let hindered = |condition: &Condition| {
-        let since = condition.changed.unwrap_or(0);
-        let grace = u64::from(settings.autoscaler_grace_seconds) * 1000;
-        let lasting = now_ms >= since.saturating_add(grace);
-        if lasting || WRONG.contains(&condition.reason) {
-            degraded(condition.why())
-        } else {
-            progressing(condition.why())
+        if WRONG.contains(&condition.reason) {
+            return degraded(condition.why());
         }
+        let since = condition.changed.unwrap_or(0);
+        now.until(
+            time::after(since, u64::from(settings.autoscaler_grace_seconds)),
+            || progressing(condition.why()),
+            || degraded(condition.why()),
+        )
     };
     if conditions.is_empty() {
         return progressing("has not been observed by its controller yet");

@@ -20,6 +20,11 @@ pub(crate) fn epoch_ms(text: &str) -> Option<u64> {
     u64::try_from(seconds * 1000 + milliseconds(fraction)?).ok()
 }
 
+/// So many seconds after a time, in milliseconds since the epoch.
+pub(crate) fn after(since_ms: u64, seconds: u64) -> u64 {
+    since_ms.saturating_add(seconds.saturating_mul(1000))
+}
+
 /// Days from 1970-01-01 to a date of the proleptic Gregorian calendar.
 fn days_since_epoch(date: &str) -> Option<i64> {
     let [year, month, day] = numbers(date, '-')?;

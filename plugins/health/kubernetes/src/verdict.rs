@@ -40,6 +40,35 @@ pub(crate) fn assessment(status: Status, message: impl Into<String>) -> Assessme
     Assessment::new(status, one_line(&message.into()))
 }
 
+/// When an object is judged.
+///
+/// It can be compared with a deadline in one way only, which tells the host of it: a verdict that time alone changes
+/// cannot lack the time at which to judge again.
+#[derive(Clone, Copy)]
+pub(crate) struct Now(u64);
+
+impl Now {
+    /// So many milliseconds after the epoch.
+    pub(crate) fn at(now_ms: u64) -> Self {
+        Self(now_ms)
+    }
+
+    /// Judges in one way before a deadline, in milliseconds since the epoch, and in another from then on.
+    pub(crate) fn until(
+        self,
+        deadline_ms: u64,
+        before: impl FnOnce() -> Assessment,
+        after: impl FnOnce() -> Assessment,
+    ) -> Assessment {
+        // The deadline itself is after, so that what is judged then is not to be judged again in no time.
+        if self.0 < deadline_ms {
+            before().until(deadline_ms, self.0)
+        } else {
+            after()
+        }
+    }
+}
+
 /// `1 replica`, `2 replicas`
 pub(crate) fn counted(count: impl Into<i128>, one: &str) -> String {
     match count.into() {
@@ -70,6 +99,15 @@ fn one_line(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_judged_before_a_deadline_is_judged_again_at_it() {
+        let judge = |now_ms| Now::at(now_ms).until(5, || progressing("early"), || degraded("late"));
+        assert_eq!(judge(3), progressing("early").until(5, 3));
+        assert_eq!(judge(4).recheck_after_ms, Some(1));
+        assert_eq!(judge(5), degraded("late"));
+        assert_eq!(judge(6), degraded("late"));
+    }
 
     #[test]
     fn a_message_is_one_bounded_line() {

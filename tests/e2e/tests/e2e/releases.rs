@@ -42,7 +42,7 @@ fn values(replicas: u32, size: u32) -> String {
 }
 
 /// A definition of a group of the test's own: definitions are the cluster's.
-fn definition(group: &str) -> String {
+pub(crate) fn definition(group: &str) -> String {
     json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": {"name": format!("widgets.{group}")},
@@ -57,7 +57,7 @@ fn definition(group: &str) -> String {
 }
 
 /// The stage's account may do everything: it makes definitions.
-fn allow_all(stage: &Stage) -> Result<()> {
+pub(crate) fn allow_all(stage: &Stage) -> Result<()> {
     let namespace = &stage.namespace;
     stage.apply(&format!(
         "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {{name: {namespace}}}\n\

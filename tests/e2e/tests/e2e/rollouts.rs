@@ -1,10 +1,13 @@
-//! A rollout that does not go on says why.
+//! A rollout that does not go on says why, and one that only waits for time goes on by itself.
+
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 use pintle_harness::until;
 use serde_json::Value;
 
 use crate::desk::Desk;
+use crate::releases::{allow_all, definition};
 use crate::world::{LIMIT, Stage, config_map};
 
 const IMAGE: &str = "registry.k8s.io/pause:3.9";
@@ -152,6 +155,33 @@ fn an_account_that_may_not_read_pods_is_told_so() -> Result<()> {
     assert!(
         unknown.contains(&format!("system:serviceaccount:{namespace}:blind may not")),
         "{problem}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_custom_resource_without_conditions_is_healthy_when_its_grace_is_over() -> Result<()> {
+    let stage = Stage::new("grace")?;
+    allow_all(&stage)?;
+    let group = format!("{}.example.com", stage.namespace);
+    let definition = definition(&group);
+    let widget = format!(
+        "apiVersion: {group}/v1\nkind: Widget\nmetadata: {{name: shop}}\nspec: {{size: 1}}\n"
+    );
+    let commit = stage.repository.push_files(
+        &[("definition.yaml", &definition), ("widget.yaml", &widget)],
+        "first",
+    )?;
+    let begin = Instant::now();
+    let health = "health: [{plugin: kubernetes, settings: {withoutConditionsGraceSeconds: 5}}]";
+    stage.apply(&stage.application("shop", "", health))?;
+    // There is no controller, so that nothing but time happens to the object.
+    stage.ready_at("shop", &commit)?;
+    // Its creation is told to the second: it may seem to be older than it is.
+    assert!(
+        begin.elapsed() >= Duration::from_secs(4),
+        "after {:?}",
+        begin.elapsed()
     );
     Ok(())
 }

@@ -6,4 +6,5 @@ mod differences;
 mod fixtures;
 mod oracle;
 mod table;
+mod times;
 mod variations;
