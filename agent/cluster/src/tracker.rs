@@ -348,6 +348,7 @@ async fn follow(inner: Weak<Inner>, selection: Selection, key: WatchKey, number:
     }
 }
 
+/// A task that ends with what it is for.
 struct AbortOnDrop(tokio::task::AbortHandle);
 
 impl Drop for AbortOnDrop {
@@ -405,9 +406,9 @@ impl Inner {
                 self.connection.clock().now(),
             )
             .await;
-        if let Some(after) = assessment.recheck_after {
-            self.recheck(object, after);
-        }
+        let recheck = assessment
+            .recheck_after
+            .map(|after| self.recheck(object, after));
         let text = |field: &str| {
             object["metadata"][field]
                 .as_str()
@@ -433,6 +434,7 @@ impl Inner {
             id,
             observed,
             watch,
+            recheck,
         };
         let event = self.lock().take(incoming);
         self.publish(event);

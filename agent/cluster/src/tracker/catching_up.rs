@@ -6,7 +6,7 @@ use pintle_core::names::{APPLICATION_LABEL, ApplicationName};
 use serde_json::Value;
 
 use super::{
-    Inner, Tracker, WatchKey,
+    AbortOnDrop, Inner, Tracker, WatchKey,
     early::{Missed, PATIENCE},
     label_and_id,
 };
@@ -65,10 +65,11 @@ impl Inner {
         });
     }
 
-    /// Assesses an object again when only time has changed the verdict. A newer state of it, or its end, makes that needless.
-    pub(super) fn recheck(self: &Arc<Self>, object: &Value, after: Duration) {
+    /// Assesses an object again when only time has changed the verdict. A newer state of it, or its end, makes that needless:
+    /// whoever remembers the object drops the task with it, which holds all of the object.
+    pub(super) fn recheck(self: &Arc<Self>, object: &Value, after: Duration) -> AbortOnDrop {
         let (inner, object) = (Arc::downgrade(self), object.clone());
-        tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             tokio::time::sleep(after.max(SOONEST)).await;
             if let Some(inner) = inner.upgrade()
                 && inner.is_current(&object)
@@ -76,6 +77,7 @@ impl Inner {
                 inner.see(&object, None).await;
             }
         });
+        AbortOnDrop(task.abort_handle())
     }
 
     /// Says whether an object is what was seen of it last.

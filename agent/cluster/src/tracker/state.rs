@@ -9,7 +9,7 @@ use pintle_core::{drift::DriftSettings, names::ApplicationName, object::ObjectId
 use tokio::{sync::watch, task::AbortHandle};
 
 use super::{
-    Observed, TrackEvent,
+    AbortOnDrop, Observed, TrackEvent,
     early::{Early, Missed},
 };
 use crate::{discovery::ResourceType, release::Release};
@@ -43,6 +43,8 @@ pub(super) struct Incoming<'a> {
     pub(super) observed: Observed,
     /// Which watch told; nothing for an apply's answer.
     pub(super) watch: Option<(&'a WatchKey, u64)>,
+    /// Assesses it again later.
+    pub(super) recheck: Option<AbortOnDrop>,
 }
 
 struct App {
@@ -59,6 +61,8 @@ struct Remembered {
     observed: Observed,
     /// In which pass over all objects it was seen last.
     pass: u64,
+    /// Assesses this state of it again. There is one at most: objects change often while they are on their way.
+    recheck: Option<AbortOnDrop>,
 }
 
 struct Watch {
@@ -281,6 +285,8 @@ impl State {
             }
             let changed = differs(&incoming.observed, &known.observed);
             known.observed = incoming.observed;
+            // Ends the one of the state before.
+            drop(std::mem::replace(&mut known.recheck, incoming.recheck));
             if !changed {
                 return None;
             }
@@ -288,6 +294,7 @@ impl State {
             let remembered = Remembered {
                 observed: incoming.observed,
                 pass,
+                recheck: incoming.recheck,
             };
             app.objects.insert(incoming.id.clone(), remembered);
         }

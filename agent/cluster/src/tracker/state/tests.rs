@@ -65,17 +65,23 @@ impl Fixture {
                 id: id(name),
                 observed,
                 watch,
+                recheck: None,
             })
             .is_some()
     }
 
     fn feed(&mut self, name: &str, observed: Observed) -> bool {
+        self.feed_again(name, observed, None)
+    }
+
+    fn feed_again(&mut self, name: &str, observed: Observed, recheck: Option<AbortOnDrop>) -> bool {
         self.state
             .take(Incoming {
                 label: LABEL,
                 id: id(name),
                 observed,
                 watch: None,
+                recheck,
             })
             .is_some()
     }
@@ -140,6 +146,28 @@ fn an_answer_that_is_late_changes_nothing() {
     assert!(!fixture.feed("a", observed("u", 6, "of one that is gone")));
     assert!(fixture.is_gone("a"));
     assert!(fixture.feed("a", observed("another", 7, "s")));
+}
+
+#[tokio::test]
+async fn an_object_is_looked_at_again_only_as_it_was_seen_last() {
+    let mut fixture = Fixture::new();
+    let mut feed = |version| {
+        let task = tokio::spawn(std::future::pending::<()>());
+        let recheck = Some(AbortOnDrop(task.abort_handle()));
+        fixture.feed_again("a", observed("u", version, "s"), recheck);
+        task
+    };
+    let (second, first, third) = (feed(2), feed(1), feed(3));
+    for (which, task) in [("older", first), ("replaced", second)] {
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(10), task).await;
+        assert!(
+            ended.expect(which).is_err_and(|error| error.is_cancelled()),
+            "{which}"
+        );
+    }
+    assert!(!third.is_finished());
+    fixture.state.remove(LABEL, &id("a"), "u");
+    assert!(third.await.is_err_and(|error| error.is_cancelled()));
 }
 
 #[test]
