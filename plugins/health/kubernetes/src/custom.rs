@@ -66,8 +66,17 @@ pub(crate) fn judge(object: Object, settings: &Settings, now: Now) -> Verdict {
     if conditions.is_empty() {
         return Ok(without_conditions(object, settings, now));
     }
-    if let Some(bad) = BAD.into_iter().find_map(|kind| conditions.truth(kind)) {
-        return Ok(degraded(bad.why()));
+    let generation = object.generation();
+    let mut outdated = None;
+    for bad in BAD.into_iter().filter_map(|kind| conditions.truth(kind)) {
+        match bad.outdated(generation) {
+            None => return Ok(degraded(bad.why())),
+            // The newer generation may be what mends it, and its controller has yet to look at that.
+            Some(text) => outdated = outdated.or(Some(text)),
+        }
+    }
+    if let Some(outdated) = outdated {
+        return Ok(progressing(outdated));
     }
     let Some(summary) = GOOD.into_iter().find_map(|kind| conditions.get(kind)) else {
         return Ok(healthy(format!(
@@ -75,15 +84,10 @@ pub(crate) fn judge(object: Object, settings: &Settings, now: Now) -> Verdict {
             GOOD.join(", ")
         )));
     };
-    if let (Some(generation), Some(seen)) = (object.generation(), summary.generation)
-        && seen < generation
-    {
-        return Ok(progressing(format!(
-            "condition {} is about generation {seen}, not {generation}",
-            summary.kind
-        )));
-    }
-    Ok(by_summary(summary))
+    Ok(match summary.outdated(generation) {
+        Some(outdated) => progressing(outdated),
+        None => by_summary(summary),
+    })
 }
 
 fn by_summary(summary: &Condition) -> Assessment {

@@ -43,13 +43,14 @@ pub(crate) fn unobserved(object: Object) -> Option<Assessment> {
         .then(|| progressing("has not been observed by its controller yet"))
 }
 
-/// Judges by the two conditions that kstatus defines for all kinds.
+/// Judges by the two conditions that kstatus defines for all kinds. One that is about an older generation says only that
+/// its controller has yet to look at this one, which may be what mends it.
 pub(crate) fn stalled_or_reconciling(object: Object) -> Result<Option<Assessment>, Malformed> {
-    let conditions = object.conditions()?;
-    if let Some(stalled) = conditions.truth("Stalled") {
+    let (conditions, generation) = (object.conditions()?, object.generation());
+    let stalled = conditions.truth("Stalled");
+    if let Some(stalled) = stalled.filter(|it| it.outdated(generation).is_none()) {
         return Ok(Some(degraded(stalled.why())));
     }
-    Ok(conditions
-        .truth("Reconciling")
-        .map(|reconciling| progressing(reconciling.why())))
+    let moving = conditions.truth("Reconciling").or(stalled);
+    Ok(moving.map(|it| progressing(it.outdated(generation).unwrap_or_else(|| it.why()))))
 }

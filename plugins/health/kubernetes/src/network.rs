@@ -103,10 +103,11 @@ pub(crate) fn route(object: Object) -> Verdict {
             .conditions_at("/conditions")
             .map_err(|it| within(&it, "parents", index))?;
         let name = parent.text("/parentRef/name").unwrap_or("without a name");
-        let stale = conditions
+        let generation = object.generation();
+        if conditions
             .iter()
-            .find(|it| it.generation.is_some() && it.generation < object.generation());
-        if stale.is_some() {
+            .any(|it| it.outdated(generation).is_some())
+        {
             return Ok(progressing(format!(
                 "parent {name} has not observed its latest generation"
             )));
@@ -133,15 +134,15 @@ pub(crate) fn route(object: Object) -> Verdict {
 
 /// The first of the conditions that does not hold.
 fn expect(conditions: &Conditions, generation: Option<i64>, kinds: &[&str]) -> Option<Assessment> {
-    kinds.iter().find_map(|kind| match conditions.get(kind) {
-        None => Some(progressing(format!("has no condition {kind} yet"))),
-        Some(condition) if condition.generation.is_some() && condition.generation < generation => {
-            Some(progressing(format!(
-                "condition {kind} is about an older generation"
-            )))
+    kinds.iter().find_map(|kind| {
+        let Some(condition) = conditions.get(kind) else {
+            return Some(progressing(format!("has no condition {kind} yet")));
+        };
+        match condition.outdated(generation) {
+            Some(outdated) => Some(progressing(outdated)),
+            None if condition.is_true() => None,
+            None => Some(unmet("", condition)),
         }
-        Some(condition) if condition.is_true() => None,
-        Some(condition) => Some(unmet("", condition)),
     })
 }
 

@@ -158,6 +158,17 @@ impl<'a> Condition<'a> {
         self.is("True")
     }
 
+    /// Says that the condition is about an older generation of the object than the one that it has now, if it is.
+    pub(crate) fn outdated(&self, generation: Option<i64>) -> Option<String> {
+        let (generation, seen) = (generation?, self.generation?);
+        (seen < generation).then(|| {
+            format!(
+                "condition {} is about generation {seen}, not {generation}",
+                self.kind
+            )
+        })
+    }
+
     /// Why, in the controller's words: `MinimumReplicasUnavailable: Deployment does not have minimum availability.`;
     /// the condition itself, if it has no words.
     pub(crate) fn why(&self) -> String {

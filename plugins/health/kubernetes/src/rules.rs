@@ -65,12 +65,8 @@ fn check_condition(rule: &Rule, kind: &str, object: Object, conditions: &Conditi
     let Some(condition) = conditions.get(kind) else {
         return Finding::Fails(format!("has no condition {kind} yet"));
     };
-    if let (Some(generation), Some(seen)) = (object.generation(), condition.generation)
-        && seen < generation
-    {
-        return Finding::Fails(format!(
-            "condition {kind} is about generation {seen}, not {generation}"
-        ));
+    if let Some(outdated) = condition.outdated(object.generation()) {
+        return Finding::Fails(outdated);
     }
     let words = match (condition.reason, condition.message) {
         ("", "") => String::new(),

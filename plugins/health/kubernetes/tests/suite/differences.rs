@@ -209,6 +209,18 @@ pub(crate) const ALL: &[Difference] = &[
         applies: |it| has(it, "Stalled", "True") && has(it, "Reconciling", "True"),
     },
     Difference {
+        name: "Stalled about an older generation: the newer one may be what mends it",
+        theirs: &[Degraded],
+        ours: Progressing,
+        applies: |it| was(it, "Stalled"),
+    },
+    Difference {
+        name: "a custom resource whose older generation has failed, and whose newer one may mend it",
+        theirs: &[Healthy],
+        ours: Progressing,
+        applies: |it| is_custom(it) && (was(it, "Failed") || was(it, "Degraded")),
+    },
+    Difference {
         name: "a custom resource that says it has failed",
         theirs: &[Healthy, Progressing],
         ours: Degraded,
@@ -265,6 +277,18 @@ fn states(object: &Value, kind: &str) -> bool {
 
 fn has(object: &Value, kind: &str, status: &str) -> bool {
     conditions(object).any(|it| text(it, "/type") == kind && text(it, "/status") == status)
+}
+
+/// Whether a condition is `True` that is about an older generation.
+fn was(object: &Value, kind: &str) -> bool {
+    let generation = |value: Option<&Value>| value.and_then(Value::as_i64);
+    let now = generation(object.pointer("/metadata/generation"));
+    conditions(object).any(|it| {
+        let seen = generation(it.get("observedGeneration"));
+        text(it, "/type") == kind
+            && text(it, "/status") == "True"
+            && seen.zip(now).is_some_and(|(seen, now)| seen < now)
+    })
 }
 
 fn conditions(object: &Value) -> impl Iterator<Item = &Value> {
