@@ -6,8 +6,20 @@ use crate::object::{Condition, Conditions, Malformed, Object};
 use crate::settings::Settings;
 use crate::verdict::{Verdict, counted, degraded, healthy, progressing};
 
-/// Reasons of the Gateway API that end by themselves, or when another object appears.
-const WAITING: [&str; 3] = ["Pending", "AddressNotAssigned", "NoMatchingParent"];
+/// Reasons of the Gateway API for which something is not accepted that end by themselves, or when another object appears.
+/// <https://gateway-api.sigs.k8s.io/reference/spec/>
+const WAITING: [&str; 6] = [
+    "AddressNotAssigned",
+    "NoMatchingParent",
+    "NoValidCACertificate",
+    "NotReconciled",
+    "Pending",
+    "Waiting",
+];
+
+/// Reasons of the Gateway API for which something is not programmed until its spec changes. For all others it is on its
+/// way: `NoResources` while the pods of the data plane start, `AddressNotAssigned`, and whatever an implementation calls it.
+const WRONG: [&str; 3] = ["AddressNotUsable", "Invalid", "ListenersNotValid"];
 
 /// Judges a Service: only a load balancer has something to wait for.
 ///
@@ -154,8 +166,11 @@ fn unmet(what: &str, condition: &Condition) -> Assessment {
         format!("{what}: {}", condition.why())
     };
     let waits = !condition.is("False")
-        || condition.kind == "ResolvedRefs"
-        || WAITING.contains(&condition.reason);
+        || match condition.kind {
+            "ResolvedRefs" => true,
+            "Programmed" => !WRONG.contains(&condition.reason),
+            _ => WAITING.contains(&condition.reason),
+        };
     if waits {
         progressing(text)
     } else {
