@@ -1,6 +1,6 @@
 //! Services, Ingresses and the Gateway API.
 
-use pintle_sdk::Assessment;
+use pintle_sdk::{Assessment, Status};
 
 use crate::object::{Condition, Conditions, Malformed, Object};
 use crate::settings::Settings;
@@ -79,31 +79,68 @@ pub(crate) fn gateway_class(object: Object) -> Verdict {
 ///
 /// <https://gateway-api.sigs.k8s.io/geps/gep-1364/>
 pub(crate) fn gateway(object: Object) -> Verdict {
-    if let Some(unmet) = expect(
-        &object.conditions()?,
-        object.generation(),
-        &["Accepted", "Programmed"],
-    ) {
-        return Ok(unmet);
-    }
+    const KINDS: [&str; 2] = ["Accepted", "Programmed"];
+    let conditions = object.conditions()?;
+    let own = expect(&conditions, object.generation(), &KINDS);
     let mut listeners = 0_u32;
+    let mut wrong = Vec::new();
     for (index, listener) in object.items("/status/listeners").enumerate() {
         listeners += 1;
         let conditions = listener
             .conditions_at("/conditions")
             .map_err(|it| within(&it, "listeners", index))?;
-        let wrong = ["Accepted", "Programmed", "ResolvedRefs"]
-            .into_iter()
-            .find_map(|kind| conditions.untruth(kind));
-        if let Some(wrong) = wrong {
-            let name = listener.text("/name").unwrap_or("without a name");
-            return Ok(unmet(&format!("listener {name}"), wrong));
-        }
+        let name = listener.text("/name").unwrap_or("without a name");
+        wrong.extend(unmet_listener(name, &conditions, object.generation()));
     }
-    Ok(healthy(format!(
-        "is programmed with {}",
-        counted(listeners, "listener")
-    )))
+    let blames_its_listeners = || {
+        KINDS
+            .iter()
+            .filter_map(|kind| conditions.untruth(kind))
+            .all(blames_listeners)
+    };
+    Ok(match (own, worst(wrong)) {
+        // Listeners that are not valid are no worse than the listeners themselves, which may only wait for a certificate.
+        (Some(own), Some(listener))
+            if own.status == Status::Degraded
+                && listener.status == Status::Progressing
+                && blames_its_listeners() =>
+        {
+            listener
+        }
+        (Some(unmet), _) | (None, Some(unmet)) => unmet,
+        (None, None) => healthy(format!(
+            "is programmed with {}",
+            counted(listeners, "listener")
+        )),
+    })
+}
+
+/// Whether a Gateway's condition says no more than that its listeners are not as they should be.
+fn blames_listeners(condition: &Condition) -> bool {
+    condition.reason == "ListenersNotValid"
+        || (condition.kind == "Programmed" && condition.reason == "Invalid")
+}
+
+/// What a listener still lacks, if anything.
+///
+/// A reference that is not resolved comes before what follows from it: without its certificate, a listener is `Invalid`
+/// as well, and some implementations do not accept it for the same reason.
+fn unmet_listener(
+    name: &str,
+    conditions: &Conditions,
+    generation: Option<i64>,
+) -> Option<Assessment> {
+    let unresolved = conditions.untruth("ResolvedRefs");
+    let refused = conditions
+        .untruth("Accepted")
+        .filter(|it| unresolved.is_none_or(|refs| refs.reason != it.reason));
+    let wrong = refused
+        .or(unresolved)
+        .or_else(|| conditions.untruth("Programmed"))?;
+    Some(match wrong.outdated(generation) {
+        Some(outdated) => progressing(format!("listener {name}: {outdated}")),
+        None => unmet(&format!("listener {name}"), wrong),
+    })
 }
 
 /// Judges a route of any protocol: each parent that it names has to accept it.
@@ -156,6 +193,12 @@ fn expect(conditions: &Conditions, generation: Option<i64>, kinds: &[&str]) -> O
             None => Some(unmet("", condition)),
         }
     })
+}
+
+/// The first that is degraded, or else the first that there is.
+fn worst(unmet: Vec<Assessment>) -> Option<Assessment> {
+    let degraded = unmet.iter().position(|it| it.status == Status::Degraded);
+    unmet.into_iter().nth(degraded.unwrap_or(0))
 }
 
 /// A condition that does not hold: degraded, unless it waits for something that may be on its way.
