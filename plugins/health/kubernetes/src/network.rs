@@ -1,5 +1,7 @@
 //! Services, Ingresses and the Gateway API.
 
+use std::fmt;
+
 use pintle_sdk::{Assessment, Status};
 
 use crate::object::{Condition, Conditions, Malformed, Object};
@@ -143,42 +145,114 @@ fn unmet_listener(
     })
 }
 
-/// Judges a route of any protocol: each parent that it names has to accept it.
+/// Judges a route of any protocol: each parent that its spec names has to accept it. What others have answered is of
+/// parents that it named before.
+///
+/// <https://gateway-api.sigs.k8s.io/geps/gep-1364/>
 pub(crate) fn route(object: Object) -> Verdict {
-    let mut parents = 0_u32;
-    for (index, parent) in object.items("/status/parents").enumerate() {
-        parents += 1;
-        let conditions = parent
+    let namespace = object.text("/metadata/namespace").unwrap_or_default();
+    let mut answers = Vec::new();
+    for (index, answer) in object.items("/status/parents").enumerate() {
+        let conditions = answer
             .conditions_at("/conditions")
             .map_err(|it| within(&it, "parents", index))?;
-        let name = parent.text("/parentRef/name").unwrap_or("without a name");
-        let generation = object.generation();
-        if conditions
-            .iter()
-            .any(|it| it.outdated(generation).is_some())
-        {
-            return Ok(progressing(format!(
-                "parent {name} has not observed its latest generation"
-            )));
-        }
-        if let Some(wrong) = ["Accepted", "ResolvedRefs"]
-            .into_iter()
-            .find_map(|kind| conditions.untruth(kind))
-        {
-            return Ok(unmet(&format!("parent {name}"), wrong));
-        }
-        if conditions.truth("Accepted").is_none() {
-            return Ok(progressing(format!(
-                "parent {name} has not accepted it yet"
-            )));
+        if let Some(parent) = answer.object("/parentRef") {
+            answers.push((Parent::read(parent, namespace), conditions));
         }
     }
-    let wanted = object.items("/spec/parentRefs").count();
-    Ok(match (parents, wanted) {
-        (_, 0) => healthy("names no parent"),
-        (0, _) => progressing("no parent has accepted it yet"),
-        _ => healthy(format!("is accepted by {}", counted(parents, "parent"))),
+    let mut parents = 0_u32;
+    let mut wrong = Vec::new();
+    for parent in object.items("/spec/parentRefs") {
+        parents += 1;
+        let parent = Parent::read(parent, namespace);
+        let mut is_answered = false;
+        for (_, conditions) in answers.iter().filter(|(answered, _)| *answered == parent) {
+            is_answered = true;
+            wrong.extend(unmet_parent(&parent, conditions, object.generation()));
+        }
+        if !is_answered {
+            wrong.push(progressing(format!("{parent} has not accepted it yet")));
+        }
+    }
+    Ok(match (worst(wrong), parents) {
+        (Some(unmet), _) => unmet,
+        (None, 0) => healthy("names no parent"),
+        (None, _) => healthy(format!("is accepted by {}", counted(parents, "parent"))),
     })
+}
+
+/// What a parent's answer still lacks, if anything.
+fn unmet_parent(
+    parent: &Parent,
+    conditions: &Conditions,
+    generation: Option<i64>,
+) -> Option<Assessment> {
+    if conditions
+        .iter()
+        .any(|it| it.outdated(generation).is_some())
+    {
+        return Some(progressing(format!(
+            "{parent} has not observed its latest generation"
+        )));
+    }
+    let wrong = ["Accepted", "ResolvedRefs"]
+        .into_iter()
+        .find_map(|kind| conditions.untruth(kind));
+    if let Some(wrong) = wrong {
+        return Some(unmet(&parent.to_string(), wrong));
+    }
+    let is_accepted = conditions.truth("Accepted").is_some();
+    (!is_accepted).then(|| progressing(format!("{parent} has not accepted it yet")))
+}
+
+/// A parent of a route, with the API's defaults for what is left out: a controller need not repeat the spec's words.
+///
+/// <https://gateway-api.sigs.k8s.io/reference/spec/#parentreference>
+#[derive(PartialEq, Eq)]
+struct Parent<'a> {
+    group: &'a str,
+    kind: &'a str,
+    namespace: &'a str,
+    name: &'a str,
+    /// Empty for the parent as a whole.
+    section: &'a str,
+    port: Option<i64>,
+}
+
+impl<'a> Parent<'a> {
+    /// Reads a reference in a route of a namespace.
+    fn read(reference: Object<'a>, namespace: &'a str) -> Self {
+        Self {
+            // An empty group is not left out: it is that of Services.
+            group: reference
+                .text("/group")
+                .unwrap_or("gateway.networking.k8s.io"),
+            kind: reference.text("/kind").unwrap_or("Gateway"),
+            namespace: reference
+                .text("/namespace")
+                .filter(|namespace| !namespace.is_empty())
+                .unwrap_or(namespace),
+            name: reference.text("/name").unwrap_or_default(),
+            section: reference.text("/sectionName").unwrap_or_default(),
+            port: reference.int("/port").filter(|port| *port != 0),
+        }
+    }
+}
+
+/// `parent edge section https`
+impl fmt::Display for Parent<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = if self.name.is_empty() {
+            "without a name"
+        } else {
+            self.name
+        };
+        write!(f, "parent {name}")?;
+        if !self.section.is_empty() {
+            write!(f, " section {}", self.section)?;
+        }
+        self.port.map_or(Ok(()), |port| write!(f, " port {port}"))
+    }
 }
 
 /// The first of the conditions that does not hold.
