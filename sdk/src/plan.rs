@@ -43,7 +43,8 @@ pub struct Change {
     pub action: Action,
     /// Where the desired object comes from.
     pub source: Option<Position>,
-    /// The events at which the plan runs it, if it is a hook; empty for every other object.
+    /// The events at which it is run, if it is a hook; empty for every other object. Those of a removal come long after the
+    /// plan: it keeps the hook until then, and nobody is asked again.
     pub hook: BTreeSet<HookEvent>,
 }
 

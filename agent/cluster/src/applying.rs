@@ -251,7 +251,7 @@ impl Applier<'_> {
         if let Some(event) = before {
             self.run_hooks(event, &mut run, store).await;
         }
-        self.keep_removal_hooks(&mut run).await;
+        self.keep_removal_hooks(approved, &mut run).await;
         self.write_part(&rest, true, &mut run, store).await;
         if run.is_well() {
             self.delete_all(&deletions, &mut run, store).await;

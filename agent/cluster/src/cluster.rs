@@ -6,12 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use pintle_core::{
-    check::Approved,
-    inventory::Inventory,
-    plan::Depth,
-    rendered::{Rendered, RenderedObject},
-};
+use pintle_core::{check::Approved, inventory::Inventory, plan::Depth, rendered::Rendered};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -23,7 +18,7 @@ use crate::{
     prepare::{PrepareError, Prepared, prepare},
     reader::Reader,
     release::Release,
-    removal_hooks,
+    removal_hooks::{self, RemovalHooks},
     request::RequestError,
     store::InventoryStore,
     tracker::{Judge, Tracker, TrackerOptions},
@@ -231,10 +226,10 @@ impl Cluster {
         &self,
         release: &Release,
         inventory: &Inventory,
-    ) -> Result<Option<Vec<RenderedObject>>, RequestError> {
+    ) -> Result<Option<RemovalHooks>, RequestError> {
         let record = inventory.release.as_ref();
         if record.is_none_or(|record| record.removal_hooks.is_none()) {
-            return Ok(Some(Vec::new()));
+            return Ok(Some(RemovalHooks::default()));
         }
         removal_hooks::load(&self.home, release).await
     }

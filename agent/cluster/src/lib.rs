@@ -80,6 +80,7 @@ pub use reader::{Changes, Reader};
 pub use rejection::{ADOPT_ANNOTATION, FieldProblem, ObjectFailure, WriteError};
 pub use release::{Leave, Purpose, Release};
 pub use remote::RemoteError;
+pub use removal_hooks::RemovalHooks;
 pub use request::{Cause, Refusal, RequestError};
 pub use resources::{
     Application, Applications, CustomResource, Plugin, Plugins, ResourceEvent, Resources,

@@ -469,6 +469,7 @@ fn change(object: &PreparedObject, action: Action) -> Change {
         after: Value::Null,
         source: object.source.clone(),
         hook: BTreeSet::new(),
+        for_removal: None,
         conflicts: Vec::new(),
     }
 }

@@ -1,15 +1,19 @@
 //! Hooks for the removal of an application, kept until then: the source may be gone when they are needed.
 //!
-//! They are in a Secret, because what a hook is made of may be secret.
+//! They are in a Secret, because what a hook is made of may be secret. The removal asks no policy, so only what was in an
+//! approved plan is kept.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::Method;
 use pintle_core::{
-    digest::Digest,
-    hook::{Hook, HookEvent},
+    check::Approved,
+    digest::{Digest, Digester},
+    hook::Hook,
     object::{Object, ObjectId},
+    plan::Change,
     problem::Position,
     rendered::RenderedObject,
+    seed::Seed,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -25,64 +29,102 @@ use crate::{
 
 const KEY: &str = "hooks.json";
 
+/// What the digest is over. Before the second version, agents kept these hooks without a policy seeing them: what such an agent
+/// has kept is never what is wanted, so it comes into the next plan.
+const FORMAT: &str = "removal-hooks/v2";
+
+/// Hooks that were kept for the removal of an application.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RemovalHooks {
+    /// As they were applied last.
+    pub objects: Vec<RenderedObject>,
+    /// Whether they were never in a plan that policies see, because an earlier version has kept them.
+    pub are_unseen: bool,
+}
+
 #[derive(Serialize, Deserialize)]
 struct Kept {
     object: Value,
     hook: Hook,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     source: Option<Position>,
+    /// Whether it was in a plan that policies see. Earlier versions do not know it.
+    #[serde(default)]
+    seen: bool,
 }
 
-/// Keeps the hooks of a render that run at the removal. Nothing is sent if they are those that `kept` names.
+impl Kept {
+    /// Takes what a plan keeps; nothing of everything else in it.
+    fn of(change: &Change) -> Option<Self> {
+        let hook = change.for_removal.as_deref()?;
+        Some(Self {
+            object: change.desired.as_ref()?.value().clone(),
+            hook: hook.clone(),
+            source: change.source.clone(),
+            seen: true,
+        })
+    }
+}
+
+/// Names the hooks of a render that run at the removal; nothing if there are none.
+pub(crate) fn digest(release: &Release, prepared: &Prepared) -> Option<Digest> {
+    let hooks = prepared.hooks().iter().filter_map(|object| {
+        let hook = object.hook.as_ref()?;
+        hook.is_for_removal().then(|| (object.object.value(), hook))
+    });
+    digest_of(hooks, &release.seed)
+}
+
+/// Neither the order of hooks counts nor where they are written: a comment above one is nothing to be kept anew.
+fn digest_of<'a>(
+    hooks: impl Iterator<Item = (&'a Value, &'a Hook)>,
+    seed: &Seed,
+) -> Option<Digest> {
+    // Keyed, so that a status tells nothing about what may be secret.
+    let concealed = |(object, hook): (&Value, &Hook)| {
+        let concealed = seed.conceal(&json!({ "object": object, "hook": hook }));
+        concealed.to_string()
+    };
+    let mut texts: Vec<String> = hooks.map(concealed).collect();
+    if texts.is_empty() {
+        return None;
+    }
+    texts.sort();
+    let digest = texts.iter().fold(Digester::new(FORMAT), Digester::part);
+    Some(digest.finish())
+}
+
+/// Keeps the hooks for the removal that an approved plan has. Those that `kept` names are in no plan: then nothing is sent.
 ///
 /// Returns the digest of what is kept; nothing if there are none.
 pub(crate) async fn keep(
     connection: &Connection,
     release: &Release,
     prepared: &Prepared,
+    approved: &Approved,
     kept: Option<Digest>,
 ) -> Result<Option<Digest>, (ObjectId, RequestError)> {
-    let hooks: Vec<Kept> = prepared
-        .hooks()
+    let hooks: Vec<Kept> = approved
+        .plan()
+        .changes()
         .iter()
-        .filter_map(|object| {
-            let hook = object.hook.clone()?;
-            let at_removal = [HookEvent::PreDelete, HookEvent::PostDelete];
-            let is_one = at_removal.iter().any(|event| hook.events.contains(event));
-            is_one.then(|| Kept {
-                object: object.object.value().clone(),
-                hook,
-                source: object.source.clone(),
-            })
-        })
+        .filter_map(Kept::of)
         .collect();
+    let named = hooks.iter().map(|hook| (&hook.object, &hook.hook));
+    let planned = digest_of(named, &release.seed);
     let id = id(release);
-    if hooks.is_empty() {
-        if kept.is_some() {
-            let deleted = connection
-                .delete_object(&ResourceType::secrets(), &id, &Preconditions::default())
-                .await;
-            deleted.map_err(|error| (id, error))?;
+    let result = match planned {
+        Some(digest) => write(connection, &id, &hooks).await.map(|()| Some(digest)),
+        None if kept.is_some() && digest(release, prepared).is_none() => {
+            forget(connection, release).await.map(|()| None)
         }
-        return Ok(None);
-    }
-    let text = serde_json::to_string(&hooks).expect("hooks are plain data");
-    // Keyed, so that a status tells nothing about what may be secret.
-    let digest = Digest::of(
-        release
-            .seed
-            .conceal(&Value::String(text.clone()))
-            .to_string(),
-    );
-    if kept != Some(digest) {
-        write(connection, &id, &text)
-            .await
-            .map_err(|error| (id, error))?;
-    }
-    Ok(Some(digest))
+        None => Ok(kept),
+    };
+    result.map_err(|error| (id, error))
 }
 
-async fn write(connection: &Connection, id: &ObjectId, text: &str) -> Result<(), RequestError> {
+async fn write(connection: &Connection, id: &ObjectId, hooks: &[Kept]) -> Result<(), RequestError> {
+    let text = serde_json::to_string(hooks).expect("hooks are plain data");
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret", "type": "pintle.dev/hooks",
         "metadata": {
@@ -110,16 +152,17 @@ async fn write(connection: &Connection, id: &ObjectId, text: &str) -> Result<(),
 pub(crate) async fn load(
     connection: &Connection,
     release: &Release,
-) -> Result<Option<Vec<RenderedObject>>, RequestError> {
+) -> Result<Option<RemovalHooks>, RequestError> {
     let secret = connection
         .read(&ResourceType::secrets(), &id(release))
         .await?;
     Ok(secret.and_then(|secret| read(&secret)))
 }
 
-fn read(secret: &Value) -> Option<Vec<RenderedObject>> {
+fn read(secret: &Value) -> Option<RemovalHooks> {
     let bytes = STANDARD.decode(secret["data"][KEY].as_str()?).ok()?;
     let kept: Vec<Kept> = serde_json::from_slice(&bytes).ok()?;
+    let are_unseen = kept.iter().any(|kept| !kept.seen);
     let object = |kept: Kept| {
         Some(RenderedObject {
             object: Object::new(kept.object).ok()?,
@@ -128,7 +171,11 @@ fn read(secret: &Value) -> Option<Vec<RenderedObject>> {
             keep: false,
         })
     };
-    kept.into_iter().map(object).collect()
+    let objects = kept.into_iter().map(object).collect::<Option<_>>()?;
+    Some(RemovalHooks {
+        objects,
+        are_unseen,
+    })
 }
 
 /// Deletes what is kept for a release. That there is nothing is no error.
@@ -150,4 +197,101 @@ fn id(release: &Release) -> ObjectId {
         None => (&name.namespace, format!("pintle-hooks.{}", name.name)),
     };
     ResourceType::secrets().id(namespace, name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use pintle_core::{
+        hook::HookEvent,
+        names::ApplicationName,
+        plan::{Action, Depth, Plan},
+        rendered::Rendered,
+    };
+
+    use super::*;
+    use crate::{discovery::tests::kinds, prepare::prepare};
+
+    fn release() -> Release {
+        Release::new(ApplicationName::new("shop", "web"), Seed::from_text("s"))
+    }
+
+    fn hook(name: &str, value: &str, event: HookEvent, line: u32) -> RenderedObject {
+        let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"k": value}});
+        RenderedObject {
+            object: Object::new(object).unwrap(),
+            source: Some(Position {
+                file: "all.yaml".into(),
+                line,
+                column: 1,
+            }),
+            hook: Some(Hook {
+                events: [event].into(),
+                ..Hook::default()
+            }),
+            keep: false,
+        }
+    }
+
+    fn prepared(hooks: Vec<RenderedObject>) -> Prepared {
+        let rendered = Rendered::new(hooks, None, Vec::new(), &release().seed).unwrap();
+        prepare(&rendered, &release(), &Arc::new(kinds())).unwrap()
+    }
+
+    #[test]
+    fn what_runs_at_the_removal_counts_and_where_it_is_written_does_not() {
+        use HookEvent::{PostDelete, PreDelete, PreInstall};
+        let digest = |hooks: Vec<RenderedObject>| digest(&release(), &prepared(hooks));
+        let save = || hook("save", "1", PreDelete, 1);
+        assert_eq!(digest(vec![hook("migrate", "1", PreInstall, 1)]), None);
+        let one = digest(vec![save()]);
+        assert!(one.is_some());
+        assert_eq!(digest(vec![hook("save", "1", PreDelete, 9)]), one);
+        let with_another = vec![hook("migrate", "1", PreInstall, 1), save()];
+        assert_eq!(digest(with_another), one);
+        assert_ne!(digest(vec![hook("save", "2", PreDelete, 1)]), one);
+        assert_ne!(digest(vec![hook("save", "1", PostDelete, 1)]), one);
+        assert_ne!(digest(vec![save(), hook("bye", "1", PostDelete, 1)]), one);
+    }
+
+    #[test]
+    fn of_a_plan_only_what_it_keeps_is_kept_and_named_as_in_the_render() {
+        let prepared = prepared(vec![
+            hook("migrate", "1", HookEvent::PreInstall, 1),
+            hook("save", "1", HookEvent::PreDelete, 5),
+        ]);
+        let changes = prepared.hooks().iter().map(|object| {
+            let hook = object.hook.clone().unwrap();
+            Change {
+                id: object.id().clone(),
+                version: "v1".into(),
+                action: Action::Create,
+                desired: Some(object.object.clone()),
+                live: None,
+                before: Value::Null,
+                after: Value::Null,
+                source: object.source.clone(),
+                hook: hook.events.clone(),
+                for_removal: hook.is_for_removal().then(|| Box::new(hook)),
+                conflicts: Vec::new(),
+            }
+        });
+        let plan = Plan::new(Depth::Local, changes.collect(), &release().seed);
+        let kept: Vec<Kept> = plan.changes().iter().filter_map(Kept::of).collect();
+        let named = kept.iter().map(|kept| (&kept.object, &kept.hook));
+        assert_eq!(
+            digest_of(named, &release().seed),
+            digest(&release(), &prepared)
+        );
+        let secret = |kept: &Value| json!({"data": {KEY: STANDARD.encode(kept.to_string())}});
+        let mut stored = serde_json::to_value(&kept).unwrap();
+        let found = read(&secret(&stored)).unwrap();
+        assert_eq!(found.objects.len(), 1);
+        assert_eq!(found.objects[0].object, prepared.hooks()[1].object);
+        assert!(!found.are_unseen);
+        // What an earlier version has written.
+        stored[0].as_object_mut().unwrap().remove("seen");
+        assert!(read(&secret(&stored)).unwrap().are_unseen);
+    }
 }

@@ -44,6 +44,9 @@ pub enum HookEvent {
 }
 
 impl HookEvent {
+    /// The events of a removal, in their order.
+    pub const AT_REMOVAL: [Self; 2] = [Self::PreDelete, Self::PostDelete];
+
     /// Returns the name: `pre-install`.
     pub const fn name(self) -> &'static str {
         match self {
@@ -110,6 +113,17 @@ impl Hook {
         } else {
             self.deletion.contains(&when)
         }
+    }
+
+    /// Returns the events at which it is run when the application is removed.
+    pub fn removal_events(&self) -> impl Iterator<Item = HookEvent> {
+        let at_removal = HookEvent::AT_REMOVAL.into_iter();
+        at_removal.filter(|event| self.events.contains(event))
+    }
+
+    /// Says whether it is run when the application is removed.
+    pub fn is_for_removal(&self) -> bool {
+        self.removal_events().next().is_some()
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     canonical,
     diff::{self, Difference},
     digest::{Digest, Digester},
-    hook::HookEvent,
+    hook::{Hook, HookEvent},
     object::{Object, ObjectId, conceal},
     problem::Position,
     seed::Seed,
@@ -37,6 +37,8 @@ pub enum Action {
     Replace,
     /// It left the source.
     Delete,
+    /// Not made now: it is a hook, kept until the application is removed.
+    Keep,
     /// Nothing.
     Unchanged,
 }
@@ -49,6 +51,7 @@ impl Action {
             Self::Update => "update",
             Self::Replace => "replace",
             Self::Delete => "delete",
+            Self::Keep => "keep",
             Self::Unchanged => "unchanged",
         }
     }
@@ -79,8 +82,11 @@ pub struct Change {
     pub after: Value,
     /// Where in the source the object is written.
     pub source: Option<Position>,
-    /// The events at which the plan runs it, if it is a hook; empty for every other object.
+    /// The events at which it is run, if it is a hook: by this plan, and, if the plan keeps it for that, when the application
+    /// is removed. Empty for every other object.
     pub hook: BTreeSet<HookEvent>,
+    /// What makes it a hook, if the plan keeps it for the removal. It may be run before as well, at other events.
+    pub for_removal: Option<Box<Hook>>,
     /// Managers whose fields are taken over, with the fields: shown, because somebody may not expect it.
     pub conflicts: Vec<Conflict>,
 }
@@ -95,7 +101,7 @@ pub struct Conflict {
 }
 
 impl Change {
-    /// Says whether it is the run of a hook.
+    /// Says whether it is a hook, and so none of the objects that the application consists of.
     pub fn is_hook(&self) -> bool {
         !self.hook.is_empty()
     }
@@ -129,6 +135,9 @@ pub struct Summary {
     /// Hooks to be run.
     #[serde(skip_serializing_if = "is_zero")]
     pub hooks: u32,
+    /// Hooks that are not run, but kept for the removal.
+    #[serde(rename = "keptHooks", skip_serializing_if = "is_zero")]
+    pub kept_hooks: u32,
 }
 
 #[expect(
@@ -151,9 +160,14 @@ impl fmt::Display for Summary {
             self.delete, self.unchanged
         )?;
         match self.hooks {
+            0 => {}
+            1 => f.write_str(", 1 hook to run")?,
+            hooks => write!(f, ", {hooks} hooks to run")?,
+        }
+        match self.kept_hooks {
             0 => Ok(()),
-            1 => f.write_str(", 1 hook to run"),
-            hooks => write!(f, ", {hooks} hooks to run"),
+            1 => f.write_str(", 1 hook to keep for the removal"),
+            hooks => write!(f, ", {hooks} hooks to keep for the removal"),
         }
     }
 }
@@ -220,11 +234,9 @@ impl Plan {
     pub fn summary(&self) -> Summary {
         let mut summary = Summary::default();
         for change in &self.changes {
-            if change.is_hook() {
-                summary.hooks += 1;
-                continue;
-            }
             *match change.action {
+                Action::Keep => &mut summary.kept_hooks,
+                _ if change.is_hook() => &mut summary.hooks,
                 Action::Create => &mut summary.create,
                 Action::Update => &mut summary.update,
                 Action::Replace => &mut summary.replace,
@@ -260,6 +272,7 @@ mod tests {
             after,
             source: None,
             hook: BTreeSet::new(),
+            for_removal: None,
             conflicts,
         }
     }
@@ -288,6 +301,45 @@ mod tests {
         assert_eq!(
             some.summary().to_string(),
             "2 to create, 0 to update, 1 to delete, 1 unchanged"
+        );
+    }
+
+    #[test]
+    fn what_is_kept_for_the_removal_is_something_to_do_and_no_object_to_be_made() {
+        let hook = |event: HookEvent| {
+            let hook = Hook {
+                events: [event].into(),
+                ..Hook::default()
+            };
+            Change {
+                hook: hook.removal_events().collect(),
+                for_removal: Some(Box::new(hook)),
+                ..change("a", Action::Keep, Value::Null, json!(1))
+            }
+        };
+        let kept = vec![
+            hook(HookEvent::PreDelete),
+            change("b", Action::Unchanged, json!(1), json!(1)),
+        ];
+        let plan = Plan::new(Depth::Local, kept, &Seed::from_text("s"));
+        assert!(!plan.is_empty());
+        assert_eq!(
+            plan.summary().to_string(),
+            "0 to create, 0 to update, 0 to delete, 1 unchanged, 1 hook to keep for the removal"
+        );
+        assert_ne!(
+            digest(vec![hook(HookEvent::PreDelete)]),
+            digest(vec![hook(HookEvent::PostDelete)])
+        );
+        let both = Change {
+            hook: [HookEvent::PreInstall, HookEvent::PreDelete].into(),
+            action: Action::Create,
+            ..hook(HookEvent::PreDelete)
+        };
+        let summary = Plan::new(Depth::Local, vec![both], &Seed::from_text("s")).summary();
+        assert_eq!(
+            (summary.create, summary.hooks, summary.kept_hooks),
+            (0, 1, 0)
         );
     }
 

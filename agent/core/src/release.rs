@@ -172,7 +172,7 @@ impl ReleaseRecord {
     /// Returns the events of an apply, or of a removal, that are still to come.
     pub fn events(&self, removing: bool) -> Vec<HookEvent> {
         if removing {
-            vec![HookEvent::PreDelete, HookEvent::PostDelete]
+            HookEvent::AT_REMOVAL.to_vec()
         } else if self.completed {
             Vec::new()
         } else {

@@ -129,6 +129,7 @@ impl Catalog {
             after: desired.map_or(Value::Null, |_| Value::from(version)),
             source: None,
             hook: BTreeSet::new(),
+            for_removal: None,
             conflicts: Vec::new(),
         }
     }

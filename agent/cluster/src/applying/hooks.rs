@@ -407,16 +407,21 @@ impl Applier<'_> {
         }
     }
 
-    /// Keeps the hooks for the removal, if they are others than those that are kept.
-    pub(super) async fn keep_removal_hooks(&self, run: &mut Run) {
+    /// Keeps the hooks for the removal that the plan has: those that are kept already are not in it.
+    pub(super) async fn keep_removal_hooks(&self, approved: &Approved, run: &mut Run) {
         if self.release.is_removal() || !run.is_well() {
             return;
         }
         let Some(record) = &mut run.inventory.release else {
             return;
         };
-        let kept =
-            removal_hooks::keep(self.home, self.release, self.prepared, record.removal_hooks);
+        let kept = removal_hooks::keep(
+            self.home,
+            self.release,
+            self.prepared,
+            approved,
+            record.removal_hooks,
+        );
         match kept.await {
             Ok(digest) => record.removal_hooks = digest,
             Err((id, error)) => run.failures.push(ObjectFailure {

@@ -1,4 +1,4 @@
-//! Which hooks a plan runs.
+//! Which hooks a plan runs, and which it keeps for the removal.
 
 use futures::{FutureExt as _, StreamExt as _, stream};
 use pintle_core::{
@@ -18,6 +18,7 @@ use crate::{
     prepare::PreparedObject,
     rejection::{ObjectFailure, WriteError},
     release::Purpose,
+    removal_hooks,
 };
 
 impl Planner<'_> {
@@ -41,7 +42,8 @@ impl Planner<'_> {
         ))
     }
 
-    /// Returns the hooks that are still to be run for a release, each with what it finds.
+    /// Returns the hooks that are still to be run for a release, each with what it finds, and those that are to be kept for
+    /// the removal.
     pub(super) async fn hooks(
         &self,
         record: Option<&ReleaseRecord>,
@@ -55,6 +57,7 @@ impl Planner<'_> {
         } else {
             record.events(self.release.is_removal())
         };
+        let keeps = self.keeps_hooks(record);
         let looks: Vec<_> = self
             .prepared
             .hooks()
@@ -62,12 +65,20 @@ impl Planner<'_> {
             .filter_map(|object| {
                 let hook = object.hook.as_ref()?;
                 let due = record.due(&events, object.id(), hook, object.desired);
-                (!due.is_empty()).then(|| {
+                let is_kept = keeps && hook.is_for_removal();
+                (is_kept || !due.is_empty()).then(|| {
                     async move {
-                        let mut change = self
-                            .look_at_hook(object, inventory.get(object.id()))
-                            .await?;
+                        let mut change = if due.is_empty() {
+                            kept(object)
+                        } else {
+                            self.look_at_hook(object, inventory.get(object.id()))
+                                .await?
+                        };
                         change.hook = due;
+                        if is_kept {
+                            change.hook.extend(hook.removal_events());
+                            change.for_removal = Some(Box::new(hook.clone()));
+                        }
                         Ok(change)
                     }
                     .boxed()
@@ -75,6 +86,14 @@ impl Planner<'_> {
             })
             .collect();
         stream::iter(looks).buffer_unordered(WIDTH).collect().await
+    }
+
+    /// Says whether hooks for the removal are to be kept that are not kept yet. They belong into the plan although nothing is
+    /// made of them now: whoever removes the application asks no policy.
+    fn keeps_hooks(&self, record: &ReleaseRecord) -> bool {
+        self.release.purpose == Purpose::Converge
+            && removal_hooks::digest(self.release, self.prepared)
+                .is_some_and(|wanted| record.removal_hooks != Some(wanted))
     }
 
     async fn look_at_hook(
@@ -118,6 +137,14 @@ impl Planner<'_> {
         change.live = Some(live.into_value());
         Ok(change)
     }
+}
+
+/// Returns the change of a hook that is kept and not run. What is in its place now is no matter: that is looked at when the
+/// application is removed.
+fn kept(object: &PreparedObject) -> Change {
+    let mut change = change(object, Action::Keep);
+    change.after = Owned::of_new(object);
+    change
 }
 
 /// Says whether what an earlier run has left is deleted before the next one.

@@ -247,6 +247,7 @@ impl Planner<'_> {
             live,
             source: None,
             hook: BTreeSet::new(),
+            for_removal: None,
             conflicts: Vec::new(),
         }
     }

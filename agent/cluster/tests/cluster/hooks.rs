@@ -3,13 +3,15 @@
 use std::{collections::BTreeSet, sync::Mutex};
 
 use pintle_cluster::{
-    Applied, ApplyError, Applying, ClusterError, InventoryStore as _, Progress, Step,
+    Applied, ApplyError, Applying, ClusterError, InventoryStore as _, Planned, Progress, Step,
 };
 use pintle_core::{
+    digest::Digest,
     duration::Span,
     hook::{Hook, HookDeletion, HookEvent, HookOutcome},
+    inventory::Inventory,
     object::Object,
-    plan::Depth,
+    plan::{Action, Change, Depth},
     rendered::{Rendered, RenderedObject},
     seed::Seed,
 };
@@ -138,7 +140,8 @@ async fn removed(world: &mut World) -> Vec<String> {
         .await
         .unwrap()
         .unwrap();
-    let rendered = Rendered::new(hooks, None, Vec::new(), &world.release.seed).unwrap();
+    assert!(!hooks.are_unseen);
+    let rendered = Rendered::new(hooks.objects, None, Vec::new(), &world.release.seed).unwrap();
     let mut store = world.store().await;
     let prepared = world
         .cluster
@@ -254,6 +257,99 @@ async fn a_release_goes_through_its_life() {
     gone Job bye
     ");
     assert_eq!(world.kubectl(&["get", "jobs", "-o", "name"]), "");
+    assert_eq!(world.live("secret", "pintle-hooks.web"), None);
+}
+
+/// What a plan does, in the order of identity, with the events of hooks.
+fn does(planned: &Planned) -> Vec<String> {
+    let line = |change: &Change| {
+        let events: Vec<_> = change.hook.iter().map(|event| event.name()).collect();
+        format!("{} {} {}", change.action, change.id.name, events.join(","))
+    };
+    let changes = planned.plan.changes().iter();
+    changes
+        .filter(|change| change.action != Action::Unchanged)
+        .map(line)
+        .collect()
+}
+
+async fn planned(world: &World, rendered: &Rendered, inventory: &Inventory) -> Planned {
+    let prepared = world
+        .cluster
+        .prepare(rendered, &world.release)
+        .await
+        .unwrap();
+    world
+        .cluster
+        .plan(&world.release, &prepared, inventory, Depth::Server)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn hooks_for_the_removal_are_in_the_plan_that_keeps_them_and_in_no_other() {
+    use HookEvent::{PostDelete, PreDelete, PreInstall, PreUpgrade};
+    let world = World::new("hooks-kept").await;
+    let version = |pod: &str| {
+        Rendering::new()
+            .object(config_map("web", "1"))
+            .hook(job("save", pod), &[PreDelete, PreInstall], as_it_is)
+            .hook(job("bye", ""), &[PostDelete], as_it_is)
+            .finish()
+    };
+    let none = Inventory::default();
+    let first = planned(&world, &version(""), &none).await;
+    let expected = [
+        "create web ",
+        "keep bye post-delete",
+        "create save pre-install,pre-delete",
+    ];
+    assert_eq!(does(&first), expected);
+    let summary = first.plan.summary();
+    assert_eq!(
+        (summary.create, summary.hooks, summary.kept_hooks),
+        (1, 1, 1)
+    );
+    happened(&world, &version("")).await;
+    let kept = world.live("secret", "pintle-hooks.web").unwrap();
+    assert_eq!(world.live("job", "bye"), None);
+
+    // What is kept is not kept again, whatever else comes.
+    let inventory = world.store().await.inventory().clone();
+    assert!(
+        planned(&world, &version(""), &inventory)
+            .await
+            .plan
+            .is_empty()
+    );
+    let more = Rendering(version("").objects().to_vec())
+        .hook(job("save", ""), &[PreDelete, PreInstall], as_it_is)
+        .hook(job("bye", ""), &[PostDelete], as_it_is)
+        .hook(job("migrate", ""), &[PreUpgrade], as_it_is)
+        .finish();
+    let upgrade = planned(&world, &more, &inventory).await;
+    assert_eq!(does(&upgrade), ["create migrate pre-upgrade"]);
+    assert!(happened(&world, &version("")).await.is_empty());
+    assert_eq!(
+        world.live("secret", "pintle-hooks.web").unwrap()["metadata"]["resourceVersion"],
+        kept["metadata"]["resourceVersion"]
+    );
+
+    // One that changes brings all of them into the plan, and so does an earlier version that has asked nobody.
+    let both = ["keep bye post-delete", "keep save pre-delete"];
+    let changed = planned(&world, &version("failed"), &inventory).await;
+    assert_eq!(does(&changed), both);
+    assert_eq!(
+        changed.plan.summary().to_string(),
+        "0 to create, 0 to update, 0 to delete, 1 unchanged, 2 hooks to keep for the removal"
+    );
+    let mut earlier = inventory.clone();
+    earlier.release.as_mut().unwrap().removal_hooks = Some(Digest::of("kept by another version"));
+    assert_eq!(does(&planned(&world, &version(""), &earlier).await), both);
+
+    // Nothing is left of hooks that are no longer there.
+    let without = Rendering::new().object(config_map("web", "1")).finish();
+    happened(&world, &without).await;
     assert_eq!(world.live("secret", "pintle-hooks.web"), None);
 }
 

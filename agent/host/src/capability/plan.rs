@@ -64,7 +64,8 @@ impl HostPlan for State {
         let change = |change: &pintle_core::plan::Change| Change {
             id: wire::object_id(&change.id, &change.version),
             action: match change.action {
-                Action::Create => plan::Action::Create,
+                // What is kept now will be made: nothing else sees it before it is.
+                Action::Create | Action::Keep => plan::Action::Create,
                 Action::Update => plan::Action::Update,
                 Action::Replace => plan::Action::Replace,
                 Action::Delete => plan::Action::Delete,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use pintle_core::{
     check::Severity,
+    hook::HookEvent,
     object::{Object, ObjectId},
     plan::{Action, Change, Depth, Plan},
     problem::Position,
@@ -47,6 +48,7 @@ fn change(action: Action, kind: &str, before: Option<Value>, after: Option<Value
             column: 1,
         }),
         hook: std::collections::BTreeSet::new(),
+        for_removal: None,
         conflicts: Vec::new(),
     }
 }
@@ -100,6 +102,29 @@ async fn sees_the_whole_plan_and_no_secret() {
     warn telltale/told: Secret shop/a: Action::Update, from Some(("a.yaml", 3)), desired Some("{\"apiVersion\":\"v1\",\"data\":{\"password\":\"hmac-sha256:c4901aa05abe120e8174e5d17b34b49df4b73430345379dea5b101306b958b81\"},\"kind\":\"Secret\",\"metadata\":{\"name\":\"a\",\"namespace\":\"shop\"},\"stringData\":{\"token\":\"hmac-sha256:684e99ea41e8d7fbb628a850effef1791ac508521270bafd21e4d3b1fd5a8397\"}}"), live Some("{\"apiVersion\":\"v1\",\"data\":{\"password\":\"hmac-sha256:6c21cb435b361bc225cdf0fe4bc06b0281bc6df5ea85b4ea71b8571b311f1e81\"},\"kind\":\"Secret\",\"metadata\":{\"name\":\"a\",\"namespace\":\"shop\"}}"), differences [("/data/password", Some("\"hmac-sha256:6c21cb435b361bc225cdf0fe4bc06b0281bc6df5ea85b4ea71b8571b311f1e81\""), Some("\"hmac-sha256:c4901aa05abe120e8174e5d17b34b49df4b73430345379dea5b101306b958b81\"")), ("/stringData", None, Some("{\"token\":\"hmac-sha256:684e99ea41e8d7fbb628a850effef1791ac508521270bafd21e4d3b1fd5a8397\"}"))]
     warn telltale/told: Service shop/a: Action::Delete, from Some(("a.yaml", 3)), desired None, live Some("{\"apiVersion\":\"v1\",\"kind\":\"Service\",\"metadata\":{\"name\":\"a\",\"namespace\":\"shop\"},\"spec\":{}}"), differences [("", Some("{\"spec\":{}}"), None)]
     "#);
+}
+
+#[tokio::test]
+async fn sees_what_is_kept_for_the_removal_as_what_will_be_made() {
+    let kept = Change {
+        hook: [HookEvent::PreDelete].into(),
+        ..change(
+            Action::Keep,
+            "Pod",
+            None,
+            Some(json!({"spec": {"hostPID": true}})),
+        )
+    };
+    let plan = Plan::new(Depth::Local, vec![kept], &Seed::from_text("seed"));
+    let request = PolicyRequest {
+        plan: Arc::new(plan),
+        ..request("tell")
+    };
+    let findings = telltale().await.evaluate(request).await.unwrap();
+    let text = findings.last().unwrap().to_string();
+    for part in ["Pod shop/a: Action::Create", "hostPID", "live None"] {
+        assert!(text.contains(part), "{text}");
+    }
 }
 
 #[tokio::test]

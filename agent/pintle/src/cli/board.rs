@@ -178,7 +178,7 @@ pub(crate) const fn word(action: Action) -> Option<&'static str> {
         Action::Update => Some("updated"),
         Action::Replace => Some("replaced"),
         Action::Delete => Some("deleted"),
-        Action::Unchanged => None,
+        Action::Keep | Action::Unchanged => None,
     }
 }
 

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use anyhow::bail;
 use pintle_cluster::{
-    Applying, Cluster, ConfigMapStore, Connection, InventoryStore as _, Release, Seeds,
+    Applying, Cluster, ConfigMapStore, Connection, InventoryStore as _, Release, RemovalHooks,
+    Seeds,
 };
 use pintle_core::{
     check::{Approved, Checked},
@@ -55,15 +56,20 @@ pub(super) async fn run(args: &DismissCommand) -> anyhow::Result<Exit> {
         .await?
         .unwrap_or_else(|| {
             output::warning("the hooks for its removal are lost, and are not run");
-            Vec::new()
+            RemovalHooks::default()
         });
-    let hooks = Rendered::new(hooks, None, Vec::new(), &release.seed)?;
+    if hooks.are_unseen {
+        output::warning(
+            "no policy has seen the hooks for its removal: an earlier version of pintle has kept them",
+        );
+    }
+    let hooks = Rendered::new(hooks.objects, None, Vec::new(), &release.seed)?;
     let prepared = cluster.prepare(&hooks, &release).await?;
     progress.stage("looking at what is there");
     let planned = cluster
         .plan(&release, &prepared, &inventory, Depth::Local)
         .await?;
-    // Policies judge what git asks for; this is a person's own decision.
+    // Policies judge what git asks for, its hooks before they are kept. What is deleted is a person's own decision.
     let approved = Approved::without_gates(Checked::new(planned.plan.clone(), Vec::new())?);
     let cancel = cancel_on_interrupt();
     progress.stage("deleting");

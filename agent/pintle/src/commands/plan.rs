@@ -136,17 +136,19 @@ pub(super) fn describe(change: &Change, seed: &Seed) -> String {
     if change.is_hook() {
         let events: Vec<_> = change.hook.iter().map(|event| event.name()).collect();
         let events = events.join(", ");
-        let again = match change.action {
-            Action::Replace => ", deleted and made again",
-            _ => "",
+        let (mark, more) = match change.action {
+            Action::Keep => ("▷", ", kept for the removal"),
+            Action::Replace => ("▶", ", deleted and made again"),
+            _ => ("▶", ""),
         };
         return format!(
-            "{} {id}{source} (hook: {events}{again})\n",
-            "▶".blue().bold()
+            "{} {id}{source} (hook: {events}{more})\n",
+            mark.blue().bold()
         );
     }
     let title = match change.action {
-        Action::Unchanged => return String::new(),
+        // Only a hook is kept.
+        Action::Keep | Action::Unchanged => return String::new(),
         Action::Create => format!("{} {id}{source}\n", "+".green().bold()),
         Action::Update => format!("{} {id}{source}\n", "~".yellow().bold()),
         Action::Replace => format!(

@@ -66,6 +66,7 @@ mod tests {
             desired: None,
             source: None,
             hook: std::collections::BTreeSet::default(),
+            for_removal: None,
             before,
             after,
             conflicts: Vec::new(),

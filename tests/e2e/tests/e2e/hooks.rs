@@ -1,10 +1,13 @@
 //! Hooks: run by what really happens, once for each release, and explained when they fail.
 
-use anyhow::Result;
-use pintle_harness::until;
+use std::collections::BTreeMap;
 
-use crate::desk::as_administrator;
-use crate::world::{LIMIT, Stage, condition, config_map};
+use anyhow::Result;
+use pintle_harness::{AGENT_NAMESPACE, until};
+use serde_json::{Value, json};
+
+use crate::desk::{Desk, as_administrator};
+use crate::world::{LIMIT, Stage, condition, config_map, world};
 
 /// A Job whose pod behaves as a label says, run at events.
 fn hook(name: &str, events: &str, pod: &str) -> String {
@@ -13,6 +16,44 @@ fn hook(name: &str, events: &str, pod: &str) -> String {
          spec:\n  backoffLimit: 0\n  template:\n    metadata: {{labels: {{testing.pintle.dev/pod: '{pod}'}}}}\n    \
          spec: {{restartPolicy: Never, containers: [{{name: main, image: 'main:1'}}]}}\n---\n"
     )
+}
+
+/// A Job before the removal that guards refuse: it is privileged, and has the files of its node.
+fn risky(name: &str) -> Value {
+    let container =
+        json!({"name": "main", "image": "main:1", "securityContext": {"privileged": true}});
+    json!({
+        "apiVersion": "batch/v1", "kind": "Job",
+        "metadata": {"name": name, "annotations": {"pintle.dev/hook": "pre-delete"}},
+        "spec": {"template": {"spec": {
+            "restartPolicy": "Never", "containers": [container],
+            "volumes": [{"name": "node", "hostPath": {"path": "/"}}],
+        }}},
+    })
+}
+
+/// Runs kubectl on the Secret with the hooks that the agent keeps for the removal of the shop.
+fn of_kept(stage: &Stage, verb: &str, args: &[&str]) -> Result<String> {
+    let name = format!("pintle-hooks.{}.shop", stage.namespace);
+    let secret = ["--namespace", AGENT_NAMESPACE, verb, "secret", &name];
+    let control_plane = stage.world.control_plane;
+    control_plane.kubectl(&[&secret[..], args].concat())
+}
+
+/// What tells one state of that Secret from the next; nothing if there is none.
+fn kept(stage: &Stage) -> Result<String> {
+    let version = "jsonpath={.metadata.resourceVersion}";
+    of_kept(stage, "get", &["--ignore-not-found", "-o", version])
+}
+
+/// Waits until guards have refused a hook.
+fn is_refused(stage: &Stage, hook: &str) -> Result<()> {
+    let stalled = stage.condition("shop", "Stalled", "PolicyDenied")?;
+    let message = stalled["message"].as_str().unwrap_or_default();
+    for part in [hook, "privileged-container", "host-path"] {
+        assert!(message.contains(part), "{message}");
+    }
+    Ok(())
 }
 
 /// What a version of the shop consists of.
@@ -173,5 +214,137 @@ fn tests_run_when_somebody_asks() -> Result<()> {
     let said = as_administrator(&test, 1)?;
     assert!(said.contains("1 passed, 1 failed"), "{said}");
     assert_ne!(uid(&stage, "good")?, before, "each request runs them");
+    Ok(())
+}
+
+#[test]
+fn a_hook_for_the_removal_is_kept_only_if_policies_agree() -> Result<()> {
+    let stage = Stage::new("hook-denied")?;
+    let (settings, worst) = (config_map("settings", "1"), risky("worst").to_string());
+    let files = [
+        ("settings.yaml", settings.as_str()),
+        ("worst.yaml", worst.as_str()),
+    ];
+    stage.repository.push_files(&files, "first")?;
+    stage.apply(&stage.application("shop", "", "policies: [{plugin: guardrails}]"))?;
+    is_refused(&stage, "worst")?;
+    assert_eq!(stage.find("ConfigMap", "settings")?, None);
+    assert_eq!(kept(&stage)?, "");
+    stage.repository.remove("worst.yaml")?;
+    let good = stage.push("shop", &[])?;
+    stage.ready_at("shop", &good)?;
+
+    // But for the hook, this commit changes nothing in the cluster.
+    let mark = stage.mark()?;
+    stage.push("shop", &[("worst.yaml", &worst)])?;
+    is_refused(&stage, "worst")?;
+    assert_eq!(stage.writes_since(mark)?, BTreeMap::new());
+    assert_eq!(kept(&stage)?, "");
+
+    stage.repository.remove("worst.yaml")?;
+    let save = hook("save", "pre-delete", "");
+    let fixed = stage.push("shop", &[("save.yaml", &save)])?;
+    stage.ready_at("shop", &fixed)?;
+    let allowed = kept(&stage)?;
+    assert_ne!(allowed, "");
+    let plan = stage.object("Application", "shop")?["status"]["plan"].clone();
+    assert_eq!(plan["keptHooks"], 1, "{plan}");
+    assert_eq!(plan["create"], 0, "{plan}");
+    assert_eq!(stage.find("Job", "save")?, None, "its time has not come");
+
+    // What is refused takes the place of nothing.
+    stage.push("shop", &[("worst.yaml", &worst)])?;
+    is_refused(&stage, "worst")?;
+    assert_eq!(kept(&stage)?, allowed);
+    let mark = stage.mark()?;
+    stage.kubectl(&["delete", "application", "shop", "--timeout=120s"])?;
+    let writes = stage.writes_since(mark)?;
+    assert!(writes.contains_key("patch jobs/save"), "{writes:?}");
+    assert!(!writes.contains_key("patch jobs/worst"), "{writes:?}");
+    assert_eq!(kept(&stage)?, "");
+    Ok(())
+}
+
+#[test]
+fn a_hook_that_an_earlier_version_has_kept_is_judged_before_it_runs() -> Result<()> {
+    let stage = Stage::new("hook-unseen")?;
+    let all = config_map("settings", "1") + &hook("save", "pre-delete", "");
+    let commit = stage
+        .repository
+        .push_files(&[("all.yaml", &all)], "first")?;
+    stage.apply(&stage.application("shop", "", "policies: [{plugin: guardrails}]"))?;
+    stage.ready_at("shop", &commit)?;
+    let stored = json!([{"object": risky("worst"), "hook": {"events": ["pre-delete"]}}]);
+    let patch = json!({"stringData": {"hooks.json": stored.to_string()}}).to_string();
+    of_kept(&stage, "patch", &["--type=merge", "--patch", &patch])?;
+
+    let mark = stage.mark()?;
+    stage.kubectl(&["delete", "application", "shop", "--wait=false"])?;
+    is_refused(&stage, "worst")?;
+    assert_eq!(stage.writes_since(mark)?, BTreeMap::new());
+    // Whoever may say what judges the application may let it go.
+    let patch = r#"{"spec": {"policies": null}}"#;
+    stage.kubectl(&[
+        "patch",
+        "application",
+        "shop",
+        "--type=merge",
+        "--patch",
+        patch,
+    ])?;
+    until("the Application is gone", LIMIT, || {
+        let found = stage.find("Application", "shop")?;
+        Ok(found.map_or(Ok(()), |found| Err(found["status"].to_string())))
+    })?;
+    let writes = stage.writes_since(mark)?;
+    assert!(writes.contains_key("patch jobs/worst"), "{writes:?}");
+    Ok(())
+}
+
+#[test]
+fn the_command_line_keeps_a_hook_for_the_removal_only_if_policies_agree() -> Result<()> {
+    let desk = Desk::new("hook-desk")?;
+    let settings = config_map("settings", "1");
+    let files = [
+        ("pintle.yaml", "policies: [{plugin: guardrails}]\n"),
+        ("settings.yaml", settings.as_str()),
+    ];
+    desk.repository.push_files(&files, "first")?;
+    let run = |command: &str, expected| desk.pintle(&[command, ".", "--name", "shop"], expected);
+    let kept = || {
+        let secret = ["get", "secret", "pintle-hooks.shop"];
+        desk.kubectl(&[&secret[..], &["--ignore-not-found", "-o", "name"]].concat())
+    };
+    run("converge", 0)?;
+
+    let worst = risky("worst").to_string();
+    desk.repository
+        .push_files(&[("worst.yaml", &worst)], "worst")?;
+    for command in ["plan", "converge"] {
+        let refused = run(command, 4)?;
+        assert!(refused.contains("privileged-container"), "{refused}");
+    }
+    assert_eq!(kept()?, "");
+
+    desk.repository.remove("worst.yaml")?;
+    let save = hook("save", "pre-delete", "");
+    desk.repository
+        .push_files(&[("save.yaml", &save)], "save")?;
+    let plan = run("plan", 3)?;
+    for part in [
+        "(hook: pre-delete, kept for the removal)",
+        "0 to create",
+        "1 hook to keep for the removal",
+    ] {
+        assert!(plan.contains(part), "{plan}");
+    }
+    run("converge", 0)?;
+    assert_ne!(kept()?, "");
+    run("plan", 0)?;
+    let mark = world().control_plane.requests_mark()?;
+    desk.pintle(&["dismiss", "shop"], 0)?;
+    let writes = desk.writes_since(mark)?;
+    assert!(writes.contains_key("patch jobs/save"), "{writes:?}");
+    assert_eq!(kept()?, "");
     Ok(())
 }

@@ -2,18 +2,19 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use pintle_cluster::{Applying, InventoryStore as _, Planned, StatusStore};
+use pintle_cluster::{Applying, InventoryStore as _, Planned, Release, StatusStore};
 use pintle_core::{
-    application::Standing,
+    application::{PluginUse, Source, Standing},
     check::{Approved, Denied},
     drift::DriftedObject,
     event::Reason,
     inventory::Inventory,
     machine::{Outcome, Retry},
     object::ObjectId,
-    plan::Depth,
+    plan::{Depth, Plan},
     rendered::Rendered,
 };
+use pintle_host::Context;
 use serde_json::json;
 
 use super::{
@@ -25,7 +26,10 @@ use super::{
     hooks::{Slot, resting},
 };
 use crate::{
-    agent::report::{Verdict, finding_document},
+    agent::{
+        report::{Verdict, finding_document},
+        shared::Shared,
+    },
     pipeline::check::{self, CheckError},
 };
 
@@ -142,21 +146,43 @@ impl Run {
         } else {
             &ready.spec.policies[..]
         };
-        let application = json!({
-            "name": ready.release.application.name,
-            "namespace": ready.release.application.namespace,
-            "source": ready.spec.source,
-            "revision": ready.commit,
-        });
-        let (plan, seed) = (planned.plan.clone(), &ready.release.seed);
-        let namespace = &ready.release.application.namespace;
-        check::check(
-            &self.shared.catalog.within(namespace),
+        let judging = Judging {
+            shared: &self.shared,
+            release: &ready.release,
+            source: ready.spec.source.as_ref(),
             policies,
+            context: &ready.context,
+        };
+        judging.of(planned.plan.clone()).await
+    }
+}
+
+/// Who judges a plan, and what they are told of the application.
+pub(super) struct Judging<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) release: &'a Release,
+    pub(super) source: Option<&'a Source>,
+    pub(super) policies: &'a [PluginUse],
+    pub(super) context: &'a Context,
+}
+
+impl Judging<'_> {
+    /// Asks all policies about a plan.
+    pub(super) async fn of(&self, plan: Plan) -> Result<Approved, Stopped> {
+        let name = &self.release.application;
+        let application = json!({
+            "name": name.name,
+            "namespace": name.namespace,
+            "source": self.source,
+            "revision": self.context.revision,
+        });
+        check::check(
+            &self.shared.catalog.within(&name.namespace),
+            self.policies,
             plan,
             application,
-            &ready.context,
-            seed,
+            self.context,
+            &self.release.seed,
         )
         .await
         .map_err(|error| match error {

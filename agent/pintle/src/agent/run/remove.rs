@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use pintle_cluster::{Application, Applying, InventoryStore as _, Release, StatusStore};
+use pintle_cluster::{
+    Application, Applying, InventoryStore as _, Prepared, Release, RemovalHooks, StatusStore,
+};
 use pintle_core::{
     application::{ApplicationSpec, ApplicationStatus, DeletionPolicy},
     check::{Approved, Checked},
@@ -10,14 +12,17 @@ use pintle_core::{
     inventory::Inventory,
     machine::{Outcome, Retry},
     names::ApplicationName,
-    plan::{Depth, Summary},
-    rendered::{Rendered, RenderedObject},
+    plan::{Depth, Plan, Summary},
+    rendered::Rendered,
 };
+use pintle_host::Context;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Stopped, conclude,
+    Stopped,
+    apply::Judging,
+    conclude,
     failures::{apply_failed, plan_failed},
     hooks::{Slot, resting},
     release, status_before, tell, unwritten,
@@ -181,6 +186,7 @@ async fn objects(
         Due::Delete(spec) => spec,
     };
     let before = status_before(&job.application);
+    let revision = before.revision.clone().unwrap_or_default();
     // Deleting the Application is the confirmation; what is protected stays without its opt-in all the same.
     let mut release = release(shared, &job.application, &spec)?.for_removal();
     let claims = RunClaims::new(&shared.claims, &release.application, None);
@@ -188,7 +194,10 @@ async fn objects(
     let mut store = StatusStore::new(shared.applications.clone(), job.application.clone(), before)
         .map_err(|error| Stopped::blocked("InventoryUnusable", output::chain(&error.into())))?;
     let inventory = store.inventory().clone();
-    let hooks = removal_hooks(shared, &release, &inventory).await?;
+    let RemovalHooks {
+        objects: hooks,
+        are_unseen,
+    } = removal_hooks(shared, &release, &inventory).await?;
     let hooks = Rendered::new(hooks, None, Vec::new(), &release.seed)
         .map_err(|error| Stopped::blocked("Impossible", error.to_string()))?;
     let prepared = shared
@@ -202,7 +211,12 @@ async fn objects(
     let planned = resting(planning, &claims, &slot, cancel)
         .await?
         .map_err(plan_failed)?;
-    // Policies judge what git asks for; this is a decision of whoever may delete the Application.
+    if are_unseen {
+        let judging = judge_unseen(shared, &spec, &release, &prepared, revision, &planned.plan);
+        Box::pin(judging).await?;
+    }
+    // Policies judge what git asks for, and have judged its hooks before they were kept. What is deleted is a decision of
+    // whoever may delete the Application.
     let checked = Checked::new(planned.plan.clone(), Vec::new())
         .map_err(|denied| Stopped::blocked("Impossible", denied.to_string()))?;
     let approved = Approved::without_gates(checked);
@@ -229,19 +243,51 @@ async fn objects(
     })
 }
 
+/// Asks the policies about hooks that an earlier version has kept without asking any. What is deleted is not for them to judge.
+async fn judge_unseen(
+    shared: &Shared,
+    spec: &ApplicationSpec,
+    release: &Release,
+    prepared: &Prepared,
+    revision: String,
+    plan: &Plan,
+) -> Result<(), Stopped> {
+    let hooks = plan.changes().iter().filter(|change| change.is_hook());
+    let hooks = Plan::new(plan.depth(), hooks.cloned().collect(), &release.seed);
+    let name = &release.application;
+    let context = Context {
+        name: name.name.clone(),
+        namespace: release.namespace.clone(),
+        kube_version: shared.kube_version.clone(),
+        api_versions: prepared.kinds().api_versions(),
+        revision,
+        // The commit may be gone, and with it when it was made.
+        revision_time: 0,
+    };
+    let judging = Judging {
+        shared,
+        release,
+        source: spec.source.as_ref(),
+        // Those that the source has added may be gone with it.
+        policies: &spec.policies,
+        context: &context,
+    };
+    judging.of(hooks).await.map(drop)
+}
+
 /// Returns the hooks for the removal, as they were applied last.
 async fn removal_hooks(
     shared: &Shared,
     release: &Release,
     inventory: &Inventory,
-) -> Result<Vec<RenderedObject>, Stopped> {
+) -> Result<RemovalHooks, Stopped> {
     let hooks = shared.cluster.removal_hooks(release, inventory).await;
     Ok(hooks
         .map_err(|error| again(error.into()))?
         .unwrap_or_else(|| {
             // A removal must not wait for what nobody can bring back.
             tracing::warn!(application = %release.application, "the hooks for its removal are lost, and are not run");
-            Vec::new()
+            RemovalHooks::default()
         }))
 }
 
