@@ -221,10 +221,18 @@ fn trim(history: &mut Vec<HistoryEntry>) {
     });
 }
 
-/// Returns the newest revision that was healthy and is none of `but`.
-pub fn last_healthy<'a>(history: &'a [HistoryEntry], but: &[&str]) -> Option<&'a HistoryEntry> {
-    let mut healthy = history.iter().filter(|one| one.healthy_since.is_some());
-    healthy.find(|entry| !but.contains(&entry.revision.as_str()))
+/// Returns the newest revision that was healthy.
+pub fn last_healthy(history: &[HistoryEntry]) -> Option<&HistoryEntry> {
+    history.iter().find(|entry| entry.healthy_since.is_some())
+}
+
+/// Says whether a revision was healthy, or another one that rendered the same. A commit that changes nothing is healthy
+/// without an entry of its own.
+pub fn was_healthy(history: &[HistoryEntry], revision: &str, rendered: Digest) -> bool {
+    history.iter().any(|entry| {
+        let is_same = entry.revision == revision || entry.rendered_digest == Some(rendered);
+        is_same && entry.healthy_since.is_some()
+    })
 }
 
 /// Returns the newest revision that was healthy before the one that runs was tried for the first time.
@@ -234,7 +242,7 @@ pub fn last_healthy<'a>(history: &'a [HistoryEntry], but: &[&str]) -> Option<&'a
 pub fn healthy_before<'a>(history: &'a [HistoryEntry], runs: &str) -> Option<&'a HistoryEntry> {
     let first_tried = history.iter().rposition(|one| one.revision == runs);
     let older = first_tried.map_or(0, |at| at + 1);
-    last_healthy(&history[older..], &[runs])
+    last_healthy(&history[older..])
 }
 
 /// Why a text names no revision of a history.
@@ -375,11 +383,11 @@ mod tests {
                 (1, "a", Ending::Unhealthy)
             ]
         );
-        assert_eq!(last_healthy(&history, &["a"]), None);
-        assert_eq!(
-            last_healthy(&history, &["b"]).map(|one| one.number),
-            Some(4)
-        );
+        assert_eq!(last_healthy(&history).map(|one| one.number), Some(4));
+        let healthy =
+            |revision: &str, rendered: &str| was_healthy(&history, revision, Digest::of(rendered));
+        assert!(healthy("a", "9") && healthy("c", "2"));
+        assert!(!healthy("b", "3"), "it was on its way only");
     }
 
     #[test]
@@ -455,7 +463,7 @@ mod tests {
                 prop_assert!(history.len() <= HISTORY_LIMIT);
                 prop_assert!(history.is_sorted_by(|one, next| one.number > next.number));
                 prop_assert!(history.iter().all(|one| one.summary.len() <= TEXT_BYTES + 3));
-                let known = last_healthy(&history, &[]);
+                let known = last_healthy(&history);
                 prop_assert_eq!(known.is_some(), healthy.is_some());
             }
         }

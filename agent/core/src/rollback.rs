@@ -6,7 +6,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::history::{HistoryEntry, healthy_before, last_healthy};
+use crate::{
+    digest::Digest,
+    history::{HistoryEntry, healthy_before, last_healthy, was_healthy},
+};
 
 /// When the agent goes back by itself.
 #[derive(
@@ -46,6 +49,8 @@ pub enum Event<'a> {
     Failed {
         /// Which.
         revision: &'a str,
+        /// Digest of its objects.
+        rendered: Digest,
         /// What went wrong.
         reason: &'a str,
         /// Whether the application asks for a rollback then.
@@ -82,6 +87,8 @@ pub enum RollbackError {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Steering {
     head: Option<String>,
+    /// What was healthy without a trace in the history. An agent that starts anew looks at it as a whole, and then there is one.
+    unchanged: Option<String>,
     rollback: Option<Rollback>,
 }
 
@@ -90,6 +97,7 @@ impl Steering {
     pub fn restore(rollback: Option<Rollback>) -> Self {
         Self {
             head: None,
+            unchanged: None,
             rollback,
         }
     }
@@ -121,6 +129,11 @@ impl Steering {
         self.head = None;
     }
 
+    /// Takes notice of a revision that changes nothing of what is in the cluster and healthy: so it is healthy too.
+    pub fn found_unchanged(&mut self, revision: &str) {
+        self.unchanged = Some(revision.to_owned());
+    }
+
     /// Takes an event. `now` is the time, RFC 3339.
     pub fn step(
         &mut self,
@@ -136,20 +149,20 @@ impl Steering {
             Event::Retry => self.rollback = None,
             Event::Failed {
                 revision,
+                rendered,
                 reason,
                 policy,
             } => {
                 let is_head = self.head.as_deref() == Some(revision);
-                let earlier = last_healthy(history, &[revision]);
-                // What was healthy before it failed was not broken by the commit.
-                let was_healthy = history
-                    .iter()
-                    .any(|one| one.revision == revision && one.healthy_since.is_some());
+                // What was healthy before it failed was not broken by the commit. So whatever else was healthy is another
+                // revision, and rendered something else.
+                let was_healthy = self.unchanged.as_deref() == Some(revision)
+                    || was_healthy(history, revision, rendered);
                 if policy == RollbackPolicy::OnFailure
                     && is_head
                     && !was_healthy
                     && self.rollback.is_none()
-                    && let Some(earlier) = earlier
+                    && let Some(earlier) = last_healthy(history)
                 {
                     self.rollback = Some(Rollback {
                         to: earlier.revision.clone(),
@@ -203,11 +216,13 @@ pub fn earlier<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        digest::Digest,
-        history::{Attempt, Ending, Trigger, record},
-    };
+    use crate::history::{Attempt, Ending, Trigger, record};
     use proptest::prelude::*;
+
+    /// What a commit renders is named by its first letter: `b2` changes nothing of `b1`.
+    fn rendered(revision: &str) -> Digest {
+        Digest::of(&revision[..1])
+    }
 
     fn ran(history: &mut Vec<HistoryEntry>, revision: &str, ending: Ending) {
         let attempt = Attempt {
@@ -218,7 +233,7 @@ mod tests {
             trigger: Trigger::Revision,
             requested_by: None,
             reason: None,
-            rendered: Some(Digest::of(revision)),
+            rendered: Some(rendered(revision)),
             plan: None,
             ending,
             message: None,
@@ -229,6 +244,7 @@ mod tests {
     fn failed(revision: &str) -> Event<'_> {
         Event::Failed {
             revision,
+            rendered: rendered(revision),
             reason: "web is not healthy",
             policy: RollbackPolicy::OnFailure,
         }
@@ -288,6 +304,7 @@ mod tests {
         step(&mut steering, Event::Head("b"), &history);
         let never = Event::Failed {
             revision: "b",
+            rendered: rendered("b"),
             reason: "",
             policy: RollbackPolicy::Never,
         };
@@ -297,6 +314,37 @@ mod tests {
         ran(&mut history, "b", Ending::Unhealthy);
         step(&mut steering, failed("b"), &history);
         assert_eq!(steering.target(), Some("b"), "it had been healthy");
+    }
+
+    #[test]
+    fn an_outage_after_a_commit_that_changes_nothing_is_no_reason_to_go_back() {
+        let mut history = Vec::new();
+        let mut steering = Steering::default();
+        for revision in ["a1", "b1"] {
+            step(&mut steering, Event::Head(revision), &history);
+            ran(&mut history, revision, Ending::Healthy);
+        }
+        // It is healthy at once, and the history does not tell of it until something breaks.
+        step(&mut steering, Event::Head("b2"), &history);
+        ran(&mut history, "b2", Ending::Unhealthy);
+        step(&mut steering, failed("b2"), &history);
+        assert_eq!((steering.target(), steering.rollback()), (Some("b2"), None));
+        // Other settings are no fault of a commit that was healthy before them.
+        step(&mut steering, Event::Head("b3"), &history);
+        steering.found_unchanged("b3");
+        let otherwise = Event::Failed {
+            revision: "b3",
+            rendered: rendered("x"),
+            reason: "",
+            policy: RollbackPolicy::OnFailure,
+        };
+        step(&mut steering, otherwise, &history);
+        assert_eq!((steering.target(), steering.rollback()), (Some("b3"), None));
+        // What changes something meanwhile, and does not mend it, is gone back from to what worked.
+        step(&mut steering, Event::Head("c1"), &history);
+        ran(&mut history, "c1", Ending::Unhealthy);
+        step(&mut steering, failed("c1"), &history);
+        assert_eq!(steering.target(), Some("b1"));
     }
 
     #[test]
@@ -369,8 +417,10 @@ mod tests {
 
     #[derive(Debug, Clone)]
     enum Happening {
+        /// A commit. Where it changes nothing that was read, nothing runs, and nothing is recorded of it.
         Head(String),
-        Ran(String, Ending),
+        /// What is to run ran.
+        Ran(Ending),
         Asked(Option<String>),
         Retry,
         Restart,
@@ -383,9 +433,9 @@ mod tests {
             Just(Ending::Failed)
         ];
         prop_oneof![
-            2 => "[a-e]".prop_map(Happening::Head),
-            6 => ("[a-e]", ending).prop_map(|(revision, ending)| Happening::Ran(revision, ending)),
-            1 => prop::option::of("[a-e]").prop_map(Happening::Asked),
+            3 => "[a-d][12]".prop_map(Happening::Head),
+            4 => ending.prop_map(Happening::Ran),
+            1 => prop::option::of("[a-d][12]").prop_map(Happening::Asked),
             1 => Just(Happening::Retry),
             1 => Just(Happening::Restart),
         ]
@@ -399,6 +449,8 @@ mod tests {
             let mut head: Option<String> = None;
             // How often the agent went back by itself since somebody had a say.
             let mut by_itself = 0;
+            // The objects in the cluster, if they were healthy since they were written.
+            let mut worked = None;
             for happening in happenings {
                 let before = steering.clone();
                 match happening {
@@ -411,12 +463,22 @@ mod tests {
                         }
                         head = Some(new);
                     }
-                    Happening::Ran(revision, ending) => {
-                        // Only what is to run runs.
-                        if steering.target() != Some(revision.as_str()) { continue }
-                        ran(&mut history, &revision, ending);
-                        if ending != Ending::Healthy { step(&mut steering, failed(&revision), &history); }
-                        if steering.rollback() != before.rollback() { by_itself += 1; }
+                    Happening::Ran(ending) => {
+                        let Some(revision) = before.target() else { continue };
+                        let objects = rendered(revision);
+                        ran(&mut history, revision, ending);
+                        if ending == Ending::Healthy {
+                            worked = Some(objects);
+                        } else {
+                            step(&mut steering, failed(revision), &history);
+                            worked = worked.filter(|worked| *worked == objects);
+                        }
+                        if steering.rollback() != before.rollback() {
+                            by_itself += 1;
+                            prop_assert_eq!(worked, None, "an outage is no fault of the commit");
+                            let to = steering.rollback().map(|rollback| rendered(&rollback.to));
+                            prop_assert_ne!(to, Some(objects));
+                        }
                     }
                     Happening::Asked(to) => {
                         if steering.step(Event::Asked { to: to.as_deref(), by: "ada", reason: "" }, &history, "t").is_ok() { by_itself = 0; }

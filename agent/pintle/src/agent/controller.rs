@@ -417,7 +417,7 @@ impl Controller {
             has_left,
             is_contested,
             drift,
-            failed_rollout,
+            trial,
             wants_fetch,
         } = report;
         if self.has_left(&name) {
@@ -464,8 +464,8 @@ impl Controller {
                 now: steady_ms(),
             },
         );
-        if let Some((revision, reason)) = failed_rollout {
-            self.failed(&name, &revision, &reason);
+        if let Some(trial) = trial {
+            self.tried(&name, &trial);
         }
         if pending {
             self.tell_revision(&name);

@@ -6,6 +6,7 @@ use pintle_cluster::{Application, ServiceAccount};
 use pintle_core::{
     application::NotifierUse,
     dependencies::Obstacle,
+    digest::Digest,
     inventory::Inventory,
     machine::{Cause, Outcome, RunId},
     names::ApplicationName,
@@ -99,10 +100,23 @@ pub(crate) struct Report {
     pub(crate) is_contested: bool,
     /// What was found out about drift; nothing if the run did not come to a plan.
     pub(crate) drift: Option<DriftReport>,
-    /// The revision that does not work in the cluster, with the reason.
-    pub(crate) failed_rollout: Option<(String, String)>,
+    /// What was found out about the revision, if anything.
+    pub(crate) trial: Option<Trial>,
     /// Whether another fetch may mend why it failed.
     pub(crate) wants_fetch: bool,
+}
+
+/// What a run has found out about a revision, for whoever decides whether it is gone back from.
+pub(crate) enum Trial {
+    /// It changes nothing of what is in the cluster and healthy.
+    Unchanged(String),
+    /// It was written to the cluster, and does not work there.
+    Failed {
+        revision: String,
+        /// Digest of its objects.
+        rendered: Digest,
+        reason: String,
+    },
 }
 
 impl Report {
@@ -120,7 +134,7 @@ impl Report {
             has_left: false,
             is_contested: false,
             drift: None,
-            failed_rollout: None,
+            trial: None,
             wants_fetch: false,
         }
     }

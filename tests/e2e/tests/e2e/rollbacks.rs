@@ -111,6 +111,53 @@ fn a_revision_that_does_not_work_is_taken_back_until_the_next_commit() -> Result
 }
 
 #[test]
+fn an_outage_is_no_fault_of_a_commit_that_changes_nothing() -> Result<()> {
+    let (stage, good) = shop("outage", "OnFailure")?;
+    stage.kubectl(&["create", "quota", "none", "--hard=pods=0"])?;
+    stage.kubectl(&["delete", "pods", "--all"])?;
+    stage.condition("shop", "Ready", "Degraded")?;
+    let same = stage.push("shop", &[("README.md", "It sells.")])?;
+    until("the commit was tried", LIMIT, || {
+        let found = stage.object("Application", "shop")?;
+        let is_tried = found["status"]["attemptedRevision"] == same.as_str();
+        let is_over = condition(&found, "Ready")["reason"] == "Degraded";
+        Ok(if is_tried && is_over {
+            Ok(())
+        } else {
+            Err(found["status"]["conditions"].to_string())
+        })
+    })?;
+    // What comes of a request is told with all that was decided before it.
+    let status = ask_for_nowhere(&stage)?;
+    assert_eq!(status["rollback"], Value::Null, "{status}");
+    assert_eq!(status["history"][0]["revision"], same.as_str(), "{status}");
+    assert_eq!(status["history"][1]["revision"], good.as_str(), "{status}");
+    Ok(())
+}
+
+/// Asks for a rollback to what is not in the history, and waits until it is refused.
+fn ask_for_nowhere(stage: &Stage) -> Result<Value> {
+    let request =
+        r#"{"id": "by-hand", "by": "eve", "at": "2026-01-01T00:00:00Z", "to": "nowhere"}"#;
+    let annotation = format!("pintle.dev/rollback-request={request}");
+    stage.kubectl(&[
+        "annotate",
+        "--overwrite",
+        "application",
+        "shop",
+        &annotation,
+    ])?;
+    until("the request is answered", LIMIT, || {
+        let status = stage.object("Application", "shop")?["status"].clone();
+        Ok(if status["lastHandledRollback"] == "by-hand" {
+            Ok(status)
+        } else {
+            Err(status["conditions"].to_string())
+        })
+    })
+}
+
+#[test]
 fn a_person_goes_back_and_a_reconciliation_returns() -> Result<()> {
     let (stage, first) = shop("person", "Never")?;
     let second = stage.push("shop", &[("web.yaml", &deployment("web", 2, IMAGE))])?;
@@ -186,24 +233,7 @@ fn each_request_is_answered_even_if_nothing_comes_of_it() -> Result<()> {
     let said = as_administrator(&args, 0)?;
     assert!(said.contains(&format!("runs {}", &first[..12])), "{said}");
 
-    let request =
-        r#"{"id": "by-hand", "by": "eve", "at": "2026-01-01T00:00:00Z", "to": "nowhere"}"#;
-    let annotation = format!("pintle.dev/rollback-request={request}");
-    stage.kubectl(&[
-        "annotate",
-        "--overwrite",
-        "application",
-        "shop",
-        &annotation,
-    ])?;
-    let status = until("the request is answered", LIMIT, || {
-        let status = stage.object("Application", "shop")?["status"].clone();
-        Ok(if status["lastHandledRollback"] == "by-hand" {
-            Ok(status)
-        } else {
-            Err(status["conditions"].to_string())
-        })
-    })?;
+    let status = ask_for_nowhere(&stage)?;
     assert_eq!(
         status["rollbackRefused"],
         "there is no nowhere in its history to go back to"

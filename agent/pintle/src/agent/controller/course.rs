@@ -16,7 +16,7 @@ use tokio::task::AbortHandle;
 use super::{App, Controller};
 use crate::{
     agent::{
-        job::RollbackAnswer,
+        job::{RollbackAnswer, Trial},
         sources::{Earlier, FetchFailure, Fetched, SourceKey},
     },
     pipeline::{now_text, snapshot::Snapshot},
@@ -316,20 +316,30 @@ impl Controller {
         let _ = self.steer(name, rollback::Event::Retry);
     }
 
-    /// Goes back, if the application asks for that where a rollout fails.
-    pub(super) fn failed(&mut self, name: &ApplicationName, revision: &str, reason: &str) {
-        let Some(app) = self.apps.get(name) else {
+    /// Takes notice of what came of a revision. If it does not work, this goes back, where the application asks for that.
+    pub(super) fn tried(&mut self, name: &ApplicationName, trial: &Trial) {
+        let Some(app) = self.apps.get_mut(name) else {
             return;
         };
-        let spec = app.application.spec.as_ref().ok();
-        let policy = spec.map_or(RollbackPolicy::Never, |spec| spec.rollback);
-        let event = rollback::Event::Failed {
-            revision,
-            reason,
-            policy,
-        };
-        // A failure is never refused: at worst there is nothing to go back to.
-        let _ = self.steer(name, event);
+        match trial {
+            Trial::Unchanged(revision) => app.course.steering.found_unchanged(revision),
+            Trial::Failed {
+                revision,
+                rendered,
+                reason,
+            } => {
+                let spec = app.application.spec.as_ref().ok();
+                let policy = spec.map_or(RollbackPolicy::Never, |spec| spec.rollback);
+                let event = rollback::Event::Failed {
+                    revision,
+                    rendered: *rendered,
+                    reason,
+                    policy,
+                };
+                // A failure is never refused: at worst there is nothing to go back to.
+                let _ = self.steer(name, event);
+            }
+        }
     }
 
     fn steer(

@@ -30,7 +30,7 @@ use crate::{
         chronicle::{SUPERSEDED, Tried},
         claims::RunClaims,
         drift::DriftReport,
-        job::{Job, Memory, Report, Work},
+        job::{Job, Memory, Report, Trial, Work},
         logins::FromSecret,
         metrics::{ApplicationLabels, OutcomeLabels},
         report::{Learned, Verdict},
@@ -68,7 +68,7 @@ pub(super) struct Run {
     pub(super) drift: Option<DriftReport>,
     /// Whether anything may have been written to the cluster.
     pub(super) has_begun: bool,
-    failed_rollout: Option<(String, String)>,
+    pub(super) trial: Option<Trial>,
     /// Whether another fetch may mend why it failed.
     wants_fetch: bool,
 }
@@ -98,7 +98,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
         is_contested: false,
         drift: None,
         has_begun: false,
-        failed_rollout: None,
+        trial: None,
         wants_fetch: false,
         shared,
         job,
@@ -148,7 +148,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
         has_left: run.has_left,
         is_contested: run.is_contested,
         drift: run.drift,
-        failed_rollout: run.failed_rollout,
+        trial: run.trial,
         wants_fetch: run.wants_fetch,
     }
 }
@@ -213,6 +213,7 @@ impl Run {
         match Box::pin(self.prepare(spec, &snapshot, cause)).await {
             Ok(Some((ready, rendered))) => Box::pin(self.converge(ready, rendered, slot)).await,
             Ok(None) => {
+                self.trial = self.learned.attempted.clone().map(Trial::Unchanged);
                 self.shared
                     .metrics
                     .renders
@@ -551,12 +552,7 @@ impl Run {
 
     async fn finish(&mut self, store: StatusStore, verdict: &Verdict, outcome: Outcome) -> Outcome {
         let shared = Arc::clone(&self.shared);
-        if let Some(attempted) = self.learned.attempted.clone()
-            && self.has_begun
-            && rollback::is_failed_rollout(verdict)
-        {
-            self.failed_rollout = Some((attempted, verdict.message.clone()));
-        }
+        self.learn_failure(verdict);
         let rollback = self.learned.rollback.as_ref();
         let is_earlier = |one: &&Rollback| self.learned.attempted.as_ref() == Some(&one.to);
         let verdict = match rollback.filter(is_earlier) {

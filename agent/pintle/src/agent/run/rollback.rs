@@ -1,9 +1,10 @@
-//! What a run tells while an earlier revision runs than the one that the source gives.
+//! When a revision is gone back from, and what a run tells while an earlier one runs than the one that the source gives.
 
 use pintle_core::{application::Standing, event::Reason, revision::short, rollback::Rollback};
 use serde_json::json;
 
-use crate::agent::report::Verdict;
+use super::converge::Run;
+use crate::agent::{job::Trial, report::Verdict};
 
 /// Says in every verdict that it is about another revision than the one that is wanted. Healthy as it may be, the
 /// application is not what its source says: it is not Ready.
@@ -36,11 +37,28 @@ pub(super) fn told(rollback: &Rollback, verdict: Verdict) -> Verdict {
 
 /// Says whether a verdict means that the revision does not work in the cluster: what was not tried, or may work in a
 /// moment, does not. What waits for an object that is not healthy is tried again, and yet the revision does not work.
-pub(super) fn is_failed_rollout(verdict: &Verdict) -> bool {
+fn is_failed_rollout(verdict: &Verdict) -> bool {
     match verdict.event {
         Some(Reason::Degraded) => true,
         Some(Reason::HookFailed | Reason::ApplyFailed) => verdict.standing == Standing::Stalled,
         _ => false,
+    }
+}
+
+impl Run {
+    /// Remembers that the revision does not work, if the verdict says so and anything of it was written: it may be gone back
+    /// from.
+    pub(super) fn learn_failure(&mut self, verdict: &Verdict) {
+        if let (Some(revision), Some(rendered)) = (&self.learned.attempted, self.learned.rendered)
+            && self.has_begun
+            && is_failed_rollout(verdict)
+        {
+            self.trial = Some(Trial::Failed {
+                revision: revision.clone(),
+                rendered,
+                reason: verdict.message.clone(),
+            });
+        }
     }
 }
 
