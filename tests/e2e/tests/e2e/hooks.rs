@@ -152,6 +152,32 @@ fn a_hook_that_fails_is_explained_and_holds_the_release_back() -> Result<()> {
 }
 
 #[test]
+fn a_release_whose_hook_fails_is_taken_back_where_that_is_asked_for() -> Result<()> {
+    let stage = Stage::new("hook-back")?;
+    let release = |version: &str, pod: &str| {
+        config_map("settings", version) + &hook("welcome", "post-upgrade", pod)
+    };
+    let good = stage
+        .repository
+        .push_files(&[("all.yaml", &release("1", ""))], "it works")?;
+    stage.apply(&stage.application("shop", "", "rollback: OnFailure"))?;
+    stage.ready_at("shop", &good)?;
+    let broken = stage.push("shop", &[("all.yaml", &release("2", "failed"))])?;
+    let stalled = stage.condition("shop", "Stalled", "RolledBack")?;
+    let message = stalled["message"].as_str().unwrap_or_default();
+    let says = format!("running {} instead of {}", &good[..12], &broken[..12]);
+    assert!(
+        message.contains(&says) && message.contains("post-upgrade hook failed"),
+        "{message}"
+    );
+    assert_eq!(stage.object("ConfigMap", "settings")?["data"]["value"], "1");
+    let status = stage.object("Application", "shop")?["status"].clone();
+    let endings = [0_usize, 1, 2].map(|at| status["history"][at]["ending"].clone());
+    assert_eq!(endings, ["healthy", "failed", "healthy"], "{status}");
+    Ok(())
+}
+
+#[test]
 fn tests_run_when_somebody_asks() -> Result<()> {
     let stage = Stage::new("hook-tests")?;
     let tests = |pod: &str| {
@@ -170,7 +196,7 @@ fn tests_run_when_somebody_asks() -> Result<()> {
     stage.apply(&stage.application("shop", "", ""))?;
     stage.ready_at("shop", &commit)?;
     assert_eq!(stage.find("Job", "smoke")?, None);
-    let ask = |value: &str| -> Result<serde_json::Value> {
+    let ask = |value: &str| -> Result<Value> {
         let annotation = format!("pintle.dev/test-requested-at={value}");
         stage.kubectl(&[
             "annotate",

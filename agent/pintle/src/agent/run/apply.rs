@@ -20,9 +20,7 @@ use serde_json::json;
 use super::{
     Stopped,
     converge::{Ready, Run},
-    failures::{
-        apply_failed, forbidden, is_contested, is_contested_apply, plan_failed, plugin_failed,
-    },
+    failures::{forbidden, is_contested, is_contested_apply, plan_failed, plugin_failed},
     hooks::{Slot, resting},
 };
 use crate::{
@@ -120,7 +118,7 @@ impl Run {
                 shared.claims.bar(name, forbidden(&error));
                 self.is_contested |= is_contested_apply(&error);
                 self.explain(ready, &error).await;
-                return Err(apply_failed(error));
+                return Err(self.not_written(ready, error));
             }
         };
         self.learned.adopted = takeover.as_ref().map(|takeover| takeover.of.clone());

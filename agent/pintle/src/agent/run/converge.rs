@@ -68,6 +68,8 @@ pub(super) struct Run {
     pub(super) drift: Option<DriftReport>,
     /// Whether anything may have been written to the cluster.
     pub(super) has_begun: bool,
+    /// Whether the cluster refuses the revision for too long.
+    pub(super) is_overdue: bool,
     pub(super) trial: Option<Trial>,
     /// Whether another fetch may mend why it failed.
     wants_fetch: bool,
@@ -98,6 +100,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
         is_contested: false,
         drift: None,
         has_begun: false,
+        is_overdue: false,
         trial: None,
         wants_fetch: false,
         shared,

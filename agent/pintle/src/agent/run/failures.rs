@@ -115,6 +115,12 @@ pub(super) fn forbidden(error: &ClusterError<ApplyError>) -> impl Iterator<Item 
         .map(|failure| &failure.id)
 }
 
+/// Says whether the cluster has refused objects. That it does not answer says nothing against them.
+pub(super) fn is_refused(error: &ClusterError<ApplyError>) -> bool {
+    let is_refusal = |failure: &ObjectFailure| !matches!(failure.error, WriteError::Request(_));
+    matches!(error, ClusterError::Failed(error) if error.failures.iter().any(is_refusal))
+}
+
 fn belongs_to_another(failure: &ObjectFailure) -> bool {
     matches!(
         failure.error,
@@ -163,7 +169,10 @@ pub(super) fn apply_failed(error: ClusterError<ApplyError>) -> Stopped {
 
 #[cfg(test)]
 mod tests {
-    use pintle_core::{machine::Outcome, tree::TreeError};
+    use std::time::Duration;
+
+    use pintle_cluster::RequestError;
+    use pintle_core::{inventory::Inventory, machine::Outcome, tree::TreeError};
     use pintle_source::SourceError;
 
     use super::*;
@@ -192,5 +201,38 @@ mod tests {
         ] {
             assert!(!wrong.may_be_mended_by_a_fetch());
         }
+    }
+
+    #[test]
+    fn that_the_server_does_not_answer_is_no_refusal() {
+        let of = |errors: Vec<WriteError>| {
+            let failure = |error| ObjectFailure {
+                id: ObjectId {
+                    group: String::new(),
+                    kind: "ConfigMap".to_owned(),
+                    namespace: Some("shop".to_owned()),
+                    name: "web".to_owned(),
+                },
+                position: None,
+                error,
+            };
+            is_refused(&ClusterError::Failed(ApplyError {
+                failures: errors.into_iter().map(failure).collect(),
+                store: None,
+                cancelled: false,
+                inventory: Inventory::default(),
+            }))
+        };
+        let silence = || {
+            WriteError::Request(RequestError::Timeout {
+                request: "PATCH /x".to_owned(),
+                limit: Duration::from_secs(1),
+            })
+        };
+        assert!(!of(vec![silence()]));
+        assert!(of(vec![
+            silence(),
+            WriteError::NamespaceMissing("shop".to_owned())
+        ]));
     }
 }

@@ -106,7 +106,7 @@ impl Run {
             .complete(&applying, inventory, store)
             .await;
         self.inventory = Some(store.inventory().clone());
-        completed.map_err(apply_failed)?;
+        completed.map_err(|error| self.not_written(ready, error))?;
         self.test(ready, store).await
     }
 
