@@ -4,6 +4,7 @@
 
 mod cluster;
 mod file;
+mod origin;
 mod plugin;
 mod status;
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{digest::Digest, plan::Summary};
 
-/// How many entries are kept. An entry is some 500 bytes, so a history is about 10 KiB of the 1.5 MiB that a status may be.
+/// How many entries are kept. An entry is some 600 bytes, so a history is about 12 KiB of the 1.5 MiB that a status may be.
 pub const HISTORY_LIMIT: usize = 20;
 /// Most bytes of a text that others write: a commit's first line, a reason, a message.
 const TEXT_BYTES: usize = 200;
@@ -79,6 +79,9 @@ pub struct HistoryEntry {
     /// Why, as that person said; for a rollback by the agent, what failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Names the source that it came from; absent where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Digest>,
     /// Digest of the rendered objects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rendered_digest: Option<Digest>,
@@ -119,6 +122,8 @@ pub struct Attempt {
     pub requested_by: Option<String>,
     /// Why.
     pub reason: Option<String>,
+    /// Names the source that it came from.
+    pub origin: Option<Digest>,
     /// Digest of the rendered objects, if it came so far.
     pub rendered: Option<Digest>,
     /// The plan, if it does something.
@@ -176,6 +181,7 @@ fn begin(number: u64, attempt: &Attempt, now: &str) -> HistoryEntry {
         trigger: attempt.trigger,
         requested_by: attempt.requested_by.as_deref().map(cut),
         reason: attempt.reason.as_deref().map(cut),
+        origin: None,
         rendered_digest: None,
         plan_digest: None,
         plan: None,
@@ -188,6 +194,8 @@ fn begin(number: u64, attempt: &Attempt, now: &str) -> HistoryEntry {
 }
 
 fn update(entry: &mut HistoryEntry, attempt: Attempt, now: &str) {
+    // A repository that has moved has the same commits.
+    entry.origin = attempt.origin.or(entry.origin);
     entry.rendered_digest = attempt.rendered.or(entry.rendered_digest);
     // The plan of a later run only repairs what the first one did.
     if let (None, Some((digest, summary))) = (entry.plan_digest, attempt.plan) {
@@ -221,9 +229,16 @@ fn trim(history: &mut Vec<HistoryEntry>) {
     });
 }
 
-/// Returns the newest revision that was healthy.
-pub fn last_healthy(history: &[HistoryEntry]) -> Option<&HistoryEntry> {
-    history.iter().find(|entry| entry.healthy_since.is_some())
+/// Returns the newest revision that was healthy and can come from the source of this name: another source does not have it.
+/// What is not known to be from another is from this one.
+pub fn last_healthy(history: &[HistoryEntry], origin: Option<Digest>) -> Option<&HistoryEntry> {
+    let is_elsewhere = |entry: &HistoryEntry| match (entry.origin, origin) {
+        (Some(theirs), Some(ours)) => theirs != ours,
+        _ => false,
+    };
+    history
+        .iter()
+        .find(|entry| entry.healthy_since.is_some() && !is_elsewhere(entry))
 }
 
 /// Says whether a revision was healthy, or another one that rendered the same. A commit that changes nothing is healthy
@@ -235,14 +250,19 @@ pub fn was_healthy(history: &[HistoryEntry], revision: &str, rendered: Digest) -
     })
 }
 
-/// Returns the newest revision that was healthy before the one that runs was tried for the first time.
+/// Returns the newest revision that was healthy before the one that runs was tried for the first time, and can come from the
+/// source of this name.
 ///
 /// What was gone back from is newer than what was gone back to: whoever goes back once more gets further back, and never to it.
 /// A revision that is not in the history is newer than all of it.
-pub fn healthy_before<'a>(history: &'a [HistoryEntry], runs: &str) -> Option<&'a HistoryEntry> {
+pub fn healthy_before<'a>(
+    history: &'a [HistoryEntry],
+    runs: &str,
+    origin: Option<Digest>,
+) -> Option<&'a HistoryEntry> {
     let first_tried = history.iter().rposition(|one| one.revision == runs);
     let older = first_tried.map_or(0, |at| at + 1);
-    last_healthy(&history[older..])
+    last_healthy(&history[older..], origin)
 }
 
 /// Why a text names no revision of a history.
@@ -335,6 +355,7 @@ mod tests {
             trigger: Trigger::Revision,
             requested_by: None,
             reason: None,
+            origin: None,
             rendered: Some(Digest::of(rendered)),
             plan: None,
             ending,
@@ -383,7 +404,7 @@ mod tests {
                 (1, "a", Ending::Unhealthy)
             ]
         );
-        assert_eq!(last_healthy(&history).map(|one| one.number), Some(4));
+        assert_eq!(last_healthy(&history, None).map(|one| one.number), Some(4));
         let healthy =
             |revision: &str, rendered: &str| was_healthy(&history, revision, Digest::of(rendered));
         assert!(healthy("a", "9") && healthy("c", "2"));
@@ -393,7 +414,7 @@ mod tests {
     #[test]
     fn what_is_gone_back_to_was_healthy_before_what_runs() {
         let before = |history: &[HistoryEntry], runs: &str| {
-            healthy_before(history, runs).map(|one| one.revision.clone())
+            healthy_before(history, runs, None).map(|one| one.revision.clone())
         };
         let of = |runs: &[(&str, Ending)]| {
             let mut history = Vec::new();
@@ -424,6 +445,29 @@ mod tests {
         let gap = of(&[("a", healthy), ("b", failed), ("c", healthy)]);
         assert_eq!(before(&gap, "c").as_deref(), Some("a"));
         assert_eq!(before(&gap, "d").as_deref(), Some("c"));
+    }
+
+    #[test]
+    fn what_came_from_another_source_is_passed_over() {
+        let origin = |name: &str| Some(Digest::of(name));
+        let mut history = Vec::new();
+        // It moved when the second was there already.
+        for (revision, name) in [("a", "old"), ("b", "old"), ("b", "new")] {
+            let from = Attempt {
+                origin: origin(name),
+                ..attempt(revision, revision, Ending::Healthy)
+            };
+            record(&mut history, from, "t");
+        }
+        let number = |entry: Option<&HistoryEntry>| entry.map(|one| one.number);
+        assert_eq!(number(last_healthy(&history, origin("new"))), Some(2));
+        assert_eq!(number(last_healthy(&history, origin("old"))), Some(1));
+        assert_eq!(number(last_healthy(&history, origin("third"))), None);
+        assert_eq!(number(healthy_before(&history, "b", origin("new"))), None);
+        assert_eq!(number(healthy_before(&history, "b", None)), Some(1));
+        // An earlier version did not write down where it came from.
+        record(&mut history, attempt("c", "c", Ending::Healthy), "t");
+        assert_eq!(number(last_healthy(&history, origin("third"))), Some(3));
     }
 
     #[test]
@@ -463,7 +507,7 @@ mod tests {
                 prop_assert!(history.len() <= HISTORY_LIMIT);
                 prop_assert!(history.is_sorted_by(|one, next| one.number > next.number));
                 prop_assert!(history.iter().all(|one| one.summary.len() <= TEXT_BYTES + 3));
-                let known = last_healthy(&history);
+                let known = last_healthy(&history, None);
                 prop_assert_eq!(known.is_some(), healthy.is_some());
             }
         }

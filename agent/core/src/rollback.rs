@@ -76,7 +76,9 @@ pub enum RollbackError {
     #[error("there is no {0} in its history to go back to")]
     Unknown(String),
     /// Nothing was healthy before the one that runs.
-    #[error("no earlier revision of it was healthy, as far as its history goes back")]
+    #[error(
+        "no earlier revision of it from this source was healthy, as far as its history goes back"
+    )]
     NoneHealthy,
     /// The source has not answered yet.
     #[error("it is not known yet what its source gives")]
@@ -134,11 +136,12 @@ impl Steering {
         self.unchanged = Some(revision.to_owned());
     }
 
-    /// Takes an event. `now` is the time, RFC 3339.
+    /// Takes an event. `origin` names the source that is followed; `now` is the time, RFC 3339.
     pub fn step(
         &mut self,
         event: Event<'_>,
         history: &[HistoryEntry],
+        origin: Option<Digest>,
         now: &str,
     ) -> Result<(), RollbackError> {
         match event {
@@ -162,7 +165,7 @@ impl Steering {
                     && is_head
                     && !was_healthy
                     && self.rollback.is_none()
-                    && let Some(earlier) = last_healthy(history)
+                    && let Some(earlier) = last_healthy(history, origin)
                 {
                     self.rollback = Some(Rollback {
                         to: earlier.revision.clone(),
@@ -175,7 +178,7 @@ impl Steering {
             }
             Event::Asked { to, by, reason } => {
                 let head = self.head.clone().ok_or(RollbackError::NoHead)?;
-                let to = self.wanted(to, history)?;
+                let to = self.wanted(to, history, origin)?;
                 self.rollback = (to != head).then(|| Rollback {
                     to,
                     instead_of: head,
@@ -188,29 +191,35 @@ impl Steering {
         Ok(())
     }
 
-    fn wanted(&self, to: Option<&str>, history: &[HistoryEntry]) -> Result<String, RollbackError> {
+    fn wanted(
+        &self,
+        to: Option<&str>,
+        history: &[HistoryEntry],
+        origin: Option<Digest>,
+    ) -> Result<String, RollbackError> {
         if let Some(to) = to {
             let is_known = history.iter().any(|entry| entry.revision == to);
             let unknown = || RollbackError::Unknown(to.to_owned());
             return is_known.then(|| to.to_owned()).ok_or_else(unknown);
         }
-        earlier(history, self.rollback.as_ref())
+        earlier(history, self.rollback.as_ref(), origin)
             .map(|entry| entry.revision.clone())
             .ok_or(RollbackError::NoneHealthy)
     }
 }
 
 /// Returns what is gone back to where nobody names a revision: the last that was healthy before the one that runs. Once more
-/// goes further back.
+/// goes further back. `origin` names the source that is followed.
 pub fn earlier<'a>(
     history: &'a [HistoryEntry],
     rollback: Option<&Rollback>,
+    origin: Option<Digest>,
 ) -> Option<&'a HistoryEntry> {
     let back = rollback.map(|one| one.to.as_str());
     // What the source gives may not have been tried yet, or may have changed nothing: the newest of the history is what runs,
     // or what was written last as far as that went.
     let newest = history.first().map(|entry| entry.revision.as_str());
-    healthy_before(history, back.or(newest)?)
+    healthy_before(history, back.or(newest)?, origin)
 }
 
 #[cfg(test)]
@@ -225,6 +234,15 @@ mod tests {
     }
 
     fn ran(history: &mut Vec<HistoryEntry>, revision: &str, ending: Ending) {
+        ran_from(None, history, revision, ending);
+    }
+
+    fn ran_from(
+        origin: Option<Digest>,
+        history: &mut Vec<HistoryEntry>,
+        revision: &str,
+        ending: Ending,
+    ) {
         let attempt = Attempt {
             revision: revision.into(),
             reference: String::new(),
@@ -233,6 +251,7 @@ mod tests {
             trigger: Trigger::Revision,
             requested_by: None,
             reason: None,
+            origin,
             rendered: Some(rendered(revision)),
             plan: None,
             ending,
@@ -262,7 +281,7 @@ mod tests {
     }
 
     fn step(steering: &mut Steering, event: Event<'_>, history: &[HistoryEntry]) {
-        steering.step(event, history, "t").unwrap();
+        steering.step(event, history, None, "t").unwrap();
     }
 
     #[test]
@@ -348,6 +367,29 @@ mod tests {
     }
 
     #[test]
+    fn what_another_source_gave_is_not_gone_back_to() {
+        let [old, new] = ["old", "new"].map(|name| Some(Digest::of(name)));
+        let mut history = Vec::new();
+        let mut steering = Steering::default();
+        ran_from(old, &mut history, "a", Ending::Healthy);
+        ran_from(new, &mut history, "b", Ending::Unhealthy);
+        let mut take = |event, origin| steering.step(event, &history, origin, "t");
+        assert_eq!(take(Event::Head("b"), new), Ok(()));
+        assert_eq!(take(failed("b"), new), Ok(()));
+        let asked = Event::Asked {
+            to: None,
+            by: "ada",
+            reason: "",
+        };
+        assert_eq!(take(asked, new), Err(RollbackError::NoneHealthy));
+        assert_eq!(steering.rollback(), None);
+        // The source is the one of before again.
+        let again = steering.step(failed("b"), &history, old, "t");
+        assert_eq!(again, Ok(()));
+        assert_eq!(steering.target(), Some("a"));
+    }
+
+    #[test]
     fn a_person_goes_back_and_forth() {
         let mut history = Vec::new();
         let mut steering = Steering::default();
@@ -356,7 +398,7 @@ mod tests {
             by: "ada",
             reason: "checkout is slow",
         };
-        let early = steering.step(ask(None), &history, "t");
+        let early = steering.step(ask(None), &history, None, "t");
         assert_eq!(early, Err(RollbackError::NoHead));
         for revision in ["a", "b", "c"] {
             step(&mut steering, Event::Head(revision), &history);
@@ -368,7 +410,8 @@ mod tests {
         ran(&mut history, "b", Ending::Healthy);
         step(&mut steering, ask(None), &history);
         assert_eq!(steering.target(), Some("a"), "once more goes further back");
-        let unknown = steering.step(ask(Some("z")), &history, "t").unwrap_err();
+        let unknown = steering.step(ask(Some("z")), &history, None, "t");
+        let unknown = unknown.unwrap_err();
         insta::assert_snapshot!(unknown, @"there is no z in its history to go back to");
         step(&mut steering, ask(Some("c")), &history);
         assert_eq!((steering.target(), steering.rollback()), (Some("c"), None));
@@ -481,7 +524,7 @@ mod tests {
                         }
                     }
                     Happening::Asked(to) => {
-                        if steering.step(Event::Asked { to: to.as_deref(), by: "ada", reason: "" }, &history, "t").is_ok() { by_itself = 0; }
+                        if steering.step(Event::Asked { to: to.as_deref(), by: "ada", reason: "" }, &history, None, "t").is_ok() { by_itself = 0; }
                     }
                     Happening::Retry => { step(&mut steering, Event::Retry, &history); by_itself = 0; }
                     Happening::Restart => {

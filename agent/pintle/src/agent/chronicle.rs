@@ -2,6 +2,7 @@
 
 use pintle_core::{
     application::Standing,
+    digest::Digest,
     event::Reason,
     history::{Attempt, Ending, HistoryEntry, Trigger, record},
     machine::Cause,
@@ -25,6 +26,7 @@ pub(crate) const SUPERSEDED: &str = "Superseded";
 #[derive(Debug, Clone)]
 pub(crate) struct Tried {
     revision: Revision,
+    origin: Option<Digest>,
     trigger: Trigger,
     requested_by: Option<String>,
     reason: Option<String>,
@@ -39,6 +41,7 @@ impl Tried {
         {
             return Self {
                 revision: revision.clone(),
+                origin: job.origin,
                 trigger: Trigger::Rollback,
                 requested_by: rollback.by.clone(),
                 reason: Some(rollback.reason.clone()),
@@ -51,6 +54,7 @@ impl Tried {
         };
         Self {
             revision: revision.clone(),
+            origin: job.origin,
             trigger: match cause {
                 Cause::Revision => Trigger::Revision,
                 Cause::Settings => Trigger::Settings,
@@ -89,6 +93,7 @@ pub(crate) fn write(history: &mut Vec<HistoryEntry>, learned: &Learned, verdict:
         trigger: tried.trigger,
         requested_by: tried.requested_by.clone(),
         reason: tried.reason.clone(),
+        origin: tried.origin,
         rendered: learned.rendered,
         plan: learned.plan,
         ending,

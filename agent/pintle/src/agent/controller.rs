@@ -565,6 +565,7 @@ impl Controller {
             application: app.application.clone(),
             is_unsure: app.is_unsure,
             work,
+            origin: app.source.as_ref().map(SourceKey::origin),
             memory: app.memory.clone(),
             requested: app.requested.clone(),
             disputed: Disputed {

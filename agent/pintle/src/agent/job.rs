@@ -27,6 +27,8 @@ pub(crate) struct Job {
     /// Whether its status in the cluster may be another one: a write of it has no answer.
     pub(crate) is_unsure: bool,
     pub(crate) work: Work,
+    /// Names the source that the revision came from.
+    pub(crate) origin: Option<Digest>,
     /// What the last successful render gave.
     pub(crate) memory: Option<Arc<Memory>>,
     /// The value of the annotation that asked for a reconciliation.

@@ -30,6 +30,8 @@ const SHORTEST: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SourceKey {
     what: What,
+    /// Names where it is fetched from, whatever is fetched from there.
+    origin: Digest,
     /// Namespace and name of the Secret, and in whose name it is read.
     credentials: Option<(String, String, ServiceAccount)>,
 }
@@ -79,7 +81,11 @@ impl SourceKey {
             }
             None => None,
         };
-        Ok(Self { what, credentials })
+        Ok(Self {
+            what,
+            origin: source.origin(),
+            credentials,
+        })
     }
 
     /// Returns the address for webhooks, and to spread those that are asked at one interval.
@@ -111,8 +117,14 @@ impl SourceKey {
         };
         Some(Self {
             what,
+            origin: self.origin,
             credentials: self.credentials.clone(),
         })
+    }
+
+    /// Names where it is fetched from, as histories do: what came from there can be fetched from there again.
+    pub(crate) fn origin(&self) -> Digest {
+        self.origin
     }
 
     /// Names what is fetched, whoever does it and in whose name: the same in all replicas.
@@ -415,6 +427,7 @@ mod tests {
                 url: url.to_owned(),
                 reference: Reference::Branch(branch.to_owned()),
             },
+            origin: Digest::of(url),
             credentials: None,
         }
     }

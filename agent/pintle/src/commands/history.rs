@@ -115,6 +115,7 @@ mod tests {
             trigger,
             requested_by: None,
             reason: None,
+            origin: None,
             rendered: Some(Digest::of(revision)),
             plan: Some((
                 Digest::of("plan"),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, bail};
 use pintle_cluster::Application;
 use pintle_core::{
+    application::Source,
     history::{HistoryEntry, find},
     names::ROLLBACK_REQUEST_ANNOTATION,
     request::PersonRequest,
@@ -20,10 +21,16 @@ pub(super) async fn run(args: &RollbackCommand) -> anyhow::Result<Exit> {
     subject.refuse_if_suspended()?;
     let name = subject.application.application_name();
     let status = subject.application.status.as_ref().map_err(Clone::clone)?;
+    let spec = subject.application.spec.as_ref().ok();
+    let origin = spec
+        .and_then(|spec| spec.source.as_ref())
+        .map(Source::origin);
     let wanted = match &args.to {
         Some(to) => find(&status.history, to)?,
-        None => earlier(&status.history, status.rollback.as_ref()).with_context(|| {
-            format!("no earlier revision of {name} was healthy, as far as its history goes back")
+        None => earlier(&status.history, status.rollback.as_ref(), origin).with_context(|| {
+            format!(
+                "no earlier revision of {name} from its source was healthy, as far as its history goes back"
+            )
         })?,
     };
     warn(wanted);

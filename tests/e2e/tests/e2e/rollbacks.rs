@@ -24,11 +24,14 @@ fn shop(prefix: &str, policy: &str) -> Result<(Stage, String)> {
     Ok((stage, commit))
 }
 
-fn push_broken(stage: &Stage) -> Result<String> {
+fn broken() -> String {
     // The account stays: a pod template that no longer names it keeps it in its old field `serviceAccount`.
     let account = "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: web}\n---\n";
-    let web = account.to_owned() + &misbehaving("web", "crash-loop", "");
-    stage.push("shop", &[("web.yaml", &web)])
+    account.to_owned() + &misbehaving("web", "crash-loop", "")
+}
+
+fn push_broken(stage: &Stage) -> Result<String> {
+    stage.push("shop", &[("web.yaml", &broken())])
 }
 
 fn image(stage: &Stage) -> Result<Value> {
@@ -132,6 +135,27 @@ fn an_outage_is_no_fault_of_a_commit_that_changes_nothing() -> Result<()> {
     assert_eq!(status["rollback"], Value::Null, "{status}");
     assert_eq!(status["history"][0]["revision"], same.as_str(), "{status}");
     assert_eq!(status["history"][1]["revision"], good.as_str(), "{status}");
+    Ok(())
+}
+
+#[test]
+fn another_source_has_nothing_of_the_one_before_to_go_back_to() -> Result<()> {
+    let (stage, old) = shop("moved", "OnFailure")?;
+    let servers = &stage.world.servers;
+    let repository = servers.repository(&format!("{}-new", stage.namespace))?;
+    let new = repository.push_files(&[("web.yaml", &broken())], "it does not work")?;
+    let url = servers.git_http(&repository);
+    let application = stage.application_of(&url, "shop", "", "rollback: OnFailure");
+    stage.apply(&application.replace("timeout: 1m", "timeout: 25s"))?;
+    stage.condition("shop", "Ready", "Degraded")?;
+    let said = as_administrator(&["rollback", "shop", "-n", &stage.namespace], 1)?;
+    assert!(said.contains("no earlier revision of"), "{said}");
+    let status = ask_for_nowhere(&stage)?;
+    assert_eq!(status["rollback"], Value::Null, "{status}");
+    assert_eq!(status["revision"], new.as_str(), "{status}");
+    let history = &status["history"];
+    assert_eq!(history[1]["revision"], old.as_str(), "{status}");
+    assert_ne!(history[0]["origin"], history[1]["origin"], "{status}");
     Ok(())
 }
 

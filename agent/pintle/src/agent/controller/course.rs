@@ -351,7 +351,9 @@ impl Controller {
             return Ok(());
         };
         let history = history(&app.application);
-        app.course.steering.step(event, history, &now_text())?;
+        let origin = app.source.as_ref().map(SourceKey::origin);
+        let steering = &mut app.course.steering;
+        steering.step(event, history, origin, &now_text())?;
         let Some(target) = app.course.steering.target().map(ToOwned::to_owned) else {
             return Ok(());
         };

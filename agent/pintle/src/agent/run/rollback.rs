@@ -202,6 +202,7 @@ mod tests {
                 trigger: Trigger::Revision,
                 requested_by: None,
                 reason: None,
+                origin: None,
                 rendered: Some(rendered),
                 plan: None,
                 ending: Ending::Failed,
