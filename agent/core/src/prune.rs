@@ -98,7 +98,7 @@ pub struct TooManyDeletions {
     pub total: usize,
     /// The limit.
     pub max_percent: u8,
-    /// Confirms exactly these deletions.
+    /// Confirms exactly these deletions, of these very objects.
     pub confirmation: Digest,
 }
 
@@ -135,25 +135,22 @@ pub fn decide(
     }
     // What was only intended and never made is no loss, nor is what a hook left behind.
     let counts = |entry: &&Entry| entry.uid.is_some() && !entry.hook;
-    let real: Vec<ObjectId> = pruning
-        .delete
-        .iter()
-        .filter(counts)
-        .map(Entry::id)
-        .collect();
+    let real: Vec<&Entry> = pruning.delete.iter().filter(counts).collect();
     let total = inventory.entries().filter(counts).count();
     let share_exceeded = real.len() * 100 > total * usize::from(settings.max_percent);
     if share_exceeded && real.len() > settings.freely as usize {
+        // The annotation stays when it has served: what is made again later needs a confirmation of its own.
         let confirmation = real
             .iter()
-            .fold(Digester::new("prune/v1"), |digest, id| {
-                digest.part(id.to_string())
+            .fold(Digester::new("prune/v2"), |digest, entry| {
+                let uid = entry.uid.as_deref().unwrap_or_default();
+                digest.part(entry.id().to_string()).part(uid)
             })
             .finish();
         if confirmed != Some(confirmation) {
             let max_percent = settings.max_percent;
             return Err(TooManyDeletions {
-                deletions: real,
+                deletions: real.into_iter().map(Entry::id).collect(),
                 total,
                 max_percent,
                 confirmation,
@@ -304,20 +301,34 @@ mod tests {
         );
         let refused = run(&ids, 4, &PruneSettings::default()).unwrap_err();
         assert_eq!((refused.deletions.len(), refused.total), (6, 10));
-        let confirm = |digest, keep: usize| {
+        let known = inventory(&ids);
+        let confirm = |known: &Inventory, keep: usize| {
             let rendered = ids[..keep].iter().cloned().collect();
             decide(
-                &inventory(&ids),
+                known,
                 &rendered,
                 &PruneSettings::default(),
                 &|_| Wish::None,
-                Some(digest),
+                Some(refused.confirmation),
             )
         };
-        assert!(confirm(refused.confirmation, 4).is_ok());
+        assert!(confirm(&known, 4).is_ok());
         assert!(
-            confirm(refused.confirmation, 3).is_err(),
+            confirm(&known, 3).is_err(),
             "another set of deletions needs another confirmation"
+        );
+        let mut again = known.clone();
+        for entry in known.entries() {
+            again.insert(Entry {
+                uid: Some("another".into()),
+                ..entry.clone()
+            });
+        }
+        let again = confirm(&again, 4).unwrap_err();
+        assert_eq!(again.deletions, refused.deletions);
+        assert_ne!(
+            again.confirmation, refused.confirmation,
+            "the same set made anew needs another confirmation"
         );
     }
 

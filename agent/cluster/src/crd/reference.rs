@@ -43,9 +43,9 @@ spec:
 ```
 
 On an Application, the annotation `pintle.dev/reconcile-requested-at` with a new value asks for a reconciliation now, and
-`pintle.dev/confirm-prune` with the digest from the message confirms many deletions at once. `pintle reconcile`, `suspend` and
-`rollback` write annotations that also say who asked, when and why: see [Operating](../operating.md). On the objects that it
-deploys:
+`pintle.dev/confirm-prune` with the digest from the message confirms many deletions at once, of these very objects: where they are
+made again, it counts no more. `pintle reconcile`, `suspend` and `rollback` write annotations that also say who asked, when and
+why: see [Operating](../operating.md). On the objects that it deploys:
 
 | Annotation | Value | What it does |
 |---|---|---|
