@@ -1,0 +1,45 @@
+//! What is deleted.
+
+use pintle_sdk::testing::MemoryPlan;
+use serde_json::json;
+
+use crate::{findings, image, judged, object};
+
+#[test]
+fn deletions_are_watched() {
+    let claim = |name: &str| object("v1", "PersistentVolumeClaim", name);
+    let plan = MemoryPlan::new()
+        .delete(claim("data"))
+        .replace(claim("more"), claim("more"))
+        .delete(object(
+            "apiextensions.k8s.io/v1",
+            "CustomResourceDefinition",
+            "x",
+        ))
+        .delete(object("v1", "ConfigMap", "x"))
+        .update(claim("kept"), claim("kept"));
+    insta::assert_snapshot!(judged(&plan, &json!({})), @"
+    deny deletion-of-kind [v1 PersistentVolumeClaim shop/data] a PersistentVolumeClaim is deleted, with all that it holds (keep it in the sources, or except it if its loss is meant)
+    deny deletion-of-kind [v1 PersistentVolumeClaim shop/more] a PersistentVolumeClaim is deleted and made again, with all that it holds (undo the change of the field that cannot be changed in place, or except it)
+    deny deletion-of-kind [apiextensions.k8s.io/v1 CustomResourceDefinition shop/x] a CustomResourceDefinition is deleted, with all that it holds (keep it in the sources, or except it if its loss is meant)
+    ");
+    insta::assert_snapshot!(judged(&plan, &json!({"deletions": {"kinds": ["Config*"], "limit": 3}})), @"
+    deny deletion-of-kind [v1 ConfigMap shop/x] a ConfigMap is deleted, with all that it holds (keep it in the sources, or except it if its loss is meant)
+    deny too-many-deletions [] the plan deletes 3 objects and replaces 1, more than the limit of 3 (if that is meant, raise `deletions.limit` for this change, or make it in several)
+    ");
+    let with =
+        json!({"deletions": {"kinds": [], "limit": 3}, "rules": {"too-many-deletions": false}});
+    assert_eq!(findings(&plan, &with), []);
+    let many = |count: usize| {
+        (0..count).fold(MemoryPlan::new(), |plan, index| {
+            plan.delete(object("v1", "Secret", &format!("s{index}")))
+        })
+    };
+    assert_eq!(findings(&many(20), &json!({})), []);
+    insta::assert_snapshot!(judged(&many(21), &json!({})), @"deny too-many-deletions [] the plan deletes 21 objects, more than the limit of 20 (if that is meant, raise `deletions.limit` for this change, or make it in several)");
+    // Whatever an object that goes away holds is no matter.
+    assert_eq!(
+        findings(&MemoryPlan::new().delete(image("nginx")), &json!({})),
+        []
+    );
+}

@@ -1,0 +1,109 @@
+//! Pods, wherever they are, and what they may do to the node.
+
+use pintle_sdk::{Finding, testing::MemoryPlan};
+use serde_json::{Value, json};
+
+use crate::{container, findings, judged, object, pod};
+
+#[test]
+fn every_kind_with_pods_is_looked_into() {
+    let template = json!({"spec": {
+        "containers": [{"name": "a", "image": "a"}],
+        "initContainers": [{"name": "b", "image": "b"}],
+        "ephemeralContainers": [{"name": "c", "image": "c"}],
+        "volumes": [{"name": "d", "image": {"reference": "d"}}],
+    }});
+    let with = |api_version: &str, kind: &str, more: &Value| {
+        let mut made = object(api_version, kind, "x");
+        made.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        made
+    };
+    let usual = json!({"spec": {"template": template}});
+    let objects = [
+        with("v1", "Pod", &template),
+        with("v1", "PodTemplate", &json!({"template": template})),
+        with("v1", "ReplicationController", &usual),
+        with("apps/v1", "Deployment", &usual),
+        with("apps/v1beta1", "StatefulSet", &usual),
+        with("apps/v1", "DaemonSet", &usual),
+        with("apps/v1", "ReplicaSet", &usual),
+        with("batch/v1", "Job", &usual),
+        with(
+            "batch/v1",
+            "CronJob",
+            &json!({"spec": {"jobTemplate": {"spec": {"template": template}}}}),
+        ),
+        with("argoproj.io/v1alpha1", "Rollout", &usual),
+    ];
+    let settings = json!({"pods": {"templates": [{"kind": "argoproj.io/Rollout", "pointer": "/spec/template"}]}});
+    for made in objects {
+        let found = findings(&MemoryPlan::new().create(made.clone()), &settings);
+        let at = |finding: &Finding| {
+            made.pointer(finding.problem.pointer.as_ref().unwrap())
+                .unwrap()
+                .clone()
+        };
+        let images: Vec<Value> = found.iter().map(at).collect();
+        assert_eq!(images, ["a", "b", "c", "d"], "{}", made["kind"]);
+    }
+    // The same kind of another group is none of them.
+    let other = with("example.com/v1", "Deployment", &usual);
+    assert_eq!(findings(&MemoryPlan::new().create(other), &json!({})), []);
+}
+
+#[test]
+fn pods_keep_off_the_host() {
+    let risky = pod(&json!({
+        "hostNetwork": true, "hostPID": true, "hostIPC": true,
+        "securityContext": {"windowsOptions": {"hostProcess": true}},
+        "volumes": [
+            {"name": "fine", "emptyDir": {}},
+            {"name": "docker", "hostPath": {"path": "/var/run/docker.sock"}},
+            {"name": "logs", "hostPath": {"path": "/var/log/pods"}},
+            {"name": "climbs", "hostPath": {"path": "/var/log/../run"}},
+        ],
+        "containers": [{
+            "name": "app", "image": "a/b:1", "ports": [{"containerPort": 80}, {"containerPort": 81, "hostPort": 81}],
+            "securityContext": {
+                "privileged": true, "allowPrivilegeEscalation": true,
+                "capabilities": {"add": ["CHOWN", "CAP_SYS_ADMIN", "ALL"]},
+                "windowsOptions": {"hostProcess": true},
+            },
+        }],
+    }));
+    let with = json!({"pods": {"hostPaths": ["/var/log/**"]}});
+    insta::assert_snapshot!(judged(&MemoryPlan::new().create(risky), &with), @"
+    deny host-namespace [v1 Pod shop/web] /spec/hostNetwork: the pod shares the host's network (remove `hostNetwork`)
+    deny host-namespace [v1 Pod shop/web] /spec/hostPID: the pod shares the host's processes (remove `hostPID`)
+    deny host-namespace [v1 Pod shop/web] /spec/hostIPC: the pod shares the host's shared memory (remove `hostIPC`)
+    deny host-path [v1 Pod shop/web] /spec/volumes/1/hostPath: the volume `docker` is the path `/var/run/docker.sock` of the host (use a ConfigMap, a claim or an emptyDir; `pods.hostPaths` lists paths that may be mounted)
+    deny host-path [v1 Pod shop/web] /spec/volumes/3/hostPath: the volume `climbs` is the path `/var/log/../run` of the host (use a ConfigMap, a claim or an emptyDir; `pods.hostPaths` lists paths that may be mounted)
+    deny privileged-container [v1 Pod shop/web] /spec/securityContext/windowsOptions/hostProcess: the pod runs as a process of the host (remove it; a container that needs one right may be given that capability)
+    deny privileged-container [v1 Pod shop/web] /spec/containers/0/securityContext/privileged: the container `app` is privileged (remove it; a container that needs one right may be given that capability)
+    deny privileged-container [v1 Pod shop/web] /spec/containers/0/securityContext/windowsOptions/hostProcess: the container `app` runs as a process of the host (remove it; a container that needs one right may be given that capability)
+    warn privilege-escalation [v1 Pod shop/web] /spec/containers/0/securityContext/allowPrivilegeEscalation: the container `app` may gain more rights than it starts with (set `allowPrivilegeEscalation: false`)
+    deny capability-added [v1 Pod shop/web] /spec/containers/0/securityContext/capabilities/add/1: the container `app` adds the capability `CAP_SYS_ADMIN` (remove it; `pods.capabilities` lists those that may be added)
+    deny capability-added [v1 Pod shop/web] /spec/containers/0/securityContext/capabilities/add/2: the container `app` adds the capability `ALL` (remove it; `pods.capabilities` lists those that may be added)
+    warn host-port [v1 Pod shop/web] /spec/containers/0/ports/1/hostPort: the container `app` takes the port 81 of the host (use a Service)
+    ");
+    let mut volume = object("v1", "PersistentVolume", "v");
+    volume["spec"] = json!({"hostPath": {"path": "/etc"}});
+    insta::assert_snapshot!(judged(&MemoryPlan::new().create(volume), &with), @"deny host-path [v1 PersistentVolume shop/v] /spec/hostPath: the volume is the path `/etc` of the host (use a ConfigMap, a claim or an emptyDir; `pods.hostPaths` lists paths that may be mounted)");
+    let adding =
+        container(&json!({"securityContext": {"capabilities": {"add": ["net_admin", "CHOWN"]}}}));
+    let with = json!({"pods": {"capabilities": ["CAP_NET_ADMIN"]}});
+    insta::assert_snapshot!(judged(&MemoryPlan::new().create(adding), &with), @"deny capability-added [v1 Pod shop/web] /spec/containers/0/securityContext/capabilities/add/1: the container `app` adds the capability `CHOWN` (remove it; `pods.capabilities` lists those that may be added)");
+    // Fields that are there and say no.
+    let harmless = pod(&json!({
+        "hostNetwork": false, "hostPID": null, "volumes": [{"name": "a", "hostPath": null}],
+        "containers": [
+            {"name": "app", "image": "a/b:1", "ports": [{"hostPort": 0}], "securityContext": {"privileged": false}},
+        ],
+    }));
+    assert_eq!(
+        findings(&MemoryPlan::new().create(harmless), &json!({})),
+        []
+    );
+}
