@@ -134,17 +134,17 @@ pub(crate) fn of<'a>(
 pub(crate) fn check(settings: &Pods, pod: &Pod<'_>, found: &mut Vec<Violation>) {
     check_namespaces(pod, found);
     for (pointer, volume) in pod.volumes() {
-        let name = volume
-            .get("name")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        check_host_path(
-            settings,
-            volume,
-            &pointer,
-            &format!("the volume `{name}`"),
-            found,
-        );
+        if let Some(path) = forbidden_path(settings, volume, "hostPath") {
+            let name = volume
+                .get("name")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
+            found.push(mount(
+                format!("{pointer}/hostPath"),
+                format!("the volume `{name}` is the path `{path}` of the host"),
+                path,
+            ));
+        }
     }
     if is_true(pod.spec(), "/securityContext/windowsOptions/hostProcess") {
         let pointer = format!(
@@ -164,15 +164,24 @@ pub(crate) fn check(settings: &Pods, pod: &Pod<'_>, found: &mut Vec<Violation>) 
     }
 }
 
-/// Checks that a `PersistentVolume` is no path of a host.
+/// Checks that a `PersistentVolume` is no path of a host. What is local is mounted as any other path, on the node that it
+/// is for.
 pub(crate) fn check_volume(
     settings: &Pods,
     id: &ObjectId,
     object: &Value,
     found: &mut Vec<Violation>,
 ) {
-    if let (true, Some(spec)) = (is_volume(id), object.get("spec")) {
-        check_host_path(settings, spec, "/spec", "the volume", found);
+    let Some(spec) = object.get("spec").filter(|_| is_volume(id)) else {
+        return;
+    };
+    if let Some(path) = forbidden_path(settings, spec, "hostPath") {
+        let message = format!("the volume is the path `{path}` of the host");
+        found.push(mount("/spec/hostPath".to_owned(), message, path));
+    }
+    if let Some(path) = forbidden_path(settings, spec, "local") {
+        let message = format!("the volume is local: the path `{path}` of its node");
+        found.push(mount("/spec/local".to_owned(), message, path));
     }
 }
 
@@ -202,38 +211,45 @@ fn check_namespaces(pod: &Pod<'_>, found: &mut Vec<Violation>) {
     }
 }
 
-fn check_host_path(
-    settings: &Pods,
-    volume: &Value,
-    at: &str,
-    whose: &str,
-    found: &mut Vec<Violation>,
-) {
-    let Some(host_path) = volume.get("hostPath").filter(|value| !value.is_null()) else {
-        return;
-    };
-    let path = host_path
+/// Gives the path of the host that a volume mounts by a field of its own, unless that path may be mounted.
+fn forbidden_path<'a>(settings: &Pods, volume: &'a Value, field: &str) -> Option<&'a str> {
+    let source = volume.get(field).filter(|source| !source.is_null())?;
+    let path = source
         .get("path")
         .and_then(Value::as_str)
         .unwrap_or_default();
-    // A path that climbs is not the path that a pattern sees.
-    let climbs = path.split('/').any(|part| part == "..");
-    if !climbs
-        && settings
+    let is_allowed = plain(path).is_some_and(|path| {
+        settings
             .host_paths
             .iter()
             .any(|pattern| pattern.matches(path))
-    {
-        return;
+    });
+    (!is_allowed).then_some(path)
+}
+
+/// Gives a path without a `/` at its end; none if a pattern would see another path than the node: parts that are `..`,
+/// `.` or empty lead elsewhere than they say.
+fn plain(path: &str) -> Option<&str> {
+    if path == "/" {
+        return Some(path);
     }
-    found.push(Violation {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let inner = path.strip_prefix('/').unwrap_or(path);
+    inner
+        .split('/')
+        .all(|part| !matches!(part, "" | "." | ".."))
+        .then_some(path)
+}
+
+fn mount(pointer: String, message: String, path: &str) -> Violation {
+    Violation {
         rule: Rule::HostPath,
-        pointer: format!("{at}/hostPath"),
-        message: format!("{whose} is the path `{path}` of the host"),
+        pointer,
+        message,
         hint: "use a ConfigMap, a claim or an emptyDir; `pods.hostPaths` lists paths that may be mounted".to_owned(),
         container: None,
         subject: path.to_owned(),
-    });
+    }
 }
 
 fn privileged(message: String, pointer: String, container: Option<String>) -> Violation {

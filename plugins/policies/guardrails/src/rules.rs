@@ -33,7 +33,7 @@ pub enum Rule {
     CapabilityAdded,
     /// A pod in the host's network, process or IPC namespace.
     HostNamespace,
-    /// A pod that mounts a path of the host.
+    /// A pod, or a volume for pods, that mounts a path of the host.
     HostPath,
     /// A container that takes a port of the host.
     HostPort,

@@ -128,7 +128,8 @@ pub struct Label {
 pub struct Pods {
     /// Capabilities that containers may add. Without a setting those of the Pod Security Standard "baseline".
     pub capabilities: Vec<String>,
-    /// Patterns of paths of the host that may be mounted: `/var/log/**`.
+    /// Patterns of paths of the host that may be mounted, without a `/` at the end: `/var/log/**`. A path with a part that
+    /// is `..`, `.` or empty matches none.
     pub host_paths: Vec<Glob>,
     /// Kinds beside the built-in ones that hold pod templates.
     pub templates: Vec<Template>,
@@ -242,6 +243,21 @@ impl Settings {
                 problems.push(
                     Problem::new("a label needs a key")
                         .pointer(format!("/labels/required/{index}/key")),
+                );
+            }
+        }
+        for (index, pattern) in self.pods.host_paths.iter().enumerate() {
+            let text = pattern.as_str();
+            if text.len() > 1 && text.ends_with('/') {
+                let path = text.trim_end_matches('/');
+                problems.push(
+                    Problem::new(format!(
+                        "`{text}` matches no path, as paths end without `/`"
+                    ))
+                    .pointer(format!("/pods/hostPaths/{index}"))
+                    .hint(format!(
+                        "write `{path}` for itself, `{path}/**` for all below it"
+                    )),
                 );
             }
         }

@@ -88,9 +88,6 @@ fn pods_keep_off_the_host() {
     deny capability-added [v1 Pod shop/web] /spec/containers/0/securityContext/capabilities/add/2: the container `app` adds the capability `ALL` (remove it; `pods.capabilities` lists those that may be added)
     warn host-port [v1 Pod shop/web] /spec/containers/0/ports/1/hostPort: the container `app` takes the port 81 of the host (use a Service)
     ");
-    let mut volume = object("v1", "PersistentVolume", "v");
-    volume["spec"] = json!({"hostPath": {"path": "/etc"}});
-    insta::assert_snapshot!(judged(&MemoryPlan::new().create(volume), &with), @"deny host-path [v1 PersistentVolume shop/v] /spec/hostPath: the volume is the path `/etc` of the host (use a ConfigMap, a claim or an emptyDir; `pods.hostPaths` lists paths that may be mounted)");
     let adding =
         container(&json!({"securityContext": {"capabilities": {"add": ["net_admin", "CHOWN"]}}}));
     let with = json!({"pods": {"capabilities": ["CAP_NET_ADMIN"]}});
@@ -106,4 +103,70 @@ fn pods_keep_off_the_host() {
         findings(&MemoryPlan::new().create(harmless), &json!({})),
         []
     );
+}
+
+#[test]
+fn a_volume_for_pods_is_no_path_of_a_node() {
+    let volume = |spec: Value| {
+        let mut volume = object("v1", "PersistentVolume", "v");
+        volume["spec"] = spec;
+        judged(
+            &MemoryPlan::new().create(volume),
+            &json!({"pods": {"hostPaths": ["/mnt/disks/*"]}}),
+        )
+    };
+    insta::assert_snapshot!(volume(json!({"hostPath": {"path": "/etc"}})), @"deny host-path [v1 PersistentVolume shop/v] /spec/hostPath: the volume is the path `/etc` of the host (use a ConfigMap, a claim or an emptyDir; `pods.hostPaths` lists paths that may be mounted)");
+    insta::assert_snapshot!(volume(json!({"local": {"path": "/etc"}})), @"deny host-path [v1 PersistentVolume shop/v] /spec/local: the volume is local: the path `/etc` of its node (use a ConfigMap, a claim or an emptyDir; `pods.hostPaths` lists paths that may be mounted)");
+    assert_eq!(volume(json!({"local": {"path": "/mnt/disks/ssd1"}})), "");
+    assert_eq!(
+        volume(json!({"local": null, "hostPath": null, "csi": {"driver": "x"}})),
+        ""
+    );
+}
+
+#[test]
+fn a_path_is_what_it_says_or_matches_no_pattern() {
+    let is_allowed = |path: &str| {
+        let spec = json!({"volumes": [{"name": "a", "hostPath": {"path": path}}]});
+        let with = json!({"pods": {"hostPaths": ["/var/log/**", "/data", "/srv/*"]}});
+        findings(&MemoryPlan::new().create(pod(&spec)), &with).is_empty()
+    };
+    for path in [
+        "/var/log/pods",
+        "/var/log/pods/",
+        "/var/log/a/b",
+        "/data",
+        "/data/",
+        "/srv/a",
+        "/srv/a.b",
+        "/srv/...",
+    ] {
+        assert!(is_allowed(path), "{path}");
+    }
+    for path in [
+        "/var/log",
+        "/var/log/",
+        "/var/log/.",
+        "/var/log/./",
+        "/var/log//",
+        "/var/log/../run",
+        "/var/log/a/./b",
+        "/var//log/a",
+        "//data",
+        "/data//",
+        "/data/.",
+        "/srv/",
+        "/srv/.",
+        "/srv/..",
+        "/",
+        "//",
+        ".",
+        "",
+    ] {
+        assert!(!is_allowed(path), "{path}");
+    }
+    // The whole host may be allowed, by a pattern that says so.
+    let root = pod(&json!({"volumes": [{"name": "a", "hostPath": {"path": "/"}}]}));
+    let with = json!({"pods": {"hostPaths": ["/"]}});
+    assert_eq!(findings(&MemoryPlan::new().create(root), &with), []);
 }

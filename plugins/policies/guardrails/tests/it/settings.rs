@@ -31,6 +31,7 @@ fn settings_are_checked() {
     let registries = ["acme/**", "ghcr.io", "*", "localhost/x"];
     insta::assert_snapshot!(wrong(json!({"images": {"registries": registries}})), @"/images/registries/0: `acme/**` does not begin with a registry (write the registry too: `docker.io/acme/**`)");
     insta::assert_snapshot!(wrong(json!({"images": {"registries": ["["]}})), @r"/images/registries/0: `[` is no pattern: `[` has no closing `]`; write `\[` for the character itself");
+    insta::assert_snapshot!(wrong(json!({"pods": {"hostPaths": ["/", "/data", "/data/"]}})), @"/pods/hostPaths/2: `/data/` matches no path, as paths end without `/` (write `/data` for itself, `/data/**` for all below it)");
     let template = json!({"kind": "X", "pointer": "spec"});
     let with = json!({"labels": {"required": [{"key": ""}]}, "pods": {"templates": [template]}});
     insta::assert_snapshot!(wrong(with), @"
