@@ -1,6 +1,6 @@
 //! What is deleted.
 
-use pintle_sdk::{Action, Change, Problem};
+use pintle_sdk::{Action, Change, ObjectId, Problem};
 
 use crate::{
     rules::Rule,
@@ -10,10 +10,18 @@ use crate::{
 
 /// Finds a deletion, or a replacement, of a kind that is not to be deleted.
 pub(crate) fn of_kind(settings: &Deletions, change: &Change) -> Option<Violation> {
+    // What it did is done, and it cannot be run again in place.
+    if is_hook(change) && is_run(&change.id) {
+        return None;
+    }
     let (what, hint) = match change.action {
         Action::Delete => (
             "is deleted",
             "keep it in the sources, or except it if its loss is meant",
+        ),
+        Action::Replace if is_hook(change) => (
+            "is deleted before it is made again as a hook",
+            "let it be no hook, so that it stays from one release to the next, or except it",
         ),
         Action::Replace => (
             "is deleted and made again",
@@ -31,12 +39,24 @@ pub(crate) fn of_kind(settings: &Deletions, change: &Change) -> Option<Violation
     })
 }
 
-/// Finds that the plan deletes too much.
+fn is_hook(change: &Change) -> bool {
+    !change.hook.is_empty()
+}
+
+fn is_run(id: &ObjectId) -> bool {
+    matches!(
+        (id.group(), id.kind.as_str()),
+        ("batch", "Job") | ("", "Pod")
+    )
+}
+
+/// Finds that the plan deletes too much. What the last run of a hook has left goes with every release, and is no part of
+/// what the application keeps.
 pub(crate) fn too_many(settings: &Deletions, changes: &[Change]) -> Option<Problem> {
     let count = |action: Action| {
         changes
             .iter()
-            .filter(|change| change.action == action)
+            .filter(|change| change.action == action && !is_hook(change))
             .count()
     };
     let (deleted, replaced) = (count(Action::Delete), count(Action::Replace));

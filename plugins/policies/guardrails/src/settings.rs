@@ -174,7 +174,7 @@ pub struct Template {
     pub pointer: String,
 }
 
-/// What may be deleted. A replacement deletes too.
+/// What may be deleted. A replacement deletes too, and a hook that runs again does not.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Deletions {

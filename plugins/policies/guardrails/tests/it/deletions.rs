@@ -1,6 +1,6 @@
 //! What is deleted.
 
-use pintle_sdk::testing::MemoryPlan;
+use pintle_sdk::{HookEvent, testing::MemoryPlan};
 use serde_json::json;
 
 use crate::{findings, image, judged, object};
@@ -42,4 +42,25 @@ fn deletions_are_watched() {
         findings(&MemoryPlan::new().delete(image("nginx")), &json!({})),
         []
     );
+}
+
+#[test]
+fn a_hook_that_runs_again_deletes_nothing_but_data() {
+    let run_again = |api_version: &str, kind: &str| {
+        let hook = object(api_version, kind, "migrate");
+        MemoryPlan::new()
+            .replace(hook.clone(), hook)
+            .hook([HookEvent::PreUpgrade])
+    };
+    let none = json!({"deletions": {"kinds": ["*"], "limit": 0}});
+    assert_eq!(findings(&run_again("batch/v1", "Job"), &none), []);
+    assert_eq!(findings(&run_again("v1", "Pod"), &none), []);
+    insta::assert_snapshot!(judged(&run_again("v1", "PersistentVolumeClaim"), &none), @"deny deletion-of-kind [v1 PersistentVolumeClaim shop/migrate] a PersistentVolumeClaim is deleted before it is made again as a hook, with all that it holds (let it be no hook, so that it stays from one release to the next, or except it)");
+
+    // A Job that is no hook is deleted as anything else is.
+    let job = object("batch/v1", "Job", "migrate");
+    insta::assert_snapshot!(judged(&MemoryPlan::new().replace(job.clone(), job), &none), @"
+    deny deletion-of-kind [batch/v1 Job shop/migrate] a Job is deleted and made again, with all that it holds (undo the change of the field that cannot be changed in place, or except it)
+    deny too-many-deletions [] the plan deletes 0 objects and replaces 1, more than the limit of 0 (if that is meant, raise `deletions.limit` for this change, or make it in several)
+    ");
 }
