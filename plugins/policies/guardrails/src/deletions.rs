@@ -29,13 +29,9 @@ pub(crate) fn of_kind(settings: &Deletions, change: &Change) -> Option<Violation
         ),
         Action::Create | Action::Update | Action::Unchanged => return None,
     };
-    matches_kind(&settings.kinds, &change.id).then(|| Violation {
-        rule: Rule::DeletionOfKind,
-        pointer: String::new(),
-        message: format!("a {} {what}, with all that it holds", change.id.kind),
-        hint: hint.to_owned(),
-        container: None,
-        subject: String::new(),
+    matches_kind(&settings.kinds, &change.id).then(|| {
+        let message = format!("a {} {what}, with all that it holds", change.id.kind);
+        Violation::new(Rule::DeletionOfKind, "", message, hint)
     })
 }
 

@@ -162,15 +162,10 @@ fn check_image(
     found: &mut Vec<Violation>,
 ) {
     let mut broken = |rule: Rule, message: String, hint: String| {
-        let (pointer, container, subject) =
-            (pointer.to_owned(), user.container.clone(), image.to_owned());
         found.push(Violation {
-            rule,
-            pointer,
-            message,
-            hint,
-            container,
-            subject,
+            container: user.container.clone(),
+            subject: image.to_owned(),
+            ..Violation::new(rule, pointer, message, hint)
         });
     };
     let who = &user.name;

@@ -97,11 +97,7 @@ fn check_one(
     };
     let subject = format!("{whose}{key}={}", value.unwrap_or_default());
     Some(Violation {
-        rule,
-        pointer,
-        message,
-        hint,
-        container: None,
         subject,
+        ..Violation::new(rule, pointer, message, hint)
     })
 }

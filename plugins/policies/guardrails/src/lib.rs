@@ -104,10 +104,17 @@ fn is_looked_into(settings: &Settings, change: &Change) -> bool {
 fn violations(settings: &Settings, change: &Change, object: &Value) -> Vec<Violation> {
     let mut found = Vec::new();
     labels::check(&settings.labels, &change.id, object, &mut found);
-    for pod in pods::of(&settings.pods, &change.id, object) {
-        labels::check_pod(&settings.labels, &change.id, &pod, &mut found);
-        pods::check(&settings.pods, &pod, &mut found);
-        images::check(&settings.images, &pod, &mut found);
+    let pods = pods::of(&settings.pods, &change.id, object);
+    pods::check_templates(&settings.pods, &change.id, &pods, &mut found);
+    for pod in &pods {
+        let mut of_pod = Vec::new();
+        labels::check_pod(&settings.labels, &change.id, pod, &mut of_pod);
+        pods::check(&settings.pods, pod, &mut of_pod);
+        images::check(&settings.images, pod, &mut of_pod);
+        found.extend(of_pod.into_iter().map(|violation| Violation {
+            template: pod.template().to_owned(),
+            ..violation
+        }));
     }
     pods::check_volume(&settings.pods, &change.id, object, &mut found);
     found

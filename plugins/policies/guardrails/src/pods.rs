@@ -1,18 +1,22 @@
 //! Pods, wherever they are, and what they may do to the node.
 
+use std::collections::BTreeSet;
+
 use pintle_sdk::ObjectId;
 use serde_json::Value;
 
 use crate::{
     rules::Rule,
-    settings::{Pods, Template},
-    violation::Violation,
+    settings::{Pods, matches_kind},
+    violation::{self, Violation},
 };
 
 /// A pod, or the template of one.
 pub(crate) struct Pod<'a> {
     /// RFC 6901 pointer to what holds `metadata` and `spec`; empty for a pod itself.
     pointer: String,
+    /// The same for all objects of the kind, with `*` for an item of a list or a map.
+    template: &'a str,
     value: &'a Value,
 }
 
@@ -30,6 +34,11 @@ impl<'a> Pod<'a> {
     /// RFC 6901 pointer to what holds `metadata` and `spec`.
     pub(crate) fn pointer(&self) -> &str {
         &self.pointer
+    }
+
+    /// Where objects of the kind have it: the pointer with `*` for an item of a list or a map.
+    pub(crate) fn template(&self) -> &'a str {
+        self.template
     }
 
     /// Whether it is a template, and not a pod itself.
@@ -94,17 +103,49 @@ fn built_in(id: &ObjectId) -> Option<&'static str> {
     }
 }
 
+/// Where the settings say that a kind holds pods.
+fn configured<'a>(settings: &'a Pods, id: &'a ObjectId) -> impl Iterator<Item = &'a str> {
+    settings
+        .templates
+        .iter()
+        .filter(move |template| matches_kind(std::slice::from_ref(&template.kind), id))
+        .map(|template| template.pointer.as_str())
+}
+
 fn pointers<'a>(settings: &'a Pods, id: &'a ObjectId) -> impl Iterator<Item = &'a str> {
-    let own = |template: &&Template| {
-        crate::settings::matches_kind(std::slice::from_ref(&template.kind), id)
-    };
-    built_in(id).into_iter().chain(
-        settings
-            .templates
+    built_in(id).into_iter().chain(configured(settings, id))
+}
+
+/// Follows a pointer in which `*` stands for every item of a list and every value of a map. Gives all that it leads to,
+/// each with a pointer to it alone.
+fn follow<'a>(object: &'a Value, pointer: &str) -> Vec<(String, &'a Value)> {
+    let mut found = vec![(String::new(), object)];
+    for part in pointer.split('/').skip(1) {
+        found = found
+            .into_iter()
+            .flat_map(|(at, value)| step(&at, value, part))
+            .collect();
+    }
+    found
+}
+
+fn step<'a>(at: &str, value: &'a Value, part: &str) -> Vec<(String, &'a Value)> {
+    match (part, value) {
+        ("*", Value::Array(items)) => items
             .iter()
-            .filter(own)
-            .map(|template| template.pointer.as_str()),
-    )
+            .enumerate()
+            .map(|(index, item)| (format!("{at}/{index}"), item))
+            .collect(),
+        ("*", Value::Object(fields)) => fields
+            .iter()
+            .map(|(key, field)| (violation::pointer(at, key), field))
+            .collect(),
+        _ => value
+            .pointer(&format!("/{part}"))
+            .map(|found| (format!("{at}/{part}"), found))
+            .into_iter()
+            .collect(),
+    }
 }
 
 fn is_volume(id: &ObjectId) -> bool {
@@ -116,18 +157,50 @@ pub(crate) fn is_looked_into(settings: &Pods, id: &ObjectId) -> bool {
     is_volume(id) || pointers(settings, id).next().is_some()
 }
 
-/// Gives the pods of an object.
-pub(crate) fn of<'a>(
-    settings: &'a Pods,
-    id: &'a ObjectId,
-    object: &'a Value,
-) -> impl Iterator<Item = Pod<'a>> {
-    pointers(settings, id).filter_map(|pointer| {
-        Some(Pod {
-            pointer: pointer.to_owned(),
-            value: object.pointer(pointer)?,
-        })
-    })
+/// Gives the pods of an object, each once, whichever pointers lead to it.
+pub(crate) fn of<'a>(settings: &'a Pods, id: &'a ObjectId, object: &'a Value) -> Vec<Pod<'a>> {
+    let mut seen = BTreeSet::new();
+    let mut pods = Vec::new();
+    for template in pointers(settings, id) {
+        for (pointer, value) in follow(object, template) {
+            if seen.insert(pointer.clone()) {
+                pods.push(Pod {
+                    pointer,
+                    template,
+                    value,
+                });
+            }
+        }
+    }
+    pods
+}
+
+/// Checks that objects of the kinds in the settings have pods at all: a pointer that leads nowhere would let everything
+/// through without a word.
+pub(crate) fn check_templates(
+    settings: &Pods,
+    id: &ObjectId,
+    pods: &[Pod<'_>],
+    found: &mut Vec<Violation>,
+) {
+    let tried: Vec<String> = configured(settings, id)
+        .map(|pointer| format!("`{pointer}`"))
+        .collect();
+    let is_found = pods
+        .iter()
+        .any(|pod| pod.spec().is_some_and(Value::is_object));
+    if tried.is_empty() || is_found {
+        return;
+    }
+    found.push(Violation::new(
+        Rule::PodTemplateMissing,
+        "",
+        format!(
+            "no pod template is at {}: its pods are not looked at",
+            tried.join(" or ")
+        ),
+        "let a pointer of `pods.templates` lead to what holds the `metadata` and `spec` of its pods",
+    ));
 }
 
 /// Checks what a pod may do.
@@ -199,13 +272,12 @@ fn check_namespaces(pod: &Pod<'_>, found: &mut Vec<Violation>) {
         ("hostIPC", "shared memory"),
     ] {
         if is_true(pod.spec(), &format!("/{field}")) {
+            let pointer = format!("{}/spec/{field}", pod.pointer);
+            let message = format!("the pod shares the host's {what}");
+            let hint = format!("remove `{field}`");
             found.push(Violation {
-                rule: Rule::HostNamespace,
-                pointer: format!("{}/spec/{field}", pod.pointer),
-                message: format!("the pod shares the host's {what}"),
-                hint: format!("remove `{field}`"),
-                container: None,
                 subject: field.to_owned(),
+                ..Violation::new(Rule::HostNamespace, pointer, message, hint)
             });
         }
     }
@@ -242,24 +314,19 @@ fn plain(path: &str) -> Option<&str> {
 }
 
 fn mount(pointer: String, message: String, path: &str) -> Violation {
+    let hint =
+        "use a ConfigMap, a claim or an emptyDir; `pods.hostPaths` lists paths that may be mounted";
     Violation {
-        rule: Rule::HostPath,
-        pointer,
-        message,
-        hint: "use a ConfigMap, a claim or an emptyDir; `pods.hostPaths` lists paths that may be mounted".to_owned(),
-        container: None,
         subject: path.to_owned(),
+        ..Violation::new(Rule::HostPath, pointer, message, hint)
     }
 }
 
 fn privileged(message: String, pointer: String, container: Option<String>) -> Violation {
+    let hint = "remove it; a container that needs one right may be given that capability";
     Violation {
-        rule: Rule::PrivilegedContainer,
-        pointer,
-        message,
-        hint: "remove it; a container that needs one right may be given that capability".to_owned(),
         container,
-        subject: String::new(),
+        ..Violation::new(Rule::PrivilegedContainer, pointer, message, hint)
     }
 }
 
@@ -288,12 +355,13 @@ fn check_privileges(container: &Container<'_>, found: &mut Vec<Violation>) {
     }
     if is_true(Some(value), "/securityContext/allowPrivilegeEscalation") {
         found.push(Violation {
-            rule: Rule::PrivilegeEscalation,
-            pointer: format!("{pointer}/securityContext/allowPrivilegeEscalation"),
-            message: format!("the container `{name}` may gain more rights than it starts with"),
-            hint: "set `allowPrivilegeEscalation: false`".to_owned(),
             container: owner,
-            subject: String::new(),
+            ..Violation::new(
+                Rule::PrivilegeEscalation,
+                format!("{pointer}/securityContext/allowPrivilegeEscalation"),
+                format!("the container `{name}` may gain more rights than it starts with"),
+                "set `allowPrivilegeEscalation: false`",
+            )
         });
     }
 }
@@ -314,18 +382,20 @@ fn check_capabilities(settings: &Pods, container: &Container<'_>, found: &mut Ve
         let added = added.as_str().unwrap_or_default();
         if !allowed.contains(&bare(added)) {
             found.push(Violation {
-                rule: Rule::CapabilityAdded,
-                pointer: format!(
-                    "{}/securityContext/capabilities/add/{index}",
-                    container.pointer
-                ),
-                message: format!(
-                    "the container `{}` adds the capability `{added}`",
-                    container.name
-                ),
-                hint: "remove it; `pods.capabilities` lists those that may be added".to_owned(),
                 container: Some(container.name.to_owned()),
                 subject: bare(added),
+                ..Violation::new(
+                    Rule::CapabilityAdded,
+                    format!(
+                        "{}/securityContext/capabilities/add/{index}",
+                        container.pointer
+                    ),
+                    format!(
+                        "the container `{}` adds the capability `{added}`",
+                        container.name
+                    ),
+                    "remove it; `pods.capabilities` lists those that may be added",
+                )
             });
         }
     }
@@ -341,15 +411,17 @@ fn check_ports(container: &Container<'_>, found: &mut Vec<Violation>) {
             continue;
         };
         found.push(Violation {
-            rule: Rule::HostPort,
-            pointer: format!("{}/ports/{index}/hostPort", container.pointer),
-            message: format!(
-                "the container `{}` takes the port {number} of the host",
-                container.name
-            ),
-            hint: "use a Service".to_owned(),
             container: Some(container.name.to_owned()),
             subject: number.to_string(),
+            ..Violation::new(
+                Rule::HostPort,
+                format!("{}/ports/{index}/hostPort", container.pointer),
+                format!(
+                    "the container `{}` takes the port {number} of the host",
+                    container.name
+                ),
+                "use a Service",
+            )
         });
     }
 }

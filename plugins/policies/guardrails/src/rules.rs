@@ -37,6 +37,8 @@ pub enum Rule {
     HostPath,
     /// A container that takes a port of the host.
     HostPort,
+    /// An object whose pod templates are not where the settings say.
+    PodTemplateMissing,
     /// A deletion of a kind that holds data or other objects.
     DeletionOfKind,
     /// More deletions in one plan than allowed.
@@ -45,7 +47,7 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::ImageInvalid,
         Self::ImageTagMissing,
         Self::ImageTagLatest,
@@ -59,6 +61,7 @@ impl Rule {
         Self::HostNamespace,
         Self::HostPath,
         Self::HostPort,
+        Self::PodTemplateMissing,
         Self::DeletionOfKind,
         Self::TooManyDeletions,
     ];
@@ -79,6 +82,7 @@ impl Rule {
             Self::HostNamespace => "host-namespace",
             Self::HostPath => "host-path",
             Self::HostPort => "host-port",
+            Self::PodTemplateMissing => "pod-template-missing",
             Self::DeletionOfKind => "deletion-of-kind",
             Self::TooManyDeletions => "too-many-deletions",
         }
@@ -93,11 +97,11 @@ impl Rule {
     /// Gives the level that the rule has without a setting.
     ///
     /// What opens the node, loses data or makes a rollout depend on when it happens is denied. What many charts do
-    /// without harm is warned of. Digests are for those who have a tool that writes them.
+    /// without harm is warned of, and so is what was not looked at. Digests are for those who have a tool that writes them.
     pub fn default_level(self) -> Level {
         match self {
             Self::ImageDigestMissing => Level::Off,
-            Self::PrivilegeEscalation | Self::HostPort => Level::Warn,
+            Self::PrivilegeEscalation | Self::HostPort | Self::PodTemplateMissing => Level::Warn,
             _ => Level::Deny,
         }
     }

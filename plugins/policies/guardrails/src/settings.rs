@@ -169,7 +169,8 @@ impl Default for Pods {
 pub struct Template {
     /// Group and kind: `argoproj.io/Rollout`.
     pub kind: Glob,
-    /// RFC 6901 pointer to the template, which holds the pod's `metadata` and `spec`: `/spec/template`.
+    /// RFC 6901 pointer to the template, which holds the pod's `metadata` and `spec`: `/spec/template`. A part that is `*`
+    /// stands for all items of a list and all values of a map: `/spec/tasks/*/template`.
     #[schemars(regex(pattern = "^/"))]
     pub pointer: String,
 }
@@ -261,12 +262,22 @@ impl Settings {
                 );
             }
         }
-        for (index, template) in self.pods.templates.iter().enumerate() {
-            if !template.pointer.starts_with('/') {
+        for (index, Template { pointer, .. }) in self.pods.templates.iter().enumerate() {
+            let at = format!("/pods/templates/{index}/pointer");
+            if !pointer.starts_with('/') {
                 problems.push(
-                    Problem::new(format!("`{}` is no JSON pointer", template.pointer))
-                        .pointer(format!("/pods/templates/{index}/pointer"))
+                    Problem::new(format!("`{pointer}` is no JSON pointer"))
+                        .pointer(at)
                         .hint("write it with `/` before each part: `/spec/template`"),
+                );
+            } else if pointer
+                .split('/')
+                .any(|part| part != "*" && part.contains('*'))
+            {
+                problems.push(
+                    Problem::new(format!("`{pointer}` has a `*` within a part"))
+                        .pointer(at)
+                        .hint("as a part of its own it stands for all items: `/spec/tasks/*/template`"),
                 );
             }
         }

@@ -13,6 +13,9 @@ pub(crate) struct Violation {
     pub(crate) message: String,
     /// What to do about it.
     pub(crate) hint: String,
+    /// Where objects of the kind have the pod template that it is in: a pointer in which `*` stands for every item.
+    /// Empty for a pod itself, and outside of pods.
+    pub(crate) template: String,
     /// The container, if it is about one.
     pub(crate) container: Option<String>,
     /// What exactly breaks the rule, whatever its place in a list: an image, a path, a label.
@@ -20,10 +23,33 @@ pub(crate) struct Violation {
 }
 
 impl Violation {
+    /// Finds a rule broken, by nothing in particular of the whole object.
+    pub(crate) fn new(
+        rule: Rule,
+        pointer: impl Into<String>,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
+        Self {
+            rule,
+            pointer: pointer.into(),
+            message: message.into(),
+            hint: hint.into(),
+            template: String::new(),
+            container: None,
+            subject: String::new(),
+        }
+    }
+
     /// Whether another version of the object breaks the rule in the same way.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        (self.rule, &self.container, &self.subject)
-            == (other.rule, &other.container, &other.subject)
+        (self.rule, &self.template, &self.container, &self.subject)
+            == (
+                other.rule,
+                &other.template,
+                &other.container,
+                &other.subject,
+            )
     }
 }
 

@@ -3,7 +3,7 @@
 use pintle_sdk::{Finding, testing::MemoryPlan};
 use serde_json::{Value, json};
 
-use crate::{container, findings, judged, object, pod};
+use crate::{container, findings, judged, object, pod, short};
 
 #[test]
 fn every_kind_with_pods_is_looked_into() {
@@ -169,4 +169,86 @@ fn a_path_is_what_it_says_or_matches_no_pattern() {
     let root = pod(&json!({"volumes": [{"name": "a", "hostPath": {"path": "/"}}]}));
     let with = json!({"pods": {"hostPaths": ["/"]}});
     assert_eq!(findings(&MemoryPlan::new().create(root), &with), []);
+}
+
+/// An object that holds pods where the settings say so.
+fn pipeline(spec: Value) -> Value {
+    let mut made = object("example.com/v1", "Pipeline", "x");
+    made["spec"] = spec;
+    made
+}
+
+fn template(image: &str) -> Value {
+    json!({"spec": {"containers": [{"name": "a", "image": image}]}})
+}
+
+fn templates(pointers: &[&str]) -> Value {
+    let templates: Vec<Value> = pointers
+        .iter()
+        .map(|pointer| json!({"kind": "example.com/*", "pointer": pointer}))
+        .collect();
+    json!({"pods": {"templates": templates}})
+}
+
+#[test]
+fn a_pointer_leads_to_all_items_of_a_list_and_of_a_map() {
+    let spec = json!({
+        "tasks": [{"template": template("nginx")}, {"name": "none"}, {"template": template("httpd")}],
+        "roles": {"a/b": template("redis"), "c": template("redis:8"), "d": null},
+    });
+    let with = templates(&["/spec/tasks/*/template", "/spec/tasks/2/*", "/spec/roles/*"]);
+    insta::assert_snapshot!(judged(&MemoryPlan::new().create(pipeline(spec)), &with), @"
+    deny image-tag-missing [example.com/v1 Pipeline shop/x] /spec/tasks/0/template/spec/containers/0/image: the container `a` uses the image `nginx` without a tag, which means `latest` (name the version: `:1.2.3`, or a digest)
+    deny image-tag-missing [example.com/v1 Pipeline shop/x] /spec/tasks/2/template/spec/containers/0/image: the container `a` uses the image `httpd` without a tag, which means `latest` (name the version: `:1.2.3`, or a digest)
+    deny image-tag-missing [example.com/v1 Pipeline shop/x] /spec/roles/a~1b/spec/containers/0/image: the container `a` uses the image `redis` without a tag, which means `latest` (name the version: `:1.2.3`, or a digest)
+    ");
+}
+
+#[test]
+fn templates_do_not_excuse_each_other_and_items_may_move() {
+    let update = |live: Value, desired: Value, with: &Value| {
+        short(
+            &MemoryPlan::new().update(pipeline(live), pipeline(desired)),
+            with,
+        )
+    };
+    let (bad, good) = (|| template("nginx"), || template("nginx:1"));
+    let two = templates(&["/spec/server", "/spec/client"]);
+    assert_eq!(
+        update(
+            json!({"server": bad(), "client": good()}),
+            json!({"server": bad(), "client": bad()}),
+            &two
+        ),
+        ["warn image-tag-missing", "deny image-tag-missing"]
+    );
+    let list = templates(&["/spec/tasks/*"]);
+    assert_eq!(
+        update(
+            json!({"tasks": [bad()]}),
+            json!({"tasks": [good(), bad()]}),
+            &list
+        ),
+        ["warn image-tag-missing"]
+    );
+}
+
+#[test]
+fn a_pointer_that_leads_nowhere_is_told() {
+    let judge = |spec: Value, pointers: &[&str]| {
+        judged(
+            &MemoryPlan::new().create(pipeline(spec)),
+            &templates(pointers),
+        )
+    };
+    let tasks = json!({"tasks": [{"template": template("nginx:1")}]});
+    insta::assert_snapshot!(judge(tasks.clone(), &["/spec/template", "/spec/tasks/*"]), @"warn pod-template-missing [example.com/v1 Pipeline shop/x] no pod template is at `/spec/template` or `/spec/tasks/*`: its pods are not looked at (let a pointer of `pods.templates` lead to what holds the `metadata` and `spec` of its pods)");
+    // One that leads somewhere is enough: versions of a kind differ.
+    assert_eq!(
+        judge(tasks, &["/spec/template", "/spec/tasks/*/template"]),
+        ""
+    );
+    // Other kinds hold none.
+    let other = MemoryPlan::new().create(object("v1", "ConfigMap", "x"));
+    assert_eq!(findings(&other, &templates(&["/spec/template"])), []);
 }
