@@ -2,10 +2,11 @@
 //! no surprising deletions.
 //!
 //! What a user sees, every rule included, is described in the README of this folder. The parts: [`settings`] is what an
-//! application may set, [`rules`] names the rules and their severities, `images`, `pods`, `labels` and `deletions` find
-//! violations, and `verdict` decides what a violation weighs: by the rule's severity, by exceptions, and by whether the
-//! cluster already has it.
+//! application may set, [`rules`] names the rules and their severities, `images`, `pods`, `confinement`, `labels` and
+//! `deletions` find violations, and `verdict` decides what a violation weighs: by the rule's severity, by exceptions, and
+//! by whether the cluster already has it.
 
+mod confinement;
 mod deletions;
 mod images;
 mod labels;
@@ -110,6 +111,7 @@ fn violations(settings: &Settings, change: &Change, object: &Value) -> Vec<Viola
         let mut of_pod = Vec::new();
         labels::check_pod(&settings.labels, &change.id, pod, &mut of_pod);
         pods::check(&settings.pods, pod, &mut of_pod);
+        confinement::check(&settings.pods, pod, &mut of_pod);
         images::check(&settings.images, pod, &mut of_pod);
         found.extend(of_pod.into_iter().map(|violation| Violation {
             template: pod.template().to_owned(),

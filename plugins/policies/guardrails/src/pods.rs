@@ -51,7 +51,8 @@ impl<'a> Pod<'a> {
         self.value.get("metadata")
     }
 
-    fn spec(&self) -> Option<&'a Value> {
+    /// Gives the spec.
+    pub(crate) fn spec(&self) -> Option<&'a Value> {
         self.value.get("spec")
     }
 
@@ -78,7 +79,8 @@ impl<'a> Pod<'a> {
     }
 }
 
-fn items<'a>(
+/// Gives the items of a field that is a list, with their indices.
+pub(crate) fn items<'a>(
     value: Option<&'a Value>,
     field: &str,
 ) -> impl Iterator<Item = (usize, &'a Value)> + use<'a> {

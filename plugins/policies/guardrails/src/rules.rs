@@ -37,6 +37,10 @@ pub enum Rule {
     HostPath,
     /// A container that takes a port of the host.
     HostPort,
+    /// A pod or a container that gives up what confines it.
+    ConfinementRemoved,
+    /// A pod that sets a sysctl which is not allowed.
+    SysctlUnsafe,
     /// An object whose pod templates are not where the settings say.
     PodTemplateMissing,
     /// A deletion of a kind that holds data or other objects.
@@ -47,7 +51,7 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::ImageInvalid,
         Self::ImageTagMissing,
         Self::ImageTagLatest,
@@ -61,6 +65,8 @@ impl Rule {
         Self::HostNamespace,
         Self::HostPath,
         Self::HostPort,
+        Self::ConfinementRemoved,
+        Self::SysctlUnsafe,
         Self::PodTemplateMissing,
         Self::DeletionOfKind,
         Self::TooManyDeletions,
@@ -82,6 +88,8 @@ impl Rule {
             Self::HostNamespace => "host-namespace",
             Self::HostPath => "host-path",
             Self::HostPort => "host-port",
+            Self::ConfinementRemoved => "confinement-removed",
+            Self::SysctlUnsafe => "sysctl-unsafe",
             Self::PodTemplateMissing => "pod-template-missing",
             Self::DeletionOfKind => "deletion-of-kind",
             Self::TooManyDeletions => "too-many-deletions",
@@ -97,11 +105,15 @@ impl Rule {
     /// Gives the level that the rule has without a setting.
     ///
     /// What opens the node, loses data or makes a rollout depend on when it happens is denied. What many charts do
-    /// without harm is warned of, and so is what was not looked at. Digests are for those who have a tool that writes them.
+    /// without harm is warned of, and so is what a node refuses unless its operator allows it, and what was not looked at.
+    /// Digests are for those who have a tool that writes them.
     pub fn default_level(self) -> Level {
         match self {
             Self::ImageDigestMissing => Level::Off,
-            Self::PrivilegeEscalation | Self::HostPort | Self::PodTemplateMissing => Level::Warn,
+            Self::PrivilegeEscalation
+            | Self::HostPort
+            | Self::SysctlUnsafe
+            | Self::PodTemplateMissing => Level::Warn,
             _ => Level::Deny,
         }
     }

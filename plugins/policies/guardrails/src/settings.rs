@@ -128,6 +128,8 @@ pub struct Label {
 pub struct Pods {
     /// Capabilities that containers may add. Without a setting those of the Pod Security Standard "baseline".
     pub capabilities: Vec<String>,
+    /// Sysctls that pods may set. Without a setting those of the Pod Security Standard "baseline".
+    pub sysctls: Vec<String>,
     /// Patterns of paths of the host that may be mounted, without a `/` at the end: `/var/log/**`. A path with a part that
     /// is `..`, `.` or empty matches none.
     pub host_paths: Vec<Glob>,
@@ -153,10 +155,27 @@ const BASELINE: [&str; 13] = [
     "SYS_CHROOT",
 ];
 
+/// The sysctls that pods may set under the same standard: they are the pod's own, and harm no other.
+const SAFE_SYSCTLS: [&str; 12] = [
+    "kernel.shm_rmid_forced",
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.ip_unprivileged_port_start",
+    "net.ipv4.ping_group_range",
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_keepalive_intvl",
+    "net.ipv4.tcp_keepalive_probes",
+    "net.ipv4.tcp_keepalive_time",
+    "net.ipv4.tcp_rmem",
+    "net.ipv4.tcp_syncookies",
+    "net.ipv4.tcp_wmem",
+];
+
 impl Default for Pods {
     fn default() -> Self {
         Self {
             capabilities: BASELINE.map(str::to_owned).into(),
+            sysctls: SAFE_SYSCTLS.map(str::to_owned).into(),
             host_paths: Vec::new(),
             templates: Vec::new(),
         }

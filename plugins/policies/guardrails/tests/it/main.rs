@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod confinement;
 mod deletions;
 mod images;
 mod labels;

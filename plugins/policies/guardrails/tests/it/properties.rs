@@ -29,6 +29,10 @@ fn values() -> impl Strategy<Value = Value> {
         "image",
         "metadata",
         "labels",
+        "annotations",
+        "seLinuxOptions",
+        "type",
+        "sysctls",
     ]);
     scalar.prop_recursive(6, 60, 5, move |inner| {
         prop_oneof![
