@@ -41,7 +41,7 @@ pub struct Event {
     pub reason: String,
     /// How much it matters.
     pub severity: Severity,
-    /// One line for people.
+    /// One line for people. Which application it is about is in the details.
     pub message: String,
     /// Milliseconds since the epoch.
     pub time_ms: u64,

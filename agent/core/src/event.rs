@@ -117,7 +117,7 @@ pub struct Event {
     pub reason: Reason,
     /// How much it matters.
     pub severity: EventSeverity,
-    /// One line for people.
+    /// One line for people. Which application it is about is in the details.
     pub message: String,
     /// Milliseconds since the epoch.
     pub time_ms: u64,

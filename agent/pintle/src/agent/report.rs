@@ -8,9 +8,10 @@ use pintle_core::{
     },
     check::Finding,
     digest::Digest,
-    event::Reason,
+    event::{Event, Reason},
     health::Status,
     machine::Millis,
+    names::ApplicationName,
     object::ObjectId,
     plan::Summary,
     rollback::Rollback,
@@ -71,6 +72,38 @@ impl Verdict {
             details: Value::Null,
         }
     }
+}
+
+/// Makes the event that notifiers are told: one line, and in the details which application it is about and all the rest.
+pub(crate) fn event(
+    application: &ApplicationName,
+    reason: Reason,
+    message: &str,
+    details: &Value,
+    learned: &Learned,
+    time: Millis,
+) -> Event {
+    let mut full = json!({
+        "application": application,
+        "revision": learned.attempted,
+        "digests": {
+            "rendered": learned.rendered,
+            "plan": learned.plan.map(|(digest, _)| digest),
+        },
+    });
+    if let (Some(full), Some(details)) = (full.as_object_mut(), details.as_object()) {
+        full.extend(details.clone());
+    }
+    let message = message.trim();
+    let Some((first, _)) = message.split_once('\n') else {
+        return Event::new(reason, message, time, full);
+    };
+    // What policies found is the whole text in parts.
+    if full.get("findings").is_none() {
+        full["error"] = json!(message);
+    }
+    let line = format!("{}…", first.trim_end().trim_end_matches(':'));
+    Event::new(reason, line, time, full)
 }
 
 /// Writes an object for an event's details, as the notifiers' documentation describes it.
@@ -236,6 +269,62 @@ mod tests {
             sum_up(&all[..1]),
             "Deployment.apps n/a: 0 of 1 replicas are available"
         );
+    }
+
+    /// What notifiers are made for: their own tests read the same file.
+    #[test]
+    fn events_are_told_as_notifiers_know_them() {
+        let name = ApplicationName::new("shop", "web");
+        let learned = Learned {
+            attempted: Some("9f3c2ab7d1e04c55a8f5b7f2c1d0e9a8b7c6d5e4".into()),
+            ..Learned::default()
+        };
+        let tell = |verdict: Verdict| {
+            let (reason, details) = (verdict.event.unwrap(), &verdict.details);
+            let event = event(
+                &name,
+                reason,
+                &verdict.message,
+                details,
+                &learned,
+                1_772_359_200_000,
+            );
+            let mut event = serde_json::to_value(event).unwrap();
+            // A digest of all the others.
+            event.as_object_mut().unwrap().remove("id");
+            event
+        };
+        let failed = |reason, message: &str| Verdict::failed(Standing::Stalled, reason, message);
+
+        let mut denied = failed(
+            Reason::PolicyDenied,
+            "policy refuses the plan, nothing was written:\ndeny guardrails/image-tag-missing: no tag",
+        );
+        denied.details = json!({ "findings": [{
+            "rule": "guardrails/image-tag-missing", "severity": "deny", "object": null, "message": "no tag", "hint": null,
+        }] });
+        let mut gone_back = failed(Reason::ApplyFailed, "Service shop/web: it is immutable");
+        gone_back.message += " (instead of 0123456789ab, because ann went back: it is slow)";
+        let told = [
+            failed(Reason::SourceFailed, "the branch main is not there"),
+            failed(
+                Reason::HookFailed,
+                "Job.batch shop/migrate: its pre-upgrade hook failed; the end of its log:\n    no such relation\n",
+            ),
+            denied,
+            gone_back,
+            Verdict {
+                standing: Standing::Ready,
+                reason: "Converged".into(),
+                message: "9f3c2ab7d1e0 is converged: 3 objects are healthy".into(),
+                event: Some(Reason::Converged),
+                details: json!({}),
+            },
+        ];
+        let told = Value::Array(told.map(tell).into());
+        let known = include_str!("../../../../tests/events/told.json");
+        let known: Value = serde_json::from_str(known).unwrap();
+        assert_eq!(told, known, "{told:#}");
     }
 
     #[test]

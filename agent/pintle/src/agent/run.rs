@@ -19,11 +19,11 @@ use std::sync::Arc;
 use pintle_cluster::{Application, Release, StatusError, StatusStore, Weight};
 use pintle_core::{
     application::{ApplicationSpec, ApplicationStatus, ConditionStatus, NotifierUse, Standing},
-    event::{Event, EventSeverity, Reason},
+    event::{EventSeverity, Reason},
     machine::{Outcome, Retry},
     names::CONFIRM_PRUNE_ANNOTATION,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -199,18 +199,7 @@ async fn tell(
     notifiers: &[NotifierUse],
 ) {
     let name = application.application_name();
-    let mut full = json!({
-        "application": name,
-        "revision": learned.attempted,
-        "digests": {
-            "rendered": learned.rendered,
-            "plan": learned.plan.map(|(digest, _)| digest),
-        },
-    });
-    if let (Some(full), Some(details)) = (full.as_object_mut(), details.as_object()) {
-        full.extend(details.clone());
-    }
-    let event = Event::new(reason, format!("{name}: {message}"), now_ms(), full);
+    let event = report::event(&name, reason, message, details, learned, now_ms());
     let weight = if event.severity == EventSeverity::Info {
         Weight::Normal
     } else {

@@ -28,12 +28,18 @@ const SHORT_REVISION: usize = 12;
 /// Makes the message: a headline, which is also what notifications show, and the details beside a bar in the severity's
 /// colour.
 pub(crate) fn of(event: &Event) -> Json {
+    let headline = headline(event);
+    let said = if headline.is_whole() {
+        event.message.as_str()
+    } else {
+        ""
+    };
     let mut blocks = Vec::new();
-    blocks.extend(error(&event.details));
+    blocks.extend(error(&event.details, said));
     blocks.extend(list("findings", event.details.get("findings"), finding));
     blocks.extend(list("objects", event.details.get("objects"), object));
     blocks.push(json!({"type": "context", "elements": [mrkdwn(facts(event))]}));
-    let headline = headline(event);
+    let headline = headline.finish();
     json!({
         "text": headline,
         "attachments": [{"color": color(event.severity), "fallback": headline, "blocks": blocks}],
@@ -63,7 +69,7 @@ fn section(text: String) -> Value {
     json!({"type": "section", "text": mrkdwn(text)})
 }
 
-fn headline(event: &Event) -> String {
+fn headline(event: &Event) -> Text {
     let sign = match event.severity {
         Severity::Info => ":large_green_circle:",
         Severity::Warn => ":large_yellow_circle:",
@@ -74,7 +80,7 @@ fn headline(event: &Event) -> String {
         Some(application) => text.markup("*").plain(&application).markup("*: "),
         None => text,
     };
-    text.plain(&event.message).finish()
+    text.plain(&event.message)
 }
 
 /// `shop/web`
@@ -86,10 +92,11 @@ fn application(details: &Value) -> Option<String> {
     })
 }
 
-fn error(details: &Value) -> Option<Value> {
+/// What went wrong, unless that has been said.
+fn error(details: &Value, said: &str) -> Option<Value> {
     let error = text(details, "/error")
         .map(str::trim)
-        .filter(|error| !error.is_empty())?;
+        .filter(|error| !error.is_empty() && !said.contains(error))?;
     Some(section(Text::new(BLOCK).lines(error).finish()))
 }
 

@@ -41,6 +41,23 @@ fn event() -> Event {
     }
 }
 
+/// Events as the agent makes them, which its own tests hold the file to.
+fn told_by_the_agent() -> Vec<Event> {
+    let told = include_str!("../../../../tests/events/told.json");
+    let told: Vec<Value> = serde_json::from_str(told).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    told.iter()
+        .map(|event| Event {
+            id: "4f1c0d".into(),
+            reason: text(&event["reason"]),
+            severity: serde_json::from_value(event["severity"].clone()).unwrap(),
+            message: text(&event["message"]),
+            time_ms: event["timeMs"].as_u64().unwrap(),
+            details: event["details"].clone(),
+        })
+        .collect()
+}
+
 fn sent(settings: &Settings, event: &Event) -> Option<HttpRequest> {
     let http = ScriptedHttp::new().respond(HttpResponse::new(200).with_body(r#"{"ok":true}"#));
     Slack::notify(settings, event, &http).unwrap();
@@ -173,6 +190,33 @@ fn objects_and_errors_are_listed() {
     ---
     degraded · revision `sha256:9f3c2ab7d1e0` · <!date^1772359200^{date_short_pretty} {time_secs}|2026-03-01T10:00:00.000Z>
     "#);
+}
+
+#[test]
+fn what_the_agent_tells_is_said_once() {
+    let shown = |event: &Event| {
+        let message = message(event);
+        let mut parts = vec![message["text"].as_str().unwrap()];
+        let blocks = blocks(&message);
+        // The last one is reason, revision and time.
+        parts.extend(&blocks[..blocks.len() - 1]);
+        parts.join("\n")
+    };
+    let all: Vec<String> = told_by_the_agent().iter().map(shown).collect();
+    assert_snapshot!(all.join("\n---\n"), @"
+    :red_circle: *shop/web*: the branch main is not there
+    ---
+    :red_circle: *shop/web*: Job.batch shop/migrate: its pre-upgrade hook failed; the end of its log…
+    ```Job.batch shop/migrate: its pre-upgrade hook failed; the end of its log:
+        no such relation```
+    ---
+    :red_circle: *shop/web*: policy refuses the plan, nothing was written…
+    • *deny* `guardrails/image-tag-missing` no tag
+    ---
+    :red_circle: *shop/web*: Service shop/web: it is immutable (instead of 0123456789ab, because ann went back: it is slow)
+    ---
+    :large_green_circle: *shop/web*: 9f3c2ab7d1e0 is converged: 3 objects are healthy
+    ");
 }
 
 #[test]

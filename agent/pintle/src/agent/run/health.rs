@@ -56,7 +56,7 @@ impl Run {
             reason: CONVERGED.to_owned(),
             message: format!("{commit} is converged: {objects} objects are healthy{drifted}{kept}"),
             event: Some(Reason::Converged),
-            details: json!({ "objects": objects }),
+            details: json!({}),
         };
         if self.was_degraded() {
             verdict.event = Some(Reason::Recovered);
