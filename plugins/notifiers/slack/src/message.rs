@@ -27,6 +27,9 @@ const SHORT_REVISION: usize = 12;
 
 /// Makes the message: a headline, which is also what notifications show, and the details beside a bar in the severity's
 /// colour.
+///
+/// The headline is a block too. Without one, `text` is what people see, in which Slack makes links of what looks like a URL
+/// or a channel; with one, it is what notifications fall back on.
 pub(crate) fn of(event: &Event) -> Json {
     let headline = headline(event);
     let said = if headline.is_whole() {
@@ -42,6 +45,7 @@ pub(crate) fn of(event: &Event) -> Json {
     let headline = headline.finish();
     json!({
         "text": headline,
+        "blocks": [section(headline.clone())],
         "attachments": [{"color": color(event.severity), "fallback": headline, "blocks": blocks}],
         "unfurl_links": false,
         "unfurl_media": false,
@@ -61,8 +65,10 @@ fn color(severity: Severity) -> &'static str {
     }
 }
 
+/// Our own markup, and no other: `verbatim` keeps Slack from making links and mentions of plain text.
+/// <https://docs.slack.dev/reference/block-kit/composition-objects/text-object>
 fn mrkdwn(text: String) -> Value {
-    json!({"type": "mrkdwn", "text": text})
+    json!({"type": "mrkdwn", "text": text, "verbatim": true})
 }
 
 fn section(text: String) -> Value {

@@ -116,7 +116,8 @@ fn a_webhook_is_sent_the_message() {
             {
               "text": {
                 "text": "• *deny* `image-tag-missing` Deployment shop/web: image nginx has no tag _pin it_",
-                "type": "mrkdwn"
+                "type": "mrkdwn",
+                "verbatim": true
               },
               "type": "section"
             },
@@ -124,7 +125,8 @@ fn a_webhook_is_sent_the_message() {
               "elements": [
                 {
                   "text": "policy-denied · revision `9f3c2ab7d1e0` · <!date^1772359200^{date_short_pretty} {time_secs}|2026-03-01T10:00:00.000Z>",
-                  "type": "mrkdwn"
+                  "type": "mrkdwn",
+                  "verbatim": true
                 }
               ],
               "type": "context"
@@ -132,6 +134,16 @@ fn a_webhook_is_sent_the_message() {
           ],
           "color": "#e01e5a",
           "fallback": ":red_circle: *shop/web*: 1 of 4 changes is denied"
+        }
+      ],
+      "blocks": [
+        {
+          "text": {
+            "text": ":red_circle: *shop/web*: 1 of 4 changes is denied",
+            "type": "mrkdwn",
+            "verbatim": true
+          },
+          "type": "section"
         }
       ],
       "text": ":red_circle: *shop/web*: 1 of 4 changes is denied",
@@ -252,7 +264,12 @@ fn nobody_is_called_by_what_an_event_says() {
         reason: "<!here>".into(),
         ..event()
     };
-    let message = message(&event).to_string();
+    let message = message(&event);
+    // What people see of the headline is the block: of a text beside blocks only notifications make use.
+    assert_eq!(message["blocks"][0]["text"]["text"], message["text"]);
+    let message = message.to_string();
+    let verbatim = message.matches(r#""type":"mrkdwn","verbatim":true"#);
+    assert_eq!(verbatim.count(), message.matches("mrkdwn").count());
     assert!(
         !message.contains("<!here") && !message.contains("<!channel") && !message.contains("<@U1"),
         "{message}"
