@@ -59,7 +59,6 @@ impl Notifier {
                 clients: caller.shared.http.clone(),
                 grants: Arc::clone(&caller.grants),
                 secrets,
-                time: caller.limits.notify,
             }),
             ..Setup::default()
         };

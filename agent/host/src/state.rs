@@ -108,6 +108,14 @@ impl Deadline {
         self.at
     }
 
+    /// Returns how long the host may wait for somebody else: until so long before the deadline that the guest can still say
+    /// what came of it. What is cut by the deadline itself is a fault of the plugin, and is not tried again.
+    pub(crate) fn for_waiting(self) -> Duration {
+        let for_the_guest = (self.time / 4).min(Duration::from_secs(1));
+        let left = self.at.saturating_duration_since(Instant::now());
+        left.saturating_sub(for_the_guest)
+    }
+
     /// Ends the call if the time is over. A host function that computes asks: neither the epoch nor the timer ends one.
     pub(crate) fn check(self) -> Result<(), Stop> {
         if Instant::now() >= self.at {
@@ -351,6 +359,15 @@ mod tests {
         assert!(hour.check().is_ok());
         let over = Deadline::after(started, Duration::ZERO);
         insta::assert_snapshot!(over.check().unwrap_err(), @"it ran longer than 0ns; raise `limits` of the Plugin if this is expected");
+    }
+
+    #[test]
+    fn waiting_leaves_the_guest_time_before_the_deadline() {
+        let (started, seconds) = (Instant::now(), Duration::from_secs);
+        let left = |time| Deadline::after(started, time).for_waiting();
+        assert!((seconds(20)..=seconds(29)).contains(&left(seconds(30))));
+        assert!(left(seconds(1)) <= Duration::from_millis(750));
+        assert_eq!(left(Duration::ZERO), Duration::ZERO);
     }
 
     #[test]

@@ -126,8 +126,6 @@ pub(crate) struct HttpAccess {
     pub(crate) clients: HttpClients,
     pub(crate) grants: Arc<EffectiveGrants>,
     pub(crate) secrets: Arc<Secrets>,
-    /// For a request that sets no time itself, and at most.
-    pub(crate) time: Duration,
 }
 
 impl Host for State {
@@ -143,7 +141,7 @@ impl Host for State {
             let reason = "HTTP is not to be used at this stage".to_owned();
             return Ok(Err(HttpError::NotGranted(reason)));
         };
-        let response = access.send(request).await;
+        let response = access.send(request, self.deadline.for_waiting()).await;
         let size = response.as_ref().map_or(0, |response| {
             let headers: usize = response
                 .headers
@@ -158,10 +156,15 @@ impl Host for State {
 }
 
 impl HttpAccess {
-    async fn send(&self, request: Request) -> Result<Response, HttpError> {
-        let time = request.timeout_ms.map_or(self.time, |ms| {
-            Duration::from_millis(ms.into()).min(self.time)
-        });
+    /// Sends within `most`, and within less if the request says so.
+    async fn send(&self, request: Request, most: Duration) -> Result<Response, HttpError> {
+        let time = request
+            .timeout_ms
+            .map_or(most, |ms| Duration::from_millis(ms.into()).min(most));
+        // What is sent may be done, although nobody waits for the answer.
+        if time.is_zero() {
+            return Err(HttpError::TimedOut);
+        }
         match timeout(time, self.exchange(request)).await {
             Ok(response) => response,
             Err(_) => Err(HttpError::TimedOut),
