@@ -38,12 +38,14 @@ const HEADERS: usize = 64;
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// Headers that belong to the connection, or would ask another host than the granted one (RFC 9110, section 7).
-const OWN_HEADERS: [&str; 8] = [
+/// Headers that belong to the connection, or would ask another host than the granted one (RFC 9110, section 7). The
+/// contract lists them; after a `*` comes anything.
+const OWN_HEADERS: [&str; 9] = [
     "connection",
     "content-length",
     "host",
     "keep-alive",
+    "proxy-*",
     "te",
     "trailer",
     "transfer-encoding",
@@ -262,17 +264,25 @@ impl HttpAccess {
                 .name
                 .parse()
                 .map_err(|_| bad("has a malformed name"))?;
-            if OWN_HEADERS.contains(&name.as_str()) || name.as_str().starts_with("proxy-") {
+            if is_own(name.as_str()) {
                 return Err(bad("is the host's to set"));
             }
             let value = self.secrets.fill(&header.value, &request.body)?;
-            let mut value = HeaderValue::from_str(&value)
+            // Text beyond ASCII goes out as UTF-8.
+            let mut value = HeaderValue::from_bytes(value.as_bytes())
                 .map_err(|_| bad("has a value with characters that headers cannot have"))?;
             value.set_sensitive(true);
             headers.append(name, value);
         }
         Ok(headers)
     }
+}
+
+fn is_own(name: &str) -> bool {
+    OWN_HEADERS.iter().any(|own| match own.strip_suffix('*') {
+        Some(start) => name.starts_with(start),
+        None => name == *own,
+    })
 }
 
 fn method(text: &str) -> Result<Method, HttpError> {
@@ -328,4 +338,21 @@ fn chain(error: &dyn Error) -> String {
 /// Bounds what a plugin wrote, for a message that goes back to it.
 fn shown(text: &str) -> String {
     text.chars().take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_contract_lists_the_headers_that_are_the_hosts() {
+        let contract = include_str!("../../../../wit/types/types.wit");
+        let (_, list) = contract.split_once("which the host sets itself:").unwrap();
+        let (list, _) = list.split_once('.').unwrap();
+        let listed: Vec<&str> = list.split('`').skip(1).step_by(2).collect();
+        assert_eq!(listed, OWN_HEADERS);
+        let own = ["host", "proxy-authorization", "te"].map(is_own);
+        let others = ["x-host", "proxy", "test", "authorization"].map(is_own);
+        assert_eq!((own, others), ([true; 3], [false; 4]));
+    }
 }

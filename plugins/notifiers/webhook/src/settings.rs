@@ -2,24 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pintle_delivery::{check_placeholders, check_secret_name};
+use pintle_delivery::{check_header_name, check_placeholders, check_secret_name};
 use pintle_sdk::Problem;
 use pintle_sdk::glob::Glob;
 use pintle_sdk::notifier::Severity;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// Headers that the notifier or the host writes.
-const OWN_HEADERS: [&str; 8] = [
-    "connection",
-    "content-length",
-    "content-type",
-    "host",
-    "idempotency-key",
-    "pintle-event",
-    "te",
-    "transfer-encoding",
-];
+/// Headers that the notifier writes.
+const OWN_HEADERS: [&str; 3] = ["content-type", "idempotency-key", "pintle-event"];
 
 /// Where events go, and which ones.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -115,12 +106,12 @@ pub(crate) fn validate(settings: &Settings) -> Vec<Problem> {
                     .hint("names differ in more than their case"),
             );
         }
-        problems.extend(check_header_name(name, &at));
+        problems.extend(check_name(name, &at));
         problems.extend(check_header_value(value, &at));
     }
     if let Some(signature) = &settings.signature {
         problems.extend(check_secret_name(&signature.secret, "/signature/secret"));
-        problems.extend(check_header_name(&signature.header, "/signature/header"));
+        problems.extend(check_name(&signature.header, "/signature/header"));
         problems.extend(check_header_value(&signature.prefix, "/signature/prefix"));
         if seen.contains(&signature.header.to_ascii_lowercase()) {
             problems.push(
@@ -169,22 +160,16 @@ fn check_url(url: &str) -> Option<Problem> {
     check_placeholders(url, at)
 }
 
-fn check_header_name(name: &str, at: &str) -> Option<Problem> {
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if name.is_empty() || !name.bytes().all(is_token) {
-        return Some(
-            Problem::new(format!("`{name}` is no name of a header"))
-                .pointer(at)
-                .hint("names are made of letters, digits and `-`"),
-        );
-    }
-    OWN_HEADERS
-        .contains(&name.to_ascii_lowercase().as_str())
-        .then(|| {
-            Problem::new(format!("header {name} is written by the notifier itself"))
-                .pointer(at)
-                .hint("leave it out")
-        })
+fn check_name(name: &str, at: &str) -> Option<Problem> {
+    check_header_name(name, at).or_else(|| {
+        OWN_HEADERS
+            .contains(&name.to_ascii_lowercase().as_str())
+            .then(|| {
+                Problem::new(format!("header {name} is written by the notifier itself"))
+                    .pointer(at)
+                    .hint("leave it out")
+            })
+    })
 }
 
 fn check_header_value(value: &str, at: &str) -> Option<Problem> {
@@ -222,7 +207,7 @@ mod tests {
             json!({"url": "${secret:url}"}),
             json!({
                 "url": "https://hooks.example.com/${secret:path}", "method": "PUT", "timeoutSeconds": 300,
-                "headers": {"Authorization": "Bearer ${secret:token}", "X-Env": "prod"},
+                "headers": {"Authorization": "Bearer ${secret:token}", "X-Env": "prod", "X-Team": "Zürich"},
                 "signature": {"secret": "key", "header": "X-Signature", "prefix": ""},
                 "reasons": ["*-failed"], "minSeverity": "warn",
             }),
@@ -274,7 +259,7 @@ mod tests {
         /timeoutSeconds: a timeout of 0 s (set 1 to 300)
         "#);
         assert_snapshot!(problems(json!({"url": "https://a/", "timeoutSeconds": 301, "signature": {"secret": "k", "header": "Host"}})), @r#"
-        /signature/header: header Host is written by the notifier itself (leave it out)
+        /signature/header: header Host is set by the host itself (leave it out)
         /timeoutSeconds: a timeout of 301 s (set 1 to 300)
         "#);
     }
