@@ -1,5 +1,7 @@
 //! Watches that survive what happens to connections and servers.
 
+mod client;
+
 use std::{fmt, pin::pin, time::Duration};
 
 use futures::{Stream, StreamExt as _};
@@ -156,7 +158,7 @@ fn open(
         kind: resource.kind.clone(),
         plural: resource.plural.clone(),
     };
-    let client = connection.client().clone();
+    let client = client::of(connection);
     let api: Api<Watched> = match selection
         .namespace
         .as_deref()
@@ -189,7 +191,11 @@ async fn follow(
         };
         let tell = match event {
             Some(Ok(event)) => {
-                *pause = FIRST_PAUSE;
+                // What only begins may fail again: a list is announced before the server is asked for it, and of one in
+                // pages each page may come but the last.
+                if !matches!(event, Event::Init | Event::InitApply(_)) {
+                    *pause = FIRST_PAUSE;
+                }
                 match event {
                     Event::Init => Told::Restarted,
                     Event::InitApply(object) | Event::Apply(object) => {
@@ -252,5 +258,54 @@ fn refusal(error: &WatcherError) -> Option<&Status> {
         | WatcherError::WatchStartFailed(kube::Error::Api(status))
         | WatcherError::WatchFailed(kube::Error::Api(status)) => Some(status),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the pause after what came of a list.
+    async fn pause_after(came: Vec<Result<Event<Watched>, WatcherError>>) -> Duration {
+        let selection = Selection {
+            resource: ResourceType::config_maps(),
+            namespace: None,
+            labels: None,
+            fields: None,
+        };
+        let (sender, _told) = mpsc::channel(16);
+        let mut pause = FIRST_PAUSE;
+        let events = futures::stream::iter(came);
+        let end = follow(events, &selection, false, &sender, &mut pause).await;
+        assert!(matches!(end, End::Expired), "there was nothing more");
+        pause
+    }
+
+    fn failed<T>() -> Result<T, WatcherError> {
+        Err(WatcherError::NoResourceVersion)
+    }
+
+    #[tokio::test]
+    async fn a_list_that_keeps_failing_is_asked_for_less_and_less_often() {
+        let object = Watched {
+            value: Value::Null,
+            metadata: ObjectMeta::default(),
+        };
+        let first_page = Ok(Event::InitApply(object));
+        let came = vec![
+            Ok(Event::Init),
+            failed(),
+            Ok(Event::Init),
+            first_page,
+            failed(),
+        ];
+        assert_eq!(pause_after(came).await, FIRST_PAUSE * 4);
+        let came = vec![
+            Ok(Event::Init),
+            failed(),
+            Ok(Event::Init),
+            Ok(Event::InitDone),
+        ];
+        assert_eq!(pause_after(came).await, FIRST_PAUSE);
     }
 }

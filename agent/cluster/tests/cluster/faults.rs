@@ -341,3 +341,42 @@ async fn a_rest_that_the_server_asks_for_is_kept_by_all_requests_of_one_name() {
     assert!(error.contains("was not sent"), "{error}");
     assert_eq!(sent(), before, "the next run obeys as well");
 }
+
+#[tokio::test]
+async fn a_rest_that_the_server_asks_a_watch_for_is_kept_by_all_requests_and_by_the_watch() {
+    let (world, proxy) = behind_proxy("watch-resting").await;
+    let options = TrackerOptions {
+        application: Some(world.release.application.clone()),
+        namespaces: None,
+    };
+    let tracker = Tracker::new(&world.connection, Arc::new(SimpleJudge), options);
+    let prepared = world.prepare(&[config_map("a", "1")]).await;
+    let inventory = world.store().await.inventory().clone();
+    let kinds = world.cluster.kinds_in_use(&prepared, &inventory);
+    let full = Fault::on("GET", "watch=true").status(429, "TooManyRequests", "come again later");
+    proxy.inject(full.header("Retry-After", "3600"));
+    tracker.observe(&world.release, &kinds);
+    pintle_harness::until_async("all requests rest", LIMIT, || async {
+        Ok(match world.connection.version().await {
+            Err(error) if error.to_string().contains("was not sent") => Ok(()),
+            result => Err(format!("{result:?}")),
+        })
+    })
+    .await
+    .unwrap();
+    let name = &world.release.application;
+    pintle_harness::until_async("the watch says so itself", LIMIT, || async {
+        let unsynced = tracker.synced(name, Duration::from_millis(10)).await;
+        let text = format!("{unsynced:?}");
+        Ok(if text.contains("was not sent") {
+            Ok(())
+        } else {
+            Err(text)
+        })
+    })
+    .await
+    .unwrap();
+    let watches = proxy.seen();
+    let watches = watches.iter().filter(|seen| seen.uri.contains("watch="));
+    assert_eq!(watches.count(), 1);
+}
