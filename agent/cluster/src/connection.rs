@@ -3,8 +3,12 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{
+    client::ClientBuilder,
+    config::{KubeConfigOptions, Kubeconfig},
+};
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tower::timeout::TimeoutLayer;
 
 use crate::{
     clock::ServerClock,
@@ -12,6 +16,10 @@ use crate::{
     pressure::Pressure,
     request::{Call, RequestError, chain},
 };
+
+/// How long a connection on which an answer is awaited may be silent. A watch may be for as long as it lasts, which is less:
+/// the server ends each after 290 s.
+const SILENCE: Duration = Duration::from_mins(5);
 
 /// How to reach an API server.
 #[derive(Debug, Clone)]
@@ -22,7 +30,7 @@ pub struct Options {
     pub context: Option<String>,
     /// How many requests may be under way at once. Watches do not count.
     pub concurrency: usize,
-    /// How long one attempt of a request may take. Admission webhooks may take 30 s.
+    /// How long one attempt of a request may take; of a watch, how long until it begins. Admission webhooks may take 30 s.
     pub request_timeout: Duration,
 }
 
@@ -162,16 +170,27 @@ impl Connection {
         // Requests are sent again by `request`, which knows all of them to be idempotent and obeys Retry-After.
         config.default_retry = false;
         config.connect_timeout = Some(Duration::from_secs(10));
+        config.read_timeout = Some(SILENCE);
+        // How long it rested between two requests does not count.
+        config.reset_reader_on_write = true;
         config.headers.push((
             http::header::USER_AGENT,
             HeaderValue::from_static(concat!("pintle/", env!("CARGO_PKG_VERSION"))),
         ));
         let impersonating = config.auth_info.impersonate.clone();
         let server = config.cluster_url.to_string();
-        let client = kube::Client::try_from(config).map_err(|error| ConnectError::Client {
-            detail: chain(&error),
-        })?;
-        Ok(Self::with_client(client, options, impersonating, server))
+        let client =
+            ClientBuilder::try_from(config).map_err(|error: kube::Error| ConnectError::Client {
+                detail: chain(&error),
+            })?;
+        // Of every request, whoever sends it, until the head of the answer: a watch has its own end.
+        let client = client.with_layer(&TimeoutLayer::new(options.request_timeout));
+        Ok(Self::with_client(
+            client.build(),
+            options,
+            impersonating,
+            server,
+        ))
     }
 
     fn with_client(
@@ -202,6 +221,12 @@ impl Connection {
     #[must_use]
     pub fn with_fence(mut self, fence: Fence) -> Self {
         self.fence = Some(fence);
+        self
+    }
+
+    /// Returns a connection for what no replica can spoil for another.
+    pub(crate) fn without_fence(mut self) -> Self {
+        self.fence = None;
         self
     }
 

@@ -1,14 +1,20 @@
 //! Kubernetes Events about Pintle's resources, for who looks with `kubectl`.
 
+use http::Method;
 use k8s_openapi::{
     api::{core::v1::ObjectReference, events::v1::Event},
     apimachinery::pkg::apis::meta::v1::MicroTime,
     jiff::Timestamp,
 };
-use kube::api::{Api, ObjectMeta, PostParams};
-
-use crate::{connection::Connection, request::chain, resources::CustomResource};
+use kube::api::ObjectMeta;
 use pintle_core::names::{GROUP, VERSION};
+
+use crate::{
+    connection::Connection,
+    objects::JSON,
+    request::{Call, encode},
+    resources::CustomResource,
+};
 
 /// The longest note that the API accepts, in bytes.
 /// <https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/>
@@ -27,7 +33,7 @@ pub enum Weight {
 /// up. Who emits keeps repetitions away.
 #[derive(Clone)]
 pub struct Events {
-    client: kube::Client,
+    connection: Connection,
     instance: String,
 }
 
@@ -38,10 +44,10 @@ impl std::fmt::Debug for Events {
 }
 
 impl Events {
-    /// Writes events in the connection's own name. `instance` distinguishes replicas, such as a pod's name.
+    /// Writes events in the connection's name. `instance` distinguishes replicas, such as a pod's name.
     pub fn new(connection: &Connection, instance: impl Into<String>) -> Self {
         Self {
-            client: connection.client().clone(),
+            connection: connection.clone().without_fence(),
             instance: instance.into(),
         }
     }
@@ -87,9 +93,17 @@ impl Events {
             reporting_instance: Some(self.instance.clone()),
             ..Event::default()
         };
-        let events: Api<Event> = Api::namespaced(self.client.clone(), namespace);
-        if let Err(error) = events.create(&PostParams::default(), &event).await {
-            tracing::warn!(%reason, error = %chain(&error), "an event was not written");
+        let path = format!(
+            "/apis/events.k8s.io/v1/namespaces/{}/events",
+            encode(namespace)
+        );
+        let event = serde_json::to_value(event).expect("it is plain data with text for keys");
+        let call = Call::new(Method::POST, path).body(JSON, &event);
+        match self.connection.call(&call).await {
+            Ok(_) => {}
+            // Nobody else takes the name: it was written, and the answer lost.
+            Err(error) if error.is_conflict() => {}
+            Err(error) => tracing::warn!(%reason, %error, "an event was not written"),
         }
     }
 }

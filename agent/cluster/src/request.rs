@@ -11,6 +11,7 @@ use http_body_util::{BodyExt as _, Limited};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::{sync::SemaphorePermit, time::Instant};
+use tower::timeout::error::Elapsed;
 
 use crate::{connection::Connection, retry};
 
@@ -348,7 +349,7 @@ impl Connection {
                 .client()
                 .send(request)
                 .await
-                .map_err(|error| transport(self.server(), call, &error))?;
+                .map_err(|error| transport(self.server(), call, limit, &error))?;
             let code = response.status().as_u16();
             self.clock().told(response.headers().get(header::DATE));
             let retry_after = retry::retry_after(response.headers().get(header::RETRY_AFTER));
@@ -386,8 +387,13 @@ impl Connection {
     }
 }
 
-fn transport(server: &str, call: &Call, error: &kube::Error) -> RequestError {
+fn transport(server: &str, call: &Call, limit: Duration, error: &kube::Error) -> RequestError {
     match error {
+        // The client has the same limit, and may be the first to notice.
+        kube::Error::Service(error) if error.is::<Elapsed>() => RequestError::Timeout {
+            request: call.name(),
+            limit,
+        },
         kube::Error::Auth(error) => RequestError::Credentials {
             detail: chain(error),
         },

@@ -1,18 +1,26 @@
 //! An API server and a network that have a bad day.
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use pintle_cluster::{InventoryStore as _, Tracker, TrackerOptions};
+use pintle_cluster::{
+    Application, Connection, Events, InventoryStore as _, Options, Tracker, TrackerOptions,
+    Unreadable, Weight,
+};
 use pintle_harness::{ControlPlane, Fault, Proxy};
 use serde_json::json;
 
-use crate::world::{LIMIT, SimpleJudge, World, application, config_map, connect, with};
+use crate::world::{LIMIT, SimpleJudge, World, application, config_map, with};
 
 /// A world behind a proxy of its own.
 async fn behind_proxy(prefix: &str) -> (World, Proxy) {
+    behind_proxy_with(prefix, Options::default()).await
+}
+
+async fn behind_proxy_with(prefix: &str, options: Options) -> (World, Proxy) {
     let plane = ControlPlane::shared();
     let namespace = plane.namespace(prefix).unwrap();
     let account = plane
@@ -29,7 +37,11 @@ async fn behind_proxy(prefix: &str) -> (World, Proxy) {
         ])
         .unwrap();
     let proxy = Proxy::before_api_server(plane).unwrap();
-    let connection = connect(&proxy.kubeconfig(&account).unwrap()).await;
+    let options = Options {
+        kubeconfig: Some(proxy.kubeconfig(&account).unwrap()),
+        ..options
+    };
+    let connection = Connection::connect(options).await.unwrap();
     let world = World::with(plane, namespace, connection);
     pintle_harness::until_async("the rights take effect", LIMIT, || async {
         Ok(world
@@ -379,4 +391,67 @@ async fn a_rest_that_the_server_asks_a_watch_for_is_kept_by_all_requests_and_by_
     let watches = proxy.seen();
     let watches = watches.iter().filter(|seen| seen.uri.contains("watch="));
     assert_eq!(watches.count(), 1);
+}
+
+/// A world that waits little for an answer, and one that never comes within any test.
+async fn impatient(prefix: &str) -> (World, Proxy, Duration) {
+    let options = Options {
+        request_timeout: Duration::from_secs(2),
+        ..Options::default()
+    };
+    let (world, proxy) = behind_proxy_with(prefix, options).await;
+    (world, proxy, Duration::from_hours(1))
+}
+
+#[tokio::test]
+async fn a_watch_that_is_not_answered_is_asked_for_again() {
+    let (world, proxy, never) = impatient("unanswered-watch").await;
+    let options = TrackerOptions {
+        application: Some(world.release.application.clone()),
+        namespaces: None,
+    };
+    let tracker = Tracker::new(&world.connection, Arc::new(SimpleJudge), options);
+    let prepared = world.prepare(&[config_map("a", "1")]).await;
+    let inventory = world.store().await.inventory().clone();
+    let kinds = world.cluster.kinds_in_use(&prepared, &inventory);
+    proxy.inject(Fault::on("GET", "watch=true").times(1).delay(never));
+    tracker.observe(&world.release, &kinds);
+    tracker
+        .synced(&world.release.application, LIMIT)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn an_event_that_is_not_answered_holds_nobody_up() {
+    let (world, proxy, never) = impatient("unanswered-event").await;
+    let about = Application {
+        namespace: Some(world.namespace.clone()),
+        name: "web".into(),
+        uid: "1".into(),
+        resource_version: "1".into(),
+        generation: 1,
+        annotations: BTreeMap::new(),
+        finalizers: Vec::new(),
+        deleting: false,
+        spec: Err(Unreadable {
+            part: "spec",
+            detail: "there is none".into(),
+        }),
+        status: Ok(pintle_core::application::ApplicationStatus::default()),
+    };
+    proxy.inject(Fault::on("POST", "/events").times(1).delay(never));
+    proxy.inject(Fault::on("POST", "/events").times(1).lose_answer());
+    let events = Events::new(&world.connection, "test");
+    let emitting = events.emit(
+        &about,
+        "Application",
+        Weight::Warning,
+        "ApplyFailed",
+        "Converge",
+        "a note",
+    );
+    tokio::time::timeout(LIMIT, emitting).await.unwrap();
+    let written = world.kubectl(&["get", "events.events.k8s.io", "-o", "json"]);
+    assert_eq!(written.matches("a note").count(), 1, "{written}");
 }
