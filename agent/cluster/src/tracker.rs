@@ -1,7 +1,7 @@
 //! How the objects of all applications are, from watches.
 //!
-//! One watch for each kind in use serves all applications. Each event's object is decoded, reduced to what is needed to
-//! see drift and health, and dropped: a managed object costs some hundred bytes.
+//! One watch for each version of a kind in use serves all applications. Each event's object is decoded, reduced to what is
+//! needed to see drift and health, and dropped: a managed object costs some hundred bytes.
 
 mod catching_up;
 mod early;
@@ -388,12 +388,11 @@ impl Inner {
                 return;
             }
         };
-        if let Some((key, _)) = watch
-            && self.lock().is_for_another_watch(
-                label,
-                key,
-                applied_version(object, &registered.manager),
-            )
+        let version = object["apiVersion"].as_str().unwrap_or_default();
+        let applied = applied_version(object, &registered.manager);
+        if self
+            .lock()
+            .is_for_another_watch(label, &id, version, applied)
         {
             return;
         }
@@ -433,6 +432,7 @@ impl Inner {
             label,
             id,
             observed,
+            version,
             watch,
             recheck,
         };

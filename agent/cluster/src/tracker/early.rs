@@ -28,8 +28,8 @@ pub(super) enum Missed {
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub(super) struct Early {
-    /// By label, then by uid.
-    kept: HashMap<String, HashMap<Box<str>, Box<str>>>,
+    /// By label, then by uid and `apiVersion`: which version of an object counts is known with its application.
+    kept: HashMap<String, HashMap<(Box<str>, Box<str>), Box<str>>>,
     bytes: usize,
     /// Labels of which objects were dropped.
     dropped: HashSet<String>,
@@ -49,8 +49,9 @@ impl Early {
             return false;
         }
         self.bytes += text.len();
+        let version = object["apiVersion"].as_str().unwrap_or_default();
         let objects = self.kept.entry(label.to_owned()).or_default();
-        if let Some(before) = objects.insert(uid.into(), text) {
+        if let Some(before) = objects.insert((uid.into(), version.into()), text) {
             self.bytes -= before.len();
         }
         !std::mem::replace(&mut self.is_timed, true)
@@ -59,9 +60,8 @@ impl Early {
     /// Removes an object that is gone.
     pub(super) fn remove(&mut self, uid: &str) {
         for objects in self.kept.values_mut() {
-            if let Some(text) = objects.remove(uid) {
-                self.bytes -= text.len();
-            }
+            let texts = objects.extract_if(|(known, _), _| **known == *uid);
+            self.bytes -= texts.map(|(_, text)| text.len()).sum::<usize>();
         }
     }
 
@@ -113,6 +113,23 @@ mod tests {
             Some(Missed::Objects(vec![r#"{"v":2}"#.into()]))
         );
         assert_eq!(early.take("a"), None);
+        assert_eq!(early.bytes, 0);
+    }
+
+    #[test]
+    fn each_version_of_an_object_is_kept() {
+        let mut early = Early::default();
+        for version in ["v1", "v1beta1", "v1"] {
+            early.keep("a", "1", &json!({"apiVersion": version}));
+        }
+        early.keep("a", "2", &json!({"apiVersion": "v1"}));
+        early.remove("2");
+        let Some(Missed::Objects(mut kept)) = early.take("a") else {
+            panic!("nothing was kept");
+        };
+        kept.sort();
+        let all = [r#"{"apiVersion":"v1"}"#, r#"{"apiVersion":"v1beta1"}"#];
+        assert_eq!(kept, all.map(Box::<str>::from));
         assert_eq!(early.bytes, 0);
     }
 

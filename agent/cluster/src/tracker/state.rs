@@ -41,6 +41,8 @@ pub(super) struct Incoming<'a> {
     pub(super) label: &'a str,
     pub(super) id: ObjectId,
     pub(super) observed: Observed,
+    /// The `apiVersion` at which it was told.
+    pub(super) version: &'a str,
     /// Which watch told; nothing for an apply's answer.
     pub(super) watch: Option<(&'a WatchKey, u64)>,
     /// Assesses it again later.
@@ -63,6 +65,8 @@ struct Remembered {
     pass: u64,
     /// Assesses this state of it again. There is one at most: objects change often while they are on their way.
     recheck: Option<AbortOnDrop>,
+    /// The `apiVersion` at which it was told last.
+    version: Arc<str>,
 }
 
 struct Watch {
@@ -81,6 +85,8 @@ pub(super) struct State {
     /// Labels by field manager.
     labels: HashMap<String, String>,
     watches: BTreeMap<WatchKey, Watch>,
+    /// Each `apiVersion` once, however many objects were told at it.
+    versions: BTreeSet<Arc<str>>,
     deleted: VecDeque<Box<str>>,
     counter: u64,
     pub(super) early: Early,
@@ -93,6 +99,7 @@ impl Default for State {
             apps: HashMap::new(),
             labels: HashMap::new(),
             watches: BTreeMap::new(),
+            versions: BTreeSet::new(),
             deleted: VecDeque::new(),
             counter: 0,
             early: Early::default(),
@@ -240,25 +247,20 @@ impl State {
         }
     }
 
-    /// Says whether another open watch sees an object at the version at which it was applied.
+    /// Says whether another watch of an application tells of an object at the version at which it was applied: its recorded
+    /// fields are those of that version.
     pub(super) fn is_for_another_watch(
         &self,
         label: &str,
-        key: &WatchKey,
+        id: &ObjectId,
+        told: &str,
         applied: Option<&str>,
     ) -> bool {
-        let Some(applied) = applied.filter(|applied| *applied != key.0.api_version()) else {
-            return false;
-        };
-        let others = self
-            .apps
-            .get(label)
-            .map(|app| &app.keys)
-            .into_iter()
-            .flatten();
-        let mut others =
-            others.filter(|other| other.0.group == key.0.group && other.0.kind == key.0.kind);
-        others.any(|other| other.0.api_version() == applied && other.1 == key.1)
+        let app = self.apps.get(label);
+        applied
+            .filter(|applied| *applied != told)
+            .zip(app)
+            .is_some_and(|(applied, app)| app.sees_at(applied, id))
     }
 
     pub(super) fn restarted(&mut self, key: &WatchKey, number: u64) {
@@ -277,6 +279,7 @@ impl State {
             None if self.deleted.contains(&incoming.observed.uid) => return None,
             None => self.pass_of(incoming.label, &incoming.id),
         };
+        let version = self.version(incoming.version);
         let app = self.apps.get_mut(incoming.label)?;
         if let Some(known) = app.objects.get_mut(&incoming.id) {
             known.pass = known.pass.max(pass);
@@ -287,6 +290,7 @@ impl State {
             known.observed = incoming.observed;
             // Ends the one of the state before.
             drop(std::mem::replace(&mut known.recheck, incoming.recheck));
+            known.version = version;
             if !changed {
                 return None;
             }
@@ -295,6 +299,7 @@ impl State {
                 observed: incoming.observed,
                 pass,
                 recheck: incoming.recheck,
+                version,
             };
             app.objects.insert(incoming.id.clone(), remembered);
         }
@@ -307,6 +312,16 @@ impl State {
                 .map(|known| known.observed.clone()),
             id: incoming.id,
         })
+    }
+
+    /// Returns the one copy of an `apiVersion`.
+    fn version(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.versions.get(text) {
+            return Arc::clone(known);
+        }
+        let version: Arc<str> = text.into();
+        self.versions.insert(Arc::clone(&version));
+        version
     }
 
     /// Returns the pass of the watch that will see an object; the current one, so that it is not taken for gone.
@@ -400,7 +415,7 @@ impl State {
             let missing = app
                 .objects
                 .iter()
-                .filter(|(id, known)| sees(key, id) && known.pass < pass);
+                .filter(|(id, known)| known.pass < pass && app.is_told_by(key, id, &known.version));
             let missing: Vec<ObjectId> = missing.map(|(id, _)| id.clone()).collect();
             events.extend(missing.iter().filter_map(|id| app.drop_object(id)));
             // Who waits may have waited for the watch.
@@ -418,7 +433,8 @@ impl State {
         }
     }
 
-    /// Returns what is known of an object. That it does not exist is known only once its watch has told everything.
+    /// Returns what is known of an object. That it does not exist is known only once its watches, of which there is one for
+    /// each version in use, have told everything.
     pub(super) fn known(
         &self,
         label: &str,
@@ -428,12 +444,13 @@ impl State {
         let Some(app) = self.apps.get(label) else {
             return Known::Nothing;
         };
-        let mut keys = app.keys.iter().filter(|key| sees(key, id));
+        let mut keys = app.keys.iter().filter(|key| sees(key, id)).peekable();
         let in_sight = match (namespaces, &id.namespace) {
             (Some(watched), Some(namespace)) => watched.contains(namespace),
             _ => true,
         };
-        let synced = keys.any(|key| self.watches.get(key).is_some_and(|watch| watch.synced));
+        let synced = keys.peek().is_some()
+            && keys.all(|key| self.watches.get(key).is_some_and(|watch| watch.synced));
         if !synced || !in_sight || app.behind > 0 {
             return Known::Nothing;
         }
@@ -521,6 +538,25 @@ impl State {
 }
 
 impl App {
+    /// Says whether a watch of the application sees an object at an `apiVersion`.
+    fn sees_at(&self, version: &str, id: &ObjectId) -> bool {
+        let mut keys = self.keys.iter().filter(|key| sees(key, id));
+        keys.any(|key| key.0.api_version() == version)
+    }
+
+    /// Says whether it is for a watch to say that an object is gone, which was told at an `apiVersion` last. Another one sees
+    /// the same objects at another version, and lists them at another time.
+    fn is_told_by(&self, key: &WatchKey, id: &ObjectId, version: &str) -> bool {
+        if !sees(key, id) {
+            return false;
+        }
+        if self.keys.contains(key) {
+            return version == key.0.api_version() || !self.sees_at(version, id);
+        }
+        // Somebody else's watch; of what the application uses no kind of there is no other.
+        !self.keys.iter().any(|own| sees(own, id))
+    }
+
     fn drop_object(&mut self, id: &ObjectId) -> Option<TrackEvent> {
         self.objects.remove(id)?;
         self.changes.send_modify(|changes| *changes += 1);

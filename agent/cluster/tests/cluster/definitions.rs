@@ -1,10 +1,12 @@
 //! Custom resources and their definitions.
 
-use pintle_cluster::InventoryStore as _;
+use std::sync::Arc;
+
+use pintle_cluster::{InventoryStore as _, Tracker, TrackerOptions};
 use pintle_core::plan::Depth;
 use serde_json::{Value, json};
 
-use crate::world::{World, annotated, config_map};
+use crate::world::{LIMIT, SimpleJudge, World, annotated, config_map, with};
 
 /// A kind of this test's own: definitions belong to the whole cluster.
 fn definition(world: &World) -> Value {
@@ -198,4 +200,47 @@ async fn objects_whose_definition_somebody_deleted_are_gone() {
     let applied = other.converge(&[config_map("a", "1")]).await.unwrap();
     assert_eq!(applied.inventory.len(), 1);
     assert_eq!(other.store().await.inventory().len(), 1);
+}
+
+#[tokio::test]
+async fn two_versions_of_a_kind_are_watched_side_by_side() {
+    let world = World::new("crd-versions").await;
+    let mut crd = definition(&world);
+    let mut beta = crd["spec"]["versions"][0].clone();
+    (beta["name"], beta["storage"]) = (json!("v1beta1"), json!(false));
+    crd["spec"]["versions"].as_array_mut().unwrap().push(beta);
+    let objects = [crd, widget(&world, "new")];
+    let inventory = world.converge(&objects).await.unwrap().inventory;
+    let mut other = World::with(
+        world.plane,
+        world.namespace.clone(),
+        world.connection.clone(),
+    );
+    other.release.application.name = "other".into();
+    let version = json!(format!("{}/v1beta1", group(&world)));
+    let older = [with(widget(&world, "old"), "/apiVersion", version)];
+    let others = other.converge(&older).await.unwrap().inventory;
+    let tracker = Tracker::new(
+        &world.connection,
+        Arc::new(SimpleJudge),
+        TrackerOptions::default(),
+    );
+    let prepared = world.prepare(&objects).await;
+    let kinds = world.cluster.kinds_in_use(&prepared, &inventory);
+    tracker.observe(&world.release, &kinds);
+    let name = &world.release.application;
+    tracker.synced(name, LIMIT).await.unwrap();
+    let mut events = tracker.subscribe();
+    let prepared = other.prepare(&older).await;
+    let kinds = other.cluster.kinds_in_use(&prepared, &others);
+    tracker.observe(&other.release, &kinds);
+    let other = &other.release.application;
+    tracker.synced(other, LIMIT).await.unwrap();
+    assert_eq!(tracker.open_watches(), 3);
+    while let Ok(event) = events.try_recv() {
+        assert_ne!(event.application, *name, "{event:?}");
+    }
+    assert_eq!(tracker.drift(name, &inventory), []);
+    assert_eq!(tracker.drift(other, &others), []);
+    assert_eq!(tracker.snapshot(other).len(), 1);
 }

@@ -13,6 +13,15 @@ fn key() -> WatchKey {
     (ResourceType::config_maps(), None)
 }
 
+/// The same kind at another version.
+fn at_beta() -> WatchKey {
+    let resource = ResourceType {
+        version: "v1beta1".into(),
+        ..ResourceType::config_maps()
+    };
+    (resource, None)
+}
+
 fn id(name: &str) -> ObjectId {
     ObjectId {
         group: String::new(),
@@ -64,6 +73,7 @@ impl Fixture {
                 label: LABEL,
                 id: id(name),
                 observed,
+                version: "v1",
                 watch,
                 recheck: None,
             })
@@ -80,6 +90,7 @@ impl Fixture {
                 label: LABEL,
                 id: id(name),
                 observed,
+                version: "v1",
                 watch: None,
                 recheck,
             })
@@ -281,4 +292,70 @@ fn a_closed_watch_tells_nothing_any_more() {
             .is_empty()
     );
     assert!(!fixture.is_gone("a"), "the new watch has not told anything");
+}
+
+#[test]
+fn a_watch_says_nothing_of_what_is_told_at_another_version() {
+    let mut fixture = Fixture::new();
+    fixture.pass(&["a"]);
+    let both = [key(), at_beta()].into();
+    let opened = fixture.state.register(&release("api"), both).open;
+    let [(beta, number)] = &opened[..] else {
+        panic!("one watch is new");
+    };
+    let take = |state: &mut State, name: &str, watch: &WatchKey, number: u64| {
+        let version = watch.0.api_version();
+        let incoming = Incoming {
+            label: "shop.api",
+            id: id(name),
+            observed: observed(name, 1, "s"),
+            version: &version,
+            watch: Some((watch, number)),
+            recheck: None,
+        };
+        assert!(state.take(incoming).is_some());
+    };
+    take(&mut fixture.state, "b", &key(), fixture.number);
+    let unknown = fixture.state.known("shop.api", &id("x"), None);
+    assert!(
+        matches!(unknown, Known::Nothing),
+        "one of the versions was not told yet"
+    );
+    let pass = |state: &mut State, names: &[&str]| {
+        state.restarted(beta, *number);
+        for name in names {
+            take(state, name, beta, *number);
+        }
+        let gone = state.complete(beta, *number).into_iter();
+        gone.map(|event| event.id.name).collect::<Vec<_>>()
+    };
+    assert_eq!(pass(&mut fixture.state, &["c"]), [""; 0]);
+    let unknown = fixture.state.known("shop.api", &id("x"), None);
+    assert!(matches!(unknown, Known::Gone));
+    assert_eq!(pass(&mut fixture.state, &[]), ["c"]);
+    assert!(!fixture.is_gone("a"));
+    // What is really gone is said by the watch that told of it.
+    let mut gone = fixture.pass(&[]);
+    gone.sort();
+    assert_eq!(gone, ["a", "b"]);
+}
+
+#[test]
+fn an_object_is_for_the_watch_at_whose_version_it_was_applied() {
+    let mut fixture = Fixture::new();
+    let both = [key(), at_beta()].into();
+    fixture.state.register(&release("api"), both);
+    let is_for_another = |label: &str, told: &str, applied: Option<&str>| {
+        let state = &fixture.state;
+        state.is_for_another_watch(label, &id("a"), told, applied)
+    };
+    assert!(is_for_another("shop.api", "v1beta1", Some("v1")));
+    assert!(is_for_another("shop.api", "v1", Some("v1beta1")));
+    assert!(!is_for_another("shop.api", "v1", Some("v1")));
+    assert!(!is_for_another("shop.api", "v1beta1", None));
+    assert!(is_for_another(LABEL, "v1beta1", Some("v1")));
+    assert!(
+        !is_for_another(LABEL, "v1", Some("v1beta1")),
+        "it has no other watch"
+    );
 }
