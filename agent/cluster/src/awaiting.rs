@@ -65,6 +65,8 @@ async fn current(connection: &Connection, resource: &ResourceType, id: &ObjectId
     loop {
         match connection.read(resource, id).await {
             Ok(found) => return found,
+            // Its definition is gone, or serves it elsewhere now: it will not be seen here any more.
+            Err(error) if error.is_unserved() => return None,
             Err(error) => {
                 tracing::debug!(%id, %error, "whether it is gone cannot be seen at the moment");
                 tokio::time::sleep(PAUSE).await;

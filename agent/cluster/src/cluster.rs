@@ -158,9 +158,16 @@ impl Cluster {
             Some(tracker) => Box::new(tracker.facts(&release.application)),
             None => Box::new(NoFacts),
         };
-        let planned =
-            planning::plan(&connection, release, prepared, inventory, &*facts, depth).await;
-        planned.map_err(ClusterError::Failed)
+        let planned = planning::plan(
+            &connection,
+            &self.discovery,
+            release,
+            prepared,
+            inventory,
+            &*facts,
+            depth,
+        );
+        planned.await.map_err(ClusterError::Failed)
     }
 
     /// Applies an approved plan, in the name of the release's account, with the hooks of the event before it.

@@ -1,29 +1,17 @@
 //! Which kinds the API server serves, and how their resources are named.
 
+mod asking;
+
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
-    sync::{Arc, PoisonError, RwLock},
-    time::{Duration, Instant},
 };
 
 use pintle_core::object::ObjectId;
 use serde_json::Value;
-use tokio::sync::Mutex;
 
-use crate::{
-    connection::Connection,
-    request::{Call, RequestError, encode},
-};
-
-/// Between two looks at the server for kinds that it did not have: a thousand applications that wait for one CRD must
-/// not ask a thousand times.
-const REFRESH_PAUSE: Duration = Duration::from_secs(5);
-
-/// Aggregated discovery: stable since Kubernetes 1.30, beta since 1.27.
-/// <https://kubernetes.io/docs/concepts/overview/kubernetes-api/#aggregated-discovery>
-const ACCEPT_AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,\
-                                 application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList";
+pub use self::asking::Discovery;
+use crate::request::encode;
 
 /// A kind at one version, and the resource under which the server serves it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -157,6 +145,8 @@ fn advice(served: &[String], similar: &[String]) -> String {
 pub struct Kinds {
     /// By group and kind; the preferred version first.
     types: BTreeMap<(String, String), Vec<ResourceType>>,
+    /// Groups of which the server does not know everything: one of theirs has an API server of its own, which does not answer.
+    stale: BTreeSet<String>,
 }
 
 impl Kinds {
@@ -189,6 +179,17 @@ impl Kinds {
     /// Finds a kind at the version under which the server prefers it.
     pub fn preferred(&self, group: &str, kind: &str) -> Option<&ResourceType> {
         self.versions(group, kind).first()
+    }
+
+    /// Finds a kind at a version, or where that one is not served at another: an object is there at each.
+    pub(crate) fn find_at_any(
+        &self,
+        group: &str,
+        version: &str,
+        kind: &str,
+    ) -> Result<&ResourceType, UnknownKind> {
+        self.find(group, version, kind)
+            .or_else(|unknown| self.preferred(group, kind).ok_or(unknown))
     }
 
     /// Lists each `apiVersion` and each `apiVersion/Kind`, sorted, as templates ask for them (`.Capabilities` in Helm).
@@ -256,6 +257,9 @@ impl Kinds {
             let name = group["metadata"]["name"].as_str().unwrap_or_default();
             for version in items(group, "versions") {
                 let version_name = version["version"].as_str().unwrap_or_default();
+                if version["freshness"] == "Stale" {
+                    self.stale.insert(name.to_owned());
+                }
                 for resource in items(version, "resources") {
                     if let Some(found) = read_resource(name, version_name, resource) {
                         self.add(found);
@@ -330,79 +334,6 @@ fn distance(a: &str, b: &str) -> usize {
         }
     }
     row[b.len()]
-}
-
-/// What the server serves, asked once and shared by all applications.
-///
-/// It is asked again only for a kind that is not known, and then at most once in 5 s; a definition that was applied is
-/// learned from itself.
-#[derive(Debug)]
-pub struct Discovery {
-    connection: Connection,
-    known: RwLock<Arc<Kinds>>,
-    /// When the server was last asked; held while it is, so that all who wait share one answer.
-    asked: Mutex<Option<Instant>>,
-}
-
-impl Discovery {
-    /// Makes an empty cache. The connection's own name is used: discovery is the same for everyone.
-    pub fn new(connection: Connection) -> Self {
-        Self {
-            connection,
-            known: RwLock::default(),
-            asked: Mutex::new(None),
-        }
-    }
-
-    /// Returns all kinds, from the server if it was never asked.
-    pub async fn kinds(&self) -> Result<Arc<Kinds>, RequestError> {
-        let mut asked = self.asked.lock().await;
-        if asked.is_none() {
-            self.ask().await?;
-            *asked = Some(Instant::now());
-        }
-        Ok(self.current())
-    }
-
-    /// Asks the server again because a kind is missing, unless that was done just now.
-    pub async fn refresh(&self) -> Result<Arc<Kinds>, RequestError> {
-        let mut asked = self.asked.lock().await;
-        if asked.is_none_or(|at| at.elapsed() >= REFRESH_PAUSE) {
-            self.ask().await?;
-            *asked = Some(Instant::now());
-        }
-        Ok(self.current())
-    }
-
-    /// Adds the kinds of a definition that the server has established.
-    pub(crate) fn learn(&self, definition: &Value) {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::make_mut(&mut known).learn(definition);
-    }
-
-    fn current(&self) -> Arc<Kinds> {
-        Arc::clone(&self.known.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    async fn ask(&self) -> Result<(), RequestError> {
-        let ask = |path: &'static str| {
-            let call = Call::get(path).accept(ACCEPT_AGGREGATED);
-            async move { self.connection.call(&call).await }
-        };
-        let (core, groups) = futures::try_join!(ask("/api"), ask("/apis"))?;
-        let mut kinds = Kinds::default();
-        for list in [&core, &groups] {
-            if list["kind"] != "APIGroupDiscoveryList" {
-                return Err(RequestError::Malformed {
-                    request: "GET /apis".to_owned(),
-                    detail: "the API server has no aggregated discovery: Kubernetes 1.27 or newer is needed".to_owned(),
-                });
-            }
-            kinds.read(list);
-        }
-        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(kinds);
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -495,6 +426,33 @@ pub(crate) mod tests {
         assert_snapshot!(error("extensions", "v1beta1", "Ingress"), @"the API server has no kind Ingress in extensions/v1beta1: is its CRD installed, or is Ingress (networking.k8s.io/v1) meant?");
         assert_snapshot!(error("apps", "v1", "Deploymnet"), @"the API server has no kind Deploymnet in apps/v1: is its CRD installed, or is Deployment (apps/v1) meant?");
         assert_snapshot!(error("", "v1", "Binding"), @"the API server has no kind Binding in v1: is its CRD installed?");
+    }
+
+    #[test]
+    fn a_group_whose_api_server_does_not_answer_is_not_known_as_a_whole() {
+        let mut kinds = Kinds::default();
+        kinds.read(&json!({"items": [
+            {"metadata": {"name": "metrics.k8s.io"}, "versions": [{"version": "v1beta1", "freshness": "Stale"}]},
+            {"metadata": {"name": "apps"}, "versions": [{"version": "v1", "freshness": "Current"}]}
+        ]}));
+        assert_eq!(kinds.stale, ["metrics.k8s.io".to_owned()].into());
+    }
+
+    #[test]
+    fn an_object_is_looked_for_where_its_kind_is_served_now() {
+        let kinds = kinds();
+        let version = |version| {
+            let found = kinds.find_at_any("example.com", version, "Widget");
+            found.unwrap().version.clone()
+        };
+        assert_eq!(
+            (version("v1beta1"), version("v1alpha1")),
+            ("v1beta1".into(), "v1".into())
+        );
+        let unknown = kinds
+            .find_at_any("example.com", "v1", "Gadget")
+            .unwrap_err();
+        assert_eq!(unknown.kind, "Gadget");
     }
 
     #[test]

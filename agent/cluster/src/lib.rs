@@ -41,6 +41,7 @@ mod explaining;
 mod facts;
 mod fence;
 mod fieldset;
+mod finding;
 mod helm;
 mod objects;
 mod ownership;

@@ -53,7 +53,7 @@ impl Preconditions {
 }
 
 impl Connection {
-    /// Reads an object; nothing if it does not exist.
+    /// Reads an object; nothing if it does not exist. That its kind is not served at this version is an error.
     pub(crate) async fn read(
         &self,
         resource: &ResourceType,
@@ -61,7 +61,7 @@ impl Connection {
     ) -> Result<Option<Value>, RequestError> {
         match self.call(&Call::get(resource.path_of(id))).await {
             Ok(live) => Ok(Some(live)),
-            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) if error.is_absent() => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -147,7 +147,7 @@ impl Connection {
         let call = Call::new(Method::DELETE, resource.path_of(id)).body(JSON, &options);
         match self.call(&call).await {
             Ok(_) => Ok(true),
-            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) if error.is_absent() => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -159,11 +159,7 @@ impl Connection {
         limit: usize,
     ) -> Result<Vec<Name>, RequestError> {
         let call = Call::get(resource.path(None, None)).query("limit", &limit.to_string());
-        match self.list_names(call).await {
-            // The definition is not established, or gone: there is no object.
-            Err(error) if error.is_not_found() => Ok(Vec::new()),
-            result => result,
-        }
+        self.list_names(call).await
     }
 
     /// Returns namespace and name of all objects of a kind that carry a label, in one namespace or in all.
@@ -190,3 +186,11 @@ impl Connection {
 
 /// Namespace and name.
 pub(crate) type Name = (Option<String>, String);
+
+/// Returns a condition of an object's status.
+pub(crate) fn condition<'a>(live: &'a Value, kind: &str) -> Option<&'a Value> {
+    live["status"]["conditions"]
+        .as_array()?
+        .iter()
+        .find(|condition| condition["type"] == kind)
+}

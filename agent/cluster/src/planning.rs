@@ -28,6 +28,7 @@ pub(crate) use self::removal::is_used;
 use crate::{
     claims::UnknownClaims,
     connection::Connection,
+    discovery::Discovery,
     facts::{Fact, Facts},
     objects::{self, Mode},
     ownership::may_force,
@@ -99,6 +100,7 @@ impl PlanError {
 /// `connection` must act in the release's name.
 pub(crate) async fn plan(
     connection: &Connection,
+    discovery: &Discovery,
     release: &Release,
     prepared: &Prepared,
     inventory: &Inventory,
@@ -107,6 +109,7 @@ pub(crate) async fn plan(
 ) -> Result<Planned, PlanError> {
     let planner = Planner {
         connection,
+        discovery,
         release,
         manager: release.manager(),
         prepared,
@@ -197,6 +200,7 @@ async fn new_namespaces(
 
 struct Planner<'a> {
     connection: &'a Connection,
+    discovery: &'a Discovery,
     release: &'a Release,
     manager: String,
     prepared: &'a Prepared,
@@ -433,8 +437,11 @@ impl Planner<'_> {
     }
 
     async fn read(&self, object: &PreparedObject) -> Result<Option<Value>, WriteError> {
-        let live = self.connection.read(&object.resource, object.id()).await;
-        live.map_err(|error| self.write_error(error, object))
+        match self.connection.read(&object.resource, object.id()).await {
+            // Somebody has deleted its definition, which comes back with this plan.
+            Err(error) if error.is_unserved() && self.prepared.brings(object.id()) => Ok(None),
+            live => live.map_err(|error| self.write_error(error, object)),
+        }
     }
 
     /// Says whether the server cannot know the object yet: its namespace or its kind come with this plan.

@@ -129,9 +129,16 @@ impl Prepared {
         Arc::clone(&self.kinds)
     }
 
-    /// Says whether the render itself brings the definition of a kind.
+    /// Says whether the render itself brings the definition of a kind that the server does not serve so.
     pub(crate) fn defines(&self, id: &ObjectId) -> bool {
         self.defined.contains(&(id.group.clone(), id.kind.clone()))
+    }
+
+    /// Says whether the definition of a kind is rendered, be it new or not.
+    pub(crate) fn brings(&self, id: &ObjectId) -> bool {
+        let all = self.objects.iter().chain(&self.hooks);
+        all.filter_map(|object| definition_of(object.id(), object.object.value()))
+            .any(|(group, kind)| group == id.group && kind == id.kind)
     }
 }
 

@@ -45,7 +45,10 @@ impl Reader {
             namespace: namespace.map(ToOwned::to_owned),
             name: name.to_owned(),
         };
-        self.connection.read(&resource, &id).await
+        match self.connection.read(&resource, &id).await {
+            Err(error) if error.is_unserved() => Ok(None),
+            read => read,
+        }
     }
 
     /// Reads the objects of a kind in one namespace or in all; nothing if the kind is not served.

@@ -204,19 +204,13 @@ fn understand(
         404 if refusal.message.starts_with("namespaces ") => {
             Some(WriteError::NamespaceMissing(namespace()))
         }
-        // Not the object but the path is unknown.
-        404 if refusal
-            .message
-            .starts_with("the server could not find the requested resource") =>
-        {
-            Some(WriteError::UnknownKind(UnknownKind {
-                group: id.group.clone(),
-                version: version.to_owned(),
-                kind: id.kind.clone(),
-                served: Vec::new(),
-                similar: Vec::new(),
-            }))
-        }
+        _ if refusal.is_unserved() => Some(WriteError::UnknownKind(UnknownKind {
+            group: id.group.clone(),
+            version: version.to_owned(),
+            kind: id.kind.clone(),
+            served: Vec::new(),
+            similar: Vec::new(),
+        })),
         _ if refusal.message.starts_with("admission webhook ")
             || refusal.message.contains("denied request: ") =>
         {
@@ -410,6 +404,7 @@ mod tests {
             code,
             reason: String::new(),
             message: message.into(),
+            object: None,
             causes: serde_json::from_value(causes).unwrap(),
         };
         let account = ServiceAccount::new("shop", "deployer");

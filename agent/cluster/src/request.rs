@@ -41,6 +41,8 @@ pub struct Refusal {
     pub reason: String,
     /// For people.
     pub message: String,
+    /// The name of the object that it is about; absent where it is about the path, as when that is not served.
+    pub object: Option<String>,
     /// What the server objects to, field by field.
     pub causes: Vec<Cause>,
 }
@@ -66,6 +68,12 @@ impl Refusal {
     /// Says whether the object does not fit its kind's schema.
     pub(crate) fn is_misfit(&self) -> bool {
         retry::is_misfit(self.code, &self.reason, &self.message)
+    }
+
+    /// Says whether the path is not served. An object that is missing is named; a path that is not known is answered as any
+    /// web server would answer it.
+    pub(crate) fn is_unserved(&self) -> bool {
+        self.code == 404 && self.object.is_none()
     }
 }
 
@@ -144,6 +152,16 @@ impl RequestError {
     /// Says whether the object or path does not exist.
     pub fn is_not_found(&self) -> bool {
         self.code() == Some(404)
+    }
+
+    /// Says whether the object does not exist, and would be at this path if it did.
+    pub fn is_absent(&self) -> bool {
+        self.is_not_found() && !self.is_unserved()
+    }
+
+    /// Says whether the path is not served. That says nothing about the object, which may be there at another version.
+    pub fn is_unserved(&self) -> bool {
+        self.refusal().is_some_and(Refusal::is_unserved)
     }
 
     /// Says whether somebody else was faster, or owns a field.
@@ -431,6 +449,7 @@ fn refusal(call: &Call, answer: &Answer) -> Refusal {
     #[derive(Default, Deserialize)]
     #[serde(default)]
     struct Details {
+        name: String,
         causes: Vec<Cause>,
     }
     // A proxy before the API server answers with its own text.
@@ -442,15 +461,14 @@ fn refusal(call: &Call, answer: &Answer) -> Refusal {
             .collect(),
         ..Status::default()
     });
+    let details = status.details.unwrap_or_default();
     Refusal {
         request: call.name(),
         code: answer.code,
         reason: status.reason,
         message: status.message,
-        causes: status
-            .details
-            .map(|details| details.causes)
-            .unwrap_or_default(),
+        object: Some(details.name).filter(|name| !name.is_empty()),
+        causes: details.causes,
     }
 }
 
@@ -491,6 +509,21 @@ mod tests {
         let body = r#"{"kind":"Status","reason":"NotFound","message":"namespaces \"shop\" not found","details":{"name":"shop"},"code":404}"#;
         assert_snapshot!(read(404, body), @r#"the API server answered GET /api/v1/namespaces/shop with 404 NotFound: namespaces "shop" not found"#);
         assert!(read(404, body).is_not_found() && !read(404, body).is_retryable());
+    }
+
+    #[test]
+    fn a_path_that_is_not_served_says_nothing_about_an_object() {
+        let absent = read(
+            404,
+            r#"{"kind":"Status","details":{"name":"shop","kind":"namespaces"}}"#,
+        );
+        assert!(absent.is_absent() && !absent.is_unserved());
+        // Kinds that are built in, and those that definitions make.
+        let built_in = r#"{"kind":"Status","message":"the server could not find the requested resource","details":{}}"#;
+        for body in [built_in, "404 page not found\n"] {
+            assert!(read(404, body).is_unserved() && !read(404, body).is_absent());
+        }
+        assert!(!read(403, "").is_unserved());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The hooks of one event, run one after the other.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use pintle_core::{
@@ -19,6 +19,7 @@ use serde_json::Value;
 use super::{Applied, Applier, ApplyError, Run, Step};
 use crate::{
     awaiting,
+    finding::find,
     objects::Preconditions,
     ownership::{is_ours, may_run_hook},
     prepare::{PreparedObject, annotated, is_definition},
@@ -223,8 +224,12 @@ impl Applier<'_> {
         (hook, object): &Planned<'_>,
         entry: Option<&Entry>,
     ) -> Result<Sighting, WriteError> {
-        let live = self.connection.read(&object.resource, &hook.id).await;
-        let Some(live) = live.map_err(|error| self.hook_error(error, object))? else {
+        let live = match self.connection.read(&object.resource, &hook.id).await {
+            // Its definition came with this plan, and is about to be served.
+            Err(error) if error.is_unserved() && self.is_new_kind(&object.resource) => None,
+            live => live.map_err(|error| self.hook_error(error, object))?,
+        };
+        let Some(live) = live else {
             return Ok(Sighting::Absent);
         };
         may_run_hook(&live, self.release, object, entry).await?;
@@ -463,15 +468,16 @@ impl Applier<'_> {
         let Some(uid) = uid.and_then(Value::as_str) else {
             return Ok(());
         };
-        let Ok(resource) = self.resource(change) else {
+        let Ok(resource) = self.resource_to_delete(change) else {
             // Its definition is gone, and all its objects with it.
             return Ok(());
         };
-        self.gone(resource, &change.id, Some(uid)).await
+        self.gone(&resource, &change.id, Some(uid)).await
     }
 
     /// Deletes what the hooks of the removal have left themselves.
     async fn sweep(&self, run: &mut Run) {
+        let since = Instant::now();
         for object in self.prepared.hooks() {
             let id = object.id();
             let Some(entry) = run.inventory.get(id).filter(|entry| entry.hook).cloned() else {
@@ -481,15 +487,18 @@ impl Applier<'_> {
                 continue;
             }
             let result = async {
-                let live = self.connection.read(&object.resource, id).await?;
-                match live {
-                    Some(live) if is_ours(&live, self.release, entry.uid.as_deref()) => {
+                // Its definition may have gone with the objects.
+                let found = find(self.connection, self.discovery, &entry, since).await?;
+                match found {
+                    Some((resource, live))
+                        if is_ours(&live, self.release, entry.uid.as_deref()) =>
+                    {
                         let preconditions = Preconditions {
                             uid: live["metadata"]["uid"].as_str().map(ToOwned::to_owned),
                             resource_version: None,
                         };
                         self.connection
-                            .delete_object(&object.resource, id, &preconditions)
+                            .delete_object(&resource, id, &preconditions)
                             .await
                     }
                     _ => Ok(false),

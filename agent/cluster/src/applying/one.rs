@@ -17,7 +17,7 @@ use crate::{
     discovery::ResourceType,
     fieldset::FieldSet,
     helm::HelmManifest,
-    objects::{Mode, Preconditions},
+    objects::{Mode, Preconditions, condition},
     ownership::{is_ours, may_force, other_owner},
     payload::Payload,
     planning::is_used,
@@ -26,8 +26,8 @@ use crate::{
     request::RequestError,
 };
 
-/// Between two tries to write an object whose definition was established a moment ago: the API server starts to serve a
-/// kind shortly after it says so.
+/// Between two tries of a request about an object whose definition was established a moment ago: the API server starts to
+/// serve a kind shortly after it says so.
 const SERVING_PAUSE: Duration = Duration::from_millis(100);
 /// How often something is tried again because the object changed meanwhile.
 const TRIES: usize = 5;
@@ -252,28 +252,40 @@ impl Applier<'_> {
             force,
             dry_run: false,
         };
+        let send = || {
+            self.connection
+                .apply_object(resource, id, payload, &self.manager, mode)
+        };
+        let applied = self.when_served(resource, send).await?;
+        Ok(applied.live)
+    }
+
+    /// Sends a request, and waits for a kind that is about to be served.
+    async fn when_served<T, F>(
+        &self,
+        resource: &ResourceType,
+        send: impl Fn() -> F,
+    ) -> Result<T, RequestError>
+    where
+        F: Future<Output = Result<T, RequestError>>,
+    {
         let started = tokio::time::Instant::now();
         loop {
-            let result = self
-                .connection
-                .apply_object(resource, id, payload, &self.manager, mode)
-                .await;
-            match result {
-                Ok(applied) => return Ok(applied.live),
-                Err(error) if is_unserved(&error) && self.is_new_kind(resource) => {
+            match send().await {
+                Err(error) if error.is_unserved() && self.is_new_kind(resource) => {
                     if started.elapsed() > self.release.timeout.get() || self.cancel.is_cancelled()
                     {
                         return Err(error);
                     }
                     tokio::time::sleep(SERVING_PAUSE).await;
                 }
-                Err(error) => return Err(error),
+                result => return result,
             }
         }
     }
 
     /// Says whether a kind came with this plan.
-    fn is_new_kind(&self, resource: &ResourceType) -> bool {
+    pub(super) fn is_new_kind(&self, resource: &ResourceType) -> bool {
         self.established
             .lock()
             .is_ok_and(|new| new.contains(&(resource.group.clone(), resource.kind.clone())))
@@ -412,24 +424,28 @@ impl Applier<'_> {
         let Some(live) = &change.live else {
             return Ok(());
         };
-        let resource = self.resource(change)?;
+        let resource = self.resource_to_delete(change)?;
         if is_definition(&change.id) {
             self.check_unused(live, going).await?;
         }
         let uid = entry.and_then(|entry| entry.uid.as_deref());
         let mut preconditions = Preconditions::of(live);
         for _ in 0..TRIES {
-            match self
-                .connection
-                .delete_object(resource, &change.id, &preconditions)
-                .await
-            {
+            let send = || {
+                self.connection
+                    .delete_object(&resource, &change.id, &preconditions)
+            };
+            match self.when_served(&resource, send).await {
                 Ok(_) => return Ok(()),
                 // It changed since it was looked at: it may be another's now, or another object.
                 Err(error) if error.is_conflict() => {
-                    let now = self.connection.read(resource, &change.id).await;
+                    let now = self.connection.read(&resource, &change.id).await;
                     match now.map_err(|error| self.error(error, change))? {
                         Some(now) if is_ours(&now, self.release, uid) => {
+                            if is_definition(&change.id) {
+                                // What was looked at may have been another version of it.
+                                self.check_unused(&now, going).await?;
+                            }
                             preconditions = Preconditions::of(&now);
                         }
                         _ => return Ok(()),
@@ -442,7 +458,7 @@ impl Applier<'_> {
         preconditions.resource_version = None;
         let deleted = self
             .connection
-            .delete_object(resource, &change.id, &preconditions)
+            .delete_object(&resource, &change.id, &preconditions)
             .await;
         deleted
             .map(|_| ())
@@ -469,16 +485,18 @@ impl Applier<'_> {
         Ok(())
     }
 
-    pub(super) fn resource(&self, change: &Change) -> Result<&ResourceType, WriteError> {
+    /// Returns where an object is written.
+    fn resource(&self, change: &Change) -> Result<&ResourceType, WriteError> {
         let (group, kind) = (&change.id.group, &change.id.kind);
-        match self.kinds.find(group, &change.version, kind) {
-            Ok(found) => Ok(found),
-            Err(unknown) if change.action == Action::Delete => self
-                .kinds
-                .preferred(group, kind)
-                .ok_or(WriteError::UnknownKind(unknown)),
-            Err(unknown) => Err(WriteError::UnknownKind(unknown)),
-        }
+        Ok(self.kinds.find(group, &change.version, kind)?)
+    }
+
+    /// Returns where an object is deleted: planning may have found it at another version than it was applied at, and what was
+    /// written since may have changed at which versions its kind is served.
+    pub(super) fn resource_to_delete(&self, change: &Change) -> Result<ResourceType, WriteError> {
+        let (group, kind) = (&change.id.group, &change.id.kind);
+        let known = self.discovery.known();
+        Ok(known.find_at_any(group, &change.version, kind)?.clone())
     }
 
     fn error(&self, error: RequestError, change: &Change) -> WriteError {
@@ -489,19 +507,4 @@ impl Applier<'_> {
             self.release.account.as_ref(),
         )
     }
-}
-
-fn condition<'a>(live: &'a Value, kind: &str) -> Option<&'a Value> {
-    live["status"]["conditions"]
-        .as_array()?
-        .iter()
-        .find(|condition| condition["type"] == kind)
-}
-
-fn is_unserved(error: &RequestError) -> bool {
-    let message = error
-        .refusal()
-        .map(|refusal| refusal.message.as_str())
-        .unwrap_or_default();
-    error.is_not_found() && message.starts_with("the server could not find the requested resource")
 }

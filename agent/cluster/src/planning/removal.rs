@@ -1,6 +1,9 @@
 //! What leaves the cluster: objects of the inventory that the source no longer has.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use futures::{FutureExt as _, StreamExt as _, stream};
 use pintle_core::{
@@ -14,12 +17,12 @@ use serde_json::Value;
 use super::{Kept, PlanError, Planner, WIDTH, live::owned_before_deletion};
 use crate::{
     connection::Connection,
-    discovery::{ResourceType, types_of_definition},
-    objects::Name,
+    discovery::types_of_definition,
+    finding::find,
+    objects::{Name, condition},
     ownership::is_ours,
     prepare::{PreparedObject, is_definition},
     rejection::{ObjectFailure, WriteError},
-    request::{Call, RequestError, encode},
 };
 
 /// How many instances of a definition are looked at. One that is not about to go is enough to keep the definition.
@@ -137,9 +140,10 @@ impl Planner<'_> {
         left: &[&Entry],
         inventory: &mut Inventory,
     ) -> Result<BTreeMap<ObjectId, Value>, PlanError> {
+        let since = Instant::now();
         let looks: Vec<_> = left
             .iter()
-            .map(|entry| async move { (*entry, self.look_at_leaver(entry).await) }.boxed())
+            .map(|entry| async move { (*entry, self.look_at_leaver(entry, since).await) }.boxed())
             .collect();
         let looked = stream::iter(looks)
             .buffer_unordered(WIDTH)
@@ -170,53 +174,20 @@ impl Planner<'_> {
         Err(PlanError::Objects(failures))
     }
 
-    async fn look_at_leaver(&self, entry: &Entry) -> Result<Leaver, WriteError> {
-        let id = entry.id();
-        let Some(resource) = self.resource_of(entry) else {
-            return self.look_at_unserved(entry).await;
-        };
-        let live = self.connection.read(resource, &id).await;
-        let live = live.map_err(|error| {
-            WriteError::of(error, &id, &entry.version, self.release.account.as_ref())
+    /// Looks where the server has the kind now: the render may bring another definition of it, which is not applied yet.
+    async fn look_at_leaver(&self, entry: &Entry, since: Instant) -> Result<Leaver, WriteError> {
+        let found = find(self.connection, self.discovery, entry, since).await;
+        let found = found.map_err(|error| {
+            let account = self.release.account.as_ref();
+            WriteError::of(error, &entry.id(), &entry.version, account)
         })?;
-        Ok(match live {
+        Ok(match found {
             None => Leaver::Gone,
-            Some(live) if is_ours(&live, self.release, entry.uid.as_deref()) => {
+            Some((_, live)) if is_ours(&live, self.release, entry.uid.as_deref()) => {
                 Leaver::Here(Box::new(live))
             }
             Some(_) => Leaver::HandedOver,
         })
-    }
-
-    /// The server does not serve the kind. If that is because its definition is gone, so are its objects; if its API
-    /// server only does not answer, they must not be forgotten.
-    async fn look_at_unserved(&self, entry: &Entry) -> Result<Leaver, WriteError> {
-        let name = format!("{}.{}", entry.version, entry.group);
-        let path = format!(
-            "/apis/apiregistration.k8s.io/v1/apiservices/{}",
-            encode(&name)
-        );
-        match self.connection.call(&Call::get(path)).await {
-            Err(error) if error.is_not_found() => Ok(Leaver::Gone),
-            Err(error) => Err(WriteError::of(
-                error,
-                &entry.id(),
-                &entry.version,
-                self.release.account.as_ref(),
-            )),
-            Ok(service) if is_available(&service) => Ok(Leaver::Gone),
-            Ok(_) => Err(WriteError::Request(RequestError::Unreachable {
-                server: self.connection.server().to_owned(),
-                request: format!("GET {}", entry.api_version()),
-                detail: format!("the API service {name} is registered but not available"),
-            })),
-        }
-    }
-
-    fn resource_of(&self, entry: &Entry) -> Option<&ResourceType> {
-        let kinds = self.prepared.kinds();
-        let exact = kinds.find(&entry.group, &entry.version, &entry.kind).ok();
-        exact.or_else(|| kinds.preferred(&entry.group, &entry.kind))
     }
 
     /// Returns the definitions among the leavers that have no objects but such as are about to go too.
@@ -257,12 +228,18 @@ fn ids(objects: &[PreparedObject]) -> BTreeSet<ObjectId> {
     objects.iter().map(|object| object.id().clone()).collect()
 }
 
-/// Says whether a definition has objects but such as go too. Whoever may not list them cannot know, and it counts as used.
+/// Says whether a definition has objects but such as go too. Where they cannot be listed, it counts as used.
 pub(crate) async fn is_used(
     connection: &Connection,
     definition: &Value,
     goes: &(dyn Fn(&ObjectId) -> bool + Sync),
 ) -> bool {
+    if condition(definition, "Established")
+        .is_none_or(|established| established["status"] != "True")
+    {
+        // Nobody could make any yet.
+        return false;
+    }
     let types = types_of_definition(definition);
     let Some(resource) = types.first() else {
         return true;
@@ -279,14 +256,4 @@ pub(crate) async fn is_used(
         Ok(names) => names.len() >= INSTANCE_LIMIT || !names.iter().all(goes),
         Err(_) => true,
     }
-}
-
-fn is_available(service: &Value) -> bool {
-    let conditions = service["status"]["conditions"]
-        .as_array()
-        .into_iter()
-        .flatten();
-    conditions
-        .into_iter()
-        .any(|condition| condition["type"] == "Available" && condition["status"] == "True")
 }

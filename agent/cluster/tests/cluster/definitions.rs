@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use pintle_cluster::{InventoryStore as _, Tracker, TrackerOptions};
-use pintle_core::plan::Depth;
+use pintle_cluster::{InventoryStore as _, Tracker, TrackerOptions, Urgency};
+use pintle_core::{inventory::Entry, object::ObjectId, plan::Depth};
 use serde_json::{Value, json};
 
 use crate::world::{LIMIT, SimpleJudge, World, annotated, config_map, with};
@@ -23,12 +23,78 @@ fn definition(world: &World) -> Value {
     })
 }
 
+/// The same kind at several versions, each served or not. The first is how it is stored.
+fn definition_at(world: &World, versions: &[(&str, bool)]) -> Value {
+    let mut definition = definition(world);
+    let schema = definition["spec"]["versions"][0]["schema"].clone();
+    let stored = versions[0].0;
+    let version = |(name, served): &(&str, bool)| {
+        let is_stored = *name == stored;
+        json!({"name": name, "served": served, "storage": is_stored, "schema": schema})
+    };
+    definition["spec"]["versions"] = versions.iter().map(version).collect();
+    definition
+}
+
 fn group(world: &World) -> String {
     format!("{}.example.com", world.namespace)
 }
 
 fn widget(world: &World, name: &str) -> Value {
     json!({"apiVersion": format!("{}/v1", group(world)), "kind": "Widget", "metadata": {"name": name}, "spec": {"size": 1}})
+}
+
+fn widget_at(world: &World, version: &str, name: &str) -> Value {
+    let mut widget = widget(world, name);
+    widget["apiVersion"] = json!(format!("{}/{version}", group(world)));
+    widget
+}
+
+fn widgets(world: &World) -> String {
+    format!("widgets.{}", group(world))
+}
+
+/// Works on the same release as another process would.
+fn another(world: &World) -> World {
+    World::with(
+        world.plane,
+        world.namespace.clone(),
+        world.connection.clone(),
+    )
+}
+
+/// Applies objects as soon as their definition is served.
+async fn apply_when_served(world: &World, objects: &[Value]) {
+    let applied = || async {
+        let prepared = world
+            .cluster
+            .prepare(&crate::world::rendered(objects), &world.release)
+            .await;
+        if let Err(error) = prepared {
+            return Ok(Err(error.to_string()));
+        }
+        let applied = world.converge(objects).await;
+        Ok(applied.map(drop).map_err(|error| error.to_string()))
+    };
+    pintle_harness::until_async("the objects are applied", LIMIT, applied)
+        .await
+        .unwrap();
+}
+
+/// Waits until the API server refuses a path for a reason.
+fn until_refused(world: &World, path: &str, reason: &str) {
+    pintle_harness::until(&format!("{path} is refused as {reason}"), LIMIT, || {
+        let said = match world.plane.kubectl(&["get", "--raw", path]) {
+            Ok(_) => "it is served".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        Ok(if said.contains(reason) {
+            Ok(())
+        } else {
+            Err(said)
+        })
+    })
+    .unwrap();
 }
 
 #[tokio::test]
@@ -243,4 +309,115 @@ async fn two_versions_of_a_kind_are_watched_side_by_side() {
     assert_eq!(tracker.drift(name, &inventory), []);
     assert_eq!(tracker.drift(other, &others), []);
     assert_eq!(tracker.snapshot(other).len(), 1);
+}
+
+#[tokio::test]
+async fn what_was_applied_at_a_version_that_is_not_served_any_more_is_deleted_at_another() {
+    let world = World::new("crd-version").await;
+    let definition = |is_old_served: bool| {
+        definition_at(&world, &[("v1", true), ("v1beta1", is_old_served)]).to_string()
+    };
+    world.plane.apply(&definition(true)).unwrap();
+    let rest = [config_map("a", "1")];
+    let old = |name| widget_at(&world, "v1beta1", name);
+    let all = [old("first"), old("second"), rest[0].clone()];
+    apply_when_served(&world, &all).await;
+
+    world.plane.apply(&definition(false)).unwrap();
+    let path = format!(
+        "/apis/{}/v1beta1/namespaces/{}/widgets",
+        group(&world),
+        world.namespace
+    );
+    until_refused(&world, &path, "NotFound");
+    // This process believes what was true before, and one that starts now has never known of the version.
+    let planned = world.plan(&all[1..], Depth::Local).await;
+    assert!(planned.is_err(), "what is still rendered is not served");
+    let planned = world.plan(&rest, Depth::Local).await.unwrap();
+    assert_eq!(planned.plan.summary().delete, 2);
+    let applied = another(&world).converge(&rest).await.unwrap();
+    assert_eq!(applied.inventory.len(), 1);
+    for name in ["first", "second"] {
+        assert!(world.live(&widgets(&world), name).is_none(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn an_object_leaves_in_the_commit_in_which_its_version_does() {
+    let world = World::new("crd-moves").await;
+    let before = [
+        definition_at(&world, &[("v1alpha1", true)]),
+        widget_at(&world, "v1alpha1", "stays"),
+        widget_at(&world, "v1alpha1", "leaves"),
+    ];
+    world.converge(&before).await.unwrap();
+    let after = [
+        definition_at(&world, &[("v1beta1", true), ("v1alpha1", false)]),
+        widget_at(&world, "v1beta1", "stays"),
+    ];
+    let applied = world.converge(&after).await.unwrap();
+    assert_eq!(applied.inventory.len(), 2);
+    assert!(world.live(&widgets(&world), "stays").is_some());
+    assert!(world.live(&widgets(&world), "leaves").is_none());
+}
+
+#[tokio::test]
+async fn objects_of_a_kind_that_came_after_the_server_was_asked_are_deleted() {
+    let world = World::new("crd-later").await;
+    let early = another(&world);
+    early.cluster.discovery().kinds().await.unwrap();
+    world.plane.apply(&definition(&world).to_string()).unwrap();
+    apply_when_served(&world, &[widget(&world, "w"), config_map("a", "1")]).await;
+    let applied = early.converge(&[config_map("a", "1")]).await.unwrap();
+    assert_eq!(applied.inventory.len(), 1);
+    assert!(world.live(&widgets(&world), "w").is_none());
+}
+
+#[tokio::test]
+async fn objects_of_an_api_that_does_not_answer_are_not_forgotten() {
+    let world = World::new("api-away").await;
+    let service = format!("v1.{}", group(&world));
+    let registration = json!({
+        "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": service},
+        "spec": {
+            "group": group(&world), "version": "v1", "groupPriorityMinimum": 100, "versionPriority": 10,
+            "insecureSkipTLSVerify": true, "service": {"namespace": world.namespace, "name": "nobody"},
+        },
+    });
+    let rest = [config_map("a", "1")];
+    let mut inventory = world.converge(&rest).await.unwrap().inventory;
+    let id = ObjectId {
+        group: group(&world),
+        kind: "Widget".into(),
+        namespace: Some(world.namespace.clone()),
+        name: "w".into(),
+    };
+    inventory.insert(Entry {
+        uid: Some("1".into()),
+        ..Entry::intended(&id, "v1")
+    });
+    let mut store = world.store().await;
+    store.keep(&inventory, Urgency::Now).await.unwrap();
+
+    world.plane.apply(&registration.to_string()).unwrap();
+    let path = format!("/apis/{}/v1", group(&world));
+    until_refused(&world, &path, "ServiceUnavailable");
+    let error = world.plan(&rest, Depth::Local).await.unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains(&format!("Widget.{}", group(&world))),
+        "{error}"
+    );
+    world.kubectl(&["delete", "apiservice", &service]);
+    until_refused(&world, &path, "NotFound");
+    pintle_harness::until_async("the object is forgotten", LIMIT, || async {
+        Ok(match world.plan(&rest, Depth::Local).await {
+            Ok(planned) if planned.inventory.get(&id).is_none() => Ok(()),
+            Ok(_) => Err("it is listed".to_owned()),
+            Err(error) => Err(error.to_string()),
+        })
+    })
+    .await
+    .unwrap();
 }

@@ -1,0 +1,147 @@
+//! Asking the server what it serves.
+
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tokio::sync::Mutex;
+
+use super::{Kinds, ResourceType, group_version, items};
+use crate::{
+    connection::Connection,
+    request::{Call, RequestError, encode},
+};
+
+/// Between two looks at the server for kinds that it did not have: a thousand applications that wait for one CRD must
+/// not ask a thousand times.
+const REFRESH_PAUSE: Duration = Duration::from_secs(5);
+
+/// Aggregated discovery: stable since Kubernetes 1.30, beta since 1.27.
+/// <https://kubernetes.io/docs/concepts/overview/kubernetes-api/#aggregated-discovery>
+const ACCEPT_AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,\
+                                 application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList";
+
+/// What the server serves, asked once and shared by all applications.
+///
+/// It is asked again only for a kind that is not known, and then at most once in 5 s; a definition that was applied is
+/// learned from itself. What is to be forgotten is asked for anew.
+#[derive(Debug)]
+pub struct Discovery {
+    connection: Connection,
+    known: RwLock<Arc<Kinds>>,
+    /// When the server was last asked; held while it is, so that all who wait share one answer.
+    asked: Mutex<Option<Instant>>,
+}
+
+impl Discovery {
+    /// Makes an empty cache. The connection's own name is used: discovery is the same for everyone.
+    pub fn new(connection: Connection) -> Self {
+        Self {
+            connection,
+            known: RwLock::default(),
+            asked: Mutex::new(None),
+        }
+    }
+
+    /// Returns all kinds, from the server if it was never asked.
+    pub async fn kinds(&self) -> Result<Arc<Kinds>, RequestError> {
+        self.asked_if(|asked| asked.is_none()).await
+    }
+
+    /// Asks the server again because a kind is missing, unless that was done just now.
+    pub async fn refresh(&self) -> Result<Arc<Kinds>, RequestError> {
+        let is_due = |asked: Option<Instant>| asked.is_none_or(|at| at.elapsed() >= REFRESH_PAUSE);
+        self.asked_if(is_due).await
+    }
+
+    /// Returns what is known without asking, with what was learned since.
+    pub(crate) fn known(&self) -> Arc<Kinds> {
+        Arc::clone(&self.known.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Adds the kinds of a definition that the server has established.
+    pub(crate) fn learn(&self, definition: &Value) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::make_mut(&mut known).learn(definition);
+    }
+
+    /// Asks at which versions a kind is served now, the wanted one first. There are none only if that is certain: its
+    /// objects are gone then.
+    ///
+    /// All who begin at the same time, `since`, share one answer.
+    pub(crate) async fn served(
+        &self,
+        group: &str,
+        version: &str,
+        kind: &str,
+        since: Instant,
+    ) -> Result<Vec<ResourceType>, RequestError> {
+        let is_older = |asked: Option<Instant>| asked.is_none_or(|at| at <= since);
+        let kinds = self.asked_if(is_older).await?;
+        let mut served = kinds.versions(group, kind).to_vec();
+        if !served.is_empty() {
+            served.sort_by_key(|found| found.version != version);
+            return Ok(served);
+        }
+        let unknown = |detail: &str| RequestError::Unreachable {
+            server: self.connection.server().to_owned(),
+            request: format!("GET {}", group_version(group, version)),
+            detail: detail.to_owned(),
+        };
+        if kinds.stale.contains(group) {
+            return Err(unknown("the API is registered but not available"));
+        }
+        // The list may be behind, as after the start of the server. The path of the version is answered with 404 only when
+        // the server knows everything that it serves.
+        let path = if group.is_empty() {
+            format!("/api/{}", encode(version))
+        } else {
+            format!("/apis/{}/{}", encode(group), encode(version))
+        };
+        let list = match self.connection.call(&Call::get(path)).await {
+            Err(error) if error.is_unserved() => return Ok(Vec::new()),
+            list => list?,
+        };
+        let mut resources = items(&list, "resources").iter();
+        if resources.any(|resource| resource["kind"] == kind) {
+            return Err(unknown("the kind is served and not listed yet"));
+        }
+        Ok(Vec::new())
+    }
+
+    /// Asks the server if that is due by when it was last asked.
+    async fn asked_if(
+        &self,
+        is_due: impl Fn(Option<Instant>) -> bool,
+    ) -> Result<Arc<Kinds>, RequestError> {
+        let mut asked = self.asked.lock().await;
+        if is_due(*asked) {
+            let now = Instant::now();
+            self.ask().await?;
+            *asked = Some(now);
+        }
+        Ok(self.known())
+    }
+
+    async fn ask(&self) -> Result<(), RequestError> {
+        let ask = |path: &'static str| {
+            let call = Call::get(path).accept(ACCEPT_AGGREGATED);
+            async move { self.connection.call(&call).await }
+        };
+        let (core, groups) = futures::try_join!(ask("/api"), ask("/apis"))?;
+        let mut kinds = Kinds::default();
+        for list in [&core, &groups] {
+            if list["kind"] != "APIGroupDiscoveryList" {
+                return Err(RequestError::Malformed {
+                    request: "GET /apis".to_owned(),
+                    detail: "the API server has no aggregated discovery: Kubernetes 1.27 or newer is needed".to_owned(),
+                });
+            }
+            kinds.read(list);
+        }
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(kinds);
+        Ok(())
+    }
+}
