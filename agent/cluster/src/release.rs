@@ -78,6 +78,9 @@ pub struct Release {
     /// Where hooks for the removal are kept: in this namespace, under the whole name of the application; without it in the
     /// application's own.
     pub hooks_namespace: Option<String>,
+    /// The namespace that is being deleted with the application in it. What is in it goes without anybody's doing, and what the
+    /// account may not look at any more stays: the rights may have gone already, and the namespace waits for the application.
+    pub ending: Option<String>,
 }
 
 impl Release {
@@ -99,6 +102,7 @@ impl Release {
             hook_timeout: Span::seconds(300),
             purpose: Purpose::Converge,
             hooks_namespace: None,
+            ending: None,
         }
     }
 

@@ -44,6 +44,17 @@ enum Leaver {
     Gone,
     /// It exists, and is another's now.
     HandedOver,
+    /// It may exist, and is left where it is for this reason.
+    OutOfReach(String),
+}
+
+/// What was found of the objects that left the source.
+#[derive(Default)]
+struct Leavers {
+    /// Those that are there and ours.
+    live: BTreeMap<ObjectId, Value>,
+    /// Those that are left where they are, whatever they are like.
+    out_of_reach: Vec<Kept>,
 }
 
 impl Planner<'_> {
@@ -69,14 +80,17 @@ impl Planner<'_> {
             }
             rendered.extend(hooks);
         }
-        let mut live: BTreeMap<ObjectId, Value> = BTreeMap::new();
+        let mut leavers = Leavers::default();
         if self.release.prune.enabled {
             let left: Vec<&Entry> = inventory
                 .entries()
                 .filter(|entry| !rendered.contains(&entry.id()))
                 .collect();
-            live = self.look_at_leavers(&left, &mut removal.inventory).await?;
+            leavers = self.look_at_leavers(&left, &mut removal.inventory).await?;
         }
+        let mut live = leavers.live;
+        rendered.extend(leavers.out_of_reach.iter().map(|kept| kept.id.clone()));
+        removal.kept = leavers.out_of_reach;
         let unused = self.unused_definitions(&live).await;
         let wishes = |id: &ObjectId| {
             let wish = live.get(id).map_or(Wish::None, Wish::of);
@@ -139,7 +153,7 @@ impl Planner<'_> {
         &self,
         left: &[&Entry],
         inventory: &mut Inventory,
-    ) -> Result<BTreeMap<ObjectId, Value>, PlanError> {
+    ) -> Result<Leavers, PlanError> {
         let since = Instant::now();
         let looks: Vec<_> = left
             .iter()
@@ -149,14 +163,15 @@ impl Planner<'_> {
             .buffer_unordered(WIDTH)
             .collect::<Vec<_>>()
             .await;
-        let mut live = BTreeMap::new();
+        let mut leavers = Leavers::default();
         let mut failures = Vec::new();
         for (entry, leaver) in looked {
             let id = entry.id();
             match leaver {
                 Ok(Leaver::Here(value)) => {
-                    live.insert(id, *value);
+                    leavers.live.insert(id, *value);
                 }
+                Ok(Leaver::OutOfReach(reason)) => leavers.out_of_reach.push(Kept { id, reason }),
                 Ok(Leaver::Gone | Leaver::HandedOver) => {
                     inventory.remove(&id);
                 }
@@ -168,7 +183,7 @@ impl Planner<'_> {
             }
         }
         if failures.is_empty() {
-            return Ok(live);
+            return Ok(leavers);
         }
         failures.sort_by(|a, b| a.id.cmp(&b.id));
         Err(PlanError::Objects(failures))
@@ -176,11 +191,21 @@ impl Planner<'_> {
 
     /// Looks where the server has the kind now: the render may bring another definition of it, which is not applied yet.
     async fn look_at_leaver(&self, entry: &Entry, since: Instant) -> Result<Leaver, WriteError> {
+        let ending = self.release.ending.as_deref();
+        if ending.is_some_and(|ending| goes_with(entry, ending)) {
+            return Ok(Leaver::Gone);
+        }
         let found = find(self.connection, self.discovery, entry, since).await;
         let found = found.map_err(|error| {
             let account = self.release.account.as_ref();
             WriteError::of(error, &entry.id(), &entry.version, account)
-        })?;
+        });
+        let found = match found {
+            Err(error @ WriteError::Forbidden { .. }) if ending.is_some() => {
+                return Ok(Leaver::OutOfReach(error.to_string()));
+            }
+            found => found?,
+        };
         Ok(match found {
             None => Leaver::Gone,
             Some((_, live)) if is_ours(&live, self.release, entry.uid.as_deref()) => {
@@ -222,6 +247,12 @@ impl Planner<'_> {
             conflicts: Vec::new(),
         }
     }
+}
+
+/// Says whether an object is in a namespace, or is that.
+fn goes_with(entry: &Entry, namespace: &str) -> bool {
+    let is_itself = entry.id().is("", "Namespace") && entry.name == namespace;
+    is_itself || entry.namespace.as_deref() == Some(namespace)
 }
 
 fn ids(objects: &[PreparedObject]) -> BTreeSet<ObjectId> {

@@ -4,6 +4,7 @@ mod adopt;
 mod apply;
 mod converge;
 mod drift;
+mod ending;
 mod failures;
 mod health;
 mod hooks;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use pintle_harness::{Fault, Proxy, until};
 
-use crate::world::{LIMIT, Stage, config_map, world};
+use crate::world::{LIMIT, Stage, condition, config_map, world};
 
 const NAMES: [&str; 6] = ["one", "two", "three", "four", "five", "six"];
 
@@ -72,6 +72,185 @@ fn an_orphaning_application_leaves_its_objects() -> Result<()> {
     for name in NAMES {
         assert_eq!(stage.object("ConfigMap", name)?["data"]["value"], "1");
     }
+    Ok(())
+}
+
+/// A `ConfigMap` in another namespace than the application's.
+fn config_map_in(namespace: &str, name: &str) -> String {
+    let named = format!("name: {name}");
+    let placed = format!("name: {name}, namespace: {namespace}");
+    config_map(name, "1").replace(&named, &placed)
+}
+
+/// Gives a stage's account the rights to another namespace.
+fn admit(stage: &Stage, namespace: &str) -> Result<()> {
+    stage.apply(&format!(
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\n\
+         metadata: {{name: visitor, namespace: {namespace}}}\n\
+         roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: admin}}\n\
+         subjects: [{{kind: ServiceAccount, name: deployer, namespace: {}}}]\n",
+        stage.namespace
+    ))
+}
+
+/// Takes the rights to a namespace from a stage's account, and waits until it has none.
+fn dismiss(stage: &Stage, namespace: &str, binding: &str) -> Result<()> {
+    let plane = stage.world.control_plane;
+    plane.kubectl(&["-n", namespace, "delete", "rolebinding", binding])?;
+    let user = format!("--as=system:serviceaccount:{}:deployer", stage.namespace);
+    until("the rights are gone", LIMIT, || {
+        let may = ["auth", "can-i", "get", "configmaps", "-n", namespace, &user];
+        Ok(match plane.kubectl(&may) {
+            Ok(said) => Err(said),
+            Err(_) => Ok(()),
+        })
+    })
+}
+
+#[test]
+fn a_namespace_that_is_deleted_takes_its_applications_along() -> Result<()> {
+    let stage = Stage::new("ending")?;
+    let plane = stage.world.control_plane;
+    let (near, far) = (
+        plane.namespace("ending-near")?,
+        plane.namespace("ending-far")?,
+    );
+    for namespace in [&near, &far] {
+        admit(&stage, namespace)?;
+    }
+    let files = [
+        ("own.yaml", config_map("own", "1")),
+        ("near.yaml", config_map_in(&near, "near")),
+        ("far.yaml", config_map_in(&far, "far")),
+    ];
+    for (file, text) in &files {
+        stage.repository.write(file, text)?;
+    }
+    let commit = stage.repository.push_files(&[], "three")?;
+    stage.apply(&stage.application("leaving", "", ""))?;
+    stage.ready_at("leaving", &commit)?;
+
+    dismiss(&stage, &far, "visitor")?;
+    plane.kubectl(&["delete", "namespace", &stage.namespace, "--wait=false"])?;
+    until("the namespace is gone", LIMIT, || {
+        let args = [
+            "get",
+            "namespace",
+            &stage.namespace,
+            "--ignore-not-found",
+            "-o",
+            "json",
+        ];
+        let found = plane.kubectl(&args)?;
+        Ok(if found.trim().is_empty() {
+            Ok(())
+        } else {
+            Err(found)
+        })
+    })?;
+    let names =
+        |namespace: &str| plane.kubectl(&["-n", namespace, "get", "configmaps", "-o", "name"]);
+    assert!(!names(&near)?.contains("configmap/near"), "it was deleted");
+    assert!(
+        names(&far)?.contains("configmap/far"),
+        "nobody may delete it"
+    );
+    let about = format!("{}/leaving went with its namespace", stage.namespace);
+    let events = plane.kubectl(&[
+        "-n",
+        "default",
+        "get",
+        "events",
+        "-o",
+        "jsonpath={.items[*].message}",
+    ])?;
+    assert!(events.contains(&about), "{events}");
+    assert!(events.contains(&format!("ConfigMap {far}/far")), "{events}");
+    Ok(())
+}
+
+#[test]
+fn a_removal_without_rights_names_the_way_out() -> Result<()> {
+    let stage = Stage::new("rightless")?;
+    six(&stage, "")?;
+    dismiss(&stage, &stage.namespace, "deployer")?;
+    stage.kubectl(&["delete", "application", "six", "--wait=false"])?;
+    until("the way out is told", LIMIT, || {
+        let ready = condition(&stage.object("Application", "six")?, "Ready");
+        let message = ready["message"].as_str().unwrap_or_default();
+        let is_told =
+            message.contains("may not do this") && message.contains("`deletionPolicy: Orphan`");
+        Ok(if is_told {
+            Ok(())
+        } else {
+            Err(ready.to_string())
+        })
+    })?;
+    let patch = r#"{"spec":{"deletionPolicy":"Orphan"}}"#;
+    stage.kubectl(&[
+        "patch",
+        "application",
+        "six",
+        "--type=merge",
+        "--patch",
+        patch,
+    ])?;
+    until("the Application is gone", LIMIT, || {
+        Ok(match stage.find("Application", "six")? {
+            None => Ok(()),
+            Some(found) => Err(found["status"]["conditions"].to_string()),
+        })
+    })?;
+    for name in NAMES {
+        assert_eq!(stage.object("ConfigMap", name)?["data"]["value"], "1");
+    }
+    Ok(())
+}
+
+/// A kind that an operator brings, with the rights of the stage's account to its objects.
+fn operator(stage: &Stage) -> String {
+    let group = format!("{}.example.com", stage.namespace);
+    format!(
+        "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {{name: gadgets.{group}}}\n\
+         spec:\n  group: {group}\n  scope: Namespaced\n  names: {{kind: Gadget, plural: gadgets}}\n  versions:\n  \
+         - name: v1\n    served: true\n    storage: true\n    schema: {{openAPIV3Schema: {{type: object}}}}\n---\n\
+         apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: gadgets, namespace: {ns}}}\n\
+         rules: [{{apiGroups: [{group}], resources: ['*'], verbs: ['*']}}]\n---\n\
+         apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: gadgets, namespace: {ns}}}\n\
+         roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: gadgets}}\n\
+         subjects: [{{kind: ServiceAccount, name: deployer, namespace: {ns}}}]\n",
+        ns = stage.namespace
+    )
+}
+
+#[test]
+fn an_application_goes_after_the_operator_of_its_kinds() -> Result<()> {
+    let stage = Stage::new("operator")?;
+    stage.apply(&operator(&stage))?;
+    let definition = format!("crd/gadgets.{}.example.com", stage.namespace);
+    let established = [
+        "wait",
+        &definition,
+        "--for=condition=Established",
+        "--timeout=60s",
+    ];
+    stage.kubectl(&established)?;
+    let gadget = format!(
+        "apiVersion: {}.example.com/v1\nkind: Gadget\nmetadata: {{name: g}}\n---\n{}",
+        stage.namespace,
+        config_map("beside", "1")
+    );
+    let commit = stage
+        .repository
+        .push_files(&[("all.yaml", &gadget)], "all")?;
+    stage.apply(&stage.application("gadgets", "", ""))?;
+    stage.ready_at("gadgets", &commit)?;
+
+    // The operator is uninstalled with the rights that it had brought; no account of a tenant may read APIServices.
+    stage.kubectl(&["delete", &definition])?;
+    stage.kubectl(&["delete", "rolebinding,role", "gadgets"])?;
+    stage.kubectl(&["delete", "application", "gadgets", "--timeout=120s"])?;
+    assert!(stage.find("ConfigMap", "beside")?.is_none());
     Ok(())
 }
 

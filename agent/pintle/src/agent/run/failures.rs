@@ -107,12 +107,13 @@ pub(super) fn forbidden(error: &ClusterError<ApplyError>) -> impl Iterator<Item 
         ClusterError::Failed(error) => error.failures.as_slice(),
         ClusterError::Connect(_) => &[],
     };
-    let is_forbidden =
-        |failure: &&ObjectFailure| matches!(failure.error, WriteError::Forbidden { .. });
-    failures
-        .iter()
-        .filter(is_forbidden)
-        .map(|failure| &failure.id)
+    let forbidden = failures.iter().filter(|failure| is_forbidden(failure));
+    forbidden.map(|failure| &failure.id)
+}
+
+/// Says whether the account has no right to what failed.
+pub(super) fn is_forbidden(failure: &ObjectFailure) -> bool {
+    matches!(failure.error, WriteError::Forbidden { .. })
 }
 
 /// Says whether the cluster has refused objects. That it does not answer says nothing against them.

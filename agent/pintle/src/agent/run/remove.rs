@@ -13,7 +13,7 @@ use pintle_core::{
     machine::{Outcome, Retry},
     names::ApplicationName,
     plan::{Depth, Plan, Summary},
-    rendered::Rendered,
+    rendered::{Rendered, RenderedObject},
 };
 use pintle_host::Context;
 use serde_json::json;
@@ -23,7 +23,7 @@ use super::{
     Stopped,
     apply::Judging,
     conclude,
-    failures::{apply_failed, plan_failed},
+    ending::{self, Parted},
     hooks::{Slot, resting},
     release, status_before, tell, unwritten,
 };
@@ -103,6 +103,10 @@ async fn remove(shared: &Arc<Shared>, job: &mut Job, cancel: &CancellationToken)
             "removed: {} objects deleted, {kept} stay because they are protected or ask for it",
             summary.delete
         ),
+        Removed::WithNamespace(parted) => {
+            parted.tell(shared, &job.application).await;
+            parted.message()
+        }
         Removed::LetGo => "removed: its objects stay, and are no longer managed".to_owned(),
         Removed::Nothing => "removed: it had no objects".to_owned(),
     };
@@ -168,6 +172,8 @@ enum Removed {
         /// Objects that stay although they are no longer managed.
         kept: usize,
     },
+    /// Its namespace is being deleted, and what is in it.
+    WithNamespace(Parted),
 }
 
 /// Deletes the objects, or lets them be; returns what was done.
@@ -188,7 +194,9 @@ async fn objects(
     let before = status_before(&job.application);
     let revision = before.revision.clone().unwrap_or_default();
     // Deleting the Application is the confirmation; what is protected stays without its opt-in all the same.
-    let mut release = release(shared, &job.application, &spec)?.for_removal();
+    let release = release(shared, &job.application, &spec);
+    let mut release = release.map_err(ending::with_way_out)?.for_removal();
+    release.ending = ending::namespace(shared, &job.application, &spec).await?;
     let claims = RunClaims::new(&shared.claims, &release.application, None);
     release.claims = Some(Arc::clone(&claims) as _);
     let mut store = StatusStore::new(shared.applications.clone(), job.application.clone(), before)
@@ -210,7 +218,7 @@ async fn objects(
         .plan(&release, &prepared, &inventory, Depth::Local);
     let planned = resting(planning, &claims, &slot, cancel)
         .await?
-        .map_err(plan_failed)?;
+        .map_err(ending::unplanned)?;
     if are_unseen {
         let judging = judge_unseen(shared, &spec, &release, &prepared, revision, &planned.plan);
         Box::pin(judging).await?;
@@ -231,16 +239,20 @@ async fn objects(
         .apply(&applying, &approved, planned.inventory, &mut store)
         .await;
     (job.application, job.is_unsure) = (store.application().clone(), store.is_unsure());
-    let applied = applied.map_err(apply_failed)?;
+    let removed = if release.ending.is_some() {
+        Removed::WithNamespace(Parted::of(applied, planned.kept, &planned.plan)?)
+    } else {
+        Removed::Deleted {
+            summary: applied.map_err(ending::unapplied)?.summary,
+            kept: planned.kept.len(),
+        }
+    };
     shared
         .cluster
         .forget_removal_hooks(&release, &inventory)
         .await
         .map_err(|error| again(error.into()))?;
-    Ok(Removed::Deleted {
-        summary: applied.summary,
-        kept: planned.kept.len(),
-    })
+    Ok(removed)
 }
 
 /// Asks the policies about hooks that an earlier version has kept without asking any. What is deleted is not for them to judge.
@@ -282,13 +294,19 @@ async fn removal_hooks(
     inventory: &Inventory,
 ) -> Result<RemovalHooks, Stopped> {
     let hooks = shared.cluster.removal_hooks(release, inventory).await;
-    Ok(hooks
-        .map_err(|error| again(error.into()))?
-        .unwrap_or_else(|| {
-            // A removal must not wait for what nobody can bring back.
-            tracing::warn!(application = %release.application, "the hooks for its removal are lost, and are not run");
-            RemovalHooks::default()
-        }))
+    let hooks = hooks.map_err(|error| again(error.into()))?;
+    let mut hooks = hooks.unwrap_or_else(|| {
+        // A removal must not wait for what nobody can bring back.
+        tracing::warn!(application = %release.application, "the hooks for its removal are lost, and are not run");
+        RemovalHooks::default()
+    });
+    if let Some(ending) = &release.ending {
+        // Nothing can be made in a namespace that is being deleted.
+        let is_elsewhere =
+            |hook: &RenderedObject| hook.object.id().namespace.as_ref() != Some(ending);
+        hooks.objects.retain(is_elsewhere);
+    }
+    Ok(hooks)
 }
 
 /// Deletes the hooks that were kept for a removal that deletes nothing.

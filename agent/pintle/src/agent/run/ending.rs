@@ -1,0 +1,289 @@
+//! Removals that the application's rights do not reach far enough for, most of all because its namespace is being deleted.
+//!
+//! A namespace is emptied in no order: the account's rights may go first, and the Application, which holds the namespace up by
+//! its finalizer, last. What it waits for then never comes back.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use pintle_cluster::{
+    Application, Applied, ApplyError, ClusterError, Kept, ObjectFailure, PlanError, Weight,
+};
+use pintle_core::{
+    application::ApplicationSpec,
+    event::Reason,
+    machine::Retry,
+    object::ObjectId,
+    plan::{Action, Change, Plan},
+};
+
+use super::{
+    Stopped,
+    failures::{apply_failed, is_forbidden, plan_failed},
+};
+use crate::{agent::shared::Shared, cli::output};
+
+/// How many objects are named at most where all do not fit.
+const NAMED: usize = 10;
+
+/// What whoever waits for a removal can do where rights are missing: it is tried until it is done.
+const WAY_OUT: &str = "\nto let the Application go and leave its objects where they are, set `deletionPolicy: Orphan`";
+
+/// Why an object stays that nobody has tried to delete.
+const NOT_TRIED: &str = "it goes after one that stays";
+
+/// Returns the namespace of an Application if it is being deleted, and the objects are in the same cluster.
+pub(super) async fn namespace(
+    shared: &Shared,
+    application: &Application,
+    spec: &ApplicationSpec,
+) -> Result<Option<String>, Stopped> {
+    let Some(namespace) = application
+        .namespace
+        .as_ref()
+        .filter(|_| spec.cluster.is_none())
+    else {
+        return Ok(None);
+    };
+    // In the agent's own name: the account may see nothing any more.
+    let reader = shared.home.reader();
+    match reader.get("v1", "Namespace", None, namespace).await {
+        Ok(Some(found)) if !found["metadata"]["deletionTimestamp"].is_null() => {
+            Ok(Some(namespace.clone()))
+        }
+        Ok(_) => Ok(None),
+        // Whoever narrows the agent's rights down gets no less than a removal by what the account may do.
+        Err(error) if error.is_forbidden() => Ok(None),
+        Err(error) => {
+            let message = output::chain(&error.into());
+            Err(Stopped::failed(
+                Reason::ApplyFailed,
+                Retry::Backoff,
+                message,
+            ))
+        }
+    }
+}
+
+/// Names the way out of a removal that needs what may never come.
+pub(super) fn with_way_out(mut stopped: Stopped) -> Stopped {
+    if let Some(verdict) = &mut stopped.verdict {
+        verdict.message.push_str(WAY_OUT);
+        if let Some(error) = verdict.details.get_mut("error") {
+            *error = verdict.message.as_str().into();
+        }
+    }
+    stopped
+}
+
+/// A removal could not be planned.
+pub(super) fn unplanned(error: ClusterError<PlanError>) -> Stopped {
+    let lacks_rights = matches!(
+        &error,
+        ClusterError::Failed(PlanError::Objects(failures)) if failures.iter().any(is_forbidden)
+    );
+    let stopped = plan_failed(error);
+    if lacks_rights {
+        with_way_out(stopped)
+    } else {
+        stopped
+    }
+}
+
+/// A removal was not carried out, or not as a whole.
+pub(super) fn unapplied(error: ClusterError<ApplyError>) -> Stopped {
+    let lacks_rights = matches!(
+        &error,
+        ClusterError::Failed(error) if error.failures.iter().any(is_forbidden)
+    );
+    let stopped = apply_failed(error);
+    if lacks_rights {
+        with_way_out(stopped)
+    } else {
+        stopped
+    }
+}
+
+/// What became of the objects of an application that goes with its namespace, but of those in it.
+pub(super) struct Parted {
+    deleted: usize,
+    left: Vec<Kept>,
+}
+
+impl Parted {
+    /// Understands what a removal came to. That the account may not delete something is the end of it here.
+    pub(super) fn of(
+        applied: Result<Applied, ClusterError<ApplyError>>,
+        kept: Vec<Kept>,
+        plan: &Plan,
+    ) -> Result<Self, Stopped> {
+        let mut left: BTreeMap<ObjectId, String> = BTreeMap::new();
+        match applied {
+            Ok(_) => {}
+            Err(ClusterError::Failed(error)) if is_out_of_reach(&error) => {
+                let entries = error.inventory.entries();
+                left.extend(entries.map(|entry| (entry.id(), NOT_TRIED.to_owned())));
+                let refused = |failure: ObjectFailure| (failure.id, failure.error.to_string());
+                left.extend(error.failures.into_iter().map(refused));
+            }
+            Err(error) => return Err(unapplied(error)),
+        }
+        left.extend(kept.into_iter().map(|kept| (kept.id, kept.reason)));
+        let is_deleted =
+            |change: &&Change| change.action == Action::Delete && !left.contains_key(&change.id);
+        Ok(Self {
+            deleted: plan.changes().iter().filter(is_deleted).count(),
+            left: left
+                .into_iter()
+                .map(|(id, reason)| Kept { id, reason })
+                .collect(),
+        })
+    }
+
+    /// Returns what is told of it.
+    pub(super) fn message(&self) -> String {
+        let mut text = format!(
+            "removed with its namespace: {} objects outside of it deleted",
+            self.deleted
+        );
+        if !self.left.is_empty() {
+            let _ = write!(text, "; left behind: {}", self.names());
+        }
+        text
+    }
+
+    /// Tells what stays, which nobody will do anything about any more: each object in the log, and an Event.
+    pub(super) async fn tell(&self, shared: &Shared, application: &Application) {
+        if self.left.is_empty() {
+            return;
+        }
+        let name = application.application_name();
+        for Kept { id, reason } in &self.left {
+            tracing::warn!(application = %name, object = %id, reason, "left behind");
+        }
+        let note = format!(
+            "{name} went with its namespace; left behind: {}",
+            self.names()
+        );
+        // No Event can be made in a namespace that is being deleted. Those about what is in none are in `default`.
+        let about = Application {
+            namespace: None,
+            ..application.clone()
+        };
+        let (kind, reason) = ("Application", "LeftBehind");
+        let events = &shared.events;
+        events
+            .emit(&about, kind, Weight::Warning, reason, "Remove", &note)
+            .await;
+    }
+
+    fn names(&self) -> String {
+        let named = self.left.iter().take(NAMED);
+        let mut names: Vec<String> = named.map(|kept| kept.id.to_string()).collect();
+        if self.left.len() > NAMED {
+            names.push(format!("and {} more", self.left.len() - NAMED));
+        }
+        names.join(", ")
+    }
+}
+
+/// Says whether nothing but rights was in the way.
+fn is_out_of_reach(error: &ApplyError) -> bool {
+    let is_over = error.store.is_none() && !error.cancelled && !error.failures.is_empty();
+    is_over && error.failures.iter().all(is_forbidden)
+}
+
+#[cfg(test)]
+mod tests {
+    use pintle_cluster::WriteError;
+    use pintle_core::{
+        inventory::{Entry, Inventory},
+        plan::Depth,
+        seed::Seed,
+    };
+    use serde_json::Value;
+
+    use super::*;
+
+    fn id(name: &str) -> ObjectId {
+        ObjectId {
+            group: String::new(),
+            kind: "ConfigMap".into(),
+            namespace: Some("far".into()),
+            name: name.into(),
+        }
+    }
+
+    fn plan(names: &[&str]) -> Plan {
+        let delete = |name: &&str| Change {
+            id: id(name),
+            version: "v1".into(),
+            action: Action::Delete,
+            desired: None,
+            live: None,
+            before: Value::Null,
+            after: Value::Null,
+            source: None,
+            hook: [].into(),
+            conflicts: Vec::new(),
+        };
+        let changes = names.iter().map(delete).collect();
+        Plan::new(Depth::Local, changes, &Seed::from_text("s"))
+    }
+
+    fn failed(name: &str, error: WriteError, rest: &[&str]) -> ClusterError<ApplyError> {
+        let mut inventory = Inventory::default();
+        for name in rest.iter().chain([&name]) {
+            inventory.insert(Entry::intended(&id(name), "v1"));
+        }
+        ClusterError::Failed(ApplyError {
+            failures: vec![ObjectFailure {
+                id: id(name),
+                position: None,
+                error,
+            }],
+            store: None,
+            cancelled: false,
+            inventory,
+        })
+    }
+
+    fn forbidden() -> WriteError {
+        WriteError::Forbidden {
+            account: None,
+            message: "no".into(),
+        }
+    }
+
+    #[test]
+    fn what_the_account_may_not_delete_is_left_and_named() {
+        let kept = vec![Kept {
+            id: id("kept"),
+            reason: "it is protected".into(),
+        }];
+        let applied = Err(failed("refused", forbidden(), &["later"]));
+        let parted = Parted::of(applied, kept, &plan(&["gone", "refused", "later"]));
+        let parted = parted.ok().unwrap();
+        insta::assert_snapshot!(parted.message(), @"removed with its namespace: 1 objects outside of it deleted; left behind: ConfigMap far/kept, ConfigMap far/later, ConfigMap far/refused");
+        let reasons: Vec<&str> = parted.left.iter().map(|kept| &*kept.reason).collect();
+        assert_eq!(reasons[..2], ["it is protected", NOT_TRIED]);
+    }
+
+    #[test]
+    fn what_may_pass_is_tried_again() {
+        let error = WriteError::NamespaceTerminating("far".into());
+        let parted = Parted::of(Err(failed("a", error, &[])), Vec::new(), &plan(&["a"]));
+        let verdict = parted.err().and_then(|stopped| stopped.verdict).unwrap();
+        assert!(!verdict.message.contains("Orphan"), "{}", verdict.message);
+    }
+
+    #[test]
+    fn who_lacks_rights_is_told_the_way_out() {
+        let stopped = unapplied(failed("a", forbidden(), &[]));
+        let verdict = stopped.verdict.unwrap();
+        insta::assert_snapshot!(verdict.message, @r"
+        ConfigMap far/a: the account in use may not do this: no
+        to let the Application go and leave its objects where they are, set `deletionPolicy: Orphan`
+        ");
+        assert_eq!(verdict.details["error"], *verdict.message);
+    }
+}
