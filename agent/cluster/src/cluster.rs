@@ -7,6 +7,7 @@ use std::{
 };
 
 use pintle_core::{check::Approved, inventory::Inventory, plan::Depth, rendered::Rendered};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -85,6 +86,12 @@ impl Cluster {
     /// Returns the kinds that the server serves.
     pub fn discovery(&self) -> &Discovery {
         &self.discovery
+    }
+
+    /// Follows which kinds the server serves, so that [`Cluster::discovery`] knows them without asking each time, and tells
+    /// when there are others than before. Must be called within a tokio runtime.
+    pub fn follow_kinds(&self) -> watch::Receiver<()> {
+        self.discovery.follow()
     }
 
     /// Reads objects in one's own name.

@@ -1,6 +1,7 @@
 //! Which kinds the API server serves, and how their resources are named.
 
 mod asking;
+mod following;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -70,7 +70,8 @@ pub(super) fn applier() -> String {
 
 const READS: &str = "\
 Reads and watches: the objects of applications can be of any kind, so any kind is watched, by the label
-pintle.dev/application. To narrow it, list the kinds in use; an application of another kind then cannot be followed.
+pintle.dev/application. To narrow it, list the kinds in use, with namespaces, customresourcedefinitions and apiservices; an
+application of another kind then cannot be followed.
 Impersonates: every write for an application is made in the name of its service account. This right is as much as all
 accounts may do together; to bound it, replace this rule by Roles in the namespaces of the accounts, or name the accounts
 in resourceNames.";

@@ -1,14 +1,17 @@
 //! Asking the server what it serves.
 
 use std::{
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
 use serde_json::Value;
-use tokio::sync::Mutex;
+use tokio::{
+    sync::{Mutex, watch},
+    task::AbortHandle,
+};
 
-use super::{Kinds, ResourceType, group_version, items};
+use super::{Kinds, ResourceType, following, group_version, items};
 use crate::{
     connection::Connection,
     request::{Call, RequestError, encode},
@@ -25,14 +28,19 @@ const ACCEPT_AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=
 
 /// What the server serves, asked once and shared by all applications.
 ///
-/// It is asked again only for a kind that is not known, and then at most once in 5 s; a definition that was applied is
-/// learned from itself. What is to be forgotten is asked for anew.
+/// It is asked again for a kind that is not known, and then at most once in 5 s; a definition that was applied is learned from
+/// itself. What is to be forgotten is asked for anew. Where the server is followed, it is also asked when it may serve something
+/// else.
 #[derive(Debug)]
 pub struct Discovery {
     connection: Connection,
     known: RwLock<Arc<Kinds>>,
     /// When the server was last asked; held while it is, so that all who wait share one answer.
     asked: Mutex<Option<Instant>>,
+    /// Tells that other kinds are known than before.
+    changed: watch::Sender<()>,
+    /// What follows the server, if somebody wants that.
+    following: OnceLock<AbortHandle>,
 }
 
 impl Discovery {
@@ -42,7 +50,19 @@ impl Discovery {
             connection,
             known: RwLock::default(),
             asked: Mutex::new(None),
+            changed: watch::Sender::new(()),
+            following: OnceLock::new(),
         }
+    }
+
+    /// Follows what the server serves for as long as this lives, and tells when other kinds are known than before.
+    pub(crate) fn follow(self: &Arc<Self>) -> watch::Receiver<()> {
+        let changes = self.changed.subscribe();
+        self.following.get_or_init(|| {
+            let task = following::follow(Arc::downgrade(self), self.connection.clone());
+            tokio::spawn(task).abort_handle()
+        });
+        changes
     }
 
     /// Returns all kinds, from the server if it was never asked.
@@ -63,8 +83,25 @@ impl Discovery {
 
     /// Adds the kinds of a definition that the server has established.
     pub(crate) fn learn(&self, definition: &Value) {
+        self.take_up(|known| Arc::make_mut(known).learn(definition));
+    }
+
+    /// Asks the server because it may serve something else than before.
+    pub(super) async fn ask_anew(&self) -> Result<(), RequestError> {
+        self.asked_if(|_| true).await.map(drop)
+    }
+
+    /// Changes what is known. Whoever follows is told if templates and lookups would get another answer now; that something is
+    /// known at all for the first time is no news.
+    fn take_up(&self, change: impl FnOnce(&mut Arc<Kinds>)) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::make_mut(&mut known).learn(definition);
+        let before = known.api_versions();
+        change(&mut known);
+        let is_news = !before.is_empty() && before != known.api_versions();
+        drop(known);
+        if is_news {
+            self.changed.send_replace(());
+        }
     }
 
     /// Asks at which versions a kind is served now, the wanted one first. There are none only if that is certain: its
@@ -141,7 +178,15 @@ impl Discovery {
             }
             kinds.read(list);
         }
-        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(kinds);
+        self.take_up(|known| *known = Arc::new(kinds));
         Ok(())
+    }
+}
+
+impl Drop for Discovery {
+    fn drop(&mut self) {
+        if let Some(task) = self.following.get() {
+            task.abort();
+        }
     }
 }

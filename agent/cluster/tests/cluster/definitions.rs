@@ -421,3 +421,26 @@ async fn objects_of_an_api_that_does_not_answer_are_not_forgotten() {
     .await
     .unwrap();
 }
+
+#[tokio::test]
+async fn where_the_server_is_followed_a_kind_is_known_that_nobody_has_asked_for() {
+    let world = World::new("crd-followed").await;
+    let mut changes = world.cluster.follow_kinds();
+    for is_served in [false, true, false] {
+        if is_served {
+            world.plane.apply(&definition(&world).to_string()).unwrap();
+        } else {
+            world.kubectl(&["delete", "crd", &widgets(&world), "--ignore-not-found"]);
+        }
+        let known = async {
+            loop {
+                let kinds = world.cluster.discovery().kinds().await.unwrap();
+                if kinds.preferred(&group(&world), "Widget").is_some() == is_served {
+                    return;
+                }
+                changes.changed().await.unwrap();
+            }
+        };
+        tokio::time::timeout(LIMIT, known).await.unwrap();
+    }
+}

@@ -75,6 +75,8 @@ pub(crate) enum Message {
         key: Box<TargetKey>,
         application: Option<ApplicationName>,
     },
+    /// Another cluster, or the agent's own, serves other kinds than before.
+    Served(Option<Box<TargetKey>>),
     /// Somebody asks what sources say that may be behind.
     Look(Vec<SourceKey>),
     /// Applications may have objects now that others had.
@@ -109,6 +111,8 @@ pub(super) struct App {
     pending_request: bool,
     /// Whether what the render read from the cluster changed while a run was under way: looked at when it is over.
     pending_lookup: bool,
+    /// Whether the cluster came to serve other kinds while a run was under way.
+    pending_kinds: bool,
     pub(super) run: Option<(RunId, CancellationToken)>,
     memory: Option<Arc<Memory>>,
     /// Whether the run that is under way renders with a plugin that has changed since.
@@ -392,9 +396,10 @@ impl Controller {
             }
             Message::LookedUp(name) => match self.apps.get_mut(&name) {
                 Some(app) if app.run.is_some() => app.pending_lookup = true,
-                Some(_) => self.step(&name, Event::Drifted),
+                Some(_) => self.look_anew(&name),
                 None => {}
             },
+            Message::Served(key) => self.served(key.as_deref()),
             Message::Woke(name) => {
                 self.step(&name, Event::Woke { now: steady_ms() });
                 self.look_for_drift(&name);
@@ -435,7 +440,7 @@ impl Controller {
         app.update(application);
         app.is_unsure = is_unsure;
         app.memory = memory.filter(|_| !std::mem::take(&mut app.is_render_void));
-        let looked_up = std::mem::take(&mut app.pending_lookup);
+        let looked_up = app.take_lookup();
         let (account, answers) = match &app.memory {
             Some(memory) => (memory.account.clone(), lookups::answers(&memory.reads)),
             None => (None, lookups::Answers::new()),
@@ -474,7 +479,7 @@ impl Controller {
             self.fetch_again(&name);
         }
         if looked_up {
-            self.step(&name, Event::Drifted);
+            self.look_anew(&name);
         }
         self.look_for_drift(&name);
         self.release_dependents(&name);

@@ -32,6 +32,12 @@ pub(crate) fn answers(reads: &ReadSet) -> Answers {
     asked.collect()
 }
 
+/// Says whether a render asked which kinds the cluster serves.
+pub(crate) fn asks_for_kinds(reads: &ReadSet) -> bool {
+    let question = Question::Context("api-versions".to_owned());
+    reads.answer(&question).is_some()
+}
+
 /// All that is watched for renders.
 pub(crate) struct Lookups {
     messages: mpsc::Sender<Message>,
@@ -119,6 +125,7 @@ impl One {
     /// Waits until the answer to a question, in the name of the application, is another one.
     async fn until_changed(&self, question: &ClusterQuestion, known: Digest) {
         let own = self.shared.cluster.reader();
+        let mut kinds = self.shared.cluster.follow_kinds();
         let ClusterQuestion {
             api_version,
             kind,
@@ -145,7 +152,11 @@ impl One {
                     tracing::warn!(application = %self.application, %question, error = %output::chain(&error.into()), "cannot be watched");
                 }
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE) => {}
+                // It is told as long as there is the cluster, and that is in use here.
+                _ = kinds.changed() => {}
+            }
         }
     }
 

@@ -14,7 +14,7 @@ use anyhow::Context as _;
 use pintle_cluster::{Changes, Cluster, Connection, ServiceAccount, Tracker, TrackerOptions};
 use pintle_core::{application::ClusterTarget, names::ApplicationName};
 use tokio::{
-    sync::{Semaphore, broadcast, mpsc},
+    sync::{Semaphore, broadcast, mpsc, watch},
     task::AbortHandle,
 };
 
@@ -59,6 +59,8 @@ pub(crate) struct Targets {
 
 impl Targets {
     pub(crate) fn new(home: Arc<Shared>, messages: mpsc::Sender<Message>) -> Self {
+        let kinds = home.cluster.follow_kinds();
+        tokio::spawn(tell_of_kinds(kinds, messages.clone(), None));
         Self {
             home,
             messages,
@@ -140,6 +142,11 @@ impl Targets {
             .get(application)
             .map(ToString::to_string)
             .unwrap_or_default()
+    }
+
+    /// Says whether an application is for the agent's own cluster.
+    pub(crate) fn is_at_home(&self, application: &ApplicationName) -> bool {
+        !self.of.contains_key(application)
     }
 
     /// Returns who is for a cluster.
@@ -295,6 +302,11 @@ impl Follower {
             self.key.clone(),
         ));
         let cluster = Cluster::remote(connection, self.home.connection.clone());
+        tokio::spawn(tell_of_kinds(
+            cluster.follow_kinds(),
+            self.messages.clone(),
+            Some(self.key.clone()),
+        ));
         let shared = Shared {
             cluster: cluster.with_tracker(tracker.clone()),
             tracker,
@@ -323,6 +335,20 @@ async fn forward(
             key: Box::new(key.clone()),
             application,
         };
+        if messages.send(message).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Tells the controller that a cluster serves other kinds than before, until nobody uses it any more.
+async fn tell_of_kinds(
+    mut kinds: watch::Receiver<()>,
+    messages: mpsc::Sender<Message>,
+    key: Option<TargetKey>,
+) {
+    while kinds.changed().await.is_ok() {
+        let message = Message::Served(key.clone().map(Box::new));
         if messages.send(message).await.is_err() {
             return;
         }

@@ -348,6 +348,46 @@ fn a_lookup_needs_a_grant_and_renders_again_when_its_answer_changes() -> Result<
 }
 
 #[test]
+fn a_chart_is_rendered_again_when_the_cluster_serves_other_kinds() -> Result<()> {
+    let stage = Stage::new("kinds")?;
+    let group = format!("{}.example.com", stage.namespace);
+    let definition = format!(
+        "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {{name: gauges.{group}}}\n\
+         spec:\n  group: {group}\n  scope: Namespaced\n  names: {{kind: Gauge, plural: gauges}}\n  versions:\n  \
+         - name: v1\n    served: true\n    storage: true\n    schema: {{openAPIV3Schema: {{type: object}}}}\n"
+    );
+    let has = template(
+        "has",
+        &format!(".Capabilities.APIVersions.Has \"{group}/v1/Gauge\""),
+    );
+    let files = [
+        (
+            "chart/Chart.yaml",
+            "apiVersion: v2\nname: gauges\nversion: 0.1.0\n",
+        ),
+        ("chart/templates/has.yaml", &has),
+    ];
+    let commit = stage.repository.push_files(&files, "asks")?;
+    stage.apply(&stage.application("gauges", "chart", ""))?;
+    stage.ready_at("gauges", &commit)?;
+    let says = |expected: &str| {
+        until(&format!("the chart says {expected}"), LIMIT, || {
+            let found = stage.object("ConfigMap", "has")?["data"]["value"].clone();
+            Ok(if found == expected {
+                Ok(())
+            } else {
+                Err(found.to_string())
+            })
+        })
+    };
+    says("false")?;
+    stage.apply(&definition)?;
+    says("true")?;
+    stage.kubectl(&["delete", "crd", &format!("gauges.{group}")])?;
+    says("false")
+}
+
+#[test]
 fn what_a_chart_makes_up_stays_and_nobody_can_predict_it() -> Result<()> {
     let mut stage = Stage::new("seed")?;
     let chart = "apiVersion: v2\nname: vault\nversion: 0.1.0\n";

@@ -4,6 +4,7 @@ use pintle_cluster::Application;
 use pintle_core::{drift::Disputes, inventory::Inventory, machine::State, names::ApplicationName};
 
 use super::{App, claiming::Contest, course::Course, dependencies};
+use crate::agent::lookups;
 
 impl App {
     pub(super) fn new(
@@ -30,6 +31,7 @@ impl App {
             pending_failure: false,
             pending_request: false,
             pending_lookup: false,
+            pending_kinds: false,
             run: None,
             memory: None,
             is_render_void: false,
@@ -49,6 +51,19 @@ impl App {
     pub(super) fn forget_render(&mut self) {
         self.memory = None;
         self.is_render_void = self.run.is_some();
+    }
+
+    /// Says whether its objects may be others because the cluster serves other kinds: it has asked for them, or came to no render
+    /// because of what is not there.
+    pub(super) fn asks_for_kinds(&self) -> bool {
+        let memory = self.memory.as_ref();
+        memory.is_none_or(|memory| lookups::asks_for_kinds(&memory.reads))
+    }
+
+    /// Says whether what the cluster answers to its render has changed during the run that has ended.
+    pub(super) fn take_lookup(&mut self) -> bool {
+        let is_about_kinds = std::mem::take(&mut self.pending_kinds) && self.asks_for_kinds();
+        std::mem::take(&mut self.pending_lookup) || is_about_kinds
     }
 
     /// Takes up a newer state of the resource. The watch may tell of our own writes after we know of them.

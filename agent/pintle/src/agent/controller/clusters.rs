@@ -44,4 +44,36 @@ impl Controller {
             self.look_for_drift(&name);
         }
     }
+
+    /// Renders anew what asked a cluster for the kinds that it serves, now that there are others.
+    pub(super) fn served(&mut self, key: Option<&TargetKey>) {
+        let names: Vec<ApplicationName> = match key {
+            Some(key) => self.targets.users(key),
+            None => {
+                let at_home = self
+                    .apps
+                    .keys()
+                    .filter(|name| self.targets.is_at_home(name));
+                at_home.cloned().collect()
+            }
+        };
+        for name in names {
+            let Some(app) = self.apps.get_mut(&name) else {
+                continue;
+            };
+            if app.run.is_some() {
+                app.pending_kinds = true;
+            } else if app.asks_for_kinds() {
+                self.look_anew(&name);
+            }
+        }
+    }
+
+    /// Runs an application to whose render the cluster gives other answers now: also one that waits for a change, for this is one.
+    pub(super) fn look_anew(&mut self, name: &ApplicationName) {
+        self.step(name, Event::Unblocked);
+        if self.apps.get(name).is_some_and(|app| app.run.is_none()) {
+            self.step(name, Event::Drifted);
+        }
+    }
 }
