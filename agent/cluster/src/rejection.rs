@@ -148,11 +148,9 @@ impl WriteError {
             | Self::Immutable(_)
             | Self::Invalid(_)
             | Self::NotOurHook => Retry::OnChange,
-            // A 409 that names no field was written at the same moment as somebody else wrote: the next attempt may win.
-            Self::Request(error) if !error.is_retryable() && !error.is_conflict() => {
-                Retry::OnChange
-            }
-            // Rights, policies, namespaces and definitions change without Pintle being told.
+            Self::Request(error) if !error.is_retryable() => Retry::OnChange,
+            // Rights, policies, namespaces and definitions change without Pintle being told, and what is not about the object
+            // says nothing against it. A 409 that names no field was written at the same moment as somebody else wrote.
             _ => Retry::Backoff,
         }
     }
@@ -484,6 +482,32 @@ mod tests {
         assert_snapshot!(forbidden, @r#"the service account shop/deployer may not do this: configmaps "web" is forbidden: User "u" cannot patch"#);
         assert_snapshot!(error_of("A", 404, "the server could not find the requested resource", json!([])), @"the API server has no kind A in v1: is its CRD installed?");
         assert_snapshot!(error_of("A", 403, "admission webhook \"w\" denied the request: no", json!([])), @r#"admission refuses it: admission webhook "w" denied the request: no"#);
+    }
+
+    #[test]
+    fn only_what_is_about_the_object_waits_for_a_change_of_it() {
+        let passing = [
+            (401, "Unauthorized"),
+            (404, "404 page not found"),
+            (408, "Request Timeout"),
+            (425, ""),
+            (522, "<html>connection timed out</html>"),
+        ];
+        for (code, message) in passing {
+            let error = error_of("A", code, message, json!([]));
+            assert!(matches!(error, WriteError::Request(_)), "{code}: {error}");
+            assert_eq!(error.retry(), Retry::Backoff, "{code}");
+        }
+        let malformed = RequestError::Malformed {
+            request: "PATCH /x".into(),
+            detail: "expected value at line 1 column 1".into(),
+        };
+        let malformed = WriteError::of(malformed, &id("A"), "v1", None);
+        assert_eq!(malformed.retry(), Retry::Backoff);
+        for code in [400, 405, 406, 413, 415, 422] {
+            let error = error_of("A", code, "", json!([]));
+            assert_eq!(error.retry(), Retry::OnChange, "{code}");
+        }
     }
 
     #[test]

@@ -75,6 +75,10 @@ impl Refusal {
     pub(crate) fn is_unserved(&self) -> bool {
         self.code == 404 && self.object.is_none()
     }
+
+    fn is_about_the_request(&self) -> bool {
+        retry::is_about_the_request(self.code) || self.is_misfit()
+    }
 }
 
 /// Why a request has no result.
@@ -174,16 +178,22 @@ impl RequestError {
         self.code() == Some(403)
     }
 
-    /// Says whether the same request may succeed later without any change of it.
+    /// Says whether the same request may succeed later without any change of it: unless it is known to be about the request
+    /// itself. Tokens, rights and whatever stands before a server change without anybody being told.
     pub fn is_retryable(&self) -> bool {
+        self.refusal()
+            .is_none_or(|refusal| !refusal.is_about_the_request())
+    }
+
+    /// Says whether the same request may succeed in a moment. What this replica has to wait for itself does not.
+    fn may_pass(&self) -> bool {
         match self {
             Self::Refused(refusal) => retry::is_transient(refusal.code) && !refusal.is_misfit(),
-            Self::Timeout { .. }
-            | Self::Resting { .. }
-            | Self::Unreachable { .. }
+            Self::Timeout { .. } | Self::Unreachable { .. } => true,
+            Self::Resting { .. }
             | Self::Fenced { .. }
-            | Self::Credentials { .. } => true,
-            Self::Malformed { .. } => false,
+            | Self::Credentials { .. }
+            | Self::Malformed { .. } => false,
         }
     }
 }
@@ -322,14 +332,8 @@ impl Connection {
                 }
                 Err(error) => (error, None),
             };
-            let is_final = matches!(
-                error,
-                RequestError::Credentials { .. }
-                    | RequestError::Fenced { .. }
-                    | RequestError::Resting { .. }
-            );
-            let again = error.is_retryable() && !is_final;
-            let pause = again
+            let pause = error
+                .may_pass()
                 .then(|| retry::pause(attempt, wish, rand::random()))
                 .flatten();
             let Some(pause) = pause else {
@@ -508,7 +512,7 @@ mod tests {
     fn a_refusal_says_what_was_asked_and_what_was_answered() {
         let body = r#"{"kind":"Status","reason":"NotFound","message":"namespaces \"shop\" not found","details":{"name":"shop"},"code":404}"#;
         assert_snapshot!(read(404, body), @r#"the API server answered GET /api/v1/namespaces/shop with 404 NotFound: namespaces "shop" not found"#);
-        assert!(read(404, body).is_not_found() && !read(404, body).is_retryable());
+        assert!(read(404, body).is_not_found() && !read(404, body).may_pass());
     }
 
     #[test]
@@ -530,7 +534,30 @@ mod tests {
     fn an_answer_that_is_not_from_kubernetes_is_shown_as_it_is() {
         assert_snapshot!(read(502, "<html>bad gateway</html>\n"), @"the API server answered GET /api/v1/namespaces/shop with 502: <html>bad gateway</html>");
         assert_snapshot!(read(503, ""), @"the API server answered GET /api/v1/namespaces/shop with 503");
-        assert!(read(502, "").is_retryable());
+        assert!(read(502, "").may_pass());
+    }
+
+    #[test]
+    fn what_is_not_about_the_request_may_succeed_later_and_some_of_it_in_a_moment() {
+        for code in [408, 425, 429, 500, 502, 503, 504, 522] {
+            assert!(read(code, "").may_pass(), "{code}");
+        }
+        for code in [401, 403, 404, 409, 410, 501] {
+            let refused = read(code, "");
+            assert!(refused.is_retryable() && !refused.may_pass(), "{code}");
+        }
+        for code in [400, 405, 406, 413, 415, 422] {
+            let refused = read(code, "");
+            assert!(!refused.is_retryable() && !refused.may_pass(), "{code}");
+        }
+        let misfit =
+            r#"{"kind":"Status","message":"failed to create typed patch object: x","code":500}"#;
+        assert!(!read(500, misfit).is_retryable() && !read(500, misfit).may_pass());
+        let malformed = RequestError::Malformed {
+            request: "GET /api".to_owned(),
+            detail: "expected value at line 1 column 1".to_owned(),
+        };
+        assert!(malformed.is_retryable() && !malformed.may_pass());
     }
 
     #[test]

@@ -14,12 +14,20 @@ const LONGEST_WISH: Duration = Duration::from_secs(30);
 /// The longest rest in seconds that is believed: what adds it to a time must not overflow.
 const DAY: u64 = 24 * 60 * 60;
 
-/// Says whether an HTTP status may change by itself.
+/// Says whether an HTTP status may be another one in a moment, so that the same request is sent again at once.
 ///
-/// 429 comes from API priority and fairness, 5xx from a server, an admission webhook or etcd in trouble.
+/// 429 comes from API priority and fairness, 5xx from a server, an admission webhook or etcd in trouble; 408, 425 and 52x
+/// from what stands before a server. 401 is none of them: the client reads its token anew once a minute, and not because of
+/// a refusal.
 /// <https://kubernetes.io/docs/reference/using-api/api-concepts/#api-server-errors>
 pub(crate) const fn is_transient(code: u16) -> bool {
-    matches!(code, 429 | 500 | 502 | 503 | 504)
+    matches!(code, 408 | 425 | 429 | 500 | 502 | 503 | 504 | 520..=529)
+}
+
+/// Says whether an HTTP status is about the request itself, or about the object in it: nothing but another request changes
+/// it.
+pub(crate) const fn is_about_the_request(code: u16) -> bool {
+    matches!(code, 400 | 405 | 406 | 413 | 415 | 422)
 }
 
 /// Says whether a 500 is in truth about the request: an apply of something that does not fit the kind's schema is

@@ -146,6 +146,12 @@ pub(super) fn apply_failed(error: ClusterError<ApplyError>) -> Stopped {
         {
             Stopped::cancelled()
         }
+        // It is about what is recorded of the application, and says nothing about the objects of the revision.
+        ClusterError::Failed(error)
+            if error.failures.is_empty() && error.retry() == Retry::OnChange =>
+        {
+            Stopped::blocked("InventoryUnusable", output::chain(&error.into()))
+        }
         ClusterError::Failed(error) => {
             let retry = error.retry();
             let is_hook =
@@ -172,11 +178,66 @@ pub(super) fn apply_failed(error: ClusterError<ApplyError>) -> Stopped {
 mod tests {
     use std::time::Duration;
 
-    use pintle_cluster::RequestError;
+    use pintle_cluster::{Refusal, RequestError, StoreError};
     use pintle_core::{inventory::Inventory, machine::Outcome, tree::TreeError};
     use pintle_source::SourceError;
 
-    use super::*;
+    use super::{super::rollback::is_failed_rollout, *};
+
+    fn refused(code: u16) -> RequestError {
+        RequestError::Refused(Box::new(Refusal {
+            request: "PATCH /x".to_owned(),
+            code,
+            reason: String::new(),
+            message: String::new(),
+            causes: Vec::new(),
+        }))
+    }
+
+    /// What comes of an apply that failed: whether it is tried again by itself, and whether the revision is to blame.
+    fn came_to(failure: Option<WriteError>, store: Option<RequestError>) -> (Outcome, bool) {
+        let id = ObjectId {
+            group: String::new(),
+            kind: "ConfigMap".to_owned(),
+            namespace: Some("shop".to_owned()),
+            name: "web".to_owned(),
+        };
+        let failure = failure.map(|error| ObjectFailure {
+            id,
+            position: None,
+            error,
+        });
+        let store = store.map(|error| {
+            Box::new(StoreError::Request {
+                place: "the status of Application shop/web".to_owned(),
+                error,
+            })
+        });
+        let stopped = apply_failed(ClusterError::Failed(ApplyError {
+            failures: failure.into_iter().collect(),
+            store,
+            cancelled: false,
+            inventory: Inventory::default(),
+        }));
+        let verdict = stopped.verdict.expect("it was not asked to stop");
+        (stopped.outcome, is_failed_rollout(&verdict, false))
+    }
+
+    #[test]
+    fn only_a_refusal_of_its_objects_is_a_failed_rollout() {
+        let (again, stalled) = (
+            Outcome::Failed(Retry::Backoff),
+            Outcome::Failed(Retry::OnChange),
+        );
+        let invalid = WriteError::Invalid(Vec::new());
+        assert_eq!(came_to(Some(invalid), None), (stalled, true));
+        for code in [401, 404, 408] {
+            let passing = WriteError::Request(refused(code));
+            assert_eq!(came_to(Some(passing), None), (again, false), "{code}");
+        }
+        assert_eq!(came_to(None, Some(refused(401))), (again, false));
+        assert_eq!(came_to(None, Some(refused(413))), (stalled, false));
+    }
 
     #[test]
     fn a_broken_copy_is_fetched_anew_and_what_is_not_in_the_revision_waits_for_another() {

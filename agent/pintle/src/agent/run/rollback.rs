@@ -53,9 +53,9 @@ pub(super) fn told(rollback: &Rollback, verdict: Verdict) -> Verdict {
 }
 
 /// Says whether a verdict means that the revision does not work in the cluster: what was not tried, or may work in a
-/// moment, does not. What waits for an object that is not healthy is tried again, as a hook is, and yet the revision does
-/// not work.
-fn is_failed_rollout(verdict: &Verdict, is_overdue: bool) -> bool {
+/// moment, does not, and neither does a refusal that is not about its objects, which is tried again. What waits for an object
+/// that is not healthy is tried again as well, as a hook is, and yet the revision does not work.
+pub(super) fn is_failed_rollout(verdict: &Verdict, is_overdue: bool) -> bool {
     match verdict.event {
         Some(Reason::Degraded | Reason::HookFailed) => true,
         Some(Reason::ApplyFailed) => verdict.standing == Standing::Stalled || is_overdue,
