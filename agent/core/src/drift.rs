@@ -3,6 +3,7 @@
 //! A change of a field that an application owns is *drift*. It is repaired, or only reported, as the application says; and
 //! some fields are nobody's drift at all, because others are meant to write them. See `docs/reference/drift.md`.
 
+mod counterparts;
 mod disputes;
 mod found;
 mod ignored;

@@ -56,8 +56,13 @@ fn select<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
 
 /// Returns the item of a list that one path element of a `fieldsV1` names, and its place.
 pub(crate) fn item_at<'a>(list: &'a Value, path: &str) -> Option<(usize, &'a Value)> {
+    item_in(list.as_array()?, path)
+}
+
+/// Returns the one of some items that one path element of a `fieldsV1` names, and its place.
+pub(crate) fn item_in<'a>(items: &'a [Value], path: &str) -> Option<(usize, &'a Value)> {
     let (kind, rest) = path.split_once(':')?;
-    let mut items = list.as_array()?.iter().enumerate();
+    let mut items = items.iter().enumerate();
     match kind {
         "k" => {
             let keys: Map<String, Value> = serde_json::from_str(rest).ok()?;

@@ -125,7 +125,7 @@ fn step<'v, 'p>(
 }
 
 /// Returns a value without the fields that pointers name.
-fn without(value: &Value, pointers: &[&[Part]]) -> Value {
+pub(super) fn without(value: &Value, pointers: &[&[Part]]) -> Value {
     if pointers.is_empty() {
         return value.clone();
     }

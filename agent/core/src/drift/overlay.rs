@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 
 use super::{
     Ignored,
-    pointer::{Part, below_item, below_key, ends},
+    counterparts::Counterparts,
+    pointer::{Part, below_item, below_key, below_new_item, ends},
 };
 use crate::fields::{item_at, owned_by, unite};
 
@@ -43,6 +44,7 @@ pub fn respecting(desired: &Value, live: &Value, manager: &str, ignored: &Ignore
         let at = Place {
             ours: fields.ours.as_ref(),
             all: Some(&fields.all),
+            is_applied: true,
             is_atomic: false,
         };
         respected.is_bound = keep(&mut respected.object, live, at, &pointers);
@@ -157,12 +159,14 @@ fn is_leaf(fields: &Value) -> bool {
 struct Place<'a> {
     ours: Option<&'a Value>,
     all: Option<&'a Value>,
-    /// Whether a field around this one is owned as a whole: then nothing can be left out of it.
+    /// Whether the source has it: what it does not have is not applied.
+    is_applied: bool,
+    /// Whether a field around this one is applied as a whole: then what is left out of it goes, whoever put it there.
     is_atomic: bool,
 }
 
 impl<'a> Place<'a> {
-    fn below(self, path: &str) -> Self {
+    fn below(self, path: &str, is_applied: bool) -> Self {
         let inner = |fields: Option<&'a Value>| match fields {
             // What is owned as a whole is owned with all that is in it.
             Some(fields) if is_leaf(fields) => Some(fields),
@@ -172,12 +176,14 @@ impl<'a> Place<'a> {
         Self {
             ours: inner(self.ours),
             all: inner(self.all),
-            is_atomic: self.is_atomic || self.all.is_some_and(is_leaf),
+            is_applied,
+            is_atomic: self.is_atomic || (self.is_applied && self.all.is_some_and(is_leaf)),
         }
     }
 
-    fn is_ours(self) -> bool {
-        self.ours.is_some()
+    /// Says whether what is here is sent as it is: it would go otherwise.
+    fn is_kept(self) -> bool {
+        self.ours.is_some() || self.is_atomic
     }
 }
 
@@ -205,7 +211,7 @@ fn keep_keys(
         if pointers.is_empty() {
             continue;
         }
-        let at = at.below(&format!("f:{key}"));
+        let at = at.below(&format!("f:{key}"), desired.contains_key(&key));
         let found = live.get(&key);
         if !ends(&pointers) {
             let Some(found) = found else { continue };
@@ -223,7 +229,7 @@ fn keep_keys(
             continue;
         }
         match found {
-            Some(found) if at.is_ours() || (at.is_atomic && desired.contains_key(&key)) => {
+            Some(found) if at.is_kept() => {
                 desired.insert(key, found.clone());
                 is_bound = true;
             }
@@ -258,24 +264,27 @@ fn keep_items(
     at: Place<'_>,
     pointers: &[&[Part]],
 ) -> bool {
+    let items = Counterparts::of(desired, live, at.all, pointers);
     let mut is_bound = false;
     let mut gone = Vec::new();
     for (index, item) in desired.iter_mut().enumerate() {
-        let pointers = below_item(pointers, index, item);
-        if pointers.is_empty() {
-            continue;
-        }
-        let Some((path, found)) = counterpart(item, index, live, at) else {
+        let Some(place) = items.live_of(index) else {
             // It is made now, or was removed: what is ignored as a whole stays away.
-            if ends(&pointers) {
+            if ends(&below_new_item(pointers, live.len(), index, item)) {
                 gone.push(index);
             }
             continue;
         };
-        let at = at.below(&path);
+        // A rule means what is there, as it does where drift is seen: the source may say something else of the item.
+        let found = &live[place];
+        let pointers = below_item(pointers, place, found);
+        if pointers.is_empty() {
+            continue;
+        }
+        let at = at.below(items.path(place), true);
         if !ends(&pointers) {
             is_bound |= keep(item, found, at, &pointers);
-        } else if at.is_ours() || at.is_atomic {
+        } else if at.is_kept() {
             item.clone_from(found);
             is_bound = true;
         } else {
@@ -285,222 +294,16 @@ fn keep_items(
     for index in gone.into_iter().rev() {
         desired.remove(index);
     }
+    // What the source does not have stays where it is, if it is ignored as a whole.
+    for (place, found) in live.iter().enumerate() {
+        let is_meant = !items.has(place) && ends(&below_item(pointers, place, found));
+        if is_meant && at.below(items.path(place), false).is_kept() {
+            desired.insert(place.min(desired.len()), found.clone());
+            is_bound = true;
+        }
+    }
     is_bound
 }
 
-/// Finds the live item that a desired one becomes: by its keys where the list has keys, by its place elsewhere.
-fn counterpart<'a>(
-    item: &Value,
-    index: usize,
-    live: &'a [Value],
-    at: Place<'_>,
-) -> Option<(String, &'a Value)> {
-    let paths = at.all.and_then(Value::as_object).into_iter().flatten();
-    let mut keyed = paths
-        .map(|(path, _)| path)
-        .filter(|path| path.starts_with("k:"))
-        .peekable();
-    if keyed.peek().is_none() {
-        return Some((format!("i:{index}"), live.get(index)?));
-    }
-    let one = Value::Array(vec![item.clone()]);
-    let path = keyed.find(|path| item_at(&one, path).is_some())?;
-    let live = live.iter();
-    let found = live
-        .clone()
-        .find(|found| item_at(&Value::Array(vec![(*found).clone()]), path).is_some())?;
-    Some((path.clone(), found))
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::drift::DriftSettings;
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    const US: &str = "pintle/shop/web";
-
-    fn live(spec: Value, entries: &[(&str, Value)]) -> Value {
-        let entry = |(manager, fields): &(&str, Value)| {
-            let operation = if *manager == US { "Apply" } else { "Update" };
-            json!({"manager": manager, "operation": operation, "apiVersion": "v1", "fieldsV1": fields})
-        };
-        let entries: Vec<Value> = entries.iter().map(entry).collect();
-        json!({"apiVersion": "v1", "kind": "A", "metadata": {"name": "a", "managedFields": entries}, "spec": spec})
-    }
-
-    fn desired(spec: Value) -> Value {
-        json!({"apiVersion": "v1", "kind": "A", "metadata": {"name": "a"}, "spec": spec})
-    }
-
-    fn ignored(rule: Value) -> Ignored {
-        let settings: DriftSettings = serde_json::from_value(json!({"ignore": [rule]})).unwrap();
-        let id = crate::object::Object::new(desired(json!({})))
-            .unwrap()
-            .id()
-            .clone();
-        settings.ignored(&id)
-    }
-
-    fn applied(wanted: Value, live: &Value, rule: Value) -> (Value, bool) {
-        let respected = respecting(&desired(wanted), live, US, &ignored(rule));
-        (respected.object["spec"].clone(), respected.is_bound)
-    }
-
-    fn replicas() -> Value {
-        json!({"pointers": ["/spec/replicas"]})
-    }
-
-    #[test]
-    fn an_ignored_field_that_is_ours_keeps_its_value_even_when_it_leaves_the_source() {
-        let live = live(
-            json!({"replicas": 3, "image": "1"}),
-            &[(US, json!({"f:spec": {"f:replicas": {}, "f:image": {}}}))],
-        );
-        let wanted = json!({"replicas": 7, "image": "2"});
-        assert_eq!(
-            applied(wanted, &live, replicas()),
-            (json!({"replicas": 3, "image": "2"}), true)
-        );
-        let without = json!({"image": "2"});
-        assert_eq!(
-            applied(without, &live, replicas()),
-            (json!({"replicas": 3, "image": "2"}), true)
-        );
-    }
-
-    #[test]
-    fn an_ignored_field_that_another_has_taken_is_left_to_them() {
-        let live = live(
-            json!({"replicas": 9, "image": "1"}),
-            &[
-                (US, json!({"f:spec": {"f:image": {}}})),
-                ("scaler", json!({"f:spec": {"f:replicas": {}}})),
-            ],
-        );
-        let wanted = || json!({"replicas": 3, "image": "2"});
-        let expected = (json!({"image": "2"}), false);
-        assert_eq!(applied(wanted(), &live, replicas()), expected);
-        assert_eq!(
-            applied(wanted(), &live, json!({"managers": ["scal*"]})),
-            expected
-        );
-        assert_eq!(
-            applied(wanted(), &live, json!({"managers": ["other"]})).0,
-            wanted()
-        );
-    }
-
-    #[test]
-    fn a_field_that_is_gone_stays_away() {
-        let live = live(
-            json!({"image": "1"}),
-            &[(US, json!({"f:spec": {"f:image": {}}}))],
-        );
-        let wanted = json!({"replicas": 3, "image": "1"});
-        assert_eq!(
-            applied(wanted, &live, replicas()),
-            (json!({"image": "1"}), false)
-        );
-    }
-
-    #[test]
-    fn what_has_nothing_left_in_it_is_not_applied_and_what_was_empty_is() {
-        let live = live(
-            json!({"map": {"a": 2}, "emptyDir": {"sizeLimit": "1Gi"}}),
-            &[(
-                "bot",
-                json!({"f:spec": {"f:map": {"f:a": {}}, "f:emptyDir": {"f:sizeLimit": {}}}}),
-            )],
-        );
-        let wanted = || json!({"map": {"a": 1}, "emptyDir": {}, "x": 1});
-        let expected = json!({"emptyDir": {}, "x": 1});
-        let pointers = json!({"pointers": ["/spec/map/a", "/spec/emptyDir/sizeLimit"]});
-        for rule in [pointers, json!({"managers": ["bot"]})] {
-            assert_eq!(applied(wanted(), &live, rule).0, expected);
-        }
-    }
-
-    #[test]
-    fn items_are_matched_by_their_keys() {
-        let live = live(
-            json!({"containers": [{"name": "injected", "image": "x"}, {"name": "main", "image": "5", "args": ["a"]}]}),
-            &[
-                (
-                    US,
-                    json!({"f:spec": {"f:containers": {"k:{\"name\":\"main\"}": {".": {}, "f:name": {}, "f:args": {}}}}}),
-                ),
-                (
-                    "bot",
-                    json!({"f:spec": {"f:containers": {
-                        "k:{\"name\":\"main\"}": {"f:image": {}}, "k:{\"name\":\"injected\"}": {".": {}, "f:name": {}, "f:image": {}},
-                    }}}),
-                ),
-            ],
-        );
-        let wanted = || json!({"containers": [{"name": "main", "image": "1", "args": ["b"]}]});
-        let expected = json!({"containers": [{"name": "main", "args": ["b"]}]});
-        for rule in [
-            json!({"pointers": ["/spec/containers/[name=main]/image"]}),
-            json!({"pointers": ["/spec/containers/*/image"]}),
-            json!({"managers": ["bot"]}),
-        ] {
-            assert_eq!(applied(wanted(), &live, rule), (expected.clone(), false));
-        }
-        let sidecar = json!({"containers": [{"name": "main"}, {"name": "injected", "image": "y"}]});
-        assert_eq!(
-            applied(sidecar, &live, json!({"managers": ["bot"]})).0,
-            json!({"containers": [{"name": "main"}]}),
-            "what another has made is theirs"
-        );
-    }
-
-    #[test]
-    fn of_an_atomic_field_the_ignored_part_is_kept_and_the_rest_put_right() {
-        let live = live(
-            json!({"rules": [{"host": "edited", "weight": 9}]}),
-            &[("scaler", json!({"f:spec": {"f:rules": {}}}))],
-        );
-        let wanted = json!({"rules": [{"host": "a", "weight": 1}]});
-        assert_eq!(
-            applied(wanted, &live, json!({"pointers": ["/spec/rules/0/weight"]})),
-            (json!({"rules": [{"host": "a", "weight": 9}]}), true)
-        );
-    }
-
-    fn value() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![
-            any::<bool>().prop_map(Value::from),
-            "[ab]".prop_map(Value::from)
-        ];
-        leaf.prop_recursive(3, 12, 3, |inner| {
-            prop_oneof![
-                prop::collection::vec(inner.clone(), 0..3).prop_map(Value::Array),
-                prop::collection::btree_map("[a-c]", inner, 0..3)
-                    .prop_map(|map| Value::Object(map.into_iter().collect())),
-            ]
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn nothing_changes_where_nothing_is_ignored(wanted in value(), found in value()) {
-            let live = live(found, &[(US, json!({"f:spec": {}}))]);
-            let respected = respecting(&desired(wanted.clone()), &live, US, &Ignored::default());
-            prop_assert_eq!(respected, Respected { object: desired(wanted), is_bound: false });
-        }
-
-        #[test]
-        fn what_is_ours_and_ignored_as_a_whole_is_applied_as_it_is(wanted in value(), found in value()) {
-            let live = live(found.clone(), &[(US, json!({"f:spec": {}}))]);
-            prop_assert_eq!(applied(wanted, &live, json!({"pointers": ["/spec"]})).0, found);
-        }
-
-        #[test]
-        fn no_object_panics(wanted in value(), found in value(), text in "/spec(/[a-c*0-1]){0,3}") {
-            let live = live(found, &[(US, json!({"f:spec": {"f:a": {}}})), ("x", json!({"f:spec": {"f:b": {"i:0": {}}}}))]);
-            applied(wanted, &live, json!({"pointers": [text], "managers": ["x"]}));
-        }
-    }
-}
+mod tests;

@@ -265,6 +265,19 @@ pub(super) fn below_item<'a>(pointers: &[&'a [Part]], index: usize, item: &Value
     below(pointers, |part| part.is_item(index, item))
 }
 
+/// Follows pointers into an item that is not among the `live` ones yet. A place names what is there, if anything is.
+pub(super) fn below_new_item<'a>(
+    pointers: &[&'a [Part]],
+    live: usize,
+    index: usize,
+    item: &Value,
+) -> Below<'a> {
+    let is_free = index >= live;
+    below(pointers, |part| {
+        part.is_item(index, item) && (is_free || !matches!(part, Part::Name(_)))
+    })
+}
+
 fn below<'a>(pointers: &[&'a [Part]], is_meant: impl Fn(&Part) -> bool) -> Below<'a> {
     let meant = pointers.iter().filter_map(|parts| parts.split_first());
     meant
