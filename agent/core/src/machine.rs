@@ -172,6 +172,11 @@ impl State {
         matches!(self.activity, Activity::Running { .. })
     }
 
+    /// Says whether a run has failed that is tried again only after a change.
+    pub fn is_blocked(&self) -> bool {
+        self.activity == Activity::Blocked
+    }
+
     /// Says whether everything is removed and nothing will ever run again.
     pub fn is_removed(&self) -> bool {
         self.activity == Activity::Removed
@@ -198,7 +203,7 @@ impl State {
             }
             Event::PluginChanged => self.change(Cause::Settings),
             Event::Unblocked => {
-                if self.activity == Activity::Blocked {
+                if self.is_blocked() {
                     self.activity = Activity::Idle;
                     self.due = self.due.or(Some(Cause::Retry));
                 }
@@ -206,7 +211,7 @@ impl State {
             Event::Requested => self.change(Cause::Request),
             Event::Drifted => {
                 // What waits for a change is not tried again by a drift: it would fail the same way.
-                if self.activity != Activity::Blocked {
+                if !self.is_blocked() {
                     self.due = self.due.or(Some(Cause::Drift));
                 }
             }

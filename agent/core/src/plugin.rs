@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::{
     digest::Digest,
     problem::{self, Problem},
+    readset::ReadSet,
 };
 
 /// The kinds of plugin, one WIT world each.
@@ -267,10 +268,12 @@ impl Fault {
 #[error("{plugin} failed to {stage}")]
 pub struct PluginError {
     /// Which plugin.
-    pub plugin: PluginId,
+    pub plugin: Box<PluginId>,
     /// What it was asked to do.
     pub stage: Stage,
     /// What happened.
     #[source]
     pub fault: Fault,
+    /// What it had read from the cluster by then: where that is why, the same call may succeed when it changes.
+    pub looked_up: ReadSet,
 }

@@ -77,6 +77,18 @@ impl ReadSet {
         self.answers.get(question).copied()
     }
 
+    /// Returns what of it was read from the cluster: that alone may change while the source and the settings stay.
+    #[must_use]
+    pub fn of_cluster(&self) -> Self {
+        let asked = self.answers.iter();
+        let asked = asked.filter(|(question, _)| matches!(question, Question::Cluster(_)));
+        Self {
+            answers: asked
+                .map(|(question, answer)| (question.clone(), *answer))
+                .collect(),
+        }
+    }
+
     /// Returns the digest of all questions and answers: the part of the render key that stands for the inputs.
     pub fn digest(&self) -> Digest {
         let mut digest = Digester::new("read-set/v1");

@@ -9,6 +9,7 @@ use std::{
 use futures::{FutureExt as _, future::BoxFuture};
 use pintle_core::{
     plugin::{Fault, Kind, PluginError, PluginId, Stage},
+    readset::ReadSet,
     seed::Seed,
 };
 use tokio::{
@@ -123,22 +124,28 @@ impl Caller {
             .await;
         drop(place);
         let outcome = outcome.and_then(|(value, state)| {
+            let looked_up = state.reads.of_cluster();
             panic::catch_unwind(AssertUnwindSafe(|| finish(value, state)))
                 .unwrap_or_else(|panic| Err(fault::panicked(&*panic)))
+                .map_err(|fault| (fault, looked_up))
         });
-        let fault = outcome.as_ref().err();
+        let fault = outcome.as_ref().err().map(|(fault, _)| fault);
         self.shared
             .observer
             .called(&self.id, stage, started.elapsed(), fault);
-        outcome.map_err(|fault| self.failed(stage, fault))
+        outcome.map_err(|(fault, looked_up)| PluginError {
+            looked_up,
+            ..self.failed(stage, fault)
+        })
     }
 
     /// Names the plugin with what happened.
     pub(crate) fn failed(&self, stage: Stage, fault: Fault) -> PluginError {
         PluginError {
-            plugin: self.id.clone(),
+            plugin: Box::new(self.id.clone()),
             stage,
             fault,
+            looked_up: ReadSet::default(),
         }
     }
 
@@ -165,7 +172,7 @@ impl Caller {
         started: Instant,
         setup: Setup,
         call: impl for<'s> FnOnce(&'s mut Store<State>) -> BoxFuture<'s, wasmtime::Result<T>>,
-    ) -> Result<(T, State), Fault> {
+    ) -> Result<(T, State), (Fault, ReadSet)> {
         let deadline = Deadline::after(started, self.limits.time(stage));
         let _running = self.shared.ticker.run();
         let mut store = self.store(setup, deadline);
@@ -176,16 +183,17 @@ impl Caller {
         store.set_epoch_deadline(1);
         // The store is used no more after a panic, whatever state it is in.
         let called = AssertUnwindSafe(call(&mut store)).catch_unwind();
-        match timeout_at(deadline.at().into(), called).await {
-            Err(_) => Err(deadline.missed().0),
-            Ok(Err(panic)) => Err(fault::panicked(&*panic)),
-            Ok(Ok(Err(error))) => Err(fault::classify(&error, store.data(), &self.limits)),
+        let fault = match timeout_at(deadline.at().into(), called).await {
             Ok(Ok(Ok(value))) => {
                 let mut left = store.into_data();
                 left.memory.guest_is_gone();
-                Ok((value, left))
+                return Ok((value, left));
             }
-        }
+            Ok(Err(panic)) => return Err((fault::panicked(&*panic), ReadSet::default())),
+            Ok(Ok(Err(error))) => fault::classify(&error, store.data(), &self.limits),
+            Err(_) => deadline.missed().0,
+        };
+        Err((fault, store.data().reads.of_cluster()))
     }
 
     fn store(&self, setup: Setup, deadline: Deadline) -> Store<State> {

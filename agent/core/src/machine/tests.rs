@@ -83,7 +83,7 @@ fn a_failure_is_retried_with_growing_pauses_or_waits_for_a_change() {
     );
     let (blocked, effects) = feed(state, [finished(0, Outcome::Failed(Retry::OnChange))]);
     let blocked_again = blocked.clone();
-    assert!(effects.is_empty());
+    assert!(effects.is_empty() && blocked.is_blocked());
     assert!(
         feed(
             blocked.clone(),

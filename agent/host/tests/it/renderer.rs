@@ -289,6 +289,30 @@ async fn reads_of_the_cluster_need_request_and_grant() {
     insta::assert_snapshot!(told(&error, &components::renderer()), @"renderer `hostile` (sha256:…) failed to render: the cluster cannot be read: connection refused");
 }
 
+#[tokio::test]
+async fn a_failure_says_what_was_read_from_the_cluster() {
+    let grants = Grants {
+        cluster_reads: ["v1/ConfigMap", "v1/Secret"].map(ToOwned::to_owned).into(),
+        ..Grants::default()
+    };
+    let plugin = load_granted("hostile", components::renderer(), limits(), grants).await;
+    let renderer = plugin.renderer().unwrap();
+    for (mode, script, fault) in [
+        ("refuse", "read a.txt;get ConfigMap", "refused"),
+        ("script", "name;get ConfigMap;nonsense", "trap"),
+        ("script", "get ConfigMap;find Secret", "unavailable"),
+    ] {
+        let settings = Settings::new(json!({"mode": mode, "script": script}));
+        let mut request = request(settings, MemoryTree::default());
+        request.cluster = Some(Arc::new(OneOfEach));
+        let error = renderer.render(request).await.unwrap_err();
+        assert_eq!(error.fault.name(), fault);
+        let questions: Vec<_> = error.looked_up.questions().collect();
+        let asked = Question::Cluster("v1/ConfigMap shop/settings".into());
+        assert_eq!(questions, [&asked], "{fault}");
+    }
+}
+
 /// A tree below which everything is broken in one way.
 struct Broken(fn(TreePath) -> TreeError);
 

@@ -7,6 +7,7 @@ mod clusters;
 mod course;
 mod dependencies;
 mod handover;
+mod looking;
 mod warming;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -33,7 +34,7 @@ use self::{claiming::Contest, course::Course, dependencies::Standings, handover:
 use super::{
     drift::Disputed,
     job::{Job, Memory, Report, Work},
-    lookups::{self, Lookups},
+    lookups::Lookups,
     plugins,
     replicas::{Assignment, Portion, Pushed, has},
     run,
@@ -394,11 +395,7 @@ impl Controller {
                     self.step(&name, Event::PluginChanged);
                 }
             }
-            Message::LookedUp(name) => match self.apps.get_mut(&name) {
-                Some(app) if app.run.is_some() => app.pending_lookup = true,
-                Some(_) => self.look_anew(&name),
-                None => {}
-            },
+            Message::LookedUp(name) => self.looked_up(&name),
             Message::Served(key) => self.served(key.as_deref()),
             Message::Woke(name) => {
                 self.step(&name, Event::Woke { now: steady_ms() });
@@ -418,6 +415,7 @@ impl Controller {
             is_unsure,
             inventory,
             memory,
+            asked_in_vain,
             healthy,
             has_left,
             is_contested,
@@ -441,12 +439,6 @@ impl Controller {
         app.is_unsure = is_unsure;
         app.memory = memory.filter(|_| !std::mem::take(&mut app.is_render_void));
         let looked_up = app.take_lookup();
-        let (account, answers) = match &app.memory {
-            Some(memory) => (memory.account.clone(), lookups::answers(&memory.reads)),
-            None => (None, lookups::Answers::new()),
-        };
-        let shared = self.targets.now(&name);
-        self.lookups.follow(shared, &name, account, answers);
         if let Some(inventory) = inventory {
             app.inventory = inventory;
         }
@@ -457,6 +449,7 @@ impl Controller {
         if let Some(drift) = drift {
             self.learn_drift(&name, drift);
         }
+        self.follow_lookups(&name, asked_in_vain);
         let Some(app) = self.apps.get_mut(&name) else {
             return;
         };
@@ -479,7 +472,7 @@ impl Controller {
             self.fetch_again(&name);
         }
         if looked_up {
-            self.look_anew(&name);
+            self.render_again(&name);
         }
         self.look_for_drift(&name);
         self.release_dependents(&name);

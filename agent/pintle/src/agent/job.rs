@@ -17,6 +17,7 @@ use pintle_core::{
 
 use super::{
     drift::{Disputed, DriftReport},
+    lookups::Asked,
     sources::Fetched,
 };
 
@@ -78,6 +79,13 @@ pub(crate) struct Memory {
     pub(crate) spec: pintle_core::application::ApplicationSpec,
 }
 
+impl Memory {
+    /// Returns what the render asked of the cluster.
+    pub(crate) fn asked(&self) -> Asked {
+        Asked::of(&self.reads, self.account.as_ref())
+    }
+}
+
 /// What a run gives back.
 #[expect(
     clippy::struct_excessive_bools,
@@ -94,6 +102,8 @@ pub(crate) struct Report {
     /// What is in the cluster now; nothing if the run did not come to know.
     pub(crate) inventory: Option<Inventory>,
     pub(crate) memory: Option<Arc<Memory>>,
+    /// What a render that failed had asked of the cluster; nothing if none failed.
+    pub(crate) asked_in_vain: Option<Asked>,
     /// Whether all objects were healthy at the end; nothing if that was not looked at.
     pub(crate) healthy: Option<bool>,
     /// Whether objects have left its render.
@@ -132,6 +142,7 @@ impl Report {
             is_unsure: job.is_unsure,
             inventory: None,
             memory: job.memory,
+            asked_in_vain: None,
             healthy: None,
             has_left: false,
             is_contested: false,

@@ -23,6 +23,22 @@ const PAUSE: Duration = Duration::from_secs(30);
 /// What was asked, with the digest of the answer.
 pub(crate) type Answers = BTreeMap<ClusterQuestion, Digest>;
 
+/// What a render asked of the cluster, and in whose name.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    account: Option<ServiceAccount>,
+    answers: Answers,
+}
+
+impl Asked {
+    pub(crate) fn of(reads: &ReadSet, account: Option<&ServiceAccount>) -> Self {
+        Self {
+            account: account.cloned(),
+            answers: answers(reads),
+        }
+    }
+}
+
 /// Returns what a render asked of the cluster.
 pub(crate) fn answers(reads: &ReadSet) -> Answers {
     let asked = reads.questions().filter_map(|question| match question {
@@ -57,9 +73,9 @@ impl Lookups {
         &mut self,
         shared: Arc<Shared>,
         application: &ApplicationName,
-        account: Option<ServiceAccount>,
-        answers: Answers,
+        asked: Asked,
     ) {
+        let Asked { account, answers } = asked;
         if self
             .followed
             .get(application)

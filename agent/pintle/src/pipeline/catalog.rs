@@ -387,6 +387,7 @@ mod tests {
     use pintle_core::{
         digest::Digest,
         plugin::{Fault, PluginError, PluginId, Stage},
+        readset::ReadSet,
     };
     use pintle_host::Unloadable;
 
@@ -396,13 +397,14 @@ mod tests {
     fn what_may_load_later_is_tried_again() {
         let described = |fault: Fault| {
             CatalogError::Load(LoadError::Describe(PluginError {
-                plugin: PluginId {
+                plugin: Box::new(PluginId {
                     name: "helm".to_owned(),
                     digest: Digest::of(""),
                     kind: Kind::Renderer,
-                },
+                }),
                 stage: Stage::Describe,
                 fault,
+                looked_up: ReadSet::default(),
             }))
         };
         let component = |reason: Unloadable| {

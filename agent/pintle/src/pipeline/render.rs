@@ -39,8 +39,12 @@ pub(crate) enum RenderError {
     #[error(transparent)]
     Plugin(#[from] PluginError),
     /// Two objects are one.
-    #[error(transparent)]
-    Duplicate(#[from] Box<DuplicateObject>),
+    #[error("{object}")]
+    Duplicate {
+        object: Box<DuplicateObject>,
+        /// What the renderer had read from the cluster.
+        looked_up: ReadSet,
+    },
     /// Something that the renderer wants from elsewhere was not had.
     #[error(transparent)]
     Input(#[from] InputError),
@@ -62,6 +66,15 @@ impl RenderError {
             // It is not watched: whoever mends it need not touch the application as well.
             Self::Secret { .. } => true,
             _ => false,
+        }
+    }
+
+    /// Returns what the renderer had read from the cluster; nothing if it did not come to that.
+    pub(crate) fn looked_up(&self) -> Option<&ReadSet> {
+        match self {
+            Self::Plugin(error) => Some(&error.looked_up),
+            Self::Duplicate { looked_up, .. } => Some(looked_up),
+            _ => None,
         }
     }
 }
@@ -131,7 +144,11 @@ pub(crate) async fn render(
         rendering.notes,
         rendering.warnings,
         request.seed,
-    )?;
+    )
+    .map_err(|object| RenderError::Duplicate {
+        object,
+        looked_up: rendering.reads.of_cluster(),
+    })?;
     Ok(Outcome {
         rendered: objects,
         reads: rendering.reads,

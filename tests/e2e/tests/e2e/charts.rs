@@ -299,9 +299,14 @@ fn a_lookup_needs_a_grant_and_renders_again_when_its_answer_changes() -> Result<
     let wall = "{{ $found := lookup \"v1\" \"ConfigMap\" .Release.Namespace \"colours\" -}}\n\
                 apiVersion: v1\nkind: ConfigMap\nmetadata: {name: painted}\n\
                 data: {value: {{ dig \"data\" \"wall\" \"bare\" $found }}}\n";
+    let picky = "{{ if not (lookup \"v1\" \"ConfigMap\" .Release.Namespace \"brush\") }}\
+                 {{ fail \"bring a brush\" }}{{ end }}\n\
+                 apiVersion: v1\nkind: ConfigMap\nmetadata: {name: artist}\n";
     let files = [
         ("chart/Chart.yaml", chart),
         ("chart/templates/wall.yaml", wall),
+        ("picky/Chart.yaml", chart),
+        ("picky/templates/brush.yaml", picky),
     ];
     let commit = stage.repository.push_files(&files, "paint")?;
     stage.apply(&(colour("green") + &stage.application("paint", "chart", "")))?;
@@ -340,11 +345,34 @@ fn a_lookup_needs_a_grant_and_renders_again_when_its_answer_changes() -> Result<
     is("bare")?;
     stage.apply(&colour("red"))?;
     is("red")?;
+    what_a_refusal_looked_up_is_followed(&stage, &commit)?;
     stage
         .world
         .control_plane
         .kubectl(&["delete", "plugins.pintle.dev", "helm"])?;
     is("bare")
+}
+
+/// A chart that refuses to be rendered without an object is rendered when somebody makes it, and refuses when it is gone.
+fn what_a_refusal_looked_up_is_followed(stage: &Stage, commit: &str) -> Result<()> {
+    let brush = format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: brush, namespace: {}}}\n",
+        stage.namespace
+    );
+    stage.apply(&stage.application("picky", "picky", ""))?;
+    for _ in 0..2 {
+        let refused = stage.condition("picky", "Ready", "RenderFailed")?;
+        assert!(
+            refused["message"]
+                .as_str()
+                .is_some_and(|text| text.contains("bring a brush")),
+            "{refused}"
+        );
+        stage.apply(&brush)?;
+        stage.ready_at("picky", commit)?;
+        stage.kubectl(&["delete", "configmap", "brush"])?;
+    }
+    Ok(())
 }
 
 #[test]

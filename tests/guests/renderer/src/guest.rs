@@ -119,6 +119,7 @@ impl renderer::Guest for Hostile {
                 ..object("")
             }],
             "refuse" => {
+                run(field(&settings, "script"), folder);
                 return Err(Failure::Refused(vec![Problem {
                     position: Some(Position {
                         file: "web.yaml".to_owned(),

@@ -64,16 +64,8 @@ impl Controller {
             if app.run.is_some() {
                 app.pending_kinds = true;
             } else if app.asks_for_kinds() {
-                self.look_anew(&name);
+                self.render_again(&name);
             }
-        }
-    }
-
-    /// Runs an application to whose render the cluster gives other answers now: also one that waits for a change, for this is one.
-    pub(super) fn look_anew(&mut self, name: &ApplicationName) {
-        self.step(name, Event::Unblocked);
-        if self.apps.get(name).is_some_and(|app| app.run.is_none()) {
-            self.step(name, Event::Drifted);
         }
     }
 }

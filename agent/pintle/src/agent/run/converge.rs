@@ -8,7 +8,6 @@ use pintle_core::{
     event::Reason,
     inventory::Inventory,
     machine::{Cause, Outcome, Retry},
-    names::ApplicationName,
     rendered::Rendered,
     revision::short,
     rollback::Rollback,
@@ -32,6 +31,7 @@ use crate::{
         drift::DriftReport,
         job::{Job, Memory, Report, Trial, Work},
         logins::FromSecret,
+        lookups::Asked,
         metrics::{ApplicationLabels, OutcomeLabels},
         report::{Learned, Verdict},
         shared::Shared,
@@ -56,6 +56,8 @@ pub(super) struct Run {
     pub(super) learned: Learned,
     pub(super) notifiers: Vec<NotifierUse>,
     memory: Option<Arc<Memory>>,
+    /// What a render that failed had asked of the cluster.
+    asked_in_vain: Option<Asked>,
     pub(super) inventory: Option<Inventory>,
     pub(super) healthy: Option<bool>,
     /// What others claim.
@@ -93,6 +95,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
             .or_else(|| Some(job.application.spec.as_ref().ok()?.notifiers.clone()))
             .unwrap_or_default(),
         memory: job.memory.clone(),
+        asked_in_vain: None,
         inventory: None,
         healthy: None,
         claims: None,
@@ -147,6 +150,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
         is_unsure: run.job.is_unsure,
         inventory: run.inventory,
         memory: run.memory,
+        asked_in_vain: run.asked_in_vain,
         healthy: run.healthy,
         has_left: run.has_left,
         is_contested: run.is_contested,
@@ -392,9 +396,11 @@ impl Run {
             ))),
         };
         let fetched = Instant::now();
-        let outcome = render::render(&catalog, request)
-            .await
-            .map_err(plugin_failed)?;
+        let outcome = render::render(&catalog, request).await.map_err(|error| {
+            let reads = error.looked_up();
+            self.asked_in_vain = reads.map(|reads| Asked::of(reads, release.account.as_ref()));
+            plugin_failed(error)
+        })?;
         self.shared
             .metrics
             .renders
@@ -510,21 +516,6 @@ impl Run {
             underway,
         );
         store.map_err(|error| Stopped::blocked("InventoryUnusable", output::chain(&error.into())))
-    }
-
-    fn count_repairs(&self, name: &ApplicationName, repairs: usize) {
-        if repairs == 0 {
-            return;
-        }
-        let labels = ApplicationLabels {
-            namespace: name.namespace.clone(),
-            name: name.name.clone(),
-        };
-        self.shared
-            .metrics
-            .repairs
-            .get_or_create(&labels)
-            .inc_by(repairs as u64);
     }
 
     async fn stop(&mut self, stopped: Stopped) -> Outcome {

@@ -8,6 +8,7 @@ use pintle_core::{
     application::{ApplicationSpec, FightStatus, ObjectDrift},
     drift::{DriftMode, DriftedObject, Fight},
     event::Reason,
+    names::ApplicationName,
     object::ObjectId,
 };
 use serde_json::{Value, json};
@@ -16,6 +17,7 @@ use super::{converge::Run, tell};
 use crate::{
     agent::{
         drift::{DriftReport, sights},
+        metrics::ApplicationLabels,
         report::{object_document, time_text},
     },
     pipeline::time_of_day,
@@ -52,6 +54,22 @@ impl Run {
             left: seen,
             fights: fights.iter().map(|fight| fight.id.clone()).collect(),
         });
+    }
+
+    /// Counts what was put right, for the metrics.
+    pub(super) fn count_repairs(&self, name: &ApplicationName, repairs: usize) {
+        if repairs == 0 {
+            return;
+        }
+        let labels = ApplicationLabels {
+            namespace: name.namespace.clone(),
+            name: name.name.clone(),
+        };
+        self.shared
+            .metrics
+            .repairs
+            .get_or_create(&labels)
+            .inc_by(repairs as u64);
     }
 
     /// Tells what is new: repairs, drift that is left as it is, fights that have begun or ended.

@@ -1,0 +1,40 @@
+//! What renders read from the cluster: followed after each run, and when it changes, rendered again.
+
+use pintle_core::{machine::Event, names::ApplicationName};
+
+use super::Controller;
+use crate::agent::{job::Memory, lookups::Asked};
+
+impl Controller {
+    /// Follows what was asked of the cluster: by the render that failed in the run that has ended, or by the last that did not.
+    pub(super) fn follow_lookups(&mut self, name: &ApplicationName, in_vain: Option<Asked>) {
+        let Some(app) = self.apps.get(name) else {
+            return;
+        };
+        let remembered = || app.memory.as_deref().map(Memory::asked);
+        let asked = in_vain.or_else(remembered).unwrap_or_default();
+        let shared = self.targets.now(name);
+        self.lookups.follow(shared, name, asked);
+    }
+
+    /// An answer is another one than a render had.
+    pub(super) fn looked_up(&mut self, name: &ApplicationName) {
+        match self.apps.get_mut(name) {
+            // It may have asked before.
+            Some(app) if app.run.is_some() => app.pending_lookup = true,
+            Some(_) => self.render_again(name),
+            None => {}
+        }
+    }
+
+    /// Renders again. To what failed this is a change as any other: it may be what it failed for.
+    pub(super) fn render_again(&mut self, name: &ApplicationName) {
+        let app = self.apps.get(name);
+        let event = if app.is_some_and(|app| app.machine.is_blocked()) {
+            Event::Unblocked
+        } else {
+            Event::Drifted
+        };
+        self.step(name, event);
+    }
+}
