@@ -146,7 +146,7 @@ fn advice(served: &[String], similar: &[String]) -> String {
 pub struct Kinds {
     /// By group and kind; the preferred version first.
     types: BTreeMap<(String, String), Vec<ResourceType>>,
-    /// Groups of which the server does not know everything: one of theirs has an API server of its own, which does not answer.
+    /// Groups of which not everything is known: a version has an API server of its own, which does not answer.
     stale: BTreeSet<String>,
 }
 

@@ -224,6 +224,7 @@ mod tests {
             after: Value::Null,
             source: None,
             hook: [].into(),
+            for_removal: None,
             conflicts: Vec::new(),
         };
         let changes = names.iter().map(delete).collect();

@@ -190,6 +190,7 @@ mod tests {
             code,
             reason: String::new(),
             message: String::new(),
+            object: None,
             causes: Vec::new(),
         }))
     }
