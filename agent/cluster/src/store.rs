@@ -4,7 +4,10 @@ mod config_map;
 mod status;
 
 use async_trait::async_trait;
-use pintle_core::inventory::{Inventory, InventoryError};
+use pintle_core::{
+    inventory::{Inventory, InventoryError},
+    plan::Change,
+};
 
 pub use self::{config_map::ConfigMapStore, status::StatusStore};
 use crate::request::RequestError;
@@ -29,6 +32,22 @@ pub enum StoreError {
         /// Where it is kept.
         place: String,
     },
+    /// All that a plan makes could not be recorded.
+    #[error(
+        "{objects} objects, with those that are about to go, take {} KiB of inventory, and {place} has room for {} KiB: \
+         split the application into several, or replace fewer objects at once; nothing was written",
+        .size.div_ceil(1024), .room / 1024
+    )]
+    TooLarge {
+        /// Where it is kept.
+        place: String,
+        /// How many objects there would be.
+        objects: usize,
+        /// How many bytes they take.
+        size: usize,
+        /// How many bytes there is room for.
+        room: usize,
+    },
     /// The server refused or did not answer.
     #[error("cannot keep the inventory in {place}")]
     Request {
@@ -44,7 +63,7 @@ impl StoreError {
     /// Says whether the same may succeed later.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Unusable { .. } => false,
+            Self::Unusable { .. } | Self::TooLarge { .. } => false,
             Self::Superseded { .. } => true,
             Self::Request { error, .. } => error.is_retryable(),
         }
@@ -69,6 +88,89 @@ pub trait InventoryStore: Send {
     /// Returns the inventory as it was last read or written.
     fn inventory(&self) -> &Inventory;
 
+    /// Returns where it is kept, for people.
+    fn place(&self) -> String;
+
+    /// Returns how many bytes the stored form of an inventory may take there.
+    fn room(&self) -> usize;
+
+    /// Refuses a plan whose objects could not all be recorded when they are there. To be asked before anything is written:
+    /// an intention takes a third of what is recorded in the end, so such a run would begin and never be able to end.
+    ///
+    /// `planned` is the inventory that came with the plan.
+    fn check_room(&self, planned: &Inventory, changes: &[Change]) -> Result<(), StoreError> {
+        let done = planned.when_done(changes);
+        let (size, room) = (done.size(), self.room());
+        // What has found room is kept as it should be, also where there is none for more.
+        if size <= room || size <= self.inventory().size() {
+            return Ok(());
+        }
+        Err(StoreError::TooLarge {
+            place: self.place(),
+            objects: done.len(),
+            size,
+            room,
+        })
+    }
+
     /// Keeps an inventory. Does nothing if it is the one that is kept.
     async fn keep(&mut self, inventory: &Inventory, urgency: Urgency) -> Result<(), StoreError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use pintle_core::{inventory::Entry, object::ObjectId};
+
+    use super::*;
+
+    struct Small(Inventory);
+
+    #[async_trait]
+    impl InventoryStore for Small {
+        fn inventory(&self) -> &Inventory {
+            &self.0
+        }
+
+        fn place(&self) -> String {
+            "a small place".to_owned()
+        }
+
+        fn room(&self) -> usize {
+            3 << 10
+        }
+
+        async fn keep(&mut self, inventory: &Inventory, _: Urgency) -> Result<(), StoreError> {
+            self.0 = inventory.clone();
+            Ok(())
+        }
+    }
+
+    fn intending(objects: usize) -> Inventory {
+        let mut inventory = Inventory::default();
+        for number in 0..objects {
+            let id = ObjectId {
+                group: String::new(),
+                kind: "ConfigMap".to_owned(),
+                namespace: Some("shop".to_owned()),
+                name: format!("c{number:03}"),
+            };
+            inventory.insert(Entry::intended(&id, "v1"));
+        }
+        inventory
+    }
+
+    #[test]
+    fn what_could_not_be_recorded_in_the_end_is_not_begun() {
+        let check = |kept: Inventory, planned: &Inventory| Small(kept).check_room(planned, &[]);
+        let empty = Inventory::default;
+        assert_eq!(check(empty(), &intending(10)), Ok(()));
+        let many = intending(20);
+        assert!(many.size() < 3 << 10, "the intention would fit");
+        let refused = check(empty(), &many).unwrap_err();
+        assert!(!refused.is_retryable());
+        insta::assert_snapshot!(refused, @"20 objects, with those that are about to go, take 6 KiB of inventory, and a small place has room for 3 KiB: split the application into several, or replace fewer objects at once; nothing was written");
+        assert_eq!(check(many.clone(), &many), Err(refused), "begun before");
+        let known = many.when_done(&[]);
+        assert_eq!(check(known.clone(), &known), Ok(()), "it was there before");
+    }
 }

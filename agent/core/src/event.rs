@@ -47,6 +47,8 @@ pub enum Reason {
     TestFailed,
     /// The render would delete too much; waiting for a confirmation.
     PruneRefused,
+    /// There is no room to record all objects; nothing was written.
+    InventoryTooLarge,
     /// Objects did not become healthy in time, or failed.
     Degraded,
     /// An earlier revision runs instead of the one that the source gives.
@@ -74,6 +76,7 @@ impl Reason {
             Self::HookFailed => "hook-failed",
             Self::TestFailed => "test-failed",
             Self::PruneRefused => "prune-refused",
+            Self::InventoryTooLarge => "inventory-too-large",
             Self::Degraded => "degraded",
             Self::RolledBack => "rolled-back",
             Self::Recovered => "recovered",

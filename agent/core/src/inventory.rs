@@ -3,14 +3,22 @@
 //! The inventory lives in the cluster and is read by older and newer agents, so its format is versioned: fields that an
 //! agent does not know are ignored, and a format with a higher major number is refused rather than guessed at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{digest::Digest, object::ObjectId, plan::Change, release::ReleaseRecord};
+use crate::{
+    digest::Digest,
+    object::ObjectId,
+    plan::{Action, Change},
+    release::ReleaseRecord,
+};
 
 /// The format that this code writes.
 const FORMAT: u32 = 1;
+
+/// As long as any id that a server gives.
+const SOME_UID: &str = "00000000-0000-0000-0000-000000000000";
 
 /// What is recorded of one object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -209,6 +217,34 @@ impl Inventory {
         }
         grown
     }
+
+    /// Returns it as it is when all `changes` have been made but for the deletions, which fail: the most that may have to be
+    /// recorded. What is only intended until then has some id and digests.
+    #[must_use]
+    pub fn when_done(&self, changes: &[Change]) -> Self {
+        let mut done = self.clone();
+        done.intend(changes);
+        let leaving = changes
+            .iter()
+            .filter(|change| change.action == Action::Delete);
+        let leaving: BTreeSet<&ObjectId> = leaving.map(|change| &change.id).collect();
+        let some_digest = Digest::of("");
+        for (id, entry) in &mut done.entries {
+            // Nothing more comes to be known of it.
+            if leaving.contains(id) {
+                continue;
+            }
+            entry.uid.get_or_insert_with(|| SOME_UID.to_owned());
+            entry.desired.get_or_insert(some_digest);
+            entry.stored.get_or_insert(some_digest);
+        }
+        done
+    }
+
+    /// Returns how many bytes the stored form takes as JSON.
+    pub fn size(&self) -> usize {
+        serde_json::to_string(&self.store()).map_or(0, |text| text.len())
+    }
 }
 
 #[cfg(test)]
@@ -255,6 +291,36 @@ mod tests {
         let text = serde_json::to_string(&inventory.store()).unwrap();
         let expected = r#"{"format":1,"entries":[{"group":"apps","version":"v1","kind":"Deployment","namespace":"n","name":"web"}]}"#;
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn what_is_intended_counts_as_it_will_be_recorded() {
+        let recorded = Entry {
+            uid: Some("6f1c2e9a-8d1b-4a53-9a55-0c6f4f1f0a11".into()),
+            desired: Some(Digest::of("a")),
+            ..entry("web")
+        };
+        let (mut intended, mut done) = (Inventory::default(), Inventory::default());
+        intended.insert(Entry::intended(&recorded.id(), "v1"));
+        done.insert(recorded);
+        assert_eq!(intended.when_done(&[]).size(), done.size());
+        assert_eq!(done.when_done(&[]), done);
+        assert!(intended.size() < done.size() / 2);
+        let change = |action| Change {
+            id: entry("web").id(),
+            version: "v1".into(),
+            action,
+            desired: None,
+            live: None,
+            before: serde_json::Value::Null,
+            after: serde_json::Value::Null,
+            source: None,
+            hook: BTreeSet::new(),
+            conflicts: Vec::new(),
+        };
+        assert_eq!(intended.when_done(&[change(Action::Delete)]), intended);
+        let created = Inventory::default().when_done(&[change(Action::Create)]);
+        assert_eq!(created.size(), done.size());
     }
 
     proptest! {

@@ -114,7 +114,8 @@ pub struct Pruning {
 /// Decides what is deleted: what the inventory lists, the render does not, and the settings allow.
 ///
 /// `kept` says of an object whether it asks to stay (annotation `pintle.dev/prune: disabled`); `allowed`, whether a
-/// protected object permits its deletion (`pintle.dev/prune: allowed`). `confirmed` is what a person confirmed.
+/// protected object permits its deletion (`pintle.dev/prune: allowed`). `confirmed` is what a person confirmed. Of what left
+/// the source, whatever was found has its id in the inventory, also if only the intention was recorded.
 pub fn decide(
     inventory: &Inventory,
     rendered: &BTreeSet<ObjectId>,

@@ -169,6 +169,14 @@ impl Planner<'_> {
             let id = entry.id();
             match leaver {
                 Ok(Leaver::Here(value)) => {
+                    // A run that was killed has made it: it is no mere intention, and its deletion is one.
+                    if entry.uid.is_none() {
+                        let uid = value["metadata"]["uid"].as_str().map(ToOwned::to_owned);
+                        inventory.insert(Entry {
+                            uid,
+                            ..entry.clone()
+                        });
+                    }
                     leavers.live.insert(id, *value);
                 }
                 Ok(Leaver::OutOfReach(reason)) => leavers.out_of_reach.push(Kept { id, reason }),

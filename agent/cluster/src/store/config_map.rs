@@ -15,6 +15,9 @@ use crate::{
 
 /// Key of the inventory in the `ConfigMap`'s data.
 const KEY: &str = "inventory.json";
+/// Most bytes that the API server takes as data of one.
+/// <https://kubernetes.io/docs/concepts/configuration/configmap/#motivation>
+const ROOM: usize = 1 << 20;
 
 /// Keeps an inventory in the `ConfigMap` `pintle-inventory.NAME` of the application's namespace.
 #[derive(Debug)]
@@ -113,7 +116,7 @@ impl ConfigMapStore {
         match kept.and_then(|kept| kept["data"][KEY].as_str()) {
             None => Ok(Inventory::default()),
             Some(text) => Inventory::from_json(text).map_err(|error| StoreError::Unusable {
-                place: self.id.to_string(),
+                place: self.place(),
                 error,
             }),
         }
@@ -148,13 +151,13 @@ impl ConfigMapStore {
 
     fn superseded(&self) -> StoreError {
         StoreError::Superseded {
-            place: self.id.to_string(),
+            place: self.place(),
         }
     }
 
     fn failed(&self, error: RequestError) -> StoreError {
         StoreError::Request {
-            place: self.id.to_string(),
+            place: self.place(),
             error,
         }
     }
@@ -164,6 +167,14 @@ impl ConfigMapStore {
 impl InventoryStore for ConfigMapStore {
     fn inventory(&self) -> &Inventory {
         &self.inventory
+    }
+
+    fn place(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn room(&self) -> usize {
+        ROOM
     }
 
     async fn keep(&mut self, inventory: &Inventory, _: Urgency) -> Result<(), StoreError> {

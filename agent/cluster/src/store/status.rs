@@ -2,9 +2,16 @@
 
 use async_trait::async_trait;
 use pintle_core::{application::ApplicationStatus, inventory::Inventory};
+use serde::Serialize;
 
 use super::{InventoryStore, StoreError, Urgency};
 use crate::resources::{Application, Applications, StatusError};
+
+/// Most bytes that etcd takes in one request, and so of one resource, unless it is told otherwise.
+/// <https://etcd.io/docs/v3.6/dev-guide/limit/>
+const RESOURCE: usize = 1536 << 10;
+/// What is left free of it: for the problems and the history that a run may add, and for what the server adds itself.
+const SPARE: usize = 128 << 10;
 
 /// Keeps an inventory in `status.inventory` of an Application.
 ///
@@ -97,6 +104,24 @@ impl InventoryStore for StatusStore {
         &self.inventory
     }
 
+    fn place(&self) -> String {
+        let id = self.resources.id(&self.application);
+        format!("the status of {id}")
+    }
+
+    /// What people write into the same resource has its part of the room.
+    fn room(&self) -> usize {
+        let status = ApplicationStatus {
+            inventory: None,
+            ..self.status.clone()
+        };
+        let Application {
+            annotations, spec, ..
+        } = &self.application;
+        let spec = spec.as_ref().map_or(0, size);
+        RESOURCE.saturating_sub(SPARE + size(&status) + size(annotations) + spec)
+    }
+
     async fn keep(&mut self, inventory: &Inventory, urgency: Urgency) -> Result<(), StoreError> {
         self.inventory = inventory.clone();
         if urgency == Urgency::WithResult || self.inventory == self.kept {
@@ -104,7 +129,7 @@ impl InventoryStore for StatusStore {
         }
         let status = self.status.clone();
         self.write(status).await.map_err(|error| {
-            let place = format!("the status of {}", self.resources.id(&self.application));
+            let place = self.place();
             match error {
                 StatusError::Request(error) => StoreError::Request { place, error },
                 StatusError::Superseded { .. } | StatusError::Gone { .. } => {
@@ -117,4 +142,9 @@ impl InventoryStore for StatusStore {
             }
         })
     }
+}
+
+/// Returns how many bytes something takes as JSON.
+fn size(value: &impl Serialize) -> usize {
+    serde_json::to_string(value).map_or(0, |text| text.len())
 }

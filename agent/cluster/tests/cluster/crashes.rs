@@ -16,6 +16,14 @@ impl InventoryStore for Killed {
         self.0.inventory()
     }
 
+    fn place(&self) -> String {
+        self.0.place()
+    }
+
+    fn room(&self) -> usize {
+        self.0.room()
+    }
+
     async fn keep(&mut self, inventory: &Inventory, urgency: Urgency) -> Result<(), StoreError> {
         match urgency {
             Urgency::Now => self.0.keep(inventory, urgency).await,
@@ -109,6 +117,20 @@ async fn an_object_of_a_killed_run_that_is_no_longer_wanted_is_deleted() {
     let applied = world.converge(&[config_map("a", "1")]).await.unwrap();
     assert_eq!(world.live("configmap", "b"), None);
     assert_eq!(applied.inventory.len(), 1);
+}
+
+#[tokio::test]
+async fn what_a_killed_run_had_made_is_not_deleted_unasked() {
+    let world = World::new("killed-many").await;
+    let mut store = Killed(world.store().await);
+    let objects: Vec<_> = (0..6).map(|n| config_map(&format!("c{n}"), "1")).collect();
+    world.converge_in(&objects, &mut store).await.unwrap();
+    let refused = world.plan(&objects[..1], Depth::Local).await.unwrap_err();
+    let refused = refused.to_string();
+    assert!(
+        refused.starts_with("this revision would delete 5 of "),
+        "{refused}"
+    );
 }
 
 #[tokio::test]

@@ -105,6 +105,15 @@ async fn an_inventory_is_kept_in_the_status_and_a_run_costs_two_writes() {
         ApplicationStatus::default(),
     )
     .unwrap();
+    let wordy = Application {
+        annotations: [("note".to_owned(), "x".repeat(1 << 18))].into(),
+        ..known.clone()
+    };
+    let beside = StatusStore::new(applications.clone(), wordy, ApplicationStatus::default());
+    assert!(
+        beside.unwrap().room() <= store.room() - (1 << 18),
+        "annotations are in the same resource"
+    );
     let applied = world
         .converge_in(&[config_map("a", "1"), config_map("b", "1")], &mut store)
         .await

@@ -98,6 +98,9 @@ pub(super) async fn carry_out(
     (planned, approved): (Planned, Approved),
     progress: &Progress,
 ) -> anyhow::Result<Exit> {
+    target
+        .store
+        .check_room(&planned.inventory, planned.plan.changes())?;
     target.settle(&planned).await?;
     progress.stage(&format!("applying: {}", planned.plan.summary()));
     let cancel = &wishes.cancel;

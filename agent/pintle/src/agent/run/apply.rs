@@ -20,7 +20,9 @@ use serde_json::json;
 use super::{
     Stopped,
     converge::{Ready, Run},
-    failures::{forbidden, is_contested, is_contested_apply, plan_failed, plugin_failed},
+    failures::{
+        forbidden, is_contested, is_contested_apply, plan_failed, plugin_failed, too_large,
+    },
     hooks::{Slot, resting},
 };
 use crate::{
@@ -89,6 +91,9 @@ impl Run {
             self.is_contested |= is_contested(&error);
             plan_failed(error)
         })?;
+        store
+            .check_room(&planned.inventory, planned.plan.changes())
+            .map_err(too_large)?;
         if let Some(takeover) = &takeover {
             takeover.check(&planned.plan)?;
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pintle_cluster::{ApplyError, ClusterError, ObjectFailure, PlanError, WriteError};
+use pintle_cluster::{ApplyError, ClusterError, ObjectFailure, PlanError, StoreError, WriteError};
 use pintle_core::{
     application::{ApplicationSpec, Source},
     event::Reason,
@@ -89,6 +89,12 @@ pub(super) fn plan_failed(error: ClusterError<PlanError>) -> Stopped {
             output::chain(&error.into()),
         ),
     }
+}
+
+/// What a plan makes could not all be recorded.
+pub(super) fn too_large(error: StoreError) -> Stopped {
+    let message = output::chain(&error.into());
+    Stopped::failed(Reason::InventoryTooLarge, Retry::OnChange, message)
 }
 
 /// Says whether a plan was refused because another application wants an object.
