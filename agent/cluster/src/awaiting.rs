@@ -50,7 +50,7 @@ pub(crate) async fn until<T>(
                 Told::Complete | Told::Gone(_) => {
                     judge(current(connection, resource, id).await.as_ref())
                 }
-                Told::Failed(_) => None,
+                Told::Failed(_) | Told::Resumed => None,
             };
             if verdict.is_some() {
                 return verdict;

@@ -89,4 +89,6 @@ pub use resources::{
 };
 pub use seeds::{SeedError, Seeds};
 pub use store::{ConfigMapStore, InventoryStore, StatusStore, StoreError, Urgency};
-pub use tracker::{Drift, Judge, Observed, TrackEvent, Tracker, TrackerOptions, Unsettled, Waited};
+pub use tracker::{
+    Drift, Judge, Observed, TrackEvent, Tracker, TrackerOptions, Unseen, Unsettled, Waited,
+};

@@ -146,7 +146,7 @@ impl Changes {
                 }
                 Some(Told::Restarted) => self.complete = false,
                 Some(Told::Seen(_) | Told::Gone(_)) if self.complete => return,
-                Some(Told::Seen(_) | Told::Gone(_) | Told::Failed(_)) => {}
+                Some(Told::Seen(_) | Told::Gone(_) | Told::Failed(_) | Told::Resumed) => {}
                 // The watch goes on for as long as it is listened to.
                 None => std::future::pending().await,
             }

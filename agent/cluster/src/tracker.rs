@@ -25,7 +25,10 @@ use pintle_core::{
     object::ObjectId,
 };
 use serde_json::Value;
-use tokio::sync::{broadcast, mpsc};
+use tokio::{
+    sync::{broadcast, mpsc},
+    time::Instant,
+};
 
 use self::state::{Incoming, Known, State, WatchKey};
 pub use self::waiting::{Unsettled, Waited};
@@ -41,6 +44,8 @@ use crate::{
 const EVENTS: usize = 4096;
 /// Objects of one watch that may wait to be reduced. Each may be a megabyte.
 const WAITING: usize = 4;
+/// How long a watch may fail before that is told: an API server that begins anew, or etcd that chooses a leader, needs less.
+const BLINK: Duration = Duration::from_secs(30);
 /// How many other managers are remembered of an object.
 const MANAGERS: usize = 3;
 
@@ -74,15 +79,39 @@ pub struct Observed {
     pub deleting: bool,
 }
 
-/// Something changed about an object.
+/// Something changed about an application's objects.
 #[derive(Debug, Clone, PartialEq)]
-pub struct TrackEvent {
-    /// Whose object it is.
-    pub application: ApplicationName,
-    /// Which object.
-    pub id: ObjectId,
-    /// How it is now; nothing if it is gone or no longer carries the application's label.
-    pub now: Option<Observed>,
+pub enum TrackEvent {
+    /// One is another than before, gone, or no longer carries the application's label.
+    Object {
+        /// Whose object it is.
+        application: ApplicationName,
+        /// Which object.
+        id: ObjectId,
+    },
+    /// Objects of a kind are not watched any more, or again: see [`Tracker::unseen`].
+    Sight {
+        /// Whose objects.
+        application: ApplicationName,
+    },
+}
+
+impl TrackEvent {
+    /// Returns whose objects it is about.
+    pub fn application(&self) -> &ApplicationName {
+        match self {
+            Self::Object { application, .. } | Self::Sight { application } => application,
+        }
+    }
+}
+
+/// A kind whose objects have not been watched for a while, although they should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unseen {
+    /// Which kind, and why.
+    pub problem: String,
+    /// Whether the server answers, and does not let it be watched.
+    pub is_refused: bool,
 }
 
 /// What is watched.
@@ -230,7 +259,7 @@ impl Tracker {
         managed.filter_map(drift).collect()
     }
 
-    /// Returns what planning may rely on.
+    /// Returns what planning may rely on: nothing that a watch told that does not work at the moment.
     pub fn facts(&self, application: &ApplicationName) -> impl Facts + use<> {
         TrackedFacts {
             tracker: self.clone(),
@@ -239,7 +268,7 @@ impl Tracker {
     }
 
     /// Waits until the watches of an application's kinds have told all that there is. Returns what does not work, if the
-    /// time is over: each kind with the reason.
+    /// time is over or it is not to be expected: each kind with the reason.
     pub async fn synced(
         &self,
         application: &ApplicationName,
@@ -249,17 +278,27 @@ impl Tracker {
         let waiting = async {
             loop {
                 let mut changed = self.inner.lock().watches_changed();
-                if self.inner.lock().unsynced(&label).is_empty() {
+                if !self.inner.lock().is_coming(&label) {
                     return;
                 }
                 // The sender lives in the state.
                 let _ = changed.changed().await;
             }
         };
-        match tokio::time::timeout(limit, waiting).await {
-            Ok(()) => Ok(()),
-            Err(_) => Err(self.inner.lock().unsynced(&label)),
+        // What has not come by then is told.
+        let _ = tokio::time::timeout(limit, waiting).await;
+        let unsynced = self.inner.lock().unsynced(&label);
+        if unsynced.is_empty() {
+            Ok(())
+        } else {
+            Err(unsynced)
         }
+    }
+
+    /// Returns the kinds of an application whose watches have not worked for a while. Drift and health of such objects are not
+    /// seen.
+    pub fn unseen(&self, application: &ApplicationName) -> Vec<Unseen> {
+        self.inner.lock().unseen(&application.label_value())
     }
 
     /// Returns who judges objects.
@@ -333,18 +372,51 @@ async fn follow(inner: Weak<Inner>, selection: Selection, key: WatchKey, number:
     let watching = tokio::spawn(watch(connection, selection, sender));
     // Ends the watch when this task is aborted, too.
     let _guard = AbortOnDrop(watching.abort_handle());
-    while let Some(tell) = told.recv().await {
-        let Some(inner) = inner.upgrade() else { return };
+    // When it will have failed for long.
+    let mut lost_at: Option<Instant> = None;
+    loop {
+        let tell = tokio::select! {
+            tell = told.recv() => tell,
+            () = until(lost_at) => {
+                lost_at = None;
+                let Some(inner) = inner.upgrade() else { return };
+                let lost = inner.lock().lost(&key, number);
+                inner.publish(lost);
+                continue;
+            }
+        };
+        let (Some(tell), Some(inner)) = (tell, inner.upgrade()) else {
+            return;
+        };
         match tell {
             Told::Restarted => inner.lock().restarted(&key, number),
             Told::Seen(object) => inner.see(&object, Some((&key, number))).await,
             Told::Gone(object) => inner.gone(&object),
             Told::Complete => {
-                let gone = inner.lock().complete(&key, number);
-                inner.publish(gone);
+                lost_at = None;
+                let changed = inner.lock().complete(&key, number);
+                inner.publish(changed);
             }
-            Told::Failed(reason) => inner.lock().failed(&key, number, reason),
+            Told::Resumed => {
+                lost_at = None;
+                let changed = inner.lock().resumed(&key, number);
+                inner.publish(changed);
+            }
+            Told::Failed(failure) => {
+                let begins = inner.lock().failed(&key, number, failure);
+                if begins {
+                    lost_at = Some(Instant::now() + BLINK);
+                }
+            }
         }
+    }
+}
+
+/// Waits until a time; for ever without one.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 

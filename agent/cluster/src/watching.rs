@@ -14,9 +14,9 @@ use kube::{
 };
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
-use crate::{connection::Connection, discovery::ResourceType, request::chain};
+use crate::{connection::Connection, discovery::ResourceType, request::chain, retry};
 
 /// The first pause after a watch failed; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -34,8 +34,16 @@ pub(crate) struct Selection {
     pub(crate) fields: Option<String>,
 }
 
+/// Why a watch does not work.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) text: String,
+    /// Whether the server answers, and does not let it be watched.
+    pub(crate) is_refused: bool,
+}
+
 /// What a watch tells. After `Restarted` each object that there is comes as `Seen`, then `Complete`: what did not come is
-/// gone.
+/// gone. After `Failed` it is either that, or `Resumed`.
 #[derive(Debug)]
 pub(crate) enum Told {
     Restarted,
@@ -43,7 +51,9 @@ pub(crate) enum Told {
     Complete,
     Gone(Value),
     /// The watch does not work at the moment. It is tried again.
-    Failed(String),
+    Failed(Failure),
+    /// It goes on from where it was.
+    Resumed,
 }
 
 /// An object of any kind: its whole JSON, and of its metadata what the watcher needs.
@@ -120,8 +130,17 @@ pub(crate) async fn watch(connection: Connection, selection: Selection, told: mp
     let mut pause = FIRST_PAUSE;
     let mut streaming = true;
     loop {
-        let events = open(&connection, &selection, streaming);
-        match follow(events, &selection, streaming, &told, &mut pause).await {
+        let (answered, mut answers) = tokio::sync::watch::channel(());
+        let events = open(&connection, &selection, streaming, answered);
+        let following = follow(
+            events,
+            &mut answers,
+            &selection,
+            streaming,
+            &told,
+            &mut pause,
+        );
+        match following.await {
             End::Closed => return,
             // The server knows no streaming lists: it refuses `sendInitialEvents` as invalid.
             End::NoStreaming => streaming = false,
@@ -149,6 +168,7 @@ fn open(
     connection: &Connection,
     selection: &Selection,
     streaming: bool,
+    answered: tokio::sync::watch::Sender<()>,
 ) -> impl Stream<Item = Result<Event<Watched>, WatcherError>> + Send + use<> {
     let resource = &selection.resource;
     let dynamic = ApiResource {
@@ -158,7 +178,7 @@ fn open(
         kind: resource.kind.clone(),
         plural: resource.plural.clone(),
     };
-    let client = client::of(connection);
+    let client = client::of(connection, answered);
     let api: Api<Watched> = match selection
         .namespace
         .as_deref()
@@ -176,46 +196,85 @@ fn open(
     watcher::watcher(api, config)
 }
 
+/// Tells what comes of a watch until it has to be opened anew. `answers` changes with each answer to a request of it.
 async fn follow(
     events: impl Stream<Item = Result<Event<Watched>, WatcherError>>,
+    answers: &mut tokio::sync::watch::Receiver<()>,
     selection: &Selection,
     streaming: bool,
     told: &mpsc::Sender<Told>,
     pause: &mut Duration,
 ) -> End {
     let mut events = pin!(events);
+    let mut is_listing = true;
+    // Since when what happens is told: not while it is listed, nor after a failure.
+    let mut works_since: Option<Instant> = None;
     loop {
         let event = tokio::select! {
-            event = events.next() => event,
+            biased;
             () = told.closed() => return End::Closed,
+            event = events.next() => Some(event),
+            // kube's watcher says nothing of it. What it says at once, such as that a list begins, comes first.
+            Ok(()) = answers.changed(), if !is_listing && works_since.is_none() => None,
         };
+        let goes_on = matches!(
+            event,
+            None | Some(Some(Ok(Event::Apply(_) | Event::Delete(_))))
+        );
+        if goes_on && !is_listing && works_since.is_none() {
+            works_since = Some(Instant::now());
+            if told.send(Told::Resumed).await.is_err() {
+                return End::Closed;
+            }
+        }
         let tell = match event {
-            Some(Ok(event)) => {
-                // What only begins may fail again: a list is announced before the server is asked for it, and of one in
-                // pages each page may come but the last.
-                if !matches!(event, Event::Init | Event::InitApply(_)) {
+            None => continue,
+            // What only begins may fail again: a list is announced before the server is asked for it, and of one in pages
+            // each page may come but the last.
+            Some(Some(Ok(Event::Init))) => {
+                (is_listing, works_since) = (true, None);
+                Told::Restarted
+            }
+            Some(Some(Ok(Event::InitApply(object)))) => {
+                Told::Seen(typed(object.value, &selection.resource))
+            }
+            Some(Some(Ok(Event::InitDone))) => {
+                *pause = FIRST_PAUSE;
+                (is_listing, works_since) = (false, Some(Instant::now()));
+                Told::Complete
+            }
+            Some(Some(Ok(Event::Apply(object)))) => {
+                *pause = FIRST_PAUSE;
+                Told::Seen(typed(object.value, &selection.resource))
+            }
+            Some(Some(Ok(Event::Delete(object)))) => {
+                *pause = FIRST_PAUSE;
+                Told::Gone(typed(object.value, &selection.resource))
+            }
+            Some(Some(Err(error))) => {
+                let refusal = refusal(&error);
+                let code = refusal.map(|refusal| refusal.code);
+                if streaming && matches!(code, Some(400 | 422)) {
+                    return End::NoStreaming;
+                }
+                let failure = Failure {
+                    text: refusal.map_or_else(|| chain(&error), said),
+                    is_refused: code.is_some_and(|code| code != 410 && !retry::is_transient(code)),
+                };
+                tracing::debug!(kind = %selection.resource, error = failure.text, "watch failed");
+                // It may have had nothing to tell for days.
+                if works_since
+                    .take()
+                    .is_some_and(|since| since.elapsed() >= LONGEST_PAUSE)
+                {
                     *pause = FIRST_PAUSE;
                 }
-                match event {
-                    Event::Init => Told::Restarted,
-                    Event::InitApply(object) | Event::Apply(object) => {
-                        Told::Seen(typed(object.value, &selection.resource))
-                    }
-                    Event::InitDone => Told::Complete,
-                    Event::Delete(object) => Told::Gone(typed(object.value, &selection.resource)),
-                }
-            }
-            Some(Err(error)) => {
-                let refusal = refusal(&error);
-                match refusal.map(|refusal| refusal.code) {
-                    Some(410) => return End::Expired,
-                    Some(400 | 422) if streaming => return End::NoStreaming,
-                    _ => {}
-                }
-                let text = refusal.map_or_else(|| chain(&error), said);
-                tracing::debug!(kind = %selection.resource, error = %text, "watch failed");
-                if told.send(Told::Failed(text)).await.is_err() {
+                answers.mark_unchanged();
+                if told.send(Told::Failed(failure)).await.is_err() {
                     return End::Closed;
+                }
+                if code == Some(410) {
+                    return End::Expired;
                 }
                 let spread: f64 = rand::random();
                 tokio::time::sleep(pause.mul_f64(0.5 + spread / 2.0)).await;
@@ -223,7 +282,7 @@ async fn follow(
                 continue;
             }
             // The watcher's stream never ends.
-            None => return End::Expired,
+            Some(None) => return End::Expired,
         };
         if told.send(tell).await.is_err() {
             return End::Closed;
@@ -263,35 +322,47 @@ fn refusal(error: &WatcherError) -> Option<&Status> {
 
 #[cfg(test)]
 mod tests {
+    use futures::stream;
+    use tokio::sync::watch::channel;
+
     use super::*;
 
-    /// Returns the pause after what came of a list.
-    async fn pause_after(came: Vec<Result<Event<Watched>, WatcherError>>) -> Duration {
-        let selection = Selection {
+    type Came = Result<Event<Watched>, WatcherError>;
+
+    fn config_maps() -> Selection {
+        Selection {
             resource: ResourceType::config_maps(),
             namespace: None,
             labels: None,
             fields: None,
-        };
+        }
+    }
+
+    fn failed() -> Came {
+        Err(WatcherError::NoResourceVersion)
+    }
+
+    fn object() -> Watched {
+        Watched {
+            value: Value::Null,
+            metadata: ObjectMeta::default(),
+        }
+    }
+
+    /// Returns the pause after what came of a list.
+    async fn pause_after(came: Vec<Came>) -> Duration {
         let (sender, _told) = mpsc::channel(16);
-        let mut pause = FIRST_PAUSE;
-        let events = futures::stream::iter(came);
-        let end = follow(events, &selection, false, &sender, &mut pause).await;
+        let (_answered, mut answers) = channel(());
+        let (events, resource, mut pause) = (stream::iter(came), config_maps(), FIRST_PAUSE);
+        let following = follow(events, &mut answers, &resource, false, &sender, &mut pause);
+        let end = following.await;
         assert!(matches!(end, End::Expired), "there was nothing more");
         pause
     }
 
-    fn failed<T>() -> Result<T, WatcherError> {
-        Err(WatcherError::NoResourceVersion)
-    }
-
     #[tokio::test]
     async fn a_list_that_keeps_failing_is_asked_for_less_and_less_often() {
-        let object = Watched {
-            value: Value::Null,
-            metadata: ObjectMeta::default(),
-        };
-        let first_page = Ok(Event::InitApply(object));
+        let first_page = Ok(Event::InitApply(object()));
         let came = vec![
             Ok(Event::Init),
             failed(),
@@ -307,5 +378,43 @@ mod tests {
             Ok(Event::InitDone),
         ];
         assert_eq!(pause_after(came).await, FIRST_PAUSE);
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_goes_on_where_it_was_says_so_although_nothing_happens() {
+        let (come, coming) = mpsc::unbounded_channel::<Came>();
+        let events = stream::unfold(coming, |mut coming| async move {
+            let event = coming.recv().await?;
+            Some((event, coming))
+        });
+        let (sender, mut told) = mpsc::channel(1);
+        let (answered, mut answers) = channel(());
+        let (resource, mut pause) = (config_maps(), FIRST_PAUSE);
+        let following = follow(events, &mut answers, &resource, false, &sender, &mut pause);
+        let telling = async {
+            let mut next = async || told.recv().await.expect("it is followed");
+            come.send(Ok(Event::Init)).unwrap();
+            // The list is answered, and the watch after it.
+            answered.send_replace(());
+            assert!(matches!(next().await, Told::Restarted));
+            come.send(Ok(Event::InitDone)).unwrap();
+            assert!(matches!(next().await, Told::Complete));
+            answered.send_replace(());
+            for _ in 0..2 {
+                come.send(failed()).unwrap();
+                assert!(matches!(next().await, Told::Failed(_)));
+            }
+            answered.send_replace(());
+            assert!(matches!(next().await, Told::Resumed));
+            come.send(failed()).unwrap();
+            assert!(matches!(next().await, Told::Failed(_)));
+            come.send(Ok(Event::Apply(object()))).unwrap();
+            assert!(matches!(next().await, Told::Resumed));
+            assert!(matches!(next().await, Told::Seen(_)));
+            // Nobody listens any more.
+            drop(told);
+        };
+        let (end, ()) = tokio::join!(following, telling);
+        assert!(matches!(end, End::Closed));
     }
 }

@@ -23,6 +23,7 @@ mod run;
 mod secrets;
 mod server;
 mod shared;
+mod sight;
 mod sources;
 mod targets;
 mod volume;

@@ -118,7 +118,8 @@ impl<Spec: DeserializeOwned, Status: DeserializeOwned + Default> Following<Spec,
                         }
                     }
                 }
-                Told::Failed(error) => return Some(ResourceEvent::Failed(error)),
+                Told::Failed(failure) => return Some(ResourceEvent::Failed(failure.text)),
+                Told::Resumed => {}
             }
         }
     }
@@ -131,6 +132,7 @@ fn gone<Spec, Status>((namespace, name): Key) -> ResourceEvent<Spec, Status> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::watching::Failure;
     use pintle_core::application::{ApplicationSpec, ApplicationStatus};
     use serde_json::{Value, json};
 
@@ -174,7 +176,11 @@ mod tests {
             seen("b", "2"),
             Told::Complete,
             Told::Gone(object("a", "1")),
-            Told::Failed("lost".into()),
+            Told::Failed(Failure {
+                text: "lost".into(),
+                is_refused: false,
+            }),
+            Told::Resumed,
             Told::Restarted,
             seen("c", "3"),
             Told::Complete,

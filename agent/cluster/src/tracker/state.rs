@@ -1,5 +1,7 @@
 //! What a tracker knows. Nothing here waits for anything.
 
+mod sight;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
@@ -12,7 +14,7 @@ use super::{
     AbortOnDrop, Observed, TrackEvent,
     early::{Early, Missed},
 };
-use crate::{discovery::ResourceType, release::Release};
+use crate::{discovery::ResourceType, release::Release, watching::Failure};
 
 /// A kind, and the namespace that is watched if not all are.
 pub(super) type WatchKey = (ResourceType, Option<String>);
@@ -76,7 +78,10 @@ struct Watch {
     /// Counted anew each time that everything is told again.
     pass: u64,
     synced: bool,
-    problem: Option<String>,
+    /// Why it does not work at the moment.
+    problem: Option<Failure>,
+    /// Whether it has not worked for long.
+    is_lost: bool,
 }
 
 /// See the module's documentation.
@@ -162,6 +167,7 @@ impl State {
                     pass: 0,
                     synced: false,
                     problem: None,
+                    is_lost: false,
                 };
                 self.watches.insert(key.clone(), watch);
                 (key, self.counter)
@@ -304,12 +310,8 @@ impl State {
             app.objects.insert(incoming.id.clone(), remembered);
         }
         app.changes.send_modify(|changes| *changes += 1);
-        Some(TrackEvent {
+        Some(TrackEvent::Object {
             application: app.registered.application.clone(),
-            now: app
-                .objects
-                .get(&incoming.id)
-                .map(|known| known.observed.clone()),
             id: incoming.id,
         })
     }
@@ -324,15 +326,15 @@ impl State {
         version
     }
 
+    fn keys(&self, label: &str) -> impl Iterator<Item = &WatchKey> {
+        let app = self.apps.get(label);
+        app.map(|app| &app.keys).into_iter().flatten()
+    }
+
     /// Returns the pass of the watch that will see an object; the current one, so that it is not taken for gone.
     fn pass_of(&self, label: &str, id: &ObjectId) -> u64 {
-        let keys = self
-            .apps
-            .get(label)
-            .map(|app| &app.keys)
-            .into_iter()
-            .flatten();
-        let watching = keys
+        let watching = self
+            .keys(label)
             .filter(|key| sees(key, id))
             .filter_map(|key| self.watches.get(key));
         watching.map(|watch| watch.pass).max().unwrap_or_default()
@@ -407,10 +409,8 @@ impl State {
             return Vec::new();
         };
         watch.synced = true;
-        watch.problem = None;
         let pass = watch.pass;
-        self.watches_changed.send_modify(|changes| *changes += 1);
-        let mut events = Vec::new();
+        let mut events = self.resumed(key, number);
         for app in self.apps.values_mut() {
             let missing = app
                 .objects
@@ -426,15 +426,8 @@ impl State {
         events
     }
 
-    pub(super) fn failed(&mut self, key: &WatchKey, number: u64, reason: String) {
-        if let Some(watch) = self.watch(key, number) {
-            watch.problem = Some(reason);
-            self.watches_changed.send_modify(|changes| *changes += 1);
-        }
-    }
-
-    /// Returns what is known of an object. That it does not exist is known only once its watches, of which there is one for
-    /// each version in use, have told everything.
+    /// Returns what is known of an object: only once its watches, of which there is one for each version in use, have told
+    /// everything, and nothing while one of them does not work.
     pub(super) fn known(
         &self,
         label: &str,
@@ -449,9 +442,10 @@ impl State {
             (Some(watched), Some(namespace)) => watched.contains(namespace),
             _ => true,
         };
-        let synced = keys.peek().is_some()
-            && keys.all(|key| self.watches.get(key).is_some_and(|watch| watch.synced));
-        if !synced || !in_sight || app.behind > 0 {
+        let tells = |watch: &Watch| watch.synced && watch.problem.is_none();
+        let is_told =
+            keys.peek().is_some() && keys.all(|key| self.watches.get(key).is_some_and(tells));
+        if !is_told || !in_sight || app.behind > 0 {
             return Known::Nothing;
         }
         app.objects
@@ -487,47 +481,6 @@ impl State {
         self.watches_changed.subscribe()
     }
 
-    /// Names the kinds that have not told everything yet, with the reason where there is one.
-    pub(super) fn unsynced(&self, label: &str) -> Vec<String> {
-        if self.apps.get(label).is_some_and(|app| app.behind > 0) {
-            return vec!["what was seen before is still being taken up".to_owned()];
-        }
-        let keys = self
-            .apps
-            .get(label)
-            .map(|app| &app.keys)
-            .into_iter()
-            .flatten();
-        keys.filter_map(|key| {
-            let watch = self.watches.get(key)?;
-            let problem = watch
-                .problem
-                .as_deref()
-                .unwrap_or("the API server has not answered yet");
-            (!watch.synced).then(|| format!("{}: {problem}", key.0))
-        })
-        .collect()
-    }
-
-    /// Says why an object may not have been seen.
-    pub(super) fn problem_of(&self, label: &str, id: &ObjectId) -> Option<&str> {
-        let keys = self
-            .apps
-            .get(label)
-            .map(|app| &app.keys)
-            .into_iter()
-            .flatten();
-        keys.filter(|key| sees(key, id))
-            .find_map(|key| self.watches.get(key)?.problem.as_deref())
-    }
-
-    /// Says whether any watch could see an object.
-    pub(super) fn is_watched(&self, label: &str, id: &ObjectId) -> bool {
-        self.apps
-            .get(label)
-            .is_some_and(|app| app.keys.iter().any(|key| sees(key, id)))
-    }
-
     pub(super) fn open_watches(&self) -> usize {
         self.watches.len()
     }
@@ -560,10 +513,9 @@ impl App {
     fn drop_object(&mut self, id: &ObjectId) -> Option<TrackEvent> {
         self.objects.remove(id)?;
         self.changes.send_modify(|changes| *changes += 1);
-        Some(TrackEvent {
+        Some(TrackEvent::Object {
             application: self.registered.application.clone(),
             id: id.clone(),
-            now: None,
         })
     }
 }

@@ -2,17 +2,26 @@
 
 use http::{Request, Response, StatusCode, header};
 use kube::client::Body;
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 use tower::BoxError;
 
 use crate::{connection::Connection, request::RequestError, retry};
 
 /// Returns a client in a connection's own name that keeps the rest that the server asks for, as all other requests of that
-/// name do, and says so where it asks for one itself.
-pub(super) fn of(connection: &Connection) -> kube::Client {
+/// name do, and says so where it asks for one itself. `answered` is sent when the server has granted a request.
+pub(super) fn of(connection: &Connection, answered: watch::Sender<()>) -> kube::Client {
     let namespace = connection.default_namespace().to_owned();
     let connection = connection.clone();
-    let asking = tower::service_fn(move |request| ask(connection.clone(), request));
+    let asking = tower::service_fn(move |request: Request<Body>| {
+        let (connection, answered) = (connection.clone(), answered.clone());
+        async move {
+            let response = ask(connection, request).await?;
+            if response.status().is_success() {
+                answered.send_replace(());
+            }
+            Ok::<_, BoxError>(response)
+        }
+    });
     kube::Client::new(asking, namespace)
 }
 

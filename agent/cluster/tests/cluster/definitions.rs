@@ -304,7 +304,7 @@ async fn two_versions_of_a_kind_are_watched_side_by_side() {
     tracker.synced(other, LIMIT).await.unwrap();
     assert_eq!(tracker.open_watches(), 3);
     while let Ok(event) = events.try_recv() {
-        assert_ne!(event.application, *name, "{event:?}");
+        assert_ne!(event.application(), name, "{event:?}");
     }
     assert_eq!(tracker.drift(name, &inventory), []);
     assert_eq!(tracker.drift(other, &others), []);

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use pintle_cluster::{InventoryStore as _, Judge, Tracker, TrackerOptions, Waited};
+use pintle_cluster::{InventoryStore as _, Judge, TrackEvent, Tracker, TrackerOptions, Waited};
 use pintle_core::{
     health::{Assessment, Status},
     machine::Millis,
@@ -50,8 +50,10 @@ async fn an_edit_is_seen_with_its_author_and_a_deletion_too() {
             .await
             .unwrap()
             .unwrap();
-        assert_eq!(event.application, name);
-        seen.insert(event.id.name.clone());
+        assert_eq!(*event.application(), name);
+        if let TrackEvent::Object { id, .. } = event {
+            seen.insert(id.name);
+        }
     }
     let drift = tracker.drift(&name, &inventory);
     // Both changed it within one second, which is as exactly as the server tells.

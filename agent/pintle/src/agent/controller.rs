@@ -121,6 +121,8 @@ pub(super) struct App {
     pub(super) inventory: Inventory,
     /// Whether all objects were healthy at the end of the last run; nothing before the first.
     pub(super) healthy: Option<bool>,
+    /// Whether objects were out of sight when that was looked at, or told, last.
+    pub(super) is_unseen: bool,
     contest: Contest,
     /// What drift has come to so far.
     pub(super) disputes: Disputes,
@@ -417,6 +419,7 @@ impl Controller {
             memory,
             asked_in_vain,
             healthy,
+            is_unseen,
             has_left,
             is_contested,
             drift,
@@ -443,6 +446,7 @@ impl Controller {
             app.inventory = inventory;
         }
         app.healthy = healthy.or(app.healthy);
+        app.is_unseen |= is_unseen;
         app.settle(outcome);
         app.contest.is_refused = is_contested;
         let released = std::mem::take(&mut app.contest.is_released);

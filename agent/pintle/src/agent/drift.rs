@@ -11,7 +11,7 @@ use pintle_core::{
 };
 use tokio::sync::broadcast;
 
-use super::{controller::Controller, metrics::ApplicationLabels};
+use super::{controller::Controller, metrics::ApplicationLabels, sight};
 use crate::pipeline::steady_ms;
 
 /// What a run has to know of drift before it begins.
@@ -44,7 +44,7 @@ impl Controller {
     /// Takes up what the tracker tells.
     pub(super) fn tracked(&mut self, event: Result<TrackEvent, broadcast::error::RecvError>) {
         match event {
-            Ok(event) => self.look_for_drift(&event.application),
+            Ok(event) => self.look_for_drift(event.application()),
             // Some were missed: all are looked at.
             Err(broadcast::error::RecvError::Lagged(_)) => {
                 for name in self.apps.keys().cloned().collect::<Vec<_>>() {
@@ -80,10 +80,12 @@ impl Controller {
             .filter(|id| !gone.contains(id))
             .collect();
         let is_healthy = tracker.unsettled(name, &ids).is_empty();
+        let is_unseen = sight::problem(&tracker, &app.application).is_some();
+        let was_unseen = std::mem::replace(&mut app.is_unseen, is_unseen);
         if let Some(time) = due.at {
             self.look_again_at(name, time);
         }
-        if due.is_now || is_healthy != was_healthy {
+        if due.is_now || is_healthy != was_healthy || is_unseen != was_unseen {
             self.step(name, Event::Drifted);
         }
     }

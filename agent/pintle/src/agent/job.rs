@@ -106,6 +106,8 @@ pub(crate) struct Report {
     pub(crate) asked_in_vain: Option<Asked>,
     /// Whether all objects were healthy at the end; nothing if that was not looked at.
     pub(crate) healthy: Option<bool>,
+    /// Whether it told that objects are out of sight.
+    pub(crate) is_unseen: bool,
     /// Whether objects have left its render.
     pub(crate) has_left: bool,
     /// Whether an object was refused because another application wants it.
@@ -144,6 +146,7 @@ impl Report {
             memory: job.memory,
             asked_in_vain: None,
             healthy: None,
+            is_unseen: false,
             has_left: false,
             is_contested: false,
             drift: None,

@@ -326,7 +326,7 @@ async fn forward(
 ) {
     loop {
         let application = match events.recv().await {
-            Ok(event) => Some(event.application),
+            Ok(event) => Some(event.application().clone()),
             // Some were missed: all are looked at.
             Err(broadcast::error::RecvError::Lagged(_)) => None,
             Err(broadcast::error::RecvError::Closed) => return,

@@ -193,6 +193,55 @@ fn an_application_for_another_cluster_lives_there_and_stops_nothing_here() -> Re
     Ok(())
 }
 
+/// Lets the kubeconfig's user do everything but watch. What it watches already goes on.
+fn forbid_watches(remote: &Remote) -> Result<()> {
+    remote
+        .plane
+        .kubectl(&["delete", "clusterrolebinding", "visitor"])?;
+    remote.plane.apply(
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: blind}\n\
+         rules: [{apiGroups: ['*'], resources: ['*'], verbs: [get, list, create, patch, update, delete, impersonate]}]\n---\n\
+         apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {name: blind}\n\
+         roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: blind}\n\
+         subjects: [{kind: ServiceAccount, name: visitor, namespace: default}]\n",
+    )
+}
+
+fn allow_watches(remote: &Remote) -> Result<()> {
+    remote.plane.apply(
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {name: seeing}\n\
+         roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}\n\
+         subjects: [{kind: ServiceAccount, name: visitor, namespace: default}]\n",
+    )
+}
+
+#[test]
+fn a_cluster_that_is_lost_at_rest_is_told_until_it_is_in_sight_again() -> Result<()> {
+    let stage = Stage::new("remote-lost")?;
+    let mut remote = Remote::start(&stage)?;
+    keep(&stage, "prod", &remote.kubeconfig()?)?;
+    let file = config_map("far", "1");
+    let commit = stage.repository.push_files(&[("a.yaml", &file)], "1")?;
+    let spec = "cluster: {kubeconfig: {secretName: prod}, serviceAccountName: deployer}";
+    stage.apply(&stage.application("far", "", spec))?;
+    stage.ready_at("far", &commit)?;
+
+    // Nobody asks for anything from here on.
+    forbid_watches(&remote)?;
+    remote.plane.kill()?;
+    in_status(&stage, "far", "cannot reach the API server")?;
+
+    // It is back, and only its objects are not seen.
+    remote.plane.restart()?;
+    in_status(&stage, "far", "objects cannot be watched")?;
+    let ready = stage.condition("far", "Ready", "ApplyFailed")?;
+    assert_eq!(ready["status"], "False", "{ready}");
+
+    allow_watches(&remote)?;
+    stage.ready_at("far", &commit)?;
+    Ok(())
+}
+
 #[test]
 fn a_kubeconfig_runs_no_program_and_reads_no_file_of_the_agent() -> Result<()> {
     let stage = Stage::new("kubeconfig")?;

@@ -46,6 +46,20 @@ fn observed(uid: &str, version: u64, stored: &str) -> Observed {
     }
 }
 
+fn name(event: TrackEvent) -> String {
+    match event {
+        TrackEvent::Object { id, .. } => id.name,
+        TrackEvent::Sight { .. } => panic!("it is about no object: {event:?}"),
+    }
+}
+
+fn failure(text: &str, is_refused: bool) -> Failure {
+    Failure {
+        text: text.into(),
+        is_refused,
+    }
+}
+
 struct Fixture {
     state: State,
     key: WatchKey,
@@ -106,8 +120,25 @@ impl Fixture {
         self.state
             .complete(&self.key, self.number)
             .into_iter()
-            .map(|event| event.id.name)
+            .map(name)
             .collect()
+    }
+
+    fn fail(&mut self, text: &str, is_refused: bool) -> bool {
+        let failure = failure(text, is_refused);
+        self.state.failed(&self.key, self.number, failure)
+    }
+
+    fn lose(&mut self) -> Vec<TrackEvent> {
+        self.state.lost(&self.key, self.number)
+    }
+
+    fn resume(&mut self) -> Vec<TrackEvent> {
+        self.state.resumed(&self.key, self.number)
+    }
+
+    fn is_known(&self, name: &str) -> bool {
+        !matches!(self.state.known(LABEL, &id(name), None), Known::Nothing)
     }
 
     fn is_gone(&self, name: &str) -> bool {
@@ -327,7 +358,7 @@ fn a_watch_says_nothing_of_what_is_told_at_another_version() {
             take(state, name, beta, *number);
         }
         let gone = state.complete(beta, *number).into_iter();
-        gone.map(|event| event.id.name).collect::<Vec<_>>()
+        gone.map(name).collect::<Vec<_>>()
     };
     assert_eq!(pass(&mut fixture.state, &["c"]), [""; 0]);
     let unknown = fixture.state.known("shop.api", &id("x"), None);
@@ -358,4 +389,71 @@ fn an_object_is_for_the_watch_at_whose_version_it_was_applied() {
         !is_for_another(LABEL, "v1", Some("v1beta1")),
         "it has no other watch"
     );
+}
+
+#[test]
+fn nothing_is_relied_upon_that_a_watch_told_that_does_not_work() {
+    let mut fixture = Fixture::new();
+    fixture.pass(&["a"]);
+    assert!(fixture.is_known("a") && fixture.is_known("b"));
+    assert!(fixture.fail("away", false));
+    assert!(!fixture.fail("away", false), "it is counted from the first");
+    assert!(!fixture.is_known("a") && !fixture.is_known("b"));
+    assert_eq!(fixture.resume(), []);
+    assert!(fixture.is_known("a") && fixture.is_known("b"));
+    assert_eq!(fixture.lose(), [], "it works");
+    // It may have to begin anew, too: then what it told holds when it has told everything.
+    assert!(fixture.fail("away", false));
+    fixture.state.restarted(&fixture.key, fixture.number);
+    assert!(!fixture.is_known("a"));
+    assert!(fixture.pass(&["a"]).is_empty());
+    assert!(fixture.is_known("a"));
+}
+
+#[test]
+fn that_objects_are_out_of_sight_for_long_is_told_once_and_that_they_are_not_too() {
+    let mut fixture = Fixture::new();
+    fixture.pass(&["a"]);
+    fixture.state.register(&release("api"), BTreeSet::new());
+    let sight = || TrackEvent::Sight {
+        application: ApplicationName::new("shop", "web"),
+    };
+    let unseen = |fixture: &Fixture| {
+        let unseen = fixture.state.unseen(LABEL).into_iter();
+        unseen
+            .map(|one| (one.problem, one.is_refused))
+            .collect::<Vec<_>>()
+    };
+    fixture.fail("away", false);
+    assert_eq!(unseen(&fixture), [], "it may be back in a moment");
+    assert_eq!(fixture.lose(), [sight()], "the other one does not use it");
+    assert_eq!(
+        unseen(&fixture),
+        [("ConfigMap of v1: away".to_owned(), false)]
+    );
+    assert!(!fixture.fail("still away", false));
+    assert!(fixture.fail("no", true), "it is another matter");
+    assert!(!fixture.fail("no", true));
+    assert_eq!(unseen(&fixture), [("ConfigMap of v1: no".to_owned(), true)]);
+    assert_eq!(fixture.resume(), [sight()]);
+    assert_eq!(fixture.resume(), []);
+    assert_eq!(unseen(&fixture), []);
+    fixture.fail("away", false);
+    fixture.lose();
+    fixture.state.restarted(&fixture.key, fixture.number);
+    let told = fixture.state.complete(&fixture.key, fixture.number);
+    let told: Vec<_> = told.iter().map(|event| *event == sight()).collect();
+    assert_eq!(told, [true, false], "and what is gone since");
+}
+
+#[test]
+fn what_has_failed_for_long_is_not_waited_for() {
+    let mut state = State::default();
+    let opened = state.register(&release("web"), [key()].into());
+    let number = opened.open[0].1;
+    state.failed(&key(), number, failure("no", true));
+    assert!(state.is_coming(LABEL));
+    state.lost(&key(), number);
+    assert!(!state.is_coming(LABEL));
+    assert_eq!(state.unsynced(LABEL), ["ConfigMap of v1: no"]);
 }

@@ -37,6 +37,7 @@ impl App {
             is_render_void: false,
             inventory,
             healthy: None,
+            is_unseen: false,
             contest: Contest::default(),
             disputes: Disputes::default(),
             drift_timer: None,

@@ -60,6 +60,8 @@ pub(super) struct Run {
     asked_in_vain: Option<Asked>,
     pub(super) inventory: Option<Inventory>,
     pub(super) healthy: Option<bool>,
+    /// Whether it is told that objects are out of sight.
+    pub(super) is_unseen: bool,
     /// What others claim.
     pub(super) claims: Option<Arc<RunClaims>>,
     /// Whether objects have left its render.
@@ -98,6 +100,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
         asked_in_vain: None,
         inventory: None,
         healthy: None,
+        is_unseen: false,
         claims: None,
         has_left: false,
         is_contested: false,
@@ -131,7 +134,8 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
         name: name.name.clone(),
     };
     let is_wanted = run.learned.rollback.is_none();
-    let is_ready = outcome == Outcome::Done && run.healthy != Some(false) && is_wanted;
+    let is_well = run.healthy != Some(false) && !run.is_unseen;
+    let is_ready = outcome == Outcome::Done && is_well && is_wanted;
     metrics
         .ready
         .get_or_create(&labels)
@@ -152,6 +156,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
         memory: run.memory,
         asked_in_vain: run.asked_in_vain,
         healthy: run.healthy,
+        is_unseen: run.is_unseen,
         has_left: run.has_left,
         is_contested: run.is_contested,
         drift: run.drift,

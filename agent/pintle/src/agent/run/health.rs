@@ -11,7 +11,10 @@ use super::{
     apply::Done,
     converge::{CONVERGED, Ready, Run},
 };
-use crate::agent::report::{Verdict, object_document, sum_up};
+use crate::agent::{
+    report::{Verdict, object_document, sum_up},
+    sight,
+};
 
 impl Run {
     /// Waits for health, and says what the run came to.
@@ -25,20 +28,30 @@ impl Run {
         let timeout = ready.spec.timeout.get();
         let waited = self.follow(ready, &ids, store).await?;
         let commit = short(&ready.commit);
-        match waited {
-            Waited::Cancelled => Err(Stopped::cancelled()),
+        let verdict = match waited {
+            Waited::Cancelled => return Err(Stopped::cancelled()),
             Waited::Healthy => {
                 self.learned.unsettled = Some(Vec::new());
                 self.healthy = Some(true);
-                Ok(self.converged(done, commit, ids.len()))
+                self.converged(done, commit, ids.len())
             }
+            // That was seen, whatever else was not.
             Waited::Failed(unsettled) => {
-                Ok(self.degraded(unsettled, &done.inventory, commit, None))
+                return Ok(self.degraded(unsettled, &done.inventory, commit, None));
             }
             Waited::TimedOut(unsettled) => {
-                Ok(self.degraded(unsettled, &done.inventory, commit, Some(timeout)))
+                self.degraded(unsettled, &done.inventory, commit, Some(timeout))
             }
-        }
+        };
+        let Some(problem) = sight::problem(&self.shared.tracker, &self.job.application) else {
+            return Ok(verdict);
+        };
+        self.is_unseen = true;
+        Ok(Verdict::failed(
+            Standing::Retrying,
+            Reason::ApplyFailed,
+            format!("{commit} is applied, but {problem}"),
+        ))
     }
 
     fn converged(&self, done: &Done, commit: &str, objects: usize) -> Verdict {
