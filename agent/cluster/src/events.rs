@@ -97,7 +97,10 @@ impl Events {
             "/apis/events.k8s.io/v1/namespaces/{}/events",
             encode(namespace)
         );
-        let event = serde_json::to_value(event).expect("it is plain data with text for keys");
+        let event = match serde_json::to_value(event) {
+            Ok(event) => event,
+            Err(error) => return tracing::warn!(%reason, %error, "an event was not written"),
+        };
         let call = Call::new(Method::POST, path).body(JSON, &event);
         match self.connection.call(&call).await {
             Ok(_) => {}

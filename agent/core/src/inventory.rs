@@ -316,6 +316,7 @@ mod tests {
             after: serde_json::Value::Null,
             source: None,
             hook: BTreeSet::new(),
+            for_removal: None,
             conflicts: Vec::new(),
         };
         assert_eq!(intended.when_done(&[change(Action::Delete)]), intended);

@@ -25,11 +25,14 @@ pub(super) enum Missed {
     Unknown,
 }
 
+/// Objects as JSON, by uid and `apiVersion`: which version of one counts is known with its application.
+type Texts = HashMap<(Box<str>, Box<str>), Box<str>>;
+
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub(super) struct Early {
-    /// By label, then by uid and `apiVersion`: which version of an object counts is known with its application.
-    kept: HashMap<String, HashMap<(Box<str>, Box<str>), Box<str>>>,
+    /// By label.
+    kept: HashMap<String, Texts>,
     bytes: usize,
     /// Labels of which objects were dropped.
     dropped: HashSet<String>,

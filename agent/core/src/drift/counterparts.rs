@@ -143,10 +143,10 @@ impl<'a> Items<'a> {
 
     /// Returns the places of some items by their names, if each has one that no other has.
     fn names(&self, places: &[usize]) -> Option<BTreeMap<&str, usize>> {
-        let named = places
+        let pairs = places
             .iter()
             .map(|place| Some((self.rest[*place].get("name")?.as_str()?, *place)));
-        let names: BTreeMap<&str, usize> = named.collect::<Option<_>>()?;
+        let names: BTreeMap<&str, usize> = pairs.collect::<Option<_>>()?;
         (names.len() == places.len()).then_some(names)
     }
 }

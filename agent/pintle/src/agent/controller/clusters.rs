@@ -47,15 +47,14 @@ impl Controller {
 
     /// Renders anew what asked a cluster for the kinds that it serves, now that there are others.
     pub(super) fn served(&mut self, key: Option<&TargetKey>) {
-        let names: Vec<ApplicationName> = match key {
-            Some(key) => self.targets.users(key),
-            None => {
-                let at_home = self
-                    .apps
-                    .keys()
-                    .filter(|name| self.targets.is_at_home(name));
-                at_home.cloned().collect()
-            }
+        let names: Vec<ApplicationName> = if let Some(key) = key {
+            self.targets.users(key)
+        } else {
+            let at_home = self
+                .apps
+                .keys()
+                .filter(|name| self.targets.is_at_home(name));
+            at_home.cloned().collect()
         };
         for name in names {
             let Some(app) = self.apps.get_mut(&name) else {

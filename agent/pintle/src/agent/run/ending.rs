@@ -177,8 +177,8 @@ impl Parted {
     }
 
     fn names(&self) -> String {
-        let named = self.left.iter().take(NAMED);
-        let mut names: Vec<String> = named.map(|kept| kept.id.to_string()).collect();
+        let first = self.left.iter().take(NAMED);
+        let mut names: Vec<String> = first.map(|kept| kept.id.to_string()).collect();
         if self.left.len() > NAMED {
             names.push(format!("and {} more", self.left.len() - NAMED));
         }

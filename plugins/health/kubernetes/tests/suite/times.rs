@@ -51,7 +51,9 @@ fn follow(settings: &Settings, object: &Value, start_ms: u64) -> usize {
             );
         };
         let Some(after_ms) = verdict.recheck_after_ms else {
-            LATER.iter().for_each(|later| stays(now_ms + later));
+            for later in LATER {
+                stays(now_ms + later);
+            }
             return changes;
         };
         assert!(after_ms > 0, "to be judged again at once: {object}");
