@@ -488,7 +488,6 @@ mod tests {
     fn only_what_is_about_the_object_waits_for_a_change_of_it() {
         let passing = [
             (401, "Unauthorized"),
-            (404, "404 page not found"),
             (408, "Request Timeout"),
             (425, ""),
             (522, "<html>connection timed out</html>"),

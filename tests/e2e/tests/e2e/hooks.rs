@@ -198,13 +198,7 @@ fn tests_run_when_somebody_asks() -> Result<()> {
     assert_eq!(stage.find("Job", "smoke")?, None);
     let ask = |value: &str| -> Result<Value> {
         let annotation = format!("pintle.dev/test-requested-at={value}");
-        stage.kubectl(&[
-            "annotate",
-            "--overwrite",
-            "application",
-            "shop",
-            &annotation,
-        ])?;
+        stage.annotate("shop", &annotation)?;
         until("the tests are run", LIMIT, || {
             let found = stage.object("Application", "shop")?;
             Ok(if found["status"]["lastHandledTest"] == value {

@@ -48,7 +48,7 @@ fn what_leaves_git_is_pruned_and_too_much_waits_for_a_confirmation() -> Result<(
         .split_whitespace()
         .find(|word| word.starts_with("pintle.dev/confirm-prune="))
         .with_context(|| format!("the message says how to confirm: {message}"))?;
-    stage.kubectl(&["annotate", "application", "six", confirmation])?;
+    stage.annotate("six", confirmation)?;
     stage.ready_at("six", &commit)?;
     assert_eq!(stage.names("ConfigMap", "six")?, ["six".to_owned()].into());
     assert_eq!(stage.object("ConfigMap", "six")?["data"]["value"], "2");

@@ -164,13 +164,7 @@ fn ask_for_nowhere(stage: &Stage) -> Result<Value> {
     let request =
         r#"{"id": "by-hand", "by": "eve", "at": "2026-01-01T00:00:00Z", "to": "nowhere"}"#;
     let annotation = format!("pintle.dev/rollback-request={request}");
-    stage.kubectl(&[
-        "annotate",
-        "--overwrite",
-        "application",
-        "shop",
-        &annotation,
-    ])?;
+    stage.annotate("shop", &annotation)?;
     until("the request is answered", LIMIT, || {
         let status = stage.object("Application", "shop")?["status"].clone();
         Ok(if status["lastHandledRollback"] == "by-hand" {

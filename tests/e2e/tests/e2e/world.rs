@@ -151,17 +151,18 @@ impl Stage {
         self.world.control_plane.kubectl(&all)
     }
 
+    /// Writes an annotation of an Application, such as `pintle.dev/NAME=VALUE`.
+    pub(crate) fn annotate(&self, application: &str, annotation: &str) -> Result<()> {
+        let what = ["annotate", "--overwrite", "application"];
+        self.kubectl(&[&what[..], &[application, annotation]].concat())?;
+        Ok(())
+    }
+
     /// Asks for a reconciliation now, as a person would.
     pub(crate) fn request(&self, application: &str) -> Result<String> {
         let value = self.requests.fetch_add(1, Ordering::Relaxed).to_string();
         let annotation = format!("pintle.dev/reconcile-requested-at={value}");
-        self.kubectl(&[
-            "annotate",
-            "--overwrite",
-            "application",
-            application,
-            &annotation,
-        ])?;
+        self.annotate(application, &annotation)?;
         Ok(value)
     }
 
