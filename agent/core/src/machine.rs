@@ -3,6 +3,9 @@
 //! `step(state, event) -> (state, effects)` is pure; other code performs the effects and reports back with events. Time
 //! comes with the events that need it. The machine decides *whether and when* work runs; the work itself (render, plan,
 //! check, apply, observe) is ordered by the types of the pipeline.
+//!
+//! Two things may keep an application from its newest revision for days: its source does not answer, or the revision waits
+//! for a change of something. Neither takes back what was applied before, so that is put right all the same when it drifts.
 
 use std::time::Duration;
 
@@ -60,8 +63,12 @@ pub enum Event {
         /// Whether all work is to rest.
         suspended: bool,
     },
-    /// The source's newest commit is this one.
+    /// The source answers, and this is what is to run.
     Revision(String),
+    /// This is to run from now on, and not because the source has answered.
+    Steered(String),
+    /// The source does not answer, for this reason. That is no other revision: the one that is known is still to run.
+    SourceFailed(String),
     /// The spec names another source: what the one before gave counts no more, and nothing runs until this one has answered.
     SourceChanged,
     /// A plugin that the application uses changed, appeared or broke.
@@ -102,6 +109,18 @@ pub enum Effect {
         /// Why.
         cause: Cause,
     },
+    /// Put right what has drifted from what was applied last, and do nothing else: what is wanted instead waits for a change.
+    Guard {
+        /// Its name.
+        run: RunId,
+        /// Whether to put it right. If not, it is only told: a repair has failed that waits for a change as well.
+        repairs: bool,
+    },
+    /// Say that the source does not answer, and do nothing else.
+    Tell {
+        /// Its name.
+        run: RunId,
+    },
     /// Delete (or let go of) all objects, then drop the finalizer.
     Remove {
         /// Its name.
@@ -116,19 +135,40 @@ pub enum Effect {
     WakeAt(Millis),
 }
 
+/// What a run does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Work {
+    Converge,
+    Guard,
+    Tell,
+    Remove,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Activity {
     Idle,
     Running {
         run: RunId,
-        removing: bool,
+        work: Work,
         cancelled: bool,
     },
     Backoff {
         until: Millis,
+        /// Why the next run is due then.
+        again: Cause,
     },
-    Blocked,
     Removed,
+}
+
+/// Whether the revision waits for a change, and what becomes of drift meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Block {
+    /// It does not wait.
+    Free,
+    /// It does, and what was applied before is put right.
+    Guarded,
+    /// It does, and so does a repair: what has drifted is only told.
+    Unguarded,
 }
 
 /// Where an application is.
@@ -139,6 +179,11 @@ pub struct State {
     suspended: bool,
     deleting: bool,
     revision: Option<String>,
+    /// Why the source does not answer; nothing if it does.
+    failure: Option<String>,
+    /// What of that the last run knew that has told it.
+    told: Option<String>,
+    block: Block,
     /// Why another run is due.
     due: Option<Cause>,
     activity: Activity,
@@ -160,6 +205,9 @@ impl State {
             suspended: false,
             deleting: false,
             revision: None,
+            failure: None,
+            told: None,
+            block: Block::Free,
             due: None,
             activity: Activity::Idle,
             failures: 0,
@@ -172,9 +220,14 @@ impl State {
         matches!(self.activity, Activity::Running { .. })
     }
 
-    /// Says whether a run has failed that is tried again only after a change.
+    /// Says whether the revision waits for a change.
     pub fn is_blocked(&self) -> bool {
-        self.activity == Activity::Blocked
+        self.block != Block::Free
+    }
+
+    /// Says whether drift may be put right; if not, it is only told.
+    pub fn repairs(&self) -> bool {
+        self.block != Block::Unguarded
     }
 
     /// Says whether everything is removed and nothing will ever run again.
@@ -192,29 +245,24 @@ impl State {
                 suspended,
             } => self.spec(generation, suspended),
             Event::Revision(revision) => {
-                if self.revision.as_ref() != Some(&revision) {
-                    self.revision = Some(revision);
-                    self.change(Cause::Revision);
-                }
+                self.failure = None;
+                self.steer(revision);
             }
+            Event::Steered(revision) => self.steer(revision),
+            Event::SourceFailed(reason) => self.failure = Some(reason),
             Event::SourceChanged => {
-                self.revision = None;
+                (self.revision, self.failure) = (None, None);
                 self.change(Cause::Revision);
             }
             Event::PluginChanged => self.change(Cause::Settings),
             Event::Unblocked => {
                 if self.is_blocked() {
-                    self.activity = Activity::Idle;
-                    self.due = self.due.or(Some(Cause::Retry));
+                    let due = self.due.filter(|cause| *cause != Cause::Drift);
+                    self.change(due.unwrap_or(Cause::Retry));
                 }
             }
             Event::Requested => self.change(Cause::Request),
-            Event::Drifted => {
-                // What waits for a change is not tried again by a drift: it would fail the same way.
-                if !self.is_blocked() {
-                    self.due = self.due.or(Some(Cause::Drift));
-                }
-            }
+            Event::Drifted => self.due = self.due.or(Some(Cause::Drift)),
             Event::Deleted => {
                 if !self.deleting {
                     self.deleting = true;
@@ -223,9 +271,11 @@ impl State {
             }
             Event::Finished { run, outcome, now } => self.finished(run, outcome, now, &mut effects),
             Event::Woke { now } => {
-                if matches!(self.activity, Activity::Backoff { until } if until <= now) {
+                if let Activity::Backoff { until, again } = self.activity
+                    && until <= now
+                {
                     self.activity = Activity::Idle;
-                    self.due = self.due.or(Some(Cause::Retry));
+                    self.due = self.due.or(Some(again));
                 }
             }
         }
@@ -242,11 +292,19 @@ impl State {
         }
     }
 
+    fn steer(&mut self, revision: String) {
+        if self.revision.as_ref() != Some(&revision) {
+            self.revision = Some(revision);
+            self.change(Cause::Revision);
+        }
+    }
+
     /// Something changed that makes a new attempt worthwhile at once, whatever waits or failed.
     fn change(&mut self, cause: Cause) {
         self.due = Some(cause);
         self.failures = 0;
-        if matches!(self.activity, Activity::Backoff { .. } | Activity::Blocked) {
+        self.block = Block::Free;
+        if matches!(self.activity, Activity::Backoff { .. }) {
             self.activity = Activity::Idle;
         }
     }
@@ -258,14 +316,14 @@ impl State {
         now: Millis,
         effects: &mut Vec<Effect>,
     ) {
-        let Activity::Running { run, removing, .. } = self.activity else {
+        let Activity::Running { run, work, .. } = self.activity else {
             return;
         };
         if run != finished {
             return;
         }
         self.activity = match outcome {
-            Outcome::Done if removing => Activity::Removed,
+            Outcome::Done if work == Work::Remove => Activity::Removed,
             Outcome::Done => {
                 self.failures = 0;
                 Activity::Idle
@@ -275,21 +333,30 @@ impl State {
             Outcome::Failed(_) if self.due.is_some_and(|cause| cause != Cause::Drift) => {
                 Activity::Idle
             }
-            Outcome::Failed(Retry::OnChange) => {
+            Outcome::Failed(Retry::OnChange) if work != Work::Remove => {
                 self.due = None;
-                Activity::Blocked
+                self.block = match work {
+                    Work::Converge => Block::Guarded,
+                    Work::Guard => Block::Unguarded,
+                    Work::Tell | Work::Remove => self.block,
+                };
+                Activity::Idle
             }
-            Outcome::Failed(Retry::Backoff) => {
+            Outcome::Failed(_) => {
                 self.failures = self.failures.saturating_add(1);
                 let pause = pause(&self.name, self.failures);
                 let until =
                     now.saturating_add(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX));
                 effects.push(Effect::WakeAt(until));
-                Activity::Backoff { until }
+                let again = match work {
+                    Work::Guard => Cause::Drift,
+                    Work::Converge | Work::Tell | Work::Remove => Cause::Retry,
+                };
+                Activity::Backoff { until, again }
             }
         };
         // A removal is never given up: whatever it ended with, it is due until it is done.
-        if removing && !matches!(self.activity, Activity::Removed) {
+        if work == Work::Remove && !matches!(self.activity, Activity::Removed) {
             self.due = Some(Cause::Retry);
         }
     }
@@ -299,47 +366,73 @@ impl State {
         match self.activity {
             Activity::Running {
                 run,
-                removing,
+                work,
                 cancelled: false,
-            } => {
-                let superseded =
-                    matches!(self.due, Some(cause) if cause != Cause::Drift) && !removing;
-                if superseded || (self.suspended && !removing) {
+            } if work != Work::Remove => {
+                let superseded = self.due.is_some_and(|cause| cause != Cause::Drift);
+                if superseded || self.suspended {
                     self.activity = Activity::Running {
                         run,
-                        removing,
+                        work,
                         cancelled: true,
                     };
                     effects.push(Effect::Cancel { run });
                 }
             }
-            Activity::Idle => {
-                let Some(cause) = self.due else { return };
-                if self.deleting {
-                    let run = self.start(true);
-                    effects.push(Effect::Remove { run });
-                } else if let (false, Some(_), Some(revision)) =
-                    (self.suspended, self.generation, self.revision.clone())
-                {
-                    let run = self.start(false);
-                    effects.push(Effect::Start {
-                        run,
-                        revision,
-                        cause,
-                    });
-                }
-            }
+            Activity::Idle => effects.extend(self.begin()),
             _ => {}
         }
     }
 
-    fn start(&mut self, removing: bool) -> RunId {
+    /// Begins what is due, if it may begin.
+    fn begin(&mut self) -> Option<Effect> {
+        if self.deleting {
+            self.due?;
+            let run = self.start(Work::Remove);
+            return Some(Effect::Remove { run });
+        }
+        if self.suspended || self.generation.is_none() {
+            return None;
+        }
+        let waits = self.is_blocked() || self.revision.is_none();
+        if waits && self.due == Some(Cause::Drift) {
+            let repairs = self.repairs();
+            let run = self.start(Work::Guard);
+            return Some(Effect::Guard { run, repairs });
+        }
+        let (is_away, is_untold) = (self.failure.is_some(), self.failure != self.told);
+        match self.revision.clone() {
+            // That the source answers again is told with what it gives.
+            Some(revision) if self.due.is_some() || (is_untold && !is_away) => {
+                let cause = self.due.unwrap_or(Cause::Revision);
+                let run = self.start(Work::Converge);
+                Some(Effect::Start {
+                    run,
+                    revision,
+                    cause,
+                })
+            }
+            _ if is_away && (self.due.is_some() || is_untold) => {
+                let run = self.start(Work::Tell);
+                Some(Effect::Tell { run })
+            }
+            _ => None,
+        }
+    }
+
+    fn start(&mut self, work: Work) -> RunId {
         self.due = None;
+        if matches!(work, Work::Converge | Work::Tell) {
+            self.told.clone_from(&self.failure);
+        }
+        if work == Work::Converge {
+            self.block = Block::Free;
+        }
         let run = RunId(self.next_run);
         self.next_run += 1;
         self.activity = Activity::Running {
             run,
-            removing,
+            work,
             cancelled: false,
         };
         run

@@ -97,7 +97,7 @@ impl Replica {
         let Some(kept) = self.applications.get(&application) else {
             return false;
         };
-        if kept.run.is_some() || !kept.settled || !self.synced {
+        if kept.run.is_some() || !kept.settled || !self.synced || !kept.machine.repairs() {
             return false;
         }
         kept.resource.inventory.entries().any(|entry| {

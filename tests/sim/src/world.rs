@@ -1,5 +1,7 @@
 //! One schedule in virtual time: people, git, a model of the API server, and replicas of the agent.
 
+mod revisions;
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -168,6 +170,7 @@ impl<'c> World<'c> {
             What::Calm => {
                 self.calm = true;
                 self.tell(|| "the faults stop".to_owned());
+                self.allow_all();
                 // A webhook that is delivered again, at last.
                 for replica in 0..self.replicas.len() {
                     self.put(1, replica, What::Fetch);
@@ -334,28 +337,6 @@ impl<'c> World<'c> {
         }
     }
 
-    fn fetch(&mut self, replica: usize) {
-        let newest = u32::try_from(self.revisions.len() - 1).unwrap_or(u32::MAX);
-        if !self.replicas[replica].working || self.replicas[replica].fetched == Some(newest) {
-            return;
-        }
-        self.replicas[replica].fetched = Some(newest);
-        for application in 0..APPLICATIONS {
-            self.tell_revision(replica, application);
-        }
-    }
-
-    fn tell_revision(&mut self, replica: usize, application: usize) {
-        let Some(revision) = self.replicas[replica].fetched else {
-            return;
-        };
-        if let Some(kept) = self.replicas[replica].applications.get_mut(&application)
-            && kept.told.replace(revision) != Some(revision)
-        {
-            self.step(replica, application, Event::Revision(revision.to_string()));
-        }
-    }
-
     fn relist(&mut self, replica: usize) {
         let version = self.server.version();
         // The watch goes on from what was listed: nothing from before comes after it.
@@ -436,8 +417,19 @@ impl<'c> World<'c> {
         kept.machine = machine;
         for effect in effects {
             match effect {
+                // A policy refuses it, and nothing is written.
+                Effect::Start { run, .. } if self.strikes(self.schedule.weather / 8) => {
+                    let outcome = Outcome::Failed(Retry::OnChange);
+                    self.finished(replica, application, run, outcome);
+                }
                 Effect::Start { run, revision, .. } => {
                     self.begin(replica, application, run, revision.parse().ok());
+                }
+                Effect::Guard { run, repairs } => self.guard(replica, application, run, repairs),
+                // There is nobody who reads it.
+                Effect::Tell { run } => {
+                    let (outcome, now) = (Outcome::Done, self.now);
+                    self.step(replica, application, Event::Finished { run, outcome, now });
                 }
                 Effect::Remove { run } => self.begin(replica, application, run, None),
                 Effect::Cancel { run } => {

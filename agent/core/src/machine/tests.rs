@@ -38,6 +38,35 @@ fn start(run: u64, revision: &str, cause: Cause) -> Effect {
     }
 }
 
+fn guard(run: u64, repairs: bool) -> Effect {
+    let run = RunId(run);
+    Effect::Guard { run, repairs }
+}
+
+fn tell(run: u64) -> Effect {
+    Effect::Tell { run: RunId(run) }
+}
+
+fn away(reason: &str) -> Event {
+    Event::SourceFailed(reason.into())
+}
+
+const WAITS: Outcome = Outcome::Failed(Retry::OnChange);
+
+/// One whose revision 1 runs and is converged.
+fn converged() -> State {
+    feed(
+        State::new("a"),
+        [spec(), revision("1"), finished(0, Outcome::Done)],
+    )
+    .0
+}
+
+/// One whose revision 2 waits for a change, with what to do next in its run 2.
+fn blocked() -> State {
+    feed(converged(), [revision("2"), finished(1, WAITS)]).0
+}
+
 #[test]
 fn starts_when_spec_and_revision_are_known_and_once_for_each_commit() {
     let (state, effects) = feed(State::new("a"), [spec(), revision("1"), revision("1")]);
@@ -85,12 +114,9 @@ fn a_failure_is_retried_with_growing_pauses_or_waits_for_a_change() {
     let blocked_again = blocked.clone();
     assert!(effects.is_empty() && blocked.is_blocked());
     assert!(
-        feed(
-            blocked.clone(),
-            [Event::Drifted, Event::Woke { now: u64::MAX }]
-        )
-        .1
-        .is_empty()
+        feed(blocked.clone(), [Event::Woke { now: u64::MAX }])
+            .1
+            .is_empty()
     );
     assert_eq!(
         feed(blocked, [Event::Requested]).1,
@@ -132,6 +158,132 @@ fn drift_starts_a_run_and_never_interrupts_one() {
 }
 
 #[test]
+fn what_was_applied_is_guarded_while_a_newer_revision_waits() {
+    let (state, effects) = feed(blocked(), [Event::Drifted]);
+    assert_eq!(effects, [guard(2, true)]);
+    // Each drift is looked at, and that the revision waits is not forgotten.
+    let (state, effects) = feed(state, [Event::Drifted, finished(2, Outcome::Done)]);
+    assert_eq!(effects, [guard(3, true)]);
+    let (state, effects) = feed(state, [finished(3, Outcome::Done), revision("2")]);
+    assert_eq!((effects, state.is_blocked()), (Vec::new(), true));
+    // A repair that may succeed later is tried again with pauses, and the revision is not.
+    let failed = finished(4, Outcome::Failed(Retry::Backoff));
+    let (waiting, effects) = feed(state, [Event::Drifted, failed]);
+    let [Effect::Guard { .. }, Effect::WakeAt(until)] = effects[..] else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(feed(waiting.clone(), [Event::Drifted]).1, []);
+    let (state, effects) = feed(waiting.clone(), [Event::Woke { now: until }]);
+    assert_eq!(effects, [guard(5, true)]);
+    assert_eq!(
+        feed(waiting, [Event::Unblocked]).1,
+        [start(5, "2", Cause::Retry)]
+    );
+    // One that waits for a change is not tried again, and what drifts is told.
+    let (state, effects) = feed(state, [finished(5, WAITS)]);
+    assert_eq!((effects, state.repairs()), (Vec::new(), false));
+    let (state, effects) = feed(state, [Event::Drifted, finished(6, Outcome::Done)]);
+    assert_eq!((effects, state.repairs()), (vec![guard(6, false)], false));
+    assert!(state.is_blocked());
+    let unblocked = feed(state.clone(), [Event::Unblocked]).1;
+    assert_eq!(unblocked, [start(7, "2", Cause::Retry)]);
+    let (state, effects) = feed(state, [Event::Requested]);
+    assert_eq!(effects, [start(7, "2", Cause::Request)]);
+    assert!(state.repairs());
+}
+
+#[test]
+fn a_change_supersedes_a_guard() {
+    for (change, wanted) in [
+        (revision("3"), start(3, "3", Cause::Revision)),
+        (Event::Requested, start(3, "2", Cause::Request)),
+        (Event::Unblocked, start(3, "2", Cause::Retry)),
+    ] {
+        let (state, effects) = feed(blocked(), [Event::Drifted, change]);
+        let cancelled = Effect::Cancel { run: RunId(2) };
+        assert_eq!(effects, [guard(2, true), cancelled]);
+        // However it ends: what it came to is about what was wanted before.
+        for outcome in [Outcome::Cancelled, Outcome::Done, WAITS] {
+            let (state, effects) = feed(state.clone(), [finished(2, outcome)]);
+            assert_eq!(effects, [wanted.clone()], "after {outcome:?}");
+            assert!(state.repairs() && !state.is_blocked());
+        }
+    }
+}
+
+#[test]
+fn a_source_that_fails_is_told_and_takes_nothing_back() {
+    let (state, effects) = feed(converged(), [away("x"), away("x")]);
+    assert_eq!(effects, [tell(1)]);
+    let (state, effects) = feed(state, [finished(1, Outcome::Done), away("x")]);
+    assert_eq!(effects, []);
+    let (state, effects) = feed(state, [Event::Drifted, finished(2, Outcome::Done)]);
+    assert_eq!(effects, [start(2, "1", Cause::Drift)]);
+    // Another reason is told as well, and so is that it answers again.
+    let (state, effects) = feed(state, [away("y"), finished(3, Outcome::Done)]);
+    assert_eq!(effects, [tell(3)]);
+    let (state, effects) = feed(state, [Event::Steered("1".into())]);
+    assert_eq!(effects, []);
+    assert_eq!(
+        feed(state.clone(), [Event::Steered("0".into())]).1,
+        [start(4, "0", Cause::Revision)]
+    );
+    let (state, effects) = feed(state, [revision("1")]);
+    assert_eq!(effects, [start(4, "1", Cause::Revision)]);
+    let (_, effects) = feed(state, [finished(4, Outcome::Done), revision("1")]);
+    assert_eq!(effects, []);
+}
+
+#[test]
+fn a_source_that_fails_holds_up_nothing_that_is_under_way() {
+    let (running, _) = feed(State::new("a"), [spec(), revision("1")]);
+    let (state, effects) = feed(running.clone(), [away("x")]);
+    assert_eq!(effects, []);
+    assert_eq!(
+        feed(state.clone(), [finished(0, Outcome::Done)]).1,
+        [tell(1)]
+    );
+    // It answers before it was told that it does not.
+    let (_, effects) = feed(state.clone(), [revision("1"), finished(0, Outcome::Done)]);
+    assert_eq!(effects, []);
+    // What is tried again tells it.
+    let (state, effects) = feed(state, [finished(0, Outcome::Failed(Retry::Backoff))]);
+    let [Effect::WakeAt(until)] = effects[..] else {
+        panic!("{effects:?}")
+    };
+    let (state, effects) = feed(state, [away("y"), Event::Woke { now: until }]);
+    assert_eq!(effects, [start(1, "1", Cause::Retry)]);
+    assert_eq!(feed(state, [finished(1, Outcome::Done)]).1, []);
+    // What waits for a change goes on waiting.
+    let (state, effects) = feed(blocked(), [away("x"), finished(2, Outcome::Done)]);
+    assert_eq!(effects, [tell(2)]);
+    assert_eq!(feed(state.clone(), [Event::Drifted]).1, [guard(3, true)]);
+    assert_eq!(
+        feed(state, [revision("2")]).1,
+        [start(3, "2", Cause::Revision)]
+    );
+}
+
+#[test]
+fn a_source_that_never_answered_is_told_to_whoever_asks() {
+    let (state, effects) = feed(State::new("a"), [away("x"), spec()]);
+    assert_eq!(effects, [tell(0)]);
+    let (state, effects) = feed(state, [finished(0, Outcome::Done), Event::Requested]);
+    assert_eq!(effects, [tell(1)]);
+    // The status was not written.
+    let failed = finished(1, Outcome::Failed(Retry::Backoff));
+    let (state, effects) = feed(state, [failed]);
+    let [Effect::WakeAt(until)] = effects[..] else {
+        panic!("{effects:?}")
+    };
+    let (state, effects) = feed(state, [Event::Woke { now: until }]);
+    assert_eq!(effects, [tell(2)]);
+    let (_, effects) = feed(state, [revision("1"), finished(2, Outcome::Cancelled)]);
+    let cancelled = Effect::Cancel { run: RunId(2) };
+    assert_eq!(effects, [cancelled, start(3, "1", Cause::Revision)]);
+}
+
+#[test]
 fn another_source_must_answer_before_anything_runs() {
     let edited = Event::Spec {
         generation: 2,
@@ -151,6 +303,14 @@ fn another_source_must_answer_before_anything_runs() {
             [start(1, "1", Cause::Revision)]
         );
     }
+    // What the one before gave is still in the cluster.
+    let (state, effects) = feed(
+        converged(),
+        [Event::SourceChanged, edited.clone(), away("x")],
+    );
+    assert_eq!(effects, [tell(1)]);
+    let (_, effects) = feed(state, [finished(1, Outcome::Done), Event::Drifted]);
+    assert_eq!(effects, [guard(2, true)]);
     let (state, effects) = feed(running, [Event::SourceChanged, edited]);
     assert_eq!(effects, [Effect::Cancel { run: RunId(0) }]);
     let (state, effects) = feed(state, [finished(0, Outcome::Cancelled)]);
@@ -224,6 +384,8 @@ fn any_event() -> impl Strategy<Value = Event> {
             suspended
         }),
         "[a-d]".prop_map(Event::Revision),
+        "[a-d]".prop_map(Event::Steered),
+        "[xy]".prop_map(Event::SourceFailed),
         Just(Event::SourceChanged),
         Just(Event::PluginChanged),
         Just(Event::Drifted),
@@ -244,11 +406,13 @@ proptest! {
     fn one_run_at_a_time_and_none_while_suspended_or_deleted(events in prop::collection::vec(any_event(), 0..60)) {
         let mut state = State::new("a");
         let mut running = None;
-        let (mut suspended, mut deleted, mut known) = (false, false, false);
+        let (mut suspended, mut deleted, mut known, mut away) = (false, false, false, false);
         for event in events {
             match &event {
-                Event::SourceChanged => known = false,
-                Event::Revision(_) => known = true,
+                Event::SourceChanged => (known, away) = (false, false),
+                Event::Revision(_) => (known, away) = (true, false),
+                Event::Steered(_) => known = true,
+                Event::SourceFailed(_) => away = true,
                 Event::Spec { suspended: now, .. } => suspended = *now,
                 Event::Deleted => deleted = true,
                 Event::Finished { run, .. } if running == Some(*run) => running = None,
@@ -259,6 +423,14 @@ proptest! {
                 match effect {
                     Effect::Start { run, .. } => {
                         prop_assert!(running.is_none() && !suspended && !deleted && known);
+                        running = Some(run);
+                    }
+                    Effect::Guard { run, .. } => {
+                        prop_assert!(running.is_none() && !suspended && !deleted);
+                        running = Some(run);
+                    }
+                    Effect::Tell { run } => {
+                        prop_assert!(running.is_none() && !suspended && !deleted && away);
                         running = Some(run);
                     }
                     Effect::Remove { run } => {
@@ -277,27 +449,25 @@ proptest! {
     #[test]
     fn whatever_happened_the_newest_commit_runs_in_the_end(events in prop::collection::vec(any_event(), 0..40)) {
         let live = events.into_iter().filter(|event| !matches!(event, Event::Deleted));
-        let (mut state, effects) = feed(State::new("a"), live);
-        let mut last = effects.into_iter().filter_map(|effect| match effect {
+        let started = |effect: Effect| match effect {
             Effect::Start { run, revision, .. } => Some((run, revision)),
+            Effect::Guard { run, .. } | Effect::Tell { run } => Some((run, String::new())),
             _ => None,
-        }).next_back();
+        };
+        let (mut state, effects) = feed(State::new("a"), live);
+        let mut last = effects.into_iter().filter_map(started).next_back();
         // The world calms down: it is resumed, a commit comes, and every run succeeds.
         for event in [Event::Spec { generation: 9, suspended: false }, revision("newest")] {
             let (next, effects) = state.step(event);
             state = next;
-            for effect in effects {
-                if let Effect::Start { run, revision, .. } = effect { last = Some((run, revision)); }
-            }
+            last = effects.into_iter().filter_map(started).next_back().or(last);
         }
         for _ in 0..3 {
             let Some((run, _)) = last.clone() else { break };
             if !state.is_running() { break }
             let (next, effects) = state.step(Event::Finished { run, outcome: Outcome::Done, now: 0 });
             state = next;
-            for effect in effects {
-                if let Effect::Start { run, revision, .. } = effect { last = Some((run, revision)); }
-            }
+            last = effects.into_iter().filter_map(started).next_back().or(last);
         }
         prop_assert_eq!(last.map(|(_, revision)| revision), Some("newest".to_owned()));
         prop_assert!(!state.is_running());

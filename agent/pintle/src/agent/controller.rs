@@ -8,9 +8,10 @@ mod course;
 mod dependencies;
 mod handover;
 mod looking;
+mod starting;
 mod warming;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures::{StreamExt as _, stream::SelectAll};
 use pintle_cluster::{Application, ResourceEvent};
@@ -18,7 +19,7 @@ use pintle_core::{
     application::{ApplicationSpec, ApplicationStatus},
     drift::Disputes,
     inventory::Inventory,
-    machine::{Cause, Effect, Event, Millis, Outcome, Retry, RunId, State},
+    machine::{Event, Millis, RunId, State},
     names::{
         ADOPT_HELM_ANNOTATION, ADOPT_RESTARTS_ANNOTATION, ApplicationName,
         CONFIRM_PRUNE_ANNOTATION, RECONCILE_ANNOTATION, TEST_ANNOTATION,
@@ -32,15 +33,13 @@ use tokio_util::sync::CancellationToken;
 
 use self::{claiming::Contest, course::Course, dependencies::Standings, handover::Listing};
 use super::{
-    drift::Disputed,
-    job::{Job, Memory, Report, Work},
+    job::{Applied, Memory, Report},
     lookups::Lookups,
     plugins,
     replicas::{Assignment, Portion, Pushed, has},
-    run,
     server::Probes,
     shared::Shared,
-    sources::{Fetched, SourceKey, Sources},
+    sources::{FetchFailure, Fetched, SourceKey, Sources},
     targets::{TargetKey, Targets},
 };
 use crate::pipeline::{snapshot::Snapshot, steady_ms};
@@ -96,18 +95,19 @@ type ApplicationEvent = ResourceEvent<ApplicationSpec, ApplicationStatus>;
     reason = "each is another thing that the next run has to know"
 )]
 pub(super) struct App {
-    machine: State,
+    pub(super) machine: State,
     pub(super) application: Application,
     /// Whether its status in the cluster may be another one: the last run's write of it has no answer.
     is_unsure: bool,
     source: Option<SourceKey>,
-    fetched: Option<Fetched>,
+    /// What the source gave last.
+    fetched: Option<Snapshot>,
+    /// Why it does not answer now.
+    failure: Option<FetchFailure>,
     /// Which revision is to run.
     course: Course,
     /// What it waits for.
     patience: dependencies::Patience,
-    /// A failed fetch that came while a run was under way: told when it is over.
-    pending_failure: bool,
     /// Whether a person waits for a reconciliation with what the source gives now.
     pending_request: bool,
     /// Whether what the render read from the cluster changed while a run was under way: looked at when it is over.
@@ -116,6 +116,8 @@ pub(super) struct App {
     pending_kinds: bool,
     pub(super) run: Option<(RunId, CancellationToken)>,
     memory: Option<Arc<Memory>>,
+    /// What is in the cluster: put right when it drifts, whatever the newest revision waits for.
+    applied: Option<Arc<Applied>>,
     /// Whether the run that is under way renders with a plugin that has changed since.
     is_render_void: bool,
     pub(super) inventory: Inventory,
@@ -412,12 +414,14 @@ impl Controller {
         let Report {
             name,
             run,
+            is_rollout,
             outcome,
             application,
             is_unsure,
             inventory,
             memory,
             asked_in_vain,
+            applied,
             healthy,
             is_unseen,
             has_left,
@@ -440,24 +444,27 @@ impl Controller {
         app.run = None;
         app.update(application);
         app.is_unsure = is_unsure;
-        app.memory = memory.filter(|_| !std::mem::take(&mut app.is_render_void));
+        let is_void = std::mem::take(&mut app.is_render_void);
+        app.memory = memory.filter(|_| !is_void);
         let looked_up = app.take_lookup();
         if let Some(inventory) = inventory {
             app.inventory = inventory;
         }
+        app.applied = applied.or(app.applied.take());
         app.healthy = healthy.or(app.healthy);
         app.is_unseen |= is_unseen;
         app.settle(outcome);
-        app.contest.is_refused = is_contested;
+        if is_rollout {
+            app.contest.is_refused = is_contested;
+        }
         let released = std::mem::take(&mut app.contest.is_released);
         if let Some(drift) = drift {
             self.learn_drift(&name, drift);
         }
-        self.follow_lookups(&name, asked_in_vain);
-        let Some(app) = self.apps.get_mut(&name) else {
-            return;
-        };
-        let pending = std::mem::take(&mut app.pending_failure);
+        // What the newest render has asked is followed, whatever else is done meanwhile.
+        if is_rollout {
+            self.follow_lookups(&name, asked_in_vain);
+        }
         self.step(
             &name,
             Event::Finished {
@@ -468,9 +475,6 @@ impl Controller {
         );
         if let Some(trial) = trial {
             self.tried(&name, &trial);
-        }
-        if pending {
-            self.tell_revision(&name);
         }
         if wants_fetch {
             self.fetch_again(&name);
@@ -489,7 +493,7 @@ impl Controller {
             return;
         };
         // A run that is under way has something to render after it.
-        if let Event::Revision(revision) = &event
+        if let Event::Revision(revision) | Event::Steered(revision) = &event
             && app.run.is_some()
         {
             self.shared.claims.hear(name, revision);
@@ -499,98 +503,5 @@ impl Controller {
         for effect in effects {
             self.perform(name, effect);
         }
-    }
-
-    fn perform(&mut self, name: &ApplicationName, effect: Effect) {
-        let Some(app) = self.apps.get_mut(name) else {
-            return;
-        };
-        match effect {
-            Effect::Start {
-                run,
-                cause,
-                revision,
-            } => {
-                let Some(fetched) = app.fetched_of(&revision) else {
-                    // A defect of ours; a run that nobody ends would keep all others from starting.
-                    tracing::error!(application = %name, revision, "what is to run was never fetched");
-                    let outcome = Outcome::Failed(Retry::OnChange);
-                    let now = steady_ms();
-                    return self.step(name, Event::Finished { run, outcome, now });
-                };
-                let cause = app.begin(revision, cause);
-                self.start(
-                    name,
-                    run,
-                    Work::Converge {
-                        fetched: Box::new(fetched),
-                        cause,
-                    },
-                );
-            }
-            Effect::Remove { run } => self.start(name, run, Work::Remove),
-            Effect::Cancel { run } => {
-                if let Some((_, cancel)) = app.run.as_ref().filter(|(current, _)| *current == run) {
-                    cancel.cancel();
-                }
-            }
-            Effect::WakeAt(time) => self.wake_at(name.clone(), time),
-        }
-    }
-
-    fn start(&mut self, name: &ApplicationName, run: RunId, work: Work) {
-        let Some(app) = self.apps.get_mut(name) else {
-            return;
-        };
-        if let Work::Converge { cause, fetched } = &work {
-            if let Ok(snapshot) = &**fetched {
-                let revision = &snapshot.revision().commit;
-                self.shared.claims.expect(name, revision);
-            }
-            tracing::debug!(application = %name, ?cause, "starting");
-            if *cause == Cause::Settings {
-                // A plugin or the spec is another one: what it gave before says nothing.
-                app.memory = app
-                    .memory
-                    .take()
-                    .filter(|memory| memory.generation == app.application.generation);
-            }
-        }
-        let waits_for = self.obstacles(name, &work);
-        let Some(app) = self.apps.get_mut(name) else {
-            return;
-        };
-        let cancel = CancellationToken::new();
-        app.run = Some((run, cancel.clone()));
-        let job = Job {
-            run,
-            application: app.application.clone(),
-            is_unsure: app.is_unsure,
-            work,
-            origin: app.source.as_ref().map(SourceKey::origin),
-            memory: app.memory.clone(),
-            requested: app.requested.clone(),
-            disputed: Disputed {
-                held: app.disputes.held(steady_ms()),
-                fights: app.disputes.going_on(),
-            },
-            waits_for,
-            rollback: app.course.decided().cloned(),
-            rollback_answer: app.course.answer().cloned(),
-        };
-        let shared = self.targets.now(name);
-        self.runs.spawn(run::run(shared, job, cancel));
-    }
-
-    pub(super) fn wake_at(&self, name: ApplicationName, time: Millis) {
-        let (messages, pause) = (
-            self.messages.clone(),
-            Duration::from_millis(time.saturating_sub(steady_ms())),
-        );
-        tokio::spawn(async move {
-            tokio::time::sleep(pause).await;
-            // The agent may have stopped meanwhile.
-            let _ = messages.send(Message::Woke(name)).await;
-        });
     }
 }

@@ -70,7 +70,12 @@ impl Controller {
         let tracker = self.targets.now(name).tracker.clone();
         let drift = sights(&tracker.drift(name, &app.inventory));
         let spec = app.application.spec.as_ref().ok();
-        let mode = spec.map_or_else(DriftMode::default, |spec| spec.drift.mode);
+        let mode = if app.machine.repairs() {
+            spec.map_or_else(DriftMode::default, |spec| spec.drift.mode)
+        } else {
+            // What cannot be put right is told once.
+            DriftMode::Report
+        };
         let due = app.disputes.look(&drift, mode, steady_ms());
         // What was deleted and is left so has no health.
         let gone = app.disputes.gone();

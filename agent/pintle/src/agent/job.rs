@@ -18,8 +18,9 @@ use pintle_core::{
 use super::{
     drift::{Disputed, DriftReport},
     lookups::Asked,
-    sources::Fetched,
+    sources::FetchFailure,
 };
+use crate::pipeline::snapshot::Snapshot;
 
 /// What a run works on.
 pub(crate) struct Job {
@@ -42,6 +43,8 @@ pub(crate) struct Job {
     pub(crate) rollback: Option<Rollback>,
     /// What came of the newest request for a rollback that has an answer.
     pub(crate) rollback_answer: Option<RollbackAnswer>,
+    /// Why the source does not answer, or why what is to be gone back to cannot be had.
+    pub(crate) failure: Option<FetchFailure>,
 }
 
 /// What came of a person's request for a rollback: whoever asked waits for it in the status.
@@ -56,7 +59,16 @@ pub(crate) struct RollbackAnswer {
 /// What is to be done.
 pub(crate) enum Work {
     /// Make the cluster what the source says.
-    Converge { fetched: Box<Fetched>, cause: Cause },
+    Converge { snapshot: Snapshot, cause: Cause },
+    /// Put right what has drifted from what was applied last, while something newer waits for a change.
+    Guard {
+        /// Whether that may be tried. If not, it is only told.
+        repairs: bool,
+        /// What was applied; nothing if it is not known any more.
+        applied: Option<Arc<Applied>>,
+    },
+    /// Say that the source does not answer.
+    Tell,
     /// Deal with the objects, and let the Application go.
     Remove,
 }
@@ -86,6 +98,15 @@ impl Memory {
     }
 }
 
+/// What was applied last as a whole: enough to put it right again without its source. It is a cache, too.
+#[derive(Debug)]
+pub(crate) struct Applied {
+    pub(crate) memory: Arc<Memory>,
+    pub(crate) revision: String,
+    /// When the revision was made, in seconds since the epoch.
+    pub(crate) revision_time: i64,
+}
+
 /// What a run gives back.
 #[expect(
     clippy::struct_excessive_bools,
@@ -94,6 +115,8 @@ impl Memory {
 pub(crate) struct Report {
     pub(crate) name: ApplicationName,
     pub(crate) run: RunId,
+    /// Whether it was about the revision that is wanted: no other says anything about what that asks for, or is refused.
+    pub(crate) is_rollout: bool,
     pub(crate) outcome: Outcome,
     /// The Application as it was last read or written.
     pub(crate) application: Application,
@@ -104,6 +127,8 @@ pub(crate) struct Report {
     pub(crate) memory: Option<Arc<Memory>>,
     /// What a render that failed had asked of the cluster; nothing if none failed.
     pub(crate) asked_in_vain: Option<Asked>,
+    /// What it has applied; nothing if that is as it was before.
+    pub(crate) applied: Option<Arc<Applied>>,
     /// Whether all objects were healthy at the end; nothing if that was not looked at.
     pub(crate) healthy: Option<bool>,
     /// Whether it told that objects are out of sight.
@@ -139,12 +164,14 @@ impl Report {
         Self {
             name: job.application.application_name(),
             run: job.run,
+            is_rollout: false,
             outcome,
             application: job.application,
             is_unsure: job.is_unsure,
             inventory: None,
             memory: job.memory,
             asked_in_vain: None,
+            applied: None,
             healthy: None,
             is_unseen: false,
             has_left: false,

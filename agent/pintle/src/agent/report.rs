@@ -3,8 +3,8 @@
 use pintle_cluster::Unsettled;
 use pintle_core::{
     application::{
-        ApplicationStatus, Condition, ObjectDrift, ObjectProblem, PROBLEM_LIMIT, Standing,
-        TestResult,
+        ApplicationStatus, Condition, ConditionStatus, ObjectDrift, ObjectProblem, PROBLEM_LIMIT,
+        Standing, TestResult,
     },
     check::Finding,
     digest::Digest,
@@ -61,6 +61,25 @@ impl Verdict {
         }
     }
 
+    /// Returns what a status says already, for a run that changes nothing about it.
+    pub(crate) fn as_told(conditions: &[Condition]) -> Option<Self> {
+        let find = |kind: &str| conditions.iter().find(|condition| condition.kind == kind);
+        let ready = find("Ready")?;
+        let standing = match ready.status {
+            ConditionStatus::True => Standing::Ready,
+            ConditionStatus::Unknown => Standing::Working,
+            ConditionStatus::False if find("Stalled").is_some() => Standing::Stalled,
+            ConditionStatus::False => Standing::Retrying,
+        };
+        Some(Self {
+            standing,
+            reason: ready.reason.clone(),
+            message: ready.message.clone(),
+            event: None,
+            details: Value::Null,
+        })
+    }
+
     /// Something that is in the way, and that nobody has to be told beside the status.
     pub(crate) fn blocked(reason: &str, message: impl Into<String>) -> Self {
         let (reason, message) = (reason.to_owned(), message.into());
@@ -70,6 +89,33 @@ impl Verdict {
             message,
             event: None,
             details: Value::Null,
+        }
+    }
+}
+
+/// What the status goes on saying while a run does something else.
+#[derive(Debug, Clone)]
+pub(crate) enum Stands {
+    /// That the source does not answer. What goes wrong beside that is told with it.
+    Away(Verdict),
+    /// Why what is wanted waits for a change: the run is about what was there before.
+    Waits(Verdict),
+}
+
+impl Stands {
+    fn over(&self, verdict: &Verdict) -> Verdict {
+        let goes_well = matches!(verdict.standing, Standing::Ready | Standing::Working)
+            || verdict.event == Some(Reason::RolledBack);
+        match self {
+            Self::Waits(stands) => stands.clone(),
+            Self::Away(stands) if goes_well => stands.clone(),
+            Self::Away(stands) => Verdict {
+                message: format!(
+                    "{} (and its source does not answer: {})",
+                    verdict.message, stands.message
+                ),
+                ..verdict.clone()
+            },
         }
     }
 }
@@ -150,6 +196,25 @@ pub(crate) struct Learned {
     pub(crate) adopted: Option<String>,
     /// The request for which tests were run, and what they came to.
     pub(crate) tests: Option<(String, Vec<TestResult>)>,
+    /// What is told whatever the run comes to. The history tells of the run.
+    pub(crate) stands: Option<Stands>,
+}
+
+impl Learned {
+    /// Returns what is told of a run that came to a verdict.
+    pub(crate) fn shown(&self, verdict: &Verdict) -> Verdict {
+        let stands = self.stands.as_ref();
+        stands.map_or_else(|| verdict.clone(), |stands| stands.over(verdict))
+    }
+
+    /// Returns the generation of the spec that a status is about: what is told once more is about that for which it was told.
+    fn generation(&self, before: &ApplicationStatus, newest: i64) -> Option<i64> {
+        if matches!(self.stands, Some(Stands::Waits(_))) {
+            before.observed_generation
+        } else {
+            Some(newest)
+        }
+    }
 }
 
 /// Returns the status after a run, from the one before. The inventory is filled in by its store.
@@ -160,7 +225,8 @@ pub(crate) fn status(
     verdict: &Verdict,
 ) -> ApplicationStatus {
     let mut status = before.clone();
-    status.observed_generation = Some(generation);
+    let generation = learned.generation(before, generation);
+    status.observed_generation = generation;
     status.attempted_revision = learned.attempted.clone().or(status.attempted_revision);
     status.revision = learned.applied.clone().or(status.revision);
     status.rendered_digest = learned.rendered.or(status.rendered_digest);
@@ -186,16 +252,17 @@ pub(crate) fn status(
     }
     let now = now_text();
     chronicle::write(&mut status.history, learned, verdict);
+    let shown = learned.shown(verdict);
     status.conditions = Condition::of(
-        verdict.standing,
-        &verdict.reason,
-        &verdict.message,
-        Some(generation),
+        shown.standing,
+        &shown.reason,
+        &shown.message,
+        generation,
         &now,
         &before.conditions,
     );
     let drift = learned.drift.as_ref().unwrap_or(&before.drift);
-    let drifted = Condition::drifted(drift, Some(generation), &now, &before.conditions);
+    let drifted = Condition::drifted(drift, generation, &now, &before.conditions);
     status.conditions.extend(drifted);
     status.drift = drift.iter().take(PROBLEM_LIMIT).cloned().collect();
     status
@@ -238,7 +305,7 @@ pub(crate) fn sum_up(unsettled: &[Unsettled]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pintle_core::{application::ConditionStatus, health::Assessment, object::ObjectId};
+    use pintle_core::health::Assessment;
 
     fn unsettled(name: &str, status: Status) -> Unsettled {
         let id = ObjectId {
@@ -354,6 +421,66 @@ mod tests {
         assert_eq!(told(&after(&refused, None)), both, "nobody has asked anew");
         let next = after(&refused, Some(("2", None)));
         assert_eq!(told(&next), ("2".to_owned(), None));
+    }
+
+    fn verdict(standing: Standing, reason: Reason, message: &str) -> Verdict {
+        Verdict::failed(standing, reason, message)
+    }
+
+    #[test]
+    fn a_source_that_does_not_answer_is_told_over_what_goes_well_and_beside_what_does_not() {
+        let away = verdict(Standing::Retrying, Reason::SourceFailed, "no route to git");
+        let learned = Learned {
+            stands: Some(Stands::Away(away.clone())),
+            ..Learned::default()
+        };
+        for well in [
+            verdict(Standing::Ready, Reason::Converged, "1 is converged"),
+            verdict(Standing::Stalled, Reason::RolledBack, "running 1"),
+        ] {
+            assert_eq!(learned.shown(&well), away);
+        }
+        let degraded = verdict(Standing::Stalled, Reason::Degraded, "1 is not healthy");
+        let shown = learned.shown(&degraded);
+        assert_eq!(
+            (shown.standing, shown.event),
+            (degraded.standing, degraded.event)
+        );
+        insta::assert_snapshot!(shown.message, @"1 is not healthy (and its source does not answer: no route to git)");
+        assert_eq!(Learned::default().shown(&degraded), degraded);
+    }
+
+    #[test]
+    fn a_run_that_changes_nothing_about_it_says_again_what_was_told() {
+        let denied = verdict(Standing::Stalled, Reason::PolicyDenied, "2 is denied");
+        let before = status(
+            &ApplicationStatus::default(),
+            1,
+            &Learned::default(),
+            &denied,
+        );
+        let ready = verdict(Standing::Ready, Reason::Converged, "1 is converged");
+        let again = Verdict::as_told(&before.conditions).expect("it has a condition");
+        assert_eq!(
+            (again.standing, again.reason.as_str()),
+            (Standing::Stalled, "PolicyDenied")
+        );
+        let guard = Learned {
+            stands: Some(Stands::Waits(again)),
+            ..Learned::default()
+        };
+        let after = status(&before, 2, &guard, &ready);
+        let told = |status: &ApplicationStatus| -> Vec<(String, String)> {
+            let conditions = status.conditions.iter();
+            conditions
+                .map(|one| (one.kind.clone(), one.message.clone()))
+                .collect()
+        };
+        assert_eq!(told(&after), told(&before));
+        assert_eq!(
+            (after.observed_generation, after.history),
+            (Some(1), Vec::new())
+        );
     }
 
     #[test]

@@ -2,10 +2,12 @@
 
 mod adopt;
 mod apply;
+mod concluding;
 mod converge;
 mod drift;
 mod ending;
 mod failures;
+mod guard;
 mod health;
 mod hooks;
 mod memory;
@@ -84,7 +86,9 @@ pub(super) async fn run(shared: Arc<Shared>, mut job: Job, cancel: CancellationT
         return Report::bare(job, outcome);
     }
     match job.work {
-        Work::Converge { .. } => Box::pin(converge::run(shared, job, cancel)).await,
+        Work::Converge { .. } | Work::Guard { .. } | Work::Tell => {
+            Box::pin(converge::run(shared, job, cancel)).await
+        }
         Work::Remove => Box::pin(remove::run(shared, job, cancel)).await,
     }
 }
@@ -153,7 +157,8 @@ async fn conclude(
 ) -> Result<Application, (Box<Application>, StatusError)> {
     let application = store.application().clone();
     let status = report::status(before, application.generation, learned, verdict);
-    let is_news = is_news(before, verdict, learned);
+    let verdict = learned.shown(verdict);
+    let is_news = is_news(before, &verdict, learned);
     let application = store
         .finish(status)
         .await

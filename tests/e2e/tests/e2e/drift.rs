@@ -32,7 +32,7 @@ fn value(stage: &Stage) -> Result<Value> {
     Ok(stage.object("ConfigMap", "settings")?["data"]["value"].clone())
 }
 
-fn event(stage: &Stage, reason: &str, part: &str) -> Result<()> {
+pub(crate) fn event(stage: &Stage, reason: &str, part: &str) -> Result<()> {
     until(&format!("{reason} is told with: {part}"), LIMIT, || {
         let events = stage.events("shop")?;
         let is_told = events

@@ -17,6 +17,7 @@ mod converging;
 mod dependencies;
 mod desk;
 mod drift;
+mod guarding;
 mod hooks;
 mod kills;
 mod many;

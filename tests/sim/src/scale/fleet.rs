@@ -259,8 +259,11 @@ impl Fleet {
             match effect {
                 Effect::Start { run, .. } => self.start(application, run),
                 Effect::WakeAt(millis) => self.put(millis * 1000, What::Woke { application, life }),
-                // Nothing is deleted or superseded here.
-                Effect::Remove { .. } | Effect::Cancel { .. } => {}
+                // Nothing is deleted, superseded or refused here, and git always answers.
+                Effect::Guard { .. }
+                | Effect::Tell { .. }
+                | Effect::Remove { .. }
+                | Effect::Cancel { .. } => {}
             }
         }
     }

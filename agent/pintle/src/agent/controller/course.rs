@@ -25,8 +25,10 @@ use crate::{
 /// Where one application is headed.
 pub(super) struct Course {
     steering: Steering,
-    /// What was fetched to go back to, by the name under which the state machine knows it.
-    earlier: Option<(String, Fetched)>,
+    /// What was fetched last to go back to.
+    earlier: Option<Snapshot>,
+    /// Why what is to be gone back to cannot be had.
+    missing: Option<FetchFailure>,
     fetching: Option<(String, AbortHandle)>,
     /// The newest request of a person that was taken up.
     asked: Option<String>,
@@ -48,6 +50,7 @@ impl Course {
         Self {
             steering: Steering::restore(rollback),
             earlier: None,
+            missing: None,
             fetching: None,
             asked: answer.as_ref().map(|answer| answer.request.clone()),
             answer,
@@ -56,12 +59,9 @@ impl Course {
     }
 
     /// Returns what was fetched of a revision that was gone back to.
-    pub(super) fn earlier(&self, revision: &str) -> Option<&Fetched> {
-        let (_, fetched) = self
-            .earlier
-            .as_ref()
-            .filter(|(known, _)| known == revision)?;
-        Some(fetched)
+    fn earlier(&self, revision: &str) -> Option<&Snapshot> {
+        let earlier = self.earlier.as_ref();
+        earlier.filter(|snapshot| snapshot.revision().commit == revision)
     }
 
     /// Returns the rollback that is in force.
@@ -128,16 +128,17 @@ impl Controller {
                 (None, Duration::MAX, Some(message))
             }
         };
-        if app.source != key
-            && let Some(old) = app.source.take()
-        {
-            app.fetched = None;
+        if app.source != key && (app.source.is_some() || app.failure.is_some()) {
+            let old = app.source.take();
+            (app.fetched, app.failure, app.course.missing) = (None, None, None);
             app.course.steering.forget_head();
-            self.sources.leave(name, &old);
+            if let Some(old) = old {
+                self.sources.leave(name, &old);
+            }
             self.step(name, machine::Event::SourceChanged);
         }
         if let (Some(message), Some(app)) = (refused, self.apps.get_mut(name)) {
-            app.fetched = Some(Err(FetchFailure { message }));
+            app.failure = Some(FetchFailure { message });
         }
         match key {
             Some(key) => {
@@ -157,12 +158,12 @@ impl Controller {
         let Some(app) = self.apps.get_mut(name) else {
             return;
         };
-        // A source that does not answer is no reason to give up a rollout of what it gave before.
-        app.pending_failure = fetched.is_err() && app.run.is_some();
-        app.fetched = Some(fetched);
-        if !app.pending_failure {
-            self.tell_revision(name);
+        match fetched {
+            Ok(snapshot) => (app.fetched, app.failure) = (Some(snapshot), None),
+            // What it gave before stays: that it does not answer now takes nothing back.
+            Err(failure) => app.failure = Some(failure),
         }
+        self.tell_revision(name);
     }
 
     /// Takes up where the revision can be read from that is known already: the copy that was read until now may have been
@@ -173,7 +174,7 @@ impl Controller {
                 .apps
                 .get_mut(&name)
                 .and_then(|app| app.fetched.as_mut());
-            if let Some(Ok(known)) = known
+            if let Some(known) = known
                 && known.revision().commit == snapshot.revision().commit
             {
                 *known = snapshot.clone();
@@ -196,37 +197,52 @@ impl Controller {
         }
     }
 
-    /// Tells the state machine what is to run, now that the source has answered.
+    /// Tells the state machine what is to run, now that the source has answered, or that it does not answer.
     pub(super) fn tell_revision(&mut self, name: &ApplicationName) {
         if self.targets.of(name).is_none() {
             // It is told when the cluster has answered.
             return;
         }
-        let revision = match self.apps.get(name).and_then(|app| app.fetched.as_ref()) {
-            Some(Ok(snapshot)) => snapshot.revision().commit.clone(),
-            Some(Err(failure)) => {
-                let failed = format!("failed: {}", failure.message);
-                return self.source_failed(name, failed);
-            }
-            None => return,
+        let Some(app) = self.apps.get(name) else {
+            return;
         };
-        // A revision is never refused.
-        let _ = self.steer(name, rollback::Event::Head(&revision));
-        let app = self.apps.get_mut(name);
-        if let Some(request) = app.and_then(|app| app.course.waiting.take()) {
-            self.go_back(name, request);
+        let failure = app.failure.clone();
+        // What it gave before it failed was told then, if the cluster had answered by that time.
+        let is_news = failure.is_none() || app.course.steering.target().is_none();
+        let head = app.fetched.as_ref().filter(|_| is_news);
+        if let Some(head) = head.map(|snapshot| snapshot.revision().commit.clone()) {
+            // A revision is never refused.
+            let _ = self.steer(name, rollback::Event::Head(&head));
+            let app = self.apps.get_mut(name);
+            if let Some(request) = app.and_then(|app| app.course.waiting.take()) {
+                self.go_back(name, request);
+            }
+        }
+        if let Some(failure) = failure {
+            self.source_failed(name, failure.message);
         }
     }
 
     /// Tells the state machine that the source does not answer. Whoever asked for a rollback meanwhile is told so, too: it is
     /// done when the source answers.
-    fn source_failed(&mut self, name: &ApplicationName, failed: String) {
+    fn source_failed(&mut self, name: &ApplicationName, reason: String) {
         if let Some(app) = self.apps.get_mut(name)
             && app.course.waiting.is_some()
         {
             app.course.give_answer(None);
         }
-        self.step(name, machine::Event::Revision(failed));
+        self.step(name, machine::Event::SourceFailed(reason));
+    }
+
+    /// Tells the state machine what is to run, which says nothing of whether the source answers.
+    fn head_for(&mut self, name: &ApplicationName, revision: String) {
+        let is_away = self.apps.get(name).is_some_and(|app| app.failure.is_some());
+        let event = if is_away {
+            machine::Event::Steered(revision)
+        } else {
+            machine::Event::Revision(revision)
+        };
+        self.step(name, event);
     }
 
     /// Takes up a person's request for a rollback, if there is a new one.
@@ -246,7 +262,7 @@ impl Controller {
             return self.go_back(name, request);
         }
         app.course.waiting = Some(request);
-        if matches!(app.fetched, Some(Err(_))) {
+        if app.failure.is_some() {
             // That the source does not answer was told before it was asked for: it is told again.
             self.answer(name, None);
         }
@@ -359,15 +375,16 @@ impl Controller {
         };
         if app.course.rollback().is_none() {
             app.course.stop_fetching();
-            app.course.earlier = None;
+            (app.course.earlier, app.course.missing) = (None, None);
             if app.course.waiting.is_none() && app.course.is_asked() {
                 // What was asked for and not fetched yet is superseded: nobody is to wait for it.
                 app.course.give_answer(None);
             }
-            self.step(name, machine::Event::Revision(target));
+            self.head_for(name, target);
         } else if app.course.earlier(&target).is_some() {
             app.course.stop_fetching();
-            self.step(name, machine::Event::Revision(target));
+            app.course.missing = None;
+            self.head_for(name, target);
         } else {
             self.fetch_earlier(name, target);
         }
@@ -382,7 +399,7 @@ impl Controller {
             return;
         };
         let under_way = app.course.fetching.as_ref();
-        let has_failed = matches!(app.course.earlier, Some((_, Err(_))));
+        let has_failed = app.course.missing.is_some();
         if !has_failed && under_way.is_some_and(|(known, _)| *known == revision) {
             return;
         }
@@ -421,23 +438,24 @@ impl Controller {
         if app.course.steering.target() != Some(revision) {
             return;
         }
-        let known = match &fetched {
-            Ok(_) => revision.to_owned(),
-            // The state machine does nothing for a text that it knows, and each request is to have its answer, even if it is that
-            // of the one before, or the one that the source gave for its newest revision.
-            Err(failure) => {
-                let request = app.course.asked.as_deref().unwrap_or_default();
-                format!("failed: {revision} for {request}: {}", failure.message)
-            }
-        };
-        if fetched.is_ok() {
-            app.course.fetching = None;
-        }
         if app.course.is_asked() {
             app.course.give_answer(None);
         }
-        app.course.earlier = Some((known.clone(), fetched));
-        self.step(name, machine::Event::Revision(known));
+        match fetched {
+            Ok(snapshot) => {
+                (app.course.fetching, app.course.missing) = (None, None);
+                app.course.earlier = Some(snapshot);
+                self.head_for(name, revision.to_owned());
+            }
+            // The state machine does nothing for a reason that it knows, and each request is to have its answer, even if it is
+            // that of the one before, or the one that the source gave for its newest revision.
+            Err(failure) => {
+                let request = app.course.asked.as_deref().unwrap_or_default();
+                let reason = format!("{revision} for {request}: {}", failure.message);
+                app.course.missing = Some(failure);
+                self.step(name, machine::Event::SourceFailed(reason));
+            }
+        }
     }
 }
 
@@ -451,10 +469,15 @@ fn unreachable_now(revision: &str) -> FetchFailure {
 
 impl App {
     /// Returns what is fetched of a revision that the state machine wants.
-    pub(super) fn fetched_of(&self, revision: &str) -> Option<Fetched> {
+    pub(super) fn fetched_of(&self, revision: &str) -> Option<Snapshot> {
         self.course
             .earlier(revision)
             .or(self.fetched.as_ref())
             .cloned()
+    }
+
+    /// Returns why what is to run cannot be had, or may not be known: nothing that a run comes to changes it.
+    pub(super) fn away(&self) -> Option<&FetchFailure> {
+        self.course.missing.as_ref().or(self.failure.as_ref())
     }
 }

@@ -93,15 +93,18 @@ impl App {
 
     /// Takes note of a run that has ended.
     pub(super) fn settle(&mut self, outcome: Outcome) {
-        let ran = self.patience.running.take();
+        // A run that is not about the revision that is wanted says nothing of it.
+        let Some(ran) = self.patience.running.take() else {
+            return;
+        };
         if outcome == Outcome::Done {
-            self.patience.settled = ran;
+            self.patience.settled = Some(ran);
         }
     }
 
     /// Says whether it is on its way to another revision than the one that its status tells of.
     fn is_behind(&self) -> bool {
-        let Some(Ok(snapshot)) = &self.fetched else {
+        let Some(snapshot) = &self.fetched else {
             return false;
         };
         if matches!(&self.application.spec, Ok(spec) if spec.suspend) {
@@ -116,12 +119,12 @@ impl Controller {
     /// Tells all that follow a source what it gives, before the first of them does something: one that waits for another of
     /// them must not take that for what it was.
     pub(super) fn outdate(&mut self, names: &[ApplicationName], fetched: &Fetched) {
-        if fetched.is_err() {
+        let Ok(snapshot) = fetched else {
             return;
-        }
+        };
         for name in names {
             if let Some(app) = self.apps.get_mut(name) {
-                app.fetched = Some(fetched.clone());
+                app.fetched = Some(snapshot.clone());
             }
         }
     }

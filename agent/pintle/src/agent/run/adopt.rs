@@ -43,7 +43,7 @@ impl Run {
         let Some(of) = annotations.get(ADOPT_HELM_ANNOTATION) else {
             return Ok(None);
         };
-        if self.before.adopted_helm_release.as_ref() == Some(of) {
+        if self.before.adopted_helm_release.as_ref() == Some(of) || !self.is_rollout() {
             return Ok(None);
         }
         let release = &ready.release;

@@ -23,6 +23,7 @@ use super::{
     failures::{
         forbidden, is_contested, is_contested_apply, plan_failed, plugin_failed, too_large,
     },
+    guard::repairs_only,
     hooks::{Slot, resting},
 };
 use crate::{
@@ -97,6 +98,9 @@ impl Run {
         if let Some(takeover) = &takeover {
             takeover.check(&planned.plan)?;
         }
+        if !self.is_rollout() {
+            repairs_only(&planned)?;
+        }
         self.learn_drift(&drift, &planned);
         if !planned.plan.is_empty() {
             self.learned.plan = Some((planned.plan.digest(), planned.plan.summary()));
@@ -116,7 +120,10 @@ impl Run {
             .await;
         let applied = match applied {
             Ok(applied) => {
-                shared.claims.unbar(name);
+                // What was refused is of the newest render.
+                if self.is_rollout() {
+                    shared.claims.unbar(name);
+                }
                 applied
             }
             Err(error) => {

@@ -10,7 +10,6 @@ use pintle_core::{
     machine::{Cause, Outcome, Retry},
     rendered::Rendered,
     revision::short,
-    rollback::Rollback,
     tree::Tree,
 };
 use pintle_host::{Context, Facts};
@@ -18,22 +17,22 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Stopped, conclude,
-    failures::{folder, plugin_failed, settings_failed},
+    Stopped,
+    failures::{folder, plugin_failed, prepare_failed, settings_failed},
     hooks::Slot,
     memory::plugins_of,
-    release, rollback, status_before, targets, unwritten,
+    release, status_before, targets,
 };
 use crate::{
     agent::{
-        chronicle::{SUPERSEDED, Tried},
+        chronicle::Tried,
         claims::RunClaims,
         drift::DriftReport,
-        job::{Job, Memory, Report, Trial, Work},
+        job::{Applied, Job, Memory, Report, Trial, Work},
         logins::FromSecret,
         lookups::Asked,
         metrics::{ApplicationLabels, OutcomeLabels},
-        report::{Learned, Verdict},
+        report::{Learned, Stands, Verdict},
         shared::Shared,
     },
     cli::output,
@@ -58,6 +57,8 @@ pub(super) struct Run {
     memory: Option<Arc<Memory>>,
     /// What a render that failed had asked of the cluster.
     asked_in_vain: Option<Asked>,
+    /// What it has applied.
+    applied: Option<Arc<Applied>>,
     pub(super) inventory: Option<Inventory>,
     pub(super) healthy: Option<bool>,
     /// Whether it is told that objects are out of sight.
@@ -85,7 +86,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
     let mut run = Run {
         before: status_before(&job.application),
         learned: Learned {
-            requested: job.requested.clone(),
+            requested: answered(&job).cloned(),
             rollback: job.rollback.clone(),
             rollback_answer: job.rollback_answer.clone(),
             ..Learned::default()
@@ -98,6 +99,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
             .unwrap_or_default(),
         memory: job.memory.clone(),
         asked_in_vain: None,
+        applied: None,
         inventory: None,
         healthy: None,
         is_unseen: false,
@@ -133,7 +135,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
         namespace: name.namespace.clone(),
         name: name.name.clone(),
     };
-    let is_wanted = run.learned.rollback.is_none();
+    let is_wanted = run.is_rollout() && run.learned.rollback.is_none() && run.job.failure.is_none();
     let is_well = run.healthy != Some(false) && !run.is_unseen;
     let is_ready = outcome == Outcome::Done && is_well && is_wanted;
     metrics
@@ -149,12 +151,14 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
     Report {
         name,
         run: run.job.run,
+        is_rollout: run.is_rollout(),
         outcome,
         application: run.job.application,
         is_unsure: run.job.is_unsure,
         inventory: run.inventory,
         memory: run.memory,
         asked_in_vain: run.asked_in_vain,
+        applied: run.applied,
         healthy: run.healthy,
         is_unseen: run.is_unseen,
         has_left: run.has_left,
@@ -163,6 +167,12 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
         trial: run.trial,
         wants_fetch: run.wants_fetch,
     }
+}
+
+/// The request for a reconciliation that a run answers: whoever asks wants what is wanted now, and not what was before.
+fn answered(job: &Job) -> Option<&String> {
+    let is_guard = matches!(job.work, Work::Guard { .. });
+    job.requested.as_ref().filter(|_| !is_guard)
 }
 
 /// What a run has when its objects are known.
@@ -183,6 +193,9 @@ impl Run {
         if let Err(stopped) = Box::pin(self.hold()).await {
             return self.stop(stopped).await;
         }
+        if matches!(self.job.work, Work::Guard { .. }) {
+            return Box::pin(self.guard(slot)).await;
+        }
         let spec = match &self.job.application.spec {
             Ok(spec) => spec.clone(),
             Err(error) => {
@@ -191,25 +204,16 @@ impl Run {
                     .await;
             }
         };
-        let Work::Converge { fetched, cause } = &self.job.work else {
-            return Outcome::Done;
+        let away = self.job.failure.as_ref().map(|failure| {
+            // The source is asked again at its own pace; a new answer starts a new run.
+            Verdict::failed(Standing::Retrying, Reason::SourceFailed, &failure.message)
+        });
+        let Work::Converge { snapshot, cause } = &self.job.work else {
+            let (outcome, verdict) = (Outcome::Done, away);
+            return self.stop(Stopped { outcome, verdict }).await;
         };
-        let cause = *cause;
-        let snapshot = match &**fetched {
-            Ok(snapshot) => snapshot.clone(),
-            Err(failure) => {
-                // The source is asked again at its own pace; a new answer starts a new run.
-                let stopped = Stopped {
-                    outcome: Outcome::Failed(Retry::OnChange),
-                    verdict: Some(Verdict::failed(
-                        Standing::Retrying,
-                        Reason::SourceFailed,
-                        &failure.message,
-                    )),
-                };
-                return self.stop(stopped).await;
-            }
-        };
+        let (snapshot, cause) = (snapshot.clone(), *cause);
+        self.learned.stands = away.map(Stands::Away);
         self.learned.attempted = Some(snapshot.revision().commit.clone());
         self.learned.tried = Some(Tried::of(&self.job, cause, snapshot.revision()));
         let name = self.job.application.application_name();
@@ -257,22 +261,9 @@ impl Run {
             snapshot: snapshot.clone(),
             path,
         };
-        let name = &release.application;
-        let kinds = shared.cluster.discovery().kinds().await.map_err(|error| {
-            Stopped::failed(
-                Reason::ApplyFailed,
-                Retry::Backoff,
-                output::chain(&error.into()),
-            )
-        })?;
-        let context = Context {
-            name: name.name.clone(),
-            namespace: release.namespace.clone(),
-            kube_version: shared.kube_version.clone(),
-            api_versions: kinds.api_versions(),
-            revision: snapshot.revision().commit.clone(),
-            revision_time: snapshot.revision().time,
-        };
+        let revision = snapshot.revision();
+        let context = self.context(&release, &revision.commit, revision.time);
+        let context = context.await?;
         let facts = Facts {
             context: context.clone(),
             seed: release.seed.clone(),
@@ -285,7 +276,7 @@ impl Run {
             && self.was_converged()
             && self.is_answered()
         {
-            tracing::debug!(application = %name, "nothing that was read has changed");
+            tracing::debug!(application = %release.application, "nothing that was read has changed");
             self.memory = remembered;
             return Ok(None);
         }
@@ -298,34 +289,59 @@ impl Run {
                     .await?
             }
         };
+        self.learned.rendered = Some(rendered.digest());
+        let ready = self.ready(release, spec, &rendered, context).await?;
+        let objects = ready.prepared.objects().iter().map(PreparedObject::id);
+        let name = &ready.release.application;
+        self.has_left |= shared.claims.rendered(name, &ready.commit, objects);
+        Ok(Some((ready, rendered)))
+    }
+
+    /// Says where the render of a revision goes.
+    pub(super) async fn context(
+        &self,
+        release: &Release,
+        revision: &str,
+        revision_time: i64,
+    ) -> Result<Context, Stopped> {
+        let kinds = self.shared.cluster.discovery().kinds().await;
+        let kinds = kinds.map_err(|error| {
+            let message = output::chain(&error.into());
+            Stopped::failed(Reason::ApplyFailed, Retry::Backoff, message)
+        })?;
+        Ok(Context {
+            name: release.application.name.clone(),
+            namespace: release.namespace.clone(),
+            kube_version: self.shared.kube_version.clone(),
+            api_versions: kinds.api_versions(),
+            revision: revision.to_owned(),
+            revision_time,
+        })
+    }
+
+    /// Makes a render ready for the cluster.
+    pub(super) async fn ready(
+        &self,
+        mut release: Release,
+        spec: ApplicationSpec,
+        rendered: &Rendered,
+        context: Context,
+    ) -> Result<Ready, Stopped> {
         release.namespace = spec.namespace.clone().unwrap_or(release.namespace);
         self.set_drift_rules(&mut release, &spec);
-        self.learned.rendered = Some(rendered.digest());
-        let prepared = shared
-            .cluster
-            .prepare(&rendered, &release)
-            .await
-            .map_err(|error| {
-                let retry = if error.is_retryable() {
-                    Retry::Backoff
-                } else {
-                    Retry::OnChange
-                };
-                Stopped::failed(Reason::ApplyFailed, retry, output::chain(&error.into()))
-            })?;
-        let objects = prepared.objects().iter().map(PreparedObject::id);
-        let revision = &snapshot.revision().commit;
-        self.has_left |= shared
-            .claims
-            .rendered(&release.application, revision, objects);
-        let ready = Ready {
+        let prepared = self.shared.cluster.prepare(rendered, &release).await;
+        Ok(Ready {
+            prepared: prepared.map_err(prepare_failed)?,
+            commit: context.revision.clone(),
             spec,
             release,
-            prepared,
             context,
-            commit: snapshot.revision().commit.clone(),
-        };
-        Ok(Some((ready, rendered)))
+        })
+    }
+
+    /// Says whether the run is about the revision that is wanted.
+    pub(super) fn is_rollout(&self) -> bool {
+        matches!(self.job.work, Work::Converge { .. })
     }
 
     fn was_converged(&self) -> bool {
@@ -343,7 +359,8 @@ impl Run {
     fn is_answered(&self) -> bool {
         let (job, before) = (&self.job, &self.before);
         let answer = job.rollback_answer.as_ref();
-        job.requested == before.last_handled_reconcile
+        self.learned.stands.is_none()
+            && job.requested == before.last_handled_reconcile
             && answer.map(|answer| &answer.request) == before.last_handled_rollback.as_ref()
             && job.rollback == before.rollback
     }
@@ -458,7 +475,7 @@ impl Run {
     ///
     /// A thousand of these may wait for health at once. What each holds meanwhile is little: what is over by then, or comes
     /// after it, is boxed and so not part of it, and the objects are let go.
-    async fn converge(
+    pub(super) async fn converge(
         &mut self,
         mut ready: Ready,
         rendered: Rendered,
@@ -476,6 +493,9 @@ impl Run {
                 self.inventory = Some(store.inventory().clone());
                 // What was to be put right was not, or not all.
                 (self.drift, self.learned.drift) = (None, None);
+                if !self.is_rollout() {
+                    Box::pin(self.leave_drift(store.inventory(), &stopped)).await;
+                }
                 return self.stop_with(store, stopped).await;
             }
         };
@@ -486,13 +506,22 @@ impl Run {
         self.count_repairs(&ready.release.application, repairs);
         Box::pin(self.tell_drift(store.application(), drifted)).await;
         self.inventory = Some(applied.inventory.clone());
-        self.learned.applied = Some(ready.commit.clone());
+        if self.is_rollout() {
+            self.learned.applied = Some(ready.commit.clone());
+            self.applied = self.memory.clone().map(|memory| {
+                Arc::new(Applied {
+                    memory,
+                    revision: ready.commit.clone(),
+                    revision_time: ready.context.revision_time,
+                })
+            });
+        }
         if !self.needs_objects(&ready) {
             ready.prepared.forget_objects();
         }
         let waited = self.wait(&ready, &applied, &mut store).await;
         let ended = match waited {
-            Ok(verdict) if self.healthy == Some(true) => {
+            Ok(verdict) if self.healthy == Some(true) && self.is_rollout() => {
                 let completed = Box::pin(self.complete(&ready, &mut store)).await;
                 completed.map(|()| verdict)
             }
@@ -521,62 +550,6 @@ impl Run {
             underway,
         );
         store.map_err(|error| Stopped::blocked("InventoryUnusable", output::chain(&error.into())))
-    }
-
-    async fn stop(&mut self, stopped: Stopped) -> Outcome {
-        let Some(verdict) = stopped.verdict else {
-            return stopped.outcome;
-        };
-        let store = StatusStore::new(
-            self.shared.applications.clone(),
-            self.job.application.clone(),
-            ApplicationStatus::default(),
-        );
-        match store {
-            Ok(store) => Box::pin(self.finish(store, &verdict, stopped.outcome)).await,
-            Err(error) => {
-                let name = self.job.application.application_name();
-                tracing::error!(application = %name, error = %output::chain(&error.into()), "its status cannot be written");
-                stopped.outcome
-            }
-        }
-    }
-
-    async fn stop_with(&mut self, store: StatusStore, stopped: Stopped) -> Outcome {
-        // Without a verdict a change came in between; what was applied is recorded all the same.
-        let superseded = || working(SUPERSEDED, "a change came in between".to_owned());
-        let verdict = stopped.verdict.unwrap_or_else(superseded);
-        Box::pin(self.finish(store, &verdict, stopped.outcome)).await
-    }
-
-    async fn finish(&mut self, store: StatusStore, verdict: &Verdict, outcome: Outcome) -> Outcome {
-        let shared = Arc::clone(&self.shared);
-        self.learn_failure(verdict);
-        let rollback = self.learned.rollback.as_ref();
-        let is_earlier = |one: &&Rollback| self.learned.attempted.as_ref() == Some(&one.to);
-        let verdict = match rollback.filter(is_earlier) {
-            Some(rollback) => rollback::told(rollback, verdict.clone()),
-            None => verdict.clone(),
-        };
-        let is_unsure = store.is_unsure();
-        let concluding = conclude(
-            &shared,
-            store,
-            &self.before,
-            &self.learned,
-            &verdict,
-            &self.notifiers,
-        );
-        match Box::pin(concluding).await {
-            Ok(application) => {
-                (self.job.application, self.job.is_unsure) = (application, is_unsure);
-                outcome
-            }
-            Err((application, error)) => {
-                self.job.application = *application;
-                unwritten(&mut self.job, error)
-            }
-        }
     }
 }
 

@@ -129,12 +129,12 @@ impl Run {
 }
 
 /// Says whether a status has told of this drift already.
-fn is_same(known: &ObjectDrift, object: &DriftedObject) -> bool {
+pub(super) fn is_same(known: &ObjectDrift, object: &DriftedObject) -> bool {
     let one = status(object, None);
     known.object == one.object && known.fields == one.fields && known.deleted == one.deleted
 }
 
-fn statuses(left: &[DriftedObject], fights: &[Fight]) -> Vec<ObjectDrift> {
+pub(super) fn statuses(left: &[DriftedObject], fights: &[Fight]) -> Vec<ObjectDrift> {
     let fight_of = |id: &ObjectId| fights.iter().find(|fight| fight.id == *id);
     let drifted = left
         .iter()
@@ -201,7 +201,7 @@ fn more(count: usize) -> String {
     }
 }
 
-fn documents(objects: &[&DriftedObject]) -> Value {
+pub(super) fn documents(objects: &[&DriftedObject]) -> Value {
     let objects: Vec<Value> = objects
         .iter()
         .map(|one| {
@@ -231,18 +231,26 @@ fn tell_repairs(repaired: &[&DriftedObject]) -> Option<(String, Value)> {
 
 /// Tells drift that is left as it is.
 fn tell_left(left: &[&DriftedObject]) -> Option<(String, Value)> {
+    let what = what_drifted(left)?;
+    let text = format!("{what}: left as it is until a reconciliation is asked for");
+    Some((text, documents(left)))
+}
+
+/// Tells drift that is left as it is because a repair waits for a change, and why.
+pub(super) fn tell_unrepaired(left: &[&DriftedObject], why: &str) -> Option<String> {
+    let what = what_drifted(left)?;
+    let text = format!("{what}: left as it is as long as the application waits for a change, for");
+    Some(format!("{text} {why}"))
+}
+
+fn what_drifted(left: &[&DriftedObject]) -> Option<String> {
     let first = left.first()?;
     let what = if first.is_gone {
         "was deleted".to_owned()
     } else {
         format!("was changed{}", first.by_and_fields())
     };
-    let text = format!(
-        "{} {what}{}: left as it is until a reconciliation is asked for",
-        first.id,
-        more(left.len())
-    );
-    Some((text, documents(left)))
+    Some(format!("{} {what}{}", first.id, more(left.len())))
 }
 
 fn tell_fight(fight: &Fight, manager: &str) -> (String, Value) {
@@ -317,6 +325,10 @@ mod tests {
         assert_eq!(
             tell_left(&[&edit]).unwrap().0,
             "Service a was changed by kubectl-edit of /spec/type: left as it is until a reconciliation is asked for"
+        );
+        assert_eq!(
+            tell_unrepaired(&[&gone, &edit], "a policy refuses it").unwrap(),
+            "Service b was deleted, and 1 more: left as it is as long as the application waits for a change, for a policy refuses it"
         );
     }
 

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use pintle_cluster::{ApplyError, ClusterError, ObjectFailure, PlanError, StoreError, WriteError};
+use pintle_cluster::{
+    ApplyError, ClusterError, ObjectFailure, PlanError, PrepareError, StoreError, WriteError,
+};
 use pintle_core::{
     application::{ApplicationSpec, Source},
     event::Reason,
@@ -71,6 +73,16 @@ pub(super) fn plugin_failed(error: RenderError) -> Stopped {
         _ => Reason::RenderFailed,
     };
     Stopped::failed(reason, retry, output::chain(&error.into()))
+}
+
+/// What was rendered does not fit the cluster, or together.
+pub(super) fn prepare_failed(error: PrepareError) -> Stopped {
+    let retry = if error.is_retryable() {
+        Retry::Backoff
+    } else {
+        Retry::OnChange
+    };
+    Stopped::failed(Reason::ApplyFailed, retry, output::chain(&error.into()))
 }
 
 /// Planning found what the server would refuse, or could not ask it.

@@ -39,8 +39,10 @@ impl Run {
             facts,
             surroundings,
             memory,
+            // Where the source does not answer, nothing newer is looked for elsewhere either: what is known is put right.
             are_inputs_fresh: cause != Cause::Request
-                && memory.fetched.elapsed() < memory.spec.interval.get(),
+                && (self.job.failure.is_some()
+                    || memory.fetched.elapsed() < memory.spec.interval.get()),
             cluster: self.looked_up(memory, release).await,
         };
         let stands = memory.reads.first_change(tree, &facts).is_none();
@@ -72,7 +74,8 @@ struct Known<'a> {
     facts: Facts,
     surroundings: &'a Surroundings,
     memory: &'a Memory,
-    /// Whether what was fetched from elsewhere still counts: for the interval, unless a person asks.
+    /// Whether what was fetched from elsewhere still counts: for the interval, or as long as the source does not answer,
+    /// unless a person asks.
     are_inputs_fresh: bool,
     cluster: Answers,
 }

@@ -114,7 +114,7 @@ impl Run {
     }
 
     /// Remembers that the revision does not work, if the verdict says so and anything of it was written: it may be gone back
-    /// from.
+    /// from. What puts right an earlier one attempts none, and says nothing against any.
     pub(super) fn learn_failure(&mut self, verdict: &Verdict) {
         if let (Some(revision), Some(rendered)) = (&self.learned.attempted, self.learned.rendered)
             && self.has_begun

@@ -1,0 +1,113 @@
+//! What state machines ask for: runs, and times to be woken at.
+
+use std::time::Duration;
+
+use pintle_core::{
+    machine::{Cause, Effect, Event, Millis, Outcome, Retry, RunId},
+    names::ApplicationName,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{Controller, Message};
+use crate::{
+    agent::{
+        drift::Disputed,
+        job::{Job, Work},
+        run,
+        sources::SourceKey,
+    },
+    pipeline::steady_ms,
+};
+
+impl Controller {
+    /// Does what a state machine asks for.
+    pub(super) fn perform(&mut self, name: &ApplicationName, effect: Effect) {
+        let Some(app) = self.apps.get_mut(name) else {
+            return;
+        };
+        match effect {
+            Effect::Start {
+                run,
+                cause,
+                revision,
+            } => {
+                let Some(snapshot) = app.fetched_of(&revision) else {
+                    // A defect of ours; a run that nobody ends would keep all others from starting.
+                    tracing::error!(application = %name, revision, "what is to run was never fetched");
+                    let outcome = Outcome::Failed(Retry::OnChange);
+                    let now = steady_ms();
+                    return self.step(name, Event::Finished { run, outcome, now });
+                };
+                let cause = app.begin(revision, cause);
+                self.start(name, run, Work::Converge { snapshot, cause });
+            }
+            Effect::Guard { run, repairs } => {
+                let applied = app.applied.clone();
+                self.start(name, run, Work::Guard { repairs, applied });
+            }
+            Effect::Tell { run } => self.start(name, run, Work::Tell),
+            Effect::Remove { run } => self.start(name, run, Work::Remove),
+            Effect::Cancel { run } => {
+                if let Some((_, cancel)) = app.run.as_ref().filter(|(current, _)| *current == run) {
+                    cancel.cancel();
+                }
+            }
+            Effect::WakeAt(time) => self.wake_at(name.clone(), time),
+        }
+    }
+
+    fn start(&mut self, name: &ApplicationName, run: RunId, work: Work) {
+        let Some(app) = self.apps.get_mut(name) else {
+            return;
+        };
+        if let Work::Converge { cause, snapshot } = &work {
+            let revision = &snapshot.revision().commit;
+            self.shared.claims.expect(name, revision);
+            tracing::debug!(application = %name, ?cause, "starting");
+            if *cause == Cause::Settings {
+                // A plugin or the spec is another one: what it gave before says nothing.
+                app.memory = app
+                    .memory
+                    .take()
+                    .filter(|memory| memory.generation == app.application.generation);
+            }
+        }
+        let waits_for = self.obstacles(name, &work);
+        let Some(app) = self.apps.get_mut(name) else {
+            return;
+        };
+        let cancel = CancellationToken::new();
+        app.run = Some((run, cancel.clone()));
+        let job = Job {
+            run,
+            application: app.application.clone(),
+            is_unsure: app.is_unsure,
+            work,
+            origin: app.source.as_ref().map(SourceKey::origin),
+            memory: app.memory.clone(),
+            requested: app.requested.clone(),
+            disputed: Disputed {
+                held: app.disputes.held(steady_ms()),
+                fights: app.disputes.going_on(),
+            },
+            waits_for,
+            rollback: app.course.decided().cloned(),
+            rollback_answer: app.course.answer().cloned(),
+            failure: app.away().cloned(),
+        };
+        let shared = self.targets.now(name);
+        self.runs.spawn(run::run(shared, job, cancel));
+    }
+
+    pub(in crate::agent) fn wake_at(&self, name: ApplicationName, time: Millis) {
+        let (messages, pause) = (
+            self.messages.clone(),
+            Duration::from_millis(time.saturating_sub(steady_ms())),
+        );
+        tokio::spawn(async move {
+            tokio::time::sleep(pause).await;
+            // The agent may have stopped meanwhile.
+            let _ = messages.send(Message::Woke(name)).await;
+        });
+    }
+}

@@ -1,0 +1,187 @@
+//! Drift while something newer waits for a change: what was applied last is put right as it was, and nothing else is done.
+//!
+//! What is wrong with the newer revision stays told, and no history is written: the application goes nowhere.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use pintle_cluster::{Drift, Planned};
+use pintle_core::{
+    drift::DriftedObject,
+    event::Reason,
+    inventory::Inventory,
+    machine::{Outcome, Retry},
+    object::ObjectId,
+    plan::Action,
+    rendered::Rendered,
+};
+use tokio::sync::SemaphorePermit;
+
+use super::{
+    Stopped,
+    converge::{Ready, Run},
+    drift::{documents, is_same, statuses, tell_unrepaired},
+    release, tell,
+};
+use crate::agent::{
+    claims::RunClaims,
+    drift::{DriftReport, sights},
+    job::{Applied, Work},
+    report::{Stands, Verdict},
+};
+
+/// The reason of a run that may not put anything right; nobody reads it.
+const UNGUARDED: &str = "Unguarded";
+
+impl Run {
+    /// Puts right what has drifted, or tells of it where that cannot be.
+    pub(super) async fn guard(&mut self, slot: SemaphorePermit<'_>) -> Outcome {
+        let Work::Guard { repairs, applied } = &self.job.work else {
+            return Outcome::Done;
+        };
+        let (repairs, applied) = (*repairs, applied.clone());
+        self.learned.stands = Verdict::as_told(&self.before.conditions).map(Stands::Waits);
+        let recorded = self.before.inventory.clone();
+        let Some(inventory) = recorded.and_then(|stored| Inventory::restore(stored).ok()) else {
+            let message = "what is recorded of its objects cannot be read";
+            return self
+                .stop(Stopped::failed(
+                    Reason::ApplyFailed,
+                    Retry::Backoff,
+                    message,
+                ))
+                .await;
+        };
+        let stopped = if repairs {
+            match Box::pin(self.ready_again(applied, &inventory)).await {
+                Ok((ready, rendered)) => {
+                    return Box::pin(self.converge(ready, rendered, slot)).await;
+                }
+                Err(stopped) => stopped,
+            }
+        } else {
+            let message = "a repair has failed, and nothing has changed since";
+            Stopped {
+                outcome: Outcome::Done,
+                ..Stopped::blocked(UNGUARDED, message)
+            }
+        };
+        drop(slot);
+        Box::pin(self.leave_drift(&inventory, &stopped)).await;
+        self.stop(stopped).await
+    }
+
+    /// Makes ready what was applied last. Only what was applied for the spec that there is now counts: who may write, and
+    /// where, is not taken from another one.
+    async fn ready_again(
+        &mut self,
+        applied: Option<Arc<Applied>>,
+        inventory: &Inventory,
+    ) -> Result<(Ready, Rendered), Stopped> {
+        let unguarded = |message: &str| Stopped::blocked(UNGUARDED, message);
+        let application = &self.job.application;
+        let applied = applied
+            .filter(|applied| applied.memory.generation == application.generation)
+            .ok_or_else(|| unguarded("what was applied for this spec is not known"))?;
+        let spec = application.spec.as_ref();
+        let spec = spec.map_err(|error| Stopped::blocked("InvalidSpec", error.to_string()))?;
+        let mut release = release(&self.shared, application, spec)?;
+        let claims = RunClaims::new(&self.shared.claims, &release.application, None);
+        release.claims = Some(Arc::clone(&claims) as _);
+        let rendered = applied.memory.rendered.unpack();
+        let rendered = rendered.ok_or_else(|| unguarded("its render cannot be read again"))?;
+        let context = self.context(&release, &applied.revision, applied.revision_time);
+        let context = context.await?;
+        let spec = applied.memory.spec.clone();
+        let ready = self.ready(release, spec, &rendered, context).await?;
+        let last = inventory.release.as_ref();
+        if last.is_none_or(|last| last.rendered != ready.prepared.rendered()) {
+            let message = "something newer was applied in part, and is not taken back by a repair";
+            return Err(unguarded(message));
+        }
+        self.claims = Some(claims);
+        Ok((ready, rendered))
+    }
+
+    /// Tells what has drifted and stays so, because a repair waits for a change as well. What may be put right later is not
+    /// told before.
+    pub(super) async fn leave_drift(&mut self, inventory: &Inventory, stopped: &Stopped) {
+        if !matches!(
+            stopped.outcome,
+            Outcome::Done | Outcome::Failed(Retry::OnChange)
+        ) {
+            return;
+        }
+        let tracker = self.shared.tracker.clone();
+        let name = self.job.application.application_name();
+        let seen = tracker.drift(&name, inventory);
+        let left: Vec<DriftedObject> = seen.iter().map(left_as_it_is).collect();
+        let fights = &self.job.disputed.fights;
+        let mut told = statuses(&left, fights);
+        for (told, seen) in told.iter_mut().zip(&seen) {
+            told.managers.clone_from(&seen.managers);
+        }
+        let before = &self.before.drift;
+        let news: Vec<&DriftedObject> = left
+            .iter()
+            .filter(|one| !before.iter().any(|known| is_same(known, one)))
+            .collect();
+        let why = stopped
+            .verdict
+            .as_ref()
+            .map(|verdict| verdict.message.as_str());
+        if let Some(message) = tell_unrepaired(&news, why.unwrap_or_default()) {
+            tell(
+                &self.shared,
+                &self.job.application,
+                Reason::DriftDetected,
+                &message,
+                &documents(&news),
+                &self.learned,
+                &self.notifiers,
+            )
+            .await;
+        }
+        self.drift = Some(DriftReport {
+            repaired: Vec::new(),
+            left: sights(&seen),
+            fights: fights.iter().map(|fight| fight.id.clone()).collect(),
+        });
+        self.learned.drift = Some(told);
+        // What is gone has no health.
+        let gone: BTreeSet<&ObjectId> = left
+            .iter()
+            .filter(|one| one.is_gone)
+            .map(|one| &one.id)
+            .collect();
+        let ids: Vec<ObjectId> = inventory
+            .managed()
+            .filter(|id| !gone.contains(id))
+            .collect();
+        self.healthy = Some(tracker.unsettled(&name, &ids).is_empty());
+    }
+}
+
+fn left_as_it_is(drift: &Drift) -> DriftedObject {
+    DriftedObject {
+        id: drift.id.clone(),
+        is_gone: drift.is_gone,
+        fields: Vec::new(),
+        is_left: true,
+    }
+}
+
+/// Refuses a plan that does more than to put right what has drifted: a repair is no rollout.
+pub(super) fn repairs_only(planned: &Planned) -> Result<(), Stopped> {
+    let drifted: BTreeSet<&ObjectId> = planned.drifted.iter().map(|one| &one.id).collect();
+    let mut changes = planned.plan.changes().iter();
+    let more = changes.find(|change| {
+        change.action != Action::Unchanged && (change.is_hook() || !drifted.contains(&change.id))
+    });
+    more.map_or(Ok(()), |change| {
+        let message = format!(
+            "{} is not as it was applied, and a repair would do more than to put it right",
+            change.id
+        );
+        Err(Stopped::blocked(UNGUARDED, message))
+    })
+}

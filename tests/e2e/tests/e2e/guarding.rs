@@ -1,0 +1,139 @@
+//! What runs is looked after, whatever is wrong with what is newer.
+
+use std::fs;
+
+use anyhow::Result;
+use pintle_harness::until;
+use serde_json::Value;
+
+use crate::drift::event;
+use crate::world::{LIMIT, Stage, condition, config_map, deployment};
+
+fn made_again(stage: &Stage) -> Result<()> {
+    until("the ConfigMap is there again", LIMIT, || {
+        let found = stage.find("ConfigMap", "settings")?;
+        Ok(found.map(drop).ok_or_else(|| "it is not".to_owned()))
+    })?;
+    assert_eq!(
+        stage.object("ConfigMap", "settings")?["data"]["value"],
+        "EUR"
+    );
+    event(
+        stage,
+        "DriftRepaired",
+        "had been deleted and was made again",
+    )
+}
+
+fn status(stage: &Stage) -> Result<Value> {
+    Ok(stage.object("Application", "shop")?["status"].clone())
+}
+
+#[test]
+fn what_drifts_is_put_right_while_the_source_does_not_answer() -> Result<()> {
+    let stage = Stage::new("unanswering")?;
+    let first = stage.repository.push_files(
+        &[("settings.yaml", &config_map("settings", "EUR"))],
+        "the shop opens",
+    )?;
+    stage.apply(&stage.application("shop", "", ""))?;
+    stage.ready_at("shop", &first)?;
+
+    let bare = stage.repository.bare();
+    let away = bare.with_extension("away");
+    fs::rename(bare, &away)?;
+    stage.request_and_wait("shop")?;
+    let told = stage.condition("shop", "Ready", "SourceFailed")?;
+    assert_eq!(told["status"], "False");
+    stage.kubectl(&["delete", "configmap", "settings"])?;
+    made_again(&stage)?;
+    let found = stage.object("Application", "shop")?;
+    assert_eq!(condition(&found, "Ready"), told);
+    assert_eq!(found["status"]["revision"], first.as_str());
+    until("the history tells that it is healthy", LIMIT, || {
+        let history = &status(&stage)?["history"];
+        Ok(if history[0]["ending"] == "healthy" {
+            Ok(())
+        } else {
+            Err(history.to_string())
+        })
+    })?;
+
+    fs::rename(&away, bare)?;
+    stage.request("shop")?;
+    stage.ready_at("shop", &first)?;
+    let second = stage.push("shop", &[("settings.yaml", &config_map("settings", "USD"))])?;
+    stage.ready_at("shop", &second)
+}
+
+#[test]
+fn what_was_applied_is_put_right_while_a_newer_commit_is_refused() -> Result<()> {
+    let stage = Stage::new("guarded")?;
+    let web = |tag: &str| deployment("web", 1, &format!("registry.k8s.io/pause:{tag}"));
+    let first = stage.repository.push_files(
+        &[
+            ("web.yaml", &web("3.9")),
+            ("settings.yaml", &config_map("settings", "EUR")),
+        ],
+        "good",
+    )?;
+    stage.apply(&stage.application("shop", "", "policies: [{plugin: guardrails}]"))?;
+    stage.ready_at("shop", &first)?;
+    // What it would do beside that is not done either.
+    let files = [
+        ("web.yaml", web("latest")),
+        ("settings.yaml", config_map("settings", "USD")),
+    ];
+    let files = files.each_ref().map(|(path, text)| (*path, text.as_str()));
+    let refused = stage.push("shop", &files)?;
+    stage.condition("shop", "Stalled", "PolicyDenied")?;
+    let before = status(&stage)?;
+
+    stage.kubectl(&["delete", "configmap", "settings"])?;
+    made_again(&stage)?;
+    let after = status(&stage)?;
+    assert_eq!(after["conditions"], before["conditions"]);
+    assert_eq!(after["history"], before["history"]);
+    assert_eq!(after["revision"], first.as_str());
+    assert_eq!(after["attemptedRevision"], refused.as_str());
+
+    // Applied for another spec than the one that there is now, it is not put right any more, and yet told.
+    stage.kubectl(&[
+        "patch",
+        "application",
+        "shop",
+        "--type=merge",
+        "-p",
+        r#"{"spec":{"interval":"2h"}}"#,
+    ])?;
+    until("the new spec is looked at", LIMIT, || {
+        let found = stage.object("Application", "shop")?;
+        let is_seen = found["status"]["observedGeneration"] == found["metadata"]["generation"]
+            && condition(&found, "Stalled")["reason"] == "PolicyDenied";
+        Ok(if is_seen {
+            Ok(())
+        } else {
+            Err(found["status"]["conditions"].to_string())
+        })
+    })?;
+    stage.kubectl(&["delete", "configmap", "settings"])?;
+    let drifted = stage.condition("shop", "Drifted", "Reported")?;
+    let object = format!("ConfigMap {}/settings", stage.namespace);
+    assert_eq!(drifted["message"], format!("{object}: deleted"));
+    event(
+        &stage,
+        "DriftDetected",
+        "settings was deleted: left as it is",
+    )?;
+    assert!(stage.find("ConfigMap", "settings")?.is_none());
+    stage.condition("shop", "Ready", "PolicyDenied")?;
+
+    let fix = stage.push("shop", &[("web.yaml", &web("3.10"))])?;
+    stage.ready_at("shop", &fix)?;
+    assert_eq!(
+        stage.object("ConfigMap", "settings")?["data"]["value"],
+        "USD"
+    );
+    assert_eq!(status(&stage)?["drift"], Value::Null);
+    Ok(())
+}
