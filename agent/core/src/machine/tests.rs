@@ -205,7 +205,7 @@ fn a_change_supersedes_a_guard() {
         // However it ends: what it came to is about what was wanted before.
         for outcome in [Outcome::Cancelled, Outcome::Done, WAITS] {
             let (state, effects) = feed(state.clone(), [finished(2, outcome)]);
-            assert_eq!(effects, [wanted.clone()], "after {outcome:?}");
+            assert_eq!(effects, std::slice::from_ref(&wanted), "after {outcome:?}");
             assert!(state.repairs() && !state.is_blocked());
         }
     }

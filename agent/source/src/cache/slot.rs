@@ -64,13 +64,14 @@ impl Slot {
         self.dir.join(format!("{number}.lease"))
     }
 
-    /// Says whether an open store is the one to go on with.
+    /// Says whether an open store is the one to go on with: nothing can be added to one whose folder somebody has emptied.
     pub(crate) fn is_current(&self, store: &Store) -> bool {
         let newest = self
             .generations()
             .last()
             .map(|number| self.generation(*number));
-        !store.is_damaged() && newest.is_some_and(|newest| store.repository().git_dir() == newest)
+        let is_newest = newest.is_some_and(|newest| store.repository().git_dir() == newest);
+        !store.is_damaged() && is_newest && pack_dir(store).is_dir()
     }
 
     /// Opens what is there, or makes an empty repository.
@@ -259,6 +260,20 @@ mod tests {
         drop(first);
         drop(slot.draft().unwrap().adopt().unwrap());
         assert!(!slot.generation(1).exists() && slot.generation(2).exists());
+    }
+
+    #[test]
+    fn what_somebody_has_emptied_is_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(dir.path()).unwrap();
+        let slot = slot(&cache, "a");
+        let store = slot.open().unwrap();
+        // A deletion that meets what is just being made leaves a folder without anything in it.
+        fs::remove_dir_all(slot.generation(1)).unwrap();
+        fs::create_dir(slot.generation(1)).unwrap();
+        assert!(!slot.is_current(&store));
+        let anew = slot.open().unwrap();
+        assert!(slot.is_current(&anew) && is_empty(&anew));
     }
 
     #[test]

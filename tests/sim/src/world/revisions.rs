@@ -56,12 +56,11 @@ impl World<'_> {
     pub(super) fn guard(&mut self, replica: usize, application: usize, id: RunId, repairs: bool) {
         let kept = self.replicas[replica].applications.get(&application);
         let applied = kept.and_then(|kept| self.applied(application, &kept.resource));
-        match applied.filter(|_| repairs) {
-            Some(revision) => self.begin(replica, application, id, Some(revision)),
-            None => {
-                let outcome = Outcome::Failed(Retry::OnChange);
-                self.finished(replica, application, id, outcome);
-            }
+        if let Some(revision) = applied.filter(|_| repairs) {
+            self.begin(replica, application, id, Some(revision));
+        } else {
+            let outcome = Outcome::Failed(Retry::OnChange);
+            self.finished(replica, application, id, outcome);
         }
     }
 
