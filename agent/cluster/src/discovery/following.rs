@@ -36,12 +36,21 @@ pub(super) async fn follow(discovery: Weak<Discovery>, connection: Connection) {
         "customresourcedefinitions",
     );
     let services = resource("apiregistration.k8s.io", "APIService", "apiservices");
-    let changed = Notify::new();
+    let news = News::default();
     futures::join!(
-        watch(&connection, &definitions, &changed),
-        watch(&connection, &services, &changed),
-        ask(&discovery, &changed),
+        watch(&connection, &definitions, &news),
+        watch(&connection, &services, &news),
+        ask(&discovery, &news),
     );
+}
+
+/// Why the server is to be asked.
+#[derive(Default)]
+struct News {
+    /// A watch was opened: what has changed before is not told by itself.
+    listed: Notify,
+    /// Something changed just now.
+    changed: Notify,
 }
 
 fn resource(group: &str, kind: &str, plural: &str) -> ApiResource {
@@ -58,7 +67,7 @@ fn longer(pause: Duration) -> Duration {
     (pause * 2).min(LONGEST_PAUSE)
 }
 
-async fn watch(connection: &Connection, resource: &ApiResource, changed: &Notify) {
+async fn watch(connection: &Connection, resource: &ApiResource, news: &News) {
     let mut pause = FIRST_PAUSE;
     loop {
         let client = connection.client().clone();
@@ -67,10 +76,13 @@ async fn watch(connection: &Connection, resource: &ApiResource, changed: &Notify
         while let Some(event) = events.next().await {
             match event {
                 Ok(Event::Init | Event::InitApply(_)) => {}
-                // What has changed before the watch was open is not told by itself.
-                Ok(Event::InitDone | Event::Apply(_) | Event::Delete(_)) => {
+                Ok(Event::InitDone) => {
                     pause = FIRST_PAUSE;
-                    changed.notify_one();
+                    news.listed.notify_one();
+                }
+                Ok(Event::Apply(_) | Event::Delete(_)) => {
+                    pause = FIRST_PAUSE;
+                    news.changed.notify_one();
                 }
                 Err(error) => {
                     tracing::debug!(kind = resource.kind, error = %chain(&error), "watch failed");
@@ -83,22 +95,31 @@ async fn watch(connection: &Connection, resource: &ApiResource, changed: &Notify
     }
 }
 
-async fn ask(discovery: &Weak<Discovery>, changed: &Notify) {
+async fn ask(discovery: &Weak<Discovery>, news: &News) {
+    let News { listed, changed } = news;
     loop {
-        changed.notified().await;
-        loop {
-            tokio::time::sleep(QUIET).await;
-            // What has changed by now is in the answer.
-            let _ = changed.notified().now_or_never();
-            ask_until_answered(discovery).await;
-            if tokio::time::timeout(LATER, changed.notified())
-                .await
-                .is_err()
-            {
-                break;
+        tokio::select! {
+            () = changed.notified() => ask_after_changes(discovery, changed).await,
+            () = listed.notified() => {
+                tokio::time::sleep(QUIET).await;
+                // The other watch was opened as well by now.
+                let _ = listed.notified().now_or_never();
+                ask_until_answered(discovery).await;
             }
         }
+    }
+}
+
+async fn ask_after_changes(discovery: &Weak<Discovery>, changed: &Notify) {
+    loop {
+        tokio::time::sleep(QUIET).await;
+        // What has changed by now is in the answer.
+        let _ = changed.notified().now_or_never();
         ask_until_answered(discovery).await;
+        let more = tokio::time::timeout(LATER, changed.notified()).await;
+        if more.is_err() {
+            return ask_until_answered(discovery).await;
+        }
     }
 }
 
