@@ -13,6 +13,8 @@ use crate::server::{Live, Resource};
 pub(crate) struct Kept {
     pub(crate) machine: State,
     pub(crate) resource: Resource,
+    /// Whether its status in the cluster may be another one: the last run's write of it has no answer.
+    pub(crate) unsure: bool,
     pub(crate) run: Option<Run>,
     /// Whether a run has ended since the replica started: before, nothing is known that could be compared.
     pub(crate) settled: bool,
@@ -24,6 +26,7 @@ impl Kept {
         Self {
             machine: State::new(catalog.names[application].to_string()),
             resource,
+            unsure: false,
             run: None,
             settled: false,
             told: None,
@@ -35,6 +38,15 @@ impl Kept {
         Event::Spec {
             generation: self.resource.generation,
             suspended: self.resource.suspended,
+        }
+    }
+
+    /// Takes up what a run knows that has ended.
+    pub(crate) fn end_run(&mut self) {
+        let Some(run) = self.run.take() else { return };
+        self.unsure = run.unsure;
+        if run.resource.version >= self.resource.version {
+            self.resource = run.resource;
         }
     }
 }

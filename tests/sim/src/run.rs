@@ -31,8 +31,24 @@ pub(crate) struct Seen {
 /// What git has for one application: the version of each object, or none.
 pub(crate) type Wanted = Vec<(Slot, u8)>;
 
+/// What a run is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Work {
+    /// Make the cluster what a revision says.
+    Converge(u32),
+    Guard {
+        repairs: bool,
+    },
+    Tell,
+    Remove,
+}
+
 #[derive(Clone, Debug)]
 enum Phase {
+    /// What the status is may be another than is known.
+    Read(Work),
+    /// It was read.
+    Known(Work),
     Intend,
     Write(usize),
     Delete(usize),
@@ -48,6 +64,8 @@ pub(crate) enum Next {
     Send(Vec<Request>),
     /// Wait for the answers that are not there yet.
     Wait,
+    /// Begin with what was read.
+    Begin(Work),
     Over(Outcome),
 }
 
@@ -55,6 +73,8 @@ pub(crate) enum Next {
 pub(crate) struct Run {
     pub(crate) id: RunId,
     pub(crate) cancelled: bool,
+    /// Whether the status may be another one than is known: a write of it has no answer.
+    pub(crate) unsure: bool,
     pub(crate) resource: Resource,
     /// Which revision; nothing for a removal.
     pub(crate) revision: Option<u32>,
@@ -78,23 +98,40 @@ impl Run {
         view: &[Seen],
     ) -> Self {
         let mut run = Self {
-            id,
-            cancelled: false,
-            inventory: (*resource.inventory).clone(),
-            resource,
             revision,
-            phase: Phase::Intend,
-            writes: Vec::new(),
-            deletes: Vec::new(),
             wanted,
-            outstanding: 0,
-            failed: None,
+            ..Self::new(id, resource, Phase::Intend)
         };
         if let Err(retry) = run.plan(catalog, view) {
             run.failed = Some(retry);
             run.phase = Phase::Conclude;
         }
         run
+    }
+
+    /// Reads the status anew before anything else.
+    pub(crate) fn reading(id: RunId, resource: Resource, work: Work) -> Self {
+        Self {
+            unsure: true,
+            ..Self::new(id, resource, Phase::Read(work))
+        }
+    }
+
+    fn new(id: RunId, resource: Resource, phase: Phase) -> Self {
+        Self {
+            id,
+            cancelled: false,
+            unsure: false,
+            inventory: (*resource.inventory).clone(),
+            resource,
+            revision: None,
+            phase,
+            writes: Vec::new(),
+            deletes: Vec::new(),
+            wanted: Wanted::new(),
+            outstanding: 0,
+            failed: None,
+        }
     }
 
     fn plan(&mut self, catalog: &Catalog, view: &[Seen]) -> Result<(), Retry> {
@@ -189,10 +226,15 @@ impl Run {
             let stops = self.cancelled || self.failed.is_some();
             let requests = match &self.phase {
                 Phase::Over => return Next::Over(self.outcome()),
-                Phase::Intend if stops => {
+                Phase::Known(_) | Phase::Intend if stops => {
                     self.phase = Phase::Over;
                     continue;
                 }
+                Phase::Read(work) => {
+                    self.phase = Phase::Known(*work);
+                    vec![Request::Read]
+                }
+                Phase::Known(work) => return Next::Begin(*work),
                 Phase::Intend => {
                     self.phase = Phase::Write(0);
                     vec![self.status(None)]
@@ -284,9 +326,22 @@ impl Run {
             (Request::Delete { slot, .. }, Answer::Deleted { .. } | Answer::Gone) => {
                 self.inventory.remove(catalog.id(*slot));
             }
+            (Request::Read, Answer::Found(found)) => self.found(found.as_ref()),
             (Request::Status { .. }, Answer::Written(resource)) => self.resource = resource.clone(),
             (Request::DropFinalizer { .. }, Answer::Deleted { .. } | Answer::Gone) => {}
+            // It may have been done.
+            (Request::Status { .. } | Request::DropFinalizer { .. }, _) => {
+                (self.unsure, self.failed) = (true, Some(Retry::Backoff));
+            }
             _ => self.failed = Some(Retry::Backoff),
+        }
+    }
+
+    /// Takes up the Application as it is. If it is gone, or another one, there is nothing to be done, as the watch will tell.
+    fn found(&mut self, found: Option<&Resource>) {
+        match found.filter(|found| found.uid == self.resource.uid) {
+            Some(found) => (self.resource, self.unsure) = (found.clone(), false),
+            None => self.phase = Phase::Over,
         }
     }
 

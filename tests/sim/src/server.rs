@@ -49,6 +49,8 @@ pub(crate) enum Request {
     DropFinalizer {
         version: u32,
     },
+    /// What the Application is now.
+    Read,
 }
 
 impl Request {
@@ -73,7 +75,9 @@ impl Answer {
     /// Is what a story tells of it.
     pub(crate) fn brief(&self) -> String {
         match self {
-            Self::Written(resource) => format!("version {}", resource.version),
+            Self::Written(resource) | Self::Found(Some(resource)) => {
+                format!("version {}", resource.version)
+            }
             other => format!("{other:?}"),
         }
     }
@@ -87,6 +91,8 @@ pub(crate) enum Answer {
         version: u32,
     },
     Written(Resource),
+    /// What was asked for, if it is there.
+    Found(Option<Resource>),
     /// 409.
     Conflict,
     /// 404 for what was to be changed.
@@ -170,6 +176,10 @@ impl Server {
                 converged,
             } => self.status(catalog, application, before, inventory, *converged),
             Request::DropFinalizer { version } => self.finalize(catalog, application, *version),
+            Request::Read => {
+                let found = self.resources[application].clone();
+                Ok((Answer::Found(found), None))
+            }
         }
     }
 

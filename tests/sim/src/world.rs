@@ -1,6 +1,7 @@
 //! One schedule in virtual time: people, git, a model of the API server, and replicas of the agent.
 
 mod revisions;
+mod unsure;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -13,7 +14,7 @@ use crate::catalog::{APPLICATIONS, Catalog, Slot};
 use crate::check;
 use crate::queue::{Entry, What};
 use crate::replica::{Kept, Replica};
-use crate::run::{ATTEMPTS, Next, Run, Wanted};
+use crate::run::{ATTEMPTS, Next, Run, Wanted, Work};
 use crate::schedule::{Act, Schedule};
 use crate::server::{Answer, Broken, Live, Notice, Request, Resource, Server};
 
@@ -417,21 +418,15 @@ impl<'c> World<'c> {
         kept.machine = machine;
         for effect in effects {
             match effect {
-                // A policy refuses it, and nothing is written.
-                Effect::Start { run, .. } if self.strikes(self.schedule.weather / 8) => {
-                    let outcome = Outcome::Failed(Retry::OnChange);
-                    self.finished(replica, application, run, outcome);
-                }
                 Effect::Start { run, revision, .. } => {
-                    self.begin(replica, application, run, revision.parse().ok());
+                    let revision = revision.parse().expect("revisions are told by number");
+                    self.run(replica, application, run, Work::Converge(revision));
                 }
-                Effect::Guard { run, repairs } => self.guard(replica, application, run, repairs),
-                // There is nobody who reads it.
-                Effect::Tell { run } => {
-                    let (outcome, now) = (Outcome::Done, self.now);
-                    self.step(replica, application, Event::Finished { run, outcome, now });
+                Effect::Guard { run, repairs } => {
+                    self.run(replica, application, run, Work::Guard { repairs });
                 }
-                Effect::Remove { run } => self.begin(replica, application, run, None),
+                Effect::Tell { run } => self.run(replica, application, run, Work::Tell),
+                Effect::Remove { run } => self.run(replica, application, run, Work::Remove),
                 Effect::Cancel { run } => {
                     let kept = self.replicas[replica].applications.get_mut(&application);
                     if let Some(running) = kept.and_then(|kept| kept.run.as_mut())
@@ -488,6 +483,7 @@ impl<'c> World<'c> {
                     self.put(after, replica, What::Arrive(application, id, request, 1));
                 }
             }
+            Next::Begin(work) => self.known(replica, application, id, work),
             Next::Over(outcome) => self.finished(replica, application, id, outcome),
         }
     }
@@ -504,12 +500,7 @@ impl<'c> World<'c> {
         let Some(kept) = self.replicas[replica].applications.get_mut(&application) else {
             return;
         };
-        if let Some(run) = kept.run.take()
-            && run.resource.uid == kept.resource.uid
-            && run.resource.version >= kept.resource.version
-        {
-            kept.resource = run.resource;
-        }
+        kept.end_run();
         kept.settled = true;
         let now = self.now;
         self.step(replica, application, Event::Finished { run, outcome, now });
@@ -522,7 +513,8 @@ impl<'c> World<'c> {
             match self.random.random_range(0..4) {
                 // Done, and the answer is lost.
                 0 => drop(self.serve(application, request)?),
-                1 => return Ok(Answer::Conflict),
+                // Whoever only asks is in nobody's way.
+                1 if !matches!(request, Request::Read) => return Ok(Answer::Conflict),
                 _ => {}
             }
             return Ok(Answer::Failed);
