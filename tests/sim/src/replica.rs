@@ -51,6 +51,15 @@ impl Kept {
     }
 }
 
+/// An application that was let go of while a run of it was under way. Nothing else of that name begins before that has ended:
+/// what it still asks for, and is answered, is its own.
+#[derive(Debug)]
+pub(crate) struct Leaving {
+    pub(crate) run: Run,
+    /// What it is when it comes back before that.
+    pub(crate) waiting: Option<Resource>,
+}
+
 /// A process. Whatever it holds ends with it.
 #[derive(Debug, Default)]
 pub(crate) struct Replica {
@@ -59,6 +68,7 @@ pub(crate) struct Replica {
     pub(crate) alive: bool,
     pub(crate) working: bool,
     pub(crate) applications: BTreeMap<usize, Kept>,
+    pub(crate) leaving: BTreeMap<usize, Leaving>,
     pub(crate) view: Vec<Seen>,
     /// Whether the watches have told everything at least once.
     pub(crate) synced: bool,
@@ -86,6 +96,27 @@ impl Replica {
         self.alive = false;
         self.working = false;
         self.applications.clear();
+        self.leaving.clear();
+    }
+
+    /// Lets an application go, and asks its run to stop. What has come back before that has ended is let go as well.
+    pub(crate) fn let_go(&mut self, application: usize) {
+        let kept = self.applications.remove(&application);
+        if let Some(mut run) = kept.and_then(|kept| kept.run) {
+            run.cancel();
+            let waiting = None;
+            self.leaving.insert(application, Leaving { run, waiting });
+        } else if let Some(leaving) = self.leaving.get_mut(&application) {
+            leaving.waiting = None;
+        }
+    }
+
+    /// Returns the run of an application that is under way, also if it was let go of.
+    pub(crate) fn run(&mut self, application: usize) -> Option<&mut Run> {
+        let leaving = self.leaving.get_mut(&application);
+        let leaving = leaving.map(|leaving| &mut leaving.run);
+        let kept = self.applications.get_mut(&application);
+        kept.and_then(|kept| kept.run.as_mut()).or(leaving)
     }
 
     /// Says when the process of a life ended, if it has.

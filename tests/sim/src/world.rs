@@ -2,6 +2,7 @@
 
 mod revisions;
 mod unsure;
+mod watching;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -10,13 +11,13 @@ use pintle_core::machine::{Effect, Event, Millis, Outcome, Retry, RunId};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
-use crate::catalog::{APPLICATIONS, Catalog, Slot};
+use crate::catalog::{APPLICATIONS, Catalog};
 use crate::check;
 use crate::queue::{Entry, What};
-use crate::replica::{Kept, Replica};
+use crate::replica::Replica;
 use crate::run::{ATTEMPTS, Next, Run, Wanted, Work};
 use crate::schedule::{Act, Schedule};
-use crate::server::{Answer, Broken, Live, Notice, Request, Resource, Server};
+use crate::server::{Answer, Broken, Request, Server};
 
 /// How long a replica that died is waited for.
 const LEASE: Millis = 15_000;
@@ -274,34 +275,6 @@ impl<'c> World<'c> {
         self.revisions.push(revision);
     }
 
-    /// Tells all watches.
-    fn publish(&mut self, notice: Option<Notice>) {
-        let Some(notice) = notice else { return };
-        for replica in 0..self.replicas.len() {
-            if !self.replicas[replica].working {
-                continue;
-            }
-            if self.strikes(self.schedule.weather / 4) {
-                self.reconnect(replica);
-            } else {
-                let stream = usize::from(matches!(notice, Notice::Object { .. }));
-                let at = (self.now + self.latency()).max(self.told_until[replica][stream]);
-                self.told_until[replica][stream] = at;
-                self.put(at - self.now, replica, What::Watch(notice.clone()));
-            }
-        }
-    }
-
-    /// What was under way is lost with the connection; the next one begins by telling everything.
-    fn reconnect(&mut self, replica: usize) {
-        // Who does not work watches nothing.
-        if self.replicas[replica].working {
-            self.replicas[replica].epoch += 1;
-            let after = 200 + self.latency();
-            self.put(after, replica, What::Relist);
-        }
-    }
-
     fn start(&mut self, replica: usize) {
         self.replicas[replica].start(self.catalog.slots());
         self.tell(|| format!("replica {replica} starts"));
@@ -338,77 +311,6 @@ impl<'c> World<'c> {
         }
     }
 
-    fn relist(&mut self, replica: usize) {
-        let version = self.server.version();
-        // The watch goes on from what was listed: nothing from before comes after it.
-        self.replicas[replica].epoch += 1;
-        for application in 0..APPLICATIONS {
-            let resource = self.server.resources[application].clone();
-            self.application(replica, application, resource);
-        }
-        for slot in 0..self.catalog.slots() {
-            let live = self.server.objects[slot];
-            self.object(replica, slot, live, version);
-        }
-        self.replicas[replica].synced = true;
-        for application in 0..APPLICATIONS {
-            self.look_for_drift(replica, application);
-        }
-    }
-
-    fn watched(&mut self, replica: usize, notice: Notice) {
-        match notice {
-            Notice::Object {
-                slot,
-                live,
-                version,
-            } => self.object(replica, slot, live, version),
-            Notice::Application {
-                application,
-                resource,
-            } => self.application(replica, application, resource),
-        }
-    }
-
-    fn object(&mut self, replica: usize, slot: Slot, live: Option<Live>, version: u32) {
-        if self.replicas[replica].see(slot, live, version) {
-            self.look_for_drift(replica, Catalog::application_of(slot));
-        }
-    }
-
-    fn application(&mut self, replica: usize, application: usize, resource: Option<Resource>) {
-        let kept = &mut self.replicas[replica].applications;
-        let Some(resource) = resource else {
-            kept.remove(&application);
-            return;
-        };
-        if kept
-            .get(&application)
-            .is_some_and(|kept| kept.resource.uid != resource.uid)
-        {
-            kept.remove(&application);
-        }
-        let catalog = self.catalog;
-        let kept = kept
-            .entry(application)
-            .or_insert_with(|| Kept::new(catalog, application, resource.clone()));
-        if resource.version >= kept.resource.version {
-            kept.resource = resource;
-        }
-        let (event, deleting) = (kept.spec(), kept.resource.deleting);
-        self.tell_revision(replica, application);
-        self.step(replica, application, event);
-        if deleting {
-            self.step(replica, application, Event::Deleted);
-        }
-    }
-
-    fn look_for_drift(&mut self, replica: usize, application: usize) {
-        if self.replicas[replica].drifts(self.catalog, application) {
-            self.step(replica, application, Event::Drifted);
-        }
-    }
-
     /// Feeds an event to an application's state machine, and does what it asks for.
     fn step(&mut self, replica: usize, application: usize, event: Event) {
         let Some(kept) = self.replicas[replica].applications.get_mut(&application) else {
@@ -428,10 +330,8 @@ impl<'c> World<'c> {
                 Effect::Tell { run } => self.run(replica, application, run, Work::Tell),
                 Effect::Remove { run } => self.run(replica, application, run, Work::Remove),
                 Effect::Cancel { run } => {
-                    let kept = self.replicas[replica].applications.get_mut(&application);
-                    if let Some(running) = kept.and_then(|kept| kept.run.as_mut())
-                        && running.id == run
-                    {
+                    let running = self.replicas[replica].run(application);
+                    if let Some(running) = running.filter(|running| running.id == run) {
                         running.cancel();
                     }
                 }
@@ -470,8 +370,7 @@ impl<'c> World<'c> {
     }
 
     fn go_on(&mut self, replica: usize, application: usize) {
-        let kept = self.replicas[replica].applications.get_mut(&application);
-        let Some(run) = kept.and_then(|kept| kept.run.as_mut()) else {
+        let Some(run) = self.replicas[replica].run(application) else {
             return;
         };
         let id = run.id;
@@ -497,6 +396,10 @@ impl<'c> World<'c> {
             outcome => outcome,
         };
         self.tell(|| format!("replica {replica}: run {run:?} of {application} is {outcome:?}"));
+        if let Some(leaving) = self.replicas[replica].leaving.remove(&application) {
+            // What has come back meanwhile begins now.
+            return self.application(replica, application, leaving.waiting);
+        }
         let Some(kept) = self.replicas[replica].applications.get_mut(&application) else {
             return;
         };
@@ -563,11 +466,8 @@ impl<'c> World<'c> {
             }
             _ => {}
         }
-        let kept = self.replicas[replica].applications.get_mut(&application);
-        let Some(run) = kept
-            .and_then(|kept| kept.run.as_mut())
-            .filter(|run| run.id == id)
-        else {
+        let run = self.replicas[replica].run(application);
+        let Some(run) = run.filter(|run| run.id == id) else {
             return;
         };
         run.answered(self.catalog, &request, &answer);
