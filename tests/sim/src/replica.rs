@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use pintle_core::machine::{Event, Millis, State};
 
-use crate::catalog::Catalog;
-use crate::run::{Run, Seen, uid_text};
+use crate::catalog::{Catalog, Slot};
+use crate::run::{Run, Seen, Wanted, uid_text};
 use crate::server::{Live, Resource};
 
 /// One application as a replica keeps it.
@@ -16,6 +16,8 @@ pub(crate) struct Kept {
     /// Whether its status in the cluster may be another one: the last run's write of it has no answer.
     pub(crate) unsure: bool,
     pub(crate) run: Option<Run>,
+    /// What git had when a run planned last; nothing before the first.
+    wanted: Option<Wanted>,
     /// Whether a run has ended since the replica started: before, nothing is known that could be compared.
     pub(crate) settled: bool,
     pub(crate) told: Option<u32>,
@@ -28,6 +30,7 @@ impl Kept {
             resource,
             unsure: false,
             run: None,
+            wanted: None,
             settled: false,
             told: None,
         }
@@ -48,6 +51,15 @@ impl Kept {
         if run.resource.version >= self.resource.version {
             self.resource = run.resource;
         }
+        if run.revision.is_some() {
+            self.wanted = Some(run.wanted);
+        }
+    }
+
+    /// Says whether an object stays although git has dropped it: nobody puts it right any more.
+    fn stays(&self, slot: Slot) -> bool {
+        let is_dropped = |wanted: &Wanted| wanted.iter().all(|(wanted, _)| *wanted != slot);
+        Catalog::is_protected(slot) && self.wanted.as_ref().is_some_and(is_dropped)
     }
 }
 
@@ -148,8 +160,9 @@ impl Replica {
             let Some(live) = self.view[slot].live.filter(|live| live.labelled) else {
                 return true;
             };
-            entry.stored != Some(catalog.stored(slot, live.content))
-                || entry.uid.as_deref() != Some(&*uid_text(live.uid))
+            let is_another = entry.stored != Some(catalog.stored(slot, live.content))
+                || entry.uid.as_deref() != Some(&*uid_text(live.uid));
+            is_another && !kept.stays(slot)
         })
     }
 }

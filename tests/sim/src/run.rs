@@ -82,7 +82,7 @@ pub(crate) struct Run {
     phase: Phase,
     writes: Vec<Vec<(Slot, u8)>>,
     deletes: Vec<Vec<(Slot, Option<u32>)>>,
-    wanted: Wanted,
+    pub(crate) wanted: Wanted,
     outstanding: usize,
     failed: Option<Retry>,
 }
@@ -150,9 +150,12 @@ impl Run {
         for entry in pruning.delete {
             changes.push(catalog.change(catalog.slot(&entry.id()), Action::Delete, None));
         }
-        // What stays although git dropped it is not the application's any more.
+        // What stays although git dropped it is still known, until it is gone.
         for (entry, _) in &pruning.keep {
-            self.inventory.remove(&entry.id());
+            let id = entry.id();
+            if view[catalog.slot(&id)].live.is_none() {
+                self.inventory.remove(&id);
+            }
         }
         let plan = Plan::new(Depth::Local, changes, &catalog.seed);
         let checked = Checked::new(plan, Vec::new()).map_err(|_| Retry::OnChange)?;
@@ -184,7 +187,8 @@ impl Run {
             });
             self.deletes.push(wave.collect());
         }
-        if !self.inventory.intend(&writes) && *self.resource.inventory == self.inventory {
+        // What has gone from it is written with the result.
+        if !self.inventory.intend(&writes) {
             self.phase = Phase::Write(0);
         }
         Ok(())

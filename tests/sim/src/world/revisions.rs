@@ -1,9 +1,10 @@
 //! Revisions: how a replica learns of them, and what keeps an application from the newest one.
 
+use pintle_core::inventory::Entry;
 use pintle_core::machine::{Event, Outcome, Retry, RunId};
 
 use super::World;
-use crate::catalog::{APPLICATIONS, Slot};
+use crate::catalog::{APPLICATIONS, Catalog, Slot};
 use crate::queue::What;
 use crate::server::Resource;
 
@@ -73,7 +74,13 @@ impl World<'_> {
             let desired = self.catalog.desired(*slot, *version);
             entry.is_some_and(|entry| entry.desired == Some(desired))
         };
-        let is_whole = resource.inventory.len() == wanted.len() && wanted.iter().all(is_recorded);
+        let is_wanted = |entry: &Entry| {
+            let slot = self.catalog.slot(&entry.id());
+            // What is protected stays when git drops it.
+            Catalog::is_protected(slot) || wanted.iter().any(|(wanted, _)| *wanted == slot)
+        };
+        let is_whole =
+            resource.inventory.entries().all(is_wanted) && wanted.iter().all(is_recorded);
         (is_whole && generation == resource.generation).then_some(revision)
     }
 }
