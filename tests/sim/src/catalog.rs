@@ -1,6 +1,7 @@
 //! The objects that schedules use, each in a few versions, with their digests: made once, used by millions of schedules.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
 
 use anyhow::{Context as _, Result};
 use pintle_core::digest::Digest;
@@ -87,6 +88,10 @@ impl Catalog {
 
     pub(crate) fn application_of(slot: Slot) -> usize {
         slot / OBJECTS
+    }
+
+    pub(crate) fn slots_of(application: usize) -> Range<Slot> {
+        application * OBJECTS..(application + 1) * OBJECTS
     }
 
     /// A kind whose deletion takes data or other objects with it.

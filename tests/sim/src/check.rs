@@ -1,8 +1,8 @@
 //! What must hold once nothing is left to do.
 
-use crate::catalog::{Catalog, Content, OBJECTS};
-use crate::run::Wanted;
-use crate::server::{Broken, Server};
+use crate::catalog::{Catalog, Content, Slot};
+use crate::run::{Wanted, is_recorded};
+use crate::server::{Broken, Resource, Server};
 
 /// Compares the cluster with the newest revision.
 pub(crate) fn settled(
@@ -12,32 +12,69 @@ pub(crate) fn settled(
 ) -> Result<(), Broken> {
     let newest = revisions.last().into_iter().flatten();
     for (application, wanted) in newest.enumerate() {
-        let resource = server.resources[application].as_ref();
-        if resource.is_some_and(|resource| resource.deleting) {
+        let Some(resource) = &server.resources[application] else {
+            nothing_else(catalog, server, application, &[])?;
+            continue;
+        };
+        if resource.deleting {
             return Err(Broken(format!("the removal of {application} never ends")));
         }
-        if resource.is_some_and(|resource| resource.suspended) {
+        if resource.suspended {
             continue;
         }
-        for slot in application * OBJECTS..(application + 1) * OBJECTS {
-            let version = wanted.iter().find(|(wanted, _)| *wanted == slot);
-            let live = server.objects[slot];
-            let id = catalog.id(slot);
-            match (resource, version, live) {
-                (Some(resource), Some((_, version)), live) => {
-                    let is = live.map(|live| live.content);
-                    if is != Some(Content::Version(*version)) {
-                        return Err(Broken(format!("{id} is {is:?}, and git has {version}")));
-                    }
-                    if resource.inventory.get(id).is_none() {
-                        return Err(Broken(format!("{id} is not in the inventory")));
-                    }
-                }
-                (_, _, Some(live)) if live.labelled && !Catalog::is_protected(slot) => {
-                    return Err(Broken(format!("{id} is there, and nobody has it")));
-                }
-                _ => {}
-            }
+        let revision = u32::try_from(revisions.len() - 1).unwrap_or(u32::MAX);
+        if resource.converged != Some((resource.generation, revision)) {
+            return Err(Broken(format!(
+                "{application} has generation {}, git has {revision}, and its status says {:?}",
+                resource.generation, resource.converged
+            )));
+        }
+        nothing_else(catalog, server, application, wanted)?;
+        converged(catalog, server, resource, wanted)?;
+    }
+    Ok(())
+}
+
+/// What git does not have is not there, unless it is protected.
+fn nothing_else(
+    catalog: &Catalog,
+    server: &Server,
+    application: usize,
+    wanted: &[(Slot, u8)],
+) -> Result<(), Broken> {
+    if let Some(slot) = server.leftover(application, wanted) {
+        let id = catalog.id(slot);
+        return Err(Broken(format!("{id} is there, and nobody has it")));
+    }
+    Ok(())
+}
+
+/// What git has is there, and the inventory says so of that and of nothing else.
+fn converged(
+    catalog: &Catalog,
+    server: &Server,
+    resource: &Resource,
+    wanted: &[(Slot, u8)],
+) -> Result<(), Broken> {
+    for (slot, version) in wanted {
+        let (id, live) = (catalog.id(*slot), server.objects[*slot]);
+        let Some(live) = live.filter(|live| live.content == Content::Version(*version)) else {
+            let is = live.map(|live| live.content);
+            return Err(Broken(format!("{id} is {is:?}, and git has {version}")));
+        };
+        if !is_recorded(catalog, &resource.inventory, (*slot, *version), live) {
+            let entry = resource.inventory.get(id);
+            return Err(Broken(format!("{id} is recorded as {entry:?}")));
+        }
+    }
+    for entry in resource.inventory.entries() {
+        let slot = catalog.slot(&entry.id());
+        let is_wanted = wanted.iter().any(|(wanted, _)| *wanted == slot);
+        if !is_wanted && !Catalog::is_protected(slot) {
+            return Err(Broken(format!(
+                "{} is in the inventory, and nobody has it",
+                entry.id()
+            )));
         }
     }
     Ok(())

@@ -204,12 +204,7 @@ impl Run {
         let Some(live) = seen.live.filter(|live| live.labelled) else {
             return Action::Create;
         };
-        let same = self.inventory.get(catalog.id(slot)).is_some_and(|entry| {
-            entry.desired == Some(catalog.desired(slot, version))
-                && entry.stored == Some(catalog.stored(slot, live.content))
-                && entry.uid.as_deref() == Some(&*uid_text(live.uid))
-        });
-        if same {
+        if is_recorded(catalog, &self.inventory, (slot, version), live) {
             Action::Unchanged
         } else {
             Action::Update
@@ -383,6 +378,20 @@ fn steps<'a>(order: &Order, changes: &'a [Change]) -> Vec<Vec<&'a Change>> {
             schedule.done(task);
         }
     }
+}
+
+/// Says whether an inventory has an object as it is, and as a version wants it.
+pub(crate) fn is_recorded(
+    catalog: &Catalog,
+    inventory: &Inventory,
+    (slot, version): (Slot, u8),
+    live: Live,
+) -> bool {
+    inventory.get(catalog.id(slot)).is_some_and(|entry| {
+        entry.desired == Some(catalog.desired(slot, version))
+            && entry.stored == Some(catalog.stored(slot, live.content))
+            && entry.uid.as_deref() == Some(&*uid_text(live.uid))
+    })
 }
 
 pub(crate) fn uid_text(uid: u32) -> String {

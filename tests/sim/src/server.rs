@@ -189,6 +189,15 @@ impl Server {
             .is_some_and(|resource| resource.inventory.get(catalog.id(slot)).is_some())
     }
 
+    /// Returns an object of an application that is there although nobody wants it.
+    pub(crate) fn leftover(&self, application: usize, wanted: &[(Slot, u8)]) -> Option<Slot> {
+        Catalog::slots_of(application).find(|slot| {
+            let is_there = self.objects[*slot].is_some_and(|live| live.labelled);
+            let is_wanted = wanted.iter().any(|(wanted, _)| wanted == slot);
+            is_there && !is_wanted && !Catalog::is_protected(*slot)
+        })
+    }
+
     fn apply(
         &mut self,
         catalog: &Catalog,
@@ -196,12 +205,7 @@ impl Server {
         slot: Slot,
         version: u8,
     ) -> Result<(Answer, Option<Notice>), Broken> {
-        if Catalog::application_of(slot) != application {
-            return Err(Broken(format!(
-                "{} is not of application {application}",
-                catalog.id(slot)
-            )));
-        }
+        is_of(catalog, application, slot)?;
         if self.said[slot] & (1 << version) == 0 {
             return Err(Broken(format!(
                 "{} is written as git never said",
@@ -258,6 +262,7 @@ impl Server {
         slot: Slot,
         uid: Option<u32>,
     ) -> Result<(Answer, Option<Notice>), Broken> {
+        is_of(catalog, application, slot)?;
         let id = catalog.id(slot);
         let removing = self.resources[application]
             .as_ref()
@@ -277,6 +282,11 @@ impl Server {
         };
         if uid.is_some_and(|uid| uid != live.uid) {
             return Ok((Answer::Conflict, None));
+        }
+        if !self.listed(catalog, application, slot) {
+            return Err(Broken(format!(
+                "{id} is deleted, and the inventory does not list it"
+            )));
         }
         self.writes += 1;
         Ok(self.lose(slot))
@@ -342,15 +352,17 @@ impl Server {
         if resource.version != version {
             return Ok((Answer::Conflict, None));
         }
-        for entry in resource.inventory.entries() {
-            let slot = catalog.slot(&entry.id());
-            if self.objects[slot].is_some_and(|live| live.labelled) && !Catalog::is_protected(slot)
-            {
-                return Err(Broken(format!(
-                    "{} is left behind by a removal",
-                    entry.id()
-                )));
-            }
+        if !resource.deleting {
+            return Err(Broken(format!(
+                "application {application} is let go, and nobody has deleted it"
+            )));
+        }
+        // Also what the inventory has forgotten.
+        if let Some(slot) = self.leftover(application, &[]) {
+            return Err(Broken(format!(
+                "{} is left behind by a removal",
+                catalog.id(slot)
+            )));
         }
         let version = self.next_version();
         self.resources[application] = None;
@@ -438,4 +450,12 @@ impl Server {
         })
         .1
     }
+}
+
+fn is_of(catalog: &Catalog, application: usize, slot: Slot) -> Result<(), Broken> {
+    if Catalog::application_of(slot) == application {
+        return Ok(());
+    }
+    let id = catalog.id(slot);
+    Err(Broken(format!("{id} is not of application {application}")))
 }

@@ -7,3 +7,13 @@ fn schedules_in_virtual_time_end_as_git_says() -> anyhow::Result<()> {
     assert!(searched.faults > 3000, "faults are injected: {searched:?}");
     Ok(())
 }
+
+/// In the first, the answer to a status is lost while a newer commit waits; in the second, an Application is made again before
+/// the last request of its first life is answered.
+#[test]
+fn schedules_that_once_broke_something_hold() -> anyhow::Result<()> {
+    for seed in [123_647, 268_342] {
+        pintle_sim::search(seed, 1, 1)?;
+    }
+    Ok(())
+}
