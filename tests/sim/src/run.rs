@@ -10,6 +10,7 @@ use pintle_core::check::{Approved, Checked};
 use pintle_core::digest::Digest;
 use pintle_core::inventory::{Entry, Inventory};
 use pintle_core::machine::{Outcome, Retry, RunId};
+use pintle_core::object::ObjectId;
 use pintle_core::order::{Item, Links, Order, Schedule};
 use pintle_core::plan::{Action, Change, Depth, Plan};
 use pintle_core::prune::{self, PruneSettings, Wish};
@@ -81,6 +82,8 @@ pub(crate) struct Run {
     pub(crate) inventory: Inventory,
     phase: Phase,
     writes: Vec<Vec<(Slot, u8)>>,
+    /// What the inventory lists only because it is intended, until it is written.
+    untried: BTreeMap<Slot, ObjectId>,
     deletes: Vec<Vec<(Slot, Option<u32>)>>,
     pub(crate) wanted: Wanted,
     outstanding: usize,
@@ -127,6 +130,7 @@ impl Run {
             revision: None,
             phase,
             writes: Vec::new(),
+            untried: BTreeMap::new(),
             deletes: Vec::new(),
             wanted: Wanted::new(),
             outstanding: 0,
@@ -187,6 +191,12 @@ impl Run {
             });
             self.deletes.push(wave.collect());
         }
+        for change in &writes {
+            if self.inventory.get(&change.id).is_none() {
+                let slot = catalog.slot(&change.id);
+                self.untried.insert(slot, change.id.clone());
+            }
+        }
         // What has gone from it is written with the result.
         if !self.inventory.intend(&writes) {
             self.phase = Phase::Write(0);
@@ -239,6 +249,7 @@ impl Run {
                     vec![self.status(None)]
                 }
                 Phase::Write(_) | Phase::Delete(_) if stops => {
+                    self.forget_the_untried();
                     self.phase = Phase::Conclude;
                     continue;
                 }
@@ -248,6 +259,9 @@ impl Run {
                         self.phase = Phase::Delete(0);
                         continue;
                     };
+                    for (slot, _) in writes {
+                        self.untried.remove(slot);
+                    }
                     let requests = writes
                         .iter()
                         .map(|(slot, version)| Request::Apply {
@@ -303,6 +317,17 @@ impl Run {
             if self.outstanding > 0 {
                 return Next::Send(requests);
             }
+        }
+    }
+
+    /// Drops intentions that nothing was sent for, if it is known that they were written.
+    fn forget_the_untried(&mut self) {
+        let untried = std::mem::take(&mut self.untried);
+        if self.unsure {
+            return;
+        }
+        for id in untried.values() {
+            self.inventory.remove(id);
         }
     }
 
