@@ -41,13 +41,14 @@ impl World<'_> {
         let version = self.server.version();
         // The watch goes on from what was listed: nothing from before comes after it.
         self.replicas[replica].epoch += 1;
-        for application in 0..APPLICATIONS {
-            let resource = self.server.resources[application].clone();
-            self.application(replica, application, resource);
-        }
+        // Planning waits until it is known what there is.
         for slot in 0..self.catalog.slots() {
             let live = self.server.objects[slot];
             self.object(replica, slot, live, version);
+        }
+        for application in 0..APPLICATIONS {
+            let resource = self.server.resources[application].clone();
+            self.application(replica, application, resource);
         }
         self.replicas[replica].synced = true;
         for application in 0..APPLICATIONS {
