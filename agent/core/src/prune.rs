@@ -113,14 +113,15 @@ pub struct Pruning {
 
 /// Decides what is deleted: what the inventory lists, the render does not, and the settings allow.
 ///
-/// `kept` says of an object whether it asks to stay (annotation `pintle.dev/prune: disabled`); `allowed`, whether a
-/// protected object permits its deletion (`pintle.dev/prune: allowed`). `confirmed` is what a person confirmed. Of what left
-/// the source, whatever was found has its id in the inventory, also if only the intention was recorded.
+/// `wishes` says what an object asks for by its annotations, `defines` of which group and kind a definition is. `confirmed` is
+/// what a person confirmed. Of what left the source, whatever was found has its id in the inventory, also if only the intention
+/// was recorded.
 pub fn decide(
     inventory: &Inventory,
     rendered: &BTreeSet<ObjectId>,
     settings: &PruneSettings,
     wishes: &dyn Fn(&ObjectId) -> Wish,
+    defines: &dyn Fn(&ObjectId) -> Option<(String, String)>,
     confirmed: Option<Digest>,
 ) -> Result<Pruning, TooManyDeletions> {
     let mut pruning = Pruning::default();
@@ -134,6 +135,7 @@ pub fn decide(
             None => pruning.delete.push(entry.clone()),
         }
     }
+    pruning.hold_definitions(inventory, defines);
     // What was only intended and never made is no loss, nor is what a hook left behind.
     let counts = |entry: &&Entry| entry.uid.is_some() && !entry.hook;
     let real: Vec<&Entry> = pruning.delete.iter().filter(counts).collect();
@@ -159,6 +161,31 @@ pub fn decide(
         }
     }
     Ok(pruning)
+}
+
+impl Pruning {
+    /// Keeps each definition of which an object stays, whatever allows its deletion: that would take the object with it.
+    fn hold_definitions(
+        &mut self,
+        inventory: &Inventory,
+        defines: &dyn Fn(&ObjectId) -> Option<(String, String)>,
+    ) {
+        let going: BTreeSet<ObjectId> = self.delete.iter().map(Entry::id).collect();
+        let holder = |entry: &Entry| {
+            let (group, kind) = defines(&entry.id())?;
+            let mut staying = inventory.entries().map(Entry::id);
+            staying.find(|id| id.group == group && id.kind == kind && !going.contains(id))
+        };
+        for entry in std::mem::take(&mut self.delete) {
+            match holder(&entry) {
+                Some(id) => {
+                    let reason = format!("deleting it would take {id} with it, which stays");
+                    self.keep.push((entry, reason));
+                }
+                None => self.delete.push(entry),
+            }
+        }
+    }
 }
 
 /// What an object itself says about its deletion, in the annotation `pintle.dev/prune` or as charts do.
@@ -260,6 +287,7 @@ mod tests {
             &ids[..keep].iter().cloned().collect(),
             settings,
             &|_| Wish::None,
+            &|_| None,
             None,
         )
     }
@@ -285,6 +313,7 @@ mod tests {
             &BTreeSet::new(),
             &PruneSettings::default(),
             &|_| Wish::Allow,
+            &|_| None,
             None,
         );
         assert_eq!(allowed.unwrap().delete.len(), 3);
@@ -310,6 +339,7 @@ mod tests {
                 &rendered,
                 &PruneSettings::default(),
                 &|_| Wish::None,
+                &|_| None,
                 Some(refused.confirmation),
             )
         };
@@ -348,7 +378,8 @@ mod tests {
             all.insert(entry("Pod", &format!("hook{index}"), false, true));
         }
         let decide = |settings: &PruneSettings, wish| {
-            super::decide(&all, &BTreeSet::new(), settings, &|_| wish, None).unwrap()
+            let rendered = BTreeSet::new();
+            super::decide(&all, &rendered, settings, &|_| wish, &|_| None, None).unwrap()
         };
         let pruning = decide(&PruneSettings::default(), Wish::None);
         assert_eq!((pruning.delete.len(), pruning.keep.len()), (9, 2));
@@ -360,6 +391,59 @@ mod tests {
         assert_eq!(decide(&settings, Wish::None).keep.len(), 1);
         assert_eq!(decide(&settings, Wish::Keep).delete.len(), 0);
         assert_eq!(decide(&PruneSettings::default(), Wish::Allow).keep.len(), 0);
+    }
+
+    #[test]
+    fn a_definition_stays_as_long_as_one_of_its_objects_does() {
+        let definition = ObjectId {
+            group: "apiextensions.k8s.io".into(),
+            namespace: None,
+            ..id("CustomResourceDefinition", "widgets.example.com")
+        };
+        let widget = |name: &str| ObjectId {
+            group: "example.com".into(),
+            ..id("Widget", name)
+        };
+        let of_another_group = id("Widget", "c");
+        let all = [
+            definition.clone(),
+            widget("a"),
+            widget("b"),
+            of_another_group.clone(),
+        ];
+        let known = inventory(&all);
+        // That the definition may go says nothing of what is to stay.
+        let settings = PruneSettings {
+            allow_kinds: [ProtectedKind::CustomResourceDefinition].into(),
+            ..Default::default()
+        };
+        let decide = |rendered: &[ObjectId], kept: &str| {
+            let rendered = rendered.iter().cloned().collect();
+            let wishes = |id: &ObjectId| {
+                let asks = id.name == kept;
+                if asks { Wish::Keep } else { Wish::Allow }
+            };
+            let defines = |id: &ObjectId| {
+                (*id == definition).then(|| ("example.com".to_owned(), "Widget".to_owned()))
+            };
+            super::decide(&known, &rendered, &settings, &wishes, &defines, None).unwrap()
+        };
+        let going = |pruning: &Pruning| -> Vec<String> {
+            let entries = pruning.delete.iter();
+            entries.map(|entry| entry.name.clone()).collect()
+        };
+        let rest = std::slice::from_ref(&of_another_group);
+        assert_eq!(
+            going(&decide(rest, "")),
+            ["widgets.example.com", "a", "b"],
+            "all go"
+        );
+        let pruning = decide(rest, "b");
+        assert_eq!(going(&pruning), ["a"]);
+        assert_eq!(pruning.keep[1].0.id(), definition);
+        insta::assert_snapshot!(pruning.keep[1].1, @"deleting it would take Widget.example.com n/b with it, which stays");
+        let pruning = decide(&[widget("a"), of_another_group.clone()], "");
+        assert_eq!(going(&pruning), ["b"], "what is rendered stays, too");
     }
 
     #[test]
@@ -391,7 +475,7 @@ mod tests {
             let ids: Vec<_> = listed.iter().map(|n| id("ConfigMap", n)).collect();
             let keep: BTreeSet<_> = rendered.iter().map(|n| id("ConfigMap", n)).collect();
             let settings = PruneSettings { max_percent: 100, ..Default::default() };
-            let pruning = decide(&inventory(&ids), &keep, &settings, &|_| Wish::None, None).unwrap();
+            let pruning = decide(&inventory(&ids), &keep, &settings, &|_| Wish::None, &|_| None, None).unwrap();
             for entry in &pruning.delete {
                 prop_assert!(!keep.contains(&entry.id()) && ids.contains(&entry.id()));
             }

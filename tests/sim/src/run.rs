@@ -149,7 +149,8 @@ impl Run {
             max_percent: 100,
             ..PruneSettings::default()
         };
-        let pruning = prune::decide(&self.inventory, &rendered, &settings, &|_| Wish::None, None)
+        let known = &self.inventory;
+        let pruning = prune::decide(known, &rendered, &settings, &|_| Wish::None, &|_| None, None)
             .map_err(|_| Retry::OnChange)?;
         for entry in pruning.delete {
             changes.push(catalog.change(catalog.slot(&entry.id()), Action::Delete, None));

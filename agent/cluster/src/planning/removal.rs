@@ -21,7 +21,7 @@ use crate::{
     finding::find,
     objects::{Name, condition},
     ownership::is_ours,
-    prepare::{PreparedObject, is_definition},
+    prepare::{PreparedObject, definition_of, is_definition},
     rejection::{ObjectFailure, WriteError},
 };
 
@@ -102,9 +102,11 @@ impl Planner<'_> {
                 wish
             }
         };
+        let defines = |id: &ObjectId| definition_of(id, live.get(id)?);
         let (settings, confirmed) = (&self.release.prune, self.release.confirmed_deletions);
+        let known = &removal.inventory;
         let decide = |rendered: &BTreeSet<ObjectId>| {
-            prune::decide(&removal.inventory, rendered, settings, &wishes, confirmed)
+            prune::decide(known, rendered, settings, &wishes, &defines, confirmed)
         };
         let mut decided = decide(&rendered);
         let going: Vec<ObjectId> = match &decided {

@@ -186,6 +186,34 @@ async fn a_definition_that_may_go_takes_its_objects_with_it() {
 }
 
 #[tokio::test]
+async fn a_definition_stays_with_the_object_that_does() {
+    let mut world = World::new("crd-held").await;
+    let crd = annotated(definition(&world), "pintle.dev/prune", "allowed");
+    let stays = annotated(widget(&world, "stays"), "pintle.dev/prune", "disabled");
+    let rest = config_map("a", "1");
+    let all = [crd, stays, widget(&world, "goes"), rest.clone()];
+    world.converge(&all).await.unwrap();
+    let only = std::slice::from_ref(&rest);
+    let planned = world.plan(only, Depth::Local).await.unwrap();
+    let held = planned.kept.last().unwrap();
+    assert_eq!(held.id.kind, "CustomResourceDefinition");
+    let expected = format!(
+        "deleting it would take Widget.{} {}/stays with it, which stays",
+        group(&world),
+        world.namespace
+    );
+    assert_eq!(held.reason, expected);
+    let applied = world.converge(only).await.unwrap();
+    assert_eq!(applied.inventory.len(), 3);
+    let is_there = |world: &World, name: &str| world.live(&widgets(world), name).is_some();
+    assert!(is_there(&world, "stays") && !is_there(&world, "goes"));
+    world.release = world.release.clone().for_removal();
+    let applied = world.converge(&[]).await.unwrap();
+    assert_eq!(applied.inventory.len(), 2);
+    assert!(is_there(&world, "stays"));
+}
+
+#[tokio::test]
 async fn an_unknown_kind_waits_for_its_definition() {
     let world = World::new("unknown").await;
     let objects = [widget(&world, "w")];
