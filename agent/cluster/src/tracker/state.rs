@@ -93,6 +93,9 @@ pub(super) struct State {
     /// Each `apiVersion` once, however many objects were told at it.
     versions: BTreeSet<Arc<str>>,
     deleted: VecDeque<Box<str>>,
+    /// Labels by the unique id of objects that carry them, and of which those applications own nothing. An object that is handed
+    /// over is such a one for a moment: when its label changes as well, nothing on it names its old owner any more.
+    disowned: HashMap<Box<str>, String>,
     counter: u64,
     pub(super) early: Early,
     watches_changed: watch::Sender<u64>,
@@ -106,6 +109,7 @@ impl Default for State {
             watches: BTreeMap::new(),
             versions: BTreeSet::new(),
             deleted: VecDeque::new(),
+            disowned: HashMap::new(),
             counter: 0,
             early: Early::default(),
             watches_changed: watch::Sender::new(0),
@@ -212,6 +216,7 @@ impl State {
     pub(super) fn forget(&mut self, label: &str) {
         if let Some(app) = self.apps.remove(label) {
             self.labels.remove(&app.registered.manager);
+            self.disowned.retain(|_, owner| owner != label);
             self.early.forget(label);
         }
         self.close_unneeded();
@@ -292,6 +297,15 @@ impl State {
             if is_older(&incoming.observed, &known.observed) {
                 return None;
             }
+        }
+        let uid = &incoming.observed.uid;
+        if incoming.observed.stored.is_some() {
+            self.disowned.remove(uid);
+        } else {
+            let label = incoming.label.to_owned();
+            self.disowned.insert(uid.clone(), label);
+        }
+        if let Some(known) = app.objects.get_mut(&incoming.id) {
             let changed = differs(&incoming.observed, &known.observed);
             known.observed = incoming.observed;
             // Ends the one of the state before.
@@ -342,6 +356,7 @@ impl State {
 
     pub(super) fn remove(&mut self, label: &str, id: &ObjectId, uid: &str) -> Vec<TrackEvent> {
         self.remember_deletion(uid);
+        self.disowned.remove(uid);
         self.early.remove(uid);
         let Some(app) = self.apps.get_mut(label) else {
             return Vec::new();
@@ -357,7 +372,8 @@ impl State {
         }
     }
 
-    /// Removes an object from applications that applied it before its label named another one.
+    /// Removes an object from applications that had it before its label named another one: those that have applied it, and the one
+    /// whose label it carried when that owned nothing of it any more.
     pub(super) fn lose<'a>(
         &mut self,
         appliers: impl Iterator<Item = &'a str>,
@@ -366,10 +382,14 @@ impl State {
         uid: &str,
     ) -> Vec<TrackEvent> {
         let mut events = Vec::new();
-        for manager in appliers {
-            let Some(before) = self.labels.get(manager).filter(|before| *before != label) else {
-                continue;
-            };
+        let disowned = if self.disowned.get(uid).is_some_and(|before| before != label) {
+            self.disowned.remove(uid)
+        } else {
+            None
+        };
+        let appliers = appliers.filter_map(|manager| self.labels.get(manager));
+        let owners = appliers.chain(&disowned);
+        for before in owners.filter(|before| *before != label) {
             let Some(app) = self.apps.get_mut(before) else {
                 continue;
             };
@@ -387,6 +407,7 @@ impl State {
     /// Removes an object whose label is not known any more.
     pub(super) fn remove_everywhere(&mut self, id: &ObjectId, uid: &str) -> Vec<TrackEvent> {
         self.early.remove(uid);
+        self.disowned.remove(uid);
         let apps = self.apps.values_mut();
         let owners = apps.filter(|app| {
             app.objects
@@ -417,7 +438,12 @@ impl State {
                 .iter()
                 .filter(|(id, known)| known.pass < pass && app.is_told_by(key, id, &known.version));
             let missing: Vec<ObjectId> = missing.map(|(id, _)| id.clone()).collect();
-            events.extend(missing.iter().filter_map(|id| app.drop_object(id)));
+            for id in missing {
+                if let Some(known) = app.objects.get(&id) {
+                    self.disowned.remove(&known.observed.uid);
+                }
+                events.extend(app.drop_object(&id));
+            }
             // Who waits may have waited for the watch.
             if app.keys.contains(key) {
                 app.changes.send_modify(|changes| *changes += 1);

@@ -249,6 +249,39 @@ fn an_object_whose_label_names_another_application_is_lost() {
 }
 
 #[test]
+fn an_object_that_is_handed_over_is_lost_although_nothing_on_it_names_its_old_owner() {
+    let mut fixture = Fixture::new();
+    let disowned = |version| Observed {
+        stored: None,
+        ..observed("u", version, "s")
+    };
+    let lose = |fixture: &mut Fixture| {
+        let appliers = ["pintle/shop/api"].into_iter();
+        let state = &mut fixture.state;
+        state.lose(appliers, "shop.api", &id("a"), "u").len()
+    };
+    fixture.see("a", observed("u", 5, "s"));
+    fixture.see("a", disowned(6));
+    assert!(!fixture.is_gone("a"), "it carries the label yet");
+    assert_eq!(lose(&mut fixture), 1);
+    assert!(fixture.is_gone("a"));
+    assert_eq!(lose(&mut fixture), 0);
+    fixture.see("a", disowned(7));
+    fixture.see("a", observed("u", 8, "s"));
+    assert!(fixture.state.disowned.is_empty(), "it was applied again");
+    // Nothing is kept of what is gone.
+    fixture.see("a", disowned(9));
+    assert_eq!(fixture.pass(&[]), ["a"]);
+    assert!(fixture.state.disowned.is_empty());
+    fixture.see("a", disowned(10));
+    fixture.state.remove(LABEL, &id("a"), "u");
+    assert!(fixture.state.disowned.is_empty());
+    fixture.see("a", disowned(11));
+    fixture.state.forget(LABEL);
+    assert!(fixture.state.disowned.is_empty());
+}
+
+#[test]
 fn watches_open_once_and_close_when_nobody_needs_them() {
     let mut state = State::default();
     assert_eq!(
