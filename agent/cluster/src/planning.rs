@@ -272,6 +272,7 @@ impl Planner<'_> {
                     .map(|entry| Entry {
                         keep: object.keep,
                         hook: false,
+                        left: false,
                         ..entry.clone()
                     }),
                 ..PlannedObject::of(change(object, Action::Unchanged))

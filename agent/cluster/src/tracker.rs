@@ -224,7 +224,8 @@ impl Tracker {
         self.inner.events.subscribe()
     }
 
-    /// Returns the objects that are no longer as they were applied. What is not known for sure does not count.
+    /// Returns the objects that are no longer as they were applied. What is not known for sure does not count, nor does what
+    /// has left the source.
     pub fn drift(&self, application: &ApplicationName, inventory: &Inventory) -> Vec<Drift> {
         let state = self.inner.lock();
         let label = application.label_value();
@@ -255,8 +256,18 @@ impl Tracker {
                 }
             }
         };
-        let managed = inventory.entries().filter(|entry| !entry.hook);
+        let managed = inventory.entries().filter(|entry| entry.is_managed());
         managed.filter_map(drift).collect()
+    }
+
+    /// Returns those of some objects that are gone, or no longer carry the application's label.
+    pub fn out_of_sight(
+        &self,
+        application: &ApplicationName,
+        ids: impl Iterator<Item = ObjectId>,
+    ) -> BTreeSet<ObjectId> {
+        let facts = self.facts(application);
+        ids.filter(|id| facts.of(id) == Fact::Missing).collect()
     }
 
     /// Returns what planning may rely on: nothing that a watch told that does not work at the moment.

@@ -51,6 +51,9 @@ pub struct Entry {
     /// Whether it stays when it leaves the source until its deletion is explicitly allowed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub keep: bool,
+    /// Whether it has left the source and is still listed: it is neither awaited nor put right.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub left: bool,
 }
 
 impl Entry {
@@ -67,7 +70,13 @@ impl Entry {
             stored: None,
             hook: false,
             keep: false,
+            left: false,
         }
+    }
+
+    /// Says whether it is kept as it was applied: it is neither what a hook made, nor has it left the source.
+    pub fn is_managed(&self) -> bool {
+        !self.hook && !self.left
     }
 
     /// Returns the identity.
@@ -170,12 +179,26 @@ impl Inventory {
         self.entries.get(id)
     }
 
-    /// Returns the identities of what is kept as it was applied: all but what hooks made.
+    /// Returns the identities of what is kept as it was applied: all but what hooks made and what has left the source.
     pub fn managed(&self) -> impl Iterator<Item = ObjectId> {
         self.entries
             .values()
-            .filter(|entry| !entry.hook)
+            .filter(|entry| entry.is_managed())
             .map(Entry::id)
+    }
+
+    /// Returns the identities of what has left the source and is still listed.
+    pub fn left(&self) -> impl Iterator<Item = ObjectId> {
+        let left = self.entries.values().filter(|entry| entry.left);
+        left.map(Entry::id)
+    }
+
+    /// Takes note of what the source has now: everything else has left it. What an earlier version has written, which knows
+    /// nothing of that, is mended with it.
+    pub fn leave_all_but(&mut self, rendered: &BTreeSet<ObjectId>) {
+        for (id, entry) in &mut self.entries {
+            entry.left = !rendered.contains(id);
+        }
     }
 
     /// Returns the entries in order of identity.
@@ -291,6 +314,36 @@ mod tests {
         let text = serde_json::to_string(&inventory.store()).unwrap();
         let expected = r#"{"format":1,"entries":[{"group":"apps","version":"v1","kind":"Deployment","namespace":"n","name":"web"}]}"#;
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn what_has_left_the_source_is_listed_until_it_comes_back_and_is_not_managed() {
+        let mut inventory = Inventory::default();
+        for name in ["stays", "leaves"] {
+            inventory.insert(entry(name));
+        }
+        inventory.insert(Entry {
+            hook: true,
+            ..entry("hook")
+        });
+        let names = |ids: Vec<ObjectId>| ids.into_iter().map(|id| id.name).collect::<Vec<_>>();
+        let rendered = [entry("stays").id(), entry("hook").id()].into();
+        inventory.leave_all_but(&rendered);
+        assert_eq!(names(inventory.managed().collect()), ["stays"]);
+        assert_eq!(names(inventory.left().collect()), ["leaves"]);
+        let text = serde_json::to_string(&inventory.store()).unwrap();
+        assert_eq!(text.matches(r#""left":true"#).count(), 1, "{text}");
+        assert_eq!(Inventory::from_json(&text).unwrap(), inventory);
+        // An earlier version ignores the field, and writes the entry without it.
+        let older = text.replace(r#","left":true"#, "");
+        let mut older = Inventory::from_json(&older).unwrap();
+        assert_eq!(older.left().count(), 0);
+        older.leave_all_but(&rendered);
+        assert_eq!(older, inventory);
+        let all = inventory.entries().map(Entry::id).collect();
+        inventory.leave_all_but(&all);
+        assert_eq!(inventory.left().count(), 0);
+        assert_eq!(names(inventory.managed().collect()), ["leaves", "stays"]);
     }
 
     #[test]

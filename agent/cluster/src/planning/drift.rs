@@ -56,10 +56,10 @@ impl Planner<'_> {
     }
 }
 
-/// Says whether exactly this object was applied before.
+/// Says whether exactly this object was applied before, and looked after since.
 fn was_applied(object: &PreparedObject, entry: Option<&Entry>) -> bool {
     entry.is_some_and(|entry| {
-        !entry.hook && entry.desired == Some(object.desired) && entry.uid.is_some()
+        entry.is_managed() && entry.desired == Some(object.desired) && entry.uid.is_some()
     })
 }
 

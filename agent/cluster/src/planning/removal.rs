@@ -18,6 +18,7 @@ use super::{Kept, PlanError, Planner, WIDTH, live::owned_before_deletion};
 use crate::{
     connection::Connection,
     discovery::types_of_definition,
+    facts::Fact,
     finding::find,
     objects::{Name, condition},
     ownership::is_ours,
@@ -58,7 +59,8 @@ struct Leavers {
 }
 
 impl Planner<'_> {
-    /// Decides what is deleted. Reads each candidate first: its annotations, its label and its identity count.
+    /// Decides what is deleted. Reads each candidate first: its annotations, its label and its identity count. What is gone, or
+    /// another's, is forgotten, whether anything is deleted or not.
     pub(super) async fn removals(&self, inventory: &Inventory) -> Result<Removal, PlanError> {
         let mut rendered = ids(self.prepared.objects());
         let mut removal = Removal {
@@ -80,13 +82,13 @@ impl Planner<'_> {
             }
             rendered.extend(hooks);
         }
-        let mut leavers = Leavers::default();
-        if self.release.prune.enabled {
-            let left: Vec<&Entry> = inventory
-                .entries()
-                .filter(|entry| !rendered.contains(&entry.id()))
-                .collect();
-            leavers = self.look_at_leavers(&left, &mut removal.inventory).await?;
+        let left: Vec<&Entry> = inventory
+            .entries()
+            .filter(|entry| !rendered.contains(&entry.id()) && self.is_looked_at(entry))
+            .collect();
+        let leavers = self.look_at_leavers(&left, &mut removal.inventory).await?;
+        if !self.release.is_removal() {
+            removal.inventory.leave_all_but(&rendered);
         }
         let mut live = leavers.live;
         rendered.extend(leavers.out_of_reach.iter().map(|kept| kept.id.clone()));
@@ -149,6 +151,13 @@ impl Planner<'_> {
             reason: format!("the application {other} takes it over"),
         });
         Ok(kept.collect())
+    }
+
+    /// Says whether an object that left the source is to be looked at. Where nothing is deleted, that is so only for what may be
+    /// gone.
+    fn is_looked_at(&self, entry: &Entry) -> bool {
+        let prunes = self.release.prune.enabled;
+        prunes || !matches!(self.facts.of(&entry.id()), Fact::Present { .. })
     }
 
     async fn look_at_leavers(
@@ -214,6 +223,11 @@ impl Planner<'_> {
             Err(error @ WriteError::Forbidden { .. }) if ending.is_some() => {
                 return Ok(Leaver::OutOfReach(error.to_string()));
             }
+            // What is not to be deleted is in nobody's way.
+            Err(error) if !self.release.prune.enabled => {
+                let reason = format!("pruning is off, and it cannot be looked at: {error}");
+                return Ok(Leaver::OutOfReach(reason));
+            }
             found => found?,
         };
         Ok(match found {
@@ -228,6 +242,9 @@ impl Planner<'_> {
     /// Returns the definitions among the leavers that have no objects but such as are about to go too.
     async fn unused_definitions(&self, live: &BTreeMap<ObjectId, Value>) -> BTreeSet<ObjectId> {
         let mut unused = BTreeSet::new();
+        if !self.release.prune.enabled {
+            return unused;
+        }
         for (id, definition) in live.iter().filter(|(id, _)| is_definition(id)) {
             let used = is_used(self.connection, definition, &|instance| {
                 live.contains_key(instance)

@@ -150,3 +150,50 @@ async fn drift_that_is_left_is_told_with_who_and_what_and_put_right_when_asked()
         .unwrap();
     assert_eq!(applied.summary.create, 1);
 }
+
+#[tokio::test]
+async fn what_left_the_source_and_stays_is_let_be_and_forgotten_when_it_is_gone() {
+    let mut world = World::new("leavers").await;
+    world.release.prune.enabled = false;
+    let tracker = world.track();
+    let name = world.release.application.clone();
+    let objects = ["gone", "rest", "stays"].map(|name| config_map(name, "1"));
+    world.converge(&objects).await.unwrap();
+    let rest = &objects[1..2];
+    let kept = world.converge(rest).await.unwrap().inventory;
+    assert_eq!((kept.managed().count(), kept.left().count()), (1, 2));
+
+    let two = json!({"data": {"key": "2"}});
+    patch(&world, "configmap", "stays", "eve", &two);
+    // One watch tells of both, in this order.
+    world.kubectl(&["delete", "configmap", "gone"]);
+    until_async("it is seen to be gone", LIMIT, || async {
+        let gone = tracker.out_of_sight(&name, kept.left());
+        Ok(if gone.len() == 1 {
+            Ok(())
+        } else {
+            Err(format!("{gone:?}"))
+        })
+    })
+    .await
+    .unwrap();
+    assert_eq!(tracker.drift(&name, &kept), []);
+    let mark = world.plane.requests_mark().unwrap();
+    let applied = world.converge(rest).await.unwrap();
+    let expected = [
+        "get configmaps/gone",
+        "get configmaps/pintle-inventory.web",
+        "update configmaps/pintle-inventory.web",
+    ];
+    assert_eq!(world.request_lines(mark), expected);
+    let left: Vec<String> = applied.inventory.left().map(|id| id.name).collect();
+    assert_eq!(left, ["stays"]);
+
+    // When it comes back it is applied, whatever has become of it: that is no drift.
+    world.release.leaves = Leave::Everything;
+    let applied = world.converge(&objects[1..]).await.unwrap();
+    assert_eq!(applied.summary.update, 1);
+    assert_eq!(applied.inventory.left().count(), 0);
+    let live = world.live("configmap", "stays").unwrap();
+    assert_eq!(live["data"]["key"], "1");
+}

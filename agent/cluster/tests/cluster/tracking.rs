@@ -13,7 +13,7 @@ use pintle_harness::until_async;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::world::{LIMIT, SimpleJudge, World, config_map, deployment};
+use crate::world::{LIMIT, SimpleJudge, World, annotated, config_map, deployment};
 
 fn ids(inventory: &pintle_core::inventory::Inventory) -> Vec<ObjectId> {
     inventory
@@ -314,6 +314,42 @@ async fn an_object_that_is_given_to_another_application_is_lost_to_the_first() {
             Ok(())
         } else {
             Err(format!("{drift:?}"))
+        })
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn an_object_that_another_application_takes_over_is_lost_to_the_first() {
+    let world = World::new("taken").await;
+    let objects = [config_map("a", "1")];
+    let applied = world.converge(&objects).await.unwrap();
+    let tracker = Tracker::new(
+        &world.connection,
+        Arc::new(SimpleJudge),
+        TrackerOptions::default(),
+    );
+    let prepared = world.prepare(&objects).await;
+    let kinds = world.cluster.kinds_in_use(&prepared, &applied.inventory);
+    let name = &world.release.application;
+    tracker.observe(&world.release, &kinds);
+    tracker.synced(name, LIMIT).await.unwrap();
+    let mut other = World::with(
+        world.plane,
+        world.namespace.clone(),
+        world.connection.clone(),
+    );
+    other.release.application.name = "other".into();
+    // Its fields go first, and then its label: in the end nothing on it names the first one.
+    let moving = annotated(config_map("a", "2"), "pintle.dev/adopt", "allowed");
+    other.converge(&[moving]).await.unwrap();
+    until_async("the loss is seen", LIMIT, || async {
+        let lost = tracker.out_of_sight(name, applied.inventory.managed());
+        Ok(if lost.len() == 1 {
+            Ok(())
+        } else {
+            Err(format!("{:?}", tracker.snapshot(name)))
         })
     })
     .await

@@ -66,6 +66,8 @@ pub struct Disputes {
     told: BTreeMap<ObjectId, Sight>,
     /// Fights that were told.
     told_fights: BTreeSet<ObjectId>,
+    /// What was out of sight, and was looked for.
+    sought: BTreeSet<ObjectId>,
 }
 
 impl Disputes {
@@ -131,6 +133,19 @@ impl Disputes {
         for object in repaired {
             self.repaired(object, now);
         }
+    }
+
+    /// Says whether something is to be looked for that left the source and is out of sight now: it is gone, another has taken it
+    /// over, or only its label is. No repair brings it back into sight, so what was looked for once is not looked for again
+    /// before it has been in sight in between.
+    pub fn misses(&mut self, out_of_sight: &BTreeSet<ObjectId>) -> bool {
+        self.sought.retain(|id| out_of_sight.contains(id));
+        self.sought != *out_of_sight
+    }
+
+    /// Takes notice of what was out of sight before a run has looked for it.
+    pub fn sought(&mut self, out_of_sight: BTreeSet<ObjectId>) {
+        self.sought = out_of_sight;
     }
 
     fn repaired(&mut self, object: &DriftedObject, now: Millis) {
@@ -354,6 +369,22 @@ mod tests {
         );
         disputes.ran(&[], [(id("b"), None)].into(), BTreeSet::new(), 5);
         assert_eq!(disputes.gone(), [id("b")].into());
+    }
+
+    #[test]
+    fn what_left_the_source_is_looked_for_once_each_time_that_it_goes_out_of_sight() {
+        let mut disputes = Disputes::default();
+        let both: BTreeSet<_> = [id("a"), id("b")].into();
+        let one: BTreeSet<_> = [id("a")].into();
+        assert!(!disputes.misses(&BTreeSet::new()));
+        assert!(disputes.misses(&one) && disputes.misses(&one));
+        disputes.sought(one.clone());
+        assert!(!disputes.misses(&one), "it was not found, and stays");
+        assert!(disputes.misses(&both), "another is missed");
+        disputes.sought(both.clone());
+        assert!(!disputes.misses(&both) && !disputes.misses(&one));
+        assert!(disputes.misses(&both), "it was in sight in between");
+        assert!(disputes.told.is_empty() && disputes.gone().is_empty());
     }
 
     proptest! {

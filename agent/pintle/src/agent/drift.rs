@@ -32,6 +32,8 @@ pub(crate) struct DriftReport {
     pub(crate) left: BTreeMap<ObjectId, Sight>,
     /// The fights that were told.
     pub(crate) fights: BTreeSet<ObjectId>,
+    /// What was out of sight before the run looked for what has left the source.
+    pub(crate) out_of_sight: BTreeSet<ObjectId>,
 }
 
 /// Returns drift by what the objects are now.
@@ -77,6 +79,9 @@ impl Controller {
             DriftMode::Report
         };
         let due = app.disputes.look(&drift, mode, steady_ms());
+        // What has left the source is only listed, until it is gone or another's.
+        let left = tracker.out_of_sight(name, app.inventory.left());
+        let is_missed = app.disputes.misses(&left);
         // What was deleted and is left so has no health.
         let gone = app.disputes.gone();
         let ids: Vec<_> = app
@@ -90,7 +95,7 @@ impl Controller {
         if let Some(time) = due.at {
             self.look_again_at(name, time);
         }
-        if due.is_now || is_healthy != was_healthy || is_unseen != was_unseen {
+        if due.is_now || is_missed || is_healthy != was_healthy || is_unseen != was_unseen {
             self.step(name, Event::Drifted);
         }
     }
@@ -122,6 +127,7 @@ impl Controller {
             .set(count(report.left.len()));
         app.disputes
             .ran(&report.repaired, report.left, report.fights, steady_ms());
+        app.disputes.sought(report.out_of_sight);
         metrics
             .fights
             .get_or_create(&labels)

@@ -55,6 +55,81 @@ fn what_leaves_git_is_pruned_and_too_much_waits_for_a_confirmation() -> Result<(
     Ok(())
 }
 
+/// Writes another value into a `ConfigMap`, as somebody else.
+fn change(stage: &Stage, name: &str) -> Result<()> {
+    let patch = r#"{"data":{"value":"theirs"}}"#;
+    stage.kubectl(&["patch", "configmap", name, "--type=merge", "-p", patch])?;
+    Ok(())
+}
+
+/// Lets an object leave git that is to stay, and then somebody change it, and delete it.
+fn let_be(stage: &Stage, spec: &str, kept: &str) -> Result<()> {
+    let rest = config_map("rest", "1");
+    let files = [("kept.yaml", kept), ("rest.yaml", rest.as_str())];
+    let commit = stage.repository.push_files(&files, "both")?;
+    stage.apply(&stage.application("shop", "", spec))?;
+    stage.ready_at("shop", &commit)?;
+    stage.repository.remove("kept.yaml")?;
+    let commit = stage.push("shop", &[])?;
+    stage.ready_at("shop", &commit)?;
+    let ready = condition(&stage.object("Application", "shop")?, "Ready");
+    let message = ready["message"].as_str().unwrap_or_default();
+    let told = "1 objects are healthy, 1 more stay although they left git";
+    assert!(message.ends_with(told), "{message}");
+
+    let runs = stage.agent.metric("pintle_runs_total")?;
+    change(stage, "kept")?;
+    change(stage, "rest")?;
+    until("the rest is put right", LIMIT, || {
+        let value = &stage.object("ConfigMap", "rest")?["data"]["value"];
+        Ok(if value == "1" {
+            Ok(())
+        } else {
+            Err(value.to_string())
+        })
+    })?;
+    // Runs that come to nothing would go on and on.
+    std::thread::sleep(Duration::from_secs(2));
+    let more = stage.agent.metric("pintle_runs_total")? - runs;
+    assert!(more < 5.0, "{more} runs");
+    let value = &stage.object("ConfigMap", "kept")?["data"]["value"];
+    assert_eq!(value, "theirs");
+    let status = &stage.object("Application", "shop")?["status"];
+    assert!(status["drift"].is_null(), "{status}");
+
+    stage.kubectl(&["delete", "configmap", "kept"])?;
+    until("it is forgotten", LIMIT, || {
+        let application = stage.object("Application", "shop")?;
+        let entries = &application["status"]["inventory"]["entries"];
+        let is_so = entries.as_array().is_some_and(|all| all.len() == 1);
+        Ok(if is_so {
+            Ok(())
+        } else {
+            Err(entries.to_string())
+        })
+    })?;
+    stage.ready_at("shop", &commit)?;
+    assert!(stage.find("ConfigMap", "kept")?.is_none());
+    let events = stage.events("shop")?;
+    let is_told = events.iter().any(|(_, note)| note.contains("/kept"));
+    assert!(!is_told, "{events:?}");
+    Ok(())
+}
+
+#[test]
+fn what_left_git_and_asks_to_stay_is_let_be_until_it_is_gone() -> Result<()> {
+    let stage = Stage::new("leftover")?;
+    let kept = config_map("kept", "1");
+    let asking = "name: kept, annotations: {helm.sh/resource-policy: keep}";
+    let_be(&stage, "", &kept.replace("name: kept", asking))
+}
+
+#[test]
+fn what_left_git_is_let_be_where_nothing_is_pruned() -> Result<()> {
+    let stage = Stage::new("unpruned")?;
+    let_be(&stage, "prune: {enabled: false}", &config_map("kept", "1"))
+}
+
 #[test]
 fn a_deleted_application_takes_its_objects_along() -> Result<()> {
     let stage = Stage::new("delete")?;

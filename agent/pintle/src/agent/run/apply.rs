@@ -8,7 +8,7 @@ use pintle_core::{
     check::{Approved, Denied},
     drift::DriftedObject,
     event::Reason,
-    inventory::Inventory,
+    inventory::{Entry, Inventory},
     machine::{Outcome, Retry},
     object::ObjectId,
     plan::{Depth, Plan},
@@ -75,6 +75,9 @@ impl Run {
             tracing::warn!(application = %name, ?unsynced, "watches are not in sync: the server is asked instead");
         }
         let drift = shared.tracker.drift(name, &inventory);
+        // Before the plan looks: what goes out of sight after that may have been there still.
+        let listed = inventory.entries().map(Entry::id);
+        let out_of_sight = shared.tracker.out_of_sight(name, listed);
         let takeover = self.takeover(ready, &rendered, &inventory).await?;
         drop(rendered);
         let (release, inventory, depth) = match &takeover {
@@ -101,7 +104,7 @@ impl Run {
         if !self.is_rollout() {
             repairs_only(&planned)?;
         }
-        self.learn_drift(&drift, &planned);
+        self.learn_drift(&drift, out_of_sight, &planned);
         if !planned.plan.is_empty() {
             self.learned.plan = Some((planned.plan.digest(), planned.plan.summary()));
         }

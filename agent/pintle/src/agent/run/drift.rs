@@ -38,7 +38,12 @@ impl Run {
     }
 
     /// Keeps what a plan has found of drift, for the status and for the controller.
-    pub(super) fn learn_drift(&mut self, seen: &[Drift], planned: &Planned) {
+    pub(super) fn learn_drift(
+        &mut self,
+        seen: &[Drift],
+        out_of_sight: BTreeSet<ObjectId>,
+        planned: &Planned,
+    ) {
         let fights = &self.job.disputed.fights;
         let (left, repaired): (Vec<_>, Vec<_>) = planned
             .drifted
@@ -53,6 +58,7 @@ impl Run {
             repaired,
             left: seen,
             fights: fights.iter().map(|fight| fight.id.clone()).collect(),
+            out_of_sight,
         });
     }
 

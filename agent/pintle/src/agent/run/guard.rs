@@ -8,7 +8,7 @@ use pintle_cluster::{Drift, Planned};
 use pintle_core::{
     drift::DriftedObject,
     event::Reason,
-    inventory::Inventory,
+    inventory::{Entry, Inventory},
     machine::{Outcome, Retry},
     object::ObjectId,
     plan::Action,
@@ -145,6 +145,8 @@ impl Run {
             repaired: Vec::new(),
             left: sights(&seen),
             fights: fights.iter().map(|fight| fight.id.clone()).collect(),
+            // Nobody has looked for it, and nobody will before something changes.
+            out_of_sight: tracker.out_of_sight(&name, inventory.entries().map(Entry::id)),
         });
         self.learned.drift = Some(told);
         // What is gone has no health.

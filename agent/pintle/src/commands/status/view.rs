@@ -179,9 +179,10 @@ fn source_text(source: &Source) -> String {
     }
 }
 
-/// Draws the objects: those with problems first, with what is known of why.
+/// Draws the objects: those with problems first, with what is known of why, and at the end those that left git and stay.
 fn objects(status: &ApplicationStatus, height: usize) -> Vec<String> {
-    let names = managed(status);
+    let inventory = inventory(status);
+    let names = managed(&inventory);
     let is_problem = |name: &&String| status.problems.iter().any(|one| one.object == **name);
     let others: Vec<&String> = names.iter().filter(|name| !is_problem(name)).collect();
     let mut lines = Vec::new();
@@ -199,6 +200,7 @@ fn objects(status: &ApplicationStatus, height: usize) -> Vec<String> {
             .iter()
             .map(|name| format!("{} {name}  {}", state.0, state.1.green())),
     );
+    lines.extend(left_lines(&inventory).map(|(_, line)| line));
     if lines.len() > height && height > 1 {
         let hidden = lines.len() - (height - 1);
         lines.truncate(height - 1);
@@ -224,11 +226,22 @@ fn problem_lines(problem: &ObjectProblem) -> Vec<String> {
     lines
 }
 
-fn managed(status: &ApplicationStatus) -> Vec<String> {
+fn inventory(status: &ApplicationStatus) -> Inventory {
     let inventory = status.inventory.clone();
     let inventory = inventory.and_then(|stored| Inventory::restore(stored).ok());
-    let inventory = inventory.unwrap_or_default();
+    inventory.unwrap_or_default()
+}
+
+fn managed(inventory: &Inventory) -> Vec<String> {
     inventory.managed().map(|id| id.to_string()).collect()
+}
+
+/// Names what left git and stays, each with its line: nothing is known of how it is.
+fn left_lines(inventory: &Inventory) -> impl Iterator<Item = (String, String)> {
+    inventory.left().map(|id| {
+        let line = format!("{} {id}  {}", "·".dimmed(), "left git, and stays".dimmed());
+        (id.to_string(), line)
+    })
 }
 
 /// Lists what can change of an application, each with a line that says how it is: where there is no terminal, a line is
@@ -249,12 +262,15 @@ pub(super) fn object_lines(application: &Application, with_objects: bool) -> Vec
             lines.push((problem.object.clone(), text));
         }
         let is_problem = |name: &String| status.problems.iter().any(|one| one.object == *name);
+        let inventory = inventory(status);
         if status.health.is_some() && status.problems.len() < PROBLEM_LIMIT {
-            let healthy = managed(status).into_iter().filter(|name| !is_problem(name));
+            let healthy = managed(&inventory).into_iter();
+            let healthy = healthy.filter(|name| !is_problem(name));
             lines.extend(
                 healthy.map(|name| (name.clone(), format!("{} {name}  healthy", "✓".green()))),
             );
         }
+        lines.extend(left_lines(&inventory));
     }
     lines
 }
@@ -272,4 +288,42 @@ pub(in crate::commands) fn ready(status: &ApplicationStatus) -> (&'static str, S
         ConditionStatus::Unknown => "Unknown",
     };
     (state, ready.message.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use pintle_core::{inventory::Entry, object::ObjectId};
+
+    use super::*;
+
+    #[test]
+    fn what_left_git_and_stays_is_listed_as_that() {
+        let entry = |name: &str, left| {
+            let id = ObjectId {
+                group: String::new(),
+                kind: "ConfigMap".into(),
+                namespace: Some("shop".into()),
+                name: name.into(),
+            };
+            Entry {
+                left,
+                ..Entry::intended(&id, "v1")
+            }
+        };
+        let mut inventory = Inventory::default();
+        inventory.insert(entry("a", true));
+        inventory.insert(entry("b", false));
+        let status = ApplicationStatus {
+            inventory: Some(inventory.store()),
+            health: Some(Status::Healthy),
+            ..ApplicationStatus::default()
+        };
+        let lines = objects(&status, 10);
+        let says = |line: &str, texts: [&str; 2]| texts.iter().all(|text| line.contains(text));
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        let managed = ["ConfigMap shop/b", "healthy"];
+        assert!(says(&lines[0], managed), "{lines:?}");
+        let left = ["ConfigMap shop/a", "left git, and stays"];
+        assert!(says(&lines[1], left), "{lines:?}");
+    }
 }
