@@ -1,10 +1,13 @@
 //! How the objects of all applications are, from watches.
 //!
 //! One watch for each version of a kind in use serves all applications. Each event's object is decoded, reduced to what is
-//! needed to see drift and health, and dropped: a managed object costs some hundred bytes.
+//! needed to see drift, and dropped once its health check has answered: a managed object costs some hundred bytes. What an
+//! object is, is known as soon as a watch tells; how it is, when its check has answered, which holds up no watch.
 
 mod catching_up;
+mod checking;
 mod early;
+mod seeing;
 mod state;
 mod waiting;
 
@@ -17,7 +20,6 @@ use std::{
 use async_trait::async_trait;
 use pintle_core::{
     digest::Digest,
-    fields,
     health::Assessment,
     inventory::Inventory,
     machine::Millis,
@@ -30,7 +32,7 @@ use tokio::{
     time::Instant,
 };
 
-use self::state::{Incoming, Known, State, WatchKey};
+use self::state::{Known, Origin, State, WatchKey};
 pub use self::waiting::{Unsettled, Waited};
 use crate::{
     connection::Connection,
@@ -46,13 +48,14 @@ const EVENTS: usize = 4096;
 const WAITING: usize = 4;
 /// How long a watch may fail before that is told: an API server that begins anew, or etcd that chooses a leader, needs less.
 const BLINK: Duration = Duration::from_secs(30);
-/// How many other managers are remembered of an object.
-const MANAGERS: usize = 3;
 
 /// Says how an object is. Health is a plugin's opinion.
 #[async_trait]
 pub trait Judge: Send + Sync {
     /// Assesses an object of an application. `now` is the time of the API server that it comes from.
+    ///
+    /// It may take its time: a tracker assesses the objects of an application one after another, and nothing else waits for
+    /// that.
     async fn assess(
         &self,
         application: &ApplicationName,
@@ -71,7 +74,7 @@ pub struct Observed {
     pub resource_version: Box<str>,
     /// Digest over the fields that the application owns; nothing if it owns none.
     pub stored: Option<Digest>,
-    /// How it is.
+    /// How it is, as far as its check has answered: what is said of an earlier state of it counts until then.
     pub assessment: Assessment,
     /// Who else changed it, newest first, at most three.
     pub managers: Box<[Box<str>]>,
@@ -206,11 +209,11 @@ impl Tracker {
 
     /// Takes up an object as an apply left it, without waiting for the watch to tell. An object that is known in a later
     /// state, or known to be gone, stays as it is known.
-    pub async fn feed(&self, application: &ApplicationName, live: &Value) {
+    pub fn feed(&self, application: &ApplicationName, live: &Value) {
         if live["metadata"]["labels"][APPLICATION_LABEL].as_str()
             == Some(&application.label_value())
         {
-            self.inner.see(live, None).await;
+            self.inner.see(Arc::new(live.clone()), Origin::Answer);
         }
     }
 
@@ -401,7 +404,7 @@ async fn follow(inner: Weak<Inner>, selection: Selection, key: WatchKey, number:
         };
         match tell {
             Told::Restarted => inner.lock().restarted(&key, number),
-            Told::Seen(object) => inner.see(&object, Some((&key, number))).await,
+            Told::Seen(object) => inner.see(Arc::new(object), Origin::Watch(&key, number)),
             Told::Gone(object) => inner.gone(&object),
             Told::Complete => {
                 lost_at = None;
@@ -446,144 +449,10 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reduces an object and takes it up.
-    ///
-    /// `watch` is the one that told of it; nothing for an object that was read or applied.
-    async fn see(self: &Arc<Self>, object: &Value, watch: Option<(&WatchKey, u64)>) {
-        let Some((label, id)) = label_and_id(object) else {
-            return;
-        };
-        // Whoever else applied it has lost it to the application that the label names now.
-        let lost = self
-            .lock()
-            .lose(appliers(object), label, &id, uid_of(object));
-        self.publish(lost);
-        let early = watch.is_some().then_some(object);
-        let registered = match self
-            .lock()
-            .registered_or_early(label, uid_of(object), early)
-        {
-            Ok(registered) => registered,
-            Err(is_first) => {
-                if is_first {
-                    self.expire_early_objects();
-                }
-                return;
-            }
-        };
-        let version = object["apiVersion"].as_str().unwrap_or_default();
-        let applied = applied_version(object, &registered.manager);
-        if self
-            .lock()
-            .is_for_another_watch(label, &id, version, applied)
-        {
-            return;
-        }
-        let assessment = self
-            .judge
-            .assess(
-                &registered.application,
-                &id,
-                object,
-                self.connection.clock().now(),
-            )
-            .await;
-        let recheck = assessment
-            .recheck_after
-            .map(|after| self.recheck(object, after));
-        let text = |field: &str| {
-            object["metadata"][field]
-                .as_str()
-                .unwrap_or_default()
-                .into()
-        };
-        let managers = fields::other_managers(object, &registered.manager);
-        let ignored = registered.drift.ignored(&id);
-        let observed = Observed {
-            uid: text("uid"),
-            resource_version: text("resourceVersion"),
-            stored: fields::stored_digest(object, &registered.manager, &registered.seed, &ignored),
-            assessment,
-            managers: managers
-                .into_iter()
-                .take(MANAGERS)
-                .map(Into::into)
-                .collect(),
-            deleting: !object["metadata"]["deletionTimestamp"].is_null(),
-        };
-        let incoming = Incoming {
-            label,
-            id,
-            observed,
-            version,
-            watch,
-            recheck,
-        };
-        let event = self.lock().take(incoming);
-        self.publish(event);
-    }
-
-    fn gone(&self, object: &Value) {
-        let Some((label, id)) = label_and_id(object) else {
-            // The label itself was removed: whose object it was is known from before.
-            if let Some(id) = id_of(object) {
-                let events = self.lock().remove_everywhere(&id, uid_of(object));
-                self.publish(events);
-            }
-            return;
-        };
-        let label = label.to_owned();
-        let events = self.lock().remove(&label, &id, uid_of(object));
-        self.publish(events);
-    }
-
     fn publish(&self, events: impl IntoIterator<Item = TrackEvent>) {
         for event in events {
             // Nobody may be listening.
             let _ = self.events.send(event);
         }
     }
-}
-
-fn uid_of(object: &Value) -> &str {
-    object["metadata"]["uid"].as_str().unwrap_or_default()
-}
-
-fn label_and_id(object: &Value) -> Option<(&str, ObjectId)> {
-    let label = object["metadata"]["labels"][APPLICATION_LABEL].as_str()?;
-    Some((label, id_of(object)?))
-}
-
-fn id_of(object: &Value) -> Option<ObjectId> {
-    let api_version = object["apiVersion"].as_str()?;
-    let metadata = &object["metadata"];
-    Some(ObjectId {
-        group: api_version
-            .split_once('/')
-            .map_or("", |(group, _)| group)
-            .to_owned(),
-        kind: object["kind"].as_str()?.to_owned(),
-        namespace: metadata["namespace"].as_str().map(ToOwned::to_owned),
-        name: metadata["name"].as_str()?.to_owned(),
-    })
-}
-
-/// Returns who has applied an object.
-fn appliers(object: &Value) -> impl Iterator<Item = &str> {
-    let entries = object["metadata"]["managedFields"]
-        .as_array()
-        .into_iter()
-        .flatten();
-    entries
-        .filter(|entry| entry["operation"] == "Apply")
-        .filter_map(|entry| entry["manager"].as_str())
-}
-
-/// Returns the `apiVersion` at which the object was applied: its recorded fields are those of that version.
-fn applied_version<'a>(object: &'a Value, manager: &str) -> Option<&'a str> {
-    let entries = object["metadata"]["managedFields"].as_array()?;
-    let ours = entries
-        .iter()
-        .find(|entry| entry["manager"] == manager && entry["operation"] == "Apply")?;
-    ours["apiVersion"].as_str()
 }

@@ -52,7 +52,7 @@ impl Applier<'_> {
         };
         done.entry = self.entry(change, &live);
         if let Some(tracker) = &self.tracker {
-            tracker.feed(&self.release.application, &live).await;
+            tracker.feed(&self.release.application, &live);
         }
         self.progress.step(Step::Written {
             id: &change.id,

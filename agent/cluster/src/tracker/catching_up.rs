@@ -6,17 +6,15 @@ use pintle_core::names::{APPLICATION_LABEL, ApplicationName};
 use serde_json::Value;
 
 use super::{
-    AbortOnDrop, Inner, Tracker, WatchKey,
+    Inner, Tracker, WatchKey,
     early::{Missed, PATIENCE},
-    label_and_id,
+    state::Origin,
 };
 use crate::{
     request::{Call, RequestError},
     watching::typed,
 };
 
-/// A health check that wants to be asked again at once is asked after this time.
-const SOONEST: Duration = Duration::from_millis(100);
 /// Between two tries to list what was missed.
 const PAUSE: Duration = Duration::from_secs(2);
 
@@ -33,7 +31,7 @@ impl Tracker {
         }
     }
 
-    /// Takes up what was missed, and then says so.
+    /// Takes up what was missed, and then says so. What the checks have to say of it comes later.
     pub(super) fn catch_up(&self, application: &ApplicationName, missed: Missed) {
         let inner = Arc::clone(&self.inner);
         let label = application.label_value();
@@ -43,7 +41,9 @@ impl Tracker {
                     for text in texts {
                         let object: Value =
                             serde_json::from_str(&text).expect("it was written from a value");
-                        inner.see(&object, None).await;
+                        inner.see(Arc::new(object), Origin::Answer);
+                        // There may be thousands, and others have work on this thread.
+                        tokio::task::yield_now().await;
                     }
                 }
                 Missed::Unknown => inner.list(&label).await,
@@ -63,33 +63,6 @@ impl Inner {
                 inner.lock().early.expire();
             }
         });
-    }
-
-    /// Assesses an object again when only time has changed the verdict. A newer state of it, or its end, makes that needless:
-    /// whoever remembers the object drops the task with it, which holds all of the object.
-    pub(super) fn recheck(self: &Arc<Self>, object: &Value, after: Duration) -> AbortOnDrop {
-        let (inner, object) = (Arc::downgrade(self), object.clone());
-        let task = tokio::spawn(async move {
-            tokio::time::sleep(after.max(SOONEST)).await;
-            if let Some(inner) = inner.upgrade()
-                && inner.is_current(&object)
-            {
-                inner.see(&object, None).await;
-            }
-        });
-        AbortOnDrop(task.abort_handle())
-    }
-
-    /// Says whether an object is what was seen of it last.
-    fn is_current(&self, object: &Value) -> bool {
-        let Some((label, id)) = label_and_id(object) else {
-            return false;
-        };
-        let state = self.lock();
-        state.observed(label, &id).is_some_and(|seen| {
-            let metadata = &object["metadata"];
-            metadata["uid"] == *seen.uid && metadata["resourceVersion"] == *seen.resource_version
-        })
     }
 
     /// Reads all objects of an application whose kinds are watched, until that succeeds or it is forgotten.
@@ -116,7 +89,8 @@ impl Inner {
         let mut list = self.connection.call(&call).await?;
         if let Value::Array(items) = list["items"].take() {
             for item in items {
-                self.see(&typed(item, &key.0), None).await;
+                self.see(Arc::new(typed(item, &key.0)), Origin::List);
+                tokio::task::yield_now().await;
             }
         }
         Ok(())

@@ -1,5 +1,8 @@
 //! What a tracker knows. Nothing here waits for anything.
 
+mod checks;
+mod queue;
+mod remembered;
 mod sight;
 
 use std::{
@@ -8,8 +11,15 @@ use std::{
 };
 
 use pintle_core::{drift::DriftSettings, names::ApplicationName, object::ObjectId, seed::Seed};
-use tokio::{sync::watch, task::AbortHandle};
+use serde_json::Value;
+use tokio::{sync::watch, task::AbortHandle, time::Instant};
 
+pub(super) use self::{checks::Check, remembered::Verdict};
+use self::{
+    checks::Waiting,
+    queue::Queue,
+    remembered::{Remembered, Renewed, Sighting},
+};
 use super::{
     AbortOnDrop, Observed, TrackEvent,
     early::{Early, Missed},
@@ -38,37 +48,52 @@ pub(super) struct Registered {
     pub(super) drift: Arc<DriftSettings>,
 }
 
+/// Who tells of an object.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Origin<'a> {
+    /// This watch.
+    Watch(&'a WatchKey, u64),
+    /// An apply's answer, or a watch that told before the application was known.
+    Answer,
+    /// A list that was asked for to judge all objects anew.
+    List,
+}
+
 /// An object that was seen.
 pub(super) struct Incoming<'a> {
     pub(super) label: &'a str,
     pub(super) id: ObjectId,
+    /// Its assessment counts as long as no check has answered.
     pub(super) observed: Observed,
+    /// All of it, for its check.
+    pub(super) object: &'a Arc<Value>,
     /// The `apiVersion` at which it was told.
     pub(super) version: &'a str,
-    /// Which watch told; nothing for an apply's answer.
-    pub(super) watch: Option<(&'a WatchKey, u64)>,
-    /// Assesses it again later.
-    pub(super) recheck: Option<AbortOnDrop>,
+    pub(super) origin: Origin<'a>,
+    pub(super) at: Instant,
+}
+
+/// What came of an object that was seen.
+pub(super) struct Taken {
+    pub(super) event: Option<TrackEvent>,
+    /// The number of its application, if something waits for a check and nobody serves that.
+    pub(super) unserved: Option<u64>,
 }
 
 struct App {
+    /// Distinguishes an application from one of the same name that was forgotten.
+    number: u64,
     registered: Registered,
     keys: BTreeSet<WatchKey>,
     objects: HashMap<ObjectId, Remembered>,
     /// How often all objects are being taken up: those that were seen before it was known, or all by other rules.
     behind: usize,
+    /// What waits for its health check.
+    checks: Queue<Waiting>,
+    /// The task that takes from it.
+    server: Option<AbortOnDrop>,
     /// Counts changes, for those who wait for this application.
     changes: watch::Sender<u64>,
-}
-
-struct Remembered {
-    observed: Observed,
-    /// In which pass over all objects it was seen last.
-    pass: u64,
-    /// Assesses this state of it again. There is one at most: objects change often while they are on their way.
-    recheck: Option<AbortOnDrop>,
-    /// The `apiVersion` at which it was told last.
-    version: Arc<str>,
 }
 
 struct Watch {
@@ -150,11 +175,16 @@ impl State {
             Some(_) => None,
             None => self.early.take(&label),
         };
+        self.counter += 1;
+        let number = self.counter;
         let app = self.apps.entry(label).or_insert_with(|| App {
+            number,
             registered: registered.clone(),
             keys: BTreeSet::new(),
             objects: HashMap::new(),
             behind: 0,
+            checks: Queue::new(),
+            server: None,
             changes: watch::Sender::new(0),
         });
         app.behind += usize::from(missed.is_some());
@@ -249,7 +279,7 @@ impl State {
         &mut self,
         label: &str,
         uid: &str,
-        early: Option<&serde_json::Value>,
+        early: Option<&Value>,
     ) -> Result<Registered, bool> {
         match (self.apps.get(label), early) {
             (Some(app), _) => Ok(app.registered.clone()),
@@ -282,52 +312,40 @@ impl State {
         }
     }
 
-    /// Takes up an object, unless a later state of it is known.
-    pub(super) fn take(&mut self, incoming: Incoming<'_>) -> Option<TrackEvent> {
-        let pass = match incoming.watch {
+    /// Takes up an object, unless a later state of it is known, and lets it wait for its check if it needs one.
+    pub(super) fn take(&mut self, incoming: Incoming<'_>) -> Option<Taken> {
+        let pass = match incoming.origin {
             // A watch that was closed meanwhile.
-            Some((key, number)) => self.watch(key, number)?.pass,
-            None if self.deleted.contains(&incoming.observed.uid) => return None,
-            None => self.pass_of(incoming.label, &incoming.id),
+            Origin::Watch(key, number) => self.watch(key, number)?.pass,
+            _ if self.deleted.contains(&incoming.observed.uid) => return None,
+            _ => self.pass_of(incoming.label, &incoming.id),
         };
-        let version = self.version(incoming.version);
+        self.counter += 1;
+        let check = self.counter;
+        let sighting = Sighting {
+            observed: incoming.observed,
+            pass,
+            version: self.version(incoming.version),
+            check,
+            at: incoming.at,
+            anew: matches!(incoming.origin, Origin::List),
+        };
+        let uid = sighting.observed.uid.clone();
+        let is_owned = sighting.observed.stored.is_some();
         let app = self.apps.get_mut(incoming.label)?;
-        if let Some(known) = app.objects.get_mut(&incoming.id) {
-            known.pass = known.pass.max(pass);
-            if is_older(&incoming.observed, &known.observed) {
-                return None;
-            }
-        }
-        let uid = &incoming.observed.uid;
-        if incoming.observed.stored.is_some() {
-            self.disowned.remove(uid);
+        let renewed = app.see(&incoming.id, sighting)?;
+        if is_owned {
+            self.disowned.remove(&uid);
         } else {
-            let label = incoming.label.to_owned();
-            self.disowned.insert(uid.clone(), label);
+            self.disowned.insert(uid, incoming.label.to_owned());
         }
-        if let Some(known) = app.objects.get_mut(&incoming.id) {
-            let changed = differs(&incoming.observed, &known.observed);
-            known.observed = incoming.observed;
-            // Ends the one of the state before.
-            drop(std::mem::replace(&mut known.recheck, incoming.recheck));
-            known.version = version;
-            if !changed {
-                return None;
-            }
+        let unserved = if renewed.to_check {
+            app.enqueue(incoming.id.clone(), check, incoming.object)
         } else {
-            let remembered = Remembered {
-                observed: incoming.observed,
-                pass,
-                recheck: incoming.recheck,
-                version,
-            };
-            app.objects.insert(incoming.id.clone(), remembered);
-        }
-        app.changes.send_modify(|changes| *changes += 1);
-        Some(TrackEvent::Object {
-            application: app.registered.application.clone(),
-            id: incoming.id,
-        })
+            None
+        };
+        let event = renewed.changed.then(|| app.changed(incoming.id));
+        Some(Taken { event, unserved })
     }
 
     /// Returns the one copy of an `apiVersion`.
@@ -536,38 +554,37 @@ impl App {
         !self.keys.iter().any(|own| sees(own, id))
     }
 
+    /// Remembers what is seen of an object.
+    fn see(&mut self, id: &ObjectId, sighting: Sighting) -> Option<Renewed> {
+        if let Some(known) = self.objects.get_mut(id) {
+            return known.renew(sighting);
+        }
+        self.objects.insert(id.clone(), Remembered::new(sighting));
+        Some(Renewed {
+            changed: true,
+            to_check: true,
+        })
+    }
+
     fn drop_object(&mut self, id: &ObjectId) -> Option<TrackEvent> {
         self.objects.remove(id)?;
+        self.checks.remove(id);
+        Some(self.changed(id.clone()))
+    }
+
+    /// Tells those who wait for the application that there is something new, and returns it for all others.
+    fn changed(&self, id: ObjectId) -> TrackEvent {
         self.changes.send_modify(|changes| *changes += 1);
-        Some(TrackEvent::Object {
+        TrackEvent::Object {
             application: self.registered.application.clone(),
-            id: id.clone(),
-        })
+            id,
+        }
     }
 }
 
 fn sees(key: &WatchKey, id: &ObjectId) -> bool {
     let in_namespace = key.1.is_none() || key.1 == id.namespace;
     key.0.group == id.group && key.0.kind == id.kind && in_namespace
-}
-
-/// Says whether one state of the same object is before another. Resource versions are numbers that grow in every API
-/// server there is; where they are not, the later to come counts as the later state.
-/// <https://github.com/kubernetes/enhancements/tree/master/keps/sig-api-machinery/5504-comparable-resource-version>
-fn is_older(one: &Observed, known: &Observed) -> bool {
-    let number = |observed: &Observed| observed.resource_version.parse::<u64>().ok();
-    one.uid == known.uid
-        && number(one)
-            .zip(number(known))
-            .is_some_and(|(one, known)| one < known)
-}
-
-fn differs(one: &Observed, known: &Observed) -> bool {
-    one.uid != known.uid
-        || one.stored != known.stored
-        || one.assessment.status != known.assessment.status
-        || one.assessment.message != known.assessment.message
-        || one.deleting != known.deleting
 }
 
 #[cfg(test)]

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use pintle_cluster::{InventoryStore as _, Tracker, TrackerOptions, Urgency};
+use pintle_cluster::{InventoryStore as _, Tracker, TrackerOptions, Urgency, Waited};
 use pintle_core::{inventory::Entry, object::ObjectId, plan::Depth};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::world::{LIMIT, SimpleJudge, World, annotated, config_map, with};
 
@@ -324,6 +325,12 @@ async fn two_versions_of_a_kind_are_watched_side_by_side() {
     tracker.observe(&world.release, &kinds);
     let name = &world.release.application;
     tracker.synced(name, LIMIT).await.unwrap();
+    // What the checks of its objects say is an event, too.
+    let ids: Vec<ObjectId> = inventory.entries().map(Entry::id).collect();
+    let waited = tracker
+        .wait(name, &ids, LIMIT, &CancellationToken::new(), &|_| {})
+        .await;
+    assert_eq!(waited, Waited::Healthy);
     let mut events = tracker.subscribe();
     let prepared = other.prepare(&older).await;
     let kinds = other.cluster.kinds_in_use(&prepared, &others);

@@ -10,5 +10,6 @@ mod faults;
 mod hooks;
 mod order;
 mod resources;
+mod slow_health;
 mod tracking;
 mod world;

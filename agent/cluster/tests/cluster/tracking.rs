@@ -32,6 +32,12 @@ async fn an_edit_is_seen_with_its_author_and_a_deletion_too() {
         .unwrap()
         .inventory;
     let name = world.release.application.clone();
+    // What the checks of the applied objects say is an event, too.
+    let cancel = CancellationToken::new();
+    let waited = tracker
+        .wait(&name, &ids(&inventory), LIMIT, &cancel, &|_| {})
+        .await;
+    assert_eq!(waited, Waited::Healthy);
     let mut events = tracker.subscribe();
     world.kubectl(&["annotate", "configmap", "a", "unrelated=1"]);
     world.kubectl(&[

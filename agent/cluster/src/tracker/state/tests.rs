@@ -1,5 +1,7 @@
 //! Tests of what a tracker knows.
 
+mod checking;
+
 use super::*;
 use pintle_core::{
     digest::Digest,
@@ -60,6 +62,36 @@ fn failure(text: &str, is_refused: bool) -> Failure {
     }
 }
 
+/// Takes up an object.
+fn take(
+    state: &mut State,
+    label: &str,
+    name: &str,
+    observed: Observed,
+    origin: Origin<'_>,
+) -> Option<Taken> {
+    let version = match origin {
+        Origin::Watch(key, _) => key.0.api_version(),
+        Origin::Answer | Origin::List => "v1".to_owned(),
+    };
+    let object = serde_json::json!({
+        "metadata": {"uid": observed.uid, "resourceVersion": observed.resource_version},
+    });
+    state.take(Incoming {
+        label,
+        id: id(name),
+        observed,
+        object: &Arc::new(object),
+        version: &version,
+        origin,
+        at: Instant::now(),
+    })
+}
+
+fn is_event(taken: Option<Taken>) -> bool {
+    taken.is_some_and(|taken| taken.event.is_some())
+}
+
 struct Fixture {
     state: State,
     key: WatchKey,
@@ -81,34 +113,13 @@ impl Fixture {
     }
 
     fn see(&mut self, name: &str, observed: Observed) -> bool {
-        let watch = Some((&self.key, self.number));
-        self.state
-            .take(Incoming {
-                label: LABEL,
-                id: id(name),
-                observed,
-                version: "v1",
-                watch,
-                recheck: None,
-            })
-            .is_some()
+        let origin = Origin::Watch(&self.key, self.number);
+        is_event(take(&mut self.state, LABEL, name, observed, origin))
     }
 
     fn feed(&mut self, name: &str, observed: Observed) -> bool {
-        self.feed_again(name, observed, None)
-    }
-
-    fn feed_again(&mut self, name: &str, observed: Observed, recheck: Option<AbortOnDrop>) -> bool {
-        self.state
-            .take(Incoming {
-                label: LABEL,
-                id: id(name),
-                observed,
-                version: "v1",
-                watch: None,
-                recheck,
-            })
-            .is_some()
+        let origin = Origin::Answer;
+        is_event(take(&mut self.state, LABEL, name, observed, origin))
     }
 
     /// Everything is told again; returns what turned out to be gone.
@@ -188,28 +199,6 @@ fn an_answer_that_is_late_changes_nothing() {
     assert!(!fixture.feed("a", observed("u", 6, "of one that is gone")));
     assert!(fixture.is_gone("a"));
     assert!(fixture.feed("a", observed("another", 7, "s")));
-}
-
-#[tokio::test]
-async fn an_object_is_looked_at_again_only_as_it_was_seen_last() {
-    let mut fixture = Fixture::new();
-    let mut feed = |version| {
-        let task = tokio::spawn(std::future::pending::<()>());
-        let recheck = Some(AbortOnDrop(task.abort_handle()));
-        fixture.feed_again("a", observed("u", version, "s"), recheck);
-        task
-    };
-    let (second, first, third) = (feed(2), feed(1), feed(3));
-    for (which, task) in [("older", first), ("replaced", second)] {
-        let ended = tokio::time::timeout(std::time::Duration::from_secs(10), task).await;
-        assert!(
-            ended.expect(which).is_err_and(|error| error.is_cancelled()),
-            "{which}"
-        );
-    }
-    assert!(!third.is_finished());
-    fixture.state.remove(LABEL, &id("a"), "u");
-    assert!(third.await.is_err_and(|error| error.is_cancelled()));
 }
 
 #[test]
@@ -368,16 +357,8 @@ fn a_watch_says_nothing_of_what_is_told_at_another_version() {
         panic!("one watch is new");
     };
     let take = |state: &mut State, name: &str, watch: &WatchKey, number: u64| {
-        let version = watch.0.api_version();
-        let incoming = Incoming {
-            label: "shop.api",
-            id: id(name),
-            observed: observed(name, 1, "s"),
-            version: &version,
-            watch: Some((watch, number)),
-            recheck: None,
-        };
-        assert!(state.take(incoming).is_some());
+        let (seen, origin) = (observed(name, 1, "s"), Origin::Watch(watch, number));
+        assert!(is_event(take(state, "shop.api", name, seen, origin)));
     };
     take(&mut fixture.state, "b", &key(), fixture.number);
     let unknown = fixture.state.known("shop.api", &id("x"), None);
