@@ -1,6 +1,9 @@
 //! Making up for what a tracker saw before it knew an application, or judged by other rules.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use pintle_core::names::{APPLICATION_LABEL, ApplicationName};
 use serde_json::Value;
@@ -33,23 +36,53 @@ impl Tracker {
 
     /// Takes up what was missed, and then says so. What the checks have to say of it comes later.
     pub(super) fn catch_up(&self, application: &ApplicationName, missed: Missed) {
-        let inner = Arc::clone(&self.inner);
+        let inner = Arc::downgrade(&self.inner);
         let label = application.label_value();
         tokio::spawn(async move {
             match missed {
-                Missed::Objects(texts) => {
-                    for text in texts {
-                        let object: Value =
-                            serde_json::from_str(&text).expect("it was written from a value");
-                        inner.see(Arc::new(object), Origin::Answer);
-                        // There may be thousands, and others have work on this thread.
-                        tokio::task::yield_now().await;
-                    }
-                }
-                Missed::Unknown => inner.list(&label).await,
+                Missed::Objects(texts) => take_up(&inner, texts).await,
+                Missed::Unknown => list(&inner, &label).await,
             }
-            inner.lock().caught_up(&label);
+            if let Some(inner) = inner.upgrade() {
+                inner.lock().caught_up(&label);
+            }
         });
+    }
+}
+
+/// Takes up objects that were seen before their application was known.
+async fn take_up(inner: &Weak<Inner>, texts: Vec<Box<str>>) {
+    for text in texts {
+        let Some(inner) = inner.upgrade() else { return };
+        let object: Value = serde_json::from_str(&text).expect("it was written from a value");
+        inner.see(Arc::new(object), Origin::Answer);
+        // There may be thousands, and others have work on this thread.
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Reads all objects of an application whose kinds are watched, until that succeeds or it is forgotten.
+///
+/// The tracker is not held between two tries: a server that never answers again would keep it, and its watches, for ever.
+async fn list(tracker: &Weak<Inner>, label: &str) {
+    let known = tracker.upgrade().map(|inner| inner.lock().keys_of(label));
+    for key in known.into_iter().flatten() {
+        loop {
+            let inner = tracker.upgrade();
+            let Some(inner) = inner.filter(|inner| inner.lock().is_registered(label)) else {
+                return;
+            };
+            match inner.list_one(label, &key).await {
+                Ok(()) => break,
+                // The kind is gone: so are its objects.
+                Err(error) if error.is_not_found() => break,
+                Err(error) => {
+                    tracing::warn!(kind = %key.0, %error, "objects cannot be listed");
+                }
+            }
+            drop(inner);
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 }
 
@@ -63,24 +96,6 @@ impl Inner {
                 inner.lock().early.expire();
             }
         });
-    }
-
-    /// Reads all objects of an application whose kinds are watched, until that succeeds or it is forgotten.
-    async fn list(self: &Arc<Self>, label: &str) {
-        let keys = self.lock().keys_of(label);
-        for key in keys {
-            while self.lock().is_registered(label) {
-                match self.list_one(label, &key).await {
-                    Ok(()) => break,
-                    // The kind is gone: so are its objects.
-                    Err(error) if error.is_not_found() => break,
-                    Err(error) => {
-                        tracing::warn!(kind = %key.0, %error, "objects cannot be listed");
-                        tokio::time::sleep(PAUSE).await;
-                    }
-                }
-            }
-        }
     }
 
     async fn list_one(self: &Arc<Self>, label: &str, key: &WatchKey) -> Result<(), RequestError> {

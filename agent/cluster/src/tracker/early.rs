@@ -15,6 +15,8 @@ use serde_json::Value;
 pub(super) const PATIENCE: Duration = Duration::from_mins(2);
 /// How many bytes are kept at most.
 const CAPACITY: usize = 32 << 20;
+/// Of how many applications it is remembered that objects were dropped. Most never become known: they were deleted.
+const REMEMBERED: usize = 10_000;
 
 /// What an application that becomes known has missed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,19 +38,21 @@ pub(super) struct Early {
     bytes: usize,
     /// Labels of which objects were dropped.
     dropped: HashSet<String>,
+    /// Whether it is not known any more of which labels: of any, for all that is known.
+    is_any: bool,
     is_timed: bool,
 }
 
 impl Early {
     /// Keeps an object. Returns whether a timer is to be set that calls [`Early::expire`].
     pub(super) fn keep(&mut self, label: &str, uid: &str, object: &Value) -> bool {
-        if self.dropped.contains(label) {
+        if self.is_any || self.dropped.contains(label) {
             return false;
         }
         let text: Box<str> = object.to_string().into();
         if self.bytes + text.len() > CAPACITY {
             self.drop_all();
-            self.dropped.insert(label.to_owned());
+            self.forget(label);
             return false;
         }
         self.bytes += text.len();
@@ -70,7 +74,7 @@ impl Early {
 
     /// Gives what an application has missed that becomes known now.
     pub(super) fn take(&mut self, label: &str) -> Option<Missed> {
-        if self.dropped.remove(label) {
+        if self.dropped.remove(label) || self.is_any {
             return Some(Missed::Unknown);
         }
         let objects = self.kept.remove(label)?;
@@ -81,6 +85,7 @@ impl Early {
     /// Remembers that objects of a label are not kept from now on.
     pub(super) fn forget(&mut self, label: &str) {
         self.dropped.insert(label.to_owned());
+        self.bound();
     }
 
     /// Drops what nobody came for.
@@ -93,6 +98,17 @@ impl Early {
         self.dropped
             .extend(self.kept.drain().map(|(label, _)| label));
         self.bytes = 0;
+        self.bound();
+    }
+
+    /// Bounds what is remembered: to ask for objects that were not missed costs requests and is never wrong.
+    fn bound(&mut self) {
+        if self.dropped.len() > REMEMBERED {
+            self.dropped = HashSet::new();
+            self.is_any = true;
+            self.kept.clear();
+            self.bytes = 0;
+        }
     }
 }
 
@@ -149,6 +165,21 @@ mod tests {
         assert_eq!(early.take("a"), None);
         early.forget("b");
         assert_eq!(early.take("b"), Some(Missed::Unknown));
+    }
+
+    #[test]
+    fn of_whom_objects_were_dropped_is_not_remembered_without_end() {
+        let mut early = Early::default();
+        early.keep("kept", "1", &json!({}));
+        for number in 0..=REMEMBERED {
+            early.forget(&number.to_string());
+        }
+        assert!(early.dropped.is_empty());
+        for label in ["kept", "0", "another"] {
+            assert!(!early.keep(label, "2", &json!({})));
+            assert_eq!(early.take(label), Some(Missed::Unknown));
+        }
+        assert_eq!(early.bytes, 0);
     }
 
     #[test]

@@ -450,6 +450,7 @@ impl State {
         watch.synced = true;
         let pass = watch.pass;
         let mut events = self.resumed(key, number);
+        let mut lost = Vec::new();
         for app in self.apps.values_mut() {
             let missing = app
                 .objects
@@ -458,7 +459,7 @@ impl State {
             let missing: Vec<ObjectId> = missing.map(|(id, _)| id.clone()).collect();
             for id in missing {
                 if let Some(known) = app.objects.get(&id) {
-                    self.disowned.remove(&known.observed.uid);
+                    lost.push(known.observed.uid.clone());
                 }
                 events.extend(app.drop_object(&id));
             }
@@ -466,6 +467,11 @@ impl State {
             if app.keys.contains(key) {
                 app.changes.send_modify(|changes| *changes += 1);
             }
+        }
+        for uid in lost {
+            self.disowned.remove(&uid);
+            // An answer may be on its way that was given while it was there.
+            self.remember_deletion(&uid);
         }
         events
     }
