@@ -420,7 +420,7 @@ impl Controller {
             is_unsure,
             inventory,
             memory,
-            asked_in_vain,
+            asked,
             applied,
             healthy,
             is_unseen,
@@ -461,9 +461,10 @@ impl Controller {
         if let Some(drift) = drift {
             self.learn_drift(&name, drift);
         }
-        // What the newest render has asked is followed, whatever else is done meanwhile.
-        if is_rollout {
-            self.follow_lookups(&name, asked_in_vain);
+        // What the newest render has asked is followed, whatever else is done meanwhile. A run that came to none leaves that alone:
+        // what has told of a change would only find the same one again, and start another such run, for ever.
+        if let Some(asked) = asked {
+            self.follow_lookups(&name, asked);
         }
         self.step(
             &name,

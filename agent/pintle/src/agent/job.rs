@@ -125,8 +125,8 @@ pub(crate) struct Report {
     /// What is in the cluster now; nothing if the run did not come to know.
     pub(crate) inventory: Option<Inventory>,
     pub(crate) memory: Option<Arc<Memory>>,
-    /// What a render that failed had asked of the cluster; nothing if none failed.
-    pub(crate) asked_in_vain: Option<Asked>,
+    /// What its render asked of the cluster, whether it failed or still stood; nothing if it came to none.
+    pub(crate) asked: Option<Asked>,
     /// What it has applied; nothing if that is as it was before.
     pub(crate) applied: Option<Arc<Applied>>,
     /// Whether all objects were healthy at the end; nothing if that was not looked at.
@@ -170,7 +170,7 @@ impl Report {
             is_unsure: job.is_unsure,
             inventory: None,
             memory: job.memory,
-            asked_in_vain: None,
+            asked: None,
             applied: None,
             healthy: None,
             is_unseen: false,

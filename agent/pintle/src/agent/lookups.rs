@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_secs(30);
 pub(crate) type Answers = BTreeMap<ClusterQuestion, Digest>;
 
 /// What a render asked of the cluster, and in whose name.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Asked {
     account: Option<ServiceAccount>,
     answers: Answers,

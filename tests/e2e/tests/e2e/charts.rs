@@ -346,6 +346,10 @@ fn a_lookup_needs_a_grant_and_renders_again_when_its_answer_changes() -> Result<
     stage.apply(&colour("red"))?;
     is("red")?;
     what_a_refusal_looked_up_is_followed(&stage, &commit)?;
+    what_comes_to_no_render_does_not_go_on_asking(&stage, |wall| {
+        stage.apply(&colour(wall))?;
+        is(wall)
+    })?;
     stage
         .world
         .control_plane
@@ -381,6 +385,82 @@ fn what_a_refusal_looked_up_is_followed(stage: &Stage, commit: &str) -> Result<(
         stage.kubectl(&["delete", "configmap", "brush"])?;
     }
     Ok(())
+}
+
+/// While nothing can be rendered, a change of what was looked up is asked for a few times at most, however long that takes.
+fn what_comes_to_no_render_does_not_go_on_asking(
+    stage: &Stage,
+    paint: impl Fn(&str) -> Result<()>,
+) -> Result<()> {
+    let namespace = &stage.namespace;
+    let tide = |level: &str| {
+        stage.apply(&format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: tide, namespace: {namespace}}}\n\
+             data: {{level: {level}}}\n"
+        ))
+    };
+    let floats_at = |level: &str| {
+        until(&format!("the boat floats at {level}"), LIMIT, || {
+            let found = stage.object("ConfigMap", "boat")?["data"]["value"].clone();
+            Ok(if found == level {
+                Ok(())
+            } else {
+                Err(found.to_string())
+            })
+        })
+    };
+    let reads = |mark| -> Result<usize> {
+        let mut requests = stage.world.control_plane.requests_since(mark)?;
+        requests.retain(|request| {
+            request.impersonated.is_some()
+                && (request.verb.as_str(), request.name.as_str()) == ("get", "tide")
+                && request.namespace == *namespace
+        });
+        Ok(requests.len())
+    };
+    let boat = "{{ $found := lookup \"v1\" \"ConfigMap\" .Release.Namespace \"tide\" -}}\n\
+                apiVersion: v1\nkind: ConfigMap\nmetadata: {name: boat}\n\
+                data: {value: {{ dig \"data\" \"level\" \"none\" $found }}}\n";
+    let files = [
+        (
+            "boat/Chart.yaml",
+            "apiVersion: v2\nname: boat\nversion: 0.1.0\n",
+        ),
+        ("boat/templates/boat.yaml", boat),
+    ];
+    tide("low")?;
+    let commit = stage.push("paint", &files)?;
+    stage.apply(&stage.application("boat", "boat", ""))?;
+    stage.ready_at("boat", &commit)?;
+    floats_at("low")?;
+
+    let broken = [("boat/pintle.yaml", "colour: red\n")];
+    stage.repository.push_files(&broken, "it cannot be read")?;
+    stage.request_and_wait("boat")?;
+    stage.condition("boat", "Ready", "RenderFailed")?;
+    let mark = stage.mark()?;
+    tide("high")?;
+    until("the change is seen", LIMIT, || {
+        let reads = reads(mark)?;
+        Ok(if reads > 1 {
+            Ok(())
+        } else {
+            Err(format!("{reads} reads"))
+        })
+    })?;
+    // Each takes as long as it would take to ask for the tide once more, and to come to no render again.
+    for wall in ["blue", "green", "red"].repeat(3) {
+        paint(wall)?;
+    }
+    let asked = reads(mark)?;
+    assert!(asked <= 6, "the tide is read {asked} times");
+
+    let mended = [("boat/pintle.yaml", "prune: {maxPercent: 100}\n")];
+    let commit = stage.push("boat", &mended)?;
+    stage.ready_at("boat", &commit)?;
+    floats_at("high")?;
+    tide("low")?;
+    floats_at("low")
 }
 
 #[test]

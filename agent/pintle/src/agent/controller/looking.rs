@@ -3,16 +3,11 @@
 use pintle_core::{machine::Event, names::ApplicationName};
 
 use super::Controller;
-use crate::agent::{job::Memory, lookups::Asked};
+use crate::agent::lookups::Asked;
 
 impl Controller {
-    /// Follows what was asked of the cluster: by the render that failed in the run that has ended, or by the last that did not.
-    pub(super) fn follow_lookups(&mut self, name: &ApplicationName, in_vain: Option<Asked>) {
-        let Some(app) = self.apps.get(name) else {
-            return;
-        };
-        let remembered = || app.memory.as_deref().map(Memory::asked);
-        let asked = in_vain.or_else(remembered).unwrap_or_default();
+    /// Follows what the render of the run that has ended asked of the cluster.
+    pub(super) fn follow_lookups(&mut self, name: &ApplicationName, asked: Asked) {
         let shared = self.targets.now(name);
         self.lookups.follow(shared, name, asked);
     }

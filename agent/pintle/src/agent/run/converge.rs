@@ -55,8 +55,8 @@ pub(super) struct Run {
     pub(super) learned: Learned,
     pub(super) notifiers: Vec<NotifierUse>,
     memory: Option<Arc<Memory>>,
-    /// What a render that failed had asked of the cluster.
-    asked_in_vain: Option<Asked>,
+    /// What its render asked of the cluster; nothing before it came to one.
+    asked: Option<Asked>,
     /// What it has applied.
     applied: Option<Arc<Applied>>,
     pub(super) inventory: Option<Inventory>,
@@ -98,7 +98,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
             .or_else(|| Some(job.application.spec.as_ref().ok()?.notifiers.clone()))
             .unwrap_or_default(),
         memory: job.memory.clone(),
-        asked_in_vain: None,
+        asked: None,
         applied: None,
         inventory: None,
         healthy: None,
@@ -157,7 +157,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
         is_unsure: run.job.is_unsure,
         inventory: run.inventory,
         memory: run.memory,
-        asked_in_vain: run.asked_in_vain,
+        asked: run.asked,
         applied: run.applied,
         healthy: run.healthy,
         is_unseen: run.is_unseen,
@@ -271,6 +271,7 @@ impl Run {
         let remembered = self
             .remembered(&*tree, facts, &surroundings, &release, cause)
             .await;
+        self.asked = remembered.as_deref().map(Memory::asked);
         if remembered.is_some()
             && cause == Cause::Revision
             && self.was_converged()
@@ -420,7 +421,7 @@ impl Run {
         let fetched = Instant::now();
         let outcome = render::render(&catalog, request).await.map_err(|error| {
             let reads = error.looked_up();
-            self.asked_in_vain = reads.map(|reads| Asked::of(reads, release.account.as_ref()));
+            self.asked = reads.map(|reads| Asked::of(reads, release.account.as_ref()));
             plugin_failed(error)
         })?;
         self.shared
@@ -444,6 +445,7 @@ impl Run {
             notifiers: spec.notifiers.clone(),
             spec: spec.clone(),
         }));
+        self.asked = self.memory.as_deref().map(Memory::asked);
         Ok((spec, outcome.rendered))
     }
 
