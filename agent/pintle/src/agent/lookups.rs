@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_secs(30);
 pub(crate) type Answers = BTreeMap<ClusterQuestion, Digest>;
 
 /// What a render asked of the cluster, and in whose name.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Asked {
     account: Option<ServiceAccount>,
     answers: Answers,
@@ -54,10 +54,26 @@ pub(crate) fn asks_for_kinds(reads: &ReadSet) -> bool {
     reads.answer(&question).is_some()
 }
 
+/// What is watched for one application.
+struct Followed {
+    asked: Asked,
+    /// Where.
+    shared: Arc<Shared>,
+    task: AbortHandle,
+}
+
+impl Followed {
+    /// Says whether this is watched now. The same answers in another name, or by another connection, are not the same.
+    fn is_of(&self, asked: &Asked, shared: &Arc<Shared>) -> bool {
+        let is_same = self.asked == *asked && Arc::ptr_eq(&self.shared, shared);
+        is_same && !self.task.is_finished()
+    }
+}
+
 /// All that is watched for renders.
 pub(crate) struct Lookups {
     messages: mpsc::Sender<Message>,
-    followed: BTreeMap<ApplicationName, (Answers, AbortHandle)>,
+    followed: BTreeMap<ApplicationName, Followed>,
 }
 
 impl Lookups {
@@ -75,40 +91,42 @@ impl Lookups {
         application: &ApplicationName,
         asked: Asked,
     ) {
-        let Asked { account, answers } = asked;
-        if self
-            .followed
-            .get(application)
-            .is_some_and(|(known, task)| *known == answers && !task.is_finished())
-        {
+        let known = self.followed.get(application);
+        if known.is_some_and(|known| known.is_of(&asked, &shared)) {
             return;
         }
         self.forget(application);
-        if answers.is_empty() {
+        // What stands for a cluster that cannot be used would look at home.
+        if asked.answers.is_empty() || shared.problem.is_some() {
             return;
         }
         let one = One {
-            shared,
+            shared: Arc::clone(&shared),
             messages: self.messages.clone(),
             application: application.clone(),
-            account,
+            account: asked.account.clone(),
         };
-        let task = tokio::spawn(one.run(answers.clone())).abort_handle();
-        self.followed.insert(application.clone(), (answers, task));
+        let task = tokio::spawn(one.run(asked.answers.clone())).abort_handle();
+        let followed = Followed {
+            asked,
+            shared,
+            task,
+        };
+        self.followed.insert(application.clone(), followed);
     }
 
     /// Ends watching for an application.
     pub(crate) fn forget(&mut self, application: &ApplicationName) {
-        if let Some((_, task)) = self.followed.remove(application) {
-            task.abort();
+        if let Some(followed) = self.followed.remove(application) {
+            followed.task.abort();
         }
     }
 }
 
 impl Drop for Lookups {
     fn drop(&mut self) {
-        for (_, task) in self.followed.values() {
-            task.abort();
+        for followed in self.followed.values() {
+            followed.task.abort();
         }
     }
 }

@@ -388,6 +388,7 @@ fn what_a_refusal_looked_up_is_followed(stage: &Stage, commit: &str) -> Result<(
 }
 
 /// While nothing can be rendered, a change of what was looked up is asked for a few times at most, however long that takes.
+/// When something can be again, it is asked for in the name of whoever renders then.
 fn what_comes_to_no_render_does_not_go_on_asking(
     stage: &Stage,
     paint: impl Fn(&str) -> Result<()>,
@@ -428,9 +429,18 @@ fn what_comes_to_no_render_does_not_go_on_asking(
         ),
         ("boat/templates/boat.yaml", boat),
     ];
+    let crew = format!(
+        "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: crew, namespace: {namespace}}}\n---\n\
+         apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\n\
+         metadata: {{name: crew, namespace: {namespace}}}\n\
+         roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: admin}}\n\
+         subjects: [{{kind: ServiceAccount, name: crew, namespace: {namespace}}}]\n---\n"
+    );
+    let ours = stage.application("boat", "boat", "");
+    let theirs = ours.replace("serviceAccountName: deployer", "serviceAccountName: crew");
     tide("low")?;
     let commit = stage.push("paint", &files)?;
-    stage.apply(&stage.application("boat", "boat", ""))?;
+    stage.apply(&(crew + &theirs))?;
     stage.ready_at("boat", &commit)?;
     floats_at("low")?;
 
@@ -459,6 +469,15 @@ fn what_comes_to_no_render_does_not_go_on_asking(
     let commit = stage.push("boat", &mended)?;
     stage.ready_at("boat", &commit)?;
     floats_at("high")?;
+
+    stage.apply(&ours)?;
+    stage.request_and_wait("boat")?;
+    stage.kubectl(&["delete", "rolebinding", "crew"])?;
+    let user = format!("--as=system:serviceaccount:{namespace}:crew");
+    until("the account of before may read nothing", LIMIT, || {
+        let may = stage.kubectl(&["auth", "can-i", "get", "configmaps", &user]);
+        Ok(may.err().map(drop).ok_or_else(|| "it may".to_owned()))
+    })?;
     tide("low")?;
     floats_at("low")
 }

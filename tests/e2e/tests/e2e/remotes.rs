@@ -35,9 +35,11 @@ impl Remote {
 
     /// Is a kubeconfig that holds everything that it refers to, with a new token each time.
     fn kubeconfig(&self) -> Result<String> {
-        let path = self
-            .plane
-            .service_account_kubeconfig("default", "visitor")?;
+        self.kubeconfig_of("visitor")
+    }
+
+    fn kubeconfig_of(&self, user: &str) -> Result<String> {
+        let path = self.plane.service_account_kubeconfig("default", user)?;
         let output = Command::new(self.plane.kubectl_path())
             .arg("--kubeconfig")
             .arg(&path)
@@ -240,6 +242,79 @@ fn a_cluster_that_is_lost_at_rest_is_told_until_it_is_in_sight_again() -> Result
     allow_watches(&remote)?;
     stage.ready_at("far", &commit)?;
     Ok(())
+}
+
+#[test]
+fn what_was_looked_up_is_followed_with_the_kubeconfig_of_now() -> Result<()> {
+    let stage = Stage::new("remote-tide")?;
+    let remote = Remote::start(&stage)?;
+    let namespace = &stage.namespace;
+    let tide = |level: &str| {
+        remote.plane.apply(&format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: tide, namespace: {namespace}}}\n\
+             data: {{level: {level}}}\n"
+        ))
+    };
+    tide("low")?;
+    keep(&stage, "prod", &remote.kubeconfig()?)?;
+    let plugin = format!("{namespace}-helm");
+    let registry = stage.world.servers.registry();
+    let image = format!("{registry}/remotes/helm:{namespace}");
+    as_administrator(&["plugin", "push", "helm", &image], 0)?;
+    let boat = "{{ $found := lookup \"v1\" \"ConfigMap\" .Release.Namespace \"tide\" -}}\n\
+                apiVersion: v1\nkind: ConfigMap\nmetadata: {name: boat}\n\
+                data: {value: {{ dig \"data\" \"level\" \"none\" $found }}}\n";
+    let files = [
+        (
+            "boat/Chart.yaml",
+            "apiVersion: v2\nname: boat\nversion: 0.1.0\n",
+        ),
+        ("boat/templates/boat.yaml", boat),
+    ];
+    let commit = stage.repository.push_files(&files, "a boat")?;
+    let spec = format!(
+        "cluster: {{kubeconfig: {{secretName: prod}}, serviceAccountName: deployer}}\n\
+         renderer: {{plugin: {plugin}}}"
+    );
+    stage.apply(&format!(
+        "apiVersion: pintle.dev/v1alpha1\nkind: Plugin\nmetadata: {{name: {plugin}}}\n\
+         spec: {{image: '{image}', namespaces: ['{namespace}'], grants: {{clusterReads: ['v1/ConfigMap']}}}}\n---\n{}",
+        stage.application("boat", "boat", &spec)
+    ))?;
+    stage.ready_at("boat", &commit)?;
+    remote.has_value("boat", "low")?;
+
+    // Another user takes the place of the one of before, who may do nothing any more.
+    remote.plane.apply(
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {name: guest}\n\
+         roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}\n\
+         subjects: [{kind: ServiceAccount, name: guest, namespace: default}]\n",
+    )?;
+    let mark = remote.plane.requests_mark()?;
+    keep(&stage, "prod", &remote.kubeconfig_of("guest")?)?;
+    until("it is rendered with the new kubeconfig", LIMIT, || {
+        let requests = remote.plane.requests_since(mark)?;
+        let reads = requests.iter().any(|request| {
+            request.user == "system:serviceaccount:default:guest"
+                && (request.verb.as_str(), request.name.as_str()) == ("get", "tide")
+        });
+        Ok(if reads {
+            Ok(())
+        } else {
+            Err(format!("{} requests", requests.len()))
+        })
+    })?;
+    remote
+        .plane
+        .kubectl(&["delete", "clusterrolebinding", "visitor"])?;
+    let user = "--as=system:serviceaccount:default:visitor";
+    until("the user of before may do nothing", LIMIT, || {
+        let may = ["auth", "can-i", "impersonate", "serviceaccounts", user];
+        let may = remote.plane.kubectl(&may);
+        Ok(may.err().map(drop).ok_or_else(|| "they may".to_owned()))
+    })?;
+    tide("high")?;
+    remote.has_value("boat", "high")
 }
 
 #[test]

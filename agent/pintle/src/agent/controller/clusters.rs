@@ -26,6 +26,8 @@ impl Controller {
     pub(super) fn connected(&mut self, key: &TargetKey, shared: Arc<Shared>) {
         let (names, is_first) = self.targets.connected(key, shared);
         for name in names {
+            // What was looked up by the connection of before is followed again when it is rendered by this one.
+            self.lookups.forget(&name);
             if is_first {
                 self.tell_revision(&name);
             } else {
