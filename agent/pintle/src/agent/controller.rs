@@ -429,8 +429,9 @@ impl Controller {
             drift,
             trial,
             wants_fetch,
+            shared,
         } = report;
-        if self.has_left(&name) {
+        if self.has_left(&name, &shared) {
             return;
         }
         let Some(app) = self.apps.get_mut(&name) else {

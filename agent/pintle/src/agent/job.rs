@@ -18,6 +18,7 @@ use pintle_core::{
 use super::{
     drift::{Disputed, DriftReport},
     lookups::Asked,
+    shared::Shared,
     sources::FetchFailure,
 };
 use crate::pipeline::snapshot::Snapshot;
@@ -143,6 +144,8 @@ pub(crate) struct Report {
     pub(crate) trial: Option<Trial>,
     /// Whether another fetch may mend why it failed.
     pub(crate) wants_fetch: bool,
+    /// What it used: it made its objects known to that tracker, whatever its application is for by now.
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// What a run has found out about a revision, for whoever decides whether it is gone back from.
@@ -160,7 +163,7 @@ pub(crate) enum Trial {
 
 impl Report {
     /// Makes the report of a run that learned nothing beside how it ended.
-    pub(crate) fn bare(job: Job, outcome: Outcome) -> Self {
+    pub(crate) fn bare(shared: Arc<Shared>, job: Job, outcome: Outcome) -> Self {
         Self {
             name: job.application.application_name(),
             run: job.run,
@@ -179,6 +182,7 @@ impl Report {
             drift: None,
             trial: None,
             wants_fetch: false,
+            shared,
         }
     }
 }

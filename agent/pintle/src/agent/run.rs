@@ -83,7 +83,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut job: Job, cancel: CancellationT
     if job.is_unsure
         && let Err(outcome) = read_again(&shared, &mut job).await
     {
-        return Report::bare(job, outcome);
+        return Report::bare(shared, job, outcome);
     }
     match job.work {
         Work::Converge { .. } | Work::Guard { .. } | Work::Tell => {

@@ -13,7 +13,10 @@ use pintle_core::{
 };
 
 use super::{ApplicationEvent, Controller};
-use crate::agent::replicas::{Assignment, has};
+use crate::agent::{
+    replicas::{Assignment, has},
+    shared::Shared,
+};
 
 /// How long runs may take to come to a safe point when the agent stops.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
@@ -138,12 +141,13 @@ impl Controller {
         }
     }
 
-    /// Takes note of the end of a run whose application was let go of; says whether it was one.
-    pub(super) fn has_left(&mut self, name: &ApplicationName) -> bool {
+    /// Takes note of the end of a run, and what it used, whose application was let go of; says whether it was one.
+    pub(super) fn has_left(&mut self, name: &ApplicationName, used: &Shared) -> bool {
         let Some(waiting) = self.leaving.remove(name) else {
             return false;
         };
-        // The run may have made itself known again after that.
+        // The run may have made itself known again after that, where its objects are.
+        used.tracker.forget(name);
         self.forget(name);
         self.tell_what_is_busy();
         if let Some(application) = waiting {

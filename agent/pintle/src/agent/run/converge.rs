@@ -166,6 +166,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
         drift: run.drift,
         trial: run.trial,
         wants_fetch: run.wants_fetch,
+        shared: run.shared,
     }
 }
 

@@ -41,7 +41,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut job: Job, cancel: CancellationT
     // What is known of the application is forgotten when the watch tells that it is gone: by now there may be another one
     // of its name.
     let outcome = Box::pin(remove(&shared, &mut job, &cancel)).await;
-    Report::bare(job, outcome)
+    Report::bare(shared, job, outcome)
 }
 
 async fn remove(shared: &Arc<Shared>, job: &mut Job, cancel: &CancellationToken) -> Outcome {
