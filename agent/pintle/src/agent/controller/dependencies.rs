@@ -1,6 +1,6 @@
 //! Applications that wait for others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pintle_cluster::Application;
 use pintle_core::{
@@ -32,6 +32,16 @@ impl Standings {
 
     pub(super) fn forget(&mut self, name: &ApplicationName) {
         self.0.remove(name);
+    }
+
+    /// Forgets all but those that are there, and returns which went.
+    pub(super) fn keep(&mut self, there: &BTreeSet<ApplicationName>) -> Vec<ApplicationName> {
+        let gone = self.0.keys().filter(|name| !there.contains(*name));
+        let gone: Vec<ApplicationName> = gone.cloned().collect();
+        for name in &gone {
+            self.forget(name);
+        }
+        gone
     }
 }
 
@@ -181,5 +191,24 @@ impl Controller {
         for dependent in waiting {
             self.step(&dependent, Event::Unblocked);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_went_while_nobody_looked_is_ready_for_nobody() {
+        let [stays, went] = ["stays", "went"].map(|name| ApplicationName::new("shop", name));
+        let ready = Dependency {
+            depends_on: Vec::new(),
+            not_ready: None,
+        };
+        let known = [(stays.clone(), ready.clone()), (went.clone(), ready)];
+        let mut standings = Standings(known.into());
+        let there = [stays.clone()].into();
+        assert_eq!(standings.keep(&there), [went]);
+        assert_eq!(standings.0.into_keys().collect::<Vec<_>>(), [stays]);
     }
 }

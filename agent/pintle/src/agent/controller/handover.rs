@@ -101,6 +101,8 @@ impl Controller {
 
     /// Lets applications go that went while nobody looked.
     pub(super) fn listed(&mut self, listing: &Listing) {
+        // Other replicas' as well, and before anything begins that depends on them.
+        let went = self.standings.keep(&listing.seen);
         let known = self
             .apps
             .keys()
@@ -113,6 +115,9 @@ impl Controller {
         let gone = leaving.filter(|name| !listing.seen.contains(*name));
         for name in gone.cloned().collect::<Vec<_>>() {
             self.take_up_no_more(&name);
+        }
+        for name in &went {
+            self.release_dependents(name);
         }
         self.shared.claims.complete();
         self.probes.ready.store(true, Ordering::Relaxed);
