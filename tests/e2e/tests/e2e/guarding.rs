@@ -7,6 +7,7 @@ use pintle_harness::until;
 use serde_json::Value;
 
 use crate::drift::event;
+use crate::removing::{admit, dismiss};
 use crate::world::{LIMIT, Stage, condition, config_map, deployment};
 
 fn made_again(stage: &Stage) -> Result<()> {
@@ -27,6 +28,44 @@ fn made_again(stage: &Stage) -> Result<()> {
 
 fn status(stage: &Stage) -> Result<Value> {
     Ok(stage.object("Application", "shop")?["status"].clone())
+}
+
+fn web(tag: &str) -> String {
+    deployment("web", 1, &format!("registry.k8s.io/pause:{tag}"))
+}
+
+/// An application at its first commit; the second is refused.
+fn shop(prefix: &str) -> Result<(Stage, [String; 2])> {
+    let stage = Stage::new(prefix)?;
+    let first = stage.repository.push_files(
+        &[
+            ("web.yaml", &web("3.9")),
+            ("settings.yaml", &config_map("settings", "EUR")),
+        ],
+        "good",
+    )?;
+    stage.apply(&stage.application("shop", "", "policies: [{plugin: guardrails}]"))?;
+    stage.ready_at("shop", &first)?;
+    // What it would do beside that is not done either.
+    let files = [
+        ("web.yaml", web("latest")),
+        ("settings.yaml", config_map("settings", "USD")),
+    ];
+    let files = files.each_ref().map(|(path, text)| (*path, text.as_str()));
+    let refused = stage.push("shop", &files)?;
+    stage.condition("shop", "Stalled", "PolicyDenied")?;
+    Ok((stage, [first, refused]))
+}
+
+fn told_no_more(stage: &Stage) -> Result<()> {
+    until("no drift is told", LIMIT, || {
+        let drift = &status(stage)?["drift"];
+        Ok(if drift.is_null() {
+            Ok(())
+        } else {
+            Err(drift.to_string())
+        })
+    })
 }
 
 #[test]
@@ -68,25 +107,7 @@ fn what_drifts_is_put_right_while_the_source_does_not_answer() -> Result<()> {
 
 #[test]
 fn what_was_applied_is_put_right_while_a_newer_commit_is_refused() -> Result<()> {
-    let stage = Stage::new("guarded")?;
-    let web = |tag: &str| deployment("web", 1, &format!("registry.k8s.io/pause:{tag}"));
-    let first = stage.repository.push_files(
-        &[
-            ("web.yaml", &web("3.9")),
-            ("settings.yaml", &config_map("settings", "EUR")),
-        ],
-        "good",
-    )?;
-    stage.apply(&stage.application("shop", "", "policies: [{plugin: guardrails}]"))?;
-    stage.ready_at("shop", &first)?;
-    // What it would do beside that is not done either.
-    let files = [
-        ("web.yaml", web("latest")),
-        ("settings.yaml", config_map("settings", "USD")),
-    ];
-    let files = files.each_ref().map(|(path, text)| (*path, text.as_str()));
-    let refused = stage.push("shop", &files)?;
-    stage.condition("shop", "Stalled", "PolicyDenied")?;
+    let (stage, [first, refused]) = shop("guarded")?;
     let before = status(&stage)?;
 
     stage.kubectl(&["delete", "configmap", "settings"])?;
@@ -136,4 +157,24 @@ fn what_was_applied_is_put_right_while_a_newer_commit_is_refused() -> Result<()>
     );
     assert_eq!(status(&stage)?["drift"], Value::Null);
     Ok(())
+}
+
+#[test]
+fn a_repair_that_the_api_server_refuses_is_told_and_tried_again() -> Result<()> {
+    let (stage, _) = shop("unrepaired")?;
+    dismiss(&stage, &stage.namespace, "deployer")?;
+    stage.kubectl(&["delete", "configmap", "settings"])?;
+    let drifted = stage.condition("shop", "Drifted", "Reported")?;
+    let object = format!("ConfigMap {}/settings", stage.namespace);
+    assert_eq!(drifted["message"], format!("{object}: deleted"));
+    event(
+        &stage,
+        "DriftDetected",
+        "the repair is refused, and tried again",
+    )?;
+    stage.condition("shop", "Ready", "PolicyDenied")?;
+
+    admit(&stage, &stage.namespace)?;
+    made_again(&stage)?;
+    told_no_more(&stage)
 }

@@ -158,7 +158,7 @@ fn config_map_in(namespace: &str, name: &str) -> String {
 }
 
 /// Gives a stage's account the rights to another namespace.
-fn admit(stage: &Stage, namespace: &str) -> Result<()> {
+pub(crate) fn admit(stage: &Stage, namespace: &str) -> Result<()> {
     stage.apply(&format!(
         "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\n\
          metadata: {{name: visitor, namespace: {namespace}}}\n\
@@ -169,7 +169,7 @@ fn admit(stage: &Stage, namespace: &str) -> Result<()> {
 }
 
 /// Takes the rights to a namespace from a stage's account, and waits until it has none.
-fn dismiss(stage: &Stage, namespace: &str, binding: &str) -> Result<()> {
+pub(crate) fn dismiss(stage: &Stage, namespace: &str, binding: &str) -> Result<()> {
     let plane = stage.world.control_plane;
     plane.kubectl(&["-n", namespace, "delete", "rolebinding", binding])?;
     let user = format!("--as=system:serviceaccount:{}:deployer", stage.namespace);

@@ -21,7 +21,8 @@ use super::{
     Stopped,
     converge::{Ready, Run},
     failures::{
-        forbidden, is_contested, is_contested_apply, plan_failed, plugin_failed, too_large,
+        forbidden, is_contested, is_contested_apply, is_refused_plan, plan_failed, plugin_failed,
+        too_large,
     },
     guard::repairs_only,
     hooks::{Slot, resting},
@@ -93,6 +94,7 @@ impl Run {
         };
         let planned = planned.map_err(|error| {
             self.is_contested |= is_contested(&error);
+            self.is_refused |= is_refused_plan(&error);
             plan_failed(error)
         })?;
         store

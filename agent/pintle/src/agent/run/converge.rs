@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Instant};
 
-use pintle_cluster::{InventoryStore as _, Prepared, PreparedObject, Release, StatusStore};
+use pintle_cluster::{
+    InventoryStore as _, PrepareError, Prepared, PreparedObject, Release, StatusStore,
+};
 use pintle_core::{
     application::{ApplicationSpec, ApplicationStatus, NotifierUse, Standing},
     event::Reason,
@@ -78,6 +80,8 @@ pub(super) struct Run {
     pub(super) trial: Option<Trial>,
     /// Whether another fetch may mend why it failed.
     wants_fetch: bool,
+    /// Whether the cluster has refused objects.
+    pub(super) is_refused: bool,
 }
 
 pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken) -> Report {
@@ -111,6 +115,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
         is_overdue: false,
         trial: None,
         wants_fetch: false,
+        is_refused: false,
         shared,
         job,
         cancel,
@@ -323,7 +328,7 @@ impl Run {
 
     /// Makes a render ready for the cluster.
     pub(super) async fn ready(
-        &self,
+        &mut self,
         mut release: Release,
         spec: ApplicationSpec,
         rendered: &Rendered,
@@ -332,8 +337,12 @@ impl Run {
         release.namespace = spec.namespace.clone().unwrap_or(release.namespace);
         self.set_drift_rules(&mut release, &spec);
         let prepared = self.shared.cluster.prepare(rendered, &release).await;
+        let prepared = prepared.map_err(|error| {
+            self.is_refused |= matches!(error, PrepareError::UnknownKind(_));
+            prepare_failed(error)
+        })?;
         Ok(Ready {
-            prepared: prepared.map_err(prepare_failed)?,
+            prepared,
             commit: context.revision.clone(),
             spec,
             release,

@@ -136,8 +136,16 @@ pub(super) fn is_forbidden(failure: &ObjectFailure) -> bool {
 
 /// Says whether the cluster has refused objects. That it does not answer says nothing against them.
 pub(super) fn is_refused(error: &ClusterError<ApplyError>) -> bool {
-    let is_refusal = |failure: &ObjectFailure| !matches!(failure.error, WriteError::Request(_));
     matches!(error, ClusterError::Failed(error) if error.failures.iter().any(is_refusal))
+}
+
+/// Says whether the cluster has refused objects before any was written.
+pub(super) fn is_refused_plan(error: &ClusterError<PlanError>) -> bool {
+    matches!(error, ClusterError::Failed(PlanError::Objects(failures)) if failures.iter().any(is_refusal))
+}
+
+fn is_refusal(failure: &ObjectFailure) -> bool {
+    !matches!(failure.error, WriteError::Request(_))
 }
 
 fn belongs_to_another(failure: &ObjectFailure) -> bool {
@@ -286,7 +294,7 @@ mod tests {
 
     #[test]
     fn that_the_server_does_not_answer_is_no_refusal() {
-        let of = |errors: Vec<WriteError>| {
+        let failures = |errors: Vec<WriteError>| -> Vec<ObjectFailure> {
             let failure = |error| ObjectFailure {
                 id: ObjectId {
                     group: String::new(),
@@ -297,12 +305,18 @@ mod tests {
                 position: None,
                 error,
             };
-            is_refused(&ClusterError::Failed(ApplyError {
-                failures: errors.into_iter().map(failure).collect(),
+            errors.into_iter().map(failure).collect()
+        };
+        let of = |errors: Vec<WriteError>| {
+            let planned = PlanError::Objects(failures(errors.clone()));
+            let applied = is_refused(&ClusterError::Failed(ApplyError {
+                failures: failures(errors),
                 store: None,
                 cancelled: false,
                 inventory: Inventory::default(),
-            }))
+            }));
+            assert_eq!(is_refused_plan(&ClusterError::Failed(planned)), applied);
+            applied
         };
         let silence = || {
             WriteError::Request(RequestError::Timeout {

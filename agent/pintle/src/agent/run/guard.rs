@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use pintle_cluster::{Drift, Planned};
 use pintle_core::{
+    application::{ObjectDrift, PROBLEM_LIMIT},
     drift::DriftedObject,
     event::Reason,
     inventory::{Entry, Inventory},
@@ -102,13 +103,11 @@ impl Run {
         Ok((ready, rendered))
     }
 
-    /// Tells what has drifted and stays so, because a repair waits for a change as well. What may be put right later is not
-    /// told before.
+    /// Tells what has drifted and stays so, because a repair waits for a change as well, or the cluster refuses it: that is tried
+    /// again, and may go on for days. What may be put right in a moment is not told before.
     pub(super) async fn leave_drift(&mut self, inventory: &Inventory, stopped: &Stopped) {
-        if !matches!(
-            stopped.outcome,
-            Outcome::Done | Outcome::Failed(Retry::OnChange)
-        ) {
+        let is_tried_again = stopped.outcome == Outcome::Failed(Retry::Backoff);
+        if stopped.outcome == Outcome::Cancelled || (is_tried_again && !self.is_refused) {
             return;
         }
         let tracker = self.shared.tracker.clone();
@@ -120,16 +119,18 @@ impl Run {
         for (told, seen) in told.iter_mut().zip(&seen) {
             told.managers.clone_from(&seen.managers);
         }
-        let before = &self.before.drift;
         let news: Vec<&DriftedObject> = left
             .iter()
-            .filter(|one| !before.iter().any(|known| is_same(known, one)))
+            .filter(|one| !is_told(&self.before.drift, one))
             .collect();
-        let why = stopped
-            .verdict
-            .as_ref()
-            .map(|verdict| verdict.message.as_str());
-        if let Some(message) = tell_unrepaired(&news, why.unwrap_or_default()) {
+        let why = stopped.verdict.as_ref();
+        let why = why.map_or("", |verdict| verdict.message.as_str());
+        let why = if is_tried_again {
+            format!("the repair is refused, and tried again: {why}")
+        } else {
+            why.to_owned()
+        };
+        if let Some(message) = tell_unrepaired(&news, &why) {
             tell(
                 &self.shared,
                 &self.job.application,
@@ -161,6 +162,12 @@ impl Run {
             .collect();
         self.healthy = Some(tracker.unsettled(&name, &ids).is_empty());
     }
+}
+
+/// Says whether a status has told of drift already. One that is full has no room for all: a repair that keeps being refused
+/// would tell the rest each time.
+fn is_told(before: &[ObjectDrift], object: &DriftedObject) -> bool {
+    before.len() >= PROBLEM_LIMIT || before.iter().any(|known| is_same(known, object))
 }
 
 fn left_as_it_is(drift: &Drift) -> DriftedObject {

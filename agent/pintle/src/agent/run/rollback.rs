@@ -102,7 +102,9 @@ impl Run {
         ready: &Ready,
         error: ClusterError<ApplyError>,
     ) -> Stopped {
-        self.is_overdue = is_refused(&error)
+        let is_refused = is_refused(&error);
+        self.is_refused |= is_refused;
+        self.is_overdue = is_refused
             && is_overdue(
                 &self.before,
                 &ready.commit,
