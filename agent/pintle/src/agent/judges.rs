@@ -22,11 +22,15 @@ use crate::pipeline::health::Judges;
 pub(crate) struct AllJudges(RwLock<BTreeMap<ApplicationName, Arc<Judges>>>);
 
 impl AllJudges {
-    pub(crate) fn put(&self, application: &ApplicationName, judges: Judges) {
-        self.0
+    /// Takes up the checks of an application. Says whether what is known of its objects was judged by others.
+    pub(crate) fn put(&self, application: &ApplicationName, judges: Judges) -> bool {
+        let judges = Arc::new(judges);
+        let before = self
+            .0
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(application.clone(), Arc::new(judges));
+            .insert(application.clone(), Arc::clone(&judges));
+        before.is_some_and(|before| !before.agree_with(&judges))
     }
 
     pub(crate) fn remove(&self, application: &ApplicationName) {

@@ -4,8 +4,9 @@ use pintle_core::{
     application::PluginUse,
     health::{Assessment, GroupKind, Status},
     object::ObjectId,
+    plugin::PluginId,
 };
-use pintle_host::{Health, Settings};
+use pintle_host::{Health, Limits, Settings};
 use serde_json::Value;
 
 use super::{
@@ -20,6 +21,14 @@ struct Member {
     health: Health,
     settings: Settings,
     kinds: Vec<GroupKind>,
+}
+
+impl Member {
+    /// Returns all that its opinion rests on beside the object. A call that is cut short is an opinion, too.
+    fn basis(&self) -> (&PluginId, &Limits, &Settings) {
+        let plugin = self.health.plugin();
+        (plugin.id(), plugin.limits(), &self.settings)
+    }
 }
 
 /// The health checks of one application, in order: those that it names, then the built-in one.
@@ -47,6 +56,12 @@ impl Judges {
             });
         }
         Ok(Self(members))
+    }
+
+    /// Says whether others come to the same about every object.
+    pub(crate) fn agree_with(&self, others: &Self) -> bool {
+        let bases = self.0.iter().map(Member::basis);
+        bases.eq(others.0.iter().map(Member::basis))
     }
 
     /// Judges an object by the check that names its kind most exactly; among equals the first counts.

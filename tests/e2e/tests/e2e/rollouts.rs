@@ -159,15 +159,20 @@ fn an_account_that_may_not_read_pods_is_told_so() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_custom_resource_without_conditions_is_healthy_when_its_grace_is_over() -> Result<()> {
-    let stage = Stage::new("grace")?;
-    allow_all(&stage)?;
+/// A definition and an object of it. There is no controller, so that nothing but time happens to the object.
+fn widget(stage: &Stage) -> Result<[String; 2]> {
+    allow_all(stage)?;
     let group = format!("{}.example.com", stage.namespace);
-    let definition = definition(&group);
     let widget = format!(
         "apiVersion: {group}/v1\nkind: Widget\nmetadata: {{name: shop}}\nspec: {{size: 1}}\n"
     );
+    Ok([definition(&group), widget])
+}
+
+#[test]
+fn a_custom_resource_without_conditions_is_healthy_when_its_grace_is_over() -> Result<()> {
+    let stage = Stage::new("grace")?;
+    let [definition, widget] = widget(&stage)?;
     let commit = stage.repository.push_files(
         &[("definition.yaml", &definition), ("widget.yaml", &widget)],
         "first",
@@ -175,7 +180,6 @@ fn a_custom_resource_without_conditions_is_healthy_when_its_grace_is_over() -> R
     let begin = Instant::now();
     let health = "health: [{plugin: kubernetes, settings: {withoutConditionsGraceSeconds: 5}}]";
     stage.apply(&stage.application("shop", "", health))?;
-    // There is no controller, so that nothing but time happens to the object.
     stage.ready_at("shop", &commit)?;
     // Its creation is told to the second: it may seem to be older than it is.
     assert!(
@@ -184,6 +188,27 @@ fn a_custom_resource_without_conditions_is_healthy_when_its_grace_is_over() -> R
         begin.elapsed()
     );
     Ok(())
+}
+
+#[test]
+fn a_commit_that_changes_only_health_checks_is_judged_by_them() -> Result<()> {
+    let stage = Stage::new("rejudged")?;
+    let [definition, widget] = widget(&stage)?;
+    let files = [
+        ("definition.yaml", definition.as_str()),
+        ("widget.yaml", &widget),
+        (
+            "pintle.yaml",
+            "health: [{plugin: kubernetes, settings: {withoutConditions: progressing}}]\n",
+        ),
+    ];
+    stage.repository.push_files(&files, "it never is")?;
+    let application = stage.application("shop", "", "");
+    stage.apply(&application.replace("timeout: 1m", "timeout: 10s"))?;
+    stage.condition("shop", "Ready", "Degraded")?;
+    let mended = [("pintle.yaml", "health: [{plugin: kubernetes}]\n")];
+    let commit = stage.push("shop", &mended)?;
+    stage.ready_at("shop", &commit)
 }
 
 #[test]

@@ -395,13 +395,8 @@ impl Run {
         let judges = Judges::find(&catalog, &spec.health)
             .await
             .map_err(plugin_failed)?;
-        self.shared.judges.put(&release.application, judges);
-        if let Work::Converge {
-            cause: Cause::Settings,
-            ..
-        } = self.job.work
-        {
-            // What is known already was judged by the checks, or the settings, of before.
+        if self.shared.judges.put(&release.application, judges) {
+            // Whatever the run is for: a commit may bring other checks, and a change of them be overtaken by another.
             self.shared.tracker.reassess(&release.application);
         }
         let home = self
