@@ -17,6 +17,7 @@ mod metrics;
 mod notify;
 mod observer;
 mod plugins;
+mod refused;
 mod replicas;
 mod report;
 mod run;

@@ -36,6 +36,7 @@ use super::{
     job::{Applied, Memory, Report},
     lookups::Lookups,
     plugins,
+    refused::Refused,
     replicas::{Assignment, Portion, Pushed, has},
     server::Probes,
     shared::Shared,
@@ -138,6 +139,8 @@ pub(super) struct App {
     adopts: [Option<String>; 2],
     /// The value of the annotation by which a person confirmed deletions.
     confirmed: Option<String>,
+    /// What the last rollout came to, if the cluster has refused it.
+    refused: Option<Refused>,
 }
 
 /// Knows all applications, and what to do about them.
@@ -430,6 +433,7 @@ impl Controller {
             trial,
             wants_fetch,
             shared,
+            refused,
         } = report;
         if self.has_left(&name, &shared) {
             return;
@@ -457,6 +461,7 @@ impl Controller {
         app.settle(outcome);
         if is_rollout {
             app.contest.is_refused = is_contested;
+            app.refused = refused;
         }
         let released = std::mem::take(&mut app.contest.is_released);
         if let Some(drift) = drift {

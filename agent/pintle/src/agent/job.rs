@@ -19,6 +19,7 @@ use super::{
     drift::{Disputed, DriftReport},
     lookups::Asked,
     shared::Shared,
+    refused::Refused,
     sources::FetchFailure,
 };
 use crate::pipeline::snapshot::Snapshot;
@@ -46,6 +47,8 @@ pub(crate) struct Job {
     pub(crate) rollback_answer: Option<RollbackAnswer>,
     /// Why the source does not answer, or why what is to be gone back to cannot be had.
     pub(crate) failure: Option<FetchFailure>,
+    /// What the last rollout came to, if the cluster has refused it.
+    pub(crate) refused: Option<Refused>,
 }
 
 /// What came of a person's request for a rollback: whoever asked waits for it in the status.
@@ -146,6 +149,8 @@ pub(crate) struct Report {
     pub(crate) wants_fetch: bool,
     /// What it used: it made its objects known to that tracker, whatever its application is for by now.
     pub(crate) shared: Arc<Shared>,
+    /// What the cluster has refused; nothing if it came to something else.
+    pub(crate) refused: Option<Refused>,
 }
 
 /// What a run has found out about a revision, for whoever decides whether it is gone back from.
@@ -183,6 +188,7 @@ impl Report {
             trial: None,
             wants_fetch: false,
             shared,
+            refused: None,
         }
     }
 }

@@ -46,6 +46,7 @@ impl App {
             tests,
             adopts,
             confirmed: None,
+            refused: None,
         }
     }
 

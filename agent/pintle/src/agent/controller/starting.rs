@@ -94,6 +94,7 @@ impl Controller {
             rollback: app.course.decided().cloned(),
             rollback_answer: app.course.answer().cloned(),
             failure: app.away().cloned(),
+            refused: app.refused.clone(),
         };
         let shared = self.targets.now(name);
         self.runs.spawn(run::run(shared, job, cancel));

@@ -34,6 +34,7 @@ use crate::{
         logins::FromSecret,
         lookups::Asked,
         metrics::{ApplicationLabels, OutcomeLabels},
+        refused::Refused,
         report::{Learned, Stands, Verdict},
         shared::Shared,
     },
@@ -82,6 +83,8 @@ pub(super) struct Run {
     wants_fetch: bool,
     /// Whether the cluster has refused objects.
     pub(super) is_refused: bool,
+    /// What it refuses, and had refused before.
+    pub(super) refused: Option<Refused>,
 }
 
 pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken) -> Report {
@@ -116,6 +119,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
         trial: None,
         wants_fetch: false,
         is_refused: false,
+        refused: job.refused.clone(),
         shared,
         job,
         cancel,
@@ -172,6 +176,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
         trial: run.trial,
         wants_fetch: run.wants_fetch,
         shared: run.shared,
+        refused: run.refused.filter(|_| run.is_refused),
     }
 }
 

@@ -1,16 +1,7 @@
 //! When a revision is gone back from, and what a run tells while an earlier one runs than the one that the source gives.
 
-use std::time::Duration;
-
 use pintle_cluster::{ApplyError, ClusterError};
-use pintle_core::{
-    application::{ApplicationStatus, Standing},
-    digest::Digest,
-    event::Reason,
-    machine::Millis,
-    revision::short,
-    rollback::Rollback,
-};
+use pintle_core::{application::Standing, event::Reason, revision::short, rollback::Rollback};
 use serde_json::json;
 
 use super::{
@@ -19,8 +10,8 @@ use super::{
     failures::{apply_failed, is_refused},
 };
 use crate::{
-    agent::{job::Trial, report::Verdict},
-    pipeline::now_ms,
+    agent::{job::Trial, refused::Refused, report::Verdict},
+    pipeline::steady_ms,
 };
 
 /// Says in every verdict that it is about another revision than the one that is wanted. Healthy as it may be, the
@@ -63,37 +54,6 @@ pub(super) fn is_failed_rollout(verdict: &Verdict, is_overdue: bool) -> bool {
     }
 }
 
-/// Says whether the cluster has refused a revision for that long, as far as the status before this attempt tells: no longer
-/// than since these objects were begun with, nor than without a rest or an end in between.
-fn is_overdue(
-    before: &ApplicationStatus,
-    revision: &str,
-    rendered: Option<Digest>,
-    limit: Duration,
-    now: Millis,
-) -> bool {
-    let condition = |kind: &str| before.conditions.iter().find(|one| one.kind == kind);
-    let refused = Reason::ApplyFailed.camel();
-    let was_refused = condition("Ready").is_some_and(|ready| ready.reason == refused);
-    let begun = before
-        .history
-        .first()
-        .filter(|newest| newest.revision == revision && newest.rendered_digest == rendered)
-        .and_then(|newest| milliseconds(&newest.started));
-    let tried =
-        condition("Reconciling").and_then(|tried| milliseconds(&tried.last_transition_time));
-    let has_lasted = |(begun, tried): (Millis, Millis)| {
-        Duration::from_millis(now.saturating_sub(begun.max(tried))) >= limit
-    };
-    was_refused && begun.zip(tried).is_some_and(has_lasted)
-}
-
-/// Reads a time, RFC 3339.
-fn milliseconds(text: &str) -> Option<Millis> {
-    let time: jiff::Timestamp = text.parse().ok()?;
-    time.as_millisecond().try_into().ok()
-}
-
 impl Run {
     /// Says what it means that objects were not written, and remembers if they are refused for longer than they may take to
     /// become healthy.
@@ -102,16 +62,18 @@ impl Run {
         ready: &Ready,
         error: ClusterError<ApplyError>,
     ) -> Stopped {
-        let is_refused = is_refused(&error);
-        self.is_refused |= is_refused;
-        self.is_overdue = is_refused
-            && is_overdue(
-                &self.before,
-                &ready.commit,
-                self.learned.rendered,
-                ready.spec.timeout.get(),
-                now_ms(),
-            );
+        if is_refused(&error) {
+            let now = steady_ms();
+            let refused = Refused {
+                revision: ready.commit.clone(),
+                rendered: self.learned.rendered,
+                generation: self.job.application.generation,
+                since: now,
+            };
+            let refused = refused.after(self.refused.take());
+            self.is_overdue = refused.has_lasted(ready.spec.timeout.get(), now);
+            (self.is_refused, self.refused) = (true, Some(refused));
+        }
         apply_failed(error)
     }
 
@@ -134,10 +96,6 @@ impl Run {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pintle_core::{
-        application::Condition,
-        history::{Attempt, Ending, Trigger, record},
-    };
 
     fn rollback(by: Option<&str>) -> Rollback {
         Rollback {
@@ -188,56 +146,5 @@ mod tests {
         for reason in [Reason::PolicyDenied, Reason::RenderFailed] {
             assert!(!both.iter().any(|standing| of(reason, *standing, true)));
         }
-    }
-
-    #[test]
-    fn a_refusal_counts_when_it_has_lasted() {
-        let ms = |time: &str| milliseconds(&format!("2026-01-01T{time}Z")).unwrap();
-        let (rendered, limit) = (Digest::of("objects"), Duration::from_mins(5));
-        let status = |reason: Reason, begun: &str, tried: &str| {
-            let mut history = Vec::new();
-            let attempt = Attempt {
-                revision: "b".to_owned(),
-                reference: String::new(),
-                author: String::new(),
-                summary: String::new(),
-                trigger: Trigger::Revision,
-                requested_by: None,
-                reason: None,
-                origin: None,
-                rendered: Some(rendered),
-                plan: None,
-                ending: Ending::Failed,
-                message: None,
-            };
-            record(&mut history, attempt, &format!("2026-01-01T{begun}Z"));
-            let (reason, tried) = (reason.camel(), format!("2026-01-01T{tried}Z"));
-            ApplicationStatus {
-                conditions: Condition::of(Standing::Retrying, &reason, "", None, &tried, &[]),
-                history,
-                ..ApplicationStatus::default()
-            }
-        };
-        let of = |status: &ApplicationStatus, revision: &str, rendered, now: &str| {
-            is_overdue(status, revision, Some(rendered), limit, ms(now))
-        };
-        // The commit before failed already, and this one came while that was tried.
-        let refused = status(Reason::ApplyFailed, "10:10:00", "10:00:00");
-        assert!(!of(&refused, "b", rendered, "10:14:59"));
-        assert!(of(&refused, "b", rendered, "10:15:00"));
-        assert!(!of(&refused, "c", rendered, "10:15:00"));
-        assert!(!of(&refused, "b", Digest::of("others"), "10:15:00"));
-        // It waited for a confirmation, and was begun with when it had come.
-        let confirmed = status(Reason::ApplyFailed, "10:00:00", "10:10:00");
-        assert!(!of(&confirmed, "b", rendered, "10:14:59"));
-        assert!(of(&confirmed, "b", rendered, "10:15:00"));
-        let unrendered = status(Reason::RenderFailed, "10:00:00", "10:00:00");
-        assert!(!of(&unrendered, "b", rendered, "10:15:00"));
-        assert!(!of(
-            &ApplicationStatus::default(),
-            "b",
-            rendered,
-            "10:15:00"
-        ));
     }
 }

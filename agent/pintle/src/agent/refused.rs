@@ -1,0 +1,87 @@
+//! A revision that the cluster refuses, and since when.
+
+use std::time::Duration;
+
+use pintle_core::{digest::Digest, machine::Millis};
+
+/// What the cluster refuses, and of which nothing else has come since it did for the first time. It is in memory: a restarted agent
+/// counts anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) revision: String,
+    /// Digest of its objects.
+    pub(crate) rendered: Option<Digest>,
+    /// The generation of the spec that it was applied for.
+    pub(crate) generation: i64,
+    pub(crate) since: Millis,
+}
+
+impl Refused {
+    /// Takes up a refusal after the one before, of which it is one more if it is of the same.
+    pub(crate) fn after(mut self, before: Option<Self>) -> Self {
+        let is_same = |before: &Self| {
+            before.revision == self.revision
+                && before.rendered == self.rendered
+                && before.generation == self.generation
+        };
+        if let Some(same) = before.filter(is_same) {
+            self.since = same.since;
+        }
+        self
+    }
+
+    /// Says whether it has been refused for that long.
+    pub(crate) fn has_lasted(&self, limit: Duration, now: Millis) -> bool {
+        Duration::from_millis(now.saturating_sub(self.since)) >= limit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_mins(5);
+
+    fn refused(minute: Millis) -> Refused {
+        Refused {
+            revision: "b".to_owned(),
+            rendered: Some(Digest::of("objects")),
+            generation: 1,
+            since: minute * 60_000,
+        }
+    }
+
+    #[test]
+    fn a_refusal_lasts_from_the_first_one_on() {
+        let first = refused(10).after(None);
+        let last = refused(14).after(Some(refused(12).after(Some(first))));
+        assert_eq!(last.since, 600_000);
+        assert!(!last.has_lasted(LIMIT, 899_999));
+        assert!(last.has_lasted(LIMIT, 900_000));
+        // A clock that is behind says nothing.
+        assert!(!last.has_lasted(LIMIT, 0));
+    }
+
+    #[test]
+    fn what_is_another_thing_or_comes_after_something_else_begins_anew() {
+        let others = [
+            Refused {
+                revision: "a".to_owned(),
+                ..refused(0)
+            },
+            Refused {
+                rendered: Some(Digest::of("other objects")),
+                ..refused(0)
+            },
+            Refused {
+                generation: 2,
+                ..refused(0)
+            },
+        ];
+        // The server did not answer, for instance.
+        let nothing = None;
+        for before in others.map(Some).into_iter().chain([nothing]) {
+            assert_eq!(refused(10).after(before.clone()), refused(10), "{before:?}");
+        }
+    }
+}
