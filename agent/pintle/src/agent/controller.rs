@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{claiming::Contest, course::Course, dependencies::Standings, handover::Listing};
 use super::{
-    job::{Applied, Memory, Report},
+    job::{Applied, Memory, Report, Rules},
     lookups::Lookups,
     plugins,
     refused::Refused,
@@ -141,6 +141,8 @@ pub(super) struct App {
     confirmed: Option<String>,
     /// What the last rollout came to, if the cluster has refused it.
     refused: Option<Refused>,
+    /// By which rules drift is looked for.
+    rules: Rules,
 }
 
 /// Knows all applications, and what to do about them.
@@ -434,6 +436,7 @@ impl Controller {
             wants_fetch,
             shared,
             refused,
+            rules,
         } = report;
         if self.has_left(&name, &shared) {
             return;
@@ -458,6 +461,7 @@ impl Controller {
         app.applied = applied.or(app.applied.take());
         app.healthy = healthy.or(app.healthy);
         app.is_unseen |= is_unseen;
+        app.rules = rules;
         app.settle(outcome);
         if is_rollout {
             app.contest.is_refused = is_contested;

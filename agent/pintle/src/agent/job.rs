@@ -7,6 +7,7 @@ use pintle_core::{
     application::NotifierUse,
     dependencies::Obstacle,
     digest::Digest,
+    drift::DriftSettings,
     inventory::Inventory,
     machine::{Cause, Outcome, RunId},
     names::ApplicationName,
@@ -49,6 +50,27 @@ pub(crate) struct Job {
     pub(crate) failure: Option<FetchFailure>,
     /// What the last rollout came to, if the cluster has refused it.
     pub(crate) refused: Option<Refused>,
+    /// By which rules drift is looked for.
+    pub(crate) rules: Rules,
+}
+
+/// By which rules drift is looked for. Between two that leave out other fields an object is another one, although nobody has changed
+/// it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Rules {
+    /// Those by which the objects are watched; nothing if they are not yet.
+    pub(crate) watched: Option<DriftSettings>,
+    /// Those by which they were recorded last; nothing if that was another agent's.
+    pub(crate) recorded: Option<DriftSettings>,
+}
+
+impl Rules {
+    /// Returns the rules by which the objects were recorded, if they are watched by others: a plan looks by those of its revision,
+    /// and may come to nothing.
+    pub(crate) fn recorded_otherwise(&self) -> Option<&DriftSettings> {
+        let (watched, recorded) = (self.watched.as_ref()?, self.recorded.as_ref()?);
+        (watched.ignore != recorded.ignore).then_some(recorded)
+    }
 }
 
 /// What came of a person's request for a rollback: whoever asked waits for it in the status.
@@ -151,6 +173,8 @@ pub(crate) struct Report {
     pub(crate) shared: Arc<Shared>,
     /// What the cluster has refused; nothing if it came to something else.
     pub(crate) refused: Option<Refused>,
+    /// By which rules drift is looked for from now on.
+    pub(crate) rules: Rules,
 }
 
 /// What a run has found out about a revision, for whoever decides whether it is gone back from.
@@ -189,6 +213,39 @@ impl Report {
             wants_fetch: false,
             shared,
             refused: None,
+            rules: job.rules,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pintle_core::drift::{DriftMode, IgnoreRule};
+
+    use super::*;
+
+    #[test]
+    fn rules_are_others_by_what_they_leave_out() {
+        let plain = DriftSettings::default();
+        let reporting = DriftSettings {
+            mode: DriftMode::Report,
+            ..DriftSettings::default()
+        };
+        let ignoring = DriftSettings {
+            ignore: vec![IgnoreRule::default()],
+            ..DriftSettings::default()
+        };
+        let of = |watched: Option<&DriftSettings>, recorded: Option<&DriftSettings>| {
+            let rules = Rules {
+                watched: watched.cloned(),
+                recorded: recorded.cloned(),
+            };
+            rules.recorded_otherwise().cloned()
+        };
+        assert_eq!(of(Some(&ignoring), Some(&plain)), Some(plain.clone()));
+        assert_eq!(of(Some(&plain), Some(&ignoring)), Some(ignoring.clone()));
+        assert_eq!(of(Some(&reporting), Some(&plain)), None);
+        assert_eq!(of(Some(&ignoring), None), None);
+        assert_eq!(of(None, Some(&plain)), None);
     }
 }

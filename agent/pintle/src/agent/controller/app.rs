@@ -4,7 +4,7 @@ use pintle_cluster::Application;
 use pintle_core::{drift::Disputes, inventory::Inventory, machine::State, names::ApplicationName};
 
 use super::{App, claiming::Contest, course::Course, dependencies};
-use crate::agent::lookups;
+use crate::agent::{job::Rules, lookups};
 
 impl App {
     pub(super) fn new(
@@ -47,6 +47,7 @@ impl App {
             adopts,
             confirmed: None,
             refused: None,
+            rules: Rules::default(),
         }
     }
 

@@ -95,6 +95,7 @@ impl Controller {
             rollback_answer: app.course.answer().cloned(),
             failure: app.away().cloned(),
             refused: app.refused.clone(),
+            rules: app.rules.clone(),
         };
         let shared = self.targets.now(name);
         self.runs.spawn(run::run(shared, job, cancel));

@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// How long watches may take to tell what there is, before planning asks the server instead.
-const SYNC: Duration = Duration::from_secs(20);
+pub(super) const SYNC: Duration = Duration::from_secs(20);
 
 /// What an apply came to: no more than is needed while its objects become healthy, which thousands may do at once.
 pub(super) struct Done {
@@ -72,6 +72,7 @@ impl Run {
         let inventory = store.inventory().clone();
         let kinds = shared.cluster.kinds_in_use(&ready.prepared, &inventory);
         shared.tracker.observe(release, &kinds);
+        self.job.rules.watched = Some(release.drift.clone());
         if let Err(unsynced) = shared.tracker.synced(name, SYNC).await {
             tracing::warn!(application = %name, ?unsynced, "watches are not in sync: the server is asked instead");
         }
@@ -119,6 +120,7 @@ impl Run {
             ..ready.applying(slot, &self.cancel)
         };
         self.has_begun = true;
+        self.job.rules.recorded = Some(release.drift.clone());
         let applied = shared
             .cluster
             .apply(&applying, &approved, planned.inventory.clone(), store)

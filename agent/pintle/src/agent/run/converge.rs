@@ -177,6 +177,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
         wants_fetch: run.wants_fetch,
         shared: run.shared,
         refused: run.refused.filter(|_| run.is_refused),
+        rules: run.job.rules,
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use pintle_cluster::{Drift, Planned};
+use pintle_cluster::{Drift, Planned, Release};
 use pintle_core::{
     application::{ObjectDrift, PROBLEM_LIMIT},
     drift::DriftedObject,
@@ -19,6 +19,7 @@ use tokio::sync::SemaphorePermit;
 
 use super::{
     Stopped,
+    apply::SYNC,
     converge::{Ready, Run},
     drift::{documents, is_same, statuses, tell_unrepaired},
     release, tell,
@@ -52,7 +53,7 @@ impl Run {
                 ))
                 .await;
         };
-        let stopped = if repairs {
+        let mut stopped = if repairs {
             match Box::pin(self.ready_again(applied, &inventory)).await {
                 Ok((ready, rendered)) => {
                     return Box::pin(self.converge(ready, rendered, slot)).await;
@@ -67,8 +68,39 @@ impl Run {
             }
         };
         drop(slot);
+        if Box::pin(self.look_as_recorded(&inventory)).await {
+            // Nothing has drifted after all, and what does later may be put right.
+            stopped.outcome = Outcome::Done;
+        }
         Box::pin(self.leave_drift(&inventory, &stopped)).await;
         self.stop(stopped).await
+    }
+
+    /// Looks at the objects again by the rules by which they were recorded, if a plan that came to nothing has looked by others:
+    /// what those leave out, or do not any more, nobody has changed. Says whether it turns out that nothing has drifted.
+    async fn look_as_recorded(&mut self, inventory: &Inventory) -> bool {
+        let Some(rules) = self.job.rules.recorded_otherwise().cloned() else {
+            return false;
+        };
+        let Ok(kinds) = self.shared.cluster.discovery().kinds().await else {
+            return false;
+        };
+        let found = inventory.entries().filter_map(|entry| {
+            let found = kinds.find(&entry.group, &entry.version, &entry.kind);
+            found.ok().cloned()
+        });
+        let kinds: BTreeSet<_> = found.collect();
+        let name = self.job.application.application_name();
+        let mut release = Release::new(name.clone(), self.shared.seeds.of(&name));
+        release.drift = rules;
+        let tracker = &self.shared.tracker;
+        tracker.observe(&release, &kinds);
+        if let Err(unsynced) = tracker.synced(&name, SYNC).await {
+            tracing::warn!(application = %name, ?unsynced, "watches are not in sync: drift is not seen");
+        }
+        let is_as_recorded = tracker.drift(&name, inventory).is_empty();
+        self.job.rules.watched = Some(release.drift);
+        is_as_recorded
     }
 
     /// Makes ready what was applied last. Only what was applied for the spec that there is now counts: who may write, and
