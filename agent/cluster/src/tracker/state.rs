@@ -210,13 +210,11 @@ impl State {
         Registration { open, missed }
     }
 
-    /// Returns whether an application has to be caught up with that was not behind.
+    /// Says that all objects of an application are looked at once more; returns whether there is that application. What is
+    /// under way already does not do: it may have judged some by the rules of before.
     pub(super) fn begin_catching_up(&mut self, label: &str) -> bool {
-        let found = self.apps.get_mut(label).filter(|app| app.behind == 0);
-        found.is_some_and(|app| {
-            app.behind = 1;
-            true
-        })
+        let app = self.apps.get_mut(label);
+        app.map(|app| app.behind += 1).is_some()
     }
 
     /// Says that all that was missed is known.
