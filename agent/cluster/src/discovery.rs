@@ -2,6 +2,7 @@
 
 mod asking;
 mod following;
+mod standing;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -106,7 +107,10 @@ impl fmt::Display for ResourceType {
 
 /// A kind that the API server does not serve.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the API server has no kind {kind} in {}{}", group_version(.group, .version), advice(.served, .similar))]
+#[error(
+    "the API server has no kind {kind} in {}{}",
+    group_version(.group, .version), advice(.unanswered.as_deref(), .served, .similar)
+)]
 pub struct UnknownKind {
     /// API group; empty for the core group.
     pub group: String,
@@ -118,6 +122,8 @@ pub struct UnknownKind {
     pub served: Vec<String>,
     /// Kinds with a similar name, as `Kind (apiVersion)`.
     pub similar: Vec<String>,
+    /// The `APIService` of the version, if what it names does not answer: the kind may be there.
+    pub unanswered: Option<String>,
 }
 
 fn group_version(group: &str, version: &str) -> String {
@@ -128,7 +134,12 @@ fn group_version(group: &str, version: &str) -> String {
     }
 }
 
-fn advice(served: &[String], similar: &[String]) -> String {
+fn advice(unanswered: Option<&str>, served: &[String], similar: &[String]) -> String {
+    if let Some(service) = unanswered {
+        return format!(
+            ", as far as is known: the API server that the APIService {service} names does not answer"
+        );
+    }
     if !served.is_empty() {
         return format!(": it is served at {}", served.join(", "));
     }
@@ -146,8 +157,9 @@ fn advice(served: &[String], similar: &[String]) -> String {
 pub struct Kinds {
     /// By group and kind; the preferred version first.
     types: BTreeMap<(String, String), Vec<ResourceType>>,
-    /// Groups of which not everything is known: a version has an API server of its own, which does not answer.
-    stale: BTreeSet<String>,
+    /// Versions, each with its group before it, of which not everything may be known: they have an API server of their own,
+    /// which does not answer.
+    stale: BTreeSet<(String, String)>,
 }
 
 impl Kinds {
@@ -163,7 +175,8 @@ impl Kinds {
             return Ok(found);
         }
         let served: Vec<String> = versions.iter().map(ResourceType::api_version).collect();
-        let similar = if served.is_empty() {
+        let unanswered = self.unanswered(group, version);
+        let similar = if served.is_empty() && unanswered.is_none() {
             self.similar(group, kind)
         } else {
             Vec::new()
@@ -174,6 +187,7 @@ impl Kinds {
             kind: kind.to_owned(),
             served,
             similar,
+            unanswered,
         })
     }
 
@@ -259,7 +273,8 @@ impl Kinds {
             for version in items(group, "versions") {
                 let version_name = version["version"].as_str().unwrap_or_default();
                 if version["freshness"] == "Stale" {
-                    self.stale.insert(name.to_owned());
+                    self.stale
+                        .insert((name.to_owned(), version_name.to_owned()));
                 }
                 for resource in items(version, "resources") {
                     if let Some(found) = read_resource(name, version_name, resource) {
@@ -430,13 +445,16 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_group_whose_api_server_does_not_answer_is_not_known_as_a_whole() {
+    fn a_version_whose_api_server_does_not_answer_may_have_a_kind_that_is_not_known() {
         let mut kinds = Kinds::default();
         kinds.read(&json!({"items": [
             {"metadata": {"name": "metrics.k8s.io"}, "versions": [{"version": "v1beta1", "freshness": "Stale"}]},
             {"metadata": {"name": "apps"}, "versions": [{"version": "v1", "freshness": "Current"}]}
         ]}));
-        assert_eq!(kinds.stale, ["metrics.k8s.io".to_owned()].into());
+        assert!(kinds.is_stale("metrics.k8s.io") && !kinds.is_stale("apps"));
+        let error = |group, version| kinds.find(group, version, "Thing").unwrap_err();
+        assert_snapshot!(error("metrics.k8s.io", "v1beta1"), @"the API server has no kind Thing in metrics.k8s.io/v1beta1, as far as is known: the API server that the APIService v1beta1.metrics.k8s.io names does not answer");
+        assert_snapshot!(error("apps", "v1"), @"the API server has no kind Thing in apps/v1: is its CRD installed?");
     }
 
     #[test]

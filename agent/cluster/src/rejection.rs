@@ -208,6 +208,7 @@ fn understand(
             kind: id.kind.clone(),
             served: Vec::new(),
             similar: Vec::new(),
+            unanswered: None,
         })),
         _ if refusal.message.starts_with("admission webhook ")
             || refusal.message.contains("denied request: ") =>

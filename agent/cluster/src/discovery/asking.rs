@@ -30,7 +30,7 @@ const ACCEPT_AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=
 ///
 /// It is asked again for a kind that is not known, and then at most once in 5 s; a definition that was applied is learned from
 /// itself. What is to be forgotten is asked for anew. Where the server is followed, it is also asked when it may serve something
-/// else.
+/// else. What an API server that does not answer had stands for as long as that is registered.
 #[derive(Debug)]
 pub struct Discovery {
     connection: Connection,
@@ -127,7 +127,7 @@ impl Discovery {
             request: format!("GET {}", group_version(group, version)),
             detail: detail.to_owned(),
         };
-        if kinds.stale.contains(group) {
+        if kinds.is_stale(group) {
             return Err(unknown("the API is registered but not available"));
         }
         // The list may be behind, as after the start of the server. The path of the version is answered with 404 only when
@@ -163,6 +163,14 @@ impl Discovery {
     }
 
     async fn ask(&self) -> Result<(), RequestError> {
+        let before = self.known();
+        let mut kinds = self.list().await?;
+        kinds.keep_unanswered(&before);
+        self.take_up(|known| *known = Arc::new(kinds));
+        Ok(())
+    }
+
+    async fn list(&self) -> Result<Kinds, RequestError> {
         let ask = |path: &'static str| {
             let call = Call::get(path).accept(ACCEPT_AGGREGATED);
             async move { self.connection.call(&call).await }
@@ -178,8 +186,7 @@ impl Discovery {
             }
             kinds.read(list);
         }
-        self.take_up(|known| *known = Arc::new(kinds));
-        Ok(())
+        Ok(kinds)
     }
 }
 

@@ -3,7 +3,11 @@
 //! Which kinds there are changes with definitions of custom resources, and with API servers that are registered, come, or stop
 //! to answer. Both are watched by their metadata alone: *that* something has changed is enough to ask the server anew.
 
-use std::{pin::pin, sync::Weak, time::Duration};
+use std::{
+    pin::pin,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use futures::{FutureExt as _, StreamExt as _};
 use kube::{
@@ -20,7 +24,7 @@ use crate::{connection::Connection, request::chain};
 /// After a change, before the server is asked: definitions come in groups, and its list has each of them a moment later.
 const QUIET: Duration = Duration::from_secs(5);
 /// After that, before it is asked once more: of several API servers each takes a change up at its own time, and another one may
-/// answer next.
+/// answer next. One that has just started has to ask others first what they serve.
 const LATER: Duration = Duration::from_secs(30);
 /// The first pause after a failure; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -96,17 +100,28 @@ async fn watch(connection: &Connection, resource: &ApiResource, news: &News) {
 }
 
 async fn ask(discovery: &Weak<Discovery>, news: &News) {
-    let News { listed, changed } = news;
     loop {
         tokio::select! {
-            () = changed.notified() => ask_after_changes(discovery, changed).await,
-            () = listed.notified() => {
-                tokio::time::sleep(QUIET).await;
-                // The other watch was opened as well by now.
-                let _ = listed.notified().now_or_never();
-                ask_until_answered(discovery).await;
-            }
+            () = news.changed.notified() => ask_after_changes(discovery, &news.changed).await,
+            () = news.listed.notified() => ask_after_opening(discovery, news).await,
         }
+    }
+}
+
+async fn ask_after_opening(discovery: &Weak<Discovery>, news: &News) {
+    let News { listed, changed } = news;
+    tokio::time::sleep(QUIET).await;
+    // The other watch was opened as well by now.
+    let _ = listed.notified().now_or_never();
+    ask_until_answered(discovery).await;
+    let knows_all = |discovery: Arc<Discovery>| discovery.known().is_whole();
+    if discovery.upgrade().is_none_or(knows_all) {
+        return;
+    }
+    // Nobody tells when the server reaches another one that was registered all along.
+    match tokio::time::timeout(LATER, changed.notified()).await {
+        Ok(()) => ask_after_changes(discovery, changed).await,
+        Err(_) => ask_until_answered(discovery).await,
     }
 }
 

@@ -1,0 +1,116 @@
+//! What stands of what was known when the server gives a new list.
+
+use super::{Kinds, ResourceType};
+
+impl Kinds {
+    /// Says whether a version of a group has an API server that does not answer.
+    pub(super) fn is_stale(&self, group: &str) -> bool {
+        self.stale.iter().any(|(known, _)| known == group)
+    }
+
+    /// Names the `APIService` of a version whose API server does not answer.
+    pub(super) fn unanswered(&self, group: &str, version: &str) -> Option<String> {
+        let key = (group.to_owned(), version.to_owned());
+        let is_stale = self.stale.contains(&key);
+        is_stale.then(|| format!("{version}.{group}"))
+    }
+
+    /// Says whether everything is known that is served.
+    pub(super) fn is_whole(&self) -> bool {
+        self.stale.is_empty()
+    }
+
+    /// Keeps what was known before of versions whose API server does not answer.
+    ///
+    /// The server lists what such a one has served last, or nothing if it has not reached it since its own start. What is
+    /// registered is to be served: a group that is gone for good is not listed as one that does not answer.
+    /// <https://github.com/kubernetes/enhancements/tree/master/keps/sig-api-machinery/3352-aggregated-discovery>
+    pub(super) fn keep_unanswered(&mut self, before: &Self) {
+        for found in self.lost(before) {
+            if self.stale.contains(&version_of(found)) {
+                self.add(found.clone());
+            }
+        }
+    }
+
+    /// Returns what was known before and is not any more.
+    pub(super) fn lost<'a>(&self, before: &'a Self) -> Vec<&'a ResourceType> {
+        let all = before.types.values().flatten();
+        all.filter(|found| !self.has(found)).collect()
+    }
+
+    fn has(&self, found: &ResourceType) -> bool {
+        let versions = self.versions(&found.group, &found.kind);
+        versions.iter().any(|known| known.version == found.version)
+    }
+}
+
+/// Returns the version of a kind, with its group before it.
+fn version_of(found: &ResourceType) -> (String, String) {
+    (found.group.clone(), found.version.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    const GROUP: &str = "routes.example.com";
+
+    /// Lists one group, with the freshness and the kinds of its versions.
+    fn kinds(versions: &[(&str, &str, &[&str])]) -> Kinds {
+        let resource = |kind: &&str| {
+            json!({"resource": kind.to_lowercase(), "scope": "Namespaced", "responseKind": {"kind": kind}, "verbs": ["patch"]})
+        };
+        let version = |(version, freshness, kinds): &(&str, &str, &[&str])| {
+            let resources: Vec<Value> = kinds.iter().map(resource).collect();
+            json!({"version": version, "freshness": freshness, "resources": resources})
+        };
+        let versions: Vec<Value> = versions.iter().map(version).collect();
+        let mut kinds = Kinds::default();
+        kinds.read(&json!({"items": [{"metadata": {"name": GROUP}, "versions": versions}]}));
+        kinds
+    }
+
+    fn after(before: &Kinds, versions: &[(&str, &str, &[&str])]) -> Vec<String> {
+        let mut now = kinds(versions);
+        now.keep_unanswered(before);
+        now.api_versions()
+    }
+
+    #[test]
+    fn what_does_not_answer_has_what_it_had() {
+        let before = kinds(&[("v1", "Current", &["Route", "Gate"])]);
+        assert_eq!(
+            after(&before, &[("v1", "Stale", &[])]),
+            before.api_versions()
+        );
+        let last = after(&before, &[("v1", "Stale", &["Route", "Path"])]);
+        assert_eq!(
+            last.len(),
+            4,
+            "what was listed last is listed, too: {last:?}"
+        );
+        let mut away = kinds(&[("v1", "Stale", &[])]);
+        assert!(away.api_versions().is_empty(), "nothing was known");
+        away.keep_unanswered(&before);
+        assert!(away.is_stale(GROUP) && !away.is_whole());
+        let still = after(&away, &[("v1", "Stale", &[])]);
+        assert_eq!(still, before.api_versions(), "however often it is asked");
+    }
+
+    #[test]
+    fn what_answers_or_is_not_registered_has_nothing_more_than_it_says() {
+        let before = kinds(&[
+            ("v1", "Current", &["Route", "Gate"]),
+            ("v1beta1", "Current", &["Route"]),
+        ]);
+        let now = after(
+            &before,
+            &[("v1", "Current", &["Route"]), ("v1beta1", "Stale", &[])],
+        );
+        let expected = ["v1", "v1/Route", "v1beta1", "v1beta1/Route"];
+        assert_eq!(now, expected.map(|version| format!("{GROUP}/{version}")));
+        assert!(after(&before, &[]).is_empty());
+    }
+}
