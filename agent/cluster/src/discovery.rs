@@ -160,6 +160,8 @@ pub struct Kinds {
     /// Versions, each with its group before it, of which not everything may be known: they have an API server of their own,
     /// which does not answer.
     stale: BTreeSet<(String, String)>,
+    /// Whether there are kinds among them that the server does not list and may serve all the same.
+    is_doubtful: bool,
 }
 
 impl Kinds {

@@ -1,17 +1,19 @@
 //! Asking the server what it serves.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, OnceLock, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
+use futures::future::join_all;
 use serde_json::Value;
 use tokio::{
     sync::{Mutex, watch},
     task::AbortHandle,
 };
 
-use super::{Kinds, ResourceType, following, group_version, items};
+use super::{Kinds, ResourceType, following, group_version, items, standing::version_of};
 use crate::{
     connection::Connection,
     request::{Call, RequestError, encode},
@@ -30,7 +32,8 @@ const ACCEPT_AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=
 ///
 /// It is asked again for a kind that is not known, and then at most once in 5 s; a definition that was applied is learned from
 /// itself. What is to be forgotten is asked for anew. Where the server is followed, it is also asked when it may serve something
-/// else. What an API server that does not answer had stands for as long as that is registered.
+/// else. What an API server that does not answer had stands for as long as that is registered, and what a list does not have any
+/// more until the server says that it does not serve it.
 #[derive(Debug)]
 pub struct Discovery {
     connection: Connection,
@@ -130,19 +133,9 @@ impl Discovery {
         if kinds.is_stale(group) {
             return Err(unknown("the API is registered but not available"));
         }
-        // The list may be behind, as after the start of the server. The path of the version is answered with 404 only when
-        // the server knows everything that it serves.
-        let path = if group.is_empty() {
-            format!("/api/{}", encode(version))
-        } else {
-            format!("/apis/{}/{}", encode(group), encode(version))
-        };
-        let list = match self.connection.call(&Call::get(path)).await {
-            Err(error) if error.is_unserved() => return Ok(Vec::new()),
-            list => list?,
-        };
-        let mut resources = items(&list, "resources").iter();
-        if resources.any(|resource| resource["kind"] == kind) {
+        // The list may be behind, as after the start of the server.
+        let list = self.connection.call(&version_call(group, version)).await;
+        if kinds_of(list)?.contains(kind) {
             return Err(unknown("the kind is served and not listed yet"));
         }
         Ok(Vec::new())
@@ -166,8 +159,51 @@ impl Discovery {
         let before = self.known();
         let mut kinds = self.list().await?;
         kinds.keep_unanswered(&before);
-        self.take_up(|known| *known = Arc::new(kinds));
+        self.keep_unlisted(&mut kinds, &before).await;
+        self.take_up(|known| {
+            kinds.keep_learned(&before, known);
+            *known = Arc::new(kinds);
+        });
         Ok(())
+    }
+
+    /// Keeps what was known before and a new list does not have, unless the server is certain that it does not serve it. The
+    /// list may be behind, as after the start of the server.
+    async fn keep_unlisted(&self, kinds: &mut Kinds, before: &Kinds) {
+        let lost = kinds.lost(before);
+        let versions: BTreeSet<_> = lost.iter().map(|found| version_of(found)).collect();
+        let mut asking = Vec::with_capacity(versions.len());
+        for (group, version) in versions {
+            asking.push(async move {
+                let served = self.served_now(&group, &version).await;
+                ((group, version), served)
+            });
+        }
+        let answers: BTreeMap<_, _> = join_all(asking).await.into_iter().collect();
+        for found in lost {
+            let served = answers.get(&version_of(found));
+            if served.is_some_and(|served| may_have(served, &found.kind)) {
+                kinds.keep(found);
+            }
+        }
+    }
+
+    /// Asks for the kinds of a version, and does so once: there may be hundreds of versions, and a server that is starting.
+    async fn served_now(
+        &self,
+        group: &str,
+        version: &str,
+    ) -> Result<BTreeSet<String>, RequestError> {
+        let list = self
+            .connection
+            .call_text_once(&version_call(group, version))
+            .await;
+        kinds_of(list.and_then(|text| {
+            serde_json::from_str(&text).map_err(|error| RequestError::Malformed {
+                request: format!("GET {}", group_version(group, version)),
+                detail: error.to_string(),
+            })
+        }))
     }
 
     async fn list(&self) -> Result<Kinds, RequestError> {
@@ -187,6 +223,37 @@ impl Discovery {
             kinds.read(list);
         }
         Ok(kinds)
+    }
+}
+
+/// Asks for the kinds of a version by its own path. Unlike the list, that is answered with 404 only when the server knows
+/// everything that it serves.
+fn version_call(group: &str, version: &str) -> Call {
+    let path = if group.is_empty() {
+        format!("/api/{}", encode(version))
+    } else {
+        format!("/apis/{}/{}", encode(group), encode(version))
+    };
+    Call::get(path)
+}
+
+/// Reads the kinds of a version; there are none if it is not served.
+fn kinds_of(list: Result<Value, RequestError>) -> Result<BTreeSet<String>, RequestError> {
+    let list = match list {
+        Err(error) if error.is_unserved() => return Ok(BTreeSet::new()),
+        list => list?,
+    };
+    let resources = items(&list, "resources").iter();
+    let kinds = resources.filter_map(|resource| resource["kind"].as_str());
+    Ok(kinds.map(ToOwned::to_owned).collect())
+}
+
+/// Says whether a version may have a kind, by what the server says about it.
+fn may_have(served: &Result<BTreeSet<String>, RequestError>, kind: &str) -> bool {
+    match served {
+        Ok(kinds) => kinds.contains(kind),
+        // Who may not ask knows nothing better than the list.
+        Err(error) => !error.is_forbidden(),
     }
 }
 

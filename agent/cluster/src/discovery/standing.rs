@@ -15,9 +15,22 @@ impl Kinds {
         is_stale.then(|| format!("{version}.{group}"))
     }
 
-    /// Says whether everything is known that is served.
+    /// Says whether the server has listed all that is known, and everything of it.
     pub(super) fn is_whole(&self) -> bool {
-        self.stale.is_empty()
+        self.stale.is_empty() && !self.is_doubtful
+    }
+
+    /// Keeps a kind that the server does not list, and that may be served all the same.
+    pub(super) fn keep(&mut self, found: &ResourceType) {
+        self.is_doubtful = true;
+        self.add(found.clone());
+    }
+
+    /// Keeps what was learned of definitions while the server was asked: it may have made its list before.
+    pub(super) fn keep_learned(&mut self, before: &Self, known: &Self) {
+        for learned in before.lost(known) {
+            self.add(learned.clone());
+        }
     }
 
     /// Keeps what was known before of versions whose API server does not answer.
@@ -46,13 +59,14 @@ impl Kinds {
 }
 
 /// Returns the version of a kind, with its group before it.
-fn version_of(found: &ResourceType) -> (String, String) {
+pub(super) fn version_of(found: &ResourceType) -> (String, String) {
     (found.group.clone(), found.version.clone())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::discovery::tests::definition;
     use serde_json::{Value, json};
 
     const GROUP: &str = "routes.example.com";
@@ -112,5 +126,28 @@ mod tests {
         let expected = ["v1", "v1/Route", "v1beta1", "v1beta1/Route"];
         assert_eq!(now, expected.map(|version| format!("{GROUP}/{version}")));
         assert!(after(&before, &[]).is_empty());
+    }
+
+    #[test]
+    fn what_may_be_served_all_the_same_is_kept_with_doubt() {
+        let before = kinds(&[("v1", "Current", &["Gate", "Route"])]);
+        let mut now = kinds(&[("v1", "Current", &["Gate"])]);
+        assert!(now.is_whole());
+        let lost = now.lost(&before);
+        assert_eq!(lost.len(), 1);
+        now.keep(lost[0]);
+        assert!(!now.is_whole());
+        assert_eq!(now.api_versions(), before.api_versions());
+    }
+
+    #[test]
+    fn what_was_learned_meanwhile_stays_and_what_was_known_before_may_go() {
+        let before = kinds(&[("v1", "Current", &["Gate"])]);
+        let mut known = before.clone();
+        known.learn(&definition());
+        let mut now = Kinds::default();
+        now.keep_learned(&before, &known);
+        assert!(now.find("example.com", "v1", "Widget").is_ok());
+        assert!(now.find(GROUP, "v1", "Gate").is_err());
     }
 }

@@ -11,7 +11,7 @@ use pintle_cluster::{
     Unreadable, Weight,
 };
 use pintle_harness::{ControlPlane, Fault, Proxy};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::world::{LIMIT, SimpleJudge, World, application, config_map, with};
 
@@ -454,4 +454,43 @@ async fn an_event_that_is_not_answered_holds_nobody_up() {
     tokio::time::timeout(LIMIT, emitting).await.unwrap();
     let written = world.kubectl(&["get", "events.events.k8s.io", "-o", "json"]);
     assert_eq!(written.matches("a note").count(), 1, "{written}");
+}
+
+/// Lets the server list only these groups, beside the core group.
+fn list_only(proxy: &Proxy, groups: Value) {
+    let list = json!({"kind": "APIGroupDiscoveryList", "items": groups}).to_string();
+    let answer = Fault::on("GET", "/apis");
+    let answer = answer.body(200, "application/json", list);
+    proxy.decide_by(move |_, uri| (uri == "/apis").then(|| answer.clone()));
+}
+
+/// Asks the server anew, and says whether Deployments and Things are served.
+async fn are_served(world: &World) -> [bool; 2] {
+    // It is asked again after so long at the earliest.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let kinds = world.cluster.discovery().refresh().await.unwrap();
+    let is_served = |group, kind| kinds.find(group, "v1", kind).is_ok();
+    [
+        is_served("apps", "Deployment"),
+        is_served("away.example.com", "Thing"),
+    ]
+}
+
+#[tokio::test]
+async fn what_a_list_does_not_have_is_gone_only_if_the_server_does_not_serve_it() {
+    let (world, proxy) = behind_proxy("list-behind").await;
+    let group = |version: Value| {
+        json!([{"metadata": {"name": "away.example.com"}, "versions": [version]}])
+    };
+    let thing = json!({
+        "resource": "things", "scope": "Namespaced", "responseKind": {"kind": "Thing"}, "verbs": ["patch"],
+    });
+    let current = json!({"version": "v1", "freshness": "Current", "resources": [thing]});
+    list_only(&proxy, group(current));
+    assert_eq!(are_served(&world).await, [true, true]);
+    let stale = json!({"version": "v1", "freshness": "Stale"});
+    list_only(&proxy, group(stale));
+    assert_eq!(are_served(&world).await, [true, true]);
+    list_only(&proxy, json!([]));
+    assert_eq!(are_served(&world).await, [true, false]);
 }
