@@ -10,6 +10,7 @@ mod question;
 use std::{
     collections::{BTreeMap, HashSet},
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    time::{Duration, Instant},
 };
 
 use pintle_cluster::Claim;
@@ -24,6 +25,10 @@ use tokio::sync::{mpsc, watch};
 use super::{controller::Message, sources::SourceKey};
 pub(crate) use asking::{RunClaims, serve};
 pub(crate) use question::{Answer, Ask, Asked, Key, Question};
+
+/// For how long it is known at least that an application was deleted. Whoever was refused one of its objects has asked again by
+/// then, and what was left behind on purpose is another's.
+const REMEMBERED: Duration = Duration::from_hours(24);
 
 /// What the applications claim that this replica works on.
 #[derive(Debug, Default)]
@@ -40,6 +45,8 @@ pub(crate) struct Claims {
 struct State {
     /// By label.
     applications: BTreeMap<String, Known>,
+    /// By label: applications of which only objects are left, if anything is. They are none of those that are asked.
+    deleted: BTreeMap<String, Deleted>,
     sources: BTreeMap<SourceKey, Told>,
     /// Of whose applications it is known what they claim.
     shards: ShardSet,
@@ -53,6 +60,13 @@ struct Told {
     revision: Option<String>,
     /// How often it was asked with an answer.
     answers: u64,
+}
+
+/// An application that is not there any more: what carries its label it does not want.
+#[derive(Debug)]
+struct Deleted {
+    shard: Shard,
+    since: Instant,
 }
 
 #[derive(Debug)]
@@ -72,8 +86,8 @@ struct Known {
     rendered: Option<String>,
     /// The revision that it is about to render.
     wanted: Option<String>,
-    /// Whether it was deleted.
-    is_gone: bool,
+    /// Whether it is being deleted.
+    is_leaving: bool,
 }
 
 impl Claims {
@@ -97,6 +111,8 @@ impl Claims {
             // Of what was another's in between nothing is known, not even that it was deleted.
             let is_held = |known: &Known| shards.contains(Shard::of(&known.name));
             state.applications.retain(|_, known| is_held(known));
+            let is_held = |deleted: &Deleted| shards.contains(deleted.shard);
+            state.deleted.retain(|_, deleted| is_held(deleted));
         });
     }
 
@@ -108,10 +124,13 @@ impl Claims {
     /// Takes note of an application, and where its objects are. `is_idle` says that it will not render anything for now.
     pub(crate) fn follow(&self, name: &ApplicationName, cluster: String, is_idle: bool) {
         self.change(|state| {
-            let known = state.known(name);
-            if known.is_gone {
-                // It was made again.
-                *known = Known::new(name);
+            let label = name.label_value();
+            // It may have been made again.
+            state.deleted.remove(&label);
+            let new = || Known::new(name);
+            let known = state.applications.entry(label).or_insert_with(new);
+            if known.is_leaving {
+                *known = new();
             }
             known.cluster = cluster;
             if is_idle {
@@ -122,20 +141,28 @@ impl Claims {
 
     /// Takes note of what an application follows.
     pub(crate) fn source(&self, name: &ApplicationName, topic: Digest) {
-        self.change(|state| state.known(name).topic = Some(topic));
+        self.change(|state| {
+            if let Some(known) = state.known(name) {
+                known.topic = Some(topic);
+            }
+        });
     }
 
     /// Says that an application has a revision to render.
     pub(crate) fn expect(&self, name: &ApplicationName, revision: &str) {
-        self.change(|state| state.known(name).wanted = Some(revision.to_owned()));
+        self.change(|state| {
+            if let Some(known) = state.known(name) {
+                known.wanted = Some(revision.to_owned());
+            }
+        });
     }
 
     /// Says that the source of an application gives a revision: it has that to render, unless it has done so already. Each
     /// push is told again and again, and two that wait for each other's render of what both have rendered would wait in vain.
     pub(crate) fn hear(&self, name: &ApplicationName, revision: &str) {
         self.change(|state| {
-            let known = state.known(name);
-            if known.rendered.as_deref() != Some(revision) {
+            let has_to = |known: &&mut Known| known.rendered.as_deref() != Some(revision);
+            if let Some(known) = state.known(name).filter(has_to) {
                 known.wanted = Some(revision.to_owned());
             }
         });
@@ -149,9 +176,9 @@ impl Claims {
         objects: impl Iterator<Item = &'a ObjectId>,
     ) -> bool {
         self.change(|state| {
-            let known = state.applications.get_mut(&name.label_value());
+            let known = state.known(name);
             // The end of a run of an application that was deleted, or is another replica's by now, says nothing.
-            let Some(known) = known.filter(|known| !known.is_gone) else {
+            let Some(known) = known.filter(|known| !known.is_leaving) else {
                 return false;
             };
             let objects: HashSet<Key> = objects.map(|id| Key::of(&known.cluster, id)).collect();
@@ -173,7 +200,7 @@ impl Claims {
         objects: impl Iterator<Item = &'a ObjectId>,
     ) {
         self.change(|state| {
-            if let Some(known) = state.applications.get_mut(&name.label_value()) {
+            if let Some(known) = state.known(name) {
                 let cluster = &known.cluster;
                 let barred = objects.map(|id| Key::of(cluster, id));
                 known.barred.extend(barred);
@@ -184,7 +211,7 @@ impl Claims {
     /// Says that an application has written all that its render has.
     pub(crate) fn unbar(&self, name: &ApplicationName) {
         self.change(|state| {
-            if let Some(known) = state.applications.get_mut(&name.label_value()) {
+            if let Some(known) = state.known(name) {
                 known.barred.clear();
             }
         });
@@ -193,7 +220,7 @@ impl Claims {
     /// Says that an application will not render its revision for now: it failed, or rests.
     pub(crate) fn settle(&self, name: &ApplicationName) {
         self.change(|state| {
-            if let Some(known) = state.applications.get_mut(&name.label_value()) {
+            if let Some(known) = state.known(name) {
                 known.settle();
             }
         });
@@ -204,12 +231,14 @@ impl Claims {
         self.change(|state| state.applications.remove(&name.label_value()));
     }
 
-    /// Says that an application is deleted. It claims nothing any more; says whether it did.
+    /// Says that an application is being deleted, or was. It claims nothing any more; says whether it may have done so.
     pub(crate) fn leave(&self, name: &ApplicationName) -> bool {
         self.change(|state| {
-            let known = state.known(name);
+            let Some(known) = state.known(name) else {
+                return state.bury(name, Instant::now());
+            };
             known.settle();
-            known.is_gone = true;
+            known.is_leaving = true;
             let before = known.objects.replace(HashSet::new());
             before.is_none_or(|objects| !objects.is_empty())
         })
@@ -242,7 +271,9 @@ impl Claims {
     /// Says what the application with a label wants; nothing if it is not this replica's.
     fn claim_here(&self, owner: &str, id: &ObjectId) -> Option<Claim> {
         let state = self.lock();
-        let known = state.applications.get(owner)?;
+        let Some(known) = state.applications.get(owner) else {
+            return state.deleted.contains_key(owner).then_some(Claim::Left);
+        };
         Some(match &known.objects {
             None => Claim::Unknown,
             Some(_) if known.claims(Key::of(&known.cluster, id)) => Claim::Wanted,
@@ -282,7 +313,7 @@ impl Known {
             is_new: true,
             rendered: None,
             wanted: None,
-            is_gone: false,
+            is_leaving: false,
         }
     }
 
@@ -298,11 +329,19 @@ impl Known {
 
 impl State {
     /// Returns what is known of an application that is there.
-    fn known(&mut self, name: &ApplicationName) -> &mut Known {
-        let new = || Known::new(name);
-        self.applications
-            .entry(name.label_value())
-            .or_insert_with(new)
+    fn known(&mut self, name: &ApplicationName) -> Option<&mut Known> {
+        self.applications.get_mut(&name.label_value())
+    }
+
+    /// Remembers that an application was deleted, and forgets what was so long ago; says whether it is news.
+    fn bury(&mut self, name: &ApplicationName, now: Instant) -> bool {
+        let is_recent = |deleted: &Deleted| now.duration_since(deleted.since) < REMEMBERED;
+        self.deleted.retain(|_, deleted| is_recent(deleted));
+        let deleted = Deleted {
+            shard: Shard::of(name),
+            since: now,
+        };
+        self.deleted.insert(name.label_value(), deleted).is_none()
     }
 
     /// Returns an application on whose render the answer to a question depends, if there is one.
@@ -336,14 +375,18 @@ impl State {
     fn answer(&self, question: &Question) -> Answer {
         let keys = question.objects.iter();
         let claims = keys.filter_map(|key| Some((*key, self.claimant(question, *key)?.0.clone())));
-        let owner = question.owner.as_ref();
+        let owner = question.owner.as_deref();
         Answer {
             shards: self.shards,
             claims: claims.collect(),
-            knows_owner: owner
-                .and_then(|owner| self.applications.get(owner))
-                .is_some_and(|known| known.objects.is_some()),
+            knows_owner: owner.is_some_and(|owner| self.knows(owner)),
         }
+    }
+
+    /// Says whether it is known what the application with a label claims.
+    fn knows(&self, label: &str) -> bool {
+        let known = self.applications.get(label);
+        self.deleted.contains_key(label) || known.is_some_and(|known| known.objects.is_some())
     }
 
     fn claimants(&self, question: &Question) -> Vec<ApplicationName> {

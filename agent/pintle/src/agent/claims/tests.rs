@@ -165,6 +165,48 @@ fn what_was_deleted_before_its_shard_went_elsewhere_is_not_remembered() {
 }
 
 #[test]
+fn who_was_deleted_is_remembered_for_a_while_and_asked_no_more() {
+    let claims = claims(&["a", "b"]);
+    render(&claims, "a", "1", &["x"]);
+    render(&claims, "b", "1", &[]);
+    assert!(claims.leave(&app("a")), "its objects are being deleted");
+    claims.forget(&app("a"));
+    assert!(claims.leave(&app("a")), "it is gone");
+    assert!(!claims.leave(&app("a")));
+    claims.source(&app("a"), source("main").topic());
+    claims.expect(&app("a"), "2");
+    claims.hear(&app("a"), "2");
+    assert_eq!(claims.lock().applications.len(), 1, "what comes late");
+    assert_eq!(owner(&claims, "b", "shop.a", "x"), Claim::Left);
+    let asked = Question {
+        by: "shop.b".into(),
+        cluster: String::new(),
+        objects: Vec::new(),
+        source: None,
+        owner: Some("shop.a".into()),
+    };
+    assert!(claims.lock().answer(&asked).knows_owner, "for others");
+
+    let later = Instant::now() + REMEMBERED;
+    claims.lock().bury(&app("c"), later);
+    assert_eq!(owner(&claims, "b", "shop.a", "x"), Claim::Unknown);
+    assert_eq!(owner(&claims, "b", "shop.c", "x"), Claim::Left);
+    claims.assigned(ShardSet::NONE, false);
+    assert!(claims.lock().deleted.is_empty());
+}
+
+#[test]
+fn who_was_deleted_and_made_again_claims_what_it_renders() {
+    let claims = claims(&["b"]);
+    claims.leave(&app("a"));
+    assert_eq!(owner(&claims, "b", "shop.a", "x"), Claim::Left);
+    claims.follow(&app("a"), String::new(), false);
+    assert_eq!(owner(&claims, "b", "shop.a", "x"), Claim::Unknown);
+    render(&claims, "a", "1", &["x"]);
+    assert_eq!(owner(&claims, "b", "shop.a", "x"), Claim::Wanted);
+}
+
+#[test]
 fn who_follows_something_else_holds_nobody_up_once_it_has_rendered() {
     let claims = claims(&["a", "b"]);
     render(&claims, "a", "1", &[]);
