@@ -139,6 +139,19 @@ impl Claims {
         });
     }
 
+    /// Says where the objects of an application are that is being deleted, if nothing is known of it, as after a restart: those are
+    /// what its removal asks about.
+    pub(crate) fn locate(&self, name: &ApplicationName, cluster: String) {
+        self.change(|state| {
+            let new = || Known {
+                cluster,
+                ..Known::new(name)
+            };
+            let label = name.label_value();
+            state.applications.entry(label).or_insert_with(new);
+        });
+    }
+
     /// Takes note of what an application follows.
     pub(crate) fn source(&self, name: &ApplicationName, topic: Digest) {
         self.change(|state| {

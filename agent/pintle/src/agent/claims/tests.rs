@@ -75,6 +75,22 @@ fn owner(claims: &Arc<Claims>, by: &str, owner: &str, object: &str) -> Claim {
 }
 
 #[test]
+fn a_removal_that_goes_on_after_a_restart_asks_about_objects_where_they_are() {
+    let claims = claims(&[]);
+    let claimant = |name: &str| {
+        claims.follow(&app(name), "far".to_owned(), false);
+        render(&claims, name, "1", &["x"]);
+        claimant(&claims, "leaves", "x")
+    };
+    claims.locate(&app("leaves"), "far".to_owned());
+    claims.leave(&app("leaves"));
+    assert_eq!(claimant("stays"), "shop.stays");
+    // What is known already stands.
+    claims.locate(&app("leaves"), String::new());
+    assert_eq!(claimant("stays"), "shop.stays");
+}
+
+#[test]
 fn who_claims_what_is_what_was_rendered_last() {
     let claims = claims(&["a", "b"]);
     assert_eq!(owner(&claims, "b", "shop.a", "x"), Claim::Unknown);

@@ -20,12 +20,15 @@ impl Controller {
         let Some(app) = self.apps.get(name) else {
             return;
         };
+        let cluster = self.targets.name_of(name);
         if app.application.deleting {
+            if super::has(self.assigned, name) {
+                self.shared.claims.locate(name, cluster);
+            }
             return self.deleted(name);
         }
         let spec = &app.application.spec;
         let is_idle = spec.as_ref().map_or(true, |spec| spec.suspend);
-        let cluster = self.targets.name_of(name);
         self.shared.claims.follow(name, cluster, is_idle);
     }
 
