@@ -107,10 +107,7 @@ impl fmt::Display for ResourceType {
 
 /// A kind that the API server does not serve.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the API server has no kind {kind} in {}{}",
-    group_version(.group, .version), advice(.unanswered.as_deref(), .served, .similar)
-)]
+#[error("the API server has no kind {kind} in {}{hint}", group_version(.group, .version))]
 pub struct UnknownKind {
     /// API group; empty for the core group.
     pub group: String,
@@ -118,12 +115,41 @@ pub struct UnknownKind {
     pub version: String,
     /// Kind.
     pub kind: String,
-    /// Versions at which the kind is served.
-    pub served: Vec<String>,
-    /// Kinds with a similar name, as `Kind (apiVersion)`.
-    pub similar: Vec<String>,
-    /// The `APIService` of the version, if what it names does not answer: the kind may be there.
-    pub unanswered: Option<String>,
+    /// What it may be.
+    pub hint: KindHint,
+}
+
+/// Why a kind may be missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KindHint {
+    /// Nothing speaks for anything but a definition that is missing.
+    Nothing,
+    /// It is served at other versions: these.
+    Served(Vec<String>),
+    /// There are kinds with a similar name, as `Kind (apiVersion)`.
+    Similar(Vec<String>),
+    /// The `APIService` of the version names a server that does not answer: the kind may be there.
+    Unanswered(String),
+}
+
+impl fmt::Display for KindHint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str(": is its CRD installed?"),
+            Self::Served(versions) => write!(f, ": it is served at {}", versions.join(", ")),
+            Self::Similar(kinds) => {
+                write!(
+                    f,
+                    ": is its CRD installed, or is {} meant?",
+                    kinds.join(" or ")
+                )
+            }
+            Self::Unanswered(service) => write!(
+                f,
+                ", as far as is known: the API server that the APIService {service} names does not answer"
+            ),
+        }
+    }
 }
 
 fn group_version(group: &str, version: &str) -> String {
@@ -132,24 +158,6 @@ fn group_version(group: &str, version: &str) -> String {
     } else {
         format!("{group}/{version}")
     }
-}
-
-fn advice(unanswered: Option<&str>, served: &[String], similar: &[String]) -> String {
-    if let Some(service) = unanswered {
-        return format!(
-            ", as far as is known: the API server that the APIService {service} names does not answer"
-        );
-    }
-    if !served.is_empty() {
-        return format!(": it is served at {}", served.join(", "));
-    }
-    if similar.is_empty() {
-        return ": is its CRD installed?".to_owned();
-    }
-    format!(
-        ": is its CRD installed, or is {} meant?",
-        similar.join(" or ")
-    )
 }
 
 /// All kinds that are known to be served, at one moment.
@@ -176,21 +184,28 @@ impl Kinds {
         if let Some(found) = versions.iter().find(|found| found.version == version) {
             return Ok(found);
         }
-        let served: Vec<String> = versions.iter().map(ResourceType::api_version).collect();
-        let unanswered = self.unanswered(group, version);
-        let similar = if served.is_empty() && unanswered.is_none() {
-            self.similar(group, kind)
-        } else {
-            Vec::new()
-        };
         Err(UnknownKind {
             group: group.to_owned(),
             version: version.to_owned(),
             kind: kind.to_owned(),
-            served,
-            similar,
-            unanswered,
+            hint: self.hint(group, version, kind),
         })
+    }
+
+    fn hint(&self, group: &str, version: &str, kind: &str) -> KindHint {
+        if let Some(service) = self.unanswered(group, version) {
+            return KindHint::Unanswered(service);
+        }
+        let served = self.versions(group, kind).iter();
+        let served: Vec<String> = served.map(ResourceType::api_version).collect();
+        if !served.is_empty() {
+            return KindHint::Served(served);
+        }
+        let similar = self.similar(group, kind);
+        if similar.is_empty() {
+            return KindHint::Nothing;
+        }
+        KindHint::Similar(similar)
     }
 
     /// Finds a kind at the version under which the server prefers it.

@@ -66,7 +66,7 @@ pub use applying::{Applied, ApplyError, Progress, Silent, Step};
 pub use claims::{Claim, Claims, UnknownClaims};
 pub use cluster::{Applying, Cluster, ClusterError};
 pub use connection::{ConnectError, Connection, Options, ServerVersion, ServiceAccount};
-pub use discovery::{Discovery, Kinds, ResourceType, UnknownKind};
+pub use discovery::{Discovery, KindHint, Kinds, ResourceType, UnknownKind};
 pub use events::{Events, Weight};
 pub use explaining::{Explainer, Patience};
 pub use facts::{Fact, Facts, NoFacts};

@@ -9,7 +9,7 @@ use pintle_core::{
 
 use crate::{
     connection::ServiceAccount,
-    discovery::UnknownKind,
+    discovery::{KindHint, UnknownKind},
     request::{Cause, Refusal, RequestError},
 };
 
@@ -206,9 +206,7 @@ fn understand(
             group: id.group.clone(),
             version: version.to_owned(),
             kind: id.kind.clone(),
-            served: Vec::new(),
-            similar: Vec::new(),
-            unanswered: None,
+            hint: KindHint::Nothing,
         })),
         _ if refusal.message.starts_with("admission webhook ")
             || refusal.message.contains("denied request: ") =>

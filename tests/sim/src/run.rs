@@ -150,8 +150,15 @@ impl Run {
             ..PruneSettings::default()
         };
         let known = &self.inventory;
-        let pruning = prune::decide(known, &rendered, &settings, &|_| Wish::None, &|_| None, None)
-            .map_err(|_| Retry::OnChange)?;
+        let pruning = prune::decide(
+            known,
+            &rendered,
+            &settings,
+            &|_| Wish::None,
+            &|_| None,
+            None,
+        )
+        .map_err(|_| Retry::OnChange)?;
         for entry in pruning.delete {
             changes.push(catalog.change(catalog.slot(&entry.id()), Action::Delete, None));
         }

@@ -73,9 +73,7 @@ mod tests {
 
     /// Lists one group, with the freshness and the kinds of its versions.
     fn kinds(versions: &[(&str, &str, &[&str])]) -> Kinds {
-        let resource = |kind: &&str| {
-            json!({"resource": kind.to_lowercase(), "scope": "Namespaced", "responseKind": {"kind": kind}, "verbs": ["patch"]})
-        };
+        let resource = |kind: &&str| json!({"resource": kind.to_lowercase(), "scope": "Namespaced", "responseKind": {"kind": kind}, "verbs": ["patch"]});
         let version = |(version, freshness, kinds): &(&str, &str, &[&str])| {
             let resources: Vec<Value> = kinds.iter().map(resource).collect();
             json!({"version": version, "freshness": freshness, "resources": resources})

@@ -479,9 +479,8 @@ async fn are_served(world: &World) -> [bool; 2] {
 #[tokio::test]
 async fn what_a_list_does_not_have_is_gone_only_if_the_server_does_not_serve_it() {
     let (world, proxy) = behind_proxy("list-behind").await;
-    let group = |version: Value| {
-        json!([{"metadata": {"name": "away.example.com"}, "versions": [version]}])
-    };
+    let group =
+        |version: Value| json!([{"metadata": {"name": "away.example.com"}, "versions": [version]}]);
     let thing = json!({
         "resource": "things", "scope": "Namespaced", "responseKind": {"kind": "Thing"}, "verbs": ["patch"],
     });

@@ -19,8 +19,8 @@ use pintle_core::{
 use super::{
     drift::{Disputed, DriftReport},
     lookups::Asked,
-    shared::Shared,
     refused::Refused,
+    shared::Shared,
     sources::FetchFailure,
 };
 use crate::pipeline::snapshot::Snapshot;

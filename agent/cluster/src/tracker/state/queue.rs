@@ -86,8 +86,8 @@ mod tests {
     }
 
     fn named(names: &[(&str, u32)]) -> Vec<(String, u32)> {
-        let named = names.iter().map(|(name, what)| ((*name).to_owned(), *what));
-        named.collect()
+        let owned = names.iter().map(|(name, what)| ((*name).to_owned(), *what));
+        owned.collect()
     }
 
     #[test]

@@ -175,7 +175,10 @@ fn what_a_new_list_does_not_have_is_gone() {
     assert!(fixture.pass(&["a", "b"]).is_empty());
     assert_eq!(fixture.pass(&["b"]), ["a"]);
     assert!(fixture.is_gone("a") && !fixture.is_gone("b"));
-    assert!(!fixture.feed("a", observed("a", 1, "s")), "told before that");
+    assert!(
+        !fixture.feed("a", observed("a", 1, "s")),
+        "told before that"
+    );
     assert!(fixture.is_gone("a"));
 }
 
