@@ -284,7 +284,7 @@ impl Kinds {
     }
 
     /// Reads an `APIGroupDiscoveryList`.
-    fn read(&mut self, list: &Value) {
+    pub(crate) fn read(&mut self, list: &Value) {
         for group in items(list, "items") {
             let name = group["metadata"]["name"].as_str().unwrap_or_default();
             for version in items(group, "versions") {

@@ -8,7 +8,7 @@ use tokio::{sync::mpsc, task::AbortHandle};
 
 use crate::{
     connection::Connection,
-    discovery::{Discovery, ResourceType},
+    discovery::{Discovery, KindHint, Kinds, ResourceType, UnknownKind},
     request::{Call, RequestError},
     watching::{self, Selection, Told, typed},
 };
@@ -85,9 +85,7 @@ impl Reader {
         api_version: &str,
         kind: &str,
     ) -> Result<Option<ResourceType>, RequestError> {
-        let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
-        let kinds = self.discovery.kinds().await?;
-        Ok(kinds.find(group, version, kind).ok().cloned())
+        served(&*self.discovery.kinds().await?, api_version, kind)
     }
 
     /// Watches what [`Reader::get`] or [`Reader::find`] would read. The watch is the agent's own: it says *that*
@@ -112,6 +110,27 @@ impl Reader {
             fields: name.map(|name| format!("metadata.name={name}")),
         };
         Ok(Some(Changes::of(&self.connection, selection)))
+    }
+}
+
+/// Returns where a kind is served; nothing if it is certain that it is not.
+fn served(
+    kinds: &Kinds,
+    api_version: &str,
+    kind: &str,
+) -> Result<Option<ResourceType>, RequestError> {
+    let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
+    match kinds.find(group, version, kind) {
+        Ok(found) => Ok(Some(found.clone())),
+        Err(UnknownKind {
+            hint: KindHint::Unanswered(service),
+            ..
+        }) => Err(RequestError::Unreachable {
+            server: service,
+            request: format!("{kind} ({api_version})"),
+            detail: "what its APIService names does not answer".to_owned(),
+        }),
+        Err(_) => Ok(None),
     }
 }
 
@@ -157,5 +176,26 @@ impl Changes {
 impl Drop for Changes {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_cannot_be_known_is_not_missing() {
+        let list = json!({"items": [{"metadata": {"name": "routes.example.com"}, "versions": [
+            {"version": "v1", "freshness": "Stale", "resources": []},
+            {"version": "v2", "freshness": "Current", "resources": []},
+        ]}]});
+        let mut kinds = Kinds::default();
+        kinds.read(&list);
+        let asked =
+            |version: &str| served(&kinds, &format!("routes.example.com/{version}"), "Route");
+        let error = asked("v1").unwrap_err();
+        insta::assert_snapshot!(error, @"cannot reach the API server v1.routes.example.com for Route (routes.example.com/v1): what its APIService names does not answer");
+        assert_eq!(asked("v2"), Ok(None));
     }
 }
