@@ -249,8 +249,10 @@ impl<'c> World<'c> {
                 for replica in holders.collect::<Vec<_>>() {
                     self.kill(replica);
                 }
+                // A lease lasts longer than what was under way when it was lost.
+                let after = (*millis).max(IN_FLIGHT + 1);
                 for replica in 0..self.replicas.len() {
-                    self.put(*millis, replica, What::Claim);
+                    self.put(after, replica, What::Claim);
                 }
                 None
             }
