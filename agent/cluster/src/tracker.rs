@@ -92,7 +92,8 @@ pub enum TrackEvent {
         /// Which object.
         id: ObjectId,
     },
-    /// Objects of a kind are not watched any more, or again: see [`Tracker::unseen`].
+    /// Objects of a kind are not watched any more, or again: see [`Tracker::unseen`]. What has changed of them while that was not
+    /// certain is told by this alone.
     Sight {
         /// Whose objects.
         application: ApplicationName,

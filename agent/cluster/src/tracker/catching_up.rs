@@ -44,7 +44,8 @@ impl Tracker {
                 Missed::Unknown => list(&inner, &label).await,
             }
             if let Some(inner) = inner.upgrade() {
-                inner.lock().caught_up(&label);
+                let event = inner.lock().caught_up(&label);
+                inner.publish(event);
             }
         });
     }

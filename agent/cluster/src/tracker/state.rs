@@ -217,13 +217,14 @@ impl State {
         app.map(|app| app.behind += 1).is_some()
     }
 
-    /// Says that all that was missed is known.
-    pub(super) fn caught_up(&mut self, label: &str) {
-        if let Some(app) = self.apps.get_mut(label) {
-            app.behind = app.behind.saturating_sub(1);
-            app.changes.send_modify(|changes| *changes += 1);
-        }
+    /// Says that all that was missed is known, and whose objects count from now on, if they do.
+    pub(super) fn caught_up(&mut self, label: &str) -> Option<TrackEvent> {
         self.watches_changed.send_modify(|changes| *changes += 1);
+        let app = self.apps.get_mut(label)?;
+        app.behind = app.behind.saturating_sub(1);
+        app.changes.send_modify(|changes| *changes += 1);
+        let application = app.registered.application.clone();
+        (app.behind == 0).then_some(TrackEvent::Sight { application })
     }
 
     pub(super) fn keys_of(&self, label: &str) -> BTreeSet<WatchKey> {
@@ -445,9 +446,12 @@ impl State {
         let Some(watch) = self.watch(key, number) else {
             return Vec::new();
         };
-        watch.synced = true;
+        let is_first = !std::mem::replace(&mut watch.synced, true);
         let pass = watch.pass;
         let mut events = self.resumed(key, number);
+        if is_first && events.is_empty() {
+            events = self.users(key);
+        }
         let mut lost = Vec::new();
         for app in self.apps.values_mut() {
             let missing = app

@@ -43,22 +43,26 @@ impl State {
         self.users(key)
     }
 
-    /// Says that a watch works, and whose objects are in sight again.
+    /// Says that a watch works, and whose objects are in sight again: also after a moment. What has changed meanwhile was told
+    /// before this, when it did not count yet.
     pub(in crate::tracker) fn resumed(&mut self, key: &WatchKey, number: u64) -> Vec<TrackEvent> {
         let Some(watch) = self.watch(key, number) else {
             return Vec::new();
         };
-        watch.problem = None;
+        let had_failed = watch.problem.take().is_some();
         let was_lost = std::mem::take(&mut watch.is_lost);
         self.watches_changed.send_modify(|changes| *changes += 1);
-        if !was_lost {
-            return Vec::new();
+        if was_lost {
+            tracing::info!(kind = %key.0, "objects are watched again");
         }
-        tracing::info!(kind = %key.0, "objects are watched again");
-        self.users(key)
+        if had_failed {
+            self.users(key)
+        } else {
+            Vec::new()
+        }
     }
 
-    fn users(&self, key: &WatchKey) -> Vec<TrackEvent> {
+    pub(super) fn users(&self, key: &WatchKey) -> Vec<TrackEvent> {
         let users = self.apps.values().filter(|app| app.keys.contains(key));
         let names = users.map(|app| app.registered.application.clone());
         names

@@ -51,7 +51,13 @@ fn observed(uid: &str, version: u64, stored: &str) -> Observed {
 fn name(event: TrackEvent) -> String {
     match event {
         TrackEvent::Object { id, .. } => id.name,
-        TrackEvent::Sight { .. } => panic!("it is about no object: {event:?}"),
+        TrackEvent::Sight { .. } => "all".to_owned(),
+    }
+}
+
+fn sight() -> TrackEvent {
+    TrackEvent::Sight {
+        application: ApplicationName::new("shop", "web"),
     }
 }
 
@@ -108,7 +114,7 @@ impl Fixture {
             key: key(),
             number: opened.open[0].1,
         };
-        fixture.pass(&[]);
+        assert_eq!(fixture.pass(&[]), ["all"], "nothing was certain before");
         fixture
     }
 
@@ -333,9 +339,9 @@ fn all_objects_are_looked_at_again_by_other_rules() {
     assert_eq!(register(&mut fixture), Some(Missed::Unknown));
     assert_eq!(register(&mut fixture), None, "once is enough");
     assert!(fixture.state.begin_catching_up(LABEL), "others again");
-    fixture.state.caught_up(LABEL);
+    assert_eq!(fixture.state.caught_up(LABEL), None);
     assert!(!fixture.is_known("a"), "some may be judged by those before");
-    fixture.state.caught_up(LABEL);
+    assert_eq!(fixture.state.caught_up(LABEL), Some(sight()));
     assert!(fixture.is_gone("a"));
     assert!(!fixture.state.begin_catching_up("shop.unknown"));
 }
@@ -382,7 +388,7 @@ fn a_watch_says_nothing_of_what_is_told_at_another_version() {
         let gone = state.complete(beta, *number).into_iter();
         gone.map(name).collect::<Vec<_>>()
     };
-    assert_eq!(pass(&mut fixture.state, &["c"]), [""; 0]);
+    assert_eq!(pass(&mut fixture.state, &["c"]), ["all"]);
     let unknown = fixture.state.known("shop.api", &id("x"), None);
     assert!(matches!(unknown, Known::Gone));
     assert_eq!(pass(&mut fixture.state, &[]), ["c"]);
@@ -421,6 +427,9 @@ fn nothing_is_relied_upon_that_a_watch_told_that_does_not_work() {
     assert!(fixture.fail("away", false));
     assert!(!fixture.fail("away", false), "it is counted from the first");
     assert!(!fixture.is_known("a") && !fixture.is_known("b"));
+    assert!(fixture.see("a", observed("a", 2, "edited")), "it is told");
+    assert!(!fixture.is_known("a"), "and does not count");
+    assert_eq!(fixture.resume(), [sight()], "so it is told again");
     assert_eq!(fixture.resume(), []);
     assert!(fixture.is_known("a") && fixture.is_known("b"));
     assert_eq!(fixture.lose(), [], "it works");
@@ -428,7 +437,7 @@ fn nothing_is_relied_upon_that_a_watch_told_that_does_not_work() {
     assert!(fixture.fail("away", false));
     fixture.state.restarted(&fixture.key, fixture.number);
     assert!(!fixture.is_known("a"));
-    assert!(fixture.pass(&["a"]).is_empty());
+    assert_eq!(fixture.pass(&["a"]), ["all"]);
     assert!(fixture.is_known("a"));
 }
 
@@ -437,9 +446,6 @@ fn that_objects_are_out_of_sight_for_long_is_told_once_and_that_they_are_not_too
     let mut fixture = Fixture::new();
     fixture.pass(&["a"]);
     fixture.state.register(&release("api"), BTreeSet::new());
-    let sight = || TrackEvent::Sight {
-        application: ApplicationName::new("shop", "web"),
-    };
     let unseen = |fixture: &Fixture| {
         let unseen = fixture.state.unseen(LABEL).into_iter();
         unseen
