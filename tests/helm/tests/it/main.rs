@@ -6,3 +6,4 @@ mod expressions;
 mod functions;
 mod helm_charts;
 mod keys;
+mod schemas;

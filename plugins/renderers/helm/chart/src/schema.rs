@@ -1,12 +1,15 @@
 //! Checking values against `values.schema.json`: JSON Schema drafts 4, 6, 7, 2019-09 and 2020-12.
 //!
-//! What is valid, which draft holds where a schema names none (2020-12), and when `format` is checked (up to draft 7) follow
+//! What is a schema, what is valid, which draft holds where a schema names none (2020-12), and when `format` is checked (up to draft 7) follow
 //! the library that Helm uses. Schemas on the network are not fetched: what refers to one is taken for valid, with a
 //! warning.
 
+mod compiled;
 mod document;
 mod format;
+mod keywords;
 mod number;
+mod url;
 mod validate;
 
 use pintle_gotemplate::{Map, Value};
@@ -101,14 +104,14 @@ type Problems = Vec<(Vec<String>, String)>;
 
 /// Checks values against one schema.
 fn one(chart: &str, schema: &[u8], values: &Map, warnings: &mut Warnings) -> Problems {
-    let of_schema = |message: String| vec![(Vec::new(), format!("values.schema.json {message}"))];
+    let of_schema = |message: String| (Vec::new(), format!("values.schema.json {message}"));
     let schema = match serde_json::from_slice(schema) {
         Ok(schema) => schema,
-        Err(error) => return of_schema(format!("is not JSON: {error}")),
+        Err(error) => return vec![of_schema(format!("is not JSON: {error}"))],
     };
     let document = match Document::new(&schema) {
         Ok(document) => document,
-        Err(message) => return of_schema(message),
+        Err(messages) => return messages.into_iter().map(of_schema).collect(),
     };
     let mut validator = Validator::new(&document);
     let problems = validator.run(&Value::Map(values.clone()));

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use regex_lite::Regex;
 use serde_json::Value as Json;
 
+use super::{compiled, keywords::Checker};
+
 /// How deep a schema may be; JSON readers stop at 128.
 const MAX_DEPTH: usize = 130;
 
@@ -18,6 +20,13 @@ pub(super) enum Draft {
     V2020,
 }
 
+impl Draft {
+    /// The keyword of an id.
+    pub(super) fn id(self) -> &'static str {
+        if self == Self::V4 { "id" } else { "$id" }
+    }
+}
+
 /// A schema with what its parts can be referred to by.
 #[derive(Debug)]
 pub(super) struct Document<'a> {
@@ -27,14 +36,15 @@ pub(super) struct Document<'a> {
     pub(super) tracks: bool,
     /// By address: the document itself and its parts with an id, and each with the fragment of an anchor.
     parts: BTreeMap<String, &'a Json>,
-    regexes: BTreeMap<&'a str, Regex>,
+    regexes: BTreeMap<&'a str, Result<Regex, String>>,
 }
 
 impl<'a> Document<'a> {
     /// Looks through a schema; says what is wrong if it is none.
-    pub(super) fn new(root: &'a Json) -> Result<Self, String> {
+    pub(super) fn new(root: &'a Json) -> Result<Self, Vec<String>> {
         if !matches!(root, Json::Bool(_) | Json::Object(_)) {
-            return Err("is no schema: a schema is an object or a boolean".to_owned());
+            let message = "is no schema: a schema is an object or a boolean";
+            return Err(vec![message.to_owned()]);
         }
         let mut document = Self {
             root,
@@ -44,26 +54,33 @@ impl<'a> Document<'a> {
             regexes: BTreeMap::new(),
         };
         document.parts.insert(String::new(), root);
-        document.index(root, "", &mut Vec::new(), 0)?;
-        Ok(document)
+        document
+            .index(root, "", 0)
+            .map_err(|message| vec![message])?;
+        let regex = |pattern: &str| document.regex_error(pattern);
+        let mut checker = Checker::new(&regex);
+        checker.run("", root, document.draft);
+        if checker.problems.is_empty() {
+            compiled::check(&document, &mut checker);
+        }
+        let problems = checker.problems;
+        if problems.is_empty() {
+            Ok(document)
+        } else {
+            Err(problems)
+        }
     }
 
-    /// Collects ids, anchors and patterns, and refuses keywords with values that they cannot have.
-    fn index(
-        &mut self,
-        schema: &'a Json,
-        base: &str,
-        path: &mut Vec<&'a str>,
-        depth: usize,
-    ) -> Result<(), String> {
+    /// Collects ids, anchors and patterns, also from where no schema is by itself, because references lead everywhere.
+    fn index(&mut self, schema: &'a Json, base: &str, depth: usize) -> Result<(), String> {
         if depth > MAX_DEPTH {
             return Err("is too deep".to_owned());
         }
         let Json::Object(keywords) = schema else {
             return Ok(());
         };
-        let id = if self.draft == Draft::V4 { "id" } else { "$id" };
-        let base = match keywords.get(id).and_then(Json::as_str) {
+        let id = keywords.get(self.draft.id()).and_then(Json::as_str);
+        let base = match id.filter(|id| !id.is_empty()) {
             Some(id) if !id.starts_with('#') => {
                 let address = join(base, id);
                 let address = address.split('#').next().unwrap_or_default().to_owned();
@@ -82,8 +99,16 @@ impl<'a> Document<'a> {
             }
         }
         for (keyword, value) in keywords {
-            path.push(keyword);
-            self.keyword(keyword, value, path)?;
+            match (keyword.as_str(), value) {
+                ("pattern", Json::String(pattern)) => self.regex(pattern),
+                ("patternProperties", Json::Object(patterns)) => {
+                    for pattern in patterns.keys() {
+                        self.regex(pattern);
+                    }
+                }
+                ("unevaluatedProperties" | "unevaluatedItems", _) => self.tracks = true,
+                _ => {}
+            }
             match (keyword.as_str(), value) {
                 ("enum" | "const" | "default" | "examples", _) => {}
                 (
@@ -91,59 +116,39 @@ impl<'a> Document<'a> {
                     | "dependentSchemas" | "dependencies",
                     Json::Object(schemas),
                 ) => {
-                    for (name, schema) in schemas {
-                        path.push(name);
-                        self.index(schema, &base, path, depth + 1)?;
-                        path.pop();
+                    for schema in schemas.values() {
+                        self.index(schema, &base, depth + 1)?;
                     }
                 }
                 (_, Json::Array(schemas)) => {
                     for schema in schemas {
-                        self.index(schema, &base, path, depth + 1)?;
+                        self.index(schema, &base, depth + 1)?;
                     }
                 }
-                _ => self.index(value, &base, path, depth + 1)?,
+                _ => self.index(value, &base, depth + 1)?,
             }
-            path.pop();
         }
         Ok(())
     }
 
-    /// Refuses a keyword with a value that it cannot have, as far as that would change what is valid.
-    fn keyword(&mut self, keyword: &str, value: &'a Json, path: &[&str]) -> Result<(), String> {
-        const TYPES: [&str; 7] = [
-            "array", "boolean", "integer", "null", "number", "object", "string",
-        ];
-        let at = || path.iter().fold(String::new(), |at, part| at + "/" + part);
-        match (keyword, value) {
-            ("type", Json::String(name)) if !TYPES.contains(&name.as_str()) => Err(format!(
-                "has the type {name:?} at {}: there is no such type",
-                at()
-            )),
-            ("pattern", Json::String(pattern)) => self.regex(pattern, &at()),
-            ("patternProperties", Json::Object(patterns)) => {
-                let mut patterns = patterns.keys();
-                patterns.try_for_each(|pattern| self.regex(pattern, &at()))
-            }
-            ("unevaluatedProperties" | "unevaluatedItems", _) => {
-                self.tracks = true;
-                Ok(())
-            }
-            _ => Ok(()),
-        }
+    fn regex(&mut self, pattern: &'a str) {
+        let regex = self.regexes.entry(pattern);
+        regex.or_insert_with(|| Regex::new(pattern).map_err(|error| error.to_string()));
     }
 
-    fn regex(&mut self, pattern: &'a str, at: &str) -> Result<(), String> {
-        let regex = Regex::new(pattern)
-            .map_err(|error| format!("has an invalid regex {pattern:?} at {at}: {error}"))?;
-        self.regexes.insert(pattern, regex);
-        Ok(())
+    /// What is wrong with a pattern.
+    pub(super) fn regex_error(&self, pattern: &str) -> Option<String> {
+        match self.regexes.get(pattern) {
+            Some(regex) => regex.as_ref().err().cloned(),
+            // In what was taken for no schema, a `default` that a reference leads to.
+            None => Regex::new(pattern).err().map(|error| error.to_string()),
+        }
     }
 
     /// Whether a pattern, which is in the schema, matches anywhere in a text.
     pub(super) fn matches(&self, pattern: &str, text: &str) -> bool {
         let regex = self.regexes.get(pattern);
-        regex.is_some_and(|regex| regex.is_match(text))
+        regex.is_some_and(|regex| regex.as_ref().is_ok_and(|regex| regex.is_match(text)))
     }
 
     /// The part that a reference means, seen from a part with the address `base`, and that part's own address; None if it
@@ -180,9 +185,10 @@ impl<'a> Document<'a> {
         keywords: &serde_json::Map<String, Json>,
         base: &str,
     ) -> Option<String> {
-        let id = if self.draft == Draft::V4 { "id" } else { "$id" };
-        let id = keywords.get(id)?.as_str()?;
-        if id.starts_with('#') {
+        let id = keywords.get(self.draft.id())?.as_str()?;
+        // Up to draft 7, a reference hides the id beside it.
+        let hidden = self.draft < Draft::V2019 && keywords.contains_key("$ref");
+        if hidden || id.is_empty() || id.starts_with('#') {
             return None;
         }
         let address = join(base, id);
@@ -193,17 +199,23 @@ impl<'a> Document<'a> {
 /// The draft that a schema names; the latest if it names none.
 fn draft(root: &Json) -> Draft {
     let name = root.get("$schema").and_then(Json::as_str);
-    let name = name.unwrap_or_default().trim_end_matches('#');
+    name.and_then(named_draft).unwrap_or(Draft::V2020)
+}
+
+/// The draft with a name, whatever the fragment.
+pub(super) fn named_draft(name: &str) -> Option<Draft> {
+    let name = name.split('#').next().unwrap_or_default();
     let name = name
         .strip_prefix("http://")
         .or_else(|| name.strip_prefix("https://"))
         .unwrap_or(name);
     match name {
-        "json-schema.org/draft-04/schema" => Draft::V4,
-        "json-schema.org/draft-06/schema" => Draft::V6,
-        "json-schema.org/draft-07/schema" => Draft::V7,
-        "json-schema.org/draft/2019-09/schema" => Draft::V2019,
-        _ => Draft::V2020,
+        "json-schema.org/draft-04/schema" => Some(Draft::V4),
+        "json-schema.org/draft-06/schema" => Some(Draft::V6),
+        "json-schema.org/draft-07/schema" => Some(Draft::V7),
+        "json-schema.org/draft/2019-09/schema" => Some(Draft::V2019),
+        "json-schema.org/draft/2020-12/schema" | "json-schema.org/schema" => Some(Draft::V2020),
+        _ => None,
     }
 }
 

@@ -2,6 +2,8 @@
 
 use regex_lite::Regex;
 
+use super::url;
+
 /// Whether a text has a format; unknown formats hold for every text.
 pub(super) fn holds(format: &str, text: &str) -> bool {
     match format {
@@ -12,8 +14,8 @@ pub(super) fn holds(format: &str, text: &str) -> bool {
         "date" => is_date(text),
         "time" => is_time(text),
         "date-time" => is_date_time(text),
-        "uri" => is_uri(text),
-        "uri-reference" | "uriref" => is_uri_reference(text),
+        "uri" => url::is_absolute(text),
+        "uri-reference" => url::is_reference(text),
         "uuid" => is_uuid(text),
         "regex" => Regex::new(text).is_ok(),
         "json-pointer" => is_json_pointer(text),
@@ -144,35 +146,6 @@ fn is_date_time(text: &str) -> bool {
     }
 }
 
-fn is_uri_reference(text: &str) -> bool {
-    let control = |c: char| c.is_ascii_control() || c == ' ';
-    let percent = |(at, _): (usize, &str)| {
-        let code = text.as_bytes().get(at + 1..at + 3);
-        code.is_some_and(|code| code.iter().all(u8::is_ascii_hexdigit))
-    };
-    let first = text.split(['/', '?', '#']).next().unwrap_or_default();
-    let scheme_holds = first
-        .split_once(':')
-        .is_none_or(|(scheme, _)| is_scheme(scheme));
-    !text.contains(control)
-        && !text.contains('\\')
-        && text.match_indices('%').all(percent)
-        && scheme_holds
-}
-
-fn is_uri(text: &str) -> bool {
-    text.split_once(':')
-        .is_some_and(|(scheme, _)| is_scheme(scheme))
-        && is_uri_reference(text)
-}
-
-fn is_scheme(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_alphabetic())
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
-}
-
 fn is_uuid(text: &str) -> bool {
     let lengths = [8, 4, 4, 4, 12];
     let mut parts = text.split('-');
@@ -209,7 +182,7 @@ mod tests {
                 "2024-01-01 00:00:00Z",
             ),
             ("uri", "https://example.com/%20?a#b", "/relative"),
-            ("uri-reference", "/relative", "a b"),
+            ("uri-reference", "/relative", "a\\b"),
             ("uuid", "123e4567-e89b-12d3-a456-426614174000", "123e4567"),
             ("regex", "^a+$", "["),
             ("json-pointer", "/a/~0", "a"),

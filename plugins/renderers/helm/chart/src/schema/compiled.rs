@@ -1,0 +1,118 @@
+//! What Helm's library looks at when it compiles a schema, beyond what the metaschema says.
+//!
+//! From the root on it follows all that may apply to a value, but no definition that nothing refers to. References must lead
+//! somewhere in the document, and what they lead to must be a schema, also where no schema is by itself.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value as Json;
+
+use super::{
+    document::{Document, Draft},
+    keywords::{Checker, Shape, draft_inside, enter, parts, shape},
+};
+
+/// A schema with its base address, the draft around it, and where it is.
+type Place<'a> = (&'a Json, String, Draft, String);
+
+/// Follows a schema that its metaschema has accepted.
+pub(super) fn check(document: &Document<'_>, checker: &mut Checker<'_>) {
+    let mut walk = Walk {
+        document,
+        checker,
+        done: BTreeSet::new(),
+        targets: Vec::new(),
+    };
+    let root = (document.root, String::new(), document.draft, String::new());
+    walk.targets.push(root);
+    while let Some((schema, base, draft, mut at)) = walk.targets.pop() {
+        walk.schema(schema, &base, draft, &mut at);
+    }
+}
+
+struct Walk<'a, 'c, 'r> {
+    document: &'a Document<'a>,
+    checker: &'c mut Checker<'r>,
+    /// Where the schemas are that were followed.
+    done: BTreeSet<*const Json>,
+    /// What references lead to, and is to be followed.
+    targets: Vec<Place<'a>>,
+}
+
+impl<'a> Walk<'a, '_, '_> {
+    fn schema(&mut self, schema: &'a Json, base: &str, outer: Draft, at: &mut String) {
+        if !self.done.insert(std::ptr::from_ref(schema)) {
+            return;
+        }
+        let Json::Object(keywords) = schema else {
+            return;
+        };
+        let draft = draft_inside(schema, outer);
+        let own = self.document.base_of(keywords, base);
+        let base = own.as_deref().unwrap_or(base);
+        let references: &[&str] = match draft {
+            Draft::V2020 => &["$ref", "$recursiveRef", "$dynamicRef"],
+            Draft::V2019 => &["$ref", "$recursiveRef"],
+            _ => &["$ref"],
+        };
+        for keyword in references {
+            if let Some(reference) = keywords.get(*keyword).and_then(Json::as_str) {
+                self.reference(reference, base, draft, &format!("{at}/{keyword}"));
+                if draft < Draft::V2019 {
+                    return;
+                }
+            }
+        }
+        for (keyword, value) in keywords {
+            let applies = match keyword.as_str() {
+                "definitions" | "$defs" | "contentSchema" => false,
+                "then" => keywords.get("if").is_some_and(|c| *c != Json::Bool(false)),
+                "else" => keywords.get("if").is_some_and(|c| *c != Json::Bool(true)),
+                "additionalItems" => keywords.get("items").is_some_and(Json::is_array),
+                _ => true,
+            };
+            let Some(shape) = shape(keyword, draft).filter(|_| applies) else {
+                continue;
+            };
+            let length = at.len();
+            enter(at, keyword);
+            for (key, part) in parts(shape, value) {
+                let length = at.len();
+                if let Some(key) = key {
+                    enter(at, &key);
+                    // The metaschemas of drafts 4 and 6 do not ask for regexes here, but the library does.
+                    if keyword == "patternProperties" && shape == Shape::SchemaOf {
+                        self.pattern(&key, at);
+                    }
+                }
+                self.schema(part, base, draft, at);
+                at.truncate(length);
+            }
+            at.truncate(length);
+        }
+    }
+
+    fn pattern(&mut self, pattern: &str, at: &str) {
+        if let Some(error) = self.document.regex_error(pattern) {
+            let error = error.lines().last().unwrap_or_default();
+            let problem = format!("has an invalid regex {pattern:?} at {at}: {error}");
+            self.checker.note(problem);
+        }
+    }
+
+    fn reference(&mut self, reference: &str, base: &str, draft: Draft, at: &str) {
+        match self.document.resolve(reference, base) {
+            Err(message) => self.checker.note(format!("{message}, at {at}")),
+            Ok(None) => {}
+            Ok(Some((target, base))) => {
+                let place = reference.split_once('#').map_or("", |(_, place)| place);
+                let known = self.checker.drafts.get(&std::ptr::from_ref(target));
+                let outer = known.copied().unwrap_or(draft);
+                if known.is_none() {
+                    self.checker.run(place, target, draft);
+                }
+                self.targets.push((target, base, outer, place.to_owned()));
+            }
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Schemas that are none: `cases/schemas.txt`, in each draft.
+
+use std::fmt::Write as _;
+use std::fs;
+
+use pintle_helm_tests::chartfile::ChartFile;
+use pintle_helm_tests::judge::judge;
+use pintle_helm_tests::oracle::{Oracle, Request};
+use pintle_helm_tests::ours::on_large_stack;
+
+const DRAFTS: [&str; 6] = [
+    "http://json-schema.org/draft-04/schema#",
+    "http://json-schema.org/draft-06/schema#",
+    "http://json-schema.org/draft-07/schema#",
+    "https://json-schema.org/draft/2019-09/schema",
+    "https://json-schema.org/draft/2020-12/schema",
+    "http://json-schema.org/schema#",
+];
+
+#[test]
+fn what_the_metaschemas_refuse_is_refused() {
+    let cases = include_str!("../../cases/schemas.txt").lines();
+    let cases: Vec<&str> = cases.filter(|line| !line.starts_with('#')).collect();
+    let scratch = tempfile::tempdir().unwrap();
+    let mut names = Vec::new();
+    let mut asked = Vec::new();
+    for draft in DRAFTS {
+        for case in &cases {
+            let folder = scratch.path().join(names.len().to_string());
+            fs::create_dir(&folder).unwrap();
+            let text = format!(
+                r#"$
+-- Chart.yaml --
+apiVersion: v2
+name: case
+version: 0.1.0
+-- values.schema.json --
+{{"$schema": "{draft}", "definitions": {{"text": {{"type": "string"}}}}, "properties": {{"v": {{{case}}}}}}}
+-- templates/p.yaml --
+kind: ConfigMap
+"#
+            );
+            let chart = ChartFile::parse(&text).unwrap();
+            chart.write(&folder).unwrap();
+            names.push(format!("{draft} {case}"));
+            asked.push(ChartFile::templating("", &folder).unwrap());
+        }
+    }
+    let requests: Vec<Request> = asked
+        .iter()
+        .map(|one| Request::Template(Box::new(one.clone())))
+        .collect();
+    let answers = Oracle::start().unwrap().ask(&requests).unwrap();
+    let different = on_large_stack(|| {
+        let mut different = String::new();
+        for ((name, asked), answer) in names.iter().zip(&asked).zip(&answers) {
+            let judgement = judge(asked, answer);
+            if judgement.differs() {
+                let _ = writeln!(different, "{name}: {judgement}");
+            }
+        }
+        different
+    });
+    assert!(different.is_empty(), "{different}");
+    // Both are there: what is refused and what is tolerated.
+    let refused = answers.iter().filter(|answer| answer.error().is_some());
+    assert!((50..names.len() - 50).contains(&refused.count()));
+}
