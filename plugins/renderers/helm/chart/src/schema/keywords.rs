@@ -59,10 +59,9 @@ pub(super) enum Shape {
 pub(super) fn shape(keyword: &str, draft: Draft) -> Option<Shape> {
     use Draft::{V4, V6, V7, V2019, V2020};
     let (since, shape) = match keyword {
-        "id" if draft == V4 => (V4, Shape::Text),
+        "id" | "$ref" if draft == V4 => (V4, Shape::Text),
         "$id" if draft >= V2019 => (V2019, Shape::Id),
         "$schema" => (V4, Shape::Uri),
-        "$ref" if draft == V4 => (V4, Shape::Text),
         "$id" | "$ref" => (V6, Shape::Reference),
         "$recursiveRef" => (V2019, Shape::Reference),
         "$dynamicRef" => (V2020, Shape::Reference),
@@ -340,9 +339,8 @@ fn is_without_fragment(id: &str) -> bool {
 fn is_anchor(name: &str, draft: Draft) -> bool {
     let newer = draft >= Draft::V2020;
     let first = |c: char| c.is_ascii_alphabetic() || (newer && c == '_');
-    let inner = |c: char| {
-        c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_') || (!newer && c == ':')
-    };
+    let inner =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_') || (!newer && c == ':');
     name.starts_with(first) && name.chars().all(inner)
 }
 

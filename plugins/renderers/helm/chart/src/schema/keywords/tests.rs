@@ -31,10 +31,7 @@ fn what_each_draft_refuses() {
         (r##"{"$id": "#"}"##, [false; 5]),
         (r#"{"id": 5}"#, [true, false, false, false, false]),
         (r#"{"items": []}"#, [true; 5]),
-        (
-            r#"{"items": [true]}"#,
-            [true, false, false, false, true],
-        ),
+        (r#"{"items": [true]}"#, [true, false, false, false, true]),
         (r#"{"items": [{}]}"#, [false, false, false, false, true]),
         (r#"{"additionalItems": 5}"#, [true, true, true, true, false]),
         (r#"{"additionalProperties": false}"#, [false; 5]),
@@ -57,7 +54,10 @@ fn what_each_draft_refuses() {
             r#"{"$defs": {"a": {"type": 1}}}"#,
             [false, false, false, true, true],
         ),
-        (r#"{"dependencies": {"a": []}}"#, [true, false, false, false, false]),
+        (
+            r#"{"dependencies": {"a": []}}"#,
+            [true, false, false, false, false],
+        ),
         (r#"{"dependencies": {"a": [1]}}"#, [true; 5]),
         (
             r#"{"patternProperties": {"(": {}}}"#,
@@ -76,7 +76,8 @@ fn what_each_draft_refuses() {
 
 #[test]
 fn all_problems_are_told() {
-    let schema = r#"{"properties": {"a/b": {"type": "strin", "title": 5}, "c": {"allOf": [{}, 5]}}}"#;
+    let schema =
+        r#"{"properties": {"a/b": {"type": "strin", "title": 5}, "c": {"allOf": [{}, 5]}}}"#;
     let mut told = problems(schema, Draft::V7);
     told.sort_unstable();
     assert_eq!(
