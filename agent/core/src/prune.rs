@@ -135,7 +135,7 @@ pub fn decide(
             None => pruning.delete.push(entry.clone()),
         }
     }
-    pruning.hold_definitions(inventory, defines);
+    pruning.hold_what_holds_others(inventory, defines);
     // What was only intended and never made is no loss, nor is what a hook left behind.
     let counts = |entry: &&Entry| entry.uid.is_some() && !entry.hook;
     let real: Vec<&Entry> = pruning.delete.iter().filter(counts).collect();
@@ -164,16 +164,22 @@ pub fn decide(
 }
 
 impl Pruning {
-    /// Keeps each definition of which an object stays, whatever allows its deletion: that would take the object with it.
-    fn hold_definitions(
+    /// Keeps each definition and each namespace of which an object stays, whatever allows its deletion: that would take the
+    /// object with it.
+    fn hold_what_holds_others(
         &mut self,
         inventory: &Inventory,
         defines: &dyn Fn(&ObjectId) -> Option<(String, String)>,
     ) {
         let going: BTreeSet<ObjectId> = self.delete.iter().map(Entry::id).collect();
         let holder = |entry: &Entry| {
-            let (group, kind) = defines(&entry.id())?;
+            let id = entry.id();
             let mut staying = inventory.entries().map(Entry::id);
+            if ProtectedKind::of(&id) == Some(ProtectedKind::Namespace) {
+                let is_inside = |inner: &ObjectId| inner.namespace.as_ref() == Some(&id.name);
+                return staying.find(|inner| is_inside(inner) && !going.contains(inner));
+            }
+            let (group, kind) = defines(&id)?;
             staying.find(|id| id.group == group && id.kind == kind && !going.contains(id))
         };
         for entry in std::mem::take(&mut self.delete) {
@@ -391,6 +397,53 @@ mod tests {
         assert_eq!(decide(&settings, Wish::None).keep.len(), 1);
         assert_eq!(decide(&settings, Wish::Keep).delete.len(), 0);
         assert_eq!(decide(&PruneSettings::default(), Wish::Allow).keep.len(), 0);
+    }
+
+    #[test]
+    fn a_namespace_stays_as_long_as_an_object_in_it_does() {
+        let namespace = ObjectId {
+            namespace: None,
+            ..id("Namespace", "n")
+        };
+        let claim = id("PersistentVolumeClaim", "data");
+        let elsewhere = ObjectId {
+            namespace: Some("m".into()),
+            ..id("ConfigMap", "rest")
+        };
+        let known = inventory(&[namespace.clone(), claim.clone(), elsewhere.clone()]);
+        let mut settings = PruneSettings {
+            allow_kinds: [ProtectedKind::Namespace].into(),
+            ..Default::default()
+        };
+        let decide = |rendered: &[ObjectId], settings: &PruneSettings| {
+            let rendered = rendered.iter().cloned().collect();
+            let pruning = super::decide(
+                &known,
+                &rendered,
+                settings,
+                &|_| Wish::None,
+                &|_| None,
+                None,
+            );
+            let pruning = pruning.unwrap();
+            let reason = |one: &ObjectId| {
+                let mut kept = pruning.keep.iter();
+                kept.find(|(entry, _)| entry.id() == *one)
+                    .map(|(_, reason)| reason.clone())
+            };
+            reason(&namespace)
+        };
+        let rest = std::slice::from_ref(&elsewhere);
+        insta::assert_snapshot!(decide(rest, &settings).unwrap(), @"deleting it would take PersistentVolumeClaim n/data with it, which stays");
+        let both = [elsewhere.clone(), claim];
+        assert!(
+            decide(&both, &settings).is_some(),
+            "what is rendered stays, too"
+        );
+        settings
+            .allow_kinds
+            .insert(ProtectedKind::PersistentVolumeClaim);
+        assert_eq!(decide(rest, &settings), None, "all goes");
     }
 
     #[test]
