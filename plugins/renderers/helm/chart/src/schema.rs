@@ -9,7 +9,6 @@ mod document;
 mod format;
 mod keywords;
 mod number;
-mod url;
 mod validate;
 
 use pintle_gotemplate::{Map, Value};

@@ -13,5 +13,4 @@ pub(crate) mod path;
 pub(crate) mod strings;
 pub(crate) mod time;
 pub(crate) mod unicode;
-pub(crate) mod url;
 pub(crate) mod zone;

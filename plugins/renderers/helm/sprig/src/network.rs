@@ -1,11 +1,9 @@
 //! URLs, and the network that a render does not have.
 
 use pintle_gotemplate::{Args, Call, Function, FunctionError, Map, Type, Value};
+use pintle_gourl::{Url, UserInfo};
 
-use crate::{
-    Outcome,
-    go::url::{Url, UserInfo},
-};
+use crate::Outcome;
 
 pub(crate) const FUNCTIONS: &[Function] = &[
     // Helm without --enable-dns gives the same.

@@ -1,8 +1,7 @@
 //! The formats of texts that schemas up to draft 7 assert. Formats that are not listed are not checked.
 
+use pintle_gourl::Url;
 use regex_lite::Regex;
-
-use super::url;
 
 /// Whether a text has a format; unknown formats hold for every text.
 pub(super) fn holds(format: &str, text: &str) -> bool {
@@ -14,13 +13,23 @@ pub(super) fn holds(format: &str, text: &str) -> bool {
         "date" => is_date(text),
         "time" => is_time(text),
         "date-time" => is_date_time(text),
-        "uri" => url::is_absolute(text),
-        "uri-reference" => url::is_reference(text),
+        "uri" => is_absolute(text),
+        "uri-reference" => is_reference(text),
         "uuid" => is_uuid(text),
         "regex" => Regex::new(text).is_ok(),
         "json-pointer" => is_json_pointer(text),
         _ => true,
     }
+}
+
+/// Whether a text is an absolute URL.
+pub(super) fn is_absolute(text: &str) -> bool {
+    Url::parse(text.as_bytes()).is_ok_and(|url| !url.scheme.is_empty())
+}
+
+/// Whether a text is a URL, absolute or relative. Blanks are tolerated.
+pub(super) fn is_reference(text: &str) -> bool {
+    !text.contains('\\') && Url::parse(text.as_bytes()).is_ok()
 }
 
 fn is_ipv4(text: &str) -> bool {
@@ -165,7 +174,7 @@ fn is_json_pointer(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::holds;
+    use super::{holds, is_absolute, is_reference};
 
     #[test]
     fn formats() {
@@ -195,5 +204,44 @@ mod tests {
                 "{format} {bad}"
             );
         }
+    }
+
+    #[test]
+    fn references() {
+        for good in [
+            "",
+            "#",
+            "*",
+            "a b",
+            "#/definitions/a b",
+            "/a?b%",
+            "///a",
+            "http://user:p@host:80/a%20b?c#d",
+            "http://[::1%25eth0]:80/",
+            "http://a%25b%C3%A9/",
+            "urn:a:b",
+        ] {
+            assert!(is_reference(good), "{good:?}");
+        }
+        for bad in [
+            ":a",
+            "a b:c",
+            "1:a",
+            "a%",
+            "#%zz",
+            "a\\b",
+            "a\nb",
+            "http://a b/",
+            "http://a:b/",
+            "http://a:1:2/",
+            "http://[::1",
+            "http://[1.2.3.4]/",
+            "http://a%20b/",
+        ] {
+            assert!(!is_reference(bad), "{bad:?}");
+        }
+        assert!(is_absolute("https://example.com/a"));
+        assert!(is_absolute("urn:a"));
+        assert!(!is_absolute("example.com/a"));
     }
 }

@@ -10,8 +10,8 @@ use serde_json::{Number, Value as Json};
 
 use super::{
     document::{Draft, named_draft},
+    format::{is_absolute, is_reference},
     number::Decimal,
-    url,
 };
 
 /// How many problems are told.
@@ -243,7 +243,7 @@ impl<'r> Checker<'r> {
                     (Shape::NamesOf, _) | (Shape::Dependencies, Json::Array(_)) => {
                         self.wanted(Shape::Names, value, draft)
                     }
-                    (Shape::Vocabularies, _) if !url::is_absolute(key) => {
+                    (Shape::Vocabularies, _) if !is_absolute(key) => {
                         Some("at a key that is an absolute URI".to_owned())
                     }
                     (Shape::Vocabularies, _) => self.wanted(Shape::Flag, value, draft),
@@ -267,10 +267,10 @@ impl<'r> Checker<'r> {
         let text = value.as_str();
         let (holds, wanted) = match shape {
             Shape::Text => (text.is_some(), "a string"),
-            Shape::Uri => (text.is_some_and(url::is_absolute), "an absolute URI"),
-            Shape::Reference => (text.is_some_and(url::is_reference), "a URI reference"),
+            Shape::Uri => (text.is_some_and(is_absolute), "an absolute URI"),
+            Shape::Reference => (text.is_some_and(is_reference), "a URI reference"),
             Shape::Id => (
-                text.is_some_and(|id| url::is_reference(id) && is_without_fragment(id)),
+                text.is_some_and(|id| is_reference(id) && is_without_fragment(id)),
                 "a URI reference without a fragment",
             ),
             Shape::Anchor => (

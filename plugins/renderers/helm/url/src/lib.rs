@@ -1,30 +1,42 @@
-//! Go's `net/url`, as far as parsing and printing go.
+//! URLs as Go's `net/url` parses and prints them: what templates get from `urlParse`, and what Helm's library of JSON Schema takes
+//! for a `uri`. Its leniency and its words are part of what charts rely on.
+//!
+//! ```
+//! use pintle_gourl::Url;
+//!
+//! let url = Url::parse(b"https://user@example.com:443/a%20b")?;
+//! assert_eq!((url.hostname(), &url.path[..]), (&b"example.com"[..], &b"/a b"[..]));
+//! # Ok::<(), pintle_gourl::UrlError>(())
+//! ```
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use memchr::memmem::find;
 use pintle_gotemplate::print;
 use thiserror::Error;
 
-use super::strings::find;
-
 /// A URL in its parts, with escapes resolved where Go resolves them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Url {
-    pub(crate) scheme: Vec<u8>,
+pub struct Url {
+    /// In small letters; empty for a relative URL.
+    pub scheme: Vec<u8>,
     /// What follows the scheme if that is not a slash.
-    pub(crate) opaque: Vec<u8>,
-    pub(crate) user: Option<UserInfo>,
+    pub opaque: Vec<u8>,
+    /// What is before the host.
+    pub user: Option<UserInfo>,
     /// With the port.
-    pub(crate) host: Vec<u8>,
-    pub(crate) path: Vec<u8>,
+    pub host: Vec<u8>,
+    /// The path.
+    pub path: Vec<u8>,
     /// As it was written.
-    pub(crate) query: Vec<u8>,
-    pub(crate) fragment: Vec<u8>,
+    pub query: Vec<u8>,
+    /// What follows `#`.
+    pub fragment: Vec<u8>,
 }
 
 /// Name and password before a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct UserInfo {
+pub struct UserInfo {
     name: Vec<u8>,
     password: Option<Vec<u8>>,
 }
@@ -32,7 +44,7 @@ pub(crate) struct UserInfo {
 /// The text is no URL; Go's words.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("parse {url}: {problem}")]
-pub(crate) struct UrlError {
+pub struct UrlError {
     url: String,
     problem: Problem,
 }
@@ -151,7 +163,7 @@ fn cut(text: &[u8], separator: u8) -> (&[u8], Option<&[u8]>) {
 
 impl Url {
     /// Go's `url.Parse`.
-    pub(crate) fn parse(text: &[u8]) -> Result<Self, UrlError> {
+    pub fn parse(text: &[u8]) -> Result<Self, UrlError> {
         let (before, fragment) = cut(text, b'#');
         let error = |url: &[u8], problem| UrlError {
             url: quoted(url),
@@ -203,7 +215,7 @@ impl Url {
     }
 
     /// The host without its port, and an IPv6 address without its brackets.
-    pub(crate) fn hostname(&self) -> &[u8] {
+    pub fn hostname(&self) -> &[u8] {
         let mut host = &self.host[..];
         if let Some(colon) = host.iter().rposition(|&byte| byte == b':')
             && is_port(&host[colon..])
@@ -216,7 +228,7 @@ impl Url {
     }
 
     /// Go's `URL.String` for a URL made of these parts.
-    pub(crate) fn to_text(&self) -> Vec<u8> {
+    pub fn to_text(&self) -> Vec<u8> {
         let mut out = Vec::new();
         if !self.scheme.is_empty() {
             out.extend_from_slice(&self.scheme);
@@ -266,7 +278,7 @@ impl Url {
 
 impl UserInfo {
     /// `name:password`, escaped.
-    pub(crate) fn to_text(&self) -> Vec<u8> {
+    pub fn to_text(&self) -> Vec<u8> {
         let mut out = escape(&self.name, Part::UserInfo);
         if let Some(password) = &self.password {
             out.push(b':');
