@@ -1,13 +1,11 @@
 //! The charts in `tests/helm/charts`, each for one feature.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
 use pintle_helm_tests::chartfile::ChartFile;
-use pintle_helm_tests::judge::judge;
-use pintle_helm_tests::oracle::{Oracle, Request};
-use pintle_helm_tests::ours::on_large_stack;
+
+use crate::comparing::none_differs;
 
 #[test]
 fn each_gives_what_helm_gives() {
@@ -31,20 +29,5 @@ fn each_gives_what_helm_gives() {
             asked.push(ChartFile::templating(flags, &folder).unwrap());
         }
     }
-    let requests: Vec<Request> = asked
-        .iter()
-        .map(|one| Request::Template(Box::new(one.clone())))
-        .collect();
-    let answers = Oracle::start().unwrap().ask(&requests).unwrap();
-    let different = on_large_stack(|| {
-        let mut different = String::new();
-        for ((name, asked), answer) in names.iter().zip(&asked).zip(&answers) {
-            let judgement = judge(asked, answer);
-            if judgement.differs() {
-                let _ = writeln!(different, "{name}: {judgement}");
-            }
-        }
-        different
-    });
-    assert!(different.is_empty(), "{different}");
+    none_differs(&names, &asked);
 }

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use pintle_helm_tests::judge::judge;
-use pintle_helm_tests::oracle::{Oracle, Request, Templating};
-use pintle_helm_tests::ours::on_large_stack;
+use pintle_helm_tests::oracle::Templating;
 use pintle_programs::Program;
+
+use crate::comparing::none_differs;
 
 #[test]
 fn give_what_helm_gives() {
@@ -23,20 +23,8 @@ fn give_what_helm_gives() {
             ..Templating::default()
         })
         .collect();
-    let requests: Vec<Request> = asked
-        .iter()
-        .map(|one| Request::Template(Box::new(one.clone())))
-        .collect();
-    let answers = Oracle::start().unwrap().ask(&requests).unwrap();
-    let different = on_large_stack(|| {
-        let judged = asked.iter().zip(&answers).map(|(asked, helm)| {
-            let judgement = judge(asked, helm);
-            let text = format!("{}: {judgement}\n", asked.chart.display());
-            judgement.differs().then_some(text)
-        });
-        judged.flatten().collect::<String>()
-    });
-    assert!(different.is_empty(), "{different}");
+    let paths = charts.iter().map(|chart| chart.display().to_string());
+    none_differs(&paths.collect::<Vec<_>>(), &asked);
 }
 
 /// All charts in the tests of the library, those in other charts and archives included.

@@ -2,6 +2,7 @@
 
 mod bounded;
 mod charts;
+mod comparing;
 mod expressions;
 mod functions;
 mod helm_charts;

@@ -1,12 +1,10 @@
 //! Schemas that are none: `cases/schemas.txt`, in each draft.
 
-use std::fmt::Write as _;
 use std::fs;
 
 use pintle_helm_tests::chartfile::ChartFile;
-use pintle_helm_tests::judge::judge;
-use pintle_helm_tests::oracle::{Oracle, Request};
-use pintle_helm_tests::ours::on_large_stack;
+
+use crate::comparing::none_differs;
 
 const DRAFTS: [&str; 6] = [
     "http://json-schema.org/draft-04/schema#",
@@ -46,22 +44,7 @@ kind: ConfigMap
             asked.push(ChartFile::templating("", &folder).unwrap());
         }
     }
-    let requests: Vec<Request> = asked
-        .iter()
-        .map(|one| Request::Template(Box::new(one.clone())))
-        .collect();
-    let answers = Oracle::start().unwrap().ask(&requests).unwrap();
-    let different = on_large_stack(|| {
-        let mut different = String::new();
-        for ((name, asked), answer) in names.iter().zip(&asked).zip(&answers) {
-            let judgement = judge(asked, answer);
-            if judgement.differs() {
-                let _ = writeln!(different, "{name}: {judgement}");
-            }
-        }
-        different
-    });
-    assert!(different.is_empty(), "{different}");
+    let answers = none_differs(&names, &asked);
     // Both are there: what is refused and what is tolerated.
     let refused = answers.iter().filter(|answer| answer.error().is_some());
     assert!((50..names.len() - 50).contains(&refused.count()));
