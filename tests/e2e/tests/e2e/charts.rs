@@ -12,6 +12,20 @@ use sha2::{Digest as _, Sha256};
 use crate::shelf::{Shelf, write};
 use crate::world::{LIMIT, Stage};
 
+/// A chart whose only object says what another one says that it looks up.
+pub(crate) const BOAT: [(&str, &str); 2] = [
+    (
+        "boat/Chart.yaml",
+        "apiVersion: v2\nname: boat\nversion: 0.1.0\n",
+    ),
+    (
+        "boat/templates/boat.yaml",
+        "{{ $found := lookup \"v1\" \"ConfigMap\" .Release.Namespace \"tide\" -}}\n\
+         apiVersion: v1\nkind: ConfigMap\nmetadata: {name: boat}\n\
+         data: {value: {{ dig \"data\" \"level\" \"none\" $found }}}\n",
+    ),
+];
+
 /// What a lock file says of itself: the digest over what is wanted and what was found, as Helm writes both
 /// (`internal/resolver.HashReq`). Each is name, version and repository.
 fn lock_digest<const N: usize>(both: &[[(&str, &str, &str); N]; 2]) -> String {
@@ -400,16 +414,7 @@ fn what_comes_to_no_render_does_not_go_on_asking(
              data: {{level: {level}}}\n"
         ))
     };
-    let floats_at = |level: &str| {
-        until(&format!("the boat floats at {level}"), LIMIT, || {
-            let found = stage.object("ConfigMap", "boat")?["data"]["value"].clone();
-            Ok(if found == level {
-                Ok(())
-            } else {
-                Err(found.to_string())
-            })
-        })
-    };
+    let floats_at = |level: &str| stage.has_value("boat", level);
     let reads = |mark| -> Result<usize> {
         let mut requests = stage.world.control_plane.requests_since(mark)?;
         requests.retain(|request| {
@@ -419,16 +424,6 @@ fn what_comes_to_no_render_does_not_go_on_asking(
         });
         Ok(requests.len())
     };
-    let boat = "{{ $found := lookup \"v1\" \"ConfigMap\" .Release.Namespace \"tide\" -}}\n\
-                apiVersion: v1\nkind: ConfigMap\nmetadata: {name: boat}\n\
-                data: {value: {{ dig \"data\" \"level\" \"none\" $found }}}\n";
-    let files = [
-        (
-            "boat/Chart.yaml",
-            "apiVersion: v2\nname: boat\nversion: 0.1.0\n",
-        ),
-        ("boat/templates/boat.yaml", boat),
-    ];
     let crew = format!(
         "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: crew, namespace: {namespace}}}\n---\n\
          apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\n\
@@ -439,7 +434,7 @@ fn what_comes_to_no_render_does_not_go_on_asking(
     let ours = stage.application("boat", "boat", "");
     let theirs = ours.replace("serviceAccountName: deployer", "serviceAccountName: crew");
     tide("low")?;
-    let commit = stage.push("paint", &files)?;
+    let commit = stage.push("paint", &BOAT)?;
     stage.apply(&(crew + &theirs))?;
     stage.ready_at("boat", &commit)?;
     floats_at("low")?;
@@ -505,16 +500,7 @@ fn a_chart_is_rendered_again_when_the_cluster_serves_other_kinds() -> Result<()>
     let commit = stage.repository.push_files(&files, "asks")?;
     stage.apply(&stage.application("gauges", "chart", ""))?;
     stage.ready_at("gauges", &commit)?;
-    let says = |expected: &str| {
-        until(&format!("the chart says {expected}"), LIMIT, || {
-            let found = stage.object("ConfigMap", "has")?["data"]["value"].clone();
-            Ok(if found == expected {
-                Ok(())
-            } else {
-                Err(found.to_string())
-            })
-        })
-    };
+    let says = |expected: &str| stage.has_value("has", expected);
     says("false")?;
     stage.apply(&definition)?;
     says("true")?;

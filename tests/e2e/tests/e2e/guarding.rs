@@ -138,15 +138,7 @@ fn what_was_applied_is_put_right_while_a_newer_commit_is_refused() -> Result<()>
             Err(found["status"]["conditions"].to_string())
         })
     })?;
-    stage.kubectl(&["delete", "configmap", "settings"])?;
-    let drifted = stage.condition("shop", "Drifted", "Reported")?;
-    let object = format!("ConfigMap {}/settings", stage.namespace);
-    assert_eq!(drifted["message"], format!("{object}: deleted"));
-    event(
-        &stage,
-        "DriftDetected",
-        "settings was deleted: left as it is",
-    )?;
+    delete_and_hear(&stage, "settings was deleted: left as it is")?;
     assert!(stage.find("ConfigMap", "settings")?.is_none());
     stage.condition("shop", "Ready", "PolicyDenied")?;
 
@@ -160,19 +152,20 @@ fn what_was_applied_is_put_right_while_a_newer_commit_is_refused() -> Result<()>
     Ok(())
 }
 
-#[test]
-fn a_repair_that_the_api_server_refuses_is_told_and_tried_again() -> Result<()> {
-    let (stage, _) = shop("unrepaired")?;
-    dismiss(&stage, &stage.namespace, "deployer")?;
+/// Deletes an object, and waits until that is told and why it stays so.
+fn delete_and_hear(stage: &Stage, why: &str) -> Result<()> {
     stage.kubectl(&["delete", "configmap", "settings"])?;
     let drifted = stage.condition("shop", "Drifted", "Reported")?;
     let object = format!("ConfigMap {}/settings", stage.namespace);
     assert_eq!(drifted["message"], format!("{object}: deleted"));
-    event(
-        &stage,
-        "DriftDetected",
-        "the repair is refused, and tried again",
-    )?;
+    event(stage, "DriftDetected", why)
+}
+
+#[test]
+fn a_repair_that_the_api_server_refuses_is_told_and_tried_again() -> Result<()> {
+    let (stage, _) = shop("unrepaired")?;
+    dismiss(&stage, &stage.namespace, "deployer")?;
+    delete_and_hear(&stage, "the repair is refused, and tried again")?;
     stage.condition("shop", "Ready", "PolicyDenied")?;
 
     admit(&stage, &stage.namespace)?;

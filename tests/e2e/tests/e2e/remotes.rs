@@ -7,6 +7,7 @@ use kube::api::{Patch, PatchParams};
 use pintle_harness::{ControlPlane, ControlPlaneOptions, to_stderr, until};
 use serde_json::{Value, json};
 
+use crate::charts::BOAT;
 use crate::desk::as_administrator;
 use crate::world::{LIMIT, Stage, config_map};
 
@@ -261,17 +262,7 @@ fn what_was_looked_up_is_followed_with_the_kubeconfig_of_now() -> Result<()> {
     let registry = stage.world.servers.registry();
     let image = format!("{registry}/remotes/helm:{namespace}");
     as_administrator(&["plugin", "push", "helm", &image], 0)?;
-    let boat = "{{ $found := lookup \"v1\" \"ConfigMap\" .Release.Namespace \"tide\" -}}\n\
-                apiVersion: v1\nkind: ConfigMap\nmetadata: {name: boat}\n\
-                data: {value: {{ dig \"data\" \"level\" \"none\" $found }}}\n";
-    let files = [
-        (
-            "boat/Chart.yaml",
-            "apiVersion: v2\nname: boat\nversion: 0.1.0\n",
-        ),
-        ("boat/templates/boat.yaml", boat),
-    ];
-    let commit = stage.repository.push_files(&files, "a boat")?;
+    let commit = stage.repository.push_files(&BOAT, "a boat")?;
     let spec = format!(
         "cluster: {{kubeconfig: {{secretName: prod}}, serviceAccountName: deployer}}\n\
          renderer: {{plugin: {plugin}}}"

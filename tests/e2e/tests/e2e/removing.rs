@@ -80,14 +80,7 @@ fn let_be(stage: &Stage, spec: &str, kept: &str) -> Result<()> {
     let runs = stage.agent.metric("pintle_runs_total")?;
     change(stage, "kept")?;
     change(stage, "rest")?;
-    until("the rest is put right", LIMIT, || {
-        let value = &stage.object("ConfigMap", "rest")?["data"]["value"];
-        Ok(if value == "1" {
-            Ok(())
-        } else {
-            Err(value.to_string())
-        })
-    })?;
+    stage.has_value("rest", "1")?;
     // Runs that come to nothing would go on and on.
     std::thread::sleep(Duration::from_secs(2));
     let more = stage.agent.metric("pintle_runs_total")? - runs;

@@ -186,6 +186,18 @@ impl Stage {
         Ok(commit)
     }
 
+    /// Waits until a `ConfigMap` has a value.
+    pub(crate) fn has_value(&self, name: &str, value: &str) -> Result<()> {
+        until(&format!("{name} is {value}"), LIMIT, || {
+            let found = self.object("ConfigMap", name)?["data"]["value"].clone();
+            Ok(if found == value {
+                Ok(())
+            } else {
+                Err(found.to_string())
+            })
+        })
+    }
+
     /// Waits until an application is Ready at a commit.
     pub(crate) fn ready_at(&self, application: &str, commit: &str) -> Result<()> {
         until(
