@@ -139,14 +139,8 @@ impl Cluster {
             .objects()
             .iter()
             .map(|object| object.resource.clone());
-        let recorded = inventory.entries().filter_map(|entry| {
-            prepared
-                .kinds()
-                .find(&entry.group, &entry.version, &entry.kind)
-                .ok()
-                .cloned()
-        });
-        rendered.chain(recorded).collect()
+        let recorded = prepared.kinds().recorded(inventory);
+        rendered.chain(recorded.cloned()).collect()
     }
 
     /// Plans a release, in the name of its account. Nothing is written.

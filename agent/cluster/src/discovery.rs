@@ -9,7 +9,7 @@ use std::{
     fmt,
 };
 
-use pintle_core::object::ObjectId;
+use pintle_core::{inventory::Inventory, object::ObjectId};
 use serde_json::Value;
 
 pub use self::asking::Discovery;
@@ -211,6 +211,13 @@ impl Kinds {
     /// Finds a kind at the version under which the server prefers it.
     pub fn preferred(&self, group: &str, kind: &str) -> Option<&ResourceType> {
         self.versions(group, kind).first()
+    }
+
+    /// Returns the kinds of what an inventory lists, as far as they are served at the versions that it names.
+    pub fn recorded(&self, inventory: &Inventory) -> impl Iterator<Item = &ResourceType> {
+        inventory
+            .entries()
+            .filter_map(|entry| self.find(&entry.group, &entry.version, &entry.kind).ok())
     }
 
     /// Finds a kind at a version, or where that one is not served at another: an object is there at each.

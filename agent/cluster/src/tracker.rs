@@ -270,8 +270,11 @@ impl Tracker {
         application: &ApplicationName,
         ids: impl Iterator<Item = ObjectId>,
     ) -> BTreeSet<ObjectId> {
-        let facts = self.facts(application);
-        ids.filter(|id| facts.of(id) == Fact::Missing).collect()
+        let state = self.inner.lock();
+        let label = application.label_value();
+        let namespaces = self.inner.options.namespaces.as_ref();
+        let is_gone = |id: &ObjectId| matches!(state.known(&label, id, namespaces), Known::Gone);
+        ids.filter(is_gone).collect()
     }
 
     /// Returns what planning may rely on: nothing that a watch told that does not work at the moment.

@@ -175,7 +175,7 @@ impl Pruning {
         let holder = |entry: &Entry| {
             let id = entry.id();
             let mut staying = inventory.entries().map(Entry::id);
-            if ProtectedKind::of(&id) == Some(ProtectedKind::Namespace) {
+            if id.is("", "Namespace") {
                 let is_inside = |inner: &ObjectId| inner.namespace.as_ref() == Some(&id.name);
                 return staying.find(|inner| is_inside(inner) && !going.contains(inner));
             }

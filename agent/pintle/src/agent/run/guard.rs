@@ -85,11 +85,7 @@ impl Run {
         let Ok(kinds) = self.shared.cluster.discovery().kinds().await else {
             return false;
         };
-        let found = inventory.entries().filter_map(|entry| {
-            let found = kinds.find(&entry.group, &entry.version, &entry.kind);
-            found.ok().cloned()
-        });
-        let kinds: BTreeSet<_> = found.collect();
+        let kinds: BTreeSet<_> = kinds.recorded(inventory).cloned().collect();
         let name = self.job.application.application_name();
         let mut release = Release::new(name.clone(), self.shared.seeds.of(&name));
         release.drift = rules;
