@@ -315,6 +315,9 @@ impl Planner<'_> {
             return self.make(object, entry).await;
         };
         let live = self.seen(object, live);
+        if let Some(finalizers) = live.held_while_replaced(entry) {
+            return Err(WriteError::NotGone { finalizers });
+        }
         if live.is_as_recorded(entry, object) || live.was_applied_as(object) {
             let recorded = live.entry(object);
             return Ok(PlannedObject {

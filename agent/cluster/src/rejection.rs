@@ -403,6 +403,7 @@ mod tests {
             message: message.into(),
             object: None,
             causes: serde_json::from_value(causes).unwrap(),
+            is_unsure: false,
         };
         let account = ServiceAccount::new("shop", "deployer");
         WriteError::of(

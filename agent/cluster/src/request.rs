@@ -45,6 +45,8 @@ pub struct Refusal {
     pub object: Option<String>,
     /// What the server objects to, field by field.
     pub causes: Vec<Cause>,
+    /// Whether the request had been sent before without a clear answer, so that it may have been done all the same.
+    pub is_unsure: bool,
 }
 
 impl fmt::Display for Refusal {
@@ -185,6 +187,21 @@ impl RequestError {
             .is_none_or(|refusal| !refusal.is_about_the_request())
     }
 
+    /// Says whether the request was refused after it had been sent without a clear answer.
+    pub(crate) fn is_unsure(&self) -> bool {
+        self.refusal().is_some_and(|refusal| refusal.is_unsure)
+    }
+
+    /// Says whether the request may have been done all the same: nobody knows what became of it, or the server failed at
+    /// it.
+    fn leaves_open(&self) -> bool {
+        match self {
+            Self::Refused(refusal) => retry::leaves_open(refusal.code),
+            Self::Timeout { .. } | Self::Unreachable { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Says whether the same request may succeed in a moment. What this replica has to wait for itself does not.
     fn may_pass(&self) -> bool {
         match self {
@@ -317,6 +334,7 @@ impl Connection {
 
     async fn answered(&self, call: &Call) -> Result<Answer, RequestError> {
         let mut attempt = 1;
+        let mut is_unsure = false;
         loop {
             let (error, wish) = match self.attempt(call).await {
                 Ok(answer) if answer.code < 400 => return Ok(answer),
@@ -325,10 +343,11 @@ impl Connection {
                     if answer.code == 429 {
                         self.pressure().rest(self.identity(), wish, Instant::now());
                     }
-                    (
-                        RequestError::Refused(Box::new(refusal(call, &answer))),
-                        wish,
-                    )
+                    let refusal = Refusal {
+                        is_unsure,
+                        ..refusal(call, &answer)
+                    };
+                    (RequestError::Refused(Box::new(refusal)), wish)
                 }
                 Err(error) => (error, None),
             };
@@ -339,6 +358,7 @@ impl Connection {
             let Some(pause) = pause else {
                 return Err(error);
             };
+            is_unsure |= error.leaves_open();
             tracing::debug!(attempt, ?pause, %error, "sending again");
             tokio::time::sleep(pause).await;
             attempt += 1;
@@ -473,6 +493,7 @@ fn refusal(call: &Call, answer: &Answer) -> Refusal {
         message: status.message,
         object: Some(details.name).filter(|name| !name.is_empty()),
         causes: details.causes,
+        is_unsure: false,
     }
 }
 

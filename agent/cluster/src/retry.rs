@@ -24,6 +24,12 @@ pub(crate) const fn is_transient(code: u16) -> bool {
     matches!(code, 408 | 425 | 429 | 500 | 502 | 503 | 504 | 520..=529)
 }
 
+/// Says whether a request with this HTTP status may have been done all the same: etcd may have kept what the server could
+/// not wait for.
+pub(crate) const fn leaves_open(code: u16) -> bool {
+    matches!(code, 408 | 500..)
+}
+
 /// Says whether an HTTP status is about the request itself, or about the object in it: nothing but another request changes
 /// it.
 pub(crate) const fn is_about_the_request(code: u16) -> bool {

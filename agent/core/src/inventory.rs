@@ -229,13 +229,21 @@ impl Inventory {
     /// Adds what is about to be made, without touching what is there. Returns whether anything was new.
     ///
     /// This is written to the cluster before the first object is: whatever happens then, nothing that Pintle made is
-    /// ever unknown to it.
+    /// ever unknown to it. Of what is about to be replaced it is no longer said that it is as it was applied: should it not
+    /// be made again, it was not somebody else who deleted it.
     pub fn intend<'a>(&mut self, changes: impl IntoIterator<Item = &'a Change>) -> bool {
         let mut grown = false;
         for change in changes {
-            if !self.entries.contains_key(&change.id) {
-                self.insert(Entry::intended(&change.id, &change.version));
-                grown = true;
+            match self.entries.get_mut(&change.id) {
+                None => {
+                    self.insert(Entry::intended(&change.id, &change.version));
+                    grown = true;
+                }
+                Some(entry) if change.action == Action::Replace && entry.desired.is_some() => {
+                    (entry.desired, entry.stored) = (None, None);
+                    grown = true;
+                }
+                Some(_) => {}
             }
         }
         grown
@@ -375,6 +383,18 @@ mod tests {
         assert_eq!(intended.when_done(&[change(Action::Delete)]), intended);
         let created = Inventory::default().when_done(&[change(Action::Create)]);
         assert_eq!(created.size(), done.size());
+
+        let mut replaced = done.clone();
+        assert!(!replaced.intend(&[change(Action::Update)]));
+        assert!(replaced.intend(&[change(Action::Replace)]));
+        let [entry] = &replaced.entries().collect::<Vec<_>>()[..] else {
+            panic!("{replaced:?}")
+        };
+        assert!(entry.uid.is_some() && entry.desired.is_none() && entry.stored.is_none());
+        assert!(
+            !replaced.intend(&[change(Action::Replace)]),
+            "once is enough"
+        );
     }
 
     proptest! {

@@ -21,7 +21,7 @@ use crate::{
     ownership::{is_ours, may_force, other_owner},
     payload::Payload,
     planning::is_used,
-    prepare::is_definition,
+    prepare::{DESIRED_ANNOTATION, is_definition},
     rejection::{ADOPT_ANNOTATION, WriteError},
     request::RequestError,
 };
@@ -140,6 +140,9 @@ impl Applier<'_> {
                 {
                     error
                 }
+                Err(error) if error.is_unsure() && known.is_none() => {
+                    return self.made_after_all(change, resource, &sent, error).await;
+                }
                 result => return result.map_err(|error| self.error(error, change)),
             };
             known = self.read(change, resource).await?;
@@ -153,6 +156,30 @@ impl Applier<'_> {
             if let Some(live) = known.take() {
                 known = self.take_over(change, resource, live).await?;
             }
+        }
+    }
+
+    /// Looks whether an object was made by an attempt whose answer was lost, although the next one was refused.
+    ///
+    /// If that cannot be seen, what is returned is no clear refusal, so that the inventory goes on listing the object.
+    async fn made_after_all(
+        &self,
+        change: &Change,
+        resource: &ResourceType,
+        sent: &Value,
+        refused: RequestError,
+    ) -> Result<Value, WriteError> {
+        let desired =
+            |object: &Value| object["metadata"]["annotations"][DESIRED_ANNOTATION].clone();
+        match self.connection.read(resource, &change.id).await {
+            Ok(Some(live))
+                if desired(&live) == desired(sent)
+                    && fields::owned_by(&live, &self.manager).is_some() =>
+            {
+                Ok(live)
+            }
+            Ok(_) => Err(self.error(refused, change)),
+            Err(_) => Err(WriteError::Request(refused)),
         }
     }
 

@@ -12,14 +12,15 @@ use crate::{fieldset::FieldSet, prepare::PreparedObject};
 
 impl Planner<'_> {
     /// Returns the drift of an object that exists; nothing if the source has changed it as well, so that it is written
-    /// anyway, or if it was not applied before.
+    /// anyway, if it was not applied before, or if the last to apply it was a run that could not record it.
     pub(super) fn drift(
         &self,
         object: &PreparedObject,
         live: &Live<'_>,
         entry: Option<&Entry>,
     ) -> Option<DriftedObject> {
-        let is_drift = was_applied(object, entry);
+        let is_drift =
+            was_applied(object, entry) && !entry.is_some_and(|e| live.was_written_since(e));
         is_drift.then(|| DriftedObject {
             id: object.id().clone(),
             is_gone: false,

@@ -115,6 +115,27 @@ impl<'a> Live<'a> {
         owned.covers(&FieldSet::of_desired(self.payload(object).unbound(), owned))
     }
 
+    /// Returns what holds an object that was deleted to be made again and is not gone yet; nothing for any other.
+    pub(super) fn held_while_replaced(&self, entry: Option<&Entry>) -> Option<Vec<String>> {
+        let is_replaced = entry.is_some_and(|entry| {
+            entry.desired.is_none() && entry.uid.is_some() && entry.uid.as_deref() == self.uid()
+        });
+        let metadata = &self.value["metadata"];
+        (is_replaced && !metadata["deletionTimestamp"].is_null()).then(|| {
+            let held = metadata["finalizers"].as_array().into_iter().flatten();
+            held.filter_map(|name| Some(name.as_str()?.to_owned()))
+                .collect()
+        })
+    }
+
+    /// Says whether the application itself has written it since that was recorded last: the run was killed, or the answer
+    /// was lost.
+    pub(super) fn was_written_since(&self, entry: &Entry) -> bool {
+        let annotated = self.value["metadata"]["annotations"][DESIRED_ANNOTATION].as_str();
+        let recorded = entry.desired.map(|desired| desired.to_string());
+        annotated.is_some() && annotated != recorded.as_deref() && self.owned.is_some()
+    }
+
     /// Returns what the inventory should say of it.
     pub(super) fn entry(&self, object: &PreparedObject) -> Entry {
         Entry {

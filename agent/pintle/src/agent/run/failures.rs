@@ -218,6 +218,7 @@ mod tests {
             message: String::new(),
             object: None,
             causes: Vec::new(),
+            is_unsure: false,
         }))
     }
 
