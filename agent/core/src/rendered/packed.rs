@@ -55,6 +55,11 @@ impl Rendered {
 }
 
 impl Packed {
+    /// Returns the rendered digest.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
     /// Returns the render that was packed; nothing if it is nested too deeply to be read, so that it has to be made again.
     pub fn unpack(&self) -> Option<Rendered> {
         let unpack = |objects: &[PackedObject]| {

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use pintle_harness::until;
+use pintle_harness::{Fault, Proxy, until};
 use serde_json::Value;
 
-use crate::world::{LIMIT, Stage, config_map, deployment, service};
+use crate::world::{LIMIT, Stage, config_map, deployment, service, world};
 
 const IMAGE: &str = "registry.k8s.io/pause:3.9";
 
@@ -141,4 +141,45 @@ fn repair_is_told(stage: &Stage, text: &str) -> Result<()> {
             Err(format!("{events:?}"))
         })
     })
+}
+
+/// How often the agent sends one request before it gives up.
+const ATTEMPTS: usize = 6;
+
+#[test]
+fn a_rollout_that_could_neither_be_done_nor_told_is_not_taken_for_done() -> Result<()> {
+    let proxy = Proxy::before_api_server(world().control_plane)?;
+    let stage = Stage::through("untold", &proxy)?;
+    let commit = stage
+        .repository
+        .push_files(&[("shop/a.yaml", &config_map("a", "1"))], "first")?;
+    stage.apply(&stage.application("shop", "shop", ""))?;
+    stage.ready_at("shop", &commit)?;
+    let often = ["--type=merge", "--patch", r#"{"spec":{"interval":"1s"}}"#];
+    stage.kubectl(&[&["patch", "application", "shop"], &often[..]].concat())?;
+    stage.request_and_wait("shop")?;
+
+    // Neither the object nor the status can be written, and the status goes on saying what was.
+    let status = format!("/namespaces/{}/applications/shop/status?", stage.namespace);
+    let object = format!("/namespaces/{}/configmaps/a?", stage.namespace);
+    for path in [&status, &object] {
+        proxy.inject(Fault::on("PATCH", path).refuse());
+    }
+    proxy.forget();
+    stage
+        .repository
+        .push_files(&[("shop/a.yaml", &config_map("a", "2"))], "second")?;
+    until("two runs have given up", LIMIT, || {
+        let seen = proxy.seen();
+        let told = seen.iter().filter(|one| one.uri.contains(&status)).count();
+        Ok((told >= 2 * ATTEMPTS)
+            .then_some(())
+            .ok_or_else(|| told.to_string()))
+    })?;
+    // The next commit changes nothing that the application reads, and comes while it waits for its next attempt.
+    proxy.heal();
+    stage
+        .repository
+        .push_files(&[("README.md", "unrelated")], "third")?;
+    stage.has_value("a", "2")
 }

@@ -7,6 +7,7 @@ use pintle_cluster::{
 };
 use pintle_core::{
     application::{ApplicationSpec, ApplicationStatus, NotifierUse, Standing},
+    digest::Digest,
     event::Reason,
     inventory::Inventory,
     machine::{Cause, Outcome, Retry},
@@ -284,9 +285,9 @@ impl Run {
             .remembered(&*tree, facts, &surroundings, &release, cause)
             .await;
         self.asked = remembered.as_deref().map(Memory::asked);
-        if remembered.is_some()
+        if let Some(memory) = &remembered
             && cause == Cause::Revision
-            && self.was_converged()
+            && self.was_converged_to(memory.rendered.digest())
             && self.is_answered()
         {
             tracing::debug!(application = %release.application, "nothing that was read has changed");
@@ -361,13 +362,16 @@ impl Run {
         matches!(self.job.work, Work::Converge { .. })
     }
 
-    fn was_converged(&self) -> bool {
+    /// Says whether the status tells that this render is in the cluster. It may be older than what was rendered last: then
+    /// the status of the run that failed with that could not be written.
+    fn was_converged_to(&self, rendered: Digest) -> bool {
         let ready = self
             .before
             .conditions
             .iter()
             .find(|condition| condition.kind == "Ready");
         ready.is_some_and(|ready| ready.reason == CONVERGED)
+            && self.before.rendered_digest == Some(rendered)
             && self.before.observed_generation == Some(self.job.application.generation)
     }
 
