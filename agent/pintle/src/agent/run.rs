@@ -27,6 +27,7 @@ use pintle_core::{
     names::CONFIRM_PRUNE_ANNOTATION,
 };
 use serde_json::Value;
+use tokio::sync::SemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -36,6 +37,15 @@ use super::{
     shared::Shared,
 };
 use crate::{cli::output, pipeline::now_ms};
+
+/// Waits for a slot; nothing if the run is not wanted any more by then: whoever waits for its end has something newer to do.
+async fn slot<'a>(shared: &'a Shared, cancel: &CancellationToken) -> Option<SemaphorePermit<'a>> {
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => None,
+        slot = shared.slots.acquire() => slot.ok(),
+    }
+}
 
 /// Why a run stopped short of its end, and what it means.
 pub(super) struct Stopped {

@@ -199,8 +199,8 @@ pub(super) struct Ready {
 
 impl Run {
     async fn go(&mut self) -> Outcome {
-        let slot = Arc::clone(&self.shared);
-        let Ok(slot) = slot.slots.acquire().await else {
+        let shared = Arc::clone(&self.shared);
+        let Some(slot) = super::slot(&shared, &self.cancel).await else {
             return Outcome::Cancelled;
         };
         if let Err(stopped) = Box::pin(self.hold()).await {

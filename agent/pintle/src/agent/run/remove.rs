@@ -45,7 +45,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut job: Job, cancel: CancellationT
 }
 
 async fn remove(shared: &Arc<Shared>, job: &mut Job, cancel: &CancellationToken) -> Outcome {
-    let Ok(slot) = shared.slots.acquire().await else {
+    let Some(slot) = super::slot(shared, cancel).await else {
         return Outcome::Cancelled;
     };
     if !job.application.has_finalizer() {
