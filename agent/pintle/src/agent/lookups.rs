@@ -171,13 +171,8 @@ impl One {
             match opened.await {
                 Ok(Some(mut changes)) => loop {
                     changes.next().await;
-                    tokio::time::sleep(QUIET).await;
-                    match self.ask(question).await {
-                        Ok(answer) if answer == known => {}
-                        Ok(_) => return,
-                        Err(error) => {
-                            tracing::warn!(application = %self.application, %question, error, "cannot be read again");
-                        }
+                    if self.answer_now(question).await != known {
+                        return;
                     }
                 },
                 // A kind that is not served may be later.
@@ -191,6 +186,23 @@ impl One {
                 // It is told as long as there is the cluster, and that is in use here.
                 _ = kinds.changed() => {}
             }
+        }
+    }
+
+    /// Returns the answer to a question after a change, however long that takes: no watch tells of this change again.
+    async fn answer_now(&self, question: &ClusterQuestion) -> Digest {
+        tokio::time::sleep(QUIET).await;
+        let mut failures = 0;
+        loop {
+            match self.ask(question).await {
+                Ok(answer) => return answer,
+                Err(error) => {
+                    failures += 1;
+                    tracing::warn!(application = %self.application, %question, error, "cannot be read again; it is tried again");
+                }
+            }
+            let seed = self.application.to_string();
+            tokio::time::sleep(pintle_core::machine::pause(&seed, failures)).await;
         }
     }
 

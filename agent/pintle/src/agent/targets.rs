@@ -18,7 +18,12 @@ use tokio::{
     task::AbortHandle,
 };
 
-use super::{accounts::NoAccount, controller::Message, secrets, shared::Shared};
+use super::{
+    accounts::NoAccount,
+    controller::Message,
+    secrets::{self, SecretError},
+    shared::Shared,
+};
 use crate::cli::output;
 
 /// How long a cluster may take to say that it is there.
@@ -180,6 +185,16 @@ impl Drop for Targets {
     }
 }
 
+/// How often in a row the Secret of a cluster that is connected may be unreadable. With the pauses between that is about a
+/// minute.
+const PATIENCE: u32 = 5;
+
+/// Says whether nothing is known of the Secret, as while the API server begins: that it is gone, or has no such key, would be
+/// known.
+fn cannot_be_read(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(SecretError::Unreadable { .. }))
+}
+
 /// Connects to one cluster, anew whenever its Secret changes.
 struct Follower {
     home: Arc<Shared>,
@@ -203,6 +218,13 @@ impl Follower {
                     if !self.tell(shared).await {
                         return;
                     }
+                }
+                // What works is not given up because the Secret cannot be read for a moment.
+                Err(error)
+                    if connected.is_some() && failures < PATIENCE && cannot_be_read(&error) =>
+                {
+                    failures += 1;
+                    tracing::warn!(secret = %self.place(), problem = output::chain(&error), "it is tried again");
                 }
                 Err(error) => {
                     failures += 1;

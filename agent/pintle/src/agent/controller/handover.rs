@@ -90,8 +90,13 @@ impl Controller {
     pub(super) fn reassigned(&mut self) -> bool {
         let before = std::mem::replace(&mut self.assigned, self.portion.take_up());
         let lost = self.apps.keys().filter(|name| !has(self.assigned, name));
-        for name in lost.cloned().collect::<Vec<_>>() {
-            self.gone(&name);
+        let lost: Vec<_> = lost.cloned().collect();
+        for name in &lost {
+            self.gone(name);
+        }
+        // What this replica knew of them, and others wait for, it will not hear the end of.
+        for name in &lost {
+            self.release_dependents(name);
         }
         self.tell_what_is_busy();
         let has_more = !self.assigned.shards.without(before.shards).is_empty();
