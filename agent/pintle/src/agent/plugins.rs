@@ -16,7 +16,7 @@ use pintle_host::LoadRequest;
 use pintle_registry::{Credentials, Keychain, Reference, Registry};
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    task::AbortHandle,
+    task::JoinHandle,
 };
 
 use self::known::{Changed, Failure, Known};
@@ -35,10 +35,22 @@ const FIRST_LOADS: Duration = Duration::from_mins(1);
 /// A registry is not asked more often than this, whatever the interval.
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(10);
 
+/// The reason of a spec that cannot be read.
+const INVALID_SPEC: &str = "InvalidSpec";
+
 struct Followed {
     uid: String,
     spec: PluginSpec,
-    task: AbortHandle,
+    task: JoinHandle<()>,
+}
+
+impl Followed {
+    /// Ends the task. It publishes nothing after this.
+    async fn stop(self) {
+        self.task.abort();
+        // That it was aborted is its only end.
+        let _ = self.task.await;
+    }
 }
 
 /// Follows all Plugin resources until it is dropped. `ready` is told when those that are there have been tried.
@@ -51,20 +63,38 @@ pub(crate) async fn follow(
     let resources = Plugins::plugins(&shared.connection);
     let mut events = std::pin::pin!(resources.watch(None));
     let mut followed: BTreeMap<String, Followed> = BTreeMap::new();
+    // The unreadable ones, each as it was told.
+    let mut unreadable: BTreeMap<String, (String, i64)> = BTreeMap::new();
     let mut ready = Some(ready);
     let mut loads = tokio::task::JoinSet::new();
     while let Some(event) = events.next().await {
         match event {
             ResourceEvent::Seen(plugin) => {
-                let Ok(spec) = &plugin.spec else {
-                    unreadable(&shared, &messages, &plugin).await;
-                    continue;
+                let spec = match &plugin.spec {
+                    Ok(spec) => spec,
+                    Err(error) => {
+                        let now = (plugin.uid.clone(), plugin.generation);
+                        let before = unreadable.insert(plugin.name.clone(), now.clone());
+                        if before != Some(now) {
+                            // What was loaded is not used on: nobody knows any more what it is granted.
+                            if let Some(old) = followed.remove(&plugin.name) {
+                                old.stop().await;
+                            }
+                            refuse(&shared, &messages, &plugin, &error.to_string()).await;
+                            tell_refusal(&resources, &plugin, &error.to_string(), &assigned).await;
+                        }
+                        continue;
+                    }
                 };
+                unreadable.remove(&plugin.name);
                 if followed
                     .get(&plugin.name)
                     .is_some_and(|known| known.uid == plugin.uid && known.spec == *spec)
                 {
                     continue;
+                }
+                if let Some(old) = followed.remove(&plugin.name) {
+                    old.stop().await;
                 }
                 let (first, tried) = oneshot::channel();
                 let one = One {
@@ -76,20 +106,19 @@ pub(crate) async fn follow(
                     assigned: assigned.clone(),
                     known: Known::default(),
                 };
-                let task = tokio::spawn(one.run(first)).abort_handle();
+                let task = tokio::spawn(one.run(first));
                 loads.spawn(async move { drop(tried.await) });
                 let new = Followed {
                     uid: plugin.uid.clone(),
                     spec: spec.clone(),
                     task,
                 };
-                if let Some(old) = followed.insert(plugin.name.clone(), new) {
-                    old.task.abort();
-                }
+                followed.insert(plugin.name.clone(), new);
             }
             ResourceEvent::Gone { name, .. } => {
+                unreadable.remove(&name);
                 if let Some(old) = followed.remove(&name) {
-                    old.task.abort();
+                    old.stop().await;
                 }
                 shared.catalog.put(&name, None);
                 let _ = messages.send(Message::PluginChanged(name)).await;
@@ -108,18 +137,55 @@ pub(crate) async fn follow(
     }
 }
 
-async fn unreadable(shared: &Shared, messages: &mpsc::Sender<Message>, plugin: &Plugin) {
-    if let Err(error) = &plugin.spec {
-        shared.catalog.put(
-            &plugin.name,
-            Some(Resource {
-                spec: None,
-                outcome: Err(error.to_string()),
-            }),
-        );
-        let _ = messages
-            .send(Message::PluginChanged(plugin.name.clone()))
-            .await;
+/// Tells those who use a plugin that its spec cannot be read.
+async fn refuse(shared: &Shared, messages: &mpsc::Sender<Message>, plugin: &Plugin, reason: &str) {
+    shared.catalog.put(
+        &plugin.name,
+        Some(Resource {
+            spec: None,
+            outcome: Err(reason.to_owned()),
+        }),
+    );
+    let _ = messages
+        .send(Message::PluginChanged(plugin.name.clone()))
+        .await;
+}
+
+/// Writes that a spec cannot be read into its status, if that is this replica's to do.
+async fn tell_refusal(
+    resources: &Plugins,
+    plugin: &Plugin,
+    reason: &str,
+    assigned: &watch::Receiver<Assignment>,
+) {
+    let generation = Some(plugin.generation);
+    let is_ours = assigned
+        .borrow()
+        .shards
+        .contains(Shard::of_plugin(&plugin.name));
+    let status = plugin.status.as_ref().ok();
+    let is_told = status.is_some_and(|status| {
+        let mut conditions = status.conditions.iter();
+        status.observed_generation == generation && conditions.any(|one| one.reason == INVALID_SPEC)
+    });
+    if !is_ours || is_told {
+        return;
+    }
+    let previous = status.map_or(&[][..], |status| &status.conditions);
+    let status = PluginStatus {
+        observed_generation: generation,
+        conditions: Condition::of(
+            Standing::Stalled,
+            INVALID_SPEC,
+            reason,
+            generation,
+            &now_text(),
+            previous,
+        ),
+        ..PluginStatus::default()
+    };
+    if let Err(error) = resources.write_status(plugin, &status).await {
+        tracing::warn!(plugin = plugin.name, error = %output::chain(&error.into()), "its status was not written");
     }
 }
 

@@ -146,3 +146,50 @@ fn a_registry_that_goes_away_takes_no_plugin_along() -> Result<()> {
         .kubectl(&["delete", "plugin.pintle.dev", &plugin])
         .map(drop)
 }
+
+#[test]
+fn a_plugin_whose_spec_cannot_be_read_for_a_while_is_used_again() -> Result<()> {
+    let stage = Stage::new("unread")?;
+    let plugin = format!("unread-{}", stage.namespace);
+    let registry = stage.world.servers.registry();
+    let image = format!("{registry}/{}/manifests:1.0.0", stage.namespace);
+    as_administrator(&["plugin", "push", "manifests", &image], 0)?;
+    let with = |memory: u64| {
+        stage.apply(&format!(
+            "apiVersion: pintle.dev/v1alpha1\nkind: Plugin\nmetadata: {{name: {plugin}}}\n\
+             spec: {{image: '{image}', limits: {{memoryMib: {memory}}}}}\n"
+        ))
+    };
+    let told = |reason: &str| {
+        until(&format!("the Plugin is {reason}"), LIMIT, || {
+            let get = ["get", "plugin.pintle.dev", &plugin, "--output", "json"];
+            let found = stage.world.control_plane.kubectl(&get)?;
+            let ready = condition(&serde_json::from_str(&found)?, "Ready");
+            Ok(if ready["reason"] == reason {
+                Ok(())
+            } else {
+                Err(ready.to_string())
+            })
+        })
+    };
+    with(64)?;
+    let commit = stage
+        .repository
+        .push_files(&[("a.yaml", &config_map("a", "1"))], "first")?;
+    stage.apply(&stage.application("shop", "", &format!("renderer: {{plugin: {plugin}}}")))?;
+    stage.ready_at("shop", &commit)?;
+
+    // The API server takes it, and no machine has as much.
+    with(5_000_000_000)?;
+    told("InvalidSpec")?;
+    stage.condition("shop", "Ready", "PluginFailed")?;
+    with(64)?;
+    told("Loaded")?;
+    let next = stage.push("shop", &[("a.yaml", &config_map("a", "2"))])?;
+    stage.ready_at("shop", &next)?;
+    stage
+        .world
+        .control_plane
+        .kubectl(&["delete", "plugin.pintle.dev", &plugin])
+        .map(drop)
+}
