@@ -1,5 +1,7 @@
 //! The way to one API server, in one's own name or in that of a service account.
 
+mod bounded;
+
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -10,6 +12,7 @@ use kube::{
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tower::timeout::TimeoutLayer;
 
+use self::bounded::Bound;
 use crate::{
     clock::ServerClock,
     fence::Fence,
@@ -184,7 +187,9 @@ impl Connection {
                 detail: chain(&error),
             })?;
         // Of every request, whoever sends it, until the head of the answer: a watch has its own end.
-        let client = client.with_layer(&TimeoutLayer::new(options.request_timeout));
+        let client = client
+            .with_layer(&Bound)
+            .with_layer(&TimeoutLayer::new(options.request_timeout));
         Ok(Self::with_client(
             client.build(),
             options,

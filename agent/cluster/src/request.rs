@@ -16,7 +16,7 @@ use tower::timeout::error::Elapsed;
 use crate::{connection::Connection, retry};
 
 /// The largest answer that is read: a list page is far below, and a broken server must not fill the memory.
-const ANSWER_LIMIT: usize = 64 << 20;
+pub(crate) const ANSWER_LIMIT: usize = 64 << 20;
 
 /// A field of the request's body that the server objects to.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]

@@ -23,6 +23,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// The server ends a watch after this many seconds, and it is renewed from where it was.
 const RENEWAL: u32 = 290;
+/// Objects in a page of a list: large ones, and they are below what one answer may have.
+const PAGE: u32 = 100;
 
 /// What of a kind is watched.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -187,7 +189,7 @@ fn open(
         Some(namespace) => Api::namespaced_with(client, namespace, &dynamic),
         None => Api::all_with(client, &dynamic),
     };
-    let mut config = Config::default().timeout(RENEWAL);
+    let mut config = Config::default().timeout(RENEWAL).page_size(PAGE);
     config.label_selector.clone_from(&selection.labels);
     config.field_selector.clone_from(&selection.fields);
     if streaming {

@@ -1,0 +1,122 @@
+//! A bound on what an API server may make the agent keep.
+//!
+//! Clusters of applications are named by whoever may write a Secret: one may be a server that answers without an end. What
+//! is kept of an answer is all of it, and of a watch one line: an event.
+
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures::{StreamExt as _, future::BoxFuture};
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, BodyStream, StreamBody, combinators::UnsyncBoxBody};
+use kube::client::Body;
+use tower::{BoxError, Layer, Service};
+
+use crate::request::ANSWER_LIMIT;
+
+/// Bounds the answers of all requests, whoever sends them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bound;
+
+impl<S> Layer<S> for Bound {
+    type Service = Bounded<S>;
+
+    fn layer(&self, inner: S) -> Bounded<S> {
+        Bounded(inner)
+    }
+}
+
+/// See [`Bound`].
+#[derive(Debug, Clone)]
+pub(super) struct Bounded<S>(S);
+
+impl<S, B> Service<Request<Body>> for Bounded<S>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    S::Future: Send + 'static,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<UnsyncBoxBody<Bytes, BoxError>>;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let query = request.uri().query().unwrap_or_default();
+        let is_watch = query.split('&').any(|part| part == "watch=true");
+        let answer = self.0.call(request);
+        Box::pin(async move {
+            let answer = answer.await?;
+            // A refused watch is answered like anything else.
+            let is_watch = is_watch && answer.status().is_success();
+            Ok(answer.map(|body| bounded(body, is_watch)))
+        })
+    }
+}
+
+fn bounded<B>(body: B, is_watch: bool) -> UnsyncBoxBody<Bytes, BoxError>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let mut kept = 0;
+    let frames = BodyStream::new(body).map(move |frame| {
+        let frame = frame.map_err(Into::<BoxError>::into)?;
+        if let Some(data) = frame.data_ref() {
+            kept = match data.iter().rposition(|byte| *byte == b'\n') {
+                Some(end) if is_watch => data.len() - end - 1,
+                _ => kept + data.len(),
+            };
+        }
+        if kept > ANSWER_LIMIT {
+            let what = if is_watch { "an event" } else { "the answer" };
+            let limit = ANSWER_LIMIT >> 20;
+            return Err(BoxError::from(format!("{what} has more than {limit} MiB")));
+        }
+        Ok(frame)
+    });
+    StreamBody::new(frames).boxed_unsync()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::stream;
+    use http_body::Frame;
+
+    /// Reads what a server sends in pieces of a mebibyte, each ending like this; says how many there were before it broke
+    /// off, and why.
+    async fn read(query: &str, end: u8) -> (usize, Option<String>) {
+        let server = tower::service_fn(move |_: Request<Body>| async move {
+            let mut piece = vec![b' '; 1 << 20];
+            piece[(1 << 20) - 1] = end;
+            let piece = Bytes::from(piece);
+            let frames = stream::repeat_with(move || Ok::<_, BoxError>(Frame::data(piece.clone())));
+            Ok::<_, BoxError>(Response::new(StreamBody::new(frames.take(100))))
+        });
+        let request = Request::get(format!("/api/v1/pods?{query}"));
+        let request = request.body(Body::empty()).unwrap();
+        let answer = Bound.layer(server).call(request).await.unwrap();
+        let mut frames = std::pin::pin!(BodyStream::new(answer.into_body()));
+        let mut count = 0;
+        while let Some(frame) = frames.next().await {
+            match frame {
+                Ok(_) => count += 1,
+                Err(error) => return (count, Some(error.to_string())),
+            }
+        }
+        (count, None)
+    }
+
+    #[tokio::test]
+    async fn an_answer_has_an_end_and_so_has_each_event_of_a_watch() {
+        let broken = |what: &str| Some(format!("{what} has more than 64 MiB"));
+        assert_eq!(read("limit=5", b'\n').await, (64, broken("the answer")));
+        assert_eq!(read("watch=true", b' ').await, (64, broken("an event")));
+        assert_eq!(read("limit=5&watch=true", b'\n').await, (100, None));
+    }
+}
