@@ -60,10 +60,10 @@ pub(crate) async fn until<T>(
     tokio::time::timeout(limit, watching).await.ok().flatten()
 }
 
-/// Reads an object as it is, however long that takes.
+/// Reads an object as it is, however long that takes. Who may watch it may list it, and need not have the right to get it.
 async fn current(connection: &Connection, resource: &ResourceType, id: &ObjectId) -> Option<Value> {
     loop {
-        match connection.read(resource, id).await {
+        match connection.read_from_list(resource, id).await {
             Ok(found) => return found,
             // Its definition is gone, or serves it elsewhere now: it will not be seen here any more.
             Err(error) if error.is_unserved() => return None,

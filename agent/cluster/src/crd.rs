@@ -186,6 +186,29 @@ mod tests {
     }
 
     #[test]
+    fn the_agent_may_get_nothing_by_which_commands_run() {
+        let installed = files()
+            .into_iter()
+            .find(|(path, _)| path.ends_with("install.yaml"))
+            .map(|(_, text)| text)
+            .unwrap();
+        let mut roles = 0;
+        for document in installed.split("\n---\n") {
+            let value: Value = serde_saphyr::from_str(document).unwrap();
+            for rule in value["rules"].as_array().into_iter().flatten() {
+                let has = |field: &str, what: &str| {
+                    let mut all = rule[field].as_array().into_iter().flatten();
+                    all.any(|one| one == what)
+                };
+                roles += 1;
+                assert!(!has("verbs", "*"), "{rule}");
+                assert!(!(has("resources", "*") && has("verbs", "get")), "{rule}");
+            }
+        }
+        assert!(roles > 5, "{roles}");
+    }
+
+    #[test]
     fn schemas_are_structural() {
         fn walk(schema: &Value, path: &str) {
             let Some(map) = schema.as_object() else {

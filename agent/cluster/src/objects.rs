@@ -8,6 +8,7 @@ use crate::{
     connection::Connection,
     discovery::ResourceType,
     request::{Call, RequestError},
+    watching::typed,
 };
 
 /// Server-side apply takes YAML, of which JSON is a part.
@@ -64,6 +65,19 @@ impl Connection {
             Err(error) if error.is_absent() => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Like [`Connection::read`], with the right to list the objects of the kind only.
+    pub(crate) async fn read_from_list(
+        &self,
+        resource: &ResourceType,
+        id: &ObjectId,
+    ) -> Result<Option<Value>, RequestError> {
+        let call = Call::get(resource.path(id.namespace.as_deref(), None))
+            .query("fieldSelector", &format!("metadata.name={}", id.name));
+        let mut list = self.call(&call).await?;
+        let found = list["items"].get_mut(0).map(Value::take);
+        Ok(found.map(|found| typed(found, resource)))
     }
 
     /// Applies an object on the server's side.

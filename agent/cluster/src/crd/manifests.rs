@@ -69,9 +69,10 @@ pub(super) fn applier() -> String {
 }
 
 const READS: &str = "\
-Reads and watches: the objects of applications can be of any kind, so any kind is watched, by the label
+Lists and watches: the objects of applications can be of any kind, so any kind is watched, by the label
 pintle.dev/application. To narrow it, list the kinds in use, with namespaces, customresourcedefinitions and apiservices; an
-application of another kind then cannot be followed.
+application of another kind then cannot be followed. There is no `get` on all of them: on pods/exec and nodes/proxy it is the
+right to run commands.
 Impersonates: every write for an application is made in the name of its service account. This right is as much as all
 accounts may do together; to bound it, replace this rule by Roles in the namespaces of the accounts, or name the accounts
 in resourceNames.";
@@ -119,10 +120,14 @@ fn cluster_role() -> Value {
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
         "metadata": {"name": AGENT, "labels": labels()},
         "rules": [
-            {"apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list", "watch"]},
+            // Subresources are meant too, and `get` opens those that run commands.
+            // <https://kubernetes.io/docs/concepts/security/rbac-good-practices/#access-to-proxy-subresource-of-nodes>
+            {"apiGroups": ["*"], "resources": ["*"], "verbs": ["list", "watch"]},
+            {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]},
             {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["impersonate"]},
             // Finalizers are a part of the resource: `patch` is the only verb for them.
-            {"apiGroups": [GROUP], "resources": ["applications"], "verbs": ["patch"]},
+            {"apiGroups": [GROUP], "resources": ["applications"], "verbs": ["get", "patch"]},
+            {"apiGroups": [GROUP], "resources": ["plugins"], "verbs": ["get"]},
             {"apiGroups": [GROUP], "resources": ["applications/status", "plugins/status"], "verbs": ["patch"]},
             {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
         ],
@@ -157,8 +162,8 @@ fn role() -> Value {
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
         "metadata": {"name": AGENT, "namespace": NAMESPACE, "labels": labels()},
         "rules": [
-            {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create", "update", "delete"]},
-            {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create", "update", "delete"]},
+            {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update", "delete"]},
+            {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "create", "update", "delete"]},
         ],
     })
 }
@@ -224,8 +229,8 @@ fn container() -> Value {
             "agent",
             "--cache=/cache",
             format!("--cache-size={CACHE_SIZE}"),
-            "--listen=0.0.0.0:9090",
-            "--webhook-listen=0.0.0.0:9292",
+            "--listen=[::]:9090",
+            "--webhook-listen=[::]:9292",
             format!("--default-service-account={NAMESPACE}/{APPLIER}"),
         ],
         "env": [
