@@ -85,10 +85,7 @@ pub(crate) async fn run(args: AgentCommand) -> anyhow::Result<Exit> {
             &args.webhook_secret,
             "token",
         );
-        let routes = webhook::routes(webhook::Receiver {
-            token,
-            pushed: tell_push.clone(),
-        });
+        let routes = webhook::routes(webhook::Receiver::new(token, tell_push.clone()));
         servers.spawn(server::listen(
             address,
             "the receiver of webhooks",

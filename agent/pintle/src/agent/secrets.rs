@@ -88,7 +88,8 @@ pub(crate) async fn read_key(
     })
 }
 
-/// Follows one key of one Secret by a watch: what depends on it never asks the API server.
+/// Follows one key of one Secret by a watch: what depends on it never asks the API server. A value is without the line's end
+/// that files have; nothing is in a Secret that has no such key, or an empty one.
 pub(crate) fn follow(
     connection: &Connection,
     namespace: &str,
@@ -101,14 +102,21 @@ pub(crate) fn follow(
     let key = key.to_owned();
     tokio::spawn(async move {
         let mut events = watcher(secrets, config).default_backoff().boxed();
+        let mut is_listed = false;
         while let Some(event) = events.next().await {
             let value = match event {
-                Ok(watcher::Event::Apply(secret) | watcher::Event::InitApply(secret)) => secret
-                    .data
-                    .and_then(|mut data| data.remove(&key))
-                    .map(|value| Arc::from(value.0)),
-                Ok(watcher::Event::Delete(_)) => None,
-                Ok(watcher::Event::Init | watcher::Event::InitDone) => continue,
+                Ok(watcher::Event::Init) => {
+                    is_listed = false;
+                    continue;
+                }
+                Ok(watcher::Event::InitApply(secret)) => {
+                    is_listed = true;
+                    value(secret, &key)
+                }
+                Ok(watcher::Event::Apply(secret)) => value(secret, &key),
+                Ok(watcher::Event::InitDone) if is_listed => continue,
+                // It may have gone while there was no watch.
+                Ok(watcher::Event::Delete(_) | watcher::Event::InitDone) => None,
                 Err(error) => {
                     tracing::warn!(%error, "the webhook secret cannot be watched; it is tried again");
                     continue;
@@ -120,4 +128,28 @@ pub(crate) fn follow(
         }
     });
     receiver
+}
+
+fn value(secret: Secret, key: &str) -> Option<Arc<[u8]>> {
+    let value = secret.data?.remove(key)?.0;
+    let value = value.trim_ascii_end();
+    (!value.is_empty()).then(|| Arc::from(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_empty_value_is_none_and_a_line_has_no_end() {
+        let of = |text: &str| {
+            let data = json!({"data": {"token": STANDARD.encode(text)}});
+            let value = value(serde_json::from_value(data).unwrap(), "token");
+            value.map(|value| String::from_utf8(value.to_vec()).unwrap())
+        };
+        assert_eq!(of("a b\n").as_deref(), Some("a b"));
+        assert_eq!((of(""), of("\n")), (None, None));
+        assert_eq!(value(Secret::default(), "token"), None);
+    }
 }

@@ -1,14 +1,15 @@
 //! The receiver of webhooks: a push to a repository starts a fetch at once.
 //!
-//! GitHub, GitLab, and a generic form. Each request is authenticated before its body is looked at; what it says is only
-//! "look now", so even a forged one could do no more than cause a fetch.
+//! GitHub, GitLab, and a generic form. Each request is authenticated before what it says is looked at, and that is only
+//! "look now", so even a forged one could do no more than cause a fetch. Its body is read only if its head may be right, and
+//! few are at once.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    body::Bytes,
-    extract::{DefaultBodyLimit, State},
+    body::{Bytes, to_bytes},
+    extract::{Request, State},
     http::{HeaderMap, StatusCode},
     routing::post,
 };
@@ -16,7 +17,7 @@ use hmac::{Hmac, Mac as _};
 use pintle_core::digest::Digest;
 use serde_json::Value;
 use sha2::Sha256;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc, watch};
 
 use super::replicas::Pushed;
 
@@ -24,13 +25,29 @@ use super::replicas::Pushed;
 /// <https://docs.github.com/en/webhooks/webhook-events-and-payloads#payload-cap>
 const BODY_LIMIT: usize = 25 << 20;
 
+/// How many bodies are in memory at once. Each may be as large as the limit, twice while it is put together, and nearly all
+/// are a few kilobytes.
+const BODIES: usize = 2;
+
+/// How long a body may take, with the wait for its turn. GitHub waits for 10 s.
+const BODY_TIME: Duration = Duration::from_secs(10);
+
 /// What the handlers share.
 #[derive(Clone)]
 pub(crate) struct Receiver {
     /// The shared secret; absent while its Secret does not exist.
-    pub(crate) token: watch::Receiver<Option<Arc<[u8]>>>,
+    token: watch::Receiver<Option<Arc<[u8]>>>,
     /// Where pushes are told: repositories by the digest of the form of [`normal_url`].
-    pub(crate) pushed: mpsc::Sender<Pushed>,
+    pushed: mpsc::Sender<Pushed>,
+    bodies: Arc<Semaphore>,
+    body_time: Duration,
+}
+
+/// A request that is authentic. As long as it is there, it counts among the bodies in memory.
+struct Delivery<'a> {
+    headers: HeaderMap,
+    body: Bytes,
+    _place: SemaphorePermit<'a>,
 }
 
 /// Returns the routes `/webhook/github`, `/webhook/gitlab` and `/webhook/generic`.
@@ -39,9 +56,11 @@ pub(crate) fn routes(receiver: Receiver) -> Router {
         .route("/webhook/github", post(github))
         .route("/webhook/gitlab", post(gitlab))
         .route("/webhook/generic", post(generic))
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .with_state(receiver)
 }
+
+/// Bytes of an HMAC with SHA-256.
+const SIGNATURE: usize = 32;
 
 type Answer = (StatusCode, &'static str);
 
@@ -53,17 +72,26 @@ const UNAUTHENTICATED: Answer = (
     StatusCode::UNAUTHORIZED,
     "the signature does not match the webhook secret\n",
 );
+const UNREAD: Answer = (
+    StatusCode::PAYLOAD_TOO_LARGE,
+    "the body has more than 25 MiB, or broke off\n",
+);
+const SLOW: Answer = (
+    StatusCode::REQUEST_TIMEOUT,
+    "the body did not come in time\n",
+);
 
-async fn github(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes) -> Answer {
-    if let Err(answer) = receiver.check_signature(&headers, "x-hub-signature-256", &body) {
-        return answer;
-    }
-    match text(&headers, "x-github-event") {
+async fn github(State(receiver): State<Receiver>, request: Request) -> Answer {
+    let delivery = match receiver.signed(request, "x-hub-signature-256").await {
+        Ok(delivery) => delivery,
+        Err(answer) => return answer,
+    };
+    match text(&delivery.headers, "x-github-event") {
         "ping" => (StatusCode::OK, "pong\n"),
         "push" | "create" => {
             receiver
                 .tell(
-                    &body,
+                    &delivery.body,
                     &[
                         "/repository/clone_url",
                         "/repository/ssh_url",
@@ -79,18 +107,16 @@ async fn github(State(receiver): State<Receiver>, headers: HeaderMap, body: Byte
     }
 }
 
-async fn gitlab(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes) -> Answer {
-    let Some(token) = receiver.token() else {
-        return NO_TOKEN;
+async fn gitlab(State(receiver): State<Receiver>, request: Request) -> Answer {
+    let delivery = match receiver.with_token(request, "x-gitlab-token").await {
+        Ok(delivery) => delivery,
+        Err(answer) => return answer,
     };
-    if !equal(text(&headers, "x-gitlab-token").as_bytes(), &token) {
-        return UNAUTHENTICATED;
-    }
-    match text(&headers, "x-gitlab-event") {
+    match text(&delivery.headers, "x-gitlab-event") {
         "Push Hook" | "Tag Push Hook" => {
             receiver
                 .tell(
-                    &body,
+                    &delivery.body,
                     &[
                         "/project/git_http_url",
                         "/project/git_ssh_url",
@@ -107,32 +133,69 @@ async fn gitlab(State(receiver): State<Receiver>, headers: HeaderMap, body: Byte
 }
 
 /// `{"url": "https://git.example.com/team/repository.git"}`, signed in `X-Signature-256: sha256=…`.
-async fn generic(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes) -> Answer {
-    if let Err(answer) = receiver.check_signature(&headers, "x-signature-256", &body) {
-        return answer;
+async fn generic(State(receiver): State<Receiver>, request: Request) -> Answer {
+    match receiver.signed(request, "x-signature-256").await {
+        Ok(delivery) => receiver.tell(&delivery.body, &["/url"]).await,
+        Err(answer) => answer,
     }
-    receiver.tell(&body, &["/url"]).await
 }
 
 impl Receiver {
+    pub(crate) fn new(
+        token: watch::Receiver<Option<Arc<[u8]>>>,
+        pushed: mpsc::Sender<Pushed>,
+    ) -> Self {
+        Self {
+            token,
+            pushed,
+            bodies: Arc::new(Semaphore::new(BODIES)),
+            body_time: BODY_TIME,
+        }
+    }
+
     fn token(&self) -> Option<Arc<[u8]>> {
         self.token.borrow().clone()
     }
 
-    fn check_signature(
-        &self,
-        headers: &HeaderMap,
-        header: &str,
-        body: &[u8],
-    ) -> Result<(), Answer> {
+    /// Takes a request whose body is signed.
+    async fn signed(&self, request: Request, header: &str) -> Result<Delivery<'_>, Answer> {
         let token = self.token().ok_or(NO_TOKEN)?;
-        let hex_digits = text(headers, header)
+        let signature = text(request.headers(), header)
             .strip_prefix("sha256=")
+            .and_then(|digits| hex::decode(digits).ok())
+            .filter(|signature| signature.len() == SIGNATURE)
             .ok_or(UNAUTHENTICATED)?;
-        let signature = hex::decode(hex_digits).map_err(|_| UNAUTHENTICATED)?;
-        mac(&token, body)
+        let delivery = self.read(request).await?;
+        mac(&token, &delivery.body)
             .verify_slice(&signature)
-            .map_err(|_| UNAUTHENTICATED)
+            .map_err(|_| UNAUTHENTICATED)?;
+        Ok(delivery)
+    }
+
+    /// Takes a request that brings the secret itself.
+    async fn with_token(&self, request: Request, header: &str) -> Result<Delivery<'_>, Answer> {
+        let token = self.token().ok_or(NO_TOKEN)?;
+        if !equal(text(request.headers(), header).as_bytes(), &token) {
+            return Err(UNAUTHENTICATED);
+        }
+        self.read(request).await
+    }
+
+    async fn read(&self, request: Request) -> Result<Delivery<'_>, Answer> {
+        let (head, body) = request.into_parts();
+        let read = async {
+            let place = self.bodies.acquire().await;
+            let place = place.expect("the semaphore is never closed");
+            let body = to_bytes(body, BODY_LIMIT).await.map_err(|_| UNREAD)?;
+            Ok(Delivery {
+                headers: head.headers,
+                body,
+                _place: place,
+            })
+        };
+        tokio::time::timeout(self.body_time, read)
+            .await
+            .unwrap_or(Err(SLOW))
     }
 
     async fn tell(&self, body: &[u8], pointers: &[&str]) -> Answer {
@@ -211,12 +274,13 @@ pub(crate) fn normal_url(url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::HeaderValue;
+    use axum::{body::Body, http::HeaderValue};
+    use futures::stream;
 
     fn receiver(token: Option<&str>) -> (Receiver, mpsc::Receiver<Pushed>) {
         let (_, token) = watch::channel(token.map(|token| Arc::from(token.as_bytes())));
         let (pushed, told) = mpsc::channel(4);
-        (Receiver { token, pushed }, told)
+        (Receiver::new(token, pushed), told)
     }
 
     fn repository(normal: &str) -> Pushed {
@@ -233,6 +297,21 @@ mod tests {
                 )
             })
             .collect()
+    }
+
+    fn request(headers: HeaderMap, body: impl Into<Body>) -> Request {
+        let mut request = Request::new(body.into());
+        *request.headers_mut() = headers;
+        request
+    }
+
+    /// A body that nobody may ask for.
+    fn unread() -> Body {
+        Body::from_stream(stream::poll_fn(
+            |_| -> std::task::Poll<Option<Result<Bytes, std::io::Error>>> {
+                panic!("the body is read")
+            },
+        ))
     }
 
     fn signed(header: &'static str, body: &[u8]) -> (&'static str, String) {
@@ -267,22 +346,19 @@ mod tests {
         let (receiver, mut told) = receiver(Some("token"));
         let (name, signature) = signed("x-hub-signature-256", body);
         let good = headers(&[(name, &signature), ("x-github-event", "push")]);
-        let answer = github(
-            State(receiver.clone()),
-            good.clone(),
-            Bytes::from_static(body),
-        )
-        .await;
+        let answer = github(State(receiver.clone()), request(good.clone(), &body[..])).await;
         assert_eq!(answer.0, StatusCode::ACCEPTED);
         assert_eq!(
             told.recv().await.unwrap(),
             repository("git.example.com/a/b")
         );
+        let short = headers(&[(name, "sha256=00"), ("x-github-event", "push")]);
         for (bad, body) in [
-            (good, &b"{}"[..]),
-            (headers(&[("x-github-event", "push")]), body),
+            (good, Body::from(&b"{}"[..])),
+            (headers(&[("x-github-event", "push")]), unread()),
+            (short, unread()),
         ] {
-            let answer = github(State(receiver.clone()), bad, Bytes::copy_from_slice(body)).await;
+            let answer = github(State(receiver.clone()), request(bad, body)).await;
             assert_eq!(answer, UNAUTHENTICATED);
         }
         assert!(told.try_recv().is_err());
@@ -290,13 +366,11 @@ mod tests {
 
     #[tokio::test]
     async fn gitlab_sends_the_token_itself() {
-        let body = Bytes::from_static(
-            br#"{"project":{"git_http_url":"https://git.example.com/a/b.git"}}"#,
-        );
+        let body = r#"{"project":{"git_http_url":"https://git.example.com/a/b.git"}}"#;
         let (receiver, mut told) = receiver(Some("token"));
         let with = |token| headers(&[("x-gitlab-token", token), ("x-gitlab-event", "Push Hook")]);
         assert_eq!(
-            gitlab(State(receiver.clone()), with("token"), body.clone())
+            gitlab(State(receiver.clone()), request(with("token"), body))
                 .await
                 .0,
             StatusCode::ACCEPTED
@@ -307,7 +381,7 @@ mod tests {
         );
         for wrong in ["", "toke", "token2"] {
             assert_eq!(
-                gitlab(State(receiver.clone()), with(wrong), body.clone()).await,
+                gitlab(State(receiver.clone()), request(with(wrong), unread())).await,
                 UNAUTHENTICATED
             );
         }
@@ -320,8 +394,7 @@ mod tests {
             let (name, signature) = signed("x-signature-256", body);
             generic(
                 State(receiver.clone()),
-                headers(&[(name, &signature)]),
-                Bytes::from_static(body),
+                request(headers(&[(name, &signature)]), body),
             )
         };
         assert_eq!(
@@ -338,10 +411,28 @@ mod tests {
         let (receiver, _told) = receiver(None);
         let answer = gitlab(
             State(receiver),
-            headers(&[("x-gitlab-token", "")]),
-            Bytes::new(),
+            request(headers(&[("x-gitlab-token", "")]), unread()),
         )
         .await;
         assert_eq!(answer, NO_TOKEN);
+    }
+
+    #[tokio::test]
+    async fn bodies_that_do_not_come_hold_nobody_up_for_long() {
+        let (mut receiver, _told) = receiver(Some("token"));
+        receiver.body_time = Duration::from_millis(50);
+        let with = || headers(&[("x-gitlab-token", "token"), ("x-gitlab-event", "Push Hook")]);
+        let never = || Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
+        let stuck =
+            (0..=BODIES).map(|_| gitlab(State(receiver.clone()), request(with(), never())));
+        for answer in futures::future::join_all(stuck).await {
+            assert_eq!(answer, SLOW);
+        }
+        receiver.body_time = BODY_TIME;
+        let large = vec![b' '; BODY_LIMIT + 1];
+        let answer = gitlab(State(receiver.clone()), request(with(), large)).await;
+        assert_eq!(answer, UNREAD);
+        let answer = gitlab(State(receiver), request(with(), "{}")).await;
+        assert_eq!(answer.0, StatusCode::BAD_REQUEST, "its turn comes");
     }
 }
