@@ -9,14 +9,12 @@ use kube::{
     Api,
     runtime::{WatchStreamExt as _, watcher},
 };
-use pintle_cluster::{Cluster, Connection, ServiceAccount};
+use pintle_cluster::{Cluster, ConnectError, Connection, RequestError, ServiceAccount};
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::cli::output;
-
 /// Why a Secret cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum SecretError {
     #[error("Secret {namespace}/{name} does not exist")]
     Missing { namespace: String, name: String },
@@ -33,8 +31,32 @@ pub(crate) enum SecretError {
         name: String,
         /// In whose name, if not the agent's.
         by: String,
-        reason: String,
+        reason: Box<Unread>,
     },
+}
+
+/// Why it is not known what a Secret holds.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unread {
+    /// Nobody can be asked in this account's name.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error(transparent)]
+    Request(#[from] RequestError),
+}
+
+impl SecretError {
+    /// Says whether the Secret may be read later without a change of it. One that is not there, or lacks a key, has to be
+    /// mended first.
+    pub(crate) fn is_retryable(&self) -> bool {
+        let Self::Unreadable { reason, .. } = self else {
+            return false;
+        };
+        match &**reason {
+            Unread::Connect(_) => false,
+            Unread::Request(error) => error.is_retryable(),
+        }
+    }
 }
 
 /// Reads a Secret's data, in the name of an application's account. Without one in the agent's own name: for what is the
@@ -45,11 +67,11 @@ pub(crate) async fn read(
     namespace: &str,
     name: &str,
 ) -> Result<BTreeMap<String, Vec<u8>>, SecretError> {
-    let unreadable = |error: anyhow::Error| SecretError::Unreadable {
+    let unreadable = |reason: Unread| SecretError::Unreadable {
         namespace: namespace.to_owned(),
         name: name.to_owned(),
         by: account.map_or_else(String::new, |account| format!(" in the name of {account}")),
-        reason: output::chain(&error),
+        reason: Box::new(reason),
     };
     let reader = cluster
         .reader_for(account)
