@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use pintle_cluster::{Application, Release, StatusError, StatusStore, Weight};
 use pintle_core::{
-    application::{ApplicationSpec, ApplicationStatus, ConditionStatus, NotifierUse, Standing},
+    application::{ApplicationSpec, ApplicationStatus, NotifierUse, Standing},
     event::{EventSeverity, Reason},
     machine::{Outcome, Retry},
     names::CONFIRM_PRUNE_ANNOTATION,
@@ -168,7 +168,7 @@ async fn conclude(
     let application = store.application().clone();
     let status = report::status(before, application.generation, learned, verdict);
     let verdict = learned.shown(verdict);
-    let is_news = is_news(before, &verdict, learned);
+    let is_news = is_news(before, &status);
     let application = store
         .finish(status)
         .await
@@ -189,19 +189,20 @@ async fn conclude(
 }
 
 /// The same state for the same reason is told once, however often a run comes to it.
-fn is_news(before: &ApplicationStatus, verdict: &Verdict, learned: &Learned) -> bool {
-    let ready = before
-        .conditions
-        .iter()
-        .find(|condition| condition.kind == "Ready");
-    let same = ready.is_some_and(|ready| {
-        let was_ready = ready.status == ConditionStatus::True;
-        was_ready == (verdict.standing == Standing::Ready)
-            && ready.reason == verdict.reason
-            && (was_ready || ready.message == verdict.message)
-    });
-    let same_revision = learned.applied.is_none() || learned.applied == before.revision;
-    !(same && same_revision)
+fn is_news(before: &ApplicationStatus, after: &ApplicationStatus) -> bool {
+    let told = Verdict::as_told(&before.conditions);
+    let (Some(told), Some(now)) = (told, Verdict::as_told(&after.conditions)) else {
+        return true;
+    };
+    let was_ready = told.standing == Standing::Ready;
+    let is_same_state = was_ready == (now.standing == Standing::Ready) && told.reason == now.reason;
+    // What is tried again may fail with another text each time, such as the port of a connection: the condition has the newest.
+    let is_next_try = told.standing == Standing::Retrying
+        && now.standing == Standing::Retrying
+        && before.attempted_revision == after.attempted_revision
+        && before.observed_generation == after.observed_generation;
+    let is_same = is_same_state && (was_ready || is_next_try || told.message == now.message);
+    !is_same || before.revision != after.revision
 }
 
 /// Tells an event to notifiers, and to the cluster what is an Event there.
@@ -250,5 +251,74 @@ fn unwritten(job: &mut Job, error: StatusError) -> Outcome {
             tracing::warn!(application = %name, error = %output::chain(&error.into()), "the status was not written");
             Outcome::Failed(Retry::Backoff)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The status after a run that has tried a revision for a generation of the spec.
+    fn tried(
+        before: &ApplicationStatus,
+        revision: &str,
+        generation: i64,
+        verdict: &Verdict,
+    ) -> ApplicationStatus {
+        let learned = Learned {
+            attempted: Some(revision.to_owned()),
+            ..Learned::default()
+        };
+        report::status(before, generation, &learned, verdict)
+    }
+
+    #[test]
+    fn a_failure_that_is_tried_again_is_told_once_whatever_its_text() {
+        let from = |port: u16, reason| {
+            let message = format!("a webhook failed: 10.0.0.1:{port}: connection reset");
+            Verdict::failed(Standing::Retrying, reason, message)
+        };
+        let reset = |port| from(port, Reason::ApplyFailed);
+        let nothing = ApplicationStatus::default();
+        let first = tried(&nothing, "1", 1, &reset(40_001));
+        assert!(is_news(&nothing, &first));
+        let second = tried(&first, "1", 1, &reset(40_002));
+        assert!(!is_news(&first, &second));
+        assert_eq!(second.conditions[0].message, reset(40_002).message);
+
+        let another_revision = tried(&second, "2", 1, &reset(40_003));
+        assert!(is_news(&second, &another_revision));
+        let another_spec = tried(&second, "1", 2, &reset(40_003));
+        assert!(is_news(&second, &another_spec));
+        let another_reason = tried(&second, "1", 1, &from(40_003, Reason::HookFailed));
+        assert!(is_news(&second, &another_reason));
+    }
+
+    #[test]
+    fn what_waits_for_a_change_is_told_with_each_text() {
+        let failed = |standing, text: &str| Verdict::failed(standing, Reason::ApplyFailed, text);
+        let refused = |text: &str| failed(Standing::Stalled, text);
+        let first = tried(&ApplicationStatus::default(), "1", 1, &refused("a"));
+        assert!(!is_news(&first, &tried(&first, "1", 1, &refused("a"))));
+        assert!(is_news(&first, &tried(&first, "1", 1, &refused("b"))));
+
+        let again = tried(&first, "1", 1, &failed(Standing::Retrying, "b"));
+        assert!(is_news(&first, &again));
+        assert!(is_news(&again, &tried(&again, "1", 1, &refused("c"))));
+    }
+
+    #[test]
+    fn what_goes_well_is_told_once_for_a_revision() {
+        let converged = |revision: &str, text: &str| {
+            let learned = Learned {
+                applied: Some(revision.to_owned()),
+                ..Learned::default()
+            };
+            let verdict = Verdict::failed(Standing::Ready, Reason::Converged, text);
+            report::status(&ApplicationStatus::default(), 1, &learned, &verdict)
+        };
+        let first = converged("1", "3 objects are healthy");
+        assert!(!is_news(&first, &converged("1", "4 objects are healthy")));
+        assert!(is_news(&first, &converged("2", "3 objects are healthy")));
     }
 }
