@@ -218,7 +218,10 @@ impl One {
             self.log(changed);
             match changed {
                 Changed::Nothing => {}
-                Changed::Told => self.write_status().await,
+                Changed::Told => {
+                    self.put();
+                    self.write_status().await;
+                }
                 Changed::Used => self.publish().await,
             }
             if let Some(first) = first.take() {
@@ -238,7 +241,7 @@ impl One {
             (Changed::Told, _, None) => {
                 tracing::info!(plugin = name, "its image was found again");
             }
-            (Changed::Told, _, Some(failure)) if self.known.failures() == 1 => {
+            (Changed::Told, Some(_), Some(failure)) if self.known.failures() == 1 => {
                 tracing::warn!(
                     plugin = name,
                     reason = failure.reason,
@@ -343,26 +346,26 @@ impl One {
 
     /// Tells who uses the plugin, and writes its status.
     async fn publish(&mut self) {
+        self.put();
+        let changed = Message::PluginChanged(self.plugin.name.clone());
+        if self.messages.send(changed).await.is_err() {
+            return;
+        }
+        self.write_status().await;
+    }
+
+    /// Lets who uses the plugin from now on find what is known of it. Whoever has used it, or tried to, is not told.
+    fn put(&self) {
         let outcome = match (self.known.loaded(), self.known.failure()) {
             (Some(loaded), _) => Ok(loaded.ready.clone()),
             (None, Some(failure)) => Err(failure.reason.clone()),
             (None, None) => return,
         };
-        let name = self.plugin.name.clone();
         let resource = Resource {
             spec: Some(self.spec.clone()),
             outcome,
         };
-        self.shared.catalog.put(&name, Some(resource));
-        if self
-            .messages
-            .send(Message::PluginChanged(name))
-            .await
-            .is_err()
-        {
-            return;
-        }
-        self.write_status().await;
+        self.shared.catalog.put(&self.plugin.name, Some(resource));
     }
 
     /// Writes what became of the plugin, if that is this replica's to do and not there yet.

@@ -25,9 +25,9 @@ pub(super) struct Failure {
 pub(super) enum Changed {
     /// Nothing that anybody sees.
     Nothing,
-    /// What is told of the plugin, and not what its users find.
+    /// What is told of the plugin. Its users find it as before, or find none as before.
     Told,
-    /// What its users find.
+    /// What its users find: another plugin, or none for the first time.
     Used,
 }
 
@@ -67,13 +67,17 @@ impl<T> Known<T> {
 
     fn fail(&mut self, reason: String, now: &str) -> Changed {
         let before = self.failure.take();
+        let is_first = before.is_none();
         let is_known = before.as_ref().is_some_and(|one| one.reason == reason);
         let since = before.map_or_else(|| now.to_owned(), |one| one.since);
         self.failure = Some(Failure { reason, since });
-        match self.loaded {
-            _ if is_known => Changed::Nothing,
-            Some(_) => Changed::Told,
-            None => Changed::Used,
+        if is_known {
+            Changed::Nothing
+        } else if is_first && self.loaded.is_none() {
+            Changed::Used
+        } else {
+            // Its users go on with what is loaded, or know already that nothing is: another text starts none of their runs.
+            Changed::Told
         }
     }
 
@@ -130,7 +134,7 @@ mod tests {
         let mut known: Known<&str> = Known::default();
         assert_eq!(known.take(Err("away".to_owned()), "1"), Changed::Used);
         assert_eq!(known.take(Err("away".to_owned()), "2"), Changed::Nothing);
-        assert_eq!(known.take(Err("denied".to_owned()), "3"), Changed::Used);
+        assert_eq!(known.take(Err("denied".to_owned()), "3"), Changed::Told);
         assert_eq!(known.failure(), Some(&failure("denied", "1")));
         assert_eq!(known.loaded(), None);
         assert_eq!(known.take(Ok(Some("one")), "4"), Changed::Used);
