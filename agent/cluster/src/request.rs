@@ -99,7 +99,8 @@ pub enum RequestError {
     },
     /// The server has asked to be left alone, for longer than a request waits; the request was not sent.
     #[error(
-        "the API server is overloaded and has asked for a rest, of which {left:?} are left: {request} was not sent"
+        "the API server is overloaded and has asked for a rest, of which {}s are left: {request} was not sent",
+        .left.as_secs_f64().round().max(1.0)
     )]
     Resting {
         /// Method and path.
