@@ -31,7 +31,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{claiming::Contest, course::Course, dependencies::Standings, handover::Listing};
+use self::{
+    asking::Requests, claiming::Contest, course::Course, dependencies::Standings, handover::Listing,
+};
 use super::{
     job::{Applied, Memory, Report, Rules},
     lookups::Lookups,
@@ -131,8 +133,8 @@ pub(super) struct App {
     pub(super) disputes: Disputes,
     /// For when it is looked at again.
     pub(super) drift_timer: Option<Millis>,
-    /// The value of the annotation by which a person asked for the newest reconciliation.
-    requested: Option<String>,
+    /// What persons have asked for by the annotation for reconciliations.
+    requests: Requests,
     /// The value of the annotation by which a person asked for the newest tests.
     tests: Option<String>,
     /// The values of the annotations by which a person asked for a takeover.
@@ -316,10 +318,7 @@ impl Controller {
             .entry(name.clone())
             .or_insert_with(|| App::new(&name, application.clone(), adopts.clone()));
         app.update(application);
-        let is_request = requested.is_some() && requested != app.requested;
-        if is_request {
-            app.requested = requested;
-        }
+        let is_request = app.requests.hear(requested);
         let is_confirmation = confirmed.is_some() && confirmed != app.confirmed;
         app.confirmed = confirmed;
         let is_test = tests.is_some() && tests != app.tests;
@@ -423,6 +422,7 @@ impl Controller {
             outcome,
             application,
             is_unsure,
+            repaired_for,
             inventory,
             memory,
             asked,
@@ -463,6 +463,9 @@ impl Controller {
         app.is_unseen |= is_unseen;
         app.rules = rules;
         app.settle(outcome);
+        if let Some(request) = repaired_for {
+            app.requests.repaired(&request);
+        }
         if is_rollout {
             app.contest.is_refused = is_contested;
             app.refused = refused;

@@ -38,6 +38,8 @@ pub(crate) struct Job {
     pub(crate) memory: Option<Arc<Memory>>,
     /// The value of the annotation that asked for a reconciliation.
     pub(crate) requested: Option<String>,
+    /// The request for which all that has drifted is put right; nothing if the spec says what is done about it.
+    pub(crate) repairs_for: Option<String>,
     /// What is known of drift that is not put right at once.
     pub(crate) disputed: Disputed,
     /// What has to be Ready first, or is in a circle with it.
@@ -148,6 +150,8 @@ pub(crate) struct Report {
     pub(crate) application: Application,
     /// Whether its status in the cluster may be another one: a write of it has no answer.
     pub(crate) is_unsure: bool,
+    /// The request for which it has put right what had drifted; nothing if it was not to, or has not come to its end.
+    pub(crate) repaired_for: Option<String>,
     /// What is in the cluster now; nothing if the run did not come to know.
     pub(crate) inventory: Option<Inventory>,
     pub(crate) memory: Option<Arc<Memory>>,
@@ -200,6 +204,7 @@ impl Report {
             outcome,
             application: job.application,
             is_unsure: job.is_unsure,
+            repaired_for: None,
             inventory: None,
             memory: job.memory,
             asked: None,

@@ -111,6 +111,34 @@ fn what_is_only_reported_stays_until_somebody_asks() -> Result<()> {
 }
 
 #[test]
+fn who_asks_gets_repairs_also_together_with_a_new_commit() -> Result<()> {
+    let stage = Stage::new("reportnew")?;
+    let (settings, other) = (config_map("settings", "EUR"), config_map("other", "1"));
+    let files = [
+        ("deploy/settings.yaml", settings.as_str()),
+        ("deploy/other.yaml", &other),
+    ];
+    let commit = stage.repository.push_files(&files, "the shop opens")?;
+    stage.apply(&stage.application("shop", "deploy", "drift: {mode: report}"))?;
+    stage.ready_at("shop", &commit)?;
+    edit(&stage, "eve", "USD")?;
+    stage.condition("shop", "Drifted", "Reported")?;
+
+    // The commit is found only because somebody asks: a run begins for it, and another one takes its place for the request.
+    let other = config_map("other", "2");
+    let commit = stage.push("shop", &[("deploy/other.yaml", &other)])?;
+    stage.has_value("settings", "EUR")?;
+    stage.ready_at("shop", &commit)?;
+    stage.has_value("other", "2")?;
+
+    // It was asked for once.
+    edit(&stage, "eve", "GBP")?;
+    stage.condition("shop", "Drifted", "Reported")?;
+    assert_eq!(value(&stage)?, "GBP");
+    Ok(())
+}
+
+#[test]
 fn a_deletion_that_is_only_reported_is_no_failure() -> Result<()> {
     let stage = Stage::new("reportgone")?;
     let settings = config_map("settings", "EUR");

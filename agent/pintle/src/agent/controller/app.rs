@@ -3,7 +3,7 @@
 use pintle_cluster::Application;
 use pintle_core::{drift::Disputes, inventory::Inventory, machine::State, names::ApplicationName};
 
-use super::{App, claiming::Contest, course::Course, dependencies};
+use super::{App, asking::Requests, claiming::Contest, course::Course, dependencies};
 use crate::agent::{job::Rules, lookups};
 
 impl App {
@@ -13,7 +13,7 @@ impl App {
         adopts: [Option<String>; 2],
     ) -> Self {
         let status = application.status.as_ref().ok();
-        let requested = status.and_then(|status| status.last_handled_reconcile.clone());
+        let requests = Requests::of(status);
         let course = Course::of(status);
         let tests = status.and_then(|status| status.last_handled_test.clone());
         let inventory = status
@@ -42,7 +42,7 @@ impl App {
             contest: Contest::default(),
             disputes: Disputes::default(),
             drift_timer: None,
-            requested,
+            requests,
             tests,
             adopts,
             confirmed: None,

@@ -72,6 +72,7 @@ impl Controller {
                     .filter(|memory| memory.generation == app.application.generation);
             }
         }
+        let is_rollout = matches!(work, Work::Converge { .. });
         let waits_for = self.obstacles(name, &work);
         let Some(app) = self.apps.get_mut(name) else {
             return;
@@ -85,7 +86,9 @@ impl Controller {
             work,
             origin: app.source.as_ref().map(SourceKey::origin),
             memory: app.memory.clone(),
-            requested: app.requested.clone(),
+            requested: app.requests.newest().cloned(),
+            // Whoever asks wants what is wanted now put right, and not what was before.
+            repairs_for: app.requests.unrepaired().filter(|_| is_rollout).cloned(),
             disputed: Disputed {
                 held: app.disputes.held(steady_ms()),
                 fights: app.disputes.going_on(),

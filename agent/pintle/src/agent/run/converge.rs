@@ -165,6 +165,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
         outcome,
         application: run.job.application,
         is_unsure: run.job.is_unsure,
+        repaired_for: run.job.repairs_for.filter(|_| outcome == Outcome::Done),
         inventory: run.inventory,
         memory: run.memory,
         asked: run.asked,
@@ -375,13 +376,14 @@ impl Run {
             && self.before.observed_generation == Some(self.job.application.generation)
     }
 
-    /// Says whether the status tells already what came of the newest requests, and which revision runs instead of which:
-    /// whoever asked waits for it.
+    /// Says whether the status tells already what came of the newest requests, and which revision runs instead of which, and no
+    /// repairs are left to be made: whoever asked waits for it.
     fn is_answered(&self) -> bool {
         let (job, before) = (&self.job, &self.before);
         let answer = job.rollback_answer.as_ref();
         self.learned.stands.is_none()
             && job.requested == before.last_handled_reconcile
+            && job.repairs_for.is_none()
             && answer.map(|answer| &answer.request) == before.last_handled_rollback.as_ref()
             && job.rollback == before.rollback
     }

@@ -26,12 +26,10 @@ use crate::{
 impl Run {
     /// Says in a release what is done about drift in this run.
     pub(super) fn set_drift_rules(&self, release: &mut Release, spec: &ApplicationSpec) {
-        let requested = &self.job.requested;
-        let is_asked = requested.is_some() && *requested != self.before.last_handled_reconcile;
         release.drift = spec.drift.clone();
         release.leaves = match spec.drift.mode {
-            // Whoever asks for a reconciliation asks for repairs.
-            _ if is_asked => Leave::Nothing,
+            // Whoever asks for a reconciliation asks for repairs. The status may tell of it already, after a run that made none.
+            _ if self.job.repairs_for.is_some() => Leave::Nothing,
             DriftMode::Report => Leave::Everything,
             DriftMode::Repair => Leave::Objects(self.job.disputed.held.clone()),
         };
