@@ -64,6 +64,9 @@ pub struct Disputes {
     open: BTreeMap<ObjectId, Dispute>,
     /// Drift that is left as it is, and was told.
     told: BTreeMap<ObjectId, Sight>,
+    /// What the last plan has found gone and left so. The server may have said it, while nothing is told of drift because a watch
+    /// does not work.
+    found_gone: BTreeSet<ObjectId>,
     /// Fights that were told.
     told_fights: BTreeSet<ObjectId>,
     /// What was out of sight, and was looked for.
@@ -103,10 +106,11 @@ impl Disputes {
         held.cloned().collect()
     }
 
-    /// Returns the objects that are gone, are left so, and were told.
+    /// Returns the objects that are gone and are left so, as was told or as the last plan has found.
     pub fn gone(&self) -> BTreeSet<ObjectId> {
-        let gone = self.told.iter().filter(|(_, sight)| sight.is_none());
-        gone.map(|(id, _)| id.clone()).collect()
+        let told = self.told.iter().filter(|(_, sight)| sight.is_none());
+        let told = told.map(|(id, _)| id);
+        told.chain(&self.found_gone).cloned().collect()
     }
 
     /// Returns the fights that go on, in order of identity.
@@ -133,6 +137,11 @@ impl Disputes {
         for object in repaired {
             self.repaired(object, now);
         }
+    }
+
+    /// Takes notice of all that a run has found gone and has left so, in place of what the one before found.
+    pub fn found_gone(&mut self, gone: BTreeSet<ObjectId>) {
+        self.found_gone = gone;
     }
 
     /// Says whether something is to be looked for that left the source and is out of sight now: it is gone, another has taken it
@@ -369,6 +378,31 @@ mod tests {
         );
         disputes.ran(&[], [(id("b"), None)].into(), BTreeSet::new(), 5);
         assert_eq!(disputes.gone(), [id("b")].into());
+    }
+
+    #[test]
+    fn what_is_found_gone_while_nobody_watches_is_gone_and_no_news() {
+        let mut disputes = Disputes::default();
+        let look = |disputes: &mut Disputes, drift: &BTreeMap<_, _>| {
+            disputes.look(drift, DriftMode::Report, 5)
+        };
+        let (seen, unseen) = (BTreeMap::from([(id("a"), None)]), BTreeMap::new());
+        disputes.ran(&[], seen.clone(), BTreeSet::new(), 5);
+        disputes.found_gone([id("a")].into());
+        assert_eq!(look(&mut disputes, &seen), Due::default());
+        // The watch breaks, and a run asks the server.
+        assert!(look(&mut disputes, &unseen).is_now);
+        disputes.ran(&[], unseen.clone(), BTreeSet::new(), 5);
+        disputes.found_gone([id("a")].into());
+        assert_eq!(look(&mut disputes, &unseen), Due::default());
+        assert_eq!(disputes.gone(), [id("a")].into());
+        // It works again.
+        assert!(look(&mut disputes, &seen).is_now);
+        // Somebody makes the object again.
+        disputes.ran(&[], unseen.clone(), BTreeSet::new(), 5);
+        disputes.found_gone(BTreeSet::new());
+        assert_eq!(look(&mut disputes, &unseen), Due::default());
+        assert!(disputes.gone().is_empty());
     }
 
     #[test]

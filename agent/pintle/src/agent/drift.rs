@@ -30,6 +30,8 @@ pub(crate) struct DriftReport {
     pub(crate) repaired: Vec<DriftedObject>,
     /// What was left as it is, as the tracker told of it.
     pub(crate) left: BTreeMap<ObjectId, Sight>,
+    /// What was deleted and is left so, whoever told of it.
+    pub(crate) gone: BTreeSet<ObjectId>,
     /// The fights that were told.
     pub(crate) fights: BTreeSet<ObjectId>,
     /// What was out of sight before the run looked for what has left the source.
@@ -82,7 +84,7 @@ impl Controller {
         // What has left the source is only listed, until it is gone or another's.
         let left = tracker.out_of_sight(name, app.inventory.left());
         let is_missed = app.disputes.misses(&left);
-        // What was deleted and is left so has no health.
+        // What was deleted and is left so has no health: the run has not waited for it, whether or not it is seen.
         let gone = app.disputes.gone();
         let ids: Vec<_> = app
             .inventory
@@ -127,6 +129,7 @@ impl Controller {
             .set(count(report.left.len()));
         app.disputes
             .ran(&report.repaired, report.left, report.fights, steady_ms());
+        app.disputes.found_gone(report.gone);
         app.disputes.sought(report.out_of_sight);
         metrics
             .fights

@@ -1,10 +1,11 @@
 //! Applications whose objects are in another cluster: a second control plane.
 
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use kube::api::{Patch, PatchParams};
-use pintle_harness::{ControlPlane, ControlPlaneOptions, to_stderr, until};
+use pintle_harness::{ApiRequest, ControlPlane, ControlPlaneOptions, to_stderr, until};
 use serde_json::{Value, json};
 
 use crate::charts::BOAT;
@@ -242,6 +243,40 @@ fn a_cluster_that_is_lost_at_rest_is_told_until_it_is_in_sight_again() -> Result
 
     allow_watches(&remote)?;
     stage.ready_at("far", &commit)?;
+    Ok(())
+}
+
+#[test]
+fn a_deletion_that_is_only_reported_is_looked_at_once_while_nobody_watches() -> Result<()> {
+    let stage = Stage::new("remote-gone")?;
+    let mut remote = Remote::start(&stage)?;
+    keep(&stage, "prod", &remote.kubeconfig()?)?;
+    let file = config_map("far", "1");
+    let commit = stage.repository.push_files(&[("a.yaml", &file)], "1")?;
+    let spec = "cluster: {kubeconfig: {secretName: prod}, serviceAccountName: deployer}\n\
+                drift: {mode: report}";
+    stage.apply(&stage.application("far", "", spec))?;
+    stage.ready_at("far", &commit)?;
+    let namespace = &remote.namespace;
+    let deletion = ["-n", namespace, "delete", "configmap", "far"];
+    remote.plane.kubectl(&deletion)?;
+    stage.condition("far", "Drifted", "Reported")?;
+
+    forbid_watches(&remote)?;
+    remote.plane.kill()?;
+    in_status(&stage, "far", "cannot reach the API server")?;
+    remote.plane.restart()?;
+    in_status(&stage, "far", "objects cannot be watched")?;
+
+    // Each run asks for the object, in the account's name: nobody else does.
+    let mark = remote.plane.requests_mark()?;
+    std::thread::sleep(Duration::from_secs(5));
+    let requests = remote.plane.requests_since(mark)?;
+    let is_look = |one: &&ApiRequest| one.verb == "get" && one.resource == "configmaps";
+    let looks = requests.iter().filter(is_look).count();
+    assert!(looks < 5, "{looks} looks");
+    assert!(remote.find("far")?.is_none(), "it is only reported");
+    stage.condition("far", "Drifted", "Reported")?;
     Ok(())
 }
 

@@ -49,12 +49,15 @@ impl Run {
             .cloned()
             .partition(|object| object.is_left);
         let ids: BTreeSet<&ObjectId> = left.iter().map(|object| &object.id).collect();
+        let gone = left.iter().filter(|object| object.is_gone);
+        let gone = gone.map(|object| object.id.clone()).collect();
         let mut seen = sights(seen);
         seen.retain(|id, _| ids.contains(id));
         self.learned.drift = Some(statuses(&left, fights));
         self.drift = Some(DriftReport {
             repaired,
             left: seen,
+            gone,
             fights: fights.iter().map(|fight| fight.id.clone()).collect(),
             out_of_sight,
         });

@@ -170,25 +170,23 @@ impl Run {
             )
             .await;
         }
-        self.drift = Some(DriftReport {
-            repaired: Vec::new(),
-            left: sights(&seen),
-            fights: fights.iter().map(|fight| fight.id.clone()).collect(),
-            // Nobody has looked for it, and nobody will before something changes.
-            out_of_sight: tracker.out_of_sight(&name, inventory.entries().map(Entry::id)),
-        });
-        self.learned.drift = Some(told);
         // What is gone has no health.
-        let gone: BTreeSet<&ObjectId> = left
-            .iter()
-            .filter(|one| one.is_gone)
-            .map(|one| &one.id)
-            .collect();
+        let gone = left.iter().filter(|one| one.is_gone);
+        let gone: BTreeSet<ObjectId> = gone.map(|one| one.id.clone()).collect();
         let ids: Vec<ObjectId> = inventory
             .managed()
             .filter(|id| !gone.contains(id))
             .collect();
         self.healthy = Some(tracker.unsettled(&name, &ids).is_empty());
+        self.drift = Some(DriftReport {
+            repaired: Vec::new(),
+            left: sights(&seen),
+            gone,
+            fights: fights.iter().map(|fight| fight.id.clone()).collect(),
+            // Nobody has looked for it, and nobody will before something changes.
+            out_of_sight: tracker.out_of_sight(&name, inventory.entries().map(Entry::id)),
+        });
+        self.learned.drift = Some(told);
     }
 }
 
