@@ -46,6 +46,7 @@ use self::{
     accounts::Accounts,
     judges::AllJudges,
     metrics::Metrics,
+    notify::Deliveries,
     replicas::{Portion, Pushed, Replicas, Talk},
     server::Probes,
     shared::Shared,
@@ -115,6 +116,7 @@ pub(crate) async fn run(args: AgentCommand) -> anyhow::Result<Exit> {
             result?;
         }
     }
+    shared.deliveries.end().await;
     listening.cancel();
     while let Some(ended) = servers.join_next().await {
         ended.context("a server crashed")??;
@@ -199,6 +201,7 @@ async fn set_up(
         catalog: Catalog::for_agent(host, remotes),
         repositories: Arc::new(repositories),
         events: Events::new(&connection, identity),
+        deliveries: Deliveries::default(),
         accounts,
         namespace: args.namespace.clone(),
         slots: Arc::new(Semaphore::new(concurrency)),

@@ -10,6 +10,7 @@ use pintle_core::{
     plugin::{Fault, PluginError},
 };
 use pintle_host::Secrets;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     secrets::{self, SecretError},
@@ -29,6 +30,32 @@ const ATTEMPTS: u32 = 10;
 /// The longest pause, whatever the one who is to be told asks for.
 const LONGEST_PAUSE: Duration = Duration::from_mins(10);
 
+/// How long deliveries that are under way may still take when the agent stops, and then the Events that tell of those that
+/// did not end.
+const LAST_DELIVERIES: Duration = Duration::from_secs(2);
+const LAST_EVENTS: Duration = Duration::from_secs(1);
+
+/// The deliveries that are under way.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Deliveries {
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Deliveries {
+    /// Ends them when the agent stops. What was not delivered is told: what a status says already, nobody sends again.
+    pub(crate) async fn end(&self) {
+        self.tasks.close();
+        if tokio::time::timeout(LAST_DELIVERIES, self.tasks.wait())
+            .await
+            .is_err()
+        {
+            self.stop.cancel();
+            let _ = tokio::time::timeout(LAST_EVENTS, self.tasks.wait()).await;
+        }
+    }
+}
+
 /// Why one attempt has told nobody.
 #[derive(Debug)]
 struct Missed {
@@ -47,8 +74,13 @@ pub(crate) fn deliver(
     for of_use in notifiers {
         let (shared, application) = (Arc::clone(shared), application.clone());
         let (of_use, event) = (of_use.clone(), event.clone());
-        tokio::spawn(async move {
-            if let Err(error) = to_one(&shared, &application, &of_use, &event).await {
+        let Deliveries { tasks, stop } = shared.deliveries.clone();
+        tasks.spawn(async move {
+            let delivered = tokio::select! {
+                delivered = to_one(&shared, &application, &of_use, &event) => delivered,
+                () = stop.cancelled() => Err(anyhow::anyhow!("the agent was stopped before")),
+            };
+            if let Err(error) = delivered {
                 let note = format!(
                     "notifier {} was not told `{}`: {}",
                     of_use.plugin,

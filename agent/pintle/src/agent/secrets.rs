@@ -54,7 +54,8 @@ impl SecretError {
         };
         match &**reason {
             Unread::Connect(_) => false,
-            Unread::Request(error) => error.is_retryable(),
+            // A right is given by a person, who hears of it at once.
+            Unread::Request(error) => error.is_retryable() && !error.is_forbidden(),
         }
     }
 }

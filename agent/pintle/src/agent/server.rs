@@ -43,7 +43,7 @@ const HEAD: Duration = Duration::from_secs(90);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long requests that are under way may still take when the agent stops.
-const LAST_ANSWERS: Duration = Duration::from_secs(5);
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// What the probes tell.
 #[derive(Default)]

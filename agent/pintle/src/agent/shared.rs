@@ -6,7 +6,9 @@ use pintle_cluster::{Applications, Cluster, Connection, Events, Seeds, Tracker};
 use pintle_source::Repositories;
 use tokio::sync::Semaphore;
 
-use super::{accounts::Accounts, claims::Claims, judges::AllJudges, metrics::Metrics};
+use super::{
+    accounts::Accounts, claims::Claims, judges::AllJudges, metrics::Metrics, notify::Deliveries,
+};
 use crate::pipeline::catalog::Catalog;
 
 /// For an application in another cluster there is a copy, with that one's cluster, tracker, version and slots.
@@ -28,6 +30,7 @@ pub(crate) struct Shared {
     pub(crate) seeds: Seeds,
     pub(crate) claims: Arc<Claims>,
     pub(crate) events: Events,
+    pub(crate) deliveries: Deliveries,
     pub(crate) metrics: Arc<Metrics>,
     /// In whose name requests are made.
     pub(crate) accounts: Accounts,
