@@ -178,9 +178,9 @@ impl Tracker {
     }
 
     /// Says which kinds an application has objects of. It may come at any time: objects that were seen before are made up
-    /// for, and nothing is said about the application's objects until then. Opens the watches that are missing, and closes those that no
-    /// application needs any more. The release's seed conceals Secrets in digests, and what it ignores is in none; where that
-    /// is new, all objects are looked at again.
+    /// for, and nothing is said about the application's objects of their kinds until then. Opens the watches that are missing,
+    /// and closes those that no application needs any more. The release's seed conceals Secrets in digests, and what it ignores
+    /// is in none; where that is new, all objects are looked at again.
     pub fn observe(&self, release: &Release, kinds: &BTreeSet<ResourceType>) {
         let application = &release.application;
         let keys = kinds
@@ -189,9 +189,7 @@ impl Tracker {
             .flat_map(|kind| self.keys(kind))
             .collect();
         let registration = self.inner.lock().register(release, keys);
-        if let Some(missed) = registration.missed {
-            self.catch_up(application, missed);
-        }
+        self.catch_up(application, registration.backlog);
         for (key, number) in registration.open {
             let task = tokio::spawn(follow(
                 Arc::downgrade(&self.inner),

@@ -10,80 +10,85 @@ use serde_json::Value;
 
 use super::{
     Inner, Tracker, WatchKey,
-    early::{Missed, PATIENCE},
-    state::Origin,
+    early::PATIENCE,
+    state::{Backlog, Origin},
 };
 use crate::{
     request::{Call, RequestError},
     watching::typed,
 };
 
-/// Between two tries to list what was missed.
-const PAUSE: Duration = Duration::from_secs(2);
+/// Before objects that could not be listed are listed again; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+/// Less than a run waits for what is coming.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 impl Tracker {
     /// Assesses all objects of an application anew, because it is judged by other rules now. Asks for them: one request
     /// for each kind.
     pub fn reassess(&self, application: &ApplicationName) {
-        if self
-            .inner
-            .lock()
-            .begin_catching_up(&application.label_value())
-        {
-            self.catch_up(application, Missed::Unknown);
-        }
+        let label = application.label_value();
+        let backlog = self.inner.lock().begin_catching_up(&label);
+        self.catch_up(application, backlog);
     }
 
-    /// Takes up what was missed, and then says so. What the checks have to say of it comes later.
-    pub(super) fn catch_up(&self, application: &ApplicationName, missed: Missed) {
-        let inner = Arc::downgrade(&self.inner);
+    /// Makes up for what was missed, and says so of each kind when that is done: one that cannot be listed holds up no other.
+    /// What the checks have to say of it comes later.
+    pub(super) fn catch_up(&self, application: &ApplicationName, backlog: Backlog) {
+        let tracker = || Arc::downgrade(&self.inner);
         let label = application.label_value();
-        tokio::spawn(async move {
-            match missed {
-                Missed::Objects(texts) => take_up(&inner, texts).await,
-                Missed::Unknown => list(&inner, &label).await,
-            }
-            if let Some(inner) = inner.upgrade() {
-                let event = inner.lock().caught_up(&label);
-                inner.publish(event);
-            }
-        });
+        if let Some((texts, number)) = backlog.kept {
+            tokio::spawn(take_up(tracker(), label.clone(), texts, number));
+        }
+        for (key, number) in backlog.unlisted {
+            tokio::spawn(list(tracker(), label.clone(), key, number));
+        }
     }
 }
 
 /// Takes up objects that were seen before their application was known.
-async fn take_up(inner: &Weak<Inner>, texts: Vec<Box<str>>) {
+async fn take_up(tracker: Weak<Inner>, label: String, texts: Vec<Box<str>>, number: u64) {
     for text in texts {
-        let Some(inner) = inner.upgrade() else { return };
+        let Some(inner) = tracker.upgrade() else {
+            return;
+        };
         let object: Value = serde_json::from_str(&text).expect("it was written from a value");
         inner.see(Arc::new(object), Origin::Answer);
         // There may be thousands, and others have work on this thread.
         tokio::task::yield_now().await;
     }
+    if let Some(inner) = tracker.upgrade() {
+        let event = inner.lock().taken_up(&label, number);
+        inner.publish(event);
+    }
 }
 
-/// Reads all objects of an application whose kinds are watched, until that succeeds or it is forgotten.
+/// Reads all objects of an application that one of its watches tells of, until that succeeds or is not for this number any
+/// more.
 ///
 /// The tracker is not held between two tries: a server that never answers again would keep it, and its watches, for ever.
-async fn list(tracker: &Weak<Inner>, label: &str) {
-    let known = tracker.upgrade().map(|inner| inner.lock().keys_of(label));
-    for key in known.into_iter().flatten() {
-        loop {
-            let inner = tracker.upgrade();
-            let Some(inner) = inner.filter(|inner| inner.lock().is_registered(label)) else {
-                return;
-            };
-            match inner.list_one(label, &key).await {
-                Ok(()) => break,
-                // The kind is gone: so are its objects.
-                Err(error) if error.is_not_found() => break,
-                Err(error) => {
-                    tracing::warn!(kind = %key.0, %error, "objects cannot be listed");
-                }
+async fn list(tracker: Weak<Inner>, label: String, key: WatchKey, number: u64) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let inner = tracker.upgrade();
+        let is_due = |inner: &Arc<Inner>| inner.lock().is_unlisted(&label, &key, number);
+        let Some(inner) = inner.filter(is_due) else {
+            return;
+        };
+        match inner.list_one(&label, &key).await {
+            // A kind that is gone has no objects.
+            Err(error) if !error.is_not_found() => {
+                tracing::warn!(kind = %key.0, %error, "objects cannot be listed");
             }
-            drop(inner);
-            tokio::time::sleep(PAUSE).await;
+            Ok(()) | Err(_) => {
+                let event = inner.lock().listed(&label, &key, number);
+                inner.publish(event);
+                return;
+            }
         }
+        drop(inner);
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 

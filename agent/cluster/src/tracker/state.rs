@@ -1,5 +1,6 @@
 //! What a tracker knows. Nothing here waits for anything.
 
+mod behind;
 mod checks;
 mod queue;
 mod remembered;
@@ -14,8 +15,9 @@ use pintle_core::{drift::DriftSettings, names::ApplicationName, object::ObjectId
 use serde_json::Value;
 use tokio::{sync::watch, task::AbortHandle, time::Instant};
 
-pub(super) use self::{checks::Check, remembered::Verdict};
+pub(super) use self::{behind::Backlog, checks::Check, remembered::Verdict};
 use self::{
+    behind::Behind,
     checks::Waiting,
     queue::Queue,
     remembered::{Remembered, Renewed, Sighting},
@@ -86,8 +88,7 @@ struct App {
     registered: Registered,
     keys: BTreeSet<WatchKey>,
     objects: HashMap<ObjectId, Remembered>,
-    /// How often all objects are being taken up: those that were seen before it was known, or all by other rules.
-    behind: usize,
+    behind: Behind,
     /// What waits for its health check.
     checks: Queue<Waiting>,
     /// The task that takes from it.
@@ -146,8 +147,8 @@ impl Default for State {
 pub(super) struct Registration {
     /// Watches to be opened.
     pub(super) open: Vec<(WatchKey, u64)>,
-    /// What was seen before.
-    pub(super) missed: Option<Missed>,
+    /// What has to be made up for.
+    pub(super) backlog: Backlog,
 }
 
 impl State {
@@ -177,19 +178,19 @@ impl State {
         };
         self.counter += 1;
         let number = self.counter;
-        let app = self.apps.entry(label).or_insert_with(|| App {
+        let app = self.apps.entry(label.clone()).or_insert_with(|| App {
             number,
             registered: registered.clone(),
             keys: BTreeSet::new(),
             objects: HashMap::new(),
-            behind: 0,
+            behind: Behind::default(),
             checks: Queue::new(),
             server: None,
             changes: watch::Sender::new(0),
         });
-        app.behind += usize::from(missed.is_some());
         app.registered = registered;
-        app.keys = keys;
+        let before = std::mem::replace(&mut app.keys, keys);
+        let backlog = self.fall_behind(&label, missed, &before);
         self.close_unneeded();
         let open = missing
             .into_iter()
@@ -207,31 +208,7 @@ impl State {
                 (key, self.counter)
             })
             .collect();
-        Registration { open, missed }
-    }
-
-    /// Says that all objects of an application are looked at once more; returns whether there is that application. What is
-    /// under way already does not do: it may have judged some by the rules of before.
-    pub(super) fn begin_catching_up(&mut self, label: &str) -> bool {
-        let app = self.apps.get_mut(label);
-        app.map(|app| app.behind += 1).is_some()
-    }
-
-    /// Says that all that was missed is known, and whose objects count from now on, if they do.
-    pub(super) fn caught_up(&mut self, label: &str) -> Option<TrackEvent> {
-        self.watches_changed.send_modify(|changes| *changes += 1);
-        let app = self.apps.get_mut(label)?;
-        app.behind = app.behind.saturating_sub(1);
-        app.changes.send_modify(|changes| *changes += 1);
-        let application = app.registered.application.clone();
-        (app.behind == 0).then_some(TrackEvent::Sight { application })
-    }
-
-    pub(super) fn keys_of(&self, label: &str) -> BTreeSet<WatchKey> {
-        self.apps
-            .get(label)
-            .map(|app| app.keys.clone())
-            .unwrap_or_default()
+        Registration { open, backlog }
     }
 
     /// Keeps the handle of a watch's task; ends it at once if the watch was closed meanwhile.
@@ -266,10 +243,6 @@ impl State {
         self.watches
             .get_mut(key)
             .filter(|watch| watch.number == number)
-    }
-
-    pub(super) fn is_registered(&self, label: &str) -> bool {
-        self.apps.contains_key(label)
     }
 
     /// Returns the application of a label. If there is none yet, keeps the object, and returns whether it is the first one
@@ -479,7 +452,7 @@ impl State {
     }
 
     /// Returns what is known of an object: only once its watches, of which there is one for each version in use, have told
-    /// everything, and nothing while one of them does not work.
+    /// everything, and nothing while one of them does not work or the application is behind on what it tells.
     pub(super) fn known(
         &self,
         label: &str,
@@ -495,9 +468,9 @@ impl State {
             _ => true,
         };
         let tells = |watch: &Watch| watch.synced && watch.problem.is_none();
-        let is_told =
-            keys.peek().is_some() && keys.all(|key| self.watches.get(key).is_some_and(tells));
-        if !is_told || !in_sight || app.behind > 0 {
+        let is_told = keys.peek().is_some()
+            && keys.all(|key| self.watches.get(key).is_some_and(tells) && !app.behind.is_on(key));
+        if !is_told || !in_sight {
             return Known::Nothing;
         }
         app.objects

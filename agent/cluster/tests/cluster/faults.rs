@@ -10,7 +10,7 @@ use pintle_cluster::{
     Application, Connection, Events, InventoryStore as _, Leave, Options, Tracker, TrackerOptions,
     Unreadable, Weight,
 };
-use pintle_core::plan::Depth;
+use pintle_core::{inventory::Inventory, plan::Depth};
 use pintle_harness::{ControlPlane, Fault, Proxy};
 use serde_json::{Value, json};
 
@@ -310,6 +310,25 @@ async fn a_namespace_that_is_being_deleted_is_waited_for() {
     .unwrap();
 }
 
+/// Waits until the objects of these kinds, and no others, are seen to have drifted.
+async fn until_drifted(world: &World, tracker: &Tracker, inventory: &Inventory, kinds: &[&str]) {
+    pintle_harness::until_async("the drift is seen", LIMIT, || async {
+        let mut drift: Vec<String> = tracker
+            .drift(&world.release.application, inventory)
+            .iter()
+            .map(|d| d.id.kind.clone())
+            .collect();
+        drift.sort();
+        Ok(if drift == kinds {
+            Ok(())
+        } else {
+            Err(format!("{drift:?}"))
+        })
+    })
+    .await
+    .unwrap();
+}
+
 #[tokio::test]
 async fn watches_that_break_are_resumed_without_applying_anything() {
     let (mut world, proxy) = behind_proxy("drop").await;
@@ -334,21 +353,7 @@ async fn watches_that_break_are_resumed_without_applying_anything() {
     world.kubectl(&["delete", "ingress", "web"]);
     proxy.forget();
     proxy.heal();
-    pintle_harness::until_async("the drift is seen", LIMIT, || async {
-        let mut drift: Vec<String> = tracker
-            .drift(&world.release.application, &inventory)
-            .iter()
-            .map(|d| d.id.kind.clone())
-            .collect();
-        drift.sort();
-        Ok(if drift == ["Ingress", "Service"] {
-            Ok(())
-        } else {
-            Err(format!("{drift:?}"))
-        })
-    })
-    .await
-    .unwrap();
+    until_drifted(&world, &tracker, &inventory, &["Ingress", "Service"]).await;
     assert!(
         proxy.seen().iter().all(|seen| seen.method == "GET"),
         "{:?}",
@@ -363,6 +368,49 @@ async fn watches_that_break_are_resumed_without_applying_anything() {
             .drift(&world.release.application, world.store().await.inventory())
             .is_empty()
     );
+}
+
+#[tokio::test]
+async fn a_kind_that_cannot_be_listed_hides_the_drift_of_no_other() {
+    let (mut world, proxy) = behind_proxy("unlisted").await;
+    let tracker = world.track();
+    let objects = [config_map("a", "1"), application()[1].clone()];
+    let inventory = world.converge(&objects).await.unwrap().inventory;
+    let name = &world.release.application;
+    // Services may neither be listed nor watched any more.
+    let refused = Fault::on("GET", "/services?").status(403, "Forbidden", "no services");
+    proxy.inject(refused);
+    proxy.cut_answers();
+    proxy.forget();
+    tracker.reassess(name);
+    world.kubectl(&["delete", "service", "web"]);
+    world.kubectl(&[
+        "patch",
+        "configmap",
+        "a",
+        "--type=merge",
+        "-p",
+        r#"{"data":{"key":"edited"}}"#,
+    ]);
+    until_drifted(&world, &tracker, &inventory, &["ConfigMap"]).await;
+    // A watch's begins otherwise.
+    let is_list = |uri: &str| uri.contains("/services?labelSelector=");
+    pintle_harness::until_async("a list is refused", LIMIT, || async {
+        let seen = proxy.seen();
+        let is_refused = seen
+            .iter()
+            .any(|seen| is_list(&seen.uri) && seen.status == 403);
+        Ok(if is_refused {
+            Ok(())
+        } else {
+            Err(format!("{seen:?}"))
+        })
+    })
+    .await
+    .unwrap();
+    proxy.heal();
+    until_drifted(&world, &tracker, &inventory, &["ConfigMap", "Service"]).await;
+    tracker.synced(name, LIMIT).await.unwrap();
 }
 
 #[tokio::test]

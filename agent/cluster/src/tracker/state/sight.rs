@@ -70,26 +70,39 @@ impl State {
             .collect()
     }
 
-    /// Says whether something that is not known yet may be in a moment: what has not worked for long is not waited for.
+    /// Says whether something that is not known yet may be in a moment: what has not worked for long is not waited for, nor is
+    /// what has to be listed of it.
     pub(in crate::tracker) fn is_coming(&self, label: &str) -> bool {
-        let is_behind = self.apps.get(label).is_some_and(|app| app.behind > 0);
-        let mut watches = self.keys(label).filter_map(|key| self.watches.get(key));
-        is_behind || watches.any(|watch| !watch.synced && !watch.is_lost)
+        let Some(app) = self.apps.get(label) else {
+            return false;
+        };
+        let is_coming = |key: &WatchKey| {
+            let watch = self.watches.get(key).filter(|watch| !watch.is_lost);
+            watch.is_some_and(|watch| !watch.synced || app.behind.is_on(key))
+        };
+        app.behind.is_taking_up() || app.keys.iter().any(is_coming)
     }
 
-    /// Names the kinds that have not told everything yet, with the reason where there is one.
+    /// Names the kinds that have not told everything yet, or of which not everything is taken up, with the reason where there
+    /// is one.
     pub(in crate::tracker) fn unsynced(&self, label: &str) -> Vec<String> {
-        if self.apps.get(label).is_some_and(|app| app.behind > 0) {
+        let Some(app) = self.apps.get(label) else {
+            return Vec::new();
+        };
+        if app.behind.is_taking_up() {
             return vec!["what was seen before is still being taken up".to_owned()];
         }
-        self.keys(label)
-            .filter_map(|key| {
-                let watch = self.watches.get(key)?;
-                let problem = watch.problem.as_ref().map(|failure| failure.text.as_str());
-                let problem = problem.unwrap_or("the API server has not answered yet");
-                (!watch.synced).then(|| format!("{}: {problem}", key.0))
-            })
-            .collect()
+        let unsynced = app.keys.iter().filter_map(|key| {
+            let watch = self.watches.get(key)?;
+            let reason = match (watch.synced, app.behind.is_on(key)) {
+                (false, _) => "the API server has not answered yet",
+                (true, true) => "its objects have not been listed yet",
+                (true, false) => return None,
+            };
+            let problem = watch.problem.as_ref().map(|failure| failure.text.as_str());
+            Some(format!("{}: {}", key.0, problem.unwrap_or(reason)))
+        });
+        unsynced.collect()
     }
 
     /// Names the kinds whose watches have not worked for long, with the reason.

@@ -1,5 +1,6 @@
 //! Tests of what a tracker knows.
 
+mod catching_up;
 mod checking;
 
 use super::*;
@@ -296,54 +297,6 @@ fn watches_open_once_and_close_when_nobody_needs_them() {
     assert_eq!(state.open_watches(), 1);
     state.register(&release("api"), BTreeSet::new());
     assert_eq!(state.open_watches(), 0);
-}
-
-#[test]
-fn nothing_is_said_about_an_application_until_what_was_missed_is_known() {
-    let mut fixture = Fixture::new();
-    fixture
-        .state
-        .early
-        .keep("shop.api", "u", &serde_json::json!({}));
-    let api = release("api");
-    let registration = fixture.state.register(&api, [key()].into());
-    assert!(matches!(registration.missed, Some(Missed::Objects(objects)) if objects.len() == 1));
-    assert!(matches!(
-        fixture.state.known("shop.api", &id("a"), None),
-        Known::Nothing
-    ));
-    assert_eq!(fixture.state.unsynced("shop.api").len(), 1);
-    fixture.state.caught_up("shop.api");
-    assert!(matches!(
-        fixture.state.known("shop.api", &id("a"), None),
-        Known::Gone
-    ));
-    assert!(fixture.state.unsynced("shop.api").is_empty());
-    // Registered again with other kinds, it has missed nothing.
-    assert!(
-        fixture
-            .state
-            .register(&api, [key()].into())
-            .missed
-            .is_none()
-    );
-}
-
-#[test]
-fn all_objects_are_looked_at_again_by_other_rules() {
-    let mut fixture = Fixture::new();
-    let mut other = release("web");
-    let rule = serde_json::json!({"ignore": [{"pointers": ["/data"]}]});
-    other.drift = serde_json::from_value(rule).unwrap();
-    let register = |fixture: &mut Fixture| fixture.state.register(&other, [key()].into()).missed;
-    assert_eq!(register(&mut fixture), Some(Missed::Unknown));
-    assert_eq!(register(&mut fixture), None, "once is enough");
-    assert!(fixture.state.begin_catching_up(LABEL), "others again");
-    assert_eq!(fixture.state.caught_up(LABEL), None);
-    assert!(!fixture.is_known("a"), "some may be judged by those before");
-    assert_eq!(fixture.state.caught_up(LABEL), Some(sight()));
-    assert!(fixture.is_gone("a"));
-    assert!(!fixture.state.begin_catching_up("shop.unknown"));
 }
 
 #[test]
