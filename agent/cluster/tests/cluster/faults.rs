@@ -7,19 +7,17 @@ use std::{
 };
 
 use pintle_cluster::{
-    Application, Connection, Events, InventoryStore as _, Leave, Options, Tracker, TrackerOptions,
+    Application, Connection, Events, InventoryStore as _, Options, Tracker, TrackerOptions,
     Unreadable, Weight,
 };
-use pintle_core::{inventory::Inventory, plan::Depth};
+use pintle_core::inventory::Inventory;
 use pintle_harness::{ControlPlane, Fault, Proxy};
 use serde_json::{Value, json};
 
-use crate::world::{
-    LIMIT, SimpleJudge, World, annotated, application, config_map, deployment, with,
-};
+use crate::world::{LIMIT, SimpleJudge, World, application, config_map, with};
 
 /// A world behind a proxy of its own.
-async fn behind_proxy(prefix: &str) -> (World, Proxy) {
+pub(crate) async fn behind_proxy(prefix: &str) -> (World, Proxy) {
     behind_proxy_with(prefix, Options::default()).await
 }
 
@@ -102,81 +100,6 @@ async fn errors_of_the_server_are_passing_and_answers_that_are_lost_do_no_harm()
     let applied = world.converge(&application()).await.unwrap();
     assert_eq!(applied.inventory.len(), 4);
     assert_eq!(*world.store().await.inventory(), applied.inventory);
-}
-
-#[tokio::test]
-async fn what_was_made_although_its_answer_was_lost_is_listed_whatever_is_answered_next() {
-    let (world, proxy) = behind_proxy("made").await;
-    let refuse = |part, times| {
-        Fault::on("PATCH", part)
-            .times(times)
-            .status(403, "Forbidden", "not today")
-    };
-    // One that can be read afterwards, one that cannot, and one that was never made.
-    for part in ["/configmaps/seen", "/configmaps/unseen"] {
-        proxy.inject(Fault::on("PATCH", part).times(1).lose_answer());
-        proxy.inject(refuse(part, 1));
-    }
-    proxy.inject(Fault::on("GET", "/configmaps/unseen").times(1).status(
-        403,
-        "Forbidden",
-        "not today",
-    ));
-    proxy.inject(Fault::on("PATCH", "/configmaps/never").times(1).refuse());
-    proxy.inject(refuse("/configmaps/never", 1));
-    let objects = ["never", "seen", "unseen"].map(|name| config_map(name, "1"));
-    let error = world.converge(&objects).await.unwrap_err();
-    let pintle_cluster::ClusterError::Failed(error) = error else {
-        panic!("{error}")
-    };
-    let failed: Vec<&str> = error.failures.iter().map(|f| f.id.name.as_str()).collect();
-    assert_eq!(failed, ["never", "unseen"]);
-    let inventory = world.store().await.inventory().clone();
-    let known: Vec<(String, bool)> = inventory
-        .entries()
-        .map(|e| (e.name.clone(), e.uid.is_some()))
-        .collect();
-    assert_eq!(known, [("seen".into(), true), ("unseen".into(), false)]);
-    proxy.heal();
-    assert_eq!(world.converge(&objects).await.unwrap().inventory.len(), 3);
-}
-
-#[tokio::test]
-async fn what_a_run_has_left_undone_itself_is_nobodys_drift() {
-    let (mut world, proxy) = behind_proxy("undone").await;
-    let before = [deployment("web", 0), config_map("a", "1")];
-    world.converge(&before).await.unwrap();
-    // One is deleted and then not made again; the other is written, and nobody hears of it.
-    let mut web = with(
-        deployment("web", 0),
-        "/spec/selector/matchLabels/app",
-        json!("other"),
-    );
-    web = with(web, "/spec/template/metadata/labels/app", json!("other"));
-    let after = [
-        annotated(web, "pintle.dev/replace", "allowed"),
-        config_map("a", "2"),
-    ];
-    // The first is the dry run that says that a field cannot be changed.
-    proxy.inject(
-        Fault::on("PATCH", "/deployments/web")
-            .after(1)
-            .times(1)
-            .status(403, "Forbidden", "not today"),
-    );
-    proxy.inject(Fault::on("PATCH", "/configmaps/a").times(1).lose_answer());
-    proxy.inject(Fault::on("PATCH", "/configmaps/a").status(503, "ServiceUnavailable", "later"));
-    world.converge(&after).await.unwrap_err();
-    assert!(world.live("deployment", "web").is_none());
-    assert_eq!(world.live("configmap", "a").unwrap()["data"]["key"], "2");
-    proxy.heal();
-    // Whoever goes back gets what was, also where drift is only told.
-    world.release.leaves = Leave::Everything;
-    let planned = world.plan(&before, Depth::Local).await.unwrap();
-    assert_eq!(planned.drifted, []);
-    world.converge(&before).await.unwrap();
-    assert!(world.live("deployment", "web").is_some());
-    assert_eq!(world.live("configmap", "a").unwrap()["data"]["key"], "1");
 }
 
 #[tokio::test]

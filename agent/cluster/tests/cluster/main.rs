@@ -12,4 +12,5 @@ mod order;
 mod resources;
 mod slow_health;
 mod tracking;
+mod unheard;
 mod world;

@@ -423,8 +423,7 @@ mod tests {
         receiver.body_time = Duration::from_millis(50);
         let with = || headers(&[("x-gitlab-token", "token"), ("x-gitlab-event", "Push Hook")]);
         let never = || Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
-        let stuck =
-            (0..=BODIES).map(|_| gitlab(State(receiver.clone()), request(with(), never())));
+        let stuck = (0..=BODIES).map(|_| gitlab(State(receiver.clone()), request(with(), never())));
         for answer in futures::future::join_all(stuck).await {
             assert_eq!(answer, SLOW);
         }
