@@ -39,7 +39,11 @@ use super::{
 use crate::{cli::output, pipeline::now_ms};
 
 /// Waits for a slot; nothing if the run is not wanted any more by then: whoever waits for its end has something newer to do.
+/// Who need not wait begins, and tells of itself that it was superseded.
 async fn slot<'a>(shared: &'a Shared, cancel: &CancellationToken) -> Option<SemaphorePermit<'a>> {
+    if let Ok(slot) = shared.slots.try_acquire() {
+        return Some(slot);
+    }
     tokio::select! {
         biased;
         () = cancel.cancelled() => None,
