@@ -62,14 +62,11 @@ async fn an_object_without_conflicts_is_taken_up_as_it_is() {
 async fn a_hand_edit_of_an_owned_field_is_repaired() {
     let world = World::new("edit").await;
     world.converge(&[config_map("a", "ours")]).await.unwrap();
-    world.kubectl(&[
-        "patch",
+    world.edit(
         "configmap",
         "a",
-        "--type=merge",
-        "-p",
-        r#"{"data":{"key":"edited","more":"theirs"}}"#,
-    ]);
+        &json!({"data":{"key":"edited","more":"theirs"}}),
+    );
     for depth in [Depth::Local, Depth::Server] {
         let planned = world.plan(&[config_map("a", "ours")], depth).await.unwrap();
         let change = &planned.plan.changes()[0];

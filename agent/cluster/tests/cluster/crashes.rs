@@ -94,14 +94,7 @@ async fn what_was_edited_after_the_crash_is_applied_again() {
         .converge_in(&[config_map("a", "1")], &mut store)
         .await
         .unwrap();
-    world.kubectl(&[
-        "patch",
-        "configmap",
-        "a",
-        "--type=merge",
-        "-p",
-        r#"{"data":{"key":"edited"}}"#,
-    ]);
+    world.edit("configmap", "a", &json!({"data":{"key":"edited"}}));
     world.converge(&[config_map("a", "1")]).await.unwrap();
     assert_eq!(world.live("configmap", "a").unwrap()["data"]["key"], "1");
 }

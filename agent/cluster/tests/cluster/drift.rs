@@ -11,22 +11,16 @@ fn ignoring(rule: Value) -> DriftSettings {
     serde_json::from_value(json!({"ignore": [rule]})).unwrap()
 }
 
-fn patch(world: &World, kind: &str, name: &str, manager: &str, patch: &Value) {
-    let (manager, patch) = (format!("--field-manager={manager}"), patch.to_string());
-    world.kubectl(&["patch", kind, name, "--type=merge", &manager, "-p", &patch]);
-}
-
 #[tokio::test]
 async fn an_ignored_field_is_left_to_whoever_has_taken_it() {
     let mut world = World::new("ignored").await;
     world.release.drift = ignoring(json!({"kind": "Deployment", "pointers": ["/spec/replicas"]}));
     let tracker = world.track();
     let first = world.converge(&[deployment("web", 2)]).await.unwrap();
-    patch(
-        &world,
+    world.edit_as(
+        "scaler",
         "deployment",
         "web",
-        "scaler",
         &json!({"spec": {"replicas": 5}}),
     );
     let name = world.release.application.clone();
@@ -90,11 +84,11 @@ async fn what_an_ignored_manager_takes_is_recorded_and_nothing_else() {
     let objects = [config_map("a", "1"), config_map("b", "1")];
     let before = world.converge(&objects).await.unwrap().inventory;
     let two = json!({"data": {"key": "2"}});
-    patch(&world, "configmap", "a", "robot-7", &two);
+    world.edit_as("robot-7", "configmap", "a", &two);
     let applied = world.converge(&objects).await.unwrap();
     assert_eq!((applied.summary.update, applied.summary.unchanged), (0, 2));
     assert_ne!(applied.inventory, before, "a is recorded as it is now");
-    patch(&world, "configmap", "b", "eve", &two);
+    world.edit_as("eve", "configmap", "b", &two);
     let applied = world.converge(&objects).await.unwrap();
     assert_eq!(applied.summary.update, 1, "eve is no robot");
     let key = |name: &str| world.live("configmap", name).unwrap()["data"]["key"].clone();
@@ -106,13 +100,7 @@ async fn drift_that_is_left_is_told_with_who_and_what_and_put_right_when_asked()
     let mut world = World::new("left").await;
     let objects = [config_map("a", "1"), config_map("b", "1")];
     world.converge(&objects).await.unwrap();
-    patch(
-        &world,
-        "configmap",
-        "a",
-        "eve",
-        &json!({"data": {"key": "2"}}),
-    );
+    world.edit_as("eve", "configmap", "a", &json!({"data": {"key": "2"}}));
     world.kubectl(&["delete", "configmap", "b"]);
     world.release.leaves = Leave::Everything;
     let planned = world.plan(&objects, Depth::Local).await.unwrap();
@@ -164,7 +152,7 @@ async fn what_left_the_source_and_stays_is_let_be_and_forgotten_when_it_is_gone(
     assert_eq!((kept.managed().count(), kept.left().count()), (1, 2));
 
     let two = json!({"data": {"key": "2"}});
-    patch(&world, "configmap", "stays", "eve", &two);
+    world.edit_as("eve", "configmap", "stays", &two);
     // One watch tells of both, in this order.
     world.kubectl(&["delete", "configmap", "gone"]);
     until_async("it is seen to be gone", LIMIT, || async {

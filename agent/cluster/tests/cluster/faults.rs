@@ -265,14 +265,11 @@ async fn watches_that_break_are_resumed_without_applying_anything() {
     // A while without any watch, in which somebody edits and deletes.
     proxy.inject(Fault::on("GET", "watch=true").refuse());
     proxy.cut_answers();
-    world.kubectl(&[
-        "patch",
+    world.edit(
         "service",
         "web",
-        "--type=merge",
-        "-p",
-        r#"{"spec":{"selector":{"app":"edited"}}}"#,
-    ]);
+        &json!({"spec":{"selector":{"app":"edited"}}}),
+    );
     world.kubectl(&["delete", "ingress", "web"]);
     proxy.forget();
     proxy.heal();
@@ -307,14 +304,7 @@ async fn a_kind_that_cannot_be_listed_hides_the_drift_of_no_other() {
     proxy.forget();
     tracker.reassess(name);
     world.kubectl(&["delete", "service", "web"]);
-    world.kubectl(&[
-        "patch",
-        "configmap",
-        "a",
-        "--type=merge",
-        "-p",
-        r#"{"data":{"key":"edited"}}"#,
-    ]);
+    world.edit("configmap", "a", &json!({"data":{"key":"edited"}}));
     until_drifted(&world, &tracker, &inventory, &["ConfigMap"]).await;
     // A watch's begins otherwise.
     let is_list = |uri: &str| uri.contains("/services?labelSelector=");

@@ -82,8 +82,8 @@ async fn what_comes_after_is_gone_before_what_it_depends_on_is_deleted() {
     ];
     world.converge(&objects).await.unwrap();
     let hold = |finalizers: Value| {
-        let patch = json!({"metadata": {"finalizers": finalizers}}).to_string();
-        world.kubectl(&["patch", "configmap", "second", "--type=merge", "-p", &patch]);
+        let change = json!({"metadata": {"finalizers": finalizers}});
+        world.edit("configmap", "second", &change);
     };
     hold(json!(["example.com/hold"]));
     let all = world.converge(&[]);

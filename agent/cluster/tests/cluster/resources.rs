@@ -247,14 +247,7 @@ async fn resources_are_seen_as_they_come_change_and_go() {
     };
     assert_eq!(next().await, "seen web Ok(false)");
     assert_eq!(next().await, "complete");
-    world.kubectl(&[
-        "patch",
-        "application",
-        "web",
-        "--type=merge",
-        "-p",
-        r#"{"spec":{"suspend":true}}"#,
-    ]);
+    world.edit("application", "web", &json!({"spec":{"suspend":true}}));
     assert_eq!(next().await, "seen web Ok(true)");
     world.kubectl(&["delete", "application", "web"]);
     assert_eq!(next().await, "gone web");

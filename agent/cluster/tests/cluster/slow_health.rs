@@ -195,9 +195,7 @@ impl Fixture {
 }
 
 fn edit(world: &World, name: &str, value: &str) {
-    let patch = json!({"data": {"key": value}}).to_string();
-    let how = ["--type=merge", "--field-manager=eve", "-p", &patch];
-    world.kubectl(&[&["patch", "configmap", name], &how[..]].concat());
+    world.edit_as("eve", "configmap", name, &json!({"data": {"key": value}}));
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use pintle_core::{
     object::ObjectId,
 };
 use pintle_harness::until_async;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::world::{LIMIT, SimpleJudge, World, annotated, config_map, deployment};
@@ -40,15 +40,7 @@ async fn an_edit_is_seen_with_its_author_and_a_deletion_too() {
     assert_eq!(waited, Waited::Healthy);
     let mut events = tracker.subscribe();
     world.kubectl(&["annotate", "configmap", "a", "unrelated=1"]);
-    world.kubectl(&[
-        "patch",
-        "configmap",
-        "a",
-        "--type=merge",
-        "--field-manager=eve",
-        "-p",
-        r#"{"data":{"key":"edited"}}"#,
-    ]);
+    world.edit_as("eve", "configmap", "a", &json!({"data":{"key":"edited"}}));
     world.kubectl(&["delete", "configmap", "b"]);
     let mut seen = BTreeSet::new();
     while seen.len() < 2 {

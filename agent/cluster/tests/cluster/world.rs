@@ -202,6 +202,17 @@ impl World {
         (!text.trim().is_empty()).then(|| serde_json::from_str(&text).unwrap())
     }
 
+    /// Merges a change into an object with kubectl, as a person does.
+    pub(crate) fn edit(&self, kind: &str, name: &str, change: &Value) {
+        self.edit_as("kubectl-patch", kind, name, change);
+    }
+
+    /// The same in the name of a field manager.
+    pub(crate) fn edit_as(&self, manager: &str, kind: &str, name: &str, change: &Value) {
+        let (manager, change) = (format!("--field-manager={manager}"), change.to_string());
+        self.kubectl(&["patch", kind, name, "--type=merge", &manager, "-p", &change]);
+    }
+
     /// Runs kubectl in the namespace.
     pub(crate) fn kubectl(&self, args: &[&str]) -> String {
         self.plane
