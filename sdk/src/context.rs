@@ -32,6 +32,14 @@ pub trait Context {
     /// passwords and keys.
     fn secret_bytes(&self, purpose: &str, length: u32) -> Vec<u8>;
 
+    /// The base to the power of the exponent, modulo the modulus; calculated by the host, many times faster than a
+    /// component can. The host does not record it: it depends on nothing but the arguments.
+    ///
+    /// All are unsigned numbers, the most significant byte first, and the result has as many bytes as the modulus. None
+    /// if the modulus is even or below 3, and if it would take long, which numbers of up to 4096 bits do not: then the
+    /// component has to calculate itself.
+    fn power_modulo(&self, base: &[u8], exponent: &[u8], modulus: &[u8]) -> Option<Vec<u8>>;
+
     /// Objects of the cluster as they are now, as far as [`Request::ClusterRead`](crate::Request) was granted.
     fn cluster(&self) -> &dyn Cluster;
 

@@ -31,6 +31,7 @@ mod imports {
                 import pintle:types/log@1.0.0;
                 import pintle:types/tree@1.0.0;
                 import pintle:types/context@1.0.0;
+                import pintle:types/arithmetic@1.0.0;
                 import pintle:types/cluster@1.0.0;
                 import pintle:types/plan@1.0.0;
                 import pintle:types/http@1.0.0;
@@ -183,6 +184,10 @@ impl Context for HostContext {
 
     fn secret_bytes(&self, purpose: &str, length: u32) -> Vec<u8> {
         wit::context::secret_bytes(purpose, length)
+    }
+
+    fn power_modulo(&self, base: &[u8], exponent: &[u8], modulus: &[u8]) -> Option<Vec<u8>> {
+        wit::arithmetic::power_modulo(base, exponent, modulus)
     }
 
     fn cluster(&self) -> &dyn Cluster {

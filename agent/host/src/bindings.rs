@@ -12,6 +12,7 @@ wasmtime::component::bindgen!({
             import pintle:types/log@1.0.0;
             import pintle:types/tree@1.0.0;
             import pintle:types/context@1.0.0;
+            import pintle:types/arithmetic@1.0.0;
             import pintle:types/cluster@1.0.0;
             import pintle:types/plan@1.0.0;
             import pintle:types/http@1.0.0;

@@ -324,6 +324,7 @@ fn link(engine: &Engine, world: World) -> wasmtime::Result<Linker<State>> {
             "log" => wit::log::add_to_linker::<_, HasSelf<State>>(l, |state| state)?,
             "tree" => wit::tree::add_to_linker::<_, HasSelf<State>>(l, |state| state)?,
             "context" => wit::context::add_to_linker::<_, HasSelf<State>>(l, |state| state)?,
+            "arithmetic" => wit::arithmetic::add_to_linker::<_, HasSelf<State>>(l, |state| state)?,
             "cluster" => wit::cluster::add_to_linker::<_, HasSelf<State>>(l, |state| state)?,
             "plan" => wit::plan::add_to_linker::<_, HasSelf<State>>(l, |state| state)?,
             "http" => wit::http::add_to_linker::<_, HasSelf<State>>(l, |state| state)?,

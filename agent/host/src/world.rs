@@ -212,8 +212,8 @@ fn classify(exports: Names, imports: &Names) -> Result<World, Unloadable> {
 /// The interfaces that a kind's world imports, and `types` and `tree` or `plan`, whose types its exports mention.
 pub(crate) const fn capabilities(kind: Kind) -> &'static [&'static str] {
     match kind {
-        Kind::Renderer => &["types", "log", "tree", "context", "cluster"],
-        Kind::Policy => &["types", "log", "plan", "context", "cluster"],
+        Kind::Renderer => &["types", "log", "tree", "context", "arithmetic", "cluster"],
+        Kind::Policy => &["types", "log", "plan", "context", "arithmetic", "cluster"],
         Kind::Health => &["types", "log"],
         Kind::Notifier => &["types", "log", "http"],
     }

@@ -138,6 +138,23 @@ async fn secret_bytes_repeat_for_one_seed_and_purpose() {
 }
 
 #[tokio::test]
+async fn powers_are_calculated_by_the_host_and_are_in_no_read_set() {
+    let renderer = hostile().await;
+    let steps = "power 4 13 497;power 4 0 497;power 4 13 498";
+    let settings = Settings::new(json!({"mode": "script", "script": steps}));
+    let rendering = renderer
+        .render(request(settings, MemoryTree::default()))
+        .await
+        .unwrap();
+    insta::assert_snapshot!(text_of(rendering.objects[0].object.value()), @r"
+    power 4 13 497 = Some([1, 189])
+    power 4 0 497 = Some([0, 1])
+    power 4 13 498 = None
+    ");
+    assert_eq!(rendering.reads.questions().count(), 0);
+}
+
+#[tokio::test]
 async fn notes_warnings_and_objects_come_through() {
     let renderer = hostile().await;
     let rendering = renderer

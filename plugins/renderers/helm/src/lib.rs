@@ -24,7 +24,7 @@ use pintle_helm_chart::{
     load_folder,
 };
 use pintle_sdk::{Context, Failure, Plugin, Problem, Renderer, Rendering, Request, Source, Tree};
-use pintle_sprig::{Clock, ClockSource, Secrets};
+use pintle_sprig::{Clock, ClockSource, Powers, Secrets};
 
 use crate::{
     engine::Engine, folder::HostFolder, lookup::HostCluster, release::Wanted, settings::Settings,
@@ -187,12 +187,15 @@ impl Cluster for HostCapabilities {
 /// The engine, told what its functions may know of the world. Each is asked for only when a function needs it: what was
 /// asked for decides when a render is done again.
 fn engine(context: &dyn Context) -> Engine {
-    let (time, seed) = (context.shared(), context.shared());
+    let (time, seed, calculator) = (context.shared(), context.shared(), context.shared());
     let clock = ClockSource::new(move || Clock {
         seconds: time.revision_time(),
         nanoseconds: 0,
     });
     let secrets = Secrets::new(move |purpose, length| seed.secret_bytes(purpose, length));
-    let state = State::default().with(clock).with(secrets);
+    let powers = Powers::new(move |base, exponent, modulus| {
+        calculator.power_modulo(base, exponent, modulus)
+    });
+    let state = State::default().with(clock).with(secrets).with(powers);
     Engine::new(state).with_lookup(Rc::new(HostCluster(context.shared())))
 }

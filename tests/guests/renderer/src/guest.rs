@@ -15,7 +15,7 @@ use exports::pintle::{
 };
 use field::field;
 use pintle::types::{
-    cluster, context, log,
+    arithmetic, cluster, context, log,
     tree::Tree,
     types::{Failure, ObjectId, Outage, Position, Problem},
 };
@@ -171,6 +171,7 @@ fn run(script: &str, folder: &Tree) -> String {
                 "revision" => context::revision(),
                 "revision-time" => show(&context::revision_time()),
                 "secret-bytes" => show(&context::secret_bytes(at, 4)),
+                "power" => show(&power(at)),
                 "get" => show(&cluster::get(&id(at))),
                 "find" => show(&cluster::find("v1", at, None)),
                 other => panic!("no such step: {other}"),
@@ -178,6 +179,17 @@ fn run(script: &str, folder: &Tree) -> String {
             format!("{step} = {answer}")
         });
     answers.collect::<Vec<_>>().join("\n")
+}
+
+/// Asks for a power of small numbers: `4 13 497` is 4 to the 13th modulo 497.
+fn power(numbers: &str) -> Option<Vec<u8>> {
+    let mut numbers = numbers.split(' ').map(|number| {
+        let number: u16 = number.parse().expect("a number of two bytes");
+        number.to_be_bytes()
+    });
+    let mut next = || numbers.next().expect("three numbers");
+    let (base, exponent, modulus) = (next(), next(), next());
+    arithmetic::power_modulo(&base, &exponent, &modulus)
 }
 
 fn id(kind: &str) -> ObjectId {

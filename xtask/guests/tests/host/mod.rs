@@ -8,7 +8,7 @@ use wasmtime::{Engine, Result, Store};
 
 use pintle::types::tree::{Entry, EntryKind, ReadError, Tree};
 use pintle::types::types::{Failure, ObjectId, Problem};
-use pintle::types::{cluster, context, log, tree, types};
+use pintle::types::{arithmetic, cluster, context, log, tree, types};
 
 wasmtime::component::bindgen!({
     path: ["../../wit/types", "../../wit/renderer"],
@@ -202,6 +202,12 @@ impl context::Host for State {
 
     fn secret_bytes(&mut self, _: String, length: u32) -> Vec<u8> {
         vec![0; length as usize]
+    }
+}
+
+impl arithmetic::Host for State {
+    fn power_modulo(&mut self, _: Vec<u8>, _: Vec<u8>, _: Vec<u8>) -> Option<Vec<u8>> {
+        None
     }
 }
 

@@ -1,6 +1,6 @@
 //! What functions know of the world besides their arguments.
 
-use std::{cell::RefCell, collections::HashMap, fmt};
+use std::{cell::RefCell, collections::HashMap, fmt, rc::Rc};
 
 use pintle_gotemplate::{Call, FunctionError};
 
@@ -105,5 +105,37 @@ impl Secrets {
 impl fmt::Debug for Secrets {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("Secrets")
+    }
+}
+
+/// Gives the base to the power of the exponent modulo the modulus.
+type Calculate = dyn Fn(&[u8], &[u8], &[u8]) -> Option<Vec<u8>>;
+
+/// Who calculates powers modulo large numbers, of which a key takes many: somebody who is faster at it than a component
+/// can be, if there is one. The results are the same.
+#[derive(Clone, Default)]
+pub struct Powers(Option<Rc<Calculate>>);
+
+impl Powers {
+    /// Powers from a function that gives the first number to the power of the second, modulo the third: unsigned numbers,
+    /// the most significant byte first. What it gives nothing for is calculated here.
+    pub fn new(calculate: impl Fn(&[u8], &[u8], &[u8]) -> Option<Vec<u8>> + 'static) -> Self {
+        Self(Some(Rc::new(calculate)))
+    }
+
+    /// Those of a call's render; nobody's where it was given none.
+    pub(crate) fn of(call: &dyn Call) -> Self {
+        call.state().get::<Self>().cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn ask(&self, base: &[u8], exponent: &[u8], modulus: &[u8]) -> Option<Vec<u8>> {
+        let calculate = self.0.as_ref()?;
+        calculate(base, exponent, modulus)
+    }
+}
+
+impl fmt::Debug for Powers {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Powers")
     }
 }

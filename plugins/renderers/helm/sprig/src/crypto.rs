@@ -1,8 +1,9 @@
 //! Keys, certificates, passwords and ciphers.
 //!
 //! What Go draws at random is derived from the render's [`Secrets`](crate::Secrets). The algorithms of NIST's curves,
-//! Ed25519, AES, bcrypt and scrypt are those of well-kept crates; RSA is of our own, because no crate makes a key fast
-//! enough in WebAssembly, where a render may ask for several.
+//! Ed25519, AES, bcrypt and scrypt are those of well-kept crates; RSA and DSA are of our own, because what a key takes from
+//! its secret must never change. Their [`Powers`] are the host's, because in WebAssembly they take several times as long,
+//! and a render may ask for several keys.
 
 mod certificate;
 mod cipher;
@@ -10,10 +11,10 @@ mod der;
 mod dsa;
 mod error;
 mod key;
-mod montgomery;
 mod parse;
 mod password;
 mod pem;
+mod powers;
 mod prime;
 mod rsa;
 mod x509;
@@ -22,7 +23,7 @@ use pintle_gotemplate::{Args, Call, Function, Type};
 
 pub(crate) use certificate::FUNCTIONS as CERTIFICATE_FUNCTIONS;
 
-use crate::{Outcome, random::Stream};
+use crate::{Outcome, Powers, random::Stream};
 use key::PrivateKey;
 
 const TEXTS: &[Type] = &[Type::String, Type::String];
@@ -38,17 +39,17 @@ pub(crate) const FUNCTIONS: &[Function] = &[
 
 fn private_key(call: &mut dyn Call, args: Args<'_>) -> Outcome {
     let kind = args.text(0)?.to_str_lossy();
-    let make: fn(&mut Stream) -> PrivateKey = match &*kind {
-        "" | "rsa" => |stream| PrivateKey::rsa(4096, stream),
+    let make: fn(&Powers, &mut Stream) -> PrivateKey = match &*kind {
+        "" | "rsa" => |powers, stream| PrivateKey::rsa(4096, powers, stream),
         "dsa" => PrivateKey::dsa,
-        "ecdsa" => PrivateKey::p256,
-        "ed25519" => PrivateKey::ed25519,
+        "ecdsa" => |_, stream| PrivateKey::p256(stream),
+        "ed25519" => |_, stream| PrivateKey::ed25519(stream),
         unknown => return Ok(format!("Unknown type {unknown}").into()),
     };
     // Both names of the default mean the same key.
     let kind = if kind.is_empty() { "rsa" } else { &kind };
     let mut stream = Stream::for_call(call, kind)?;
-    Ok(make(&mut stream).to_pem().into())
+    Ok(make(&Powers::of(call), &mut stream).to_pem().into())
 }
 
 #[cfg(test)]

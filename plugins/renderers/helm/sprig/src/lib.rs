@@ -1,7 +1,8 @@
 //! The functions of sprig v3 for Go templates, and the ones for durations that Helm adds to them.
 //!
 //! [`tables`] has them all but `env` and `expandenv`, which Helm takes out. A render gives them what they may know of
-//! the world through the [`State`](pintle_gotemplate::State) of its execution: a [`Clock`] and [`Secrets`].
+//! the world through the [`State`](pintle_gotemplate::State) of its execution: a [`Clock`] and [`Secrets`]. With
+//! [`Powers`] it makes keys faster, and the same ones.
 //!
 //! ```
 //! use pintle_gotemplate::{Functions, Standalone, Value};
@@ -48,7 +49,7 @@ mod words;
 
 use pintle_gotemplate::{Function, FunctionError, Value};
 
-pub use context::{Clock, ClockSource, Secrets};
+pub use context::{Clock, ClockSource, Powers, Secrets};
 pub use dates::toml_time;
 
 type Outcome = Result<Value, FunctionError>;

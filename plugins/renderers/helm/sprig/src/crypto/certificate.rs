@@ -14,7 +14,7 @@ use super::{
     x509::{self, Request, Signer, Validity},
 };
 use crate::{
-    Outcome, Secrets, dates,
+    Outcome, Powers, Secrets, dates,
     go::base,
     random::{Stream, digest},
 };
@@ -214,7 +214,8 @@ fn certificate(
     let mut stream = Stream::for_call(call, &digest(&[&request.common_name]))?;
     let mut secret = [0; 32];
     stream.fill(&mut secret);
-    let key = key.unwrap_or_else(|| PrivateKey::rsa(KEY_BITS, &mut stream));
+    let powers = Powers::of(call);
+    let key = key.unwrap_or_else(|| PrivateKey::rsa(KEY_BITS, &powers, &mut stream));
     let signer = match signer {
         Some((certificate, key)) => Signer {
             certificate: Some(certificate),
@@ -225,7 +226,7 @@ fn certificate(
             key: &key,
         },
     };
-    let bytes = x509::sign(request, &key, &signer, &secret)
+    let bytes = x509::sign(request, &key, &signer, &secret, &powers)
         .map_err(|error| FunctionError::new(format_args!("error creating certificate: {error}")))?;
     Ok(Value::object(Certificate {
         cert: pem::encode("CERTIFICATE", &bytes).into(),

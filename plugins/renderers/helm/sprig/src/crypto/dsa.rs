@@ -5,10 +5,9 @@ use num_bigint::BigUint;
 use super::{
     der::{self, Reader, tag},
     error::KeyError,
-    montgomery::Modulus,
     prime::{Search, random},
 };
-use crate::random::Stream;
+use crate::{Powers, random::Stream};
 
 /// The sizes of p and q in bits.
 const SIZES: (u64, u64) = (2048, 256);
@@ -19,8 +18,8 @@ pub(super) struct DsaKey([BigUint; 5]);
 
 impl DsaKey {
     /// Makes parameters and a key from the stream; what is taken from it and how never changes.
-    pub(super) fn generate(stream: &mut Stream) -> Self {
-        let search = Search::new();
+    pub(super) fn generate(powers: &Powers, stream: &mut Stream) -> Self {
+        let search = Search::new(powers);
         loop {
             let q = loop {
                 let start = odd(SIZES.1, stream);
@@ -36,22 +35,27 @@ impl DsaKey {
             let Some(p) = search.first(&start, &step, stream, |p| p.bits() == SIZES.0) else {
                 continue;
             };
-            if let Some(key) = Self::with_parameters(p, q, stream) {
+            if let Some(key) = Self::with_parameters(p, q, powers, stream) {
                 return key;
             }
         }
     }
 
-    fn with_parameters(p: BigUint, q: BigUint, stream: &mut Stream) -> Option<Self> {
-        let modulus = Modulus::new(&p)?;
+    fn with_parameters(
+        p: BigUint,
+        q: BigUint,
+        powers: &Powers,
+        stream: &mut Stream,
+    ) -> Option<Self> {
         let cofactor = (&p - 1u32) / &q;
+        let one = BigUint::from(1u32);
         let generator = (2u32..100)
-            .map(|base| modulus.power(&modulus.residue(&base.into()), &cofactor))
-            .find(|power| !modulus.same(power, modulus.one()))?;
+            .map(|base| powers.power(&base.into(), &cofactor, &p))
+            .find(|power| *power != one)?;
         // With 64 bits more than q has, each number is as likely as the others (B.1.1).
         let private = random(SIZES.1 + 64, stream) % (&q - 1u32) + 1u32;
-        let public = modulus.number(&modulus.power(&generator, &private));
-        Some(Self([p, q, modulus.number(&generator), public, private]))
+        let public = powers.power(&generator, &private, &p);
+        Some(Self([p, q, generator, public, private]))
     }
 
     /// The key as OpenSSL writes it: the version 0 and p, q, g, y, x.

@@ -9,7 +9,7 @@ use super::{
     pem,
     rsa::RsaKey,
 };
-use crate::random::Stream;
+use crate::{Powers, random::Stream};
 
 /// A private key.
 #[derive(Clone, Debug)]
@@ -26,12 +26,12 @@ pub(super) enum PrivateKey {
 
 impl PrivateKey {
     /// An RSA key of so many bits.
-    pub(super) fn rsa(bits: u64, stream: &mut Stream) -> Self {
-        Self::Rsa(Box::new(RsaKey::generate(bits, stream)))
+    pub(super) fn rsa(bits: u64, powers: &Powers, stream: &mut Stream) -> Self {
+        Self::Rsa(Box::new(RsaKey::generate(bits, powers, stream)))
     }
 
-    pub(super) fn dsa(stream: &mut Stream) -> Self {
-        Self::Dsa(Box::new(DsaKey::generate(stream)))
+    pub(super) fn dsa(powers: &Powers, stream: &mut Stream) -> Self {
+        Self::Dsa(Box::new(DsaKey::generate(powers, stream)))
     }
 
     /// An ECDSA key on the curve P-256.
@@ -208,9 +208,9 @@ impl PrivateKey {
 
     /// Signs a message with the hash that goes with the kind of key. The same message gives the same signature: the
     /// numbers that ECDSA needs are those of RFC 6979.
-    pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+    pub(super) fn sign(&self, message: &[u8], powers: &Powers) -> Result<Vec<u8>, KeyError> {
         Ok(match self {
-            Self::Rsa(key) => key.sign(message)?,
+            Self::Rsa(key) => key.sign(message, powers)?,
             Self::P256(key) => {
                 let signature: p256::ecdsa::Signature = key.sign(message);
                 pair(&signature.to_bytes())

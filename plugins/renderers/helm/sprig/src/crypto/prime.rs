@@ -2,8 +2,7 @@
 
 use num_bigint::BigUint;
 
-use super::montgomery::Modulus;
-use crate::random::Stream;
+use crate::{Powers, random::Stream};
 
 /// Divisors below this are tried before the costly test.
 const DIVISORS_BELOW: usize = 1 << 16;
@@ -16,13 +15,14 @@ const WINDOW: usize = 8192;
 const ROUNDS: usize = 8;
 
 /// Finds primes among the numbers `start`, `start + step`, `start + 2 × step`, ...
-pub(super) struct Search {
+pub(super) struct Search<'a> {
     /// The odd primes below [`DIVISORS_BELOW`].
     divisors: Vec<u32>,
+    powers: &'a Powers,
 }
 
-impl Search {
-    pub(super) fn new() -> Self {
+impl<'a> Search<'a> {
+    pub(super) fn new(powers: &'a Powers) -> Self {
         let mut composite = vec![false; DIVISORS_BELOW];
         let mut divisors = Vec::new();
         for number in (3..DIVISORS_BELOW).step_by(2) {
@@ -32,7 +32,7 @@ impl Search {
                 multiples.for_each(|multiple| composite[multiple] = true);
             }
         }
-        Self { divisors }
+        Self { divisors, powers }
     }
 
     /// The first prime from `start` on that is accepted, if there is one among the next [`WINDOW`] numbers.
@@ -49,7 +49,7 @@ impl Search {
         let candidates = (0..WINDOW).filter(|&index| !composite[index]);
         candidates
             .map(|index| start + step * index)
-            .find(|candidate| accepts(candidate) && is_prime(candidate, stream))
+            .find(|candidate| accepts(candidate) && is_prime(candidate, self.powers, stream))
     }
 
     /// Which of the candidates have a small divisor.
@@ -107,27 +107,30 @@ fn power(mut base: u64, mut exponent: u64, modulus: u64) -> u64 {
 
 /// Whether an odd number is a prime: the test of Miller and Rabin with the base 2, which sorts out nearly all that are
 /// not, and then with random bases.
-pub(super) fn is_prime(number: &BigUint, stream: &mut Stream) -> bool {
-    let Some(modulus) = Modulus::new(number) else {
+///
+/// Which bases are drawn decides what else the stream gives, so this never changes.
+pub(super) fn is_prime(number: &BigUint, powers: &Powers, stream: &mut Stream) -> bool {
+    if !number.bit(0) || number.bits() < 2 {
         return false;
-    };
+    }
+    let one = BigUint::from(1u32);
     let before = number - 1u32;
     let zeros = before.trailing_zeros().unwrap_or_default();
     let odd_part = &before >> zeros;
-    let minus_one = modulus.residue(&before);
-    let passes = |mut power: Vec<u32>| {
-        if modulus.same(&power, modulus.one()) || modulus.same(&power, &minus_one) {
+    let passes = |base: &BigUint| {
+        let mut power = powers.power(base, &odd_part, number);
+        if power == one || power == before {
             return true;
         }
         (1..zeros).any(|_| {
-            power = modulus.multiply(&power, &power);
-            modulus.same(&power, &minus_one)
+            power = &power * &power % number;
+            power == before
         })
     };
-    passes(modulus.power_of_two(&odd_part))
+    passes(&BigUint::from(2u32))
         && (0..ROUNDS).all(|_| {
-            let base = modulus.residue(&(random(number.bits(), stream) % (number - 2u32) + 2u32));
-            passes(modulus.power(&base, &odd_part))
+            let base = random(number.bits(), stream) % (number - 2u32) + 2u32;
+            passes(&base)
         })
 }
 
@@ -149,12 +152,16 @@ mod tests {
 
     #[test]
     fn primes_and_pseudoprimes() {
-        let prime = |number: u128| is_prime(&number.into(), &mut stream());
-        for number in [5, 7, 65_537, (1 << 61) - 1, (1 << 127) - 1] {
+        let powers = Powers::default();
+        let prime = |number: u128| is_prime(&number.into(), &powers, &mut stream());
+        for number in [3, 5, 7, 65_537, (1 << 61) - 1, (1 << 127) - 1] {
             assert!(prime(number), "{number}");
         }
-        // The first pass the test with the base 2; the others are products of primes, and Carmichael's.
+        // What is even or below 2, what passes the test with the base 2, products of primes, and Carmichael's.
         for number in [
+            0,
+            1,
+            4,
             2047,
             3277,
             3_215_031_751,
@@ -168,7 +175,8 @@ mod tests {
 
     #[test]
     fn a_sieve_leaves_the_numbers_without_small_divisors() {
-        let search = Search::new();
+        let powers = Powers::default();
+        let search = Search::new(&powers);
         let start = BigUint::from((1u64 << 62) + 1);
         for step in [2u32, 2 * 3 * 101] {
             let composite = search.sieve(&start, &step.into());
@@ -186,7 +194,8 @@ mod tests {
     #[test]
     fn the_first_prime_is_found() {
         let start = BigUint::from((1u64 << 61) - 29);
-        let found = Search::new().first(&start, &2u32.into(), &mut stream(), |_| true);
+        let powers = Powers::default();
+        let found = Search::new(&powers).first(&start, &2u32.into(), &mut stream(), |_| true);
         assert_eq!(found, Some(((1u64 << 61) - 1).into()));
     }
 }

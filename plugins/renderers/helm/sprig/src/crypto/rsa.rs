@@ -6,10 +6,9 @@ use sha2::{Digest, Sha256};
 use super::{
     der::{self, Reader, oid, tag},
     error::KeyError,
-    montgomery::Modulus,
     prime::{Search, random},
 };
-use crate::random::Stream;
+use crate::{Powers, random::Stream};
 
 /// The public exponent of the keys that are made.
 const EXPONENT: u32 = 65_537;
@@ -35,8 +34,8 @@ impl RsaKey {
     /// Makes a key of so many bits, an even number, from the stream.
     ///
     /// What is taken from the stream and how never changes: keys that were made before must come again.
-    pub(super) fn generate(bits: u64, stream: &mut Stream) -> Self {
-        let search = Search::new();
+    pub(super) fn generate(bits: u64, powers: &Powers, stream: &mut Stream) -> Self {
+        let search = Search::new(powers);
         loop {
             let p = prime(&search, bits / 2, stream);
             let q = prime(&search, bits / 2, stream);
@@ -143,17 +142,15 @@ impl RsaKey {
     }
 
     /// The RSASSA-PKCS1-v1_5 signature with SHA-256.
-    pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+    pub(super) fn sign(&self, message: &[u8], powers: &Powers) -> Result<Vec<u8>, KeyError> {
         let bits = self.modulus.bits();
         if bits < 1024 {
             return Err(KeyError::TooSmall { bits });
         }
         let padded = BigUint::from_bytes_be(&padded(message, bits));
-        let signature = self.decrypt(&padded).ok_or(KeyError::Inconsistent)?;
+        let signature = self.decrypt(&padded, powers);
         // A wrong signature would give the primes away.
-        let modulus = Modulus::new(&self.modulus).ok_or(KeyError::Inconsistent)?;
-        let encrypted = modulus.power(&modulus.residue(&signature), &self.public);
-        if modulus.number(&encrypted) != padded {
+        if powers.power(&signature, &self.public, &self.modulus) != padded {
             return Err(KeyError::Inconsistent);
         }
         let digits = signature.to_bytes_be();
@@ -164,21 +161,17 @@ impl RsaKey {
     }
 
     /// The number to the power of the private exponent, calculated for each prime.
-    fn decrypt(&self, number: &BigUint) -> Option<BigUint> {
+    fn decrypt(&self, number: &BigUint, powers: &Powers) -> BigUint {
         let [p, q] = &self.primes;
-        let power = |prime: &BigUint, exponent: &BigUint| {
-            let modulus = Modulus::new(prime)?;
-            Some(modulus.number(&modulus.power(&modulus.residue(number), exponent)))
-        };
-        let of_p = power(p, &self.exponents[0])?;
-        let of_q = power(q, &self.exponents[1])?;
+        let of_p = powers.power(number, &self.exponents[0], p);
+        let of_q = powers.power(number, &self.exponents[1], q);
         let difference = (of_p + p - &of_q % p) * &self.coefficient % p;
-        Some(of_q + difference * q)
+        of_q + difference * q
     }
 }
 
 /// A prime with so many bits, of which the first two are 1, so that the product of two has twice as many.
-fn prime(search: &Search, bits: u64, stream: &mut Stream) -> BigUint {
+fn prime(search: &Search<'_>, bits: u64, stream: &mut Stream) -> BigUint {
     loop {
         let mut start = random(bits, stream);
         for bit in [0, bits - 2, bits - 1] {
@@ -222,8 +215,9 @@ mod tests {
     use crate::encodings::hex;
 
     fn key() -> RsaKey {
-        static KEY: LazyLock<RsaKey> =
-            LazyLock::new(|| RsaKey::generate(1024, &mut Stream::new(&[1; 32])));
+        static KEY: LazyLock<RsaKey> = LazyLock::new(|| {
+            RsaKey::generate(1024, &Powers::default(), &mut Stream::new(&[1; 32]))
+        });
         KEY.clone()
     }
 
@@ -273,7 +267,7 @@ mod tests {
     #[test]
     fn a_signature_is_the_padded_hash_to_the_private_power() {
         let key = key();
-        let signature = key.sign(b"message").unwrap();
+        let signature = key.sign(b"message", &Powers::default()).unwrap();
         assert_eq!(signature.len(), 128);
         let opened = BigUint::from_bytes_be(&signature).modpow(&key.public, &key.modulus);
         let opened = opened.to_bytes_be();

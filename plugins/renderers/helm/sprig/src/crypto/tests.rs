@@ -1,11 +1,14 @@
 //! The functions as templates call them. What Go reads in the results is tested in `tests/helm`.
 
+use std::{cell::Cell, rc::Rc};
+
+use num_bigint::BigUint;
 use pintle_gotemplate::{FunctionError, Functions, Standalone, State, Value};
 use proptest::prelude::*;
 
 use super::{key::PrivateKey, parse, pem, x509::Validity};
 use crate::{
-    Clock, Secrets,
+    Clock, Powers, Secrets,
     dates::now,
     go::{base, time::Time, zone::Zone},
     tables,
@@ -85,6 +88,31 @@ fn a_certificate_is_renewed_with_the_same_key_and_another_number() {
     assert_ne!(serial(&old), serial(&new));
     let subject = |text: &str| parse::certificate(&bytes(text)).unwrap();
     assert_eq!(subject(&old), subject(&new));
+}
+
+#[test]
+fn a_host_that_calculates_makes_the_same_key() {
+    let make = |render: &mut Standalone| {
+        let args = ["ca".into(), Value::int(365)];
+        parts(&call(render, "genCA", &args).unwrap())
+    };
+    let alone = make(&mut render(0, "t"));
+    let asked = Rc::new(Cell::new(0));
+    let count = Rc::clone(&asked);
+    let mut render = render(0, "t");
+    render.state = render
+        .state
+        .with(Powers::new(move |base, exponent, modulus| {
+            count.set(count.get() + 1);
+            let [base, exponent, number] = [base, exponent, modulus].map(BigUint::from_bytes_be);
+            let digits = base.modpow(&exponent, &number).to_bytes_be();
+            // The host gives as many bytes as the modulus has.
+            let zeros = vec![0; modulus.len() - digits.len()];
+            Some([&zeros[..], &digits].concat())
+        }));
+    assert_eq!(make(&mut render), alone);
+    // At least nine for each of the two primes, and three for the signature.
+    assert!(asked.get() >= 21, "{}", asked.get());
 }
 
 #[test]
@@ -240,7 +268,7 @@ proptest! {
         let _ = parse::certificate(&damaged(&cert));
         for kind in ["EC PRIVATE KEY", "RSA PRIVATE KEY", "DSA PRIVATE KEY", "PRIVATE KEY"] {
             if let Ok(key) = PrivateKey::from_pem(pem::encode(kind, &damaged(&key)).as_bytes()) {
-                let _ = key.sign(b"message");
+                let _ = key.sign(b"message", &Powers::default());
             }
         }
     }

@@ -11,10 +11,13 @@ use super::{
     key::PrivateKey,
     parse::{Authority, is_printable},
 };
-use crate::go::{
-    duration::{HOUR, SECOND},
-    time::Time,
-    zone::Zone,
+use crate::{
+    Powers,
+    go::{
+        duration::{HOUR, SECOND},
+        time::Time,
+        zone::Zone,
+    },
 };
 
 /// What a certificate says of its subject.
@@ -82,6 +85,7 @@ pub(super) fn sign(
     key: &PrivateKey,
     signer: &Signer<'_>,
     secret: &[u8; 32],
+    powers: &Powers,
 ) -> Result<Vec<u8>, CertificateError> {
     let algorithm = signer.key.signature_algorithm()?;
     let public_key = key.public_key_info()?;
@@ -115,7 +119,7 @@ pub(super) fn sign(
         .chain_update(&after_serial);
     let serial = der::unsigned(&hash.finalize()[..16]);
     let body = der::sequence(&[&version, &serial, &after_serial]);
-    let signature = signer.key.sign(&body)?;
+    let signature = signer.key.sign(&body, powers)?;
     Ok(der::sequence(&[&body, &algorithm, &der::bits(&signature)]))
 }
 

@@ -1,0 +1,42 @@
+//! Powers modulo large numbers.
+//!
+//! Finding the two primes of an RSA key takes some seventy powers of numbers with a thousand bits, which is nearly all of
+//! the time that making it takes. A machine that multiplies no more than 32 by 32 bits, as WebAssembly is one, needs
+//! several times as long as the host's does, so the host is asked first.
+
+use num_bigint::BigUint;
+
+use crate::Powers;
+
+impl Powers {
+    /// The base to the power of the exponent, modulo a number that is not 0.
+    pub(super) fn power(&self, base: &BigUint, exponent: &BigUint, modulus: &BigUint) -> BigUint {
+        let [base_bytes, exponent_bytes, modulus_bytes] =
+            [base, exponent, modulus].map(BigUint::to_bytes_be);
+        match self.ask(&base_bytes, &exponent_bytes, &modulus_bytes) {
+            Some(bytes) => BigUint::from_bytes_be(&bytes),
+            None => base.modpow(exponent, modulus),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn power(powers: &Powers, numbers: [u32; 3]) -> BigUint {
+        let [base, exponent, modulus] = numbers.map(BigUint::from);
+        powers.power(&base, &exponent, &modulus)
+    }
+
+    #[test]
+    fn the_host_is_asked_first_and_need_not_answer() {
+        let numbers = [4, 13, 497];
+        assert_eq!(power(&Powers::default(), numbers), BigUint::from(445u32));
+        let silent = Powers::new(|_, _, _| None);
+        assert_eq!(power(&silent, numbers), BigUint::from(445u32));
+        // It is taken at its word.
+        let host = Powers::new(|base, exponent, modulus| Some([base, exponent, modulus].concat()));
+        assert_eq!(power(&host, numbers), BigUint::from(0x040D_01F1u32));
+    }
+}
