@@ -2,7 +2,11 @@
 
 mod packed;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 use sha2::{Digest as _, Sha256};
 
@@ -57,16 +61,15 @@ pub struct Rendered {
     hooks: Arc<[RenderedObject]>,
     notes: Option<String>,
     warnings: Vec<Problem>,
-    digest: Digest,
+    seed: Seed,
+    /// Computed when it is first asked for: who only shows the objects has no use for it.
+    digest: OnceLock<Digest>,
 }
 
 impl Rendered {
-    /// Sorts objects by identity, refuses duplicates, and computes the rendered digest.
+    /// Sorts objects by identity and refuses duplicates. The seed is for the digest.
     ///
-    /// The digest is SHA-256 over each object's canonical JSON followed by a line feed, in order of identity, with the
-    /// data of Secrets concealed by the seed; then over each hook in the same way, followed by what makes it one. The
-    /// order in which a renderer returns objects never changes it. Hooks may have one identity: the same object may be
-    /// meant differently for different events.
+    /// Hooks may have one identity: the same object may be meant differently for different events.
     pub fn new(
         objects: Vec<RenderedObject>,
         notes: Option<String>,
@@ -89,30 +92,13 @@ impl Rendered {
                 }));
             }
         }
-        let mut digest = Sha256::new();
-        // One text for all: it soon has room for each.
-        let mut line = String::new();
-        let mut add = |value: &serde_json::Value| {
-            line.clear();
-            canonical::write(value, &mut line);
-            line.push('\n');
-            digest.update(&line);
-        };
-        for (id, rendered) in &sorted {
-            add(&conceal(id.is_secret(), rendered.object.value(), seed));
-        }
-        for hook in &hooks {
-            let id = hook.object.id();
-            add(&conceal(id.is_secret(), hook.object.value(), seed));
-            add(&described(hook));
-        }
-        let digest = Digest::from_bytes(digest.finalize().into());
         Ok(Self {
             objects: sorted.into_values().collect(),
             hooks: hooks.into(),
             notes,
             warnings,
-            digest,
+            seed: seed.clone(),
+            digest: OnceLock::new(),
         })
     }
 
@@ -137,8 +123,36 @@ impl Rendered {
     }
 
     /// Returns the rendered digest.
+    ///
+    /// It is SHA-256 over each object's canonical JSON followed by a line feed, in order of identity, with the data of
+    /// Secrets concealed by the seed; then over each hook in the same way, followed by what makes it one. The order in
+    /// which a renderer returns objects never changes it.
     pub fn digest(&self) -> Digest {
-        self.digest
+        *self.digest.get_or_init(|| self.compute_digest())
+    }
+
+    fn compute_digest(&self) -> Digest {
+        let mut digest = Sha256::new();
+        // One text for all: it soon has room for each.
+        let mut line = String::new();
+        let mut add = |value: &serde_json::Value| {
+            line.clear();
+            canonical::write(value, &mut line);
+            line.push('\n');
+            digest.update(&line);
+        };
+        for rendered in self.objects.iter() {
+            add(&self.concealed(rendered));
+        }
+        for hook in self.hooks.iter() {
+            add(&self.concealed(hook));
+            add(&described(hook));
+        }
+        Digest::from_bytes(digest.finalize().into())
+    }
+
+    fn concealed<'a>(&self, one: &'a RenderedObject) -> Cow<'a, serde_json::Value> {
+        conceal(one.object.id().is_secret(), one.object.value(), &self.seed)
     }
 }
 

@@ -8,6 +8,7 @@ use crate::{
     hook::Hook,
     object::Object,
     problem::{Position, Problem},
+    seed::Seed,
 };
 
 /// A render in a tenth of the memory: parsed JSON has a node for each value, and a string of its own for each key.
@@ -17,6 +18,7 @@ pub struct Packed {
     hooks: Box<[PackedObject]>,
     notes: Option<String>,
     warnings: Vec<Problem>,
+    seed: Seed,
     digest: Digest,
 }
 
@@ -49,7 +51,8 @@ impl Rendered {
             hooks: pack(&self.hooks),
             notes: self.notes.clone(),
             warnings: self.warnings.clone(),
-            digest: self.digest,
+            seed: self.seed.clone(),
+            digest: self.digest(),
         }
     }
 }
@@ -71,7 +74,8 @@ impl Packed {
             hooks: unpack(&self.hooks)?,
             notes: self.notes.clone(),
             warnings: self.warnings.clone(),
-            digest: self.digest,
+            seed: self.seed.clone(),
+            digest: self.digest.into(),
         })
     }
 }
@@ -103,7 +107,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{hook::HookEvent, seed::Seed};
+    use crate::hook::HookEvent;
 
     fn value() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![

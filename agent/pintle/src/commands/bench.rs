@@ -19,13 +19,16 @@ pub(super) async fn run(args: &BenchCommand) -> anyhow::Result<Exit> {
     let session = Session::warm(&args.render.renderer.registry)?;
     let origin = Origin::of(&args.render.input, &session.remotes)?;
     let session = session.with_standard_input(&args.render.renderer.helm)?;
-    let input = origin.open().await?;
+    let input = session.open(&origin, &args.render.renderer).await?;
     let prepared = Prepared::new(&session, &args.render, &input)?;
     let render = async || {
         let context = prepared.context.clone();
-        session
+        let outcome = session
             .outcome(&prepared.release, &input, context, &prepared.seed, None)
-            .await
+            .await?;
+        // The agent asks for it, to know whether anything has changed.
+        std::hint::black_box(outcome.rendered.digest());
+        anyhow::Ok(outcome)
     };
     // The first one loads the plugin.
     let outcome = render().await?;

@@ -68,7 +68,7 @@ async fn prepare(
     origin: &Origin,
     progress: &Progress,
 ) -> anyhow::Result<(Target, (Planned, Approved))> {
-    let input = origin.open().await?;
+    let input = session.open(origin, &args.cluster.renderer).await?;
     let mut target = Target::render(&args.cluster, session, connection, &input, progress).await?;
     target.release.confirmed_deletions = args.confirm_prune;
     target.release.adopt = args.adopt;

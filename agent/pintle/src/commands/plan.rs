@@ -36,7 +36,7 @@ pub(super) async fn run(args: &ClusterCommand, show: Show) -> anyhow::Result<Exi
     let session = session.with_standard_input(&args.renderer.helm)?;
     follow::run(&origin, args.input.follow, None, async || {
         let progress = Progress::new(args.output.output);
-        let input = origin.open().await?;
+        let input = session.open(&origin, &args.renderer).await?;
         let target = Target::render(args, &session, &connection, &input, &progress).await?;
         let planned = target.plan(&progress).await?;
         progress.finish();

@@ -71,7 +71,7 @@ impl Prepared {
 }
 
 async fn once(args: &RenderCommand, session: &Session, origin: &Origin) -> anyhow::Result<Exit> {
-    let input = origin.open().await?;
+    let input = session.open(origin, &args.renderer).await?;
     let Prepared {
         release,
         context,
@@ -88,7 +88,7 @@ async fn once(args: &RenderCommand, session: &Session, origin: &Origin) -> anyho
         .map(|one| one.object.value())
         .collect();
     match args.output.output {
-        None | Some(Format::Yaml) => output::document(&yaml::stream(values)),
+        None | Some(Format::Yaml) => output::document(&yaml::stream(&values)),
         Some(Format::Json) => {
             output::machine(
                 Format::Json,
@@ -100,6 +100,10 @@ async fn once(args: &RenderCommand, session: &Session, origin: &Origin) -> anyho
                 output::machine(Format::Jsonl, value)?;
             }
         }
+    }
+    if !args.input.follow {
+        // The process ends here: taking a large render apart, piece by piece, is work for nothing.
+        std::mem::forget(outcome);
     }
     Ok(Exit::Done)
 }

@@ -23,7 +23,7 @@ use crate::{
     pipeline::{
         catalog::Catalog,
         helm,
-        input::{Input, cache_dir},
+        input::{Input, Origin, cache_dir},
         inputs::{Inputs, Surroundings},
         remotes::Remotes,
         render::{self, FetchInputs, Outcome, RenderError},
@@ -102,6 +102,35 @@ impl Session {
     pub(super) fn with_standard_input(mut self, args: &HelmArgs) -> anyhow::Result<Self> {
         self.standard_input = helm::standard_input(args)?;
         Ok(self)
+    }
+
+    /// Reads the newest revision, and meanwhile loads the renderers that will surely be asked.
+    pub(super) async fn open(
+        &self,
+        origin: &Origin,
+        renderer: &RendererArgs,
+    ) -> anyhow::Result<Input> {
+        let ahead = Box::pin(async {
+            self.load_ahead(origin, renderer.renderer.as_deref()).await;
+            Ok(())
+        });
+        let (input, ()) = tokio::try_join!(Box::pin(origin.open()), ahead)?;
+        Ok(input)
+    }
+
+    /// Loads the built-in renderer that is named, or without a name and a `pintle.yaml` all that will be asked whether the folder
+    /// is theirs. What fails here is told when it is needed.
+    async fn load_ahead(&self, origin: &Origin, named: Option<&str>) {
+        let is_described = |folder: &Path| folder.join(settings::FILE).exists();
+        match (named, origin.folder()) {
+            (Some(name), _) if self.catalog.is_cold(name) => {
+                let _ = self.catalog.find(name).await;
+            }
+            (None, Some(folder)) if !is_described(folder) => {
+                let _ = self.catalog.detectable().await;
+            }
+            _ => {}
+        }
     }
 
     /// Reads the settings of a revision: its `pintle.yaml`, overridden by the arguments.

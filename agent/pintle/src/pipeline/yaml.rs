@@ -1,5 +1,7 @@
 //! YAML in and out.
 
+use std::thread;
+
 use anyhow::Context as _;
 use serde_json::Value;
 
@@ -20,8 +22,49 @@ pub(crate) fn write(value: &Value) -> String {
     }
 }
 
-/// Writes values as one stream, each document after a `---`.
-pub(crate) fn stream<'a>(values: impl IntoIterator<Item = &'a Value>) -> String {
+/// Writes values as one stream, each document after a `---`. A long one is written on several processors.
+pub(crate) fn stream(values: &[&Value]) -> String {
+    let weights: Vec<usize> = values.iter().map(|value| weight(value)).collect();
+    let total: usize = weights.iter().sum();
+    let most = thread::available_parallelism().map_or(1, usize::from);
+    let parts = (total / WEIGHT_OF_PART).clamp(1, most);
+    if parts == 1 {
+        return documents(values);
+    }
+    let (mut rest, mut done) = (values, 0);
+    thread::scope(|scope| {
+        let mut writers = Vec::with_capacity(parts);
+        for part in 1..=parts {
+            let mut count = 0;
+            while count < rest.len() && done * parts < total * part {
+                done += weights[values.len() - rest.len() + count];
+                count += 1;
+            }
+            let (these, others) = rest.split_at(count);
+            rest = others;
+            writers.push(scope.spawn(|| documents(these)));
+        }
+        let written = writers.into_iter().map(|writer| match writer.join() {
+            Ok(text) => text,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        written.collect()
+    })
+}
+
+/// So many values are work for a thread of its own: a millisecond or two.
+const WEIGHT_OF_PART: usize = 4096;
+
+/// How many values there are in one.
+fn weight(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(weight).sum::<usize>(),
+        Value::Object(map) => 1 + map.values().map(weight).sum::<usize>(),
+        _ => 1,
+    }
+}
+
+fn documents(values: &[&Value]) -> String {
     let mut out = String::new();
     for value in values {
         out.push_str("---\n");
@@ -60,6 +103,14 @@ mod tests {
             json!({"kind": "B"}),
         ];
         let expected = "---\nitems:\n- a: 1\n  b:\n  - 2\nkind: A\n---\nkind: B\n";
-        assert_eq!(stream(&both), expected);
+        assert_eq!(stream(&both.each_ref()), expected);
+    }
+
+    #[test]
+    fn a_long_stream_is_the_same_as_in_one_piece() {
+        let sizes = [0, 9_000, 1, 2, 30_000, 5, 12_000, 0];
+        let values = sizes.map(|size| json!({"items": vec![1; size]}));
+        let values = values.each_ref();
+        assert_eq!(stream(&values), documents(&values));
     }
 }
