@@ -22,6 +22,7 @@ use wasmtime::{Engine, Store, UpdateDeadline};
 use crate::{
     Observer,
     capability::{
+        arithmetic::Memo,
         cluster::ClusterAccess,
         context::Facts,
         http::{HttpAccess, HttpClients},
@@ -41,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) ticker: Ticker,
     pub(crate) places: Places,
     pub(crate) memory: Arc<Together>,
+    pub(crate) powers: Arc<Memo>,
     pub(crate) http: HttpClients,
     pub(crate) observer: Arc<dyn Observer>,
 }
@@ -197,7 +199,13 @@ impl Caller {
     }
 
     fn store(&self, setup: Setup, deadline: Deadline) -> Store<State> {
-        let mut state = State::new(&self.id, &self.limits, deadline, &self.shared.memory);
+        let mut state = State::new(
+            &self.id,
+            &self.limits,
+            deadline,
+            &self.shared.memory,
+            &self.shared.powers,
+        );
         if self.compiled.world.wasi {
             state.wasi = Some(match self.id.kind {
                 Kind::Notifier => wasi::effectful(&state.log),

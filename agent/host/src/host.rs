@@ -206,6 +206,7 @@ impl Host {
             engine,
             places: Places::new(calls),
             memory: Arc::new(Together::new(options.memory)),
+            powers: Arc::default(),
             http: HttpClients::new(options.authorities),
             observer: options.observer,
         };

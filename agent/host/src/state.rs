@@ -16,7 +16,9 @@ use wasmtime::{ResourceLimiter, component::ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::{
-    capability::{cluster::ClusterAccess, context::Facts, http::HttpAccess, log::LogSink},
+    capability::{
+        arithmetic::Memo, cluster::ClusterAccess, context::Facts, http::HttpAccess, log::LogSink,
+    },
     limits::Limits,
 };
 
@@ -39,6 +41,7 @@ pub(crate) struct State {
     pub(crate) traffic: Traffic,
     pub(crate) log: LogSink,
     pub(crate) reads: ReadSet,
+    pub(crate) powers: Arc<Memo>,
     pub(crate) facts: Option<Arc<Facts>>,
     pub(crate) cluster: Option<ClusterAccess>,
     pub(crate) http: Option<HttpAccess>,
@@ -52,6 +55,7 @@ impl State {
         limits: &Limits,
         deadline: Deadline,
         together: &Arc<Together>,
+        powers: &Arc<Memo>,
     ) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles as usize);
@@ -65,6 +69,7 @@ impl State {
             },
             log: LogSink::new(plugin, limits.log),
             reads: ReadSet::default(),
+            powers: Arc::clone(powers),
             facts: None,
             cluster: None,
             http: None,

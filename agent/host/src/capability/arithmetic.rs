@@ -1,10 +1,13 @@
 //! `pintle:types/arithmetic`: what a component could calculate itself, several times slower.
 
+mod memo;
+
 use crypto_bigint::{
     BoxedUint, Odd,
     modular::{BoxedMontyForm, BoxedMontyParams},
 };
 
+pub(crate) use self::memo::Memo;
 use crate::{bindings::wit::arithmetic::Host, state::State};
 
 /// Most bytes of an operand, zeros at its front included.
@@ -13,6 +16,9 @@ const MOST_BYTES: usize = 2048;
 /// Most that the bits of the exponent times the square of those of the modulus may be: some 20 ms. A calculation that has
 /// begun is not ended, so this is how late a call may be.
 const MOST_WORK: u64 = 1 << 36;
+
+/// From so much on a power is remembered. Below, it is calculated as soon as it is looked up.
+const WORTH_REMEMBERING: u64 = 1 << 24;
 
 impl Host for State {
     fn power_modulo(
@@ -24,32 +30,42 @@ impl Host for State {
         self.deadline.check()?;
         self.traffic
             .charge(base.len() + exponent.len() + modulus.len())?;
-        let power = power_modulo(&base, &exponent, &modulus);
+        let power = power_modulo(&self.powers, &base, &exponent, &modulus);
         self.traffic.charge(power.as_ref().map_or(0, Vec::len))?;
         Ok(power)
     }
 }
 
 /// The power, in as many bytes as the modulus; none for a modulus that is even or below 3, and for what takes long.
-fn power_modulo(base: &[u8], exponent: &[u8], modulus: &[u8]) -> Option<Vec<u8>> {
+fn power_modulo(known: &Memo, base: &[u8], exponent: &[u8], modulus: &[u8]) -> Option<Vec<u8>> {
     let operands = [base, exponent, modulus];
     if operands.iter().any(|operand| operand.len() > MOST_BYTES) {
         return None;
     }
     let len = modulus.len();
-    let [base, exponent, modulus] = operands.map(without_zeros);
-    if bits(modulus) < 2 || bits(exponent) * bits(modulus).pow(2) > MOST_WORK {
+    let operands = operands.map(without_zeros);
+    let [_, exponent, modulus] = operands;
+    let work = bits(exponent) * bits(modulus).pow(2);
+    if bits(modulus) < 2 || work > MOST_WORK {
         return None;
     }
     let modulus = Odd::new(number(modulus)).into_option()?;
+    let digits = if work < WORTH_REMEMBERING {
+        calculate(operands, modulus)
+    } else {
+        known.power(operands, || calculate(operands, modulus))
+    };
+    let zeros = vec![0; len.checked_sub(digits.len())?];
+    Some([zeros, digits].concat())
+}
+
+/// The power, without zeros at its front.
+fn calculate([base, exponent, _]: [&[u8]; 3], modulus: Odd<BoxedUint>) -> Vec<u8> {
     let parameters = BoxedMontyParams::new_vartime(modulus);
     let base = number(base).rem_vartime(parameters.modulus().as_nz_ref());
     // How long it takes depends on the length of the exponent, and on none of its bits: it may be private.
     let power = BoxedMontyForm::new(base, &parameters).pow(&number(exponent));
-    let bytes = power.retrieve().to_be_bytes();
-    let digits = without_zeros(&bytes);
-    let zeros = vec![0; len.checked_sub(digits.len())?];
-    Some([&zeros[..], digits].concat())
+    without_zeros(&power.retrieve().to_be_bytes()).to_vec()
 }
 
 /// The bytes from the first one that is not 0.
@@ -74,6 +90,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn power_modulo(base: &[u8], exponent: &[u8], modulus: &[u8]) -> Option<Vec<u8>> {
+        let known = Memo::default();
+        let power = super::power_modulo(&known, base, exponent, modulus);
+        let again = super::power_modulo(&known, base, exponent, modulus);
+        assert_eq!(power, again);
+        power
+    }
 
     /// Up to 40 bytes, many of them at the edges of what a byte can be.
     fn operand() -> impl Strategy<Value = Vec<u8>> {
