@@ -211,6 +211,16 @@ fn forbid_watches(remote: &Remote) -> Result<()> {
     )
 }
 
+/// Loses the cluster of the application `far`, and gets it back without a right to watch its objects.
+fn lose_sight(stage: &Stage, remote: &mut Remote) -> Result<()> {
+    forbid_watches(remote)?;
+    remote.plane.kill()?;
+    in_status(stage, "far", "cannot reach the API server")?;
+    remote.plane.restart()?;
+    // It is back, and only its objects are not seen.
+    in_status(stage, "far", "objects cannot be watched")
+}
+
 fn allow_watches(remote: &Remote) -> Result<()> {
     remote.plane.apply(
         "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {name: seeing}\n\
@@ -231,13 +241,7 @@ fn a_cluster_that_is_lost_at_rest_is_told_until_it_is_in_sight_again() -> Result
     stage.ready_at("far", &commit)?;
 
     // Nobody asks for anything from here on.
-    forbid_watches(&remote)?;
-    remote.plane.kill()?;
-    in_status(&stage, "far", "cannot reach the API server")?;
-
-    // It is back, and only its objects are not seen.
-    remote.plane.restart()?;
-    in_status(&stage, "far", "objects cannot be watched")?;
+    lose_sight(&stage, &mut remote)?;
     let ready = stage.condition("far", "Ready", "ApplyFailed")?;
     assert_eq!(ready["status"], "False", "{ready}");
 
@@ -262,11 +266,7 @@ fn a_deletion_that_is_only_reported_is_looked_at_once_while_nobody_watches() -> 
     remote.plane.kubectl(&deletion)?;
     stage.condition("far", "Drifted", "Reported")?;
 
-    forbid_watches(&remote)?;
-    remote.plane.kill()?;
-    in_status(&stage, "far", "cannot reach the API server")?;
-    remote.plane.restart()?;
-    in_status(&stage, "far", "objects cannot be watched")?;
+    lose_sight(&stage, &mut remote)?;
 
     // Each run asks for the object, in the account's name: nobody else does.
     let mark = remote.plane.requests_mark()?;
