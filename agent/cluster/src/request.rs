@@ -7,16 +7,13 @@ use std::{
 };
 
 use http::{Method, header};
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::BodyExt as _;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::{sync::SemaphorePermit, time::Instant};
 use tower::timeout::error::Elapsed;
 
 use crate::{connection::Connection, retry};
-
-/// The largest answer that is read: a list page is far below, and a broken server must not fill the memory.
-pub(crate) const ANSWER_LIMIT: usize = 64 << 20;
 
 /// A field of the request's body that the server objects to.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -396,14 +393,13 @@ impl Connection {
             let code = response.status().as_u16();
             self.clock().told(response.headers().get(header::DATE));
             let retry_after = retry::retry_after(response.headers().get(header::RETRY_AFTER));
-            let body = Limited::new(response.into_body(), ANSWER_LIMIT)
-                .collect()
-                .await
-                .map_err(|error| RequestError::Unreachable {
-                    server: self.server().to_owned(),
-                    request: call.name(),
-                    detail: chain(&*error),
-                })?;
+            // The connection bounds it.
+            let body = response.into_body().collect().await;
+            let body = body.map_err(|error| RequestError::Unreachable {
+                server: self.server().to_owned(),
+                request: call.name(),
+                detail: chain(&error),
+            })?;
             Ok(Answer {
                 code,
                 retry_after,

@@ -12,7 +12,8 @@ use http_body_util::{BodyExt as _, BodyStream, StreamBody, combinators::UnsyncBo
 use kube::client::Body;
 use tower::{BoxError, Layer, Service};
 
-use crate::request::ANSWER_LIMIT;
+/// The largest answer, and event, that is read: a list page is far below, and a broken server must not fill the memory.
+const ANSWER_LIMIT: usize = 64 << 20;
 
 /// Bounds the answers of all requests, whoever sends them.
 #[derive(Debug, Clone, Copy)]
