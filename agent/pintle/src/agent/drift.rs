@@ -44,6 +44,12 @@ pub(crate) fn sights(drift: &[Drift]) -> BTreeMap<ObjectId, Sight> {
     drift.iter().map(sight).collect()
 }
 
+/// Returns what was deleted and is left so: it has no health.
+pub(crate) fn left_gone(drifted: &[DriftedObject]) -> BTreeSet<ObjectId> {
+    let gone = drifted.iter().filter(|one| one.is_gone && one.is_left);
+    gone.map(|one| one.id.clone()).collect()
+}
+
 impl Controller {
     /// Takes up what the tracker tells.
     pub(super) fn tracked(&mut self, event: Result<TrackEvent, broadcast::error::RecvError>) {

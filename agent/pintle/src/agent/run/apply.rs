@@ -1,6 +1,6 @@
 //! A plan, what is said to it, and its apply.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use pintle_cluster::{Applying, InventoryStore as _, Planned, Release, StatusStore};
 use pintle_core::{
@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     agent::{
+        drift::left_gone,
         report::{Verdict, finding_document},
         shared::Shared,
     },
@@ -49,11 +50,7 @@ pub(super) struct Done {
 impl Done {
     /// Returns the objects that have to be healthy: all but those that were deleted and are left so.
     pub(super) fn awaited(&self) -> Vec<ObjectId> {
-        let drifted = self.drifted.iter();
-        let gone: BTreeSet<&ObjectId> = drifted
-            .filter(|one| one.is_gone && one.is_left)
-            .map(|one| &one.id)
-            .collect();
+        let gone = left_gone(&self.drifted);
         let managed = self.inventory.managed();
         managed.filter(|id| !gone.contains(id)).collect()
     }

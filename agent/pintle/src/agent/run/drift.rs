@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::{converge::Run, tell};
 use crate::{
     agent::{
-        drift::{DriftReport, sights},
+        drift::{DriftReport, left_gone, sights},
         metrics::ApplicationLabels,
         report::{object_document, time_text},
     },
@@ -49,15 +49,13 @@ impl Run {
             .cloned()
             .partition(|object| object.is_left);
         let ids: BTreeSet<&ObjectId> = left.iter().map(|object| &object.id).collect();
-        let gone = left.iter().filter(|object| object.is_gone);
-        let gone = gone.map(|object| object.id.clone()).collect();
         let mut seen = sights(seen);
         seen.retain(|id, _| ids.contains(id));
         self.learned.drift = Some(statuses(&left, fights));
         self.drift = Some(DriftReport {
             repaired,
             left: seen,
-            gone,
+            gone: left_gone(&left),
             fights: fights.iter().map(|fight| fight.id.clone()).collect(),
             out_of_sight,
         });

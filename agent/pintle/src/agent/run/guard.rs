@@ -26,7 +26,7 @@ use super::{
 };
 use crate::agent::{
     claims::RunClaims,
-    drift::{DriftReport, sights},
+    drift::{DriftReport, left_gone, sights},
     job::{Applied, Work},
     report::{Stands, Verdict},
 };
@@ -170,9 +170,7 @@ impl Run {
             )
             .await;
         }
-        // What is gone has no health.
-        let gone = left.iter().filter(|one| one.is_gone);
-        let gone: BTreeSet<ObjectId> = gone.map(|one| one.id.clone()).collect();
+        let gone = left_gone(&left);
         let ids: Vec<ObjectId> = inventory
             .managed()
             .filter(|id| !gone.contains(id))
