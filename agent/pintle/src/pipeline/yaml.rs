@@ -1,8 +1,7 @@
 //! YAML in and out.
 
-use std::thread;
-
 use anyhow::Context as _;
+use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use serde_json::Value;
 
 /// Writes one value as a YAML document.
@@ -22,38 +21,17 @@ pub(crate) fn write(value: &Value) -> String {
     }
 }
 
-/// Writes values as one stream, each document after a `---`. A long one is written on several processors.
+/// Writes values as one stream, each document after a `---`. A long one is written on all processors.
 pub(crate) fn stream(values: &[&Value]) -> String {
-    let weights: Vec<usize> = values.iter().map(|value| weight(value)).collect();
-    let total: usize = weights.iter().sum();
-    let most = thread::available_parallelism().map_or(1, usize::from);
-    let parts = (total / WEIGHT_OF_PART).clamp(1, most);
-    if parts == 1 {
-        return documents(values);
+    let document = |value: &&Value| format!("---\n{}", write(value));
+    if values.iter().map(|value| weight(value)).sum::<usize>() < LONG {
+        return values.iter().map(document).collect();
     }
-    let (mut rest, mut done) = (values, 0);
-    thread::scope(|scope| {
-        let mut writers = Vec::with_capacity(parts);
-        for part in 1..=parts {
-            let mut count = 0;
-            while count < rest.len() && done * parts < total * part {
-                done += weights[values.len() - rest.len() + count];
-                count += 1;
-            }
-            let (these, others) = rest.split_at(count);
-            rest = others;
-            writers.push(scope.spawn(|| documents(these)));
-        }
-        let written = writers.into_iter().map(|writer| match writer.join() {
-            Ok(text) => text,
-            Err(panic) => std::panic::resume_unwind(panic),
-        });
-        written.collect()
-    })
+    values.par_iter().map(document).collect()
 }
 
-/// So many values are work for a thread of its own: a millisecond or two.
-const WEIGHT_OF_PART: usize = 4096;
+/// So many values are worth more threads: they take some milliseconds.
+const LONG: usize = 8192;
 
 /// How many values there are in one.
 fn weight(value: &Value) -> usize {
@@ -62,15 +40,6 @@ fn weight(value: &Value) -> usize {
         Value::Object(map) => 1 + map.values().map(weight).sum::<usize>(),
         _ => 1,
     }
-}
-
-fn documents(values: &[&Value]) -> String {
-    let mut out = String::new();
-    for value in values {
-        out.push_str("---\n");
-        out.push_str(&write(value));
-    }
-    out
 }
 
 /// Reads settings: one YAML or JSON document, as Kubernetes reads YAML.
@@ -111,6 +80,7 @@ mod tests {
         let sizes = [0, 9_000, 1, 2, 30_000, 5, 12_000, 0];
         let values = sizes.map(|size| json!({"items": vec![1; size]}));
         let values = values.each_ref();
-        assert_eq!(stream(&values), documents(&values));
+        let one_by_one = values.map(|value| format!("---\n{}", write(value)));
+        assert_eq!(stream(&values), one_by_one.concat());
     }
 }
