@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::MetadataExt as _};
 use pintle_core::tree::{TreeError, walk};
 use pintle_source::{Limits, SourceError, WorkTree, local};
 
-use crate::fixture::{names, open_servers, path, repository};
+use crate::fixture::{names, noise, open_servers, path, repository};
 
 #[test]
 fn a_clean_folder_has_the_ids_of_its_commit() {
@@ -56,6 +56,28 @@ fn a_clean_folder_has_the_ids_of_its_commit() {
         part.revision.tree,
         repository.git(&["rev-parse", "HEAD:app"]).unwrap()
     );
+}
+
+#[test]
+fn many_files_have_the_ids_that_git_gives_them_too() {
+    let repository = repository(open_servers(), "many-files");
+    // Enough to be read on all processors, with one that is long and some that are equal.
+    let mut files: Vec<(String, String)> = (0..100)
+        .map(|n| (format!("folder-{}/file-{n}", n % 7), format!("{}", n % 50)))
+        .collect();
+    files.push(("long".to_owned(), noise(2 << 20)));
+    let files: Vec<(&str, &str)> = files
+        .iter()
+        .map(|(path, text)| (path.as_str(), text.as_str()))
+        .collect();
+    repository.push_files(&files, "many").unwrap();
+    let scanned = WorkTree::scan(repository.work(), Limits::default()).unwrap();
+    let here = local(repository.work(), Limits::default()).unwrap();
+    assert_eq!(scanned.revision.tree, here.snapshot.revision.tree);
+    for (name, text) in files {
+        let read = scanned.tree().read(&path(name)).unwrap();
+        assert!(read == text.as_bytes(), "{name}");
+    }
 }
 
 #[test]

@@ -1,0 +1,227 @@
+//! What is in a folder, before any file of it is read.
+
+use std::{
+    fs, io,
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{MetadataExt as _, PermissionsExt as _},
+    },
+    path::{Path, PathBuf},
+};
+
+use gix::ObjectId;
+use pintle_core::{
+    digest::Digester,
+    tree::{TreeError, TreePath, WALK_LIMIT},
+};
+
+use super::{ignored::Ignored, indexed::Indexed};
+use crate::{error::SourceError, limits::Limits, tree::broken};
+
+/// What a folder has.
+pub(super) struct Listing {
+    pub(super) entries: Vec<Entry>,
+    /// All files, of the folders within too.
+    pub(super) files: Vec<ListedFile>,
+    /// The newest modification of a file, in seconds of Unix time.
+    pub(super) modified: i64,
+}
+
+/// Something in a folder.
+pub(super) struct Entry {
+    pub(super) name: Vec<u8>,
+    /// Its path, for messages.
+    pub(super) at: TreePath,
+    pub(super) what: What,
+}
+
+pub(super) enum What {
+    /// A folder in which something is.
+    Folder(Vec<Entry>),
+    File {
+        /// Its place among all files.
+        number: usize,
+        is_executable: bool,
+    },
+    /// A symbolic link, with what it leads to.
+    Link(Vec<u8>),
+    /// A submodule, with its commit; null if that is not known.
+    Submodule(ObjectId),
+}
+
+/// A file that was found.
+pub(super) struct ListedFile {
+    pub(super) path: PathBuf,
+    pub(super) at: TreePath,
+    pub(super) size: u64,
+    /// Its id, where that takes no reading.
+    pub(super) id: Option<ObjectId>,
+}
+
+/// Lists a folder and what is below.
+pub(super) struct Lister<'a> {
+    limits: Limits,
+    ignored: Ignored<'a>,
+    indexed: Indexed,
+    /// Most files and folders.
+    most: usize,
+    count: usize,
+    files: Vec<ListedFile>,
+    modified: i64,
+}
+
+impl<'a> Lister<'a> {
+    pub(super) fn new(ignored: Ignored<'a>, limits: Limits) -> Self {
+        Self {
+            limits,
+            ignored,
+            indexed: Indexed::default(),
+            most: WALK_LIMIT,
+            count: 0,
+            files: Vec::new(),
+            modified: 0,
+        }
+    }
+
+    /// Takes files for unchanged that are as the index has them, and lists no more than `most` files and folders.
+    pub(super) fn compared_with(self, indexed: Indexed, most: usize) -> Self {
+        Self {
+            indexed,
+            most,
+            ..self
+        }
+    }
+
+    pub(super) fn list(mut self, folder: &Path) -> Result<Listing, SourceError> {
+        let entries = self.folder(folder, &TreePath::root(), 0)?;
+        Ok(Listing {
+            entries,
+            files: self.files,
+            modified: self.modified,
+        })
+    }
+
+    fn folder(
+        &mut self,
+        folder: &Path,
+        at: &TreePath,
+        depth: usize,
+    ) -> Result<Vec<Entry>, SourceError> {
+        if depth > self.limits.depth {
+            let (size, limit) = (depth as u64, self.limits.depth as u64);
+            return Err(TreeError::TooLarge {
+                path: at.clone(),
+                size,
+                limit,
+                unit: "levels",
+            }
+            .into());
+        }
+        let failed = |error| unreadable(at, &error);
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name().as_bytes().to_vec();
+            if name == b".git" {
+                continue;
+            }
+            let within = match std::str::from_utf8(&name).ok().and_then(TreePath::parse) {
+                Some(name) => at.join(&name),
+                None => at.clone(),
+            };
+            let Some(what) = self.what(&entry.path(), &within, depth)? else {
+                continue;
+            };
+            self.count += 1;
+            if self.count > self.most {
+                return Err(too_many(&TreePath::root(), self.count, self.most));
+            }
+            if entries.len() >= self.limits.entries {
+                return Err(too_many(at, entries.len() + 1, self.limits.entries));
+            }
+            entries.push(Entry {
+                name,
+                at: within,
+                what,
+            });
+        }
+        Ok(entries)
+    }
+
+    /// Says what is at a path; nothing if it is not part of the tree.
+    fn what(
+        &mut self,
+        path: &Path,
+        at: &TreePath,
+        depth: usize,
+    ) -> Result<Option<What>, SourceError> {
+        let facts = match fs::symlink_metadata(path) {
+            Ok(facts) => facts,
+            // It was there when the folder was listed, and is no more: as if it had never been.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(unreadable(at, &error)),
+        };
+        if self.ignored.is(path, facts.is_dir())? {
+            return Ok(None);
+        }
+        if facts.is_dir() {
+            let submodule = self.indexed.submodule(path);
+            if submodule.is_some() || path.join(".git").exists() {
+                let unknown = ObjectId::null(gix::hash::Kind::Sha1);
+                return Ok(Some(What::Submodule(submodule.unwrap_or(unknown))));
+            }
+            // One without files is no part of the tree, as in git.
+            let entries = self.folder(path, at, depth + 1)?;
+            return Ok((!entries.is_empty()).then_some(What::Folder(entries)));
+        }
+        if facts.is_symlink() {
+            let target = fs::read_link(path).map_err(|error| unreadable(at, &error))?;
+            return Ok(Some(What::Link(target.as_os_str().as_bytes().to_vec())));
+        }
+        Ok(facts.is_file().then(|| self.file(path, at, &facts)))
+    }
+
+    fn file(&mut self, path: &Path, at: &TreePath, facts: &fs::Metadata) -> What {
+        self.modified = self.modified.max(facts.mtime());
+        let id = match self.indexed.untouched(path, facts) {
+            // It can never be read, so its bytes need not be either.
+            None if facts.len() > self.limits.file => Some(stand_in(path, facts)),
+            known => known,
+        };
+        self.files.push(ListedFile {
+            path: path.to_owned(),
+            at: at.clone(),
+            size: facts.len(),
+            id,
+        });
+        What::File {
+            number: self.files.len() - 1,
+            is_executable: facts.permissions().mode() & 0o111 != 0,
+        }
+    }
+}
+
+pub(super) fn unreadable(at: &TreePath, error: &io::Error) -> SourceError {
+    broken(at, &error.to_string()).into()
+}
+
+fn too_many(path: &TreePath, size: usize, limit: usize) -> SourceError {
+    let (size, limit) = (size as u64, limit as u64);
+    SourceError::Tree(TreeError::TooLarge {
+        path: path.clone(),
+        size,
+        limit,
+        unit: "entries",
+    })
+}
+
+/// Makes an id for a file that is too large to be read: another one whenever it changes.
+fn stand_in(path: &Path, facts: &fs::Metadata) -> ObjectId {
+    let digest = Digester::new("unread-file/v1")
+        .part(path.as_os_str().as_bytes())
+        .part(facts.len().to_be_bytes())
+        .part(facts.mtime().to_be_bytes())
+        .part(facts.mtime_nsec().to_be_bytes())
+        .finish();
+    ObjectId::from_bytes_or_panic(&digest.as_bytes()[..20])
+}
