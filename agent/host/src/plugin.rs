@@ -79,17 +79,26 @@ impl Plugin {
         &self.0.caller.limits
     }
 
-    /// Checks settings against the schema, and then by asking the plugin. Empty: they are good.
+    /// Checks settings against the schema alone. Empty: they fit it. Unknown fields are told with the valid ones.
     ///
-    /// Unknown fields are told with the valid ones. The plugin is asked only about settings that fit its schema.
-    pub async fn validate(&self, settings: &Settings) -> Result<Vec<Problem>, PluginError> {
+    /// That is enough for settings with which the plugin is called next: every function refuses bad ones as
+    /// [`Self::validate`] does.
+    pub async fn misfits(&self, settings: &Settings) -> Result<Vec<Problem>, PluginError> {
         let caller = &self.0.caller;
         let time = caller.limits.time(Stage::Validate);
         let problems = self.0.schema.problems(settings, time).await;
-        let problems = problems.map_err(|fault| caller.failed(Stage::Validate, fault))?;
+        problems.map_err(|fault| caller.failed(Stage::Validate, fault))
+    }
+
+    /// Checks settings against the schema, and then by asking the plugin. Empty: they are good.
+    ///
+    /// The plugin is asked only about settings that fit its schema.
+    pub async fn validate(&self, settings: &Settings) -> Result<Vec<Problem>, PluginError> {
+        let problems = self.misfits(settings).await?;
         if !problems.is_empty() {
             return Ok(problems);
         }
+        let caller = &self.0.caller;
         let (pre, settings) = (caller.compiled.plugin.clone(), settings.clone());
         caller
             .run(

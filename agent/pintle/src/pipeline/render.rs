@@ -12,7 +12,9 @@ use pintle_core::{
     seed::Seed,
     tree::Tree,
 };
-use pintle_host::{ClusterReader, Context, Input, RenderRequest, Renderer, Settings, Source};
+use pintle_host::{
+    ClusterReader, Context, Input, Plugin, RenderRequest, Renderer, Settings, Source,
+};
 
 use super::{
     catalog::{Catalog, CatalogError},
@@ -116,10 +118,7 @@ pub(crate) async fn render(
     request: Request<'_>,
 ) -> Result<Outcome, RenderError> {
     let (renderer, settings, mut prior) = choose(catalog, &request).await?;
-    check_settings(renderer.plugin(), &settings).await?;
-    let (sources, inputs_reads) = renderer
-        .inputs(&settings, Arc::clone(&request.tree))
-        .await?;
+    let (sources, inputs_reads) = sources(&renderer, &settings, &request.tree).await?;
     let inputs = if sources.is_empty() {
         Vec::new()
     } else {
@@ -189,12 +188,36 @@ async fn choose(
     Err(RenderError::Unrecognised(asked))
 }
 
+/// Asks a renderer what it wants from elsewhere, and so whether its settings are good: this function refuses bad ones as
+/// `validate` does. To ask for that as well would take one instance more for each render.
+async fn sources(
+    renderer: &Renderer,
+    settings: &Settings,
+    tree: &Arc<dyn Tree>,
+) -> Result<(Vec<Source>, ReadSet), RenderError> {
+    let plugin = renderer.plugin();
+    told(plugin, plugin.misfits(settings).await?)?;
+    match renderer.inputs(settings, Arc::clone(tree)).await {
+        Ok(asked) => Ok(asked),
+        Err(error) => {
+            // What was refused may be the settings, or what is in the folder.
+            if matches!(error.fault, Fault::Refused(_)) {
+                check_settings(plugin, settings).await?;
+            }
+            Err(error.into())
+        }
+    }
+}
+
 /// Checks settings before they are used, so that a mistake is told by field and not by what it leads to.
 pub(crate) async fn check_settings(
-    plugin: &pintle_host::Plugin,
+    plugin: &Plugin,
     settings: &Settings,
 ) -> Result<(), RenderError> {
-    let problems = plugin.validate(settings).await?;
+    told(plugin, plugin.validate(settings).await?)
+}
+
+fn told(plugin: &Plugin, problems: Vec<Problem>) -> Result<(), RenderError> {
     if problems.is_empty() {
         return Ok(());
     }
