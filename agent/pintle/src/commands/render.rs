@@ -25,10 +25,13 @@ pub(super) async fn run(args: &RenderCommand) -> anyhow::Result<Exit> {
     let session = Session::new(&args.renderer.registry)?;
     let origin = Origin::of(&args.input, &session.remotes)?;
     let session = session.with_standard_input(&args.renderer.helm)?;
-    follow::run(&origin, args.input.follow, None, async || {
+    let done = follow::run(&origin, args.input.follow, None, async || {
         once(args, &session, &origin).await
     })
-    .await
+    .await;
+    // The process ends here: what was loaded need not be taken out of its memory first.
+    std::mem::forget(session);
+    done
 }
 
 /// What a folder is rendered with.
