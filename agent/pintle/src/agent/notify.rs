@@ -217,7 +217,16 @@ impl From<RenderError> for Missed {
 
 impl From<CatalogError> for Missed {
     fn from(error: CatalogError) -> Self {
-        RenderError::Catalog(error).into()
+        match error {
+            // A run would begin anew when it is loaded; a message would be lost.
+            CatalogError::Broken {
+                is_retried: true, ..
+            } => Self {
+                error: error.into(),
+                again: Some(Duration::ZERO),
+            },
+            error => RenderError::Catalog(error).into(),
+        }
     }
 }
 
@@ -275,6 +284,12 @@ mod tests {
         let (soon, later) = (Some(Duration::ZERO), Some(Duration::from_secs(7)));
         let load = CatalogError::Load(LoadError::Describe(failed(Stage::Describe, away(None))));
         assert_eq!(Missed::from(load).again, soon);
+        let pulled = CatalogError::Broken {
+            name: "slack".to_owned(),
+            reason: "the registry does not answer".to_owned(),
+            is_retried: true,
+        };
+        assert_eq!(Missed::from(pulled).again, soon);
         let settings = RenderError::Plugin(failed(Stage::Validate, away(later)));
         assert_eq!(Missed::from(settings).again, later);
         let secret = unreadable(Unread::Request(RequestError::Timeout {
@@ -292,7 +307,13 @@ mod tests {
     #[test]
     fn what_has_to_be_mended_is_told_at_once() {
         let (namespace, name) = ("shop".to_owned(), "chat".to_owned());
-        let all: [Missed; 6] = [
+        let all: [Missed; 7] = [
+            CatalogError::Broken {
+                name: "slack".to_owned(),
+                reason: "its spec cannot be read".to_owned(),
+                is_retried: false,
+            }
+            .into(),
             CatalogError::NotHere {
                 name: "slack".to_owned(),
                 namespace: namespace.clone(),

@@ -42,7 +42,12 @@ pub(crate) enum CatalogError {
     NotHere { name: String, namespace: String },
     /// The Plugin resource has not been looked at yet, or is broken.
     #[error("plugin `{name}` cannot be used: {reason}")]
-    Broken { name: String, reason: String },
+    Broken {
+        name: String,
+        reason: String,
+        /// Whether the agent tries to load it again by itself: its spec can be read, and what it names may come back.
+        is_retried: bool,
+    },
     /// A file cannot be read.
     #[error("the component {path} cannot be read")]
     File {
@@ -238,6 +243,7 @@ impl Catalog {
             return outcome.map_err(|reason| CatalogError::Broken {
                 name: text.to_owned(),
                 reason,
+                is_retried: resource.spec.is_some(),
             });
         }
         if let Some(plugin) = self.built_in(text).await? {

@@ -148,6 +148,43 @@ fn a_registry_that_goes_away_takes_no_plugin_along() -> Result<()> {
 }
 
 #[test]
+fn a_notifier_that_cannot_be_pulled_yet_is_told_later() -> Result<()> {
+    let stage = Stage::new("later")?;
+    let servers = &stage.world.servers;
+    let plugin = format!("later-{}", stage.namespace);
+    let image = format!("{}/{}/webhook:1.0.0", servers.registry(), stage.namespace);
+    stage.apply(&format!(
+        "apiVersion: pintle.dev/v1alpha1\nkind: Plugin\nmetadata: {{name: {plugin}}}\n\
+         spec: {{image: '{image}', interval: 10s, grants: {{httpHosts: ['*'], privateNetworks: true}}}}\n"
+    ))?;
+    let commit = stage
+        .repository
+        .push_files(&[("a.yaml", &config_map("a", "1"))], "first")?;
+    let notifiers = format!(
+        "notifiers: [{{plugin: {plugin}, settings: {{url: '{}'}}}}]",
+        servers.sink(&stage.namespace)
+    );
+    stage.apply(&stage.application("shop", "", &notifiers))?;
+    stage.ready_at("shop", &commit)?;
+    assert!(servers.deliveries(&stage.namespace)?.is_empty());
+
+    as_administrator(&["plugin", "push", "webhook", &image], 0)?;
+    until("the notifier is told", LIMIT, || {
+        let told = servers.deliveries(&stage.namespace)?.len();
+        Ok(if told == 1 {
+            Ok(())
+        } else {
+            Err(told.to_string())
+        })
+    })?;
+    stage
+        .world
+        .control_plane
+        .kubectl(&["delete", "plugin.pintle.dev", &plugin])
+        .map(drop)
+}
+
+#[test]
 fn a_plugin_whose_spec_cannot_be_read_for_a_while_is_used_again() -> Result<()> {
     let stage = Stage::new("unread")?;
     let plugin = format!("unread-{}", stage.namespace);
