@@ -85,10 +85,12 @@ fn print(text: &str) {
 }
 
 /// Prints a document to standard output, byte for byte: unlike text for people it has no colours that a terminal might not
-/// know, and it may be megabytes.
-pub(crate) fn document(text: &str) {
+/// know, and it may be megabytes, in several pieces.
+pub(crate) fn document(pieces: &[String]) {
     let mut out = std::io::stdout().lock();
-    wrote(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+    let mut pieces = pieces.iter();
+    let written = pieces.try_for_each(|piece| out.write_all(piece.as_bytes()));
+    wrote(written.and_then(|()| out.flush()));
 }
 
 /// Prints a line for people to standard error.

@@ -141,7 +141,7 @@ impl Drop for Progress {
 }
 
 fn stream(document: &Value) {
-    output::document(&(document.to_string() + "\n"));
+    output::document(&[document.to_string() + "\n"]);
 }
 
 fn document(news: &News) -> Value {

@@ -9,25 +9,38 @@ use serde_json::Value;
 /// Strings that a YAML 1.1 reader would take for something else (`yes`, `0777`, `1_000`) are quoted: Kubernetes' own
 /// reader is one.
 pub(crate) fn write(value: &Value) -> String {
+    let mut out = String::new();
+    append(value, &mut out);
+    out
+}
+
+fn append(value: &Value, out: &mut String) {
     let mut options = serde_saphyr::SerializerOptions::default();
     // Long lines stay as they are: folding is for prose, and a diff of manifests is by line.
     options.min_fold_chars = usize::MAX;
     options.compact_list_indent = true;
-    let mut out = String::new();
-    match serde_saphyr::to_fmt_writer_with_options(&mut out, value, options) {
-        Ok(()) => out,
+    let start = out.len();
+    if serde_saphyr::to_fmt_writer_with_options(out, value, options).is_err() {
         // JSON is YAML; nothing in a JSON value can make the writer fail but a defect in it.
-        Err(_) => value.to_string() + "\n",
+        out.truncate(start);
+        out.push_str(&value.to_string());
+        out.push('\n');
     }
 }
 
-/// Writes values as one stream, each document after a `---`. A long one is written on all processors.
-pub(crate) fn stream(values: &[&Value]) -> String {
-    let document = |value: &&Value| format!("---\n{}", write(value));
+/// Writes values as one stream, each document after a `---`, in pieces that follow each other. A long one is written on all
+/// processors.
+pub(crate) fn stream(values: &[&Value]) -> Vec<String> {
+    let document = |mut out: String, value: &&Value| {
+        out.push_str("---\n");
+        append(value, &mut out);
+        out
+    };
     if values.iter().map(|value| weight(value)).sum::<usize>() < LONG {
-        return values.iter().map(document).collect();
+        return vec![values.iter().fold(String::new(), document)];
     }
-    values.par_iter().map(document).collect()
+    let values = values.par_iter();
+    values.map(|value| document(String::new(), value)).collect()
 }
 
 /// So many values are worth more threads: they take some milliseconds.
@@ -72,7 +85,7 @@ mod tests {
             json!({"kind": "B"}),
         ];
         let expected = "---\nitems:\n- a: 1\n  b:\n  - 2\nkind: A\n---\nkind: B\n";
-        assert_eq!(stream(&both.each_ref()), expected);
+        assert_eq!(stream(&both.each_ref()).concat(), expected);
     }
 
     #[test]
@@ -81,6 +94,6 @@ mod tests {
         let values = sizes.map(|size| json!({"items": vec![1; size]}));
         let values = values.each_ref();
         let one_by_one = values.map(|value| format!("---\n{}", write(value)));
-        assert_eq!(stream(&values), one_by_one.concat());
+        assert_eq!(stream(&values).concat(), one_by_one.concat());
     }
 }
