@@ -83,7 +83,7 @@ impl Plugin {
     ///
     /// That is enough for settings with which the plugin is called next: every function refuses bad ones as
     /// [`Self::validate`] does.
-    pub async fn misfits(&self, settings: &Settings) -> Result<Vec<Problem>, PluginError> {
+    pub async fn schema_problems(&self, settings: &Settings) -> Result<Vec<Problem>, PluginError> {
         let caller = &self.0.caller;
         let time = caller.limits.time(Stage::Validate);
         let problems = self.0.schema.problems(settings, time).await;
@@ -94,7 +94,7 @@ impl Plugin {
     ///
     /// The plugin is asked only about settings that fit its schema.
     pub async fn validate(&self, settings: &Settings) -> Result<Vec<Problem>, PluginError> {
-        let problems = self.misfits(settings).await?;
+        let problems = self.schema_problems(settings).await?;
         if !problems.is_empty() {
             return Ok(problems);
         }

@@ -196,7 +196,7 @@ async fn sources(
     tree: &Arc<dyn Tree>,
 ) -> Result<(Vec<Source>, ReadSet), RenderError> {
     let plugin = renderer.plugin();
-    told(plugin, plugin.misfits(settings).await?)?;
+    told(plugin, plugin.schema_problems(settings).await?)?;
     match renderer.inputs(settings, Arc::clone(tree)).await {
         Ok(asked) => Ok(asked),
         Err(error) => {
