@@ -57,7 +57,8 @@ impl Contents {
             unknown().count() >= MANY || unknown().map(|file| file.size).sum::<u64>() >= LONG;
         let mut kept = 0;
         let planned = files.into_iter().map(|file| {
-            let is_kept = file.size <= KEPT_FILE && kept + file.size <= KEPT;
+            let is_read = file.id.is_none();
+            let is_kept = is_read && file.size <= KEPT_FILE && kept + file.size <= KEPT;
             kept += if is_kept { file.size } else { 0 };
             (file, is_kept)
         });
