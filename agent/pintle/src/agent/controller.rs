@@ -53,7 +53,8 @@ pub(crate) enum Message {
     Fetched {
         key: Box<SourceKey>,
         fetched: Box<Fetched>,
-        is_asked: bool,
+        /// The newest look that it answers ([`Sources::look`]).
+        looked: u64,
     },
     /// A source gave the same revision as before, and this is where it can be read from now.
     Refetched {
@@ -111,8 +112,6 @@ pub(super) struct App {
     course: Course,
     /// What it waits for.
     patience: dependencies::Patience,
-    /// Whether a person waits for a reconciliation with what the source gives now.
-    pending_request: bool,
     /// Whether what the render read from the cluster changed while a run was under way: looked at when it is over.
     pending_lookup: bool,
     /// Whether the cluster came to serve other kinds while a run was under way.
@@ -368,14 +367,15 @@ impl Controller {
             Message::Fetched {
                 key,
                 fetched,
-                is_asked,
+                looked,
             } => {
                 let names = self.sources.fetched(&key, &fetched);
                 self.outdate(&names, &fetched);
                 for name in names {
+                    let is_answer = self.is_answer(&name, looked);
                     self.fetched(&name, (*fetched).clone());
-                    if is_asked {
-                        self.answer_request(&name);
+                    if is_answer {
+                        self.step(&name, Event::Requested);
                     }
                 }
                 self.told(&key, &fetched);

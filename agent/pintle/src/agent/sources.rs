@@ -12,7 +12,7 @@ use pintle_core::{
 };
 use pintle_registry::{Place, Wanted};
 use tokio::{
-    sync::{Notify, mpsc, watch},
+    sync::{mpsc, watch},
     task::AbortHandle,
 };
 
@@ -169,7 +169,8 @@ pub(crate) struct FetchFailure {
 struct Source {
     subscribers: BTreeMap<ApplicationName, Duration>,
     interval: watch::Sender<Duration>,
-    look: Arc<Notify>,
+    /// How often it was to be fetched at once.
+    looks: watch::Sender<u64>,
     task: AbortHandle,
     /// The newest result, for who comes later.
     latest: Option<Fetched>,
@@ -201,18 +202,18 @@ impl Sources {
         self.shared.claims.asking(key);
         let source = self.followed.entry(key.clone()).or_insert_with(|| {
             let (sender, receiver) = watch::channel(interval);
-            let look = Arc::new(Notify::new());
+            let (looks, asked) = watch::channel(0);
             let follower = Follower {
                 fetcher: Fetcher::new(Arc::clone(&self.shared), key.clone()),
                 messages: self.messages.clone(),
                 interval: receiver,
-                look: Arc::clone(&look),
+                looks: asked,
             };
             let task = tokio::spawn(follower.run()).abort_handle();
             Source {
                 subscribers: BTreeMap::new(),
                 interval: sender,
-                look,
+                looks,
                 task,
                 latest: None,
             }
@@ -246,18 +247,16 @@ impl Sources {
         source.subscribers.keys().cloned().collect()
     }
 
-    /// Fetches now.
-    pub(crate) fn look(&self, key: &SourceKey) {
-        if let Some(source) = self.followed.get(key) {
-            source.look.notify_one();
-        }
+    /// Fetches now, and returns the number of this look: a fetch that began before it answers with a lower one.
+    pub(crate) fn look(&self, key: &SourceKey) -> Option<u64> {
+        self.followed.get(key).map(Source::look)
     }
 
     /// Fetches now what a webhook tells of.
     pub(crate) fn pushed(&self, repositories: &Pushed) {
         for (key, source) in &self.followed {
             if repositories.contains(&Digest::of(normal_url(&key.url()))) {
-                source.look.notify_one();
+                source.look();
             }
         }
     }
@@ -272,6 +271,11 @@ impl Drop for Sources {
 }
 
 impl Source {
+    fn look(&self) -> u64 {
+        self.looks.send_modify(|looks| *looks += 1);
+        *self.looks.borrow()
+    }
+
     fn renew_interval(&self) {
         let shortest = self
             .subscribers
@@ -289,7 +293,7 @@ struct Follower {
     fetcher: Fetcher,
     messages: mpsc::Sender<Message>,
     interval: watch::Receiver<Duration>,
-    look: Arc<Notify>,
+    looks: watch::Receiver<u64>,
 }
 
 /// A revision that an application is to go back to.
@@ -343,8 +347,9 @@ impl Follower {
     async fn run(mut self) {
         let mut told: Option<Result<String, FetchFailure>> = None;
         let mut failures = 0;
-        let mut is_asked = false;
+        let mut answered = 0;
         loop {
+            let looked = *self.looks.borrow_and_update();
             let fetched = self.fetcher.fetch().await;
             let outcome = if fetched.is_ok() { "ok" } else { "failed" };
             self.fetcher
@@ -358,13 +363,13 @@ impl Follower {
                 .as_ref()
                 .map(|snapshot| snapshot.revision().commit.clone())
                 .map_err(Clone::clone);
-            let is_news = is_asked || told.as_ref() != Some(&state);
-            told = Some(state);
+            let is_news = looked > answered || told.as_ref() != Some(&state);
+            (told, answered) = (Some(state), looked);
             let message = if is_news {
                 Some(Message::Fetched {
                     key: Box::new(self.fetcher.key.clone()),
                     fetched: Box::new(fetched),
-                    is_asked,
+                    looked,
                 })
             } else {
                 self.known(fetched)
@@ -374,7 +379,7 @@ impl Follower {
             {
                 return;
             }
-            is_asked = self.rest(failures).await;
+            self.rest(failures).await;
         }
     }
 
@@ -392,7 +397,7 @@ impl Follower {
 
     /// Waits for the interval, or for somebody who wants it now, and says whether it was that. Failures are tried again
     /// sooner than a long interval.
-    async fn rest(&mut self, failures: u32) -> bool {
+    async fn rest(&mut self, failures: u32) {
         loop {
             let interval = (*self.interval.borrow_and_update()).max(SHORTEST);
             let pause = match failures {
@@ -401,9 +406,10 @@ impl Follower {
                 failures => self.fetcher.key.pause_within(failures, interval),
             };
             tokio::select! {
-                () = tokio::time::sleep(pause) => return false,
-                () = self.look.notified() => return true,
-                changed = self.interval.changed() => if changed.is_err() { return false },
+                () = tokio::time::sleep(pause) => return,
+                // That nobody can ask any more ends this task.
+                _ = self.looks.changed() => return,
+                changed = self.interval.changed() => if changed.is_err() { return },
             }
         }
     }

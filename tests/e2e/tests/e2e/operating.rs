@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use pintle_harness::{Process, until};
+use pintle_harness::{Fault, Process, Proxy, until};
 use serde_json::Value;
 
 use crate::desk::{as_administrator, document, of_administrator};
@@ -67,6 +67,66 @@ fn what_is_suspended_rests_until_it_is_resumed_and_says_who_wanted_that() -> Res
         Value::Null
     );
     Ok(())
+}
+
+#[test]
+fn a_run_for_another_reason_does_not_answer_what_the_source_is_asked_for() -> Result<()> {
+    let stage = Stage::new("early")?;
+    let servers = Proxy::start(stage.world.servers.http(), None)?;
+    let url = stage.world.servers.git_http(&stage.repository);
+    let url = url.replace(stage.world.servers.http(), &servers.url());
+    let push = |value: &str| {
+        let text = config_map("settings", value);
+        stage
+            .repository
+            .push_files(&[("settings.yaml", &text)], value)
+    };
+    let patch = |patch: &str| {
+        let what = [
+            "patch",
+            "application",
+            "shop",
+            "--type=merge",
+            "--patch",
+            patch,
+        ];
+        stage.kubectl(&what)
+    };
+    let first = push("1")?;
+    stage.apply(&stage.application_of(&url, "shop", "", ""))?;
+    stage.ready_at("shop", &first)?;
+
+    // While the source takes its time to tell of the second one, the spec has the first applied again.
+    let second = push("2")?;
+    servers.inject(Fault::on("*", "upload-pack").delay(Duration::from_secs(3)));
+    let asked = r#"{"metadata": {"annotations": {"pintle.dev/reconcile-requested-at": "now"}}, "spec": {"timeout": "3m"}}"#;
+    patch(asked)?;
+    let status = until("the request is handled", LIMIT, || {
+        let status = stage.object("Application", "shop")?["status"].clone();
+        Ok(match status["lastHandledReconcile"].as_str() {
+            Some("now") => Ok(status),
+            _ => Err(status.to_string()),
+        })
+    })?;
+    assert_eq!(status["attemptedRevision"], second.as_str(), "{status:#}");
+
+    // A source that is replaced before it has answered leaves the question to the one that takes its place.
+    let third = push("3")?;
+    servers.heal();
+    servers.inject(Fault::on("*", "upload-pack").delay(LIMIT));
+    stage.annotate("shop", "pintle.dev/reconcile-requested-at=again")?;
+    let direct = stage.world.servers.git_http(&stage.repository);
+    patch(&format!(
+        r#"{{"spec": {{"source": {{"git": {{"url": "{direct}"}}}}}}}}"#
+    ))?;
+    stage.ready_at("shop", &third)?;
+    until("the request is handled", LIMIT, || {
+        let status = stage.object("Application", "shop")?["status"].clone();
+        Ok(match status["lastHandledReconcile"].as_str() {
+            Some("again") => Ok(()),
+            _ => Err(status.to_string()),
+        })
+    })
 }
 
 #[test]

@@ -29,7 +29,6 @@ impl App {
             failure: None,
             course,
             patience: dependencies::Patience::default(),
-            pending_request: false,
             pending_lookup: false,
             pending_kinds: false,
             run: None,

@@ -149,8 +149,14 @@ impl Controller {
                 if is_new && let Some(fetched) = known {
                     self.fetched(name, fetched);
                 }
+                if is_new {
+                    self.ask_again(name);
+                }
             }
-            None => self.tell_revision(name),
+            None => {
+                self.tell_revision(name);
+                self.ask_again(name);
+            }
         }
     }
 

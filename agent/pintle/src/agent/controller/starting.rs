@@ -86,7 +86,7 @@ impl Controller {
             work,
             origin: app.source.as_ref().map(SourceKey::origin),
             memory: app.memory.clone(),
-            requested: app.requests.newest().cloned(),
+            requested: app.requests.answerable().cloned(),
             // Whoever asks wants what is wanted now put right, and not what was before.
             repairs_for: app.requests.unrepaired().filter(|_| is_rollout).cloned(),
             disputed: Disputed {
