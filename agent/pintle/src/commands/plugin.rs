@@ -72,7 +72,7 @@ async fn push(
         .push(&reference, bytes, &metadata, &credentials)
         .await?;
     match output.output {
-        None => output::text(&format!("{}@{}", pushed.reference, pushed.manifest_digest)),
+        None => output::text(&pushed.reference.to_string()),
         Some(format) => output::machine(
             format,
             &json!({

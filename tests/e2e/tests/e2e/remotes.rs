@@ -296,7 +296,8 @@ fn what_was_looked_up_is_followed_with_the_kubeconfig_of_now() -> Result<()> {
     let plugin = format!("{namespace}-helm");
     let registry = stage.world.servers.registry();
     let image = format!("{registry}/remotes/helm:{namespace}");
-    as_administrator(&["plugin", "push", "helm", &image], 0)?;
+    let pushed = as_administrator(&["plugin", "push", "helm", &image], 0)?;
+    let image = pushed.trim();
     let commit = stage.repository.push_files(&BOAT, "a boat")?;
     let spec = format!(
         "cluster: {{kubeconfig: {{secretName: prod}}, serviceAccountName: deployer}}\n\
