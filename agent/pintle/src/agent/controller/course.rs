@@ -140,23 +140,18 @@ impl Controller {
         if let (Some(message), Some(app)) = (refused, self.apps.get_mut(name)) {
             app.failure = Some(FetchFailure { message });
         }
-        match key {
-            Some(key) => {
-                self.shared.claims.source(name, key.topic());
-                let known = self.sources.follow(name, &key, interval);
-                let app = self.apps.get_mut(name);
-                let is_new = app.is_some_and(|app| app.source.replace(key).is_none());
-                if is_new && let Some(fetched) = known {
-                    self.fetched(name, fetched);
-                }
-                if is_new {
-                    self.ask_again(name);
-                }
+        let Some(key) = key else {
+            self.tell_revision(name);
+            return self.ask_again(name);
+        };
+        self.shared.claims.source(name, key.topic());
+        let known = self.sources.follow(name, &key, interval);
+        let app = self.apps.get_mut(name);
+        if app.is_some_and(|app| app.source.replace(key).is_none()) {
+            if let Some(fetched) = known {
+                self.fetched(name, fetched);
             }
-            None => {
-                self.tell_revision(name);
-                self.ask_again(name);
-            }
+            self.ask_again(name);
         }
     }
 
