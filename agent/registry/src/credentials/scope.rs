@@ -3,7 +3,8 @@
 //! A key is a host, or a host and the beginning of a path, with or without `https://`. The rules are those of the kubelet
 //! (<https://kubernetes.io/docs/concepts/containers/images/#config-json>): labels of the host may hold `*`, a port must
 //! be equal, and of several keys that match, the longest path wins. Unlike there, a path ends at a `/`: a key for
-//! `registry/team` is not for `registry/team-b`.
+//! `registry/team` is not for `registry/team-b`. And `v1` and `v2` stand for the API of the registry as a whole only where
+//! nothing follows them: repositories may be called so, too.
 
 use crate::reference::Reference;
 
@@ -39,9 +40,9 @@ pub(crate) fn fit(key: &str, reference: &Reference) -> Option<Fit> {
         .unwrap_or(key);
     let (host, path) = key.split_once('/').unwrap_or((key, ""));
     // `https://index.docker.io/v1/` is how Docker writes the registry as a whole.
-    let path = match path.split_once('/').unwrap_or((path, "")) {
-        ("v1" | "v2", rest) => rest,
-        _ => path,
+    let path = match path.trim_end_matches('/') {
+        "v1" | "v2" => "",
+        path => path,
     };
     let host = canonical(&host.to_ascii_lowercase()).to_owned();
     if !host_matches(&host, canonical(reference.registry())) {
@@ -139,6 +140,22 @@ mod tests {
                 fit(key, &reference("index.docker.io/org/x:1")).is_some(),
                 "{key}"
             );
+        }
+    }
+
+    #[test]
+    fn a_repository_may_be_called_as_the_api_is() {
+        let ours: Reference = "registry.example.com/v2/charts/web:1".parse().unwrap();
+        for (key, segments) in [
+            ("registry.example.com/v2/charts/web", Some(3)),
+            ("https://registry.example.com/v2/charts/", Some(2)),
+            ("https://registry.example.com/v2/", Some(0)),
+            ("registry.example.com/v2", Some(0)),
+            ("registry.example.com/v1/", Some(0)),
+            ("registry.example.com/charts/web", None),
+            ("registry.example.com/v1/charts/web", None),
+        ] {
+            assert_eq!(fit(key, &ours).map(|f| f.path_segments), segments, "{key}");
         }
     }
 
