@@ -314,6 +314,16 @@ pub enum Cause {
         /// Its size, if it is known.
         size: Option<u64>,
     },
+    /// A list of tags goes on after as much as is read of one.
+    #[error(
+        "the list of tags goes on after {limit} {unit}, and no more are read; name the tag itself, or a digest, in place of a range"
+    )]
+    TooManyTags {
+        /// The limit that was met.
+        limit: u64,
+        /// Of what: `versions`, `pages` or `bytes`.
+        unit: &'static str,
+    },
     /// Content has another size than the manifest says.
     #[error("the {part} should have {declared} bytes by the manifest, but {}", came(*got, *more))]
     Size {
@@ -395,6 +405,7 @@ impl Cause {
             Self::Digest { .. } => "digest",
             Self::OtherContent { .. } => "other-content",
             Self::TooLarge { .. } => "too-large",
+            Self::TooManyTags { .. } => "too-many-tags",
             Self::Size { .. } => "size",
             Self::NotWasm { .. } => "not-wasm",
             Self::NotFiles { .. } => "not-files",

@@ -354,7 +354,7 @@ fn is_component(text: &str) -> bool {
 }
 
 /// `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`
-fn is_tag(text: &str) -> bool {
+pub(crate) fn is_tag(text: &str) -> bool {
     text.len() <= MAX_TAG
         && text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
         && text

@@ -174,7 +174,8 @@ impl Registry {
         self.run(&session, work).await
     }
 
-    /// Lists the tags of a repository, in the registry's order.
+    /// Lists the tags of a repository that can be versions, in the registry's order and as they are: `_` in one stands for
+    /// the `+` of a version.
     pub async fn tags(
         &self,
         repository: &Repository,

@@ -1,34 +1,85 @@
 //! Lists of tags (OCI distribution specification 1.1, "Listing Tags").
+//!
+//! Whoever wants a list looks for the highest version in it. Repositories hold many other tags, of branches, builds and
+//! signatures, and a registry may say what it likes: what cannot be a version is left out while it is read, so that a list takes
+//! no more memory than its versions.
 
+use std::{fmt, panic};
+
+use pintle_core::version::loose;
 use reqwest::{
     Method, StatusCode,
     header::{HeaderMap, LINK},
 };
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{SeqAccess, Visitor},
+};
 use url::Url;
 
 use crate::{
     error::{Cause, Part},
+    reference::is_tag,
+    registry::blocking,
     session::Session,
     transport::{Outgoing, join},
 };
 
-/// Tags asked for at once.
+/// Tags asked for at once. Some registries give fewer, and some give all.
 const PAGE: usize = 1000;
-/// Most pages that are read.
-const MAX_PAGES: usize = 100;
-/// Largest page, in bytes: a thousand tags of the longest kind, several times over.
-const MAX_PAGE: u64 = 1 << 20;
+/// Most versions that are kept.
+const MAX_VERSIONS: usize = 100_000;
+/// Most pages that are read: as many versions from a registry that gives fifty tags at once.
+const MAX_PAGES: u64 = 2_000;
+/// Most bytes that are read of all pages together: as many versions with tags of the longest kind, and as much again and more
+/// of tags that are none.
+const MAX_BYTES: u64 = 32 << 20;
 
 #[derive(Deserialize)]
 struct Answer {
     #[serde(default)]
-    tags: Option<Vec<String>>,
+    tags: Option<Versions>,
 }
 
-/// Lists all tags, page by page.
+/// The tags of a page that can be versions. Of more than are kept at most one is here, so that it is seen that there are more.
+#[derive(Default)]
+struct Versions(Vec<String>);
+
+impl<'de> Deserialize<'de> for Versions {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Tags;
+
+        impl<'de> Visitor<'de> for Tags {
+            type Value = Versions;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of tags")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut tags: A) -> Result<Versions, A::Error> {
+                let mut kept = Vec::new();
+                while let Some(tag) = tags.next_element::<String>()? {
+                    if kept.len() <= MAX_VERSIONS && is_version(&tag) {
+                        kept.push(tag);
+                    }
+                }
+                Ok(Versions(kept))
+            }
+        }
+
+        deserializer.deserialize_seq(Tags)
+    }
+}
+
+/// Says whether a tag can be a version. A tag has no `+`, so Helm writes `_` in its place.
+fn is_version(tag: &str) -> bool {
+    is_tag(tag) && loose(&tag.replace('_', "+")).is_some()
+}
+
+/// Lists all tags that can be versions, page by page.
 pub(crate) async fn list(session: &Session<'_>) -> Result<Vec<String>, Cause> {
-    let mut all = Vec::new();
+    let mut versions = Vec::new();
+    let mut unread = MAX_BYTES;
     let mut url = session.url(&format!("tags/list?n={PAGE}")).await?;
     for _ in 0..MAX_PAGES {
         let outgoing = Outgoing {
@@ -42,30 +93,37 @@ pub(crate) async fn list(session: &Session<'_>) -> Result<Vec<String>, Cause> {
         let next =
             next(response.headers()).map(|next| join(session.reference.registry(), &url, next));
         let next = next.transpose()?;
-        let taken = session.transport.take(response, MAX_PAGE).await?;
+        let taken = session.transport.take(response, unread).await?;
         if taken.more {
-            return Err(Cause::TooLarge {
-                part: Part::Tags,
-                limit: MAX_PAGE,
-                size: None,
-            });
+            return Err(too_many(MAX_BYTES, "bytes"));
         }
-        let answer: Answer =
-            serde_json::from_slice(&taken.bytes).map_err(|error| Cause::Malformed {
-                part: Part::Tags,
-                reason: error.to_string(),
-            })?;
-        all.extend(answer.tags.unwrap_or_default());
+        unread -= taken.bytes.len() as u64;
+        // A page may have all of these bytes.
+        let page = blocking(move || read(&taken.bytes))
+            .await
+            .unwrap_or_else(|panic| panic::resume_unwind(panic));
+        versions.extend(page?);
+        if versions.len() > MAX_VERSIONS {
+            return Err(too_many(MAX_VERSIONS as u64, "versions"));
+        }
         match next {
             Some(next) => url = on_the_same_host(session, &url, next).await?,
-            None => return Ok(all),
+            None => return Ok(versions),
         }
     }
-    Err(Cause::TooLarge {
+    Err(too_many(MAX_PAGES, "pages"))
+}
+
+fn too_many(limit: u64, unit: &'static str) -> Cause {
+    Cause::TooManyTags { limit, unit }
+}
+
+fn read(bytes: &[u8]) -> Result<Vec<String>, Cause> {
+    let answer: Answer = serde_json::from_slice(bytes).map_err(|error| Cause::Malformed {
         part: Part::Tags,
-        limit: MAX_PAGE * MAX_PAGES as u64,
-        size: None,
-    })
+        reason: error.to_string(),
+    })?;
+    Ok(answer.tags.unwrap_or_default().0)
 }
 
 /// The next page is the registry's own: some name it with another scheme, which is corrected, and none elsewhere.
@@ -109,5 +167,30 @@ mod tests {
         );
         assert_eq!(found("<a>; rel=\"prev\""), None);
         assert_eq!(found("garbage"), None);
+    }
+
+    #[test]
+    fn only_what_can_be_a_version_is_kept() {
+        let long = format!("1.0.0-{}", "a".repeat(128));
+        let page = serde_json::json!({"name": "x", "tags": [
+            "1.2.3", "", "latest", "v1.2.3", "1.2", "1.2.3_b", "1.2.3_b_c", "2.0.0-rc.1", "1.2.3.4", long,
+            "sha256-44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a.sig", "1.2.3/../../x",
+        ]});
+        assert_eq!(
+            read(page.to_string().as_bytes()).unwrap(),
+            ["1.2.3", "v1.2.3", "1.2", "1.2.3_b", "2.0.0-rc.1"]
+        );
+        for none in [r#"{"tags":null}"#, r#"{"tags":[]}"#, "{}"] {
+            assert!(read(none.as_bytes()).unwrap().is_empty(), "{none}");
+        }
+        let error = read(br#"{"tags":"1.2.3"}"#).unwrap_err();
+        insta::assert_snapshot!(error.to_string(), @r#"the list of tags cannot be understood: invalid type: string "1.2.3", expected a list of tags at line 1 column 15"#);
+    }
+
+    #[test]
+    fn a_page_without_versions_takes_no_memory() {
+        let empty = vec!["\"\""; 100_000].join(",");
+        let kept = read(format!(r#"{{"tags":[{empty}]}}"#).as_bytes()).unwrap();
+        assert_eq!(kept.capacity(), 0);
     }
 }

@@ -9,4 +9,5 @@ mod lies;
 mod secrets;
 mod servers;
 mod support;
+mod tags;
 mod uploads;
