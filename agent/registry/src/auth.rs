@@ -11,7 +11,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use http_auth::parser::ChallengeParser;
+use http_auth::{ChallengeRef, parser::ChallengeParser};
 use pintle_core::digest::Digest;
 use reqwest::{
     Method, StatusCode,
@@ -50,6 +50,14 @@ impl Access {
         match self {
             Self::Pull => "pull",
             Self::Push => "pull,push",
+        }
+    }
+
+    /// Returns what is done, for an error: it stands before the repository.
+    pub(crate) const fn words(self) -> &'static str {
+        match self {
+            Self::Pull => "pull from",
+            Self::Push => "push to",
         }
     }
 }
@@ -100,32 +108,52 @@ enum Challenge {
     },
 }
 
+/// What a registry that asked is shown.
+pub(crate) struct Granted {
+    pub(crate) header: HeaderValue,
+    /// Whether it is a token that was given out for it just now: its service took the credentials.
+    pub(crate) is_token: bool,
+}
+
 /// Reads how a registry asks, the safer way first where it offers several.
 fn challenge(headers: &HeaderMap) -> Option<Challenge> {
     let mut basic = None;
-    for value in headers.get_all(WWW_AUTHENTICATE) {
-        let Ok(text) = value.to_str() else { continue };
-        for challenge in ChallengeParser::new(text).map_while(Result::ok) {
-            let param = |name: &str| {
-                let found = challenge
-                    .params
-                    .iter()
-                    .find(|(key, _)| key.eq_ignore_ascii_case(name));
-                found.map(|(_, value)| value.to_unescaped())
-            };
-            if challenge.scheme.eq_ignore_ascii_case("bearer") {
-                if let Some(realm) = param("realm") {
-                    return Some(Challenge::Bearer {
-                        realm,
-                        service: param("service"),
-                    });
-                }
-            } else if challenge.scheme.eq_ignore_ascii_case("basic") {
-                basic = Some(Challenge::Basic);
+    for challenge in challenges(headers) {
+        if challenge.scheme.eq_ignore_ascii_case("bearer") {
+            if let Some(realm) = parameter(&challenge, "realm") {
+                return Some(Challenge::Bearer {
+                    realm,
+                    service: parameter(&challenge, "service"),
+                });
             }
+        } else if challenge.scheme.eq_ignore_ascii_case("basic") {
+            basic = Some(Challenge::Basic);
         }
     }
     basic
+}
+
+/// Says whether a registry takes what it was shown, and misses a right (RFC 6750, section 3.1).
+pub(crate) fn misses_a_right(headers: &HeaderMap) -> bool {
+    challenges(headers).any(|challenge| {
+        parameter(&challenge, "error").is_some_and(|error| error == "insufficient_scope")
+    })
+}
+
+fn challenges(headers: &HeaderMap) -> impl Iterator<Item = ChallengeRef<'_>> {
+    headers
+        .get_all(WWW_AUTHENTICATE)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|text| ChallengeParser::new(text).map_while(Result::ok))
+}
+
+fn parameter(challenge: &ChallengeRef<'_>, name: &str) -> Option<String> {
+    let found = challenge
+        .params
+        .iter()
+        .find(|(key, _)| key.eq_ignore_ascii_case(name));
+    found.map(|(_, value)| value.to_unescaped())
 }
 
 /// What a token service answers. Older ones say `token`, those that follow OAuth 2 `access_token`.
@@ -139,24 +167,22 @@ struct Answer {
 
 impl Session<'_> {
     /// Answers a registry that asked for credentials. `None`: there is nothing that it could be shown.
-    pub(crate) async fn authorize(
-        &self,
-        headers: &HeaderMap,
-    ) -> Result<Option<HeaderValue>, Cause> {
-        let (header, life) = match (challenge(headers), self.credentials) {
+    pub(crate) async fn authorize(&self, headers: &HeaderMap) -> Result<Option<Granted>, Cause> {
+        let (header, life, is_token) = match (challenge(headers), self.credentials) {
             (Some(Challenge::Basic), Credentials::Basic { username, password }) => {
-                (basic(username, password.expose()), MAX_LIFE)
+                (basic(username, password.expose()), MAX_LIFE, false)
             }
             // A token that was given as it is has been shown already.
             (None | Some(Challenge::Basic), _) | (_, Credentials::Bearer(_)) => return Ok(None),
             (Some(Challenge::Bearer { realm, service }), _) => {
-                self.token(&realm, service.as_deref()).await?
+                let (header, life) = self.token(&realm, service.as_deref()).await?;
+                (header, life, true)
             }
         };
         self.transport
             .tokens
             .put(self.token_key(), header.clone(), life);
-        Ok(Some(header))
+        Ok(Some(Granted { header, is_token }))
     }
 
     /// Asks a token service for a token.
@@ -290,6 +316,20 @@ mod tests {
         );
         assert_eq!(challenge(&headers(&["Negotiate", "Bearer x=\""])), None);
         assert_eq!(challenge(&headers(&[])), None);
+    }
+
+    #[test]
+    fn a_missing_right_is_told_from_a_wrong_token() {
+        let misses = |values: &[&str]| misses_a_right(&headers(values));
+        let bearer = r#"Bearer realm="https://a/token",scope="repository:x:pull",error="#;
+        assert!(misses(&[&format!("{bearer}\"insufficient_scope\"")]));
+        assert!(misses(&[
+            "Basic realm=x",
+            "Bearer ERROR=insufficient_scope"
+        ]));
+        assert!(!misses(&[&format!("{bearer}\"invalid_token\"")]));
+        assert!(!misses(&["Bearer scope=\"insufficient_scope\""]));
+        assert!(!misses(&[]));
     }
 
     #[test]

@@ -196,6 +196,18 @@ pub enum Cause {
         /// Its words.
         message: Option<String>,
     },
+    /// It, or its token service, takes the credentials, and they are not good for this.
+    #[error("{host} denies it{}: the credentials give no right to {action} `{repository}`, or there is no such repository; ask for the right, and check that they are the credentials that you mean", said(message.as_deref()))]
+    NoRight {
+        /// Who answered.
+        host: String,
+        /// What was to be done: `pull from` or `push to`.
+        action: &'static str,
+        /// The repository.
+        repository: String,
+        /// Its words.
+        message: Option<String>,
+    },
     /// It has no such repository, tag or blob.
     #[error("{host} has no such {part}{}", said(message.as_deref()))]
     NotFound {
@@ -392,7 +404,7 @@ impl Cause {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Unauthorized { .. } => "unauthorized",
-            Self::Denied { .. } => "denied",
+            Self::Denied { .. } | Self::NoRight { .. } => "denied",
             Self::NotFound { .. } => "not-found",
             Self::RateLimited { .. } => "rate-limited",
             Self::Server { .. } => "server",

@@ -30,6 +30,10 @@ const MAX_SAID: usize = 300;
 /// Where Docker Hub's API is. Its other names are for people.
 const HUB_API: &str = "registry-1.docker.io";
 
+/// Marks an answer to a token that was given out in the same exchange: that it is not taken is no matter of the credentials.
+#[derive(Clone)]
+struct FreshToken;
+
 /// Requests to one repository.
 pub(crate) struct Session<'a> {
     pub(crate) transport: &'a Transport,
@@ -100,17 +104,21 @@ impl<'a> Session<'a> {
             _ => self.transport.tokens.get(&self.token_key()),
         };
         let mut asked = false;
+        let mut is_fresh = false;
         let mut redirects = 0;
         loop {
             // An `Authorization` header never crosses to another host (distribution specification 1.1, "Determining
             // Support"; CVE-2020-15157).
             let ours = outgoing.url.origin() == registry;
             let header = authorization.as_ref().filter(|_| ours);
-            let response = self.transport.send(&outgoing, header).await?;
+            let mut response = self.transport.send(&outgoing, header).await?;
             if response.status() == StatusCode::UNAUTHORIZED && ours && !asked {
                 asked = true;
                 match self.authorize(response.headers()).await? {
-                    Some(header) => authorization = Some(header),
+                    Some(granted) => {
+                        is_fresh = granted.is_token;
+                        authorization = Some(granted.header);
+                    }
                     None => return Ok(response),
                 }
             } else if outgoing.is_harmless()
@@ -123,6 +131,9 @@ impl<'a> Session<'a> {
                 self.check_target(&target).await?;
                 outgoing.url = target;
             } else {
+                if is_fresh && ours {
+                    response.extensions_mut().insert(FreshToken);
+                }
                 return Ok(response);
             }
         }
@@ -150,6 +161,14 @@ impl<'a> Session<'a> {
         })
     }
 
+    /// Says whether it is not the credentials that were refused, but what they are good for: a token service has just taken
+    /// them, or the registry says so itself. Who shows none is asked for some in the same way.
+    fn misses_a_right(&self, response: &Response) -> bool {
+        let is_known = response.extensions().get::<FreshToken>().is_some()
+            || auth::misses_a_right(response.headers());
+        is_known && *self.credentials != Credentials::Anonymous
+    }
+
     /// Puts an answer that is not the wanted one into words.
     pub(crate) async fn failure(&self, response: Response, part: &'static str) -> Cause {
         let ours = self
@@ -157,7 +176,17 @@ impl<'a> Session<'a> {
             .get()
             .is_some_and(|base| base.origin() == response.url().origin());
         if ours {
-            return explain(self.transport, response, self.credentials.shown(), part).await;
+            let misses_a_right = self.misses_a_right(&response);
+            let cause = explain(self.transport, response, self.credentials.shown(), part).await;
+            return match cause {
+                Cause::Unauthorized { host, message, .. } if misses_a_right => Cause::NoRight {
+                    host,
+                    action: self.access.words(),
+                    repository: self.reference.repository().to_owned(),
+                    message,
+                },
+                cause => cause,
+            };
         }
         // Where a registry redirects to is its choice, so what is written there is not for the reader of a status.
         let host = host_of(response.url());

@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
+use axum::http::StatusCode;
 use pintle_core::digest::Digest;
 use pintle_registry::{Credentials, Metadata, Secret};
 
@@ -128,9 +129,49 @@ async fn token_services_that_answer_nonsense() {
     cannot read the manifest of `REGISTRY/x:1`: the token cannot be understood: it is not in JSON with `token`
     cannot read the manifest of `REGISTRY/x:1`: the token cannot be understood: there is neither `token` nor `access_token`
     cannot read the manifest of `REGISTRY/x:1`: the token cannot be understood: it has characters that a header cannot have
-    cannot read the manifest of `REGISTRY/x:1`: REGISTRY does not accept the user name and password
+    cannot read the manifest of `REGISTRY/x:1`: REGISTRY denies it: the credentials give no right to pull from `x`, or there is no such repository; ask for the right, and check that they are the credentials that you mean
     cannot read the manifest of `REGISTRY/x:1`: TOKENS refuses the request with status 307
     cannot read the manifest of `REGISTRY/x:1`: the token is larger than the limit of 262144 bytes
+    ");
+}
+
+#[tokio::test]
+async fn credentials_that_lack_a_right_are_not_called_wrong() {
+    let services = Liar::start(|_: &Asked| ok(r#"{"token":"narrow"}"#)).await;
+    let realm = format!("http://{}/token", services.address());
+    let liar = Liar::start(move |asked: &Asked| {
+        let mut answer = ok(r#"{"errors":[{"code":"UNAUTHORIZED","message":"not authorized"}]}"#);
+        *answer.status_mut() = StatusCode::UNAUTHORIZED;
+        let error = match asked.authorization {
+            Some(_) => ",error=\"insufficient_scope\"",
+            None => "",
+        };
+        let challenge = format!("Bearer realm=\"{realm}\",service=\"s\"{error}");
+        with(answer, "www-authenticate", &challenge)
+    })
+    .await;
+    let tag = reference(&liar.address(), "team/x:1");
+    let basic = Credentials::basic("user", "secret");
+    let mut all = Vec::new();
+    for credentials in [
+        &basic,
+        &Credentials::Identity(Secret::new("refresh me")),
+        &Credentials::Bearer(Secret::new("as it is")),
+        &ANONYMOUS,
+    ] {
+        all.push(failed_pull(&strict(), &tag, credentials).await);
+    }
+    let error = strict()
+        .push(&tag, component(), &Metadata::default(), &basic)
+        .await
+        .unwrap_err();
+    all.push(said(&error, &liar.address()));
+    insta::assert_snapshot!(all.join("\n"), @r"
+    cannot read the manifest of `REGISTRY/team/x:1`: REGISTRY denies it (UNAUTHORIZED: not authorized): the credentials give no right to pull from `team/x`, or there is no such repository; ask for the right, and check that they are the credentials that you mean
+    cannot read the manifest of `REGISTRY/team/x:1`: REGISTRY denies it (UNAUTHORIZED: not authorized): the credentials give no right to pull from `team/x`, or there is no such repository; ask for the right, and check that they are the credentials that you mean
+    cannot read the manifest of `REGISTRY/team/x:1`: REGISTRY denies it (UNAUTHORIZED: not authorized): the credentials give no right to pull from `team/x`, or there is no such repository; ask for the right, and check that they are the credentials that you mean
+    cannot read the manifest of `REGISTRY/team/x:1`: REGISTRY asks for credentials (UNAUTHORIZED: not authorized), and there are none for it; log in with `docker login`, or give a pull secret
+    cannot upload the component of `REGISTRY/team/x:1`: REGISTRY denies it (UNAUTHORIZED: not authorized): the credentials give no right to push to `team/x`, or there is no such repository; ask for the right, and check that they are the credentials that you mean
     ");
 }
 
