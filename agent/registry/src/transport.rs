@@ -18,7 +18,7 @@ use std::{
 use bytes::Bytes;
 use futures::stream;
 use reqwest::{
-    Body, Certificate, Client, Method, Request, Response,
+    Body, Certificate, Client, Method, Request, Response, StatusCode,
     header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, IF_NONE_MATCH},
     redirect::Policy,
 };
@@ -75,7 +75,7 @@ pub(crate) struct Transport {
     client: Client,
     /// For loopback, which no proxy can reach.
     direct: Client,
-    /// By host, whether it speaks TLS, for those that need not.
+    /// By host, whether it speaks TLS, for those that need not, as long as nothing speaks against it.
     schemes: Mutex<HashMap<String, Scheme>>,
 }
 
@@ -146,25 +146,64 @@ impl Transport {
         if let Some(scheme) = known {
             return Ok(scheme);
         }
-        let scheme = match self.probe(host, Scheme::Https).await {
-            Ok(()) => Scheme::Https,
+        let (scheme, is_certain) = match self.probe(host, Scheme::Https).await {
+            Ok(_) => (Scheme::Https, true),
             // A server with TLS and a certificate that is not trusted must be reported, not spoken to in the clear.
-            Err(Cause::Tls { problem, .. }) if problem != TlsProblem::PlainHttp => Scheme::Https,
-            Err(_) => {
-                self.probe(host, Scheme::Http).await?;
-                Scheme::Http
+            Err(Cause::Tls { problem, .. }) if problem != TlsProblem::PlainHttp => {
+                (Scheme::Https, true)
+            }
+            Err(cause) => {
+                let status = self.probe(host, Scheme::Http).await?;
+                let is_plain = matches!(cause, Cause::Tls { .. });
+                match plain_answer(status) {
+                    // A server with TLS may have been silent for a moment.
+                    Plain::Registry => (Scheme::Http, is_plain),
+                    Plain::Trouble => (Scheme::Http, false),
+                    Plain::Other if is_plain => {
+                        return Err(Cause::Protocol {
+                            host: host.to_owned(),
+                            reason: format!(
+                                "without TLS, which it does not speak, it answers `GET /v2/` with status {}",
+                                status.as_u16()
+                            ),
+                        });
+                    }
+                    Plain::Other => return Err(cause),
+                }
             }
         };
-        self.schemes().insert(host.to_owned(), scheme);
+        if is_certain {
+            self.schemes().insert(host.to_owned(), scheme);
+        }
         Ok(scheme)
     }
 
-    async fn probe(&self, host: &str, scheme: Scheme) -> Result<(), Cause> {
+    async fn probe(&self, host: &str, scheme: Scheme) -> Result<StatusCode, Cause> {
         let url = base(host, scheme)?;
         let url = join(host, &url, "/v2/")?;
         self.send(&Outgoing::new(Method::GET, url), None)
             .await
-            .map(drop)
+            .map(|response| response.status())
+    }
+
+    /// Forgets how to speak to a host that may have changed it, so that the next pull or push finds out anew.
+    fn reconsider(&self, url: &Url, result: &Result<Response, Cause>) {
+        let may_have_changed = match result {
+            // What a server with TLS says to who speaks without.
+            Ok(response) => {
+                response.status() == StatusCode::BAD_REQUEST && url.scheme() == Scheme::Http.name()
+            }
+            Err(Cause::Tls { problem, .. }) => *problem == TlsProblem::PlainHttp,
+            Err(cause) => matches!(
+                cause,
+                Cause::Unreachable { .. } | Cause::Interrupted { .. } | Cause::Timeout { .. }
+            ),
+        };
+        if may_have_changed {
+            let is_other = |known: Url| known.origin() != url.origin();
+            self.schemes()
+                .retain(|host, scheme| base(host, *scheme).is_ok_and(is_other));
+        }
     }
 
     fn schemes(&self) -> MutexGuard<'_, HashMap<String, Scheme>> {
@@ -181,12 +220,14 @@ impl Transport {
         outgoing: &Outgoing,
         authorization: Option<&HeaderValue>,
     ) -> Result<Response, Cause> {
-        match self.send_once(outgoing, authorization).await {
+        let result = match self.send_once(outgoing, authorization).await {
             Err(Cause::Interrupted { .. }) if outgoing.is_harmless() => {
                 self.send_once(outgoing, authorization).await
             }
             result => result,
-        }
+        };
+        self.reconsider(&outgoing.url, &result);
+        result
     }
 
     async fn send_once(
@@ -262,6 +303,25 @@ impl Transport {
                 Some(chunk) => bytes.extend_from_slice(&chunk),
             }
         }
+    }
+}
+
+/// What the answer to `GET /v2/` without TLS says of who gave it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Plain {
+    /// It is a registry, and speaks http.
+    Registry,
+    /// It is something with a trouble that may pass.
+    Trouble,
+    /// It is something else: a server with TLS answers 400, and one that wants TLS redirects there.
+    Other,
+}
+
+fn plain_answer(status: StatusCode) -> Plain {
+    match status.as_u16() {
+        200 | 401 | 403 | 404 => Plain::Registry,
+        408 | 429 | 500.. => Plain::Trouble,
+        _ => Plain::Other,
     }
 }
 

@@ -28,7 +28,8 @@ async fn uploads_that_go_wrong() {
         },
         |asked| match asked.line.split(' ').next() {
             Some("POST") => with(status(202), "location", "/upload"),
-            _ => status(413),
+            Some("PUT") => status(413),
+            _ => status(404),
         },
         |asked| match asked.line.split(' ').next() {
             Some("POST") => with(status(202), "location", "/upload"),
