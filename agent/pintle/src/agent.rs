@@ -16,6 +16,7 @@ mod lookups;
 mod metrics;
 mod notify;
 mod observer;
+mod pauses;
 mod plugins;
 mod refused;
 mod replicas;

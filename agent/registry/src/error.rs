@@ -85,14 +85,9 @@ impl RegistryError {
         self.cause.is_retryable()
     }
 
-    /// Returns when the registry said it may be asked again.
+    /// Returns after what time whoever answered said that it may be asked again.
     pub const fn retry_after(&self) -> Option<Duration> {
-        match &self.cause {
-            Cause::RateLimited { retry_after, .. } | Cause::Server { retry_after, .. } => {
-                *retry_after
-            }
-            _ => None,
-        }
+        self.cause.retry_after()
     }
 }
 
@@ -398,6 +393,16 @@ impl Cause {
                 | Self::Interrupted { .. }
                 | Self::Timeout { .. }
         )
+    }
+
+    /// Returns after what time whoever answered said that it may be asked again.
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after, .. } | Self::Server { retry_after, .. } => {
+                *retry_after
+            }
+            _ => None,
+        }
     }
 
     /// Returns the name for metric labels.

@@ -11,7 +11,8 @@
 //! for has one too; and credentials go to the registry that they are for, or to the token service that it names, over
 //! TLS. Only loopback, and hosts that the operator lists, may be spoken to without TLS.
 //!
-//! A failure is not tried again here: [`RegistryError::is_retryable`] and [`RegistryError::retry_after`] let the caller decide.
+//! A failure is not tried again here: [`RegistryError::is_retryable`] and [`RegistryError::retry_after`], and those of
+//! [`ChartError`], let the caller decide.
 
 mod auth;
 mod cache;

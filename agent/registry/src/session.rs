@@ -5,9 +5,10 @@ use std::{
     time::Duration,
 };
 
+use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
 use reqwest::{
     Response, StatusCode,
-    header::{HeaderMap, HeaderValue, LOCATION, RETRY_AFTER},
+    header::{DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER},
 };
 use serde::Deserialize;
 use tokio::sync::OnceCell;
@@ -197,6 +198,11 @@ impl<'a> Session<'a> {
                 part,
                 message: None,
             },
+            StatusCode::TOO_MANY_REQUESTS => Cause::RateLimited {
+                host,
+                retry_after: retry_after(response.headers()),
+                message: None,
+            },
             _ if is_temporary(status) => Cause::Server {
                 host,
                 status: status.as_u16(),
@@ -300,10 +306,21 @@ fn shown(url: &Url) -> String {
     format!("{}://{}{path}", url.scheme(), host_of(url))
 }
 
-/// Seconds only: registries do not use the other form, a date.
+/// Reads how long somebody wants not to be asked: in seconds, as registries write it, or until a date, as what stands before
+/// them may. A date counts from what the clock of who wrote it shows, if he says that, because ours may show something else.
+/// <https://www.rfc-editor.org/rfc/rfc9110#field.retry-after>
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
-    text.trim().parse().ok().map(Duration::from_secs)
+    let text = |name: HeaderName| Some(headers.get(name)?.to_str().ok()?.trim());
+    let date = |text: &str| DateTimeParser::new().parse_timestamp(text).ok();
+    let wish = text(RETRY_AFTER)?;
+    if let Ok(seconds) = wish.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let end = date(wish)?;
+    let now = text(DATE).and_then(date).unwrap_or_else(Timestamp::now);
+    // One that is over asks for nothing.
+    let seconds = u64::try_from(end.as_second() - now.as_second()).ok()?;
+    Some(Duration::from_secs(seconds))
 }
 
 /// Reads the first error of a registry's answer (distribution specification 1.1, "Error Codes").
@@ -360,6 +377,31 @@ mod tests {
         assert_eq!(said("<html>"), None);
         let long = format!(r#"{{"errors":[{{"message":"{}"}}]}}"#, "x".repeat(1000));
         assert_eq!(said(&long).map(|m| m.len()), Some(MAX_SAID));
+    }
+
+    #[test]
+    fn a_wish_is_in_seconds_or_until_a_date() {
+        let now = "Sun, 06 Nov 1994 08:49:37 GMT";
+        let read = |wish: &'static str| {
+            let headers = [(RETRY_AFTER, wish), (DATE, now)];
+            let headers = headers.map(|(name, text)| (name, HeaderValue::from_static(text)));
+            retry_after(&headers.into_iter().collect()).map(|wish| wish.as_secs())
+        };
+        assert_eq!(read("7"), Some(7));
+        assert_eq!(read("Sun, 06 Nov 1994 08:51:07 GMT"), Some(90));
+        assert_eq!(read("Sun, 06 Nov 1994 08:49:00 GMT"), None);
+        assert_eq!(read("soon"), None);
+        assert_eq!(retry_after(&HeaderMap::new()), None);
+        let far: HeaderMap = [(
+            RETRY_AFTER,
+            HeaderValue::from_static("Thu, 31 Dec 9998 23:59:59 GMT"),
+        )]
+        .into_iter()
+        .collect();
+        assert!(
+            retry_after(&far).is_some(),
+            "without a date of the answer, by our own clock"
+        );
     }
 
     #[test]

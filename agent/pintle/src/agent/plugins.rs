@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use self::known::{Changed, Failure, Known};
-use super::{controller::Message, replicas::Assignment, secrets, shared::Shared};
+use super::{controller::Message, pauses, replicas::Assignment, secrets, shared::Shared};
 use crate::{
     cli::output,
     pipeline::{
@@ -213,6 +213,7 @@ impl One {
         let mut first = Some(first);
         loop {
             let found = self.load().await;
+            let wish = found.as_ref().err().and_then(pauses::wish);
             let found = found.map_err(|error| output::chain(&error));
             let changed = self.known.take(found, &now_text());
             self.log(changed);
@@ -227,7 +228,7 @@ impl One {
             if let Some(first) = first.take() {
                 let _ = first.send(());
             }
-            self.rest().await;
+            self.rest(wish).await;
         }
     }
 
@@ -255,14 +256,18 @@ impl One {
         }
     }
 
-    /// Waits until it is time to look again: sooner after a failure, and never if there is nothing new to be seen.
-    async fn rest(&mut self) {
+    /// Waits until it is time to look again: sooner after a failure, if the registry does not ask for more time, and never if
+    /// there is nothing new to be seen.
+    async fn rest(&mut self, wish: Option<Duration>) {
         let interval = self.spec.interval.get().max(SHORTEST_INTERVAL);
         let pause = match self.known.failures() {
             // What is named by its digest never changes.
             0 if self.is_pinned() => Duration::MAX,
             0 => interval,
-            failures => pintle_core::machine::pause(&self.plugin.name, failures).min(interval),
+            failures => {
+                let own = pintle_core::machine::pause(&self.plugin.name, failures).min(interval);
+                pauses::with_wish(own, wish)
+            }
         };
         let mut over = std::pin::pin!(tokio::time::sleep(pause));
         loop {

@@ -18,7 +18,7 @@ use tokio::{
 
 use self::fetcher::Fetcher;
 use super::{
-    accounts::NoAccount, controller::Message, metrics::OutcomeLabels, replicas::Pushed,
+    accounts::NoAccount, controller::Message, metrics::OutcomeLabels, pauses, replicas::Pushed,
     shared::Shared, webhook::normal_url,
 };
 use crate::pipeline::snapshot::Snapshot;
@@ -161,9 +161,21 @@ impl SourceKey {
 pub(crate) type Fetched = Result<Snapshot, FetchFailure>;
 
 /// Why a fetch gave nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct FetchFailure {
     pub(crate) message: String,
+    /// How long the source asks to be left alone, whatever our own pause is.
+    pub(crate) retry_after: Option<Duration>,
+}
+
+impl FetchFailure {
+    /// Is one for which nobody asked for a pause.
+    pub(crate) fn new(message: String) -> Self {
+        Self {
+            message,
+            retry_after: None,
+        }
+    }
 }
 
 struct Source {
@@ -315,6 +327,7 @@ impl Earlier {
         loop {
             let fetched = source.fetch().await.and_then(|one| self.checked(one));
             let is_found = fetched.is_ok();
+            let wish = wish(&fetched);
             if is_found || failures == 0 {
                 let message = Message::FetchedEarlier {
                     name: self.name.clone(),
@@ -328,7 +341,8 @@ impl Earlier {
                 return;
             }
             failures += 1;
-            tokio::time::sleep(source.key.pause(failures)).await;
+            let pause = pauses::with_wish(source.key.pause(failures), wish);
+            tokio::time::sleep(pause).await;
         }
     }
 
@@ -339,13 +353,13 @@ impl Earlier {
             return Ok(snapshot);
         }
         let message = format!("the source gives {found} where {} was", self.revision);
-        Err(FetchFailure { message })
+        Err(FetchFailure::new(message))
     }
 }
 
 impl Follower {
     async fn run(mut self) {
-        let mut told: Option<Result<String, FetchFailure>> = None;
+        let mut told: Option<Result<String, String>> = None;
         let mut failures = 0;
         let mut answered = 0;
         loop {
@@ -359,10 +373,12 @@ impl Follower {
                 .get_or_create(&OutcomeLabels { outcome })
                 .inc();
             failures = if fetched.is_ok() { 0 } else { failures + 1 };
+            let wish = wish(&fetched);
+            // How long it asks to be left alone is no news.
             let state = fetched
                 .as_ref()
                 .map(|snapshot| snapshot.revision().commit.clone())
-                .map_err(Clone::clone);
+                .map_err(|failure| failure.message.clone());
             let is_news = looked > answered || told.as_ref() != Some(&state);
             (told, answered) = (Some(state), looked);
             let message = if is_news {
@@ -379,7 +395,7 @@ impl Follower {
             {
                 return;
             }
-            self.rest(failures).await;
+            self.rest(failures, wish).await;
         }
     }
 
@@ -395,15 +411,17 @@ impl Follower {
         }
     }
 
-    /// Waits for the interval, or for somebody who wants it now, and says whether it was that. Failures are tried again
-    /// sooner than a long interval.
-    async fn rest(&mut self, failures: u32) {
+    /// Waits for the interval, or for somebody who wants it now. Failures are tried again sooner than a long interval, if the
+    /// source does not ask for more time.
+    async fn rest(&mut self, failures: u32, wish: Option<Duration>) {
         loop {
             let interval = (*self.interval.borrow_and_update()).max(SHORTEST);
             let pause = match failures {
                 0 if self.fetcher.key.is_pinned() => Duration::MAX,
                 0 => spread(&self.fetcher.key, interval),
-                failures => self.fetcher.key.pause_within(failures, interval),
+                failures => {
+                    pauses::with_wish(self.fetcher.key.pause_within(failures, interval), wish)
+                }
             };
             tokio::select! {
                 () = tokio::time::sleep(pause) => return,
@@ -413,6 +431,11 @@ impl Follower {
             }
         }
     }
+}
+
+/// Returns how long a source that failed asks to be left alone.
+fn wish(fetched: &Fetched) -> Option<Duration> {
+    fetched.as_ref().err()?.retry_after
 }
 
 /// Spreads the sources of one interval over a tenth of it, so that they are not all asked at once.

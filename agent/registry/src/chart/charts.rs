@@ -204,6 +204,15 @@ impl ChartError {
     pub const fn is_retryable(&self) -> bool {
         !matches!(self, Self::Url { .. } | Self::Reference(_) | Self::Range(_))
     }
+
+    /// Returns after what time whoever answered said that it may be asked again.
+    pub fn retry_after(&self) -> Option<std::time::Duration> {
+        match self {
+            Self::Registry(error) => error.retry_after(),
+            Self::Repository { cause, .. } => cause.retry_after(),
+            _ => None,
+        }
+    }
 }
 
 /// Finds and fetches charts. Cheap to clone.

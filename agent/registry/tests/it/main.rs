@@ -6,6 +6,7 @@ mod distribution;
 mod helpers;
 mod hostile;
 mod lies;
+mod limits;
 mod schemes;
 mod secrets;
 mod servers;

@@ -138,7 +138,7 @@ impl Controller {
             self.step(name, machine::Event::SourceChanged);
         }
         if let (Some(message), Some(app)) = (refused, self.apps.get_mut(name)) {
-            app.failure = Some(FetchFailure { message });
+            app.failure = Some(FetchFailure::new(message));
         }
         let Some(key) = key else {
             self.tell_revision(name);
@@ -461,11 +461,9 @@ impl Controller {
 }
 
 fn unreachable_now(revision: &str) -> FetchFailure {
-    FetchFailure {
-        message: format!(
-            "{revision} is not from the source that the application names now: it cannot be gone back to"
-        ),
-    }
+    FetchFailure::new(format!(
+        "{revision} is not from the source that the application names now: it cannot be gone back to"
+    ))
 }
 
 impl App {

@@ -8,7 +8,7 @@ use pintle_source::{Credentials, Remote};
 
 use super::{FetchFailure, Fetched, SourceKey, What};
 use crate::{
-    agent::{logins, secrets, shared::Shared},
+    agent::{logins, pauses, secrets, shared::Shared},
     cli::output,
     pipeline::snapshot::Snapshot,
 };
@@ -52,6 +52,7 @@ impl Fetcher {
         let fetched = self.try_fetch().await;
         fetched.map_err(|error| FetchFailure {
             message: output::chain(&error),
+            retry_after: pauses::wish(&error),
         })
     }
 

@@ -1,0 +1,61 @@
+//! How long the agent waits before it asks a registry or chart repository again that has failed.
+
+use std::time::Duration;
+
+use pintle_registry::{ChartError, RegistryError};
+
+/// The longest pause that others may ask for: a date that is a year away is more likely wrong than meant.
+const LONGEST_WISH: Duration = Duration::from_hours(1);
+
+/// Returns the pause: our own, or what was asked for if that is longer.
+pub(crate) fn with_wish(own: Duration, wish: Option<Duration>) -> Duration {
+    own.max(wish.unwrap_or_default().min(LONGEST_WISH))
+}
+
+/// Finds what the one who answered asked for.
+pub(crate) fn wish(error: &anyhow::Error) -> Option<Duration> {
+    error.chain().find_map(|cause| {
+        let of_chart = || cause.downcast_ref::<ChartError>()?.retry_after();
+        let of_registry = || cause.downcast_ref::<RegistryError>()?.retry_after();
+        of_chart().or_else(of_registry)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+    use pintle_registry::{Cause, Stage};
+
+    use super::*;
+
+    #[test]
+    fn a_wish_makes_a_pause_longer_within_reason() {
+        let minutes = Duration::from_mins;
+        assert_eq!(with_wish(minutes(5), None), minutes(5));
+        assert_eq!(with_wish(minutes(5), Some(minutes(1))), minutes(5));
+        assert_eq!(with_wish(minutes(5), Some(minutes(20))), minutes(20));
+        assert_eq!(with_wish(minutes(5), Some(Duration::MAX)), LONGEST_WISH);
+        assert_eq!(with_wish(minutes(90), Some(Duration::MAX)), minutes(90));
+    }
+
+    #[test]
+    fn a_wish_is_found_among_the_causes() {
+        let second = Duration::from_secs(1);
+        let error = |retry_after| RegistryError {
+            reference: "registry.example.com/x:1".parse().unwrap(),
+            stage: Stage::Resolve,
+            cause: Cause::RateLimited {
+                host: "registry.example.com".to_owned(),
+                retry_after,
+                message: None,
+            },
+        };
+        let plugin = anyhow::Error::new(error(Some(second)));
+        assert_eq!(wish(&plugin), Some(second));
+        let chart = Err::<(), _>(ChartError::from(error(Some(second))));
+        let chart = chart.context("Secret a/b").unwrap_err();
+        assert_eq!(wish(&chart), Some(second));
+        assert_eq!(wish(&anyhow::Error::new(error(None))), None);
+        assert_eq!(wish(&anyhow::anyhow!("no route")), None);
+    }
+}
