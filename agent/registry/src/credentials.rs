@@ -3,6 +3,7 @@
 mod docker_config;
 mod helper;
 mod keychain;
+mod no_entry;
 mod scope;
 
 use std::fmt;
@@ -14,6 +15,7 @@ use crate::error::Shown;
 pub use docker_config::{DockerConfig, ParseConfigError};
 pub use helper::HelperError;
 pub use keychain::{CredentialsError, Keychain, Locations};
+pub use no_entry::NoEntry;
 pub(crate) use scope::is_hub;
 
 /// A text that is never shown.

@@ -445,7 +445,7 @@ fn unauthorized(host: &str, shown: Shown, message: Option<&str>) -> String {
     match shown {
         Shown::Nothing => {
             format!(
-                "{host} asks for credentials{said}, and there are none for it; log in with `docker login`, or give a pull secret"
+                "{host} asks for credentials{said}, and there are none for it; log in with `docker login`, or give a pull secret that has an entry for it"
             )
         }
         Shown::Password => format!("{host} does not accept the user name and password{said}"),

@@ -37,7 +37,7 @@ pub use chart::{
 pub use component::{ComponentError, Interface, PluginInterface, wit};
 pub use config::{ComponentMetadata, WasmConfig};
 pub use credentials::{
-    Credentials, CredentialsError, DockerConfig, HelperError, Keychain, Locations,
+    Credentials, CredentialsError, DockerConfig, HelperError, Keychain, Locations, NoEntry,
     ParseConfigError, Secret,
 };
 pub use error::{Cause, Part, RegistryError, SetupError, Shown, Stage, TlsProblem};

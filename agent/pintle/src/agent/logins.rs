@@ -6,14 +6,14 @@ use async_trait::async_trait;
 use pintle_cluster::ServiceAccount;
 use pintle_core::application::SecretName;
 use pintle_host::{Input, Source};
-use pintle_registry::{Charts, Credentials, Keychain, Logins, Place, Secret};
+use pintle_registry::{Charts, Credentials, Keychain, Logins, NoEntry, Place, Secret};
 use serde_json::json;
 
 use super::{secrets, shared::Shared};
 use crate::{
     cli::output,
     pipeline::{
-        inputs::{Inputs, Surroundings},
+        inputs::{InputCause, InputError, Inputs, Surroundings},
         remotes::{Remotes, RemotesError},
         render::{FetchInputs, RenderError},
     },
@@ -33,6 +33,8 @@ pub(crate) enum LoginError {
         "it holds no credentials: expected `.dockerconfigjson`, or `username` and `password`, or `bearerToken`, or `ca.crt`"
     )]
     Nothing,
+    #[error("it holds nothing for a registry: expected `.dockerconfigjson`, or `ca.crt`, or both")]
+    NoPullSecret,
     #[error(transparent)]
     Config(#[from] pintle_registry::CredentialsError),
     #[error(transparent)]
@@ -78,6 +80,27 @@ pub(crate) fn of_source(
         }
     }
     Ok((charts(remotes, data)?, logins))
+}
+
+/// Reads the pull secret of a Plugin.
+pub(crate) fn of_plugin(data: &Data) -> Result<Keychain, LoginError> {
+    if !data.contains_key(".dockerconfigjson") && !data.contains_key("ca.crt") {
+        return Err(LoginError::NoPullSecret);
+    }
+    keychain(data)
+}
+
+/// Adds what a Secret lacks to a refusal that may come from that.
+pub(crate) fn refused(
+    error: anyhow::Error,
+    namespace: &str,
+    secret: &str,
+    lacks: Option<NoEntry>,
+) -> anyhow::Error {
+    match lacks {
+        Some(no_entry) => error.context(format!("Secret {namespace}/{secret} has {no_entry}")),
+        None => error,
+    }
 }
 
 fn charts(remotes: &Remotes, data: &Data) -> Result<Charts, LoginError> {
@@ -154,12 +177,32 @@ impl FetchInputs for FromSecret<'_> {
             surroundings: self.surroundings,
             knows_aliases: false,
         };
-        Ok(inputs.fetch(sources).await?)
+        let fetched = inputs.fetch(sources).await;
+        fetched.map_err(|error| self.refused(error, &logins.keychain))
+    }
+}
+
+impl FromSecret<'_> {
+    /// Says what the Secret lacks, where that may be why a registry refuses.
+    fn refused(&self, error: InputError, keychain: &Keychain) -> RenderError {
+        let lacks = match &error.cause {
+            InputCause::Chart(error) => NoEntry::behind_chart(error, keychain),
+            _ => None,
+        };
+        match (self.secret, lacks) {
+            (Some(secret), Some(no_entry)) => RenderError::Secret {
+                name: format!("{}/{}", self.namespace, secret.name),
+                reason: format!("it has {no_entry}: {}", output::chain(&error.into())),
+            },
+            _ => error.into(),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use pintle_registry::{Cause, RegistryError, Shown, Stage};
+
     use super::*;
 
     fn data(keys: &[(&str, &str)]) -> Data {
@@ -186,5 +229,31 @@ mod tests {
             Err(LoginError::Half)
         ));
         assert!(keychain(&data(&[(".dockerconfigjson", "[")])).is_err());
+    }
+
+    #[test]
+    fn a_pull_secret_without_anything_for_a_registry_is_refused() {
+        assert!(of_plugin(&data(&[(".dockerconfigjson", "{}")])).is_ok());
+        assert!(of_plugin(&data(&[("ca.crt", "")])).is_ok());
+        let error = of_plugin(&data(&[("username", "me"), ("password", "pw")])).unwrap_err();
+        insta::assert_snapshot!(error, @"it holds nothing for a registry: expected `.dockerconfigjson`, or `ca.crt`, or both");
+    }
+
+    #[test]
+    fn what_a_secret_lacks_is_told_before_the_refusal() {
+        let error = RegistryError {
+            reference: "registry.example.com:5000/x:1".parse().unwrap(),
+            stage: Stage::Resolve,
+            cause: Cause::Unauthorized {
+                host: "registry.example.com:5000".to_owned(),
+                shown: Shown::Nothing,
+                message: None,
+            },
+        };
+        let config = r#"{"auths":{"ghcr.io":{"username":"me","password":"hunter2"}}}"#;
+        let keychain = of_plugin(&data(&[(".dockerconfigjson", config)])).unwrap();
+        let lacks = NoEntry::behind(&error, &keychain);
+        let error = refused(error.into(), "pintle-system", "plugins", lacks);
+        insta::assert_snapshot!(output::chain(&error), @"Secret pintle-system/plugins has no entry for registry.example.com:5000; it has entries for ghcr.io: cannot find the digest of `registry.example.com:5000/x:1`: registry.example.com:5000 asks for credentials, and there are none for it; log in with `docker login`, or give a pull secret that has an entry for it");
     }
 }

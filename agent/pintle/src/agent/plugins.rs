@@ -4,6 +4,7 @@ mod known;
 
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc, time::Duration};
 
+use anyhow::Context as _;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use pintle_cluster::{Plugin, Plugins, ResourceEvent};
@@ -13,14 +14,14 @@ use pintle_core::{
     sharding::Shard,
 };
 use pintle_host::LoadRequest;
-use pintle_registry::{Credentials, Keychain, Reference, Registry};
+use pintle_registry::{Keychain, NoEntry, Reference, Registry, RegistryError};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
 };
 
 use self::known::{Changed, Failure, Known};
-use super::{controller::Message, pauses, replicas::Assignment, secrets, shared::Shared};
+use super::{controller::Message, logins, pauses, replicas::Assignment, secrets, shared::Shared};
 use crate::{
     cli::output,
     pipeline::{
@@ -295,13 +296,17 @@ impl One {
             return Ok(Some(self.load_component(component, None).await?));
         };
         let reference: Reference = image.parse()?;
-        let (registry, credentials) = self.registry(&reference).await?;
-        let resolved = registry.resolve(&reference, &credentials).await?;
+        let (registry, keychain) = self.registry().await?;
+        let credentials = keychain.find(&reference).await?;
+        let refused = |error: RegistryError| self.refused(error, &keychain);
+        let resolved = registry.resolve(&reference, &credentials).await;
+        let resolved = resolved.map_err(refused)?;
         let known = self.known.loaded().and_then(|loaded| loaded.manifest);
         if known == Some(resolved.manifest_digest) {
             return Ok(None);
         }
-        let pulled = registry.pull(&resolved.reference, &credentials).await?;
+        let pulled = registry.pull(&resolved.reference, &credentials).await;
+        let pulled = pulled.map_err(refused)?;
         let manifest = Some(pulled.manifest_digest);
         Ok(Some(self.load_component(pulled.bytes, manifest).await?))
     }
@@ -324,29 +329,30 @@ impl One {
         Ok(Loaded { ready, manifest })
     }
 
-    /// Returns the registry client and the credentials, both from the pull secret if there is one.
-    async fn registry(&self, reference: &Reference) -> anyhow::Result<(Registry, Credentials)> {
+    /// Returns the registry client and what holds the credentials, both from the pull secret if there is one.
+    async fn registry(&self) -> anyhow::Result<(Registry, Keychain)> {
         let shared = &self.shared;
+        let remotes = shared.catalog.remotes();
         let Some(secret) = &self.spec.pull_secret else {
-            let registry = shared.catalog.remotes().registry()?;
-            return Ok((registry.clone(), Credentials::Anonymous));
+            return Ok((remotes.registry()?.clone(), Keychain::new()));
         };
         let data = secrets::read(&shared.home, None, &shared.namespace, &secret.name).await?;
-        let mut registry = shared.catalog.remotes().registry()?.clone();
-        if let Some(pem) = data.get("ca.crt") {
-            let remotes = shared.catalog.remotes();
-            registry = remotes.registry_trusting(vec![pem.clone()])?;
-        }
-        let credentials = match data.get(".dockerconfigjson") {
-            Some(config) => {
-                Keychain::new()
-                    .with_pull_secret(&secret.name, config)?
-                    .find(reference)
-                    .await?
-            }
-            None => Credentials::Anonymous,
+        let keychain = logins::of_plugin(&data)
+            .with_context(|| format!("Secret {}/{}", shared.namespace, secret.name))?;
+        let registry = match data.get("ca.crt") {
+            Some(pem) => remotes.registry_trusting(vec![pem.clone()])?,
+            None => remotes.registry()?.clone(),
         };
-        Ok((registry, credentials))
+        Ok((registry, keychain))
+    }
+
+    /// Says what the pull secret lacks, where that may be why the registry refuses.
+    fn refused(&self, error: RegistryError, keychain: &Keychain) -> anyhow::Error {
+        let Some(secret) = &self.spec.pull_secret else {
+            return error.into();
+        };
+        let lacks = NoEntry::behind(&error, keychain);
+        logins::refused(error.into(), &self.shared.namespace, &secret.name, lacks)
     }
 
     /// Tells who uses the plugin, and writes its status.

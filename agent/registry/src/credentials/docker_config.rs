@@ -111,6 +111,11 @@ impl DockerConfig {
             .map(|(_, credentials)| credentials)
     }
 
+    /// Lists what the entries are for, without what they hold.
+    pub(super) fn entries(&self) -> impl Iterator<Item = String> {
+        self.auths.keys().map(|key| scope::shown(key))
+    }
+
     /// Returns the name of the helper that is for a reference's registry alone.
     pub(super) fn helper(&self, reference: &Reference) -> Option<&str> {
         self.helpers

@@ -178,6 +178,20 @@ impl Keychain {
             .await
     }
 
+    /// Says whether there is an entry for a reference, or a helper that may have something for it.
+    pub(super) fn may_have(&self, reference: &Reference) -> bool {
+        self.sources.iter().any(|(_, config)| {
+            config.credentials(reference).is_some()
+                || config.helper(reference).is_some()
+                || config.store().is_some()
+        })
+    }
+
+    /// Lists what the entries are for, without what they hold.
+    pub(super) fn entries(&self) -> impl Iterator<Item = String> {
+        self.sources.iter().flat_map(|(_, config)| config.entries())
+    }
+
     /// Finds the credentials for a reference, [`Credentials::Anonymous`] if no source has some.
     ///
     /// Within a source Docker's order holds: the helper of the registry, the entries of the file, the helper of all.

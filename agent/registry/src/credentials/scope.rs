@@ -11,6 +11,9 @@ use crate::reference::Reference;
 /// The names under which Docker Hub is known.
 const HUB: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
 
+/// Letters of a key that are shown.
+const MAX_SHOWN: usize = 100;
+
 /// Says whether a host is Docker Hub.
 pub(crate) fn is_hub(host: &str) -> bool {
     HUB.contains(&host)
@@ -34,10 +37,7 @@ pub(crate) struct Fit {
 
 /// Says whether a key is for a reference, and how well it fits.
 pub(crate) fn fit(key: &str, reference: &Reference) -> Option<Fit> {
-    let key = key
-        .strip_prefix("https://")
-        .or_else(|| key.strip_prefix("http://"))
-        .unwrap_or(key);
+    let key = without_scheme(key);
     let (host, path) = key.split_once('/').unwrap_or((key, ""));
     // `https://index.docker.io/v1/` is how Docker writes the registry as a whole.
     let path = match path.trim_end_matches('/') {
@@ -57,6 +57,24 @@ pub(crate) fn fit(key: &str, reference: &Reference) -> Option<Fit> {
             path_segments: wanted.len(),
             without_wildcard: !host.contains('*'),
         })
+}
+
+fn without_scheme(key: &str) -> &str {
+    key.strip_prefix("https://")
+        .or_else(|| key.strip_prefix("http://"))
+        .unwrap_or(key)
+}
+
+/// Shows what a key is for, without what may be a secret in it: none belongs there, and a URL can hold one.
+pub(crate) fn shown(key: &str) -> String {
+    let key = without_scheme(key);
+    let place = key.rsplit_once('@').map_or(key, |(_, place)| place);
+    let place = place.split(['?', '#']).next().unwrap_or_default();
+    let letters = place.trim_end_matches('/').chars();
+    letters
+        .filter(|c| !c.is_control())
+        .take(MAX_SHOWN)
+        .collect()
 }
 
 /// Says whether two hosts are one registry.
@@ -156,6 +174,20 @@ mod tests {
             ("registry.example.com/v1/charts/web", None),
         ] {
             assert_eq!(fit(key, &ours).map(|f| f.path_segments), segments, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_shown_without_a_secret() {
+        for (key, expected) in [
+            ("https://index.docker.io/v1/", "index.docker.io/v1"),
+            ("*.example.com:5000/team", "*.example.com:5000/team"),
+            ("https://me:hunter2@a.example.com/", "a.example.com"),
+            ("me:hunter@2@a.example.com", "a.example.com"),
+            ("a.example.com/x?token=hunter2#y", "a.example.com/x"),
+            ("a\nb", "ab"),
+        ] {
+            assert_eq!(shown(key), expected);
         }
     }
 

@@ -495,7 +495,7 @@ async fn charts_from_a_registry() {
     no version of oci://REGISTRY/charts/web is `3.x`; there are 2.0.0-rc.1, 1.10.0+b, 1.2.0
     cannot find the digest of `REGISTRY/charts/web:9.9.9`: REGISTRY has no such repository or tag
     `latest!` is not a version range: `latest!` is not a version; expected one such as `1.2.3`, `1.2.x`, `^1.2`, `~1.2.3`, `>=1.2, <2` or `1.2 - 1.4`
-    cannot list the tags of `REGISTRY/charts/web`: REGISTRY asks for credentials (UNAUTHORIZED: authentication required), and there are none for it; log in with `docker login`, or give a pull secret
+    cannot list the tags of `REGISTRY/charts/web`: REGISTRY asks for credentials (UNAUTHORIZED: authentication required), and there are none for it; log in with `docker login`, or give a pull secret that has an entry for it
     ");
 }
 

@@ -261,7 +261,7 @@ async fn statuses_are_told_apart() {
         ));
     }
     insta::assert_snapshot!(all.join("\n"), @r"
-    false 0: cannot read the manifest of `REGISTRY/x:1`: REGISTRY asks for credentials, and there are none for it; log in with `docker login`, or give a pull secret
+    false 0: cannot read the manifest of `REGISTRY/x:1`: REGISTRY asks for credentials, and there are none for it; log in with `docker login`, or give a pull secret that has an entry for it
     false 0: cannot read the manifest of `REGISTRY/x:1`: REGISTRY denies it (DENIED: requested access is denied); the credentials may lack the right to do this, or the repository may not exist
     true 7: cannot read the manifest of `REGISTRY/x:1`: REGISTRY asks for fewer requests
     true 0: cannot read the manifest of `REGISTRY/x:1`: REGISTRY answered with status 503

@@ -170,7 +170,7 @@ async fn credentials_that_lack_a_right_are_not_called_wrong() {
     cannot read the manifest of `REGISTRY/team/x:1`: REGISTRY denies it (UNAUTHORIZED: not authorized): the credentials give no right to pull from `team/x`, or there is no such repository; ask for the right, and check that they are the credentials that you mean
     cannot read the manifest of `REGISTRY/team/x:1`: REGISTRY denies it (UNAUTHORIZED: not authorized): the credentials give no right to pull from `team/x`, or there is no such repository; ask for the right, and check that they are the credentials that you mean
     cannot read the manifest of `REGISTRY/team/x:1`: REGISTRY denies it (UNAUTHORIZED: not authorized): the credentials give no right to pull from `team/x`, or there is no such repository; ask for the right, and check that they are the credentials that you mean
-    cannot read the manifest of `REGISTRY/team/x:1`: REGISTRY asks for credentials (UNAUTHORIZED: not authorized), and there are none for it; log in with `docker login`, or give a pull secret
+    cannot read the manifest of `REGISTRY/team/x:1`: REGISTRY asks for credentials (UNAUTHORIZED: not authorized), and there are none for it; log in with `docker login`, or give a pull secret that has an entry for it
     cannot upload the component of `REGISTRY/team/x:1`: REGISTRY denies it (UNAUTHORIZED: not authorized): the credentials give no right to push to `team/x`, or there is no such repository; ask for the right, and check that they are the credentials that you mean
     ");
 }

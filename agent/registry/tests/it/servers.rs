@@ -320,7 +320,7 @@ async fn user_and_password_are_asked_for_by_the_registry() {
     let servers = servers(Some(("user", "secret")), None);
     let said = asks_for_user_and_password(&servers).await;
     insta::assert_snapshot!(said, @r"
-    cannot read the manifest of `REGISTRY/x:1`: REGISTRY asks for credentials (UNAUTHORIZED: authentication required), and there are none for it; log in with `docker login`, or give a pull secret
+    cannot read the manifest of `REGISTRY/x:1`: REGISTRY asks for credentials (UNAUTHORIZED: authentication required), and there are none for it; log in with `docker login`, or give a pull secret that has an entry for it
     cannot read the manifest of `REGISTRY/x:1`: REGISTRY does not accept the user name and password (UNAUTHORIZED: authentication required)
     ");
 }
@@ -330,7 +330,7 @@ async fn user_and_password_are_asked_for_by_its_token_service() {
     let servers = servers(Some(("user", "secret")), Some("the-token"));
     let said = asks_for_user_and_password(&servers).await;
     insta::assert_snapshot!(said, @r"
-    cannot read the manifest of `REGISTRY/x:1`: REGISTRY asks for credentials (UNAUTHORIZED), and there are none for it; log in with `docker login`, or give a pull secret
+    cannot read the manifest of `REGISTRY/x:1`: REGISTRY asks for credentials (UNAUTHORIZED), and there are none for it; log in with `docker login`, or give a pull secret that has an entry for it
     cannot read the manifest of `REGISTRY/x:1`: REGISTRY does not accept the user name and password (UNAUTHORIZED)
     ");
 

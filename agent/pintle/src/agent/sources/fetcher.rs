@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::Context as _;
-use pintle_registry::{Charts, Logins, ResolvedChart};
+use pintle_registry::{ChartError, Charts, Keychain, Logins, NoEntry, ResolvedChart};
 use pintle_source::{Credentials, Remote};
 
 use super::{FetchFailure, Fetched, SourceKey, What};
@@ -96,7 +96,9 @@ impl Fetcher {
             }
             (What::Artifact { place, wanted }, Opens::Artifact(known)) => {
                 let (charts, logins) = &**known;
-                let resolved = charts.resolve(place, wanted, logins).await?;
+                let refused = |error: ChartError| self.refused(error, &logins.keychain);
+                let resolved = charts.resolve(place, wanted, logins).await;
+                let resolved = resolved.map_err(refused)?;
                 // Without a digest only the content itself says whether it is another one.
                 if let Some((found, snapshot)) = &self.known
                     && *found == resolved
@@ -104,13 +106,23 @@ impl Fetcher {
                 {
                     return Ok(snapshot.clone());
                 }
-                let artifact = charts.pull(&resolved, None, logins).await?;
+                let artifact = charts.pull(&resolved, None, logins).await;
+                let artifact = artifact.map_err(refused)?;
                 let snapshot = Snapshot::of(&artifact);
                 self.known = Some((resolved, snapshot.clone()));
                 Ok(snapshot)
             }
             _ => unreachable!("the credentials are made for the kind of source"),
         }
+    }
+
+    /// Says what the Secret lacks, where that may be why a registry refuses.
+    fn refused(&self, error: ChartError, keychain: &Keychain) -> anyhow::Error {
+        let Some((namespace, name, _)) = &self.key.credentials else {
+            return error.into();
+        };
+        let lacks = NoEntry::behind_chart(&error, keychain);
+        logins::refused(error.into(), namespace, name, lacks)
     }
 
     /// Reads the Secret.
