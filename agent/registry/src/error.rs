@@ -331,6 +331,14 @@ pub enum Cause {
         /// Of what: `versions`, `pages` or `bytes`.
         unit: &'static str,
     },
+    /// An index lists more than is taken.
+    #[error(
+        "the index lists more than the limit of {limit} versions of charts, which none that is known comes near; see what writes it"
+    )]
+    TooManyVersions {
+        /// The limit.
+        limit: usize,
+    },
     /// Content has another size than the manifest says.
     #[error("the {part} should have {declared} bytes by the manifest, but {}", came(*got, *more))]
     Size {
@@ -423,6 +431,7 @@ impl Cause {
             Self::OtherContent { .. } => "other-content",
             Self::TooLarge { .. } => "too-large",
             Self::TooManyTags { .. } => "too-many-tags",
+            Self::TooManyVersions { .. } => "too-many-versions",
             Self::Size { .. } => "size",
             Self::NotWasm { .. } => "not-wasm",
             Self::NotFiles { .. } => "not-files",

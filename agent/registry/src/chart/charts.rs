@@ -246,10 +246,10 @@ impl Charts {
                 let listed = choose(&index, place, name, wanted)?;
                 Ok(Resolved {
                     place: place.clone(),
-                    version: listed.version.clone(),
+                    version: listed.version.to_string(),
                     digest: listed.digest,
                     created: listed.created,
-                    location: Location::Url(listed.url.clone()),
+                    location: Location::Url(listed.url.to_string()),
                 })
             }
         }
@@ -467,29 +467,29 @@ fn choose<'a>(
     name: &str,
     wanted: &Wanted,
 ) -> Result<&'a Listed, ChartError> {
-    let Some(versions) = index.charts.get(name).filter(|found| !found.is_empty()) else {
-        let is_near = |other: &&String| other.contains(name) || name.contains(other.as_str());
-        let known = index.charts.keys().filter(is_near).take(SHOWN);
+    let Some(versions) = index.charts.get(name) else {
+        let is_near = |other: &&str| other.contains(name) || name.contains(*other);
+        let known = index.charts.keys().map(|other| &**other).filter(is_near);
         return Err(ChartError::NoChart {
             place: place.to_string(),
-            known: known.cloned().collect(),
+            known: known.take(SHOWN).map(str::to_owned).collect(),
         });
     };
     let none = |wanted: &str| ChartError::NoVersion {
         place: place.to_string(),
         wanted: wanted.to_owned(),
-        known: highest(versions.iter().map(|one| one.version.clone()).collect()),
+        known: highest(versions.iter().map(|one| one.version.to_string()).collect()),
     };
     let text = match wanted {
         Wanted::Exact(text) | Wanted::Range(text) => text,
         Wanted::Digest(digest) => return Err(none(&digest.to_string())),
     };
-    let exactly = |text: &str| versions.iter().find(|one| one.version == text);
+    let exactly = |text: &str| versions.iter().find(|one| *one.version == *text);
     if let Some(found) = exactly(text) {
         return Ok(found);
     }
     let range: VersionRange = text.parse()?;
-    let highest = range.highest(versions.iter().map(|one| one.version.as_str()));
+    let highest = range.highest(versions.iter().map(|one| &*one.version));
     highest.and_then(exactly).ok_or_else(|| none(text))
 }
 
@@ -538,8 +538,8 @@ mod tests {
 
     fn listed(version: &str) -> Listed {
         Listed {
-            version: version.to_owned(),
-            url: format!("web-{version}.tgz"),
+            version: version.into(),
+            url: format!("web-{version}.tgz").into(),
             digest: None,
             created: None,
         }
@@ -547,12 +547,11 @@ mod tests {
 
     fn chosen(wanted: &Wanted) -> Result<String, String> {
         let versions = ["1.10.0", "1.9.0", "2.0.0-rc.1", "1.2", "1.2.3+b"].map(listed);
+        let charts = [("web", versions.to_vec()), ("web-gateway", Vec::new())];
         let index = Index {
-            charts: [
-                ("web".to_owned(), versions.to_vec()),
-                ("web-gateway".to_owned(), vec![]),
-            ]
-            .into(),
+            charts: charts
+                .map(|(name, versions)| (Box::<str>::from(name), versions.into_boxed_slice()))
+                .into(),
         };
         let name = if *wanted == Wanted::Exact("gone".into()) {
             "we"
@@ -564,7 +563,7 @@ mod tests {
             name: name.to_owned(),
         };
         choose(&index, &place, name, wanted)
-            .map(|listed| listed.version.clone())
+            .map(|listed| listed.version.to_string())
             .map_err(|error| error.to_string())
     }
 

@@ -11,15 +11,19 @@ use serde::{
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
+use crate::error::{Cause, Part};
+
 /// Deepest nesting of an index, far above what any has; the reader's own bound on everything else is the size.
 const MAX_DEPTH: usize = 64;
+/// Most versions of all charts together. The largest repositories that are known list some 30,000.
+const MAX_LISTED: usize = 500_000;
 
 /// What is known of one version of a chart.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Listed {
-    pub(super) version: String,
+    pub(super) version: Box<str>,
     /// Absolute, or relative to the repository.
-    pub(super) url: String,
+    pub(super) url: Box<str>,
     /// Of the archive.
     pub(super) digest: Option<Digest>,
     /// Seconds since the epoch.
@@ -27,17 +31,25 @@ pub(super) struct Listed {
 }
 
 /// An index, cut to what is needed to choose and to fetch.
+///
+/// All charts are in it: applications that want different ones share it, and would each fetch it otherwise.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Index {
-    pub(super) charts: BTreeMap<String, Vec<Listed>>,
+    /// The versions of each chart that has any.
+    pub(super) charts: BTreeMap<Box<str>, Box<[Listed]>>,
 }
 
 impl Index {
     /// Reads an index, YAML or JSON. Versions that cannot be used are left out, as Helm does.
-    pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
-        let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, Cause> {
+        let malformed = |reason: String| Cause::Malformed {
+            part: Part::Index,
+            reason,
+        };
+        let text =
+            std::str::from_utf8(bytes).map_err(|_| malformed("it is not UTF-8".to_owned()))?;
         let file: File = if text.trim_start().starts_with('{') {
-            serde_json::from_str(text).map_err(|error| error.to_string())?
+            serde_json::from_str(text).map_err(|error| malformed(error.to_string()))?
         } else {
             // The size of the text is bounded already, and an index is large: what counts is that it cannot grow.
             let most = text.len().max(1024);
@@ -51,20 +63,19 @@ impl Index {
             serde_saphyr::from_str_with_options(text, options).map_err(|error| {
                 // The rest shows the text around the place, over several lines.
                 let said = error.to_string();
-                said.lines().next().unwrap_or_default().to_owned()
+                malformed(said.lines().next().unwrap_or_default().to_owned())
             })?
         };
         if file.api_version.is_empty() {
-            return Err(
+            return Err(malformed(
                 "it has no `apiVersion`, so it is no index of a chart repository".to_owned(),
-            );
+            ));
         }
-        let charts = file.entries.0.into_iter().map(|(name, versions)| {
-            let versions = versions.into_iter().filter_map(Entry::listed);
-            (name, versions.collect())
-        });
+        if file.entries.has_more {
+            return Err(Cause::TooManyVersions { limit: MAX_LISTED });
+        }
         Ok(Self {
-            charts: charts.collect(),
+            charts: file.entries.charts,
         })
     }
 }
@@ -80,7 +91,11 @@ struct File {
 
 /// Charts by name. A name without a list, which generators write for charts that have gone, counts as empty.
 #[derive(Default)]
-struct Entries(BTreeMap<String, Vec<Entry>>);
+struct Entries {
+    charts: BTreeMap<Box<str>, Box<[Listed]>>,
+    /// Whether there are more than are kept.
+    has_more: bool,
+}
 
 impl<'de> Deserialize<'de> for Entries {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -93,14 +108,22 @@ impl<'de> Deserialize<'de> for Entries {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
-                let mut charts = BTreeMap::new();
+                let mut entries = Entries::default();
+                let mut count = 0;
                 while let Some(name) = map.next_key::<String>()? {
-                    charts.insert(
-                        name,
-                        map.next_value::<Option<Versions>>()?.unwrap_or_default().0,
-                    );
+                    if entries.has_more {
+                        map.next_value::<IgnoredAny>()?;
+                        continue;
+                    }
+                    let versions = map.next_value::<Option<Versions>>()?.unwrap_or_default();
+                    count += versions.listed.len();
+                    entries.has_more = versions.has_more || count > MAX_LISTED;
+                    if !versions.listed.is_empty() {
+                        let listed = versions.listed.into_boxed_slice();
+                        entries.charts.insert(name.into_boxed_str(), listed);
+                    }
                 }
-                Ok(Entries(charts))
+                Ok(entries)
             }
 
             fn visit_unit<E>(self) -> Result<Entries, E> {
@@ -111,9 +134,13 @@ impl<'de> Deserialize<'de> for Entries {
     }
 }
 
-/// The versions of a chart, without those that are null.
+/// The versions of a chart that can be used. The others, which take no more than `{}` in the text, are never kept.
 #[derive(Default)]
-struct Versions(Vec<Entry>);
+struct Versions {
+    listed: Vec<Listed>,
+    /// Whether there are more than are kept.
+    has_more: bool,
+}
 
 impl<'de> Deserialize<'de> for Versions {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -126,11 +153,19 @@ impl<'de> Deserialize<'de> for Versions {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Versions, A::Error> {
-                let mut versions = Vec::new();
+                let mut versions = Versions::default();
                 while let Some(entry) = list.next_element::<Option<Entry>>()? {
-                    versions.extend(entry);
+                    let Some(listed) = entry.and_then(Entry::listed) else {
+                        continue;
+                    };
+                    if versions.listed.len() == MAX_LISTED {
+                        versions.has_more = true;
+                        while list.next_element::<IgnoredAny>()?.is_some() {}
+                        break;
+                    }
+                    versions.listed.push(listed);
                 }
-                Ok(Versions(versions))
+                Ok(versions)
             }
         }
         from.deserialize_seq(List)
@@ -150,8 +185,8 @@ impl Entry {
     fn listed(self) -> Option<Listed> {
         let version = self.version.filter(|version| loose(version).is_some())?;
         Some(Listed {
-            version,
-            url: self.url?,
+            version: version.into_boxed_str(),
+            url: self.url?.into_boxed_str(),
             digest: self.digest.and_then(|digest| read_digest(&digest)),
             created: self
                 .created
@@ -179,8 +214,8 @@ impl<'de> Deserialize<'de> for Entry {
                         "digest" => entry.digest = map.next_value()?,
                         "created" => entry.created = map.next_value()?,
                         "urls" => {
-                            let urls = map.next_value::<Option<Vec<String>>>()?.unwrap_or_default();
-                            entry.url = urls.into_iter().next();
+                            let urls = map.next_value::<Option<FirstUrl>>()?;
+                            entry.url = urls.unwrap_or_default().0;
                         }
                         _ => {
                             map.next_value::<IgnoredAny>()?;
@@ -191,6 +226,32 @@ impl<'de> Deserialize<'de> for Entry {
             }
         }
         from.deserialize_map(Fields)
+    }
+}
+
+/// The first of some URLs. The others, which are mirrors, are read over.
+#[derive(Default)]
+struct FirstUrl(Option<String>);
+
+impl<'de> Deserialize<'de> for FirstUrl {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct List;
+        impl<'de> Visitor<'de> for List {
+            type Value = FirstUrl;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of URLs")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<FirstUrl, A::Error> {
+                let first = list.next_element::<String>()?;
+                if first.is_some() {
+                    while list.next_element::<IgnoredAny>()?.is_some() {}
+                }
+                Ok(FirstUrl(first))
+            }
+        }
+        from.deserialize_seq(List)
     }
 }
 
@@ -220,11 +281,11 @@ mod tests {
         let index = Index::read(text.as_bytes()).unwrap();
         let web = &index.charts["web"];
         assert_eq!(web.len(), 2);
-        assert_eq!(web[0].url, "web-1.2.0.tgz");
+        assert_eq!(&*web[0].url, "web-1.2.0.tgz");
         assert_eq!(web[0].digest, Some(digest));
         assert_eq!(web[0].created, Some(1_714_979_289));
-        assert_eq!((web[1].version.as_str(), web[1].digest), ("1.10", None));
-        assert!(index.charts["gone"].is_empty() && index.charts["none"].is_empty());
+        assert_eq!((&*web[1].version, web[1].digest), ("1.10", None));
+        assert_eq!(index.charts.len(), 1, "no chart without a version");
         let json = format!(
             r#"{{"apiVersion":"v1","entries":{{"web":[{{"version":"1.2.0","urls":["u"],"digest":"sha256:{}"}}]}}}}"#,
             digest.hex()
@@ -255,6 +316,39 @@ mod tests {
                     d: &d [*c,*c,*c,*c,*c,*c,*c]\ne: [*d,*d,*d,*d,*d,*d,*d]\nentries: {}\n";
         assert!(Index::read(bomb.as_bytes()).is_err(), "it grows");
         assert!(Index::read("a: ".repeat(5).as_bytes()).is_err());
+    }
+
+    /// An index as JSON, with what stands between the braces of `entries`.
+    fn json(entries: &str) -> String {
+        format!(r#"{{"apiVersion":"v1","entries":{{{entries}}}}}"#)
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_not_kept() {
+        let text = "apiVersion: v1\nentries:\n  web: [{}, {}, ~, {version: 1.0.0}, {urls: [u]}, {version: 1.0.0, urls: []}]\n";
+        assert_eq!(Index::read(text.as_bytes()).unwrap(), Index::default());
+        let text = json(r#""web":[{"version":"1.0.0","urls":["first","second",{"a":"b"}]}]"#);
+        let index = Index::read(text.as_bytes()).unwrap();
+        assert_eq!(&*index.charts["web"][0].url, "first");
+    }
+
+    #[test]
+    fn too_many_versions_are_refused() {
+        let list = |name: &str, count: usize| {
+            let one = r#"{"version":"1","urls":["u"]}"#;
+            format!(r#""{name}":[{}]"#, vec![one; count].join(","))
+        };
+        let read = |entries: &str| Index::read(json(entries).as_bytes());
+        for entries in [
+            list("web", MAX_LISTED + 1),
+            format!("{},{}", list("web", MAX_LISTED), list("api", 1)),
+        ] {
+            let error = read(&entries).unwrap_err();
+            assert!(
+                matches!(error, Cause::TooManyVersions { limit: MAX_LISTED }),
+                "{error}"
+            );
+        }
     }
 
     proptest! {

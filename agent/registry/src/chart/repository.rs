@@ -154,10 +154,7 @@ impl ChartRepository<'_> {
             .map(str::to_owned);
         let bytes = self.take(response, Part::Index, limit).await?;
         run(move || {
-            let index = Index::read(&bytes).map_err(|reason| Cause::Malformed {
-                part: Part::Index,
-                reason,
-            })?;
+            let index = Index::read(&bytes)?;
             let index = match (file, &tag) {
                 (Some(file), Some(tag)) => {
                     let kept = Kept {
