@@ -6,6 +6,7 @@ mod files;
 mod helm;
 mod index;
 mod repository;
+mod yaml;
 
 pub use self::{
     archive::{Archive, ArchiveError, Layout},

@@ -11,10 +11,9 @@ use serde::{
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
+use super::yaml;
 use crate::error::{Cause, Part};
 
-/// Deepest nesting of an index, far above what any has; the reader's own bound on everything else is the size.
-const MAX_DEPTH: usize = 64;
 /// Most versions of all charts together. The largest repositories that are known list some 30,000.
 const MAX_LISTED: usize = 500_000;
 
@@ -51,20 +50,7 @@ impl Index {
         let file: File = if text.trim_start().starts_with('{') {
             serde_json::from_str(text).map_err(|error| malformed(error.to_string()))?
         } else {
-            // The size of the text is bounded already, and an index is large: what counts is that it cannot grow.
-            let most = text.len().max(1024);
-            let mut budget = serde_saphyr::Budget::default();
-            budget.max_events = most;
-            budget.max_nodes = most;
-            budget.max_total_scalar_bytes = most * 2;
-            budget.max_depth = MAX_DEPTH;
-            let mut options = serde_saphyr::Options::default();
-            options.budget = Some(budget);
-            serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-                // The rest shows the text around the place, over several lines.
-                let said = error.to_string();
-                malformed(said.lines().next().unwrap_or_default().to_owned())
-            })?
+            yaml::read(text).map_err(malformed)?
         };
         if file.api_version.is_empty() {
             return Err(malformed(
