@@ -5,13 +5,15 @@ mod charts;
 mod files;
 mod helm;
 mod index;
+mod place;
 mod repository;
 mod yaml;
 
 pub use self::{
     archive::{Archive, ArchiveError, Layout},
-    charts::{Artifact, ChartError, Charts, Logins, Place, Resolved, Wanted},
+    charts::{Artifact, ChartError, Charts, Logins, Resolved},
     files::Files,
     helm::{HelmConfig, HelmConfigError, HelmLocations},
+    place::{Place, Wanted, shown_url},
     repository::RepositoryStage,
 };

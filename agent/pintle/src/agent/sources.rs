@@ -93,7 +93,7 @@ impl SourceKey {
         match &self.what {
             What::Git { url, .. } => url.clone(),
             What::Artifact { place, .. } => match place {
-                Place::Oci(_) => place.to_string(),
+                Place::Oci(repository) => format!("oci://{repository}"),
                 Place::Chart { repository, .. } => repository.clone(),
             },
         }

@@ -10,7 +10,7 @@ use pintle_core::{
 use pintle_host::{Input, Source};
 use pintle_registry::{
     ArchiveError, ChartError, Charts, HelmConfigError, Logins, ParseReferenceError, Place,
-    Reference, Repository, Wanted,
+    Reference, Repository, Wanted, shown_url,
 };
 use pintle_source::{Limits, SourceError, WorkTree};
 
@@ -179,13 +179,13 @@ impl Inputs<'_> {
     pub(crate) async fn fetch(&self, sources: Vec<Source>) -> Result<Vec<Input>, InputError> {
         if let Some(source) = sources.get(MAX_SOURCES) {
             return Err(InputError {
-                source_text: source.to_string(),
+                source_text: shown(source),
                 cause: InputCause::TooMany,
             });
         }
         let fetches = sources.into_iter().map(async |source| {
             self.one(&source).await.map_err(|cause| InputError {
-                source_text: source.to_string(),
+                source_text: shown(&source),
                 cause,
             })
         });
@@ -260,6 +260,15 @@ impl Inputs<'_> {
             name: name.to_owned(),
         })
     }
+}
+
+/// Shows what is asked for without what may be a secret in a URL: its own text is what names it in read sets.
+fn shown(source: &Source) -> String {
+    let mut source = source.clone();
+    if let Source::Chart { repository, .. } = &mut source {
+        *repository = shown_url(repository);
+    }
+    source.to_string()
 }
 
 /// Reads `oci://HOST/REPOSITORY[:TAG]`. With a digest, that is what is meant.
@@ -367,6 +376,27 @@ mod tests {
             let text = format!("{never:?}");
             assert!(!is_retried(never), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_asked_for_is_shown_without_secrets() {
+        let chart = |repository: &str| {
+            shown(&Source::Chart {
+                repository: repository.to_owned(),
+                name: "web".to_owned(),
+                version: "1.2.3".to_owned(),
+                digest: None,
+            })
+        };
+        assert_eq!(
+            chart("https://charts.example.com/a?token=x"),
+            "chart https://charts.example.com/a?... web 1.2.3"
+        );
+        assert_eq!(chart("@shelf"), "chart @shelf web 1.2.3");
+        assert_eq!(
+            chart("oci://registry.example.com/charts"),
+            "chart oci://registry.example.com/charts web 1.2.3"
+        );
     }
 
     #[test]

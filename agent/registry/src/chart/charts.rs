@@ -1,6 +1,6 @@
 //! Finding and fetching charts, wherever they are.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use pintle_core::{
@@ -13,6 +13,7 @@ use super::{
     archive::{Archive, Layout},
     helm::HelmConfig,
     index::{Index, Listed},
+    place::{Place, Wanted, shown_url},
     repository::{ChartRepository, Indexes, RepositoryStage},
 };
 use crate::{
@@ -25,51 +26,6 @@ use crate::{
 
 /// Names that an error lists.
 const SHOWN: usize = 5;
-
-/// Where a chart, or another artifact of files, is kept at its versions.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Place {
-    /// In a repository of a registry.
-    Oci(Repository),
-    /// In a chart repository.
-    Chart {
-        /// The repository's URL, without `index.yaml`.
-        repository: String,
-        /// The chart's name.
-        name: String,
-    },
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Oci(repository) => write!(f, "oci://{repository}"),
-            Self::Chart { repository, name } => write!(f, "{name} in {repository}"),
-        }
-    }
-}
-
-/// Which version is wanted.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Wanted {
-    /// This one: a tag, or the version of a chart.
-    Exact(String),
-    /// The highest in a range.
-    Range(String),
-    /// The artifact whose manifest has this digest. Chart repositories know none.
-    Digest(Digest),
-}
-
-impl Wanted {
-    /// Reads a version as Helm does: a whole one is meant exactly, anything else is a range, and nothing is any.
-    pub fn version(text: &str) -> Self {
-        match text.trim() {
-            "" => Self::Range("*".to_owned()),
-            text if loose(text).is_some() => Self::Exact(text.to_owned()),
-            text => Self::Range(text.to_owned()),
-        }
-    }
-}
 
 /// The credentials for one fetch.
 #[derive(Debug, Clone, Default)]
@@ -312,7 +268,7 @@ impl Charts {
             (Location::Url(_), place) => ChartError::Repository {
                 repository: match place {
                     Place::Chart { repository, name } => {
-                        format!("{} ({name} {})", shown(repository), resolved.version)
+                        format!("{} ({name} {})", shown_url(repository), resolved.version)
                     }
                     Place::Oci(repository) => repository.to_string(),
                 },
@@ -415,7 +371,7 @@ impl Charts {
         let repository = self.repository(url, logins).await?;
         let index = self.bounded(repository.index()).await;
         index.map_err(|cause| ChartError::Repository {
-            repository: shown(url),
+            repository: shown_url(url),
             stage: RepositoryStage::Index,
             cause: Box::new(cause),
         })
@@ -427,7 +383,7 @@ impl Charts {
         logins: &Logins,
     ) -> Result<ChartRepository<'_>, ChartError> {
         let malformed = |reason: &str| ChartError::Url {
-            url: shown(url),
+            url: shown_url(url),
             reason: reason.to_owned(),
         };
         let parsed = Url::parse(url).map_err(|error| malformed(&error.to_string()))?;
@@ -516,22 +472,6 @@ fn to_version(tag: &str) -> String {
     tag.replace('_', "+")
 }
 
-/// Shows a URL without what may be a secret in it.
-fn shown(url: &str) -> String {
-    match Url::parse(url) {
-        Ok(mut parsed) => {
-            // Neither fails for URLs that have a host, and others hold no credentials.
-            let _ = parsed.set_username("");
-            let _ = parsed.set_password(None);
-            if parsed.query().is_some() {
-                parsed.set_query(Some("..."));
-            }
-            parsed.to_string()
-        }
-        Err(_) => url.chars().take(200).collect(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -577,15 +517,7 @@ mod tests {
             Ok("2.0.0-rc.1".into())
         );
         assert_eq!(chosen(&Wanted::version("v1.9.0")), Ok("1.9.0".into()));
-        insta::assert_snapshot!(chosen(&Wanted::version("3")).unwrap_err(), @"no version of web in https://charts.example.com is `3`; there are 2.0.0-rc.1, 1.10.0, 1.9.0, 1.2.3+b, 1.2");
-        insta::assert_snapshot!(chosen(&Wanted::Exact("gone".into())).unwrap_err(), @"there is no chart we in https://charts.example.com; there are web, web-gateway");
-    }
-
-    #[test]
-    fn a_secret_in_a_url_is_not_shown() {
-        assert_eq!(
-            shown("https://user:pw@charts.example.com/a?token=x"),
-            "https://charts.example.com/a?..."
-        );
+        insta::assert_snapshot!(chosen(&Wanted::version("3")).unwrap_err(), @"no version of web in https://charts.example.com/ is `3`; there are 2.0.0-rc.1, 1.10.0, 1.9.0, 1.2.3+b, 1.2");
+        insta::assert_snapshot!(chosen(&Wanted::Exact("gone".into())).unwrap_err(), @"there is no chart we in https://charts.example.com/; there are web, web-gateway");
     }
 }

@@ -300,7 +300,7 @@ async fn lies_are_told_as_such() {
     cannot read the index of the chart repository http://REGISTRY/: the chart repository took longer than 500ms in all
     cannot read a chart from the chart repository http://REGISTRY/ (web 1.2.0): the archive is not what its digest says: expected sha256:GOOD, got sha256:f41f3fa625ff120ddca7ef456bf66371ecea23c129f4e4c32367101edb516cf8; the registry, or something between, has changed it
     cannot read a chart from the chart repository http://REGISTRY/ (web 1.2.0): the archive is larger than the limit of 100000 bytes; raise the limit if you trust where it comes from
-    no version of web in http://REGISTRY is `1.2.0`; there are 2.0.0
+    no version of web in http://REGISTRY/ is `1.2.0`; there are 2.0.0
     ");
 }
 

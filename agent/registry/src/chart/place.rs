@@ -1,0 +1,101 @@
+//! Where charts are kept, and which of them is wanted.
+
+use std::fmt;
+
+use pintle_core::{digest::Digest, version::loose};
+use url::Url;
+
+use crate::reference::Repository;
+
+/// Where a chart, or another artifact of files, is kept at its versions.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Place {
+    /// In a repository of a registry.
+    Oci(Repository),
+    /// In a chart repository.
+    Chart {
+        /// The repository's URL, without `index.yaml`.
+        repository: String,
+        /// The chart's name.
+        name: String,
+    },
+}
+
+/// Shows it to people, in errors and as the summary of a revision. It is no name: what may be a secret in a URL is left out, so
+/// that two places may look alike.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Oci(repository) => write!(f, "oci://{repository}"),
+            Self::Chart { repository, name } => write!(f, "{name} in {}", shown_url(repository)),
+        }
+    }
+}
+
+/// Which version is wanted.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Wanted {
+    /// This one: a tag, or the version of a chart.
+    Exact(String),
+    /// The highest in a range.
+    Range(String),
+    /// The artifact whose manifest has this digest. Chart repositories know none.
+    Digest(Digest),
+}
+
+impl Wanted {
+    /// Reads a version as Helm does: a whole one is meant exactly, anything else is a range, and nothing is any.
+    pub fn version(text: &str) -> Self {
+        match text.trim() {
+            "" => Self::Range("*".to_owned()),
+            text if loose(text).is_some() => Self::Exact(text.to_owned()),
+            text => Self::Range(text.to_owned()),
+        }
+    }
+}
+
+/// Shows the URL of a repository without what may be a secret in it.
+pub fn shown_url(url: &str) -> String {
+    match Url::parse(url) {
+        Ok(mut parsed) => {
+            // Neither fails for URLs that have a host, and others hold no credentials.
+            let _ = parsed.set_username("");
+            let _ = parsed.set_password(None);
+            if parsed.query().is_some() {
+                parsed.set_query(Some("..."));
+            }
+            parsed.to_string()
+        }
+        Err(_) => {
+            let shown: String = url.chars().take(200).collect();
+            match shown.split_once('?') {
+                Some((place, _)) => format!("{place}?..."),
+                None => shown,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_in_a_url_is_not_shown() {
+        for (url, expected) in [
+            (
+                "https://user:pw@charts.example.com/a?token=x",
+                "https://charts.example.com/a?...",
+            ),
+            ("charts.example.com/a?token=x", "charts.example.com/a?..."),
+            ("this machine", "this machine"),
+        ] {
+            assert_eq!(shown_url(url), expected);
+            let place = Place::Chart {
+                repository: url.to_owned(),
+                name: "web".to_owned(),
+            };
+            assert_eq!(place.to_string(), format!("web in {expected}"));
+        }
+    }
+}
