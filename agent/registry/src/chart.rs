@@ -5,6 +5,7 @@ mod charts;
 mod files;
 mod helm;
 mod index;
+mod indexes;
 mod place;
 mod repository;
 mod yaml;

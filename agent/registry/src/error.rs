@@ -171,7 +171,7 @@ pub enum Shown {
 
 /// Why a request to a registry has no result. `host` is who answered, or did not: the registry, its token service, or
 /// where it redirected to.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum Cause {
     /// It does not accept the credentials, or wants some.
     #[error("{}", unauthorized(host, *shown, message.as_deref()))]

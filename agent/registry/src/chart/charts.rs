@@ -13,8 +13,9 @@ use super::{
     archive::{Archive, Layout},
     helm::HelmConfig,
     index::{Index, Listed},
+    indexes::Indexes,
     place::{Place, Wanted, shown_url},
-    repository::{ChartRepository, Indexes, RepositoryStage},
+    repository::{ChartRepository, RepositoryStage},
 };
 use crate::{
     credentials::{Credentials, CredentialsError, Keychain},
@@ -348,7 +349,7 @@ impl Charts {
             self.pull_oci(&reference, logins).await?.0
         } else {
             let repository = self.repository(repository, logins).await?;
-            let fetched = self.bounded(repository.archive(url)).await;
+            let fetched = repository.archive(url).await;
             let bytes = fetched.map_err(|cause| Self::failed(resolved, cause))?;
             let digest = crate::registry::digest_of(bytes.clone()).await;
             Archive::known(digest, bytes, Layout::Chart)
@@ -369,7 +370,7 @@ impl Charts {
 
     async fn index(&self, url: &str, logins: &Logins) -> Result<Arc<Index>, ChartError> {
         let repository = self.repository(url, logins).await?;
-        let index = self.bounded(repository.index()).await;
+        let index = repository.index().await;
         index.map_err(|cause| ChartError::Repository {
             repository: shown_url(url),
             stage: RepositoryStage::Index,
@@ -401,18 +402,6 @@ impl Charts {
             credentials: logins.for_repository(&parsed).await?,
             url: parsed,
         })
-    }
-
-    /// Bounds the whole of one exchange.
-    async fn bounded<T>(&self, work: impl Future<Output = Result<T, Cause>>) -> Result<T, Cause> {
-        let limit = self.registry.transport.options.total_timeout;
-        tokio::time::timeout(limit, work)
-            .await
-            .unwrap_or(Err(Cause::Timeout {
-                host: "the chart repository".to_owned(),
-                total: true,
-                limit,
-            }))
     }
 }
 

@@ -1,12 +1,6 @@
 //! Chart repositories over http: an index, and archives that it names.
 
-use std::{
-    collections::HashMap,
-    fmt, fs, io,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{fmt, fs, io, path::PathBuf, sync::Arc, time::Instant};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -18,7 +12,10 @@ use reqwest::{
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::index::Index;
+use super::{
+    index::Index,
+    indexes::{Held, Indexes},
+};
 use crate::{
     auth,
     cache::{Folder, touch},
@@ -31,8 +28,6 @@ use crate::{
 
 /// Redirects that are followed for one request: repositories that keep archives elsewhere need one or two.
 const MAX_REDIRECTS: usize = 5;
-/// How long an index that nobody asks for stays in memory.
-const KEPT: Duration = Duration::from_mins(1);
 /// Format of the files in which indexes are kept.
 const FORMAT: &str = "chart-index/v1";
 
@@ -54,38 +49,6 @@ impl fmt::Display for RepositoryStage {
     }
 }
 
-/// Indexes that are known, by repository and credentials.
-#[derive(Debug, Default)]
-pub(super) struct Indexes {
-    known: Mutex<HashMap<Digest, Arc<Slot>>>,
-}
-
-/// Whoever reads an index holds it; who wants it meanwhile waits, and shares the next.
-type Slot = tokio::sync::Mutex<Option<Held>>;
-
-/// An index in memory.
-#[derive(Debug, Clone)]
-struct Held {
-    /// When its reading began.
-    started: Instant,
-    /// The entity tag under which the repository gave it.
-    tag: Option<String>,
-    index: Arc<Index>,
-}
-
-impl Indexes {
-    fn slot(&self, key: Digest) -> Arc<Slot> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        // What nobody has asked for lately is only memory: it is on disk.
-        let is_recent = |held: &Held| held.started.elapsed() < KEPT;
-        known.retain(|_, slot| {
-            let held = slot.try_lock();
-            held.map_or(true, |held| held.as_ref().is_some_and(is_recent))
-        });
-        Arc::clone(known.entry(key).or_default())
-    }
-}
-
 /// One repository, spoken to with some credentials.
 pub(super) struct ChartRepository<'a> {
     pub(super) registry: &'a Registry,
@@ -96,7 +59,7 @@ pub(super) struct ChartRepository<'a> {
 
 impl ChartRepository<'_> {
     /// Reads the index as it is now. What the repository says that has not changed comes from memory or disk, and
-    /// those who ask at the same time share one request.
+    /// those who ask at the same time share one request, also if it fails.
     pub(super) async fn index(&self) -> Result<Arc<Index>, Cause> {
         let asked = Instant::now();
         let key = Digester::new(FORMAT)
@@ -104,16 +67,14 @@ impl ChartRepository<'_> {
             .part(self.credentials.fingerprint().as_bytes())
             .finish();
         let slot = self.indexes.slot(key);
-        let mut slot = slot.lock().await;
-        if let Some(held) = &*slot
-            && held.started >= asked
-        {
-            return Ok(Arc::clone(&held.index));
+        let mut known = slot.lock().await;
+        if let Some(answer) = known.answer(asked) {
+            return answer;
         }
-        let held = self.read_index(key, slot.take()).await?;
-        let index = Arc::clone(&held.index);
-        *slot = Some(held);
-        Ok(index)
+        // Bounded from here on: who waits for another's request must not be told of a time that no request took.
+        let work = self.read_index(key, known.held());
+        let read = self.bounded(host_of(&self.url), work).await;
+        known.keep(read)
     }
 
     async fn read_index(&self, key: Digest, held: Option<Held>) -> Result<Held, Cause> {
@@ -177,10 +138,31 @@ impl ChartRepository<'_> {
 
     /// Downloads an archive, whose place is absolute or relative to the repository.
     pub(super) async fn archive(&self, place: &str) -> Result<Bytes, Cause> {
-        let response = self.get(self.resolve(place)?, None).await?;
-        let response = self.good(response, "archive").await?;
-        let limit = self.registry.transport.options.max_archive;
-        self.take(response, Part::Archive, limit).await
+        let url = self.resolve(place)?;
+        let host = host_of(&url);
+        let work = async {
+            let response = self.get(url, None).await?;
+            let response = self.good(response, "archive").await?;
+            let limit = self.registry.transport.options.max_archive;
+            self.take(response, Part::Archive, limit).await
+        };
+        self.bounded(host, work).await
+    }
+
+    /// Bounds the whole of one exchange.
+    async fn bounded<T>(
+        &self,
+        host: String,
+        work: impl Future<Output = Result<T, Cause>>,
+    ) -> Result<T, Cause> {
+        let limit = self.registry.transport.options.total_timeout;
+        tokio::time::timeout(limit, work)
+            .await
+            .unwrap_or(Err(Cause::Timeout {
+                host,
+                total: true,
+                limit,
+            }))
     }
 
     /// Finds where an archive is, as Helm does: what the repository's URL says in its query goes with relative places.

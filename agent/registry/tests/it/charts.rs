@@ -45,7 +45,7 @@ fn chart(name: &str, version: &str) -> Bytes {
     builder.into_inner().unwrap().finish().unwrap().into()
 }
 
-fn index(version: &str, url: &str, digest: &str) -> String {
+pub(crate) fn index(version: &str, url: &str, digest: &str) -> String {
     format!(
         "apiVersion: v1\nentries:\n  web:\n  - version: {version}\n    digest: {digest}\n    urls: ['{url}']\n"
     )
@@ -55,7 +55,7 @@ fn charts() -> Charts {
     Charts::new(Registry::new(Options::default()).unwrap())
 }
 
-fn strict() -> Charts {
+pub(crate) fn strict() -> Charts {
     let options = Options {
         max_archive: 100_000,
         max_index: 10_000,
@@ -65,14 +65,14 @@ fn strict() -> Charts {
     Charts::new(Registry::new(options).unwrap())
 }
 
-fn place(repository: &str) -> Place {
+pub(crate) fn place(repository: &str) -> Place {
     Place::Chart {
         repository: repository.to_owned(),
         name: "web".to_owned(),
     }
 }
 
-fn basic() -> Logins {
+pub(crate) fn basic() -> Logins {
     Logins {
         repository: Credentials::basic("me", "hunter2"),
         ..Logins::default()
@@ -297,7 +297,7 @@ async fn lies_are_told_as_such() {
     cannot read the index of the chart repository http://REGISTRY/: REGISTRY sends us to file:///etc/passwd, which is not followed: it is not https
     cannot read the index of the chart repository http://REGISTRY/: REGISTRY sends us to http://127.0.0.1/index.yaml, which is not followed: it has credentials of its own
     cannot read the index of the chart repository http://REGISTRY/: REGISTRY sends us to http://REGISTRY/index.yaml, which is not followed: it is one redirect too many
-    cannot read the index of the chart repository http://REGISTRY/: the chart repository took longer than 500ms in all
+    cannot read the index of the chart repository http://REGISTRY/: REGISTRY took longer than 500ms in all
     cannot read a chart from the chart repository http://REGISTRY/ (web 1.2.0): the archive is not what its digest says: expected sha256:GOOD, got sha256:f41f3fa625ff120ddca7ef456bf66371ecea23c129f4e4c32367101edb516cf8; the registry, or something between, has changed it
     cannot read a chart from the chart repository http://REGISTRY/ (web 1.2.0): the archive is larger than the limit of 100000 bytes; raise the limit if you trust where it comes from
     no version of web in http://REGISTRY/ is `1.2.0`; there are 2.0.0

@@ -5,6 +5,7 @@ mod charts;
 mod distribution;
 mod helpers;
 mod hostile;
+mod indexes;
 mod lies;
 mod limits;
 mod schemes;
