@@ -15,6 +15,7 @@ pub use self::{
     charts::{Artifact, ChartError, Charts, Logins, Resolved},
     files::Files,
     helm::{HelmConfig, HelmConfigError, HelmLocations},
+    indexes::Indexes,
     place::{Place, Wanted, shown_url},
     repository::RepositoryStage,
 };

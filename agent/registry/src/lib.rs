@@ -32,8 +32,8 @@ mod transport;
 
 pub use chart::{
     Archive, ArchiveError, Artifact, ChartError, Charts, Files, HelmConfig, HelmConfigError,
-    HelmLocations, Layout, Logins, Place, RepositoryStage, Resolved as ResolvedChart, Wanted,
-    shown_url,
+    HelmLocations, Indexes, Layout, Logins, Place, RepositoryStage, Resolved as ResolvedChart,
+    Wanted, shown_url,
 };
 pub use component::{ComponentError, Interface, PluginInterface, wit};
 pub use config::{ComponentMetadata, WasmConfig};

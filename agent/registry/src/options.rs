@@ -2,6 +2,8 @@
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
+use pintle_core::digest::{Digest, Digester};
+
 /// How to talk to registries, and how much to take from them. The default is for any registry on the internet.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -49,6 +51,19 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Names who is trusted, so that nobody is given what somebody else would have let through.
+    pub(crate) fn trust(&self) -> Digest {
+        let authorities = self.certificate_authorities.len() as u64;
+        let mut digester = Digester::new("registry-trust/v1").part(authorities.to_be_bytes());
+        for authority in &self.certificate_authorities {
+            digester.add(authority);
+        }
+        for host in &self.plain_http {
+            digester.add(host);
+        }
+        digester.finish()
+    }
+
     /// Says whether a host may be spoken to without TLS.
     pub(crate) fn allows_plain_http(&self, host: &str) -> bool {
         is_loopback(host)
@@ -98,6 +113,29 @@ pub(crate) fn is_loopback(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn trust_is_named_by_all_who_are_trusted() {
+        fn trust(authorities: &[&str], hosts: &[&str]) -> Digest {
+            let options = Options {
+                certificate_authorities: authorities.iter().map(|&pem| pem.into()).collect(),
+                plain_http: hosts.iter().map(|&host| host.to_owned()).collect(),
+                ..Options::default()
+            };
+            options.trust()
+        }
+        assert_eq!(trust(&["a"], &["b"]), trust(&["a"], &["b"]));
+        let all = [
+            trust(&[], &[]),
+            trust(&["a"], &[]),
+            trust(&[], &["a"]),
+            trust(&["a", "b"], &[]),
+            trust(&["a"], &["b"]),
+        ];
+        for (number, one) in all.iter().enumerate() {
+            assert!(!all[..number].contains(one), "{number}");
+        }
+    }
 
     #[test]
     fn plain_http_is_for_loopback_and_whom_is_named() {

@@ -17,6 +17,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::stream;
+use pintle_core::digest::Digest;
 use reqwest::{
     Body, Certificate, Client, Method, Request, Response, StatusCode,
     header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, IF_NONE_MATCH},
@@ -70,6 +71,8 @@ impl Outgoing {
 #[derive(Debug)]
 pub(crate) struct Transport {
     pub(crate) options: Options,
+    /// Names who is trusted.
+    pub(crate) trust: Digest,
     /// For tokens that were given out and are still good.
     pub(crate) tokens: TokenCache,
     client: Client,
@@ -133,6 +136,7 @@ impl Transport {
             direct: build(true)?,
             tokens: TokenCache::default(),
             schemes: Mutex::default(),
+            trust: options.trust(),
             options,
         })
     }
@@ -281,7 +285,6 @@ impl Transport {
 
     /// Reads an answer up to a limit, and no further.
     pub(crate) async fn take(&self, mut response: Response, limit: u64) -> Result<Taken, Cause> {
-        let host = host_of(response.url());
         let announced = response.content_length().unwrap_or_default();
         if announced > limit {
             return Ok(Taken {
@@ -290,19 +293,32 @@ impl Transport {
             });
         }
         let mut bytes = Vec::with_capacity(usize::try_from(announced).unwrap_or_default());
-        loop {
+        let has_ended = self.read_on(&mut response, &mut bytes, limit).await?;
+        Ok(Taken {
+            bytes,
+            more: !has_ended,
+        })
+    }
+
+    /// Reads on in an answer until there is more of it than a limit, or it has ended, and says whether it has.
+    pub(crate) async fn read_on(
+        &self,
+        response: &mut Response,
+        bytes: &mut Vec<u8>,
+        limit: u64,
+    ) -> Result<bool, Cause> {
+        let host = host_of(response.url());
+        while bytes.len() as u64 <= limit {
             let chunk = time::timeout(self.options.read_timeout, response.chunk())
                 .await
                 .map_err(|_| silent(host.clone(), self.options.read_timeout))?
                 .map_err(|error| cause(&error, &host, &self.options))?;
             match chunk {
-                None => return Ok(Taken { bytes, more: false }),
-                Some(chunk) if (bytes.len() + chunk.len()) as u64 > limit => {
-                    return Ok(Taken { bytes, more: true });
-                }
                 Some(chunk) => bytes.extend_from_slice(&chunk),
+                None => return Ok(true),
             }
         }
+        Ok(false)
     }
 }
 

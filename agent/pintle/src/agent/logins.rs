@@ -105,7 +105,7 @@ pub(crate) fn refused(
 
 fn charts(remotes: &Remotes, data: &Data) -> Result<Charts, LoginError> {
     let authorities = data.get("ca.crt").cloned().into_iter().collect();
-    Ok(Charts::new(remotes.registry_trusting(authorities)?))
+    Ok(remotes.charts_trusting(authorities)?)
 }
 
 fn keychain(data: &Data) -> Result<Keychain, LoginError> {

@@ -438,7 +438,8 @@ fn wish(fetched: &Fetched) -> Option<Duration> {
     fetched.as_ref().err()?.retry_after
 }
 
-/// Spreads the sources of one interval over a tenth of it, so that they are not all asked at once.
+/// Spreads the sources of one interval over a tenth of it, so that they are not all asked at once. Those of one repository stay
+/// together, because they share what they ask for: references of one its list, and charts of one its index.
 fn spread(key: &SourceKey, interval: Duration) -> Duration {
     let share = Digest::of(key.url()).as_bytes()[0];
     interval.mul_f64(0.95 + f64::from(share) / 2560.0)
@@ -459,6 +460,29 @@ mod tests {
             origin: Digest::of(url),
             credentials: None,
         }
+    }
+
+    #[test]
+    fn what_shares_a_request_is_asked_for_together() {
+        let minute = Duration::from_mins(1);
+        let chart = |repository: &str, name: &str| SourceKey {
+            what: What::Artifact {
+                place: Place::Chart {
+                    repository: repository.to_owned(),
+                    name: name.to_owned(),
+                },
+                wanted: Wanted::version("*"),
+            },
+            origin: Digest::of(name),
+            credentials: None,
+        };
+        let one = "https://charts.example.com";
+        let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+        let shared = names.map(|name| spread(&chart(one, name), minute));
+        assert!(shared.iter().all(|pause| *pause == shared[0]));
+        let url = |name| format!("{one}/{name}");
+        let apart = names.map(|name| spread(&chart(&url(name), "web"), minute));
+        assert!(apart.iter().any(|pause| *pause != apart[0]));
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::{
 };
 
 use pintle_registry::{
-    CacheOptions, Charts, CredentialsError, HelmConfig, HelmConfigError, HelmLocations, Keychain,
-    Locations, Logins, Registry, SetupError,
+    CacheOptions, Charts, CredentialsError, HelmConfig, HelmConfigError, HelmLocations, Indexes,
+    Keychain, Locations, Logins, Registry, SetupError,
 };
 use tokio::sync::OnceCell;
 
@@ -34,6 +34,8 @@ pub(crate) struct Remotes {
     /// Whether the person who runs this is logged in anywhere: on the command line, not in the agent.
     is_personal: bool,
     registry: OnceLock<Registry>,
+    /// Of all clients for charts: they share what they fetch with the same credentials.
+    indexes: Arc<Indexes>,
     charts: OnceCell<(Charts, Logins)>,
     keychain: OnceCell<Keychain>,
 }
@@ -56,6 +58,7 @@ impl Remotes {
             cache,
             is_personal,
             registry: OnceLock::new(),
+            indexes: Arc::default(),
             charts: OnceCell::new(),
             keychain: OnceCell::new(),
         }
@@ -87,6 +90,20 @@ impl Remotes {
         Ok(Registry::new(options)?)
     }
 
+    /// Makes a client for charts that trusts more certificate authorities, PEM. Without any it speaks through the client for
+    /// registries, whose tokens are for those alone who show the same credentials.
+    pub(crate) fn charts_trusting(
+        &self,
+        authorities: Vec<Vec<u8>>,
+    ) -> Result<Charts, RemotesError> {
+        let registry = if authorities.is_empty() {
+            self.registry()?.clone()
+        } else {
+            self.registry_trusting(authorities)?
+        };
+        Ok(Charts::sharing(registry, Arc::clone(&self.indexes)))
+    }
+
     /// Returns with what registries are spoken to.
     pub(crate) async fn keychain(&self) -> Result<&Keychain, RemotesError> {
         let make = async || {
@@ -112,18 +129,13 @@ impl Remotes {
                 Some(path) if self.is_personal => HelmConfig::read(&path)?,
                 _ => HelmConfig::default(),
             };
-            let authorities = helm.authorities()?;
-            let registry = if authorities.is_empty() {
-                self.registry()?.clone()
-            } else {
-                self.registry_trusting(authorities)?
-            };
+            let charts = self.charts_trusting(helm.authorities()?)?;
             let logins = Logins {
                 helm,
                 keychain: self.keychain().await?.clone(),
                 ..Logins::default()
             };
-            Ok((Charts::new(registry), logins))
+            Ok((charts, logins))
         };
         self.charts.get_or_try_init(make).await
     }

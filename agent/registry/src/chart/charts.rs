@@ -182,10 +182,12 @@ pub struct Charts {
 impl Charts {
     /// Uses a registry's connections, limits and cache.
     pub fn new(registry: Registry) -> Self {
-        Self {
-            registry,
-            indexes: Arc::default(),
-        }
+        Self::sharing(registry, Arc::default())
+    }
+
+    /// Like [`Charts::new`], with indexes that others use too.
+    pub fn sharing(registry: Registry, indexes: Arc<Indexes>) -> Self {
+        Self { registry, indexes }
     }
 
     /// Finds the version that is wanted, with small requests: nothing is downloaded but the index of a chart

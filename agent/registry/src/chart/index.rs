@@ -64,6 +64,16 @@ impl Index {
             charts: file.entries.charts,
         })
     }
+
+    /// Returns what it takes of the memory, in bytes.
+    pub(super) fn size(&self) -> usize {
+        let listed = |one: &Listed| size_of::<Listed>() + one.version.len() + one.url.len();
+        let charts = self.charts.iter().map(|(name, versions)| {
+            let versions: usize = versions.iter().map(listed).sum();
+            name.len() + versions
+        });
+        charts.sum()
+    }
 }
 
 #[derive(Deserialize)]

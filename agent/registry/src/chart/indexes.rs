@@ -1,23 +1,50 @@
 //! The indexes of chart repositories that are in memory, and who reads them.
 
 use std::{
+    cmp::Reverse,
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use pintle_core::digest::Digest;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::index::Index;
 use crate::error::Cause;
 
 /// How long an index that nobody asks for stays in memory.
 const KEPT: Duration = Duration::from_mins(1);
+/// Most bytes of indexes that stay in memory. The largest that is known takes some 5 MiB.
+const MAX_HELD: usize = 128 << 20;
+/// Text of an index that is read without a turn, in bytes. Most are smaller.
+pub(super) const SMALL: u64 = 1 << 20;
+/// Larger indexes that are read at once. Each takes its text, which may have 96 MiB, and about as much for what is made of it.
+const LARGE_AT_ONCE: usize = 2;
 
-/// Indexes that are known, by repository and credentials.
-#[derive(Debug, Default)]
-pub(super) struct Indexes {
+/// The indexes of chart repositories that are known.
+///
+/// Any number of [`Charts`](crate::Charts) may share them, and so one request and one copy: those that speak to one URL, with
+/// the same credentials, and trust the same authorities. Nobody is given what he could not have fetched himself.
+#[derive(Debug)]
+pub struct Indexes {
     known: Mutex<HashMap<Digest, Arc<Slot>>>,
+    large: Arc<Semaphore>,
+}
+
+impl Default for Indexes {
+    fn default() -> Self {
+        Self {
+            known: Mutex::default(),
+            large: Arc::new(Semaphore::new(LARGE_AT_ONCE)),
+        }
+    }
+}
+
+/// The right to read a large index. It ends with the drop.
+#[derive(Debug)]
+pub(super) struct Turn {
+    _permit: OwnedSemaphorePermit,
 }
 
 /// Whoever reads an index holds it; who wants it meanwhile waits.
@@ -38,6 +65,8 @@ pub(super) struct Held {
     /// The entity tag under which the repository gave it.
     pub(super) tag: Option<String>,
     pub(super) index: Arc<Index>,
+    /// What it takes of the memory, in bytes.
+    size: usize,
 }
 
 /// The last read, if it gave nothing.
@@ -47,13 +76,60 @@ struct Failed {
     cause: Cause,
 }
 
+impl Held {
+    /// Takes an index. Looks at all that is in it.
+    pub(super) fn new(started: Instant, tag: Option<String>, index: Index) -> Self {
+        Self {
+            started,
+            tag,
+            size: index.size(),
+            index: Arc::new(index),
+        }
+    }
+
+    /// Returns it as what the repository says has not changed.
+    pub(super) fn confirmed(self, started: Instant) -> Self {
+        Self { started, ..self }
+    }
+}
+
 impl Indexes {
     pub(super) fn slot(&self, key: Digest) -> Arc<Slot> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         // What nobody has asked for lately is only memory: it is on disk. Who waits for a slot is about to ask.
         known.retain(|_, slot| Arc::strong_count(slot) > 1 || is_recent(slot));
-        Arc::clone(known.entry(key).or_default())
+        let slot = Arc::clone(known.entry(key).or_default());
+        let mut held: Vec<_> = known.iter().filter_map(idle).collect();
+        held.sort_unstable_by_key(|(started, ..)| Reverse(*started));
+        let mut left = MAX_HELD;
+        for (_, size, key) in held {
+            match left.checked_sub(size) {
+                Some(rest) => left = rest,
+                None => drop(known.remove(&key)),
+            }
+        }
+        slot
     }
+
+    /// Waits for the right to read a text of which there is so much; nothing if it needs none.
+    pub(super) async fn turn(&self, size: u64) -> Option<Turn> {
+        if size <= SMALL {
+            return None;
+        }
+        let turn = Arc::clone(&self.large).acquire_owned().await;
+        let permit = turn.expect("nobody closes it");
+        Some(Turn { _permit: permit })
+    }
+}
+
+/// Says since when an index that nobody asks for now is known, and what it takes.
+fn idle((key, slot): (&Digest, &Arc<Slot>)) -> Option<(Instant, usize, Digest)> {
+    if Arc::strong_count(slot) > 1 {
+        return None;
+    }
+    let known = slot.try_lock().ok()?;
+    let held = known.held.as_ref()?;
+    Some((held.started, held.size, *key))
 }
 
 fn is_recent(slot: &Slot) -> bool {
@@ -109,6 +185,7 @@ mod tests {
             started,
             tag: None,
             index: Arc::default(),
+            size: 1,
         }
     }
 
@@ -160,5 +237,39 @@ mod tests {
         assert!(is_known(waited_for) && is_known(recent));
         assert!(!is_known(failed) && !is_known(old));
         drop(waiting);
+    }
+
+    #[test]
+    fn what_is_held_is_bounded() {
+        let indexes = Indexes::default();
+        let now = Instant::now();
+        let keys = ["first", "second", "third", "small"].map(Digest::of);
+        let sizes = [MAX_HELD / 2, MAX_HELD / 2, MAX_HELD / 2, 1];
+        for (number, (key, size)) in (0..).zip(keys.into_iter().zip(sizes)) {
+            let started = now + Duration::from_nanos(number);
+            let slot = indexes.slot(key);
+            let read = Held {
+                size,
+                ..held(started)
+            };
+            slot.try_lock().unwrap().keep(Ok(read)).unwrap();
+        }
+        drop(indexes.slot(Digest::of("other")));
+        let known = indexes.known.lock().unwrap();
+        let stays = keys.map(|key| known.contains_key(&key));
+        assert_eq!(stays, [false, false, true, true], "the newest");
+    }
+
+    #[tokio::test]
+    async fn large_indexes_wait_for_each_other_and_small_ones_for_nobody() {
+        let indexes = Indexes::default();
+        let mut turns = Vec::new();
+        for _ in 0..LARGE_AT_ONCE {
+            turns.push(indexes.turn(SMALL + 1).await.unwrap());
+        }
+        assert!(indexes.turn(SMALL).await.is_none());
+        assert_eq!(indexes.large.available_permits(), 0);
+        turns.clear();
+        assert!(indexes.turn(SMALL + 1).await.is_some());
     }
 }

@@ -1,6 +1,11 @@
 //! Chart repositories over http: an index, and archives that it names.
 
-use std::{fmt, fs, io, path::PathBuf, sync::Arc, time::Instant};
+use std::{
+    fmt, fs, io,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -10,11 +15,12 @@ use reqwest::{
     header::{ETAG, HeaderValue, LOCATION},
 };
 use serde::{Deserialize, Serialize};
+use tokio::time;
 use url::Url;
 
 use super::{
     index::Index,
-    indexes::{Held, Indexes},
+    indexes::{Held, Indexes, SMALL, Turn},
 };
 use crate::{
     auth,
@@ -65,29 +71,22 @@ impl ChartRepository<'_> {
         let key = Digester::new(FORMAT)
             .part(self.url.as_str())
             .part(self.credentials.fingerprint().as_bytes())
+            .part(self.registry.transport.trust.as_bytes())
             .finish();
         let slot = self.indexes.slot(key);
         let mut known = slot.lock().await;
         if let Some(answer) = known.answer(asked) {
             return answer;
         }
-        // Bounded from here on: who waits for another's request must not be told of a time that no request took.
-        let work = self.read_index(key, known.held());
-        let read = self.bounded(host_of(&self.url), work).await;
+        let read = self.read_index(key, known.held()).await;
         known.keep(read)
     }
 
     async fn read_index(&self, key: Digest, held: Option<Held>) -> Result<Held, Cause> {
-        let started = Instant::now();
-        let limit = self.registry.transport.options.max_index;
         let file = self.kept_file(key);
         let known = match (held, file.clone()) {
             (Some(held), _) => Some(held),
-            (None, Some(file)) => run(move || file.read(limit)).await.map(|kept| Held {
-                started,
-                tag: Some(kept.tag),
-                index: Arc::new(kept.index),
-            }),
+            (None, Some(file)) => self.recall(file).await,
             (None, None) => None,
         };
         let mut url = self.url.clone();
@@ -98,22 +97,25 @@ impl ChartRepository<'_> {
         let tag = known
             .as_ref()
             .and_then(|held| HeaderValue::from_str(held.tag.as_deref()?).ok());
-        let response = self.get(url, tag).await?;
+        // Only from here on time counts: whoever waited for another's request, or for the disk, has asked for nothing yet.
+        let started = Instant::now();
+        let mut exchange = self.exchange(&url);
+        let response = exchange.bound(self.get(url, tag)).await?;
         if response.status() == StatusCode::NOT_MODIFIED
             && let Some(held) = known
         {
             if let Some(file) = file {
                 run(move || file.touch()).await;
             }
-            return Ok(Held { started, ..held });
+            return Ok(held.confirmed(started));
         }
-        let response = self.good(response, "index.yaml").await?;
+        let response = exchange.bound(self.good(response, "index.yaml")).await?;
         let tag = response
             .headers()
             .get(ETAG)
             .and_then(|tag| tag.to_str().ok())
             .map(str::to_owned);
-        let bytes = self.take(response, Part::Index, limit).await?;
+        let (bytes, turn) = self.take_index(response, &mut exchange).await?;
         run(move || {
             let index = Index::read(&bytes)?;
             let index = match (file, &tag) {
@@ -127,42 +129,90 @@ impl ChartRepository<'_> {
                 }
                 _ => index,
             };
-            Ok(Held {
-                started,
-                tag,
-                index: Arc::new(index),
-            })
+            let held = Held::new(started, tag, index);
+            // The turn ends here, also if whoever waited for this is gone.
+            drop((bytes, turn));
+            Ok(held)
         })
         .await
+    }
+
+    /// Reads the index that is on disk.
+    async fn recall(&self, file: KeptFile) -> Option<Held> {
+        let limit = self.registry.transport.options.max_index;
+        let measured = file.clone();
+        let size = run(move || measured.size()).await?;
+        let turn = self.indexes.turn(size).await;
+        run(move || {
+            let kept = file.read(limit)?;
+            let held = Held::new(Instant::now(), Some(kept.tag), kept.index);
+            drop(turn);
+            Some(held)
+        })
+        .await
+    }
+
+    /// Downloads the text of an index. With a large one comes the turn that it takes, which begins when so much has come that
+    /// it is one: a host that sends nothing has none. The wait for it is not the host's.
+    async fn take_index(
+        &self,
+        mut response: Response,
+        exchange: &mut Exchange,
+    ) -> Result<(Vec<u8>, Option<Turn>), Cause> {
+        let transport = &self.registry.transport;
+        let limit = transport.options.max_index;
+        let size = response.content_length();
+        let too_large = Cause::TooLarge {
+            part: Part::Index,
+            limit,
+            size,
+        };
+        if size.is_some_and(|size| size > limit) {
+            return Err(too_large);
+        }
+        let mut bytes = Vec::new();
+        let start = transport.read_on(&mut response, &mut bytes, SMALL.min(limit));
+        if exchange.bound(start).await? {
+            return Ok((bytes, None));
+        }
+        let turn = exchange.pause(self.indexes.turn(bytes.len() as u64)).await;
+        let rest = size.unwrap_or_default().saturating_sub(bytes.len() as u64);
+        bytes.reserve_exact(usize::try_from(rest).unwrap_or_default());
+        let rest = transport.read_on(&mut response, &mut bytes, limit);
+        if exchange.bound(rest).await? {
+            Ok((bytes, turn))
+        } else {
+            Err(too_large)
+        }
     }
 
     /// Downloads an archive, whose place is absolute or relative to the repository.
     pub(super) async fn archive(&self, place: &str) -> Result<Bytes, Cause> {
         let url = self.resolve(place)?;
-        let host = host_of(&url);
+        let exchange = self.exchange(&url);
         let work = async {
             let response = self.get(url, None).await?;
             let response = self.good(response, "archive").await?;
             let limit = self.registry.transport.options.max_archive;
-            self.take(response, Part::Archive, limit).await
+            let size = response.content_length();
+            let taken = self.registry.transport.take(response, limit).await?;
+            if taken.more {
+                let part = Part::Archive;
+                return Err(Cause::TooLarge { part, limit, size });
+            }
+            Ok(Bytes::from(taken.bytes))
         };
-        self.bounded(host, work).await
+        exchange.bound(work).await
     }
 
-    /// Bounds the whole of one exchange.
-    async fn bounded<T>(
-        &self,
-        host: String,
-        work: impl Future<Output = Result<T, Cause>>,
-    ) -> Result<T, Cause> {
+    /// Begins an exchange with a host.
+    fn exchange(&self, url: &Url) -> Exchange {
         let limit = self.registry.transport.options.total_timeout;
-        tokio::time::timeout(limit, work)
-            .await
-            .unwrap_or(Err(Cause::Timeout {
-                host,
-                total: true,
-                limit,
-            }))
+        Exchange {
+            host: host_of(url),
+            limit,
+            end: time::Instant::now() + limit,
+        }
     }
 
     /// Finds where an archive is, as Helm does: what the repository's URL says in its query goes with relative places.
@@ -275,21 +325,41 @@ impl ChartRepository<'_> {
         }
     }
 
-    async fn take(&self, response: Response, part: Part, limit: u64) -> Result<Bytes, Cause> {
-        let size = response.content_length();
-        let taken = self.registry.transport.take(response, limit).await?;
-        if taken.more {
-            return Err(Cause::TooLarge { part, limit, size });
-        }
-        Ok(taken.bytes.into())
-    }
-
     fn kept_file(&self, key: Digest) -> Option<KeptFile> {
         let cache = self.registry.transport.options.cache.as_ref()?;
         Some(KeptFile {
             folder: Folder::new(cache.dir.join("indexes"), cache.max_index_bytes),
             name: key.hex(),
         })
+    }
+}
+
+/// One request with all that comes of it, which has a bound in all.
+struct Exchange {
+    host: String,
+    limit: Duration,
+    end: time::Instant,
+}
+
+impl Exchange {
+    /// Waits for a part of it.
+    async fn bound<T>(&self, work: impl Future<Output = Result<T, Cause>>) -> Result<T, Cause> {
+        let result = time::timeout_at(self.end, work).await;
+        result.unwrap_or_else(|_| {
+            Err(Cause::Timeout {
+                host: self.host.clone(),
+                total: true,
+                limit: self.limit,
+            })
+        })
+    }
+
+    /// Waits for something that is not the host's.
+    async fn pause<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let began = time::Instant::now();
+        let done = work.await;
+        self.end += began.elapsed();
+        done
     }
 }
 
@@ -313,12 +383,15 @@ impl KeptFile {
         self.folder.path(&self.name)
     }
 
+    fn size(&self) -> Option<u64> {
+        Some(fs::metadata(self.path()).ok()?.len())
+    }
+
     fn read(&self, limit: u64) -> Option<Kept> {
-        let path = self.path();
-        if fs::metadata(&path).ok()?.len() > limit {
+        if self.size()? > limit {
             return None;
         }
-        serde_json::from_slice(&fs::read(&path).ok()?).ok()
+        serde_json::from_slice(&fs::read(self.path()).ok()?).ok()
     }
 
     /// Writes an index. That it cannot be kept costs time only.

@@ -5,11 +5,13 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use pintle_registry::{ChartError, Charts, Wanted};
+use pintle_registry::{
+    CacheOptions, ChartError, Charts, Indexes, Logins, Options, Registry, Wanted,
+};
 
 use crate::{
     charts::{basic, index, place, strict},
-    lies::{Answer, Asked, Liar, dripping, ok, status},
+    lies::{Answer, Asked, Liar, dripping, ok, status, with},
     support::said,
 };
 
@@ -67,4 +69,96 @@ async fn who_asks_after_a_failure_may_find_it_mended() {
     is_mended.store(true, Ordering::Relaxed);
     let answers = ask(&charts, &liar, 4).await;
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+}
+
+#[tokio::test]
+async fn clients_share_a_request_and_nobody_else_its_answer() {
+    let liar = Liar::start(|asked: &Asked| {
+        if asked.authorization.is_some() {
+            ok(index("1.2.0", "web.tgz", ""))
+        } else {
+            status(401)
+        }
+    })
+    .await;
+    let indexes = Arc::<Indexes>::default();
+    let charts = |options| {
+        let registry = Registry::new(options).unwrap();
+        Charts::sharing(registry, Arc::clone(&indexes))
+    };
+    let (place, any) = (
+        place(&format!("http://{}", liar.address())),
+        Wanted::version("*"),
+    );
+    let clients = [(); 8].map(|()| charts(Options::default()));
+    let logins = basic();
+    let asks = clients
+        .iter()
+        .map(|charts| charts.resolve(&place, &any, &logins));
+    for answer in futures::future::join_all(asks).await {
+        answer.unwrap();
+    }
+    // Who asks while a request is under way takes part in the next one.
+    assert!(requests(&liar) <= 2, "{}", requests(&liar));
+
+    // What was fetched for some is at hand, and still who has no credentials, or trusts others, has to ask himself.
+    let before = requests(&liar);
+    let anonymous = Logins::default();
+    let open = clients[0].resolve(&place, &any, &anonymous);
+    let error = open.await.unwrap_err();
+    insta::assert_snapshot!(said(&error, &liar.address()), @"cannot read the index of the chart repository http://REGISTRY/: REGISTRY asks for credentials, and there are none for it; log in with `docker login`, or give a pull secret");
+    let trusting = charts(Options {
+        plain_http: vec!["registry.example.com".to_owned()],
+        ..Options::default()
+    });
+    let others = [&clients[0], &trusting].map(|charts| charts.resolve(&place, &any, &logins));
+    for answer in futures::future::join_all(others).await {
+        answer.unwrap();
+    }
+    assert_eq!(requests(&liar), before + 3);
+}
+
+#[tokio::test]
+async fn large_indexes_are_read_one_after_another() {
+    let listed = (0..30_000)
+        .map(|patch| format!(r#"{{"version":"1.0.{patch}","urls":["web-1.0.{patch}.tgz"]}}"#));
+    let listed: Vec<_> = listed.collect();
+    let text = format!(
+        r#"{{"apiVersion":"v1","entries":{{"web":[{}]}}}}"#,
+        listed.join(",")
+    );
+    assert!(text.len() > 1 << 20);
+    let liar = Liar::start(move |asked: &Asked| {
+        if asked.known.is_some() {
+            status(304)
+        } else {
+            with(ok(text.clone()), "etag", "\"one\"")
+        }
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let exact = Wanted::version("1.0.7");
+    let logins = basic();
+    // The second one finds on disk what the first one was given.
+    for _ in 0..2 {
+        let options = Options {
+            cache: Some(CacheOptions::new(folder.path())),
+            ..Options::default()
+        };
+        let charts = Charts::new(Registry::new(options).unwrap());
+        let places =
+            ["a", "b", "c", "d"].map(|name| place(&format!("http://{}/{name}", liar.address())));
+        let asks = places
+            .iter()
+            .map(|place| charts.resolve(place, &exact, &logins));
+        for answer in futures::future::join_all(asks).await {
+            assert_eq!(answer.unwrap().version, "1.0.7");
+        }
+    }
+    let known = liar
+        .asked()
+        .iter()
+        .filter(|asked| asked.known.is_some())
+        .count();
+    assert_eq!((requests(&liar), known), (8, 4));
 }
