@@ -56,24 +56,20 @@ impl Wanted {
 
 /// Shows the URL of a repository without what may be a secret in it.
 pub fn shown_url(url: &str) -> String {
-    match Url::parse(url) {
-        Ok(mut parsed) => {
-            // Neither fails for URLs that have a host, and others hold no credentials.
-            let _ = parsed.set_username("");
-            let _ = parsed.set_password(None);
-            if parsed.query().is_some() {
-                parsed.set_query(Some("..."));
-            }
-            parsed.to_string()
-        }
-        Err(_) => {
-            let shown: String = url.chars().take(200).collect();
-            match shown.split_once('?') {
-                Some((place, _)) => format!("{place}?..."),
-                None => shown,
-            }
-        }
+    let Ok(mut parsed) = Url::parse(url) else {
+        let shown: String = url.chars().take(200).collect();
+        return match shown.split_once('?') {
+            Some((place, _)) => format!("{place}?..."),
+            None => shown,
+        };
+    };
+    // Neither fails for URLs that have a host, and others hold no credentials.
+    let _ = parsed.set_username("");
+    let _ = parsed.set_password(None);
+    if parsed.query().is_some() {
+        parsed.set_query(Some("..."));
     }
+    parsed.to_string()
 }
 
 #[cfg(test)]

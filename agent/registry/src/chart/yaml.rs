@@ -166,10 +166,10 @@ mod tests {
 
     #[test]
     fn aliases_are_followed() {
-        let text = "a: &a [x, y]\n? b\n: *a\n# a comment\nc: {d: [{e: f}, *a], g: ~}\n";
+        let text = "a: &a [x, z]\n? b\n: *a\n# a comment\nc: {d: [{e: f}, *a], g: ~}\n";
         let read: serde_json::Value = read(text).unwrap();
         let expected = serde_json::json!({
-            "a": ["x", "y"], "b": ["x", "y"], "c": {"d": [{"e": "f"}, ["x", "y"]], "g": null}
+            "a": ["x", "z"], "b": ["x", "z"], "c": {"d": [{"e": "f"}, ["x", "z"]], "g": null}
         });
         assert_eq!(read, expected);
     }

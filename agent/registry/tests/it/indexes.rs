@@ -106,7 +106,7 @@ async fn clients_share_a_request_and_nobody_else_its_answer() {
     let anonymous = Logins::default();
     let open = clients[0].resolve(&place, &any, &anonymous);
     let error = open.await.unwrap_err();
-    insta::assert_snapshot!(said(&error, &liar.address()), @"cannot read the index of the chart repository http://REGISTRY/: REGISTRY asks for credentials, and there are none for it; log in with `docker login`, or give a pull secret");
+    insta::assert_snapshot!(said(&error, &liar.address()), @"cannot read the index of the chart repository http://REGISTRY/: REGISTRY asks for credentials, and there are none for it; log in with `docker login`, or give a pull secret that has an entry for it");
     let trusting = charts(Options {
         plain_http: vec!["registry.example.com".to_owned()],
         ..Options::default()
