@@ -1,16 +1,19 @@
 //! What is missing comes into the cache, and what cannot be had is in nobody's way who wants something else.
 
-use std::{collections::HashMap, num::NonZeroU32, sync::Arc};
+use std::{collections::HashMap, fs, num::NonZeroU32, sync::Arc};
 
 use gix::{ObjectId, protocol::fetch::Shallow};
 
 use crate::{
-    cache::{Slot, is_crowded, is_empty},
+    cache::{Slot, is_crowded, is_empty, shallow_file},
     error::{SourceError, caught},
     refs::Refs,
     session::{Dial, FetchError, Session},
     store::{ObjectError, Store},
 };
+
+/// Most commits that the server is told of, so that it sends only what has changed since.
+const HAVES: usize = 64;
 
 /// What became of the commits that are wanted.
 pub(crate) struct Brought {
@@ -74,6 +77,19 @@ fn is_here(store: &Store, id: ObjectId) -> bool {
     !matches!(store.commit(id), Ok(None) | Err(ObjectError::Damaged(_)))
 }
 
+/// Returns commits that were fetched without their history.
+fn known_commits(store: &Store) -> Vec<ObjectId> {
+    let text = fs::read_to_string(shallow_file(store)).unwrap_or_default();
+    let mut commits: Vec<ObjectId> = text
+        .lines()
+        .filter_map(|line| ObjectId::from_hex(line.as_bytes()).ok())
+        .collect();
+    // What the file lists and the store lacks was lost. Naming it would have the server leave out what depends on it.
+    commits.retain(|id| matches!(store.commit(*id), Ok(Some(_))));
+    commits.truncate(HAVES);
+    commits
+}
+
 fn all(ids: &[ObjectId], error: &FetchError) -> impl Iterator<Item = (ObjectId, FetchError)> {
     ids.iter().map(|id| (*id, error.clone()))
 }
@@ -95,7 +111,7 @@ impl Errand<'_> {
         missing: &[ObjectId],
     ) -> (Arc<Store>, Failures) {
         let was_empty = is_empty(&store);
-        let mut failed = self.attempt(Some(session), &store, missing);
+        let mut failed = self.attempt(Some(session), &store, missing, false);
         let unfit: Vec<ObjectId> = missing
             .iter()
             .copied()
@@ -128,7 +144,7 @@ impl Errand<'_> {
             Ok(draft) => draft,
             Err(error) => return (old, all(missing, &FetchError::Known(error)).collect()),
         };
-        let mut failed = self.attempt(session, draft.store(), missing);
+        let mut failed = self.attempt(session, draft.store(), missing, true);
         if failed.len() == missing.len() {
             // Then it was not what is here that was in the way.
             return (old, failed);
@@ -139,7 +155,7 @@ impl Errand<'_> {
             .copied()
             .filter(|id| !missing.contains(id) && is_here(&old, *id))
             .collect();
-        let lost = self.attempt(None, draft.store(), &rest);
+        let lost = self.attempt(None, draft.store(), &rest, true);
         let adopted = match lost.into_values().next() {
             None => draft.adopt().map_err(FetchError::Known),
             Some(error) => Err(error),
@@ -156,7 +172,13 @@ impl Errand<'_> {
     }
 
     /// Fetches what a server may send, all tips at once. If that fails because of one of them, each is fetched alone.
-    fn attempt(&self, session: Option<Session>, store: &Store, wants: &[ObjectId]) -> Failures {
+    fn attempt(
+        &self,
+        session: Option<Session>,
+        store: &Store,
+        wants: &[ObjectId],
+        is_draft: bool,
+    ) -> Failures {
         let (tips, mut alone): (Vec<ObjectId>, Vec<ObjectId>) =
             wants.iter().copied().partition(|id| self.refs.is_tip(id));
         let mut failed = Failures::new();
@@ -165,6 +187,7 @@ impl Errand<'_> {
             dial: self.dial,
             refs: self.refs,
             store,
+            is_draft,
             open: session,
         };
         if let Err(error) = line.tips(&tips) {
@@ -208,6 +231,8 @@ struct Line<'a> {
     dial: &'a Dial<'a>,
     refs: &'a Refs,
     store: &'a Store,
+    /// Whether the store is to take the place of another one.
+    is_draft: bool,
     open: Option<Session>,
 }
 
@@ -255,12 +280,43 @@ impl Line<'_> {
     }
 
     fn fetch(&mut self, wants: &[ObjectId], depth: &Shallow) -> Result<(), FetchError> {
+        let is_old = self.session()?.is_old();
+        // What an old server leaves out of a history because it takes a commit that is here for all before it would count as
+        // not there at all. And what takes the place of something that did not fit is to depend on nothing.
+        let is_silent = is_old && (self.is_draft || *depth == Shallow::undo());
+        let haves = if is_silent {
+            Vec::new()
+        } else {
+            known_commits(self.store)
+        };
+        let is_unusual = is_old && !haves.is_empty();
+        match self.turn(wants, haves, depth) {
+            // Before version 2 git's own client says in several turns what it has. To say it in one is allowed, but not
+            // every server may be ready for that.
+            Err(
+                FetchError::Refused(_)
+                | FetchError::Objects(_)
+                | FetchError::Known(SourceError::Protocol { .. } | SourceError::Unavailable { .. }),
+            ) if is_unusual => {
+                self.dial.conversation.forgive();
+                self.turn(wants, Vec::new(), depth)
+            }
+            fetched => fetched,
+        }
+    }
+
+    fn turn(
+        &mut self,
+        wants: &[ObjectId],
+        haves: Vec<ObjectId>,
+        depth: &Shallow,
+    ) -> Result<(), FetchError> {
         let (refs, store) = (self.refs, self.store);
         let session = self.session()?;
         let listed = session.is_old().then(|| refs.listed(wants));
         let wants = listed.as_deref().unwrap_or(wants);
         // A flaw in a decoder is about what it decodes, and must not be in the way of anything else.
-        let fetched = caught(|| session.fetch(store, wants, depth)).unwrap_or_else(|said| {
+        let fetched = caught(|| session.fetch(store, wants, haves, depth)).unwrap_or_else(|said| {
             let reason = format!("the decoder failed: {said}");
             Err(FetchError::Objects(reason))
         });

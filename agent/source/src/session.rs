@@ -28,9 +28,6 @@ use crate::{
     transport::{Connection, Conversation, http, ssh},
 };
 
-/// Most commits that the server is told of, so that it sends only what has changed since.
-const HAVES: usize = 64;
-
 /// How to reach a server.
 pub(crate) struct Dial<'a> {
     pub(crate) location: &'a Location,
@@ -134,21 +131,16 @@ impl Session {
             .map_err(|error| explain(&self.conversation, &error))
     }
 
-    /// Fetches commits into a store, without their history.
+    /// Fetches commits into a store. The server is told which commits are there, and leaves out what these have.
     pub(crate) fn fetch(
         &mut self,
         store: &Store,
         wants: &[ObjectId],
+        haves: Vec<ObjectId>,
         depth: &Shallow,
     ) -> Result<(), FetchError> {
         let conversation = Arc::clone(&self.conversation);
         conversation.allow(Excess::Transfer, conversation.limits().pack);
-        // Before version 2 the negotiation takes several turns, whose count the two sides have to guess alike.
-        let haves = if self.is_old() {
-            Vec::new()
-        } else {
-            known_commits(store)
-        };
         let mut negotiation = Negotiation { wants, haves };
         let mut kept = None;
         let fetched = protocol::fetch(
@@ -240,19 +232,6 @@ fn explain(conversation: &Conversation, error: &gix::Error) -> SourceError {
         })
 }
 
-/// Returns the commits that were fetched last.
-fn known_commits(store: &Store) -> Vec<ObjectId> {
-    let text = std::fs::read_to_string(shallow_file(store)).unwrap_or_default();
-    let mut commits: Vec<ObjectId> = text
-        .lines()
-        .filter_map(|line| ObjectId::from_hex(line.as_bytes()).ok())
-        .collect();
-    // What the file lists and the store lacks was lost. Naming it would have the server leave out what depends on it.
-    commits.retain(|id| matches!(store.commit(*id), Ok(Some(_))));
-    commits.truncate(HAVES);
-    commits
-}
-
 /// Asks for commits, and says which ones are here; all in one turn.
 struct Negotiation<'a> {
     wants: &'a [ObjectId],
@@ -277,8 +256,14 @@ impl Negotiate for Negotiation<'_> {
         &mut self,
         _: &mut one_round::State,
         arguments: &mut Arguments,
-        _: Option<&fetch::Response>,
+        previous: Option<&fetch::Response>,
     ) -> gix::Result<(Round, bool)> {
+        if previous.is_some() {
+            // To ask the same again would go on until the time is up.
+            return Err(gix::Error::from_error(io::Error::other(
+                "it answers without objects",
+            )));
+        }
         for id in &self.haves {
             arguments.have(id);
         }

@@ -226,8 +226,8 @@ async fn several_processes_share_it() {
 async fn many_commits_do_not_make_it_grow_without_end() {
     let servers = open_servers();
     let repository = small(servers, "many");
-    let url = servers.git_http(&repository);
-    let desk = Desk::new();
+    let old = Scripted::old_git(repository.bare());
+    let caches = [servers.git_http(&repository), old.url_of("a.git")].map(|url| (url, Desk::new()));
     for round in 0..110 {
         let text = round.to_string();
         repository.write("app/a.yaml", &text).unwrap();
@@ -237,11 +237,15 @@ async fn many_commits_do_not_make_it_grow_without_end() {
         repository
             .git(&["push", "--quiet", "origin", "HEAD"])
             .unwrap();
-        let snapshot = desk.fetch(&url, branch("main")).await.unwrap();
-        assert_eq!(read(&snapshot, "app/a.yaml"), text);
+        for (url, desk) in &caches {
+            let snapshot = desk.fetch(url, branch("main")).await.unwrap();
+            assert_eq!(read(&snapshot, "app/a.yaml"), text);
+        }
     }
-    let count = packs(desk.dir.path()).len();
-    assert!(count < 20, "{count} packs after 110 commits");
+    for (url, desk) in &caches {
+        let count = packs(desk.dir.path()).len();
+        assert!(count < 20, "{count} packs of {url} after 110 commits");
+    }
 }
 
 #[tokio::test]

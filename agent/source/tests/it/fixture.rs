@@ -80,6 +80,22 @@ pub(crate) fn only_tips(repository: &GitRepo) {
         .unwrap();
 }
 
+/// Returns where a repository is on the server that speaks ssh, and the first version of git's protocol only.
+pub(crate) fn old_ssh(servers: &Servers, repository: &GitRepo) -> Remote {
+    let ssh = servers.ssh().unwrap();
+    let login = Login::Key {
+        identity: std::fs::read_to_string(&ssh.old_key).unwrap(),
+        known_hosts: std::fs::read_to_string(&ssh.known_hosts).unwrap(),
+    };
+    Remote {
+        url: servers.git_ssh(repository).unwrap(),
+        credentials: Credentials {
+            login,
+            certificate_authority: None,
+        },
+    }
+}
+
 /// A cache folder with repositories over it.
 pub(crate) struct Desk {
     pub(crate) dir: TempDir,
@@ -309,8 +325,15 @@ impl Scripted {
 
     /// Starts a git server of before 2018, which knows the first version of the protocol only.
     pub(crate) fn old_git(bare: &Path) -> Self {
-        let bare = bare.to_owned();
-        Self::start(move |seen| upload_pack(&bare, seen, ""))
+        Self::old_git_but(bare, |_| None)
+    }
+
+    /// Starts such a server. What `meddle` returns is answered instead of what git says.
+    pub(crate) fn old_git_but(
+        bare: &Path,
+        meddle: impl Fn(&Seen) -> Option<Vec<u8>> + Send + Sync + 'static,
+    ) -> Self {
+        Self::speaking("", bare, meddle)
     }
 
     /// Starts a git server of today. What `meddle` returns is answered instead of what git says.
@@ -318,10 +341,16 @@ impl Scripted {
         bare: &Path,
         meddle: impl Fn(&Seen) -> Option<Vec<u8>> + Send + Sync + 'static,
     ) -> Self {
+        Self::speaking("version=2", bare, meddle)
+    }
+
+    fn speaking(
+        protocol: &'static str,
+        bare: &Path,
+        meddle: impl Fn(&Seen) -> Option<Vec<u8>> + Send + Sync + 'static,
+    ) -> Self {
         let bare = bare.to_owned();
-        Self::start(move |seen| {
-            meddle(seen).unwrap_or_else(|| upload_pack(&bare, seen, "version=2"))
-        })
+        Self::start(move |seen| meddle(seen).unwrap_or_else(|| upload_pack(&bare, seen, protocol)))
     }
 
     pub(crate) fn url_of(&self, repository: &str) -> String {

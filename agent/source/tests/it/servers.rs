@@ -5,7 +5,7 @@ use pintle_harness::GitRepo;
 use pintle_source::{Credentials, Login, Options, Remote, Repositories, Snapshot, SourceError};
 
 use crate::fixture::{
-    Desk, basic, branch, guarded_servers, only_tips, open_servers, read, small, tidy,
+    Desk, basic, branch, guarded_servers, old_ssh, only_tips, open_servers, read, small, tidy,
 };
 
 async fn with(desk: &Desk, url: &str, credentials: Credentials) -> Result<Snapshot, SourceError> {
@@ -187,7 +187,6 @@ async fn ssh_with_a_key() {
 #[tokio::test]
 async fn ssh_to_a_server_that_knows_the_first_version_only() {
     let servers = open_servers();
-    let ssh = servers.ssh().unwrap();
     let repository = small(servers, "old-ssh");
     only_tips(&repository);
     let first = repository.head().unwrap();
@@ -200,16 +199,7 @@ async fn ssh_to_a_server_that_knows_the_first_version_only() {
     repository
         .push_files(&[("app/a.yaml", "a: 3\n")], "third")
         .unwrap();
-    let remote = Remote {
-        url: servers.git_ssh(&repository).unwrap(),
-        credentials: Credentials {
-            login: Login::Key {
-                identity: std::fs::read_to_string(&ssh.old_key).unwrap(),
-                known_hosts: std::fs::read_to_string(&ssh.known_hosts).unwrap(),
-            },
-            certificate_authority: None,
-        },
-    };
+    let remote = old_ssh(servers, &repository);
     for (reference, text) in [
         (branch("main"), "a: 3\n"),
         // No branch leads to it any more: the server sends it as what the tag leads to, and not by its own id.

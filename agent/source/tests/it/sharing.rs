@@ -6,7 +6,10 @@ use pintle_core::application::Reference;
 use pintle_harness::Proxy;
 use pintle_source::Remote;
 
-use crate::fixture::{Desk, branch, noise, open_servers, read, repository, small};
+use crate::fixture::{
+    Desk, Scripted, branch, lines, noise, old_ssh, open_servers, read, repository, response,
+    result, small,
+};
 
 /// How often a list of references and how often objects were asked for.
 fn counts(proxy: &Proxy) -> (usize, usize) {
@@ -121,35 +124,80 @@ async fn nothing_new_costs_no_fetch_and_a_recent_answer_no_request() {
 #[tokio::test]
 async fn only_what_changed_is_sent() {
     let servers = open_servers();
-    let repository = repository(servers, "increments");
     let large = noise(200_000);
-    repository
-        .push_files(&[("large", &large), ("small", "0")], "first")
-        .unwrap();
-    let url = servers.git_http(&repository);
-    let desk = Desk::new();
-    desk.fetch(&url, branch("main")).await.unwrap();
-    let size = || -> u64 {
-        packs(desk.dir.path())
-            .iter()
-            .map(|path| std::fs::metadata(path).unwrap().len())
-            .sum()
-    };
-    let first = size();
-    for round in 1..=5 {
-        let text = round.to_string();
-        repository.push_files(&[("small", &text)], &text).unwrap();
-        let snapshot = desk.fetch(&url, branch("main")).await.unwrap();
-        assert_eq!(
-            (read(&snapshot, "small"), read(&snapshot, "large").len()),
-            (text, large.len())
+    for server in ["of today", "of old", "of old, through ssh"] {
+        let repository = repository(servers, "increments");
+        repository
+            .push_files(&[("large", &large), ("small", "0")], "first")
+            .unwrap();
+        let old = Scripted::old_git(repository.bare());
+        let remote = match server {
+            "of today" => Remote::anonymous(servers.git_http(&repository)),
+            "of old" => Remote::anonymous(old.url_of("a.git")),
+            _ => old_ssh(servers, &repository),
+        };
+        let desk = Desk::new();
+        let main = branch("main");
+        desk.repositories.fetch(&remote, &main).await.unwrap();
+        let size = || -> u64 {
+            packs(desk.dir.path())
+                .iter()
+                .map(|path| std::fs::metadata(path).unwrap().len())
+                .sum()
+        };
+        let first = size();
+        for round in 1..=5 {
+            let text = round.to_string();
+            repository.push_files(&[("small", &text)], &text).unwrap();
+            let snapshot = desk.repositories.fetch(&remote, &main).await.unwrap();
+            assert_eq!(
+                (read(&snapshot, "small"), read(&snapshot, "large").len()),
+                (text, large.len()),
+                "a server {server}"
+            );
+        }
+        assert!(
+            size() - first < first / 4,
+            "a server {server}: {first} bytes at first, {} after five small commits",
+            size()
         );
     }
-    assert!(
-        size() - first < first / 4,
-        "{first} bytes at first, {} after five small commits",
-        size()
-    );
+}
+
+#[tokio::test]
+async fn an_old_server_that_is_not_ready_for_what_is_known_is_asked_without() {
+    let common = format!("ACK {} common\n", "1".repeat(40));
+    let answers = [
+        response("400 Bad Request", "text/plain", b""),
+        response("500 Internal Server Error", "text/plain", b""),
+        result(b""),
+        result(&lines(&["0000", &common, "NAK\n"])),
+        result(&lines(&[
+            "0000",
+            &common.replace("common", "later"),
+            "NAK\n",
+        ])),
+        result(&lines(&["0000", &common, "\u{1}nonsense", "0000"])),
+    ];
+    for answer in answers {
+        let said = String::from_utf8_lossy(&answer).into_owned();
+        let repository = small(open_servers(), "not-ready");
+        let server = Scripted::old_git_but(repository.bare(), move |seen| {
+            seen.says("have ").then(|| answer.clone())
+        });
+        let url = server.url_of("a.git");
+        let desk = Desk::new();
+        desk.fetch(&url, branch("main")).await.unwrap();
+        repository
+            .push_files(&[("app/a.yaml", "a: 2\n")], "second")
+            .unwrap();
+        let fetched = desk.fetch(&url, branch("main")).await;
+        let snapshot = fetched.unwrap_or_else(|error| panic!("{error} after {said}"));
+        assert_eq!(read(&snapshot, "app/a.yaml"), "a: 2\n");
+        let requests = server.requests();
+        let told = requests.iter().filter(|seen| seen.says("have ")).count();
+        assert_eq!(told, 1, "{said}");
+    }
 }
 
 #[tokio::test]
