@@ -1,11 +1,15 @@
 //! What is missing comes into the cache, and what cannot be had is in nobody's way who wants something else.
 
-use std::{collections::HashMap, fs, num::NonZeroU32, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    num::NonZeroU32,
+    sync::Arc,
+};
 
 use gix::{ObjectId, protocol::fetch::Shallow};
 
 use crate::{
-    cache::{Slot, is_crowded, is_empty, shallow_file},
+    cache::{Slot, is_crowded, is_empty, shallow_commits},
     error::{SourceError, caught},
     refs::Refs,
     session::{Dial, FetchError, Session},
@@ -57,10 +61,10 @@ pub(crate) fn bring(
         refs,
         wants,
     };
-    let (store, failed) = if is_crowded(&store) {
-        errand.anew(Some(session), store, &missing)
+    let (store, failed) = if is_crowded(&store, || followed(&store, refs, wants)) {
+        errand.instead(session, store, &missing)
     } else {
-        errand.onto(session, store, &missing)
+        errand.onto(Some(session), store, &missing)
     };
     let failed = failed
         .into_iter()
@@ -79,15 +83,21 @@ fn is_here(store: &Store, id: ObjectId) -> bool {
 
 /// Returns commits that were fetched without their history.
 fn known_commits(store: &Store) -> Vec<ObjectId> {
-    let text = fs::read_to_string(shallow_file(store)).unwrap_or_default();
-    let mut commits: Vec<ObjectId> = text
-        .lines()
-        .filter_map(|line| ObjectId::from_hex(line.as_bytes()).ok())
-        .collect();
+    let mut commits = shallow_commits(store);
     // What the file lists and the store lacks was lost. Naming it would have the server leave out what depends on it.
     commits.retain(|id| matches!(store.commit(*id), Ok(Some(_))));
     commits.truncate(HAVES);
     commits
+}
+
+/// Counts the commits of a store that somebody may follow: those that are wanted now, and those that branches lead to, as
+/// who wants these may ask another time. Tags stay where they are also when nobody follows them any more.
+fn followed(store: &Store, refs: &Refs, wants: &[ObjectId]) -> usize {
+    let heads = refs.heads();
+    let mut commits: HashSet<ObjectId> = wants.iter().copied().collect();
+    let known = shallow_commits(store).into_iter();
+    commits.extend(known.filter(|id| heads.contains(id)));
+    commits.len()
 }
 
 fn all(ids: &[ObjectId], error: &FetchError) -> impl Iterator<Item = (ObjectId, FetchError)> {
@@ -103,15 +113,31 @@ struct Errand<'a> {
 }
 
 impl Errand<'_> {
-    /// Adds to what is here.
-    fn onto(
+    /// Fetches anew what has grown too much, or adds to it after all where not all of it can be had again: a commit may by
+    /// now be too large to be sent at once, or no branch may lead to it any more.
+    fn instead(
         &self,
         session: Session,
         store: Arc<Store>,
         missing: &[ObjectId],
     ) -> (Arc<Store>, Failures) {
+        let (store, failed) = self.anew(Some(session), store, missing);
+        let is_lost = failed.values().any(|error| !error.is_about_commits());
+        if failed.len() < missing.len() || is_lost {
+            return (store, failed);
+        }
+        self.onto(None, store, missing)
+    }
+
+    /// Adds to what is here.
+    fn onto(
+        &self,
+        session: Option<Session>,
+        store: Arc<Store>,
+        missing: &[ObjectId],
+    ) -> (Arc<Store>, Failures) {
         let was_empty = is_empty(&store);
-        let mut failed = self.attempt(Some(session), &store, missing, false);
+        let mut failed = self.attempt(session, &store, missing, false);
         let unfit: Vec<ObjectId> = missing
             .iter()
             .copied()

@@ -1,6 +1,6 @@
 //! What a repository offers, and which of it a reference means.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use gix::ObjectId;
 use pintle_core::{application::Reference, version::VersionRange};
@@ -115,6 +115,12 @@ impl Refs {
             .chain(self.branches.values())
             .chain(self.tags.values())
             .any(|tip| tip == id)
+    }
+
+    /// Returns what branches and HEAD lead to.
+    pub(crate) fn heads(&self) -> HashSet<ObjectId> {
+        let head = self.default.as_ref().map(|head| head.commit);
+        self.branches.values().copied().chain(head).collect()
     }
 
     /// Returns what all branches and tags lead to, each once.
@@ -407,6 +413,7 @@ mod tests {
             ..refs(&["main"], &["v1.0.0", "v1.1.0"])
         };
         assert_eq!(refs.tips(), [id(1), id(2)]);
+        assert_eq!(refs.heads(), HashSet::from([id(1)]));
         assert_eq!(refs.listed(&refs.tips()), [id(1), id(9)]);
         assert_eq!(refs.listed(&[id(2), id(2), id(7)]), [id(7), id(9)]);
         assert!(refs.is_tip(&id(2)) && !refs.is_tip(&id(9)));

@@ -4,7 +4,7 @@
 //! CACHE/key                    makes folder names that tell nothing of addresses and credentials
 //! CACHE/keys/                  SSH keys while they are in use
 //! CACHE/repositories/ID/lock   held by the process that fetches
-//! CACHE/repositories/ID/1/     a bare repository; what is damaged or has too many packs gives way to number 2, and so on
+//! CACHE/repositories/ID/1/     a bare repository; what is damaged or has grown too much gives way to number 2, and so on
 //! CACHE/repositories/ID/2.new/   number 2 until something is in it
 //! CACHE/repositories/ID/1.lease  shared by all who read from it
 //! ```
@@ -23,7 +23,7 @@ use std::{
 
 use pintle_core::digest::Digester;
 
-pub(crate) use self::slot::{Slot, is_crowded, is_empty, pack_dir, shallow_file};
+pub(crate) use self::slot::{Slot, is_crowded, is_empty, pack_dir, shallow_commits, shallow_file};
 use crate::{
     credentials::Credentials,
     error::SourceError,

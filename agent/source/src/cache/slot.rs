@@ -1,10 +1,13 @@
 //! The place of one repository in the cache.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     path::{Path, PathBuf},
     sync::Arc,
 };
+
+use gix::ObjectId;
 
 use super::free;
 use crate::{
@@ -15,6 +18,10 @@ use crate::{
 
 /// A repository with more packs than this is fetched anew, as each one makes reading slower.
 const PACKS: usize = 100;
+/// Packs that have no more bytes than this together stay, however few of these are of any use.
+const SPARED: u64 = 64 << 20;
+/// A repository whose packs have more bytes than so many times what is followed in it can take is fetched anew.
+const GROWTH: u64 = 3;
 
 /// The place of one repository, locked against other processes.
 #[derive(Debug)]
@@ -225,21 +232,39 @@ pub(crate) fn is_empty(store: &Store) -> bool {
     fs::read_dir(pack_dir(store)).is_ok_and(|mut entries| entries.next().is_none())
 }
 
-/// Says whether a store has so many packs that it is to be fetched anew.
-pub(crate) fn is_crowded(store: &Store) -> bool {
-    let packs = fs::read_dir(pack_dir(store))
+/// Returns the commits that are noted there, in the order of their ids.
+pub(crate) fn shallow_commits(store: &Store) -> Vec<ObjectId> {
+    let text = fs::read_to_string(shallow_file(store)).unwrap_or_default();
+    text.lines()
+        .filter_map(|line| ObjectId::from_hex(line.as_bytes()).ok())
+        .collect()
+}
+
+/// Says whether a store is to be fetched anew: it has too many packs, or most of their bytes are of commits that nobody
+/// follows any more.
+///
+/// `followed` counts those that are, and is asked only if it matters. What each of them takes is measured by the largest
+/// pack, as all of a commit comes in one where nothing of it was here, or the server does not care what is. Where commits
+/// have grown beyond that in many small packs, fetching them anew makes one pack of these, which is the measure from then
+/// on.
+pub(crate) fn is_crowded(store: &Store, followed: impl FnOnce() -> usize) -> bool {
+    let (mut packs, mut bytes, mut largest) = (0_usize, 0_u64, 0_u64);
+    for entry in fs::read_dir(pack_dir(store))
         .into_iter()
         .flatten()
-        .flatten();
-    packs
-        .filter(|entry| {
-            entry
-                .path()
-                .extension()
-                .is_some_and(|extension| extension == "idx")
-        })
-        .count()
-        > PACKS
+        .flatten()
+    {
+        match entry.path().extension().and_then(OsStr::to_str) {
+            Some("idx") => packs += 1,
+            Some("pack") => {
+                let size = entry.metadata().map_or(0, |facts| facts.len());
+                bytes += size;
+                largest = largest.max(size);
+            }
+            _ => {}
+        }
+    }
+    packs > PACKS || bytes > SPARED && bytes > GROWTH * largest * followed() as u64
 }
 
 #[cfg(test)]
@@ -277,12 +302,36 @@ mod tests {
     }
 
     #[test]
+    fn bytes_are_too_many_when_hardly_any_are_of_what_is_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(dir.path()).unwrap();
+        let store = slot(&cache, "a").open().unwrap();
+        let add = |name: String, bytes| {
+            let file = File::create(pack_dir(&store).join(name)).unwrap();
+            file.set_len(bytes).unwrap();
+        };
+        for number in 0..4 {
+            add(format!("{number}.pack"), SPARED / 4);
+        }
+        assert!(!is_crowded(&store, || 1), "it is not worth a fetch");
+        add("4.pack".to_owned(), SPARED / 4);
+        assert!(is_crowded(&store, || 1), "five snapshots, and one of use");
+        assert!(!is_crowded(&store, || 2), "perhaps two of use");
+        add("5.pack".to_owned(), SPARED);
+        assert!(!is_crowded(&store, || 1), "half of it may be of use");
+        for number in 0..=PACKS {
+            add(format!("{number}.idx"), 0);
+        }
+        assert!(is_crowded(&store, || 1), "too many packs");
+    }
+
+    #[test]
     fn a_draft_that_nothing_came_of_leaves_what_is_there() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::open(dir.path()).unwrap();
         let slot = slot(&cache, "a");
         let store = slot.open().unwrap();
-        assert!(is_empty(&store) && !is_crowded(&store));
+        assert!(is_empty(&store) && !is_crowded(&store, || 1));
         let draft = slot.draft().unwrap();
         assert!(slot.draft_path(2).exists() && slot.is_current(&store));
         fs::write(pack_dir(draft.store()).join("half.pack"), "").unwrap();

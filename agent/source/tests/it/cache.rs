@@ -248,6 +248,68 @@ async fn many_commits_do_not_make_it_grow_without_end() {
     }
 }
 
+/// Adds four packs beside another one, as a server leaves them that sends everything with each commit. They take no room on
+/// the disk.
+fn swell(pack: &Path) {
+    for number in 0..4 {
+        let file = fs::File::create(pack.with_file_name(format!("{number}.pack"))).unwrap();
+        file.set_len(40 << 20).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_follows_any_more_does_not_stay() {
+    let servers = open_servers();
+    let repository = small(servers, "grown");
+    let url = servers.git_http(&repository);
+    let desk = Desk::new();
+    desk.fetch(&url, branch("main")).await.unwrap();
+    swell(&packs(desk.dir.path())[0]);
+    repository
+        .push_files(&[("app/a.yaml", "a: 2\n")], "second")
+        .unwrap();
+    let size = || -> u64 {
+        packs(desk.dir.path())
+            .iter()
+            .map(|pack| fs::metadata(pack).unwrap().len())
+            .sum()
+    };
+    // What it takes the place of goes with a later one, as it was in use, and perhaps for the moment in which another test
+    // starts a process.
+    for _ in 0..100 {
+        let snapshot = desk.fetch(&url, branch("main")).await.unwrap();
+        assert_eq!(read(&snapshot, "app/a.yaml"), "a: 2\n");
+        if size() < 1 << 20 {
+            return;
+        }
+    }
+    panic!("{} bytes for a few small files", size());
+}
+
+#[tokio::test]
+async fn what_has_become_too_large_to_be_fetched_anew_is_added_to() {
+    let servers = open_servers();
+    let repository = small(servers, "too-large");
+    let url = servers.git_http(&repository);
+    // Six objects come first, and then six more. The last commit has nine.
+    let desk = Desk::limited(|limits| limits.objects = 8);
+    desk.fetch(&url, branch("main")).await.unwrap();
+    swell(&packs(desk.dir.path())[0]);
+    repository
+        .push_files(
+            &[
+                ("app/c.yaml", "c: 1\n"),
+                ("app/d.yaml", "d: 1\n"),
+                ("app/e.yaml", "e: 1\n"),
+            ],
+            "second",
+        )
+        .unwrap();
+    let snapshot = desk.fetch(&url, branch("main")).await.unwrap();
+    assert_eq!(read(&snapshot, "app/a.yaml"), "a: 1\n");
+    assert_eq!(read(&snapshot, "app/e.yaml"), "e: 1\n");
+}
+
 #[tokio::test]
 async fn a_folder_that_cannot_be_written_says_so() {
     let file = tempfile::NamedTempFile::new().unwrap();
