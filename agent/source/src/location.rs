@@ -85,18 +85,33 @@ impl fmt::Display for Location {
     }
 }
 
+/// Two addresses never have one text: it tells what was fetched from one from what was fetched from the other.
 impl fmt::Display for SshAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ssh://")?;
+        // In a URL a path is absolute, or begins with a home. For any other there is only the form `user@host:path`, which
+        // it was then written in, so that it has no port either.
+        let is_home = self.path.starts_with('~');
+        let is_absolute = self.path.starts_with('/') && !self.path.starts_with("/~");
+        if is_home || is_absolute {
+            f.write_str("ssh://")?;
+        }
         if let Some(user) = &self.user {
             write!(f, "{user}@")?;
         }
-        f.write_str(&self.host)?;
+        if self.host.contains(':') {
+            write!(f, "[{}]", self.host)?;
+        } else {
+            f.write_str(&self.host)?;
+        }
         if let Some(port) = self.port {
             write!(f, ":{port}")?;
         }
-        let slash = if self.path.starts_with('/') { "" } else { "/" };
-        write!(f, "{slash}{}", self.path)
+        let separator = match (is_home, is_absolute) {
+            (true, _) => "/",
+            (_, true) => "",
+            _ => ":",
+        };
+        write!(f, "{separator}{}", self.path)
     }
 }
 
@@ -110,10 +125,10 @@ impl SshAddress {
         if self
             .user
             .as_deref()
-            .is_some_and(|user| user.is_empty() || option(user) || user.contains(':'))
+            .is_some_and(|user| user.is_empty() || option(user) || user.contains([':', '/']))
         {
             return Err(
-                "its user name is empty, begins with `-` or holds a password: keys go into the credentials"
+                "its user name is empty, begins with `-`, or holds a `/` or a password: keys go into the credentials"
                     .to_owned(),
             );
         }
@@ -257,14 +272,9 @@ mod tests {
             "https://example.com/a.git"
         );
         assert_eq!(
-            shown("git@example.com:team/a.git"),
-            "ssh://git@example.com/team/a.git"
-        );
-        assert_eq!(
             shown("ssh://git@example.com:2222/a%20b"),
             "ssh://git@example.com:2222/a b"
         );
-        assert_eq!(shown("ssh://example.com/~me/x"), "ssh://example.com/~me/x");
         assert_eq!(shown("file:///srv/a%20b.git"), "/srv/a b.git");
         assert_eq!(shown("./here"), "./here");
         assert!(Location::parse("/srv/a:b").unwrap().is_local());
@@ -275,11 +285,40 @@ mod tests {
     }
 
     #[test]
+    fn what_is_shown_means_what_was_written() {
+        for text in [
+            "git@example.com:team/a.git",
+            "example.com:a",
+            "example.com:/~me/x",
+            "ssh://git@example.com/team/a.git",
+            "ssh://git@example.com:22/team/a.git",
+            "ssh://example.com/~/x",
+            "ssh://example.com:22/~me/x",
+            "ssh://example.com//~me/x",
+            "ssh://[::1]/a",
+            "ssh://[::1]:22/a",
+            "ssh://[::1:22]/a",
+        ] {
+            assert_eq!(shown(text), text);
+        }
+        let same = |one: &str, other: &str| {
+            let (one, other) = (Location::parse(one), Location::parse(other));
+            assert_eq!(one.unwrap(), other.unwrap());
+        };
+        same(
+            "git@example.com:/srv/a.git",
+            "ssh://git@example.com/srv/a.git",
+        );
+        same("example.com:~me/x", "ssh://example.com/~me/x");
+    }
+
+    #[test]
     fn what_could_do_harm_is_refused_and_never_repeated() {
         insta::assert_snapshot!(shown("https://me:hunter2@example.com/a.git"), @"refused: `https://…@example.com/a.git` is not usable as a repository: it holds a password, and URLs are shown in status and logs: put it into the credentials");
         insta::assert_snapshot!(shown("https://example.com/a.git?private_token=hunter2"), @"refused: `https://example.com/a.git` is not usable as a repository: a repository's URL has no `?` or `#`");
         insta::assert_snapshot!(shown("ssh://-oProxyCommand=id/a.git"), @"refused: `ssh://-oProxyCommand=id/a.git` is not usable as a repository: `-oProxyCommand=id` is not a host name");
         insta::assert_snapshot!(shown("git@-oProxyCommand=id:a.git"), @"refused: `git@-oProxyCommand=id:a.git` is not usable as a repository: `-oProxyCommand=id` is not a host name");
+        insta::assert_snapshot!(shown("ssh://me%2Fyou@example.com/a.git"), @"refused: `ssh://…@example.com/a.git` is not usable as a repository: its user name is empty, begins with `-`, or holds a `/` or a password: keys go into the credentials");
         insta::assert_snapshot!(shown("git://example.com/a.git"), @"refused: `git://example.com/a.git` is not usable as a repository: `git` is not supported: expected https, http, ssh or file");
         insta::assert_snapshot!(shown("ext::sh -c id"), @"refused: `ext::sh -c id` is not usable as a repository: it holds white space or control characters");
         insta::assert_snapshot!(shown("me:hunter2@example.com:a b"), @"refused: `…@example.com:a b` is not usable as a repository: it holds white space or control characters");

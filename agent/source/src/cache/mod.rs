@@ -219,7 +219,7 @@ fn free(lease: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{os::unix::fs::PermissionsExt as _, sync::Arc};
+    use std::{collections::HashSet, os::unix::fs::PermissionsExt as _, sync::Arc};
 
     use tokio_util::sync::CancellationToken;
 
@@ -255,6 +255,25 @@ mod tests {
         assert_eq!(Cache::open(dir.path()).unwrap().key, first.key);
         fs::write(dir.path().join("key"), "short").unwrap();
         assert_ne!(Cache::open(dir.path()).unwrap().key, first.key);
+    }
+
+    #[test]
+    fn each_location_has_a_place_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(dir.path()).unwrap();
+        let urls = [
+            "ssh://git@example.com/srv/a.git",
+            "ssh://git@example.com:22/srv/a.git",
+            "git@example.com:srv/a.git",
+            "git@example.com:~srv/a.git",
+            "git@example.com:/~srv/a.git",
+            "https://example.com/srv/a.git",
+        ];
+        let ids: HashSet<String> = urls
+            .iter()
+            .map(|url| cache.id(&Location::parse(url).unwrap(), &Credentials::default()))
+            .collect();
+        assert_eq!(ids.len(), urls.len());
     }
 
     #[test]

@@ -376,7 +376,7 @@ async fn without_ssh_it_says_so() {
         .fetch(&remote, &Reference::Default)
         .await
         .unwrap_err();
-    insta::assert_snapshot!(error, @"ssh://git@example.com/a.git needs the program `ssh`, which is not installed here: install OpenSSH's client, or use https");
+    insta::assert_snapshot!(error, @"git@example.com:a.git needs the program `ssh`, which is not installed here: install OpenSSH's client, or use https");
 }
 
 #[tokio::test]
