@@ -11,6 +11,7 @@ use gix::{ObjectId, protocol::fetch::Shallow};
 use crate::{
     cache::{Slot, is_crowded, is_empty, shallow_commits},
     error::{SourceError, caught},
+    location::Location,
     refs::Refs,
     session::{Dial, FetchError, Session},
     store::{ObjectError, Store},
@@ -88,6 +89,14 @@ fn known_commits(store: &Store) -> Vec<ObjectId> {
     commits.retain(|id| matches!(store.commit(*id), Ok(Some(_))));
     commits.truncate(HAVES);
     commits
+}
+
+/// Says whether a server that speaks version 2 refuses a commit because no branch and no tag leads to it, from however far.
+fn has_searched(refused: &str, id: ObjectId, location: &Location) -> bool {
+    // git sends whatever exists. JGit goes through the history, but through ssh it may have been told to look at tips only.
+    refused.contains("not our ref")
+        || matches!(location, Location::Http(_))
+            && refused.contains(&format!("want {id} not valid"))
 }
 
 /// Counts the commits of a store that somebody may follow: those that are wanted now, and those that branches lead to, as
@@ -289,12 +298,22 @@ impl Line<'_> {
             Err(error) => return Err(error),
         };
         self.dial.conversation.forgive();
-        // In version 2 git sends whatever exists. Older servers, and some others, send tips only; then the commit may
-        // still be in their history.
-        if is_old || !refused.contains("not our ref") {
-            return self.fetch(&self.refs.tips(), &Shallow::undo());
+        if !is_old && has_searched(&refused, id, self.dial.location) {
+            return Ok(());
         }
-        Ok(())
+        // Older servers, and some others, send tips only; then the commit may still be in their history.
+        let fetched = self.fetch(&self.refs.tips(), &Shallow::undo());
+        fetched.map_err(|error| match error {
+            FetchError::Known(SourceError::TooLarge { url, what, limit }) => {
+                FetchError::Known(SourceError::NoTip {
+                    url,
+                    commit: id.to_string(),
+                    what,
+                    limit,
+                })
+            }
+            error => error,
+        })
     }
 
     /// Fetches commits without their history.

@@ -200,6 +200,20 @@ pub enum SourceError {
         /// The commit id.
         commit: String,
     },
+    /// The server sends the commit only with all of the history, and that is more than is accepted.
+    #[error(
+        "{url} sends only tips of branches and tags alone, and commit {commit} is none of them; with all of the history it sends {}: put a tag on the commit and follow that, or follow a branch", .what.measure(*.limit)
+    )]
+    NoTip {
+        /// The repository.
+        url: String,
+        /// The commit id.
+        commit: String,
+        /// What the history has too much of.
+        what: Excess,
+        /// How much of it is accepted.
+        limit: u64,
+    },
     /// A tag names something other than a commit.
     #[error("{reference} of {url} is a {kind}, not a commit")]
     NotACommit {
@@ -269,29 +283,40 @@ pub enum Excess {
 impl Excess {
     /// Says what there is too much of, and what helps.
     fn over(self, limit: u64) -> String {
-        let apart =
-            "take what is not deployed out of the repository, or deploy from one of its own";
+        format!("{}: {}", self.measure(limit), self.advice())
+    }
+
+    fn measure(self, limit: u64) -> String {
         match self {
-            Self::References => format!(
-                "more than {limit} bytes of branches and tags, the limit of their list: delete those that nobody needs"
-            ),
-            Self::Transfer => {
-                format!("more than {limit} bytes at once, the limit of one transfer: {apart}")
+            Self::References => {
+                format!("more than {limit} bytes of branches and tags, the limit of their list")
             }
+            Self::Transfer => format!("more than {limit} bytes at once, the limit of one transfer"),
             Self::Objects => {
-                format!("more than {limit} objects at once, the limit of one transfer: {apart}")
+                format!("more than {limit} objects at once, the limit of one transfer")
             }
-            Self::Object => format!(
-                "an object of more than {limit} bytes, the limit of one object: take the file out of the commit; \
-                 `git ls-tree -r -l COMMIT` shows the sizes"
-            ),
+            Self::Object => {
+                format!("an object of more than {limit} bytes, the limit of one object")
+            }
             Self::Unpacked => format!(
-                "objects that have more than {limit} bytes when they are unpacked, the limit of one transfer: {apart}"
+                "objects that have more than {limit} bytes when they are unpacked, the limit of one transfer"
             ),
             Self::Bases => format!(
-                "objects that need more than {limit} bytes of others at once to be put together, the limit of that: \
-                 run `git repack -a -d -f --depth=4` where the repository is kept"
+                "objects that need more than {limit} bytes of others at once to be put together, the limit of that"
             ),
+        }
+    }
+
+    fn advice(self) -> &'static str {
+        match self {
+            Self::References => "delete those that nobody needs",
+            Self::Transfer | Self::Objects | Self::Unpacked => {
+                "take what is not deployed out of the repository, or deploy from one of its own"
+            }
+            Self::Object => {
+                "take the file out of the commit; `git ls-tree -r -l COMMIT` shows the sizes"
+            }
+            Self::Bases => "run `git repack -a -d -f --depth=4` where the repository is kept",
         }
     }
 }
@@ -433,6 +458,13 @@ mod tests {
         insta::assert_snapshot!(told(Excess::Object), @"URL sends an object of more than 9 bytes, the limit of one object: take the file out of the commit; `git ls-tree -r -l COMMIT` shows the sizes");
         insta::assert_snapshot!(told(Excess::Unpacked), @"URL sends objects that have more than 9 bytes when they are unpacked, the limit of one transfer: take what is not deployed out of the repository, or deploy from one of its own");
         insta::assert_snapshot!(told(Excess::Bases), @"URL sends objects that need more than 9 bytes of others at once to be put together, the limit of that: run `git repack -a -d -f --depth=4` where the repository is kept");
+        let history = SourceError::NoTip {
+            url: "URL".to_owned(),
+            commit: "COMMIT".to_owned(),
+            what: Excess::Bases,
+            limit: 9,
+        };
+        insta::assert_snapshot!(history, @"URL sends only tips of branches and tags alone, and commit COMMIT is none of them; with all of the history it sends objects that need more than 9 bytes of others at once to be put together, the limit of that: put a tag on the commit and follow that, or follow a branch");
     }
 
     #[test]

@@ -209,7 +209,9 @@ impl FetchError {
             // Through ssh a refusal arrives as the end of the server's process.
             Self::Known(error) => matches!(
                 error,
-                SourceError::Protocol { .. } | SourceError::TooLarge { .. }
+                SourceError::Protocol { .. }
+                    | SourceError::TooLarge { .. }
+                    | SourceError::NoTip { .. }
             ),
         }
     }

@@ -1,10 +1,11 @@
 //! What each kind of reference leads to, and what is said when it leads nowhere.
 
 use pintle_core::application::Reference;
+use pintle_source::SourceError;
 
 use crate::fixture::{
-    Desk, Scripted, branch, only_tips, open_servers, push_tree_id, read, repository, small, tidy,
-    tree,
+    Desk, Scripted, branch, lines, only_tips, open_servers, push_tree_id, read, repository, result,
+    small, tidy, tree,
 };
 
 #[tokio::test]
@@ -195,6 +196,58 @@ async fn an_old_server_and_a_commit_that_is_no_tip() {
         .await
         .unwrap();
     assert_eq!(read(&snapshot, "app/a.yaml"), "a: 4\n");
+}
+
+#[tokio::test]
+async fn a_commit_that_only_comes_with_too_much_history() {
+    let servers = open_servers();
+    let repository = small(servers, "far-back");
+    let second = repository
+        .push_files(&[("app/a.yaml", "a: 2\n")], "second")
+        .unwrap();
+    repository
+        .push_files(&[("app/a.yaml", "a: 3\n")], "third")
+        .unwrap();
+    only_tips(&repository);
+    let asked = format!("want {second}");
+    let today = Scripted::git(repository.bare(), move |seen| {
+        seen.says(&asked)
+            .then(|| result(&lines(&["ERR tips only\n"])))
+    });
+    for server in [Scripted::old_git(repository.bare()), today] {
+        // The tip has six objects, and each commit before it four that are in no later one.
+        let desk = Desk::limited(|limits| limits.objects = 10);
+        let url = server.url_of("a.git");
+        let error = desk.refused(&url, Reference::Commit(second.clone())).await;
+        assert!(!error.is_retryable());
+        assert_eq!(
+            tidy(&error).replace(&second, "COMMIT"),
+            "http://HOST/a.git sends only tips of branches and tags alone, and commit COMMIT is none of them; with all of \
+             the history it sends more than 10 objects at once, the limit of one transfer: put a tag on the commit and \
+             follow that, or follow a branch"
+        );
+        // It is in nobody's way.
+        let snapshot = desk.fetch(&url, branch("main")).await.unwrap();
+        assert_eq!(read(&snapshot, "app/a.yaml"), "a: 3\n");
+    }
+}
+
+#[tokio::test]
+async fn what_jgit_has_searched_for_is_not_searched_for_again() {
+    let repository = small(open_servers(), "jgit");
+    let missing = "0123456789012345678901234567890123456789";
+    let server = Scripted::git(repository.bare(), move |seen| {
+        let refusal = format!("ERR want {missing} not valid\n");
+        seen.says("want ").then(|| result(&lines(&[&refusal])))
+    });
+    let url = server.url_of("a.git");
+    let error = Desk::new()
+        .refused(&url, Reference::Commit(missing.to_owned()))
+        .await;
+    assert!(matches!(error, SourceError::NoCommit { .. }), "{error}");
+    let requests = server.requests();
+    let fetches = requests.iter().filter(|seen| seen.says("want ")).count();
+    assert_eq!(fetches, 1);
 }
 
 #[tokio::test]
