@@ -20,6 +20,13 @@ use crate::{
 /// Most commits that the server is told of, so that it sends only what has changed since.
 const HAVES: usize = 64;
 
+/// The commits that are wanted.
+pub(crate) struct Wanted {
+    pub(crate) commits: Vec<ObjectId>,
+    /// Those of them that the history of the branches and tags, as these are now, does not have.
+    pub(crate) searched: HashSet<ObjectId>,
+}
+
 /// What became of the commits that are wanted.
 pub(crate) struct Brought {
     /// Where they are.
@@ -41,9 +48,10 @@ pub(crate) fn bring(
     slot: &Slot,
     store: Arc<Store>,
     refs: &Refs,
-    wants: &[ObjectId],
+    wanted: &Wanted,
 ) -> Brought {
-    let missing: Vec<ObjectId> = wants
+    let missing: Vec<ObjectId> = wanted
+        .commits
         .iter()
         .copied()
         .filter(|id| !is_here(&store, *id))
@@ -60,9 +68,9 @@ pub(crate) fn bring(
         dial,
         slot,
         refs,
-        wants,
+        wanted,
     };
-    let (store, failed) = if is_crowded(&store, || followed(&store, refs, wants)) {
+    let (store, failed) = if is_crowded(&store, || followed(&store, refs, &wanted.commits)) {
         errand.instead(session, store, &missing)
     } else {
         errand.onto(Some(session), store, &missing)
@@ -118,7 +126,7 @@ struct Errand<'a> {
     dial: &'a Dial<'a>,
     slot: &'a Slot,
     refs: &'a Refs,
-    wants: &'a [ObjectId],
+    wanted: &'a Wanted,
 }
 
 impl Errand<'_> {
@@ -185,7 +193,8 @@ impl Errand<'_> {
             return (old, failed);
         }
         let rest: Vec<ObjectId> = self
-            .wants
+            .wanted
+            .commits
             .iter()
             .copied()
             .filter(|id| !missing.contains(id) && is_here(&old, *id))
@@ -221,6 +230,7 @@ impl Errand<'_> {
         let mut line = Line {
             dial: self.dial,
             refs: self.refs,
+            searched: &self.wanted.searched,
             store,
             is_draft,
             open: session,
@@ -265,6 +275,7 @@ impl Errand<'_> {
 struct Line<'a> {
     dial: &'a Dial<'a>,
     refs: &'a Refs,
+    searched: &'a HashSet<ObjectId>,
     store: &'a Store,
     /// Whether the store is to take the place of another one.
     is_draft: bool,
@@ -298,7 +309,8 @@ impl Line<'_> {
             Err(error) => return Err(error),
         };
         self.dial.conversation.forgive();
-        if !is_old && has_searched(&refused, id, self.dial.location) {
+        let is_searched = self.searched.contains(&id);
+        if is_searched || !is_old && has_searched(&refused, id, self.dial.location) {
             return Ok(());
         }
         // Older servers, and some others, send tips only; then the commit may still be in their history.

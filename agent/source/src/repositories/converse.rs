@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 
 use super::{Answer, Repository, Shared, Waiting, guarded, lock};
 use crate::{
-    bring::{Brought, bring},
+    bring::{Brought, Wanted, bring},
     cache::Slot,
     error::SourceError,
     local::object_error,
@@ -60,21 +60,22 @@ pub(super) fn converse(shared: &Arc<Shared>, repository: &Arc<Repository>, runti
         }
         let listed = Instant::now();
         let refs = Arc::new(session.refs()?);
-        let wants = wanted(repository, &refs, &url, &served);
-        let (store, failed) =
-            if wants.is_empty() && served.iter().all(|waiting| waiting.reference.is_none()) {
-                session.close();
-                (lock(&repository.last).store.clone(), HashMap::new())
-            } else {
-                let brought = provide(shared, repository, session, &dial, &refs, &wants)?;
-                (Some(brought.store), brought.failed)
-            };
+        let wanted = wanted(repository, &refs, &url, &served, listed);
+        let (store, failed) = if wanted.commits.is_empty()
+            && served.iter().all(|waiting| waiting.reference.is_none())
+        {
+            session.close();
+            (lock(&repository.last).store.clone(), HashMap::new())
+        } else {
+            let brought = provide(shared, repository, session, &dial, &refs, &wanted)?;
+            (Some(brought.store), brought.failed)
+        };
         let told = Told {
             refs,
             store,
             failed,
         };
-        remember(repository, listed, &told, &wants);
+        remember(repository, listed, &told, &wanted.commits);
         Ok(told)
     });
     if served.is_empty() {
@@ -97,21 +98,27 @@ fn wanted(
     refs: &Arc<Refs>,
     url: &str,
     served: &[Waiting],
-) -> Vec<ObjectId> {
+    now: Instant,
+) -> Wanted {
     let last = lock(&repository.last);
     let unchanged = last
         .listed
         .as_ref()
         .is_some_and(|(_, before)| before == refs);
-    let mut wants: Vec<ObjectId> = served
+    let mut commits: Vec<ObjectId> = served
         .iter()
         .filter_map(|waiting| refs.tip(url, waiting.reference.as_ref()?).ok())
         .map(|tip| tip.id)
-        .filter(|id| !(unchanged && last.absent.contains(id)))
+        .filter(|id| !(unchanged && last.absent.is_recent(id, now)))
         .collect();
-    wants.sort_unstable();
-    wants.dedup();
-    wants
+    commits.sort_unstable();
+    commits.dedup();
+    let searched = commits.iter().copied();
+    let searched = searched.filter(|id| unchanged && last.absent.contains(id));
+    Wanted {
+        searched: searched.collect(),
+        commits,
+    }
 }
 
 /// Opens the cache, and brings what is missing. A cache that is full is given room, once.
@@ -121,7 +128,7 @@ fn provide(
     session: Session,
     dial: &Dial<'_>,
     refs: &Refs,
-    wants: &[ObjectId],
+    wanted: &Wanted,
 ) -> Result<Brought, SourceError> {
     let opened = match open(shared, repository, dial) {
         Err(error) if error.is_full() => {
@@ -131,7 +138,7 @@ fn provide(
         opened => opened,
     };
     let (slot, store) = opened?;
-    let mut brought = bring(session, dial, &slot, store, refs, wants);
+    let mut brought = bring(session, dial, &slot, store, refs, wanted);
     if brought.failed.values().any(SourceError::is_full) {
         tracing::warn!(
             url = dial.conversation.url(),
@@ -141,7 +148,7 @@ fn provide(
         dial.conversation.forgive();
         if let Ok(session) = Session::open(dial) {
             let store = Arc::clone(&brought.store);
-            brought = bring(session, dial, &slot, store, refs, wants);
+            brought = bring(session, dial, &slot, store, refs, wanted);
         }
     }
     drop(slot);
@@ -183,7 +190,9 @@ fn remember(repository: &Repository, listed: Instant, told: &Told, wants: &[Obje
             .iter()
             .copied()
             .filter(|id| !told.failed.contains_key(id) && matches!(store.commit(*id), Ok(None)));
-        last.absent.extend(absent);
+        for id in absent {
+            last.absent.note(id, listed);
+        }
         last.store = Some(Arc::clone(store));
     }
 }

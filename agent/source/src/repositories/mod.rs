@@ -1,19 +1,19 @@
 //! All repositories of a process, each fetched once for all who share it.
 
+mod absent;
 mod converse;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use gix::ObjectId;
 use pintle_core::application::Reference;
 use tokio::{runtime::Handle, sync::oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use self::converse::converse;
+use self::{absent::Absent, converse::converse};
 use crate::{
     cache::Cache,
     credentials::{Credentials, Login},
@@ -109,7 +109,7 @@ struct Last {
     listed: Option<(Instant, Arc<Refs>)>,
     store: Option<Arc<Store>>,
     /// Commits that were searched for in vain while the references were those of `listed`.
-    absent: HashSet<ObjectId>,
+    absent: Absent,
     asked: Option<Instant>,
 }
 
