@@ -1,27 +1,23 @@
 //! git's smart HTTP protocol over our own client.
 
 mod body;
+mod clients;
 mod exchange;
 
-use std::{
-    any::Any,
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{any::Any, sync::Arc};
 
 use base64::Engine as _;
 use gix::protocol::transport::{
     Protocol,
     client::blocking_io::http::{GetResponse, Http, PostBodyDataKind, PostResponse, Transport},
 };
-use pintle_core::digest::Digest;
 use reqwest::{
-    Certificate, Client, RequestBuilder, Response,
+    Client, RequestBuilder, Response,
     header::{AUTHORIZATION, HeaderValue, LOCATION, USER_AGENT},
-    redirect::Policy,
 };
 use url::Url;
 
+pub(crate) use self::clients::Clients;
 use self::{
     body::{Body, Headers, Received, Upload},
     exchange::{Exchange, Sent},
@@ -30,85 +26,13 @@ use super::{Connection, Conversation};
 use crate::{
     credentials::{Credentials, Login},
     error::{SourceError, chain},
-    limits::Limits,
 };
 
-/// Some hosts answer in git's protocol only to who names himself like this.
-const AGENT: &str = concat!("git/pintle-", env!("CARGO_PKG_VERSION"));
 /// Most redirects of one request.
 const REDIRECTS: usize = 5;
 /// What git adds to a repository's URL in the first request. A redirect must keep it, as in git.
 const FIRST_PATH: &str = "/info/refs";
 const FIRST_QUERY: &str = "service=git-upload-pack";
-
-/// HTTP clients by whether they are for https, and by the authority that they trust beside the system's. Each keeps its
-/// connections for the next request.
-#[derive(Debug, Default)]
-pub(crate) struct Clients(Mutex<HashMap<(bool, Option<Digest>), Client>>);
-
-impl Clients {
-    fn client(
-        &self,
-        url: &Url,
-        shown: &str,
-        authority: Option<&str>,
-        limits: Limits,
-    ) -> Result<Client, SourceError> {
-        let key = (url.scheme() == "https", authority.map(Digest::of));
-        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get(&key) {
-            return Ok(client.clone());
-        }
-        let client = build(url, shown, authority, limits)?;
-        clients.insert(key, client.clone());
-        Ok(client)
-    }
-}
-
-fn build(
-    url: &Url,
-    shown: &str,
-    authority: Option<&str>,
-    limits: Limits,
-) -> Result<Client, SourceError> {
-    let builder = || {
-        Client::builder()
-            .user_agent(AGENT)
-            .redirect(Policy::none())
-            .connect_timeout(limits.connect)
-            .http1_only()
-    };
-    let certificates = certificates(shown, authority)?;
-    let client = builder().tls_certs_merge(certificates.clone()).build();
-    // Small images come without the system's authorities. That matters only to who needs them.
-    let client = match client {
-        Err(_) if url.scheme() == "http" || !certificates.is_empty() => {
-            builder().tls_certs_only(certificates).build()
-        }
-        client => client,
-    };
-    client.map_err(|error| SourceError::Tls {
-        url: shown.to_owned(),
-        reason: chain(&error),
-    })
-}
-
-fn certificates(shown: &str, authority: Option<&str>) -> Result<Vec<Certificate>, SourceError> {
-    let Some(authority) = authority else {
-        return Ok(Vec::new());
-    };
-    let wrong = |reason: String| SourceError::Credentials {
-        url: shown.to_owned(),
-        reason,
-    };
-    let certificates = Certificate::from_pem_bundle(authority.as_bytes())
-        .map_err(|error| wrong(format!("`ca.crt` is malformed: {}", chain(&error))))?;
-    if certificates.is_empty() {
-        let expected = "expected PEM, `-----BEGIN CERTIFICATE-----`";
-        return Err(wrong(format!("`ca.crt` holds no certificate: {expected}")));
-    }
-    Ok(certificates)
-}
 
 /// Makes a connection to a repository. Nothing is sent yet.
 pub(crate) fn connect(
