@@ -103,15 +103,12 @@ pub enum SourceError {
         /// What is wrong with the certificate.
         reason: String,
     },
-    /// The server's SSH key is not the one that is known.
-    #[error(
-        "{url} is not trusted: {reason}{}",
-        crate::credentials::KNOWN_HOSTS_HINT
-    )]
+    /// The server's SSH key is not the one that is known, or not of a type that is accepted.
+    #[error("{url} is not trusted: {reason}")]
     HostKey {
         /// The repository.
         url: String,
-        /// What `ssh` says.
+        /// What is wrong, and what to do.
         reason: String,
     },
     /// There is no `ssh` program.

@@ -21,7 +21,7 @@ use tokio::{
 
 use super::{Connection, Conversation};
 use crate::{
-    credentials::{Credentials, Login},
+    credentials::{Credentials, KNOWN_HOSTS_HINT, Login},
     error::{SourceError, one_line},
     location::SshAddress,
 };
@@ -54,8 +54,7 @@ pub(crate) fn connect(
             return Err(SourceError::Credentials {
                 url,
                 reason: format!(
-                    "ssh needs a key: expected `identity` and `known_hosts`{}",
-                    crate::credentials::KNOWN_HOSTS_HINT
+                    "ssh needs a key: expected `identity` and `known_hosts`{KNOWN_HOSTS_HINT}"
                 ),
             });
         }
@@ -320,7 +319,8 @@ impl Process {
 
 /// `ssh` tells by its exit status only whether it failed itself (255); the rest is in what it says.
 fn classify(url: String, said: &str, code: Option<i32>) -> SourceError {
-    let has = |texts: &[&str]| texts.iter().any(|text| said.contains(text));
+    let lower = said.to_ascii_lowercase();
+    let has = |texts: &[&str]| texts.iter().any(|text| lower.contains(text));
     let lines: Vec<&str> = said
         .lines()
         .map(|line| line.trim().trim_end_matches('.'))
@@ -333,30 +333,38 @@ fn classify(url: String, said: &str, code: Option<i32>) -> SourceError {
             code.map_or("a signal".to_owned(), |code| format!("status {code}"))
         ),
     };
+    if has(&["no matching host key type"]) {
+        // `ssh-keyscan` would bring nothing but the keys that are refused.
+        let reason = format!(
+            "its host keys are only of outdated types, which `ssh` refuses{}; give its server one of a current type, such as \
+             ssh-ed25519, and put that into `known_hosts`",
+            offer(said)
+        );
+        return SourceError::HostKey { url, reason };
+    }
     if has(&[
-        "Host key verification failed",
-        "REMOTE HOST IDENTIFICATION HAS CHANGED",
-        "No matching host key",
+        "host key verification failed",
+        "remote host identification has changed",
     ]) {
+        let reason = format!("{reason}{KNOWN_HOSTS_HINT}");
         return SourceError::HostKey { url, reason };
     }
     if has(&[
         "invalid format",
         "error in libcrypto",
         "incorrect passphrase",
-        "Load key",
+        "load key",
     ]) {
         let reason = format!(
             "the key cannot be used: {reason}; expected a private key in OpenSSH's or PEM form, without a passphrase"
         );
         return SourceError::Credentials { url, reason };
     }
-    if has(&["Permission denied (", "Too many authentication failures"]) {
+    if has(&["permission denied (", "too many authentication failures"]) {
         return SourceError::Unauthenticated { url, given: true };
     }
     if has(&[
         "does not appear to be a git repository",
-        "Repository not found",
         "repository not found",
         "does not exist",
         "could not be found",
@@ -364,18 +372,22 @@ fn classify(url: String, said: &str, code: Option<i32>) -> SourceError {
     ]) {
         return SourceError::NotFound { url, given: true };
     }
-    if has(&[
-        "access denied",
-        "Access denied",
-        "not allowed",
-        "may not access",
-    ]) {
+    if has(&["access denied", "not allowed", "may not access"]) {
         return SourceError::Forbidden { url, reason };
     }
     if code == Some(255) || code.is_none() {
         return SourceError::Unreachable { url, reason };
     }
     SourceError::Protocol { url, reason }
+}
+
+/// Returns what a server offers where `ssh` finds nothing that it accepts, with punctuation before it.
+fn offer(said: &str) -> String {
+    let offer = said.split_once("Their offer: ");
+    let offer = offer.and_then(|(_, rest)| rest.lines().next());
+    offer
+        .map(|offer| format!(": {}", one_line(offer)))
+        .unwrap_or_default()
 }
 
 struct Reader {
@@ -430,6 +442,8 @@ mod tests {
     fn what_ssh_says_is_understood() {
         let told = |said: &str| classify("URL".into(), said, Some(255)).to_string();
         insta::assert_snapshot!(told("No ED25519 host key is known for h and you have requested strict checking.\r\nHost key verification failed.\r\n"), @"URL is not trusted: No ED25519 host key is known for h and you have requested strict checking; Host key verification failed: get the host's keys with `ssh-keyscan HOST`, compare their fingerprints with those that the host publishes, and put them into `known_hosts`");
+        insta::assert_snapshot!(told("Unable to negotiate with 192.0.2.1 port 22: no matching host key type found. Their offer: ssh-rsa,ssh-dss\r\n"), @"URL is not trusted: its host keys are only of outdated types, which `ssh` refuses: ssh-rsa,ssh-dss; give its server one of a current type, such as ssh-ed25519, and put that into `known_hosts`");
+        insta::assert_snapshot!(told("No matching host key type found.\n"), @"URL is not trusted: its host keys are only of outdated types, which `ssh` refuses; give its server one of a current type, such as ssh-ed25519, and put that into `known_hosts`");
         insta::assert_snapshot!(told("git@h: Permission denied (publickey).\n"), @"URL refused the credentials: check that they are right and have not expired");
         insta::assert_snapshot!(told("Load key \"/x/identity\": error in libcrypto\ngit@h: Permission denied (publickey).\n"), @r#"the credentials do not fit URL: the key cannot be used: Load key "/x/identity": error in libcrypto; git@h: Permission denied (publickey); expected a private key in OpenSSH's or PEM form, without a passphrase"#);
         insta::assert_snapshot!(told("ssh: Could not resolve hostname h: Name or service not known\n"), @"URL cannot be reached: ssh: Could not resolve hostname h: Name or service not known");
