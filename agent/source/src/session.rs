@@ -13,7 +13,7 @@ use gix::{
         },
         handshake::Ref,
         ls_refs::RefPrefixes,
-        transport::{Protocol, Service},
+        transport::{Protocol, Service, client::Capabilities},
     },
 };
 
@@ -87,7 +87,10 @@ impl Session {
             Vec::new(),
             &mut Discard,
         );
-        let handshake = handshake.map_err(|error| explain(&conversation, &error))?;
+        let mut handshake = handshake.map_err(|error| explain(&conversation, &error))?;
+        if handshake.server_protocol_version != Protocol::V2 {
+            handshake.capabilities = with_absolute_depth(&handshake.capabilities);
+        }
         let format = handshake.capabilities.capability("object-format");
         if let Some(format) = format.and_then(|format| format.value().map(ToString::to_string))
             && format != "sha1"
@@ -223,6 +226,26 @@ impl FetchError {
             Self::Objects(reason) => SourceError::Objects { url, reason },
         }
     }
+}
+
+/// Leaves out `deepen-relative`. A client before version 2 that names it means each depth from what it has, and gix names all
+/// that a server can do: where nothing is here, the whole history would be sent instead of one commit.
+fn with_absolute_depth(capabilities: &Capabilities) -> Capabilities {
+    let mut text = vec![0];
+    for capability in capabilities.iter() {
+        if capability.name() == "deepen-relative" {
+            continue;
+        }
+        text.extend_from_slice(capability.name());
+        if let Some(value) = capability.value() {
+            text.push(b'=');
+            text.extend_from_slice(value);
+        }
+        text.push(b' ');
+    }
+    // The end of the last one was none of theirs.
+    text.pop_if(|last| *last == b' ');
+    Capabilities::from_bytes(&text).map_or_else(|_| capabilities.clone(), |(left, _)| left)
 }
 
 fn explain(conversation: &Conversation, error: &gix::Error) -> SourceError {

@@ -4,8 +4,8 @@ use pintle_core::application::Reference;
 use pintle_source::SourceError;
 
 use crate::fixture::{
-    Desk, Scripted, branch, lines, only_tips, open_servers, push_tree_id, read, repository, result,
-    small, tidy, tree,
+    Desk, Scripted, Seen, branch, lines, only_tips, open_servers, push_tree_id, read, repository,
+    result, small, tidy, tree,
 };
 
 #[tokio::test]
@@ -209,12 +209,17 @@ async fn a_commit_that_only_comes_with_too_much_history() {
         .push_files(&[("app/a.yaml", "a: 3\n")], "third")
         .unwrap();
     only_tips(&repository);
-    let asked = format!("want {second}");
-    let today = Scripted::git(repository.bare(), move |seen| {
-        seen.says(&asked)
-            .then(|| result(&lines(&["ERR tips only\n"])))
-    });
-    for server in [Scripted::old_git(repository.bare()), today] {
+    // Without a connection that lasts, git takes any commit that a branch or a tag leads to.
+    let tips_only = |asked: String| {
+        move |seen: &Seen| {
+            seen.says(&asked)
+                .then(|| result(&lines(&["ERR tips only\n"])))
+        }
+    };
+    let asked = || tips_only(format!("want {second}"));
+    let today = Scripted::git(repository.bare(), asked());
+    let old = Scripted::old_git_but(repository.bare(), asked());
+    for server in [old, today] {
         // The tip has six objects, and each commit before it four that are in no later one.
         let desk = Desk::limited(|limits| limits.objects = 10);
         let url = server.url_of("a.git");
