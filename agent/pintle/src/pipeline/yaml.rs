@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 /// Writes one value as a YAML document.
@@ -20,12 +21,40 @@ fn append(value: &Value, out: &mut String) {
     options.min_fold_chars = usize::MAX;
     options.compact_list_indent = true;
     let start = out.len();
-    if serde_saphyr::to_fmt_writer_with_options(out, value, options).is_err() {
+    if serde_saphyr::to_fmt_writer_with_options(out, &Written(value), options).is_err() {
         // JSON is YAML; nothing in a JSON value can make the writer fail but a defect in it.
         out.truncate(start);
         out.push_str(&value.to_string());
         out.push('\n');
     }
+}
+
+/// A value as it is written.
+struct Written<'a>(&'a Value);
+
+impl Serialize for Written<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::String(text) if hides_indentation(text) => {
+                serde_saphyr::DoubleQuoted(text).serialize(serializer)
+            }
+            Value::Array(items) => serializer.collect_seq(items.iter().map(Written)),
+            Value::Object(map) => {
+                serializer.collect_map(map.iter().map(|(key, value)| (key, Written(value))))
+            }
+            value => value.serialize(serializer),
+        }
+    }
+}
+
+/// Says whether a reader could not tell how far a text of several lines is indented: by the first line that is not empty, and
+/// Kubernetes' reader takes no tab there, nor an empty line before it that is longer (YAML 1.2, 8.1.1.1).
+fn hides_indentation(text: &str) -> bool {
+    let Some((line, more)) = text.trim_start_matches('\n').split_once('\n') else {
+        return text.starts_with('\n') && text.trim_start_matches('\n').starts_with('\t');
+    };
+    let is_blank = line.chars().all(|c| matches!(c, ' ' | '\t'));
+    line.starts_with('\t') || is_blank && !more.is_empty()
 }
 
 /// Writes values as one stream, each document after a `---`, in pieces that follow each other. A long one is written on all
@@ -86,6 +115,36 @@ mod tests {
         ];
         let expected = "---\nitems:\n- a: 1\n  b:\n  - 2\nkind: A\n---\nkind: B\n";
         assert_eq!(stream(&both.each_ref()).concat(), expected);
+    }
+
+    #[test]
+    fn a_text_that_begins_with_white_space_is_read_as_it_is() {
+        for text in [
+            "\techo hi\ndone\n",
+            "\n\techo hi\n",
+            "\n\n\tdone",
+            "  \nx\n",
+            " \n\n  x\ny\n",
+            "\t\n",
+            "  two\nnone\n",
+            "\n  two\nnone",
+            "none\n\ttab\n  two\n",
+        ] {
+            let value = json!({"a": {"run.sh": text, "list": [text, {"b": text}]}});
+            let written = write(&value);
+            assert_eq!(read(written.as_bytes(), "x").unwrap(), value, "{written}");
+            // What libyaml refuses: a tab, or a longer empty line, where it looks for the indentation.
+            let mut lines = written.lines().peekable();
+            while let Some(line) = lines.next() {
+                if line.ends_with(": |") || line.ends_with(": |-") || line.ends_with(": |+") {
+                    let first = lines.peek().map_or("", |line| line.trim_start_matches(' '));
+                    assert!(
+                        !first.starts_with('\t') && !(first.is_empty() && text.starts_with(' ')),
+                        "{written}"
+                    );
+                }
+            }
+        }
     }
 
     #[test]
