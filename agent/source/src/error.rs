@@ -275,6 +275,8 @@ pub enum Excess {
     Unpacked,
     /// Objects that are needed at the same time to make others from them, in bytes.
     Bases,
+    /// Objects that one is made from, one after the other.
+    Chain,
 }
 
 impl Excess {
@@ -301,6 +303,9 @@ impl Excess {
             Self::Bases => format!(
                 "objects that need more than {limit} bytes of others at once to be put together, the limit of that"
             ),
+            Self::Chain => format!(
+                "an object that is made from more than {limit} others, one after the other, which is the most that git makes"
+            ),
         }
     }
 
@@ -314,6 +319,7 @@ impl Excess {
                 "take the file out of the commit; `git ls-tree -r -l COMMIT` shows the sizes"
             }
             Self::Bases => "run `git repack -a -d -f --depth=4` where the repository is kept",
+            Self::Chain => "run `git repack -a -d -f` where the repository is kept",
         }
     }
 }
@@ -462,6 +468,7 @@ mod tests {
             limit: 9,
         };
         insta::assert_snapshot!(history, @"URL sends only tips of branches and tags alone, and commit COMMIT is none of them; with all of the history it sends objects that need more than 9 bytes of others at once to be put together, the limit of that: put a tag on the commit and follow that, or follow a branch");
+        insta::assert_snapshot!(told(Excess::Chain), @"URL sends an object that is made from more than 9 others, one after the other, which is the most that git makes: run `git repack -a -d -f` where the repository is kept");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::{
 
 use gix::{
     ObjectId,
-    objs::{CommitRef, FindExt as _, Kind, TagRef, TreeRefIter, tree::EntryKind},
+    objs::{CommitRef, Exists as _, FindExt as _, Kind, TagRef, TreeRefIter, tree::EntryKind},
 };
 use pintle_core::tree::{TreeError, TreePath};
 
@@ -94,10 +94,11 @@ impl Store {
         self.repository.objects.to_cache()
     }
 
-    /// Returns a function that says whether an object is here.
+    /// Returns a function that says whether an object is here. It does not look at what that is made from, so that it may
+    /// be asked for hundreds of thousands.
     pub(crate) fn finder(&self) -> impl Fn(&gix::oid) -> bool {
         let handle = self.handle();
-        move |id| matches!(gix::odb::Header::try_header(&handle, id), Ok(Some(_)))
+        move |id| handle.exists(id)
     }
 
     /// Returns the tip with the tree that it leads to, peeling tags; nothing if it, or the tree itself, is not there.

@@ -24,6 +24,10 @@ use crate::{
 /// Most bytes of the two numbers that a delta begins with.
 const NUMBERS: usize = 20;
 
+/// Most objects that one is made from, one after the other: as many as git makes at most, by `--depth`; without it, it
+/// makes 50. Whoever asks for the size of an object goes through all of them, and who reads it puts them all together.
+const CHAIN: u32 = 4095;
+
 /// Why a pack is not indexed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Flaw {
@@ -113,6 +117,13 @@ struct Seen {
     size: u64,
     /// What it is made from, by its number.
     base: Option<usize>,
+    /// How many objects it is made from, one after the other.
+    ///
+    /// One that names its base by id counts as made from a whole one. Where that is here already it is so, as it joins the
+    /// pack whole. Where it is in the pack, which is which shows only when all is put together; git, asked for deltas that
+    /// name their base by its place, sends no such ones. What reads through a chain of them is ended by its time, see
+    /// [`crate::tree::work`].
+    chain: u32,
     /// How many objects are made from it and say so by its place.
     deltas: u32,
 }
@@ -136,6 +147,7 @@ impl Survey {
             offset,
             size: entry.decompressed_size,
             base: None,
+            chain: 0,
             deltas: 0,
         };
         if entry.header.is_delta() {
@@ -144,6 +156,10 @@ impl Survey {
             self.admit(of_base.max(size))?;
             seen.size = size;
             seen.base = self.base(offset, entry.header, of_base)?;
+            seen.chain = 1 + seen.base.map_or(0, |number| self.objects[number].chain);
+            if seen.chain > CHAIN {
+                return Err(Flaw::TooMuch(Excess::Chain, CHAIN.into()));
+            }
         }
         let most = seen.size.max(entry.decompressed_size);
         self.unpacked = self.unpacked.saturating_add(most);
@@ -429,6 +445,29 @@ mod tests {
         assert_eq!(named(2, false), Ok(true));
         assert_eq!(named(3, false), too_much);
         assert_eq!(named(9, true), Ok(true), "they are made from nothing else");
+    }
+
+    #[test]
+    fn objects_are_made_from_each_other_as_deep_as_git_makes_them() {
+        let limits = Limits {
+            objects: CHAIN + 10,
+            unpacked: u64::MAX,
+            ..limits()
+        };
+        let chain = |length: u32| {
+            let mut pack = Packed::new();
+            let mut base = pack.blob(900);
+            let beside = pack.made_from(base);
+            for _ in 0..length {
+                base = pack.made_from(base);
+            }
+            pack.made_from(beside);
+            let pack = pack.finish();
+            survey(&mut &pack[..], limits, &AtomicBool::new(false), &|_| false)
+        };
+        assert_eq!(chain(CHAIN), Ok(false));
+        let too_deep = Err(Flaw::TooMuch(Excess::Chain, u64::from(CHAIN)));
+        assert_eq!(chain(CHAIN + 1), too_deep);
     }
 
     #[test]
