@@ -24,6 +24,7 @@ use crate::{
     tree::{
         broken,
         objects::{Folder, NodeKind, Objects},
+        work::Work,
     },
 };
 
@@ -31,8 +32,9 @@ use crate::{
 const META_LIMIT: u64 = 32 << 20;
 /// Marks a repository in the cache that is to be fetched anew.
 const DAMAGED: &str = "damaged";
-/// Most entries of folders that a store keeps decoded: all trees over it pass through the same outer ones.
-const KEPT_NODES: usize = 50_000;
+/// Entries of decoded folders after which those that a store keeps become the old ones. It keeps some because all trees
+/// over it pass through the same outer folders.
+const KEPT_NODES: usize = 25_000;
 /// Packs that a store can know; each fetch adds one, and [`crate::cache`] starts anew long before.
 const SLOTS: u16 = 1024;
 
@@ -47,10 +49,35 @@ pub(crate) struct Store {
 }
 
 /// Decoded folders. What they hold depends on their id only.
+///
+/// When the new ones are too many they become the old ones, and those are dropped. So a folder that everything leads
+/// through stays, however many others are looked into between.
 #[derive(Default)]
 struct Decoded {
-    folders: HashMap<ObjectId, Arc<Folder>>,
+    new: HashMap<ObjectId, Arc<Folder>>,
+    old: HashMap<ObjectId, Arc<Folder>>,
+    /// Entries of the new ones.
     nodes: usize,
+}
+
+impl Decoded {
+    fn get(&mut self, id: &ObjectId) -> Option<Arc<Folder>> {
+        if let Some(folder) = self.new.get(id) {
+            return Some(Arc::clone(folder));
+        }
+        let folder = self.old.remove(id)?;
+        self.keep(*id, &folder);
+        Some(folder)
+    }
+
+    fn keep(&mut self, id: ObjectId, folder: &Arc<Folder>) {
+        if self.nodes > KEPT_NODES {
+            self.old = std::mem::take(&mut self.new);
+            self.nodes = 0;
+        }
+        self.nodes += folder.len() + 1;
+        self.new.insert(id, Arc::clone(folder));
+    }
 }
 
 impl Store {
@@ -139,15 +166,6 @@ impl Store {
     fn decoded(&self) -> MutexGuard<'_, Decoded> {
         // It only ever holds whole folders, so that a panic leaves nothing half done that matters.
         self.folders.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn keep(&self, id: ObjectId, folder: &Arc<Folder>) {
-        let mut decoded = self.decoded();
-        if decoded.nodes > KEPT_NODES {
-            *decoded = Decoded::default();
-        }
-        decoded.nodes += folder.len() + 1;
-        decoded.folders.insert(id, Arc::clone(folder));
     }
 
     fn note(&self, error: &ObjectError) {
@@ -316,10 +334,11 @@ fn expect(handle: &gix::odb::Handle, id: &gix::oid, wanted: Kind) -> Result<u64,
 }
 
 impl Objects for GitObjects {
-    fn folder(&self, id: &ObjectId, at: &TreePath) -> Result<Arc<Folder>, TreeError> {
-        if let Some(folder) = self.store.decoded().folders.get(id) {
-            return Ok(Arc::clone(folder));
+    fn folder(&self, id: &ObjectId, at: &TreePath, work: &Work) -> Result<Arc<Folder>, TreeError> {
+        if let Some(folder) = self.store.decoded().get(id) {
+            return Ok(folder);
         }
+        work.check_time(at)?;
         let limit = self.store.limits.entries;
         let nodes = self.with(at, |handle| {
             expect(handle, id, Kind::Tree)?;
@@ -347,21 +366,74 @@ impl Objects for GitObjects {
             limit: limit as u64,
             unit: "entries",
         })?;
+        work.spend(nodes.len() + 1, at)?;
         let folder = Arc::new(Folder::new(nodes));
-        self.store.keep(*id, &folder);
+        self.store.decoded().keep(*id, &folder);
         Ok(folder)
     }
 
-    fn size(&self, id: &ObjectId, at: &TreePath) -> Result<u64, TreeError> {
+    fn size(&self, id: &ObjectId, at: &TreePath, work: &Work) -> Result<u64, TreeError> {
+        work.check_time(at)?;
         self.with(at, |handle| expect(handle, id, Kind::Blob))
     }
 
-    fn blob(&self, id: &ObjectId, at: &TreePath) -> Result<Vec<u8>, TreeError> {
+    fn blob(&self, id: &ObjectId, at: &TreePath, work: &Work) -> Result<Vec<u8>, TreeError> {
+        work.check_time(at)?;
         self.with(at, |handle| {
             expect(handle, id, Kind::Blob)?;
             let mut buffer = Vec::new();
             handle.find(id, &mut buffer).map_err(damaged)?;
             Ok(buffer)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: u8) -> ObjectId {
+        ObjectId::from_bytes_or_panic(&[number; 20])
+    }
+
+    fn folder(entries: usize) -> Arc<Folder> {
+        let nodes = (0..entries).map(|number| {
+            let name = number.to_string().into_bytes();
+            (name, NodeKind::File, id(0))
+        });
+        Arc::new(Folder::new(nodes))
+    }
+
+    #[test]
+    fn two_folders_of_any_size_stay_while_they_are_used() {
+        let (one, two) = (folder(KEPT_NODES + 1), folder(KEPT_NODES + 1));
+        let mut decoded = Decoded::default();
+        decoded.keep(id(1), &one);
+        decoded.keep(id(2), &two);
+        for _ in 0..3 {
+            assert!(
+                decoded
+                    .get(&id(1))
+                    .is_some_and(|kept| Arc::ptr_eq(&kept, &one))
+            );
+            assert!(
+                decoded
+                    .get(&id(2))
+                    .is_some_and(|kept| Arc::ptr_eq(&kept, &two))
+            );
+        }
+    }
+
+    #[test]
+    fn a_folder_that_all_lead_through_stays_and_others_go() {
+        let mut decoded = Decoded::default();
+        decoded.keep(id(0), &folder(10));
+        let large = folder(KEPT_NODES / 2);
+        for number in 1..100 {
+            decoded.keep(id(number), &large);
+            assert!(decoded.get(&id(0)).is_some());
+        }
+        assert!(decoded.get(&id(1)).is_none());
+        assert!(decoded.new.len() + decoded.old.len() <= 8);
     }
 }

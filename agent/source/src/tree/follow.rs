@@ -6,16 +6,15 @@ use gix::ObjectId;
 use pintle_core::tree::{TreeError, TreePath};
 
 use super::{
-    SourceTree, broken,
+    SourceTree,
     objects::{Folder, NodeKind, Objects},
+    work::Work,
 };
 
 /// Most links on the way to one thing, as in Linux (`path_resolution(7)`).
 const LINKS: usize = 40;
 /// Longest target of a link in bytes, as in Linux (`PATH_MAX`).
 const TARGET: u64 = 4096;
-/// Most folders that one call looks into. Without links it takes as many as the path has parts; links multiply that.
-const STEPS: usize = 200_000;
 
 /// What a path leads to.
 #[derive(Debug, Clone)]
@@ -31,12 +30,17 @@ pub(super) enum Found {
 
 /// Finds what is at a path to which only folders lead, as they do to nearly every one, without keeping what lies on the
 /// way. Gives nothing where it takes a [`Walker`]: for links, and to tell what is wrong.
-pub(super) fn straight<O: Objects>(tree: &SourceTree<O>, path: &TreePath) -> Option<Found> {
+pub(super) fn straight<O: Objects>(
+    tree: &SourceTree<O>,
+    path: &TreePath,
+    work: &Work,
+) -> Option<Found> {
     let mut id = tree.root;
     let mut depth = 0;
     let mut parts = path.parts().peekable();
     while let Some(part) = parts.next() {
-        let folder = tree.objects.folder(&id, path).ok()?;
+        work.look(path).ok()?;
+        let folder = tree.objects.folder(&id, path, work).ok()?;
         let Some(node) = folder.get(part) else {
             return Some(Found::Nothing { link: None });
         };
@@ -55,10 +59,10 @@ pub(super) fn straight<O: Objects>(tree: &SourceTree<O>, path: &TreePath) -> Opt
     Some(Found::Folder(id))
 }
 
-/// Goes along paths of one tree, with a budget for all of them.
+/// Goes along paths of one tree. Without links that takes as many looks as a path has parts; links multiply them.
 pub(super) struct Walker<'a, O> {
     tree: &'a SourceTree<O>,
-    steps: usize,
+    work: &'a Work,
     /// Folders from the root to where the last path led, by name.
     place: Place,
     /// Every folder along the last path, where it really is.
@@ -73,10 +77,10 @@ struct Place {
 }
 
 impl<'a, O: Objects> Walker<'a, O> {
-    pub(super) fn new(tree: &'a SourceTree<O>) -> Self {
+    pub(super) fn new(tree: &'a SourceTree<O>, work: &'a Work) -> Self {
         Self {
             tree,
-            steps: 0,
+            work,
             place: Place {
                 names: Vec::new(),
                 ids: Vec::new(),
@@ -86,8 +90,12 @@ impl<'a, O: Objects> Walker<'a, O> {
     }
 
     /// A walker that has gone to a folder.
-    pub(super) fn at(tree: &'a SourceTree<O>, folder: &TreePath) -> Result<Self, TreeError> {
-        let mut walker = Self::new(tree);
+    pub(super) fn at(
+        tree: &'a SourceTree<O>,
+        folder: &TreePath,
+        work: &'a Work,
+    ) -> Result<Self, TreeError> {
+        let mut walker = Self::new(tree, work);
         walker.resolve(folder)?;
         Ok(walker)
     }
@@ -130,7 +138,7 @@ impl<'a, O: Objects> Walker<'a, O> {
     }
 
     /// Finds what a link in the folder of the last path leads to, for a listing: what cannot be followed is nothing.
-    pub(super) fn listed(&mut self, name: &str, folder: &TreePath) -> Result<Found, TreeError> {
+    pub(super) fn listed(&self, name: &str, folder: &TreePath) -> Result<Found, TreeError> {
         let mut place = self.place.clone();
         match self.follow(&mut place, name, folder) {
             Ok(Found::Folder(_)) if self.passed.contains(&place.names) => {
@@ -154,7 +162,7 @@ impl<'a, O: Objects> Walker<'a, O> {
     }
 
     /// Goes one part further, through as many links as it takes. Afterwards `place` is the folder found, if it is one.
-    fn follow(&mut self, place: &mut Place, part: &str, at: &TreePath) -> Result<Found, TreeError> {
+    fn follow(&self, place: &mut Place, part: &str, at: &TreePath) -> Result<Found, TreeError> {
         let link = || TreeError::Link { path: at.clone() };
         let mut open = vec![part.to_owned()];
         let mut links = 0;
@@ -196,26 +204,25 @@ impl<'a, O: Objects> Walker<'a, O> {
         Ok(Found::Folder(place.id(self.tree.root)))
     }
 
-    fn look_into(&mut self, place: &Place, at: &TreePath) -> Result<Arc<Folder>, TreeError> {
-        self.steps += 1;
-        if self.steps > STEPS {
-            return Err(broken(
-                at,
-                "its symbolic links lead through too many folders",
-            ));
-        }
-        self.tree.objects.folder(&place.id(self.tree.root), at)
+    fn look_into(&self, place: &Place, at: &TreePath) -> Result<Arc<Folder>, TreeError> {
+        self.work.look(at)?;
+        let id = place.id(self.tree.root);
+        self.tree.objects.folder(&id, at, self.work)
     }
 
     /// Reads a link's target, or nothing if it can only lead out of the tree.
     fn target(&self, id: &ObjectId, at: &TreePath) -> Result<Option<String>, TreeError> {
-        if self.tree.objects.size(id, at)? > TARGET {
+        self.work.look(at)?;
+        let objects = &self.tree.objects;
+        if objects.size(id, at, self.work)? > TARGET {
             return Ok(None);
         }
-        let target = String::from_utf8(self.tree.objects.blob(id, at)?).ok();
-        Ok(target.filter(|target| {
-            !target.is_empty() && !target.starts_with('/') && !target.contains('\0')
-        }))
+        let Ok(target) = String::from_utf8(objects.blob(id, at, self.work)?) else {
+            return Ok(None);
+        };
+        self.work.go_through(&target, at)?;
+        let is_within = !target.is_empty() && !target.starts_with('/') && !target.contains('\0');
+        Ok(is_within.then_some(target))
     }
 }
 
@@ -248,5 +255,139 @@ impl Place {
         self.names.push(name);
         self.ids.push(id);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use pintle_core::tree::Tree as _;
+
+    use super::*;
+    use crate::limits::Limits;
+
+    /// Objects in memory.
+    #[derive(Default)]
+    struct Fake {
+        folders: HashMap<ObjectId, Arc<Folder>>,
+        links: HashMap<ObjectId, String>,
+        /// Whether each look into a folder decodes it.
+        forgets: bool,
+    }
+
+    impl Fake {
+        fn add_folder(
+            &mut self,
+            nodes: impl IntoIterator<Item = (String, NodeKind, ObjectId)>,
+        ) -> ObjectId {
+            let nodes = nodes.into_iter();
+            let folder = Folder::new(nodes.map(|(name, kind, id)| (name.into_bytes(), kind, id)));
+            let id = self.free_id();
+            self.folders.insert(id, Arc::new(folder));
+            id
+        }
+
+        fn add_link(&mut self, target: &str) -> ObjectId {
+            let id = self.free_id();
+            self.links.insert(id, target.to_owned());
+            id
+        }
+
+        fn free_id(&self) -> ObjectId {
+            let mut id = [0; 20];
+            let number = self.folders.len() + self.links.len() + 1;
+            id[..8].copy_from_slice(&number.to_be_bytes());
+            ObjectId::from_bytes_or_panic(&id)
+        }
+
+        fn tree(self, root: ObjectId) -> SourceTree<Self> {
+            SourceTree::new(self, root, Limits::default())
+        }
+    }
+
+    impl Objects for Fake {
+        fn folder(
+            &self,
+            id: &ObjectId,
+            at: &TreePath,
+            work: &Work,
+        ) -> Result<Arc<Folder>, TreeError> {
+            let folder = &self.folders[id];
+            if self.forgets {
+                work.spend(folder.len() + 1, at)?;
+            }
+            Ok(Arc::clone(folder))
+        }
+
+        fn size(&self, id: &ObjectId, _: &TreePath, _: &Work) -> Result<u64, TreeError> {
+            Ok(self.links.get(id).map_or(1, |target| target.len() as u64))
+        }
+
+        fn blob(&self, id: &ObjectId, _: &TreePath, _: &Work) -> Result<Vec<u8>, TreeError> {
+            Ok(self.links[id].clone().into_bytes())
+        }
+    }
+
+    fn file() -> ObjectId {
+        ObjectId::null(gix::hash::Kind::Sha1)
+    }
+
+    /// Makes names of files that come after all others.
+    fn files(count: usize) -> impl Iterator<Item = (String, NodeKind, ObjectId)> {
+        (0..count).map(|number| (format!("z{number}"), NodeKind::File, file()))
+    }
+
+    #[test]
+    fn links_through_folders_that_are_decoded_again_and_again_are_given_up() {
+        let mut fake = Fake {
+            forgets: true,
+            ..Fake::default()
+        };
+        let empty = fake.add_folder([]);
+        let within = [("d".to_owned(), NodeKind::Folder, empty)];
+        let big = fake.add_folder(within.into_iter().chain(files(49_999)));
+        let link = fake.add_link(&format!("{}z1", "big/d/../../".repeat(300)));
+        let links = (0..250).map(|number| (format!("link{number}"), NodeKind::Link, link));
+        let within = [("big".to_owned(), NodeKind::Folder, big)];
+        let root = fake.add_folder(within.into_iter().chain(links).chain(files(49_000)));
+        let tree = fake.tree(root);
+        let told = tree.entries(&TreePath::root()).unwrap_err();
+        insta::assert_snapshot!(told, @". could not be read: finding it leads through too many folders, or too large ones: replace symbolic links by what they lead to");
+        let one = TreePath::parse("link7").unwrap();
+        let told = tree.read(&one).unwrap_err();
+        insta::assert_snapshot!(told, @"link7 could not be read: finding it leads through too many folders, or too large ones: replace symbolic links by what they lead to");
+        assert_eq!(tree.stat(&one), Err(told));
+    }
+
+    #[test]
+    fn links_that_never_end_are_given_up_when_there_are_too_many() {
+        let mut fake = Fake::default();
+        let ring = fake.add_link(&format!("{}ring", "./".repeat(2000)));
+        let links = (0..40_000).map(|number| (format!("link{number}"), NodeKind::Link, ring));
+        let itself = [("ring".to_owned(), NodeKind::Link, ring)];
+        let root = fake.add_folder(itself.into_iter().chain(links));
+        let told = fake.tree(root).entries(&TreePath::root()).unwrap_err();
+        assert!(told.is_broken(), "{told}");
+    }
+
+    #[test]
+    fn as_many_links_as_a_folder_may_have_can_be_followed() {
+        let mut fake = Fake::default();
+        let mut pool = fake.add_folder(files(50_000));
+        for _ in 0..4 {
+            pool = fake.add_folder([("f".to_owned(), NodeKind::Folder, pool)]);
+        }
+        let link = fake.add_link("../pool/f/f/f/f/z49999");
+        let links = (0..50_000).map(|number| (format!("link{number}"), NodeKind::Link, link));
+        let farm = fake.add_folder(links);
+        let root = fake.add_folder([
+            ("farm".to_owned(), NodeKind::Folder, farm),
+            ("pool".to_owned(), NodeKind::Folder, pool),
+        ]);
+        let entries = fake.tree(root).entries(&TreePath::parse("farm").unwrap());
+        let entries = entries.unwrap();
+        assert_eq!(entries.len(), 50_000);
+        assert!(entries.iter().all(|entry| entry.size == 1));
     }
 }

@@ -2,6 +2,7 @@
 
 mod follow;
 pub(crate) mod objects;
+pub(crate) mod work;
 
 use std::fmt;
 
@@ -10,7 +11,8 @@ use pintle_core::tree::{Entry, EntryKind, Stat, Tree, TreeError, TreePath};
 
 use self::{
     follow::{Found, Walker, straight},
-    objects::{NodeKind, Objects},
+    objects::{Folder, NodeKind, Objects},
+    work::{Work, aside},
 };
 use crate::limits::Limits;
 
@@ -18,6 +20,8 @@ use crate::limits::Limits;
 const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
 /// Pointers are smaller than this, by the same specification.
 const LFS_POINTER_LIMIT: usize = 1024;
+/// Most entries that are listed in passing: the sizes of so many files take some milliseconds.
+const FEW: usize = 1000;
 
 /// A tree over objects, wherever they are.
 ///
@@ -43,28 +47,20 @@ impl<O: Objects> SourceTree<O> {
 
     /// Returns the folder's id if the path, after following links, is a folder of this tree.
     pub(crate) fn folder_at(&self, path: &TreePath) -> Result<ObjectId, TreeError> {
-        match self.find(path)? {
-            Found::Folder(id) => Ok(id),
-            Found::Submodule(_) => Err(TreeError::Submodule { path: path.clone() }),
-            Found::File(_) => Err(TreeError::WrongKind {
-                path: path.clone(),
-                expected: "folder",
-            }),
-            Found::Nothing { link } => Err(missing(path, link)),
-        }
+        folder(self.find(path, &Work::new())?, path)
     }
 
-    fn find(&self, path: &TreePath) -> Result<Found, TreeError> {
-        match straight(self, path) {
+    fn find(&self, path: &TreePath, work: &Work) -> Result<Found, TreeError> {
+        match straight(self, path, work) {
             Some(found) => Ok(found),
-            None => Walker::new(self).resolve(path),
+            None => aside(|| Walker::new(self, work).resolve(path)),
         }
     }
 
-    fn entry(&self, name: &str, found: &Found, at: &TreePath) -> Stat {
+    fn entry(&self, name: &str, found: &Found, at: &TreePath, work: &Work) -> Stat {
         let (kind, size, content) = match found {
             Found::Folder(id) | Found::Submodule(id) => (EntryKind::Folder, 0, id),
-            Found::File(id) => (EntryKind::File, self.objects.size(id, at)?, id),
+            Found::File(id) => (EntryKind::File, self.objects.size(id, at, work)?, id),
             Found::Nothing { .. } => return Ok(None),
         };
         Ok(Some(Entry {
@@ -76,7 +72,13 @@ impl<O: Objects> SourceTree<O> {
     }
 
     /// Reads a file whose size is known.
-    fn bytes(&self, id: &ObjectId, size: u64, path: &TreePath) -> Result<Vec<u8>, TreeError> {
+    fn bytes(
+        &self,
+        id: &ObjectId,
+        size: u64,
+        path: &TreePath,
+        work: &Work,
+    ) -> Result<Vec<u8>, TreeError> {
         if size > self.limits.file {
             return Err(TreeError::TooLarge {
                 path: path.clone(),
@@ -85,7 +87,7 @@ impl<O: Objects> SourceTree<O> {
                 unit: "bytes",
             });
         }
-        let bytes = self.objects.blob(id, path)?;
+        let bytes = self.objects.blob(id, path, work)?;
         if bytes.len() < LFS_POINTER_LIMIT && bytes.starts_with(LFS_POINTER) {
             return Err(broken(
                 path,
@@ -94,50 +96,8 @@ impl<O: Objects> SourceTree<O> {
         }
         Ok(bytes)
     }
-}
 
-impl<O: Objects> Tree for SourceTree<O> {
-    fn stat(&self, path: &TreePath) -> Stat {
-        let found = self.find(path)?;
-        self.entry(path.parts().last().unwrap_or_default(), &found, path)
-    }
-
-    fn read(&self, path: &TreePath) -> Result<Vec<u8>, TreeError> {
-        let id = file(self.find(path)?, path)?;
-        let size = self.objects.size(&id, path)?;
-        self.bytes(&id, size, path)
-    }
-
-    fn stat_and_read(&self, path: &TreePath) -> (Stat, Result<Vec<u8>, TreeError>) {
-        let found = match self.find(path) {
-            Ok(found) => found,
-            Err(error) => return (Err(error.clone()), Err(error)),
-        };
-        let stat = self.entry(path.parts().last().unwrap_or_default(), &found, path);
-        let size = match &stat {
-            Ok(entry) => Ok(entry.as_ref().map_or(0, |entry| entry.size)),
-            Err(error) => Err(error.clone()),
-        };
-        let bytes = file(found, path).and_then(|id| self.bytes(&id, size?, path));
-        (stat, bytes)
-    }
-
-    fn entries(&self, path: &TreePath) -> Result<Vec<Entry>, TreeError> {
-        let id = match self.find(path)? {
-            Found::Folder(id) => id,
-            Found::File(_) => {
-                return Err(TreeError::WrongKind {
-                    path: path.clone(),
-                    expected: "folder",
-                });
-            }
-            Found::Submodule(_) => return Err(TreeError::Submodule { path: path.clone() }),
-            Found::Nothing { link } => return Err(missing(path, link)),
-        };
-        let folder = self.objects.folder(&id, path)?;
-        if let Some(reason) = folder.refused() {
-            return Err(broken(path, reason));
-        }
+    fn list(&self, folder: &Folder, path: &TreePath, work: &Work) -> Result<Vec<Entry>, TreeError> {
         // Most folders have no links, for which the way here has to be known.
         let mut walker = None;
         let mut entries = Vec::with_capacity(folder.len());
@@ -149,13 +109,13 @@ impl<O: Objects> Tree for SourceTree<O> {
                 NodeKind::Link => {
                     let here = match walker.take() {
                         Some(here) => here,
-                        None => Walker::at(self, path)?,
+                        None => Walker::at(self, path, work)?,
                     };
                     walker.insert(here).listed(&node.name, path)?
                 }
             };
             entries.push(
-                self.entry(&node.name, &found, path)?
+                self.entry(&node.name, &found, path, work)?
                     .unwrap_or_else(|| Entry {
                         name: node.name.clone(),
                         kind: EntryKind::File,
@@ -168,11 +128,67 @@ impl<O: Objects> Tree for SourceTree<O> {
     }
 }
 
+impl<O: Objects> Tree for SourceTree<O> {
+    fn stat(&self, path: &TreePath) -> Stat {
+        let work = Work::new();
+        let found = self.find(path, &work)?;
+        self.entry(path.parts().last().unwrap_or_default(), &found, path, &work)
+    }
+
+    fn read(&self, path: &TreePath) -> Result<Vec<u8>, TreeError> {
+        let work = Work::new();
+        let id = file(self.find(path, &work)?, path)?;
+        let size = self.objects.size(&id, path, &work)?;
+        self.bytes(&id, size, path, &work)
+    }
+
+    fn stat_and_read(&self, path: &TreePath) -> (Stat, Result<Vec<u8>, TreeError>) {
+        let work = Work::new();
+        let found = match self.find(path, &work) {
+            Ok(found) => found,
+            Err(error) => return (Err(error.clone()), Err(error)),
+        };
+        let stat = self.entry(path.parts().last().unwrap_or_default(), &found, path, &work);
+        let size = match &stat {
+            Ok(entry) => Ok(entry.as_ref().map_or(0, |entry| entry.size)),
+            Err(error) => Err(error.clone()),
+        };
+        let bytes = file(found, path).and_then(|id| self.bytes(&id, size?, path, &work));
+        (stat, bytes)
+    }
+
+    fn entries(&self, path: &TreePath) -> Result<Vec<Entry>, TreeError> {
+        let work = Work::new();
+        let id = folder(self.find(path, &work)?, path)?;
+        let folder = self.objects.folder(&id, path, &work)?;
+        if let Some(reason) = folder.refused() {
+            return Err(broken(path, reason));
+        }
+        if folder.len() > FEW || folder.has_links() {
+            return aside(|| self.list(&folder, path, &work));
+        }
+        self.list(&folder, path, &work)
+    }
+}
+
 impl<O> fmt::Debug for SourceTree<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SourceTree")
             .field("root", &self.root)
             .finish_non_exhaustive()
+    }
+}
+
+/// The id of what was found, if it is a folder.
+fn folder(found: Found, path: &TreePath) -> Result<ObjectId, TreeError> {
+    match found {
+        Found::Folder(id) => Ok(id),
+        Found::File(_) => Err(TreeError::WrongKind {
+            path: path.clone(),
+            expected: "folder",
+        }),
+        Found::Submodule(_) => Err(TreeError::Submodule { path: path.clone() }),
+        Found::Nothing { link } => Err(missing(path, link)),
     }
 }
 

@@ -5,16 +5,18 @@ use std::{fmt, sync::Arc};
 use gix::ObjectId;
 use pintle_core::tree::{TreeError, TreePath};
 
-/// Where objects are read from. Paths are for messages only.
+use super::work::Work;
+
+/// Where objects are read from. Paths are for messages only, and what it takes is counted as the work of one call.
 pub(crate) trait Objects: Send + Sync + 'static {
     /// Returns what is in a folder.
-    fn folder(&self, id: &ObjectId, at: &TreePath) -> Result<Arc<Folder>, TreeError>;
+    fn folder(&self, id: &ObjectId, at: &TreePath, work: &Work) -> Result<Arc<Folder>, TreeError>;
 
     /// Returns the size of a file or link in bytes, without reading it.
-    fn size(&self, id: &ObjectId, at: &TreePath) -> Result<u64, TreeError>;
+    fn size(&self, id: &ObjectId, at: &TreePath, work: &Work) -> Result<u64, TreeError>;
 
     /// Returns the bytes of a file or link, whose size was found acceptable.
-    fn blob(&self, id: &ObjectId, at: &TreePath) -> Result<Vec<u8>, TreeError>;
+    fn blob(&self, id: &ObjectId, at: &TreePath, work: &Work) -> Result<Vec<u8>, TreeError>;
 }
 
 /// One decoded folder, sorted by name.
@@ -69,6 +71,10 @@ impl Folder {
 
     pub(crate) fn len(&self) -> usize {
         self.nodes.len()
+    }
+
+    pub(crate) fn has_links(&self) -> bool {
+        self.nodes.iter().any(|node| node.kind == NodeKind::Link)
     }
 
     /// Returns why the folder cannot be listed, if it cannot.

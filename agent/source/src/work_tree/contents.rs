@@ -15,6 +15,7 @@ use crate::{
     tree::{
         broken,
         objects::{Folder, NodeKind, Objects},
+        work::Work,
     },
 };
 
@@ -149,14 +150,14 @@ fn hash(kind: Kind, bytes: &[u8], at: &TreePath) -> Result<ObjectId, SourceError
 }
 
 impl Objects for Contents {
-    fn folder(&self, id: &ObjectId, at: &TreePath) -> Result<Arc<Folder>, TreeError> {
+    fn folder(&self, id: &ObjectId, at: &TreePath, _: &Work) -> Result<Arc<Folder>, TreeError> {
         self.folders
             .get(id)
             .cloned()
             .ok_or_else(|| TreeError::NotFound { path: at.clone() })
     }
 
-    fn size(&self, id: &ObjectId, at: &TreePath) -> Result<u64, TreeError> {
+    fn size(&self, id: &ObjectId, at: &TreePath, _: &Work) -> Result<u64, TreeError> {
         match (self.regular.get(id), self.links.get(id)) {
             (Some(file), _) => Ok(file.size),
             (None, Some(target)) => Ok(target.len() as u64),
@@ -164,7 +165,7 @@ impl Objects for Contents {
         }
     }
 
-    fn blob(&self, id: &ObjectId, at: &TreePath) -> Result<Vec<u8>, TreeError> {
+    fn blob(&self, id: &ObjectId, at: &TreePath, _: &Work) -> Result<Vec<u8>, TreeError> {
         let file = match (self.regular.get(id), self.links.get(id)) {
             (Some(file), _) => file,
             (None, Some(target)) => return Ok(target.clone()),

@@ -140,6 +140,35 @@ async fn links_are_followed_within_the_tree_and_no_further() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn links_from_one_large_folder_through_another_are_followed() {
+    let repository = repository(open_servers(), "large-folders");
+    let (file, link) = (
+        blob(&repository, b"x"),
+        blob(&repository, b"../pool/file29999"),
+    );
+    let folder = |lines: Vec<Vec<u8>>| git_with(&repository, &["mktree", "-z"], &lines.concat());
+    let files = |count: usize| -> Vec<Vec<u8>> {
+        let name = |number| format!("file{number}").into_bytes();
+        (0..count)
+            .map(|number| line("100644", &file, &name(number)))
+            .collect()
+    };
+    let links = (0..200).map(|number| line("120000", &link, format!("link{number}").as_bytes()));
+    let pool = folder(files(30_000));
+    let farm = folder(files(29_800).into_iter().chain(links).collect());
+    let root = [
+        line("040000", &farm, b"farm"),
+        line("040000", &pool, b"pool"),
+    ];
+    push_tree(&repository, &root.concat());
+    let tree = pushed(&repository).await;
+    let entries = tree.entries(&path("farm")).unwrap();
+    assert_eq!(entries.len(), 30_000);
+    assert!(entries.iter().all(|entry| entry.size == 1));
+    assert_eq!(text(&*tree, "farm/link199"), "x");
+}
+
 #[tokio::test]
 async fn submodules_are_named_when_they_are_needed() {
     let repository = repository(open_servers(), "submodule");

@@ -1,0 +1,146 @@
+//! What one call of a tree may cost, and where it may take its time.
+//!
+//! Nothing interrupts a call, not even a plugin's deadline. So it counts what it does, and looks at the clock before each
+//! thing whose price no count tells.
+
+use std::{
+    cell::Cell,
+    time::{Duration, Instant},
+};
+
+use pintle_core::tree::{TreeError, TreePath};
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    task::block_in_place,
+};
+
+use super::broken;
+
+/// Most steps of one call: less than a second. A step is what it takes to decode one entry of a folder.
+///
+/// It is enough for the largest folder that is accepted, with 50,000 entries of which each is a link that leads through
+/// five other folders, and for ten folders of that size on the way.
+const STEPS: usize = 5_000_000;
+/// Steps that it takes to look for a name in a folder that is decoded, or to read a link.
+const LOOK: usize = 10;
+/// Bytes of a link's target that take one step to go through.
+const TARGET_BYTES: usize = 4;
+/// Longest time of one call, which no honest one comes near. It is for what a count of steps does not see: sizes and links
+/// that are made from thousands of other objects or from very large ones, and a disk that hardly answers.
+const TIME: Duration = Duration::from_secs(10);
+
+/// What one call may still do.
+#[derive(Debug)]
+pub(crate) struct Work {
+    left: Cell<usize>,
+    until: Instant,
+}
+
+impl Work {
+    pub(crate) fn new() -> Self {
+        Self::within(STEPS, TIME)
+    }
+
+    fn within(steps: usize, time: Duration) -> Self {
+        Self {
+            left: Cell::new(steps),
+            until: Instant::now() + time,
+        }
+    }
+
+    /// Counts a look for a name, or into a link.
+    pub(crate) fn look(&self, at: &TreePath) -> Result<(), TreeError> {
+        self.spend(LOOK, at)
+    }
+
+    /// Counts going through the target of a link.
+    pub(crate) fn go_through(&self, target: &str, at: &TreePath) -> Result<(), TreeError> {
+        self.spend(target.len() / TARGET_BYTES, at)
+    }
+
+    /// Counts steps. When there are no more, there are none for the rest of the call.
+    pub(crate) fn spend(&self, steps: usize, at: &TreePath) -> Result<(), TreeError> {
+        let left = self.left.get().checked_sub(steps);
+        self.left.set(left.unwrap_or_default());
+        match left {
+            Some(_) => Ok(()),
+            None => Err(broken(
+                at,
+                "finding it leads through too many folders, or too large ones: replace symbolic links by what they lead to",
+            )),
+        }
+    }
+
+    /// Ends a call that takes too long. To be asked before each object that is read.
+    pub(crate) fn check_time(&self, at: &TreePath) -> Result<(), TreeError> {
+        if Instant::now() < self.until {
+            return Ok(());
+        }
+        Err(broken(
+            at,
+            &format!(
+                "reading it takes longer than {} s: the cache's disk is slow, or `git repack -a -d -f` is needed where the repository is kept",
+                TIME.as_secs()
+            ),
+        ))
+    }
+}
+
+/// Runs what may take long where that keeps no task from running: where a runtime has several workers, the one that this
+/// is hands its tasks on first. That costs some microseconds, too much for each small file.
+pub(super) fn aside<T>(run: impl FnOnce() -> T) -> T {
+    match Handle::try_current() {
+        Ok(runtime) if runtime.runtime_flavor() == RuntimeFlavor::MultiThread => {
+            block_in_place(run)
+        }
+        // A command does one thing after the other on its only thread, which has nobody to hand anything to.
+        _ => run(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_come_to_an_end() {
+        let (work, at) = (Work::within(LOOK + 5, TIME), TreePath::root());
+        work.look(&at).unwrap();
+        work.spend(5, &at).unwrap();
+        insta::assert_snapshot!(work.spend(1, &at).unwrap_err(), @". could not be read: finding it leads through too many folders, or too large ones: replace symbolic links by what they lead to");
+        let work = Work::within(LOOK, TIME);
+        work.spend(LOOK + 1, &at).unwrap_err();
+        work.spend(1, &at).unwrap_err();
+    }
+
+    #[test]
+    fn time_comes_to_an_end() {
+        let at = TreePath::root();
+        Work::new().check_time(&at).unwrap();
+        let over = Work::within(STEPS, Duration::ZERO);
+        insta::assert_snapshot!(over.check_time(&at).unwrap_err(), @". could not be read: reading it takes longer than 10 s: the cache's disk is slow, or `git repack -a -d -f` is needed where the repository is kept");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn what_takes_long_keeps_no_task_from_running() {
+        // On the only worker, which without it would wait for itself.
+        let waiting = tokio::spawn(async {
+            aside(|| {
+                let (tell, told) = std::sync::mpsc::channel();
+                tokio::spawn(async move { tell.send(()) });
+                told.recv()
+            })
+        });
+        waiting.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn where_there_is_one_thread_it_runs_there() {
+        assert_eq!(aside(|| 7), 7);
+    }
+
+    #[test]
+    fn where_there_is_no_runtime_it_runs_too() {
+        assert_eq!(aside(|| 7), 7);
+    }
+}
