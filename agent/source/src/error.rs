@@ -311,7 +311,9 @@ impl Excess {
 
     fn advice(self) -> &'static str {
         match self {
-            Self::References => "delete those that nobody needs",
+            Self::References => {
+                "delete those that nobody needs; before version 2 of git's protocol the list holds all other references too"
+            }
             Self::Transfer | Self::Objects | Self::Unpacked => {
                 "take what is not deployed out of the repository, or deploy from one of its own"
             }
@@ -455,7 +457,7 @@ mod tests {
             }
             .to_string()
         };
-        insta::assert_snapshot!(told(Excess::References), @"URL sends more than 9 bytes of branches and tags, the limit of their list: delete those that nobody needs");
+        insta::assert_snapshot!(told(Excess::References), @"URL sends more than 9 bytes of branches and tags, the limit of their list: delete those that nobody needs; before version 2 of git's protocol the list holds all other references too");
         insta::assert_snapshot!(told(Excess::Transfer), @"URL sends more than 9 bytes at once, the limit of one transfer: take what is not deployed out of the repository, or deploy from one of its own");
         insta::assert_snapshot!(told(Excess::Objects), @"URL sends more than 9 objects at once, the limit of one transfer: take what is not deployed out of the repository, or deploy from one of its own");
         insta::assert_snapshot!(told(Excess::Object), @"URL sends an object of more than 9 bytes, the limit of one object: take the file out of the commit; `git ls-tree -r -l COMMIT` shows the sizes");

@@ -17,6 +17,7 @@ mod error;
 mod limits;
 mod local;
 mod location;
+mod names;
 mod pack;
 mod refs;
 mod repositories;

@@ -23,7 +23,8 @@ pub struct Limits {
     pub objects: u32,
     /// Most bytes of all objects of one fetch when decompressed: they take time, not memory.
     pub unpacked: u64,
-    /// Most bytes of a list of branches and tags.
+    /// Most bytes of a list of branches and tags, as it is sent; reading it takes some four times as many of memory. Before
+    /// version 2 of git's protocol all other references are in it too.
     pub refs: u64,
     /// Time to connect.
     pub connect: Duration,
@@ -43,7 +44,7 @@ impl Default for Limits {
             pack: 512 << 20,
             objects: 400_000,
             unpacked: 8 << 30,
-            refs: 64 << 20,
+            refs: 16 << 20,
             connect: Duration::from_secs(10),
             idle: Duration::from_secs(30),
             total: Duration::from_mins(10),

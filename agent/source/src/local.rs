@@ -5,13 +5,13 @@ use std::{
     sync::Arc,
 };
 
-use gix::{ObjectId, refs::TargetRef};
+use gix::refs::TargetRef;
 use pintle_core::{application::Reference, tree::TreePath};
 
 use crate::{
     error::{SourceError, chain},
     limits::Limits,
-    refs::{Head, Refs},
+    refs::{Found, Head, Refs},
     snapshot::Snapshot,
     store::{ObjectError, Store, open_options},
 };
@@ -155,7 +155,7 @@ fn refs(store: &Store, url: &str) -> Result<Refs, SourceError> {
         url: url.to_owned(),
         reason: chain(&error),
     };
-    let mut refs = Refs::default();
+    let mut found = Found::default();
     for reference in repository
         .references()
         .map_err(broken)?
@@ -173,16 +173,17 @@ fn refs(store: &Store, url: &str) -> Result<Refs, SourceError> {
             continue;
         };
         if let Some(branch) = name.strip_prefix("refs/heads/") {
-            refs.branches.insert(branch.to_owned(), id.to_owned());
+            found.branches.push((branch.to_owned(), id.to_owned()));
         } else if let Some(tag) = name.strip_prefix("refs/tags/") {
-            refs.tags.insert(tag.to_owned(), id.to_owned());
+            found.tags.push((tag.to_owned(), id.to_owned()));
         }
     }
+    let mut refs = Refs::from(found);
     let head = repository.head().map_err(broken)?;
     refs.default = match head.referent_name() {
         Some(name) => std::str::from_utf8(name.as_bstr()).ok().and_then(|name| {
             let branch = name.strip_prefix("refs/heads/")?.to_owned();
-            let commit: ObjectId = *refs.branches.get(&branch)?;
+            let commit = refs.branches.get(&branch)?;
             Some(Head {
                 branch: Some(branch),
                 commit,

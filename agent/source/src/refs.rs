@@ -1,21 +1,46 @@
 //! What a repository offers, and which of it a reference means.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use gix::ObjectId;
 use pintle_core::{application::Reference, version::VersionRange};
 use semver::Version;
 
-use crate::error::SourceError;
+use crate::{error::SourceError, names::Names};
 
 /// The branches and tags of a repository at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Refs {
     pub(crate) default: Option<Head>,
-    pub(crate) branches: BTreeMap<String, ObjectId>,
-    pub(crate) tags: BTreeMap<String, ObjectId>,
-    /// Objects that annotated tags are, by the commits that they lead to, as far as the server told both.
-    pub(crate) annotated: BTreeMap<ObjectId, ObjectId>,
+    pub(crate) branches: Names,
+    pub(crate) tags: Names,
+    /// Commits to which annotated tags lead, each once, and the object that such a tag is, as far as the server told both.
+    annotated: Vec<(ObjectId, ObjectId)>,
+}
+
+/// Branches and tags in the order in which they are found.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) default: Option<Head>,
+    pub(crate) branches: Vec<(String, ObjectId)>,
+    pub(crate) tags: Vec<(String, ObjectId)>,
+    /// Commits, and objects that annotated tags of them are.
+    pub(crate) annotated: Vec<(ObjectId, ObjectId)>,
+}
+
+impl From<Found> for Refs {
+    fn from(found: Found) -> Self {
+        let mut annotated = found.annotated;
+        annotated.sort_unstable();
+        annotated.dedup_by_key(|(commit, _)| *commit);
+        annotated.shrink_to_fit();
+        Self {
+            default: found.default,
+            branches: found.branches.into_iter().collect(),
+            tags: found.tags.into_iter().collect(),
+            annotated,
+        }
+    }
 }
 
 /// What HEAD is.
@@ -43,14 +68,12 @@ impl Refs {
     pub fn branches(&self) -> impl Iterator<Item = (&str, String)> {
         self.branches
             .iter()
-            .map(|(name, id)| (name.as_str(), id.to_string()))
+            .map(|(name, id)| (name, id.to_string()))
     }
 
     /// Returns the tags with the ids of the commits that they name.
     pub fn tags(&self) -> impl Iterator<Item = (&str, String)> {
-        self.tags
-            .iter()
-            .map(|(name, id)| (name.as_str(), id.to_string()))
+        self.tags.iter().map(|(name, id)| (name, id.to_string()))
     }
 
     /// Returns the default branch, if HEAD names one that exists.
@@ -66,9 +89,9 @@ impl Refs {
     /// Finds what a reference means.
     pub(crate) fn tip(&self, url: &str, reference: &Reference) -> Result<Tip, SourceError> {
         let url = || url.to_owned();
-        let named = |kind, names: &BTreeMap<String, ObjectId>, name: &str| match names.get(name) {
+        let named = |kind, names: &Names, name: &str| match names.get(name) {
             Some(id) => Ok(Tip {
-                id: *id,
+                id,
                 name: name.to_owned(),
             }),
             None if self.is_empty() => Err(SourceError::Empty { url: url() }),
@@ -88,7 +111,7 @@ impl Refs {
                 None if self.is_empty() => Err(SourceError::Empty { url: url() }),
                 None => Err(SourceError::NoDefault {
                     url: url(),
-                    offer: list("branches", self.branches.keys()),
+                    offer: list_of("branches", self.branches.len(), self.branches.keys()),
                 }),
             },
             Reference::Branch(name) => named("branch", &self.branches, name),
@@ -110,27 +133,22 @@ impl Refs {
 
     /// Says whether a branch, a tag or HEAD leads to a commit.
     pub(crate) fn is_tip(&self, id: &ObjectId) -> bool {
-        let head = self.default.as_ref().map(|head| &head.commit);
+        let head = self.default.as_ref().map(|head| head.commit);
         head.into_iter()
-            .chain(self.branches.values())
-            .chain(self.tags.values())
-            .any(|tip| tip == id)
+            .chain(self.branches.ids())
+            .chain(self.tags.ids())
+            .any(|tip| tip == *id)
     }
 
     /// Returns what branches and HEAD lead to.
     pub(crate) fn heads(&self) -> HashSet<ObjectId> {
         let head = self.default.as_ref().map(|head| head.commit);
-        self.branches.values().copied().chain(head).collect()
+        self.branches.ids().chain(head).collect()
     }
 
     /// Returns what all branches and tags lead to, each once.
     pub(crate) fn tips(&self) -> Vec<ObjectId> {
-        let mut all: Vec<ObjectId> = self
-            .branches
-            .values()
-            .chain(self.tags.values())
-            .copied()
-            .collect();
+        let mut all: Vec<ObjectId> = self.branches.ids().chain(self.tags.ids()).collect();
         all.sort_unstable();
         all.dedup();
         all
@@ -141,14 +159,19 @@ impl Refs {
     /// Before version 2 of the protocol a server sends nothing else, and of an annotated tag its list names the commit
     /// only in passing.
     pub(crate) fn listed(&self, commits: &[ObjectId]) -> Vec<ObjectId> {
-        let mut listed: Vec<ObjectId> = commits
-            .iter()
-            .map(|commit| self.annotated.get(commit).unwrap_or(commit))
-            .copied()
-            .collect();
+        let tag_of = |commit: &ObjectId| {
+            let index = self.annotated.binary_search_by_key(commit, |(it, _)| *it);
+            index.map_or(*commit, |index| self.annotated[index].1)
+        };
+        let mut listed: Vec<ObjectId> = commits.iter().map(tag_of).collect();
         listed.sort_unstable();
         listed.dedup();
         listed
+    }
+
+    /// Returns how many bytes of memory they take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.branches.bytes() + self.tags.bytes() + size_of_val(self.annotated.as_slice())
     }
 
     fn is_empty(&self) -> bool {
@@ -170,7 +193,7 @@ impl Refs {
     fn versions(&self) -> impl Iterator<Item = (Version, &str, ObjectId)> {
         self.tags.iter().filter_map(|(name, id)| {
             let version = Version::parse(name.strip_prefix('v').unwrap_or(name)).ok()?;
-            Some((version, name.as_str(), *id))
+            Some((version, name, id))
         })
     }
 
@@ -179,10 +202,10 @@ impl Refs {
             "tag" => ("branch", &self.tags, &self.branches),
             _ => ("tag", &self.branches, &self.tags),
         };
-        if there.contains_key(name) {
+        if there.get(name).is_some() {
             return format!("; it is a {other}");
         }
-        let names: Vec<&str> = here.keys().map(String::as_str).collect();
+        let names: Vec<&str> = here.keys().collect();
         // Comparing with each of many thousand tags would take seconds.
         let comparable = &names[..names.len().min(1000)];
         let close = similar::get_close_matches(name, comparable, 3, 0.6);
@@ -193,7 +216,8 @@ impl Refs {
                 .collect();
             return format!("; did you mean {}?", close.join(" or "));
         }
-        list(if kind == "tag" { "tags" } else { "branches" }, here.keys())
+        let what = if kind == "tag" { "tags" } else { "branches" };
+        list_of(what, names.len(), names.into_iter())
     }
 
     fn versions_offer(&self, range: &VersionRange) -> String {
@@ -286,7 +310,7 @@ mod tests {
     }
 
     fn refs(branches: &[&str], tags: &[&str]) -> Refs {
-        let map = |names: &[&str]| {
+        let map = |names: &[&str]| -> Names {
             names
                 .iter()
                 .zip(1..)
@@ -301,7 +325,7 @@ mod tests {
             default,
             branches: map(branches),
             tags: map(tags),
-            annotated: BTreeMap::new(),
+            annotated: Vec::new(),
         }
     }
 
@@ -409,7 +433,7 @@ mod tests {
     #[test]
     fn an_annotated_tag_is_asked_for_by_its_own_id() {
         let refs = Refs {
-            annotated: BTreeMap::from([(id(2), id(9))]),
+            annotated: vec![(id(2), id(9))],
             ..refs(&["main"], &["v1.0.0", "v1.1.0"])
         };
         assert_eq!(refs.tips(), [id(1), id(2)]);

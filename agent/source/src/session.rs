@@ -23,7 +23,7 @@ use crate::{
     error::{Excess, SourceError, chain, lack, one_line},
     location::Location,
     pack,
-    refs::{Head, Refs},
+    refs::{Found, Head, Refs},
     store::Store,
     transport::{Connection, Conversation, http, ssh},
 };
@@ -303,7 +303,7 @@ impl Negotiate for Negotiation<'_> {
 }
 
 fn sorted(found: Vec<Ref>) -> Refs {
-    let mut refs = Refs::default();
+    let mut refs = Found::default();
     // What cannot be written in a YAML file cannot be asked for either, and could only confuse a terminal.
     let printable = |name: &[u8]| {
         let name = std::str::from_utf8(name).ok()?;
@@ -340,15 +340,15 @@ fn sorted(found: Vec<Ref>) -> Refs {
                 commit: object,
             });
         } else if let Some(branch) = branch_name(&name) {
-            refs.branches.insert(branch, object);
+            refs.branches.push((branch, object));
         } else if let Some(name) = name.strip_prefix("refs/tags/") {
-            refs.tags.insert(name.to_owned(), object);
+            refs.tags.push((name.to_owned(), object));
             if let Some(tag) = tag {
-                refs.annotated.insert(object, tag);
+                refs.annotated.push((object, tag));
             }
         }
     }
-    refs
+    refs.into()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use gix::ObjectId;
 use pintle_core::application::Reference;
 use tokio::runtime::Handle;
 
-use super::{Answer, Repository, Shared, Waiting, guarded, lock};
+use super::{Answer, Repository, Shared, Waiting, guarded, lists, lock};
 use crate::{
     bring::{Brought, Wanted, bring},
     cache::Slot,
@@ -76,6 +76,7 @@ pub(super) fn converse(shared: &Arc<Shared>, repository: &Arc<Repository>, runti
             failed,
         };
         remember(repository, listed, &told, &wanted.commits);
+        lists::trim(shared, lists::KEPT);
         Ok(told)
     });
     if served.is_empty() {

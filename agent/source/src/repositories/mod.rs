@@ -2,6 +2,7 @@
 
 mod absent;
 mod converse;
+mod lists;
 
 use std::{
     collections::HashMap,
