@@ -346,6 +346,11 @@ impl SourceError {
 }
 
 impl SourceError {
+    /// Says whether there was no connection, or nothing came in time.
+    pub(crate) fn is_silence(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Timeout { .. })
+    }
+
     /// Says that a file or folder of the cache cannot be used.
     pub(crate) fn cache(path: &Path, error: &io::Error) -> Self {
         let is_full = is_full(error);

@@ -17,6 +17,7 @@ use crate::{
     snapshot::Snapshot,
     store::Store,
     transport::Conversation,
+    turns::{Heard, Turn},
 };
 
 /// What a conversation brought.
@@ -28,7 +29,12 @@ struct Told {
 }
 
 /// Has one conversation, and answers those for whom its list is fresh enough.
-pub(super) fn converse(shared: &Arc<Shared>, repository: &Arc<Repository>, runtime: Handle) {
+pub(super) fn converse(
+    shared: &Arc<Shared>,
+    repository: &Arc<Repository>,
+    runtime: Handle,
+    turn: Turn,
+) {
     let url = repository.location.to_string();
     let before = lock(&repository.queue).waiting.len();
     let mut served = Vec::new();
@@ -79,6 +85,7 @@ pub(super) fn converse(shared: &Arc<Shared>, repository: &Arc<Repository>, runti
         lists::trim(shared, lists::KEPT);
         Ok(told)
     });
+    turn.end(heard(&outcome));
     if served.is_empty() {
         // It failed before anyone was chosen: all who came while it tried share the failure.
         served = std::mem::take(&mut lock(&repository.queue).waiting);
@@ -90,6 +97,16 @@ pub(super) fn converse(shared: &Arc<Shared>, repository: &Arc<Repository>, runti
         };
         // Who has lost interest needs no answer.
         let _ = waiting.answer.send(answer);
+    }
+}
+
+/// Returns what a conversation tells of its host.
+fn heard(outcome: &Result<Told, SourceError>) -> Heard {
+    match outcome {
+        Ok(told) if told.failed.values().any(SourceError::is_silence) => Heard::Silence,
+        Ok(_) => Heard::Answer,
+        Err(error) if error.is_silence() => Heard::Silence,
+        Err(_) => Heard::Nothing,
     }
 }
 

@@ -334,13 +334,12 @@ async fn work(
         };
         let task = {
             let (repository, runtime) = (Arc::clone(&repository), Handle::current());
-            tokio::task::spawn_blocking(move || converse(&shared, &repository, runtime))
+            tokio::task::spawn_blocking(move || converse(&shared, &repository, runtime, turn))
         };
         // A panic is dealt with inside; what is left is the end of the runtime.
         if task.await.is_err() {
             break;
         }
-        drop(turn);
         let mut queue = lock(&repository.queue);
         if queue.waiting.is_empty() {
             queue.running = false;

@@ -230,6 +230,47 @@ async fn a_host_that_says_nothing_leaves_turns_for_others() {
 }
 
 #[tokio::test]
+async fn a_host_that_was_silent_is_asked_for_one_repository_at_a_time() {
+    let (arrived, mut has_arrived) = tokio::sync::mpsc::unbounded_channel();
+    let server = Scripted::with_socket(move |seen, socket| {
+        // First it hangs up, and then it says nothing.
+        if !seen.path().starts_with("/first") {
+            let _ = arrived.send(());
+            let _ = std::io::copy(socket, &mut std::io::sink());
+        }
+    });
+    let desk = Desk::new();
+    let error = desk
+        .refused(&server.url_of("first.git"), Reference::Default)
+        .await;
+    assert!(matches!(error, SourceError::Unreachable { .. }), "{error}");
+    let waiting: Vec<_> = ["a.git", "b.git", "c.git"]
+        .into_iter()
+        .map(|name| {
+            let repositories = desk.repositories.clone();
+            let remote = Remote::anonymous(server.url_of(name));
+            tokio::spawn(async move { repositories.fetch(&remote, &Reference::Default).await })
+        })
+        .collect();
+    has_arrived.recv().await.unwrap();
+
+    // Another name is another host.
+    let servers = open_servers();
+    let repository = small(servers, "well");
+    let url = servers
+        .git_http(&repository)
+        .replace("127.0.0.1", "localhost");
+    desk.fetch(&url, branch("main")).await.unwrap();
+    assert!(has_arrived.is_empty(), "it was asked for another one");
+    assert!(waiting.iter().all(|task| !task.is_finished()));
+    desk.repositories.stop();
+    for task in waiting {
+        let error = task.await.unwrap().unwrap_err();
+        assert!(matches!(error, SourceError::Stopped { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_never_ends() {
     let endless = |first: Vec<u8>, more: Vec<u8>, pause: Duration| {
         Scripted::with_socket(move |_, socket| {
