@@ -1,6 +1,7 @@
 //! The files of a folder as they are now, for `--dev`.
 
 mod contents;
+mod excludes;
 mod ignored;
 mod indexed;
 mod listing;
@@ -13,7 +14,9 @@ use pintle_core::{
     tree::{Tree, TreeError},
 };
 
-use self::{contents::Contents, ignored::Ignored, indexed::Indexed, listing::Lister};
+use self::{
+    contents::Contents, excludes::of_process, ignored::Ignored, indexed::Indexed, listing::Lister,
+};
 use crate::{
     error::SourceError,
     limits::Limits,
@@ -23,9 +26,9 @@ use crate::{
 
 /// A folder of files as they were when it was scanned, whether committed or not.
 ///
-/// What git would ignore is not part of it, and neither is what is no file, link or folder. Each file has the id that
-/// git would give to its bytes, so that what did not change since a commit has the id that it has there; git's own
-/// conversions of line ends are not made. A file that changed after the scan is
+/// What git would ignore, by the repository's rules or by the user's own, is not part of it, and neither is what is no
+/// file, link or folder. Each file has the id that git would give to its bytes, so that what did not change since a commit
+/// has the id that it has there; git's own conversions of line ends are not made. A file that changed after the scan is
 /// read as it was, or if it is a large one the change is an error: scan again.
 #[derive(Debug, Clone)]
 pub struct WorkTree {
@@ -52,7 +55,7 @@ impl WorkTree {
             Err(SourceError::NotARepository { .. }) => (None, None),
             Err(error) => return Err(error),
         };
-        let ignored = Ignored::new(repository.as_ref(), &folder)?;
+        let ignored = Ignored::new(repository.as_ref(), &folder, &of_process)?;
         let listing = Lister::new(ignored, limits).list(&folder)?;
         let modified = listing.modified;
         let (contents, root) = Contents::read(listing)?;
@@ -77,7 +80,8 @@ impl WorkTree {
         })?;
         let (repository, root) = local::discover(&folder, limits)?;
         let repository = (repository.to_thread_local(), root);
-        let listed = Lister::new(Ignored::new(Some(&repository), &folder)?, limits)
+        let ignored = Ignored::new(Some(&repository), &folder, &of_process)?;
+        let listed = Lister::new(ignored, limits)
             .compared_with(Indexed::of(&repository)?, COMPARED)
             .list(&folder);
         match listed.and_then(Contents::read) {
