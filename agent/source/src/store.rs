@@ -32,9 +32,10 @@ use crate::{
 const META_LIMIT: u64 = 32 << 20;
 /// Marks a repository in the cache that is to be fetched anew.
 const DAMAGED: &str = "damaged";
-/// Entries of decoded folders after which those that a store keeps become the old ones. It keeps some because all trees
-/// over it pass through the same outer folders.
-const KEPT_NODES: usize = 25_000;
+/// Entries of decoded folders that a store keeps. It keeps some because all trees over it pass through the same outer folders.
+const KEPT_NODES: usize = 50_000;
+/// Folders that are kept whatever their size: what a link from one leads through to another is looked into for each of the links.
+const KEPT_FOLDERS: usize = 3;
 /// Packs that a store can know; each fetch adds one, and [`crate::cache`] starts anew long before.
 const SLOTS: u16 = 1024;
 
@@ -48,36 +49,57 @@ pub(crate) struct Store {
     folders: Mutex<Decoded>,
 }
 
-/// Decoded folders. What they hold depends on their id only.
-///
-/// When the new ones are too many they become the old ones, and those are dropped. So a folder that everything leads
-/// through stays, however many others are looked into between.
+/// Decoded folders, each with when it was last asked for. What they hold depends on their id only.
 #[derive(Default)]
 struct Decoded {
-    new: HashMap<ObjectId, Arc<Folder>>,
-    old: HashMap<ObjectId, Arc<Folder>>,
-    /// Entries of the new ones.
+    folders: HashMap<ObjectId, (Arc<Folder>, u64)>,
+    /// Entries of all of them.
     nodes: usize,
+    /// How often one was asked for.
+    clock: u64,
 }
 
 impl Decoded {
     fn get(&mut self, id: &ObjectId) -> Option<Arc<Folder>> {
-        if let Some(folder) = self.new.get(id) {
-            return Some(Arc::clone(folder));
-        }
-        let folder = self.old.remove(id)?;
-        self.keep(*id, &folder);
-        Some(folder)
+        self.clock += 1;
+        let (folder, asked) = self.folders.get_mut(id)?;
+        *asked = self.clock;
+        Some(Arc::clone(folder))
     }
 
     fn keep(&mut self, id: ObjectId, folder: &Arc<Folder>) {
-        if self.nodes > KEPT_NODES {
-            self.old = std::mem::take(&mut self.new);
-            self.nodes = 0;
+        self.clock += 1;
+        let kept = (Arc::clone(folder), self.clock);
+        if self.folders.insert(id, kept).is_none() {
+            self.nodes += weight(folder);
         }
-        self.nodes += folder.len() + 1;
-        self.new.insert(id, Arc::clone(folder));
+        if self.nodes > KEPT_NODES {
+            self.forget_oldest();
+        }
     }
+
+    /// Makes room for half as much again, so that this is not done for each folder that comes.
+    fn forget_oldest(&mut self) {
+        let mut ids: Vec<(u64, ObjectId)> = self
+            .folders
+            .iter()
+            .map(|(id, (_, asked))| (*asked, *id))
+            .collect();
+        ids.sort_unstable();
+        for (_, id) in &ids[..ids.len().saturating_sub(KEPT_FOLDERS)] {
+            if self.nodes <= KEPT_NODES / 2 {
+                return;
+            }
+            if let Some((folder, _)) = self.folders.remove(id) {
+                self.nodes -= weight(&folder);
+            }
+        }
+    }
+}
+
+/// What keeping a folder counts as: its entries, and itself.
+fn weight(folder: &Folder) -> usize {
+    folder.len() + 1
 }
 
 impl Store {
@@ -408,9 +430,11 @@ mod tests {
     fn two_folders_of_any_size_stay_while_they_are_used() {
         let (one, two) = (folder(KEPT_NODES + 1), folder(KEPT_NODES + 1));
         let mut decoded = Decoded::default();
+        decoded.keep(id(0), &folder(2));
         decoded.keep(id(1), &one);
         decoded.keep(id(2), &two);
         for _ in 0..3 {
+            assert!(decoded.get(&id(0)).is_some());
             assert!(
                 decoded
                     .get(&id(1))
@@ -434,6 +458,7 @@ mod tests {
             assert!(decoded.get(&id(0)).is_some());
         }
         assert!(decoded.get(&id(1)).is_none());
-        assert!(decoded.new.len() + decoded.old.len() <= 8);
+        assert!(decoded.folders.len() <= KEPT_FOLDERS);
+        assert!(decoded.nodes <= KEPT_NODES + 13);
     }
 }
