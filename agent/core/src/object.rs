@@ -321,7 +321,11 @@ fn check_string_map(metadata: &Map<String, Value>, field: &str) -> Result<(), Ob
     let pointer = format!("/metadata/{field}");
     match metadata.get(field) {
         None | Some(Value::Null) => Ok(()),
-        Some(Value::Object(map)) => match map.iter().find(|(_, value)| !value.is_string()) {
+        // The API server takes null for a text, so charts leave it where they have nothing to say (`version: {{ ... }}`).
+        Some(Value::Object(map)) => match map
+            .iter()
+            .find(|(_, value)| !value.is_string() && !value.is_null())
+        {
             None => Ok(()),
             Some((key, value)) => {
                 let key = key.replace('~', "~0").replace('/', "~1");
@@ -373,6 +377,14 @@ mod tests {
         assert_snapshot!(with(json!({"name": 5})), @"/metadata/name must be a string, found a number");
         assert_snapshot!(with(json!({"generateName": "a-"})), @"/metadata/generateName is not supported: an object under git needs a fixed /metadata/name");
         assert_snapshot!(with(json!({"name": "a", "labels": {"a/b": true}})), @"/metadata/labels/a~1b must be a string (put it in quotes), found a boolean");
+    }
+
+    #[test]
+    fn a_label_may_be_null() {
+        let metadata =
+            json!({"name": "a", "labels": {"version": null}, "annotations": {"a": null, "b": "c"}});
+        let object = json!({"apiVersion": "v1", "kind": "A", "metadata": metadata});
+        assert_eq!(Object::new(object.clone()).unwrap().value(), &object);
     }
 
     #[test]

@@ -22,6 +22,24 @@ fn shop(stage: &Stage) -> Result<()> {
 }
 
 #[test]
+fn a_label_without_a_text_is_written_once() -> Result<()> {
+    let stage = Stage::new("nulls")?;
+    let text = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: settings\n  \
+                labels: {version: {{ .Chart.AppVersion }}, tier: web}\n  annotations: {note: ~}\ndata: {a: b}\n";
+    let chart = "apiVersion: v2\nname: shop\nversion: 1.0.0\n";
+    let files = [("Chart.yaml", chart), ("templates/settings.yaml", text)];
+    let commit = stage.repository.push_files(&files, "first")?;
+    stage.apply(&stage.application("shop", "", ""))?;
+    stage.ready_at("shop", &commit)?;
+    let metadata = stage.object("ConfigMap", "settings")?["metadata"].clone();
+    assert_eq!(metadata["labels"]["tier"], "web", "{metadata}");
+    let mark = stage.mark()?;
+    stage.request_and_wait("shop")?;
+    assert_eq!(stage.writes_since(mark)?, BTreeMap::new());
+    Ok(())
+}
+
+#[test]
 fn a_first_push_converges_and_then_nothing_is_written() -> Result<()> {
     let stage = Stage::new("first")?;
     shop(&stage)?;
