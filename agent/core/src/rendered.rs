@@ -4,7 +4,7 @@ mod packed;
 
 use std::{
     borrow::Cow,
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     sync::{Arc, OnceLock},
 };
 
@@ -34,7 +34,7 @@ pub struct RenderedObject {
     pub keep: bool,
 }
 
-/// Two objects of one render have one identity.
+/// Two objects of one render have one identity, and are not the same.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{id} is rendered twice{}: one of them would overwrite the other, so remove or rename one", places(.first.as_ref(), .second.as_ref()))]
 pub struct DuplicateObject {
@@ -44,6 +44,16 @@ pub struct DuplicateObject {
     pub first: Option<Position>,
     /// Where the second is written.
     pub second: Option<Position>,
+}
+
+impl DuplicateObject {
+    fn told_of_the_same(&self) -> String {
+        let places = places(self.first.as_ref(), self.second.as_ref());
+        format!(
+            "{} is rendered twice and the same{places}: it is taken once",
+            self.id
+        )
+    }
 }
 
 fn places(first: Option<&Position>, second: Option<&Position>) -> String {
@@ -67,13 +77,14 @@ pub struct Rendered {
 }
 
 impl Rendered {
-    /// Sorts objects by identity and refuses duplicates. The seed is for the digest.
+    /// Sorts objects by identity. One that is there twice and the same is taken once, with a warning; of two that differ, one
+    /// would overwrite the other, so they are refused. The seed is for the digest.
     ///
     /// Hooks may have one identity: the same object may be meant differently for different events.
     pub fn new(
         objects: Vec<RenderedObject>,
         notes: Option<String>,
-        warnings: Vec<Problem>,
+        mut warnings: Vec<Problem>,
         seed: &Seed,
     ) -> Result<Self, Box<DuplicateObject>> {
         let (mut hooks, objects): (Vec<_>, Vec<_>) = objects
@@ -83,13 +94,23 @@ impl Rendered {
         let mut sorted: BTreeMap<ObjectId, RenderedObject> = BTreeMap::new();
         for object in objects {
             let id = object.object.id().clone();
-            let second = object.source.clone();
-            if let Some(first) = sorted.insert(id.clone(), object) {
-                return Err(Box::new(DuplicateObject {
-                    id,
-                    first: first.source,
-                    second,
-                }));
+            match sorted.entry(id) {
+                Entry::Vacant(place) => {
+                    place.insert(object);
+                }
+                Entry::Occupied(first) => {
+                    let (first, id) = (first.get(), first.key().clone());
+                    let is_same = first.object == object.object && first.keep == object.keep;
+                    let twice = DuplicateObject {
+                        id,
+                        first: first.source.clone(),
+                        second: object.source,
+                    };
+                    if !is_same {
+                        return Err(Box::new(twice));
+                    }
+                    warnings.push(Problem::new(twice.told_of_the_same()));
+                }
             }
         }
         Ok(Self {
@@ -220,6 +241,21 @@ mod tests {
             Digest::of(text).to_string(),
             "sha256:2f9a77176008b95c84f1b741d6c078dc759dd7e3d107685e813a6dcf44419959"
         );
+    }
+
+    #[test]
+    fn the_same_object_twice_is_taken_once_with_a_warning() {
+        let mut kept = object("a", "x");
+        kept.keep = true;
+        let rendered = |objects| Rendered::new(objects, None, Vec::new(), &Seed::from_text("s"));
+        let found = rendered(vec![object("a", "x"), object("b", ""), object("a", "x")]).unwrap();
+        assert_eq!(found.objects().len(), 2);
+        let warnings: Vec<_> = found.warnings().iter().map(|one| &one.message).collect();
+        assert_eq!(
+            warnings,
+            ["ConfigMap a is rendered twice and the same: it is taken once"]
+        );
+        assert!(rendered(vec![object("a", "x"), kept]).is_err());
     }
 
     #[test]
