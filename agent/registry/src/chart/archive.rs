@@ -21,6 +21,10 @@ const MAX_STREAM: u64 = MAX_UNPACKED + (MAX_ENTRIES as u64) * 2048;
 /// What Windows editors put before a text. Helm drops it from each file.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
+/// What says which files of a chart's folder are not packed. Whoever packed it has heeded that, and Helm does not again: the
+/// patterns may fit what has come into the archive since, such as the files of a packed dependency.
+const IGNORED: &str = ".helmignore";
+
 /// How the files of an archive lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Layout {
@@ -130,6 +134,10 @@ fn unpack(bytes: &[u8], digest: Digest, layout: Layout) -> Result<Files, Archive
         let Some(path) = path_of(&entry.path_bytes(), layout)? else {
             continue;
         };
+        any = true;
+        if layout == Layout::Chart && path.as_str() == IGNORED {
+            continue;
+        }
         if entry.size() > left {
             return Err(ArchiveError::TooLarge);
         }
@@ -147,7 +155,6 @@ fn unpack(bytes: &[u8], digest: Digest, layout: Layout) -> Result<Files, Archive
         files
             .insert(path, content)
             .map_err(|InTheWay(path)| ArchiveError::InTheWay(path))?;
-        any = true;
     }
     if any {
         Ok(files)
@@ -307,6 +314,8 @@ mod tests {
             chart(&["web\\templates\\a.yaml"]).unwrap(),
             ["templates/a.yaml"]
         );
+        let ignoring = ["web/.helmignore", "web/a", "web/charts/x/.helmignore"];
+        assert_eq!(chart(&ignoring).unwrap(), ["a", "charts/x/.helmignore"]);
         let plain = pack(&[
             ("./a/b.yaml", EntryType::Regular, b"x"),
             ("./", EntryType::Directory, b""),
