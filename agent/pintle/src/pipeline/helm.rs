@@ -2,7 +2,7 @@
 
 use std::io::Read as _;
 
-use anyhow::Context as _;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use pintle_core::{
     application::{ApplicationSpec, PluginUse},
     tree::{Tree, TreePath},
@@ -79,11 +79,11 @@ pub(crate) fn override_settings(
     for path in files(args) {
         let contents = contents(settings)?;
         if !contents.contains_key(&path) {
-            let text = match standard_input.filter(|_| path == STANDARD_INPUT) {
-                Some(text) => text.to_owned(),
-                None => file(&path)?,
+            let content = match standard_input.filter(|_| path == STANDARD_INPUT) {
+                Some(text) => Value::String(text.to_owned()),
+                None => content(file(&path)?),
             };
-            contents.insert(path, Value::String(text));
+            contents.insert(path, content);
         }
     }
     Ok(())
@@ -200,47 +200,73 @@ fn files(args: &HelmArgs) -> impl Iterator<Item = String> {
     args.values.iter().cloned().chain(named_by_set_file)
 }
 
-/// Lists the files that an argument of `--set-file` names: `a=file1,b.c=file2`, where `\` takes a comma its meaning.
+/// Lists the files that an argument of `--set-file` names: `a=file1,b.c=file2,d={file3,file4}`, where `\` takes a comma its
+/// meaning. A value that is empty names none.
 fn files_of(text: &str) -> Vec<String> {
     let mut files = Vec::new();
     let mut part = String::new();
+    let mut place = Place::Key;
     let mut characters = text.chars();
-    let mut in_file = false;
     loop {
-        match characters.next() {
-            Some('\\') => part.extend(characters.next()),
-            Some('=') if !in_file => {
-                in_file = true;
+        let next = characters.next();
+        match (next, place) {
+            (Some('\\'), _) => part.extend(characters.next()),
+            (Some('='), Place::Key) => {
+                place = Place::File;
                 part.clear();
             }
-            Some(',') | None if in_file => {
+            (Some('{'), Place::File) if part.is_empty() => place = Place::List,
+            (Some(','), Place::List) => files.push(std::mem::take(&mut part)),
+            (Some(',') | None, Place::File) | (Some('}') | None, Place::List) => {
                 files.push(std::mem::take(&mut part));
-                in_file = false;
+                place = Place::Key;
             }
-            Some(character) => part.push(character),
-            None => {}
+            (Some(character), _) => part.push(character),
+            (None, Place::Key) => {}
         }
-        if characters.as_str().is_empty() && !in_file {
+        if next.is_none() {
+            files.retain(|file| !file.is_empty());
             return files;
         }
     }
 }
 
-fn file(path: &str) -> anyhow::Result<String> {
+/// Where in an argument of `--set-file` one is.
+#[derive(Clone, Copy)]
+enum Place {
+    Key,
+    File,
+    List,
+}
+
+/// Writes what is in a file into the settings, which are JSON: what is no text in base64.
+fn content(bytes: Vec<u8>) -> Value {
+    String::from_utf8(bytes).map_or_else(
+        |error| json!({ "base64": STANDARD.encode(error.as_bytes()) }),
+        Value::String,
+    )
+}
+
+fn file(path: &str) -> anyhow::Result<Vec<u8>> {
     let opened = std::fs::File::open(path);
     let opened = opened.map_err(|error| Usage(format!("{path} cannot be read: {error}")))?;
-    text_of(opened, path)
+    bytes_of(opened, path)
 }
 
 fn text_of(from: impl std::io::Read, what: &str) -> anyhow::Result<String> {
-    let mut text = String::new();
+    let text = String::from_utf8(bytes_of(from, what)?);
+    text.map_err(|error| Usage(format!("{what} is no text in UTF-8: {error}")).into())
+}
+
+fn bytes_of(from: impl std::io::Read, what: &str) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
     from.take(MAX_FILE)
-        .read_to_string(&mut text)
-        .with_context(|| format!("{what} cannot be read"))?;
-    if text.len() as u64 == MAX_FILE {
+        .read_to_end(&mut bytes)
+        .map_err(|error| Usage(format!("{what} cannot be read: {error}")))?;
+    if bytes.len() as u64 == MAX_FILE {
         anyhow::bail!("{what} has more than {MAX_FILE} bytes");
     }
-    Ok(text)
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -341,8 +367,10 @@ mod tests {
         assert_eq!(files_of("a=one,b.c=two"), ["one", "two"]);
         assert_eq!(files_of(r"a=one\,1"), ["one,1"]);
         assert_eq!(files_of("a=x=y"), ["x=y"]);
-        assert_eq!(files_of("nothing"), Vec::<String>::new());
-        assert_eq!(files_of(""), Vec::<String>::new());
-        assert_eq!(files_of("a="), [""]);
+        assert_eq!(files_of("a={one,two},b=three"), ["one", "two", "three"]);
+        assert_eq!(files_of("a={one},b[0]={two"), ["one", "two"]);
+        for none in ["nothing", "", "a=", "a=,b={}", "a={"] {
+            assert_eq!(files_of(none), Vec::<String>::new(), "{none}");
+        }
     }
 }

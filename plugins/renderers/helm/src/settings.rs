@@ -42,7 +42,7 @@ pub struct Settings {
     pub set_literal: Vec<String>,
     /// Contents of files that are not in the application's folder, by the path under which `valuesFiles` or `setFile`
     /// name them. The command line fills it; in a repository, put the file beside the application.
-    pub file_contents: BTreeMap<String, String>,
+    pub file_contents: BTreeMap<String, Content>,
     /// The version of Kubernetes to render for, `.Capabilities.KubeVersion`; the cluster's unless set.
     pub kube_version: Option<String>,
     /// API versions besides those of the cluster for `.Capabilities.APIVersions`: `monitoring.coreos.com/v1`, or with a
@@ -92,6 +92,24 @@ impl Default for Settings {
             is_upgrade: false,
         }
     }
+}
+
+/// What is in a file.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Content {
+    /// A text.
+    Text(String),
+    /// Any bytes.
+    Bytes(Encoded),
+}
+
+/// Bytes that need not be a text.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Encoded {
+    /// The bytes in base64 (RFC 4648, section 4).
+    pub base64: String,
 }
 
 /// A chart in a registry or in a chart repository: `oci`, or `repository` and `name`; and `version`.

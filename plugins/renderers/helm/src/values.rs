@@ -1,5 +1,7 @@
 //! The user's values, from all the places where the settings name them.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use memchr::memmem;
 use pintle_gotemplate::{Map, Value};
 use pintle_helm_chart::{
     read_values,
@@ -10,7 +12,7 @@ use pintle_helm_chart::{
 };
 use pintle_sdk::{Problem, Tree};
 
-use crate::settings::Settings;
+use crate::settings::{Content, Encoded, Settings};
 
 /// The user's values, and whether the word `Files` occurs in them.
 pub(crate) struct UserValues {
@@ -28,7 +30,7 @@ pub(crate) fn read(settings: &Settings, folder: &dyn Tree) -> Result<UserValues,
         let pointer = format!("/valuesFiles/{index}");
         let text = content(settings, folder, path)
             .map_err(|reason| Problem::new(reason).pointer(pointer.clone()))?;
-        let read = read_values(text.as_bytes()).map_err(|error| {
+        let read = read_values(&text).map_err(|error| {
             Problem::new(format!("failed to parse {path}: {error}")).pointer(pointer)
         })?;
         values = merge(&values, &read);
@@ -39,7 +41,7 @@ pub(crate) fn read(settings: &Settings, folder: &dyn Tree) -> Result<UserValues,
         if let Value::Map(inline) = from_json(&inline) {
             values = merge(&values, &inline);
         }
-        texts.push(inline_text(&settings.values));
+        texts.push(inline_text(&settings.values).into_bytes());
     }
     for (index, line) in settings.set_json.iter().enumerate() {
         values = json(line, values).map_err(|error| problem("setJson", index, line, &error))?;
@@ -54,7 +56,8 @@ pub(crate) fn read(settings: &Settings, folder: &dyn Tree) -> Result<UserValues,
         put_all(name, lines, put, &values)?;
     }
     for (index, line) in settings.set_file.iter().enumerate() {
-        let read = |path: &str| content(settings, folder, path).map(Value::from);
+        let read =
+            |path: &str| content(settings, folder, path).map(|bytes| Value::String(bytes.into()));
         set_file(line, &values, &read)
             .map_err(|error| problem("setFile", index, line, &error.to_string()))?;
     }
@@ -67,11 +70,13 @@ pub(crate) fn read(settings: &Settings, folder: &dyn Tree) -> Result<UserValues,
         &settings.set_file,
         &settings.set_literal,
     ] {
-        texts.extend(lines.iter().cloned());
+        texts.extend(lines.iter().map(|line| line.clone().into_bytes()));
     }
     Ok(UserValues {
         values,
-        mentions_files: texts.iter().any(|text| text.contains("Files")),
+        mentions_files: texts
+            .iter()
+            .any(|text| memmem::find(text, b"Files").is_some()),
     })
 }
 
@@ -104,13 +109,15 @@ fn problem(name: &str, index: usize, line: &str, reason: &str) -> Problem {
         .hint("the grammar is that of `helm --set`: a comma separates, a backslash takes the next character as it is")
 }
 
-/// What is in a file that the settings name.
-fn content(settings: &Settings, folder: &dyn Tree, path: &str) -> Result<String, String> {
-    if let Some(text) = settings.file_contents.get(path) {
-        return Ok(text.clone());
+/// What is in a file that the settings name: a text or not, as `--set-file` takes any.
+fn content(settings: &Settings, folder: &dyn Tree, path: &str) -> Result<Vec<u8>, String> {
+    match settings.file_contents.get(path) {
+        Some(Content::Text(text)) => Ok(text.clone().into_bytes()),
+        Some(Content::Bytes(Encoded { base64 })) => STANDARD
+            .decode(base64)
+            .map_err(|error| format!("what `fileContents` has for {path} is no base64: {error}")),
+        None => folder.read(path).map_err(|error| error.at(path).message),
     }
-    let bytes = folder.read(path).map_err(|error| error.at(path).message)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn inline_text(values: &serde_json::Map<String, serde_json::Value>) -> String {

@@ -99,6 +99,22 @@ fn values_come_from_everywhere_in_order() {
 }
 
 #[test]
+fn a_file_in_a_value_need_not_be_a_text() {
+    let template = config(
+        "a",
+        "{{ b64enc .Values.a }} {{ b64enc (index .Values.b 1) }}",
+    );
+    let tree = chart(&[("templates/a.yaml", &template)]).file("key.bin", b"\xFE\xED\x01\x02");
+    let with = json!({
+        "setFile": ["a=key.bin", "b={x,typed}"],
+        "fileContents": {"x": "text", "typed": {"base64": "/v8="}},
+    });
+    assert_eq!(values(&render(&tree, &with)), "a=\"/u0BAg== /v8=\"\n");
+    let with = json!({"setFile": ["a=typed"], "fileContents": {"typed": {"base64": "?"}}});
+    assert!(refusal(&tree, &with).contains("what `fileContents` has for typed is no base64"));
+}
+
+#[test]
 fn what_templates_see_of_the_world() {
     let template = config(
         "{{ .Release.Name }}",
