@@ -88,6 +88,37 @@ pub fn is_digit(char: char) -> bool {
     inside(DIGITS, char)
 }
 
+/// Go's `unicode.ToUpper`: one character for one (`ß` stays `ß`), where Rust's standard library has Unicode's full mapping.
+pub fn to_upper(char: char) -> char {
+    match char {
+        '\u{1F80}'..='\u{1F87}' | '\u{1F90}'..='\u{1F97}' | '\u{1FA0}'..='\u{1FA7}' => {
+            shift(char, 8)
+        }
+        '\u{1FB3}' | '\u{1FC3}' | '\u{1FF3}' => shift(char, 9),
+        _ => single(char, char.to_uppercase()),
+    }
+}
+
+/// Go's `unicode.ToLower`, one character for one as well.
+pub fn to_lower(char: char) -> char {
+    match char {
+        'İ' => 'i',
+        _ => single(char, char.to_lowercase()),
+    }
+}
+
+fn single(char: char, mapped: impl ExactSizeIterator<Item = char>) -> char {
+    let mut mapped = mapped;
+    match (mapped.len(), mapped.next()) {
+        (1, Some(mapped)) => mapped,
+        _ => char,
+    }
+}
+
+fn shift(char: char, by: u32) -> char {
+    char::from_u32(u32::from(char) + by).unwrap_or(char)
+}
+
 /// Whether an odd number of borders lies at or before the character.
 fn inside(borders: &[u32], char: char) -> bool {
     borders.partition_point(|border| *border <= u32::from(char)) % 2 == 1

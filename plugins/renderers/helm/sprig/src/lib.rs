@@ -42,7 +42,7 @@ mod network;
 mod paths;
 mod random;
 mod reflection;
-mod regex;
+mod regexes;
 mod semver;
 mod strings;
 mod words;
@@ -71,7 +71,7 @@ pub fn tables() -> &'static [&'static [Function]] {
         paths::FUNCTIONS,
         random::FUNCTIONS,
         reflection::FUNCTIONS,
-        regex::FUNCTIONS,
+        regexes::FUNCTIONS,
         semver::FUNCTIONS,
         strings::FUNCTIONS,
     ]

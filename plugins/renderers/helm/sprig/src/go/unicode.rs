@@ -1,9 +1,10 @@
 //! Go's `unicode` and `unicode/utf8` packages, as far as sprig's functions rest on them.
 //!
-//! Go maps one character to one character (`ß` stays `ß` in upper case), while Rust's standard library has Unicode's full
-//! mapping; and Go's `IsUpper` asks for the general category, Rust's for the derived property.
+//! Go's `IsUpper` asks for the general category, Rust's for the derived property.
 
 use pintle_gotemplate::rune;
+
+pub(crate) use pintle_gotemplate::rune::{to_lower, to_upper};
 
 /// What stands for bytes that are not UTF-8.
 pub(crate) const REPLACEMENT: char = char::REPLACEMENT_CHARACTER;
@@ -77,25 +78,6 @@ pub(crate) fn is_lower(rune: char) -> bool {
         )
 }
 
-/// Go's `unicode.ToUpper`.
-pub(crate) fn to_upper(rune: char) -> char {
-    match rune {
-        '\u{1F80}'..='\u{1F87}' | '\u{1F90}'..='\u{1F97}' | '\u{1FA0}'..='\u{1FA7}' => {
-            shift(rune, 8)
-        }
-        '\u{1FB3}' | '\u{1FC3}' | '\u{1FF3}' => shift(rune, 9),
-        _ => single(rune, rune.to_uppercase()),
-    }
-}
-
-/// Go's `unicode.ToLower`.
-pub(crate) fn to_lower(rune: char) -> char {
-    match rune {
-        'İ' => 'i',
-        _ => single(rune, rune.to_lowercase()),
-    }
-}
-
 /// Go's `unicode.ToTitle`.
 pub(crate) fn to_title(rune: char) -> char {
     match rune {
@@ -106,18 +88,6 @@ pub(crate) fn to_title(rune: char) -> char {
         '\u{10D0}'..='\u{10FF}' => rune,
         _ => to_upper(rune),
     }
-}
-
-fn single(rune: char, mapped: impl ExactSizeIterator<Item = char>) -> char {
-    let mut mapped = mapped;
-    match (mapped.len(), mapped.next()) {
-        (1, Some(mapped)) => mapped,
-        _ => rune,
-    }
-}
-
-fn shift(rune: char, by: u32) -> char {
-    char::from_u32(u32::from(rune) + by).unwrap_or(rune)
 }
 
 /// Go's `unicode.IsPunct`: the categories P.

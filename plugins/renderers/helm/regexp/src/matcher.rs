@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, cell::RefCell, collections::HashMap, rc::Rc};
 
+use pintle_gotemplate::rune;
 use regex_automata::{
     Anchored, Input,
     nfa::thompson::{
@@ -13,7 +14,6 @@ use regex_automata::{
 };
 
 use super::syntax::{self, Code, SyntaxError};
-use crate::go::unicode;
 
 /// The memory of one compiled expression in bytes.
 const SIZE_LIMIT: usize = 4 << 20;
@@ -31,43 +31,49 @@ thread_local! {
 }
 
 /// A compiled regular expression.
-pub(super) struct Regex {
+#[derive(Debug)]
+pub struct Regex {
     /// Fast, but its memory grows with the text.
     short: Option<(BoundedBacktracker, RefCell<backtrack::Cache>)>,
     /// For texts of any length.
     long: (PikeVM, RefCell<thompson::pikevm::Cache>),
     /// The names of the groups by their numbers, that of the whole match included.
-    pub(super) names: Vec<Option<String>>,
+    names: Vec<Option<String>>,
 }
 
 /// Where a match and its groups begin and end.
-pub(super) struct Match(Vec<Option<usize>>);
+#[derive(Clone, Debug)]
+pub struct Match(Vec<Option<usize>>);
 
 impl Match {
-    pub(super) fn start(&self) -> usize {
+    /// Where it begins.
+    pub fn start(&self) -> usize {
         self.group(0).map_or(0, |(start, _)| start)
     }
 
-    pub(super) fn end(&self) -> usize {
+    /// Where it ends.
+    pub fn end(&self) -> usize {
         self.group(0).map_or(0, |(_, end)| end)
     }
 
-    /// The place of a group, if it took part.
-    pub(super) fn group(&self, number: usize) -> Option<(usize, usize)> {
+    /// The place of a group, if it took part; that of the whole match for 0.
+    pub fn group(&self, number: usize) -> Option<(usize, usize)> {
         let slot = |index: usize| self.0.get(index).copied().flatten();
         Some((slot(number * 2)?, slot(number * 2 + 1)?))
     }
 }
 
 /// A text to search in. Bytes that are not UTF-8 are one replacement character each, as Go reads them.
-pub(super) struct Haystack<'a> {
+#[derive(Clone, Debug)]
+pub struct Haystack<'a> {
     text: Cow<'a, [u8]>,
     /// For each byte of `text` and its end the place in the original, if that is another.
     places: Option<Vec<usize>>,
 }
 
 impl<'a> Haystack<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    /// A text that may be searched several times.
+    pub fn new(bytes: &'a [u8]) -> Self {
         if std::str::from_utf8(bytes).is_ok() {
             return Self {
                 text: Cow::Borrowed(bytes),
@@ -76,9 +82,11 @@ impl<'a> Haystack<'a> {
         }
         let mut text = Vec::with_capacity(bytes.len() * 2);
         let mut places = Vec::with_capacity(bytes.len() * 2);
-        for (at, rune, _) in unicode::runes(bytes) {
-            unicode::push(&mut text, rune);
+        let mut at = 0;
+        for rune in rune::runes(bytes) {
+            text.extend_from_slice(rune.char.encode_utf8(&mut [0; 4]).as_bytes());
             places.resize(text.len(), at);
+            at += rune.len;
         }
         places.push(bytes.len());
         Self {
@@ -104,7 +112,7 @@ impl<'a> Haystack<'a> {
 
 impl Regex {
     /// Compiles an expression, or takes it from the last ones that were.
-    pub(super) fn new(pattern: &[u8]) -> Result<Rc<Self>, SyntaxError> {
+    pub fn new(pattern: &[u8]) -> Result<Rc<Self>, SyntaxError> {
         if let Some(found) = CACHE.with_borrow(|cache| cache.get(pattern).cloned()) {
             return Ok(found);
         }
@@ -146,26 +154,60 @@ impl Regex {
         })
     }
 
+    /// Whether a text has a match anywhere.
+    pub fn is_match(&self, text: &[u8]) -> bool {
+        let haystack = Haystack::new(text);
+        // Where it ends does not matter, so the search need not look for the best match.
+        let input = Input::new(&haystack.text[..])
+            .anchored(Anchored::No)
+            .earliest(true);
+        self.search(&input, &mut [])
+    }
+
     /// The first match that begins at a place or after it.
-    pub(super) fn find_at(&self, haystack: &Haystack<'_>, from: usize) -> Option<Match> {
+    pub fn find_at(&self, haystack: &Haystack<'_>, from: usize) -> Option<Match> {
         let start = haystack.place_of(from);
         let input = Input::new(&haystack.text[..])
             .range(start..)
             .anchored(Anchored::No);
         let mut slots: Vec<Option<NonMaxUsize>> = vec![None; self.names.len() * 2];
-        let short = self.short.as_ref();
-        let short = short.filter(|(engine, _)| input.get_span().len() <= engine.max_haystack_len());
-        let found = short.and_then(|(engine, cache)| {
-            let found = engine.try_search_slots(&mut cache.borrow_mut(), &input, &mut slots);
-            found.ok()
-        });
-        let found = found.unwrap_or_else(|| {
-            let (engine, cache) = &self.long;
-            engine.search_slots(&mut cache.borrow_mut(), &input, &mut slots)
-        });
-        found?;
+        if !self.search(&input, &mut slots) {
+            return None;
+        }
         let slots = slots.into_iter();
         let places = slots.map(|slot| slot.map(|place| haystack.original(place.get())));
         Some(Match(places.collect()))
     }
+
+    /// The numbers of the groups with a name, of which there may be several.
+    pub fn groups_named(&self, name: &[u8]) -> impl Iterator<Item = usize> {
+        let names = self.names.iter().enumerate();
+        names
+            .filter(move |(_, known)| known.as_deref().map(str::as_bytes) == Some(name))
+            .map(|(number, _)| number)
+    }
+
+    /// How many bytes it takes, about: what a search needs besides grows with it.
+    pub fn memory_usage(&self) -> usize {
+        let (engine, _) = &self.long;
+        engine.get_nfa().memory_usage()
+    }
+
+    /// Searches, and notes in the slots where the groups begin and end, as far as there are slots.
+    fn search(&self, input: &Input<'_>, slots: &mut [Option<NonMaxUsize>]) -> bool {
+        let short = self.short.as_ref();
+        let short = short.filter(|(engine, _)| input.get_span().len() <= engine.max_haystack_len());
+        let found = short.and_then(|(engine, cache)| {
+            let found = engine.try_search_slots(&mut cache.borrow_mut(), input, slots);
+            found.ok()
+        });
+        let found = found.unwrap_or_else(|| {
+            let (engine, cache) = &self.long;
+            engine.search_slots(&mut cache.borrow_mut(), input, slots)
+        });
+        found.is_some()
+    }
 }
+
+#[cfg(test)]
+mod tests;

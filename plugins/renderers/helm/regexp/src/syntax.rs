@@ -16,10 +16,10 @@ pub(super) const MAX_DEPTH: usize = 250;
 /// The largest count of a repetition, also of repetitions inside each other taken together.
 const MAX_REPEAT: u32 = 1000;
 
-/// The text is no regular expression.
+/// The text is no regular expression; Go's words.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("error parsing regexp: {code}: `{part}`")]
-pub(super) struct SyntaxError {
+pub struct SyntaxError {
     code: Code,
     part: String,
 }

@@ -27,8 +27,8 @@ pub(super) struct Item {
 
 /// A group whose end is not reached yet.
 struct Open {
-    /// Its number, and its name if it has one; None if it does not capture.
-    capture: Option<(u32, Option<String>)>,
+    /// Its number; None if it does not capture.
+    capture: Option<u32>,
     /// The flags to return to.
     flags: Flags,
     alternatives: Vec<Item>,
@@ -53,7 +53,7 @@ impl Groups {
         groups
     }
 
-    fn push_open(&mut self, capture: Option<(u32, Option<String>)>) {
+    fn push_open(&mut self, capture: Option<u32>) {
         self.open.push(Open {
             capture,
             flags: self.flags,
@@ -122,8 +122,8 @@ impl Groups {
     fn open_capture(&mut self, name: Option<String>, part: &str) -> Result<(), SyntaxError> {
         self.check_depth(part)?;
         let number = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
-        self.names.push(name.clone());
-        self.push_open(Some((number, name)));
+        self.names.push(name);
+        self.push_open(Some(number));
         Ok(())
     }
 
@@ -144,10 +144,6 @@ impl Groups {
             let fits = |char: char| char.is_ascii_alphanumeric() || char == '_';
             if name.is_empty() || !name.chars().all(fits) {
                 return Err(error(before(text, rest)));
-            }
-            let is_known = |known: &Option<String>| known.as_deref() == Some(name);
-            if self.names.iter().any(is_known) {
-                return Err(error(name));
             }
             self.open_capture(Some(name.to_owned()), text)?;
             return Ok(rest);
@@ -171,10 +167,11 @@ impl Groups {
         let item = closed(open.alternatives, open.items);
         let item = match open.capture {
             None => item,
-            Some((index, name)) => Item {
+            // Without its name: two groups may have the same one in Go, and not in the matcher.
+            Some(index) => Item {
                 hir: Hir::capture(Capture {
                     index,
-                    name: name.map(Into::into),
+                    name: None,
                     sub: Box::new(item.hir),
                 }),
                 factor: item.factor,

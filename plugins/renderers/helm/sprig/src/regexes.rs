@@ -1,13 +1,10 @@
 //! The functions with regular expressions.
 
+use pintle_goregexp::{Haystack, Match, Regex, SyntaxError};
 use pintle_gotemplate::{
     Args, Call, Function, FunctionError, List, Type, Value, print, rune::is_letter,
 };
 
-use super::{
-    matcher::{Haystack, Match, Regex},
-    syntax::SyntaxError,
-};
 use crate::{Outcome, go::unicode};
 
 const TWO: &[Type] = &[Type::String, Type::String];
@@ -17,11 +14,11 @@ const WITH_COUNT: &[Type] = &[Type::String, Type::String, Type::INT];
 pub(crate) const FUNCTIONS: &[Function] = &[
     Function::new("regexMatch", TWO, |_, args| {
         let text = args.text(1)?;
-        let found = Regex::new(args.text(0)?).map(|regex| matches(&regex, text));
+        let found = Regex::new(args.text(0)?).map(|regex| regex.is_match(text));
         Ok(found.unwrap_or(false).into())
     }),
     Function::new("mustRegexMatch", TWO, |_, args| {
-        Ok(matches(&*must(args.text(0)?)?, args.text(1)?).into())
+        Ok(must(args.text(0)?)?.is_match(args.text(1)?).into())
     }),
     Function::new("regexFind", TWO, |_, args| find(compiled(args)?, args)),
     Function::new("mustRegexFind", TWO, |_, args| {
@@ -83,10 +80,6 @@ fn compiled(args: Args<'_>) -> Result<Compiled, FunctionError> {
         let quoted = String::from_utf8_lossy(&quoted);
         FunctionError::new(format_args!("regexp: Compile({quoted}): {error}"))
     })
-}
-
-fn matches(regex: &Regex, text: &[u8]) -> bool {
-    regex.find_at(&Haystack::new(text), 0).is_some()
 }
 
 fn find(regex: Compiled, args: Args<'_>) -> Outcome {
@@ -245,7 +238,6 @@ fn named_group(name: &[u8], regex: &Regex, found: &Match) -> Option<(usize, usiz
         let number = std::str::from_utf8(name).ok()?.parse().ok()?;
         return found.group(number);
     }
-    let mut names = regex.names.iter();
-    let number = names.position(|known| known.as_deref().map(str::as_bytes) == Some(name))?;
-    found.group(number)
+    let mut numbers = regex.groups_named(name);
+    numbers.find_map(|number| found.group(number))
 }

@@ -1,9 +1,9 @@
 //! Sets of characters in regular expressions.
 
+use pintle_gotemplate::rune::{to_lower, to_upper};
 use regex_syntax::hir::{ClassUnicode, ClassUnicodeRange};
 
 use super::syntax::{Code, SyntaxError};
-use crate::go::unicode::{to_lower, to_upper};
 
 /// The set of the given ranges.
 pub(super) fn of(ranges: &[(char, char)]) -> ClassUnicode {
