@@ -1,4 +1,4 @@
-//! Schemas that are none: `cases/schemas.txt`, in each draft.
+//! Schemas that are none (`cases/schemas.txt`), and what schemas say of values (`cases/schema-values.txt`), in each draft.
 
 use std::fs;
 
@@ -17,8 +17,18 @@ const DRAFTS: [&str; 6] = [
 
 #[test]
 fn what_the_metaschemas_refuse_is_refused() {
-    let cases = include_str!("../../cases/schemas.txt").lines();
-    let cases: Vec<&str> = cases.filter(|line| !line.starts_with('#')).collect();
+    none_of_them_differs(include_str!("../../cases/schemas.txt"));
+}
+
+#[test]
+fn what_schemas_say_of_values() {
+    none_of_them_differs(include_str!("../../cases/schema-values.txt"));
+}
+
+/// Tries each line in each draft: keywords of a property `v`, and after ` :: ` the value of it.
+fn none_of_them_differs(cases: &str) {
+    let lines = cases.lines();
+    let cases: Vec<&str> = lines.filter(|line| !line.starts_with('#')).collect();
     let scratch = tempfile::tempdir().unwrap();
     let mut names = Vec::new();
     let mut asked = Vec::new();
@@ -26,6 +36,10 @@ fn what_the_metaschemas_refuse_is_refused() {
         for case in &cases {
             let folder = scratch.path().join(names.len().to_string());
             fs::create_dir(&folder).unwrap();
+            let (keywords, values) = match case.split_once(" :: ") {
+                Some((keywords, value)) => (keywords, format!("v: {value}")),
+                None => (*case, String::new()),
+            };
             let text = format!(
                 r#"$
 -- Chart.yaml --
@@ -33,7 +47,9 @@ apiVersion: v2
 name: case
 version: 0.1.0
 -- values.schema.json --
-{{"$schema": "{draft}", "definitions": {{"text": {{"type": "string"}}}}, "properties": {{"v": {{{case}}}}}}}
+{{"$schema": "{draft}", "definitions": {{"text": {{"type": "string"}}}}, "properties": {{"v": {{{keywords}}}}}}}
+-- values.yaml --
+{values}
 -- templates/p.yaml --
 kind: ConfigMap
 "#

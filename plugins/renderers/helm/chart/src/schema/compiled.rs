@@ -94,7 +94,6 @@ impl<'a> Walk<'a, '_, '_> {
 
     fn pattern(&mut self, pattern: &str, at: &str) {
         if let Some(error) = self.document.regex_error(pattern) {
-            let error = error.lines().last().unwrap_or_default();
             let problem = format!("has an invalid regex {pattern:?} at {at}: {error}");
             self.checker.note(problem);
         }

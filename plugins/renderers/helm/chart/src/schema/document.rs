@@ -1,14 +1,19 @@
 //! A schema and its parts that other parts refer to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
-use regex_lite::Regex;
+use pintle_goregexp::Regex;
 use serde_json::Value as Json;
 
 use super::{compiled, keywords::Checker};
 
 /// How deep a schema may be; JSON readers stop at 128.
 const MAX_DEPTH: usize = 130;
+/// How many bytes its patterns may take together once they are compiled: eight of the largest. The last may exceed it.
+const MAX_PATTERNS: usize = 32 << 20;
 
 /// The drafts of JSON Schema; later ones are larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,7 +41,9 @@ pub(super) struct Document<'a> {
     pub(super) tracks: bool,
     /// By address: the document itself and its parts with an id, and each with the fragment of an anchor.
     parts: BTreeMap<String, &'a Json>,
-    regexes: BTreeMap<&'a str, Result<Regex, String>>,
+    regexes: BTreeMap<&'a str, Result<Rc<Regex>, String>>,
+    /// How many bytes the patterns may still take.
+    room: usize,
 }
 
 impl<'a> Document<'a> {
@@ -52,6 +59,7 @@ impl<'a> Document<'a> {
             tracks: false,
             parts: BTreeMap::new(),
             regexes: BTreeMap::new(),
+            room: MAX_PATTERNS,
         };
         document.parts.insert(String::new(), root);
         document
@@ -132,8 +140,18 @@ impl<'a> Document<'a> {
     }
 
     fn regex(&mut self, pattern: &'a str) {
-        let regex = self.regexes.entry(pattern);
-        regex.or_insert_with(|| Regex::new(pattern).map_err(|error| error.to_string()));
+        if self.regexes.contains_key(pattern) {
+            return;
+        }
+        let regex = if self.room > 0 {
+            compiled_regex(pattern)
+        } else {
+            Err("the patterns of the schema are too large".to_owned())
+        };
+        if let Ok(regex) = &regex {
+            self.room = self.room.saturating_sub(regex.memory_usage());
+        }
+        self.regexes.insert(pattern, regex);
     }
 
     /// What is wrong with a pattern.
@@ -141,14 +159,16 @@ impl<'a> Document<'a> {
         match self.regexes.get(pattern) {
             Some(regex) => regex.as_ref().err().cloned(),
             // In what was taken for no schema, a `default` that a reference leads to.
-            None => Regex::new(pattern).err().map(|error| error.to_string()),
+            None => compiled_regex(pattern).err(),
         }
     }
 
     /// Whether a pattern, which is in the schema, matches anywhere in a text.
-    pub(super) fn matches(&self, pattern: &str, text: &str) -> bool {
-        let regex = self.regexes.get(pattern);
-        regex.is_some_and(|regex| regex.as_ref().is_ok_and(|regex| regex.is_match(text)))
+    pub(super) fn matches(&self, pattern: &str, text: &[u8]) -> bool {
+        match self.regexes.get(pattern) {
+            Some(regex) => regex.as_ref().is_ok_and(|regex| regex.is_match(text)),
+            None => compiled_regex(pattern).is_ok_and(|regex| regex.is_match(text)),
+        }
     }
 
     /// The part that a reference means, seen from a part with the address `base`, and that part's own address; None if it
@@ -194,6 +214,10 @@ impl<'a> Document<'a> {
         let address = join(base, id);
         Some(address.split('#').next().unwrap_or_default().to_owned())
     }
+}
+
+fn compiled_regex(pattern: &str) -> Result<Rc<Regex>, String> {
+    Regex::new(pattern.as_bytes()).map_err(|error| error.to_string())
 }
 
 /// The draft that a schema names; the latest if it names none.

@@ -1,7 +1,7 @@
 //! The formats of texts that schemas up to draft 7 assert. Formats that are not listed are not checked.
 
+use pintle_goregexp::Regex;
 use pintle_gourl::Url;
-use regex_lite::Regex;
 
 /// Whether a text has a format; unknown formats hold for every text.
 pub(super) fn holds(format: &str, text: &str) -> bool {
@@ -16,7 +16,7 @@ pub(super) fn holds(format: &str, text: &str) -> bool {
         "uri" => is_absolute(text),
         "uri-reference" => is_reference(text),
         "uuid" => is_uuid(text),
-        "regex" => Regex::new(text).is_ok(),
+        "regex" => Regex::new(text.as_bytes()).is_ok(),
         "json-pointer" => is_json_pointer(text),
         _ => true,
     }

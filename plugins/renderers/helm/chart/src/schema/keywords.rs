@@ -326,8 +326,6 @@ impl<'r> Checker<'r> {
 
     fn wanted_regex(&self, pattern: &str) -> Option<String> {
         let error = (self.regex)(pattern)?;
-        // Such errors may have several lines, with a mark below the pattern.
-        let error = error.lines().last().unwrap_or_default();
         Some(format!("a regex, and {pattern:?} is none: {error}"))
     }
 }

@@ -144,12 +144,43 @@ fn malformed_schemas_are_refused() {
     : values.schema.json is not JSON: EOF while parsing an object at line 1 column 1
     : values.schema.json is no schema: a schema is an object or a boolean
     : values.schema.json has "strin" at /properties/a/type: must be one or several of array, boolean, integer, null, number, object, string
-    : values.schema.json has "(?!a)" at /pattern: must be a regex, and "(?!a)" is none: look-around is not supported
+    : values.schema.json has "(?!a)" at /pattern: must be a regex, and "(?!a)" is none: error parsing regexp: invalid or unsupported Perl syntax: `(?!`
     : values.schema.json has "#/properties/env" at /properties/env/$id: must be a URI reference without a fragment
     : values.schema.json refers to "#/$defs/none", which is not there, at /not/$ref
     : values.schema.json has -1 at /own/a/minLength: must be a whole number of at least 0
     : the schema leads in circles, or is too large to be followed
     "##);
+}
+
+#[test]
+fn patterns_are_go_s() {
+    let schema = r#"{
+        "properties": {"a": {"pattern": "^\\p{Lu}[\\d-x]{,2}$"}},
+        "patternProperties": {"^(?i)É": {"type": "string"}}
+    }"#;
+    assert_eq!(problems(schema, "a: 'Ä-{,2}'\né: x"), Vec::<String>::new());
+    assert_eq!(
+        problems(schema, "a: Ä-\né: 1"),
+        [
+            r#"a: "Ä-" does not match pattern "^\\p{Lu}[\\d-x]{,2}$""#,
+            "é: got number, want string"
+        ]
+    );
+}
+
+#[test]
+fn patterns_take_only_so_much_memory() {
+    let pattern = |index: usize| format!(r#""{index}": {{"pattern": "^{index}\\pL{{200}}"}}"#);
+    let schema = |count: usize| {
+        let patterns: Vec<_> = (0..count).map(pattern).collect();
+        format!(r#"{{"properties": {{{}}}}}"#, patterns.join(", "))
+    };
+    assert_eq!(problems(&schema(2), "a: 1"), Vec::<String>::new());
+    let told = problems(&schema(200), "a: 1").join("\n");
+    assert!(
+        told.contains("the patterns of the schema are too large"),
+        "{told}"
+    );
 }
 
 proptest::proptest! {

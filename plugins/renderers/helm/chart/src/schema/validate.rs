@@ -6,7 +6,7 @@ mod compare;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
-use pintle_gotemplate::Value;
+use pintle_gotemplate::{Text, Value, rune};
 use serde_json::{Map as JsonMap, Value as Json};
 
 use super::{
@@ -145,7 +145,7 @@ impl<'a> Validator<'a> {
         match value {
             Value::Map(map) => self.object(schema, base, &map.entries(), value, outcome),
             Value::List(list) => self.list(schema, base, &list.items(), outcome),
-            Value::String(text) => self.text(schema, &text.to_str_lossy(), outcome),
+            Value::String(text) => self.text(schema, text, outcome),
             Value::Int(_) | Value::Float(_) => self.number(schema, value, outcome),
             _ => {}
         }
@@ -220,13 +220,16 @@ impl<'a> Validator<'a> {
         problems
     }
 
-    fn text(&self, schema: &Keywords, text: &str, outcome: &mut Outcome) {
-        let length = text.chars().count();
+    fn text(&self, schema: &Keywords, text: &Text, outcome: &mut Outcome) {
+        let length = rune::count(text);
         self.bounds(schema, "minLength", "maxLength", length, outcome);
         if let Some(pattern) = schema.get("pattern").and_then(Json::as_str)
             && !self.document.matches(pattern, text)
         {
-            let message = format!("{text:?} does not match pattern {pattern:?}");
+            let message = format!(
+                "{:?} does not match pattern {pattern:?}",
+                text.to_str_lossy()
+            );
             self.fail(outcome, message);
         }
     }

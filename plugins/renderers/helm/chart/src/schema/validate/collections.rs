@@ -88,6 +88,7 @@ impl<'a> Validator<'a> {
         let additional = schema.get("additionalProperties");
         let mut refused = Vec::new();
         for (key, value) in entries {
+            let bytes = key.as_bytes();
             let key = key.to_str_lossy();
             let mut seen = false;
             if let Some(schema) = properties.and_then(|properties| properties.get(&*key)) {
@@ -97,7 +98,7 @@ impl<'a> Validator<'a> {
                     .extend(self.inside(&*key, schema, base, value));
             }
             for (pattern, schema) in patterns.into_iter().flatten() {
-                if self.document.matches(pattern, &key) {
+                if self.document.matches(pattern, bytes) {
                     seen = true;
                     outcome
                         .problems
