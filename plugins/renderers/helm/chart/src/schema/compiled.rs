@@ -48,19 +48,14 @@ impl<'a> Walk<'a, '_, '_> {
             return;
         };
         let draft = draft_inside(schema, outer);
-        let own = self.document.base_of(keywords, base);
-        let base = own.as_deref().unwrap_or(base);
-        let references: &[&str] = match draft {
-            Draft::V2020 => &["$ref", "$recursiveRef", "$dynamicRef"],
-            Draft::V2019 => &["$ref", "$recursiveRef"],
-            _ => &["$ref"],
-        };
-        for keyword in references {
+        let own = self.document.resource(schema);
+        let base = own.map_or(base, |own| own.address.as_str());
+        // Up to draft 7, a reference hides what draft 4 has, and not what the library compiles for drafts 6 and 7.
+        let mut hides = false;
+        for keyword in draft.references() {
             if let Some(reference) = keywords.get(*keyword).and_then(Json::as_str) {
-                self.reference(reference, base, draft, &format!("{at}/{keyword}"));
-                if draft < Draft::V2019 {
-                    return;
-                }
+                self.reference(reference, base, &format!("{at}/{keyword}"));
+                hides = draft < Draft::V2019;
             }
         }
         for (keyword, value) in keywords {
@@ -71,7 +66,8 @@ impl<'a> Walk<'a, '_, '_> {
                 "additionalItems" => keywords.get("items").is_some_and(Json::is_array),
                 _ => true,
             };
-            let Some(shape) = shape(keyword, draft).filter(|_| applies) else {
+            let hidden = hides && shape(keyword, Draft::V4).is_some();
+            let Some(shape) = shape(keyword, draft).filter(|_| applies && !hidden) else {
                 continue;
             };
             let length = at.len();
@@ -99,18 +95,18 @@ impl<'a> Walk<'a, '_, '_> {
         }
     }
 
-    fn reference(&mut self, reference: &str, base: &str, draft: Draft, at: &str) {
+    fn reference(&mut self, reference: &str, base: &str, at: &str) {
         match self.document.resolve(reference, base) {
             Err(message) => self.checker.note(format!("{message}, at {at}")),
             Ok(None) => {}
-            Ok(Some((target, base))) => {
+            Ok(Some(target)) => {
                 let place = reference.split_once('#').map_or("", |(_, place)| place);
-                let known = self.checker.drafts.get(&std::ptr::from_ref(target));
-                let outer = known.copied().unwrap_or(draft);
-                if known.is_none() {
-                    self.checker.run(place, target, draft);
+                if !self.checker.knows(target.schema) {
+                    self.checker.run(place, target.schema, target.draft);
                 }
-                self.targets.push((target, base, outer, place.to_owned()));
+                let place = place.to_owned();
+                let target = (target.schema, target.base, target.draft, place);
+                self.targets.push(target);
             }
         }
     }

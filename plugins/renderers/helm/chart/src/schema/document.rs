@@ -8,7 +8,10 @@ use std::{
 use pintle_goregexp::Regex;
 use serde_json::Value as Json;
 
-use super::{compiled, keywords::Checker};
+use super::{
+    compiled,
+    keywords::{Checker, draft_inside},
+};
 
 /// How deep a schema may be; JSON readers stop at 128.
 const MAX_DEPTH: usize = 130;
@@ -30,6 +33,32 @@ impl Draft {
     pub(super) fn id(self) -> &'static str {
         if self == Self::V4 { "id" } else { "$id" }
     }
+
+    /// The keywords that refer to another schema.
+    pub(super) fn references(self) -> &'static [&'static str] {
+        match self {
+            Self::V4 | Self::V6 | Self::V7 => &["$ref"],
+            Self::V2019 => &["$ref", "$recursiveRef"],
+            Self::V2020 => &["$ref", "$recursiveRef", "$dynamicRef"],
+        }
+    }
+}
+
+/// What a part with an id is to the parts in it, up to those with an id of their own.
+#[derive(Debug)]
+pub(super) struct Resource {
+    /// What their references are relative to.
+    pub(super) address: String,
+    pub(super) draft: Draft,
+}
+
+/// What a reference leads to.
+#[derive(Debug)]
+pub(super) struct Target<'a> {
+    pub(super) schema: &'a Json,
+    /// The address of the resource that it is in, and its draft.
+    pub(super) base: String,
+    pub(super) draft: Draft,
 }
 
 /// A schema with what its parts can be referred to by.
@@ -41,6 +70,8 @@ pub(super) struct Document<'a> {
     pub(super) tracks: bool,
     /// By address: the document itself and its parts with an id, and each with the fragment of an anchor.
     parts: BTreeMap<String, &'a Json>,
+    /// The parts with an id, by where they are in memory.
+    resources: BTreeMap<*const Json, Resource>,
     regexes: BTreeMap<&'a str, Result<Rc<Regex>, String>>,
     /// How many bytes the patterns may still take.
     room: usize,
@@ -58,12 +89,13 @@ impl<'a> Document<'a> {
             draft: draft(root),
             tracks: false,
             parts: BTreeMap::new(),
+            resources: BTreeMap::new(),
             regexes: BTreeMap::new(),
             room: MAX_PATTERNS,
         };
         document.parts.insert(String::new(), root);
         document
-            .index(root, "", 0)
+            .index(root, "", document.draft, 0)
             .map_err(|message| vec![message])?;
         let regex = |pattern: &str| document.regex_error(pattern);
         let mut checker = Checker::new(&regex);
@@ -80,31 +112,30 @@ impl<'a> Document<'a> {
     }
 
     /// Collects ids, anchors and patterns, also from where no schema is by itself, because references lead everywhere.
-    fn index(&mut self, schema: &'a Json, base: &str, depth: usize) -> Result<(), String> {
+    fn index(
+        &mut self,
+        schema: &'a Json,
+        base: &str,
+        outer: Draft,
+        depth: usize,
+    ) -> Result<(), String> {
         if depth > MAX_DEPTH {
             return Err("is too deep".to_owned());
         }
         let Json::Object(keywords) = schema else {
             return Ok(());
         };
-        let id = keywords.get(self.draft.id()).and_then(Json::as_str);
-        let base = match id.filter(|id| !id.is_empty()) {
-            Some(id) if !id.starts_with('#') => {
-                let address = join(base, id);
-                let address = address.split('#').next().unwrap_or_default().to_owned();
-                self.parts.insert(address.clone(), schema);
-                address
-            }
-            Some(anchor) => {
-                self.parts.insert(format!("{base}{anchor}"), schema);
-                base.to_owned()
-            }
-            None => base.to_owned(),
-        };
-        for anchor in ["$anchor", "$dynamicAnchor"] {
-            if let Some(anchor) = keywords.get(anchor).and_then(Json::as_str) {
-                self.parts.insert(format!("{base}#{anchor}"), schema);
-            }
+        let draft = draft_inside(schema, outer);
+        let own = own_address(keywords, base, draft);
+        let base = own.as_deref().unwrap_or(base);
+        if let Some(address) = &own {
+            self.parts.insert(address.clone(), schema);
+            let address = address.clone();
+            let resource = Resource { address, draft };
+            self.resources.insert(std::ptr::from_ref(schema), resource);
+        }
+        for anchor in anchors(keywords, draft) {
+            self.parts.insert(format!("{base}#{anchor}"), schema);
         }
         for (keyword, value) in keywords {
             match (keyword.as_str(), value) {
@@ -114,7 +145,9 @@ impl<'a> Document<'a> {
                         self.regex(pattern);
                     }
                 }
-                ("unevaluatedProperties" | "unevaluatedItems", _) => self.tracks = true,
+                ("unevaluatedProperties" | "unevaluatedItems", _) if draft >= Draft::V2019 => {
+                    self.tracks = true;
+                }
                 _ => {}
             }
             match (keyword.as_str(), value) {
@@ -125,15 +158,15 @@ impl<'a> Document<'a> {
                     Json::Object(schemas),
                 ) => {
                     for schema in schemas.values() {
-                        self.index(schema, &base, depth + 1)?;
+                        self.index(schema, base, draft, depth + 1)?;
                     }
                 }
                 (_, Json::Array(schemas)) => {
                     for schema in schemas {
-                        self.index(schema, &base, depth + 1)?;
+                        self.index(schema, base, draft, depth + 1)?;
                     }
                 }
-                _ => self.index(value, &base, depth + 1)?,
+                _ => self.index(value, base, draft, depth + 1)?,
             }
         }
         Ok(())
@@ -171,49 +204,92 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// The part that a reference means, seen from a part with the address `base`, and that part's own address; None if it
-    /// is elsewhere.
+    /// The part that a reference means, seen from a part in the resource with the address `base`; None if it is elsewhere.
     pub(super) fn resolve(
         &self,
         reference: &str,
         base: &str,
-    ) -> Result<Option<(&'a Json, String)>, String> {
+    ) -> Result<Option<Target<'a>>, String> {
         let address = join(base, reference);
         let (document, fragment) = address.split_once('#').unwrap_or((&address, ""));
         let Some(part) = self.parts.get(document).copied() else {
             return Ok(None);
         };
-        if fragment.is_empty() {
-            return Ok(Some((part, document.to_owned())));
-        }
-        if let Some(pointer) = fragment.strip_prefix('/') {
-            let pointer = format!("/{}", percent_decoded(pointer));
-            let found = part.pointer(&pointer);
-            let found =
-                found.ok_or_else(|| format!("refers to {reference:?}, which is not there"))?;
-            return Ok(Some((found, document.to_owned())));
-        }
-        match self.parts.get(&format!("{document}#{fragment}")) {
-            Some(found) => Ok(Some((found, document.to_owned()))),
-            None => Err(format!("refers to {reference:?}, which is not there")),
-        }
+        let fragment = percent_decoded(fragment);
+        let found = if fragment.is_empty() || fragment.starts_with('/') {
+            self.follow(part, document, &fragment)
+        } else {
+            let part = self.parts.get(&format!("{document}#{fragment}"));
+            let part = part.copied();
+            part.and_then(|part| self.follow(part, document, ""))
+        };
+        let found = found.ok_or_else(|| format!("refers to {reference:?}, which is not there"))?;
+        Ok(Some(found))
     }
 
-    /// The address of a part that has an id of its own.
-    pub(super) fn base_of(
-        &self,
-        keywords: &serde_json::Map<String, Json>,
-        base: &str,
-    ) -> Option<String> {
-        let id = keywords.get(self.draft.id())?.as_str()?;
-        // Up to draft 7, a reference hides the id beside it.
-        let hidden = self.draft < Draft::V2019 && keywords.contains_key("$ref");
-        if hidden || id.is_empty() || id.starts_with('#') {
-            return None;
+    /// Follows a JSON pointer from a part in a resource, perhaps into resources inside.
+    fn follow(&self, part: &'a Json, base: &str, pointer: &str) -> Option<Target<'a>> {
+        let root = self.parts.get(base).and_then(|root| self.resource(root));
+        let mut target = Target {
+            schema: part,
+            base: base.to_owned(),
+            draft: root.map_or(self.draft, |root| root.draft),
+        };
+        for token in pointer.split('/').skip(1) {
+            let token = token.replace("~1", "/").replace("~0", "~");
+            target.schema = match target.schema {
+                Json::Object(entries) => entries.get(&token)?,
+                Json::Array(items) => items.get(token.parse::<usize>().ok()?)?,
+                _ => return None,
+            };
+            if let Some(resource) = self.resource(target.schema) {
+                target.base.clone_from(&resource.address);
+                target.draft = resource.draft;
+            }
         }
-        let address = join(base, id);
-        Some(address.split('#').next().unwrap_or_default().to_owned())
+        Some(target)
     }
+
+    /// What a part with an id is.
+    pub(super) fn resource(&self, schema: &Json) -> Option<&Resource> {
+        self.resources.get(&std::ptr::from_ref(schema))
+    }
+}
+
+type Keywords = serde_json::Map<String, Json>;
+
+/// The id of a part. Up to draft 7, a reference hides it.
+fn id(keywords: &Keywords, draft: Draft) -> Option<&str> {
+    let hidden = draft < Draft::V2019 && keywords.contains_key("$ref");
+    let id = keywords.get(draft.id()).filter(|_| !hidden);
+    id.and_then(Json::as_str)
+}
+
+/// The address of a part that has an id of its own.
+fn own_address(keywords: &Keywords, base: &str, draft: Draft) -> Option<String> {
+    let id = id(keywords, draft)?.split('#').next()?;
+    (!id.is_empty()).then(|| join(base, id))
+}
+
+/// What references may have for a fragment to mean a part. Up to draft 7, it is the fragment of an id.
+fn anchors(keywords: &Keywords, draft: Draft) -> Vec<String> {
+    let named = |keyword: &str| {
+        let anchor = keywords.get(keyword).and_then(Json::as_str);
+        anchor.map(str::to_owned)
+    };
+    let anchors = match draft {
+        Draft::V4 | Draft::V6 | Draft::V7 => {
+            let fragment = id(keywords, draft).and_then(|id| id.split_once('#'));
+            let anchor = fragment.map(|(_, fragment)| percent_decoded(fragment));
+            [
+                anchor.filter(|anchor| !anchor.is_empty() && !anchor.starts_with('/')),
+                None,
+            ]
+        }
+        Draft::V2019 => [named("$anchor"), None],
+        Draft::V2020 => [named("$anchor"), named("$dynamicAnchor")],
+    };
+    anchors.into_iter().flatten().collect()
 }
 
 fn compiled_regex(pattern: &str) -> Result<Rc<Regex>, String> {

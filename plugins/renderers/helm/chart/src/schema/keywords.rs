@@ -159,8 +159,8 @@ pub(super) struct Checker<'r> {
     regex: &'r dyn Fn(&str) -> Option<String>,
     /// A JSON pointer to what is looked at.
     at: String,
-    /// The schemas that were looked at, by where they are in memory, each with its draft.
-    pub(super) drafts: BTreeMap<*const Json, Draft>,
+    /// The schemas that were looked at, by where they are in memory.
+    known: BTreeSet<*const Json>,
     pub(super) problems: Vec<String>,
 }
 
@@ -169,7 +169,7 @@ impl<'r> Checker<'r> {
         Self {
             regex,
             at: String::new(),
-            drafts: BTreeMap::new(),
+            known: BTreeSet::new(),
             problems: Vec::new(),
         }
     }
@@ -178,6 +178,11 @@ impl<'r> Checker<'r> {
     pub(super) fn run(&mut self, at: &str, schema: &Json, draft: Draft) {
         at.clone_into(&mut self.at);
         self.schema(schema, draft);
+    }
+
+    /// Whether a schema was looked at.
+    pub(super) fn knows(&self, schema: &Json) -> bool {
+        self.known.contains(&std::ptr::from_ref(schema))
     }
 
     /// Notes a problem at a place.
@@ -194,7 +199,7 @@ impl<'r> Checker<'r> {
 
     fn schema(&mut self, schema: &Json, outer: Draft) {
         let draft = draft_inside(schema, outer);
-        self.drafts.insert(std::ptr::from_ref(schema), draft);
+        self.known.insert(std::ptr::from_ref(schema));
         let Json::Object(keywords) = schema else {
             if draft == Draft::V4 {
                 self.refuse(schema, "a schema: an object");

@@ -92,6 +92,79 @@ fn drafts_differ() {
 }
 
 #[test]
+fn keywords_newer_than_the_draft_say_nothing() {
+    let drafts = [
+        "http://json-schema.org/draft-04/schema#",
+        "http://json-schema.org/draft-06/schema#",
+        "http://json-schema.org/draft-07/schema#",
+        "https://json-schema.org/draft/2019-09/schema",
+        "https://json-schema.org/draft/2020-12/schema",
+    ];
+    for (keywords, value, refused) in [
+        (r#""unevaluatedProperties": false"#, "{z: 1}", "...RR"),
+        (r#""unevaluatedItems": false"#, "[1]", "...RR"),
+        (r##""$recursiveRef": "#/definitions/text""##, "1", "...RR"),
+        (r##""$dynamicRef": "#/definitions/text""##, "1", "....R"),
+        (r##""$recursiveRef": "#/nothing""##, "1", "...RR"),
+        (r##""$dynamicRef": "#/nothing""##, "1", "....R"),
+        (r#""dependentRequired": {"z": ["q"]}"#, "{z: 1}", "...RR"),
+        (r#""contains": {"type": "string"}"#, "[1]", ".RRRR"),
+        (r#""if": {}, "then": {"type": "string"}"#, "1", "..RRR"),
+        (r#""prefixItems": [{"type": "string"}]"#, "[1]", "....R"),
+        (
+            r##""$ref": "#/definitions/text", "const": "a""##,
+            "b",
+            ".RRRR",
+        ),
+        (
+            r##""$ref": "#/definitions/text", "enum": ["a"]"##,
+            "b",
+            "...RR",
+        ),
+        (
+            r##""$ref": "#/definitions/text", "if": {"$ref": "#/nothing"}"##,
+            "b",
+            "..RRR",
+        ),
+        (
+            r##""not": {"$ref": "#a"}, "definitions": {"x": {"$anchor": "a"}}"##,
+            "b",
+            "RRRRR",
+        ),
+    ] {
+        let is_refused = |draft: &str| {
+            let definitions = r#"{"text": {"type": "string"}}"#;
+            let schema = format!(
+                r#"{{"$schema": "{draft}", "definitions": {definitions}, "properties": {{"v": {{{keywords}}}}}}}"#
+            );
+            !problems(&schema, &format!("v: {value}")).is_empty()
+        };
+        let got = drafts.map(|draft| if is_refused(draft) { 'R' } else { '.' });
+        assert_eq!(String::from_iter(got), refused, "{keywords} {value}");
+    }
+}
+
+#[test]
+fn a_part_may_have_its_own_draft() {
+    let schema = r##"{
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "$id": "parts/root.json",
+        "properties": {"new": {"$ref": "new.json#rest"}, "self": {"$ref": "#"}, "plain": {"unevaluatedProperties": false}},
+        "definitions": {"new": {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "$id": "new.json",
+            "$defs": {"rest": {"$anchor": "rest", "unevaluatedProperties": false}}
+        }}
+    }"##;
+    assert_eq!(problems(schema, "plain: {a: 1}"), Vec::<String>::new());
+    // The same id is resolved each time that a reference comes to it, and leads to the same address.
+    assert_eq!(
+        problems(schema, "self: {self: {self: {new: {a: 1}}}}"),
+        ["self.self.self.new.a: nothing is allowed here"]
+    );
+}
+
+#[test]
 fn what_is_left_over_is_known() {
     let schema = r#"{"allOf": [{"properties": {"a": true}}], "properties": {"b": true}, "unevaluatedProperties": false}"#;
     assert_eq!(problems(schema, "a: 1\nb: 2"), Vec::<String>::new());

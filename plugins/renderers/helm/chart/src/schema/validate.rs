@@ -27,6 +27,8 @@ const MAX_PROBLEMS: usize = 100;
 /// Checks values against a schema.
 pub(super) struct Validator<'a> {
     document: &'a Document<'a>,
+    /// The draft of the schema that is looked at.
+    draft: Draft,
     /// The keys that lead to the value that is looked at.
     path: Vec<String>,
     skipped: Skipped,
@@ -76,6 +78,7 @@ impl<'a> Validator<'a> {
     pub(super) fn new(document: &'a Document<'a>) -> Self {
         Self {
             document,
+            draft: document.draft,
             path: Vec::new(),
             skipped: Skipped::new(),
             depth: 0,
@@ -115,9 +118,14 @@ impl<'a> Validator<'a> {
             Json::Bool(false) => self.fail(&mut outcome, "nothing is allowed here"),
             Json::Object(keywords) => {
                 self.depth += 1;
-                let own = self.document.base_of(keywords, base);
-                let base = own.as_deref().unwrap_or(base);
+                let outer = self.draft;
+                let mut base = base;
+                if let Some(own) = self.document.resource(schema) {
+                    base = own.address.as_str();
+                    self.draft = own.draft;
+                }
                 self.keywords(keywords, base, value, &mut outcome);
+                self.draft = outer;
                 self.depth -= 1;
             }
             _ => {}
@@ -126,19 +134,22 @@ impl<'a> Validator<'a> {
     }
 
     fn keywords(&mut self, schema: &'a Keywords, base: &str, value: &Value, outcome: &mut Outcome) {
-        let draft = self.document.draft;
+        let draft = self.draft;
         if draft < Draft::V2019
             && let Some(reference) = schema.get("$ref").and_then(Json::as_str)
         {
-            // Up to draft 7, a reference hides everything beside it.
+            // Up to draft 7, a reference hides everything beside it; but not `const` from Helm's library.
+            if let Some(message) = self.constant(schema, value) {
+                return self.fail(outcome, message);
+            }
             return outcome.merge(self.reference(reference, base, value));
         }
         // Like Helm's library, what these find ends the look at this schema.
         if let Some(message) = self.at_once(schema, value) {
             return self.fail(outcome, message);
         }
-        for keyword in ["$ref", "$recursiveRef", "$dynamicRef"] {
-            if let Some(reference) = schema.get(keyword).and_then(Json::as_str) {
+        for keyword in draft.references() {
+            if let Some(reference) = schema.get(*keyword).and_then(Json::as_str) {
                 outcome.merge(self.reference(reference, base, value));
             }
         }
@@ -150,7 +161,7 @@ impl<'a> Validator<'a> {
             _ => {}
         }
         self.combinations(schema, base, value, outcome);
-        if self.document.tracks {
+        if self.document.tracks && draft >= Draft::V2019 {
             self.unevaluated(schema, base, value, outcome);
         }
     }
@@ -166,11 +177,8 @@ impl<'a> Validator<'a> {
             let wanted = wanted.join(" or ");
             return Some(format!("got {}, want {wanted}", type_of(value)));
         }
-        if self.document.draft >= Draft::V6
-            && let Some(wanted) = schema.get("const")
-            && !equals(value, wanted)
-        {
-            return Some(format!("value must be {wanted}"));
+        if let Some(message) = self.constant(schema, value) {
+            return Some(message);
         }
         if let Some(Json::Array(allowed)) = schema.get("enum")
             && !allowed.iter().any(|one| equals(value, one))
@@ -181,7 +189,7 @@ impl<'a> Validator<'a> {
                 _ => format!("value must be one of {}", listed.join(", ")),
             });
         }
-        if self.document.draft < Draft::V2019
+        if self.draft < Draft::V2019
             && let Some(name) = schema.get("format").and_then(Json::as_str)
             && let Value::String(text) = value
             && !format::holds(name, &text.to_str_lossy())
@@ -191,9 +199,20 @@ impl<'a> Validator<'a> {
         None
     }
 
+    fn constant(&self, schema: &Keywords, value: &Value) -> Option<String> {
+        let wanted = schema.get("const")?;
+        let differs = self.draft >= Draft::V6 && !equals(value, wanted);
+        differs.then(|| format!("value must be {wanted}"))
+    }
+
     fn reference(&mut self, reference: &str, base: &str, value: &Value) -> Outcome {
         match self.document.resolve(reference, base) {
-            Ok(Some((schema, base))) => self.check(schema, &base, value),
+            Ok(Some(target)) => {
+                let outer = std::mem::replace(&mut self.draft, target.draft);
+                let outcome = self.check(target.schema, &target.base, value);
+                self.draft = outer;
+                outcome
+            }
             Ok(None) => {
                 self.skipped.insert(reference.to_owned());
                 Outcome::default()
@@ -315,7 +334,7 @@ impl<'a> Validator<'a> {
         if schema.contains_key("oneOf") {
             self.alternatives(schema, "oneOf", base, value, outcome);
         }
-        if self.document.draft >= Draft::V7
+        if self.draft >= Draft::V7
             && let Some(condition) = schema.get("if")
         {
             let holds = self.check(condition, base, value);

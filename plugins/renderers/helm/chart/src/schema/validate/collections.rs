@@ -32,7 +32,7 @@ impl<'a> Validator<'a> {
         }
         self.dependencies(schema, base, whole, &has, outcome);
         self.properties(schema, base, entries, outcome);
-        if self.document.draft >= Draft::V6
+        if self.draft >= Draft::V6
             && let Some(names) = schema.get("propertyNames")
         {
             for (key, _) in entries {
@@ -54,7 +54,7 @@ impl<'a> Validator<'a> {
         outcome: &mut Outcome,
     ) {
         let newer = ["dependentSchemas", "dependentRequired"];
-        let newer: &[&str] = if self.document.draft >= Draft::V2019 {
+        let newer: &[&str] = if self.draft >= Draft::V2019 {
             &newer
         } else {
             &[]
@@ -137,7 +137,7 @@ impl<'a> Validator<'a> {
         {
             self.fail(outcome, format!("items at {first} and {second} are equal"));
         }
-        let (first, rest) = if self.document.draft < Draft::V2020 {
+        let (first, rest) = if self.draft < Draft::V2020 {
             match schema.get("items") {
                 Some(Json::Array(first)) => (first.as_slice(), schema.get("additionalItems")),
                 rest => (&[][..], rest),
@@ -156,7 +156,7 @@ impl<'a> Validator<'a> {
             let problems = self.inside(index.to_string(), schema, base, item);
             outcome.problems.extend(problems);
         }
-        if self.document.draft >= Draft::V6
+        if self.draft >= Draft::V6
             && let Some(wanted) = schema.get("contains")
         {
             self.contains(schema, wanted, base, items, outcome);
@@ -178,12 +178,12 @@ impl<'a> Validator<'a> {
                 .is_empty()
             {
                 found += 1;
-                if self.document.draft >= Draft::V2020 {
+                if self.draft >= Draft::V2020 {
                     outcome.seen.items.insert(index);
                 }
             }
         }
-        let counted = self.document.draft >= Draft::V2019;
+        let counted = self.draft >= Draft::V2019;
         let least = counted.then(|| count_of(schema, "minContains")).flatten();
         let most = counted.then(|| count_of(schema, "maxContains")).flatten();
         match least {
