@@ -28,6 +28,8 @@ pub struct Url {
     pub host: Vec<u8>,
     /// The path.
     pub path: Vec<u8>,
+    /// The path as it was written, if that is not what [`Self::path`] is when it is escaped; else empty.
+    pub raw_path: Vec<u8>,
     /// As it was written.
     pub query: Vec<u8>,
     /// What follows `#`.
@@ -211,6 +213,9 @@ impl Url {
             path = after;
         }
         url.path = unescape(path, Part::Path)?;
+        if escape(&url.path, Part::Path) != path {
+            url.raw_path = path.to_vec();
+        }
         Ok(url)
     }
 
@@ -419,6 +424,21 @@ mod tests {
         ];
         for (url, expected) in cases {
             assert_eq!(text(url).as_deref(), Ok(expected), "{url}");
+        }
+    }
+
+    #[test]
+    fn paths_as_they_were_written() {
+        for (url, written) in [
+            ("http://h/a%20b", ""),
+            ("/%7Ba", ""),
+            ("/{a}", "/{a}"),
+            ("/%7ba", "/%7ba"),
+            ("/a%2Fb/c d", "/a%2Fb/c d"),
+            ("urn:{a}", ""),
+        ] {
+            let url = Url::parse(url.as_bytes()).unwrap();
+            assert_eq!(url.raw_path, written.as_bytes());
         }
     }
 

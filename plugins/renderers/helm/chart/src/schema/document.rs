@@ -361,7 +361,7 @@ fn join(base: &str, reference: &str) -> String {
     format!("{}{slash}{}", &base[..origin], parts.join("/"))
 }
 
-fn percent_decoded(text: &str) -> String {
+pub(super) fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, behind @ ..] = rest {
