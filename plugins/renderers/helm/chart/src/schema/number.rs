@@ -105,6 +105,24 @@ impl Decimal {
         }
     }
 
+    /// The same for numbers that are equal: without zeros at the end of the fraction.
+    pub(super) fn reduced(self) -> (i128, u32) {
+        match self {
+            Self::Exact {
+                mut digits,
+                mut scale,
+            } => {
+                while scale > 0 && digits % 10 == 0 {
+                    digits /= 10;
+                    scale -= 1;
+                }
+                (digits, scale)
+            }
+            // These are larger than all that are exact.
+            Self::Rounded(number) => (number.to_bits().into(), u32::MAX),
+        }
+    }
+
     /// Whether it is a whole number of times the other one.
     pub(super) fn is_multiple_of(self, other: Self) -> bool {
         match self.aligned(other) {
@@ -130,5 +148,9 @@ mod tests {
         assert_eq!(decimal(2.0).compare(decimal(10.0)), Ordering::Less);
         assert_eq!(decimal(-0.5).compare(decimal(-0.25)), Ordering::Less);
         assert_eq!(decimal(1e300).compare(decimal(1.0)), Ordering::Greater);
+        assert_eq!(decimal(-0.0).reduced(), decimal(0.0).reduced());
+        assert_eq!(decimal(2.5).reduced(), (25, 1));
+        assert_eq!(decimal(100.0).reduced(), (100, 0));
+        assert_ne!(decimal(1e300).reduced(), decimal(2e300).reduced());
     }
 }

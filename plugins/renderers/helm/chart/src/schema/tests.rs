@@ -226,6 +226,33 @@ fn malformed_schemas_are_refused() {
 }
 
 #[test]
+fn unique_items_are_so_by_value() {
+    let schema = r#"{"properties": {"a": {"uniqueItems": true}}}"#;
+    let told = |items: &str| problems(schema, &format!("a: [{items}]"));
+    for (items, expected) in [
+        ("1, 2, 1.0", "a: items at 0 and 2 are equal"),
+        ("[1], {b: 1}, [1.0]", "a: items at 0 and 2 are equal"),
+        (
+            "x, {b: 1, c: [2]}, {c: [2], b: 1.0}, x",
+            "a: items at 1 and 2 are equal",
+        ),
+        ("null, null", "a: items at 0 and 1 are equal"),
+    ] {
+        assert_eq!(told(items), [expected], "{items}");
+    }
+    let different = "1, '1', true, 'true', null, 'null', [], {}, '', 0, [0], [[0]], 0.1, 1.1, {a: 1}, {a: 2}, {b: 1}";
+    assert_eq!(told(different), Vec::<String>::new());
+    // All of them are looked at, and in no more time than it takes to read them.
+    let many: Vec<_> = (0..30_000).map(|number| number.to_string()).collect();
+    let many = many.join(", ");
+    assert_eq!(told(&many), Vec::<String>::new());
+    assert_eq!(
+        told(&format!("{many}, 29999.0")),
+        ["a: items at 29999 and 30000 are equal"]
+    );
+}
+
+#[test]
 fn patterns_are_go_s() {
     let schema = r#"{
         "properties": {"a": {"pattern": "^\\p{Lu}[\\d-x]{,2}$"}},

@@ -1,12 +1,15 @@
 //! Objects and lists.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pintle_gotemplate::{Text, Value};
 use serde_json::Value as Json;
 
 use super::{
-    super::document::Draft, Keywords, Outcome, Validator, compare::values_equal, count_of,
+    super::document::Draft,
+    Keywords, Outcome, Validator,
+    compare::{hash, values_equal},
+    count_of,
 };
 
 impl<'a> Validator<'a> {
@@ -216,15 +219,16 @@ fn missing(names: Option<&Json>, has: &dyn Fn(&str) -> bool) -> Option<String> {
     }
 }
 
-/// Two items that are equal. Only as many are compared as take no time worth a limit.
+/// The first item that is equal to an earlier one, after that one. Only items that are alike are compared: there may be many.
 fn duplicates(items: &[Value]) -> Option<(usize, usize)> {
-    const MAX_COMPARED: usize = 2_000;
-    let items = &items[..items.len().min(MAX_COMPARED)];
+    let mut seen: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
     for (index, item) in items.iter().enumerate() {
-        let earlier = items[..index].iter();
-        if let Some(first) = earlier.clone().position(|one| values_equal(one, item)) {
+        let alike = seen.entry(hash(item)).or_default();
+        let mut earlier = alike.iter().copied();
+        if let Some(first) = earlier.find(|&one| values_equal(&items[one], item)) {
             return Some((first, index));
         }
+        alike.push(index);
     }
     None
 }

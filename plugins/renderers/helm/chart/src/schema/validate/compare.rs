@@ -1,6 +1,9 @@
 //! Values that are equal as JSON: `1` is `1.0`.
 
-use std::cmp::Ordering;
+use std::{
+    cmp::Ordering,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+};
 
 use pintle_gotemplate::Value;
 use serde_json::Value as Json;
@@ -56,6 +59,39 @@ pub(super) fn values_equal(one: &Value, other: &Value) -> bool {
             (None, None) => one == other,
             _ => false,
         },
+    }
+}
+
+/// A number that is the same for values that are equal.
+pub(super) fn hash(value: &Value) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    feed(value, &mut hasher);
+    hasher.finish()
+}
+
+fn feed(value: &Value, hasher: &mut DefaultHasher) {
+    match value {
+        Value::Nil => 0_u8.hash(hasher),
+        Value::Bool(value) => (1_u8, value).hash(hasher),
+        Value::Int(_) | Value::Float(_) => {
+            let number = Decimal::of_value(value).map(Decimal::reduced);
+            (2_u8, number).hash(hasher);
+        }
+        Value::String(text) => (3_u8, text).hash(hasher),
+        Value::List(list) => {
+            (4_u8, list.len()).hash(hasher);
+            for item in list.iter() {
+                feed(&item, hasher);
+            }
+        }
+        Value::Map(map) => {
+            (5_u8, map.len()).hash(hasher);
+            for (key, value) in map.borrow().iter() {
+                key.hash(hasher);
+                feed(value, hasher);
+            }
+        }
+        Value::Object(_) => 6_u8.hash(hasher),
     }
 }
 
