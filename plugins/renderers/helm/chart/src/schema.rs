@@ -1,8 +1,15 @@
 //! Checking values against `values.schema.json`: JSON Schema drafts 4, 6, 7, 2019-09 and 2020-12.
 //!
-//! What is a schema, what is valid, which draft holds where a schema names none (2020-12), and when `format` is checked (up to draft 7) follow
-//! the library that Helm uses. Schemas on the network are not fetched: what refers to one is taken for valid, with a
-//! warning.
+//! What is a schema, what is valid, which draft holds where a schema names none (2020-12), and when `format` is checked
+//! (up to draft 7) follow the library that Helm uses.
+//!
+//! # Where the results are not the library's
+//!
+//! - Schemas on the network are not fetched: what refers to one is taken for valid, with a warning. So it is with the
+//!   metaschemas, which Helm has built in.
+//! - `$recursiveRef` and `$dynamicRef` lead where `$ref` does, from wherever they are come to.
+//! - A schema nests 128 deep at most, has no halves of surrogate pairs, and no numbers beyond a `float64`.
+//! - The patterns of a schema take 32 MiB at most once they are compiled.
 
 mod compiled;
 mod document;
@@ -11,7 +18,8 @@ mod keywords;
 mod number;
 mod validate;
 
-use pintle_gotemplate::{Map, Value};
+use pintle_gotemplate::{Map, Value, rune};
+use serde_json::Value as Json;
 use thiserror::Error;
 
 use crate::{chart::Chart, values::noun, warning::Warnings};
@@ -104,7 +112,7 @@ type Problems = Vec<(Vec<String>, String)>;
 /// Checks values against one schema.
 fn one(chart: &str, schema: &[u8], values: &Map, warnings: &mut Warnings) -> Problems {
     let of_schema = |message: String| (Vec::new(), format!("values.schema.json {message}"));
-    let schema = match serde_json::from_slice(schema) {
+    let schema = match parsed(schema) {
         Ok(schema) => schema,
         Err(error) => return vec![of_schema(format!("is not JSON: {error}"))],
     };
@@ -120,6 +128,15 @@ fn one(chart: &str, schema: &[u8], values: &Map, warnings: &mut Warnings) -> Pro
         ));
     }
     problems
+}
+
+/// JSON as Go reads it: with a replacement character for each byte that is not UTF-8.
+fn parsed(schema: &[u8]) -> Result<Json, serde_json::Error> {
+    if let Ok(schema) = std::str::from_utf8(schema) {
+        return serde_json::from_str(schema);
+    }
+    let schema: String = rune::runes(schema).map(|rune| rune.char).collect();
+    serde_json::from_str(&schema)
 }
 
 #[cfg(test)]

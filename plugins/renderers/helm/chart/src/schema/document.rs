@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 
 use super::{
     compiled,
-    keywords::{Checker, draft_inside},
+    keywords::{Checker, Shape, draft_inside, shape},
 };
 
 /// How deep a schema may be; JSON readers stop at 128.
@@ -70,6 +70,8 @@ pub(super) struct Document<'a> {
     pub(super) tracks: bool,
     /// By address: the document itself and its parts with an id, and each with the fragment of an anchor.
     parts: BTreeMap<String, &'a Json>,
+    /// Those of the addresses that are of schemas, rather than of what only a reference makes one.
+    named: BTreeSet<String>,
     /// The parts with an id, by where they are in memory.
     resources: BTreeMap<*const Json, Resource>,
     regexes: BTreeMap<&'a str, Result<Rc<Regex>, String>>,
@@ -89,13 +91,14 @@ impl<'a> Document<'a> {
             draft: draft(root),
             tracks: false,
             parts: BTreeMap::new(),
+            named: BTreeSet::new(),
             resources: BTreeMap::new(),
             regexes: BTreeMap::new(),
             room: MAX_PATTERNS,
         };
         document.parts.insert(String::new(), root);
         document
-            .index(root, "", document.draft, 0)
+            .index(root, "", document.draft, true, 0)
             .map_err(|message| vec![message])?;
         let regex = |pattern: &str| document.regex_error(pattern);
         let mut checker = Checker::new(&regex);
@@ -117,6 +120,7 @@ impl<'a> Document<'a> {
         schema: &'a Json,
         base: &str,
         outer: Draft,
+        is_schema: bool,
         depth: usize,
     ) -> Result<(), String> {
         if depth > MAX_DEPTH {
@@ -129,13 +133,13 @@ impl<'a> Document<'a> {
         let own = own_address(keywords, base, draft);
         let base = own.as_deref().unwrap_or(base);
         if let Some(address) = &own {
-            self.parts.insert(address.clone(), schema);
+            self.name(address.clone(), schema, is_schema)?;
             let address = address.clone();
             let resource = Resource { address, draft };
             self.resources.insert(std::ptr::from_ref(schema), resource);
         }
         for anchor in anchors(keywords, draft) {
-            self.parts.insert(format!("{base}#{anchor}"), schema);
+            self.name(format!("{base}#{anchor}"), schema, is_schema)?;
         }
         for (keyword, value) in keywords {
             match (keyword.as_str(), value) {
@@ -150,6 +154,7 @@ impl<'a> Document<'a> {
                 }
                 _ => {}
             }
+            let are_schemas = is_schema && shape(keyword, draft).is_some_and(Shape::has_schemas);
             match (keyword.as_str(), value) {
                 ("enum" | "const" | "default" | "examples", _) => {}
                 (
@@ -158,17 +163,34 @@ impl<'a> Document<'a> {
                     Json::Object(schemas),
                 ) => {
                     for schema in schemas.values() {
-                        self.index(schema, base, draft, depth + 1)?;
+                        self.index(schema, base, draft, are_schemas, depth + 1)?;
                     }
                 }
                 (_, Json::Array(schemas)) => {
                     for schema in schemas {
-                        self.index(schema, base, draft, depth + 1)?;
+                        self.index(schema, base, draft, are_schemas, depth + 1)?;
                     }
                 }
-                _ => self.index(value, base, draft, depth + 1)?,
+                _ => self.index(value, base, draft, are_schemas, depth + 1)?,
             }
         }
+        Ok(())
+    }
+
+    /// Notes the address of a part. Two schemas may not have the same; what is none by itself gives way to one.
+    fn name(&mut self, address: String, part: &'a Json, is_schema: bool) -> Result<(), String> {
+        if self.named.contains(&address) {
+            let known = self.parts.get(&address);
+            let is_other = known.is_some_and(|known| !std::ptr::eq(*known, part));
+            if is_schema && is_other {
+                return Err(format!("has the id or anchor {address:?} twice"));
+            }
+            return Ok(());
+        }
+        if is_schema {
+            self.named.insert(address.clone());
+        }
+        self.parts.insert(address, part);
         Ok(())
     }
 
@@ -204,7 +226,8 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// The part that a reference means, seen from a part in the resource with the address `base`; None if it is elsewhere.
+    /// The part that a reference means, seen from a part in the resource with the address `base`; None if it is elsewhere,
+    /// where Helm would fetch it from.
     pub(super) fn resolve(
         &self,
         reference: &str,
@@ -212,8 +235,13 @@ impl<'a> Document<'a> {
     ) -> Result<Option<Target<'a>>, String> {
         let address = join(base, reference);
         let (document, fragment) = address.split_once('#').unwrap_or((&address, ""));
+        let missing = || format!("refers to {reference:?}, which is not there");
         let Some(part) = self.parts.get(document).copied() else {
-            return Ok(None);
+            return if is_elsewhere(document) {
+                Ok(None)
+            } else {
+                Err(missing())
+            };
         };
         let fragment = percent_decoded(fragment);
         let found = if fragment.is_empty() || fragment.starts_with('/') {
@@ -223,8 +251,7 @@ impl<'a> Document<'a> {
             let part = part.copied();
             part.and_then(|part| self.follow(part, document, ""))
         };
-        let found = found.ok_or_else(|| format!("refers to {reference:?}, which is not there"))?;
-        Ok(Some(found))
+        Ok(Some(found.ok_or_else(missing)?))
     }
 
     /// Follows a JSON pointer from a part in a resource, perhaps into resources inside.
@@ -317,6 +344,16 @@ pub(super) fn named_draft(name: &str) -> Option<Draft> {
         "json-schema.org/draft/2020-12/schema" | "json-schema.org/schema" => Some(Draft::V2020),
         _ => None,
     }
+}
+
+/// Whether Helm asks the network for what has an address, or with `urn:` the program that it is in. A file it looks for
+/// at the root of its machine, not in the chart: there is none.
+fn is_elsewhere(address: &str) -> bool {
+    let scheme = address.split_once(':').map_or("", |(scheme, _)| scheme);
+    let schemes = ["http", "https", "urn"];
+    schemes
+        .iter()
+        .any(|known| scheme.eq_ignore_ascii_case(known))
 }
 
 /// Resolves a reference against an address (RFC 3986, section 5.2, as far as schemas need it).

@@ -55,6 +55,22 @@ pub(super) enum Shape {
     SchemaOfRegex,
 }
 
+impl Shape {
+    /// Whether the value is a schema, or has schemas in it.
+    pub(super) fn has_schemas(self) -> bool {
+        matches!(
+            self,
+            Self::Dependencies
+                | Self::Schema
+                | Self::FlagOrSchema
+                | Self::Schemas
+                | Self::SchemaOrSchemas
+                | Self::SchemaOf
+                | Self::SchemaOfRegex
+        )
+    }
+}
+
 /// What a keyword's value must be in a draft; None if it may be anything.
 pub(super) fn shape(keyword: &str, draft: Draft) -> Option<Shape> {
     use Draft::{V4, V6, V7, V2019, V2020};

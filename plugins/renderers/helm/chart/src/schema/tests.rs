@@ -208,6 +208,9 @@ fn malformed_schemas_are_refused() {
         r##"{"not": {"$ref": "#/$defs/none"}, "$defs": {"a": {"$ref": "#/nothing"}}}"##,
         r##"{"not": {"$ref": "#/own/a"}, "own": {"a": {"minLength": -1}, "b": {"minLength": -1}}}"##,
         r##"{"$ref": "#"}"##,
+        r#"{"properties": {"b": {"$ref": "other.json"}}, "$defs": {"a": {"$ref": "other.json"}}}"#,
+        r#"{"$defs": {"a": {"$anchor": "a"}, "b": {"$anchor": "a"}}}"#,
+        r#"{"unknown": {"$anchor": "a"}, "$defs": {"b": {"$anchor": "a"}}}"#,
     ];
     let all: Vec<_> = schemas
         .iter()
@@ -222,7 +225,17 @@ fn malformed_schemas_are_refused() {
     : values.schema.json refers to "#/$defs/none", which is not there, at /not/$ref
     : values.schema.json has -1 at /own/a/minLength: must be a whole number of at least 0
     : the schema leads in circles, or is too large to be followed
+    : values.schema.json refers to "other.json", which is not there, at /properties/b/$ref
+    : values.schema.json has the id or anchor "#a" twice
     "##);
+}
+
+#[test]
+fn bytes_that_are_not_utf_8_are_replaced() {
+    let schema = b"{\"title\": \"caf\xE9\", \"properties\": {\"a\": {\"const\": \"\xE9\"}}}";
+    let values = crate::yaml::read_values("a: \u{fffd}".as_bytes()).expect("good YAML");
+    let told = one("web", schema, &values, &mut Warnings::default());
+    assert_eq!(told, Problems::new());
 }
 
 #[test]
