@@ -24,8 +24,8 @@ pub(crate) fn run() -> ExitCode {
             } else {
                 Exit::Done
             };
-            let _ = error.print();
-            return code.into();
+            output::usage(&error);
+            return ended(code).into();
         }
     };
     let is_agent = matches!(cli.command, args::Command::Agent(_));
@@ -48,11 +48,24 @@ pub(crate) fn run() -> ExitCode {
     let result = runtime.block_on(crate::commands::run(cli.command));
     // Blocking work that was given up (a fetch that hangs) must not hold the process.
     runtime.shutdown_background();
-    match result {
-        Ok(exit) => exit.into(),
+    let exit = match result {
+        Ok(exit) => exit,
         Err(error) => {
             output::error(&error);
-            exit::of(&error).into()
+            exit::of(&error)
         }
+    };
+    ended(exit).into()
+}
+
+/// Tells what could not be printed. A result that was cut is none; why there is none stays what it is.
+fn ended(exit: Exit) -> Exit {
+    let Some(unwritten) = output::unwritten() else {
+        return exit;
+    };
+    output::error(&unwritten.into());
+    match exit {
+        Exit::Done | Exit::Different => Exit::Failed,
+        Exit::Failed | Exit::Usage | Exit::Denied => exit,
     }
 }

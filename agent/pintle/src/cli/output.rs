@@ -1,7 +1,7 @@
 //! Everything that is printed passes here: results on standard output, all else on standard error.
 use std::{
     io::{ErrorKind, IsTerminal as _, Write as _},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::OnceLock,
 };
 
 use owo_colors::OwoColorize as _;
@@ -52,19 +52,39 @@ impl std::io::Write for Aside {
     }
 }
 
-/// Whether whoever has read standard output has gone.
-static READER_GONE: AtomicBool = AtomicBool::new(false);
+/// Why standard output takes no more, if it does not: of the first write that failed.
+static LOST: OnceLock<std::io::Error> = OnceLock::new();
 
-/// Says whether whoever has read standard output has gone (`| head`), as far as something was written since: what would go on
-/// for ever has nobody to go on for.
-pub(crate) fn has_reader_gone() -> bool {
-    READER_GONE.load(Ordering::Relaxed)
+/// What was printed is not whole.
+#[derive(Debug, thiserror::Error)]
+#[error("standard output: {0}")]
+pub(crate) struct Unwritten(&'static std::io::Error);
+
+/// Says whether standard output takes no more, as far as something was written since: whoever has read it has gone (`| head`),
+/// or the disk is full. What would go on for ever has nobody to go on for.
+pub(crate) fn is_lost() -> bool {
+    LOST.get().is_some()
 }
 
-/// Takes note of how a write ended. A reader that went away is no failure of ours, and what is under way is brought to its end.
+/// Returns why what was printed is not whole, if it is not. A reader that went away has what it wanted.
+pub(crate) fn unwritten() -> Option<Unwritten> {
+    let error = LOST.get()?;
+    (error.kind() != ErrorKind::BrokenPipe).then_some(Unwritten(error))
+}
+
+/// Takes note of how a write ended. What is under way is brought to its end, and what was lost is told then.
 fn wrote(result: std::io::Result<()>) {
-    if result.is_err_and(|error| error.kind() == ErrorKind::BrokenPipe) {
-        READER_GONE.store(true, Ordering::Relaxed);
+    if let Err(error) = result {
+        // The first one says why.
+        let _ = LOST.set(error);
+    }
+}
+
+/// Prints what clap has to say: help and versions to standard output, what is wrong to standard error.
+pub(crate) fn usage(error: &clap::Error) {
+    let printed = error.print();
+    if !error.use_stderr() {
+        wrote(printed.and_then(|()| std::io::stdout().flush()));
     }
 }
 

@@ -18,8 +18,8 @@ const QUIET: Duration = Duration::from_millis(200);
 /// How often a remote repository is asked.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Runs once; or, to follow, until Ctrl-C, or until nobody reads it any more: a failure is told then, and the next change starts
-/// anew.
+/// Runs once; or, to follow, until Ctrl-C, or until standard output takes no more: a failure is told then, and the next
+/// change starts anew.
 ///
 /// `cancel` is what Ctrl-C cancels where what is under way stops by itself; without it, that is given up.
 pub(super) async fn run(
@@ -44,7 +44,7 @@ pub(super) async fn run(
         if let Err(error) = ended {
             output::error(&error);
         }
-        if output::has_reader_gone() {
+        if output::is_lost() {
             return Ok(Exit::Done);
         }
         output::note("waiting for a change; end with Ctrl-C");

@@ -146,7 +146,7 @@ impl Live {
 
     async fn watch(mut self, applications: &Applications) -> anyhow::Result<Exit> {
         tokio::select! {
-            ended = self.until(applications, |_| output::has_reader_gone()) => { ended?; }
+            ended = self.until(applications, |_| output::is_lost()) => { ended?; }
             _ = tokio::signal::ctrl_c() => self.close(),
         }
         Ok(Exit::Done)

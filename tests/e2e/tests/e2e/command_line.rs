@@ -1,6 +1,7 @@
 //! The command line, on a folder and a cluster.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::net::TcpListener;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -250,6 +251,37 @@ fn what_follows_ends_when_nobody_reads_it_any_more() -> Result<()> {
     following.wait(LIMIT)?;
     let said = following.log_tail();
     assert!(said.ends_with("\n0"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn what_cannot_be_printed_is_told() -> Result<()> {
+    let desk = Desk::new("unprinted")?;
+    let files = [("settings.yaml", &*config_map("settings", "1"))];
+    desk.repository.push_files(&files, "first")?;
+    let commands: [&[&str]; 8] = [
+        &["render", "."],
+        &["render", ".", "-o", "json"],
+        &["plugin", "list"],
+        &["plugin", "inspect", "manifests"],
+        &["version"],
+        &["--version"],
+        &["render", "--help"],
+        &["completion", "bash"],
+    ];
+    for args in commands {
+        let full = File::options().write(true).open("/dev/full")?;
+        let output = desk.command(args)?.stdout(full).output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {said}");
+        let told = "error: standard output: No space left on device";
+        assert!(said.contains(told), "{args:?}: {said}");
+    }
+    // Whoever reads no more has what they wanted.
+    let completion = desk.command(&["completion", "bash"])?;
+    let output = in_a_shell(&completion, "{ \"$@\"; echo \"it was $?\" >&2; } | true").output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(said, "it was 0\n");
     Ok(())
 }
 
