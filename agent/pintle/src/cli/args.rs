@@ -28,7 +28,7 @@ pub(crate) struct Cli {
     pub(crate) logs: LogArgs,
 }
 
-/// How much is logged.
+// How much is logged.
 #[derive(Debug, Args)]
 pub(crate) struct LogArgs {
     /// What is logged to standard error: `info`, `debug`, or a filter such as `pintle_cluster=debug`
@@ -45,7 +45,8 @@ pub(crate) struct LogArgs {
     pub(crate) log_json: bool,
 }
 
-// Only the arguments of the command that is typed are put together: all of them take longer than some commands.
+// Only the arguments of the command that is typed are put together: all of them take longer than some commands. What is put
+// together so late has the last word on what a command is about: structs of arguments have no doc comments.
 #[derive(Debug, Subcommand)]
 #[command(defer = true)]
 pub(crate) enum Command {
@@ -83,7 +84,7 @@ pub(crate) enum Command {
     Plugin(PluginCommand),
     /// Run the agent that keeps Applications converged
     Agent(AgentCommand),
-    /// Check what pintle needs: cluster, rights, git, plugins
+    /// Check what pintle needs: plugins, a cache, git, ssh, a cluster
     Doctor(DoctorCommand),
     /// Print a completion script for a shell
     Completion {
@@ -104,7 +105,7 @@ pub(crate) enum Command {
     },
 }
 
-/// Which revision of what.
+// Which revision of what.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct InputArgs {
     /// A folder, a packed chart (.tgz), the URL of a git repository (https, http, ssh, file), an artifact
@@ -195,7 +196,7 @@ pub(crate) struct InputArgs {
     pub(crate) git_ca: Option<PathBuf>,
 }
 
-/// How it is rendered.
+// How it is rendered.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RendererArgs {
     /// Built-in renderer, component file, or OCI reference; by default the one that recognises the files
@@ -228,7 +229,7 @@ pub(crate) struct RendererArgs {
     pub(crate) registry: RegistryArgs,
 }
 
-/// Values and choices for charts, as `helm template` takes them.
+// Values and choices for charts, as `helm template` takes them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -276,7 +277,7 @@ pub(crate) struct HelmArgs {
     pub(crate) skip_schema_validation: bool,
 }
 
-/// How registries are reached.
+// How registries are reached.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RegistryArgs {
     /// Certificate authority of registries, PEM
@@ -292,7 +293,7 @@ pub(crate) struct RegistryArgs {
     pub(crate) plain_http: Vec<String>,
 }
 
-/// Which cluster.
+// Which cluster.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ConnectionArgs {
     /// Context of the kubeconfig; by default the current one
@@ -303,7 +304,7 @@ pub(crate) struct ConnectionArgs {
     pub(crate) kubeconfig: Option<PathBuf>,
 }
 
-/// How results are printed.
+// How results are printed.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct OutputArgs {
     /// Machine output instead of text for people
@@ -355,7 +356,7 @@ pub(crate) struct BenchCommand {
     pub(crate) runs: u16,
 }
 
-/// What `diff`, `plan` and `converge` share.
+// What `diff`, `plan` and `converge` share.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ClusterCommand {
     /// Kinds that the renderer may read from the cluster, in your name: `v1/ConfigMap`, or `*` for any; none by default
@@ -541,3 +542,6 @@ fn kube_version(text: &str) -> Result<String, String> {
         Err("expected a version of Kubernetes, such as v1.33.4".to_owned())
     }
 }
+
+#[cfg(test)]
+mod tests;

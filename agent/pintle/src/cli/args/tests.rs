@@ -1,0 +1,28 @@
+use clap::{Command, CommandFactory as _};
+
+use super::Cli;
+
+#[test]
+fn each_command_is_told_by_its_own_words() {
+    // The arguments of a command are put together only when it is asked for, or all is built.
+    let typed = Cli::command();
+    let mut built = Cli::command();
+    built.build();
+    same_words(&typed, &mut built);
+}
+
+fn same_words(typed: &Command, built: &mut Command) {
+    let name = typed.get_name();
+    let about = |command: &Command| command.get_about().map(ToString::to_string);
+    let own = about(typed).unwrap_or_else(|| panic!("{name} says nothing of itself"));
+    assert_eq!(about(built).as_deref(), Some(own.as_str()), "{name}");
+    assert!(built.get_long_about().is_none(), "{name}");
+    let help = built.render_long_help().to_string();
+    let words: Vec<&str> = help.split_whitespace().collect();
+    let own: Vec<&str> = own.split_whitespace().collect();
+    assert!(words.starts_with(&own), "{help}");
+    for within in typed.get_subcommands() {
+        let built = built.find_subcommand_mut(within.get_name()).unwrap();
+        same_words(within, built);
+    }
+}
