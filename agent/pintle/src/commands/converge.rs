@@ -127,9 +127,10 @@ pub(super) async fn carry_out(
             kept.id, kept.reason
         ));
     }
-    let timeout = wishes.timeout.unwrap_or(target.settings.spec.timeout).get();
+    let timeout = wishes.timeout.unwrap_or(target.settings.spec.timeout);
     let ids: Vec<ObjectId> = applied.inventory.managed().collect();
-    let waited = wait(&target, &applied.inventory, &ids, timeout, progress, cancel).await?;
+    let limit = timeout.get();
+    let waited = wait(&target, &applied.inventory, &ids, limit, progress, cancel).await?;
     if waited == Waited::Healthy {
         let applying = Applying {
             release: &target.release,
@@ -152,9 +153,7 @@ pub(super) async fn carry_out(
         Waited::Healthy => Ok(Exit::Done),
         Waited::Cancelled => bail!("stopped while waiting: what was applied stays"),
         Waited::Failed(unsettled) => bail!("the rollout failed:\n{}", lines(&unsettled)),
-        Waited::TimedOut(unsettled) => {
-            bail!("not healthy after {timeout:?}:\n{}", lines(&unsettled))
-        }
+        Waited::TimedOut(unsettled) => bail!(late(timeout, &unsettled)),
     }
 }
 
@@ -245,6 +244,10 @@ fn report(
     Ok(())
 }
 
+fn late(timeout: Span, unsettled: &[Unsettled]) -> String {
+    format!("not healthy after {timeout}:\n{}", lines(unsettled))
+}
+
 fn lines(unsettled: &[Unsettled]) -> String {
     let line = |object: &Unsettled| {
         let mut text = format!(
@@ -291,5 +294,16 @@ impl pintle_cluster::Progress for Teller<'_> {
 
     fn wants_logs(&self) -> bool {
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_told_as_it_is_written_in_settings() {
+        let late = late(Span::seconds(300), &[]);
+        assert_eq!(late, "not healthy after 5m:\n");
     }
 }
