@@ -167,6 +167,15 @@ impl Stage {
             Self::Notify => "notify",
         }
     }
+
+    /// Returns what the plugin was asked to do, as it follows on "failed to": not every name of a function is a verb.
+    const fn task(self) -> &'static str {
+        match self {
+            Self::Inputs => "say what it needs from elsewhere",
+            Self::Judges => "say what it judges",
+            _ => self.name(),
+        }
+    }
 }
 
 impl fmt::Display for Stage {
@@ -265,7 +274,7 @@ impl Fault {
 
 /// A failed call with all that a person needs to find the culprit.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error("{plugin} failed to {stage}")]
+#[error("{plugin} failed to {}", .stage.task())]
 pub struct PluginError {
     /// Which plugin.
     pub plugin: Box<PluginId>,
@@ -276,4 +285,37 @@ pub struct PluginError {
     pub fault: Fault,
     /// What it had read from the cluster by then: where that is why, the same call may succeed when it changes.
     pub looked_up: ReadSet,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_told_in_words() {
+        let told = |stage| {
+            let plugin = PluginId {
+                name: "helm".to_owned(),
+                digest: Digest::of(""),
+                kind: Kind::Renderer,
+            };
+            let error = PluginError {
+                plugin: Box::new(plugin),
+                stage,
+                fault: Fault::Trap("unreachable".to_owned()),
+                looked_up: ReadSet::default(),
+            };
+            let text = error.to_string();
+            text.rsplit_once(") ").unwrap().1.to_owned()
+        };
+        for (stage, text) in [
+            (Stage::Load, "failed to load"),
+            (Stage::Inputs, "failed to say what it needs from elsewhere"),
+            (Stage::Render, "failed to render"),
+            (Stage::Judges, "failed to say what it judges"),
+            (Stage::Notify, "failed to notify"),
+        ] {
+            assert_eq!(told(stage), text);
+        }
+    }
 }
