@@ -43,10 +43,14 @@ pub enum ReadError {
     NotFound,
     /// The path leaves the folder, or is no relative path with `/` between its parts.
     Outside,
+    /// The path is fine, and is or leads through a symbolic link that leaves the folder or never ends.
+    Link,
     /// A folder was read, or the entries of a file asked for.
     WrongKind,
-    /// Larger than the host allows; the limit, in bytes or entries.
+    /// A file larger than the host allows; the limit, in bytes.
     TooLarge(u64),
+    /// A folder of more entries, or of more folders within each other, than the host allows; the limit.
+    TooMany(u64),
 }
 
 impl ReadError {
@@ -58,6 +62,49 @@ impl ReadError {
             _ => problem,
         }
     }
+
+    /// Tells apart what the contract has one word for: of a file that was read, and of what a `stat` says of it.
+    #[cfg(any(target_arch = "wasm32", test))]
+    pub(crate) fn of_file(self, path: &str, stat: impl FnOnce() -> Option<Entry>) -> Self {
+        let Self::TooLarge(limit) = self else {
+            return self.along(path);
+        };
+        // If it is not the file, it is a folder on the way to it.
+        if stat().is_some_and(|entry| entry.size > limit) {
+            self
+        } else {
+            Self::TooMany(limit)
+        }
+    }
+
+    /// Tells it apart for a folder that was listed.
+    #[cfg(any(target_arch = "wasm32", test))]
+    pub(crate) fn of_folder(self, path: &str) -> Self {
+        self.of_search().along(path)
+    }
+
+    /// Tells it apart for a pattern that was searched for, which is no path.
+    #[cfg(any(target_arch = "wasm32", test))]
+    pub(crate) fn of_search(self) -> Self {
+        match self {
+            Self::TooLarge(limit) => Self::TooMany(limit),
+            error => error,
+        }
+    }
+
+    #[cfg(any(target_arch = "wasm32", test))]
+    fn along(self, path: &str) -> Self {
+        match self {
+            Self::Outside if is_within(path) => Self::Link,
+            error => error,
+        }
+    }
+}
+
+/// Whether a path stays within the folder by what is written there, whatever a link makes of it.
+pub(crate) fn is_within(path: &str) -> bool {
+    let leaves = path.starts_with('/') || path.contains(['\\', '\0']);
+    !leaves && path.split('/').all(|part| part != "..")
 }
 
 impl fmt::Display for ReadError {
@@ -65,10 +112,18 @@ impl fmt::Display for ReadError {
         match self {
             Self::NotFound => f.write_str("there is no such file or folder"),
             Self::Outside => f.write_str("the path is not inside the folder"),
+            Self::Link => f.write_str(
+                "a symbolic link there leaves the folder or never ends: replace it by what it stands for",
+            ),
             Self::WrongKind => f.write_str("a file was expected where a folder is, or the reverse"),
             Self::TooLarge(limit) => write!(
                 f,
-                "it is larger than the limit of {limit} (bytes, or entries of a folder)"
+                "it has more than {limit} bytes, the limit of a file: split it, or take it out of the folder"
+            ),
+            Self::TooMany(limit) => write!(
+                f,
+                "there are more than {limit} entries, or folders within each other, which is the limit: take out what is \
+                 not deployed"
             ),
         }
     }
@@ -80,7 +135,8 @@ impl std::error::Error for ReadError {}
 ///
 /// Paths are relative to the folder, with `/` between their parts; the empty path is the folder itself, and parts that
 /// are empty or `.` do not count. Absolute paths, and paths with `..`, a backslash or NUL, are [`ReadError::Outside`]
-/// whatever they would resolve to. A symbolic link is what it links to, as long as that is inside the folder.
+/// whatever they would resolve to. A symbolic link is what it links to, as long as that is inside the folder; any other is
+/// [`ReadError::Link`].
 ///
 /// The host records every read and every absence seen, and keeps the result for as long as a new commit changes none of
 /// them: a plugin that reads less is called less.
@@ -100,4 +156,38 @@ pub trait Tree {
     /// either. A malformed pattern is [`ReadError::Outside`], and so is one of more than 1,024 characters, or whose braces
     /// stand for more than 64 patterns; one that leads out of the folder matches nothing.
     fn glob(&self, pattern: &str) -> Result<Vec<String>, ReadError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_stays_within_fails_for_a_link() {
+        let outside = ReadError::Outside;
+        for path in ["charts/common", "./a//b", "", "a/..b"] {
+            assert_eq!(outside.of_folder(path), ReadError::Link, "{path}");
+            assert_eq!(outside.of_file(path, || None), ReadError::Link, "{path}");
+        }
+        for path in ["/a", "..", "a/../b", "a\\b", "a\0"] {
+            assert_eq!(outside.of_folder(path), outside, "{path}");
+        }
+        assert_eq!(outside.of_search(), outside);
+    }
+
+    #[test]
+    fn what_is_too_large_is_told_from_what_is_too_many() {
+        let entry = |size| Entry {
+            name: "a".to_owned(),
+            kind: EntryKind::File,
+            size,
+        };
+        let error = ReadError::TooLarge(8);
+        assert_eq!(error.of_file("a", || Some(entry(9))), error);
+        let folder = ReadError::TooMany(8);
+        assert_eq!(error.of_file("a", || Some(entry(8))), folder);
+        assert_eq!(error.of_file("a", || None), folder);
+        assert_eq!(error.of_folder("a"), folder);
+        assert_eq!(error.of_search(), folder);
+    }
 }

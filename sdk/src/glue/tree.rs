@@ -6,11 +6,14 @@ use super::wit::tree;
 
 impl Tree for tree::Tree {
     fn read(&self, path: &str) -> Result<Vec<u8>, ReadError> {
-        tree::Tree::read(self, path).map_err(Into::into)
+        tree::Tree::read(self, path).map_err(|error| {
+            ReadError::from(error).of_file(path, || tree::Tree::stat(self, path).map(Into::into))
+        })
     }
 
     fn entries(&self, path: &str) -> Result<Vec<Entry>, ReadError> {
-        let entries = tree::Tree::entries(self, path)?;
+        let entries = tree::Tree::entries(self, path)
+            .map_err(|error| ReadError::from(error).of_folder(path))?;
         Ok(entries.into_iter().map(Into::into).collect())
     }
 
@@ -19,7 +22,7 @@ impl Tree for tree::Tree {
     }
 
     fn glob(&self, pattern: &str) -> Result<Vec<String>, ReadError> {
-        tree::Tree::glob(self, pattern).map_err(Into::into)
+        tree::Tree::glob(self, pattern).map_err(|error| ReadError::from(error).of_search())
     }
 }
 

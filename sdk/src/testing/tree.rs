@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use globset::{GlobBuilder, GlobSetBuilder};
 
-use crate::{Entry, EntryKind, ReadError, Tree, glob::MAX_LENGTH};
+use crate::{Entry, EntryKind, ReadError, Tree, glob::MAX_LENGTH, tree::is_within};
 
 /// A folder in memory, with the host's rules for paths; it keeps what was asked of it.
 ///
@@ -176,15 +176,12 @@ impl Tree for MemoryTree {
 
 /// Drops empty parts and `.`, and refuses whatever could leave the folder; the empty path is the folder itself.
 fn normal(path: &str) -> Result<String, ReadError> {
-    if path.starts_with('/') || path.contains(['\\', '\0']) {
+    if !is_within(path) {
         return Err(ReadError::Outside);
     }
     let parts: Vec<_> = path
         .split('/')
         .filter(|part| !matches!(*part, "" | "."))
         .collect();
-    if parts.contains(&"..") {
-        return Err(ReadError::Outside);
-    }
     Ok(parts.join("/"))
 }

@@ -207,7 +207,19 @@ impl<'a, O: Objects> Walker<'a, O> {
     fn look_into(&self, place: &Place, at: &TreePath) -> Result<Arc<Folder>, TreeError> {
         self.work.look(at)?;
         let id = place.id(self.tree.root);
-        self.tree.objects.folder(&id, at, self.work)
+        let folder = self.tree.objects.folder(&id, at, self.work);
+        folder.map_err(|error| match error {
+            // It is the folder that has too much, and not what is looked for in it.
+            TreeError::TooLarge {
+                size, limit, unit, ..
+            } => TreeError::TooLarge {
+                path: place.path(),
+                size,
+                limit,
+                unit,
+            },
+            error => error,
+        })
     }
 
     /// Reads a link's target, or nothing if it can only lead out of the tree.
@@ -227,6 +239,10 @@ impl<'a, O: Objects> Walker<'a, O> {
 }
 
 impl Place {
+    fn path(&self) -> TreePath {
+        TreePath::parse(&self.names.join("/")).unwrap_or_default()
+    }
+
     fn id(&self, root: ObjectId) -> ObjectId {
         self.ids.last().copied().unwrap_or(root)
     }

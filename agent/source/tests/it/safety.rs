@@ -233,6 +233,7 @@ async fn what_is_too_large_is_refused_by_its_size() {
         "its size can be asked for"
     );
     insta::assert_snapshot!(tree.entries(&path("wide")).unwrap_err(), @"wide has 11 entries, and the limit is 10");
+    insta::assert_snapshot!(tree.stat(&path("wide/0")).unwrap_err(), @"wide has 11 entries, and the limit is 10");
     assert_eq!(tree.entries(&path("narrow")).unwrap().len(), 10);
     insta::assert_snapshot!(text(&*tree, "d/d/d/d/d/d/d/d/d/leaf"), @"d/d/d/d/d/d/d/d/d has 9 levels, and the limit is 8");
 }

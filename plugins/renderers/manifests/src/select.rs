@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use pintle_sdk::{Failure, Problem, Tree};
+use pintle_sdk::{Failure, Problem, ReadError, Tree};
 
 use crate::settings::Settings;
 
@@ -28,21 +28,43 @@ pub(crate) struct Selected {
     pub(crate) ignored: Vec<String>,
 }
 
+/// Why there are no files to read.
+#[derive(Debug)]
+pub(crate) enum Unselected {
+    /// The folder cannot be searched.
+    Unsearched(Problem),
+    /// None is there that would be read.
+    Nothing(Problem),
+}
+
+impl From<Unselected> for Failure {
+    fn from(why: Unselected) -> Self {
+        let (Unselected::Unsearched(problem) | Unselected::Nothing(problem)) = why;
+        problem.into()
+    }
+}
+
 /// Whether the folder has manifests and is not another renderer's.
+///
+/// One that cannot be searched counts as if it had: this has no way to say what is wrong with it, and the rendering has.
 pub(crate) fn detect(folder: &dyn Tree) -> bool {
     let is_foreign = FOREIGN.iter().any(|name| folder.stat(name).is_some());
-    !is_foreign && select(&Settings::default(), folder).is_ok()
+    !is_foreign
+        && !matches!(
+            select(&Settings::default(), folder),
+            Err(Unselected::Nothing(_))
+        )
 }
 
 /// Finds the files to read; refuses if there are none.
-pub(crate) fn select(settings: &Settings, folder: &dyn Tree) -> Result<Selected, Failure> {
+pub(crate) fn select(settings: &Settings, folder: &dyn Tree) -> Result<Selected, Unselected> {
     let mut files = BTreeSet::new();
     let mut ignored = BTreeSet::new();
     let mut left_out = BTreeSet::new();
     for pattern in &settings.include {
-        let matched = folder.glob(pattern.as_str()).map_err(|error| {
-            Problem::new(format!("cannot list `{pattern}`: {error}")).pointer("/include")
-        })?;
+        let matched = folder
+            .glob(pattern.as_str())
+            .map_err(|error| Unselected::Unsearched(unsearched(pattern.as_str(), error)))?;
         let names_hidden = has_hidden_part(pattern.as_str());
         for path in matched {
             let name = path.rsplit('/').next().unwrap_or(&path);
@@ -65,7 +87,7 @@ pub(crate) fn select(settings: &Settings, folder: &dyn Tree) -> Result<Selected,
     ignored.retain(|path| !settings.exclude.iter().any(|pattern| pattern.matches(path)));
     left_out.retain(|path| !files.contains(path));
     if files.is_empty() {
-        return Err(nothing(settings, &left_out, &ignored).into());
+        return Err(Unselected::Nothing(nothing(settings, &left_out, &ignored)));
     }
     Ok(Selected {
         files: files.into_iter().collect(),
@@ -81,6 +103,17 @@ fn has_hidden_part(path: &str) -> bool {
 pub(crate) fn ignored(path: &str) -> Problem {
     Problem::new(format!("`{path}` is not read; what it says is not applied"))
         .hint("use the renderer for it, or name it in `exclude` to silence this")
+}
+
+fn unsearched(pattern: &str, error: ReadError) -> Problem {
+    let problem = Problem::new(format!("cannot search for `{pattern}`: {error}"));
+    match error {
+        // Of what is in the folder, the settings can only say where to look.
+        ReadError::TooMany(_) => problem.hint(
+            "or search less of it: of `deploy/**/*.yaml` in `include` only the folder `deploy` is searched",
+        ),
+        _ => problem.pointer("/include"),
+    }
 }
 
 fn nothing(

@@ -4,7 +4,7 @@
 
 use pintle_renderer_manifests::Manifests;
 use pintle_sdk::{
-    Failure, Hook, HookEvent, Problem, Renderer, Rendering,
+    Entry, Failure, Hook, HookEvent, Problem, ReadError, Renderer, Rendering, Tree,
     testing::{FixedContext, MemoryTree, check_plugin, settings},
 };
 use proptest::prelude::*;
@@ -150,6 +150,35 @@ fn the_folder_is_detected() {
     assert!(!detect(&["pintle.yaml", "README.md", ".ci/a.yaml"]));
     assert!(!detect(&["Chart.yaml", "values.yaml", "templates/a.yaml"]));
     assert!(!detect(&["kustomization.yaml", "a.yaml"]));
+}
+
+/// A folder of more than the host searches.
+struct Endless;
+
+impl Tree for Endless {
+    fn read(&self, _: &str) -> Result<Vec<u8>, ReadError> {
+        Err(ReadError::NotFound)
+    }
+
+    fn entries(&self, _: &str) -> Result<Vec<Entry>, ReadError> {
+        Err(ReadError::TooMany(100_000))
+    }
+
+    fn stat(&self, _: &str) -> Option<Entry> {
+        None
+    }
+
+    fn glob(&self, _: &str) -> Result<Vec<String>, ReadError> {
+        Err(ReadError::TooMany(100_000))
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_searched_is_told_and_not_left_to_others() {
+    assert!(Manifests::detect(&Endless));
+    let settings = settings::<Manifests>(&json!({})).unwrap();
+    let refused = Manifests::render(&settings, &Endless, &[], &FixedContext::new()).unwrap_err();
+    insta::assert_snapshot!(refused, @"refused: cannot search for `**/*.yaml`: there are more than 100000 entries, or folders within each other, which is the limit: take out what is not deployed (or search less of it: of `deploy/**/*.yaml` in `include` only the folder `deploy` is searched)");
 }
 
 #[test]
@@ -417,7 +446,7 @@ fn a_file_larger_than_the_host_allows_is_refused() {
         .file("a.yaml", config("a"))
         .file("b.yaml", "#".repeat(1_000))
         .limit(500);
-    insta::assert_snapshot!(refusal(&tree, &json!({})), @"b.yaml:1:1: cannot read `b.yaml`: it is larger than the limit of 500 (bytes, or entries of a folder)");
+    insta::assert_snapshot!(refusal(&tree, &json!({})), @"b.yaml:1:1: cannot read `b.yaml`: it has more than 500 bytes, the limit of a file: split it, or take it out of the folder");
 }
 
 #[test]
