@@ -122,12 +122,13 @@ mod tests {
             plugin: "renderer `manifests`".to_owned(),
             problems: Vec::new(),
         };
-        let errors: [anyhow::Error; 6] = [
+        let errors: [anyhow::Error; 7] = [
             unknown().into(),
             RenderError::from(unknown()).into(),
             CheckError::from(unknown()).into(),
             settings.into(),
             SettingsError::NoFile("prod".to_owned()).into(),
+            SettingsError::Misnamed { is_second: false }.into(),
             anyhow::Error::new(RenderError::from(unknown())).context("while it was rendered"),
         ];
         for error in errors {

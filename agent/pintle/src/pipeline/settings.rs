@@ -2,7 +2,7 @@
 
 use pintle_core::{
     application::{ApplicationSpec, FileError, parse_file},
-    readset::{Question, ReadSet, read_answer},
+    readset::{Question, ReadSet, read_answer, stat_answer},
     tree::{Tree, TreeError, TreePath},
 };
 use serde_json::Value;
@@ -11,6 +11,8 @@ use super::yaml;
 
 /// The name of the file.
 pub(crate) const FILE: &str = "pintle.yaml";
+/// What it may be called by mistake.
+const MISNAMED: &str = "pintle.yml";
 
 /// Why the settings in the source cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +31,12 @@ pub(crate) enum SettingsError {
         "environment `{0}` is asked for, but the folder has no pintle.yaml that could define it"
     )]
     NoFile(String),
+    /// The file has another name: what it says would be left out without a word.
+    #[error("the folder has a pintle.yml, and only pintle.yaml is read: {}", if *.is_second { "keep what is meant in that one, and delete the other" } else { "rename it" })]
+    Misnamed {
+        /// Whether there is a `pintle.yaml` as well.
+        is_second: bool,
+    },
 }
 
 /// Completes an operator's spec from the source's `pintle.yaml`, and says what was read.
@@ -49,11 +57,19 @@ pub(crate) fn read(
     environment: Option<&str>,
     tree: &dyn Tree,
 ) -> Result<(Option<ApplicationSpec>, ReadSet), SettingsError> {
-    let path = TreePath::parse(FILE).expect("the name of the file is a path");
+    let named = |name| TreePath::parse(name).expect("the name of a file is a path");
+    let path = named(FILE);
     let stat = tree.stat(&path);
+    let misnamed = tree.stat(&named(MISNAMED));
     let mut reads = ReadSet::default();
     reads.record(Question::Read(FILE.to_owned()), read_answer(&stat));
-    if stat?.is_none() {
+    reads.record(Question::Stat(MISNAMED.to_owned()), stat_answer(&misnamed));
+    let stat = stat?;
+    if misnamed?.is_some() {
+        let is_second = stat.is_some();
+        return Err(SettingsError::Misnamed { is_second });
+    }
+    if stat.is_none() {
         return match environment {
             Some(environment) => Err(SettingsError::NoFile(environment.to_owned())),
             None => Ok((None, reads)),
@@ -97,7 +113,8 @@ mod tests {
     fn a_folder_without_a_file_is_fine_unless_an_environment_is_asked_for() {
         let tree = MemoryTree::new([("a.yaml", "")]);
         let (spec, reads) = complete(ApplicationSpec::default(), &tree).unwrap();
-        assert_eq!((spec, reads.len()), (ApplicationSpec::default(), 1));
+        // That neither name is there was seen.
+        assert_eq!((spec, reads.len()), (ApplicationSpec::default(), 2));
         let asked = ApplicationSpec {
             environment: Some("staging".into()),
             ..ApplicationSpec::default()
@@ -113,7 +130,10 @@ mod tests {
         assert_eq!(spec.namespace.as_deref(), Some("shop"));
         assert_eq!(
             reads.questions().collect::<Vec<_>>(),
-            [&Question::Read(FILE.into())]
+            [
+                &Question::Read(FILE.into()),
+                &Question::Stat(MISNAMED.into())
+            ]
         );
         let broken = MemoryTree::new([(FILE, "nonsense: true\n")]);
         let error = complete(ApplicationSpec::default(), &broken)
@@ -122,6 +142,24 @@ mod tests {
         assert!(
             error.contains("unknown field `nonsense`") && error.contains("`renderer`"),
             "{error}"
+        );
+    }
+
+    #[test]
+    fn a_file_by_another_name_is_refused() {
+        let refused = |files: &[(&str, &str)]| {
+            let tree = MemoryTree::new(files.to_vec());
+            complete(ApplicationSpec::default(), &tree).unwrap_err()
+        };
+        let other = (MISNAMED, "namespace: shop\n");
+        insta::assert_snapshot!(refused(&[other]), @"the folder has a pintle.yml, and only pintle.yaml is read: rename it");
+        insta::assert_snapshot!(refused(&[other, (FILE, "")]), @"the folder has a pintle.yml, and only pintle.yaml is read: keep what is meant in that one, and delete the other");
+        assert!(
+            complete(
+                ApplicationSpec::default(),
+                &MemoryTree::new([("web/pintle.yml", "")])
+            )
+            .is_ok()
         );
     }
 
