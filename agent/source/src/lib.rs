@@ -33,7 +33,7 @@ pub use self::{
     credentials::{Credentials, CredentialsError, Login},
     error::{Excess, SourceError},
     limits::{Limits, Options},
-    local::{Local, local},
+    local::{Local, is_bare, local},
     refs::Refs,
     repositories::{Remote, Repositories},
     snapshot::Snapshot,

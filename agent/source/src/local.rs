@@ -53,6 +53,11 @@ pub fn local(path: &Path, limits: Limits) -> Result<Local, SourceError> {
     })
 }
 
+/// Says whether a folder of this machine is a bare repository: its files are those of git, and nobody's to be taken.
+pub fn is_bare(path: &Path) -> bool {
+    path.is_dir() && !path.join(".git").exists() && gix::discover::is_git(path).is_ok()
+}
+
 /// Opens the repository around a path, and returns it with the folder that it is of.
 pub(crate) fn discover(
     path: &Path,

@@ -94,9 +94,11 @@ mod tests {
     use pintle_core::{
         plan::{Depth, Plan},
         seed::Seed,
+        tree::memory::MemoryTree,
     };
 
     use super::*;
+    use crate::pipeline::render::Unrecognised;
 
     #[test]
     fn a_denial_is_told_apart_wherever_it_comes_from() {
@@ -134,7 +136,8 @@ mod tests {
         for error in errors {
             assert_eq!(of(&error), Exit::Usage, "{error}");
         }
-        let unrecognised = RenderError::Unrecognised(Vec::new());
+        let unrecognised = Unrecognised::new(Vec::new(), &MemoryTree::default());
+        let unrecognised = RenderError::Unrecognised(unrecognised);
         assert_eq!(of(&unrecognised.into()), Exit::Failed);
     }
 }

@@ -45,6 +45,8 @@ pub(super) struct Release {
     pub(super) spec: ApplicationSpec,
     /// Whether a `pintle.yaml` says how it is applied.
     pub(super) is_described: bool,
+    /// The folder, for messages.
+    folder: String,
     reads: ReadSet,
 }
 
@@ -165,6 +167,7 @@ impl Session {
             name: renderer.name.clone().unwrap_or_else(|| input.name.clone()),
             spec,
             is_described,
+            folder: folder(args),
             reads,
         })
     }
@@ -210,6 +213,15 @@ impl Session {
             },
         )
         .await
+        .map_err(|error| error.of_command(&release.folder))
+    }
+}
+
+/// Names the folder that the arguments mean.
+fn folder(args: &InputArgs) -> String {
+    match Path::new(&args.source).canonicalize() {
+        Ok(path) => path.display().to_string(),
+        Err(_) => args.source.clone(),
     }
 }
 

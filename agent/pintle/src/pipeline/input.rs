@@ -1,6 +1,9 @@
 //! What a command works on: a revision's folder, from a path or a URL.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context as _;
 use pintle_core::{
@@ -33,11 +36,11 @@ pub(crate) struct Input {
 /// Where a command's input comes from: looked at again with `--follow`.
 pub(crate) enum Origin {
     /// The working tree.
-    Files(std::path::PathBuf),
+    Files(PathBuf),
     /// The commit that HEAD of a local repository names.
-    Local(std::path::PathBuf),
+    Local(PathBuf),
     /// A packed chart.
-    Archive(std::path::PathBuf),
+    Archive(PathBuf),
     /// A chart or an artifact in a repository or registry.
     Artifact {
         remotes: Arc<Remotes>,
@@ -65,20 +68,19 @@ impl Origin {
             });
         }
         let path = Path::new(&args.source);
-        if path.exists() {
-            refuse_git_arguments(args, "a local folder is taken at its HEAD")?;
+        let url = if path.exists() {
             let path = path
                 .canonicalize()
                 .with_context(|| format!("{} cannot be found", path.display()))?;
-            return Ok(if path.is_file() {
-                Self::Archive(path)
-            } else if args.dev {
-                Self::Files(path)
-            } else {
-                Self::Local(path)
-            });
-        }
-        if !args.source.contains(':') {
+            match bare(&path) {
+                // It has no files but those of its commits.
+                Some(url) => url,
+                None => return Self::on_disk(args, path),
+            }
+        } else {
+            args.source.clone()
+        };
+        if !url.contains(':') {
             return Err(Usage(format!(
                 "{} does not exist: expected a folder, a packed chart, the URL of a git repository, an artifact \
                  (oci://HOST/REPOSITORY:TAG), or --repo with the name of a chart",
@@ -88,14 +90,15 @@ impl Origin {
         }
         if args.dev {
             return Err(Usage(
-                "--dev takes files as they are now: it needs a folder, not a URL".to_owned(),
+                "--dev takes files as they are now: it needs a folder, not a URL or a bare repository"
+                    .to_owned(),
             )
             .into());
         }
         let path = TreePath::parse(&args.path)
             .ok_or_else(|| Usage(format!("--path {} leaves the repository", args.path)))?;
         let remote = Box::new(Remote {
-            url: args.source.clone(),
+            url,
             credentials: credentials(args)?,
         });
         let repositories = Repositories::new(Options::interactive(cache_dir()?.join("git")))?;
@@ -104,6 +107,18 @@ impl Origin {
             remote,
             reference: reference(args),
             path,
+        })
+    }
+
+    /// Takes what is at a path of this machine.
+    fn on_disk(args: &InputArgs, path: PathBuf) -> anyhow::Result<Self> {
+        refuse_git_arguments(args, "a local folder is taken at its HEAD")?;
+        Ok(if path.is_file() {
+            Self::Archive(path)
+        } else if args.dev {
+            Self::Files(path)
+        } else {
+            Self::Local(path)
         })
     }
 
@@ -266,6 +281,14 @@ async fn archive(path: &Path) -> anyhow::Result<Input> {
     )
 }
 
+/// Returns the URL of a bare repository on this machine.
+fn bare(path: &Path) -> Option<String> {
+    if !pintle_source::is_bare(path) {
+        return None;
+    }
+    url::Url::from_file_path(path).ok().map(String::from)
+}
+
 /// Reads which chart or artifact is meant, if one is.
 fn artifact(args: &InputArgs) -> anyhow::Result<Option<(Place, Wanted)>> {
     let version = args.version.as_deref().unwrap_or_default();
@@ -345,7 +368,7 @@ fn reference(args: &InputArgs) -> Reference {
 }
 
 fn credentials(args: &InputArgs) -> anyhow::Result<Credentials> {
-    let read = |path: &Option<std::path::PathBuf>| -> anyhow::Result<Option<String>> {
+    let read = |path: &Option<PathBuf>| -> anyhow::Result<Option<String>> {
         let Some(path) = path else { return Ok(None) };
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("{} cannot be read", path.display()))?;
@@ -384,11 +407,11 @@ fn credentials(args: &InputArgs) -> anyhow::Result<Credentials> {
 }
 
 /// Returns the folder for caches of the command line.
-pub(crate) fn cache_dir() -> anyhow::Result<std::path::PathBuf> {
+pub(crate) fn cache_dir() -> anyhow::Result<PathBuf> {
     let variable = |name: &str| {
         std::env::var_os(name)
             .filter(|value| !value.is_empty())
-            .map(std::path::PathBuf::from)
+            .map(PathBuf::from)
     };
     variable("PINTLE_CACHE")
         .or_else(|| variable("XDG_CACHE_HOME").map(|base| base.join("pintle")))

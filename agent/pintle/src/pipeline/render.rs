@@ -1,6 +1,6 @@
 //! From a revision to objects.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use pintle_core::{
@@ -10,7 +10,7 @@ use pintle_core::{
     readset::ReadSet,
     rendered::{DuplicateObject, Rendered, render_key},
     seed::Seed,
-    tree::Tree,
+    tree::{Tree, TreePath},
 };
 use pintle_host::{
     ClusterReader, Context, Input, Plugin, RenderRequest, Renderer, Settings, Source,
@@ -29,8 +29,8 @@ pub(crate) enum RenderError {
     #[error(transparent)]
     Catalog(#[from] CatalogError),
     /// No renderer recognises the files.
-    #[error("no built-in renderer recognises the files in this folder ({}): name one with `renderer`", .0.join(", "))]
-    Unrecognised(Vec<String>),
+    #[error("{0}")]
+    Unrecognised(Unrecognised),
     /// The settings are not what the plugin takes.
     #[error("settings of {plugin}: {}", problem::lines(.problems))]
     Settings {
@@ -71,12 +71,89 @@ impl RenderError {
         }
     }
 
+    /// Says which folder it is about, to whoever has named one on the command line.
+    pub(crate) fn of_command(self, folder: &str) -> Self {
+        match self {
+            Self::Unrecognised(unrecognised) => Self::Unrecognised(Unrecognised {
+                folder: Some(folder.to_owned()),
+                ..unrecognised
+            }),
+            error => error,
+        }
+    }
+
     /// Returns what the renderer had read from the cluster; nothing if it did not come to that.
     pub(crate) fn looked_up(&self) -> Option<&ReadSet> {
         match self {
             Self::Plugin(error) => Some(&error.looked_up),
             Self::Duplicate { looked_up, .. } => Some(looked_up),
             _ => None,
+        }
+    }
+}
+
+/// A folder that no renderer recognises.
+#[derive(Debug)]
+pub(crate) struct Unrecognised {
+    /// The renderers that were asked.
+    asked: Vec<String>,
+    content: Content,
+    /// The folder by the name that a command was given. In the agent it is in the spec, and so is the renderer.
+    folder: Option<String>,
+}
+
+/// What is in a folder that no renderer recognises.
+#[derive(Debug)]
+enum Content {
+    Nothing,
+    Kustomization,
+    Other,
+}
+
+impl Unrecognised {
+    pub(crate) fn new(asked: Vec<String>, tree: &dyn Tree) -> Self {
+        let is_there = |name: &str| {
+            TreePath::parse(name).is_some_and(|path| matches!(tree.stat(&path), Ok(Some(_))))
+        };
+        let content = if KUSTOMIZATIONS.into_iter().any(is_there) {
+            Content::Kustomization
+        } else if tree
+            .entries(&TreePath::root())
+            .is_ok_and(|all| all.is_empty())
+        {
+            Content::Nothing
+        } else {
+            Content::Other
+        };
+        Self {
+            asked,
+            content,
+            folder: None,
+        }
+    }
+}
+
+/// What Kustomize calls its file.
+const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
+
+impl fmt::Display for Unrecognised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let asked = self.asked.join(", ");
+        let (folder, by) = match &self.folder {
+            Some(folder) => (folder.as_str(), "--renderer"),
+            None => ("this folder", "`renderer`"),
+        };
+        match self.content {
+            Content::Nothing => write!(f, "there are no files in {folder}: is the path right?"),
+            Content::Kustomization => write!(
+                f,
+                "{folder} is for Kustomize, which none of the built-in renderers ({asked}) reads yet: commit what `kustomize \
+                 build` prints, or name a plugin that reads it with {by}"
+            ),
+            Content::Other => write!(
+                f,
+                "no built-in renderer ({asked}) recognises the files in {folder}: name one with {by}"
+            ),
         }
     }
 }
@@ -185,7 +262,8 @@ async fn choose(
         }
         asked.push(renderer.id().name.clone());
     }
-    Err(RenderError::Unrecognised(asked))
+    let unrecognised = Unrecognised::new(asked, &*request.tree);
+    Err(RenderError::Unrecognised(unrecognised))
 }
 
 /// Asks a renderer what it wants from elsewhere, and so whether its settings are good: this function refuses bad ones as
@@ -233,4 +311,29 @@ pub(crate) fn is_defect(error: &PluginError) -> bool {
         error.fault,
         Fault::Trap(_) | Fault::Limit(_) | Fault::Contract(_) | Fault::Unloadable(_)
     ) || error.stage == Stage::Load
+}
+
+#[cfg(test)]
+mod tests {
+    use pintle_core::tree::memory::MemoryTree;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_that_nobody_recognises_is_told_by_what_it_has() {
+        let told = |files: &[&str], folder: Option<&str>| {
+            let tree = MemoryTree::new(files.iter().map(|file| (file, "")));
+            let asked = vec!["manifests".to_owned(), "helm".to_owned()];
+            let error = RenderError::Unrecognised(Unrecognised::new(asked, &tree));
+            match folder {
+                Some(folder) => error.of_command(folder).to_string(),
+                None => error.to_string(),
+            }
+        };
+        let shop = Some("/src/shop");
+        insta::assert_snapshot!(told(&["main.tf"], None), @"no built-in renderer (manifests, helm) recognises the files in this folder: name one with `renderer`");
+        insta::assert_snapshot!(told(&["main.tf"], shop), @"no built-in renderer (manifests, helm) recognises the files in /src/shop: name one with --renderer");
+        insta::assert_snapshot!(told(&[], shop), @"there are no files in /src/shop: is the path right?");
+        insta::assert_snapshot!(told(&["a.yaml", "kustomization.yml"], shop), @"/src/shop is for Kustomize, which none of the built-in renderers (manifests, helm) reads yet: commit what `kustomize build` prints, or name a plugin that reads it with --renderer");
+    }
 }

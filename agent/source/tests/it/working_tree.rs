@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::MetadataExt as _};
 
 use pintle_core::tree::{TreeError, walk};
-use pintle_source::{Limits, SourceError, WorkTree, local};
+use pintle_source::{Limits, SourceError, WorkTree, is_bare, local};
 
 use crate::fixture::{names, noise, open_servers, path, repository};
 
@@ -274,4 +274,13 @@ fn too_much_is_refused() {
     let tree = WorkTree::scan(dir.path(), limits).unwrap().tree();
     insta::assert_snapshot!(tree.read(&path("0")).unwrap_err(), @"0 has 100 bytes, and the limit is 99");
     assert_eq!(tree.entries(&path("")).unwrap().len(), 11);
+}
+
+#[test]
+fn a_bare_repository_is_no_folder_of_files() {
+    let repository = repository(open_servers(), "bare");
+    assert!(is_bare(repository.bare()));
+    assert!(!is_bare(repository.work()));
+    assert!(!is_bare(&repository.bare().join("refs")));
+    assert!(!is_bare(&repository.work().join("none")));
 }

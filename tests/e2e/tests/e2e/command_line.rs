@@ -139,6 +139,37 @@ fn what_is_not_committed_is_left_out_and_that_is_said() -> Result<()> {
 }
 
 #[test]
+fn a_bare_repository_is_read_by_its_path() -> Result<()> {
+    let desk = Desk::new("bare")?;
+    let files = [("app/a.yaml", &*config_map("a", "1"))];
+    desk.repository.push_files(&files, "first")?;
+    let bare = desk.repository.bare().display().to_string();
+    let rendered = desk.pintle(&["render", &bare, "--branch", "main", "--path", "app"], 0)?;
+    assert!(rendered.contains("value: \"1\""), "{rendered}");
+    let refused = desk.pintle(&["render", &bare, "--dev"], 2)?;
+    assert!(refused.contains("it needs a folder"), "{refused}");
+    Ok(())
+}
+
+#[test]
+fn a_folder_that_nobody_recognises_is_named() -> Result<()> {
+    let desk = Desk::new("unrecognised")?;
+    let work = desk.repository.work();
+    desk.repository
+        .write("shop/kustomization.yaml", "resources: []\n")?;
+    std::fs::create_dir(work.join("empty"))?;
+    let refused = desk.pintle(&["render", "shop", "--dev"], 1)?;
+    let folder = work.join("shop").canonicalize()?.display().to_string();
+    assert!(
+        refused.contains(&format!("{folder} is for Kustomize")) && refused.contains("--renderer"),
+        "{refused}"
+    );
+    let refused = desk.pintle(&["render", "empty", "--dev"], 1)?;
+    assert!(refused.contains("there are no files in"), "{refused}");
+    Ok(())
+}
+
+#[test]
 fn how_a_command_ends_is_in_its_exit_code() -> Result<()> {
     let desk = Desk::new("exits")?;
     let web = deployment("web", 1, "registry.k8s.io/pause:latest");
