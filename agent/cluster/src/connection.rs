@@ -2,12 +2,12 @@
 
 mod bounded;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{ffi::OsStr, path::PathBuf, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use kube::{
     client::ClientBuilder,
-    config::{KubeConfigOptions, Kubeconfig},
+    config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tower::timeout::TimeoutLayer;
@@ -326,24 +326,79 @@ async fn configuration(options: &Options) -> Result<kube::Config, ConnectError> 
         context: options.context.clone(),
         ..KubeConfigOptions::default()
     };
-    let error = |detail: &dyn std::error::Error| ConnectError::Kubeconfig {
-        path: options.kubeconfig.clone(),
-        detail: chain(detail),
-    };
     if let Some(path) = &options.kubeconfig {
-        let kubeconfig = Kubeconfig::read_from(path).map_err(|e| error(&e))?;
+        let of_file = |failure: KubeconfigError| unusable(Some(path.clone()), &failure);
+        let kubeconfig = Kubeconfig::read_from(path).map_err(of_file)?;
         return kube::Config::from_custom_kubeconfig(kubeconfig, &of_context)
             .await
-            .map_err(|e| error(&e));
+            .map_err(of_file);
     }
-    match kube::Config::from_kubeconfig(&of_context).await {
-        Ok(config) => Ok(config),
-        // A context that was asked for is never replaced by another cluster.
-        Err(failure) if options.context.is_some() => Err(error(&failure)),
-        Err(failure) => kube::Config::incluster().map_err(|_| ConnectError::NotConfigured {
-            detail: chain(&failure),
-        }),
+    let failure = match kube::Config::from_kubeconfig(&of_context).await {
+        Ok(config) => return Ok(config),
+        Err(failure) => failure,
+    };
+    let set = std::env::var_os(KUBECONFIG).unwrap_or_default();
+    let error = || {
+        let files = files(&set, std::env::home_dir());
+        unusable(culprit(&files, &failure), &failure)
+    };
+    // A context that was asked for is never replaced by another cluster.
+    if options.context.is_some() {
+        return Err(error());
     }
+    kube::Config::incluster().map_err(|_| {
+        if set.is_empty() && is_absent(&failure) {
+            let detail = chain(&failure);
+            return ConnectError::NotConfigured { detail };
+        }
+        error()
+    })
+}
+
+/// Names kubeconfig files, with what `PATH` has between folders between them.
+const KUBECONFIG: &str = "KUBECONFIG";
+
+/// Lists the files that are read if no file is asked for.
+fn files(set: &OsStr, home: Option<PathBuf>) -> Vec<PathBuf> {
+    let named: Vec<PathBuf> = std::env::split_paths(set)
+        .filter(|path| !path.as_os_str().is_empty())
+        .collect();
+    if !named.is_empty() {
+        return named;
+    }
+    home.map(|home| home.join(".kube/config"))
+        .into_iter()
+        .collect()
+}
+
+/// Finds the file that is to blame: most errors do not name theirs.
+fn culprit(files: &[PathBuf], failure: &KubeconfigError) -> Option<PathBuf> {
+    if let KubeconfigError::ReadConfig(_, path) = failure {
+        return Some(path.clone());
+    }
+    let is_broken = |path: &&PathBuf| Kubeconfig::read_from(path).is_err();
+    match files {
+        [one] => Some(one.clone()),
+        several => several.iter().find(is_broken).cloned(),
+    }
+}
+
+fn unusable(path: Option<PathBuf>, failure: &KubeconfigError) -> ConnectError {
+    let detail = match failure {
+        // The file is named before it.
+        KubeconfigError::ReadConfig(error, _) => error.to_string(),
+        KubeconfigError::LoadContext(name) => format!("it has no context `{name}`"),
+        failure => chain(failure),
+    };
+    ConnectError::Kubeconfig { path, detail }
+}
+
+/// Says whether there is no kubeconfig where one would be by default.
+fn is_absent(failure: &KubeconfigError) -> bool {
+    matches!(
+        failure,
+        KubeconfigError::FindPath | KubeconfigError::ReadConfig(..)
+    )
 }
 
 #[cfg(test)]
@@ -361,6 +416,26 @@ mod tests {
             error.starts_with("cannot use the kubeconfig /nonexistent/kubeconfig: "),
             "{error}"
         );
+    }
+
+    #[test]
+    fn the_file_that_cannot_be_used_is_named() {
+        let home = || Some(PathBuf::from("/home/me"));
+        let by_default = files(OsStr::new(""), home());
+        assert_eq!(by_default, [PathBuf::from("/home/me/.kube/config")]);
+        let several = files(OsStr::new(":/nonexistent/a::/nonexistent/b"), home());
+        let named = ["/nonexistent/a", "/nonexistent/b"].map(PathBuf::from);
+        assert_eq!(several, named);
+
+        let told = |files: &[PathBuf], failure: KubeconfigError| {
+            unusable(culprit(files, &failure), &failure).to_string()
+        };
+        let context = || KubeconfigError::LoadContext("prod".to_owned());
+        insta::assert_snapshot!(told(&by_default, context()), @"cannot use the kubeconfig /home/me/.kube/config: it has no context `prod`");
+        insta::assert_snapshot!(told(&several, context()), @"cannot use the kubeconfig /nonexistent/a: it has no context `prod`");
+        let denied = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        let denied = KubeconfigError::ReadConfig(denied, "/etc/kube".into());
+        insta::assert_snapshot!(told(&[], denied), @"cannot use the kubeconfig /etc/kube: permission denied");
     }
 
     #[test]
