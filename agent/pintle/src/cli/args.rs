@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod agent;
+mod names;
 mod operations;
 
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::{
     agent::AgentCommand,
+    names::application_name,
     operations::{
         AwaitArgs, HistoryCommand, OneApplication, ReasonArgs, ReconcileCommand, RollbackCommand,
         StatusCommand, SuspendCommand,
@@ -214,7 +216,12 @@ pub(crate) struct RendererArgs {
     #[arg(short, long, value_name = "NAMESPACE", help_heading = "Rendering")]
     pub(crate) namespace: Option<String>,
     /// Name of the application; by default the folder's
-    #[arg(long, value_name = "NAME", help_heading = "Rendering")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_parser = application_name,
+        help_heading = "Rendering"
+    )]
     pub(crate) name: Option<String>,
     /// Seed for generated values; by default a fresh one without a cluster, and the application's own with one
     #[arg(

@@ -2,10 +2,19 @@
 
 use std::process::ExitCode;
 
-use pintle_core::check::Denied;
+use pintle_cluster::ConnectError;
+use pintle_core::{
+    check::Denied,
+    plugin::{Fault, PluginError, Stage},
+    tree::TreeError,
+};
+use pintle_host::{LoadError, Unloadable};
+use pintle_registry::SetupError;
 
+use super::output;
 use crate::pipeline::{
-    catalog::CatalogError, check::CheckError, render::RenderError, settings::SettingsError,
+    catalog::CatalogError, check::CheckError, remotes::RemotesError, render::RenderError,
+    settings::SettingsError,
 };
 
 /// How a command ended.
@@ -33,6 +42,23 @@ impl From<Exit> for ExitCode {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Usage(pub(crate) String);
+
+impl Usage {
+    /// Says of an error that what was typed is why, with all that it says.
+    pub(crate) fn of(error: impl Into<anyhow::Error>) -> Self {
+        Self(output::chain(&error.into()))
+    }
+}
+
+/// Says of what went wrong with flags, and the files that they name, that what was typed is why. The source that they are
+/// for is not.
+pub(crate) fn of_flags(error: anyhow::Error) -> anyhow::Error {
+    if error.chain().any(|cause| cause.is::<TreeError>()) {
+        error
+    } else {
+        Usage::of(error).into()
+    }
+}
 
 /// Returns the exit code for an error.
 pub(crate) fn of(error: &anyhow::Error) -> Exit {
@@ -67,6 +93,15 @@ fn is_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
     if let Some(error) = cause.downcast_ref::<CatalogError>() {
         return is_no_plugin(error);
     }
+    if let Some(error) = cause.downcast_ref::<LoadError>() {
+        return is_no_component(error);
+    }
+    if let Some(error) = cause.downcast_ref::<RemotesError>() {
+        return is_of_arguments(error);
+    }
+    if let Some(error) = cause.downcast_ref::<ConnectError>() {
+        return is_no_cluster(error);
+    }
     cause.is::<Usage>()
 }
 
@@ -74,27 +109,76 @@ fn is_of_settings(error: &RenderError) -> bool {
     match error {
         RenderError::Settings { .. } => true,
         RenderError::Catalog(error) => is_no_plugin(error),
+        RenderError::Plugin(error) => are_settings_refused(error),
+        RenderError::Remotes(error) => is_of_arguments(error),
         _ => false,
     }
 }
 
+/// Says whether a renderer found fault with its settings, flags among them, and with nothing else: of what is wrong with a
+/// file it says where in the file.
+fn are_settings_refused(error: &PluginError) -> bool {
+    let Fault::Refused(problems) = &error.fault else {
+        return false;
+    };
+    matches!(error.stage, Stage::Inputs | Stage::Render)
+        && problems
+            .iter()
+            .all(|problem| problem.pointer.is_some() && problem.position.is_none())
+}
+
 /// Says whether a name, a file or a reference stands for no plugin that could be used there.
 fn is_no_plugin(error: &CatalogError) -> bool {
+    match error {
+        CatalogError::Unknown { .. }
+        | CatalogError::File { .. }
+        | CatalogError::Reference { .. }
+        | CatalogError::Kind(_) => true,
+        CatalogError::Load(error) => is_no_component(error),
+        CatalogError::Remotes(error) => is_of_arguments(error),
+        _ => false,
+    }
+}
+
+/// Says whether what was named as a plugin is none that this version takes. That it could not be compiled here says nothing
+/// of it.
+fn is_no_component(error: &LoadError) -> bool {
     matches!(
         error,
-        CatalogError::Unknown { .. }
-            | CatalogError::File { .. }
-            | CatalogError::Reference { .. }
-            | CatalogError::Kind(_)
+        LoadError::Component { reason, .. }
+            if !matches!(reason, Unloadable::Compile(_) | Unloadable::Interrupted)
+    )
+}
+
+/// Says whether the file of `--registry-ca` is none that could be used.
+fn is_of_arguments(error: &RemotesError) -> bool {
+    matches!(
+        error,
+        RemotesError::Authority { .. }
+            | RemotesError::Setup(
+                SetupError::NoCertificate { .. } | SetupError::Certificate { .. }
+            )
+    )
+}
+
+/// Says whether no cluster is named that could be asked.
+fn is_no_cluster(error: &ConnectError) -> bool {
+    matches!(
+        error,
+        ConnectError::Kubeconfig { .. } | ConnectError::NotConfigured { .. }
     )
 }
 
 #[cfg(test)]
 mod tests {
     use pintle_core::{
+        digest::Digest,
         plan::{Depth, Plan},
+        plugin::{Kind, PluginId},
+        problem::{Position, Problem},
+        readset::ReadSet,
         seed::Seed,
-        tree::memory::MemoryTree,
+        tree::{TreePath, memory::MemoryTree},
     };
 
     use super::*;
@@ -113,6 +197,32 @@ mod tests {
         assert_eq!(of(&anyhow::anyhow!("no")), Exit::Failed);
     }
 
+    fn set() -> Problem {
+        Problem::new("key \"a\" has no value").pointer("/set/0")
+    }
+
+    fn refused(stage: Stage, problems: &[Problem]) -> RenderError {
+        let plugin = PluginId {
+            name: "helm".to_owned(),
+            digest: Digest::of(""),
+            kind: Kind::Renderer,
+        };
+        RenderError::Plugin(PluginError {
+            plugin: Box::new(plugin),
+            stage,
+            fault: Fault::Refused(problems.to_vec()),
+            looked_up: ReadSet::default(),
+        })
+    }
+
+    #[test]
+    fn flags_that_cannot_be_used_are_told_with_all_that_is_known() {
+        let error = anyhow::anyhow!("Is a directory").context("values cannot be read");
+        let usage = of_flags(error);
+        assert_eq!(of(&usage), Exit::Usage);
+        assert_eq!(usage.to_string(), "values cannot be read: Is a directory");
+    }
+
     #[test]
     fn what_can_be_mended_by_typing_something_else_is_told_apart_as_well() {
         let unknown = || CatalogError::Unknown {
@@ -124,7 +234,23 @@ mod tests {
             plugin: "renderer `manifests`".to_owned(),
             problems: Vec::new(),
         };
-        let errors: [anyhow::Error; 7] = [
+        let no_wasm = || LoadError::Component {
+            name: "./notes.txt".to_owned(),
+            digest: Digest::of(""),
+            reason: Unloadable::Empty,
+        };
+        let authority = || RemotesError::Authority {
+            path: "ca.crt".into(),
+            source: std::io::ErrorKind::NotFound.into(),
+        };
+        let kubeconfig = ConnectError::Kubeconfig {
+            path: None,
+            detail: String::new(),
+        };
+        let no_cluster = ConnectError::NotConfigured {
+            detail: String::new(),
+        };
+        let errors: [anyhow::Error; 17] = [
             unknown().into(),
             RenderError::from(unknown()).into(),
             CheckError::from(unknown()).into(),
@@ -132,9 +258,52 @@ mod tests {
             SettingsError::NoFile("prod".to_owned()).into(),
             SettingsError::Misnamed { is_second: false }.into(),
             anyhow::Error::new(RenderError::from(unknown())).context("while it was rendered"),
+            refused(Stage::Render, &[set()]).into(),
+            refused(Stage::Inputs, &[set(), set()]).into(),
+            no_wasm().into(),
+            CatalogError::from(no_wasm()).into(),
+            RenderError::from(CatalogError::from(no_wasm())).into(),
+            authority().into(),
+            RenderError::from(authority()).into(),
+            CatalogError::from(authority()).into(),
+            kubeconfig.into(),
+            no_cluster.into(),
         ];
         for error in errors {
             assert_eq!(of(&error), Exit::Usage, "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_chart_or_on_this_machine_is_a_failure() {
+        let in_a_file = || {
+            Problem::new("no").position(Position {
+                file: "templates/a.yaml".to_owned(),
+                line: 1,
+                column: 1,
+            })
+        };
+        let uncompiled = LoadError::Component {
+            name: "./mine.wasm".to_owned(),
+            digest: Digest::of(""),
+            reason: Unloadable::Interrupted,
+        };
+        let errors: [anyhow::Error; 6] = [
+            refused(Stage::Render, &[Problem::new("no")]).into(),
+            refused(Stage::Render, &[set(), in_a_file()]).into(),
+            refused(Stage::Render, &[in_a_file().pointer("/spec")]).into(),
+            // The pointer of a policy may be one into an object.
+            refused(Stage::Evaluate, &[set()]).into(),
+            uncompiled.into(),
+            of_flags(
+                TreeError::NotFound {
+                    path: TreePath::root(),
+                }
+                .into(),
+            ),
+        ];
+        for error in errors {
+            assert_eq!(of(&error), Exit::Failed, "{error}");
         }
         let unrecognised = Unrecognised::new(Vec::new(), &MemoryTree::default());
         let unrecognised = RenderError::Unrecognised(unrecognised);

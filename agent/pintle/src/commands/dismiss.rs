@@ -18,18 +18,18 @@ use serde_json::json;
 
 use super::{converge::Teller, interrupt::cancel_on_interrupt, target::connect};
 use crate::{
-    cli::{args::DismissCommand, exit::Exit, output, progress::Progress},
+    cli::{
+        args::{DismissCommand, application_name},
+        exit::{Exit, Usage},
+        output,
+        progress::Progress,
+    },
     pipeline::input::name_of,
 };
 
 pub(super) async fn run(args: &DismissCommand) -> anyhow::Result<Exit> {
+    let name = name(&args.name)?;
     let connection = connect(&args.connection).await?;
-    let path = Path::new(&args.name);
-    let name = if path.exists() {
-        name_of(&path.canonicalize()?)
-    } else {
-        args.name.clone()
-    };
     let namespace = args
         .namespace
         .clone()
@@ -108,6 +108,18 @@ pub(super) async fn run(args: &DismissCommand) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// Reads a name, or that of the folder at a path.
+fn name(text: &str) -> anyhow::Result<String> {
+    let path = Path::new(text);
+    if path.exists() {
+        return Ok(name_of(&path.canonicalize()?));
+    }
+    application_name(text).map_err(|expected| {
+        let text = format!("`{text}` is neither a folder that is there nor a name: {expected}");
+        Usage(text).into()
+    })
+}
+
 /// Says what was converged instead: under the same name in other namespaces, or in the same namespace under other names.
 async fn elsewhere(
     connection: &Connection,
@@ -131,4 +143,20 @@ async fn elsewhere(
         [] => "there is none".to_owned(),
         _ => format!("there are {}", names.join(", ")),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_is_not_there_is_no_name() {
+        assert_eq!(name("shop").unwrap(), "shop");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("My_App");
+        std::fs::create_dir(&path).unwrap();
+        assert_eq!(name(path.to_str().unwrap()).unwrap(), "my-app");
+        let error = name("typo/path").unwrap_err();
+        assert!(error.is::<Usage>(), "{error}");
+    }
 }

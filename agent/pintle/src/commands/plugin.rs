@@ -127,7 +127,8 @@ async fn pull(
 async fn inspect(text: &str, registry: &RegistryArgs, output: OutputArgs) -> anyhow::Result<Exit> {
     let session = Session::new(registry)?;
     let bytes = session.catalog.bytes(text).await?;
-    let interface = Interface::of(&bytes)?;
+    let interface =
+        Interface::of(&bytes).map_err(|error| Usage(format!("`{text}` is no plugin: {error}")))?;
     let digest = Digest::of(&bytes);
     let size = bytes.len();
     let plugin = session

@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::{
     cli::{
         args::{HelmArgs, InputArgs, RegistryArgs, RendererArgs},
-        exit::Usage,
+        exit::{self, Usage},
         output,
     },
     pipeline::{
@@ -102,7 +102,7 @@ impl Session {
 
     /// Reads what the arguments take from standard input: once, before anything that is begun anew with `--follow`.
     pub(super) fn with_standard_input(mut self, args: &HelmArgs) -> anyhow::Result<Self> {
-        self.standard_input = helm::standard_input(args)?;
+        self.standard_input = helm::standard_input(args).map_err(exit::of_flags)?;
         Ok(self)
     }
 
@@ -162,7 +162,8 @@ impl Session {
         }
         override_settings(&mut spec, renderer)?;
         let standard_input = self.standard_input.as_deref();
-        helm::override_settings(&mut spec, &renderer.helm, standard_input, &*input.tree)?;
+        helm::override_settings(&mut spec, &renderer.helm, standard_input, &*input.tree)
+            .map_err(exit::of_flags)?;
         Ok(Release {
             name: renderer.name.clone().unwrap_or_else(|| input.name.clone()),
             spec,

@@ -11,7 +11,7 @@ use pintle_core::{
     revision::Revision,
     tree::{Tree, TreePath},
 };
-use pintle_registry::{Archive, Artifact, Layout, Place, Wanted};
+use pintle_registry::{Archive, Artifact, ChartError, Layout, Place, Wanted};
 use pintle_source::{
     Credentials, Limits, Login, Options, Remote, Repositories, SourceError, WorkTree,
 };
@@ -137,14 +137,17 @@ impl Origin {
                 let place = match place {
                     Place::Chart { repository, name } => Place::Chart {
                         repository: match repository.strip_prefix('@') {
-                            Some(alias) => logins.helm.url(alias)?.to_owned(),
+                            Some(alias) => logins.helm.url(alias).map_err(Usage::of)?.to_owned(),
                             None => repository.clone(),
                         },
                         name: name.clone(),
                     },
                     Place::Oci(_) => place.clone(),
                 };
-                let resolved = charts.resolve(&place, wanted, logins).await?;
+                let resolved = charts
+                    .resolve(&place, wanted, logins)
+                    .await
+                    .map_err(of_chart)?;
                 let artifact = charts.pull(&resolved, None, logins).await?;
                 let name = match &artifact.place {
                     Place::Oci(repository) => repository.name(),
@@ -159,7 +162,10 @@ impl Origin {
                 reference,
                 path,
             } => {
-                let snapshot = repositories.fetch(remote, reference).await?;
+                let snapshot = repositories
+                    .fetch(remote, reference)
+                    .await
+                    .map_err(of_git)?;
                 let last = path.parts().last().map(ToOwned::to_owned);
                 let name = last.unwrap_or_else(|| {
                     name_of(Path::new(
@@ -281,6 +287,27 @@ async fn archive(path: &Path) -> anyhow::Result<Input> {
     )
 }
 
+/// Tells what was typed wrongly from what a server has, or answers.
+fn of_git(error: SourceError) -> anyhow::Error {
+    match error {
+        SourceError::Url { .. }
+        | SourceError::Credentials { .. }
+        | SourceError::Range { .. }
+        | SourceError::CommitId { .. } => Usage::of(error).into(),
+        error => error.into(),
+    }
+}
+
+/// Does the same for charts.
+fn of_chart(error: ChartError) -> anyhow::Error {
+    match error {
+        ChartError::Url { .. } | ChartError::Reference(_) | ChartError::Range(_) => {
+            Usage::of(error).into()
+        }
+        error => error.into(),
+    }
+}
+
 /// Returns the URL of a bare repository on this machine.
 fn bare(path: &Path) -> Option<String> {
     if !pintle_source::is_bare(path) {
@@ -371,7 +398,7 @@ fn credentials(args: &InputArgs) -> anyhow::Result<Credentials> {
     let read = |path: &Option<PathBuf>| -> anyhow::Result<Option<String>> {
         let Some(path) = path else { return Ok(None) };
         let text = std::fs::read_to_string(path)
-            .with_context(|| format!("{} cannot be read", path.display()))?;
+            .map_err(|error| Usage(format!("{} cannot be read: {error}", path.display())))?;
         Ok(Some(text))
     };
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
@@ -422,6 +449,44 @@ pub(crate) fn cache_dir() -> anyhow::Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_typed_wrongly_is_told_from_what_is_not_there() {
+        let url = || "ftp://example.com/a".to_owned();
+        let refused = SourceError::Url {
+            url: url(),
+            reason: "`ftp` is not supported".to_owned(),
+        };
+        let range = SourceError::Range {
+            range: "garbage".to_owned(),
+            reason: "it is no version".to_owned(),
+        };
+        let commit = SourceError::CommitId {
+            commit: "abc".to_owned(),
+        };
+        let credentials = SourceError::Credentials {
+            url: url(),
+            reason: "a key is for ssh".to_owned(),
+        };
+        for error in [refused, range, commit, credentials] {
+            assert!(of_git(error.clone()).is::<Usage>(), "{error}");
+        }
+        let missing = SourceError::NotFound {
+            url: url(),
+            given: false,
+        };
+        assert!(!of_git(missing).is::<Usage>());
+        let refused = ChartError::Url {
+            url: "foo".to_owned(),
+            reason: "relative URL without a base".to_owned(),
+        };
+        assert!(of_chart(refused).is::<Usage>());
+        let missing = ChartError::NoChart {
+            place: url(),
+            known: Vec::new(),
+        };
+        assert!(!of_chart(missing).is::<Usage>());
+    }
 
     #[test]
     fn names_are_what_kubernetes_takes() {

@@ -29,6 +29,7 @@ pub(crate) fn of_release(error: &ReleaseError) -> Failure {
     let problem = Problem::new(error.to_string());
     match error {
         ReleaseError::Name(_) => problem
+            .pointer("/releaseName")
             .hint("the setting `releaseName` gives the release another name than the application's")
             .into(),
         ReleaseError::NotInstallable(_) => problem

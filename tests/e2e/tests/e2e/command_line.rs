@@ -202,6 +202,55 @@ fn how_a_command_ends_is_in_its_exit_code() -> Result<()> {
 }
 
 #[test]
+fn what_was_typed_wrongly_is_told_apart() -> Result<()> {
+    let desk = Desk::new("typed")?;
+    let chart = "apiVersion: v2\nname: shop\nversion: 1.0.0\n";
+    let files = [
+        ("chart/Chart.yaml", chart),
+        ("chart/templates/a.yaml", &config_map("a", "1")),
+        ("broken/Chart.yaml", chart),
+        ("broken/templates/a.yaml", "{{ fail \"no\" }}\n"),
+        ("broken.yaml", "apiVersion: ["),
+    ];
+    desk.repository.push_files(&files, "first")?;
+    desk.repository.write("latin", b"caf\xe9")?;
+    let url = "https://127.0.0.1:1/a.git";
+    let wrong: [&[&str]; 17] = [
+        &["render", "chart", "--set", "a"],
+        &["render", "chart", "--set-json", "a={"],
+        &["render", "chart", "-f", "chart"],
+        &["render", "chart", "-f", "latin"],
+        &["render", "chart", "--show-only", "templates/none.yaml"],
+        &["render", "chart", "--name", "Bad Name"],
+        &["render", "chart", "--renderer", "latin"],
+        &["render", url, "--commit", "abc"],
+        &["render", url, "--semver", "garbage"],
+        &["render", url, "--git-identity", "none"],
+        &["render", "web", "--repo", "foo"],
+        &["render", "ftp://example.com/a"],
+        &["render", "https://user:password@example.com/a"],
+        &["diff", "chart", "--kubeconfig", "none"],
+        &["diff", "chart", "--context", "other"],
+        &["plugin", "inspect", "latin"],
+        &["dismiss", "typo/path"],
+    ];
+    for args in wrong {
+        desk.pintle(args, 2)?;
+    }
+    desk.pintle(&["render", "chart"], 0)?;
+    desk.pintle(&["render", "broken"], 1)?;
+    desk.pintle(&["render", url], 1)?;
+
+    let mut diff = desk.command(&["diff", "chart"])?;
+    let output = diff.env("KUBECONFIG", "broken.yaml").output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    let told = "cannot use the kubeconfig broken.yaml: ";
+    assert!(said.contains(told), "{said}");
+    Ok(())
+}
+
+#[test]
 fn a_changed_file_is_followed_and_an_error_does_not_end_it() -> Result<()> {
     let desk = Desk::new("follow")?;
     let file = desk.repository.work().join("settings.yaml");
