@@ -71,9 +71,15 @@ impl Session {
         cluster_reads: &[String],
         is_pooled: bool,
     ) -> anyhow::Result<Self> {
-        let cache = cache_dir()?;
+        let cache = match cache_dir() {
+            Ok(cache) => Some(cache),
+            Err(error) => {
+                output::warning(&format!("nothing is kept for the next time: {error}"));
+                None
+            }
+        };
         let options = pintle_host::Options {
-            cache: Some(compiled_dir(&cache)),
+            cache: cache.as_deref().map(compiled_dir),
             is_pooled,
             ..pintle_host::Options::default()
         };
@@ -81,7 +87,7 @@ impl Session {
             cluster_reads: cluster_reads.iter().cloned().collect(),
             ..Grants::default()
         };
-        let remotes = Remotes::of_user(args.clone(), &cache);
+        let remotes = Remotes::of_user(args.clone(), cache.as_deref());
         let host = match Host::new(options) {
             Ok(host) => host,
             Err(error) => {

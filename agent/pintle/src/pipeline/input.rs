@@ -15,6 +15,7 @@ use pintle_registry::{Archive, Artifact, ChartError, Layout, Place, Wanted};
 use pintle_source::{
     Credentials, Limits, Login, Options, Remote, Repositories, SourceError, WorkTree,
 };
+use tempfile::TempDir;
 
 use super::{inputs::Surroundings, remotes::Remotes, snapshot::Snapshot};
 use crate::cli::{args::InputArgs, exit::Usage, output};
@@ -53,6 +54,8 @@ pub(crate) enum Origin {
         remote: Box<Remote>,
         reference: Reference,
         path: TreePath,
+        /// Where repositories are kept until the command ends, if they cannot be kept for longer.
+        _scratch: Option<TempDir>,
     },
 }
 
@@ -101,12 +104,13 @@ impl Origin {
             url,
             credentials: credentials(args)?,
         });
-        let repositories = Repositories::new(Options::interactive(cache_dir()?.join("git")))?;
+        let (repositories, scratch) = repositories()?;
         Ok(Self::Remote {
             repositories,
             remote,
             reference: reference(args),
             path,
+            _scratch: scratch,
         })
     }
 
@@ -161,6 +165,7 @@ impl Origin {
                 remote,
                 reference,
                 path,
+                ..
             } => {
                 let snapshot = repositories
                     .fetch(remote, reference)
@@ -285,6 +290,22 @@ async fn archive(path: &Path) -> anyhow::Result<Input> {
         TreePath::root(),
         name_of(Path::new(&stem)),
     )
+}
+
+/// Makes the place for what is fetched: among the caches, or where there can be none in a folder that goes with the command.
+/// A cache saves time, and nothing else.
+fn repositories() -> anyhow::Result<(Repositories, Option<TempDir>)> {
+    // That there is no folder for caches has been told.
+    if let Ok(cache) = cache_dir() {
+        match Repositories::new(Options::interactive(cache.join("git"))) {
+            Ok(repositories) => return Ok((repositories, None)),
+            Err(error) => output::warning(&format!("repositories are fetched anew: {error}")),
+        }
+    }
+    let scratch =
+        tempfile::tempdir().context("there is no place for what is fetched: set PINTLE_CACHE")?;
+    let repositories = Repositories::new(Options::interactive(scratch.path()))?;
+    Ok((repositories, Some(scratch)))
 }
 
 /// Tells what was typed wrongly from what a server has, or answers.

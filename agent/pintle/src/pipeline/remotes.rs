@@ -30,7 +30,7 @@ pub(crate) enum RemotesError {
 /// Clients and credentials.
 pub(crate) struct Remotes {
     args: RegistryArgs,
-    cache: CacheOptions,
+    cache: Option<CacheOptions>,
     /// Whether the person who runs this is logged in anywhere: on the command line, not in the agent.
     is_personal: bool,
     registry: OnceLock<Registry>,
@@ -41,18 +41,18 @@ pub(crate) struct Remotes {
 }
 
 impl Remotes {
-    /// For the command line: with what its user is logged in with.
-    pub(crate) fn of_user(args: RegistryArgs, cache: &Path) -> Arc<Self> {
-        let cache = CacheOptions::new(cache.join("components"));
+    /// For the command line: with what its user is logged in with, and a cache where there is a folder for it.
+    pub(crate) fn of_user(args: RegistryArgs, cache: Option<&Path>) -> Arc<Self> {
+        let cache = cache.map(|cache| CacheOptions::new(cache.join("components")));
         Arc::new(Self::new(args, cache, true))
     }
 
     /// For the agent: credentials come from Secrets only.
     pub(crate) fn of_agent(args: RegistryArgs, cache: CacheOptions) -> Arc<Self> {
-        Arc::new(Self::new(args, cache, false))
+        Arc::new(Self::new(args, Some(cache), false))
     }
 
-    fn new(args: RegistryArgs, cache: CacheOptions, is_personal: bool) -> Self {
+    fn new(args: RegistryArgs, cache: Option<CacheOptions>, is_personal: bool) -> Self {
         Self {
             args,
             cache,
@@ -80,7 +80,7 @@ impl Remotes {
     ) -> Result<Registry, RemotesError> {
         let mut options = pintle_registry::Options {
             plain_http: self.args.plain_http.clone(),
-            cache: Some(self.cache.clone()),
+            cache: self.cache.clone(),
             ..pintle_registry::Options::default()
         };
         if let Some(path) = &self.args.registry_ca {

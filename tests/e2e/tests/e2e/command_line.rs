@@ -335,6 +335,36 @@ fn what_follows_ends_when_nobody_reads_it_any_more() -> Result<()> {
 }
 
 #[test]
+fn without_a_place_for_caches_all_works_and_that_is_said() -> Result<()> {
+    let desk = Desk::new("homeless")?;
+    let files = [("a.yaml", &*config_map("a", "1"))];
+    desk.repository.push_files(&files, "first")?;
+    let url = desk.repository.url();
+    // It is compiled each time: the smallest will do.
+    let small = ["--renderer", "manifests"];
+    for source in [".", url.as_str()] {
+        let mut command = desk.command(&[&["render", source], &small[..]].concat())?;
+        for name in ["HOME", "XDG_CACHE_HOME", "PINTLE_CACHE"] {
+            command.env_remove(name);
+        }
+        let output = command.output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{source}: {said}");
+        assert!(text.contains("value: \"1\""), "{source}: {text}");
+        let told = "nothing is kept for the next time";
+        assert!(said.contains(told), "{source}: {said}");
+    }
+    // Nor does one that cannot be made stop anything.
+    let mut command = desk.command(&[&["render", url.as_str()], &small[..]].concat())?;
+    let output = command.env("PINTLE_CACHE", "/dev/null/none").output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("repositories are fetched anew"), "{said}");
+    Ok(())
+}
+
+#[test]
 fn what_cannot_be_printed_is_told() -> Result<()> {
     let desk = Desk::new("unprinted")?;
     let files = [("settings.yaml", &*config_map("settings", "1"))];
