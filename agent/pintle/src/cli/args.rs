@@ -33,12 +33,13 @@ pub(crate) struct Cli {
 // How much is logged.
 #[derive(Debug, Args)]
 pub(crate) struct LogArgs {
-    /// What is logged to standard error: `info`, `debug`, or a filter such as `pintle_cluster=debug`
+    /// What is logged to standard error: `info`, `debug`, or a filter such as `pintle_cluster=debug`; by default what
+    /// `PINTLE_LOG` says
     #[arg(
         long,
         global = true,
-        env = "PINTLE_LOG",
         value_name = "FILTER",
+        value_parser = log_filter,
         help_heading = "Logs"
     )]
     pub(crate) log: Option<String>,
@@ -533,6 +534,16 @@ pub(crate) struct DoctorCommand {
     pub(crate) connection: ConnectionArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+/// Takes what says what is logged.
+fn log_filter(text: &str) -> Result<String, String> {
+    match tracing_subscriber::EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!(
+            "{error}: expected `info`, `debug`, or a filter such as `pintle_cluster=debug`"
+        )),
+    }
 }
 
 /// Takes `v1.33.4`, `1.33` and what distributions put behind it: `v1.33.4-gke.1245000`.

@@ -7,11 +7,15 @@ use std::{
 use owo_colors::OwoColorize as _;
 use serde::Serialize;
 use serde_json::Value;
+use tracing_subscriber::EnvFilter;
 
 use super::{
     args::{Format, LogArgs},
     screen::aside,
 };
+
+/// Says what is logged, if no flag does.
+const LOG: &str = "PINTLE_LOG";
 
 /// Starts logging to standard error.
 pub(crate) fn start_logs(args: &LogArgs, agent: bool) {
@@ -21,9 +25,15 @@ pub(crate) fn start_logs(args: &LogArgs, agent: bool) {
     } else {
         "warn,kube_client=off"
     };
-    let filter = args.log.as_deref().unwrap_or(default);
-    let filter = tracing_subscriber::EnvFilter::try_new(filter)
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    let variable = std::env::var_os(LOG).unwrap_or_default();
+    let variable = Some(variable.to_string_lossy()).filter(|filter| !filter.is_empty());
+    let given = args.log.as_deref().or(variable.as_deref());
+    let (filter, refused) = match given.map(EnvFilter::try_new) {
+        Some(Ok(filter)) => (filter, None),
+        // A flag was checked when it was read.
+        Some(Err(error)) => (EnvFilter::new(default), Some(error)),
+        None => (EnvFilter::new(default), None),
+    };
     let json = args.log_json || (agent && !std::io::stderr().is_terminal());
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -37,6 +47,14 @@ pub(crate) fn start_logs(args: &LogArgs, agent: bool) {
             .with_ansi(std::io::stderr().is_terminal())
             .try_init()
     };
+    if let Some(error) = refused {
+        let text = format!("{LOG} is left out: {error}");
+        if json {
+            tracing::warn!("{text}");
+        } else {
+            warning(&text);
+        }
+    }
 }
 
 /// Writes to standard error, above what is drawn there in place.

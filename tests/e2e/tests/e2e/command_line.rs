@@ -215,7 +215,7 @@ fn what_was_typed_wrongly_is_told_apart() -> Result<()> {
     desk.repository.push_files(&files, "first")?;
     desk.repository.write("latin", b"caf\xe9")?;
     let url = "https://127.0.0.1:1/a.git";
-    let wrong: [&[&str]; 17] = [
+    let wrong: [&[&str]; 18] = [
         &["render", "chart", "--set", "a"],
         &["render", "chart", "--set-json", "a={"],
         &["render", "chart", "-f", "chart"],
@@ -233,6 +233,7 @@ fn what_was_typed_wrongly_is_told_apart() -> Result<()> {
         &["diff", "chart", "--context", "other"],
         &["plugin", "inspect", "latin"],
         &["dismiss", "typo/path"],
+        &["version", "--log", "=[[["],
     ];
     for args in wrong {
         desk.pintle(args, 2)?;
@@ -247,6 +248,12 @@ fn what_was_typed_wrongly_is_told_apart() -> Result<()> {
     assert_eq!(output.status.code(), Some(2), "{said}");
     let told = "cannot use the kubeconfig broken.yaml: ";
     assert!(said.contains(told), "{said}");
+
+    let mut version = desk.command(&["version"])?;
+    let output = version.env("PINTLE_LOG", "=[[[").output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("PINTLE_LOG is left out"), "{said}");
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-use clap::{Command, CommandFactory as _};
+use clap::{Command, CommandFactory as _, Parser as _, error::ErrorKind};
 
 use super::Cli;
 
@@ -25,4 +25,14 @@ fn same_words(typed: &Command, built: &mut Command) {
         let built = built.find_subcommand_mut(within.get_name()).unwrap();
         same_words(within, built);
     }
+}
+
+#[test]
+fn a_filter_that_is_none_is_refused() {
+    let with = |filter: &str| Cli::try_parse_from(["pintle", "version", "--log", filter]);
+    for filter in ["info", "pintle_cluster=debug,warn", "off"] {
+        assert_eq!(with(filter).unwrap().logs.log.as_deref(), Some(filter));
+    }
+    let refused = with("=[[[").unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ValueValidation, "{refused}");
 }
