@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod agent;
+mod list;
 mod names;
 mod operations;
 
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::{
     agent::AgentCommand,
+    list::listed,
     names::application_name,
     operations::{
         AwaitArgs, HistoryCommand, OneApplication, ReasonArgs, ReconcileCommand, RollbackCommand,
@@ -244,8 +246,15 @@ pub(crate) struct RendererArgs {
     reason = "each is a flag that can be typed"
 )]
 pub(crate) struct HelmArgs {
-    /// File with values of the chart, `-` for standard input. May be repeated; the last one wins
-    #[arg(short = 'f', long, value_name = "FILE", help_heading = "Chart")]
+    /// File with values of the chart, `-` for standard input; several with commas between them. May be repeated; the
+    /// last one wins
+    #[arg(
+        short = 'f',
+        long,
+        value_name = "FILE",
+        value_parser = list::checked,
+        help_heading = "Chart"
+    )]
     pub(crate) values: Vec<String>,
     /// Values of the chart: `a.b=1,c[0]=x`. May be repeated
     #[arg(long, value_name = "KEY=VALUE", help_heading = "Chart")]
@@ -343,11 +352,13 @@ pub(crate) struct RenderCommand {
         help_heading = "Rendering"
     )]
     pub(crate) kube_version: String,
-    /// API that the renderer sees, beside those of Kubernetes: `example.com/v1/Widget`. May be repeated
+    /// API that the renderer sees, beside those of Kubernetes: `example.com/v1/Widget`; several with commas between them.
+    /// May be repeated
     #[arg(
+        short = 'a',
         long,
         value_name = "API",
-        value_delimiter = ',',
+        value_parser = list::checked,
         help_heading = "Rendering"
     )]
     pub(crate) api_versions: Vec<String>,

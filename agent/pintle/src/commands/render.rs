@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     cli::{
-        args::{Format, RenderCommand},
+        args::{Format, RenderCommand, listed},
         exit::Exit,
         output,
     },
@@ -61,7 +61,7 @@ impl Prepared {
             name: release.name.clone(),
             namespace: release.namespace_or("default"),
             kube_version: args.kube_version.clone(),
-            api_versions: api_versions(&args.api_versions),
+            api_versions: api_versions(listed(&args.api_versions)),
             revision: input.revision.commit.clone(),
             revision_time: input.revision.time,
         };
@@ -179,11 +179,11 @@ const API_VERSIONS: [&str; 57] = [
 ];
 
 /// What is served without a cluster, and what the user adds.
-fn api_versions(more: &[String]) -> Vec<String> {
+fn api_versions(more: Vec<String>) -> Vec<String> {
     let mut all: Vec<String> = API_VERSIONS
         .iter()
         .map(|one| (*one).to_owned())
-        .chain(more.iter().cloned())
+        .chain(more)
         .collect();
     all.sort();
     all.dedup();

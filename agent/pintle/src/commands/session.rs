@@ -108,7 +108,7 @@ impl Session {
 
     /// Reads what the arguments take from standard input: once, before anything that is begun anew with `--follow`.
     pub(super) fn with_standard_input(mut self, args: &HelmArgs) -> anyhow::Result<Self> {
-        self.standard_input = helm::standard_input(args).map_err(exit::of_flags)?;
+        self.standard_input = helm::standard_input(&args.listed()).map_err(exit::of_flags)?;
         Ok(self)
     }
 
@@ -168,7 +168,8 @@ impl Session {
         }
         override_settings(&mut spec, renderer)?;
         let standard_input = self.standard_input.as_deref();
-        helm::override_settings(&mut spec, &renderer.helm, standard_input, &*input.tree)
+        let flags = renderer.helm.listed();
+        helm::override_settings(&mut spec, &flags, standard_input, &*input.tree)
             .map_err(exit::of_flags)?;
         Ok(Release {
             name: renderer.name.clone().unwrap_or_else(|| input.name.clone()),

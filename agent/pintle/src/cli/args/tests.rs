@@ -1,6 +1,6 @@
 use clap::{Command, CommandFactory as _, Parser as _, error::ErrorKind};
 
-use super::Cli;
+use super::{Cli, RenderCommand, listed};
 
 #[test]
 fn each_command_is_told_by_its_own_words() {
@@ -35,4 +35,25 @@ fn a_filter_that_is_none_is_refused() {
     }
     let refused = with("=[[[").unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::ValueValidation, "{refused}");
+}
+
+#[test]
+fn flags_for_charts_are_those_of_helm() {
+    let typed = ["-f", "a.yaml,b.yaml", "--values", "", "-a", "x/v1,y/v1"];
+    let typed = render(&typed).unwrap();
+    assert_eq!(typed.renderer.helm.listed().values, ["a.yaml", "b.yaml"]);
+    assert_eq!(listed(&typed.api_versions), ["x/v1", "y/v1"]);
+    // This one is no list for Helm either.
+    let typed = render(&["-s", "a,b"]).unwrap();
+    assert_eq!(typed.renderer.helm.show_only, ["a,b"]);
+    let refused = render(&["-f", "\"a"]).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ValueValidation, "{refused}");
+}
+
+fn render(args: &[&str]) -> Result<RenderCommand, clap::Error> {
+    let args = [&["pintle", "render"], args].concat();
+    match Cli::try_parse_from(args)?.command {
+        super::Command::Render(render) => Ok(render),
+        other => panic!("{other:?}"),
+    }
 }
