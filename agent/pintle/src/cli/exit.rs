@@ -53,7 +53,7 @@ impl Usage {
 /// Says of what went wrong with flags, and the files that they name, that what was typed is why. The source that they are
 /// for is not.
 pub(crate) fn of_flags(error: anyhow::Error) -> anyhow::Error {
-    if error.chain().any(|cause| cause.is::<TreeError>()) {
+    if error.chain().any(<dyn std::error::Error>::is::<TreeError>) {
         error
     } else {
         Usage::of(error).into()

@@ -29,13 +29,13 @@ fn what_schemas_say_of_values() {
 fn none_of_them_differs(cases: &str) {
     let lines = cases.lines();
     let cases: Vec<&str> = lines.filter(|line| !line.starts_with('#')).collect();
-    let scratch = tempfile::tempdir().unwrap();
+    let scratch = tempfile::tempdir().expect("a scratch folder");
     let mut names = Vec::new();
     let mut asked = Vec::new();
     for draft in DRAFTS {
         for case in &cases {
             let folder = scratch.path().join(names.len().to_string());
-            fs::create_dir(&folder).unwrap();
+            fs::create_dir(&folder).expect("a folder");
             let (keywords, values) = match case.split_once(" :: ") {
                 Some((keywords, value)) => (keywords, format!("v: {value}")),
                 None => (*case, String::new()),
@@ -54,10 +54,10 @@ version: 0.1.0
 kind: ConfigMap
 "#
             );
-            let chart = ChartFile::parse(&text).unwrap();
-            chart.write(&folder).unwrap();
+            let chart = ChartFile::parse(&text).expect("a chart");
+            chart.write(&folder).expect("a chart is written");
             names.push(format!("{draft} {case}"));
-            asked.push(ChartFile::templating("", &folder).unwrap());
+            asked.push(ChartFile::templating("", &folder).expect("a question"));
         }
     }
     let answers = none_differs(&names, &asked);
