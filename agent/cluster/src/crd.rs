@@ -17,7 +17,7 @@ use pintle_core::{
 };
 use serde_json::{Value, json};
 
-pub use self::manifests::CACHE_SIZE;
+pub use self::manifests::{CACHE_SIZE, WEBHOOK_SECRET};
 use self::schema::{generated, structural};
 
 /// Returns the definitions of Application and Plugin, ready to be applied.
@@ -185,27 +185,54 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_agent_may_get_nothing_by_which_commands_run() {
-        let installed = files()
-            .into_iter()
-            .find(|(path, _)| path.ends_with("install.yaml"))
-            .map(|(_, text)| text)
-            .unwrap();
-        let mut roles = 0;
+    /// Returns the rules of the roles that are installed and have a name for which `is_meant` holds.
+    fn rules(is_meant: impl Fn(&str) -> bool) -> Vec<Value> {
+        let installed = files().remove("deploy/install.yaml").unwrap();
+        let mut rules = Vec::new();
         for document in installed.split("\n---\n") {
             let value: Value = serde_saphyr::from_str(document).unwrap();
-            for rule in value["rules"].as_array().into_iter().flatten() {
-                let has = |field: &str, what: &str| {
-                    let mut all = rule[field].as_array().into_iter().flatten();
-                    all.any(|one| one == what)
-                };
-                roles += 1;
-                assert!(!has("verbs", "*"), "{rule}");
-                assert!(!(has("resources", "*") && has("verbs", "get")), "{rule}");
+            if value["metadata"]["name"].as_str().is_some_and(&is_meant) {
+                let found = value["rules"].as_array().into_iter().flatten();
+                rules.extend(found.cloned());
             }
         }
-        assert!(roles > 5, "{roles}");
+        assert!(rules.len() > 5, "{rules:?}");
+        rules
+    }
+
+    fn has(rule: &Value, field: &str, what: &str) -> bool {
+        let mut all = rule[field].as_array().into_iter().flatten();
+        all.any(|one| one == what)
+    }
+
+    #[test]
+    fn the_agent_may_get_nothing_by_which_commands_run() {
+        for rule in rules(|_| true) {
+            assert!(!has(&rule, "verbs", "*"), "{rule}");
+            let gets_all = has(&rule, "resources", "*") && has(&rule, "verbs", "get");
+            assert!(!gets_all, "{rule}");
+        }
+    }
+
+    #[test]
+    fn what_the_agent_watches_for_itself_needs_no_right_to_watch_everything() {
+        let mut rules = rules(|name| name == "pintle-agent");
+        rules.retain(|rule| !has(rule, "resources", "*"));
+        for (group, resource) in [
+            (GROUP, "applications"),
+            (GROUP, "plugins"),
+            ("", "pods"),
+            ("", "secrets"),
+            ("apiextensions.k8s.io", "customresourcedefinitions"),
+            ("apiregistration.k8s.io", "apiservices"),
+            ("coordination.k8s.io", "leases"),
+        ] {
+            let may_watch = |rule: &Value| {
+                let is_about = has(rule, "apiGroups", group) && has(rule, "resources", resource);
+                is_about && has(rule, "verbs", "list") && has(rule, "verbs", "watch")
+            };
+            assert!(rules.iter().any(may_watch), "{resource}");
+        }
     }
 
     #[test]

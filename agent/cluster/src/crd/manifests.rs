@@ -11,6 +11,8 @@ const APPLIER: &str = "pintle-applier";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// How large the volume is in which the agent keeps its cache: it is told so, and keeps less.
 pub const CACHE_SIZE: &str = "4Gi";
+/// Which Secret has the token of webhooks, unless the agent is told of another one.
+pub const WEBHOOK_SECRET: &str = "pintle-webhook";
 
 /// Returns definitions, accounts, rights, and the agent itself.
 pub(super) fn install() -> String {
@@ -69,10 +71,11 @@ pub(super) fn applier() -> String {
 }
 
 const READS: &str = "\
-Lists and watches: the objects of applications can be of any kind, so any kind is watched, by the label
-pintle.dev/application. To narrow it, list the kinds in use, with namespaces, customresourcedefinitions and apiservices; an
-application of another kind then cannot be followed. There is no `get` on all of them: on pods/exec and nodes/proxy it is the
-right to run commands.
+Lists and watches: the objects of applications can be of any kind, so the first rule is for any. They are watched in all
+namespaces, by the label pintle.dev/application. To narrow it, name the kinds in use there, and those that charts look up: a
+change of what is looked up and not in it renders nothing anew, and an Application with an object of another kind is not Ready,
+because nobody sees what becomes of that. What the agent needs for itself is in rules of its own.
+There is no `get` on all of them: on pods/exec and nodes/proxy it is the right to run commands.
 Impersonates: every write for an application is made in the name of its service account. This right is as much as all
 accounts may do together; to bound it, replace this rule by Roles in the namespaces of the accounts, or name the accounts
 in resourceNames.";
@@ -81,9 +84,10 @@ const EDIT: &str = "\
 Who may edit a namespace (Kubernetes' roles admin and edit) may make Applications in it: they are applied in the name of an
 account of that namespace, which Kubernetes lets them act as anyway. Plugins and statuses are not theirs.";
 
-const OWN: &str =
-    "In its own namespace: the leases, the Secret from which applications' seeds are derived, and those that keep the hooks
-for applications' removals.";
+const OWN: &str = "\
+In its own namespace: the leases, the Secret from which applications' seeds are derived, and those that keep the hooks
+for applications' removals. The one with the token of webhooks is watched: with another name in --webhook-secret, write that
+name here.";
 
 const SERVICE: &str = "\
 For webhooks of git servers (port 9292: /webhook/github, /webhook/gitlab, /webhook/generic; make the Secret pintle-webhook
@@ -123,11 +127,16 @@ fn cluster_role() -> Value {
             // Subresources are meant too, and `get` opens those that run commands.
             // <https://kubernetes.io/docs/concepts/security/rbac-good-practices/#access-to-proxy-subresource-of-nodes>
             {"apiGroups": ["*"], "resources": ["*"], "verbs": ["list", "watch"]},
+            // Which kinds there are is learned from definitions and from API servers that are registered.
+            {"apiGroups": ["apiextensions.k8s.io"], "resources": ["customresourcedefinitions"], "verbs": ["list", "watch"]},
+            {"apiGroups": ["apiregistration.k8s.io"], "resources": ["apiservices"], "verbs": ["list", "watch"]},
+            // Why an object is not ready is asked again when its pods change.
+            {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
             {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]},
             {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["impersonate"]},
             // Finalizers are a part of the resource: `patch` is the only verb for them.
-            {"apiGroups": [GROUP], "resources": ["applications"], "verbs": ["get", "patch"]},
-            {"apiGroups": [GROUP], "resources": ["plugins"], "verbs": ["get"]},
+            {"apiGroups": [GROUP], "resources": ["applications"], "verbs": ["get", "list", "watch", "patch"]},
+            {"apiGroups": [GROUP], "resources": ["plugins"], "verbs": ["get", "list", "watch"]},
             {"apiGroups": [GROUP], "resources": ["applications/status", "plugins/status"], "verbs": ["patch"]},
             {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
         ],
@@ -162,8 +171,14 @@ fn role() -> Value {
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
         "metadata": {"name": AGENT, "namespace": NAMESPACE, "labels": labels()},
         "rules": [
-            {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update", "delete"]},
+            {
+                "apiGroups": ["coordination.k8s.io"], "resources": ["leases"],
+                "verbs": ["get", "list", "watch", "create", "update", "delete"],
+            },
             {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "create", "update", "delete"]},
+            // It is asked for by this name alone, and so the name counts for these verbs too.
+            // <https://kubernetes.io/docs/reference/access-authn-authz/rbac/#referring-to-resources>
+            {"apiGroups": [""], "resources": ["secrets"], "resourceNames": [WEBHOOK_SECRET], "verbs": ["list", "watch"]},
         ],
     })
 }

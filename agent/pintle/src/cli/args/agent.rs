@@ -62,7 +62,11 @@ pub(crate) struct AgentCommand {
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) webhook_listen: Option<std::net::SocketAddr>,
     /// Secret in the agent's namespace whose key `token` signs webhooks
-    #[arg(long, value_name = "NAME", default_value = "pintle-webhook")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = pintle_cluster::crd::WEBHOOK_SECRET
+    )]
     pub(crate) webhook_secret: String,
     /// Works without a lease: for a laptop, where no other replica runs
     #[arg(long)]
