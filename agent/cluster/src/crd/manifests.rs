@@ -138,7 +138,7 @@ fn cluster_role() -> Value {
             {"apiGroups": [GROUP], "resources": ["applications"], "verbs": ["get", "list", "watch", "patch"]},
             {"apiGroups": [GROUP], "resources": ["plugins"], "verbs": ["get", "list", "watch"]},
             {"apiGroups": [GROUP], "resources": ["applications/status", "plugins/status"], "verbs": ["patch"]},
-            {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
+            {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
         ],
     })
 }
