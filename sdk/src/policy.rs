@@ -22,7 +22,7 @@ pub enum Severity {
 /// What a policy has to say about a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Stable, for exceptions and metrics: `image-tag-missing`.
+    /// Stable, for exceptions: `image-tag-missing`. People are shown it behind the plugin's name.
     pub rule: String,
     /// How much it weighs.
     pub severity: Severity,

@@ -33,7 +33,7 @@ impl fmt::Display for Severity {
 pub struct Finding {
     /// The policy plugin's name.
     pub policy: String,
-    /// Stable name of the rule, for exceptions and metrics.
+    /// Stable name of the rule, for exceptions.
     pub rule: String,
     /// How much it matters.
     pub severity: Severity,
