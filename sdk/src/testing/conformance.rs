@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use crate::{Health, Plugin, Request};
 
-/// Checks what the host demands of every plugin; one call in a test of the plugin is enough.
+/// Checks what every plugin should keep; one call in a test of the plugin is enough. The host checks less: it loads a plugin
+/// whose settings let unknown fields pass.
 ///
 /// The name, version, summary and requests are well formed, and the settings' schema describes objects which refuse
 /// unknown fields.
@@ -70,7 +71,7 @@ pub fn check_plugin<T: Plugin>() {
     );
 }
 
-/// Checks what the host demands of every health check: [`check_plugin`], and that it judges something, once.
+/// Checks what every health check should keep: [`check_plugin`], and that it judges something, once.
 ///
 /// # Panics
 ///
