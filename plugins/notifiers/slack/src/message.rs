@@ -120,7 +120,7 @@ fn list(name: &str, items: Option<&Value>, line: fn(&Value) -> Option<String>) -
     Some(section(listed.join("\n")))
 }
 
-/// `• deny image-tag-missing Deployment shop/web: image nginx has no tag`, and what to do about it.
+/// `• deny guardrails/image-tag-missing Deployment shop/web: image nginx has no tag`, and what to do about it.
 fn finding(finding: &Value) -> Option<String> {
     let message = text(finding, "/message")?;
     let mut line = Text::new(LINE).markup("• ");

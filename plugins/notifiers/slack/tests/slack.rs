@@ -34,7 +34,7 @@ fn event() -> Event {
             "application": {"namespace": "shop", "name": "web"},
             "revision": "9f3c2ab7d1e04c55a8f5b7f2c1d0e9a8b7c6d5e4",
             "findings": [{
-                "rule": "image-tag-missing", "severity": "deny", "message": "image nginx has no tag", "hint": "pin it",
+                "rule": "guardrails/image-tag-missing", "severity": "deny", "message": "image nginx has no tag", "hint": "pin it",
                 "object": {"apiVersion": "apps/v1", "kind": "Deployment", "namespace": "shop", "name": "web"},
             }],
         }),
@@ -115,7 +115,7 @@ fn a_webhook_is_sent_the_message() {
           "blocks": [
             {
               "text": {
-                "text": "• *deny* `image-tag-missing` Deployment shop/web: image nginx has no tag _pin it_",
+                "text": "• *deny* `guardrails/image-tag-missing` Deployment shop/web: image nginx has no tag _pin it_",
                 "type": "mrkdwn",
                 "verbatim": true
               },

@@ -27,7 +27,7 @@ fn event() -> Event {
             "revision": "9f3c2ab7d1e04c55a8f5b7f2c1d0e9a8b7c6d5e4",
             "digests": {"plan": "sha256:00ff"},
             "findings": [{
-                "rule": "image-tag-missing", "severity": "deny", "message": "image nginx has no tag", "hint": "pin it",
+                "rule": "guardrails/image-tag-missing", "severity": "deny", "message": "image nginx has no tag", "hint": "pin it",
                 "object": {"apiVersion": "apps/v1", "kind": "Deployment", "namespace": "shop", "name": "web"},
             }],
         }),
@@ -92,7 +92,7 @@ fn an_event_is_posted_as_json() {
               "name": "web",
               "namespace": "shop"
             },
-            "rule": "image-tag-missing",
+            "rule": "guardrails/image-tag-missing",
             "severity": "deny"
           }
         ],
@@ -145,7 +145,16 @@ fn the_message_is_as_its_schema_says() {
     let told = include_str!("../../../../tests/events/told.json");
     let told: Vec<Value> = serde_json::from_str(told).unwrap();
     let told = told.iter().map(|event| event["details"].clone());
-    for details in [event().details, json!({}), json!(null)]
+    let degraded = json!({"objects": [{
+        "apiVersion": "apps/v1", "kind": "Deployment", "namespace": "shop", "name": "web",
+        "status": "progressing", "message": "0 of 1 updated replicas are available",
+        "explanation": {"pod": "web-1", "cause": "main waits: ImagePullBackOff", "events": ["Failed: no such image"]},
+    }]});
+    let drifted = json!({"repairs": 3, "objects": [{
+        "kind": "Service", "namespace": "shop", "name": "web",
+        "managers": ["kubectl-edit"], "fields": ["/spec/type"], "changedAt": "2026-01-01T00:00:00Z", "deleted": false,
+    }]});
+    for details in [event().details, degraded, drifted, json!({}), json!(null)]
         .into_iter()
         .chain(told)
     {
