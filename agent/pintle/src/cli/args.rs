@@ -167,7 +167,8 @@ pub(crate) struct InputArgs {
         help_heading = "Git URL"
     )]
     pub(crate) path: String,
-    /// User name for http and https; the password is read from `PINTLE_GIT_PASSWORD`
+    /// User name for http and https; the password is read from `PINTLE_GIT_PASSWORD`, or a token without a name from
+    /// `PINTLE_GIT_TOKEN`
     #[arg(
         long,
         value_name = "NAME",
