@@ -9,9 +9,29 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use pintle_harness::{Process, until};
 
-use crate::desk::{Desk, as_administrator};
+use crate::desk::{Desk, as_administrator, of_administrator};
 use crate::rollouts::misbehaving;
 use crate::world::{LIMIT, config_map, deployment, service, world};
+
+#[test]
+fn the_api_server_is_reached_through_a_proxy_where_one_is_set() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    // Nobody listens at this port.
+    let asked = |exempt: &str| {
+        let mut command = of_administrator(&["status"], home.path())?;
+        command.env("HTTPS_PROXY", "http://127.0.0.1:1");
+        command.env("NO_PROXY", exempt);
+        Ok::<_, anyhow::Error>(command.output()?)
+    };
+    let direct = asked("localhost,127.0.0.1")?;
+    let said = String::from_utf8_lossy(&direct.stderr);
+    assert!(direct.status.success(), "{said}");
+    let proxied = asked("example.com")?;
+    let said = String::from_utf8_lossy(&proxied.stderr);
+    assert_eq!(proxied.status.code(), Some(1), "{said}");
+    assert!(said.contains("cannot be reached"), "{said}");
+    Ok(())
+}
 
 #[test]
 fn a_folder_is_rendered_diffed_planned_converged_and_dismissed() -> Result<()> {
