@@ -1,8 +1,9 @@
-//! Writes TOML: keys sorted, those without tables before those with tables, which are indented by two spaces a level.
+//! Writes TOML: keys sorted, or the fields of a struct in their order; those without tables before those with tables, which
+//! are indented by two spaces a level.
 
 use std::borrow::Cow;
 
-use pintle_gotemplate::{Kind, List, Map, Object, Text, Value, value::MAX_NESTING};
+use pintle_gotemplate::{Kind, List, Object, Text, Value, value::MAX_NESTING};
 
 use super::text::{write_key, write_path, write_string};
 use crate::{error::WriteError, float};
@@ -51,14 +52,14 @@ impl Writer<'_> {
             (Shape::Nil, Value::List(_)) if self.path.is_empty() => self.pair(value),
             (Shape::Nil, _) => Ok(()),
             (Shape::Tables, Value::List(list)) => self.tables(list),
-            (Shape::Table, Value::Map(map)) => {
+            (Shape::Table, _) => {
                 if self.path.len() == 1 {
                     self.newline();
                 }
                 if !self.path.is_empty() {
                     self.header(b"[", b"]");
                 }
-                self.map(map)
+                self.table(value)
             }
             _ => self.pair(value),
         }
@@ -69,10 +70,11 @@ impl Writer<'_> {
             return Err(WriteError::NoTable);
         }
         for table in list.iter() {
-            if let Value::Map(map) = &*plain(&table)? {
+            let table = plain(&table)?;
+            if shape(&table, 0)? == Shape::Table {
                 self.newline();
                 self.header(b"[[", b"]]");
-                self.map(map)?;
+                self.table(&table)?;
             }
         }
         Ok(())
@@ -86,8 +88,8 @@ impl Writer<'_> {
         self.newline();
     }
 
-    fn map(&mut self, map: &Map) -> Result<(), WriteError> {
-        let entries = plain_entries(map)?;
+    fn table(&mut self, table: &Value) -> Result<(), WriteError> {
+        let entries = plain_entries(table)?;
         for tables in [false, true] {
             for (key, value, shape) in &entries {
                 if is_table(*shape) == tables && *shape != Shape::Nil {
@@ -134,9 +136,10 @@ impl Writer<'_> {
                 }
                 self.out.push(b']');
             }
-            Value::Map(map) => self.inline(map, depth)?,
+            Value::Map(_) => self.inline(value, depth)?,
             Value::Object(object) => match time(&**object) {
                 Some(time) => self.out.extend_from_slice(&time),
+                None if struct_fields(&**object).is_some() => self.inline(value, depth)?,
                 None => return Err(unsupported(&**object)),
             },
         }
@@ -159,8 +162,8 @@ impl Writer<'_> {
         }
     }
 
-    fn inline(&mut self, map: &Map, depth: usize) -> Result<(), WriteError> {
-        let entries = plain_entries(map)?;
+    fn inline(&mut self, table: &Value, depth: usize) -> Result<(), WriteError> {
+        let entries = plain_entries(table)?;
         let (tables, others): (Vec<_>, Vec<_>) = entries
             .into_iter()
             .partition(|(_, _, shape)| is_table(*shape));
@@ -202,15 +205,34 @@ fn is_table(shape: Shape) -> bool {
 
 type Entries = Vec<(Text, Value, Shape)>;
 
-/// The entries of a map in the order of their keys, with what they are.
-fn plain_entries(map: &Map) -> Result<Entries, WriteError> {
-    let entries = map.borrow();
-    let entry = |(key, value): (&Text, &Value)| {
+/// The entries of a map in the order of their keys, or the fields of a struct in theirs, with what they are.
+fn plain_entries(table: &Value) -> Result<Entries, WriteError> {
+    let entry = |(key, value): (Text, &Value)| {
         let value = plain(value)?.into_owned();
         let shape = shape(&value, 0)?;
-        Ok((key.clone(), value, shape))
+        Ok((key, value, shape))
     };
-    entries.iter().map(entry).collect()
+    match table {
+        Value::Map(map) => {
+            let entries = map.borrow();
+            let entries = entries.iter().map(|(key, value)| (key.clone(), value));
+            entries.map(entry).collect()
+        }
+        Value::Object(object) => {
+            let fields = struct_fields(&**object).unwrap_or_default();
+            let entries = fields.iter().map(|(name, value)| ((*name).into(), value));
+            entries.map(entry).collect()
+        }
+        _ => Ok(Entries::new()),
+    }
+}
+
+/// The fields of a struct by their names in Go: the library knows no tags of JSON.
+fn struct_fields(object: &dyn Object) -> Option<Vec<(&'static str, Value)>> {
+    object.json_fields()?;
+    let mut fields = object.fields();
+    fields.retain(|(name, _)| name.starts_with(|first: char| first.is_ascii_uppercase()));
+    Some(fields)
 }
 
 /// What a value is; an error if it has an array with nothing in one of its places.
@@ -224,6 +246,7 @@ fn shape(value: &Value, depth: usize) -> Result<Shape, WriteError> {
         Value::Map(_) => return Ok(Shape::Table),
         Value::List(list) if list.is_nil() => return Ok(Shape::Nil),
         Value::List(list) if list.as_bytes().is_none() => list,
+        Value::Object(object) if struct_fields(&**object).is_some() => return Ok(Shape::Table),
         Value::Object(object) if time(&**object).is_none() => return Err(unsupported(&**object)),
         _ => return Ok(Shape::Other),
     };
@@ -238,9 +261,13 @@ fn shape(value: &Value, depth: usize) -> Result<Shape, WriteError> {
     Ok(if all { Shape::Tables } else { Shape::Other })
 }
 
-/// The value, or the plain form of an object that is no time.
+/// The value, or the plain form of an object that is neither a time nor a struct.
 fn plain(value: &Value) -> Result<Cow<'_, Value>, WriteError> {
     match value {
+        Value::Object(object) if struct_fields(&**object).is_some() => Ok(Cow::Borrowed(value)),
+        Value::Object(object) if object.go_type().to_string() == "time.Duration" => Ok(Cow::Owned(
+            Value::String(object.string().unwrap_or_default()),
+        )),
         Value::Object(object) if time(&**object).is_none() => match object.to_plain() {
             Value::Object(object) => Err(unsupported(&*object)),
             _ if object.go_type().kind() == Kind::Func => Err(unsupported(&**object)),
