@@ -9,6 +9,7 @@ mod components;
 mod concurrency;
 mod coverage;
 mod health;
+mod helm;
 mod load;
 mod notifier;
 mod policy;

@@ -26,7 +26,7 @@ mod types;
 use std::{fmt, rc::Rc};
 
 pub use equal::deep_equal;
-pub use int::Int;
+pub use int::{Int, clamp_to_usize};
 pub use list::List;
 pub use map::{Entries, Map, NilMapError};
 pub use object::Object;

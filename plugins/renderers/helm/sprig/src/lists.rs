@@ -2,7 +2,8 @@
 //! panic; a template sees the same either way.
 
 use pintle_gotemplate::{
-    Args, Call, Function, FunctionError, Kind, List, Type, Value, value::deep_equal,
+    Args, Call, Function, FunctionError, Kind, List, Type, Value,
+    value::{clamp_to_usize, deep_equal},
 };
 
 use crate::{Outcome, cast, go::panic};
@@ -208,13 +209,13 @@ fn chunk(call: &mut dyn Call, args: Args<'_>) -> Outcome {
     let size = args.int(0)?;
     charge_items(call, list.len())?;
     let items = list.items();
-    let chunks = match usize::try_from(size) {
-        Ok(0) => return Err(panic::make_slice()),
-        Ok(size) => items
-            .chunks(size)
+    let chunks = match size {
+        0 => return Err(panic::make_slice()),
+        1.. => items
+            .chunks(clamp_to_usize(size))
             .map(|chunk| Value::list(chunk.to_vec()))
             .collect(),
-        Err(_) => negative_chunks(&items, size.unsigned_abs())?,
+        ..0 => negative_chunks(&items, size.unsigned_abs())?,
     };
     Ok(List::typed(ANY_SLICES, chunks).into())
 }

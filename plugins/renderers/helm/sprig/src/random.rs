@@ -1,7 +1,7 @@
 //! What is random in Go: derived from the render's [`Secrets`](crate::Secrets) here.
 
 use hmac::{Hmac, KeyInit, Mac};
-use pintle_gotemplate::{Args, Call, Function, FunctionError, Type, Value};
+use pintle_gotemplate::{Args, Call, Function, FunctionError, Type, Value, value::clamp_to_usize};
 use sha2::Sha256;
 
 use crate::{
@@ -26,7 +26,11 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         characters(call, args, |byte| matches!(byte, b' '..=b'~'))
     }),
     Function::new("randBytes", COUNT, |call, args| {
-        let count = usize::try_from(args.int(0)?).map_err(|_| panic::make_slice())?;
+        let count = args.int(0)?;
+        if count < 0 {
+            return Err(panic::make_slice());
+        }
+        let count = clamp_to_usize(count);
         call.charge(count.saturating_mul(2))?;
         let mut bytes = vec![0; count];
         Stream::for_call(call, &count.to_string())?.fill(&mut bytes);
@@ -101,7 +105,7 @@ impl Stream {
 
 /// So many of the characters that qualify; a negative number gives none.
 fn characters(call: &mut dyn Call, args: Args<'_>, qualifies: impl Fn(u8) -> bool) -> Outcome {
-    let count = usize::try_from(args.int(0)?).unwrap_or_default();
+    let count = clamp_to_usize(args.int(0)?);
     call.charge(count.saturating_mul(4))?;
     let mut stream = Stream::for_call(call, &count.to_string())?;
     let mut text = Vec::with_capacity(count);

@@ -233,7 +233,9 @@ fn group_name(text: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 fn named_group(name: &[u8], regex: &Regex, found: &Match) -> Option<(usize, usize)> {
-    let is_number = name.iter().all(u8::is_ascii_digit) && (name == b"0" || name[0] != b'0');
+    // What has more digits is a name for Go, too.
+    let is_number =
+        name.len() <= 9 && name.iter().all(u8::is_ascii_digit) && (name == b"0" || name[0] != b'0');
     if is_number {
         let number = std::str::from_utf8(name).ok()?.parse().ok()?;
         return found.group(number);

@@ -1,6 +1,8 @@
 //! String functions: cutting, joining, quoting, indenting.
 
-use pintle_gotemplate::{Args, Call, Function, FunctionError, List, Map, Text, Type, Value, print};
+use pintle_gotemplate::{
+    Args, Call, Function, FunctionError, List, Map, Text, Type, Value, print, value::clamp_to_usize,
+};
 
 use crate::{
     Outcome, cast,
@@ -165,14 +167,19 @@ fn substr(_: &mut dyn Call, args: Args<'_>) -> Outcome {
 
 /// Go's `strings.Repeat`.
 pub(crate) fn repeat(call: &mut dyn Call, text: &[u8], count: i64) -> Result<Text, FunctionError> {
-    let count =
-        usize::try_from(count).map_err(|_| FunctionError::new("strings: negative Repeat count"))?;
-    let len = text
-        .len()
+    if count < 0 {
+        return Err(FunctionError::new("strings: negative Repeat count"));
+    }
+    // With 64 bits, whatever lengths have here.
+    let len = i64::try_from(text.len()).unwrap_or(i64::MAX);
+    let len = len
         .checked_mul(count)
         .ok_or_else(|| FunctionError::new("strings: Repeat output length overflow"))?;
-    call.charge(len)?;
-    Ok(text.repeat(count).into())
+    call.charge(clamp_to_usize(len))?;
+    if len == 0 {
+        return Ok(Text::default());
+    }
+    Ok(text.repeat(clamp_to_usize(count)).into())
 }
 
 fn trim_all(_: &mut dyn Call, args: Args<'_>) -> Outcome {
@@ -181,7 +188,7 @@ fn trim_all(_: &mut dyn Call, args: Args<'_>) -> Outcome {
 
 fn wrap_with(call: &mut dyn Call, args: Args<'_>) -> Outcome {
     let (width, separator, text) = (args.int(0)?, args.text(1)?, args.text(2)?);
-    let width_in_bytes = usize::try_from(width).unwrap_or_default().max(1);
+    let width_in_bytes = clamp_to_usize(width).max(1);
     call.charge((text.len() / width_in_bytes).saturating_mul(separator.len()))?;
     let separator = if separator.is_empty() {
         b"\n"

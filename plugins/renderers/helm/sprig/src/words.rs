@@ -1,5 +1,7 @@
 //! Functions on words as the library `goutils` defines them; several count bytes where characters would be meant.
 
+use pintle_gotemplate::value::clamp_to_usize;
+
 use crate::go::unicode::{
     self, is_lower, is_space, is_title, is_upper, to_lower, to_runes, to_title, to_upper,
 };
@@ -23,16 +25,17 @@ pub(crate) fn abbreviate_both(text: &[u8], offset: i64, width: i64) -> Vec<u8> {
 /// The width is at least 4.
 fn abbreviate_from(text: &[u8], offset: i64, width: i64) -> Vec<u8> {
     let len = text.len();
-    let width = usize::try_from(width).unwrap_or(usize::MAX);
+    let width = clamp_to_usize(width);
     if len <= width {
         return text.to_vec();
     }
     let kept = width - 3;
-    let offset = usize::try_from(offset).unwrap_or_default();
-    let offset = if len.saturating_sub(offset) < kept {
+    let [whole, part] = [len, kept].map(|length| i64::try_from(length).unwrap_or(i64::MAX));
+    // As in Go the distance to an offset far below 0 overflows.
+    let offset = if whole.wrapping_sub(offset) < part {
         len - kept
     } else {
-        offset
+        clamp_to_usize(offset)
     };
     if offset <= 4 {
         return [&text[..kept], b"..."].concat();
@@ -53,7 +56,7 @@ fn abbreviate_from(text: &[u8], offset: i64, width: i64) -> Vec<u8> {
 
 /// Breaks at spaces so that lines have at most `width` bytes; longer words are broken only if `long_words` says so.
 pub(crate) fn wrap(text: &[u8], width: i64, separator: &[u8], long_words: bool) -> Vec<u8> {
-    let width = usize::try_from(width).unwrap_or_default().max(1);
+    let width = clamp_to_usize(width).max(1);
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
     let mut line = |line: &[u8]| {
@@ -148,4 +151,27 @@ pub(crate) fn delete_white_space(text: &[u8]) -> Vec<u8> {
         unicode::push(&mut out, rune);
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyz";
+
+    // What Helm gives.
+    #[test]
+    fn numbers_may_be_larger_than_any_text() {
+        for offset in [1 << 32, (1 << 32) + 1, i64::MAX, i64::MIN] {
+            let cut = abbreviate_both(LETTERS, offset, 10);
+            assert_eq!(cut, b"...tuvwxyz", "{offset}");
+        }
+        assert_eq!(abbreviate_both(LETTERS, -1, 10), b"abcdefg...");
+        assert_eq!(abbreviate_both(LETTERS, 0, i64::MAX), LETTERS);
+        assert_eq!(abbreviate(LETTERS, 1 << 32), LETTERS);
+        for width in [1 << 32, i64::MAX] {
+            assert_eq!(wrap(b"hello world", width, b"|", true), b"hello world");
+        }
+        assert_eq!(wrap(b"ab c", i64::MIN, b"|", true), b"a|b|c");
+    }
 }

@@ -175,6 +175,19 @@ fn what_is_left_over_is_known() {
 }
 
 #[test]
+fn counts_may_be_larger_than_any_value() {
+    let schema = |keyword: &str| {
+        format!(
+            r#"{{"properties": {{"a": {{"{keyword}": 4294967296}}, "b": {{"{keyword}": 4294967296}}}}}}"#
+        )
+    };
+    let of = |keyword: &str| problems(&schema(keyword), "a: text\nb: [1]");
+    assert_eq!(of("minLength"), ["a: minLength: got 4, want 4294967296"]);
+    assert_eq!(of("minItems"), ["b: minItems: got 1, want 4294967296"]);
+    assert_eq!(of("maxLength"), Vec::<String>::new());
+}
+
+#[test]
 fn references_by_id_anchor_and_pointer() {
     let schema = r##"{
         "$id": "https://example.com/root.json",

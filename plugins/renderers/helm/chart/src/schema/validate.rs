@@ -262,6 +262,7 @@ impl<'a> Validator<'a> {
         count: usize,
         outcome: &mut Outcome,
     ) {
+        let count = count as u64;
         if let Some(wanted) = count_of(schema, least)
             && count < wanted
         {
@@ -445,14 +446,14 @@ fn schemas<'a>(schema: &'a Keywords, keyword: &str) -> &'a [Json] {
     }
 }
 
-fn count_of(schema: &Keywords, keyword: &str) -> Option<usize> {
+/// How many a keyword wants: of 64 bits wherever this runs, since what no value can have must be asked for all the same.
+fn count_of(schema: &Keywords, keyword: &str) -> Option<u64> {
     let json = schema.get(keyword)?;
-    let whole = json.as_u64().or_else(|| {
+    json.as_u64().or_else(|| {
         // `3.0` is a count, too.
         let number = json.as_f64().filter(|number| number.fract() == 0.0)?;
         format!("{number}").parse().ok()
-    });
-    usize::try_from(whole?).ok()
+    })
 }
 
 fn type_of(value: &Value) -> &'static str {

@@ -4,7 +4,7 @@
 //! parser does with malformed lines: a comma ends a value, a backslash takes the next character as it is, `{a,b}` is a list,
 //! `a[0]` an item, `a.b` a key in a table.
 
-use pintle_gotemplate::{Map, Value};
+use pintle_gotemplate::{Map, Value, value::clamp_to_usize};
 use thiserror::Error;
 
 /// The largest index of a list that may be set.
@@ -451,10 +451,12 @@ fn conflict(key: &str, found: &Value, wanted: &'static str) -> SetError {
 }
 
 fn checked(index: i64) -> Result<usize, SetError> {
-    match usize::try_from(index) {
-        Err(_) => Err(SetError::Negative(index)),
-        Ok(at) if at > MAX_INDEX => Err(SetError::TooLarge(index)),
-        Ok(at) => Ok(at),
+    if index < 0 {
+        return Err(SetError::Negative(index));
+    }
+    match clamp_to_usize(index) {
+        at if at > MAX_INDEX => Err(SetError::TooLarge(index)),
+        at => Ok(at),
     }
 }
 

@@ -123,9 +123,44 @@ impl fmt::Debug for Int {
     }
 }
 
+/// A number as a length or an index: 0 if it is negative, and the largest one if it is too large for one.
+///
+/// Go's `int` has 64 bits. Lengths in a component have 32, so that a number of a template may be too large for one
+/// although it is none for Go, which means "more than there is" by it.
+pub fn clamp_to_usize(number: i64) -> usize {
+    clamped(number, usize::MAX)
+}
+
+/// [`clamp_to_usize`] for lengths of whatever width.
+fn clamped<T: TryFrom<u64>>(number: i64, largest: T) -> T {
+    let number = u64::try_from(number).unwrap_or(0);
+    T::try_from(number).unwrap_or(largest)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lengths_of_any_width_hold_what_is_too_large_for_them() {
+        let cases = [
+            (i64::MIN, 0),
+            (-4_294_967_295, 0),
+            (-1, 0),
+            (0, 0),
+            (7, 7),
+            (4_294_967_295, u32::MAX),
+            (4_294_967_296, u32::MAX),
+            (4_294_967_299, u32::MAX),
+            (i64::MAX, u32::MAX),
+        ];
+        for (number, expected) in cases {
+            assert_eq!(clamped(number, u32::MAX), expected, "{number}");
+        }
+        assert_eq!(clamped(4_294_967_299, u64::MAX), 4_294_967_299);
+        assert_eq!(clamp_to_usize(-1), 0);
+        assert_eq!(clamp_to_usize(7), 7);
+    }
 
     #[test]
     fn conversions_cut_as_in_go() {

@@ -42,8 +42,9 @@ fn encode(bytes: &[u8], alphabet: &[u8], size: usize, digits: usize) -> Vec<u8> 
             if digit >= used {
                 return b'=';
             }
-            let shifted = number >> (bits * (digits - 1 - digit));
-            alphabet[usize::try_from(shifted).unwrap_or_default() & (alphabet.len() - 1)]
+            // Only what is left of it is sure to fit a length, which a component has with 32 bits.
+            let value = (number >> (bits * (digits - 1 - digit))) & ((1 << bits) - 1);
+            alphabet[usize::try_from(value).unwrap_or_default()]
         }));
     }
     out

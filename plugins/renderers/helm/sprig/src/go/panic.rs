@@ -1,6 +1,6 @@
 //! The texts of Go's run-time panics, which template execution turns into errors of the function that panicked.
 
-use pintle_gotemplate::FunctionError;
+use pintle_gotemplate::{FunctionError, value::clamp_to_usize};
 
 /// What Go says when a nil pointer is followed, or a nil interface asked for its type.
 pub(crate) fn nil_dereference() -> FunctionError {
@@ -19,21 +19,20 @@ pub(crate) fn make_slice() -> FunctionError {
 
 /// Go's `text[start:end]`, where a missing `end` is the text's length.
 pub(crate) fn slice(text: &[u8], start: i64, end: Option<i64>) -> Result<&[u8], FunctionError> {
-    let len = text.len();
-    let error = |range: String| {
-        Err(FunctionError::new(format_args!(
-            "runtime error: slice bounds out of range {range}"
-        )))
+    let len = i64::try_from(text.len()).unwrap_or(i64::MAX);
+    let end = end.unwrap_or(len);
+    let range = if end < 0 {
+        format!("[:{end}]")
+    } else if end > len {
+        format!("[:{end}] with length {len}")
+    } else if start < 0 {
+        format!("[{start}:]")
+    } else if start > end {
+        format!("[{start}:{end}]")
+    } else {
+        return Ok(&text[clamp_to_usize(start)..clamp_to_usize(end)]);
     };
-    let end = match end.map(usize::try_from) {
-        None => len,
-        Some(Ok(end)) if end <= len => end,
-        Some(Ok(end)) => return error(format!("[:{end}] with length {len}")),
-        Some(Err(_)) => return error(format!("[:{}]", end.unwrap_or_default())),
-    };
-    match usize::try_from(start) {
-        Ok(start) if start <= end => Ok(&text[start..end]),
-        Ok(start) => error(format!("[{start}:{end}]")),
-        Err(_) => error(format!("[{start}:]")),
-    }
+    Err(FunctionError::new(format_args!(
+        "runtime error: slice bounds out of range {range}"
+    )))
 }

@@ -84,7 +84,7 @@ fn tables_and_lists() {
 #[test]
 fn malformed_lines() {
     insta::assert_snapshot!(all(set, &[
-        "a", "a,b=1", "a.", "a.=1", "a={x", "a[x]=1", "a[-1]=1", "a[0]x=1", "a[65537]=1", "a[0", "=1", "", ",",
+        "a", "a,b=1", "a.", "a.=1", "a={x", "a[x]=1", "a[-1]=1", "a[0]x=1", "a[65537]=1", "a[4294967296]=1", "a[0", "=1", "", ",",
         &format!("{}a=1", "a.".repeat(31)), &format!("a{}=1", "[0]".repeat(101)),
     ]), @r#"
     a                        error: key "a" has no value
@@ -96,6 +96,7 @@ fn malformed_lines() {
     a[-1]=1                  error: negative -1 index not allowed
     a[0]x=1                  error: unexpected data at end of array index: "x"
     a[65537]=1               error: index of 65537 is greater than maximum supported index of 65536
+    a[4294967296]=1          error: index of 4294967296 is greater than maximum supported index of 65536
     a[0                      {"k":{"b":1},"l":[1]}
     =1                       {"k":{"b":1},"l":[1]}
                              {"k":{"b":1},"l":[1]}
