@@ -20,8 +20,8 @@ use std::rc::Rc;
 
 use pintle_gotemplate::State;
 use pintle_helm_chart::{
-    API_VERSIONS, Capabilities, Chart, Cluster, KubeVersion, Options, Release, Warnings,
-    load_folder,
+    API_VERSIONS, Capabilities, Chart, Cluster, Folder, KubeVersion, Options, Release, Warnings,
+    load_folders,
 };
 use pintle_sdk::{Context, Failure, Plugin, Problem, Renderer, Rendering, Request, Source, Tree};
 use pintle_sprig::{Clock, ClockSource, Powers, Secrets};
@@ -122,28 +122,33 @@ fn load(
     options: Options,
     warnings: &mut Warnings,
 ) -> Result<Chart, Failure> {
-    let mut loaded = |tree: &dyn Tree, options| {
-        load_folder(&HostFolder(tree), options, warnings)
-            .map_err(|error| Failure::from(problem::of_load(&error)))
-    };
     let packed = Options {
         packed: true,
         ..options
     };
+    let (mut folders, mut wanted) = (Vec::new(), Vec::new());
     if settings.chart.is_some() {
         let tree = inputs.first().ok_or_else(inputs::not_given)?;
-        return loaded(*tree, packed);
-    }
-    let mut chart = loaded(folder, options)?;
-    let wanted = if inputs.is_empty() {
-        Vec::new()
+        folders.push((HostFolder(*tree), packed));
     } else {
-        inputs::wanted(folder)?
-    };
-    for (index, tree) in inputs.iter().enumerate() {
-        let wanted = wanted.get(index).ok_or_else(inputs::not_given)?;
-        let options = if wanted.is_packed() { packed } else { options };
-        let fetched = loaded(*tree, options)?;
+        folders.push((HostFolder(folder), options));
+        if !inputs.is_empty() {
+            wanted = inputs::wanted(folder)?;
+        }
+        for (index, tree) in inputs.iter().enumerate() {
+            let wanted = wanted.get(index).ok_or_else(inputs::not_given)?;
+            let options = if wanted.is_packed() { packed } else { options };
+            folders.push((HostFolder(*tree), options));
+        }
+    }
+    let folders: Vec<(&dyn Folder, Options)> = folders
+        .iter()
+        .map(|(folder, options)| (folder as &dyn Folder, *options))
+        .collect();
+    let charts = load_folders(&folders, warnings).map_err(|error| problem::of_load(&error))?;
+    let mut charts = charts.into_iter();
+    let mut chart = charts.next().ok_or_else(inputs::not_given)?;
+    for (wanted, fetched) in wanted.iter().zip(charts) {
         inputs::check(wanted, &fetched)?;
         chart.dependencies.push(fetched);
     }

@@ -1,5 +1,7 @@
 //! The user's values, from all the places where the settings name them.
 
+use std::cell::RefCell;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use memchr::memmem;
 use pintle_gotemplate::{Map, Value};
@@ -55,12 +57,17 @@ pub(crate) fn read(settings: &Settings, folder: &dyn Tree) -> Result<UserValues,
     for (name, lines, put) in [typed, text] {
         put_all(name, lines, put, &values)?;
     }
+    let contents = RefCell::new(Vec::new());
     for (index, line) in settings.set_file.iter().enumerate() {
-        let read =
-            |path: &str| content(settings, folder, path).map(|bytes| Value::String(bytes.into()));
+        let read = |path: &str| -> Result<Value, String> {
+            let bytes = content(settings, folder, path)?;
+            contents.borrow_mut().push(bytes.clone());
+            Ok(Value::String(bytes.into()))
+        };
         set_file(line, &values, &read)
             .map_err(|error| problem("setFile", index, line, &error.to_string()))?;
     }
+    texts.extend(contents.into_inner());
     let (name, lines, put) = literal;
     put_all(name, lines, put, &values)?;
     for lines in [

@@ -167,9 +167,19 @@ fn only_what_a_chart_asks_for_is_read() {
     read templates/a.yaml
     ");
 
-    let template = config("a", r#"{{ .Files.Get "files/a.txt" }}"#);
+    let shows = r#"{{ .Files.Get "files/a.txt" }}"#;
+    let template = config("a", shows);
     let tree = chart(&[("templates/a.yaml", &template), ("files/a.txt", "text")]);
     insta::assert_snapshot!(values(&render(&tree, &json!({}))), @r#"a="text""#);
+
+    let template = config("a", "{{ tpl .Values.t . }}");
+    let tree = chart(&[
+        ("templates/a.yaml", &template),
+        ("files/a.txt", "text"),
+        ("files/t.tpl", shows),
+    ]);
+    let rendering = render(&tree, &json!({"setFile": ["t=files/t.tpl"]}));
+    insta::assert_snapshot!(values(&rendering), @r#"a="text""#);
 }
 
 #[test]
@@ -397,6 +407,31 @@ fn what_was_fetched_is_used() {
     let whole = chart(&[("templates/a.yaml", &config("b", "c"))]);
     let rendering = try_render(&MemoryTree::new(), &settings, &[&whole]).unwrap();
     assert_eq!(values(&rendering), "b=\"c\"\n");
+}
+
+#[test]
+fn what_was_fetched_may_show_the_files_of_the_chart() {
+    let dependency = "{name: db, version: 1.0.0, repository: 'https://a'}";
+    let shown = |definition: &str| {
+        let tree = dependent(dependency, "").file("x.txt", "mine");
+        let fetched = MemoryTree::new()
+            .file(
+                "Chart.yaml",
+                "{apiVersion: v2, name: db, version: 1.0.0, type: library}",
+            )
+            .file(
+                "templates/_names.tpl",
+                format!("{{{{ define \"db.name\" }}}}{definition}{{{{ end }}}}"),
+            );
+        let rendering = try_render(&tree, &json!({}), &[&fetched]).unwrap();
+        (
+            values(&rendering),
+            tree.reads().contains(&"read x.txt".to_owned()),
+        )
+    };
+    let shows = shown(r#"{{ .Files.Get "x.txt" }}"#);
+    assert_eq!(shows, ("a=\"mine\"\n".to_owned(), true));
+    assert_eq!(shown("none"), ("a=\"none\"\n".to_owned(), false));
 }
 
 #[test]

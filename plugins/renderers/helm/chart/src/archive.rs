@@ -264,4 +264,4 @@ fn records(data: &[u8]) -> Result<Vec<(String, String)>, ArchiveError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

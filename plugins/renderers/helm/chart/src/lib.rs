@@ -33,8 +33,8 @@ pub use chart::{Chart, File};
 pub use compose::{ComposeError, compose};
 pub use ignore::IgnoreError;
 pub use load::{
-    Cause, Folder, FolderEntry, LoadError, Options, load_archive, load_folder, load_metadata,
-    vendored,
+    Cause, Folder, FolderEntry, LoadError, Options, load_archive, load_folder, load_folders,
+    load_metadata, vendored,
 };
 pub use lock::Lock;
 pub use metadata::{DecodeError, Dependency, Maintainer, Metadata, MetadataError};

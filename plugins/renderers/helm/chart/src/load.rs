@@ -65,27 +65,31 @@ pub fn load_folder(
     options: Options,
     warnings: &mut Warnings,
 ) -> Result<Chart, LoadError> {
-    let mut loader = Loader {
-        folder,
-        rules: if options.packed {
-            Rules::none()
-        } else {
-            rules(folder)?
-        },
-        budget: MAX_SIZE,
-        files: Vec::new(),
-        left: Vec::new(),
-    };
-    loader.walk("", options, 0)?;
-    let mut files = loader.files;
-    if options.files || files.iter().any(mentions_files) {
-        for path in &loader.left {
-            files.push(read_file(folder, path, &mut loader.budget)?);
+    let mut charts = load_folders(&[(folder, options)], warnings)?;
+    Ok(charts.swap_remove(0))
+}
+
+/// Loads charts whose templates can call each other's: one that shows `.Files` may be called with the files of any.
+pub fn load_folders(
+    folders: &[(&dyn Folder, Options)],
+    warnings: &mut Warnings,
+) -> Result<Vec<Chart>, LoadError> {
+    let mut loaders = folders
+        .iter()
+        .map(|(folder, options)| Loader::walked(*folder, *options))
+        .collect::<Result<Vec<_>, _>>()?;
+    if !loaders.iter().any(Loader::wants_files) {
+        let mut findings = Findings::new(warnings);
+        let charts = assemble_all(&loaders, &mut findings)?;
+        // By now what is packed has been looked through, too. If files are shown only there, all is put together again.
+        if !findings.mentions_files || loaders.iter().all(|loader| loader.left.is_empty()) {
+            return Ok(charts);
         }
-        // As if all had been read at once.
-        files.sort_by(|one, other| one.name.split('/').cmp(other.name.split('/')));
     }
-    assemble(files, &mut loader.budget, warnings, 0)
+    for loader in &mut loaders {
+        loader.read_what_is_left()?;
+    }
+    assemble_all(&loaders, &mut Findings::new(warnings))
 }
 
 /// Loads a packed chart.
@@ -93,7 +97,7 @@ pub fn load_archive(bytes: &[u8], warnings: &mut Warnings) -> Result<Chart, Load
     let mut budget = MAX_SIZE;
     let files = archive::unpack(bytes, &mut budget)
         .map_err(|error| LoadError::new("the archive", Cause::Archive(error)))?;
-    assemble(files, &mut budget, warnings, 0)
+    assemble(files, &mut budget, &mut Findings::new(warnings), 0)
 }
 
 /// What `Chart.yaml` and the lock file of a folder say, without anything else: for what has to be fetched first.
@@ -116,7 +120,7 @@ pub fn load_metadata(
             files.push(read_file(folder, name, &mut MAX_SIZE.clone())?);
         }
     }
-    let chart = assemble(files, &mut 0, warnings, 0)?;
+    let chart = assemble(files, &mut 0, &mut Findings::new(warnings), 0)?;
     Ok((chart.metadata, chart.lock))
 }
 
@@ -164,6 +168,7 @@ pub fn vendored(folder: &dyn Folder) -> Result<Vec<(String, String)>, LoadError>
 
 struct Loader<'a> {
     folder: &'a dyn Folder,
+    options: Options,
     rules: Rules,
     budget: u64,
     files: Vec<File>,
@@ -171,8 +176,42 @@ struct Loader<'a> {
     left: Vec<String>,
 }
 
-impl Loader<'_> {
-    fn walk(&mut self, path: &str, options: Options, depth: usize) -> Result<(), LoadError> {
+impl<'a> Loader<'a> {
+    /// Reads what matters even if no template shows files.
+    fn walked(folder: &'a dyn Folder, options: Options) -> Result<Self, LoadError> {
+        let mut loader = Self {
+            folder,
+            options,
+            rules: if options.packed {
+                Rules::none()
+            } else {
+                rules(folder)?
+            },
+            budget: MAX_SIZE,
+            files: Vec::new(),
+            left: Vec::new(),
+        };
+        loader.walk("", 0)?;
+        Ok(loader)
+    }
+
+    /// Whether all files are wanted, as far as is known without unpacking anything.
+    fn wants_files(&self) -> bool {
+        self.options.files || self.files.iter().any(mentions_files)
+    }
+
+    fn read_what_is_left(&mut self) -> Result<(), LoadError> {
+        for path in std::mem::take(&mut self.left) {
+            let file = read_file(self.folder, &path, &mut self.budget)?;
+            self.files.push(file);
+        }
+        // As if all had been read at once.
+        self.files
+            .sort_by(|one, other| one.name.split('/').cmp(other.name.split('/')));
+        Ok(())
+    }
+
+    fn walk(&mut self, path: &str, depth: usize) -> Result<(), LoadError> {
         if depth > 4 * MAX_DEPTH {
             return Err(LoadError::new(path, Cause::TooDeep));
         }
@@ -190,8 +229,8 @@ impl Loader<'_> {
                 continue;
             }
             if entry.is_folder {
-                self.walk(&path, options, depth + 1)?;
-            } else if is_needed(&path, options) {
+                self.walk(&path, depth + 1)?;
+            } else if is_needed(&path, self.options) {
                 let file = read_file(self.folder, &path, &mut self.budget)?;
                 self.files.push(file);
             } else {
@@ -273,11 +312,38 @@ fn contains(text: &[u8], word: &[u8]) -> bool {
     memmem::find(text, word).is_some()
 }
 
+/// What comes up while charts are put together.
+struct Findings<'a> {
+    warnings: &'a mut Warnings,
+    /// Whether a packed chart has the word `Files` where templates come from.
+    mentions_files: bool,
+}
+
+impl<'a> Findings<'a> {
+    fn new(warnings: &'a mut Warnings) -> Self {
+        Self {
+            warnings,
+            mentions_files: false,
+        }
+    }
+}
+
+/// Makes a chart of the files that each loader has read.
+fn assemble_all(
+    loaders: &[Loader<'_>],
+    findings: &mut Findings<'_>,
+) -> Result<Vec<Chart>, LoadError> {
+    loaders
+        .iter()
+        .map(|loader| assemble(loader.files.clone(), &mut loader.budget.clone(), findings, 0))
+        .collect()
+}
+
 /// Makes a chart of its files; names of files are relative to it.
 fn assemble(
     files: Vec<File>,
     budget: &mut u64,
-    warnings: &mut Warnings,
+    findings: &mut Findings<'_>,
     depth: usize,
 ) -> Result<Chart, LoadError> {
     if depth > MAX_DEPTH {
@@ -306,7 +372,7 @@ fn assemble(
             }
             "requirements.yaml" => {
                 if !v1 {
-                    warnings.add(format_args!(
+                    findings.warnings.add(format_args!(
                         "{}: requirements.yaml is of charts with apiVersion v1; newer ones have their dependencies in Chart.yaml",
                         metadata.name
                     ));
@@ -342,7 +408,7 @@ fn assemble(
     let mut dependencies = Vec::new();
     for (name, files) in subcharts {
         if !name.starts_with(['_', '.']) {
-            let subchart = subchart(&name, files, budget, warnings, depth)
+            let subchart = subchart(&name, files, budget, findings, depth)
                 .map_err(|error| error.within(&format!("charts/{name}")))?;
             dependencies.push(subchart);
         }
@@ -363,7 +429,7 @@ fn subchart(
     name: &str,
     mut files: Vec<File>,
     budget: &mut u64,
-    warnings: &mut Warnings,
+    findings: &mut Findings<'_>,
     depth: usize,
 ) -> Result<Chart, LoadError> {
     if is_packed(name) {
@@ -373,7 +439,12 @@ fn subchart(
         }
         let files = archive::unpack(&packed.data, budget)
             .map_err(|error| LoadError::new("", Cause::Archive(error)))?;
-        return assemble(files, budget, warnings, depth + 1);
+        // All of them are at hand, but templates come only from those that would have been read of a folder.
+        findings.mentions_files |= files
+            .iter()
+            .filter(|file| is_needed(&file.name, Options::default()))
+            .any(mentions_files);
+        return assemble(files, budget, findings, depth + 1);
     }
     let files = files.into_iter().filter_map(|file| {
         let (_, inner) = file.name.split_once('/')?;
@@ -382,7 +453,7 @@ fn subchart(
             data: file.data,
         })
     });
-    assemble(files.collect(), budget, warnings, depth + 1)
+    assemble(files.collect(), budget, findings, depth + 1)
 }
 
 /// What the files of a chart say in `Chart.yaml`.

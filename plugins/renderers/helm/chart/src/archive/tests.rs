@@ -5,7 +5,7 @@ use flate2::{Compression, write::GzEncoder};
 use super::*;
 
 /// One entry of a tar archive.
-fn entry(name: &str, kind: u8, data: &[u8]) -> Vec<u8> {
+pub(crate) fn entry(name: &str, kind: u8, data: &[u8]) -> Vec<u8> {
     let mut header = vec![0; BLOCK];
     header[..name.len()].copy_from_slice(name.as_bytes());
     header[124..135].copy_from_slice(format!("{:011o}", data.len()).as_bytes());
@@ -19,7 +19,8 @@ fn entry(name: &str, kind: u8, data: &[u8]) -> Vec<u8> {
     header
 }
 
-fn packed(entries: &[Vec<u8>]) -> Vec<u8> {
+/// An archive of entries.
+pub(crate) fn packed(entries: &[Vec<u8>]) -> Vec<u8> {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
     for entry in entries {
         gzip.write_all(entry).expect("memory takes everything");

@@ -3,6 +3,7 @@
 use std::{cell::RefCell, collections::BTreeMap};
 
 use super::*;
+use crate::archive::tests::{entry, packed};
 
 /// Files by path, and which of them were read.
 #[derive(Default)]
@@ -143,6 +144,40 @@ fn what_no_template_shows_is_not_read() {
     );
     load_folder(&memory, options(true), &mut Warnings::default()).expect("a chart");
     assert!(memory.read.take().contains(&"crds/a.yaml".to_owned()));
+}
+
+#[test]
+fn packed_charts_may_show_the_files_of_those_around_them() {
+    let chart = "{apiVersion: v2, name: lib, version: 1.0.0}";
+    let archive = |path: &str, text: &str| {
+        packed(&[
+            entry("lib/Chart.yaml", b'0', chart.as_bytes()),
+            entry(path, b'0', text.as_bytes()),
+        ])
+    };
+    let shows = |archive: Vec<u8>| {
+        let mut memory = Memory::new(&[
+            ("Chart.yaml", CHART),
+            ("templates/a.yaml", ""),
+            ("x.txt", ""),
+            ("charts/db/Chart.yaml", chart),
+        ]);
+        let path = "charts/db/charts/lib-1.0.0.tgz".to_owned();
+        memory.files.insert(path, archive);
+        let chart = load_folder(&memory, Options::default(), &mut Warnings::default());
+        let shown = names(&chart.expect("a chart").files) == ["x.txt"];
+        assert_eq!(memory.read.take().contains(&"x.txt".to_owned()), shown);
+        shown
+    };
+    let text = "{{ .Files.Get \"x.txt\" }}";
+    assert!(shows(archive("lib/templates/_a.tpl", text)));
+    assert!(shows(archive("lib/values.yaml", "a: '{{ .Files }}'")));
+    assert!(!shows(archive("lib/README.md", text)));
+    let nested = packed(&[
+        entry("lib/Chart.yaml", b'0', chart.as_bytes()),
+        entry("lib/charts/a.tgz", b'0', &archive("lib/templates/a.tpl", text)),
+    ]);
+    assert!(shows(nested));
 }
 
 #[test]
