@@ -335,7 +335,14 @@ fn assemble_all(
 ) -> Result<Vec<Chart>, LoadError> {
     loaders
         .iter()
-        .map(|loader| assemble(loader.files.clone(), &mut loader.budget.clone(), findings, 0))
+        .map(|loader| {
+            assemble(
+                loader.files.clone(),
+                &mut loader.budget.clone(),
+                findings,
+                0,
+            )
+        })
         .collect()
 }
 

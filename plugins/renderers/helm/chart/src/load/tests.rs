@@ -175,7 +175,11 @@ fn packed_charts_may_show_the_files_of_those_around_them() {
     assert!(!shows(archive("lib/README.md", text)));
     let nested = packed(&[
         entry("lib/Chart.yaml", b'0', chart.as_bytes()),
-        entry("lib/charts/a.tgz", b'0', &archive("lib/templates/a.tpl", text)),
+        entry(
+            "lib/charts/a.tgz",
+            b'0',
+            &archive("lib/templates/a.tpl", text),
+        ),
     ]);
     assert!(shows(nested));
 }

@@ -26,7 +26,7 @@ pub enum DecodeError {
     },
     /// Nothing between two items of a list.
     #[error("validation: {0} must not contain empty or null nodes")]
-    NullItem(&'static str),
+    NullItem(String),
 }
 
 /// Where a value is, for messages.
@@ -47,7 +47,7 @@ impl Field<'_> {
 }
 
 impl Metadata {
-    /// Takes over what a document says; fields that it does not name stay.
+    /// Takes over what a document says; fields that it does not name stay, those of items in lists too.
     pub(crate) fn read(&mut self, document: &Value) -> Result<(), DecodeError> {
         each(document, "Metadata", |field, value| {
             match field.name {
@@ -57,18 +57,16 @@ impl Metadata {
                 "version" => text(field, value, &mut self.version)?,
                 "description" => text(field, value, &mut self.description)?,
                 "keywords" => texts(field, value, &mut self.keywords)?,
-                "maintainers" => self.maintainers = list(field, value, "maintainers", maintainer)?,
+                "maintainers" => list(field, value, &mut self.maintainers, maintainer)?,
                 "icon" => text(field, value, &mut self.icon)?,
                 "apiversion" => text(field, value, &mut self.api_version)?,
                 "condition" => text(field, value, &mut self.condition)?,
                 "tags" => text(field, value, &mut self.tags)?,
                 "appversion" => text(field, value, &mut self.app_version)?,
                 "deprecated" => boolean(field, value, &mut self.deprecated)?,
-                "annotations" => self.annotations = annotations(field, value)?,
+                "annotations" => annotations(field, value, &mut self.annotations)?,
                 "kubeversion" => text(field, value, &mut self.kube_version)?,
-                "dependencies" => {
-                    self.dependencies = list(field, value, "dependencies", dependency)?;
-                }
+                "dependencies" => list(field, value, &mut self.dependencies, dependency)?,
                 "type" => text(field, value, &mut self.chart_type)?,
                 _ => {}
             }
@@ -83,7 +81,7 @@ pub(crate) fn decode_lock(document: &Value) -> Result<Lock, DecodeError> {
     each(document, "Lock", |field, value| {
         match field.name {
             "digest" => text(field, value, &mut lock.digest)?,
-            "dependencies" => lock.dependencies = list(field, value, "dependencies", dependency)?,
+            "dependencies" => list(field, value, &mut lock.dependencies, dependency)?,
             _ => {}
         }
         Ok(())
@@ -91,19 +89,16 @@ pub(crate) fn decode_lock(document: &Value) -> Result<Lock, DecodeError> {
     Ok(lock)
 }
 
-fn maintainer(document: &Value) -> Result<Maintainer, DecodeError> {
-    let mut read = Maintainer::default();
+fn maintainer(document: &Value, read: &mut Maintainer) -> Result<(), DecodeError> {
     each(document, "Maintainer", |field, value| match field.name {
         "name" => text(field, value, &mut read.name),
         "email" => text(field, value, &mut read.email),
         "url" => text(field, value, &mut read.url),
         _ => Ok(()),
-    })?;
-    Ok(read)
+    })
 }
 
-fn dependency(document: &Value) -> Result<Dependency, DecodeError> {
-    let mut read = Dependency::default();
+fn dependency(document: &Value, read: &mut Dependency) -> Result<(), DecodeError> {
     each(document, "Dependency", |field, value| match field.name {
         "name" => text(field, value, &mut read.name),
         "version" => text(field, value, &mut read.version),
@@ -113,7 +108,10 @@ fn dependency(document: &Value) -> Result<Dependency, DecodeError> {
         "enabled" => boolean(field, value, &mut read.enabled),
         "alias" => text(field, value, &mut read.alias),
         "import-values" => match value {
-            Value::Nil => Ok(()),
+            Value::Nil => {
+                read.import_values.clear();
+                Ok(())
+            }
             Value::List(items) => {
                 read.import_values = items.iter().map(|item| as_floats(&item)).collect();
                 Ok(())
@@ -121,8 +119,7 @@ fn dependency(document: &Value) -> Result<Dependency, DecodeError> {
             other => Err(field.wrong(other, "[]interface {}")),
         },
         _ => Ok(()),
-    })?;
-    Ok(read)
+    })
 }
 
 /// Gives every key of a document, in lower case, with its value. Null is an empty document.
@@ -172,10 +169,10 @@ fn texts(field: Field<'_>, value: &Value, into: &mut Vec<String>) -> Result<(), 
     match value {
         Value::Nil => into.clear(),
         Value::List(items) => {
-            *into = items
-                .iter()
-                .map(|item| Ok(as_text(field, &item)?.unwrap_or_default()))
-                .collect::<Result<_, _>>()?;
+            into.resize(items.len(), String::new());
+            for (item, into) in items.iter().zip(into) {
+                text(field, &item, into)?;
+            }
         }
         other => return Err(field.wrong(other, "[]string")),
     }
@@ -191,41 +188,47 @@ fn boolean(field: Field<'_>, value: &Value, into: &mut bool) -> Result<(), Decod
     Ok(())
 }
 
-fn list<T>(
+/// Reads each item over the one that is there already at its index, as Go does.
+fn list<T: Default>(
     field: Field<'_>,
     value: &Value,
-    name: &'static str,
-    read: fn(&Value) -> Result<T, DecodeError>,
-) -> Result<Vec<T>, DecodeError> {
+    into: &mut Vec<T>,
+    read: fn(&Value, &mut T) -> Result<(), DecodeError>,
+) -> Result<(), DecodeError> {
     match value {
-        Value::Nil => Ok(Vec::new()),
-        Value::List(items) => items
-            .iter()
-            .map(|item| match item {
-                Value::Nil => Err(DecodeError::NullItem(name)),
-                item => read(&item),
-            })
-            .collect(),
-        other => Err(field.wrong(other, "list")),
+        Value::Nil => into.clear(),
+        Value::List(items) => {
+            into.resize_with(items.len(), T::default);
+            for (item, into) in items.iter().zip(into) {
+                if matches!(item, Value::Nil) {
+                    return Err(DecodeError::NullItem(field.name.to_owned()));
+                }
+                read(&item, into)?;
+            }
+        }
+        other => return Err(field.wrong(other, "list")),
     }
+    Ok(())
 }
 
+/// Keys that are not named stay.
 fn annotations(
     field: Field<'_>,
     value: &Value,
-) -> Result<Option<BTreeMap<String, String>>, DecodeError> {
+    into: &mut Option<BTreeMap<String, String>>,
+) -> Result<(), DecodeError> {
     match value {
-        Value::Nil => Ok(None),
+        Value::Nil => *into = None,
         Value::Map(entries) => {
-            let mut annotations = BTreeMap::new();
+            let annotations = into.get_or_insert_default();
             for (key, value) in entries.entries() {
                 let text = as_text(field, &value)?.unwrap_or_default();
                 annotations.insert(key.to_string(), text);
             }
-            Ok(Some(annotations))
         }
-        other => Err(field.wrong(other, "map[string]string")),
+        other => return Err(field.wrong(other, "map[string]string")),
     }
+    Ok(())
 }
 
 /// Makes integers floats, as JSON in between makes them.
