@@ -32,12 +32,26 @@ pub struct Chart {
     pub files: Rc<[File]>,
     /// The subcharts.
     pub dependencies: Vec<Chart>,
+    /// The path of names that it keeps although it stands elsewhere now; mostly there is none. See [`Chart::path`].
+    pub(crate) kept_path: Option<String>,
 }
 
 impl Chart {
     /// The name, or the alias under which another chart depends on it.
     pub fn name(&self) -> &str {
         &self.metadata.name
+    }
+
+    /// The path of names under which its templates are: `web/charts/db`; `above` is that of the chart around it.
+    ///
+    /// Where a chart is taken under an alias, Helm copies it and the charts in it, and no deeper ones: those still know
+    /// the charts that were copied as the ones around them, and with these the old name.
+    pub(crate) fn path(&self, above: Option<&str>) -> String {
+        match (&self.kept_path, above) {
+            (Some(path), _) => path.clone(),
+            (None, Some(above)) => format!("{above}/charts/{}", self.name()),
+            (None, None) => self.name().to_owned(),
+        }
     }
 
     /// Whether it only has definitions for other charts.
@@ -56,7 +70,7 @@ impl Chart {
         let own = self.files.iter().filter(|file| is_crd(&file.name));
         found.extend(own.map(|file| (format!("{path}/{}", file.name), file)));
         for subchart in &self.dependencies {
-            subchart.collect_crds(&format!("{path}/charts/{}", subchart.name()), found);
+            subchart.collect_crds(&subchart.path(Some(path)), found);
         }
     }
 }

@@ -31,15 +31,18 @@ pub fn process(
     values: &Map,
     warnings: &mut Warnings,
 ) -> Result<(), CoalesceError> {
-    select(chart, values, "", warnings)?;
+    let place = chart.path(None);
+    select(chart, values, "", &place, warnings)?;
     import(chart, warnings)
 }
 
-/// Decides which subcharts of a chart are used; `path` is where its values are in `values`, with a dot at the end.
+/// Decides which subcharts of a chart are used; `path` is where its values are in `values`, with a dot at the end, and
+/// `place` is its own path of names.
 fn select(
     chart: &mut Chart,
     values: &Map,
     path: &str,
+    place: &str,
     warnings: &mut Warnings,
 ) -> Result<(), CoalesceError> {
     if chart.metadata.dependencies.is_empty() {
@@ -48,6 +51,7 @@ fn select(
     chart.dependencies = named(
         std::mem::take(&mut chart.dependencies),
         &mut chart.metadata.dependencies,
+        place,
     );
     for dependency in &mut chart.metadata.dependencies {
         dependency.enabled = true;
@@ -69,14 +73,15 @@ fn select(
     chart.metadata.dependencies.retain(|one| used(&one.name));
     for subchart in &mut chart.dependencies {
         let path = format!("{path}{}.", subchart.metadata.name);
-        select(subchart, &values, &path, warnings)?;
+        let place = subchart.path(Some(place));
+        select(subchart, &values, &path, &place, warnings)?;
     }
     Ok(())
 }
 
 /// The subcharts by the names under which `Chart.yaml` wants them: first those that it does not name, then one for each
-/// dependency for which there is a chart of the right version.
-fn named(charts: Vec<Chart>, dependencies: &mut [Dependency]) -> Vec<Chart> {
+/// dependency for which there is a chart of the right version. `place` is the path of names of the chart above.
+fn named(charts: Vec<Chart>, dependencies: &mut [Dependency], place: &str) -> Vec<Chart> {
     let meets = |dependency: &Dependency, chart: &Chart| {
         chart.name() == dependency.name
             && pintle_gosemver::matches(&dependency.version, &chart.metadata.version)
@@ -86,9 +91,13 @@ fn named(charts: Vec<Chart>, dependencies: &mut [Dependency]) -> Vec<Chart> {
         .filter(|chart| !dependencies.iter().any(|one| meets(one, chart)))
         .cloned()
         .collect();
+    for chart in &mut result {
+        chart.kept_path = None;
+    }
     for dependency in dependencies {
         if let Some(chart) = charts.iter().find(|chart| meets(dependency, chart)) {
             let mut chart = chart.clone();
+            keep_paths(&mut chart, place);
             if !dependency.alias.is_empty() {
                 chart.metadata.name.clone_from(&dependency.alias);
             }
@@ -99,6 +108,19 @@ fn named(charts: Vec<Chart>, dependencies: &mut [Dependency]) -> Vec<Chart> {
         }
     }
     result
+}
+
+/// Gives a copy of a chart the paths of names that Helm's has: those two levels below keep theirs. See [`Chart::path`].
+fn keep_paths(copy: &mut Chart, place: &str) {
+    let path = copy.path(Some(place));
+    for child in &mut copy.dependencies {
+        let path = child.path(Some(&path));
+        for inner in &mut child.dependencies {
+            inner.kept_path = Some(inner.path(Some(&path)));
+        }
+        child.kept_path = None;
+    }
+    copy.kept_path = None;
 }
 
 /// One true tag is enough; without any, one false tag switches off.

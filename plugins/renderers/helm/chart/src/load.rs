@@ -428,6 +428,7 @@ fn assemble(
         templates: Rc::from(templates),
         files: Rc::from(others),
         dependencies,
+        kept_path: None,
     })
 }
 

@@ -65,10 +65,7 @@ fn collect(
     world: &World,
     found: &mut BTreeMap<String, Template>,
 ) -> Map {
-    let path = match parent {
-        Some(parent) => format!("{parent}/charts/{}", chart.name()),
-        None => chart.name().to_owned(),
-    };
+    let path = chart.path(parent);
     let about = chart.metadata.to_map();
     put(&about, "IsRoot", parent.is_none().into());
     let subcharts = Map::new();

@@ -25,6 +25,7 @@ fn chart(name: &str, version: &str, own: &str, dependencies: Vec<Chart>) -> Char
         templates: Rc::from([]),
         files: Rc::from([]),
         dependencies,
+        kept_path: None,
     }
 }
 
