@@ -44,13 +44,26 @@ pub(crate) fn unpack(bytes: &[u8], budget: &mut u64) -> Result<Vec<File>, Archiv
     let mut tar = Vec::new();
     // A tar archive has up to two blocks more for each file, and padding.
     let allowed = limit.saturating_mul(2).saturating_add(1 << 20);
-    MultiGzDecoder::new(bytes)
+    // Whoever unpacks while he reads, as Helm does, comes to the end of the tar archive and reads no further: what stands
+    // behind it, or is missing there, is nobody's business.
+    let broken = MultiGzDecoder::new(bytes)
         .take(allowed)
         .read_to_end(&mut tar)
-        .map_err(|error| ArchiveError::Gzip(error.to_string()))?;
+        .err()
+        .map(|error| ArchiveError::Gzip(error.to_string()));
     let mut files = Vec::new();
-    let mut archive = Tar { rest: &tar };
-    while let Some(entry) = archive.next()? {
+    let mut archive = Tar {
+        rest: &tar,
+        ended: false,
+    };
+    loop {
+        let entry = match (archive.next(), &broken) {
+            (Ok(Some(entry)), _) => entry,
+            (Ok(None), Some(broken)) if !archive.ended => return Err(broken.clone()),
+            (Ok(None), _) => break,
+            (Err(ArchiveError::Tar(_)), Some(broken)) => return Err(broken.clone()),
+            (Err(error), _) => return Err(error),
+        };
         let Some(name) = path_in_chart(&entry.name)? else {
             continue;
         };
@@ -118,9 +131,22 @@ struct Entry<'a> {
 /// A tar archive (POSIX ustar with the pax and GNU extensions for long names).
 struct Tar<'a> {
     rest: &'a [u8],
+    /// The mark of the end was there, rather than nothing more.
+    ended: bool,
 }
 
 impl<'a> Tar<'a> {
+    /// The end, of which the first block of zeros has been read: another one follows, or nothing.
+    fn end(&mut self, rest: &[u8]) -> Result<Option<Entry<'a>>, ArchiveError> {
+        match rest.split_at_checked(BLOCK) {
+            Some((second, _)) if is_zero(second) => self.ended = true,
+            Some(_) => return Err(ArchiveError::Tar("something stands after its end")),
+            None if rest.is_empty() => {}
+            None => return Err(ArchiveError::Tar("it ends within a header")),
+        }
+        Ok(None)
+    }
+
     /// The next entry that has a name and content; None at the end.
     fn next(&mut self) -> Result<Option<Entry<'a>>, ArchiveError> {
         let mut long_name = None;
@@ -133,8 +159,8 @@ impl<'a> Tar<'a> {
                     Err(ArchiveError::Tar("it ends within a header"))
                 };
             };
-            if header.iter().all(|&byte| byte == 0) {
-                return Ok(None);
+            if is_zero(header) {
+                return self.end(rest);
             }
             check_sum(header)?;
             let kind = header[156];
@@ -180,6 +206,10 @@ impl<'a> Tar<'a> {
             }
         }
     }
+}
+
+fn is_zero(block: &[u8]) -> bool {
+    block.iter().all(|&byte| byte == 0)
 }
 
 /// The name that the header itself has room for.

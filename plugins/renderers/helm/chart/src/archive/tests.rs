@@ -116,6 +116,38 @@ fn what_is_too_large_or_damaged_is_refused() {
     assert!(matches!(names(&[broken]), Err(ArchiveError::Tar(_))));
 }
 
+#[test]
+fn what_is_behind_the_end_does_not_matter() {
+    let file = entry("web/a", b'0', b"1");
+    let behind = |archive: &[u8], more: &[u8]| {
+        let files = unpack(&[archive, more].concat(), &mut MAX_SIZE.clone());
+        files.map(|files| files.len())
+    };
+    let archive = packed(std::slice::from_ref(&file));
+    assert_eq!(behind(&archive, b"garbage"), Ok(1));
+    assert_eq!(behind(&archive, &[0; 100]), Ok(1));
+    // The sum that gzip has at its end.
+    assert_eq!(behind(&archive[..archive.len() - 4], b""), Ok(1));
+    // Without an end all must be good.
+    let open = |blocks: &[u8]| {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+        gzip.write_all(&file).expect("memory takes everything");
+        gzip.write_all(blocks).expect("memory takes everything");
+        gzip.finish().expect("memory takes everything")
+    };
+    for (zeros, alone) in [(0, true), (BLOCK, true), (600, false)] {
+        let archive = open(&vec![0; zeros]);
+        assert_eq!(behind(&archive, b"").is_ok(), alone, "{zeros}");
+        let error = behind(&archive, b"garbage").expect_err("no end");
+        assert!(matches!(error, ArchiveError::Gzip(_)), "{error}");
+    }
+    let after = [[0_u8; BLOCK], [1; BLOCK]].concat();
+    assert_eq!(
+        behind(&open(&after), b""),
+        Err(ArchiveError::Tar("something stands after its end"))
+    );
+}
+
 proptest::proptest! {
     #[test]
     fn no_bytes_are_a_problem(bytes: Vec<u8>, at in 0_usize..BLOCK, with: u8) {
