@@ -55,6 +55,62 @@ impl Lock {
     }
 }
 
+/// Whether Go's `time.Parse` takes a text for a time as of RFC 3339. An hour may have one digit, and a comma is as good as
+/// a dot.
+pub(crate) fn is_time(text: &[u8]) -> bool {
+    zone_of(text).is_some_and(|zone| match zone {
+        b"Z" => true,
+        [b'+' | b'-', offset @ ..] => is_offset(offset),
+        _ => false,
+    })
+}
+
+/// What follows date and time, if they are good.
+fn zone_of(text: &[u8]) -> Option<&[u8]> {
+    let (year, text) = number(text, 4)?;
+    let (month, text) = number(text.strip_prefix(b"-")?, 2)?;
+    let (day, text) = number(text.strip_prefix(b"-")?, 2)?;
+    let text = text.strip_prefix(b"T")?;
+    let (hour, text) = number(text, 2).or_else(|| number(text, 1))?;
+    let (minute, text) = number(text.strip_prefix(b":")?, 2)?;
+    let (second, text) = number(text.strip_prefix(b":")?, 2)?;
+    let days = match month {
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => 0,
+    };
+    if !(1..=days).contains(&day) || hour >= 24 || minute >= 60 || second >= 60 {
+        return None;
+    }
+    match text {
+        [b'.' | b',', decimals @ ..] => {
+            let end = decimals.iter().position(|byte| !byte.is_ascii_digit())?;
+            (end > 0).then(|| &decimals[end..])
+        }
+        _ => Some(text),
+    }
+}
+
+/// `07:00`; Go tolerates one hour and one minute too many.
+fn is_offset(text: &[u8]) -> bool {
+    number(text, 2).is_some_and(|(hours, text)| {
+        let minutes = text.strip_prefix(b":").and_then(|text| number(text, 2));
+        hours <= 24 && minutes.is_some_and(|(minutes, rest)| minutes <= 60 && rest.is_empty())
+    })
+}
+
+/// A number of so many digits, and what follows.
+fn number(text: &[u8], digits: usize) -> Option<(u32, &[u8])> {
+    let (digits, rest) = text.split_at_checked(digits)?;
+    let number = digits.iter().try_fold(0, |number, digit| {
+        let digit = digit.is_ascii_digit().then(|| digit - b'0')?;
+        Some(number * 10 + u32::from(digit))
+    });
+    Some((number?, rest))
+}
+
 fn digest(text: &str) -> String {
     let digest = Sha256::digest(text.as_bytes());
     let mut shown = "sha256:".to_owned();
@@ -151,6 +207,52 @@ mod tests {
         );
         assert!(old.is_of(&metadata(&format!("apiVersion: v1\n{wanted}"))));
         assert!(!old.is_of(&metadata(&format!("apiVersion: v2\n{wanted}"))));
+    }
+
+    // What Helm takes and what it refuses.
+    #[test]
+    fn when_it_was_made_is_a_time() {
+        let read = |time: &str| {
+            let text = format!("generated: {time}\ndigest: x");
+            let document = read_written(text.as_bytes()).expect("good YAML");
+            decode_lock(&document).map(|lock| lock.digest)
+        };
+        let times = [
+            "2020-01-01T00:00:00Z",
+            "'2020-02-29T23:59:59Z'",
+            "2020-01-01T00:00:00.123456789+02:00",
+            "2020-01-01T00:00:00,5Z",
+            "2020-01-01T0:00:00Z",
+            "2020-01-01T00:00:00+24:00",
+            "0000-01-01T00:00:00Z",
+            "null",
+        ];
+        for time in times {
+            assert_eq!(read(time), Ok("x".to_owned()), "{time}");
+        }
+        let others = [
+            "nope",
+            "''",
+            "5",
+            "true",
+            "[]",
+            "{}",
+            "2020-01-01",
+            "2020-01-01 10:00:00",
+            "2020-13-01T00:00:00Z",
+            "2021-02-29T00:00:00Z",
+            "2020-01-01T24:00:00Z",
+            "2020-01-01T00:00:60Z",
+            "2020-01-01T00:00:00",
+            "2020-01-01t00:00:00z",
+            "2020-1-1T0:00:00Z",
+            "2020-01-01T00:00:00.Z",
+            "2020-01-01T00:00:00+2:00",
+            "2020-01-01T00:00:00+25:00",
+        ];
+        for other in others {
+            assert!(read(other).is_err(), "{other}");
+        }
     }
 
     #[test]

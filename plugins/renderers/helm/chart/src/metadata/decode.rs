@@ -9,7 +9,11 @@ use pintle_gotemplate::Value;
 use thiserror::Error;
 
 use super::{Dependency, Maintainer, Metadata};
-use crate::{lock::Lock, values::noun, yaml::float_text};
+use crate::{
+    lock::{self, Lock},
+    values::noun,
+    yaml::float_text,
+};
 
 /// A field has the wrong type.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -27,6 +31,9 @@ pub enum DecodeError {
     /// Nothing between two items of a list.
     #[error("validation: {0} must not contain empty or null nodes")]
     NullItem(String),
+    /// Something else than a time.
+    #[error("parsing time {0:?}: it is no time as of RFC 3339, such as 2006-01-02T15:04:05Z")]
+    Time(String),
 }
 
 /// Where a value is, for messages.
@@ -80,6 +87,7 @@ pub(crate) fn decode_lock(document: &Value) -> Result<Lock, DecodeError> {
     let mut lock = Lock::default();
     each(document, "Lock", |field, value| {
         match field.name {
+            "generated" => check_time(field, value)?,
             "digest" => text(field, value, &mut lock.digest)?,
             "dependencies" => list(field, value, &mut lock.dependencies, dependency)?,
             _ => {}
@@ -177,6 +185,16 @@ fn texts(field: Field<'_>, value: &Value, into: &mut Vec<String>) -> Result<(), 
         other => return Err(field.wrong(other, "[]string")),
     }
     Ok(())
+}
+
+/// Nobody asks when a lock file was made, but Helm reads it.
+fn check_time(field: Field<'_>, value: &Value) -> Result<(), DecodeError> {
+    match value {
+        Value::Nil => Ok(()),
+        Value::String(text) if lock::is_time(text) => Ok(()),
+        Value::String(text) => Err(DecodeError::Time(text.to_string())),
+        other => Err(field.wrong(other, "time.Time")),
+    }
 }
 
 fn boolean(field: Field<'_>, value: &Value, into: &mut bool) -> Result<(), DecodeError> {
