@@ -319,16 +319,39 @@ impl<'t> Decoder<'t> {
                 let items = self.children(node).map(|item| self.value(item, numbers));
                 Value::list(items.collect::<Result<_, _>>()?)
             }
-            Kind::Mapping(_) => {
-                let mut entries = Entries::new();
-                self.entries(node, &mut |key, value| {
-                    let value = self.value(value, numbers)?;
-                    entries.insert(self.text_of(&key), value);
-                    Ok(())
-                })?;
-                Map::from(entries).into()
-            }
+            Kind::Mapping(_) => Map::from(self.kept(node, numbers, &|_| true)?).into(),
         })
+    }
+
+    /// The entries of a map whose keys are wanted. Of what another entry overwrites, no JSON is made.
+    fn kept(
+        &self,
+        map: usize,
+        numbers: Numbers,
+        is_wanted: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<Entries, YamlError> {
+        let mut entries = Entries::new();
+        let mut refused: Vec<(Text, YamlError)> = Vec::new();
+        self.entries(map, &mut |key, value| {
+            if !is_wanted(&key) {
+                return Ok(());
+            }
+            let key = self.text_of(&key);
+            refused.retain(|(other, _)| *other != key);
+            match self.value(value, numbers) {
+                Ok(value) => drop(entries.insert(key, value)),
+                Err(error) if error.is_json() => {
+                    self.sound(value)?;
+                    refused.push((key, error));
+                }
+                Err(error) => return Err(error),
+            }
+            Ok(())
+        })?;
+        match refused.into_iter().next() {
+            Some((_, error)) => Err(error),
+            None => Ok(entries),
+        }
     }
 
     /// The text with each byte that is no part of a character replaced; only a tag, `!!binary`, gives such.
@@ -415,13 +438,7 @@ impl<'t> Decoder<'t> {
         if !matches!(self.tree.nodes[root].kind, Kind::Mapping(_)) {
             return self.value(root, Numbers::Exact);
         }
-        let mut entries = Entries::new();
-        self.entries(root, &mut |key, value| {
-            if keys.contains(&&*key) {
-                entries.insert((&*key).into(), self.value(value, Numbers::Exact)?);
-            }
-            Ok(())
-        })?;
+        let entries = self.kept(root, Numbers::Exact, &|key| keys.contains(&key))?;
         Ok(Map::from(entries).into())
     }
 
@@ -480,9 +497,7 @@ impl<'t> Decoder<'t> {
         while let Some((key, value)) = entries.next() {
             if entries.peek().is_some_and(|(next, _)| next == key) {
                 // What is overwritten must be sound all the same.
-                let end = out.len();
-                self.json(*value, out)?;
-                out.truncate(end);
+                self.sound(*value)?;
                 continue;
             }
             if out.len() > start {
