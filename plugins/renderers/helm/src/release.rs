@@ -125,7 +125,7 @@ fn check_kube_version(chart: &Chart, capabilities: &Capabilities) -> Result<(), 
 fn crds(chart: &Chart) -> Result<Vec<Manifest>, ReleaseError> {
     let mut found = Vec::new();
     for (path, file) in chart.crds() {
-        found.extend(manifest::read(&path, &file.data)?);
+        found.extend(manifest::read_definitions(&path, &file.data)?);
     }
     Ok(found)
 }

@@ -22,6 +22,9 @@ pub type Rendered = BTreeMap<String, Text>;
 /// The fields that say what an object is.
 const HEAD: &[&[u8]] = &[b"apiVersion", b"kind", b"metadata"];
 
+/// The character that some editors put before a text, in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// The end of the names of templates whose output is for people.
 const NOTES: &str = "NOTES.txt";
 
@@ -141,11 +144,31 @@ pub fn sort(rendered: &Rendered, warnings: &mut Warnings) -> Result<Sorted, Mani
     sorted
         .hooks
         .sort_by_cached_key(|hook| order::key(hook.manifest.kind()));
+    let manifests = sorted.manifests.into_iter();
+    sorted.manifests = manifests
+        .map(Manifest::behind_comment)
+        .collect::<Result<_, _>>()?;
     Ok(sorted)
 }
 
-/// Reads the documents of one file, those with nothing but comments included.
+/// Reads the documents of what a template gave, those with nothing but comments included.
 pub fn read(path: &str, file: &Text) -> Result<Vec<Manifest>, ManifestError> {
+    read_documents(path, file, |_| true)
+}
+
+/// Reads the documents of a file of definitions. It is part of a release's manifest as a whole, so that only the last
+/// document is ended there.
+pub fn read_definitions(path: &str, file: &Text) -> Result<Vec<Manifest>, ManifestError> {
+    read_documents(path, file, |document| {
+        document.start + document.text.len() == file.len()
+    })
+}
+
+fn read_documents(
+    path: &str,
+    file: &Text,
+    is_ended: impl Fn(&Document<'_>) -> bool,
+) -> Result<Vec<Manifest>, ManifestError> {
     let documents = split(file).into_iter();
     documents
         .map(|document| {
@@ -157,8 +180,12 @@ pub fn read(path: &str, file: &Text) -> Result<Vec<Manifest>, ManifestError> {
                 cause,
                 text: text.clone(),
             };
-            let (json, head) =
-                read_ended(document.text).map_err(|cause| error(ManifestCause::Yaml(cause)))?;
+            let read = if is_ended(&document) {
+                read_ended(document.text)
+            } else {
+                yaml::read_object(document.text, HEAD)
+            };
+            let (json, head) = read.map_err(|cause| error(ManifestCause::Yaml(cause)))?;
             if !matches!(head, Value::Nil | Value::Map(_)) {
                 return Err(error(ManifestCause::Type {
                     field: "the document",
@@ -191,17 +218,38 @@ fn read_ended(text: &[u8]) -> Result<(String, Value), YamlError> {
 
 impl Manifest {
     /// The same, of a document that stands alone, as those of hooks do.
-    fn alone(mut self) -> Result<Self, ManifestError> {
+    fn alone(self) -> Result<Self, ManifestError> {
         if self.text.as_bytes().contains(&b'+') {
-            let read = yaml::read_object(self.text.as_bytes(), HEAD);
-            (self.json, self.head) = read.map_err(|cause| ManifestError {
-                path: self.path.clone(),
-                line: self.line,
-                cause: ManifestCause::Yaml(cause),
-                text: self.text.clone(),
-            })?;
+            let text = self.text.clone();
+            return self.read_again(text.as_bytes());
         }
         Ok(self)
+    }
+
+    /// The same, of a document in a release's manifest, where a comment is before it: what marks the byte order at the
+    /// beginning of a text is a part of the first key there.
+    fn behind_comment(self) -> Result<Self, ManifestError> {
+        if self.text.as_bytes().starts_with(BYTE_ORDER_MARK) {
+            let text = [b"\n", self.text.as_bytes(), b"\n"].concat();
+            return self.read_again(&text);
+        }
+        Ok(self)
+    }
+
+    fn read_again(mut self, text: &[u8]) -> Result<Self, ManifestError> {
+        match yaml::read_object(text, HEAD) {
+            Ok((json, head)) => {
+                self.json = json;
+                self.head = head;
+                Ok(self)
+            }
+            Err(cause) => Err(ManifestError {
+                path: self.path,
+                line: self.line,
+                cause: ManifestCause::Yaml(cause),
+                text: self.text,
+            }),
+        }
     }
 
     /// The kind; empty if there is none.

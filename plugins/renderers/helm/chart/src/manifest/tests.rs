@@ -67,6 +67,34 @@ fn what_is_no_manifest_is_refused() {
 }
 
 #[test]
+fn line_feeds_at_the_end_of_documents_are_helm_s() {
+    let text = Text::from("a: |+\n  x\n---\nb: |+\n  x\n\n---\nc: |+\n  x\n");
+    let all = |found: Result<Vec<Manifest>, ManifestError>| {
+        let found = found.expect("good manifests").into_iter();
+        found.map(|one| one.json).collect::<Vec<_>>()
+    };
+    let [a, b, c] = [r#"{"a":"x\n\n"}"#, r#"{"b":"x\n\n\n"}"#, r#"{"c":"x\n\n"}"#];
+    assert_eq!(all(read("web/templates/a.yaml", &text)), [a, b, c]);
+    let [a, b] = [r#"{"a":"x\n"}"#, r#"{"b":"x\n\n"}"#];
+    assert_eq!(all(read_definitions("web/crds/a.yaml", &text)), [a, b, c]);
+}
+
+#[test]
+fn what_marks_the_byte_order_of_a_text_does_not_within_a_release() {
+    let files = rendered(&[(
+        "web/templates/a.yaml",
+        "\u{feff}apiVersion: v1\nkind: A\n---\n\u{feff}kind: B\nmetadata: {annotations: {helm.sh/hook: test}}\n",
+    )]);
+    let sorted = sort(&files, &mut Warnings::default()).expect("good manifests");
+    assert_eq!(
+        sorted.manifests[0].json,
+        "{\"kind\":\"A\",\"\u{feff}apiVersion\":\"v1\"}"
+    );
+    assert_eq!(sorted.manifests[0].api_version(), "");
+    assert_eq!(sorted.hooks[0].manifest.kind(), "B");
+}
+
+#[test]
 fn notes_are_taken_out() {
     let files = [
         ("web/charts/db/templates/NOTES.txt", "of db"),
