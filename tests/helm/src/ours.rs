@@ -12,7 +12,7 @@ use pintle_helm_chart::{
     load_archive, load_folder, read_values, templates,
     values::{
         from_json, merge,
-        set::{self, set_file, set_json, set_literal, set_string},
+        set::{self, merge_json, set_file, set_literal, set_string},
     },
 };
 use pintle_renderer_helm::{
@@ -200,15 +200,7 @@ fn user_values(asked: &Templating) -> Result<Map, String> {
         values = merge(&values, &read);
     }
     for line in &asked.set_json {
-        if line.trim().starts_with('{') {
-            let object: serde_json::Value =
-                serde_json::from_str(line).map_err(|error| error.to_string())?;
-            if let Value::Map(object) = from_json(&object) {
-                values = merge(&values, &object);
-            }
-            continue;
-        }
-        set_json(line, &values).map_err(|error| error.to_string())?;
+        values = merge_json(line, values).map_err(|error| error.to_string())?;
     }
     let put = |lines: &[String], put: fn(&str, &Map) -> Result<(), set::SetError>| {
         lines

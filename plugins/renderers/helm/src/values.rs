@@ -9,7 +9,7 @@ use pintle_helm_chart::{
     read_values,
     values::{
         from_json, merge,
-        set::{SetError, set, set_file, set_json, set_literal, set_string},
+        set::{SetError, merge_json, set, set_file, set_literal, set_string},
     },
 };
 use pintle_sdk::{Problem, Tree};
@@ -46,7 +46,8 @@ pub(crate) fn read(settings: &Settings, folder: &dyn Tree) -> Result<UserValues,
         texts.push(inline_text(&settings.values).into_bytes());
     }
     for (index, line) in settings.set_json.iter().enumerate() {
-        values = json(line, values).map_err(|error| problem("setJson", index, line, &error))?;
+        values = merge_json(line, values)
+            .map_err(|error| problem("setJson", index, line, &error.to_string()))?;
     }
     let lines: [(&str, &[String], SetLine); 3] = [
         ("set", &settings.set, set),
@@ -94,20 +95,6 @@ fn put_all(name: &str, lines: &[String], put: SetLine, values: &Map) -> Result<(
         put(line, values).map_err(|error| problem(name, index, line, &error.to_string()))?;
     }
     Ok(())
-}
-
-/// One whole object, or keys with JSON.
-fn json(line: &str, values: Map) -> Result<Map, String> {
-    if !line.trim().starts_with('{') {
-        set_json(line, &values).map_err(|error| error.to_string())?;
-        return Ok(values);
-    }
-    let object: serde_json::Value =
-        serde_json::from_str(line.trim()).map_err(|error| format!("it is not JSON: {error}"))?;
-    match from_json(&object) {
-        Value::Map(object) => Ok(merge(&values, &object)),
-        _ => Ok(values),
-    }
 }
 
 fn problem(name: &str, index: usize, line: &str, reason: &str) -> Problem {

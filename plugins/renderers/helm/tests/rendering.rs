@@ -503,6 +503,6 @@ fn settings_are_checked() {
     /set/0: failed parsing set data "a": key "a" has no value (the grammar is that of `helm --set`: a comma separates, a backslash takes the next character as it is)
     /setFile/0: failed parsing setFile data "a=none": cannot read `none`: there is no such file or folder (the grammar is that of `helm --set`: a comma separates, a backslash takes the next character as it is)
     /valuesFiles/0: cannot read `none.yaml`: there is no such file or folder
-    /setJson/0: failed parsing setJson data "a={": the value of "a" is not JSON: EOF while parsing an object at line 1 column 1 (the grammar is that of `helm --set`: a comma separates, a backslash takes the next character as it is)
+    /setJson/0: failed parsing setJson data "a={": the value of "a" is not JSON: unexpected end of JSON input (the grammar is that of `helm --set`: a comma separates, a backslash takes the next character as it is)
     "#);
 }

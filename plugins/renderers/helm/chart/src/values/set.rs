@@ -4,8 +4,11 @@
 //! parser does with malformed lines: a comma ends a value, a backslash takes the next character as it is, `{a,b}` is a list,
 //! `a[0]` an item, `a.b` a key in a table.
 
+use pintle_goencoding::json::{self, JsonError};
 use pintle_gotemplate::{Map, Value, value::clamp_to_usize};
 use thiserror::Error;
+
+use super::merge;
 
 /// The largest index of a list that may be set.
 const MAX_INDEX: usize = 65_536;
@@ -62,9 +65,12 @@ pub enum SetError {
     Json {
         /// The key.
         key: String,
-        /// What is wrong, and where.
-        reason: String,
+        /// What is wrong.
+        reason: JsonError,
     },
+    /// A whole object that is no JSON.
+    #[error("it is not JSON: {0}")]
+    Object(JsonError),
     /// A file that cannot be read.
     #[error("{0}")]
     File(String),
@@ -101,6 +107,19 @@ pub fn set_string(line: &str, values: &Map) -> Result<(), SetError> {
 /// Puts the values of a `--set-json` line of the form `a=JSON,b=JSON` into `values`.
 pub fn set_json(line: &str, values: &Map) -> Result<(), SetError> {
     Parser::new(line, Reading::Json).run(values)
+}
+
+/// Puts a `--set-json` line of either form over values: one whole object, or keys with JSON.
+pub fn merge_json(line: &str, values: Map) -> Result<Map, SetError> {
+    let object = line.trim();
+    if !object.starts_with('{') {
+        set_json(line, &values)?;
+        return Ok(values);
+    }
+    match json::read(object.as_bytes()).map_err(SetError::Object)? {
+        Value::Map(object) => Ok(merge(&values, &object)),
+        _ => Ok(values),
+    }
 }
 
 /// Puts the contents of the files of a `--set-file` line into `values`.
@@ -341,20 +360,14 @@ impl<'a> Parser<'a> {
         if self.skip_to_comma() {
             return Ok(Value::Nil);
         }
-        let mut stream = serde_json::Deserializer::from_str(self.rest).into_iter();
-        let reason = match stream.next() {
-            Some(Ok(value)) => {
-                self.rest = &self.rest[stream.byte_offset()..];
-                self.skip_to_comma();
-                return Ok(crate::values::from_json(&value));
-            }
-            Some(Err(error)) => error.to_string(),
-            None => "there is nothing".to_owned(),
-        };
-        Err(SetError::Json {
-            key: key.to_owned(),
-            reason,
-        })
+        let (value, end) =
+            json::read_first(self.rest.as_bytes()).map_err(|reason| SetError::Json {
+                key: key.to_owned(),
+                reason,
+            })?;
+        self.rest = &self.rest[end..];
+        self.skip_to_comma();
+        Ok(value)
     }
 
     /// Skips spaces and one comma; whether that, or the end of the line, came next.

@@ -52,6 +52,20 @@ pub fn read(text: &[u8]) -> Result<Value, JsonError> {
     error.map_or(Ok(value), Err)
 }
 
+/// Reads the value that a text begins with, as `json.Decoder` does, whatever follows; gives where it ends, too.
+pub fn read_first(text: &[u8]) -> Result<(Value, usize), JsonError> {
+    let mut reader = Reader {
+        text,
+        at: 0,
+        error: None,
+    };
+    let value = reader.value(0)?;
+    match reader.error {
+        Some(error) => Err(error),
+        None => Ok((value, reader.at)),
+    }
+}
+
 /// Reads a map or a list, as `json.Unmarshal` into one of type `expected`; `null` gives a nil one.
 pub(crate) fn read_as(text: &[u8], expected: Type) -> Result<Partial, JsonError> {
     let partial = read_partial(text)?;

@@ -122,7 +122,7 @@ fn texts_json_and_literals() {
     a=                       {"a":null,"k":{"b":1},"l":[1]}
     a= ,b=1                  {"a":null,"b":1,"k":{"b":1},"l":[1]}
     k=null                   {"k":null,"l":[1]}
-    a=x                      error: the value of "a" is not JSON: expected value at line 1 column 1
+    a=x                      error: the value of "a" is not JSON: invalid character 'x' looking for beginning of value
     a={"x":1}x               error: key "x" has no value
     "#);
     insta::assert_snapshot!(all(set_literal, &["a=1,b=2", r"a=x\,y", "k.c==", "l[0]={x}", "a[1].b= x", "a", ""]), @r#"
@@ -134,6 +134,20 @@ fn texts_json_and_literals() {
     a                        error: key "a" has no value
                              {"k":{"b":1},"l":[1]}
     "#);
+}
+
+#[test]
+fn what_is_json_for_go() {
+    let merged = |line: &str| match merge_json(line, Map::new()) {
+        Ok(values) => to_json(&values.into()).to_string(),
+        Err(error) => format!("error: {error}"),
+    };
+    // Half of a pair that makes one character is replaced, and whatever is behind a value begins the next key.
+    assert_eq!(merged(r#" {"a": "\ud800"} "#), "{\"a\":\"\u{fffd}\"}");
+    assert_eq!(merged(r#"{"a": 1} x"#), "error: it is not JSON: invalid character 'x' after top-level value");
+    assert_eq!(after(set_json, r#"k="\udc00x",l=1b=2"#), "{\"b\":2,\"k\":\"\u{fffd}x\",\"l\":1}");
+    assert_eq!(merged("a=1e999"), "error: the value of \"a\" is not JSON: json: cannot unmarshal number 1e999 into Go value of type float64");
+    assert_eq!(merged("[1]"), "{}");
 }
 
 #[test]
