@@ -88,6 +88,17 @@ impl<'a> Scanner<'a> {
         self.problem(text.replace("{}", &quoted(self.character())))
     }
 
+    /// A problem for which the library has read the character here: a line break counts.
+    fn after_break(&self, problem: Problem) -> Problem {
+        match self.peek() {
+            Some(b'\n') => Problem {
+                line: Some(self.line_of(self.at + 1)),
+                ..problem
+            },
+            _ => problem,
+        }
+    }
+
     /// The problem that here is something else than the next item of a collection.
     pub(super) fn unexpected_item(&self, text: &str) -> Problem {
         let found = match self.character() {
@@ -226,17 +237,16 @@ impl<'a> Scanner<'a> {
                 Some(b'.') => self.at += 1,
                 Some(b']') => break,
                 _ => {
-                    return Err(self
-                        .unexpected("expected '.' or ']' to end table name, but got {} instead"));
+                    let text = "expected '.' or ']' to end table name, but got {} instead";
+                    return Err(self.after_break(self.unexpected(text)));
                 }
             }
         }
         self.at += 1;
         if array {
             if self.peek() != Some(b']') {
-                return Err(self.unexpected(
-                    "expected end of table array name delimiter ']', but got {} instead",
-                ));
+                let text = "expected end of table array name delimiter ']', but got {} instead";
+                return Err(self.after_break(self.unexpected(text)));
             }
             self.at += 1;
         }
@@ -426,9 +436,10 @@ impl<'a> Scanner<'a> {
         };
         let found = print::quote(found);
         let found = String::from_utf8_lossy(&found);
-        self.problem(format!(
+        let problem = self.problem(format!(
             "expected {count} hexadecimal digits after '\\{letter}', but got {found} instead"
-        ))
+        ));
+        self.after_break(problem)
     }
 }
 
