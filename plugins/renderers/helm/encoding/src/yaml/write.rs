@@ -222,12 +222,13 @@ impl Writer<'_> {
         match (self.flavor, not_a_number(number)) {
             (Flavor::Plain, Some(error)) => return Err(error),
             (Flavor::Plain, None) => {
-                // What JSON writes as a whole number is read as an integer if it fits one.
+                // What JSON writes as a whole number is read as an integer if it fits one. The digits of the lowest one
+                // are rounded, and so are lower than it.
                 float::write_json(number, &mut text);
                 let digits = text.strip_prefix(b"-").unwrap_or(&text);
                 let whole = digits.iter().all(u8::is_ascii_digit);
                 let fits = if text[0] == b'-' {
-                    number >= -(2f64.powi(63))
+                    number > -(2f64.powi(63))
                 } else {
                     number < 2f64.powi(64)
                 };
