@@ -53,7 +53,12 @@ impl<'a> Printer<'a> {
             (Value::Nil, _) => self.bad_verb(None, verb, 0),
             (_, 'T') => self.text(value.go_type().to_string().as_bytes()),
             // The address of a value is not part of what a template may know: it differs from run to run.
-            (Value::Map(_) | Value::List(_) | Value::Object(_), 'p') => self.pad(b"0x0"),
+            (Value::Map(_) | Value::List(_), 'p') => self.pad(b"0x0"),
+            (Value::Object(object), 'p')
+                if !matches!(object.go_type().kind(), Kind::Struct | Kind::Int(_)) =>
+            {
+                self.pad(b"0x0")
+            }
             (Value::List(list), 'w') if list.go_type() == Type::BYTES => self.list(list, 'w', 0),
             (_, 'p' | 'w') => self.bad_verb(Some(value), verb, 0),
             _ => self.value(value, verb, 0),
@@ -301,10 +306,16 @@ impl<'a> Printer<'a> {
         }
         match object.go_type().kind() {
             Kind::Struct => self.fields(object, "", verb, depth),
-            Kind::Pointer if object.is_nil() => self.pad(b"<nil>"),
+            Kind::Pointer if object.is_nil() => match verb {
+                'v' => self.pad(b"<nil>"),
+                'b' | 'd' | 'o' | 'x' | 'X' => self.value(&Value::uint64(0), verb, depth + 1),
+                _ => self.bad_verb(Some(value), verb, depth),
+            },
             // Deeper inside Go prints the address, which differs from run to run.
             Kind::Pointer => self.fields(object, "&", verb, depth),
             Kind::Func => self.pad(b"0x0"),
+            // The type that is reported is the named one.
+            Kind::Int(_) if !"vbcdoOqUxX".contains(verb) => self.bad_verb(Some(value), verb, depth),
             _ => self.value(&object.to_plain(), verb, depth + 1),
         }
     }

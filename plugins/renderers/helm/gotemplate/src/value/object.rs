@@ -45,7 +45,7 @@ pub trait Object: Debug + 'static {
         None
     }
 
-    /// All exported fields in the order of their declaration, which is the order of printing.
+    /// The fields that printing shows, in the order of their declaration.
     fn fields(&self) -> Vec<(&'static str, Value)> {
         Vec::new()
     }

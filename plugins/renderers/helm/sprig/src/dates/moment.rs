@@ -44,6 +44,16 @@ impl Object for Moment {
         )
     }
 
+    /// What it is made of, which verbs for other types show: nanoseconds, seconds since the year 1, and no pointer to UTC.
+    fn fields(&self) -> Vec<(&'static str, Value)> {
+        const SINCE_YEAR_1: i64 = 62_135_596_800;
+        vec![
+            ("wall", Value::uint64(self.0.nanos.into())),
+            ("ext", Value::int64(self.0.seconds.wrapping_add(SINCE_YEAR_1))),
+            ("loc", Value::object(NoLocation)),
+        ]
+    }
+
     /// As encoders write it: RFC 3339 with nanoseconds.
     fn to_plain(&self) -> Value {
         Value::string(self.0.format(RFC_3339_NANO))
@@ -52,6 +62,35 @@ impl Object for Moment {
     fn equals(&self, other: &dyn Object) -> bool {
         let other: Option<&Self> = other.as_any().downcast_ref();
         other.is_some_and(|other| self.0 == other.0)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// The nil pointer that a `time.Time` in UTC has in place of a location.
+#[derive(Debug)]
+struct NoLocation;
+
+static LOCATION: Named = Named {
+    name: "*time.Location",
+    kind: Kind::Pointer,
+    underlying: None,
+    methods: &[],
+};
+
+impl Object for NoLocation {
+    fn go_type(&self) -> Type {
+        Type::Named(&LOCATION)
+    }
+
+    fn is_nil(&self) -> bool {
+        true
+    }
+
+    fn to_plain(&self) -> Value {
+        Value::Nil
     }
 
     fn as_any(&self) -> &dyn Any {
