@@ -12,7 +12,9 @@ mod tpl;
 use std::{cmp::Reverse, fmt, rc::Rc};
 
 use memchr::memmem;
-use pintle_gotemplate::{Functions, Limits, Map, MissingKey, Options, Set, State, Text, Type};
+use pintle_gotemplate::{
+    Functions, Limits, Map, MissingKey, Options, Separator, Set, State, Text, Type,
+};
 
 pub use error::RenderError;
 pub use functions::Lookup;
@@ -48,6 +50,8 @@ pub struct Rendered {
     pub name: String,
     /// Its output, as Helm has it: without `<no value>`.
     pub text: Text,
+    /// From which lines of the template's text the documents in it are.
+    pub separators: Vec<Separator>,
 }
 
 /// Renders templates.
@@ -114,12 +118,14 @@ impl Engine {
             .map(|template| {
                 template.announce()?;
                 let data = template.values.clone().into();
-                let text = set
-                    .execute(&template.name, &data, &options)
+                let mut output = set
+                    .execute_noting(&template.name, &data, &options)
                     .map_err(RenderError::execution)?;
+                shift(&mut output.separators, &output.bytes);
                 Ok(Rendered {
                     name: template.name.clone(),
-                    text: without_no_value(text).into(),
+                    text: without_no_value(output.bytes).into(),
+                    separators: output.separators,
                 })
             })
             .collect();
@@ -155,6 +161,18 @@ fn order(name: &str) -> (usize, String) {
 fn is_partial(name: &str) -> bool {
     let file = name.rsplit_once('/').map_or(name, |(_, file)| file);
     file.starts_with('_')
+}
+
+/// Moves the separators of a text to where they are without each `<no value>` before them.
+fn shift(separators: &mut [Separator], text: &[u8]) {
+    if separators.is_empty() {
+        return;
+    }
+    let removed: Vec<usize> = memmem::find_iter(text, NO_VALUE).collect();
+    for separator in separators {
+        let before = removed.partition_point(|&at| at < separator.at);
+        separator.at -= before * NO_VALUE.len();
+    }
 }
 
 /// The text without each `<no value>`.

@@ -13,7 +13,7 @@ use pintle_sdk::{
 
 use crate::{
     problem::{self, file},
-    release::Output,
+    release::{Lines, Output},
     settings::Settings,
 };
 
@@ -46,7 +46,7 @@ pub(crate) fn rendering(
     let mut collected = Collected::default();
     for (manifest, hook) in found {
         if shown.has(&manifest) {
-            collected.add(manifest, hook.as_ref());
+            collected.add(manifest, hook.as_ref(), &output.lines);
         }
     }
     if !collected.problems.is_empty() {
@@ -97,11 +97,12 @@ struct Collected {
 }
 
 impl Collected {
-    fn add(&mut self, manifest: Manifest, hook: Option<&pintle_sdk::Hook>) {
+    fn add(&mut self, manifest: Manifest, hook: Option<&pintle_sdk::Hook>, lines: &Lines) {
         let Value::Map(head) = &manifest.head else {
             return;
         };
-        let (head, place) = (head.clone(), Position::new(file(&manifest.path), 1, 1));
+        let line = lines.of(&manifest);
+        let (head, place) = (head.clone(), problem::position(&manifest.path, line, 1));
         if is_list(&head) {
             let object = serde_json::from_str(&manifest.json).unwrap_or_default();
             return self.open(object, &place, hook, MAX_LISTS);

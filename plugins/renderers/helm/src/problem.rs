@@ -10,7 +10,7 @@ pub(crate) fn file(path: &str) -> &str {
     path.split_once('/').map_or(path, |(_, file)| file)
 }
 
-fn position(path: &str, line: usize, column: usize) -> Position {
+pub(crate) fn position(path: &str, line: usize, column: usize) -> Position {
     let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     Position::new(file(path), number(line), number(column))
 }
@@ -48,7 +48,7 @@ pub(crate) fn of_release(error: &ReleaseError) -> Failure {
             errors.iter().map(of_schema).collect::<Vec<_>>().into()
         }
         ReleaseError::Template(error) => of_template(error, problem).into(),
-        ReleaseError::Manifest(error) => of_manifest(error, problem).into(),
+        ReleaseError::Manifest { error, line } => of_manifest(error, *line, problem).into(),
     }
 }
 
@@ -74,9 +74,9 @@ fn of_template(error: &RenderError, problem: Problem) -> Problem {
 /// How much of a line is shown.
 const MAX_SHOWN: usize = 120;
 
-fn of_manifest(error: &ManifestError, problem: Problem) -> Problem {
-    // Lines of the output are not those of the template, so that the text is shown instead.
-    let problem = problem.position(position(&error.path, 1, 1));
+fn of_manifest(error: &ManifestError, line: usize, problem: Problem) -> Problem {
+    // The line at which the document begins. Those in it are not the template's, so that the text is shown instead.
+    let problem = problem.position(position(&error.path, line, 1));
     let text = error.text.to_str_lossy();
     let shown = error
         .place()

@@ -5,12 +5,12 @@
 
 mod error;
 
-use std::rc::Rc;
+use std::{collections::BTreeMap, rc::Rc};
 
-use pintle_gotemplate::Map;
+use pintle_gotemplate::{Map, Separator};
 use pintle_helm_chart::{
     Capabilities, Chart, Release, Warnings, compose, dependencies, is_release_name,
-    manifest::{self, Hook, Manifest, Rendered, Sorted},
+    manifest::{self, Hook, Manifest, Part, Rendered, Sorted},
     templates,
 };
 
@@ -42,6 +42,29 @@ pub struct Output {
     pub hooks: Vec<Hook>,
     /// The text for people, if the chart has one.
     pub notes: Option<String>,
+    /// From which lines the documents are.
+    pub lines: Lines,
+}
+
+/// From which lines of the templates the documents are that they gave.
+#[derive(Clone, Debug, Default)]
+pub struct Lines(BTreeMap<String, Vec<Separator>>);
+
+impl Lines {
+    /// The line of a manifest in its file, from 1: the one at which it begins, as far as the file's text shows that, else
+    /// the nearest that is known before it.
+    pub fn of(&self, manifest: &Manifest) -> usize {
+        // What no template gave is in its file as it stands.
+        self.in_template(&manifest.path, &manifest.text)
+            .unwrap_or(manifest.line)
+    }
+
+    fn in_template(&self, path: &str, document: &Part) -> Option<usize> {
+        let separators = self.0.get(path)?;
+        let before = separators.partition_point(|one| one.at < document.start());
+        let last = before.checked_sub(1).map(|last| separators[last].line);
+        Some(last.unwrap_or(1))
+    }
 }
 
 /// Renders a chart: picks its dependencies, puts the values together, executes the templates and sorts what they gave.
@@ -71,10 +94,18 @@ pub fn render(
         text: template.text,
         values: template.values,
     });
-    let rendered = engine.render(templates.collect())?.into_iter();
-    let mut rendered: Rendered = rendered.map(|file| (file.name, file.text)).collect();
+    let mut lines = Lines::default();
+    let mut rendered = Rendered::new();
+    for file in engine.render(templates.collect())? {
+        lines.0.insert(file.name.clone(), file.separators);
+        rendered.insert(file.name, file.text);
+    }
     let notes = manifest::take_notes(&mut rendered, chart.name(), wanted.sub_notes);
-    let Sorted { manifests, hooks } = manifest::sort(&rendered, warnings)?;
+    let sorted = manifest::sort(&rendered, warnings).map_err(|error| ReleaseError::Manifest {
+        line: lines.in_template(&error.path, &error.text).unwrap_or(1),
+        error,
+    })?;
+    let Sorted { manifests, hooks } = sorted;
     let crds = if wanted.crds {
         crds(&chart)?
     } else {
@@ -86,6 +117,7 @@ pub fn render(
         manifests,
         hooks,
         notes,
+        lines,
     })
 }
 
@@ -125,7 +157,11 @@ fn check_kube_version(chart: &Chart, capabilities: &Capabilities) -> Result<(), 
 fn crds(chart: &Chart) -> Result<Vec<Manifest>, ReleaseError> {
     let mut found = Vec::new();
     for (path, file) in chart.crds() {
-        found.extend(manifest::read_definitions(&path, &file.data)?);
+        let read = manifest::read_definitions(&path, &file.data);
+        found.extend(read.map_err(|error| ReleaseError::Manifest {
+            line: error.line,
+            error,
+        })?);
     }
     Ok(found)
 }

@@ -304,6 +304,47 @@ fn definitions_and_single_templates() {
     insta::assert_snapshot!(refusal(&tree, &json!({"showOnly": ["templates/c.yaml"]})), @"/showOnly/0: could not find template templates/c.yaml in chart (name a template that gives something: `templates/deployment.yaml`, `charts/*/templates/*.yaml`)");
 }
 
+#[test]
+fn objects_have_the_lines_at_which_they_begin() {
+    let template = "# first\n{{- if true }}\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n{{- end }}\n\
+        ---\n{{ include \"b\" . }}\n\
+        {{- range list \"c\" \"d\" }}\n\
+        ---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: {{ . }}}\ndata: {value: {{ $.Values.none }}}\n\
+        {{- end }}\n";
+    let definition = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\n";
+    let definitions =
+        format!("{definition}metadata: {{name: x}}\n---\n{definition}metadata: {{name: y}}\n");
+    let tree = chart(&[
+        ("crds/x.yaml", &definitions),
+        ("templates/a.yaml", template),
+        (
+            "templates/_b.tpl",
+            "{{ define \"b\" }}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\n{{ end }}",
+        ),
+    ]);
+    let rendering = render(&tree, &json!({}));
+    let lines = rendering.objects.iter().map(|object| {
+        let source = object.source.as_ref().unwrap();
+        let name = object.manifest["metadata"]["name"].as_str().unwrap();
+        format!("{name} {source}")
+    });
+    insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"), @r"
+    x crds/x.yaml:1:1
+    y crds/x.yaml:5:1
+    a templates/a.yaml:1:1
+    b templates/a.yaml:8:1
+    c templates/a.yaml:11:1
+    d templates/a.yaml:11:1
+    ");
+    let said = |text: &str| refusal(&chart(&[("templates/a.yaml", text)]), &json!({}));
+    let unfinished = said("kind: A\n---\n\nkind: [\n");
+    assert!(
+        unfinished.starts_with("templates/a.yaml:3:1: YAML parse error"),
+        "{unfinished}"
+    );
+    insta::assert_snapshot!(said("# none\n---\nkind: A\n"), @"templates/a.yaml:3:1: the A has no apiVersion, or none that is a string");
+}
+
 /// A chart with a dependency.
 fn dependent(dependency: &str, lock: &str) -> MemoryTree {
     let chart = format!("{CHART}dependencies:\n- {dependency}\n");

@@ -9,10 +9,12 @@ mod eval;
 mod field;
 mod literal;
 mod operand;
+mod separators;
 
 use std::{collections::HashMap, fmt, rc::Rc};
 
 pub use error::{ExecError, ExecuteError, Failure, Limit};
+pub use separators::{Output, Separator};
 
 use crate::{
     function::State,
@@ -20,11 +22,12 @@ use crate::{
     set::Set,
     syntax::{
         self,
-        node::{Choice, Id, Invocation, List, Loop, Node, Tree},
+        node::{Choice, Id, Invocation, List, Loop, Node, Source, Tree},
     },
     value::{Int, Kind, Value},
 };
 use operand::Operand;
+use separators::Written;
 
 /// What an execution may use; whoever reaches a limit gets an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +87,12 @@ pub(crate) struct Executor<'o> {
     variables: Vec<(u32, Operand)>,
     frame: usize,
     out: Vec<u8>,
+    /// The text of the template that was asked for.
+    source: Rc<Source>,
+    /// Where that text separates documents: in the output, and where in the text the next one begins.
+    separators: Vec<(usize, usize)>,
+    /// How many functions execute templates at present, whose output is not yet part of the whole one.
+    captured: usize,
     steps: u64,
     memory: usize,
     depth: usize,
@@ -100,11 +109,14 @@ impl<'o> Executor<'o> {
             options,
             set,
             root: tree.name.clone(),
+            source: tree.source.clone(),
             tree,
             at: 0,
             variables: Vec::new(),
             frame: 0,
             out: Vec::new(),
+            separators: Vec::new(),
+            captured: 0,
             steps: options.limits.steps,
             memory: options.limits.memory,
             depth: options.limits.depth,
@@ -114,9 +126,9 @@ impl<'o> Executor<'o> {
         }
     }
 
-    pub(crate) fn run(mut self, tree: &Rc<Tree>, data: &Value) -> Result<Vec<u8>, ExecuteError> {
+    pub(crate) fn run(mut self, tree: &Rc<Tree>, data: &Value) -> Result<Output, ExecuteError> {
         self.template(tree, Operand::concrete(data.clone()))?;
-        Ok(self.out)
+        Ok(Output::new(self.out, &self.separators, &self.source))
     }
 
     // Errors
@@ -194,7 +206,9 @@ impl<'o> Executor<'o> {
             let flow = match node {
                 Node::Text(range) => {
                     let text = &self.tree.source.text[range.clone()];
+                    let before = self.out.len();
                     self.out.extend_from_slice(text);
+                    self.note_separators(before, Written::Text(range.start));
                     self.check_output()?;
                     Flow::Next
                 }
@@ -202,7 +216,9 @@ impl<'o> Executor<'o> {
                     let value = self.pipeline(dot, &action.pipe)?;
                     if action.pipe.variables.is_empty() {
                         self.at = action.id;
+                        let before = self.out.len();
                         self.write(&value)?;
+                        self.note_separators(before, Written::Action(action.id));
                     }
                     Flow::Next
                 }

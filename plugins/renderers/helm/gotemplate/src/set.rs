@@ -5,7 +5,7 @@ use std::rc::Rc;
 use rustc_hash::FxHashMap;
 
 use crate::{
-    exec::{ExecuteError, Executor, Options},
+    exec::{ExecuteError, Executor, Options, Output},
     function::Functions,
     syntax::{Delimiters, ParseError, node::Tree, parse},
     value::{Text, Value},
@@ -133,6 +133,16 @@ impl Set {
         data: &Value,
         options: &Options,
     ) -> Result<Vec<u8>, ExecuteError> {
+        Ok(self.execute_noting(name, data, options)?.bytes)
+    }
+
+    /// What a template gives for some data, and which lines of its text the documents in that are from.
+    pub fn execute_noting(
+        self: &Rc<Self>,
+        name: &str,
+        data: &Value,
+        options: &Options,
+    ) -> Result<Output, ExecuteError> {
         let tree = self.find(name)?;
         Executor::new(self.clone(), tree.clone(), options).run(&tree, data)
     }

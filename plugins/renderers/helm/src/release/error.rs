@@ -37,6 +37,11 @@ pub enum ReleaseError {
     #[error(transparent)]
     Template(#[from] RenderError),
     /// What a template gave is no manifest.
-    #[error(transparent)]
-    Manifest(#[from] ManifestError),
+    #[error("{error}")]
+    Manifest {
+        /// Why.
+        error: ManifestError,
+        /// The line of the template, from 1, as [`Lines`](super::Lines) has it.
+        line: usize,
+    },
 }

@@ -19,6 +19,11 @@ impl Part {
         }
     }
 
+    /// Where in the whole it begins, in bytes.
+    pub fn start(&self) -> usize {
+        self.range.start
+    }
+
     /// The bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.whole.as_bytes()[self.range.clone()]

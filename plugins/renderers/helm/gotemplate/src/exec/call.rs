@@ -241,7 +241,9 @@ impl Call for Executor<'_> {
         let tree = set.find(name)?;
         let caller = std::mem::replace(&mut self.set, set.clone());
         let start = self.out.len();
+        self.captured += 1;
         let result = self.template(&tree, Operand::concrete(data.clone()));
+        self.captured -= 1;
         let text = Text::from(&self.out[start..]);
         self.out.truncate(start);
         self.set = caller;
