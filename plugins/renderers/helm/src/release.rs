@@ -103,7 +103,7 @@ pub fn render(
     let notes = manifest::take_notes(&mut rendered, chart.name(), wanted.sub_notes);
     let sorted = manifest::sort(&rendered, warnings).map_err(|error| ReleaseError::Manifest {
         line: lines.in_template(&error.path, &error.text).unwrap_or(1),
-        error,
+        error: Box::new(error),
     })?;
     let Sorted { manifests, hooks } = sorted;
     let crds = if wanted.crds {
@@ -160,7 +160,7 @@ fn crds(chart: &Chart) -> Result<Vec<Manifest>, ReleaseError> {
         let read = manifest::read_definitions(&path, &file.data);
         found.extend(read.map_err(|error| ReleaseError::Manifest {
             line: error.line,
-            error,
+            error: Box::new(error),
         })?);
     }
     Ok(found)

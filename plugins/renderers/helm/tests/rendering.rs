@@ -470,8 +470,8 @@ fn what_was_fetched_may_show_the_files_of_the_chart() {
             tree.reads().contains(&"read x.txt".to_owned()),
         )
     };
-    let shows = shown(r#"{{ .Files.Get "x.txt" }}"#);
-    assert_eq!(shows, ("a=\"mine\"\n".to_owned(), true));
+    let found = shown(r#"{{ .Files.Get "x.txt" }}"#);
+    assert_eq!(found, ("a=\"mine\"\n".to_owned(), true));
     assert_eq!(shown("none"), ("a=\"none\"\n".to_owned(), false));
 }
 

@@ -30,9 +30,7 @@ mod set;
 mod syntax;
 pub mod value;
 
-pub use exec::{
-    ExecError, ExecuteError, Failure, Limit, Limits, Options, Output, Separator,
-};
+pub use exec::{ExecError, ExecuteError, Failure, Limit, Limits, Options, Output, Separator};
 pub use function::{Args, Call, Function, FunctionError, Functions, Place, Standalone, State};
 pub use set::{MissingKey, Set};
 pub use syntax::{Delimiters, ParseError};

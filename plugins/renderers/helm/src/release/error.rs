@@ -40,7 +40,7 @@ pub enum ReleaseError {
     #[error("{error}")]
     Manifest {
         /// Why.
-        error: ManifestError,
+        error: Box<ManifestError>,
         /// The line of the template, from 1, as [`Lines`](super::Lines) has it.
         line: usize,
     },

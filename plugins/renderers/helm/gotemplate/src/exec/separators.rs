@@ -91,7 +91,9 @@ impl Executor<'_> {
 /// The beginning of the next line, if nothing but blanks follows in this one.
 fn behind(text: &[u8], pos: usize) -> usize {
     let rest = &text[pos.min(text.len())..];
-    let blanks = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r'));
+    let blanks = rest
+        .iter()
+        .take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r'));
     let end = blanks.count();
     if rest.get(end) == Some(&b'\n') {
         pos + end + 1
@@ -125,7 +127,8 @@ mod tests {
 
     #[test]
     fn each_has_the_line_behind_it() {
-        let text = "---\na\n--- \r\nb\n{{- range 2 }}\n---\n{{ . }}\n{{- end }}\nx---\n--- # {{ 1 }}\nc\n";
+        let text =
+            "---\na\n--- \r\nb\n{{- range 2 }}\n---\n{{ . }}\n{{- end }}\nx---\n--- # {{ 1 }}\nc\n";
         let found = separators(text);
         let expected = [(2, "a"), (4, "b"), (7, "0"), (7, "1"), (10, "c")];
         let expected = expected.map(|(line, text)| (line, text.to_owned()));

@@ -49,7 +49,10 @@ impl Object for Moment {
         const SINCE_YEAR_1: i64 = 62_135_596_800;
         vec![
             ("wall", Value::uint64(self.0.nanos.into())),
-            ("ext", Value::int64(self.0.seconds.wrapping_add(SINCE_YEAR_1))),
+            (
+                "ext",
+                Value::int64(self.0.seconds.wrapping_add(SINCE_YEAR_1)),
+            ),
             ("loc", Value::object(NoLocation)),
         ]
     }

@@ -144,9 +144,18 @@ fn what_is_json_for_go() {
     };
     // Half of a pair that makes one character is replaced, and whatever is behind a value begins the next key.
     assert_eq!(merged(r#" {"a": "\ud800"} "#), "{\"a\":\"\u{fffd}\"}");
-    assert_eq!(merged(r#"{"a": 1} x"#), "error: it is not JSON: invalid character 'x' after top-level value");
-    assert_eq!(after(set_json, r#"k="\udc00x",l=1b=2"#), "{\"b\":2,\"k\":\"\u{fffd}x\",\"l\":1}");
-    assert_eq!(merged("a=1e999"), "error: the value of \"a\" is not JSON: json: cannot unmarshal number 1e999 into Go value of type float64");
+    assert_eq!(
+        merged(r#"{"a": 1} x"#),
+        "error: it is not JSON: invalid character 'x' after top-level value"
+    );
+    assert_eq!(
+        after(set_json, r#"k="\udc00x",l=1b=2"#),
+        "{\"b\":2,\"k\":\"\u{fffd}x\",\"l\":1}"
+    );
+    assert_eq!(
+        merged("a=1e999"),
+        "error: the value of \"a\" is not JSON: json: cannot unmarshal number 1e999 into Go value of type float64"
+    );
     assert_eq!(merged("[1]"), "{}");
 }
 
