@@ -313,7 +313,7 @@ fn objects_have_the_lines_at_which_they_begin() {
         {{- end }}\n";
     let definition = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\n";
     let definitions =
-        format!("{definition}metadata: {{name: x}}\n---\n{definition}metadata: {{name: y}}\n");
+        format!("{definition}metadata: {{name: x}}\n---\n{definition}metadata: {{name: z}}\n");
     let tree = chart(&[
         ("crds/x.yaml", &definitions),
         ("templates/a.yaml", template),
@@ -330,7 +330,7 @@ fn objects_have_the_lines_at_which_they_begin() {
     });
     insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"), @r"
     x crds/x.yaml:1:1
-    y crds/x.yaml:5:1
+    z crds/x.yaml:5:1
     a templates/a.yaml:1:1
     b templates/a.yaml:8:1
     c templates/a.yaml:11:1

@@ -33,6 +33,8 @@ pub(crate) const DAY: i64 = 86_400;
 
 /// The seconds from Go's zero time, the first day of the year 1, to 1970.
 const ZERO_TO_UNIX: i64 = 62_135_596_800;
+/// The first second since 1970 that Go's package `time` has a date for (`unixToAbsolute`).
+const FIRST: i128 = -9_223_372_028_741_760_000;
 
 /// A moment, and the zone in which it is shown.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,7 +100,15 @@ pub(crate) fn unix_seconds(date: (i64, i64, i64), clock: (i64, i64, i64)) -> i64
 impl Civil {
     /// The civil time of seconds since 1970 in UTC.
     pub(crate) fn from_seconds(seconds: i64) -> Self {
-        let (days, rest) = (seconds.div_euclid(DAY), seconds.rem_euclid(DAY));
+        let mut seconds = i128::from(seconds);
+        // Go counts from there in 64 bits without a sign: what is before wraps into the last of its times.
+        if seconds < FIRST {
+            seconds += 1 << 64;
+        }
+        let day = i128::from(DAY);
+        // Of 64 bits, divided by a day's seconds.
+        let part = |number: i128| i64::try_from(number).unwrap_or_default();
+        let (days, rest) = (part(seconds.div_euclid(day)), part(seconds.rem_euclid(day)));
         let shifted = days + 719_468;
         let (era, day) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
         let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
@@ -336,6 +346,8 @@ mod tests {
         }
         assert_eq!(shown(-62_135_596_800, "2006-01-02 Mon"), "0001-01-01 Mon");
         assert_eq!(shown(-62_167_219_201, "2006-01-02"), "-0001-12-31");
+        assert_eq!(shown(i64::MAX, "2006-01-02"), "292277026596-12-04");
+        assert_eq!(shown(i64::MIN, "2006-01-02"), "292277026596-12-04");
     }
 
     #[test]
