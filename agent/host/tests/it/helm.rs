@@ -1,5 +1,5 @@
-//! The renderer `helm` as it is shipped, whose lengths have 32 bits: what its crates, which are tested natively, cannot
-//! show.
+//! The renderer `helm` as it is shipped, whose lengths have 32 bits and whose stack is small: what its crates, which are
+//! tested natively, cannot show.
 
 use bytes::Bytes;
 use pintle_core::{
@@ -126,4 +126,12 @@ async fn numbers_that_no_list_and_no_text_can_have_are_refused() {
         let told = fault(&error).to_string();
         assert!(told.contains(expected), "{expression}: {told}");
     }
+}
+
+#[tokio::test]
+async fn lists_are_put_together_of_many_items() {
+    let renderer = helm().await;
+    let lines = "  {{- $l := list }}{{ range until 20000 }}{{ $l = append $l . }}{{ end }}\n  k: {{ len $l | quote }}";
+    let found = data(&renderer, lines).await.unwrap();
+    assert_eq!(found["k"], "20000");
 }

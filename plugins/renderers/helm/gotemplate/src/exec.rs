@@ -36,7 +36,8 @@ pub struct Limits {
     pub steps: u64,
     /// How many bytes the output has, including that of templates inside.
     pub output: usize,
-    /// How many bytes functions ask for with [`Call::charge`](crate::Call::charge) or return, over the whole execution.
+    /// How many bytes functions ask for with [`Call::charge`](crate::Call::charge), and how many bytes of text and items of
+    /// lists they return, over the whole execution.
     pub memory: usize,
     /// How deep templates, blocks and parentheses stand inside each other; what is safe depends on the stack's size.
     pub depth: usize,

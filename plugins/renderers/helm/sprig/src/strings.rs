@@ -126,16 +126,17 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         Ok(cast::to_text(args.any(0))?.into())
     }),
     Function::new("toStrings", &[Type::Any], |_, args| to_strings(args.any(0))),
-    Function::new("split", TWO, |_, args| {
-        numbered(go::split(args.text(1)?, args.text(0)?, -1))
+    Function::new("split", TWO, |call, args| {
+        numbered(parts(call, args.text(1)?, args.text(0)?, -1)?)
     }),
     Function::new(
         "splitn",
         &[Type::String, Type::INT, Type::String],
-        |_, args| numbered(go::split(args.text(2)?, args.text(0)?, args.int(1)?)),
+        |call, args| numbered(parts(call, args.text(2)?, args.text(0)?, args.int(1)?)?),
     ),
-    Function::new("splitList", TWO, |_, args| {
-        Ok(List::strings(go::split(args.text(1)?, args.text(0)?, -1)).into())
+    Function::new("splitList", TWO, |call, args| {
+        let parts = parts(call, args.text(1)?, args.text(0)?, -1)?;
+        Ok(List::strings(parts).into())
     }),
     Function::new("join", &[Type::String, Type::Any], join),
 ];
@@ -243,6 +244,18 @@ fn to_strings(value: &Value) -> Outcome {
         Value::List(list) if list.go_type() == Type::STRING_SLICE => Ok(value.clone()),
         other => Ok(List::strings(cast::to_texts(other)?).into()),
     }
+}
+
+/// The parts of a text, of which each becomes a value.
+fn parts<'a>(
+    call: &mut dyn Call,
+    text: &'a [u8],
+    separator: &[u8],
+    count: i64,
+) -> Result<Vec<&'a [u8]>, FunctionError> {
+    let parts = go::split(text, separator, count);
+    call.charge(parts.len().saturating_mul(size_of::<usize>()))?;
+    Ok(parts)
 }
 
 /// `map[string]string` with the keys `_0`, `_1` and so on.

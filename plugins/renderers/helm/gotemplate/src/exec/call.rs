@@ -116,10 +116,11 @@ impl Executor<'_> {
         let result = (function.body())(self, Args::new(values));
         (self.function, self.called_at) = caller;
         let result = result?;
-        // What grows by being put together again and again ends here, whatever function does it.
+        // What grows by being put together again and again ends here, whatever function does it. A list is mostly one that
+        // was there before, or that the function has paid for: templates look things up in a long one for each of its items.
         self.charge(match &result {
             Value::String(text) => text.len(),
-            Value::List(list) => list.len() * size_of::<usize>(),
+            Value::List(list) => list.len(),
             _ => 0,
         })?;
         Ok(result)
