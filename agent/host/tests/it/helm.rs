@@ -135,3 +135,17 @@ async fn lists_are_put_together_of_many_items() {
     let found = data(&renderer, lines).await.unwrap();
     assert_eq!(found["k"], "20000");
 }
+
+#[tokio::test]
+async fn templates_nest_as_deep_as_the_stack_allows() {
+    let renderer = helm().await;
+    let line = r#"  k: {{ define "n" }}{{ if . }}{{ include "n" (sub . 1 | int) }}{{ end }}{{ end }}{{ include "n" 190 }}"#;
+    data(&renderer, line).await.unwrap();
+    let line = r#"  k: {{ define "n" }}{{ include "n" . }}{{ end }}{{ include "n" . }}"#;
+    let error = data(&renderer, line).await.unwrap_err();
+    let told = fault(&error).to_string();
+    assert!(
+        told.contains("exceeded maximum template depth (1000): "),
+        "{told}"
+    );
+}

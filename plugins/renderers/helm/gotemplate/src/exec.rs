@@ -39,7 +39,8 @@ pub struct Limits {
     /// How many bytes functions ask for with [`Call::charge`](crate::Call::charge), and how many bytes of text and items of
     /// lists they return, over the whole execution.
     pub memory: usize,
-    /// How deep templates, blocks and parentheses stand inside each other; what is safe depends on the stack's size.
+    /// How many levels templates, blocks and parentheses stand inside each other, a template for four; what is safe depends
+    /// on the stack's size.
     pub depth: usize,
 }
 
@@ -54,6 +55,9 @@ impl Default for Limits {
         }
     }
 }
+
+/// For how many levels a template counts in [`Limits::depth`]: a call goes through more of the stack than a block does.
+const TEMPLATE_LEVELS: usize = 4;
 
 /// How to execute.
 #[derive(Clone, Debug, Default)]
@@ -173,7 +177,7 @@ impl<'o> Executor<'o> {
     /// Goes `levels` deeper for a while.
     fn deeper<T>(&mut self, levels: usize, run: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         if self.depth < levels {
-            return self.exceed(Limit::Depth);
+            return self.exceed(Limit::Depth(self.options.limits.depth));
         }
         self.depth -= levels;
         let result = run(self);
@@ -186,13 +190,11 @@ impl<'o> Executor<'o> {
     /// Runs a template with its own variables, of which `$` is the only one at first.
     #[inline(never)]
     fn template(&mut self, tree: &Rc<Tree>, dot: Operand) -> Result<()> {
-        /// A call goes through more of the stack than a block does.
-        const LEVELS: usize = 4;
         let caller = std::mem::replace(&mut self.tree, tree.clone());
         let (at, frame) = (self.at, self.frame);
         self.frame = self.variables.len();
         self.variables.push((0, dot.clone()));
-        let result = self.deeper(LEVELS, |executor| executor.list(&dot, &tree.root));
+        let result = self.deeper(TEMPLATE_LEVELS, |executor| executor.list(&dot, &tree.root));
         self.variables.truncate(self.frame);
         self.frame = frame;
         self.at = at;

@@ -195,7 +195,7 @@ fn what_does_not_end_is_stopped() {
     );
     assert_eq!(
         failure("{{template \"main\" .}}"),
-        Failure::Limit(Limit::Depth)
+        Failure::Limit(Limit::Depth(1000))
     );
     let blown = "{{define \"b\"}}{{.}}{{template \"b\" (print . .)}}{{end}}{{template \"b\" .s}}";
     assert_eq!(failure(blown), Failure::Limit(Limit::Output));

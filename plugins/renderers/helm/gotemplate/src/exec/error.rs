@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use super::TEMPLATE_LEVELS;
 use crate::function::FunctionError;
 
 /// No template was executed to its end.
@@ -71,9 +72,9 @@ pub enum Limit {
     /// Bytes that functions asked for.
     #[error("a function asks for too much memory")]
     Memory,
-    /// Templates, blocks and parentheses inside each other.
+    /// Templates, blocks and parentheses inside each other: more than so many levels.
     #[error(
-        "exceeded maximum template depth: templates call each other too deeply, or without end"
+        "exceeded maximum template depth ({0}): templates, each of which counts for {TEMPLATE_LEVELS}, blocks and parentheses stand too deep inside each other, or without end"
     )]
-    Depth,
+    Depth(usize),
 }
