@@ -75,7 +75,9 @@ fn zone_of(text: &[u8]) -> Option<&[u8]> {
     let (minute, text) = number(text.strip_prefix(b":")?, 2)?;
     let (second, text) = number(text.strip_prefix(b":")?, 2)?;
     let days = match month {
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => {
+            29
+        }
         2 => 28,
         4 | 6 | 9 | 11 => 30,
         1..=12 => 31,

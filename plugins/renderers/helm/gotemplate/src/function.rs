@@ -7,13 +7,13 @@
 //! may rely on what it declares, and does only what the Go function does.
 //!
 //! ```
-//! use pintle_gotemplate::{Function, FunctionError, Functions, Standalone, Type, Value};
+//! use pintle_gotemplate::{Function, FunctionError, Functions, Standalone, Type, Value, value::clamp_to_usize};
 //!
 //! const FUNCTIONS: &[Function] = &[
 //!     // func trunc(c int, s string) string
 //!     Function::new("trunc", &[Type::INT, Type::String], |_, args| {
 //!         let text = args.text(1)?;
-//!         let end = usize::try_from(args.int(0)?).unwrap_or(0).min(text.len());
+//!         let end = clamp_to_usize(args.int(0)?).min(text.len());
 //!         Ok(Value::string(&text[..end]))
 //!     }),
 //!     // func join(sep string, items ...interface{}): the last type is that of each further argument
@@ -23,7 +23,7 @@
 //!     }),
 //!     // Functions that allocate more than their arguments pay first, so that a limit can stop them.
 //!     Function::new("blank", &[Type::INT], |call, args| {
-//!         let count = usize::try_from(args.int(0)?).unwrap_or(0);
+//!         let count = clamp_to_usize(args.int(0)?);
 //!         call.charge(count)?;
 //!         Ok(Value::string(vec![b' '; count]))
 //!     }),
