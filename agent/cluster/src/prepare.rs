@@ -570,7 +570,7 @@ mod tests {
     fn two_objects_that_become_one_are_refused_with_both_places() {
         let error = ready(vec![
             json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}),
-            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "shop"}}),
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "shop"}, "data": {"b": "c"}}),
         ])
         .unwrap_err();
         assert!(!error.is_retryable());

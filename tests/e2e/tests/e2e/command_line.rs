@@ -29,7 +29,7 @@ fn the_api_server_is_reached_through_a_proxy_where_one_is_set() -> Result<()> {
     let proxied = asked("example.com")?;
     let said = String::from_utf8_lossy(&proxied.stderr);
     assert_eq!(proxied.status.code(), Some(1), "{said}");
-    assert!(said.contains("cannot be reached"), "{said}");
+    assert!(said.contains("cannot reach the API server"), "{said}");
     Ok(())
 }
 
