@@ -50,9 +50,11 @@ impl Serialize for Written<'_> {
 /// Says whether a reader could not tell how far a text of several lines is indented: by the first line that is not empty, and
 /// Kubernetes' reader takes no tab there, nor an empty line before it that is longer (YAML 1.2, 8.1.1.1).
 fn hides_indentation(text: &str) -> bool {
-    let Some((line, more)) = text.trim_start_matches('\n').split_once('\n') else {
-        return text.starts_with('\n') && text.trim_start_matches('\n').starts_with('\t');
-    };
+    if !text.contains('\n') {
+        return false;
+    }
+    let text = text.trim_start_matches('\n');
+    let (line, more) = text.split_once('\n').unwrap_or((text, ""));
     let is_blank = line.chars().all(|c| matches!(c, ' ' | '\t'));
     line.starts_with('\t') || is_blank && !more.is_empty()
 }

@@ -91,7 +91,7 @@ fn an_application_that_gets_another_source_follows_that_one() -> Result<()> {
         .push_files(&[("deploy/settings.yaml", &settings)], "another currency")?;
     let source = |branch: &str| {
         let patch = format!(r#"{{"spec": {{"source": {{"git": {{"branch": "{branch}"}}}}}}}}"#);
-        stage.kubectl(&["patch", "application", "shop", "--type=merge", "-p", &patch])
+        stage.patch("shop", &patch)
     };
     // One that there is not, and then one that there is: neither is taken for what was fetched before.
     source("absent")?;

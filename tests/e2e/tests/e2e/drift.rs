@@ -77,14 +77,7 @@ fn what_is_only_reported_stays_until_somebody_asks() -> Result<()> {
     event(&stage, "DriftDetected", "was changed by eve of /data/value")?;
 
     // A commit leaves alone what it does not change.
-    stage.kubectl(&[
-        "patch",
-        "application",
-        "shop",
-        "--type=merge",
-        "-p",
-        r#"{"spec":{"interval":"2s"}}"#,
-    ])?;
+    stage.patch("shop", r#"{"spec":{"interval":"2s"}}"#)?;
     let files = [("deploy/other.yaml", config_map("other", "2"))];
     let commit = stage
         .repository

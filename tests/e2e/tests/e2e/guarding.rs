@@ -120,14 +120,7 @@ fn what_was_applied_is_put_right_while_a_newer_commit_is_refused() -> Result<()>
 
     // Applied for another spec than the one that there is now, it is not put right any more, and yet told. That the rules are
     // others has changed nothing.
-    stage.kubectl(&[
-        "patch",
-        "application",
-        "shop",
-        "--type=merge",
-        "-p",
-        r#"{"spec":{"drift":{"ignore":[{"group":"apps","kind":"Deployment","pointers":["/spec/replicas"]}]}}}"#,
-    ])?;
+    stage.patch("shop", r#"{"spec":{"drift":{"ignore":[{"group":"apps","kind":"Deployment","pointers":["/spec/replicas"]}]}}}"#)?;
     until("the new spec is looked at", LIMIT, || {
         let found = stage.object("Application", "shop")?;
         let is_seen = found["status"]["observedGeneration"] == found["metadata"]["generation"]

@@ -304,14 +304,7 @@ fn a_hook_that_an_earlier_version_has_kept_is_judged_before_it_runs() -> Result<
     assert_eq!(stage.writes_since(mark)?, BTreeMap::new());
     // Whoever may say what judges the application may let it go.
     let patch = r#"{"spec": {"policies": null}}"#;
-    stage.kubectl(&[
-        "patch",
-        "application",
-        "shop",
-        "--type=merge",
-        "--patch",
-        patch,
-    ])?;
+    stage.patch("shop", patch)?;
     until("the Application is gone", LIMIT, || {
         let found = stage.find("Application", "shop")?;
         Ok(found.map_or(Ok(()), |found| Err(found["status"].to_string())))

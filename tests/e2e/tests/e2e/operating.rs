@@ -81,17 +81,6 @@ fn a_run_for_another_reason_does_not_answer_what_the_source_is_asked_for() -> Re
             .repository
             .push_files(&[("settings.yaml", &text)], value)
     };
-    let patch = |patch: &str| {
-        let what = [
-            "patch",
-            "application",
-            "shop",
-            "--type=merge",
-            "--patch",
-            patch,
-        ];
-        stage.kubectl(&what)
-    };
     let first = push("1")?;
     stage.apply(&stage.application_of(&url, "shop", "", ""))?;
     stage.ready_at("shop", &first)?;
@@ -100,14 +89,8 @@ fn a_run_for_another_reason_does_not_answer_what_the_source_is_asked_for() -> Re
     let second = push("2")?;
     servers.inject(Fault::on("*", "upload-pack").delay(Duration::from_secs(3)));
     let asked = r#"{"metadata": {"annotations": {"pintle.dev/reconcile-requested-at": "now"}}, "spec": {"timeout": "3m"}}"#;
-    patch(asked)?;
-    let status = until("the request is handled", LIMIT, || {
-        let status = stage.object("Application", "shop")?["status"].clone();
-        Ok(match status["lastHandledReconcile"].as_str() {
-            Some("now") => Ok(status),
-            _ => Err(status.to_string()),
-        })
-    })?;
+    stage.patch("shop", asked)?;
+    let status = stage.handled("shop", "now")?;
     assert_eq!(status["attemptedRevision"], second.as_str(), "{status:#}");
 
     // A source that is replaced before it has answered leaves the question to the one that takes its place.
@@ -116,17 +99,12 @@ fn a_run_for_another_reason_does_not_answer_what_the_source_is_asked_for() -> Re
     servers.inject(Fault::on("*", "upload-pack").delay(LIMIT));
     stage.annotate("shop", "pintle.dev/reconcile-requested-at=again")?;
     let direct = stage.world.servers.git_http(&stage.repository);
-    patch(&format!(
-        r#"{{"spec": {{"source": {{"git": {{"url": "{direct}"}}}}}}}}"#
-    ))?;
+    stage.patch(
+        "shop",
+        &format!(r#"{{"spec": {{"source": {{"git": {{"url": "{direct}"}}}}}}}}"#),
+    )?;
     stage.ready_at("shop", &third)?;
-    until("the request is handled", LIMIT, || {
-        let status = stage.object("Application", "shop")?["status"].clone();
-        Ok(match status["lastHandledReconcile"].as_str() {
-            Some("again") => Ok(()),
-            _ => Err(status.to_string()),
-        })
-    })
+    stage.handled("shop", "again").map(drop)
 }
 
 #[test]

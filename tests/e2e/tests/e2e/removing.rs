@@ -255,14 +255,7 @@ fn a_removal_without_rights_names_the_way_out() -> Result<()> {
         })
     })?;
     let patch = r#"{"spec":{"deletionPolicy":"Orphan"}}"#;
-    stage.kubectl(&[
-        "patch",
-        "application",
-        "six",
-        "--type=merge",
-        "--patch",
-        patch,
-    ])?;
+    stage.patch("six", patch)?;
     until("the Application is gone", LIMIT, || {
         Ok(match stage.find("Application", "six")? {
             None => Ok(()),
@@ -356,14 +349,7 @@ fn what_a_status_without_an_answer_wrote_is_read_before_anything_is_made() -> Re
     let proxy = Proxy::before_api_server(world().control_plane)?;
     let stage = Stage::through("unanswered", &proxy)?;
     six(&stage, "")?;
-    stage.kubectl(&[
-        "patch",
-        "application",
-        "six",
-        "--type=merge",
-        "--patch",
-        r#"{"spec":{"interval":"1s"}}"#,
-    ])?;
+    stage.patch("six", r#"{"spec":{"interval":"1s"}}"#)?;
     stage.request_and_wait("six")?;
     // From now on no watch tells of the Application, and the inventory without `one` is written and never answered.
     let status = format!("/namespaces/{}/applications/six/status?", stage.namespace);

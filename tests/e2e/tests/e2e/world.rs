@@ -169,14 +169,25 @@ impl Stage {
     /// Asks for a reconciliation, and waits until the status says that it is done.
     pub(crate) fn request_and_wait(&self, application: &str) -> Result<()> {
         let value = self.request(application)?;
+        self.handled(application, &value).map(drop)
+    }
+
+    /// Waits until the status says that a request for a reconciliation is done, and gives that status.
+    pub(crate) fn handled(&self, application: &str, request: &str) -> Result<Value> {
         until("the request is handled", LIMIT, || {
-            let status = &self.object("Application", application)?["status"];
-            Ok(if status["lastHandledReconcile"] == value.as_str() {
-                Ok(())
+            let status = self.object("Application", application)?["status"].take();
+            Ok(if status["lastHandledReconcile"] == request {
+                Ok(status)
             } else {
                 Err(status["conditions"].to_string())
             })
         })
+    }
+
+    /// Changes fields of an Application by a merge patch.
+    pub(crate) fn patch(&self, application: &str, patch: &str) -> Result<String> {
+        let what = ["patch", "application", application, "--type=merge"];
+        self.kubectl(&[&what[..], &["--patch", patch]].concat())
     }
 
     /// Writes files, pushes a commit and has the agent look.

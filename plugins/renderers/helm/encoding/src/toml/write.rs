@@ -139,7 +139,7 @@ impl Writer<'_> {
             Value::Map(_) => self.inline(value, depth)?,
             Value::Object(object) => match time(&**object) {
                 Some(time) => self.out.extend_from_slice(&time),
-                None if struct_fields(&**object).is_some() => self.inline(value, depth)?,
+                None if is_struct(&**object) => self.inline(value, depth)?,
                 None => return Err(unsupported(&**object)),
             },
         }
@@ -219,7 +219,7 @@ fn plain_entries(table: &Value) -> Result<Entries, WriteError> {
             entries.map(entry).collect()
         }
         Value::Object(object) => {
-            let fields = struct_fields(&**object).unwrap_or_default();
+            let fields = exported(&**object);
             let entries = fields.iter().map(|(name, value)| ((*name).into(), value));
             entries.map(entry).collect()
         }
@@ -227,12 +227,16 @@ fn plain_entries(table: &Value) -> Result<Entries, WriteError> {
     }
 }
 
+/// Whether an object is a struct whose fields have an order.
+fn is_struct(object: &dyn Object) -> bool {
+    object.json_fields().is_some()
+}
+
 /// The fields of a struct by their names in Go: the library knows no tags of JSON.
-fn struct_fields(object: &dyn Object) -> Option<Vec<(&'static str, Value)>> {
-    object.json_fields()?;
+fn exported(object: &dyn Object) -> Vec<(&'static str, Value)> {
     let mut fields = object.fields();
     fields.retain(|(name, _)| name.starts_with(|first: char| first.is_ascii_uppercase()));
-    Some(fields)
+    fields
 }
 
 /// What a value is; an error if it has an array with nothing in one of its places.
@@ -246,7 +250,7 @@ fn shape(value: &Value, depth: usize) -> Result<Shape, WriteError> {
         Value::Map(_) => return Ok(Shape::Table),
         Value::List(list) if list.is_nil() => return Ok(Shape::Nil),
         Value::List(list) if list.as_bytes().is_none() => list,
-        Value::Object(object) if struct_fields(&**object).is_some() => return Ok(Shape::Table),
+        Value::Object(object) if is_struct(&**object) => return Ok(Shape::Table),
         Value::Object(object) if time(&**object).is_none() => return Err(unsupported(&**object)),
         _ => return Ok(Shape::Other),
     };
@@ -264,7 +268,7 @@ fn shape(value: &Value, depth: usize) -> Result<Shape, WriteError> {
 /// The value, or the plain form of an object that is neither a time nor a struct.
 fn plain(value: &Value) -> Result<Cow<'_, Value>, WriteError> {
     match value {
-        Value::Object(object) if struct_fields(&**object).is_some() => Ok(Cow::Borrowed(value)),
+        Value::Object(object) if is_struct(&**object) => Ok(Cow::Borrowed(value)),
         Value::Object(object) if object.go_type().to_string() == "time.Duration" => Ok(Cow::Owned(
             Value::String(object.string().unwrap_or_default()),
         )),
