@@ -115,9 +115,10 @@ pub enum Effect {
         table: Table,
         /// The version that is replaced; nothing to make it.
         replaces: Option<u64>,
-        /// From whom something is taken because they seem to be dead, with the last renewal that is known; empty if none is.
-        /// Their Leases are read first. If one of them is renewed, nothing is written, and [`Event::Member`] tells of it.
-        robbed: BTreeMap<ReplicaId, String>,
+        /// From whom something is taken because they seem to be dead, with the last renewal that is known; nothing if the
+        /// Lease is known to be gone. Their Leases are read first. If one of them is found otherwise, nothing is written, and
+        /// [`Event::Member`] or [`Event::MemberGone`] tells of it.
+        robbed: BTreeMap<ReplicaId, Option<String>>,
     },
     /// Delete the Lease of a replica that is long dead.
     Forget(ReplicaId),
@@ -128,7 +129,7 @@ pub enum Effect {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Member {
     renewal: String,
-    /// When the renewal was first seen here.
+    /// When the renewal was first seen here, or that the Lease is gone.
     since: Millis,
     duration: Millis,
     /// Whether its Lease is there.
@@ -237,11 +238,7 @@ impl Replica {
                 renewal,
                 duration,
             } => self.member(replica, renewal, duration, now),
-            Event::MemberGone(replica) => {
-                if let Some(member) = self.members.get_mut(&replica) {
-                    member.present = false;
-                }
-            }
+            Event::MemberGone(replica) => self.gone(&replica, now),
             Event::Table(stored) => {
                 if self
                     .stored
@@ -256,10 +253,12 @@ impl Replica {
                 match stored {
                     Some(stored) => {
                         self.reading.done = number;
-                        let is_news = self
-                            .stored
-                            .as_ref()
-                            .is_none_or(|known| stored.version > known.version || !stored.exists);
+                        // An answer that it is not there may have overtaken the news that it was made.
+                        let is_news = self.stored.as_ref().is_none_or(|known| {
+                            stored.version > known.version
+                                || !stored.exists
+                                || !known.exists && stored.version == known.version
+                        });
                         if is_news {
                             self.take_up(stored, now);
                         }
@@ -352,6 +351,14 @@ impl Replica {
                 let member = Member::new(renewal, now, duration, true);
                 self.members.insert(replica, member);
             }
+        }
+    }
+
+    /// A replica gives everything away before it deletes its Lease. If somebody else did, it may have renewed just before,
+    /// unseen, and write by that: from now on it has its whole duration.
+    fn gone(&mut self, replica: &ReplicaId, now: Millis) {
+        if let Some(member) = self.members.get_mut(replica).filter(|one| one.present) {
+            (member.present, member.since) = (false, now);
         }
     }
 
@@ -515,7 +522,8 @@ impl Replica {
                 {
                     free = free.or(shards);
                     if !shards.and(wanted).is_empty() {
-                        robbed.insert(holder.clone(), member.renewal.clone());
+                        let known = member.present.then(|| member.renewal.clone());
+                        robbed.insert(holder.clone(), known);
                     }
                 }
             }

@@ -1,420 +1,15 @@
 //! Replicas in virtual time, with an API server that is slow, loses answers, and replicas that are killed and paused.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+mod world;
 
 use proptest::prelude::*;
 
+use self::world::{Arrival, DURATION, RENEWAL, World};
 use super::{
     ReplicaId, ShardSet, Table,
     replica::{Effect, Event, Replica, Stored},
 };
 use crate::machine::Millis;
-
-const DURATION: Millis = 15_000;
-const RENEWAL: Millis = DURATION / 3;
-
-/// `SplitMix64`: a seed gives one world.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % limit
-    }
-}
-
-/// What arrives at a replica, or what it does at a time.
-#[derive(Debug, Clone)]
-enum Arrival {
-    Machine(Event),
-    /// Sends a renewal, and sets the time for the next.
-    Renew,
-    /// The request of a renewal arrives at the server.
-    AtServer {
-        sent: Millis,
-    },
-    Answer {
-        sent: Millis,
-    },
-    ReadAtServer {
-        number: u64,
-    },
-    /// Looks at the Leases of those from whom is taken, then writes.
-    VerifyAtServer {
-        table: Table,
-        replaces: Option<u64>,
-        robbed: BTreeMap<ReplicaId, String>,
-    },
-    WriteAtServer {
-        table: Table,
-        replaces: Option<u64>,
-    },
-    ForgetAtServer(ReplicaId),
-    LeaveAtServer,
-    /// The controller hears what to work on.
-    Told {
-        number: u64,
-        shards: ShardSet,
-    },
-    /// What it worked on has come to an end.
-    Drained {
-        number: u64,
-    },
-}
-
-struct Node {
-    machine: Replica,
-    /// Distinguishes a process from an earlier one of the same name.
-    process: u64,
-    paused_until: Millis,
-    open_until: Millis,
-    work: (u64, ShardSet),
-    active: ShardSet,
-    /// When it looks at its clock next.
-    tick: Millis,
-}
-
-/// What is written when two work on one shard.
-type Broken = String;
-
-struct World {
-    now: Millis,
-    random: Random,
-    order: u64,
-    queue: BTreeMap<Reverse<(Millis, u64)>, (ReplicaId, u64, Arrival)>,
-    nodes: BTreeMap<ReplicaId, Node>,
-    leases: BTreeMap<ReplicaId, u64>,
-    table: Stored,
-    version: u64,
-    processes: u64,
-    calm: bool,
-    writes: usize,
-}
-
-impl World {
-    fn new(seed: u64) -> Self {
-        Self {
-            now: 1000,
-            random: Random(seed),
-            order: 0,
-            queue: BTreeMap::new(),
-            nodes: BTreeMap::new(),
-            leases: BTreeMap::new(),
-            table: Stored {
-                table: Table::default(),
-                version: 0,
-                exists: false,
-            },
-            version: 0,
-            processes: 0,
-            calm: false,
-            writes: 0,
-        }
-    }
-
-    /// A delay: mostly short, at times long.
-    fn delay(&mut self) -> Millis {
-        match self.random.below(if self.calm { 8 } else { 20 }) {
-            0..=8 => 1 + self.random.below(30),
-            9..=17 => 1 + self.random.below(1500),
-            _ => 1 + self.random.below(12_000),
-        }
-    }
-
-    fn send(&mut self, to: &ReplicaId, after: Millis, what: Arrival) {
-        let Some(node) = self.nodes.get(to) else {
-            return;
-        };
-        self.order += 1;
-        let key = Reverse((self.now + after, self.order));
-        self.queue.insert(key, (to.clone(), node.process, what));
-    }
-
-    fn start(&mut self, id: &ReplicaId) {
-        self.processes += 1;
-        let node = Node {
-            machine: Replica::new(id.clone(), DURATION),
-            process: self.processes,
-            paused_until: 0,
-            open_until: 0,
-            work: (0, ShardSet::NONE),
-            active: ShardSet::NONE,
-            tick: 0,
-        };
-        self.nodes.insert(id.clone(), node);
-        let leases: Vec<_> = self.leases.keys().cloned().collect();
-        for lease in leases {
-            self.tell_lease(id, &lease);
-        }
-        self.send(id, 1, Arrival::Renew);
-    }
-
-    fn tell_lease(&mut self, to: &ReplicaId, of: &ReplicaId) {
-        let event = match self.leases.get(of) {
-            Some(renewal) => Event::Member {
-                replica: of.clone(),
-                renewal: renewal.to_string(),
-                duration: DURATION,
-            },
-            None => Event::MemberGone(of.clone()),
-        };
-        if to != of {
-            let after = self.delay();
-            self.send(to, after, Arrival::Machine(event));
-        }
-    }
-
-    fn tell_all_of_lease(&mut self, of: &ReplicaId) {
-        for to in self.nodes.keys().cloned().collect::<Vec<_>>() {
-            self.tell_lease(&to, of);
-        }
-    }
-
-    fn tell_all_of_table(&mut self) {
-        for to in self.nodes.keys().cloned().collect::<Vec<_>>() {
-            let after = self.delay();
-            let event = Event::Table(self.table.clone());
-            self.send(&to, after, Arrival::Machine(event));
-        }
-    }
-
-    /// Says whether an answer is lost.
-    fn is_lost(&mut self) -> bool {
-        !self.calm && self.random.below(12) == 0
-    }
-
-    fn arrive(&mut self, id: &ReplicaId, what: Arrival) {
-        let event = match what {
-            Arrival::Machine(event) => event,
-            Arrival::Renew => {
-                let (after, sent) = (self.delay(), self.now);
-                self.send(id, after, Arrival::AtServer { sent });
-                self.send(id, RENEWAL, Arrival::Renew);
-                return;
-            }
-            Arrival::AtServer { sent } => {
-                if self.is_lost() {
-                    return;
-                }
-                self.version += 1;
-                self.leases.insert(id.clone(), self.version);
-                self.tell_all_of_lease(id);
-                let after = self.delay();
-                if !self.is_lost() {
-                    self.send(id, after, Arrival::Answer { sent });
-                }
-                return;
-            }
-            Arrival::Answer { sent } => Event::Renewed {
-                sent,
-                lapsed: self.nodes[id].open_until <= self.now,
-            },
-            Arrival::ReadAtServer { number } => {
-                let stored = (!self.is_lost()).then(|| self.table.clone());
-                let after = self.delay();
-                let event = Event::Read { number, stored };
-                self.send(id, after, Arrival::Machine(event));
-                return;
-            }
-            Arrival::VerifyAtServer {
-                table,
-                replaces,
-                robbed,
-            } => {
-                self.verify(id, table, replaces, &robbed);
-                return;
-            }
-            Arrival::WriteAtServer { table, replaces } => {
-                self.write(id, table, replaces);
-                return;
-            }
-            Arrival::ForgetAtServer(other) => {
-                self.leases.remove(&other);
-                self.tell_all_of_lease(&other);
-                return;
-            }
-            Arrival::LeaveAtServer => {
-                self.leases.remove(id);
-                self.tell_all_of_lease(id);
-                self.nodes.remove(id);
-                return;
-            }
-            Arrival::Told { number, shards } => {
-                let drain = self.random.below(9000);
-                let node = self.nodes.get_mut(id).expect("it is alive");
-                if number < node.work.0 {
-                    return;
-                }
-                node.work = (number, shards);
-                node.active = node.active.or(shards);
-                let busy = node.active;
-                self.send(id, drain, Arrival::Drained { number });
-                Event::Busy {
-                    number,
-                    shards: busy,
-                }
-            }
-            Arrival::Drained { number } => {
-                let node = self.nodes.get_mut(id).expect("it is alive");
-                if number < node.work.0 {
-                    return;
-                }
-                node.active = node.work.1;
-                Event::Busy {
-                    number,
-                    shards: node.active,
-                }
-            }
-        };
-        self.step(id, event);
-    }
-
-    fn verify(
-        &mut self,
-        id: &ReplicaId,
-        table: Table,
-        replaces: Option<u64>,
-        robbed: &BTreeMap<ReplicaId, String>,
-    ) {
-        let renewals = robbed.iter().map(|(robbed, known)| {
-            let found = self.leases.get(robbed).map(ToString::to_string);
-            (robbed.clone(), found.filter(|found| found != known))
-        });
-        let renewed: Vec<_> = renewals.collect();
-        let is_dead = renewed.iter().all(|(_, renewal)| renewal.is_none());
-        let after = self.delay();
-        if is_dead {
-            self.send(id, after, Arrival::WriteAtServer { table, replaces });
-            return;
-        }
-        for (replica, renewal) in renewed {
-            if let Some(renewal) = renewal {
-                let duration = DURATION;
-                let event = Event::Member {
-                    replica,
-                    renewal,
-                    duration,
-                };
-                self.send(id, after, Arrival::Machine(event));
-            }
-        }
-        self.send(id, after, Arrival::Machine(Event::Wrote { done: false }));
-    }
-
-    fn write(&mut self, id: &ReplicaId, table: Table, replaces: Option<u64>) {
-        let current = self.table.exists.then_some(self.table.version);
-        let done = replaces == current && !self.is_lost();
-        if done {
-            self.version += 1;
-            self.writes += 1;
-            self.table = Stored {
-                table,
-                version: self.version,
-                exists: true,
-            };
-            self.tell_all_of_table();
-        }
-        let after = self.delay();
-        if done && !self.is_lost() {
-            let event = Event::Table(self.table.clone());
-            self.send(id, after, Arrival::Machine(event));
-            self.send(id, after, Arrival::Machine(Event::Wrote { done: true }));
-        } else {
-            self.send(id, after, Arrival::Machine(Event::Wrote { done: false }));
-        }
-    }
-
-    fn step(&mut self, id: &ReplicaId, event: Event) {
-        let now = self.now;
-        let node = self.nodes.get_mut(id).expect("it is alive");
-        let effects = node.machine.step(event, now);
-        let wake = node.machine.next_wake(now);
-        let wake = wake.filter(|wake| node.tick <= now || *wake < node.tick);
-        node.tick = wake.unwrap_or(node.tick);
-        for effect in effects {
-            let after = self.delay();
-            match effect {
-                Effect::Open { until } => {
-                    self.nodes.get_mut(id).expect("it is alive").open_until = until;
-                }
-                Effect::Close => self.nodes.get_mut(id).expect("it is alive").open_until = 0,
-                Effect::Work { number, shards } => {
-                    self.send(id, after.min(200), Arrival::Told { number, shards });
-                }
-                Effect::Read { number } => self.send(id, after, Arrival::ReadAtServer { number }),
-                Effect::Write {
-                    table,
-                    replaces,
-                    robbed,
-                } => {
-                    let what = Arrival::VerifyAtServer {
-                        table,
-                        replaces,
-                        robbed,
-                    };
-                    self.send(id, after, what);
-                }
-                Effect::Forget(other) => self.send(id, after, Arrival::ForgetAtServer(other)),
-                Effect::Leave => self.send(id, after, Arrival::LeaveAtServer),
-            }
-        }
-        if let Some(wake) = wake {
-            self.send(id, wake - now, Arrival::Machine(Event::Tick));
-        }
-    }
-
-    /// Goes on to a time; at each step at most one replica may write for each shard.
-    fn run(&mut self, until: Millis) -> Result<(), Broken> {
-        while let Some(entry) = self.queue.last_entry() {
-            let time = entry.key().0.0;
-            if time > until {
-                break;
-            }
-            let (id, process, what) = entry.remove();
-            self.now = self.now.max(time);
-            let Some(node) = self.nodes.get(&id) else {
-                continue;
-            };
-            let is_at_server = matches!(
-                what,
-                Arrival::AtServer { .. }
-                    | Arrival::ReadAtServer { .. }
-                    | Arrival::VerifyAtServer { .. }
-                    | Arrival::WriteAtServer { .. }
-                    | Arrival::ForgetAtServer(_)
-            );
-            if node.process != process {
-                continue;
-            }
-            if node.paused_until > self.now && !is_at_server {
-                let after = node.paused_until - self.now;
-                self.send(&id, after, what);
-                continue;
-            }
-            self.arrive(&id, what);
-            self.check()?;
-        }
-        self.now = until;
-        self.check()
-    }
-
-    fn check(&self) -> Result<(), Broken> {
-        let mut all = ShardSet::NONE;
-        for (id, node) in &self.nodes {
-            if node.open_until > self.now && node.paused_until <= self.now {
-                let both = all.and(node.active);
-                if !both.is_empty() {
-                    return Err(format!("at {}: {id} and another work on {both}", self.now));
-                }
-                all = all.or(node.active);
-            }
-        }
-        Ok(())
-    }
-}
 
 fn id(number: u64) -> ReplicaId {
     ReplicaId::new(format!("replica-{number}"))
@@ -462,10 +57,7 @@ fn befall(world: &mut World, fate: &Fate) {
                 node.paused_until = now + long;
             }
         }
-        Fate::DeleteLease(who) => {
-            world.leases.remove(&id(*who));
-            world.tell_all_of_lease(&id(*who));
-        }
+        Fate::DeleteLease(who) => world.delete_lease(&id(*who)),
     }
 }
 
@@ -591,4 +183,92 @@ fn a_table_that_was_deleted_is_made_again_as_it_was() {
     world.run(70_000).expect("one at a time");
     assert!(world.table.exists);
     assert_eq!(world.table.table, before);
+}
+
+/// Read before another replica made it, and answered after the watch has told of it.
+#[test]
+fn an_answer_that_comes_too_late_does_not_hide_the_table_for_ever() {
+    let table = |version, exists| Stored {
+        table: Table::default(),
+        version,
+        exists,
+    };
+    let mut replica = Replica::new(id(0), DURATION);
+    let mut read = |number, stored| {
+        let stored = Some(stored);
+        replica.step(Event::Read { number, stored }, 0)
+    };
+    assert!(read(1, table(0, false)).is_empty());
+    assert!(read(2, table(7, true)).is_empty());
+    assert!(read(3, table(0, false)).is_empty());
+    assert!(read(4, table(7, true)).is_empty());
+    let renewed = Event::Renewed {
+        sent: 0,
+        lapsed: true,
+    };
+    let effects = replica.step(renewed, 0);
+    let replaced = effects.into_iter().find_map(|effect| match effect {
+        Effect::Write { replaces, .. } => Some(replaces),
+        _ => None,
+    });
+    assert_eq!(replaced, Some(Some(7)));
+}
+
+/// It may have renewed just before its Lease was deleted, and write by that, although nobody has seen it.
+#[test]
+fn from_one_whose_lease_somebody_deleted_is_taken_a_duration_later() {
+    let owner = ReplicaId::new("owner");
+    let mut taker = Replica::new(id(0), DURATION);
+    let mut stored = Stored {
+        table: Table::all_held_by(owner.clone()),
+        version: 1,
+        exists: true,
+    };
+    let (deleted, mut robbery) = (14_000, None);
+    for now in (0..2 * DURATION).step_by(500) {
+        let mut events = vec![Event::Tick];
+        if now % RENEWAL == 0 {
+            let (sent, lapsed) = (now, now == 0);
+            events.push(Event::Renewed { sent, lapsed });
+        }
+        if now == 0 {
+            events.push(Event::Member {
+                replica: owner.clone(),
+                renewal: "1".to_owned(),
+                duration: DURATION,
+            });
+        }
+        if now == deleted {
+            events.push(Event::MemberGone(owner.clone()));
+        }
+        while let Some(event) = events.pop() {
+            for effect in taker.step(event, now) {
+                match effect {
+                    Effect::Read { number } => events.push(Event::Read {
+                        number,
+                        stored: Some(stored.clone()),
+                    }),
+                    Effect::Work { number, shards } => events.push(Event::Busy { number, shards }),
+                    Effect::Write { table, robbed, .. } => {
+                        if !robbed.is_empty() {
+                            robbery = robbery.or(Some((now, robbed)));
+                        }
+                        stored = Stored {
+                            table,
+                            version: stored.version + 1,
+                            exists: true,
+                        };
+                        // The last one is taken up first.
+                        events.push(Event::Wrote { done: true });
+                        events.push(Event::Table(stored.clone()));
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+    assert_eq!(
+        robbery,
+        Some((deleted + DURATION, [(owner, None)].into_iter().collect()))
+    );
 }

@@ -188,8 +188,8 @@ enum Told {
         result: Result<(Stored, Option<Event>), LeaseError>,
     },
     Wrote(Result<Stored, LeaseError>),
-    /// Nothing was written: who seemed to be dead has renewed its Lease.
-    Alive(Vec<Event>),
+    /// Nothing was written: the Lease of one that seemed to be dead is otherwise than it was known.
+    News(Vec<Event>),
     Forgot(Result<(), LeaseError>),
     /// Another replica's question is answered; nothing if nobody could.
     Answer {
@@ -352,7 +352,7 @@ impl Task {
                 }
                 self.step(Event::Wrote { done })
             }
-            Told::Alive(members) => {
+            Told::News(members) => {
                 for event in members {
                     self.step(event)?;
                 }
@@ -514,11 +514,11 @@ impl Task {
                 replaces,
                 robbed,
             } => self.requests.push(Box::pin(async move {
-                match leases.alive(&robbed).await {
-                    Ok(alive) if alive.is_empty() => {
+                match leases.news(&robbed).await {
+                    Ok(news) if news.is_empty() => {
                         Told::Wrote(leases.write_table(&table, replaces).await)
                     }
-                    Ok(alive) => Told::Alive(alive),
+                    Ok(news) => Told::News(news),
                     Err(error) => Told::Wrote(Err(error)),
                 }
             })),

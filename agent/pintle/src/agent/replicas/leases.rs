@@ -270,22 +270,27 @@ impl Leases {
         }
     }
 
-    /// Reads the Leases of replicas that seem to be dead, and returns those that were renewed since.
-    pub(super) async fn alive(
+    /// Reads the Leases of replicas that seem to be dead, and returns what is otherwise than it is known: nothing is known of
+    /// a Lease that is gone.
+    pub(super) async fn news(
         &self,
-        seem_dead: &BTreeMap<ReplicaId, String>,
+        seem_dead: &BTreeMap<ReplicaId, Option<String>>,
     ) -> Result<Vec<Event>, LeaseError> {
-        let mut alive = Vec::new();
+        let mut news = Vec::new();
         for (replica, known) in seem_dead {
-            let Some(lease) = self.get(&self.member(replica)).await? else {
-                continue;
+            let event = match self.get(&self.member(replica)).await? {
+                Some(lease) => renewal(&lease, replica.clone()),
+                None => Event::MemberGone(replica.clone()),
             };
-            let event = renewal(&lease, replica.clone());
-            if !matches!(&event, Event::Member { renewal, .. } if renewal == known) {
-                alive.push(event);
+            let found = match &event {
+                Event::Member { renewal, .. } => Some(renewal),
+                _ => None,
+            };
+            if found != known.as_ref() {
+                news.push(event);
             }
         }
-        Ok(alive)
+        Ok(news)
     }
 
     /// Writes who holds what, if it is as it was.
