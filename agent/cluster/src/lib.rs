@@ -74,8 +74,8 @@ pub use fence::{Fence, Moment};
 pub use helm::{HelmError, HelmManifest, HelmRelease, Takeover};
 pub use planning::{Kept, PlanError, Planned};
 pub use prepare::{
-    Clash, DESIRED_ANNOTATION, Disorder, Misplaced, PrepareError, Prepared, PreparedObject,
-    UnservedObject,
+    Clash, DESIRED_ANNOTATION, Disorder, Misplaced, NotText, PrepareError, Prepared,
+    PreparedObject, UnservedObject,
 };
 pub use reader::{Changes, Reader};
 pub use rejection::{ADOPT_ANNOTATION, FieldProblem, ObjectFailure, WriteError};

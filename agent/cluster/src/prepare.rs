@@ -1,8 +1,9 @@
 //! Rendered objects made ready for one cluster: namespaces and label set, what only servers write removed.
 
+mod secret;
+
 use std::{collections::BTreeSet, sync::Arc};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use pintle_core::{
     digest::Digest,
     hook::{Hook, HookEvent},
@@ -14,6 +15,8 @@ use pintle_core::{
 };
 use serde_json::Value;
 
+pub use self::secret::NotText;
+use self::secret::without_write_only_fields;
 use crate::{
     discovery::{Kinds, ResourceType, UnknownKind, types_of_definition},
     release::Release,
@@ -171,6 +174,9 @@ pub enum PrepareError {
     /// The objects cannot be brought into an order.
     #[error("{}{}", .0.error, written_at(&.0.places))]
     Order(Box<Disorder>),
+    /// A value of a Secret is no text.
+    #[error("{}{}: {} is {}: expected text, so put it in quotes", place(.0.position.as_ref()), .0.id, .0.field, .0.found)]
+    NotText(Box<NotText>),
     /// An object is a hook, and also none.
     #[error(
         "{}{} is rendered as a hook, and {}as an object that is none: its hook would delete what is to stay, so rename one of them",
@@ -216,7 +222,11 @@ impl PrepareError {
         match self {
             Self::UnknownKind(_) => true,
             Self::Discovery(error) => error.is_retryable(),
-            Self::Duplicate(_) | Self::AlsoHook(_) | Self::Links(_) | Self::Order(_) => false,
+            Self::Duplicate(_)
+            | Self::AlsoHook(_)
+            | Self::Links(_)
+            | Self::NotText(_)
+            | Self::Order(_) => false,
         }
     }
 }
@@ -385,6 +395,9 @@ fn normalised(
     label: &str,
 ) -> Result<RenderedObject, PrepareError> {
     let namespaced = resource_of(rendered, kinds)?.namespaced;
+    if let Some(found) = NotText::in_secret(rendered) {
+        return Err(PrepareError::NotText(Box::new(found)));
+    }
     let own = rendered.object.id().namespace.clone();
     let namespace = namespaced.then(|| own.unwrap_or_else(|| release.namespace.clone()));
     let object = rendered
@@ -397,35 +410,6 @@ fn normalised(
         object: without_write_only_fields(object),
         ..rendered.clone()
     })
-}
-
-/// Moves a Secret's `stringData` into its `data`, as the server does: what is in both is taken from `stringData`.
-/// <https://kubernetes.io/docs/reference/kubernetes-api/config-and-storage-resources/secret-v1/>
-fn without_write_only_fields(object: Object) -> Object {
-    if !object.id().is_secret() || object.value().get("stringData").is_none() {
-        return object;
-    }
-    let unchanged = object.clone();
-    let mut value = object.into_value();
-    let texts = value
-        .as_object_mut()
-        .and_then(|map| map.remove("stringData"));
-    let Some(Value::Object(texts)) = texts else {
-        // Not what a Secret may hold: the server will say so.
-        return unchanged;
-    };
-    match &mut value["data"] {
-        data @ Value::Null => *data = Value::Object(serde_json::Map::new()),
-        Value::Object(_) => {}
-        _ => return unchanged,
-    }
-    for (key, text) in texts {
-        let encoded = text
-            .as_str()
-            .map(|text| Value::String(STANDARD.encode(text)));
-        value["data"][key] = encoded.unwrap_or(text);
-    }
-    Object::new(value).unwrap_or(unchanged)
 }
 
 #[cfg(test)]
@@ -499,6 +483,21 @@ mod tests {
             json!({"kept": "eA==", "both": "eQ==", "new": "eg=="})
         );
         assert!(value.get("stringData").is_none());
+    }
+
+    #[test]
+    fn a_value_of_a_secret_that_is_no_text_is_refused_and_not_quoted() {
+        let refused = |field: &str, value: Value| {
+            let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}, field: {"pin": value}});
+            let error = ready(vec![secret]).unwrap_err();
+            assert!(!error.is_retryable());
+            error.to_string()
+        };
+        assert_snapshot!(refused("stringData", json!(1234)), @"all.yaml:1:1: Secret a: stringData.pin is a number: expected text, so put it in quotes");
+        assert_snapshot!(refused("data", json!({"a": "hunter2"})), @"all.yaml:1:1: Secret a: data.pin is an object: expected text, so put it in quotes");
+        // A key without a value is nothing to the server.
+        let empty = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}, "data": {"pin": null}});
+        assert!(ready(vec![empty]).is_ok());
     }
 
     #[test]

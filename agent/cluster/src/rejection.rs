@@ -1,5 +1,7 @@
 //! What the API server says against a write, in words that lead to a remedy.
 
+mod words;
+
 use std::{fmt, time::Duration};
 
 use pintle_core::{
@@ -7,6 +9,7 @@ use pintle_core::{
     plan::Conflict, problem::Position,
 };
 
+use self::words::{first_line, misfit, problems};
 use crate::{
     connection::ServiceAccount,
     discovery::{KindHint, UnknownKind},
@@ -265,62 +268,6 @@ fn is_immutable(cause: &Cause) -> bool {
     WORDS.iter().any(|words| message.contains(words))
 }
 
-fn problems(refusal: &Refusal, id: &ObjectId) -> Vec<FieldProblem> {
-    if refusal.causes.is_empty() {
-        let message = if id.is_secret() {
-            "the server refuses its content"
-        } else {
-            first_line(&refusal.message)
-        };
-        return vec![FieldProblem {
-            field: String::new(),
-            message: message.to_owned(),
-        }];
-    }
-    let of_cause = |cause: &Cause| FieldProblem {
-        field: cause.field.trim_start_matches('.').to_owned(),
-        message: short(&cause.message, id.is_secret()),
-    };
-    refusal.causes.iter().map(of_cause).collect()
-}
-
-/// Leaves the value out of `Invalid value: VALUE: reason` when it is long, as a whole pod template is, or secret.
-fn short(message: &str, secret: bool) -> String {
-    let line = first_line(message);
-    let reason = line.rsplit(": ").next().unwrap_or(line);
-    if line.starts_with("Invalid value: ") && (secret || line.len() > 160) {
-        return reason.to_owned();
-    }
-    line.to_owned()
-}
-
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or_default()
-}
-
-/// `failed to create typed patch object (shop/web; apps/v1, Kind=Deployment): .spec.replicaz: field not declared in schema`
-fn misfit(refusal: &Refusal, id: &ObjectId) -> FieldProblem {
-    let line = first_line(&refusal.message);
-    let detail = line.split_once("): ").map_or(line, |(_, detail)| detail);
-    if id.is_secret() && !detail.starts_with('.') {
-        // The decoder quotes what it cannot decode.
-        return FieldProblem {
-            field: "data".to_owned(),
-            message: "cannot be decoded: are all values base64?".to_owned(),
-        };
-    }
-    match detail.split_once(": ") {
-        Some((field, message)) if field.starts_with('.') => FieldProblem {
-            field: field.trim_start_matches('.').to_owned(),
-            message: message.to_owned(),
-        },
-        _ => FieldProblem {
-            field: String::new(),
-            message: detail.to_owned(),
-        },
-    }
-}
-
 fn owners(conflicts: &[Conflict]) -> String {
     let one = |conflict: &Conflict| format!("{} is owned by {}", conflict.field, conflict.manager);
     conflicts.iter().map(one).collect::<Vec<_>>().join(", ")
@@ -465,6 +412,22 @@ mod tests {
         assert_snapshot!(error_of("Secret", 422, "hunter2", json!([])), @"it is not valid: the server refuses its content");
         let misfit = "failed to convert new object (shop/se; /v1, Kind=Secret) to proper version: illegal base64 data hunter2";
         assert_snapshot!(error_of("Secret", 500, misfit, json!([])), @"it is not valid: data: cannot be decoded: are all values base64?");
+    }
+
+    #[test]
+    fn a_value_of_a_secret_that_is_no_text_is_not_shown() {
+        let of = |detail: &str| {
+            let start = "failed to create typed patch object (shop/web; /v1, Kind=Secret): ";
+            error_of("Secret", 500, &format!("{start}{detail}"), json!([])).to_string()
+        };
+        let number = ".data.pin: expected string, got &value.valueUnstructured{Value:1234}";
+        assert_snapshot!(of(number), @"it is not valid: data.pin: expected text: quote the value");
+        let map = r#".data.pin: expected string, got &value.valueUnstructured{Value:map[string]interface {}{"a: b":"hunter2"}}"#;
+        assert_snapshot!(of(map), @"it is not valid: data.pin: expected text: quote the value");
+        let whole = r#".data: expected map, got &value.valueUnstructured{Value:"hunter2"}"#;
+        assert_snapshot!(of(whole), @"it is not valid: data: expected map");
+        assert_snapshot!(of(".dat: field not declared in schema"), @"it is not valid: dat: field not declared in schema");
+        assert_snapshot!(of(".data.pin: hunter2 is odd"), @"it is not valid: data.pin: the server refuses its content");
     }
 
     #[test]

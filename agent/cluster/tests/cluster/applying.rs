@@ -6,7 +6,7 @@ use pintle_core::{
 };
 use serde_json::{Value, json};
 
-use crate::world::{World, annotated, application, config_map, deployment, with};
+use crate::world::{World, annotated, application, config_map, deployment, rendered, with};
 
 fn actions(planned: &pintle_cluster::Planned) -> Vec<(Action, String)> {
     planned
@@ -356,6 +356,25 @@ async fn secrets_are_applied_and_nothing_of_them_is_shown() {
         .unwrap()
         .to_string();
     assert!(!inventory.contains("hunter") && !inventory.contains("aHVudGVyM"));
+}
+
+#[tokio::test]
+async fn what_a_secret_must_not_hold_is_refused_and_not_shown() {
+    let world = World::new("secret-odd").await;
+    let secret = |field: &str, value: Value| json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, field: value});
+    let number = rendered(&[secret("stringData", json!({"a": 1234}))]);
+    let prepared = world.cluster.prepare(&number, &world.release).await;
+    let error = prepared.unwrap_err().to_string();
+    assert!(error.contains("stringData.a is a number"), "{error}");
+    // What nobody looks for here is left to the server, which quotes it.
+    for text in [
+        secret("data", json!("hunter2")),
+        secret("type", json!({"a": "hunter2"})),
+    ] {
+        let error = world.converge(&[text]).await.unwrap_err().to_string();
+        assert!(error.contains("it is not valid: "), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
 }
 
 #[tokio::test]

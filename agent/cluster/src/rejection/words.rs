@@ -1,0 +1,82 @@
+//! The words of the API server's refusals, without what must not be shown.
+
+use pintle_core::object::ObjectId;
+
+use super::FieldProblem;
+use crate::request::{Cause, Refusal};
+
+/// Said instead of words that may quote what a Secret holds.
+const CONCEALED: &str = "the server refuses its content";
+
+/// Returns what a refusal says field by field.
+pub(super) fn problems(refusal: &Refusal, id: &ObjectId) -> Vec<FieldProblem> {
+    if refusal.causes.is_empty() {
+        let message = if id.is_secret() {
+            CONCEALED
+        } else {
+            first_line(&refusal.message)
+        };
+        return vec![FieldProblem {
+            field: String::new(),
+            message: message.to_owned(),
+        }];
+    }
+    let of_cause = |cause: &Cause| FieldProblem {
+        field: cause.field.trim_start_matches('.').to_owned(),
+        message: short(&cause.message, id.is_secret()),
+    };
+    refusal.causes.iter().map(of_cause).collect()
+}
+
+/// Leaves the value out of `Invalid value: VALUE: reason` when it is long, as a whole pod template is, or secret.
+fn short(message: &str, secret: bool) -> String {
+    let line = first_line(message);
+    let reason = line.rsplit(": ").next().unwrap_or(line);
+    if line.starts_with("Invalid value: ") && (secret || line.len() > 160) {
+        return reason.to_owned();
+    }
+    line.to_owned()
+}
+
+/// Returns what comes before the first line break.
+pub(super) fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+/// Reads an objection of a kind's schema:
+/// `failed to create typed patch object (shop/web; apps/v1, Kind=Deployment): .spec.replicaz: field not declared in schema`
+pub(super) fn misfit(refusal: &Refusal, id: &ObjectId) -> FieldProblem {
+    let line = first_line(&refusal.message);
+    let detail = line.split_once("): ").map_or(line, |(_, detail)| detail);
+    match detail.split_once(": ") {
+        Some((field, message)) if field.starts_with('.') => FieldProblem {
+            field: field.trim_start_matches('.').to_owned(),
+            message: if id.is_secret() {
+                without_value(message).to_owned()
+            } else {
+                message.to_owned()
+            },
+        },
+        // The decoder quotes what it cannot decode.
+        _ if id.is_secret() => FieldProblem {
+            field: "data".to_owned(),
+            message: "cannot be decoded: are all values base64?".to_owned(),
+        },
+        _ => FieldProblem {
+            field: String::new(),
+            message: detail.to_owned(),
+        },
+    }
+}
+
+/// Returns what a schema says of a field without the value that it has found there, which it quotes.
+fn without_value(message: &str) -> &str {
+    if message == "field not declared in schema" {
+        return message;
+    }
+    match message.split_once(", got ") {
+        Some(("expected string", _)) => "expected text: quote the value",
+        Some((expected, _)) if expected.starts_with("expected ") => expected,
+        _ => CONCEALED,
+    }
+}
