@@ -14,7 +14,7 @@ mod part;
 
 use self::{ordered::is_write, part::Run};
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex},
 };
@@ -29,6 +29,7 @@ use pintle_core::{
     plan::{Action, Change, Summary},
 };
 use serde_json::Value;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -201,8 +202,8 @@ pub(crate) struct Applier<'a> {
     pub(crate) attempt: &'a str,
     pub(crate) progress: &'a dyn Progress,
     pub(crate) cancel: &'a CancellationToken,
-    /// Group and kind of the definitions that were established by this plan.
-    pub(crate) established: Mutex<BTreeSet<(String, String)>>,
+    /// Group and kind of the definitions that were written by this plan, each with the moment at which it was established.
+    pub(crate) established: Mutex<BTreeMap<(String, String), Instant>>,
 }
 
 /// What came of one object.

@@ -10,6 +10,7 @@ use pintle_core::{
     prune::{ProtectedKind, Wish},
 };
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::{Applier, Done, Step};
 use crate::{
@@ -23,12 +24,14 @@ use crate::{
     planning::is_used,
     prepare::{DESIRED_ANNOTATION, is_definition},
     rejection::{ADOPT_ANNOTATION, WriteError},
-    request::RequestError,
+    request::{Refusal, RequestError},
 };
 
 /// Between two tries of a request about an object whose definition was established a moment ago: the API server starts to
 /// serve a kind shortly after it says so.
 const SERVING_PAUSE: Duration = Duration::from_millis(100);
+/// For how long after a definition has changed the API server may judge its resources by the schema that it had before.
+const OLD_SCHEMA: Duration = Duration::from_secs(10);
 /// How often something is tried again because the object changed meanwhile.
 const TRIES: usize = 5;
 
@@ -287,7 +290,7 @@ impl Applier<'_> {
         Ok(applied.live)
     }
 
-    /// Sends a request, and waits for a kind that is about to be served.
+    /// Sends a request, and waits for a kind that is about to be served, or whose schema is about to change.
     async fn when_served<T, F>(
         &self,
         resource: &ResourceType,
@@ -296,26 +299,37 @@ impl Applier<'_> {
     where
         F: Future<Output = Result<T, RequestError>>,
     {
-        let started = tokio::time::Instant::now();
+        let started = Instant::now();
         loop {
-            match send().await {
-                Err(error) if error.is_unserved() && self.is_new_kind(resource) => {
-                    if started.elapsed() > self.release.timeout.get() || self.cancel.is_cancelled()
-                    {
-                        return Err(error);
-                    }
-                    tokio::time::sleep(SERVING_PAUSE).await;
-                }
+            let error = match send().await {
+                Err(error) if !self.cancel.is_cancelled() => error,
                 result => return result,
+            };
+            let is_passing = self.established_at(resource).is_some_and(|established| {
+                if error.is_unserved() {
+                    started.elapsed() <= self.release.timeout.get()
+                } else {
+                    // A definition that existed before is established all the time.
+                    established.elapsed() <= OLD_SCHEMA
+                        && error.refusal().is_some_and(Refusal::is_against_schema)
+                }
+            });
+            if !is_passing {
+                return Err(error);
             }
+            tokio::time::sleep(SERVING_PAUSE).await;
         }
     }
 
-    /// Says whether a kind came with this plan.
+    /// Says whether a kind came, or changed, with this plan.
     pub(super) fn is_new_kind(&self, resource: &ResourceType) -> bool {
-        self.established
-            .lock()
-            .is_ok_and(|new| new.contains(&(resource.group.clone(), resource.kind.clone())))
+        self.established_at(resource).is_some()
+    }
+
+    /// Returns when the definition of a kind was established, if this plan has written it.
+    fn established_at(&self, resource: &ResourceType) -> Option<Instant> {
+        let kind = (resource.group.clone(), resource.kind.clone());
+        self.established.lock().ok()?.get(&kind).copied()
     }
 
     /// Deletes the object that is to be made again, and waits until it is gone.
@@ -414,7 +428,7 @@ impl Applier<'_> {
             established["spec"]["names"]["kind"].as_str(),
         ) && let Ok(mut new) = self.established.lock()
         {
-            new.insert((group.to_owned(), kind.to_owned()));
+            new.insert((group.to_owned(), kind.to_owned()), Instant::now());
         }
         Ok(())
     }

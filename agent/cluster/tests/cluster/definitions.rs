@@ -4,10 +4,14 @@ use std::sync::Arc;
 
 use pintle_cluster::{InventoryStore as _, Tracker, TrackerOptions, Urgency, Waited};
 use pintle_core::{inventory::Entry, object::ObjectId, plan::Depth};
+use pintle_harness::Fault;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::world::{LIMIT, SimpleJudge, World, annotated, config_map, with};
+use crate::{
+    faults::behind_proxy,
+    world::{LIMIT, SimpleJudge, World, annotated, config_map, with},
+};
 
 /// A kind of this test's own: definitions belong to the whole cluster.
 fn definition(world: &World) -> Value {
@@ -35,6 +39,17 @@ fn definition_at(world: &World, versions: &[(&str, bool)]) -> Value {
     };
     definition["spec"]["versions"] = versions.iter().map(version).collect();
     definition
+}
+
+/// The same kind with one more property, which is one of two.
+fn coloured_definition(world: &World) -> Value {
+    let colour = json!({"type": "string", "enum": ["red", "blue"]});
+    let properties = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/colour";
+    with(definition(world), properties, colour)
+}
+
+fn coloured(world: &World, name: &str) -> Value {
+    with(widget(world, name), "/spec/colour", json!("red"))
 }
 
 fn group(world: &World) -> String {
@@ -478,4 +493,23 @@ async fn where_the_server_is_followed_a_kind_is_known_that_nobody_has_asked_for(
         };
         tokio::time::timeout(LIMIT, known).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_resource_is_written_although_the_server_judges_it_by_the_schema_before() {
+    let (world, proxy) = behind_proxy("crd-schema").await;
+    world
+        .converge(&[definition(&world), widget(&world, "w")])
+        .await
+        .unwrap();
+    let misfit = "failed to create typed patch object (shop/w; example.com/v1, Kind=Widget): .spec.colour: field not declared in schema";
+    let on_widgets = || Fault::on("PATCH", "/widgets/").times(1);
+    proxy.inject(on_widgets().status(500, "", misfit));
+    proxy.inject(on_widgets().status(422, "Invalid", "spec.colour: Unsupported value"));
+    let changed = [coloured_definition(&world), coloured(&world, "w")];
+    world.converge(&changed).await.unwrap();
+    assert_eq!(
+        world.live(&widgets(&world), "w").unwrap()["spec"]["colour"],
+        "red"
+    );
 }
