@@ -2,9 +2,11 @@
 //!
 //! A *local* plan asks the server only about objects that changed or are in doubt, one read each. A *server* plan also
 //! sends a dry-run apply for each object that would be written, so that defaults, admission, conflicts and immutable
-//! fields are seen before the first write.
+//! fields are seen before the first write. Where the server cannot know yet, because what an object needs comes with the plan,
+//! it is planned locally.
 
 mod drift;
+mod dry_run;
 mod hooks;
 mod live;
 mod removal;
@@ -18,23 +20,23 @@ use pintle_core::{
     inventory::{Entry, Inventory},
     machine::Retry,
     object::ObjectId,
-    plan::{Action, Change, Conflict, Depth, Plan},
+    plan::{Action, Change, Depth, Plan},
     prune::TooManyDeletions,
 };
 use serde_json::Value;
 
-use self::live::{Live, Owned};
 pub(crate) use self::removal::is_used;
+use self::{
+    dry_run::{Doubt, parted},
+    live::Live,
+};
 use crate::{
     claims::UnknownClaims,
     connection::Connection,
     discovery::Discovery,
     facts::{Fact, Facts},
-    objects::{self, Mode},
-    ownership::may_force,
-    payload::Payload,
     prepare::{Prepared, PreparedObject},
-    rejection::{ObjectFailure, WriteError, conflicts, lines, retry},
+    rejection::{ObjectFailure, WriteError, lines, retry},
     release::Release,
     request::RequestError,
 };
@@ -139,28 +141,18 @@ pub(crate) async fn plan(
     let mut inventory = removal.inventory;
     inventory.release = record;
     let mut changes = removal.changes;
-    let (mut failures, mut drifted) = (Vec::new(), Vec::new());
-    for hook in hooks {
-        match hook {
-            Ok(change) => changes.push(change),
-            Err(failure) => failures.push(failure),
-        }
-    }
-    for result in looked {
-        match result {
-            Ok(found) => {
-                if let Some(entry) = found.recorded {
-                    inventory.insert(entry);
-                }
-                drifted.extend(found.drift);
-                changes.push(found.change);
-            }
-            Err(failure) => failures.push(failure),
-        }
-    }
+    let (found, mut failures) = parted(looked.into_iter().chain(hooks));
     if !failures.is_empty() {
         failures.sort_by(|a, b| a.id.cmp(&b.id));
         return Err(PlanError::Objects(failures));
+    }
+    let mut drifted = Vec::new();
+    for planned in found {
+        if let Some(entry) = planned.recorded {
+            inventory.insert(entry);
+        }
+        drifted.extend(planned.drift);
+        changes.push(planned.change);
     }
     drifted.sort_by(|a, b| a.id.cmp(&b.id));
     Ok(Planned {
@@ -216,6 +208,8 @@ struct PlannedObject {
     recorded: Option<Entry>,
     /// What others have changed of it.
     drift: Option<DriftedObject>,
+    /// Why it may have to be refused.
+    doubt: Option<Doubt>,
 }
 
 impl PlannedObject {
@@ -224,6 +218,7 @@ impl PlannedObject {
             change,
             recorded: None,
             drift: None,
+            doubt: None,
         }
     }
 }
@@ -333,14 +328,9 @@ impl Planner<'_> {
             let planned = self.try_update(object, &live, entry).await?;
             return Ok(PlannedObject { drift, ..planned });
         }
-        let owned = live.owned_with(object);
-        let mut change = change(object, Action::Update);
-        (change.before, change.after) = (owned.before, owned.desired);
-        change.conflicts = live.contested(object);
-        change.live = Some(live.into_value());
         Ok(PlannedObject {
             drift,
-            ..PlannedObject::of(change)
+            ..updated(object, live)
         })
     }
 
@@ -351,93 +341,6 @@ impl Planner<'_> {
             Some(applied) => live.owning_what_was_applied(&applied),
             None => live,
         }
-    }
-
-    async fn create(&self, object: &PreparedObject) -> Result<PlannedObject, WriteError> {
-        if self.depth == Depth::Local || self.is_out_of_sight(object) {
-            let mut change = change(object, Action::Create);
-            change.after = Owned::of_new(object);
-            return Ok(PlannedObject::of(change));
-        }
-        let payload = Payload::new(&object.object, object.desired);
-        match self.try_apply(object, payload.unbound(), false).await {
-            Ok(applied) if applied.created => {
-                let mut change = change(object, Action::Create);
-                change.after = Owned::of_result(&applied.live, &self.manager);
-                Ok(PlannedObject::of(change))
-            }
-            Err(error) if !error.is_conflict() => Err(self.write_error(error, object)),
-            // It exists already: what it is now belongs into the plan.
-            _ => match self.read(object).await? {
-                Some(live) => {
-                    let live = self.seen(object, live);
-                    self.try_update(object, &live, None).await
-                }
-                None => Err(WriteError::Request(RequestError::Malformed {
-                    request: "a dry-run apply".to_owned(),
-                    detail: format!(
-                        "{} came and went while it was planned: try again",
-                        object.id()
-                    ),
-                })),
-            },
-        }
-    }
-
-    /// Sends a dry-run apply for an object that exists.
-    async fn try_update(
-        &self,
-        object: &PreparedObject,
-        live: &Live<'_>,
-        entry: Option<&Entry>,
-    ) -> Result<PlannedObject, WriteError> {
-        let mut taken: Vec<Conflict> = Vec::new();
-        let payload = live.payload(object);
-        let mut result = self.try_apply(object, payload.unbound(), false).await;
-        if let Err(error) = &result
-            && let Some(refusal) = error.refusal()
-            && error.is_conflict()
-        {
-            let (live, adopts) = (live.value(), object.asks_for_adoption());
-            match may_force(live, self.release, object.id(), adopts, entry).await {
-                Ok(()) => taken = conflicts(refusal),
-                Err(refused) => {
-                    return Err(refused.unwrap_or_else(|| self.write_error(error.clone(), object)));
-                }
-            }
-            result = self.try_apply(object, payload.unbound(), true).await;
-        }
-        let owned = live.owned_with(object);
-        let mut change = change(object, Action::Update);
-        change.before = owned.before;
-        change.conflicts = taken;
-        match result {
-            Ok(applied) => change.after = Owned::of_result(&applied.live, &self.manager),
-            Err(error) => match self.write_error(error, object) {
-                WriteError::Immutable(_) if object.may_be_replaced() => {
-                    change.action = Action::Replace;
-                    change.after = owned.desired;
-                }
-                other => return Err(other),
-            },
-        }
-        change.live = Some(live.value().clone());
-        Ok(PlannedObject::of(change))
-    }
-
-    async fn try_apply(
-        &self,
-        object: &PreparedObject,
-        payload: &Value,
-        force: bool,
-    ) -> Result<objects::Applied, RequestError> {
-        let mode = Mode {
-            force,
-            dry_run: true,
-        };
-        self.connection
-            .apply_object(&object.resource, object.id(), payload, &self.manager, mode)
-            .await
     }
 
     async fn read(&self, object: &PreparedObject) -> Result<Option<Value>, WriteError> {
@@ -483,6 +386,16 @@ fn change(object: &PreparedObject, action: Action) -> Change {
         for_removal: None,
         conflicts: Vec::new(),
     }
+}
+
+/// Plans an object that exists, as far as can be known without the server.
+fn updated(object: &PreparedObject, live: Live<'_>) -> PlannedObject {
+    let owned = live.owned_with(object);
+    let mut change = change(object, Action::Update);
+    (change.before, change.after) = (owned.before, owned.desired);
+    change.conflicts = live.contested(object);
+    change.live = Some(live.into_value());
+    PlannedObject::of(change)
 }
 
 #[cfg(test)]

@@ -139,9 +139,17 @@ impl Prepared {
 
     /// Says whether the definition of a kind is rendered, be it new or not.
     pub(crate) fn brings(&self, id: &ObjectId) -> bool {
+        self.definitions_of(id).next().is_some()
+    }
+
+    /// Returns the rendered definitions of a kind, be they new or not.
+    pub(crate) fn definitions_of(&self, id: &ObjectId) -> impl Iterator<Item = &ObjectId> {
+        let defines = move |object: &&PreparedObject| {
+            let defined = definition_of(object.id(), object.object.value());
+            defined.is_some_and(|(group, kind)| group == id.group && kind == id.kind)
+        };
         let all = self.objects.iter().chain(&self.hooks);
-        all.filter_map(|object| definition_of(object.id(), object.object.value()))
-            .any(|(group, kind)| group == id.group && kind == id.kind)
+        all.filter(defines).map(PreparedObject::id)
     }
 }
 

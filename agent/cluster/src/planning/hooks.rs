@@ -10,7 +10,7 @@ use pintle_core::{
 };
 
 use super::{
-    Planner, WIDTH, change,
+    PlannedObject, Planner, WIDTH, change,
     live::{Live, Owned},
 };
 use crate::{
@@ -48,7 +48,7 @@ impl Planner<'_> {
         &self,
         record: Option<&ReleaseRecord>,
         inventory: &Inventory,
-    ) -> Vec<Result<Change, ObjectFailure>> {
+    ) -> Vec<Result<PlannedObject, ObjectFailure>> {
         let Some(record) = record else {
             return Vec::new();
         };
@@ -68,18 +68,19 @@ impl Planner<'_> {
                 let is_kept = keeps && hook.is_for_removal();
                 (is_kept || !due.is_empty()).then(|| {
                     async move {
-                        let mut change = if due.is_empty() {
-                            kept(object)
+                        let mut planned = if due.is_empty() {
+                            PlannedObject::of(kept(object))
                         } else {
                             self.look_at_hook(object, inventory.get(object.id()))
                                 .await?
                         };
+                        let change = &mut planned.change;
                         change.hook = due;
                         if is_kept {
                             change.hook.extend(hook.removal_events());
                             change.for_removal = Some(Box::new(hook.clone()));
                         }
-                        Ok(change)
+                        Ok(planned)
                     }
                     .boxed()
                 })
@@ -100,7 +101,7 @@ impl Planner<'_> {
         &self,
         object: &PreparedObject,
         entry: Option<&Entry>,
-    ) -> Result<Change, ObjectFailure> {
+    ) -> Result<PlannedObject, ObjectFailure> {
         let result = self.planned_hook(object, entry).await;
         result.map_err(|error| ObjectFailure {
             id: object.id().clone(),
@@ -113,15 +114,14 @@ impl Planner<'_> {
         &self,
         object: &PreparedObject,
         entry: Option<&Entry>,
-    ) -> Result<Change, WriteError> {
+    ) -> Result<PlannedObject, WriteError> {
         let live = if self.is_out_of_sight(object) {
             None
         } else {
             self.read(object).await?
         };
         let Some(live) = live else {
-            let created = self.create(object).await?;
-            return Ok(created.change);
+            return self.create(object).await;
         };
         may_run_hook(&live, self.release, object, entry).await?;
         let live = Live::new(live, object, self.release);
@@ -135,7 +135,7 @@ impl Planner<'_> {
         change.before = owned.before;
         change.after = Owned::of_new(object);
         change.live = Some(live.into_value());
-        Ok(change)
+        Ok(PlannedObject::of(change))
     }
 }
 

@@ -210,3 +210,57 @@ async fn an_account_can_do_what_it_may_and_the_error_names_it() {
                 .all(|request| request.impersonated.as_ref() == Some(&user))
     );
 }
+
+/// Whoever has no right to bind roles at will may bind one whose rights he has: the server looks into it.
+#[tokio::test]
+async fn a_role_and_who_binds_it_are_planned_together() {
+    let mut world = World::new("bound").await;
+    let account = format!("--serviceaccount={}:deployer", world.namespace);
+    world.kubectl(&["create", "serviceaccount", "deployer"]);
+    world.kubectl(&[
+        "create",
+        "role",
+        "deployer",
+        "--verb=get,create,patch",
+        "--resource=configmaps,roles.rbac.authorization.k8s.io,rolebindings.rbac.authorization.k8s.io",
+    ]);
+    world.kubectl(&[
+        "create",
+        "rolebinding",
+        "deployer",
+        "--role=deployer",
+        &account,
+    ]);
+    world.release.account = Some(pintle_cluster::ServiceAccount::new(
+        &world.namespace,
+        "deployer",
+    ));
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "reader"},
+        "rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]}],
+    });
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "reader"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reader"},
+        "subjects": [{"kind": "ServiceAccount", "name": "default"}],
+    });
+    let (role, binding) = ([role], [binding]);
+    pintle_harness::until_async("the rights take effect", crate::world::LIMIT, || async {
+        Ok(world
+            .plan(&role, Depth::Server)
+            .await
+            .map(drop)
+            .map_err(|error| error.to_string()))
+    })
+    .await
+    .unwrap();
+    let both = [&role[..], &binding[..]].concat();
+    let planned = world.plan(&both, Depth::Server).await.unwrap();
+    assert_eq!(planned.plan.summary().create, 2);
+    let alone = world.plan(&binding, Depth::Server).await.unwrap_err();
+    assert!(
+        alone.to_string().contains("\"reader\" not found"),
+        "{alone}"
+    );
+    world.converge(&both).await.unwrap();
+}

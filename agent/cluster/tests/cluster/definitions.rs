@@ -513,3 +513,31 @@ async fn a_resource_is_written_although_the_server_judges_it_by_the_schema_befor
         "red"
     );
 }
+
+#[tokio::test]
+async fn a_plan_that_changes_a_definition_may_use_what_it_adds() {
+    let world = World::new("crd-grows").await;
+    world
+        .converge(&[definition(&world), widget(&world, "w")])
+        .await
+        .unwrap();
+    let used = [coloured(&world, "w"), coloured(&world, "new")];
+    let grown = [&[coloured_definition(&world)], &used[..]].concat();
+    let planned = world.plan(&grown, Depth::Server).await.unwrap();
+    let summary = planned.plan.summary();
+    assert_eq!((summary.update, summary.create), (2, 1));
+    // Only whether it has to be made again is asked of the server.
+    let allowed = annotated(used[0].clone(), "pintle.dev/replace", "allowed");
+    let replaced = [coloured_definition(&world), allowed];
+    let planned = world.plan(&replaced, Depth::Local).await.unwrap();
+    assert_eq!(planned.plan.summary().update, 2);
+
+    let kept = [&[definition(&world)], &used[..]].concat();
+    let refused = world.plan(&kept, Depth::Server).await.unwrap_err();
+    let refused = refused.to_string();
+    assert_eq!(refused.lines().count(), 2, "{refused}");
+    assert!(
+        refused.contains("it is not valid: spec.colour: field not declared in schema"),
+        "{refused}"
+    );
+}

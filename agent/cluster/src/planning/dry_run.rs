@@ -1,0 +1,312 @@
+//! What the server would make of an object, and what it says against it.
+
+use std::collections::BTreeSet;
+
+use pintle_core::{
+    inventory::Entry,
+    object::ObjectId,
+    order::Links,
+    plan::{Action, Conflict, Depth},
+};
+use serde_json::Value;
+
+use super::{
+    PlannedObject, Planner, change,
+    live::{Live, Owned},
+    updated,
+};
+use crate::{
+    objects::{self, Mode},
+    ownership::may_force,
+    payload::Payload,
+    prepare::PreparedObject,
+    rejection::{ObjectFailure, WriteError, conflicts},
+    request::{Refusal, RequestError},
+};
+
+/// A refusal that may be for what the plan itself brings or changes: a dry run sees the cluster as it is before.
+pub(super) struct Doubt {
+    /// What the server says against the object.
+    error: WriteError,
+    /// What it may be for.
+    because: Vec<ObjectId>,
+}
+
+/// Parts what is planned from what fails. A refusal counts for nothing if the plan writes what it may be for.
+pub(super) fn parted(
+    looked: impl Iterator<Item = Result<PlannedObject, ObjectFailure>>,
+) -> (Vec<PlannedObject>, Vec<ObjectFailure>) {
+    let (mut found, mut failures) = (Vec::new(), Vec::new());
+    for result in looked {
+        match result {
+            Ok(planned) => found.push(planned),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    let written: BTreeSet<ObjectId> = found
+        .iter()
+        .filter(|planned| is_write(planned.change.action))
+        .map(|planned| planned.change.id.clone())
+        .collect();
+    found.retain_mut(|planned| {
+        let doubt = planned.doubt.take();
+        let Some(doubt) =
+            doubt.filter(|doubt| doubt.because.iter().all(|id| !written.contains(id)))
+        else {
+            return true;
+        };
+        failures.push(ObjectFailure {
+            id: planned.change.id.clone(),
+            position: planned.change.source.clone(),
+            error: doubt.error,
+        });
+        false
+    });
+    (found, failures)
+}
+
+fn is_write(action: Action) -> bool {
+    matches!(action, Action::Create | Action::Update | Action::Replace)
+}
+
+impl Planner<'_> {
+    /// Plans an object that does not exist, as far as is known.
+    pub(super) async fn create(
+        &self,
+        object: &PreparedObject,
+    ) -> Result<PlannedObject, WriteError> {
+        if self.depth == Depth::Local || self.is_out_of_sight(object) {
+            return Ok(created(object));
+        }
+        let payload = Payload::new(&object.object, object.desired);
+        match self.try_apply(object, payload.unbound(), false).await {
+            Ok(applied) if applied.created => {
+                let mut change = change(object, Action::Create);
+                change.after = Owned::of_result(&applied.live, &self.manager);
+                Ok(PlannedObject::of(change))
+            }
+            Err(error) if !error.is_conflict() => self.create_unseen(object, error).await,
+            // It exists already: what it is now belongs into the plan.
+            _ => match self.read(object).await? {
+                Some(live) => {
+                    let live = self.seen(object, live);
+                    self.try_update(object, &live, None).await
+                }
+                None => Err(WriteError::Request(RequestError::Malformed {
+                    request: "a dry-run apply".to_owned(),
+                    detail: format!(
+                        "{} came and went while it was planned: try again",
+                        object.id()
+                    ),
+                })),
+            },
+        }
+    }
+
+    /// Plans an object that the server refuses, if that may be for what comes with the plan.
+    async fn create_unseen(
+        &self,
+        object: &PreparedObject,
+        refused: RequestError,
+    ) -> Result<PlannedObject, WriteError> {
+        let because = self.reasons(&refused, object);
+        let error = self.write_error(refused, object);
+        if because.is_empty() {
+            return Err(error);
+        }
+        let planned = match self.read(object).await? {
+            Some(live) => updated(object, self.seen(object, live)),
+            None => created(object),
+        };
+        Ok(PlannedObject {
+            doubt: Some(Doubt { error, because }),
+            ..planned
+        })
+    }
+
+    /// Sends a dry-run apply for an object that exists.
+    pub(super) async fn try_update(
+        &self,
+        object: &PreparedObject,
+        live: &Live<'_>,
+        entry: Option<&Entry>,
+    ) -> Result<PlannedObject, WriteError> {
+        let mut taken: Vec<Conflict> = Vec::new();
+        let payload = live.payload(object);
+        let mut result = self.try_apply(object, payload.unbound(), false).await;
+        if let Err(error) = &result
+            && let Some(refusal) = error.refusal()
+            && error.is_conflict()
+        {
+            let (live, adopts) = (live.value(), object.asks_for_adoption());
+            match may_force(live, self.release, object.id(), adopts, entry).await {
+                Ok(()) => taken = conflicts(refusal),
+                Err(refused) => {
+                    return Err(refused.unwrap_or_else(|| self.write_error(error.clone(), object)));
+                }
+            }
+            result = self.try_apply(object, payload.unbound(), true).await;
+        }
+        let owned = live.owned_with(object);
+        let mut change = change(object, Action::Update);
+        let mut doubt = None;
+        change.before = owned.before;
+        change.conflicts = taken;
+        match result {
+            Ok(applied) => change.after = Owned::of_result(&applied.live, &self.manager),
+            Err(error) => {
+                let because = self.reasons(&error, object);
+                change.after = owned.desired;
+                match self.write_error(error, object) {
+                    WriteError::Immutable(_) if object.may_be_replaced() => {
+                        change.action = Action::Replace;
+                    }
+                    error if because.is_empty() => return Err(error),
+                    error => {
+                        change.conflicts = live.contested(object);
+                        doubt = Some(Doubt { error, because });
+                    }
+                }
+            }
+        }
+        change.live = Some(live.value().clone());
+        Ok(PlannedObject {
+            doubt,
+            ..PlannedObject::of(change)
+        })
+    }
+
+    async fn try_apply(
+        &self,
+        object: &PreparedObject,
+        payload: &Value,
+        force: bool,
+    ) -> Result<objects::Applied, RequestError> {
+        let mode = Mode {
+            force,
+            dry_run: true,
+        };
+        self.connection
+            .apply_object(&object.resource, object.id(), payload, &self.manager, mode)
+            .await
+    }
+
+    /// Returns what the refusal of an object may be for, if that comes, or changes, with the plan.
+    fn reasons(&self, refused: &RequestError, object: &PreparedObject) -> Vec<ObjectId> {
+        let Some(refusal) = refused.refusal() else {
+            return Vec::new();
+        };
+        if refusal.is_against_schema() {
+            let definitions = self.prepared.definitions_of(object.id());
+            return definitions.cloned().collect();
+        }
+        let links = Links::of(object.id(), object.object.value()).unwrap_or_default();
+        let mut needs = links.needs;
+        needs.retain(|need| is_for_want_of(refusal, need));
+        needs
+    }
+}
+
+/// Plans an object that does not exist, as far as can be known without the server.
+fn created(object: &PreparedObject) -> PlannedObject {
+    let mut change = change(object, Action::Create);
+    change.after = Owned::of_new(object);
+    PlannedObject::of(change)
+}
+
+/// Says whether an object was refused for want of another one. A binding is answered with the 404 of its role; of what a pod
+/// needs, admission speaks in its own words.
+fn is_for_want_of(refusal: &Refusal, need: &ObjectId) -> bool {
+    let is_named = match refusal.code {
+        404 => refusal.object.as_ref() == Some(&need.name),
+        403 => refusal.message.ends_with(" found") && refusal.message.contains(&need.name),
+        _ => false,
+    };
+    let message = refusal.message.to_lowercase();
+    is_named && message.contains(&need.kind.to_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::discovery::ResourceType;
+    use pintle_core::{object::Object, seed::Seed};
+    use serde_json::json;
+
+    fn planned(name: &str, action: Action, doubt: Option<Doubt>) -> PlannedObject {
+        let value = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}});
+        let object = Object::new(value).unwrap();
+        let object = PreparedObject {
+            desired: object.digest(&Seed::from_text("s")),
+            object,
+            resource: ResourceType::config_maps(),
+            source: None,
+            hook: None,
+            keep: false,
+        };
+        PlannedObject {
+            doubt,
+            ..PlannedObject::of(change(&object, action))
+        }
+    }
+
+    fn doubt_for(other: &PlannedObject) -> Doubt {
+        Doubt {
+            error: WriteError::Invalid(Vec::new()),
+            because: vec![other.change.id.clone()],
+        }
+    }
+
+    #[test]
+    fn a_refusal_stands_unless_the_plan_writes_what_it_may_be_for() {
+        let stands = |action| {
+            let other = planned("other", action, None);
+            let doubtful = planned("a", Action::Update, Some(doubt_for(&other)));
+            let (found, failures) = parted([Ok(doubtful), Ok(other)].into_iter());
+            assert_eq!(found.len() + failures.len(), 2);
+            !failures.is_empty()
+        };
+        assert!(stands(Action::Unchanged));
+        assert!(!stands(Action::Create));
+        assert!(!stands(Action::Update));
+    }
+
+    #[test]
+    fn what_an_object_was_refused_for_want_of_is_recognised() {
+        let refusal = |code, object: Option<&str>, message: &str| Refusal {
+            request: "PATCH /x".into(),
+            code,
+            reason: String::new(),
+            message: message.into(),
+            object: object.map(ToOwned::to_owned),
+            causes: Vec::new(),
+            is_unsure: false,
+        };
+        let need = |kind: &str| ObjectId {
+            group: String::new(),
+            kind: kind.into(),
+            namespace: Some("shop".into()),
+            name: "web".into(),
+        };
+        let role = "roles.rbac.authorization.k8s.io \"web\" not found";
+        let role = refusal(404, Some("web"), role);
+        assert!(is_for_want_of(&role, &need("Role")));
+        assert!(!is_for_want_of(&role, &need("ServiceAccount")));
+        let account = "pods \"a\" is forbidden: error looking up service account shop/web: serviceaccount \"web\" not found";
+        assert!(is_for_want_of(
+            &refusal(403, Some("a"), account),
+            &need("ServiceAccount")
+        ));
+        let rights = "serviceaccounts \"web\" is forbidden: User \"u\" cannot patch";
+        assert!(!is_for_want_of(
+            &refusal(403, Some("web"), rights),
+            &need("ServiceAccount")
+        ));
+        let unserved = refusal(
+            404,
+            None,
+            "the server could not find the requested resource",
+        );
+        assert!(!is_for_want_of(&unserved, &need("Role")));
+    }
+}
