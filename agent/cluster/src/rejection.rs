@@ -9,7 +9,7 @@ use pintle_core::{
     plan::Conflict, problem::Position,
 };
 
-use self::words::{first_line, misfit, problems};
+use self::words::{denial, first_line, misfit, problems};
 use crate::{
     connection::ServiceAccount,
     discovery::{KindHint, UnknownKind},
@@ -214,7 +214,7 @@ fn understand(
         _ if refusal.message.starts_with("admission webhook ")
             || refusal.message.contains("denied request: ") =>
         {
-            Some(WriteError::Denied(first_line(&refusal.message).to_owned()))
+            Some(WriteError::Denied(denial(refusal, id)))
         }
         403 => Some(WriteError::Forbidden {
             account: account.cloned(),
@@ -445,6 +445,21 @@ mod tests {
         assert_snapshot!(forbidden, @r#"the service account shop/deployer may not do this: configmaps "web" is forbidden: User "u" cannot patch"#);
         assert_snapshot!(error_of("A", 404, "the server could not find the requested resource", json!([])), @"the API server has no kind A in v1: is its CRD installed?");
         assert_snapshot!(error_of("A", 403, "admission webhook \"w\" denied the request: no", json!([])), @r#"admission refuses it: admission webhook "w" denied the request: no"#);
+    }
+
+    #[test]
+    fn the_reason_of_a_denial_is_told_on_whatever_line_it_is() {
+        let policy = "admission webhook \"validate.kyverno.svc-fail\" denied the request: \n\nresource Deployment/shop/web was blocked due to the following policies \n\nrequire-labels:\n  check: label team is missing\n";
+        assert_snapshot!(error_of("A", 400, policy, json!([])), @r#"admission refuses it: admission webhook "validate.kyverno.svc-fail" denied the request: resource Deployment/shop/web was blocked due to the following policies; require-labels: check: label team is missing"#);
+        // It may quote what it looked at.
+        let quoting = "admission webhook \"w\" denied the request: data is wrong\nfound hunter2";
+        assert_snapshot!(error_of("Secret", 403, quoting, json!([])), @r#"admission refuses it: admission webhook "w" denied the request: data is wrong"#);
+        let long = format!(
+            "admission webhook \"w\" denied the request: {}",
+            "é".repeat(5000)
+        );
+        let shown = error_of("A", 403, &long, json!([])).to_string();
+        assert!(shown.len() < 1100 && shown.ends_with('…'), "{shown}");
     }
 
     #[test]

@@ -8,6 +8,9 @@ use crate::request::{Cause, Refusal};
 /// Said instead of words that may quote what a Secret holds.
 const CONCEALED: &str = "the server refuses its content";
 
+/// Most that is shown of what admission says.
+const DENIAL_BYTES: usize = 1 << 10;
+
 /// Returns what a refusal says field by field.
 pub(super) fn problems(refusal: &Refusal, id: &ObjectId) -> Vec<FieldProblem> {
     if refusal.causes.is_empty() {
@@ -36,6 +39,29 @@ fn short(message: &str, secret: bool) -> String {
         return reason.to_owned();
     }
     line.to_owned()
+}
+
+/// Returns what admission says, on one line: some policies give their reason paragraphs below. Of a Secret only the first line
+/// is kept; what follows may quote it.
+pub(super) fn denial(refusal: &Refusal, id: &ObjectId) -> String {
+    if id.is_secret() {
+        return first_line(&refusal.message).to_owned();
+    }
+    let mut text = String::new();
+    for line in refusal.message.lines().map(str::trim) {
+        if line.is_empty() {
+            continue;
+        }
+        if !text.is_empty() {
+            text.push_str(if text.ends_with(':') { " " } else { "; " });
+        }
+        text.push_str(line);
+    }
+    if text.len() > DENIAL_BYTES {
+        text.truncate(text.floor_char_boundary(DENIAL_BYTES));
+        text.push('…');
+    }
+    text
 }
 
 /// Returns what comes before the first line break.
