@@ -9,7 +9,7 @@ use pintle_core::{
     plan::Conflict, problem::Position,
 };
 
-use self::words::{denial, first_line, misfit, problems};
+use self::words::{denial, first_line, misfits, problems};
 use crate::{
     connection::ServiceAccount,
     discovery::{KindHint, UnknownKind},
@@ -188,7 +188,7 @@ fn understand(
 ) -> Option<WriteError> {
     let namespace = || id.namespace.clone().unwrap_or_default();
     if refusal.is_misfit() {
-        return Some(WriteError::Invalid(vec![misfit(refusal, id)]));
+        return Some(WriteError::Invalid(misfits(refusal, id)));
     }
     match refusal.code {
         409 => {
@@ -403,6 +403,18 @@ mod tests {
         );
         assert_eq!(error.retry(), Retry::OnChange);
         assert_snapshot!(error, @"it is not valid: spec.replicaz: field not declared in schema");
+    }
+
+    #[test]
+    fn several_misfits_are_told_one_by_one() {
+        let of = |kind: &str, details: &str| {
+            let start = "failed to create typed patch object (shop/web; /v1, Kind=X): errors:\n";
+            error_of(kind, 500, &format!("{start}{details}"), json!([]))
+        };
+        let two = "  .spec.replicaz: field not declared in schema\n  .spec.templat: field not declared in schema";
+        assert_snapshot!(of("A", two), @"it is not valid: spec.replicaz: field not declared in schema; spec.templat: field not declared in schema");
+        let secret = "  .data.pin: expected string, got &value.valueUnstructured{Value:1234}\n  .dat: field not declared in schema";
+        assert_snapshot!(of("Secret", secret), @"it is not valid: data.pin: expected text: quote the value; dat: field not declared in schema");
     }
 
     #[test]

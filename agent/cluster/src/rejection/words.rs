@@ -69,11 +69,25 @@ pub(super) fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
 
-/// Reads an objection of a kind's schema:
-/// `failed to create typed patch object (shop/web; apps/v1, Kind=Deployment): .spec.replicaz: field not declared in schema`
-pub(super) fn misfit(refusal: &Refusal, id: &ObjectId) -> FieldProblem {
-    let line = first_line(&refusal.message);
-    let detail = line.split_once("): ").map_or(line, |(_, detail)| detail);
+/// Reads what a kind's schema has against an object:
+/// `failed to create typed patch object (shop/web; apps/v1, Kind=Deployment): .spec.replicaz: field not declared in schema`.
+/// Where it is more than one thing, `errors:` is there instead, and each has a line of its own below.
+pub(super) fn misfits(refusal: &Refusal, id: &ObjectId) -> Vec<FieldProblem> {
+    let message = refusal.message.as_str();
+    let details = message
+        .split_once("): ")
+        .map_or(message, |(_, details)| details);
+    let mut lines = details
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty());
+    match lines.next() {
+        Some("errors:") => lines.map(|line| misfit(line, id)).collect(),
+        first => vec![misfit(first.unwrap_or_default(), id)],
+    }
+}
+
+fn misfit(detail: &str, id: &ObjectId) -> FieldProblem {
     match detail.split_once(": ") {
         Some((field, message)) if field.starts_with('.') => FieldProblem {
             field: field.trim_start_matches('.').to_owned(),
