@@ -109,8 +109,8 @@ impl Applier<'_> {
                     writing += 1;
                 }
             }
-            // Whoever is only waited for cannot help what has failed.
-            if writing == 0 && (run.cancelled || !run.failures.is_empty()) {
+            // Whoever is only waited for cannot help what has failed, nor an inventory that another has written.
+            if writing == 0 && !run.is_well() {
                 return;
             }
             let next = if writing == 0 && !is_recorded {

@@ -1,8 +1,16 @@
 //! What waits for what, when objects are written and deleted.
 
-use pintle_cluster::{ClusterError, WriteError};
-use pintle_core::{duration::Span, machine::Retry};
-use pintle_harness::until_async;
+use async_trait::async_trait;
+use pintle_cluster::{
+    ClusterError, ConfigMapStore, Connection, InventoryStore, StoreError, Urgency, WriteError,
+};
+use pintle_core::{
+    duration::Span,
+    inventory::{Entry, Inventory},
+    machine::Retry,
+    names::ApplicationName,
+};
+use pintle_harness::{ControlPlane, until_async};
 use serde_json::{Value, json};
 
 use crate::world::{LIMIT, World, annotated, config_map, deployment};
@@ -52,6 +60,72 @@ async fn a_wave_that_does_not_become_healthy_ends_the_run_and_the_next_is_not_wr
         ["beside", "web"],
         "what was not written is not listed"
     );
+}
+
+/// An inventory that another writer changes while the deployment `web` is awaited, which becomes healthy then.
+struct Overtaken {
+    store: ConfigMapStore,
+    plane: &'static ControlPlane,
+    connection: Connection,
+    application: ApplicationName,
+}
+
+impl Overtaken {
+    async fn overtake(&self) -> Result<(), StoreError> {
+        let mut other = ConfigMapStore::open(&self.connection, &self.application).await?;
+        other.keep(&Inventory::default(), Urgency::Now).await?;
+        let (namespace, change) = (&self.application.namespace, r#"{"spec":{"replicas":0}}"#);
+        let web = ["-n", namespace, "patch", "deployment", "web"];
+        let args = [&web[..], &["--type=merge", "-p", change]].concat();
+        self.plane.kubectl(&args).unwrap();
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl InventoryStore for Overtaken {
+    fn inventory(&self) -> &Inventory {
+        self.store.inventory()
+    }
+
+    fn place(&self) -> String {
+        self.store.place()
+    }
+
+    fn room(&self) -> usize {
+        self.store.room()
+    }
+
+    async fn keep(&mut self, inventory: &Inventory, urgency: Urgency) -> Result<(), StoreError> {
+        let is_written = |entry: &Entry| entry.name == "web" && entry.uid.is_some();
+        if inventory.entries().any(is_written) {
+            self.overtake().await?;
+        }
+        self.store.keep(inventory, urgency).await
+    }
+}
+
+#[tokio::test]
+async fn nothing_more_is_written_by_a_run_that_was_overtaken_while_it_waited() {
+    let mut world = World::new("overtaken").await;
+    world.track();
+    let mut store = Overtaken {
+        store: world.store().await,
+        plane: world.plane,
+        connection: world.connection.clone(),
+        application: world.release.application.clone(),
+    };
+    let later = annotated(config_map("later", "1"), WAVE, "1");
+    let objects = [stuck("web"), later];
+    let error = world.converge_in(&objects, &mut store).await.unwrap_err();
+    let ClusterError::Failed(error) = error else {
+        panic!("the connection failed")
+    };
+    assert!(
+        matches!(error.store.as_deref(), Some(StoreError::Superseded { .. })),
+        "{error}"
+    );
+    assert!(world.live("configmap", "later").is_none());
 }
 
 #[tokio::test]
