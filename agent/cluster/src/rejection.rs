@@ -145,6 +145,8 @@ impl WriteError {
     /// Says when trying again is worthwhile.
     pub fn retry(&self) -> Retry {
         match self {
+            // Another object has what it asks for, and may be about to let it go: it is not known when it does.
+            Self::Invalid(problems) if is_taken(problems) => Retry::Backoff,
             Self::Conflict(_)
             | Self::Foreign { .. }
             | Self::Contested { .. }
@@ -266,6 +268,13 @@ fn is_immutable(cause: &Cause) -> bool {
     ];
     let message = cause.message.to_lowercase();
     WORDS.iter().any(|words| message.contains(words))
+}
+
+/// Says whether nothing is wrong but that another object has a port or an address of which there is only one. The API has no
+/// reason for it: these are the words of the allocators.
+fn is_taken(problems: &[FieldProblem]) -> bool {
+    let is_taken = |problem: &FieldProblem| problem.message.contains("already allocated");
+    !problems.is_empty() && problems.iter().all(is_taken)
 }
 
 fn owners(conflicts: &[Conflict]) -> String {
@@ -497,6 +506,16 @@ mod tests {
             let error = error_of("A", code, "", json!([]));
             assert_eq!(error.retry(), Retry::OnChange, "{code}");
         }
+    }
+
+    #[test]
+    fn what_another_object_may_let_go_is_waited_for() {
+        let port = json!({"reason": "FieldValueInvalid", "field": "spec.ports[0].nodePort",
+            "message": "Invalid value: 30080: provided port is already allocated"});
+        let wrong = json!({"reason": "FieldValueInvalid", "field": "spec.type", "message": "Invalid value: \"x\": no"});
+        let retry = |causes: Value| error_of("Service", 422, "", causes).retry();
+        assert_eq!(retry(json!([port])), Retry::Backoff);
+        assert_eq!(retry(json!([port, wrong])), Retry::OnChange);
     }
 
     #[test]
