@@ -434,8 +434,8 @@ pub struct NotifierUse {
     #[serde(default, skip_serializing_if = "Value::is_null")]
     #[schemars(schema_with = "any_object")]
     pub settings: Value,
-    /// Values for `${secret:NAME}` in the settings, by NAME. The host puts them into the request; the plugin never
-    /// holds them.
+    /// Values for `${secret:NAME}` in the settings, by NAME, at most 32 of 64 KiB each. The host puts them into the
+    /// request; the plugin never holds them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, SecretKey>,
 }

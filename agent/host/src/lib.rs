@@ -67,7 +67,7 @@ pub use self::{
     capability::{
         cluster::{ClusterError, ClusterQuestion, ClusterReader},
         context::{Context, Facts},
-        http::Secrets,
+        http::{Secrets, SecretsError},
     },
     compiler::{CompileError, Compiler, REFUSED, compile},
     grants::{EffectiveGrants, GrantError},

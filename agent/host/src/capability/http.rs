@@ -2,11 +2,10 @@
 
 mod address;
 mod placeholder;
+mod secrets;
 
 use std::{
-    collections::BTreeMap,
     error::Error,
-    fmt,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -19,7 +18,11 @@ use reqwest::{
 use tokio::time::timeout;
 use url::Host as UrlHost;
 
-use self::address::{Blocked, Resolver, is_public};
+pub use self::secrets::{Secrets, SecretsError};
+use self::{
+    address::{Blocked, Resolver, is_public},
+    placeholder::Filling,
+};
 use crate::{
     bindings::wit::http::{Header, Host, HttpError, Request, Response},
     grants::EffectiveGrants,
@@ -34,6 +37,10 @@ const REQUEST: usize = 4 << 20;
 
 /// Most headers of a request.
 const HEADERS: usize = 64;
+
+/// Most bytes of a request's URL, and of the value of a header: as the plugin writes them, and as they are sent.
+const URL: usize = 8 << 10;
+const VALUE: usize = 16 << 10;
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -51,23 +58,6 @@ const OWN_HEADERS: [&str; 9] = [
     "transfer-encoding",
     "upgrade",
 ];
-
-/// Values that the host puts into requests in place of `${secret:NAME}`, by NAME. Never printed.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Secrets(BTreeMap<String, Vec<u8>>);
-
-impl Secrets {
-    /// Takes values by name.
-    pub fn new(values: impl IntoIterator<Item = (String, Vec<u8>)>) -> Self {
-        Self(values.into_iter().collect())
-    }
-}
-
-impl fmt::Debug for Secrets {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
-    }
-}
 
 /// The clients of all notifiers, each made when it is first needed: most runs notify nobody, and reading the system's
 /// certificate authorities takes longer than a render.
@@ -175,13 +165,17 @@ impl HttpAccess {
 
     async fn exchange(&self, request: Request) -> Result<Response, HttpError> {
         let method = method(&request.method)?;
-        let url = self.url(&request)?;
-        let headers = self.headers(&request)?;
+        // Before it is signed.
         if request.body.len() > REQUEST {
             return Err(HttpError::Transport(format!(
                 "the request's body is larger than {REQUEST} bytes"
             )));
         }
+        let (url, headers) = {
+            let mut filling = self.secrets.filling(&request.body);
+            let url = self.url(&request, &mut filling)?;
+            (url, headers(&request, &mut filling)?)
+        };
         let client = self.clients.client(self.grants.private_networks())?;
         let sent = client
             .request(method, url)
@@ -193,7 +187,7 @@ impl HttpAccess {
         let status = response.status().as_u16();
         let headers = response.headers().iter().map(|(name, value)| Header {
             name: name.as_str().to_owned(),
-            value: self.secrets.hidden(value.as_bytes()),
+            value: self.secrets.hidden(value.as_bytes(), RESPONSE),
         });
         let headers = headers.collect();
         let mut body = Vec::new();
@@ -203,16 +197,20 @@ impl HttpAccess {
             }
             body.extend_from_slice(&chunk);
         }
+        let body = self.secrets.hidden_bytes(body, RESPONSE);
+        if body.len() > RESPONSE {
+            return Err(HttpError::TooLarge(RESPONSE as u64));
+        }
         Ok(Response {
             status,
             headers,
-            body: self.secrets.hidden_bytes(body),
+            body,
         })
     }
 
     /// Fills the URL in, and checks that its host is granted. Messages show the URL as the plugin wrote it.
-    fn url(&self, request: &Request) -> Result<Url, HttpError> {
-        let filled = self.secrets.fill(&request.url, &request.body)?;
+    fn url(&self, request: &Request, filling: &mut Filling<'_>) -> Result<Url, HttpError> {
+        let filled = filling.fill("the URL", &request.url, URL)?;
         let malformed =
             |reason: &str| HttpError::Transport(format!("`{}` {reason}", shown(&request.url)));
         // The parser's message may quote what was filled in.
@@ -250,32 +248,33 @@ impl HttpAccess {
         }
         Ok(url)
     }
+}
 
-    fn headers(&self, request: &Request) -> Result<HeaderMap, HttpError> {
-        if request.headers.len() > HEADERS {
-            return Err(HttpError::Transport(format!("more than {HEADERS} headers")));
-        }
-        let mut headers = HeaderMap::new();
-        for header in &request.headers {
-            let bad = |reason: &str| {
-                HttpError::Transport(format!("header `{}` {reason}", shown(&header.name)))
-            };
-            let name: HeaderName = header
-                .name
-                .parse()
-                .map_err(|_| bad("has a malformed name"))?;
-            if is_own(name.as_str()) {
-                return Err(bad("is the host's to set"));
-            }
-            let value = self.secrets.fill(&header.value, &request.body)?;
-            // Text beyond ASCII goes out as UTF-8.
-            let mut value = HeaderValue::from_bytes(value.as_bytes())
-                .map_err(|_| bad("has a value with characters that headers cannot have"))?;
-            value.set_sensitive(true);
-            headers.append(name, value);
-        }
-        Ok(headers)
+fn headers(request: &Request, filling: &mut Filling<'_>) -> Result<HeaderMap, HttpError> {
+    if request.headers.len() > HEADERS {
+        return Err(HttpError::Transport(format!("more than {HEADERS} headers")));
     }
+    let mut headers = HeaderMap::new();
+    for header in &request.headers {
+        let bad = |reason: &str| {
+            HttpError::Transport(format!("header `{}` {reason}", shown(&header.name)))
+        };
+        let name: HeaderName = header
+            .name
+            .parse()
+            .map_err(|_| bad("has a malformed name"))?;
+        if is_own(name.as_str()) {
+            return Err(bad("is the host's to set"));
+        }
+        let what = format!("the value of header `{}`", shown(&header.name));
+        let value = filling.fill(&what, &header.value, VALUE)?;
+        // Text beyond ASCII goes out as UTF-8.
+        let mut value = HeaderValue::from_bytes(value.as_bytes())
+            .map_err(|_| bad("has a value with characters that headers cannot have"))?;
+        value.set_sensitive(true);
+        headers.append(name, value);
+    }
+    Ok(headers)
 }
 
 fn is_own(name: &str) -> bool {

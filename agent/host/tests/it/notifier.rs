@@ -124,9 +124,11 @@ fn secrets() -> Arc<Secrets> {
         ("key", "signing-key"),
         ("url", "http://192.0.2.1/hooks/T000-secret"),
     ];
-    Arc::new(Secrets::new(
-        values.map(|(name, value)| (name.to_owned(), value.into())),
-    ))
+    let mut secrets = Secrets::default();
+    for (name, value) in values {
+        secrets.add(name, value).unwrap();
+    }
+    Arc::new(secrets)
 }
 
 /// Sends, and gives what the notifier was answered, or how it failed.
@@ -220,6 +222,19 @@ async fn malformed_requests_are_told_to_the_plugin() {
     insta::assert_snapshot!(ask(json!({"url": "http://127.0.0.1:1/", "header": "a b", "value": "x"})).await, @r#"HttpError::Transport("header `a b` has a malformed name")"#);
     insta::assert_snapshot!(ask(json!({"url": "http://127.0.0.1:1/", "header": "x", "value": "${secret:none}"})).await, @r#"HttpError::NotGranted("secret `none` is not given: add it to `secrets` where the notifier is used")"#);
     insta::assert_snapshot!(ask(json!({"url": "http://127.0.0.1:1/", "mode": "send-much"})).await, @r#"HttpError::Transport("the request's body is larger than 4194304 bytes")"#);
+}
+
+#[tokio::test]
+async fn requests_that_are_filled_without_end_are_refused() {
+    let server = Server::start(answer("200 OK", "", "")).await;
+    let notifier = messenger(&["*"], true, 20).await;
+    let ask = async |settings: Value| send(&notifier, settings).await;
+    let many = |count| "${hmac-sha256:key}".repeat(count);
+    let url = server.url("/");
+    insta::assert_snapshot!(ask(json!({"url": format!("{url}{}", many(100_000))})).await, @r#"HttpError::NotGranted("the URL is longer than 8192 bytes")"#);
+    insta::assert_snapshot!(ask(json!({"url": url, "header": "x", "value": many(100_000)})).await, @r#"HttpError::NotGranted("the value of header `x` is longer than 16384 bytes")"#);
+    insta::assert_snapshot!(ask(json!({"url": format!("{url}{}", many(16)), "header": "x", "value": many(1)})).await, @r#"HttpError::NotGranted("the request has more than 16 placeholders")"#);
+    assert_eq!(server.seen(), "", "nothing was sent");
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use pintle_core::{
     machine,
     plugin::{Fault, PluginError},
 };
-use pintle_host::Secrets;
+use pintle_host::{Secrets, SecretsError};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -148,9 +148,9 @@ async fn secret_values(
     resource: &Application,
     of_use: &NotifierUse,
 ) -> Result<Secrets, Missed> {
-    let mut values = Vec::new();
+    let mut values = Secrets::default();
     if of_use.secrets.is_empty() {
-        return Ok(Secrets::new(values));
+        return Ok(values);
     }
     let application = resource.application_name();
     let spec = resource.spec.as_ref();
@@ -168,9 +168,9 @@ async fn secret_values(
             &key.key,
         )
         .await?;
-        values.push((name.clone(), value));
+        values.add(name.clone(), value)?;
     }
-    Ok(Secrets::new(values))
+    Ok(values)
 }
 
 impl Missed {
@@ -236,6 +236,12 @@ impl From<SecretError> for Missed {
             again: error.is_retryable().then_some(Duration::ZERO),
             error: error.into(),
         }
+    }
+}
+
+impl From<SecretsError> for Missed {
+    fn from(error: SecretsError) -> Self {
+        Self::lasting(error)
     }
 }
 
@@ -307,7 +313,7 @@ mod tests {
     #[test]
     fn what_has_to_be_mended_is_told_at_once() {
         let (namespace, name) = ("shop".to_owned(), "chat".to_owned());
-        let all: [Missed; 7] = [
+        let all: [Missed; 8] = [
             CatalogError::Broken {
                 name: "slack".to_owned(),
                 reason: "its spec cannot be read".to_owned(),
@@ -332,6 +338,7 @@ mod tests {
             }
             .into(),
             SecretError::Missing { namespace, name }.into(),
+            SecretsError::TooMany.into(),
             unreadable(Unread::Connect(ConnectError::Client {
                 detail: "it is no name of an account".to_owned(),
             }))

@@ -1,122 +1,163 @@
 //! `${secret:NAME}` and `${hmac-sha256:NAME}` in what is sent.
 
+use std::collections::{BTreeMap, btree_map::Entry};
+
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-use super::{Secrets, shown};
+use super::Secrets;
 use crate::bindings::wit::http::HttpError;
 
-/// Bytes from which on a value is looked for in responses: shorter ones would be found where they are not.
-const TELLING: usize = 6;
+/// Most placeholders of one request.
+const PLACEHOLDERS: usize = 16;
+
+/// What a placeholder stands for.
+#[derive(Clone, Copy)]
+enum Kind {
+    Secret,
+    Signature,
+}
+
+/// How placeholders begin.
+const KINDS: [(&str, Kind); 2] = [
+    ("${secret:", Kind::Secret),
+    ("${hmac-sha256:", Kind::Signature),
+];
+
+/// Fills the placeholders of one request.
+pub(super) struct Filling<'a> {
+    secrets: &'a Secrets,
+    body: &'a [u8],
+    /// How many were found.
+    found: usize,
+    /// Signatures of the body, by the name of the key: each of them reads the whole body.
+    signatures: BTreeMap<String, String>,
+}
 
 impl Secrets {
-    /// Fills the placeholders of a URL or a header's value. Any other `${…}` stays as it is.
-    pub(super) fn fill(&self, template: &str, body: &[u8]) -> Result<String, HttpError> {
+    pub(super) fn filling<'a>(&'a self, body: &'a [u8]) -> Filling<'a> {
+        Filling {
+            secrets: self,
+            body,
+            found: 0,
+            signatures: BTreeMap::new(),
+        }
+    }
+}
+
+impl Filling<'_> {
+    /// Fills the placeholders of a URL or a header's value, which messages call `what`. Any other `${…}` stays as it is.
+    ///
+    /// Neither the template nor what comes of it may have more than `most` bytes.
+    pub(super) fn fill(
+        &mut self,
+        what: &str,
+        template: &str,
+        most: usize,
+    ) -> Result<String, HttpError> {
+        let too_long = || HttpError::NotGranted(format!("{what} is longer than {most} bytes"));
+        if template.len() > most {
+            return Err(too_long());
+        }
         let mut filled = String::with_capacity(template.len());
         let mut rest = template;
         while let Some(start) = rest.find("${") {
             let (before, from) = rest.split_at(start);
             filled.push_str(before);
-            let Some(end) = from.find('}') else {
+            let opened = KINDS
+                .into_iter()
+                .find_map(|(open, kind)| Some((kind, from.strip_prefix(open)?)));
+            let Some((kind, inner)) = opened else {
+                // What follows the `${` may itself be a placeholder.
+                let (open, after) = from.split_at(2);
+                filled.push_str(open);
+                rest = after;
+                continue;
+            };
+            let Some((name, after)) = inner.split_once('}') else {
                 rest = from;
                 break;
             };
-            let (placeholder, after) = from.split_at(end + 1);
-            match placeholder[2..end].split_once(':') {
-                Some(("secret", name)) => filled.push_str(self.text(name)?),
-                Some(("hmac-sha256", name)) => {
-                    let mut mac = Hmac::<Sha256>::new_from_slice(self.get(name)?)
-                        .expect("HMAC takes keys of any length");
-                    mac.update(body);
-                    filled.push_str(&hex::encode(mac.finalize().into_bytes()));
-                }
-                _ => {
-                    // What follows the `${` may itself hold a placeholder.
-                    filled.push_str("${");
-                    rest = &from[2..];
-                    continue;
-                }
+            filled.push_str(self.value(kind, name)?);
+            if filled.len() > most {
+                return Err(too_long());
             }
             rest = after;
         }
         filled.push_str(rest);
+        if filled.len() > most {
+            return Err(too_long());
+        }
         Ok(filled)
     }
 
-    fn get(&self, name: &str) -> Result<&[u8], HttpError> {
-        self.0.get(name).map(Vec::as_slice).ok_or_else(|| {
-            HttpError::NotGranted(format!(
-                "secret `{}` is not given: add it to `secrets` where the notifier is used",
-                shown(name)
-            ))
-        })
-    }
-
-    /// A value for a URL or header: files and editors end a text with a line break, which neither can hold.
-    fn text(&self, name: &str) -> Result<&str, HttpError> {
-        let text = str::from_utf8(self.get(name)?).map_err(|_| {
-            HttpError::Transport(format!("secret `{}` is not UTF-8 text", shown(name)))
-        })?;
-        Ok(text.trim_end_matches(['\r', '\n']))
-    }
-
-    /// Puts the placeholders back into what a server answers: many repeat what they were sent when they refuse it.
-    pub(super) fn hidden_bytes(&self, mut bytes: Vec<u8>) -> Vec<u8> {
-        for (name, value) in &self.0 {
-            let value = value.trim_ascii_end();
-            if value.len() < TELLING {
-                continue;
-            }
-            let mut hidden = Vec::with_capacity(bytes.len());
-            let mut rest = bytes.as_slice();
-            while let Some(at) = find(rest, value) {
-                hidden.extend_from_slice(&rest[..at]);
-                hidden.extend_from_slice(format!("${{secret:{name}}}").as_bytes());
-                rest = &rest[at + value.len()..];
-            }
-            hidden.extend_from_slice(rest);
-            bytes = hidden;
+    fn value(&mut self, kind: Kind, name: &str) -> Result<&str, HttpError> {
+        self.found += 1;
+        if self.found > PLACEHOLDERS {
+            return Err(HttpError::NotGranted(format!(
+                "the request has more than {PLACEHOLDERS} placeholders"
+            )));
         }
-        bytes
-    }
-
-    /// The same for a header's value.
-    pub(super) fn hidden(&self, value: &[u8]) -> String {
-        String::from_utf8_lossy(&self.hidden_bytes(value.to_vec())).into_owned()
+        match kind {
+            Kind::Secret => self.secrets.text(name),
+            Kind::Signature => match self.signatures.entry(name.to_owned()) {
+                Entry::Occupied(made) => Ok(made.into_mut().as_str()),
+                Entry::Vacant(free) => {
+                    let signature = signature(self.secrets.get(name)?, self.body);
+                    Ok(free.insert(signature).as_str())
+                }
+            },
+        }
     }
 }
 
-fn find(bytes: &[u8], value: &[u8]) -> Option<usize> {
-    bytes
-        .windows(value.len())
-        .position(|window| window == value)
+fn signature(key: &[u8], body: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    mac.update(body);
+    hex::encode(mac.finalize().into_bytes())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const MOST: usize = 1000;
+
     fn secrets() -> Secrets {
-        Secrets::new([
-            ("token".to_owned(), b"s3cret-value\n".to_vec()),
-            ("key".to_owned(), b"Jefe".to_vec()),
-            ("raw".to_owned(), vec![0xff, 0xfe]),
-        ])
+        let mut secrets = Secrets::default();
+        secrets.add("token", "s3cret-value\n").unwrap();
+        secrets.add("key", "Jefe").unwrap();
+        secrets.add("raw", [0xff_u8, 0xfe]).unwrap();
+        secrets.add("long", "x".repeat(400)).unwrap();
+        secrets
     }
 
     fn fill(template: &str) -> String {
-        secrets()
-            .fill(template, b"what do ya want for nothing?")
-            .unwrap()
+        let secrets = secrets();
+        let mut filling = secrets.filling(b"what do ya want for nothing?");
+        filling.fill("the URL", template, MOST).unwrap()
+    }
+
+    fn error(template: &str) -> String {
+        let secrets = secrets();
+        match secrets.filling(b"").fill("the URL", template, MOST) {
+            Err(HttpError::NotGranted(reason)) => reason,
+            other => format!("{other:?}"),
+        }
     }
 
     #[test]
     fn secrets_and_signatures_are_filled_in() {
         assert_eq!(fill("Bearer ${secret:token}!"), "Bearer s3cret-value!");
         // RFC 4231, test case 2.
+        let signature = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
         assert_eq!(
             fill("sha256=${hmac-sha256:key}"),
-            "sha256=5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+            format!("sha256={signature}")
+        );
+        assert_eq!(
+            fill("${hmac-sha256:key} ${hmac-sha256:key}"),
+            format!("{signature} {signature}")
         );
     }
 
@@ -133,6 +174,8 @@ mod tests {
             "a${b",
             "}",
             "é${ü}",
+            "${secret:key",
+            "${a${secret:key",
         ] {
             assert_eq!(fill(text), text);
         }
@@ -142,23 +185,38 @@ mod tests {
 
     #[test]
     fn what_is_not_given_or_no_text_is_told_by_name() {
-        let error = |template| match secrets().fill(template, b"").unwrap_err() {
-            HttpError::NotGranted(text) | HttpError::Transport(text) => text,
-            _ => String::new(),
-        };
         insta::assert_snapshot!(error("${secret:none}"), @"secret `none` is not given: add it to `secrets` where the notifier is used");
         insta::assert_snapshot!(error("${hmac-sha256:none}"), @"secret `none` is not given: add it to `secrets` where the notifier is used");
         insta::assert_snapshot!(error("${secret:raw}"), @"secret `raw` is not UTF-8 text");
     }
 
     #[test]
-    fn an_answer_that_repeats_a_secret_is_given_its_placeholder() {
-        let hidden = secrets().hidden_bytes(b"bad token s3cret-value, s3cret-valu, Jefe".to_vec());
-        assert_eq!(hidden, b"bad token ${secret:token}, s3cret-valu, Jefe");
+    fn neither_what_is_written_nor_what_is_filled_in_is_longer_than_its_bound() {
+        let long = "the URL is longer than 1000 bytes";
+        assert_eq!(fill(&"a".repeat(MOST)).len(), MOST);
+        assert_eq!(error(&"a".repeat(MOST + 1)), long);
+        assert_eq!(error(&"${hmac-sha256:key}".repeat(100_000)), long);
+        assert_eq!(
+            fill(&format!("{}${{secret:long}}", "a".repeat(600))).len(),
+            MOST
+        );
+        assert_eq!(error(&format!("{}${{secret:long}}", "a".repeat(601))), long);
+        assert_eq!(error(&format!("${{secret:long}}{}", "a".repeat(601))), long);
+        assert_eq!(error("${secret:long}${secret:long}${secret:long}"), long);
     }
 
     #[test]
-    fn values_are_never_printed() {
-        assert_eq!(format!("{:?}", secrets()), r#"{"key", "raw", "token"}"#);
+    fn placeholders_are_counted_over_all_of_a_request() {
+        let secrets = secrets();
+        let mut filling = secrets.filling(b"");
+        for _ in 0..PLACEHOLDERS {
+            filling.fill("the URL", "${secret:key}", MOST).unwrap();
+        }
+        assert!(filling.fill("the URL", "none: ${x}", MOST).is_ok());
+        let more = filling.fill("the URL", "${hmac-sha256:key}", MOST);
+        assert!(
+            matches!(&more, Err(HttpError::NotGranted(reason)) if reason == "the request has more than 16 placeholders"),
+            "{more:?}"
+        );
     }
 }
