@@ -128,11 +128,12 @@ impl HttpResponse {
 /// Why a request has no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HttpError {
-    /// The host, a secret, or the address that the name resolves to is not granted; says which.
+    /// It was not sent: the host, a secret, or the address that the name resolves to is not granted, or the request is
+    /// malformed; says which, and what to do.
     NotGranted(String),
     /// No whole answer in time.
     TimedOut,
-    /// The answer is larger than the host allows; the limit in bytes.
+    /// The request has arrived, and the answer is larger than the host allows; the limit in bytes.
     TooLarge(u64),
     /// The connection failed; says how.
     Transport(String),
@@ -141,7 +142,7 @@ pub enum HttpError {
 impl fmt::Display for HttpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotGranted(what) => write!(f, "not granted: {what}"),
+            Self::NotGranted(what) => write!(f, "not sent: {what}"),
             Self::TimedOut => f.write_str("no answer in time"),
             Self::TooLarge(limit) => {
                 write!(f, "the answer is larger than the limit of {limit} bytes")
@@ -153,17 +154,17 @@ impl fmt::Display for HttpError {
 
 impl std::error::Error for HttpError {}
 
-/// A missing grant stays until the operator acts, so it refuses; everything else may pass.
+/// What was not sent never will be until somebody acts, and what was answered at too great a length has arrived: both
+/// refuse. Everything else may pass.
 impl From<HttpError> for Failure {
     fn from(error: HttpError) -> Self {
         let message = error.to_string();
         match error {
-            HttpError::NotGranted(_) => Problem::new(message)
-                .hint("ask the operator to grant it to this plugin")
+            HttpError::NotGranted(_) => Problem::new(message).into(),
+            HttpError::TooLarge(_) => Problem::new(message)
+                .hint("the request has arrived, and is not sent again")
                 .into(),
-            HttpError::TimedOut | HttpError::TooLarge(_) | HttpError::Transport(_) => {
-                Self::unavailable(message)
-            }
+            HttpError::TimedOut | HttpError::Transport(_) => Self::unavailable(message),
         }
     }
 }

@@ -201,20 +201,20 @@ fn plans_compute_their_differences() {
 fn http_errors_become_the_right_failure() {
     let http = ScriptedHttp::new()
         .respond(HttpResponse::new(429).with_header("Retry-After", "3"))
-        .fail(HttpError::NotGranted("host example.com".to_owned()))
+        .fail(HttpError::NotGranted("`x` is not a method".to_owned()))
+        .fail(HttpError::TooLarge(1024))
         .fail(HttpError::TimedOut);
     let request = HttpRequest::post("https://example.com/").json(&json!({"a": 1}));
     let response = http.send(&request).expect("answered");
     assert!(!response.is_success());
     assert_eq!(response.header("retry-after"), Some("3"));
     let refused = Failure::from(http.send(&request).expect_err("refused"));
-    insta::assert_snapshot!(
-        refused,
-        @"refused: not granted: host example.com (ask the operator to grant it to this plugin)"
-    );
+    insta::assert_snapshot!(refused, @"refused: not sent: `x` is not a method");
+    let arrived = Failure::from(http.send(&request).expect_err("too large"));
+    insta::assert_snapshot!(arrived, @"refused: the answer is larger than the limit of 1024 bytes (the request has arrived, and is not sent again)");
     let unavailable = Failure::from(http.send(&request).expect_err("late"));
     insta::assert_snapshot!(unavailable, @"unavailable: no answer in time");
-    assert_eq!(http.requests().len(), 3);
+    assert_eq!(http.requests().len(), 4);
     assert_eq!(http.requests()[0].body, br#"{"a":1}"#);
 }
 

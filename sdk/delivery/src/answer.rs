@@ -11,8 +11,9 @@ const QUOTED: usize = 200;
 /// Sends a request and gives the answer if it is a success (2xx).
 ///
 /// What may pass is [`Failure::Unavailable`]: a failed connection, 408, 425, 429 and 5xx, with the time that
-/// `Retry-After` asks for. Anything else will not be better the next time, and is refused. The refusal quotes the first
-/// part of the answer, unless the request holds a secret, which the answer may repeat.
+/// `Retry-After` asks for. Anything else will not be better the next time, and is refused, as is an answer that is larger
+/// than the host takes: its status is not known, and the message has arrived. The refusal quotes the first part of the
+/// answer, unless the request holds a secret, which the answer may repeat.
 pub fn deliver(http: &dyn Http, request: &HttpRequest) -> Result<HttpResponse, Failure> {
     deliver_or(http, request, |response| refusal(request, response))
 }
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_connection_is_tried_again_and_a_missing_grant_is_not() {
+    fn a_failed_connection_is_tried_again_and_what_was_not_sent_or_has_arrived_is_not() {
         let send = |error| {
             deliver(
                 &ScriptedHttp::new().fail(error),
@@ -132,7 +133,8 @@ mod tests {
         };
         assert_snapshot!(send(HttpError::TimedOut), @"unavailable: no answer in time");
         assert_snapshot!(send(HttpError::Transport("connection refused".into())), @"unavailable: connection failed: connection refused");
-        assert_snapshot!(send(HttpError::NotGranted("host hooks.example.com".into())), @"refused: not granted: host hooks.example.com (ask the operator to grant it to this plugin)");
+        assert_snapshot!(send(HttpError::NotGranted("`${secret:url}` is not an absolute URL".into())), @"refused: not sent: `${secret:url}` is not an absolute URL");
+        assert_snapshot!(send(HttpError::TooLarge(1024)), @"refused: the answer is larger than the limit of 1024 bytes (the request has arrived, and is not sent again)");
     }
 
     #[test]

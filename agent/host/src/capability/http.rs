@@ -167,7 +167,7 @@ impl HttpAccess {
         let method = method(&request.method)?;
         // Before it is signed.
         if request.body.len() > REQUEST {
-            return Err(HttpError::Transport(format!(
+            return Err(HttpError::NotGranted(format!(
                 "the request's body is larger than {REQUEST} bytes"
             )));
         }
@@ -212,7 +212,7 @@ impl HttpAccess {
     fn url(&self, request: &Request, filling: &mut Filling<'_>) -> Result<Url, HttpError> {
         let filled = filling.fill("the URL", &request.url, URL)?;
         let malformed =
-            |reason: &str| HttpError::Transport(format!("`{}` {reason}", shown(&request.url)));
+            |reason: &str| HttpError::NotGranted(format!("`{}` {reason}", shown(&request.url)));
         // The parser's message may quote what was filled in.
         let url = Url::parse(&filled).map_err(|_| malformed("is not an absolute URL"))?;
         let own = match url.scheme() {
@@ -252,12 +252,14 @@ impl HttpAccess {
 
 fn headers(request: &Request, filling: &mut Filling<'_>) -> Result<HeaderMap, HttpError> {
     if request.headers.len() > HEADERS {
-        return Err(HttpError::Transport(format!("more than {HEADERS} headers")));
+        return Err(HttpError::NotGranted(format!(
+            "more than {HEADERS} headers"
+        )));
     }
     let mut headers = HeaderMap::new();
     for header in &request.headers {
         let bad = |reason: &str| {
-            HttpError::Transport(format!("header `{}` {reason}", shown(&header.name)))
+            HttpError::NotGranted(format!("header `{}` {reason}", shown(&header.name)))
         };
         let name: HeaderName = header
             .name
@@ -288,7 +290,7 @@ fn method(text: &str) -> Result<Method, HttpError> {
     match Method::from_bytes(text.as_bytes()) {
         // A tunnel would lead past the check of hosts.
         Ok(method) if method != Method::CONNECT => Ok(method),
-        _ => Err(HttpError::Transport(format!(
+        _ => Err(HttpError::NotGranted(format!(
             "`{}` is not a method",
             shown(text)
         ))),
@@ -306,6 +308,9 @@ fn failed(error: &reqwest::Error) -> HttpError {
     }
     if error.is_timeout() {
         return HttpError::TimedOut;
+    }
+    if error.is_builder() {
+        return HttpError::NotGranted("the URL is none that HTTP can ask for".to_owned());
     }
     HttpError::Transport(
         error

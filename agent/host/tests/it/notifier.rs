@@ -211,17 +211,18 @@ async fn hosts_need_a_grant_and_private_ones_another() {
 }
 
 #[tokio::test]
-async fn malformed_requests_are_told_to_the_plugin() {
+async fn malformed_requests_are_never_those_that_may_pass() {
     let notifier = messenger(&["*"], true, 20).await;
     let ask = async |settings: Value| send(&notifier, settings).await;
-    insta::assert_snapshot!(ask(json!({"url": "not a url"})).await, @r#"HttpError::Transport("`not a url` is not an absolute URL")"#);
-    insta::assert_snapshot!(ask(json!({"url": "file:///etc/passwd"})).await, @r#"HttpError::Transport("`file:///etc/passwd` is neither https nor http")"#);
-    insta::assert_snapshot!(ask(json!({"url": "http://127.0.0.1:1/", "method": "CONNECT"})).await, @r#"HttpError::Transport("`CONNECT` is not a method")"#);
-    insta::assert_snapshot!(ask(json!({"url": "http://127.0.0.1:1/", "method": "GET IT"})).await, @r#"HttpError::Transport("`GET IT` is not a method")"#);
-    insta::assert_snapshot!(ask(json!({"url": "http://127.0.0.1:1/", "header": "Host", "value": "other"})).await, @r#"HttpError::Transport("header `Host` is the host's to set")"#);
-    insta::assert_snapshot!(ask(json!({"url": "http://127.0.0.1:1/", "header": "a b", "value": "x"})).await, @r#"HttpError::Transport("header `a b` has a malformed name")"#);
+    insta::assert_snapshot!(ask(json!({"url": "not a url"})).await, @r#"HttpError::NotGranted("`not a url` is not an absolute URL")"#);
+    insta::assert_snapshot!(ask(json!({"url": "${secret:token}"})).await, @r#"HttpError::NotGranted("`${secret:token}` is not an absolute URL")"#);
+    insta::assert_snapshot!(ask(json!({"url": "file:///etc/passwd"})).await, @r#"HttpError::NotGranted("`file:///etc/passwd` is neither https nor http")"#);
+    insta::assert_snapshot!(ask(json!({"url": "http://127.0.0.1:1/", "method": "CONNECT"})).await, @r#"HttpError::NotGranted("`CONNECT` is not a method")"#);
+    insta::assert_snapshot!(ask(json!({"url": "http://127.0.0.1:1/", "method": "GET IT"})).await, @r#"HttpError::NotGranted("`GET IT` is not a method")"#);
+    insta::assert_snapshot!(ask(json!({"url": "http://127.0.0.1:1/", "header": "Host", "value": "other"})).await, @r#"HttpError::NotGranted("header `Host` is the host's to set")"#);
+    insta::assert_snapshot!(ask(json!({"url": "http://127.0.0.1:1/", "header": "a b", "value": "x"})).await, @r#"HttpError::NotGranted("header `a b` has a malformed name")"#);
     insta::assert_snapshot!(ask(json!({"url": "http://127.0.0.1:1/", "header": "x", "value": "${secret:none}"})).await, @r#"HttpError::NotGranted("secret `none` is not given: add it to `secrets` where the notifier is used")"#);
-    insta::assert_snapshot!(ask(json!({"url": "http://127.0.0.1:1/", "mode": "send-much"})).await, @r#"HttpError::Transport("the request's body is larger than 4194304 bytes")"#);
+    insta::assert_snapshot!(ask(json!({"url": "http://127.0.0.1:1/", "mode": "send-much"})).await, @r#"HttpError::NotGranted("the request's body is larger than 4194304 bytes")"#);
 }
 
 #[tokio::test]
