@@ -103,7 +103,7 @@ impl Filling<'_> {
             Kind::Signature => match self.signatures.entry(name.to_owned()) {
                 Entry::Occupied(made) => Ok(made.into_mut().as_str()),
                 Entry::Vacant(free) => {
-                    let signature = signature(self.secrets.get(name)?, self.body);
+                    let signature = signature(self.secrets.key(name)?, self.body);
                     Ok(free.insert(signature).as_str())
                 }
             },
@@ -127,6 +127,7 @@ mod tests {
         let mut secrets = Secrets::default();
         secrets.add("token", "s3cret-value\n").unwrap();
         secrets.add("key", "Jefe").unwrap();
+        secrets.add("key-of-a-file", "Jefe\n").unwrap();
         secrets.add("raw", [0xff_u8, 0xfe]).unwrap();
         secrets.add("long", "x".repeat(400)).unwrap();
         secrets
@@ -156,8 +157,8 @@ mod tests {
             format!("sha256={signature}")
         );
         assert_eq!(
-            fill("${hmac-sha256:key} ${hmac-sha256:key}"),
-            format!("{signature} {signature}")
+            fill("${hmac-sha256:key} ${hmac-sha256:key} ${hmac-sha256:key-of-a-file}"),
+            format!("{signature} {signature} {signature}")
         );
     }
 

@@ -71,7 +71,7 @@ impl Secrets {
         Ok(())
     }
 
-    pub(super) fn get(&self, name: &str) -> Result<&[u8], HttpError> {
+    fn get(&self, name: &str) -> Result<&[u8], HttpError> {
         self.0.get(name).map(Vec::as_slice).ok_or_else(|| {
             HttpError::NotGranted(format!(
                 "secret `{}` is not given: add it to `secrets` where the notifier is used",
@@ -80,12 +80,18 @@ impl Secrets {
         })
     }
 
-    /// A value for a URL or header: files and editors end a text with a line break, which neither can hold.
+    /// A value for a URL or header, which cannot hold a line break.
     pub(super) fn text(&self, name: &str) -> Result<&str, HttpError> {
         let text = str::from_utf8(self.get(name)?).map_err(|_| {
             HttpError::NotGranted(format!("secret `{}` is not UTF-8 text", shown(name)))
         })?;
-        Ok(text.trim_end_matches(['\r', '\n']))
+        Ok(without_line_break(text))
+    }
+
+    /// The key of a signature: a text as it is in a URL or header, and anything else byte by byte.
+    pub(super) fn key(&self, name: &str) -> Result<&[u8], HttpError> {
+        let value = self.get(name)?;
+        Ok(str::from_utf8(value).map_or(value, |text| without_line_break(text).as_bytes()))
     }
 
     /// Puts the placeholders back into what a server answers: many repeat what they were sent when they refuse it. What
@@ -133,6 +139,13 @@ impl Secrets {
     pub(super) fn hidden(&self, value: &[u8], most: usize) -> String {
         String::from_utf8_lossy(&self.hidden_bytes(value.to_vec(), most)).into_owned()
     }
+}
+
+/// Files and editors end a text with a line break, which is no part of a secret.
+fn without_line_break(text: &str) -> &str {
+    text.strip_suffix("\r\n")
+        .or_else(|| text.strip_suffix('\n'))
+        .unwrap_or(text)
 }
 
 impl fmt::Debug for Secrets {
@@ -198,6 +211,21 @@ mod tests {
         let most = answer.len();
         let hidden = secrets.hidden_bytes(answer.into_bytes(), most);
         assert!(hidden.len() > most && hidden.len() < most + 2 * NAME);
+    }
+
+    #[test]
+    fn one_line_break_ends_a_text_and_bytes_stay() {
+        let read = |value: &[u8]| {
+            let mut secrets = Secrets::default();
+            secrets.add("a", value).unwrap();
+            secrets.key("a").unwrap().to_vec()
+        };
+        for value in ["Jefe", "Jefe\n", "Jefe\r\n"] {
+            assert_eq!(read(value.as_bytes()), b"Jefe");
+            assert_eq!(secrets(&[("a", value)]).text("a").unwrap(), "Jefe");
+        }
+        assert_eq!(read(b"Jefe \n\n"), b"Jefe \n");
+        assert_eq!(read(b"\xff\n"), b"\xff\n");
     }
 
     #[test]
