@@ -17,7 +17,8 @@ pub struct HttpRequest {
     pub method: String,
     /// Absolute `https://` or `http://` URL.
     pub url: String,
-    /// Names and values, in order. The host refuses those that it sets itself: what belongs to the connection, and `Host`.
+    /// Names and values, in order. The host refuses those that it sets itself: what belongs to the connection, `Host`
+    /// and `Accept-Encoding`.
     pub headers: Vec<(String, String)>,
     /// Sent as it is.
     pub body: Vec<u8>,

@@ -4,7 +4,8 @@ use pintle_sdk::Problem;
 
 /// Headers that the host sets itself; a request that has one is malformed. The contract lists them; after a `*` comes
 /// anything.
-const HOST_HEADERS: [&str; 9] = [
+const HOST_HEADERS: [&str; 10] = [
+    "accept-encoding",
     "connection",
     "content-length",
     "host",

@@ -1,6 +1,7 @@
 //! `pintle:types/http`: outgoing HTTP to granted hosts, with secrets that the guest never holds.
 
 mod address;
+mod hiding;
 mod placeholder;
 mod secrets;
 
@@ -12,7 +13,7 @@ use std::{
 
 use reqwest::{
     Client, Method, Url,
-    header::{HeaderMap, HeaderName, HeaderValue},
+    header::{ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue},
     redirect,
 };
 use tokio::time::timeout;
@@ -45,9 +46,10 @@ const VALUE: usize = 16 << 10;
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// Headers that belong to the connection, or would ask another host than the granted one (RFC 9110, section 7). The
-/// contract lists them; after a `*` comes anything.
-const OWN_HEADERS: [&str; 9] = [
+/// Headers that belong to the connection, would ask another host than the granted one (RFC 9110, section 7), or for an
+/// answer in which no secret is found. The contract lists them; after a `*` comes anything.
+const OWN_HEADERS: [&str; 10] = [
+    "accept-encoding",
     "connection",
     "content-length",
     "host",
@@ -98,12 +100,16 @@ impl HttpClients {
 }
 
 fn make(authorities: &[Vec<u8>], private: bool) -> Result<Client, reqwest::Error> {
+    let mut headers = HeaderMap::new();
+    // No secret is found in what is compressed.
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let mut builder = Client::builder()
         // A proxy would resolve names itself, past the check of addresses.
         .no_proxy()
         .redirect(redirect::Policy::none())
         .connect_timeout(CONNECT)
         .dns_resolver(Arc::new(Resolver { private }))
+        .default_headers(headers)
         .user_agent(concat!("pintle/", env!("CARGO_PKG_VERSION")));
     for pem in authorities {
         for certificate in reqwest::Certificate::from_pem_bundle(pem)? {
@@ -185,9 +191,10 @@ impl HttpAccess {
             .await;
         let mut response = sent.map_err(|error| failed(&error))?;
         let status = response.status().as_u16();
+        let hiding = self.secrets.hiding();
         let headers = response.headers().iter().map(|(name, value)| Header {
             name: name.as_str().to_owned(),
-            value: self.secrets.hidden(value.as_bytes(), RESPONSE),
+            value: hiding.text(value.as_bytes(), RESPONSE),
         });
         let headers = headers.collect();
         let mut body = Vec::new();
@@ -197,7 +204,7 @@ impl HttpAccess {
             }
             body.extend_from_slice(&chunk);
         }
-        let body = self.secrets.hidden_bytes(body, RESPONSE);
+        let body = hiding.bytes(body, RESPONSE);
         if body.len() > RESPONSE {
             return Err(HttpError::TooLarge(RESPONSE as u64));
         }

@@ -165,6 +165,7 @@ async fn sends_with_secrets_that_it_never_holds() {
         seen.starts_with("POST /hook?token=s3cret-token HTTP/1.1\r\n"),
         "{seen}"
     );
+    assert!(seen.contains("\r\naccept-encoding: identity\r\n"), "{seen}");
     assert!(
         seen.ends_with("\r\n\r\nconverged Severity::Info web is healthy {\"revision\":\"1\"}"),
         "{seen}"
@@ -220,6 +221,7 @@ async fn malformed_requests_are_never_those_that_may_pass() {
     insta::assert_snapshot!(ask(json!({"url": "http://127.0.0.1:1/", "method": "CONNECT"})).await, @r#"HttpError::NotGranted("`CONNECT` is not a method")"#);
     insta::assert_snapshot!(ask(json!({"url": "http://127.0.0.1:1/", "method": "GET IT"})).await, @r#"HttpError::NotGranted("`GET IT` is not a method")"#);
     insta::assert_snapshot!(ask(json!({"url": "http://127.0.0.1:1/", "header": "Host", "value": "other"})).await, @r#"HttpError::NotGranted("header `Host` is the host's to set")"#);
+    insta::assert_snapshot!(ask(json!({"url": "http://127.0.0.1:1/", "header": "Accept-Encoding", "value": "gzip"})).await, @r#"HttpError::NotGranted("header `Accept-Encoding` is the host's to set")"#);
     insta::assert_snapshot!(ask(json!({"url": "http://127.0.0.1:1/", "header": "a b", "value": "x"})).await, @r#"HttpError::NotGranted("header `a b` has a malformed name")"#);
     insta::assert_snapshot!(ask(json!({"url": "http://127.0.0.1:1/", "header": "x", "value": "${secret:none}"})).await, @r#"HttpError::NotGranted("secret `none` is not given: add it to `secrets` where the notifier is used")"#);
     insta::assert_snapshot!(ask(json!({"url": "http://127.0.0.1:1/", "mode": "send-much"})).await, @r#"HttpError::NotGranted("the request's body is larger than 4194304 bytes")"#);

@@ -1,8 +1,6 @@
-//! Values that the host puts into requests, and takes out of what is answered.
+//! Values that the host puts into requests.
 
 use std::{collections::BTreeMap, fmt};
-
-use memchr::memmem;
 
 use super::shown;
 use crate::bindings::wit::http::HttpError;
@@ -13,9 +11,6 @@ const MOST: usize = 32;
 /// Most bytes of a value, and of its name.
 const VALUE: usize = 64 << 10;
 const NAME: usize = 253;
-
-/// Bytes from which on a value is looked for in responses: shorter ones would be found where they are not.
-const TELLING: usize = 6;
 
 /// Values that the host puts into requests in place of `${secret:NAME}`, by NAME. Never printed.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -71,6 +66,12 @@ impl Secrets {
         Ok(())
     }
 
+    /// All values, by name.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let values = self.0.iter();
+        values.map(|(name, value)| (name.as_str(), value.as_slice()))
+    }
+
     fn get(&self, name: &str) -> Result<&[u8], HttpError> {
         self.0.get(name).map(Vec::as_slice).ok_or_else(|| {
             HttpError::NotGranted(format!(
@@ -92,52 +93,6 @@ impl Secrets {
     pub(super) fn key(&self, name: &str) -> Result<&[u8], HttpError> {
         let value = self.get(name)?;
         Ok(str::from_utf8(value).map_or(value, |text| without_line_break(text).as_bytes()))
-    }
-
-    /// Puts the placeholders back into what a server answers: many repeat what they were sent when they refuse it. What
-    /// comes of it may be longer; it ends soon after `most` bytes.
-    pub(super) fn hidden_bytes(&self, bytes: Vec<u8>, most: usize) -> Vec<u8> {
-        let values = self
-            .0
-            .iter()
-            .map(|(name, value)| (name, value.trim_ascii_end()));
-        let mut values: Vec<_> = values.filter(|(_, value)| value.len() >= TELLING).collect();
-        // Where one value is in another, it is the longer one that is told.
-        values.sort_by_key(|(_, value)| value.len());
-        // All are looked for in what was answered, and none in the placeholder of another.
-        let mut marks = vec![0_u8; bytes.len()];
-        let mut is_told = false;
-        for (mark, (_, value)) in (1_u8..).zip(&values) {
-            for at in memmem::find_iter(&bytes, value) {
-                marks[at..at + value.len()].fill(mark);
-                is_told = true;
-            }
-        }
-        if !is_told {
-            return bytes;
-        }
-        let mut hidden = Vec::with_capacity(bytes.len());
-        let mut rest = bytes.as_slice();
-        for run in marks.chunk_by(|a, b| a == b) {
-            let (part, after) = rest.split_at(run.len());
-            rest = after;
-            match usize::from(run[0]).checked_sub(1) {
-                None => hidden.extend_from_slice(part),
-                Some(index) => {
-                    let placeholder = format!("${{secret:{}}}", values[index].0);
-                    hidden.extend_from_slice(placeholder.as_bytes());
-                }
-            }
-            if hidden.len() > most {
-                break;
-            }
-        }
-        hidden
-    }
-
-    /// The same for a header's value.
-    pub(super) fn hidden(&self, value: &[u8], most: usize) -> String {
-        String::from_utf8_lossy(&self.hidden_bytes(value.to_vec(), most)).into_owned()
     }
 }
 
@@ -164,53 +119,6 @@ mod tests {
             secrets.add(*name, *value).unwrap();
         }
         secrets
-    }
-
-    fn hidden(values: &[(&str, &str)], answer: &str) -> String {
-        secrets(values).hidden(answer.as_bytes(), answer.len() * 100)
-    }
-
-    #[test]
-    fn an_answer_that_repeats_a_secret_is_given_its_placeholder() {
-        let values = [("token", "s3cret-value\n"), ("key", "Jefe")];
-        assert_eq!(
-            hidden(&values, "bad token s3cret-value, s3cret-valu, Jefe"),
-            "bad token ${secret:token}, s3cret-valu, Jefe"
-        );
-        assert_eq!(hidden(&values, "nothing of it"), "nothing of it");
-    }
-
-    #[test]
-    fn of_secrets_that_hold_each_other_nothing_is_shown() {
-        let values = [("a", "s3cret"), ("b", "s3cret-value"), ("c", "value-more")];
-        assert_eq!(
-            hidden(&values, "s3cret s3cret-value s3cret-value-more"),
-            "${secret:a} ${secret:b} ${secret:b}${secret:c}"
-        );
-    }
-
-    #[test]
-    fn placeholders_are_not_looked_through_for_other_secrets() {
-        let names = ["aaaaaa".repeat(10), "bbbbbb".repeat(10)];
-        let values = [
-            (names[0].as_str(), "s3cret-value"),
-            (names[1].as_str(), "aaaaaa"),
-            ("c", "bbbbbb"),
-        ];
-        assert_eq!(
-            hidden(&values, "s3cret-value aaaaaa"),
-            format!("${{secret:{}}} ${{secret:{}}}", names[0], names[1])
-        );
-    }
-
-    #[test]
-    fn an_answer_of_secrets_does_not_grow_without_end() {
-        let long = "n".repeat(NAME);
-        let secrets = secrets(&[(long.as_str(), "s3cret"), ("b", "hidden")]);
-        let answer = "s3crethidden".repeat(1000);
-        let most = answer.len();
-        let hidden = secrets.hidden_bytes(answer.into_bytes(), most);
-        assert!(hidden.len() > most && hidden.len() < most + 2 * NAME);
     }
 
     #[test]
