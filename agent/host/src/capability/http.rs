@@ -7,6 +7,7 @@ mod secrets;
 
 use std::{
     error::Error,
+    io, iter,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -119,6 +120,13 @@ fn make(authorities: &[Vec<u8>], private: bool) -> Result<Client, reqwest::Error
     builder.build()
 }
 
+/// Where a request goes.
+struct Target {
+    url: Url,
+    /// What the host is called in messages, if it came out of a secret.
+    hidden: Option<String>,
+}
+
 /// What one call may send.
 pub(crate) struct HttpAccess {
     pub(crate) clients: HttpClients,
@@ -177,11 +185,12 @@ impl HttpAccess {
                 "the request's body is larger than {REQUEST} bytes"
             )));
         }
-        let (url, headers) = {
+        let (Target { url, hidden }, headers) = {
             let mut filling = self.secrets.filling(&request.body);
-            let url = self.url(&request, &mut filling)?;
-            (url, headers(&request, &mut filling)?)
+            let target = self.target(&request, &mut filling)?;
+            (target, headers(&request, &mut filling)?)
         };
+        let failed = |error: reqwest::Error| failed(&error, hidden.as_deref());
         let client = self.clients.client(self.grants.private_networks())?;
         let sent = client
             .request(method, url)
@@ -189,7 +198,7 @@ impl HttpAccess {
             .body(request.body)
             .send()
             .await;
-        let mut response = sent.map_err(|error| failed(&error))?;
+        let mut response = sent.map_err(failed)?;
         let status = response.status().as_u16();
         let hiding = self.secrets.hiding();
         let headers = response.headers().iter().map(|(name, value)| Header {
@@ -198,7 +207,7 @@ impl HttpAccess {
         });
         let headers = headers.collect();
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| failed(&error))? {
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
             if body.len() + chunk.len() > RESPONSE {
                 return Err(HttpError::TooLarge(RESPONSE as u64));
             }
@@ -216,7 +225,7 @@ impl HttpAccess {
     }
 
     /// Fills the URL in, and checks that its host is granted. Messages show the URL as the plugin wrote it.
-    fn url(&self, request: &Request, filling: &mut Filling<'_>) -> Result<Url, HttpError> {
+    fn target(&self, request: &Request, filling: &mut Filling<'_>) -> Result<Target, HttpError> {
         let filled = filling.fill("the URL", &request.url, URL)?;
         let malformed =
             |reason: &str| HttpError::NotGranted(format!("`{}` {reason}", shown(&request.url)));
@@ -232,11 +241,9 @@ impl HttpAccess {
         };
         let port = url.port().unwrap_or(own);
         // A host that came out of a secret stays one.
-        let told = if filled == request.url {
-            format!("{name}:{port}")
-        } else {
-            format!("the host of `{}`", shown(&request.url))
-        };
+        let hidden = (!is_written(&request.url, &url))
+            .then(|| format!("the host of `{}`", shown(&request.url)));
+        let told = hidden.clone().unwrap_or_else(|| format!("{name}:{port}"));
         if !self.grants.reaches(name, port, own) {
             return Err(HttpError::NotGranted(format!(
                 "{told} is not among the granted hosts: add it to `grants.httpHosts` of the Plugin"
@@ -253,8 +260,19 @@ impl HttpAccess {
         {
             return Err(HttpError::NotGranted(private(&told)));
         }
-        Ok(url)
+        Ok(Target { url, hidden })
     }
+}
+
+/// Says whether the plugin itself wrote the host and the port: they are named before the first placeholder.
+fn is_written(template: &str, url: &Url) -> bool {
+    let written = template
+        .split_once("${")
+        .map_or(template, |(written, _)| written);
+    Url::parse(written).is_ok_and(|written| {
+        written.host() == url.host()
+            && written.port_or_known_default() == url.port_or_known_default()
+    })
 }
 
 fn headers(request: &Request, filling: &mut Filling<'_>) -> Result<HeaderMap, HttpError> {
@@ -304,14 +322,11 @@ fn method(text: &str) -> Result<Method, HttpError> {
     }
 }
 
-/// Tells how an exchange failed, without the URL, which may hold a secret.
-fn failed(error: &reqwest::Error) -> HttpError {
-    let mut cause: Option<&(dyn Error + 'static)> = error.source();
-    while let Some(error) = cause {
-        if let Some(blocked) = error.downcast_ref::<Blocked>() {
-            return HttpError::NotGranted(private(&blocked.to_string()));
-        }
-        cause = error.source();
+/// Tells how an exchange failed, without the URL, which may hold a secret. A `hidden` host is called what is given here.
+fn failed(error: &reqwest::Error, hidden: Option<&str>) -> HttpError {
+    if let Some(blocked) = causes(error).find_map(|cause| cause.downcast_ref::<Blocked>()) {
+        let told = hidden.map_or_else(|| blocked.to_string(), ToOwned::to_owned);
+        return HttpError::NotGranted(private(&told));
     }
     if error.is_timeout() {
         return HttpError::TimedOut;
@@ -319,11 +334,36 @@ fn failed(error: &reqwest::Error) -> HttpError {
     if error.is_builder() {
         return HttpError::NotGranted("the URL is none that HTTP can ask for".to_owned());
     }
+    if let Some(host) = hidden {
+        return HttpError::Transport(format!("{host}: {}", failed_nameless(error)));
+    }
     HttpError::Transport(
         error
             .source()
             .map_or_else(|| "the exchange failed".to_owned(), chain),
     )
+}
+
+/// The same without what causes say, such as the names in a certificate.
+fn failed_nameless(error: &reqwest::Error) -> String {
+    let what = if error.is_dns() {
+        "its name is not resolved"
+    } else if error.is_connect() {
+        "no connection to it was made"
+    } else {
+        "the connection broke off"
+    };
+    let of_system = causes(error)
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .find(|cause| cause.raw_os_error().is_some());
+    of_system.map_or_else(
+        || what.to_owned(),
+        |cause| format!("{what}: {}", cause.kind()),
+    )
+}
+
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    iter::successors(error.source(), |&error| error.source())
 }
 
 fn private(what: &str) -> String {
@@ -354,6 +394,33 @@ fn shown(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_is_the_plugins_if_it_stands_before_all_placeholders() {
+        let is_written =
+            |template: &str, filled: &str| is_written(template, &Url::parse(filled).unwrap());
+        for (template, filled) in [
+            ("https://a.example/", "https://a.example/"),
+            (
+                "https://a.example:443/x?${secret:s}",
+                "https://a.example/x?s",
+            ),
+            ("http://10.0.0.1:8080/${secret:s}", "http://10.0.0.1:8080/s"),
+        ] {
+            assert!(is_written(template, filled), "{template}");
+        }
+        for (template, filled) in [
+            ("${secret:s}", "https://a.example/"),
+            ("https://${secret:s}/", "https://a.example/"),
+            ("https:///${secret:s}/", "https://a.example/"),
+            ("https://a${secret:s}", "https://a.example/"),
+            ("https://a.example:8${secret:s}", "https://a.example:8080/"),
+            ("https://a${secret:s}/", "https://a:b@c.example/"),
+            ("https://a:${secret:s}@c.example/", "https://a:b@c.example/"),
+        ] {
+            assert!(!is_written(template, filled), "{template}");
+        }
+    }
 
     #[test]
     fn the_contract_lists_the_headers_that_are_the_hosts() {

@@ -131,13 +131,23 @@ fn secrets() -> Arc<Secrets> {
     Arc::new(secrets)
 }
 
+/// A port where nobody listens.
+async fn unused_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    listener.local_addr().unwrap().port()
+}
+
 /// Sends, and gives what the notifier was answered, or how it failed.
-async fn send(notifier: &Notifier, mut settings: Value) -> String {
+async fn send(notifier: &Notifier, settings: Value) -> String {
+    send_with(notifier, settings, secrets()).await
+}
+
+async fn send_with(notifier: &Notifier, mut settings: Value, secrets: Arc<Secrets>) -> String {
     if settings.get("mode").is_none() {
         settings["mode"] = json!("send");
     }
     let error = notifier
-        .notify(&Settings::new(settings), &event(), secrets())
+        .notify(&Settings::new(settings), &event(), secrets)
         .await
         .unwrap_err();
     told(&error, &components::notifier())
@@ -206,9 +216,31 @@ async fn hosts_need_a_grant_and_private_ones_another() {
     insta::assert_snapshot!(ask(&["*"], false, "http://0x7f.1/").await, @r#"HttpError::NotGranted("127.0.0.1:80 is on a private, local or reserved network: set `grants.privateNetworks` of the Plugin if it may be")"#);
     insta::assert_snapshot!(ask(&["*"], false, "http://169.254.169.254/latest/meta-data").await, @r#"HttpError::NotGranted("169.254.169.254:80 is on a private, local or reserved network: set `grants.privateNetworks` of the Plugin if it may be")"#);
     insta::assert_snapshot!(ask(&["*"], false, "${secret:url}").await, @r#"HttpError::NotGranted("the host of `${secret:url}` is on a private, local or reserved network: set `grants.privateNetworks` of the Plugin if it may be")"#);
+    insta::assert_snapshot!(ask(&["example.com"], false, &format!("{url}${{secret:token}}")).await, @r#"HttpError::NotGranted("127.0.0.1:PORT is not among the granted hosts: add it to `grants.httpHosts` of the Plugin")"#);
     insta::assert_snapshot!(ask(&["example.com"], false, "${secret:url}").await, @r#"HttpError::NotGranted("the host of `${secret:url}` is not among the granted hosts: add it to `grants.httpHosts` of the Plugin")"#);
     assert_eq!(server.seen(), "", "nothing was sent");
     insta::assert_snapshot!(ask(&["*"], true, &format!("http://localhost:{}/", server.port)).await, @"200 [] hello");
+}
+
+#[tokio::test]
+async fn a_host_that_came_out_of_a_secret_is_never_told() {
+    let server = Server::start(answer("200 OK", "", "hello")).await;
+    let ask = async |private, url: String| {
+        let mut secrets = Secrets::default();
+        secrets.add("url", url).unwrap();
+        let notifier = messenger(&["*"], private, 20).await;
+        send_with(
+            &notifier,
+            json!({"url": "${secret:url}"}),
+            Arc::new(secrets),
+        )
+        .await
+    };
+    let local = format!("http://localhost:{}/", server.port);
+    insta::assert_snapshot!(ask(false, local).await, @r#"HttpError::NotGranted("the host of `${secret:url}` is on a private, local or reserved network: set `grants.privateNetworks` of the Plugin if it may be")"#);
+    assert_eq!(server.seen(), "", "nothing was sent");
+    let nobody = format!("http://127.0.0.1:{}/", unused_port().await);
+    insta::assert_snapshot!(ask(true, nobody).await, @r#"HttpError::Transport("the host of `${secret:url}`: no connection to it was made: connection refused")"#);
 }
 
 #[tokio::test]
@@ -242,12 +274,7 @@ async fn requests_that_are_filled_without_end_are_refused() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_told_without_its_url() {
-    let free = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let free = unused_port().await;
     let notifier = messenger(&["*"], true, 20).await;
     let text = send(
         &notifier,
