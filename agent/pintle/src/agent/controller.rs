@@ -431,6 +431,7 @@ impl Controller {
             is_unseen,
             has_left,
             is_contested,
+            is_held,
             drift,
             trial,
             wants_fetch,
@@ -462,7 +463,7 @@ impl Controller {
         app.healthy = healthy.or(app.healthy);
         app.is_unseen |= is_unseen;
         app.rules = rules;
-        app.settle(outcome);
+        app.patience.settle(outcome, is_held);
         if let Some(request) = repaired_for {
             app.requests.repaired(&request);
         }

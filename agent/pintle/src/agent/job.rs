@@ -42,7 +42,7 @@ pub(crate) struct Job {
     pub(crate) repairs_for: Option<String>,
     /// What is known of drift that is not put right at once.
     pub(crate) disputed: Disputed,
-    /// What has to be Ready first, or is in a circle with it.
+    /// What has to be Ready before anything new is rolled out, or is in a circle with it.
     pub(crate) waits_for: Vec<Obstacle>,
     /// The earlier revision that runs instead of the one that the source gives.
     pub(crate) rollback: Option<Rollback>,
@@ -167,6 +167,8 @@ pub(crate) struct Report {
     pub(crate) has_left: bool,
     /// Whether an object was refused because another application wants it.
     pub(crate) is_contested: bool,
+    /// Whether others have to be Ready before it is tried again.
+    pub(crate) is_held: bool,
     /// What was found out about drift; nothing if the run did not come to a plan.
     pub(crate) drift: Option<DriftReport>,
     /// What was found out about the revision, if anything.
@@ -213,6 +215,7 @@ impl Report {
             is_unseen: false,
             has_left: false,
             is_contested: false,
+            is_held: false,
             drift: None,
             trial: None,
             wants_fetch: false,

@@ -5,7 +5,7 @@ use pintle_harness::until;
 use serde_json::Value;
 
 use crate::rollouts::misbehaving;
-use crate::world::{LIMIT, Stage, config_map, deployment};
+use crate::world::{LIMIT, Stage, condition, config_map, deployment};
 
 const IMAGE: &str = "registry.k8s.io/pause:3.9";
 
@@ -114,4 +114,72 @@ fn those_that_wait_for_each_other_are_named() -> Result<()> {
     )?;
     stage.apply(&stage.application("two", "", ""))?;
     stage.ready_at("two", &commit)
+}
+
+#[test]
+fn a_commit_that_changes_nothing_of_an_application_is_no_reason_to_wait() -> Result<()> {
+    let stage = Stage::new("apart")?;
+    let names = ["db", "web", "third"];
+    let files = names.map(|name| (format!("{name}/all.yaml"), config_map(name, "1")));
+    let files = files
+        .each_ref()
+        .map(|(path, text)| (path.as_str(), text.as_str()));
+    let commit = stage.repository.push_files(&files, "first")?;
+    let depending = stage.application("web", "web", "dependsOn: [{name: db}]");
+    let others = ["db", "third"].map(|name| stage.application(name, name, ""));
+    stage.apply(&(depending + &others.concat()))?;
+    for name in names {
+        stage.ready_at(name, &commit)?;
+    }
+    let before = stage.object("Application", "web")?;
+
+    let reused = "pintle_renders_total{outcome=\"reused\"}";
+    let looks = stage.agent.metric(reused)?;
+    let commit = stage.push("third", &[("third/all.yaml", &config_map("third", "2"))])?;
+    stage.ready_at("third", &commit)?;
+    until("both have looked at the commit", LIMIT, || {
+        let more = stage.agent.metric(reused)? - looks;
+        Ok(if more >= 2.0 {
+            Ok(())
+        } else {
+            Err(format!("{more} have"))
+        })
+    })?;
+    assert_eq!(stage.object("Application", "web")?, before);
+    Ok(())
+}
+
+#[test]
+fn what_runs_is_looked_after_whoever_is_not_ready() -> Result<()> {
+    let mut stage = Stage::new("running")?;
+    let files = [
+        ("db/db.yaml", deployment("db", 1, IMAGE)),
+        ("web/web.yaml", config_map("web", "1")),
+    ];
+    let files = files.each_ref().map(|(path, text)| (*path, text.as_str()));
+    let commit = stage.repository.push_files(&files, "first")?;
+    let db = stage.application("db", "db", "");
+    stage.apply(&(db + &stage.application("web", "web", "dependsOn: [{name: db}]")))?;
+    stage.ready_at("web", &commit)?;
+
+    stage.kubectl(&["create", "quota", "none", "--hard=pods=0"])?;
+    stage.kubectl(&["delete", "pods", "--all"])?;
+    until("db is not Ready", LIMIT, || {
+        let ready = condition(&stage.object("Application", "db")?, "Ready");
+        Ok(if ready["status"] == "True" {
+            Err(ready.to_string())
+        } else {
+            Ok(())
+        })
+    })?;
+    stage.agent.stop()?;
+    stage.agent.start_again()?;
+    stage.agent.wait_ready()?;
+    let patch = r#"{"data":{"value":"theirs"}}"#;
+    stage.kubectl(&["patch", "configmap", "web", "--type=merge", "-p", patch])?;
+    stage.has_value("web", "1")?;
+    stage.ready_at("web", &commit)?;
+    let db = condition(&stage.object("Application", "db")?, "Ready");
+    assert_ne!(db["status"], "True", "{db}");
+    Ok(())
 }

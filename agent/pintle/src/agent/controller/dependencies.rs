@@ -90,28 +90,38 @@ pub(super) struct Patience {
     running: Option<String>,
     /// The revision that was worked on last, with success.
     settled: Option<String>,
-    /// Why the run was due that did not begin because others have to be Ready first, and what was in its way.
+    /// Why that run is due, and what is in its way if it has something new to roll out.
+    facing: Option<(Cause, Vec<Obstacle>)>,
+    /// The same of the last run, if it was held up.
     held: Option<(Cause, Vec<Obstacle>)>,
 }
 
-impl App {
-    /// Takes note of a run that begins, and returns why it does: a run that was held back still has its own reason.
+impl Patience {
+    /// Takes note of a run that begins, and returns why it does: a run that was held up still has its own reason.
     pub(super) fn begin(&mut self, revision: String, cause: Cause) -> Cause {
-        self.patience.running = Some(revision);
-        self.patience.held.take().map_or(cause, |(cause, _)| cause)
+        self.running = Some(revision);
+        self.held.take().map_or(cause, |(cause, _)| cause)
     }
 
-    /// Takes note of a run that has ended.
-    pub(super) fn settle(&mut self, outcome: Outcome) {
+    /// Takes note of what is in the way of the run that begins.
+    fn face(&mut self, cause: Cause, found: &[Obstacle]) {
+        self.facing = (!found.is_empty()).then(|| (cause, found.to_vec()));
+    }
+
+    /// Takes note of a run that has ended, and whether others have held it up.
+    pub(super) fn settle(&mut self, outcome: Outcome, is_held: bool) {
         // A run that is not about the revision that is wanted says nothing of it.
-        let Some(ran) = self.patience.running.take() else {
+        let Some(ran) = self.running.take() else {
             return;
         };
+        self.held = self.facing.take().filter(|_| is_held);
         if outcome == Outcome::Done {
-            self.patience.settled = Some(ran);
+            self.settled = Some(ran);
         }
     }
+}
 
+impl App {
     /// Says whether it is on its way to another revision than the one that its status tells of.
     fn is_behind(&self) -> bool {
         let Some(snapshot) = &self.fetched else {
@@ -139,17 +149,14 @@ impl Controller {
         }
     }
 
-    /// Returns what is in the way of a run. What only puts right what drifted waits for nobody.
+    /// Returns what is in the way of a run, should it have something new to roll out: that is known when it has rendered.
     pub(super) fn obstacles(&mut self, name: &ApplicationName, work: &Work) -> Vec<Obstacle> {
         let Work::Converge { cause, .. } = work else {
             return Vec::new();
         };
         let found = self.in_the_way(name);
-        if *cause == Cause::Drift || found.is_empty() {
-            return Vec::new();
-        }
         if let Some(app) = self.apps.get_mut(name) {
-            app.patience.held = Some((*cause, found.clone()));
+            app.patience.face(*cause, &found);
         }
         found
     }
@@ -196,7 +203,36 @@ impl Controller {
 
 #[cfg(test)]
 mod tests {
+    use pintle_core::machine::Retry;
+
     use super::*;
+
+    #[test]
+    fn what_is_held_up_keeps_its_reason_until_a_run_of_it_is_not() {
+        let missing = [Obstacle::Missing(ApplicationName::new("shop", "db"))];
+        let held = Some((Cause::Request, missing.to_vec()));
+        let waits = Outcome::Failed(Retry::OnChange);
+        let mut patience = Patience::default();
+        assert_eq!(patience.begin("1".into(), Cause::Request), Cause::Request);
+        patience.face(Cause::Request, &missing);
+        patience.settle(waits, true);
+        assert_eq!((&patience.held, &patience.settled), (&held, &None));
+        // A repair meanwhile says nothing of it.
+        patience.settle(Outcome::Done, false);
+        assert_eq!(patience.held, held);
+
+        assert_eq!(patience.begin("1".into(), Cause::Retry), Cause::Request);
+        patience.face(Cause::Request, &missing);
+        // Nothing changes by it, so it waits for nobody.
+        patience.settle(Outcome::Done, false);
+        assert_eq!(patience.held, None);
+        assert_eq!(patience.settled.as_deref(), Some("1"));
+        // What nothing was in the way of has failed for another reason.
+        assert_eq!(patience.begin("2".into(), Cause::Revision), Cause::Revision);
+        patience.face(Cause::Revision, &[]);
+        patience.settle(waits, false);
+        assert_eq!(patience.held, None);
+    }
 
     #[test]
     fn what_went_while_nobody_looked_is_ready_for_nobody() {

@@ -38,7 +38,7 @@ impl Controller {
                     let now = steady_ms();
                     return self.step(name, Event::Finished { run, outcome, now });
                 };
-                let cause = app.begin(revision, cause);
+                let cause = app.patience.begin(revision, cause);
                 self.start(name, run, Work::Converge { snapshot, cause });
             }
             Effect::Guard { run, repairs } => {

@@ -73,6 +73,8 @@ pub(super) struct Run {
     has_left: bool,
     /// Whether an object was refused because another application wants it.
     pub(super) is_contested: bool,
+    /// Whether others have to be Ready first.
+    pub(super) is_held: bool,
     /// What was found out about drift.
     pub(super) drift: Option<DriftReport>,
     /// Whether anything may have been written to the cluster.
@@ -114,6 +116,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
         claims: None,
         has_left: false,
         is_contested: false,
+        is_held: false,
         drift: None,
         has_begun: false,
         is_overdue: false,
@@ -174,6 +177,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
         is_unseen: run.is_unseen,
         has_left: run.has_left,
         is_contested: run.is_contested,
+        is_held: run.is_held,
         drift: run.drift,
         trial: run.trial,
         wants_fetch: run.wants_fetch,
@@ -233,15 +237,12 @@ impl Run {
         let name = self.job.application.application_name();
         let revision = snapshot.revision().commit.clone();
         self.claims = Some(RunClaims::new(&self.shared.claims, &name, Some(revision)));
-        if let Some(stopped) = super::waiting::stopped(&self.job.waits_for) {
-            // What it will have is claimed already: nobody may delete what moves to it. What is wrong with it is told when
-            // its time has come.
-            let _ = Box::pin(self.prepare(spec, &snapshot, cause)).await;
-            self.learned.rendered = None;
-            return self.stop(stopped).await;
-        }
         match Box::pin(self.prepare(spec, &snapshot, cause)).await {
-            Ok(Some((ready, rendered))) => Box::pin(self.converge(ready, rendered, slot)).await,
+            Ok(Some((ready, rendered))) => match self.held_up(&ready) {
+                // What it will have is claimed by now: nobody may delete what moves to it.
+                Some(stopped) => self.stop(stopped).await,
+                None => Box::pin(self.converge(ready, rendered, slot)).await,
+            },
             Ok(None) => {
                 self.trial = self.learned.attempted.clone().map(Trial::Unchanged);
                 self.shared
@@ -254,6 +255,7 @@ impl Run {
             Err(stopped) => {
                 let is_copy = matches!(snapshot, Snapshot::Git(_));
                 self.wants_fetch = is_copy && stopped.may_be_mended_by_a_fetch();
+                let stopped = self.held_up_as_well(stopped);
                 self.stop(stopped).await
             }
         }
