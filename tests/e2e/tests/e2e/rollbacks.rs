@@ -114,6 +114,27 @@ fn a_revision_that_does_not_work_is_taken_back_until_the_next_commit() -> Result
 }
 
 #[test]
+fn what_is_gone_back_to_waits_for_no_other_application() -> Result<()> {
+    let (stage, good) = shop("alone", "OnFailure")?;
+    push_broken(&stage)?;
+    until("the broken revision is there", LIMIT, || {
+        let labels = image(&stage)?;
+        Ok(if labels["testing.pintle.dev/pod"] == "crash-loop" {
+            Ok(())
+        } else {
+            Err(labels.to_string())
+        })
+    })?;
+    let patch = r#"{"spec": {"dependsOn": [{"name": "never-there"}]}}"#;
+    stage.kubectl(&["patch", "application", "shop", "--type=merge", "-p", patch])?;
+    stage.condition("shop", "Stalled", "RolledBack")?;
+    let status = stage.object("Application", "shop")?["status"].clone();
+    assert_eq!(status["revision"], good.as_str(), "{status}");
+    assert_eq!(image(&stage)?["testing.pintle.dev/pod"], Value::Null);
+    Ok(())
+}
+
+#[test]
 fn an_outage_is_no_fault_of_a_commit_that_changes_nothing() -> Result<()> {
     let (stage, good) = shop("outage", "OnFailure")?;
     stage.kubectl(&["create", "quota", "none", "--hard=pods=0"])?;

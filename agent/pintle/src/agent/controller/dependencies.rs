@@ -151,14 +151,25 @@ impl Controller {
 
     /// Returns what is in the way of a run, should it have something new to roll out: that is known when it has rendered.
     pub(super) fn obstacles(&mut self, name: &ApplicationName, work: &Work) -> Vec<Obstacle> {
-        let Work::Converge { cause, .. } = work else {
+        let Work::Converge { cause, snapshot } = work else {
             return Vec::new();
         };
-        let found = self.in_the_way(name);
+        let found = if self.is_way_back(name, &snapshot.revision().commit) {
+            Vec::new()
+        } else {
+            self.in_the_way(name)
+        };
         if let Some(app) = self.apps.get_mut(name) {
             app.patience.face(*cause, &found);
         }
         found
+    }
+
+    /// Says whether a revision is what was gone back to. That waits for nobody: what it takes the place of may do harm.
+    fn is_way_back(&self, name: &ApplicationName, revision: &str) -> bool {
+        let app = self.apps.get(name);
+        let rollback = app.and_then(|app| app.course.rollback());
+        rollback.is_some_and(|rollback| rollback.to == revision)
     }
 
     fn in_the_way(&self, name: &ApplicationName) -> Vec<Obstacle> {
