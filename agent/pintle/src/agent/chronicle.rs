@@ -21,6 +21,8 @@ use crate::pipeline::now_text;
 pub(crate) const WAITS_FOR_OTHERS: &str = "DependencyNotReady";
 /// The reason of a status when a change came in between.
 pub(crate) const SUPERSEDED: &str = "Superseded";
+/// The reason of a status when work was stopped, and nobody goes on with it before somebody says so.
+pub(crate) const SUSPENDED: &str = "Suspended";
 
 /// The revision that a run works on, and who wanted it.
 #[derive(Debug, Clone)]
@@ -105,6 +107,8 @@ pub(crate) fn write(history: &mut Vec<HistoryEntry>, learned: &Learned, verdict:
 fn ending(verdict: &Verdict) -> Option<Ending> {
     Some(match verdict.standing {
         Standing::Ready => Ending::Healthy,
+        // It goes on with this revision, or another one supersedes it.
+        Standing::Stalled if verdict.reason == SUSPENDED => Ending::Underway,
         // What was gone back to is healthy, although it is not what is wanted.
         Standing::Stalled if verdict.event == Some(Reason::RolledBack) => Ending::Healthy,
         Standing::Working if verdict.reason == SUPERSEDED => Ending::Superseded,

@@ -11,7 +11,10 @@ mod looking;
 mod starting;
 mod warming;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use futures::{StreamExt as _, stream::SelectAll};
 use pintle_cluster::{Application, ResourceEvent};
@@ -103,6 +106,8 @@ pub(super) struct App {
     pub(super) application: Application,
     /// Whether its status in the cluster may be another one: the last run's write of it has no answer.
     is_unsure: bool,
+    /// Whether it is suspended, for a run that is under way.
+    is_suspended: Arc<AtomicBool>,
     source: Option<SourceKey>,
     /// What the source gave last.
     fetched: Option<Snapshot>,

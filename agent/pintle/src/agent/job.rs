@@ -1,6 +1,10 @@
 //! What one run of an application works on, and what it gives back.
 
-use std::{collections::BTreeSet, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::AtomicBool},
+    time::Instant,
+};
 
 use pintle_cluster::{Application, ServiceAccount};
 use pintle_core::{
@@ -32,6 +36,8 @@ pub(crate) struct Job {
     /// Whether its status in the cluster may be another one: a write of it has no answer.
     pub(crate) is_unsure: bool,
     pub(crate) work: Work,
+    /// Whether the application is suspended by now.
+    pub(crate) is_suspended: Arc<AtomicBool>,
     /// Names the source that the revision came from.
     pub(crate) origin: Option<Digest>,
     /// What the last successful render gave.

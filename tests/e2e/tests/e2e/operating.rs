@@ -7,7 +7,8 @@ use pintle_harness::{Fault, Process, Proxy, until};
 use serde_json::Value;
 
 use crate::desk::{as_administrator, document, of_administrator};
-use crate::world::{LIMIT, Stage, config_map};
+use crate::rollouts::misbehaving;
+use crate::world::{LIMIT, Stage, condition, config_map};
 
 fn limit() -> String {
     format!("{}s", LIMIT.as_secs())
@@ -42,8 +43,8 @@ fn what_is_suspended_rests_until_it_is_resumed_and_says_who_wanted_that() -> Res
     let mark = stage.mark()?;
     stage.kubectl(&["delete", "configmap", "settings"])?;
     let next = stage.push("shop", &[("settings.yaml", &config_map("settings", "2"))])?;
-    // The agent has seen the push: it fetched it for another application.
-    stage.apply(&stage.application("other", "", ""))?;
+    // The agent has seen the push: it fetched it for another application, which takes the suspended one for what it was.
+    stage.apply(&stage.application("other", "", "dependsOn: [{name: shop}]"))?;
     stage.ready_at("other", &next)?;
     assert!(
         stage
@@ -66,6 +67,22 @@ fn what_is_suspended_rests_until_it_is_resumed_and_says_who_wanted_that() -> Res
         shop["metadata"]["annotations"]["pintle.dev/suspend-request"],
         Value::Null
     );
+
+    // Of a rollout that is stopped nothing says that it goes on.
+    stage.push(
+        "shop",
+        &[("web.yaml", &misbehaving("web", "never-ready", ""))],
+    )?;
+    stage.condition("shop", "Reconciling", "Progressing")?;
+    pintle(&["suspend", "shop"], 0)?;
+    let stalled = stage.condition("shop", "Stalled", "Suspended")?;
+    assert_eq!(stalled["status"], "True");
+    let shop = stage.object("Application", "shop")?;
+    assert_eq!(condition(&shop, "Ready")["status"], "False");
+    assert_eq!(condition(&shop, "Reconciling"), Value::Null);
+    assert_eq!(shop["status"]["history"][0]["ending"], "underway");
+    pintle(&["resume", "shop"], 0)?;
+    stage.condition("shop", "Reconciling", "Progressing")?;
     Ok(())
 }
 

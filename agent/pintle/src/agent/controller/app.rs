@@ -1,5 +1,10 @@
 //! One application, as its resource tells of it.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use pintle_cluster::Application;
 use pintle_core::{drift::Disputes, inventory::Inventory, machine::State, names::ApplicationName};
 
@@ -20,10 +25,12 @@ impl App {
             .and_then(|status| status.inventory.clone())
             .and_then(|stored| Inventory::restore(stored).ok())
             .unwrap_or_default();
+        let is_suspended = is_suspended(&application);
         Self {
             machine: State::new(name.to_string()),
             application,
             is_unsure: false,
+            is_suspended: Arc::new(AtomicBool::new(is_suspended)),
             source: None,
             fetched: None,
             failure: None,
@@ -78,7 +85,14 @@ impl App {
             _ => false,
         };
         if !is_older {
+            let is_suspended = is_suspended(&application);
+            self.is_suspended.store(is_suspended, Ordering::Relaxed);
             self.application = application;
         }
     }
+}
+
+/// Says whether nobody is to work on an application.
+pub(super) fn is_suspended(application: &Application) -> bool {
+    matches!(&application.spec, Ok(spec) if spec.suspend)
 }

@@ -10,7 +10,7 @@ use pintle_core::{
     names::ApplicationName,
 };
 
-use super::{App, Controller};
+use super::{App, Controller, app::is_suspended};
 use crate::agent::{job::Work, sources::Fetched};
 
 /// How all applications are, as their resources tell: those that other replicas work on, too.
@@ -62,6 +62,11 @@ fn not_ready(application: &Application) -> Option<String> {
     let Ok(status) = &application.status else {
         return Some("its status cannot be read".to_owned());
     };
+    if is_suspended(application) {
+        // Nobody comes to the spec that it has now: what it was last stands until it is resumed.
+        let unready = unready_condition(status);
+        return unready.map(|_| "it is suspended".to_owned());
+    }
     if status.observed_generation != Some(application.generation) {
         return Some("the agent has not come to it yet".to_owned());
     }
@@ -127,7 +132,7 @@ impl App {
         let Some(snapshot) = &self.fetched else {
             return false;
         };
-        if matches!(&self.application.spec, Ok(spec) if spec.suspend) {
+        if is_suspended(&self.application) {
             return false;
         }
         let wanted = &snapshot.revision().commit;
@@ -215,8 +220,48 @@ impl Controller {
 #[cfg(test)]
 mod tests {
     use pintle_core::machine::Retry;
+    use serde_json::json;
 
     use super::*;
+
+    /// An application whose status is of its generation 1.
+    fn application(generation: i64, suspend: bool, ready: &str) -> Application {
+        let source = json!({"git": {"url": "https://git.example.com/shop"}});
+        let condition = json!({
+            "type": "Ready", "status": ready, "reason": "Degraded", "message": "", "lastTransitionTime": "t",
+        });
+        let status = json!({"observedGeneration": 1, "conditions": [condition]});
+        Application {
+            namespace: Some("shop".into()),
+            name: "db".into(),
+            uid: "1".into(),
+            resource_version: "1".into(),
+            generation,
+            annotations: BTreeMap::new(),
+            finalizers: Vec::new(),
+            deleting: false,
+            spec: Ok(
+                serde_json::from_value(json!({"source": source, "suspend": suspend})).unwrap(),
+            ),
+            status: Ok(serde_json::from_value(status).unwrap()),
+        }
+    }
+
+    #[test]
+    fn what_is_suspended_stays_what_it_was() {
+        let why = |generation, suspend, ready| not_ready(&application(generation, suspend, ready));
+        assert_eq!(why(1, false, "True"), None);
+        assert_eq!(why(1, false, "False").as_deref(), Some("Degraded"));
+        let behind = why(2, false, "True");
+        assert_eq!(behind.as_deref(), Some("the agent has not come to it yet"));
+        for generation in [1, 2] {
+            assert_eq!(why(generation, true, "True"), None);
+            for ready in ["False", "Unknown"] {
+                let unready = why(generation, true, ready);
+                assert_eq!(unready.as_deref(), Some("it is suspended"));
+            }
+        }
+    }
 
     #[test]
     fn what_is_held_up_keeps_its_reason_until_a_run_of_it_is_not() {

@@ -1,6 +1,6 @@
 //! What state machines ask for: runs, and times to be woken at.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use pintle_core::{
     machine::{Cause, Effect, Event, Millis, Outcome, Retry, RunId},
@@ -84,6 +84,7 @@ impl Controller {
             application: app.application.clone(),
             is_unsure: app.is_unsure,
             work,
+            is_suspended: Arc::clone(&app.is_suspended),
             origin: app.source.as_ref().map(SourceKey::origin),
             memory: app.memory.clone(),
             requested: app.requests.answerable().cloned(),

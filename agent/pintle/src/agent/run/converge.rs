@@ -206,7 +206,7 @@ impl Run {
     async fn go(&mut self) -> Outcome {
         let shared = Arc::clone(&self.shared);
         let Some(slot) = super::slot(&shared, &self.cancel).await else {
-            return Outcome::Cancelled;
+            return self.stop(Stopped::cancelled()).await;
         };
         if let Err(stopped) = Box::pin(self.hold()).await {
             return self.stop(stopped).await;
