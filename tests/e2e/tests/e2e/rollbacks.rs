@@ -1,13 +1,13 @@
 //! What does not work is taken back, once, and loudly.
 
 use anyhow::Result;
-use pintle_harness::{Recording, record, until};
+use pintle_harness::{Fault, Proxy, Recording, record, until};
 use serde_json::Value;
 
 use crate::desk::{as_administrator, of_administrator};
 use crate::recordings::keep;
 use crate::rollouts::misbehaving;
-use crate::world::{LIMIT, Stage, condition, deployment};
+use crate::world::{LIMIT, Stage, condition, config_map, deployment};
 
 const IMAGE: &str = "registry.k8s.io/pause:3.9";
 
@@ -235,6 +235,37 @@ fn a_person_goes_back_and_a_reconciliation_returns() -> Result<()> {
     pintle(&["rollback", "shop", "--to", "1", "--no-wait"], 0)?;
     stage.condition("shop", "Ready", "RolledBack")?;
     Ok(())
+}
+
+#[test]
+fn what_is_gone_back_to_comes_from_the_source_that_is_named_now() -> Result<()> {
+    let stage = Stage::new("renamed")?;
+    let servers = Proxy::start(stage.world.servers.http(), None)?;
+    let direct = stage.world.servers.git_http(&stage.repository);
+    let url = direct.replace(stage.world.servers.http(), &servers.url());
+    let push = |value: &str| {
+        let settings = config_map("settings", value);
+        stage
+            .repository
+            .push_files(&[("settings.yaml", &settings)], value)
+    };
+    let first = push("1")?;
+    stage.apply(&stage.application_of(&url, "shop", "", ""))?;
+    stage.ready_at("shop", &first)?;
+    let second = push("2")?;
+    stage.request("shop")?;
+    stage.ready_at("shop", &second)?;
+
+    servers.inject(Fault::on("*", "upload-pack").refuse());
+    let request = format!(
+        r#"{{"id": "by-hand", "by": "eve", "at": "2026-01-01T00:00:00Z", "to": "{first}"}}"#
+    );
+    stage.annotate("shop", &format!("pintle.dev/rollback-request={request}"))?;
+    stage.condition("shop", "Ready", "SourceFailed")?;
+    let patch = format!(r#"{{"spec": {{"source": {{"git": {{"url": "{direct}"}}}}}}}}"#);
+    stage.kubectl(&["patch", "application", "shop", "--type=merge", "-p", &patch])?;
+    stage.condition("shop", "Ready", "RolledBack")?;
+    stage.has_value("settings", "1")
 }
 
 #[test]

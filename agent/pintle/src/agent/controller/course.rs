@@ -131,6 +131,8 @@ impl Controller {
         if app.source != key && (app.source.is_some() || app.failure.is_some()) {
             let old = app.source.take();
             (app.fetched, app.failure, app.course.missing) = (None, None, None);
+            // What is to be gone back to is asked of the source that is named now, when that has answered.
+            app.course.stop_fetching();
             app.course.steering.forget_head();
             if let Some(old) = old {
                 self.sources.leave(name, &old);
