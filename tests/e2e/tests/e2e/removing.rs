@@ -341,6 +341,33 @@ fn an_application_that_is_made_again_while_a_removal_ends_is_watched_as_any_othe
     })
 }
 
+#[test]
+fn a_removal_is_told_once_and_when_it_is_done() -> Result<()> {
+    let proxy = Proxy::before_api_server(world().control_plane)?;
+    let stage = Stage::through("once", &proxy)?;
+    six(&stage, "")?;
+    let finalizer = format!("/namespaces/{}/applications/six?", stage.namespace);
+    let refusal = Fault::on("PATCH", &finalizer).status(403, "Forbidden", "not yet");
+    proxy.inject(refusal.times(1));
+    stage.kubectl(&["delete", "application", "six", "--timeout=120s"])?;
+    let told = until("the removal is told", LIMIT, || {
+        let mut events = stage.events("six")?;
+        events.retain(|(reason, _)| reason == "Removed");
+        Ok(if events.is_empty() {
+            Err("it is not".to_owned())
+        } else {
+            Ok(events)
+        })
+    })?;
+    assert_eq!(told.len(), 1, "{told:?}");
+    let refused = proxy
+        .seen()
+        .into_iter()
+        .filter(|request| request.uri.contains(&finalizer) && request.status == 403);
+    assert_eq!(refused.count(), 1);
+    Ok(())
+}
+
 /// How often the agent sends one request before it gives up.
 const ATTEMPTS: usize = 6;
 

@@ -104,12 +104,18 @@ async fn remove(shared: &Arc<Shared>, job: &mut Job, cancel: &CancellationToken)
             summary.delete
         ),
         Removed::WithNamespace(parted) => {
+            // Before the Application goes, and if need be twice: afterwards nobody knows of them any more.
             parted.tell(shared, &job.application).await;
             parted.message()
         }
         Removed::LetGo => "removed: its objects stay, and are no longer managed".to_owned(),
-        Removed::Nothing => "removed: it had no objects".to_owned(),
+        Removed::Nothing => "removed: there are no objects of it".to_owned(),
     };
+    let released = shared.applications.remove_finalizer(&job.application);
+    let released = released.await;
+    if let Err(error) = released {
+        return unwritten(job, error);
+    }
     tell(
         shared,
         &job.application,
@@ -120,10 +126,7 @@ async fn remove(shared: &Arc<Shared>, job: &mut Job, cancel: &CancellationToken)
         &notifiers,
     )
     .await;
-    match shared.applications.remove_finalizer(&job.application).await {
-        Ok(()) => Outcome::Done,
-        Err(error) => unwritten(job, error),
-    }
+    Outcome::Done
 }
 
 /// What is to be done about the objects of an Application that is deleted.
