@@ -6,7 +6,9 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use pintle_core::{check::Approved, inventory::Inventory, plan::Depth, rendered::Rendered};
+use pintle_core::{
+    check::Approved, inventory::Inventory, object::ObjectId, plan::Depth, rendered::Rendered,
+};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +17,7 @@ use crate::{
     connection::{ConnectError, Connection, ServiceAccount},
     discovery::{Discovery, ResourceType},
     facts::{Facts, NoFacts},
+    identities::identities,
     planning::{self, PlanError, Planned},
     prepare::{PrepareError, Prepared, prepare},
     reader::Reader,
@@ -127,6 +130,17 @@ impl Cluster {
             }
             result => result,
         }
+    }
+
+    /// Returns the identities that the objects of a render have in this cluster, also of one that cannot be made ready for it:
+    /// there an object of a kind that is not served has each that it may have.
+    pub async fn identities(
+        &self,
+        rendered: &Rendered,
+        release: &Release,
+    ) -> Result<Vec<ObjectId>, RequestError> {
+        let kinds = self.discovery.kinds().await?;
+        Ok(identities(rendered, release, &kinds))
     }
 
     /// Returns the kinds of a release that a tracker has to watch: of what is rendered, and of what is in the cluster.

@@ -43,6 +43,7 @@ mod fence;
 mod fieldset;
 mod finding;
 mod helm;
+mod identities;
 mod objects;
 mod ownership;
 mod payload;

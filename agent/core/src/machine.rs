@@ -230,6 +230,15 @@ impl State {
         self.block != Block::Unguarded
     }
 
+    /// Says how often in a row what is wanted has failed, if it is tried again by itself.
+    pub fn retries(&self) -> Option<u32> {
+        let Activity::Backoff { again, .. } = self.activity else {
+            return None;
+        };
+        let is_wanted = again != Cause::Drift && !self.suspended && !self.deleting;
+        is_wanted.then_some(self.failures)
+    }
+
     /// Says whether everything is removed and nothing will ever run again.
     pub fn is_removed(&self) -> bool {
         self.activity == Activity::Removed

@@ -130,6 +130,30 @@ fn a_failure_is_retried_with_growing_pauses_or_waits_for_a_change() {
     assert!(pause("a", u32::MAX) <= LONGEST_PAUSE);
 }
 
+#[test]
+fn what_is_tried_again_has_failed_so_often() {
+    let failed = |run| finished(run, Outcome::Failed(Retry::Backoff));
+    let woke = || Event::Woke { now: u64::MAX };
+    let (running, _) = feed(State::new("a"), [spec(), revision("1")]);
+    assert_eq!(running.retries(), None);
+    let (once, _) = feed(running, [failed(0)]);
+    assert_eq!(once.retries(), Some(1));
+    let (twice, _) = feed(once.clone(), [woke(), failed(1)]);
+    assert_eq!(twice.retries(), Some(2));
+    let (newer, _) = feed(twice, [revision("2"), failed(2)]);
+    assert_eq!(newer.retries(), Some(1));
+    // What waits for something else, rests or only puts right what has drifted is not on its way to what is wanted.
+    let (waiting, _) = feed(once.clone(), [woke(), finished(1, WAITS)]);
+    assert_eq!(waiting.retries(), None);
+    let resting = Event::Spec {
+        generation: 1,
+        suspended: true,
+    };
+    assert_eq!(feed(once, [resting]).0.retries(), None);
+    let (guarding, _) = feed(blocked(), [Event::Drifted, failed(2)]);
+    assert_eq!(guarding.retries(), None);
+}
+
 /// A copy that is fetched again because it could not be read is no news, or a broken one would be tried without a pause.
 #[test]
 fn the_same_revision_hurries_nothing_that_is_tried_again() {

@@ -230,11 +230,20 @@ impl Claims {
         });
     }
 
-    /// Says that an application will not render its revision for now: it failed, or rests.
+    /// Says that an application will not render its revision for now: it waits for a change, has failed too often, or rests.
     pub(crate) fn settle(&self, name: &ApplicationName) {
         self.change(|state| {
             if let Some(known) = state.known(name) {
                 known.settle();
+            }
+        });
+    }
+
+    /// Says that an application has failed to render its revision, and is about to try again: that is still to come.
+    pub(crate) fn fail(&self, name: &ApplicationName) {
+        self.change(|state| {
+            if let Some(known) = state.known(name) {
+                known.is_new = false;
             }
         });
     }

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod apply;
+mod claiming;
 mod concluding;
 mod converge;
 mod drift;

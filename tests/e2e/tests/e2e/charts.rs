@@ -10,7 +10,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::shelf::{Shelf, write};
-use crate::world::{LIMIT, Stage};
+use crate::world::{LIMIT, Stage, world};
 
 /// A chart whose only object says what another one says that it looks up.
 pub(crate) const BOAT: [(&str, &str); 2] = [
@@ -44,6 +44,41 @@ fn template(name: &str, value: &str) -> String {
     format!(
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{value: {{{{ {value} | quote }}}}}}\n"
     )
+}
+
+/// A chart that depends on another one, which nobody has published yet.
+pub(crate) struct Database {
+    /// What is to be in the `Chart.yaml` of the one that depends on it.
+    pub(crate) chart: String,
+    /// Its `Chart.lock`.
+    pub(crate) lock: String,
+    repository: String,
+}
+
+impl Database {
+    pub(crate) fn of(stage: &Stage) -> Self {
+        let place = format!("oci://{}/{}", world().servers.registry(), stage.namespace);
+        let wanted = ["^1.0.0", "1.0.0"].map(|version| [("db", version, place.as_str())]);
+        let digest = lock_digest(&wanted);
+        Self {
+            chart: format!(
+                "apiVersion: v2\nname: shop\nversion: 0.1.0\ndependencies:\n\
+                 - {{name: db, version: ^1.0.0, repository: '{place}'}}\n"
+            ),
+            lock: format!(
+                "dependencies:\n- {{name: db, version: 1.0.0, repository: '{place}'}}\ndigest: {digest}\n"
+            ),
+            repository: format!("{}/db", stage.namespace),
+        }
+    }
+
+    pub(crate) fn publish(&self) -> Result<()> {
+        let db = template("db", ".Chart.Version");
+        let archive = pack_chart("db", "1.0.0", &[("templates/db.yaml", &db)])?;
+        let servers = &world().servers;
+        world().wait(servers.push_chart(&self.repository, "1.0.0", archive))?;
+        Ok(())
+    }
 }
 
 /// Somebody with a home folder of their own.
@@ -265,19 +300,10 @@ fn an_application_follows_a_chart() -> Result<()> {
 #[test]
 fn a_dependency_that_is_published_late_needs_no_push() -> Result<()> {
     let stage = Stage::new("late")?;
-    let (servers, namespace) = (&stage.world.servers, &stage.namespace);
-    let place = format!("oci://{}/{namespace}", servers.registry());
-    let chart = format!(
-        "apiVersion: v2\nname: shop\nversion: 0.1.0\ndependencies:\n\
-         - {{name: db, version: ^1.0.0, repository: '{place}'}}\n"
-    );
-    let digest = lock_digest(&["^1.0.0", "1.0.0"].map(|version| [("db", version, place.as_str())]));
-    let lock = format!(
-        "dependencies:\n- {{name: db, version: 1.0.0, repository: '{place}'}}\ndigest: {digest}\n"
-    );
+    let database = Database::of(&stage);
     let files = [
-        ("chart/Chart.yaml", chart.as_str()),
-        ("chart/Chart.lock", lock.as_str()),
+        ("chart/Chart.yaml", database.chart.as_str()),
+        ("chart/Chart.lock", database.lock.as_str()),
     ];
     let commit = stage.repository.push_files(&files, "with a database")?;
     stage.apply(&stage.application("shop", "chart", ""))?;
@@ -288,12 +314,7 @@ fn a_dependency_that_is_published_late_needs_no_push() -> Result<()> {
             .is_some_and(|text| text.contains("no such repository")),
         "{failed}"
     );
-    let db = template("db", ".Chart.Version");
-    let archive = pack_chart("db", "1.0.0", &[("templates/db.yaml", &db)])?;
-    let repository = format!("{namespace}/db");
-    stage
-        .world
-        .wait(servers.push_chart(&repository, "1.0.0", archive))?;
+    database.publish()?;
     stage.ready_at("shop", &commit)?;
     assert_eq!(stage.object("ConfigMap", "db")?["data"]["value"], "1.0.0");
     Ok(())

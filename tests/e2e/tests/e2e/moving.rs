@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result};
 use pintle_harness::{Agent, until};
 use serde_json::Value;
 
+use crate::charts::Database;
 use crate::replicas::Fleet;
 use crate::world::{LIMIT, Stage, config_map};
 
@@ -185,6 +186,56 @@ fn an_object_that_moves_is_handed_over_and_never_deleted() -> Result<()> {
 fn what_two_applications_want_is_refused_with_both_names_until_one_lets_go() -> Result<()> {
     let stage = Stage::new("contested")?;
     Two::together(&stage)?.contest(&stage)
+}
+
+#[test]
+fn an_object_that_moves_to_where_a_kind_is_not_served_yet_stays() -> Result<()> {
+    let stage = Stage::new("moves-unserved")?;
+    let two = Two::together(&stage)?;
+    let before = uid(&stage, "to-b")?;
+    stage.repository.remove("a/moves.yaml")?;
+    let nowhere = "apiVersion: nowhere.example.com/v1\nkind: Nowhere\nmetadata: {name: nowhere}\n";
+    let files = [
+        ("b/more.yaml", config_map("to-b", "2")),
+        ("b/nowhere.yaml", nowhere.to_owned()),
+    ];
+    for (path, text) in files {
+        stage.repository.write(path, text)?;
+    }
+    let commit = stage.push(&two.a, &[])?;
+    stage.condition(&two.b, "Ready", "ApplyFailed")?;
+    // Who lets go of it waits neither for the kind nor for somebody to bring it.
+    stage.ready_at(&two.a, &commit)?;
+    assert_eq!(uid(&stage, "to-b")?, before);
+    stage.repository.remove("b/nowhere.yaml")?;
+    let commit = stage.push(&two.b, &[])?;
+    two.ready_at(&stage, &commit)?;
+    assert_eq!(uid(&stage, "to-b")?, before);
+    assert_eq!(owner(&stage, "to-b")?, format!("{}.b", stage.namespace));
+    assert_eq!(stage.object("ConfigMap", "to-b")?["data"]["value"], "2");
+    Ok(())
+}
+
+#[test]
+fn an_object_that_moves_to_what_cannot_be_rendered_for_a_moment_stays() -> Result<()> {
+    let stage = Stage::new("moves-late")?;
+    let (two, database) = (Two::together(&stage)?, Database::of(&stage));
+    let before = uid(&stage, "to-b")?;
+    stage.repository.remove("a/moves.yaml")?;
+    let objects = ["own-b", "to-a", "to-b"].map(|name| config_map(name, "2"));
+    let objects = objects.concat();
+    let files = [
+        ("b/Chart.yaml", database.chart.as_str()),
+        ("b/Chart.lock", database.lock.as_str()),
+        ("b/templates/all.yaml", objects.as_str()),
+    ];
+    let commit = stage.push(&two.a, &files)?;
+    stage.condition(&two.b, "Ready", "RenderFailed")?;
+    database.publish()?;
+    two.ready_at(&stage, &commit)?;
+    assert_eq!(uid(&stage, "to-b")?, before);
+    assert_eq!(owner(&stage, "to-b")?, format!("{}.b", stage.namespace));
+    Ok(())
 }
 
 #[test]

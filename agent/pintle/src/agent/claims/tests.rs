@@ -151,6 +151,25 @@ fn nothing_is_known_before_all_have_rendered_or_will_not() {
 }
 
 #[test]
+fn who_fails_and_tries_again_is_still_waited_for_by_those_of_its_source() {
+    let claims = claims(&["a", "b"]);
+    render(&claims, "a", "1", &[]);
+    claims.expect(&app("b"), "1");
+    claims.fail(&app("b"));
+    assert_eq!(claimant(&claims, "a", "x"), "?");
+    claims.source(&app("b"), source("other").topic());
+    assert_eq!(claimant(&claims, "a", "x"), "nobody", "it has failed once");
+    claims.source(&app("b"), source("main").topic());
+    render(&claims, "b", "1", &["x"]);
+    assert_eq!(claimant(&claims, "a", "x"), "shop.b");
+    claims.expect(&app("b"), "2");
+    claims.fail(&app("b"));
+    assert_eq!(claimant(&claims, "a", "x"), "?");
+    claims.settle(&app("b"));
+    assert_eq!(claimant(&claims, "a", "x"), "shop.b", "what it had before");
+}
+
+#[test]
 fn what_is_pushed_again_is_not_awaited_by_who_has_rendered_it() {
     let claims = claims(&["a", "b"]);
     render(&claims, "a", "1", &[]);

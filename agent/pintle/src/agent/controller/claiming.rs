@@ -5,6 +5,11 @@ use pintle_core::{machine::Event, names::ApplicationName};
 use super::Controller;
 use crate::agent::sources::{Fetched, SourceKey};
 
+/// How often a run may fail, and be tried again, before others stop waiting for what it renders: with the pauses in between
+/// that is some two minutes. What passes by itself mostly has by then, and whoever fails for days must not keep all others
+/// from deleting anything.
+const PATIENCE: u32 = 6;
+
 /// Whether an application waits for objects that others have.
 #[derive(Debug, Default)]
 pub(super) struct Contest {
@@ -53,7 +58,7 @@ impl Controller {
         }
     }
 
-    /// A run has ended: what it has not rendered it will not render for now.
+    /// A run has ended: what it has not rendered it will not render for now, unless it is tried again.
     pub(super) fn settle_claims(
         &mut self,
         name: &ApplicationName,
@@ -63,8 +68,14 @@ impl Controller {
         if was_released {
             self.retry_contested(std::slice::from_ref(name));
         }
-        if self.apps.get(name).is_none_or(|app| app.run.is_none()) {
-            self.shared.claims.settle(name);
+        let app = self.apps.get(name);
+        if app.is_none_or(|app| app.run.is_none()) {
+            let failures = app.and_then(|app| app.machine.retries());
+            if failures.is_some_and(|failures| failures <= PATIENCE) {
+                self.shared.claims.fail(name);
+            } else {
+                self.shared.claims.settle(name);
+            }
         }
         if has_left {
             self.retry_all_contested();

@@ -70,7 +70,7 @@ pub(super) struct Run {
     /// What others claim.
     pub(super) claims: Option<Arc<RunClaims>>,
     /// Whether objects have left its render.
-    has_left: bool,
+    pub(super) has_left: bool,
     /// Whether an object was refused because another application wants it.
     pub(super) is_contested: bool,
     /// Whether others have to be Ready first.
@@ -347,10 +347,15 @@ impl Run {
         release.namespace = spec.namespace.clone().unwrap_or(release.namespace);
         self.set_drift_rules(&mut release, &spec);
         let prepared = self.shared.cluster.prepare(rendered, &release).await;
-        let prepared = prepared.map_err(|error| {
-            self.is_refused |= matches!(error, PrepareError::UnknownKind(_));
-            prepare_failed(error)
-        })?;
+        let prepared = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                self.is_refused |= matches!(error, PrepareError::UnknownKind(_));
+                let claimed = self.claim_unfit(&release, rendered, &context.revision);
+                Box::pin(claimed).await;
+                return Err(prepare_failed(error));
+            }
+        };
         Ok(Ready {
             prepared,
             commit: context.revision.clone(),
