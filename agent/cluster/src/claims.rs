@@ -29,7 +29,8 @@ pub struct UnknownClaims {
 
 /// What applications other than one want, as whoever looks after all of them knows it.
 ///
-/// Nothing is asked of it but about objects that are about to be deleted, and objects that carry another application's label.
+/// Nothing is asked of it but about objects that are about to be deleted, and objects that carry another application's label;
+/// it is only told of those that have left their application and stay.
 pub trait Claims: fmt::Debug + Send + Sync {
     /// Returns those objects that the newest render of another application has, each with the label of one that has it.
     /// Waits until the others have rendered what there is to render.
@@ -37,6 +38,10 @@ pub trait Claims: fmt::Debug + Send + Sync {
         &'a self,
         ids: &'a [ObjectId],
     ) -> BoxFuture<'a, Result<BTreeMap<ObjectId, String>, UnknownClaims>>;
+
+    /// Takes note of objects that have left the application and are not deleted: whoever was refused them may have them now.
+    /// Does not wait for anybody.
+    fn left(&self, ids: &[ObjectId]);
 
     /// Says what the application with a label wants with an object, as far as it is known now.
     fn claim<'a>(&'a self, owner: &'a str, id: &'a ObjectId) -> BoxFuture<'a, Claim>;

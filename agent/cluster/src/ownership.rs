@@ -150,6 +150,8 @@ mod tests {
             async { Ok(BTreeMap::new()) }.boxed()
         }
 
+        fn left(&self, _: &[ObjectId]) {}
+
         fn claim<'a>(&'a self, owner: &'a str, _: &'a ObjectId) -> BoxFuture<'a, Claim> {
             let claim = if owner == "shop.api" {
                 self.0

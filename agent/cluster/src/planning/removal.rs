@@ -90,6 +90,7 @@ impl Planner<'_> {
         if !self.release.is_removal() {
             removal.inventory.leave_all_but(&rendered);
         }
+        let leaving = newly_left(inventory, &removal.inventory);
         let mut live = leavers.live;
         rendered.extend(leavers.out_of_reach.iter().map(|kept| kept.id.clone()));
         removal.kept = leavers.out_of_reach;
@@ -115,6 +116,7 @@ impl Planner<'_> {
             Ok(pruning) => pruning.delete.iter().map(Entry::id).collect(),
             Err(refused) => refused.deletions.clone(),
         };
+        self.tell_of_leavers(leaving, &going);
         let wanted = self.wanted_by_others(going, &live).await?;
         if !wanted.is_empty() {
             rendered.extend(wanted.iter().map(|kept| kept.id.clone()));
@@ -133,6 +135,15 @@ impl Planner<'_> {
             removal.changes.push(self.deletion(&entry, id, live));
         }
         Ok(removal)
+    }
+
+    /// Tells of objects that have left the source, but for those about which the others are asked anyway.
+    fn tell_of_leavers(&self, mut leaving: Vec<ObjectId>, going: &[ObjectId]) {
+        let asked: BTreeSet<&ObjectId> = going.iter().collect();
+        leaving.retain(|id| !asked.contains(id));
+        if let Some(claims) = self.release.claims.as_ref().filter(|_| !leaving.is_empty()) {
+            claims.left(&leaving);
+        }
     }
 
     /// Returns those of some objects, if they are there, that have moved to other applications: they are handed over.
@@ -274,6 +285,13 @@ impl Planner<'_> {
             conflicts: Vec::new(),
         }
     }
+}
+
+/// Returns what has left the source, and had not when it was recorded.
+fn newly_left(recorded: &Inventory, now: &Inventory) -> Vec<ObjectId> {
+    let left = now.entries().filter(|entry| entry.left);
+    let had_left = |id: &ObjectId| recorded.get(id).is_some_and(|entry| entry.left);
+    left.map(Entry::id).filter(|id| !had_left(id)).collect()
 }
 
 /// Says whether an object is in a namespace, or is that.

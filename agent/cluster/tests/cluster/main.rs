@@ -8,6 +8,7 @@ mod definitions;
 mod drift;
 mod faults;
 mod hooks;
+mod leaving;
 mod order;
 mod resources;
 mod slow_health;

@@ -280,7 +280,7 @@ impl Controller {
                 self.standings.forget(&name);
                 self.gone(&name);
                 self.take_up_no_more(&name);
-                self.deleted(&name);
+                self.went(&name);
                 self.release_dependents(&name);
             }
             ResourceEvent::Complete => {}

@@ -174,6 +174,42 @@ impl Two {
         assert_eq!(stage.object("ConfigMap", "own-a")?["data"]["value"], "9");
         Ok(())
     }
+
+    /// The same with an object that is not deleted when it leaves the first one, so that nobody is asked whether it may be.
+    fn contest_what_stays(&self, stage: &Stage) -> Result<()> {
+        let Self { a, b } = self;
+        let (first, second) = (format!("{a}/stays.yaml"), format!("{b}/stays.yaml"));
+        let stays = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: stays, annotations: {pintle.dev/prune: disabled}}\n\
+                     data: {value: '1'}\n";
+        let commit = stage.push(a, &[(&first, stays)])?;
+        stage.ready_at(a, &commit)?;
+        let wanted = stage.push(b, &[(&second, &config_map("stays", "9"))])?;
+        stage.condition(b, "Stalled", "ApplyFailed")?;
+        let before = uid(stage, "stays")?;
+        stage.repository.remove(&first)?;
+        stage.push(a, &[])?;
+        // It was not told of the newest commit.
+        stage.ready_at(b, &wanted)?;
+        assert_eq!(uid(stage, "stays")?, before);
+        assert_eq!(owner(stage, "stays")?, format!("{}.{b}", stage.namespace));
+        Ok(())
+    }
+
+    /// Lets the second application want what the first one has, until that is deleted and leaves its objects behind.
+    fn inherit(&self, stage: &Stage) -> Result<()> {
+        let Self { a, b } = self;
+        let more = format!("{b}/inherited.yaml");
+        let wanted = stage.push(b, &[(&more, &config_map("to-a", "9"))])?;
+        stage.condition(b, "Stalled", "ApplyFailed")?;
+        let before = uid(stage, "to-a")?;
+        let patch = r#"{"spec":{"deletionPolicy":"Orphan"}}"#;
+        stage.kubectl(&["patch", "application", a, "--type=merge", "-p", patch])?;
+        stage.kubectl(&["delete", "application", a])?;
+        stage.ready_at(b, &wanted)?;
+        assert_eq!(uid(stage, "to-a")?, before);
+        assert_eq!(owner(stage, "to-a")?, format!("{}.{b}", stage.namespace));
+        Ok(())
+    }
 }
 
 #[test]
@@ -264,5 +300,7 @@ fn an_object_moves_between_applications_of_two_replicas() -> Result<()> {
     let fleet = Fleet::start("moves-far", 2, "15s")?;
     let two = Two::apart(&fleet)?;
     two.move_both(&fleet.stage)?;
-    two.contest(&fleet.stage)
+    two.contest(&fleet.stage)?;
+    two.contest_what_stays(&fleet.stage)?;
+    two.inherit(&fleet.stage)
 }

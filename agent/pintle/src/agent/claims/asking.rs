@@ -222,6 +222,24 @@ impl RunClaims {
         Ok(found)
     }
 
+    /// Asks about objects without waiting for an answer: whoever was refused one hears of it by that. All that matters is who
+    /// wants them already, so no revision is waited for.
+    fn tell_of(&self, ids: &[ObjectId]) {
+        let all = Arc::clone(&self.all);
+        let questions = ids.chunks(WIDTH).map(|ids| Question {
+            source: None,
+            ..self.question(ids, None)
+        });
+        let questions: Vec<Question> = questions.collect();
+        tokio::spawn(async move {
+            for question in questions {
+                if timeout(LIMIT, all.ask(&question)).await.is_err() {
+                    tracing::debug!(by = question.by, "not all replicas were told what has left");
+                }
+            }
+        });
+    }
+
     async fn claim_of(&self, owner: &str, id: &ObjectId) -> Claim {
         if let Some(claim) = self.all.claim_here(owner, id) {
             return claim;
@@ -241,6 +259,10 @@ impl pintle_cluster::Claims for RunClaims {
         ids: &'a [ObjectId],
     ) -> BoxFuture<'a, Result<BTreeMap<ObjectId, String>, UnknownClaims>> {
         self.claimants_of(ids).boxed()
+    }
+
+    fn left(&self, ids: &[ObjectId]) {
+        self.tell_of(ids);
     }
 
     fn claim<'a>(&'a self, owner: &'a str, id: &'a ObjectId) -> BoxFuture<'a, Claim> {

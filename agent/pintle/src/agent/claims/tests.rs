@@ -280,6 +280,29 @@ fn a_source_that_does_not_have_the_revision_is_asked_first() {
 }
 
 #[test]
+fn who_wants_what_has_left_and_stays_hears_of_it_whoever_is_behind() {
+    let claims = claims(&["a", "b", "late"]);
+    let (tell, mut told) = mpsc::channel(8);
+    claims.connect(tell);
+    render(&claims, "a", "1", &[]);
+    render(&claims, "b", "1", &["x"]);
+    render(&claims, "late", "1", &[]);
+    claims.expect(&app("late"), "2");
+    claims.told(&source("main"), Some("0"));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        use pintle_cluster::Claims as _;
+        let run = RunClaims::new(&claims, &app("a"), Some("1".into()));
+        run.left(&[id("x"), id("y")]);
+        let message = told.recv().await;
+        assert!(matches!(message, Some(Message::Released(names)) if names == [app("b")]));
+    });
+}
+
+#[test]
 fn what_an_application_may_not_write_it_does_not_claim() {
     let claims = claims(&["a", "b"]);
     render(&claims, "a", "1", &[]);

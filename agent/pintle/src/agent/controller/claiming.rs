@@ -2,7 +2,7 @@
 
 use pintle_core::{machine::Event, names::ApplicationName};
 
-use super::Controller;
+use super::{App, Controller};
 use crate::agent::sources::{Fetched, SourceKey};
 
 /// How often a run may fail, and be tried again, before others stop waiting for what it renders: with the pauses in between
@@ -42,6 +42,14 @@ impl Controller {
         if super::has(self.assigned, name) && self.shared.claims.leave(name) {
             self.retry_all_contested();
         }
+    }
+
+    /// An application is gone, whichever replica looked after it: what it has left behind may be had now.
+    pub(super) fn went(&mut self, name: &ApplicationName) {
+        if super::has(self.assigned, name) {
+            self.shared.claims.leave(name);
+        }
+        self.retry_all_contested();
     }
 
     /// Takes note of what a source says, after those who follow it.
@@ -97,9 +105,11 @@ impl Controller {
         }
     }
 
-    /// Objects have left an application of this replica, which may be any.
+    /// Objects have left an application, which may be any.
     fn retry_all_contested(&mut self) {
-        let names: Vec<_> = self.apps.keys().cloned().collect();
+        let concerns = |app: &App| app.run.is_some() || app.contest.is_refused;
+        let apps = self.apps.iter().filter(|(_, app)| concerns(app));
+        let names: Vec<_> = apps.map(|(name, _)| name.clone()).collect();
         self.retry_contested(&names);
     }
 }

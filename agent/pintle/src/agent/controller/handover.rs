@@ -122,6 +122,7 @@ impl Controller {
             self.take_up_no_more(&name);
         }
         for name in &went {
+            self.went(name);
             self.release_dependents(name);
         }
         self.shared.claims.complete();
