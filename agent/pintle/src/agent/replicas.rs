@@ -376,7 +376,11 @@ impl Task {
             self.fence.close();
             return Err(error);
         }
-        tracing::debug!(error = %output::chain(&error.into()), "a request about leases failed; it is tried again");
+        if error.is_refusal() {
+            tracing::warn!(error = %output::chain(&error.into()), "a request about leases was refused; it is tried again");
+        } else {
+            tracing::debug!(error = %output::chain(&error.into()), "a request about leases failed; it is tried again");
+        }
         Ok(())
     }
 

@@ -10,9 +10,14 @@ use tokio::sync::oneshot;
 
 use super::{
     Task, Told,
-    leases::{Answers, Notes, Questions},
+    leases::{Answers, Notes, Questions, text},
 };
 use crate::agent::claims::{Answer, Ask, Asked, Question};
+
+/// How long questions and answers may be together. All annotations of an object may have 256 KiB; a Lease with more is refused,
+/// and with it the renewal.
+/// <https://kubernetes.io/docs/concepts/overview/working-with-objects/annotations/>
+const ROOM: usize = 128 * 1024;
 
 /// Questions that are open, and answers that were given.
 #[derive(Debug, Default)]
@@ -87,19 +92,29 @@ impl Exchange {
         }
     }
 
-    /// Returns what the own Lease is to say.
+    /// Returns what the own Lease is to say. Answers for which there is no room wait for a later renewal: those that are read by
+    /// then are not given again.
     pub(super) fn notes(&mut self) -> (Questions, Answers) {
         self.open.retain(|_, open| !open.ask.reply.is_closed());
         let questions = self.open.iter();
+        let questions: Questions = questions
+            .map(|(number, open)| (*number, open.ask.question.clone()))
+            .collect();
         let answers = self.answers.iter();
-        (
-            questions
-                .map(|(number, open)| (*number, open.ask.question.clone()))
-                .collect(),
-            answers
-                .map(|((to, number), answer)| (to.clone(), *number, answer.clone()))
-                .collect(),
-        )
+        let mut answers: Answers = answers
+            .map(|((to, number), answer)| (to.clone(), *number, answer.clone()))
+            .collect();
+        // Numbers are times: who has asked first is answered first.
+        answers.sort_by_key(|(_, number, _)| *number);
+        let mut length = text(&questions).len();
+        let fits = |answer: &&(ReplicaId, u64, Answer)| {
+            length += text(answer).len();
+            length <= ROOM
+        };
+        // One always has room: how many objects a question is about is bounded.
+        let fitting = answers.iter().take_while(fits).count().max(1);
+        answers.truncate(fitting);
+        (questions, answers)
     }
 }
 
@@ -154,6 +169,7 @@ impl Task {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::claims::Key;
     use pintle_core::sharding::Shard;
 
     fn replica(name: &str) -> ReplicaId {
@@ -254,6 +270,72 @@ mod tests {
         assert_eq!(exchange.notes().1.len(), 1);
         exchange.see(&me, &one, &Notes::default());
         assert_eq!(exchange.notes().1, []);
+    }
+
+    #[test]
+    fn answers_wait_until_there_is_room_in_the_lease() {
+        let mut exchange = Exchange::default();
+        let (me, label) = (replica("me"), "a".repeat(63));
+        let of = |index: usize| pintle_core::object::ObjectId {
+            group: String::new(),
+            kind: "ConfigMap".to_owned(),
+            namespace: None,
+            name: index.to_string(),
+        };
+        let keys = (0..500).map(|index| Key::of("", &of(index)));
+        let long = Answer {
+            claims: keys.map(|key| (key, label.clone())).collect(),
+            ..answer("0-127")
+        };
+        // The one that comes first by its name asks last.
+        let (early, late) = (replica("b"), replica("a"));
+        for number in 1..=4 {
+            exchange
+                .answers
+                .insert((early.clone(), number), long.clone());
+            exchange
+                .answers
+                .insert((late.clone(), number + 4), long.clone());
+        }
+        let written = |exchange: &mut Exchange| {
+            let (questions, answers) = exchange.notes();
+            let numbers: Vec<u64> = answers.iter().map(|(_, number, _)| *number).collect();
+            let notes = Notes {
+                questions,
+                answers,
+                ..Notes::default()
+            };
+            let lengths = notes
+                .annotations()
+                .map(|(name, text)| name.len() + text.len());
+            assert!(lengths.sum::<usize>() < 2 * ROOM);
+            numbers
+        };
+        assert_eq!(written(&mut exchange), [1, 2, 3]);
+        let asks = |numbers: &[u64]| Notes {
+            questions: numbers
+                .iter()
+                .map(|number| (*number, question("shop.b")))
+                .collect(),
+            ..Notes::default()
+        };
+        exchange.see(&me, &early, &asks(&[4]));
+        assert_eq!(written(&mut exchange), [4, 5, 6]);
+        // Questions of its own take room as well, and never all of it.
+        let (reply, _answers) = oneshot::channel();
+        let objects = long.claims.keys().cycle().take(6000).copied().collect();
+        let question = Question {
+            objects,
+            ..question("shop.a")
+        };
+        let own = ShardSet::NONE;
+        let ask = Ask {
+            question,
+            own,
+            reply,
+        };
+        exchange.ask(ask, 9);
+        assert_eq!(written(&mut exchange), [4]);
     }
 
     #[test]

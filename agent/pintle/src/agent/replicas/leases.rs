@@ -72,6 +72,17 @@ impl LeaseError {
             Self::Stolen { .. } | Self::Table { .. } | Self::Version { .. }
         )
     }
+
+    /// Says whether the API server will not have what it was asked for. That somebody else was faster, or that there are too many
+    /// requests, is none of that.
+    pub(super) fn is_refusal(&self) -> bool {
+        match self {
+            Self::Request { error, .. } => code(error).is_some_and(|code| {
+                matches!(code, 400..500) && !matches!(code, 404 | 408 | 409 | 429)
+            }),
+            _ => false,
+        }
+    }
 }
 
 /// Pushes to repositories, numbered, for who looks at the Lease.
@@ -101,7 +112,7 @@ impl Notes {
     }
 
     /// Is written into the Lease; nothing where there is nothing to say.
-    fn annotations(&self) -> impl Iterator<Item = (&'static str, String)> {
+    pub(super) fn annotations(&self) -> impl Iterator<Item = (&'static str, String)> {
         let pushes = (!self.pushes.is_empty()).then(|| (PUSHES, text(&self.pushes)));
         let questions = (!self.questions.is_empty()).then(|| (QUESTIONS, text(&self.questions)));
         let answers = (!self.answers.is_empty()).then(|| (ANSWERS, text(&self.answers)));
@@ -500,7 +511,7 @@ fn read<T: DeserializeOwned + Default>(lease: &Lease, name: &str) -> T {
         .unwrap_or_default()
 }
 
-fn text(value: &impl Serialize) -> String {
+pub(super) fn text(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("texts, numbers and digests are plain data")
 }
 
