@@ -1,5 +1,7 @@
 //! What a chart gave, as objects for the host.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use pintle_gotemplate::{Map, Value};
 use pintle_helm_chart::{
     Pattern, Warnings,
@@ -24,7 +26,7 @@ const MAX_LISTS: usize = 8;
 pub(crate) fn rendering(
     settings: &Settings,
     output: Output,
-    warnings: Warnings,
+    mut warnings: Warnings,
 ) -> Result<Rendering, Failure> {
     let hooks = if settings.no_hooks {
         Vec::new()
@@ -34,6 +36,7 @@ pub(crate) fn rendering(
     let hooks = hooks
         .into_iter()
         .filter(|hook| !(settings.skip_tests && hook.is_test()));
+    let definitions = output.crds.len();
     let plain = output.crds.into_iter().chain(output.manifests);
     let found: Vec<(Manifest, Option<pintle_sdk::Hook>)> = plain
         .map(|manifest| (manifest, None))
@@ -43,9 +46,15 @@ pub(crate) fn rendering(
         }))
         .collect();
     let shown = Shown::new(&settings.show_only, &found)?;
+    let definitions = found.iter().map(|(manifest, _)| manifest).take(definitions);
+    let definitions = definitions.enumerate();
+    let left_out = left_out(
+        definitions.filter(|(_, manifest)| shown.has(manifest)),
+        &mut warnings,
+    );
     let mut collected = Collected::default();
-    for (manifest, hook) in found {
-        if shown.has(&manifest) {
+    for (index, (manifest, hook)) in found.into_iter().enumerate() {
+        if shown.has(&manifest) && !left_out.contains(&index) {
             collected.add(manifest, hook.as_ref(), &output.lines);
         }
     }
@@ -57,6 +66,48 @@ pub(crate) fn rendering(
         notes: output.notes.filter(|notes| !notes.trim().is_empty()),
         warnings: problem::of_warnings(warnings),
     })
+}
+
+/// Finds those of the definitions in `crds/` before which there is another one of the same name: when Helm installs a chart it
+/// makes the first, and passes over what is there. Of what is wholly the same the host takes one.
+fn left_out<'a>(
+    definitions: impl Iterator<Item = (usize, &'a Manifest)>,
+    warnings: &mut Warnings,
+) -> BTreeSet<usize> {
+    let mut firsts = BTreeMap::new();
+    let mut left_out = BTreeSet::new();
+    for (index, manifest) in definitions {
+        let Value::Map(head) = &manifest.head else {
+            continue;
+        };
+        let Some(identity) = identity(head) else {
+            continue;
+        };
+        let first: &Manifest = firsts.entry(identity).or_insert(manifest);
+        if first.json != manifest.json {
+            left_out.insert(index);
+            warnings.add(format_args!(
+                "{} in {} is left out: {} comes first and has it otherwise, and Helm makes only the first",
+                described(head),
+                file(&manifest.path),
+                file(&first.path)
+            ));
+        }
+    }
+    left_out
+}
+
+/// Group, kind, namespace and name; nothing if it is no object.
+fn identity(head: &Map) -> Option<[String; 4]> {
+    let api_version = text_at(head, &["apiVersion"])?;
+    let group = api_version.split_once('/').map_or("", |(group, _)| group);
+    let namespace = text_at(head, &["metadata", "namespace"]);
+    Some([
+        group.to_owned(),
+        text_at(head, &["kind"])?,
+        namespace.unwrap_or_default(),
+        text_at(head, &["metadata", "name"])?,
+    ])
 }
 
 /// Which templates are wanted.

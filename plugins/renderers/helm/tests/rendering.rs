@@ -305,6 +305,51 @@ fn definitions_and_single_templates() {
 }
 
 #[test]
+fn of_two_definitions_in_crds_the_first_is_taken() {
+    let definition = |version: &str, name: &str, group: &str| {
+        format!(
+            "apiVersion: apiextensions.k8s.io/{version}\nkind: CustomResourceDefinition\n\
+             metadata: {{name: {name}}}\nspec: {{group: {group}}}\n---\n"
+        )
+    };
+    let child = |name: &str| format!("apiVersion: v2\nname: {name}\nversion: 1.0.0\n");
+    let [own, a, b] = ["own", "a", "b"].map(|group| definition("v1", "x", group));
+    let (newer, older) = (definition("v1", "w", "a"), definition("v1beta1", "w", "b"));
+    let other = definition("v1", "z", "z");
+    let tree = chart(&[
+        ("charts/a/Chart.yaml", &child("a")),
+        ("charts/a/crds/x.yaml", &[a, newer, other.clone()].concat()),
+        ("charts/b/Chart.yaml", &child("b")),
+        ("charts/b/crds/x.yaml", &[b.clone(), older].concat()),
+        ("crds/x.yaml", &own),
+    ]);
+    let groups = |rendering: &Rendering| {
+        let texts = rendering.objects.iter().map(|object| {
+            let (metadata, spec) = (&object.manifest["metadata"], &object.manifest["spec"]);
+            format!("{}={}", metadata["name"], spec["group"]).replace('"', "")
+        });
+        texts.collect::<Vec<_>>().join(" ")
+    };
+    let rendering = render(&tree, &json!({}));
+    assert_eq!(groups(&rendering), "x=own w=a z=z");
+    insta::assert_snapshot!(lines(&rendering.warnings), @r#"
+    the CustomResourceDefinition "x" in charts/a/crds/x.yaml is left out: crds/x.yaml comes first and has it otherwise, and Helm makes only the first
+    the CustomResourceDefinition "x" in charts/b/crds/x.yaml is left out: crds/x.yaml comes first and has it otherwise, and Helm makes only the first
+    the CustomResourceDefinition "w" in charts/b/crds/x.yaml is left out: charts/a/crds/x.yaml comes first and has it otherwise, and Helm makes only the first
+    "#);
+    // Only among those that are wanted, and never with what a template gives.
+    let shown = render(&tree, &json!({"showOnly": ["charts/b/crds/*"]}));
+    assert_eq!(groups(&shown), "x=b w=b");
+    let tree = chart(&[
+        ("crds/x.yaml", &own),
+        ("templates/x.yaml", &b),
+        ("templates/z.yaml", &other),
+    ]);
+    let rendering = render(&tree, &json!({}));
+    assert_eq!(groups(&rendering), "x=own x=b z=z");
+}
+
+#[test]
 fn objects_have_the_lines_at_which_they_begin() {
     let template = "# first\n{{- if true }}\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n{{- end }}\n\
         ---\n{{ include \"b\" . }}\n\
