@@ -65,7 +65,8 @@ pub struct Assessment {
     pub status: Status,
     /// Why, in a fragment: `2 of 3 replicas are available`.
     pub message: String,
-    /// After which time the same object would be judged otherwise; absent if only a change of it can change the verdict.
+    /// After which time the same object would be judged otherwise, or its check, which could not be asked, may be asked again; absent
+    /// if only a change of the object can change the verdict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recheck_after: Option<Duration>,
 }

@@ -394,9 +394,12 @@ impl Applier<'_> {
                         )
                         .await;
                     match assessment.status {
-                        Status::Healthy | Status::Suspended | Status::Unknown => return Ok(Ok(())),
+                        Status::Healthy | Status::Suspended => return Ok(Ok(())),
+                        // Nothing will be said of it by waiting.
+                        Status::Unknown if assessment.recheck_after.is_none() => return Ok(Ok(())),
                         Status::Degraded => return Ok(Err(assessment.message)),
-                        Status::Progressing => last = assessment.message,
+                        // A check that could not be asked is asked again.
+                        Status::Progressing | Status::Unknown => last = assessment.message,
                     }
                     let version = live["metadata"]["resourceVersion"].as_str();
                     version.unwrap_or_default().clone_into(&mut seen);

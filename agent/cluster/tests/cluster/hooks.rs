@@ -1,6 +1,9 @@
 //! Hooks on a real control plane: what runs when, what is left, and what is said of one that fails.
 
-use std::{collections::BTreeSet, sync::Mutex};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
 
 use pintle_cluster::{
     Applied, ApplyError, Applying, ClusterError, InventoryStore as _, Planned, Progress, Step,
@@ -18,7 +21,7 @@ use pintle_core::{
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::world::{World, approve, config_map};
+use crate::world::{Starved, World, approve, config_map, deployment};
 
 /// Remembers what happened, in order.
 #[derive(Default)]
@@ -430,6 +433,22 @@ async fn a_hook_that_does_not_end_is_explained() {
     let error = failure(&world, &rendered).await;
     let pod = world.kubectl(&["get", "pods", "-o", "jsonpath={.items[0].metadata.name}"]);
     insta::assert_snapshot!(error.replace(&pod, "POD").replace(&world.namespace, "NS"), @r#"Job.batch NS/migrate: its pre-install hook failed: it has not ended after 8s: of its pods, 1 are active and 0 have failed; Pod POD: main waits: ImagePullBackOff: Back-off pulling image "main:1""#);
+}
+
+#[tokio::test]
+async fn a_hook_whose_check_could_not_be_asked_is_not_taken_for_usable() {
+    let mut world = World::new("hooks-starved").await;
+    let judge = Arc::new(Starved::default());
+    world.cluster = world.cluster.clone().with_judge(judge.clone());
+    let rendered = Rendering::new()
+        .object(config_map("web", "1"))
+        .hook(deployment("cache", 0), &[HookEvent::PreInstall], as_it_is)
+        .finish();
+    insta::assert_snapshot!(happened(&world, &rendered).await.join("\n"), @"
+    pre-install Deployment cache done
+    Create ConfigMap web
+    ");
+    assert!(judge.asked() > Starved::FAILURES, "asked until it answered");
 }
 
 #[tokio::test]

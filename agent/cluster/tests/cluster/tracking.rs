@@ -13,7 +13,7 @@ use pintle_harness::until_async;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::world::{LIMIT, SimpleJudge, World, annotated, config_map, deployment};
+use crate::world::{LIMIT, SimpleJudge, Starved, World, annotated, config_map, deployment};
 
 fn ids(inventory: &pintle_core::inventory::Inventory) -> Vec<ObjectId> {
     inventory
@@ -113,6 +113,23 @@ async fn a_deadline_that_passes_changes_the_verdict_without_an_event() {
     })
     .await
     .unwrap();
+}
+
+#[tokio::test]
+async fn a_check_that_could_not_be_asked_is_asked_again_without_an_event() {
+    let mut world = World::new("starved").await;
+    let options = TrackerOptions {
+        application: Some(world.release.application.clone()),
+        namespaces: None,
+    };
+    let tracker = Tracker::new(&world.connection, Arc::new(Starved::default()), options);
+    world.cluster = world.cluster.clone().with_tracker(tracker.clone());
+    let applied = world.converge(&[config_map("a", "1")]).await.unwrap();
+    let (name, cancel) = (&world.release.application, CancellationToken::new());
+    let waited = tracker
+        .wait(name, &ids(&applied.inventory), LIMIT, &cancel, &|_| {})
+        .await;
+    assert_eq!(waited, Waited::Healthy);
 }
 
 #[tokio::test]

@@ -1,6 +1,13 @@
 //! A namespace of a test's own, and the pipeline on it.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use pintle_cluster::{
@@ -62,6 +69,33 @@ impl Judge for SimpleJudge {
             }
         }
         Assessment::new(Status::Healthy, "")
+    }
+}
+
+/// Cannot be asked [`Starved::FAILURES`] times, as on a machine that has too much to do, and then says that all is healthy.
+#[derive(Default)]
+pub(crate) struct Starved(AtomicUsize);
+
+impl Starved {
+    /// More than there are events about an object that is made and then left alone.
+    pub(crate) const FAILURES: usize = 8;
+
+    /// Returns how often it was asked.
+    pub(crate) fn asked(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[async_trait]
+impl Judge for Starved {
+    async fn assess(&self, _: &ApplicationName, _: &ObjectId, _: &Value, _: Millis) -> Assessment {
+        if self.0.fetch_add(1, Ordering::Relaxed) >= Self::FAILURES {
+            return Assessment::new(Status::Healthy, "");
+        }
+        Assessment {
+            recheck_after: Some(Duration::from_millis(100)),
+            ..Assessment::new(Status::Unknown, "too many plugins are running")
+        }
     }
 }
 

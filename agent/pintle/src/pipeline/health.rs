@@ -1,10 +1,16 @@
 //! How objects are: which plugin judges which kind.
 
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
 use pintle_core::{
     application::PluginUse,
     health::{Assessment, GroupKind, Status},
     object::ObjectId,
-    plugin::PluginId,
+    plugin::{Fault, Limit, PluginId},
 };
 use pintle_host::{Health, Limits, Settings};
 use serde_json::Value;
@@ -16,6 +22,13 @@ use super::{
 
 /// The plugin that judges what no other does.
 const BUILT_IN: &str = "kubernetes";
+
+/// When a check is asked again that could not be asked; the time doubles with each further failure.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest such time, whatever the check asks for: nobody else is spared by it.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How often in a row a check may run out of time before it is taken for one that always does.
+const SLOW: u32 = 6;
 
 struct Member {
     health: Health,
@@ -31,8 +44,47 @@ impl Member {
     }
 }
 
+/// How often in a row the check of an object has failed. An object is in it from a failure until its check answers.
+#[derive(Default)]
+struct Failures(Mutex<BTreeMap<ObjectId, u32>>);
+
+impl Failures {
+    /// Counts a failure, and returns after which time the check is asked again; nothing if that is of no use.
+    fn add(&self, id: &ObjectId, fault: &Fault) -> Option<Duration> {
+        let mut failures = self.lock();
+        let count = failures.entry(id.clone()).or_default();
+        *count = count.saturating_add(1);
+        pause(fault, *count)
+    }
+
+    fn end(&self, id: &ObjectId) {
+        self.lock().remove(id);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ObjectId, u32>> {
+        // No code panics while it holds the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns after which time a check is asked again that has failed so often in a row. No change of the object has to come for that:
+/// it may have none.
+fn pause(fault: &Fault, failures: u32) -> Option<Duration> {
+    let least = match fault {
+        Fault::Unavailable { retry_after, .. } => retry_after.unwrap_or_default(),
+        // The machine may have had too much to do. What is always too slow would only add to that.
+        Fault::Limit(Limit::Time(_)) if failures < SLOW => Duration::ZERO,
+        _ => return None,
+    };
+    let own = FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16));
+    Some(own.max(least).min(LONGEST_PAUSE))
+}
+
 /// The health checks of one application, in order: those that it names, then the built-in one.
-pub(crate) struct Judges(Vec<Member>);
+pub(crate) struct Judges {
+    members: Vec<Member>,
+    failures: Failures,
+}
 
 impl Judges {
     /// Finds the health checks, and asks each which kinds it judges.
@@ -55,18 +107,22 @@ impl Judges {
                 kinds,
             });
         }
-        Ok(Self(members))
+        Ok(Self {
+            members,
+            failures: Failures::default(),
+        })
     }
 
     /// Says whether others come to the same about every object.
     pub(crate) fn agree_with(&self, others: &Self) -> bool {
-        let bases = self.0.iter().map(Member::basis);
-        bases.eq(others.0.iter().map(Member::basis))
+        let bases = self.members.iter().map(Member::basis);
+        bases.eq(others.members.iter().map(Member::basis))
     }
 
     /// Judges an object by the check that names its kind most exactly; among equals the first counts.
     ///
-    /// A check that fails leaves the object `unknown`, with what happened: it is no reason to think it well.
+    /// A check that fails leaves the object `unknown`, with what happened: it is no reason to think it well. One that may do better
+    /// later says when to ask it again.
     pub(crate) async fn assess(&self, id: &ObjectId, object: &Value, now_ms: u64) -> Assessment {
         let exactness = |member: &&Member| {
             member
@@ -76,7 +132,7 @@ impl Judges {
                 .max()
         };
         let mut best: Option<(u8, &Member)> = None;
-        for member in &self.0 {
+        for member in &self.members {
             if let Some(exact) = exactness(&member)
                 && best.is_none_or(|(before, _)| exact > before)
             {
@@ -87,11 +143,82 @@ impl Judges {
             return Assessment::new(Status::Unknown, "no health check judges this kind");
         };
         match member.health.assess(&member.settings, object, now_ms).await {
-            Ok(assessment) => assessment,
+            Ok(assessment) => {
+                self.failures.end(id);
+                assessment
+            }
             Err(error) => {
+                let recheck_after = self.failures.add(id, &error.fault);
                 let error = anyhow::Error::new(error);
-                Assessment::new(Status::Unknown, crate::cli::output::chain(&error))
+                Assessment {
+                    recheck_after,
+                    ..Assessment::new(Status::Unknown, crate::cli::output::chain(&error))
+                }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(name: &str) -> ObjectId {
+        ObjectId {
+            group: "example.com".into(),
+            kind: "Widget".into(),
+            namespace: Some("shop".into()),
+            name: name.into(),
+        }
+    }
+
+    fn unavailable(seconds: Option<u64>) -> Fault {
+        Fault::Unavailable {
+            reason: "too many instances of plugins are running".to_owned(),
+            retry_after: seconds.map(Duration::from_secs),
+        }
+    }
+
+    /// Returns the seconds after each of so many failures in a row.
+    fn pauses(fault: &Fault, count: usize) -> Vec<Option<u64>> {
+        let failures = Failures::default();
+        let pause = |_| Some(failures.add(&id("a"), fault)?.as_secs());
+        (0..count).map(pause).collect()
+    }
+
+    #[test]
+    fn a_check_that_could_not_be_asked_is_asked_again_with_growing_pauses() {
+        let expected = [1, 2, 4, 8, 16, 30, 30].map(Some);
+        assert_eq!(pauses(&unavailable(None), 7), expected);
+        assert_eq!(pauses(&unavailable(Some(3)), 3), [3, 3, 4].map(Some));
+        assert_eq!(pauses(&unavailable(Some(3600)), 1), [Some(30)]);
+        assert_eq!(pause(&unavailable(None), u32::MAX), Some(LONGEST_PAUSE));
+    }
+
+    #[test]
+    fn a_check_that_is_always_too_slow_is_asked_again_only_so_often() {
+        let slow = Fault::Limit(Limit::Time(Duration::from_secs(5)));
+        let mut expected = [1, 2, 4, 8, 16].map(Some).to_vec();
+        expected.extend([None, None]);
+        assert_eq!(pauses(&slow, 7), expected);
+    }
+
+    #[test]
+    fn a_check_that_is_broken_is_not_asked_again_without_a_change() {
+        let crash = Fault::Trap("unreachable".to_owned());
+        let large = Fault::Limit(Limit::Memory(1));
+        assert_eq!(pauses(&crash, 1), [None]);
+        assert_eq!(pauses(&large, 1), [None]);
+    }
+
+    #[test]
+    fn an_answer_ends_the_row_and_each_object_has_its_own() {
+        let failures = Failures::default();
+        let fault = unavailable(None);
+        let seconds = |name| failures.add(&id(name), &fault).map(|pause| pause.as_secs());
+        assert_eq!((seconds("a"), seconds("a")), (Some(1), Some(2)));
+        assert_eq!(seconds("b"), Some(1));
+        failures.end(&id("a"));
+        assert_eq!((seconds("a"), seconds("b")), (Some(1), Some(2)));
     }
 }
