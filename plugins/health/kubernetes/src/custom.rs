@@ -41,8 +41,61 @@ const BUILT_IN_GROUPS: [&str; 25] = [
 /// Conditions that are `True` only while something is wrong.
 const BAD: [&str; 2] = ["Failed", "Degraded"];
 
+/// Conditions that are `True` while something is in the way, which their controllers try again.
+const HINDERED: [&str; 2] = ["NotReady", "ACK.Terminal"];
+
+/// Conditions that say nothing of the whole while they are `True`. While they are not, the object is not what its spec says, also
+/// where what it was before still works.
+const PARTS: [&str; 8] = [
+    "Accepted",
+    "ACK.ResourceSynced",
+    "AllReplicasReady",
+    "Programmed",
+    "Reconciled",
+    "ReconcileSuccess",
+    "Synced",
+    "Valid",
+];
+
 /// Conditions that sum an object up, the most telling first.
-const GOOD: [&str; 4] = ["Ready", "Available", "Succeeded", "Complete"];
+const GOOD: [&str; 6] = [
+    "Ready",
+    "Available",
+    "Succeeded",
+    "Complete",
+    "Healthy",
+    "Established",
+];
+
+/// What `status.phase` says of what has failed, in any case of its letters.
+const FAILED: [&str; 7] = [
+    "Degraded",
+    "Error",
+    "Failed",
+    "FailedValidation",
+    "Failure",
+    "Invalid",
+    "PartiallyFailed",
+];
+
+/// What `status.phase` says of what is on its way.
+const MOVING: [&str; 15] = [
+    "ApplyingChanges",
+    "Creating",
+    "Initializing",
+    "InProgress",
+    "Installing",
+    "MigratingData",
+    "New",
+    "Pending",
+    "Progressing",
+    "Provisioning",
+    "Reconciling",
+    "Stalled",
+    "Unavailable",
+    "Updating",
+    "Upgrading",
+];
 
 /// Fields of the spec by which kinds are stopped on purpose.
 const SWITCHES: [&str; 3] = ["/spec/suspend", "/spec/suspended", "/spec/paused"];
@@ -63,9 +116,6 @@ pub(crate) fn stopped(object: Object) -> Option<Assessment> {
 /// Judges an object of a kind that nothing more is known about.
 pub(crate) fn judge(object: Object, settings: &Settings, now: Now) -> Verdict {
     let conditions = object.conditions()?;
-    if conditions.is_empty() {
-        return Ok(without_conditions(object, settings, now));
-    }
     let generation = object.generation();
     let mut outdated = None;
     for bad in BAD.into_iter().filter_map(|kind| conditions.truth(kind)) {
@@ -78,16 +128,64 @@ pub(crate) fn judge(object: Object, settings: &Settings, now: Now) -> Verdict {
     if let Some(outdated) = outdated {
         return Ok(progressing(outdated));
     }
-    let Some(summary) = GOOD.into_iter().find_map(|kind| conditions.get(kind)) else {
-        return Ok(healthy(format!(
-            "has none of the conditions {}",
-            GOOD.join(", ")
-        )));
+    let hindered = HINDERED.into_iter().find_map(|kind| conditions.truth(kind));
+    let lacking = || {
+        let mut parts = PARTS.into_iter().filter_map(|kind| conditions.get(kind));
+        parts.find(|part| !part.is_true())
     };
-    Ok(match summary.outdated(generation) {
-        Some(outdated) => progressing(outdated),
-        None => by_summary(summary),
-    })
+    if let Some(condition) = hindered.or_else(lacking) {
+        return Ok(progressing(condition.why()));
+    }
+    if let Some(summary) = GOOD.into_iter().find_map(|kind| conditions.get(kind)) {
+        return Ok(match summary.outdated(generation) {
+            Some(outdated) => progressing(outdated),
+            None => by_summary(summary),
+        });
+    }
+    if let Some(verdict) = by_phase(object) {
+        return Ok(verdict);
+    }
+    if conditions.is_empty() {
+        return Ok(without_conditions(object, settings, now));
+    }
+    Ok(healthy(format!(
+        "has none of the conditions {}",
+        GOOD.join(", ")
+    )))
+}
+
+/// Says that an object has failed. Where its status does not say that it is about the spec as it is now, the failure may be of
+/// before, and the spec be what mends it.
+pub(crate) fn failed(object: Object, message: String) -> Assessment {
+    // An older generation was found out before.
+    if object.generation().is_some() && object.observed_generation().is_some() {
+        degraded(message)
+    } else {
+        progressing(message)
+    }
+}
+
+/// A word of the status, and what its controller adds to it: `status.phase is Paused: CanaryPauseStep`.
+pub(crate) fn word(field: &str, word: &str, message: Option<&str>) -> String {
+    match message {
+        None | Some("") => format!("{field} is {word}"),
+        Some(message) => format!("{field} is {word}: {message}"),
+    }
+}
+
+/// Judges by the word that some controllers write instead of conditions. What is well has another word with each of them, so that
+/// any other word says nothing.
+fn by_phase(object: Object) -> Option<Assessment> {
+    let phase = object.text("/status/phase")?;
+    if is_built_in(object.group()) {
+        return None;
+    }
+    let is_one_of = |words: &[&str]| words.iter().any(|word| word.eq_ignore_ascii_case(phase));
+    let text = || word("status.phase", phase, object.text("/status/message"));
+    if is_one_of(&FAILED) {
+        return Some(failed(object, text()));
+    }
+    is_one_of(&MOVING).then(|| progressing(text()))
 }
 
 fn by_summary(summary: &Condition) -> Assessment {

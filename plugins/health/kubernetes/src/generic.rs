@@ -38,7 +38,7 @@ pub(crate) fn outdated(object: Object) -> Option<Assessment> {
 /// Judges an object that its controller has never looked at, for kinds whose controllers always say that they have.
 pub(crate) fn unobserved(object: Object) -> Option<Assessment> {
     object
-        .observed_generation()
+        .at("/status/observedGeneration")
         .is_none()
         .then(|| progressing("has not been observed by its controller yet"))
 }

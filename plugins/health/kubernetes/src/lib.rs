@@ -11,6 +11,7 @@ mod deployment;
 mod generic;
 mod network;
 mod object;
+mod operators;
 mod pod;
 mod replicas;
 mod rules;
@@ -29,7 +30,7 @@ use object::{Malformed, Object};
 use verdict::{Now, Verdict, unknown};
 
 /// Kinds that have rules of their own.
-const KINDS: [(&str, &str); 30] = [
+const KINDS: [(&str, &str); 33] = [
     ("", "Namespace"),
     ("", "PersistentVolume"),
     ("", "PersistentVolumeClaim"),
@@ -44,9 +45,12 @@ const KINDS: [(&str, &str); 30] = [
     ("apps", "Deployment"),
     ("apps", "ReplicaSet"),
     ("apps", "StatefulSet"),
+    ("argoproj.io", "Application"),
+    ("argoproj.io", "Rollout"),
     ("autoscaling", "HorizontalPodAutoscaler"),
     ("batch", "CronJob"),
     ("batch", "Job"),
+    ("bitnami.com", "SealedSecret"),
     ("certificates.k8s.io", "CertificateSigningRequest"),
     ("flowcontrol.apiserver.k8s.io", "FlowSchema"),
     ("gateway.networking.k8s.io", "GRPCRoute"),
@@ -139,9 +143,12 @@ fn judge(object: Object, settings: &Settings, now: Now) -> Verdict {
         ("apps" | "extensions", "DaemonSet") => Ok(replicas::daemon_set(object)),
         ("apps" | "extensions", "Deployment") => deployment::judge(object, now),
         ("apps", "StatefulSet") => Ok(replicas::stateful_set(object)),
+        ("argoproj.io", "Application") => Ok(operators::application(object)),
+        ("argoproj.io", "Rollout") => operators::rollout(object, settings, now),
         ("autoscaling", "HorizontalPodAutoscaler") => scaling::autoscaler(object, settings, now),
         ("batch", "CronJob") => Ok(batch::cron_job(object)),
         ("batch", "Job") => batch::job(object, settings),
+        ("bitnami.com", "SealedSecret") => operators::sealed_secret(object, settings, now),
         ("certificates.k8s.io", "CertificateSigningRequest") => api::signing_request(object),
         ("flowcontrol.apiserver.k8s.io", "FlowSchema") => api::flow_schema(object),
         ("gateway.networking.k8s.io", "Gateway") => network::gateway(object),
@@ -150,6 +157,9 @@ fn judge(object: Object, settings: &Settings, now: Now) -> Verdict {
         ("networking.k8s.io" | "extensions", "Ingress") => Ok(network::ingress(object, settings)),
         ("policy", "PodDisruptionBudget") => scaling::disruption_budget(object),
         ("snapshot.storage.k8s.io", "VolumeSnapshot") => Ok(storage::snapshot(object)),
+        (group, _) if group.ends_with(".k8s.elastic.co") => {
+            operators::elastic(object, settings, now)
+        }
         _ => custom::judge(object, settings, now),
     }
 }

@@ -82,7 +82,7 @@ impl<'a> Object<'a> {
     }
 
     pub(crate) fn observed_generation(self) -> Option<i64> {
-        self.int("/status/observedGeneration")
+        self.at("/status/observedGeneration").and_then(generation)
     }
 
     /// The conditions in `/status/conditions`.
@@ -144,7 +144,7 @@ impl<'a> Condition<'a> {
             status: field(item, "status")?,
             reason: field(item, "reason")?,
             message: field(item, "message")?,
-            generation: item.get("observedGeneration").and_then(Value::as_i64),
+            generation: item.get("observedGeneration").and_then(generation),
             changed: time("lastTransitionTime"),
             updated: time("lastUpdateTime"),
         })
@@ -178,6 +178,11 @@ impl<'a> Condition<'a> {
             (reason, message) => format!("{reason}: {message}"),
         }
     }
+}
+
+/// A generation that was observed. Some controllers, such as that of Argo Rollouts, write it as a text.
+fn generation(value: &Value) -> Option<i64> {
+    value.as_i64().or_else(|| value.as_str()?.parse().ok())
 }
 
 /// A text that may be left out or null; `None` if it is something else.

@@ -19,9 +19,11 @@ pub(crate) struct Difference {
 const ANY: &[Status] = &[Healthy, Progressing, Degraded, Unknown];
 
 /// Kinds for which kstatus has no rule, so that they are Current unless they have a `Ready` condition.
-const UNKNOWN_TO_KSTATUS: [&str; 12] = [
+const UNKNOWN_TO_KSTATUS: [&str; 16] = [
     "APIService",
+    "Application",
     "CertificateSigningRequest",
+    "Elasticsearch",
     "FlowSchema",
     "Gateway",
     "GatewayClass",
@@ -30,8 +32,22 @@ const UNKNOWN_TO_KSTATUS: [&str; 12] = [
     "Namespace",
     "PersistentVolume",
     "ReplicationController",
+    "Rollout",
+    "SealedSecret",
     "VolumeSnapshot",
     "ValidatingAdmissionPolicy",
+];
+
+/// Conditions of custom resources that are about a part of them.
+const PARTS: [&str; 8] = [
+    "Accepted",
+    "ACK.ResourceSynced",
+    "AllReplicasReady",
+    "Programmed",
+    "Reconciled",
+    "ReconcileSuccess",
+    "Synced",
+    "Valid",
 ];
 
 pub(crate) const ALL: &[Difference] = &[
@@ -67,19 +83,47 @@ pub(crate) const ALL: &[Difference] = &[
         name: "a kind that kstatus does not know has its own conditions beside Ready",
         theirs: &[Progressing],
         ours: Healthy,
-        applies: |it| UNKNOWN_TO_KSTATUS.contains(&kind(it)) && has(it, "Ready", "False"),
+        applies: |it| UNKNOWN_TO_KSTATUS.contains(&kind(it)) && unready(it),
     },
     Difference {
         name: "a kind that kstatus does not know is broken, whatever its Ready says",
         theirs: &[Progressing],
         ours: Degraded,
-        applies: |it| UNKNOWN_TO_KSTATUS.contains(&kind(it)) && has(it, "Ready", "False"),
+        applies: |it| UNKNOWN_TO_KSTATUS.contains(&kind(it)) && unready(it),
     },
     Difference {
         name: "a kind that kstatus does not know cannot be read",
         theirs: &[Healthy, Progressing],
         ours: Unknown,
         applies: |it| UNKNOWN_TO_KSTATUS.contains(&kind(it)),
+    },
+    Difference {
+        name: "at rest by a word of its status: kstatus has none for it",
+        theirs: ANY,
+        ours: Suspended,
+        applies: |it| match kind(it) {
+            "Application" => text(it, "/status/health/status") == "Suspended",
+            "Rollout" => text(it, "/status/phase") == "Paused",
+            _ => false,
+        },
+    },
+    Difference {
+        name: "an observedGeneration that is a text, which kstatus cannot read: of what is well",
+        theirs: &[Unknown],
+        ours: Healthy,
+        applies: observed_in_a_text,
+    },
+    Difference {
+        name: "an observedGeneration that is a text, which kstatus cannot read: of what is moving",
+        theirs: &[Unknown],
+        ours: Progressing,
+        applies: observed_in_a_text,
+    },
+    Difference {
+        name: "an observedGeneration that is a text, which kstatus cannot read: of what is broken",
+        theirs: &[Unknown],
+        ours: Degraded,
+        applies: observed_in_a_text,
     },
     Difference {
         name: "never observed: the controllers of these kinds always say what they have seen",
@@ -237,10 +281,47 @@ pub(crate) const ALL: &[Difference] = &[
         ours: Progressing,
         applies: |it| {
             is_custom(it)
-                && ["Available", "Succeeded", "Complete"]
-                    .iter()
-                    .any(|kind| states(it, kind))
+                && [
+                    "Available",
+                    "Succeeded",
+                    "Complete",
+                    "Healthy",
+                    "Established",
+                ]
+                .iter()
+                .any(|kind| states(it, kind))
         },
+    },
+    Difference {
+        name: "a custom resource that says what is in its way in another condition than Ready",
+        theirs: &[Healthy],
+        ours: Progressing,
+        applies: |it| {
+            is_custom(it) && (has(it, "NotReady", "True") || has(it, "ACK.Terminal", "True"))
+        },
+    },
+    Difference {
+        name: "a custom resource of which a part is not as its spec has it",
+        theirs: &[Healthy],
+        ours: Progressing,
+        applies: |it| {
+            is_custom(it)
+                && PARTS
+                    .iter()
+                    .any(|part| states(it, part) && !has(it, part, "True"))
+        },
+    },
+    Difference {
+        name: "a custom resource that is on its way by its phase",
+        theirs: &[Healthy],
+        ours: Progressing,
+        applies: |it| is_custom(it) && !text(it, "/status/phase").is_empty(),
+    },
+    Difference {
+        name: "a custom resource that has failed by its phase",
+        theirs: &[Healthy],
+        ours: Degraded,
+        applies: |it| is_custom(it) && !text(it, "/status/phase").is_empty(),
     },
     Difference {
         name: "a Ready that is about an older generation, or neither True, False nor Unknown",
@@ -277,6 +358,15 @@ fn states(object: &Value, kind: &str) -> bool {
 
 fn has(object: &Value, kind: &str, status: &str) -> bool {
     conditions(object).any(|it| text(it, "/type") == kind && text(it, "/status") == status)
+}
+
+fn unready(object: &Value) -> bool {
+    has(object, "Ready", "False") || has(object, "Ready", "Unknown")
+}
+
+fn observed_in_a_text(object: &Value) -> bool {
+    let observed = object.pointer("/status/observedGeneration");
+    observed.is_some_and(Value::is_string)
 }
 
 /// Whether a condition is `True` that is about an older generation.

@@ -1,0 +1,96 @@
+//! Custom resources whose controllers say how they are in words of their own.
+
+use pintle_sdk::{Assessment, Status};
+
+use crate::custom::{self, word};
+use crate::generic;
+use crate::object::Object;
+use crate::settings::Settings;
+use crate::verdict::{Now, Verdict, degraded, healthy, progressing, suspended};
+
+/// Why a Rollout's condition `Progressing` is `False` for good.
+const STUCK: [&str; 2] = ["ProgressDeadlineExceeded", "RolloutAborted"];
+
+/// A Rollout of Argo Rollouts: it is available while it has failed, by the pods of before.
+///
+/// <https://argo-rollouts.readthedocs.io/en/stable/features/specification/>
+pub(crate) fn rollout(object: Object, settings: &Settings, now: Now) -> Verdict {
+    if let Some(unobserved) = generic::unobserved(object) {
+        return Ok(unobserved);
+    }
+    let phase = object.text("/status/phase").unwrap_or_default();
+    let text = word("status.phase", phase, object.text("/status/message"));
+    match phase {
+        // Versions before 1.0 have none.
+        "" => {}
+        "Healthy" => return Ok(healthy(text)),
+        "Paused" => return Ok(suspended(text)),
+        "Degraded" => return Ok(degraded(text)),
+        _ => return Ok(progressing(text)),
+    }
+    let conditions = object.conditions()?;
+    let stuck = conditions
+        .untruth("Progressing")
+        .filter(|it| STUCK.contains(&it.reason));
+    match conditions.truth("InvalidSpec").or(stuck) {
+        Some(condition) => Ok(degraded(condition.why())),
+        None => custom::judge(object, settings, now),
+    }
+}
+
+/// An Application of Argo CD, which sums up the objects that it applies.
+///
+/// <https://argo-cd.readthedocs.io/en/stable/operator-manual/health/>
+pub(crate) fn application(object: Object) -> Assessment {
+    let health = object.text("/status/health/status").unwrap_or_default();
+    let text = word(
+        "status.health.status",
+        health,
+        object.text("/status/health/message"),
+    );
+    match health {
+        "" => progressing("has not been looked at by its controller yet"),
+        "Healthy" => healthy(text),
+        "Suspended" => suspended(text),
+        "Degraded" if is_in_step(object) => degraded(text),
+        _ => progressing(text),
+    }
+}
+
+/// Says whether what an Application applies is what its spec says now. Otherwise its health is that of what was there before.
+fn is_in_step(object: Object) -> bool {
+    let is_same = |spec: &str, compared: &str| {
+        let spec = object.at(spec);
+        spec.is_some() && spec == object.at(compared)
+    };
+    object.text("/status/sync/status") == Some("Synced")
+        && (is_same("/spec/source", "/status/sync/comparedTo/source")
+            || is_same("/spec/sources", "/status/sync/comparedTo/sources"))
+}
+
+/// A resource of Elastic Cloud on Kubernetes. Its conditions say nothing of its nodes.
+///
+/// <https://www.elastic.co/docs/deploy-manage/deploy/cloud-on-k8s>
+pub(crate) fn elastic(object: Object, settings: &Settings, now: Now) -> Verdict {
+    let verdict = custom::judge(object, settings, now)?;
+    let health = object.text("/status/health").unwrap_or_default();
+    let is_fine = match health {
+        "" | "green" => true,
+        // A cluster lacks copies of some data, and always does with more copies than nodes; of others some nodes are not ready.
+        "yellow" => object.kind() == "Elasticsearch",
+        _ => false,
+    };
+    if verdict.status == Status::Healthy && !is_fine {
+        return Ok(progressing(word("status.health", health, None)));
+    }
+    Ok(verdict)
+}
+
+/// A sealed secret: what cannot be decrypted will not be until it is sealed anew.
+pub(crate) fn sealed_secret(object: Object, settings: &Settings, now: Now) -> Verdict {
+    let conditions = object.conditions()?;
+    match conditions.untruth("Synced") {
+        Some(condition) => Ok(custom::failed(object, condition.why())),
+        None => custom::judge(object, settings, now),
+    }
+}
