@@ -1,8 +1,9 @@
 //! Finding out why objects are not ready: their pods, the events about them, and the end of a log.
 //!
 //! Nothing is asked while all goes well. What is not ready after a moment is looked at once, in the name of the
-//! application's account; its pods are then watched, and each change of them makes another look. A look at a Deployment
-//! costs a read of it, two lists, the events of one pod and the end of one log.
+//! application's account; its pods are then watched, and each change of them makes another look. A look that an API server has
+//! not answered in full is repeated. A look at a Deployment costs a read of it, two lists, the events of one pod and the end of one
+//! log.
 
 mod look;
 

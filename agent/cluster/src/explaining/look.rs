@@ -22,6 +22,10 @@ use crate::{
 const QUIET: Duration = Duration::from_secs(1);
 /// How long the watch of the pods may take to open before the first look.
 const OPEN: Duration = Duration::from_secs(2);
+/// When a look is repeated that could not see everything; the time doubles with each further one that cannot.
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+/// The longest such time.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How much of the end of a log is told: it goes into a status, where it must stay small.
 const LOG_LINES: u32 = 8;
 const LOG_BYTES: usize = 600;
@@ -82,6 +86,14 @@ fn pods() -> ResourceType {
     resource("", "v1", "Pod", "pods")
 }
 
+/// What a look has seen.
+#[derive(Default)]
+struct Look {
+    explanation: Explanation,
+    /// Whether something could not be read that may be in a moment.
+    is_partial: bool,
+}
+
 /// What may lead to another answer.
 enum Next {
     /// A change of its pods.
@@ -123,7 +135,8 @@ impl Looker {
         Ok(Self { own, connection })
     }
 
-    /// Looks now and after each change of the object's pods, and tells what is another answer than before.
+    /// Looks now, after each change of the object's pods, and after a while where not everything could be seen; and tells what is
+    /// another answer than before.
     pub(super) async fn follow(
         self: std::sync::Arc<Self>,
         id: ObjectId,
@@ -131,28 +144,36 @@ impl Looker {
     ) {
         let mut told = None;
         let mut changes: Option<Changes> = None;
+        let mut pause = FIRST_PAUSE;
         loop {
-            let (explanation, next) = self.look(&id).await;
-            if told.as_ref() != Some(&explanation) {
-                told = Some(explanation.clone());
-                if tell.send((id.clone(), explanation)).await.is_err() {
+            let (look, next) = self.look(&id).await;
+            let again = look.is_partial.then_some(pause);
+            pause = if look.is_partial {
+                (pause * 2).min(LONGEST_PAUSE)
+            } else {
+                FIRST_PAUSE
+            };
+            if told.as_ref() != Some(&look.explanation) {
+                told = Some(look.explanation.clone());
+                if tell.send((id.clone(), look.explanation)).await.is_err() {
                     return;
                 }
             }
-            let changes = match (&mut changes, next) {
-                (Some(changes), _) => changes,
-                (None, Next::Pods(selector)) => {
+            match next {
+                Next::Pods(selector) if changes.is_none() => {
                     let watching = changes.insert(self.watch(&id, selector));
                     // What changed before the watch was open is seen by another look.
                     let _ = tokio::time::timeout(OPEN, watching.next()).await;
                     continue;
                 }
                 // The object's own changes are seen elsewhere, and make another look.
-                (None, Next::Object) => return,
-                (None, Next::Nothing) => std::future::pending().await,
-            };
-            changes.next().await;
-            tokio::time::sleep(QUIET).await;
+                Next::Object if changes.is_none() => return,
+                Next::Pods(_) | Next::Object | Next::Nothing => {}
+            }
+            tokio::select! {
+                () = change(&mut changes) => tokio::time::sleep(QUIET).await,
+                () = elapsed(again) => {}
+            }
         }
     }
 
@@ -171,36 +192,34 @@ impl Looker {
     }
 
     /// Says why an object is not ready, and what may lead to another answer.
-    async fn look(&self, id: &ObjectId) -> (Explanation, Next) {
-        let mut explanation = Explanation::default();
+    async fn look(&self, id: &ObjectId) -> (Look, Next) {
+        let mut look = Look::default();
         let Some(workload) = Workload::of(id) else {
-            self.add_events(&mut explanation, id, &About::Id(id)).await;
-            return (explanation, Next::Nothing);
+            self.add_events(&mut look, id, &About::Id(id)).await;
+            return (look, Next::Nothing);
         };
         let live = match self.connection.read(&workload.resource, id).await {
             Ok(Some(live)) => live,
-            Ok(None) => return (explanation, Next::Object),
+            Ok(None) => return (look, Next::Object),
             Err(error) => {
-                let why = self.why_unknown("it", &error);
-                explanation.unknown.push(why);
-                return (explanation, Next::Nothing);
+                self.miss(&mut look, "it", &error);
+                return (look, Next::Nothing);
             }
         };
         if !is_observed(&live) {
-            return (explanation, Next::Object);
+            return (look, Next::Object);
         }
         let next = selector(id, &live).map_or(Next::Nothing, Next::Pods);
-        if let Err((what, error)) = self.add_pods(&mut explanation, id, &workload, &live).await {
-            let why = self.why_unknown(what, &error);
-            explanation.unknown.push(why);
-            self.add_events(&mut explanation, id, &About::Id(id)).await;
+        if let Err((what, error)) = self.add_pods(&mut look, id, &workload, &live).await {
+            self.miss(&mut look, what, &error);
+            self.add_events(&mut look, id, &About::Id(id)).await;
         }
-        (explanation, next)
+        (look, next)
     }
 
     async fn add_pods(
         &self,
-        explanation: &mut Explanation,
+        look: &mut Look,
         id: &ObjectId,
         workload: &Workload,
         live: &Value,
@@ -230,31 +249,31 @@ impl Looker {
             explanation::failing_pod(&pods, &BTreeSet::from([owner.to_owned()]))
         };
         let Some(pod) = failing else {
-            explanation.cause = explanation::replica_failure(live);
+            look.explanation.cause = explanation::replica_failure(live);
             // What keeps pods from being made is told about what makes them.
-            self.add_events(explanation, id, &About::Uid(owner)).await;
+            self.add_events(look, id, &About::Uid(owner)).await;
             return Ok(());
         };
         if !id.is("", "Pod") {
-            explanation.pod = pod["metadata"]["name"].as_str().map(ToOwned::to_owned);
+            look.explanation.pod = pod["metadata"]["name"].as_str().map(ToOwned::to_owned);
         }
         let trouble = explanation::trouble(pod);
-        self.add_events(explanation, id, &About::Uid(uid_of(pod)))
-            .await;
+        self.add_events(look, id, &About::Uid(uid_of(pod))).await;
         if let Some(trouble) = trouble {
-            explanation.cause = Some(trouble.cause);
+            look.explanation.cause = Some(trouble.cause);
             if let Some((container, which)) = trouble.log {
                 match self.log(pod, &container, which).await {
                     Ok(log) if log.is_empty() => {}
-                    Ok(log) => explanation.log = Some(log),
-                    Err(why) => explanation.unknown.push(why),
+                    Ok(log) => look.explanation.log = Some(log),
+                    // It comes from the node, and is worth no look of its own.
+                    Err(why) => look.explanation.unknown.push(why),
                 }
             }
         }
         Ok(())
     }
 
-    async fn add_events(&self, explanation: &mut Explanation, id: &ObjectId, about: &About<'_>) {
+    async fn add_events(&self, look: &mut Look, id: &ObjectId, about: &About<'_>) {
         let selector = match about {
             About::Uid(uid) => format!("involvedObject.uid={uid}"),
             About::Id(id) => {
@@ -271,11 +290,8 @@ impl Looker {
             .query("fieldSelector", &selector)
             .query("limit", PAGE);
         match self.connection.call(&call).await {
-            Ok(list) => explanation.events = explanation::events(&items(list)),
-            Err(error) => {
-                let why = self.why_unknown("its events", &error);
-                explanation.unknown.push(why);
-            }
+            Ok(list) => look.explanation.events = explanation::events(&items(list)),
+            Err(error) => self.miss(look, "its events", &error),
         }
     }
 
@@ -315,6 +331,12 @@ impl Looker {
         Ok(text[start..].to_owned())
     }
 
+    /// Takes note of what could not be read. What the account may not read is not tried again: nobody is told when it may.
+    fn miss(&self, look: &mut Look, what: &str, error: &RequestError) {
+        look.explanation.unknown.push(self.why_unknown(what, error));
+        look.is_partial |= error.is_retryable() && !error.is_forbidden();
+    }
+
     fn why_unknown(&self, what: &str, error: &RequestError) -> String {
         if !error.is_forbidden() {
             return format!("{what} cannot be read: {error}");
@@ -323,6 +345,22 @@ impl Looker {
             Some(account) => format!("{what} cannot be read: {account} may not; {RIGHTS}"),
             None => format!("{what} cannot be read: you have no right to"),
         }
+    }
+}
+
+/// Waits for a change of pods; for ever if they are not watched.
+async fn change(changes: &mut Option<Changes>) {
+    match changes {
+        Some(changes) => changes.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for so long; for ever without a time.
+async fn elapsed(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -6,6 +6,7 @@ mod conflicts;
 mod crashes;
 mod definitions;
 mod drift;
+mod explaining;
 mod faults;
 mod hooks;
 mod leaving;
