@@ -37,8 +37,9 @@ pub struct PolicyRequest {
     pub context: Context,
     /// The application's seed.
     pub seed: Seed,
-    /// Reads the cluster for the kinds that are granted; without it, none are there.
-    pub cluster: Option<Arc<dyn ClusterReader>>,
+    /// Reads the cluster for the kinds that are granted. No plan is judged without one: to a policy that may read, nothing would be
+    /// there, and it would let pass what it was to refuse.
+    pub cluster: Arc<dyn ClusterReader>,
 }
 
 /// A policy. Cheap to clone.
@@ -90,8 +91,8 @@ impl Policy {
                 time: Duration::from_secs(context.revision_time.try_into().unwrap_or_default()),
                 seed: seed.clone(),
             }),
-            cluster: cluster.map(|reader| ClusterAccess {
-                reader,
+            cluster: Some(ClusterAccess {
+                reader: cluster,
                 grants: Arc::clone(&caller.grants),
                 seed: seed.clone(),
             }),

@@ -67,16 +67,21 @@ pub fn executable() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("PINTLE_BIN") {
         return Ok(path.into());
     }
+    program("pintle")
+}
+
+/// Finds a program of the workspace, named as its package, that was built with this test or command.
+pub fn program(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe().context("find this executable")?;
     let found = own
         .ancestors()
         .skip(1)
         .take(2)
-        .map(|folder| folder.join("pintle"))
+        .map(|folder| folder.join(name))
         .find(|path| path.is_file());
     found.with_context(|| {
         format!(
-            "no `pintle` beside {}: run `cargo build -p pintle` first",
+            "no `{name}` beside {}: run `cargo build -p {name}` first",
             own.display()
         )
     })

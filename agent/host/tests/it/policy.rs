@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use pintle_core::{
+    application::Grants,
     check::Severity,
     hook::HookEvent,
     object::{Object, ObjectId},
@@ -10,12 +12,12 @@ use pintle_core::{
     problem::Position,
     seed::Seed,
 };
-use pintle_host::{Policy, PolicyRequest};
+use pintle_host::{ClusterError, ClusterReader, Policy, PolicyRequest, Settings};
 use serde_json::{Value, json};
 
 use crate::{
     components,
-    support::{context, limits, load, told},
+    support::{context, fault, limits, load, load_granted, told},
 };
 
 fn change(action: Action, kind: &str, before: Option<Value>, after: Option<Value>) -> Change {
@@ -72,6 +74,33 @@ fn plan() -> Plan {
     Plan::new(Depth::Local, changes, &Seed::from_text("seed"))
 }
 
+/// A cluster in which there is the `ConfigMap` shop/permit and nothing else, and that answers nothing about another namespace.
+#[derive(Debug)]
+struct OneConfigMap;
+
+#[async_trait]
+impl ClusterReader for OneConfigMap {
+    async fn get(
+        &self,
+        _: &str,
+        kind: &str,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<Option<Value>, ClusterError> {
+        if namespace != Some("shop") {
+            return Err(ClusterError {
+                reason: "403 Forbidden".into(),
+            });
+        }
+        let is_there = (kind, name) == ("ConfigMap", "permit");
+        Ok(is_there.then(|| json!({"kind": kind, "metadata": {"name": name}})))
+    }
+
+    async fn find(&self, _: &str, _: &str, _: Option<&str>) -> Result<Vec<Value>, ClusterError> {
+        Ok(Vec::new())
+    }
+}
+
 async fn telltale() -> Policy {
     let plugin = load("telltale", components::policy(), limits()).await;
     plugin.policy().unwrap()
@@ -84,7 +113,7 @@ fn request(mode: &str) -> PolicyRequest {
         application: Arc::new(json!({"name": "web"})),
         context: context(),
         seed: Seed::from_text("seed"),
-        cluster: None,
+        cluster: Arc::new(OneConfigMap),
     }
 }
 
@@ -138,4 +167,32 @@ async fn denies_and_crashes_are_two_things() {
     assert!(policy.evaluate(request("")).await.unwrap().is_empty());
     let error = policy.evaluate(request("crash")).await.unwrap_err();
     insta::assert_snapshot!(told(&error, &components::policy()), @"policy `telltale` (sha256:…) failed to evaluate: it crashed: wasm `unreachable` instruction executed");
+}
+
+#[tokio::test]
+async fn what_it_reads_from_the_cluster_needs_a_grant() {
+    let grants = Grants {
+        cluster_reads: ["v1/ConfigMap".to_owned()].into(),
+        ..Grants::default()
+    };
+    let granted = load_granted("telltale", components::policy(), limits(), grants).await;
+    let granted = granted.policy().unwrap();
+    let requiring = |name: &str| PolicyRequest {
+        settings: Settings::new(json!({"mode": "require", "requires": name})),
+        ..request("")
+    };
+    let denied = async |policy: &Policy, name: &str| {
+        let findings = policy.evaluate(requiring(name)).await.unwrap();
+        findings.iter().any(|one| one.severity == Severity::Deny)
+    };
+    assert!(!denied(&granted, "permit").await);
+    assert!(denied(&granted, "another").await);
+    // Without the grant it finds nothing.
+    assert!(denied(&telltale().await, "permit").await);
+    // What cannot be read is not missing: nothing is said about the plan.
+    let mut elsewhere = requiring("permit");
+    elsewhere.context.namespace = "depot".into();
+    let error = granted.evaluate(elsewhere).await.unwrap_err();
+    assert!(fault(&error).is_retryable());
+    insta::assert_snapshot!(told(&error, &components::policy()), @"policy `telltale` (sha256:…) failed to evaluate: the cluster cannot be read: 403 Forbidden");
 }

@@ -379,7 +379,7 @@ pub(crate) struct BenchCommand {
 // What `diff`, `plan` and `converge` share.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ClusterCommand {
-    /// Kinds that the renderer may read from the cluster, in your name: `v1/ConfigMap`, or `*` for any; none by default
+    /// Kinds that renderer and policies may read from the cluster, in your name: `v1/ConfigMap`, or `*` for any; none by default
     #[arg(
         long,
         value_name = "KIND",

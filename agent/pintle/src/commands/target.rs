@@ -147,7 +147,7 @@ impl Target {
         Ok(())
     }
 
-    /// Asks the policies.
+    /// Asks the policies. They read the cluster in the user's own name.
     pub(super) async fn check(
         &self,
         session: &Session,
@@ -162,6 +162,7 @@ impl Target {
             application,
             &self.context,
             &self.release.seed,
+            Arc::new(PluginReader(self.cluster.reader())),
         )
         .await
     }

@@ -9,7 +9,7 @@ use pintle_core::{
     plugin::PluginError,
     seed::Seed,
 };
-use pintle_host::{Context, PolicyRequest};
+use pintle_host::{ClusterReader, Context, PolicyRequest};
 use serde_json::Value;
 
 use super::{
@@ -40,7 +40,8 @@ impl From<PluginError> for CheckError {
     }
 }
 
-/// Asks every policy, also after one has refused: all that is wrong is told at once.
+/// Asks every policy, also after one has refused: all that is wrong is told at once. What they may read from the cluster they find
+/// as `cluster` gives it now: nothing that they said before is kept.
 pub(crate) async fn check(
     catalog: &Catalog,
     policies: &[PluginUse],
@@ -48,6 +49,7 @@ pub(crate) async fn check(
     application: Value,
     context: &Context,
     seed: &Seed,
+    cluster: Arc<dyn ClusterReader>,
 ) -> Result<Approved, CheckError> {
     let plan = Arc::new(plan);
     let application = Arc::new(application);
@@ -63,7 +65,7 @@ pub(crate) async fn check(
             application: Arc::clone(&application),
             context: context.clone(),
             seed: seed.clone(),
-            cluster: None,
+            cluster: Arc::clone(&cluster),
         };
         findings.extend(policy.evaluate(request).await?);
     }

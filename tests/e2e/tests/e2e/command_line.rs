@@ -10,6 +10,7 @@ use anyhow::Result;
 use pintle_harness::{Process, until};
 
 use crate::desk::{Desk, as_administrator, of_administrator};
+use crate::guests::telltale;
 use crate::rollouts::misbehaving;
 use crate::world::{LIMIT, config_map, deployment, service, world};
 
@@ -137,6 +138,28 @@ fn a_namespace_that_the_source_brings_is_made_when_policies_have_agreed() -> Res
     assert!(stays.contains("`--all-kinds` deletes"), "{stays}");
     as_administrator(&[&args[..], &["--all-kinds"]].concat(), 0)?;
     Ok(())
+}
+
+#[test]
+fn a_policy_reads_of_the_cluster_what_the_user_grants() -> Result<()> {
+    let desk = Desk::new("granted")?;
+    let policies = format!(
+        "policies:\n- plugin: {}\n  settings: {{mode: require, requires: permit}}\n",
+        telltale()
+    );
+    let files = [
+        ("pintle.yaml", policies.as_str()),
+        ("a.yaml", &config_map("a", "1")),
+    ];
+    desk.repository.push_files(&files, "first")?;
+    let plan = ["plan", ".", "--name", "shop"];
+    let granted = [&plan[..], &["--cluster-reads", "v1/ConfigMap"]].concat();
+    let denied = desk.pintle(&granted, 4)?;
+    assert!(denied.contains("there is no ConfigMap permit"), "{denied}");
+    desk.kubectl(&["create", "configmap", "permit"])?;
+    desk.pintle(&granted, 3)?;
+    // Without the grant nothing is found, as by a chart that looks something up.
+    desk.pintle(&plan, 4).map(drop)
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod dependencies;
 mod desk;
 mod drift;
 mod guarding;
+mod guests;
 mod hooks;
 mod kills;
 mod many;

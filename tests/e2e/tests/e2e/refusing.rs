@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::{
     desk::as_administrator,
+    guests::telltale,
     world::{LIMIT, Stage, condition, config_map, deployment},
 };
 
@@ -46,6 +47,48 @@ fn what_a_policy_denies_is_not_written_and_a_fix_supersedes_it() -> Result<()> {
     assert_eq!(image, "registry.k8s.io/pause:3.10");
     assert!(stage.find("ConfigMap", "more")?.is_some());
     Ok(())
+}
+
+#[test]
+fn a_policy_reads_the_cluster_in_the_name_of_the_application() -> Result<()> {
+    let stage = Stage::new("permits")?;
+    let plugin = format!("telltale-{}", stage.namespace);
+    let registry = stage.world.servers.registry();
+    let image = format!("{registry}/{}/telltale:1.0.0", stage.namespace);
+    as_administrator(&["plugin", "push", telltale(), &image], 0)?;
+    stage.apply(&format!(
+        "apiVersion: pintle.dev/v1alpha1\nkind: Plugin\nmetadata: {{name: {plugin}}}\n\
+         spec: {{image: '{image}', grants: {{clusterReads: ['v1/ConfigMap']}}}}\n"
+    ))?;
+    let commit = stage
+        .repository
+        .push_files(&[("a.yaml", &config_map("a", "1"))], "first")?;
+    let policies =
+        format!("policies: [{{plugin: {plugin}, settings: {{mode: require, requires: permit}}}}]");
+    stage.apply(&stage.application("shop", "", &policies))?;
+    let stalled = stage.condition("shop", "Stalled", "PolicyDenied")?;
+    let message = stalled["message"].as_str().unwrap_or_default();
+    assert!(
+        message.contains("there is no ConfigMap permit"),
+        "{message}"
+    );
+    assert!(stage.find("ConfigMap", "a")?.is_none());
+
+    let mark = stage.mark()?;
+    stage.kubectl(&["create", "configmap", "permit"])?;
+    // Nobody watches what a policy reads: it is asked again when there is a reason to.
+    stage.request("shop")?;
+    stage.ready_at("shop", &commit)?;
+    let requests = stage.requests_since(mark)?;
+    let is_read = requests
+        .iter()
+        .any(|request| request.name == "permit" && request.verb == "get");
+    assert!(is_read, "in the name of the application's account");
+    stage
+        .world
+        .control_plane
+        .kubectl(&["delete", "plugin.pintle.dev", &plugin])
+        .map(drop)
 }
 
 #[test]

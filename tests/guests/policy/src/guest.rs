@@ -15,7 +15,7 @@ use exports::pintle::{
 };
 use field::field;
 use pintle::types::{
-    context,
+    cluster, context,
     plan::Plan,
     types::{Failure, ObjectId, Problem},
 };
@@ -30,7 +30,7 @@ impl plugin::Guest for Telltale {
             version: "1.0.0".to_owned(),
             summary: "tells everything it sees".to_owned(),
             settings_schema: r#"{"type": "object"}"#.to_owned(),
-            requests: vec![Request::ClusterRead("v1/Namespace".to_owned())],
+            requests: vec![Request::ClusterRead("v1/ConfigMap".to_owned())],
         }
     }
 
@@ -48,6 +48,7 @@ impl policy::Guest for Telltale {
                 None,
                 "it is Friday".to_owned(),
             )]),
+            "require" => Ok(require(field(&settings, "requires"))),
             "crash" => panic!("a policy that crashes stops the plan"),
             _ => Ok(Vec::new()),
         }
@@ -81,6 +82,24 @@ fn tell(plan: &Plan) -> Vec<Finding> {
     assert!(plan.desired(beyond).is_none() && plan.live(beyond).is_none());
     assert!(plan.differences(beyond).is_empty());
     told
+}
+
+/// Refuses a plan as long as there is no `ConfigMap` of a name where it goes.
+fn require(name: &str) -> Vec<Finding> {
+    let id = ObjectId {
+        api_version: "v1".to_owned(),
+        kind: "ConfigMap".to_owned(),
+        namespace: Some(context::namespace()),
+        name: name.to_owned(),
+    };
+    match cluster::get(&id) {
+        Some(_) => Vec::new(),
+        None => vec![finding(
+            Severity::Deny,
+            None,
+            format!("there is no ConfigMap {name}"),
+        )],
+    }
 }
 
 fn finding(severity: Severity, object: Option<ObjectId>, message: String) -> Finding {

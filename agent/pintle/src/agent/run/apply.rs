@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use pintle_cluster::{Applying, InventoryStore as _, Planned, Release, StatusStore};
+use pintle_cluster::{Applying, ClusterError, InventoryStore as _, Planned, Release, StatusStore};
 use pintle_core::{
     application::{PluginUse, Source, Standing},
     check::{Approved, Denied},
@@ -33,7 +33,10 @@ use crate::{
         report::{Verdict, finding_document},
         shared::Shared,
     },
-    pipeline::check::{self, CheckError},
+    pipeline::{
+        check::{self, CheckError},
+        cluster::PluginReader,
+    },
 };
 
 /// How long watches may take to tell what there is, before planning asks the server instead.
@@ -181,7 +184,7 @@ pub(super) struct Judging<'a> {
 }
 
 impl Judging<'_> {
-    /// Asks all policies about a plan.
+    /// Asks all policies about a plan. They read the cluster in the name of the application, as its renderer does.
     pub(super) async fn of(&self, plan: Plan) -> Result<Approved, Stopped> {
         let name = &self.release.application;
         let application = json!({
@@ -190,6 +193,11 @@ impl Judging<'_> {
             "source": self.source,
             "revision": self.context.revision,
         });
+        let reader = self
+            .shared
+            .cluster
+            .reader_for(self.release.account.as_ref())
+            .map_err(|error| plan_failed(ClusterError::Connect(error)))?;
         check::check(
             &self.shared.catalog.within(&name.namespace),
             self.policies,
@@ -197,6 +205,7 @@ impl Judging<'_> {
             application,
             self.context,
             &self.release.seed,
+            Arc::new(PluginReader(reader)),
         )
         .await
         .map_err(|error| match error {
