@@ -11,6 +11,7 @@
 #![deny(missing_docs)]
 
 pub mod application;
+pub mod brief;
 pub mod canonical;
 pub mod check;
 pub mod dependencies;

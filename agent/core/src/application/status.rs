@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    digest::Digest, explanation::Explanation, health::Status, history::HistoryEntry,
+    brief, digest::Digest, explanation::Explanation, health::Status, history::HistoryEntry,
     inventory::StoredInventory, plan::Summary, rollback::Rollback,
 };
 
@@ -184,7 +184,7 @@ pub enum Standing {
 
 impl Condition {
     /// Turns a standing into the conditions of kstatus: `Ready` always, `Reconciling` while at work, `Stalled` while
-    /// nothing will happen without a change. Times of conditions that hold on are kept from `previous`.
+    /// nothing will happen without a change. Times of conditions that hold on are kept from `previous`. A long message is cut.
     ///
     /// <https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md>
     pub fn of(
@@ -195,6 +195,7 @@ impl Condition {
         now: &str,
         previous: &[Self],
     ) -> Vec<Self> {
+        let message = brief::cut(message);
         let make = |kind: &str, status: ConditionStatus| {
             Self {
                 kind: kind.to_owned(),
@@ -202,7 +203,7 @@ impl Condition {
                 observed_generation: generation,
                 last_transition_time: now.to_owned(),
                 reason: reason.to_owned(),
-                message: message.to_owned(),
+                message: message.clone().into_owned(),
             }
             .since(previous)
         };
@@ -249,13 +250,14 @@ impl Condition {
             0 => String::new(),
             more => format!(" (and {more} more)"),
         };
+        let message = format!("{}: {what}{how}{more}", first.object);
         let condition = Self {
             kind: "Drifted".to_owned(),
             status: ConditionStatus::True,
             observed_generation: generation,
             last_transition_time: now.to_owned(),
             reason: reason.to_owned(),
-            message: format!("{}: {what}{how}{more}", first.object),
+            message: brief::cut(&message).into_owned(),
         };
         Some(condition.since(previous))
     }

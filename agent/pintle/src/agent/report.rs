@@ -6,6 +6,7 @@ use pintle_core::{
         ApplicationStatus, Condition, ConditionStatus, ObjectDrift, ObjectProblem, PROBLEM_LIMIT,
         Standing, TestResult,
     },
+    brief,
     check::Finding,
     digest::Digest,
     event::{Event, Reason},
@@ -120,7 +121,8 @@ impl Stands {
     }
 }
 
-/// Makes the event that notifiers are told: one line, and in the details which application it is about and all the rest.
+/// Makes the event that notifiers are told: one line, and in the details which application it is about and all the rest. A long
+/// message is cut.
 pub(crate) fn event(
     application: &ApplicationName,
     reason: Reason,
@@ -140,9 +142,12 @@ pub(crate) fn event(
     if let (Some(full), Some(details)) = (full.as_object_mut(), details.as_object()) {
         full.extend(details.clone());
     }
-    let message = message.trim();
+    if let Some(Value::String(error)) = full.get_mut("error") {
+        *error = brief::cut(error).into_owned();
+    }
+    let message = brief::cut(message.trim());
     let Some((first, _)) = message.split_once('\n') else {
-        return Event::new(reason, message, time, full);
+        return Event::new(reason, &*message, time, full);
     };
     // What policies found is the whole text in parts.
     if full.get("findings").is_none() {
@@ -271,10 +276,11 @@ pub(crate) fn status(
 fn problems(unsettled: &[Unsettled]) -> Vec<ObjectProblem> {
     let problem = |object: &Unsettled| ObjectProblem {
         object: object.id.to_string(),
-        message: format!(
+        message: brief::cut(&format!(
             "{}: {}",
             object.assessment.status, object.assessment.message
-        ),
+        ))
+        .into_owned(),
         explanation: object.explanation.as_deref().cloned(),
     };
     unsettled.iter().take(PROBLEM_LIMIT).map(problem).collect()
@@ -392,6 +398,37 @@ mod tests {
         let known = include_str!("../../../../tests/events/told.json");
         let known: Value = serde_json::from_str(known).unwrap();
         assert_eq!(told, known, "{told:#}");
+    }
+
+    #[test]
+    fn what_is_told_of_thousands_of_objects_is_short() {
+        let line = |number: usize| {
+            format!(
+                "deny guardrails/image-tag-missing: Deployment.apps shop/größe-{number}: no tag\n"
+            )
+        };
+        let all: String = (0..14_000).map(line).collect();
+        assert!(all.len() > 1_000_000);
+        let message = format!("policy refuses the plan, nothing was written:\n{all}");
+        let verdict = Verdict::failed(Standing::Stalled, Reason::PolicyDenied, message.as_str());
+        let learned = Learned::default();
+        let size = |document: &Value| document.to_string().len();
+        let after = status(&ApplicationStatus::default(), 1, &learned, &verdict);
+        assert_eq!(after.conditions.len(), 2);
+        for condition in &after.conditions {
+            let (kept, remark) = condition.message.rsplit_once('\n').unwrap();
+            assert!(message.starts_with(&format!("{kept}\n")), "{kept}");
+            assert!(remark.starts_with("… and 1"), "{remark}");
+        }
+        let after = serde_json::to_value(after).unwrap();
+        assert!(size(&after) < 16 * 1024, "{after:#}");
+
+        let name = ApplicationName::new("shop", "web");
+        let (reason, details) = (Reason::PolicyDenied, &verdict.details);
+        let told = event(&name, reason, &message, details, &learned, 1);
+        let told = serde_json::to_value(told).unwrap();
+        assert!(size(&told) < 8 * 1024, "{told:#}");
+        assert_eq!(told["details"]["error"], after["conditions"][0]["message"]);
     }
 
     #[test]

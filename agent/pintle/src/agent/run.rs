@@ -23,6 +23,7 @@ use std::sync::Arc;
 use pintle_cluster::{Application, Release, StatusError, StatusStore, Weight};
 use pintle_core::{
     application::{ApplicationSpec, ApplicationStatus, NotifierUse, Standing},
+    brief,
     event::{EventSeverity, Reason},
     machine::{Outcome, Retry},
     names::CONFIRM_PRUNE_ANNOTATION,
@@ -178,17 +179,25 @@ async fn conclude(
         .finish(status)
         .await
         .map_err(|error| (Box::new(application), error))?;
-    if is_news && let Some(reason) = verdict.event {
-        tell(
-            shared,
-            &application,
-            reason,
-            &verdict.message,
-            &verdict.details,
-            learned,
-            notifiers,
-        )
-        .await;
+    match verdict.event.filter(|_| is_news) {
+        Some(reason) => {
+            tell(
+                shared,
+                &application,
+                reason,
+                &verdict.message,
+                &verdict.details,
+                learned,
+                notifiers,
+            )
+            .await;
+        }
+        // The status has no more than its beginning.
+        None if is_news && brief::is_long(&verdict.message) => {
+            let name = application.application_name();
+            tracing::info!(application = %name, reason = verdict.reason, message = verdict.message, "in full");
+        }
+        None => {}
     }
     Ok(application)
 }
@@ -210,7 +219,7 @@ fn is_news(before: &ApplicationStatus, after: &ApplicationStatus) -> bool {
     !is_same || before.revision != after.revision
 }
 
-/// Tells an event to notifiers, and to the cluster what is an Event there.
+/// Tells an event to notifiers, and to the cluster what is an Event there. The log has its whole message, and nothing else has.
 async fn tell(
     shared: &Arc<Shared>,
     application: &Application,

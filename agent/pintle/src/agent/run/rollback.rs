@@ -1,7 +1,9 @@
 //! When a revision is gone back from, and what a run tells while an earlier one runs than the one that the source gives.
 
 use pintle_cluster::{ApplyError, ClusterError};
-use pintle_core::{application::Standing, event::Reason, revision::short, rollback::Rollback};
+use pintle_core::{
+    application::Standing, brief, event::Reason, revision::short, rollback::Rollback,
+};
 use serde_json::json;
 
 use super::{
@@ -87,7 +89,7 @@ impl Run {
             self.trial = Some(Trial::Failed {
                 revision: revision.clone(),
                 rendered,
-                reason: verdict.message.clone(),
+                reason: brief::cut(&verdict.message).into_owned(),
             });
         }
     }
