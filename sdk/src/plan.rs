@@ -64,7 +64,8 @@ pub trait Plan {
     /// `sha256:...`; approvals bind to it.
     fn digest(&self) -> String;
 
-    /// The application: name, namespace, labels, source, revision, author and committer.
+    /// The application: name, namespace, labels, source, revision, author and committer. What is not known is empty: labels and
+    /// source on the command line, author and committer of what is no commit.
     fn application(&self) -> Value;
 
     /// Every object of the plan, the unchanged ones and the deletions included.

@@ -47,6 +47,8 @@ pub struct CustomResource<Spec, Status> {
     pub resource_version: String,
     /// Counts changes of the spec.
     pub generation: i64,
+    /// Labels: policies are told of them.
+    pub labels: BTreeMap<String, String>,
     /// Annotations: people ask for things by them.
     pub annotations: BTreeMap<String, String>,
     /// Finalizers.
@@ -91,6 +93,12 @@ impl<Spec: DeserializeOwned, Status: DeserializeOwned + Default> CustomResource<
         let metadata = &value["metadata"];
         let text = |field: &str| metadata[field].as_str().unwrap_or_default().to_owned();
         let list = |field: &str| metadata[field].as_array().cloned().unwrap_or_default();
+        let texts = |field: &str| {
+            let fields = metadata[field].as_object().into_iter().flatten();
+            let text =
+                |(name, value): (&String, &Value)| Some((name.clone(), value.as_str()?.to_owned()));
+            fields.filter_map(text).collect::<BTreeMap<_, _>>()
+        };
         let unreadable = |part: &'static str| {
             move |error: serde_json::Error| Unreadable {
                 part,
@@ -103,12 +111,8 @@ impl<Spec: DeserializeOwned, Status: DeserializeOwned + Default> CustomResource<
             uid: text("uid"),
             resource_version: text("resourceVersion"),
             generation: metadata["generation"].as_i64().unwrap_or_default(),
-            annotations: metadata["annotations"]
-                .as_object()
-                .into_iter()
-                .flatten()
-                .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
-                .collect(),
+            labels: texts("labels"),
+            annotations: texts("annotations"),
             finalizers: list("finalizers")
                 .iter()
                 .filter_map(|f| Some(f.as_str()?.to_owned()))
@@ -464,7 +468,7 @@ mod tests {
     fn an_unreadable_spec_is_an_error_of_its_own() {
         let read = |spec: Value| {
             Application::read(
-                json!({"metadata": {"name": "web", "namespace": "shop", "generation": 3}, "spec": spec}),
+                json!({"metadata": {"name": "web", "namespace": "shop", "generation": 3, "labels": {"team": "a"}}, "spec": spec}),
             )
         };
         let good = read(json!({"source": {"git": {"url": "https://example.com/a.git"}}}));
@@ -476,6 +480,7 @@ mod tests {
             ),
             ("shop/web", 3)
         );
+        assert_eq!(good.labels, [("team".to_owned(), "a".to_owned())].into());
         let bad = read(json!({"sauce": 1}));
         let error = bad.spec.unwrap_err().to_string();
         assert!(

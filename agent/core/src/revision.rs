@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// A commit or an artifact that was fetched, with what plugins and people want to know of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Revision {
     /// Full commit id in hexadecimal; for an artifact its digest, `sha256:…`; for a working tree, `dev:` and a digest of

@@ -34,14 +34,17 @@ struct Object {
 impl Default for MemoryPlan {
     fn default() -> Self {
         Self {
-            application: json!({"name": "app", "namespace": "default", "labels": {}}),
+            application: json!({
+                "name": "app", "namespace": "default", "labels": {}, "source": {},
+                "revision": "", "author": "", "committer": "",
+            }),
             objects: Vec::new(),
         }
     }
 }
 
 impl MemoryPlan {
-    /// Makes an empty plan of the application `app` in the namespace `default`.
+    /// Makes an empty plan of the application `app` in the namespace `default`, of which nothing else is known.
     pub fn new() -> Self {
         Self::default()
     }
@@ -198,5 +201,26 @@ fn compare(
             before: before.cloned(),
             after: after.cloned(),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_application_has_what_the_contract_says() {
+        let contract = include_str!("../../../wit/types/types.wit");
+        let said = contract
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("/// The application: "))
+            .expect("the contract says what policies are told of an application");
+        let said = said.trim_end_matches('.').replace(" and ", ", ");
+        let application = MemoryPlan::new().application;
+        let fields = application.as_object().expect("it is an object");
+        assert_eq!(fields.len(), said.split(", ").count());
+        for field in said.split(", ") {
+            assert!(fields.contains_key(field), "{field}");
+        }
     }
 }

@@ -116,10 +116,14 @@ impl InventoryStore for StatusStore {
             ..self.status.clone()
         };
         let Application {
-            annotations, spec, ..
+            labels,
+            annotations,
+            spec,
+            ..
         } = &self.application;
         let spec = spec.as_ref().map_or(0, size);
-        RESOURCE.saturating_sub(SPARE + size(&status) + size(annotations) + spec)
+        let metadata = size(labels) + size(annotations);
+        RESOURCE.saturating_sub(SPARE + size(&status) + metadata + spec)
     }
 
     async fn keep(&mut self, inventory: &Inventory, urgency: Urgency) -> Result<(), StoreError> {

@@ -470,6 +470,7 @@ async fn an_event_that_is_not_answered_holds_nobody_up() {
         uid: "1".into(),
         resource_version: "1".into(),
         generation: 1,
+        labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
         finalizers: Vec::new(),
         deleting: false,

@@ -17,6 +17,7 @@ use pintle_core::{
     names::ApplicationName,
     readset::ReadSet,
     rendered::Packed,
+    revision::Revision,
     rollback::Rollback,
 };
 
@@ -136,9 +137,7 @@ impl Memory {
 #[derive(Debug)]
 pub(crate) struct Applied {
     pub(crate) memory: Arc<Memory>,
-    pub(crate) revision: String,
-    /// When the revision was made, in seconds since the epoch.
-    pub(crate) revision_time: i64,
+    pub(crate) revision: Revision,
 }
 
 /// What a run gives back.

@@ -309,6 +309,7 @@ mod tests {
             uid: String::new(),
             resource_version: String::new(),
             generation: 1,
+            labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
             finalizers: Vec::new(),
             deleting: false,

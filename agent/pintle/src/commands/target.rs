@@ -1,6 +1,9 @@
 //! The cluster that a command works on, in the user's own name.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use pintle_cluster::{
@@ -19,7 +22,7 @@ use pintle_core::{
     seed::Seed,
 };
 use pintle_host::Context;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::session::{self, Session};
 use crate::{
@@ -50,7 +53,8 @@ pub(super) struct Target {
     pub(super) prepared: Prepared,
     pub(super) store: ConfigMapStore,
     context: Context,
-    revision: Value,
+    /// What policies are told of what is converged.
+    subject: Value,
     judge: Arc<dyn Judge>,
     /// Whether the seed is in the cluster, or another one was asked for.
     has_seed: bool,
@@ -98,13 +102,13 @@ impl Target {
         release.drift = settings.spec.drift.clone();
         let prepared = cluster.prepare(&outcome.rendered, &release).await?;
         let store = ConfigMapStore::open(connection, &application).await?;
-        let revision = json!({
-            "name": application.name,
-            "namespace": application.namespace,
-            "revision": input.revision.commit,
-            "author": input.revision.author,
-            "committer": input.revision.committer,
-        });
+        let subject = check::Subject {
+            name: &application,
+            labels: &BTreeMap::new(),
+            source: None,
+            revision: &input.revision,
+        };
+        let subject = subject.document();
         Ok(Self {
             cluster,
             release,
@@ -113,7 +117,7 @@ impl Target {
             prepared,
             store,
             context,
-            revision,
+            subject,
             judge,
             has_seed,
         })
@@ -154,7 +158,7 @@ impl Target {
         planned: &Planned,
     ) -> Result<Approved, check::CheckError> {
         let policies = &self.settings.spec.policies;
-        let (plan, application) = (planned.plan.clone(), self.revision.clone());
+        let (plan, application) = (planned.plan.clone(), self.subject.clone());
         check::check(
             &session.catalog,
             policies,

@@ -1,16 +1,18 @@
 //! What policies say to a plan.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use pintle_core::{
-    application::PluginUse,
+    application::{PluginUse, Source},
     check::{Approved, Checked, Denied, Finding},
+    names::ApplicationName,
     plan::Plan,
     plugin::PluginError,
+    revision::Revision,
     seed::Seed,
 };
 use pintle_host::{ClusterReader, Context, PolicyRequest};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     catalog::{Catalog, CatalogError},
@@ -37,6 +39,32 @@ impl From<CatalogError> for CheckError {
 impl From<PluginError> for CheckError {
     fn from(error: PluginError) -> Self {
         Self::Policy(error.into())
+    }
+}
+
+/// Which application a plan is of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Subject<'a> {
+    pub(crate) name: &'a ApplicationName,
+    /// Those of the Application; none where there is none.
+    pub(crate) labels: &'a BTreeMap<String, String>,
+    /// What the Application says; nothing where there is none.
+    pub(crate) source: Option<&'a Source>,
+    pub(crate) revision: &'a Revision,
+}
+
+impl Subject<'_> {
+    /// Returns what policies are told of it: the same fields whoever asks them. What is not known is empty.
+    pub(crate) fn document(&self) -> Value {
+        json!({
+            "name": self.name.name,
+            "namespace": self.name.namespace,
+            "labels": self.labels,
+            "source": self.source.map_or_else(|| json!({}), |source| json!(source)),
+            "revision": self.revision.commit,
+            "author": self.revision.author,
+            "committer": self.revision.committer,
+        })
     }
 }
 
@@ -71,4 +99,70 @@ pub(crate) async fn check(
     }
     let plan = Arc::try_unwrap(plan).unwrap_or_else(|shared| (*shared).clone());
     Ok(Approved::without_gates(Checked::new(plan, findings)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the contract promises.
+    fn promised() -> Vec<&'static str> {
+        let contract = include_str!("../../../../wit/types/types.wit");
+        let said = contract
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("/// The application: "))
+            .expect("the contract says what policies are told of an application");
+        let said = said.trim_end_matches('.');
+        let mut names: Vec<_> = said
+            .split(", ")
+            .flat_map(|part| part.split(" and "))
+            .collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn policies_are_told_of_an_application_what_the_contract_says_whoever_asks() {
+        let name = ApplicationName::new("shop", "web");
+        let labels = BTreeMap::from([("team".to_owned(), "a".to_owned())]);
+        let source = json!({"git": {"url": "https://git.example.com/shop.git"}});
+        let of_application: Source = serde_json::from_value(source.clone()).unwrap();
+        let revision = Revision {
+            commit: "0123abcd".into(),
+            author: "Ada <ada@example.com>".into(),
+            committer: "Bob <bob@example.com>".into(),
+            ..Revision::default()
+        };
+        let by_agent = Subject {
+            name: &name,
+            labels: &labels,
+            source: Some(&of_application),
+            revision: &revision,
+        };
+        let by_command = Subject {
+            labels: &BTreeMap::new(),
+            source: None,
+            ..by_agent
+        };
+        for subject in [by_agent, by_command] {
+            let document = subject.document();
+            let mut keys: Vec<_> = document.as_object().unwrap().keys().collect();
+            keys.sort_unstable();
+            assert_eq!(keys, promised());
+            for (key, value) in [
+                ("name", "web"),
+                ("namespace", "shop"),
+                ("revision", "0123abcd"),
+                ("author", "Ada <ada@example.com>"),
+                ("committer", "Bob <bob@example.com>"),
+            ] {
+                assert_eq!(document[key], value);
+            }
+        }
+        let told = by_agent.document();
+        assert_eq!(told["labels"], json!({"team": "a"}));
+        assert_eq!(told["source"]["git"]["url"], source["git"]["url"]);
+        let told = by_command.document();
+        assert_eq!((&told["labels"], &told["source"]), (&json!({}), &json!({})));
+    }
 }

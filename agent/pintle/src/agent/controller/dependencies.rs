@@ -237,6 +237,7 @@ mod tests {
             uid: "1".into(),
             resource_version: "1".into(),
             generation,
+            labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
             finalizers: Vec::new(),
             deleting: false,

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use pintle_cluster::{Applying, ClusterError, InventoryStore as _, Planned, Release, StatusStore};
 use pintle_core::{
-    application::{PluginUse, Source, Standing},
+    application::{PluginUse, Standing},
     check::{Approved, Denied},
     drift::DriftedObject,
     event::Reason,
@@ -34,7 +34,7 @@ use crate::{
         shared::Shared,
     },
     pipeline::{
-        check::{self, CheckError},
+        check::{self, CheckError, Subject},
         cluster::PluginReader,
     },
 };
@@ -166,7 +166,12 @@ impl Run {
         let judging = Judging {
             shared: &self.shared,
             release: &ready.release,
-            source: ready.spec.source.as_ref(),
+            subject: Subject {
+                name: &ready.release.application,
+                labels: &self.job.application.labels,
+                source: ready.spec.source.as_ref(),
+                revision: &ready.revision,
+            },
             policies,
             context: &ready.context,
         };
@@ -178,7 +183,7 @@ impl Run {
 pub(super) struct Judging<'a> {
     pub(super) shared: &'a Shared,
     pub(super) release: &'a Release,
-    pub(super) source: Option<&'a Source>,
+    pub(super) subject: Subject<'a>,
     pub(super) policies: &'a [PluginUse],
     pub(super) context: &'a Context,
 }
@@ -186,23 +191,16 @@ pub(super) struct Judging<'a> {
 impl Judging<'_> {
     /// Asks all policies about a plan. They read the cluster in the name of the application, as its renderer does.
     pub(super) async fn of(&self, plan: Plan) -> Result<Approved, Stopped> {
-        let name = &self.release.application;
-        let application = json!({
-            "name": name.name,
-            "namespace": name.namespace,
-            "source": self.source,
-            "revision": self.context.revision,
-        });
         let reader = self
             .shared
             .cluster
             .reader_for(self.release.account.as_ref())
             .map_err(|error| plan_failed(ClusterError::Connect(error)))?;
         check::check(
-            &self.shared.catalog.within(&name.namespace),
+            &self.shared.catalog.within(&self.subject.name.namespace),
             self.policies,
             plan,
-            application,
+            self.subject.document(),
             self.context,
             &self.release.seed,
             Arc::new(PluginReader(reader)),

@@ -12,7 +12,7 @@ use pintle_core::{
     inventory::Inventory,
     machine::{Cause, Outcome, Retry},
     rendered::Rendered,
-    revision::short,
+    revision::{Revision, short},
     tree::Tree,
 };
 use pintle_host::{Context, Facts};
@@ -199,7 +199,7 @@ pub(super) struct Ready {
     pub(super) release: Release,
     pub(super) prepared: Prepared,
     pub(super) context: Context,
-    pub(super) commit: String,
+    pub(super) revision: Revision,
 }
 
 impl Run {
@@ -278,7 +278,7 @@ impl Run {
             path,
         };
         let revision = snapshot.revision();
-        let context = self.context(&release, &revision.commit, revision.time);
+        let context = self.context(&release, revision);
         let context = context.await?;
         let facts = Facts {
             context: context.clone(),
@@ -307,10 +307,15 @@ impl Run {
             }
         };
         self.learned.rendered = Some(rendered.digest());
-        let ready = self.ready(release, spec, &rendered, context).await?;
+        let revision = revision.clone();
+        let ready = self
+            .ready(release, spec, &rendered, context, revision)
+            .await?;
         let objects = ready.prepared.objects().iter().map(PreparedObject::id);
         let name = &ready.release.application;
-        self.has_left |= shared.claims.rendered(name, &ready.commit, objects);
+        self.has_left |= shared
+            .claims
+            .rendered(name, &ready.revision.commit, objects);
         Ok(Some((ready, rendered)))
     }
 
@@ -318,8 +323,7 @@ impl Run {
     pub(super) async fn context(
         &self,
         release: &Release,
-        revision: &str,
-        revision_time: i64,
+        revision: &Revision,
     ) -> Result<Context, Stopped> {
         let kinds = self.shared.cluster.discovery().kinds().await;
         let kinds = kinds.map_err(|error| {
@@ -331,8 +335,8 @@ impl Run {
             namespace: release.namespace.clone(),
             kube_version: self.shared.kube_version.clone(),
             api_versions: kinds.api_versions(),
-            revision: revision.to_owned(),
-            revision_time,
+            revision: revision.commit.clone(),
+            revision_time: revision.time,
         })
     }
 
@@ -343,6 +347,7 @@ impl Run {
         spec: ApplicationSpec,
         rendered: &Rendered,
         context: Context,
+        revision: Revision,
     ) -> Result<Ready, Stopped> {
         release.namespace = spec.namespace.clone().unwrap_or(release.namespace);
         self.set_drift_rules(&mut release, &spec);
@@ -357,11 +362,11 @@ impl Run {
             }
         };
         Ok(Ready {
-            prepared,
-            commit: context.revision.clone(),
             spec,
             release,
+            prepared,
             context,
+            revision,
         })
     }
 
@@ -533,12 +538,11 @@ impl Run {
         Box::pin(self.tell_drift(store.application(), drifted)).await;
         self.inventory = Some(applied.inventory.clone());
         if self.is_rollout() {
-            self.learned.applied = Some(ready.commit.clone());
+            self.learned.applied = Some(ready.revision.commit.clone());
             self.applied = self.memory.clone().map(|memory| {
                 Arc::new(Applied {
                     memory,
-                    revision: ready.commit.clone(),
-                    revision_time: ready.context.revision_time,
+                    revision: ready.revision.clone(),
                 })
             });
         }
@@ -562,7 +566,7 @@ impl Run {
 
     fn store(&self, ready: &Ready) -> Result<StatusStore, Stopped> {
         let shared = &self.shared;
-        let message = format!("applying {}", short(&ready.commit));
+        let message = format!("applying {}", short(&ready.revision.commit));
         let verdict = working("Applying", message);
         let underway = crate::agent::report::status(
             &self.before,

@@ -118,10 +118,13 @@ impl Run {
         release.claims = Some(Arc::clone(&claims) as _);
         let rendered = applied.memory.rendered.unpack();
         let rendered = rendered.ok_or_else(|| unguarded("its render cannot be read again"))?;
-        let context = self.context(&release, &applied.revision, applied.revision_time);
+        let context = self.context(&release, &applied.revision);
         let context = context.await?;
         let spec = applied.memory.spec.clone();
-        let ready = self.ready(release, spec, &rendered, context).await?;
+        let revision = applied.revision.clone();
+        let ready = self
+            .ready(release, spec, &rendered, context, revision)
+            .await?;
         let last = inventory.release.as_ref();
         if last.is_none_or(|last| last.rendered != ready.prepared.rendered()) {
             let message = "something newer was applied in part, and is not taken back by a repair";

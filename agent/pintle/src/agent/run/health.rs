@@ -27,7 +27,7 @@ impl Run {
         let ids = done.awaited();
         let timeout = ready.spec.timeout.get();
         let waited = self.follow(ready, &ids, store).await?;
-        let commit = short(&ready.commit);
+        let commit = short(&ready.revision.commit);
         let verdict = match waited {
             Waited::Cancelled => return Err(Stopped::cancelled()),
             Waited::Healthy => {

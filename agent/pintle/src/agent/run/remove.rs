@@ -14,6 +14,7 @@ use pintle_core::{
     names::ApplicationName,
     plan::{Depth, Plan, Summary},
     rendered::{Rendered, RenderedObject},
+    revision::Revision,
 };
 use pintle_host::Context;
 use serde_json::json;
@@ -35,6 +36,7 @@ use crate::{
         shared::Shared,
     },
     cli::output,
+    pipeline::check::Subject,
 };
 
 pub(super) async fn run(shared: Arc<Shared>, mut job: Job, cancel: CancellationToken) -> Report {
@@ -223,7 +225,15 @@ async fn objects(
         .await?
         .map_err(ending::unplanned)?;
     if are_unseen {
-        let judging = judge_unseen(shared, &spec, &release, &prepared, revision, &planned.plan);
+        let judging = judge_unseen(
+            shared,
+            &job.application,
+            &spec,
+            &release,
+            &prepared,
+            revision,
+            &planned.plan,
+        );
         Box::pin(judging).await?;
     }
     // Policies judge what git asks for, and have judged its hooks before they were kept. What is deleted is a decision of
@@ -261,28 +271,38 @@ async fn objects(
 /// Asks the policies about hooks that an earlier version has kept without asking any. What is deleted is not for them to judge.
 async fn judge_unseen(
     shared: &Shared,
+    application: &Application,
     spec: &ApplicationSpec,
     release: &Release,
     prepared: &Prepared,
-    revision: String,
+    commit: String,
     plan: &Plan,
 ) -> Result<(), Stopped> {
     let hooks = plan.changes().iter().filter(|change| change.is_hook());
     let hooks = Plan::new(plan.depth(), hooks.cloned().collect(), &release.seed);
     let name = &release.application;
+    // The commit may be gone, and with it who made it, and when.
+    let revision = Revision {
+        commit,
+        ..Revision::default()
+    };
     let context = Context {
         name: name.name.clone(),
         namespace: release.namespace.clone(),
         kube_version: shared.kube_version.clone(),
         api_versions: prepared.kinds().api_versions(),
-        revision,
-        // The commit may be gone, and with it when it was made.
-        revision_time: 0,
+        revision: revision.commit.clone(),
+        revision_time: revision.time,
     };
     let judging = Judging {
         shared,
         release,
-        source: spec.source.as_ref(),
+        subject: Subject {
+            name,
+            labels: &application.labels,
+            source: spec.source.as_ref(),
+            revision: &revision,
+        },
         // Those that the source has added may be gone with it.
         policies: &spec.policies,
         context: &context,
@@ -350,6 +370,7 @@ mod tests {
             uid: "1".into(),
             resource_version: "1".into(),
             generation: 1,
+            labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
             finalizers: Vec::new(),
             deleting: true,

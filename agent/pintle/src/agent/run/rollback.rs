@@ -67,7 +67,7 @@ impl Run {
         if is_refused(&error) {
             let now = steady_ms();
             let refused = Refused {
-                revision: ready.commit.clone(),
+                revision: ready.revision.commit.clone(),
                 rendered: self.learned.rendered,
                 generation: self.job.application.generation,
                 since: now,
