@@ -49,7 +49,8 @@ pub trait Context {
 
 /// Objects of the cluster as they are now, where granted. The host records the answers.
 ///
-/// Kinds that were not requested or not granted are answered as if there were no such object.
+/// Kinds that were not requested or not granted are answered as if there were no such object. Objects come without
+/// `metadata.managedFields` and `metadata.resourceVersion`.
 pub trait Cluster {
     /// Reads one object.
     fn get(&self, id: &ObjectId) -> Option<Value>;

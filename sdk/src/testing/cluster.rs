@@ -22,9 +22,14 @@ impl MemoryCluster {
     ///
     /// If it has no `apiVersion`, `kind` or `metadata.name`.
     #[must_use]
-    pub fn object(mut self, manifest: Value) -> Self {
+    pub fn object(mut self, mut manifest: Value) -> Self {
         let id =
             ObjectId::of(&manifest).expect("a test object has apiVersion, kind and metadata.name");
+        // As the host leaves it out.
+        if let Some(Value::Object(metadata)) = manifest.get_mut("metadata") {
+            metadata
+                .retain(|field, _| !matches!(field.as_str(), "managedFields" | "resourceVersion"));
+        }
         self.objects.retain(|(each, _)| *each != id);
         self.objects.push((id, manifest));
         self.objects.sort_by(|(one, _), (other, _)| one.cmp(other));

@@ -27,7 +27,8 @@ pub struct ClusterError {
     pub reason: String,
 }
 
-/// Reads objects for plugins, with the rights of the application. A kind that is not served has no objects.
+/// Reads objects for plugins, with the rights of the application. A kind that is not served has no objects. What plugins are given
+/// is without what the server records of writes.
 #[async_trait]
 pub trait ClusterReader: Send + Sync + fmt::Debug {
     /// Reads one object.
@@ -102,13 +103,16 @@ impl ClusterQuestion {
 
     async fn answer(&self, reader: &dyn ClusterReader) -> Result<Vec<Value>, ClusterError> {
         let namespace = self.namespace.as_deref();
-        if let Some(name) = &self.name {
+        let mut found: Vec<Value> = if let Some(name) = &self.name {
             let found = reader.get(&self.api_version, &self.kind, namespace, name);
-            return Ok(found.await?.into_iter().collect());
-        }
-        let found = reader.find(&self.api_version, &self.kind, namespace);
-        let mut found = found.await?;
-        found.sort_by(|a, b| place(a).cmp(&place(b)));
+            found.await?.into_iter().collect()
+        } else {
+            let found = reader.find(&self.api_version, &self.kind, namespace);
+            let mut found = found.await?;
+            found.sort_by(|a, b| place(a).cmp(&place(b)));
+            found
+        };
+        found.iter_mut().for_each(leave_out_records);
         Ok(found)
     }
 
@@ -204,6 +208,16 @@ impl Host for State {
     }
 }
 
+/// What a server records of writes. It changes with each, also with one that changes nothing else.
+const RECORDS: [&str; 2] = ["managedFields", "resourceVersion"];
+
+/// Leaves out of an object what says nothing of its state: an answer would be another one although nothing is.
+fn leave_out_records(object: &mut Value) {
+    if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
+        metadata.retain(|field, _| !RECORDS.contains(&field.as_str()));
+    }
+}
+
 fn place(object: &Value) -> (&str, &str) {
     let field = |name| object["metadata"][name].as_str().unwrap_or_default();
     (field("namespace"), field("name"))
@@ -211,7 +225,61 @@ fn place(object: &Value) -> (&str, &str) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    /// A cluster in which whatever is asked for is one object.
+    #[derive(Debug)]
+    struct Only(Value);
+
+    #[async_trait]
+    impl ClusterReader for Only {
+        async fn get(
+            &self,
+            _: &str,
+            _: &str,
+            _: Option<&str>,
+            _: &str,
+        ) -> Result<Option<Value>, ClusterError> {
+            Ok(Some(self.0.clone()))
+        }
+
+        async fn find(
+            &self,
+            _: &str,
+            _: &str,
+            _: Option<&str>,
+        ) -> Result<Vec<Value>, ClusterError> {
+            Ok(vec![self.0.clone()])
+        }
+    }
+
+    #[tokio::test]
+    async fn a_write_that_changes_nothing_else_is_no_other_answer() {
+        let written = |version: &str, manager: &str, colour: &str| {
+            Only(json!({
+                "metadata": {
+                    "name": "web", "generation": 1, "resourceVersion": version,
+                    "managedFields": [{"manager": manager, "time": "2026-03-01T10:00:00Z"}],
+                },
+                "data": {"colour": colour},
+            }))
+        };
+        let seed = Seed::from_text("seed");
+        for text in ["v1/ConfigMap shop/web", "v1/ConfigMap shop/"] {
+            let question = ClusterQuestion::parse(text).unwrap();
+            let first = written("1", "kubectl", "red");
+            let known = question.ask(&first, &seed).await.unwrap();
+            let again = written("2", "pintle", "red");
+            assert_eq!(question.ask(&again, &seed).await.unwrap(), known);
+            let painted = written("3", "kubectl", "blue");
+            assert_ne!(question.ask(&painted, &seed).await.unwrap(), known);
+            let plain =
+                json!({"metadata": {"name": "web", "generation": 1}, "data": {"colour": "red"}});
+            assert_eq!(question.answer(&first).await.unwrap(), [plain]);
+        }
+    }
 
     #[test]
     fn questions_read_back() {

@@ -129,7 +129,8 @@ pub(crate) struct Memory {
 impl Memory {
     /// Returns what the render asked of the cluster.
     pub(crate) fn asked(&self) -> Asked {
-        Asked::of(&self.reads, self.account.as_ref())
+        let rendered = Some(self.rendered.digest());
+        Asked::of(&self.reads, self.account.as_ref(), rendered)
     }
 }
 

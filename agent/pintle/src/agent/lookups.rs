@@ -1,5 +1,7 @@
 //! What renders read from the cluster is watched, so that a change of it renders again.
 
+mod pace;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, stream::FuturesUnordered};
@@ -10,8 +12,9 @@ use pintle_core::{
     readset::{Question, ReadSet},
 };
 use pintle_host::ClusterQuestion;
-use tokio::{sync::mpsc, task::AbortHandle};
+use tokio::{sync::mpsc, task::AbortHandle, time::Instant};
 
+use self::pace::Pace;
 use super::{controller::Message, shared::Shared};
 use crate::{cli::output, pipeline::cluster::PluginReader};
 
@@ -23,19 +26,31 @@ const PAUSE: Duration = Duration::from_secs(30);
 /// What was asked, with the digest of the answer.
 pub(crate) type Answers = BTreeMap<ClusterQuestion, Digest>;
 
-/// What a render asked of the cluster, and in whose name.
-#[derive(Debug, PartialEq, Eq)]
+/// What a render asked of the cluster, in whose name, and what it came to.
+#[derive(Debug)]
 pub(crate) struct Asked {
     account: Option<ServiceAccount>,
     answers: Answers,
+    /// Digest of the objects; nothing if it failed.
+    rendered: Option<Digest>,
 }
 
 impl Asked {
-    pub(crate) fn of(reads: &ReadSet, account: Option<&ServiceAccount>) -> Self {
+    pub(crate) fn of(
+        reads: &ReadSet,
+        account: Option<&ServiceAccount>,
+        rendered: Option<Digest>,
+    ) -> Self {
         Self {
             account: account.cloned(),
             answers: answers(reads),
+            rendered,
         }
+    }
+
+    /// Says whether another render was given the same answers, in the same name.
+    fn is_answered_as(&self, other: &Self) -> bool {
+        (&self.account, &self.answers) == (&other.account, &other.answers)
     }
 }
 
@@ -59,13 +74,15 @@ struct Followed {
     asked: Asked,
     /// Where.
     shared: Arc<Shared>,
+    /// How soon a change is told.
+    pace: Pace,
     task: AbortHandle,
 }
 
 impl Followed {
     /// Says whether this is watched now. The same answers in another name, or by another connection, are not the same.
     fn is_of(&self, asked: &Asked, shared: &Arc<Shared>) -> bool {
-        let is_same = self.asked == *asked && Arc::ptr_eq(&self.shared, shared);
+        let is_same = self.asked.is_answered_as(asked) && Arc::ptr_eq(&self.shared, shared);
         is_same && !self.task.is_finished()
     }
 }
@@ -91,10 +108,15 @@ impl Lookups {
         application: &ApplicationName,
         asked: Asked,
     ) {
-        let known = self.followed.get(application);
-        if known.is_some_and(|known| known.is_of(&asked, &shared)) {
-            return;
-        }
+        let now = Instant::now();
+        let pace = match self.followed.get_mut(application) {
+            Some(known) if known.is_of(&asked, &shared) => {
+                known.pace.learn(asked.rendered);
+                return;
+            }
+            Some(known) => known.pace.after(asked.rendered, now),
+            None => Pace::of(asked.rendered, now),
+        };
         self.forget(application);
         // What stands for a cluster that cannot be used would look at home.
         if asked.answers.is_empty() || shared.problem.is_some() {
@@ -105,11 +127,13 @@ impl Lookups {
             messages: self.messages.clone(),
             application: application.clone(),
             account: asked.account.clone(),
+            not_before: pace.due(),
         };
         let task = tokio::spawn(one.run(asked.answers.clone())).abort_handle();
         let followed = Followed {
             asked,
             shared,
+            pace,
             task,
         };
         self.followed.insert(application.clone(), followed);
@@ -137,6 +161,8 @@ struct One {
     messages: mpsc::Sender<Message>,
     application: ApplicationName,
     account: Option<ServiceAccount>,
+    /// When a change is told at the earliest.
+    not_before: Instant,
 }
 
 impl One {
@@ -147,6 +173,9 @@ impl One {
             .map(|(question, answer)| self.until_changed(question, *answer));
         let mut watches: FuturesUnordered<_> = watches.collect();
         if watches.next().await.is_some() {
+            // What else changes until then is read by the render that follows.
+            drop(watches);
+            tokio::time::sleep_until(self.not_before).await;
             tracing::debug!(application = %self.application, "what was read from the cluster has changed");
             // The agent may have stopped meanwhile.
             let _ = self

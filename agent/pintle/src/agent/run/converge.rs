@@ -450,7 +450,7 @@ impl Run {
         let fetched = Instant::now();
         let outcome = render::render(&catalog, request).await.map_err(|error| {
             let reads = error.looked_up();
-            self.asked = reads.map(|reads| Asked::of(reads, release.account.as_ref()));
+            self.asked = reads.map(|reads| Asked::of(reads, release.account.as_ref(), None));
             plugin_failed(error)
         })?;
         self.shared
