@@ -2,12 +2,13 @@
 
 mod behind;
 mod checks;
+mod deleted;
 mod queue;
 mod remembered;
 mod sight;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -19,6 +20,7 @@ pub(super) use self::{behind::Backlog, checks::Check, remembered::Verdict};
 use self::{
     behind::Behind,
     checks::Waiting,
+    deleted::Deleted,
     queue::Queue,
     remembered::{Remembered, Renewed, Sighting},
 };
@@ -30,9 +32,6 @@ use crate::{discovery::ResourceType, release::Release, watching::Failure};
 
 /// A kind, and the namespace that is watched if not all are.
 pub(super) type WatchKey = (ResourceType, Option<String>);
-
-/// How many deletions are remembered, so that an apply's answer that is late does not bring an object back.
-const REMEMBERED_DELETIONS: usize = 1024;
 
 /// What is known of an object.
 pub(super) enum Known<'a> {
@@ -118,7 +117,7 @@ pub(super) struct State {
     watches: BTreeMap<WatchKey, Watch>,
     /// Each `apiVersion` once, however many objects were told at it.
     versions: BTreeSet<Arc<str>>,
-    deleted: VecDeque<Box<str>>,
+    deleted: Deleted,
     /// Labels by the unique id of objects that carry them, and of which those applications own nothing. An object that is handed
     /// over is such a one for a moment: when its label changes as well, nothing on it names its old owner any more.
     disowned: HashMap<Box<str>, String>,
@@ -134,7 +133,7 @@ impl Default for State {
             labels: HashMap::new(),
             watches: BTreeMap::new(),
             versions: BTreeSet::new(),
-            deleted: VecDeque::new(),
+            deleted: Deleted::default(),
             disowned: HashMap::new(),
             counter: 0,
             early: Early::default(),
@@ -255,7 +254,10 @@ impl State {
     ) -> Result<Registered, bool> {
         match (self.apps.get(label), early) {
             (Some(app), _) => Ok(app.registered.clone()),
-            (None, Some(object)) => Err(self.early.keep(label, uid, object)),
+            (None, Some(object)) => {
+                self.deleted.seen(uid);
+                Err(self.early.keep(label, uid, object))
+            }
             (None, None) => Err(false),
         }
     }
@@ -287,8 +289,12 @@ impl State {
     /// Takes up an object, unless a later state of it is known, and lets it wait for its check if it needs one.
     pub(super) fn take(&mut self, incoming: Incoming<'_>) -> Option<Taken> {
         let pass = match incoming.origin {
-            // A watch that was closed meanwhile.
-            Origin::Watch(key, number) => self.watch(key, number)?.pass,
+            Origin::Watch(key, number) => {
+                // Nothing if it was closed meanwhile.
+                let pass = self.watch(key, number)?.pass;
+                self.deleted.seen(&incoming.observed.uid);
+                pass
+            }
             _ if self.deleted.contains(&incoming.observed.uid) => return None,
             _ => self.pass_of(incoming.label, &incoming.id),
         };
@@ -345,7 +351,7 @@ impl State {
     }
 
     pub(super) fn remove(&mut self, label: &str, id: &ObjectId, uid: &str) -> Vec<TrackEvent> {
-        self.remember_deletion(uid);
+        self.deleted.remember(uid);
         self.disowned.remove(uid);
         self.early.remove(uid);
         let Some(app) = self.apps.get_mut(label) else {
@@ -407,13 +413,6 @@ impl State {
         owners.filter_map(|app| app.drop_object(id)).collect()
     }
 
-    fn remember_deletion(&mut self, uid: &str) {
-        if self.deleted.len() == REMEMBERED_DELETIONS {
-            self.deleted.pop_front();
-        }
-        self.deleted.push_back(uid.into());
-    }
-
     /// Everything was told: what was not is gone.
     pub(super) fn complete(&mut self, key: &WatchKey, number: u64) -> Vec<TrackEvent> {
         let Some(watch) = self.watch(key, number) else {
@@ -446,7 +445,7 @@ impl State {
         for uid in lost {
             self.disowned.remove(&uid);
             // An answer may be on its way that was given while it was there.
-            self.remember_deletion(&uid);
+            self.deleted.remember(&uid);
         }
         events
     }

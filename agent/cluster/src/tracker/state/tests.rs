@@ -214,6 +214,41 @@ fn an_answer_that_is_late_changes_nothing() {
 }
 
 #[test]
+fn an_object_that_has_its_label_again_is_told_of_by_answers_again() {
+    let mut fixture = Fixture::new();
+    let version = |fixture: &Fixture| {
+        let known = fixture.state.observed(LABEL, &id("a"));
+        known.map(|known| known.resource_version.to_string())
+    };
+    fixture.see("a", observed("u", 1, "s"));
+    // A watch that asks for the label takes its loss for a deletion.
+    fixture.state.remove(LABEL, &id("a"), "u");
+    fixture.feed("a", observed("u", 2, "s"));
+    assert_eq!(version(&fixture), None);
+    fixture.see("a", observed("u", 2, "s"));
+    fixture.feed("a", observed("u", 3, "s"));
+    assert_eq!(version(&fixture).as_deref(), Some("3"));
+    let verdict = fixture.state.verdict(LABEL, &id("a"));
+    assert!(matches!(verdict, Some(Verdict::Unanswered { .. })));
+    let listed = observed("u", 4, "s");
+    take(&mut fixture.state, LABEL, "a", listed, Origin::List);
+    assert_eq!(version(&fixture).as_deref(), Some("4"));
+}
+
+#[test]
+fn an_object_that_has_its_label_again_before_its_application_is_known_is_taken_up() {
+    let mut state = State::default();
+    state.register(&release("api"), [key()].into());
+    state.remove(LABEL, &id("a"), "u");
+    let object = serde_json::json!({"metadata": {"uid": "u"}});
+    let early = state.registered_or_early(LABEL, "u", Some(&object));
+    assert!(early.is_err(), "it is kept");
+    state.register(&release("web"), [key()].into());
+    let (seen, origin) = (observed("u", 2, "s"), Origin::Answer);
+    assert!(is_event(take(&mut state, LABEL, "a", seen, origin)));
+}
+
+#[test]
 fn an_object_that_was_just_applied_is_not_gone_because_a_list_began_before() {
     let mut fixture = Fixture::new();
     fixture.state.restarted(&fixture.key, fixture.number);
