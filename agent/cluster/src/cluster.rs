@@ -157,6 +157,18 @@ impl Cluster {
         rendered.chain(recorded.cloned()).collect()
     }
 
+    /// Returns those of the kinds in use that can be watched before anything is applied: not those that the render itself
+    /// defines and the server does not serve yet. Those are watched as soon as an object of them is awaited.
+    pub fn kinds_served(
+        &self,
+        prepared: &Prepared,
+        inventory: &Inventory,
+    ) -> BTreeSet<ResourceType> {
+        let mut kinds = self.kinds_in_use(prepared, inventory);
+        kinds.retain(|kind| !prepared.is_coming(kind));
+        kinds
+    }
+
     /// Plans a release, in the name of its account. Nothing is written.
     ///
     /// With a tracker whose watches are open, a local plan asks the server about nothing that is known to be as it was
@@ -306,7 +318,7 @@ impl Cluster {
             ),
         };
         let tracker = Tracker::new(&self.connection, judge, options);
-        tracker.observe(with.release, &self.kinds_in_use(with.prepared, planned));
+        tracker.observe(with.release, &self.kinds_served(with.prepared, planned));
         Some(tracker)
     }
 

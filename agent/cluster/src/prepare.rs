@@ -82,6 +82,7 @@ pub struct Prepared {
     digest: Digest,
     kinds: Arc<Kinds>,
     defined: BTreeSet<(String, String)>,
+    coming: BTreeSet<ResourceType>,
     order: Order,
 }
 
@@ -99,8 +100,13 @@ impl Prepared {
 
     /// Says whether an object stays when it leaves the source.
     pub(crate) fn keeps(&self, id: &ObjectId) -> bool {
+        self.find(id).is_some_and(|object| object.keep)
+    }
+
+    /// Finds an object.
+    pub(crate) fn find(&self, id: &ObjectId) -> Option<&PreparedObject> {
         let found = self.objects.binary_search_by(|object| object.id().cmp(id));
-        found.is_ok_and(|index| self.objects[index].keep)
+        found.ok().map(|index| &self.objects[index])
     }
 
     /// Returns the hooks, in order of identity.
@@ -135,6 +141,11 @@ impl Prepared {
     /// Says whether the render itself brings the definition of a kind that the server does not serve so.
     pub(crate) fn defines(&self, id: &ObjectId) -> bool {
         self.defined.contains(&(id.group.clone(), id.kind.clone()))
+    }
+
+    /// Says whether the server did not serve a kind at its version, and the render itself brings what has it do so.
+    pub(crate) fn is_coming(&self, kind: &ResourceType) -> bool {
+        self.coming.contains(kind)
     }
 
     /// Says whether the definition of a kind is rendered, be it new or not.
@@ -271,14 +282,14 @@ pub(crate) fn prepare(
     kinds: &Arc<Kinds>,
 ) -> Result<Prepared, PrepareError> {
     let mut kinds = Arc::clone(kinds);
-    let mut defined = BTreeSet::new();
+    let (mut defined, mut coming) = (BTreeSet::new(), BTreeSet::new());
     let all = || rendered.objects().iter().chain(rendered.hooks());
     for definition in all().filter(|o| is_definition(o.object.id())) {
         let types = types_of_definition(definition.object.value());
-        if types
-            .iter()
-            .any(|t| kinds.find(&t.group, &t.version, &t.kind).is_err())
-        {
+        let is_unserved = |t: &&ResourceType| kinds.find(&t.group, &t.version, &t.kind).is_err();
+        let unserved: Vec<ResourceType> = types.iter().filter(is_unserved).cloned().collect();
+        if !unserved.is_empty() {
+            coming.extend(unserved);
             defined.extend(types.into_iter().map(|t| (t.group, t.kind)));
             Arc::make_mut(&mut kinds).learn(definition.object.value());
         }
@@ -307,6 +318,7 @@ pub(crate) fn prepare(
         digest: ready.digest(),
         kinds,
         defined,
+        coming,
     })
 }
 
@@ -527,7 +539,9 @@ mod tests {
             ),
             ("things", Some("shop"))
         );
-        assert!(prepared.defines(found.id()));
+        assert!(prepared.defines(found.id()) && prepared.is_coming(&found.resource));
+        let served = kinds().preferred("example.com", "Widget").unwrap().clone();
+        assert!(!prepared.is_coming(&served));
         let error = ready(vec![thing]).unwrap_err();
         assert!(error.is_retryable());
         assert_snapshot!(error, @"all.yaml:1:1: Thing.things.example.com a: the API server has no kind Thing in things.example.com/v1: is its CRD installed?");

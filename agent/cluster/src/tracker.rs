@@ -28,18 +28,18 @@ use pintle_core::{
 };
 use serde_json::Value;
 use tokio::{
-    sync::{broadcast, mpsc},
+    sync::{Notify, broadcast, mpsc},
     time::Instant,
 };
 
-use self::state::{Known, Origin, State, WatchKey};
+use self::state::{Known, Origin, Registration, State, WatchKey};
 pub use self::waiting::{Unsettled, Waited};
 use crate::{
     connection::Connection,
     discovery::ResourceType,
     facts::{Fact, Facts},
     release::Release,
-    watching::{Selection, Told, watch},
+    watching::{Selection, Told, watch_nudged},
 };
 
 /// Events that may wait for a slow reader before it has to look at everything again.
@@ -182,20 +182,43 @@ impl Tracker {
     /// and closes those that no application needs any more. The release's seed conceals Secrets in digests, and what it ignores
     /// is in none; where that is new, all objects are looked at again.
     pub fn observe(&self, release: &Release, kinds: &BTreeSet<ResourceType>) {
-        let application = &release.application;
-        let keys = kinds
-            .iter()
-            .filter(|kind| kind.watchable)
-            .flat_map(|kind| self.keys(kind))
-            .collect();
+        let keys = self.keys_of(kinds);
         let registration = self.inner.lock().register(release, keys);
+        self.open(&release.application, registration);
+    }
+
+    /// Like [`Tracker::observe`], and the kinds that the application was said to have objects of before stay.
+    pub fn observe_also(&self, release: &Release, kinds: &BTreeSet<ResourceType>) {
+        let keys = self.keys_of(kinds);
+        let registration = self.inner.lock().register_also(release, keys);
+        self.open(&release.application, registration);
+    }
+
+    /// Watches for an object of an application, unless its kind is watched already.
+    pub(crate) fn observe_one(&self, release: &Release, id: &ObjectId, kind: &ResourceType) {
+        let label = release.application.label_value();
+        if !self.inner.lock().is_watched(&label, id) {
+            self.observe_also(release, &[kind.clone()].into());
+        }
+    }
+
+    /// Says that a kind is served from now on: watches of it that do not work are tried again at once, whoever they are for.
+    pub(crate) fn note_served(&self, group: &str, kind: &str) {
+        self.inner.lock().nudge(group, kind);
+    }
+
+    fn open(&self, application: &ApplicationName, registration: Registration) {
         self.catch_up(application, registration.backlog);
         for (key, number) in registration.open {
+            // Nothing if it was closed meanwhile.
+            let Some(nudge) = self.inner.lock().nudge_of(&key, number) else {
+                continue;
+            };
             let task = tokio::spawn(follow(
                 Arc::downgrade(&self.inner),
                 self.selection(&key),
-                key.clone(),
-                number,
+                (key.clone(), number),
+                nudge,
             ));
             self.inner.lock().opened(&key, number, task.abort_handle());
         }
@@ -332,6 +355,11 @@ impl Tracker {
         self.inner.lock().objects()
     }
 
+    fn keys_of(&self, kinds: &BTreeSet<ResourceType>) -> BTreeSet<WatchKey> {
+        let watchable = kinds.iter().filter(|kind| kind.watchable);
+        watchable.flat_map(|kind| self.keys(kind)).collect()
+    }
+
     fn keys(&self, kind: &ResourceType) -> Vec<WatchKey> {
         match &self.inner.options.namespaces {
             Some(namespaces) if kind.namespaced => namespaces
@@ -380,12 +408,17 @@ impl Facts for TrackedFacts {
 }
 
 /// Feeds what one watch tells into the state, until the tracker is dropped or the watch is closed.
-async fn follow(inner: Weak<Inner>, selection: Selection, key: WatchKey, number: u64) {
+async fn follow(
+    inner: Weak<Inner>,
+    selection: Selection,
+    (key, number): (WatchKey, u64),
+    nudge: Arc<Notify>,
+) {
     let (sender, mut told) = mpsc::channel(WAITING);
     let Some(connection) = inner.upgrade().map(|inner| inner.connection.clone()) else {
         return;
     };
-    let watching = tokio::spawn(watch(connection, selection, sender));
+    let watching = tokio::spawn(watch_nudged(connection, selection, sender, nudge));
     // Ends the watch when this task is aborted, too.
     let _guard = AbortOnDrop(watching.abort_handle());
     // When it will have failed for long.

@@ -1,8 +1,9 @@
 //! Watches that survive what happens to connections and servers.
 
 mod client;
+mod pause;
 
-use std::{fmt, pin::pin, time::Duration};
+use std::{fmt, pin::pin, sync::Arc};
 
 use futures::{Stream, StreamExt as _};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -14,13 +15,14 @@ use kube::{
 };
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::Instant,
+};
 
+use self::pause::{LONGEST_PAUSE, Pause};
 use crate::{connection::Connection, discovery::ResourceType, request::chain, retry};
 
-/// The first pause after a watch failed; it doubles up to [`LONGEST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// The server ends a watch after this many seconds, and it is renewed from where it was.
 const RENEWAL: u32 = 290;
 /// Objects in a page of a list: large ones, and they are below what one answer may have.
@@ -129,7 +131,17 @@ impl kube::Resource for Watched {
 /// The initial state is streamed where the server can (beta since Kubernetes 1.32), else listed in pages.
 /// <https://kubernetes.io/docs/reference/using-api/api-concepts/#streaming-lists>
 pub(crate) async fn watch(connection: Connection, selection: Selection, told: mpsc::Sender<Told>) {
-    let mut pause = FIRST_PAUSE;
+    watch_nudged(connection, selection, told, Arc::default()).await;
+}
+
+/// Like [`watch`]; where it does not work it is tried again at once when it is nudged.
+pub(crate) async fn watch_nudged(
+    connection: Connection,
+    selection: Selection,
+    told: mpsc::Sender<Told>,
+    nudge: Arc<Notify>,
+) {
+    let mut pause = Pause::new(nudge);
     let mut streaming = true;
     loop {
         let (answered, mut answers) = tokio::sync::watch::channel(());
@@ -147,10 +159,7 @@ pub(crate) async fn watch(connection: Connection, selection: Selection, told: mp
             // The server knows no streaming lists: it refuses `sendInitialEvents` as invalid.
             End::NoStreaming => streaming = false,
             // Its position is too old, and kube's watcher would ask for it forever.
-            End::Expired => {
-                tokio::time::sleep(pause).await;
-                pause = longer(pause);
-            }
+            End::Expired => pause.wait().await,
         }
     }
 }
@@ -160,10 +169,6 @@ enum End {
     Closed,
     NoStreaming,
     Expired,
-}
-
-fn longer(pause: Duration) -> Duration {
-    (pause * 2).min(LONGEST_PAUSE)
 }
 
 fn open(
@@ -205,7 +210,7 @@ async fn follow(
     selection: &Selection,
     streaming: bool,
     told: &mpsc::Sender<Told>,
-    pause: &mut Duration,
+    pause: &mut Pause,
 ) -> End {
     let mut events = pin!(events);
     let mut is_listing = true;
@@ -241,16 +246,16 @@ async fn follow(
                 Told::Seen(typed(object.value, &selection.resource))
             }
             Some(Some(Ok(Event::InitDone))) => {
-                *pause = FIRST_PAUSE;
+                pause.reset();
                 (is_listing, works_since) = (false, Some(Instant::now()));
                 Told::Complete
             }
             Some(Some(Ok(Event::Apply(object)))) => {
-                *pause = FIRST_PAUSE;
+                pause.reset();
                 Told::Seen(typed(object.value, &selection.resource))
             }
             Some(Some(Ok(Event::Delete(object)))) => {
-                *pause = FIRST_PAUSE;
+                pause.reset();
                 Told::Gone(typed(object.value, &selection.resource))
             }
             Some(Some(Err(error))) => {
@@ -269,7 +274,7 @@ async fn follow(
                     .take()
                     .is_some_and(|since| since.elapsed() >= LONGEST_PAUSE)
                 {
-                    *pause = FIRST_PAUSE;
+                    pause.reset();
                 }
                 answers.mark_unchanged();
                 if told.send(Told::Failed(failure)).await.is_err() {
@@ -278,9 +283,7 @@ async fn follow(
                 if code == Some(410) {
                     return End::Expired;
                 }
-                let spread: f64 = rand::random();
-                tokio::time::sleep(pause.mul_f64(0.5 + spread / 2.0)).await;
-                *pause = longer(*pause);
+                pause.wait().await;
                 continue;
             }
             // The watcher's stream never ends.
@@ -351,15 +354,16 @@ mod tests {
         }
     }
 
-    /// Returns the pause after what came of a list.
-    async fn pause_after(came: Vec<Came>) -> Duration {
+    /// Returns by how much the pause after what came of a list is longer than the first.
+    async fn growth_after(came: Vec<Came>) -> u128 {
         let (sender, _told) = mpsc::channel(16);
         let (_answered, mut answers) = channel(());
-        let (events, resource, mut pause) = (stream::iter(came), config_maps(), FIRST_PAUSE);
+        let mut pause = Pause::new(Arc::default());
+        let (events, resource) = (stream::iter(came), config_maps());
         let following = follow(events, &mut answers, &resource, false, &sender, &mut pause);
         let end = following.await;
         assert!(matches!(end, End::Expired), "there was nothing more");
-        pause
+        pause.growth()
     }
 
     #[tokio::test]
@@ -372,14 +376,14 @@ mod tests {
             first_page,
             failed(),
         ];
-        assert_eq!(pause_after(came).await, FIRST_PAUSE * 4);
+        assert_eq!(growth_after(came).await, 4);
         let came = vec![
             Ok(Event::Init),
             failed(),
             Ok(Event::Init),
             Ok(Event::InitDone),
         ];
-        assert_eq!(pause_after(came).await, FIRST_PAUSE);
+        assert_eq!(growth_after(came).await, 1);
     }
 
     #[tokio::test]
@@ -391,7 +395,7 @@ mod tests {
         });
         let (sender, mut told) = mpsc::channel(1);
         let (answered, mut answers) = channel(());
-        let (resource, mut pause) = (config_maps(), FIRST_PAUSE);
+        let (resource, mut pause) = (config_maps(), Pause::new(Arc::default()));
         let following = follow(events, &mut answers, &resource, false, &sender, &mut pause);
         let telling = async {
             let mut next = async || told.recv().await.expect("it is followed");

@@ -426,9 +426,14 @@ impl Applier<'_> {
         if let (Some(group), Some(kind)) = (
             established["spec"]["group"].as_str(),
             established["spec"]["names"]["kind"].as_str(),
-        ) && let Ok(mut new) = self.established.lock()
-        {
-            new.insert((group.to_owned(), kind.to_owned()), Instant::now());
+        ) {
+            if let Ok(mut new) = self.established.lock() {
+                new.insert((group.to_owned(), kind.to_owned()), Instant::now());
+            }
+            // Of this application or another one, which had objects of the kind before.
+            if let Some(tracker) = &self.tracker {
+                tracker.note_served(group, kind);
+            }
         }
         Ok(())
     }

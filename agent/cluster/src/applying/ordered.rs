@@ -221,6 +221,10 @@ impl<'c> Applier<'c> {
         let Some(tracker) = &self.tracker else {
             return Ended::Settled(id, Ok(()));
         };
+        // Its kind may have come with this plan.
+        if let Some(object) = self.prepared.find(&id) {
+            tracker.observe_one(self.release, &id, &object.resource);
+        }
         let limit = self.release.hook_timeout.get();
         let report = |unsettled: &[Unsettled]| {
             for object in unsettled {

@@ -14,7 +14,11 @@ use std::{
 
 use pintle_core::{drift::DriftSettings, names::ApplicationName, object::ObjectId, seed::Seed};
 use serde_json::Value;
-use tokio::{sync::watch, task::AbortHandle, time::Instant};
+use tokio::{
+    sync::{Notify, watch},
+    task::AbortHandle,
+    time::Instant,
+};
 
 pub(super) use self::{behind::Backlog, checks::Check, remembered::Verdict};
 use self::{
@@ -107,6 +111,8 @@ struct Watch {
     problem: Option<Failure>,
     /// Whether it has not worked for long.
     is_lost: bool,
+    /// Has it tried again at once.
+    nudge: Arc<Notify>,
 }
 
 /// See the module's documentation.
@@ -202,12 +208,23 @@ impl State {
                     synced: false,
                     problem: None,
                     is_lost: false,
+                    nudge: Arc::default(),
                 };
                 self.watches.insert(key.clone(), watch);
                 (key, self.counter)
             })
             .collect();
         Registration { open, backlog }
+    }
+
+    /// Registers an application with more watches than it has.
+    pub(super) fn register_also(
+        &mut self,
+        release: &Release,
+        mut keys: BTreeSet<WatchKey>,
+    ) -> Registration {
+        keys.extend(self.keys(&release.application.label_value()).cloned());
+        self.register(release, keys)
     }
 
     /// Keeps the handle of a watch's task; ends it at once if the watch was closed meanwhile.

@@ -2,8 +2,16 @@
 
 use std::sync::Arc;
 
-use pintle_cluster::{InventoryStore as _, Tracker, TrackerOptions, Urgency, Waited};
-use pintle_core::{inventory::Entry, object::ObjectId, plan::Depth};
+use async_trait::async_trait;
+use pintle_cluster::{InventoryStore as _, Judge, Tracker, TrackerOptions, Urgency, Waited};
+use pintle_core::{
+    health::{Assessment, Status},
+    inventory::Entry,
+    machine::Millis,
+    names::ApplicationName,
+    object::ObjectId,
+    plan::Depth,
+};
 use pintle_harness::Fault;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -161,6 +169,64 @@ async fn a_definition_and_its_objects_are_applied_in_one_go() {
             .plan
             .is_empty()
     );
+}
+
+/// Widgets are healthy at a size of 2, and everything else at once.
+struct BySize;
+
+#[async_trait]
+impl Judge for BySize {
+    async fn assess(
+        &self,
+        _: &ApplicationName,
+        id: &ObjectId,
+        object: &Value,
+        _: Millis,
+    ) -> Assessment {
+        if id.kind == "Widget" && object["spec"]["size"] != 2 {
+            return Assessment::new(Status::Progressing, "it grows");
+        }
+        Assessment::new(Status::Healthy, "")
+    }
+}
+
+#[tokio::test]
+async fn objects_are_watched_when_their_definition_has_come_and_not_before() {
+    let (mut world, proxy) = behind_proxy("crd-watched").await;
+    let options = TrackerOptions {
+        application: Some(world.release.application.clone()),
+        namespaces: None,
+    };
+    let tracker = Tracker::new(&world.connection, Arc::new(BySize), options);
+    world.cluster = world.cluster.clone().with_tracker(tracker);
+    let after = format!("{}/Widget/w", group(&world));
+    let objects = [
+        definition(&world),
+        widget(&world, "w"),
+        annotated(config_map("later", "1"), "pintle.dev/depends-on", &after),
+    ];
+    let widgets = widgets(&world);
+    let growing = async {
+        pintle_harness::until_async("the widget is there", LIMIT, || async {
+            let args = ["get", &widgets, "w", "-n", &world.namespace];
+            let found = world.plane.kubectl(&args);
+            Ok(found.map(drop).map_err(|error| error.to_string()))
+        })
+        .await
+        .unwrap();
+        world.edit(&widgets, "w", &json!({"spec": {"size": 2}}));
+    };
+    // Watches that are opened for what is not served would not have told everything before it is planned.
+    let (applied, ()) = tokio::join!(world.converge(&objects), growing);
+    assert_eq!(applied.unwrap().summary.create, 3);
+    let seen = proxy.seen();
+    let watch = format!("/apis/{}/v1/", group(&world));
+    let is_watch = |uri: &str| uri.contains(&watch) && uri.contains("watch=");
+    let made = seen
+        .iter()
+        .position(|one| one.method == "PATCH" && one.uri.contains("/customresourcedefinitions/"));
+    let watched = seen.iter().position(|one| is_watch(&one.uri));
+    assert!(made.is_some() && made < watched, "{made:?} {watched:?}");
 }
 
 #[tokio::test]

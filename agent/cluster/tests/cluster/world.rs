@@ -146,11 +146,11 @@ impl World {
         tracker
     }
 
-    /// Opens the watches that a release needs, and waits until they have told everything.
+    /// Opens the watches that a release needs before it is applied, and waits until they have told everything.
     pub(crate) async fn observe(&self, prepared: &Prepared, inventory: &Inventory) {
         let tracker = self.cluster.tracker().unwrap();
-        let kinds = self.cluster.kinds_in_use(prepared, inventory);
-        tracker.observe(&self.release, &kinds);
+        let kinds = self.cluster.kinds_served(prepared, inventory);
+        tracker.observe_also(&self.release, &kinds);
         tracker
             .synced(&self.release.application, LIMIT)
             .await

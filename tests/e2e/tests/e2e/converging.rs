@@ -6,6 +6,7 @@ use anyhow::Result;
 use pintle_harness::{Fault, Proxy, until};
 use serde_json::Value;
 
+use crate::releases::{allow_all, definition};
 use crate::world::{LIMIT, Stage, config_map, deployment, service, world};
 
 const IMAGE: &str = "registry.k8s.io/pause:3.9";
@@ -78,6 +79,38 @@ fn a_first_push_converges_and_then_nothing_is_written() -> Result<()> {
         format!("pintle/{}/shop", stage.namespace)
     );
     Ok(())
+}
+
+#[test]
+fn a_kind_that_comes_with_its_objects_is_not_waited_for_before_it_is_there() -> Result<()> {
+    let proxy = Proxy::before_api_server(world().control_plane)?;
+    let stage = Stage::through("comes", &proxy)?;
+    allow_all(&stage)?;
+    let group = format!("{}.example.com", stage.namespace);
+    let widget = format!("apiVersion: {group}/v1\nkind: Widget\nmetadata: {{name: w}}\n");
+    let files = [
+        ("definition.yaml", definition(&group)),
+        ("widget.yaml", widget),
+    ];
+    let files = files.each_ref().map(|(path, text)| (*path, text.as_str()));
+    let commit = stage.repository.push_files(&files, "both")?;
+    stage.apply(&stage.application("shop", "", ""))?;
+    stage.ready_at("shop", &commit)?;
+
+    let first = |method: &str, part: &str, more: &str| {
+        let is_it = |uri: &str| uri.contains(part) && uri.contains(more);
+        let mut seen = proxy.seen().into_iter();
+        seen.position(|one| one.method == method && is_it(&one.uri))
+    };
+    until("the kind is watched", LIMIT, || {
+        let watched = first("GET", &format!("/apis/{group}/"), "watch=");
+        let Some(watched) = watched else {
+            return Ok(Err("it is not".to_owned()));
+        };
+        let made = first("PATCH", "/customresourcedefinitions/", &group);
+        assert!(made.is_some_and(|made| made < watched), "{made:?}");
+        Ok(Ok(()))
+    })
 }
 
 #[test]

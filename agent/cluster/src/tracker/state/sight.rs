@@ -1,6 +1,9 @@
 //! Which watches work, and what that means for what they told.
 
+use std::sync::Arc;
+
 use pintle_core::object::ObjectId;
+use tokio::sync::Notify;
 
 use super::{State, WatchKey, sees};
 use crate::{
@@ -9,6 +12,26 @@ use crate::{
 };
 
 impl State {
+    /// Returns what has a watch tried again that does not work.
+    pub(in crate::tracker) fn nudge_of(
+        &mut self,
+        key: &WatchKey,
+        number: u64,
+    ) -> Option<Arc<Notify>> {
+        self.watch(key, number)
+            .map(|watch| Arc::clone(&watch.nudge))
+    }
+
+    /// Has the watches of a kind tried again that do not work, at whichever version. One that is asking just now is tried once
+    /// more if it is refused.
+    pub(in crate::tracker) fn nudge(&self, group: &str, kind: &str) {
+        for (key, watch) in &self.watches {
+            if key.0.group == group && key.0.kind == kind {
+                watch.nudge.notify_one();
+            }
+        }
+    }
+
     /// Takes note of a failure. Returns whether it begins to count now for how long there is one: also when it has been for
     /// long and only now is a refusal.
     pub(in crate::tracker) fn failed(

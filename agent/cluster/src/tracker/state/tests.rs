@@ -4,6 +4,7 @@ mod catching_up;
 mod checking;
 
 use super::*;
+use futures::FutureExt as _;
 use pintle_core::{
     digest::Digest,
     health::{Assessment, Status},
@@ -332,6 +333,31 @@ fn watches_open_once_and_close_when_nobody_needs_them() {
     assert_eq!(state.open_watches(), 1);
     state.register(&release("api"), BTreeSet::new());
     assert_eq!(state.open_watches(), 0);
+}
+
+#[test]
+fn an_application_may_come_to_need_more_watches_than_it_has() {
+    let mut state = State::default();
+    state.register(&release("web"), [key()].into());
+    let opened = state.register_also(&release("web"), [at_beta()].into());
+    let opened: Vec<_> = opened.open.into_iter().map(|(key, _)| key).collect();
+    assert_eq!(opened, [at_beta()]);
+    assert_eq!(state.open_watches(), 2);
+    state.register(&release("web"), [at_beta()].into());
+    assert_eq!(state.open_watches(), 1);
+}
+
+#[test]
+fn the_watches_of_a_kind_that_is_served_from_now_on_are_tried_again() {
+    let mut fixture = Fixture::new();
+    let nudge = fixture.state.nudge_of(&fixture.key, fixture.number);
+    let nudge = nudge.expect("it is open");
+    let is_nudged = || nudge.notified().now_or_never().is_some();
+    fixture.state.nudge("example.com", "ConfigMap");
+    fixture.state.nudge("", "Secret");
+    assert!(!is_nudged());
+    fixture.state.nudge("", "ConfigMap");
+    assert!(is_nudged());
 }
 
 #[test]

@@ -70,8 +70,8 @@ impl Run {
         let (shared, release) = (Arc::clone(&self.shared), &ready.release);
         let name = &release.application;
         let inventory = store.inventory().clone();
-        let kinds = shared.cluster.kinds_in_use(&ready.prepared, &inventory);
-        shared.tracker.observe(release, &kinds);
+        let kinds = shared.cluster.kinds_served(&ready.prepared, &inventory);
+        shared.tracker.observe_also(release, &kinds);
         self.job.rules.watched = Some(release.drift.clone());
         if let Err(unsynced) = shared.tracker.synced(name, SYNC).await {
             tracing::warn!(application = %name, ?unsynced, "watches are not in sync: the server is asked instead");
