@@ -27,6 +27,9 @@ use crate::{connection::Connection, discovery::ResourceType, request::chain, ret
 const RENEWAL: u32 = 290;
 /// Objects in a page of a list: large ones, and they are below what one answer may have.
 const PAGE: u32 = 100;
+/// How often the server may fail to stream what there is before that is listed. One whose etcd tells of no progress fails each
+/// time, after it has granted the request.
+const STREAMING_TRIES: u32 = 2;
 
 /// What of a kind is watched.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -142,7 +145,7 @@ pub(crate) async fn watch_nudged(
     nudge: Arc<Notify>,
 ) {
     let mut pause = Pause::new(nudge);
-    let mut streaming = true;
+    let (mut can_stream, mut streaming) = (true, true);
     loop {
         let (answered, mut answers) = tokio::sync::watch::channel(());
         let events = open(&connection, &selection, streaming, answered);
@@ -157,9 +160,13 @@ pub(crate) async fn watch_nudged(
         match following.await {
             End::Closed => return,
             // The server knows no streaming lists: it refuses `sendInitialEvents` as invalid.
-            End::NoStreaming => streaming = false,
+            End::NoStreaming => (can_stream, streaming) = (false, false),
+            End::Unstreamed => streaming = false,
             // Its position is too old, and kube's watcher would ask for it forever.
-            End::Expired => pause.wait().await,
+            End::Expired => {
+                streaming = can_stream;
+                pause.wait().await;
+            }
         }
     }
 }
@@ -168,6 +175,8 @@ enum End {
     /// Nobody listens any more.
     Closed,
     NoStreaming,
+    /// What there is cannot be streamed at the moment, and may well be listed.
+    Unstreamed,
     Expired,
 }
 
@@ -214,6 +223,8 @@ async fn follow(
 ) -> End {
     let mut events = pin!(events);
     let mut is_listing = true;
+    // How often what there is could not be streamed, since it was.
+    let mut unstreamed = 0;
     // Since when what happens is told: not while it is listed, nor after a failure.
     let mut works_since: Option<Instant> = None;
     loop {
@@ -248,6 +259,7 @@ async fn follow(
             Some(Some(Ok(Event::InitDone))) => {
                 pause.reset();
                 (is_listing, works_since) = (false, Some(Instant::now()));
+                unstreamed = 0;
                 Told::Complete
             }
             Some(Some(Ok(Event::Apply(object)))) => {
@@ -263,6 +275,12 @@ async fn follow(
                 let code = refusal.map(|refusal| refusal.code);
                 if streaming && matches!(code, Some(400 | 422)) {
                     return End::NoStreaming;
+                }
+                if streaming && is_listing && code.is_some_and(may_be_listed) {
+                    unstreamed += 1;
+                    if unstreamed == STREAMING_TRIES {
+                        return End::Unstreamed;
+                    }
                 }
                 let failure = Failure {
                     text: refusal.map_or_else(|| chain(&error), said),
@@ -293,6 +311,11 @@ async fn follow(
             return End::Closed;
         }
     }
+}
+
+/// Says whether a list may be granted where a stream is refused: not if that is about who asks, for what, or how often.
+const fn may_be_listed(code: u16) -> bool {
+    !matches!(code, 401 | 403 | 404 | 410 | 429)
 }
 
 /// Objects in lists have no type.
@@ -384,6 +407,34 @@ mod tests {
             Ok(Event::InitDone),
         ];
         assert_eq!(growth_after(came).await, 1);
+    }
+
+    /// Says whether what cannot be streamed is listed after some refusals.
+    async fn is_listed_after(codes: &[u16]) -> bool {
+        let refused = |code: &u16| {
+            let status = Status::failure("no", "").with_code(*code);
+            Err(WatcherError::WatchError(status.boxed()))
+        };
+        let came: Vec<Came> = codes
+            .iter()
+            .flat_map(|code| [Ok(Event::Init), refused(code)])
+            .collect();
+        let (sender, _told) = mpsc::channel(16);
+        let (_answered, mut answers) = channel(());
+        let mut pause = Pause::new(Arc::default());
+        let (events, resource) = (stream::iter(came), config_maps());
+        let following = follow(events, &mut answers, &resource, true, &sender, &mut pause);
+        matches!(following.await, End::Unstreamed | End::NoStreaming)
+    }
+
+    #[tokio::test]
+    async fn what_the_server_keeps_failing_to_stream_is_listed() {
+        assert!(is_listed_after(&[422]).await);
+        assert!(is_listed_after(&[500, 500]).await);
+        assert!(is_listed_after(&[500, 429, 503]).await);
+        for codes in [&[500][..], &[403, 403], &[404, 404], &[429, 429]] {
+            assert!(!is_listed_after(codes).await, "{codes:?}");
+        }
     }
 
     #[tokio::test]

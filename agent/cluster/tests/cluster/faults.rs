@@ -363,6 +363,22 @@ async fn a_watch_whose_place_is_forgotten_begins_anew() {
 }
 
 #[tokio::test]
+async fn what_a_server_fails_to_stream_is_listed() {
+    let (mut world, proxy) = behind_proxy("unstreamed").await;
+    let unable = json!({"type": "ERROR", "object": {"kind": "Status", "code": 500, "reason": "InternalError",
+        "message": "etcd does not tell of progress"}});
+    let granted = Fault::on("GET", "sendInitialEvents=true");
+    proxy.inject(granted.body(200, "application/json", format!("{unable}\n")));
+    let tracker = world.track();
+    let inventory = world.converge(&application()).await.unwrap().inventory;
+    let name = &world.release.application;
+    tracker.synced(name, LIMIT).await.unwrap();
+    assert!(tracker.drift(name, &inventory).is_empty());
+    world.kubectl(&["delete", "service", "web"]);
+    until_drifted(&world, &tracker, &inventory, &["Service"]).await;
+}
+
+#[tokio::test]
 async fn a_rest_that_the_server_asks_for_is_kept_by_all_requests_of_one_name() {
     let (world, proxy) = behind_proxy("resting").await;
     let full = Fault::on("PATCH", "/configmaps/").times(1).status(
