@@ -39,7 +39,7 @@ use crate::{
     discovery::ResourceType,
     facts::{Fact, Facts},
     release::Release,
-    watching::{Selection, Told, watch_nudged},
+    watching::{Failure, Selection, Told, watch_nudged},
 };
 
 /// Events that may wait for a slow reader before it has to look at everything again.
@@ -48,6 +48,8 @@ const EVENTS: usize = 4096;
 const WAITING: usize = 4;
 /// How long a watch may fail before that is told: an API server that begins anew, or etcd that chooses a leader, needs less.
 const BLINK: Duration = Duration::from_secs(30);
+/// Before a watch that has ended by itself is opened anew.
+const REOPENING: Duration = Duration::from_secs(10);
 
 /// Says how an object is. Health is a plugin's opinion.
 #[async_trait]
@@ -407,29 +409,54 @@ impl Facts for TrackedFacts {
     }
 }
 
-/// Feeds what one watch tells into the state, until the tracker is dropped or the watch is closed.
+/// Keeps one watch open, and feeds what it tells into the state, until the tracker is dropped or the watch is closed.
 async fn follow(
     inner: Weak<Inner>,
     selection: Selection,
-    (key, number): (WatchKey, u64),
+    key: (WatchKey, u64),
     nudge: Arc<Notify>,
 ) {
-    let (sender, mut told) = mpsc::channel(WAITING);
-    let Some(connection) = inner.upgrade().map(|inner| inner.connection.clone()) else {
-        return;
-    };
-    let watching = tokio::spawn(watch_nudged(connection, selection, sender, nudge));
-    // Ends the watch when this task is aborted, too.
-    let _guard = AbortOnDrop(watching.abort_handle());
     // When it will have failed for long.
     let mut lost_at: Option<Instant> = None;
     loop {
+        let Some(connection) = inner.upgrade().map(|inner| inner.connection.clone()) else {
+            return;
+        };
+        let (sender, told) = mpsc::channel(WAITING);
+        let watching = watch_nudged(connection, selection.clone(), sender, Arc::clone(&nudge));
+        let watching = tokio::spawn(watching);
+        // Ends the watch when this task is aborted, too.
+        let _guard = AbortOnDrop(watching.abort_handle());
+        feed(&inner, told, &key, &mut lost_at).await;
+        // It goes on for as long as it is listened to, unless it has panicked.
+        let Some(inner) = inner.upgrade() else {
+            return;
+        };
+        let failure = Failure {
+            text: "the watch has ended unexpectedly, and is opened anew".to_owned(),
+            is_refused: false,
+        };
+        inner.failed(&key, failure, &mut lost_at);
+        drop(inner);
+        tokio::time::sleep(REOPENING).await;
+    }
+}
+
+/// Feeds what a watch tells into the state, until it ends or the tracker is dropped.
+async fn feed(
+    inner: &Weak<Inner>,
+    mut told: mpsc::Receiver<Told>,
+    key: &(WatchKey, u64),
+    lost_at: &mut Option<Instant>,
+) {
+    let (watch, number) = (&key.0, key.1);
+    loop {
         let tell = tokio::select! {
             tell = told.recv() => tell,
-            () = until(lost_at) => {
-                lost_at = None;
+            () = until(*lost_at) => {
+                *lost_at = None;
                 let Some(inner) = inner.upgrade() else { return };
-                let lost = inner.lock().lost(&key, number);
+                let lost = inner.lock().lost(watch, number);
                 inner.publish(lost);
                 continue;
             }
@@ -438,25 +465,20 @@ async fn follow(
             return;
         };
         match tell {
-            Told::Restarted => inner.lock().restarted(&key, number),
-            Told::Seen(object) => inner.see(Arc::new(object), Origin::Watch(&key, number)),
+            Told::Restarted => inner.lock().restarted(watch, number),
+            Told::Seen(object) => inner.see(Arc::new(object), Origin::Watch(watch, number)),
             Told::Gone(object) => inner.gone(&object),
             Told::Complete => {
-                lost_at = None;
-                let changed = inner.lock().complete(&key, number);
+                *lost_at = None;
+                let changed = inner.lock().complete(watch, number);
                 inner.publish(changed);
             }
             Told::Resumed => {
-                lost_at = None;
-                let changed = inner.lock().resumed(&key, number);
+                *lost_at = None;
+                let changed = inner.lock().resumed(watch, number);
                 inner.publish(changed);
             }
-            Told::Failed(failure) => {
-                let begins = inner.lock().failed(&key, number, failure);
-                if begins {
-                    lost_at = Some(Instant::now() + BLINK);
-                }
-            }
+            Told::Failed(failure) => inner.failed(key, failure, lost_at),
         }
     }
 }
@@ -482,6 +504,14 @@ impl Inner {
     fn lock(&self) -> MutexGuard<'_, State> {
         // No code panics while it holds the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of a failure, and of when there will have been one for long.
+    fn failed(&self, key: &(WatchKey, u64), failure: Failure, lost_at: &mut Option<Instant>) {
+        let begins = self.lock().failed(&key.0, key.1, failure);
+        if begins {
+            *lost_at = Some(Instant::now() + BLINK);
+        }
     }
 
     fn publish(&self, events: impl IntoIterator<Item = TrackEvent>) {

@@ -307,6 +307,12 @@ async fn follow(
             // The watcher's stream never ends.
             Some(None) => return End::Expired,
         };
+        if let Told::Seen(value) | Told::Gone(value) = &tell
+            && !value.is_object()
+        {
+            tracing::warn!(kind = %selection.resource, "the API server tells of something that is no object");
+            continue;
+        }
         if told.send(tell).await.is_err() {
             return End::Closed;
         }
@@ -318,11 +324,13 @@ const fn may_be_listed(code: u16) -> bool {
     !matches!(code, 401 | 403 | 404 | 410 | 429)
 }
 
-/// Objects in lists have no type.
+/// Objects in lists have no type. What is no object stays as it is.
 pub(crate) fn typed(mut object: Value, resource: &ResourceType) -> Value {
-    if object["kind"].is_null() {
-        object["kind"] = Value::from(resource.kind.as_str());
-        object["apiVersion"] = Value::from(resource.api_version());
+    if let Value::Object(fields) = &mut object
+        && fields.get("kind").is_none_or(Value::is_null)
+    {
+        fields.insert("kind".into(), resource.kind.as_str().into());
+        fields.insert("apiVersion".into(), resource.api_version().into());
     }
     object
 }
@@ -351,6 +359,7 @@ fn refusal(error: &WatcherError) -> Option<&Status> {
 #[cfg(test)]
 mod tests {
     use futures::stream;
+    use serde_json::json;
     use tokio::sync::watch::channel;
 
     use super::*;
@@ -372,9 +381,41 @@ mod tests {
 
     fn object() -> Watched {
         Watched {
-            value: Value::Null,
+            value: json!({}),
             metadata: ObjectMeta::default(),
         }
+    }
+
+    #[test]
+    fn only_what_is_an_object_is_given_a_type() {
+        let resource = ResourceType::config_maps();
+        let all = [json!({}), json!({"kind": "Other"}), json!("x"), Value::Null];
+        let [none, other, text, null] = all.map(|value| typed(value, &resource));
+        assert_eq!(none, json!({"kind": "ConfigMap", "apiVersion": "v1"}));
+        assert_eq!(other, json!({"kind": "Other"}));
+        assert_eq!((text, null), (json!("x"), Value::Null));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_object_is_passed_over() {
+        let strange = Watched {
+            value: json!("x"),
+            ..object()
+        };
+        let came: Vec<Came> = vec![
+            Ok(Event::Init),
+            Ok(Event::InitApply(strange)),
+            Ok(Event::InitApply(object())),
+            Ok(Event::InitDone),
+        ];
+        let (sender, mut told) = mpsc::channel(16);
+        let (_answered, mut answers) = channel(());
+        let mut pause = Pause::new(Arc::default());
+        let (events, resource) = (stream::iter(came), config_maps());
+        follow(events, &mut answers, &resource, false, &sender, &mut pause).await;
+        assert!(matches!(told.try_recv(), Ok(Told::Restarted)));
+        assert!(matches!(told.try_recv(), Ok(Told::Seen(Value::Object(_)))));
+        assert!(matches!(told.try_recv(), Ok(Told::Complete)));
     }
 
     /// Returns by how much the pause after what came of a list is longer than the first.

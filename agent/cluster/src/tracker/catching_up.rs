@@ -108,7 +108,7 @@ impl Inner {
         let path = key.0.path(key.1.as_deref(), None);
         let call = Call::get(path).query("labelSelector", &format!("{APPLICATION_LABEL}={label}"));
         let mut list = self.connection.call(&call).await?;
-        if let Value::Array(items) = list["items"].take() {
+        if let Some(Value::Array(items)) = list.get_mut("items").map(Value::take) {
             for item in items {
                 self.see(Arc::new(typed(item, &key.0)), Origin::List);
                 tokio::task::yield_now().await;
