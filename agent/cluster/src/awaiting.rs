@@ -15,6 +15,22 @@ use crate::{
 /// Between two attempts to see whether an object is gone.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// What a kind that is not served says of the object that is waited for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unserved {
+    /// Nothing: it is about to be served.
+    Comes,
+    /// It may have gone, and the object with it.
+    Goes,
+}
+
+/// Why an object is not gone, as far as is known.
+pub(crate) struct Held {
+    pub(crate) finalizers: Vec<String>,
+    /// Why it cannot be seen.
+    pub(crate) problem: Option<String>,
+}
+
 /// Watches an object until `judge` gives a value, and returns it; nothing when the time is over.
 ///
 /// `judge` gets the object as it is, or nothing while it does not exist. A watch may begin with what was before the last
@@ -24,8 +40,45 @@ pub(crate) async fn until<T>(
     resource: &ResourceType,
     id: &ObjectId,
     limit: Duration,
-    mut judge: impl FnMut(Option<&Value>) -> Option<T>,
+    judge: impl FnMut(Option<&Value>) -> Option<T>,
 ) -> Option<T> {
+    let result = watched(connection, resource, id, limit, Unserved::Comes, judge).await;
+    result.ok()
+}
+
+/// Waits until an object of a unique id is gone.
+pub(crate) async fn gone(
+    connection: &Connection,
+    resource: &ResourceType,
+    id: &ObjectId,
+    limit: Duration,
+    uid: Option<&str>,
+) -> Result<(), Held> {
+    let mut finalizers = Vec::new();
+    let is_gone = |live: Option<&Value>| {
+        let same = live.filter(|live| live["metadata"]["uid"].as_str() == uid);
+        let Some(same) = same else { return Some(()) };
+        let held = same["metadata"]["finalizers"].as_array();
+        let held = held.into_iter().flatten();
+        finalizers = held.filter_map(|f| Some(f.as_str()?.to_owned())).collect();
+        None
+    };
+    let result = watched(connection, resource, id, limit, Unserved::Goes, is_gone).await;
+    result.map_err(|problem| Held {
+        finalizers,
+        problem,
+    })
+}
+
+/// Watches an object until `judge` gives a value. When the time is over, returns why it cannot be seen, if it cannot.
+async fn watched<T>(
+    connection: &Connection,
+    resource: &ResourceType,
+    id: &ObjectId,
+    limit: Duration,
+    unserved: Unserved,
+    mut judge: impl FnMut(Option<&Value>) -> Option<T>,
+) -> Result<T, Option<String>> {
     let selection = Selection {
         resource: resource.clone(),
         namespace: id.namespace.clone(),
@@ -34,10 +87,15 @@ pub(crate) async fn until<T>(
     };
     let (sender, mut told) = mpsc::channel(4);
     tokio::spawn(watch(connection.clone(), selection, sender));
+    let mut problem = None;
     let watching = async {
         let mut is_there = false;
         loop {
-            let verdict = match told.recv().await? {
+            let tell = told.recv().await?;
+            if matches!(tell, Told::Complete | Told::Resumed) {
+                problem = None;
+            }
+            let verdict = match tell {
                 Told::Restarted => {
                     is_there = false;
                     None
@@ -50,14 +108,25 @@ pub(crate) async fn until<T>(
                 Told::Complete | Told::Gone(_) => {
                     judge(current(connection, resource, id).await.as_ref())
                 }
-                Told::Failed(_) | Told::Resumed => None,
+                Told::Failed(failure) => {
+                    let is_asked = failure.is_unserved && unserved == Unserved::Goes;
+                    problem = Some(failure.text);
+                    if is_asked {
+                        // As often as the watch is tried again, which is less and less.
+                        judge(current(connection, resource, id).await.as_ref())
+                    } else {
+                        None
+                    }
+                }
+                Told::Resumed => None,
             };
             if verdict.is_some() {
                 return verdict;
             }
         }
     };
-    tokio::time::timeout(limit, watching).await.ok().flatten()
+    let found = tokio::time::timeout(limit, watching).await;
+    found.ok().flatten().ok_or(problem)
 }
 
 /// Reads an object as it is, however long that takes. Who may watch it may list it, and need not have the right to get it.

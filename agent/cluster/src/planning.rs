@@ -33,6 +33,7 @@ use self::{
 use crate::{
     claims::UnknownClaims,
     connection::Connection,
+    departure::Departure,
     discovery::Discovery,
     facts::{Fact, Facts},
     prepare::{Prepared, PreparedObject},
@@ -311,7 +312,11 @@ impl Planner<'_> {
         };
         let live = self.seen(object, live);
         if let Some(finalizers) = live.held_while_replaced(entry) {
-            return Err(WriteError::NotGone { finalizers });
+            return Err(WriteError::NotGone {
+                departure: Departure::Renewal,
+                finalizers,
+                problem: None,
+            });
         }
         if live.is_as_recorded(entry, object) || live.was_applied_as(object) {
             let recorded = live.entry(object);

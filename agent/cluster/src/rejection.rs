@@ -12,6 +12,7 @@ use pintle_core::{
 use self::words::{denial, first_line, misfits, problems};
 use crate::{
     connection::ServiceAccount,
+    departure::{Departure, held},
     discovery::{KindHint, UnknownKind},
     request::{Cause, Refusal, RequestError},
 };
@@ -100,13 +101,15 @@ pub enum WriteError {
     /// A definition did not become usable in time.
     #[error("its definition was not established in time: {0}")]
     NotEstablished(String),
-    /// The object that is to be replaced did not go in time.
-    #[error(
-        "it was deleted to be made again and did not go in time: finalizers {finalizers:?} hold it"
-    )]
+    /// An object did not go in time.
+    #[error("{departure} and did not go in time: {}", held(.finalizers, .problem.as_deref()))]
     NotGone {
+        /// What it was deleted for.
+        departure: Departure,
         /// What holds it.
         finalizers: Vec<String>,
+        /// Why it cannot be seen.
+        problem: Option<String>,
     },
     /// It is not healthy, and what comes after it was not written.
     #[error("what comes after it waits until it is healthy, and it is not{}: {message}", after(.limit.as_ref()))]

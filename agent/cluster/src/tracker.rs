@@ -435,6 +435,7 @@ async fn follow(
         let failure = Failure {
             text: "the watch has ended unexpectedly, and is opened anew".to_owned(),
             is_refused: false,
+            is_unserved: false,
         };
         inner.failed(&key, failure, &mut lost_at);
         drop(inner);

@@ -47,6 +47,8 @@ pub(crate) struct Failure {
     pub(crate) text: String,
     /// Whether the server answers, and does not let it be watched.
     pub(crate) is_refused: bool,
+    /// Whether the server does not serve it, at least not now.
+    pub(crate) is_unserved: bool,
 }
 
 /// What a watch tells. After `Restarted` each object that there is comes as `Seen`, then `Complete`: what did not come is
@@ -285,6 +287,7 @@ async fn follow(
                 let failure = Failure {
                     text: refusal.map_or_else(|| chain(&error), said),
                     is_refused: code.is_some_and(|code| code != 410 && !retry::is_transient(code)),
+                    is_unserved: code == Some(404),
                 };
                 tracing::debug!(kind = %selection.resource, error = failure.text, "watch failed");
                 // It may have had nothing to tell for days.

@@ -19,6 +19,7 @@ use serde_json::Value;
 use super::{Applied, Applier, ApplyError, Run, Step};
 use crate::{
     awaiting,
+    departure::Departure,
     finding::find,
     objects::Preconditions,
     ownership::{is_ours, may_run_hook},
@@ -263,7 +264,13 @@ impl Applier<'_> {
         if !deleted.map_err(|error| self.hook_error(error, object))? {
             return Ok(());
         }
-        self.gone(&object.resource, &hook.id, preconditions.uid.as_deref())
+        let departure = if of_run.is_some() {
+            Departure::AfterHook
+        } else {
+            Departure::Renewal
+        };
+        let uid = preconditions.uid.as_deref();
+        self.gone(departure, &object.resource, &hook.id, uid)
             .await?;
         self.progress.step(Step::Deleted { id: &hook.id });
         Ok(())
@@ -475,7 +482,8 @@ impl Applier<'_> {
             // Its definition is gone, and all its objects with it.
             return Ok(());
         };
-        self.gone(&resource, &change.id, Some(uid)).await
+        self.gone(Departure::Removal, &resource, &change.id, Some(uid))
+            .await
     }
 
     /// Deletes what the hooks of the removal have left themselves.

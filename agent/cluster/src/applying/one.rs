@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::{Applier, Done, Step};
 use crate::{
     awaiting,
+    departure::Departure,
     discovery::ResourceType,
     fieldset::FieldSet,
     helm::HelmManifest,
@@ -349,13 +350,14 @@ impl Applier<'_> {
         if !deleted.map_err(|error| self.error(error, change))? {
             return Ok(());
         }
-        self.gone(resource, &change.id, preconditions.uid.as_deref())
-            .await
+        let (departure, uid) = (Departure::Renewal, preconditions.uid.as_deref());
+        self.gone(departure, resource, &change.id, uid).await
     }
 
     /// Waits until an object that was deleted is gone.
     pub(super) async fn gone(
         &self,
+        departure: Departure,
         resource: &ResourceType,
         id: &ObjectId,
         uid: Option<&str>,
@@ -364,19 +366,13 @@ impl Applier<'_> {
             id,
             what: "to be gone",
         });
-        let mut finalizers = Vec::new();
         let limit = self.release.timeout.get();
-        let gone = awaiting::until(self.own, resource, id, limit, |live| {
-            let same = live.filter(|live| live["metadata"]["uid"].as_str() == uid);
-            let Some(same) = same else { return Some(()) };
-            let held = same["metadata"]["finalizers"]
-                .as_array()
-                .into_iter()
-                .flatten();
-            finalizers = held.filter_map(|f| Some(f.as_str()?.to_owned())).collect();
-            None
-        });
-        gone.await.ok_or(WriteError::NotGone { finalizers })
+        let gone = awaiting::gone(self.own, resource, id, limit, uid).await;
+        gone.map_err(|held| WriteError::NotGone {
+            departure,
+            finalizers: held.finalizers,
+            problem: held.problem,
+        })
     }
 
     /// Waits until what needs the object can use it.

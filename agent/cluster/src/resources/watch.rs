@@ -179,6 +179,7 @@ mod tests {
             Told::Failed(Failure {
                 text: "lost".into(),
                 is_refused: false,
+                is_unserved: false,
             }),
             Told::Resumed,
             Told::Restarted,

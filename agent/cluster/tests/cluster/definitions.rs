@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// A kind of this test's own: definitions belong to the whole cluster.
-fn definition(world: &World) -> Value {
+pub(crate) fn definition(world: &World) -> Value {
     let group = group(world);
     json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
@@ -64,7 +64,7 @@ fn group(world: &World) -> String {
     format!("{}.example.com", world.namespace)
 }
 
-fn widget(world: &World, name: &str) -> Value {
+pub(crate) fn widget(world: &World, name: &str) -> Value {
     json!({"apiVersion": format!("{}/v1", group(world)), "kind": "Widget", "metadata": {"name": name}, "spec": {"size": 1}})
 }
 

@@ -21,7 +21,10 @@ use pintle_core::{
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::world::{Starved, World, approve, config_map, deployment};
+use crate::{
+    definitions::{definition, widget},
+    world::{Starved, World, annotated, approve, config_map, deployment},
+};
 
 /// Remembers what happened, in order.
 #[derive(Default)]
@@ -261,6 +264,21 @@ async fn a_release_goes_through_its_life() {
     ");
     assert_eq!(world.kubectl(&["get", "jobs", "-o", "name"]), "");
     assert_eq!(world.live("secret", "pintle-hooks.web"), None);
+}
+
+#[tokio::test]
+async fn the_removal_ends_with_its_hooks_where_a_kind_goes_with_its_definition() {
+    let mut world = World::new("hooks-crd").await;
+    let definition = annotated(definition(&world), "pintle.dev/prune", "allowed");
+    let rendered = Rendering::new()
+        .object(definition)
+        .object(widget(&world, "w"))
+        .hook(job("bye", ""), &[HookEvent::PostDelete], succeeded)
+        .finish();
+    happened(&world, &rendered).await;
+    let diary = removed(&mut world).await;
+    let last = ["post-delete Job bye done", "gone Job bye"];
+    assert!(diary.ends_with(&last.map(str::to_owned)), "{diary:?}");
 }
 
 /// What a plan does, in the order of identity, with the events of hooks.

@@ -67,6 +67,7 @@ fn failure(text: &str, is_refused: bool) -> Failure {
     Failure {
         text: text.into(),
         is_refused,
+        is_unserved: false,
     }
 }
 
