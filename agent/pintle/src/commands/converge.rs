@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::bail;
 use pintle_cluster::{
     Applying, Connection, Explainer, InventoryStore as _, Patience, Planned, Purpose, Step,
-    Unsettled, Waited,
+    Tracker, Unsettled, Waited,
 };
 use pintle_core::{check::Approved, duration::Span, object::ObjectId, plan::Action};
 use serde_json::json;
@@ -112,8 +112,10 @@ pub(super) async fn carry_out(
         progress: &teller,
         cancel,
     };
-    let applied = target
-        .cluster
+    // It is told what the server answers to each write: a watch may begin with what was before.
+    let tracker = target.track(&planned.inventory);
+    let cluster = target.cluster.clone().with_tracker(tracker.clone());
+    let applied = cluster
         .apply(
             &applying,
             &approved,
@@ -121,6 +123,7 @@ pub(super) async fn carry_out(
             &mut target.store,
         )
         .await?;
+    target.observe(&tracker, &applied.inventory);
     for kept in &planned.kept {
         output::warning(&format!(
             "{} left the source and stays: {}",
@@ -130,7 +133,7 @@ pub(super) async fn carry_out(
     let timeout = wishes.timeout.unwrap_or(target.settings.spec.timeout);
     let ids: Vec<ObjectId> = applied.inventory.managed().collect();
     let limit = timeout.get();
-    let waited = wait(&target, &applied.inventory, &ids, limit, progress, cancel).await?;
+    let waited = wait(&target, &tracker, &ids, limit, progress, cancel).await?;
     if waited == Waited::Healthy {
         let applying = Applying {
             release: &target.release,
@@ -191,14 +194,13 @@ async fn tests(
 
 async fn wait(
     target: &Target,
-    inventory: &pintle_core::inventory::Inventory,
+    tracker: &Tracker,
     ids: &[ObjectId],
     timeout: Duration,
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> anyhow::Result<Waited> {
     progress.stage("waiting until all is healthy");
-    let tracker = target.track(inventory);
     let report = |unsettled: &[Unsettled]| progress.health(unsettled);
     let application = &target.release.application;
     // Until the watches have told what there is, everything would be unknown. What cannot be watched is told below.
@@ -208,7 +210,7 @@ async fn wait(
         limit: timeout,
         moment: MOMENT,
     };
-    let waiting = explainer.wait(&tracker, application, ids, patience, cancel, &report);
+    let waiting = explainer.wait(tracker, application, ids, patience, cancel, &report);
     Ok(waiting.await)
 }
 

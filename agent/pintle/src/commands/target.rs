@@ -171,20 +171,27 @@ impl Target {
         .await
     }
 
-    /// Watches the release's objects, judged by its health checks.
+    /// Watches the release's objects from before they are written, judged by its health checks.
     pub(super) fn track(&self, inventory: &Inventory) -> Tracker {
-        let namespaces: BTreeSet<String> = inventory
-            .entries()
-            .filter_map(|entry| entry.namespace.clone())
-            .collect();
+        let recorded = inventory.entries();
+        let recorded = recorded.filter_map(|entry| entry.namespace.clone());
+        let rendered = self.prepared.objects().iter();
+        let rendered = rendered.filter_map(|object| object.id().namespace.clone());
+        let namespaces: BTreeSet<String> = recorded.chain(rendered).collect();
         let options = TrackerOptions {
             application: Some(self.release.application.clone()),
             namespaces: Some(namespaces),
         };
         let tracker = Tracker::new(self.cluster.connection(), Arc::clone(&self.judge), options);
-        let kinds = self.cluster.kinds_in_use(&self.prepared, inventory);
+        let kinds = self.cluster.kinds_served(&self.prepared, inventory);
         tracker.observe(&self.release, &kinds);
         tracker
+    }
+
+    /// Watches what is applied, with the kinds that have come with it.
+    pub(super) fn observe(&self, tracker: &Tracker, inventory: &Inventory) {
+        let kinds = self.cluster.kinds_in_use(&self.prepared, inventory);
+        tracker.observe(&self.release, &kinds);
     }
 }
 

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
-use pintle_harness::until;
-use serde_json::Value;
+use pintle_harness::{Fault, Proxy, until};
+use serde_json::{Value, json};
 
 use crate::desk::Desk;
 use crate::releases::{allow_all, definition};
-use crate::world::{LIMIT, Stage, config_map};
+use crate::world::{LIMIT, Stage, config_map, world};
 
 const IMAGE: &str = "registry.k8s.io/pause:3.9";
 
@@ -209,6 +209,45 @@ fn a_commit_that_changes_only_health_checks_is_judged_by_them() -> Result<()> {
     let mended = [("pintle.yaml", "health: [{plugin: kubernetes}]\n")];
     let commit = stage.push("shop", &mended)?;
     stage.ready_at("shop", &commit)
+}
+
+#[test]
+fn a_converge_does_not_take_what_was_before_for_what_it_has_written() -> Result<()> {
+    let desk = Desk::new("lagging")?;
+    let web = |pod: &str| misbehaving("web", pod, "");
+    desk.repository
+        .push_files(&[("web.yaml", &web(""))], "first")?;
+    let args = ["converge", ".", "--name", "shop", "--timeout"];
+    desk.pintle(&[&args[..], &["1m"]].concat(), 0)?;
+    let get = ["get", "deployment", "web", "-o", "json"];
+    let before = desk.kubectl(&[&get[..], &["--show-managed-fields"]].concat())?;
+    let before: Value = serde_json::from_str(&before)?;
+
+    // The first watch begins with what was before, and no other one comes to tell more.
+    let end = json!({"type": "BOOKMARK", "object": {"kind": "Deployment", "apiVersion": "apps/v1", "metadata": {
+        "resourceVersion": before["metadata"]["resourceVersion"],
+        "annotations": {"k8s.io/initial-events-end": "true"},
+    }}});
+    let told = format!("{}\n{end}\n", json!({"type": "ADDED", "object": before}));
+    let mut first = Some(Fault::on("GET", "").body(200, "application/json", told));
+    let plane = world().control_plane;
+    let proxy = Proxy::before_api_server(plane)?;
+    proxy.decide_by(move |_, uri| {
+        let is_watch = uri.contains("/deployments?") && uri.contains("watch=true");
+        let never = || Fault::on("GET", "").delay(Duration::from_mins(10));
+        is_watch.then(|| first.take().unwrap_or_else(never))
+    });
+    desk.repository
+        .push_files(&[("web.yaml", &web("never-ready"))], "second")?;
+    let account = plane.service_account_kubeconfig(&desk.namespace, "deployer")?;
+    let mut command = desk.command(&[&args[..], &["8s"]].concat())?;
+    let output = command
+        .env("KUBECONFIG", proxy.kubeconfig(&account)?)
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("not healthy after 8s"), "{said}");
+    Ok(())
 }
 
 #[test]
