@@ -89,7 +89,7 @@ pub(crate) struct CompiledStore {
     /// Who compiles; nobody but this process without one.
     compiler: Option<Compiler>,
     /// Compiling takes all cores and much memory for seconds, so there is one at a time.
-    compiling: Semaphore,
+    compiling: Arc<Semaphore>,
     observer: Arc<dyn Observer>,
 }
 
@@ -107,7 +107,7 @@ impl CompiledStore {
             known: Mutex::default(),
             disk: folder.map(|folder| open(&folder)).transpose()?,
             compiler: options.compiler.clone(),
-            compiling: Semaphore::new(1),
+            compiling: Arc::new(Semaphore::new(1)),
             observer: Arc::clone(&options.observer),
         })
     }
@@ -122,20 +122,48 @@ impl CompiledStore {
             return Ok(compiled);
         }
         world::check_preamble(&bytes)?;
-        let _turn = self.compiling.acquire().await.expect("never closed");
+        // What lies on the disk waits for nobody who compiles.
+        let cached = self.aside(move |store| store.load_cached(digest)).await?;
+        if let Some(compiled) = cached {
+            return Ok(self.keep(compiled));
+        }
+        let turn = Arc::clone(&self.compiling).acquire_owned().await;
+        let turn = turn.expect("never closed");
         // Whoever was before may have compiled the same one.
         if let Some(compiled) = self.known(digest) {
             return Ok(compiled);
         }
+        let work = move |store: &Self| {
+            // It goes on when nobody waits for it any more, and keeps its turn until it has ended.
+            let _turn = turn;
+            store.load(digest, &bytes)
+        };
+        let compiled = self.aside(work).await?;
+        Ok(self.keep(compiled))
+    }
+
+    /// Does what takes long off the async threads.
+    async fn aside<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T, Unloadable> + Send + 'static,
+    ) -> Result<T, Unloadable> {
         let store = Arc::clone(self);
-        let work = move || store.load(digest, &bytes).map(Arc::new);
-        let compiled = tokio::task::spawn_blocking(work)
+        tokio::task::spawn_blocking(move || work(store.as_ref()))
             .await
-            .map_err(|error| Unloadable::Compile(error.to_string()))??;
+            .map_err(|error| Unloadable::Compile(error.to_string()))?
+    }
+
+    /// Lets others that load the same find it while it is used.
+    fn keep(&self, compiled: Compiled) -> Arc<Compiled> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|_, compiled| compiled.strong_count() > 0);
-        known.insert(digest, Arc::downgrade(&compiled));
-        Ok(compiled)
+        // Another may have read the same from the disk at the same time.
+        if let Some(kept) = known.get(&compiled.digest).and_then(Weak::upgrade) {
+            return kept;
+        }
+        let compiled = Arc::new(compiled);
+        known.insert(compiled.digest, Arc::downgrade(&compiled));
+        compiled
     }
 
     fn known(&self, digest: Digest) -> Option<Arc<Compiled>> {
@@ -143,21 +171,38 @@ impl CompiledStore {
         known.get(&digest)?.upgrade()
     }
 
-    fn load(&self, digest: Digest, bytes: &[u8]) -> Result<Compiled, Unloadable> {
-        let started = Instant::now();
-        let key = self.key(digest);
-        let cached = self.read_cached(key);
-        let is_cached = cached.is_some();
-        let component = match cached {
-            Some(component) => component,
-            None => match self.compile_elsewhere(key, bytes)? {
-                Some(component) => component,
-                None => self.compile(key, bytes)?,
-            },
+    /// Loads what lies on the disk, if it does.
+    fn load_cached(&self, digest: Digest) -> Result<Option<Compiled>, Unloadable> {
+        let (started, key) = (Instant::now(), self.key(digest));
+        let Some(component) = self.read_cached(key) else {
+            return Ok(None);
         };
-        self.observer.compiled(digest, is_cached, started.elapsed());
+        self.observer.compiled(digest, true, started.elapsed());
+        self.prepare(digest, key, &component).map(Some)
+    }
+
+    fn load(&self, digest: Digest, bytes: &[u8]) -> Result<Compiled, Unloadable> {
+        // Whoever was before may have compiled the same one, and been given up.
+        if let Some(compiled) = self.load_cached(digest)? {
+            return Ok(compiled);
+        }
+        let (started, key) = (Instant::now(), self.key(digest));
+        let component = match self.compile_elsewhere(key, bytes)? {
+            Some(component) => component,
+            None => self.compile(key, bytes)?,
+        };
+        self.observer.compiled(digest, false, started.elapsed());
+        self.prepare(digest, key, &component)
+    }
+
+    fn prepare(
+        &self,
+        digest: Digest,
+        key: Digest,
+        component: &Component,
+    ) -> Result<Compiled, Unloadable> {
         let description = self.read_description(key);
-        prepare(&self.engine, digest, &component, description)
+        prepare(&self.engine, digest, component, description)
     }
 
     fn read_description(&self, key: Digest) -> Option<Description> {
@@ -335,4 +380,82 @@ fn link(engine: &Engine, world: World) -> wasmtime::Result<Linker<State>> {
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     }
     Ok(linker)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, time::Duration};
+
+    use super::*;
+
+    /// A component with nothing in it.
+    const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
+
+    /// What the store's compiler is given. It does not look at it.
+    const SLOW: &[u8] = b"\0asm\x0d\0\x01\0slow";
+
+    /// Says that it has begun, and ends when it is told to.
+    const SCRIPT: &str = r#": > "$0/begun"
+        until test -e "$0/end"; do sleep 0.01; done
+        echo "it is no component"; exit 1"#;
+
+    fn store(folder: &Path) -> Arc<CompiledStore> {
+        let compiler = Compiler {
+            program: "/bin/sh".into(),
+            arguments: vec!["-c".into(), SCRIPT.into(), folder.into()],
+            time: Duration::from_mins(1),
+        };
+        let options = Options {
+            cache: Some(folder.to_owned()),
+            compiler: Some(compiler),
+            is_pooled: false,
+            ..Options::default()
+        };
+        let engine = crate::engine::build(options.instances()).unwrap();
+        Arc::new(CompiledStore::new(engine, &options).unwrap())
+    }
+
+    async fn load(store: Arc<CompiledStore>, component: &'static [u8]) -> Result<(), Unloadable> {
+        let bytes = Bytes::from_static(component);
+        store.get(Digest::of(component), bytes).await.map(drop)
+    }
+
+    async fn begun(folder: &Path) {
+        while !folder.join("begun").exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_on_the_disk_waits_for_no_compiler() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path());
+        store.compile_to_disk(EMPTY).unwrap();
+        let compiling = tokio::spawn(load(Arc::clone(&store), SLOW));
+        begun(folder.path()).await;
+        // That it exports nothing is known when it is loaded.
+        let loaded = load(store, EMPTY).await;
+        assert!(
+            matches!(loaded, Err(Unloadable::NoKind { .. })),
+            "{loaded:?}"
+        );
+        assert!(!compiling.is_finished());
+        fs::write(folder.path().join("end"), "").unwrap();
+        let refused = Unloadable::Malformed("it is no component".to_owned());
+        assert_eq!(compiling.await.unwrap(), Err(refused));
+    }
+
+    #[tokio::test]
+    async fn a_compiler_whose_load_is_given_up_keeps_its_turn() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path());
+        let given_up = tokio::spawn(load(Arc::clone(&store), SLOW));
+        begun(folder.path()).await;
+        given_up.abort();
+        assert!(given_up.await.unwrap_err().is_cancelled());
+        assert_eq!(store.compiling.available_permits(), 0);
+        fs::write(folder.path().join("end"), "").unwrap();
+        // It is given back when the compiler has ended.
+        assert!(store.compiling.acquire().await.is_ok());
+    }
 }

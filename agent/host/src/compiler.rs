@@ -10,7 +10,9 @@ use std::{
     os::unix::process::ExitStatusExt as _,
     path::PathBuf,
     process::{Command, ExitStatus, Stdio},
+    sync::mpsc,
     thread,
+    time::Duration,
 };
 
 use nix::sys::signal::Signal;
@@ -31,6 +33,8 @@ pub struct Compiler {
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<OsString>,
+    /// How long it may take for one component. Then it is killed: others wait for their turn.
+    pub time: Duration,
 }
 
 /// The exit code of a [`Compiler`] for a component that does not compile.
@@ -59,21 +63,38 @@ impl Compiler {
             .spawn()
             .map_err(Failure::Process)?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+        let (tell, told) = mpsc::channel();
         let said = thread::scope(|scope| {
             // Both ends at once: a pipe that nobody reads stops whoever writes.
             scope.spawn(move || {
                 // A process that ends early says why by its exit.
                 stdin.map(|mut stdin| stdin.write_all(component))
             });
-            let mut said = Vec::new();
-            if let Some(stdout) = stdout {
-                // What it could not say is missing from a message, and from nothing else.
-                let _ = stdout.take(SAID).read_to_end(&mut said);
+            scope.spawn(move || {
+                let mut said = Vec::new();
+                if let Some(stdout) = stdout {
+                    // What it could not say is missing from a message, and from nothing else.
+                    let _ = stdout.take(SAID).read_to_end(&mut said);
+                }
+                // Nobody listens any more to one that took too long.
+                let _ = tell.send(said);
+            });
+            // The process says nothing more when it has ended.
+            let said = told.recv_timeout(self.time);
+            if said.is_err() {
+                // One that cannot be killed has just ended.
+                let _ = child.kill();
             }
             said
         });
         let status = child.wait().map_err(Failure::Process)?;
-        outcome(status, &String::from_utf8_lossy(&said))
+        match said {
+            Ok(said) => outcome(status, &String::from_utf8_lossy(&said)),
+            Err(_) => Err(Failure::Component(Unloadable::Compile(format!(
+                "the compiler took longer than {:?}: make the component smaller, or give the agent more CPU",
+                self.time
+            )))),
+        }
     }
 }
 
@@ -125,6 +146,7 @@ mod tests {
         Compiler {
             program: "/bin/sh".into(),
             arguments: vec!["-c".into(), script.into()],
+            time: Duration::from_mins(1),
         }
     }
 
@@ -160,10 +182,24 @@ mod tests {
     }
 
     #[test]
+    fn one_that_takes_too_long_is_killed() {
+        let endless = Compiler {
+            time: Duration::from_millis(20),
+            ..shell("exec sleep 600")
+        };
+        match endless.run(&vec![0; 1 << 20]) {
+            Err(Failure::Component(reason @ Unloadable::Compile(_))) => {
+                insta::assert_snapshot!(reason, @"it could not be compiled: the compiler took longer than 20ms: make the component smaller, or give the agent more CPU");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
     fn a_process_that_does_not_work_says_nothing_of_the_component() {
         let absent = Compiler {
             program: "/no/such/program".into(),
-            arguments: Vec::new(),
+            ..shell("")
         };
         assert!(matches!(absent.run(b""), Err(Failure::Process(_))));
         for script in ["echo 'unknown argument' >&2; exit 2", "exit 1"] {

@@ -220,7 +220,8 @@ impl Host {
     /// Loads a plugin: compiles it unless that is done, asks it what it is, and settles what it may do.
     ///
     /// Compiling happens off the async threads, one component at a time, and takes a second for each few megabytes; from
-    /// the cache it takes milliseconds. A broken plugin is an error of this call and harms no other plugin.
+    /// the cache it takes milliseconds, also while another is compiled. What is compiled when this is dropped is compiled
+    /// to its end, for the next that loads it. A broken plugin is an error of this call and harms no other plugin.
     pub async fn load(&self, request: LoadRequest) -> Result<Plugin, LoadError> {
         let LoadRequest {
             name,

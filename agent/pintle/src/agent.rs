@@ -226,6 +226,9 @@ pub(crate) fn host_options(cache: &Path, cache_bytes: u64) -> pintle_host::Optio
     }
 }
 
+/// How long compiling one component may take. It is seconds for a large one, and minutes where there is hardly any CPU.
+const COMPILE_LIMIT: Duration = Duration::from_mins(5);
+
 /// Is this program, called to compile; nothing if it is not known where it is.
 fn compiler(cache: &Path, cache_bytes: u64) -> Option<Compiler> {
     let program = std::env::current_exe().ok()?;
@@ -238,7 +241,11 @@ fn compiler(cache: &Path, cache_bytes: u64) -> Option<Compiler> {
         bytes.into(),
     ]
     .to_vec();
-    Some(Compiler { program, arguments })
+    Some(Compiler {
+        program,
+        arguments,
+        time: COMPILE_LIMIT,
+    })
 }
 
 /// The shortest lease: every third of it is renewed, and Kubernetes counts whole seconds.
