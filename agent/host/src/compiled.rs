@@ -403,6 +403,8 @@ mod tests {
         let compiler = Compiler {
             program: "/bin/sh".into(),
             arguments: vec!["-c".into(), SCRIPT.into(), folder.into()],
+            environment: Vec::new(),
+            memory: None,
             time: Duration::from_mins(1),
         };
         let options = Options {

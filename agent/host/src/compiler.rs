@@ -2,11 +2,13 @@
 //!
 //! The compiler takes many times the memory of what it makes, and an allocator rarely gives that back: an agent that
 //! compiled once would stay as large as it was then. A child takes it along when it ends, and a component on which the
-//! compiler crashes or for which it runs out of memory does not end the agent.
+//! compiler crashes does not end the agent. Nor does one for which it runs out of memory, if the child ends before the
+//! kernel ends everything in the container: so it limits what it takes.
 
 use std::{
     ffi::OsString,
-    io::{Read as _, Write as _},
+    fs,
+    io::{self, Read as _, Write as _},
     os::unix::process::ExitStatusExt as _,
     path::PathBuf,
     process::{Command, ExitStatus, Stdio},
@@ -15,7 +17,10 @@ use std::{
     time::Duration,
 };
 
-use nix::sys::signal::Signal;
+use nix::sys::{
+    resource::{Resource, getrlimit, setrlimit},
+    signal::Signal,
+};
 
 use crate::{Options, compiled::CompiledStore, world::Unloadable};
 
@@ -33,12 +38,20 @@ pub struct Compiler {
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<OsString>,
+    /// Its environment, and nothing beside it.
+    pub environment: Vec<(OsString, OsString)>,
+    /// Most bytes of memory that it gives itself, for messages; nothing if it has no bound. The program is told by its
+    /// arguments.
+    pub memory: Option<u64>,
     /// How long it may take for one component. Then it is killed: others wait for their turn.
     pub time: Duration,
 }
 
 /// The exit code of a [`Compiler`] for a component that does not compile.
 pub const REFUSED: u8 = 1;
+
+/// The exit code of a Rust program that panicked.
+const PANICKED: i32 = 101;
 
 /// Why a compiler process gave nothing.
 #[derive(Debug)]
@@ -49,7 +62,7 @@ pub(crate) enum Failure {
     /// may be memory for it later.
     Killed,
     /// The process did not work; nothing is known of the component.
-    Process(std::io::Error),
+    Process(io::Error),
 }
 
 impl Compiler {
@@ -58,6 +71,7 @@ impl Compiler {
         let mut child = Command::new(&self.program)
             .args(&self.arguments)
             .env_clear()
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -89,36 +103,78 @@ impl Compiler {
         });
         let status = child.wait().map_err(Failure::Process)?;
         match said {
-            Ok(said) => outcome(status, &String::from_utf8_lossy(&said)),
+            Ok(said) => self.outcome(status, &String::from_utf8_lossy(&said)),
             Err(_) => Err(Failure::Component(Unloadable::Compile(format!(
                 "the compiler took longer than {:?}: make the component smaller, or give the agent more CPU",
                 self.time
             )))),
         }
     }
-}
 
-fn outcome(status: ExitStatus, said: &str) -> Result<(), Failure> {
-    match status.code() {
-        Some(0) => Ok(()),
-        Some(code) if code == i32::from(REFUSED) && !said.trim().is_empty() => {
-            let reason = said.trim().to_owned();
-            Err(Failure::Component(Unloadable::Malformed(reason)))
+    fn outcome(&self, status: ExitStatus, said: &str) -> Result<(), Failure> {
+        match status.code() {
+            Some(0) => Ok(()),
+            Some(code) if code == i32::from(REFUSED) && !said.trim().is_empty() => {
+                let reason = said.trim().to_owned();
+                Err(Failure::Component(Unloadable::Malformed(reason)))
+            }
+            // A crash of the compiler: to try that in this process would be to ask for the same.
+            Some(PANICKED) => Err(Failure::Component(self.crashed(status))),
+            Some(_) => Err(Failure::Process(io::Error::other(status.to_string()))),
+            None if status.signal() == Some(Signal::SIGKILL as i32) => Err(Failure::Killed),
+            None => Err(Failure::Component(self.crashed(status))),
         }
-        Some(_) => Err(Failure::Process(std::io::Error::other(status.to_string()))),
-        None if status.signal() == Some(Signal::SIGKILL as i32) => Err(Failure::Killed),
-        // A crash of the compiler: to try that in this process would be to ask for the same.
-        None => Err(Failure::Component(Unloadable::Compile(format!(
-            "the compiler ended with {status}"
-        )))),
+    }
+
+    /// Tells of a crash. One for want of memory looks like any other.
+    fn crashed(&self, status: ExitStatus) -> Unloadable {
+        let bound = self.memory.map(|bytes| {
+            format!(
+                "; it may take {} MiB of memory: if that is too little, give the agent more, or make the component smaller",
+                bytes >> 20
+            )
+        });
+        let bound = bound.unwrap_or_default();
+        Unloadable::Compile(format!("the compiler ended with {status}{bound}"))
     }
 }
 
-/// Compiles a component into the cache: the part of a [`Compiler`]'s process.
-pub fn compile(options: &Options, component: &[u8]) -> Result<(), CompileError> {
+/// Compiles a component into the cache: the part of a [`Compiler`]'s process. Where `memory` is given this process may take
+/// so many bytes more than it has by then, from then on, and is aborted where it needs more.
+pub fn compile(
+    options: &Options,
+    component: &[u8],
+    memory: Option<u64>,
+) -> Result<(), CompileError> {
     let engine = crate::engine::build(options.instances())?;
     let store = CompiledStore::new(engine, options)?;
+    if let Some(Err(error)) = memory.map(limit_memory) {
+        tracing::warn!(%error, "the memory of the compiler cannot be limited");
+    }
     store.compile_to_disk(component)
+}
+
+/// Lets this process take so many bytes more than it has.
+///
+/// The limit is on what it may write to and shares with nobody. One on the address space would not do: the engine reserves
+/// hundreds of GiB for the memories of instances. Their tables are writable from the start, and nothing is instantiated
+/// here, so what there is by now counts in addition.
+fn limit_memory(bytes: u64) -> io::Result<()> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let taken = data(&status).ok_or_else(|| {
+        io::Error::other("/proc/self/status has no line such as `VmData: 1024 kB`")
+    })?;
+    let (_, most) = getrlimit(Resource::RLIMIT_DATA)?;
+    let limit = taken.saturating_add(bytes).min(most);
+    setrlimit(Resource::RLIMIT_DATA, limit, most).map_err(io::Error::from)
+}
+
+/// Reads the bytes that count for the limit.
+fn data(status: &str) -> Option<u64> {
+    let mut lines = status.lines();
+    let value = lines.find_map(|line| line.strip_prefix("VmData:"))?;
+    let kibibytes: u64 = value.strip_suffix("kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1 << 10)
 }
 
 /// Why a component was not compiled.
@@ -135,7 +191,7 @@ pub enum CompileError {
     Component(String),
     /// What was compiled was not written.
     #[error("the compiled code cannot be written")]
-    Write(#[source] std::io::Error),
+    Write(#[source] io::Error),
 }
 
 #[cfg(test)]
@@ -146,6 +202,8 @@ mod tests {
         Compiler {
             program: "/bin/sh".into(),
             arguments: vec!["-c".into(), script.into()],
+            environment: Vec::new(),
+            memory: None,
             time: Duration::from_mins(1),
         }
     }
@@ -161,17 +219,54 @@ mod tests {
         }
     }
 
+    /// What is told of a component on which the compiler crashes.
+    fn crash(compiler: &Compiler) -> String {
+        match compiler.run(&vec![0; 1 << 20]) {
+            Err(Failure::Component(reason @ Unloadable::Compile(_))) => {
+                assert!(!reason.is_retryable());
+                reason.to_string()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn a_crash_is_of_the_component_too() {
-        for (signal, number) in [("SEGV", "signal: 11"), ("ABRT", "signal: 6")] {
-            match shell(&format!("kill -{signal} $$")).run(&vec![0; 1 << 20]) {
-                Err(Failure::Component(reason @ Unloadable::Compile(_))) => {
-                    assert!(reason.to_string().contains(number), "{reason}");
-                    assert!(!reason.is_retryable());
-                }
-                other => panic!("{other:?}"),
-            }
+        for (script, told) in [
+            ("kill -SEGV $$", "signal: 11"),
+            ("kill -ABRT $$", "signal: 6"),
+            ("exit 101", "exit status: 101"),
+        ] {
+            let text = crash(&shell(script));
+            assert!(text.contains(told), "{text}");
         }
+    }
+
+    #[test]
+    fn a_crash_where_memory_is_bounded_tells_the_bound() {
+        let bounded = Compiler {
+            memory: Some(256 << 20),
+            ..shell("exit 101")
+        };
+        insta::assert_snapshot!(crash(&bounded), @"it could not be compiled: the compiler ended with exit status: 101; it may take 256 MiB of memory: if that is too little, give the agent more, or make the component smaller");
+    }
+
+    #[test]
+    fn what_counts_for_the_limit_is_read_from_the_kernel() {
+        let status = "Name:\tpintle\nVmPeak:\t     100 kB\nVmData:\t    2048 kB\nVmStk:\t 132 kB\n";
+        assert_eq!(data(status), Some(2 << 20));
+        for none in ["", "VmData:", "VmData:\t 5 MB\n", "VmData:\t -5 kB\n"] {
+            assert_eq!(data(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn the_environment_is_what_is_given() {
+        let told = Compiler {
+            environment: vec![("TOLD".into(), "yes".into())],
+            ..shell("test \"$TOLD\" = yes && test -z \"$HOME\"")
+        };
+        assert!(told.run(b"").is_ok());
     }
 
     #[test]

@@ -31,7 +31,7 @@ mod targets;
 mod volume;
 mod webhook;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{ffi::OsString, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use pintle_cluster::{
@@ -157,7 +157,7 @@ async fn set_up(
     let memory = bounds::for_plugins();
     tracing::info!(bytes = memory, "memory for plugins");
     let host = Host::new(pintle_host::Options {
-        compiler: compiler(&cache, shares.compiled),
+        compiler: compiler(&cache, shares.compiled, bounds::for_compiling()),
         memory,
         observer: Arc::new(observer::CallCounter(Arc::clone(metrics))),
         ..host_options(&cache, shares.compiled)
@@ -229,21 +229,36 @@ pub(crate) fn host_options(cache: &Path, cache_bytes: u64) -> pintle_host::Optio
 /// How long compiling one component may take. It is seconds for a large one, and minutes where there is hardly any CPU.
 const COMPILE_LIMIT: Duration = Duration::from_mins(5);
 
+/// What the allocator of a process with a limit on its memory is told: by default it makes a GiB writable at once, all of
+/// which counts, and would then be filled without anything that the limit could refuse.
+const COUNTED_MEMORY: [(&str, &str); 2] = [
+    ("MIMALLOC_ARENA_EAGER_COMMIT", "0"),
+    ("MIMALLOC_PAGE_COMMIT_ON_DEMAND", "1"),
+];
+
 /// Is this program, called to compile; nothing if it is not known where it is.
-fn compiler(cache: &Path, cache_bytes: u64) -> Option<Compiler> {
+fn compiler(cache: &Path, cache_bytes: u64, memory: Option<u64>) -> Option<Compiler> {
     let program = std::env::current_exe().ok()?;
-    let bytes = cache_bytes.to_string();
-    let arguments = [
+    let mut arguments: Vec<OsString> = vec![
         "compile".into(),
         "--cache".into(),
         cache.into(),
         "--cache-bytes".into(),
-        bytes.into(),
-    ]
-    .to_vec();
+        cache_bytes.to_string().into(),
+    ];
+    let mut environment = Vec::new();
+    if let Some(memory) = memory {
+        arguments.push("--memory".into());
+        arguments.push(memory.to_string().into());
+        for (name, value) in COUNTED_MEMORY {
+            environment.push((name.into(), value.into()));
+        }
+    }
     Some(Compiler {
         program,
         arguments,
+        environment,
+        memory,
         time: COMPILE_LIMIT,
     })
 }

@@ -55,7 +55,11 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<Exit> {
             Ok(Exit::Done)
         }
         Command::Version(args) => version(args.output),
-        Command::Compile { cache, cache_bytes } => compile::run(&cache, cache_bytes),
+        Command::Compile {
+            cache,
+            cache_bytes,
+            memory,
+        } => compile::run(&cache, cache_bytes, memory),
     }
 }
 

@@ -107,6 +107,9 @@ pub(crate) enum Command {
         /// Most bytes of compiled code in it
         #[arg(long, value_name = "BYTES")]
         cache_bytes: u64,
+        /// Most bytes of memory that compiling takes; without it there is no limit
+        #[arg(long, value_name = "BYTES")]
+        memory: Option<u64>,
     },
 }
 

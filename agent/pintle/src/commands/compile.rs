@@ -1,25 +1,59 @@
 //! `pintle compile`: the process in which the agent has components compiled.
 
-use std::{io::Read as _, path::Path};
+use std::{io::Read as _, num::NonZeroUsize, path::Path, thread};
 
 use anyhow::Context as _;
 use pintle_host::CompileError;
 
 use crate::cli::{exit::Exit, output};
 
+/// Bytes of memory for each thread that compiles. It takes about an eighth of that for what it works on; what is made of a
+/// large component takes as much as several threads.
+const PER_THREAD: u64 = 128 << 20;
+
 /// Compiles what comes on standard input. Prints why a component is refused: the agent reads that.
-pub(crate) fn run(cache: &Path, cache_bytes: u64) -> anyhow::Result<Exit> {
+pub(crate) fn run(cache: &Path, cache_bytes: u64, memory: Option<u64>) -> anyhow::Result<Exit> {
     let mut component = Vec::new();
     std::io::stdin()
         .read_to_end(&mut component)
         .context("the component cannot be read from standard input")?;
     let options = crate::agent::host_options(cache, cache_bytes);
-    match pintle_host::compile(&options, &component) {
+    if let Some(memory) = memory {
+        start_threads(memory)?;
+    }
+    match pintle_host::compile(&options, &component, memory) {
         Ok(()) => Ok(Exit::Done),
         Err(CompileError::Component(reason)) => {
             output::text(&reason);
             Ok(Exit::Failed)
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Starts the threads that compile before there is a limit, of which their stacks would take a part: as many as there are
+/// processors, where that is not more than there is memory for.
+fn start_threads(memory: u64) -> anyhow::Result<()> {
+    let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(processors.min(fitting(memory)))
+        .build_global()
+        .context("the threads that compile cannot be started")
+}
+
+fn fitting(memory: u64) -> usize {
+    usize::try_from(memory / PER_THREAD)
+        .unwrap_or(usize::MAX)
+        .max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_as_many_threads_as_there_is_memory_for() {
+        let threads = [1_u64, 192, 512, 8 << 10].map(|mebibytes| fitting(mebibytes << 20));
+        assert_eq!(threads, [1, 1, 4, 64]);
     }
 }

@@ -13,6 +13,7 @@
 mod adopting;
 mod charts;
 mod command_line;
+mod compiling;
 mod converging;
 mod dependencies;
 mod desk;

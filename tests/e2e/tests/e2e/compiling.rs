@@ -1,0 +1,87 @@
+//! The agent's compiler: a component that is too large for it ends the compiler, and nothing else.
+
+use std::io::Write as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use anyhow::{Context as _, Result};
+use pintle_harness::agent;
+
+/// What comes before the sections of a component.
+const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+
+/// Bytes of memory that the compiler may take here.
+const MEMORY: u64 = 64 << 20;
+
+/// Writes a length as WebAssembly does.
+fn length(mut length: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    loop {
+        let low = u8::try_from(length % 128).expect("it is below 128");
+        length /= 128;
+        if length == 0 {
+            bytes.push(low);
+            return bytes;
+        }
+        bytes.push(low | 128);
+    }
+}
+
+fn with_length(content: Vec<u8>) -> Vec<u8> {
+    [length(content.len()), content].concat()
+}
+
+fn section(id: u8, content: Vec<u8>) -> Vec<u8> {
+    [vec![id], with_length(content)].concat()
+}
+
+/// Is a component with one function, which takes a number to the power of so many and one.
+fn component(factors: usize) -> Vec<u8> {
+    let mut body = vec![0_u8, 0x20, 0]; // no locals; local.get 0
+    body.extend([0x20_u8, 0, 0x6c].repeat(factors)); // local.get 0; i32.mul
+    body.push(0x0b); // end
+    let module = [
+        b"\0asm\x01\0\0\0".to_vec(),
+        section(1, vec![1, 0x60, 1, 0x7f, 1, 0x7f]), // a type: i32 to i32
+        section(3, vec![1, 0]),
+        section(10, [vec![1], with_length(body)].concat()),
+    ];
+    [COMPONENT.to_vec(), section(1, module.concat())].concat()
+}
+
+/// Compiles as the agent does in a container.
+fn compile(cache: &Path, component: &[u8]) -> Result<Output> {
+    let mut child = Command::new(agent::executable()?)
+        .args(["compile", "--cache-bytes", "1000000000", "--memory"])
+        .arg(MEMORY.to_string())
+        .arg("--cache")
+        .arg(cache)
+        .env_clear()
+        .env("MIMALLOC_ARENA_EAGER_COMMIT", "0")
+        .env("MIMALLOC_PAGE_COMMIT_ON_DEMAND", "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("start pintle compile")?;
+    let mut stdin = child.stdin.take().context("it has a standard input")?;
+    stdin.write_all(component)?;
+    drop(stdin);
+    Ok(child.wait_with_output()?)
+}
+
+#[test]
+fn a_component_that_is_too_large_ends_the_compiler_alone() -> Result<()> {
+    let cache = tempfile::tempdir()?;
+    let aborted = compile(cache.path(), &component(2_000_000))?;
+    let said = String::from_utf8_lossy(&aborted.stderr);
+    assert_eq!(aborted.status.signal(), Some(6), "{said}");
+    assert!(said.contains("memory allocation of"), "{said}");
+
+    // With the same limit others are compiled.
+    let small = compile(cache.path(), &component(1_000))?;
+    let said = String::from_utf8_lossy(&small.stderr);
+    assert_eq!(small.status.code(), Some(0), "{said}");
+    Ok(())
+}
