@@ -25,12 +25,13 @@ use super::{controller::Message, logins, pauses, replicas::Assignment, secrets, 
 use crate::{
     cli::output,
     pipeline::{
-        catalog::{Ready, Resource, built_in_bytes},
+        catalog::{Ready, Resource, Unready, built_in_bytes},
         now_text,
     },
 };
 
-/// How long the first loads may take before applications are worked on without them.
+/// How long the first loads may take before applications are worked on without them: those that use one fail until it is
+/// loaded.
 const FIRST_LOADS: Duration = Duration::from_mins(1);
 
 /// A registry is not asked more often than this, whatever the interval.
@@ -88,15 +89,16 @@ pub(crate) async fn follow(
                     }
                 };
                 unreadable.remove(&plugin.name);
-                if followed
-                    .get(&plugin.name)
-                    .is_some_and(|known| known.uid == plugin.uid && known.spec == *spec)
-                {
+                let known = followed.get(&plugin.name);
+                let known = known.filter(|known| known.uid == plugin.uid);
+                if known.is_some_and(|known| known.spec == *spec) {
                     continue;
                 }
+                let is_new = known.is_none();
                 if let Some(old) = followed.remove(&plugin.name) {
                     old.stop().await;
                 }
+                shared.catalog.await_load(&plugin.name, spec, is_new);
                 let (first, tried) = oneshot::channel();
                 let one = One {
                     shared: Arc::clone(&shared),
@@ -144,7 +146,7 @@ async fn refuse(shared: &Shared, messages: &mpsc::Sender<Message>, plugin: &Plug
         &plugin.name,
         Some(Resource {
             spec: None,
-            outcome: Err(reason.to_owned()),
+            outcome: Err(Unready::Failed(reason.to_owned())),
         }),
     );
     let _ = messages
@@ -369,7 +371,7 @@ impl One {
     fn put(&self) {
         let outcome = match (self.known.loaded(), self.known.failure()) {
             (Some(loaded), _) => Ok(loaded.ready.clone()),
-            (None, Some(failure)) => Err(failure.reason.clone()),
+            (None, Some(failure)) => Err(Unready::Failed(failure.reason.clone())),
             (None, None) => return,
         };
         let resource = Resource {

@@ -40,7 +40,10 @@ pub(crate) enum CatalogError {
         "plugin `{name}` is not for applications in namespace {namespace}: `namespaces` of the Plugin does not name it"
     )]
     NotHere { name: String, namespace: String },
-    /// The Plugin resource has not been looked at yet, or is broken.
+    /// The Plugin resource is new to the agent.
+    #[error("plugin `{name}` cannot be used yet: it has not been loaded")]
+    Loading { name: String },
+    /// The Plugin resource is broken.
     #[error("plugin `{name}` cannot be used: {reason}")]
     Broken {
         name: String,
@@ -104,6 +107,8 @@ impl CatalogError {
         match self {
             Self::Registry(error) => error.is_retryable(),
             Self::Load(error) => error.is_retryable(),
+            // Also for those who have not named it and only asked all that are built in: no change of it starts their runs.
+            Self::Loading { .. } => true,
             // A Plugin resource that changes starts a run of its own.
             _ => false,
         }
@@ -147,7 +152,16 @@ pub(crate) struct Resource {
     /// Nothing if it cannot be read: then nobody may use it.
     pub(crate) spec: Option<PluginSpec>,
     /// Loaded, or why not.
-    pub(crate) outcome: Result<Ready, String>,
+    pub(crate) outcome: Result<Ready, Unready>,
+}
+
+/// Why a Plugin resource is not loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Unready {
+    /// It is tried for the first time.
+    Loading,
+    /// It was tried, and failed for this reason.
+    Failed(String),
 }
 
 /// Returns the names of the built-in plugins.
@@ -235,15 +249,33 @@ impl Catalog {
         };
     }
 
+    /// Keeps the name of a Plugin resource from the built-in plugin that has it, too, until the resource is loaded. One that
+    /// was loaded with another spec is used until then; nothing is left of another resource of the name.
+    pub(crate) fn await_load(&self, name: &str, spec: &PluginSpec, is_new: bool) {
+        let known = self.resource(name);
+        let is_loaded = known.is_some_and(|resource| resource.outcome.is_ok());
+        if is_new || !is_loaded {
+            let loading = Resource {
+                spec: Some(spec.clone()),
+                outcome: Err(Unready::Loading),
+            };
+            self.put(name, Some(loading));
+        }
+    }
+
     /// Finds the plugin that a name, a file or a reference stands for.
     pub(crate) async fn find(&self, text: &str) -> Result<Ready, CatalogError> {
         let resource = self.resource(text);
         if let Some(resource) = resource.as_ref().filter(|resource| self.may_use(resource)) {
             let outcome = resource.outcome.clone();
-            return outcome.map_err(|reason| CatalogError::Broken {
-                name: text.to_owned(),
-                reason,
-                is_retried: resource.spec.is_some(),
+            let name = text.to_owned();
+            return outcome.map_err(|unready| match unready {
+                Unready::Loading => CatalogError::Loading { name },
+                Unready::Failed(reason) => CatalogError::Broken {
+                    name,
+                    reason,
+                    is_retried: resource.spec.is_some(),
+                },
             });
         }
         if let Some(plugin) = self.built_in(text).await? {
@@ -395,9 +427,45 @@ mod tests {
         plugin::{Fault, PluginError, PluginId, Stage},
         readset::ReadSet,
     };
-    use pintle_host::Unloadable;
+    use pintle_host::{Options, Unloadable};
 
     use super::*;
+    use crate::cli::args::RegistryArgs;
+
+    fn spec(text: &str) -> PluginSpec {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_plugin_that_is_not_loaded_yet_is_not_the_built_in_one_of_its_name() {
+        let host = Host::new(Options {
+            is_pooled: false,
+            ..Options::default()
+        });
+        let args = RegistryArgs {
+            registry_ca: None,
+            plain_http: Vec::new(),
+        };
+        let catalog = Catalog::for_agent(host.unwrap(), Remotes::of_user(args, None));
+        let ours = spec(r#"{"namespaces": ["shop"]}"#);
+        catalog.await_load("guardrails", &ours, true);
+        assert!(!catalog.is_cold("guardrails"));
+        let error = catalog.within("shop").find("guardrails").await.unwrap_err();
+        assert!(error.is_retryable());
+        insta::assert_snapshot!(error, @"plugin `guardrails` cannot be used yet: it has not been loaded");
+
+        // One that failed is tried anew with another spec.
+        let failed = Resource {
+            spec: Some(ours.clone()),
+            outcome: Err(Unready::Failed("connection refused".to_owned())),
+        };
+        catalog.put("guardrails", Some(failed));
+        let error = catalog.find("guardrails").await.unwrap_err();
+        insta::assert_snapshot!(error, @"plugin `guardrails` cannot be used: connection refused");
+        catalog.await_load("guardrails", &ours, false);
+        let error = catalog.find("guardrails").await.unwrap_err();
+        assert!(matches!(error, CatalogError::Loading { .. }), "{error}");
+    }
 
     #[test]
     fn what_may_load_later_is_tried_again() {

@@ -138,6 +138,42 @@ fn a_broken_application_breaks_no_other() -> Result<()> {
 }
 
 #[test]
+fn a_plugin_that_is_not_loaded_yet_is_not_replaced_by_the_built_in_one() -> Result<()> {
+    let stage = Stage::new("loading")?;
+    let commit = stage
+        .repository
+        .push_files(&[("a.yaml", &config_map("a", "1"))], "first")?;
+    stage.apply(&stage.application("shop", "", "policies: [{plugin: guardrails}]"))?;
+    stage.ready_at("shop", &commit)?;
+
+    // It takes connections, and answers nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0")?;
+    stage.apply(&format!(
+        "apiVersion: pintle.dev/v1alpha1\nkind: Plugin\nmetadata: {{name: guardrails}}\n\
+         spec: {{image: '{}/plugins/guardrails:1.0.0', namespaces: ['{}']}}\n",
+        silent.local_addr()?,
+        stage.namespace
+    ))?;
+    until("the policy of the operator is awaited", LIMIT, || {
+        stage.request_and_wait("shop")?;
+        let ready = condition(&stage.object("Application", "shop")?, "Ready");
+        let message = ready["message"].as_str().unwrap_or_default();
+        let is_awaited = message.contains("plugin `guardrails` cannot be used yet");
+        Ok(if is_awaited && ready["reason"] == "PluginFailed" {
+            Ok(())
+        } else {
+            Err(ready.to_string())
+        })
+    })?;
+
+    stage
+        .world
+        .control_plane
+        .kubectl(&["delete", "plugin.pintle.dev", "guardrails"])?;
+    stage.ready_at("shop", &commit)
+}
+
+#[test]
 fn a_registry_that_goes_away_takes_no_plugin_along() -> Result<()> {
     let stage = Stage::new("away")?;
     let mut registry = Servers::start(&ServersOptions::default(), &to_stderr)?;
