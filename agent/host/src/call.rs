@@ -28,7 +28,7 @@ use crate::{
         http::{HttpAccess, HttpClients},
     },
     compiled::Compiled,
-    engine::Ticker,
+    engine::{self, Ticker},
     fault,
     grants::EffectiveGrants,
     limits::Limits,
@@ -51,7 +51,8 @@ pub(crate) struct Shared {
 ///
 /// Neither one plugin nor the network can take all of it: what hangs leaves at least half to the others.
 pub(crate) struct Places {
-    /// One permit for each call that the pool has room for.
+    /// One permit for each call that the pool has room for. A call whose instance takes the place of several has as many of
+    /// each kind.
     all: Semaphore,
     /// For calls that wait for the network.
     networked: Semaphore,
@@ -73,7 +74,26 @@ impl Places {
     }
 
     fn half(calls: u32) -> Semaphore {
-        Semaphore::new(calls.div_ceil(2) as usize)
+        Semaphore::new(engine::share(calls) as usize)
+    }
+
+    /// Waits for a free place of this weight, which is no more than a share. All calls wait in the same order for the same
+    /// things, so none waits for another forever.
+    async fn take<'p>(
+        &'p self,
+        share: &'p Semaphore,
+        weight: u32,
+        is_networked: bool,
+    ) -> [Option<SemaphorePermit<'p>>; 3] {
+        const OPEN: &str = "never closed";
+        let own = share.acquire_many(weight).await.expect(OPEN);
+        let network = if is_networked {
+            Some(self.networked.acquire_many(weight).await.expect(OPEN))
+        } else {
+            None
+        };
+        let place = self.all.acquire_many(weight).await.expect(OPEN);
+        [Some(own), network, Some(place)]
     }
 }
 
@@ -151,21 +171,15 @@ impl Caller {
         }
     }
 
-    /// Waits for a free place. All calls wait in the same order for the same things, so none waits for another forever.
+    /// Waits for a free place.
     async fn place(&self, stage: Stage) -> [Option<SemaphorePermit<'_>>; 3] {
-        const OPEN: &str = "never closed";
-        let places = &self.shared.places;
-        let own = self.share.acquire().await.expect(OPEN);
         // Of what a plugin may be asked for nothing else takes it to the network: loading a notifier does not wait for those
         // that hang.
-        let network = if stage == Stage::Notify {
-            Some(places.networked.acquire().await.expect(OPEN))
-        } else {
-            None
-        };
-        let weight = self.compiled.weight.min(places.calls);
-        let place = places.all.acquire_many(weight).await.expect(OPEN);
-        [Some(own), network, Some(place)]
+        let is_networked = stage == Stage::Notify;
+        let places = &self.shared.places;
+        places
+            .take(&self.share, self.compiled.weight, is_networked)
+            .await
     }
 
     async fn attempt<T>(
@@ -230,5 +244,30 @@ impl Caller {
             time: Duration::ZERO,
             seed: Seed::from_text(&self.id.digest.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_takes_the_place_of_several_calls_leaves_half_to_others() {
+        let places = Places::new(4);
+        let (large, other) = (places.share(), places.share());
+        let held = places.take(&large, 2, false).await;
+        assert!(places.take(&large, 2, false).now_or_never().is_none());
+        assert!(places.take(&other, 2, false).now_or_never().is_some());
+        drop(held);
+        assert!(places.take(&large, 2, false).now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn all_that_wait_for_the_network_leave_half_to_others() {
+        let places = Places::new(4);
+        let (large, small) = (places.share(), places.share());
+        let _held = places.take(&large, 2, true).await;
+        assert!(places.take(&small, 1, true).now_or_never().is_none());
+        assert!(places.take(&small, 1, false).now_or_never().is_some());
     }
 }

@@ -25,7 +25,7 @@ use crate::{
     bindings::{self, Described, wit},
     compiler::Failure,
     disk::SealedFolder,
-    engine::MEMORIES_PER_CALL,
+    engine::{self, Size},
     health::bindings::{Assesses, AssessesPre},
     notifier::bindings::{Notifies, NotifiesPre},
     policy::bindings::{Evaluates, EvaluatesPre},
@@ -40,7 +40,7 @@ pub(crate) struct Compiled {
     pub(crate) world: World,
     pub(crate) plugin: bindings::DescribedPre<State>,
     pub(crate) exports: Exports,
-    /// Calls' worth of the pool that one instance takes.
+    /// For how many calls there would be room in the place of one instance: at most what one plugin may take.
     pub(crate) weight: u32,
     /// What the plugin said of itself when this agent first loaded it: it was checked then, and nothing that a component
     /// sees while it describes itself ever changes.
@@ -84,6 +84,8 @@ pub(crate) enum Exports {
 /// All compiled components, by digest. One that no plugin uses any more is forgotten; on disk it stays a while.
 pub(crate) struct CompiledStore {
     engine: Engine,
+    /// The most that one instance may take.
+    most: Size,
     known: Mutex<HashMap<Digest, Weak<Compiled>>>,
     disk: Option<SealedFolder>,
     /// Who compiles; nobody but this process without one.
@@ -104,6 +106,7 @@ impl CompiledStore {
         let folder = options.cache.as_ref().map(|root| root.join("compiled"));
         Ok(Self {
             engine,
+            most: Size::of_calls(engine::share(options.calls())),
             known: Mutex::default(),
             disk: folder.map(|folder| open(&folder)).transpose()?,
             compiler: options.compiler.clone(),
@@ -201,8 +204,21 @@ impl CompiledStore {
         key: Digest,
         component: &Component,
     ) -> Result<Compiled, Unloadable> {
-        let description = self.read_description(key);
-        prepare(&self.engine, digest, component, description)
+        let world = world::inspect(&self.engine, component)?;
+        let weight = weight(component, self.most)?;
+        let mismatch = |error: wasmtime::Error| Unloadable::Type(format!("{error:#}"));
+        let pre = link(&self.engine, world)
+            .and_then(|linker| linker.instantiate_pre(component))
+            .map_err(mismatch)?;
+        let exports = exports(world.kind, pre.clone()).map_err(mismatch)?;
+        Ok(Compiled {
+            digest,
+            world,
+            plugin: bindings::DescribedPre::new(pre).map_err(mismatch)?,
+            exports,
+            weight,
+            description: self.read_description(key),
+        })
     }
 
     fn read_description(&self, key: Digest) -> Option<Description> {
@@ -325,29 +341,24 @@ fn write_native(disk: &SealedFolder, key: Digest, component: &Component) -> io::
     disk.write_mapped(key, &native)
 }
 
-fn prepare(
-    engine: &Engine,
-    digest: Digest,
-    component: &Component,
-    description: Option<Description>,
-) -> Result<Compiled, Unloadable> {
-    let world = world::inspect(engine, component)?;
-    let mismatch = |error: wasmtime::Error| Unloadable::Type(format!("{error:#}"));
-    let pre = link(engine, world)
-        .and_then(|linker| linker.instantiate_pre(component))
-        .map_err(mismatch)?;
-    let exports = exports(world.kind, pre.clone()).map_err(mismatch)?;
-    let memories = component
+/// Says what one instance takes, if that is not more than one plugin may have: it could not be called otherwise.
+fn weight(component: &Component, most: Size) -> Result<u32, Unloadable> {
+    // Nothing is required by what is not known before: no kind of plugin imports modules.
+    let size = component
         .resources_required()
-        .map_or(1, |required| required.num_memories);
-    Ok(Compiled {
-        digest,
-        world,
-        plugin: bindings::DescribedPre::new(pre).map_err(mismatch)?,
-        exports,
-        weight: memories.div_ceil(MEMORIES_PER_CALL).max(1),
-        description,
-    })
+        .map_or(Size::of_calls(0), |required| Size {
+            memories: required.num_memories,
+            tables: required.num_tables,
+        });
+    if size.calls() > most.calls() {
+        return Err(Unloadable::TooLarge {
+            memories: size.memories,
+            most_memories: most.memories,
+            tables: size.tables,
+            most_tables: most.tables,
+        });
+    }
+    Ok(size.calls())
 }
 
 fn exports(kind: Kind, pre: InstancePre<State>) -> wasmtime::Result<Exports> {
@@ -413,7 +424,7 @@ mod tests {
             is_pooled: false,
             ..Options::default()
         };
-        let engine = crate::engine::build(options.instances()).unwrap();
+        let engine = engine::build(options.instances()).unwrap();
         Arc::new(CompiledStore::new(engine, &options).unwrap())
     }
 

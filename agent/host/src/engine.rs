@@ -25,7 +25,43 @@ const TICK: Duration = Duration::from_millis(10);
 const KEEP_RESIDENT: usize = 512 << 10;
 
 /// Linear memories for each call that may run at once: composed components have several.
-pub(crate) const MEMORIES_PER_CALL: u32 = 2;
+const MEMORIES_PER_CALL: u32 = 2;
+
+/// Tables for each call that may run at once.
+const TABLES_PER_CALL: u32 = 8;
+
+/// Core instances of one component. There are as many for each call: they are counted, and nothing is reserved for them.
+const CORE_INSTANCES: u32 = 64;
+
+/// What one instance of a component takes of the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size {
+    pub(crate) memories: u32,
+    pub(crate) tables: u32,
+}
+
+impl Size {
+    /// Returns what there is for so many calls.
+    pub(crate) const fn of_calls(calls: u32) -> Self {
+        Self {
+            memories: calls * MEMORIES_PER_CALL,
+            tables: calls * TABLES_PER_CALL,
+        }
+    }
+
+    /// Returns for how many calls there would be room in its place.
+    pub(crate) fn calls(self) -> u32 {
+        let memories = self.memories.div_ceil(MEMORIES_PER_CALL);
+        let tables = self.tables.div_ceil(TABLES_PER_CALL);
+        memories.max(tables).max(1)
+    }
+}
+
+/// Returns how many of all calls that may run at once one plugin may take, and all that wait for the network together: what
+/// hangs leaves the others at least half, or takes turns with them where there is one place.
+pub(crate) const fn share(calls: u32) -> u32 {
+    calls.div_ceil(2)
+}
 
 /// Where instances live.
 #[derive(Clone, Copy, Debug)]
@@ -91,14 +127,14 @@ fn config() -> Config {
 }
 
 fn pool(calls: u32) -> InstanceAllocationStrategy {
-    let memories = calls * MEMORIES_PER_CALL;
+    let Size { memories, tables } = Size::of_calls(calls);
     let mut pool = PoolingAllocationConfig::default();
     pool.total_component_instances(calls)
-        .total_core_instances(calls * 16)
+        .total_core_instances(calls * CORE_INSTANCES)
         .total_memories(memories)
-        .total_tables(calls * 8)
+        .total_tables(tables)
         .total_stacks(calls)
-        .max_core_instances_per_component(64)
+        .max_core_instances_per_component(CORE_INSTANCES)
         .max_memories_per_component(memories)
         .max_tables_per_component(64)
         .max_memories_per_module(16)
@@ -187,6 +223,15 @@ mod tests {
         let engine = build(instances).unwrap();
         engine.precompile_compatibility_hash().hash(&mut hasher);
         hasher.finish()
+    }
+
+    #[test]
+    fn an_instance_takes_the_place_of_as_many_calls_as_it_leaves_no_room_for() {
+        let calls = |memories, tables| Size { memories, tables }.calls();
+        assert_eq!([calls(0, 0), calls(1, 1), calls(2, 8)], [1, 1, 1]);
+        assert_eq!([calls(3, 1), calls(4, 1), calls(5, 0)], [2, 2, 3]);
+        assert_eq!([calls(1, 9), calls(1, 64), calls(4, 64)], [2, 8, 8]);
+        assert_eq!(Size::of_calls(8).calls(), 8);
     }
 
     #[test]

@@ -80,6 +80,20 @@ pub enum Unloadable {
     /// The component's functions have other types than the contract.
     #[error("it does not fit the contract: {0}")]
     Type(String),
+    /// One instance of the component takes more than one plugin may have, so that others can be called, too.
+    #[error(
+        "an instance of it takes too much (memories: {memories}, at most {most_memories}; tables: {tables}, at most {most_tables}): compose it of fewer modules"
+    )]
+    TooLarge {
+        /// Its linear memories.
+        memories: u32,
+        /// The most that it may have.
+        most_memories: u32,
+        /// Its tables.
+        tables: u32,
+        /// The most that it may have.
+        most_tables: u32,
+    },
     /// The file could not be read, or the machine is out of something.
     #[error("it could not be compiled: {0}")]
     Compile(String),

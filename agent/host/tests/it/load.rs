@@ -5,7 +5,7 @@ use pintle_core::{
     application::{Grants, Limits},
     duration::Span,
 };
-use pintle_host::{LoadError, LoadRequest};
+use pintle_host::{Host, LoadError, LoadRequest, Options};
 
 use crate::{
     components::{self, Watchman, component},
@@ -104,6 +104,25 @@ async fn functions_of_another_type() {
             (func (export "pintle:health/health@1.0.0#assess") (result i32) (i32.const 1)))"#,
     );
     insta::assert_snapshot!(refused(other).await, @"[unloadable] health `strange` (sha256:…) failed to describe: it does not fit the contract: failed to convert function to given type: type mismatch with results: expected `list` found `string`");
+}
+
+#[tokio::test]
+async fn an_instance_that_takes_the_place_of_too_many_calls() {
+    let options = Options {
+        calls: 2,
+        ..Options::default()
+    };
+    let host = Host::new(options).unwrap();
+    let tables = |count: usize| Watchman {
+        items: "(table 1 funcref)".repeat(count).leak(),
+        ..Watchman::default()
+    };
+    let large = tables(9).bytes();
+    let request = LoadRequest::new("large", large.clone());
+    let error = host.load(request).await.unwrap_err();
+    insta::assert_snapshot!(told(&error, &large), @"plugin `large` (sha256:…) cannot be loaded: an instance of it takes too much (memories: 1, at most 2; tables: 9, at most 8): compose it of fewer modules");
+    let fitting = LoadRequest::new("fitting", tables(8).bytes());
+    assert!(host.load(fitting).await.is_ok());
 }
 
 #[tokio::test]
