@@ -1,6 +1,7 @@
 //! Plugin resources: resolved, pulled, loaded, and their status written.
 
 mod known;
+mod refusals;
 
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc, time::Duration};
 
@@ -20,7 +21,10 @@ use tokio::{
     task::JoinHandle,
 };
 
-use self::known::{Changed, Failure, Known};
+use self::{
+    known::{Changed, Failure, Known},
+    refusals::Refusals,
+};
 use super::{controller::Message, logins, pauses, replicas::Assignment, secrets, shared::Shared};
 use crate::{
     cli::output,
@@ -36,9 +40,6 @@ const FIRST_LOADS: Duration = Duration::from_mins(1);
 
 /// A registry is not asked more often than this, whatever the interval.
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(10);
-
-/// The reason of a spec that cannot be read.
-const INVALID_SPEC: &str = "InvalidSpec";
 
 struct Followed {
     uid: String,
@@ -59,36 +60,46 @@ impl Followed {
 pub(crate) async fn follow(
     shared: Arc<Shared>,
     messages: mpsc::Sender<Message>,
-    assigned: watch::Receiver<Assignment>,
+    mut assigned: watch::Receiver<Assignment>,
     ready: oneshot::Sender<()>,
 ) {
     let resources = Plugins::plugins(&shared.connection);
     let mut events = std::pin::pin!(resources.watch(None));
     let mut followed: BTreeMap<String, Followed> = BTreeMap::new();
-    // The unreadable ones, each as it was told.
-    let mut unreadable: BTreeMap<String, (String, i64)> = BTreeMap::new();
+    let mut refusals = Refusals::default();
     let mut ready = Some(ready);
     let mut loads = tokio::task::JoinSet::new();
-    while let Some(event) = events.next().await {
+    loop {
+        let event = tokio::select! {
+            event = events.next() => event,
+            // It may be this replica's turn now to tell.
+            Ok(()) = assigned.changed() => {
+                let shards = assigned.borrow_and_update().shards;
+                refusals.tell(&resources, shards).await;
+                continue;
+            }
+        };
+        let Some(event) = event else {
+            return;
+        };
         match event {
             ResourceEvent::Seen(plugin) => {
                 let spec = match &plugin.spec {
                     Ok(spec) => spec,
                     Err(error) => {
-                        let now = (plugin.uid.clone(), plugin.generation);
-                        let before = unreadable.insert(plugin.name.clone(), now.clone());
-                        if before != Some(now) {
+                        if refusals.take((*plugin).clone()) {
                             // What was loaded is not used on: nobody knows any more what it is granted.
                             if let Some(old) = followed.remove(&plugin.name) {
                                 old.stop().await;
                             }
                             refuse(&shared, &messages, &plugin, &error.to_string()).await;
-                            tell_refusal(&resources, &plugin, &error.to_string(), &assigned).await;
+                            let shards = assigned.borrow().shards;
+                            refusals.tell(&resources, shards).await;
                         }
                         continue;
                     }
                 };
-                unreadable.remove(&plugin.name);
+                refusals.forget(&plugin.name);
                 let known = followed.get(&plugin.name);
                 let known = known.filter(|known| known.uid == plugin.uid);
                 if known.is_some_and(|known| known.spec == *spec) {
@@ -119,7 +130,7 @@ pub(crate) async fn follow(
                 followed.insert(plugin.name.clone(), new);
             }
             ResourceEvent::Gone { name, .. } => {
-                unreadable.remove(&name);
+                refusals.forget(&name);
                 if let Some(old) = followed.remove(&name) {
                     old.stop().await;
                 }
@@ -152,44 +163,6 @@ async fn refuse(shared: &Shared, messages: &mpsc::Sender<Message>, plugin: &Plug
     let _ = messages
         .send(Message::PluginChanged(plugin.name.clone()))
         .await;
-}
-
-/// Writes that a spec cannot be read into its status, if that is this replica's to do.
-async fn tell_refusal(
-    resources: &Plugins,
-    plugin: &Plugin,
-    reason: &str,
-    assigned: &watch::Receiver<Assignment>,
-) {
-    let generation = Some(plugin.generation);
-    let is_ours = assigned
-        .borrow()
-        .shards
-        .contains(Shard::of_plugin(&plugin.name));
-    let status = plugin.status.as_ref().ok();
-    let is_told = status.is_some_and(|status| {
-        let mut conditions = status.conditions.iter();
-        status.observed_generation == generation && conditions.any(|one| one.reason == INVALID_SPEC)
-    });
-    if !is_ours || is_told {
-        return;
-    }
-    let previous = status.map_or(&[][..], |status| &status.conditions);
-    let status = PluginStatus {
-        observed_generation: generation,
-        conditions: Condition::of(
-            Standing::Stalled,
-            INVALID_SPEC,
-            reason,
-            generation,
-            &now_text(),
-            previous,
-        ),
-        ..PluginStatus::default()
-    };
-    if let Err(error) = resources.write_status(plugin, &status).await {
-        tracing::warn!(plugin = plugin.name, error = %output::chain(&error.into()), "its status was not written");
-    }
 }
 
 /// One Plugin resource in one state of its spec.

@@ -2,11 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use kube::api::ListParams;
-use pintle_harness::{AGENT_NAMESPACE, Agent, AgentOptions, until};
+use pintle_harness::{
+    AGENT_NAMESPACE, Agent, AgentOptions, ControlPlane, ControlPlaneOptions, agent, to_stderr,
+    until,
+};
+use serde_json::Value;
 
 use crate::world::{LIMIT, Stage, WEBHOOK_TOKEN, condition, config_map, world};
 
@@ -328,4 +333,30 @@ fn replicas_at_rest_only_renew_their_leases() -> Result<()> {
     let other: Vec<_> = other.collect();
     assert!(other.is_empty(), "{other:?}");
     Ok(())
+}
+
+#[test]
+fn a_plugin_whose_spec_cannot_be_read_is_told_by_a_replica_that_started_with_it() -> Result<()> {
+    // On a control plane of its own: the agents of other tests would tell it.
+    let plane = ControlPlane::start(ControlPlaneOptions::default(), &to_stderr)?;
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy");
+    let mut options = AgentOptions::new(agent::install(&plane, &deploy)?);
+    options.args = ["--lease-duration", "3s"].map(ToOwned::to_owned).to_vec();
+    // The API server takes it, and no machine has as much.
+    plane.apply(
+        "apiVersion: pintle.dev/v1alpha1\nkind: Plugin\nmetadata: {name: large}\n\
+         spec: {limits: {memoryMib: 5000000000}}\n",
+    )?;
+    // It sees the Plugin before it is given any shards.
+    let _agent = Agent::start(options)?;
+    until("the Plugin is InvalidSpec", LIMIT, || {
+        let get = ["get", "plugin.pintle.dev", "large", "--output", "json"];
+        let found: Value = serde_json::from_str(&plane.kubectl(&get)?)?;
+        let ready = condition(&found, "Ready");
+        Ok(if ready["reason"] == "InvalidSpec" {
+            Ok(())
+        } else {
+            Err(found["status"].to_string())
+        })
+    })
 }
