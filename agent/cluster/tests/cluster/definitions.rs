@@ -12,7 +12,6 @@ use pintle_core::{
     object::ObjectId,
     plan::Depth,
 };
-use pintle_harness::Fault;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -49,17 +48,6 @@ fn definition_at(world: &World, versions: &[(&str, bool)]) -> Value {
     definition
 }
 
-/// The same kind with one more property, which is one of two.
-fn coloured_definition(world: &World) -> Value {
-    let colour = json!({"type": "string", "enum": ["red", "blue"]});
-    let properties = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/colour";
-    with(definition(world), properties, colour)
-}
-
-fn coloured(world: &World, name: &str) -> Value {
-    with(widget(world, name), "/spec/colour", json!("red"))
-}
-
 fn group(world: &World) -> String {
     format!("{}.example.com", world.namespace)
 }
@@ -74,7 +62,7 @@ fn widget_at(world: &World, version: &str, name: &str) -> Value {
     widget
 }
 
-fn widgets(world: &World) -> String {
+pub(crate) fn widgets(world: &World) -> String {
     format!("widgets.{}", group(world))
 }
 
@@ -559,51 +547,4 @@ async fn where_the_server_is_followed_a_kind_is_known_that_nobody_has_asked_for(
         };
         tokio::time::timeout(LIMIT, known).await.unwrap();
     }
-}
-
-#[tokio::test]
-async fn a_resource_is_written_although_the_server_judges_it_by_the_schema_before() {
-    let (world, proxy) = behind_proxy("crd-schema").await;
-    world
-        .converge(&[definition(&world), widget(&world, "w")])
-        .await
-        .unwrap();
-    let misfit = "failed to create typed patch object (shop/w; example.com/v1, Kind=Widget): .spec.colour: field not declared in schema";
-    let on_widgets = || Fault::on("PATCH", "/widgets/").times(1);
-    proxy.inject(on_widgets().status(500, "", misfit));
-    proxy.inject(on_widgets().status(422, "Invalid", "spec.colour: Unsupported value"));
-    let changed = [coloured_definition(&world), coloured(&world, "w")];
-    world.converge(&changed).await.unwrap();
-    assert_eq!(
-        world.live(&widgets(&world), "w").unwrap()["spec"]["colour"],
-        "red"
-    );
-}
-
-#[tokio::test]
-async fn a_plan_that_changes_a_definition_may_use_what_it_adds() {
-    let world = World::new("crd-grows").await;
-    world
-        .converge(&[definition(&world), widget(&world, "w")])
-        .await
-        .unwrap();
-    let used = [coloured(&world, "w"), coloured(&world, "new")];
-    let grown = [&[coloured_definition(&world)], &used[..]].concat();
-    let planned = world.plan(&grown, Depth::Server).await.unwrap();
-    let summary = planned.plan.summary();
-    assert_eq!((summary.update, summary.create), (2, 1));
-    // Only whether it has to be made again is asked of the server.
-    let allowed = annotated(used[0].clone(), "pintle.dev/replace", "allowed");
-    let replaced = [coloured_definition(&world), allowed];
-    let planned = world.plan(&replaced, Depth::Local).await.unwrap();
-    assert_eq!(planned.plan.summary().update, 2);
-
-    let kept = [&[definition(&world)], &used[..]].concat();
-    let refused = world.plan(&kept, Depth::Server).await.unwrap_err();
-    let refused = refused.to_string();
-    assert_eq!(refused.lines().count(), 2, "{refused}");
-    assert!(
-        refused.contains("it is not valid: spec.colour: field not declared in schema"),
-        "{refused}"
-    );
 }

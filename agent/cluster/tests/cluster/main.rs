@@ -12,6 +12,7 @@ mod hooks;
 mod leaving;
 mod order;
 mod resources;
+mod schemas;
 mod slow_health;
 mod tracking;
 mod unheard;
