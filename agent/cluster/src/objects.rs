@@ -75,8 +75,7 @@ impl Connection {
     ) -> Result<Option<Value>, RequestError> {
         let call = Call::get(resource.path(id.namespace.as_deref(), None))
             .query("fieldSelector", &format!("metadata.name={}", id.name));
-        let mut list = self.call(&call).await?;
-        let found = list["items"].get_mut(0).map(Value::take);
+        let found = items(self.call(&call).await?).into_iter().next();
         Ok(found.map(|found| typed(found, resource)))
     }
 
@@ -207,4 +206,34 @@ pub(crate) fn condition<'a>(live: &'a Value, kind: &str) -> Option<&'a Value> {
         .as_array()?
         .iter()
         .find(|condition| condition["type"] == kind)
+}
+
+/// The items of a list; none if it is no list, whatever it is.
+pub(crate) fn items(list: Value) -> Vec<Value> {
+    match list {
+        Value::Object(mut fields) => match fields.remove("items") {
+            Some(Value::Array(items)) => items,
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_list_has_no_items() {
+        assert_eq!(items(json!({"items": [1, 2]})), [1, 2]);
+        for other in [
+            json!("x"),
+            json!([1]),
+            json!(1),
+            json!({"items": "x"}),
+            json!({}),
+        ] {
+            assert_eq!(items(other), Vec::<Value>::new());
+        }
+    }
 }

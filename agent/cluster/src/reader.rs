@@ -9,6 +9,7 @@ use tokio::{sync::mpsc, task::AbortHandle};
 use crate::{
     connection::Connection,
     discovery::{Discovery, KindHint, Kinds, ResourceType, UnknownKind},
+    objects::items,
     request::{Call, RequestError},
     watching::{self, Selection, Told, typed},
 };
@@ -61,7 +62,7 @@ impl Reader {
         let Some(resource) = self.resource(api_version, kind).await? else {
             return Ok(Vec::new());
         };
-        let mut list = match self
+        let list = match self
             .connection
             .call(&Call::get(resource.path(namespace, None)))
             .await
@@ -70,11 +71,7 @@ impl Reader {
             Err(error) if error.is_not_found() => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
-        let items = match list["items"].take() {
-            Value::Array(items) => items,
-            _ => Vec::new(),
-        };
-        Ok(items
+        Ok(items(list)
             .into_iter()
             .map(|item| typed(item, &resource))
             .collect())

@@ -18,7 +18,7 @@ pub use self::watch::ResourceEvent;
 use crate::{
     connection::Connection,
     discovery::ResourceType,
-    objects::MERGE,
+    objects::{MERGE, items},
     request::{Call, RequestError},
 };
 
@@ -266,14 +266,12 @@ where
             if !next.is_empty() {
                 call = call.query("continue", &next);
             }
-            let mut page = self.connection.call(&call).await?;
-            if let Value::Array(items) = page["items"].take() {
-                all.extend(items.into_iter().map(CustomResource::read));
-            }
+            let page = self.connection.call(&call).await?;
             page["metadata"]["continue"]
                 .as_str()
                 .unwrap_or_default()
                 .clone_into(&mut next);
+            all.extend(items(page).into_iter().map(CustomResource::read));
             if next.is_empty() {
                 return Ok(all);
             }

@@ -13,6 +13,7 @@ use crate::{
     cluster::Cluster,
     connection::{ConnectError, Connection, ServiceAccount},
     discovery::ResourceType,
+    objects::items,
     reader::Changes,
     request::{Call, RequestError, encode},
     watching::Selection,
@@ -404,13 +405,6 @@ fn requirement(expression: &Value) -> Option<String> {
 
 fn uid_of(object: &Value) -> &str {
     object["metadata"]["uid"].as_str().unwrap_or_default()
-}
-
-fn items(mut list: Value) -> Vec<Value> {
-    match list["items"].take() {
-        Value::Array(items) => items,
-        _ => Vec::new(),
-    }
 }
 
 #[cfg(test)]
