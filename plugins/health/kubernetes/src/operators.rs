@@ -1,6 +1,7 @@
 //! Custom resources whose controllers say how they are in words of their own.
 
 use pintle_sdk::{Assessment, Status};
+use serde_json::Value;
 
 use crate::custom::{self, word};
 use crate::generic;
@@ -50,6 +51,9 @@ pub(crate) fn application(object: Object) -> Assessment {
     );
     match health {
         "" => progressing("has not been looked at by its controller yet"),
+        "Healthy" | "Suspended" if was_of_another_source(object) => {
+            progressing("has not been compared with its source as it is now")
+        }
         "Healthy" => healthy(text),
         "Suspended" => suspended(text),
         "Degraded" if is_in_step(object) => degraded(text),
@@ -59,13 +63,57 @@ pub(crate) fn application(object: Object) -> Assessment {
 
 /// Says whether what an Application applies is what its spec says now. Otherwise its health is that of what was there before.
 fn is_in_step(object: Object) -> bool {
-    let is_same = |spec: &str, compared: &str| {
-        let spec = object.at(spec);
-        spec.is_some() && spec == object.at(compared)
+    object.text("/status/sync/status") == Some("Synced") && is_of_its_source(object)
+}
+
+/// Says whether an Application was last compared with another source than its spec has now. Its health is then that of what was
+/// there before.
+fn was_of_another_source(object: Object) -> bool {
+    object.at("/status/sync/comparedTo").is_some() && !is_of_its_source(object)
+}
+
+/// Says whether the source that an Application was last compared with is that of its spec.
+fn is_of_its_source(object: Object) -> bool {
+    // What a hydrator reads is never compared itself, and where it writes to seldom changes.
+    if object.at("/spec/sourceHydrator").is_some() {
+        return true;
+    }
+    // Where there are several, the single one is passed over.
+    let (spec, compared) = if object.items("/spec/sources").next().is_some() {
+        ("/spec/sources", "/status/sync/comparedTo/sources")
+    } else {
+        ("/spec/source", "/status/sync/comparedTo/source")
     };
-    object.text("/status/sync/status") == Some("Synced")
-        && (is_same("/spec/source", "/status/sync/comparedTo/source")
-            || is_same("/spec/sources", "/status/sync/comparedTo/sources"))
+    let spec = object.at(spec).map(without_empty);
+    spec.is_some() && spec == object.at(compared).map(without_empty)
+}
+
+/// A source without its fields that are empty: Argo CD leaves out some of those that were written, and writes some that were not.
+fn without_empty(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(key, value)| match key.as_str() {
+                // A chart's values are kept as they were written: one that is false may be another by default.
+                "valuesObject" => (key.clone(), value.clone()),
+                _ => (key.clone(), without_empty(value)),
+            })
+            .filter(|(_, value)| !is_empty(value))
+            .collect(),
+        Value::Array(items) => items.iter().map(without_empty).collect(),
+        other => other.clone(),
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(flag) => !flag,
+        Value::Number(number) => number.as_i64() == Some(0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+    }
 }
 
 /// A resource of Elastic Cloud on Kubernetes. Its conditions say nothing of its nodes.
