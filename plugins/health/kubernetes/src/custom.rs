@@ -4,7 +4,7 @@
 
 use pintle_sdk::Assessment;
 
-use crate::object::{Condition, Object};
+use crate::object::{Condition, Conditions, Object};
 use crate::settings::Settings;
 use crate::time;
 use crate::verdict::{Now, Verdict, assessment, degraded, healthy, progressing, suspended};
@@ -56,6 +56,12 @@ const PARTS: [&str; 8] = [
     "Synced",
     "Valid",
 ];
+
+/// Why `Synced` is `False` of what Crossplane leaves alone, as an annotation asks it to.
+const PAUSED: &str = "ReconcilePaused";
+
+/// Kinds of Kong that are configured only where another object refers to them.
+const REFERRED_TO: [&str; 3] = ["KongClusterPlugin", "KongPlugin", "KongServiceFacade"];
 
 /// Conditions that sum an object up, the most telling first.
 const GOOD: [&str; 6] = [
@@ -128,13 +134,11 @@ pub(crate) fn judge(object: Object, settings: &Settings, now: Now) -> Verdict {
     if let Some(outdated) = outdated {
         return Ok(progressing(outdated));
     }
-    let hindered = HINDERED.into_iter().find_map(|kind| conditions.truth(kind));
-    let lacking = || {
-        let mut parts = PARTS.into_iter().filter_map(|kind| conditions.get(kind));
-        parts.find(|part| !part.is_true())
-    };
-    if let Some(condition) = hindered.or_else(lacking) {
-        return Ok(progressing(condition.why()));
+    if let Some(hindered) = HINDERED.into_iter().find_map(|kind| conditions.truth(kind)) {
+        return Ok(progressing(hindered.why()));
+    }
+    if let Some(lacking) = by_parts(object, &conditions) {
+        return Ok(lacking);
     }
     if let Some(summary) = GOOD.into_iter().find_map(|kind| conditions.get(kind)) {
         return Ok(match summary.outdated(generation) {
@@ -171,6 +175,34 @@ pub(crate) fn word(field: &str, word: &str, message: Option<&str>) -> String {
         None | Some("") => format!("{field} is {word}"),
         Some(message) => format!("{field} is {word}: {message}"),
     }
+}
+
+/// Judges by the conditions about a part, if one of them does not say that the object is what its spec says now.
+fn by_parts(object: Object, conditions: &Conditions) -> Option<Assessment> {
+    let generation = object.generation();
+    let paused = conditions
+        .untruth("Synced")
+        .filter(|it| it.reason == PAUSED && it.outdated(generation).is_none());
+    if let Some(paused) = paused {
+        return Some(suspended(paused.why()));
+    }
+    PARTS
+        .into_iter()
+        .filter_map(|kind| conditions.get(kind))
+        .filter(|part| !may_be_unused(object, part))
+        .find_map(|part| match part.outdated(generation) {
+            Some(outdated) => Some(progressing(outdated)),
+            None => (!part.is_true()).then(|| progressing(part.why())),
+        })
+}
+
+/// Says whether a condition may be as it is because no other object refers to this one, and then it stays so. Kong calls that
+/// pending, and a condition that was there before it leaves as it was, about an older generation.
+fn may_be_unused(object: Object, part: &Condition) -> bool {
+    object.group().ends_with(".konghq.com")
+        && REFERRED_TO.contains(&object.kind())
+        && part.kind == "Programmed"
+        && (part.is_true() || part.reason == "Pending")
 }
 
 /// Judges by the word that some controllers write instead of conditions. What is well has another word with each of them, so that

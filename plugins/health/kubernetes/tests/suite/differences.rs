@@ -68,6 +68,17 @@ pub(crate) const ALL: &[Difference] = &[
         },
     },
     Difference {
+        name: "paused by an annotation, as Crossplane tells it: kstatus has no word for it",
+        theirs: ANY,
+        ours: Suspended,
+        applies: |it| {
+            is_custom(it)
+                && conditions(it).any(|it| {
+                    text(it, "/type") == "Synced" && text(it, "/reason") == "ReconcilePaused"
+                })
+        },
+    },
+    Difference {
         name: "a kind that kstatus does not know is moving",
         theirs: &[Healthy],
         ours: Progressing,
@@ -301,14 +312,14 @@ pub(crate) const ALL: &[Difference] = &[
         },
     },
     Difference {
-        name: "a custom resource of which a part is not as its spec has it",
+        name: "a custom resource of which a part is not as its spec has it, or was so an older generation ago",
         theirs: &[Healthy],
         ours: Progressing,
         applies: |it| {
             is_custom(it)
                 && PARTS
                     .iter()
-                    .any(|part| states(it, part) && !has(it, part, "True"))
+                    .any(|part| states(it, part) && (!has(it, part, "True") || was(it, part)))
         },
     },
     Difference {
@@ -337,7 +348,7 @@ fn kind(object: &Value) -> &str {
 
 /// Kinds that are judged by their conditions alone.
 fn is_custom(object: &Value) -> bool {
-    ["Widget", "Cluster", "Node"].contains(&kind(object))
+    ["Widget", "Cluster", "Node", "KongPlugin", "KongConsumer"].contains(&kind(object))
 }
 
 fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
