@@ -154,7 +154,13 @@ fn a_plugin_that_is_not_loaded_yet_is_not_replaced_by_the_built_in_one() -> Resu
         silent.local_addr()?,
         stage.namespace
     ))?;
+    let (mut commit, mut value) = (commit, 1);
     until("the policy of the operator is awaited", LIMIT, || {
+        // What runs already is asked of no policy.
+        value += 1;
+        let changed = config_map("a", &value.to_string());
+        let files = [("a.yaml", &*changed)];
+        commit = stage.repository.push_files(&files, "change")?;
         stage.request_and_wait("shop")?;
         let ready = condition(&stage.object("Application", "shop")?, "Ready");
         let message = ready["message"].as_str().unwrap_or_default();
