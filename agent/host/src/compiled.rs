@@ -10,13 +10,14 @@ use std::{
 };
 
 use bytes::Bytes;
+use nix::errno::Errno;
 use pintle_core::{
     digest::{Digest, Digester},
     plugin::{Description, Fault, Kind},
 };
 use tokio::sync::Semaphore;
 use wasmtime::{
-    Engine, Store,
+    Engine, OutOfMemory, Store,
     component::{Component, HasSelf, InstancePre, Linker},
 };
 
@@ -261,6 +262,8 @@ impl CompiledStore {
             Err(Failure::Component(reason)) => Err(reason),
             // What killed it would kill this process too.
             Err(Failure::Killed) => Err(Unloadable::Interrupted),
+            // Here, nothing would bound it.
+            Err(Failure::Ended(how)) => Err(Unloadable::Unfinished(how)),
             Err(Failure::Process(error)) => {
                 tracing::warn!(%error, "the compiler's process does not work; this one compiles, and takes more memory");
                 Ok(None)
@@ -271,17 +274,29 @@ impl CompiledStore {
     /// Compiles a component and writes it to the cache on disk.
     pub(crate) fn compile_to_disk(&self, bytes: &[u8]) -> Result<(), CompileError> {
         let disk = self.disk.as_ref().ok_or(CompileError::NoCache)?;
-        let component = self.translate(bytes).map_err(CompileError::Component)?;
+        let failed = |error: wasmtime::Error| {
+            let reason = format!("{error:#}");
+            if is_out_of_memory(&error) {
+                CompileError::Memory(reason)
+            } else {
+                CompileError::Component(reason)
+            }
+        };
+        let component = Component::from_binary(&self.engine, bytes).map_err(failed)?;
+        let native = component.serialize().map_err(failed)?;
         let key = self.key(Digest::of(bytes));
-        write_native(disk, key, &component).map_err(CompileError::Write)
-    }
-
-    fn translate(&self, bytes: &[u8]) -> Result<Component, String> {
-        Component::from_binary(&self.engine, bytes).map_err(|error| format!("{error:#}"))
+        disk.write_mapped(key, &native).map_err(CompileError::Write)
     }
 
     fn compile(&self, key: Digest, bytes: &[u8]) -> Result<Component, Unloadable> {
-        let component = self.translate(bytes).map_err(Unloadable::Malformed)?;
+        let component = Component::from_binary(&self.engine, bytes).map_err(|error| {
+            let reason = format!("{error:#}");
+            if is_out_of_memory(&error) {
+                Unloadable::Compile(reason)
+            } else {
+                Unloadable::Malformed(reason)
+            }
+        })?;
         if let Some(disk) = &self.disk
             && let Err(error) = write_native(disk, key, &component)
         {
@@ -339,6 +354,14 @@ fn description_key(key: Digest) -> Digest {
 fn write_native(disk: &SealedFolder, key: Digest, component: &Component) -> io::Result<()> {
     let native = component.serialize().map_err(io::Error::other)?;
     disk.write_mapped(key, &native)
+}
+
+/// Says whether there was no memory for what is made of a component: the engine asks the system for some of it, and tells
+/// of what it is not given as of a component that is at fault.
+fn is_out_of_memory(error: &wasmtime::Error) -> bool {
+    // Such an error may be of a type that only the engine knows; its text is the system's.
+    let refused = io::Error::from(Errno::ENOMEM).to_string();
+    error.is::<OutOfMemory>() || error.chain().any(|cause| cause.to_string() == refused)
 }
 
 /// Says what one instance takes, if that is not more than one plugin may have: it could not be called otherwise.
@@ -436,6 +459,24 @@ mod tests {
     async fn begun(folder: &Path) {
         while !folder.join("begun").exists() {
             tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    #[test]
+    fn memory_that_runs_out_is_told_from_a_component_that_is_at_fault() {
+        let refused = || wasmtime::Error::from(io::Error::from(Errno::ENOMEM));
+        for error in [
+            wasmtime::Error::from(OutOfMemory::new(1 << 20)),
+            refused(),
+            refused().context("mmap failed to allocate 0x100000 bytes"),
+        ] {
+            assert!(is_out_of_memory(&error), "{error:#}");
+        }
+        for error in [
+            wasmtime::Error::from(io::Error::from(Errno::ENOSPC)),
+            wasmtime::Error::msg("unexpected end of file"),
+        ] {
+            assert!(!is_out_of_memory(&error), "{error:#}");
         }
     }
 

@@ -29,7 +29,7 @@ const SAID: u64 = 64 << 10;
 
 /// A program that calls [`compile`] with the component that it reads from its standard input, under [`Options`] with the
 /// same folder and number of calls as the host's. Where that refuses the component, the program prints the reason to its
-/// standard output and ends with [`REFUSED`].
+/// standard output and ends with [`REFUSED`]. Where memory ran out it aborts.
 ///
 /// The program must be of the same build as the host: code that another one made is not found, and compiled again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub struct Compiler {
     /// Its environment, and nothing beside it.
     pub environment: Vec<(OsString, OsString)>,
     /// Most bytes of memory that it gives itself, for messages; nothing if it has no bound. The program is told by its
-    /// arguments.
+    /// arguments. With a bound, what the program fails to compile is not compiled by the host instead.
     pub memory: Option<u64>,
     /// How long it may take for one component. Then it is killed: others wait for their turn.
     pub time: Duration,
@@ -61,6 +61,8 @@ pub(crate) enum Failure {
     /// The process was killed from outside, by the kernel if memory ran out. Nothing is known of the component, and there
     /// may be memory for it later.
     Killed,
+    /// The process has a bound of its memory, and ended so without having compiled. Nothing is known of the component.
+    Ended(String),
     /// The process did not work; nothing is known of the component.
     Process(io::Error),
 }
@@ -101,7 +103,7 @@ impl Compiler {
             }
             said
         });
-        let status = child.wait().map_err(Failure::Process)?;
+        let status = child.wait().map_err(|error| self.failed(error))?;
         match said {
             Ok(said) => self.outcome(status, &String::from_utf8_lossy(&said)),
             Err(_) => Err(Failure::Component(Unloadable::Compile(format!(
@@ -120,9 +122,18 @@ impl Compiler {
             }
             // A crash of the compiler: to try that in this process would be to ask for the same.
             Some(PANICKED) => Err(Failure::Component(self.crashed(status))),
-            Some(_) => Err(Failure::Process(io::Error::other(status.to_string()))),
+            Some(_) => Err(self.failed(io::Error::other(status.to_string()))),
             None if status.signal() == Some(Signal::SIGKILL as i32) => Err(Failure::Killed),
             None => Err(Failure::Component(self.crashed(status))),
+        }
+    }
+
+    /// Tells of a process that was started and says nothing of the component.
+    fn failed(&self, error: io::Error) -> Failure {
+        if self.memory.is_some() {
+            Failure::Ended(error.to_string())
+        } else {
+            Failure::Process(error)
         }
     }
 
@@ -140,7 +151,8 @@ impl Compiler {
 }
 
 /// Compiles a component into the cache: the part of a [`Compiler`]'s process. Where `memory` is given this process may take
-/// so many bytes more than it has by then, from then on, and is aborted where it needs more.
+/// so many bytes more than it has by then, from then on. Where it needs more it is aborted, or gets [`CompileError::Memory`]:
+/// it depends on what the memory was for.
 pub fn compile(
     options: &Options,
     component: &[u8],
@@ -189,6 +201,9 @@ pub enum CompileError {
     /// It does not compile, for this reason.
     #[error("{0}")]
     Component(String),
+    /// There is no memory for what is made of it.
+    #[error("memory ran out: {0}")]
+    Memory(String),
     /// What was compiled was not written.
     #[error("the compiled code cannot be written")]
     Write(#[source] io::Error),
@@ -288,6 +303,29 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn a_process_with_a_bound_that_does_not_work_is_started_again_later() {
+        for script in ["echo 'no space left' >&2; exit 1", "exit 2"] {
+            let bounded = Compiler {
+                memory: Some(256 << 20),
+                ..shell(script)
+            };
+            match bounded.run(b"") {
+                Err(Failure::Ended(how)) => assert!(how.contains("exit status: "), "{how}"),
+                other => panic!("{other:?}"),
+            }
+        }
+        // What was never started has used nothing.
+        let absent = Compiler {
+            program: "/no/such/program".into(),
+            memory: Some(256 << 20),
+            ..shell("")
+        };
+        assert!(matches!(absent.run(b""), Err(Failure::Process(_))));
+        let unfinished = Unloadable::Unfinished("exit status: 2".to_owned());
+        assert!(unfinished.is_retryable());
     }
 
     #[test]

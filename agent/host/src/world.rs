@@ -100,12 +100,15 @@ pub enum Unloadable {
     /// The compiler's process was killed while it worked: nothing is known of the component.
     #[error("it was not compiled: the compiler was killed, most likely for want of memory")]
     Interrupted,
+    /// The compiler's process ended so before it had compiled: nothing is known of the component.
+    #[error("it was not compiled: the compiler ended with {0}; the agent's log says why")]
+    Unfinished(String),
 }
 
 impl Unloadable {
     /// Says whether the same component may be loaded later without any change.
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::Interrupted)
+        matches!(self, Self::Interrupted | Self::Unfinished(_))
     }
 }
 

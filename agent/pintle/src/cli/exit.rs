@@ -146,7 +146,10 @@ fn is_no_component(error: &LoadError) -> bool {
     matches!(
         error,
         LoadError::Component { reason, .. }
-            if !matches!(reason, Unloadable::Compile(_) | Unloadable::Interrupted)
+            if !matches!(
+                reason,
+                Unloadable::Compile(_) | Unloadable::Interrupted | Unloadable::Unfinished(_)
+            )
     )
 }
 

@@ -1,6 +1,6 @@
 //! `pintle compile`: the process in which the agent has components compiled.
 
-use std::{io::Read as _, num::NonZeroUsize, path::Path, thread};
+use std::{io::Read as _, num::NonZeroUsize, path::Path, process, thread};
 
 use anyhow::Context as _;
 use pintle_host::CompileError;
@@ -26,6 +26,11 @@ pub(crate) fn run(cache: &Path, cache_bytes: u64, memory: Option<u64>) -> anyhow
         Err(CompileError::Component(reason)) => {
             output::text(&reason);
             Ok(Exit::Failed)
+        }
+        // As the allocator does where it has none: for the agent it is the same.
+        Err(error @ CompileError::Memory(_)) => {
+            tracing::error!(%error, "the component is not compiled");
+            process::abort()
         }
         Err(error) => Err(error.into()),
     }

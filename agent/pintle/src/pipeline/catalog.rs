@@ -494,6 +494,7 @@ mod tests {
         };
         assert!(described(away).is_retryable());
         assert!(component(Unloadable::Interrupted).is_retryable());
+        assert!(component(Unloadable::Unfinished("exit status: 1".to_owned())).is_retryable());
         assert!(!described(Fault::Trap("unreachable".to_owned())).is_retryable());
         assert!(!component(Unloadable::Compile("signal: 11".to_owned())).is_retryable());
     }

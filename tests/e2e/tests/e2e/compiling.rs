@@ -50,11 +50,21 @@ fn component(factors: usize) -> Vec<u8> {
     [COMPONENT.to_vec(), section(1, module.concat())].concat()
 }
 
+/// Is a component that has so many bytes of data: little to compile, and much to write.
+fn data(bytes: usize) -> Vec<u8> {
+    let segment = [vec![1_u8], with_length(vec![7; bytes])].concat(); // passive
+    let module = [
+        b"\0asm\x01\0\0\0".to_vec(),
+        section(11, [vec![1], segment].concat()),
+    ];
+    [COMPONENT.to_vec(), section(1, module.concat())].concat()
+}
+
 /// Compiles as the agent does in a container.
-fn compile(cache: &Path, component: &[u8]) -> Result<Output> {
+fn compile(cache: &Path, component: &[u8], memory: u64) -> Result<Output> {
     let mut child = Command::new(agent::executable()?)
         .args(["compile", "--cache-bytes", "1000000000", "--memory"])
-        .arg(MEMORY.to_string())
+        .arg(memory.to_string())
         .arg("--cache")
         .arg(cache)
         .env_clear()
@@ -74,14 +84,33 @@ fn compile(cache: &Path, component: &[u8]) -> Result<Output> {
 #[test]
 fn a_component_that_is_too_large_ends_the_compiler_alone() -> Result<()> {
     let cache = tempfile::tempdir()?;
-    let aborted = compile(cache.path(), &component(2_000_000))?;
+    let aborted = compile(cache.path(), &component(2_000_000), MEMORY)?;
     let said = String::from_utf8_lossy(&aborted.stderr);
     assert_eq!(aborted.status.signal(), Some(6), "{said}");
     assert!(said.contains("memory allocation of"), "{said}");
 
     // With the same limit others are compiled.
-    let small = compile(cache.path(), &component(1_000))?;
+    let small = compile(cache.path(), &component(1_000), MEMORY)?;
     let said = String::from_utf8_lossy(&small.stderr);
     assert_eq!(small.status.code(), Some(0), "{said}");
+    Ok(())
+}
+
+#[test]
+fn wherever_memory_runs_out_the_compiler_ends_as_in_a_crash() -> Result<()> {
+    let cache = tempfile::tempdir()?;
+    let component = data(8 << 20);
+    // What is written is put together, then mapped and then copied: each of these is the first to fail at some limit. An
+    // exit code of its own would say that the component is at fault, or the process.
+    let mut codes = Vec::new();
+    for mebibytes in (2_u64..=64).step_by(2) {
+        let ended = compile(cache.path(), &component, mebibytes << 20)?;
+        let said = String::from_utf8_lossy(&ended.stderr);
+        let code = ended.status.code();
+        assert!(matches!(code, None | Some(0 | 101)), "{mebibytes}: {said}");
+        codes.push(code);
+    }
+    assert_ne!(codes.first(), Some(&Some(0)), "there is too little");
+    assert_eq!(codes.last(), Some(&Some(0)), "there is enough");
     Ok(())
 }
