@@ -35,17 +35,18 @@ fn limit() -> Option<String> {
 }
 
 fn of_plugins(limit: Option<&str>) -> u64 {
-    half(limit).map_or(MOST, |half| MOST.min(half))
+    bytes(limit).map_or(MOST, |bytes| MOST.min(bytes / 2))
 }
 
 fn of_compiling(limit: Option<&str>) -> Option<u64> {
-    half(limit).map(|half| LEAST_TO_COMPILE.max(half))
+    // While plugins take their half: the agent needs the rest.
+    bytes(limit).map(|bytes| LEAST_TO_COMPILE.max(bytes / 4))
 }
 
-/// Half of what the container may use: the agent needs the rest. `max`, or nothing, is no limit.
-fn half(limit: Option<&str>) -> Option<u64> {
+/// Reads what the container may use. `max`, or nothing, is no limit.
+fn bytes(limit: Option<&str>) -> Option<u64> {
     let limit = limit?.trim().parse::<u64>().ok()?;
-    (limit < NO_LIMIT).then_some(limit / 2)
+    (limit < NO_LIMIT).then_some(limit)
 }
 
 #[cfg(test)]
@@ -65,11 +66,21 @@ mod tests {
     }
 
     #[test]
-    fn a_compiler_gets_half_of_the_container_and_what_built_in_plugins_take() {
-        assert_eq!(of_compiling(Some("1073741824\n")), Some(512 << 20));
-        assert_eq!(of_compiling(Some("268435456\n")), Some(LEAST_TO_COMPILE));
+    fn a_compiler_gets_a_quarter_of_the_container_and_what_built_in_plugins_take() {
+        assert_eq!(of_compiling(Some("1073741824\n")), Some(256 << 20));
+        assert_eq!(of_compiling(Some("536870912\n")), Some(LEAST_TO_COMPILE));
         for none in NONE {
             assert_eq!(of_compiling(none), None, "{none:?}");
+        }
+    }
+
+    #[test]
+    fn plugins_and_a_compiler_leave_some_of_the_container_to_the_agent() {
+        for mebibytes in [512_u64, 1024, 4096] {
+            let limit = mebibytes << 20;
+            let text = limit.to_string();
+            let taken = of_plugins(Some(&text)) + of_compiling(Some(&text)).unwrap();
+            assert!(taken <= limit - limit / 8, "{mebibytes}: {taken}");
         }
     }
 
