@@ -206,6 +206,13 @@ impl HttpAccess {
             value: hiding.text(value.as_bytes(), RESPONSE),
         });
         let headers = headers.collect();
+        if hiding.is_blind(response.headers()) {
+            return Ok(Response {
+                status,
+                headers,
+                body: Vec::new(),
+            });
+        }
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
             if body.len() + chunk.len() > RESPONSE {

@@ -185,6 +185,20 @@ async fn sends_with_secrets_that_it_never_holds() {
 }
 
 #[tokio::test]
+async fn where_no_secret_would_be_found_the_body_is_left_out() {
+    let notifier = messenger(&["*"], true, 20).await;
+    for (encoding, told) in [("gzip", "400 [] "), ("Identity", "400 [] not much")] {
+        let header = format!("content-encoding: {encoding}\r\n");
+        let server = Server::start(answer("400 Bad Request", &header, "not much")).await;
+        let settings = json!({"url": server.url("/")});
+        assert_eq!(send(&notifier, settings.clone()).await, told);
+        // Without secrets there is nothing to be found.
+        let bare = send_with(&notifier, settings, Arc::default()).await;
+        assert_eq!(bare, "400 [] not much");
+    }
+}
+
+#[tokio::test]
 async fn answers_of_any_status_come_back_and_redirects_are_not_followed() {
     let target = Server::start(answer("200 OK", "", "should not be asked")).await;
     let location = format!("location: {}\r\n", target.url("/"));

@@ -1,6 +1,8 @@
 //! Secrets in what is answered.
 
 use memchr::{memchr, memmem};
+use reqwest::header::{CONTENT_ENCODING, HeaderMap};
+use url::{Position, Url};
 
 use super::Secrets;
 
@@ -18,12 +20,15 @@ impl Secrets {
         let mut wanted = Vec::new();
         for (name, value) in self.all() {
             let value = value.trim_ascii_end();
-            // Where it is sent percent-encoded, a server may show what that stands for.
-            let meant = Decoded::new(value).bytes;
-            if meant != value {
-                wanted.push((name, meant));
+            let parts = parts(value);
+            for value in parts.iter().flatten().map(String::as_bytes).chain([value]) {
+                // Where it is sent percent-encoded, a server may show what that stands for.
+                let meant = Decoded::new(value, percent).bytes;
+                if meant != value {
+                    wanted.push((name, meant));
+                }
+                wanted.push((name, value.to_vec()));
             }
-            wanted.push((name, value.to_vec()));
         }
         wanted.retain(|(_, value)| value.len() >= TELLING);
         // Where one value is in another, it is the longer one that is told.
@@ -32,7 +37,22 @@ impl Secrets {
     }
 }
 
+/// Takes what servers repeat of a URL where nothing is: its path, and its path and query.
+fn parts(value: &[u8]) -> Option<[String; 2]> {
+    let url = Url::parse(str::from_utf8(value).ok()?).ok()?;
+    let with_query = &url[Position::BeforePath..Position::AfterQuery];
+    matches!(url.scheme(), "http" | "https").then(|| [url.path().into(), with_query.into()])
+}
+
 impl Hiding<'_> {
+    /// Says whether a body with these headers could hold a secret without its being found: it is encoded, although that was
+    /// not asked for.
+    pub(super) fn is_blind(&self, headers: &HeaderMap) -> bool {
+        let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
+        !self.wanted.is_empty()
+            && encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
+    }
+
     /// Hides secrets in a body. What comes of it may be longer; it ends soon after `most` bytes.
     pub(super) fn bytes(&self, bytes: Vec<u8>, most: usize) -> Vec<u8> {
         let Some(marks) = self.marks(&bytes) else {
@@ -64,11 +84,15 @@ impl Hiding<'_> {
 
     /// Says of each byte which secret it is of, counted from one; zero if of none. Nothing if all are of none.
     ///
-    /// All secrets are looked for in what was answered, and none in the placeholder of another. Notifiers have few: their
-    /// number is one of a byte.
+    /// All secrets are looked for in what was answered, and none in the placeholder of another. Notifiers have few, each of
+    /// which is looked for as six values at most: their number is one of a byte.
     fn marks(&self, bytes: &[u8]) -> Option<Vec<u8>> {
-        // Servers write parts of a URL as they were sent, or encode them anew.
-        let decoded = memchr(b'%', bytes).map(|_| Decoded::new(bytes));
+        // Servers write parts of a URL as they were sent, or encode them anew. Many answer in JSON.
+        let decoded: Vec<_> = ESCAPES
+            .into_iter()
+            .filter(|(begin, _)| memchr(*begin, bytes).is_some())
+            .map(|(_, unescape)| Decoded::new(bytes, unescape))
+            .collect();
         let mut marks = vec![0; bytes.len()];
         let mut is_any = false;
         for (mark, (_, value)) in (1_u8..).zip(&self.wanted) {
@@ -80,19 +104,24 @@ impl Hiding<'_> {
                 marks[at..at + value.len()].fill(mark);
                 is_any = true;
             }
-            let Some(Decoded { bytes, starts }) = &decoded else {
-                continue;
-            };
-            for at in memmem::find_iter(bytes, value) {
-                marks[starts[at]..starts[at + value.len()]].fill(mark);
-                is_any = true;
+            for Decoded { bytes, starts } in &decoded {
+                for at in memmem::find_iter(bytes, value) {
+                    marks[starts[at]..starts[at + value.len()]].fill(mark);
+                    is_any = true;
+                }
             }
         }
         is_any.then_some(marks)
     }
 }
 
-/// What percent-encoded bytes stand for (RFC 3986, section 2.1).
+/// Reads one escape at the beginning of a text, adds what it stands for, and gives what follows it.
+type Unescape = for<'t> fn(&'t [u8], &mut Vec<u8>) -> Option<&'t [u8]>;
+
+/// The escapes that are read, by how they begin.
+const ESCAPES: [(u8, Unescape); 2] = [(b'%', percent), (b'\\', json)];
+
+/// What bytes with escapes stand for.
 struct Decoded {
     bytes: Vec<u8>,
     /// Where each of them begins in what was decoded, and then where that ends.
@@ -100,27 +129,68 @@ struct Decoded {
 }
 
 impl Decoded {
-    fn new(encoded: &[u8]) -> Self {
+    fn new(encoded: &[u8], unescape: Unescape) -> Self {
         let mut bytes = Vec::with_capacity(encoded.len());
         let mut starts = Vec::with_capacity(encoded.len() + 1);
         let mut rest = encoded;
         while let Some((first, after)) = rest.split_first() {
-            starts.push(encoded.len() - rest.len());
-            let (byte, after) = escaped(rest).unwrap_or((*first, after));
-            bytes.push(byte);
-            rest = after;
+            let start = encoded.len() - rest.len();
+            rest = unescape(rest, &mut bytes).unwrap_or_else(|| {
+                bytes.push(*first);
+                after
+            });
+            starts.resize(bytes.len(), start);
         }
         starts.push(encoded.len());
         Self { bytes, starts }
     }
 }
 
-/// Reads `%` and two digits, and gives what follows them.
-fn escaped(text: &[u8]) -> Option<(u8, &[u8])> {
-    let (digits, after) = text.strip_prefix(b"%")?.split_at_checked(2)?;
-    let mut byte = [0_u8];
-    hex::decode_to_slice(digits, &mut byte).ok()?;
-    Some((byte[0], after))
+/// Reads `%` and two digits (RFC 3986, section 2.1).
+fn percent<'t>(text: &'t [u8], meant: &mut Vec<u8>) -> Option<&'t [u8]> {
+    let ([byte], after) = digits::<1>(text.strip_prefix(b"%")?)?;
+    meant.push(byte);
+    Some(after)
+}
+
+/// Reads a backslash and what it makes of a character in JSON (RFC 8259, section 7), but for those that neither a URL nor a
+/// header can have.
+fn json<'t>(text: &'t [u8], meant: &mut Vec<u8>) -> Option<&'t [u8]> {
+    let (kind, after) = text.strip_prefix(b"\\")?.split_first()?;
+    match kind {
+        b'"' | b'\\' | b'/' => {
+            meant.push(*kind);
+            Some(after)
+        }
+        b'u' => {
+            let (character, after) = character(after)?;
+            meant.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+            Some(after)
+        }
+        _ => None,
+    }
+}
+
+/// Reads what follows `\u`.
+fn character(text: &[u8]) -> Option<(char, &[u8])> {
+    let (unit, after) = digits::<2>(text)?;
+    let unit = u16::from_be_bytes(unit);
+    if let Some(character) = char::from_u32(unit.into()) {
+        return Some((character, after));
+    }
+    // Beyond the first 65,536 a character takes two.
+    let (low, after) = digits::<2>(after.strip_prefix(b"\\u")?)?;
+    let units = [unit, u16::from_be_bytes(low)];
+    let character = char::decode_utf16(units).next()?.ok()?;
+    Some((character, after))
+}
+
+/// Reads two hexadecimal digits for each byte.
+fn digits<const BYTES: usize>(text: &[u8]) -> Option<([u8; BYTES], &[u8])> {
+    let (digits, after) = text.split_at_checked(2 * BYTES)?;
+    let mut bytes = [0; BYTES];
+    hex::decode_to_slice(digits, &mut bytes).ok()?;
+    Some((bytes, after))
 }
 
 #[cfg(test)]
@@ -165,6 +235,76 @@ mod tests {
         ] {
             assert_eq!(hidden(&values, answer), expected, "{answer}");
         }
+    }
+
+    #[test]
+    fn a_secret_is_found_as_json_writes_it_too() {
+        let values = [("path", "/T0/a&b=ü\"😀"), ("odd", r"50\/ off\")];
+        for (answer, expected) in [
+            (
+                r#"{"at":"\/T0\/a\u0026b=\u00FC\"\uD83d\ude00!"}"#,
+                r#"{"at":"${secret:path}!"}"#,
+            ),
+            (r#"\u002fT0/a&b=ü\"😀"#, "${secret:path}"),
+            (r"\/T0\/a\u0026b=\u00FC", r"\/T0\/a\u0026b=\u00FC"),
+            (r"50\/ off\", "${secret:odd}"),
+            (r"50\\\/ off\\", "${secret:odd}"),
+            (
+                r"\n\u12 \uD83D \uD83D\u0041 \",
+                r"\n\u12 \uD83D \uD83D\u0041 \",
+            ),
+        ] {
+            assert_eq!(hidden(&values, answer), expected, "{answer}");
+        }
+    }
+
+    #[test]
+    fn of_a_url_that_is_a_secret_the_path_is_one_too() {
+        let values = [
+            ("hook", "https://hooks.example.com/services/T0/B0/XX\n"),
+            ("room", "https://chat.example.com/v1/rooms?token=s3cret"),
+            ("spaces", "https://a.example/a b/%C3%BC"),
+            ("host", "https://only.example.com/"),
+            ("none", "user:/password"),
+        ];
+        for (answer, expected) in [
+            (
+                "Cannot POST /services/T0/B0/XX",
+                "Cannot POST ${secret:hook}",
+            ),
+            (
+                r#"{"path":"\/services\/T0\/B0\/XX"}"#,
+                r#"{"path":"${secret:hook}"}"#,
+            ),
+            (
+                "at https://hooks.example.com/services/T0/B0/XX",
+                "at ${secret:hook}",
+            ),
+            ("no /v1/rooms?token=s3cret", "no ${secret:room}"),
+            ("no /v1/rooms", "no ${secret:room}"),
+            (
+                "no /a%20b/%C3%BC, /a b/ü",
+                "no ${secret:spaces}, ${secret:spaces}",
+            ),
+            (
+                "/ of only.example.com, /password",
+                "/ of only.example.com, /password",
+            ),
+        ] {
+            assert_eq!(hidden(&values, answer), expected, "{answer}");
+        }
+    }
+
+    #[test]
+    fn all_that_is_looked_for_has_a_number() {
+        let mut most = Secrets::default();
+        for number in 0..32 {
+            let value = format!("https://a.example/hook/%41{number}?token=%42{number}");
+            most.add(format!("s{number}"), value).unwrap();
+        }
+        assert!(most.hiding().wanted.len() == 32 * 6);
+        let answer = "/hook/A31?token=B31";
+        assert_eq!(most.hiding().text(answer.as_bytes(), 100), "${secret:s31}");
     }
 
     #[test]
