@@ -12,7 +12,7 @@ mod starting;
 mod warming;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, atomic::AtomicBool},
 };
 
@@ -121,6 +121,8 @@ pub(super) struct App {
     pending_lookup: bool,
     /// Whether the cluster came to serve other kinds while a run was under way.
     pending_kinds: bool,
+    /// Plugins that changed while a run was under way that may have come to ask for them: looked at when it is over.
+    pending_plugins: BTreeSet<String>,
     pub(super) run: Option<(RunId, CancellationToken)>,
     memory: Option<Arc<Memory>>,
     /// What is in the cluster: put right when it drifts, whatever the newest revision waits for.
@@ -393,21 +395,7 @@ impl Controller {
                 revision,
                 fetched,
             } => self.fetched_earlier(&name, &revision, *fetched),
-            Message::PluginChanged(plugin) => {
-                let uses = |app: &App| {
-                    app.memory
-                        .as_ref()
-                        .is_none_or(|memory| memory.plugins.contains(&plugin))
-                };
-                let mut names = Vec::new();
-                for (name, app) in self.apps.iter_mut().filter(|(_, app)| uses(app)) {
-                    app.forget_render();
-                    names.push(name.clone());
-                }
-                for name in names {
-                    self.step(&name, Event::PluginChanged);
-                }
-            }
+            Message::PluginChanged(plugin) => self.plugin_changed(plugin),
             Message::LookedUp(name) => self.looked_up(&name),
             Message::Served(key) => self.served(key.as_deref()),
             Message::Woke(name) => {
@@ -461,6 +449,7 @@ impl Controller {
         let is_void = std::mem::take(&mut app.is_render_void);
         app.memory = memory.filter(|_| !is_void);
         let looked_up = app.take_lookup();
+        let plugins = std::mem::take(&mut app.pending_plugins);
         if let Some(inventory) = inventory {
             app.inventory = inventory;
         }
@@ -502,6 +491,7 @@ impl Controller {
         if looked_up {
             self.render_again(&name);
         }
+        self.plugins_changed(&name, &plugins);
         self.look_for_drift(&name);
         self.release_dependents(&name);
         self.settle_claims(&name, released, has_left);

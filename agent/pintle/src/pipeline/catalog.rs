@@ -107,9 +107,10 @@ impl CatalogError {
         match self {
             Self::Registry(error) => error.is_retryable(),
             Self::Load(error) => error.is_retryable(),
-            // Also for those who have not named it and only asked all that are built in: no change of it starts their runs.
+            // Nothing is wrong with it so far.
             Self::Loading { .. } => true,
-            // A Plugin resource that changes starts a run of its own.
+            // A Plugin resource that changes starts the runs of those who use it, and of all that wait for a change. Until then what
+            // was applied before is put right, and it is not while a run is only tried again.
             _ => false,
         }
     }
@@ -461,6 +462,7 @@ mod tests {
         };
         catalog.put("guardrails", Some(failed));
         let error = catalog.find("guardrails").await.unwrap_err();
+        assert!(!error.is_retryable());
         insta::assert_snapshot!(error, @"plugin `guardrails` cannot be used: connection refused");
         catalog.await_load("guardrails", &ours, false);
         let error = catalog.find("guardrails").await.unwrap_err();

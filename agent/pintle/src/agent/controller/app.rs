@@ -1,8 +1,11 @@
 //! One application, as its resource tells of it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use pintle_cluster::Application;
@@ -38,6 +41,7 @@ impl App {
             patience: dependencies::Patience::default(),
             pending_lookup: false,
             pending_kinds: false,
+            pending_plugins: BTreeSet::new(),
             run: None,
             memory: None,
             applied: None,

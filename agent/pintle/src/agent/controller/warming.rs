@@ -1,10 +1,31 @@
-//! Plugins that will be needed.
+//! Plugins that will be needed, and those that have changed.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use pintle_core::names::ApplicationName;
+use pintle_core::{machine::Event, names::ApplicationName};
 
-use super::Controller;
+use super::{App, Controller};
+
+impl App {
+    /// Returns what it means that a plugin is another one now, can be used now, or no more; nothing if that is nothing, or not
+    /// known before the run that is under way has ended.
+    fn plugin_changed(&mut self, plugin: &str) -> Option<Event> {
+        let memory = self.memory.as_ref();
+        if memory.is_none_or(|memory| memory.plugins.contains(plugin)) {
+            self.forget_render();
+            return Some(Event::PluginChanged);
+        }
+        // The last render needed nothing of it. What waits for a change came to none, and may have asked for this plugin: because
+        // a newer revision names it, or to find out whose the folder is.
+        if self.machine.is_blocked() {
+            return Some(Event::Unblocked);
+        }
+        if self.run.is_some() {
+            self.pending_plugins.insert(plugin.to_owned());
+        }
+        None
+    }
+}
 
 impl Controller {
     /// Loads the built-in plugins that an application names while its source is fetched: on a new machine they have to be
@@ -22,5 +43,130 @@ impl Controller {
                 tokio::spawn(async move { shared.catalog.find(&plugin).await.map(drop) });
             }
         }
+    }
+
+    /// A plugin is another one now, can be used now, or no more.
+    pub(super) fn plugin_changed(&mut self, plugin: String) {
+        let plugins = BTreeSet::from([plugin]);
+        let names: Vec<_> = self.apps.keys().cloned().collect();
+        for name in names {
+            self.plugins_changed(&name, &plugins);
+        }
+    }
+
+    /// Plugins have changed, or had while a run was under way that has ended.
+    pub(super) fn plugins_changed(&mut self, name: &ApplicationName, plugins: &BTreeSet<String>) {
+        for plugin in plugins {
+            let app = self.apps.get_mut(name);
+            if let Some(event) = app.and_then(|app| app.plugin_changed(plugin)) {
+                self.step(name, event);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, time::Instant};
+
+    use pintle_cluster::Application;
+    use pintle_core::{
+        application::{ApplicationSpec, ApplicationStatus},
+        machine::{Outcome, Retry, RunId},
+        readset::ReadSet,
+        rendered::Rendered,
+        seed::Seed,
+    };
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::agent::job::Memory;
+
+    fn memory(plugin: &str) -> Arc<Memory> {
+        let rendered = Rendered::new(Vec::new(), None, Vec::new(), &Seed::from_text("s"));
+        Arc::new(Memory {
+            generation: 1,
+            rendered: rendered.unwrap().pack(),
+            reads: ReadSet::default(),
+            account: None,
+            fetched: Instant::now(),
+            plugins: [plugin.to_owned()].into(),
+            notifiers: Vec::new(),
+            spec: ApplicationSpec::default(),
+        })
+    }
+
+    /// One whose first run is under way, and whose last render needed `manifests`.
+    fn running() -> App {
+        let application = Application {
+            namespace: Some("shop".into()),
+            name: "web".into(),
+            uid: "1".into(),
+            resource_version: "1".into(),
+            generation: 1,
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            finalizers: Vec::new(),
+            deleting: false,
+            spec: Ok(ApplicationSpec::default()),
+            status: Ok(ApplicationStatus::default()),
+        };
+        let name = application.application_name();
+        let mut app = App::new(&name, application, [None, None]);
+        step(
+            &mut app,
+            Event::Spec {
+                generation: 1,
+                suspended: false,
+            },
+        );
+        step(&mut app, Event::Revision("1".into()));
+        app.run = Some((RunId(0), CancellationToken::new()));
+        app.memory = Some(memory("manifests"));
+        app
+    }
+
+    fn step(app: &mut App, event: Event) {
+        app.machine = app.machine.clone().step(event).0;
+    }
+
+    fn end(app: &mut App, outcome: Outcome) {
+        app.run = None;
+        let run = RunId(0);
+        let now = 1000;
+        step(app, Event::Finished { run, outcome, now });
+    }
+
+    #[test]
+    fn what_waits_for_a_change_may_have_asked_for_any_plugin() {
+        let mut app = running();
+        end(&mut app, Outcome::Failed(Retry::OnChange));
+        assert_eq!(app.plugin_changed("helm"), Some(Event::Unblocked));
+        assert!(app.memory.is_some());
+        assert_eq!(app.plugin_changed("manifests"), Some(Event::PluginChanged));
+        assert!(app.memory.is_none());
+        // Which plugins it uses is not known any more.
+        assert_eq!(app.plugin_changed("helm"), Some(Event::PluginChanged));
+    }
+
+    #[test]
+    fn what_went_well_does_without_other_plugins() {
+        let mut app = running();
+        end(&mut app, Outcome::Done);
+        assert_eq!(app.plugin_changed("helm"), None);
+        assert!(app.pending_plugins.is_empty());
+        assert_eq!(app.plugin_changed("manifests"), Some(Event::PluginChanged));
+    }
+
+    #[test]
+    fn a_plugin_that_changes_during_a_run_is_looked_at_when_it_is_over() {
+        let mut app = running();
+        assert_eq!(app.plugin_changed("helm"), None);
+        assert_eq!(app.pending_plugins, BTreeSet::from(["helm".to_owned()]));
+        assert!(!app.is_render_void);
+        // It came to a render for which it has found the plugin as it was before.
+        end(&mut app, Outcome::Done);
+        app.memory = Some(memory("helm"));
+        assert_eq!(app.plugin_changed("helm"), Some(Event::PluginChanged));
     }
 }
