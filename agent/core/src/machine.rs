@@ -75,7 +75,7 @@ pub enum Event {
     PluginChanged,
     /// Objects differ from what was applied.
     Drifted,
-    /// What was in the way of a run that waits for a change is gone.
+    /// What was in the way of a run that waits for a change, or is tried again, is gone or another.
     Unblocked,
     /// A person asked for a reconciliation.
     Requested,
@@ -264,12 +264,7 @@ impl State {
                 self.change(Cause::Revision);
             }
             Event::PluginChanged => self.change(Cause::Settings),
-            Event::Unblocked => {
-                if self.is_blocked() {
-                    let due = self.due.filter(|cause| *cause != Cause::Drift);
-                    self.change(due.unwrap_or(Cause::Retry));
-                }
-            }
+            Event::Unblocked => self.unblocked(),
             Event::Requested => self.change(Cause::Request),
             Event::Drifted => self.due = self.due.or(Some(Cause::Drift)),
             Event::Deleted => {
@@ -315,6 +310,22 @@ impl State {
         self.block = Block::Free;
         if matches!(self.activity, Activity::Backoff { .. }) {
             self.activity = Activity::Idle;
+        }
+    }
+
+    /// What is wanted is tried at once. One that was to be tried again goes on with its pauses where it was: it may fail for
+    /// something else.
+    fn unblocked(&mut self) {
+        let due = self.due.filter(|cause| *cause != Cause::Drift);
+        let due = due.unwrap_or(Cause::Retry);
+        if self.is_blocked() {
+            self.change(due);
+        } else if let Activity::Backoff { again, .. } = self.activity
+            && again != Cause::Drift
+            && !self.deleting
+        {
+            self.activity = Activity::Idle;
+            self.due = Some(due);
         }
     }
 

@@ -171,6 +171,47 @@ fn the_same_revision_hurries_nothing_that_is_tried_again() {
 }
 
 #[test]
+fn what_is_tried_again_need_not_wait_for_its_time_and_goes_on_with_its_pauses() {
+    let failed = |run| finished(run, Outcome::Failed(Retry::Backoff));
+    let (backoff, _) = feed(State::new("a"), [spec(), revision("1"), failed(0)]);
+    let (state, effects) = feed(backoff.clone(), [Event::Unblocked, Event::Unblocked]);
+    assert_eq!(effects, [start(1, "1", Cause::Retry)]);
+    let (state, effects) = feed(state, [failed(1)]);
+    let later: Millis = pause("a", 2).as_millis().try_into().unwrap();
+    assert_eq!(effects, [Effect::WakeAt(1000 + later)]);
+    assert_eq!(state.retries(), Some(2));
+    // What has drifted meanwhile is put right with it.
+    let (_, effects) = feed(backoff.clone(), [Event::Drifted, Event::Unblocked]);
+    assert_eq!(effects, [start(1, "1", Cause::Retry)]);
+    // The time that it was to wait for says nothing any more.
+    let (_, effects) = feed(state, [Event::Unblocked, Event::Woke { now: u64::MAX }]);
+    assert_eq!(effects, [start(2, "1", Cause::Retry)]);
+    // What rests goes on resting.
+    let resting = Event::Spec {
+        generation: 1,
+        suspended: true,
+    };
+    assert_eq!(feed(backoff, [resting, Event::Unblocked]).1, []);
+}
+
+#[test]
+fn neither_a_repair_nor_a_removal_is_tried_sooner_for_others() {
+    let failed = |run| finished(run, Outcome::Failed(Retry::Backoff));
+    let told = [Event::SourceChanged, away("x"), finished(1, Outcome::Done)];
+    let (state, _) = feed(converged(), told);
+    let (repairing, effects) = feed(state, [Event::Drifted, failed(2)]);
+    let [Effect::Guard { .. }, Effect::WakeAt(_)] = effects[..] else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(feed(repairing, [Event::Unblocked]).1, []);
+    let (removing, effects) = feed(converged(), [Event::Deleted, failed(1)]);
+    let [Effect::Remove { .. }, Effect::WakeAt(_)] = effects[..] else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(feed(removing, [Event::Unblocked]).1, []);
+}
+
+#[test]
 fn drift_starts_a_run_and_never_interrupts_one() {
     let (state, _) = feed(State::new("a"), [spec(), revision("1")]);
     let (state, effects) = feed(state, [Event::Drifted]);

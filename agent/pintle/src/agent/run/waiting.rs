@@ -38,13 +38,21 @@ impl Run {
     }
 
     /// Says what holds up a revision that came to no objects. What is wrong with it is told when its time has come: it may be
-    /// what the others bring. A revision that runs already needs nothing of them.
+    /// what the others bring. Until then only the log has it. A revision that runs already needs nothing of them.
     pub(super) fn held_up_as_well(&mut self, stopped: Stopped) -> Stopped {
         let runs = self.before.revision == self.learned.attempted;
-        let is_told = stopped.verdict.is_some() && !runs;
-        let Some(verdict) = waiting(&self.job.waits_for).filter(|_| is_told) else {
+        let (Some(wrong), false) = (&stopped.verdict, runs) else {
             return stopped;
         };
+        let Some(verdict) = waiting(&self.job.waits_for) else {
+            return stopped;
+        };
+        tracing::info!(
+            application = %self.job.application.application_name(),
+            reason = wrong.reason,
+            message = wrong.message,
+            "it waits for others, and came to no objects"
+        );
         self.is_held = true;
         self.learned.rendered = None;
         let outcome = match stopped.outcome {
