@@ -102,10 +102,15 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    /// Takes note of a run that begins, and returns why it does: a run that was held up still has its own reason.
+    /// Takes note of a run that begins, and returns why it does: what was held up is tried again for the reason that it had, if
+    /// there is no newer one.
     pub(super) fn begin(&mut self, revision: String, cause: Cause) -> Cause {
         self.running = Some(revision);
-        self.held.take().map_or(cause, |(cause, _)| cause)
+        let held = self.held.take();
+        match cause {
+            Cause::Retry | Cause::Drift => held.map_or(cause, |(held, _)| held),
+            Cause::Revision | Cause::Settings | Cause::Request => cause,
+        }
     }
 
     /// Takes note of what is in the way of the run that begins.
@@ -289,6 +294,26 @@ mod tests {
         patience.face(Cause::Revision, &[]);
         patience.settle(waits, false);
         assert_eq!(patience.held, None);
+    }
+
+    #[test]
+    fn a_newer_reason_counts_more_than_the_one_of_what_was_held_up() {
+        use Cause::{Drift, Request, Retry, Revision, Settings};
+        for (held, newer, counts) in [
+            (Request, Revision, Revision),
+            (Revision, Request, Request),
+            (Revision, Settings, Settings),
+            (Settings, Drift, Settings),
+            (Settings, Retry, Settings),
+        ] {
+            let mut patience = Patience {
+                held: Some((held, Vec::new())),
+                ..Patience::default()
+            };
+            let begun = patience.begin("1".into(), newer);
+            assert_eq!(begun, counts, "{held:?}, then {newer:?}");
+            assert_eq!(patience.held, None);
+        }
     }
 
     #[test]
