@@ -106,17 +106,46 @@ pub(crate) fn write(history: &mut Vec<HistoryEntry>, learned: &Learned, verdict:
 
 fn ending(verdict: &Verdict) -> Option<Ending> {
     Some(match verdict.standing {
+        // Nothing was tried, also where it waits for itself, by way of others.
+        _ if verdict.reason == WAITS_FOR_OTHERS => return None,
         Standing::Ready => Ending::Healthy,
         // It goes on with this revision, or another one supersedes it.
         Standing::Stalled if verdict.reason == SUSPENDED => Ending::Underway,
         // What was gone back to is healthy, although it is not what is wanted.
         Standing::Stalled if verdict.event == Some(Reason::RolledBack) => Ending::Healthy,
         Standing::Working if verdict.reason == SUPERSEDED => Ending::Superseded,
-        Standing::Working if verdict.reason == WAITS_FOR_OTHERS => return None,
         Standing::Working => Ending::Underway,
         Standing::Retrying | Standing::Stalled if verdict.event == Some(Reason::Degraded) => {
             Ending::Unhealthy
         }
         Standing::Retrying | Standing::Stalled => Ending::Failed,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn what_waits_for_others_is_no_attempt() {
+        let ending = |standing, reason: &str| {
+            ending(&Verdict {
+                standing,
+                reason: reason.to_owned(),
+                message: "waiting".to_owned(),
+                event: None,
+                details: Value::Null,
+            })
+        };
+        // Those that wait for each other are stalled.
+        for standing in [Standing::Working, Standing::Stalled] {
+            assert_eq!(ending(standing, WAITS_FOR_OTHERS), None);
+        }
+        let applying = ending(Standing::Working, "Applying");
+        assert_eq!(applying, Some(Ending::Underway));
+        let invalid = ending(Standing::Stalled, "InvalidSpec");
+        assert_eq!(invalid, Some(Ending::Failed));
+    }
 }
