@@ -216,11 +216,7 @@ fn understand(
             kind: id.kind.clone(),
             hint: KindHint::Nothing,
         })),
-        _ if refusal.message.starts_with("admission webhook ")
-            || refusal.message.contains("denied request: ") =>
-        {
-            Some(WriteError::Denied(denial(refusal, id)))
-        }
+        _ if refusal.is_denial() => Some(WriteError::Denied(denial(refusal, id))),
         403 => Some(WriteError::Forbidden {
             account: account.cloned(),
             message: first_line(&refusal.message).to_owned(),
@@ -354,8 +350,8 @@ mod tests {
         }
     }
 
-    fn error_of(kind: &str, code: u16, message: &str, causes: Value) -> WriteError {
-        let refusal = Refusal {
+    fn refusal(code: u16, message: &str, causes: Value) -> Refusal {
+        Refusal {
             request: "PATCH /x".into(),
             code,
             reason: String::new(),
@@ -363,7 +359,11 @@ mod tests {
             object: None,
             causes: serde_json::from_value(causes).unwrap(),
             is_unsure: false,
-        };
+        }
+    }
+
+    fn error_of(kind: &str, code: u16, message: &str, causes: Value) -> WriteError {
+        let refusal = refusal(code, message, causes);
         let account = ServiceAccount::new("shop", "deployer");
         WriteError::of(
             RequestError::Refused(Box::new(refusal)),
@@ -484,6 +484,26 @@ mod tests {
         );
         let shown = error_of("A", 403, &long, json!([])).to_string();
         assert!(shown.len() < 1100 && shown.ends_with('…'), "{shown}");
+    }
+
+    #[test]
+    fn what_admission_denies_is_not_against_the_schema() {
+        let is_against = |code, message: &str| {
+            let refusal = refusal(code, message, json!([]));
+            refusal.is_against_schema()
+        };
+        let policy = "widgets.example.com \"w\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: failed expression: false";
+        assert!(!is_against(422, policy));
+        assert!(!is_against(
+            422,
+            "admission webhook \"w\" denied the request: no"
+        ));
+        assert!(is_against(
+            422,
+            "Widget.example.com \"w\" is invalid: spec.colour: Unsupported value"
+        ));
+        let misfit = "failed to create typed patch object (shop/w; example.com/v1, Kind=Widget): .spec.colour: field not declared in schema";
+        assert!(is_against(500, misfit));
     }
 
     #[test]

@@ -69,11 +69,6 @@ impl Refusal {
         retry::is_misfit(self.code, &self.reason, &self.message)
     }
 
-    /// Says whether the object does not fit its kind's schema, or breaks a rule of it.
-    pub(crate) fn is_against_schema(&self) -> bool {
-        self.code == 422 || self.is_misfit()
-    }
-
     /// Says whether the path is not served. An object that is missing is named; a path that is not known is answered as any
     /// web server would answer it.
     pub(crate) fn is_unserved(&self) -> bool {

@@ -6,7 +6,7 @@ use pintle_core::{
     inventory::Entry,
     object::ObjectId,
     order::Links,
-    plan::{Action, Conflict, Depth},
+    plan::{Action, Change, Conflict, Depth},
 };
 use serde_json::Value;
 
@@ -19,7 +19,7 @@ use crate::{
     objects::{self, Mode},
     ownership::may_force,
     payload::Payload,
-    prepare::PreparedObject,
+    prepare::{PreparedObject, is_definition},
     rejection::{ObjectFailure, WriteError, conflicts},
     request::{Refusal, RequestError},
 };
@@ -32,7 +32,7 @@ pub(super) struct Doubt {
     because: Vec<ObjectId>,
 }
 
-/// Parts what is planned from what fails. A refusal counts for nothing if the plan writes what it may be for.
+/// Parts what is planned from what fails. A refusal counts for nothing if the plan changes what it may be for.
 pub(super) fn parted(
     looked: impl Iterator<Item = Result<PlannedObject, ObjectFailure>>,
 ) -> (Vec<PlannedObject>, Vec<ObjectFailure>) {
@@ -43,15 +43,15 @@ pub(super) fn parted(
             Err(failure) => failures.push(failure),
         }
     }
-    let written: BTreeSet<ObjectId> = found
+    let changed: BTreeSet<ObjectId> = found
         .iter()
-        .filter(|planned| is_write(planned.change.action))
+        .filter(|planned| matters(&planned.change))
         .map(|planned| planned.change.id.clone())
         .collect();
     found.retain_mut(|planned| {
         let doubt = planned.doubt.take();
         let Some(doubt) =
-            doubt.filter(|doubt| doubt.because.iter().all(|id| !written.contains(id)))
+            doubt.filter(|doubt| doubt.because.iter().all(|id| !changed.contains(id)))
         else {
             return true;
         };
@@ -65,8 +65,16 @@ pub(super) fn parted(
     (found, failures)
 }
 
-fn is_write(action: Action) -> bool {
-    matches!(action, Action::Create | Action::Update | Action::Replace)
+/// Says whether a change may be why the server says something else afterwards. Of a definition only what it specifies counts: a
+/// label of it lets no object fit.
+fn matters(change: &Change) -> bool {
+    match change.action {
+        Action::Update if is_definition(&change.id) => {
+            change.before["spec"] != change.after["spec"]
+        }
+        Action::Create | Action::Update | Action::Replace => true,
+        Action::Delete | Action::Keep | Action::Unchanged => false,
+    }
 }
 
 impl Planner<'_> {
@@ -269,6 +277,29 @@ mod tests {
         assert!(stands(Action::Unchanged));
         assert!(!stands(Action::Create));
         assert!(!stands(Action::Update));
+    }
+
+    #[test]
+    fn a_definition_whose_labels_change_lets_no_object_fit() {
+        let stands = |after: Value| {
+            let mut definition = planned("widgets", Action::Update, None);
+            let change = &mut definition.change;
+            "apiextensions.k8s.io".clone_into(&mut change.id.group);
+            "CustomResourceDefinition".clone_into(&mut change.id.kind);
+            change.before =
+                json!({"metadata": {"labels": {"chart": "1"}}, "spec": {"scope": "Namespaced"}});
+            change.after = after;
+            let doubtful = planned("a", Action::Update, Some(doubt_for(&definition)));
+            let (_, failures) = parted([Ok(doubtful), Ok(definition)].into_iter());
+            !failures.is_empty()
+        };
+        let labels = json!({"chart": "2"});
+        assert!(stands(
+            json!({"metadata": {"labels": labels}, "spec": {"scope": "Namespaced"}})
+        ));
+        assert!(!stands(
+            json!({"metadata": {"labels": labels}, "spec": {"scope": "Cluster"}})
+        ));
     }
 
     #[test]

@@ -11,6 +11,19 @@ const CONCEALED: &str = "the server refuses its content";
 /// Most that is shown of what admission says.
 const DENIAL_BYTES: usize = 1 << 10;
 
+impl Refusal {
+    /// Says whether an admission webhook or policy refuses the object. The API has no reason for it: each of them chooses the
+    /// code, and that of a policy is the one of what is not valid.
+    pub(crate) fn is_denial(&self) -> bool {
+        self.message.starts_with("admission webhook ") || self.message.contains("denied request: ")
+    }
+
+    /// Says whether the object does not fit its kind's schema, or breaks a rule of it.
+    pub(crate) fn is_against_schema(&self) -> bool {
+        self.is_misfit() || (self.code == 422 && !self.is_denial())
+    }
+}
+
 /// Returns what a refusal says field by field.
 pub(super) fn problems(refusal: &Refusal, id: &ObjectId) -> Vec<FieldProblem> {
     if refusal.causes.is_empty() {
