@@ -356,14 +356,14 @@ impl Planner<'_> {
         }
     }
 
-    /// Says whether the server cannot know the object yet: its namespace or its kind come with this plan.
+    /// Says whether the server cannot know the object yet: its namespace, or its kind at this version, come with this plan.
     fn is_out_of_sight(&self, object: &PreparedObject) -> bool {
-        let id = object.id();
-        let in_new = id
+        let in_new = object
+            .id()
             .namespace
             .as_ref()
             .is_some_and(|namespace| self.new_namespaces.contains(namespace));
-        self.prepared.defines(id) || in_new
+        self.prepared.is_coming(&object.resource) || in_new
     }
 
     fn write_error(&self, error: RequestError, object: &PreparedObject) -> WriteError {

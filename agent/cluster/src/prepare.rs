@@ -81,7 +81,6 @@ pub struct Prepared {
     rendered: Digest,
     digest: Digest,
     kinds: Arc<Kinds>,
-    defined: BTreeSet<(String, String)>,
     coming: BTreeSet<ResourceType>,
     order: Order,
 }
@@ -136,11 +135,6 @@ impl Prepared {
 
     pub(crate) fn shared_kinds(&self) -> Arc<Kinds> {
         Arc::clone(&self.kinds)
-    }
-
-    /// Says whether the render itself brings the definition of a kind that the server does not serve so.
-    pub(crate) fn defines(&self, id: &ObjectId) -> bool {
-        self.defined.contains(&(id.group.clone(), id.kind.clone()))
     }
 
     /// Says whether the server did not serve a kind at its version, and the render itself brings what has it do so.
@@ -282,7 +276,7 @@ pub(crate) fn prepare(
     kinds: &Arc<Kinds>,
 ) -> Result<Prepared, PrepareError> {
     let mut kinds = Arc::clone(kinds);
-    let (mut defined, mut coming) = (BTreeSet::new(), BTreeSet::new());
+    let mut coming = BTreeSet::new();
     let all = || rendered.objects().iter().chain(rendered.hooks());
     for definition in all().filter(|o| is_definition(o.object.id())) {
         let types = types_of_definition(definition.object.value());
@@ -290,7 +284,6 @@ pub(crate) fn prepare(
         let unserved: Vec<ResourceType> = types.iter().filter(is_unserved).cloned().collect();
         if !unserved.is_empty() {
             coming.extend(unserved);
-            defined.extend(types.into_iter().map(|t| (t.group, t.kind)));
             Arc::make_mut(&mut kinds).learn(definition.object.value());
         }
     }
@@ -317,7 +310,6 @@ pub(crate) fn prepare(
         rendered: rendered.digest(),
         digest: ready.digest(),
         kinds,
-        defined,
         coming,
     })
 }
@@ -539,7 +531,7 @@ mod tests {
             ),
             ("things", Some("shop"))
         );
-        assert!(prepared.defines(found.id()) && prepared.is_coming(&found.resource));
+        assert!(prepared.is_coming(&found.resource));
         let served = kinds().preferred("example.com", "Widget").unwrap().clone();
         assert!(!prepared.is_coming(&served));
         let error = ready(vec![thing]).unwrap_err();

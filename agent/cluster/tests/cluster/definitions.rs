@@ -36,7 +36,7 @@ pub(crate) fn definition(world: &World) -> Value {
 }
 
 /// The same kind at several versions, each served or not. The first is how it is stored.
-fn definition_at(world: &World, versions: &[(&str, bool)]) -> Value {
+pub(crate) fn definition_at(world: &World, versions: &[(&str, bool)]) -> Value {
     let mut definition = definition(world);
     let schema = definition["spec"]["versions"][0]["schema"].clone();
     let stored = versions[0].0;
@@ -56,7 +56,7 @@ pub(crate) fn widget(world: &World, name: &str) -> Value {
     json!({"apiVersion": format!("{}/v1", group(world)), "kind": "Widget", "metadata": {"name": name}, "spec": {"size": 1}})
 }
 
-fn widget_at(world: &World, version: &str, name: &str) -> Value {
+pub(crate) fn widget_at(world: &World, version: &str, name: &str) -> Value {
     let mut widget = widget(world, name);
     widget["apiVersion"] = json!(format!("{}/{version}", group(world)));
     widget

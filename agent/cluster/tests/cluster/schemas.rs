@@ -5,7 +5,7 @@ use pintle_harness::Fault;
 use serde_json::{Value, json};
 
 use crate::{
-    definitions::{definition, widget, widgets},
+    definitions::{definition, definition_at, widget, widget_at, widgets},
     faults::behind_proxy,
     world::{World, annotated, with},
 };
@@ -66,4 +66,23 @@ async fn a_plan_that_changes_a_definition_may_use_what_it_adds() {
         refused.contains("it is not valid: spec.colour: field not declared in schema"),
         "{refused}"
     );
+}
+
+#[tokio::test]
+async fn what_exists_is_known_although_its_definition_gains_a_version() {
+    let world = World::new("crd-gains").await;
+    world
+        .converge(&[definition(&world), widget(&world, "w")])
+        .await
+        .unwrap();
+    let gained = [
+        definition_at(&world, &[("v1", true), ("v1beta1", true)]),
+        with(widget(&world, "w"), "/spec/size", json!(2)),
+        widget_at(&world, "v1beta1", "new"),
+    ];
+    for depth in [Depth::Local, Depth::Server] {
+        let planned = world.plan(&gained, depth).await.unwrap();
+        let summary = planned.plan.summary();
+        assert_eq!((summary.update, summary.create), (2, 1), "{depth:?}");
+    }
 }
