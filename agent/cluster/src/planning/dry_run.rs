@@ -123,7 +123,11 @@ impl Planner<'_> {
             return Err(error);
         }
         let planned = match self.read(object).await? {
-            Some(live) => updated(object, self.seen(object, live)),
+            Some(live) => {
+                let live = self.seen(object, live);
+                self.taken_over(object, &live, None).await?;
+                updated(object, live)
+            }
             None => created(object),
         };
         Ok(PlannedObject {
@@ -171,7 +175,7 @@ impl Planner<'_> {
                     }
                     error if because.is_empty() => return Err(error),
                     error => {
-                        change.conflicts = live.contested(object);
+                        change.conflicts = self.taken_over(object, live, entry).await?;
                         doubt = Some(Doubt { error, because });
                     }
                 }
@@ -182,6 +186,25 @@ impl Planner<'_> {
             doubt,
             ..PlannedObject::of(change)
         })
+    }
+
+    /// Returns the fields that an object in doubt takes over from others, if it may: the server refuses it for something else,
+    /// and says nothing of them.
+    async fn taken_over(
+        &self,
+        object: &PreparedObject,
+        live: &Live<'_>,
+        entry: Option<&Entry>,
+    ) -> Result<Vec<Conflict>, WriteError> {
+        let contested = live.contested(object);
+        if contested.is_empty() {
+            return Ok(contested);
+        }
+        let adopts = object.asks_for_adoption();
+        match may_force(live.value(), self.release, object.id(), adopts, entry).await {
+            Ok(()) => Ok(contested),
+            Err(refused) => Err(refused.unwrap_or(WriteError::Conflict(contested))),
+        }
     }
 
     async fn try_apply(

@@ -86,3 +86,31 @@ async fn what_exists_is_known_although_its_definition_gains_a_version() {
         assert_eq!((summary.update, summary.create), (2, 1), "{depth:?}");
     }
 }
+
+#[tokio::test]
+async fn what_uses_a_new_schema_takes_nothing_over_that_is_not_ones_own() {
+    let world = World::new("crd-theirs").await;
+    world
+        .converge(&[definition(&world), widget(&world, "again")])
+        .await
+        .unwrap();
+    world.kubectl(&["delete", &widgets(&world), "again"]);
+    // One of them is listed in the inventory, and one has never been seen.
+    for name in ["again", "new"] {
+        let theirs = with(widget(&world, name), "/spec/size", json!(2));
+        let theirs = with(theirs, "/metadata/namespace", json!(world.namespace));
+        world.plane.apply(&theirs.to_string()).unwrap();
+    }
+    let changed = [
+        coloured_definition(&world),
+        coloured(&world, "again"),
+        coloured(&world, "new"),
+    ];
+    let refused = world.plan(&changed, Depth::Server).await.unwrap_err();
+    let refused = refused.to_string();
+    let owned = ".spec.size is owned by kubectl";
+    assert_eq!(refused.matches(owned).count(), 2, "{refused}");
+    let adopting = changed.map(|object| annotated(object, "pintle.dev/adopt", "allowed"));
+    let planned = world.plan(&adopting, Depth::Server).await.unwrap();
+    assert_eq!(planned.plan.summary().update, 3);
+}
