@@ -1,11 +1,12 @@
 //! What the server would make of an object, and what it says against it.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use pintle_core::{
+    hook::HookEvent,
     inventory::Entry,
     object::ObjectId,
-    order::Links,
+    order::{Links, Tier},
     plan::{Action, Change, Conflict, Depth},
 };
 use serde_json::Value;
@@ -32,7 +33,59 @@ pub(super) struct Doubt {
     because: Vec<ObjectId>,
 }
 
-/// Parts what is planned from what fails. A refusal counts for nothing if the plan changes what it may be for.
+/// When a plan writes something for the first time. What is written at the same time has an order of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Turn {
+    /// Before everything else.
+    First,
+    /// With the hooks of the event before the objects.
+    HooksBefore,
+    Objects,
+    /// With the hooks of the event after the objects, or when somebody asks for a test.
+    HooksAfter,
+}
+
+impl Turn {
+    fn of(change: &Change) -> Self {
+        if !change.is_hook() {
+            return if Tier::of(&change.id).blocks() {
+                Self::First
+            } else {
+                Self::Objects
+            };
+        }
+        // What is kept for the removal is not run at it now.
+        let is_kept = change.for_removal.is_some();
+        let is_now = |event: &&HookEvent| !is_kept || !HookEvent::AT_REMOVAL.contains(event);
+        if change
+            .hook
+            .iter()
+            .filter(is_now)
+            .any(|event| is_before(*event))
+        {
+            Self::HooksBefore
+        } else {
+            Self::HooksAfter
+        }
+    }
+}
+
+fn is_before(event: HookEvent) -> bool {
+    match event {
+        HookEvent::PreInstall
+        | HookEvent::PreUpgrade
+        | HookEvent::PreRollback
+        | HookEvent::PreDelete => true,
+        HookEvent::PostInstall
+        | HookEvent::PostUpgrade
+        | HookEvent::PostRollback
+        | HookEvent::PostDelete
+        | HookEvent::Test => false,
+    }
+}
+
+/// Parts what is planned from what fails. A refusal counts for nothing if the plan changes what it may be for, and not only
+/// later.
 pub(super) fn parted(
     looked: impl Iterator<Item = Result<PlannedObject, ObjectFailure>>,
 ) -> (Vec<PlannedObject>, Vec<ObjectFailure>) {
@@ -43,18 +96,21 @@ pub(super) fn parted(
             Err(failure) => failures.push(failure),
         }
     }
-    let changed: BTreeSet<ObjectId> = found
+    let changed: BTreeMap<ObjectId, Turn> = found
         .iter()
-        .filter(|planned| matters(&planned.change))
-        .map(|planned| planned.change.id.clone())
+        .map(|planned| &planned.change)
+        .filter(|change| matters(change))
+        .map(|change| (change.id.clone(), Turn::of(change)))
         .collect();
     found.retain_mut(|planned| {
-        let doubt = planned.doubt.take();
-        let Some(doubt) =
-            doubt.filter(|doubt| doubt.because.iter().all(|id| !changed.contains(id)))
-        else {
+        let Some(doubt) = planned.doubt.take() else {
             return true;
         };
+        let turn = Turn::of(&planned.change);
+        let is_excuse = |id: &ObjectId| changed.get(id).is_some_and(|other| *other <= turn);
+        if doubt.because.iter().any(is_excuse) {
+            return true;
+        }
         failures.push(ObjectFailure {
             id: planned.change.id.clone(),
             position: planned.change.source.clone(),
@@ -300,6 +356,36 @@ mod tests {
         assert!(stands(Action::Unchanged));
         assert!(!stands(Action::Create));
         assert!(!stands(Action::Update));
+    }
+
+    #[test]
+    fn a_refusal_stands_if_what_it_may_be_for_comes_only_later() {
+        use HookEvent::{PostInstall, PreDelete, PreInstall, Test};
+        let at = |name: &str, events: &[HookEvent], doubt| {
+            let mut planned = planned(name, Action::Create, doubt);
+            planned.change.hook = events.iter().copied().collect();
+            planned
+        };
+        let stands = |events: &[HookEvent], other: PlannedObject| {
+            let doubtful = at("a", events, Some(doubt_for(&other)));
+            let (_, failures) = parted([Ok(doubtful), Ok(other)].into_iter());
+            !failures.is_empty()
+        };
+        let other = |events: &[HookEvent]| at("other", events, None);
+        let before: &[HookEvent] = &[PreInstall];
+        assert!(stands(before, other(&[])));
+        assert!(stands(before, other(&[PostInstall])));
+        assert!(!stands(before, other(&[PreInstall, PostInstall])));
+        assert!(!stands(&[], other(before)));
+        assert!(stands(&[], other(&[PostInstall])));
+        assert!(stands(&[], other(&[Test])));
+        assert!(!stands(&[PostInstall], other(&[])));
+        let mut namespace = other(&[]);
+        "Namespace".clone_into(&mut namespace.change.id.kind);
+        assert!(!stands(before, namespace));
+        let mut kept = other(&[PostInstall, PreDelete]);
+        kept.change.for_removal = Some(Box::default());
+        assert!(stands(&[], kept));
     }
 
     #[test]
