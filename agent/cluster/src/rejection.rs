@@ -482,8 +482,10 @@ mod tests {
             "admission webhook \"w\" denied the request: {}",
             "é".repeat(5000)
         );
-        let shown = error_of("A", 403, &long, json!([])).to_string();
-        assert!(shown.len() < 1100 && shown.ends_with('…'), "{shown}");
+        for kind in ["A", "Secret"] {
+            let shown = error_of(kind, 403, &long, json!([])).to_string();
+            assert!(shown.len() < 1100 && shown.ends_with('…'), "{shown}");
+        }
     }
 
     #[test]

@@ -439,11 +439,15 @@ impl Applier<'_> {
         );
         match kept.await {
             Ok(digest) => record.removal_hooks = digest,
-            Err((id, error)) => run.failures.push(ObjectFailure {
-                id,
-                position: None,
-                error: error.into(),
-            }),
+            Err((id, error)) => {
+                // What admission says may quote the hooks.
+                let error = WriteError::of(error, &id, "v1", None);
+                run.failures.push(ObjectFailure {
+                    id,
+                    position: None,
+                    error,
+                });
+            }
         }
     }
 

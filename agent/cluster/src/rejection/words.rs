@@ -58,7 +58,7 @@ fn short(message: &str, secret: bool) -> String {
 /// is kept; what follows may quote it.
 pub(super) fn denial(refusal: &Refusal, id: &ObjectId) -> String {
     if id.is_secret() {
-        return first_line(&refusal.message).to_owned();
+        return bounded(first_line(&refusal.message).to_owned());
     }
     let mut text = String::new();
     for line in refusal.message.lines().map(str::trim) {
@@ -70,6 +70,11 @@ pub(super) fn denial(refusal: &Refusal, id: &ObjectId) -> String {
         }
         text.push_str(line);
     }
+    bounded(text)
+}
+
+/// Cuts what admission says where it becomes too long.
+fn bounded(mut text: String) -> String {
     if text.len() > DENIAL_BYTES {
         text.truncate(text.floor_char_boundary(DENIAL_BYTES));
         text.push('…');

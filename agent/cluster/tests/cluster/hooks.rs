@@ -18,11 +18,13 @@ use pintle_core::{
     rendered::{Rendered, RenderedObject},
     seed::Seed,
 };
+use pintle_harness::Fault;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     definitions::{definition, widget},
+    faults::behind_proxy,
     world::{Starved, World, annotated, approve, config_map, deployment},
 };
 
@@ -372,6 +374,21 @@ async fn hooks_for_the_removal_are_in_the_plan_that_keeps_them_and_in_no_other()
     let without = Rendering::new().object(config_map("web", "1")).finish();
     happened(&world, &without).await;
     assert_eq!(world.live("secret", "pintle-hooks.web"), None);
+}
+
+#[tokio::test]
+async fn what_is_said_of_hooks_that_cannot_be_kept_quotes_none_of_them() {
+    let (world, proxy) = behind_proxy("hooks-denied").await;
+    let denial = "admission webhook \"w\" denied the request: no\nfound hunter2";
+    proxy.inject(Fault::on("POST", "/secrets").status(403, "Forbidden", denial));
+    let saving = Rendering::new()
+        .hook(job("save", ""), &[HookEvent::PreDelete], as_it_is)
+        .finish();
+    let expected = format!(
+        "Secret {}/pintle-hooks.web: admission refuses it: admission webhook \"w\" denied the request: no",
+        world.namespace
+    );
+    assert_eq!(failure(&world, &saving).await, expected);
 }
 
 #[tokio::test]
