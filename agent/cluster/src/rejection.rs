@@ -78,6 +78,10 @@ pub enum WriteError {
     /// The object is not valid.
     #[error("it is not valid: {}", joined(.0))]
     Invalid(Vec<FieldProblem>),
+    /// It does not fit its definition, which has changed in the same run: it was planned by the one before, and the server may
+    /// have judged it by that.
+    #[error("{0}; its definition has changed in the same run, so it is planned again")]
+    Early(Box<WriteError>),
     /// An admission webhook or policy refuses it.
     #[error("admission refuses it: {0}")]
     Denied(String),
@@ -403,6 +407,14 @@ mod tests {
             error_of("A", 422, "", cause(sts)),
             WriteError::Immutable(_)
         ));
+    }
+
+    #[test]
+    fn what_does_not_fit_a_definition_that_has_just_changed_is_planned_again() {
+        let misfit = "failed to create typed patch object (shop/w; example.com/v1, Kind=Widget): .spec.colour: field not declared in schema";
+        let early = WriteError::Early(Box::new(error_of("Widget", 500, misfit, json!([]))));
+        assert_eq!(early.retry(), Retry::Backoff);
+        assert_snapshot!(early, @"it is not valid: spec.colour: field not declared in schema; its definition has changed in the same run, so it is planned again");
     }
 
     #[test]

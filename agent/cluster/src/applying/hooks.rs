@@ -227,7 +227,7 @@ impl Applier<'_> {
     ) -> Result<Sighting, WriteError> {
         let live = match self.connection.read(&object.resource, &hook.id).await {
             // Its definition came with this plan, and is about to be served.
-            Err(error) if error.is_unserved() && self.is_new_kind(&object.resource) => None,
+            Err(error) if error.is_unserved() && self.is_of_new_kind(&hook.id) => None,
             live => live.map_err(|error| self.hook_error(error, object))?,
         };
         let Some(live) = live else {
@@ -537,8 +537,7 @@ impl Applier<'_> {
         error: crate::request::RequestError,
         object: &PreparedObject,
     ) -> WriteError {
-        let version = object.object.version();
-        WriteError::of(error, object.id(), version, self.release.account.as_ref())
+        self.understood(error, object.id(), object.object.version())
     }
 }
 

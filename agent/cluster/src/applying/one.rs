@@ -306,7 +306,8 @@ impl Applier<'_> {
                 Err(error) if !self.cancel.is_cancelled() => error,
                 result => return result,
             };
-            let is_passing = self.established_at(resource).is_some_and(|established| {
+            let established = self.established_at(&resource.group, &resource.kind);
+            let is_passing = established.is_some_and(|established| {
                 if error.is_unserved() {
                     started.elapsed() <= self.release.timeout.get()
                 } else {
@@ -322,14 +323,14 @@ impl Applier<'_> {
         }
     }
 
-    /// Says whether a kind came, or changed, with this plan.
-    pub(super) fn is_new_kind(&self, resource: &ResourceType) -> bool {
-        self.established_at(resource).is_some()
+    /// Says whether the kind of an object came, or changed, with this plan.
+    pub(super) fn is_of_new_kind(&self, id: &ObjectId) -> bool {
+        self.established_at(&id.group, &id.kind).is_some()
     }
 
     /// Returns when the definition of a kind was established, if this plan has written it.
-    fn established_at(&self, resource: &ResourceType) -> Option<Instant> {
-        let kind = (resource.group.clone(), resource.kind.clone());
+    fn established_at(&self, group: &str, kind: &str) -> Option<Instant> {
+        let kind = (group.to_owned(), kind.to_owned());
         self.established.lock().ok()?.get(&kind).copied()
     }
 
@@ -542,11 +543,23 @@ impl Applier<'_> {
     }
 
     fn error(&self, error: RequestError, change: &Change) -> WriteError {
-        WriteError::of(
-            error,
-            &change.id,
-            &change.version,
-            self.release.account.as_ref(),
-        )
+        self.understood(error, &change.id, &change.version)
+    }
+
+    /// Understands what a request for an object came to.
+    pub(super) fn understood(
+        &self,
+        error: RequestError,
+        id: &ObjectId,
+        version: &str,
+    ) -> WriteError {
+        let refusal = error.refusal();
+        let is_early = refusal.is_some_and(Refusal::is_against_schema) && self.is_of_new_kind(id);
+        let error = WriteError::of(error, id, version, self.release.account.as_ref());
+        if is_early {
+            WriteError::Early(Box::new(error))
+        } else {
+            error
+        }
     }
 }

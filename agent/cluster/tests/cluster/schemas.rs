@@ -1,6 +1,7 @@
 //! Resources whose definition changes in the same commit.
 
-use pintle_core::plan::Depth;
+use pintle_cluster::ClusterError;
+use pintle_core::{machine::Retry, plan::Depth};
 use pintle_harness::Fault;
 use serde_json::{Value, json};
 
@@ -113,4 +114,33 @@ async fn what_uses_a_new_schema_takes_nothing_over_that_is_not_ones_own() {
     let adopting = changed.map(|object| annotated(object, "pintle.dev/adopt", "allowed"));
     let planned = world.plan(&adopting, Depth::Server).await.unwrap();
     assert_eq!(planned.plan.summary().update, 3);
+}
+
+#[tokio::test]
+async fn what_only_the_new_schema_tells_is_planned_again() {
+    let world = World::new("crd-fixes").await;
+    world
+        .converge(&[definition(&world), widget(&world, "w")])
+        .await
+        .unwrap();
+    let uid = world.live(&widgets(&world), "w").unwrap()["metadata"]["uid"].clone();
+    let size = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/size";
+    let rule = json!([{"rule": "self == oldSelf", "message": "it is immutable"}]);
+    let fixing = with(
+        coloured_definition(&world),
+        &format!("{size}/x-kubernetes-validations"),
+        rule,
+    );
+    let other = with(coloured(&world, "w"), "/spec/size", json!(2));
+    let other = annotated(other, "pintle.dev/replace", "allowed");
+    let changed = [fixing, other];
+    // The schema before does not know the colour, and so cannot say that the size must stay.
+    let Err(ClusterError::Failed(error)) = world.converge(&changed).await else {
+        panic!("it could not be changed and was")
+    };
+    assert_eq!(error.retry(), Retry::Backoff, "{error}");
+    world.converge(&changed).await.unwrap();
+    let now = world.live(&widgets(&world), "w").unwrap();
+    assert_eq!(now["spec"], json!({"size": 2, "colour": "red"}));
+    assert_ne!(now["metadata"]["uid"], uid);
 }
