@@ -196,10 +196,13 @@ impl Tracker {
         self.open(&release.application, registration);
     }
 
-    /// Watches for an object of an application, unless its kind is watched already.
+    /// Watches for an object of an application at the version of its kind, unless that is watched already: the definition may
+    /// serve no other one any more.
     pub(crate) fn observe_one(&self, release: &Release, id: &ObjectId, kind: &ResourceType) {
         let label = release.application.label_value();
-        if !self.inner.lock().is_watched(&label, id) {
+        let version = kind.api_version();
+        let is_watched = self.inner.lock().is_watched_at(&label, id, &version);
+        if !is_watched {
             self.observe_also(release, &[kind.clone()].into());
         }
     }

@@ -221,7 +221,7 @@ impl<'c> Applier<'c> {
         let Some(tracker) = &self.tracker else {
             return Ended::Settled(id, Ok(()));
         };
-        // Its kind may have come with this plan.
+        // Its kind, or the version of it, may have come with this plan.
         if let Some(object) = self.prepared.find(&id) {
             tracker.observe_one(self.release, &id, &object.resource);
         }

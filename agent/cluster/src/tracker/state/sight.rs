@@ -150,8 +150,19 @@ impl State {
             .map(|failure| failure.text.as_str())
     }
 
-    /// Says whether any watch could see an object.
+    /// Says whether any watch could see an object, at whichever version.
     pub(in crate::tracker) fn is_watched(&self, label: &str, id: &ObjectId) -> bool {
         self.keys(label).any(|key| sees(key, id))
+    }
+
+    /// Says whether a watch could see an object at an `apiVersion`.
+    pub(in crate::tracker) fn is_watched_at(
+        &self,
+        label: &str,
+        id: &ObjectId,
+        version: &str,
+    ) -> bool {
+        let app = self.apps.get(label);
+        app.is_some_and(|app| app.sees_at(version, id))
     }
 }

@@ -349,6 +349,18 @@ fn an_application_may_come_to_need_more_watches_than_it_has() {
 }
 
 #[test]
+fn an_object_is_not_watched_at_a_version_because_it_is_at_another() {
+    let mut state = State::default();
+    state.register(&release("web"), [key()].into());
+    let is_watched_at = |state: &State, version| state.is_watched_at(LABEL, &id("a"), version);
+    assert!(is_watched_at(&state, "v1"));
+    assert!(!is_watched_at(&state, "v1beta1"));
+    assert!(!state.is_watched_at("shop.api", &id("a"), "v1"));
+    state.register_also(&release("web"), [at_beta()].into());
+    assert!(is_watched_at(&state, "v1beta1") && is_watched_at(&state, "v1"));
+}
+
+#[test]
 fn the_watches_of_a_kind_that_is_served_from_now_on_are_tried_again() {
     let mut fixture = Fixture::new();
     let nudge = fixture.state.nudge_of(&fixture.key, fixture.number);
