@@ -349,8 +349,9 @@ impl Applier<'_> {
             what: "to complete",
         });
         let mut last = "it has not been seen in the cluster".to_owned();
-        let limit = self.release.hook_timeout.get();
-        let ended = awaiting::until(self.own, &object.resource, &hook.id, limit, |live| {
+        let (resource, limit) = (&object.resource, self.release.hook_timeout.get());
+        let (own, discovery) = (self.own, self.discovery);
+        let ended = awaiting::until(own, discovery, resource, &hook.id, limit, |live| {
             let Some(live) = live else {
                 return Some(Err("it was deleted before it had completed".to_owned()));
             };
@@ -376,7 +377,7 @@ impl Applier<'_> {
         let Some(judge) = self.judge.filter(|_| is_awaited(object.id())) else {
             return Ok(Ok(()));
         };
-        let id = object.id();
+        let (id, resource) = (object.id(), &object.resource);
         let deadline = tokio::time::Instant::now() + self.release.hook_timeout.get();
         let mut seen = String::new();
         let mut last = "it has not been seen in the cluster".to_owned();
@@ -389,7 +390,7 @@ impl Applier<'_> {
                 let is_newer = live["metadata"]["resourceVersion"] != seen.as_str();
                 is_newer.then(|| Some(live.clone()))
             };
-            match awaiting::until(self.own, &object.resource, id, limit, newer).await {
+            match awaiting::until(self.own, self.discovery, resource, id, limit, newer).await {
                 Some(None) => return Ok(Err("it was deleted before it was usable".to_owned())),
                 Some(Some(live)) => {
                     let assessment = judge

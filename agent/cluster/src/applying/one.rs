@@ -368,7 +368,7 @@ impl Applier<'_> {
             what: "to be gone",
         });
         let limit = self.release.timeout.get();
-        let gone = awaiting::gone(self.own, resource, id, limit, uid).await;
+        let gone = awaiting::gone(self.own, self.discovery, resource, id, limit, uid).await;
         gone.map_err(|held| WriteError::NotGone {
             departure,
             finalizers: held.finalizers,
@@ -405,7 +405,7 @@ impl Applier<'_> {
             });
             let mut reason = "the API server has not answered yet".to_owned();
             let limit = self.release.timeout.get();
-            let found = awaiting::until(self.own, resource, id, limit, |live| {
+            let found = awaiting::until(self.own, self.discovery, resource, id, limit, |live| {
                 let live = live?;
                 if condition(live, "Established").is_some_and(|c| c["status"] == "True") {
                     return Some(live.clone());

@@ -48,7 +48,7 @@ pub(crate) fn definition_at(world: &World, versions: &[(&str, bool)]) -> Value {
     definition
 }
 
-fn group(world: &World) -> String {
+pub(crate) fn group(world: &World) -> String {
     format!("{}.example.com", world.namespace)
 }
 
@@ -76,7 +76,7 @@ fn another(world: &World) -> World {
 }
 
 /// Applies objects as soon as their definition is served.
-async fn apply_when_served(world: &World, objects: &[Value]) {
+pub(crate) async fn apply_when_served(world: &World, objects: &[Value]) {
     let applied = || async {
         let prepared = world
             .cluster
@@ -94,7 +94,7 @@ async fn apply_when_served(world: &World, objects: &[Value]) {
 }
 
 /// Waits until the API server refuses a path for a reason.
-fn until_refused(world: &World, path: &str, reason: &str) {
+pub(crate) fn until_refused(world: &World, path: &str, reason: &str) {
     pintle_harness::until(&format!("{path} is refused as {reason}"), LIMIT, || {
         let said = match world.plane.kubectl(&["get", "--raw", path]) {
             Ok(_) => "it is served".to_owned(),

@@ -5,6 +5,7 @@ mod applying;
 mod conflicts;
 mod crashes;
 mod definitions;
+mod departures;
 mod drift;
 mod explaining;
 mod faults;

@@ -1,0 +1,105 @@
+//! Objects whose deletion is awaited.
+
+use pintle_harness::{Fault, Proxied, until_async};
+use serde_json::{Value, json};
+
+use crate::{
+    definitions::{
+        apply_when_served, definition, definition_at, group, until_refused, widget, widget_at,
+        widgets,
+    },
+    faults::behind_proxy,
+    world::{LIMIT, World, annotated, config_map},
+};
+
+/// Has an object come after a `ConfigMap`, which is deleted when the object is gone.
+fn second(object: Value) -> Value {
+    annotated(object, "pintle.dev/depends-on", "ConfigMap/first")
+}
+
+fn hold(world: &World, finalizers: Value) {
+    let change = json!({"metadata": {"finalizers": finalizers}});
+    world.edit(&widgets(world), "second", &change);
+}
+
+/// Says whether it was looked whether an object is gone, and that was answered.
+fn is_look(one: &Proxied) -> bool {
+    one.uri.contains("fieldSelector=metadata.name") && one.status == 200
+}
+
+/// Waits until something is so, and sees that nothing has gone meanwhile for which the second object is the reason to stay.
+async fn while_held(world: &World, what: &str, is_so: impl Fn() -> bool) {
+    until_async(what, LIMIT, || async {
+        let first = world.live("configmap", "first");
+        assert!(first.is_some(), "the second is there, and holds it");
+        Ok(if is_so() {
+            Ok(())
+        } else {
+            Err("not yet".to_owned())
+        })
+    })
+    .await
+    .unwrap();
+    assert!(world.live("configmap", "first").is_some());
+}
+
+#[tokio::test]
+async fn an_object_is_not_gone_because_its_path_is_not_found() {
+    let (world, proxy) = behind_proxy("not-found").await;
+    let definition = definition(&world);
+    let first = config_map("first", "1");
+    let all = [definition.clone(), first, second(widget(&world, "second"))];
+    world.converge(&all).await.unwrap();
+    hold(&world, json!(["example.com/hold"]));
+    // What stands before the server answers the watch, and the list that is asked for then.
+    let not_found = Fault::on("GET", "fieldSelector=metadata.name").times(2);
+    proxy.inject(not_found.body(404, "text/plain", "404 page not found\n"));
+    proxy.forget();
+    let let_go = async {
+        let is_seen = || proxy.seen().iter().any(is_look);
+        while_held(&world, "it is looked for again", is_seen).await;
+        hold(&world, Value::Null);
+    };
+    let (applied, ()) = tokio::join!(world.converge(&all[..1]), let_go);
+    assert_eq!(applied.unwrap().summary.delete, 2);
+    assert!(world.live("configmap", "first").is_none());
+}
+
+#[tokio::test]
+async fn an_object_is_not_gone_because_its_version_is() {
+    let (world, proxy) = behind_proxy("version-gone").await;
+    let definition = |is_old_served: bool| {
+        definition_at(&world, &[("v1", true), ("v1beta1", is_old_served)]).to_string()
+    };
+    world.plane.apply(&definition(true)).unwrap();
+    let rest = config_map("rest", "1");
+    let old = second(widget_at(&world, "v1beta1", "second"));
+    apply_when_served(&world, &[config_map("first", "1"), old, rest.clone()]).await;
+    hold(&world, json!(["example.com/hold"]));
+    proxy.forget();
+    let group = group(&world);
+    let at = |version: &str| {
+        format!(
+            "/apis/{group}/{version}/namespaces/{}/widgets",
+            world.namespace
+        )
+    };
+    let is_watched_at = |version: &str| {
+        let path = at(version);
+        let is_watch = |one: &Proxied| one.uri.contains(&path) && one.uri.contains("watch=");
+        proxy.seen().iter().any(|one| is_look(one) && is_watch(one))
+    };
+    let let_go = async {
+        while_held(&world, "it is awaited", || is_watched_at("v1beta1")).await;
+        world.plane.apply(&definition(false)).unwrap();
+        until_refused(&world, &at("v1beta1"), "NotFound");
+        // The server may leave a watch open at a version that it does not serve any more.
+        proxy.cut_answers();
+        while_held(&world, "it is awaited elsewhere", || is_watched_at("v1")).await;
+        hold(&world, Value::Null);
+    };
+    let only = std::slice::from_ref(&rest);
+    let (applied, ()) = tokio::join!(world.converge(only), let_go);
+    assert_eq!(applied.unwrap().summary.delete, 2);
+    assert!(world.live("configmap", "first").is_none());
+}
