@@ -28,7 +28,7 @@ const RENEWAL: u32 = 290;
 /// Objects in a page of a list: large ones, and they are below what one answer may have.
 const PAGE: u32 = 100;
 /// How often the server may fail to stream what there is before that is listed. One whose etcd tells of no progress fails each
-/// time, after it has granted the request.
+/// time, after it has granted the request. One that is away for a moment does not get to that.
 const STREAMING_TRIES: u32 = 2;
 
 /// What of a kind is watched.
@@ -278,7 +278,7 @@ async fn follow(
                 if streaming && matches!(code, Some(400 | 422)) {
                     return End::NoStreaming;
                 }
-                if streaming && is_listing && code.is_some_and(may_be_listed) {
+                if streaming && is_listing && may_be_listed(&error) {
                     unstreamed += 1;
                     if unstreamed == STREAMING_TRIES {
                         return End::Unstreamed;
@@ -322,9 +322,14 @@ async fn follow(
     }
 }
 
-/// Says whether a list may be granted where a stream is refused: not if that is about who asks, for what, or how often.
-const fn may_be_listed(code: u16) -> bool {
-    !matches!(code, 401 | 403 | 404 | 410 | 429)
+/// Says whether a list may be granted where a stream fails: not if that is about who asks, for what, or how often, nor if the
+/// server was only away when it was asked.
+fn may_be_listed(error: &WatcherError) -> bool {
+    let is_granted = matches!(error, WatcherError::WatchError(_));
+    refusal(error).is_some_and(|refusal| {
+        let is_about_streams = !matches!(refusal.code, 401 | 403 | 404 | 410 | 429);
+        is_about_streams && (is_granted || !retry::is_transient(refusal.code))
+    })
 }
 
 /// Objects in lists have no type. What is no object stays as it is.
@@ -454,10 +459,10 @@ mod tests {
     }
 
     /// Says whether what cannot be streamed is listed after some refusals.
-    async fn is_listed_after(codes: &[u16]) -> bool {
+    async fn is_listed_after(codes: &[u16], error: fn(Box<Status>) -> WatcherError) -> bool {
         let refused = |code: &u16| {
             let status = Status::failure("no", "").with_code(*code);
-            Err(WatcherError::WatchError(status.boxed()))
+            Err(error(status.boxed()))
         };
         let came: Vec<Came> = codes
             .iter()
@@ -473,12 +478,23 @@ mod tests {
 
     #[tokio::test]
     async fn what_the_server_keeps_failing_to_stream_is_listed() {
-        assert!(is_listed_after(&[422]).await);
-        assert!(is_listed_after(&[500, 500]).await);
-        assert!(is_listed_after(&[500, 429, 503]).await);
+        let granted = WatcherError::WatchError;
+        assert!(is_listed_after(&[422], granted).await);
+        assert!(is_listed_after(&[500, 500], granted).await);
+        assert!(is_listed_after(&[500, 429, 503], granted).await);
         for codes in [&[500][..], &[403, 403], &[404, 404], &[429, 429]] {
-            assert!(!is_listed_after(codes).await, "{codes:?}");
+            assert!(!is_listed_after(codes, granted).await, "{codes:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_was_away_is_asked_for_a_stream_again() {
+        let start = |status| WatcherError::WatchStartFailed(kube::Error::Api(status));
+        for codes in [[500, 500], [502, 503], [503, 504], [403, 403]] {
+            assert!(!is_listed_after(&codes, start).await, "{codes:?}");
+        }
+        assert!(is_listed_after(&[422], start).await);
+        assert!(is_listed_after(&[405, 405], start).await);
     }
 
     #[tokio::test]
