@@ -225,7 +225,8 @@ impl Tracker {
                 (key.clone(), number),
                 nudge,
             ));
-            self.inner.lock().opened(&key, number, task.abort_handle());
+            let task = AbortOnDrop(task.abort_handle());
+            self.inner.lock().opened(&key, number, task);
         }
     }
 

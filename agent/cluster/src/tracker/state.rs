@@ -16,7 +16,6 @@ use pintle_core::{drift::DriftSettings, names::ApplicationName, object::ObjectId
 use serde_json::Value;
 use tokio::{
     sync::{Notify, watch},
-    task::AbortHandle,
     time::Instant,
 };
 
@@ -103,7 +102,8 @@ struct App {
 struct Watch {
     /// Distinguishes a watch from one of the same kind that was closed before.
     number: u64,
-    task: Option<AbortHandle>,
+    /// The task that keeps it open.
+    task: Option<AbortOnDrop>,
     /// Counted anew each time that everything is told again.
     pass: u64,
     synced: bool,
@@ -227,11 +227,10 @@ impl State {
         self.register(release, keys)
     }
 
-    /// Keeps the handle of a watch's task; ends it at once if the watch was closed meanwhile.
-    pub(super) fn opened(&mut self, key: &WatchKey, number: u64, task: AbortHandle) {
-        match self.watch(key, number) {
-            Some(watch) => watch.task = Some(task),
-            None => task.abort(),
+    /// Keeps a watch's task for as long as the watch; it ends at once if that was closed meanwhile.
+    pub(super) fn opened(&mut self, key: &WatchKey, number: u64, task: AbortOnDrop) {
+        if let Some(watch) = self.watch(key, number) {
+            watch.task = Some(task);
         }
     }
 
@@ -246,13 +245,8 @@ impl State {
 
     fn close_unneeded(&mut self) {
         let apps = &self.apps;
-        self.watches.retain(|key, watch| {
-            let needed = apps.values().any(|app| app.keys.contains(key));
-            if !needed && let Some(task) = &watch.task {
-                task.abort();
-            }
-            needed
-        });
+        self.watches
+            .retain(|key, _| apps.values().any(|app| app.keys.contains(key)));
     }
 
     fn watch(&mut self, key: &WatchKey, number: u64) -> Option<&mut Watch> {

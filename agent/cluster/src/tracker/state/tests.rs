@@ -336,6 +336,31 @@ fn watches_open_once_and_close_when_nobody_needs_them() {
     assert_eq!(state.open_watches(), 0);
 }
 
+#[tokio::test]
+async fn the_task_of_a_watch_ends_with_it() {
+    let opened = |fixture: &mut Fixture| {
+        let task = tokio::spawn(std::future::pending::<()>());
+        let handle = AbortOnDrop(task.abort_handle());
+        fixture.state.opened(&fixture.key, fixture.number, handle);
+        task
+    };
+    let ended = async |which: &str, task: tokio::task::JoinHandle<()>| {
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(10), task).await;
+        let error = ended.expect(which).expect_err(which);
+        assert!(error.is_cancelled(), "{which}");
+    };
+    let mut fixture = Fixture::new();
+    let task = opened(&mut fixture);
+    fixture.state.forget(LABEL);
+    ended("of a watch that nobody needs", task).await;
+    let late = opened(&mut fixture);
+    ended("of a watch that was closed meanwhile", late).await;
+    let mut fixture = Fixture::new();
+    let task = opened(&mut fixture);
+    drop(fixture);
+    ended("of a tracker that is dropped", task).await;
+}
+
 #[test]
 fn an_application_may_come_to_need_more_watches_than_it_has() {
     let mut state = State::default();
