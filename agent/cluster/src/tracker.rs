@@ -212,6 +212,11 @@ impl Tracker {
         self.inner.lock().nudge(group, kind);
     }
 
+    /// Has those of an application's watches tried again at once that do not work: what refused them may have changed.
+    pub fn retry(&self, application: &ApplicationName) {
+        self.inner.lock().nudge_failed(&application.label_value());
+    }
+
     fn open(&self, application: &ApplicationName, registration: Registration) {
         self.catch_up(application, registration.backlog);
         for (key, number) in registration.open {

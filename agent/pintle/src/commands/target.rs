@@ -188,10 +188,12 @@ impl Target {
         tracker
     }
 
-    /// Watches what is applied, with the kinds that have come with it.
+    /// Watches what is applied, with the kinds that have come with it. A namespace may have come, too, and the rights in it: what
+    /// was refused before is tried again.
     pub(super) fn observe(&self, tracker: &Tracker, inventory: &Inventory) {
         let kinds = self.cluster.kinds_in_use(&self.prepared, inventory);
         tracker.observe(&self.release, &kinds);
+        tracker.retry(&self.release.application);
     }
 }
 

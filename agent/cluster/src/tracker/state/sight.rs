@@ -32,6 +32,14 @@ impl State {
         }
     }
 
+    /// Has those watches of an application tried again that do not work.
+    pub(in crate::tracker) fn nudge_failed(&self, label: &str) {
+        let watches = self.keys(label).filter_map(|key| self.watches.get(key));
+        for watch in watches.filter(|watch| watch.problem.is_some()) {
+            watch.nudge.notify_one();
+        }
+    }
+
     /// Takes note of a failure. Returns whether it begins to count now for how long there is one: also when it has been for
     /// long and only now is a refusal.
     pub(in crate::tracker) fn failed(

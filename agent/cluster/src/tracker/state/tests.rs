@@ -399,6 +399,21 @@ fn the_watches_of_a_kind_that_is_served_from_now_on_are_tried_again() {
 }
 
 #[test]
+fn watches_that_do_not_work_are_tried_again_when_that_is_worthwhile() {
+    let mut fixture = Fixture::new();
+    let nudge = fixture.state.nudge_of(&fixture.key, fixture.number);
+    let nudge = nudge.expect("it is open");
+    let is_nudged = || nudge.notified().now_or_never().is_some();
+    fixture.state.nudge_failed(LABEL);
+    assert!(!is_nudged(), "it works, and may be refused later");
+    fixture.fail("no", true);
+    fixture.state.nudge_failed("shop.api");
+    assert!(!is_nudged(), "it is not the other's");
+    fixture.state.nudge_failed(LABEL);
+    assert!(is_nudged());
+}
+
+#[test]
 fn a_closed_watch_tells_nothing_any_more() {
     let mut fixture = Fixture::new();
     fixture.state.forget(LABEL);
