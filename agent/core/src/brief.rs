@@ -15,10 +15,24 @@ pub fn is_long(message: &str) -> bool {
 /// Returns a message, or as many of its lines as there is room for and how many more it has. A line that takes most of the room
 /// by itself is cut within.
 pub fn cut(message: &str) -> Cow<'_, str> {
-    if !is_long(message) {
+    cut_to(message, MESSAGE_BYTES)
+}
+
+/// Returns a message with what comes after it, such as what can be done about it: the message is cut before that, and that only
+/// if it leaves no room for anything else.
+pub fn cut_before(message: &str, tail: &str) -> String {
+    let is_left = MESSAGE_BYTES.saturating_sub(message.len());
+    let tail = cut_to(tail, is_left.max(MESSAGE_BYTES / 2));
+    let message = cut_to(message, MESSAGE_BYTES - tail.len());
+    format!("{message}{tail}")
+}
+
+/// Does as [`cut`], with room for so many bytes.
+pub fn cut_to(message: &str, room: usize) -> Cow<'_, str> {
+    if message.len() <= room {
         return Cow::Borrowed(message);
     }
-    let end = message.floor_char_boundary(MESSAGE_BYTES - REMARK_BYTES);
+    let end = message.floor_char_boundary(room.saturating_sub(REMARK_BYTES));
     let (head, tail) = message.split_at(end);
     let (kept, mark, left_out) = match head.rfind('\n') {
         Some(line_end) if line_end >= end / 2 => (&head[..line_end], "", &message[line_end + 1..]),
@@ -71,5 +85,31 @@ mod tests {
         assert!(long.starts_with(short.strip_suffix('…').unwrap()));
         let second = format!("it was refused:\n{long}\nand\nmore\n");
         assert!(cut(&second).ends_with("ü…\n… and 2 more"));
+    }
+
+    #[test]
+    fn what_comes_after_a_message_is_there_however_long_the_message_is() {
+        let tail = "\nto let it go, set `deletionPolicy: Orphan`";
+        assert_eq!(cut_before("it failed", tail), format!("it failed{tail}"));
+
+        let all = "ConfigMap shop/größe: the account may not do this\n".repeat(200);
+        let short = cut_before(&all, tail);
+        assert!(short.len() <= MESSAGE_BYTES, "{}", short.len());
+        assert_eq!(cut(&short), short, "nothing more is cut");
+        let kept = short.strip_suffix(tail).unwrap();
+        let (kept, remark) = kept.rsplit_once('\n').unwrap();
+        assert!(all.starts_with(&format!("{kept}\n")), "{kept}");
+        assert_eq!(remark, format!("… and {} more", 200 - kept.lines().count()));
+    }
+
+    #[test]
+    fn what_comes_after_a_message_leaves_it_room() {
+        let long = "ü".repeat(MESSAGE_BYTES);
+        let short = cut_before(&long, &long);
+        assert!(short.len() <= MESSAGE_BYTES, "{}", short.len());
+        assert_eq!(short.matches('…').count(), 2, "{short}");
+        let short = cut_before("it failed: ", &long);
+        assert!(short.starts_with("it failed: ü"), "{short}");
+        assert!(short.len() > MESSAGE_BYTES * 3 / 4, "{}", short.len());
     }
 }

@@ -111,9 +111,9 @@ impl Stands {
             Self::Waits(stands) => stands.clone(),
             Self::Away(stands) if goes_well => stands.clone(),
             Self::Away(stands) => Verdict {
-                message: format!(
-                    "{} (and its source does not answer: {})",
-                    verdict.message, stands.message
+                message: brief::cut_before(
+                    &verdict.message,
+                    &format!(" (and its source does not answer: {})", stands.message),
                 ),
                 ..verdict.clone()
             },
@@ -485,6 +485,12 @@ mod tests {
         );
         insta::assert_snapshot!(shown.message, @"1 is not healthy (and its source does not answer: no route to git)");
         assert_eq!(Learned::default().shown(&degraded), degraded);
+
+        let all = "Deployment.apps shop/web is not healthy\n".repeat(200);
+        let shown = learned.shown(&verdict(Standing::Stalled, Reason::Degraded, &all));
+        let end = " more (and its source does not answer: no route to git)";
+        assert!(shown.message.ends_with(end), "{}", shown.message);
+        assert!(!brief::is_long(&shown.message));
     }
 
     #[test]

@@ -27,6 +27,7 @@ use pintle_core::{
     event::{EventSeverity, Reason},
     machine::{Outcome, Retry},
     names::CONFIRM_PRUNE_ANNOTATION,
+    rollback::Rollback,
 };
 use serde_json::Value;
 use tokio::sync::SemaphorePermit;
@@ -162,6 +163,16 @@ fn status_before(application: &Application) -> ApplicationStatus {
     application.status.as_ref().cloned().unwrap_or_default()
 }
 
+/// Returns what is said of a run that came to a verdict: that it was about another revision than the one that is wanted, and
+/// what can be done, however long the message is.
+fn said(learned: &Learned, verdict: &Verdict) -> Verdict {
+    let is_earlier = |one: &&Rollback| learned.attempted.as_ref() == Some(&one.to);
+    match learned.rollback.as_ref().filter(is_earlier) {
+        Some(rollback) => rollback::told(rollback, verdict.clone()),
+        None => ending::in_brief(verdict.clone()),
+    }
+}
+
 /// Ends a run: writes the status with the inventory, and tells whoever is to be told, if it is news.
 async fn conclude(
     shared: &Arc<Shared>,
@@ -172,34 +183,40 @@ async fn conclude(
     notifiers: &[NotifierUse],
 ) -> Result<Application, (Box<Application>, StatusError)> {
     let application = store.application().clone();
-    let status = report::status(before, application.generation, learned, verdict);
-    let verdict = learned.shown(verdict);
+    let (whole, verdict) = (&verdict.message, said(learned, verdict));
+    let status = report::status(before, application.generation, learned, &verdict);
+    let verdict = learned.shown(&verdict);
     let is_news = is_news(before, &status);
+    let is_new_text = text(before) != text(&status);
     let application = store
         .finish(status)
         .await
         .map_err(|error| (Box::new(application), error))?;
-    match verdict.event.filter(|_| is_news) {
-        Some(reason) => {
-            tell(
-                shared,
-                &application,
-                reason,
-                &verdict.message,
-                &verdict.details,
-                learned,
-                notifiers,
-            )
-            .await;
-        }
-        // The status has no more than its beginning.
-        None if is_news && brief::is_long(&verdict.message) => {
-            let name = application.application_name();
-            tracing::info!(application = %name, reason = verdict.reason, message = verdict.message, "in full");
-        }
-        None => {}
+    let told = verdict.event.filter(|_| is_news);
+    // The status may have no more than its beginning, as it says other things, too. What is tried again is told once, and may say something else each time.
+    let is_logged = told.is_some() && verdict.message == *whole;
+    if is_new_text && whole.len() > brief::MESSAGE_BYTES / 2 && !is_logged {
+        let name = application.application_name();
+        tracing::info!(application = %name, reason = verdict.reason, message = whole, "in full");
+    }
+    if let Some(reason) = told {
+        tell(
+            shared,
+            &application,
+            reason,
+            &verdict.message,
+            &verdict.details,
+            learned,
+            notifiers,
+        )
+        .await;
     }
     Ok(application)
+}
+
+/// Returns what a status says for people.
+fn text(status: &ApplicationStatus) -> Option<String> {
+    Verdict::as_told(&status.conditions).map(|told| told.message)
 }
 
 /// The same state for the same reason is told once, however often a run comes to it.
@@ -219,7 +236,7 @@ fn is_news(before: &ApplicationStatus, after: &ApplicationStatus) -> bool {
     !is_same || before.revision != after.revision
 }
 
-/// Tells an event to notifiers, and to the cluster what is an Event there. The log has its whole message, and nothing else has.
+/// Tells an event to notifiers, and to the cluster what is an Event there. The log has its message as it is.
 async fn tell(
     shared: &Arc<Shared>,
     application: &Application,

@@ -7,13 +7,12 @@ use pintle_core::{
     application::{ApplicationStatus, Standing},
     machine::Outcome,
     revision::short,
-    rollback::Rollback,
 };
 
 use super::{
     Stopped, conclude,
     converge::{Run, working},
-    rollback, unwritten,
+    unwritten,
 };
 use crate::{
     agent::{
@@ -96,19 +95,13 @@ impl Run {
     ) -> Outcome {
         let shared = Arc::clone(&self.shared);
         self.learn_failure(verdict);
-        let rollback = self.learned.rollback.as_ref();
-        let is_earlier = |one: &&Rollback| self.learned.attempted.as_ref() == Some(&one.to);
-        let verdict = match rollback.filter(is_earlier) {
-            Some(rollback) => rollback::told(rollback, verdict.clone()),
-            None => verdict.clone(),
-        };
         let is_unsure = store.is_unsure();
         let concluding = conclude(
             &shared,
             store,
             &self.before,
             &self.learned,
-            &verdict,
+            verdict,
             &self.notifiers,
         );
         match Box::pin(concluding).await {

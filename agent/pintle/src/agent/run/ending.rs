@@ -10,6 +10,7 @@ use pintle_cluster::{
 };
 use pintle_core::{
     application::ApplicationSpec,
+    brief,
     event::Reason,
     machine::Retry,
     object::ObjectId,
@@ -20,7 +21,10 @@ use super::{
     Stopped,
     failures::{apply_failed, is_forbidden, plan_failed},
 };
-use crate::{agent::shared::Shared, cli::output};
+use crate::{
+    agent::{report::Verdict, shared::Shared},
+    cli::output,
+};
 
 /// How many objects are named at most where all do not fit.
 const NAMED: usize = 10;
@@ -73,6 +77,19 @@ pub(super) fn with_way_out(mut stopped: Stopped) -> Stopped {
         }
     }
     stopped
+}
+
+/// Keeps the way out at the end of a message that is too long for a status.
+pub(super) fn in_brief(mut verdict: Verdict) -> Verdict {
+    if brief::is_long(&verdict.message)
+        && let Some(message) = verdict.message.strip_suffix(WAY_OUT)
+    {
+        verdict.message = brief::cut_before(message, WAY_OUT);
+        if let Some(error) = verdict.details.get_mut("error") {
+            *error = verdict.message.as_str().into();
+        }
+    }
+    verdict
 }
 
 /// A removal could not be planned.
@@ -286,5 +303,30 @@ mod tests {
         to let the Application go and leave its objects where they are, set `deletionPolicy: Orphan`
         ");
         assert_eq!(verdict.details["error"], *verdict.message);
+        assert_eq!(in_brief(verdict.clone()), verdict);
+    }
+
+    #[test]
+    fn the_way_out_is_told_however_many_objects_are_in_its_way() {
+        let failure = |number: usize| ObjectFailure {
+            id: id(&format!("one-of-{number}")),
+            position: None,
+            error: WriteError::Forbidden {
+                account: None,
+                message: "no right to delete configmaps in the namespace far".repeat(3),
+            },
+        };
+        let stopped = unapplied(ClusterError::Failed(ApplyError {
+            failures: (0..40).map(failure).collect(),
+            store: None,
+            cancelled: false,
+            inventory: Inventory::default(),
+        }));
+        let whole = stopped.verdict.unwrap();
+        assert!(brief::is_long(&whole.message), "{}", whole.message);
+        let told = in_brief(whole);
+        assert!(!brief::is_long(&told.message), "{}", told.message);
+        assert!(told.message.ends_with(WAY_OUT), "{}", told.message);
+        assert_eq!(told.details["error"], *told.message);
     }
 }

@@ -16,6 +16,9 @@ use crate::{
     pipeline::steady_ms,
 };
 
+/// How much is said at most of why an earlier revision runs, beside all else: the status has more of it.
+const REASON_BYTES: usize = 512;
+
 /// Says in every verdict that it is about another revision than the one that is wanted. Healthy as it may be, the
 /// application is not what its source says: it is not Ready.
 pub(super) fn told(rollback: &Rollback, verdict: Verdict) -> Verdict {
@@ -24,7 +27,8 @@ pub(super) fn told(rollback: &Rollback, verdict: Verdict) -> Verdict {
         Some(by) => format!("{by} went back"),
         None => "the agent went back".to_owned(),
     };
-    let because = format!("{who}: {}", rollback.reason);
+    let because = brief::cut_to(&rollback.reason, REASON_BYTES);
+    let because = format!("{who}: {because}");
     if verdict.standing == Standing::Ready {
         return Verdict {
             standing: Standing::Stalled,
@@ -36,11 +40,9 @@ pub(super) fn told(rollback: &Rollback, verdict: Verdict) -> Verdict {
             details: json!({ "rollback": rollback }),
         };
     }
+    let instead = format!(" (instead of {wanted}, because {because})");
     Verdict {
-        message: format!(
-            "{} (instead of {wanted}, because {because})",
-            verdict.message
-        ),
+        message: brief::cut_before(&verdict.message, &instead),
         ..verdict
     }
 }
@@ -131,6 +133,29 @@ mod tests {
             "aaaaaaaaaaaa is applied and failed",
         );
         insta::assert_snapshot!(told(&rollback(Some("ada")), degraded).message, @"aaaaaaaaaaaa is applied and failed (instead of bbbbbbbbbbbb, because ada went back: web is not healthy)");
+    }
+
+    #[test]
+    fn what_can_be_done_is_told_however_long_the_reasons_are() {
+        let lines = "Deployment.apps shop/web is not healthy\n".repeat(200);
+        let long = Rollback {
+            reason: lines.clone(),
+            ..rollback(None)
+        };
+        let runs = |standing, text: &str| {
+            let verdict = Verdict::failed(standing, Reason::Converged, text);
+            told(&long, verdict).message
+        };
+        let well = runs(Standing::Ready, "it is converged");
+        let end =
+            " more. A new commit supersedes this; `pintle reconcile` tries bbbbbbbbbbbb again";
+        assert!(well.ends_with(end), "{well}");
+        let ill = runs(Standing::Stalled, &lines);
+        let begin = " more (instead of bbbbbbbbbbbb, because the agent went back: Deployment.apps";
+        assert!(ill.contains(begin) && ill.ends_with(" more)"), "{ill}");
+        for message in [well, ill] {
+            assert!(!brief::is_long(&message), "{}", message.len());
+        }
     }
 
     #[test]
