@@ -1,9 +1,12 @@
 //! What notifiers and the cluster's events tell.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::digest::Digester;
+use crate::{brief, digest::Digester};
+
+/// How many findings or objects an event has at most: one about thousands would be more than can be sent.
+const LISTED: usize = 200;
 
 /// How much an event matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -130,7 +133,8 @@ pub struct Event {
 
 impl Event {
     /// Makes an event. Its id is derived from what it tells, so the same happening told twice has one id. What is null in the
-    /// details is left out: receivers are promised that everything is there only where it applies.
+    /// details is left out: receivers are promised that everything is there only where it applies. Of long lists the beginning is
+    /// there, and how many more there are.
     pub fn new(
         reason: Reason,
         message: impl Into<String>,
@@ -139,6 +143,7 @@ impl Event {
     ) -> Self {
         let message = message.into();
         leave_out_nulls(&mut details);
+        shorten_lists(&mut details);
         let id = Digester::new("event/v1")
             .part(reason.name())
             .part(&message)
@@ -168,16 +173,69 @@ fn leave_out_nulls(value: &mut Value) {
     }
 }
 
+fn shorten_lists(details: &mut Value) {
+    let Value::Object(details) = details else {
+        return;
+    };
+    for (name, omitted) in [
+        ("findings", "findingsOmitted"),
+        ("objects", "objectsOmitted"),
+    ] {
+        let Some(Value::Array(list)) = details.get_mut(name) else {
+            continue;
+        };
+        let more = list.len().saturating_sub(LISTED);
+        list.truncate(LISTED);
+        list.iter_mut().for_each(shorten_texts);
+        if more > 0 {
+            details.insert(omitted.to_owned(), json!(more));
+        }
+    }
+}
+
+fn shorten_texts(one: &mut Value) {
+    for name in ["message", "hint"] {
+        if let Some(Value::String(text)) = one.get_mut(name) {
+            *text = brief::cut(text).into_owned();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn what_does_not_apply_is_not_there() {
         let details = json!({"revision": null, "findings": [{"rule": "a", "object": null}]});
         let event = Event::new(Reason::PolicyDenied, "x", 1, details);
         assert_eq!(event.details, json!({"findings": [{"rule": "a"}]}));
+    }
+
+    #[test]
+    fn what_thousands_of_objects_come_to_can_be_sent() {
+        let long = "ü".repeat(100_000);
+        let finding = json!({"rule": "a", "message": long, "hint": long});
+        let objects: Vec<Value> = (0..1000).map(|number| json!({"name": number})).collect();
+        let details = json!({"findings": vec![finding; 201], "objects": objects});
+        let told = Event::new(Reason::PolicyDenied, "x", 1, details).details;
+        let length = |list: &str| told[list].as_array().map(Vec::len);
+        assert_eq!(
+            (length("findings"), length("objects")),
+            (Some(200), Some(200))
+        );
+        assert_eq!(
+            (&told["findingsOmitted"], &told["objectsOmitted"]),
+            (&json!(1), &json!(800))
+        );
+        assert_eq!(told["objects"][199]["name"], 199);
+        assert!(told.to_string().len() < 2 * 1024 * 1024);
+
+        let few = json!({"findings": vec![json!({"message": "no"}); 200], "objects": []});
+        assert_eq!(
+            Event::new(Reason::PolicyDenied, "x", 1, few.clone()).details,
+            few
+        );
     }
 
     #[test]

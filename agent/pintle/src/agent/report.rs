@@ -121,8 +121,8 @@ impl Stands {
     }
 }
 
-/// Makes the event that notifiers are told: one line, and in the details which application it is about and all the rest. A long
-/// message is cut.
+/// Makes the event that notifiers are told: one line, and in the details which application it is about and all the rest. What is
+/// long is cut.
 pub(crate) fn event(
     application: &ApplicationName,
     reason: Reason,
@@ -424,11 +424,20 @@ mod tests {
         assert!(size(&after) < 16 * 1024, "{after:#}");
 
         let name = ApplicationName::new("shop", "web");
-        let (reason, details) = (Reason::PolicyDenied, &verdict.details);
-        let told = event(&name, reason, &message, details, &learned, 1);
-        let told = serde_json::to_value(told).unwrap();
-        assert!(size(&told) < 8 * 1024, "{told:#}");
-        assert_eq!(told["details"]["error"], after["conditions"][0]["message"]);
+        let reason = Reason::PolicyDenied;
+        let told = |details: &Value| {
+            let told = event(&name, reason, &message, details, &learned, 1);
+            serde_json::to_value(told).unwrap()
+        };
+        let failed = told(&verdict.details);
+        assert!(size(&failed) < 8 * 1024, "{failed:#}");
+        let cut = &after["conditions"][0]["message"];
+        assert_eq!(failed["details"]["error"], *cut);
+
+        let finding = json!({ "rule": "guardrails/image-tag-missing", "message": "no tag" });
+        let denied = told(&json!({ "findings": vec![finding; 14_000] }));
+        assert!(size(&denied) < 16 * 1024, "{denied:#}");
+        assert_eq!(denied["details"]["findingsOmitted"], 13_800);
     }
 
     #[test]

@@ -39,8 +39,8 @@ pub(crate) fn of(event: &Event) -> Json {
     };
     let mut blocks = Vec::new();
     blocks.extend(error(&event.details, said));
-    blocks.extend(list("findings", event.details.get("findings"), finding));
-    blocks.extend(list("objects", event.details.get("objects"), object));
+    blocks.extend(list(&event.details, "findings", finding));
+    blocks.extend(list(&event.details, "objects", object));
     blocks.push(json!({"type": "context", "elements": [mrkdwn(facts(event))]}));
     let headline = headline.finish();
     json!({
@@ -106,10 +106,16 @@ fn error(details: &Value, said: &str) -> Option<Value> {
     Some(section(Text::new(BLOCK).lines(error).finish()))
 }
 
-/// A block with a line for each item, as far as there is room.
-fn list(name: &str, items: Option<&Value>, line: fn(&Value) -> Option<String>) -> Option<Value> {
-    let lines: Vec<String> = items?.as_array()?.iter().filter_map(line).collect();
+/// A block with a line for each item, as far as there is room, and how many more there are: those that the agent has omitted, too.
+fn list(details: &Value, name: &str, line: fn(&Value) -> Option<String>) -> Option<Value> {
+    let items = details.get(name)?.as_array()?;
+    let lines: Vec<String> = items.iter().filter_map(line).collect();
+    let omitted = details
+        .get(format!("{name}Omitted"))
+        .and_then(Value::as_u64);
+    let omitted = omitted.and_then(|omitted| usize::try_from(omitted).ok());
     let more = lines.len().saturating_sub(LISTED);
+    let more = more.saturating_add(omitted.unwrap_or_default());
     let mut listed: Vec<String> = lines.into_iter().take(LISTED).collect();
     if listed.is_empty() {
         return None;

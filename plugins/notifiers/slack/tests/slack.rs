@@ -333,6 +333,16 @@ fn what_does_not_fit_is_counted() {
 }
 
 #[test]
+fn what_the_agent_omits_is_counted() {
+    let message = message(&Event {
+        details: json!({"objects": vec![json!({"kind": "Pod", "name": "web"}); 200], "objectsOmitted": 1800}),
+        ..event()
+    });
+    let list = blocks(&message)[0];
+    assert!(list.ends_with("\n… and 1990 more objects"), "{list}");
+}
+
+#[test]
 fn nothing_is_sent_for_events_that_are_filtered_out() {
     let settings = settings(
         json!({"webhookUrl": "${secret:slack}", "reasons": ["*-failed"], "minSeverity": "warn"}),

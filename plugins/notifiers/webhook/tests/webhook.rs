@@ -150,7 +150,7 @@ fn the_message_is_as_its_schema_says() {
         "status": "progressing", "message": "0 of 1 updated replicas are available",
         "explanation": {"pod": "web-1", "cause": "main waits: ImagePullBackOff", "events": ["Failed: no such image"]},
     }]});
-    let drifted = json!({"repairs": 3, "objects": [{
+    let drifted = json!({"repairs": 3, "objectsOmitted": 1, "objects": [{
         "kind": "Service", "namespace": "shop", "name": "web",
         "managers": ["kubectl-edit"], "fields": ["/spec/type"], "changedAt": "2026-01-01T00:00:00Z", "deleted": false,
     }]});
