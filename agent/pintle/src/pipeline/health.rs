@@ -27,7 +27,7 @@ const BUILT_IN: &str = "kubernetes";
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest such time, whatever the check asks for: nobody else is spared by it.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// How often in a row a check may run out of time before it is taken for one that always does.
+/// How often a check may run out of time, without an answer in between, before it is taken for one that always does.
 const SLOW: u32 = 6;
 
 struct Member {
@@ -46,22 +46,33 @@ impl Member {
 
 /// How often in a row the check of an object has failed. An object is in it from a failure until its check answers.
 #[derive(Default)]
-struct Failures(Mutex<BTreeMap<ObjectId, u32>>);
+struct Failures(Mutex<BTreeMap<ObjectId, Row>>);
+
+/// Failures in a row.
+#[derive(Debug, Clone, Copy, Default)]
+struct Row {
+    all: u32,
+    /// Those in which the check ran out of time: no other says that it is too slow.
+    slow: u32,
+}
 
 impl Failures {
     /// Counts a failure, and returns after which time the check is asked again; nothing if that is of no use.
     fn add(&self, id: &ObjectId, fault: &Fault) -> Option<Duration> {
         let mut failures = self.lock();
-        let count = failures.entry(id.clone()).or_default();
-        *count = count.saturating_add(1);
-        pause(fault, *count)
+        let row = failures.entry(id.clone()).or_default();
+        row.all = row.all.saturating_add(1);
+        if matches!(fault, Fault::Limit(Limit::Time(_))) {
+            row.slow = row.slow.saturating_add(1);
+        }
+        pause(fault, *row)
     }
 
     fn end(&self, id: &ObjectId) {
         self.lock().remove(id);
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<ObjectId, u32>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ObjectId, Row>> {
         // No code panics while it holds the lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -69,14 +80,14 @@ impl Failures {
 
 /// Returns after which time a check is asked again that has failed so often in a row. No change of the object has to come for that:
 /// it may have none.
-fn pause(fault: &Fault, failures: u32) -> Option<Duration> {
+fn pause(fault: &Fault, row: Row) -> Option<Duration> {
     let least = match fault {
         Fault::Unavailable { retry_after, .. } => retry_after.unwrap_or_default(),
         // The machine may have had too much to do. What is always too slow would only add to that.
-        Fault::Limit(Limit::Time(_)) if failures < SLOW => Duration::ZERO,
+        Fault::Limit(Limit::Time(_)) if row.slow < SLOW => Duration::ZERO,
         _ => return None,
     };
-    let own = FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16));
+    let own = FIRST_PAUSE.saturating_mul(1 << row.all.saturating_sub(1).min(16));
     Some(own.max(least).min(LONGEST_PAUSE))
 }
 
@@ -192,7 +203,11 @@ mod tests {
         assert_eq!(pauses(&unavailable(None), 7), expected);
         assert_eq!(pauses(&unavailable(Some(3)), 3), [3, 3, 4].map(Some));
         assert_eq!(pauses(&unavailable(Some(3600)), 1), [Some(30)]);
-        assert_eq!(pause(&unavailable(None), u32::MAX), Some(LONGEST_PAUSE));
+        let longest = Row {
+            all: u32::MAX,
+            slow: 0,
+        };
+        assert_eq!(pause(&unavailable(None), longest), Some(LONGEST_PAUSE));
     }
 
     #[test]
@@ -201,6 +216,19 @@ mod tests {
         let mut expected = [1, 2, 4, 8, 16].map(Some).to_vec();
         expected.extend([None, None]);
         assert_eq!(pauses(&slow, 7), expected);
+    }
+
+    #[test]
+    fn a_check_that_could_not_be_asked_is_not_taken_for_a_slow_one() {
+        let failures = Failures::default();
+        let busy = unavailable(None);
+        let slow = Fault::Limit(Limit::Time(Duration::from_secs(5)));
+        let seconds = |fault| failures.add(&id("a"), fault).map(|pause| pause.as_secs());
+        let before = [&busy; 5].map(seconds);
+        assert_eq!(before, [1, 2, 4, 8, 16].map(Some));
+        assert_eq!([&slow; 5].map(seconds), [Some(30); 5]);
+        assert_eq!(seconds(&busy), Some(30));
+        assert_eq!(seconds(&slow), None, "it was too slow six times");
     }
 
     #[test]
