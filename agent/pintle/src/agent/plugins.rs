@@ -93,9 +93,10 @@ pub(crate) async fn follow(
                                 old.stop().await;
                             }
                             refuse(&shared, &messages, &plugin, &error.to_string()).await;
-                            let shards = assigned.borrow().shards;
-                            refusals.tell(&resources, shards).await;
                         }
+                        // Whenever it is seen: its status may not have been written.
+                        let shards = assigned.borrow().shards;
+                        refusals.tell(&resources, shards).await;
                         continue;
                     }
                 };
