@@ -225,6 +225,41 @@ fn what_two_applications_want_is_refused_with_both_names_until_one_lets_go() -> 
 }
 
 #[test]
+fn who_was_refused_an_object_asks_again_when_an_application_goes_and_is_not_rendered_anew()
+-> Result<()> {
+    let stage = Stage::new("contested-anew")?;
+    stage
+        .repository
+        .write("c/own.yaml", config_map("own-c", "1"))?;
+    let two = Two::together(&stage)?;
+    stage.apply(&stage.application("c", "c", ""))?;
+    stage.ready_at("c", &stage.repository.head()?)?;
+    stage.push(&two.b, &[("b/more.yaml", &config_map("own-a", "9"))])?;
+    stage.condition(&two.b, "Stalled", "ApplyFailed")?;
+    let renders = || {
+        stage
+            .agent
+            .metric("pintle_renders_total{outcome=\"rendered\"}")
+    };
+    let refusals = || stage.agent.metric("pintle_runs_total{outcome=\"stalled\"}");
+    let (rendered, refused) = (renders()?, refusals()?);
+    stage.kubectl(&["delete", "application", "c"])?;
+    // Once when it is to go, and once when it is gone.
+    until("it has asked again", LIMIT, || {
+        let more = refusals()? - refused;
+        Ok(if more >= 2.0 {
+            Ok(())
+        } else {
+            Err(format!("{more} more refusals"))
+        })
+    })?;
+    let more = renders()? - rendered;
+    // Its spec is looked at once more before it goes, and each refusal would be a render of its own.
+    assert!(more <= 1.0, "{more} more renders");
+    Ok(())
+}
+
+#[test]
 fn an_object_that_moves_to_where_a_kind_is_not_served_yet_stays() -> Result<()> {
     let stage = Stage::new("moves-unserved")?;
     let two = Two::together(&stage)?;
