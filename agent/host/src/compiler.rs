@@ -29,7 +29,8 @@ const SAID: u64 = 64 << 10;
 
 /// A program that calls [`compile`] with the component that it reads from its standard input, under [`Options`] with the
 /// same folder and number of calls as the host's. Where that refuses the component, the program prints the reason to its
-/// standard output and ends with [`REFUSED`]. Where memory ran out it aborts.
+/// standard output and ends with [`REFUSED`]. Where memory ran out it aborts, and where it could not write what it had
+/// compiled it ends with [`UNWRITTEN`].
 ///
 /// The program must be of the same build as the host: code that another one made is not found, and compiled again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +50,9 @@ pub struct Compiler {
 
 /// The exit code of a [`Compiler`] for a component that does not compile.
 pub const REFUSED: u8 = 1;
+
+/// The exit code of a [`Compiler`] that had memory enough for a component, and no place for what it made of it.
+pub const UNWRITTEN: u8 = 5;
 
 /// The exit code of a Rust program that panicked.
 const PANICKED: i32 = 101;
@@ -119,6 +123,11 @@ impl Compiler {
             Some(code) if code == i32::from(REFUSED) && !said.trim().is_empty() => {
                 let reason = said.trim().to_owned();
                 Err(Failure::Component(Unloadable::Malformed(reason)))
+            }
+            // The host has memory enough for it too, and keeps what it compiles while it is used.
+            Some(code) if code == i32::from(UNWRITTEN) => {
+                let error = "the compiled code cannot be written to the cache";
+                Err(Failure::Process(io::Error::other(error)))
             }
             // A crash of the compiler: to try that in this process would be to ask for the same.
             Some(PANICKED) => Err(Failure::Component(self.crashed(status))),
@@ -317,6 +326,12 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         }
+        // It had memory enough.
+        let unwritten = Compiler {
+            memory: Some(256 << 20),
+            ..shell("exit 5")
+        };
+        assert!(matches!(unwritten.run(b""), Err(Failure::Process(_))));
         // What was never started has used nothing.
         let absent = Compiler {
             program: "/no/such/program".into(),

@@ -69,7 +69,7 @@ pub use self::{
         context::{Context, Facts},
         http::{Secrets, SecretsError},
     },
-    compiler::{CompileError, Compiler, REFUSED, compile},
+    compiler::{CompileError, Compiler, REFUSED, UNWRITTEN, compile},
     grants::{EffectiveGrants, GrantError},
     health::Health,
     host::{Host, HostError, LoadError, LoadRequest, Options},

@@ -3,7 +3,7 @@
 use std::{io::Read as _, num::NonZeroUsize, path::Path, process, thread};
 
 use anyhow::Context as _;
-use pintle_host::CompileError;
+use pintle_host::{CompileError, UNWRITTEN};
 
 use crate::cli::{exit::Exit, output};
 
@@ -31,6 +31,13 @@ pub(crate) fn run(cache: &Path, cache_bytes: u64, memory: Option<u64>) -> anyhow
         Err(error @ CompileError::Memory(_)) => {
             tracing::error!(%error, "the component is not compiled");
             process::abort()
+        }
+        Err(error @ CompileError::Write(_)) => {
+            tracing::error!(
+                error = output::chain(&error.into()),
+                "the component is compiled for nothing"
+            );
+            process::exit(UNWRITTEN.into())
         }
         Err(error) => Err(error.into()),
     }
