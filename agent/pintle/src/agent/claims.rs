@@ -206,6 +206,14 @@ impl Claims {
         })
     }
 
+    /// Says whether an application claims an object.
+    pub(crate) fn has(&self, name: &ApplicationName, id: &ObjectId) -> bool {
+        self.change(|state| {
+            let known = state.known(name);
+            known.is_some_and(|known| known.claims(Key::of(&known.cluster, id)))
+        })
+    }
+
     /// Takes note of objects that an application was not allowed to write, beside those that are known.
     pub(crate) fn bar<'a>(
         &self,

@@ -311,6 +311,8 @@ fn what_an_application_may_not_write_it_does_not_claim() {
     render(&claims, "b", "1", &["x", "y"]);
     assert_eq!(claimant(&claims, "a", "x"), "nobody");
     assert_eq!(claimant(&claims, "a", "y"), "shop.b");
+    let has = |object| claims.has(&app("b"), &id(object));
+    assert_eq!(["x", "y", "z"].map(has), [false, true, false]);
     claims.unbar(&app("b"));
     assert_eq!(claimant(&claims, "a", "x"), "shop.b");
 }

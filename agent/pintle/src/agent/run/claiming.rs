@@ -29,7 +29,8 @@ impl Run {
                 let stored = self.before.inventory.clone();
                 let inventory = stored.and_then(|stored| Inventory::restore(stored).ok());
                 let inventory = inventory.unwrap_or_default();
-                ids.retain(|id| is_its_own(id, name, &inventory));
+                // What an earlier render claimed fitted, and the API server has not refused it.
+                ids.retain(|id| is_its_own(id, name, &inventory) || claims.has(name, id));
             }
             self.has_left |= claims.rendered(name, revision, ids.iter());
         }
