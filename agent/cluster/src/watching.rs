@@ -27,9 +27,8 @@ use crate::{connection::Connection, discovery::ResourceType, request::chain, ret
 const RENEWAL: u32 = 290;
 /// Objects in a page of a list: large ones, and they are below what one answer may have.
 const PAGE: u32 = 100;
-/// How often the server may fail to stream what there is before that is listed. One whose etcd tells of no progress fails each
-/// time, after it has granted the request. One that is away for a moment does not get to that.
-const STREAMING_TRIES: u32 = 2;
+/// What failures to stream what there is may add up to before that is listed.
+const UNSTREAMED: u32 = 8;
 
 /// What of a kind is watched.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -225,7 +224,7 @@ async fn follow(
 ) -> End {
     let mut events = pin!(events);
     let mut is_listing = true;
-    // How often what there is could not be streamed, since it was.
+    // What failures to stream what there is add up to, since it was.
     let mut unstreamed = 0;
     // Since when what happens is told: not while it is listed, nor after a failure.
     let mut works_since: Option<Instant> = None;
@@ -278,9 +277,9 @@ async fn follow(
                 if streaming && matches!(code, Some(400 | 422)) {
                     return End::NoStreaming;
                 }
-                if streaming && is_listing && may_be_listed(&error) {
-                    unstreamed += 1;
-                    if unstreamed == STREAMING_TRIES {
+                if streaming && is_listing {
+                    unstreamed += speaks_for_a_list(&error);
+                    if unstreamed >= UNSTREAMED {
                         return End::Unstreamed;
                     }
                 }
@@ -322,14 +321,16 @@ async fn follow(
     }
 }
 
-/// Says whether a list may be granted where a stream fails: not if that is about who asks, for what, or how often, nor if the
-/// server was only away when it was asked.
-fn may_be_listed(error: &WatcherError) -> bool {
+/// Says how much a failure speaks for a list in place of a stream: nothing if it is about who asks, for what, or how often. A
+/// server whose etcd tells of no progress fails each time after it has granted the request, so that two failures are enough. One
+/// that does not get to that is mostly away for a moment.
+fn speaks_for_a_list(error: &WatcherError) -> u32 {
     let is_granted = matches!(error, WatcherError::WatchError(_));
-    refusal(error).is_some_and(|refusal| {
-        let is_about_streams = !matches!(refusal.code, 401 | 403 | 404 | 410 | 429);
-        is_about_streams && (is_granted || !retry::is_transient(refusal.code))
-    })
+    match refusal(error).map(|refusal| refusal.code) {
+        None | Some(401 | 403 | 404 | 410 | 429) => 0,
+        Some(code) if is_granted || !retry::is_transient(code) => UNSTREAMED / 2,
+        Some(_) => 1,
+    }
 }
 
 /// Objects in lists have no type. What is no object stays as it is.
@@ -495,6 +496,9 @@ mod tests {
         }
         assert!(is_listed_after(&[422], start).await);
         assert!(is_listed_after(&[405, 405], start).await);
+        // One that never gets to it has nothing to stream.
+        let away = start(Status::failure("no", "").with_code(503).boxed());
+        assert_eq!(speaks_for_a_list(&away), 1);
     }
 
     #[tokio::test]
