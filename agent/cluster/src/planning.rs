@@ -405,7 +405,23 @@ fn updated(object: &PreparedObject, live: Live<'_>) -> PlannedObject {
 
 #[cfg(test)]
 mod tests {
+    use pintle_core::{object::Object, seed::Seed};
+
     use super::*;
+    use crate::discovery::ResourceType;
+
+    /// A `ConfigMap` that is ready for the cluster.
+    pub(super) fn config_map(value: Value) -> PreparedObject {
+        let object = Object::new(value).unwrap();
+        PreparedObject {
+            desired: object.digest(&Seed::from_text("s")),
+            object,
+            resource: ResourceType::config_maps(),
+            source: None,
+            hook: None,
+            keep: false,
+        }
+    }
 
     fn entry(desired: Option<&str>, stored: Option<&str>) -> Entry {
         let id = ObjectId {

@@ -84,7 +84,8 @@ impl<Spec, Status> CustomResource<Spec, Status> {
 }
 
 impl<Spec: DeserializeOwned, Status: DeserializeOwned + Default> CustomResource<Spec, Status> {
-    fn read(mut value: Value) -> Self {
+    /// Takes up a resource as the API server gives it.
+    pub fn read(mut value: Value) -> Self {
         let spec = value.get_mut("spec").map_or(json!({}), Value::take);
         let status = value
             .get_mut("status")

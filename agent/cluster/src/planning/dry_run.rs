@@ -316,24 +316,14 @@ fn is_for_want_of(refusal: &Refusal, need: &ObjectId) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::discovery::ResourceType;
-    use pintle_core::{object::Object, seed::Seed};
+    use crate::planning::tests::config_map;
     use serde_json::json;
 
     fn planned(name: &str, action: Action, doubt: Option<Doubt>) -> PlannedObject {
         let value = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}});
-        let object = Object::new(value).unwrap();
-        let object = PreparedObject {
-            desired: object.digest(&Seed::from_text("s")),
-            object,
-            resource: ResourceType::config_maps(),
-            source: None,
-            hook: None,
-            keep: false,
-        };
         PlannedObject {
             doubt,
-            ..PlannedObject::of(change(&object, action))
+            ..PlannedObject::of(change(&config_map(value), action))
         }
     }
 

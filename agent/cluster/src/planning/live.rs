@@ -232,22 +232,14 @@ pub(super) fn owned_before_deletion(live: &Value, manager: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::discovery::ResourceType;
-    use pintle_core::{names::ApplicationName, object::Object, seed::Seed};
+    use crate::planning::tests::config_map;
+    use pintle_core::{names::ApplicationName, seed::Seed};
     use serde_json::json;
     use std::sync::LazyLock;
 
     fn wanted() -> PreparedObject {
         let value = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "shop"}, "data": {"k": "1"}});
-        let object = Object::new(value).unwrap();
-        PreparedObject {
-            desired: object.digest(&Seed::from_text("s")),
-            object,
-            resource: ResourceType::config_maps(),
-            source: None,
-            hook: None,
-            keep: false,
-        }
+        config_map(value)
     }
 
     /// The object as the server holds it after it was applied.

@@ -1,14 +1,12 @@
 //! An API server and a network that have a bad day.
 
 use std::{
-    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use pintle_cluster::{
-    Application, Connection, Events, InventoryStore as _, Options, Tracker, TrackerOptions,
-    Unreadable, Weight,
+    Application, Connection, Events, InventoryStore as _, Options, Tracker, TrackerOptions, Weight,
 };
 use pintle_core::inventory::Inventory;
 use pintle_harness::{ControlPlane, Fault, Proxy};
@@ -480,22 +478,9 @@ async fn a_watch_that_is_not_answered_is_asked_for_again() {
 #[tokio::test]
 async fn an_event_that_is_not_answered_holds_nobody_up() {
     let (world, proxy, never) = impatient("unanswered-event").await;
-    let about = Application {
-        namespace: Some(world.namespace.clone()),
-        name: "web".into(),
-        uid: "1".into(),
-        resource_version: "1".into(),
-        generation: 1,
-        labels: BTreeMap::new(),
-        annotations: BTreeMap::new(),
-        finalizers: Vec::new(),
-        deleting: false,
-        spec: Err(Unreadable {
-            part: "spec",
-            detail: "there is none".into(),
-        }),
-        status: Ok(pintle_core::application::ApplicationStatus::default()),
-    };
+    let about = Application::read(json!({
+        "metadata": {"namespace": world.namespace, "name": "web", "uid": "1", "resourceVersion": "1"},
+    }));
     proxy.inject(Fault::on("POST", "/events").times(1).delay(never));
     proxy.inject(Fault::on("POST", "/events").times(1).lose_answer());
     let events = Events::new(&world.connection, "test");

@@ -3,8 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    brief, digest::Digest, explanation::Explanation, health::Status, history::HistoryEntry,
-    inventory::StoredInventory, plan::Summary, rollback::Rollback,
+    brief,
+    digest::Digest,
+    explanation::Explanation,
+    health::Status,
+    history::HistoryEntry,
+    inventory::{Inventory, StoredInventory},
+    plan::Summary,
+    rollback::Rollback,
 };
 
 /// What became of an application.
@@ -73,6 +79,13 @@ pub struct ApplicationStatus {
     /// What is in the cluster because of this application.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inventory: Option<StoredInventory>,
+}
+
+impl ApplicationStatus {
+    /// Returns the inventory; nothing if there is none, or none that can be read.
+    pub fn recorded(&self) -> Option<Inventory> {
+        Inventory::restore(self.inventory.clone()?).ok()
+    }
 }
 
 /// Most problems that a status lists; a status is read by people.

@@ -208,10 +208,9 @@ impl Claims {
 
     /// Says whether an application claims an object.
     pub(crate) fn has(&self, name: &ApplicationName, id: &ObjectId) -> bool {
-        self.change(|state| {
-            let known = state.known(name);
-            known.is_some_and(|known| known.claims(Key::of(&known.cluster, id)))
-        })
+        let state = self.lock();
+        let known = state.applications.get(&name.label_value());
+        known.is_some_and(|known| known.claims(Key::of(&known.cluster, id)))
     }
 
     /// Takes note of objects that an application was not allowed to write, beside those that are known.

@@ -272,7 +272,7 @@ pub(super) fn is_working(application: &Application) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use pintle_core::application::{ApplicationSpec, ApplicationStatus, Standing};
+    use pintle_core::application::{ApplicationStatus, Standing};
 
     use super::*;
 
@@ -303,18 +303,10 @@ mod tests {
             conditions: standing.map(ready).unwrap_or_default(),
             ..ApplicationStatus::default()
         };
+        let metadata = json!({"namespace": "shop", "name": "web", "generation": 1});
         Application {
-            namespace: Some("shop".to_owned()),
-            name: "web".to_owned(),
-            uid: String::new(),
-            resource_version: String::new(),
-            generation: 1,
-            labels: BTreeMap::new(),
-            annotations: BTreeMap::new(),
-            finalizers: Vec::new(),
-            deleting: false,
-            spec: Ok(ApplicationSpec::default()),
             status: Ok(status),
+            ..Application::read(json!({"metadata": metadata}))
         }
     }
 

@@ -206,8 +206,7 @@ fn a_rollout_that_could_neither_be_done_nor_told_is_not_taken_for_done() -> Resu
         .push_files(&[("shop/a.yaml", &config_map("a", "1"))], "first")?;
     stage.apply(&stage.application("shop", "shop", ""))?;
     stage.ready_at("shop", &commit)?;
-    let often = ["--type=merge", "--patch", r#"{"spec":{"interval":"1s"}}"#];
-    stage.kubectl(&[&["patch", "application", "shop"], &often[..]].concat())?;
+    stage.patch("shop", r#"{"spec":{"interval":"1s"}}"#)?;
     stage.request_and_wait("shop")?;
 
     // Neither the object nor the status can be written, and the status goes on saying what was.

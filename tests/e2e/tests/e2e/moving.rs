@@ -202,8 +202,7 @@ impl Two {
         let wanted = stage.push(b, &[(&more, &config_map("to-a", "9"))])?;
         stage.condition(b, "Stalled", "ApplyFailed")?;
         let before = uid(stage, "to-a")?;
-        let patch = r#"{"spec":{"deletionPolicy":"Orphan"}}"#;
-        stage.kubectl(&["patch", "application", a, "--type=merge", "-p", patch])?;
+        stage.patch(a, r#"{"spec":{"deletionPolicy":"Orphan"}}"#)?;
         stage.kubectl(&["delete", "application", a])?;
         stage.ready_at(b, &wanted)?;
         assert_eq!(uid(stage, "to-a")?, before);

@@ -126,7 +126,7 @@ fn what_is_gone_back_to_waits_for_no_other_application() -> Result<()> {
         })
     })?;
     let patch = r#"{"spec": {"dependsOn": [{"name": "never-there"}]}}"#;
-    stage.kubectl(&["patch", "application", "shop", "--type=merge", "-p", patch])?;
+    stage.patch("shop", patch)?;
     stage.condition("shop", "Stalled", "RolledBack")?;
     let status = stage.object("Application", "shop")?["status"].clone();
     assert_eq!(status["revision"], good.as_str(), "{status}");
@@ -263,7 +263,7 @@ fn what_is_gone_back_to_comes_from_the_source_that_is_named_now() -> Result<()> 
     stage.annotate("shop", &format!("pintle.dev/rollback-request={request}"))?;
     stage.condition("shop", "Ready", "SourceFailed")?;
     let patch = format!(r#"{{"spec": {{"source": {{"git": {{"url": "{direct}"}}}}}}}}"#);
-    stage.kubectl(&["patch", "application", "shop", "--type=merge", "-p", &patch])?;
+    stage.patch("shop", &patch)?;
     stage.condition("shop", "Ready", "RolledBack")?;
     stage.has_value("settings", "1")
 }

@@ -197,16 +197,8 @@ fn digits<const BYTES: usize>(text: &[u8]) -> Option<([u8; BYTES], &[u8])> {
 mod tests {
     use super::*;
 
-    fn secrets(values: &[(&str, &str)]) -> Secrets {
-        let mut secrets = Secrets::default();
-        for (name, value) in values {
-            secrets.add(*name, *value).unwrap();
-        }
-        secrets
-    }
-
     fn hidden(values: &[(&str, &str)], answer: &str) -> String {
-        let secrets = secrets(values);
+        let secrets = Secrets::of(values);
         secrets.hiding().text(answer.as_bytes(), answer.len() * 100)
     }
 
@@ -333,7 +325,7 @@ mod tests {
     #[test]
     fn an_answer_of_secrets_does_not_grow_without_end() {
         let long = "n".repeat(200);
-        let secrets = secrets(&[(long.as_str(), "s3cret"), ("b", "hidden")]);
+        let secrets = Secrets::of(&[(long.as_str(), "s3cret"), ("b", "hidden")]);
         let answer = "s3crethidden".repeat(1000);
         let most = answer.len();
         let hidden = secrets.hiding().bytes(answer.into_bytes(), most);

@@ -124,12 +124,13 @@ mod tests {
     const MOST: usize = 1000;
 
     fn secrets() -> Secrets {
-        let mut secrets = Secrets::default();
-        secrets.add("token", "s3cret-value\n").unwrap();
-        secrets.add("key", "Jefe").unwrap();
-        secrets.add("key-of-a-file", "Jefe\n").unwrap();
+        let mut secrets = Secrets::of(&[
+            ("token", "s3cret-value\n"),
+            ("key", "Jefe"),
+            ("key-of-a-file", "Jefe\n"),
+            ("long", &"x".repeat(400)),
+        ]);
         secrets.add("raw", [0xff_u8, 0xfe]).unwrap();
-        secrets.add("long", "x".repeat(400)).unwrap();
         secrets
     }
 

@@ -113,12 +113,14 @@ impl fmt::Debug for Secrets {
 mod tests {
     use super::*;
 
-    fn secrets(values: &[(&str, &str)]) -> Secrets {
-        let mut secrets = Secrets::default();
-        for (name, value) in values {
-            secrets.add(*name, *value).unwrap();
+    impl Secrets {
+        pub(in super::super) fn of(values: &[(&str, &str)]) -> Self {
+            let mut secrets = Self::default();
+            for (name, value) in values {
+                secrets.add(*name, *value).unwrap();
+            }
+            secrets
         }
-        secrets
     }
 
     #[test]
@@ -130,7 +132,7 @@ mod tests {
         };
         for value in ["Jefe", "Jefe\n", "Jefe\r\n"] {
             assert_eq!(read(value.as_bytes()), b"Jefe");
-            assert_eq!(secrets(&[("a", value)]).text("a").unwrap(), "Jefe");
+            assert_eq!(Secrets::of(&[("a", value)]).text("a").unwrap(), "Jefe");
         }
         assert_eq!(read(b"Jefe \n\n"), b"Jefe \n");
         assert_eq!(read(b"\xff\n"), b"\xff\n");
@@ -160,7 +162,7 @@ mod tests {
 
     #[test]
     fn values_are_never_printed() {
-        let secrets = secrets(&[("key", "Jefe"), ("token", "s3cret-value")]);
+        let secrets = Secrets::of(&[("key", "Jefe"), ("token", "s3cret-value")]);
         assert_eq!(format!("{secrets:?}"), r#"{"key", "token"}"#);
     }
 }

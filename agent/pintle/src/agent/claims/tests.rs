@@ -2,6 +2,7 @@ use super::*;
 use futures::FutureExt as _;
 use pintle_core::application::{GitSource, Source};
 use std::sync::Arc;
+use tokio::runtime::Runtime;
 
 fn id(name: &str) -> ObjectId {
     ObjectId {
@@ -46,14 +47,17 @@ fn render(claims: &Claims, name: &str, revision: &str, objects: &[&str]) -> bool
     claims.rendered(&app(name), revision, ids.iter())
 }
 
+fn runtime() -> Runtime {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_time().build().unwrap()
+}
+
 /// Says who claims an object that an application is about to delete: `nobody`, or `?` while that is not known.
 fn claimant(claims: &Arc<Claims>, by: &str, object: &str) -> String {
     use pintle_cluster::Claims as _;
     let run = RunClaims::new(claims, &app(by), Some("1".into()));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build();
-    let _guard = runtime.as_ref().unwrap().enter();
+    let runtime = runtime();
+    let _guard = runtime.enter();
     let ids = [id(object)];
     match run.claimants(&ids).now_or_never() {
         None => "?".to_owned(),
@@ -67,10 +71,8 @@ fn claimant(claims: &Arc<Claims>, by: &str, object: &str) -> String {
 fn owner(claims: &Arc<Claims>, by: &str, owner: &str, object: &str) -> Claim {
     use pintle_cluster::Claims as _;
     let run = RunClaims::new(claims, &app(by), Some("1".into()));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build();
-    let _guard = runtime.as_ref().unwrap().enter();
+    let runtime = runtime();
+    let _guard = runtime.enter();
     run.claim(owner, &id(object)).now_or_never().unwrap()
 }
 
@@ -259,11 +261,7 @@ fn a_source_that_does_not_have_the_revision_is_asked_first() {
     claims.connect(tell);
     render(&claims, "a", "1", &[]);
     claims.told(&source("main"), Some("0"));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
+    runtime().block_on(async {
         use pintle_cluster::Claims as _;
         let run = RunClaims::new(&claims, &app("a"), Some("1".into()));
         let ids = [id("x")];
@@ -289,11 +287,7 @@ fn who_wants_what_has_left_and_stays_hears_of_it_whoever_is_behind() {
     render(&claims, "late", "1", &[]);
     claims.expect(&app("late"), "2");
     claims.told(&source("main"), Some("0"));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
+    runtime().block_on(async {
         use pintle_cluster::Claims as _;
         let run = RunClaims::new(&claims, &app("a"), Some("1".into()));
         run.left(&[id("x"), id("y")]);
@@ -340,10 +334,7 @@ fn what_other_replicas_claim_counts() {
     render(&claims, "a", "1", &[]);
     let (ask, mut asks) = mpsc::channel::<Ask>(1);
     claims.join(ask);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .unwrap();
+    let runtime = runtime();
     let other = |shards: &str, label: &str, question: &Question| Answer {
         shards: shards.parse().unwrap(),
         claims: [(question.objects[0], label.to_owned())].into(),

@@ -9,7 +9,9 @@ use std::{
 };
 
 use pintle_cluster::Application;
-use pintle_core::{drift::Disputes, inventory::Inventory, machine::State, names::ApplicationName};
+use pintle_core::{
+    application::ApplicationStatus, drift::Disputes, machine::State, names::ApplicationName,
+};
 
 use super::{App, asking::Requests, claiming::Contest, course::Course, dependencies};
 use crate::agent::{job::Rules, lookups};
@@ -24,10 +26,8 @@ impl App {
         let requests = Requests::of(status);
         let course = Course::of(status);
         let tests = status.and_then(|status| status.last_handled_test.clone());
-        let inventory = status
-            .and_then(|status| status.inventory.clone())
-            .and_then(|stored| Inventory::restore(stored).ok())
-            .unwrap_or_default();
+        let inventory = status.and_then(ApplicationStatus::recorded);
+        let inventory = inventory.unwrap_or_default();
         let is_suspended = is_suspended(&application);
         Self {
             machine: State::new(name.to_string()),

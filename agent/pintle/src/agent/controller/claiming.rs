@@ -90,8 +90,8 @@ impl Controller {
         }
     }
 
-    /// Objects have left an application: those that were refused them may have them now. What they render is the same as before, and
-    /// who is tried again by itself goes on with that at its own pace: applications may go by the thousand.
+    /// Objects have left an application: those that were refused them may have them now. What they render is the same as before,
+    /// so that nothing is rendered for it: applications may go by the thousand.
     pub(super) fn retry_contested(&mut self, names: &[ApplicationName]) {
         for name in names {
             let Some(app) = self.apps.get_mut(name) else {

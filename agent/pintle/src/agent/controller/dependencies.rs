@@ -236,21 +236,13 @@ mod tests {
             "type": "Ready", "status": ready, "reason": "Degraded", "message": "", "lastTransitionTime": "t",
         });
         let status = json!({"observedGeneration": 1, "conditions": [condition]});
-        Application {
-            namespace: Some("shop".into()),
-            name: "db".into(),
-            uid: "1".into(),
-            resource_version: "1".into(),
-            generation,
-            labels: BTreeMap::new(),
-            annotations: BTreeMap::new(),
-            finalizers: Vec::new(),
-            deleting: false,
-            spec: Ok(
-                serde_json::from_value(json!({"source": source, "suspend": suspend})).unwrap(),
-            ),
-            status: Ok(serde_json::from_value(status).unwrap()),
-        }
+        let application = Application::read(json!({
+            "metadata": {"namespace": "shop", "name": "db", "generation": generation},
+            "spec": {"source": source, "suspend": suspend},
+            "status": status,
+        }));
+        assert!(application.spec.is_ok() && application.status.is_ok());
+        application
     }
 
     #[test]

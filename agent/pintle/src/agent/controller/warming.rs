@@ -67,16 +67,17 @@ impl Controller {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, time::Instant};
+    use std::time::Instant;
 
     use pintle_cluster::Application;
     use pintle_core::{
-        application::{ApplicationSpec, ApplicationStatus},
+        application::ApplicationSpec,
         machine::{Outcome, Retry, RunId},
         readset::ReadSet,
         rendered::Rendered,
         seed::Seed,
     };
+    use serde_json::json;
     use tokio_util::sync::CancellationToken;
 
     use super::*;
@@ -98,19 +99,8 @@ mod tests {
 
     /// One whose first run is under way, and whose last render needed `manifests`.
     fn running() -> App {
-        let application = Application {
-            namespace: Some("shop".into()),
-            name: "web".into(),
-            uid: "1".into(),
-            resource_version: "1".into(),
-            generation: 1,
-            labels: BTreeMap::new(),
-            annotations: BTreeMap::new(),
-            finalizers: Vec::new(),
-            deleting: false,
-            spec: Ok(ApplicationSpec::default()),
-            status: Ok(ApplicationStatus::default()),
-        };
+        let metadata = json!({"namespace": "shop", "name": "web", "generation": 1});
+        let application = Application::read(json!({"metadata": metadata}));
         let name = application.application_name();
         let mut app = App::new(&name, application, [None, None]);
         step(

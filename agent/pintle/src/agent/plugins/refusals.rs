@@ -82,27 +82,15 @@ fn untold(plugin: &Plugin, shards: ShardSet) -> Option<PluginStatus> {
 
 #[cfg(test)]
 mod tests {
-    use pintle_cluster::Unreadable;
+    use serde_json::json;
 
     use super::*;
 
     fn plugin(uid: &str, generation: i64) -> Plugin {
-        Plugin {
-            namespace: None,
-            name: "slack".to_owned(),
-            uid: uid.to_owned(),
-            resource_version: "1".to_owned(),
-            generation,
-            labels: BTreeMap::new(),
-            annotations: BTreeMap::new(),
-            finalizers: Vec::new(),
-            deleting: false,
-            spec: Err(Unreadable {
-                part: "spec",
-                detail: "unknown field `grant`".to_owned(),
-            }),
-            status: Ok(PluginStatus::default()),
-        }
+        Plugin::read(json!({
+            "metadata": {"name": "slack", "uid": uid, "generation": generation},
+            "spec": {"grant": {}},
+        }))
     }
 
     #[test]

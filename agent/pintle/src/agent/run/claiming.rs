@@ -26,9 +26,7 @@ impl Run {
             // In another cluster only those claim who reach it by the same Secret.
             let is_remote = self.before.cluster.is_some();
             if !is_remote && !is_trusted(release.account.as_ref(), name, &self.shared.namespace) {
-                let stored = self.before.inventory.clone();
-                let inventory = stored.and_then(|stored| Inventory::restore(stored).ok());
-                let inventory = inventory.unwrap_or_default();
+                let inventory = self.before.recorded().unwrap_or_default();
                 // What an earlier render claimed fitted, and the API server has not refused it.
                 ids.retain(|id| is_its_own(id, name, &inventory) || claims.has(name, id));
             }

@@ -42,8 +42,7 @@ impl Run {
         };
         let (repairs, applied) = (*repairs, applied.clone());
         self.learned.stands = Verdict::as_told(&self.before.conditions).map(Stands::Waits);
-        let recorded = self.before.inventory.clone();
-        let Some(inventory) = recorded.and_then(|stored| Inventory::restore(stored).ok()) else {
+        let Some(inventory) = self.before.recorded() else {
             let message = "what is recorded of its objects cannot be read";
             return self
                 .stop(Stopped::failed(

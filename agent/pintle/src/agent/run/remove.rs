@@ -350,33 +350,19 @@ fn again(error: anyhow::Error) -> Stopped {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
 
-    use pintle_cluster::Unreadable;
     use serde_json::Value;
 
     use super::*;
 
     fn application(spec: Value, status: Value) -> Application {
-        let unreadable = |part| {
-            move |error: serde_json::Error| Unreadable {
-                part,
-                detail: error.to_string(),
-            }
-        };
-        Application {
-            namespace: Some("shops".into()),
-            name: "shop".into(),
-            uid: "1".into(),
-            resource_version: "1".into(),
-            generation: 1,
-            labels: BTreeMap::new(),
-            annotations: BTreeMap::new(),
-            finalizers: Vec::new(),
-            deleting: true,
-            spec: serde_json::from_value(spec).map_err(unreadable("spec")),
-            status: serde_json::from_value(status).map_err(unreadable("status")),
-        }
+        Application::read(json!({
+            "metadata": {
+                "namespace": "shops", "name": "shop", "generation": 1, "deletionTimestamp": "2026-01-01T00:00:00Z",
+            },
+            "spec": spec,
+            "status": status,
+        }))
     }
 
     fn reason(application: &Application) -> String {

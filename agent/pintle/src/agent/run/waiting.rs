@@ -22,8 +22,7 @@ impl Run {
     /// run is for.
     pub(super) fn held_up(&mut self, ready: &Ready) -> Option<Stopped> {
         let verdict = waiting(&self.job.waits_for)?;
-        let stored = self.before.inventory.clone();
-        let recorded = stored.and_then(|stored| Inventory::restore(stored).ok());
+        let recorded = self.before.recorded();
         let objects = ready.prepared.objects().iter().map(PreparedObject::id);
         if has_begun(recorded.as_ref(), ready.prepared.rendered(), objects) {
             return None;

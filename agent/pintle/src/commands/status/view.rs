@@ -181,7 +181,7 @@ fn source_text(source: &Source) -> String {
 
 /// Draws the objects: those with problems first, with what is known of why, and at the end those that left git and stay.
 fn objects(status: &ApplicationStatus, height: usize) -> Vec<String> {
-    let inventory = inventory(status);
+    let inventory = status.recorded().unwrap_or_default();
     let names = managed(&inventory);
     let is_problem = |name: &&String| status.problems.iter().any(|one| one.object == **name);
     let others: Vec<&String> = names.iter().filter(|name| !is_problem(name)).collect();
@@ -226,12 +226,6 @@ fn problem_lines(problem: &ObjectProblem) -> Vec<String> {
     lines
 }
 
-fn inventory(status: &ApplicationStatus) -> Inventory {
-    let inventory = status.inventory.clone();
-    let inventory = inventory.and_then(|stored| Inventory::restore(stored).ok());
-    inventory.unwrap_or_default()
-}
-
 fn managed(inventory: &Inventory) -> Vec<String> {
     inventory.managed().map(|id| id.to_string()).collect()
 }
@@ -262,7 +256,7 @@ pub(super) fn object_lines(application: &Application, with_objects: bool) -> Vec
             lines.push((problem.object.clone(), text));
         }
         let is_problem = |name: &String| status.problems.iter().any(|one| one.object == *name);
-        let inventory = inventory(status);
+        let inventory = status.recorded().unwrap_or_default();
         if status.health.is_some() && status.problems.len() < PROBLEM_LIMIT {
             let healthy = managed(&inventory).into_iter();
             let healthy = healthy.filter(|name| !is_problem(name));
