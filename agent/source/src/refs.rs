@@ -62,6 +62,10 @@ pub(crate) struct Tip {
 
 /// Most names that a message lists.
 const OFFERED: usize = 5;
+/// Most names that one is compared with: each of many thousand tags would take seconds.
+const COMPARED: usize = 1000;
+/// Longest name that is compared with others, in bytes: the time for it grows with the square of that.
+const COMPARABLE: usize = 200;
 
 impl Refs {
     /// Returns the branches with their commit ids.
@@ -86,48 +90,67 @@ impl Refs {
         self.tip(url, reference).map(|tip| tip.id.to_string())
     }
 
-    /// Finds what a reference means.
+    /// Returns what a reference means, or says what there is instead.
     pub(crate) fn tip(&self, url: &str, reference: &Reference) -> Result<Tip, SourceError> {
-        let url = || url.to_owned();
-        let named = |kind, names: &Names, name: &str| match names.get(name) {
-            Some(id) => Ok(Tip {
-                id,
-                name: name.to_owned(),
-            }),
-            None if self.is_empty() => Err(SourceError::Empty { url: url() }),
-            None => Err(SourceError::NoReference {
-                url: url(),
-                kind,
-                name: name.to_owned(),
-                offer: self.offer(kind, name),
-            }),
+        self.find(reference)?
+            .ok_or_else(|| self.lacks(url, reference))
+    }
+
+    /// Finds what a reference means. That it means nothing here is told without what there is instead, which takes longer to
+    /// find out.
+    pub(crate) fn find(&self, reference: &Reference) -> Result<Option<Tip>, SourceError> {
+        let named = |names: &Names, name: &str| {
+            let id = names.get(name)?;
+            let name = name.to_owned();
+            Some(Tip { id, name })
         };
-        match reference {
-            Reference::Default => match &self.default {
-                Some(head) => Ok(Tip {
-                    id: head.commit,
-                    name: head.branch.clone().unwrap_or_default(),
-                }),
-                None if self.is_empty() => Err(SourceError::Empty { url: url() }),
-                None => Err(SourceError::NoDefault {
-                    url: url(),
-                    offer: list_of("branches", self.branches.len(), self.branches.keys()),
-                }),
-            },
-            Reference::Branch(name) => named("branch", &self.branches, name),
-            Reference::Tag(name) => named("tag", &self.tags, name),
-            Reference::Semver(range) => {
-                let range = parse_range(range)?;
-                self.highest(&range).ok_or_else(|| SourceError::NoVersion {
-                    url: url(),
-                    range: range.text().to_owned(),
-                    offer: self.versions_offer(&range),
-                })
-            }
-            Reference::Commit(commit) => Ok(Tip {
+        Ok(match reference {
+            Reference::Default => self.default.as_ref().map(|head| Tip {
+                id: head.commit,
+                name: head.branch.clone().unwrap_or_default(),
+            }),
+            Reference::Branch(name) => named(&self.branches, name),
+            Reference::Tag(name) => named(&self.tags, name),
+            Reference::Semver(range) => self.highest(&parse_range(range)?),
+            Reference::Commit(commit) => Some(Tip {
                 id: parse_commit(commit)?,
                 name: String::new(),
             }),
+        })
+    }
+
+    /// Says that a reference means nothing here, and what there is instead.
+    fn lacks(&self, url: &str, reference: &Reference) -> SourceError {
+        let url = url.to_owned();
+        match reference {
+            Reference::Commit(commit) => SourceError::NoCommit {
+                url,
+                commit: commit.clone(),
+            },
+            Reference::Semver(range) => match parse_range(range) {
+                Ok(range) => SourceError::NoVersion {
+                    url,
+                    range: range.text().to_owned(),
+                    offer: self.versions_offer(&range),
+                },
+                Err(error) => error,
+            },
+            _ if self.is_empty() => SourceError::Empty { url },
+            Reference::Default => SourceError::NoDefault {
+                url,
+                offer: list_of("branches", self.branches.len(), self.branches.keys()),
+            },
+            Reference::Branch(name) => self.lacks_name(url, "branch", name),
+            Reference::Tag(name) => self.lacks_name(url, "tag", name),
+        }
+    }
+
+    fn lacks_name(&self, url: String, kind: &'static str, name: &str) -> SourceError {
+        SourceError::NoReference {
+            url,
+            kind,
+            name: name.to_owned(),
+            offer: self.offer(kind, name),
         }
     }
 
@@ -205,10 +228,7 @@ impl Refs {
         if there.get(name).is_some() {
             return format!("; it is a {other}");
         }
-        let names: Vec<&str> = here.keys().collect();
-        // Comparing with each of many thousand tags would take seconds.
-        let comparable = &names[..names.len().min(1000)];
-        let close = similar::get_close_matches(name, comparable, 3, 0.6);
+        let close = alike(name, here.keys(), 3);
         if !close.is_empty() {
             let close: Vec<String> = close
                 .iter()
@@ -217,7 +237,7 @@ impl Refs {
             return format!("; did you mean {}?", close.join(" or "));
         }
         let what = if kind == "tag" { "tags" } else { "branches" };
-        list_of(what, names.len(), names.into_iter())
+        list_of(what, here.len(), here.keys())
     }
 
     fn versions_offer(&self, range: &VersionRange) -> String {
@@ -296,8 +316,23 @@ fn printable(name: &str) -> String {
 
 /// Returns the name that is most like another one, if any is.
 pub(crate) fn closest<'a>(name: &str, names: &'a [String]) -> Option<&'a str> {
-    let names: Vec<&str> = names.iter().take(1000).map(String::as_str).collect();
-    similar::get_close_matches(name, &names, 1, 0.6).pop()
+    alike(name, names.iter().map(String::as_str), 1).pop()
+}
+
+/// Returns the names that are most like another one, the best first.
+fn alike<'a>(name: &str, names: impl Iterator<Item = &'a str>, most: usize) -> Vec<&'a str> {
+    similar::get_close_matches(name, &comparable(name, names), most, 0.6)
+}
+
+/// Chooses the names that another one is compared with: whoever names them, and however, it takes little time.
+fn comparable<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    if name.len() > COMPARABLE {
+        return Vec::new();
+    }
+    names
+        .filter(|other| other.len() <= COMPARABLE)
+        .take(COMPARED)
+        .collect()
 }
 
 #[cfg(test)]
@@ -313,7 +348,7 @@ mod tests {
         let map = |names: &[&str]| -> Names {
             names
                 .iter()
-                .zip(1..)
+                .zip((1..=u8::MAX).cycle())
                 .map(|(name, byte)| ((*name).to_owned(), id(byte)))
                 .collect()
         };
@@ -428,6 +463,57 @@ mod tests {
         insta::assert_snapshot!(missing(Reference::Branch("production".into())), @"URL has no branch `production`; its branches are `a`, `b`, `c`, `d`, `develop` and 2 more");
         insta::assert_snapshot!(missing(Reference::Tag("release".into())), @"URL has no tag `release`; its tags are `v1`");
         insta::assert_snapshot!(missing(Reference::Commit("1a2b3c".into())), @"`1a2b3c` is not a commit id: expected all of its 40 hexadecimal digits, as a shorter one may come to mean another commit");
+    }
+
+    #[test]
+    fn what_means_nothing_is_found_out_without_a_message() {
+        let refs = refs(&["main"], &["v1.0.0"]);
+        let found = |reference| refs.find(&reference).map(|tip| tip.map(|tip| tip.name));
+        assert_eq!(
+            found(Reference::Tag("v1.0.0".into())),
+            Ok(Some("v1.0.0".to_owned()))
+        );
+        assert_eq!(found(Reference::Tag("v1.0.1".into())), Ok(None));
+        assert_eq!(found(Reference::Semver("^2".into())), Ok(None));
+        assert!(matches!(
+            found(Reference::Semver("two".into())),
+            Err(SourceError::Range { .. })
+        ));
+    }
+
+    #[test]
+    fn long_names_are_compared_with_nothing() {
+        let shuffled = |seed: u64| -> String {
+            let mut state = seed;
+            let next = || {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
+                char::from(b'0' + u8::try_from(state >> 61).unwrap())
+            };
+            std::iter::repeat_with(next).take(16_000).collect()
+        };
+        let long: Vec<String> = (0..1000).map(shuffled).collect();
+        let mut tags: Vec<&str> = long.iter().map(String::as_str).collect();
+        let missing = |tags: &[&str], name: String| {
+            let error = refs(&["main"], tags).tip("URL", &Reference::Tag(name));
+            error.unwrap_err().to_string()
+        };
+        let mut other = long[0].clone();
+        other.push('x');
+        let said = missing(&tags, other.clone());
+        assert!(!said.contains("did you mean"), "{said:.200}");
+        // Nor are they in the way of one that is short.
+        tags.push("v1.0.0");
+        let said = missing(&tags, "v1.0.1".to_owned());
+        assert!(said.ends_with("; did you mean `v1.0.0`?"), "{said:.200}");
+
+        assert!(comparable(&other, tags.iter().copied()).is_empty());
+        assert_eq!(comparable("v1.0.1", tags.iter().copied()), ["v1.0.0"]);
+        let many = std::iter::repeat_n("a", 2 * COMPARED);
+        assert_eq!(comparable("a", many).len(), COMPARED);
+        let folders = [long[0].clone()];
+        assert_eq!(closest(&other, &folders), None);
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! One conversation, for all who wait for what it brings.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Instant,
+};
 
 use gix::ObjectId;
 use pintle_core::application::Reference;
@@ -66,7 +70,7 @@ pub(super) fn converse(
         }
         let listed = Instant::now();
         let refs = Arc::new(session.refs()?);
-        let wanted = wanted(repository, &refs, &url, &served, listed);
+        let wanted = wanted(repository, &refs, &served, listed);
         let (store, failed) = if wanted.commits.is_empty()
             && served.iter().all(|waiting| waiting.reference.is_none())
         {
@@ -111,26 +115,24 @@ fn heard(outcome: &Result<Told, SourceError>) -> Heard {
 }
 
 /// Returns the commits that are asked for, each once. References that mean nothing are answered later.
-fn wanted(
-    repository: &Repository,
-    refs: &Arc<Refs>,
-    url: &str,
-    served: &[Waiting],
-    now: Instant,
-) -> Wanted {
+fn wanted(repository: &Repository, refs: &Arc<Refs>, served: &[Waiting], now: Instant) -> Wanted {
+    // A range is compared with each of many tags: that is done once, and while nobody waits for what is remembered.
+    let references: BTreeSet<&Reference> = served
+        .iter()
+        .filter_map(|waiting| waiting.reference.as_ref())
+        .collect();
+    let mut commits: Vec<ObjectId> = references
+        .into_iter()
+        .filter_map(|reference| Some(refs.find(reference).ok()??.id))
+        .collect();
+    commits.sort_unstable();
+    commits.dedup();
     let last = lock(&repository.last);
     let unchanged = last
         .listed
         .as_ref()
         .is_some_and(|(_, before)| before == refs);
-    let mut commits: Vec<ObjectId> = served
-        .iter()
-        .filter_map(|waiting| refs.tip(url, waiting.reference.as_ref()?).ok())
-        .map(|tip| tip.id)
-        .filter(|id| !(unchanged && last.absent.is_recent(id, now)))
-        .collect();
-    commits.sort_unstable();
-    commits.dedup();
+    commits.retain(|id| !(unchanged && last.absent.is_recent(id, now)));
     let searched = commits.iter().copied();
     let searched = searched.filter(|id| unchanged && last.absent.contains(id));
     Wanted {
@@ -193,6 +195,13 @@ fn open(
 }
 
 fn remember(repository: &Repository, listed: Instant, told: &Told, wants: &[ObjectId]) {
+    let is_absent = |id: &ObjectId| {
+        let store = told.store.as_ref();
+        // What failed may come the next time.
+        !told.failed.contains_key(id)
+            && store.is_some_and(|store| matches!(store.commit(*id), Ok(None)))
+    };
+    let absent: Vec<ObjectId> = wants.iter().copied().filter(is_absent).collect();
     let mut last = lock(&repository.last);
     if last
         .listed
@@ -202,15 +211,10 @@ fn remember(repository: &Repository, listed: Instant, told: &Told, wants: &[Obje
         last.absent.clear();
     }
     last.listed = Some((listed, Arc::clone(&told.refs)));
+    for id in absent {
+        last.absent.note(id, listed);
+    }
     if let Some(store) = &told.store {
-        // What failed may come the next time.
-        let absent = wants
-            .iter()
-            .copied()
-            .filter(|id| !told.failed.contains_key(id) && matches!(store.commit(*id), Ok(None)));
-        for id in absent {
-            last.absent.note(id, listed);
-        }
         last.store = Some(Arc::clone(store));
     }
 }

@@ -81,6 +81,9 @@ struct Repository {
     id: String,
     location: Location,
     credentials: Credentials,
+    /// When somebody last asked for it. Whoever looks at those of all repositories waits for none of their conversations, as
+    /// this is only read and set.
+    asked: Mutex<Instant>,
     queue: Mutex<Queue>,
     last: Mutex<Last>,
 }
@@ -111,7 +114,6 @@ struct Last {
     store: Option<Arc<Store>>,
     /// Commits that were searched for in vain while the references were those of `listed`.
     absent: Absent,
-    asked: Option<Instant>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -237,9 +239,7 @@ impl Repositories {
         let now = Instant::now();
         let mut known = lock(&self.shared.known);
         known.retain(|other, repository| {
-            let idle = lock(&repository.last)
-                .asked
-                .is_none_or(|at| now.duration_since(at) > FORGET_AFTER);
+            let idle = now.duration_since(*lock(&repository.asked)) > FORGET_AFTER;
             *other == id || !idle || Arc::strong_count(repository) > 1
         });
         let repository = known.entry(id.clone()).or_insert_with(|| {
@@ -253,11 +253,12 @@ impl Repositories {
                 id,
                 location,
                 credentials: credentials.clone(),
+                asked: Mutex::new(now),
                 queue: Mutex::default(),
                 last: Mutex::default(),
             })
         });
-        lock(&repository.last).asked = Some(now);
+        *lock(&repository.asked) = now;
         Arc::clone(repository)
     }
 
@@ -267,15 +268,19 @@ impl Repositories {
         reference: &Reference,
         age: Duration,
     ) -> Option<Snapshot> {
+        if age.is_zero() {
+            return None;
+        }
         let (refs, store) = {
             let last = lock(&repository.last);
             let (at, refs) = last.listed.as_ref()?;
-            if age.is_zero() || at.elapsed() > age {
+            if at.elapsed() > age {
                 return None;
             }
             (Arc::clone(refs), Arc::clone(last.store.as_ref()?))
         };
-        if store.is_damaged() {
+        // What it lacks may be there by now: nobody is to be told what there is instead.
+        if store.is_damaged() || refs.find(reference).ok()?.is_none() {
             return None;
         }
         local::snapshot(
@@ -368,4 +373,25 @@ fn guarded<T>(url: &str, run: impl FnOnce() -> Result<T, SourceError>) -> Result
             reason: format!("the decoder failed: {said}"),
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_looks_for_a_repository_waits_for_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let repositories = Repositories::new(Options::new(dir.path())).unwrap();
+        let find = |name: &str| {
+            let location = Location::parse(&format!("https://git.example.com/{name}")).unwrap();
+            repositories.repository(location, &Credentials::default())
+        };
+        let busy = find("a");
+        // Held by this thread, so that whoever waits for it here waits for ever.
+        let held = lock(&busy.last);
+        let other = find("b");
+        assert!(Arc::ptr_eq(&busy, &find("a")) && Arc::ptr_eq(&other, &find("b")));
+        drop(held);
+    }
 }
