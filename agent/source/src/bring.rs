@@ -353,7 +353,13 @@ impl Line<'_> {
             Err(
                 FetchError::Refused(_)
                 | FetchError::Objects(_)
-                | FetchError::Known(SourceError::Protocol { .. } | SourceError::Unavailable { .. }),
+                | FetchError::Known(
+                    SourceError::Protocol { .. }
+                    // One that says when to come again means just that.
+                    | SourceError::Unavailable {
+                        retry_after: None, ..
+                    },
+                ),
             ) if is_unusual => {
                 self.dial.conversation.forgive();
                 self.turn(wants, Vec::new(), depth)

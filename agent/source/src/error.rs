@@ -82,6 +82,8 @@ pub enum SourceError {
         url: String,
         /// What the server says.
         reason: String,
+        /// How long it asks to be left alone.
+        retry_after: Option<Duration>,
     },
     /// Nothing came for too long, or all of it took too long.
     #[error("{url} {doing} for more than {}", seconds(.limit))]
@@ -343,9 +345,25 @@ impl SourceError {
                 | Self::Stopped { .. }
         )
     }
+
+    /// Returns how long the server asks to be left alone.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Unavailable { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
 }
 
 impl SourceError {
+    /// Says how long the server asks to be left alone from now on.
+    pub(crate) fn with_retry_after(mut self, left: Duration) -> Self {
+        if let Self::Unavailable { retry_after, .. } = &mut self {
+            *retry_after = Some(left);
+        }
+        self
+    }
+
     /// Says whether there was no connection, or nothing came in time.
     pub(crate) fn is_silence(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Timeout { .. })

@@ -1,8 +1,9 @@
-//! How long the agent waits before it asks a registry or chart repository again that has failed.
+//! How long the agent waits before it asks a git host, registry or chart repository again that has failed.
 
 use std::time::Duration;
 
 use pintle_registry::{ChartError, RegistryError};
+use pintle_source::SourceError;
 
 /// The longest pause that others may ask for: a date that is a year away is more likely wrong than meant.
 const LONGEST_WISH: Duration = Duration::from_hours(1);
@@ -17,7 +18,8 @@ pub(crate) fn wish(error: &anyhow::Error) -> Option<Duration> {
     error.chain().find_map(|cause| {
         let of_chart = || cause.downcast_ref::<ChartError>()?.retry_after();
         let of_registry = || cause.downcast_ref::<RegistryError>()?.retry_after();
-        of_chart().or_else(of_registry)
+        let of_git = || cause.downcast_ref::<SourceError>()?.retry_after();
+        of_chart().or_else(of_registry).or_else(of_git)
     })
 }
 
@@ -55,6 +57,13 @@ mod tests {
         let chart = Err::<(), _>(ChartError::from(error(Some(second))));
         let chart = chart.context("Secret a/b").unwrap_err();
         assert_eq!(wish(&chart), Some(second));
+        let repository = Err::<(), _>(SourceError::Unavailable {
+            url: "https://git.example.com/x".to_owned(),
+            reason: "HTTP status 429 Too Many Requests".to_owned(),
+            retry_after: Some(second),
+        });
+        let repository = repository.context("Secret a/b").unwrap_err();
+        assert_eq!(wish(&repository), Some(second));
         assert_eq!(wish(&anyhow::Error::new(error(None))), None);
         assert_eq!(wish(&anyhow::anyhow!("no route")), None);
     }

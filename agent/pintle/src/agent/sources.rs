@@ -325,7 +325,9 @@ impl Earlier {
         let mut source = Fetcher::new(shared, key);
         let mut failures = 0;
         loop {
-            let fetched = source.fetch().await.and_then(|one| self.checked(one));
+            // Somebody wants to go back to it; what is tried again is not asked for any more.
+            let fetched = source.fetch(failures == 0).await;
+            let fetched = fetched.and_then(|one| self.checked(one));
             let is_found = fetched.is_ok();
             let wish = wish(&fetched);
             if is_found || failures == 0 {
@@ -364,7 +366,7 @@ impl Follower {
         let mut answered = 0;
         loop {
             let looked = *self.looks.borrow_and_update();
-            let fetched = self.fetcher.fetch().await;
+            let fetched = self.fetcher.fetch(looked > answered).await;
             let outcome = if fetched.is_ok() { "ok" } else { "failed" };
             self.fetcher
                 .shared

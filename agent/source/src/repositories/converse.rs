@@ -90,6 +90,7 @@ pub(super) fn converse(
         Ok(told)
     });
     turn.end(heard(&outcome));
+    lock(&repository.rest).heed(outcome.as_ref().err(), Instant::now());
     if served.is_empty() {
         // It failed before anyone was chosen: all who came while it tried share the failure.
         served = std::mem::take(&mut lock(&repository.queue).waiting);

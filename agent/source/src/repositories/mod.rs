@@ -3,6 +3,7 @@
 mod absent;
 mod converse;
 mod lists;
+mod rest;
 
 use std::{
     collections::HashMap,
@@ -14,7 +15,7 @@ use pintle_core::application::Reference;
 use tokio::{runtime::Handle, sync::oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use self::{absent::Absent, converse::converse};
+use self::{absent::Absent, converse::converse, rest::Rest};
 use crate::{
     cache::Cache,
     credentials::{Credentials, Login},
@@ -84,6 +85,7 @@ struct Repository {
     /// When somebody last asked for it. Whoever looks at those of all repositories waits for none of their conversations, as
     /// this is only read and set.
     asked: Mutex<Instant>,
+    rest: Mutex<Rest>,
     queue: Mutex<Queue>,
     last: Mutex<Last>,
 }
@@ -152,6 +154,19 @@ impl Repositories {
         reference: &Reference,
     ) -> Result<Snapshot, SourceError> {
         self.fetch_within(remote, reference, Duration::ZERO).await
+    }
+
+    /// Like [`Repositories::fetch`], for who asks again and again while nobody waits for it: as long as the server asks to be left
+    /// alone it is, and the answer is the failure with which it did so, whoever was told of that.
+    pub async fn poll(
+        &self,
+        remote: &Remote,
+        reference: &Reference,
+    ) -> Result<Snapshot, SourceError> {
+        match self.resting(remote) {
+            Some(failure) => Err(failure),
+            None => self.fetch(remote, reference).await,
+        }
     }
 
     /// Like [`Repositories::fetch`], but content with an answer that is at most this old.
@@ -254,12 +269,24 @@ impl Repositories {
                 location,
                 credentials: credentials.clone(),
                 asked: Mutex::new(now),
+                rest: Mutex::default(),
                 queue: Mutex::default(),
                 last: Mutex::default(),
             })
         });
         *lock(&repository.asked) = now;
         Arc::clone(repository)
+    }
+
+    /// Returns the failure with which a repository's server asked to be left alone, as long as that holds.
+    fn resting(&self, remote: &Remote) -> Option<SourceError> {
+        let location = Location::parse(&remote.url).ok()?;
+        if location.is_local() {
+            return None;
+        }
+        let repository = self.repository(location, &remote.credentials);
+        let rest = lock(&repository.rest);
+        rest.failure(Instant::now())
     }
 
     fn remembered(

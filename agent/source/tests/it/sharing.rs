@@ -1,6 +1,12 @@
 //! How many requests reach a server.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use pintle_core::application::Reference;
 use pintle_harness::Proxy;
@@ -198,6 +204,63 @@ async fn an_old_server_that_is_not_ready_for_what_is_known_is_asked_without() {
         let told = requests.iter().filter(|seen| seen.says("have ")).count();
         assert_eq!(told, 1, "{said}");
     }
+}
+
+/// The answer of a server that wants to be left alone for ten minutes.
+fn busy() -> Vec<u8> {
+    let head = "429 Too Many Requests\r\nretry-after: 600";
+    response(head, "text/plain", b"")
+}
+
+#[tokio::test]
+async fn a_server_that_wants_to_be_left_alone_is_asked_once_for_all_references() {
+    let repository = small(open_servers(), "busy");
+    let is_busy = Arc::new(AtomicBool::new(true));
+    let refuses = Arc::clone(&is_busy);
+    let server = Scripted::git(repository.bare(), move |_| {
+        refuses.load(Ordering::Relaxed).then(busy)
+    });
+    let remote = Remote::anonymous(server.url_of("a.git"));
+    let desk = Desk::new();
+    for name in ["main", "a", "b", "c", "d"] {
+        let polled = desk.repositories.poll(&remote, &branch(name)).await;
+        let error = polled.unwrap_err();
+        let wish = error.retry_after().unwrap();
+        assert!(wish > Duration::ZERO && wish <= Duration::from_mins(10));
+        let said = error.to_string();
+        assert!(said.ends_with("429 Too Many Requests"), "{name}: {said}");
+    }
+    assert_eq!(server.requests().len(), 1);
+
+    // Somebody wants to know now.
+    let main = branch("main");
+    let error = desk.repositories.fetch(&remote, &main).await.unwrap_err();
+    assert_eq!(error.retry_after(), Some(Duration::from_mins(10)));
+    assert_eq!(server.requests().len(), 2);
+    is_busy.store(false, Ordering::Relaxed);
+    desk.repositories.fetch(&remote, &main).await.unwrap();
+    // It has answered, so the others need not wait any more.
+    desk.repositories.poll(&remote, &main).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_old_server_that_wants_to_be_left_alone_is_not_asked_in_another_way() {
+    let repository = small(open_servers(), "old-and-busy");
+    let server = Scripted::old_git_but(repository.bare(), |seen| seen.says("have ").then(busy));
+    let url = server.url_of("a.git");
+    let desk = Desk::new();
+    desk.fetch(&url, branch("main")).await.unwrap();
+    repository
+        .push_files(&[("app/a.yaml", "a: 2\n")], "second")
+        .unwrap();
+    let wants = || {
+        let requests = server.requests();
+        requests.iter().filter(|seen| seen.says("want ")).count()
+    };
+    let before = wants();
+    let error = desk.refused(&url, branch("main")).await;
+    assert!(error.retry_after().is_some(), "{error}");
+    assert_eq!(wants(), before + 1);
 }
 
 #[tokio::test]

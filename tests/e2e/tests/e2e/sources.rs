@@ -1,11 +1,11 @@
-//! Sources whose credentials are replaced, and copies of them that do not stay as they were.
+//! Sources whose credentials are replaced, whose host wants a pause, and copies of them that do not stay as they were.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use pintle_harness::{Servers, ServersOptions, to_stderr};
+use pintle_harness::{Fault, Proxy, Servers, ServersOptions, to_stderr};
 
 use crate::world::{Stage, config_map};
 
@@ -46,6 +46,28 @@ fn a_token_that_is_replaced_is_no_failure() -> Result<()> {
     let failed = events.iter().any(|(reason, _)| reason == "SourceFailed");
     assert!(!failed, "{events:?}");
     Ok(())
+}
+
+#[test]
+fn a_git_host_that_asks_for_a_pause_is_asked_again_only_for_who_wants_to_know_now() -> Result<()> {
+    let stage = Stage::new("pause")?;
+    let host = Proxy::start(stage.world.servers.http(), None)?;
+    let url = stage.world.servers.git_http(&stage.repository);
+    let url = url.replace(stage.world.servers.http(), &host.url());
+    let text = config_map("a", "1");
+    let commit = stage.repository.push_files(&[("a.yaml", &text)], "first")?;
+    let busy = Fault::on("*", "upload-pack").status(429, "TooManyRequests", "busy");
+    host.inject(busy.header("Retry-After", "3600"));
+    stage.apply(&stage.application_of(&url, "shop", "", ""))?;
+    stage.condition("shop", "Ready", "SourceFailed")?;
+    let other = stage.application_of(&url, "other", "", "");
+    stage.apply(&other.replace("branch: main", "branch: other"))?;
+    stage.condition("other", "Ready", "SourceFailed")?;
+    assert_eq!(host.seen().len(), 1);
+
+    host.heal();
+    stage.request("shop")?;
+    stage.ready_at("shop", &commit)
 }
 
 /// Finds the packs of fetched repositories.

@@ -48,20 +48,21 @@ impl Fetcher {
         }
     }
 
-    pub(super) async fn fetch(&mut self) -> Fetched {
-        let fetched = self.try_fetch().await;
+    /// Fetches it. What somebody asks for does not wait until a pause is over that the source has asked for.
+    pub(super) async fn fetch(&mut self, is_asked: bool) -> Fetched {
+        let fetched = self.try_fetch(is_asked).await;
         fetched.map_err(|error| FetchFailure {
             message: output::chain(&error),
             retry_after: pauses::wish(&error),
         })
     }
 
-    async fn try_fetch(&mut self) -> anyhow::Result<Snapshot> {
+    async fn try_fetch(&mut self, is_asked: bool) -> anyhow::Result<Snapshot> {
         let Some(remembered) = self.login.take() else {
             let data = self.secret().await?;
-            return self.fetch_with(data).await;
+            return self.fetch_with(data, is_asked).await;
         };
-        let error = match Box::pin(self.open(&remembered)).await {
+        let error = match Box::pin(self.open(&remembered, is_asked)).await {
             Ok(snapshot) => {
                 self.login = Some(remembered);
                 return Ok(snapshot);
@@ -70,29 +71,34 @@ impl Fetcher {
         };
         // The Secret is read again only now: that a token was replaced, and the old one taken back, is no failure.
         match self.secret().await {
-            Ok(data) if data != remembered.data => self.fetch_with(data).await,
+            Ok(data) if data != remembered.data => self.fetch_with(data, is_asked).await,
             _ => Err(error),
         }
     }
 
     /// Fetches with what a Secret holds, and remembers that if it opens the source: after a failure somebody may change it,
     /// so it is read again for the next try.
-    async fn fetch_with(&mut self, data: Data) -> anyhow::Result<Snapshot> {
+    async fn fetch_with(&mut self, data: Data, is_asked: bool) -> anyhow::Result<Snapshot> {
         let login = self.log_in(data).await?;
-        let snapshot = Box::pin(self.open(&login)).await?;
+        let snapshot = Box::pin(self.open(&login, is_asked)).await?;
         self.login = Some(login);
         Ok(snapshot)
     }
 
-    async fn open(&mut self, login: &Login) -> anyhow::Result<Snapshot> {
+    async fn open(&mut self, login: &Login, is_asked: bool) -> anyhow::Result<Snapshot> {
         match (&self.key.what, &login.opens) {
             (What::Git { url, reference }, Opens::Git(credentials)) => {
                 let remote = Remote {
                     url: url.clone(),
                     credentials: credentials.clone(),
                 };
-                let snapshot = self.shared.repositories.fetch(&remote, reference).await?;
-                Ok(Snapshot::git(snapshot))
+                let repositories = &self.shared.repositories;
+                let snapshot = if is_asked {
+                    repositories.fetch(&remote, reference).await
+                } else {
+                    repositories.poll(&remote, reference).await
+                };
+                Ok(Snapshot::git(snapshot?))
             }
             (What::Artifact { place, wanted }, Opens::Artifact(known)) => {
                 let (charts, logins) = &**known;

@@ -1,9 +1,10 @@
 //! One request and its answer.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use reqwest::{RequestBuilder, Response, StatusCode, header::CONTENT_TYPE};
 
+use super::retry_after::retry_after;
 use crate::{
     error::{SourceError, one_line},
     transport::Conversation,
@@ -72,11 +73,17 @@ impl Exchange {
         if status.is_redirection() {
             return Ok(response);
         }
-        Err(conversation.give_up(refused(conversation.url(), status, login)))
+        let wish = retry_after(response.headers());
+        Err(conversation.give_up(refused(conversation.url(), status, login, wish)))
     }
 }
 
-fn refused(url: String, status: StatusCode, login: Sent) -> SourceError {
+fn refused(
+    url: String,
+    status: StatusCode,
+    login: Sent,
+    retry_after: Option<Duration>,
+) -> SourceError {
     let reason = format!("HTTP status {status}");
     let given = match login {
         Sent::Credentials => true,
@@ -89,14 +96,17 @@ fn refused(url: String, status: StatusCode, login: Sent) -> SourceError {
         }
         Sent::Nothing | Sent::Withheld(_) => false,
     };
+    let unavailable = |url, reason| SourceError::Unavailable {
+        url,
+        reason,
+        retry_after,
+    };
     match status {
         StatusCode::UNAUTHORIZED => SourceError::Unauthenticated { url, given },
         StatusCode::FORBIDDEN => SourceError::Forbidden { url, reason },
         StatusCode::NOT_FOUND | StatusCode::GONE => SourceError::NotFound { url, given },
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
-            SourceError::Unavailable { url, reason }
-        }
-        status if status.is_server_error() => SourceError::Unavailable { url, reason },
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => unavailable(url, reason),
+        status if status.is_server_error() => unavailable(url, reason),
         _ => SourceError::Protocol { url, reason },
     }
 }

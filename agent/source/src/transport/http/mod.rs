@@ -3,6 +3,7 @@
 mod body;
 mod clients;
 mod exchange;
+mod retry_after;
 
 use std::{any::Any, sync::Arc};
 
