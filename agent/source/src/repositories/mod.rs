@@ -220,6 +220,20 @@ impl Repositories {
         }
     }
 
+    /// Lets go of what was fetched with credentials that others have taken the place of: its copy in the cache may be removed as
+    /// soon as nobody reads from it. Who asks with them all the same finds it for as long as it is there.
+    pub fn forget(&self, remote: &Remote) {
+        let Ok(location) = Location::parse(&remote.url) else {
+            return;
+        };
+        let id = self.shared.cache.id(&location, &remote.credentials);
+        let known = lock(&self.shared.known).get(&id).cloned();
+        let Some(repository) = known else { return };
+        let last = std::mem::take(&mut *lock(&repository.last));
+        // To close its files takes longer than others should wait for what is remembered.
+        drop(last);
+    }
+
     /// Breaks off what is under way, and refuses what is asked from now on.
     pub fn stop(&self) {
         self.shared.stop.cancel();

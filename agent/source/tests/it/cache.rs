@@ -12,7 +12,10 @@ use std::{
 use pintle_core::application::Reference;
 use pintle_source::{Remote, SourceError};
 
-use crate::fixture::{Desk, Scripted, branch, lines, open_servers, path, read, result, small};
+use crate::fixture::{
+    Desk, Scripted, basic, branch, guarded_servers, lines, open_servers, path, read, result, small,
+    token,
+};
 use crate::sharing::packs;
 
 /// Breaks the cache, given one of its packs.
@@ -308,6 +311,36 @@ async fn what_has_become_too_large_to_be_fetched_anew_is_added_to() {
     let snapshot = desk.fetch(&url, branch("main")).await.unwrap();
     assert_eq!(read(&snapshot, "app/a.yaml"), "a: 1\n");
     assert_eq!(read(&snapshot, "app/e.yaml"), "e: 1\n");
+}
+
+#[tokio::test]
+async fn a_copy_that_was_fetched_with_a_token_that_was_replaced_does_not_stay() {
+    let servers = guarded_servers();
+    let repository = small(servers, "replaced");
+    let url = servers.git_http(&repository);
+    let desk = Desk::with(|options| options.cache_bytes = 0);
+    let [old, new] = [basic("hunter2"), token("open-sesame")].map(|credentials| Remote {
+        url: url.clone(),
+        credentials,
+    });
+    let main = branch("main");
+    desk.repositories.fetch(&old, &main).await.unwrap();
+    let copy = packs(desk.dir.path()).remove(0);
+    desk.repositories.forget(&old);
+    // Who has fetched it may still be about to let go of it, and so may a process for the moment in which another test starts
+    // it.
+    for round in 0..100 {
+        let text = round.to_string();
+        repository
+            .push_files(&[("app/a.yaml", &text)], &text)
+            .unwrap();
+        let snapshot = desk.repositories.fetch(&new, &main).await.unwrap();
+        assert_eq!(read(&snapshot, "app/a.yaml"), text);
+        if !copy.exists() {
+            return;
+        }
+    }
+    panic!("{} is still there", copy.display());
 }
 
 #[tokio::test]

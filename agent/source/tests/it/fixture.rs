@@ -191,6 +191,13 @@ pub(crate) fn basic(password: &str) -> Credentials {
     }
 }
 
+pub(crate) fn token(token: &str) -> Credentials {
+    Credentials {
+        login: Login::Bearer(token.into()),
+        certificate_authority: None,
+    }
+}
+
 /// Makes text that hardly gets smaller when compressed, so that sizes tell what was sent.
 pub(crate) fn noise(length: usize) -> String {
     let mut state = 1_u64;

@@ -6,6 +6,7 @@ use pintle_source::{Credentials, Login, Options, Remote, Repositories, Snapshot,
 
 use crate::fixture::{
     Desk, basic, branch, guarded_servers, old_ssh, only_tips, open_servers, read, small, tidy,
+    token,
 };
 
 async fn with(desk: &Desk, url: &str, credentials: Credentials) -> Result<Snapshot, SourceError> {
@@ -32,11 +33,7 @@ async fn http_with_credentials() {
     let repository = small(servers, "guarded");
     let url = servers.git_http(&repository);
     let desk = Desk::new();
-    let token = Credentials {
-        login: Login::Bearer("open-sesame".into()),
-        certificate_authority: None,
-    };
-    for credentials in [basic("hunter2"), token] {
+    for credentials in [basic("hunter2"), token("open-sesame")] {
         assert_eq!(
             read(&with(&desk, &url, credentials).await.unwrap(), "app/a.yaml"),
             "a: 1\n"

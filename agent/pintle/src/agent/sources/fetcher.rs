@@ -22,6 +22,8 @@ pub(super) struct Fetcher {
     pub(super) key: SourceKey,
     /// What opened the source last: nothing is asked of the API server while all is well.
     login: Option<Login>,
+    /// What a git repository was opened with last, also if it opens that no more.
+    opened: Option<Credentials>,
     /// The artifact that was fetched last, with the digest under which it was found.
     known: Option<(ResolvedChart, Snapshot)>,
 }
@@ -44,6 +46,7 @@ impl Fetcher {
             shared,
             key,
             login: None,
+            opened: None,
             known: None,
         }
     }
@@ -81,8 +84,24 @@ impl Fetcher {
     async fn fetch_with(&mut self, data: Data, is_asked: bool) -> anyhow::Result<Snapshot> {
         let login = self.log_in(data).await?;
         let snapshot = Box::pin(self.open(&login, is_asked)).await?;
+        self.replace(&login);
         self.login = Some(login);
         Ok(snapshot)
+    }
+
+    /// Lets go of the copy of a git repository that was fetched with what these credentials have taken the place of.
+    fn replace(&mut self, login: &Login) {
+        let (What::Git { url, .. }, Opens::Git(credentials)) = (&self.key.what, &login.opens)
+        else {
+            return;
+        };
+        let before = self.opened.replace(credentials.clone());
+        if let Some(before) = before.filter(|before| before != credentials) {
+            self.shared.repositories.forget(&Remote {
+                url: url.clone(),
+                credentials: before,
+            });
+        }
     }
 
     async fn open(&mut self, login: &Login, is_asked: bool) -> anyhow::Result<Snapshot> {
