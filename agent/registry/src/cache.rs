@@ -1,7 +1,8 @@
 //! Content by digest, in a folder.
 //!
-//! A file's name is its digest and its time is when it was last used. Content comes into being by a rename and is
-//! verified when it is read, so that neither a crash, another process, nor somebody's hand can make it wrong.
+//! A file's name is its digest, or made of that and of who may read it, and its time is when it was last used. Content
+//! comes into being by a rename and is verified when it is read, so that neither a crash, another process, nor somebody's
+//! hand can make it wrong.
 
 use std::{
     fs, io,
@@ -10,10 +11,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use pintle_core::digest::Digest;
+use pintle_core::digest::{Digest, Digester};
 use tempfile::Builder;
 
-use crate::options::CacheOptions;
+use crate::{credentials::Credentials, options::CacheOptions};
 
 /// Start of the name of a file that is being written.
 const UNFINISHED: &str = ".new-";
@@ -98,10 +99,42 @@ fn remove(path: PathBuf) -> io::Result<()> {
     }
 }
 
+/// Who is given what is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Readers {
+    /// Whoever names its digest.
+    All,
+    /// Those whom this names.
+    Those(Digest),
+}
+
+impl Readers {
+    /// Is who names a place and shows it some credentials: to know a digest is no right to read what it is of.
+    pub(crate) fn of(place: &str, credentials: &Credentials) -> Self {
+        let those = Digester::new("registry-readers/v1")
+            .part(place)
+            .part(credentials.fingerprint().as_bytes());
+        Self::Those(those.finish())
+    }
+
+    /// Names the file in which content is for them.
+    fn file(self, digest: Digest) -> String {
+        match self {
+            Self::All => digest.hex(),
+            Self::Those(those) => Digester::new("registry-content/v1")
+                .part(those.as_bytes())
+                .part(digest.as_bytes())
+                .finish()
+                .hex(),
+        }
+    }
+}
+
 /// Content by digest. A cache can only save work: whatever is wrong with it is logged, and the content is fetched.
 #[derive(Debug, Clone)]
 pub(crate) struct Cache {
     folder: Folder,
+    readers: Readers,
 }
 
 impl Cache {
@@ -109,12 +142,18 @@ impl Cache {
         Self {
             // What is in the folder is of this form; another form would have another name.
             folder: Folder::new(options.dir.join("sha256"), options.max_bytes),
+            readers: Readers::All,
         }
+    }
+
+    /// Is what these readers have kept in it.
+    pub(crate) fn of(self, readers: Readers) -> Self {
+        Self { readers, ..self }
     }
 
     /// Returns the content with this digest, if it is there and has at most `limit` bytes. Blocks.
     pub(crate) fn get(&self, digest: Digest, limit: u64) -> Option<Vec<u8>> {
-        let path = self.folder.path(&digest.hex());
+        let path = self.folder.path(&self.readers.file(digest));
         let read = || -> io::Result<Option<Vec<u8>>> {
             let file = fs::File::open(&path)?;
             if file.metadata()?.len() > limit {
@@ -141,7 +180,7 @@ impl Cache {
 
     /// Keeps content. Blocks.
     pub(crate) fn put(&self, digest: Digest, bytes: &[u8]) {
-        if let Err(error) = self.folder.write(&digest.hex(), bytes) {
+        if let Err(error) = self.folder.write(&self.readers.file(digest), bytes) {
             tracing::warn!(dir = %self.folder.dir.display(), %error, "content cannot be cached");
         }
     }
@@ -190,6 +229,25 @@ mod tests {
         assert!(!cache.folder.dir.join(digest.hex()).exists());
         put(&cache, b"content");
         assert!(cache.get(digest, 100).is_some());
+    }
+
+    #[test]
+    fn what_some_have_kept_is_theirs() {
+        let (_dir, cache) = cache(100);
+        let me = Credentials::basic("me", "hunter2");
+        let mine = cache.clone().of(Readers::of("oci://a/x", &me));
+        let digest = put(&mine, b"content");
+        assert!(mine.get(digest, 100).is_some());
+        for others in [
+            Readers::of("oci://a/x", &Credentials::Anonymous),
+            Readers::of("oci://a/y", &me),
+            Readers::All,
+        ] {
+            let theirs = cache.clone().of(others);
+            assert_eq!(theirs.get(digest, 100), None, "{others:?}");
+        }
+        let again = cache.of(Readers::of("oci://a/x", &me));
+        assert!(again.get(digest, 100).is_some());
     }
 
     #[test]

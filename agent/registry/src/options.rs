@@ -77,8 +77,9 @@ impl Options {
 /// A folder for content by digest.
 ///
 /// It is a cache: it may be deleted at any time, and any number of processes may share it. What is read from it is
-/// verified each time. Whoever knows a digest gets the content from it without asking the registry, so share it only
-/// among those who may read the same artifacts.
+/// verified each time. Whoever knows the digest of a component gets it without asking the registry, so share it only
+/// among those who may use the same components. An archive of files is given only to who names the place it was fetched
+/// from and shows the credentials it was fetched with.
 #[derive(Debug, Clone)]
 pub struct CacheOptions {
     /// The folder. It is made when something is first kept.

@@ -10,7 +10,7 @@ use tokio::{task, time};
 
 use crate::{
     auth::Access,
-    cache::Cache,
+    cache::{Cache, Readers},
     chart::Archive,
     component::{self, ComponentError, Interface},
     config::WasmConfig,
@@ -188,7 +188,8 @@ impl Registry {
     /// Downloads a chart or another artifact whose one layer is an archive of files, or takes it from the cache, and
     /// verifies manifest and archive against their digests and sizes.
     ///
-    /// For a reference with a digest whose content is in the cache nobody is asked.
+    /// For a reference with a digest whose content was fetched from its repository with these credentials, and is in the
+    /// cache, nobody is asked. What others have fetched is not given out.
     pub async fn pull_archive(
         &self,
         reference: &Reference,
@@ -196,12 +197,13 @@ impl Registry {
     ) -> Result<PulledArchive, RegistryError> {
         let session = self.session(reference, credentials, Access::Pull, Stage::Manifest);
         let work = async {
-            let (manifest_digest, manifest) = self.fetch_manifest(&session).await?;
+            let readers = readers(reference, credentials);
+            let (manifest_digest, manifest) = self.fetch_manifest(&session, readers).await?;
             let manifest = FilesManifest::read(&manifest, self.transport.options.max_archive)?;
             session.enter(Stage::Files);
             let limit = self.transport.options.max_archive;
             let bytes = self
-                .fetch_blob(&session, Part::Archive, &manifest.layer, limit)
+                .fetch_blob(&session, readers, Part::Archive, &manifest.layer, limit)
                 .await?;
             Ok(PulledArchive {
                 reference: session.reference.at(manifest_digest),
@@ -256,12 +258,14 @@ impl Registry {
 
     async fn fetch(&self, session: &Session<'_>) -> Result<Pulled, Cause> {
         let options = &self.transport.options;
-        let (manifest_digest, manifest) = self.fetch_manifest(session).await?;
+        // Tenants name no components: what was fetched for an operator is for all who use his plugins.
+        let readers = Readers::All;
+        let (manifest_digest, manifest) = self.fetch_manifest(session, readers).await?;
         let manifest = WasmManifest::read(&manifest, options.max_component)?;
 
         session.enter(Stage::Config);
         let config = self
-            .fetch_blob(session, Part::Config, &manifest.config, MAX_CONFIG)
+            .fetch_blob(session, readers, Part::Config, &manifest.config, MAX_CONFIG)
             .await?;
         let config = read_config(&config, &manifest)?;
 
@@ -269,6 +273,7 @@ impl Registry {
         let bytes = self
             .fetch_blob(
                 session,
+                readers,
                 Part::Component,
                 &manifest.component,
                 options.max_component,
@@ -286,11 +291,15 @@ impl Registry {
     }
 
     /// Downloads the manifest, or takes it from the cache, and verifies it.
-    async fn fetch_manifest(&self, session: &Session<'_>) -> Result<(Digest, Bytes), Cause> {
+    async fn fetch_manifest(
+        &self,
+        session: &Session<'_>,
+        readers: Readers,
+    ) -> Result<(Digest, Bytes), Cause> {
         session.enter(Stage::Manifest);
         let cached = match session.reference.digest() {
             Some(digest) => self
-                .cached(digest, self.transport.options.max_manifest)
+                .cached(readers, digest, self.transport.options.max_manifest)
                 .await
                 .map(|bytes| (digest, bytes)),
             None => None,
@@ -299,7 +308,7 @@ impl Registry {
             Ok(found)
         } else {
             let (digest, bytes) = self.download_manifest(session).await?;
-            self.keep(digest, &bytes).await;
+            self.keep(readers, digest, &bytes).await;
             Ok((digest, bytes))
         }
     }
@@ -358,11 +367,12 @@ impl Registry {
     async fn fetch_blob(
         &self,
         session: &Session<'_>,
+        readers: Readers,
         part: Part,
         descriptor: &Descriptor,
         limit: u64,
     ) -> Result<Bytes, Cause> {
-        if let Some(bytes) = self.cached(descriptor.digest, limit).await {
+        if let Some(bytes) = self.cached(readers, descriptor.digest, limit).await {
             return Ok(bytes);
         }
         let url = session.url(&format!("blobs/{}", descriptor.digest)).await?;
@@ -394,26 +404,38 @@ impl Registry {
                 got,
             });
         }
-        self.keep(got, &bytes).await;
+        self.keep(readers, got, &bytes).await;
         Ok(bytes)
     }
 
-    pub(crate) async fn cached(&self, digest: Digest, limit: u64) -> Option<Bytes> {
-        let cache = self.cache.clone()?;
+    pub(crate) async fn cached(
+        &self,
+        readers: Readers,
+        digest: Digest,
+        limit: u64,
+    ) -> Option<Bytes> {
+        let cache = self.cache.clone()?.of(readers);
         blocking(move || cache.get(digest, limit))
             .await
             .unwrap_or_else(|panic| panic::resume_unwind(panic))
             .map(Bytes::from)
     }
 
-    pub(crate) async fn keep(&self, digest: Digest, bytes: &Bytes) {
+    pub(crate) async fn keep(&self, readers: Readers, digest: Digest, bytes: &Bytes) {
         if let Some(cache) = self.cache.clone() {
+            let cache = cache.of(readers);
             let bytes = bytes.clone();
             blocking(move || cache.put(digest, &bytes))
                 .await
                 .unwrap_or_else(|panic| panic::resume_unwind(panic));
         }
     }
+}
+
+/// Is who asks the repository of a reference with some credentials.
+pub(crate) fn readers(reference: &Reference, credentials: &Credentials) -> Readers {
+    let place = format!("oci://{}", Repository::from(reference));
+    Readers::of(&place, credentials)
 }
 
 /// Reads the digest that a registry says. One by another algorithm says nothing here.

@@ -18,10 +18,11 @@ use super::{
     repository::{ChartRepository, RepositoryStage},
 };
 use crate::{
+    cache::Readers,
     credentials::{Credentials, CredentialsError, Keychain},
     error::{Cause, Part, RegistryError},
     reference::{ParseReferenceError, Reference, Repository},
-    registry::{Registry, blocking},
+    registry::{self, Registry, blocking},
     transport::host_of,
 };
 
@@ -331,7 +332,8 @@ impl Charts {
         Ok((pulled.archive, pulled.manifest_digest, created))
     }
 
-    /// Fetches a chart from where a repository's index says it is, which may be a registry.
+    /// Fetches a chart from where a repository's index says it is, which may be a registry. An index can name any digest,
+    /// so only what was fetched from there with the same credentials is taken from the cache.
     async fn pull_listed(
         &self,
         repository: &str,
@@ -340,21 +342,26 @@ impl Charts {
         expected: Option<Digest>,
         logins: &Logins,
     ) -> Result<Archive, ChartError> {
-        if let Some(digest) = resolved.digest.or(expected) {
-            let limit = self.registry.transport.options.max_archive;
-            if let Some(bytes) = self.registry.cached(digest, limit).await {
-                return Ok(Archive::known(digest, bytes, Layout::Chart));
-            }
-        }
-        let archive = if url.starts_with("oci://") {
+        let digest = resolved.digest.or(expected);
+        let (readers, archive) = if url.starts_with("oci://") {
             let reference: Reference = url.parse()?;
-            self.pull_oci(&reference, logins).await?.0
+            let credentials = logins.keychain.find(&reference).await?;
+            let readers = registry::readers(&reference, &credentials);
+            if let Some(known) = self.known(readers, digest).await {
+                return Ok(known);
+            }
+            (readers, self.pull_oci(&reference, logins).await?.0)
         } else {
             let repository = self.repository(repository, logins).await?;
+            let readers = Readers::of(repository.url.as_str(), &repository.credentials);
+            if let Some(known) = self.known(readers, digest).await {
+                return Ok(known);
+            }
             let fetched = repository.archive(url).await;
             let bytes = fetched.map_err(|cause| Self::failed(resolved, cause))?;
-            let digest = crate::registry::digest_of(bytes.clone()).await;
-            Archive::known(digest, bytes, Layout::Chart)
+            let digest = registry::digest_of(bytes.clone()).await;
+            let archive = Archive::known(digest, bytes, Layout::Chart);
+            (readers, archive)
         };
         if let Some(said) = resolved.digest
             && said != archive.digest()
@@ -366,8 +373,18 @@ impl Charts {
             };
             return Err(Self::failed(resolved, cause));
         }
-        self.registry.keep(archive.digest(), archive.bytes()).await;
+        self.registry
+            .keep(readers, archive.digest(), archive.bytes())
+            .await;
         Ok(archive)
+    }
+
+    /// Returns the archive with a digest, if it was fetched for these readers before.
+    async fn known(&self, readers: Readers, digest: Option<Digest>) -> Option<Archive> {
+        let digest = digest?;
+        let limit = self.registry.transport.options.max_archive;
+        let bytes = self.registry.cached(readers, digest, limit).await?;
+        Some(Archive::known(digest, bytes, Layout::Chart))
     }
 
     async fn index(&self, url: &str, logins: &Logins) -> Result<Arc<Index>, ChartError> {

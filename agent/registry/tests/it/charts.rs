@@ -27,11 +27,11 @@ use crate::{
 /// What is told in place of the truth; the digest of the honest archive may be part of it.
 type Tell = fn(&str) -> Answer;
 
-const CHART_LAYER: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
+pub(crate) const CHART_LAYER: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
 const CHART_CONFIG: &str = "application/vnd.cncf.helm.config.v1+json";
 
 /// A packed chart.
-fn chart(name: &str, version: &str) -> Bytes {
+pub(crate) fn chart(name: &str, version: &str) -> Bytes {
     let content = format!("apiVersion: v2\nname: {name}\nversion: {version}\n");
     let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
     let mut header = tar::Header::new_gnu();
@@ -79,7 +79,7 @@ pub(crate) fn basic() -> Logins {
     }
 }
 
-async fn fetch(
+pub(crate) async fn fetch(
     charts: &Charts,
     place: &Place,
     version: &str,
@@ -400,7 +400,7 @@ async fn places_that_are_none() {
 }
 
 /// Pushes a chart as Helm does, with a client that is not ours.
-async fn push(
+pub(crate) async fn push(
     servers: &Servers,
     repository: &str,
     version: &str,

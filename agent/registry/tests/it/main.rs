@@ -11,6 +11,7 @@ mod limits;
 mod schemes;
 mod secrets;
 mod servers;
+mod sharing;
 mod support;
 mod tags;
 mod uploads;
