@@ -42,7 +42,7 @@ pub(crate) enum LoginError {
 }
 
 /// Reads the Secret of a source: what it holds is for that source, and for where its charts are kept.
-pub(crate) fn of_source(
+pub(crate) async fn of_source(
     remotes: &Remotes,
     place: &Place,
     data: &Data,
@@ -79,7 +79,7 @@ pub(crate) fn of_source(
             }
         }
     }
-    Ok((charts(remotes, data)?, logins))
+    Ok((charts(remotes, data).await?, logins))
 }
 
 /// Reads the pull secret of a Plugin.
@@ -103,9 +103,9 @@ pub(crate) fn refused(
     }
 }
 
-fn charts(remotes: &Remotes, data: &Data) -> Result<Charts, LoginError> {
+async fn charts(remotes: &Remotes, data: &Data) -> Result<Charts, LoginError> {
     let authorities = data.get("ca.crt").cloned().into_iter().collect();
-    Ok(remotes.charts_trusting(authorities)?)
+    Ok(remotes.charts_trusting(authorities).await?)
 }
 
 fn keychain(data: &Data) -> Result<Keychain, LoginError> {
@@ -158,12 +158,9 @@ impl FetchInputs for FromSecret<'_> {
                     .map_err(|error| unusable(error.to_string()))?;
                 // Who may write to the repository chooses whom the chart asks, so only credentials that say themselves
                 // whom they are for can be used here.
-                let logins = keychain(&data).and_then(|keychain| {
-                    let charts = self::charts(remotes, &data)?;
-                    Ok((charts, keychain))
-                });
-                let (charts, keychain) =
-                    logins.map_err(|error| unusable(output::chain(&error.into())))?;
+                let useless = |error: LoginError| unusable(output::chain(&error.into()));
+                let keychain = keychain(&data).map_err(useless)?;
+                let charts = self::charts(remotes, &data).await.map_err(useless)?;
                 let logins = Logins {
                     keychain,
                     ..Logins::default()

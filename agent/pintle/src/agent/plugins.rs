@@ -316,7 +316,7 @@ impl One {
         let keychain = logins::of_plugin(&data)
             .with_context(|| format!("Secret {}/{}", shared.namespace, secret.name))?;
         let registry = match data.get("ca.crt") {
-            Some(pem) => remotes.registry_trusting(vec![pem.clone()])?,
+            Some(pem) => remotes.registry_trusting(vec![pem.clone()]).await?,
             None => remotes.registry()?.clone(),
         };
         Ok((registry, keychain))

@@ -1,11 +1,13 @@
 //! The way to registries and chart repositories. It is made when it is first needed: most renders need none.
 
 use std::{
+    collections::VecDeque,
     io,
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
+use pintle_core::digest::{Digest, Digester};
 use pintle_registry::{
     CacheOptions, Charts, CredentialsError, HelmConfig, HelmConfigError, HelmLocations, Indexes,
     Keychain, Locations, Logins, Registry, SetupError,
@@ -13,6 +15,10 @@ use pintle_registry::{
 use tokio::sync::OnceCell;
 
 use crate::cli::args::RegistryArgs;
+
+/// Most clients that are kept for who trusts authorities of his own: each has the system's in memory, and another one may come
+/// with every Secret, and with every renewal.
+const KEPT: usize = 64;
 
 /// Why there is no way.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +40,7 @@ pub(crate) struct Remotes {
     /// Whether the person who runs this is logged in anywhere: on the command line, not in the agent.
     is_personal: bool,
     registry: OnceLock<Registry>,
+    trusting: Trusting,
     /// Of all clients for charts: they share what they fetch with the same credentials.
     indexes: Arc<Indexes>,
     charts: OnceCell<(Charts, Logins)>,
@@ -58,6 +65,7 @@ impl Remotes {
             cache,
             is_personal,
             registry: OnceLock::new(),
+            trusting: Trusting::default(),
             indexes: Arc::default(),
             charts: OnceCell::new(),
             keychain: OnceCell::new(),
@@ -69,37 +77,37 @@ impl Remotes {
         if let Some(registry) = self.registry.get() {
             return Ok(registry);
         }
-        let made = self.registry_trusting(Vec::new())?;
+        let made = set_up(&self.args, self.cache.clone(), Vec::new())?;
         Ok(self.registry.get_or_init(|| made))
     }
 
-    /// Makes a client that trusts more certificate authorities, PEM.
-    pub(crate) fn registry_trusting(
+    /// Returns the client that trusts more certificate authorities, PEM. All who trust the same ones share it; its tokens are
+    /// for those alone who show the same credentials.
+    pub(crate) async fn registry_trusting(
         &self,
         authorities: Vec<Vec<u8>>,
     ) -> Result<Registry, RemotesError> {
-        let mut options = pintle_registry::Options {
-            plain_http: self.args.plain_http.clone(),
-            cache: self.cache.clone(),
-            ..pintle_registry::Options::default()
+        let slot = self.trusting.slot(&authorities);
+        let make = async || {
+            let (args, cache) = (self.args.clone(), self.cache.clone());
+            // It reads the system's authorities, which holds up nobody else here.
+            let work = move || set_up(&args, cache, authorities);
+            let made = tokio::task::spawn_blocking(work).await;
+            made.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
         };
-        if let Some(path) = &self.args.registry_ca {
-            options.certificate_authorities.push(read(path)?);
-        }
-        options.certificate_authorities.extend(authorities);
-        Ok(Registry::new(options)?)
+        Ok(slot.get_or_try_init(make).await?.clone())
     }
 
-    /// Makes a client for charts that trusts more certificate authorities, PEM. Without any it speaks through the client for
-    /// registries, whose tokens are for those alone who show the same credentials.
-    pub(crate) fn charts_trusting(
+    /// Returns the client for charts that trusts more certificate authorities, PEM. Without any it speaks through the client
+    /// for registries.
+    pub(crate) async fn charts_trusting(
         &self,
         authorities: Vec<Vec<u8>>,
     ) -> Result<Charts, RemotesError> {
         let registry = if authorities.is_empty() {
             self.registry()?.clone()
         } else {
-            self.registry_trusting(authorities)?
+            self.registry_trusting(authorities).await?
         };
         Ok(Charts::sharing(registry, Arc::clone(&self.indexes)))
     }
@@ -129,7 +137,7 @@ impl Remotes {
                 Some(path) if self.is_personal => HelmConfig::read(&path)?,
                 _ => HelmConfig::default(),
             };
-            let charts = self.charts_trusting(helm.authorities()?)?;
+            let charts = self.charts_trusting(helm.authorities()?).await?;
             let logins = Logins {
                 helm,
                 keychain: self.keychain().await?.clone(),
@@ -141,9 +149,102 @@ impl Remotes {
     }
 }
 
+/// Where a client is as soon as it could be made.
+type Slot = Arc<OnceCell<Registry>>;
+
+/// Clients by the authorities that they trust besides everybody's. Of more than [`KEPT`] those stay that were wanted last.
+#[derive(Default)]
+struct Trusting(Mutex<VecDeque<(Digest, Slot)>>);
+
+impl Trusting {
+    /// Returns where the client is, or is to be made: by one of those who want it at the same time.
+    fn slot(&self, authorities: &[Vec<u8>]) -> Slot {
+        let mut key = Digester::new("trusted-authorities/v1");
+        for authority in authorities {
+            key.add(authority);
+        }
+        let key = key.finish();
+        // A list of clients is whole whatever happened to whoever held it.
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = known.iter().position(|(other, _)| *other == key);
+        let found = at.and_then(|at| known.remove(at));
+        let (key, slot) = found.unwrap_or_else(|| (key, Arc::default()));
+        if known.len() == KEPT {
+            known.pop_front();
+        }
+        known.push_back((key, Arc::clone(&slot)));
+        slot
+    }
+}
+
+/// Sets up a client.
+fn set_up(
+    args: &RegistryArgs,
+    cache: Option<CacheOptions>,
+    authorities: Vec<Vec<u8>>,
+) -> Result<Registry, RemotesError> {
+    let mut options = pintle_registry::Options {
+        plain_http: args.plain_http.clone(),
+        cache,
+        ..pintle_registry::Options::default()
+    };
+    if let Some(path) = &args.registry_ca {
+        options.certificate_authorities.push(read(path)?);
+    }
+    options.certificate_authorities.extend(authorities);
+    Ok(Registry::new(options)?)
+}
+
 fn read(path: &Path) -> Result<Vec<u8>, RemotesError> {
     std::fs::read(path).map_err(|source| RemotesError::Authority {
         path: path.to_owned(),
         source,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn authorities(text: &str) -> Vec<Vec<u8>> {
+        vec![text.as_bytes().to_vec()]
+    }
+
+    #[tokio::test]
+    async fn who_trusts_the_same_authorities_shares_a_client() {
+        let args = RegistryArgs {
+            registry_ca: None,
+            plain_http: Vec::new(),
+        };
+        let remotes = Remotes::of_agent(args, CacheOptions::new("unused"));
+        let client = remotes.registry().unwrap().clone();
+        remotes
+            .trusting
+            .slot(&authorities("ours"))
+            .set(client)
+            .unwrap();
+        // These are no certificates, with which a client could be set up.
+        let shared = remotes.charts_trusting(authorities("ours")).await;
+        assert!(shared.is_ok());
+        let own = remotes.charts_trusting(authorities("theirs")).await;
+        assert!(matches!(own, Err(RemotesError::Setup(_))));
+    }
+
+    #[test]
+    fn clients_that_are_wanted_stay() {
+        let trusting = Trusting::default();
+        let slot = |number: usize| trusting.slot(&authorities(&number.to_string()));
+        let [first, second] = [0, 1].map(slot);
+        for number in 2..KEPT {
+            slot(number);
+        }
+        assert!(Arc::ptr_eq(&first, &slot(0)));
+        slot(KEPT);
+        assert!(Arc::ptr_eq(&first, &slot(0)));
+        assert!(
+            !Arc::ptr_eq(&second, &slot(1)),
+            "it was not wanted for longest"
+        );
+        assert_eq!(trusting.0.lock().unwrap().len(), KEPT);
+    }
 }

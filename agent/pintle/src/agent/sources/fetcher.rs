@@ -173,7 +173,8 @@ impl Fetcher {
                 let remotes = self.shared.catalog.remotes();
                 Opens::Artifact(Box::new(match &data {
                     Some(data) => {
-                        logins::of_source(remotes, place, data).with_context(in_secret)?
+                        let opens = logins::of_source(remotes, place, data).await;
+                        opens.with_context(in_secret)?
                     }
                     None => remotes.charts().await?.clone(),
                 }))
