@@ -27,6 +27,8 @@ type Data = BTreeMap<String, Vec<u8>>;
 pub(crate) enum LoginError {
     #[error("its key `{0}` is not UTF-8")]
     Text(&'static str),
+    #[error("its key `{0}` holds more than one line, or control characters")]
+    Line(&'static str),
     #[error("it has `username` and no `password`, or the reverse")]
     Half,
     #[error(
@@ -116,19 +118,23 @@ fn keychain(data: &Data) -> Result<Keychain, LoginError> {
 }
 
 fn own(data: &Data) -> Result<Credentials, LoginError> {
-    let text = |key: &'static str| match data.get(key) {
-        Some(bytes) => match String::from_utf8(bytes.clone()) {
-            Ok(text) => Ok(Some(text)),
-            Err(_) => Err(LoginError::Text(key)),
-        },
-        None => Ok(None),
-    };
-    match (text("username")?, text("password")?, text("bearerToken")?) {
+    let line = |key: &'static str| data.get(key).map(|bytes| line(key, bytes)).transpose();
+    match (line("username")?, line("password")?, line("bearerToken")?) {
         (Some(username), Some(password), _) => Ok(Credentials::basic(username, password)),
         (None, None, Some(token)) => Ok(Credentials::Bearer(Secret::new(token.trim()))),
         (None, None, None) => Ok(Credentials::Anonymous),
         _ => Err(LoginError::Half),
     }
+}
+
+/// Reads a text without the line end that `echo` puts there, as for git.
+fn line(key: &'static str, bytes: &[u8]) -> Result<String, LoginError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| LoginError::Text(key))?;
+    let text = text.trim_end_matches(['\r', '\n']);
+    if text.chars().any(char::is_control) {
+        return Err(LoginError::Line(key));
+    }
+    Ok(text.to_owned())
 }
 
 /// Fetches what a renderer asks for with the Secret that the application names for it.
@@ -213,6 +219,14 @@ mod tests {
             own(&data(&[("username", "me"), ("password", "pw")])).unwrap(),
             Credentials::basic("me", "pw")
         );
+        assert_eq!(
+            own(&data(&[("username", "me\n"), ("password", "p w\r\n")])).unwrap(),
+            Credentials::basic("me", "p w")
+        );
+        assert!(matches!(
+            own(&data(&[("username", "me"), ("password", "p\nw")])),
+            Err(LoginError::Line("password"))
+        ));
         assert_eq!(
             own(&data(&[("bearerToken", "t\n")])).unwrap(),
             Credentials::Bearer(Secret::new("t"))
