@@ -88,6 +88,11 @@ impl SourceKey {
         })
     }
 
+    /// Names the repository as webhooks do.
+    fn repository(&self) -> Digest {
+        Digest::of(normal_url(&self.url()))
+    }
+
     /// Returns the address for webhooks, and to spread those that are asked at one interval.
     fn url(&self) -> String {
         match &self.what {
@@ -179,6 +184,8 @@ impl FetchFailure {
 }
 
 struct Source {
+    /// As webhooks name it.
+    repository: Digest,
     subscribers: BTreeMap<ApplicationName, Duration>,
     interval: watch::Sender<Duration>,
     /// How often it was to be fetched at once.
@@ -223,6 +230,7 @@ impl Sources {
             };
             let task = tokio::spawn(follower.run()).abort_handle();
             Source {
+                repository: key.repository(),
                 subscribers: BTreeMap::new(),
                 interval: sender,
                 looks,
@@ -266,10 +274,15 @@ impl Sources {
 
     /// Fetches now what a webhook tells of.
     pub(crate) fn pushed(&self, repositories: &Pushed) {
-        for (key, source) in &self.followed {
-            if repositories.contains(&Digest::of(normal_url(&key.url()))) {
+        let mut is_followed = false;
+        for source in self.followed.values() {
+            if repositories.contains(&source.repository) {
                 source.look();
+                is_followed = true;
             }
+        }
+        if !is_followed {
+            tracing::info!("no application of this replica follows what a push was to");
         }
     }
 }

@@ -4,7 +4,7 @@
 //! "look now", so even a forged one could do no more than cause a fetch. Its body is read only if its head may be right, and
 //! few are at once.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -208,10 +208,13 @@ impl Receiver {
         let urls = pointers
             .iter()
             .filter_map(|pointer| body.pointer(pointer)?.as_str());
-        let pushed: Pushed = urls.map(normal_url).map(Digest::of).collect();
-        if pushed.is_empty() {
+        let repositories: BTreeSet<String> = urls.map(normal_url).collect();
+        if repositories.is_empty() {
             return (StatusCode::BAD_REQUEST, "the body names no repository\n");
         }
+        // The answer cannot say whether anybody follows them: that is for another replica to know, too.
+        tracing::info!(?repositories, "a webhook tells of a push");
+        let pushed: Pushed = repositories.iter().map(Digest::of).collect();
         match self.pushed.send(pushed).await {
             Ok(()) => (StatusCode::ACCEPTED, "looking for the new revision\n"),
             Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping\n"),
@@ -241,9 +244,11 @@ fn equal(one: &[u8], other: &[u8]) -> bool {
 
 /// Reduces a repository's URL to what all its forms have in common: host and path.
 ///
-/// `https://GIT.example.com/a/b.git`, `git@git.example.com:a/b` and `ssh://git@git.example.com:22/a/b/` are one.
+/// `https://GIT.example.com/a/b.git`, `git@git.example.com:A/b` and `ssh://git@git.example.com:22/a/b/` are one. Most hosts take
+/// a path in any case, and tell of it in the one in which it was made. Where case tells two apart, one is asked too often.
 pub(crate) fn normal_url(url: &str) -> String {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let url = url.to_lowercase();
+    let rest = url.split_once("://").map_or(&*url, |(_, rest)| rest);
     let authority_end = rest.find(['/', ':']).unwrap_or(rest.len());
     let at = rest[..authority_end].rfind('@').or_else(|| {
         // A password may hold a colon: user:password@host.
@@ -263,12 +268,14 @@ pub(crate) fn normal_url(url: &str) -> String {
         },
         None => path,
     };
+    let host = match host {
+        // Where they take ssh on port 443.
+        "ssh.github.com" => "github.com",
+        "altssh.gitlab.com" => "gitlab.com",
+        host => host,
+    };
     let path = path.trim_matches('/');
-    format!(
-        "{}/{}",
-        host.to_lowercase(),
-        path.strip_suffix(".git").unwrap_or(path)
-    )
+    format!("{host}/{}", path.strip_suffix(".git").unwrap_or(path))
 }
 
 #[cfg(test)]
@@ -332,8 +339,21 @@ mod tests {
             "http://git.example.com/team/app/",
             "git@git.example.com:team/app.git",
             "ssh://git@git.example.com:2222/team/app.git",
+            "HTTPS://git.example.com/Team/APP.GIT",
         ] {
             assert_eq!(normal_url(url), "git.example.com/team/app", "{url}");
+        }
+        for (url, normal) in [
+            (
+                "ssh://git@ssh.github.com:443/Team/app.git",
+                "github.com/team/app",
+            ),
+            (
+                "ssh://git@altssh.gitlab.com:443/team/app.git",
+                "gitlab.com/team/app",
+            ),
+        ] {
+            assert_eq!(normal_url(url), normal);
         }
         for odd in ["", "@", ":", "//", "a@", "://", "é@ü:/"] {
             let _ = normal_url(odd);
