@@ -50,6 +50,46 @@ fn what_a_policy_denies_is_not_written_and_a_fix_supersedes_it() -> Result<()> {
 }
 
 #[test]
+fn what_policies_find_and_let_pass_is_in_the_log() -> Result<()> {
+    let stage = Stage::new("passing")?;
+    let files = [
+        (
+            "web.yaml",
+            deployment("web", 1, "registry.k8s.io/pause:3.9"),
+        ),
+        (
+            "latest.yaml",
+            deployment("latest", 1, "registry.k8s.io/pause:latest"),
+        ),
+    ];
+    let files = files.each_ref().map(|(path, text)| (*path, text.as_str()));
+    let commit = stage.repository.push_files(&files, "good")?;
+    let policies = "policies:\n- plugin: guardrails\n  settings:\n    rules: {image-digest-missing: warn}\n    \
+                    exceptions: [{rules: [image-tag-latest], names: [latest], reason: it is new}]";
+    stage.apply(&stage.application("shop", "", policies))?;
+    stage.ready_at("shop", &commit)?;
+
+    let log = std::fs::read_to_string(stage.agent.dir().join("agent.log"))?;
+    let lines: Vec<Value> = log
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
+    let is_told = |level: &str, rule: &str, name: &str| {
+        let object = format!("Deployment.apps {}/{name}", stage.namespace);
+        lines.iter().any(|line| {
+            line["level"] == level
+                && line["plugin"] == "guardrails"
+                && line["rule"] == rule
+                && line["object"] == object.as_str()
+                && line["application"] == format!("{}/shop", stage.namespace).as_str()
+        })
+    };
+    assert!(is_told("WARN", "image-digest-missing", "web"), "{log}");
+    assert!(is_told("INFO", "image-tag-latest", "latest"), "{log}");
+    Ok(())
+}
+
+#[test]
 fn a_policy_reads_the_cluster_in_the_name_of_the_application() -> Result<()> {
     let stage = Stage::new("permits")?;
     let plugin = format!("telltale-{}", stage.namespace);

@@ -5,11 +5,12 @@ use std::{sync::Arc, time::Duration};
 use pintle_cluster::{Applying, ClusterError, InventoryStore as _, Planned, Release, StatusStore};
 use pintle_core::{
     application::{PluginUse, Standing},
-    check::{Approved, Denied},
+    check::{Approved, Denied, Severity},
     drift::DriftedObject,
     event::Reason,
     inventory::{Entry, Inventory},
     machine::{Outcome, Retry},
+    names::ApplicationName,
     object::ObjectId,
     plan::{Depth, Plan},
     rendered::Rendered,
@@ -196,7 +197,7 @@ impl Judging<'_> {
             .cluster
             .reader_for(self.release.account.as_ref())
             .map_err(|error| plan_failed(ClusterError::Connect(error)))?;
-        check::check(
+        let approved = check::check(
             &self.shared.catalog.within(&self.subject.name.namespace),
             self.policies,
             plan,
@@ -217,7 +218,23 @@ impl Judging<'_> {
                 }
             }
             CheckError::Policy(error) => plugin_failed(error),
-        })
+        })?;
+        tell_passed(self.subject.name, &approved);
+        Ok(approved)
+    }
+}
+
+/// Tells what policies found and let pass.
+fn tell_passed(application: &ApplicationName, approved: &Approved) {
+    for finding in approved.findings() {
+        let (plugin, rule) = (&finding.policy, &finding.rule);
+        let object = finding.object.as_ref().map(tracing::field::display);
+        let problem = &finding.problem;
+        if finding.severity == Severity::Info {
+            tracing::info!(%application, plugin, rule, object, "{problem}");
+        } else {
+            tracing::warn!(%application, plugin, rule, object, "{problem}");
+        }
     }
 }
 
