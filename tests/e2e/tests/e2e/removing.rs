@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use pintle_harness::{Fault, Proxy, until};
+use serde_json::Value;
 
 use crate::world::{LIMIT, Stage, condition, config_map, world};
 
@@ -76,6 +77,10 @@ fn let_be(stage: &Stage, spec: &str, kept: &str) -> Result<()> {
     let message = ready["message"].as_str().unwrap_or_default();
     let told = "1 objects are healthy, 1 more stay although they left git";
     assert!(message.ends_with(told), "{message}");
+    let object = format!("ConfigMap {}/kept", stage.namespace);
+    let lines = stage.logged()?;
+    let has_reason = |line: &Value| line["object"] == object.as_str() && line["reason"].is_string();
+    assert!(lines.iter().any(has_reason), "{lines:?}");
 
     let runs = stage.agent.metric("pintle_runs_total")?;
     change(stage, "kept")?;

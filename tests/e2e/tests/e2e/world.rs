@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -242,6 +243,14 @@ impl Stage {
                 })
             },
         )
+    }
+
+    /// Gives the lines of the agent's log.
+    pub(crate) fn logged(&self) -> Result<Vec<Value>> {
+        let log = fs::read_to_string(self.agent.dir().join("agent.log"))?;
+        let lines = log.lines().map(serde_json::from_str);
+        // One may be written at this moment.
+        Ok(lines.filter_map(Result::ok).collect())
     }
 
     /// What to say of an application that is not there yet.

@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use pintle_cluster::{Applying, ClusterError, InventoryStore as _, Planned, Release, StatusStore};
+use pintle_cluster::{
+    Applying, ClusterError, InventoryStore as _, Kept, Planned, Release, StatusStore,
+};
 use pintle_core::{
     application::{PluginUse, Standing},
     check::{Approved, Denied, Severity},
@@ -146,6 +148,9 @@ impl Run {
             .cluster
             .kinds_in_use(&ready.prepared, &applied.inventory);
         shared.tracker.observe(release, &kinds);
+        if self.is_rollout() {
+            tell_kept(name, &planned.kept);
+        }
         Ok(Done {
             inventory: applied.inventory,
             drifted: planned.drifted,
@@ -221,6 +226,13 @@ impl Judging<'_> {
         })?;
         tell_passed(self.subject.name, &approved);
         Ok(approved)
+    }
+}
+
+/// Tells why objects stay that are managed no more: their number is all that the status says.
+pub(super) fn tell_kept(application: &ApplicationName, kept: &[Kept]) {
+    for Kept { id, reason } in kept {
+        tracing::info!(%application, object = %id, reason, "it stays, and is not looked after");
     }
 }
 

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Stopped,
-    apply::Judging,
+    apply::{Judging, tell_kept},
     conclude,
     ending::{self, Parted},
     hooks::{Slot, resting},
@@ -255,8 +255,10 @@ async fn objects(
     let removed = if release.ending.is_some() {
         Removed::WithNamespace(Parted::of(applied, planned.kept, &planned.plan)?)
     } else {
+        let summary = applied.map_err(ending::unapplied)?.summary;
+        tell_kept(&release.application, &planned.kept);
         Removed::Deleted {
-            summary: applied.map_err(ending::unapplied)?.summary,
+            summary,
             kept: planned.kept.len(),
         }
     };
