@@ -60,8 +60,8 @@ pub struct ApplicationSpec {
     /// Who is told.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notifiers: Vec<NotifierUse>,
-    /// Applications that have to be Ready at their current revision before another revision of this one is rolled out. Drift
-    /// is put right without them, as long as no other revision waits.
+    /// Applications that have to be Ready before something new of this one is rolled out. What runs waits for nobody: its
+    /// drift is put right meanwhile as the last revision has it that was applied.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<ApplicationReference>,
     /// How often the source is asked for a new revision, beside webhooks.
