@@ -277,6 +277,13 @@ mod tests {
     }
 
     #[test]
+    fn an_optional_field_is_described_by_its_own_words() {
+        let health = &application()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
+            ["status"]["properties"]["health"];
+        assert_eq!(health["description"], "How the objects are, all together.");
+    }
+
+    #[test]
     fn every_field_that_an_operator_writes_is_described() {
         fn walk(schema: &Value, path: &str) {
             for (name, property) in schema["properties"].as_object().into_iter().flatten() {

@@ -42,6 +42,8 @@ pub struct ApplicationStatus {
     pub objects: u32,
     /// How the objects are, all together.
     #[serde(skip_serializing_if = "Option::is_none")]
+    // The schema of an optional enum is described as the enum is.
+    #[schemars(with = "Status")]
     pub health: Option<Status>,
     /// Objects that are not as they should be, at most 20.
     #[serde(skip_serializing_if = "Vec::is_empty")]
