@@ -18,6 +18,7 @@ mod notify;
 mod observer;
 mod pauses;
 mod plugins;
+mod reasons;
 mod refused;
 mod replicas;
 mod report;

@@ -13,16 +13,10 @@ use pintle_core::{
 
 use super::{
     job::Job,
+    reasons::{SUPERSEDED, SUSPENDED, WAITS_FOR_OTHERS},
     report::{Learned, Verdict},
 };
 use crate::pipeline::now_text;
-
-/// The reason of a status while nothing is tried, because something else has to be Ready first.
-pub(crate) const WAITS_FOR_OTHERS: &str = "DependencyNotReady";
-/// The reason of a status when a change came in between.
-pub(crate) const SUPERSEDED: &str = "Superseded";
-/// The reason of a status when work was stopped, and nobody goes on with it before somebody says so.
-pub(crate) const SUSPENDED: &str = "Suspended";
 
 /// The revision that a run works on, and who wanted it.
 #[derive(Debug, Clone)]

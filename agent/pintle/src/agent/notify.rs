@@ -13,6 +13,7 @@ use pintle_host::{Secrets, SecretsError};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    reasons,
     secrets::{self, SecretError},
     shared::Shared,
 };
@@ -94,7 +95,7 @@ pub(crate) fn deliver(
                         &application,
                         "Application",
                         Weight::Warning,
-                        "NotificationFailed",
+                        reasons::NOTIFICATION_FAILED,
                         "Notify",
                         &note,
                     )

@@ -25,7 +25,9 @@ use self::{
     known::{Changed, Failure, Known},
     refusals::Refusals,
 };
-use super::{controller::Message, logins, pauses, replicas::Assignment, secrets, shared::Shared};
+use super::{
+    controller::Message, logins, pauses, reasons, replicas::Assignment, secrets, shared::Shared,
+};
 use crate::{
     cli::output,
     pipeline::{
@@ -405,7 +407,7 @@ impl One {
                 observed_generation: generation,
                 conditions: condition(
                     Standing::Retrying,
-                    "LoadFailed",
+                    reasons::LOAD_FAILED,
                     failure.map_or("", |failure| failure.reason.as_str()),
                 ),
                 ..PluginStatus::default()
@@ -428,7 +430,11 @@ impl One {
                     version: Some(description.version.clone()),
                     summary: Some(description.summary.clone()),
                     effective_grants: texts(&grants.capabilities()),
-                    conditions: condition(Standing::Ready, "Loaded", &loaded(&missing, failure)),
+                    conditions: condition(
+                        Standing::Ready,
+                        reasons::LOADED,
+                        &loaded(&missing, failure),
+                    ),
                     missing_grants: missing,
                 }
             }

@@ -35,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     job::{Job, Report, Work},
-    notify,
+    notify, reasons,
     report::{self, Learned, Verdict},
     shared::Shared,
 };
@@ -143,7 +143,7 @@ fn release(
     let account = shared
         .accounts
         .of(&name, spec.service_account_name.as_deref())
-        .map_err(|error| Stopped::blocked("NoServiceAccount", error.to_string()))?;
+        .map_err(|error| Stopped::blocked(reasons::NO_SERVICE_ACCOUNT, error.to_string()))?;
     let account = targets::account(shared, application, spec, account)?;
     let mut release = Release::new(name.clone(), shared.seeds.of(&name));
     release.namespace = spec.namespace.clone().unwrap_or(name.namespace);

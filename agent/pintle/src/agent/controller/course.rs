@@ -17,6 +17,7 @@ use super::{App, Controller};
 use crate::{
     agent::{
         job::{RollbackAnswer, Trial},
+        reasons,
         sources::{Earlier, FetchFailure, Fetched, SourceKey},
     },
     pipeline::{now_text, snapshot::Snapshot},
@@ -314,7 +315,7 @@ impl Controller {
         );
         tracing::warn!(application = %name, note);
         tokio::spawn(async move {
-            let (kind, reason) = ("Application", "RollbackRefused");
+            let (kind, reason) = ("Application", reasons::ROLLBACK_REFUSED);
             let events = &shared.events;
             events
                 .emit(

@@ -11,10 +11,7 @@ use pintle_core::{
     sharding::{Shard, ShardSet},
 };
 
-use crate::{cli::output, pipeline::now_text};
-
-/// The reason of a spec that cannot be read.
-const INVALID_SPEC: &str = "InvalidSpec";
+use crate::{agent::reasons::INVALID_SPEC, cli::output, pipeline::now_text};
 
 /// All of them by name, each as it was last seen.
 #[derive(Debug, Default)]

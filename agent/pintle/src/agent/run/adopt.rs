@@ -15,6 +15,7 @@ use super::{
     converge::{Ready, Run},
 };
 use crate::{
+    agent::reasons,
     cli::output,
     pipeline::adopt::{lines, restarts},
 };
@@ -90,7 +91,7 @@ impl Takeover {
             lines(replaced),
             self.chart
         );
-        Err(Stopped::blocked("AdoptionReplacesPods", message))
+        Err(Stopped::blocked(reasons::ADOPTION_REPLACES_PODS, message))
     }
 }
 
@@ -101,7 +102,7 @@ fn refused(error: HelmError) -> Stopped {
             let message = format!(
                 "{error}; without the annotation {ADOPT_HELM_ANNOTATION} the application is installed anew"
             );
-            Stopped::blocked("AdoptionFailed", message)
+            Stopped::blocked(reasons::ADOPTION_FAILED, message)
         }
     }
 }

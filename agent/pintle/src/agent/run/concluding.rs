@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     agent::{
-        chronicle::{SUPERSEDED, SUSPENDED},
+        reasons::{SUPERSEDED, SUSPENDED},
         report::Verdict,
     },
     cli::output,

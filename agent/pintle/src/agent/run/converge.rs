@@ -35,6 +35,7 @@ use crate::{
         logins::FromSecret,
         lookups::Asked,
         metrics::{ApplicationLabels, OutcomeLabels},
+        reasons,
         refused::Refused,
         report::{Learned, Stands, Verdict},
         shared::Shared,
@@ -218,7 +219,7 @@ impl Run {
             Ok(spec) => spec.clone(),
             Err(error) => {
                 return self
-                    .stop(Stopped::blocked("InvalidSpec", error.to_string()))
+                    .stop(Stopped::blocked(reasons::INVALID_SPEC, error.to_string()))
                     .await;
             }
         };
@@ -383,7 +384,7 @@ impl Run {
             .conditions
             .iter()
             .find(|condition| condition.kind == "Ready");
-        ready.is_some_and(|ready| ready.reason == CONVERGED)
+        ready.is_some_and(|ready| ready.reason == reasons::CONVERGED)
             && self.before.rendered_digest == Some(rendered)
             && self.before.observed_generation == Some(self.job.application.generation)
     }
@@ -567,7 +568,7 @@ impl Run {
     fn store(&self, ready: &Ready) -> Result<StatusStore, Stopped> {
         let shared = &self.shared;
         let message = format!("applying {}", short(&ready.revision.commit));
-        let verdict = working("Applying", message);
+        let verdict = working(reasons::APPLYING, message);
         let underway = crate::agent::report::status(
             &self.before,
             self.job.application.generation,
@@ -579,12 +580,11 @@ impl Run {
             self.job.application.clone(),
             underway,
         );
-        store.map_err(|error| Stopped::blocked("InventoryUnusable", output::chain(&error.into())))
+        store.map_err(|error| {
+            Stopped::blocked(reasons::INVENTORY_UNUSABLE, output::chain(&error.into()))
+        })
     }
 }
-
-/// The reason of the condition `Ready` when all is well.
-pub(super) const CONVERGED: &str = "Converged";
 
 pub(super) fn working(reason: &str, message: String) -> Verdict {
     Verdict {

@@ -22,7 +22,7 @@ use super::{
     failures::{apply_failed, is_forbidden, plan_failed},
 };
 use crate::{
-    agent::{report::Verdict, shared::Shared},
+    agent::{reasons, report::Verdict, shared::Shared},
     cli::output,
 };
 
@@ -186,7 +186,7 @@ impl Parted {
             namespace: None,
             ..application.clone()
         };
-        let (kind, reason) = ("Application", "LeftBehind");
+        let (kind, reason) = ("Application", reasons::LEFT_BEHIND);
         let events = &shared.events;
         events
             .emit(&about, kind, Weight::Warning, reason, "Remove", &note)

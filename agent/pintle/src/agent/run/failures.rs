@@ -15,6 +15,7 @@ use pintle_core::{
 
 use super::Stopped;
 use crate::{
+    agent::reasons,
     cli::output,
     pipeline::{
         render::{RenderError, is_defect},
@@ -32,7 +33,7 @@ pub(super) fn folder(
     let Some(path) = TreePath::parse(path) else {
         let message =
             format!("the path {path} leaves the source: expected a relative path without `..`");
-        return Err(Stopped::blocked("InvalidSpec", message));
+        return Err(Stopped::blocked(reasons::INVALID_SPEC, message));
     };
     let tree = snapshot.tree(&path).map_err(unreadable)?;
     Ok((path, tree))
@@ -176,7 +177,7 @@ pub(super) fn apply_failed(error: ClusterError<ApplyError>) -> Stopped {
         ClusterError::Failed(error)
             if error.failures.is_empty() && error.retry() == Retry::OnChange =>
         {
-            Stopped::blocked("InventoryUnusable", output::chain(&error.into()))
+            Stopped::blocked(reasons::INVENTORY_UNUSABLE, output::chain(&error.into()))
         }
         ClusterError::Failed(error) => {
             let retry = error.retry();

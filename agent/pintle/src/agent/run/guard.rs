@@ -28,6 +28,7 @@ use crate::agent::{
     claims::RunClaims,
     drift::{DriftReport, left_gone, sights},
     job::{Applied, Work},
+    reasons,
     report::{Stands, Verdict},
 };
 
@@ -111,7 +112,8 @@ impl Run {
             .filter(|applied| applied.memory.generation == application.generation)
             .ok_or_else(|| unguarded("what was applied for this spec is not known"))?;
         let spec = application.spec.as_ref();
-        let spec = spec.map_err(|error| Stopped::blocked("InvalidSpec", error.to_string()))?;
+        let spec =
+            spec.map_err(|error| Stopped::blocked(reasons::INVALID_SPEC, error.to_string()))?;
         let mut release = release(&self.shared, application, spec)?;
         let claims = RunClaims::new(&self.shared.claims, &release.application, None);
         release.claims = Some(Arc::clone(&claims) as _);

@@ -9,9 +9,10 @@ use serde_json::json;
 use super::{
     Stopped,
     apply::Done,
-    converge::{CONVERGED, Ready, Run},
+    converge::{Ready, Run},
 };
 use crate::agent::{
+    reasons::CONVERGED,
     report::{Verdict, object_document, sum_up},
     sight,
 };

@@ -32,6 +32,7 @@ use crate::{
     agent::{
         claims::RunClaims,
         job::{Job, Report},
+        reasons,
         report::Learned,
         shared::Shared,
     },
@@ -147,12 +148,12 @@ fn due(application: &Application) -> Result<Due, Stopped> {
     let status = application
         .status
         .as_ref()
-        .map_err(|error| Stopped::blocked("InventoryUnusable", error.to_string()))?;
+        .map_err(|error| Stopped::blocked(reasons::INVENTORY_UNUSABLE, error.to_string()))?;
     let Some(stored) = status.inventory.clone() else {
         return Ok(Due::Nothing);
     };
     let inventory = Inventory::restore(stored)
-        .map_err(|error| Stopped::blocked("InventoryUnusable", error.to_string()))?;
+        .map_err(|error| Stopped::blocked(reasons::INVENTORY_UNUSABLE, error.to_string()))?;
     let release = inventory.release.as_ref();
     let has_hooks = release.is_some_and(|release| release.removal_hooks.is_some());
     if inventory.is_empty() && !has_hooks {
@@ -161,7 +162,7 @@ fn due(application: &Application) -> Result<Due, Stopped> {
     let spec = application
         .spec
         .as_ref()
-        .map_err(|error| Stopped::blocked("InvalidSpec", error.to_string()))?;
+        .map_err(|error| Stopped::blocked(reasons::INVALID_SPEC, error.to_string()))?;
     Ok(match spec.deletion_policy {
         DeletionPolicy::Orphan => Due::LetGo(inventory),
         DeletionPolicy::Delete => Due::Delete(Box::new(spec.clone())),
@@ -205,14 +206,16 @@ async fn objects(
     let claims = RunClaims::new(&shared.claims, &release.application, None);
     release.claims = Some(Arc::clone(&claims) as _);
     let mut store = StatusStore::new(shared.applications.clone(), job.application.clone(), before)
-        .map_err(|error| Stopped::blocked("InventoryUnusable", output::chain(&error.into())))?;
+        .map_err(|error| {
+            Stopped::blocked(reasons::INVENTORY_UNUSABLE, output::chain(&error.into()))
+        })?;
     let inventory = store.inventory().clone();
     let RemovalHooks {
         objects: hooks,
         are_unseen,
     } = removal_hooks(shared, &release, &inventory).await?;
     let hooks = Rendered::new(hooks, None, Vec::new(), &release.seed)
-        .map_err(|error| Stopped::blocked("Impossible", error.to_string()))?;
+        .map_err(|error| Stopped::blocked(reasons::IMPOSSIBLE, error.to_string()))?;
     let prepared = shared
         .cluster
         .prepare(&hooks, &release)
@@ -239,7 +242,7 @@ async fn objects(
     // Policies judge what git asks for, and have judged its hooks before they were kept. What is deleted is a decision of
     // whoever may delete the Application.
     let checked = Checked::new(planned.plan.clone(), Vec::new())
-        .map_err(|denied| Stopped::blocked("Impossible", denied.to_string()))?;
+        .map_err(|denied| Stopped::blocked(reasons::IMPOSSIBLE, denied.to_string()))?;
     let approved = Approved::without_gates(checked);
     let applying = Applying {
         release: &release,

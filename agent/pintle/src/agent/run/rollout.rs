@@ -14,7 +14,10 @@ use super::{
     failures::unhealthy,
 };
 use crate::{
-    agent::report::{self, sum_up},
+    agent::{
+        reasons,
+        report::{self, sum_up},
+    },
     cli::output,
 };
 
@@ -72,7 +75,10 @@ impl Run {
         let account = ready.release.account.as_ref();
         let explainer = Explainer::new(&self.shared.cluster, account);
         let mut explainer = explainer.map_err(|error| {
-            Stopped::blocked("InvalidServiceAccount", output::chain(&error.into()))
+            Stopped::blocked(
+                reasons::INVALID_SERVICE_ACCOUNT,
+                output::chain(&error.into()),
+            )
         })?;
         let patience = Patience {
             limit: ready.spec.timeout.get(),
@@ -103,7 +109,10 @@ impl Run {
 
     /// Writes what is waited for, and with it what was applied.
     async fn tell_progress(&mut self, store: &mut StatusStore, unsettled: Vec<Unsettled>) {
-        let verdict = working("Progressing", format!("waiting for {}", sum_up(&unsettled)));
+        let verdict = working(
+            reasons::PROGRESSING,
+            format!("waiting for {}", sum_up(&unsettled)),
+        );
         self.learned.unsettled = Some(unsettled);
         let generation = self.job.application.generation;
         let status = report::status(&self.before, generation, &self.learned, &verdict);
@@ -134,7 +143,7 @@ impl Run {
                 store.application(),
                 "Application",
                 Weight::Warning,
-                "NotReady",
+                reasons::NOT_READY,
                 "Converge",
                 &note,
             )

@@ -8,7 +8,7 @@ use pintle_core::{
 };
 
 use super::Stopped;
-use crate::agent::{accounts::is_name, shared::Shared};
+use crate::agent::{accounts::is_name, reasons, shared::Shared};
 
 /// Says in whose name requests for objects are made: at home in that of `home`, elsewhere in that of the account that the spec
 /// names for it, or of whoever the kubeconfig is of.
@@ -34,7 +34,7 @@ pub(super) fn account(
         Some(name) if !is_name(name) => {
             let message =
                 format!("`cluster.serviceAccountName`: `{name}` is no name of a service account");
-            Err(Stopped::blocked("NoServiceAccount", message))
+            Err(Stopped::blocked(reasons::NO_SERVICE_ACCOUNT, message))
         }
         Some(name) => {
             let namespace = application.application_name().namespace;
@@ -67,7 +67,7 @@ fn check_move(application: &Application, spec: &ApplicationSpec) -> Result<(), S
         place(&status.cluster),
         place(&now)
     );
-    Err(Stopped::blocked("ClusterChanged", message))
+    Err(Stopped::blocked(reasons::CLUSTER_CHANGED, message))
 }
 
 /// Records where the objects are.

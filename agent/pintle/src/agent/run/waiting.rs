@@ -15,7 +15,7 @@ use super::{
     Stopped,
     converge::{Ready, Run},
 };
-use crate::agent::{chronicle::WAITS_FOR_OTHERS, report::Verdict};
+use crate::agent::{reasons::WAITS_FOR_OTHERS, report::Verdict};
 
 impl Run {
     /// Says what holds up what was made ready, if anything does. What was begun once waits for nobody any more, whatever the
