@@ -83,7 +83,7 @@ impl Metrics {
         let registry = &mut metrics.registry;
         registry.register(
             "application_ready",
-            "1 if converged and healthy",
+            "1 if converged and healthy when a run ended last",
             metrics.ready.clone(),
         );
         registry.register(
@@ -94,7 +94,7 @@ impl Metrics {
         registry.register("runs", "Runs of the pipeline", metrics.runs.clone());
         registry.register(
             "run_duration_seconds",
-            "Duration of runs until healthy",
+            "Duration of runs, until healthy where they wait for that",
             metrics.run_seconds.clone(),
         );
         registry.register(
