@@ -1,5 +1,7 @@
 //! Kubernetes Events about Pintle's resources, for who looks with `kubectl`.
 
+use std::borrow::Cow;
+
 use http::Method;
 use k8s_openapi::{
     api::{core::v1::ObjectReference, events::v1::Event},
@@ -7,7 +9,10 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use kube::api::ObjectMeta;
-use pintle_core::names::{GROUP, VERSION};
+use pintle_core::{
+    brief,
+    names::{GROUP, VERSION},
+};
 
 use crate::{
     connection::Connection,
@@ -52,8 +57,8 @@ impl Events {
         }
     }
 
-    /// Writes an event about a resource. `reason` is one CamelCase word, `action` what was being done, in one too. A
-    /// longer note is cut.
+    /// Writes an event about a resource. `reason` is one CamelCase word, `action` what was being done, in one too. Of
+    /// a longer note there is as much as fits, with a mark.
     ///
     /// An event that cannot be written is only logged: nothing depends on it.
     pub async fn emit<Spec, Status>(
@@ -86,7 +91,7 @@ impl Events {
             type_: Some(weight.name().to_owned()),
             reason: Some(reason.to_owned()),
             action: Some(action.to_owned()),
-            note: Some(cut(note).to_owned()),
+            note: Some(fitting(note).into_owned()),
             regarding: Some(about),
             event_time: Some(MicroTime(now)),
             reporting_controller: Some("pintle.dev/agent".to_owned()),
@@ -129,12 +134,9 @@ fn event_name(resource: &str, now: Timestamp) -> String {
     format!("{}.{:x}", &resource[..end], now.as_nanosecond())
 }
 
-fn cut(note: &str) -> &str {
-    let mut end = note.len().min(NOTE_LIMIT);
-    while !note.is_char_boundary(end) {
-        end -= 1;
-    }
-    &note[..end]
+/// Returns a note, or as much of it as an event may have.
+fn fitting(note: &str) -> Cow<'_, str> {
+    brief::cut_to(note, NOTE_LIMIT)
 }
 
 #[cfg(test)]
@@ -142,9 +144,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_note_is_cut_between_characters() {
-        assert_eq!(cut("short"), "short");
-        let long = format!("a{}", "ü".repeat(1000));
-        assert_eq!(cut(&long).len(), 1023);
+    fn a_note_that_is_cut_says_so() {
+        assert_eq!(fitting("short"), "short");
+        let line = "Deployment.apps shop/größe: no tag\n";
+        let long = line.repeat(100);
+        let short = fitting(&long);
+        assert!(short.len() <= NOTE_LIMIT, "{}", short.len());
+        let more = 100 - short.matches("no tag").count();
+        assert!(short.ends_with(&format!("… and {more} more")), "{short}");
+        let one_line = fitting(&"ü".repeat(1000)).into_owned();
+        assert!(one_line.len() <= NOTE_LIMIT && one_line.ends_with('…'));
     }
 }
