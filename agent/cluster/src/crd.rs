@@ -185,12 +185,19 @@ mod tests {
         }
     }
 
+    /// Returns the objects of `deploy/install.yaml`.
+    fn installed() -> Vec<Value> {
+        let installed = files().remove("deploy/install.yaml").unwrap();
+        let documents = installed.split("\n---\n");
+        documents
+            .map(|document| serde_saphyr::from_str(document).unwrap())
+            .collect()
+    }
+
     /// Returns the rules of the roles that are installed and have a name for which `is_meant` holds.
     fn rules(is_meant: impl Fn(&str) -> bool) -> Vec<Value> {
-        let installed = files().remove("deploy/install.yaml").unwrap();
         let mut rules = Vec::new();
-        for document in installed.split("\n---\n") {
-            let value: Value = serde_saphyr::from_str(document).unwrap();
+        for value in installed() {
             if value["metadata"]["name"].as_str().is_some_and(&is_meant) {
                 let found = value["rules"].as_array().into_iter().flatten();
                 rules.extend(found.cloned());
@@ -212,6 +219,24 @@ mod tests {
             let gets_all = has(&rule, "resources", "*") && has(&rule, "verbs", "get");
             assert!(!gets_all, "{rule}");
         }
+    }
+
+    #[test]
+    fn who_reaches_webhooks_does_not_reach_metrics() {
+        let installed = installed();
+        let services = installed.iter().filter(|one| one["kind"] == "Service");
+        let ports: Vec<Value> = services
+            .map(|one| json!([one["metadata"]["name"], one["spec"]["ports"]]))
+            .collect();
+        let port =
+            |name: &str, port: u16| json!([{"name": name, "port": port, "targetPort": name}]);
+        assert_eq!(
+            ports,
+            [
+                json!(["pintle-agent", port("http", 9090)]),
+                json!(["pintle-webhook", port("webhook", 9292)]),
+            ]
+        );
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::{HEADER, definitions, yaml};
 const NAMESPACE: &str = "pintle-system";
 const AGENT: &str = "pintle-agent";
 const APPLIER: &str = "pintle-applier";
+const WEBHOOK: &str = "pintle-webhook";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// How large the volume is in which the agent keeps its cache: it is told so, and keeps less.
 pub const CACHE_SIZE: &str = "4Gi";
@@ -41,7 +42,8 @@ pub(super) fn install() -> String {
         ),
         (OWN, role()),
         ("", role_binding()),
-        (SERVICE, service()),
+        (METRICS, service(AGENT, "http", 9090)),
+        (WEBHOOKS, service(WEBHOOK, "webhook", 9292)),
         (DEPLOYMENT, deployment()),
     ];
     let documents: Vec<(&str, &Value)> = documents
@@ -89,9 +91,11 @@ In its own namespace: the leases, the Secret from which applications' seeds are 
 for applications' removals. The one with the token of webhooks is watched: with another name in --webhook-secret, write that
 name here.";
 
-const SERVICE: &str = "\
-For webhooks of git servers (port 9292: /webhook/github, /webhook/gitlab, /webhook/generic; make the Secret pintle-webhook
-with the key `token` first) and for metrics (port 9090: /metrics).";
+const METRICS: &str = "For metrics (port 9090: /metrics), which ask for no credentials: for who may read the names of Applications.";
+
+const WEBHOOKS: &str = "\
+For webhooks of git servers (port 9292: /webhook/github, /webhook/gitlab, /webhook/generic): this one is to be reachable. Make
+the Secret pintle-webhook with the key `token` first.";
 
 const DEPLOYMENT: &str = "\
 Replicas split the applications between them: set as many as you like. What one that died worked on is taken over within 15 s,
@@ -192,16 +196,14 @@ fn role_binding() -> Value {
     })
 }
 
-fn service() -> Value {
+/// Returns a Service for one port: whoever is let reach webhooks need not see the metrics.
+fn service(name: &str, port: &str, number: u16) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Service",
-        "metadata": {"name": AGENT, "namespace": NAMESPACE, "labels": labels()},
+        "metadata": {"name": name, "namespace": NAMESPACE, "labels": labels()},
         "spec": {
             "selector": {"app.kubernetes.io/name": "pintle", "app.kubernetes.io/component": "agent"},
-            "ports": [
-                {"name": "http", "port": 9090, "targetPort": "http"},
-                {"name": "webhook", "port": 9292, "targetPort": "webhook"},
-            ],
+            "ports": [{"name": port, "port": number, "targetPort": port}],
         },
     })
 }
