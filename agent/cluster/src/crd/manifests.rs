@@ -220,7 +220,8 @@ fn deployment() -> Value {
                 "metadata": {"labels": labels()},
                 "spec": {
                     "serviceAccountName": AGENT,
-                    "terminationGracePeriodSeconds": 30,
+                    // Runs, replicas and messages may take 28 s (docs/reference/agent.md#bounds).
+                    "terminationGracePeriodSeconds": 45,
                     "securityContext": {
                         "runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532,
                         "seccompProfile": {"type": "RuntimeDefault"},
