@@ -100,7 +100,7 @@ the Secret pintle-webhook with the key `token` first.";
 const DEPLOYMENT: &str = "\
 Replicas split the applications between them: set as many as you like. What one that died worked on is taken over within 15 s,
 and one that stops hands over at once. The cache may be lost at any time. A pod whose volume is larger than its sizeLimit is
-evicted: it and --cache-size are one number.";
+evicted: it, --cache-size and the request for ephemeral-storage are one number.";
 
 fn labels() -> Value {
     json!({"app.kubernetes.io/name": "pintle", "app.kubernetes.io/component": "agent", "app.kubernetes.io/part-of": "pintle"})
@@ -222,6 +222,11 @@ fn deployment() -> Value {
                     "serviceAccountName": AGENT,
                     // Runs, replicas and messages may take 28 s (docs/reference/agent.md#bounds).
                     "terminationGracePeriodSeconds": 45,
+                    // Several replicas are there so that a node may fail.
+                    "topologySpreadConstraints": [{
+                        "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway",
+                        "labelSelector": {"matchLabels": {"app.kubernetes.io/name": "pintle", "app.kubernetes.io/component": "agent"}},
+                    }],
                     "securityContext": {
                         "runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532,
                         "seccompProfile": {"type": "RuntimeDefault"},
@@ -262,7 +267,11 @@ fn container() -> Value {
         ],
         "livenessProbe": probe("/healthz"),
         "readinessProbe": probe("/readyz"),
-        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "1Gi"}},
+        // The volume of the cache counts.
+        "resources": {
+            "requests": {"cpu": "50m", "memory": "64Mi", "ephemeral-storage": CACHE_SIZE},
+            "limits": {"memory": "1Gi"},
+        },
         "securityContext": {
             "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]},
         },
