@@ -36,7 +36,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 pub(crate) struct LogArgs {
     /// What is logged to standard error: `info`, `debug`, or a filter such as `pintle_cluster=debug`; by default what
-    /// `PINTLE_LOG` says
+    /// `PINTLE_LOG` says, else warnings, of `pintle agent` `info`
     #[arg(
         long,
         global = true,
@@ -219,10 +219,11 @@ pub(crate) struct RendererArgs {
     pub(crate) assignments: Vec<String>,
     #[command(flatten)]
     pub(crate) helm: HelmArgs,
-    /// Namespace for objects that name none
+    /// Namespace of the application, and of objects that name none; by default that of pintle.yaml, then that of the
+    /// kubeconfig's context, of `render` `default`
     #[arg(short, long, value_name = "NAMESPACE", help_heading = "Rendering")]
     pub(crate) namespace: Option<String>,
-    /// Name of the application; by default the folder's
+    /// Name of the application; by default the folder's, and of `adopt helm` the release's
     #[arg(
         long,
         value_name = "NAME",
@@ -382,7 +383,8 @@ pub(crate) struct BenchCommand {
 // What `diff`, `plan` and `converge` share.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ClusterCommand {
-    /// Kinds that renderer and policies may read from the cluster, in your name: `v1/ConfigMap`, or `*` for any; none by default
+    /// Kinds that renderer and policies may read from the cluster, in your name: `v1/ConfigMap`, or `*` for any; none by default.
+    /// May be repeated
     #[arg(
         long,
         value_name = "KIND",

@@ -18,7 +18,7 @@ pub(crate) struct AgentCommand {
         value_delimiter = ','
     )]
     pub(crate) watch_namespace: Vec<String>,
-    /// The agent's own namespace: its lease, its seeds, pull secrets
+    /// The agent's own namespace: its leases, its seed, hooks for removals, pull secrets, the token of webhooks
     #[arg(
         long,
         value_name = "NAMESPACE",
@@ -77,7 +77,7 @@ pub(crate) struct AgentCommand {
     /// How long the others wait for a replica that died; every third of it a lease is renewed
     #[arg(long, value_name = "DURATION", default_value = "15s")]
     pub(crate) lease_duration: pintle_core::duration::Span,
-    /// How many applications are worked on at once
+    /// How many applications are worked on at once, in each cluster
     #[arg(long, value_name = "N", default_value_t = 32)]
     pub(crate) concurrency: usize,
     #[command(flatten)]
