@@ -1,7 +1,10 @@
 //! Everything that is printed passes here: results on standard output, all else on standard error.
 use std::{
     io::{ErrorKind, IsTerminal as _, Write as _},
-    sync::OnceLock,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use owo_colors::OwoColorize as _;
@@ -17,11 +20,14 @@ use super::{
 /// Says what is logged, if no flag does.
 const LOG: &str = "PINTLE_LOG";
 
+/// Whether the log is lines of JSON.
+static IS_JSON: AtomicBool = AtomicBool::new(false);
+
 /// Starts logging to standard error.
 pub(crate) fn start_logs(args: &LogArgs, agent: bool) {
     // What a server refuses is told as what failed; its HTTP status alone helps nobody.
     let default = if agent {
-        "info"
+        "info,kube_client=off"
     } else {
         "warn,kube_client=off"
     };
@@ -47,6 +53,7 @@ pub(crate) fn start_logs(args: &LogArgs, agent: bool) {
             .with_ansi(std::io::stderr().is_terminal())
             .try_init()
     };
+    IS_JSON.store(json, Ordering::Relaxed);
     if let Some(error) = refused {
         let text = format!("{LOG} is left out: {error}");
         if json {
@@ -141,9 +148,15 @@ pub(crate) fn warning(text: &str) {
     aside(|| anstream::eprintln!("{} {text}", "warning:".yellow().bold()));
 }
 
-/// Prints an error and its causes to standard error, each cause once.
+/// Prints an error and its causes to standard error, each cause once: where the log is JSON, as a line of it, for whoever reads
+/// nothing else.
 pub(crate) fn error(error: &anyhow::Error) {
-    aside(|| anstream::eprintln!("{} {}", "error:".red().bold(), chain(error)));
+    let text = chain(error);
+    if IS_JSON.load(Ordering::Relaxed) && tracing::enabled!(tracing::Level::ERROR) {
+        tracing::error!("{text}");
+    } else {
+        aside(|| anstream::eprintln!("{} {text}", "error:".red().bold()));
+    }
 }
 
 /// Writes an error and its causes as one text.

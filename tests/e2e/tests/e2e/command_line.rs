@@ -6,8 +6,9 @@ use std::net::TcpListener;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use pintle_harness::{Process, until};
+use serde_json::Value;
 
 use crate::desk::{Desk, as_administrator, of_administrator};
 use crate::guests::telltale;
@@ -297,6 +298,23 @@ fn what_was_typed_wrongly_is_told_apart() -> Result<()> {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     assert!(said.contains("PINTLE_LOG is left out"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn a_log_of_json_has_nothing_else_in_it() -> Result<()> {
+    let desk = Desk::new("json")?;
+    let output = desk.command(&["agent", "--kubeconfig", "none"])?.output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{said}");
+    let lines: Vec<Value> = said
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<Result<_, _>>()?;
+    let last = lines.last().context("nothing is logged")?;
+    assert_eq!(last["level"], "ERROR", "{said}");
+    let message = last["message"].as_str().unwrap_or_default();
+    assert!(message.contains("kubeconfig none"), "{said}");
     Ok(())
 }
 
