@@ -1,7 +1,7 @@
 //! Judges Kubernetes objects: every built-in kind that has a state, and custom resources by their conditions.
 //!
 //! The rules are those of kstatus (`sigs.k8s.io/cli-utils/pkg/kstatus`), which is the reference of the tests; where
-//! this plugin knows more, `tests/oracle.rs` lists the difference and why. The settings and the rules for each kind
+//! this plugin knows more, `tests/suite/differences.rs` lists the difference and why. The settings and the rules for each kind
 //! are described in the README.
 
 mod api;

@@ -200,7 +200,7 @@ pub struct Template {
 pub struct Deletions {
     /// Patterns of kinds that are not deleted: `StatefulSet`, `*.example.com/*`.
     pub kinds: Vec<Glob>,
-    /// How many objects one plan may delete.
+    /// How many objects one plan may delete or replace.
     pub limit: u32,
 }
 
