@@ -56,6 +56,7 @@ why: see [Operating](../operating.md). On the objects that it deploys:
 | `pintle.dev/depends-on` | `GROUP/KIND/NAMESPACE/NAME`, … | These objects are healthy before this one is written: see [order](order.md). |
 | `pintle.dev/adopt` | `allowed` | Fields of an object that exists already may be taken over from whoever owns them. |
 | `pintle.dev/desired` | a digest | Set by Pintle: what was applied last. |
+| `pintle.dev/hook-run` | a text | Set by Pintle on what a hook made: which run of the hook it is from. |
 
 An Application records all its objects in its own status, and etcd takes at most 1.5 MiB for that: room for some 4,800
 objects, for fewer if their names, the spec or the annotations are long. Those that are about to be deleted count too. A
