@@ -11,7 +11,7 @@ use crate::{
     discovery::{Discovery, KindHint, Kinds, ResourceType, UnknownKind},
     objects::items,
     request::{Call, RequestError},
-    watching::{self, Selection, Told, typed},
+    watching::{self, Selection, Told, refusals::Refusals, typed},
 };
 
 /// Reads objects in the name of whoever its connection acts as.
@@ -138,17 +138,23 @@ pub struct Changes {
     task: AbortHandle,
     /// Whether all that there was has been seen: what comes then is a change.
     complete: bool,
+    /// Of what, for the log.
+    of: String,
+    refusals: Refusals,
 }
 
 impl Changes {
     /// Watches in the connection's own name.
     pub(crate) fn of(connection: &Connection, selection: Selection) -> Self {
         let (send, told) = mpsc::channel(8);
+        let of = selection.to_string();
         let task = tokio::spawn(watching::watch(connection.clone(), selection, send));
         Self {
             told,
             task: task.abort_handle(),
             complete: false,
+            of,
+            refusals: Refusals::default(),
         }
     }
 
@@ -158,11 +164,21 @@ impl Changes {
             match self.told.recv().await {
                 Some(Told::Complete) => {
                     self.complete = true;
+                    self.refusals.works();
                     return;
                 }
                 Some(Told::Restarted) => self.complete = false,
+                Some(Told::Resumed) => self.refusals.works(),
+                Some(Told::Failed(failure)) if self.refusals.is_news(&failure) => {
+                    let (watched, error) = (&self.of, failure.text);
+                    tracing::warn!(
+                        watched,
+                        error,
+                        "changes may not be noticed: the watch is refused"
+                    );
+                }
                 Some(Told::Seen(_) | Told::Gone(_)) if self.complete => return,
-                Some(Told::Seen(_) | Told::Gone(_) | Told::Failed(_) | Told::Resumed) => {}
+                Some(Told::Seen(_) | Told::Gone(_) | Told::Failed(_)) => {}
                 // The watch goes on for as long as it is listened to.
                 None => std::future::pending().await,
             }

@@ -1,7 +1,8 @@
 //! Watches that survive what happens to connections and servers.
 
-mod client;
+pub(crate) mod client;
 mod pause;
+pub(crate) mod refusals;
 
 use std::{fmt, pin::pin, sync::Arc};
 
@@ -24,7 +25,7 @@ use self::pause::{LONGEST_PAUSE, Pause};
 use crate::{connection::Connection, discovery::ResourceType, request::chain, retry};
 
 /// The server ends a watch after this many seconds, and it is renewed from where it was.
-const RENEWAL: u32 = 290;
+pub(crate) const RENEWAL: u32 = 290;
 /// Objects in a page of a list: large ones, and they are below what one answer may have.
 const PAGE: u32 = 100;
 /// What failures to stream what there is may add up to before that is listed.
@@ -40,6 +41,19 @@ pub(crate) struct Selection {
     pub(crate) fields: Option<String>,
 }
 
+impl fmt::Display for Selection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.resource)?;
+        if let Some(namespace) = &self.namespace {
+            write!(f, " in namespace {namespace}")?;
+        }
+        for selector in [&self.labels, &self.fields].into_iter().flatten() {
+            write!(f, ", {selector}")?;
+        }
+        Ok(())
+    }
+}
+
 /// Why a watch does not work.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -48,6 +62,19 @@ pub(crate) struct Failure {
     pub(crate) is_refused: bool,
     /// Whether the server does not serve it, at least not now.
     pub(crate) is_unserved: bool,
+}
+
+impl Failure {
+    /// Says why a watch of kube's does not work.
+    pub(crate) fn of(error: &WatcherError) -> Self {
+        let refusal = refusal(error);
+        let code = refusal.map(|refusal| refusal.code);
+        Self {
+            text: refusal.map_or_else(|| chain(error), said),
+            is_refused: code.is_some_and(|code| code != 410 && !retry::is_transient(code)),
+            is_unserved: code == Some(404),
+        }
+    }
 }
 
 /// What a watch tells. After `Restarted` each object that there is comes as `Seen`, then `Complete`: what did not come is
@@ -272,8 +299,7 @@ async fn follow(
                 Told::Gone(typed(object.value, &selection.resource))
             }
             Some(Some(Err(error))) => {
-                let refusal = refusal(&error);
-                let code = refusal.map(|refusal| refusal.code);
+                let code = refusal(&error).map(|refusal| refusal.code);
                 if streaming && matches!(code, Some(400 | 422)) {
                     return End::NoStreaming;
                 }
@@ -283,11 +309,7 @@ async fn follow(
                         return End::Unstreamed;
                     }
                 }
-                let failure = Failure {
-                    text: refusal.map_or_else(|| chain(&error), said),
-                    is_refused: code.is_some_and(|code| code != 410 && !retry::is_transient(code)),
-                    is_unserved: code == Some(404),
-                };
+                let failure = Failure::of(&error);
                 tracing::debug!(kind = %selection.resource, error = failure.text, "watch failed");
                 // It may have had nothing to tell for days.
                 if works_since

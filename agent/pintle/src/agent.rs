@@ -82,12 +82,7 @@ pub(crate) async fn run(args: AgentCommand) -> anyhow::Result<Exit> {
         listening.clone(),
     ));
     if let Some(address) = args.webhook_listen {
-        let token = secrets::follow(
-            &shared.connection,
-            &args.namespace,
-            &args.webhook_secret,
-            "token",
-        );
+        let token = secrets::follow(&shared.home, &args.namespace, &args.webhook_secret, "token");
         let routes = webhook::routes(webhook::Receiver::new(token, tell_push.clone()));
         servers.spawn(server::listen(
             address,

@@ -16,10 +16,13 @@ use kube::{
     core::PartialObjectMeta,
     runtime::watcher::{self, Config, Event},
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::Discovery;
-use crate::{connection::Connection, request::chain};
+use crate::{
+    connection::Connection,
+    watching::{Failure, RENEWAL, client, refusals::Refusals},
+};
 
 /// After a change, before the server is asked: definitions come in groups, and its list has each of them a moment later.
 const QUIET: Duration = Duration::from_secs(5);
@@ -29,8 +32,6 @@ const LATER: Duration = Duration::from_secs(30);
 /// The first pause after a failure; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
-/// The server ends a watch after this many seconds, and it is renewed from where it was.
-const RENEWAL: u32 = 290;
 
 /// Has the server asked anew whenever it may serve something else than before. Does not end.
 pub(super) async fn follow(discovery: Weak<Discovery>, connection: Connection) {
@@ -42,8 +43,8 @@ pub(super) async fn follow(discovery: Weak<Discovery>, connection: Connection) {
     let services = resource("apiregistration.k8s.io", "APIService", "apiservices");
     let news = News::default();
     futures::join!(
-        watch(&connection, &definitions, &news),
-        watch(&connection, &services, &news),
+        watch_one(&connection, &definitions, &news),
+        watch_one(&connection, &services, &news),
         ask(&discovery, &news),
     );
 }
@@ -71,10 +72,11 @@ fn longer(pause: Duration) -> Duration {
     (pause * 2).min(LONGEST_PAUSE)
 }
 
-async fn watch(connection: &Connection, resource: &ApiResource, news: &News) {
+async fn watch_one(connection: &Connection, resource: &ApiResource, news: &News) {
     let mut pause = FIRST_PAUSE;
+    let mut refusals = Refusals::default();
     loop {
-        let client = connection.client().clone();
+        let client = client::of(connection, watch::Sender::new(()));
         let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(client, resource);
         let mut events = pin!(watcher::watcher(api, Config::default().timeout(RENEWAL)));
         while let Some(event) = events.next().await {
@@ -82,20 +84,36 @@ async fn watch(connection: &Connection, resource: &ApiResource, news: &News) {
                 Ok(Event::Init | Event::InitApply(_)) => {}
                 Ok(Event::InitDone) => {
                     pause = FIRST_PAUSE;
+                    refusals.works();
                     news.listed.notify_one();
                 }
                 Ok(Event::Apply(_) | Event::Delete(_)) => {
                     pause = FIRST_PAUSE;
+                    refusals.works();
                     news.changed.notify_one();
                 }
                 Err(error) => {
-                    tracing::debug!(kind = resource.kind, error = %chain(&error), "watch failed");
+                    log(&Failure::of(&error), resource, &mut refusals);
                     break;
                 }
             }
         }
         tokio::time::sleep(pause).await;
         pause = longer(pause);
+    }
+}
+
+/// Logs why a watch does not work. That the server does not let it be watched concerns people.
+fn log(failure: &Failure, resource: &ApiResource, refusals: &mut Refusals) {
+    let (kind, error) = (&resource.kind, &failure.text);
+    if refusals.is_news(failure) {
+        tracing::warn!(
+            kind,
+            error,
+            "new kinds may not be noticed: the watch is refused"
+        );
+    } else {
+        tracing::debug!(kind, error, "watch failed");
     }
 }
 

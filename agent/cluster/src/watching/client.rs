@@ -9,7 +9,7 @@ use crate::{connection::Connection, request::RequestError, retry};
 
 /// Returns a client in a connection's own name that keeps the rest that the server asks for, as all other requests of that
 /// name do, and says so where it asks for one itself. `answered` is sent when the server has granted a request.
-pub(super) fn of(connection: &Connection, answered: watch::Sender<()>) -> kube::Client {
+pub(crate) fn of(connection: &Connection, answered: watch::Sender<()>) -> kube::Client {
     let namespace = connection.default_namespace().to_owned();
     let connection = connection.clone();
     let asking = tower::service_fn(move |request: Request<Body>| {

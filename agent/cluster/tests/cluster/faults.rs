@@ -446,6 +446,23 @@ async fn a_rest_that_the_server_asks_a_watch_for_is_kept_by_all_requests_and_by_
     assert_eq!(watches.count(), 1);
 }
 
+#[tokio::test]
+async fn a_rest_that_is_asked_for_where_kinds_are_followed_is_kept_by_all_requests() {
+    let (world, proxy) = behind_proxy("kinds-resting").await;
+    let full = Fault::on("GET", "/customresourcedefinitions");
+    let full = full.status(429, "TooManyRequests", "come again later");
+    proxy.inject(full.header("Retry-After", "3600"));
+    let _changes = world.cluster.follow_kinds();
+    pintle_harness::until_async("all requests rest", LIMIT, || async {
+        Ok(match world.connection.version().await {
+            Err(error) if error.to_string().contains("was not sent") => Ok(()),
+            result => Err(format!("{result:?}")),
+        })
+    })
+    .await
+    .unwrap();
+}
+
 /// A world that waits little for an answer, and one that never comes within any test.
 async fn impatient(prefix: &str) -> (World, Proxy, Duration) {
     let options = Options {

@@ -1,17 +1,16 @@
 //! Secrets that the agent reads: credentials, pull secrets, what notifiers send.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use futures::StreamExt as _;
-use k8s_openapi::api::core::v1::Secret;
-use kube::{
-    Api,
-    runtime::{WatchStreamExt as _, watcher},
-};
-use pintle_cluster::{Cluster, ConnectError, Connection, RequestError, ServiceAccount};
+use pintle_cluster::{Changes, Cluster, ConnectError, Reader, RequestError, ServiceAccount};
 use serde_json::Value;
 use tokio::sync::watch;
+
+use crate::cli::output;
+
+/// Between two attempts to open the watch of a Secret.
+const UNWATCHED: Duration = Duration::from_secs(30);
 
 /// Why a Secret cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -111,50 +110,89 @@ pub(crate) async fn read_key(
     })
 }
 
-/// Follows one key of one Secret by a watch: what depends on it never asks the API server. A value is without the line's end
-/// that files have; nothing is in a Secret that has no such key, or an empty one.
+/// Changes of one Secret, which is watched in the agent's own name.
+pub(crate) struct SecretChanges {
+    reader: Reader,
+    namespace: String,
+    name: String,
+    /// The watch, once it is open.
+    changes: Option<Changes>,
+}
+
+impl SecretChanges {
+    pub(crate) fn new(cluster: &Cluster, namespace: &str, name: &str) -> Self {
+        Self {
+            reader: cluster.reader(),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            changes: None,
+        }
+    }
+
+    /// Waits for a change. The first comes when the watch is open: what was read before may be out of date by then.
+    pub(crate) async fn next(&mut self) {
+        loop {
+            if let Some(changes) = &mut self.changes {
+                return changes.next().await;
+            }
+            let (namespace, name) = (self.namespace.as_str(), self.name.as_str());
+            let opened = self
+                .reader
+                .changes("v1", "Secret", Some(namespace), Some(name));
+            self.changes = opened.await.ok().flatten();
+            if self.changes.is_none() {
+                tokio::time::sleep(UNWATCHED).await;
+            }
+        }
+    }
+}
+
+/// Follows one key of one Secret that is the agent's own, by a watch: what depends on it never asks the API server. A value is
+/// without the line's end that files have; nothing is in a Secret that has no such key, or an empty one.
 pub(crate) fn follow(
-    connection: &Connection,
+    cluster: &Cluster,
     namespace: &str,
     name: &str,
     key: &str,
 ) -> watch::Receiver<Option<Arc<[u8]>>> {
-    let secrets: Api<Secret> = Api::namespaced(connection.client().clone(), namespace);
-    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let (sender, receiver) = watch::channel(None);
-    let key = key.to_owned();
+    let (cluster, key) = (cluster.clone(), key.to_owned());
+    let mut changes = SecretChanges::new(&cluster, namespace, name);
     tokio::spawn(async move {
-        let mut events = watcher(secrets, config).default_backoff().boxed();
-        let mut is_listed = false;
-        while let Some(event) = events.next().await {
-            let value = match event {
-                Ok(watcher::Event::Init) => {
-                    is_listed = false;
-                    continue;
+        let mut failures = 0;
+        loop {
+            let (namespace, name) = (&changes.namespace, &changes.name);
+            match read(&cluster, None, namespace, name).await {
+                Ok(data) => {
+                    failures = 0;
+                    sender.send_replace(data.get(&key).and_then(|value| trimmed(value)));
                 }
-                Ok(watcher::Event::InitApply(secret)) => {
-                    is_listed = true;
-                    value(secret, &key)
+                Err(SecretError::Missing { .. }) => {
+                    failures = 0;
+                    sender.send_replace(None);
                 }
-                Ok(watcher::Event::Apply(secret)) => value(secret, &key),
-                Ok(watcher::Event::InitDone) if is_listed => continue,
-                // It may have gone while there was no watch.
-                Ok(watcher::Event::Delete(_) | watcher::Event::InitDone) => None,
+                // What was read before counts until then.
                 Err(error) => {
-                    tracing::warn!(%error, "the webhook secret cannot be watched; it is tried again");
-                    continue;
+                    failures += 1;
+                    tracing::warn!(error = output::chain(&error.into()), "it is tried again");
                 }
+            }
+            let pause = match failures {
+                0 => Duration::MAX,
+                failures => pintle_core::machine::pause(&changes.name, failures),
             };
-            if sender.send(value).is_err() {
-                return;
+            tokio::select! {
+                () = sender.closed() => return,
+                () = changes.next() => {}
+                () = tokio::time::sleep(pause) => {}
             }
         }
     });
     receiver
 }
 
-fn value(secret: Secret, key: &str) -> Option<Arc<[u8]>> {
-    let value = secret.data?.remove(key)?.0;
+/// Returns a value without the line's end; nothing if it is empty.
+fn trimmed(value: &[u8]) -> Option<Arc<[u8]>> {
     let value = value.trim_ascii_end();
     (!value.is_empty()).then(|| Arc::from(value))
 }
@@ -162,17 +200,14 @@ fn value(secret: Secret, key: &str) -> Option<Arc<[u8]>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn an_empty_value_is_none_and_a_line_has_no_end() {
         let of = |text: &str| {
-            let data = json!({"data": {"token": STANDARD.encode(text)}});
-            let value = value(serde_json::from_value(data).unwrap(), "token");
+            let value = trimmed(text.as_bytes());
             value.map(|value| String::from_utf8(value.to_vec()).unwrap())
         };
         assert_eq!(of("a b\n").as_deref(), Some("a b"));
         assert_eq!((of(""), of("\n")), (None, None));
-        assert_eq!(value(Secret::default(), "token"), None);
     }
 }

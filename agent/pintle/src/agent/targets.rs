@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use pintle_cluster::{Changes, Cluster, Connection, ServiceAccount, Tracker, TrackerOptions};
+use pintle_cluster::{Cluster, Connection, ServiceAccount, Tracker, TrackerOptions};
 use pintle_core::{application::ClusterTarget, names::ApplicationName};
 use tokio::{
     sync::{Semaphore, broadcast, mpsc, watch},
@@ -21,16 +21,13 @@ use tokio::{
 use super::{
     accounts::NoAccount,
     controller::Message,
-    secrets::{self, SecretError},
+    secrets::{self, SecretChanges, SecretError},
     shared::Shared,
 };
 use crate::cli::output;
 
 /// How long a cluster may take to say that it is there.
 const ANSWER_LIMIT: Duration = Duration::from_secs(15);
-
-/// Between two attempts to open the watch of a Secret.
-const UNWATCHED: Duration = Duration::from_secs(30);
 
 /// Another cluster: where its kubeconfig is, and in whose name that is read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -207,7 +204,8 @@ impl Follower {
         let mut connected: Option<String> = None;
         let mut told: Option<String> = None;
         let mut failures = 0;
-        let mut changes = None;
+        let (namespace, name) = (&self.key.namespace, &self.key.secret);
+        let mut changes = SecretChanges::new(&self.home.home, namespace, name);
         loop {
             let result = self.look(connected.as_deref()).await;
             match result {
@@ -256,30 +254,14 @@ impl Follower {
     }
 
     /// Waits until the Secret has changed, or after a failure until it is time to try again.
-    async fn rest(&self, changes: &mut Option<Changes>, failures: u32) {
+    async fn rest(&self, changes: &mut SecretChanges, failures: u32) {
         let pause = match failures {
             0 => Duration::MAX,
             failures => pintle_core::machine::pause(&self.place(), failures),
         };
         tokio::select! {
-            () = self.changed(changes) => {}
+            () = changes.next() => {}
             () = tokio::time::sleep(pause) => {}
-        }
-    }
-
-    /// Waits for the watch of the Secret, which is opened once, to tell something.
-    async fn changed(&self, changes: &mut Option<Changes>) {
-        loop {
-            if let Some(changes) = changes {
-                return changes.next().await;
-            }
-            let own = self.home.home.reader();
-            let (namespace, name) = (self.key.namespace.as_str(), self.key.secret.as_str());
-            let opened = own.changes("v1", "Secret", Some(namespace), Some(name));
-            *changes = opened.await.ok().flatten();
-            if changes.is_none() {
-                tokio::time::sleep(UNWATCHED).await;
-            }
         }
     }
 
