@@ -22,7 +22,7 @@
 //! # What survives what
 //!
 //! Before the first object is written, the inventory lists it; on the object itself, the annotation
-//! [`DESIRED_ANNOTATION`] names what was applied. So a run that is killed at any point leaves nothing that the next one
+//! [`DESIRED_ANNOTATION`](pintle_core::names::DESIRED_ANNOTATION) names what was applied. So a run that is killed at any point leaves nothing that the next one
 //! does not know, and nothing is applied twice. Every request can be sent more than once with the same effect, and is,
 //! when the server is busy or the connection breaks. Two agents that work on one application by mistake cannot overwrite
 //! each other's inventory.
@@ -77,11 +77,10 @@ pub use fence::{Fence, Moment};
 pub use helm::{HelmError, HelmManifest, HelmRelease, Takeover};
 pub use planning::{Kept, PlanError, Planned};
 pub use prepare::{
-    Clash, DESIRED_ANNOTATION, Disorder, Misplaced, NotText, PrepareError, Prepared,
-    PreparedObject, UnservedObject,
+    Clash, Disorder, Misplaced, NotText, PrepareError, Prepared, PreparedObject, UnservedObject,
 };
 pub use reader::{Changes, Reader};
-pub use rejection::{ADOPT_ANNOTATION, FieldProblem, ObjectFailure, WriteError};
+pub use rejection::{FieldProblem, ObjectFailure, WriteError};
 pub use release::{Leave, Purpose, Release};
 pub use remote::RemoteError;
 pub use removal_hooks::RemovalHooks;

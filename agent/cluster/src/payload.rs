@@ -72,7 +72,7 @@ impl Payload {
 
 /// The annotations of what is sent, with the digest of the desired object.
 fn with_desired(value: &Value, plain: &Value) -> Value {
-    let desired = crate::prepare::DESIRED_ANNOTATION;
+    let desired = pintle_core::names::DESIRED_ANNOTATION;
     let mut annotations = value["metadata"]["annotations"].clone();
     if !annotations.is_object() {
         annotations = Value::Object(serde_json::Map::new());

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use pintle_core::{
     digest::Digest,
     hook::{Hook, HookEvent},
-    names::APPLICATION_LABEL,
+    names::{APPLICATION_LABEL, DESIRED_ANNOTATION},
     object::{Object, ObjectId},
     order::{Item, LinkError, Links, Order, OrderError},
     problem::Position,
@@ -22,10 +22,6 @@ use crate::{
     release::Release,
     request::RequestError,
 };
-
-/// Annotation on every managed object: the digest of the object as rendered. It tells an agent that was killed between
-/// an apply and its record of it that the apply has been done.
-pub const DESIRED_ANNOTATION: &str = "pintle.dev/desired";
 
 /// One object, ready to be planned.
 #[derive(Debug, Clone, PartialEq)]

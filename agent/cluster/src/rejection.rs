@@ -5,8 +5,13 @@ mod words;
 use std::{fmt, time::Duration};
 
 use pintle_core::{
-    duration::Span, hook::HookEvent, machine::Retry, names::REPLACE_ANNOTATION, object::ObjectId,
-    plan::Conflict, problem::Position,
+    duration::Span,
+    hook::HookEvent,
+    machine::Retry,
+    names::{ADOPT_ANNOTATION, REPLACE_ANNOTATION},
+    object::ObjectId,
+    plan::Conflict,
+    problem::Position,
 };
 
 use self::words::{denial, first_line, misfits, problems};
@@ -16,9 +21,6 @@ use crate::{
     discovery::{KindHint, UnknownKind},
     request::{Cause, Refusal, RequestError},
 };
-
-/// Annotation on an object: `allowed` permits taking over fields of an object that exists already.
-pub const ADOPT_ANNOTATION: &str = "pintle.dev/adopt";
 
 /// A field that the server does not accept.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use pintle_core::{
     check::Approved,
     digest::{Digest, Digester},
     hook::Hook,
+    names::PINTLE_MANAGER,
     object::{Object, ObjectId},
     plan::Change,
     problem::Position,
@@ -139,7 +140,9 @@ async fn write(connection: &Connection, id: &ObjectId, hooks: &[Kept]) -> Result
     );
     let change = Call::new(Method::PUT, ResourceType::secrets().path_of(id));
     let send = |call: Call| {
-        let call = call.query("fieldManager", "pintle").body(JSON, &secret);
+        let call = call
+            .query("fieldManager", PINTLE_MANAGER)
+            .body(JSON, &secret);
         async move { connection.call(&call).await.map(|_| ()) }
     };
     match send(make).await {

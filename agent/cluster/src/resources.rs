@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, marker::PhantomData};
 use http::Method;
 use pintle_core::{
     application::{ApplicationSpec, ApplicationStatus, PluginSpec, PluginStatus},
-    names::{ApplicationName, FINALIZER, GROUP, VERSION},
+    names::{AGENT_MANAGER, ApplicationName, FINALIZER, GROUP, VERSION},
     object::ObjectId,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -360,17 +360,6 @@ where
         }
     }
 
-    /// Sets an annotation of a resource: how people ask the agent for something.
-    pub async fn annotate(
-        &self,
-        known: &CustomResource<Spec, Status>,
-        annotation: &str,
-        value: &str,
-    ) -> Result<CustomResource<Spec, Status>, RequestError> {
-        let patch = json!({"metadata": {"uid": known.uid, "annotations": {annotation: value}}});
-        self.patch(known, "", &patch).await
-    }
-
     async fn change_finalizers(
         &self,
         known: &CustomResource<Spec, Status>,
@@ -418,7 +407,7 @@ where
             .path(known.namespace.as_deref(), Some(&known.name))
             + subresource;
         let call = Call::new(Method::PATCH, place)
-            .query("fieldManager", "pintle-agent")
+            .query("fieldManager", AGENT_MANAGER)
             .body(MERGE, patch);
         Ok(CustomResource::read(self.connection.call(&call).await?))
     }

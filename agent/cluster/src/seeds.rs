@@ -2,7 +2,11 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::Method;
-use pintle_core::{names::ApplicationName, object::ObjectId, seed::Seed};
+use pintle_core::{
+    names::{ApplicationName, PINTLE_MANAGER},
+    object::ObjectId,
+    seed::Seed,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -126,7 +130,7 @@ async fn make(connection: &Connection, id: &ObjectId, seed: &Seed) -> Result<See
     });
     let path = ResourceType::secrets().path(id.namespace.as_deref(), None);
     let call = Call::new(Method::POST, path)
-        .query("fieldManager", "pintle")
+        .query("fieldManager", PINTLE_MANAGER)
         .body(JSON, &secret);
     match connection.call(&call).await {
         Ok(_) => Ok(seed.clone()),

@@ -10,8 +10,21 @@ use crate::digest::Digest;
 pub const GROUP: &str = "pintle.dev";
 /// The version of Pintle's resources.
 pub const VERSION: &str = "v1alpha1";
+/// Field manager of what is kept beside an application's objects: inventories, their namespace, seeds, hooks for removals.
+pub const PINTLE_MANAGER: &str = "pintle";
+/// Field manager of what the agent writes of Pintle's own resources and of its leases.
+pub const AGENT_MANAGER: &str = "pintle-agent";
+/// Field manager of what people ask for on the command line.
+pub const COMMAND_LINE_MANAGER: &str = "pintle-cli";
 /// Label on every managed object: which application it belongs to.
 pub const APPLICATION_LABEL: &str = "pintle.dev/application";
+/// The value of an annotation that permits something.
+pub const ALLOWED: &str = "allowed";
+/// Annotation on every managed object: the digest of the object as rendered. It tells an agent that was killed between
+/// an apply and its record of it that the apply has been done.
+pub const DESIRED_ANNOTATION: &str = "pintle.dev/desired";
+/// Annotation on an object: `allowed` permits taking over fields of an object that exists already.
+pub const ADOPT_ANNOTATION: &str = "pintle.dev/adopt";
 /// Annotation on an object: `disabled` keeps it when it leaves git, `allowed` permits deleting a protected kind.
 pub const PRUNE_ANNOTATION: &str = "pintle.dev/prune";
 /// Helm's annotation on an object: `keep` keeps it when it leaves the chart or the release goes.

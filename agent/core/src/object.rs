@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{canonical, digest::Digest, seed::Seed};
+use crate::{canonical, digest::Digest, names::ALLOWED, seed::Seed};
 
 /// Identity of an object in a cluster: group, kind, namespace and name.
 ///
@@ -210,6 +210,11 @@ impl Object {
     /// Returns an annotation's value.
     pub fn annotation(&self, name: &str) -> Option<&str> {
         self.value["metadata"]["annotations"].get(name)?.as_str()
+    }
+
+    /// Says whether an annotation permits what it is about.
+    pub fn allows(&self, annotation: &str) -> bool {
+        self.annotation(annotation) == Some(ALLOWED)
     }
 
     /// Sets a label.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     digest::{Digest, Digester},
     inventory::{Entry, Inventory},
-    names::{PRUNE_ANNOTATION, RESOURCE_POLICY_ANNOTATION},
+    names::{ALLOWED, PRUNE_ANNOTATION, RESOURCE_POLICY_ANNOTATION},
     object::ObjectId,
 };
 
@@ -214,7 +214,7 @@ impl Wish {
         let annotations = &live["metadata"]["annotations"];
         match annotations[PRUNE_ANNOTATION].as_str() {
             Some("disabled") => Self::Keep,
-            Some("allowed") => Self::Allow,
+            Some(ALLOWED) => Self::Allow,
             _ if annotations[RESOURCE_POLICY_ANNOTATION]
                 .as_str()
                 .is_some_and(|policy| policy.trim().eq_ignore_ascii_case("keep")) =>

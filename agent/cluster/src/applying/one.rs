@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use pintle_core::{
     fields,
     inventory::Entry,
+    names::{ADOPT_ANNOTATION, DESIRED_ANNOTATION},
     object::ObjectId,
     plan::{Action, Change},
     prune::{ProtectedKind, Wish},
@@ -23,8 +24,8 @@ use crate::{
     ownership::{is_ours, may_force, other_owner},
     payload::Payload,
     planning::is_used,
-    prepare::{DESIRED_ANNOTATION, is_definition},
-    rejection::{ADOPT_ANNOTATION, WriteError},
+    prepare::is_definition,
+    rejection::WriteError,
     request::{Refusal, RequestError},
 };
 
@@ -88,8 +89,7 @@ impl Applier<'_> {
         let adopts = change
             .desired
             .as_ref()
-            .and_then(|desired| desired.annotation(ADOPT_ANNOTATION))
-            == Some("allowed");
+            .is_some_and(|desired| desired.allows(ADOPT_ANNOTATION));
         let known = change
             .live
             .as_ref()

@@ -1,28 +1,26 @@
 //! A live object beside the one that is wanted.
 
 use pintle_core::{
-    digest::Digest, drift::respecting, fields, inventory::Entry, names::REPLACE_ANNOTATION,
+    digest::Digest,
+    drift::respecting,
+    fields,
+    inventory::Entry,
+    names::{ADOPT_ANNOTATION, DESIRED_ANNOTATION, REPLACE_ANNOTATION},
     plan::Conflict,
 };
 use serde_json::Value;
 
-use crate::{
-    fieldset::FieldSet,
-    payload::Payload,
-    prepare::{DESIRED_ANNOTATION, PreparedObject},
-    rejection::ADOPT_ANNOTATION,
-    release::Release,
-};
+use crate::{fieldset::FieldSet, payload::Payload, prepare::PreparedObject, release::Release};
 
 impl PreparedObject {
     /// Says whether it may be deleted and made again when an immutable field changes.
     pub(crate) fn may_be_replaced(&self) -> bool {
-        self.object.annotation(REPLACE_ANNOTATION) == Some("allowed")
+        self.object.allows(REPLACE_ANNOTATION)
     }
 
     /// Says whether it takes over fields of an object that exists already.
     pub(crate) fn asks_for_adoption(&self) -> bool {
-        self.object.annotation(ADOPT_ANNOTATION) == Some("allowed")
+        self.object.allows(ADOPT_ANNOTATION)
     }
 }
 

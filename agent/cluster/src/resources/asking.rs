@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use http::Method;
+use pintle_core::names::COMMAND_LINE_MANAGER;
 use serde_json::{Value, json};
 
 use super::{Application, Applications, CustomResource};
@@ -46,7 +47,7 @@ impl Applications {
             .resource
             .path(known.namespace.as_deref(), Some(&known.name));
         let call = Call::new(Method::PATCH, place)
-            .query("fieldManager", "pintle-cli")
+            .query("fieldManager", COMMAND_LINE_MANAGER)
             .body(MERGE, &patch);
         Ok(CustomResource::read(self.connection.call(&call).await?))
     }

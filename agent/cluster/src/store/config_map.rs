@@ -2,7 +2,11 @@
 
 use async_trait::async_trait;
 use http::Method;
-use pintle_core::{inventory::Inventory, names::ApplicationName, object::ObjectId};
+use pintle_core::{
+    inventory::Inventory,
+    names::{ApplicationName, PINTLE_MANAGER},
+    object::ObjectId,
+};
 use serde_json::{Value, json};
 
 use super::{InventoryStore, StoreError, Urgency};
@@ -66,7 +70,7 @@ impl ConfigMapStore {
             "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.id.namespace},
         });
         let call = Call::new(Method::POST, "/api/v1/namespaces")
-            .query("fieldManager", "pintle")
+            .query("fieldManager", PINTLE_MANAGER)
             .body(JSON, &namespace);
         match self.connection.call(&call).await {
             Ok(_) => Ok(()),
@@ -144,7 +148,7 @@ impl ConfigMapStore {
             }
         };
         let call = Call::new(method, path)
-            .query("fieldManager", "pintle")
+            .query("fieldManager", PINTLE_MANAGER)
             .body(JSON, &object);
         self.connection.call(&call).await
     }

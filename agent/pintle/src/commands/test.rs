@@ -1,6 +1,9 @@
 //! `pintle test`: run an application's tests now, and say what they came to.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use anyhow::{Context as _, bail};
 use futures::StreamExt as _;
@@ -38,8 +41,9 @@ pub(super) async fn run(args: &TestCommand) -> anyhow::Result<Exit> {
     let progress = Progress::new(args.output.output);
     let request = request()?;
     progress.stage(&format!("asking for the tests of {name}"));
+    let annotations = BTreeMap::from([(TEST_ANNOTATION, Some(request.clone()))]);
     applications
-        .annotate(&application, TEST_ANNOTATION, &request)
+        .ask(&application, &annotations, None)
         .await
         .context("the tests cannot be asked for")?;
     let waiter = Waiter {

@@ -233,6 +233,14 @@ fn tests_run_when_somebody_asks() -> Result<()> {
     let test = ["test", "shop", "-n", &stage.namespace, "--timeout", &limit];
     let said = as_administrator(&test, 1)?;
     assert!(said.contains("1 passed, 1 failed"), "{said}");
+    let asked = stage.object("Application", "shop")?["metadata"]["managedFields"].clone();
+    let asked = asked.as_array().into_iter().flatten().find(|one| {
+        one["fieldsV1"]
+            .to_string()
+            .contains("pintle.dev/test-requested-at")
+    });
+    let manager = asked.map(|one| &one["manager"]);
+    assert_eq!(manager, Some(&"pintle-cli".into()), "a person has asked");
     assert_ne!(uid(&stage, "good")?, before, "each request runs them");
     Ok(())
 }

@@ -17,6 +17,7 @@ use kube::{
 use pintle_cluster::Connection;
 use pintle_core::{
     digest::Digest,
+    names::AGENT_MANAGER,
     sharding::{
         ReplicaId, Table, TableError,
         replica::{Event, Stored},
@@ -38,7 +39,6 @@ const PUSHES: &str = "pintle.dev/pushes";
 const QUESTIONS: &str = "pintle.dev/questions";
 /// Annotation on the Lease of a replica: what it answers them.
 const ANSWERS: &str = "pintle.dev/answers";
-const MANAGER: &str = "pintle-agent";
 
 /// Why a Lease cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -517,7 +517,7 @@ pub(super) fn text(value: &impl Serialize) -> String {
 
 fn params() -> PostParams {
     PostParams {
-        field_manager: Some(MANAGER.to_owned()),
+        field_manager: Some(AGENT_MANAGER.to_owned()),
         ..PostParams::default()
     }
 }

@@ -5,7 +5,7 @@ use pintle_core::{
     event::Reason,
     inventory::Inventory,
     machine::Retry,
-    names::{ADOPT_HELM_ANNOTATION, ADOPT_RESTARTS_ANNOTATION},
+    names::{ADOPT_HELM_ANNOTATION, ADOPT_RESTARTS_ANNOTATION, ALLOWED},
     plan::Plan,
     rendered::Rendered,
 };
@@ -72,7 +72,7 @@ impl Run {
             chart: helm.chart,
             may_replace_pods: annotations
                 .get(ADOPT_RESTARTS_ANNOTATION)
-                .is_some_and(|value| value == "allowed"),
+                .is_some_and(|value| value == ALLOWED),
         }))
     }
 }
