@@ -122,10 +122,9 @@ fn served(
         Err(UnknownKind {
             hint: KindHint::Unanswered(service),
             ..
-        }) => Err(RequestError::Unreachable {
-            server: service,
-            request: format!("{kind} ({api_version})"),
-            detail: "what its APIService names does not answer".to_owned(),
+        }) => Err(RequestError::Uncertain {
+            what: format!("{kind} ({api_version})"),
+            why: format!("the API server that the APIService {service} names does not answer"),
         }),
         Err(_) => Ok(None),
     }
@@ -208,7 +207,7 @@ mod tests {
         let asked =
             |version: &str| served(&kinds, &format!("routes.example.com/{version}"), "Route");
         let error = asked("v1").unwrap_err();
-        insta::assert_snapshot!(error, @"cannot reach the API server v1.routes.example.com for Route (routes.example.com/v1): what its APIService names does not answer");
+        insta::assert_snapshot!(error, @"it is not known whether the API server serves Route (routes.example.com/v1): the API server that the APIService v1.routes.example.com names does not answer");
         assert_eq!(asked("v2"), Ok(None));
     }
 }

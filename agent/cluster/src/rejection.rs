@@ -139,6 +139,9 @@ pub enum WriteError {
         /// Why.
         reason: String,
     },
+    /// Somebody made it and deleted it again meanwhile.
+    #[error("it came and went while it was planned: try again")]
+    CameAndWent,
     /// Objects of a definition that is to go would go with it.
     #[error(
         "objects of its kind have appeared, and would be deleted with it: allow that with \
@@ -541,6 +544,7 @@ mod tests {
         };
         let malformed = WriteError::of(malformed, &id("A"), "v1", None);
         assert_eq!(malformed.retry(), Retry::Backoff);
+        assert_eq!(WriteError::CameAndWent.retry(), Retry::Backoff);
         for code in [400, 405, 406, 413, 415, 422] {
             let error = error_of("A", code, "", json!([]));
             assert_eq!(error.retry(), Retry::OnChange, "{code}");

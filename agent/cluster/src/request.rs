@@ -129,6 +129,14 @@ pub enum RequestError {
         /// What the client says.
         detail: String,
     },
+    /// The server does not say for certain whether it serves something.
+    #[error("it is not known whether the API server serves {what}: {why}")]
+    Uncertain {
+        /// A kind, or the version of a group.
+        what: String,
+        /// Why it is not known.
+        why: String,
+    },
     /// The answer is not what the API promises.
     #[error("the answer to {request} is malformed: {detail}")]
     Malformed {
@@ -204,7 +212,7 @@ impl RequestError {
     fn may_pass(&self) -> bool {
         match self {
             Self::Refused(refusal) => retry::is_transient(refusal.code) && !refusal.is_misfit(),
-            Self::Timeout { .. } | Self::Unreachable { .. } => true,
+            Self::Timeout { .. } | Self::Unreachable { .. } | Self::Uncertain { .. } => true,
             Self::Resting { .. }
             | Self::Fenced { .. }
             | Self::Credentials { .. }

@@ -125,18 +125,17 @@ impl Discovery {
             served.sort_by_key(|found| found.version != version);
             return Ok(served);
         }
-        let unknown = |detail: &str| RequestError::Unreachable {
-            server: self.connection.server().to_owned(),
-            request: format!("GET {}", group_version(group, version)),
-            detail: detail.to_owned(),
+        let unknown = |why: &str| RequestError::Uncertain {
+            what: format!("{kind} ({})", group_version(group, version)),
+            why: why.to_owned(),
         };
         if kinds.is_stale(group) {
-            return Err(unknown("the API is registered but not available"));
+            return Err(unknown("the API is registered and does not answer"));
         }
         // The list may be behind, as after the start of the server.
         let list = self.connection.call(&version_call(group, version)).await;
         if kinds_of(list)?.contains(kind) {
-            return Err(unknown("the kind is served and not listed yet"));
+            return Err(unknown("it is served and not listed yet"));
         }
         Ok(Vec::new())
     }

@@ -156,13 +156,7 @@ impl Planner<'_> {
                     let live = self.seen(object, live);
                     self.try_update(object, &live, None).await
                 }
-                None => Err(WriteError::Request(RequestError::Malformed {
-                    request: "a dry-run apply".to_owned(),
-                    detail: format!(
-                        "{} came and went while it was planned: try again",
-                        object.id()
-                    ),
-                })),
+                None => Err(WriteError::CameAndWent),
             },
         }
     }

@@ -8,7 +8,7 @@ use std::{
 use pintle_cluster::{
     Application, Connection, Events, InventoryStore as _, Options, Tracker, TrackerOptions, Weight,
 };
-use pintle_core::inventory::Inventory;
+use pintle_core::{inventory::Inventory, plan::Depth};
 use pintle_harness::{ControlPlane, Fault, Proxy};
 use serde_json::{Value, json};
 
@@ -153,6 +153,22 @@ async fn a_conflict_on_the_inventory_is_looked_into() {
         .await
         .unwrap();
     assert_eq!(world.store().await.inventory().len(), 2);
+}
+
+#[tokio::test]
+async fn of_what_comes_and_goes_while_it_is_planned_that_is_said() {
+    let (world, proxy) = behind_proxy("came-and-went").await;
+    proxy.inject(Fault::on("PATCH", "/configmaps/a").times(1).status(
+        409,
+        "Conflict",
+        "it exists already",
+    ));
+    let planned = world.plan(&[config_map("a", "1")], Depth::Server).await;
+    let error = planned.unwrap_err().to_string();
+    assert!(
+        error.contains("it came and went while it was planned"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
