@@ -2,6 +2,7 @@
 
 pub(crate) mod bindings;
 mod convert;
+mod source;
 mod weight;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -18,6 +19,7 @@ use pintle_core::{
 use wasmtime::{Store, component::Resource};
 
 use self::bindings::RendersPre;
+pub use self::source::Source;
 use crate::{
     ClusterReader, Context, Facts, Plugin,
     call::Setup,
@@ -27,58 +29,6 @@ use crate::{
     wasi::Pure,
     wire,
 };
-
-/// Something from elsewhere that a renderer needs, which is to be fetched and verified before it is called.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
-    /// An OCI artifact.
-    Oci {
-        /// `oci://registry/repository:tag`.
-        reference: String,
-        /// `sha256:…`; without it, what the reference resolves to.
-        digest: Option<String>,
-    },
-    /// A chart from a chart repository.
-    Chart {
-        /// The repository's URL.
-        repository: String,
-        /// The chart's name.
-        name: String,
-        /// The exact version.
-        version: String,
-        /// `sha256:…` of the archive; without it, what the repository serves.
-        digest: Option<String>,
-    },
-    /// Another folder of the same revision, relative to the application's folder, or to the revision's root if it
-    /// begins with `/`.
-    Folder(String),
-}
-
-/// Names it in a read set: equal texts, equal sources.
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let pinned = |f: &mut fmt::Formatter<'_>, digest: &Option<String>| match digest {
-            Some(digest) => write!(f, " {digest}"),
-            None => Ok(()),
-        };
-        match self {
-            Self::Oci { reference, digest } => {
-                write!(f, "oci {reference}")?;
-                pinned(f, digest)
-            }
-            Self::Chart {
-                repository,
-                name,
-                version,
-                digest,
-            } => {
-                write!(f, "chart {repository} {name} {version}")?;
-                pinned(f, digest)
-            }
-            Self::Folder(path) => write!(f, "folder {path}"),
-        }
-    }
-}
 
 /// What was fetched for one [`Source`].
 #[derive(Debug, Clone)]

@@ -10,7 +10,7 @@ use pintle_core::{
     readset::{self, Question},
     tree::Tree,
 };
-use pintle_host::{ClusterQuestion, Facts};
+use pintle_host::{ClusterQuestion, Facts, Source};
 
 use super::converge::Run;
 use crate::{
@@ -83,13 +83,13 @@ struct Known<'a> {
 impl readset::Facts for Known<'_> {
     fn answer(&self, question: &Question) -> Option<Digest> {
         match question {
-            Question::Input(source) => match source.strip_prefix("folder ") {
-                Some(path) => self.surroundings.content(path),
+            Question::Input(text) => match Source::parse(text)? {
+                Source::Folder(path) => self.surroundings.content(&path),
                 // What is named by its digest is the same for ever.
-                None if self.are_inputs_fresh || source.contains(" sha256:") => {
+                source if self.are_inputs_fresh || source.is_pinned() => {
                     self.memory.reads.answer(question)
                 }
-                None => None,
+                _ => None,
             },
             Question::Cluster(text) => {
                 let question = ClusterQuestion::parse(text)?;
