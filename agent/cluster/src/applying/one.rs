@@ -1,6 +1,10 @@
 //! One object: written or deleted.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use pintle_core::{
     fields,
@@ -331,7 +335,14 @@ impl Applier<'_> {
     /// Returns when the definition of a kind was established, if this plan has written it.
     fn established_at(&self, group: &str, kind: &str) -> Option<Instant> {
         let kind = (group.to_owned(), kind.to_owned());
-        self.established.lock().ok()?.get(&kind).copied()
+        self.established().get(&kind).copied()
+    }
+
+    fn established(&self) -> MutexGuard<'_, BTreeMap<(String, String), Instant>> {
+        // No code panics while it holds the lock.
+        self.established
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Deletes the object that is to be made again, and waits until it is gone.
@@ -424,9 +435,8 @@ impl Applier<'_> {
             established["spec"]["group"].as_str(),
             established["spec"]["names"]["kind"].as_str(),
         ) {
-            if let Ok(mut new) = self.established.lock() {
-                new.insert((group.to_owned(), kind.to_owned()), Instant::now());
-            }
+            let new = (group.to_owned(), kind.to_owned());
+            self.established().insert(new, Instant::now());
             // Of this application or another one, which had objects of the kind before.
             if let Some(tracker) = &self.tracker {
                 tracker.note_served(group, kind);
