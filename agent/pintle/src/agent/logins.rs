@@ -161,7 +161,7 @@ impl FetchInputs for FromSecret<'_> {
                 };
                 let data = secrets::read(&self.shared.home, self.account, namespace, name)
                     .await
-                    .map_err(|error| unusable(error.to_string()))?;
+                    .map_err(|error| unusable(output::chain(&error.into())))?;
                 // Who may write to the repository chooses whom the chart asks, so only credentials that say themselves
                 // whom they are for can be used here.
                 let useless = |error: LoginError| unusable(output::chain(&error.into()));

@@ -24,12 +24,13 @@ pub(crate) enum SecretError {
         key: String,
         found: Vec<String>,
     },
-    #[error("Secret {namespace}/{name} cannot be read{by}: {reason}")]
+    #[error("Secret {namespace}/{name} cannot be read{by}")]
     Unreadable {
         namespace: String,
         name: String,
         /// In whose name, if not the agent's.
         by: String,
+        #[source]
         reason: Box<Unread>,
     },
 }
@@ -200,6 +201,23 @@ fn trimmed(value: &[u8]) -> Option<Arc<[u8]>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn why_a_secret_cannot_be_read_is_told_once() {
+        let reason = Unread::Request(RequestError::Credentials {
+            detail: "the token has expired".to_owned(),
+        });
+        let error = SecretError::Unreadable {
+            namespace: "shop".to_owned(),
+            name: "key".to_owned(),
+            by: String::new(),
+            reason: Box::new(reason),
+        };
+        assert_eq!(
+            output::chain(&error.into()),
+            "Secret shop/key cannot be read: cannot get credentials for the API server: the token has expired"
+        );
+    }
 
     #[test]
     fn an_empty_value_is_none_and_a_line_has_no_end() {

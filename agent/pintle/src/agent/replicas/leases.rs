@@ -47,8 +47,12 @@ pub(super) enum LeaseError {
         "the Lease {lease} is held by {holder}: it is this replica's own, so another took its place, and this one stops"
     )]
     Stolen { lease: String, holder: String },
-    #[error("the Lease {lease}: {error}")]
-    Table { lease: String, error: TableError },
+    #[error("the Lease {lease} cannot be used")]
+    Table {
+        lease: String,
+        #[source]
+        error: TableError,
+    },
     #[error(
         "the API server gave the Lease {lease} the resource version `{version}`: expected a number"
     )]
