@@ -239,11 +239,6 @@ impl State {
         is_wanted.then_some(self.failures)
     }
 
-    /// Says whether everything is removed and nothing will ever run again.
-    pub fn is_removed(&self) -> bool {
-        self.activity == Activity::Removed
-    }
-
     /// Takes an event; returns the next state and what is to be done.
     #[must_use]
     pub fn step(mut self, event: Event) -> (Self, Vec<Effect>) {

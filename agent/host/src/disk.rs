@@ -141,7 +141,7 @@ impl SealedFolder {
     }
 
     /// Deletes what was written under a key.
-    pub(crate) fn forget(&self, key: Digest) {
+    fn forget(&self, key: Digest) {
         if let Err(error) = fs::remove_file(self.file(key))
             && error.kind() != io::ErrorKind::NotFound
         {

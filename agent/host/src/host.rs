@@ -139,16 +139,6 @@ impl LoadError {
             Self::Describe(error) => error.fault.is_retryable(),
         }
     }
-
-    /// Returns the name of the fault for metric labels, as [`Fault::name`] does.
-    pub const fn fault_name(&self) -> &'static str {
-        match self {
-            Self::Component { reason, .. } if reason.is_retryable() => "unavailable",
-            Self::Component { .. } => "unloadable",
-            Self::Grants { .. } => "grants",
-            Self::Describe(error) => error.fault.name(),
-        }
-    }
 }
 
 /// A plugin to load.

@@ -30,7 +30,6 @@
 //! - [`Plugin::renderer`], [`Plugin::policy`], [`Plugin::health`] and [`Plugin::notifier`] give the handle of its kind.
 //! - Every call runs in a store of its own under [`Limits`]; a failed one is a [`PluginError`] that names plugin, digest,
 //!   kind and stage, and whose [`Fault`] tells a refusal, a crash, a limit, an outage and a broken contract apart.
-//! - [`RenderCache`] keeps renders, and gives one back while nothing that it read has changed.
 //! - [`Observer`] is told of every call and compilation, for metrics.
 //!
 //! All types of this interface are ours: nothing here shows which engine runs the components.
@@ -56,7 +55,6 @@ mod observe;
 mod plugin;
 mod policy;
 mod renderer;
-mod reuse;
 mod settings;
 mod state;
 mod wasi;
@@ -79,7 +77,6 @@ pub use self::{
     plugin::{Plugin, WrongKind},
     policy::{Policy, PolicyRequest},
     renderer::{Input, RenderRequest, Renderer, Rendering, Source},
-    reuse::{KeptRender, RenderCache, RenderCacheOptions, RenderUse},
     settings::Settings,
     world::{Names, Unloadable},
 };

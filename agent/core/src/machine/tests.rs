@@ -433,7 +433,7 @@ fn deletion_removes_even_what_was_suspended_or_never_ran() {
         state,
         [finished(1, Outcome::Done), revision("9"), Event::Requested],
     );
-    assert!(effects.is_empty() && state.is_removed());
+    assert!(effects.is_empty() && state.activity == Activity::Removed);
 }
 
 fn any_event() -> impl Strategy<Value = Event> {

@@ -99,11 +99,6 @@ impl Links {
         }
         Ok(links)
     }
-
-    /// Says whether annotations give it a place.
-    pub fn is_explicit(&self) -> bool {
-        self.wave != 0 || !self.after.is_empty()
-    }
 }
 
 impl Reference {

@@ -12,6 +12,15 @@ use crate::{
     support::{hostile, shared, told, works},
 };
 
+fn fault_name(error: &LoadError) -> &'static str {
+    match error {
+        LoadError::Component { .. } if error.is_retryable() => "unavailable",
+        LoadError::Component { .. } => "unloadable",
+        LoadError::Grants { .. } => "grants",
+        LoadError::Describe(error) => error.fault.name(),
+    }
+}
+
 async fn refused(component: Bytes) -> String {
     let request = LoadRequest {
         limits: Limits {
@@ -22,7 +31,7 @@ async fn refused(component: Bytes) -> String {
     };
     let error = shared().await.load(request).await.unwrap_err();
     works(&hostile().await).await;
-    format!("[{}] {}", error.fault_name(), told(&error, &component))
+    format!("[{}] {}", fault_name(&error), told(&error, &component))
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::{cell::Cell, collections::BTreeMap};
 
 use pintle_core::{seed::Seed, tree::memory::MemoryTree};
-use pintle_host::{Facts, RenderCache, RenderCacheOptions, RenderUse, Renderer, Settings};
+use pintle_host::{Facts, Renderer, Settings};
 use proptest::{prelude::*, test_runner::TestRunner};
 use serde_json::json;
 
@@ -57,28 +57,21 @@ fn a_render_is_reused_only_if_rendering_again_gives_the_same() {
     runner
         .run(&inputs, |(steps, before, after, moved)| {
             let settings = Settings::new(json!({"mode": "script", "script": steps.join(";")}));
-            let cache = RenderCache::new(RenderCacheOptions::default()).unwrap();
-            let of = RenderUse {
-                component: renderer.id().digest,
-                settings: &settings,
-                scope: "shop/web",
-            };
             let namespace = if moved { "other" } else { "shop" };
             let first = runtime.block_on(rendered(&renderer, &settings, &before, "shop"));
-            let kept = cache.keep(&of, &first).unwrap();
             let mut facts = Facts {
                 context: context(),
                 seed: Seed::from_text("seed"),
             };
             // The same again always stands.
-            let found = cache.find(&of, &MemoryTree::new(&before), &facts);
-            prop_assert_eq!(found.map(|found| found.key()), Some(kept.key()));
+            let change = first.reads.first_change(&MemoryTree::new(&before), &facts);
+            prop_assert_eq!(change, None);
             facts.context.namespace = namespace.to_owned();
-            let found = cache.find(&of, &MemoryTree::new(&after), &facts);
+            let change = first.reads.first_change(&MemoryTree::new(&after), &facts);
             let second = runtime.block_on(rendered(&renderer, &settings, &after, namespace));
-            if let Some(found) = found {
+            if change.is_none() {
                 reused.set(reused.get() + 1);
-                prop_assert_eq!(found.rendering(), second);
+                prop_assert_eq!(&first, &second);
             } else {
                 renewed.set(renewed.get() + 1);
                 prop_assert_ne!(&first.reads, &second.reads);
