@@ -90,7 +90,7 @@ impl Discovery {
     }
 
     /// Asks the server because it may serve something else than before.
-    pub(super) async fn ask_anew(&self) -> Result<(), RequestError> {
+    pub async fn ask_anew(&self) -> Result<(), RequestError> {
         self.asked_if(|_| true).await.map(drop)
     }
 

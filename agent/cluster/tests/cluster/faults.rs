@@ -540,9 +540,9 @@ fn list_only(proxy: &Proxy, groups: Value) {
 
 /// Asks the server anew, and says whether Deployments and Things are served.
 async fn are_served(world: &World) -> [bool; 2] {
-    // It is asked again after so long at the earliest.
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    let kinds = world.cluster.discovery().refresh().await.unwrap();
+    let discovery = world.cluster.discovery();
+    discovery.ask_anew().await.unwrap();
+    let kinds = discovery.kinds().await.unwrap();
     let is_served = |group, kind| kinds.find(group, "v1", kind).is_ok();
     [
         is_served("apps", "Deployment"),
