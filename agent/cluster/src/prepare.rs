@@ -290,13 +290,15 @@ pub(crate) fn prepare(
     }
     // Namespaces are part of the identity: only now can two objects turn out to be one.
     let ready = Rendered::new(ready, None, Vec::new(), &release.seed)?;
-    let finished = |objects: &[RenderedObject]| {
+    let digest = ready.digest();
+    let finished = |objects: Vec<RenderedObject>| {
         objects
-            .iter()
+            .into_iter()
             .map(|rendered| finished(rendered, release, &kinds))
             .collect::<Result<Vec<_>, PrepareError>>()
     };
-    let (objects, hooks) = (finished(ready.objects())?, finished(ready.hooks())?);
+    let (objects, hooks) = ready.into_parts();
+    let (objects, hooks) = (finished(objects)?, finished(hooks)?);
     check_apart(&objects, &hooks)?;
     let order = ordered(&objects)?;
     Ok(Prepared {
@@ -304,7 +306,7 @@ pub(crate) fn prepare(
         objects,
         hooks,
         rendered: rendered.digest(),
-        digest: ready.digest(),
+        digest,
         kinds,
         coming,
     })
@@ -347,18 +349,24 @@ pub(crate) fn definition_of(id: &ObjectId, value: &Value) -> Option<(String, Str
 }
 
 fn finished(
-    rendered: &RenderedObject,
+    rendered: RenderedObject,
     release: &Release,
     kinds: &Kinds,
 ) -> Result<PreparedObject, PrepareError> {
-    let object = rendered.object.clone();
+    let resource = resource_of(&rendered, kinds)?.clone();
+    let RenderedObject {
+        object,
+        source,
+        hook,
+        keep,
+    } = rendered;
     Ok(PreparedObject {
-        resource: resource_of(rendered, kinds)?.clone(),
+        resource,
         desired: object.digest(&release.seed),
         object,
-        source: rendered.source.clone(),
-        hook: rendered.hook.clone(),
-        keep: rendered.keep,
+        source,
+        hook,
+        keep,
     })
 }
 
@@ -416,7 +424,9 @@ fn normalised(
         .with_label(APPLICATION_LABEL, label);
     Ok(RenderedObject {
         object: without_write_only_fields(object),
-        ..rendered.clone()
+        source: rendered.source.clone(),
+        hook: rendered.hook.clone(),
+        keep: rendered.keep,
     })
 }
 

@@ -67,8 +67,8 @@ fn places(first: Option<&Position>, second: Option<&Position>) -> String {
 /// Objects in canonical order, ready to be planned.
 #[derive(Debug, Clone)]
 pub struct Rendered {
-    objects: Arc<[RenderedObject]>,
-    hooks: Arc<[RenderedObject]>,
+    objects: Arc<Vec<RenderedObject>>,
+    hooks: Arc<Vec<RenderedObject>>,
     notes: Option<String>,
     warnings: Vec<Problem>,
     seed: Seed,
@@ -114,8 +114,8 @@ impl Rendered {
             }
         }
         Ok(Self {
-            objects: sorted.into_values().collect(),
-            hooks: hooks.into(),
+            objects: Arc::new(sorted.into_values().collect()),
+            hooks: Arc::new(hooks),
             notes,
             warnings,
             seed: seed.clone(),
@@ -131,6 +131,12 @@ impl Rendered {
     /// Returns the hooks, sorted by identity.
     pub fn hooks(&self) -> &[RenderedObject] {
         &self.hooks
+    }
+
+    /// Returns the objects and the hooks, each sorted by identity. They are copied only if somebody else has them as well.
+    pub fn into_parts(self) -> (Vec<RenderedObject>, Vec<RenderedObject>) {
+        let (objects, hooks) = (self.objects, self.hooks);
+        (Arc::unwrap_or_clone(objects), Arc::unwrap_or_clone(hooks))
     }
 
     /// Returns the renderer's text for people.
@@ -162,10 +168,10 @@ impl Rendered {
             line.push('\n');
             digest.update(&line);
         };
-        for rendered in self.objects.iter() {
+        for rendered in self.objects() {
             add(&self.concealed(rendered));
         }
-        for hook in self.hooks.iter() {
+        for hook in self.hooks() {
             add(&self.concealed(hook));
             add(&described(hook));
         }

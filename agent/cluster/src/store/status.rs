@@ -20,7 +20,7 @@ const SPARE: usize = 128 << 10;
 pub struct StatusStore {
     resources: Applications,
     application: Application,
-    /// What the status says while the run is under way.
+    /// What the status says while the run is under way, but for the inventory.
     status: ApplicationStatus,
     /// The newest.
     inventory: Inventory,
@@ -51,7 +51,10 @@ impl StatusStore {
         Ok(Self {
             resources,
             application,
-            status: underway,
+            status: ApplicationStatus {
+                inventory: None,
+                ..underway
+            },
             kept: inventory.clone(),
             inventory,
             is_unsure: false,
@@ -86,6 +89,7 @@ impl StatusStore {
             .await;
         self.is_unsure |= written.is_err();
         self.application = written?;
+        status.inventory = None;
         self.status = status;
         self.kept = self.inventory.clone();
         Ok(())
@@ -111,10 +115,6 @@ impl InventoryStore for StatusStore {
 
     /// What people write into the same resource has its part of the room.
     fn room(&self) -> usize {
-        let status = ApplicationStatus {
-            inventory: None,
-            ..self.status.clone()
-        };
         let Application {
             labels,
             annotations,
@@ -123,7 +123,7 @@ impl InventoryStore for StatusStore {
         } = &self.application;
         let spec = spec.as_ref().map_or(0, size);
         let metadata = size(labels) + size(annotations);
-        RESOURCE.saturating_sub(SPARE + size(&status) + metadata + spec)
+        RESOURCE.saturating_sub(SPARE + size(&self.status) + metadata + spec)
     }
 
     async fn keep(&mut self, inventory: &Inventory, urgency: Urgency) -> Result<(), StoreError> {

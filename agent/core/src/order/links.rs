@@ -195,7 +195,9 @@ fn pod_of<'a>(id: &ObjectId, object: &'a Value) -> Option<&'a Value> {
 
 /// Tells what pods cannot be made or started without.
 fn pod_needs(pod: &Value, add: &mut dyn FnMut(&str, &str)) {
-    let items = |value: &'_ Value| value.as_array().cloned().unwrap_or_default();
+    fn items(value: &Value) -> impl Iterator<Item = &Value> {
+        value.as_array().into_iter().flatten()
+    }
     let mut named = |kind: &str, reference: &Value, field: &str| {
         if reference["optional"] != Value::Bool(true)
             && let Some(name) = reference[field].as_str()

@@ -67,7 +67,7 @@ impl Packed {
     pub fn unpack(&self) -> Option<Rendered> {
         let unpack = |objects: &[PackedObject]| {
             let objects = objects.iter().map(PackedObject::unpack);
-            objects.collect::<Option<Arc<[_]>>>()
+            objects.collect::<Option<Vec<_>>>().map(Arc::new)
         };
         Some(Rendered {
             objects: unpack(&self.objects)?,

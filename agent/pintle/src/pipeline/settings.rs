@@ -45,10 +45,11 @@ pub(crate) fn complete(
     tree: &dyn Tree,
 ) -> Result<(ApplicationSpec, ReadSet), SettingsError> {
     let (file, reads) = read(spec.environment.as_deref(), tree)?;
-    Ok((
-        file.map_or_else(|| spec.clone(), |file| spec.clone().completed_by(file)),
-        reads,
-    ))
+    let spec = match file {
+        Some(file) => spec.completed_by(file),
+        None => spec,
+    };
+    Ok((spec, reads))
 }
 
 /// Reads the whole of the source's `pintle.yaml`: on the command line whoever runs it is the operator, and the file is
