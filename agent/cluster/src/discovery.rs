@@ -7,6 +7,7 @@ mod standing;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    sync::{Arc, OnceLock},
 };
 
 use pintle_core::{inventory::Inventory, object::ObjectId};
@@ -163,8 +164,10 @@ fn group_version(group: &str, version: &str) -> String {
 /// All kinds that are known to be served, at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Kinds {
-    /// By group and kind; the preferred version first.
-    types: BTreeMap<(String, String), Vec<ResourceType>>,
+    /// By group, and by kind; the preferred version first.
+    types: BTreeMap<String, BTreeMap<String, Vec<ResourceType>>>,
+    /// What [`Kinds::api_versions`] gives, once somebody has asked: each run does.
+    api_versions: OnceLock<Arc<[String]>>,
     /// Versions, each with its group before it, of which not everything may be known: they have an API server of their own,
     /// which does not answer.
     stale: BTreeSet<(String, String)>,
@@ -232,37 +235,47 @@ impl Kinds {
     }
 
     /// Lists each `apiVersion` and each `apiVersion/Kind`, sorted, as templates ask for them (`.Capabilities` in Helm).
-    pub fn api_versions(&self) -> Vec<String> {
+    pub fn api_versions(&self) -> Arc<[String]> {
+        Arc::clone(self.api_versions.get_or_init(|| self.list_versions()))
+    }
+
+    fn list_versions(&self) -> Arc<[String]> {
         let mut all: Vec<String> = Vec::new();
-        for found in self.types.values().flatten() {
+        for found in self.kinds().flatten() {
             let api_version = found.api_version();
             all.push(format!("{api_version}/{}", found.kind));
             all.push(api_version);
         }
         all.sort();
         all.dedup();
-        all
+        all.into()
+    }
+
+    /// Lists the kinds, each at its versions.
+    fn kinds(&self) -> impl Iterator<Item = &Vec<ResourceType>> {
+        self.types.values().flat_map(BTreeMap::values)
     }
 
     /// Adds the kinds that a custom resource definition makes, at the versions that it serves.
     pub fn learn(&mut self, definition: &Value) {
         let types = types_of_definition(definition);
         if let Some(first) = types.first() {
-            self.types
-                .insert((first.group.clone(), first.kind.clone()), types);
+            let (group, kind) = (first.group.clone(), first.kind.clone());
+            self.types.entry(group).or_default().insert(kind, types);
+            self.api_versions = OnceLock::new();
         }
     }
 
     fn versions(&self, group: &str, kind: &str) -> &[ResourceType] {
         self.types
-            .get(&(group.to_owned(), kind.to_owned()))
+            .get(group)
+            .and_then(|kinds| kinds.get(kind))
             .map_or(&[], Vec::as_slice)
     }
 
     fn similar(&self, group: &str, kind: &str) -> Vec<String> {
         let mut near: Vec<(usize, &ResourceType)> = self
-            .types
-            .values()
+            .kinds()
             .filter_map(|versions| versions.first())
             .map(|found| {
                 let elsewhere = usize::from(found.group != group);
@@ -283,10 +296,13 @@ impl Kinds {
     fn add(&mut self, found: ResourceType) {
         let versions = self
             .types
-            .entry((found.group.clone(), found.kind.clone()))
+            .entry(found.group.clone())
+            .or_default()
+            .entry(found.kind.clone())
             .or_default();
         if !versions.iter().any(|known| known.version == found.version) {
             versions.push(found);
+            self.api_versions = OnceLock::new();
         }
     }
 
@@ -457,6 +473,17 @@ pub(crate) mod tests {
                 .contains(&"example.com/v1/Widget".to_owned())
         );
         assert!(kinds.api_versions().contains(&"v1".to_owned()));
+    }
+
+    #[test]
+    fn what_is_learned_is_listed_although_that_was_asked_for_before() {
+        let mut kinds = Kinds::default();
+        assert!(kinds.api_versions().is_empty());
+        kinds.learn(&definition());
+        let learned = kinds.api_versions();
+        assert!(learned.contains(&"example.com/v1/Widget".to_owned()));
+        kinds.add(ResourceType::secrets());
+        assert_eq!(kinds.api_versions().len(), learned.len() + 2);
     }
 
     #[test]

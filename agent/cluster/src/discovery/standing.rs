@@ -48,7 +48,7 @@ impl Kinds {
 
     /// Returns what was known before and is not any more.
     pub(super) fn lost<'a>(&self, before: &'a Self) -> Vec<&'a ResourceType> {
-        let all = before.types.values().flatten();
+        let all = before.kinds().flatten();
         all.filter(|found| !self.has(found)).collect()
     }
 
@@ -65,6 +65,8 @@ pub(super) fn version_of(found: &ResourceType) -> (String, String) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::discovery::tests::definition;
     use serde_json::{Value, json};
@@ -84,7 +86,7 @@ mod tests {
         kinds
     }
 
-    fn after(before: &Kinds, versions: &[(&str, &str, &[&str])]) -> Vec<String> {
+    fn after(before: &Kinds, versions: &[(&str, &str, &[&str])]) -> Arc<[String]> {
         let mut now = kinds(versions);
         now.keep_unanswered(before);
         now.api_versions()
@@ -122,7 +124,7 @@ mod tests {
             &[("v1", "Current", &["Route"]), ("v1beta1", "Stale", &[])],
         );
         let expected = ["v1", "v1/Route", "v1beta1", "v1beta1/Route"];
-        assert_eq!(now, expected.map(|version| format!("{GROUP}/{version}")));
+        assert_eq!(*now, expected.map(|version| format!("{GROUP}/{version}")));
         assert!(after(&before, &[]).is_empty());
     }
 

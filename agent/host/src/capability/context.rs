@@ -1,5 +1,7 @@
 //! `pintle:types/context`: facts about where a result goes.
 
+use std::sync::Arc;
+
 use pintle_core::{
     digest::{Digest, Digester},
     readset::{self, Question},
@@ -18,7 +20,7 @@ pub struct Context {
     /// The cluster's version: `v1.36.3`.
     pub kube_version: String,
     /// What the cluster serves: `apps/v1`, `apps/v1/Deployment`, …, sorted.
-    pub api_versions: Vec<String>,
+    pub api_versions: Arc<[String]>,
     /// The commit, in hexadecimal.
     pub revision: String,
     /// Seconds since the epoch at which the revision was made.
@@ -101,7 +103,7 @@ impl Host for State {
     }
 
     fn api_versions(&mut self) -> wasmtime::Result<Vec<String>> {
-        let versions = self.fact("api-versions")?.context.api_versions.clone();
+        let versions = self.fact("api-versions")?.context.api_versions.to_vec();
         self.traffic
             .charge(versions.iter().map(|version| version.len() + 16).sum())?;
         Ok(versions)
@@ -141,7 +143,7 @@ mod tests {
                 name: "n".into(),
                 namespace: "ns".into(),
                 kube_version: "v1".into(),
-                api_versions: vec!["v1".into()],
+                api_versions: ["v1".to_owned()].into(),
                 revision: "r".into(),
                 revision_time: 1,
             },

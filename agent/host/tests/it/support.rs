@@ -92,7 +92,7 @@ pub(crate) fn context() -> Context {
         name: "web".into(),
         namespace: "shop".into(),
         kube_version: "v1.36.3".into(),
-        api_versions: vec!["apps/v1".into(), "v1".into()],
+        api_versions: ["apps/v1", "v1"].map(str::to_owned).into(),
         revision: "0123abcd".into(),
         revision_time: 1_700_000_000,
     }

@@ -61,7 +61,7 @@ impl Prepared {
             name: release.name.clone(),
             namespace: release.namespace_or("default"),
             kube_version: args.kube_version.clone(),
-            api_versions: api_versions(listed(&args.api_versions)),
+            api_versions: api_versions(listed(&args.api_versions)).into(),
             revision: input.revision.commit.clone(),
             revision_time: input.revision.time,
         };
