@@ -152,10 +152,10 @@ impl Order {
         let index = index(items);
         let needs = needs(items, &index);
         let waves = waves(items, &needs);
-        let mut annotated = Vec::new();
+        let (named, mut annotated) = (named(items), Vec::new());
         for (to, item) in items.iter().enumerate() {
             for reference in &item.links.after {
-                let found = meant(items, item, reference);
+                let found = meant(items, &named, item, reference);
                 annotated.extend(
                     found
                         .into_iter()
@@ -307,11 +307,11 @@ fn waves(items: &[Item], needs: &[Edge]) -> Vec<i32> {
 }
 
 fn annotated(items: &[Item], waves: &[i32]) -> Result<Vec<Edge>, OrderError> {
-    let mut edges = Vec::new();
+    let (named, mut edges) = (named(items), Vec::new());
     for (to, item) in items.iter().enumerate() {
         let id = || Box::new(item.id.clone());
         for reference in &item.links.after {
-            let found = meant(items, item, reference);
+            let found = meant(items, &named, item, reference);
             let [from] = found[..] else {
                 let reference = reference.to_string();
                 return Err(if found.is_empty() {
@@ -341,13 +341,25 @@ fn annotated(items: &[Item], waves: &[i32]) -> Result<Vec<Edge>, OrderError> {
     Ok(edges)
 }
 
-fn meant(items: &[Item], item: &Item, reference: &Reference) -> Vec<usize> {
+/// The objects that have a kind and a name, whichever group and namespace they are in.
+type Named<'a> = BTreeMap<(&'a str, &'a str), Vec<usize>>;
+
+fn named(items: &[Item]) -> Named<'_> {
+    let mut named = Named::new();
+    for (index, Item { id, .. }) in items.iter().enumerate() {
+        let all = named.entry((id.kind.as_str(), id.name.as_str()));
+        all.or_default().push(index);
+    }
+    named
+}
+
+fn meant(items: &[Item], named: &Named<'_>, item: &Item, reference: &Reference) -> Vec<usize> {
     let from = item.id.namespace.as_deref();
-    let found = items
-        .iter()
-        .enumerate()
-        .filter(|(_, other)| reference.means(&other.id, from));
-    found.map(|(index, _)| index).collect()
+    let found = named.get(&reference.kind_and_name());
+    let found = found.into_iter().flatten().copied();
+    found
+        .filter(|index| reference.means(&items[*index].id, from))
+        .collect()
 }
 
 /// Returns for each object what it comes after, and why.

@@ -125,6 +125,10 @@ impl Reference {
         })
     }
 
+    pub(super) fn kind_and_name(&self) -> (&str, &str) {
+        (&self.kind, &self.name)
+    }
+
     /// Says whether it means an object, written in one that is in a namespace.
     pub(super) fn means(&self, id: &ObjectId, from: Option<&str>) -> bool {
         let in_namespace = match &self.namespace {
