@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use http::{Method, header};
 use http_body_util::BodyExt as _;
 use serde::Deserialize;
@@ -228,7 +229,7 @@ pub(crate) struct Call {
     path: String,
     query: String,
     accept: &'static str,
-    body: Option<(&'static str, Vec<u8>)>,
+    body: Option<(&'static str, Bytes)>,
 }
 
 impl Call {
@@ -262,7 +263,7 @@ impl Call {
     }
 
     pub(crate) fn body(mut self, content_type: &'static str, body: &Value) -> Self {
-        self.body = Some((content_type, body.to_string().into_bytes()));
+        self.body = Some((content_type, body.to_string().into()));
         self
     }
 
@@ -284,10 +285,9 @@ impl Call {
             .method(self.method.clone())
             .uri(uri)
             .header(header::ACCEPT, self.accept);
-        let mut bytes = Vec::new();
-        if let Some((content_type, body)) = &self.body {
-            request = request.header(header::CONTENT_TYPE, *content_type);
-            bytes.clone_from(body);
+        let (content_type, body) = self.body.clone().unzip();
+        if let Some(content_type) = content_type {
+            request = request.header(header::CONTENT_TYPE, content_type);
         }
         if let Some(all) = request.headers_mut() {
             all.extend(
@@ -297,7 +297,7 @@ impl Call {
             );
         }
         request
-            .body(kube::client::Body::from(bytes))
+            .body(kube::client::Body::from(body.unwrap_or_default()))
             .map_err(|error| RequestError::Malformed {
                 request: self.name(),
                 detail: error.to_string(),
@@ -309,7 +309,7 @@ impl Call {
 struct Answer {
     code: u16,
     retry_after: Option<Duration>,
-    body: Vec<u8>,
+    body: Bytes,
 }
 
 impl Connection {
@@ -411,7 +411,7 @@ impl Connection {
             Ok(Answer {
                 code,
                 retry_after,
-                body: body.to_bytes().to_vec(),
+                body: body.to_bytes(),
             })
         };
         let bounded = tokio::time::timeout(limit, exchange);
@@ -529,7 +529,7 @@ mod tests {
         let answer = Answer {
             code,
             retry_after: None,
-            body: body.as_bytes().to_vec(),
+            body: Bytes::copy_from_slice(body.as_bytes()),
         };
         RequestError::Refused(Box::new(refusal(&call, &answer)))
     }
