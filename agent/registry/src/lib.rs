@@ -44,5 +44,5 @@ pub use credentials::{
 pub use error::{Cause, Part, RegistryError, SetupError, Shown, Stage, TlsProblem};
 pub use options::{CacheOptions, Options};
 pub use push::{Metadata, Pushed};
-pub use reference::{ParseReferenceError, Reference, Repository};
+pub use reference::{ParseReferenceError, Reference, Repository, Target};
 pub use registry::{Inspected, Pulled, PulledArchive, Registry, Resolved};

@@ -27,6 +27,15 @@ pub struct Reference {
     digest: Option<Digest>,
 }
 
+/// What decides which artifact a [`Reference`] means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// The manifest with this digest, for ever.
+    Digest(Digest),
+    /// Whatever has this tag.
+    Tag(&'a str),
+}
+
 impl Reference {
     /// Names a place that is in no registry, to find credentials for it.
     pub(crate) fn place(host: &str, path: &str) -> Self {
@@ -67,12 +76,24 @@ impl Reference {
         }
     }
 
-    /// Returns what stands for the artifact in the registry's API: the digest if there is one, else the tag.
-    pub(crate) fn version(&self) -> String {
-        match (&self.digest, &self.tag) {
-            (Some(digest), _) => digest.to_string(),
-            (None, Some(tag)) => tag.clone(),
+    /// Returns what decides which artifact is meant: the digest if there is one, else the tag.
+    ///
+    /// # Panics
+    ///
+    /// Never: a reference that anybody gets has one of them.
+    pub fn target(&self) -> Target<'_> {
+        match (self.digest, &self.tag) {
+            (Some(digest), _) => Target::Digest(digest),
+            (None, Some(tag)) => Target::Tag(tag),
             (None, None) => unreachable!("a reference is parsed only with a tag or a digest"),
+        }
+    }
+
+    /// Returns what stands for the artifact in the registry's API.
+    pub(crate) fn version(&self) -> String {
+        match self.target() {
+            Target::Digest(digest) => digest.to_string(),
+            Target::Tag(tag) => tag.to_owned(),
         }
     }
 }
@@ -403,6 +424,8 @@ mod tests {
             format!("ghcr.io/org/plugins/x:1.0.0@{digest}")
         );
         assert_eq!(parse(&both.to_string()), Ok(both.clone()));
+        assert_eq!(tag.target(), Target::Tag("1.0.0"));
+        assert_eq!(both.target(), Target::Digest(digest));
         assert_eq!(both.version(), digest.to_string());
         assert_eq!(
             parse("[::1]:5000/a__b/c--d:t").unwrap().registry(),

@@ -10,7 +10,7 @@ use pintle_core::{
 use pintle_host::{Input, Source};
 use pintle_registry::{
     ArchiveError, ChartError, Charts, HelmConfigError, Logins, ParseReferenceError, Place,
-    Reference, Repository, Wanted, shown_url,
+    Reference, Repository, Target, Wanted, shown_url,
 };
 use pintle_source::{Limits, SourceError, WorkTree};
 
@@ -281,10 +281,9 @@ pub(crate) fn oci(text: &str, digest: Option<Digest>) -> Result<(Place, Wanted),
         return Ok((Place::Oci(repository), Wanted::Digest(digest)));
     }
     let reference: Reference = text.parse()?;
-    let wanted = match (reference.digest(), reference.tag()) {
-        (Some(digest), _) => Wanted::Digest(digest),
-        (None, Some(tag)) => Wanted::Exact(tag.to_owned()),
-        (None, None) => unreachable!("a reference has a tag or a digest"),
+    let wanted = match reference.target() {
+        Target::Digest(digest) => Wanted::Digest(digest),
+        Target::Tag(tag) => Wanted::Exact(tag.to_owned()),
     };
     Ok((Place::Oci(Repository::from(&reference)), wanted))
 }

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::Context as _;
-use pintle_registry::{ChartError, Charts, Keychain, Logins, NoEntry, ResolvedChart};
+use pintle_core::application::Reference;
+use pintle_registry::{
+    ChartError, Charts, Keychain, Logins, NoEntry, Place, ResolvedChart, Wanted,
+};
 use pintle_source::{Credentials, Remote};
 
 use super::{FetchFailure, Fetched, SourceKey, What};
@@ -22,8 +25,8 @@ pub(super) struct Fetcher {
     pub(super) key: SourceKey,
     /// What opened the source last: nothing is asked of the API server while all is well.
     login: Option<Login>,
-    /// What a git repository was opened with last, also if it opens that no more.
-    opened: Option<Credentials>,
+    /// The git repository as it was opened last, also if it opens that no more.
+    opened: Option<Remote>,
     /// The artifact that was fetched last, with the digest under which it was found.
     known: Option<(ResolvedChart, Snapshot)>,
 }
@@ -35,9 +38,18 @@ struct Login {
     opens: Opens,
 }
 
+/// What is asked for, with what opens it.
 enum Opens {
-    Git(Credentials),
-    Artifact(Box<(Charts, Logins)>),
+    Git(Remote, Reference),
+    Artifact(Box<Shelf>),
+}
+
+/// An artifact: where it is, which, and what opens it.
+struct Shelf {
+    place: Place,
+    wanted: Wanted,
+    charts: Charts,
+    logins: Logins,
 }
 
 impl Fetcher {
@@ -91,36 +103,33 @@ impl Fetcher {
 
     /// Lets go of the copy of a git repository that was fetched with what these credentials have taken the place of.
     fn replace(&mut self, login: &Login) {
-        let (What::Git { url, .. }, Opens::Git(credentials)) = (&self.key.what, &login.opens)
-        else {
+        let Opens::Git(remote, _) = &login.opens else {
             return;
         };
-        let before = self.opened.replace(credentials.clone());
-        if let Some(before) = before.filter(|before| before != credentials) {
-            self.shared.repositories.forget(&Remote {
-                url: url.clone(),
-                credentials: before,
-            });
+        let before = self.opened.replace(remote.clone());
+        if let Some(before) = before.filter(|before| before.credentials != remote.credentials) {
+            self.shared.repositories.forget(&before);
         }
     }
 
     async fn open(&mut self, login: &Login, is_asked: bool) -> anyhow::Result<Snapshot> {
-        match (&self.key.what, &login.opens) {
-            (What::Git { url, reference }, Opens::Git(credentials)) => {
-                let remote = Remote {
-                    url: url.clone(),
-                    credentials: credentials.clone(),
-                };
+        match &login.opens {
+            Opens::Git(remote, reference) => {
                 let repositories = &self.shared.repositories;
                 let snapshot = if is_asked {
-                    repositories.fetch(&remote, reference).await
+                    repositories.fetch(remote, reference).await
                 } else {
-                    repositories.poll(&remote, reference).await
+                    repositories.poll(remote, reference).await
                 };
                 Ok(Snapshot::git(snapshot?))
             }
-            (What::Artifact { place, wanted }, Opens::Artifact(known)) => {
-                let (charts, logins) = &**known;
+            Opens::Artifact(what) => {
+                let Shelf {
+                    place,
+                    wanted,
+                    charts,
+                    logins,
+                } = &**what;
                 let refused = |error: ChartError| self.refused(error, &logins.keychain);
                 let resolved = charts.resolve(place, wanted, logins).await;
                 let resolved = resolved.map_err(refused)?;
@@ -137,7 +146,6 @@ impl Fetcher {
                 self.known = Some((resolved, snapshot.clone()));
                 Ok(snapshot)
             }
-            _ => unreachable!("the credentials are made for the kind of source"),
         }
     }
 
@@ -165,18 +173,28 @@ impl Fetcher {
             None => "without a Secret".to_owned(),
         };
         let opens = match &self.key.what {
-            What::Git { .. } => Opens::Git(match &data {
-                Some(data) => Credentials::from_secret(data).with_context(in_secret)?,
-                None => Credentials::default(),
-            }),
-            What::Artifact { place, .. } => {
+            What::Git { url, reference } => {
+                let credentials = match &data {
+                    Some(data) => Credentials::from_secret(data).with_context(in_secret)?,
+                    None => Credentials::default(),
+                };
+                let url = url.clone();
+                Opens::Git(Remote { url, credentials }, reference.clone())
+            }
+            What::Artifact { place, wanted } => {
                 let remotes = self.shared.catalog.remotes();
-                Opens::Artifact(Box::new(match &data {
+                let (charts, logins) = match &data {
                     Some(data) => {
                         let opens = logins::of_source(remotes, place, data).await;
                         opens.with_context(in_secret)?
                     }
                     None => remotes.charts().await?.clone(),
+                };
+                Opens::Artifact(Box::new(Shelf {
+                    place: place.clone(),
+                    wanted: wanted.clone(),
+                    charts,
+                    logins,
                 }))
             }
         };
