@@ -43,7 +43,7 @@ pub enum ReadError {
     NotFound,
     /// The path leaves the folder, or is no relative path with `/` between its parts.
     Outside,
-    /// The path is fine, and is or leads through a symbolic link that leaves the folder or never ends.
+    /// The path is fine, and is or leads through a symbolic link that leaves the revision or never ends.
     Link,
     /// A folder was read, or the entries of a file asked for.
     WrongKind,
@@ -113,7 +113,7 @@ impl fmt::Display for ReadError {
             Self::NotFound => f.write_str("there is no such file or folder"),
             Self::Outside => f.write_str("the path is not inside the folder"),
             Self::Link => f.write_str(
-                "a symbolic link there leaves the folder or never ends: replace it by what it stands for",
+                "a symbolic link there leaves the source or never ends: replace it by what it stands for",
             ),
             Self::WrongKind => f.write_str("a file was expected where a folder is, or the reverse"),
             Self::TooLarge(limit) => write!(
@@ -135,8 +135,8 @@ impl std::error::Error for ReadError {}
 ///
 /// Paths are relative to the folder, with `/` between their parts; the empty path is the folder itself, and parts that
 /// are empty or `.` do not count. Absolute paths, and paths with `..`, a backslash or NUL, are [`ReadError::Outside`]
-/// whatever they would resolve to. A symbolic link is what it links to, as long as that is inside the folder; any other is
-/// [`ReadError::Link`].
+/// whatever they would resolve to. A symbolic link is what it links to, as long as that is in the same revision; any other
+/// is [`ReadError::Link`].
 ///
 /// The host records every read and every absence seen, and keeps the result for as long as a new commit changes none of
 /// them: a plugin that reads less is called less.

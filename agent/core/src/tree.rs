@@ -6,7 +6,8 @@ use std::fmt;
 
 pub use self::pattern::{GlobError, PATTERN_ALTERNATIVES, PATTERN_CHARACTERS, glob, glob_while};
 
-/// Object id of a blob or tree in git (or, for a working tree, the id that it would have), in hexadecimal.
+/// Object id of a blob or tree in git (or, for a working tree, the id that it would have), in hexadecimal; what no such id
+/// stands for has a digest.
 pub type ContentId = String;
 
 /// A relative path with `/` between its parts; `""` is the folder itself.
@@ -72,7 +73,7 @@ impl fmt::Display for TreePath {
 /// What a path is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EntryKind {
-    /// A regular file, or a symbolic link to one within the tree.
+    /// A regular file, or a symbolic link to one within the revision.
     File,
     /// A folder.
     Folder,
@@ -87,7 +88,7 @@ pub struct Entry {
     pub kind: EntryKind,
     /// Bytes; 0 for a folder.
     pub size: u64,
-    /// What it holds: equal ids, equal contents.
+    /// What it holds: equal ids, equal contents. For a folder, what links in it lead to does not count.
     pub content: ContentId,
 }
 
@@ -100,7 +101,7 @@ pub enum TreeError {
         /// The path asked for.
         path: TreePath,
     },
-    /// A symbolic link that leaves the tree, or links to itself.
+    /// A symbolic link that leaves the revision, or links to itself.
     #[error("{path} is a symbolic link that leaves the source or never ends: replace it by a file")]
     Link {
         /// The link.
@@ -156,7 +157,7 @@ pub type Stat = Result<Option<Entry>, TreeError>;
 
 /// A folder of one revision. Reading is local and needs no network.
 ///
-/// Implementations bound what they return (file size, entries in a folder) and never follow a link out of the tree.
+/// Implementations bound what they return (file size, entries in a folder) and never follow a link out of the revision.
 pub trait Tree: Send + Sync + fmt::Debug {
     /// Returns what is at a path, or nothing. The root has an empty name.
     fn stat(&self, path: &TreePath) -> Stat;
@@ -171,6 +172,16 @@ pub trait Tree: Send + Sync + fmt::Debug {
 
     /// Returns what is in a folder, sorted by name.
     fn entries(&self, path: &TreePath) -> Result<Vec<Entry>, TreeError>;
+
+    /// Names all that the tree holds: equal ids, equal answers to every question. Where links lead elsewhere, the id of its
+    /// root does not suffice.
+    fn content(&self) -> Result<ContentId, TreeError> {
+        let path = TreePath::root();
+        match self.stat(&path)? {
+            Some(root) => Ok(root.content),
+            None => Err(TreeError::NotFound { path }),
+        }
+    }
 }
 
 /// Most files that one walk visits: above it a glob is an error rather than a slow answer.

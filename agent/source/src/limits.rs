@@ -12,7 +12,7 @@ pub struct Limits {
     pub file: u64,
     /// Most entries in one folder.
     pub entries: usize,
-    /// Deepest folder below the tree's root.
+    /// Deepest folder below the root of the revision.
     pub depth: usize,
     /// Largest object of any kind that a fetch takes, in bytes when decompressed: memory is needed for some ten of them
     /// at a time, and for no more, however many fetches there are.

@@ -53,30 +53,26 @@ impl Snapshot {
         }
     }
 
-    /// Returns a folder of the revision. Its tree knows nothing of what is beside or above it: links there are refused.
+    /// Returns a folder of the revision. What is beside or above it is reached by links in it only.
     ///
     /// The path itself may lead through symbolic links within the revision.
     pub fn tree(&self, path: &TreePath) -> Result<Arc<dyn Tree>, SourceError> {
-        let whole = self.tree_at(self.root);
-        if path.is_root() {
-            // Reads the root, so that an incomplete cache is found out here rather than by a plugin.
-            whole.folder_at(path)?;
-            return Ok(Arc::new(whole));
-        }
-        match whole.folder_at(path) {
-            Ok(id) => Ok(Arc::new(self.tree_at(id))),
+        Ok(Arc::new(self.folder(path)?))
+    }
+
+    /// Returns git's id of a folder of the revision.
+    pub(crate) fn folder_id(&self, path: &TreePath) -> Result<ObjectId, SourceError> {
+        Ok(self.folder(path)?.folder_id())
+    }
+
+    fn folder(&self, path: &TreePath) -> Result<SourceTree<GitObjects>, SourceError> {
+        let objects = GitObjects::new(Arc::clone(&self.store));
+        let whole = SourceTree::new(objects, self.root, self.limits);
+        match whole.place_of(path) {
+            Ok(place) => Ok(whole.of_folder(place)),
             Err(TreeError::NotFound { .. }) => Err(self.no_folder(&whole, path)),
             Err(error) => Err(error.into()),
         }
-    }
-
-    /// Returns the id of a folder of the revision.
-    pub(crate) fn folder_id(&self, path: &TreePath) -> Result<ObjectId, SourceError> {
-        Ok(self.tree_at(self.root).folder_at(path)?)
-    }
-
-    fn tree_at(&self, id: ObjectId) -> SourceTree<GitObjects> {
-        SourceTree::new(GitObjects::new(Arc::clone(&self.store)), id, self.limits)
     }
 
     /// Says how far the path goes, and what there is instead.

@@ -57,8 +57,6 @@ pub(crate) enum InputCause {
     Files(Box<SourceError>),
     #[error(transparent)]
     Tree(#[from] TreeError),
-    #[error("it is not there")]
-    NotThere,
     #[error("a rendering may ask for {MAX_SOURCES} sources at most")]
     TooMany,
 }
@@ -97,7 +95,6 @@ impl InputError {
             | InputCause::Outside
             | InputCause::NoSurroundings
             | InputCause::Files(_)
-            | InputCause::NotThere
             | InputCause::TooMany => false,
         }
     }
@@ -161,8 +158,7 @@ fn beside(own: &TreePath, path: &str) -> Option<TreePath> {
 }
 
 fn content(tree: &dyn Tree) -> Result<Digest, InputCause> {
-    let root = tree.stat(&TreePath::root())?.ok_or(InputCause::NotThere)?;
-    Ok(Digester::new("folder").part(root.content).finish())
+    Ok(Digester::new("folder").part(tree.content()?).finish())
 }
 
 /// Fetches for one rendering.
@@ -297,9 +293,49 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, os::unix::fs::symlink, process::Command};
+
     use pintle_registry::{Cause, RegistryError, RepositoryStage, Shown, Stage};
 
     use super::*;
+
+    #[test]
+    fn a_folder_beside_is_another_one_when_what_its_links_lead_to_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        let git = |args: &[&str]| {
+            let mut git = Command::new("git");
+            git.current_dir(dir.path()).args(args);
+            for setting in ["GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"] {
+                git.env(setting, "/dev/null");
+            }
+            for name in ["GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME"] {
+                git.env(name, "t");
+            }
+            for email in ["GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"] {
+                git.env(email, "t@example.com");
+            }
+            assert!(git.status().unwrap().success(), "git {args:?}");
+        };
+        git(&["init", "--quiet"]);
+        for folder in ["web", "common", "base"] {
+            fs::create_dir(dir.path().join(folder)).unwrap();
+        }
+        symlink("../base/a.yaml", dir.path().join("common/a.yaml")).unwrap();
+        let content_with = |file: &str, text: &str| {
+            fs::write(dir.path().join(file), text).unwrap();
+            git(&["add", "--all"]);
+            git(&["commit", "--quiet", "--message", file]);
+            let here = pintle_source::local(dir.path(), Limits::default()).unwrap();
+            let surroundings = Surroundings::Revision {
+                snapshot: Snapshot::git(here.snapshot),
+                path: TreePath::parse("web").unwrap(),
+            };
+            surroundings.content("../common").unwrap()
+        };
+        let first = content_with("base/a.yaml", "1");
+        assert_eq!(content_with("base/b.yaml", "1"), first);
+        assert_ne!(content_with("base/a.yaml", "2"), first);
+    }
 
     #[test]
     fn folders_beside_stay_within_the_revision() {

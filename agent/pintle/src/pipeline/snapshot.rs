@@ -81,7 +81,7 @@ impl Snapshot {
         }
     }
 
-    /// Returns a folder of the revision, which knows nothing of what is beside or above it.
+    /// Returns a folder of the revision. What is beside or above it is reached by links in a commit only.
     pub(crate) fn tree(&self, path: &TreePath) -> Result<Arc<dyn Tree>, SnapshotError> {
         match self {
             Self::Git(snapshot) => Ok(snapshot.tree(path)?),

@@ -35,8 +35,8 @@ pub(super) fn straight<O: Objects>(
     path: &TreePath,
     work: &Work,
 ) -> Option<Found> {
-    let mut id = tree.root;
-    let mut depth = 0;
+    let mut id = tree.base.id(tree.root);
+    let mut depth = tree.base.ids.len();
     let mut parts = path.parts().peekable();
     while let Some(part) = parts.next() {
         work.look(path).ok()?;
@@ -63,17 +63,19 @@ pub(super) fn straight<O: Objects>(
 pub(super) struct Walker<'a, O> {
     tree: &'a SourceTree<O>,
     work: &'a Work,
-    /// Folders from the root to where the last path led, by name.
+    /// Where the last path led.
     place: Place,
-    /// Every folder along the last path, where it really is.
+    /// Every folder along the last path, where it really is, and those above the folder that the tree is of.
     passed: Vec<Vec<String>>,
 }
 
-/// A folder where it really is: no part of it is a link.
-#[derive(Debug, Clone)]
-struct Place {
-    names: Vec<String>,
-    ids: Vec<ObjectId>,
+/// A folder where it really is, from the root of the revision: no part of it is a link.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Place {
+    pub(super) names: Vec<String>,
+    pub(super) ids: Vec<ObjectId>,
+    /// The fewest names that it has had on the way here, from where this was last set.
+    pub(super) lowest: usize,
 }
 
 impl<'a, O: Objects> Walker<'a, O> {
@@ -81,10 +83,7 @@ impl<'a, O: Objects> Walker<'a, O> {
         Self {
             tree,
             work,
-            place: Place {
-                names: Vec::new(),
-                ids: Vec::new(),
-            },
+            place: Place::default(),
             passed: Vec::new(),
         }
     }
@@ -105,22 +104,16 @@ impl<'a, O: Objects> Walker<'a, O> {
     /// A link to a folder that the path already passed through is refused, even though a file below it could be named:
     /// with such a link a walk of the tree would never end.
     pub(super) fn resolve(&mut self, path: &TreePath) -> Result<Found, TreeError> {
-        self.place = Place {
-            names: Vec::new(),
-            ids: Vec::new(),
-        };
-        self.passed = vec![Vec::new()];
+        self.place = self.tree.base.clone();
+        let above = &self.tree.base.names;
+        self.passed = (0..=above.len())
+            .map(|depth| above.iter().take(depth).cloned().collect())
+            .collect();
         let mut so_far = TreePath::root();
         let mut parts = path.parts().peekable();
         while let Some(part) = parts.next() {
             so_far = so_far.join(&TreePath::parse(part).unwrap_or_default());
-            let mut place = std::mem::replace(
-                &mut self.place,
-                Place {
-                    names: Vec::new(),
-                    ids: Vec::new(),
-                },
-            );
+            let mut place = std::mem::take(&mut self.place);
             let found = self.follow(&mut place, part, &so_far)?;
             self.place = place;
             match found {
@@ -135,6 +128,11 @@ impl<'a, O: Objects> Walker<'a, O> {
             }
         }
         Ok(Found::Folder(self.place.id(self.tree.root)))
+    }
+
+    /// Returns the folder to which the last path led.
+    pub(super) fn into_place(self) -> Place {
+        self.place
     }
 
     /// Finds what a link in the folder of the last path leads to, for a listing: what cannot be followed is nothing.
@@ -162,7 +160,12 @@ impl<'a, O: Objects> Walker<'a, O> {
     }
 
     /// Goes one part further, through as many links as it takes. Afterwards `place` is the folder found, if it is one.
-    fn follow(&self, place: &mut Place, part: &str, at: &TreePath) -> Result<Found, TreeError> {
+    pub(super) fn follow(
+        &self,
+        place: &mut Place,
+        part: &str,
+        at: &TreePath,
+    ) -> Result<Found, TreeError> {
         let link = || TreeError::Link { path: at.clone() };
         let mut open = vec![part.to_owned()];
         let mut links = 0;
@@ -204,7 +207,7 @@ impl<'a, O: Objects> Walker<'a, O> {
         Ok(Found::Folder(place.id(self.tree.root)))
     }
 
-    fn look_into(&self, place: &Place, at: &TreePath) -> Result<Arc<Folder>, TreeError> {
+    pub(super) fn look_into(&self, place: &Place, at: &TreePath) -> Result<Arc<Folder>, TreeError> {
         self.work.look(at)?;
         let id = place.id(self.tree.root);
         let folder = self.tree.objects.folder(&id, at, self.work);
@@ -213,7 +216,7 @@ impl<'a, O: Objects> Walker<'a, O> {
             TreeError::TooLarge {
                 size, limit, unit, ..
             } => TreeError::TooLarge {
-                path: place.path(),
+                path: place.path_from(&self.tree.base),
                 size,
                 limit,
                 unit,
@@ -222,7 +225,7 @@ impl<'a, O: Objects> Walker<'a, O> {
         })
     }
 
-    /// Reads a link's target, or nothing if it can only lead out of the tree.
+    /// Reads a link's target, or nothing if it can only lead out of the revision.
     fn target(&self, id: &ObjectId, at: &TreePath) -> Result<Option<String>, TreeError> {
         self.work.look(at)?;
         let objects = &self.tree.objects;
@@ -239,20 +242,23 @@ impl<'a, O: Objects> Walker<'a, O> {
 }
 
 impl Place {
-    fn path(&self) -> TreePath {
-        TreePath::parse(&self.names.join("/")).unwrap_or_default()
+    /// Returns its path below a folder; of what is elsewhere, that in the revision.
+    fn path_from(&self, base: &Self) -> TreePath {
+        let names = self.names.strip_prefix(base.names.as_slice());
+        TreePath::parse(&names.unwrap_or(&self.names).join("/")).unwrap_or_default()
     }
 
-    fn id(&self, root: ObjectId) -> ObjectId {
+    pub(super) fn id(&self, root: ObjectId) -> ObjectId {
         self.ids.last().copied().unwrap_or(root)
     }
 
     fn up(&mut self) -> Option<()> {
         self.names.pop()?;
+        self.lowest = self.lowest.min(self.names.len());
         self.ids.pop().map(drop)
     }
 
-    fn down(
+    pub(super) fn down(
         &mut self,
         name: String,
         id: ObjectId,

@@ -2,15 +2,16 @@
 
 mod follow;
 pub(crate) mod objects;
+mod reach;
 pub(crate) mod work;
 
 use std::fmt;
 
 use gix::ObjectId;
-use pintle_core::tree::{Entry, EntryKind, Stat, Tree, TreeError, TreePath};
+use pintle_core::tree::{ContentId, Entry, EntryKind, Stat, Tree, TreeError, TreePath};
 
 use self::{
-    follow::{Found, Walker, straight},
+    follow::{Found, Place, Walker, straight},
     objects::{Folder, NodeKind, Objects},
     work::{Work, aside},
 };
@@ -25,14 +26,18 @@ const FEW: usize = 1000;
 
 /// A tree over objects, wherever they are.
 ///
-/// Symbolic links are followed while they stay within the folder that is the tree's root. A link that cannot be
-/// followed is listed as an empty file, so that nothing that is there is hidden, and is an error when it is read. A
+/// Symbolic links are followed while they stay within the revision, also out of the folder that the tree is of. A link that
+/// cannot be followed is listed as an empty file, so that nothing that is there is hidden, and is an error when it is read. A
 /// submodule is listed as a folder, and is an error when it is entered. So neither is in the way of who does not need it.
 ///
-/// The content id of a folder is that of git: it does not change with what links in the folder lead to.
+/// The content id of a folder in a listing is that of git: it does not change with what links in the folder lead to. That
+/// of the whole tree does.
 pub(crate) struct SourceTree<O> {
     objects: O,
+    /// The root of the revision.
     root: ObjectId,
+    /// The folder that it is a tree of.
+    base: Place,
     limits: Limits,
 }
 
@@ -41,13 +46,29 @@ impl<O: Objects> SourceTree<O> {
         Self {
             objects,
             root,
+            base: Place::default(),
             limits,
         }
     }
 
-    /// Returns the folder's id if the path, after following links, is a folder of this tree.
-    pub(crate) fn folder_at(&self, path: &TreePath) -> Result<ObjectId, TreeError> {
-        folder(self.find(path, &Work::new())?, path)
+    /// Returns where the path leads, after following links, if it is a folder of this tree.
+    pub(crate) fn place_of(&self, path: &TreePath) -> Result<Place, TreeError> {
+        aside(|| {
+            let work = Work::new();
+            let mut walker = Walker::new(self, &work);
+            folder(walker.resolve(path)?, path)?;
+            Ok(walker.into_place())
+        })
+    }
+
+    /// Makes it the tree of a folder of the same revision.
+    pub(crate) fn of_folder(self, base: Place) -> Self {
+        Self { base, ..self }
+    }
+
+    /// Returns git's id of the folder that it is a tree of.
+    pub(crate) fn folder_id(&self) -> ObjectId {
+        self.base.id(self.root)
     }
 
     fn find(&self, path: &TreePath, work: &Work) -> Result<Found, TreeError> {
@@ -169,12 +190,18 @@ impl<O: Objects> Tree for SourceTree<O> {
         }
         self.list(&folder, path, &work)
     }
+
+    fn content(&self) -> Result<ContentId, TreeError> {
+        let exact = aside(|| reach::content(self, &Work::new()));
+        Ok(exact.unwrap_or_else(|| reach::of_revision(self)))
+    }
 }
 
 impl<O> fmt::Debug for SourceTree<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SourceTree")
             .field("root", &self.root)
+            .field("base", &self.base.names)
             .finish_non_exhaustive()
     }
 }

@@ -5,6 +5,7 @@ mod apart;
 mod cache;
 mod fixture;
 mod hostile_servers;
+mod links;
 mod references;
 mod safety;
 mod servers;
