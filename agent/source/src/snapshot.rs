@@ -60,12 +60,8 @@ impl Snapshot {
         Ok(Arc::new(self.folder(path)?))
     }
 
-    /// Returns git's id of a folder of the revision.
-    pub(crate) fn folder_id(&self, path: &TreePath) -> Result<ObjectId, SourceError> {
-        Ok(self.folder(path)?.folder_id())
-    }
-
-    fn folder(&self, path: &TreePath) -> Result<SourceTree<GitObjects>, SourceError> {
+    /// Returns it with what only this crate asks of it.
+    pub(crate) fn folder(&self, path: &TreePath) -> Result<SourceTree<GitObjects>, SourceError> {
         let objects = GitObjects::new(Arc::clone(&self.store));
         let whole = SourceTree::new(objects, self.root, self.limits);
         match whole.place_of(path) {

@@ -4,35 +4,43 @@ mod contents;
 mod excludes;
 mod ignored;
 mod indexed;
+mod linked;
 mod listing;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use gix::ObjectId;
 use pintle_core::{
     revision::Revision,
-    tree::{Tree, TreeError},
+    tree::{Tree, TreeError, TreePath},
 };
 
 use self::{
-    contents::Contents, excludes::of_process, ignored::Ignored, indexed::Indexed, listing::Lister,
+    contents::Contents,
+    excludes::of_process,
+    ignored::Ignored,
+    indexed::Indexed,
+    listing::{Lister, Listing},
 };
 use crate::{
     error::SourceError,
     limits::Limits,
     local::{self, Local},
-    tree::SourceTree,
+    tree::{SourceTree, objects::check_name},
 };
 
 /// A folder of files as they were when it was scanned, whether committed or not.
 ///
 /// What git would ignore, by the repository's rules or by the user's own, is not part of it, and neither is what is no
-/// file, link or folder. Each file has the id that git would give to its bytes, so that what did not change since a commit
-/// has the id that it has there; git's own conversions of line ends are not made. A file that changed after the scan is
-/// read as it was, or if it is a large one the change is an error: scan again.
+/// file, link or folder. Links are followed within the repository, or where there is none within the folder. Each file has
+/// the id that git would give to its bytes, so that what did not change since a commit has the id that it has there; git's
+/// own conversions of line ends are not made. A file that changed after the scan is read as it was, or if it is a large one
+/// the change is an error: scan again.
 #[derive(Debug, Clone)]
 pub struct WorkTree {
-    /// What it is: its commit is `dev:` and the id of its root, its time that of HEAD, or without one that at which a
+    /// What it is: its commit is `dev:` and what names its content, its time that of HEAD, or without one that at which a
     /// file was last modified.
     pub revision: Revision,
     tree: Arc<SourceTree<Contents>>,
@@ -56,16 +64,17 @@ impl WorkTree {
             Err(error) => return Err(error),
         };
         let ignored = Ignored::new(repository.as_ref(), &folder, &of_process)?;
-        let listing = Lister::new(ignored, limits).list(&folder)?;
+        let (root, within) = bound(&folder, repository.as_ref());
+        let listing = Lister::new(ignored, limits).list(root, &within)?;
         let modified = listing.modified;
-        let (contents, root) = Contents::read(listing)?;
-        let revision = revision(root, head, modified);
-        let tree = Arc::new(SourceTree::new(contents, root, limits));
+        let tree = tree(listing, &within, limits)?;
+        let revision = revision(&tree, head, modified)?;
+        let tree = Arc::new(tree);
         Ok(Self { revision, tree })
     }
 
-    /// Says whether the files of a folder are other ones than its commit has; nothing if there are so many that it would
-    /// take long to find out.
+    /// Says whether the files of a folder, and those that its links lead to, are other ones than its commit has; nothing if
+    /// there are so many that it would take long to find out.
     ///
     /// As git does, it takes a file for unchanged whose size and time are those in the index.
     pub fn differs(
@@ -73,7 +82,7 @@ impl WorkTree {
         local: &Local,
         limits: Limits,
     ) -> Result<Option<bool>, SourceError> {
-        let committed = local.snapshot.folder_id(&local.path)?;
+        let committed = local.snapshot.folder(&local.path)?;
         let folder = path.canonicalize().map_err(|error| SourceError::Url {
             url: path.display().to_string(),
             reason: error.to_string(),
@@ -81,11 +90,16 @@ impl WorkTree {
         let (repository, root) = local::discover(&folder, limits)?;
         let repository = (repository.to_thread_local(), root);
         let ignored = Ignored::new(Some(&repository), &folder, &of_process)?;
+        let (root, within) = bound(&folder, Some(&repository));
         let listed = Lister::new(ignored, limits)
             .compared_with(Indexed::of(&repository)?, COMPARED)
-            .list(&folder);
-        match listed.and_then(Contents::read) {
-            Ok((_, now)) => Ok(Some(now != committed)),
+            .list(root, &within);
+        match listed.and_then(|listing| tree(listing, &within, limits)) {
+            Ok(now) if now.folder_id() != committed.folder_id() => Ok(Some(true)),
+            Ok(now) => {
+                let contents = now.exact_content().zip(committed.exact_content());
+                Ok(contents.map(|(now, committed)| now != committed))
+            }
             Err(SourceError::Tree(TreeError::TooLarge { .. })) => Ok(None),
             Err(error) => Err(error),
         }
@@ -97,7 +111,39 @@ impl WorkTree {
     }
 }
 
-fn revision(root: ObjectId, head: Option<Revision>, modified: i64) -> Revision {
+/// Returns how far links are followed, and the folder's path from there: the root of the repository, unless the way from it
+/// has a name that no tree may have.
+fn bound<'a>(
+    folder: &'a Path,
+    repository: Option<&'a (gix::Repository, PathBuf)>,
+) -> (&'a Path, TreePath) {
+    let way = |root: &Path| {
+        let way = TreePath::parse(folder.strip_prefix(root).ok()?.to_str()?)?;
+        let is_named = way.parts().all(|part| check_name(part.into()).is_ok());
+        is_named.then_some(way)
+    };
+    let root = repository.map(|(_, root)| root.as_path());
+    root.and_then(|root| Some((root, way(root)?)))
+        .unwrap_or_else(|| (folder, TreePath::root()))
+}
+
+/// Reads the files of a listing, and gives the tree of the folder that it is of.
+fn tree(
+    listing: Listing,
+    folder: &TreePath,
+    limits: Limits,
+) -> Result<SourceTree<Contents>, SourceError> {
+    let (contents, root) = Contents::read(listing)?;
+    let whole = SourceTree::new(contents, root, limits);
+    let place = whole.place_of(folder)?;
+    Ok(whole.of_folder(place))
+}
+
+fn revision(
+    tree: &SourceTree<Contents>,
+    head: Option<Revision>,
+    modified: i64,
+) -> Result<Revision, SourceError> {
     let summary = match &head {
         Some(head) => format!("files that may differ from {}", head.short()),
         None => "files that are not committed".to_owned(),
@@ -111,12 +157,12 @@ fn revision(root: ObjectId, head: Option<Revision>, modified: i64) -> Revision {
         committer: String::new(),
         summary: String::new(),
     });
-    Revision {
-        commit: format!("dev:{root}"),
-        tree: root.to_string(),
+    Ok(Revision {
+        commit: format!("dev:{}", tree.content()?),
+        tree: tree.folder_id().to_string(),
         summary,
         ..known
-    }
+    })
 }
 
 /// Most files of a folder that is compared with its commit: a hint must not take longer than what it is about.

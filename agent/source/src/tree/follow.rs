@@ -12,7 +12,7 @@ use super::{
 };
 
 /// Most links on the way to one thing, as in Linux (`path_resolution(7)`).
-const LINKS: usize = 40;
+pub(crate) const LINKS: usize = 40;
 /// Longest target of a link in bytes, as in Linux (`PATH_MAX`).
 const TARGET: u64 = 4096;
 

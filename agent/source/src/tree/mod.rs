@@ -1,4 +1,4 @@
-//! Folders of a revision, read by path without ever leaving them.
+//! Folders of a revision, read by path without ever leaving it.
 
 mod follow;
 pub(crate) mod objects;
@@ -10,6 +10,7 @@ use std::fmt;
 use gix::ObjectId;
 use pintle_core::tree::{ContentId, Entry, EntryKind, Stat, Tree, TreeError, TreePath};
 
+pub(crate) use self::follow::LINKS;
 use self::{
     follow::{Found, Place, Walker, straight},
     objects::{Folder, NodeKind, Objects},
@@ -26,9 +27,10 @@ const FEW: usize = 1000;
 
 /// A tree over objects, wherever they are.
 ///
-/// Symbolic links are followed while they stay within the revision, also out of the folder that the tree is of. A link that
-/// cannot be followed is listed as an empty file, so that nothing that is there is hidden, and is an error when it is read. A
-/// submodule is listed as a folder, and is an error when it is entered. So neither is in the way of who does not need it.
+/// Symbolic links are followed while they stay within the revision, also out of the folder that the tree is of. A link
+/// that cannot be followed is listed as an empty file, so that nothing that is there is hidden, and is an error when it is
+/// read. A submodule is listed as a folder, and is an error when it is entered. So neither is in the way of who does not
+/// need it.
 ///
 /// The content id of a folder in a listing is that of git: it does not change with what links in the folder lead to. That
 /// of the whole tree does.
@@ -69,6 +71,11 @@ impl<O: Objects> SourceTree<O> {
     /// Returns git's id of the folder that it is a tree of.
     pub(crate) fn folder_id(&self) -> ObjectId {
         self.base.id(self.root)
+    }
+
+    /// Names what the folder holds and what its links lead to. Gives nothing if that takes too long to find out.
+    pub(crate) fn exact_content(&self) -> Option<ContentId> {
+        aside(|| reach::content(self, &Work::new()))
     }
 
     fn find(&self, path: &TreePath, work: &Work) -> Result<Found, TreeError> {
@@ -192,8 +199,9 @@ impl<O: Objects> Tree for SourceTree<O> {
     }
 
     fn content(&self) -> Result<ContentId, TreeError> {
-        let exact = aside(|| reach::content(self, &Work::new()));
-        Ok(exact.unwrap_or_else(|| reach::of_revision(self)))
+        Ok(self
+            .exact_content()
+            .unwrap_or_else(|| reach::of_revision(self)))
     }
 }
 

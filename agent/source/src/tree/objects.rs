@@ -98,7 +98,7 @@ impl Folder {
 }
 
 /// Refuses names by which a path could come to mean something else.
-fn check_name(name: Vec<u8>) -> Result<String, String> {
+pub(crate) fn check_name(name: Vec<u8>) -> Result<String, String> {
     let name = String::from_utf8(name).map_err(|error| {
         format!(
             "the name `{}` is not UTF-8: rename it",

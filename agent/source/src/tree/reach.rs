@@ -18,9 +18,9 @@ const FOLDERS: usize = 1000;
 
 /// Names all that can be read in the folder that a tree is of: equal names, equal answers.
 ///
-/// It is the folder's id if no link leads out of it. Otherwise it covers what these links lead to as well, and what the links
-/// in there lead out to. It needs nothing of what is elsewhere: a link that stays within a folder depends on nothing but that
-/// folder's id. Gives nothing where there is too much to look through, or it cannot be read.
+/// It is the folder's id if no link leads out of it. Otherwise it covers what these links lead to as well, and what the
+/// links in there lead out to. No more is needed: a link that stays within a folder depends on nothing but that folder's
+/// id. Gives nothing where there is too much to look through, or it cannot be read.
 pub(super) fn content<O: Objects>(tree: &SourceTree<O>, work: &Work) -> Option<ContentId> {
     let ends = if tree.base.names.is_empty() {
         Vec::new()

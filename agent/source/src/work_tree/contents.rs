@@ -43,7 +43,7 @@ const MANY: usize = 64;
 const LONG: u64 = 1 << 20;
 
 impl Contents {
-    /// Reads the files of a listing, and gives the id of the folder too.
+    /// Reads the files of a listing, and gives the id of its root too.
     pub(super) fn read(listing: Listing) -> Result<(Self, ObjectId), SourceError> {
         let mut contents = Self::default();
         let ids = contents.read_files(listing.files)?;

@@ -15,11 +15,12 @@ use pintle_core::{
     tree::{TreeError, TreePath, WALK_LIMIT},
 };
 
-use super::{ignored::Ignored, indexed::Indexed};
+use super::{ignored::Ignored, indexed::Indexed, linked::Linked};
 use crate::{error::SourceError, limits::Limits, tree::broken};
 
-/// What a folder has.
+/// What a folder has, and what its links lead to.
 pub(super) struct Listing {
+    /// What is below the root, as far as it is one or the other.
     pub(super) entries: Vec<Entry>,
     /// All files, of the folders within too.
     pub(super) files: Vec<ListedFile>,
@@ -49,6 +50,15 @@ pub(super) enum What {
     Submodule(ObjectId),
 }
 
+/// What is at a path, before it is taken into a listing.
+#[derive(Clone)]
+pub(super) enum Seen {
+    Folder,
+    File(fs::Metadata),
+    Link(Vec<u8>),
+    Submodule(ObjectId),
+}
+
 /// A file that was found.
 pub(super) struct ListedFile {
     pub(super) path: PathBuf,
@@ -67,6 +77,8 @@ pub(super) struct Lister<'a> {
     most: usize,
     count: usize,
     files: Vec<ListedFile>,
+    /// Links of the folders that were listed, with what they lead to.
+    links: Vec<(PathBuf, Vec<u8>)>,
     modified: i64,
 }
 
@@ -79,6 +91,7 @@ impl<'a> Lister<'a> {
             most: WALK_LIMIT,
             count: 0,
             files: Vec::new(),
+            links: Vec::new(),
             modified: 0,
         }
     }
@@ -92,8 +105,9 @@ impl<'a> Lister<'a> {
         }
     }
 
-    pub(super) fn list(mut self, folder: &Path) -> Result<Listing, SourceError> {
-        let entries = self.folder(folder, &TreePath::root(), 0)?;
+    /// Lists the folder at a path below a root, with what its links lead to below the same root.
+    pub(super) fn list(mut self, root: &Path, folder: &TreePath) -> Result<Listing, SourceError> {
+        let entries = Linked::new(&mut self, root, folder)?.entries()?;
         Ok(Listing {
             entries,
             files: self.files,
@@ -101,7 +115,13 @@ impl<'a> Lister<'a> {
         })
     }
 
-    fn folder(
+    /// Gives a link that was listed, with what it leads to: each one once.
+    pub(super) fn next_link(&mut self) -> Option<(PathBuf, Vec<u8>)> {
+        self.links.pop()
+    }
+
+    /// Lists a folder that is as many levels below the root as `depth` says.
+    pub(super) fn folder(
         &mut self,
         folder: &Path,
         at: &TreePath,
@@ -148,13 +168,31 @@ impl<'a> Lister<'a> {
         Ok(entries)
     }
 
-    /// Says what is at a path; nothing if it is not part of the tree.
+    /// Lists what is at a path; nothing if it is not part of the tree.
     fn what(
         &mut self,
         path: &Path,
         at: &TreePath,
         depth: usize,
     ) -> Result<Option<What>, SourceError> {
+        match self.look(path, at)? {
+            None => Ok(None),
+            // One without files is no part of the tree, as in git.
+            Some(Seen::Folder) => {
+                let entries = self.folder(path, at, depth + 1)?;
+                Ok((!entries.is_empty()).then_some(What::Folder(entries)))
+            }
+            Some(seen) => {
+                if let Seen::Link(target) = &seen {
+                    self.links.push((path.to_owned(), target.clone()));
+                }
+                Ok(Some(self.take(seen, path, at)))
+            }
+        }
+    }
+
+    /// Says what is at a path; nothing if it is not part of the tree.
+    pub(super) fn look(&mut self, path: &Path, at: &TreePath) -> Result<Option<Seen>, SourceError> {
         let facts = match fs::symlink_metadata(path) {
             Ok(facts) => facts,
             // It was there when the folder was listed, and is no more: as if it had never been.
@@ -168,17 +206,25 @@ impl<'a> Lister<'a> {
             let submodule = self.indexed.submodule(path);
             if submodule.is_some() || path.join(".git").exists() {
                 let unknown = ObjectId::null(gix::hash::Kind::Sha1);
-                return Ok(Some(What::Submodule(submodule.unwrap_or(unknown))));
+                return Ok(Some(Seen::Submodule(submodule.unwrap_or(unknown))));
             }
-            // One without files is no part of the tree, as in git.
-            let entries = self.folder(path, at, depth + 1)?;
-            return Ok((!entries.is_empty()).then_some(What::Folder(entries)));
+            return Ok(Some(Seen::Folder));
         }
         if facts.is_symlink() {
             let target = fs::read_link(path).map_err(|error| unreadable(at, &error))?;
-            return Ok(Some(What::Link(target.as_os_str().as_bytes().to_vec())));
+            return Ok(Some(Seen::Link(target.as_os_str().as_bytes().to_vec())));
         }
-        Ok(facts.is_file().then(|| self.file(path, at, &facts)))
+        Ok(facts.is_file().then_some(Seen::File(facts)))
+    }
+
+    /// Takes into the listing what is at a path; a folder without what is in it.
+    pub(super) fn take(&mut self, seen: Seen, path: &Path, at: &TreePath) -> What {
+        match seen {
+            Seen::Folder => What::Folder(Vec::new()),
+            Seen::File(facts) => self.file(path, at, &facts),
+            Seen::Link(target) => What::Link(target),
+            Seen::Submodule(commit) => What::Submodule(commit),
+        }
     }
 
     fn file(&mut self, path: &Path, at: &TreePath, facts: &fs::Metadata) -> What {

@@ -8,7 +8,7 @@ use pintle_core::{
     tree::{EntryKind, Tree, TreeError, glob, walk},
 };
 use pintle_harness::GitRepo;
-use pintle_source::{Limits, local};
+use pintle_source::{Limits, WorkTree, local};
 
 use crate::fixture::{open_servers, path, repository};
 
@@ -213,4 +213,99 @@ fn what_was_read_through_links_stands_until_it_changes() {
     }
     let question = Question::Entries("charts/common".to_owned());
     assert_eq!(changed_by("common/new.yaml", ""), Some(question));
+}
+
+fn scanned(repository: &GitRepo, folder: &str) -> WorkTree {
+    WorkTree::scan(&repository.work().join(folder), Limits::default()).unwrap()
+}
+
+#[test]
+fn files_that_are_not_committed_are_reached_by_links_too() {
+    let repository = monorepo("scanned");
+    let web = committed(&repository, "apps/web");
+    let clean = scanned(&repository, "apps/web");
+    assert_eq!(
+        walk(&*clean.tree(), &path("")).unwrap(),
+        walk(&*web, &path("")).unwrap()
+    );
+    let content = web.content().unwrap();
+    assert_eq!(clean.revision.commit, format!("dev:{content}"));
+    assert_eq!(
+        clean.revision.tree,
+        repository.git(&["rev-parse", "HEAD:apps/web"]).unwrap()
+    );
+    let commit = || scanned(&repository, "apps/web").revision.commit;
+    repository.write("other/x.yaml", "changed").unwrap();
+    assert_eq!(commit(), clean.revision.commit);
+    for file in [HELPERS, LIB, "base/values.yaml"] {
+        let before = commit();
+        repository.write(file, "changed").unwrap();
+        assert_ne!(commit(), before, "{file}");
+    }
+    let now = scanned(&repository, "apps/web").tree();
+    let values = now.read(&path("values.yaml")).unwrap();
+    assert_eq!(values, b"changed");
+}
+
+#[test]
+fn links_lead_to_no_file_that_is_not_in_the_repository() {
+    let repository = monorepo("bounded");
+    repository.write(".gitignore", "/generated/").unwrap();
+    repository.write("generated/a.yaml", "ignored").unwrap();
+    let secret = repository.work().parent().unwrap().join("secret");
+    fs::write(&secret, "outside").unwrap();
+    let absolute = repository.work().join("base/values.yaml");
+    for (name, target) in [
+        ("ignored", "../../generated/a.yaml"),
+        ("git", "../../.git/config"),
+        ("outside", "../../../secret"),
+        ("absolute", absolute.to_str().unwrap()),
+        ("folder", "../../../"),
+    ] {
+        link(&repository, &format!("apps/web/{name}"), target);
+    }
+    repository.commit("links").unwrap();
+    for tree in [
+        committed(&repository, "apps/web"),
+        scanned(&repository, "apps/web").tree(),
+    ] {
+        for name in ["ignored", "git", "outside", "absolute", "folder"] {
+            tree.read(&path(name)).unwrap_err();
+            let listed = tree.entries(&path("")).unwrap();
+            let entry = listed.iter().find(|entry| entry.name == name).unwrap();
+            assert_eq!((entry.kind, entry.size), (EntryKind::File, 0), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_folder_differs_from_its_commit_by_what_its_links_lead_to() {
+    let repository = monorepo("differs");
+    let differs = || {
+        let folder = repository.work().join("apps/web");
+        let here = local(&folder, Limits::default()).unwrap();
+        WorkTree::differs(&folder, &here, Limits::default()).unwrap()
+    };
+    assert_eq!(differs(), Some(false));
+    repository.write("other/x.yaml", "changed").unwrap();
+    assert_eq!(differs(), Some(false));
+    repository.write(LIB, "changed").unwrap();
+    assert_eq!(differs(), Some(true));
+}
+
+#[test]
+fn without_a_repository_the_folder_is_the_bound() {
+    let dir = tempfile::tempdir().unwrap();
+    let web = dir.path().join("web");
+    fs::create_dir(&web).unwrap();
+    fs::write(dir.path().join("values.yaml"), "a: 1").unwrap();
+    fs::write(web.join("own.yaml"), "b: 1").unwrap();
+    symlink("../values.yaml", web.join("values.yaml")).unwrap();
+    symlink("own.yaml", web.join("linked.yaml")).unwrap();
+    let tree = WorkTree::scan(&web, Limits::default()).unwrap().tree();
+    assert_eq!(tree.read(&path("linked.yaml")).unwrap(), b"b: 1");
+    assert!(matches!(
+        tree.read(&path("values.yaml")),
+        Err(TreeError::Link { .. })
+    ));
 }

@@ -427,5 +427,21 @@ proptest! {
                 prop_assert_eq!(bytes, &fs::read(inside.join(at)).unwrap(), "{}", at);
             }
         }
+        // A folder of it is bounded by all of it.
+        for name in ["a", "b", "c"] {
+            let folder = inside.join(name);
+            if !folder.symlink_metadata().is_ok_and(|facts| facts.is_dir()) {
+                continue;
+            }
+            let committed = harvest(&*snapshot.tree(&path(name)).unwrap());
+            let now = harvest(&*WorkTree::scan(&folder, Limits::default()).unwrap().tree());
+            prop_assert_eq!(&committed, &now);
+            for (at, bytes) in &committed {
+                if let Ok(bytes) = bytes {
+                    prop_assert_ne!(bytes.as_slice(), b"outside".as_slice(), "{}", at);
+                    prop_assert_eq!(bytes, &fs::read(folder.join(at)).unwrap(), "{}", at);
+                }
+            }
+        }
     }
 }
