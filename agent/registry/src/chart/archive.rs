@@ -1,6 +1,7 @@
 //! Archives of files, unpacked in memory within bounds.
 
 use std::{
+    cell::Cell,
     io::{self, Read},
     sync::{Arc, Mutex, PoisonError, Weak},
 };
@@ -10,14 +11,21 @@ use flate2::read::MultiGzDecoder;
 use pintle_core::{digest::Digest, tree::TreePath};
 use tar::EntryType;
 
-use super::files::{Files, InTheWay};
+use super::files::{Files, MAX_ENTRIES, MAX_PATHS, Unfit};
 
 /// Most bytes of all files together. Helm's bound too.
 const MAX_UNPACKED: u64 = 100 << 20;
-/// Most entries of an archive, folders included. The largest charts that are known have some hundreds.
-const MAX_ENTRIES: usize = 20_000;
+/// Most bytes of one path, as for most operating systems.
+const MAX_PATH: usize = 4096;
+/// Most folders above a file, as in git.
+const MAX_DEPTH: usize = 64;
+/// Most bytes that describe one entry: its header, and what is before it, such as a path that has no room there. That is read into
+/// memory as a whole. Go, and so Helm, takes as much.
+const MAX_DESCRIPTION: u64 = 1 << 20;
 /// Most bytes that are decompressed, headers and padding included: an archive of nothing but headers ends here.
 const MAX_STREAM: u64 = MAX_UNPACKED + (MAX_ENTRIES as u64) * 2048;
+/// What makes an archive smaller.
+const ADVICE: &str = "leave files out of it, for a chart with `.helmignore`, or split it";
 /// What Windows editors put before a text. Helm drops it from each file.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
@@ -52,11 +60,27 @@ pub enum ArchiveError {
     /// A chart lies at the top, where its own folder should be.
     #[error("`Chart.yaml` is at its top, and not in the chart's own folder")]
     NoFolder,
+    /// A path in it is longer than is taken.
+    #[error("it holds `{0}…`, a path of more than {MAX_PATH} bytes: shorten the names in it")]
+    LongPath(String),
+    /// A path in it leads through more folders than are taken.
+    #[error("it holds `{0}`, which lies in more than {MAX_DEPTH} folders: put it into fewer")]
+    Deep(String),
+    /// The paths in it are longer than is taken.
+    #[error(
+        "the paths of its files and folders have more than {MAX_PATHS} bytes together: shorten the names in it, or {ADVICE}"
+    )]
+    LongPaths,
+    /// What describes an entry is larger than is taken.
+    #[error(
+        "what describes one of its entries, such as its path or attributes, has more than {MAX_DESCRIPTION} bytes: pack it without that"
+    )]
+    Description,
     /// A path in it is both a file and a folder.
     #[error("`{0}` is both a file and a folder in it")]
     InTheWay(TreePath),
     /// It has more files than are taken.
-    #[error("it has more than {MAX_ENTRIES} entries")]
+    #[error("it has more than {MAX_ENTRIES} files and folders: {ADVICE}")]
     TooMany,
     /// Its files are larger than is taken.
     #[error("its files have more than {MAX_UNPACKED} bytes together")]
@@ -114,17 +138,23 @@ fn unpack(bytes: &[u8], digest: Digest, layout: Layout) -> Result<Files, Archive
     if !bytes.starts_with(b"\x1F\x8B") {
         return Err(ArchiveError::NotGzip);
     }
+    let describing = Cell::new(0);
     let stream = Bounded {
         inner: MultiGzDecoder::new(bytes),
         left: MAX_STREAM,
+        describing: &describing,
     };
     let mut archive = tar::Archive::new(stream);
+    let mut entries = archive.entries().map_err(broken)?;
     let mut files = Files::new(digest);
-    let (mut entries, mut left, mut any) = (0, MAX_UNPACKED, false);
-    for entry in archive.entries().map_err(broken)? {
+    let (mut count, mut left, mut any) = (0, MAX_UNPACKED, false);
+    loop {
+        describing.set(MAX_DESCRIPTION);
+        let Some(entry) = entries.next() else { break };
+        describing.set(u64::MAX);
         let mut entry = entry.map_err(broken)?;
-        entries += 1;
-        if entries > MAX_ENTRIES {
+        count += 1;
+        if count > MAX_ENTRIES {
             return Err(ArchiveError::TooMany);
         }
         let kind = entry.header().entry_type();
@@ -135,9 +165,6 @@ fn unpack(bytes: &[u8], digest: Digest, layout: Layout) -> Result<Files, Archive
             continue;
         };
         any = true;
-        if layout == Layout::Chart && path.as_str() == IGNORED {
-            continue;
-        }
         if entry.size() > left {
             return Err(ArchiveError::TooLarge);
         }
@@ -148,13 +175,18 @@ fn unpack(bytes: &[u8], digest: Digest, layout: Layout) -> Result<Files, Archive
             entry.read_to_end(&mut content).map_err(broken)?;
         }
         left -= content.len() as u64;
+        if layout == Layout::Chart && path.as_str() == IGNORED {
+            continue;
+        }
         if layout == Layout::Chart && content.starts_with(BYTE_ORDER_MARK) {
             content.drain(..BYTE_ORDER_MARK.len());
         }
         files.note_time(entry.header().mtime().unwrap_or_default());
-        files
-            .insert(path, content)
-            .map_err(|InTheWay(path)| ArchiveError::InTheWay(path))?;
+        files.insert(path, content).map_err(|unfit| match unfit {
+            Unfit::InTheWay(path) => ArchiveError::InTheWay(path),
+            Unfit::TooMany => ArchiveError::TooMany,
+            Unfit::TooLong => ArchiveError::LongPaths,
+        })?;
     }
     if any {
         Ok(files)
@@ -179,14 +211,14 @@ fn is_link(kind: EntryType) -> bool {
 
 /// Is the path of a file; nothing for what names no file, such as `./`.
 fn path_of(name: &[u8], layout: Layout) -> Result<Option<TreePath>, ArchiveError> {
-    let refused = || {
-        let shown: String = String::from_utf8_lossy(name)
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(200)
-            .collect();
-        ArchiveError::Path(shown)
+    let shown = || -> String {
+        let text = String::from_utf8_lossy(name);
+        text.chars().filter(|c| !c.is_control()).take(200).collect()
     };
+    let refused = || ArchiveError::Path(shown());
+    if name.len() > MAX_PATH {
+        return Err(ArchiveError::LongPath(shown()));
+    }
     let name = std::str::from_utf8(name).map_err(|_| refused())?;
     // Archives that were packed on Windows have the other slash, and then no other.
     let name = name.replace('\\', "/");
@@ -207,39 +239,54 @@ fn path_of(name: &[u8], layout: Layout) -> Result<Option<TreePath>, ArchiveError
     let path = TreePath::parse(inner)
         .filter(|_| !is_drive && !name.starts_with('/') && !inner.chars().any(char::is_control))
         .ok_or_else(refused)?;
+    if path.parts().count() > MAX_DEPTH + 1 {
+        return Err(ArchiveError::Deep(shown()));
+    }
     Ok((!path.is_root()).then_some(path))
 }
 
 fn broken(error: io::Error) -> ArchiveError {
-    if error
+    match error
         .get_ref()
-        .is_some_and(<dyn std::error::Error + Send + Sync>::is::<Exhausted>)
+        .and_then(|inner| inner.downcast_ref::<Exhausted>())
     {
-        return ArchiveError::TooLarge;
+        Some(Exhausted::Stream) => ArchiveError::TooLarge,
+        Some(Exhausted::Description) => ArchiveError::Description,
+        None => ArchiveError::Malformed(error.to_string()),
     }
-    ArchiveError::Malformed(error.to_string())
 }
 
 /// More came out of the decompression than is taken.
 #[derive(Debug, thiserror::Error)]
-#[error("it is too large")]
-struct Exhausted;
-
-/// A reader that ends with an error after so many bytes, so that a small archive cannot become a large one.
-struct Bounded<R> {
-    inner: R,
-    left: u64,
+enum Exhausted {
+    #[error("it is too large")]
+    Stream,
+    #[error("what describes an entry is too large")]
+    Description,
 }
 
-impl<R: Read> Read for Bounded<R> {
+/// A reader that ends with an error after so many bytes, so that a small archive cannot become a large one.
+struct Bounded<'a, R> {
+    inner: R,
+    left: u64,
+    /// How much is left of these bytes for what describes the next entry.
+    describing: &'a Cell<u64>,
+}
+
+impl<R: Read> Read for Bounded<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let describing = self.describing.get();
         if self.left == 0 && !buffer.is_empty() {
-            return Err(io::Error::other(Exhausted));
+            return Err(io::Error::other(Exhausted::Stream));
         }
-        let most = usize::try_from(self.left).unwrap_or(usize::MAX);
+        if describing == 0 && !buffer.is_empty() {
+            return Err(io::Error::other(Exhausted::Description));
+        }
+        let most = usize::try_from(self.left.min(describing)).unwrap_or(usize::MAX);
         let end = buffer.len().min(most);
         let read = self.inner.read(&mut buffer[..end])?;
         self.left -= read as u64;
+        self.describing.set(describing - read as u64);
         Ok(read)
     }
 }
@@ -403,6 +450,51 @@ mod tests {
             paths(pack(&many), Layout::Chart),
             Err(ArchiveError::TooMany.to_string())
         );
+    }
+
+    /// A chart of empty files whose paths may have any length.
+    fn long(paths: impl IntoIterator<Item = String>) -> Result<Vec<String>, String> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for path in paths {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(0);
+            header.set_mode(0o644);
+            let path = format!("web/{path}");
+            builder.append_data(&mut header, path, io::empty()).unwrap();
+        }
+        self::paths(gzip(&builder.into_inner().unwrap()), Layout::Chart)
+    }
+
+    #[test]
+    fn a_path_has_a_bound() {
+        let below = |folders: usize| format!("{}x", "f/".repeat(folders));
+        let fits = [below(MAX_DEPTH), "x".repeat(MAX_PATH - "web/".len())];
+        assert_eq!(long(fits).unwrap().len(), 2);
+        let too_deep = below(MAX_DEPTH + 1);
+        let too_long = below(32 << 10);
+        let said = [too_deep, too_long].map(|path| long([path]).unwrap_err());
+        insta::assert_snapshot!(said.join("\n").replace("f/f/f/f/f/f/f/f/", ""), @r"
+        it holds `web/f/x`, which lies in more than 64 folders: put it into fewer
+        it holds `web/f/f/…`, a path of more than 4096 bytes: shorten the names in it
+        ");
+        let attributes = "x".repeat(2 << 20);
+        let described = pack(&[
+            ("web/x", EntryType::XHeader, attributes.as_bytes()),
+            ("web/x", EntryType::Regular, b""),
+        ]);
+        insta::assert_snapshot!(paths(described, Layout::Chart).unwrap_err(), @"what describes one of its entries, such as its path or attributes, has more than 1048576 bytes: pack it without that");
+    }
+
+    #[test]
+    fn all_paths_have_bounds_together() {
+        // Folders that only files tell of.
+        let count = MAX_ENTRIES / MAX_DEPTH + 1;
+        let deep = (0..count).map(|number| format!("{number}/{}x", "f/".repeat(MAX_DEPTH - 1)));
+        insta::assert_snapshot!(long(deep).unwrap_err(), @"it has more than 20000 files and folders: leave files out of it, for a chart with `.helmignore`, or split it");
+        let name = "n".repeat(1000);
+        let count = MAX_PATHS / (1000 + 2000 + 3000);
+        let wide = (0..=count).map(|number| format!("{number}{name}/{name}/{name}"));
+        insta::assert_snapshot!(long(wide).unwrap_err(), @"the paths of its files and folders have more than 16777216 bytes together: shorten the names in it, or leave files out of it, for a chart with `.helmignore`, or split it");
     }
 
     #[test]

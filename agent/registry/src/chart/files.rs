@@ -10,12 +10,19 @@ use pintle_core::{
     tree::{Entry, EntryKind, Tree, TreeError, TreePath},
 };
 
+/// Most files and folders. The largest charts that are known have some hundreds.
+pub(super) const MAX_ENTRIES: usize = 20_000;
+/// Most bytes of all their paths. Each has its own, with those of all folders above it.
+pub(super) const MAX_PATHS: usize = 16 << 20;
+
 /// The files of an archive.
 #[derive(Debug)]
 pub struct Files {
     archive: Digest,
     modified: i64,
     nodes: BTreeMap<TreePath, Node>,
+    /// Bytes of all paths.
+    paths: usize,
 }
 
 #[derive(Debug)]
@@ -25,9 +32,16 @@ enum Node {
     Folder(BTreeSet<String>),
 }
 
-/// A path would be both a file and a folder.
+/// Why a file is not put in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct InTheWay(pub(super) TreePath);
+pub(super) enum Unfit {
+    /// A path would be both a file and a folder.
+    InTheWay(TreePath),
+    /// There would be more than [`MAX_ENTRIES`].
+    TooMany,
+    /// Their paths would have more than [`MAX_PATHS`].
+    TooLong,
+}
 
 impl Files {
     pub(super) fn new(archive: Digest) -> Self {
@@ -36,32 +50,48 @@ impl Files {
             archive,
             modified: 0,
             nodes: BTreeMap::from([root]),
+            paths: 0,
         }
     }
 
     /// Puts a file in, and the folders above it. A later file takes the place of an earlier one with its path.
-    pub(super) fn insert(&mut self, path: TreePath, bytes: Vec<u8>) -> Result<(), InTheWay> {
+    pub(super) fn insert(&mut self, path: TreePath, bytes: Vec<u8>) -> Result<(), Unfit> {
         let mut folder = TreePath::root();
         for part in path.parts() {
             let child = match TreePath::parse(part) {
                 Some(part) => folder.join(&part),
-                None => return Err(InTheWay(path.clone())),
+                None => return Err(Unfit::InTheWay(path.clone())),
             };
             match self.nodes.get_mut(&folder) {
                 Some(Node::Folder(names)) => names.insert(part.to_owned()),
-                _ => return Err(InTheWay(folder)),
+                _ => return Err(Unfit::InTheWay(folder)),
             };
-            if child != path {
-                self.nodes
-                    .entry(child.clone())
-                    .or_insert_with(|| Node::Folder(BTreeSet::new()));
+            if child != path && !self.nodes.contains_key(&child) {
+                self.make_room(&child)?;
+                let empty = Node::Folder(BTreeSet::new());
+                self.nodes.insert(child.clone(), empty);
             }
             folder = child;
         }
-        if matches!(self.nodes.get(&path), Some(Node::Folder(_))) {
-            return Err(InTheWay(path));
+        match self.nodes.get(&path) {
+            Some(Node::Folder(_)) => return Err(Unfit::InTheWay(path)),
+            Some(Node::File(_)) => {}
+            None => self.make_room(&path)?,
         }
         self.nodes.insert(path, Node::File(bytes));
+        Ok(())
+    }
+
+    /// Counts a path that is not there yet.
+    fn make_room(&mut self, path: &TreePath) -> Result<(), Unfit> {
+        // What has no path, the folder of all, is there and takes the place of the one that comes.
+        if self.nodes.len() > MAX_ENTRIES {
+            return Err(Unfit::TooMany);
+        }
+        self.paths += path.as_str().len();
+        if self.paths > MAX_PATHS {
+            return Err(Unfit::TooLong);
+        }
         Ok(())
     }
 
