@@ -8,6 +8,7 @@ mod index;
 mod indexes;
 mod place;
 mod repository;
+mod text;
 mod yaml;
 
 pub use self::{

@@ -1,6 +1,6 @@
 //! Why something cannot be had from, or given to, a registry.
 
-use std::{fmt, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use pintle_core::digest::Digest;
 
@@ -369,6 +369,16 @@ pub enum Cause {
     /// An archive of files is not taken.
     #[error("the archive is not taken")]
     Archive(#[from] ArchiveError),
+    /// What comes cannot be written to the disk of this machine.
+    #[error("the {part} cannot be put down in {} while it comes: {reason}", dir.display())]
+    Disk {
+        /// What comes.
+        part: Part,
+        /// Where it is put.
+        dir: PathBuf,
+        /// Why it cannot, in the words of the system, and what to do.
+        reason: String,
+    },
     /// An answer cannot be understood.
     #[error("the {part} cannot be understood: {reason}")]
     Malformed {
@@ -400,6 +410,7 @@ impl Cause {
                 | Self::Unreachable { .. }
                 | Self::Interrupted { .. }
                 | Self::Timeout { .. }
+                | Self::Disk { .. }
         )
     }
 
@@ -436,6 +447,7 @@ impl Cause {
             Self::NotWasm { .. } => "not-wasm",
             Self::NotFiles { .. } => "not-files",
             Self::Archive(_) => "archive",
+            Self::Disk { .. } => "disk",
             Self::Malformed { .. } => "malformed",
             Self::Protocol { .. } => "protocol",
             Self::Component(_) => "component",

@@ -17,7 +17,7 @@ use crate::error::Cause;
 const KEPT: Duration = Duration::from_mins(1);
 /// Most bytes of indexes that stay in memory. The largest that is known takes some 5 MiB.
 const MAX_HELD: usize = 128 << 20;
-/// Text of an index that is read without a turn, in bytes. Most are smaller.
+/// Text of an index that is read without a turn, in bytes, and that stays in memory while it comes. Most are smaller.
 pub(super) const SMALL: u64 = 1 << 20;
 /// Larger indexes that are read at once. Each takes its text, which may have 96 MiB, and about as much for what is made of it.
 const LARGE_AT_ONCE: usize = 2;

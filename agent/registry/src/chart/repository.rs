@@ -1,11 +1,6 @@
 //! Chart repositories over http: an index, and archives that it names.
 
-use std::{
-    fmt, fs, io,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{fmt, fs, io, path::PathBuf, sync::Arc, time::Instant};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -20,7 +15,8 @@ use url::Url;
 
 use super::{
     index::Index,
-    indexes::{Held, Indexes, SMALL, Turn},
+    indexes::{Held, Indexes, SMALL},
+    text::{Spool, Text},
 };
 use crate::{
     auth,
@@ -97,26 +93,34 @@ impl ChartRepository<'_> {
         let tag = known
             .as_ref()
             .and_then(|held| HeaderValue::from_str(held.tag.as_deref()?).ok());
-        // Only from here on time counts: whoever waited for another's request, or for the disk, has asked for nothing yet.
-        let started = Instant::now();
-        let mut exchange = self.exchange(&url);
-        let response = exchange.bound(self.get(url, tag)).await?;
-        if response.status() == StatusCode::NOT_MODIFIED
-            && let Some(held) = known
-        {
-            if let Some(file) = file {
-                run(move || file.touch()).await;
+        let work = async {
+            // Only from here on time counts: whoever waited for another's request, or for the disk, has asked for nothing yet.
+            let started = Instant::now();
+            let response = self.get(url.clone(), tag).await?;
+            if response.status() == StatusCode::NOT_MODIFIED && known.is_some() {
+                return Ok((started, None));
             }
-            return Ok(held.confirmed(started));
-        }
-        let response = exchange.bound(self.good(response, "index.yaml")).await?;
-        let tag = response
-            .headers()
-            .get(ETAG)
-            .and_then(|tag| tag.to_str().ok())
-            .map(str::to_owned);
-        let (bytes, turn) = self.take_index(response, &mut exchange).await?;
+            let response = self.good(response, "index.yaml").await?;
+            let tag = response.headers().get(ETAG);
+            let tag = tag.and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+            let text = self.take_index(response).await?;
+            Ok((started, Some((tag, text))))
+        };
+        let (started, fresh) = self.exchange(&url, work).await?;
+        let (tag, text) = match (fresh, known) {
+            (Some(fresh), _) => fresh,
+            (None, Some(held)) => {
+                if let Some(file) = file {
+                    run(move || file.touch()).await;
+                }
+                return Ok(held.confirmed(started));
+            }
+            (None, None) => unreachable!("only what is known can be unchanged"),
+        };
+        // The turn comes after the exchange: whoever sends slowly has none.
+        let turn = self.indexes.turn(text.size()).await;
         run(move || {
+            let bytes = text.read()?;
             let index = Index::read(&bytes)?;
             let index = match (file, &tag) {
                 (Some(file), Some(tag)) => {
@@ -152,13 +156,8 @@ impl ChartRepository<'_> {
         .await
     }
 
-    /// Downloads the text of an index. With a large one comes the turn that it takes, which begins when so much has come that
-    /// it is one: a host that sends nothing has none. The wait for it is not the host's.
-    async fn take_index(
-        &self,
-        mut response: Response,
-        exchange: &mut Exchange,
-    ) -> Result<(Vec<u8>, Option<Turn>), Cause> {
+    /// Downloads the text of an index. A large one goes to the disk: memory is for those that are read, and hosts take their time.
+    async fn take_index(&self, mut response: Response) -> Result<Text, Cause> {
         let transport = &self.registry.transport;
         let limit = transport.options.max_index;
         let size = response.content_length();
@@ -172,26 +171,30 @@ impl ChartRepository<'_> {
         }
         let mut bytes = Vec::new();
         let start = transport.read_on(&mut response, &mut bytes, SMALL.min(limit));
-        if exchange.bound(start).await? {
-            return Ok((bytes, None));
+        if start.await? {
+            return Ok(Text::Small(bytes));
         }
-        let turn = exchange.pause(self.indexes.turn(bytes.len() as u64)).await;
-        let rest = size.unwrap_or_default().saturating_sub(bytes.len() as u64);
-        bytes.reserve_exact(usize::try_from(rest).unwrap_or_default());
-        let rest = transport.read_on(&mut response, &mut bytes, limit);
-        if exchange.bound(rest).await? {
-            Ok((bytes, turn))
-        } else {
-            Err(too_large)
+        let dir = self.spool_dir();
+        let mut spool = run(move || Spool::new(dir)).await?;
+        let mut has_ended = false;
+        while spool.size() + bytes.len() as u64 <= limit {
+            let put_down = move || spool.add(&bytes).map(|()| spool);
+            spool = run(put_down).await?;
+            if has_ended {
+                return Ok(Text::Large(spool));
+            }
+            bytes = Vec::new();
+            let piece = transport.read_on(&mut response, &mut bytes, SMALL);
+            has_ended = piece.await?;
         }
+        Err(too_large)
     }
 
     /// Downloads an archive, whose place is absolute or relative to the repository.
     pub(super) async fn archive(&self, place: &str) -> Result<Bytes, Cause> {
         let url = self.resolve(place)?;
-        let exchange = self.exchange(&url);
         let work = async {
-            let response = self.get(url, None).await?;
+            let response = self.get(url.clone(), None).await?;
             let response = self.good(response, "archive").await?;
             let limit = self.registry.transport.options.max_archive;
             let size = response.content_length();
@@ -202,17 +205,23 @@ impl ChartRepository<'_> {
             }
             Ok(Bytes::from(taken.bytes))
         };
-        exchange.bound(work).await
+        self.exchange(&url, work).await
     }
 
-    /// Begins an exchange with a host.
-    fn exchange(&self, url: &Url) -> Exchange {
+    /// Has an exchange with a host: a request with all that comes of it, which has a bound in all.
+    async fn exchange<T>(
+        &self,
+        url: &Url,
+        work: impl Future<Output = Result<T, Cause>>,
+    ) -> Result<T, Cause> {
         let limit = self.registry.transport.options.total_timeout;
-        Exchange {
-            host: host_of(url),
-            limit,
-            end: time::Instant::now() + limit,
-        }
+        time::timeout(limit, work).await.unwrap_or_else(|_| {
+            Err(Cause::Timeout {
+                host: host_of(url),
+                total: true,
+                limit,
+            })
+        })
     }
 
     /// Finds where an archive is, as Helm does: what the repository's URL says in its query goes with relative places.
@@ -325,41 +334,18 @@ impl ChartRepository<'_> {
         }
     }
 
+    /// Returns where what is on its way is put: into the cache's folder, if there is one.
+    fn spool_dir(&self) -> PathBuf {
+        let cache = self.registry.transport.options.cache.as_ref();
+        cache.map_or_else(std::env::temp_dir, |cache| cache.dir.clone())
+    }
+
     fn kept_file(&self, key: Digest) -> Option<KeptFile> {
         let cache = self.registry.transport.options.cache.as_ref()?;
         Some(KeptFile {
             folder: Folder::new(cache.dir.join("indexes"), cache.max_index_bytes),
             name: key.hex(),
         })
-    }
-}
-
-/// One request with all that comes of it, which has a bound in all.
-struct Exchange {
-    host: String,
-    limit: Duration,
-    end: time::Instant,
-}
-
-impl Exchange {
-    /// Waits for a part of it.
-    async fn bound<T>(&self, work: impl Future<Output = Result<T, Cause>>) -> Result<T, Cause> {
-        let result = time::timeout_at(self.end, work).await;
-        result.unwrap_or_else(|_| {
-            Err(Cause::Timeout {
-                host: self.host.clone(),
-                total: true,
-                limit: self.limit,
-            })
-        })
-    }
-
-    /// Waits for something that is not the host's.
-    async fn pause<T>(&mut self, work: impl Future<Output = T>) -> T {
-        let began = time::Instant::now();
-        let done = work.await;
-        self.end += began.elapsed();
-        done
     }
 }
 
@@ -418,7 +404,7 @@ async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T 
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
+    use std::time::{Duration, SystemTime};
 
     use super::*;
 

@@ -5,9 +5,13 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use axum::body::Body;
+use bytes::Bytes;
+use futures::{StreamExt as _, stream};
 use pintle_registry::{
     CacheOptions, ChartError, Charts, Indexes, Logins, Options, Registry, Wanted,
 };
+use tokio::sync::mpsc;
 
 use crate::{
     charts::{basic, index, place, strict},
@@ -118,8 +122,8 @@ async fn clients_share_a_request_and_nobody_else_its_answer() {
     assert_eq!(requests(&liar), before + 3);
 }
 
-#[tokio::test]
-async fn large_indexes_are_read_one_after_another() {
+/// An index of more than a megabyte.
+fn large() -> String {
     let listed = (0..30_000)
         .map(|patch| format!(r#"{{"version":"1.0.{patch}","urls":["web-1.0.{patch}.tgz"]}}"#));
     let listed: Vec<_> = listed.collect();
@@ -128,6 +132,57 @@ async fn large_indexes_are_read_one_after_another() {
         listed.join(",")
     );
     assert!(text.len() > 1 << 20);
+    text
+}
+
+/// A body that begins with many megabytes, tells when all of them are taken, and does not go on.
+fn trickling(taken: mpsc::UnboundedSender<()>) -> Answer {
+    let megabyte = Bytes::from(vec![b' '; 1 << 20]);
+    let start = stream::iter(std::iter::repeat_n(megabyte, 48)).map(Ok::<_, std::io::Error>);
+    let end = stream::once(async move {
+        let _ = taken.send(());
+        std::future::pending().await
+    });
+    ok(Body::from_stream(start.chain(end)))
+}
+
+#[tokio::test]
+async fn an_index_that_trickles_holds_up_nobody_else() {
+    let (taken, mut is_taken) = mpsc::unbounded_channel();
+    let slow = Liar::start(move |_: &Asked| trickling(taken.clone())).await;
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options {
+        cache: Some(CacheOptions::new(folder.path())),
+        ..Options::default()
+    };
+    let charts = Charts::new(Registry::new(options).unwrap());
+    let ask = |address: String| {
+        let charts = charts.clone();
+        tokio::spawn(async move {
+            let place = place(&format!("http://{address}"));
+            let exact = Wanted::version("1.0.7");
+            charts.resolve(&place, &exact, &basic()).await.map(drop)
+        })
+    };
+    let tasks = ["a", "b"].map(|name| ask(format!("{}/{name}", slow.address())));
+    for _ in &tasks {
+        is_taken.recv().await.unwrap();
+    }
+    let text = large();
+    let quick = Liar::start(move |_: &Asked| ok(text.clone())).await;
+    ask(quick.address()).await.unwrap().unwrap();
+    for task in tasks {
+        assert!(
+            !task.is_finished(),
+            "it was read only after the others were given up"
+        );
+        task.abort();
+    }
+}
+
+#[tokio::test]
+async fn large_indexes_are_read_one_after_another() {
+    let text = large();
     let liar = Liar::start(move |asked: &Asked| {
         if asked.known.is_some() {
             status(304)
