@@ -44,4 +44,5 @@ pub mod seed;
 pub mod sharding;
 pub mod stage;
 pub mod tree;
+pub mod turns;
 pub mod version;

@@ -11,12 +11,12 @@ mod repository;
 mod text;
 mod yaml;
 
+pub(crate) use self::indexes::Indexes;
 pub use self::{
     archive::{Archive, ArchiveError, Layout},
     charts::{Artifact, ChartError, Charts, Logins, Resolved},
     files::Files,
     helm::{HelmConfig, HelmConfigError, HelmLocations},
-    indexes::Indexes,
     place::{Place, Wanted, shown_url},
     repository::RepositoryStage,
 };

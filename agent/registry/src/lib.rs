@@ -27,13 +27,15 @@ mod push;
 mod reference;
 mod registry;
 mod session;
+mod shared;
 mod tags;
 mod transport;
+mod turns;
 
 pub use chart::{
     Archive, ArchiveError, Artifact, ChartError, Charts, Files, HelmConfig, HelmConfigError,
-    HelmLocations, Indexes, Layout, Logins, Place, RepositoryStage, Resolved as ResolvedChart,
-    Wanted, shown_url,
+    HelmLocations, Layout, Logins, Place, RepositoryStage, Resolved as ResolvedChart, Wanted,
+    shown_url,
 };
 pub use component::{ComponentError, Interface, PluginInterface, wit};
 pub use config::{ComponentMetadata, WasmConfig};
@@ -46,3 +48,4 @@ pub use options::{CacheOptions, Options};
 pub use push::{Metadata, Pushed};
 pub use reference::{ParseReferenceError, Reference, Repository, Target};
 pub use registry::{Inspected, Pulled, PulledArchive, Registry, Resolved};
+pub use shared::Shared;

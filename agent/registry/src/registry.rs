@@ -20,6 +20,7 @@ use crate::{
     options::Options,
     reference::{Reference, Repository},
     session::Session,
+    shared::Shared,
     tags,
     transport::{Outgoing, Transport},
 };
@@ -32,6 +33,7 @@ const CONTENT_DIGEST: &str = "docker-content-digest";
 pub struct Registry {
     pub(crate) transport: Arc<Transport>,
     pub(crate) cache: Option<Cache>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// What a reference stands for at this time.
@@ -98,9 +100,15 @@ pub struct Inspected {
 impl Registry {
     /// Sets up clients. Nothing is contacted.
     pub fn new(options: Options) -> Result<Self, SetupError> {
+        Self::sharing(options, Arc::default())
+    }
+
+    /// Like [`Registry::new`], with what others use too.
+    pub fn sharing(options: Options, shared: Arc<Shared>) -> Result<Self, SetupError> {
         Ok(Self {
             cache: options.cache.clone().map(Cache::new),
-            transport: Arc::new(Transport::new(options)?),
+            transport: Arc::new(Transport::new(options, shared.turns.clone())?),
+            shared,
         })
     }
 
@@ -225,20 +233,27 @@ impl Registry {
         Session::new(&self.transport, reference, credentials, access, stage)
     }
 
-    /// Bounds the whole, and says what was being done when it failed.
+    /// Bounds the whole from when it is its turn, and says what was being done when it failed.
     pub(crate) async fn run<T>(
         &self,
         session: &Session<'_>,
         work: impl Future<Output = Result<T, Cause>>,
     ) -> Result<T, RegistryError> {
         let limit = self.transport.options.total_timeout;
-        let result = time::timeout(limit, work).await.unwrap_or_else(|_| {
-            Err(Cause::Timeout {
+        let end = async {
+            session.begun().await;
+            time::sleep(limit).await;
+        };
+        let result = tokio::select! {
+            biased;
+            result = work => result,
+            () = end => Err(Cause::Timeout {
                 host: session.reference.registry().to_owned(),
                 total: true,
                 limit,
-            })
-        });
+            }),
+        };
+        session.end(&result);
         result.map_err(|cause| RegistryError {
             reference: session.reference.clone(),
             stage: session.stage(),

@@ -1,7 +1,7 @@
 //! One pull or push: requests to one repository, with credentials that go to its registry and nowhere else.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -11,7 +11,7 @@ use reqwest::{
     header::{DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER},
 };
 use serde::Deserialize;
-use tokio::sync::OnceCell;
+use tokio::sync::{Notify, OnceCell};
 use url::Url;
 
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
     error::{Cause, Shown, Stage},
     reference::Reference,
     transport::{Outgoing, Scheme, Transport, base, host_of, join},
+    turns::Turn,
 };
 
 /// Redirects that are followed for one request. A registry that keeps content elsewhere needs one or two.
@@ -43,6 +44,9 @@ pub(crate) struct Session<'a> {
     pub(crate) access: Access,
     stage: Mutex<Stage>,
     base: OnceCell<Url>,
+    /// With the registry, from the first request on.
+    turn: Mutex<Option<Turn>>,
+    has_turn: Notify,
 }
 
 impl<'a> Session<'a> {
@@ -60,6 +64,8 @@ impl<'a> Session<'a> {
             access,
             stage: Mutex::new(stage),
             base: OnceCell::new(),
+            turn: Mutex::default(),
+            has_turn: Notify::new(),
         }
     }
 
@@ -70,6 +76,33 @@ impl<'a> Session<'a> {
 
     pub(crate) fn stage(&self) -> Stage {
         *self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until it may speak to the registry, which is never if it need not.
+    pub(crate) async fn begun(&self) {
+        self.has_turn.notified().await;
+    }
+
+    /// Gives its turn back, if it has one.
+    pub(crate) fn end<T>(&self, result: &Result<T, Cause>) {
+        let turn = self.turn().take();
+        if let Some(turn) = turn {
+            turn.end(result);
+        }
+    }
+
+    fn turn(&self) -> MutexGuard<'_, Option<Turn>> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a turn with the registry. What comes from the cache needs none.
+    async fn begin(&self) {
+        let is_known = self.turn().is_some();
+        if !is_known {
+            let turn = self.transport.turns.take(self.reference.registry()).await;
+            *self.turn() = Some(turn);
+            self.has_turn.notify_one();
+        }
     }
 
     /// Is where something of the repository is: `manifests/TAG`.
@@ -83,7 +116,10 @@ impl<'a> Session<'a> {
         let registry = self.reference.registry();
         let host = if is_hub(registry) { HUB_API } else { registry };
         self.base
-            .get_or_try_init(async || base(host, self.transport.scheme(host).await?))
+            .get_or_try_init(async || {
+                self.begin().await;
+                base(host, self.transport.scheme(host).await?)
+            })
             .await
     }
 
@@ -359,7 +395,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::options::Options;
+    use crate::{options::Options, turns::Turns};
 
     #[test]
     fn messages_are_short_and_on_one_line() {
@@ -412,7 +448,7 @@ mod tests {
 
     #[tokio::test]
     async fn from_https_one_never_comes_to_http() {
-        let transport = Transport::new(Options::default()).unwrap();
+        let transport = Transport::new(Options::default(), Turns::default()).unwrap();
         let reference = "registry.example.com/x:1".parse().unwrap();
         let check = async |base: &str, target: &str| {
             let session = Session::new(

@@ -34,6 +34,7 @@ use crate::{
     auth::TokenCache,
     error::{Cause, SetupError, TlsProblem},
     options::{Options, is_loopback},
+    turns::Turns,
 };
 
 /// Size of one piece of an upload, in bytes: small enough that a slow line moves one within the read timeout.
@@ -75,6 +76,8 @@ pub(crate) struct Transport {
     pub(crate) trust: Digest,
     /// For tokens that were given out and are still good.
     pub(crate) tokens: TokenCache,
+    /// Who may speak to a host now. Whoever sends something has a turn.
+    pub(crate) turns: Turns,
     client: Client,
     /// For loopback, which no proxy can reach.
     direct: Client,
@@ -106,7 +109,7 @@ pub(crate) struct Taken {
 }
 
 impl Transport {
-    pub(crate) fn new(options: Options) -> Result<Self, SetupError> {
+    pub(crate) fn new(options: Options, turns: Turns) -> Result<Self, SetupError> {
         let mut certificates = Vec::new();
         for (number, pem) in (1..).zip(&options.certificate_authorities) {
             certificates.extend(read_authorities(number, pem)?);
@@ -135,6 +138,7 @@ impl Transport {
             client: build(false)?,
             direct: build(true)?,
             tokens: TokenCache::default(),
+            turns,
             schemes: Mutex::default(),
             trust: options.trust(),
             options,

@@ -9,8 +9,8 @@ use pintle_core::{
 };
 use pintle_host::{Input, Source};
 use pintle_registry::{
-    ArchiveError, ChartError, Charts, HelmConfigError, Logins, ParseReferenceError, Place,
-    Reference, Repository, Target, Wanted, shown_url,
+    ChartError, Charts, HelmConfigError, Logins, ParseReferenceError, Place, Reference, Repository,
+    Target, Wanted, shown_url,
 };
 use pintle_source::{Limits, SourceError, WorkTree};
 
@@ -39,8 +39,6 @@ pub(crate) enum InputCause {
     Reference(#[from] ParseReferenceError),
     #[error(transparent)]
     Digest(#[from] ParseDigestError),
-    #[error(transparent)]
-    Archive(#[from] ArchiveError),
     #[error(transparent)]
     Helm(#[from] HelmConfigError),
     #[error("repositories by name are known to the command line only: write the repository's URL")]
@@ -85,7 +83,7 @@ impl InputError {
     pub(crate) fn is_retryable(&self) -> bool {
         match &self.cause {
             InputCause::Chart(error) => error.is_retryable(),
-            InputCause::Archive(_) | InputCause::Helm(_) => true,
+            InputCause::Helm(_) => true,
             InputCause::Snapshot(error) => error.is_broken(),
             InputCause::Tree(error) => error.is_broken(),
             // What is written wrongly, or is not in the revision, takes another revision.
@@ -231,8 +229,8 @@ impl Inputs<'_> {
         digest: Option<Digest>,
     ) -> Result<(Arc<dyn Tree>, Digest), InputCause> {
         let resolved = self.charts.resolve(place, wanted, self.logins).await?;
-        let artifact = self.charts.pull(&resolved, digest, self.logins).await?;
-        let files = blocking(move || artifact.archive.files()).await?;
+        let pulled = self.charts.pull_files(&resolved, digest, self.logins).await;
+        let (_, files) = pulled?;
         let digest = files.archive();
         Ok((files, digest))
     }

@@ -9,8 +9,8 @@ use std::{
 
 use pintle_core::digest::{Digest, Digester};
 use pintle_registry::{
-    CacheOptions, Charts, CredentialsError, HelmConfig, HelmConfigError, HelmLocations, Indexes,
-    Keychain, Locations, Logins, Registry, SetupError,
+    CacheOptions, Charts, CredentialsError, HelmConfig, HelmConfigError, HelmLocations, Keychain,
+    Locations, Logins, Registry, SetupError, Shared,
 };
 use tokio::sync::OnceCell;
 
@@ -41,8 +41,8 @@ pub(crate) struct Remotes {
     is_personal: bool,
     registry: OnceLock<Registry>,
     trusting: Trusting,
-    /// Of all clients for charts: they share what they fetch with the same credentials.
-    indexes: Arc<Indexes>,
+    /// Of all clients: they wait for each other, and share what they fetch with the same credentials.
+    shared: Arc<Shared>,
     charts: OnceCell<(Charts, Logins)>,
     keychain: OnceCell<Keychain>,
 }
@@ -66,7 +66,7 @@ impl Remotes {
             is_personal,
             registry: OnceLock::new(),
             trusting: Trusting::default(),
-            indexes: Arc::default(),
+            shared: Arc::default(),
             charts: OnceCell::new(),
             keychain: OnceCell::new(),
         }
@@ -77,7 +77,12 @@ impl Remotes {
         if let Some(registry) = self.registry.get() {
             return Ok(registry);
         }
-        let made = set_up(&self.args, self.cache.clone(), Vec::new())?;
+        let made = set_up(
+            &self.args,
+            self.cache.clone(),
+            Vec::new(),
+            Arc::clone(&self.shared),
+        )?;
         Ok(self.registry.get_or_init(|| made))
     }
 
@@ -90,8 +95,9 @@ impl Remotes {
         let slot = self.trusting.slot(&authorities);
         let make = async || {
             let (args, cache) = (self.args.clone(), self.cache.clone());
+            let shared = Arc::clone(&self.shared);
             // It reads the system's authorities, which holds up nobody else here.
-            let work = move || set_up(&args, cache, authorities);
+            let work = move || set_up(&args, cache, authorities, shared);
             let made = tokio::task::spawn_blocking(work).await;
             made.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
         };
@@ -109,7 +115,7 @@ impl Remotes {
         } else {
             self.registry_trusting(authorities).await?
         };
-        Ok(Charts::sharing(registry, Arc::clone(&self.indexes)))
+        Ok(Charts::new(registry))
     }
 
     /// Returns with what registries are spoken to.
@@ -182,6 +188,7 @@ fn set_up(
     args: &RegistryArgs,
     cache: Option<CacheOptions>,
     authorities: Vec<Vec<u8>>,
+    shared: Arc<Shared>,
 ) -> Result<Registry, RemotesError> {
     let mut options = pintle_registry::Options {
         plain_http: args.plain_http.clone(),
@@ -192,7 +199,7 @@ fn set_up(
         options.certificate_authorities.push(read(path)?);
     }
     options.certificate_authorities.extend(authorities);
-    Ok(Registry::new(options)?)
+    Ok(Registry::sharing(options, shared)?)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, RemotesError> {

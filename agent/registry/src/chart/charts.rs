@@ -10,10 +10,10 @@ use pintle_core::{
 use url::Url;
 
 use super::{
-    archive::{Archive, Layout},
+    archive::{Archive, ArchiveError, Layout},
+    files::Files,
     helm::HelmConfig,
     index::{Index, Listed},
-    indexes::Indexes,
     place::{Place, Wanted, shown_url},
     repository::{ChartRepository, RepositoryStage},
 };
@@ -177,18 +177,12 @@ impl ChartError {
 #[derive(Debug, Clone)]
 pub struct Charts {
     registry: Registry,
-    indexes: Arc<Indexes>,
 }
 
 impl Charts {
-    /// Uses a registry's connections, limits and cache.
-    pub fn new(registry: Registry) -> Self {
-        Self::sharing(registry, Arc::default())
-    }
-
-    /// Like [`Charts::new`], with indexes that others use too.
-    pub fn sharing(registry: Registry, indexes: Arc<Indexes>) -> Self {
-        Self { registry, indexes }
+    /// Uses a registry's connections, limits and cache, and what it shares with others.
+    pub const fn new(registry: Registry) -> Self {
+        Self { registry }
     }
 
     /// Finds the version that is wanted, with small requests: nothing is downloaded but the index of a chart
@@ -223,6 +217,17 @@ impl Charts {
         expected: Option<Digest>,
         logins: &Logins,
     ) -> Result<Artifact, ChartError> {
+        let (artifact, _) = self.pull_files(resolved, expected, logins).await?;
+        Ok(artifact)
+    }
+
+    /// Like [`Charts::pull`], with the files.
+    pub async fn pull_files(
+        &self,
+        resolved: &Resolved,
+        expected: Option<Digest>,
+        logins: &Logins,
+    ) -> Result<(Artifact, Arc<Files>), ChartError> {
         let (archive, digest, created) = match (&resolved.location, &resolved.place) {
             (Location::Manifest(reference), _) => self.pull_oci(reference, logins).await?,
             (Location::Url(url), Place::Chart { repository, .. }) => {
@@ -246,19 +251,32 @@ impl Charts {
             return Err(Self::failed(resolved, cause));
         }
         // Unpacked once here, so that what cannot be is told as a failed fetch, with where it is from.
-        let unpack = archive.clone();
-        let files = blocking(move || unpack.files())
-            .await
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            .map_err(|error| Self::failed(resolved, error.into()))?;
+        let files = self.unpack(archive.clone()).await;
+        let files = files.map_err(|error| Self::failed(resolved, error.into()))?;
         let created = created.or(resolved.created);
-        Ok(Artifact {
+        let artifact = Artifact {
             place: resolved.place.clone(),
             version: resolved.version.clone(),
             digest,
             created: created.unwrap_or_else(|| files.modified()),
             archive,
-        })
+        };
+        Ok((artifact, files))
+    }
+
+    /// Unpacks an archive, after those that are being unpacked.
+    async fn unpack(&self, archive: Archive) -> Result<Arc<Files>, ArchiveError> {
+        let turns = Arc::clone(&self.registry.shared.unpacking);
+        let turn = turns.acquire_owned().await.expect("nobody closes it");
+        let unpack = move || {
+            let files = archive.files();
+            // The turn ends here, also if whoever waited for this is gone.
+            drop(turn);
+            files
+        };
+        blocking(unpack)
+            .await
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
     fn failed(resolved: &Resolved, cause: Cause) -> ChartError {
@@ -417,7 +435,6 @@ impl Charts {
         }
         Ok(ChartRepository {
             registry: &self.registry,
-            indexes: &self.indexes,
             credentials: logins.for_repository(&parsed).await?,
             url: parsed,
         })
@@ -482,7 +499,11 @@ fn to_version(tag: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use futures::FutureExt as _;
+
     use super::*;
+    use crate::options::Options;
 
     fn listed(version: &str) -> Listed {
         Listed {
@@ -527,5 +548,17 @@ mod tests {
         assert_eq!(chosen(&Wanted::version("v1.9.0")), Ok("1.9.0".into()));
         insta::assert_snapshot!(chosen(&Wanted::version("3")).unwrap_err(), @"no version of web in https://charts.example.com/ is `3`; there are 2.0.0-rc.1, 1.10.0, 1.9.0, 1.2.3+b, 1.2");
         insta::assert_snapshot!(chosen(&Wanted::Exact("gone".into())).unwrap_err(), @"there is no chart we in https://charts.example.com/; there are web, web-gateway");
+    }
+
+    #[tokio::test]
+    async fn archives_are_unpacked_a_few_at_a_time() {
+        let charts = Charts::new(Registry::new(Options::default()).unwrap());
+        let turns = Arc::clone(&charts.registry.shared.unpacking);
+        let all = u32::try_from(turns.available_permits()).unwrap();
+        let held = turns.acquire_many(all).await.unwrap();
+        let unpack = || charts.unpack(Archive::new(Bytes::from_static(b"none"), Layout::Chart));
+        assert!(unpack().now_or_never().is_none());
+        drop(held);
+        assert_eq!(unpack().await.unwrap_err(), ArchiveError::NotGzip);
     }
 }

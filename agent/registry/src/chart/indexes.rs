@@ -24,10 +24,9 @@ const LARGE_AT_ONCE: usize = 2;
 
 /// The indexes of chart repositories that are known.
 ///
-/// Any number of [`Charts`](crate::Charts) may share them, and so one request and one copy: those that speak to one URL, with
-/// the same credentials, and trust the same authorities. Nobody is given what he could not have fetched himself.
+/// One request and one copy is for all who speak to one URL, with the same credentials, and trust the same authorities.
 #[derive(Debug)]
-pub struct Indexes {
+pub(crate) struct Indexes {
     known: Mutex<HashMap<Digest, Arc<Slot>>>,
     large: Arc<Semaphore>,
 }

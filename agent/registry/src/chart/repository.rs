@@ -15,7 +15,7 @@ use url::Url;
 
 use super::{
     index::Index,
-    indexes::{Held, Indexes, SMALL},
+    indexes::{Held, SMALL},
     text::{Spool, Text},
 };
 use crate::{
@@ -54,7 +54,6 @@ impl fmt::Display for RepositoryStage {
 /// One repository, spoken to with some credentials.
 pub(super) struct ChartRepository<'a> {
     pub(super) registry: &'a Registry,
-    pub(super) indexes: &'a Indexes,
     pub(super) url: Url,
     pub(super) credentials: Credentials,
 }
@@ -69,7 +68,7 @@ impl ChartRepository<'_> {
             .part(self.credentials.fingerprint().as_bytes())
             .part(self.registry.transport.trust.as_bytes())
             .finish();
-        let slot = self.indexes.slot(key);
+        let slot = self.registry.shared.indexes.slot(key);
         let mut known = slot.lock().await;
         if let Some(answer) = known.answer(asked) {
             return answer;
@@ -94,7 +93,7 @@ impl ChartRepository<'_> {
             .as_ref()
             .and_then(|held| HeaderValue::from_str(held.tag.as_deref()?).ok());
         let work = async {
-            // Only from here on time counts: whoever waited for another's request, or for the disk, has asked for nothing yet.
+            // Only from here on time counts: whoever waited for others' requests, or for the disk, has asked for nothing yet.
             let started = Instant::now();
             let response = self.get(url.clone(), tag).await?;
             if response.status() == StatusCode::NOT_MODIFIED && known.is_some() {
@@ -118,7 +117,7 @@ impl ChartRepository<'_> {
             (None, None) => unreachable!("only what is known can be unchanged"),
         };
         // The turn comes after the exchange: whoever sends slowly has none.
-        let turn = self.indexes.turn(text.size()).await;
+        let turn = self.registry.shared.indexes.turn(text.size()).await;
         run(move || {
             let bytes = text.read()?;
             let index = Index::read(&bytes)?;
@@ -146,7 +145,7 @@ impl ChartRepository<'_> {
         let limit = self.registry.transport.options.max_index;
         let measured = file.clone();
         let size = run(move || measured.size()).await?;
-        let turn = self.indexes.turn(size).await;
+        let turn = self.registry.shared.indexes.turn(size).await;
         run(move || {
             let kept = file.read(limit)?;
             let held = Held::new(Instant::now(), Some(kept.tag), kept.index);
@@ -208,20 +207,21 @@ impl ChartRepository<'_> {
         self.exchange(&url, work).await
     }
 
-    /// Has an exchange with a host: a request with all that comes of it, which has a bound in all.
+    /// Has an exchange with a host when it is its turn: a request with all that comes of it, which has a bound in all.
     async fn exchange<T>(
         &self,
         url: &Url,
         work: impl Future<Output = Result<T, Cause>>,
     ) -> Result<T, Cause> {
+        let host = host_of(url);
+        let turn = self.registry.transport.turns.take(&host).await;
         let limit = self.registry.transport.options.total_timeout;
-        time::timeout(limit, work).await.unwrap_or_else(|_| {
-            Err(Cause::Timeout {
-                host: host_of(url),
-                total: true,
-                limit,
-            })
-        })
+        let total = true;
+        let result = time::timeout(limit, work)
+            .await
+            .unwrap_or_else(|_| Err(Cause::Timeout { host, total, limit }));
+        turn.end(&result);
+        result
     }
 
     /// Finds where an archive is, as Helm does: what the repository's URL says in its query goes with relative places.

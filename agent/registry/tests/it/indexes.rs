@@ -9,7 +9,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use pintle_registry::{
-    CacheOptions, ChartError, Charts, Indexes, Logins, Options, Registry, Wanted,
+    CacheOptions, ChartError, Charts, Logins, Options, Registry, Shared, Wanted,
 };
 use tokio::sync::mpsc;
 
@@ -85,11 +85,8 @@ async fn clients_share_a_request_and_nobody_else_its_answer() {
         }
     })
     .await;
-    let indexes = Arc::<Indexes>::default();
-    let charts = |options| {
-        let registry = Registry::new(options).unwrap();
-        Charts::sharing(registry, Arc::clone(&indexes))
-    };
+    let shared = Arc::<Shared>::default();
+    let charts = |options| Charts::new(Registry::sharing(options, Arc::clone(&shared)).unwrap());
     let (place, any) = (
         place(&format!("http://{}", liar.address())),
         Wanted::version("*"),

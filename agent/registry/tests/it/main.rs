@@ -14,4 +14,5 @@ mod servers;
 mod sharing;
 mod support;
 mod tags;
+mod turns;
 mod uploads;
