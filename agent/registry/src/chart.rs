@@ -1,6 +1,7 @@
 //! Charts, and other archives of files: from registries and from chart repositories.
 
 mod archive;
+mod archives;
 mod charts;
 mod files;
 mod helm;
@@ -11,7 +12,6 @@ mod repository;
 mod text;
 mod yaml;
 
-pub(crate) use self::indexes::Indexes;
 pub use self::{
     archive::{Archive, ArchiveError, Layout},
     charts::{Artifact, ChartError, Charts, Logins, Resolved},
@@ -20,3 +20,4 @@ pub use self::{
     place::{Place, Wanted, shown_url},
     repository::RepositoryStage,
 };
+pub(crate) use self::{archives::Archives, indexes::Indexes};

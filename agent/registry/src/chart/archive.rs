@@ -89,11 +89,15 @@ pub enum ArchiveError {
 
 /// A packed archive (tar, gzip) whose digest is known. Cheap to clone; clones share what is unpacked.
 #[derive(Debug, Clone)]
-pub struct Archive {
+pub struct Archive(Arc<Packed>);
+
+/// What an archive is.
+#[derive(Debug)]
+pub(super) struct Packed {
     digest: Digest,
     layout: Layout,
     bytes: Bytes,
-    unpacked: Arc<Mutex<Weak<Files>>>,
+    unpacked: Mutex<Weak<Files>>,
 }
 
 impl Archive {
@@ -104,31 +108,46 @@ impl Archive {
 
     /// Takes an archive whose digest has been made.
     pub(crate) fn known(digest: Digest, bytes: Bytes, layout: Layout) -> Self {
-        Self {
+        Self(Arc::new(Packed {
             digest,
             layout,
             bytes,
-            unpacked: Arc::default(),
-        }
+            unpacked: Mutex::default(),
+        }))
+    }
+
+    /// Returns one that somebody holds still.
+    pub(super) fn of(packed: &Weak<Packed>) -> Option<Self> {
+        packed.upgrade().map(Self)
+    }
+
+    pub(super) fn downgrade(&self) -> Weak<Packed> {
+        Arc::downgrade(&self.0)
     }
 
     /// Returns the digest over the packed bytes.
-    pub const fn digest(&self) -> Digest {
-        self.digest
+    pub fn digest(&self) -> Digest {
+        self.0.digest
     }
 
-    pub(super) const fn bytes(&self) -> &Bytes {
-        &self.bytes
+    pub(super) fn layout(&self) -> Layout {
+        self.0.layout
+    }
+
+    pub(super) fn bytes(&self) -> &Bytes {
+        &self.0.bytes
     }
 
     /// Returns its files; unpacks them, unless somebody has them still. Computes for as long as that takes.
     pub fn files(&self) -> Result<Arc<Files>, ArchiveError> {
         // Held while unpacking, so that who comes second waits rather than doing it again.
-        let mut known = self.unpacked.lock().unwrap_or_else(PoisonError::into_inner);
+        let packed = &*self.0;
+        let known = packed.unpacked.lock();
+        let mut known = known.unwrap_or_else(PoisonError::into_inner);
         if let Some(files) = known.upgrade() {
             return Ok(files);
         }
-        let files = Arc::new(unpack(&self.bytes, self.digest, self.layout)?);
+        let files = Arc::new(unpack(&packed.bytes, packed.digest, packed.layout)?);
         *known = Arc::downgrade(&files);
         Ok(files)
     }

@@ -250,6 +250,7 @@ impl Charts {
             };
             return Err(Self::failed(resolved, cause));
         }
+        let archive = self.registry.shared.archives.share(archive);
         // Unpacked once here, so that what cannot be is told as a failed fetch, with where it is from.
         let files = self.unpack(archive.clone()).await;
         let files = files.map_err(|error| Self::failed(resolved, error.into()))?;

@@ -7,9 +7,11 @@ use std::sync::{
 
 use axum::body::Body;
 use futures::stream;
+use pintle_registry::{Charts, Logins, Options, Registry, Shared};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::{
+    charts::{basic, fetch, place, repository},
     hostile::ANONYMOUS,
     lies::{Answer, Artifact, Asked, Liar, ok},
     support::{component, reference, registry},
@@ -80,4 +82,25 @@ async fn few_ask_one_host_at_once_and_nobody_elsewhere_waits_for_them() {
         pull.await.unwrap().unwrap();
     }
     assert_eq!(gate.most.load(Ordering::SeqCst), 5);
+}
+
+#[tokio::test]
+async fn what_two_have_fetched_for_themselves_is_held_once() {
+    let liar = repository("web-1.2.0.tgz").await;
+    let place = place(&format!("http://{}/charts", liar.address()));
+    let shared = Arc::<Shared>::default();
+    let client = || {
+        let registry = Registry::sharing(Options::default(), Arc::clone(&shared));
+        Charts::new(registry.unwrap())
+    };
+    let one = fetch(&client(), &place, "^1", &basic()).await.unwrap();
+    let nobody = Logins::default();
+    let other = fetch(&client(), &place, "^1", &nobody).await.unwrap();
+    let files = one.archive.files().unwrap();
+    assert!(Arc::ptr_eq(&files, &other.archive.files().unwrap()));
+    let asked = liar.asked();
+    let archives = asked
+        .iter()
+        .filter(|asked| asked.line.contains("web-1.2.0.tgz"));
+    assert_eq!(archives.count(), 2);
 }
