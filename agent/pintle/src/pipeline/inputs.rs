@@ -1,6 +1,12 @@
 //! What a renderer asks for from elsewhere: charts, artifacts, other folders of the revision.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use pintle_core::{
@@ -20,6 +26,8 @@ use super::snapshot::{Snapshot, SnapshotError};
 const AT_ONCE: usize = 8;
 /// Most sources that one rendering may ask for.
 const MAX_SOURCES: usize = 256;
+/// Most bytes of all archives that one rendering asks for, unpacked: they are held until it ends.
+const MAX_UNPACKED: u64 = 200 << 20;
 
 /// Why an input was not had.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +65,10 @@ pub(crate) enum InputCause {
     Tree(#[from] TreeError),
     #[error("a rendering may ask for {MAX_SOURCES} sources at most")]
     TooMany,
+    #[error(
+        "all archives that a rendering asks for may have {limit} bytes together when they are unpacked: leave files out of them, for charts with `.helmignore`, or deploy some of them as applications of their own"
+    )]
+    TooLarge { limit: u64 },
 }
 
 impl From<ChartError> for InputCause {
@@ -83,7 +95,7 @@ impl InputError {
     pub(crate) fn is_retryable(&self) -> bool {
         match &self.cause {
             InputCause::Chart(error) => error.is_retryable(),
-            InputCause::Helm(_) => true,
+            InputCause::Helm(_) | InputCause::TooLarge { .. } => true,
             InputCause::Snapshot(error) => error.is_broken(),
             InputCause::Tree(error) => error.is_broken(),
             // What is written wrongly, or is not in the revision, takes another revision.
@@ -159,6 +171,23 @@ fn content(tree: &dyn Tree) -> Result<Digest, InputCause> {
     Ok(Digester::new("folder").part(tree.content()?).finish())
 }
 
+/// What of the archives of one rendering is unpacked.
+struct Unpacked {
+    limit: u64,
+    size: AtomicU64,
+}
+
+impl Unpacked {
+    /// Counts an archive, which goes with the error if there is no room for it.
+    fn add(&self, size: u64) -> Result<(), InputCause> {
+        let before = self.size.fetch_add(size, Ordering::Relaxed);
+        if before + size > self.limit {
+            return Err(InputCause::TooLarge { limit: self.limit });
+        }
+        Ok(())
+    }
+}
+
 /// Fetches for one rendering.
 pub(crate) struct Inputs<'a> {
     pub(crate) charts: &'a Charts,
@@ -177,11 +206,17 @@ impl Inputs<'_> {
                 cause: InputCause::TooMany,
             });
         }
+        let unpacked = Unpacked {
+            limit: MAX_UNPACKED,
+            size: AtomicU64::new(0),
+        };
         let fetches = sources.into_iter().map(async |source| {
-            self.one(&source).await.map_err(|cause| InputError {
-                source_text: shown(&source),
-                cause,
-            })
+            self.one(&source, &unpacked)
+                .await
+                .map_err(|cause| InputError {
+                    source_text: shown(&source),
+                    cause,
+                })
         });
         futures::stream::iter(fetches)
             .buffered(AT_ONCE)
@@ -189,19 +224,21 @@ impl Inputs<'_> {
             .await
     }
 
-    async fn one(&self, source: &Source) -> Result<Input, InputCause> {
+    async fn one(&self, source: &Source, unpacked: &Unpacked) -> Result<Input, InputCause> {
         let (tree, digest) = match source {
             Source::Folder(path) => {
                 let (surroundings, path) = (self.surroundings.clone(), path.clone());
-                let read = move || surroundings.folder(&path);
-                let tree = blocking(read).await?;
-                let digest = content(&*tree)?;
-                (tree, digest)
+                blocking(move || {
+                    let tree = surroundings.folder(&path)?;
+                    let digest = content(&*tree)?;
+                    Ok::<_, InputCause>((tree, digest))
+                })
+                .await?
             }
             Source::Oci { reference, digest } => {
                 let digest = digest.as_deref().map(str::parse::<Digest>).transpose()?;
                 let (place, wanted) = oci(reference, digest)?;
-                self.chart(&place, &wanted, None).await?
+                self.chart(&place, &wanted, None, unpacked).await?
             }
             Source::Chart {
                 repository,
@@ -211,8 +248,8 @@ impl Inputs<'_> {
             } => {
                 let digest = digest.as_deref().map(str::parse::<Digest>).transpose()?;
                 let place = self.place(repository, name)?;
-                self.chart(&place, &Wanted::Exact(version.clone()), digest)
-                    .await?
+                let wanted = Wanted::Exact(version.clone());
+                self.chart(&place, &wanted, digest, unpacked).await?
             }
         };
         Ok(Input {
@@ -227,10 +264,12 @@ impl Inputs<'_> {
         place: &Place,
         wanted: &Wanted,
         digest: Option<Digest>,
+        unpacked: &Unpacked,
     ) -> Result<(Arc<dyn Tree>, Digest), InputCause> {
         let resolved = self.charts.resolve(place, wanted, self.logins).await?;
         let pulled = self.charts.pull_files(&resolved, digest, self.logins).await;
         let (_, files) = pulled?;
+        unpacked.add(files.size())?;
         let digest = files.archive();
         Ok((files, digest))
     }
@@ -296,6 +335,18 @@ mod tests {
     use pintle_registry::{Cause, RegistryError, RepositoryStage, Shown, Stage};
 
     use super::*;
+
+    #[test]
+    fn archives_of_one_rendering_have_a_bound_together() {
+        let unpacked = Unpacked {
+            limit: 600,
+            size: AtomicU64::new(0),
+        };
+        unpacked.add(300).unwrap();
+        unpacked.add(300).unwrap();
+        let error = unpacked.add(1).unwrap_err();
+        insta::assert_snapshot!(error, @"all archives that a rendering asks for may have 600 bytes together when they are unpacked: leave files out of them, for charts with `.helmignore`, or deploy some of them as applications of their own");
+    }
 
     #[test]
     fn a_folder_beside_is_another_one_when_what_its_links_lead_to_changes() {

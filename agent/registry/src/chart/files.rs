@@ -107,6 +107,15 @@ impl Files {
         self.modified
     }
 
+    /// Returns how many bytes all files have together.
+    pub fn size(&self) -> u64 {
+        let size = |node: &Node| match node {
+            Node::File(bytes) => bytes.len() as u64,
+            Node::Folder(_) => 0,
+        };
+        self.nodes.values().map(size).sum()
+    }
+
     /// Returns the digest of the archive: it names the content.
     pub const fn archive(&self) -> Digest {
         self.archive
