@@ -224,7 +224,8 @@ impl ChartRepository<'_> {
         result
     }
 
-    /// Finds where an archive is, as Helm does: what the repository's URL says in its query goes with relative places.
+    /// Finds where an archive is. What the repository's URL says in its query goes with places that are not absolute, as Helm has
+    /// it, but to the repository alone: it may be a token, and such a place may name another host.
     fn resolve(&self, place: &str) -> Result<Url, Cause> {
         if let Ok(absolute) = Url::parse(place) {
             return Ok(absolute);
@@ -232,7 +233,8 @@ impl ChartRepository<'_> {
         let mut base = self.url.clone();
         base.set_path(&format!("{}/", self.url.path().trim_end_matches('/')));
         let mut url = join(&host_of(&self.url), &base, place)?;
-        if self.url.query().is_some() && url.query().is_none() {
+        let is_own = url.origin() == self.url.origin();
+        if is_own && url.query().is_none() {
             url.set_query(self.url.query());
         }
         Ok(url)
@@ -407,6 +409,38 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use super::*;
+    use crate::options::Options;
+
+    #[test]
+    fn the_query_of_a_repository_goes_to_nobody_else() {
+        let registry = Registry::new(Options::default()).unwrap();
+        let repository = ChartRepository {
+            registry: &registry,
+            url: Url::parse("https://charts.example.com/a?token=x").unwrap(),
+            credentials: Credentials::Anonymous,
+        };
+        for (place, expected) in [
+            ("web.tgz", "https://charts.example.com/a/web.tgz?token=x"),
+            ("/web.tgz", "https://charts.example.com/web.tgz?token=x"),
+            ("web.tgz?v=1", "https://charts.example.com/a/web.tgz?v=1"),
+            (
+                "//charts.example.com/web.tgz",
+                "https://charts.example.com/web.tgz?token=x",
+            ),
+            (
+                "//charts.example.com:8443/web.tgz",
+                "https://charts.example.com:8443/web.tgz",
+            ),
+            (
+                "//other.example.com/x.tgz",
+                "https://other.example.com/x.tgz",
+            ),
+            ("https://other.example.com/x", "https://other.example.com/x"),
+        ] {
+            let found = repository.resolve(place).unwrap();
+            assert_eq!(found.as_str(), expected, "{place}");
+        }
+    }
 
     #[test]
     fn indexes_that_nobody_asks_for_go_and_so_does_what_a_crash_left() {
