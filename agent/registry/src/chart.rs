@@ -12,6 +12,7 @@ mod repository;
 mod text;
 mod yaml;
 
+pub(crate) use self::{archive::ARCHIVE_ADVICE, archives::Archives, indexes::Indexes};
 pub use self::{
     archive::{Archive, ArchiveError, Layout},
     charts::{Artifact, ChartError, Charts, Logins, Resolved},
@@ -20,4 +21,3 @@ pub use self::{
     place::{Place, Wanted, shown_url},
     repository::RepositoryStage,
 };
-pub(crate) use self::{archives::Archives, indexes::Indexes};

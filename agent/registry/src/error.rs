@@ -4,7 +4,11 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 use pintle_core::digest::Digest;
 
-use crate::{chart::ArchiveError, component::ComponentError, reference::Reference};
+use crate::{
+    chart::{ARCHIVE_ADVICE, ArchiveError},
+    component::ComponentError,
+    reference::Reference,
+};
 
 /// What was being done when it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -482,12 +486,13 @@ fn unauthorized(host: &str, shown: Shown, message: Option<&str>) -> String {
 fn too_large(part: Part, limit: u64, size: Option<u64>) -> String {
     let size = size.map_or_else(String::new, |size| format!(" (it has {size})"));
     let advice = match part {
-        Part::Manifest | Part::Component | Part::Archive | Part::Index => {
-            "; raise the limit if you trust where it comes from"
-        }
-        // These are fixed: nothing that is meant well comes near them.
-        Part::Config | Part::Token | Part::Tags => "",
+        Part::Component => Some("build it without debug information, or split it"),
+        Part::Archive => Some(ARCHIVE_ADVICE),
+        Part::Index => Some("take old versions off it, or split the repository"),
+        // Nothing that is meant well comes near these limits.
+        Part::Manifest | Part::Config | Part::Token | Part::Tags => None,
     };
+    let advice = advice.map_or_else(String::new, |advice| format!("; {advice}"));
     format!("the {part} is larger than the limit of {limit} bytes{size}{advice}")
 }
 

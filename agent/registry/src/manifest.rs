@@ -362,7 +362,7 @@ mod tests {
         it is a Wasm artifact with 0 layers; expected a Wasm component (config application/vnd.wasm.config.v0+json, one layer application/wasm)
         it is a Wasm artifact with 2 layers; expected a Wasm component (config application/vnd.wasm.config.v0+json, one layer application/wasm)
         it is a Wasm artifact whose layer is of type `application/vnd.wasm.content.layer.v1+wasm`; expected a Wasm component (config application/vnd.wasm.config.v0+json, one layer application/wasm)
-        the component is larger than the limit of 100 bytes (it has 101); raise the limit if you trust where it comes from
+        the component is larger than the limit of 100 bytes (it has 101); build it without debug information, or split it
         the manifest cannot be understood: layers[0]: invalid value: integer `-1`, expected u64
         the config is larger than the limit of 1048576 bytes (it has 2000000)
         the manifest cannot be understood: config: `sha512:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855` is not a digest: expected `sha256:` and 64 lowercase hexadecimal digits

@@ -25,7 +25,8 @@ const MAX_DESCRIPTION: u64 = 1 << 20;
 /// Most bytes that are decompressed, headers and padding included: an archive of nothing but headers ends here.
 const MAX_STREAM: u64 = MAX_UNPACKED + (MAX_ENTRIES as u64) * 2048;
 /// What makes an archive smaller.
-const ADVICE: &str = "leave files out of it, for a chart with `.helmignore`, or split it";
+pub(crate) const ARCHIVE_ADVICE: &str =
+    "leave files out of it, for a chart with `.helmignore`, or split it";
 /// What Windows editors put before a text. Helm drops it from each file.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
@@ -68,7 +69,7 @@ pub enum ArchiveError {
     Deep(String),
     /// The paths in it are longer than is taken.
     #[error(
-        "the paths of its files and folders have more than {MAX_PATHS} bytes together: shorten the names in it, or {ADVICE}"
+        "the paths of its files and folders have more than {MAX_PATHS} bytes together: shorten the names in it, or {ARCHIVE_ADVICE}"
     )]
     LongPaths,
     /// What describes an entry is larger than is taken.
@@ -80,10 +81,10 @@ pub enum ArchiveError {
     #[error("`{0}` is both a file and a folder in it")]
     InTheWay(TreePath),
     /// It has more files than are taken.
-    #[error("it has more than {MAX_ENTRIES} files and folders: {ADVICE}")]
+    #[error("it has more than {MAX_ENTRIES} files and folders: {ARCHIVE_ADVICE}")]
     TooMany,
     /// Its files are larger than is taken.
-    #[error("its files have more than {MAX_UNPACKED} bytes together")]
+    #[error("its files have more than {MAX_UNPACKED} bytes together: {ARCHIVE_ADVICE}")]
     TooLarge,
 }
 

@@ -289,8 +289,8 @@ async fn lies_are_told_as_such() {
     }
     insta::assert_snapshot!(all.join("\n"), @r"
     cannot read the index of the chart repository http://REGISTRY/: the index cannot be understood: error: line 1 column 1: expected mapping start
-    cannot read the index of the chart repository http://REGISTRY/: the index is larger than the limit of 10000 bytes (it has 20000); raise the limit if you trust where it comes from
-    cannot read the index of the chart repository http://REGISTRY/: the index is larger than the limit of 10000 bytes; raise the limit if you trust where it comes from
+    cannot read the index of the chart repository http://REGISTRY/: the index is larger than the limit of 10000 bytes (it has 20000); take old versions off it, or split the repository
+    cannot read the index of the chart repository http://REGISTRY/: the index is larger than the limit of 10000 bytes; take old versions off it, or split the repository
     cannot read the index of the chart repository http://REGISTRY/: REGISTRY has no such index.yaml
     cannot read the index of the chart repository http://REGISTRY/: REGISTRY does not accept the user name and password
     cannot read the index of the chart repository http://REGISTRY/: REGISTRY answered with status 503
@@ -299,7 +299,7 @@ async fn lies_are_told_as_such() {
     cannot read the index of the chart repository http://REGISTRY/: REGISTRY sends us to http://REGISTRY/index.yaml, which is not followed: it is one redirect too many
     cannot read the index of the chart repository http://REGISTRY/: REGISTRY took longer than 500ms in all
     cannot read a chart from the chart repository http://REGISTRY/ (web 1.2.0): the archive is not what its digest says: expected sha256:GOOD, got sha256:f41f3fa625ff120ddca7ef456bf66371ecea23c129f4e4c32367101edb516cf8; the registry, or something between, has changed it
-    cannot read a chart from the chart repository http://REGISTRY/ (web 1.2.0): the archive is larger than the limit of 100000 bytes; raise the limit if you trust where it comes from
+    cannot read a chart from the chart repository http://REGISTRY/ (web 1.2.0): the archive is larger than the limit of 100000 bytes; leave files out of it, for a chart with `.helmignore`, or split it
     no version of web in http://REGISTRY/ is `1.2.0`; there are 2.0.0
     ");
 }
@@ -343,7 +343,7 @@ async fn archives_that_are_no_charts() {
     }
     insta::assert_snapshot!(all.join("\n"), @r"
     cannot read a chart from the chart repository http://REGISTRY/ (web 1.2.0): the archive is not taken: it holds `web/../../etc/passwd`, which is no path within it
-    cannot read a chart from the chart repository http://REGISTRY/ (web 1.2.0): the archive is not taken: its files have more than 104857600 bytes together
+    cannot read a chart from the chart repository http://REGISTRY/ (web 1.2.0): the archive is not taken: its files have more than 104857600 bytes together: leave files out of it, for a chart with `.helmignore`, or split it
     ");
 }
 

@@ -98,8 +98,8 @@ async fn manifests_that_are_none() {
     cannot read the manifest of `REGISTRY/x:1`: the manifest cannot be understood: it is not a JSON manifest: expected value at line 1 column 1
     cannot read the manifest of `REGISTRY/x:1`: the manifest cannot be understood: it is not a JSON manifest: EOF while parsing a value at line 1 column 0
     cannot read the manifest of `REGISTRY/x:1`: the manifest cannot be understood: it is not a JSON manifest: invalid type: sequence, expected a map at line 1 column 0
-    cannot read the manifest of `REGISTRY/x:1`: the manifest is larger than the limit of 5000 bytes (it has 6000); raise the limit if you trust where it comes from
-    cannot read the manifest of `REGISTRY/x:1`: the manifest is larger than the limit of 5000 bytes; raise the limit if you trust where it comes from
+    cannot read the manifest of `REGISTRY/x:1`: the manifest is larger than the limit of 5000 bytes (it has 6000)
+    cannot read the manifest of `REGISTRY/x:1`: the manifest is larger than the limit of 5000 bytes
     cannot read the manifest of `REGISTRY/x:1`: it is an index of artifacts for several platforms; expected a Wasm component (config application/vnd.wasm.config.v0+json, one layer application/wasm)
     ");
 }
@@ -139,7 +139,7 @@ async fn sizes_beyond_the_limit_are_not_even_asked_for() {
     let mut artifact = Artifact::new(component());
     artifact.manifest["layers"][0]["size"] = json!(10_001);
     let liar = liar(artifact, "nothing", || status(500)).await;
-    insta::assert_snapshot!(pull_error(&liar).await, @"cannot read the manifest of `REGISTRY/x:1`: the component is larger than the limit of 10000 bytes (it has 10001); raise the limit if you trust where it comes from");
+    insta::assert_snapshot!(pull_error(&liar).await, @"cannot read the manifest of `REGISTRY/x:1`: the component is larger than the limit of 10000 bytes (it has 10001); build it without debug information, or split it");
     assert!(
         !liar
             .asked()

@@ -256,7 +256,7 @@ async fn what_is_no_component_is_not_pushed() {
     insta::assert_snapshot!(all.join("\n"), @r"
     cannot push `REGISTRY/x:1`: it is a core module, not a component; build it for `wasm32-wasip2`, or make a component of it with `wasm-tools component new`
     cannot push `REGISTRY/x:1`: it is not WebAssembly: expected a binary that starts with `\0asm`, this starts with `61 70 69 56`
-    cannot push `REGISTRY/x:1`: the component is larger than the limit of 1000 bytes (it has 1166); raise the limit if you trust where it comes from
+    cannot push `REGISTRY/x:1`: the component is larger than the limit of 1000 bytes (it has 1166); build it without debug information, or split it
     ");
     let error = registry.resolve(&tag, &ANONYMOUS).await.unwrap_err();
     assert!(
