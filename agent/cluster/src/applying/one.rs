@@ -1,7 +1,7 @@
 //! One object: written or deleted.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{MutexGuard, PoisonError},
     time::Duration,
 };
@@ -450,7 +450,7 @@ impl Applier<'_> {
         &self,
         change: &'c Change,
         entry: Option<&Entry>,
-        going: &BTreeSet<&ObjectId>,
+        going: &BTreeMap<&ObjectId, &Change>,
     ) -> Done<'c> {
         let result = if self.cancel.is_cancelled() {
             None
@@ -471,7 +471,7 @@ impl Applier<'_> {
         &self,
         change: &Change,
         entry: Option<&Entry>,
-        going: &BTreeSet<&ObjectId>,
+        going: &BTreeMap<&ObjectId, &Change>,
     ) -> Result<(), WriteError> {
         // Planning found no object: only the intention goes.
         let Some(live) = &change.live else {
@@ -522,7 +522,7 @@ impl Applier<'_> {
     async fn check_unused(
         &self,
         live: &Value,
-        going: &BTreeSet<&ObjectId>,
+        going: &BTreeMap<&ObjectId, &Change>,
     ) -> Result<(), WriteError> {
         let allowed = self
             .release
@@ -532,7 +532,7 @@ impl Applier<'_> {
         if allowed || Wish::of(live) == Wish::Allow {
             return Ok(());
         }
-        if is_used(self.connection, live, &|id| going.contains(id)).await {
+        if is_used(self.connection, live, &|id| going.contains_key(id)).await {
             return Err(WriteError::StillUsed);
         }
         Ok(())

@@ -158,7 +158,7 @@ impl<'c> Applier<'c> {
         task: Task,
         change: &'a Change,
         entry: Option<Entry>,
-        all: &BTreeMap<&'a ObjectId, &'a Change>,
+        all: &'a BTreeMap<&'a ObjectId, &'a Change>,
     ) -> Going<'a>
     where
         'c: 'a,
@@ -167,14 +167,11 @@ impl<'c> Applier<'c> {
             Work::Write => {
                 async move { (task, Ended::Done(self.write(change, entry.as_ref()).await)) }.boxed()
             }
-            Work::Delete => {
-                let all = all.keys().copied().collect();
-                async move {
-                    let done = self.delete(change, entry.as_ref(), &all).await;
-                    (task, Ended::Done(done))
-                }
-                .boxed()
+            Work::Delete => async move {
+                let done = self.delete(change, entry.as_ref(), all).await;
+                (task, Ended::Done(done))
             }
+            .boxed(),
         }
     }
 
