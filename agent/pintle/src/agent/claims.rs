@@ -113,12 +113,13 @@ impl Claims {
             state.applications.retain(|_, known| is_held(known));
             let is_held = |deleted: &Deleted| shards.contains(deleted.shard);
             state.deleted.retain(|_, deleted| is_held(deleted));
+            true
         });
     }
 
     /// Says that all applications are known that there are.
     pub(crate) fn complete(&self) {
-        self.change(|state| state.is_complete = true);
+        self.change(|state| assign(&mut state.is_complete, true));
     }
 
     /// Takes note of an application, and where its objects are. `is_idle` says that it will not render anything for now.
@@ -126,16 +127,21 @@ impl Claims {
         self.change(|state| {
             let label = name.label_value();
             // It may have been made again.
-            state.deleted.remove(&label);
+            let mut is_news = state.deleted.remove(&label).is_some();
             let new = || Known::new(name);
-            let known = state.applications.entry(label).or_insert_with(new);
+            let known = state.applications.entry(label).or_insert_with(|| {
+                is_news = true;
+                new()
+            });
             if known.is_leaving {
+                is_news = true;
                 *known = new();
             }
-            known.cluster = cluster;
+            is_news |= assign(&mut known.cluster, cluster);
             if is_idle {
-                known.settle();
+                is_news |= known.settle();
             }
+            is_news
         });
     }
 
@@ -143,30 +149,30 @@ impl Claims {
     /// what its removal asks about.
     pub(crate) fn locate(&self, name: &ApplicationName, cluster: String) {
         self.change(|state| {
+            let label = name.label_value();
+            let is_news = !state.applications.contains_key(&label);
             let new = || Known {
                 cluster,
                 ..Known::new(name)
             };
-            let label = name.label_value();
             state.applications.entry(label).or_insert_with(new);
+            is_news
         });
     }
 
     /// Takes note of what an application follows.
     pub(crate) fn source(&self, name: &ApplicationName, topic: Digest) {
         self.change(|state| {
-            if let Some(known) = state.known(name) {
-                known.topic = Some(topic);
-            }
+            let known = state.known(name);
+            known.is_some_and(|known| assign(&mut known.topic, Some(topic)))
         });
     }
 
     /// Says that an application has a revision to render.
     pub(crate) fn expect(&self, name: &ApplicationName, revision: &str) {
         self.change(|state| {
-            if let Some(known) = state.known(name) {
-                known.wanted = Some(revision.to_owned());
-            }
+            let known = state.known(name);
+            known.is_some_and(|known| assign(&mut known.wanted, Some(revision.to_owned())))
         });
     }
 
@@ -175,9 +181,8 @@ impl Claims {
     pub(crate) fn hear(&self, name: &ApplicationName, revision: &str) {
         self.change(|state| {
             let has_to = |known: &&mut Known| known.rendered.as_deref() != Some(revision);
-            if let Some(known) = state.known(name).filter(has_to) {
-                known.wanted = Some(revision.to_owned());
-            }
+            let known = state.known(name).filter(has_to);
+            known.is_some_and(|known| assign(&mut known.wanted, Some(revision.to_owned())))
         });
     }
 
@@ -188,6 +193,7 @@ impl Claims {
         revision: &str,
         objects: impl Iterator<Item = &'a ObjectId>,
     ) -> bool {
+        let mut has_left = false;
         self.change(|state| {
             let known = state.known(name);
             // The end of a run of an application that was deleted, or is another replica's by now, says nothing.
@@ -196,14 +202,15 @@ impl Claims {
             };
             let objects: HashSet<Key> = objects.map(|id| Key::of(&known.cluster, id)).collect();
             let before = known.objects.as_ref();
-            let has_left = before.is_some_and(|before| !before.is_subset(&objects));
+            has_left = before.is_some_and(|before| !before.is_subset(&objects));
             known.objects = Some(objects);
             known.is_new = false;
             known.rendered = Some(revision.to_owned());
             // A newer one may be due already.
             known.wanted = known.wanted.take().filter(|wanted| wanted != revision);
-            has_left
-        })
+            true
+        });
+        has_left
     }
 
     /// Says whether an application claims an object.
@@ -220,57 +227,65 @@ impl Claims {
         objects: impl Iterator<Item = &'a ObjectId>,
     ) {
         self.change(|state| {
-            if let Some(known) = state.known(name) {
-                let cluster = &known.cluster;
-                let barred = objects.map(|id| Key::of(cluster, id));
-                known.barred.extend(barred);
-            }
+            let Some(known) = state.known(name) else {
+                return false;
+            };
+            let cluster = &known.cluster;
+            let barred = objects.map(|id| Key::of(cluster, id));
+            let before = known.barred.len();
+            known.barred.extend(barred);
+            known.barred.len() != before
         });
     }
 
     /// Says that an application has written all that its render has.
     pub(crate) fn unbar(&self, name: &ApplicationName) {
         self.change(|state| {
-            if let Some(known) = state.known(name) {
-                known.barred.clear();
-            }
+            let known = state.known(name);
+            known.is_some_and(|known| !std::mem::take(&mut known.barred).is_empty())
         });
     }
 
     /// Says that an application will not render its revision for now: it waits for a change, has failed too often, or rests.
     pub(crate) fn settle(&self, name: &ApplicationName) {
         self.change(|state| {
-            if let Some(known) = state.known(name) {
-                known.settle();
-            }
+            let known = state.known(name);
+            known.is_some_and(Known::settle)
         });
     }
 
     /// Says that an application has failed to render its revision, and is about to try again: that is still to come.
     pub(crate) fn fail(&self, name: &ApplicationName) {
         self.change(|state| {
-            if let Some(known) = state.known(name) {
-                known.is_new = false;
-            }
+            let known = state.known(name);
+            known.is_some_and(|known| assign(&mut known.is_new, false))
         });
     }
 
     /// Says that an application is another replica's. What it claims is not known here any more.
     pub(crate) fn forget(&self, name: &ApplicationName) {
-        self.change(|state| state.applications.remove(&name.label_value()));
+        self.change(|state| {
+            let known = state.applications.remove(&name.label_value());
+            known.is_some()
+        });
     }
 
     /// Says that an application is being deleted, or was. It claims nothing any more; says whether it may have done so.
     pub(crate) fn leave(&self, name: &ApplicationName) -> bool {
+        let mut has_claimed = false;
         self.change(|state| {
             let Some(known) = state.known(name) else {
-                return state.bury(name, Instant::now());
+                has_claimed = state.bury(name, Instant::now());
+                return has_claimed;
             };
-            known.settle();
-            known.is_leaving = true;
             let before = known.objects.replace(HashSet::new());
-            before.is_none_or(|objects| !objects.is_empty())
-        })
+            has_claimed = before.is_none_or(|objects| !objects.is_empty());
+            let mut is_news = has_claimed;
+            is_news |= known.settle();
+            is_news |= assign(&mut known.is_leaving, true);
+            is_news
+        });
+        has_claimed
     }
 
     /// Takes note of what a source says; nothing while it has not said anything.
@@ -278,23 +293,28 @@ impl Claims {
         self.change(|state| {
             // The last answer of a source that nobody follows any more says nothing: it would never be asked again.
             let Some(told) = state.sources.get_mut(key) else {
-                return;
+                return false;
             };
             told.revision = revision.map(ToOwned::to_owned);
             told.answers += 1;
+            true
         });
     }
 
     /// Takes note of a source that is asked from now on.
     pub(crate) fn asking(&self, key: &SourceKey) {
         self.change(|state| {
-            state.sources.entry(key.clone()).or_default();
+            let is_news = !state.sources.contains_key(key);
+            if is_news {
+                state.sources.insert(key.clone(), Told::default());
+            }
+            is_news
         });
     }
 
     /// Takes note of a source that is not asked any more.
     pub(crate) fn leave_source(&self, key: &SourceKey) {
-        self.change(|state| state.sources.remove(key));
+        self.change(|state| state.sources.remove(key).is_some());
     }
 
     /// Says what the application with a label wants; nothing if it is not this replica's.
@@ -319,10 +339,13 @@ impl Claims {
         })
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        let result = change(&mut self.lock());
-        self.changes.send_modify(|changes| *changes += 1);
-        result
+    /// Changes what is known. Whoever waits is woken only by what says that something is another than before: most of what is
+    /// told here is known, and all questions that are open would be looked at for it.
+    fn change(&self, change: impl FnOnce(&mut State) -> bool) {
+        let is_news = change(&mut self.lock());
+        if is_news {
+            self.changes.send_modify(|changes| *changes += 1);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -351,9 +374,19 @@ impl Known {
         objects.is_some_and(|objects| objects.contains(&key)) && !self.barred.contains(&key)
     }
 
-    fn settle(&mut self) {
+    /// Says whether that is news.
+    fn settle(&mut self) -> bool {
+        let was_awaited = self.is_new || self.wanted.is_some();
         (self.is_new, self.wanted) = (false, None);
+        was_awaited
     }
+}
+
+/// Says whether it is another value than before.
+fn assign<T: PartialEq>(place: &mut T, value: T) -> bool {
+    let is_news = *place != value;
+    *place = value;
+    is_news
 }
 
 impl State {

@@ -182,6 +182,98 @@ fn what_is_pushed_again_is_not_awaited_by_who_has_rendered_it() {
     assert_eq!(claimant(&claims, "a", "x"), "?");
 }
 
+/// Says which of some changes wake those who wait for an answer.
+fn woken_by(claims: &Claims, changes: &[(&'static str, &dyn Fn())]) -> Vec<&'static str> {
+    let mut waits = claims.changes.subscribe();
+    let mut woken = Vec::new();
+    for (told, change) in changes {
+        change();
+        if waits.has_changed().unwrap() {
+            woken.push(*told);
+        }
+        waits.mark_unchanged();
+    }
+    woken
+}
+
+#[test]
+fn what_is_known_already_wakes_nobody() {
+    let claims = claims(&["a", "b", "leaves", "idle"]);
+    let (a, b) = (app("a"), app("b"));
+    claims.follow(&app("idle"), String::new(), true);
+    claims.leave(&app("leaves"));
+    claims.leave(&app("left"));
+    claims.rendered(&a, "1", [id("x")].iter());
+    claims.expect(&b, "2");
+    claims.bar(&a, [id("x")].iter());
+    let changes: &[(&str, &dyn Fn())] = &[
+        ("follow", &|| claims.follow(&a, String::new(), false)),
+        ("idle", &|| claims.follow(&app("idle"), String::new(), true)),
+        ("locate", &|| claims.locate(&a, "far".to_owned())),
+        ("source", &|| claims.source(&a, source("main").topic())),
+        ("asking", &|| claims.asking(&source("main"))),
+        ("told", &|| claims.told(&source("other"), Some("1"))),
+        ("leave_source", &|| claims.leave_source(&source("other"))),
+        ("expect", &|| claims.expect(&b, "2")),
+        ("hear", &|| claims.hear(&a, "1")),
+        ("late", &|| claims.hear(&app("c"), "1")),
+        ("bar", &|| claims.bar(&a, [id("x")].iter())),
+        ("unbar", &|| claims.unbar(&b)),
+        ("settle", &|| claims.settle(&a)),
+        ("fail", &|| claims.fail(&a)),
+        ("leave", &|| {
+            claims.leave(&app("leaves"));
+        }),
+        ("left", &|| {
+            claims.leave(&app("left"));
+        }),
+        ("forget", &|| claims.forget(&app("c"))),
+        ("complete", &|| claims.complete()),
+    ];
+    let woken = woken_by(&claims, changes);
+    assert!(woken.is_empty(), "{woken:?}");
+}
+
+#[test]
+fn whatever_an_answer_may_depend_on_wakes_those_who_wait_for_it() {
+    let claims = claims(&["a", "b", "c", "leaves"]);
+    let (a, b, c) = (app("a"), app("b"), app("c"));
+    claims.assigned(ShardSet::ALL, true);
+    let changes: &[(&str, &dyn Fn())] = &[
+        ("complete", &|| claims.complete()),
+        ("assigned", &|| claims.assigned(ShardSet::ALL, false)),
+        ("rendered", &|| {
+            render(&claims, "a", "1", &["x"]);
+        }),
+        ("expect", &|| claims.expect(&a, "2")),
+        ("expect another", &|| claims.expect(&a, "3")),
+        ("hear", &|| claims.hear(&a, "4")),
+        ("settle", &|| claims.settle(&a)),
+        ("fail", &|| claims.fail(&b)),
+        ("source", &|| claims.source(&a, source("other").topic())),
+        ("follow elsewhere", &|| {
+            claims.follow(&a, "far".to_owned(), false);
+        }),
+        ("follow one that idles", &|| {
+            claims.follow(&c, String::new(), true);
+        }),
+        ("follow a new one", &|| {
+            claims.follow(&app("new"), String::new(), false);
+        }),
+        ("bar", &|| claims.bar(&a, [id("x")].iter())),
+        ("unbar", &|| claims.unbar(&a)),
+        ("leave", &|| {
+            claims.leave(&app("leaves"));
+        }),
+        ("forget", &|| claims.forget(&b)),
+        ("asking", &|| claims.asking(&source("other"))),
+        ("told", &|| claims.told(&source("main"), Some("1"))),
+        ("leave_source", &|| claims.leave_source(&source("main"))),
+    ];
+    let all: Vec<&str> = changes.iter().map(|(told, _)| *told).collect();
+    assert_eq!(woken_by(&claims, changes), all);
+}
+
 #[test]
 fn a_source_that_nobody_follows_any_more_holds_nobody_up() {
     let claims = claims(&["a"]);
