@@ -4,11 +4,12 @@
 //! source, and then one commit moves it: so whoever is about to delete asks first, and those who follow that source answer
 //! when they have rendered that commit, too. Other replicas are asked as well: each answers for its own shards.
 
+mod applications;
 mod asking;
 mod question;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
@@ -23,6 +24,7 @@ use pintle_core::{
 use tokio::sync::{mpsc, watch};
 
 use super::{controller::Message, sources::SourceKey};
+use applications::{Applications, Known};
 pub(crate) use asking::{RunClaims, serve};
 pub(crate) use question::{Answer, Ask, Asked, Key, Question};
 
@@ -43,8 +45,7 @@ pub(crate) struct Claims {
 
 #[derive(Debug, Default)]
 struct State {
-    /// By label.
-    applications: BTreeMap<String, Known>,
+    applications: Applications,
     /// By label: applications of which only objects are left, if anything is. They are none of those that are asked.
     deleted: BTreeMap<String, Deleted>,
     sources: BTreeMap<SourceKey, Told>,
@@ -69,27 +70,6 @@ struct Deleted {
     since: Instant,
 }
 
-#[derive(Debug)]
-struct Known {
-    name: ApplicationName,
-    /// Where its objects are; empty is the agent's own cluster.
-    cluster: String,
-    /// What it follows.
-    topic: Option<Digest>,
-    /// What it rendered last; nothing before its first render.
-    objects: Option<HashSet<Key>>,
-    /// What it was not allowed to write: whatever its render says, it cannot have that.
-    barred: HashSet<Key>,
-    /// Whether it has neither rendered anything nor failed to.
-    is_new: bool,
-    /// The revision that it rendered last.
-    rendered: Option<String>,
-    /// The revision that it is about to render.
-    wanted: Option<String>,
-    /// Whether it is being deleted.
-    is_leaving: bool,
-}
-
 impl Claims {
     /// Says whom to tell.
     pub(crate) fn connect(&self, controller: mpsc::Sender<Message>) {
@@ -109,8 +89,8 @@ impl Claims {
             state.shards = shards;
             state.is_complete &= !has_more;
             // Of what was another's in between nothing is known, not even that it was deleted.
-            let is_held = |known: &Known| shards.contains(Shard::of(&known.name));
-            state.applications.retain(|_, known| is_held(known));
+            let is_held = |name: &ApplicationName| shards.contains(Shard::of(name));
+            state.applications.retain(is_held);
             let is_held = |deleted: &Deleted| shards.contains(deleted.shard);
             state.deleted.retain(|_, deleted| is_held(deleted));
             true
@@ -125,18 +105,9 @@ impl Claims {
     /// Takes note of an application, and where its objects are. `is_idle` says that it will not render anything for now.
     pub(crate) fn follow(&self, name: &ApplicationName, cluster: String, is_idle: bool) {
         self.change(|state| {
-            let label = name.label_value();
+            let (known, mut is_news) = state.applications.enter(name);
             // It may have been made again.
-            let mut is_news = state.deleted.remove(&label).is_some();
-            let new = || Known::new(name);
-            let known = state.applications.entry(label).or_insert_with(|| {
-                is_news = true;
-                new()
-            });
-            if known.is_leaving {
-                is_news = true;
-                *known = new();
-            }
+            is_news |= state.deleted.remove(&name.label_value()).is_some();
             is_news |= assign(&mut known.cluster, cluster);
             if is_idle {
                 is_news |= known.settle();
@@ -149,13 +120,10 @@ impl Claims {
     /// what its removal asks about.
     pub(crate) fn locate(&self, name: &ApplicationName, cluster: String) {
         self.change(|state| {
-            let label = name.label_value();
-            let is_news = !state.applications.contains_key(&label);
-            let new = || Known {
-                cluster,
-                ..Known::new(name)
-            };
-            state.applications.entry(label).or_insert_with(new);
+            let is_news = state.applications.get(&name.label_value()).is_none();
+            if is_news {
+                state.applications.enter(name).0.cluster = cluster;
+            }
             is_news
         });
     }
@@ -193,6 +161,9 @@ impl Claims {
         revision: &str,
         objects: impl Iterator<Item = &'a ObjectId>,
     ) -> bool {
+        // Nobody who asks waits for that many digests. Whoever is given another cluster meanwhile renders for that one again.
+        let (cluster, _) = self.place(name);
+        let objects: HashSet<Key> = objects.map(|id| Key::of(&cluster, id)).collect();
         let mut has_left = false;
         self.change(|state| {
             let known = state.known(name);
@@ -200,14 +171,11 @@ impl Claims {
             let Some(known) = known.filter(|known| !known.is_leaving) else {
                 return false;
             };
-            let objects: HashSet<Key> = objects.map(|id| Key::of(&known.cluster, id)).collect();
-            let before = known.objects.as_ref();
-            has_left = before.is_some_and(|before| !before.is_subset(&objects));
-            known.objects = Some(objects);
             known.is_new = false;
             known.rendered = Some(revision.to_owned());
             // A newer one may be due already.
             known.wanted = known.wanted.take().filter(|wanted| wanted != revision);
+            has_left = state.applications.render(&name.label_value(), objects);
             true
         });
         has_left
@@ -264,10 +232,7 @@ impl Claims {
 
     /// Says that an application is another replica's. What it claims is not known here any more.
     pub(crate) fn forget(&self, name: &ApplicationName) {
-        self.change(|state| {
-            let known = state.applications.remove(&name.label_value());
-            known.is_some()
-        });
+        self.change(|state| state.applications.remove(&name.label_value()));
     }
 
     /// Says that an application is being deleted, or was. It claims nothing any more; says whether it may have done so.
@@ -278,12 +243,12 @@ impl Claims {
                 has_claimed = state.bury(name, Instant::now());
                 return has_claimed;
             };
-            let before = known.objects.replace(HashSet::new());
-            has_claimed = before.is_none_or(|objects| !objects.is_empty());
-            let mut is_news = has_claimed;
-            is_news |= known.settle();
+            let may_claim = !known.has_rendered();
+            let mut is_news = known.settle();
             is_news |= assign(&mut known.is_leaving, true);
-            is_news
+            let label = name.label_value();
+            has_claimed = state.applications.render(&label, HashSet::new()) || may_claim;
+            is_news || has_claimed
         });
         has_claimed
     }
@@ -323,10 +288,12 @@ impl Claims {
         let Some(known) = state.applications.get(owner) else {
             return state.deleted.contains_key(owner).then_some(Claim::Left);
         };
-        Some(match &known.objects {
-            None => Claim::Unknown,
-            Some(_) if known.claims(Key::of(&known.cluster, id)) => Claim::Wanted,
-            Some(_) => Claim::Left,
+        Some(if known.claims(Key::of(&known.cluster, id)) {
+            Claim::Wanted
+        } else if known.has_rendered() {
+            Claim::Left
+        } else {
+            Claim::Unknown
         })
     }
 
@@ -351,34 +318,6 @@ impl Claims {
     fn lock(&self) -> MutexGuard<'_, State> {
         // No code panics while it holds the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Known {
-    fn new(name: &ApplicationName) -> Self {
-        Self {
-            name: name.clone(),
-            cluster: String::new(),
-            topic: None,
-            objects: None,
-            barred: HashSet::new(),
-            is_new: true,
-            rendered: None,
-            wanted: None,
-            is_leaving: false,
-        }
-    }
-
-    fn claims(&self, key: Key) -> bool {
-        let objects = self.objects.as_ref();
-        objects.is_some_and(|objects| objects.contains(&key)) && !self.barred.contains(&key)
-    }
-
-    /// Says whether that is news.
-    fn settle(&mut self) -> bool {
-        let was_awaited = self.is_new || self.wanted.is_some();
-        (self.is_new, self.wanted) = (false, None);
-        was_awaited
     }
 }
 
@@ -415,46 +354,44 @@ impl State {
         };
         let others = self.applications.iter();
         let others = others
-            .filter(|(label, known)| **label != question.by && known.cluster == question.cluster);
+            .filter(|(label, known)| *label != question.by && known.cluster == question.cluster);
         let mut others = others.map(|(_, known)| known);
         others.find(is_behind).map(|known| &known.name)
     }
 
     /// Returns an application, other than who asks, whose render has an object.
-    fn claimant(&self, question: &Question, key: Key) -> Option<(&String, &Known)> {
-        match &question.owner {
-            Some(owner) => {
-                let (label, known) = self.applications.get_key_value(owner)?;
-                known.claims(key).then_some((label, known))
-            }
-            None => self
-                .applications
-                .iter()
-                .find(|(label, known)| **label != question.by && known.claims(key)),
+    fn claimant(&self, question: &Question, key: Key) -> Option<&Known> {
+        if let Some(owner) = &question.owner {
+            let known = self.applications.get(owner);
+            return known.filter(|known| known.claims(key));
         }
+        let mut all = self.applications.that_claim(key);
+        let other = all.find(|(label, _)| *label != question.by);
+        other.map(|(_, known)| known)
     }
 
-    fn answer(&self, question: &Question) -> Answer {
-        let keys = question.objects.iter();
-        let claims = keys.filter_map(|key| Some((*key, self.claimant(question, *key)?.0.clone())));
-        let owner = question.owner.as_deref();
-        Answer {
-            shards: self.shards,
-            claims: claims.collect(),
-            knows_owner: owner.is_some_and(|owner| self.knows(owner)),
+    /// Returns the answer to a question, and who claims what it is about.
+    fn answer(&self, question: &Question) -> (Answer, BTreeSet<ApplicationName>) {
+        let (mut claims, mut claimants) = (BTreeMap::new(), BTreeSet::new());
+        for key in &question.objects {
+            if let Some(known) = self.claimant(question, *key) {
+                claims.insert(*key, known.name.label_value());
+                claimants.insert(known.name.clone());
+            }
         }
+        let owner = question.owner.as_deref();
+        let answer = Answer {
+            shards: self.shards,
+            claims,
+            knows_owner: owner.is_some_and(|owner| self.knows(owner)),
+        };
+        (answer, claimants)
     }
 
     /// Says whether it is known what the application with a label claims.
     fn knows(&self, label: &str) -> bool {
         let known = self.applications.get(label);
-        self.deleted.contains_key(label) || known.is_some_and(|known| known.objects.is_some())
-    }
-
-    fn claimants(&self, question: &Question) -> Vec<ApplicationName> {
-        let keys = question.objects.iter();
-        let claims = keys.filter_map(|key| Some(self.claimant(question, *key)?.1.name.clone()));
-        claims.collect()
+        self.deleted.contains_key(label) || known.is_some_and(Known::has_rendered)
     }
 }
 

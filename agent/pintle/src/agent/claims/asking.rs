@@ -1,6 +1,10 @@
 //! Asking who claims objects: of this replica's applications, and of those of others.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::{FutureExt as _, future::BoxFuture};
 use pintle_cluster::{Claim, UnknownClaims};
@@ -50,8 +54,7 @@ impl Claims {
                 let is_settled = question.owner.is_some()
                     || asked.iter().all(has_answered) && state.unsettled(question).is_none();
                 if state.is_complete && is_settled {
-                    let answer = state.answer(question);
-                    let claimants = state.claimants(question);
+                    let (answer, claimants) = state.answer(question);
                     drop(state);
                     self.release(question, claimants);
                     return answer;
@@ -81,9 +84,9 @@ impl Claims {
         behind
     }
 
-    fn release(&self, question: &Question, claimants: Vec<ApplicationName>) {
+    fn release(&self, question: &Question, claimants: BTreeSet<ApplicationName>) {
         if question.owner.is_none() && !claimants.is_empty() {
-            self.tell(Message::Released(claimants));
+            self.tell(Message::Released(claimants.into_iter().collect()));
         }
     }
 
