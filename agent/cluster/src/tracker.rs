@@ -21,7 +21,7 @@ use async_trait::async_trait;
 use pintle_core::{
     digest::Digest,
     health::Assessment,
-    inventory::Inventory,
+    inventory::{Entry, Inventory},
     machine::Millis,
     names::{APPLICATION_LABEL, ApplicationName},
     object::ObjectId,
@@ -265,48 +265,49 @@ impl Tracker {
     pub fn drift(&self, application: &ApplicationName, inventory: &Inventory) -> Vec<Drift> {
         let state = self.inner.lock();
         let label = application.label_value();
-        let drift = |entry: &pintle_core::inventory::Entry| {
-            let id = entry.id();
-            match state.known(&label, &id, self.inner.options.namespaces.as_ref()) {
-                Known::Nothing => None,
-                Known::Gone => entry.uid.is_some().then(|| Drift {
-                    id,
-                    managers: Vec::new(),
-                    is_gone: true,
-                    now: None,
-                }),
-                Known::Object(observed) => {
-                    let is_same = entry.uid.as_deref() == Some(&*observed.uid);
-                    let is_drifted =
-                        entry.stored.is_some() && (!is_same || entry.stored != observed.stored);
-                    is_drifted.then(|| Drift {
-                        id,
-                        managers: observed
-                            .managers
-                            .iter()
-                            .map(|manager| (**manager).to_owned())
-                            .collect(),
-                        is_gone: false,
-                        now: Some((observed.uid.to_string(), observed.stored)),
-                    })
-                }
+        let drift = |(id, entry): (&ObjectId, &Entry)| match state.known(
+            &label,
+            id,
+            self.inner.options.namespaces.as_ref(),
+        ) {
+            Known::Nothing => None,
+            Known::Gone => entry.uid.is_some().then(|| Drift {
+                id: id.clone(),
+                managers: Vec::new(),
+                is_gone: true,
+                now: None,
+            }),
+            Known::Object(observed) => {
+                let is_same = entry.uid.as_deref() == Some(&*observed.uid);
+                let is_drifted =
+                    entry.stored.is_some() && (!is_same || entry.stored != observed.stored);
+                is_drifted.then(|| Drift {
+                    id: id.clone(),
+                    managers: observed
+                        .managers
+                        .iter()
+                        .map(|manager| (**manager).to_owned())
+                        .collect(),
+                    is_gone: false,
+                    now: Some((observed.uid.to_string(), observed.stored)),
+                })
             }
         };
-        let managed = inventory.entries().filter(|entry| entry.is_managed());
+        let managed = inventory.iter().filter(|(_, entry)| entry.is_managed());
         managed.filter_map(drift).collect()
     }
 
     /// Returns those of some objects that are gone, or no longer carry the application's label.
-    pub fn out_of_sight(
+    pub fn out_of_sight<'a>(
         &self,
         application: &ApplicationName,
-        ids: impl Iterator<Item = ObjectId>,
+        ids: impl Iterator<Item = &'a ObjectId>,
     ) -> BTreeSet<ObjectId> {
         let state = self.inner.lock();
         let label = application.label_value();
         let namespaces = self.inner.options.namespaces.as_ref();
         let is_gone = |id: &ObjectId| matches!(state.known(&label, id, namespaces), Known::Gone);
-        ids.filter(is_gone).collect()
+        ids.filter(|id| is_gone(id)).cloned().collect()
     }
 
     /// Returns what planning may rely on: nothing that a watch told that does not work at the moment.

@@ -180,17 +180,15 @@ impl Inventory {
     }
 
     /// Returns the identities of what is kept as it was applied: all but what hooks made and what has left the source.
-    pub fn managed(&self) -> impl Iterator<Item = ObjectId> {
-        self.entries
-            .values()
-            .filter(|entry| entry.is_managed())
-            .map(Entry::id)
+    pub fn managed(&self) -> impl Iterator<Item = &ObjectId> {
+        let managed = self.iter().filter(|(_, entry)| entry.is_managed());
+        managed.map(|(id, _)| id)
     }
 
     /// Returns the identities of what has left the source and is still listed.
-    pub fn left(&self) -> impl Iterator<Item = ObjectId> {
-        let left = self.entries.values().filter(|entry| entry.left);
-        left.map(Entry::id)
+    pub fn left(&self) -> impl Iterator<Item = &ObjectId> {
+        let left = self.iter().filter(|(_, entry)| entry.left);
+        left.map(|(id, _)| id)
     }
 
     /// Takes note of what the source has now: everything else has left it. What an earlier version has written, which knows
@@ -199,6 +197,16 @@ impl Inventory {
         for (id, entry) in &mut self.entries {
             entry.left = !rendered.contains(id);
         }
+    }
+
+    /// Returns the entries with their identities, in order of these.
+    pub fn iter(&self) -> impl Iterator<Item = (&ObjectId, &Entry)> {
+        self.entries.iter()
+    }
+
+    /// Returns the identities of all that is listed.
+    pub fn ids(&self) -> impl Iterator<Item = &ObjectId> {
+        self.entries.keys()
     }
 
     /// Returns the entries in order of identity.
@@ -334,7 +342,9 @@ mod tests {
             hook: true,
             ..entry("hook")
         });
-        let names = |ids: Vec<ObjectId>| ids.into_iter().map(|id| id.name).collect::<Vec<_>>();
+        let names = |ids: Vec<&ObjectId>| -> Vec<String> {
+            ids.into_iter().map(|id| id.name.clone()).collect()
+        };
         let rendered = [entry("stays").id(), entry("hook").id()].into();
         inventory.leave_all_but(&rendered);
         assert_eq!(names(inventory.managed().collect()), ["stays"]);

@@ -14,6 +14,7 @@ mod judges;
 mod logins;
 mod lookups;
 mod metrics;
+mod moves;
 mod notify;
 mod observer;
 mod pauses;

@@ -109,24 +109,20 @@ impl Tracker {
         }
     }
 
-    /// Returns the objects that are not settled as far as their checks have answered, in the order of `ids`, those that failed
-    /// first. What was said of an earlier state of an object holds until then: that it has changed is no reason to think it
-    /// another than it was.
-    pub fn unsettled(&self, application: &ApplicationName, ids: &[ObjectId]) -> Vec<Unsettled> {
+    /// Says whether all of some objects are settled as far as their checks have answered. What was said of an earlier state of
+    /// an object holds until then: that it has changed is no reason to think it another than it was.
+    pub fn is_settled<'a>(
+        &self,
+        application: &ApplicationName,
+        mut ids: impl Iterator<Item = &'a ObjectId>,
+    ) -> bool {
         let label = application.label_value();
         let state = self.inner.lock();
-        let mut unsettled: Vec<Unsettled> = ids
-            .iter()
-            .filter_map(|id| {
-                let assessment = match state.observed(&label, id) {
-                    Some(observed) => observed.assessment.clone(),
-                    None => unseen(&state, &label, id)?,
-                };
-                (!assessment.status.is_settled()).then(|| object(id, assessment))
-            })
-            .collect();
-        unsettled.sort_by_key(|object| !has_failed(object));
-        unsettled
+        ids.all(|id| match state.observed(&label, id) {
+            Some(observed) => observed.assessment.status.is_settled(),
+            // What nobody watches for is not waited for.
+            None => !state.is_watched(&label, id),
+        })
     }
 
     /// Returns the objects of which no check says that they are settled as they are now, in the order of `ids`, those that

@@ -174,7 +174,7 @@ async fn what_left_the_source_and_stays_is_let_be_and_forgotten_when_it_is_gone(
         "update configmaps/pintle-inventory.web",
     ];
     assert_eq!(world.request_lines(mark), expected);
-    let left: Vec<String> = applied.inventory.left().map(|id| id.name).collect();
+    let left: Vec<String> = applied.inventory.left().map(|id| id.name.clone()).collect();
     assert_eq!(left, ["stays"]);
 
     // When it comes back it is applied, whatever has become of it: that is no drift.

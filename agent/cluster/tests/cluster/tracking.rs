@@ -96,19 +96,15 @@ async fn a_deadline_that_passes_changes_the_verdict_without_an_event() {
         },
     );
     world.cluster = world.cluster.clone().with_tracker(tracker.clone());
-    let inventory = world
-        .converge(&[config_map("a", "1")])
-        .await
-        .unwrap()
-        .inventory;
+    world.converge(&[config_map("a", "1")]).await.unwrap();
     let name = world.release.application.clone();
     until_async("it is late", LIMIT, || async {
-        let unsettled = tracker.unsettled(&name, &ids(&inventory));
-        let late = unsettled.iter().any(|one| one.assessment.message == "late");
+        let seen = tracker.snapshot(&name);
+        let late = seen.values().any(|one| one.assessment.message == "late");
         Ok(if late {
             Ok(())
         } else {
-            Err(format!("{unsettled:?}"))
+            Err(format!("{seen:?}"))
         })
     })
     .await

@@ -40,6 +40,7 @@ use self::{
 use super::{
     job::{Applied, Memory, Report, Rules},
     lookups::Lookups,
+    moves::{Moved, Moves},
     plugins,
     refused::Refused,
     replicas::{Assignment, Portion, Pushed, has},
@@ -77,10 +78,10 @@ pub(crate) enum Message {
         key: Box<TargetKey>,
         shared: Arc<Shared>,
     },
-    /// Something changed about an object in another cluster; nothing if it is not known about which.
+    /// Objects in another cluster have changed.
     Moved {
         key: Box<TargetKey>,
-        application: Option<ApplicationName>,
+        moves: Arc<Moves>,
     },
     /// Another cluster, or the agent's own, serves other kinds than before.
     Served(Option<Box<TargetKey>>),
@@ -235,7 +236,7 @@ impl Controller {
                     self.application(event);
                 }
                 Some(message) = self.inbox.recv() => self.message(message),
-                event = tracked.recv() => self.tracked(event),
+                Some(moved) = Moved::next(&mut tracked) => self.tracked(moved),
                 Some(repositories) = pushes.recv() => self.sources.pushed(&repositories),
                 Some(report) = self.runs.join_next() => match report {
                     Ok(report) => self.finished(report),
@@ -403,7 +404,7 @@ impl Controller {
                 self.look_for_drift(&name);
             }
             Message::Connected { key, shared } => self.connected(&key, shared),
-            Message::Moved { key, application } => self.moved(&key, application),
+            Message::Moved { key, moves } => self.moved(&key, moves.take()),
         }
     }
 

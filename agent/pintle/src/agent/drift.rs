@@ -2,16 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pintle_cluster::{Drift, TrackEvent};
+use pintle_cluster::Drift;
 use pintle_core::{
     drift::{DriftMode, DriftedObject, Fight, Sight},
     machine::{Event, Millis},
     names::ApplicationName,
     object::ObjectId,
 };
-use tokio::sync::broadcast;
 
-use super::{controller::Controller, metrics::ApplicationLabels, sight};
+use super::{controller::Controller, metrics::ApplicationLabels, moves::Moved, sight};
 use crate::pipeline::steady_ms;
 
 /// What a run has to know of drift before it begins.
@@ -52,17 +51,13 @@ pub(crate) fn left_gone(drifted: &[DriftedObject]) -> BTreeSet<ObjectId> {
 
 impl Controller {
     /// Takes up what the tracker tells.
-    pub(super) fn tracked(&mut self, event: Result<TrackEvent, broadcast::error::RecvError>) {
-        match event {
-            Ok(event) => self.look_for_drift(event.application()),
-            // Some were missed: all are looked at.
-            Err(broadcast::error::RecvError::Lagged(_)) => {
-                for name in self.apps.keys().cloned().collect::<Vec<_>>() {
-                    self.look_for_drift(&name);
-                }
-            }
-            // The tracker lives as long as the agent.
-            Err(broadcast::error::RecvError::Closed) => {}
+    pub(super) fn tracked(&mut self, moved: Moved) {
+        let names = match moved {
+            Moved::Of(names) => names,
+            Moved::OfAny => self.apps.keys().cloned().collect(),
+        };
+        for name in names {
+            self.look_for_drift(&name);
         }
     }
 
@@ -92,12 +87,8 @@ impl Controller {
         let is_missed = app.disputes.misses(&left);
         // What was deleted and is left so has no health: the run has not waited for it, whether or not it is seen.
         let gone = app.disputes.gone();
-        let ids: Vec<_> = app
-            .inventory
-            .managed()
-            .filter(|id| !gone.contains(id))
-            .collect();
-        let is_healthy = tracker.unsettled(name, &ids).is_empty();
+        let managed = app.inventory.managed();
+        let is_healthy = tracker.is_settled(name, managed.filter(|id| !gone.contains(*id)));
         let is_unseen = sight::problem(&tracker, &app.application).is_some();
         let was_unseen = std::mem::replace(&mut app.is_unseen, is_unseen);
         if let Some(time) = due.at {

@@ -21,6 +21,7 @@ use tokio::{
 use super::{
     accounts::NoAccount,
     controller::Message,
+    moves::{Moved, Moves},
     secrets::{self, SecretChanges, SecretError},
     shared::Shared,
 };
@@ -328,16 +329,14 @@ async fn forward(
     messages: mpsc::Sender<Message>,
     key: TargetKey,
 ) {
-    loop {
-        let application = match events.recv().await {
-            Ok(event) => Some(event.application().clone()),
-            // Some were missed: all are looked at.
-            Err(broadcast::error::RecvError::Lagged(_)) => None,
-            Err(broadcast::error::RecvError::Closed) => return,
-        };
+    let moves = Arc::new(Moves::default());
+    while let Some(moved) = Moved::next(&mut events).await {
+        if !moves.add(moved) {
+            continue;
+        }
         let message = Message::Moved {
             key: Box::new(key.clone()),
-            application,
+            moves: Arc::clone(&moves),
         };
         if messages.send(message).await.is_err() {
             return;

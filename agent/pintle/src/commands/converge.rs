@@ -131,7 +131,7 @@ pub(super) async fn carry_out(
         ));
     }
     let timeout = wishes.timeout.unwrap_or(target.settings.spec.timeout);
-    let ids: Vec<ObjectId> = applied.inventory.managed().collect();
+    let ids: Vec<ObjectId> = applied.inventory.managed().cloned().collect();
     let limit = timeout.get();
     let waited = wait(&target, &tracker, &ids, limit, progress, cancel).await?;
     if waited == Waited::Healthy {

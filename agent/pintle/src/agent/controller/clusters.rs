@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pintle_core::{machine::Event, names::ApplicationName};
 
 use super::Controller;
-use crate::agent::{shared::Shared, targets::TargetKey};
+use crate::agent::{moves::Moved, shared::Shared, targets::TargetKey};
 
 impl Controller {
     /// Takes note of the cluster that the spec names now.
@@ -36,11 +36,11 @@ impl Controller {
         }
     }
 
-    /// Looks at an application whose objects may have changed, or at all of a cluster.
-    pub(super) fn moved(&mut self, key: &TargetKey, application: Option<ApplicationName>) {
-        let names = match application {
-            Some(application) => vec![application],
-            None => self.targets.users(key),
+    /// Looks at the applications whose objects in a cluster may have changed.
+    pub(super) fn moved(&mut self, key: &TargetKey, moved: Moved) {
+        let names = match moved {
+            Moved::Of(names) => names,
+            Moved::OfAny => self.targets.users(key).into_iter().collect(),
         };
         for name in names {
             self.look_for_drift(&name);

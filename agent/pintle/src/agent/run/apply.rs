@@ -10,7 +10,7 @@ use pintle_core::{
     check::{Approved, Denied, Severity},
     drift::DriftedObject,
     event::Reason,
-    inventory::{Entry, Inventory},
+    inventory::Inventory,
     machine::{Outcome, Retry},
     names::ApplicationName,
     object::ObjectId,
@@ -58,7 +58,7 @@ impl Done {
     pub(super) fn awaited(&self) -> Vec<ObjectId> {
         let gone = left_gone(&self.drifted);
         let managed = self.inventory.managed();
-        managed.filter(|id| !gone.contains(id)).collect()
+        managed.filter(|id| !gone.contains(*id)).cloned().collect()
     }
 }
 
@@ -81,8 +81,7 @@ impl Run {
         }
         let drift = shared.tracker.drift(name, &inventory);
         // Before the plan looks: what goes out of sight after that may have been there still.
-        let listed = inventory.entries().map(Entry::id);
-        let out_of_sight = shared.tracker.out_of_sight(name, listed);
+        let out_of_sight = shared.tracker.out_of_sight(name, inventory.ids());
         let takeover = self.takeover(ready, &rendered, &inventory).await?;
         drop(rendered);
         let (release, inventory, depth) = match &takeover {

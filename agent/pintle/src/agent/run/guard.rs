@@ -9,7 +9,7 @@ use pintle_core::{
     application::{ObjectDrift, PROBLEM_LIMIT},
     drift::DriftedObject,
     event::Reason,
-    inventory::{Entry, Inventory},
+    inventory::Inventory,
     machine::{Outcome, Retry},
     object::ObjectId,
     plan::Action,
@@ -175,18 +175,16 @@ impl Run {
             .await;
         }
         let gone = left_gone(&left);
-        let ids: Vec<ObjectId> = inventory
-            .managed()
-            .filter(|id| !gone.contains(id))
-            .collect();
-        self.healthy = Some(tracker.unsettled(&name, &ids).is_empty());
+        let managed = inventory.managed();
+        let is_healthy = tracker.is_settled(&name, managed.filter(|id| !gone.contains(*id)));
+        self.healthy = Some(is_healthy);
         self.drift = Some(DriftReport {
             repaired: Vec::new(),
             left: sights(&seen),
             gone,
             fights: fights.iter().map(|fight| fight.id.clone()).collect(),
             // Nobody has looked for it, and nobody will before something changes.
-            out_of_sight: tracker.out_of_sight(&name, inventory.entries().map(Entry::id)),
+            out_of_sight: tracker.out_of_sight(&name, inventory.ids()),
         });
         self.learned.drift = Some(told);
     }

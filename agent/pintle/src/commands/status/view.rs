@@ -227,7 +227,7 @@ fn problem_lines(problem: &ObjectProblem) -> Vec<String> {
 }
 
 fn managed(inventory: &Inventory) -> Vec<String> {
-    inventory.managed().map(|id| id.to_string()).collect()
+    inventory.managed().map(ToString::to_string).collect()
 }
 
 /// Names what left git and stays, each with its line: nothing is known of how it is.
