@@ -194,9 +194,10 @@ impl State {
             changes: watch::Sender::new(0),
         });
         app.registered = registered;
+        let dropped: Vec<WatchKey> = app.keys.difference(&keys).cloned().collect();
         let before = std::mem::replace(&mut app.keys, keys);
         let backlog = self.fall_behind(&label, missed, &before);
-        self.close_unneeded();
+        self.close_unneeded(&dropped);
         let open = missing
             .into_iter()
             .map(|key| {
@@ -239,14 +240,17 @@ impl State {
             self.labels.remove(&app.registered.manager);
             self.disowned.retain(|_, owner| owner != label);
             self.early.forget(label);
+            self.close_unneeded(&app.keys);
         }
-        self.close_unneeded();
     }
 
-    fn close_unneeded(&mut self) {
-        let apps = &self.apps;
-        self.watches
-            .retain(|key, _| apps.values().any(|app| app.keys.contains(key)));
+    /// Closes those watches that one application needs no longer and no other one does.
+    fn close_unneeded<'a>(&mut self, dropped: impl IntoIterator<Item = &'a WatchKey>) {
+        for key in dropped {
+            if !self.apps.values().any(|app| app.keys.contains(key)) {
+                self.watches.remove(key);
+            }
+        }
     }
 
     fn watch(&mut self, key: &WatchKey, number: u64) -> Option<&mut Watch> {

@@ -336,6 +336,35 @@ fn watches_open_once_and_close_when_nobody_needs_them() {
     assert_eq!(state.open_watches(), 0);
 }
 
+proptest::proptest! {
+    #[test]
+    fn those_watches_are_open_that_an_application_needs(
+        steps in proptest::collection::vec(
+            (0..4_u8, proptest::option::of(proptest::collection::btree_set(0..3_usize, 0..3))),
+            0..24,
+        )
+    ) {
+        let of_namespace = (ResourceType::config_maps(), Some("shop".to_owned()));
+        let all = [key(), at_beta(), of_namespace];
+        let mut state = State::default();
+        let mut needed: BTreeMap<u8, BTreeSet<WatchKey>> = BTreeMap::new();
+        for (app, wanted) in steps {
+            let release = release(&app.to_string());
+            if let Some(wanted) = wanted {
+                let keys: BTreeSet<WatchKey> = wanted.iter().map(|one| all[*one].clone()).collect();
+                state.register(&release, keys.clone());
+                needed.insert(app, keys);
+            } else {
+                state.forget(&release.application.label_value());
+                needed.remove(&app);
+            }
+            let open: BTreeSet<&WatchKey> = state.watches.keys().collect();
+            let needed: BTreeSet<&WatchKey> = needed.values().flatten().collect();
+            proptest::prop_assert_eq!(open, needed);
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_task_of_a_watch_ends_with_it() {
     let opened = |fixture: &mut Fixture| {
