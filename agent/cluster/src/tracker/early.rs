@@ -27,14 +27,14 @@ pub(super) enum Missed {
     Unknown,
 }
 
-/// Objects as JSON, by uid and `apiVersion`: which version of one counts is known with its application.
-type Texts = HashMap<(Box<str>, Box<str>), Box<str>>;
+/// An object as JSON, by `apiVersion`: which version of it counts is known with its application.
+type Texts = HashMap<Box<str>, Box<str>>;
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub(super) struct Early {
-    /// By label.
-    kept: HashMap<String, Texts>,
+    /// By label, and by uid.
+    kept: HashMap<String, HashMap<Box<str>, Texts>>,
     bytes: usize,
     /// Labels of which objects were dropped.
     dropped: HashSet<String>,
@@ -58,7 +58,8 @@ impl Early {
         self.bytes += text.len();
         let version = object["apiVersion"].as_str().unwrap_or_default();
         let objects = self.kept.entry(label.to_owned()).or_default();
-        if let Some(before) = objects.insert((uid.into(), version.into()), text) {
+        let texts = objects.entry(uid.into()).or_default();
+        if let Some(before) = texts.insert(version.into(), text) {
             self.bytes -= before.len();
         }
         !std::mem::replace(&mut self.is_timed, true)
@@ -67,8 +68,8 @@ impl Early {
     /// Removes an object that is gone.
     pub(super) fn remove(&mut self, uid: &str) {
         for objects in self.kept.values_mut() {
-            let texts = objects.extract_if(|(known, _), _| **known == *uid);
-            self.bytes -= texts.map(|(_, text)| text.len()).sum::<usize>();
+            let texts = objects.remove(uid).unwrap_or_default();
+            self.bytes -= texts.values().map(|text| text.len()).sum::<usize>();
         }
     }
 
@@ -77,9 +78,10 @@ impl Early {
         if self.dropped.remove(label) || self.is_any {
             return Some(Missed::Unknown);
         }
-        let objects = self.kept.remove(label)?;
-        self.bytes -= objects.values().map(|text| text.len()).sum::<usize>();
-        Some(Missed::Objects(objects.into_values().collect()))
+        let objects = self.kept.remove(label)?.into_values();
+        let texts: Vec<Box<str>> = objects.flat_map(Texts::into_values).collect();
+        self.bytes -= texts.iter().map(|text| text.len()).sum::<usize>();
+        Some(Missed::Objects(texts))
     }
 
     /// Remembers that objects of a label are not kept from now on.

@@ -1,29 +1,71 @@
 //! Which objects are gone, so that an answer that is late brings none of them back.
 
-use std::collections::VecDeque;
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+};
 
 /// How many are remembered.
 const REMEMBERED: usize = 1024;
 
-/// Unique ids of objects that are gone, the latest last.
+/// Unique ids of objects that are gone.
 #[derive(Debug, Default)]
-pub(super) struct Deleted(VecDeque<Box<str>>);
+pub(super) struct Deleted {
+    /// Each event of a watch looks here.
+    uids: HashSet<Arc<str>>,
+    /// The latest last.
+    order: VecDeque<Arc<str>>,
+}
 
 impl Deleted {
     pub(super) fn remember(&mut self, uid: &str) {
-        if self.0.len() == REMEMBERED {
-            self.0.pop_front();
+        if self.uids.contains(uid) {
+            return;
         }
-        self.0.push_back(uid.into());
+        if self.order.len() == REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.uids.remove(&oldest);
+        }
+        let uid: Arc<str> = uid.into();
+        self.uids.insert(Arc::clone(&uid));
+        self.order.push_back(uid);
     }
 
     /// Takes note that a watch tells of an object. One that has lost its label is gone for a watch that asks for that, and is
     /// there again when somebody puts it back.
     pub(super) fn seen(&mut self, uid: &str) {
-        self.0.retain(|gone| **gone != *uid);
+        if self.uids.remove(uid) {
+            self.order.retain(|gone| **gone != *uid);
+        }
     }
 
     pub(super) fn contains(&self, uid: &str) -> bool {
-        self.0.iter().any(|gone| **gone == *uid)
+        self.uids.contains(uid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_as_may_be_are_remembered_and_each_once() {
+        let mut deleted = Deleted::default();
+        deleted.remember("first");
+        for _ in 0..REMEMBERED {
+            deleted.remember("again");
+        }
+        assert!(deleted.contains("first") && deleted.contains("again"));
+        deleted.seen("again");
+        assert!(deleted.contains("first") && !deleted.contains("again"));
+        for number in 1..REMEMBERED {
+            deleted.remember(&number.to_string());
+        }
+        assert!(deleted.contains("first"));
+        deleted.remember("one more");
+        assert!(!deleted.contains("first") && deleted.contains("1"));
+        assert_eq!(deleted.uids.len(), REMEMBERED);
+        assert_eq!(deleted.order.len(), REMEMBERED);
     }
 }
