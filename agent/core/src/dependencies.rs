@@ -1,6 +1,10 @@
 //! Applications that wait for others: what is in the way of one, and which wait for each other in a circle.
 
-use std::{collections::BTreeSet, fmt};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, VecDeque},
+    fmt,
+};
 
 use crate::names::ApplicationName;
 
@@ -55,17 +59,17 @@ impl fmt::Display for Obstacle {
 /// Returns what is in the way of an application. `known` tells of each other one.
 ///
 /// A circle that it is a part of is the only obstacle then: all else follows from it.
-pub fn obstacles(
+pub fn obstacles<'a>(
     of: &ApplicationName,
     depends_on: &[ApplicationName],
-    known: &dyn Fn(&ApplicationName) -> Option<Dependency>,
+    known: &dyn Fn(&ApplicationName) -> Option<Cow<'a, Dependency>>,
 ) -> Vec<Obstacle> {
     if let Some(circle) = circle(of, depends_on, known) {
         return vec![Obstacle::Circle(circle)];
     }
     let obstacle = |name: &ApplicationName| match known(name) {
         None => Some(Obstacle::Missing(name.clone())),
-        Some(dependency) => dependency.not_ready.map(|why| Obstacle::NotReady {
+        Some(dependency) => dependency.not_ready.clone().map(|why| Obstacle::NotReady {
             of: name.clone(),
             why,
         }),
@@ -74,43 +78,53 @@ pub fn obstacles(
 }
 
 /// Finds a shortest way from an application back to itself.
-fn circle(
+fn circle<'a>(
     of: &ApplicationName,
     depends_on: &[ApplicationName],
-    known: &dyn Fn(&ApplicationName) -> Option<Dependency>,
+    known: &dyn Fn(&ApplicationName) -> Option<Cow<'a, Dependency>>,
 ) -> Option<Vec<ApplicationName>> {
-    let mut seen = BTreeSet::new();
-    let mut ways: Vec<Vec<ApplicationName>> = depends_on
-        .iter()
-        .map(|next| vec![of.clone(), next.clone()])
-        .collect();
-    while !ways.is_empty() {
-        let mut longer = Vec::new();
-        for way in ways {
-            let Some(last) = way.last() else { continue };
-            if last == of {
-                return Some(way);
+    // By which other one each was come to first.
+    let mut before: BTreeMap<ApplicationName, ApplicationName> = BTreeMap::new();
+    let mut queue = VecDeque::from([of.clone()]);
+    while let Some(one) = queue.pop_front() {
+        let found = known(&one);
+        let further = if one == *of {
+            depends_on
+        } else {
+            let further = found.as_ref().map(|found| found.depends_on.as_slice());
+            further.unwrap_or_default()
+        };
+        for next in further {
+            if next == of {
+                return Some(way(of, &one, &before));
             }
-            if !seen.insert(last.clone()) {
-                continue;
+            if !before.contains_key(next) {
+                before.insert(next.clone(), one.clone());
+                queue.push_back(next.clone());
             }
-            let further = known(last).map(|found| found.depends_on);
-            longer.extend(further.into_iter().flatten().map(|next| {
-                let mut way = way.clone();
-                way.push(next);
-                way
-            }));
         }
-        ways = longer;
     }
     None
+}
+
+/// Returns the way from an application to one that waits for it, and back to it.
+fn way(
+    of: &ApplicationName,
+    last: &ApplicationName,
+    before: &BTreeMap<ApplicationName, ApplicationName>,
+) -> Vec<ApplicationName> {
+    let back = std::iter::successors(Some(last), |one| before.get(*one));
+    let mut way = vec![of.clone()];
+    way.extend(back.cloned());
+    way.reverse();
+    way
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::collections::BTreeMap;
+    use std::collections::BTreeSet;
 
     fn name(name: &str) -> ApplicationName {
         ApplicationName::new("shop", name)
@@ -128,10 +142,10 @@ mod tests {
         let known = |one: &ApplicationName| {
             let not_ready = (!ready.contains(&one.name)).then(|| "applying".to_owned());
             let depends_on = graph.get(one)?.clone();
-            Some(Dependency {
+            Some(Cow::<Dependency>::Owned(Dependency {
                 depends_on,
                 not_ready,
-            })
+            }))
         };
         let found = obstacles(&name(of), &graph[&name(of)], &known);
         let found: Vec<String> = found.iter().map(ToString::to_string).collect();
@@ -163,6 +177,19 @@ mod tests {
         insta::assert_snapshot!(told(&graph, "d", "e"), @"the application shop/a is not Ready: applying");
     }
 
+    #[test]
+    fn a_shortest_circle_is_named_and_the_first_of_those() {
+        let graph = [
+            ("a", "bcd"),
+            ("b", "e"),
+            ("c", "ba"),
+            ("d", "a"),
+            ("e", "a"),
+        ];
+        insta::assert_snapshot!(told(&graph, "", "a"), @"applications wait for each other: shop/a → shop/c → shop/a");
+        insta::assert_snapshot!(told(&graph, "", "b"), @"applications wait for each other: shop/b → shop/e → shop/a → shop/b");
+    }
+
     proptest! {
         #[test]
         fn without_a_circle_everything_gets_its_turn(
@@ -176,10 +203,10 @@ mod tests {
             let mut ready: BTreeSet<ApplicationName> = BTreeSet::new();
             // Whatever has nothing in its way becomes ready, until nothing changes any more.
             loop {
-                let known = |one: &ApplicationName| Some(Dependency {
+                let known = |one: &ApplicationName| Some(Cow::<Dependency>::Owned(Dependency {
                     depends_on: graph.get(one)?.clone(),
                     not_ready: (!ready.contains(one)).then(String::new),
-                });
+                }));
                 let next: Vec<ApplicationName> = graph.keys()
                     .filter(|one| !ready.contains(*one) && obstacles(one, &graph[*one], &known).is_empty())
                     .cloned().collect();

@@ -1,6 +1,9 @@
 //! Applications that wait for others.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use pintle_cluster::Application;
 use pintle_core::{
@@ -187,14 +190,19 @@ impl Controller {
             return Vec::new();
         };
         let known = |other: &ApplicationName| {
-            let mut found = self.standings.0.get(other)?.clone();
+            let found = self.standings.0.get(other)?;
             if let Some(app) = self.apps.get(other)
                 && found.not_ready.is_none()
                 && app.is_behind()
             {
-                found.not_ready = Some("it has not come to its newest revision yet".to_owned());
+                let not_ready = Some("it has not come to its newest revision yet".to_owned());
+                let depends_on = found.depends_on.clone();
+                return Some(Cow::Owned(Dependency {
+                    depends_on,
+                    not_ready,
+                }));
             }
-            Some(found)
+            Some(Cow::Borrowed(found))
         };
         let depends_on = depends_on(&app.application);
         if depends_on.is_empty() {
