@@ -18,28 +18,55 @@ use crate::agent::{job::Work, sources::Fetched};
 
 /// How all applications are, as their resources tell: those that other replicas work on, too.
 #[derive(Default)]
-pub(super) struct Standings(BTreeMap<ApplicationName, Dependency>);
+pub(super) struct Standings {
+    known: BTreeMap<ApplicationName, Dependency>,
+    /// Who waits for an application, by its name, whether or not there is one.
+    waiting: BTreeMap<ApplicationName, BTreeSet<ApplicationName>>,
+}
 
 impl Standings {
     /// Takes up a state of an Application, and says whether that matters to those that wait for it.
     pub(super) fn see(&mut self, application: &Application) -> bool {
-        let name = application.application_name();
         let standing = Dependency {
             depends_on: depends_on(application),
             not_ready: not_ready(application),
         };
-        let is_news = self.0.get(&name) != Some(&standing);
-        self.0.insert(name, standing);
-        is_news
+        self.put(application.application_name(), standing)
+    }
+
+    fn put(&mut self, name: ApplicationName, standing: Dependency) -> bool {
+        if self.known.get(&name) == Some(&standing) {
+            return false;
+        }
+        self.forget(&name);
+        for other in &standing.depends_on {
+            let waiting = self.waiting.entry(other.clone()).or_default();
+            waiting.insert(name.clone());
+        }
+        self.known.insert(name, standing);
+        true
     }
 
     pub(super) fn forget(&mut self, name: &ApplicationName) {
-        self.0.remove(name);
+        let standing = self.known.remove(name);
+        for other in standing.into_iter().flat_map(|one| one.depends_on) {
+            if let Some(waiting) = self.waiting.get_mut(&other) {
+                waiting.remove(name);
+                if waiting.is_empty() {
+                    self.waiting.remove(&other);
+                }
+            }
+        }
+    }
+
+    /// Returns those that wait for an application.
+    fn dependents(&self, name: &ApplicationName) -> impl Iterator<Item = &ApplicationName> {
+        self.waiting.get(name).into_iter().flatten()
     }
 
     /// Forgets all but those that are there, and returns which went.
     pub(super) fn keep(&mut self, there: &BTreeSet<ApplicationName>) -> Vec<ApplicationName> {
-        let gone = self.0.keys().filter(|name| !there.contains(*name));
+        let gone = self.known.keys().filter(|name| !there.contains(*name));
         let gone: Vec<ApplicationName> = gone.cloned().collect();
         for name in &gone {
             self.forget(name);
@@ -190,7 +217,7 @@ impl Controller {
             return Vec::new();
         };
         let known = |other: &ApplicationName| {
-            let found = self.standings.0.get(other)?;
+            let found = self.standings.known.get(other)?;
             if let Some(app) = self.apps.get(other)
                 && found.not_ready.is_none()
                 && app.is_behind()
@@ -214,16 +241,15 @@ impl Controller {
     /// Lets those go on that waited for an application, now that it is another than before; or tells them anew what they
     /// wait for. The application itself is among them: what it waited for may have come while it said that it waits.
     pub(super) fn release_dependents(&mut self, name: &ApplicationName) {
-        let waits = |(dependent, app): &(&ApplicationName, &App)| {
-            let Some((_, told)) = app.patience.held.as_ref().filter(|_| app.run.is_none()) else {
-                return false;
-            };
+        let waits = |dependent: &&ApplicationName| {
+            let app = self.apps.get(*dependent).filter(|app| app.run.is_none());
+            let held = app.and_then(|app| app.patience.held.as_ref());
             // What is as it was told is not told again: two that wait for each other would do so for ever.
-            let concerns = *dependent == name || depends_on(&app.application).contains(name);
-            concerns && self.in_the_way(dependent) != *told
+            held.is_some_and(|(_, told)| self.in_the_way(dependent) != *told)
         };
-        let waiting = self.apps.iter().filter(waits);
-        let waiting: Vec<ApplicationName> = waiting.map(|(name, _)| name.clone()).collect();
+        let concerned = self.standings.dependents(name).chain([name]);
+        let concerned: BTreeSet<&ApplicationName> = concerned.collect();
+        let waiting: Vec<ApplicationName> = concerned.into_iter().filter(waits).cloned().collect();
         for dependent in waiting {
             self.step(&dependent, Event::Unblocked);
         }
@@ -323,10 +349,37 @@ mod tests {
             depends_on: Vec::new(),
             not_ready: None,
         };
-        let known = [(stays.clone(), ready.clone()), (went.clone(), ready)];
-        let mut standings = Standings(known.into());
+        let mut standings = Standings::default();
+        standings.put(stays.clone(), ready.clone());
+        standings.put(went.clone(), ready);
         let there = [stays.clone()].into();
         assert_eq!(standings.keep(&there), [went]);
-        assert_eq!(standings.0.into_keys().collect::<Vec<_>>(), [stays]);
+        assert_eq!(standings.known.into_keys().collect::<Vec<_>>(), [stays]);
+    }
+
+    #[test]
+    fn those_that_wait_for_an_application_are_those_that_depend_on_it_now() {
+        let app = |name: &str| ApplicationName::new("shop", name);
+        let depends_on = |names: &[&str]| Dependency {
+            depends_on: names.iter().map(|name| app(name)).collect(),
+            not_ready: None,
+        };
+        let mut standings = Standings::default();
+        let dependents = |standings: &Standings| {
+            let db = app("db");
+            let names = standings.dependents(&db).map(|one| one.name.as_str());
+            names.collect::<Vec<_>>().concat()
+        };
+        assert!(standings.put(app("a"), depends_on(&["db", "cache", "db"])));
+        assert!(standings.put(app("b"), depends_on(&["db"])));
+        assert!(!standings.put(app("b"), depends_on(&["db"])));
+        assert_eq!(dependents(&standings), "ab");
+        assert!(standings.put(app("a"), depends_on(&["cache"])));
+        assert_eq!(dependents(&standings), "b");
+        standings.put(app("db"), depends_on(&[]));
+        standings.forget(&app("db"));
+        assert_eq!(dependents(&standings), "b", "it may come back");
+        standings.keep(&BTreeSet::new());
+        assert!(standings.known.is_empty() && standings.waiting.is_empty());
     }
 }
