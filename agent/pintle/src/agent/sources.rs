@@ -33,8 +33,12 @@ pub(crate) struct SourceKey {
     /// Names where it is fetched from, whatever is fetched from there.
     origin: Digest,
     /// Namespace and name of the Secret, and in whose name it is read.
-    credentials: Option<(String, String, ServiceAccount)>,
+    credentials: Option<Credentials>,
+    /// Names what is fetched.
+    topic: Digest,
 }
+
+type Credentials = (String, String, ServiceAccount);
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum What {
@@ -42,7 +46,24 @@ enum What {
     Artifact { place: Place, wanted: Wanted },
 }
 
+impl What {
+    /// Replicas of two versions ask each other by this text: if it changes, neither waits for those applications of the other
+    /// that follow the same source, and one deletes what is about to move to them.
+    fn topic(&self) -> Digest {
+        Digest::of(format!("{self:?}"))
+    }
+}
+
 impl SourceKey {
+    fn new(what: What, origin: Digest, credentials: Option<Credentials>) -> Self {
+        Self {
+            topic: what.topic(),
+            what,
+            origin,
+            credentials,
+        }
+    }
+
     /// Names the source of an application, with the account in whose name its requests are made.
     pub(crate) fn of(
         source: &application::Source,
@@ -81,11 +102,7 @@ impl SourceKey {
             }
             None => None,
         };
-        Ok(Self {
-            what,
-            origin: source.origin(),
-            credentials,
-        })
+        Ok(Self::new(what, source.origin(), credentials))
     }
 
     /// Names the repository as webhooks do.
@@ -120,11 +137,7 @@ impl SourceKey {
                 },
             },
         };
-        Some(Self {
-            what,
-            origin: self.origin,
-            credentials: self.credentials.clone(),
-        })
+        Some(Self::new(what, self.origin, self.credentials.clone()))
     }
 
     /// Names where it is fetched from, as histories do: what came from there can be fetched from there again.
@@ -134,7 +147,7 @@ impl SourceKey {
 
     /// Names what is fetched, whoever does it and in whose name: the same in all replicas.
     pub(crate) fn topic(&self) -> Digest {
-        Digest::of(format!("{:?}", self.what))
+        self.topic
     }
 
     /// Returns the pause before it is tried again. References of one repository that failed together do not return together:
@@ -467,30 +480,48 @@ mod tests {
     use super::*;
 
     fn key(url: &str, branch: &str) -> SourceKey {
-        SourceKey {
-            what: What::Git {
-                url: url.to_owned(),
-                reference: Reference::Branch(branch.to_owned()),
-            },
-            origin: Digest::of(url),
-            credentials: None,
+        let what = What::Git {
+            url: url.to_owned(),
+            reference: Reference::Branch(branch.to_owned()),
+        };
+        SourceKey::new(what, Digest::of(url), None)
+    }
+
+    fn chart(repository: &str, name: &str) -> SourceKey {
+        let place = Place::Chart {
+            repository: repository.to_owned(),
+            name: name.to_owned(),
+        };
+        let wanted = Wanted::version("*");
+        SourceKey::new(What::Artifact { place, wanted }, Digest::of(name), None)
+    }
+
+    #[test]
+    fn what_replicas_of_two_versions_follow_has_the_same_name_for_both() {
+        let place = Place::Oci("registry.example.com/shop/web".parse().unwrap());
+        let wanted = Wanted::Exact("1".to_owned());
+        let artifact = SourceKey::new(What::Artifact { place, wanted }, Digest::of(""), None);
+        for (key, text) in [
+            (
+                key("https://git.example.com/shop", "main"),
+                r#"Git { url: "https://git.example.com/shop", reference: Branch("main") }"#,
+            ),
+            (
+                chart("https://charts.example.com", "web"),
+                r#"Artifact { place: Chart { repository: "https://charts.example.com", name: "web" }, wanted: Range("*") }"#,
+            ),
+            (
+                artifact,
+                r#"Artifact { place: Oci(registry.example.com/shop/web), wanted: Exact("1") }"#,
+            ),
+        ] {
+            assert_eq!(key.topic(), Digest::of(text), "{text}");
         }
     }
 
     #[test]
     fn what_shares_a_request_is_asked_for_together() {
         let minute = Duration::from_mins(1);
-        let chart = |repository: &str, name: &str| SourceKey {
-            what: What::Artifact {
-                place: Place::Chart {
-                    repository: repository.to_owned(),
-                    name: name.to_owned(),
-                },
-                wanted: Wanted::version("*"),
-            },
-            origin: Digest::of(name),
-            credentials: None,
-        };
         let one = "https://charts.example.com";
         let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
         let shared = names.map(|name| spread(&chart(one, name), minute));
