@@ -495,7 +495,7 @@ async fn feed(
 }
 
 /// Waits until a time; for ever without one.
-async fn until(time: Option<Instant>) {
+pub(crate) async fn until(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time).await,
         None => std::future::pending().await,

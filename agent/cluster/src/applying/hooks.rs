@@ -1,6 +1,9 @@
 //! The hooks of one event, run one after the other.
 
-use std::time::{Duration, Instant};
+use std::{
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 use futures::FutureExt as _;
 use pintle_core::{
@@ -15,6 +18,7 @@ use pintle_core::{
     stage::{Effect, Event, Sighting, Stage},
 };
 use serde_json::Value;
+use tokio::sync::watch;
 
 use super::{Applied, Applier, ApplyError, Run, Step};
 use crate::{
@@ -27,6 +31,7 @@ use crate::{
     rejection::{ObjectFailure, WriteError},
     removal_hooks,
     store::InventoryStore,
+    tracker::until,
 };
 
 /// Why a hook is not carried on with.
@@ -377,49 +382,42 @@ impl Applier<'_> {
         let Some(judge) = self.judge.filter(|_| is_awaited(object.id())) else {
             return Ok(Ok(()));
         };
-        let (id, resource) = (object.id(), &object.resource);
-        let deadline = tokio::time::Instant::now() + self.release.hook_timeout.get();
-        let mut seen = String::new();
+        let (id, limit) = (object.id(), self.release.hook_timeout.get());
+        let (tell, mut told) = watch::channel(None::<Value>);
+        let tell_all = |live: Option<&Value>| {
+            tell.send_modify(|now| *now = live.cloned());
+            None::<()>
+        };
+        let (own, discovery) = (self.own, self.discovery);
+        let watching = awaiting::until(own, discovery, &object.resource, id, limit, tell_all);
+        let mut watching = pin!(watching);
         let mut last = "it has not been seen in the cluster".to_owned();
-        let mut limit = self.release.hook_timeout.get();
+        let mut again = None;
         loop {
-            let newer = |live: Option<&Value>| {
-                let Some(live) = live else {
-                    return Some(None);
-                };
-                let is_newer = live["metadata"]["resourceVersion"] != seen.as_str();
-                is_newer.then(|| Some(live.clone()))
-            };
-            match awaiting::until(self.own, self.discovery, resource, id, limit, newer).await {
-                Some(None) => return Ok(Err("it was deleted before it was usable".to_owned())),
-                Some(Some(live)) => {
-                    let assessment = judge
-                        .assess(
-                            &self.release.application,
-                            id,
-                            &live,
-                            self.connection.clock().now(),
-                        )
-                        .await;
-                    match assessment.status {
-                        Status::Healthy | Status::Suspended => return Ok(Ok(())),
-                        // Nothing will be said of it by waiting.
-                        Status::Unknown if assessment.recheck_after.is_none() => return Ok(Ok(())),
-                        Status::Degraded => return Ok(Err(assessment.message)),
-                        // A check that could not be asked is asked again.
-                        Status::Progressing | Status::Unknown => last = assessment.message,
-                    }
-                    let version = live["metadata"]["resourceVersion"].as_str();
-                    version.unwrap_or_default().clone_into(&mut seen);
-                    limit = remaining(deadline).min(assessment.recheck_after.unwrap_or(limit));
-                }
+            tokio::select! {
+                biased;
+                _ = &mut watching => return Err(last),
+                _ = told.changed() => {}
                 // The time of a verdict that only time changes.
-                None if remaining(deadline) > Duration::ZERO => {
-                    seen.clear();
-                    limit = remaining(deadline);
-                }
-                None => return Err(last),
+                () = until(again) => {}
             }
+            let Some(live) = told.borrow_and_update().clone() else {
+                return Ok(Err("it was deleted before it was usable".to_owned()));
+            };
+            let now = self.connection.clock().now();
+            let assessment = judge
+                .assess(&self.release.application, id, &live, now)
+                .await;
+            match assessment.status {
+                Status::Healthy | Status::Suspended => return Ok(Ok(())),
+                // Nothing will be said of it by waiting.
+                Status::Unknown if assessment.recheck_after.is_none() => return Ok(Ok(())),
+                Status::Degraded => return Ok(Err(assessment.message)),
+                // A check that could not be asked is asked again.
+                Status::Progressing | Status::Unknown => last = assessment.message,
+            }
+            let pause = assessment.recheck_after;
+            again = pause.map(|pause| tokio::time::Instant::now() + pause);
         }
     }
 
@@ -573,10 +571,6 @@ fn activity(live: &Value) -> String {
         count("active"),
         count("failed")
     )
-}
-
-fn remaining(deadline: tokio::time::Instant) -> Duration {
-    deadline.saturating_duration_since(tokio::time::Instant::now())
 }
 
 fn pretty(time: Duration) -> String {

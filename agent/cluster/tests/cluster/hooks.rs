@@ -472,7 +472,7 @@ async fn a_hook_that_does_not_end_is_explained() {
 
 #[tokio::test]
 async fn a_hook_whose_check_could_not_be_asked_is_not_taken_for_usable() {
-    let mut world = World::new("hooks-starved").await;
+    let (mut world, proxy) = behind_proxy("hooks-starved").await;
     let judge = Arc::new(Starved::default());
     world.cluster = world.cluster.clone().with_judge(judge.clone());
     let rendered = Rendering::new()
@@ -484,6 +484,10 @@ async fn a_hook_whose_check_could_not_be_asked_is_not_taken_for_usable() {
     Create ConfigMap web
     ");
     assert!(judge.asked() > Starved::FAILURES, "asked until it answered");
+    let seen = proxy.seen();
+    let is_watch = |uri: &str| uri.contains("/deployments?") && uri.contains("watch=");
+    let watches = seen.iter().filter(|one| is_watch(&one.uri)).count();
+    assert!(watches < Starved::FAILURES, "not for each: {watches}");
 }
 
 #[tokio::test]
