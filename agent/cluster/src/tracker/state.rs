@@ -43,13 +43,12 @@ pub(super) enum Known<'a> {
     Object(&'a Observed),
 }
 
-/// An application that is observed.
-#[derive(Clone)]
+/// An application that is observed. Each event of a watch looks at it.
 pub(super) struct Registered {
     pub(super) application: ApplicationName,
     pub(super) manager: String,
     pub(super) seed: Seed,
-    pub(super) drift: Arc<DriftSettings>,
+    pub(super) drift: DriftSettings,
 }
 
 /// Who tells of an object.
@@ -87,7 +86,7 @@ pub(super) struct Taken {
 struct App {
     /// Distinguishes an application from one of the same name that was forgotten.
     number: u64,
-    registered: Registered,
+    registered: Arc<Registered>,
     keys: BTreeSet<WatchKey>,
     objects: HashMap<ObjectId, Remembered>,
     behind: Behind,
@@ -160,12 +159,12 @@ impl State {
     /// Registers an application with the watches that it needs.
     pub(super) fn register(&mut self, release: &Release, keys: BTreeSet<WatchKey>) -> Registration {
         let application = &release.application;
-        let registered = Registered {
+        let registered = Arc::new(Registered {
             application: application.clone(),
             manager: application.field_manager(),
             seed: release.seed.clone(),
-            drift: Arc::new(release.drift.clone()),
-        };
+            drift: release.drift.clone(),
+        });
         let missing: Vec<WatchKey> = keys
             .iter()
             .filter(|key| !self.watches.contains_key(*key))
@@ -185,7 +184,7 @@ impl State {
         let number = self.counter;
         let app = self.apps.entry(label.clone()).or_insert_with(|| App {
             number,
-            registered: registered.clone(),
+            registered: Arc::clone(&registered),
             keys: BTreeSet::new(),
             objects: HashMap::new(),
             behind: Behind::default(),
@@ -266,9 +265,9 @@ impl State {
         label: &str,
         uid: &str,
         early: Option<&Value>,
-    ) -> Result<Registered, bool> {
+    ) -> Result<Arc<Registered>, bool> {
         match (self.apps.get(label), early) {
-            (Some(app), _) => Ok(app.registered.clone()),
+            (Some(app), _) => Ok(Arc::clone(&app.registered)),
             (None, Some(object)) => {
                 self.deleted.seen(uid);
                 Err(self.early.keep(label, uid, object))
