@@ -1,7 +1,7 @@
 //! What clients asked of the API server, from its own audit log.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
 
 use anyhow::{Context as _, Result, bail};
@@ -51,11 +51,12 @@ pub fn by_verb<'a>(requests: impl IntoIterator<Item = &'a ApiRequest>) -> BTreeM
 }
 
 impl ControlPlane {
-    /// Marks now, for [`ControlPlane::requests_since`].
+    /// Marks now, for [`ControlPlane::requests_since`]. A line that is half written is of a request that has no answer yet:
+    /// it comes after the mark.
     pub fn requests_mark(&self) -> Result<u64> {
         let path = self.dir().join("audit.log");
-        match path.metadata() {
-            Ok(metadata) => Ok(metadata.len()),
+        match fs::read(&path) {
+            Ok(log) => Ok(whole(&log).len() as u64),
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 bail!(
                     "{} does not exist: start the control plane with `audit`",
@@ -72,12 +73,12 @@ impl ControlPlane {
     /// its request here.
     pub fn requests_since(&self, mark: u64) -> Result<Vec<ApiRequest>> {
         let path = self.dir().join("audit.log");
-        let mut text = String::new();
+        let mut log = Vec::new();
         let mut file = File::open(&path).with_context(|| format!("open {}", path.display()))?;
         file.seek(SeekFrom::Start(mark))
-            .and_then(|_| file.read_to_string(&mut text))
+            .and_then(|_| file.read_to_end(&mut log))
             .with_context(|| format!("read {}", path.display()))?;
-        parse(&text)
+        parse(&log)
     }
 }
 
@@ -117,11 +118,16 @@ struct ResponseStatus {
     code: u16,
 }
 
-/// Reads whole lines: the last one may be half written.
-fn parse(text: &str) -> Result<Vec<ApiRequest>> {
-    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+/// Returns the whole lines: the last one may be half written.
+fn whole(log: &[u8]) -> &[u8] {
+    let end = log.iter().rposition(|byte| *byte == b'\n');
+    end.map_or(&[], |end| &log[..=end])
+}
+
+fn parse(log: &[u8]) -> Result<Vec<ApiRequest>> {
+    let text = str::from_utf8(whole(log)).context("the audit log is not UTF-8")?;
     let mut requests = Vec::new();
-    for line in whole.lines() {
+    for line in text.lines() {
         let event: Event =
             serde_json::from_str(line).with_context(|| format!("parse the audit event {line}"))?;
         // A watch has two events, for its begin and its end; everything else has one, or "Panic".
@@ -161,7 +167,7 @@ mod tests {
 
     #[test]
     fn each_request_counts_once_and_a_half_written_line_not_yet() {
-        let requests = parse(EVENTS).unwrap();
+        let requests = parse(EVENTS.as_bytes()).unwrap();
         assert_eq!(
             by_verb(&requests),
             BTreeMap::from([("patch".to_owned(), 1), ("watch".to_owned(), 1)])
@@ -176,5 +182,10 @@ mod tests {
             (patch.resource.as_str(), patch.name.as_str(), patch.code),
             ("deployments", "d", 409)
         );
+    }
+    #[test]
+    fn a_mark_is_where_a_line_begins() {
+        assert_eq!(whole(b"{}\n{}\n{\"sta"), b"{}\n{}\n");
+        assert_eq!(whole(b"{\"sta"), b"");
     }
 }
