@@ -53,6 +53,8 @@ fn what_is_too_much_is_refused() {
         r#"{{ replace "" (repeat 1000000 "b") (repeat 1000000 "a") }}"#,
         r#"{{ join (repeat 1000000 "b") (until 1000000) }}"#,
         r#"{{ wrapWith 1 (repeat 1000000 "b") (repeat 1000000 "a ") }}"#,
+        r#"{{ .Files.Glob (repeat 1000 "*a") }}"#,
+        r#"{{ .Files.Glob (repeat 1000000 "{a,") }}"#,
     ];
     for text in texts {
         let given = rendered(text);

@@ -1,7 +1,9 @@
 //! `.Files`: the files of a chart that are no templates.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use pintle_gotemplate::{Function, Kind, List, Map, Named, Text, Type, Value, value::Entries};
+use pintle_gotemplate::{
+    Call, Function, FunctionError, Kind, List, Map, Named, Text, Type, Value, value::Entries,
+};
 
 use crate::{chart::File, glob::Glob};
 
@@ -19,8 +21,8 @@ const METHODS: &[Function] = &[
     Function::method("GetBytes", &[Type::String], |_, args| {
         Ok(List::bytes(content(args.map(0)?, args.text(1)?)).into())
     }),
-    Function::method("Glob", &[Type::String], |_, args| {
-        Ok(glob(args.map(0)?, &args.text(1)?.to_str_lossy()).into())
+    Function::method("Glob", &[Type::String], |call, args| {
+        Ok(glob(args.map(0)?, args.text(1)?, call)?.into())
     }),
     Function::method("Lines", &[Type::String], |_, args| {
         Ok(lines(&content(args.map(0)?, args.text(1)?)).into())
@@ -56,17 +58,15 @@ fn bytes(list: &List) -> Text {
 }
 
 /// The files that a pattern matches; all, if it is malformed.
-fn glob(files: &Map, pattern: &str) -> Map {
-    let glob = Glob::parse(pattern);
-    let entries = files.borrow();
-    let matching = entries.iter().filter(|(name, _)| {
-        glob.as_ref()
-            .is_none_or(|glob| glob.matches(&name.to_str_lossy()))
-    });
-    let matching: Entries = matching
-        .map(|(name, content)| (name.clone(), content.clone()))
-        .collect();
-    Map::with_entries(Type::Named(&FILES), matching)
+fn glob(files: &Map, pattern: &[u8], call: &mut dyn Call) -> Result<Map, FunctionError> {
+    let glob = Glob::compile(pattern, call)?;
+    let mut matching = Entries::new();
+    for (name, content) in files.borrow().iter() {
+        if glob.matches(name, call)? {
+            matching.insert(name.clone(), content.clone());
+        }
+    }
+    Ok(Map::with_entries(Type::Named(&FILES), matching))
 }
 
 fn lines(content: &[u8]) -> List {
@@ -91,6 +91,8 @@ fn flattened(files: &Map, write: fn(&Text) -> Value) -> Text {
 
 #[cfg(test)]
 mod tests {
+    use pintle_gotemplate::Standalone;
+
     use super::*;
 
     #[test]
@@ -111,7 +113,10 @@ mod tests {
             List::strings(["1", "2"]).into()
         );
         assert!(lines(b"").is_empty());
-        assert_eq!(glob(&all, "conf/*").keys(), ["conf/b.txt", "conf/c.yaml"]);
-        assert_eq!(glob(&all, "[").len(), 3);
+        let matching = |pattern: &str| {
+            glob(&all, pattern.as_bytes(), &mut Standalone::default()).expect("a good pattern")
+        };
+        assert_eq!(matching("conf/*").keys(), ["conf/b.txt", "conf/c.yaml"]);
+        assert_eq!(matching("[").len(), 3);
     }
 }

@@ -1,0 +1,194 @@
+//! The grammar of patterns.
+
+use thiserror::Error;
+
+/// A pattern as it is written.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Node {
+    /// What is left of an alternative that has nothing of its own.
+    Nothing,
+    Text(String),
+    /// `?`
+    Single,
+    /// `*`
+    Any,
+    /// `**`
+    Everything,
+    /// `[abc]`
+    List {
+        chars: Vec<char>,
+        negated: bool,
+    },
+    /// `[a-z]`
+    Range {
+        low: char,
+        high: char,
+        negated: bool,
+    },
+    /// One after the other.
+    Pattern(Vec<Node>),
+    /// `{a,b}`, of which each is a [`Node::Pattern`] as long as nothing is taken out of them.
+    AnyOf(Vec<Node>),
+}
+
+/// Why there is no pattern.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub(super) enum Refused {
+    #[error("the pattern is malformed")]
+    Malformed,
+    #[error("the pattern has more than {MAX_LEVELS} parts in a row or inside each other")]
+    TooDeep,
+}
+
+/// How many parts may follow each other, those inside of them included: matching goes as deep as that.
+const MAX_LEVELS: usize = 100;
+
+/// How deep `{` may be inside each other.
+const MAX_DEPTH: usize = 20;
+
+/// Reads a pattern: a [`Node::Pattern`].
+pub(super) fn parse(pattern: &str) -> Result<Node, Refused> {
+    // The library's reader takes it for bytes that are no UTF-8.
+    if pattern.contains(char::REPLACEMENT_CHARACTER) {
+        return Err(Refused::Malformed);
+    }
+    let chars: Vec<char> = pattern.chars().collect();
+    let mut parser = Parser {
+        chars: &chars,
+        at: 0,
+    };
+    let tree = Node::Pattern(parser.sequence(0)?);
+    if tree.levels() > MAX_LEVELS {
+        return Err(Refused::TooDeep);
+    }
+    Ok(tree)
+}
+
+impl Node {
+    /// How many parts follow each other at most, from the outside to the inside.
+    fn levels(&self) -> usize {
+        let inside = |nodes: &[Node]| nodes.iter().map(Self::levels).max().unwrap_or(0);
+        match self {
+            Self::Pattern(nodes) => nodes.len() + inside(nodes),
+            Self::AnyOf(nodes) => 1 + inside(nodes),
+            _ => 0,
+        }
+    }
+}
+
+struct Parser<'a> {
+    chars: &'a [char],
+    at: usize,
+}
+
+impl Parser<'_> {
+    fn peek(&self) -> Option<char> {
+        self.chars.get(self.at).copied()
+    }
+
+    fn next(&mut self) -> Result<char, Refused> {
+        let next = self.peek().ok_or(Refused::Malformed)?;
+        self.at += 1;
+        Ok(next)
+    }
+
+    /// Nodes up to the end, or up to `,` or `}` inside braces.
+    fn sequence(&mut self, depth: usize) -> Result<Vec<Node>, Refused> {
+        let mut nodes = Vec::new();
+        while let Some(c) = self.peek() {
+            if depth > 0 && matches!(c, ',' | '}') {
+                break;
+            }
+            self.at += 1;
+            match c {
+                '?' => nodes.push(Node::Single),
+                '*' if self.peek() == Some('*') => {
+                    self.at += 1;
+                    nodes.push(Node::Everything);
+                }
+                '*' => nodes.push(Node::Any),
+                '[' => nodes.push(self.class()?),
+                '{' => nodes.push(self.either(depth + 1)?),
+                // The library takes it for the end.
+                '\0' => self.at = self.chars.len(),
+                _ => {
+                    self.at -= 1;
+                    let text = self.text(depth > 0);
+                    if !text.is_empty() {
+                        nodes.push(Node::Text(text));
+                    }
+                }
+            }
+        }
+        Ok(nodes)
+    }
+
+    /// Characters up to one that means something else.
+    fn text(&mut self, in_braces: bool) -> String {
+        let mut text = String::new();
+        let mut escaped = false;
+        while let Some(c) = self.peek() {
+            let ends = matches!(c, '?' | '*' | '[' | '{') || (in_braces && matches!(c, '}' | ','));
+            if ends && !escaped {
+                break;
+            }
+            self.at += 1;
+            if c == '\0' {
+                break;
+            }
+            if c == '\\' && !escaped {
+                escaped = true;
+                continue;
+            }
+            escaped = false;
+            text.push(c);
+        }
+        text
+    }
+
+    /// `a,b}`; the end of the pattern closes as well.
+    fn either(&mut self, depth: usize) -> Result<Node, Refused> {
+        if depth > MAX_DEPTH {
+            return Err(Refused::TooDeep);
+        }
+        let mut alternatives = vec![Node::Pattern(self.sequence(depth)?)];
+        while self.next() == Ok(',') {
+            alternatives.push(Node::Pattern(self.sequence(depth)?));
+        }
+        Ok(Node::AnyOf(alternatives))
+    }
+
+    /// `!abc]` or `a-z]`: one range alone, or characters alone.
+    fn class(&mut self) -> Result<Node, Refused> {
+        let mut first = self.next()?;
+        let negated = first == '!';
+        if negated {
+            first = self.next()?;
+        }
+        if self.peek() == Some('-') {
+            self.at += 1;
+            let high = self.next()?;
+            let closed = self.next()? == ']';
+            return if closed && first <= high && first != '\0' {
+                Ok(Node::Range {
+                    low: first,
+                    high,
+                    negated,
+                })
+            } else {
+                Err(Refused::Malformed)
+            };
+        }
+        self.at -= 1;
+        let mut chars = Vec::new();
+        loop {
+            match self.next()? {
+                ']' if chars.is_empty() => return Err(Refused::Malformed),
+                ']' => return Ok(Node::List { chars, negated }),
+                '\0' => return Err(Refused::Malformed),
+                '\\' => chars.push(self.next()?),
+                c => chars.push(c),
+            }
+        }
+    }
+}
