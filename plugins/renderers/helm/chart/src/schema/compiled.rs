@@ -23,8 +23,9 @@ pub(super) fn check(document: &Document<'_>, checker: &mut Checker<'_>) {
         done: BTreeSet::new(),
         targets: Vec::new(),
     };
-    let root = (document.root, String::new(), document.draft, String::new());
-    walk.targets.push(root);
+    let address = document.address.clone();
+    walk.targets
+        .push((document.root, address, document.draft, String::new()));
     while let Some((schema, base, draft, mut at)) = walk.targets.pop() {
         walk.schema(schema, &base, draft, &mut at);
     }

@@ -18,6 +18,9 @@ const MAX_DEPTH: usize = 130;
 /// How many bytes its patterns may take together once they are compiled: eight of the largest. The last may exceed it.
 const MAX_PATTERNS: usize = 32 << 20;
 
+/// Where Helm's library takes a schema to be: what its own id is relative to, and under which it refers to itself.
+const PLACE: &str = "file:///values.schema.json";
+
 /// The drafts of JSON Schema; later ones are larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Draft {
@@ -65,6 +68,8 @@ pub(super) struct Target<'a> {
 #[derive(Debug)]
 pub(super) struct Document<'a> {
     pub(super) root: &'a Json,
+    /// Its id if it has one, else [`PLACE`].
+    pub(super) address: String,
     pub(super) draft: Draft,
     /// Whether `unevaluatedProperties` or `unevaluatedItems` occurs.
     pub(super) tracks: bool,
@@ -86,9 +91,15 @@ impl<'a> Document<'a> {
             let message = "is no schema: a schema is an object or a boolean";
             return Err(vec![message.to_owned()]);
         }
+        let draft = draft(root);
+        let own = root
+            .as_object()
+            .and_then(|keywords| own_address(keywords, PLACE, draft_inside(root, draft)));
+        let address = own.unwrap_or_else(|| PLACE.to_owned());
         let mut document = Self {
             root,
-            draft: draft(root),
+            address: address.clone(),
+            draft,
             tracks: false,
             parts: BTreeMap::new(),
             named: BTreeSet::new(),
@@ -96,9 +107,9 @@ impl<'a> Document<'a> {
             regexes: BTreeMap::new(),
             room: MAX_PATTERNS,
         };
-        document.parts.insert(String::new(), root);
         document
-            .index(root, "", document.draft, true, 0)
+            .name(address, root, true)
+            .and_then(|()| document.index(root, PLACE, draft, true, 0))
             .map_err(|message| vec![message])?;
         let regex = |pattern: &str| document.regex_error(pattern);
         let mut checker = Checker::new(&regex);
@@ -183,7 +194,9 @@ impl<'a> Document<'a> {
             let known = self.parts.get(&address);
             let is_other = known.is_some_and(|known| !std::ptr::eq(*known, part));
             if is_schema && is_other {
-                return Err(format!("has the id or anchor {address:?} twice"));
+                let written = address.strip_prefix(PLACE).filter(|rest| !rest.is_empty());
+                let written = written.unwrap_or(&address);
+                return Err(format!("has the id or anchor {written:?} twice"));
             }
             return Ok(());
         }
@@ -235,6 +248,11 @@ impl<'a> Document<'a> {
     ) -> Result<Option<Target<'a>>, String> {
         let address = join(base, reference);
         let (document, fragment) = address.split_once('#').unwrap_or((&address, ""));
+        let document = if document == PLACE {
+            self.address.as_str()
+        } else {
+            document
+        };
         let missing = || format!("refers to {reference:?}, which is not there");
         let Some(part) = self.parts.get(document).copied() else {
             return if is_elsewhere(document) {
@@ -362,30 +380,33 @@ fn join(base: &str, reference: &str) -> String {
     let has_scheme = reference.split_once(':').is_some_and(|(scheme, _)| {
         !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric())
     });
-    if has_scheme || base.is_empty() {
+    if has_scheme {
         return reference.to_owned();
     }
     if reference.is_empty() || reference.starts_with('#') {
         return format!("{base}{reference}");
     }
+    let (path, fragment) = reference.split_at(reference.find('#').unwrap_or(reference.len()));
     let origin = match base.find("://") {
         Some(at) => base[at + 3..]
             .find('/')
             .map_or(base.len(), |end| at + 3 + end),
         None => 0,
     };
-    if reference.starts_with('/') {
-        return format!("{}{reference}", &base[..origin]);
-    }
-    let folder = base
-        .rfind('/')
-        .filter(|&at| at >= origin)
-        .map_or(origin, |at| at + 1);
+    let (folder, path) = match path.strip_prefix('/') {
+        Some(path) => (origin, path),
+        None => (
+            base.rfind('/')
+                .filter(|&at| at >= origin)
+                .map_or(origin, |at| at + 1),
+            path,
+        ),
+    };
     let mut parts: Vec<&str> = base[origin..folder]
         .split('/')
         .filter(|part| !part.is_empty())
         .collect();
-    for part in reference.split('/') {
+    for part in path.split('/') {
         match part {
             "." => {}
             ".." => {
@@ -394,8 +415,12 @@ fn join(base: &str, reference: &str) -> String {
             part => parts.push(part),
         }
     }
-    let slash = if origin > 0 { "/" } else { "" };
-    format!("{}{slash}{}", &base[..origin], parts.join("/"))
+    let slash = if origin > 0 || reference.starts_with('/') {
+        "/"
+    } else {
+        ""
+    };
+    format!("{}{slash}{}{fragment}", &base[..origin], parts.join("/"))
 }
 
 pub(super) fn percent_decoded(text: &str) -> String {
@@ -425,8 +450,19 @@ mod tests {
     #[test]
     fn references_are_resolved() {
         for (base, reference, expected) in [
-            ("", "#/a", "#/a"),
-            ("", "other.json", "other.json"),
+            (
+                "file:///values.schema.json",
+                "#/a",
+                "file:///values.schema.json#/a",
+            ),
+            (
+                "file:///a/b.json",
+                "./c.json#/../d",
+                "file:///a/c.json#/../d",
+            ),
+            ("file:///a/b.json", "/c.json", "file:///c.json"),
+            ("file:///a.json", "../c.json", "file:///c.json"),
+            ("file:///a.json", "file:///c.json", "file:///c.json"),
             ("https://x.org/a/b.json", "#/c", "https://x.org/a/b.json#/c"),
             ("https://x.org/a/b.json", "c.json", "https://x.org/a/c.json"),
             (
@@ -434,7 +470,7 @@ mod tests {
                 "../c.json#d",
                 "https://x.org/c.json#d",
             ),
-            ("https://x.org/a/b.json", "/c", "https://x.org/c"),
+            ("https://x.org/a/b.json", "/c/../d", "https://x.org/d"),
             ("https://x.org", "c", "https://x.org/c"),
             ("https://x.org/a", "https://y.org/b", "https://y.org/b"),
             ("a/b.json", "c.json", "a/c.json"),

@@ -211,6 +211,40 @@ fn references_by_id_anchor_and_pointer() {
 }
 
 #[test]
+fn a_schema_may_refer_to_itself_by_the_name_of_its_file() {
+    let of = |own_id: &str, reference: &str| {
+        let schema = format!(
+            r#"{{{own_id} "properties": {{"a": {{"$ref": "{reference}#/$defs/text"}}}}, "$defs": {{"text": {{"type": "string"}}}}}}"#
+        );
+        problems(&schema, "a: 1")
+    };
+    for reference in [
+        "values.schema.json",
+        "./values.schema.json",
+        "/values.schema.json",
+        "file:///values.schema.json",
+    ] {
+        assert_eq!(of("", reference), ["a: got number, want string"]);
+    }
+    // Also beside an id, to which other references are relative then.
+    let own_id = r#""$id": "https://example.com/root.json","#;
+    assert_eq!(
+        of(own_id, "file:///values.schema.json"),
+        ["a: got number, want string"]
+    );
+    assert_eq!(
+        of("", "sub/values.schema.json"),
+        [
+            r#": values.schema.json refers to "sub/values.schema.json#/$defs/text", which is not there, at /properties/a/$ref"#
+        ]
+    );
+    assert_eq!(
+        problems(r#"{"$defs": {"a": {"$id": "values.schema.json"}}}"#, "a: 1"),
+        [r#": values.schema.json has the id or anchor "file:///values.schema.json" twice"#]
+    );
+}
+
+#[test]
 fn malformed_schemas_are_refused() {
     let schemas = [
         "{",

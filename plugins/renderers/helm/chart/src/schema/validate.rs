@@ -88,7 +88,8 @@ impl<'a> Validator<'a> {
 
     /// What is wrong with a value.
     pub(super) fn run(&mut self, value: &Value) -> Problems {
-        let mut problems = self.check(self.document.root, "", value).problems;
+        let document = self.document;
+        let mut problems = self.check(document.root, &document.address, value).problems;
         problems.truncate(MAX_PROBLEMS);
         problems
     }
