@@ -9,7 +9,7 @@ use crate::{
     chart::Chart,
     files::files,
     release::Release,
-    values::{VALUES, put},
+    values::{VALUES, put, table},
 };
 
 /// A template with what it sees.
@@ -77,9 +77,10 @@ fn collect(
     put(&scope, "Values", values.clone().into());
     put(&scope, "Subcharts", subcharts.clone().into());
     for subchart in &chart.dependencies {
-        let inner = match values.get(subchart.name().as_bytes()) {
-            Some(Value::Map(inner)) => inner.converted(Type::Named(&VALUES)),
-            _ => Map::typed(Type::Named(&VALUES)),
+        // Helm takes the name for a path: a chart whose name has a dot sees nothing of its values.
+        let inner = match table(&values, subchart.name()) {
+            Some(inner) => inner.converted(Type::Named(&VALUES)),
+            None => Map::typed(Type::Named(&VALUES)),
         };
         let inner = collect(subchart, Some(&path), inner, world, found);
         put(&subcharts, subchart.name(), inner.into());
@@ -100,4 +101,59 @@ fn collect(
         found.insert(name, template);
     }
     scope
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{capabilities::HelmDefaults, chart::File, metadata::Metadata, yaml::read_values};
+
+    /// A chart with one template.
+    fn chart(name: &str, dependencies: Vec<Chart>) -> Chart {
+        Chart {
+            metadata: Metadata {
+                name: name.to_owned(),
+                ..Metadata::default()
+            },
+            lock: None,
+            values: Map::new(),
+            schema: None,
+            templates: Rc::from([File {
+                name: "templates/t".to_owned(),
+                data: "".into(),
+            }]),
+            files: Rc::from([]),
+            dependencies,
+            kept_path: None,
+        }
+    }
+
+    /// What the template of a chart sees.
+    fn seen(chart: &Chart, values: &str, path: &str) -> Map {
+        let values = read_values(values.as_bytes()).expect("good YAML");
+        let release = Release {
+            name: "r".to_owned(),
+            namespace: "n".to_owned(),
+            is_upgrade: false,
+        };
+        let capabilities = Rc::new(Capabilities::new(HelmDefaults));
+        let templates = templates(chart, &values, &release, capabilities).into_iter();
+        let mut found = templates.filter(|template| template.name == path);
+        found.next().expect("a template of that name").values
+    }
+
+    #[test]
+    fn a_name_is_a_path_of_values() {
+        let top = chart("top", vec![chart("a.b", vec![])]);
+        let of = |values: &str| {
+            let seen = seen(&top, values, "top/charts/a.b/templates/t");
+            seen.get(b"Values")
+        };
+        assert_eq!(
+            of("a.b: {x: 1}"),
+            Some(Map::typed(Type::Named(&VALUES)).into())
+        );
+        let values = of("{a.b: {x: 1}, a: {b: {z: 2}}}").unwrap_or_default();
+        assert_eq!(values.as_map().map(Map::keys), Some(vec![Text::from("z")]));
+    }
 }
