@@ -83,7 +83,12 @@ fn collect(
             None => Map::typed(Type::Named(&VALUES)),
         };
         let inner = collect(subchart, Some(&path), inner, world, found);
-        put(&subcharts, subchart.name(), inner.into());
+        // To the chart above it is the plain map that it is in Helm; to its own templates, it is a table of values.
+        put(
+            &subcharts,
+            subchart.name(),
+            inner.converted(Type::ANY_MAP).into(),
+        );
     }
     let base_path: Rc<str> = format!("{path}/templates").into();
     for file in chart.templates.iter() {
@@ -155,5 +160,16 @@ mod tests {
         );
         let values = of("{a.b: {x: 1}, a: {b: {z: 2}}}").unwrap_or_default();
         assert_eq!(values.as_map().map(Map::keys), Some(vec![Text::from("z")]));
+    }
+
+    #[test]
+    fn what_subcharts_see_is_a_plain_map_from_above_and_the_same() {
+        let top = chart("top", vec![chart("kid", vec![])]);
+        let subcharts = seen(&top, "", "top/templates/t").get(b"Subcharts");
+        let kid = subcharts.as_ref().and_then(Value::as_map);
+        let kid = kid.and_then(|subcharts| subcharts.get(b"kid"));
+        let kid = kid.as_ref().and_then(Value::as_map).expect("a map");
+        assert_eq!(kid.go_type(), Type::ANY_MAP);
+        assert!(kid.get(b"Chart").is_some());
     }
 }
