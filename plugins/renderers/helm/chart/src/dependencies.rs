@@ -45,7 +45,8 @@ fn select(
     place: &str,
     warnings: &mut Warnings,
 ) -> Result<(), CoalesceError> {
-    if chart.metadata.dependencies.is_empty() {
+    // Below a chart that says nothing of dependencies, nothing is switched off; an empty list is something.
+    if !chart.metadata.has_dependencies {
         return Ok(());
     }
     chart.dependencies = named(
@@ -71,6 +72,7 @@ fn select(
     let used = |name: &String| !disabled.contains(name);
     chart.dependencies.retain(|one| used(&one.metadata.name));
     chart.metadata.dependencies.retain(|one| used(&one.name));
+    chart.metadata.has_dependencies = !chart.metadata.dependencies.is_empty();
     for subchart in &mut chart.dependencies {
         let path = format!("{path}{}.", subchart.metadata.name);
         let place = subchart.path(Some(place));
@@ -170,8 +172,7 @@ fn import(chart: &mut Chart, warnings: &mut Warnings) -> Result<(), CoalesceErro
     for subchart in &mut chart.dependencies {
         import(subchart, warnings)?;
     }
-    // Helm distinguishes a chart that never had dependencies from one that has none left.
-    if chart.metadata.dependencies.is_empty() {
+    if !chart.metadata.has_dependencies {
         return Ok(());
     }
     let all = coalesce(chart, &Map::new(), Nulls::Keep, warnings)?;

@@ -61,6 +61,8 @@ pub struct Metadata {
     pub annotations: Option<BTreeMap<String, String>>,
     pub kube_version: String,
     pub dependencies: Vec<Dependency>,
+    /// Whether there are dependencies at all, be it none of them: Go's difference of an empty slice and a nil one.
+    pub has_dependencies: bool,
     pub chart_type: String,
 }
 

@@ -87,6 +87,29 @@ fn conditions_decide_before_tags() {
 }
 
 #[test]
+fn an_empty_list_of_dependencies_is_not_none() {
+    // What the chart below switches off is still there if the one above says nothing of dependencies.
+    let left = |dependencies: Option<&str>| {
+        let inner = chart("b", "1.0.0", "", vec![]);
+        let below = wants(
+            chart("a", "1.0.0", "", vec![inner]),
+            "[{name: b, version: '*', condition: b.used}]",
+        );
+        let top = chart("top", "1.0.0", "", vec![below]);
+        let mut top = match dependencies {
+            Some(dependencies) => wants(top, dependencies),
+            None => top,
+        };
+        let off = values("a: {b: {used: false}}");
+        process(&mut top, &off, &mut Warnings::default()).expect("values that fit");
+        top.dependencies[0].dependencies.len()
+    };
+    assert_eq!(left(None), 1);
+    assert_eq!(left(Some("null")), 1);
+    assert_eq!(left(Some("[]")), 0);
+}
+
+#[test]
 fn aliases_and_versions() {
     let names = used(
         "[{name: a, version: '*', alias: one}, {name: a, version: ^1, alias: two}, {name: b, version: ^3}]",

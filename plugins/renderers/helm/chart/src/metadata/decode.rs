@@ -73,7 +73,10 @@ impl Metadata {
                 "deprecated" => boolean(field, value, &mut self.deprecated)?,
                 "annotations" => annotations(field, value, &mut self.annotations)?,
                 "kubeversion" => text(field, value, &mut self.kube_version)?,
-                "dependencies" => list(field, value, &mut self.dependencies, dependency)?,
+                "dependencies" => {
+                    list(field, value, &mut self.dependencies, dependency)?;
+                    self.has_dependencies = !matches!(value, Value::Nil);
+                }
                 "type" => text(field, value, &mut self.chart_type)?,
                 _ => {}
             }
