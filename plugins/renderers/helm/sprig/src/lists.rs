@@ -240,8 +240,41 @@ fn sort_alpha(call: &mut dyn Call, args: Args<'_>) -> Outcome {
     if value.kind() != Kind::Slice {
         return Ok(List::strings([cast::to_text(value)?]).into());
     }
+    if let Value::List(list) = value
+        && list.go_type() == Type::STRING_SLICE
+    {
+        // As in Go, texts are sorted where they are: whoever has the list sees it.
+        charge_copy(call, list.len())?;
+        list.sort_texts();
+        return Ok(value.clone());
+    }
     let mut texts = cast::to_texts(&value.to_plain())?;
     charge_items(call, texts.len())?;
     texts.sort_unstable();
     Ok(List::strings(texts).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use pintle_gotemplate::{Functions, Standalone};
+
+    use super::*;
+
+    #[test]
+    fn only_texts_are_sorted_where_they_are() {
+        let functions = Functions::from_tables(&[FUNCTIONS]);
+        let sorted = |list: &Value| {
+            let args = std::slice::from_ref(list);
+            functions.call("sortAlpha", &mut Standalone::default(), args)
+        };
+        let in_order = || Value::from(List::strings(["a", "b"]));
+        let texts = Value::from(List::strings(["b", "a"]));
+        assert_eq!(sorted(&texts), Ok(in_order()));
+        assert_eq!(texts, in_order());
+        let any = Value::list(vec!["b".into(), "a".into()]);
+        assert_eq!(sorted(&any), Ok(in_order()));
+        assert_eq!(any, Value::list(vec!["b".into(), "a".into()]));
+        let none = Value::from(List::nil(Type::STRING_SLICE));
+        assert_eq!(sorted(&none), Ok(none.clone()));
+    }
 }

@@ -1,6 +1,12 @@
 //! Go slices.
 
-use std::{borrow::Cow, cell::Cell, fmt, mem, ops::Range, rc::Rc};
+use std::{
+    borrow::Cow,
+    cell::{Cell, RefCell},
+    fmt, mem,
+    ops::Range,
+    rc::Rc,
+};
 
 use super::{
     Map, Text, Value,
@@ -8,7 +14,7 @@ use super::{
     types::{IntKind, Type},
 };
 
-/// A Go slice: shared and never changed in place, since no template function does so.
+/// A Go slice: shared, and never changed in place but by [`List::sort_texts`], since no other template function does so.
 #[derive(Clone)]
 pub struct List(Rc<Data>);
 
@@ -22,16 +28,28 @@ enum Items {
     Values(Vec<Value>),
     /// `[]byte`, for which one [`Value`] for each byte would be a waste.
     Bytes(Text),
+    /// `[]string`: a part of an array that slices of it share, since it can be sorted.
+    Texts {
+        array: Rc<RefCell<Vec<Text>>>,
+        range: Range<usize>,
+    },
 }
 
 impl List {
     /// A list of type `[]interface {}`.
     pub fn new(items: Vec<Value>) -> Self {
-        Self::typed(Type::ANY_SLICE, items)
+        Self::values(Type::ANY_SLICE, items)
     }
 
     /// A list of the slice type `of`, whose items must have its element type: nobody checks.
     pub fn typed(of: Type, items: Vec<Value>) -> Self {
+        if of == Type::STRING_SLICE {
+            return Self::strings(items.iter().filter_map(Value::as_text).cloned());
+        }
+        Self::values(of, items)
+    }
+
+    fn values(of: Type, items: Vec<Value>) -> Self {
         Self(Rc::new(Data {
             of,
             nil: false,
@@ -41,8 +59,16 @@ impl List {
 
     /// A `[]string`.
     pub fn strings<T: Into<Text>>(items: impl IntoIterator<Item = T>) -> Self {
-        let items = items.into_iter().map(|item| Value::String(item.into()));
-        Self::typed(Type::STRING_SLICE, items.collect())
+        let texts: Vec<Text> = items.into_iter().map(Into::into).collect();
+        let range = 0..texts.len();
+        Self(Rc::new(Data {
+            of: Type::STRING_SLICE,
+            nil: false,
+            items: Items::Texts {
+                array: Rc::new(RefCell::new(texts)),
+                range,
+            },
+        }))
     }
 
     /// An `[]int`.
@@ -83,6 +109,7 @@ impl List {
         match &self.0.items {
             Items::Values(items) => items.len(),
             Items::Bytes(bytes) => bytes.len(),
+            Items::Texts { range, .. } => range.len(),
         }
     }
 
@@ -96,14 +123,19 @@ impl List {
         match &self.0.items {
             Items::Values(items) => items.get(index).cloned(),
             Items::Bytes(bytes) => bytes.get(index).copied().map(byte),
+            Items::Texts { array, range } => {
+                let index = range.clone().nth(index)?;
+                array.borrow().get(index).cloned().map(Value::String)
+            }
         }
     }
 
-    /// All items: borrowed, except that those of a `[]byte` are made for the occasion.
+    /// All items: borrowed, except that those of a `[]byte` and of a `[]string` are made for the occasion.
     pub fn items(&self) -> Cow<'_, [Value]> {
         match &self.0.items {
             Items::Values(items) => Cow::Borrowed(items),
             Items::Bytes(bytes) => Cow::Owned(bytes.iter().copied().map(byte).collect()),
+            Items::Texts { .. } => Cow::Owned(self.iter().collect()),
         }
     }
 
@@ -115,8 +147,8 @@ impl List {
     /// The bytes, if it is a `[]byte`.
     pub fn as_bytes(&self) -> Option<&Text> {
         match &self.0.items {
-            Items::Values(_) => None,
             Items::Bytes(bytes) => Some(bytes),
+            _ => None,
         }
     }
 
@@ -125,12 +157,28 @@ impl List {
         let items = match &self.0.items {
             Items::Values(items) => Items::Values(items.get(range)?.to_vec()),
             Items::Bytes(bytes) => Items::Bytes(bytes.get(range)?.into()),
+            Items::Texts { range: own, .. } if range.start > range.end || range.end > own.len() => {
+                return None;
+            }
+            Items::Texts { array, range: own } => Items::Texts {
+                array: array.clone(),
+                range: own.start + range.start..own.start + range.end,
+            },
         };
         Some(Self(Rc::new(Data {
             of: self.0.of,
             nil: self.0.nil,
             items,
         })))
+    }
+
+    /// Sorts a `[]string` for all who have it or a slice of it; another list stays as it is.
+    pub fn sort_texts(&self) {
+        if let Items::Texts { array, range } = &self.0.items
+            && let Some(texts) = array.borrow_mut().get_mut(range.clone())
+        {
+            texts.sort_unstable();
+        }
     }
 
     /// Whether both are one and the same slice in memory.
@@ -143,7 +191,7 @@ impl List {
         let mut data = Rc::into_inner(self.0)?;
         match &mut data.items {
             Items::Values(items) => Some(mem::take(items)),
-            Items::Bytes(_) => None,
+            _ => None,
         }
     }
 }
@@ -209,5 +257,29 @@ impl fmt::Debug for List {
             return write!(out, "{}(nil)", self.go_type());
         }
         out.debug_list().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_sorted_for_all_who_have_them() {
+        let list = List::strings(["d", "c", "b", "a"]);
+        let same = list.clone();
+        let part = list.slice(1..3).expect("it is inside");
+        part.sort_texts();
+        assert_eq!(Value::from(part), Value::from(List::strings(["b", "c"])));
+        let sorted = Value::from(List::strings(["d", "b", "c", "a"]));
+        assert_eq!(Value::from(same), sorted);
+        assert_eq!(
+            list.items().into_owned(),
+            ["d", "b", "c", "a"].map(Value::from)
+        );
+        assert!(list.slice(3..5).is_none());
+        let others = List::new(vec!["b".into(), "a".into()]);
+        others.sort_texts();
+        assert_eq!(others.get(0), Some("b".into()));
     }
 }
