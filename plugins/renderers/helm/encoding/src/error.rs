@@ -1,6 +1,6 @@
 //! What can go wrong when values are written.
 
-use pintle_gotemplate::value::MAX_NESTING;
+use pintle_gotemplate::{Kind, value::MAX_NESTING};
 use thiserror::Error;
 
 /// A value that a format cannot hold; the texts are those of the Go libraries where they have one.
@@ -9,14 +9,18 @@ pub enum WriteError {
     /// JSON (and so YAML, which is written from JSON) has no such number.
     #[error("json: unsupported value: {0}")]
     Number(&'static str),
-    /// Functions and the like.
-    #[error("{format}: unsupported type: {go_type}")]
+    /// Functions and the like, in JSON (and so in YAML).
+    #[error("json: unsupported type: {go_type}")]
     Type {
-        /// `json` or `toml`.
-        format: &'static str,
         /// As Go prints it.
         go_type: String,
     },
+    /// Functions and the like, within what is written as TOML.
+    #[error("unsupported type: {0}")]
+    Kind(Kind),
+    /// Functions and the like in place of a TOML document.
+    #[error("unsupported type for key '': {0}")]
+    Document(Kind),
     /// The value holds itself, or is nested deeper than any template needs.
     #[error("value holds itself or is nested more than {MAX_NESTING} deep")]
     Depth,

@@ -52,11 +52,9 @@ impl Writer<'_> {
                 }
                 return match object.to_plain() {
                     Value::Object(object) => Err(WriteError::Type {
-                        format: "json",
                         go_type: object.go_type().to_string(),
                     }),
                     _ if object.go_type().kind() == Kind::Func => Err(WriteError::Type {
-                        format: "json",
                         go_type: object.go_type().to_string(),
                     }),
                     plain => self.value(&plain, depth + 1),

@@ -13,7 +13,10 @@ use crate::{error::WriteError, float};
 /// A value that is no table is written alone, which is no TOML, as the library does it. Objects are written as their
 /// plain form. On an error, `out` holds a part of the text.
 pub fn write(value: &Value, out: &mut Vec<u8>) -> Result<(), WriteError> {
-    let value = plain(value)?;
+    let value = plain(value).map_err(|error| match error {
+        WriteError::Kind(kind) => WriteError::Document(kind),
+        error => error,
+    })?;
     if *value == Value::Nil {
         return Err(WriteError::NoValue);
     }
@@ -282,10 +285,7 @@ fn plain(value: &Value) -> Result<Cow<'_, Value>, WriteError> {
 }
 
 fn unsupported(object: &dyn Object) -> WriteError {
-    WriteError::Type {
-        format: "toml",
-        go_type: object.go_type().to_string(),
-    }
+    WriteError::Kind(object.go_type().kind())
 }
 
 /// A time as TOML has it: those that were read without an offset have none.

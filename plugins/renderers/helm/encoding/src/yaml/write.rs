@@ -98,7 +98,6 @@ impl Writer<'_> {
     ) -> Result<(), WriteError> {
         let of = object.go_type();
         let unsupported = || WriteError::Type {
-            format: "json",
             go_type: of.to_string(),
         };
         if of.kind() == Kind::Func {
