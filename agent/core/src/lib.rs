@@ -44,5 +44,4 @@ pub mod seed;
 pub mod sharding;
 pub mod stage;
 pub mod tree;
-pub mod turns;
 pub mod version;

@@ -275,6 +275,14 @@ pub enum Cause {
         /// The limit.
         limit: Duration,
     },
+    /// So many others ask it that there was no turn.
+    #[error("{host} was not asked: those who asked it before took longer than {limit:?}")]
+    Busy {
+        /// Whom they ask.
+        host: String,
+        /// How long it waited.
+        limit: Duration,
+    },
     /// There is no secure connection to it.
     #[error("no secure connection to {host}: {problem}")]
     Tls {
@@ -414,6 +422,7 @@ impl Cause {
                 | Self::Unreachable { .. }
                 | Self::Interrupted { .. }
                 | Self::Timeout { .. }
+                | Self::Busy { .. }
                 | Self::Disk { .. }
         )
     }
@@ -440,6 +449,7 @@ impl Cause {
             Self::Unreachable { .. } => "unreachable",
             Self::Interrupted { .. } => "interrupted",
             Self::Timeout { .. } => "timeout",
+            Self::Busy { .. } => "busy",
             Self::Tls { .. } => "tls",
             Self::Redirect { .. } => "redirect",
             Self::Digest { .. } => "digest",

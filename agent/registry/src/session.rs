@@ -96,13 +96,15 @@ impl<'a> Session<'a> {
     }
 
     /// Waits for a turn with the registry. What comes from the cache needs none.
-    async fn begin(&self) {
+    async fn begin(&self, host: &str) -> Result<(), Cause> {
         let is_known = self.turn().is_some();
         if !is_known {
-            let turn = self.transport.turns.take(self.reference.registry()).await;
+            let limit = self.transport.options.total_timeout;
+            let turn = self.transport.turns.take(host, limit).await?;
             *self.turn() = Some(turn);
             self.has_turn.notify_one();
         }
+        Ok(())
     }
 
     /// Is where something of the repository is: `manifests/TAG`.
@@ -117,7 +119,7 @@ impl<'a> Session<'a> {
         let host = if is_hub(registry) { HUB_API } else { registry };
         self.base
             .get_or_try_init(async || {
-                self.begin().await;
+                self.begin(host).await?;
                 base(host, self.transport.scheme(host).await?)
             })
             .await

@@ -1,141 +1,232 @@
-//! Who may speak to a host now.
+//! How many ask one host at one time.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::{HashMap, VecDeque},
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
-use pintle_core::turns::{Book, Heard};
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time};
 
 use crate::error::Cause;
 
-/// Pulls, pushes and questions under way at one time. What comes of so many may be in memory at once.
-const AT_ONCE: usize = 8;
+/// Pulls, pushes and questions under way with one host at one time.
+const PER_HOST: usize = 5;
 
 /// Turns with registries and chart repositories. Clones share them.
-#[derive(Debug, Clone)]
+///
+/// Hosts know nothing of each other: whoever asks one waits for no other, however many of them are slow. Who waits for one that
+/// cannot be reached, or does not answer, gets the failure of whoever asked it: else a thousand would find out one after another.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Turns {
-    book: SharedBook,
+    hosts: SharedHosts,
 }
 
-type SharedBook = Arc<Mutex<Book<oneshot::Sender<Turn>>>>;
+type SharedHosts = Arc<Mutex<HashMap<String, Host>>>;
+
+#[derive(Debug, Default)]
+struct Host {
+    held: usize,
+    /// In the order in which they came.
+    waiting: VecDeque<oneshot::Sender<Result<Turn, Cause>>>,
+}
 
 /// The right to speak to a host. It ends with the drop.
 #[derive(Debug)]
 pub(crate) struct Turn {
-    book: SharedBook,
+    hosts: SharedHosts,
     host: String,
-    heard: Heard,
-}
-
-impl Default for Turns {
-    fn default() -> Self {
-        Self {
-            book: Arc::new(Mutex::new(Book::new(AT_ONCE))),
-        }
-    }
 }
 
 impl Turns {
-    /// Waits for a turn with a host.
-    pub(crate) async fn take(&self, host: &str) -> Turn {
+    /// Waits for a turn with a host, no longer than the limit.
+    ///
+    /// # Errors
+    ///
+    /// If there was none, or the host is found to be silent meanwhile.
+    pub(crate) async fn take(&self, host: &str, limit: Duration) -> Result<Turn, Cause> {
         let (give, given) = oneshot::channel();
-        lock(&self.book).wait(host, give);
-        serve(&self.book);
-        given.await.expect("who waits is in the book until then")
+        self.wait(host, give);
+        serve(&self.hosts, host);
+        match time::timeout(limit, given).await {
+            Ok(given) => given.expect("who waits is known until then"),
+            Err(_) => Err(Cause::Busy {
+                host: host.to_owned(),
+                limit,
+            }),
+        }
+    }
+
+    fn wait(&self, host: &str, give: oneshot::Sender<Result<Turn, Cause>>) {
+        let mut hosts = lock(&self.hosts);
+        let host = hosts.entry(host.to_owned()).or_default();
+        host.waiting.push_back(give);
     }
 }
 
 impl Turn {
     /// Ends it with what came of it.
-    pub(crate) fn end<T>(mut self, result: &Result<T, Cause>) {
-        self.heard = heard(result);
+    pub(crate) fn end<T>(self, result: &Result<T, Cause>) {
+        let Err(cause) = result else { return };
+        if !is_silence(cause, &self.host) {
+            return;
+        }
+        let waiting = lock(&self.hosts)
+            .get_mut(&self.host)
+            .map(|host| mem::take(&mut host.waiting));
+        for who in waiting.into_iter().flatten() {
+            // Who has gone meanwhile need not know.
+            let _ = who.send(Err(cause.clone()));
+        }
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        lock(&self.book).end(&self.host, self.heard);
-        serve(&self.book);
+        if let Some(host) = lock(&self.hosts).get_mut(&self.host) {
+            host.held -= 1;
+        }
+        serve(&self.hosts, &self.host);
     }
 }
 
-fn lock(book: &SharedBook) -> MutexGuard<'_, Book<oneshot::Sender<Turn>>> {
+fn lock(hosts: &SharedHosts) -> MutexGuard<'_, HashMap<String, Host>> {
     // Nothing in it can panic between two changes that belong together.
-    book.lock().unwrap_or_else(PoisonError::into_inner)
+    hosts.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Gives turns to all who can have one now.
-fn serve(book: &SharedBook) {
+/// Gives turns with a host to all who can have one now.
+fn serve(hosts: &SharedHosts, host: &str) {
     loop {
-        let next = lock(book).next(oneshot::Sender::is_closed);
-        let Some((host, give)) = next else { return };
+        // What is locked is free again before a turn may be dropped.
+        let next = next(&mut lock(hosts), host);
+        let Some(give) = next else { return };
         let turn = Turn {
-            book: Arc::clone(book),
-            host,
-            heard: Heard::Nothing,
+            hosts: Arc::clone(hosts),
+            host: host.to_owned(),
         };
         // Who has gone meanwhile leaves it to the others by dropping it.
-        let _ = give.send(turn);
+        let _ = give.send(Ok(turn));
     }
 }
 
-/// Returns what a result tells of its host. That there is no such chart is an answer, too.
-fn heard<T>(result: &Result<T, Cause>) -> Heard {
-    match result {
-        Err(Cause::Unreachable { .. } | Cause::Timeout { .. }) => Heard::Silence,
-        Err(Cause::Interrupted { .. } | Cause::Tls { .. } | Cause::Disk { .. }) => Heard::Nothing,
-        Ok(_) | Err(_) => Heard::Answer,
+/// Counts a turn for the first who waits still.
+fn next(
+    hosts: &mut HashMap<String, Host>,
+    name: &str,
+) -> Option<oneshot::Sender<Result<Turn, Cause>>> {
+    let host = hosts.get_mut(name)?;
+    host.waiting.retain(|who| !who.is_closed());
+    if host.held < PER_HOST
+        && let Some(give) = host.waiting.pop_front()
+    {
+        host.held += 1;
+        return Some(give);
+    }
+    if host.held == 0 {
+        hosts.remove(name);
+    }
+    None
+}
+
+/// Says whether a failure is one that all who ask the host would have. That the whole took too long is a matter of what was
+/// asked for; and what is silent may be another host, to which this one has sent us.
+fn is_silence(cause: &Cause, asked: &str) -> bool {
+    match cause {
+        Cause::Unreachable { host, .. }
+        | Cause::Timeout {
+            host, total: false, ..
+        } => host == asked,
+        _ => false,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use futures::{FutureExt as _, future};
 
     use super::*;
 
-    #[test]
-    fn only_who_says_nothing_is_silent() {
-        let host = || "registry.example.com".to_owned();
-        let of = |cause: Cause| heard::<()>(&Err(cause));
-        let timeout = Cause::Timeout {
-            host: host(),
-            total: true,
-            limit: Duration::from_secs(1),
-        };
-        let not_found = Cause::NotFound {
-            host: host(),
-            part: "archive",
-            message: None,
-        };
-        let broken = Cause::Interrupted {
-            host: host(),
-            reason: String::new(),
-        };
-        assert_eq!(heard(&Ok(())), Heard::Answer);
-        assert_eq!(
-            [timeout, not_found, broken].map(of),
-            [Heard::Silence, Heard::Answer, Heard::Nothing]
-        );
+    const LONG: Duration = Duration::from_hours(1);
+
+    /// Asks for turns, as far as that goes without waiting.
+    fn asked<'a>(
+        turns: &'a Turns,
+        host: &'a str,
+        count: usize,
+    ) -> Vec<future::BoxFuture<'a, Result<Turn, Cause>>> {
+        (0..count).map(|_| turns.take(host, LONG).boxed()).collect()
+    }
+
+    fn given(
+        asked: &mut Vec<future::BoxFuture<'_, Result<Turn, Cause>>>,
+    ) -> Vec<Result<Turn, Cause>> {
+        let mut given = Vec::new();
+        asked.retain_mut(|one| match one.now_or_never() {
+            Some(result) => {
+                given.push(result);
+                false
+            }
+            None => true,
+        });
+        given
+    }
+
+    fn timeout(host: &str, total: bool) -> Result<(), Cause> {
+        Err(Cause::Timeout {
+            host: host.to_owned(),
+            total,
+            limit: LONG,
+        })
     }
 
     #[tokio::test]
-    async fn a_host_that_was_silent_has_one_turn() {
+    async fn so_many_have_a_turn_with_one_host_and_nobody_waits_for_another() {
         let turns = Turns::default();
-        let silence: Result<(), Cause> = Err(Cause::Unreachable {
-            host: "silent".to_owned(),
-            reason: String::new(),
-        });
-        turns.take("silent").await.end(&silence);
-        let held = turns.take("silent").await;
-        let clone = turns.clone();
-        let next = tokio::spawn(async move { clone.take("silent").await });
-        tokio::task::yield_now().await;
-        // Others do not wait for it.
-        for _ in 0..AT_ONCE {
-            drop(turns.take("other").await);
+        let mut one = asked(&turns, "one", 7);
+        let mut held = given(&mut one);
+        assert_eq!(held.len(), PER_HOST);
+        assert_eq!(given(&mut asked(&turns, "other", 1)).len(), 1);
+        held.pop();
+        held.extend(given(&mut one));
+        assert_eq!((held.len(), one.len()), (PER_HOST, 1));
+        // Who has gone leaves it to others.
+        one.clear();
+        let mut late = asked(&turns, "one", 1);
+        assert!(given(&mut late).is_empty());
+        held.pop();
+        assert_eq!(given(&mut late).len(), 1);
+        held.clear();
+        drop(late);
+        assert!(lock(&turns.hosts).is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_silent_host_is_told_with_whoever_asked() {
+        let turns = Turns::default();
+        let mut asked = asked(&turns, "silent", 20);
+        let mut held = given(&mut asked);
+        for nothing in [timeout("silent", true), timeout("elsewhere", false), Ok(())] {
+            held.pop().unwrap().unwrap().end(&nothing);
+            held.extend(given(&mut asked));
+            assert_eq!(held.len(), PER_HOST);
+            assert!(held.iter().all(Result::is_ok));
         }
-        assert!(!next.is_finished());
-        held.end(&Ok(()));
-        drop(next.await.unwrap());
+        held.pop().unwrap().unwrap().end(&timeout("silent", false));
+        let told = given(&mut asked);
+        assert_eq!((told.len(), asked.len()), (12, 0));
+        let said = |told: &Result<Turn, Cause>| told.as_ref().unwrap_err().to_string();
+        let expected = timeout("silent", false).unwrap_err().to_string();
+        assert!(told.iter().all(|told| said(told) == expected));
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_ever() {
+        let turns = Turns::default();
+        let held = given(&mut asked(&turns, "one", PER_HOST));
+        let told = turns.take("one", Duration::from_millis(1)).await;
+        insta::assert_snapshot!(told.unwrap_err(), @"one was not asked: those who asked it before took longer than 1ms");
+        drop(held);
     }
 }

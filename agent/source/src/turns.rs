@@ -1,12 +1,22 @@
 //! Who may converse with a server now.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
-use pintle_core::turns::Book;
-pub(crate) use pintle_core::turns::Heard;
 use tokio::sync::oneshot;
 
+/// Most conversations with one host at a time.
+const PER_HOST: usize = 5;
+/// So many hosts are remembered with what was heard of them; above it, only those that somebody converses with.
+const REMEMBERED: usize = 1000;
+
 /// Turns of all repositories.
+///
+/// One host never has all of them: a host that accepts connections and then says nothing would keep every repository
+/// elsewhere waiting. One that was silent the last time has a single turn until it answers, and all such hosts together
+/// have half of the turns: however many they are, those that answer find one.
 #[derive(Debug)]
 pub(crate) struct Turns {
     book: SharedBook,
@@ -20,6 +30,17 @@ pub(crate) struct Turn {
     book: SharedBook,
     host: String,
     heard: Heard,
+}
+
+/// What a conversation tells of its host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// It answered.
+    Answer,
+    /// There was no connection, or nothing came in time.
+    Silence,
+    /// Nothing: what went wrong has other reasons.
+    Nothing,
 }
 
 impl Turns {
@@ -73,9 +94,204 @@ fn serve(book: &SharedBook) {
     }
 }
 
+/// Who has turns, and who waits for one.
+#[derive(Debug)]
+struct Book<W> {
+    all: usize,
+    per_host: usize,
+    for_silent: usize,
+    held: usize,
+    /// Hosts that somebody converses with, and those that were silent the last time.
+    hosts: HashMap<String, Host>,
+    /// In the order in which they came.
+    waiting: VecDeque<(String, W)>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Host {
+    held: usize,
+    is_silent: bool,
+}
+
+impl<W> Book<W> {
+    fn new(concurrency: usize) -> Self {
+        let all = concurrency.max(1);
+        Self {
+            all,
+            per_host: PER_HOST.min(all - 1).max(1),
+            for_silent: (all / 2).max(1),
+            held: 0,
+            hosts: HashMap::new(),
+            waiting: VecDeque::new(),
+        }
+    }
+
+    fn wait(&mut self, host: &str, who: W) {
+        self.waiting.push_back((host.to_owned(), who));
+    }
+
+    /// Gives a turn to the first of those who wait that can have one, and says for which host.
+    fn next(&mut self, is_gone: impl Fn(&W) -> bool) -> Option<(String, W)> {
+        self.waiting.retain(|(_, who)| !is_gone(who));
+        if self.held >= self.all {
+            return None;
+        }
+        let silent = self.hosts.values().filter(|host| host.is_silent);
+        let is_left_for_silent = silent.map(|host| host.held).sum::<usize>() < self.for_silent;
+        let can_have = |(name, _): &(String, W)| {
+            let host = self.hosts.get(name).copied().unwrap_or_default();
+            if host.is_silent {
+                host.held == 0 && is_left_for_silent
+            } else {
+                host.held < self.per_host
+            }
+        };
+        let index = self.waiting.iter().position(can_have)?;
+        let (name, who) = self.waiting.remove(index)?;
+        self.held += 1;
+        self.hosts.entry(name.clone()).or_default().held += 1;
+        Some((name, who))
+    }
+
+    /// Takes a turn back.
+    fn end(&mut self, name: &str, heard: Heard) {
+        let Some(host) = self.hosts.get_mut(name) else {
+            return;
+        };
+        self.held -= 1;
+        host.held -= 1;
+        match heard {
+            Heard::Answer => host.is_silent = false,
+            Heard::Silence => host.is_silent = true,
+            Heard::Nothing => {}
+        }
+        if host.held == 0 && !host.is_silent {
+            self.hosts.remove(name);
+        }
+        if self.hosts.len() > REMEMBERED {
+            self.hosts.retain(|_, host| host.held > 0);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Gives turns to all who can have one, and returns the hosts in order.
+    fn served(book: &mut Book<u32>) -> Vec<String> {
+        std::iter::from_fn(|| book.next(|_| false))
+            .map(|(host, _)| host)
+            .collect()
+    }
+
+    fn wait(book: &mut Book<u32>, host: &str, count: u32) {
+        for number in 0..count {
+            book.wait(host, number);
+        }
+    }
+
+    /// Has a conversation with a host that nobody else waits for.
+    fn converse(book: &mut Book<u32>, host: &str, heard: Heard) {
+        book.wait(host, 0);
+        assert_eq!(served(book), [host]);
+        book.end(host, heard);
+    }
+
+    #[test]
+    fn one_host_leaves_a_turn_for_others() {
+        for (concurrency, of_one) in [(2, 1), (3, 2), (8, 5)] {
+            let mut book = Book::new(concurrency);
+            wait(&mut book, "one", 10);
+            wait(&mut book, "other", 1);
+            let mut expected = vec!["one"; of_one];
+            expected.push("other");
+            assert_eq!(served(&mut book), expected);
+            book.end("one", Heard::Nothing);
+            assert_eq!(served(&mut book), ["one"]);
+        }
+    }
+
+    #[test]
+    fn a_silent_host_has_one_turn_until_it_answers() {
+        let mut book = Book::new(8);
+        wait(&mut book, "one", 20);
+        assert_eq!(served(&mut book).len(), 5);
+        for _ in 0..4 {
+            book.end("one", Heard::Silence);
+            assert_eq!(served(&mut book).len(), 0);
+        }
+        for heard in [Heard::Silence, Heard::Nothing, Heard::Silence] {
+            book.end("one", heard);
+            assert_eq!(served(&mut book), ["one"]);
+        }
+        book.end("one", Heard::Answer);
+        assert_eq!(served(&mut book).len(), 5);
+    }
+
+    #[test]
+    fn silent_hosts_leave_half_of_the_turns_to_those_that_answer() {
+        let mut book = Book::new(8);
+        let silent: Vec<String> = (0..10).map(|number| format!("silent-{number}")).collect();
+        for host in &silent {
+            converse(&mut book, host, Heard::Silence);
+        }
+        for host in &silent {
+            wait(&mut book, host, 10);
+        }
+        wait(&mut book, "well", 10);
+        let mut expected = silent[..4].to_vec();
+        expected.extend(std::iter::repeat_n("well".to_owned(), 4));
+        assert_eq!(served(&mut book), expected);
+        // Neither takes what is the other's.
+        book.end("well", Heard::Answer);
+        assert_eq!(served(&mut book), ["well"]);
+        book.end("silent-0", Heard::Silence);
+        assert_eq!(served(&mut book), ["silent-0"]);
+        // One that answers is one of the others, and waits as they do.
+        book.end("silent-1", Heard::Answer);
+        assert_eq!(served(&mut book), ["silent-1"]);
+        book.end("silent-0", Heard::Nothing);
+        assert_eq!(served(&mut book), ["silent-0"]);
+    }
+
+    #[test]
+    fn silence_while_all_is_well_elsewhere_takes_nothing_away() {
+        let mut book = Book::new(2);
+        converse(&mut book, "silent", Heard::Silence);
+        wait(&mut book, "silent", 1);
+        wait(&mut book, "well", 2);
+        assert_eq!(served(&mut book), ["silent", "well"]);
+        let mut only = Book::new(0);
+        converse(&mut only, "silent", Heard::Silence);
+        converse(&mut only, "silent", Heard::Answer);
+        converse(&mut only, "well", Heard::Answer);
+    }
+
+    #[test]
+    fn who_does_not_wait_any_more_gets_no_turn() {
+        let mut book = Book::new(8);
+        wait(&mut book, "one", 3);
+        assert_eq!(
+            book.next(|number| *number == 0),
+            Some(("one".to_owned(), 1))
+        );
+        assert_eq!(book.next(|_| true), None);
+        assert!(book.waiting.is_empty());
+    }
+
+    #[test]
+    fn hosts_that_nobody_converses_with_are_forgotten() {
+        let mut book = Book::new(8);
+        converse(&mut book, "one", Heard::Answer);
+        converse(&mut book, "two", Heard::Nothing);
+        assert_eq!(book.hosts.len(), 0);
+        for number in 0..3 * REMEMBERED {
+            converse(&mut book, &number.to_string(), Heard::Silence);
+            assert!(book.hosts.len() <= REMEMBERED);
+        }
+        assert!(!book.hosts.is_empty() && book.held == 0);
+    }
 
     #[tokio::test]
     async fn turns_go_to_the_next_who_still_waits() {
@@ -92,8 +308,7 @@ mod tests {
         let next = wait("three");
         held.end(Heard::Answer);
         drop(next.await.unwrap().unwrap());
-        for after in ["four", "five"] {
-            drop(turns.take(after).await.unwrap());
-        }
+        drop(turns.take("four").await.unwrap());
+        assert_eq!(lock(&turns.book).held, 0);
     }
 }

@@ -214,8 +214,8 @@ impl ChartRepository<'_> {
         work: impl Future<Output = Result<T, Cause>>,
     ) -> Result<T, Cause> {
         let host = host_of(url);
-        let turn = self.registry.transport.turns.take(&host).await;
         let limit = self.registry.transport.options.total_timeout;
+        let turn = self.registry.transport.turns.take(&host, limit).await?;
         let total = true;
         let result = time::timeout(limit, work)
             .await
