@@ -30,6 +30,7 @@ mod shared;
 mod sight;
 mod sources;
 mod targets;
+mod told;
 mod volume;
 mod webhook;
 

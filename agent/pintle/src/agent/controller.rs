@@ -48,6 +48,7 @@ use super::{
     shared::Shared,
     sources::{FetchFailure, Fetched, SourceKey, Sources},
     targets::{TargetKey, Targets},
+    told::Told,
 };
 use crate::pipeline::{snapshot::Snapshot, steady_ms};
 
@@ -152,6 +153,8 @@ pub(super) struct App {
     refused: Option<Refused>,
     /// By which rules drift is looked for.
     rules: Rules,
+    /// What the log was told last.
+    told: Told,
 }
 
 /// Knows all applications, and what to do about them.
@@ -432,6 +435,7 @@ impl Controller {
             shared,
             refused,
             rules,
+            told,
         } = report;
         if self.has_left(&name, &shared) {
             return;
@@ -458,6 +462,7 @@ impl Controller {
         app.healthy = healthy.or(app.healthy);
         app.is_unseen |= is_unseen;
         app.rules = rules;
+        app.told = told;
         app.patience.settle(outcome, is_held);
         if let Some(request) = repaired_for {
             app.requests.repaired(&request);

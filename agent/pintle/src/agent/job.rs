@@ -27,6 +27,7 @@ use super::{
     refused::Refused,
     shared::Shared,
     sources::FetchFailure,
+    told::Told,
 };
 use crate::pipeline::snapshot::Snapshot;
 
@@ -61,6 +62,8 @@ pub(crate) struct Job {
     pub(crate) refused: Option<Refused>,
     /// By which rules drift is looked for.
     pub(crate) rules: Rules,
+    /// What the log was told last.
+    pub(crate) told: Told,
 }
 
 /// By which rules drift is looked for. Between two that leave out other fields an object is another one, although nobody has changed
@@ -187,6 +190,8 @@ pub(crate) struct Report {
     pub(crate) refused: Option<Refused>,
     /// By which rules drift is looked for from now on.
     pub(crate) rules: Rules,
+    /// What the log was told last.
+    pub(crate) told: Told,
 }
 
 /// What a run has found out about a revision, for whoever decides whether it is gone back from.
@@ -228,6 +233,7 @@ impl Report {
             shared,
             refused: None,
             rules: job.rules,
+            told: job.told,
         }
     }
 }

@@ -14,7 +14,7 @@ use pintle_core::{
 };
 
 use super::{App, asking::Requests, claiming::Contest, course::Course, dependencies};
-use crate::agent::{job::Rules, lookups};
+use crate::agent::{job::Rules, lookups, told::Told};
 
 impl App {
     pub(super) fn new(
@@ -58,6 +58,7 @@ impl App {
             confirmed: None,
             refused: None,
             rules: Rules::default(),
+            told: Told::default(),
         }
     }
 

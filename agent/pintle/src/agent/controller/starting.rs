@@ -100,6 +100,7 @@ impl Controller {
             failure: app.away().cloned(),
             refused: app.refused.clone(),
             rules: app.rules.clone(),
+            told: app.told.clone(),
         };
         let shared = self.targets.now(name);
         self.runs.spawn(run::run(shared, job, cancel));

@@ -2,17 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use pintle_cluster::{
-    Applying, ClusterError, InventoryStore as _, Kept, Planned, Release, StatusStore,
-};
+use pintle_cluster::{Applying, ClusterError, InventoryStore as _, Planned, Release, StatusStore};
 use pintle_core::{
     application::{PluginUse, Standing},
-    check::{Approved, Denied, Severity},
+    check::{Approved, Denied},
     drift::DriftedObject,
     event::Reason,
     inventory::Inventory,
     machine::{Outcome, Retry},
-    names::ApplicationName,
     object::ObjectId,
     plan::{Depth, Plan},
     rendered::Rendered,
@@ -114,6 +111,7 @@ impl Run {
             self.learned.plan = Some((planned.plan.digest(), planned.plan.summary()));
         }
         let approved = self.check(ready, &planned).await?;
+        self.tell_passed(&approved);
         if self.cancel.is_cancelled() {
             return Err(Stopped::cancelled());
         }
@@ -148,7 +146,7 @@ impl Run {
             .kinds_in_use(&ready.prepared, &applied.inventory);
         shared.tracker.observe(release, &kinds);
         if self.is_rollout() {
-            tell_kept(name, &planned.kept);
+            self.job.told.kept.kept(name, &planned.kept);
         }
         Ok(Done {
             inventory: applied.inventory,
@@ -182,6 +180,22 @@ impl Run {
         };
         judging.of(planned.plan.clone()).await
     }
+
+    /// Tells what policies found and let pass. About a plan that does nothing they were not asked.
+    fn tell_passed(&mut self, approved: &Approved) {
+        if approved.plan().is_empty() {
+            return;
+        }
+        let name = self.job.application.application_name();
+        let is_rollout = self.is_rollout();
+        let told = &mut self.job.told;
+        let last = if is_rollout {
+            &mut told.rollout
+        } else {
+            &mut told.repairs
+        };
+        last.findings(&name, approved.findings());
+    }
 }
 
 /// Who judges a plan, and what they are told of the application.
@@ -201,7 +215,7 @@ impl Judging<'_> {
             .cluster
             .reader_for(self.release.account.as_ref())
             .map_err(|error| plan_failed(ClusterError::Connect(error)))?;
-        let approved = check::check(
+        check::check(
             &self.shared.catalog.within(&self.subject.name.namespace),
             self.policies,
             plan,
@@ -222,30 +236,7 @@ impl Judging<'_> {
                 }
             }
             CheckError::Policy(error) => plugin_failed(error),
-        })?;
-        tell_passed(self.subject.name, &approved);
-        Ok(approved)
-    }
-}
-
-/// Tells why objects stay that are managed no more: their number is all that the status says.
-pub(super) fn tell_kept(application: &ApplicationName, kept: &[Kept]) {
-    for Kept { id, reason } in kept {
-        tracing::info!(%application, object = %id, reason, "it stays, and is not looked after");
-    }
-}
-
-/// Tells what policies found and let pass.
-fn tell_passed(application: &ApplicationName, approved: &Approved) {
-    for finding in approved.findings() {
-        let (plugin, rule) = (&finding.policy, &finding.rule);
-        let object = finding.object.as_ref().map(tracing::field::display);
-        let problem = &finding.problem;
-        if finding.severity == Severity::Info {
-            tracing::info!(%application, plugin, rule, object, "{problem}");
-        } else {
-            tracing::warn!(%application, plugin, rule, object, "{problem}");
-        }
+        })
     }
 }
 

@@ -185,6 +185,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
         shared: run.shared,
         refused: run.refused.filter(|_| run.is_refused),
         rules: run.job.rules,
+        told: run.job.told,
     }
 }
 

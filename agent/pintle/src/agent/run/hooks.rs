@@ -136,6 +136,8 @@ impl Run {
             .await
             .map_err(plan_failed)?;
         let approved = self.check(ready, &planned).await?;
+        let name = &ready.release.application;
+        self.job.told.tests.findings(name, approved.findings());
         let results = Results::default();
         let applying = Applying {
             release: &release,

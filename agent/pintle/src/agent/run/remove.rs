@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Stopped,
-    apply::{Judging, tell_kept},
+    apply::Judging,
     conclude,
     ending::{self, Parted},
     hooks::{Slot, resting},
@@ -237,7 +237,9 @@ async fn objects(
             revision,
             &planned.plan,
         );
-        Box::pin(judging).await?;
+        let approved = Box::pin(judging).await?;
+        let name = &release.application;
+        job.told.rollout.findings(name, approved.findings());
     }
     // Policies judge what git asks for, and have judged its hooks before they were kept. What is deleted is a decision of
     // whoever may delete the Application.
@@ -259,7 +261,7 @@ async fn objects(
         Removed::WithNamespace(Parted::of(applied, planned.kept, &planned.plan)?)
     } else {
         let summary = applied.map_err(ending::unapplied)?.summary;
-        tell_kept(&release.application, &planned.kept);
+        job.told.left.left(&release.application, &planned.kept);
         Removed::Deleted {
             summary,
             kept: planned.kept.len(),
@@ -282,7 +284,7 @@ async fn judge_unseen(
     prepared: &Prepared,
     commit: String,
     plan: &Plan,
-) -> Result<(), Stopped> {
+) -> Result<Approved, Stopped> {
     let hooks = plan.changes().iter().filter(|change| change.is_hook());
     let hooks = Plan::new(plan.depth(), hooks.cloned().collect(), &release.seed);
     let name = &release.application;
@@ -312,7 +314,7 @@ async fn judge_unseen(
         policies: &spec.policies,
         context: &context,
     };
-    judging.of(hooks).await.map(drop)
+    judging.of(hooks).await
 }
 
 /// Returns the hooks for the removal, as they were applied last.

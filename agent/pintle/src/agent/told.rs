@@ -1,0 +1,129 @@
+//! What the log says of an application, so that it says it once.
+
+use pintle_cluster::Kept;
+use pintle_core::{
+    check::{Finding, Severity},
+    digest::{Digest, Digester},
+    names::ApplicationName,
+};
+
+/// How many lines of one list are logged. An application may have thousands of objects, and a finding about each.
+const LINES: usize = 50;
+
+/// What was logged of an application last. It is in memory: a restarted agent logs it once more.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Told {
+    /// What policies let pass in a plan of the revision that is wanted, or of a removal.
+    pub(crate) rollout: Last,
+    /// What they let pass in a plan that puts an earlier one right.
+    pub(crate) repairs: Last,
+    /// What they let pass in a plan of tests.
+    pub(crate) tests: Last,
+    /// Why objects stay that left the source.
+    pub(crate) kept: Last,
+    /// Why objects stay after a removal.
+    pub(crate) left: Last,
+}
+
+/// The list that was told last; nothing before the first.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Last(Option<Digest>);
+
+impl Last {
+    /// Tells what policies found and let pass.
+    pub(crate) fn findings(&mut self, application: &ApplicationName, findings: &[Finding]) {
+        let (lines, rest) = self.news(findings, LINES, ToString::to_string);
+        let is_info = |finding: &Finding| finding.severity == Severity::Info;
+        for finding in lines {
+            let (plugin, rule) = (&finding.policy, &finding.rule);
+            let object = finding.object.as_ref().map(tracing::field::display);
+            let problem = &finding.problem;
+            if is_info(finding) {
+                tracing::info!(%application, plugin, rule, object, "{problem}");
+            } else {
+                tracing::warn!(%application, plugin, rule, object, "{problem}");
+            }
+        }
+        let more = rest.len();
+        // Warnings come first.
+        match rest.first() {
+            None => {}
+            Some(first) if is_info(first) => {
+                tracing::info!(%application, "policies found {more} more: `pintle plan` shows all");
+            }
+            Some(_) => {
+                tracing::warn!(%application, "policies found {more} more: `pintle plan` shows all");
+            }
+        }
+    }
+
+    /// Tells why objects stay that are managed no more: their number is all that the status says.
+    pub(crate) fn kept(&mut self, application: &ApplicationName, kept: &[Kept]) {
+        let more = self.kept_up_to(LINES, application, kept);
+        if more > 0 {
+            tracing::info!(%application, "{more} more stay: `pintle plan` shows all");
+        }
+    }
+
+    /// Tells why objects stay after a removal: of all, as nothing else tells it afterwards.
+    pub(crate) fn left(&mut self, application: &ApplicationName, kept: &[Kept]) {
+        self.kept_up_to(usize::MAX, application, kept);
+    }
+
+    /// Returns of how many it is not told.
+    fn kept_up_to(&mut self, most: usize, application: &ApplicationName, kept: &[Kept]) -> usize {
+        let text = |Kept { id, reason }: &Kept| format!("{id}: {reason}");
+        let (lines, rest) = self.news(kept, most, text);
+        for Kept { id, reason } in lines {
+            tracing::info!(%application, object = %id, reason, "it stays, and is not looked after");
+        }
+        rest.len()
+    }
+
+    /// Returns what of a list is logged, and what of it is only counted: neither, if it was told last as well, in whatever order.
+    fn news<'a, T>(
+        &mut self,
+        all: &'a [T],
+        most: usize,
+        text: impl Fn(&T) -> String,
+    ) -> (&'a [T], &'a [T]) {
+        let mut texts: Vec<String> = all.iter().map(text).collect();
+        texts.sort_unstable();
+        let mut digest = Digester::new("told");
+        for text in texts {
+            digest.add(text);
+        }
+        let now = Some(digest.finish());
+        if std::mem::replace(&mut self.0, now) == now {
+            return (&[], &[]);
+        }
+        all.split_at(all.len().min(most))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_is_logged_once_in_whatever_order() {
+        let mut last = Last::default();
+        let mut logged = |all: &[&str]| last.news(all, LINES, ToString::to_string).0.len();
+        assert_eq!(logged(&["a", "b"]), 2);
+        assert_eq!(logged(&["a", "b"]), 0);
+        assert_eq!(logged(&["b", "a"]), 0);
+        assert_eq!(logged(&["ab"]), 1);
+        assert_eq!(logged(&[]), 0);
+        assert_eq!(logged(&["ab"]), 1, "it has come back");
+    }
+
+    #[test]
+    fn a_long_list_is_logged_in_part_and_counted() {
+        let all: Vec<usize> = (0..LINES + 7).collect();
+        let mut last = Last::default();
+        let (lines, rest) = last.news(&all, LINES, ToString::to_string);
+        assert_eq!((lines.len(), rest.len()), (LINES, 7));
+        let (lines, rest) = last.news(&all, LINES, ToString::to_string);
+        assert_eq!((lines.len(), rest.len()), (0, 0));
+    }
+}
