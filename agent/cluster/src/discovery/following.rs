@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use futures::{FutureExt as _, StreamExt as _};
+use futures::{FutureExt as _, Stream, StreamExt as _};
 use kube::{
     Api,
     api::{ApiResource, DynamicObject},
@@ -72,41 +72,90 @@ fn longer(pause: Duration) -> Duration {
     (pause * 2).min(LONGEST_PAUSE)
 }
 
-async fn watch_one(connection: &Connection, resource: &ApiResource, news: &News) {
-    let mut pause = FIRST_PAUSE;
-    let mut refusals = Refusals::default();
-    loop {
-        let client = client::of(connection, watch::Sender::new(()));
-        let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(client, resource);
-        let mut events = pin!(watcher::watcher(api, Config::default().timeout(RENEWAL)));
-        while let Some(event) = events.next().await {
-            match event {
-                Ok(Event::Init | Event::InitApply(_)) => {}
-                Ok(Event::InitDone) => {
-                    pause = FIRST_PAUSE;
-                    refusals.works();
-                    news.listed.notify_one();
-                }
-                Ok(Event::Apply(_) | Event::Delete(_)) => {
-                    pause = FIRST_PAUSE;
-                    refusals.works();
-                    news.changed.notify_one();
-                }
-                Err(error) => {
-                    log(&Failure::of(&error), resource, &mut refusals);
-                    break;
-                }
-            }
+/// How the attempts at a watch have gone.
+struct Attempts {
+    /// Before the next one.
+    pause: Duration,
+    refusals: Refusals,
+}
+
+impl Attempts {
+    fn new() -> Self {
+        Self {
+            pause: FIRST_PAUSE,
+            refusals: Refusals::default(),
         }
-        tokio::time::sleep(pause).await;
-        pause = longer(pause);
+    }
+
+    /// Takes note that the watch works.
+    fn work(&mut self) {
+        self.pause = FIRST_PAUSE;
+        self.refusals.works();
+    }
+
+    /// Returns the pause before the next one. The one after that is longer.
+    fn next_pause(&mut self) -> Duration {
+        let next = longer(self.pause);
+        std::mem::replace(&mut self.pause, next)
+    }
+}
+
+async fn watch_one(connection: &Connection, resource: &ApiResource, news: &News) {
+    let mut attempts = Attempts::new();
+    loop {
+        let (answered, mut answers) = watch::channel(());
+        let client = client::of(connection, answered);
+        let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(client, resource);
+        let events = watcher::watcher(api, Config::default().timeout(RENEWAL));
+        let failure = until_failed(events, &mut answers, news, &mut attempts).await;
+        if let Some(failure) = failure {
+            log(&failure, resource, attempts.refusals.is_news(&failure));
+        }
+        tokio::time::sleep(attempts.next_pause()).await;
+    }
+}
+
+/// Tells what comes of a watch until it fails, and returns why. `answers` changes with each request of it that is granted.
+async fn until_failed<K>(
+    events: impl Stream<Item = Result<Event<K>, watcher::Error>>,
+    answers: &mut watch::Receiver<()>,
+    news: &News,
+    attempts: &mut Attempts,
+) -> Option<Failure> {
+    let mut events = pin!(events);
+    let mut is_listed = false;
+    loop {
+        let event = tokio::select! {
+            biased;
+            event = events.next() => event?,
+            // Who may list it need not have the right to watch it: it works when the request after the list is granted.
+            Ok(()) = answers.changed(), if is_listed => {
+                attempts.work();
+                continue;
+            }
+        };
+        match event {
+            Ok(Event::Init) => is_listed = false,
+            Ok(Event::InitApply(_)) => {}
+            Ok(Event::InitDone) => {
+                // What was granted so far was the list.
+                answers.mark_unchanged();
+                is_listed = true;
+                news.listed.notify_one();
+            }
+            Ok(Event::Apply(_) | Event::Delete(_)) => {
+                attempts.work();
+                news.changed.notify_one();
+            }
+            Err(error) => return Some(Failure::of(&error)),
+        }
     }
 }
 
 /// Logs why a watch does not work. That the server does not let it be watched concerns people.
-fn log(failure: &Failure, resource: &ApiResource, refusals: &mut Refusals) {
+fn log(failure: &Failure, resource: &ApiResource, is_news: bool) {
     let (kind, error) = (&resource.kind, &failure.text);
-    if refusals.is_news(failure) {
+    if is_news {
         tracing::warn!(
             kind,
             error,
@@ -167,5 +216,45 @@ async fn ask_until_answered(discovery: &Weak<Discovery>) {
         tracing::debug!(%error, "what the server serves cannot be asked for");
         tokio::time::sleep(pause).await;
         pause = longer(pause);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+    use kube::core::Status;
+
+    use super::*;
+
+    type Came = Result<Event<()>, watcher::Error>;
+
+    /// Makes an attempt at a watch that may be listed: it is refused, or it is granted first and ends with the same refusal. Returns
+    /// whether that is told, and the pause after it.
+    async fn attempt(attempts: &mut Attempts, is_granted: bool) -> (bool, Duration) {
+        let (answered, mut answers) = watch::channel(());
+        answered.send_replace(());
+        let listed: [Came; 2] = [Ok(Event::Init), Ok(Event::InitDone)];
+        let watched = async move {
+            if is_granted {
+                answered.send_replace(());
+                tokio::task::yield_now().await;
+            }
+            let refusal = Status::failure("no", "Forbidden").with_code(403).boxed();
+            Err(watcher::Error::WatchStartFailed(kube::Error::Api(refusal)))
+        };
+        let events = stream::iter(listed).chain(stream::once(watched));
+        let news = News::default();
+        let failure = until_failed(events, &mut answers, &news, attempts).await;
+        let is_told = attempts.refusals.is_news(&failure.expect("it is refused"));
+        (is_told, attempts.next_pause())
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_may_only_be_listed_is_refused_once_and_tried_less_and_less_often() {
+        let mut attempts = Attempts::new();
+        let (first, second) = (FIRST_PAUSE, FIRST_PAUSE * 2);
+        assert_eq!(attempt(&mut attempts, false).await, (true, first));
+        assert_eq!(attempt(&mut attempts, false).await, (false, second));
+        assert_eq!(attempt(&mut attempts, true).await, (true, first));
     }
 }

@@ -39,7 +39,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::portion::{Assignment, Portion, Pushed, has};
 use self::{
     exchange::Exchange,
-    leases::{LeaseError, Leases, Notes, Pushes, Seen},
+    leases::{LeaseError, Leases, Notes, Pushes, Seen, is_refused_watch},
 };
 use super::{
     claims::{Answer, Ask, Asked},
@@ -404,6 +404,9 @@ impl Task {
                 } else if let Some(member) = self.leases.replica(&lease) {
                     self.gone(member)?;
                 }
+            }
+            Err(error) if is_refused_watch(&error) => {
+                tracing::warn!(error = %output::chain(&error.into()), "the Leases cannot be watched; it is tried again");
             }
             Err(error) => {
                 tracing::debug!(error = %output::chain(&error.into()), "the Leases cannot be watched; it is tried again");

@@ -25,11 +25,11 @@ static IS_JSON: AtomicBool = AtomicBool::new(false);
 
 /// Starts logging to standard error.
 pub(crate) fn start_logs(args: &LogArgs, agent: bool) {
-    // What a server refuses is told as what failed; its HTTP status alone helps nobody.
+    // What a server refuses is told as what failed; its HTTP status alone, or each try of a watch, helps nobody.
     let default = if agent {
-        "info,kube_client=off"
+        "info,kube_client=off,kube_runtime=off"
     } else {
-        "warn,kube_client=off"
+        "warn,kube_client=off,kube_runtime=off"
     };
     let variable = std::env::var_os(LOG).unwrap_or_default();
     let variable = Some(variable.to_string_lossy()).filter(|filter| !filter.is_empty());

@@ -13,6 +13,7 @@ use k8s_openapi::{
 use kube::{
     Api,
     api::{DeleteParams, ObjectMeta, PostParams, Preconditions},
+    runtime::watcher,
 };
 use pintle_cluster::Connection;
 use pintle_core::{
@@ -81,12 +82,22 @@ impl LeaseError {
     /// requests, is none of that.
     pub(super) fn is_refusal(&self) -> bool {
         match self {
-            Self::Request { error, .. } => code(error).is_some_and(|code| {
-                matches!(code, 400..500) && !matches!(code, 404 | 408 | 409 | 429)
-            }),
+            Self::Request { error, .. } => code(error).is_some_and(is_refused),
             _ => false,
         }
     }
+}
+
+/// Says whether the API server does not let the Leases be watched.
+pub(super) fn is_refused_watch(error: &watcher::Error) -> bool {
+    let code = match error {
+        watcher::Error::WatchError(status) => Some(status.code),
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => code(error),
+        watcher::Error::NoResourceVersion => None,
+    };
+    code.is_some_and(is_refused)
 }
 
 /// Pushes to repositories, numbered, for who looks at the Lease.
@@ -530,5 +541,35 @@ fn code(error: &kube::Error) -> Option<u16> {
     match error {
         kube::Error::Api(status) => Some(status.code),
         _ => None,
+    }
+}
+
+/// A place of a watch that is too old is begun anew.
+fn is_refused(code: u16) -> bool {
+    matches!(code, 400..500) && !matches!(code, 404 | 408..=410 | 429)
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn a_watch_is_refused_by_what_no_other_try_mends() {
+        let status = |code| Status::failure("no", "").with_code(code).boxed();
+        for (code, expected) in [
+            (401, true),
+            (403, true),
+            (410, false),
+            (429, false),
+            (500, false),
+        ] {
+            let started = watcher::Error::WatchStartFailed(kube::Error::Api(status(code)));
+            assert_eq!(is_refused_watch(&started), expected, "{code}");
+            let during = watcher::Error::WatchError(status(code));
+            assert_eq!(is_refused_watch(&during), expected, "{code}");
+        }
+        assert!(!is_refused_watch(&watcher::Error::NoResourceVersion));
     }
 }
