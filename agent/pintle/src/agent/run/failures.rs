@@ -146,7 +146,10 @@ pub(super) fn is_refused_plan(error: &ClusterError<PlanError>) -> bool {
 }
 
 fn is_refusal(failure: &ObjectFailure) -> bool {
-    !matches!(failure.error, WriteError::Request(_))
+    !matches!(
+        failure.error,
+        WriteError::Request(_) | WriteError::CameAndWent
+    )
 }
 
 fn belongs_to_another(failure: &ObjectFailure) -> bool {
@@ -326,7 +329,7 @@ mod tests {
                 limit: Duration::from_secs(1),
             })
         };
-        assert!(!of(vec![silence()]));
+        assert!(!of(vec![silence(), WriteError::CameAndWent]));
         assert!(of(vec![
             silence(),
             WriteError::NamespaceMissing("shop".to_owned())
