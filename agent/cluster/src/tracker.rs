@@ -32,6 +32,7 @@ use tokio::{
     time::Instant,
 };
 
+pub(crate) use self::checking::SOONEST;
 use self::state::{Known, Origin, Registration, State, WatchKey};
 pub use self::waiting::{Unsettled, Waited};
 use crate::{

@@ -31,7 +31,7 @@ use crate::{
     rejection::{ObjectFailure, WriteError},
     removal_hooks,
     store::InventoryStore,
-    tracker::until,
+    tracker::{SOONEST, until},
 };
 
 /// Why a hook is not carried on with.
@@ -417,7 +417,7 @@ impl Applier<'_> {
                 Status::Progressing | Status::Unknown => last = assessment.message,
             }
             let pause = assessment.recheck_after;
-            again = pause.map(|pause| tokio::time::Instant::now() + pause);
+            again = pause.map(|pause| tokio::time::Instant::now() + pause.max(SOONEST));
         }
     }
 

@@ -21,7 +21,7 @@ use super::{
 };
 
 /// A health check that wants to be asked again at once is asked after this time.
-const SOONEST: Duration = Duration::from_millis(100);
+pub(crate) const SOONEST: Duration = Duration::from_millis(100);
 
 /// Says how an object is that no check has said anything of yet.
 pub(super) fn unanswered() -> Assessment {

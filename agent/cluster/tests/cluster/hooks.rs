@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     definitions::{definition, widget},
     faults::behind_proxy,
-    world::{Starved, World, annotated, approve, config_map, deployment},
+    world::{Impatient, Starved, World, annotated, approve, config_map, deployment},
 };
 
 /// Remembers what happened, in order.
@@ -488,6 +488,23 @@ async fn a_hook_whose_check_could_not_be_asked_is_not_taken_for_usable() {
     let is_watch = |uri: &str| uri.contains("/deployments?") && uri.contains("watch=");
     let watches = seen.iter().filter(|one| is_watch(&one.uri)).count();
     assert!(watches < Starved::FAILURES, "not for each: {watches}");
+}
+
+#[tokio::test]
+async fn a_check_that_wants_to_be_asked_again_at_once_is_not_asked_without_a_pause() {
+    let mut world = World::new("hooks-impatient").await;
+    world.release.hook_timeout = Span::seconds(1);
+    let judge = Arc::new(Impatient::default());
+    world.cluster = world.cluster.clone().with_judge(judge.clone());
+    let rendered = Rendering::new()
+        .object(config_map("web", "1"))
+        .hook(deployment("cache", 0), &[HookEvent::PreInstall], as_it_is)
+        .finish();
+    let error = failure(&world, &rendered).await;
+    assert!(error.contains("its pre-install hook failed"), "{error}");
+    // Ten times in a second, and for each event about the object.
+    let asked = judge.asked();
+    assert!(asked < 10 + 2 * Starved::FAILURES, "{asked} times");
 }
 
 #[tokio::test]

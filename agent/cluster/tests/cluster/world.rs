@@ -99,6 +99,28 @@ impl Judge for Starved {
     }
 }
 
+/// Says of every object that it is on its way, and wants to be asked again at once.
+#[derive(Default)]
+pub(crate) struct Impatient(AtomicUsize);
+
+impl Impatient {
+    /// Returns how often it was asked.
+    pub(crate) fn asked(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[async_trait]
+impl Judge for Impatient {
+    async fn assess(&self, _: &ApplicationName, _: &ObjectId, _: &Value, _: Millis) -> Assessment {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Assessment {
+            recheck_after: Some(Duration::ZERO),
+            ..Assessment::new(Status::Progressing, "it is on its way")
+        }
+    }
+}
+
 pub(crate) async fn connect(kubeconfig: &Path) -> Connection {
     let options = Options {
         kubeconfig: Some(kubeconfig.to_owned()),
