@@ -100,7 +100,7 @@ the Secret pintle-webhook with the key `token` first.";
 const DEPLOYMENT: &str = "\
 Replicas split the applications between them: set as many as you like. What one that died worked on is taken over within 15 s,
 and one that stops hands over at once. The cache may be lost at any time. A pod whose volume is larger than its sizeLimit is
-evicted: it, --cache-size and the request for ephemeral-storage are one number.";
+evicted: it and --cache-size are one number.";
 
 fn labels() -> Value {
     json!({"app.kubernetes.io/name": "pintle", "app.kubernetes.io/component": "agent", "app.kubernetes.io/part-of": "pintle"})
@@ -267,11 +267,8 @@ fn container() -> Value {
         ],
         "livenessProbe": probe("/healthz"),
         "readinessProbe": probe("/readyz"),
-        // The volume of the cache counts.
-        "resources": {
-            "requests": {"cpu": "50m", "memory": "64Mi", "ephemeral-storage": CACHE_SIZE},
-            "limits": {"memory": "1Gi"},
-        },
+        // No disk is requested: a cache is mostly far from full, and a node that does not count disk space has none to give.
+        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "1Gi"}},
         "securityContext": {
             "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]},
         },
