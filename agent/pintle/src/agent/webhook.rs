@@ -256,6 +256,8 @@ pub(crate) fn normal_url(url: &str) -> String {
             .filter(|at| rest.find('/').is_none_or(|slash| *at < slash))
     });
     let rest = at.map_or(rest, |at| &rest[at + 1..]);
+    // A query may be a secret, and is no part of what tells repositories apart.
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
     let end = rest.find(['/', ':']).unwrap_or(rest.len());
     let (host, path) = rest.split_at(end);
     // After a colon comes a port (in URLs) or already the path (in scp form).
@@ -352,6 +354,9 @@ mod tests {
                 "ssh://git@altssh.gitlab.com:443/team/app.git",
                 "gitlab.com/team/app",
             ),
+            ("https://h/a?token=X", "h/a"),
+            ("https://h/a.git/?token=X/y#z", "h/a"),
+            ("https://user@h?token=X", "h/"),
         ] {
             assert_eq!(normal_url(url), normal);
         }
