@@ -68,7 +68,11 @@ pub(crate) enum InputCause {
     #[error(
         "all archives that a rendering asks for may have {limit} bytes together when they are unpacked: leave files out of them, for charts with `.helmignore`, or deploy some of them as applications of their own"
     )]
-    TooLarge { limit: u64 },
+    TooLarge {
+        limit: u64,
+        /// Whether everything that was asked for is the same for ever.
+        is_fixed: bool,
+    },
 }
 
 impl From<ChartError> for InputCause {
@@ -95,7 +99,9 @@ impl InputError {
     pub(crate) fn is_retryable(&self) -> bool {
         match &self.cause {
             InputCause::Chart(error) => error.is_retryable(),
-            InputCause::Helm(_) | InputCause::TooLarge { .. } => true,
+            InputCause::Helm(_) => true,
+            // What is published next may be smaller.
+            InputCause::TooLarge { is_fixed, .. } => !is_fixed,
             InputCause::Snapshot(error) => error.is_broken(),
             InputCause::Tree(error) => error.is_broken(),
             // What is written wrongly, or is not in the revision, takes another revision.
@@ -174,6 +180,8 @@ fn content(tree: &dyn Tree) -> Result<Digest, InputCause> {
 /// What of the archives of one rendering is unpacked.
 struct Unpacked {
     limit: u64,
+    /// See [`InputCause::TooLarge`].
+    is_fixed: bool,
     size: AtomicU64,
 }
 
@@ -182,7 +190,10 @@ impl Unpacked {
     fn add(&self, size: u64) -> Result<(), InputCause> {
         let before = self.size.fetch_add(size, Ordering::Relaxed);
         if before + size > self.limit {
-            return Err(InputCause::TooLarge { limit: self.limit });
+            return Err(InputCause::TooLarge {
+                limit: self.limit,
+                is_fixed: self.is_fixed,
+            });
         }
         Ok(())
     }
@@ -208,6 +219,7 @@ impl Inputs<'_> {
         }
         let unpacked = Unpacked {
             limit: MAX_UNPACKED,
+            is_fixed: sources.iter().all(is_fixed),
             size: AtomicU64::new(0),
         };
         let fetches = sources.into_iter().map(async |source| {
@@ -295,6 +307,11 @@ impl Inputs<'_> {
     }
 }
 
+/// Says whether a source is the same for as long as the revision is.
+fn is_fixed(source: &Source) -> bool {
+    source.is_pinned() || matches!(source, Source::Folder(_))
+}
+
 /// Shows what is asked for without what may be a secret in a URL: its own text is what names it in read sets.
 fn shown(source: &Source) -> String {
     let mut source = source.clone();
@@ -340,6 +357,7 @@ mod tests {
     fn archives_of_one_rendering_have_a_bound_together() {
         let unpacked = Unpacked {
             limit: 600,
+            is_fixed: false,
             size: AtomicU64::new(0),
         };
         unpacked.add(300).unwrap();
@@ -451,15 +469,31 @@ mod tests {
             let text = later.to_string();
             assert!(is_retried(later.into()), "{text}");
         }
+        let too_large = |is_fixed| InputCause::TooLarge { limit: 1, is_fixed };
+        assert!(is_retried(too_large(false)));
         let never = [
             InputCause::from(url),
             InputCause::from(reference),
             InputCause::Outside,
+            too_large(true),
         ];
         for never in never {
             let text = format!("{never:?}");
             assert!(!is_retried(never), "{text}");
         }
+    }
+
+    #[test]
+    fn what_a_digest_names_or_the_revision_has_is_the_same_at_the_next_try() {
+        let chart = |digest: Option<String>| Source::Chart {
+            repository: "https://charts.example.com".to_owned(),
+            name: "web".to_owned(),
+            version: "1.2.3".to_owned(),
+            digest,
+        };
+        assert!(is_fixed(&chart(Some(Digest::of("x").to_string()))));
+        assert!(is_fixed(&Source::Folder("../common".to_owned())));
+        assert!(!is_fixed(&chart(None)));
     }
 
     #[test]
