@@ -152,13 +152,14 @@ impl Origin {
                     .resolve(&place, wanted, logins)
                     .await
                     .map_err(of_chart)?;
-                let artifact = charts.pull(&resolved, None, logins).await?;
+                // The files are held until they are taken, so that they are not unpacked twice.
+                let (artifact, _files) = charts.pull_files(&resolved, None, logins).await?;
                 let name = match &artifact.place {
                     Place::Oci(repository) => repository.name(),
                     Place::Chart { name, .. } => name,
                 };
                 let name = name_of(Path::new(name));
-                Input::of(Snapshot::of(&artifact), TreePath::root(), name)
+                Input::of(Snapshot::of(&artifact), TreePath::root(), name).await
             }
             Self::Remote {
                 repositories,
@@ -177,7 +178,7 @@ impl Origin {
                         remote.url.trim_end_matches('/').trim_end_matches(".git"),
                     ))
                 });
-                Input::of(Snapshot::git(snapshot), path.clone(), name)
+                Input::of(Snapshot::git(snapshot), path.clone(), name).await
             }
         }
     }
@@ -192,10 +193,10 @@ impl Origin {
 }
 
 impl Input {
-    fn of(snapshot: Snapshot, path: TreePath, name: String) -> anyhow::Result<Self> {
+    async fn of(snapshot: Snapshot, path: TreePath, name: String) -> anyhow::Result<Self> {
         Ok(Self {
             revision: snapshot.revision().clone(),
-            tree: snapshot.tree(&path)?,
+            tree: snapshot.tree(&path).await?,
             name,
             surroundings: Surroundings::Revision { snapshot, path },
         })
@@ -232,7 +233,8 @@ async fn local(path: &Path) -> anyhow::Result<Input> {
                     path.display()
                 ));
             }
-            return Input::of(Snapshot::git(local.snapshot), local.path, name_of(path));
+            let snapshot = Snapshot::git(local.snapshot);
+            return Input::of(snapshot, local.path, name_of(path)).await;
         }
         Err(error) => error,
     };
@@ -268,10 +270,9 @@ async fn archive(path: &Path) -> anyhow::Result<Input> {
     .await?
     .with_context(|| format!("{} cannot be read", path.display()))?;
     let archive = Archive::new(bytes.into(), Layout::Chart);
-    let created = archive
-        .files()
-        .with_context(|| format!("{} is no packed chart", path.display()))?
-        .modified();
+    // Held until they are taken, so that they are not unpacked twice.
+    let files = archive.unpack().await;
+    let files = files.with_context(|| format!("{} is no packed chart", path.display()))?;
     let artifact = Artifact {
         place: Place::Chart {
             repository: "this machine".to_owned(),
@@ -279,7 +280,7 @@ async fn archive(path: &Path) -> anyhow::Result<Input> {
         },
         version: String::new(),
         digest: archive.digest(),
-        created,
+        created: files.modified(),
         archive,
     };
     let stem = path
@@ -290,6 +291,7 @@ async fn archive(path: &Path) -> anyhow::Result<Input> {
         TreePath::root(),
         name_of(Path::new(&stem)),
     )
+    .await
 }
 
 /// Makes the place for what is fetched: among the caches, or where there can be none in a folder that goes with the command.

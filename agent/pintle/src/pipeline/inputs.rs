@@ -134,11 +134,12 @@ impl Surroundings {
                 ..
             } => Err(InputCause::NoSurroundings),
             Self::Revision {
-                snapshot,
+                snapshot: Snapshot::Git(snapshot),
                 path: own,
             } => {
                 let path = beside(own, path).ok_or(InputCause::Outside)?;
-                Ok(snapshot.tree(&path)?)
+                let tree = snapshot.tree(&path);
+                Ok(tree.map_err(SnapshotError::from)?)
             }
             // Whoever runs the command may read these files; what is read is bounded as everything else is.
             Self::Files(own) => {

@@ -82,24 +82,63 @@ impl Snapshot {
     }
 
     /// Returns a folder of the revision. What is beside or above it is reached by links in a commit only.
-    pub(crate) fn tree(&self, path: &TreePath) -> Result<Arc<dyn Tree>, SnapshotError> {
+    ///
+    /// An archive is unpacked for it, unless somebody has its files still: that may take a while, and wait for others.
+    pub(crate) async fn tree(&self, path: &TreePath) -> Result<Arc<dyn Tree>, SnapshotError> {
         match self {
             Self::Git(snapshot) => Ok(snapshot.tree(path)?),
             Self::Archive(unpackable) => {
                 let revision = || unpackable.revision.short();
-                let files =
-                    unpackable
-                        .archive
-                        .files()
-                        .map_err(|source| SnapshotError::Archive {
-                            revision: revision(),
-                            source,
-                        })?;
+                let files = unpackable.archive.unpack().await;
+                let files = files.map_err(|source| SnapshotError::Archive {
+                    revision: revision(),
+                    source,
+                })?;
                 files.folder(path).ok_or_else(|| SnapshotError::NoFolder {
                     revision: revision(),
                     path: path.clone(),
                 })
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use bytes::Bytes;
+    use futures::FutureExt as _;
+    use pintle_registry::{Layout, Place};
+    use tokio::runtime::Builder;
+
+    use super::*;
+
+    #[test]
+    fn an_archive_is_unpacked_where_that_holds_up_nobody_else() {
+        let archive = Archive::new(Bytes::from_static(b"none"), Layout::Chart);
+        let snapshot = Snapshot::of(&Artifact {
+            place: Place::Chart {
+                repository: "https://charts.example.com".to_owned(),
+                name: "web".to_owned(),
+            },
+            version: "1.0.0".to_owned(),
+            digest: archive.digest(),
+            created: 0,
+            archive,
+        });
+        let mut runtime = Builder::new_current_thread();
+        let runtime = runtime.max_blocking_threads(1).build().unwrap();
+        let (release, is_released) = mpsc::channel::<()>();
+        // The one thread for what blocks has something else to do.
+        let busy = runtime.spawn_blocking(move || is_released.recv());
+        runtime.block_on(async {
+            let root = TreePath::root();
+            assert!(snapshot.tree(&root).now_or_never().is_none());
+            drop(release);
+            assert!(busy.await.unwrap().is_err());
+            let error = snapshot.tree(&root).await.unwrap_err();
+            assert!(matches!(error, SnapshotError::Archive { .. }), "{error}");
+        });
     }
 }

@@ -10,8 +10,10 @@ use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use pintle_core::{digest::Digest, tree::TreePath};
 use tar::EntryType;
+use tokio::sync::Semaphore;
 
 use super::files::{Files, MAX_ENTRIES, MAX_PATHS, Unfit};
+use crate::registry::blocking;
 
 /// Most bytes of all files together. Helm's bound too.
 const MAX_UNPACKED: u64 = 100 << 20;
@@ -90,7 +92,11 @@ pub enum ArchiveError {
 
 /// A packed archive (tar, gzip) whose digest is known. Cheap to clone; clones share what is unpacked.
 #[derive(Debug, Clone)]
-pub struct Archive(Arc<Packed>);
+pub struct Archive {
+    packed: Arc<Packed>,
+    /// Turns of all that are shared with it; one that is not shared is unpacked without.
+    turns: Option<Arc<Semaphore>>,
+}
 
 /// What an archive is.
 #[derive(Debug)]
@@ -109,40 +115,67 @@ impl Archive {
 
     /// Takes an archive whose digest has been made.
     pub(crate) fn known(digest: Digest, bytes: Bytes, layout: Layout) -> Self {
-        Self(Arc::new(Packed {
+        let packed = Packed {
             digest,
             layout,
             bytes,
             unpacked: Mutex::default(),
-        }))
+        };
+        Self {
+            packed: Arc::new(packed),
+            turns: None,
+        }
     }
 
-    /// Returns one that somebody holds still.
-    pub(super) fn of(packed: &Weak<Packed>) -> Option<Self> {
-        packed.upgrade().map(Self)
+    /// Takes one that is unpacked when it has a turn.
+    pub(super) fn shared(packed: Arc<Packed>, turns: Arc<Semaphore>) -> Self {
+        Self {
+            packed,
+            turns: Some(turns),
+        }
     }
 
-    pub(super) fn downgrade(&self) -> Weak<Packed> {
-        Arc::downgrade(&self.0)
+    pub(super) fn packed(&self) -> &Arc<Packed> {
+        &self.packed
     }
 
     /// Returns the digest over the packed bytes.
     pub fn digest(&self) -> Digest {
-        self.0.digest
+        self.packed.digest
     }
 
     pub(super) fn layout(&self) -> Layout {
-        self.0.layout
+        self.packed.layout
     }
 
     pub(super) fn bytes(&self) -> &Bytes {
-        &self.0.bytes
+        &self.packed.bytes
+    }
+
+    /// Returns its files as [`Archive::files`] does, where that holds up nobody else, and after the archives that are being
+    /// unpacked.
+    pub async fn unpack(&self) -> Result<Arc<Files>, ArchiveError> {
+        let turn = match &self.turns {
+            // Nobody closes it: there is one in the end.
+            Some(turns) => Arc::clone(turns).acquire_owned().await.ok(),
+            None => None,
+        };
+        let archive = self.clone();
+        let unpack = move || {
+            let files = archive.files();
+            // The turn ends here, also if whoever waited for this is gone.
+            drop(turn);
+            files
+        };
+        blocking(unpack)
+            .await
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
     /// Returns its files; unpacks them, unless somebody has them still. Computes for as long as that takes.
     pub fn files(&self) -> Result<Arc<Files>, ArchiveError> {
         // Held while unpacking, so that who comes second waits rather than doing it again.
-        let packed = &*self.0;
+        let packed = &*self.packed;
         let known = packed.unpacked.lock();
         let mut known = known.unwrap_or_else(PoisonError::into_inner);
         if let Some(files) = known.upgrade() {

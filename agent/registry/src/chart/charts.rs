@@ -10,7 +10,7 @@ use pintle_core::{
 use url::Url;
 
 use super::{
-    archive::{Archive, ArchiveError, Layout},
+    archive::{Archive, Layout},
     files::Files,
     helm::HelmConfig,
     index::{Index, Listed},
@@ -22,7 +22,7 @@ use crate::{
     credentials::{Credentials, CredentialsError, Keychain},
     error::{Cause, Part, RegistryError},
     reference::{ParseReferenceError, Reference, Repository},
-    registry::{self, Registry, blocking},
+    registry::{self, Registry},
     transport::host_of,
 };
 
@@ -252,7 +252,7 @@ impl Charts {
         }
         let archive = self.registry.shared.archives.share(archive);
         // Unpacked once here, so that what cannot be is told as a failed fetch, with where it is from.
-        let files = self.unpack(archive.clone()).await;
+        let files = archive.unpack().await;
         let files = files.map_err(|error| Self::failed(resolved, error.into()))?;
         let created = created.or(resolved.created);
         let artifact = Artifact {
@@ -263,21 +263,6 @@ impl Charts {
             archive,
         };
         Ok((artifact, files))
-    }
-
-    /// Unpacks an archive, after those that are being unpacked.
-    async fn unpack(&self, archive: Archive) -> Result<Arc<Files>, ArchiveError> {
-        let turns = Arc::clone(&self.registry.shared.unpacking);
-        let turn = turns.acquire_owned().await.expect("nobody closes it");
-        let unpack = move || {
-            let files = archive.files();
-            // The turn ends here, also if whoever waited for this is gone.
-            drop(turn);
-            files
-        };
-        blocking(unpack)
-            .await
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
     fn failed(resolved: &Resolved, cause: Cause) -> ChartError {
@@ -500,11 +485,7 @@ fn to_version(tag: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use futures::FutureExt as _;
-
     use super::*;
-    use crate::options::Options;
 
     fn listed(version: &str) -> Listed {
         Listed {
@@ -549,17 +530,5 @@ mod tests {
         assert_eq!(chosen(&Wanted::version("v1.9.0")), Ok("1.9.0".into()));
         insta::assert_snapshot!(chosen(&Wanted::version("3")).unwrap_err(), @"no version of web in https://charts.example.com/ is `3`; there are 2.0.0-rc.1, 1.10.0, 1.9.0, 1.2.3+b, 1.2");
         insta::assert_snapshot!(chosen(&Wanted::Exact("gone".into())).unwrap_err(), @"there is no chart we in https://charts.example.com/; there are web, web-gateway");
-    }
-
-    #[tokio::test]
-    async fn archives_are_unpacked_a_few_at_a_time() {
-        let charts = Charts::new(Registry::new(Options::default()).unwrap());
-        let turns = Arc::clone(&charts.registry.shared.unpacking);
-        let all = u32::try_from(turns.available_permits()).unwrap();
-        let held = turns.acquire_many(all).await.unwrap();
-        let unpack = || charts.unpack(Archive::new(Bytes::from_static(b"none"), Layout::Chart));
-        assert!(unpack().now_or_never().is_none());
-        drop(held);
-        assert_eq!(unpack().await.unwrap_err(), ArchiveError::NotGzip);
     }
 }

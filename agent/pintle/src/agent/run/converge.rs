@@ -274,7 +274,7 @@ impl Run {
         let mut release = release(&shared, &self.job.application, &spec)?;
         release.claims = self.claims.clone().map(|claims| claims as _);
         targets::record(&mut self.before, &spec);
-        let (path, tree) = folder(&spec, snapshot)?;
+        let (path, tree) = folder(&spec, snapshot).await?;
         let surroundings = Surroundings::Revision {
             snapshot: snapshot.clone(),
             path,

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Returns the application's folder of a revision, and where it is.
-pub(super) fn folder(
+pub(super) async fn folder(
     spec: &ApplicationSpec,
     snapshot: &Snapshot,
 ) -> Result<(TreePath, Arc<dyn Tree>), Stopped> {
@@ -35,7 +35,7 @@ pub(super) fn folder(
             format!("the path {path} leaves the source: expected a relative path without `..`");
         return Err(Stopped::blocked(reasons::INVALID_SPEC, message));
     };
-    let tree = snapshot.tree(&path).map_err(unreadable)?;
+    let tree = snapshot.tree(&path).await.map_err(unreadable)?;
     Ok((path, tree))
 }
 
