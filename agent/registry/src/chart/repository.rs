@@ -106,7 +106,7 @@ impl ChartRepository<'_> {
             Ok((started, Some((tag, text))))
         };
         let (started, fresh) = self.exchange(&url, work).await?;
-        let (tag, text) = match (fresh, known) {
+        let (tag, mut text) = match (fresh, known) {
             (Some(fresh), _) => fresh,
             (None, Some(held)) => {
                 if let Some(file) = file {
@@ -116,8 +116,11 @@ impl ChartRepository<'_> {
             }
             (None, None) => unreachable!("only what is known can be unchanged"),
         };
-        // The turn comes after the exchange: whoever sends slowly has none.
-        let turn = self.registry.shared.indexes.turn(text.size()).await;
+        // The turn comes after the exchange: whoever sends slowly has none, unless no disk takes what he sends.
+        let turn = match text.turn() {
+            Some(turn) => Some(turn),
+            None => self.registry.shared.indexes.turn(text.size()).await,
+        };
         run(move || {
             let bytes = text.read()?;
             let index = Index::read(&bytes)?;
@@ -171,22 +174,50 @@ impl ChartRepository<'_> {
         let mut bytes = Vec::new();
         let start = transport.read_on(&mut response, &mut bytes, SMALL.min(limit));
         if start.await? {
-            return Ok(Text::Small(bytes));
+            return Ok(Text::Memory(bytes, None));
         }
-        let dir = self.spool_dir();
-        let mut spool = run(move || Spool::new(dir)).await?;
+        let mut text = Text::Disk(self.spool());
         let mut has_ended = false;
-        while spool.size() + bytes.len() as u64 <= limit {
-            let put_down = move || spool.add(&bytes).map(|()| spool);
-            spool = run(put_down).await?;
+        while text.size() + bytes.len() as u64 <= limit {
+            text = self.put_down(text, bytes).await?;
             if has_ended {
-                return Ok(Text::Large(spool));
+                return Ok(text);
             }
             bytes = Vec::new();
             let piece = transport.read_on(&mut response, &mut bytes, SMALL);
             has_ended = piece.await?;
         }
         Err(too_large)
+    }
+
+    /// Puts down what came next of a large text. If no disk takes it, memory has to, and the text has the turn from here on that
+    /// it would have had to be read.
+    async fn put_down(&self, text: Text, bytes: Vec<u8>) -> Result<Text, Cause> {
+        let mut spool = match text {
+            Text::Disk(spool) => spool,
+            Text::Memory(mut text, turn) => {
+                text.extend_from_slice(&bytes);
+                return Ok(Text::Memory(text, turn));
+            }
+        };
+        let add = move || {
+            let added = spool.add(&bytes);
+            (spool, bytes, added)
+        };
+        let (spool, bytes, added) = run(add).await;
+        let Err(cause) = added else {
+            return Ok(Text::Disk(spool));
+        };
+        tracing::warn!(%cause, "a large index is kept in memory while it comes");
+        let text = Text::Disk(spool);
+        let size = text.size() + bytes.len() as u64;
+        let turn = self.registry.shared.indexes.turn(size).await;
+        run(move || {
+            let mut text = text.read()?;
+            text.extend_from_slice(&bytes);
+            Ok(Text::Memory(text, turn))
+        })
+        .await
     }
 
     /// Downloads an archive, whose place is absolute or relative to the repository.
@@ -336,10 +367,13 @@ impl ChartRepository<'_> {
         }
     }
 
-    /// Returns where what is on its way is put: into the cache's folder, if there is one.
-    fn spool_dir(&self) -> PathBuf {
-        let cache = self.registry.transport.options.cache.as_ref();
-        cache.map_or_else(std::env::temp_dir, |cache| cache.dir.clone())
+    /// Returns where what is on its way is put: into the cache's folder, if there is one that takes it.
+    fn spool(&self) -> Spool {
+        let temporary = std::env::temp_dir();
+        match &self.registry.transport.options.cache {
+            Some(cache) => Spool::new(cache.dir.clone(), Some(temporary)),
+            None => Spool::new(temporary, None),
+        }
     }
 
     fn kept_file(&self, key: Digest) -> Option<KeptFile> {
@@ -440,6 +474,27 @@ mod tests {
             let found = repository.resolve(place).unwrap();
             assert_eq!(found.as_str(), expected, "{place}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_text_that_no_disk_takes_is_kept_in_memory_with_its_turn() {
+        let registry = Registry::new(Options::default()).unwrap();
+        let repository = ChartRepository {
+            registry: &registry,
+            url: Url::parse("https://charts.example.com").unwrap(),
+            credentials: Credentials::Anonymous,
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        let size = usize::try_from(SMALL).unwrap() + 1;
+        let mut text = Text::Disk(Spool::new(file, None));
+        for byte in [b'a', b'b'] {
+            text = repository.put_down(text, vec![byte; size]).await.unwrap();
+        }
+        assert!(matches!(text, Text::Memory(_, Some(_))));
+        let expected = [vec![b'a'; size], vec![b'b'; size]].concat();
+        assert!(text.read().unwrap() == expected);
     }
 
     #[test]

@@ -178,6 +178,24 @@ async fn an_index_that_trickles_holds_up_nobody_else() {
 }
 
 #[tokio::test]
+async fn a_large_index_is_read_where_there_can_be_no_cache() {
+    let text = large();
+    let liar = Liar::start(move |_: &Asked| ok(text.clone())).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let options = Options {
+        cache: Some(CacheOptions::new(file.join("cache"))),
+        ..Options::default()
+    };
+    let charts = Charts::new(Registry::new(options).unwrap());
+    let place = place(&format!("http://{}", liar.address()));
+    let exact = Wanted::version("1.0.7");
+    let found = charts.resolve(&place, &exact, &basic()).await.unwrap();
+    assert_eq!(found.version, "1.0.7");
+}
+
+#[tokio::test]
 async fn large_indexes_are_read_one_after_another() {
     let text = large();
     let liar = Liar::start(move |asked: &Asked| {
