@@ -381,7 +381,7 @@ pub enum Cause {
     /// An archive of files is not taken.
     #[error("the archive is not taken")]
     Archive(#[from] ArchiveError),
-    /// What comes cannot be written to the disk of this machine.
+    /// What comes cannot be written to the disk of this machine, or finds no room there.
     #[error("the {part} cannot be put down in {} while it comes: {reason}", dir.display())]
     Disk {
         /// What comes.

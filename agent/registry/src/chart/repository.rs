@@ -200,6 +200,7 @@ impl ChartRepository<'_> {
                 return Ok(Text::Memory(text, turn));
             }
         };
+        spool.make_room(bytes.len())?;
         let add = move || {
             let added = spool.add(&bytes);
             (spool, bytes, added)
@@ -369,10 +370,11 @@ impl ChartRepository<'_> {
 
     /// Returns where what is on its way is put: into the cache's folder, if there is one that takes it.
     fn spool(&self) -> Spool {
+        let share = self.registry.shared.indexes.share();
         let temporary = std::env::temp_dir();
         match &self.registry.transport.options.cache {
-            Some(cache) => Spool::new(cache.dir.clone(), Some(temporary)),
-            None => Spool::new(temporary, None),
+            Some(cache) => Spool::new(cache.dir.clone(), Some(temporary), share),
+            None => Spool::new(temporary, None, share),
         }
     }
 
@@ -445,14 +447,18 @@ mod tests {
     use super::*;
     use crate::options::Options;
 
+    fn repository<'a>(registry: &'a Registry, url: &str) -> ChartRepository<'a> {
+        ChartRepository {
+            registry,
+            url: Url::parse(url).unwrap(),
+            credentials: Credentials::Anonymous,
+        }
+    }
+
     #[test]
     fn the_query_of_a_repository_goes_to_nobody_else() {
         let registry = Registry::new(Options::default()).unwrap();
-        let repository = ChartRepository {
-            registry: &registry,
-            url: Url::parse("https://charts.example.com/a?token=x").unwrap(),
-            credentials: Credentials::Anonymous,
-        };
+        let repository = repository(&registry, "https://charts.example.com/a?token=x");
         for (place, expected) in [
             ("web.tgz", "https://charts.example.com/a/web.tgz?token=x"),
             ("/web.tgz", "https://charts.example.com/web.tgz?token=x"),
@@ -479,22 +485,34 @@ mod tests {
     #[tokio::test]
     async fn a_text_that_no_disk_takes_is_kept_in_memory_with_its_turn() {
         let registry = Registry::new(Options::default()).unwrap();
-        let repository = ChartRepository {
-            registry: &registry,
-            url: Url::parse("https://charts.example.com").unwrap(),
-            credentials: Credentials::Anonymous,
-        };
+        let repository = repository(&registry, "https://charts.example.com");
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         fs::write(&file, "").unwrap();
         let size = usize::try_from(SMALL).unwrap() + 1;
-        let mut text = Text::Disk(Spool::new(file, None));
+        let share = registry.shared.indexes.share();
+        let mut text = Text::Disk(Spool::new(file, None, share));
         for byte in [b'a', b'b'] {
             text = repository.put_down(text, vec![byte; size]).await.unwrap();
         }
         assert!(matches!(text, Text::Memory(_, Some(_))));
         let expected = [vec![b'a'; size], vec![b'b'; size]].concat();
         assert!(text.read().unwrap() == expected);
+    }
+
+    #[tokio::test]
+    async fn a_text_for_which_there_is_no_room_goes_nowhere() {
+        let registry = Registry::new(Options::default()).unwrap();
+        let repository = repository(&registry, "https://charts.example.com");
+        let mut others = registry.shared.indexes.share();
+        while others.grow(1 << 20) {}
+        let text = Text::Disk(repository.spool());
+        let refused = repository.put_down(text, vec![0; 80 << 20]).await;
+        assert!(matches!(refused, Err(Cause::Disk { .. })), "{refused:?}");
+        drop(others);
+        let text = Text::Disk(repository.spool());
+        let text = repository.put_down(text, vec![0; 1 << 20]).await;
+        assert!(matches!(text, Ok(Text::Disk(_))), "{text:?}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::indexes::Turn;
+use super::indexes::{MAX_WAITING, Share, Turn};
 use crate::error::{Cause, Part};
 
 /// What has come.
@@ -55,17 +55,34 @@ pub(super) struct Spool {
     other: Option<PathBuf>,
     file: Option<File>,
     size: u64,
+    share: Share,
 }
 
 impl Spool {
     /// Names the folder for a file, which is made if it is not there, and another one.
-    pub(super) const fn new(dir: PathBuf, other: Option<PathBuf>) -> Self {
+    pub(super) const fn new(dir: PathBuf, other: Option<PathBuf>, share: Share) -> Self {
         Self {
             dir,
             other,
             file: None,
             size: 0,
+            share,
         }
+    }
+
+    /// Takes room for what came next, which is had until all has been read.
+    pub(super) fn make_room(&mut self, bytes: usize) -> Result<(), Cause> {
+        if self.share.grow(bytes) {
+            return Ok(());
+        }
+        Err(Cause::Disk {
+            part: Part::Index,
+            dir: self.dir.clone(),
+            reason: format!(
+                "other large indexes come as well, or wait to be read, and leave too little of the {MAX_WAITING} bytes for all; \
+                 try again when they have been read"
+            ),
+        })
     }
 
     /// Puts down what came next. If that fails, what was put down before stays. Blocks.
@@ -145,7 +162,11 @@ fn failed(dir: &Path, error: &io::Error) -> Cause {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::indexes::Indexes, *};
+
+    fn spool(dir: PathBuf, other: Option<PathBuf>) -> Spool {
+        Spool::new(dir, other, Indexes::default().share())
+    }
 
     /// A folder that cannot be made.
     fn below_a_file(dir: &Path) -> PathBuf {
@@ -158,7 +179,7 @@ mod tests {
     fn what_was_put_down_is_read_and_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let below = dir.path().join("cache");
-        let mut spool = Spool::new(below.clone(), None);
+        let mut spool = spool(below.clone(), None);
         for part in ["a large", " index"] {
             spool.add(part.as_bytes()).unwrap();
         }
@@ -172,9 +193,9 @@ mod tests {
     fn what_one_folder_takes_no_more_of_goes_on_in_another() {
         let dir = tempfile::tempdir().unwrap();
         let other = || Some(dir.path().join("other"));
-        let mut refused = Spool::new(below_a_file(dir.path()), other());
+        let mut refused = spool(below_a_file(dir.path()), other());
         refused.add(b"a large").unwrap();
-        let mut full = Spool::new(dir.path().to_owned(), other());
+        let mut full = spool(dir.path().to_owned(), other());
         full.add(b"a large").unwrap();
         // It can be read and not be written any more.
         let path = dir.path().join("full");
@@ -192,7 +213,7 @@ mod tests {
     fn what_was_put_down_stays_when_no_folder_takes_more() {
         let dir = tempfile::tempdir().unwrap();
         let other = below_a_file(dir.path());
-        let mut spool = Spool::new(dir.path().to_owned(), Some(other));
+        let mut spool = spool(dir.path().to_owned(), Some(other));
         spool.add(b"a large").unwrap();
         let path = dir.path().join("full");
         fs::write(&path, "a large and a part").unwrap();
@@ -204,9 +225,18 @@ mod tests {
     #[test]
     fn a_folder_that_cannot_be_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        let mut spool = Spool::new(below_a_file(dir.path()), None);
+        let mut spool = spool(below_a_file(dir.path()), None);
         let error = spool.add(b"a large index").unwrap_err().to_string();
         let error = error.replace(&dir.path().display().to_string(), "DIR");
         insta::assert_snapshot!(error, @"the index cannot be put down in DIR/file/cache while it comes: Not a directory (os error 20)");
+    }
+
+    #[test]
+    fn whoever_finds_no_room_is_told_why() {
+        let mut spool = spool(PathBuf::from("/cache"), None);
+        spool.make_room(MAX_WAITING / 2).unwrap();
+        let error = spool.make_room(1).unwrap_err();
+        assert!(error.is_retryable());
+        insta::assert_snapshot!(error, @"the index cannot be put down in /cache while it comes: other large indexes come as well, or wait to be read, and leave too little of the 268435456 bytes for all; try again when they have been read");
     }
 }
