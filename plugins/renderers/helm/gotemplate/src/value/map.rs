@@ -42,6 +42,14 @@ impl Data {
             Contents::Of(other) => other.cell(),
         }
     }
+
+    /// Takes the entries out if nobody else holds them, those of the map that this one was converted from as well.
+    fn take_entries(&mut self) -> Option<Entries> {
+        match mem::replace(&mut self.contents, Contents::Own(RefCell::default())) {
+            Contents::Own(entries) => Some(entries.into_inner()),
+            Contents::Of(base) => Rc::into_inner(base)?.take_entries(),
+        }
+    }
 }
 
 /// Something was to be put into a nil map; Go panics with the same text.
@@ -185,20 +193,16 @@ impl Map {
 
     /// The values if nobody else holds this map.
     pub(super) fn into_values(self) -> Option<Vec<Value>> {
-        let mut data = Rc::into_inner(self.0)?;
-        let Contents::Own(entries) = &mut data.contents else {
-            return None;
-        };
-        Some(mem::take(entries.get_mut()).into_values().collect())
+        let entries = Rc::into_inner(self.0)?.take_entries()?;
+        Some(entries.into_values().collect())
     }
 }
 
 impl Drop for Data {
     fn drop(&mut self) {
-        let Contents::Own(entries) = &mut self.contents else {
+        let Some(entries) = self.take_entries() else {
             return;
         };
-        let entries = mem::take(entries.get_mut());
         if entries.values().any(is_container) {
             nested(entries, |entries| unnest(entries.into_values().collect()));
         }
@@ -265,5 +269,27 @@ mod tests {
                 .converted(Type::Named(&VALUES))
                 .is_nil()
         );
+    }
+
+    #[test]
+    fn converted_maps_in_each_other_are_dropped_without_recursion() {
+        let mut value = Value::Nil;
+        for _ in 0..300_000 {
+            let map: Map = [("inner", value)].into_iter().collect();
+            value = map.converted(Type::Named(&VALUES)).into();
+        }
+        drop(value);
+    }
+
+    #[test]
+    fn a_map_stays_when_what_it_was_converted_to_goes() {
+        let plain: Map = [("a", Value::list(vec![true.into()]))]
+            .into_iter()
+            .collect();
+        drop(plain.converted(Type::Named(&VALUES)));
+        drop(Value::list(vec![
+            plain.converted(Type::Named(&VALUES)).into(),
+        ]));
+        assert_eq!(plain.get(b"a"), Some(Value::list(vec![true.into()])));
     }
 }
