@@ -2,6 +2,9 @@
 
 use memchr::{memchr_iter, memmem};
 
+/// What a line begins with that ends a document.
+const SEPARATOR: &[u8] = b"---";
+
 /// One document of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Document<'a> {
@@ -19,8 +22,13 @@ pub fn split(text: &[u8]) -> Vec<Document<'_>> {
     let mut found = Vec::new();
     let mut rest = trim(text);
     let mut line = 1 + newlines(&text[..text.len() - rest.len()]);
+    // The text begins with a line; what is behind a separator does not.
+    let mut end = if rest.starts_with(SEPARATOR) {
+        Some(0)
+    } else {
+        separator(rest)
+    };
     loop {
-        let end = separator(rest);
         let (document, behind) = rest.split_at(end.unwrap_or(rest.len()));
         let trimmed = trim(document);
         if !trimmed.is_empty() {
@@ -35,19 +43,17 @@ pub fn split(text: &[u8]) -> Vec<Document<'_>> {
             return found;
         }
         line += newlines(document);
-        let behind = &behind[3..];
+        let behind = &behind[SEPARATOR.len()..];
         let blanks = behind
             .iter()
             .take_while(|byte| matches!(byte, b' ' | b'\t'));
         rest = &behind[blanks.count()..];
+        end = separator(rest);
     }
 }
 
-/// Where the next separator begins.
+/// Where the next line begins that begins with a separator; what the text begins with is no line.
 fn separator(text: &[u8]) -> Option<usize> {
-    if text.starts_with(b"---") {
-        return Some(0);
-    }
     memmem::find(text, b"\n---").map(|at| at + 1)
 }
 
@@ -100,8 +106,15 @@ mod tests {
                 (7, "c: 1\nd: ---\n".to_owned()),
             ]
         );
-        // Four hyphens are a separator and a hyphen.
+        // Four hyphens are a separator and a hyphen; what is behind a separator is no other one.
         assert_eq!(texts("----"), [(1, "-".to_owned())]);
+        assert_eq!(texts("---------"), [(1, "------".to_owned())]);
+        assert_eq!(texts("--- ---"), [(1, "---".to_owned())]);
+        assert_eq!(
+            texts("a: 1\n------\nb: 1"),
+            [(1, "a: 1\n".to_owned()), (2, "---\nb: 1".to_owned())]
+        );
+        assert_eq!(texts("---\n---\na: 1"), [(3, "a: 1".to_owned())]);
         assert_eq!(texts("---\t# x\r\na: 1"), [(1, "# x\r\na: 1".to_owned())]);
         assert_eq!(texts("\u{a0}\u{b}a"), [(1, "a".to_owned())]);
     }
