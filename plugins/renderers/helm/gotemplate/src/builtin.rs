@@ -66,12 +66,12 @@ const FUNCTIONS: &[Function] = &[
     }),
 ];
 
-/// Escapes the printed arguments; the untyped nil prints as in a template, not as in fmt.
+/// Escapes what actions would print of the arguments; the untyped nil prints as in a template, not as in fmt.
 fn escaped(args: &[Value], escape: fn(&[u8]) -> Vec<u8>) -> Result<Value, FunctionError> {
     let named = args.iter().map(|value| match value {
         Value::Nil => "<no value>".into(),
         other => other.clone(),
     });
-    let text = print::sprint(&named.collect::<Vec<_>>())?;
+    let text = print::sprint_results(&named.collect::<Vec<_>>())?;
     Ok(Value::string(escape(&text)))
 }

@@ -255,7 +255,7 @@ impl<'o> Executor<'o> {
                 ));
             }
             other => {
-                if let Err(error) = print::append_value(&mut self.out, other) {
+                if let Err(error) = print::append_result(&mut self.out, other) {
                     return self.fail(format_args!("{error}"));
                 }
             }

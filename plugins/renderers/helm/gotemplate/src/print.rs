@@ -64,8 +64,25 @@ pub fn append_value(out: &mut Vec<u8>, value: &Value) -> Result<(), PrintError> 
     Printer::new(out).argument(value, 'v')
 }
 
+/// Appends what an action of a template prints: of a pointer what it leads to, where functions show the pointer too.
+pub(crate) fn append_result(out: &mut Vec<u8>, value: &Value) -> Result<(), PrintError> {
+    Printer::new(out).result(value)
+}
+
 /// Go's `fmt.Sprint`: a space stands between arguments if neither is a string.
 pub fn sprint(args: &[Value]) -> Result<Text, PrintError> {
+    joined(args, append_value)
+}
+
+/// The same of what actions of a template would print.
+pub(crate) fn sprint_results(args: &[Value]) -> Result<Text, PrintError> {
+    joined(args, append_result)
+}
+
+fn joined(
+    args: &[Value],
+    append: fn(&mut Vec<u8>, &Value) -> Result<(), PrintError>,
+) -> Result<Text, PrintError> {
     let mut out = Vec::new();
     let mut after_text = true;
     for value in args {
@@ -73,7 +90,7 @@ pub fn sprint(args: &[Value]) -> Result<Text, PrintError> {
         if !is_text && !after_text {
             out.push(b' ');
         }
-        append_value(&mut out, value)?;
+        append(&mut out, value)?;
         after_text = is_text;
     }
     Ok(out.into())

@@ -1,4 +1,5 @@
 use pintle_gotemplate::{List, Value};
+use pintle_helm_chart::{Capabilities, HelmDefaults};
 
 use super::*;
 
@@ -66,6 +67,27 @@ fn no_value_is_nothing() {
         "[]"
     );
     assert_eq!(render(&data, "{{ print .Values.none }}"), "<nil>");
+}
+
+/// Data of which a part is a pointer to a struct.
+fn with_capabilities() -> Map {
+    let capabilities = Value::object(Capabilities::new(HelmDefaults));
+    values(&[("capabilities", capabilities)])
+}
+
+#[test]
+fn an_action_prints_what_a_pointer_leads_to() {
+    let data = with_capabilities();
+    let start = "{{v1.37.0 v1.37.0 1 37} [v1 ";
+    for text in [
+        "{{ .Values.capabilities }}",
+        "{{ html .Values.capabilities }}",
+    ] {
+        let printed = render(&data, text);
+        assert!(printed.starts_with(start), "{text}: {printed}");
+    }
+    let printed = render(&data, "{{ print .Values.capabilities }}");
+    assert!(printed.starts_with(&format!("&{start}")), "{printed}");
 }
 
 #[test]

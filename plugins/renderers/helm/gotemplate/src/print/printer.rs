@@ -65,6 +65,20 @@ impl<'a> Printer<'a> {
         }
     }
 
+    /// What an action prints. Go's templates follow a pointer, unless its type has a method that gives the text.
+    pub(super) fn result(&mut self, value: &Value) -> Result<(), PrintError> {
+        match value {
+            Value::Object(object)
+                if object.go_type().kind() == Kind::Pointer
+                    && !object.is_nil()
+                    && object.string().is_none() =>
+            {
+                self.fields(&**object, "", 'v', 0)
+            }
+            _ => self.argument(value, 'v'),
+        }
+    }
+
     fn value(&mut self, value: &Value, verb: char, depth: usize) -> Result<(), PrintError> {
         if depth > MAX_NESTING {
             return Err(PrintError::TooDeep);
