@@ -9,9 +9,15 @@ pub enum WriteError {
     /// JSON (and so YAML, which is written from JSON) has no such number.
     #[error("json: unsupported value: {0}")]
     Number(&'static str),
-    /// Functions and the like, in JSON (and so in YAML).
+    /// Functions and the like, in JSON (and so in the YAML that is written from it).
     #[error("json: unsupported type: {go_type}")]
     Type {
+        /// As Go prints it.
+        go_type: String,
+    },
+    /// Functions and the like, where go-yaml 3 writes, which panics.
+    #[error("cannot marshal type: {go_type}")]
+    Marshal {
         /// As Go prints it.
         go_type: String,
     },

@@ -1,7 +1,7 @@
 //! What Helm's and sprig's template functions of these names give, as plain functions.
 //!
-//! Helm's `toX` give something in any case, even if that is an empty string; `mustToX` stop the template. Times and
-//! objects are written as their plain form.
+//! Helm's `toX` give something in nearly any case, even if that is an empty string; `mustToX` stop the template. Times and
+//! objects are written as their plain form, but by `toYamlPretty` as their fields.
 
 use pintle_gotemplate::{List, Map, Text, Type, Value};
 use thiserror::Error;
@@ -23,9 +23,12 @@ pub fn must_to_yaml(value: &Value) -> Result<Text, WriteError> {
     yaml(value, Flavor::Plain)
 }
 
-/// `toYamlPretty`: an empty string for what cannot be written.
-pub fn to_yaml_pretty(value: &Value) -> Text {
-    yaml(value, Flavor::Pretty).unwrap_or_default()
+/// `toYamlPretty`: an empty string for what cannot be written, but functions and the like stop the template.
+pub fn to_yaml_pretty(value: &Value) -> Result<Text, WriteError> {
+    match yaml(value, Flavor::Pretty) {
+        Err(error @ WriteError::Marshal { .. }) => Err(error),
+        result => Ok(result.unwrap_or_default()),
+    }
 }
 
 fn yaml(value: &Value, flavor: Flavor) -> Result<Text, WriteError> {

@@ -210,7 +210,7 @@ proptest! {
         let value = Value::from(value);
         functions::to_yaml(&value);
         functions::to_json(&value);
-        functions::to_yaml_pretty(&value);
+        functions::to_yaml_pretty(&value).unwrap();
         functions::to_toml(&value).unwrap();
     }
 

@@ -14,7 +14,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         text(encoding::must_to_yaml(args.any(0)))
     }),
     Function::new("toYamlPretty", ANY, |_, args| {
-        Ok(encoding::to_yaml_pretty(args.any(0)).into())
+        text(encoding::to_yaml_pretty(args.any(0)))
     }),
     Function::new("toJson", ANY, |_, args| {
         Ok(encoding::to_json(args.any(0)).into())

@@ -91,6 +91,25 @@ fn an_action_prints_what_a_pointer_leads_to() {
 }
 
 #[test]
+fn pretty_yaml_of_a_struct_has_its_fields() {
+    let data = with_capabilities();
+    let text = r#"{{ toYamlPretty (list .Values.capabilities.KubeVersion "x") }}"#;
+    let expected = "- version: v1.37.0\n  major: \"1\"\n  minor: \"37\"\n- x";
+    assert_eq!(render(&data, text), expected);
+    let pretty = render(&data, "{{ toYamlPretty .Values.capabilities }}");
+    let start =
+        "kubeversion:\n  version: v1.37.0\n  major: \"1\"\n  minor: \"37\"\napiversions:\n  - v1\n";
+    assert!(pretty.starts_with(start), "{pretty}");
+    let end = "helmversion:\n  version: v4.3.1\n  gitcommit: \"\"\n  gittreestate: \"\"\n  goversion: go1.26.8\n  kubeclientversion: v1.37";
+    assert!(pretty.ends_with(end), "{pretty}");
+    let refused = render(&data, "{{ toYamlPretty (list 1i) }}");
+    assert!(
+        refused.ends_with("cannot marshal type: complex128"),
+        "{refused}"
+    );
+}
+
+#[test]
 fn tpl_sees_the_templates_around_it_and_its_own() {
     let data = values(&[
         ("text", r#"{{ define "own" }}own {{ .Values.x }}{{ end }}{{ include "own" . }} {{ include "outer" . }}"#.into()),

@@ -1,9 +1,11 @@
 //! Writes YAML in blocks, as the Go libraries do.
 
+mod object;
+
 use std::borrow::Cow;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use pintle_gotemplate::{Kind, List, Map, Object, Value, value::MAX_NESTING};
+use pintle_gotemplate::{List, Map, Value, value::MAX_NESTING};
 
 use super::{
     keys,
@@ -90,35 +92,6 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn object(
-        &mut self,
-        object: &dyn Object,
-        place: Place,
-        depth: usize,
-    ) -> Result<(), WriteError> {
-        let of = object.go_type();
-        let unsupported = || WriteError::Type {
-            go_type: of.to_string(),
-        };
-        if of.kind() == Kind::Func {
-            return Err(unsupported());
-        }
-        match object.to_plain() {
-            Value::Object(_) => Err(unsupported()),
-            // Version 3 knows times by itself; JSON makes them strings, and durations numbers.
-            Value::String(time)
-                if self.flavor == Flavor::Pretty && is_named(object, "time.Time") =>
-            {
-                self.word(&time);
-                Ok(())
-            }
-            Value::Int(_) if self.flavor == Flavor::Pretty && is_named(object, "time.Duration") => {
-                self.text(&object.string().unwrap_or_default(), place)
-            }
-            plain => self.value(&plain, place, depth + 1),
-        }
-    }
-
     fn map(&mut self, map: &Map, depth: usize) -> Result<(), WriteError> {
         let plain = self.flavor == Flavor::Plain;
         if plain && map.is_nil() {
@@ -126,10 +99,6 @@ impl Writer<'_> {
             return Ok(());
         }
         let entries = map.borrow();
-        if entries.is_empty() {
-            self.indicator(b"{}", false);
-            return Ok(());
-        }
         let mut sorted: Vec<Entry<'_>> = Vec::with_capacity(entries.len());
         let mut changed = false;
         for (key, value) in entries.iter() {
@@ -145,10 +114,18 @@ impl Writer<'_> {
             only_last(&mut sorted);
         }
         keys::sort(&mut sorted, self.flavor);
+        self.mapping(&sorted, depth)
+    }
 
+    /// Keys and values in the order in which they are given.
+    fn mapping(&mut self, entries: &[Entry<'_>], depth: usize) -> Result<(), WriteError> {
+        if entries.is_empty() {
+            self.indicator(b"{}", false);
+            return Ok(());
+        }
         let outer = self.indent;
         self.indent = Some(outer.map_or(0, |indent| indent + STEP));
-        for Entry { name, value } in &sorted {
+        for Entry { name, value } in entries {
             self.new_line();
             if self.key(name) {
                 self.out.push(b':');
@@ -556,10 +533,6 @@ fn only_last(entries: &mut Vec<Entry<'_>>) {
     entries.reverse();
     entries.sort_by(|one, two| one.name.cmp(&two.name));
     entries.dedup_by(|later, kept| later.name == kept.name);
-}
-
-fn is_named(object: &dyn Object, name: &str) -> bool {
-    object.go_type().to_string() == name
 }
 
 /// How the end of a block scalar is to be read: without a line break, with one, or with all.
