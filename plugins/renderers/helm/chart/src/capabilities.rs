@@ -1,6 +1,6 @@
 //! What templates know of the cluster and of Helm: `.Capabilities`.
 
-use std::{any::Any, cell::OnceCell, fmt};
+use std::{any::Any, cell::OnceCell, fmt, rc::Rc};
 
 use pintle_gotemplate::{
     Args, Function, FunctionError, Kind, List, Named, Object, Text, Type, Value,
@@ -111,6 +111,23 @@ impl KubeVersion {
     pub fn normalized(&self) -> &str {
         &self.normalized
     }
+
+    /// What Go's `String` gives: a deep copy has no normalized version.
+    fn text(&self) -> &str {
+        if self.normalized.is_empty() {
+            &self.version
+        } else {
+            &self.normalized
+        }
+    }
+
+    /// The fields that are exported, which is all that a deep copy has.
+    fn exported(&self) -> Self {
+        Self {
+            normalized: String::new(),
+            ..self.clone()
+        }
+    }
 }
 
 /// The numbers at the start of a text, with dots between them.
@@ -157,6 +174,12 @@ impl Cluster for HelmDefaults {
 
 /// What a cluster can do, and which Helm renders: Helm's `*common.Capabilities`.
 pub struct Capabilities {
+    known: Rc<Known>,
+    is_deep_copy: bool,
+}
+
+/// A cluster, and what it has told. Copies share it, since only what a chart looks at is asked for.
+struct Known {
     cluster: Box<dyn Cluster>,
     kube_version: OnceCell<KubeVersion>,
     api_versions: OnceCell<Value>,
@@ -166,24 +189,39 @@ impl Capabilities {
     /// The capabilities of a cluster.
     pub fn new(cluster: impl Cluster + 'static) -> Self {
         Self {
-            cluster: Box::new(cluster),
-            kube_version: OnceCell::new(),
-            api_versions: OnceCell::new(),
+            known: Rc::new(Known {
+                cluster: Box::new(cluster),
+                kube_version: OnceCell::new(),
+                api_versions: OnceCell::new(),
+            }),
+            is_deep_copy: false,
         }
     }
 
     /// The version of the cluster.
     pub fn kube_version(&self) -> &KubeVersion {
-        self.kube_version
-            .get_or_init(|| self.cluster.kube_version())
+        let known = &self.known;
+        known
+            .kube_version
+            .get_or_init(|| known.cluster.kube_version())
+    }
+
+    /// The version as templates see it.
+    fn shown_version(&self) -> KubeVersion {
+        if self.is_deep_copy {
+            self.kube_version().exported()
+        } else {
+            self.kube_version().clone()
+        }
     }
 
     fn api_versions(&self) -> Value {
         let versions = || {
-            let versions = self.cluster.api_versions().into_iter().map(Value::from);
+            let versions = self.known.cluster.api_versions();
+            let versions = versions.into_iter().map(Value::from);
             List::typed(Type::Named(&VERSION_SET), versions.collect()).into()
         };
-        self.api_versions.get_or_init(versions).clone()
+        self.known.api_versions.get_or_init(versions).clone()
     }
 
     fn helm_version() -> Value {
@@ -237,7 +275,7 @@ impl Object for Capabilities {
 
     fn field(&self, name: &[u8]) -> Option<Value> {
         match name {
-            b"KubeVersion" => Some(Value::object(self.kube_version().clone())),
+            b"KubeVersion" => Some(Value::object(self.shown_version())),
             b"APIVersions" => Some(self.api_versions()),
             b"HelmVersion" => Some(Self::helm_version()),
             _ => None,
@@ -246,10 +284,7 @@ impl Object for Capabilities {
 
     fn fields(&self) -> Vec<(&'static str, Value)> {
         vec![
-            (
-                "KubeVersion",
-                Value::object(Copied(self.kube_version().clone())),
-            ),
+            ("KubeVersion", Value::object(Copied(self.shown_version()))),
             ("APIVersions", self.api_versions()),
             ("HelmVersion", Self::helm_version()),
         ]
@@ -257,6 +292,13 @@ impl Object for Capabilities {
 
     fn json_fields(&self) -> Option<Vec<(&'static str, Value)>> {
         Some(self.fields())
+    }
+
+    fn deep_copied(&self) -> Option<Value> {
+        Some(Value::object(Self {
+            known: self.known.clone(),
+            is_deep_copy: true,
+        }))
     }
 
     fn to_plain(&self) -> Value {
@@ -270,7 +312,7 @@ impl Object for Capabilities {
 
 const KUBE_VERSION_METHODS: &[Function] = &[
     Function::method("String", &[], |_, args| {
-        Ok(kube_version(args)?.normalized().into())
+        Ok(kube_version(args)?.text().into())
     }),
     Function::method("GitVersion", &[], |_, args| {
         Ok(kube_version(args)?.full().into())
@@ -310,7 +352,7 @@ impl Object for KubeVersion {
     }
 
     fn string(&self) -> Option<Text> {
-        Some(self.normalized().into())
+        Some(self.text().into())
     }
 
     fn json_fields(&self) -> Option<Vec<(&'static str, Value)>> {
@@ -351,6 +393,10 @@ impl Object for Copied {
 
     fn json_fields(&self) -> Option<Vec<(&'static str, Value)>> {
         self.0.json_fields()
+    }
+
+    fn deep_copied(&self) -> Option<Value> {
+        Some(Value::object(Self(self.0.exported())))
     }
 
     fn to_plain(&self) -> Value {

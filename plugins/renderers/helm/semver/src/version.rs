@@ -7,8 +7,8 @@ use thiserror::Error;
 /// The most bytes that a version may have.
 const MAX_LEN: usize = 256;
 
-/// A semantic version.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A semantic version; by default 0.0.0, which nobody wrote.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Version {
     pub(crate) major: u64,
     pub(crate) minor: u64,

@@ -191,6 +191,7 @@ fn copy(call: &mut dyn Call, value: &Value, depth: usize) -> Outcome {
             }
             Ok(copied.into())
         }
+        Value::Object(object) => Ok(object.deep_copied().unwrap_or_else(|| value.clone())),
         other => Ok(other.clone()),
     }
 }

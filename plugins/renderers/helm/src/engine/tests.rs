@@ -1,5 +1,5 @@
 use pintle_gotemplate::{List, Value};
-use pintle_helm_chart::{Capabilities, HelmDefaults};
+use pintle_helm_chart::{Capabilities, Cluster, HelmDefaults, KubeVersion};
 
 use super::*;
 
@@ -107,6 +107,38 @@ fn pretty_yaml_of_a_struct_has_its_fields() {
         refused.ends_with("cannot marshal type: complex128"),
         "{refused}"
     );
+}
+
+#[test]
+fn a_deep_copy_has_what_is_exported() {
+    let data = values(&[(
+        "capabilities",
+        Value::object(Capabilities::new(Versioned("v1.33.4-gke.12"))),
+    )]);
+    let shown = |text: &str| render(&data, text);
+    assert_eq!(
+        shown("{{ deepCopy .Values.capabilities.KubeVersion }}"),
+        "{v1.33.4-gke.12  1 33}"
+    );
+    let both =
+        "{{ .Values.capabilities.KubeVersion }} {{ (deepCopy .Values).capabilities.KubeVersion }}";
+    assert_eq!(shown(both), "v1.33.4 v1.33.4-gke.12");
+    let version =
+        r#"{{ deepCopy (list (semver "1.2.3-rc.1")) }} {{ typeOf (deepCopy (semver "1.2.3")) }}"#;
+    assert_eq!(shown(version), "[0.0.0] *semver.Version");
+}
+
+/// A cluster of a version.
+struct Versioned(&'static str);
+
+impl Cluster for Versioned {
+    fn kube_version(&self) -> KubeVersion {
+        KubeVersion::parse(self.0).unwrap()
+    }
+
+    fn api_versions(&self) -> Vec<String> {
+        unreachable!("a copy looks at nothing")
+    }
 }
 
 #[test]

@@ -74,6 +74,11 @@ pub trait Object: Debug + 'static {
         None
     }
 
+    /// What a deep copy is in place of the object itself: Go's reflection sets no field of it that is not exported.
+    fn deep_copied(&self) -> Option<Value> {
+        None
+    }
+
     /// Whether `if` takes it for true.
     fn is_true(&self) -> bool {
         match self.go_type().kind() {

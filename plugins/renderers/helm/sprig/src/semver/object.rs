@@ -52,6 +52,14 @@ impl Object for VersionObject {
         self.version.to_string().into()
     }
 
+    /// Nothing of a version is exported.
+    fn deep_copied(&self) -> Option<Value> {
+        Some(Value::object(Self {
+            version: Version::default(),
+            is_pointer: self.is_pointer,
+        }))
+    }
+
     fn equals(&self, other: &dyn Object) -> bool {
         let other: Option<&Self> = other.as_any().downcast_ref();
         other.is_some_and(|other| {
