@@ -128,6 +128,14 @@ fn a_deep_copy_has_what_is_exported() {
     assert_eq!(shown(version), "[0.0.0] *semver.Version");
 }
 
+#[test]
+fn a_time_tells_its_zone() {
+    let text = r#"{{ (toDate "2006-01-02" "2021-03-04").Location }} {{ (toDate "2006-01-02 MST" "2021-03-04 CET").Location.String }}"#;
+    assert_eq!(render(&values(&[]), text), "UTC CET");
+    let zone = r#"{{ toYamlPretty (toDate "2006-01-02" "2021-03-04").Location }}"#;
+    assert_eq!(render(&values(&[]), zone), "{}");
+}
+
 /// A cluster of a version.
 struct Versioned(&'static str);
 

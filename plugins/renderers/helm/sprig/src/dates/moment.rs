@@ -2,7 +2,9 @@
 
 use std::any::Any;
 
-use pintle_gotemplate::{Args, Function, FunctionError, Kind, Named, Object, Text, Type, Value};
+use pintle_gotemplate::{
+    Args, Function, FunctionError, Kind, Map, Named, Object, Text, Type, Value,
+};
 
 use super::{Duration, Month, Weekday};
 use crate::go::{time::Time, zone::Zone};
@@ -53,7 +55,7 @@ impl Object for Moment {
                 "ext",
                 Value::int64(self.0.seconds.wrapping_add(SINCE_YEAR_1)),
             ),
-            ("loc", Value::object(NoLocation)),
+            ("loc", Value::object(Location(None))),
         ]
     }
 
@@ -72,9 +74,9 @@ impl Object for Moment {
     }
 }
 
-/// The nil pointer that a `time.Time` in UTC has in place of a location.
+/// A `*time.Location`; a `time.Time` in UTC is made of a nil pointer in place of one.
 #[derive(Debug)]
-struct NoLocation;
+struct Location(Option<Zone>);
 
 static LOCATION: Named = Named {
     name: "*time.Location",
@@ -83,23 +85,40 @@ static LOCATION: Named = Named {
     methods: &[],
 };
 
-impl Object for NoLocation {
+impl Object for Location {
     fn go_type(&self) -> Type {
         Type::Named(&LOCATION)
     }
 
-    fn is_nil(&self) -> bool {
-        true
+    fn method(&self, name: &[u8]) -> Option<&'static Function> {
+        Function::find(LOCATION_METHODS, name)
     }
 
+    fn string(&self) -> Option<Text> {
+        self.0.as_ref().map(|zone| zone.name().into())
+    }
+
+    fn is_nil(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// A struct of which nothing is exported.
     fn to_plain(&self) -> Value {
-        Value::Nil
+        match self.0 {
+            Some(_) => Map::new().into(),
+            None => Value::Nil,
+        }
     }
 
     fn as_any(&self) -> &dyn Any {
         self
     }
 }
+
+const LOCATION_METHODS: &[Function] = &[Function::method("String", &[], |_, args| {
+    let name = args.receiver::<Location>()?.string();
+    Ok(name.unwrap_or_default().into())
+})];
 
 const RFC_3339_NANO: &[u8] = b"2006-01-02T15:04:05.999999999Z07:00";
 
@@ -175,6 +194,9 @@ const METHODS: &[Function] = &[
     Function::method("IsZero", &[], |_, args| Ok(time(args)?.is_zero().into())),
     Function::method("UTC", &[], |_, args| in_zone(args, Zone::Utc)),
     Function::method("Local", &[], |_, args| in_zone(args, Zone::Utc)),
+    Function::method("Location", &[], |_, args| {
+        Ok(Value::object(Location(Some(time(args)?.zone.clone()))))
+    }),
     Function::method("Add", &[Duration::TYPE], |_, args| {
         let change: &Duration = args.object(1)?;
         Ok(Moment::value(time(args)?.add(change.0)))

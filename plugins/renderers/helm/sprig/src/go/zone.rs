@@ -50,6 +50,15 @@ impl Zone {
         })
     }
 
+    /// Its name: that of the place where it has one.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Utc => "UTC",
+            Self::Fixed { name, .. } => name,
+            Self::Named { name, .. } => name,
+        }
+    }
+
     /// The distance to UTC in seconds to the east at a time since 1970, and the name of the time that holds then.
     pub(crate) fn at(&self, seconds: i64) -> (i64, String) {
         match self {
