@@ -32,7 +32,7 @@ fn main() -> anyhow::Result<()> {
             let about = counts.entry(one.case.about.clone()).or_default();
             let count = about.entry(one.verdict).or_default();
             *count += 1;
-            if *count <= shown && !matches!(one.verdict, Verdict::Equal | Verdict::SameError) {
+            if *count <= shown && one.verdict > Verdict::Known {
                 println!(
                     "{} {:?}\n  {}\n  helm {}\n  ours {}",
                     one.case.about,
@@ -44,7 +44,7 @@ fn main() -> anyhow::Result<()> {
             }
         }
         for (about, counts) in &counts {
-            if counts.keys().any(|verdict| *verdict > Verdict::SameError) {
+            if counts.keys().any(|verdict| *verdict > Verdict::Known) {
                 println!("{about}: {counts:?}");
             }
         }

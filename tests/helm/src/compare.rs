@@ -10,6 +10,8 @@ pub enum Verdict {
     Equal,
     /// Both refuse, with the same text.
     SameError,
+    /// They differ, and [`known`](crate::known) says why.
+    Known,
     /// Both refuse at the same place, in other words.
     SamePlace,
     /// Both refuse, but say that it is elsewhere.

@@ -10,6 +10,7 @@ pub mod compare;
 pub mod expressions;
 pub mod generate;
 pub mod judge;
+pub mod known;
 pub mod oracle;
 pub mod ours;
 pub mod switches;

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use pintle_helm_tests::compare::Verdict;
 use pintle_helm_tests::expressions;
+use pintle_helm_tests::known::KNOWN;
 use pintle_helm_tests::oracle::Oracle;
 use pintle_helm_tests::ours::on_large_stack;
 
@@ -38,4 +40,28 @@ fn give_what_helm_gives() {
     });
     assert!(all > 5000, "only {all} cases");
     assert!(different.is_empty(), "{different}");
+}
+
+#[test]
+fn what_is_known_to_differ_does() {
+    let wrong = on_large_stack(|| {
+        let mut oracle = Oracle::start().unwrap();
+        let cases = expressions::all(&mut oracle, 0, 0).unwrap();
+        let mut wrong = String::new();
+        for known in KNOWN {
+            let covered = cases.iter().filter(|case| known.covers(case));
+            let covered: Vec<_> = covered.cloned().collect();
+            let compared = expressions::compare(&mut oracle, covered).unwrap();
+            if compared.is_empty() {
+                let _ = writeln!(wrong, "{known:?} covers no case");
+            }
+            for one in compared {
+                if one.verdict != Verdict::Known {
+                    let _ = writeln!(wrong, "{known:?} is {:?}: {}", one.verdict, one.case.text);
+                }
+            }
+        }
+        wrong
+    });
+    assert!(wrong.is_empty(), "{wrong}");
 }
