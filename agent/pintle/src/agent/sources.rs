@@ -12,7 +12,7 @@ use pintle_core::{
 };
 use pintle_registry::{Place, Wanted};
 use tokio::{
-    sync::{Notify, mpsc, watch},
+    sync::{mpsc, watch},
     task::AbortHandle,
 };
 
@@ -163,14 +163,6 @@ impl SourceKey {
         self.pause(failures).min(most)
     }
 
-    /// Says whether both are references of one git repository.
-    fn is_beside(&self, other: &Self) -> bool {
-        match (&self.what, &other.what) {
-            (What::Git { url: one, .. }, What::Git { url: other, .. }) => one == other,
-            _ => false,
-        }
-    }
-
     /// Says whether it can never be another revision.
     fn is_pinned(&self) -> bool {
         matches!(
@@ -211,8 +203,6 @@ struct Source {
     interval: watch::Sender<Duration>,
     /// How often it was to be fetched at once.
     looks: watch::Sender<u64>,
-    /// Ends a pause: what it was for may be over.
-    nudge: Arc<Notify>,
     task: AbortHandle,
     /// The newest result, for who comes later.
     latest: Option<Fetched>,
@@ -223,8 +213,6 @@ pub(crate) struct Sources {
     shared: Arc<Shared>,
     messages: mpsc::Sender<Message>,
     followed: BTreeMap<SourceKey, Source>,
-    /// Those that were told last that they are to be left alone, and what ends their pauses.
-    resting: BTreeMap<SourceKey, Arc<Notify>>,
 }
 
 impl Sources {
@@ -233,7 +221,6 @@ impl Sources {
             shared,
             messages,
             followed: BTreeMap::new(),
-            resting: BTreeMap::new(),
         }
     }
 
@@ -248,13 +235,11 @@ impl Sources {
         let source = self.followed.entry(key.clone()).or_insert_with(|| {
             let (sender, receiver) = watch::channel(interval);
             let (looks, asked) = watch::channel(0);
-            let nudge = Arc::new(Notify::new());
             let follower = Follower {
                 fetcher: Fetcher::new(Arc::clone(&self.shared), key.clone()),
                 messages: self.messages.clone(),
                 interval: receiver,
                 looks: asked,
-                nudge: Arc::clone(&nudge),
             };
             let task = tokio::spawn(follower.run()).abort_handle();
             Source {
@@ -262,7 +247,6 @@ impl Sources {
                 subscribers: BTreeMap::new(),
                 interval: sender,
                 looks,
-                nudge,
                 task,
                 latest: None,
             }
@@ -281,7 +265,6 @@ impl Sources {
         if source.subscribers.is_empty() {
             source.task.abort();
             self.followed.remove(key);
-            self.resting.remove(key);
             self.shared.claims.leave_source(key);
         } else {
             source.renew_interval();
@@ -294,26 +277,7 @@ impl Sources {
             return Vec::new();
         };
         source.latest = Some(fetched.clone());
-        let names = source.subscribers.keys().cloned().collect();
-        if wish(fetched).is_some() {
-            self.resting.insert(key.clone(), Arc::clone(&source.nudge));
-        } else {
-            self.resting.remove(key);
-        }
-        if fetched.is_ok() {
-            self.wake_beside(key);
-        }
-        names
-    }
-
-    /// Lets the other references of a git repository that has answered be asked for again: all of them were told of the pause that
-    /// it wanted, whichever it was told to. As long as it still holds, that asks the host nothing.
-    fn wake_beside(&self, key: &SourceKey) {
-        for (other, nudge) in &self.resting {
-            if other.is_beside(key) {
-                nudge.notify_one();
-            }
-        }
+        source.subscribers.keys().cloned().collect()
     }
 
     /// Fetches now, and returns the number of this look: a fetch that began before it answers with a lower one.
@@ -368,7 +332,6 @@ struct Follower {
     messages: mpsc::Sender<Message>,
     interval: watch::Receiver<Duration>,
     looks: watch::Receiver<u64>,
-    nudge: Arc<Notify>,
 }
 
 /// A revision that an application is to go back to.
@@ -492,7 +455,6 @@ impl Follower {
                 () = tokio::time::sleep(pause) => return,
                 // That nobody can ask any more ends this task.
                 _ = self.looks.changed() => return,
-                () = self.nudge.notified() => return,
                 changed = self.interval.changed() => if changed.is_err() { return },
             }
         }
@@ -555,15 +517,6 @@ mod tests {
         ] {
             assert_eq!(key.topic(), Digest::of(text), "{text}");
         }
-    }
-
-    #[test]
-    fn references_are_beside_each_other_in_one_git_repository() {
-        let main = key("https://git.example.com/shop", "main");
-        assert!(main.is_beside(&key("https://git.example.com/shop", "next")));
-        assert!(!main.is_beside(&key("https://git.example.com/other", "main")));
-        let charts = chart("https://charts.example.com", "web");
-        assert!(!charts.is_beside(&charts));
     }
 
     #[test]
