@@ -87,7 +87,7 @@ impl<'a> Session<'a> {
     pub(crate) fn end<T>(&self, result: &Result<T, Cause>) {
         let turn = self.turn().take();
         if let Some(turn) = turn {
-            turn.end(result);
+            turn.tell(result);
         }
     }
 
@@ -119,7 +119,7 @@ impl<'a> Session<'a> {
         let host = if is_hub(registry) { HUB_API } else { registry };
         self.base
             .get_or_try_init(async || {
-                self.begin(host).await?;
+                self.begin(&host_of(&base(host, Scheme::Https)?)).await?;
                 base(host, self.transport.scheme(host).await?)
             })
             .await

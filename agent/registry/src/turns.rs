@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, VecDeque},
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{sync::oneshot, time};
@@ -28,15 +28,20 @@ type SharedHosts = Arc<Mutex<HashMap<String, Host>>>;
 #[derive(Debug, Default)]
 struct Host {
     held: usize,
+    /// When it was last heard of that it answers.
+    answered: Option<Instant>,
     /// In the order in which they came.
-    waiting: VecDeque<oneshot::Sender<Result<Turn, Cause>>>,
+    waiting: VecDeque<Waiting>,
 }
+
+type Waiting = oneshot::Sender<Result<Turn, Cause>>;
 
 /// The right to speak to a host. It ends with the drop.
 #[derive(Debug)]
 pub(crate) struct Turn {
     hosts: SharedHosts,
     host: String,
+    began: Instant,
 }
 
 impl Turns {
@@ -58,7 +63,7 @@ impl Turns {
         }
     }
 
-    fn wait(&self, host: &str, give: oneshot::Sender<Result<Turn, Cause>>) {
+    fn wait(&self, host: &str, give: Waiting) {
         let mut hosts = lock(&self.hosts);
         let host = hosts.entry(host.to_owned()).or_default();
         host.waiting.push_back(give);
@@ -66,18 +71,39 @@ impl Turns {
 }
 
 impl Turn {
-    /// Ends it with what came of it.
-    pub(crate) fn end<T>(self, result: &Result<T, Cause>) {
-        let Err(cause) = result else { return };
-        if !is_silence(cause, &self.host) {
+    /// Tells those who wait for the host what came of it, if that is what would come of theirs.
+    pub(crate) fn tell<T>(&self, result: &Result<T, Cause>) {
+        let mut hosts = lock(&self.hosts);
+        let Some(host) = hosts.get_mut(&self.host) else {
             return;
-        }
-        let waiting = lock(&self.hosts)
-            .get_mut(&self.host)
-            .map(|host| mem::take(&mut host.waiting));
-        for who in waiting.into_iter().flatten() {
+        };
+        let cause = match result {
+            Err(cause) if self.is_silence(cause, host.answered) => cause,
+            Err(Cause::Unreachable { .. } | Cause::Timeout { .. } | Cause::Interrupted { .. }) => {
+                return;
+            }
+            Ok(_) | Err(_) => {
+                host.answered = Some(Instant::now());
+                return;
+            }
+        };
+        let waiting = mem::take(&mut host.waiting);
+        drop(hosts);
+        for who in waiting {
             // Who has gone meanwhile need not know.
             let _ = who.send(Err(cause.clone()));
+        }
+    }
+
+    /// Says whether a failure is one that all who ask the host would have. What takes too long may be the one thing that was
+    /// asked for, while the host answers others; and what is silent may be another host, to which this one has sent us.
+    fn is_silence(&self, cause: &Cause, answered: Option<Instant>) -> bool {
+        match cause {
+            Cause::Unreachable { host, .. } => *host == self.host,
+            Cause::Timeout {
+                host, total: false, ..
+            } => *host == self.host && answered.is_none_or(|answered| answered < self.began),
+            _ => false,
         }
     }
 }
@@ -105,6 +131,7 @@ fn serve(hosts: &SharedHosts, host: &str) {
         let turn = Turn {
             hosts: Arc::clone(hosts),
             host: host.to_owned(),
+            began: Instant::now(),
         };
         // Who has gone meanwhile leaves it to the others by dropping it.
         let _ = give.send(Ok(turn));
@@ -112,10 +139,7 @@ fn serve(hosts: &SharedHosts, host: &str) {
 }
 
 /// Counts a turn for the first who waits still.
-fn next(
-    hosts: &mut HashMap<String, Host>,
-    name: &str,
-) -> Option<oneshot::Sender<Result<Turn, Cause>>> {
+fn next(hosts: &mut HashMap<String, Host>, name: &str) -> Option<Waiting> {
     let host = hosts.get_mut(name)?;
     host.waiting.retain(|who| !who.is_closed());
     if host.held < PER_HOST
@@ -128,18 +152,6 @@ fn next(
         hosts.remove(name);
     }
     None
-}
-
-/// Says whether a failure is one that all who ask the host would have. That the whole took too long is a matter of what was
-/// asked for; and what is silent may be another host, to which this one has sent us.
-fn is_silence(cause: &Cause, asked: &str) -> bool {
-    match cause {
-        Cause::Unreachable { host, .. }
-        | Cause::Timeout {
-            host, total: false, ..
-        } => host == asked,
-        _ => false,
-    }
 }
 
 #[cfg(test)]
@@ -181,6 +193,17 @@ mod tests {
         })
     }
 
+    fn broken() -> Result<(), Cause> {
+        Err(Cause::Interrupted {
+            host: "silent".to_owned(),
+            reason: String::new(),
+        })
+    }
+
+    fn end(turn: Option<Result<Turn, Cause>>, result: &Result<(), Cause>) {
+        turn.unwrap().unwrap().tell(result);
+    }
+
     #[tokio::test]
     async fn so_many_have_a_turn_with_one_host_and_nobody_waits_for_another() {
         let turns = Turns::default();
@@ -207,18 +230,34 @@ mod tests {
         let turns = Turns::default();
         let mut asked = asked(&turns, "silent", 20);
         let mut held = given(&mut asked);
-        for nothing in [timeout("silent", true), timeout("elsewhere", false), Ok(())] {
-            held.pop().unwrap().unwrap().end(&nothing);
+        for nothing in [
+            timeout("silent", true),
+            timeout("elsewhere", false),
+            broken(),
+        ] {
+            end(held.pop(), &nothing);
             held.extend(given(&mut asked));
             assert_eq!(held.len(), PER_HOST);
             assert!(held.iter().all(Result::is_ok));
         }
-        held.pop().unwrap().unwrap().end(&timeout("silent", false));
+        end(held.pop(), &timeout("silent", false));
         let told = given(&mut asked);
         assert_eq!((told.len(), asked.len()), (12, 0));
         let said = |told: &Result<Turn, Cause>| told.as_ref().unwrap_err().to_string();
         let expected = timeout("silent", false).unwrap_err().to_string();
         assert!(told.iter().all(|told| said(told) == expected));
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_host_that_answers_others_is_not_told_of_what_takes_long() {
+        let turns = Turns::default();
+        let mut asked = asked(&turns, "one", PER_HOST + 2);
+        let mut held = given(&mut asked);
+        end(held.pop(), &Ok(()));
+        end(held.pop(), &timeout("one", false));
+        let given = given(&mut asked);
+        assert_eq!((given.len(), asked.len()), (2, 0));
+        assert!(given.iter().all(Result::is_ok));
     }
 
     #[tokio::test]

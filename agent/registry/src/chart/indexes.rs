@@ -59,6 +59,9 @@ impl Share {
     /// Takes so many bytes more, and says whether that could be: a text has no more than it leaves to others, so that a few that
     /// are huge and come slowly do not keep out all that are smaller.
     pub(super) fn grow(&mut self, bytes: usize) -> bool {
+        if bytes == 0 {
+            return true;
+        }
         let room = Arc::clone(self.0.semaphore());
         let size = self.0.num_permits().saturating_add(bytes);
         let left = room.available_permits().saturating_sub(bytes);

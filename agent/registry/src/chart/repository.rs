@@ -26,6 +26,7 @@ use crate::{
     registry::{Registry, blocking},
     session::explain,
     transport::{Outgoing, host_of, join},
+    turns,
 };
 
 /// Redirects that are followed for one request: repositories that keep archives elsewhere need one or two.
@@ -105,7 +106,7 @@ impl ChartRepository<'_> {
             let text = self.take_index(response).await?;
             Ok((started, Some((tag, text))))
         };
-        let (started, fresh) = self.exchange(&url, work).await?;
+        let ((started, fresh), at_host) = self.exchange(&url, work).await?;
         let (tag, mut text) = match (fresh, known) {
             (Some(fresh), _) => fresh,
             (None, Some(held)) => {
@@ -116,11 +117,13 @@ impl ChartRepository<'_> {
             }
             (None, None) => unreachable!("only what is known can be unchanged"),
         };
-        // The turn comes after the exchange: whoever sends slowly has none, unless no disk takes what he sends.
+        // The turn comes after the exchange: whoever sends slowly has none, unless no disk takes what he sends. The one with
+        // the host ends only then: a host that sends faster than texts are read would fill the room for those that wait.
         let turn = match text.turn() {
             Some(turn) => Some(turn),
             None => self.registry.shared.indexes.turn(text.size()).await,
         };
+        drop(at_host);
         run(move || {
             let bytes = text.read()?;
             let index = Index::read(&bytes)?;
@@ -236,15 +239,17 @@ impl ChartRepository<'_> {
             }
             Ok(Bytes::from(taken.bytes))
         };
-        self.exchange(&url, work).await
+        let (bytes, _) = self.exchange(&url, work).await?;
+        Ok(bytes)
     }
 
-    /// Has an exchange with a host when it is its turn: a request with all that comes of it, which has a bound in all.
+    /// Has an exchange with a host when it is its turn: a request with all that comes of it, which has a bound in all. Gives the
+    /// turn as well, for who needs it for longer.
     async fn exchange<T>(
         &self,
         url: &Url,
         work: impl Future<Output = Result<T, Cause>>,
-    ) -> Result<T, Cause> {
+    ) -> Result<(T, turns::Turn), Cause> {
         let host = host_of(url);
         let limit = self.registry.transport.options.total_timeout;
         let turn = self.registry.transport.turns.take(&host, limit).await?;
@@ -252,8 +257,8 @@ impl ChartRepository<'_> {
         let result = time::timeout(limit, work)
             .await
             .unwrap_or_else(|_| Err(Cause::Timeout { host, total, limit }));
-        turn.end(&result);
-        result
+        turn.tell(&result);
+        result.map(|value| (value, turn))
     }
 
     /// Finds where an archive is. What the repository's URL says in its query goes with places that are not absolute, as Helm has
