@@ -423,6 +423,17 @@ async fn a_rest_that_the_server_asks_for_is_kept_by_all_requests_of_one_name() {
     assert_eq!(sent(), before, "the next run obeys as well");
 }
 
+async fn until_all_rest(world: &World) {
+    pintle_harness::until_async("all requests rest", LIMIT, || async {
+        Ok(match world.connection.version().await {
+            Err(error) if error.to_string().contains("was not sent") => Ok(()),
+            result => Err(format!("{result:?}")),
+        })
+    })
+    .await
+    .unwrap();
+}
+
 #[tokio::test]
 async fn a_rest_that_the_server_asks_a_watch_for_is_kept_by_all_requests_and_by_the_watch() {
     let (world, proxy) = behind_proxy("watch-resting").await;
@@ -437,14 +448,7 @@ async fn a_rest_that_the_server_asks_a_watch_for_is_kept_by_all_requests_and_by_
     let full = Fault::on("GET", "watch=true").status(429, "TooManyRequests", "come again later");
     proxy.inject(full.header("Retry-After", "3600"));
     tracker.observe(&world.release, &kinds);
-    pintle_harness::until_async("all requests rest", LIMIT, || async {
-        Ok(match world.connection.version().await {
-            Err(error) if error.to_string().contains("was not sent") => Ok(()),
-            result => Err(format!("{result:?}")),
-        })
-    })
-    .await
-    .unwrap();
+    until_all_rest(&world).await;
     let name = &world.release.application;
     pintle_harness::until_async("the watch says so itself", LIMIT, || async {
         let unsynced = tracker.synced(name, Duration::from_millis(10)).await;
@@ -469,14 +473,7 @@ async fn a_rest_that_is_asked_for_where_kinds_are_followed_is_kept_by_all_reques
     let full = full.status(429, "TooManyRequests", "come again later");
     proxy.inject(full.header("Retry-After", "3600"));
     let _changes = world.cluster.follow_kinds();
-    pintle_harness::until_async("all requests rest", LIMIT, || async {
-        Ok(match world.connection.version().await {
-            Err(error) if error.to_string().contains("was not sent") => Ok(()),
-            result => Err(format!("{result:?}")),
-        })
-    })
-    .await
-    .unwrap();
+    until_all_rest(&world).await;
 }
 
 /// A world that waits little for an answer, and one that never comes within any test.
