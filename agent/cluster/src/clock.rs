@@ -6,7 +6,6 @@ use std::{
 };
 
 use http::HeaderValue;
-use jiff::fmt::rfc2822::DateTimeParser;
 use pintle_core::machine::Millis;
 
 /// Knows the time of an API server from its answers: each has a `Date` (RFC 9110, section 6.6.1), to the second.
@@ -45,10 +44,8 @@ impl ServerClock {
 }
 
 fn read(date: &HeaderValue) -> Option<Millis> {
-    let time = DateTimeParser::new()
-        .parse_timestamp(date.as_bytes())
-        .ok()?;
-    Millis::try_from(time.as_millisecond()).ok()
+    let time = httpdate::parse_http_date(date.to_str().ok()?).ok()?;
+    Millis::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_millis()).ok()
 }
 
 #[cfg(test)]

@@ -38,6 +38,7 @@ pub mod readset;
 pub mod release;
 pub mod rendered;
 pub mod request;
+pub mod retry_after;
 pub mod revision;
 pub mod rollback;
 pub mod seed;

@@ -2,10 +2,9 @@
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
-use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
 use reqwest::{
     Response, StatusCode,
     header::{DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER},
@@ -344,21 +343,10 @@ fn shown(url: &Url) -> String {
     format!("{}://{}{path}", url.scheme(), host_of(url))
 }
 
-/// Reads how long somebody wants not to be asked: in seconds, as registries write it, or until a date, as what stands before
-/// them may. A date counts from what the clock of who wrote it shows, if he says that, because ours may show something else.
-/// <https://www.rfc-editor.org/rfc/rfc9110#field.retry-after>
+/// Reads how long somebody wants not to be asked.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name: HeaderName| Some(headers.get(name)?.to_str().ok()?.trim());
-    let date = |text: &str| DateTimeParser::new().parse_timestamp(text).ok();
-    let wish = text(RETRY_AFTER)?;
-    if let Ok(seconds) = wish.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let end = date(wish)?;
-    let now = text(DATE).and_then(date).unwrap_or_else(Timestamp::now);
-    // One that is over asks for nothing.
-    let seconds = u64::try_from(end.as_second() - now.as_second()).ok()?;
-    Some(Duration::from_secs(seconds))
+    let text = |name: HeaderName| headers.get(name)?.to_str().ok();
+    pintle_core::retry_after::read(text(RETRY_AFTER)?, text(DATE), SystemTime::now())
 }
 
 /// Reads the first error of a registry's answer (distribution specification 1.1, "Error Codes").

@@ -36,6 +36,7 @@ const RULES: &[Rule] = &[
             "globset",
             "hex",
             "hmac",
+            "httpdate",
             "ryu-js",
             "schemars",
             "semver",

@@ -1,10 +1,17 @@
 //! One request and its answer.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use reqwest::{RequestBuilder, Response, StatusCode, header::CONTENT_TYPE};
+use pintle_core::retry_after;
+use reqwest::{
+    RequestBuilder, Response, StatusCode,
+    header::{CONTENT_TYPE, DATE, HeaderName, RETRY_AFTER},
+};
 
-use super::retry_after::retry_after;
 use crate::{
     error::{SourceError, one_line},
     transport::Conversation,
@@ -73,7 +80,9 @@ impl Exchange {
         if status.is_redirection() {
             return Ok(response);
         }
-        let wish = retry_after(response.headers());
+        let text = |name: HeaderName| response.headers().get(name)?.to_str().ok();
+        let wish = text(RETRY_AFTER)
+            .and_then(|wish| retry_after::read(wish, text(DATE), SystemTime::now()));
         Err(conversation.give_up(refused(conversation.url(), status, login, wish)))
     }
 }

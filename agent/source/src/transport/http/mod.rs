@@ -3,7 +3,6 @@
 mod body;
 mod clients;
 mod exchange;
-mod retry_after;
 
 use std::{any::Any, sync::Arc};
 
