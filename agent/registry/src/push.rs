@@ -1,6 +1,6 @@
 //! Pushing a component.
 
-use std::{collections::BTreeMap, panic};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use pintle_core::digest::Digest;
@@ -114,9 +114,7 @@ impl Registry {
             });
         }
         let component = bytes.clone();
-        let interface = blocking(move || Interface::of(&component))
-            .await
-            .unwrap_or_else(|panic| panic::resume_unwind(panic))?;
+        let interface = blocking(move || Interface::of(&component)).await?;
         let component_digest = digest_of(bytes.clone()).await;
         let config = WasmConfig::describe(
             component_digest,

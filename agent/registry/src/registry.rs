@@ -159,7 +159,7 @@ impl Registry {
             let pulled = self.fetch(&session).await?;
             let bytes = pulled.bytes.clone();
             let (interface, wit) =
-                blocking(move || Ok((Interface::of(&bytes)?, component::wit(&bytes)?)))
+                caught(move || Ok((Interface::of(&bytes)?, component::wit(&bytes)?)))
                     .await
                     .unwrap_or_else(|panic| {
                         // The decoder is not ours, and the component is anybody's.
@@ -432,7 +432,6 @@ impl Registry {
         let cache = self.cache.clone()?.of(readers);
         blocking(move || cache.get(digest, limit))
             .await
-            .unwrap_or_else(|panic| panic::resume_unwind(panic))
             .map(Bytes::from)
     }
 
@@ -440,9 +439,7 @@ impl Registry {
         if let Some(cache) = self.cache.clone() {
             let cache = cache.of(readers);
             let bytes = bytes.clone();
-            blocking(move || cache.put(digest, &bytes))
-                .await
-                .unwrap_or_else(|panic| panic::resume_unwind(panic));
+            blocking(move || cache.put(digest, &bytes)).await;
         }
     }
 }
@@ -460,13 +457,18 @@ pub(crate) fn content_digest(headers: &HeaderMap) -> Option<Digest> {
 
 /// Digests what may be many megabytes where that holds up nobody else.
 pub(crate) async fn digest_of(bytes: Bytes) -> Digest {
-    blocking(move || Digest::of(&bytes))
+    blocking(move || Digest::of(&bytes)).await
+}
+
+/// Runs what blocks, or computes for long, where that holds up nobody else.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    caught(work)
         .await
         .unwrap_or_else(|panic| panic::resume_unwind(panic))
 }
 
-/// Runs what blocks, or computes for long, where that holds up nobody else. `Err`: it panicked.
-pub(crate) async fn blocking<T: Send + 'static>(
+/// Runs what computes for long as [`blocking`] does, and may panic: that is its `Err`.
+async fn caught<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Box<dyn std::any::Any + Send>> {
     task::spawn_blocking(work)

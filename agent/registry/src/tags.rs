@@ -4,7 +4,7 @@
 //! signatures, and a registry may say what it likes: what cannot be a version is left out while it is read, so that a list takes
 //! no more memory than its versions.
 
-use std::{fmt, panic};
+use std::fmt;
 
 use pintle_core::version::loose;
 use reqwest::{
@@ -99,9 +99,7 @@ pub(crate) async fn list(session: &Session<'_>) -> Result<Vec<String>, Cause> {
         }
         unread -= taken.bytes.len() as u64;
         // A page may have all of these bytes.
-        let page = blocking(move || read(&taken.bytes))
-            .await
-            .unwrap_or_else(|panic| panic::resume_unwind(panic));
+        let page = blocking(move || read(&taken.bytes)).await;
         versions.extend(page?);
         if versions.len() > MAX_VERSIONS {
             return Err(too_many(MAX_VERSIONS as u64, "versions"));

@@ -339,7 +339,7 @@ pub(crate) fn oci(text: &str, digest: Option<Digest>) -> Result<(Place, Wanted),
     Ok((Place::Oci(Repository::from(&reference)), wanted))
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(value) => value,
         Err(error) => std::panic::resume_unwind(error.into_panic()),

@@ -14,6 +14,7 @@ use pintle_registry::{
 };
 use tokio::sync::OnceCell;
 
+use super::inputs::blocking;
 use crate::cli::args::RegistryArgs;
 
 /// Most clients that are kept for who trusts authorities of his own: each has the system's in memory, and another one may come
@@ -97,9 +98,7 @@ impl Remotes {
             let (args, cache) = (self.args.clone(), self.cache.clone());
             let shared = Arc::clone(&self.shared);
             // It reads the system's authorities, which holds up nobody else here.
-            let work = move || set_up(&args, cache, authorities, shared);
-            let made = tokio::task::spawn_blocking(work).await;
-            made.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+            blocking(move || set_up(&args, cache, authorities, shared)).await
         };
         Ok(slot.get_or_try_init(make).await?.clone())
     }

@@ -161,15 +161,13 @@ impl Archive {
             None => None,
         };
         let archive = self.clone();
-        let unpack = move || {
+        blocking(move || {
             let files = archive.files();
             // The turn ends here, also if whoever waited for this is gone.
             drop(turn);
             files
-        };
-        blocking(unpack)
-            .await
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+        .await
     }
 
     /// Returns its files; unpacks them, unless somebody has them still. Computes for as long as that takes.

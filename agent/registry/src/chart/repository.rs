@@ -111,7 +111,7 @@ impl ChartRepository<'_> {
             (Some(fresh), _) => fresh,
             (None, Some(held)) => {
                 if let Some(file) = file {
-                    run(move || file.touch()).await;
+                    blocking(move || file.touch()).await;
                 }
                 return Ok(held.confirmed(started));
             }
@@ -124,7 +124,7 @@ impl ChartRepository<'_> {
             None => self.registry.shared.indexes.turn(text.size()).await,
         };
         drop(at_host);
-        run(move || {
+        blocking(move || {
             let bytes = text.read()?;
             let index = Index::read(&bytes)?;
             let index = match (file, &tag) {
@@ -150,9 +150,9 @@ impl ChartRepository<'_> {
     async fn recall(&self, file: KeptFile) -> Option<Held> {
         let limit = self.registry.transport.options.max_index;
         let measured = file.clone();
-        let size = run(move || measured.size()).await?;
+        let size = blocking(move || measured.size()).await?;
         let turn = self.registry.shared.indexes.turn(size).await;
-        run(move || {
+        blocking(move || {
             let kept = file.read(limit)?;
             let held = Held::new(Instant::now(), Some(kept.tag), kept.index);
             drop(turn);
@@ -208,7 +208,7 @@ impl ChartRepository<'_> {
             let added = spool.add(&bytes);
             (spool, bytes, added)
         };
-        let (spool, bytes, added) = run(add).await;
+        let (spool, bytes, added) = blocking(add).await;
         let Err(cause) = added else {
             return Ok(Text::Disk(spool));
         };
@@ -216,7 +216,7 @@ impl ChartRepository<'_> {
         let text = Text::Disk(spool);
         let size = text.size() + bytes.len() as u64;
         let turn = self.registry.shared.indexes.turn(size).await;
-        run(move || {
+        blocking(move || {
             let mut text = text.read()?;
             text.extend_from_slice(&bytes);
             Ok(Text::Memory(text, turn))
@@ -437,12 +437,6 @@ impl KeptFile {
             touch(&file);
         }
     }
-}
-
-async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    blocking(work)
-        .await
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 #[cfg(test)]
