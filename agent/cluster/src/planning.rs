@@ -11,7 +11,7 @@ mod hooks;
 mod live;
 mod removal;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use futures::{FutureExt as _, StreamExt as _, stream};
 use pintle_core::{
@@ -382,7 +382,7 @@ fn change(object: &PreparedObject, action: Action) -> Change {
         id: object.id().clone(),
         version: object.object.version().to_owned(),
         action,
-        desired: Some(object.object.clone()),
+        desired: Some(Arc::clone(&object.object)),
         live: None,
         before: Value::Null,
         after: Value::Null,
@@ -406,6 +406,7 @@ fn updated(object: &PreparedObject, live: Live<'_>) -> PlannedObject {
 #[cfg(test)]
 mod tests {
     use pintle_core::{object::Object, seed::Seed};
+    use serde_json::json;
 
     use super::*;
     use crate::discovery::ResourceType;
@@ -415,7 +416,7 @@ mod tests {
         let object = Object::new(value).unwrap();
         PreparedObject {
             desired: object.digest(&Seed::from_text("s")),
-            object,
+            object: Arc::new(object),
             resource: ResourceType::config_maps(),
             source: None,
             hook: None,
@@ -458,6 +459,15 @@ mod tests {
             verdict(Some(&known), Digest::of("new"), &present("u", "s")),
             Verdict::Look
         );
+    }
+
+    #[test]
+    fn an_object_is_in_the_plan_as_it_was_made_ready_and_not_copied() {
+        let object = config_map(json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"},
+        }));
+        let planned = change(&object, Action::Unchanged).desired.unwrap();
+        assert!(Arc::ptr_eq(&planned, &object.object));
     }
 
     #[test]

@@ -27,7 +27,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq)]
 pub struct PreparedObject {
     /// The object, with label and namespace.
-    pub object: Object,
+    pub object: Arc<Object>,
     /// Its digest, with the data of a Secret concealed.
     pub desired: Digest,
     /// Where it is sent.
@@ -363,7 +363,7 @@ fn finished(
     Ok(PreparedObject {
         resource,
         desired: object.digest(&release.seed),
-        object,
+        object: Arc::new(object),
         source,
         hook,
         keep,

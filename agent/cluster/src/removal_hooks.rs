@@ -270,7 +270,7 @@ mod tests {
                 id: object.id().clone(),
                 version: "v1".into(),
                 action: Action::Create,
-                desired: Some(object.object.clone()),
+                desired: Some(Arc::clone(&object.object)),
                 live: None,
                 before: Value::Null,
                 after: Value::Null,
@@ -291,7 +291,7 @@ mod tests {
         let mut stored = serde_json::to_value(&kept).unwrap();
         let found = read(&secret(&stored)).unwrap();
         assert_eq!(found.objects.len(), 1);
-        assert_eq!(found.objects[0].object, prepared.hooks()[1].object);
+        assert_eq!(found.objects[0].object, *prepared.hooks()[1].object);
         assert!(!found.are_unseen);
         // What an earlier version has written.
         stored[0].as_object_mut().unwrap().remove("seen");

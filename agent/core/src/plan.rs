@@ -1,6 +1,6 @@
 //! What is about to be done to the cluster, whole, before any write.
 
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -72,8 +72,8 @@ pub struct Change {
     pub version: String,
     /// What happens to it.
     pub action: Action,
-    /// The object as rendered; absent for a deletion.
-    pub desired: Option<Object>,
+    /// The object as rendered; absent for a deletion. Shared with who has made it ready: most objects of a plan stay as they are.
+    pub desired: Option<Arc<Object>>,
     /// The object in the cluster, if it was read.
     pub live: Option<Value>,
     /// The fields that the application owns before; null if unknown or none.

@@ -40,7 +40,7 @@ fn change(action: Action, kind: &str, before: Option<Value>, after: Option<Value
         action,
         desired: after
             .as_ref()
-            .map(|after| Object::new(object(after)).unwrap()),
+            .map(|after| Arc::new(Object::new(object(after)).unwrap())),
         live: before.as_ref().map(object),
         before: before.unwrap_or_default(),
         after: after.unwrap_or_default(),
