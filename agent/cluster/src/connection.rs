@@ -9,6 +9,7 @@ use kube::{
     client::ClientBuilder,
     config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
+use pintle_core::causes::chain;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tower::timeout::TimeoutLayer;
 
@@ -17,7 +18,7 @@ use crate::{
     clock::ServerClock,
     fence::Fence,
     pressure::Pressure,
-    request::{Call, RequestError, chain},
+    request::{Call, RequestError},
 };
 
 /// How long a connection on which an answer is awaited may be silent. A watch may be for as long as it lasts, which is less:

@@ -1,11 +1,9 @@
 //! The way to another cluster, by a kubeconfig that somebody else wrote.
 
 use kube::config::{AuthInfo, Cluster, KubeConfigOptions, Kubeconfig};
+use pintle_core::causes::chain;
 
-use crate::{
-    connection::{ConnectError, Connection, Options},
-    request::chain,
-};
+use crate::connection::{ConnectError, Connection, Options};
 
 /// Why a kubeconfig is of no use.
 #[derive(Debug, thiserror::Error)]

@@ -9,6 +9,7 @@ use std::{
 use bytes::Bytes;
 use http::{Method, header};
 use http_body_util::BodyExt as _;
+use pintle_core::causes::chain;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::{sync::SemaphorePermit, time::Instant};
@@ -450,21 +451,6 @@ fn transport(server: &str, call: &Call, limit: Duration, error: &kube::Error) ->
             detail: chain(other),
         },
     }
-}
-
-/// Joins an error with its causes; many repeat the next one's text, which is left out.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        source = error.source();
-    }
-    text
 }
 
 fn refusal(call: &Call, answer: &Answer) -> Refusal {

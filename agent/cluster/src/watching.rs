@@ -14,6 +14,7 @@ use kube::{
     core::{DynamicResourceScope, Status},
     runtime::watcher::{self, Config, Error as WatcherError, Event},
 };
+use pintle_core::causes::chain;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use tokio::{
@@ -22,7 +23,7 @@ use tokio::{
 };
 
 use self::pause::{LONGEST_PAUSE, Pause};
-use crate::{connection::Connection, discovery::ResourceType, request::chain, retry};
+use crate::{connection::Connection, discovery::ResourceType, retry};
 
 /// The server ends a watch after this many seconds, and it is renewed from where it was.
 pub(crate) const RENEWAL: u32 = 290;

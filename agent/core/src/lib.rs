@@ -13,6 +13,7 @@
 pub mod application;
 pub mod brief;
 pub mod canonical;
+pub mod causes;
 pub mod check;
 pub mod dependencies;
 pub mod diff;

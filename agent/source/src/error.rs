@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use pintle_core::causes::chain_with;
+
 /// Why a repository could not be read.
 ///
 /// Addresses in it hold no passwords. It can be cloned, because one failed fetch is told to all who shared it.
@@ -437,19 +439,9 @@ fn said(panic: &(dyn Any + Send)) -> String {
     one_line(text.unwrap_or("no reason given"))
 }
 
-/// Joins an error and its sources into one line without repeating what a source already said.
+/// Writes an error and its causes as one line.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = one_line(&error.to_string());
-    let mut next = error.source();
-    while let Some(source) = next {
-        let more = one_line(&source.to_string());
-        if !more.is_empty() && !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        next = source.source();
-    }
-    text
+    chain_with(error, one_line)
 }
 
 /// Makes text of another party fit for a status: one line, no control characters, not longer than 500 characters.

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use pintle_core::causes::chain;
 use reqwest::{
     Client, Method, Url,
     header::{ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue},
@@ -377,20 +378,6 @@ fn private(what: &str) -> String {
     format!(
         "{what} is on a private, local or reserved network: set `grants.privateNetworks` of the Plugin if it may be"
     )
-}
-
-/// Joins an error with its sources.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.ends_with(&next) {
-            text = format!("{text}: {next}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// Bounds what a plugin wrote, for a message that goes back to it.

@@ -4,19 +4,16 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use pintle_cluster::ServiceAccount;
-use pintle_core::application::SecretName;
+use pintle_core::{application::SecretName, causes::chain};
 use pintle_host::{Input, Source};
 use pintle_registry::{Charts, Credentials, Keychain, Logins, NoEntry, Place, Secret};
 use serde_json::json;
 
 use super::{secrets, shared::Shared};
-use crate::{
-    cli::output,
-    pipeline::{
-        inputs::{InputCause, InputError, Inputs, Surroundings},
-        remotes::{Remotes, RemotesError},
-        render::{FetchInputs, RenderError},
-    },
+use crate::pipeline::{
+    inputs::{InputCause, InputError, Inputs, Surroundings},
+    remotes::{Remotes, RemotesError},
+    render::{FetchInputs, RenderError},
 };
 
 /// The keys of a Secret.
@@ -161,10 +158,10 @@ impl FetchInputs for FromSecret<'_> {
                 };
                 let data = secrets::read(&self.shared.home, self.account, namespace, name)
                     .await
-                    .map_err(|error| unusable(output::chain(&error.into())))?;
+                    .map_err(|error| unusable(chain(&error)))?;
                 // Who may write to the repository chooses whom the chart asks, so only credentials that say themselves
                 // whom they are for can be used here.
-                let useless = |error: LoginError| unusable(output::chain(&error.into()));
+                let useless = |error: LoginError| unusable(chain(&error));
                 let keychain = keychain(&data).map_err(useless)?;
                 let charts = self::charts(remotes, &data).await.map_err(useless)?;
                 let logins = Logins {
@@ -195,7 +192,7 @@ impl FromSecret<'_> {
         match (self.secret, lacks) {
             (Some(secret), Some(no_entry)) => RenderError::Secret {
                 name: format!("{}/{}", self.namespace, secret.name),
-                reason: format!("it has {no_entry}: {}", output::chain(&error.into())),
+                reason: format!("it has {no_entry}: {}", chain(&error)),
             },
             _ => error.into(),
         }
@@ -265,6 +262,6 @@ mod tests {
         let keychain = of_plugin(&data(&[(".dockerconfigjson", config)])).unwrap();
         let lacks = NoEntry::behind(&error, &keychain);
         let error = refused(error.into(), "pintle-system", "plugins", lacks);
-        insta::assert_snapshot!(output::chain(&error), @"Secret pintle-system/plugins has no entry for registry.example.com:5000; it has entries for ghcr.io: cannot find the digest of `registry.example.com:5000/x:1`: registry.example.com:5000 asks for credentials, and there are none for it; log in with `docker login`, or give a pull secret that has an entry for it");
+        insta::assert_snapshot!(chain(&*error), @"Secret pintle-system/plugins has no entry for registry.example.com:5000; it has entries for ghcr.io: cannot find the digest of `registry.example.com:5000/x:1`: registry.example.com:5000 asks for credentials, and there are none for it; log in with `docker login`, or give a pull secret that has an entry for it");
     }
 }

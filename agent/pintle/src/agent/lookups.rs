@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use pintle_cluster::ServiceAccount;
 use pintle_core::{
+    causes::chain,
     digest::Digest,
     names::ApplicationName,
     readset::{Question, ReadSet},
@@ -16,7 +17,7 @@ use tokio::{sync::mpsc, task::AbortHandle, time::Instant};
 
 use self::pace::Pace;
 use super::{controller::Message, shared::Shared};
-use crate::{cli::output, pipeline::cluster::PluginReader};
+use crate::pipeline::cluster::PluginReader;
 
 /// Before what has changed is read: changes come in groups.
 const QUIET: Duration = Duration::from_millis(100);
@@ -207,7 +208,7 @@ impl One {
                 // A kind that is not served may be later.
                 Ok(None) => {}
                 Err(error) => {
-                    tracing::warn!(application = %self.application, %question, error = %output::chain(&error.into()), "cannot be watched");
+                    tracing::warn!(application = %self.application, %question, error = %chain(&error), "cannot be watched");
                 }
             }
             tokio::select! {

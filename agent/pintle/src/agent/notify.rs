@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use pintle_cluster::{Application, Weight};
 use pintle_core::{
     application::NotifierUse,
+    causes::chain,
     event::Event,
     machine,
     plugin::{Fault, PluginError},
@@ -17,12 +18,9 @@ use super::{
     secrets::{self, SecretError},
     shared::Shared,
 };
-use crate::{
-    cli::output,
-    pipeline::{
-        catalog::CatalogError,
-        render::{RenderError, check_settings},
-    },
+use crate::pipeline::{
+    catalog::CatalogError,
+    render::{RenderError, check_settings},
 };
 
 /// How often one message is tried. With pauses from 2 seconds to 5 minutes that is about a quarter of an hour.
@@ -86,7 +84,7 @@ pub(crate) fn deliver(
                     "notifier {} was not told `{}`: {}",
                     of_use.plugin,
                     event.message,
-                    output::chain(&error)
+                    chain(&*error)
                 );
                 tracing::warn!(application = %application.application_name(), note);
                 shared
@@ -121,7 +119,7 @@ async fn to_one(
         let Some(pause) = missed.pause(event, tried) else {
             return Err(missed.error);
         };
-        tracing::debug!(%application, error = %output::chain(&missed.error), ?pause, "a notification is tried again");
+        tracing::debug!(%application, error = %chain(&*missed.error), ?pause, "a notification is tried again");
         tokio::time::sleep(pause).await;
     }
 }

@@ -11,6 +11,7 @@ use futures::StreamExt as _;
 use pintle_cluster::{Plugin, Plugins, ResourceEvent};
 use pintle_core::{
     application::{Condition, PluginSpec, PluginStatus, Standing},
+    causes::chain,
     digest::Digest,
     sharding::Shard,
 };
@@ -28,12 +29,9 @@ use self::{
 use super::{
     controller::Message, logins, pauses, reasons, replicas::Assignment, secrets, shared::Shared,
 };
-use crate::{
-    cli::output,
-    pipeline::{
-        catalog::{Ready, Resource, Unready, built_in_bytes},
-        now_text,
-    },
+use crate::pipeline::{
+    catalog::{Ready, Resource, Unready, built_in_bytes},
+    now_text,
 };
 
 /// How long the first loads may take before applications are worked on without them: those that use one fail until it is
@@ -193,7 +191,7 @@ impl One {
         loop {
             let found = self.load().await;
             let wish = found.as_ref().err().and_then(pauses::wish);
-            let found = found.map_err(|error| output::chain(&error));
+            let found = found.map_err(|error| chain(&*error));
             let changed = self.known.take(found, &now_text());
             self.log(changed);
             match changed {
@@ -370,7 +368,7 @@ impl One {
             Ok(Some(plugin)) if plugin.uid == self.plugin.uid => self.plugin = plugin,
             Ok(_) => return,
             Err(error) => {
-                tracing::warn!(plugin = self.plugin.name, error = %output::chain(&error.into()), "its status was not written");
+                tracing::warn!(plugin = self.plugin.name, error = %chain(&error), "its status was not written");
                 return;
             }
         }
@@ -378,7 +376,7 @@ impl One {
         match self.resources.write_status(&self.plugin, &status).await {
             Ok(plugin) => self.plugin = plugin,
             Err(error) => {
-                tracing::warn!(plugin = self.plugin.name, error = %output::chain(&error.into()), "its status was not written");
+                tracing::warn!(plugin = self.plugin.name, error = %chain(&error), "its status was not written");
             }
         }
     }

@@ -23,6 +23,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use pintle_cluster::{Connection, Fence, Moment};
 use pintle_core::{
+    causes::chain,
     digest::Digest,
     machine::Millis,
     sharding::{
@@ -45,7 +46,7 @@ use super::{
     claims::{Answer, Ask, Asked},
     metrics::Metrics,
 };
-use crate::{cli::output, pipeline::now_ms};
+use crate::pipeline::now_ms;
 
 /// The longest name of a Lease.
 /// <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names>
@@ -377,9 +378,9 @@ impl Task {
             return Err(error);
         }
         if error.is_refusal() {
-            tracing::warn!(error = %output::chain(&error.into()), "a request about leases was refused; it is tried again");
+            tracing::warn!(error = %chain(&error), "a request about leases was refused; it is tried again");
         } else {
-            tracing::debug!(error = %output::chain(&error.into()), "a request about leases failed; it is tried again");
+            tracing::debug!(error = %chain(&error), "a request about leases failed; it is tried again");
         }
         Ok(())
     }
@@ -406,10 +407,10 @@ impl Task {
                 }
             }
             Err(error) if is_refused_watch(&error) => {
-                tracing::warn!(error = %output::chain(&error.into()), "the Leases cannot be watched; it is tried again");
+                tracing::warn!(error = %chain(&error), "the Leases cannot be watched; it is tried again");
             }
             Err(error) => {
-                tracing::debug!(error = %output::chain(&error.into()), "the Leases cannot be watched; it is tried again");
+                tracing::debug!(error = %chain(&error), "the Leases cannot be watched; it is tried again");
             }
         }
         Ok(())

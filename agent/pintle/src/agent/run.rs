@@ -24,6 +24,7 @@ use pintle_cluster::{Application, Release, StatusError, StatusStore, Weight};
 use pintle_core::{
     application::{ApplicationSpec, ApplicationStatus, NotifierUse, Standing},
     brief,
+    causes::chain,
     event::{EventSeverity, Reason},
     machine::{Outcome, Retry},
     names::CONFIRM_PRUNE_ANNOTATION,
@@ -39,7 +40,7 @@ use super::{
     report::{self, Learned, Verdict},
     shared::Shared,
 };
-use crate::{cli::output, pipeline::now_ms};
+use crate::pipeline::now_ms;
 
 /// Waits for a slot; nothing if the run is not wanted any more by then: whoever waits for its end has something newer to do.
 /// Who need not wait begins, and tells of itself that it was superseded.
@@ -127,7 +128,7 @@ async fn read_again(shared: &Shared, job: &mut Job) -> Result<(), Outcome> {
         Ok(_) => Err(Outcome::Done),
         Err(error) => {
             let name = known.application_name();
-            tracing::warn!(application = %name, error = %output::chain(&error.into()), "it cannot be read");
+            tracing::warn!(application = %name, error = %chain(&error), "it cannot be read");
             Err(Outcome::Failed(Retry::Backoff))
         }
     }
@@ -279,7 +280,7 @@ fn unwritten(job: &mut Job, error: StatusError) -> Outcome {
         error => {
             job.is_unsure = true;
             let name = job.application.application_name();
-            tracing::warn!(application = %name, error = %output::chain(&error.into()), "the status was not written");
+            tracing::warn!(application = %name, error = %chain(&error), "the status was not written");
             Outcome::Failed(Retry::Backoff)
         }
     }

@@ -4,10 +4,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use pintle_cluster::{Changes, Cluster, ConnectError, Reader, RequestError, ServiceAccount};
+use pintle_core::causes::chain;
 use serde_json::Value;
 use tokio::sync::watch;
-
-use crate::cli::output;
 
 /// Between two attempts to open the watch of a Secret.
 const UNWATCHED: Duration = Duration::from_secs(30);
@@ -175,7 +174,7 @@ pub(crate) fn follow(
                 // What was read before counts until then.
                 Err(error) => {
                     failures += 1;
-                    tracing::warn!(error = output::chain(&error.into()), "it is tried again");
+                    tracing::warn!(error = chain(&error), "it is tried again");
                 }
             }
             let pause = match failures {
@@ -214,7 +213,7 @@ mod tests {
             reason: Box::new(reason),
         };
         assert_eq!(
-            output::chain(&error.into()),
+            chain(&error),
             "Secret shop/key cannot be read: cannot get credentials for the API server: the token has expired"
         );
     }

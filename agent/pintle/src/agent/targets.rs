@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::Context as _;
 use pintle_cluster::{Cluster, Connection, ServiceAccount, Tracker, TrackerOptions};
-use pintle_core::{application::ClusterTarget, names::ApplicationName};
+use pintle_core::{application::ClusterTarget, causes::chain, names::ApplicationName};
 use tokio::{
     sync::{Semaphore, broadcast, mpsc, watch},
     task::AbortHandle,
@@ -25,7 +25,6 @@ use super::{
     secrets::{self, SecretChanges, SecretError},
     shared::Shared,
 };
-use crate::cli::output;
 
 /// How long a cluster may take to say that it is there.
 const ANSWER_LIMIT: Duration = Duration::from_secs(15);
@@ -223,11 +222,11 @@ impl Follower {
                     if connected.is_some() && failures < PATIENCE && cannot_be_read(&error) =>
                 {
                     failures += 1;
-                    tracing::warn!(secret = %self.place(), problem = output::chain(&error), "it is tried again");
+                    tracing::warn!(secret = %self.place(), problem = chain(&*error), "it is tried again");
                 }
                 Err(error) => {
                     failures += 1;
-                    let problem = output::chain(&error);
+                    let problem = chain(&*error);
                     tracing::warn!(secret = %self.place(), problem, "a cluster cannot be used");
                     if told.as_ref() != Some(&problem) {
                         (connected, told) = (None, Some(problem.clone()));

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use pintle_cluster::ConnectError;
 use pintle_core::{
+    causes::chain,
     check::Denied,
     plugin::{Fault, PluginError, Stage},
     tree::TreeError,
@@ -11,7 +12,6 @@ use pintle_core::{
 use pintle_host::{LoadError, Unloadable};
 use pintle_registry::SetupError;
 
-use super::output;
 use crate::pipeline::{
     catalog::CatalogError, check::CheckError, remotes::RemotesError, render::RenderError,
     settings::SettingsError,
@@ -46,7 +46,8 @@ pub(crate) struct Usage(pub(crate) String);
 impl Usage {
     /// Says of an error that what was typed is why, with all that it says.
     pub(crate) fn of(error: impl Into<anyhow::Error>) -> Self {
-        Self(output::chain(&error.into()))
+        let error: anyhow::Error = error.into();
+        Self(chain(&*error))
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
 };
 
 use owo_colors::OwoColorize as _;
+use pintle_core::causes::chain;
 use serde::Serialize;
 use serde_json::Value;
 use tracing_subscriber::EnvFilter;
@@ -151,29 +152,12 @@ pub(crate) fn warning(text: &str) {
 /// Prints an error and its causes to standard error, each cause once: where the log is JSON, as a line of it, for whoever reads
 /// nothing else.
 pub(crate) fn error(error: &anyhow::Error) {
-    let text = chain(error);
+    let text = chain(&**error);
     if IS_JSON.load(Ordering::Relaxed) && tracing::enabled!(tracing::Level::ERROR) {
         tracing::error!("{text}");
     } else {
         aside(|| anstream::eprintln!("{} {text}", "error:".red().bold()));
     }
-}
-
-/// Writes an error and its causes as one text.
-pub(crate) fn chain(error: &anyhow::Error) -> String {
-    let mut out = String::new();
-    for cause in error.chain() {
-        let text = cause.to_string();
-        // Some libraries repeat their source in their own text.
-        if text.is_empty() || out.contains(&text) {
-            continue;
-        }
-        if !out.is_empty() {
-            out.push_str(if text.contains('\n') { ":\n" } else { ": " });
-        }
-        out.push_str(&text);
-    }
-    out
 }
 
 /// Prints a machine-readable result.
@@ -237,10 +221,10 @@ mod tests {
     }
 
     #[test]
-    fn chains_say_each_thing_once() {
+    fn errors_with_context_say_each_thing_once() {
         let error = anyhow::anyhow!("connection refused")
             .context("x: connection refused")
             .context("cannot fetch");
-        assert_eq!(chain(&error), "cannot fetch: x: connection refused");
+        assert_eq!(chain(&*error), "cannot fetch: x: connection refused");
     }
 }

@@ -3,6 +3,7 @@
 use std::{io::Read as _, num::NonZeroUsize, path::Path, process, thread};
 
 use anyhow::Context as _;
+use pintle_core::causes::chain;
 use pintle_host::{CompileError, UNWRITTEN};
 
 use crate::cli::{exit::Exit, output};
@@ -34,7 +35,7 @@ pub(crate) fn run(cache: &Path, cache_bytes: u64, memory: Option<u64>) -> anyhow
         }
         Err(error @ CompileError::Write(_)) => {
             tracing::error!(
-                error = output::chain(&error.into()),
+                error = chain(&error),
                 "the component is compiled for nothing"
             );
             process::exit(UNWRITTEN.into())

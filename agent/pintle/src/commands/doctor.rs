@@ -2,6 +2,7 @@
 
 use owo_colors::OwoColorize as _;
 use pintle_cluster::{Applications, Cluster};
+use pintle_core::causes::chain;
 use pintle_host::{Host, LoadRequest, Options};
 use serde::Serialize;
 
@@ -63,13 +64,11 @@ async fn plugins() -> Finding {
             cache: cache_dir().ok().map(|dir| dir.join("compiled")),
             ..Options::default()
         })
-        .map_err(|error| output::chain(&error.into()))?;
+        .map_err(|error| chain(&error))?;
         for component in pintle_builtin::components() {
             let request =
                 LoadRequest::new(component.name, bytes::Bytes::from_static(component.bytes));
-            host.load(request)
-                .await
-                .map_err(|error| output::chain(&error.into()))?;
+            host.load(request).await.map_err(|error| chain(&error))?;
         }
         Ok(format!(
             "{} built-in plugins load",
@@ -84,11 +83,7 @@ fn cache() -> Finding {
         std::fs::create_dir_all(&dir)?;
         Ok(format!("{} can be used", dir.display()))
     });
-    finding(
-        "cache",
-        false,
-        result.map_err(|error| output::chain(&error)),
-    )
+    finding("cache", false, result.map_err(|error| chain(&*error)))
 }
 
 fn program(name: &'static str, purpose: &str) -> Finding {
@@ -106,7 +101,7 @@ fn program(name: &'static str, purpose: &str) -> Finding {
 async fn cluster(args: &DoctorCommand) -> Vec<Finding> {
     let connection = match connect(&args.connection).await {
         Ok(connection) => connection,
-        Err(error) => return vec![finding("cluster", true, Err(output::chain(&error)))],
+        Err(error) => return vec![finding("cluster", true, Err(chain(&*error)))],
     };
     let version = connection.version().await;
     let reached =
@@ -114,7 +109,7 @@ async fn cluster(args: &DoctorCommand) -> Vec<Finding> {
     let mut findings = vec![finding(
         "cluster",
         true,
-        reached.map_err(|error| output::chain(&error.into())),
+        reached.map_err(|error| chain(&error)),
     )];
     if findings[0].ok {
         let kinds = Cluster::new(connection.clone()).discovery().kinds().await;
@@ -122,14 +117,14 @@ async fn cluster(args: &DoctorCommand) -> Vec<Finding> {
         findings.push(finding(
             "discovery",
             true,
-            kinds.map_err(|error| output::chain(&error.into())),
+            kinds.map_err(|error| chain(&error)),
         ));
         let applications = Applications::applications(&connection).list(None).await;
         let applications = applications.map(|all| format!("{} Applications can be read", all.len())).map_err(|error| {
             if error.is_not_found() {
                 return "the custom resources are not installed: kubectl apply --server-side -f deploy/crds/".to_owned();
             }
-            output::chain(&error.into())
+            chain(&error)
         });
         findings.push(finding("applications", false, applications));
     }

@@ -8,6 +8,7 @@ use std::{
 use async_trait::async_trait;
 use pintle_core::{
     application::{ApplicationSpec, Grants, PluginUse},
+    causes::chain,
     readset::ReadSet,
     seed::Seed,
 };
@@ -92,10 +93,7 @@ impl Session {
             Ok(host) => host,
             Err(error) => {
                 // A cache that cannot be used costs time, and nothing else.
-                output::warning(&format!(
-                    "plugins are compiled anew: {}",
-                    output::chain(&error.into())
-                ));
+                output::warning(&format!("plugins are compiled anew: {}", chain(&error)));
                 Host::new(pintle_host::Options::default())?
             }
         };

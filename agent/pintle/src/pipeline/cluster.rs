@@ -2,10 +2,9 @@
 
 use async_trait::async_trait;
 use pintle_cluster::{Reader, RequestError};
+use pintle_core::causes::chain;
 use pintle_host::{ClusterError, ClusterReader};
 use serde_json::Value;
-
-use crate::cli::output;
 
 /// Reads for plugins, with the rights of whoever the reader acts as.
 #[derive(Debug, Clone)]
@@ -13,7 +12,7 @@ pub(crate) struct PluginReader(pub(crate) Reader);
 
 fn failed(error: RequestError) -> ClusterError {
     ClusterError {
-        reason: output::chain(&error.into()),
+        reason: chain(&error),
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
 
 use pintle_core::{
     application::PluginUse,
+    causes::chain,
     health::{Assessment, GroupKind, Status},
     object::ObjectId,
     plugin::{Fault, Limit, PluginId},
@@ -160,10 +161,9 @@ impl Judges {
             }
             Err(error) => {
                 let recheck_after = self.failures.add(id, &error.fault);
-                let error = anyhow::Error::new(error);
                 Assessment {
                     recheck_after,
-                    ..Assessment::new(Status::Unknown, crate::cli::output::chain(&error))
+                    ..Assessment::new(Status::Unknown, chain(&error))
                 }
             }
         }

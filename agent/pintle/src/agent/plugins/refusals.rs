@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 use pintle_cluster::{Plugin, Plugins};
 use pintle_core::{
     application::{Condition, PluginStatus, Standing},
+    causes::chain,
     sharding::{Shard, ShardSet},
 };
 
-use crate::{agent::reasons::INVALID_SPEC, cli::output, pipeline::now_text};
+use crate::{agent::reasons::INVALID_SPEC, pipeline::now_text};
 
 /// All of them by name, each as it was last seen.
 #[derive(Debug, Default)]
@@ -43,7 +44,7 @@ impl Refusals {
                     plugin.status = Ok(status);
                 }
                 Err(error) => {
-                    tracing::warn!(plugin = plugin.name, error = %output::chain(&error.into()), "its status was not written");
+                    tracing::warn!(plugin = plugin.name, error = %chain(&error), "its status was not written");
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 use pintle_cluster::{HelmError, HelmRelease, Release};
 use pintle_core::{
+    causes::chain,
     event::Reason,
     inventory::Inventory,
     machine::Retry,
@@ -16,7 +17,6 @@ use super::{
 };
 use crate::{
     agent::reasons,
-    cli::output,
     pipeline::adopt::{lines, restarts},
 };
 
@@ -108,5 +108,5 @@ fn refused(error: HelmError) -> Stopped {
 }
 
 fn again(error: anyhow::Error) -> Stopped {
-    Stopped::failed(Reason::ApplyFailed, Retry::Backoff, output::chain(&error))
+    Stopped::failed(Reason::ApplyFailed, Retry::Backoff, chain(&*error))
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, atomic::Ordering};
 use pintle_cluster::StatusStore;
 use pintle_core::{
     application::{ApplicationStatus, Standing},
+    causes::chain,
     machine::Outcome,
     revision::short,
 };
@@ -14,12 +15,9 @@ use super::{
     converge::{Run, working},
     unwritten,
 };
-use crate::{
-    agent::{
-        reasons::{SUPERSEDED, SUSPENDED},
-        report::Verdict,
-    },
-    cli::output,
+use crate::agent::{
+    reasons::{SUPERSEDED, SUSPENDED},
+    report::Verdict,
 };
 
 impl Run {
@@ -38,7 +36,7 @@ impl Run {
             Ok(store) => Box::pin(self.finish(store, &verdict, outcome)).await,
             Err(error) => {
                 let name = self.job.application.application_name();
-                tracing::error!(application = %name, error = %output::chain(&error.into()), "its status cannot be written");
+                tracing::error!(application = %name, error = %chain(&error), "its status cannot be written");
                 outcome
             }
         }

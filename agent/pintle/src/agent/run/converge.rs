@@ -7,6 +7,7 @@ use pintle_cluster::{
 };
 use pintle_core::{
     application::{ApplicationSpec, ApplicationStatus, NotifierUse, Standing},
+    causes::chain,
     digest::Digest,
     event::Reason,
     inventory::Inventory,
@@ -40,7 +41,6 @@ use crate::{
         report::{Learned, Stands, Verdict},
         shared::Shared,
     },
-    cli::output,
     pipeline::{
         cluster::PluginReader, health::Judges, inputs::Surroundings, render, settings,
         snapshot::Snapshot,
@@ -329,7 +329,7 @@ impl Run {
     ) -> Result<Context, Stopped> {
         let kinds = self.shared.cluster.discovery().kinds().await;
         let kinds = kinds.map_err(|error| {
-            let message = output::chain(&error.into());
+            let message = chain(&error);
             Stopped::failed(Reason::ApplyFailed, Retry::Backoff, message)
         })?;
         Ok(Context {
@@ -446,7 +446,7 @@ impl Run {
                 self.shared
                     .cluster
                     .reader_for(release.account.as_ref())
-                    .map_err(|error| failed(output::chain(&error.into())))?,
+                    .map_err(|error| failed(chain(&error)))?,
             ))),
         };
         let fetched = Instant::now();
@@ -492,7 +492,7 @@ impl Run {
         }
         let held = self.shared.applications.add_finalizer(known).await;
         let held = held.map_err(|error| {
-            let message = output::chain(&error.into());
+            let message = chain(&error);
             Stopped::failed(Reason::ApplyFailed, Retry::Backoff, message)
         })?;
         // The run was begun for the spec of before; the watch tells of this one.
@@ -581,9 +581,7 @@ impl Run {
             self.job.application.clone(),
             underway,
         );
-        store.map_err(|error| {
-            Stopped::blocked(reasons::INVENTORY_UNUSABLE, output::chain(&error.into()))
-        })
+        store.map_err(|error| Stopped::blocked(reasons::INVENTORY_UNUSABLE, chain(&error)))
     }
 }
 

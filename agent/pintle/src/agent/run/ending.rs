@@ -11,6 +11,7 @@ use pintle_cluster::{
 use pintle_core::{
     application::ApplicationSpec,
     brief,
+    causes::chain,
     event::Reason,
     machine::Retry,
     object::ObjectId,
@@ -21,10 +22,7 @@ use super::{
     Stopped,
     failures::{apply_failed, is_forbidden, plan_failed},
 };
-use crate::{
-    agent::{reasons, report::Verdict, shared::Shared},
-    cli::output,
-};
+use crate::agent::{reasons, report::Verdict, shared::Shared};
 
 /// How many objects are named at most where all do not fit.
 const NAMED: usize = 10;
@@ -58,7 +56,7 @@ pub(super) async fn namespace(
         // Whoever narrows the agent's rights down gets no less than a removal by what the account may do.
         Err(error) if error.is_forbidden() => Ok(None),
         Err(error) => {
-            let message = output::chain(&error.into());
+            let message = chain(&error);
             Err(Stopped::failed(
                 Reason::ApplyFailed,
                 Retry::Backoff,

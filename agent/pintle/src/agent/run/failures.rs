@@ -7,6 +7,7 @@ use pintle_cluster::{
 };
 use pintle_core::{
     application::{ApplicationSpec, Source},
+    causes::chain,
     event::Reason,
     machine::Retry,
     object::ObjectId,
@@ -16,7 +17,6 @@ use pintle_core::{
 use super::Stopped;
 use crate::{
     agent::reasons,
-    cli::output,
     pipeline::{
         render::{RenderError, is_defect},
         settings::SettingsError,
@@ -42,14 +42,14 @@ pub(super) async fn folder(
 /// The folder is not there, or the copy of the revision on this machine cannot be read.
 fn unreadable(error: SnapshotError) -> Stopped {
     let retry = unless_broken(error.is_broken());
-    Stopped::failed(Reason::SourceFailed, retry, output::chain(&error.into()))
+    Stopped::failed(Reason::SourceFailed, retry, chain(&error))
 }
 
 /// What the source says beside the spec cannot be used.
 pub(super) fn settings_failed(error: SettingsError) -> Stopped {
     let is_broken = matches!(&error, SettingsError::Tree(error) if error.is_broken());
     let retry = unless_broken(is_broken);
-    Stopped::failed(Reason::RenderFailed, retry, output::chain(&error.into()))
+    Stopped::failed(Reason::RenderFailed, retry, chain(&error))
 }
 
 /// What a revision has stays so; what is only broken here is fetched anew.
@@ -73,7 +73,7 @@ pub(super) fn plugin_failed(error: RenderError) -> Stopped {
         RenderError::Plugin(plugin) if is_defect(plugin) => Reason::PluginFailed,
         _ => Reason::RenderFailed,
     };
-    Stopped::failed(reason, retry, output::chain(&error.into()))
+    Stopped::failed(reason, retry, chain(&error))
 }
 
 /// What was rendered does not fit the cluster, or together.
@@ -83,7 +83,7 @@ pub(super) fn prepare_failed(error: PrepareError) -> Stopped {
     } else {
         Retry::OnChange
     };
-    Stopped::failed(Reason::ApplyFailed, retry, output::chain(&error.into()))
+    Stopped::failed(Reason::ApplyFailed, retry, chain(&error))
 }
 
 /// Planning found what the server would refuse, or could not ask it.
@@ -94,19 +94,17 @@ pub(super) fn plan_failed(error: ClusterError<PlanError>) -> Stopped {
         }
         ClusterError::Failed(error) => {
             let retry = error.retry();
-            Stopped::failed(Reason::ApplyFailed, retry, output::chain(&error.into()))
+            Stopped::failed(Reason::ApplyFailed, retry, chain(&error))
         }
-        ClusterError::Connect(error) => Stopped::failed(
-            Reason::ApplyFailed,
-            Retry::Backoff,
-            output::chain(&error.into()),
-        ),
+        ClusterError::Connect(error) => {
+            Stopped::failed(Reason::ApplyFailed, Retry::Backoff, chain(&error))
+        }
     }
 }
 
 /// What a plan makes could not all be recorded.
 pub(super) fn too_large(error: StoreError) -> Stopped {
-    let message = output::chain(&error.into());
+    let message = chain(&error);
     Stopped::failed(Reason::InventoryTooLarge, Retry::OnChange, message)
 }
 
@@ -180,7 +178,7 @@ pub(super) fn apply_failed(error: ClusterError<ApplyError>) -> Stopped {
         ClusterError::Failed(error)
             if error.failures.is_empty() && error.retry() == Retry::OnChange =>
         {
-            Stopped::blocked(reasons::INVENTORY_UNUSABLE, output::chain(&error.into()))
+            Stopped::blocked(reasons::INVENTORY_UNUSABLE, chain(&error))
         }
         ClusterError::Failed(error) => {
             let retry = error.retry();
@@ -194,13 +192,11 @@ pub(super) fn apply_failed(error: ClusterError<ApplyError>) -> Stopped {
             } else {
                 Reason::ApplyFailed
             };
-            Stopped::failed(reason, retry, output::chain(&error.into()))
+            Stopped::failed(reason, retry, chain(&error))
         }
-        ClusterError::Connect(error) => Stopped::failed(
-            Reason::ApplyFailed,
-            Retry::Backoff,
-            output::chain(&error.into()),
-        ),
+        ClusterError::Connect(error) => {
+            Stopped::failed(Reason::ApplyFailed, Retry::Backoff, chain(&error))
+        }
     }
 }
 

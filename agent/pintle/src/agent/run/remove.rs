@@ -7,6 +7,7 @@ use pintle_cluster::{
 };
 use pintle_core::{
     application::{ApplicationSpec, ApplicationStatus, DeletionPolicy},
+    causes::chain,
     check::{Approved, Checked},
     event::Reason,
     inventory::Inventory,
@@ -36,7 +37,6 @@ use crate::{
         report::Learned,
         shared::Shared,
     },
-    cli::output,
     pipeline::check::Subject,
 };
 
@@ -79,7 +79,7 @@ async fn remove(shared: &Arc<Shared>, job: &mut Job, cancel: &CancellationToken)
                 Ok(store) => store,
                 Err(error) => {
                     let name = job.application.application_name();
-                    tracing::error!(application = %name, error = %output::chain(&error.into()), "it is not removed: its status cannot be read");
+                    tracing::error!(application = %name, error = %chain(&error), "it is not removed: its status cannot be read");
                     // Who mends the status changes nothing else that would be told.
                     return Outcome::Failed(Retry::Backoff);
                 }
@@ -206,9 +206,7 @@ async fn objects(
     let claims = RunClaims::new(&shared.claims, &release.application, None);
     release.claims = Some(Arc::clone(&claims) as _);
     let mut store = StatusStore::new(shared.applications.clone(), job.application.clone(), before)
-        .map_err(|error| {
-            Stopped::blocked(reasons::INVENTORY_UNUSABLE, output::chain(&error.into()))
-        })?;
+        .map_err(|error| Stopped::blocked(reasons::INVENTORY_UNUSABLE, chain(&error)))?;
     let inventory = store.inventory().clone();
     let RemovalHooks {
         objects: hooks,
@@ -352,7 +350,7 @@ async fn forget_hooks(
 }
 
 fn again(error: anyhow::Error) -> Stopped {
-    Stopped::failed(Reason::ApplyFailed, Retry::Backoff, output::chain(&error))
+    Stopped::failed(Reason::ApplyFailed, Retry::Backoff, chain(&*error))
 }
 
 #[cfg(test)]

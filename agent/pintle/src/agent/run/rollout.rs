@@ -5,7 +5,7 @@ use std::time::Duration;
 use pintle_cluster::{
     ApplyError, ClusterError, Explainer, Patience, StatusStore, Unsettled, Waited, Weight,
 };
-use pintle_core::object::ObjectId;
+use pintle_core::{causes::chain, object::ObjectId};
 use tokio::{sync::watch, time::Instant};
 
 use super::{
@@ -13,12 +13,9 @@ use super::{
     converge::{Ready, Run, working},
     failures::unhealthy,
 };
-use crate::{
-    agent::{
-        reasons,
-        report::{self, sum_up},
-    },
-    cli::output,
+use crate::agent::{
+    reasons,
+    report::{self, sum_up},
 };
 
 /// A rollout that is healthy within this time is written once, as its end.
@@ -74,12 +71,8 @@ impl Run {
         let tracker = self.shared.tracker.clone();
         let account = ready.release.account.as_ref();
         let explainer = Explainer::new(&self.shared.cluster, account);
-        let mut explainer = explainer.map_err(|error| {
-            Stopped::blocked(
-                reasons::INVALID_SERVICE_ACCOUNT,
-                output::chain(&error.into()),
-            )
-        })?;
+        let mut explainer = explainer
+            .map_err(|error| Stopped::blocked(reasons::INVALID_SERVICE_ACCOUNT, chain(&error)))?;
         let patience = Patience {
             limit: ready.spec.timeout.get(),
             moment: MOMENT,
@@ -118,7 +111,7 @@ impl Run {
         let status = report::status(&self.before, generation, &self.learned, &verdict);
         if let Err(error) = store.write(status).await {
             let name = self.job.application.application_name();
-            tracing::warn!(application = %name, error = %output::chain(&error.into()), "the status was not written");
+            tracing::warn!(application = %name, error = %chain(&error), "the status was not written");
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::Context as _;
-use pintle_core::application::Reference;
+use pintle_core::{application::Reference, causes::chain};
 use pintle_registry::{
     ChartError, Charts, Keychain, Logins, NoEntry, Place, ResolvedChart, Wanted,
 };
@@ -12,7 +12,6 @@ use pintle_source::{Credentials, Remote};
 use super::{FetchFailure, Fetched, SourceKey, What};
 use crate::{
     agent::{logins, pauses, secrets, shared::Shared},
-    cli::output,
     pipeline::snapshot::Snapshot,
 };
 
@@ -67,7 +66,7 @@ impl Fetcher {
     pub(super) async fn fetch(&mut self, is_asked: bool) -> Fetched {
         let fetched = self.try_fetch(is_asked).await;
         fetched.map_err(|error| FetchFailure {
-            message: output::chain(&error),
+            message: chain(&*error),
             retry_after: pauses::wish(&error),
         })
     }
