@@ -59,9 +59,10 @@ use self::{
 use crate::{
     cli::{
         args::AgentCommand,
+        cache::cache_dir,
         exit::{Exit, Usage},
     },
-    pipeline::{catalog::Catalog, input::cache_dir, remotes::Remotes},
+    pipeline::{catalog::Catalog, remotes::Remotes},
 };
 
 /// Runs until it is told to stop, or until it fails in a way that a restart may mend.

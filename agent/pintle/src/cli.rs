@@ -2,6 +2,7 @@
 
 pub(crate) mod args;
 pub(crate) mod board;
+pub(crate) mod cache;
 pub(crate) mod exit;
 pub(crate) mod output;
 pub(crate) mod progress;

@@ -5,8 +5,6 @@ pub(crate) mod catalog;
 pub(crate) mod check;
 pub(crate) mod cluster;
 pub(crate) mod health;
-pub(crate) mod helm;
-pub(crate) mod input;
 pub(crate) mod inputs;
 pub(crate) mod remotes;
 pub(crate) mod render;

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::{
     converge::{self, Wishes},
+    input::Origin,
     interrupt::cancel_on_interrupt,
     plan,
     session::Session,
@@ -22,10 +23,7 @@ use crate::{
         output,
         progress::Progress,
     },
-    pipeline::{
-        adopt::{lines, restarts},
-        input::Origin,
-    },
+    pipeline::adopt::{lines, restarts},
 };
 
 pub(super) async fn run(command: &AdoptCommand) -> anyhow::Result<Exit> {

@@ -7,13 +7,11 @@ use pintle_host::{Host, LoadRequest, Options};
 use serde_json::json;
 
 use super::{
+    input::Origin,
     render::Prepared,
     session::{Session, compiled_dir},
 };
-use crate::{
-    cli::{args::BenchCommand, exit::Exit, output},
-    pipeline::input::{Origin, cache_dir},
-};
+use crate::cli::{args::BenchCommand, cache::cache_dir, exit::Exit, output};
 
 pub(super) async fn run(args: &BenchCommand) -> anyhow::Result<Exit> {
     let session = Session::warm(&args.render.renderer.registry)?;

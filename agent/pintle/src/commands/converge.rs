@@ -13,21 +13,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     follow,
+    input::Origin,
     interrupt::cancel_on_interrupt,
     plan,
     session::Session,
     target::{Target, connect, tell_findings},
     test::request,
 };
-use crate::{
-    cli::{
-        args::{ConvergeCommand, OutputArgs},
-        board::explanation_lines,
-        exit::Exit,
-        output,
-        progress::Progress,
-    },
-    pipeline::input::Origin,
+use crate::cli::{
+    args::{ConvergeCommand, OutputArgs},
+    board::explanation_lines,
+    exit::Exit,
+    output,
+    progress::Progress,
 };
 
 /// How long watches may take to tell what there is, before what they have not told is waited for.

@@ -16,15 +16,12 @@ use pintle_core::{
 };
 use serde_json::json;
 
-use super::{converge::Teller, interrupt::cancel_on_interrupt, target::connect};
-use crate::{
-    cli::{
-        args::{DismissCommand, application_name},
-        exit::{Exit, Usage},
-        output,
-        progress::Progress,
-    },
-    pipeline::input::name_of,
+use super::{converge::Teller, input::name_of, interrupt::cancel_on_interrupt, target::connect};
+use crate::cli::{
+    args::{DismissCommand, application_name},
+    exit::{Exit, Usage},
+    output,
+    progress::Progress,
 };
 
 pub(super) async fn run(args: &DismissCommand) -> anyhow::Result<Exit> {

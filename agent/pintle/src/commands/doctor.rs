@@ -7,10 +7,7 @@ use pintle_host::{Host, LoadRequest, Options};
 use serde::Serialize;
 
 use super::target::connect;
-use crate::{
-    cli::{args::DoctorCommand, exit::Exit, output},
-    pipeline::input::cache_dir,
-};
+use crate::cli::{args::DoctorCommand, cache::cache_dir, exit::Exit, output};
 
 #[derive(Serialize)]
 struct Finding {

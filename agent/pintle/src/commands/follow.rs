@@ -7,11 +7,8 @@ use notify::{RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::interrupt::end_on_interrupt;
-use crate::{
-    cli::{exit::Exit, output},
-    pipeline::input::Origin,
-};
+use super::{input::Origin, interrupt::end_on_interrupt};
+use crate::cli::{exit::Exit, output};
 
 /// Editors write a file in several steps; a build writes many files.
 const QUIET: Duration = Duration::from_millis(200);

@@ -12,12 +12,13 @@ use serde_json::{Value, json};
 
 use super::{
     follow,
+    input::Origin,
     session::Session,
     target::{Target, connect},
 };
 use crate::{
     cli::{args::ClusterCommand, exit::Exit, output, progress::Progress},
-    pipeline::{check::CheckError, input::Origin},
+    pipeline::check::CheckError,
 };
 
 /// What is shown of a plan.

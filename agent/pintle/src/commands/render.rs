@@ -5,7 +5,8 @@ use pintle_host::Context;
 use serde_json::Value;
 
 use super::{
-    follow,
+    follow, helm_flags,
+    input::{Input, Origin},
     session::{Release, Session},
 };
 use crate::{
@@ -14,11 +15,7 @@ use crate::{
         exit::Exit,
         output,
     },
-    pipeline::{
-        helm,
-        input::{Input, Origin},
-        yaml,
-    },
+    pipeline::yaml,
 };
 
 pub(super) async fn run(args: &RenderCommand) -> anyhow::Result<Exit> {
@@ -49,7 +46,7 @@ impl Prepared {
     ) -> anyhow::Result<Self> {
         let mut release = session.release(input, &args.input, &args.renderer)?;
         if !release.is_described {
-            helm::without_crds(&mut release.spec, &*input.tree)?;
+            helm_flags::without_crds(&mut release.spec, &*input.tree)?;
         }
         // Without a cluster nothing is kept, so nothing could be derived again: a fresh seed, unless one is given.
         let seed = args

@@ -15,16 +15,19 @@ use pintle_core::{
 use pintle_host::{ClusterReader, Context, Host, Source};
 use serde_json::Value;
 
+use super::{
+    helm_flags,
+    input::{Input, Origin},
+};
 use crate::{
     cli::{
         args::{HelmArgs, InputArgs, RegistryArgs, RendererArgs},
+        cache::cache_dir,
         exit::{self, Usage},
         output,
     },
     pipeline::{
         catalog::Catalog,
-        helm,
-        input::{Input, Origin, cache_dir},
         inputs::{Inputs, Surroundings},
         remotes::Remotes,
         render::{self, FetchInputs, Outcome, RenderError},
@@ -106,7 +109,7 @@ impl Session {
 
     /// Reads what the arguments take from standard input: once, before anything that is begun anew with `--follow`.
     pub(super) fn with_standard_input(mut self, args: &HelmArgs) -> anyhow::Result<Self> {
-        self.standard_input = helm::standard_input(&args.listed()).map_err(exit::of_flags)?;
+        self.standard_input = helm_flags::standard_input(&args.listed()).map_err(exit::of_flags)?;
         Ok(self)
     }
 
@@ -167,7 +170,7 @@ impl Session {
         override_settings(&mut spec, renderer)?;
         let standard_input = self.standard_input.as_deref();
         let flags = renderer.helm.listed();
-        helm::override_settings(&mut spec, &flags, standard_input, &*input.tree)
+        helm_flags::override_settings(&mut spec, &flags, standard_input, &*input.tree)
             .map_err(exit::of_flags)?;
         Ok(Release {
             name: renderer.name.clone().unwrap_or_else(|| input.name.clone()),

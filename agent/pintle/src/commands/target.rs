@@ -24,14 +24,17 @@ use pintle_core::{
 use pintle_host::Context;
 use serde_json::Value;
 
-use super::session::{self, Session};
+use super::{
+    input::Input,
+    session::{self, Session},
+};
 use crate::{
     cli::{
         args::{ClusterCommand, ConnectionArgs},
         output,
         progress::Progress,
     },
-    pipeline::{check, cluster::PluginReader, health::Judges, input::Input},
+    pipeline::{check, cluster::PluginReader, health::Judges},
 };
 
 /// Connects to the cluster that the arguments name.

@@ -17,25 +17,31 @@ use pintle_source::{
 };
 use tempfile::TempDir;
 
-use super::{inputs::Surroundings, remotes::Remotes, snapshot::Snapshot};
-use crate::cli::{args::InputArgs, exit::Usage, output};
+use crate::{
+    cli::{args::InputArgs, cache::cache_dir, exit::Usage, output},
+    pipeline::{
+        inputs::{self, Surroundings},
+        remotes::Remotes,
+        snapshot::Snapshot,
+    },
+};
 
 /// Largest packed chart that is read, in bytes.
 const MAX_ARCHIVE: u64 = 32 << 20;
 
 /// A revision's folder.
 #[derive(Debug, Clone)]
-pub(crate) struct Input {
-    pub(crate) revision: Revision,
-    pub(crate) tree: Arc<dyn Tree>,
+pub(super) struct Input {
+    pub(super) revision: Revision,
+    pub(super) tree: Arc<dyn Tree>,
     /// A name for what is in it, for who gives none.
-    pub(crate) name: String,
+    pub(super) name: String,
     /// Where other folders of it are.
-    pub(crate) surroundings: Surroundings,
+    pub(super) surroundings: Surroundings,
 }
 
 /// Where a command's input comes from: looked at again with `--follow`.
-pub(crate) enum Origin {
+pub(super) enum Origin {
     /// The working tree.
     Files(PathBuf),
     /// The commit that HEAD of a local repository names.
@@ -61,7 +67,7 @@ pub(crate) enum Origin {
 
 impl Origin {
     /// Reads the arguments.
-    pub(crate) fn of(args: &InputArgs, remotes: &Arc<Remotes>) -> anyhow::Result<Self> {
+    pub(super) fn of(args: &InputArgs, remotes: &Arc<Remotes>) -> anyhow::Result<Self> {
         if let Some((place, wanted)) = artifact(args)? {
             refuse_git_arguments(args, "a chart has a --version")?;
             return Ok(Self::Artifact {
@@ -127,7 +133,7 @@ impl Origin {
     }
 
     /// Reads the newest revision.
-    pub(crate) async fn open(&self) -> anyhow::Result<Input> {
+    pub(super) async fn open(&self) -> anyhow::Result<Input> {
         match self {
             Self::Files(path) => files(path).await,
             Self::Local(path) => local(path).await,
@@ -184,7 +190,7 @@ impl Origin {
     }
 
     /// Returns the folder whose changes `--follow` waits for; nothing if the origin is to be asked instead.
-    pub(crate) fn folder(&self) -> Option<&Path> {
+    pub(super) fn folder(&self) -> Option<&Path> {
         match self {
             Self::Files(path) | Self::Local(path) | Self::Archive(path) => Some(path),
             Self::Remote { .. } | Self::Artifact { .. } => None,
@@ -366,7 +372,7 @@ fn artifact(args: &InputArgs) -> anyhow::Result<Option<(Place, Wanted)>> {
         );
         return Err(Usage(text).into());
     }
-    let found = super::inputs::oci(&args.source, None);
+    let found = inputs::oci(&args.source, None);
     found
         .map(Some)
         .map_err(|error| Usage(error.to_string()).into())
@@ -384,7 +390,7 @@ fn refuse_git_arguments(args: &InputArgs, instead: &str) -> anyhow::Result<()> {
 }
 
 /// Makes an object name of a path's last part.
-pub(crate) fn name_of(path: &Path) -> String {
+pub(super) fn name_of(path: &Path) -> String {
     let name = path
         .file_name()
         .and_then(|name| name.to_str())
@@ -454,19 +460,6 @@ fn credentials(args: &InputArgs) -> anyhow::Result<Credentials> {
         login,
         certificate_authority: read(&args.git_ca)?,
     })
-}
-
-/// Returns the folder for caches of the command line.
-pub(crate) fn cache_dir() -> anyhow::Result<PathBuf> {
-    let variable = |name: &str| {
-        std::env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    variable("PINTLE_CACHE")
-        .or_else(|| variable("XDG_CACHE_HOME").map(|base| base.join("pintle")))
-        .or_else(|| variable("HOME").map(|home| home.join(".cache/pintle")))
-        .context("there is no folder for caches: set PINTLE_CACHE or HOME")
 }
 
 #[cfg(test)]

@@ -9,8 +9,10 @@ use pintle_core::{
 };
 use serde_json::{Map, Value, json};
 
-use super::catalog::built_in_names;
-use crate::cli::{args::HelmArgs, exit::Usage};
+use crate::{
+    cli::{args::HelmArgs, exit::Usage},
+    pipeline::catalog::built_in_names,
+};
 
 /// The name of the renderer.
 const HELM: &str = "helm";
@@ -22,7 +24,7 @@ const STANDARD_INPUT: &str = "-";
 const MAX_FILE: u64 = 16 << 20;
 
 /// Reads standard input, if a flag names it. What was read is gone: a command that begins anew needs it kept.
-pub(crate) fn standard_input(args: &HelmArgs) -> anyhow::Result<Option<String>> {
+pub(super) fn standard_input(args: &HelmArgs) -> anyhow::Result<Option<String>> {
     let is_named = files(args).any(|path| path == STANDARD_INPUT);
     let read = || text_of(std::io::stdin().lock(), "standard input");
     is_named.then(read).transpose()
@@ -30,7 +32,7 @@ pub(crate) fn standard_input(args: &HelmArgs) -> anyhow::Result<Option<String>> 
 
 /// Puts the flags over what the file says for the renderer. Lists go on after those of the file, and so win.
 /// `standard_input` is what was read from there.
-pub(crate) fn override_settings(
+pub(super) fn override_settings(
     spec: &mut ApplicationSpec,
     args: &HelmArgs,
     standard_input: Option<&str>,
@@ -108,7 +110,7 @@ fn contents(settings: &mut Map<String, Value>) -> anyhow::Result<&mut Map<String
 
 /// Leaves out the definitions in `crds/` unless they are asked for: so does `helm template`, and what prints a bare chart
 /// is taken for its equal. What applies charts installs them, as `helm install` does.
-pub(crate) fn without_crds(spec: &mut ApplicationSpec, tree: &dyn Tree) -> anyhow::Result<()> {
+pub(super) fn without_crds(spec: &mut ApplicationSpec, tree: &dyn Tree) -> anyhow::Result<()> {
     let named = spec.renderer.as_ref();
     let plugin = named.map_or("", |named| named.plugin.as_str());
     if plugin != HELM && (!plugin.is_empty() || !is_chart(tree)?) {
