@@ -1,7 +1,7 @@
 //! Which kinds the API server serves, and how their resources are named.
 
-mod asking;
 mod following;
+mod served;
 mod standing;
 
 use std::{
@@ -13,7 +13,7 @@ use std::{
 use pintle_core::{inventory::Inventory, object::ObjectId};
 use serde_json::Value;
 
-pub use self::asking::Discovery;
+pub use self::served::Discovery;
 use crate::request::encode;
 
 /// A kind at one version, and the resource under which the server serves it.

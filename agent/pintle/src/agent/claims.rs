@@ -5,7 +5,7 @@
 //! when they have rendered that commit, too. Other replicas are asked as well: each answers for its own shards.
 
 mod applications;
-mod asking;
+mod inquiry;
 mod question;
 
 use std::{
@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{controller::Message, sources::SourceKey};
 use applications::{Applications, Known};
-pub(crate) use asking::{RunClaims, serve};
+pub(crate) use inquiry::{RunClaims, serve};
 pub(crate) use question::{Answer, Ask, Asked, Key, Question};
 
 /// For how long it is known at least that an application was deleted. Whoever was refused one of its objects has asked again by

@@ -2,9 +2,9 @@
 
 mod adopt;
 mod apply;
-mod claiming;
 mod concluding;
 mod converge;
+mod dependencies;
 mod drift;
 mod ending;
 mod failures;
@@ -16,7 +16,7 @@ mod remove;
 mod rollback;
 mod rollout;
 mod targets;
-mod waiting;
+mod unfit;
 
 use std::sync::Arc;
 

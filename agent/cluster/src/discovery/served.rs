@@ -1,4 +1,4 @@
-//! Asking the server what it serves.
+//! What the server serves, as it says when it is asked.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
