@@ -25,7 +25,7 @@ use pintle_core::{
     inventory::{Entry, Inventory},
     machine::Retry,
     object::ObjectId,
-    order::Tier,
+    order::{Tier, Usable},
     plan::{Action, Change, Summary},
 };
 use serde_json::Value;
@@ -248,12 +248,14 @@ impl Applier<'_> {
         let (first, rest): (Vec<&Change>, Vec<&Change>) = writes
             .into_iter()
             .partition(|change| before.is_some() && Tier::of(&change.id).blocks());
-        self.write_part(&first, false, &mut run, store).await;
+        self.write_part(&first, Usable::Written, &mut run, store)
+            .await;
         if let Some(event) = before {
             self.run_hooks(event, &mut run, store).await;
         }
         self.keep_removal_hooks(approved, &mut run).await;
-        self.write_part(&rest, true, &mut run, store).await;
+        self.write_part(&rest, Usable::Settled, &mut run, store)
+            .await;
         if run.is_well() {
             self.delete_all(&deletions, &mut run, store).await;
         }
@@ -267,7 +269,7 @@ impl Applier<'_> {
     async fn write_part(
         &self,
         writes: &[&Change],
-        waits: bool,
+        usable: Usable,
         run: &mut Run,
         store: &mut dyn InventoryStore,
     ) {
@@ -279,7 +281,7 @@ impl Applier<'_> {
             run.keep_now(store).await;
         }
         if run.is_well() {
-            self.write_all(writes, waits, run, store).await;
+            self.write_all(writes, usable, run, store).await;
         }
     }
 }

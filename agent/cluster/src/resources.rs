@@ -171,6 +171,13 @@ impl<Spec, Status> Clone for Resources<Spec, Status> {
     }
 }
 
+/// Where resources of a kind are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    Namespace,
+    Cluster,
+}
+
 /// The Applications of a cluster.
 pub type Applications = Resources<ApplicationSpec, ApplicationStatus>;
 /// The Plugins of a cluster.
@@ -179,25 +186,25 @@ pub type Plugins = Resources<PluginSpec, PluginStatus>;
 impl Applications {
     /// Gives access to Applications.
     pub fn applications(connection: &Connection) -> Self {
-        Self::of(connection, "Application", "applications", true)
+        Self::of(connection, "Application", "applications", Scope::Namespace)
     }
 }
 
 impl Plugins {
     /// Gives access to Plugins.
     pub fn plugins(connection: &Connection) -> Self {
-        Self::of(connection, "Plugin", "plugins", false)
+        Self::of(connection, "Plugin", "plugins", Scope::Cluster)
     }
 }
 
 impl<Spec, Status> Resources<Spec, Status> {
-    fn of(connection: &Connection, kind: &str, plural: &str, namespaced: bool) -> Self {
+    fn of(connection: &Connection, kind: &str, plural: &str, scope: Scope) -> Self {
         let resource = ResourceType {
             group: GROUP.to_owned(),
             version: VERSION.to_owned(),
             kind: kind.to_owned(),
             plural: plural.to_owned(),
-            namespaced,
+            namespaced: scope == Scope::Namespace,
             watchable: true,
         };
         Self {

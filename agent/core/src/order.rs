@@ -11,7 +11,7 @@ mod tier;
 pub use self::{
     graph::{Item, Order, OrderError, Why},
     links::{LinkError, Links, Reference},
-    schedule::{Schedule, Task},
+    schedule::{Schedule, Task, Usable},
     tier::Tier,
 };
 

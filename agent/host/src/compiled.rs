@@ -22,7 +22,7 @@ use wasmtime::{
 };
 
 use crate::{
-    CompileError, Compiler, HostError, Observer, Options,
+    CodeFrom, CompileError, Compiler, HostError, Observer, Options,
     bindings::{self, Described, wit},
     compiler::Failure,
     disk::SealedFolder,
@@ -181,7 +181,8 @@ impl CompiledStore {
         let Some(component) = self.read_cached(key) else {
             return Ok(None);
         };
-        self.observer.compiled(digest, true, started.elapsed());
+        self.observer
+            .compiled(digest, CodeFrom::Cache, started.elapsed());
         self.prepare(digest, key, &component).map(Some)
     }
 
@@ -195,7 +196,8 @@ impl CompiledStore {
             Some(component) => component,
             None => self.compile(key, bytes)?,
         };
-        self.observer.compiled(digest, false, started.elapsed());
+        self.observer
+            .compiled(digest, CodeFrom::Compiler, started.elapsed());
         self.prepare(digest, key, &component)
     }
 

@@ -73,7 +73,7 @@ pub use self::{
     host::{Host, HostError, LoadError, LoadRequest, Options},
     limits::{LOG_KEPT, Limits},
     notifier::Notifier,
-    observe::{Observer, Unobserved},
+    observe::{CodeFrom, Observer, Unobserved},
     plugin::{Plugin, WrongKind},
     policy::{Policy, PolicyRequest},
     renderer::{Input, RenderRequest, Renderer, Rendering, Source},

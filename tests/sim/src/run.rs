@@ -11,7 +11,7 @@ use pintle_core::digest::Digest;
 use pintle_core::inventory::{Entry, Inventory};
 use pintle_core::machine::{Outcome, Retry, RunId};
 use pintle_core::object::ObjectId;
-use pintle_core::order::{Item, Links, Order, Schedule};
+use pintle_core::order::{Item, Links, Order, Schedule, Usable};
 use pintle_core::plan::{Action, Change, Depth, Plan};
 use pintle_core::prune::{self, PruneSettings, Wish};
 
@@ -398,7 +398,7 @@ fn items(changes: &[Change]) -> Vec<Item> {
 /// Returns what can be done at once, one step after the other.
 fn steps<'a>(order: &Order, changes: &'a [Change]) -> Vec<Vec<&'a Change>> {
     let changes: BTreeMap<_, _> = changes.iter().map(|change| (&change.id, change)).collect();
-    let mut schedule = Schedule::new(order, &changes.keys().copied().collect(), false);
+    let mut schedule = Schedule::new(order, &changes.keys().copied().collect(), Usable::Written);
     let mut steps = Vec::new();
     loop {
         let tasks = schedule.take();

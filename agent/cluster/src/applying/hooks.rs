@@ -25,7 +25,7 @@ use crate::{
     awaiting,
     departure::Departure,
     finding::find,
-    objects::Preconditions,
+    objects::{Mode, Preconditions},
     ownership::{is_ours, may_run_hook},
     prepare::{PreparedObject, annotated, is_definition},
     rejection::{ObjectFailure, WriteError},
@@ -284,8 +284,12 @@ impl Applier<'_> {
     async fn make(&self, (hook, object): &Planned<'_>) -> Result<Entry, WriteError> {
         let payload = annotated(&object.object, HOOK_RUN_ANNOTATION, hook.ticket);
         // Whose it is was looked at before.
+        let mode = Mode {
+            force: true,
+            dry_run: false,
+        };
         let live = self
-            .put_payload(&hook.id, &object.resource, &payload, true)
+            .put_payload(&hook.id, &object.resource, &payload, mode)
             .await
             .map_err(|error| self.hook_error(error, object))?;
         if is_definition(&hook.id) {

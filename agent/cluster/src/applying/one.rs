@@ -141,7 +141,11 @@ impl Applier<'_> {
                 // It changes all the time.
                 payload.unbound().clone()
             };
-            let put = self.put_payload(&change.id, resource, &sent, force).await;
+            let mode = Mode {
+                force,
+                dry_run: false,
+            };
+            let put = self.put_payload(&change.id, resource, &sent, mode).await;
             let conflict = match put {
                 Err(error)
                     if error.is_conflict() && tries < TRIES && (!force || payload.is_bound()) =>
@@ -281,12 +285,8 @@ impl Applier<'_> {
         id: &ObjectId,
         resource: &ResourceType,
         payload: &Value,
-        force: bool,
+        mode: Mode,
     ) -> Result<Value, RequestError> {
-        let mode = Mode {
-            force,
-            dry_run: false,
-        };
         let send = || {
             self.connection
                 .apply_object(resource, id, payload, &self.manager, mode)

@@ -9,7 +9,7 @@ use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::Futures
 use pintle_core::{
     inventory::Entry,
     object::ObjectId,
-    order::{Item, Links, Order, Schedule, Task},
+    order::{Item, Links, Order, Schedule, Task, Usable},
     plan::{Action, Change},
 };
 
@@ -46,16 +46,16 @@ enum Work {
 }
 
 impl Applier<'_> {
-    /// Writes objects. Without `waits` none is awaited: what comes before everything else is usable at once.
+    /// Writes objects. What comes before everything else is usable at once.
     pub(super) async fn write_all(
         &self,
         writes: &[&Change],
-        waits: bool,
+        usable: Usable,
         run: &mut Run,
         store: &mut dyn InventoryStore,
     ) {
         let ids = writes.iter().map(|change| &change.id).collect();
-        let schedule = Schedule::new(self.prepared.order(), &ids, waits);
+        let schedule = Schedule::new(self.prepared.order(), &ids, usable);
         self.carry_out(Work::Write, writes, schedule, run, store)
             .await;
     }
@@ -70,7 +70,7 @@ impl Applier<'_> {
         let items: Vec<Item> = deletions.iter().map(|change| item(change)).collect();
         let order = Order::of_removal(&items);
         let ids = deletions.iter().map(|change| &change.id).collect();
-        let schedule = Schedule::new(&order, &ids, true);
+        let schedule = Schedule::new(&order, &ids, Usable::Settled);
         self.carry_out(Work::Delete, deletions, schedule, run, store)
             .await;
     }

@@ -14,6 +14,15 @@ pub enum Task {
     Await(usize),
 }
 
+/// When an object can be used by those that come after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Usable {
+    /// When it is healthy, or gone: that is awaited.
+    Settled,
+    /// As soon as it is written: nothing is awaited.
+    Written,
+}
+
 /// Carries out an order: gives out what can be done, as soon as it can.
 #[derive(Debug, Clone)]
 pub struct Schedule<'a> {
@@ -27,18 +36,17 @@ pub struct Schedule<'a> {
 
 impl<'a> Schedule<'a> {
     /// Schedules the objects that are to be written; the others count as written, and are awaited where something that is to
-    /// be written comes after them. Without `waits`, nothing is awaited.
-    pub fn new(order: &'a Order, writes: &BTreeSet<&ObjectId>, waits: bool) -> Self {
+    /// be written comes after them, unless they are usable at once.
+    pub fn new(order: &'a Order, writes: &BTreeSet<&ObjectId>, usable: Usable) -> Self {
         let is_write =
             |node: &super::graph::Node| node.object.as_ref().is_some_and(|id| writes.contains(id));
         let to_write: Vec<bool> = order.nodes.iter().map(is_write).collect();
         let mut schedule = Self {
             blocked_by: order.nodes.iter().map(|node| node.blocked_by).collect(),
             is_written: to_write.iter().map(|is_write| !is_write).collect(),
-            matters: if waits {
-                matters(order, &to_write)
-            } else {
-                vec![false; order.nodes.len()]
+            matters: match usable {
+                Usable::Settled => matters(order, &to_write),
+                Usable::Written => vec![false; order.nodes.len()],
             },
             ready: Vec::new(),
             order,

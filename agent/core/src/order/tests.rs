@@ -48,7 +48,7 @@ fn carry_out(
     writes: &BTreeSet<&ObjectId>,
     mut choose: impl FnMut(usize) -> usize,
 ) -> Vec<String> {
-    let mut schedule = Schedule::new(order, writes, true);
+    let mut schedule = Schedule::new(order, writes, Usable::Settled);
     let (mut open, mut log) = (Vec::new(), Vec::new());
     loop {
         open.extend(schedule.take());

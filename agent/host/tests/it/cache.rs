@@ -11,7 +11,7 @@ use pintle_core::{
     digest::Digest,
     plugin::{Fault, PluginId, Stage},
 };
-use pintle_host::{Host, LoadRequest, Observer, Options, Settings};
+use pintle_host::{CodeFrom, Host, LoadRequest, Observer, Options, Settings};
 use serde_json::json;
 
 use crate::components::Watchman;
@@ -23,8 +23,8 @@ struct Notes(Mutex<Vec<bool>>);
 impl Observer for Notes {
     fn called(&self, _: &PluginId, _: Stage, _: Duration, _: Option<&Fault>) {}
 
-    fn compiled(&self, _: Digest, cached: bool, _: Duration) {
-        self.0.lock().unwrap().push(cached);
+    fn compiled(&self, _: Digest, from: CodeFrom, _: Duration) {
+        self.0.lock().unwrap().push(from == CodeFrom::Cache);
     }
 }
 

@@ -6,7 +6,7 @@ use pintle_core::{
     digest::Digest,
     plugin::{Fault, PluginId, Stage},
 };
-use pintle_host::Observer;
+use pintle_host::{CodeFrom, Observer};
 
 use super::metrics::{Metrics, PluginLabels};
 
@@ -29,7 +29,8 @@ impl Observer for CallCounter {
         self.0.plugin_calls.get_or_create(&labels).inc();
     }
 
-    fn compiled(&self, component: Digest, cached: bool, time: Duration) {
+    fn compiled(&self, component: Digest, from: CodeFrom, time: Duration) {
+        let cached = from == CodeFrom::Cache;
         tracing::debug!(%component, cached, ?time, "compiled");
     }
 }

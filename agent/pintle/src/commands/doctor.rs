@@ -44,13 +44,21 @@ pub(super) async fn run(args: &DoctorCommand) -> anyhow::Result<Exit> {
     Ok(if failed { Exit::Failed } else { Exit::Done })
 }
 
-fn finding(check: &'static str, required: bool, result: Result<String, String>) -> Finding {
+/// Whether pintle works without something.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Need {
+    Required,
+    /// It still works for some purposes.
+    Optional,
+}
+
+fn finding(check: &'static str, need: Need, result: Result<String, String>) -> Finding {
     let ok = result.is_ok();
     let message = result.unwrap_or_else(|error| error);
     Finding {
         check,
         ok,
-        required,
+        required: need == Need::Required,
         message,
     }
 }
@@ -72,7 +80,7 @@ async fn plugins() -> Finding {
             pintle_builtin::components().len()
         ))
     };
-    finding("plugins", true, load.await)
+    finding("plugins", Need::Required, load.await)
 }
 
 fn cache() -> Finding {
@@ -80,7 +88,11 @@ fn cache() -> Finding {
         std::fs::create_dir_all(&dir)?;
         Ok(format!("{} can be used", dir.display()))
     });
-    finding("cache", false, result.map_err(|error| chain(&*error)))
+    finding(
+        "cache",
+        Need::Optional,
+        result.map_err(|error| chain(&*error)),
+    )
 }
 
 fn program(name: &'static str, purpose: &str) -> Finding {
@@ -92,20 +104,20 @@ fn program(name: &'static str, purpose: &str) -> Finding {
         Some(path) => Ok(format!("{} ({purpose})", path.display())),
         None => Err(format!("is not installed: it is needed for {purpose}")),
     };
-    finding(name, false, result)
+    finding(name, Need::Optional, result)
 }
 
 async fn cluster(args: &DoctorCommand) -> Vec<Finding> {
     let connection = match connect(&args.connection).await {
         Ok(connection) => connection,
-        Err(error) => return vec![finding("cluster", true, Err(chain(&*error)))],
+        Err(error) => return vec![finding("cluster", Need::Required, Err(chain(&*error)))],
     };
     let version = connection.version().await;
     let reached =
         version.map(|version| format!("{} answers as {}", connection.server(), version.text));
     let mut findings = vec![finding(
         "cluster",
-        true,
+        Need::Required,
         reached.map_err(|error| chain(&error)),
     )];
     if findings[0].ok {
@@ -113,7 +125,7 @@ async fn cluster(args: &DoctorCommand) -> Vec<Finding> {
         let kinds = kinds.map(|kinds| format!("{} APIs are served", kinds.api_versions().len()));
         findings.push(finding(
             "discovery",
-            true,
+            Need::Required,
             kinds.map_err(|error| chain(&error)),
         ));
         let applications = Applications::applications(&connection).list(None).await;
@@ -123,7 +135,7 @@ async fn cluster(args: &DoctorCommand) -> Vec<Finding> {
             }
             chain(&error)
         });
-        findings.push(finding("applications", false, applications));
+        findings.push(finding("applications", Need::Optional, applications));
     }
     findings
 }
