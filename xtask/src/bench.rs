@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use pintle_harness::ApiRequest;
 
-use crate::{release, terminal, workspace};
+use crate::{shipped, terminal, workspace};
 use applications::Names;
 use measure::{Meter, Phase};
 use report::Report;
@@ -113,7 +113,7 @@ fn build_and_start_again(debug_build: bool) -> Result<()> {
         let targets = workspace::Workspace::load()?.target_directory;
         targets.join("debug/pintle")
     } else {
-        release::build()?
+        shipped::build()?
     };
     let own = std::env::current_exe().context("find this executable")?;
     let error = Command::new(own)

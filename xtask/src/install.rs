@@ -5,14 +5,14 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
-use crate::{release, setup, terminal, workspace};
+use crate::{setup, shipped, terminal, workspace};
 
 /// Installs `pintle` where `cargo install` puts programs, and says where that is.
 pub(crate) fn run() -> Result<()> {
     setup::wasm_toolchain()?;
     let mut install = workspace::cargo();
     install.args(["install", "--path", "agent/pintle", "--force"]);
-    release::as_shipped(&mut install);
+    shipped::arguments(&mut install);
     workspace::run(&mut install)?;
     let folder = folder()?;
     terminal::line(&format!("\ninstalled {}", folder.join("pintle").display()));

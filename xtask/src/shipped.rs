@@ -31,7 +31,7 @@ fn target() -> Option<&'static str> {
 }
 
 /// Adds to a command of Cargo's what makes it the program that is shipped; returns the target, if it is a static one.
-pub(crate) fn as_shipped(cargo: &mut Command) -> Option<&'static str> {
+pub(crate) fn arguments(cargo: &mut Command) -> Option<&'static str> {
     let target = target();
     cargo.arg("--locked");
     if let Some(target) = target {
@@ -45,7 +45,7 @@ pub(crate) fn build() -> Result<PathBuf> {
     setup::wasm_toolchain()?;
     let mut build = workspace::cargo();
     build.args(["build", "--package", "pintle", "--release"]);
-    let target = as_shipped(&mut build);
+    let target = arguments(&mut build);
     terminal::step(&workspace::show(&build));
     workspace::run(&mut build)?;
     let mut binary = workspace::Workspace::load()?.target_directory;
