@@ -77,16 +77,16 @@ impl Explainer {
         ids: &[ObjectId],
         patience: Patience,
         cancel: &CancellationToken,
-        report: &(dyn Fn(&[Unsettled]) + Send + Sync),
+        report: &(dyn Fn(&Arc<[Unsettled]>) + Send + Sync),
     ) -> Waited {
-        let latest = Mutex::new(Vec::new());
+        let latest: Mutex<Arc<[Unsettled]>> = Mutex::default();
         let changed = Notify::new();
-        let keep = |unsettled: &[Unsettled]| {
+        let keep = |unsettled: &Arc<[Unsettled]>| {
             let mut latest = latest.lock().unwrap_or_else(PoisonError::into_inner);
-            *latest = unsettled.to_vec();
+            *latest = Arc::clone(unsettled);
             changed.notify_one();
         };
-        let unsettled = || -> Vec<Unsettled> {
+        let unsettled = || -> Arc<[Unsettled]> {
             let latest = latest.lock().unwrap_or_else(PoisonError::into_inner);
             latest.clone()
         };
@@ -106,9 +106,9 @@ impl Explainer {
                     if is_looking {
                         self.look_at(&unsettled);
                     }
-                    report(&self.explain(unsettled));
+                    report(&self.explained(unsettled));
                 }
-                () = self.news() => report(&self.explain(unsettled())),
+                () = self.news() => report(&self.explained(unsettled())),
             }
         };
         match waited {
@@ -173,6 +173,15 @@ impl Explainer {
         self.explain(unsettled)
     }
 
+    /// Does as [`Self::explain`] with objects that others have as well: while nothing is known, they stay as they are.
+    fn explained(&self, unsettled: Arc<[Unsettled]>) -> Arc<[Unsettled]> {
+        if self.known.is_empty() {
+            return unsettled;
+        }
+        self.explain(unsettled.to_vec()).into()
+    }
+
+    /// Says of each object what is known of it.
     fn explain(&self, mut unsettled: Vec<Unsettled>) -> Vec<Unsettled> {
         for object in &mut unsettled {
             let known = self.known.get(&object.id).filter(|known| !known.is_empty());

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
@@ -223,8 +224,8 @@ impl<'c> Applier<'c> {
             tracker.observe_one(self.release, &id, &object.resource);
         }
         let limit = self.release.hook_timeout.get();
-        let report = |unsettled: &[Unsettled]| {
-            for object in unsettled {
+        let report = |unsettled: &Arc<[Unsettled]>| {
+            for object in &**unsettled {
                 self.progress.step(Step::Settling { object });
             }
         };

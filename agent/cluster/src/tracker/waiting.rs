@@ -1,6 +1,6 @@
 //! Waiting until an application's objects are healthy.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use pintle_core::{
     explanation::Explanation,
@@ -71,11 +71,11 @@ impl Tracker {
         ids: &[ObjectId],
         limit: Duration,
         cancel: &CancellationToken,
-        report: &(dyn Fn(&[Unsettled]) + Send + Sync),
+        report: &(dyn Fn(&Arc<[Unsettled]>) + Send + Sync),
     ) -> Waited {
         let label = application.label_value();
         let deadline = Instant::now() + limit;
-        let mut told: Vec<Unsettled> = Vec::new();
+        let mut told: Arc<[Unsettled]> = Arc::default();
         loop {
             // Taken before looking, so that no change in between is missed.
             let changes = self.inner.lock().changes_of(&label);
@@ -87,9 +87,9 @@ impl Tracker {
                 return Waited::Failed(objects(awaited));
             }
             let (news, next) = news(&awaited, Instant::now());
-            if !news.is_empty() && told != news {
-                report(&news);
-                told = news;
+            if !news.is_empty() && *told != *news {
+                told = news.into();
+                report(&told);
             }
             let change = async {
                 match changes {

@@ -1,7 +1,7 @@
 //! Why objects are not ready, when it cannot be asked at first.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -36,7 +36,7 @@ async fn what_could_not_be_read_at_first_is_read_later() {
         moment: Duration::ZERO,
     };
     let (cancel, unread) = (CancellationToken::new(), Mutex::new(Vec::new()));
-    let report = |unsettled: &[Unsettled]| {
+    let report = |unsettled: &Arc<[Unsettled]>| {
         for explanation in unsettled.iter().filter_map(|one| one.explanation.as_ref()) {
             if explanation.cause.is_some() {
                 cancel.cancel();

@@ -1,6 +1,6 @@
 //! `pintle converge`: apply, prune, wait until healthy.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::bail;
 use pintle_cluster::{
@@ -199,7 +199,7 @@ async fn wait(
     cancel: &CancellationToken,
 ) -> anyhow::Result<Waited> {
     progress.stage("waiting until all is healthy");
-    let report = |unsettled: &[Unsettled]| progress.health(unsettled);
+    let report = |unsettled: &Arc<[Unsettled]>| progress.health(unsettled);
     let application = &target.release.application;
     // Until the watches have told what there is, everything would be unknown. What cannot be watched is told below.
     let _ = tracker.synced(application, SYNC).await;

@@ -1,6 +1,6 @@
 //! The time between an apply and its end: what is waited for is told while it is waited for.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use pintle_cluster::{
     ApplyError, ClusterError, Explainer, Patience, StatusStore, Unsettled, Waited, Weight,
@@ -64,9 +64,9 @@ impl Run {
         ids: &[ObjectId],
         store: &mut StatusStore,
     ) -> Result<Waited, Stopped> {
-        let (tell, mut told) = watch::channel(Vec::new());
-        let report = |unsettled: &[Unsettled]| {
-            tell.send_replace(unsettled.to_vec());
+        let (tell, mut told) = watch::channel::<Arc<[Unsettled]>>(Arc::default());
+        let report = |unsettled: &Arc<[Unsettled]>| {
+            tell.send_replace(Arc::clone(unsettled));
         };
         let tracker = self.shared.tracker.clone();
         let account = ready.release.account.as_ref();
@@ -92,7 +92,7 @@ impl Run {
                     if !is_explained {
                         is_explained = Box::pin(self.tell_first_trouble(store, &unsettled)).await;
                     }
-                    Box::pin(self.tell_progress(store, unsettled)).await;
+                    Box::pin(self.tell_progress(store, unsettled.to_vec())).await;
                     next = Instant::now() + PAUSE;
                     is_news = false;
                 }
