@@ -145,10 +145,6 @@ pub(crate) struct Applied {
 }
 
 /// What a run gives back.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is another thing that the controller has to know"
-)]
 pub(crate) struct Report {
     pub(crate) name: ApplicationName,
     pub(crate) run: RunId,
@@ -161,6 +157,24 @@ pub(crate) struct Report {
     pub(crate) is_unsure: bool,
     /// The request for which it has put right what had drifted; nothing if it was not to, or has not come to its end.
     pub(crate) repaired_for: Option<String>,
+    pub(crate) found: Found,
+    /// What it used: it made its objects known to that tracker, whatever its application is for by now.
+    pub(crate) shared: Arc<Shared>,
+    /// What the cluster has refused; nothing if it came to something else.
+    pub(crate) refused: Option<Refused>,
+    /// By which rules drift is looked for from now on.
+    pub(crate) rules: Rules,
+    /// What the log was told last.
+    pub(crate) told: Told,
+}
+
+/// What a run finds out, for whoever decides what comes next.
+#[derive(Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is another thing that the controller has to know"
+)]
+pub(crate) struct Found {
     /// What is in the cluster now; nothing if the run did not come to know.
     pub(crate) inventory: Option<Inventory>,
     pub(crate) memory: Option<Arc<Memory>>,
@@ -184,14 +198,16 @@ pub(crate) struct Report {
     pub(crate) trial: Option<Trial>,
     /// Whether another fetch may mend why it failed.
     pub(crate) wants_fetch: bool,
-    /// What it used: it made its objects known to that tracker, whatever its application is for by now.
-    pub(crate) shared: Arc<Shared>,
-    /// What the cluster has refused; nothing if it came to something else.
-    pub(crate) refused: Option<Refused>,
-    /// By which rules drift is looked for from now on.
-    pub(crate) rules: Rules,
-    /// What the log was told last.
-    pub(crate) told: Told,
+}
+
+impl Found {
+    /// Begins with what is remembered.
+    pub(crate) fn remembering(memory: Option<Arc<Memory>>) -> Self {
+        Self {
+            memory,
+            ..Self::default()
+        }
+    }
 }
 
 /// What a run has found out about a revision, for whoever decides whether it is gone back from.
@@ -218,18 +234,7 @@ impl Report {
             application: job.application,
             is_unsure: job.is_unsure,
             repaired_for: None,
-            inventory: None,
-            memory: job.memory,
-            asked: None,
-            applied: None,
-            healthy: None,
-            is_unseen: false,
-            has_left: false,
-            is_contested: false,
-            is_held: false,
-            drift: None,
-            trial: None,
-            wants_fetch: false,
+            found: Found::remembering(job.memory),
             shared,
             refused: None,
             rules: job.rules,

@@ -93,7 +93,7 @@ impl Run {
             None => planning.await,
         };
         let planned = planned.map_err(|error| {
-            self.is_contested |= is_contested(&error);
+            self.found.is_contested |= is_contested(&error);
             self.is_refused |= is_refused_plan(&error);
             plan_failed(error)
         })?;
@@ -135,7 +135,7 @@ impl Run {
             }
             Err(error) => {
                 shared.claims.bar(name, forbidden(&error));
-                self.is_contested |= is_contested_apply(&error);
+                self.found.is_contested |= is_contested_apply(&error);
                 self.explain(ready, &error).await;
                 return Err(self.not_written(ready, error));
             }

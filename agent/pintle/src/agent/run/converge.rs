@@ -10,7 +10,6 @@ use pintle_core::{
     causes::chain,
     digest::Digest,
     event::Reason,
-    inventory::Inventory,
     machine::{Cause, Outcome, Retry},
     rendered::Rendered,
     revision::{Revision, short},
@@ -31,8 +30,7 @@ use crate::{
     agent::{
         chronicle::Tried,
         claims::RunClaims,
-        drift::DriftReport,
-        job::{Applied, Job, Memory, Report, Trial, Work},
+        job::{Applied, Found, Job, Memory, Report, Trial, Work},
         logins::FromSecret,
         lookups::Asked,
         metrics::{ApplicationLabels, OutcomeLabels},
@@ -48,10 +46,6 @@ use crate::{
 };
 
 /// A run and what it has come to so far.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is another thing that the controller has to know"
-)]
 pub(super) struct Run {
     pub(super) shared: Arc<Shared>,
     pub(super) job: Job,
@@ -59,32 +53,13 @@ pub(super) struct Run {
     pub(super) before: ApplicationStatus,
     pub(super) learned: Learned,
     pub(super) notifiers: Vec<NotifierUse>,
-    memory: Option<Arc<Memory>>,
-    /// What its render asked of the cluster; nothing before it came to one.
-    asked: Option<Asked>,
-    /// What it has applied.
-    applied: Option<Arc<Applied>>,
-    pub(super) inventory: Option<Inventory>,
-    pub(super) healthy: Option<bool>,
-    /// Whether it is told that objects are out of sight.
-    pub(super) is_unseen: bool,
+    pub(super) found: Found,
     /// What others claim.
     pub(super) claims: Option<Arc<RunClaims>>,
-    /// Whether objects have left its render.
-    pub(super) has_left: bool,
-    /// Whether an object was refused because another application wants it.
-    pub(super) is_contested: bool,
-    /// Whether others have to be Ready first.
-    pub(super) is_held: bool,
-    /// What was found out about drift.
-    pub(super) drift: Option<DriftReport>,
     /// Whether anything may have been written to the cluster.
     pub(super) has_begun: bool,
     /// Whether the cluster refuses the revision for too long.
     pub(super) is_overdue: bool,
-    pub(super) trial: Option<Trial>,
-    /// Whether another fetch may mend why it failed.
-    wants_fetch: bool,
     /// Whether the cluster has refused objects.
     pub(super) is_refused: bool,
     /// What it refuses, and had refused before.
@@ -108,21 +83,10 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
             .map(|memory| memory.notifiers.clone())
             .or_else(|| Some(job.application.spec.as_ref().ok()?.notifiers.clone()))
             .unwrap_or_default(),
-        memory: job.memory.clone(),
-        asked: None,
-        applied: None,
-        inventory: None,
-        healthy: None,
-        is_unseen: false,
+        found: Found::remembering(job.memory.clone()),
         claims: None,
-        has_left: false,
-        is_contested: false,
-        is_held: false,
-        drift: None,
         has_begun: false,
         is_overdue: false,
-        trial: None,
-        wants_fetch: false,
         is_refused: false,
         refused: job.refused.clone(),
         shared,
@@ -150,13 +114,13 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
         name: name.name.clone(),
     };
     let is_wanted = run.is_rollout() && run.learned.rollback.is_none() && run.job.failure.is_none();
-    let is_well = run.healthy != Some(false) && !run.is_unseen;
+    let is_well = run.found.healthy != Some(false) && !run.found.is_unseen;
     let is_ready = outcome == Outcome::Done && is_well && is_wanted;
     metrics
         .ready
         .get_or_create(&labels)
         .set(i64::from(is_ready));
-    if let Some(inventory) = &run.inventory {
+    if let Some(inventory) = &run.found.inventory {
         metrics
             .objects
             .get_or_create(&labels)
@@ -170,18 +134,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
         application: run.job.application,
         is_unsure: run.job.is_unsure,
         repaired_for: run.job.repairs_for.filter(|_| outcome == Outcome::Done),
-        inventory: run.inventory,
-        memory: run.memory,
-        asked: run.asked,
-        applied: run.applied,
-        healthy: run.healthy,
-        is_unseen: run.is_unseen,
-        has_left: run.has_left,
-        is_contested: run.is_contested,
-        is_held: run.is_held,
-        drift: run.drift,
-        trial: run.trial,
-        wants_fetch: run.wants_fetch,
+        found: run.found,
         shared: run.shared,
         refused: run.refused.filter(|_| run.is_refused),
         rules: run.job.rules,
@@ -246,7 +199,7 @@ impl Run {
                 None => Box::pin(self.converge(ready, rendered, slot)).await,
             },
             Ok(None) => {
-                self.trial = self.learned.attempted.clone().map(Trial::Unchanged);
+                self.found.trial = self.learned.attempted.clone().map(Trial::Unchanged);
                 self.shared
                     .metrics
                     .renders
@@ -256,7 +209,7 @@ impl Run {
             }
             Err(stopped) => {
                 let is_copy = matches!(snapshot, Snapshot::Git(_));
-                self.wants_fetch = is_copy && stopped.may_be_mended_by_a_fetch();
+                self.found.wants_fetch = is_copy && stopped.may_be_mended_by_a_fetch();
                 let stopped = self.held_up_as_well(stopped);
                 self.stop(stopped).await
             }
@@ -289,14 +242,14 @@ impl Run {
         let remembered = self
             .remembered(&*tree, facts, &surroundings, &release, cause)
             .await;
-        self.asked = remembered.as_deref().map(Memory::asked);
+        self.found.asked = remembered.as_deref().map(Memory::asked);
         if let Some(memory) = &remembered
             && cause == Cause::Revision
             && self.was_converged_to(memory.rendered.digest())
             && self.is_answered()
         {
             tracing::debug!(application = %release.application, "nothing that was read has changed");
-            self.memory = remembered;
+            self.found.memory = remembered;
             return Ok(None);
         }
         let remembered =
@@ -315,7 +268,7 @@ impl Run {
             .await?;
         let objects = ready.prepared.objects().iter().map(PreparedObject::id);
         let name = &ready.release.application;
-        self.has_left |= shared
+        self.found.has_left |= shared
             .claims
             .rendered(name, &ready.revision.commit, objects);
         Ok(Some((ready, rendered)))
@@ -452,7 +405,7 @@ impl Run {
         let fetched = Instant::now();
         let outcome = render::render(&catalog, request).await.map_err(|error| {
             let reads = error.looked_up();
-            self.asked = reads.map(|reads| Asked::of(reads, release.account.as_ref(), None));
+            self.found.asked = reads.map(|reads| Asked::of(reads, release.account.as_ref(), None));
             plugin_failed(error)
         })?;
         self.shared
@@ -466,7 +419,7 @@ impl Run {
         for warning in outcome.rendered.warnings() {
             tracing::warn!(application = %release.application, "{warning}");
         }
-        self.memory = Some(Arc::new(Memory {
+        self.found.memory = Some(Arc::new(Memory {
             generation: self.job.application.generation,
             rendered: outcome.rendered.pack(),
             reads: outcome.reads,
@@ -476,7 +429,7 @@ impl Run {
             notifiers: spec.notifiers.clone(),
             spec: spec.clone(),
         }));
-        self.asked = self.memory.as_deref().map(Memory::asked);
+        self.found.asked = self.found.memory.as_deref().map(Memory::asked);
         Ok((spec, outcome.rendered))
     }
 
@@ -523,9 +476,9 @@ impl Run {
         let applied = match applying.await {
             Ok(applied) => applied,
             Err(stopped) => {
-                self.inventory = Some(store.inventory().clone());
+                self.found.inventory = Some(store.inventory().clone());
                 // What was to be put right was not, or not all.
-                (self.drift, self.learned.drift) = (None, None);
+                (self.found.drift, self.learned.drift) = (None, None);
                 if !self.is_rollout() {
                     Box::pin(self.leave_drift(store.inventory(), &stopped)).await;
                 }
@@ -538,10 +491,10 @@ impl Run {
         let repairs = drifted.iter().filter(|object| !object.is_left).count();
         self.count_repairs(&ready.release.application, repairs);
         Box::pin(self.tell_drift(store.application(), drifted)).await;
-        self.inventory = Some(applied.inventory.clone());
+        self.found.inventory = Some(applied.inventory.clone());
         if self.is_rollout() {
             self.learned.applied = Some(ready.revision.commit.clone());
-            self.applied = self.memory.clone().map(|memory| {
+            self.found.applied = self.found.memory.clone().map(|memory| {
                 Arc::new(Applied {
                     memory,
                     revision: ready.revision.clone(),
@@ -553,7 +506,7 @@ impl Run {
         }
         let waited = self.wait(&ready, &applied, &mut store).await;
         let ended = match waited {
-            Ok(verdict) if self.healthy == Some(true) && self.is_rollout() => {
+            Ok(verdict) if self.found.healthy == Some(true) && self.is_rollout() => {
                 let completed = Box::pin(self.complete(&ready, &mut store)).await;
                 completed.map(|()| verdict)
             }

@@ -27,7 +27,7 @@ impl Run {
         if has_begun(recorded.as_ref(), ready.prepared.rendered(), objects) {
             return None;
         }
-        self.is_held = true;
+        self.found.is_held = true;
         // What is in the cluster is told, and not what waits.
         self.learned.rendered = None;
         Some(Stopped {
@@ -52,7 +52,7 @@ impl Run {
             message = wrong.message,
             "it waits for others, and came to no objects"
         );
-        self.is_held = true;
+        self.found.is_held = true;
         self.learned.rendered = None;
         let outcome = match stopped.outcome {
             // A kind that the cluster does not have comes with one of the others: each change of theirs is another look.

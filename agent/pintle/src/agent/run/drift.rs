@@ -52,7 +52,7 @@ impl Run {
         let mut seen = sights(seen);
         seen.retain(|id, _| ids.contains(id));
         self.learned.drift = Some(statuses(&left, fights));
-        self.drift = Some(DriftReport {
+        self.found.drift = Some(DriftReport {
             repaired,
             left: seen,
             gone: left_gone(&left),

@@ -177,8 +177,8 @@ impl Run {
         let gone = left_gone(&left);
         let managed = inventory.managed();
         let is_healthy = tracker.is_settled(&name, managed.filter(|id| !gone.contains(*id)));
-        self.healthy = Some(is_healthy);
-        self.drift = Some(DriftReport {
+        self.found.healthy = Some(is_healthy);
+        self.found.drift = Some(DriftReport {
             repaired: Vec::new(),
             left: sights(&seen),
             gone,

@@ -33,7 +33,7 @@ impl Run {
             Waited::Cancelled => return Err(Stopped::cancelled()),
             Waited::Healthy => {
                 self.learned.unsettled = Some(Vec::new());
-                self.healthy = Some(true);
+                self.found.healthy = Some(true);
                 self.converged(done, commit, ids.len())
             }
             // That was seen, whatever else was not.
@@ -47,7 +47,7 @@ impl Run {
         let Some(problem) = sight::problem(&self.shared.tracker, &self.job.application) else {
             return Ok(verdict);
         };
-        self.is_unseen = true;
+        self.found.is_unseen = true;
         Ok(Verdict::failed(
             Standing::Retrying,
             Reason::ApplyFailed,
@@ -119,7 +119,7 @@ impl Run {
             })
             .collect();
         self.learned.unsettled = Some(unsettled);
-        self.healthy = Some(false);
+        self.found.healthy = Some(false);
         let mut verdict = Verdict::failed(Standing::Stalled, Reason::Degraded, message);
         verdict.details = json!({ "objects": objects });
         verdict

@@ -105,7 +105,7 @@ impl Run {
             .cluster
             .complete(&applying, inventory, store)
             .await;
-        self.inventory = Some(store.inventory().clone());
+        self.found.inventory = Some(store.inventory().clone());
         completed.map_err(|error| self.not_written(ready, error))?;
         self.test(ready, store).await
     }
@@ -148,7 +148,7 @@ impl Run {
         let tested = cluster
             .test(&applying, &approved, &attempt, inventory, store)
             .await;
-        self.inventory = Some(store.inventory().clone());
+        self.found.inventory = Some(store.inventory().clone());
         let results = results
             .0
             .into_inner()

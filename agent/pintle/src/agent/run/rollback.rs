@@ -88,7 +88,7 @@ impl Run {
             && self.has_begun
             && is_failed_rollout(verdict, self.is_overdue)
         {
-            self.trial = Some(Trial::Failed {
+            self.found.trial = Some(Trial::Failed {
                 revision: revision.clone(),
                 rendered,
                 reason: brief::cut(&verdict.message).into_owned(),

@@ -30,7 +30,7 @@ impl Run {
                 // What an earlier render claimed fitted, and the API server has not refused it.
                 ids.retain(|id| is_its_own(id, name, &inventory) || claims.has(name, id));
             }
-            self.has_left |= claims.rendered(name, revision, ids.iter());
+            self.found.has_left |= claims.rendered(name, revision, ids.iter());
         }
     }
 }
