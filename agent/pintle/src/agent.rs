@@ -9,6 +9,7 @@ mod chronicle;
 mod claims;
 mod controller;
 mod drift;
+mod fetching;
 mod job;
 mod judges;
 mod logins;

@@ -38,6 +38,7 @@ use self::{
     asking::Requests, claiming::Contest, course::Course, dependencies::Standings, handover::Listing,
 };
 use super::{
+    fetching::Fetching,
     job::{Applied, Found, Memory, Report, Rules},
     lookups::Lookups,
     moves::{Moved, Moves},
@@ -126,6 +127,8 @@ pub(super) struct App {
     /// Plugins that changed while a run was under way that may have come to ask for them: looked at when it is over.
     pending_plugins: BTreeSet<String>,
     pub(super) run: Option<(RunId, CancellationToken)>,
+    /// What is fetched for its renders, which ends with it.
+    fetching: Arc<Fetching>,
     memory: Option<Arc<Memory>>,
     /// What is in the cluster: put right when it drifts, whatever the newest revision waits for.
     applied: Option<Arc<Applied>>,

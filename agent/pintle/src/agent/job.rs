@@ -23,6 +23,7 @@ use pintle_core::{
 
 use super::{
     drift::{Disputed, DriftReport},
+    fetching::Fetching,
     lookups::Asked,
     refused::Refused,
     shared::Shared,
@@ -44,6 +45,8 @@ pub(crate) struct Job {
     pub(crate) origin: Option<Digest>,
     /// What the last successful render gave.
     pub(crate) memory: Option<Arc<Memory>>,
+    /// What is fetched for renders of the application.
+    pub(crate) fetching: Arc<Fetching>,
     /// The value of the annotation that asked for a reconciliation.
     pub(crate) requested: Option<String>,
     /// The request for which all that has drifted is put right; nothing if the spec says what is done about it.

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use async_trait::async_trait;
 use pintle_cluster::ServiceAccount;
-use pintle_core::{application::SecretName, causes::chain};
-use pintle_host::{Input, Source};
+use pintle_core::{
+    application::SecretName,
+    causes::chain,
+    digest::{Digest, Digester},
+};
 use pintle_registry::{Charts, Credentials, Keychain, Logins, NoEntry, Place, Secret};
 use serde_json::json;
 
@@ -13,7 +15,7 @@ use super::{secrets, shared::Shared};
 use crate::pipeline::{
     inputs::{InputCause, InputError, Inputs, Surroundings},
     remotes::{Remotes, RemotesError},
-    render::{FetchInputs, RenderError},
+    render::RenderError,
 };
 
 /// The keys of a Secret.
@@ -134,7 +136,7 @@ fn line(key: &'static str, bytes: &[u8]) -> Result<String, LoginError> {
     Ok(text.to_owned())
 }
 
-/// Fetches what a renderer asks for with the Secret that the application names for it.
+/// The way to what a renderer asks for, with the Secret that the application names for it.
 pub(crate) struct FromSecret<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) namespace: &'a str,
@@ -144,10 +146,11 @@ pub(crate) struct FromSecret<'a> {
     pub(crate) surroundings: &'a Surroundings,
 }
 
-#[async_trait]
-impl FetchInputs for FromSecret<'_> {
-    async fn fetch(&self, sources: Vec<Source>) -> Result<Vec<Input>, RenderError> {
+impl FromSecret<'_> {
+    /// Opens the way. The digest names what opens it.
+    pub(crate) async fn open(&self) -> Result<(Inputs, Digest), RenderError> {
         let remotes = self.shared.catalog.remotes();
+        let mut opens = Digester::new("inputs-login/v1");
         let (charts, logins) = match self.secret {
             None => remotes.charts().await?.clone(),
             Some(secret) => {
@@ -159,6 +162,10 @@ impl FetchInputs for FromSecret<'_> {
                 let data = secrets::read(&self.shared.home, self.account, namespace, name)
                     .await
                     .map_err(|error| unusable(chain(&error)))?;
+                for (key, value) in &data {
+                    opens.add(key);
+                    opens.add(value);
+                }
                 // Who may write to the repository chooses whom the chart asks, so only credentials that say themselves
                 // whom they are for can be used here.
                 let useless = |error: LoginError| unusable(chain(&error));
@@ -172,19 +179,16 @@ impl FetchInputs for FromSecret<'_> {
             }
         };
         let inputs = Inputs {
-            charts: &charts,
-            logins: &logins,
-            surroundings: self.surroundings,
+            charts,
+            logins,
+            surroundings: self.surroundings.clone(),
             knows_aliases: false,
         };
-        let fetched = inputs.fetch(sources).await;
-        fetched.map_err(|error| self.refused(error, &logins.keychain))
+        Ok((inputs, opens.finish()))
     }
-}
 
-impl FromSecret<'_> {
     /// Says what the Secret lacks, where that may be why a registry refuses.
-    fn refused(&self, error: InputError, keychain: &Keychain) -> RenderError {
+    pub(crate) fn refused(&self, error: InputError, keychain: &Keychain) -> RenderError {
         let lacks = match &error.cause {
             InputCause::Chart(error) => NoEntry::behind_chart(error, keychain),
             _ => None,

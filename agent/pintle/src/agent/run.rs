@@ -11,6 +11,7 @@ mod failures;
 mod guard;
 mod health;
 mod hooks;
+mod inputs;
 mod memory;
 mod remove;
 mod rollback;

@@ -248,11 +248,11 @@ struct FromHere<'a> {
 #[async_trait]
 impl FetchInputs for FromHere<'_> {
     async fn fetch(&self, sources: Vec<Source>) -> Result<Vec<pintle_host::Input>, RenderError> {
-        let (charts, logins) = self.remotes.charts().await?;
+        let (charts, logins) = self.remotes.charts().await?.clone();
         let inputs = Inputs {
             charts,
             logins,
-            surroundings: self.surroundings,
+            surroundings: self.surroundings.clone(),
             knows_aliases: true,
         };
         Ok(inputs.fetch(sources).await?)

@@ -201,15 +201,15 @@ impl Unpacked {
 }
 
 /// Fetches for one rendering.
-pub(crate) struct Inputs<'a> {
-    pub(crate) charts: &'a Charts,
-    pub(crate) logins: &'a Logins,
-    pub(crate) surroundings: &'a Surroundings,
+pub(crate) struct Inputs {
+    pub(crate) charts: Charts,
+    pub(crate) logins: Logins,
+    pub(crate) surroundings: Surroundings,
     /// Whether `@NAME` stands for a repository that a person has told Helm of.
     pub(crate) knows_aliases: bool,
 }
 
-impl Inputs<'_> {
+impl Inputs {
     /// Fetches everything, in the order in which it was asked for.
     pub(crate) async fn fetch(&self, sources: Vec<Source>) -> Result<Vec<Input>, InputError> {
         if let Some(source) = sources.get(MAX_SOURCES) {
@@ -279,9 +279,9 @@ impl Inputs<'_> {
         digest: Option<Digest>,
         unpacked: &Unpacked,
     ) -> Result<(Arc<dyn Tree>, Digest), InputCause> {
-        let resolved = self.charts.resolve(place, wanted, self.logins).await?;
-        let pulled = self.charts.pull_files(&resolved, digest, self.logins).await;
-        let (_, files) = pulled?;
+        let resolved = self.charts.resolve(place, wanted, &self.logins).await?;
+        let pulled = self.charts.pull_files(&resolved, digest, &self.logins);
+        let (_, files) = pulled.await?;
         unpacked.add(files.size())?;
         let digest = files.archive();
         Ok((files, digest))

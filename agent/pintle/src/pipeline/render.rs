@@ -56,6 +56,9 @@ pub(crate) enum RenderError {
     /// There is no way to registries and chart repositories.
     #[error(transparent)]
     Remotes(#[from] RemotesError),
+    /// Whoever wanted it wants it no more.
+    #[error("it is not wanted any more")]
+    Cancelled,
 }
 
 impl RenderError {

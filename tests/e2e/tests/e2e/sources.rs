@@ -1,13 +1,19 @@
-//! Sources whose credentials are replaced, whose host wants a pause, and copies of them that do not stay as they were.
+//! Sources whose credentials are replaced, whose host wants a pause or sends slowly, and copies of them that do not stay as they
+//! were.
 
 use std::fs::{self, File, Permissions};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
-use anyhow::Result;
-use pintle_harness::{Fault, Proxy, Servers, ServersOptions, to_stderr};
+use anyhow::{Context as _, Result};
+use pintle_harness::{Fault, Proxy, Servers, ServersOptions, to_stderr, until};
 
-use crate::world::{Stage, config_map};
+use crate::world::{LIMIT, Stage, config_map};
 
 #[test]
 fn a_token_that_is_replaced_is_no_failure() -> Result<()> {
@@ -110,4 +116,79 @@ fn a_copy_that_is_damaged_is_mended_without_a_commit() -> Result<()> {
     }
     stage.apply(&stage.application("two", "two", ""))?;
     stage.ready_at("two", &commit)
+}
+
+/// A chart repository whose index comes so slowly that whoever waits for it waits longer than any test.
+struct Dripping {
+    address: SocketAddr,
+    asked: mpsc::Receiver<()>,
+}
+
+impl Dripping {
+    fn start() -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let address = listener.local_addr()?;
+        let (tell, asked) = mpsc::channel();
+        thread::spawn(move || {
+            for connection in listener.incoming().map_while(Result::ok) {
+                if tell.send(()).is_err() {
+                    return;
+                }
+                thread::spawn(move || drip(connection));
+            }
+        });
+        Ok(Self { address, asked })
+    }
+
+    /// Is an Application of a chart that is there.
+    fn application(&self, stage: &Stage, name: &str) -> String {
+        let chart = format!(
+            "{{repository: 'http://{}', name: web, version: 1.0.0}}",
+            self.address
+        );
+        let renderer = format!("renderer: {{plugin: helm, settings: {{chart: {chart}}}}}");
+        stage.application(name, "web", &renderer)
+    }
+
+    /// Waits until somebody asks.
+    fn is_asked(&self) -> Result<()> {
+        let asked = self.asked.recv_timeout(LIMIT);
+        asked.context("nobody asks the chart repository")
+    }
+}
+
+/// Answers one request, until whoever has asked goes.
+fn drip(mut connection: TcpStream) -> std::io::Result<()> {
+    let mut lines = BufReader::new(connection.try_clone()?);
+    while lines.read_line(&mut String::new())? > "\r\n".len() {}
+    connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")?;
+    loop {
+        connection.write_all(b"#")?;
+        thread::sleep(Duration::from_secs(1));
+    }
+}
+
+/// Pushes the folder of a chart that is elsewhere, and one that needs nothing.
+fn push_both(stage: &Stage) -> Result<String> {
+    let plain = config_map("a", "1");
+    let files = [("web/values.yaml", "{}\n"), ("plain/a.yaml", &plain)];
+    stage.repository.push_files(&files, "both")
+}
+
+#[test]
+fn who_waits_for_a_chart_repository_is_changed_and_deleted_at_once() -> Result<()> {
+    let (stage, host) = (Stage::new("drip")?, Dripping::start()?);
+    let commit = push_both(&stage)?;
+    stage.apply(&host.application(&stage, "web"))?;
+    host.is_asked()?;
+    stage.apply(&stage.application("web", "plain", ""))?;
+    stage.ready_at("web", &commit)?;
+
+    stage.apply(&host.application(&stage, "other"))?;
+    host.is_asked()?;
+    stage.kubectl(&["delete", "application", "other", "--wait=false"])?;
+    until("the application is gone", LIMIT, || {
+        let found = stage.find("Application", "other")?;
+        Ok(found.map_or(Ok(()), |found| Err(found["status"].to_string())))
+    })
 }

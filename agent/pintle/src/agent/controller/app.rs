@@ -43,6 +43,7 @@ impl App {
             pending_kinds: false,
             pending_plugins: BTreeSet::new(),
             run: None,
+            fetching: Arc::default(),
             memory: None,
             applied: None,
             is_render_void: false,

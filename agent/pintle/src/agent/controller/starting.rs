@@ -87,6 +87,7 @@ impl Controller {
             is_suspended: Arc::clone(&app.is_suspended),
             origin: app.source.as_ref().map(SourceKey::origin),
             memory: app.memory.clone(),
+            fetching: Arc::clone(&app.fetching),
             requested: app.requests.answerable().cloned(),
             // Whoever asks wants what is wanted now put right, and not what was before.
             repairs_for: app.requests.unrepaired().filter(|_| is_rollout).cloned(),

@@ -8,7 +8,6 @@ use pintle_cluster::{
 use pintle_core::{
     application::{ApplicationSpec, ApplicationStatus, NotifierUse, Standing},
     causes::chain,
-    digest::Digest,
     event::Reason,
     machine::{Cause, Outcome, Retry},
     rendered::Rendered,
@@ -23,6 +22,7 @@ use super::{
     Stopped,
     failures::{folder, plugin_failed, prepare_failed, settings_failed},
     hooks::Slot,
+    inputs::ForRun,
     memory::plugins_of,
     release, status_before, targets,
 };
@@ -40,7 +40,11 @@ use crate::{
         shared::Shared,
     },
     pipeline::{
-        cluster::PluginReader, health::Judges, inputs::Surroundings, render, settings,
+        cluster::PluginReader,
+        health::Judges,
+        inputs::Surroundings,
+        render::{self, RenderError},
+        settings,
         snapshot::Snapshot,
     },
 };
@@ -227,7 +231,8 @@ impl Run {
         let mut release = release(&shared, &self.job.application, &spec)?;
         release.claims = self.claims.clone().map(|claims| claims as _);
         targets::record(&mut self.before, &spec);
-        let (path, tree) = folder(&spec, snapshot).await?;
+        let folder = self.cancel.run_until_cancelled(folder(&spec, snapshot));
+        let (path, tree) = folder.await.ok_or_else(Stopped::cancelled)??;
         let surroundings = Surroundings::Revision {
             snapshot: snapshot.clone(),
             path,
@@ -330,31 +335,6 @@ impl Run {
         matches!(self.job.work, Work::Converge { .. })
     }
 
-    /// Says whether the status tells that this render is in the cluster. It may be older than what was rendered last: then
-    /// the status of the run that failed with that could not be written.
-    fn was_converged_to(&self, rendered: Digest) -> bool {
-        let ready = self
-            .before
-            .conditions
-            .iter()
-            .find(|condition| condition.kind == "Ready");
-        ready.is_some_and(|ready| ready.reason == reasons::CONVERGED)
-            && self.before.rendered_digest == Some(rendered)
-            && self.before.observed_generation == Some(self.job.application.generation)
-    }
-
-    /// Says whether the status tells already what came of the newest requests, and which revision runs instead of which, and no
-    /// repairs are left to be made: whoever asked waits for it.
-    fn is_answered(&self) -> bool {
-        let (job, before) = (&self.job, &self.before);
-        let answer = job.rollback_answer.as_ref();
-        self.learned.stands.is_none()
-            && job.requested == before.last_handled_reconcile
-            && job.repairs_for.is_none()
-            && answer.map(|answer| &answer.request) == before.last_handled_rollback.as_ref()
-            && job.rollback == before.rollback
-    }
-
     async fn render(
         &mut self,
         spec: ApplicationSpec,
@@ -388,12 +368,16 @@ impl Run {
             context,
             seed: &release.seed,
             prior,
-            inputs: &FromSecret {
-                shared: &self.shared,
-                namespace: &release.application.namespace,
-                account: home.as_ref().ok(),
-                secret: spec.inputs.credentials.as_ref(),
-                surroundings: &surroundings,
+            inputs: &ForRun {
+                way: FromSecret {
+                    shared: &self.shared,
+                    namespace: &release.application.namespace,
+                    account: home.as_ref().ok(),
+                    secret: spec.inputs.credentials.as_ref(),
+                    surroundings: &surroundings,
+                },
+                fetching: &self.job.fetching,
+                cancel: &self.cancel,
             },
             cluster: Some(Arc::new(PluginReader(
                 self.shared
@@ -403,7 +387,12 @@ impl Run {
             ))),
         };
         let fetched = Instant::now();
-        let outcome = render::render(&catalog, request).await.map_err(|error| {
+        let outcome = render::render(&catalog, request).await;
+        if !matches!(outcome, Err(RenderError::Cancelled)) {
+            // Its own fetch has ended, and what another run has left under way it did not ask for.
+            self.job.fetching.end();
+        }
+        let outcome = outcome.map_err(|error| {
             let reads = error.looked_up();
             self.found.asked = reads.map(|reads| Asked::of(reads, release.account.as_ref(), None));
             plugin_failed(error)

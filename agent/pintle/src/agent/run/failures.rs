@@ -69,6 +69,7 @@ pub(super) fn plugin_failed(error: RenderError) -> Stopped {
         Retry::OnChange
     };
     let reason = match &error {
+        RenderError::Cancelled => return Stopped::cancelled(),
         RenderError::Catalog(_) | RenderError::Settings { .. } => Reason::PluginFailed,
         RenderError::Plugin(plugin) if is_defect(plugin) => Reason::PluginFailed,
         _ => Reason::RenderFailed,

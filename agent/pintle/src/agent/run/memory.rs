@@ -17,6 +17,7 @@ use crate::{
     agent::{
         job::Memory,
         lookups::{self, Answers},
+        reasons,
     },
     pipeline::{cluster::PluginReader, inputs::Surroundings},
 };
@@ -47,6 +48,31 @@ impl Run {
         };
         let stands = memory.reads.first_change(tree, &facts).is_none();
         stands.then(|| Arc::clone(memory))
+    }
+
+    /// Says whether the status tells that this render is in the cluster. It may be older than what was rendered last: then
+    /// the status of the run that failed with that could not be written.
+    pub(super) fn was_converged_to(&self, rendered: Digest) -> bool {
+        let ready = self
+            .before
+            .conditions
+            .iter()
+            .find(|condition| condition.kind == "Ready");
+        ready.is_some_and(|ready| ready.reason == reasons::CONVERGED)
+            && self.before.rendered_digest == Some(rendered)
+            && self.before.observed_generation == Some(self.job.application.generation)
+    }
+
+    /// Says whether the status tells already what came of the newest requests, and which revision runs instead of which, and no
+    /// repairs are left to be made: whoever asked waits for it.
+    pub(super) fn is_answered(&self) -> bool {
+        let (job, before) = (&self.job, &self.before);
+        let answer = job.rollback_answer.as_ref();
+        self.learned.stands.is_none()
+            && job.requested == before.last_handled_reconcile
+            && job.repairs_for.is_none()
+            && answer.map(|answer| &answer.request) == before.last_handled_rollback.as_ref()
+            && job.rollback == before.rollback
     }
 
     /// Asks the cluster again what the last render asked; what it does not answer counts as changed.
