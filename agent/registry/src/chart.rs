@@ -15,7 +15,7 @@ mod yaml;
 pub(crate) use self::{archive::ARCHIVE_ADVICE, archives::Archives, indexes::Indexes};
 pub use self::{
     archive::{Archive, ArchiveError, Layout},
-    charts::{Artifact, ChartError, Charts, Logins, Resolved},
+    charts::{Artifact, ChartError, Charts, Download, Logins, Resolved},
     files::Files,
     helm::{HelmConfig, HelmConfigError, HelmLocations},
     place::{Place, Wanted, shown_url},

@@ -33,9 +33,9 @@ mod transport;
 mod turns;
 
 pub use chart::{
-    Archive, ArchiveError, Artifact, ChartError, Charts, Files, HelmConfig, HelmConfigError,
-    HelmLocations, Layout, Logins, Place, RepositoryStage, Resolved as ResolvedChart, Wanted,
-    shown_url,
+    Archive, ArchiveError, Artifact, ChartError, Charts, Download, Files, HelmConfig,
+    HelmConfigError, HelmLocations, Layout, Logins, Place, RepositoryStage,
+    Resolved as ResolvedChart, Wanted, shown_url,
 };
 pub use component::{ComponentError, Interface, PluginInterface, wit};
 pub use config::{ComponentMetadata, WasmConfig};

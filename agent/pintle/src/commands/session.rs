@@ -255,7 +255,7 @@ impl FetchInputs for FromHere<'_> {
             surroundings: self.surroundings.clone(),
             knows_aliases: true,
         };
-        Ok(inputs.fetch(sources).await?)
+        Ok(inputs.fetch(sources).await?.unpack().await?)
     }
 }
 

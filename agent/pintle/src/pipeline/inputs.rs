@@ -15,8 +15,8 @@ use pintle_core::{
 };
 use pintle_host::{Input, Source};
 use pintle_registry::{
-    ChartError, Charts, HelmConfigError, Logins, ParseReferenceError, Place, Reference, Repository,
-    Target, Wanted, shown_url,
+    ChartError, Charts, Download, HelmConfigError, Logins, ParseReferenceError, Place, Reference,
+    Repository, Target, Wanted, shown_url,
 };
 use pintle_source::{Limits, SourceError, WorkTree};
 
@@ -94,6 +94,13 @@ impl From<SourceError> for InputCause {
 }
 
 impl InputError {
+    fn of(source: &Source, cause: InputCause) -> Self {
+        Self {
+            source_text: shown(source),
+            cause,
+        }
+    }
+
     /// Says whether the same may succeed later without a change of the revision. What is elsewhere may be published, and
     /// the right to read it be given, without anybody telling the application.
     pub(crate) fn is_retryable(&self) -> bool {
@@ -178,15 +185,23 @@ fn content(tree: &dyn Tree) -> Result<Digest, InputCause> {
     Ok(Digester::new("folder").part(tree.content()?).finish())
 }
 
-/// What of the archives of one rendering is unpacked.
-struct Unpacked {
+/// What the archives of one rendering may take, when they are unpacked. What is larger packed is no smaller then.
+struct Room {
     limit: u64,
     /// See [`InputCause::TooLarge`].
     is_fixed: bool,
     size: AtomicU64,
 }
 
-impl Unpacked {
+impl Room {
+    fn new(is_fixed: bool) -> Self {
+        Self {
+            limit: MAX_UNPACKED,
+            is_fixed,
+            size: AtomicU64::new(0),
+        }
+    }
+
     /// Counts an archive, which goes with the error if there is no room for it.
     fn add(&self, size: u64) -> Result<(), InputCause> {
         let before = self.size.fetch_add(size, Ordering::Relaxed);
@@ -197,6 +212,54 @@ impl Unpacked {
             });
         }
         Ok(())
+    }
+}
+
+/// What was fetched for one rendering. Archives are packed still: who has to wait with it takes little meanwhile.
+pub(crate) struct Fetched {
+    /// See [`InputCause::TooLarge`].
+    is_fixed: bool,
+    all: Vec<(Source, Content)>,
+}
+
+enum Content {
+    Folder(Arc<dyn Tree>, Digest),
+    Archive(Box<Download>),
+}
+
+impl Fetched {
+    /// Unpacks the archives, in turn with those of others.
+    pub(crate) async fn unpack(self) -> Result<Vec<Input>, InputError> {
+        let room = Room::new(self.is_fixed);
+        let inputs = self.all.into_iter().map(async |(source, content)| {
+            let unpacked = content.unpack(&room).await;
+            match unpacked {
+                Ok((tree, digest)) => Ok(Input {
+                    source,
+                    tree,
+                    digest,
+                }),
+                Err(cause) => Err(InputError::of(&source, cause)),
+            }
+        });
+        futures::stream::iter(inputs)
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await
+    }
+}
+
+impl Content {
+    async fn unpack(self, room: &Room) -> Result<(Arc<dyn Tree>, Digest), InputCause> {
+        match self {
+            Self::Folder(tree, digest) => Ok((tree, digest)),
+            Self::Archive(download) => {
+                let (_, files) = download.unpack().await?;
+                room.add(files.size())?;
+                let digest = files.archive();
+                Ok((files, digest))
+            }
+        }
     }
 }
 
@@ -211,47 +274,41 @@ pub(crate) struct Inputs {
 
 impl Inputs {
     /// Fetches everything, in the order in which it was asked for.
-    pub(crate) async fn fetch(&self, sources: Vec<Source>) -> Result<Vec<Input>, InputError> {
+    pub(crate) async fn fetch(&self, sources: Vec<Source>) -> Result<Fetched, InputError> {
         if let Some(source) = sources.get(MAX_SOURCES) {
-            return Err(InputError {
-                source_text: shown(source),
-                cause: InputCause::TooMany,
-            });
+            return Err(InputError::of(source, InputCause::TooMany));
         }
-        let unpacked = Unpacked {
-            limit: MAX_UNPACKED,
-            is_fixed: sources.iter().all(is_fixed),
-            size: AtomicU64::new(0),
-        };
+        let is_fixed = sources.iter().all(is_fixed);
+        let room = Room::new(is_fixed);
         let fetches = sources.into_iter().map(async |source| {
-            self.one(&source, &unpacked)
-                .await
-                .map_err(|cause| InputError {
-                    source_text: shown(&source),
-                    cause,
-                })
+            let fetched = self.one(&source, &room).await;
+            match fetched {
+                Ok(content) => Ok((source, content)),
+                Err(cause) => Err(InputError::of(&source, cause)),
+            }
         });
-        futures::stream::iter(fetches)
+        let all: Vec<_> = futures::stream::iter(fetches)
             .buffered(AT_ONCE)
             .try_collect()
-            .await
+            .await?;
+        Ok(Fetched { is_fixed, all })
     }
 
-    async fn one(&self, source: &Source, unpacked: &Unpacked) -> Result<Input, InputCause> {
-        let (tree, digest) = match source {
+    async fn one(&self, source: &Source, room: &Room) -> Result<Content, InputCause> {
+        match source {
             Source::Folder(path) => {
                 let (surroundings, path) = (self.surroundings.clone(), path.clone());
                 blocking(move || {
                     let tree = surroundings.folder(&path)?;
                     let digest = content(&*tree)?;
-                    Ok::<_, InputCause>((tree, digest))
+                    Ok::<_, InputCause>(Content::Folder(tree, digest))
                 })
-                .await?
+                .await
             }
             Source::Oci { reference, digest } => {
                 let digest = digest.as_deref().map(str::parse::<Digest>).transpose()?;
                 let (place, wanted) = oci(reference, digest)?;
-                self.chart(&place, &wanted, None, unpacked).await?
+                self.chart(&place, &wanted, None, room).await
             }
             Source::Chart {
                 repository,
@@ -262,14 +319,9 @@ impl Inputs {
                 let digest = digest.as_deref().map(str::parse::<Digest>).transpose()?;
                 let place = self.place(repository, name)?;
                 let wanted = Wanted::Exact(version.clone());
-                self.chart(&place, &wanted, digest, unpacked).await?
+                self.chart(&place, &wanted, digest, room).await
             }
-        };
-        Ok(Input {
-            source: source.clone(),
-            tree,
-            digest,
-        })
+        }
     }
 
     async fn chart(
@@ -277,14 +329,13 @@ impl Inputs {
         place: &Place,
         wanted: &Wanted,
         digest: Option<Digest>,
-        unpacked: &Unpacked,
-    ) -> Result<(Arc<dyn Tree>, Digest), InputCause> {
+        room: &Room,
+    ) -> Result<Content, InputCause> {
         let resolved = self.charts.resolve(place, wanted, &self.logins).await?;
-        let pulled = self.charts.pull_files(&resolved, digest, &self.logins);
-        let (_, files) = pulled.await?;
-        unpacked.add(files.size())?;
-        let digest = files.archive();
-        Ok((files, digest))
+        let download = self.charts.download(&resolved, digest, &self.logins);
+        let download = download.await?;
+        room.add(download.size())?;
+        Ok(Content::Archive(Box::new(download)))
     }
 
     /// Finds a chart's place. Helm's charts name a registry in place of a repository, too.
@@ -356,14 +407,13 @@ mod tests {
 
     #[test]
     fn archives_of_one_rendering_have_a_bound_together() {
-        let unpacked = Unpacked {
+        let room = Room {
             limit: 600,
-            is_fixed: false,
-            size: AtomicU64::new(0),
+            ..Room::new(false)
         };
-        unpacked.add(300).unwrap();
-        unpacked.add(300).unwrap();
-        let error = unpacked.add(1).unwrap_err();
+        room.add(300).unwrap();
+        room.add(300).unwrap();
+        let error = room.add(1).unwrap_err();
         insta::assert_snapshot!(error, @"all archives that a rendering asks for may have 600 bytes together when they are unpacked: leave files out of them, for charts with `.helmignore`, or deploy some of them as applications of their own");
     }
 

@@ -89,6 +89,38 @@ pub struct Artifact {
     pub archive: Archive,
 }
 
+/// What was fetched and verified, packed as it came.
+#[derive(Debug)]
+pub struct Download {
+    resolved: Resolved,
+    digest: Digest,
+    created: Option<i64>,
+    archive: Archive,
+}
+
+impl Download {
+    /// Returns how many bytes it has, packed.
+    pub fn size(&self) -> u64 {
+        self.archive.bytes().len() as u64
+    }
+
+    /// Unpacks it, so that what cannot be is told as a failed fetch, with where it is from.
+    pub async fn unpack(self) -> Result<(Artifact, Arc<Files>), ChartError> {
+        let resolved = self.resolved;
+        let files = self.archive.unpack().await;
+        let files = files.map_err(|error| Charts::failed(&resolved, error.into()))?;
+        let created = self.created.or(resolved.created);
+        let artifact = Artifact {
+            place: resolved.place,
+            version: resolved.version,
+            digest: self.digest,
+            created: created.unwrap_or_else(|| files.modified()),
+            archive: self.archive,
+        };
+        Ok((artifact, files))
+    }
+}
+
 /// Why there is no chart.
 #[derive(Debug, thiserror::Error)]
 pub enum ChartError {
@@ -228,6 +260,17 @@ impl Charts {
         expected: Option<Digest>,
         logins: &Logins,
     ) -> Result<(Artifact, Arc<Files>), ChartError> {
+        let download = self.download(resolved, expected, logins).await?;
+        download.unpack().await
+    }
+
+    /// Like [`Charts::pull`], without unpacking it: who has it may wait, and takes little meanwhile.
+    pub async fn download(
+        &self,
+        resolved: &Resolved,
+        expected: Option<Digest>,
+        logins: &Logins,
+    ) -> Result<Download, ChartError> {
         let (archive, digest, created) = match (&resolved.location, &resolved.place) {
             (Location::Manifest(reference), _) => self.pull_oci(reference, logins).await?,
             (Location::Url(url), Place::Chart { repository, .. }) => {
@@ -250,19 +293,12 @@ impl Charts {
             };
             return Err(Self::failed(resolved, cause));
         }
-        let archive = self.registry.shared.archives.share(archive);
-        // Unpacked once here, so that what cannot be is told as a failed fetch, with where it is from.
-        let files = archive.unpack().await;
-        let files = files.map_err(|error| Self::failed(resolved, error.into()))?;
-        let created = created.or(resolved.created);
-        let artifact = Artifact {
-            place: resolved.place.clone(),
-            version: resolved.version.clone(),
+        Ok(Download {
+            resolved: resolved.clone(),
             digest,
-            created: created.unwrap_or_else(|| files.modified()),
-            archive,
-        };
-        Ok((artifact, files))
+            created,
+            archive: self.registry.shared.archives.share(archive),
+        })
     }
 
     fn failed(resolved: &Resolved, cause: Cause) -> ChartError {

@@ -27,7 +27,10 @@ impl FetchInputs for ForRun<'_> {
         let fetching = self.fetching.fetch(what, fetch);
         let fetched = self.cancel.run_until_cancelled(fetching).await;
         let fetched = fetched.ok_or(RenderError::Cancelled)?;
-        fetched.map_err(|error| self.way.refused(error, &keychain))
+        let refused = |error| self.way.refused(error, &keychain);
+        let unpacking = fetched.map_err(refused)?.unpack();
+        let inputs = self.cancel.run_until_cancelled(unpacking).await;
+        inputs.ok_or(RenderError::Cancelled)?.map_err(refused)
     }
 }
 
