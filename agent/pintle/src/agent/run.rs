@@ -16,6 +16,7 @@ mod memory;
 mod remove;
 mod rollback;
 mod rollout;
+mod slot;
 mod targets;
 mod unfit;
 
@@ -32,7 +33,6 @@ use pintle_core::{
     rollback::Rollback,
 };
 use serde_json::Value;
-use tokio::sync::SemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -42,19 +42,6 @@ use super::{
     shared::Shared,
 };
 use crate::pipeline::now_ms;
-
-/// Waits for a slot; nothing if the run is not wanted any more by then: whoever waits for its end has something newer to do.
-/// Who need not wait begins, and tells of itself that it was superseded.
-async fn slot<'a>(shared: &'a Shared, cancel: &CancellationToken) -> Option<SemaphorePermit<'a>> {
-    if let Ok(slot) = shared.slots.try_acquire() {
-        return Some(slot);
-    }
-    tokio::select! {
-        biased;
-        () = cancel.cancelled() => None,
-        slot = shared.slots.acquire() => slot.ok(),
-    }
-}
 
 /// Why a run stopped short of its end, and what it means.
 pub(super) struct Stopped {

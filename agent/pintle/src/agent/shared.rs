@@ -37,7 +37,7 @@ pub(crate) struct Shared {
     /// The agent's own.
     pub(crate) namespace: String,
     pub(crate) kube_version: String,
-    /// How many runs may work at once. A run that only waits for health holds no slot.
+    /// How many runs may work at once. A run that only waits for health, or for what a host sends, holds no slot.
     pub(crate) slots: Arc<Semaphore>,
     /// How many slots a cluster has.
     pub(crate) concurrency: usize,

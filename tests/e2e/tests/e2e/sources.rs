@@ -11,9 +11,9 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use pintle_harness::{Fault, Proxy, Servers, ServersOptions, to_stderr, until};
+use pintle_harness::{AgentOptions, Fault, Proxy, Servers, ServersOptions, to_stderr, until};
 
-use crate::world::{LIMIT, Stage, config_map};
+use crate::world::{LIMIT, Stage, config_map, world};
 
 #[test]
 fn a_token_that_is_replaced_is_no_failure() -> Result<()> {
@@ -191,4 +191,20 @@ fn who_waits_for_a_chart_repository_is_changed_and_deleted_at_once() -> Result<(
         let found = stage.find("Application", "other")?;
         Ok(found.map_or(Ok(()), |found| Err(found["status"].to_string())))
     })
+}
+
+#[test]
+fn who_waits_for_a_chart_repository_holds_up_nobody_else() -> Result<()> {
+    let stage = Stage::with("slow", |namespace| {
+        let mut options = AgentOptions::new(world().agent_kubeconfig());
+        let args = ["--watch-namespace", namespace, "--concurrency", "1"];
+        options.args.extend(args.map(str::to_owned));
+        options
+    })?;
+    let host = Dripping::start()?;
+    let commit = push_both(&stage)?;
+    stage.apply(&host.application(&stage, "slow"))?;
+    host.is_asked()?;
+    stage.apply(&stage.application("quick", "plain", ""))?;
+    stage.ready_at("quick", &commit)
 }

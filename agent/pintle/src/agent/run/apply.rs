@@ -25,7 +25,7 @@ use super::{
         too_large,
     },
     guard::repairs_only,
-    hooks::{Slot, resting},
+    slot::{Slot, resting},
 };
 use crate::{
     agent::{
@@ -65,7 +65,7 @@ impl Run {
         ready: &Ready,
         rendered: Rendered,
         store: &mut StatusStore,
-        slot: &Slot<'_>,
+        slot: &Slot,
     ) -> Result<Done, Stopped> {
         let (shared, release) = (Arc::clone(&self.shared), &ready.release);
         let name = &release.application;

@@ -21,10 +21,11 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Stopped,
     failures::{folder, plugin_failed, prepare_failed, settings_failed},
-    hooks::Slot,
     inputs::ForRun,
     memory::plugins_of,
-    release, status_before, targets,
+    release,
+    slot::Slot,
+    status_before, targets,
 };
 use crate::{
     agent::{
@@ -163,8 +164,7 @@ pub(super) struct Ready {
 
 impl Run {
     async fn go(&mut self) -> Outcome {
-        let shared = Arc::clone(&self.shared);
-        let Some(slot) = super::slot(&shared, &self.cancel).await else {
+        let Some(slot) = Slot::take(&self.shared.slots, &self.cancel).await else {
             return self.stop(Stopped::cancelled()).await;
         };
         if let Err(stopped) = Box::pin(self.hold()).await {
@@ -196,7 +196,7 @@ impl Run {
         let name = self.job.application.application_name();
         let revision = snapshot.revision().commit.clone();
         self.claims = Some(RunClaims::new(&self.shared.claims, &name, Some(revision)));
-        match Box::pin(self.prepare(spec, &snapshot, cause)).await {
+        match Box::pin(self.prepare(spec, &snapshot, cause, &slot)).await {
             Ok(Some((ready, rendered))) => match self.held_up(&ready) {
                 // What it will have is claimed by now: nobody may delete what moves to it.
                 Some(stopped) => self.stop(stopped).await,
@@ -226,6 +226,7 @@ impl Run {
         spec: ApplicationSpec,
         snapshot: &Snapshot,
         cause: Cause,
+        slot: &Slot,
     ) -> Result<Option<(Ready, Rendered)>, Stopped> {
         let shared = Arc::clone(&self.shared);
         let mut release = release(&shared, &self.job.application, &spec)?;
@@ -262,7 +263,7 @@ impl Run {
         let (spec, rendered) = match remembered {
             Some(remembered) => remembered,
             None => {
-                self.render(spec, tree, surroundings, context.clone(), &release)
+                self.render(spec, tree, surroundings, context.clone(), &release, slot)
                     .await?
             }
         };
@@ -342,6 +343,7 @@ impl Run {
         surroundings: Surroundings,
         mut context: Context,
         release: &Release,
+        slot: &Slot,
     ) -> Result<(ApplicationSpec, Rendered), Stopped> {
         let failed =
             |message: String| Stopped::failed(Reason::RenderFailed, Retry::OnChange, message);
@@ -377,6 +379,7 @@ impl Run {
                     surroundings: &surroundings,
                 },
                 fetching: &self.job.fetching,
+                slot,
                 cancel: &self.cancel,
             },
             cluster: Some(Arc::new(PluginReader(
@@ -454,13 +457,12 @@ impl Run {
         &mut self,
         mut ready: Ready,
         rendered: Rendered,
-        slot: tokio::sync::SemaphorePermit<'_>,
+        slot: Slot,
     ) -> Outcome {
         let mut store = match self.store(&ready) {
             Ok(store) => store,
             Err(stopped) => return self.stop(stopped).await,
         };
-        let slot = Slot::new(slot);
         let applying = Box::pin(self.apply(&ready, rendered, &mut store, &slot));
         let applied = match applying.await {
             Ok(applied) => applied,

@@ -15,14 +15,15 @@ use pintle_core::{
     plan::Action,
     rendered::Rendered,
 };
-use tokio::sync::SemaphorePermit;
 
 use super::{
     Stopped,
     apply::SYNC,
     converge::{Ready, Run},
     drift::{documents, is_same, statuses, tell_unrepaired},
-    release, tell,
+    release,
+    slot::Slot,
+    tell,
 };
 use crate::agent::{
     claims::RunClaims,
@@ -37,7 +38,7 @@ const UNGUARDED: &str = "Unguarded";
 
 impl Run {
     /// Puts right what has drifted, or tells of it where that cannot be.
-    pub(super) async fn guard(&mut self, slot: SemaphorePermit<'_>) -> Outcome {
+    pub(super) async fn guard(&mut self, slot: Slot) -> Outcome {
         let Work::Guard { repairs, applied } = &self.job.work else {
             return Outcome::Done;
         };

@@ -5,7 +5,6 @@ use std::sync::{Mutex, PoisonError};
 use pintle_cluster::{Applying, InventoryStore as _, Progress, Purpose, Silent, StatusStore, Step};
 use pintle_core::{application::TestResult, event::Reason, names::TEST_ANNOTATION, plan::Depth};
 use serde_json::json;
-use tokio::sync::SemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -14,49 +13,6 @@ use super::{
     failures::{apply_failed, plan_failed},
     tell,
 };
-use crate::agent::claims::RunClaims;
-
-/// The right to work, until hooks or the health of objects are waited for: that costs nothing, so it holds nobody up.
-pub(super) struct Slot<'a>(Mutex<Option<SemaphorePermit<'a>>>);
-
-impl<'a> Slot<'a> {
-    pub(super) fn new(permit: SemaphorePermit<'a>) -> Self {
-        Self(Mutex::new(Some(permit)))
-    }
-
-    /// Gives the right away: from now on it is waited for others.
-    pub(super) fn rest(&self) {
-        let mut permit = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(permit.take());
-    }
-}
-
-/// Plans, and gives the right to work away when others are waited for meanwhile.
-pub(super) async fn resting<T>(
-    planning: impl Future<Output = T>,
-    claims: &RunClaims,
-    slot: &Slot<'_>,
-    cancel: &CancellationToken,
-) -> Result<T, Stopped> {
-    let mut planning = std::pin::pin!(planning);
-    loop {
-        tokio::select! {
-            biased;
-            planned = &mut planning => return Ok(planned),
-            () = claims.waits() => slot.rest(),
-            // A plan writes nothing.
-            () = cancel.cancelled() => return Err(Stopped::cancelled()),
-        }
-    }
-}
-
-impl Progress for Slot<'_> {
-    fn step(&self, step: Step<'_>) {
-        if matches!(step, Step::Hooks { .. } | Step::Settling { .. }) {
-            self.rest();
-        }
-    }
-}
 
 /// Remembers what tests came to.
 #[derive(Default)]

@@ -1,10 +1,11 @@
-//! What a render asks for from elsewhere, for as long as its run is wanted.
+//! What a render asks for from elsewhere: others run while it comes, for as long as the run is wanted.
 
 use async_trait::async_trait;
 use pintle_core::digest::{Digest, Digester};
 use pintle_host::{Input, Source};
 use tokio_util::sync::CancellationToken;
 
+use super::slot::Slot;
 use crate::{
     agent::{fetching::Fetching, logins::FromSecret},
     pipeline::render::{FetchInputs, RenderError},
@@ -14,6 +15,7 @@ use crate::{
 pub(super) struct ForRun<'a> {
     pub(super) way: FromSecret<'a>,
     pub(super) fetching: &'a Fetching,
+    pub(super) slot: &'a Slot,
     pub(super) cancel: &'a CancellationToken,
 }
 
@@ -25,7 +27,7 @@ impl FetchInputs for ForRun<'_> {
         let keychain = inputs.logins.keychain.clone();
         let fetch = async move { inputs.fetch(sources).await };
         let fetching = self.fetching.fetch(what, fetch);
-        let fetched = self.cancel.run_until_cancelled(fetching).await;
+        let fetched = self.slot.while_sent(fetching, self.cancel).await;
         let fetched = fetched.ok_or(RenderError::Cancelled)?;
         let refused = |error| self.way.refused(error, &keychain);
         let unpacking = fetched.map_err(refused)?.unpack();

@@ -26,8 +26,9 @@ use super::{
     apply::Judging,
     conclude,
     ending::{self, Parted},
-    hooks::{Slot, resting},
-    release, status_before, tell, unwritten,
+    release,
+    slot::{Slot, resting},
+    status_before, tell, unwritten,
 };
 use crate::{
     agent::{
@@ -48,7 +49,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut job: Job, cancel: CancellationT
 }
 
 async fn remove(shared: &Arc<Shared>, job: &mut Job, cancel: &CancellationToken) -> Outcome {
-    let Some(slot) = super::slot(shared, cancel).await else {
+    let Some(slot) = Slot::take(&shared.slots, cancel).await else {
         return Outcome::Cancelled;
     };
     if !job.application.has_finalizer() {
@@ -64,7 +65,7 @@ async fn remove(shared: &Arc<Shared>, job: &mut Job, cancel: &CancellationToken)
         attempted: before.revision.clone(),
         ..Learned::default()
     };
-    let removed = match objects(shared, job, Slot::new(slot), cancel).await {
+    let removed = match objects(shared, job, slot, cancel).await {
         Ok(removed) => removed,
         Err(stopped) => {
             let Some(verdict) = stopped.verdict else {
@@ -186,7 +187,7 @@ enum Removed {
 async fn objects(
     shared: &Arc<Shared>,
     job: &mut Job,
-    slot: Slot<'_>,
+    slot: Slot,
     cancel: &CancellationToken,
 ) -> Result<Removed, Stopped> {
     let spec = match due(&job.application)? {

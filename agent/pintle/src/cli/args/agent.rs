@@ -77,7 +77,7 @@ pub(crate) struct AgentCommand {
     /// How long the others wait for a replica that died; every third of it a lease is renewed
     #[arg(long, value_name = "DURATION", default_value = "15s")]
     pub(crate) lease_duration: pintle_core::duration::Span,
-    /// How many applications are worked on at once, in each cluster
+    /// How many applications are worked on at once, in each cluster. One that waits for health or for a host does not count
     #[arg(long, value_name = "N", default_value_t = 32)]
     pub(crate) concurrency: usize,
     #[command(flatten)]

@@ -1,0 +1,166 @@
+//! How many runs work at once, and how one lets others work while it waits.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use pintle_cluster::{Progress, Step};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::Stopped;
+use crate::agent::claims::RunClaims;
+
+/// How long a run keeps its slot while it waits for a host. What comes from the cache, or from a host that is quick, is there by
+/// then: a run that gave its slot away for that would have to wait for those of all others.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// The right to work, until hooks, the health of objects or others' hosts are waited for: that costs nothing, so it holds nobody up.
+pub(super) struct Slot {
+    slots: Arc<Semaphore>,
+    permit: Mutex<Option<OwnedSemaphorePermit>>,
+}
+
+impl Slot {
+    /// Waits for a slot; nothing if the run is not wanted any more by then: whoever waits for its end has something newer to do.
+    /// Who need not wait begins, and tells of itself that it was superseded.
+    pub(super) async fn take(slots: &Arc<Semaphore>, cancel: &CancellationToken) -> Option<Self> {
+        let permit = permit(slots, cancel).await?;
+        Some(Self {
+            slots: Arc::clone(slots),
+            permit: Mutex::new(Some(permit)),
+        })
+    }
+
+    /// Gives the right away: from now on it is waited for others.
+    pub(super) fn rest(&self) {
+        drop(self.held().take());
+    }
+
+    /// Waits for what a host has to send, and gives the right away meanwhile if that takes long. Then it is taken again, in turn
+    /// with all who wait for it; so whoever has it never waits for one who waits for it. Nothing if the run is not wanted any more.
+    pub(super) async fn while_sent<T>(
+        &self,
+        sending: impl Future<Output = T>,
+        cancel: &CancellationToken,
+    ) -> Option<T> {
+        let mut sending = std::pin::pin!(sending);
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => return None,
+            sent = &mut sending => return Some(sent),
+            () = time::sleep(PATIENCE) => self.rest(),
+        }
+        let sent = cancel.run_until_cancelled(sending).await?;
+        let permit = permit(&self.slots, cancel).await?;
+        *self.held() = Some(permit);
+        Some(sent)
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<OwnedSemaphorePermit>> {
+        self.permit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn permit(
+    slots: &Arc<Semaphore>,
+    cancel: &CancellationToken,
+) -> Option<OwnedSemaphorePermit> {
+    if let Ok(permit) = Arc::clone(slots).try_acquire_owned() {
+        return Some(permit);
+    }
+    let permit = Arc::clone(slots).acquire_owned();
+    cancel.run_until_cancelled(permit).await?.ok()
+}
+
+/// Plans, and gives the right to work away when others are waited for meanwhile.
+pub(super) async fn resting<T>(
+    planning: impl Future<Output = T>,
+    claims: &RunClaims,
+    slot: &Slot,
+    cancel: &CancellationToken,
+) -> Result<T, Stopped> {
+    let mut planning = std::pin::pin!(planning);
+    loop {
+        tokio::select! {
+            biased;
+            planned = &mut planning => return Ok(planned),
+            () = claims.waits() => slot.rest(),
+            // A plan writes nothing.
+            () = cancel.cancelled() => return Err(Stopped::cancelled()),
+        }
+    }
+}
+
+impl Progress for Slot {
+    fn step(&self, step: Step<'_>) {
+        if matches!(step, Step::Hooks { .. } | Step::Settling { .. }) {
+            self.rest();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use futures::FutureExt as _;
+    use tokio::{join, sync::oneshot};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_waits_for_a_host_lets_others_work_and_then_waits_for_them() {
+        let (slots, cancel) = (Arc::new(Semaphore::new(1)), CancellationToken::new());
+        let slot = Slot::take(&slots, &cancel).await.unwrap();
+        let (host, sent) = oneshot::channel();
+        let mut waiting = Box::pin(slot.while_sent(sent, &cancel));
+        let other = async {
+            // There is no slot before the other one rests.
+            let other = Slot::take(&slots, &cancel).await.unwrap();
+            host.send("a chart").unwrap();
+            other
+        };
+        let other = tokio::select! {
+            biased;
+            _ = &mut waiting => panic!("what comes is not there yet"),
+            other = other => other,
+        };
+        assert!(waiting.as_mut().now_or_never().is_none());
+        let mut third = Box::pin(Slot::take(&slots, &cancel));
+        assert!(third.as_mut().now_or_never().is_none());
+        drop(other);
+        let waited = waiting.await;
+        assert_eq!(waited, Some(Ok("a chart")));
+        assert_eq!(slots.available_permits(), 0, "it works again");
+        slot.rest();
+        assert!(third.await.is_some());
+    }
+
+    #[tokio::test]
+    async fn what_is_there_at_once_keeps_the_slot() {
+        let (slots, cancel) = (Arc::new(Semaphore::new(1)), CancellationToken::new());
+        let slot = Slot::take(&slots, &cancel).await.unwrap();
+        let sent = slot.while_sent(ready(1), &cancel).now_or_never();
+        assert_eq!(sent, Some(Some(1)));
+        assert_eq!(slots.available_permits(), 0);
+    }
+
+    #[tokio::test]
+    async fn who_is_not_wanted_any_more_waits_for_nothing() {
+        let (slots, cancel) = (Arc::new(Semaphore::new(1)), CancellationToken::new());
+        let slot = Slot::take(&slots, &cancel).await.unwrap();
+        let (waited, other) = join!(slot.while_sent(pending::<()>(), &cancel), async {
+            let other = Slot::take(&slots, &cancel).await;
+            cancel.cancel();
+            other
+        });
+        assert!(waited.is_none() && other.is_some());
+        // Neither for the host, nor for the slot that another one has.
+        assert!(Slot::take(&slots, &cancel).await.is_none());
+    }
+}
