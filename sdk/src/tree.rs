@@ -113,7 +113,7 @@ impl fmt::Display for ReadError {
             Self::NotFound => f.write_str("there is no such file or folder"),
             Self::Outside => f.write_str("the path is not inside the folder"),
             Self::Link => f.write_str(
-                "a symbolic link there leaves the source or never ends: replace it by what it stands for",
+                "a symbolic link there leaves the repository, is absolute or never ends: let it lead, by a relative path, to what is in the repository",
             ),
             Self::WrongKind => f.write_str("a file was expected where a folder is, or the reverse"),
             Self::TooLarge(limit) => write!(

@@ -102,7 +102,9 @@ pub enum TreeError {
         path: TreePath,
     },
     /// A symbolic link that leaves the revision, or links to itself.
-    #[error("{path} is a symbolic link that leaves the source or never ends: replace it by a file")]
+    #[error(
+        "{path} is a symbolic link that leaves the repository, is absolute or never ends: let it lead, by a relative path, to what is in the repository"
+    )]
     Link {
         /// The link.
         path: TreePath,

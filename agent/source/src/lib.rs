@@ -7,7 +7,7 @@
 //! in `docs/reference/sources.md`.
 //!
 //! What this crate never does: check files out, run a repository's hooks, filters or configuration, ask a person for a
-//! password, trust a host that was not known, follow a link out of a revision, or send credentials to another server than
+//! password, trust a host that was not known, follow a link out of a repository, or send credentials to another server than
 //! the one they are for. Everything that a server sends is bounded by [`Limits`].
 
 mod bring;

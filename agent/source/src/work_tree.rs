@@ -33,11 +33,13 @@ use crate::{
 
 /// A folder of files as they were when it was scanned, whether committed or not.
 ///
-/// What git would ignore, by the repository's rules or by the user's own, is not part of it, and neither is what is no
-/// file, link or folder. Links are followed within the repository, or where there is none within the folder. Each file has
-/// the id that git would give to its bytes, so that what did not change since a commit has the id that it has there; git's
-/// own conversions of line ends are not made. A file that changed after the scan is read as it was, or if it is a large one
-/// the change is an error: scan again.
+/// In a repository what git would ignore, by the repository's rules or by the user's own, is not part of it, and neither is
+/// what is no file, link or folder; links are followed within the repository. Where there is no repository there is nothing
+/// to be left: links are followed wherever they lead, and what they lead to is in their place.
+///
+/// Each file has the id that git would give to its bytes, so that what did not change since a commit has the id that it has
+/// there; git's own conversions of line ends are not made. A file that changed after the scan is read as it was, or if it is
+/// a large one the change is an error: scan again.
 #[derive(Debug, Clone)]
 pub struct WorkTree {
     /// What it is: its commit is `dev:` and what names its content, its time that of HEAD, or without one that at which a
@@ -47,7 +49,8 @@ pub struct WorkTree {
 }
 
 impl WorkTree {
-    /// Scans a folder. It need not be in a repository; then nothing is ignored but `.git`.
+    /// Scans a folder. It need not be in a repository; then nothing is ignored but `.git`, and a link that leads to nothing is
+    /// listed as an empty file, as what is no file, link or folder is.
     pub fn scan(path: &Path, limits: Limits) -> Result<Self, SourceError> {
         let folder = path.canonicalize().map_err(|error| SourceError::Url {
             url: path.display().to_string(),
@@ -65,7 +68,12 @@ impl WorkTree {
         };
         let ignored = Ignored::new(repository.as_ref(), &folder, &of_process)?;
         let (root, within) = bound(&folder, repository.as_ref());
-        let listing = Lister::new(ignored, limits).list(root, &within)?;
+        let lister = Lister::new(ignored, limits);
+        let lister = match repository {
+            Some(_) => lister,
+            None => lister.leading_anywhere(),
+        };
+        let listing = lister.list(root, &within)?;
         let modified = listing.modified;
         let tree = tree(listing, &within, limits)?;
         let revision = revision(&tree, head, modified)?;

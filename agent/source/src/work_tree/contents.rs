@@ -6,7 +6,10 @@ use gix::{
     ObjectId,
     objs::{Kind, WriteTo as _, tree},
 };
-use pintle_core::tree::{TreeError, TreePath};
+use pintle_core::{
+    digest::Digester,
+    tree::{TreeError, TreePath},
+};
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 
 use super::listing::{Entry, ListedFile, Listing, What, unreadable};
@@ -25,6 +28,8 @@ pub(super) struct Contents {
     folders: HashMap<ObjectId, Arc<Folder>>,
     regular: HashMap<ObjectId, ScannedFile>,
     links: HashMap<ObjectId, Vec<u8>>,
+    /// What is listed as an empty file, and why it cannot be read.
+    refused: HashMap<ObjectId, String>,
 }
 
 struct ScannedFile {
@@ -111,6 +116,11 @@ impl Contents {
                     (tree::EntryKind::Link, NodeKind::Link, id)
                 }
                 What::Submodule(commit) => (tree::EntryKind::Commit, NodeKind::Submodule, commit),
+                What::Refused(reason) => {
+                    let id = refusal(&reason);
+                    self.refused.insert(id, reason);
+                    (tree::EntryKind::Blob, NodeKind::File, id)
+                }
             };
             object.entries.push(tree::Entry {
                 mode: mode.into(),
@@ -149,6 +159,12 @@ fn hash(kind: Kind, bytes: &[u8], at: &TreePath) -> Result<ObjectId, SourceError
         .map_err(|error| broken(at, &chain(&error)).into())
 }
 
+/// Makes an id for what cannot be read: another one for another reason.
+fn refusal(reason: &str) -> ObjectId {
+    let digest = Digester::new("refused-file/v1").part(reason).finish();
+    ObjectId::from_bytes_or_panic(&digest.as_bytes()[..20])
+}
+
 impl Objects for Contents {
     fn folder(&self, id: &ObjectId, at: &TreePath, _: &Work) -> Result<Arc<Folder>, TreeError> {
         self.folders
@@ -158,6 +174,9 @@ impl Objects for Contents {
     }
 
     fn size(&self, id: &ObjectId, at: &TreePath, _: &Work) -> Result<u64, TreeError> {
+        if self.refused.contains_key(id) {
+            return Ok(0);
+        }
         match (self.regular.get(id), self.links.get(id)) {
             (Some(file), _) => Ok(file.size),
             (None, Some(target)) => Ok(target.len() as u64),
@@ -166,6 +185,9 @@ impl Objects for Contents {
     }
 
     fn blob(&self, id: &ObjectId, at: &TreePath, _: &Work) -> Result<Vec<u8>, TreeError> {
+        if let Some(reason) = self.refused.get(id) {
+            return Err(broken(at, reason));
+        }
         let file = match (self.regular.get(id), self.links.get(id)) {
             (Some(file), _) => file,
             (None, Some(target)) => return Ok(target.clone()),

@@ -90,7 +90,9 @@ impl<'a, 'b> Linked<'a, 'b> {
                     place.pop();
                     open.extend(parts(&target));
                 }
-                Some(Seen::Link(_) | Seen::File(_) | Seen::Submodule(_)) | None => return Ok(()),
+                Some(Seen::Link(_) | Seen::File(_) | Seen::Submodule(_) | Seen::Special) | None => {
+                    return Ok(());
+                }
             }
         }
         self.take_whole(place)
@@ -137,7 +139,7 @@ fn is_root(folder: &Path) -> bool {
 }
 
 /// The parts of a link's target, the last one first.
-fn parts(target: &[u8]) -> Vec<Vec<u8>> {
+pub(super) fn parts(target: &[u8]) -> Vec<Vec<u8>> {
     let parts = target.split(|byte| *byte == b'/').rev();
     parts.map(<[u8]>::to_vec).collect()
 }

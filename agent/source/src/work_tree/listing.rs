@@ -1,5 +1,7 @@
 //! What is in a folder, before any file of it is read.
 
+mod anywhere;
+
 use std::{
     fs, io,
     os::unix::{
@@ -15,6 +17,7 @@ use pintle_core::{
     tree::{TreeError, TreePath, WALK_LIMIT},
 };
 
+use self::anywhere::Anywhere;
 use super::{ignored::Ignored, indexed::Indexed, linked::Linked};
 use crate::{error::SourceError, limits::Limits, tree::broken};
 
@@ -48,6 +51,8 @@ pub(super) enum What {
     Link(Vec<u8>),
     /// A submodule, with its commit; null if that is not known.
     Submodule(ObjectId),
+    /// What cannot be read, with the reason.
+    Refused(String),
 }
 
 /// What is at a path, before it is taken into a listing.
@@ -57,6 +62,8 @@ pub(super) enum Seen {
     File(fs::Metadata),
     Link(Vec<u8>),
     Submodule(ObjectId),
+    /// A pipe, a socket or a device.
+    Special,
 }
 
 /// A file that was found.
@@ -79,6 +86,8 @@ pub(super) struct Lister<'a> {
     files: Vec<ListedFile>,
     /// Links of the folders that were listed, with what they lead to.
     links: Vec<(PathBuf, Vec<u8>)>,
+    /// What following links at once takes; nothing where they are followed afterwards, below a root.
+    anywhere: Option<Anywhere>,
     modified: i64,
 }
 
@@ -92,7 +101,17 @@ impl<'a> Lister<'a> {
             count: 0,
             files: Vec::new(),
             links: Vec::new(),
+            anywhere: None,
             modified: 0,
+        }
+    }
+
+    /// Follows links wherever they lead, and takes all that is no file, link or folder for what cannot be read: for folders
+    /// in no repository, which have no revision that could be left.
+    pub(super) fn leading_anywhere(self) -> Self {
+        Self {
+            anywhere: Some(Anywhere::default()),
+            ..self
         }
     }
 
@@ -138,6 +157,9 @@ impl<'a> Lister<'a> {
             .into());
         }
         let failed = |error| unreadable(at, &error);
+        if let Some(anywhere) = &mut self.anywhere {
+            anywhere.enter(folder);
+        }
         let mut entries = Vec::new();
         for entry in fs::read_dir(folder).map_err(failed)? {
             let entry = entry.map_err(failed)?;
@@ -152,10 +174,7 @@ impl<'a> Lister<'a> {
             let Some(what) = self.what(&entry.path(), &within, depth)? else {
                 continue;
             };
-            self.count += 1;
-            if self.count > self.most {
-                return Err(too_many(&TreePath::root(), self.count, self.most));
-            }
+            self.count()?;
             if entries.len() >= self.limits.entries {
                 return Err(too_many(at, entries.len() + 1, self.limits.entries));
             }
@@ -165,7 +184,19 @@ impl<'a> Lister<'a> {
                 what,
             });
         }
+        if let Some(anywhere) = &mut self.anywhere {
+            anywhere.leave();
+        }
         Ok(entries)
+    }
+
+    /// Counts a file or folder.
+    fn count(&mut self) -> Result<(), SourceError> {
+        self.count += 1;
+        if self.count > self.most {
+            return Err(too_many(&TreePath::root(), self.count, self.most));
+        }
+        Ok(())
     }
 
     /// Lists what is at a path; nothing if it is not part of the tree.
@@ -177,10 +208,9 @@ impl<'a> Lister<'a> {
     ) -> Result<Option<What>, SourceError> {
         match self.look(path, at)? {
             None => Ok(None),
-            // One without files is no part of the tree, as in git.
-            Some(Seen::Folder) => {
-                let entries = self.folder(path, at, depth + 1)?;
-                Ok((!entries.is_empty()).then_some(What::Folder(entries)))
+            Some(Seen::Folder) => self.within(path, at, depth),
+            Some(Seen::Link(target)) if self.anywhere.is_some() => {
+                self.behind(path, &target, at, depth)
             }
             Some(seen) => {
                 if let Seen::Link(target) = &seen {
@@ -189,6 +219,22 @@ impl<'a> Lister<'a> {
                 Ok(Some(self.take(seen, path, at)))
             }
         }
+    }
+
+    /// Lists a folder that is in another one. One without files is no part of the tree, as in git.
+    fn within(
+        &mut self,
+        folder: &Path,
+        at: &TreePath,
+        depth: usize,
+    ) -> Result<Option<What>, SourceError> {
+        let entries = self.folder(folder, at, depth + 1)?;
+        if entries.is_empty() {
+            // Links may lead to it again and again.
+            self.count()?;
+            return Ok(None);
+        }
+        Ok(Some(What::Folder(entries)))
     }
 
     /// Says what is at a path; nothing if it is not part of the tree.
@@ -202,6 +248,10 @@ impl<'a> Lister<'a> {
         if self.ignored.is(path, facts.is_dir())? {
             return Ok(None);
         }
+        if facts.is_dir() && self.anywhere.is_some() {
+            // What is in no repository has no submodules: a repository in it is a folder like any other.
+            return Ok(Some(Seen::Folder));
+        }
         if facts.is_dir() {
             let submodule = self.indexed.submodule(path);
             if submodule.is_some() || path.join(".git").exists() {
@@ -214,7 +264,11 @@ impl<'a> Lister<'a> {
             let target = fs::read_link(path).map_err(|error| unreadable(at, &error))?;
             return Ok(Some(Seen::Link(target.as_os_str().as_bytes().to_vec())));
         }
-        Ok(facts.is_file().then_some(Seen::File(facts)))
+        if facts.is_file() {
+            return Ok(Some(Seen::File(facts)));
+        }
+        // Git does not know of any.
+        Ok(self.anywhere.is_some().then_some(Seen::Special))
     }
 
     /// Takes into the listing what is at a path; a folder without what is in it.
@@ -224,10 +278,25 @@ impl<'a> Lister<'a> {
             Seen::File(facts) => self.file(path, at, &facts),
             Seen::Link(target) => What::Link(target),
             Seen::Submodule(commit) => What::Submodule(commit),
+            Seen::Special => What::Refused(
+                "it is a pipe, a socket or a device: expected a file or a folder".to_owned(),
+            ),
         }
     }
 
     fn file(&mut self, path: &Path, at: &TreePath, facts: &fs::Metadata) -> What {
+        let is_executable = facts.permissions().mode() & 0o111 != 0;
+        let known = self.anywhere.as_ref();
+        if let Some(number) = known.and_then(|anywhere| anywhere.number(path)) {
+            return What::File {
+                number,
+                is_executable,
+            };
+        }
+        let number = self.files.len();
+        if let Some(anywhere) = &mut self.anywhere {
+            anywhere.remember(path, number);
+        }
         self.modified = self.modified.max(facts.mtime());
         let id = match self.indexed.untouched(path, facts) {
             // It can never be read, so its bytes need not be either.
@@ -241,8 +310,8 @@ impl<'a> Lister<'a> {
             id,
         });
         What::File {
-            number: self.files.len() - 1,
-            is_executable: facts.permissions().mode() & 0o111 != 0,
+            number,
+            is_executable,
         }
     }
 }

@@ -292,20 +292,3 @@ fn a_folder_differs_from_its_commit_by_what_its_links_lead_to() {
     repository.write(LIB, "changed").unwrap();
     assert_eq!(differs(), Some(true));
 }
-
-#[test]
-fn without_a_repository_the_folder_is_the_bound() {
-    let dir = tempfile::tempdir().unwrap();
-    let web = dir.path().join("web");
-    fs::create_dir(&web).unwrap();
-    fs::write(dir.path().join("values.yaml"), "a: 1").unwrap();
-    fs::write(web.join("own.yaml"), "b: 1").unwrap();
-    symlink("../values.yaml", web.join("values.yaml")).unwrap();
-    symlink("own.yaml", web.join("linked.yaml")).unwrap();
-    let tree = WorkTree::scan(&web, Limits::default()).unwrap().tree();
-    assert_eq!(tree.read(&path("linked.yaml")).unwrap(), b"b: 1");
-    assert!(matches!(
-        tree.read(&path("values.yaml")),
-        Err(TreeError::Link { .. })
-    ));
-}

@@ -1,6 +1,7 @@
 //! Repositories on real git servers, hostile servers, hostile repositories, and a cache that breaks.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod anywhere;
 mod apart;
 mod cache;
 mod fixture;

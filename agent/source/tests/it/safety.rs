@@ -97,11 +97,11 @@ async fn links_are_followed_within_the_tree_and_no_further() {
     let real = whole.stat(&path("app/a.yaml")).unwrap().unwrap();
     let linked = whole.stat(&path("app/chain.yaml")).unwrap().unwrap();
     assert_eq!((linked.content, linked.size), (real.content, real.size));
-    insta::assert_snapshot!(text(&*whole, "app/absolute"), @"app/absolute is a symbolic link that leaves the source or never ends: replace it by a file");
-    insta::assert_snapshot!(text(&*whole, "app/escape"), @"app/escape is a symbolic link that leaves the source or never ends: replace it by a file");
-    insta::assert_snapshot!(text(&*whole, "app/self"), @"app/self is a symbolic link that leaves the source or never ends: replace it by a file");
-    insta::assert_snapshot!(text(&*whole, "app/ping"), @"app/ping is a symbolic link that leaves the source or never ends: replace it by a file");
-    insta::assert_snapshot!(text(&*whole, "app/up/app/a.yaml"), @"app/up is a symbolic link that leaves the source or never ends: replace it by a file");
+    insta::assert_snapshot!(text(&*whole, "app/absolute"), @"app/absolute is a symbolic link that leaves the repository, is absolute or never ends: let it lead, by a relative path, to what is in the repository");
+    insta::assert_snapshot!(text(&*whole, "app/escape"), @"app/escape is a symbolic link that leaves the repository, is absolute or never ends: let it lead, by a relative path, to what is in the repository");
+    insta::assert_snapshot!(text(&*whole, "app/self"), @"app/self is a symbolic link that leaves the repository, is absolute or never ends: let it lead, by a relative path, to what is in the repository");
+    insta::assert_snapshot!(text(&*whole, "app/ping"), @"app/ping is a symbolic link that leaves the repository, is absolute or never ends: let it lead, by a relative path, to what is in the repository");
+    insta::assert_snapshot!(text(&*whole, "app/up/app/a.yaml"), @"app/up is a symbolic link that leaves the repository, is absolute or never ends: let it lead, by a relative path, to what is in the repository");
     insta::assert_snapshot!(text(&*whole, "app/dangling"), @"app/dangling could not be read: it is a symbolic link to `none.yaml`, which does not exist");
     insta::assert_snapshot!(text(&*whole, "app/through-file"), @"app/through-file could not be read: it is a symbolic link to `a.yaml/x`, which does not exist");
     insta::assert_snapshot!(text(&*whole, "app/slash"), @"app/slash could not be read: it is a symbolic link to `a.yaml/`, which does not exist");
@@ -123,7 +123,7 @@ async fn links_are_followed_within_the_tree_and_no_further() {
         assert_eq!(text(&*app, "folder/b.yaml"), "b");
         assert_eq!(text(&*app, "base/c.yaml"), "c");
         insta::allow_duplicates! {
-            insta::assert_snapshot!(text(&*app, "up/base/c.yaml"), @"up is a symbolic link that leaves the source or never ends: replace it by a file");
+            insta::assert_snapshot!(text(&*app, "up/base/c.yaml"), @"up is a symbolic link that leaves the repository, is absolute or never ends: let it lead, by a relative path, to what is in the repository");
         }
         let listed = app.entries(&path("")).unwrap();
         assert_eq!(listed.len(), 16, "what cannot be followed is listed too");

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::TcpListener;
+use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -192,6 +193,50 @@ fn a_bare_repository_is_read_by_its_path() -> Result<()> {
     assert!(rendered.contains("value: \"1\""), "{rendered}");
     let refused = desk.pintle(&["render", &bare, "--dev"], 2)?;
     assert!(refused.contains("it needs a folder"), "{refused}");
+    Ok(())
+}
+
+#[test]
+fn links_lead_out_of_a_folder_that_is_in_no_repository() -> Result<()> {
+    let disk = tempfile::tempdir()?;
+    let at = |name: &str| disk.path().join(name);
+    let chart = |name: &str| format!("apiVersion: v2\nname: {name}\nversion: 1.0.0\n");
+    let base = "dependencies: [{name: base, version: '*', repository: 'file://../base'}]\n";
+    let template = config_map("settings", "{{ .Values.text }}");
+    for (name, text) in [
+        ("web/Chart.yaml", &*(chart("web") + base)),
+        ("base/Chart.yaml", &chart("base")),
+        ("shared/values.yaml", "text: linked\n"),
+        ("shared/templates/settings.yaml", &template),
+        ("shared/base.yaml", &config_map("of-base", "1")),
+        ("base/templates/own.yaml", &config_map("own", "1")),
+    ] {
+        let file = at(name);
+        std::fs::create_dir_all(file.parent().context("it is in a folder")?)?;
+        std::fs::write(file, text)?;
+    }
+    symlink("../shared/values.yaml", at("web/values.yaml"))?;
+    symlink(at("shared/templates"), at("web/templates"))?;
+    symlink("../../shared/base.yaml", at("base/templates/base.yaml"))?;
+    let web = at("web").display().to_string();
+    let rendered = as_administrator(&["render", &web], 0)?;
+    for text in ["value: linked", "name: of-base", "name: own"] {
+        assert!(rendered.contains(text), "{rendered}");
+    }
+
+    // As soon as there is a repository, nothing is rendered that an agent would refuse.
+    let mut git = Command::new("git");
+    git.args(["init", "--quiet", &web]);
+    for setting in ["GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"] {
+        git.env(setting, "/dev/null");
+    }
+    assert!(git.status()?.success());
+    let commands: [&[&str]; 2] = [&["render", &web], &["render", &web, "--dev"]];
+    for args in commands {
+        let refused = as_administrator(args, 1)?;
+        let told = "leaves the repository, is absolute or never ends";
+        assert!(refused.contains(told), "{refused}");
+    }
     Ok(())
 }
 

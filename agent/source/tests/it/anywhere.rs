@@ -1,0 +1,186 @@
+//! Links of folders in no repository, which lead anywhere.
+
+use std::{
+    fs,
+    os::unix::{fs::symlink, net::UnixListener},
+    path::{Path, PathBuf},
+};
+
+use pintle_core::tree::{EntryKind, walk};
+use pintle_source::{Limits, SourceError, WorkTree};
+use tempfile::TempDir;
+
+use crate::fixture::{names, path};
+
+/// A folder of this machine with others beside it, and none of them in a repository.
+struct Disk(TempDir);
+
+impl Disk {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let at = self.at(name);
+        fs::create_dir_all(at.parent().unwrap()).unwrap();
+        fs::write(at, text).unwrap();
+    }
+
+    fn link(&self, name: &str, target: impl AsRef<Path>) {
+        let at = self.at(name);
+        fs::create_dir_all(at.parent().unwrap()).unwrap();
+        symlink(target, at).unwrap();
+    }
+
+    fn scan(&self, name: &str) -> Result<WorkTree, SourceError> {
+        WorkTree::scan(&self.at(name), Limits::default())
+    }
+
+    fn files(&self, name: &str) -> Vec<(String, String)> {
+        let tree = self.scan(name).unwrap().tree();
+        let found = walk(&*tree, &path("")).unwrap();
+        let texts = found.into_iter().map(|(at, _)| {
+            let bytes = tree.read(&at).unwrap();
+            (at.to_string(), String::from_utf8(bytes).unwrap())
+        });
+        texts.collect()
+    }
+}
+
+#[test]
+fn what_links_lead_to_is_in_their_place() {
+    let disk = Disk::new();
+    disk.write("web/own.yaml", "own");
+    disk.link("web/linked.yaml", "own.yaml");
+    disk.link("web/values.yaml", "../current/values.yaml");
+    disk.link("current", "v1");
+    disk.write("v1/values.yaml", "v1");
+    disk.link("web/charts/common", disk.at("src/common"));
+    disk.link("web/charts/again", "common");
+    // A clone of a repository, as somebody has it who works on several charts.
+    disk.write("src/common/.git/HEAD", "ref: refs/heads/main\n");
+    disk.write("src/common/Chart.yaml", "common");
+    disk.link("src/common/templates/lib.tpl", "../../lib.tpl");
+    disk.write("src/lib.tpl", "lib");
+    let files = [
+        ("charts/again/Chart.yaml", "common"),
+        ("charts/again/templates/lib.tpl", "lib"),
+        ("charts/common/Chart.yaml", "common"),
+        ("charts/common/templates/lib.tpl", "lib"),
+        ("linked.yaml", "own"),
+        ("own.yaml", "own"),
+        ("values.yaml", "v1"),
+    ];
+    let expected = files.map(|(at, text)| (at.to_owned(), text.to_owned()));
+    assert_eq!(disk.files("web"), expected);
+
+    // The link may be what is named, too.
+    disk.link("named", "web");
+    assert_eq!(disk.files("named"), expected);
+}
+
+#[test]
+fn what_changes_behind_a_link_makes_another_revision() {
+    let disk = Disk::new();
+    disk.link("web/values.yaml", "../values.yaml");
+    disk.link("web/templates", "../templates");
+    disk.write("values.yaml", "1");
+    disk.write("templates/a.yaml", "1");
+    let commit = || disk.scan("web").unwrap().revision.commit;
+    let mut last = commit();
+    disk.write("other.yaml", "1");
+    assert_eq!(commit(), last);
+    for file in ["values.yaml", "templates/a.yaml", "templates/b.yaml"] {
+        disk.write(file, "2");
+        let now = commit();
+        assert_ne!(now, last, "{file}");
+        last = now;
+    }
+}
+
+#[test]
+fn what_cannot_be_followed_is_told_to_who_reads_it() {
+    let disk = Disk::new();
+    disk.write("a.yaml", "a");
+    disk.write("web/deep/own.yaml", "own");
+    disk.write("web/templates/a.yaml", "a");
+    for (name, target) in [
+        ("dangling", "../none.yaml"),
+        ("absent", "/none/none.yaml"),
+        ("through-file", "../a.yaml/x"),
+        ("slash", "../a.yaml/"),
+        ("self", "self"),
+        ("ping", "pong"),
+        ("pong", "ping"),
+        ("here", "."),
+        ("above", ".."),
+        ("root", "/"),
+        ("deep/up", "../../web"),
+        ("device", "/dev/null"),
+    ] {
+        disk.link(&format!("web/{name}"), target);
+    }
+    // A folder beside from which a link leads back.
+    disk.link("web/beside", "../beside");
+    disk.link("beside/back", "../web");
+    let _socket = UnixListener::bind(disk.at("web/socket")).unwrap();
+    let tree = disk.scan("web").unwrap().tree();
+    let told = |name: &str| {
+        let stat = tree.stat(&path(name)).unwrap().unwrap();
+        assert_eq!((stat.kind, stat.size), (EntryKind::File, 0), "{name}");
+        tree.read(&path(name)).unwrap_err().to_string()
+    };
+    insta::assert_snapshot!(told("dangling"), @"dangling could not be read: it is a symbolic link to `../none.yaml`, which does not exist");
+    insta::assert_snapshot!(told("absent"), @"absent could not be read: it is a symbolic link to `/none/none.yaml`, which does not exist");
+    insta::assert_snapshot!(told("through-file"), @"through-file could not be read: it is a symbolic link to `../a.yaml/x`, which does not exist");
+    insta::assert_snapshot!(told("slash"), @"slash could not be read: it is a symbolic link to `../a.yaml/`, which does not exist");
+    insta::assert_snapshot!(told("self"), @"self could not be read: it is a symbolic link to `self`, which never ends");
+    insta::assert_snapshot!(told("ping"), @"ping could not be read: it is a symbolic link to `pong`, which never ends");
+    for name in ["here", "above", "root", "deep/up", "beside/back"] {
+        let told = told(name);
+        let expected =
+            "which leads back to a folder around it: let it lead to what is needed of that";
+        assert!(told.ends_with(expected), "{told}");
+    }
+    insta::assert_snapshot!(told("device"), @"device could not be read: it is a pipe, a socket or a device: expected a file or a folder");
+    insta::assert_snapshot!(told("socket"), @"socket could not be read: it is a pipe, a socket or a device: expected a file or a folder");
+    // None of them is in the way of who does not read it.
+    assert_eq!(names(&*tree, "templates"), ["a.yaml"]);
+    assert_eq!(tree.read(&path("deep/own.yaml")).unwrap(), b"own");
+    assert_eq!(names(&*tree, "").len(), 15);
+}
+
+#[test]
+fn links_that_multiply_folders_come_to_an_end() {
+    let disk = Disk::new();
+    // Two ways from each folder to the next one: more than a hundred thousand to the last, in which nothing is.
+    for level in 0..17 {
+        for name in ["a", "b"] {
+            disk.link(&format!("{level}/{name}"), format!("../{}", level + 1));
+        }
+    }
+    fs::create_dir(disk.at("17")).unwrap();
+    let error = disk.scan("0").unwrap_err();
+    insta::assert_snapshot!(error, @". has 100001 entries, and the limit is 100000");
+}
+
+#[test]
+fn folders_behind_links_have_a_depth_too() {
+    let disk = Disk::new();
+    disk.link("0/next", "../1");
+    disk.link("1/next", "../2");
+    disk.write("2/a.yaml", "a");
+    let scan = |depth| {
+        let limits = Limits {
+            depth,
+            ..Limits::default()
+        };
+        WorkTree::scan(&disk.at("0"), limits)
+    };
+    scan(2).unwrap();
+    insta::assert_snapshot!(scan(1).unwrap_err(), @"next/next has 2 levels, and the limit is 1");
+}
