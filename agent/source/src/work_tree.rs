@@ -81,6 +81,19 @@ impl WorkTree {
         Ok(Self { revision, tree })
     }
 
+    /// Scans another folder, as one is named from a folder: relative to that, or with a leading `/` to the root of its
+    /// repository. From a folder in no repository that is a path of this machine, as for Helm.
+    pub fn beside(folder: &Path, path: &str, limits: Limits) -> Result<Self, SourceError> {
+        if !path.starts_with('/') {
+            return Self::scan(&folder.join(path), limits);
+        }
+        match local::discover(folder, limits) {
+            Ok((_, root)) => Self::scan(&root.join(path.trim_start_matches('/')), limits),
+            Err(SourceError::NotARepository { .. }) => Self::scan(Path::new(path), limits),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Says whether the files of a folder, and those that its links lead to, are other ones than its commit has; nothing if
     /// there are so many that it would take long to find out.
     ///

@@ -149,10 +149,7 @@ impl Surroundings {
                 Ok(tree.map_err(SnapshotError::from)?)
             }
             // Whoever runs the command may read these files; what is read is bounded as everything else is.
-            Self::Files(own) => {
-                let path = own.join(path.trim_start_matches('/'));
-                Ok(WorkTree::scan(&path, Limits::default())?.tree())
-            }
+            Self::Files(own) => Ok(WorkTree::beside(own, path, Limits::default())?.tree()),
         }
     }
 

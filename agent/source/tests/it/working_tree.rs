@@ -1,6 +1,6 @@
 //! Files that are not committed.
 
-use std::{fs, os::unix::fs::MetadataExt as _};
+use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
 use pintle_core::tree::{TreeError, walk};
 use pintle_source::{Limits, SourceError, WorkTree, is_bare, local};
@@ -233,6 +233,30 @@ fn a_folder_without_a_repository() {
         .replace(dir.path().to_str().unwrap(), "DIR");
     insta::assert_snapshot!(text, @"DIR is not in a git repository: run `git init` and commit, or take the files as they are with --dev");
     assert!(WorkTree::scan(&dir.path().join("none"), Limits::default()).is_err());
+}
+
+#[test]
+fn a_folder_is_named_from_another_one() {
+    let repository = repository(open_servers(), "beside");
+    for file in ["apps/web/a", "apps/common/b", "common/c"] {
+        repository.write(file, "").unwrap();
+    }
+    let dir = tempfile::tempdir().unwrap();
+    for folder in ["web", "common"] {
+        fs::create_dir(dir.path().join(folder)).unwrap();
+    }
+    fs::write(dir.path().join("common/d"), "").unwrap();
+    let at = |folder: &Path, path: &str| {
+        let files = WorkTree::beside(folder, path, Limits::default()).unwrap();
+        names(&*files.tree(), "")
+    };
+    let web = repository.work().join("apps/web");
+    assert_eq!(at(&web, "../common"), ["b"]);
+    assert_eq!(at(&web, "/common"), ["c"]);
+    let web = dir.path().join("web");
+    assert_eq!(at(&web, "../common"), ["d"]);
+    let absolute = dir.path().join("common").display().to_string();
+    assert_eq!(at(&web, &absolute), ["d"]);
 }
 
 #[test]
