@@ -4,6 +4,7 @@ pub(crate) mod adopt;
 pub(crate) mod catalog;
 pub(crate) mod check;
 pub(crate) mod cluster;
+pub(crate) mod disk;
 pub(crate) mod health;
 pub(crate) mod inputs;
 pub(crate) mod remotes;

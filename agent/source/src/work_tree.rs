@@ -8,6 +8,7 @@ mod linked;
 mod listing;
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -45,6 +46,9 @@ pub struct WorkTree {
     /// What it is: its commit is `dev:` and what names its content, its time that of HEAD, or without one that at which a
     /// file was last modified.
     pub revision: Revision,
+    /// Where a change of a file changes it, without links in any path: the folders that were listed, and each file and link to
+    /// which a link led, whether it is there or not.
+    pub places: BTreeSet<PathBuf>,
     tree: Arc<SourceTree<Contents>>,
 }
 
@@ -73,12 +77,17 @@ impl WorkTree {
             Some(_) => lister,
             None => lister.leading_anywhere(),
         };
-        let listing = lister.list(root, &within)?;
+        let mut listing = lister.list(root, &within)?;
+        let places = std::mem::take(&mut listing.places);
         let modified = listing.modified;
         let tree = tree(listing, &within, limits)?;
         let revision = revision(&tree, head, modified)?;
         let tree = Arc::new(tree);
-        Ok(Self { revision, tree })
+        Ok(Self {
+            revision,
+            places,
+            tree,
+        })
     }
 
     /// Scans another folder, as one is named from a folder: relative to that, or with a leading `/` to the root of its

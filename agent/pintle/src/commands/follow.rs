@@ -1,9 +1,14 @@
 //! `--follow`: again on each change of the files, or on each new commit.
 
-use std::{path::Path, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use anyhow::Context as _;
-use notify::{RecursiveMode, Watcher as _};
+use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -54,7 +59,7 @@ pub(super) async fn run(
 
 enum Changes {
     Files {
-        _watcher: notify::RecommendedWatcher,
+        _watcher: Arc<Mutex<RecommendedWatcher>>,
         events: mpsc::UnboundedReceiver<()>,
     },
     Remote,
@@ -66,19 +71,28 @@ impl Changes {
             return Ok(Self::Remote);
         };
         let (send, events) = mpsc::unbounded_channel();
-        let mut watcher =
-            notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-                // What a watcher cannot tell (an overflow) counts as a change.
-                if event.is_ok_and(|event| event.kind.is_access()) {
-                    return;
-                }
-                let _ = send.send(());
-            })
+        let places = Arc::new(Watched::below(watched_folder(origin, folder)));
+        let seen = Arc::clone(&places);
+        let tell = move |event: notify::Result<Event>| {
+            // What a watcher cannot tell (an overflow) counts as a change.
+            if event.is_ok_and(|event| event.kind.is_access() || !seen.has(&event)) {
+                return;
+            }
+            let _ = send.send(());
+        };
+        // Not all that links lead to is read: what is read is watched by itself.
+        let config = notify::Config::default().with_follow_symlinks(false);
+        let mut watcher = RecommendedWatcher::new(tell, config)
             .context("changes of files cannot be watched on this system")?;
-        let root = watched_folder(origin, folder);
+        let root = &places.root;
         watcher
-            .watch(&root, RecursiveMode::Recursive)
+            .watch(root, RecursiveMode::Recursive)
             .with_context(|| format!("{} cannot be watched", root.display()))?;
+        let watcher = Arc::new(Mutex::new(watcher));
+        if let Some(disk) = origin.disk() {
+            let watcher = Arc::clone(&watcher);
+            disk.watch_with(move |read| places.watch(&watcher, read));
+        }
         Ok(Self::Files {
             _watcher: watcher,
             events,
@@ -100,7 +114,7 @@ impl Changes {
 }
 
 /// A commit shows in the repository's `.git`, the working tree's files in the folder itself.
-fn watched_folder(origin: &Origin, folder: &Path) -> std::path::PathBuf {
+fn watched_folder(origin: &Origin, folder: &Path) -> PathBuf {
     if matches!(origin, Origin::Local(_)) {
         let git = folder
             .ancestors()
@@ -111,4 +125,106 @@ fn watched_folder(origin: &Origin, folder: &Path) -> std::path::PathBuf {
         }
     }
     folder.to_owned()
+}
+
+/// What counts as a change.
+struct Watched {
+    /// The folder that is named, or the repository: whatever is below.
+    root: PathBuf,
+    /// What else is read, since links and charts lead there.
+    beside: Mutex<BTreeSet<PathBuf>>,
+}
+
+impl Watched {
+    fn below(root: PathBuf) -> Self {
+        Self {
+            root,
+            beside: Mutex::default(),
+        }
+    }
+
+    /// Says whether an event is about what is read; one that names nothing is about everything.
+    fn has(&self, event: &Event) -> bool {
+        let beside = self.beside();
+        let is_read = |path: &PathBuf| {
+            let is_within = path.parent().is_some_and(|folder| beside.contains(folder));
+            path.starts_with(&self.root) || beside.contains(path) || is_within
+        };
+        event.paths.is_empty() || event.paths.iter().any(is_read)
+    }
+
+    /// Begins to watch what is beside the root, and says whether anything of it is new.
+    fn watch(&self, watcher: &Mutex<RecommendedWatcher>, places: &BTreeSet<PathBuf>) -> bool {
+        let beside: Vec<&PathBuf> = places
+            .iter()
+            .filter(|place| !place.starts_with(&self.root))
+            .collect();
+        let is_new = self.add(&beside);
+        // A file shows in its folder, also when it is replaced, and so does a folder that is. One that was replaced has to be
+        // watched anew.
+        let folders: BTreeSet<&Path> = beside
+            .iter()
+            .flat_map(|place| [place.parent(), place.is_dir().then_some(place.as_path())])
+            .flatten()
+            .collect();
+        let mut watcher = watcher.lock().unwrap_or_else(PoisonError::into_inner);
+        for folder in folders {
+            if let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive)
+                && is_new
+            {
+                let folder = folder.display();
+                output::warning(&format!("changes in {folder} are not seen: {error}"));
+            }
+        }
+        is_new
+    }
+
+    /// Remembers places. The lock is not held for longer: a watcher that takes a new folder may be telling of a change.
+    fn add(&self, places: &[&PathBuf]) -> bool {
+        let mut beside = self.beside();
+        let before = beside.len();
+        beside.extend(places.iter().copied().cloned());
+        beside.len() > before
+    }
+
+    fn beside(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
+        self.beside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use notify::EventKind;
+
+    use super::*;
+
+    #[test]
+    fn what_is_read_counts_and_not_what_is_beside_it() {
+        let watched = Watched::below(PathBuf::from("/desk/web"));
+        let [values, common] = ["/desk/values.yaml", "/desk/common"].map(PathBuf::from);
+        assert!(watched.add(&[&values, &common]));
+        assert!(!watched.add(&[&values]));
+        let has = |paths: &[&str]| {
+            let event = paths
+                .iter()
+                .fold(Event::new(EventKind::Any), |event, path| {
+                    event.add_path(PathBuf::from(path))
+                });
+            watched.has(&event)
+        };
+        for path in [
+            "/desk/web",
+            "/desk/web/deep/a.yaml",
+            "/desk/values.yaml",
+            "/desk/common",
+            "/desk/common/new.yaml",
+        ] {
+            assert!(has(&[path]), "{path}");
+        }
+        for path in ["/desk", "/desk/notes", "/desk/common/deep/a.yaml"] {
+            assert!(!has(&[path]), "{path}");
+        }
+        assert!(has(&["/desk/notes", "/desk/values.yaml"]), "a rename");
+        assert!(has(&[]), "an overflow");
+    }
 }

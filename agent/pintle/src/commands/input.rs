@@ -20,6 +20,7 @@ use tempfile::TempDir;
 use crate::{
     cli::{args::InputArgs, cache::cache_dir, exit::Usage, output},
     pipeline::{
+        disk::Disk,
         inputs::{self, Surroundings},
         remotes::Remotes,
         snapshot::Snapshot,
@@ -43,9 +44,9 @@ pub(super) struct Input {
 /// Where a command's input comes from: looked at again with `--follow`.
 pub(super) enum Origin {
     /// The working tree.
-    Files(PathBuf),
-    /// The commit that HEAD of a local repository names.
-    Local(PathBuf),
+    Files(Disk),
+    /// The commit that HEAD of a local repository names; where there is none, the files as they are.
+    Local(Disk),
     /// A packed chart.
     Archive(PathBuf),
     /// A chart or an artifact in a repository or registry.
@@ -126,17 +127,17 @@ impl Origin {
         Ok(if path.is_file() {
             Self::Archive(path)
         } else if args.dev {
-            Self::Files(path)
+            Self::Files(Disk::new(path))
         } else {
-            Self::Local(path)
+            Self::Local(Disk::new(path))
         })
     }
 
     /// Reads the newest revision.
     pub(super) async fn open(&self) -> anyhow::Result<Input> {
         match self {
-            Self::Files(path) => files(path).await,
-            Self::Local(path) => local(path).await,
+            Self::Files(disk) => files(disk).await,
+            Self::Local(disk) => local(disk).await,
             Self::Archive(path) => archive(path).await,
             Self::Artifact {
                 remotes,
@@ -192,8 +193,17 @@ impl Origin {
     /// Returns the folder whose changes `--follow` waits for; nothing if the origin is to be asked instead.
     pub(super) fn folder(&self) -> Option<&Path> {
         match self {
-            Self::Files(path) | Self::Local(path) | Self::Archive(path) => Some(path),
+            Self::Files(disk) | Self::Local(disk) => Some(disk.folder()),
+            Self::Archive(path) => Some(path),
             Self::Remote { .. } | Self::Artifact { .. } => None,
+        }
+    }
+
+    /// Returns what may be read as it is on this machine.
+    pub(crate) fn disk(&self) -> Option<&Disk> {
+        match self {
+            Self::Files(disk) | Self::Local(disk) => Some(disk),
+            Self::Archive(_) | Self::Remote { .. } | Self::Artifact { .. } => None,
         }
     }
 }
@@ -209,20 +219,20 @@ impl Input {
     }
 }
 
-async fn files(path: &Path) -> anyhow::Result<Input> {
-    let scan = path.to_owned();
-    let files =
-        tokio::task::spawn_blocking(move || WorkTree::scan(&scan, Limits::default())).await??;
+async fn files(disk: &Disk) -> anyhow::Result<Input> {
+    let scanned = disk.clone();
+    let files = tokio::task::spawn_blocking(move || scanned.scan()).await??;
     let tree = files.tree();
     Ok(Input {
         revision: files.revision,
         tree,
-        name: name_of(path),
-        surroundings: Surroundings::Files(path.to_owned()),
+        name: name_of(disk.folder()),
+        surroundings: Surroundings::Files(disk.clone()),
     })
 }
 
-async fn local(path: &Path) -> anyhow::Result<Input> {
+async fn local(disk: &Disk) -> anyhow::Result<Input> {
+    let path = disk.folder();
     let open = path.to_owned();
     let read = move || {
         let local = pintle_source::local(&open, Limits::default())?;
@@ -260,7 +270,7 @@ async fn local(path: &Path) -> anyhow::Result<Input> {
             )));
         }
     }
-    files(path).await
+    files(disk).await
 }
 
 async fn archive(path: &Path) -> anyhow::Result<Input> {

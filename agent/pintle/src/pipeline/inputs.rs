@@ -1,11 +1,8 @@
 //! What a renderer asks for from elsewhere: charts, artifacts, other folders of the revision.
 
-use std::{
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -18,9 +15,12 @@ use pintle_registry::{
     ChartError, Charts, Download, HelmConfigError, Logins, ParseReferenceError, Place, Reference,
     Repository, Target, Wanted, shown_url,
 };
-use pintle_source::{Limits, SourceError, WorkTree};
+use pintle_source::SourceError;
 
-use super::snapshot::{Snapshot, SnapshotError};
+use super::{
+    disk::Disk,
+    snapshot::{Snapshot, SnapshotError},
+};
 
 /// Fetches under way at once, for one rendering.
 const AT_ONCE: usize = 8;
@@ -129,7 +129,7 @@ pub(crate) enum Surroundings {
     /// A revision, and where in it the folder is.
     Revision { snapshot: Snapshot, path: TreePath },
     /// The file system of this machine.
-    Files(PathBuf),
+    Files(Disk),
 }
 
 impl Surroundings {
@@ -149,7 +149,7 @@ impl Surroundings {
                 Ok(tree.map_err(SnapshotError::from)?)
             }
             // Whoever runs the command may read these files; what is read is bounded as everything else is.
-            Self::Files(own) => Ok(WorkTree::beside(own, path, Limits::default())?.tree()),
+            Self::Files(own) => Ok(own.scan_beside(path)?.tree()),
         }
     }
 
@@ -399,6 +399,7 @@ mod tests {
     use std::{fs, os::unix::fs::symlink, process::Command};
 
     use pintle_registry::{Cause, RegistryError, RepositoryStage, Shown, Stage};
+    use pintle_source::Limits;
 
     use super::*;
 

@@ -102,6 +102,9 @@ impl<'a, 'b> Linked<'a, 'b> {
     fn pass(&mut self, place: &Path) -> Result<Option<Seen>, SourceError> {
         let (path, at) = (self.root.join(place), tree_path(place));
         let seen = self.lister.look(&path, &at)?;
+        if !matches!(seen, Some(Seen::Folder)) {
+            self.lister.note(&path);
+        }
         if let Some(seen) = &seen
             && !self.is_known(place)
             && !self.passed.contains_key(place)

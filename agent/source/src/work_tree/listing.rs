@@ -3,6 +3,7 @@
 mod anywhere;
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     os::unix::{
         ffi::OsStrExt as _,
@@ -29,6 +30,8 @@ pub(super) struct Listing {
     pub(super) files: Vec<ListedFile>,
     /// The newest modification of a file, in seconds of Unix time.
     pub(super) modified: i64,
+    /// Where a change of a file changes it: folders, and what links led to.
+    pub(super) places: BTreeSet<PathBuf>,
 }
 
 /// Something in a folder.
@@ -89,6 +92,7 @@ pub(super) struct Lister<'a> {
     /// What following links at once takes; nothing where they are followed afterwards, below a root.
     anywhere: Option<Anywhere>,
     modified: i64,
+    places: BTreeSet<PathBuf>,
 }
 
 impl<'a> Lister<'a> {
@@ -103,6 +107,7 @@ impl<'a> Lister<'a> {
             links: Vec::new(),
             anywhere: None,
             modified: 0,
+            places: BTreeSet::new(),
         }
     }
 
@@ -131,7 +136,13 @@ impl<'a> Lister<'a> {
             entries,
             files: self.files,
             modified: self.modified,
+            places: self.places,
         })
+    }
+
+    /// Notes a place that a link led to.
+    pub(super) fn note(&mut self, place: &Path) {
+        self.places.insert(place.to_owned());
     }
 
     /// Gives a link that was listed, with what it leads to: each one once.
@@ -157,6 +168,7 @@ impl<'a> Lister<'a> {
             .into());
         }
         let failed = |error| unreadable(at, &error);
+        self.note(folder);
         if let Some(anywhere) = &mut self.anywhere {
             anywhere.enter(folder);
         }

@@ -103,6 +103,29 @@ fn what_changes_behind_a_link_makes_another_revision() {
 }
 
 #[test]
+fn what_is_behind_links_is_named_for_who_watches_it() {
+    let disk = Disk::new();
+    disk.link("web/values.yaml", "../current/values.yaml");
+    disk.link("current", "v1");
+    disk.write("v1/values.yaml", "1");
+    disk.link("web/charts", "../charts");
+    disk.write("charts/common/Chart.yaml", "");
+    disk.link("web/later.yaml", "../later.yaml");
+    let root = disk.0.path().canonicalize().unwrap();
+    let expected = [
+        "charts",
+        "charts/common",
+        "current",
+        "later.yaml",
+        "v1/values.yaml",
+        "web",
+    ];
+    let expected = expected.map(|place| root.join(place));
+    let places: Vec<PathBuf> = disk.scan("web").unwrap().places.into_iter().collect();
+    assert_eq!(places, expected);
+}
+
+#[test]
 fn what_cannot_be_followed_is_told_to_who_reads_it() {
     let disk = Disk::new();
     disk.write("a.yaml", "a");

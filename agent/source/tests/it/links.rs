@@ -248,6 +248,24 @@ fn files_that_are_not_committed_are_reached_by_links_too() {
 }
 
 #[test]
+fn what_links_lead_to_is_named_for_who_watches_it() {
+    let repository = monorepo("places");
+    let root = repository.work().canonicalize().unwrap();
+    let expected = [
+        "apps/web",
+        "apps/web/charts",
+        "base/values.yaml",
+        "common",
+        "common/templates",
+        LIB,
+    ];
+    let expected = expected.map(|place| root.join(place));
+    let places = scanned(&repository, "apps/web").places;
+    let places: Vec<_> = places.into_iter().collect();
+    assert_eq!(places, expected);
+}
+
+#[test]
 fn links_lead_to_no_file_that_is_not_in_the_repository() {
     let repository = monorepo("bounded");
     repository.write(".gitignore", "/generated/").unwrap();

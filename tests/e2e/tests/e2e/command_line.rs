@@ -394,6 +394,38 @@ fn a_changed_file_is_followed_and_an_error_does_not_end_it() -> Result<()> {
 }
 
 #[test]
+fn what_links_and_dependencies_lead_to_is_followed_too() -> Result<()> {
+    let desk = Desk::new("beside")?;
+    let template = config_map("settings", "{{ .Values.text }}");
+    let chart = |name: &str| format!("apiVersion: v2\nname: {name}\nversion: 1.0.0\n");
+    let base = "dependencies: [{name: base, version: '*', repository: 'file://../base'}]\n";
+    let files = [
+        ("web/Chart.yaml", &*(chart("web") + base)),
+        ("web/templates/settings.yaml", &template),
+        ("values.yaml", "text: one\n"),
+        ("base/Chart.yaml", &chart("base")),
+        ("base/templates/own.yaml", &config_map("own", "1")),
+    ];
+    for (name, text) in files {
+        desk.repository.write(name, text)?;
+    }
+    symlink(
+        "../values.yaml",
+        desk.repository.work().join("web/values.yaml"),
+    )?;
+    let log = desk.home.path().join("beside.log");
+    let command = desk.command(&["render", "web", "--dev", "--follow"])?;
+    let mut following = Process::spawn("pintle render --follow", command, &log)?;
+    printed(&mut following, "value: one")?;
+    desk.repository.write("values.yaml", "text: two\n")?;
+    printed(&mut following, "value: two")?;
+    desk.repository
+        .write("base/templates/own.yaml", config_map("own", "changed"))?;
+    printed(&mut following, "value: changed")?;
+    following.kill()
+}
+
+#[test]
 fn ctrl_c_ends_what_follows_whatever_it_does() -> Result<()> {
     let desk = Desk::new("interrupted")?;
     let log = |name: &str| desk.home.path().join(name);

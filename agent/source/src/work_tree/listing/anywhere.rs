@@ -63,7 +63,7 @@ impl Lister<'_> {
             let target = target.escape_debug();
             What::Refused(format!("it is a symbolic link to `{target}`, {reason}"))
         };
-        let end = match end_of(link, target) {
+        let end = match self.end_of(link, target) {
             Ok(end) => end,
             Err(reason) => return Ok(Some(refused(&reason))),
         };
@@ -79,37 +79,41 @@ impl Lister<'_> {
             Some(seen) => Ok(Some(self.take(seen, &end, at))),
         }
     }
-}
 
-/// Finds where a link really ends. The error says why it does not.
-fn end_of(link: &Path, target: &[u8]) -> Result<PathBuf, String> {
-    let mut place = link.parent().unwrap_or(link).to_owned();
-    let mut open = set_out(&mut place, target);
-    let mut links = 1;
-    while let Some(part) = open.pop() {
-        match part.as_slice() {
-            b"" | b"." => continue,
-            b".." => {
+    /// Finds where a link really ends. The error says why it does not.
+    fn end_of(&mut self, link: &Path, target: &[u8]) -> Result<PathBuf, String> {
+        let mut place = link.parent().unwrap_or(link).to_owned();
+        let mut open = set_out(&mut place, target);
+        let mut links = 1;
+        while let Some(part) = open.pop() {
+            match part.as_slice() {
+                b"" | b"." => continue,
+                b".." => {
+                    place.pop();
+                    continue;
+                }
+                name => place.push(OsStr::from_bytes(name)),
+            }
+            let facts = fs::symlink_metadata(&place);
+            if !facts.as_ref().is_ok_and(fs::Metadata::is_dir) {
+                self.note(&place);
+            }
+            let facts = facts.map_err(|error| why(&error))?;
+            if facts.is_symlink() {
+                links += 1;
+                if links > LINKS {
+                    return Err("which never ends".to_owned());
+                }
+                let target = fs::read_link(&place).map_err(|error| why(&error))?;
                 place.pop();
-                continue;
+                open.extend(set_out(&mut place, target.as_os_str().as_bytes()));
+            } else if !facts.is_dir() && !open.is_empty() {
+                // `file/` is no file, as for the operating system.
+                return Err(ABSENT.to_owned());
             }
-            name => place.push(OsStr::from_bytes(name)),
         }
-        let facts = fs::symlink_metadata(&place).map_err(|error| why(&error))?;
-        if facts.is_symlink() {
-            links += 1;
-            if links > LINKS {
-                return Err("which never ends".to_owned());
-            }
-            let target = fs::read_link(&place).map_err(|error| why(&error))?;
-            place.pop();
-            open.extend(set_out(&mut place, target.as_os_str().as_bytes()));
-        } else if !facts.is_dir() && !open.is_empty() {
-            // `file/` is no file, as for the operating system.
-            return Err(ABSENT.to_owned());
-        }
+        Ok(place)
     }
-    Ok(place)
 }
 
 /// Goes to where the way of a link begins, and gives its parts, the last one first.
