@@ -121,6 +121,11 @@ pub enum Effect {
         /// Its name.
         run: RunId,
     },
+    /// Say that what was to go on rests while the application is suspended, and do nothing else.
+    Rest {
+        /// Its name.
+        run: RunId,
+    },
     /// Delete (or let go of) all objects, then drop the finalizer.
     Remove {
         /// Its name.
@@ -141,6 +146,7 @@ enum Work {
     Converge,
     Guard,
     Tell,
+    Rest,
     Remove,
 }
 
@@ -177,6 +183,8 @@ pub struct State {
     name: String,
     generation: Option<i64>,
     suspended: bool,
+    /// Whether that was told of what the last run left.
+    is_resting: bool,
     deleting: bool,
     revision: Option<String>,
     /// Why the source does not answer; nothing if it does.
@@ -203,6 +211,7 @@ impl State {
             name: name.into(),
             generation: None,
             suspended: false,
+            is_resting: false,
             deleting: false,
             revision: None,
             failure: None,
@@ -283,9 +292,9 @@ impl State {
     }
 
     fn spec(&mut self, generation: i64, suspended: bool) {
-        let resumed = self.suspended && !suspended;
+        let is_other = self.suspended != suspended;
         self.suspended = suspended;
-        if self.generation != Some(generation) || resumed {
+        if self.generation != Some(generation) || is_other {
             self.generation = Some(generation);
             self.change(Cause::Settings);
         }
@@ -337,6 +346,9 @@ impl State {
         if run != finished {
             return;
         }
+        // It is told in vain only where that could not be written.
+        self.is_resting = work == Work::Rest && outcome != Outcome::Failed(Retry::Backoff);
+        let is_overtaken = work != Work::Rest || !self.suspended || self.deleting;
         self.activity = match outcome {
             Outcome::Done if work == Work::Remove => Activity::Removed,
             Outcome::Done => {
@@ -345,7 +357,9 @@ impl State {
             }
             Outcome::Cancelled => Activity::Idle,
             // A newer change is due: it decides what comes next, and at once.
-            Outcome::Failed(_) if self.due.is_some_and(|cause| cause != Cause::Drift) => {
+            Outcome::Failed(_)
+                if is_overtaken && self.due.is_some_and(|cause| cause != Cause::Drift) =>
+            {
                 Activity::Idle
             }
             Outcome::Failed(Retry::OnChange) if work != Work::Remove => {
@@ -353,7 +367,7 @@ impl State {
                 self.block = match work {
                     Work::Converge => Block::Guarded,
                     Work::Guard => Block::Unguarded,
-                    Work::Tell | Work::Remove => self.block,
+                    Work::Tell | Work::Rest | Work::Remove => self.block,
                 };
                 Activity::Idle
             }
@@ -365,7 +379,7 @@ impl State {
                 effects.push(Effect::WakeAt(until));
                 let again = match work {
                     Work::Guard => Cause::Drift,
-                    Work::Converge | Work::Tell | Work::Remove => Cause::Retry,
+                    Work::Converge | Work::Tell | Work::Rest | Work::Remove => Cause::Retry,
                 };
                 Activity::Backoff { until, again }
             }
@@ -383,7 +397,7 @@ impl State {
                 run,
                 work,
                 cancelled: false,
-            } if work != Work::Remove => {
+            } if !matches!(work, Work::Rest | Work::Remove) => {
                 let superseded = self.due.is_some_and(|cause| cause != Cause::Drift);
                 if superseded || self.suspended {
                     self.activity = Activity::Running {
@@ -406,8 +420,12 @@ impl State {
             let run = self.start(Work::Remove);
             return Some(Effect::Remove { run });
         }
-        if self.suspended || self.generation.is_none() {
-            return None;
+        self.generation?;
+        if self.suspended {
+            // It may tell that it is worked on, or tried again: whoever waits for that would wait for good.
+            return (!self.is_resting).then(|| Effect::Rest {
+                run: self.start(Work::Rest),
+            });
         }
         let waits = self.is_blocked() || self.revision.is_none();
         if waits && self.due == Some(Cause::Drift) {

@@ -329,7 +329,9 @@ impl<'c> World<'c> {
                 Effect::Guard { run, repairs } => {
                     self.run(replica, application, run, Work::Guard { repairs });
                 }
-                Effect::Tell { run } => self.run(replica, application, run, Work::Tell),
+                Effect::Tell { run } | Effect::Rest { run } => {
+                    self.run(replica, application, run, Work::Tell);
+                }
                 Effect::Remove { run } => self.run(replica, application, run, Work::Remove),
                 Effect::Cancel { run } => {
                     let running = self.replicas[replica].run(application);

@@ -18,6 +18,20 @@ fn spec() -> Event {
     }
 }
 
+fn suspended() -> Event {
+    Event::Spec {
+        generation: 2,
+        suspended: true,
+    }
+}
+
+fn resumed() -> Event {
+    Event::Spec {
+        generation: 3,
+        suspended: false,
+    }
+}
+
 fn revision(name: &str) -> Event {
     Event::Revision(name.into())
 }
@@ -45,6 +59,10 @@ fn guard(run: u64, repairs: bool) -> Effect {
 
 fn tell(run: u64) -> Effect {
     Effect::Tell { run: RunId(run) }
+}
+
+fn rest(run: u64) -> Effect {
+    Effect::Rest { run: RunId(run) }
 }
 
 fn away(reason: &str) -> Event {
@@ -187,11 +205,8 @@ fn what_is_tried_again_need_not_wait_for_its_time_and_goes_on_with_its_pauses() 
     let (_, effects) = feed(state, [Event::Unblocked, Event::Woke { now: u64::MAX }]);
     assert_eq!(effects, [start(2, "1", Cause::Retry)]);
     // What rests goes on resting.
-    let resting = Event::Spec {
-        generation: 1,
-        suspended: true,
-    };
-    assert_eq!(feed(backoff, [resting, Event::Unblocked]).1, []);
+    let (_, effects) = feed(backoff, [suspended(), Event::Unblocked]);
+    assert_eq!(effects, [rest(1)]);
 }
 
 #[test]
@@ -388,11 +403,7 @@ fn another_source_must_answer_before_anything_runs() {
 
 #[test]
 fn suspension_rests_and_resuming_starts() {
-    let rest = Event::Spec {
-        generation: 2,
-        suspended: true,
-    };
-    let (state, effects) = feed(State::new("a"), [spec(), revision("1"), rest]);
+    let (state, effects) = feed(State::new("a"), [spec(), revision("1"), suspended()]);
     assert_eq!(effects[1..], [Effect::Cancel { run: RunId(0) }]);
     let (state, effects) = feed(
         state,
@@ -400,38 +411,74 @@ fn suspension_rests_and_resuming_starts() {
             finished(0, Outcome::Cancelled),
             revision("2"),
             Event::Drifted,
+            finished(1, Outcome::Done),
         ],
     );
-    assert!(effects.is_empty());
-    let (_, effects) = feed(
-        state,
-        [Event::Spec {
-            generation: 3,
-            suspended: false,
-        }],
-    );
-    assert_eq!(effects, [start(1, "2", Cause::Settings)]);
+    assert_eq!(effects, [rest(1)]);
+    let (_, effects) = feed(state, [resumed()]);
+    assert_eq!(effects, [start(2, "2", Cause::Settings)]);
+}
+
+#[test]
+fn what_is_suspended_is_told_to_rest_after_each_run_until_that_is_written() {
+    let failed = |run| finished(run, Outcome::Failed(Retry::Backoff));
+    // One that was tried again, one that waits, one that another agent has left, and one that could not be stopped in time.
+    let (trying, _) = feed(State::new("a"), [spec(), revision("1"), failed(0)]);
+    let (stopping, _) = feed(State::new("a"), [spec(), revision("1"), suspended()]);
+    for (state, event, run) in [
+        (trying, suspended(), 1),
+        (blocked(), suspended(), 2),
+        (State::new("a"), suspended(), 0),
+        (stopping, failed(0), 1),
+    ] {
+        let (state, effects) = feed(state, [event]);
+        let told = effects.iter().filter(|effect| **effect == rest(run));
+        assert_eq!(told.count(), 1, "{effects:?}");
+        // Nothing stops that, and it is tried again with pauses.
+        let (state, effects) = feed(state, [Event::Requested, failed(run)]);
+        let [Effect::WakeAt(until)] = effects[..] else {
+            panic!("{effects:?}")
+        };
+        let (state, effects) = feed(state, [Event::Woke { now: until }]);
+        assert_eq!(effects, [rest(run + 1)]);
+        let others = [revision("3"), Event::Drifted, Event::Requested];
+        let told = [finished(run + 1, Outcome::Done), suspended()];
+        let (state, effects) = feed(state, told.into_iter().chain(others));
+        assert_eq!(effects, []);
+        let resumed = feed(state.clone(), [resumed()]).1;
+        assert_eq!(resumed, [start(run + 2, "3", Cause::Settings)]);
+        let removing = RunId(run + 2);
+        let removed = feed(state, [Event::Deleted]).1;
+        assert_eq!(removed, [Effect::Remove { run: removing }]);
+    }
+}
+
+#[test]
+fn what_is_resumed_or_deleted_waits_for_no_pause_of_what_told_that_it_rests() {
+    let (state, _) = feed(converged(), [suspended()]);
+    let failed = || finished(1, Outcome::Failed(Retry::Backoff));
+    let (_, effects) = feed(state.clone(), [resumed(), failed()]);
+    assert_eq!(effects, [start(2, "1", Cause::Settings)]);
+    let (_, effects) = feed(state, [Event::Deleted, failed()]);
+    assert_eq!(effects, [Effect::Remove { run: RunId(2) }]);
 }
 
 #[test]
 fn deletion_removes_even_what_was_suspended_or_never_ran() {
-    let rest = Event::Spec {
-        generation: 1,
-        suspended: true,
-    };
-    let (state, effects) = feed(State::new("a"), [rest, Event::Deleted]);
-    assert_eq!(effects, [Effect::Remove { run: RunId(0) }]);
+    let deleted = [suspended(), Event::Deleted, finished(0, Outcome::Done)];
+    let (state, effects) = feed(State::new("a"), deleted);
+    assert_eq!(effects, [rest(0), Effect::Remove { run: RunId(1) }]);
     let (state, effects) = feed(
         state,
         [
-            finished(0, Outcome::Failed(Retry::Backoff)),
+            finished(1, Outcome::Failed(Retry::Backoff)),
             Event::Woke { now: u64::MAX },
         ],
     );
-    assert_eq!(effects[1..], [Effect::Remove { run: RunId(1) }]);
+    assert_eq!(effects[1..], [Effect::Remove { run: RunId(2) }]);
     let (state, effects) = feed(
         state,
-        [finished(1, Outcome::Done), revision("9"), Event::Requested],
+        [finished(2, Outcome::Done), revision("9"), Event::Requested],
     );
     assert!(effects.is_empty() && state.activity == Activity::Removed);
 }
@@ -498,6 +545,10 @@ proptest! {
                         prop_assert!(running.is_none() && !suspended && !deleted && away);
                         running = Some(run);
                     }
+                    Effect::Rest { run } => {
+                        prop_assert!(running.is_none() && suspended && !deleted);
+                        running = Some(run);
+                    }
                     Effect::Remove { run } => {
                         prop_assert!(running.is_none() && deleted);
                         running = Some(run);
@@ -516,7 +567,9 @@ proptest! {
         let live = events.into_iter().filter(|event| !matches!(event, Event::Deleted));
         let started = |effect: Effect| match effect {
             Effect::Start { run, revision, .. } => Some((run, revision)),
-            Effect::Guard { run, .. } | Effect::Tell { run } => Some((run, String::new())),
+            Effect::Guard { run, .. } | Effect::Tell { run } | Effect::Rest { run } => {
+                Some((run, String::new()))
+            }
             _ => None,
         };
         let (mut state, effects) = feed(State::new("a"), live);

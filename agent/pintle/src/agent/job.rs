@@ -110,6 +110,8 @@ pub(crate) enum Work {
     },
     /// Say that the source does not answer.
     Tell,
+    /// Say that what was to go on rests.
+    Rest,
     /// Deal with the objects, and let the Application go.
     Remove,
 }

@@ -95,6 +95,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut job: Job, cancel: CancellationT
         Work::Converge { .. } | Work::Guard { .. } | Work::Tell => {
             Box::pin(converge::run(shared, job, cancel)).await
         }
+        Work::Rest => Box::pin(concluding::rest(shared, job)).await,
         Work::Remove => Box::pin(remove::run(shared, job, cancel)).await,
     }
 }

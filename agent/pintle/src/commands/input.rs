@@ -200,7 +200,7 @@ impl Origin {
     }
 
     /// Returns what may be read as it is on this machine.
-    pub(crate) fn disk(&self) -> Option<&Disk> {
+    pub(super) fn disk(&self) -> Option<&Disk> {
         match self {
             Self::Files(disk) | Self::Local(disk) => Some(disk),
             Self::Archive(_) | Self::Remote { .. } | Self::Artifact { .. } => None,

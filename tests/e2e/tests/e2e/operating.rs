@@ -87,6 +87,31 @@ fn what_is_suspended_rests_until_it_is_resumed_and_says_who_wanted_that() -> Res
 }
 
 #[test]
+fn what_had_failed_is_told_to_rest_although_no_run_is_stopped() -> Result<()> {
+    let stage = Stage::new("restless")?;
+    // Bound and let go: nobody listens there.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let url = format!("http://{closed}/team/lost.git");
+    stage.apply(&stage.application_of(&url, "shop", "", ""))?;
+    let failed = stage.condition("shop", "Reconciling", "SourceFailed")?;
+
+    stage.patch("shop", r#"{"spec": {"suspend": true}}"#)?;
+    let stalled = stage.condition("shop", "Stalled", "Suspended")?;
+    let shop = stage.object("Application", "shop")?;
+    assert_eq!(condition(&shop, "Reconciling"), Value::Null);
+    let observed = &shop["status"]["observedGeneration"];
+    assert_eq!(*observed, shop["metadata"]["generation"]);
+    let [why, message] = [&failed, &stalled].map(|one| one["message"].as_str());
+    let (why, message) = (why.unwrap_or_default(), message.unwrap_or_default());
+    assert!(message.contains(why), "{message}");
+
+    stage.patch("shop", r#"{"spec": {"suspend": null}}"#)?;
+    stage
+        .condition("shop", "Reconciling", "SourceFailed")
+        .map(drop)
+}
+
+#[test]
 fn a_run_for_another_reason_does_not_answer_what_the_source_is_asked_for() -> Result<()> {
     let stage = Stage::new("early")?;
     let servers = Proxy::start(stage.world.servers.http(), None)?;

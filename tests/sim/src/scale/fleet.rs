@@ -259,9 +259,10 @@ impl Fleet {
             match effect {
                 Effect::Start { run, .. } => self.start(application, run),
                 Effect::WakeAt(millis) => self.put(millis * 1000, What::Woke { application, life }),
-                // Nothing is deleted, superseded or refused here, and git always answers.
+                // Nothing is suspended, deleted, superseded or refused here, and git always answers.
                 Effect::Guard { .. }
                 | Effect::Tell { .. }
+                | Effect::Rest { .. }
                 | Effect::Remove { .. }
                 | Effect::Cancel { .. } => {}
             }

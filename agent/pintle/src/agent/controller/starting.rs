@@ -46,6 +46,7 @@ impl Controller {
                 self.start(name, run, Work::Guard { repairs, applied });
             }
             Effect::Tell { run } => self.start(name, run, Work::Tell),
+            Effect::Rest { run } => self.start(name, run, Work::Rest),
             Effect::Remove { run } => self.start(name, run, Work::Remove),
             Effect::Cancel { run } => {
                 if let Some((_, cancel)) = app.run.as_ref().filter(|(current, _)| *current == run) {

@@ -13,12 +13,67 @@ use pintle_core::{
 use super::{
     Stopped, conclude,
     converge::{Run, working},
-    unwritten,
+    status_before, unwritten,
 };
 use crate::agent::{
+    job::{Job, Report},
     reasons::{SUPERSEDED, SUSPENDED},
-    report::Verdict,
+    report::{Learned, Verdict},
+    shared::Shared,
 };
+
+/// Says that nothing goes on with an application that is suspended, where its status tells otherwise.
+pub(super) async fn rest(shared: Arc<Shared>, mut job: Job) -> Report {
+    let outcome = put_to_rest(&shared, &mut job).await;
+    Report::bare(shared, job, outcome)
+}
+
+async fn put_to_rest(shared: &Arc<Shared>, job: &mut Job) -> Outcome {
+    let before = status_before(&job.application);
+    let Some(verdict) = resting(&before) else {
+        return Outcome::Done;
+    };
+    let learned = Learned {
+        requested: job.requested.clone(),
+        rollback: job.rollback.clone(),
+        rollback_answer: job.rollback_answer.clone(),
+        ..Learned::default()
+    };
+    let Some(store) = store_of(shared, job) else {
+        return Outcome::Done;
+    };
+    match Box::pin(conclude(shared, store, &before, &learned, &verdict, &[])).await {
+        Ok(application) => {
+            job.application = application;
+            Outcome::Done
+        }
+        Err((application, error)) => {
+            job.application = *application;
+            unwritten(job, error)
+        }
+    }
+}
+
+/// Returns what writes a verdict alone; nothing if there is none, which the log tells.
+fn store_of(shared: &Shared, job: &Job) -> Option<StatusStore> {
+    let (applications, application) = (shared.applications.clone(), job.application.clone());
+    match StatusStore::new(applications, application, ApplicationStatus::default()) {
+        Ok(store) => Some(store),
+        Err(error) => {
+            let name = job.application.application_name();
+            tracing::error!(application = %name, error = %chain(&error), "its status cannot be written");
+            None
+        }
+    }
+}
+
+/// Says what becomes of what a status tells to go on, if nobody goes on with it: nothing.
+fn resting(before: &ApplicationStatus) -> Option<Verdict> {
+    let told = Verdict::as_told(&before.conditions)?;
+    let goes_on = matches!(told.standing, Standing::Working | Standing::Retrying);
+    let message = || format!("suspended; until then: {}", told.message);
+    goes_on.then(|| Verdict::blocked(SUSPENDED, message()))
+}
 
 impl Run {
     /// Ends a run that came to no store of its own.
@@ -27,18 +82,9 @@ impl Run {
         let Some(verdict) = stopped.verdict.or_else(|| self.left_underway(outcome)) else {
             return outcome;
         };
-        let store = StatusStore::new(
-            self.shared.applications.clone(),
-            self.job.application.clone(),
-            ApplicationStatus::default(),
-        );
-        match store {
-            Ok(store) => Box::pin(self.finish(store, &verdict, outcome)).await,
-            Err(error) => {
-                let name = self.job.application.application_name();
-                tracing::error!(application = %name, error = %chain(&error), "its status cannot be written");
-                outcome
-            }
+        match store_of(&self.shared, &self.job) {
+            Some(store) => Box::pin(self.finish(store, &verdict, outcome)).await,
+            None => outcome,
         }
     }
 
@@ -73,16 +119,12 @@ impl Run {
         Verdict::blocked(SUSPENDED, message)
     }
 
-    /// Says what becomes of what earlier runs were at, if a suspension has stopped this one before it came to anything: nothing,
-    /// although the status tells that it goes on.
+    /// Says what becomes of what earlier runs were at, if a suspension has stopped this one before it came to anything.
     fn left_underway(&self, outcome: Outcome) -> Option<Verdict> {
         if outcome != Outcome::Cancelled || !self.is_suspended() {
             return None;
         }
-        let told = Verdict::as_told(&self.before.conditions)?;
-        let goes_on = matches!(told.standing, Standing::Working | Standing::Retrying);
-        let message = || format!("suspended; until then: {}", told.message);
-        goes_on.then(|| Verdict::blocked(SUSPENDED, message()))
+        resting(&self.before)
     }
 
     pub(super) async fn finish(
@@ -112,5 +154,35 @@ impl Run {
                 unwritten(&mut self.job, error)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pintle_core::application::Condition;
+
+    use super::*;
+
+    #[test]
+    fn of_what_is_suspended_nothing_says_that_it_goes_on() {
+        let rests = |standing| {
+            let conditions =
+                Condition::of(standing, "ApplyFailed", "no answer", Some(1), "t1", &[]);
+            let status = ApplicationStatus {
+                conditions,
+                ..ApplicationStatus::default()
+            };
+            resting(&status)
+        };
+        for standing in [Standing::Working, Standing::Retrying] {
+            let verdict = rests(standing).unwrap();
+            assert_eq!(verdict.standing, Standing::Stalled);
+            assert_eq!(verdict.reason, SUSPENDED);
+            assert_eq!(verdict.message, "suspended; until then: no answer");
+        }
+        for standing in [Standing::Ready, Standing::Stalled] {
+            assert_eq!(rests(standing), None);
+        }
+        assert_eq!(resting(&ApplicationStatus::default()), None);
     }
 }

@@ -57,10 +57,10 @@ fn row(application: &Application) -> Vec<String> {
         }
         (Ok(spec), Ok(status)) => {
             let (ready, message) = ready(status);
-            let message = match suspended_by(application) {
-                _ if !spec.suspend => message,
-                Some(request) => format!("suspended {}; {message}", request.told()),
-                None => format!("suspended; {message}"),
+            let message = if spec.suspend {
+                suspended(application, &message)
+            } else {
+                message
             };
             let health = status.health.map(|health| health.name().to_owned());
             row.extend([
@@ -73,6 +73,13 @@ fn row(application: &Application) -> Vec<String> {
         }
     }
     row
+}
+
+/// Says who suspended an application, with what its status says, which may begin with that it is suspended.
+fn suspended(application: &Application, message: &str) -> String {
+    let message = message.strip_prefix("suspended; ").unwrap_or(message);
+    let who = suspended_by(application).map(|request| format!(" {}", request.told()));
+    format!("suspended{}; {message}", who.unwrap_or_default())
 }
 
 /// Draws one application: how it is, what it runs, and each of its objects.
@@ -287,8 +294,18 @@ pub(in crate::commands) fn ready(status: &ApplicationStatus) -> (&'static str, S
 #[cfg(test)]
 mod tests {
     use pintle_core::{inventory::Entry, object::ObjectId};
+    use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn that_an_application_is_suspended_is_said_once() {
+        let application = Application::read(json!({"metadata": {"name": "shop"}}));
+        for message in ["no answer", "suspended; no answer"] {
+            let told = suspended(&application, message);
+            assert_eq!(told, "suspended; no answer");
+        }
+    }
 
     #[test]
     fn what_left_git_and_stays_is_listed_as_that() {
