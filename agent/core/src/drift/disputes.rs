@@ -144,6 +144,16 @@ impl Disputes {
         self.found_gone = gone;
     }
 
+    /// Returns the objects that have drifted, are left so, and were told.
+    pub fn told(&self) -> BTreeSet<ObjectId> {
+        self.told.keys().cloned().collect()
+    }
+
+    /// Ends all fights: nothing is put right by itself any more, so there is nothing to be undone.
+    pub fn surrender(&mut self) {
+        self.open.clear();
+    }
+
     /// Says whether something is to be looked for that left the source and is out of sight now: it is gone, another has taken it
     /// over, or only its label is. No repair brings it back into sight, so what was looked for once is not looked for again
     /// before it has been in sight in between.
@@ -344,6 +354,24 @@ mod tests {
         disputes.ran(&[], none, BTreeSet::new(), end);
         assert!(disputes.look(&drift("a", 9), DriftMode::Repair, end).is_now);
         assert!(disputes.held(end).is_empty());
+    }
+
+    #[test]
+    fn nobody_fights_who_puts_nothing_right_and_that_is_told() {
+        let mut disputes = Disputes::default();
+        play(&mut disputes, &changed("a", "eve", "/data/k"), 0, 30_000);
+        let seen = drift("a", 9);
+        let fights = disputes.going_on().into_iter().map(|fight| fight.id);
+        let fights = fights.collect();
+        disputes.ran(&[], seen.clone(), fights, 30_000);
+        let look = |disputes: &mut Disputes| disputes.look(&seen, DriftMode::Report, 30_001);
+        assert!(!look(&mut disputes).is_now);
+        disputes.surrender();
+        assert!(look(&mut disputes).is_now, "its end is told");
+        assert!(disputes.going_on().is_empty());
+        disputes.ran(&[], seen.clone(), BTreeSet::new(), 30_002);
+        assert_eq!(look(&mut disputes), Due::default());
+        assert_eq!(disputes.told(), [id("a")].into());
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub(crate) struct Disputed {
     pub(crate) held: BTreeSet<ObjectId>,
     /// Repairs that keep being undone.
     pub(crate) fights: Vec<Fight>,
+    /// Objects that are left as they are, and were told: a status has no room for all.
+    pub(crate) told: BTreeSet<ObjectId>,
 }
 
 /// What a run has found out about drift.
@@ -75,8 +77,12 @@ impl Controller {
         let tracker = self.targets.now(name).tracker.clone();
         let drift = sights(&tracker.drift(name, &app.inventory));
         let spec = app.application.spec.as_ref().ok();
+        let wanted = spec.map_or_else(DriftMode::default, |spec| spec.drift.mode);
+        if wanted == DriftMode::Report {
+            app.disputes.surrender();
+        }
         let mode = if app.machine.repairs() {
-            spec.map_or_else(DriftMode::default, |spec| spec.drift.mode)
+            wanted
         } else {
             // What cannot be put right is told once.
             DriftMode::Report

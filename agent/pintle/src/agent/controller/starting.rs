@@ -95,6 +95,7 @@ impl Controller {
             disputed: Disputed {
                 held: app.disputes.held(steady_ms()),
                 fights: app.disputes.going_on(),
+                told: app.disputes.told(),
             },
             waits_for,
             rollback: app.course.decided().cloned(),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use pintle_cluster::Application;
 use pintle_cluster::{Drift, Leave, Planned, Release};
 use pintle_core::{
-    application::{ApplicationSpec, FightStatus, ObjectDrift},
+    application::{ApplicationSpec, FightStatus, ObjectDrift, PROBLEM_LIMIT},
     drift::{DriftMode, DriftedObject, Fight},
     event::Reason,
     names::ApplicationName,
@@ -95,7 +95,7 @@ impl Run {
         let left: Vec<&DriftedObject> = drifted
             .iter()
             .filter(|one| one.is_left && !fights.iter().any(|fight| fight.id == one.id))
-            .filter(|one| !before.iter().any(|known| is_same(known, one)))
+            .filter(|one| !is_told(before, &self.job.disputed.told, one))
             .collect();
         news.extend(tell_left(&left).map(|told| (Reason::DriftDetected, told)));
         for fight in fights
@@ -109,7 +109,7 @@ impl Run {
                 .iter()
                 .any(|one| one.object == known.object && one.fight.is_some());
             if !goes_on {
-                let text = format!("{}: what was put right holds now", known.object);
+                let text = tell_end(known, now);
                 news.push((Reason::DriftFightEnded, (text, json!({}))));
             }
         }
@@ -133,10 +133,18 @@ impl Run {
     }
 }
 
-/// Says whether a status has told of this drift already.
-pub(super) fn is_same(known: &ObjectDrift, object: &DriftedObject) -> bool {
+/// Says whether drift is no news: the status has it, or it was told when that had no room for all. Each run would tell the rest
+/// anew.
+pub(super) fn is_told(
+    before: &[ObjectDrift],
+    told: &BTreeSet<ObjectId>,
+    object: &DriftedObject,
+) -> bool {
     let one = status(object, None);
-    known.object == one.object && known.fields == one.fields && known.deleted == one.deleted
+    let is_same = |known: &ObjectDrift| {
+        known.object == one.object && known.fields == one.fields && known.deleted == one.deleted
+    };
+    before.iter().any(is_same) || (before.len() >= PROBLEM_LIMIT && told.contains(&object.id))
 }
 
 pub(super) fn statuses(left: &[DriftedObject], fights: &[Fight]) -> Vec<ObjectDrift> {
@@ -284,6 +292,16 @@ fn tell_fight(fight: &Fight, manager: &str) -> (String, Value) {
     )
 }
 
+/// Tells why a fight is over: the repair holds, or none is tried any more.
+fn tell_end(known: &ObjectDrift, left: &[ObjectDrift]) -> String {
+    let object = &known.object;
+    if left.iter().any(|one| one.object == *object) {
+        format!("{object}: it is not put right any more, and only reported")
+    } else {
+        format!("{object}: what was put right holds now")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -349,6 +367,33 @@ mod tests {
         insta::assert_snapshot!(text(&fight), @"Service a: eve and pintle/shop/web undo each other's changes of /spec/type: put right 3 times in a row, and from now on less and less often");
         fight.opponents.clear();
         insta::assert_snapshot!(text(&fight), @"Service a keeps being deleted and made again by pintle/shop/web: put right 3 times in a row, and from now on less and less often");
+    }
+
+    #[test]
+    fn a_fight_ends_because_the_repair_holds_or_because_none_is_tried_any_more() {
+        let fought = status(&object("a", &[("/spec/type", "eve")]), None);
+        insta::assert_snapshot!(tell_end(&fought, &[]), @"Service a: what was put right holds now");
+        let left = [fought.clone()];
+        insta::assert_snapshot!(tell_end(&fought, &left), @"Service a: it is not put right any more, and only reported");
+    }
+
+    #[test]
+    fn drift_is_told_once_also_if_the_status_has_no_room_for_all() {
+        let number = |number: usize| object(&format!("s{number:02}"), &[("/x", "eve")]);
+        let all: Vec<DriftedObject> = (0..=PROBLEM_LIMIT).map(number).collect();
+        let (last, listed) = all.split_last().unwrap();
+        let before = statuses(listed, &[]);
+        let nothing = BTreeSet::new();
+        let both = BTreeSet::from([all[0].id.clone(), last.id.clone()]);
+        assert!(listed.iter().all(|one| is_told(&before, &nothing, one)));
+        assert!(!is_told(&before, &nothing, last));
+        assert!(is_told(&before, &both, last));
+        // What is listed is told anew when it is something else.
+        let few = &before[1..];
+        assert!(!is_told(few, &both, &all[0]));
+        assert!(!is_told(few, &both, last));
+        let again = object("s01", &[("/y", "eve")]);
+        assert!(!is_told(few, &both, &again));
     }
 
     #[test]

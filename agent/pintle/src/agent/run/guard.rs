@@ -6,7 +6,6 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use pintle_cluster::{Drift, Planned, Release};
 use pintle_core::{
-    application::{ObjectDrift, PROBLEM_LIMIT},
     drift::DriftedObject,
     event::Reason,
     inventory::Inventory,
@@ -20,7 +19,7 @@ use super::{
     Stopped,
     apply::SYNC,
     converge::{Ready, Run},
-    drift::{documents, is_same, statuses, tell_unrepaired},
+    drift::{documents, is_told, statuses, tell_unrepaired},
     release,
     slot::Slot,
     tell,
@@ -154,7 +153,7 @@ impl Run {
         }
         let news: Vec<&DriftedObject> = left
             .iter()
-            .filter(|one| !is_told(&self.before.drift, one))
+            .filter(|one| !is_told(&self.before.drift, &self.job.disputed.told, one))
             .collect();
         let why = stopped.verdict.as_ref();
         let why = why.map_or("", |verdict| verdict.message.as_str());
@@ -189,12 +188,6 @@ impl Run {
         });
         self.learned.drift = Some(told);
     }
-}
-
-/// Says whether a status has told of drift already. One that is full has no room for all: a repair that keeps being refused
-/// would tell the rest each time.
-fn is_told(before: &[ObjectDrift], object: &DriftedObject) -> bool {
-    before.len() >= PROBLEM_LIMIT || before.iter().any(|known| is_same(known, object))
 }
 
 fn left_as_it_is(drift: &Drift) -> DriftedObject {
