@@ -4,6 +4,7 @@
 //! `cargo run -p pintle-cluster --example generate` writes them into `deploy/` and `docs/reference/`; a test fails when
 //! what is there differs.
 
+mod gap;
 mod manifests;
 mod reference;
 mod schema;
@@ -17,8 +18,11 @@ use pintle_core::{
 };
 use serde_json::{Value, json};
 
-pub use self::manifests::{CACHE_SIZE, WEBHOOK_SECRET};
 use self::schema::{generated, structural};
+pub use self::{
+    gap::Gap,
+    manifests::{CACHE_SIZE, WEBHOOK_SECRET},
+};
 
 /// Returns the definitions of Application and Plugin, ready to be applied.
 pub fn definitions() -> [Value; 2] {

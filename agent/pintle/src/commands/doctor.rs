@@ -1,7 +1,9 @@
 //! `pintle doctor`: what pintle needs, looked at one by one.
 
+mod installed;
+
 use owo_colors::OwoColorize as _;
-use pintle_cluster::{Applications, Cluster};
+use pintle_cluster::Cluster;
 use pintle_core::causes::chain;
 use pintle_host::{Host, LoadRequest, Options};
 use serde::Serialize;
@@ -121,21 +123,15 @@ async fn cluster(args: &DoctorCommand) -> Vec<Finding> {
         reached.map_err(|error| chain(&error)),
     )];
     if findings[0].ok {
-        let kinds = Cluster::new(connection.clone()).discovery().kinds().await;
+        let cluster = Cluster::new(connection.clone());
+        let kinds = cluster.discovery().kinds().await;
         let kinds = kinds.map(|kinds| format!("{} APIs are served", kinds.api_versions().len()));
         findings.push(finding(
             "discovery",
             Need::Required,
             kinds.map_err(|error| chain(&error)),
         ));
-        let applications = Applications::applications(&connection).list(None).await;
-        let applications = applications.map(|all| format!("{} Applications can be read", all.len())).map_err(|error| {
-            if error.is_not_found() {
-                return "the custom resources are not installed: kubectl apply --server-side -f deploy/crds/".to_owned();
-            }
-            chain(&error)
-        });
-        findings.push(finding("applications", Need::Optional, applications));
+        findings.extend(installed::look(&connection, &cluster.reader()).await);
     }
     findings
 }

@@ -18,6 +18,7 @@ mod converging;
 mod dependencies;
 mod desk;
 mod drift;
+mod following;
 mod guarding;
 mod guests;
 mod hooks;
