@@ -49,3 +49,4 @@ pub use push::{Metadata, Pushed};
 pub use reference::{ParseReferenceError, Reference, Repository, Target};
 pub use registry::{Inspected, Pulled, PulledArchive, Registry, Resolved};
 pub use shared::Shared;
+pub use transport::check_authorities;

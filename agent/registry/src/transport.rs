@@ -345,6 +345,11 @@ fn plain_answer(status: StatusCode) -> Plain {
     }
 }
 
+/// Checks that what [`Options::certificate_authorities`] may hold once can be used there.
+pub fn check_authorities(pem: &[u8]) -> Result<(), SetupError> {
+    read_authorities(1, pem).map(drop)
+}
+
 /// Reads certificates, and checks that authorities can be made of them: the HTTP client would only say that one of all is
 /// wrong.
 fn read_authorities(number: usize, pem: &[u8]) -> Result<Vec<Certificate>, SetupError> {

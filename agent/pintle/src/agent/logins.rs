@@ -20,6 +20,8 @@ use crate::pipeline::{
 
 /// The keys of a Secret.
 type Data = BTreeMap<String, Vec<u8>>;
+/// Certificates of authorities, PEM.
+pub(crate) type Authorities = Vec<Vec<u8>>;
 
 /// Why a Secret is of no use.
 #[derive(Debug, thiserror::Error)]
@@ -42,12 +44,9 @@ pub(crate) enum LoginError {
     Remotes(#[from] RemotesError),
 }
 
-/// Reads the Secret of a source: what it holds is for that source, and for where its charts are kept.
-pub(crate) async fn of_source(
-    remotes: &Remotes,
-    place: &Place,
-    data: &Data,
-) -> Result<(Charts, Logins), LoginError> {
+/// Reads the Secret of a source: what it holds is for that source, and for where its charts are kept. The authorities are
+/// trusted besides everybody's.
+pub(crate) fn of_source(place: &Place, data: &Data) -> Result<(Authorities, Logins), LoginError> {
     let own = own(data)?;
     let is_useful = own != Credentials::Anonymous
         || data.contains_key(".dockerconfigjson")
@@ -80,7 +79,7 @@ pub(crate) async fn of_source(
             }
         }
     }
-    Ok((charts(remotes, data).await?, logins))
+    Ok((authorities(data), logins))
 }
 
 /// Reads the pull secret of a Plugin.
@@ -105,8 +104,11 @@ pub(crate) fn refused(
 }
 
 async fn charts(remotes: &Remotes, data: &Data) -> Result<Charts, LoginError> {
-    let authorities = data.get("ca.crt").cloned().into_iter().collect();
-    Ok(remotes.charts_trusting(authorities).await?)
+    Ok(remotes.charts_trusting(authorities(data)).await?)
+}
+
+fn authorities(data: &Data) -> Authorities {
+    data.get("ca.crt").cloned().into_iter().collect()
 }
 
 fn keychain(data: &Data) -> Result<Keychain, LoginError> {
@@ -152,7 +154,7 @@ impl FromSecret<'_> {
         let remotes = self.shared.catalog.remotes();
         let mut opens = Digester::new("inputs-login/v1");
         let (charts, logins) = match self.secret {
-            None => remotes.charts().await?.clone(),
+            None => remotes.charts().await?,
             Some(secret) => {
                 let (namespace, name) = (self.namespace, &secret.name);
                 let unusable = |reason: String| RenderError::Secret {

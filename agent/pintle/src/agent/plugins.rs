@@ -310,14 +310,14 @@ impl One {
         let shared = &self.shared;
         let remotes = shared.catalog.remotes();
         let Some(secret) = &self.spec.pull_secret else {
-            return Ok((remotes.registry()?.clone(), Keychain::new()));
+            return Ok((remotes.registry().await?, Keychain::new()));
         };
         let data = secrets::read(&shared.home, None, &shared.namespace, &secret.name).await?;
         let keychain = logins::of_plugin(&data)
             .with_context(|| format!("Secret {}/{}", shared.namespace, secret.name))?;
         let registry = match data.get("ca.crt") {
             Some(pem) => remotes.registry_trusting(vec![pem.clone()]).await?,
-            None => remotes.registry()?.clone(),
+            None => remotes.registry().await?,
         };
         Ok((registry, keychain))
     }

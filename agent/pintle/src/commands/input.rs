@@ -156,11 +156,11 @@ impl Origin {
                     Place::Oci(_) => place.clone(),
                 };
                 let resolved = charts
-                    .resolve(&place, wanted, logins)
+                    .resolve(&place, wanted, &logins)
                     .await
                     .map_err(of_chart)?;
                 // The files are held until they are taken, so that they are not unpacked twice.
-                let (artifact, _files) = charts.pull_files(&resolved, None, logins).await?;
+                let (artifact, _files) = charts.pull_files(&resolved, None, &logins).await?;
                 let name = match &artifact.place {
                     Place::Oci(repository) => repository.name(),
                     Place::Chart { name, .. } => name,

@@ -68,7 +68,8 @@ async fn push(
     let credentials = session.remotes.keychain().await?.find(&reference).await?;
     let pushed = session
         .remotes
-        .registry()?
+        .registry()
+        .await?
         .push(&reference, bytes, &metadata, &credentials)
         .await?;
     match output.output {
@@ -97,7 +98,8 @@ async fn pull(
     let credentials = session.remotes.keychain().await?.find(&reference).await?;
     let pulled = session
         .remotes
-        .registry()?
+        .registry()
+        .await?
         .pull(&reference, &credentials)
         .await?;
     tokio::fs::write(file, &pulled.bytes)

@@ -248,7 +248,7 @@ struct FromHere<'a> {
 #[async_trait]
 impl FetchInputs for FromHere<'_> {
     async fn fetch(&self, sources: Vec<Source>) -> Result<Vec<pintle_host::Input>, RenderError> {
-        let (charts, logins) = self.remotes.charts().await?.clone();
+        let (charts, logins) = self.remotes.charts().await?;
         let inputs = Inputs {
             charts,
             logins,

@@ -397,7 +397,7 @@ impl Catalog {
             }
         })?;
         let credentials = self.all.remotes.keychain().await?.find(&reference).await?;
-        let registry = self.all.remotes.registry()?;
+        let registry = self.all.remotes.registry().await?;
         Ok(registry.pull(&reference, &credentials).await?.bytes)
     }
 

@@ -1,24 +1,27 @@
 //! The way to registries and chart repositories. It is made when it is first needed: most renders need none.
 
+mod authority;
+
 use std::{
     collections::VecDeque,
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use pintle_core::digest::{Digest, Digester};
 use pintle_registry::{
     CacheOptions, Charts, CredentialsError, HelmConfig, HelmConfigError, HelmLocations, Keychain,
-    Locations, Logins, Registry, SetupError, Shared,
+    Locations, Logins, Options, Registry, SetupError, Shared,
 };
 use tokio::sync::OnceCell;
 
+use self::authority::Authority;
 use super::inputs::blocking;
 use crate::cli::args::RegistryArgs;
 
-/// Most clients that are kept for who trusts authorities of his own: each has the system's in memory, and another one may come
-/// with every Secret, and with every renewal.
+/// Most clients that are kept: each has the system's authorities in memory, and another one may come with every Secret that has
+/// its own, and with every renewal.
 const KEPT: usize = 64;
 
 /// Why there is no way.
@@ -36,15 +39,17 @@ pub(crate) enum RemotesError {
 
 /// Clients and credentials.
 pub(crate) struct Remotes {
-    args: RegistryArgs,
+    plain_http: Vec<String>,
+    /// Whom all clients trust besides the system's.
+    authority: Option<Authority>,
     cache: Option<CacheOptions>,
     /// Whether the person who runs this is logged in anywhere: on the command line, not in the agent.
     is_personal: bool,
-    registry: OnceLock<Registry>,
     trusting: Trusting,
     /// Of all clients: they wait for each other, and share what they fetch with the same credentials.
     shared: Arc<Shared>,
-    charts: OnceCell<(Charts, Logins)>,
+    /// Of the person, and whom he trusts for chart repositories.
+    logins: OnceCell<(Vec<Vec<u8>>, Logins)>,
     keychain: OnceCell<Keychain>,
 }
 
@@ -62,43 +67,46 @@ impl Remotes {
 
     fn new(args: RegistryArgs, cache: Option<CacheOptions>, is_personal: bool) -> Self {
         Self {
-            args,
+            plain_http: args.plain_http,
+            authority: args.registry_ca.map(Authority::new),
             cache,
             is_personal,
-            registry: OnceLock::new(),
             trusting: Trusting::default(),
             shared: Arc::default(),
-            charts: OnceCell::new(),
+            logins: OnceCell::new(),
             keychain: OnceCell::new(),
         }
     }
 
     /// Returns the client for registries.
-    pub(crate) fn registry(&self) -> Result<&Registry, RemotesError> {
-        if let Some(registry) = self.registry.get() {
-            return Ok(registry);
-        }
-        let made = set_up(
-            &self.args,
-            self.cache.clone(),
-            Vec::new(),
-            Arc::clone(&self.shared),
-        )?;
-        Ok(self.registry.get_or_init(|| made))
+    pub(crate) async fn registry(&self) -> Result<Registry, RemotesError> {
+        self.registry_trusting(Vec::new()).await
     }
 
     /// Returns the client that trusts more certificate authorities, PEM. All who trust the same ones share it; its tokens are
     /// for those alone who show the same credentials.
+    ///
+    /// It trusts what `--registry-ca` holds at this time, so whoever may ask again later does not keep it.
     pub(crate) async fn registry_trusting(
         &self,
         authorities: Vec<Vec<u8>>,
     ) -> Result<Registry, RemotesError> {
-        let slot = self.trusting.slot(&authorities);
+        let mut certificate_authorities = Vec::new();
+        if let Some(authority) = &self.authority {
+            certificate_authorities.push(authority.read().await?);
+        }
+        certificate_authorities.extend(authorities);
+        let slot = self.trusting.slot(&certificate_authorities);
         let make = async || {
-            let (args, cache) = (self.args.clone(), self.cache.clone());
+            let options = Options {
+                certificate_authorities,
+                plain_http: self.plain_http.clone(),
+                cache: self.cache.clone(),
+                ..Options::default()
+            };
             let shared = Arc::clone(&self.shared);
             // It reads the system's authorities, which holds up nobody else here.
-            blocking(move || set_up(&args, cache, authorities, shared)).await
+            blocking(move || Registry::sharing(options, shared)).await
         };
         Ok(slot.get_or_try_init(make).await?.clone())
     }
@@ -109,12 +117,7 @@ impl Remotes {
         &self,
         authorities: Vec<Vec<u8>>,
     ) -> Result<Charts, RemotesError> {
-        let registry = if authorities.is_empty() {
-            self.registry()?.clone()
-        } else {
-            self.registry_trusting(authorities).await?
-        };
-        Ok(Charts::new(registry))
+        Ok(Charts::new(self.registry_trusting(authorities).await?))
     }
 
     /// Returns with what registries are spoken to.
@@ -136,21 +139,23 @@ impl Remotes {
     }
 
     /// Returns the client for charts, and with what it speaks to repositories that no Secret is for.
-    pub(crate) async fn charts(&self) -> Result<&(Charts, Logins), RemotesError> {
-        let make = async || {
+    pub(crate) async fn charts(&self) -> Result<(Charts, Logins), RemotesError> {
+        let read = async || {
             let helm = match HelmLocations::from_env().repositories {
                 Some(path) if self.is_personal => HelmConfig::read(&path)?,
                 _ => HelmConfig::default(),
             };
-            let charts = self.charts_trusting(helm.authorities()?).await?;
+            let authorities = helm.authorities()?;
             let logins = Logins {
                 helm,
                 keychain: self.keychain().await?.clone(),
                 ..Logins::default()
             };
-            Ok((charts, logins))
+            Ok::<_, RemotesError>((authorities, logins))
         };
-        self.charts.get_or_try_init(make).await
+        let (authorities, logins) = self.logins.get_or_try_init(read).await?;
+        let charts = self.charts_trusting(authorities.clone()).await?;
+        Ok((charts, logins.clone()))
     }
 }
 
@@ -182,32 +187,6 @@ impl Trusting {
     }
 }
 
-/// Sets up a client.
-fn set_up(
-    args: &RegistryArgs,
-    cache: Option<CacheOptions>,
-    authorities: Vec<Vec<u8>>,
-    shared: Arc<Shared>,
-) -> Result<Registry, RemotesError> {
-    let mut options = pintle_registry::Options {
-        plain_http: args.plain_http.clone(),
-        cache,
-        ..pintle_registry::Options::default()
-    };
-    if let Some(path) = &args.registry_ca {
-        options.certificate_authorities.push(read(path)?);
-    }
-    options.certificate_authorities.extend(authorities);
-    Ok(Registry::sharing(options, shared)?)
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, RemotesError> {
-    std::fs::read(path).map_err(|source| RemotesError::Authority {
-        path: path.to_owned(),
-        source,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -223,7 +202,7 @@ mod tests {
             plain_http: Vec::new(),
         };
         let remotes = Remotes::of_agent(args, CacheOptions::new("unused"));
-        let client = remotes.registry().unwrap().clone();
+        let client = remotes.registry().await.unwrap();
         remotes
             .trusting
             .slot(&authorities("ours"))

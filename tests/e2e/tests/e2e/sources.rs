@@ -1,4 +1,4 @@
-//! Sources whose credentials are replaced, whose host wants a pause or sends slowly, and copies of them that do not stay as they
+//! Sources whose credentials or authorities are replaced, whose host wants a pause or sends slowly, and copies that do not stay as they
 //! were.
 
 use std::fs::{self, File, Permissions};
@@ -11,7 +11,9 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use pintle_harness::{AgentOptions, Fault, Proxy, Servers, ServersOptions, to_stderr, until};
+use pintle_harness::{
+    AgentOptions, Fault, Proxy, Servers, ServersOptions, pack_chart, to_stderr, until,
+};
 
 use crate::world::{LIMIT, Stage, config_map, world};
 
@@ -52,6 +54,63 @@ fn a_token_that_is_replaced_is_no_failure() -> Result<()> {
     let failed = events.iter().any(|(reason, _)| reason == "SourceFailed");
     assert!(!failed, "{events:?}");
     Ok(())
+}
+
+#[test]
+fn an_authority_of_registries_is_trusted_for_as_long_as_the_file_holds_it() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("ca.crt");
+    let other = Servers::start(&ServersOptions::default(), &to_stderr)?;
+    fs::copy(other.ca(), &file)?;
+    let stage = Stage::with("authority", |namespace| {
+        let mut options = AgentOptions::new(world().agent_kubeconfig());
+        let file = file.display().to_string();
+        let args = [
+            "--watch-namespace",
+            namespace,
+            "--registry-ca",
+            file.as_str(),
+        ];
+        options.args.extend(args.map(str::to_owned));
+        options
+    })?;
+    let servers = &stage.world.servers;
+    let repository = format!("{}/web", stage.namespace);
+    let publish = |version: &str| -> Result<String> {
+        let text = config_map("web", version);
+        let archive = pack_chart("web", version, &[("templates/web.yaml", &text)])?;
+        stage
+            .world
+            .wait(servers.push_chart(&repository, version, archive))
+    };
+    let refused = || -> Result<()> {
+        let failed = stage.condition("web", "Ready", "SourceFailed")?;
+        let message = failed["message"].as_str().unwrap_or_default();
+        assert!(message.contains("no secure connection"), "{message}");
+        Ok(())
+    };
+    let first = publish("1.0.0")?;
+    stage.apply(&format!(
+        "apiVersion: pintle.dev/v1alpha1\nkind: Application\nmetadata: {{name: web, namespace: {}}}\n\
+         spec:\n  serviceAccountName: deployer\n  interval: 1h\n  \
+         source: {{oci: {{url: 'oci://{}/{repository}', semver: '*'}}}}\n",
+        stage.namespace,
+        servers.registry_tls()
+    ))?;
+    refused()?;
+
+    fs::copy(servers.ca(), &file)?;
+    stage.request("web")?;
+    stage.ready_at("web", &first)?;
+
+    fs::write(&file, "no certificate")?;
+    let second = publish("1.1.0")?;
+    stage.request("web")?;
+    stage.ready_at("web", &second)?;
+
+    fs::copy(other.ca(), &file)?;
+    stage.request("web")?;
+    refused()
 }
 
 #[test]

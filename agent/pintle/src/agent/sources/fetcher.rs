@@ -2,16 +2,17 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use anyhow::Context as _;
 use pintle_core::{application::Reference, causes::chain};
-use pintle_registry::{
-    ChartError, Charts, Keychain, Logins, NoEntry, Place, ResolvedChart, Wanted,
-};
+use pintle_registry::{ChartError, Keychain, Logins, NoEntry, Place, ResolvedChart, Wanted};
 use pintle_source::{Credentials, Remote};
 
 use super::{FetchFailure, Fetched, SourceKey, What};
 use crate::{
-    agent::{logins, pauses, secrets, shared::Shared},
+    agent::{
+        logins::{self, Authorities},
+        pauses, secrets,
+        shared::Shared,
+    },
     pipeline::snapshot::Snapshot,
 };
 
@@ -47,7 +48,8 @@ enum Opens {
 struct Shelf {
     place: Place,
     wanted: Wanted,
-    charts: Charts,
+    /// Who is trusted besides everybody's authorities, which may be others with each fetch.
+    authorities: Authorities,
     logins: Logins,
 }
 
@@ -93,7 +95,7 @@ impl Fetcher {
     /// Fetches with what a Secret holds, and remembers that if it opens the source: after a failure somebody may change it,
     /// so it is read again for the next try.
     async fn fetch_with(&mut self, data: Data, is_asked: bool) -> anyhow::Result<Snapshot> {
-        let login = self.log_in(data).await?;
+        let login = self.log_in(data)?;
         let snapshot = Box::pin(self.open(&login, is_asked)).await?;
         self.replace(&login);
         self.login = Some(login);
@@ -126,9 +128,12 @@ impl Fetcher {
                 let Shelf {
                     place,
                     wanted,
-                    charts,
+                    authorities,
                     logins,
                 } = &**what;
+                let remotes = self.shared.catalog.remotes();
+                let charts = remotes.charts_trusting(authorities.clone()).await;
+                let charts = charts.map_err(|error| self.in_secret(error.into()))?;
                 let refused = |error: ChartError| self.refused(error, &logins.keychain);
                 let resolved = charts.resolve(place, wanted, logins).await;
                 let resolved = resolved.map_err(refused)?;
@@ -166,33 +171,35 @@ impl Fetcher {
         Ok(Some(data))
     }
 
-    async fn log_in(&self, data: Data) -> anyhow::Result<Login> {
-        let in_secret = || match &self.key.credentials {
-            Some((namespace, name, _)) => format!("Secret {namespace}/{name}"),
-            None => "without a Secret".to_owned(),
-        };
+    /// Names the Secret, if there is one, of which something is wrong.
+    fn in_secret(&self, error: anyhow::Error) -> anyhow::Error {
+        match &self.key.credentials {
+            Some((namespace, name, _)) => error.context(format!("Secret {namespace}/{name}")),
+            None => error,
+        }
+    }
+
+    fn log_in(&self, data: Data) -> anyhow::Result<Login> {
         let opens = match &self.key.what {
             What::Git { url, reference } => {
                 let credentials = match &data {
-                    Some(data) => Credentials::from_secret(data).with_context(in_secret)?,
+                    Some(data) => Credentials::from_secret(data)
+                        .map_err(|error| self.in_secret(error.into()))?,
                     None => Credentials::default(),
                 };
                 let url = url.clone();
                 Opens::Git(Remote { url, credentials }, reference.clone())
             }
             What::Artifact { place, wanted } => {
-                let remotes = self.shared.catalog.remotes();
-                let (charts, logins) = match &data {
-                    Some(data) => {
-                        let opens = logins::of_source(remotes, place, data).await;
-                        opens.with_context(in_secret)?
-                    }
-                    None => remotes.charts().await?.clone(),
+                let (authorities, logins) = match &data {
+                    Some(data) => logins::of_source(place, data)
+                        .map_err(|error| self.in_secret(error.into()))?,
+                    None => (Vec::new(), Logins::default()),
                 };
                 Opens::Artifact(Box::new(Shelf {
                     place: place.clone(),
                     wanted: wanted.clone(),
-                    charts,
+                    authorities,
                     logins,
                 }))
             }
