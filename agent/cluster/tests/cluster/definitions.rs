@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pintle_cluster::{InventoryStore as _, Judge, Tracker, TrackerOptions, Urgency, Waited};
+use pintle_cluster::{
+    InventoryStore as _, Judge, KindHint, Tracker, TrackerOptions, Urgency, Waited,
+};
 use pintle_core::{
     health::{Assessment, Status},
     inventory::Entry,
@@ -477,17 +479,50 @@ async fn objects_of_a_kind_that_came_after_the_server_was_asked_are_deleted() {
     assert!(world.live(&widgets(&world), "w").is_none());
 }
 
-#[tokio::test]
-async fn objects_of_an_api_that_does_not_answer_are_not_forgotten() {
-    let world = World::new("api-away").await;
-    let service = format!("v1.{}", group(&world));
+/// Registers an API server that is not there, and returns the name of the `APIService` and the path of its version.
+fn register_nobody(world: &World) -> (String, String) {
+    let service = format!("v1.{}", group(world));
     let registration = json!({
         "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": service},
         "spec": {
-            "group": group(&world), "version": "v1", "groupPriorityMinimum": 100, "versionPriority": 10,
+            "group": group(world), "version": "v1", "groupPriorityMinimum": 100, "versionPriority": 10,
             "insecureSkipTLSVerify": true, "service": {"namespace": world.namespace, "name": "nobody"},
         },
     });
+    world.plane.apply(&registration.to_string()).unwrap();
+    let path = format!("/apis/{}/v1", group(world));
+    until_refused(world, &path, "ServiceUnavailable");
+    (service, path)
+}
+
+#[tokio::test]
+async fn an_api_that_does_not_answer_from_the_start_holds_up_only_what_is_of_it() {
+    let world = World::new("api-absent").await;
+    let (service, _) = register_nobody(&world);
+    let listed = || async {
+        let fresh = another(&world);
+        let kinds = fresh.cluster.discovery().kinds().await.unwrap();
+        let unknown = kinds.find(&group(&world), "v1", "Widget").unwrap_err();
+        Ok(match &unknown.hint {
+            KindHint::Unanswered(named) if *named == service => Ok(()),
+            _ => Err(unknown.to_string()),
+        })
+    };
+    pintle_harness::until_async("it is listed as one that does not answer", LIMIT, listed)
+        .await
+        .unwrap();
+    let both = [config_map("a", "1"), config_map("b", "1")];
+    let applied = another(&world).converge(&both).await.unwrap();
+    assert_eq!(applied.inventory.len(), 2);
+    let applied = another(&world).converge(&both[..1]).await.unwrap();
+    assert_eq!(applied.inventory.len(), 1);
+    assert!(world.live("configmap", "b").is_none(), "it was deleted");
+    world.kubectl(&["delete", "apiservice", &service]);
+}
+
+#[tokio::test]
+async fn objects_of_an_api_that_does_not_answer_are_not_forgotten() {
+    let world = World::new("api-away").await;
     let rest = [config_map("a", "1")];
     let mut inventory = world.converge(&rest).await.unwrap().inventory;
     let id = ObjectId {
@@ -503,9 +538,7 @@ async fn objects_of_an_api_that_does_not_answer_are_not_forgotten() {
     let mut store = world.store().await;
     store.keep(&inventory, Urgency::Now).await.unwrap();
 
-    world.plane.apply(&registration.to_string()).unwrap();
-    let path = format!("/apis/{}/v1", group(&world));
-    until_refused(&world, &path, "ServiceUnavailable");
+    let (service, path) = register_nobody(&world);
     let error = world.plan(&rest, Depth::Local).await.unwrap_err();
     assert!(
         error
