@@ -45,6 +45,7 @@ fn list(known: &[String]) -> String {
     known.join(", ")
 }
 
+const NO_CONTEXT: &str = "it has no `current-context`; put the name of one of its contexts there";
 const NO_PROGRAM: &str = "it would run a program in the agent; put a `token`, or `client-certificate-data` and \
                           `client-key-data`, into the kubeconfig";
 const NO_FILE: &str = "it would read a file of the agent; put the content into the kubeconfig, in the field with `-data` or \
@@ -78,7 +79,7 @@ fn checked(text: &str) -> Result<Kubeconfig, RemoteError> {
     let current = all
         .current_context
         .clone()
-        .ok_or_else(|| malformed("it has no `current-context`".to_owned()))?;
+        .ok_or_else(|| malformed(NO_CONTEXT.to_owned()))?;
     let known = all.contexts.iter().map(|context| context.name.clone());
     let known = known.collect();
     all.contexts.retain(|context| context.name == current);
@@ -236,6 +237,7 @@ mod tests {
             assert!(checked(bad).is_err(), "{bad}");
         }
         insta::assert_snapshot!(said(&good.replace("current-context: prod", "current-context: dev")), @"context `dev` is not in it: there are prod");
+        insta::assert_snapshot!(said(&good.replace("current-context: prod", "")), @"it is no kubeconfig: it has no `current-context`; put the name of one of its contexts there");
     }
 
     #[test]

@@ -16,7 +16,7 @@ const UNWATCHED: Duration = Duration::from_secs(30);
 pub(crate) enum SecretError {
     #[error("Secret {namespace}/{name} does not exist")]
     Missing { namespace: String, name: String },
-    #[error("Secret {namespace}/{name} has no key `{key}`: there are {}", .found.join(", "))]
+    #[error("Secret {namespace}/{name} has no key `{key}`: there are {}", list(.found))]
     Key {
         namespace: String,
         name: String,
@@ -32,6 +32,13 @@ pub(crate) enum SecretError {
         #[source]
         reason: Box<Unread>,
     },
+}
+
+fn list(keys: &[String]) -> String {
+    match keys {
+        [] => "none".to_owned(),
+        keys => keys.join(", "),
+    }
 }
 
 /// Why it is not known what a Secret holds.
@@ -215,6 +222,27 @@ mod tests {
         assert_eq!(
             chain(&error),
             "Secret shop/key cannot be read: cannot get credentials for the API server: the token has expired"
+        );
+    }
+
+    #[test]
+    fn a_key_that_is_not_there_is_told_with_those_that_are() {
+        let found = |keys: &[&str]| {
+            let error = SecretError::Key {
+                namespace: "shop".to_owned(),
+                name: "prod".to_owned(),
+                key: "value".to_owned(),
+                found: keys.iter().map(|&key| key.to_owned()).collect(),
+            };
+            error.to_string()
+        };
+        assert_eq!(
+            found(&["a", "b"]),
+            "Secret shop/prod has no key `value`: there are a, b"
+        );
+        assert_eq!(
+            found(&[]),
+            "Secret shop/prod has no key `value`: there are none"
         );
     }
 
