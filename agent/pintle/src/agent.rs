@@ -170,6 +170,7 @@ async fn set_up(
     let remotes = Remotes::of_agent(args.registry.clone(), pulled);
     let repositories = Repositories::new(pintle_source::Options {
         cache_bytes: shares.git,
+        limits: args.git.limits(),
         ..pintle_source::Options::new(cache.join("git"))
     })?;
     let seeds = Seeds::of_agent(&connection, &args.namespace)

@@ -318,11 +318,17 @@ impl Excess {
             Self::References => {
                 "delete those that nobody needs; before version 2 of git's protocol the list holds all other references too"
             }
-            Self::Transfer | Self::Objects | Self::Unpacked => {
-                "take what is not deployed out of the repository, or deploy from one of its own"
+            Self::Transfer | Self::Unpacked => {
+                "take what is not deployed out of the repository, or deploy from one of its own; \
+                 an agent takes more with `--max-git-transfer`"
+            }
+            Self::Objects => {
+                "take what is not deployed out of the repository, or deploy from one of its own; \
+                 an agent takes more with `--max-git-objects`"
             }
             Self::Object => {
-                "take the file out of the commit; `git ls-tree -r -l COMMIT` shows the sizes"
+                "take the file out of the commit; `git ls-tree -r -l COMMIT` shows the sizes; \
+                 an agent takes larger ones with `--max-git-object-size`"
             }
             Self::Bases => "run `git repack -a -d -f --depth=4` where the repository is kept",
             Self::Chain => "run `git repack -a -d -f` where the repository is kept",
@@ -473,10 +479,10 @@ mod tests {
             .to_string()
         };
         insta::assert_snapshot!(told(Excess::References), @"URL sends more than 9 bytes of branches and tags, the limit of their list: delete those that nobody needs; before version 2 of git's protocol the list holds all other references too");
-        insta::assert_snapshot!(told(Excess::Transfer), @"URL sends more than 9 bytes at once, the limit of one transfer: take what is not deployed out of the repository, or deploy from one of its own");
-        insta::assert_snapshot!(told(Excess::Objects), @"URL sends more than 9 objects at once, the limit of one transfer: take what is not deployed out of the repository, or deploy from one of its own");
-        insta::assert_snapshot!(told(Excess::Object), @"URL sends an object of more than 9 bytes, the limit of one object: take the file out of the commit; `git ls-tree -r -l COMMIT` shows the sizes");
-        insta::assert_snapshot!(told(Excess::Unpacked), @"URL sends objects that have more than 9 bytes when they are unpacked, the limit of one transfer: take what is not deployed out of the repository, or deploy from one of its own");
+        insta::assert_snapshot!(told(Excess::Transfer), @"URL sends more than 9 bytes at once, the limit of one transfer: take what is not deployed out of the repository, or deploy from one of its own; an agent takes more with `--max-git-transfer`");
+        insta::assert_snapshot!(told(Excess::Objects), @"URL sends more than 9 objects at once, the limit of one transfer: take what is not deployed out of the repository, or deploy from one of its own; an agent takes more with `--max-git-objects`");
+        insta::assert_snapshot!(told(Excess::Object), @"URL sends an object of more than 9 bytes, the limit of one object: take the file out of the commit; `git ls-tree -r -l COMMIT` shows the sizes; an agent takes larger ones with `--max-git-object-size`");
+        insta::assert_snapshot!(told(Excess::Unpacked), @"URL sends objects that have more than 9 bytes when they are unpacked, the limit of one transfer: take what is not deployed out of the repository, or deploy from one of its own; an agent takes more with `--max-git-transfer`");
         insta::assert_snapshot!(told(Excess::Bases), @"URL sends objects that need more than 9 bytes of others at once to be put together, the limit of that: run `git repack -a -d -f --depth=4` where the repository is kept");
         let history = SourceError::NoTip {
             url: "URL".to_owned(),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use pintle_source::Limits;
 
 use super::{ConnectionArgs, RegistryArgs};
 
@@ -52,7 +53,7 @@ pub(crate) struct AgentCommand {
         value_name = "SIZE",
         env = "PINTLE_CACHE_SIZE",
         default_value = pintle_cluster::crd::CACHE_SIZE,
-        value_parser = size
+        value_parser = cache_size
     )]
     pub(crate) cache_size: u64,
     /// Address for /metrics, /healthz and /readyz
@@ -81,15 +82,85 @@ pub(crate) struct AgentCommand {
     #[arg(long, value_name = "N", default_value_t = 32)]
     pub(crate) concurrency: usize,
     #[command(flatten)]
+    pub(crate) git: GitArgs,
+    #[command(flatten)]
     pub(crate) registry: RegistryArgs,
+}
+
+// How much is taken from a git repository.
+#[derive(Debug, Clone, Copy, Args)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "they are called as their options are"
+)]
+pub(crate) struct GitArgs {
+    /// Most that one transfer of a git repository has, as it is sent. It goes to the cache: the volume needs six times as much
+    #[arg(
+        long,
+        value_name = "SIZE",
+        env = "PINTLE_MAX_GIT_TRANSFER",
+        default_value = "512Mi",
+        value_parser = size,
+        help_heading = "Git"
+    )]
+    pub(crate) max_git_transfer: u64,
+    /// Most files, folders and commits that one transfer of a git repository has; each takes some 200 bytes of memory
+    #[arg(
+        long,
+        value_name = "N",
+        env = "PINTLE_MAX_GIT_OBJECTS",
+        default_value_t = 400_000,
+        help_heading = "Git"
+    )]
+    pub(crate) max_git_objects: u32,
+    /// Largest file in a git repository, whether it is deployed or not; reading takes up to ten times as much memory
+    #[arg(
+        long,
+        value_name = "SIZE",
+        env = "PINTLE_MAX_GIT_OBJECT_SIZE",
+        default_value = "64Mi",
+        value_parser = size,
+        help_heading = "Git"
+    )]
+    pub(crate) max_git_object_size: u64,
+}
+
+/// How much larger a transfer may be when it is unpacked: that takes time, and no memory.
+const UNPACKED: u64 = 16;
+
+impl GitArgs {
+    /// Returns what is accepted from a repository.
+    pub(crate) fn limits(self) -> Limits {
+        Limits {
+            pack: self.max_git_transfer,
+            unpacked: self.max_git_transfer.saturating_mul(UNPACKED),
+            objects: self.max_git_objects,
+            object: self.max_git_object_size,
+            ..Limits::default()
+        }
+    }
 }
 
 /// The smallest cache: what the agent needs at once, such as its own plugins when they are compiled, must fit into a part
 /// of it.
 const SMALLEST_CACHE: u64 = 256 << 20;
 
-/// Reads a size as Kubernetes writes it: `4Gi`, `500M`, or a number of bytes.
+/// Reads the size of the cache.
+fn cache_size(text: &str) -> Result<u64, String> {
+    bytes(text)
+        .filter(|bytes| *bytes >= SMALLEST_CACHE)
+        .ok_or_else(|| "expected a size of 256Mi or more, such as 4Gi".to_owned())
+}
+
+/// Reads the size of something of which there is some.
 fn size(text: &str) -> Result<u64, String> {
+    bytes(text)
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| "expected a size, such as 512Mi".to_owned())
+}
+
+/// Reads a size as Kubernetes writes it: `4Gi`, `500M`, or a number of bytes.
+fn bytes(text: &str) -> Option<u64> {
     let unit = text
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(text.len());
@@ -104,24 +175,48 @@ fn size(text: &str) -> Result<u64, String> {
         "Ti" => Some(1 << 40),
         _ => None,
     };
-    let number = number.parse::<u64>().ok();
-    let bytes = number
-        .zip(factor)
-        .and_then(|(number, factor)| number.checked_mul(factor));
-    bytes
-        .filter(|bytes| *bytes >= SMALLEST_CACHE)
-        .ok_or_else(|| "expected a size of 256Mi or more, such as 4Gi".to_owned())
+    number.parse::<u64>().ok()?.checked_mul(factor?)
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+    use crate::cli::args::{Cli, Command};
+
+    fn limits(args: &[&str]) -> Limits {
+        let cli = Cli::try_parse_from([&["pintle", "agent"][..], args].concat());
+        match cli.unwrap().command {
+            Command::Agent(agent) => agent.git.limits(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_agent_takes_from_a_repository_what_the_command_line_takes_unless_it_is_told_otherwise() {
+        assert_eq!(limits(&[]), Limits::default());
+        let told = limits(&[
+            "--max-git-transfer=2Gi",
+            "--max-git-objects=2000000",
+            "--max-git-object-size=100M",
+        ]);
+        let expected = Limits {
+            pack: 2 << 30,
+            unpacked: 32 << 30,
+            objects: 2_000_000,
+            object: 100_000_000,
+            ..Limits::default()
+        };
+        assert_eq!(told, expected);
+    }
 
     #[test]
     fn sizes_are_written_as_in_kubernetes() {
-        assert_eq!(size("4Gi"), Ok(4 << 30));
-        assert_eq!(size("500M"), Ok(500_000_000));
-        assert_eq!(size("4294967296"), Ok(4 << 30));
+        assert_eq!(cache_size("4Gi"), Ok(4 << 30));
+        assert_eq!(cache_size("500M"), Ok(500_000_000));
+        assert_eq!(cache_size("4294967296"), Ok(4 << 30));
+        assert_eq!(size("1"), Ok(1));
         for none in [
             "",
             "Gi",
@@ -133,7 +228,7 @@ mod tests {
             "0",
             "99999999999Ti",
         ] {
-            assert!(size(none).is_err(), "{none}");
+            assert!(cache_size(none).is_err(), "{none}");
         }
     }
 }
