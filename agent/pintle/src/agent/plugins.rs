@@ -1,6 +1,7 @@
 //! Plugin resources: resolved, pulled, loaded, and their status written.
 
 mod known;
+mod owed;
 mod refusals;
 
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc, time::Duration};
@@ -8,7 +9,7 @@ use std::{collections::BTreeMap, fmt::Write as _, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use bytes::Bytes;
 use futures::StreamExt as _;
-use pintle_cluster::{Plugin, Plugins, ResourceEvent};
+use pintle_cluster::{Plugin, Plugins, ResourceEvent, StatusError};
 use pintle_core::{
     application::{Condition, PluginSpec, PluginStatus, Standing},
     causes::chain,
@@ -20,10 +21,12 @@ use pintle_registry::{Keychain, NoEntry, Reference, Registry, RegistryError};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
+    time::Instant,
 };
 
 use self::{
     known::{Changed, Failure, Known},
+    owed::Owed,
     refusals::Refusals,
 };
 use super::{
@@ -78,6 +81,11 @@ pub(crate) async fn follow(
                 refusals.tell(&resources, shards).await;
                 continue;
             }
+            () = refusals.due() => {
+                let shards = assigned.borrow().shards;
+                refusals.tell(&resources, shards).await;
+                continue;
+            }
         };
         let Some(event) = event else {
             return;
@@ -94,7 +102,7 @@ pub(crate) async fn follow(
                             }
                             refuse(&shared, &messages, &plugin, &error.to_string()).await;
                         }
-                        // Whenever it is seen: its status may not have been written.
+                        // Whenever it is seen: its status may be another one by now.
                         let shards = assigned.borrow().shards;
                         refusals.tell(&resources, shards).await;
                         continue;
@@ -120,6 +128,7 @@ pub(crate) async fn follow(
                     plugin: (*plugin).clone(),
                     assigned: assigned.clone(),
                     known: Known::default(),
+                    owed: Owed::default(),
                 };
                 let task = tokio::spawn(one.run(first));
                 loads.spawn(async move { drop(tried.await) });
@@ -176,6 +185,8 @@ struct One {
     /// What this replica works on: one of all writes the status.
     assigned: watch::Receiver<Assignment>,
     known: Known<Loaded>,
+    /// The status, if it could not be written.
+    owed: Owed,
 }
 
 /// What a plugin was loaded from.
@@ -234,7 +245,7 @@ impl One {
     }
 
     /// Waits until it is time to look again: sooner after a failure, if the registry does not ask for more time, and never if
-    /// there is nothing new to be seen.
+    /// there is nothing new to be seen. Meanwhile the status is written that could not be, or that has become this replica's.
     async fn rest(&mut self, wish: Option<Duration>) {
         let interval = self.spec.interval.get().max(SHORTEST_INTERVAL);
         let pause = match self.known.failures() {
@@ -252,6 +263,7 @@ impl One {
                 () = &mut over => return,
                 // It may be this replica's turn now to tell.
                 Ok(()) = self.assigned.changed() => self.write_status().await,
+                () = self.owed.due() => self.write_status().await,
             }
         }
     }
@@ -355,30 +367,41 @@ impl One {
         self.shared.catalog.put(&self.plugin.name, Some(resource));
     }
 
-    /// Writes what became of the plugin, if that is this replica's to do and not there yet.
+    /// Writes what became of the plugin, if that is this replica's to do and not there yet. What cannot be written is owed, and
+    /// told once.
     async fn write_status(&mut self) {
+        let written = self.try_to_write_status().await;
+        let is_written = written.is_ok();
+        let is_news = self
+            .owed
+            .take(&self.plugin.name, is_written, Instant::now());
+        if let Err(error) = written
+            && is_news
+        {
+            tracing::warn!(plugin = self.plugin.name, error = %chain(&error), "its status was not written; it is tried again");
+        }
+    }
+
+    async fn try_to_write_status(&mut self) -> Result<(), StatusError> {
         let shard = Shard::of_plugin(&self.plugin.name);
         let is_ours = self.assigned.borrow_and_update().shards.contains(shard);
         let is_tried = self.known.loaded().is_some() || self.known.failure().is_some();
         if !is_ours || !is_tried {
-            return;
+            return Ok(());
         }
         // Another replica may have written it since.
-        match self.resources.get(None, &self.plugin.name).await {
-            Ok(Some(plugin)) if plugin.uid == self.plugin.uid => self.plugin = plugin,
-            Ok(_) => return,
-            Err(error) => {
-                tracing::warn!(plugin = self.plugin.name, error = %chain(&error), "its status was not written");
-                return;
-            }
+        match self.resources.get(None, &self.plugin.name).await? {
+            Some(plugin) if plugin.uid == self.plugin.uid => self.plugin = plugin,
+            // Where all are followed it is told that it is gone, or another one.
+            _ => return Ok(()),
         }
         let status = self.status();
         match self.resources.write_status(&self.plugin, &status).await {
             Ok(plugin) => self.plugin = plugin,
-            Err(error) => {
-                tracing::warn!(plugin = self.plugin.name, error = %chain(&error), "its status was not written");
-            }
+            Err(StatusError::Gone { .. }) => {}
+            Err(error) => return Err(error),
         }
+        Ok(())
     }
 
     fn status(&self) -> PluginStatus {

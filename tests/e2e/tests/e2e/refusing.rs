@@ -1,9 +1,13 @@
 //! What must not happen does not happen, and is told.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use anyhow::Result;
-use pintle_harness::{Servers, ServersOptions, to_stderr, until};
+use pintle_harness::{
+    Agent, AgentOptions, ControlPlane, ControlPlaneOptions, Fault, Proxy, Servers, ServersOptions,
+    agent, to_stderr, until,
+};
 use serde_json::Value;
 
 use crate::{
@@ -350,4 +354,46 @@ fn a_plugin_whose_spec_cannot_be_read_for_a_while_is_used_again() -> Result<()> 
         .control_plane
         .kubectl(&["delete", "plugin.pintle.dev", &plugin])
         .map(drop)
+}
+
+#[test]
+fn a_plugin_whose_status_could_not_be_written_is_ready_later() -> Result<()> {
+    // On a control plane of its own: the agents of other tests would write it.
+    let plane = ControlPlane::start(ControlPlaneOptions::default(), &to_stderr)?;
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy");
+    let account = agent::install(&plane, &deploy)?;
+    let proxy = Proxy::before_api_server(&plane)?;
+    let agent = Agent::start(AgentOptions::new(proxy.kubeconfig(&account)?))?;
+    for (plugin, spec, reason) in [
+        ("manifests", "{}", "Loaded"),
+        // The API server takes it, and no machine has as much.
+        ("large", "{limits: {memoryMib: 5000000000}}", "InvalidSpec"),
+    ] {
+        let status = format!("/plugins/{plugin}/status");
+        let away = Fault::on("PATCH", &status).status(503, "ServiceUnavailable", "not now");
+        proxy.inject(away);
+        plane.apply(&format!(
+            "apiVersion: pintle.dev/v1alpha1\nkind: Plugin\nmetadata: {{name: {plugin}}}\nspec: {spec}\n"
+        ))?;
+        until("the status was not written", LIMIT, || {
+            let log = std::fs::read_to_string(agent.dir().join("agent.log"))?;
+            let mut lines = log.lines();
+            let is_told =
+                |line: &str| line.contains("its status was not written") && line.contains(plugin);
+            Ok(if lines.any(is_told) { Ok(()) } else { Err(log) })
+        })?;
+        // Nothing changes from here on but that it can be written.
+        proxy.heal();
+        until(&format!("the Plugin is {reason}"), LIMIT, || {
+            let get = ["get", "plugin.pintle.dev", plugin, "--output", "json"];
+            let found: Value = serde_json::from_str(&plane.kubectl(&get)?)?;
+            let ready = condition(&found, "Ready");
+            Ok(if ready["reason"] == reason {
+                Ok(())
+            } else {
+                Err(found["status"].to_string())
+            })
+        })?;
+    }
+    Ok(())
 }

@@ -5,36 +5,49 @@
 
 use std::collections::BTreeMap;
 
-use pintle_cluster::{Plugin, Plugins};
+use pintle_cluster::{Plugin, Plugins, StatusError};
 use pintle_core::{
     application::{Condition, PluginStatus, Standing},
     causes::chain,
     sharding::{Shard, ShardSet},
 };
+use tokio::time::Instant;
 
+use super::owed::Owed;
 use crate::{agent::reasons::INVALID_SPEC, pipeline::now_text};
 
-/// All of them by name, each as it was last seen.
+/// All of them.
 #[derive(Debug, Default)]
-pub(super) struct Refusals(BTreeMap<String, Plugin>);
+pub(super) struct Refusals {
+    /// By name, each as it was last seen.
+    plugins: BTreeMap<String, Plugin>,
+    /// The statuses that could not be written.
+    owed: Owed,
+}
 
 impl Refusals {
     /// Takes one up. Says whether it is not known yet: another resource, or another spec.
     pub(super) fn take(&mut self, plugin: Plugin) -> bool {
         let now = (plugin.uid.clone(), plugin.generation);
-        let before = self.0.insert(plugin.name.clone(), plugin);
+        let before = self.plugins.insert(plugin.name.clone(), plugin);
         before.is_none_or(|before| (before.uid, before.generation) != now)
     }
 
     /// Forgets one that is gone, or can be read.
     pub(super) fn forget(&mut self, name: &str) {
-        self.0.remove(name);
+        self.plugins.remove(name);
+    }
+
+    /// Waits until it is time to tell what could not be told: for ever if all was.
+    pub(super) async fn due(&self) {
+        self.owed.due().await;
     }
 
     /// Writes into the status of each that its spec cannot be read, if that is for who has these shards to do and not there
     /// yet.
     pub(super) async fn tell(&mut self, resources: &Plugins, shards: ShardSet) {
-        for plugin in self.0.values_mut() {
+        let mut is_told = true;
+        for plugin in self.plugins.values_mut() {
             let Some(status) = untold(plugin, shards) else {
                 continue;
             };
@@ -43,11 +56,15 @@ impl Refusals {
                     plugin.resource_version = now.resource_version;
                     plugin.status = Ok(status);
                 }
+                // That it is gone is seen.
+                Err(StatusError::Gone { .. }) => {}
                 Err(error) => {
-                    tracing::warn!(plugin = plugin.name, error = %chain(&error), "its status was not written");
+                    is_told = false;
+                    tracing::warn!(plugin = plugin.name, error = %chain(&error), "its status was not written; it is tried again");
                 }
             }
         }
+        self.owed.take("refusals", is_told, Instant::now());
     }
 }
 

@@ -1,0 +1,65 @@
+//! A status that could not be written, and when that is tried again.
+//!
+//! Nobody else asks for it: what is loaded stays so, and a watch tells nothing of what did not change.
+
+use std::future;
+
+use tokio::time::Instant;
+
+/// How often in a row a status could not be written.
+#[derive(Debug, Default)]
+pub(super) struct Owed {
+    failures: u32,
+    /// Nothing while nothing is owed.
+    due: Option<Instant>,
+}
+
+impl Owed {
+    /// Takes whether what was to be written at this time was. Says whether it is the first failure in a row.
+    pub(super) fn take(&mut self, name: &str, is_written: bool, now: Instant) -> bool {
+        if is_written {
+            *self = Self::default();
+            return false;
+        }
+        self.failures = self.failures.saturating_add(1);
+        self.due = Some(now + pintle_core::machine::pause(name, self.failures));
+        self.failures == 1
+    }
+
+    /// Waits until it is time to try again: for ever while nothing is owed.
+    pub(super) async fn due(&self) {
+        match self.due {
+            Some(due) => tokio::time::sleep_until(due).await,
+            None => future::pending().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pintle_core::machine::LONGEST_PAUSE;
+
+    use super::*;
+
+    #[test]
+    fn what_was_not_written_is_due_after_pauses_that_grow() {
+        let now = Instant::now();
+        let mut owed = Owed::default();
+        assert!(!owed.take("slack", true, now));
+        assert_eq!(owed.due, None);
+
+        assert!(owed.take("slack", false, now));
+        let first = owed.due.unwrap();
+        assert!(first > now);
+        assert!(!owed.take("slack", false, now));
+        assert!(owed.due.unwrap() > first);
+        for _ in 0..100 {
+            owed.take("slack", false, now);
+        }
+        assert!(owed.due.unwrap() <= now + LONGEST_PAUSE);
+
+        assert!(!owed.take("slack", true, now));
+        assert_eq!(owed.due, None);
+        assert!(owed.take("slack", false, now), "and is told anew");
+    }
+}
