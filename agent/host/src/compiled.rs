@@ -1,5 +1,7 @@
 //! Components, compiled and pre-instantiated, kept by digest and on disk.
 
+mod failures;
+
 use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
@@ -21,6 +23,7 @@ use wasmtime::{
     component::{Component, HasSelf, InstancePre, Linker},
 };
 
+use self::failures::Failures;
 use crate::{
     CodeFrom, CompileError, Compiler, HostError, Observer, Options,
     bindings::{self, Described, wit},
@@ -88,6 +91,7 @@ pub(crate) struct CompiledStore {
     /// The most that one instance may take.
     most: Size,
     known: Mutex<HashMap<Digest, Weak<Compiled>>>,
+    failures: Failures,
     disk: Option<SealedFolder>,
     /// Who compiles; nobody but this process without one.
     compiler: Option<Compiler>,
@@ -109,6 +113,7 @@ impl CompiledStore {
             engine,
             most: Size::of_calls(engine::share(options.calls())),
             known: Mutex::default(),
+            failures: Failures::default(),
             disk: folder.map(|folder| open(&folder)).transpose()?,
             compiler: options.compiler.clone(),
             compiling: Arc::new(Semaphore::new(1)),
@@ -116,7 +121,7 @@ impl CompiledStore {
         })
     }
 
-    /// Returns the compiled component, from memory, from disk, or by compiling it.
+    /// Returns the compiled component, from memory, from disk, or by compiling it, if that has not just failed.
     pub(crate) async fn get(
         self: &Arc<Self>,
         digest: Digest,
@@ -131,16 +136,22 @@ impl CompiledStore {
         if let Some(compiled) = cached {
             return Ok(self.keep(compiled));
         }
+        self.failures.check(digest, Instant::now())?;
         let turn = Arc::clone(&self.compiling).acquire_owned().await;
         let turn = turn.expect("never closed");
-        // Whoever was before may have compiled the same one.
+        // Whoever was before may have compiled the same one, or tried to.
         if let Some(compiled) = self.known(digest) {
             return Ok(compiled);
         }
+        self.failures.check(digest, Instant::now())?;
         let work = move |store: &Self| {
             // It goes on when nobody waits for it any more, and keeps its turn until it has ended.
             let _turn = turn;
-            store.load(digest, &bytes)
+            let loaded = store.load(digest, &bytes);
+            if let Err(reason) = &loaded {
+                store.failures.note(digest, reason, Instant::now());
+            }
+            loaded
         };
         let compiled = self.aside(work).await?;
         Ok(self.keep(compiled))
@@ -430,8 +441,8 @@ mod tests {
     /// What the store's compiler is given. It does not look at it.
     const SLOW: &[u8] = b"\0asm\x0d\0\x01\0slow";
 
-    /// Says that it has begun, and ends when it is told to.
-    const SCRIPT: &str = r#": > "$0/begun"
+    /// Says each time that it has begun, and ends when it is told to.
+    const SCRIPT: &str = r#"echo begun >> "$0/begun"
         until test -e "$0/end"; do sleep 0.01; done
         echo "it is no component"; exit 1"#;
 
@@ -499,6 +510,22 @@ mod tests {
         fs::write(folder.path().join("end"), "").unwrap();
         let refused = Unloadable::Malformed("it is no component".to_owned());
         assert_eq!(compiling.await.unwrap(), Err(refused));
+    }
+
+    #[tokio::test]
+    async fn what_does_not_compile_is_compiled_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path());
+        fs::write(folder.path().join("end"), "").unwrap();
+        let refused: Result<(), _> = Err(Unloadable::Malformed("it is no component".to_owned()));
+        let again = || load(Arc::clone(&store), SLOW);
+        assert_eq!(
+            tokio::join!(again(), again()),
+            (refused.clone(), refused.clone())
+        );
+        assert_eq!(again().await, refused);
+        let begun = fs::read_to_string(folder.path().join("begun")).unwrap();
+        assert_eq!(begun.lines().count(), 1);
     }
 
     #[tokio::test]
