@@ -236,7 +236,7 @@ impl CompiledStore {
     }
 
     fn read_description(&self, key: Digest) -> Option<Description> {
-        let text = self.disk.as_ref()?.read(description_key(key))?;
+        let text = self.disk.as_ref()?.read(key)?;
         serde_json::from_slice(&text).ok()
     }
 
@@ -249,7 +249,8 @@ impl CompiledStore {
         let text = serde_json::to_vec(description).expect("texts and JSON are JSON");
         let store = Arc::clone(self);
         let work = move || {
-            let key = description_key(store.key(digest));
+            // Under the key of its code, and so none goes for want of room when the other has just been written.
+            let key = store.key(digest);
             store
                 .disk
                 .as_ref()
@@ -357,11 +358,6 @@ impl CompiledStore {
             .part(env!("CARGO_PKG_VERSION"))
             .finish()
     }
-}
-
-/// Names what a plugin said of itself, by the key of its code.
-fn description_key(key: Digest) -> Digest {
-    Digester::new("described/v1").part(key.as_bytes()).finish()
 }
 
 fn write_native(disk: &SealedFolder, key: Digest, component: &Component) -> io::Result<()> {

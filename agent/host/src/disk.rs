@@ -120,7 +120,7 @@ impl SealedFolder {
     pub(crate) fn write(&self, key: Digest, content: &[u8]) -> io::Result<()> {
         let sealed = seal(key, content);
         self.place(&self.file(key), &[MAGIC, sealed.as_bytes(), content])?;
-        self.make_room()
+        self.make_room(key)
     }
 
     /// Writes a file under another name, and gives it its own when it is complete and on the disk.
@@ -149,8 +149,10 @@ impl SealedFolder {
         }
     }
 
-    /// Deletes the files that were used longest ago until the rest is within the limit.
-    fn make_room(&self) -> io::Result<()> {
+    /// Deletes the files that were used longest ago until the rest is within the limit. All that lies under a key stays, however
+    /// large it is: it is what was just asked for.
+    fn make_room(&self, key: Digest) -> io::Result<()> {
+        let kept = key.hex();
         let mut files = Vec::new();
         let mut total = 0;
         for entry in fs::read_dir(&self.path)? {
@@ -160,11 +162,11 @@ impl SealedFolder {
                 continue;
             };
             total += metadata.len();
-            files.push((metadata.modified()?, metadata.len(), entry.path()));
+            if !entry.file_name().to_string_lossy().starts_with(&kept) {
+                files.push((metadata.modified()?, metadata.len(), entry.path()));
+            }
         }
         files.sort();
-        // The newest stays, however large: it is what was just asked for.
-        files.pop();
         for (_, size, path) in files {
             if total <= self.limit {
                 break;

@@ -50,7 +50,7 @@ impl SealedFolder {
         let path = self.content_file(key);
         self.place(&path, &[content])?;
         self.record(key, seal(key, content), &fs::metadata(&path)?)?;
-        self.make_room()
+        self.make_room(key)
     }
 
     /// Deletes what was written under a key.
@@ -223,6 +223,22 @@ mod tests {
         assert_eq!(folder.mapped(b), None, "there is no seal");
         fs::rename(folder.seal_file(a), folder.seal_file(b)).unwrap();
         assert_eq!(folder.mapped(b), None, "the seal is another key's");
+    }
+
+    #[test]
+    fn what_was_just_written_stays_however_large_it_is() {
+        let (_root, folder) = folder(10);
+        let (key, other) = (Digest::of("k"), Digest::of("other"));
+        folder.write_mapped(key, &[7; 80]).unwrap();
+        assert!(folder.mapped(key).is_some());
+        // What belongs to it comes later.
+        folder.write(key, b"a description").unwrap();
+        assert!(folder.mapped(key).is_some());
+        assert!(folder.read(key).is_some());
+        folder.write_mapped(other, &[8; 80]).unwrap();
+        assert!(folder.mapped(key).is_none());
+        assert!(folder.read(key).is_none());
+        assert!(folder.mapped(other).is_some());
     }
 
     #[test]
