@@ -142,9 +142,7 @@ impl SealedFolder {
 
     /// Deletes what was written under a key.
     fn forget(&self, key: Digest) {
-        if let Err(error) = fs::remove_file(self.file(key))
-            && error.kind() != io::ErrorKind::NotFound
-        {
+        if let Err(error) = remove(&self.file(key)) {
             tracing::warn!(folder = %self.path.display(), %error, "a cache file cannot be deleted");
         }
     }
@@ -171,7 +169,7 @@ impl SealedFolder {
             if total <= self.limit {
                 break;
             }
-            fs::remove_file(path)?;
+            remove(&path)?;
             total -= size;
         }
         Ok(())
@@ -186,6 +184,21 @@ impl SealedFolder {
 fn is_due(metadata: &fs::Metadata, now: SystemTime) -> bool {
     let noted = metadata.modified();
     noted.is_ok_and(|noted| now.duration_since(noted).is_ok_and(|age| age > USE))
+}
+
+/// Deletes what is at a path, if another process has not: a folder too, in whose place no file could be written.
+fn remove(path: &Path) -> io::Result<()> {
+    let removed = fs::symlink_metadata(path).and_then(|metadata| {
+        if metadata.is_dir() {
+            fs::remove_dir_all(path)
+        } else {
+            fs::remove_file(path)
+        }
+    });
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
 }
 
 fn invalid(what: &str) -> io::Error {
@@ -260,6 +273,7 @@ mod tests {
             |file| {
                 fs::remove_file(file).unwrap();
                 fs::create_dir(file).unwrap();
+                fs::write(file.join("a"), b"content").unwrap();
             },
         ];
         for (case, spoil) in spoil.into_iter().enumerate() {
@@ -267,7 +281,9 @@ mod tests {
             folder.write(key, b"content").unwrap();
             spoil(&folder.file(key));
             assert_eq!(folder.read(key), None, "case {case}");
-            assert!(!folder.file(key).is_file(), "case {case}");
+            assert!(!folder.file(key).exists(), "case {case}");
+            folder.write(key, b"content").unwrap();
+            assert!(folder.read(key).is_some(), "case {case}");
         }
     }
 

@@ -16,7 +16,7 @@ use std::{
 
 use pintle_core::digest::Digest;
 
-use super::{SealedFolder, invalid, is_due, seal};
+use super::{SealedFolder, invalid, is_due, remove, seal};
 
 /// What a seal begins with: the format's name and version.
 const MAGIC: &[u8; 16] = b"pintle-mapped/1\n";
@@ -57,7 +57,7 @@ impl SealedFolder {
     pub(crate) fn forget_mapped(&self, key: Digest) {
         // Without its seal a file is never used: it goes when room is made.
         for path in [self.seal_file(key), self.content_file(key)] {
-            let _ = fs::remove_file(path);
+            let _ = remove(&path);
         }
     }
 
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn whatever_is_not_as_it_was_written_is_deleted() {
         let key = Digest::of("k");
-        let spoil: [fn(&SealedFolder, Digest); 5] = [
+        let spoil: [fn(&SealedFolder, Digest); 7] = [
             |folder, key| fs::write(folder.content_file(key), b"conten").unwrap(),
             |folder, key| fs::write(folder.seal_file(key), b"short").unwrap(),
             |folder, key| {
@@ -204,6 +204,14 @@ mod tests {
                 let open = fs::Permissions::from_mode(0o666);
                 fs::set_permissions(folder.seal_file(key), open).unwrap();
             },
+            |folder, key| {
+                fs::remove_file(folder.content_file(key)).unwrap();
+                fs::create_dir(folder.content_file(key)).unwrap();
+            },
+            |folder, key| {
+                fs::remove_file(folder.seal_file(key)).unwrap();
+                fs::create_dir(folder.seal_file(key)).unwrap();
+            },
         ];
         for (case, spoil) in spoil.into_iter().enumerate() {
             let (_root, folder) = folder(1 << 20);
@@ -211,6 +219,8 @@ mod tests {
             spoil(&folder, key);
             assert_eq!(folder.mapped(key), None, "case {case}");
             assert!(!folder.content_file(key).exists(), "case {case}");
+            folder.write_mapped(key, b"content").unwrap();
+            assert!(folder.mapped(key).is_some(), "case {case}");
         }
     }
 
