@@ -10,9 +10,10 @@
 //! A file that fails one of these is deleted and counts as absent.
 
 mod mapped;
+mod room;
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File, Metadata, OpenOptions},
     io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -22,8 +23,13 @@ use std::{
 
 use pintle_core::digest::{Digest, Digester};
 
+use self::room::remove;
+
 /// What each file begins with: the format's name and version.
 const MAGIC: &[u8; 16] = b"pintle-sealed/1\n";
+
+/// Start of the name of a file that is not complete.
+const UNFINISHED: &str = ".tmp-";
 
 /// Permission bits of the group and of others to write.
 const OTHERS_WRITE: u32 = 0o022;
@@ -108,7 +114,7 @@ impl SealedFolder {
     }
 
     /// Refuses what somebody else than this account could have written.
-    fn check_owner(&self, metadata: &fs::Metadata) -> io::Result<()> {
+    fn check_owner(&self, metadata: &Metadata) -> io::Result<()> {
         if metadata.is_file() && metadata.uid() == self.owner && metadata.mode() & OTHERS_WRITE == 0
         {
             return Ok(());
@@ -119,22 +125,32 @@ impl SealedFolder {
     /// Writes content under a key, and makes room for it.
     pub(crate) fn write(&self, key: Digest, content: &[u8]) -> io::Result<()> {
         let sealed = seal(key, content);
-        self.place(&self.file(key), &[MAGIC, sealed.as_bytes(), content])?;
-        self.make_room(key)
+        let parts: [&[u8]; 3] = [MAGIC, sealed.as_bytes(), content];
+        self.place(key, &self.file(key), &parts)?;
+        self.make_room(key);
+        Ok(())
+    }
+
+    /// Writes a file of a key, where necessary in the place of others, and tells the state in which it is then.
+    fn place(&self, key: Digest, path: &Path, parts: &[&[u8]]) -> io::Result<Metadata> {
+        let size: u64 = parts.iter().map(|part| part.len() as u64).sum();
+        self.with_room(key, size, || self.place_whole(path, parts))
     }
 
     /// Writes a file under another name, and gives it its own when it is complete and on the disk.
-    fn place(&self, path: &Path, parts: &[&[u8]]) -> io::Result<()> {
+    fn place_whole(&self, path: &Path, parts: &[&[u8]]) -> io::Result<Metadata> {
         let temporary = self.path.join(temporary_name());
         let written = create(&temporary).and_then(|mut file| {
             for part in parts {
                 file.write_all(part)?;
             }
             file.sync_all()?;
-            fs::rename(&temporary, path)
+            fs::rename(&temporary, path)?;
+            // Of the file and not of its name: others make room meanwhile.
+            file.metadata()
         });
         if written.is_err() {
-            // What is left over is found and removed when the folder is next bounded.
+            // What is left over goes as the oldest when room is made.
             let _ = fs::remove_file(&temporary);
         }
         written
@@ -147,58 +163,15 @@ impl SealedFolder {
         }
     }
 
-    /// Deletes the files that were used longest ago until the rest is within the limit. All that lies under a key stays, however
-    /// large it is: it is what was just asked for.
-    fn make_room(&self, key: Digest) -> io::Result<()> {
-        let kept = key.hex();
-        let mut files = Vec::new();
-        let mut total = 0;
-        for entry in fs::read_dir(&self.path)? {
-            let entry = entry?;
-            // Another process may have deleted it in between.
-            let Ok(metadata) = entry.metadata() else {
-                continue;
-            };
-            total += metadata.len();
-            if !entry.file_name().to_string_lossy().starts_with(&kept) {
-                files.push((metadata.modified()?, metadata.len(), entry.path()));
-            }
-        }
-        files.sort();
-        for (_, size, path) in files {
-            if total <= self.limit {
-                break;
-            }
-            remove(&path)?;
-            total -= size;
-        }
-        Ok(())
-    }
-
     fn file(&self, key: Digest) -> PathBuf {
         self.path.join(key.hex())
     }
 }
 
 /// Tells whether it is time to note that a file is used.
-fn is_due(metadata: &fs::Metadata, now: SystemTime) -> bool {
+fn is_due(metadata: &Metadata, now: SystemTime) -> bool {
     let noted = metadata.modified();
     noted.is_ok_and(|noted| now.duration_since(noted).is_ok_and(|age| age > USE))
-}
-
-/// Deletes what is at a path, if another process has not: a folder too, in whose place no file could be written.
-fn remove(path: &Path) -> io::Result<()> {
-    let removed = fs::symlink_metadata(path).and_then(|metadata| {
-        if metadata.is_dir() {
-            fs::remove_dir_all(path)
-        } else {
-            fs::remove_file(path)
-        }
-    });
-    match removed {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
-    }
 }
 
 fn invalid(what: &str) -> io::Error {
@@ -220,7 +193,7 @@ fn temporary_name() -> String {
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |time| time.as_nanos());
     // The time tells apart two agents with one process id, each in a container of its own.
-    format!(".tmp-{}-{time}-{number}", std::process::id())
+    format!("{UNFINISHED}{}-{time}-{number}", std::process::id())
 }
 
 fn seal(key: Digest, content: &[u8]) -> Digest {

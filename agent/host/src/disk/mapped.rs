@@ -7,7 +7,7 @@
 //! it is, and so is what was copied from elsewhere.
 
 use std::{
-    fs::{self, File, Metadata},
+    fs::{File, Metadata},
     io::{self, Read},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -16,7 +16,7 @@ use std::{
 
 use pintle_core::digest::Digest;
 
-use super::{SealedFolder, invalid, is_due, remove, seal};
+use super::{SealedFolder, invalid, is_due, room::remove, seal};
 
 /// What a seal begins with: the format's name and version.
 const MAGIC: &[u8; 16] = b"pintle-mapped/1\n";
@@ -48,9 +48,10 @@ impl SealedFolder {
     /// Writes a file under a key, and makes room for it.
     pub(crate) fn write_mapped(&self, key: Digest, content: &[u8]) -> io::Result<()> {
         let path = self.content_file(key);
-        self.place(&path, &[content])?;
-        self.record(key, seal(key, content), &fs::metadata(&path)?)?;
-        self.make_room(key)
+        let metadata = self.place(key, &path, &[content])?;
+        self.record(key, seal(key, content), &metadata)?;
+        self.make_room(key);
+        Ok(())
     }
 
     /// Deletes what was written under a key.
@@ -110,7 +111,7 @@ impl SealedFolder {
 
     fn record(&self, key: Digest, seal: Digest, metadata: &Metadata) -> io::Result<()> {
         let parts: [&[u8]; 3] = [MAGIC, seal.as_bytes(), &state(metadata)];
-        self.place(&self.seal_file(key), &parts)
+        self.place(key, &self.seal_file(key), &parts).map(drop)
     }
 
     fn content_file(&self, key: Digest) -> PathBuf {
@@ -141,7 +142,7 @@ fn state(metadata: &Metadata) -> State {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::{fs, os::unix::fs::PermissionsExt};
 
     use super::*;
 
