@@ -272,7 +272,17 @@ impl CompiledStore {
             return Ok(None);
         };
         match compiler.run(bytes) {
-            Ok(()) => Ok(self.read_cached(key)),
+            // Where it could not write, another process may have written the same. If none has, there is memory enough for it
+            // here too, on one processor, and it is kept while it is used.
+            Ok(()) | Err(Failure::Unwritten) => {
+                let cached = self.read_cached(key);
+                if cached.is_none() {
+                    tracing::warn!(
+                        "what the compiler's process made is not in the cache; this one compiles, and may do so again after a restart"
+                    );
+                }
+                Ok(cached)
+            }
             Err(Failure::Component(reason)) => Err(reason),
             // What killed it would kill this process too.
             Err(Failure::Killed) => Err(Unloadable::Interrupted),
@@ -443,9 +453,14 @@ mod tests {
         echo "it is no component"; exit 1"#;
 
     fn store(folder: &Path) -> Arc<CompiledStore> {
+        store_with(folder, SCRIPT)
+    }
+
+    /// Makes a store whose compiler is a script. `$0` is the folder.
+    fn store_with(folder: &Path, script: &str) -> Arc<CompiledStore> {
         let compiler = Compiler {
             program: "/bin/sh".into(),
-            arguments: vec!["-c".into(), SCRIPT.into(), folder.into()],
+            arguments: vec!["-c".into(), script.into(), folder.into()],
             environment: Vec::new(),
             memory: None,
             time: Duration::from_mins(1),
@@ -456,7 +471,7 @@ mod tests {
             is_pooled: false,
             ..Options::default()
         };
-        let engine = engine::build(options.instances()).unwrap();
+        let engine = engine::build(&options).unwrap();
         Arc::new(CompiledStore::new(engine, &options).unwrap())
     }
 
@@ -522,6 +537,32 @@ mod tests {
         assert_eq!(again().await, refused);
         let begun = fs::read_to_string(folder.path().join("begun")).unwrap();
         assert_eq!(begun.lines().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_the_compiler_could_not_write_is_loaded_if_another_process_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let other = store(&folder.path().join("other"));
+        let component = Component::from_binary(&other.engine, EMPTY).unwrap();
+        // What is not loaded would be compiled here, which fails in another way: it is no component.
+        let key = other.key(Digest::of(SLOW));
+        write_native(other.disk.as_ref().unwrap(), key, &component).unwrap();
+        let script = r#"cp "$0"/other/compiled/* "$0/compiled"; exit 5"#;
+        let loaded = load(store_with(folder.path(), script), SLOW).await;
+        assert!(
+            matches!(loaded, Err(Unloadable::NoKind { .. })),
+            "{loaded:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn where_the_compiler_cannot_write_this_process_compiles() {
+        let folder = tempfile::tempdir().unwrap();
+        let loaded = load(store_with(folder.path(), "exit 5"), EMPTY).await;
+        assert!(
+            matches!(loaded, Err(Unloadable::NoKind { .. })),
+            "{loaded:?}"
+        );
     }
 
     #[tokio::test]

@@ -42,7 +42,8 @@ pub struct Compiler {
     /// Its environment, and nothing beside it.
     pub environment: Vec<(OsString, OsString)>,
     /// Most bytes of memory that it gives itself, for messages; nothing if it has no bound. The program is told by its
-    /// arguments. With a bound, what the program fails to compile is not compiled by the host instead.
+    /// arguments. With a bound, what the program fails to compile is not compiled by the host instead, and what the host has to
+    /// compile by itself it compiles on one processor.
     pub memory: Option<u64>,
     /// How long it may take for one component. Then it is killed: others wait for their turn.
     pub time: Duration,
@@ -67,6 +68,8 @@ pub(crate) enum Failure {
     Killed,
     /// The process has a bound of its memory, and ended so without having compiled. Nothing is known of the component.
     Ended(String),
+    /// The process compiled the component, and could not write what it made.
+    Unwritten,
     /// The process did not work; nothing is known of the component.
     Process(io::Error),
 }
@@ -124,11 +127,7 @@ impl Compiler {
                 let reason = said.trim().to_owned();
                 Err(Failure::Component(Unloadable::Malformed(reason)))
             }
-            // The host has memory enough for it too, and keeps what it compiles while it is used.
-            Some(code) if code == i32::from(UNWRITTEN) => {
-                let error = "the compiled code cannot be written to the cache";
-                Err(Failure::Process(io::Error::other(error)))
-            }
+            Some(code) if code == i32::from(UNWRITTEN) => Err(Failure::Unwritten),
             // A crash of the compiler: to try that in this process would be to ask for the same.
             Some(PANICKED) => Err(Failure::Component(self.crashed(status))),
             Some(_) => Err(self.failed(io::Error::other(status.to_string()))),
@@ -167,7 +166,7 @@ pub fn compile(
     component: &[u8],
     memory: Option<u64>,
 ) -> Result<(), CompileError> {
-    let engine = crate::engine::build(options.instances())?;
+    let engine = crate::engine::build(options)?;
     let store = CompiledStore::new(engine, options)?;
     if let Some(Err(error)) = memory.map(limit_memory) {
         tracing::warn!(%error, "the memory of the compiler cannot be limited");
@@ -331,7 +330,7 @@ mod tests {
             memory: Some(256 << 20),
             ..shell("exit 5")
         };
-        assert!(matches!(unwritten.run(b""), Err(Failure::Process(_))));
+        assert!(matches!(unwritten.run(b""), Err(Failure::Unwritten)));
         // What was never started has used nothing.
         let absent = Compiler {
             program: "/no/such/program".into(),

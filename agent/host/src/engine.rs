@@ -14,7 +14,7 @@ use wasmtime::{
     PoolingAllocationConfig, Store,
 };
 
-use crate::HostError;
+use crate::{HostError, Options};
 
 /// How often a running guest is looked at: the precision of its deadline, and the longest time for which it keeps a
 /// thread of the async runtime from other work.
@@ -77,9 +77,9 @@ pub(crate) enum Instances {
 ///
 /// Where there is not enough address space for a pool, or to reserve a whole memory (`ulimit -v`, some sandboxes), each
 /// instance is mapped with as much as it needs at first, which is slower and otherwise the same.
-pub(crate) fn build(instances: Instances) -> Result<Engine, HostError> {
-    let mut wanted = config();
-    let made = match instances {
+pub(crate) fn build(options: &Options) -> Result<Engine, HostError> {
+    let mut wanted = config(options);
+    let made = match options.instances() {
         Instances::Pooled { calls } => {
             wanted.allocation_strategy(pool(calls));
             Engine::new(&wanted)
@@ -93,7 +93,7 @@ pub(crate) fn build(instances: Instances) -> Result<Engine, HostError> {
                 error = format!("{error:#}"),
                 "no address space for the memory of instances; calls of plugins will be slower"
             );
-            let mut small = config();
+            let mut small = config(options);
             // Growing by moving needs no reservation; bounds are then checked by the code.
             small
                 .memory_reservation(0)
@@ -110,7 +110,7 @@ fn reserves_memory(engine: Engine) -> wasmtime::Result<Engine> {
     Ok(engine)
 }
 
-fn config() -> Config {
+fn config(options: &Options) -> Config {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
@@ -122,8 +122,17 @@ fn config() -> Config {
         .async_stack_size(2 << 20)
         // Nothing unwinds through guests: a trap jumps. Registering the tables is a part of each load.
         .native_unwind_info(false)
-        .memory_init_cow(true);
+        .memory_init_cow(true)
+        .parallel_compilation(takes_all_processors(options));
     config
+}
+
+/// Says whether a component may be compiled on all processors, of which each takes memory for what it works on. Where another
+/// process compiles within a bound, this one does so only when that could not be started, or had no place for what it made:
+/// nothing bounds it but that it takes one.
+fn takes_all_processors(options: &Options) -> bool {
+    let compiler = options.compiler.as_ref();
+    compiler.is_none_or(|compiler| compiler.memory.is_none())
 }
 
 fn pool(calls: u32) -> InstanceAllocationStrategy {
@@ -217,12 +226,35 @@ mod tests {
     use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
     use super::*;
+    use crate::Compiler;
 
-    fn compatibility(instances: Instances) -> u64 {
+    fn compatibility(engine: &Engine) -> u64 {
         let mut hasher = DefaultHasher::new();
-        let engine = build(instances).unwrap();
         engine.precompile_compatibility_hash().hash(&mut hasher);
         hasher.finish()
+    }
+
+    /// Is an engine beside a compiler with this bound.
+    fn beside(memory: Option<u64>) -> Engine {
+        let compiler = Compiler {
+            program: "/no/such/program".into(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            memory,
+            time: Duration::from_mins(1),
+        };
+        let options = Options {
+            compiler: Some(compiler),
+            ..mapped()
+        };
+        build(&options).unwrap()
+    }
+
+    fn mapped() -> Options {
+        Options {
+            is_pooled: false,
+            ..Options::default()
+        }
     }
 
     #[test]
@@ -237,7 +269,21 @@ mod tests {
     #[test]
     fn where_instances_live_is_no_part_of_what_is_compiled() {
         // The agent's cache serves commands, and the other way round.
-        let pooled = compatibility(Instances::Pooled { calls: 4 });
-        assert_eq!(pooled, compatibility(Instances::Mapped));
+        let pooled = Options {
+            calls: 4,
+            ..Options::default()
+        };
+        let [pooled, mapped] = [pooled, mapped()].map(|options| build(&options).unwrap());
+        assert_eq!(compatibility(&pooled), compatibility(&mapped));
+    }
+
+    #[test]
+    fn who_has_components_compiled_within_a_bound_takes_one_processor_for_it_himself() {
+        let alone = build(&mapped()).unwrap();
+        assert!(alone.get_parallel_compilation());
+        assert!(beside(None).get_parallel_compilation());
+        let bounded = beside(Some(256 << 20));
+        assert!(!bounded.get_parallel_compilation());
+        assert_eq!(compatibility(&bounded), compatibility(&alone));
     }
 }

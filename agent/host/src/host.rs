@@ -189,7 +189,7 @@ impl Host {
     /// Makes a host. It starts one thread, which sleeps while no plugin runs.
     pub fn new(options: Options) -> Result<Self, HostError> {
         let calls = options.calls();
-        let engine = engine::build(options.instances())?;
+        let engine = engine::build(&options)?;
         let store = CompiledStore::new(engine.clone(), &options)?;
         let shared = Shared {
             ticker: Ticker::start(&engine)?,
