@@ -6,6 +6,7 @@ use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
     io,
+    os::fd::AsRawFd as _,
     path::Path,
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Instant,
@@ -331,15 +332,18 @@ impl CompiledStore {
 
     fn read_cached(&self, key: Digest) -> Option<Component> {
         let disk = self.disk.as_ref()?;
-        let native = disk.mapped(key)?;
+        let file = disk.mapped(key)?;
+        // By its descriptor: at its path may be another file by now.
+        let native = format!("/proc/self/fd/{}", file.as_raw_fd());
         #[expect(
             unsafe_code,
             reason = "loading native code is unsafe because the engine runs whatever it is given. What it is given here \
-                      was compiled by this account: the folder and the file belong to it and nobody else can write \
-                      them, the digest over the key (component, engine, versions) and every byte was checked, and \
-                      the file system says that nothing was changed since. Whoever can change that file, now or while \
-                      it is mapped, is this account already, and could as well replace the agent. Code never comes \
-                      from a registry"
+                      was compiled by this account: the file belongs to it and nobody else can write it, its seal is \
+                      the digest over the key (component, engine, versions) and every byte, and the file system says \
+                      that nothing was changed since it was written or last compared with that. It is the very file \
+                      that was checked, whatever is at its path by now. Whoever can change it, now or while it is \
+                      mapped, is this account already, and could as well replace the agent. Code never comes from a \
+                      registry"
         )]
         // SAFETY: the file is what `Component::serialize` of a compatible engine returned, as argued above.
         let component = unsafe { Component::deserialize_file(&self.engine, &native) };

@@ -5,9 +5,12 @@
 //! - in a folder that belongs to the account under which the agent runs, and into which nobody else can write,
 //! - a regular file of that account that nobody else can write,
 //! - written under another name and renamed when it is complete,
-//! - begun with the SHA-256 of its key and content, which is checked before anything of the content is used.
+//! - sealed with the SHA-256 of its key and content. It begins with that, and it is checked before anything of the content is
+//!   used. What is mapped has its seal beside it, and is not compared with it again while the file system says that it is
+//!   as it was: see [`mapped`].
 //!
-//! A file that fails one of these is deleted and counts as absent.
+//! A file that fails one of these is deleted and counts as absent. All of them are checked of the file that is open, and that is
+//! the one that is used: nothing is assumed of who may rename the folders above.
 
 mod mapped;
 mod room;

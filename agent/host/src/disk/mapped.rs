@@ -31,11 +31,11 @@ struct Record {
 }
 
 impl SealedFolder {
-    /// Returns the file that was written under a key, if it is there and whole.
-    pub(crate) fn mapped(&self, key: Digest) -> Option<PathBuf> {
+    /// Opens the file that was written under a key, if it is there and whole. At its path may be another one by now.
+    pub(crate) fn mapped(&self, key: Digest) -> Option<File> {
         let path = self.content_file(key);
-        match self.check_mapped(&path, key) {
-            Ok(()) => Some(path),
+        match self.open_mapped(&path, key) {
+            Ok(file) => Some(file),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
                 tracing::warn!(file = %path.display(), %error, "a cache file is not as it was written, and is deleted");
@@ -62,14 +62,14 @@ impl SealedFolder {
         }
     }
 
-    fn check_mapped(&self, path: &Path, key: Digest) -> io::Result<()> {
+    fn open_mapped(&self, path: &Path, key: Digest) -> io::Result<File> {
         let mut file = File::open(path)?;
         let metadata = file.metadata()?;
         self.check_owner(&metadata)?;
         let record = self.read_record(key)?;
         if record.state == state(&metadata) {
             self.note_use(key, &record, &file, &metadata);
-            return Ok(());
+            return Ok(file);
         }
         let mut content = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default());
         file.read_to_end(&mut content)?;
@@ -78,7 +78,7 @@ impl SealedFolder {
         }
         // If it cannot be noted that all is well, it is found out again the next time.
         let _ = self.record(key, record.seal, &file.metadata()?);
-        Ok(())
+        Ok(file)
     }
 
     /// Keeps a file that is used from going first, without a write at each start.
@@ -142,7 +142,7 @@ fn state(metadata: &Metadata) -> State {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::PermissionsExt};
+    use std::{fs, io::Seek as _, os::unix::fs::PermissionsExt};
 
     use super::*;
 
@@ -150,6 +150,14 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let folder = SealedFolder::open(&root.path().join("a/b"), limit).unwrap();
         (root, folder)
+    }
+
+    /// Reads a file that was opened, and maybe read for a check.
+    fn content(mut file: File) -> Vec<u8> {
+        let mut content = Vec::new();
+        file.rewind().unwrap();
+        file.read_to_end(&mut content).unwrap();
+        content
     }
 
     /// Reads the record's state without any check.
@@ -161,13 +169,25 @@ mod tests {
     fn gives_back_what_was_written() {
         let (_root, folder) = folder(1 << 20);
         let key = Digest::of("k");
-        assert_eq!(folder.mapped(key), None);
-        for content in [&b"one"[..], b"two"] {
-            folder.write_mapped(key, content).unwrap();
-            assert_eq!(fs::read(folder.mapped(key).unwrap()).unwrap(), content);
+        assert!(folder.mapped(key).is_none());
+        for written in [&b"one"[..], b"two"] {
+            folder.write_mapped(key, written).unwrap();
+            assert_eq!(content(folder.mapped(key).unwrap()), written);
         }
         folder.forget_mapped(key);
-        assert_eq!(folder.mapped(key), None);
+        assert!(folder.mapped(key).is_none());
+    }
+
+    #[test]
+    fn what_was_checked_is_what_is_given_though_another_takes_its_place() {
+        let (root, folder) = folder(1 << 20);
+        let key = Digest::of("k");
+        folder.write_mapped(key, b"content").unwrap();
+        let file = folder.mapped(key).unwrap();
+        fs::rename(&folder.path, root.path().join("aside")).unwrap();
+        fs::create_dir(&folder.path).unwrap();
+        fs::write(folder.content_file(key), b"another").unwrap();
+        assert_eq!(content(file), b"content");
     }
 
     #[test]
@@ -175,14 +195,14 @@ mod tests {
         let (_root, folder) = folder(1 << 20);
         let key = Digest::of("k");
         folder.write_mapped(key, b"content").unwrap();
-        let path = folder.mapped(key).unwrap();
+        let path = folder.content_file(key);
         let before = recorded(&folder, key);
         fs::remove_file(&path).unwrap();
         fs::write(&path, b"content").unwrap();
         assert!(folder.mapped(key).is_some(), "it has the same digest");
         assert_ne!(recorded(&folder, key), before);
         fs::write(&path, b"another").unwrap();
-        assert_eq!(folder.mapped(key), None);
+        assert!(folder.mapped(key).is_none());
         assert!(!path.exists());
     }
 
@@ -218,7 +238,7 @@ mod tests {
             let (_root, folder) = folder(1 << 20);
             folder.write_mapped(key, b"content").unwrap();
             spoil(&folder, key);
-            assert_eq!(folder.mapped(key), None, "case {case}");
+            assert!(folder.mapped(key).is_none(), "case {case}");
             assert!(!folder.content_file(key).exists(), "case {case}");
             folder.write_mapped(key, b"content").unwrap();
             assert!(folder.mapped(key).is_some(), "case {case}");
@@ -231,9 +251,9 @@ mod tests {
         let (a, b) = (Digest::of("a"), Digest::of("b"));
         folder.write_mapped(a, b"content").unwrap();
         fs::rename(folder.content_file(a), folder.content_file(b)).unwrap();
-        assert_eq!(folder.mapped(b), None, "there is no seal");
+        assert!(folder.mapped(b).is_none(), "there is no seal");
         fs::rename(folder.seal_file(a), folder.seal_file(b)).unwrap();
-        assert_eq!(folder.mapped(b), None, "the seal is another key's");
+        assert!(folder.mapped(b).is_none(), "the seal is another key's");
     }
 
     #[test]
@@ -257,7 +277,7 @@ mod tests {
         let (_root, folder) = folder(1 << 20);
         let key = Digest::of("k");
         folder.write_mapped(key, b"content").unwrap();
-        let path = folder.mapped(key).unwrap();
+        let path = folder.content_file(key);
         let file = File::options().write(true).open(&path).unwrap();
         file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
         folder.mapped(key).unwrap();

@@ -123,7 +123,11 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs::File, thread};
+    use std::{
+        fs::File,
+        io::{Read as _, Seek as _},
+        thread,
+    };
 
     use super::*;
 
@@ -210,9 +214,10 @@ mod tests {
                             assert_eq!(&found, content);
                         }
                         folder.write_mapped(mapped, content).unwrap();
-                        if let Some(path) = folder.mapped(mapped)
-                            && let Ok(found) = fs::read(path)
-                        {
+                        if let Some(mut file) = folder.mapped(mapped) {
+                            let mut found = Vec::new();
+                            file.rewind().unwrap();
+                            file.read_to_end(&mut found).unwrap();
                             assert_eq!(&found, content);
                         }
                     }
