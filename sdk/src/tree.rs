@@ -101,10 +101,13 @@ impl ReadError {
     }
 }
 
+/// Bytes of the longest path that the host reads.
+const LONGEST: usize = 4_096;
+
 /// Whether a path stays within the folder by what is written there, whatever a link makes of it.
 pub(crate) fn is_within(path: &str) -> bool {
     let leaves = path.starts_with('/') || path.contains(['\\', '\0']);
-    !leaves && path.split('/').all(|part| part != "..")
+    !leaves && path.len() <= LONGEST && path.split('/').all(|part| part != "..")
 }
 
 impl fmt::Display for ReadError {
@@ -134,9 +137,9 @@ impl std::error::Error for ReadError {}
 /// A folder of one revision.
 ///
 /// Paths are relative to the folder, with `/` between their parts; the empty path is the folder itself, and parts that
-/// are empty or `.` do not count. Absolute paths, and paths with `..`, a backslash or NUL, are [`ReadError::Outside`]
-/// whatever they would resolve to. A symbolic link is what it links to, as long as that is in the same revision; any other
-/// is [`ReadError::Link`].
+/// are empty or `.` do not count. Absolute paths, paths of more than 4,096 bytes, and paths with `..`, a backslash or NUL,
+/// are [`ReadError::Outside`] whatever they would resolve to. A symbolic link is what it links to, as long as that is in
+/// the same revision; any other is [`ReadError::Link`].
 ///
 /// The host records every read and every absence seen, and keeps the result for as long as a new commit changes none of
 /// them: a plugin that reads less is called less.

@@ -22,7 +22,15 @@ fn paths_are_normal_or_outside() {
     for path in ["a/b.yaml", "./a//b.yaml", "a/./b.yaml", "a/b.yaml/"] {
         assert_eq!(tree().read(path).as_deref(), Ok(&b"bb"[..]), "{path}");
     }
-    for path in ["/a.yaml", "../a.yaml", "a/../a.yaml", "a\\b.yaml", "a\0"] {
+    let long = format!("{}a.yaml", "./".repeat(2_048));
+    for path in [
+        "/a.yaml",
+        "../a.yaml",
+        "a/../a.yaml",
+        "a\\b.yaml",
+        "a\0",
+        &long,
+    ] {
         assert_eq!(tree().read(path), Err(ReadError::Outside), "{path}");
         assert_eq!(tree().entries(path), Err(ReadError::Outside), "{path}");
         assert_eq!(tree().stat(path), None, "{path}");

@@ -114,6 +114,11 @@ impl ReadSet {
 }
 
 impl Question {
+    /// Returns what was asked for: a path, a pattern, or a name.
+    pub fn text(&self) -> &str {
+        self.parts().1
+    }
+
     fn parts(&self) -> (&'static str, &str) {
         match self {
             Self::Read(at) => ("read", at),

@@ -17,7 +17,8 @@ pub struct Limits {
     pub assess: Duration,
     /// Wall time of `notify`, host calls included. 30 s by default.
     pub notify: Duration,
-    /// Bytes of all memories together, and of all tables at 8 bytes an entry. 256 MiB by default.
+    /// Bytes of all memories together, of all tables at 8 bytes an entry, and of what is recorded as read, each at 160 bytes
+    /// and its name. 256 MiB by default.
     pub memory: u64,
     /// Entries of all tables together. 200,000 by default: interpreters compiled to Wasm have tens of thousands.
     pub table_entries: u64,

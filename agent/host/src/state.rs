@@ -9,8 +9,9 @@ use std::{
 };
 
 use pintle_core::{
+    digest::Digest,
     plugin::{Fault, Limit, PluginId},
-    readset::ReadSet,
+    readset::{Question, ReadSet},
 };
 use wasmtime::{ResourceLimiter, component::ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -76,7 +77,22 @@ impl State {
             wasi: None,
         }
     }
+
+    /// Adds a question and its answer to the read set. A new one counts as memory of the guest, which could ask for another
+    /// name for ever: the host keeps each for as long as the result stands.
+    pub(crate) fn record(&mut self, question: Question, answer: Digest) -> Result<(), Stop> {
+        if self.reads.answer(&question).is_none() {
+            let text = question.text().len() as u64;
+            self.memory.take(text.saturating_add(QUESTION))?;
+        }
+        self.reads.record(question, answer);
+        Ok(())
+    }
 }
+
+/// Bytes that a question takes beside its text: its place in the read set, the digest of its answer, and what the allocator
+/// adds.
+const QUESTION: u64 = 160;
 
 /// The shared types have no functions.
 impl crate::bindings::wit::types::Host for State {}
@@ -315,6 +331,8 @@ impl ResourceLimiter for MemoryLimiter {
 
 #[cfg(test)]
 mod tests {
+    use pintle_core::plugin::Kind;
+
     use super::*;
 
     fn limiter(memory: u64, table_entries: u64) -> MemoryLimiter {
@@ -355,6 +373,31 @@ mod tests {
         insta::assert_snapshot!(error, @"it broke the contract: its result takes more than 1000 bytes of memory to read, which is what all plugins together have");
         drop(one);
         two.take_for_result(1000).unwrap();
+    }
+
+    #[test]
+    fn what_was_asked_takes_memory_once() {
+        let plugin = PluginId {
+            name: "p".into(),
+            digest: Digest::of(""),
+            kind: Kind::Renderer,
+        };
+        let limits = Limits {
+            memory: 1000,
+            ..Limits::default()
+        };
+        let deadline = Deadline::after(Instant::now(), Duration::from_hours(1));
+        let together = Arc::new(Together::new(1 << 30));
+        let mut state = State::new(&plugin, &limits, deadline, &together, &Arc::default());
+        let mut ask = |name: String| state.record(Question::Stat(name), Digest::of(""));
+        for _ in 0..100 {
+            ask("a".repeat(100)).unwrap();
+        }
+        ask("b".repeat(100)).unwrap();
+        ask("c".repeat(100)).unwrap();
+        let error = ask("d".repeat(100)).unwrap_err();
+        insta::assert_snapshot!(error, @"it asked for more than 1000 bytes of memory; raise `limits` of the Plugin if this is expected");
+        assert_eq!(state.reads.len(), 3);
     }
 
     #[test]

@@ -19,6 +19,9 @@ use crate::{
     state::{State, Stop},
 };
 
+/// More bytes than any name of the cluster has: an API group has up to 253, and its version 63.
+const NAME: usize = 512;
+
 /// The cluster did not answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the cluster cannot be read: {reason}")]
@@ -91,6 +94,13 @@ impl ClusterQuestion {
         })
     }
 
+    /// Says whether nothing can have such a name, whatever the cluster holds: what is asked for stays in the read set.
+    fn is_too_long(&self) -> bool {
+        let optional = [&self.namespace, &self.name].into_iter().flatten();
+        let mut all = [&self.api_version, &self.kind].into_iter().chain(optional);
+        all.any(|name| name.len() > NAME)
+    }
+
     /// Asks it, and returns the digest that a read set has for the answer.
     pub async fn ask(
         &self,
@@ -148,14 +158,16 @@ impl State {
 
     /// Asks, if that is granted, and records the answer.
     async fn asked(&mut self, question: ClusterQuestion) -> wasmtime::Result<Vec<Value>> {
+        if question.is_too_long() {
+            return Ok(Vec::new());
+        }
         let Some(reader) = self.readable(&question.api_version, &question.kind) else {
             return Ok(Vec::new());
         };
         let found = question.answer(&*reader).await.map_err(unavailable)?;
         if let Some(access) = &self.cluster {
             let digest = question.digest(&found, &access.seed);
-            self.reads
-                .record(Question::Cluster(question.to_string()), digest);
+            self.record(Question::Cluster(question.to_string()), digest)?;
         }
         Ok(found)
     }
@@ -170,8 +182,9 @@ fn unavailable(error: ClusterError) -> Stop {
 
 impl Host for State {
     async fn get(&mut self, id: ObjectId) -> wasmtime::Result<Option<String>> {
+        let place = id.namespace.as_deref().unwrap_or_default();
         self.traffic
-            .charge(id.name.len() + id.kind.len() + id.api_version.len())?;
+            .charge(id.name.len() + place.len() + id.kind.len() + id.api_version.len())?;
         if id.name.is_empty() {
             return Ok(None);
         }
@@ -193,7 +206,9 @@ impl Host for State {
         kind: String,
         namespace: Option<String>,
     ) -> wasmtime::Result<Vec<String>> {
-        self.traffic.charge(api_version.len() + kind.len())?;
+        let place = namespace.as_deref().unwrap_or_default();
+        self.traffic
+            .charge(api_version.len() + kind.len() + place.len())?;
         let question = ClusterQuestion {
             api_version,
             kind,
@@ -278,6 +293,25 @@ mod tests {
             let plain =
                 json!({"metadata": {"name": "web", "generation": 1}, "data": {"colour": "red"}});
             assert_eq!(question.answer(&first).await.unwrap(), [plain]);
+        }
+    }
+
+    #[test]
+    fn what_no_object_can_be_called_is_not_asked_for() {
+        let is_too_long = |text: &str| ClusterQuestion::parse(text).unwrap().is_too_long();
+        assert!(!is_too_long("apps/v1/Deployment shop/web"));
+        assert!(!is_too_long(&format!(
+            "v1/ConfigMap shop/{}",
+            "a".repeat(NAME)
+        )));
+        let long = "a".repeat(NAME + 1);
+        for text in [
+            format!("v1/ConfigMap shop/{long}"),
+            format!("v1/ConfigMap {long}/"),
+            format!("v1/{long} shop/"),
+            format!("{long}/v1/ConfigMap shop/"),
+        ] {
+            assert!(is_too_long(&text), "{text}");
         }
     }
 

@@ -42,6 +42,17 @@ impl Folder {
     }
 }
 
+/// Bytes of the longest path, as Linux has it. To read a path takes many times its bytes, and the read set keeps it.
+const PATH: usize = 4_096;
+
+/// Reads a path. One that is too long leads nowhere, in every revision, as one that leaves the folder does.
+fn parsed(text: &str) -> Option<TreePath> {
+    if text.len() > PATH {
+        return None;
+    }
+    TreePath::parse(text)
+}
+
 impl Host for State {}
 
 impl HostTree for State {
@@ -51,14 +62,14 @@ impl HostTree for State {
         path: String,
     ) -> wasmtime::Result<Result<Vec<u8>, ReadError>> {
         self.traffic.charge(path.len())?;
-        let Some(path) = TreePath::parse(&path) else {
+        let Some(path) = parsed(&path) else {
             return Ok(Err(ReadError::Outside));
         };
         let folder = self.table.get(&this)?.clone();
         let result = if folder.recorded {
             let (stat, result) = folder.tree.stat_and_read(&path);
             let answer = readset::read_answer(&stat);
-            self.reads.record(Question::Read(path.to_string()), answer);
+            self.record(Question::Read(path.to_string()), answer)?;
             result
         } else {
             folder.tree.read(&path)
@@ -73,15 +84,14 @@ impl HostTree for State {
         path: String,
     ) -> wasmtime::Result<Result<Vec<Entry>, ReadError>> {
         self.traffic.charge(path.len())?;
-        let Some(path) = TreePath::parse(&path) else {
+        let Some(path) = parsed(&path) else {
             return Ok(Err(ReadError::Outside));
         };
         let folder = self.table.get(&this)?.clone();
         let result = folder.tree.entries(&path);
         if folder.recorded {
             let answer = readset::entries_answer(&result);
-            self.reads
-                .record(Question::Entries(path.to_string()), answer);
+            self.record(Question::Entries(path.to_string()), answer)?;
         }
         let entries = result.map(|entries| entries.into_iter().map(entry).collect::<Vec<_>>());
         let size = |entries: &Vec<Entry>| entries.iter().map(|entry| entry.name.len() + 24).sum();
@@ -91,14 +101,14 @@ impl HostTree for State {
 
     fn stat(&mut self, this: Resource<Folder>, path: String) -> wasmtime::Result<Option<Entry>> {
         self.traffic.charge(path.len())?;
-        let Some(path) = TreePath::parse(&path) else {
+        let Some(path) = parsed(&path) else {
             return Ok(None);
         };
         let folder = self.table.get(&this)?.clone();
         let result = folder.tree.stat(&path);
         if folder.recorded {
             let answer = readset::stat_answer(&result);
-            self.reads.record(Question::Stat(path.to_string()), answer);
+            self.record(Question::Stat(path.to_string()), answer)?;
         }
         Ok(told(result)?.unwrap_or_default().map(entry))
     }
@@ -118,7 +128,7 @@ impl HostTree for State {
         };
         if folder.recorded {
             let answer = readset::glob_answer(&found);
-            self.reads.record(Question::Glob(pattern), answer);
+            self.record(Question::Glob(pattern), answer)?;
         }
         let found: Vec<String> = found
             .into_iter()

@@ -399,6 +399,7 @@ async fn each_limit_ends_the_call_and_says_which_it_was() {
     };
     insta::assert_snapshot!(told("memory").await, @"[limit] renderer `hostile` (sha256:…) failed to render: it asked for more than 33554432 bytes of memory; raise `limits` of the Plugin if this is expected");
     insta::assert_snapshot!(told("flood").await, @"[limit] renderer `hostile` (sha256:…) failed to render: it logged more than 1048576 bytes; raise `limits` of the Plugin if this is expected");
+    insta::assert_snapshot!(told("names").await, @"[limit] renderer `hostile` (sha256:…) failed to render: it asked for more than 33554432 bytes of memory; raise `limits` of the Plugin if this is expected");
     insta::assert_snapshot!(told("reads").await, @"[limit] renderer `hostile` (sha256:…) failed to render: it moved more than 536870912 bytes through host calls; raise `limits` of the Plugin if this is expected");
 }
 
@@ -432,6 +433,25 @@ async fn a_guest_that_never_ends_is_ended() {
     // The same plugin, loaded again under other limits, is the same compiled code.
     assert_eq!(hostile().await.id().digest, plugin.id().digest);
     let _ = shared().await;
+}
+
+#[tokio::test]
+async fn a_path_that_is_too_long_leads_nowhere_and_is_not_kept() {
+    let renderer = hostile().await;
+    let long = "a/".repeat(2_049);
+    let steps = format!("read {long};entries {long};stat {long}");
+    let settings = Settings::new(json!({"mode": "script", "script": steps}));
+    let rendering = renderer
+        .render(request(settings, MemoryTree::default()))
+        .await
+        .unwrap();
+    let answers = text_of(rendering.objects[0].object.value()).replace(&long, "LONG");
+    insta::assert_snapshot!(answers, @r"
+    read LONG = Err(ReadError::Outside)
+    entries LONG = Err(ReadError::Outside)
+    stat LONG = None
+    ");
+    assert!(rendering.reads.is_empty(), "{:?}", rendering.reads);
 }
 
 #[tokio::test]

@@ -103,6 +103,13 @@ impl renderer::Guest for Hostile {
             "reads" => loop {
                 let _ = folder.read("large.txt");
             },
+            "names" => {
+                let mut number = 0_u64;
+                loop {
+                    folder.stat(&format!("{number:04000}"));
+                    number += 1;
+                }
+            }
             "garbage" => vec![RenderedObject {
                 manifest: "{\"apiVersion\": ".to_owned(),
                 ..object("")
