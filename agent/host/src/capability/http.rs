@@ -23,7 +23,7 @@ use url::Host as UrlHost;
 
 pub use self::secrets::{Secrets, SecretsError};
 use self::{
-    address::{Blocked, Resolver, is_public},
+    address::{Blocked, Lookups, Resolver, is_public},
     placeholder::Filling,
 };
 use crate::{
@@ -74,6 +74,7 @@ pub(crate) struct HttpClients(Arc<Clients>);
 #[derive(Debug)]
 struct Clients {
     authorities: Vec<Vec<u8>>,
+    lookups: Lookups,
     public: OnceLock<Result<Client, String>>,
     any: OnceLock<Result<Client, String>>,
 }
@@ -82,6 +83,7 @@ impl HttpClients {
     pub(crate) fn new(authorities: Vec<Vec<u8>>) -> Self {
         Self(Arc::new(Clients {
             authorities,
+            lookups: Lookups::default(),
             public: OnceLock::new(),
             any: OnceLock::new(),
         }))
@@ -95,13 +97,13 @@ impl HttpClients {
             &clients.public
         };
         client
-            .get_or_init(|| make(&clients.authorities, private).map_err(|error| chain(&error)))
+            .get_or_init(|| make(clients, private).map_err(|error| chain(&error)))
             .as_ref()
             .map_err(|error| HttpError::Transport(format!("the client does not start: {error}")))
     }
 }
 
-fn make(authorities: &[Vec<u8>], private: bool) -> Result<Client, reqwest::Error> {
+fn make(clients: &Clients, private: bool) -> Result<Client, reqwest::Error> {
     let mut headers = HeaderMap::new();
     // No secret is found in what is compressed.
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -110,10 +112,13 @@ fn make(authorities: &[Vec<u8>], private: bool) -> Result<Client, reqwest::Error
         .no_proxy()
         .redirect(redirect::Policy::none())
         .connect_timeout(CONNECT)
-        .dns_resolver(Arc::new(Resolver { private }))
+        .dns_resolver(Arc::new(Resolver {
+            private,
+            lookups: clients.lookups.clone(),
+        }))
         .default_headers(headers)
         .user_agent(concat!("pintle/", env!("CARGO_PKG_VERSION")));
-    for pem in authorities {
+    for pem in &clients.authorities {
         for certificate in reqwest::Certificate::from_pem_bundle(pem)? {
             builder = builder.add_root_certificate(certificate);
         }

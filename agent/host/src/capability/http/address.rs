@@ -3,9 +3,52 @@
 //! A name is resolved once, what is not allowed is dropped from the answer, and the rest is what the client dials: an
 //! address that was not checked is never connected to.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _},
+    sync::Arc,
+};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::{
+    sync::Semaphore,
+    task::{JoinError, spawn_blocking},
+};
+
+/// Lookups that are under way at once. The system's blocks a thread for as long as it takes, whether anybody still waits for
+/// it or not, and all that blocks shares the threads.
+const LOOKUPS: usize = 16;
+
+/// Room for lookups. Clones share it.
+#[derive(Debug, Clone)]
+pub(super) struct Lookups(Arc<Semaphore>);
+
+impl Default for Lookups {
+    fn default() -> Self {
+        Self::new(LOOKUPS)
+    }
+}
+
+impl Lookups {
+    fn new(most: usize) -> Self {
+        Self(Arc::new(Semaphore::new(most)))
+    }
+
+    /// Runs a lookup when there is room. Who gives up before that leaves nothing behind; who gives up later leaves the one
+    /// lookup, which keeps its room until it is over.
+    async fn run<T: Send + 'static>(
+        &self,
+        lookup: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, JoinError> {
+        let room = Arc::clone(&self.0).acquire_owned();
+        let room = room.await.expect("never closed");
+        let looked_up = spawn_blocking(move || {
+            let found = lookup();
+            drop(room);
+            found
+        });
+        looked_up.await
+    }
+}
 
 /// All addresses of a name are on networks that are not granted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,15 +63,17 @@ pub(super) struct Blocked {
 pub(super) struct Resolver {
     /// Whether private, local and reserved addresses may be dialled.
     pub(super) private: bool,
+    pub(super) lookups: Lookups,
 }
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let private = self.private;
+        let (private, lookups) = (self.private, self.lookups.clone());
         Box::pin(async move {
             let host = name.as_str().to_owned();
-            let found: Vec<SocketAddr> =
-                tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
+            let wanted = host.clone();
+            let found = lookups.run(move || (wanted.as_str(), 0_u16).to_socket_addrs());
+            let found: Vec<SocketAddr> = found.await??.collect();
             let allowed = allowed(&host, found, private)?;
             Ok(Box::new(allowed.into_iter()) as Addrs)
         })
@@ -98,7 +143,32 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    };
+
+    use futures::FutureExt as _;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_lookup_that_was_given_up_before_its_turn_is_never_made() {
+        let lookups = Lookups::new(1);
+        let made = Arc::new(AtomicUsize::new(0));
+        let (open, gate) = mpsc::channel::<()>();
+        // One that does not end before it is let go on.
+        let slow = lookups.run(move || gate.recv());
+        assert!(slow.now_or_never().is_none());
+        for _ in 0..100 {
+            let made = Arc::clone(&made);
+            let given_up = lookups.run(move || made.fetch_add(1, Ordering::Relaxed));
+            assert!(given_up.now_or_never().is_none());
+        }
+        open.send(()).unwrap();
+        assert_eq!(lookups.run(|| "found").await.unwrap(), "found");
+        assert_eq!(made.load(Ordering::Relaxed), 0);
+    }
 
     #[test]
     fn only_the_public_internet_is_public() {
