@@ -48,13 +48,25 @@ pub trait Facts {
 
 impl ReadSet {
     /// Adds a question and the digest of its answer.
+    ///
+    /// The cluster may change between two answers to one question. What rests on both stands by neither: no answer has the
+    /// digest that is kept then.
     pub fn record(&mut self, question: Question, answer: Digest) {
+        let answer = match self.answers.get(&question) {
+            Some(known) if *known != answer => Digester::new("different answers")
+                .part(known.as_bytes())
+                .part(answer.as_bytes())
+                .finish(),
+            _ => answer,
+        };
         self.answers.insert(question, answer);
     }
 
     /// Adds all of another set: a result that rests on both stands only while both do.
     pub fn extend(&mut self, other: Self) {
-        self.answers.extend(other.answers);
+        for (question, answer) in other.answers {
+            self.record(question, answer);
+        }
     }
 
     /// Returns how many different questions were asked.
@@ -295,6 +307,29 @@ mod tests {
         let mut set = ReadSet::default();
         set.record(Question::Context("name".into()), Digest::of("web"));
         assert!(set.first_change(&MemoryTree::default(), &NoFacts).is_some());
+    }
+
+    #[test]
+    fn what_rests_on_different_answers_to_one_question_stands_by_none() {
+        let question = Question::Cluster("v1/ConfigMap shop/settings".into());
+        let answers = [Digest::of("none"), Digest::of("one")];
+        let set = |answers: &[Digest]| {
+            let mut set = ReadSet::default();
+            for answer in answers {
+                set.record(question.clone(), *answer);
+            }
+            set
+        };
+        let mixed = set(&answers);
+        assert_eq!(mixed.len(), 1);
+        let mut extended = set(&answers[..1]);
+        extended.extend(set(&answers[1..]));
+        assert_eq!(extended, mixed);
+        for answer in answers {
+            assert_ne!(mixed.answer(&question), Some(answer));
+            let same = set(&[answer, answer]);
+            assert_eq!(same.answer(&question), Some(answer));
+        }
     }
 
     #[test]
