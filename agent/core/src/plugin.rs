@@ -193,6 +193,11 @@ pub enum Limit {
     /// Memory summed over the store.
     #[error("it asked for more than {0} bytes of memory")]
     Memory(u64),
+    /// Memory of all running calls: one alone asked for more.
+    #[error(
+        "it asked for more than {0} bytes of memory, which is what all running plugins have together"
+    )]
+    MemoryOfAll(u64),
     /// Entries in tables, instances or memories of the store.
     #[error("it asked for more than {0} table entries")]
     Table(u64),
@@ -215,12 +220,20 @@ impl Limit {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Time(_) => "time",
-            Self::Memory(_) => "memory",
+            Self::Memory(_) | Self::MemoryOfAll(_) => "memory",
             Self::Table(_) => "table",
             Self::Handles(_) => "handles",
             Self::HostCalls(_) => "host-calls",
             Self::Output(_) => "output",
             Self::Log(_) => "log",
+        }
+    }
+
+    /// Returns what to do where no less will do.
+    const fn remedy(&self) -> &'static str {
+        match self {
+            Self::MemoryOfAll(_) => "give the agent's pod more memory",
+            _ => "raise `limits` of the Plugin",
         }
     }
 }
@@ -243,7 +256,7 @@ pub enum Fault {
     #[error("it crashed: {0}")]
     Trap(String),
     /// The plugin ran into a bound that the operator sets.
-    #[error("{0}; raise `limits` of the Plugin if this is expected")]
+    #[error("{0}; {remedy} if this is expected", remedy = .0.remedy())]
     Limit(Limit),
     /// The plugin returned something that breaks the contract: a defect of the plugin.
     #[error("it broke the contract: {0}")]

@@ -248,6 +248,10 @@ impl MemoryLimiter {
         if used > self.limit {
             return Err(Limit::Memory(self.limit).into());
         }
+        if used > self.together.limit {
+            // No other call has to end for it to fail: it would be tried again for ever, and leave the others little meanwhile.
+            return Err(Limit::MemoryOfAll(self.together.limit).into());
+        }
         self.together.take(bytes)?;
         self.used = used;
         Ok(())
@@ -358,6 +362,17 @@ mod tests {
         assert!(two.memory_growing(0, 300, None).unwrap());
         drop(one);
         assert!(two.memory_growing(300, 800, None).unwrap());
+    }
+
+    #[test]
+    fn who_alone_asks_for_more_than_all_have_fails_for_good() {
+        let together = Arc::new(Together::new(1000));
+        let mut one = within(2000, 1, &together);
+        assert!(one.memory_growing(0, 900, None).unwrap());
+        let error = one.memory_growing(900, 1500, None).unwrap_err();
+        let Stop(fault) = error.downcast_ref::<Stop>().unwrap();
+        assert!(!fault.is_retryable());
+        insta::assert_snapshot!(fault, @"it asked for more than 1000 bytes of memory, which is what all running plugins have together; give the agent's pod more memory if this is expected");
     }
 
     #[test]
