@@ -87,7 +87,8 @@ pub trait Health: Plugin {
     /// What this plugin judges; the most exact match wins over `*`.
     fn judges() -> Vec<GroupKind>;
 
-    /// Judges one object as the cluster holds it. `now_ms`, since the epoch, is for deadlines that the object states.
+    /// Judges one object as the cluster holds it; in place of each value of a Secret's data stands a keyed digest. `now_ms`,
+    /// since the epoch, is for deadlines that the object states.
     fn assess(
         settings: &Self::Settings,
         object: &Value,

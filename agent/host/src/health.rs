@@ -6,6 +6,7 @@ use std::{fmt, time::Duration};
 
 use pintle_core::{
     health::{Assessment, GroupKind, Status},
+    object::{ObjectId, conceal},
     plugin::{PluginError, PluginId, Stage},
     seed::Seed,
 };
@@ -13,6 +14,22 @@ use serde_json::Value;
 
 use self::bindings::{AssessesPre, health};
 use crate::{Plugin, call::Setup, settings::Settings, state::State, wasi::Pure, wire};
+
+/// What is judged, and by which settings.
+#[derive(Debug, Clone, Copy)]
+pub struct HealthRequest<'a> {
+    /// Merged settings.
+    pub settings: &'a Settings,
+    /// Which object it is.
+    pub id: &'a ObjectId,
+    /// The object as the cluster holds it. The values of a Secret are concealed before they cross: what a check says of it ends
+    /// in a status, and no grant is asked for.
+    pub object: &'a Value,
+    /// The application's seed.
+    pub seed: &'a Seed,
+    /// Milliseconds since the epoch.
+    pub now_ms: u64,
+}
 
 /// A health check. Cheap to clone.
 #[derive(Clone)]
@@ -71,13 +88,15 @@ impl Health {
             .await
     }
 
-    /// Judges one object as the cluster holds it; `now_ms` is milliseconds since the epoch.
-    pub async fn assess(
-        &self,
-        settings: &Settings,
-        object: &Value,
-        now_ms: u64,
-    ) -> Result<Assessment, PluginError> {
+    /// Judges one object.
+    pub async fn assess(&self, request: HealthRequest<'_>) -> Result<Assessment, PluginError> {
+        let HealthRequest {
+            settings,
+            id,
+            object,
+            seed,
+            now_ms,
+        } = request;
         let caller = self.plugin.caller();
         let setup = Setup {
             pure: Some(Pure {
@@ -86,7 +105,8 @@ impl Health {
             }),
             ..Setup::default()
         };
-        let (pre, settings, object) = (self.pre.clone(), settings.clone(), object.to_string());
+        let object = conceal(id.is_secret(), object, seed).to_string();
+        let (pre, settings) = (self.pre.clone(), settings.clone());
         let finish = |outcome: Result<health::Assessment, _>, _| {
             let assessment = outcome.map_err(wire::from_failure)?;
             Ok(Assessment {

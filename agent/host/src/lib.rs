@@ -69,7 +69,7 @@ pub use self::{
     },
     compiler::{CompileError, Compiler, REFUSED, UNWRITTEN, compile},
     grants::{EffectiveGrants, GrantError},
-    health::Health,
+    health::{Health, HealthRequest},
     host::{Host, HostError, LoadError, LoadRequest, Options},
     limits::{LOG_KEPT, Limits},
     notifier::Notifier,

@@ -11,10 +11,10 @@ use pintle_core::{
     digest::Digest,
     plugin::{Fault, PluginId, Stage},
 };
-use pintle_host::{CodeFrom, Host, LoadRequest, Observer, Options, Settings};
+use pintle_host::{CodeFrom, Host, LoadRequest, Observer, Options};
 use serde_json::json;
 
-use crate::components::Watchman;
+use crate::{components::Watchman, support::assessed};
 
 /// Notes for each compilation whether the cache had it.
 #[derive(Debug, Default)]
@@ -47,10 +47,7 @@ async fn cached(folder: &Path) -> bool {
         .await
         .unwrap();
     let health = again.health().unwrap();
-    health
-        .assess(&Settings::default(), &json!({}), 0)
-        .await
-        .unwrap();
+    assessed(&health, "Pod", &json!({}), 0).await.unwrap();
     drop(plugin);
     let notes = notes.0.lock().unwrap();
     assert_eq!(notes.len(), 1, "one component is compiled once on a host");

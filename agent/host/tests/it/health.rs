@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     components::Watchman,
-    support::{hostile, limits, load, told, works},
+    support::{assessed, hostile, limits, load, told, works},
 };
 
 async fn assess_within(
@@ -16,11 +16,8 @@ async fn assess_within(
 ) -> Result<pintle_core::health::Assessment, PluginError> {
     let plugin = load("watchman", component.clone(), limits).await;
     let object = json!({"kind": "Pod", "metadata": {"name": "a"}});
-    plugin
-        .health()
-        .unwrap()
-        .assess(&Settings::default(), &object, 1_700_000_000_000)
-        .await
+    let health = plugin.health().unwrap();
+    assessed(&health, "Pod", &object, 1_700_000_000_000).await
 }
 
 async fn failure(watchman: Watchman) -> String {
@@ -47,6 +44,26 @@ async fn judges_and_assesses() {
             .unwrap()
             .is_empty()
     );
+}
+
+#[tokio::test]
+async fn what_a_secret_holds_is_concealed() {
+    let echo = Watchman {
+        body: "(global.set $message (local.get 2)) (global.set $length (local.get 3))",
+        ..Watchman::default()
+    };
+    let plugin = load("watchman", echo.bytes(), limits()).await;
+    let health = plugin.health().unwrap();
+    let message = async |kind: &str| {
+        let object = json!({"kind": kind, "data": {"password": "aHVudGVyMg=="}});
+        let assessment = assessed(&health, kind, &object, 0).await.unwrap();
+        assessment.message
+    };
+    let told = message("Secret").await;
+    assert!(told.contains("hmac-sha256:"), "{told}");
+    assert!(!told.contains("aHVudGVyMg=="), "{told}");
+    let told = message("ConfigMap").await;
+    assert!(told.contains("aHVudGVyMg=="), "{told}");
 }
 
 #[tokio::test]

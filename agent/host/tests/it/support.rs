@@ -7,12 +7,17 @@ use pintle_core::{
     application::{Grants, Limits},
     digest::Digest,
     duration::Span,
+    health::Assessment,
+    object::ObjectId,
     plugin::{Fault, PluginError},
     readset::ReadSet,
     seed::Seed,
     tree::{Tree, memory::MemoryTree},
 };
-use pintle_host::{Context, Host, LoadRequest, Options, Plugin, RenderRequest, Renderer, Settings};
+use pintle_host::{
+    Context, Health, HealthRequest, Host, LoadRequest, Options, Plugin, RenderRequest, Renderer,
+    Settings,
+};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -108,6 +113,30 @@ pub(crate) fn request(settings: Settings, tree: impl Tree + 'static) -> RenderRe
         seed: Seed::from_text("seed"),
         cluster: None,
     }
+}
+
+/// Has an object of the core group judged, without settings.
+pub(crate) async fn assessed(
+    health: &Health,
+    kind: &str,
+    object: &Value,
+    now_ms: u64,
+) -> Result<Assessment, PluginError> {
+    let id = ObjectId {
+        group: String::new(),
+        kind: kind.to_owned(),
+        namespace: Some("shop".to_owned()),
+        name: "a".to_owned(),
+    };
+    let (settings, seed) = (Settings::default(), Seed::from_text("seed"));
+    let request = HealthRequest {
+        settings: &settings,
+        id: &id,
+        object,
+        seed: &seed,
+        now_ms,
+    };
+    health.assess(request).await
 }
 
 /// Renders in a mode and gives the error.

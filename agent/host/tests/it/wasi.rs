@@ -1,11 +1,10 @@
 //! Components that import WASI, as `wasm32-wasip2` and other languages make them.
 
-use pintle_host::Settings;
 use serde_json::json;
 
 use crate::{
     components::Watchman,
-    support::{limits, load, told},
+    support::{assessed, limits, load, told},
 };
 
 /// WASI as far as the tests use it.
@@ -97,10 +96,8 @@ fn watchman(body: &'static str) -> Watchman {
 async fn assess(now_ms: u64) -> Vec<u64> {
     let plugin = load("watchman", watchman(TELL_ALL).bytes(), limits()).await;
     let health = plugin.health().unwrap();
-    let assessment = health
-        .assess(&Settings::default(), &json!({}), now_ms)
-        .await
-        .unwrap();
+    let assessment = assessed(&health, "Pod", &json!({}), now_ms).await;
+    let assessment = assessment.unwrap();
     let number = |text| u64::from_str_radix(text, 16).unwrap();
     assessment.message.split(' ').map(number).collect()
 }
@@ -124,9 +121,6 @@ async fn an_exit_is_a_crash() {
     let component = watchman("(call $exit (i32.const 1))").bytes();
     let plugin = load("watchman", component.clone(), limits()).await;
     let health = plugin.health().unwrap();
-    let error = health
-        .assess(&Settings::default(), &json!({}), 0)
-        .await
-        .unwrap_err();
+    let error = assessed(&health, "Pod", &json!({}), 0).await.unwrap_err();
     insta::assert_snapshot!(told(&error, &component), @"health `watchman` (sha256:…) failed to assess: it crashed: it exited with status 1");
 }

@@ -82,7 +82,7 @@ impl Target {
         };
         let has_seed = seed.is_some();
         let seed = seed.unwrap_or_else(super::render::fresh_seed);
-        let judges = Judges::find(&session.catalog, &settings.spec.health).await?;
+        let judges = Judges::find(&session.catalog, &settings.spec.health, &seed).await?;
         let judge: Arc<dyn Judge> = Arc::new(OneJudge(judges));
         let cluster = Cluster::new(connection.clone()).with_judge(Arc::clone(&judge));
         let kinds = cluster.discovery().kinds().await?;

@@ -12,8 +12,9 @@ use pintle_core::{
     health::{Assessment, GroupKind, Status},
     object::ObjectId,
     plugin::{Fault, Limit, PluginId},
+    seed::Seed,
 };
-use pintle_host::{Health, Limits, Settings};
+use pintle_host::{Health, HealthRequest, Limits, Settings};
 use serde_json::Value;
 
 use super::{
@@ -96,11 +97,16 @@ fn pause(fault: &Fault, row: Row) -> Option<Duration> {
 pub(crate) struct Judges {
     members: Vec<Member>,
     failures: Failures,
+    seed: Seed,
 }
 
 impl Judges {
-    /// Finds the health checks, and asks each which kinds it judges.
-    pub(crate) async fn find(catalog: &Catalog, uses: &[PluginUse]) -> Result<Self, RenderError> {
+    /// Finds the health checks, and asks each which kinds it judges. What Secrets hold is concealed from them by the seed.
+    pub(crate) async fn find(
+        catalog: &Catalog,
+        uses: &[PluginUse],
+        seed: &Seed,
+    ) -> Result<Self, RenderError> {
         let built_in = PluginUse {
             plugin: BUILT_IN.to_owned(),
             settings: Value::Null,
@@ -122,6 +128,7 @@ impl Judges {
         Ok(Self {
             members,
             failures: Failures::default(),
+            seed: seed.clone(),
         })
     }
 
@@ -154,7 +161,14 @@ impl Judges {
         let Some((_, member)) = best else {
             return Assessment::new(Status::Unknown, "no health check judges this kind");
         };
-        match member.health.assess(&member.settings, object, now_ms).await {
+        let request = HealthRequest {
+            settings: &member.settings,
+            id,
+            object,
+            seed: &self.seed,
+            now_ms,
+        };
+        match member.health.assess(request).await {
             Ok(assessment) => {
                 self.failures.end(id);
                 assessment

@@ -353,7 +353,7 @@ impl Run {
             context.namespace.clone_from(namespace);
         }
         let catalog = self.shared.catalog.within(&release.application.namespace);
-        let judges = Judges::find(&catalog, &spec.health)
+        let judges = Judges::find(&catalog, &spec.health, &release.seed)
             .await
             .map_err(plugin_failed)?;
         if self.shared.judges.put(&release.application, judges) {
