@@ -308,6 +308,14 @@ async fn describe(caller: &Caller) -> Result<Description, PluginError> {
         .await
 }
 
+/// Bytes of the longest version.
+const VERSION: usize = 128;
+
+/// Most things that a plugin may ask for, and the bytes of each: what is not granted of them is told in the status. The name
+/// of a host, or of an API group, has up to 253.
+const REQUESTS: usize = 100;
+const REQUEST: usize = 512;
+
 /// Checks what a plugin says of itself, but for the schema, which takes its time.
 fn checked(description: plugin::Description) -> Result<Description, Fault> {
     let contract = |text: String| Err(Fault::Contract(text));
@@ -318,10 +326,16 @@ fn checked(description: plugin::Description) -> Result<Description, Fault> {
             wire::text(name)
         ));
     }
+    let size = description.version.len();
+    if size > VERSION {
+        return contract(format!(
+            "its version has {size} bytes, and the limit is {VERSION}"
+        ));
+    }
     if let Err(error) = Version::parse(&description.version) {
         return contract(format!(
             "its version is `{}`: expected a semantic version such as 1.2.0 ({error})",
-            wire::text(description.version)
+            description.version
         ));
     }
     let size = description.settings_schema.len();
@@ -334,9 +348,23 @@ fn checked(description: plugin::Description) -> Result<Description, Fault> {
         Ok(schema) => schema,
         Err(error) => return contract(format!("its settings schema is not JSON: {error}")),
     };
+    let count = description.requests.len();
+    if count > REQUESTS {
+        return contract(format!(
+            "it has {count} requests, and the limit is {REQUESTS}"
+        ));
+    }
+    let sizes = description.requests.iter().map(|request| match request {
+        plugin::Request::HttpHost(text) | plugin::Request::ClusterRead(text) => text.len(),
+    });
+    if let Some(size) = sizes.max().filter(|size| *size > REQUEST) {
+        return contract(format!(
+            "a request of it has {size} bytes, and the limit is {REQUEST}"
+        ));
+    }
     let request = |request| match request {
-        plugin::Request::HttpHost(host) => Capability::HttpHost(wire::text(host)),
-        plugin::Request::ClusterRead(kind) => Capability::ClusterRead(wire::text(kind)),
+        plugin::Request::HttpHost(host) => Capability::HttpHost(host),
+        plugin::Request::ClusterRead(kind) => Capability::ClusterRead(kind),
     };
     Ok(Description {
         name,
@@ -355,4 +383,34 @@ fn is_name(name: &str) -> bool {
         && name
             .bytes()
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn described(version: &str, requests: Vec<plugin::Request>) -> Result<Description, Fault> {
+        checked(plugin::Description {
+            name: "watchman".to_owned(),
+            version: version.to_owned(),
+            summary: "watches".to_owned(),
+            settings_schema: "{}".to_owned(),
+            requests,
+        })
+    }
+
+    #[test]
+    fn what_ends_in_a_status_is_bounded() {
+        let version = |size: usize| format!("1.2.3+{}", "x".repeat(size - 6));
+        let requests = |count: usize, size: usize| -> Vec<plugin::Request> {
+            let request = |_| plugin::Request::ClusterRead("x".repeat(size));
+            (0..count).map(request).collect()
+        };
+        let most = described(&version(VERSION), requests(REQUESTS, REQUEST)).unwrap();
+        assert_eq!(most.requests.len(), REQUESTS);
+        let fault = |version: &str, requests| described(version, requests).unwrap_err();
+        insta::assert_snapshot!(fault(&version(VERSION + 1), Vec::new()), @"it broke the contract: its version has 129 bytes, and the limit is 128");
+        insta::assert_snapshot!(fault("1.2.3", requests(101, 1)), @"it broke the contract: it has 101 requests, and the limit is 100");
+        insta::assert_snapshot!(fault("1.2.3", requests(1, 513)), @"it broke the contract: a request of it has 513 bytes, and the limit is 512");
+    }
 }
