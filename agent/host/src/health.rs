@@ -7,7 +7,7 @@ use std::{fmt, time::Duration};
 use pintle_core::{
     health::{Assessment, GroupKind, Status},
     object::{ObjectId, conceal},
-    plugin::{PluginError, PluginId, Stage},
+    plugin::{Fault, PluginError, PluginId, Stage},
     seed::Seed,
 };
 use serde_json::Value;
@@ -62,13 +62,7 @@ impl Health {
     /// Asks which kinds the plugin judges. Always the same for the same component: ask once.
     pub async fn judges(&self) -> Result<Vec<GroupKind>, PluginError> {
         let pre = self.pre.clone();
-        let finish = |kinds: Vec<health::GroupKind>, _| {
-            let group_kind = |kind: health::GroupKind| GroupKind {
-                group: kind.group,
-                kind: kind.kind,
-            };
-            Ok(kinds.into_iter().map(group_kind).collect())
-        };
+        let finish = |judged: Vec<health::GroupKind>, _| kinds(judged);
         self.plugin
             .caller()
             .run(
@@ -134,6 +128,23 @@ impl Health {
     }
 }
 
+/// Most kinds that one check judges.
+const KINDS: usize = 1_000;
+
+fn kinds(judged: Vec<health::GroupKind>) -> Result<Vec<GroupKind>, Fault> {
+    let count = judged.len();
+    if count > KINDS {
+        return Err(Fault::Contract(format!(
+            "it judges {count} kinds, and the limit is {KINDS}: name `*` for any"
+        )));
+    }
+    let group_kind = |kind: health::GroupKind| GroupKind {
+        group: wire::text(kind.group),
+        kind: wire::text(kind.kind),
+    };
+    Ok(judged.into_iter().map(group_kind).collect())
+}
+
 fn status(status: health::Status) -> Status {
     match status {
         health::Status::Healthy => Status::Healthy,
@@ -141,5 +152,24 @@ fn status(status: health::Status) -> Status {
         health::Status::Degraded => Status::Degraded,
         health::Status::Suspended => Status::Suspended,
         health::Status::Unknown => Status::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_kinds_and_no_more() {
+        let judged = |count: usize| -> Vec<health::GroupKind> {
+            let kind = |number: usize| health::GroupKind {
+                group: "example.com".to_owned(),
+                kind: format!("Kind{number}"),
+            };
+            (0..count).map(kind).collect()
+        };
+        assert_eq!(kinds(judged(KINDS)).unwrap().len(), KINDS);
+        let fault = kinds(judged(KINDS + 1)).unwrap_err();
+        insta::assert_snapshot!(fault, @"it broke the contract: it judges 1001 kinds, and the limit is 1000: name `*` for any");
     }
 }

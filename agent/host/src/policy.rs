@@ -7,7 +7,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use pintle_core::{
     check::{Finding, Severity},
     plan::Plan,
-    plugin::{PluginError, PluginId, Stage},
+    plugin::{Fault, PluginError, PluginId, Stage},
     seed::Seed,
 };
 use serde_json::Value;
@@ -102,11 +102,7 @@ impl Policy {
         let pre = self.pre.clone();
         let name = &caller.id.name;
         let finish = |outcome: Result<Vec<policy::Finding>, _>, _| {
-            let findings = outcome.map_err(wire::from_failure)?;
-            Ok(findings
-                .into_iter()
-                .map(|found| finding(name, found))
-                .collect())
+            findings(name, outcome.map_err(wire::from_failure)?)
         };
         caller
             .run(
@@ -129,6 +125,21 @@ impl Policy {
     }
 }
 
+/// Most findings about one plan: many for each object of the largest application.
+const FINDINGS: usize = 100_000;
+
+/// Takes over what was found. None is left out: it may be the one that denies.
+fn findings(policy: &str, found: Vec<policy::Finding>) -> Result<Vec<Finding>, Fault> {
+    let count = found.len();
+    if count > FINDINGS {
+        return Err(Fault::Contract(format!(
+            "it has {count} findings, and the limit is {FINDINGS}"
+        )));
+    }
+    let taken = found.into_iter().map(|found| finding(policy, found));
+    Ok(taken.collect())
+}
+
 fn finding(policy: &str, found: policy::Finding) -> Finding {
     Finding {
         policy: policy.to_owned(),
@@ -140,5 +151,32 @@ fn finding(policy: &str, found: policy::Finding) -> Finding {
         },
         object: found.object.map(wire::from_object_id),
         problem: wire::from_problem(found.problem),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bindings::wit::types::Problem;
+
+    #[test]
+    fn so_many_findings_and_no_more() {
+        let found = |count: usize| -> Vec<policy::Finding> {
+            let finding = |_| policy::Finding {
+                rule: "no-latest".to_owned(),
+                severity: policy::Severity::Info,
+                object: None,
+                problem: Problem {
+                    message: String::new(),
+                    pointer: None,
+                    position: None,
+                    hint: None,
+                },
+            };
+            (0..count).map(finding).collect()
+        };
+        assert_eq!(findings("p", found(FINDINGS)).unwrap().len(), FINDINGS);
+        let fault = findings("p", found(FINDINGS + 1)).unwrap_err();
+        insta::assert_snapshot!(fault, @"it broke the contract: it has 100001 findings, and the limit is 100000");
     }
 }

@@ -132,10 +132,7 @@ impl Renderer {
         let (pre, settings) = (self.pre.clone(), settings.clone());
         let finish = |outcome: Result<Vec<bindings::renderer::Source>, _>, state: State| {
             let sources = outcome.map_err(wire::from_failure)?;
-            Ok((
-                sources.into_iter().map(convert::source).collect(),
-                state.reads,
-            ))
+            Ok((convert::sources(sources)?, state.reads))
         };
         self.plugin
             .caller()

@@ -12,7 +12,7 @@ use pintle_core::{
 use crate::bindings::wit::types;
 
 /// Problems that are kept of one answer: nobody reads more, and a plugin cannot fill a status.
-const PROBLEMS: usize = 1_000;
+pub(crate) const PROBLEMS: usize = 1_000;
 
 /// Characters that are kept of one text for people.
 const TEXT: usize = 4_096;
@@ -31,11 +31,12 @@ pub(crate) fn from_object_id(id: types::ObjectId) -> ObjectId {
         .api_version
         .split_once('/')
         .map_or("", |(group, _)| group);
+    let namespace = id.namespace.filter(|namespace| !namespace.is_empty());
     ObjectId {
-        group: group.to_owned(),
-        kind: id.kind,
-        namespace: id.namespace.filter(|namespace| !namespace.is_empty()),
-        name: id.name,
+        group: text(group.to_owned()),
+        kind: text(id.kind),
+        namespace: namespace.map(text),
+        name: text(id.name),
     }
 }
 
@@ -148,6 +149,22 @@ mod tests {
                 [event].into()
             );
         }
+    }
+
+    #[test]
+    fn an_identity_is_bounded_as_texts_are() {
+        let long = "x".repeat(TEXT + 1);
+        let id = from_object_id(types::ObjectId {
+            api_version: format!("{long}/v1"),
+            kind: long.clone(),
+            namespace: Some(long.clone()),
+            name: long.clone(),
+        });
+        let bounded = text(long);
+        assert_eq!(id.group, bounded);
+        assert_eq!(id.kind, bounded);
+        assert_eq!(id.namespace.as_ref(), Some(&bounded));
+        assert_eq!(id.name, bounded);
     }
 
     #[test]

@@ -16,7 +16,25 @@ use crate::{state::MemoryLimiter, wire};
 /// Bytes of notes that are kept.
 const NOTES: usize = 64 << 10;
 
-pub(super) fn source(source: renderer::Source) -> Source {
+/// Bytes of the longest source: a path has half as many, and a reference fewer.
+const SOURCE: usize = 8 << 10;
+
+/// Takes over what has to be fetched. It is looked for as it is written, and stays in the read set.
+pub(super) fn sources(sources: Vec<renderer::Source>) -> Result<Vec<Source>, Fault> {
+    let taken = sources.into_iter().map(source).enumerate();
+    let checked = taken.map(|(index, source)| {
+        let size = source.to_string().len();
+        if size > SOURCE {
+            return Err(Fault::Contract(format!(
+                "source {index} of its inputs has {size} bytes, and the limit is {SOURCE}"
+            )));
+        }
+        Ok(source)
+    });
+    checked.collect()
+}
+
+fn source(source: renderer::Source) -> Source {
     match source {
         renderer::Source::Oci(remote) => Source::Oci {
             reference: remote.reference,
@@ -32,7 +50,7 @@ pub(super) fn source(source: renderer::Source) -> Source {
     }
 }
 
-/// Checks every object and tells all that are wrong at once.
+/// Checks every object and tells all that are wrong at once, up to as many as of any answer.
 ///
 /// A manifest that is no JSON is the renderer's fault. One that is JSON and no Kubernetes object is nearly always that
 /// of the file that it was rendered from, so it is a refusal with that place. What a manifest takes once it is read is
@@ -58,6 +76,9 @@ pub(super) fn rendering(
         match self::object(index, object)? {
             Ok(object) => objects.push(object),
             Err(problem) => problems.push(problem),
+        }
+        if problems.len() == wire::PROBLEMS {
+            break;
         }
     }
     if !problems.is_empty() {
@@ -222,6 +243,24 @@ mod tests {
         app/web.yaml:12:1: ConfigMap without a name is no Kubernetes object: /metadata/name is missing: every object needs it
         object 2 of the render is no Kubernetes object: expected an object, found a list
         ");
+    }
+
+    #[test]
+    fn no_more_problems_are_told_than_anybody_reads() {
+        let objects = (0..2 * wire::PROBLEMS).map(|_| rendered("[]", None));
+        let Fault::Refused(problems) = fault(objects.collect(), 1 << 20) else {
+            panic!("expected a refusal");
+        };
+        assert_eq!(problems.len(), wire::PROBLEMS);
+    }
+
+    #[test]
+    fn a_source_that_is_too_long_breaks_the_contract() {
+        let folder = |size: usize| renderer::Source::Folder("a".repeat(size));
+        let taken = sources(vec![folder(1), folder(4 << 10)]).unwrap();
+        assert_eq!(taken[0], Source::Folder("a".to_owned()));
+        let fault = sources(vec![folder(1), folder(SOURCE)]).unwrap_err();
+        insta::assert_snapshot!(fault, @"it broke the contract: source 1 of its inputs has 8199 bytes, and the limit is 8192");
     }
 
     #[test]
