@@ -14,6 +14,9 @@ use crate::{
     watching::{self, Selection, Told, refusals::Refusals, typed},
 };
 
+/// Objects on one page of a list. The largest have a mebibyte, and of an answer of the server 64 are read.
+const PAGE: &str = "50";
+
 /// Reads objects in the name of whoever its connection acts as.
 #[derive(Debug, Clone)]
 pub struct Reader {
@@ -52,29 +55,34 @@ impl Reader {
         }
     }
 
-    /// Reads the objects of a kind in one namespace or in all; nothing if the kind is not served.
+    /// Reads a page of the objects of a kind in one namespace or in all: the first, or the one that the page before names.
+    /// Returns what names the next one, too. Nothing if the kind is not served.
     pub async fn find(
         &self,
         api_version: &str,
         kind: &str,
         namespace: Option<&str>,
-    ) -> Result<Vec<Value>, RequestError> {
+        page: Option<&str>,
+    ) -> Result<(Vec<Value>, Option<String>), RequestError> {
         let Some(resource) = self.resource(api_version, kind).await? else {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), None));
         };
-        let list = match self
-            .connection
-            .call(&Call::get(resource.path(namespace, None)))
-            .await
-        {
+        let mut call = Call::get(resource.path(namespace, None)).query("limit", PAGE);
+        if let Some(page) = page {
+            call = call.query("continue", page);
+        }
+        let list = match self.connection.call(&call).await {
             Ok(list) => list,
-            Err(error) if error.is_not_found() => return Ok(Vec::new()),
+            // Of a list that was begun, a part is no answer.
+            Err(error) if error.is_not_found() && page.is_none() => {
+                return Ok((Vec::new(), None));
+            }
             Err(error) => return Err(error),
         };
-        Ok(items(list)
-            .into_iter()
-            .map(|item| typed(item, &resource))
-            .collect())
+        let next = list["metadata"]["continue"].as_str();
+        let next = next.filter(|next| !next.is_empty()).map(ToOwned::to_owned);
+        let found = items(list).into_iter().map(|item| typed(item, &resource));
+        Ok((found.collect(), next))
     }
 
     async fn resource(

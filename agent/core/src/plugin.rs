@@ -207,6 +207,9 @@ pub enum Limit {
     /// Bytes that cross from guest to host in one call, or that it reads from the host.
     #[error("it moved more than {0} bytes through host calls")]
     HostCalls(u64),
+    /// Bytes of one answer of the cluster.
+    #[error("the answer to one of its reads of the cluster is larger than {0} bytes")]
+    Answer(u64),
     /// Bytes of its result.
     #[error("its result is larger than {0} bytes")]
     Output(u64),
@@ -224,6 +227,7 @@ impl Limit {
             Self::Table(_) => "table",
             Self::Handles(_) => "handles",
             Self::HostCalls(_) => "host-calls",
+            Self::Answer(_) => "answer",
             Self::Output(_) => "output",
             Self::Log(_) => "log",
         }
@@ -232,8 +236,9 @@ impl Limit {
     /// Returns what to do where no less will do.
     const fn remedy(&self) -> &'static str {
         match self {
-            Self::MemoryOfAll(_) => "give the agent's pod more memory",
-            _ => "raise `limits` of the Plugin",
+            Self::MemoryOfAll(_) => "give the agent's pod more memory if this is expected",
+            Self::Answer(_) => "let it read by namespace or by name",
+            _ => "raise `limits` of the Plugin if this is expected",
         }
     }
 }
@@ -256,7 +261,7 @@ pub enum Fault {
     #[error("it crashed: {0}")]
     Trap(String),
     /// The plugin ran into a bound that the operator sets.
-    #[error("{0}; {remedy} if this is expected", remedy = .0.remedy())]
+    #[error("{0}; {remedy}", remedy = .0.remedy())]
     Limit(Limit),
     /// The plugin returned something that breaks the contract: a defect of the plugin.
     #[error("it broke the contract: {0}")]

@@ -63,7 +63,7 @@ mod world;
 
 pub use self::{
     capability::{
-        cluster::{ClusterError, ClusterQuestion, ClusterReader},
+        cluster::{ClusterError, ClusterQuestion, ClusterReader, Page},
         context::{Context, Facts},
         http::{Secrets, SecretsError},
     },

@@ -220,6 +220,8 @@ impl Together {
 #[derive(Debug)]
 pub(crate) struct MemoryLimiter {
     used: u64,
+    /// What the host keeps of an answer to the guest, until it has crossed.
+    answer: u64,
     limit: u64,
     entries: u64,
     entry_limit: u64,
@@ -236,6 +238,7 @@ impl MemoryLimiter {
     pub(crate) fn new(limits: &Limits, together: Arc<Together>) -> Self {
         Self {
             used: 0,
+            answer: 0,
             limit: limits.memory,
             entries: 0,
             entry_limit: limits.table_entries,
@@ -248,17 +251,37 @@ impl MemoryLimiter {
         if used > self.limit {
             return Err(Limit::Memory(self.limit).into());
         }
-        if used > self.together.limit {
-            // No other call has to end for it to fail: it would be tried again for ever, and leave the others little meanwhile.
-            return Err(Limit::MemoryOfAll(self.together.limit).into());
-        }
-        self.together.take(bytes)?;
+        self.take_of_all(bytes)?;
         self.used = used;
         Ok(())
     }
 
+    fn take_of_all(&self, bytes: u64) -> Result<(), Stop> {
+        let own = self.used.saturating_add(self.answer);
+        if own.saturating_add(bytes) > self.together.limit {
+            // No other call has to end for it to fail: it would be tried again for ever, and leave the others little meanwhile.
+            return Err(Limit::MemoryOfAll(self.together.limit).into());
+        }
+        self.together.take(bytes)
+    }
+
+    /// Takes memory for more of an answer. It is not the guest's, so its own limit does not count it; what all calls have
+    /// together does.
+    pub(crate) fn take_for_answer(&mut self, bytes: u64) -> Result<(), Stop> {
+        self.take_of_all(bytes)?;
+        self.answer = self.answer.saturating_add(bytes);
+        Ok(())
+    }
+
+    /// Gives back what the last answer took, which has crossed.
+    pub(crate) fn answer_is_gone(&mut self) {
+        self.together.give_back(self.answer);
+        self.answer = 0;
+    }
+
     /// Gives back what the guest had, which is gone.
     pub(crate) fn guest_is_gone(&mut self) {
+        self.answer_is_gone();
         self.together.give_back(self.used);
         self.used = 0;
     }
@@ -282,7 +305,7 @@ impl MemoryLimiter {
 
 impl Drop for MemoryLimiter {
     fn drop(&mut self) {
-        self.together.give_back(self.used);
+        self.guest_is_gone();
     }
 }
 
@@ -373,6 +396,23 @@ mod tests {
         let Stop(fault) = error.downcast_ref::<Stop>().unwrap();
         assert!(!fault.is_retryable());
         insta::assert_snapshot!(fault, @"it asked for more than 1000 bytes of memory, which is what all running plugins have together; give the agent's pod more memory if this is expected");
+    }
+
+    #[test]
+    fn an_answer_takes_of_what_all_have_until_the_next() {
+        let together = Arc::new(Together::new(1000));
+        let (mut one, mut two) = (within(400, 1, &together), within(400, 1, &together));
+        assert!(one.memory_growing(0, 300, None).unwrap());
+        one.take_for_answer(500).unwrap();
+        one.take_for_answer(200).unwrap();
+        let Stop(fault) = two.take_for_answer(1).unwrap_err();
+        assert!(fault.is_retryable(), "{fault}");
+        let Stop(fault) = one.take_for_answer(1).unwrap_err();
+        assert!(!fault.is_retryable(), "{fault}");
+        one.answer_is_gone();
+        two.take_for_answer(700).unwrap();
+        drop((one, two));
+        within(1000, 1, &together).take_for_answer(1000).unwrap();
     }
 
     #[test]

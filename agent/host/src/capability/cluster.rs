@@ -1,18 +1,19 @@
 //! `pintle:types/cluster`: objects of the cluster, of granted kinds.
 
+mod answer;
+
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use pintle_core::{
-    canonical,
-    digest::{Digest, Digester},
-    object,
-    plugin::Fault,
+    digest::Digest,
+    plugin::{Fault, Limit},
     readset::Question,
     seed::Seed,
 };
 use serde_json::Value;
 
+use self::answer::{ANSWER, Answer, Pages};
 use crate::{
     bindings::wit::{cluster::Host, types::ObjectId},
     grants::EffectiveGrants,
@@ -30,6 +31,15 @@ pub struct ClusterError {
     pub reason: String,
 }
 
+/// A page of the objects of a kind.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Page {
+    /// The objects.
+    pub objects: Vec<Value>,
+    /// What names the next page; nothing after the last.
+    pub next: Option<String>,
+}
+
 /// Reads objects for plugins, with the rights of the application. A kind that is not served has no objects. What plugins are given
 /// is without what the server records of writes.
 #[async_trait]
@@ -43,13 +53,14 @@ pub trait ClusterReader: Send + Sync + fmt::Debug {
         name: &str,
     ) -> Result<Option<Value>, ClusterError>;
 
-    /// Reads the objects of a kind, in one namespace or in all.
+    /// Reads a page of the objects of a kind, in one namespace or in all: the first, or the one that the page before names.
     async fn find(
         &self,
         api_version: &str,
         kind: &str,
         namespace: Option<&str>,
-    ) -> Result<Vec<Value>, ClusterError>;
+        page: Option<&str>,
+    ) -> Result<Page, ClusterError>;
 }
 
 /// What was asked of the cluster, as a read set names it.
@@ -107,34 +118,21 @@ impl ClusterQuestion {
         reader: &dyn ClusterReader,
         seed: &Seed,
     ) -> Result<Digest, ClusterError> {
-        let found = self.answer(reader).await?;
-        Ok(self.digest(&found, seed))
-    }
-
-    async fn answer(&self, reader: &dyn ClusterReader) -> Result<Vec<Value>, ClusterError> {
-        let namespace = self.namespace.as_deref();
-        let mut found: Vec<Value> = if let Some(name) = &self.name {
-            let found = reader.get(&self.api_version, &self.kind, namespace, name);
-            found.await?.into_iter().collect()
-        } else {
-            let found = reader.find(&self.api_version, &self.kind, namespace);
-            let mut found = found.await?;
-            found.sort_by(|a, b| place(a).cmp(&place(b)));
-            found
-        };
-        found.iter_mut().for_each(leave_out_records);
-        Ok(found)
-    }
-
-    /// Digests an answer for the read set; what a Secret holds is concealed, since status shows digests.
-    fn digest(&self, answer: &[Value], seed: &Seed) -> Digest {
-        let secret = self.kind == "Secret" && self.api_version == "v1";
-        let mut digest = Digester::new("cluster");
-        for value in answer {
-            let value = object::conceal(secret, value, seed);
-            digest.add(canonical::to_string(&value));
+        let mut pages = Pages::of(self, reader);
+        let mut answer = Answer::default();
+        while let Some(page) = pages.page().await? {
+            answer.add(page, self.is_for_secrets(), seed);
+            if answer.is_too_large() {
+                let reason = format!("the answer is larger than {ANSWER} bytes");
+                return Err(ClusterError { reason });
+            }
         }
-        digest.finish()
+        let (_, digest) = answer.finish();
+        Ok(digest)
+    }
+
+    fn is_for_secrets(&self) -> bool {
+        self.kind == "Secret" && self.api_version == "v1"
     }
 }
 
@@ -146,30 +144,39 @@ pub(crate) struct ClusterAccess {
 }
 
 impl State {
-    /// Returns the access if a kind may be read, and records that nothing was found if it may not.
-    fn readable(&mut self, api_version: &str, kind: &str) -> Option<Arc<dyn ClusterReader>> {
+    /// Returns what to ask with, if a kind may be read.
+    fn readable(&self, question: &ClusterQuestion) -> Option<(Arc<dyn ClusterReader>, Seed)> {
+        let (api_version, kind) = (&question.api_version, &question.kind);
         let access = self.cluster.as_ref()?;
         if access.grants.reads(api_version, kind) {
-            return Some(Arc::clone(&access.reader));
+            return Some((Arc::clone(&access.reader), access.seed.clone()));
         }
         tracing::debug!(target: "pintle::plugin", api_version, kind, "read of the cluster not granted");
         None
     }
 
-    /// Asks, if that is granted, and records the answer.
-    async fn asked(&mut self, question: ClusterQuestion) -> wasmtime::Result<Vec<Value>> {
+    /// Asks, if that is granted, and records the answer. What is kept of it is taken from the memory of all calls, page by page,
+    /// until the next question, or the end of the call.
+    async fn asked(&mut self, question: ClusterQuestion) -> wasmtime::Result<Vec<String>> {
+        self.memory.answer_is_gone();
         if question.is_too_long() {
             return Ok(Vec::new());
         }
-        let Some(reader) = self.readable(&question.api_version, &question.kind) else {
+        let Some((reader, seed)) = self.readable(&question) else {
             return Ok(Vec::new());
         };
-        let found = question.answer(&*reader).await.map_err(unavailable)?;
-        if let Some(access) = &self.cluster {
-            let digest = question.digest(&found, &access.seed);
-            self.record(Question::Cluster(question.to_string()), digest)?;
+        let mut pages = Pages::of(&question, &*reader);
+        let mut answer = Answer::default();
+        while let Some(page) = pages.page().await.map_err(unavailable)? {
+            let weight = answer.add(page, question.is_for_secrets(), &seed);
+            self.memory.take_for_answer(weight)?;
+            if answer.is_too_large() {
+                return Err(Stop::from(Limit::Answer(ANSWER)).into());
+            }
         }
-        Ok(found)
+        let (texts, digest) = answer.finish();
+        self.record(Question::Cluster(question.to_string()), digest)?;
+        Ok(texts)
     }
 }
 
@@ -194,8 +201,7 @@ impl Host for State {
             namespace: id.namespace.filter(|namespace| !namespace.is_empty()),
             name: Some(id.name),
         };
-        let found = self.asked(question).await?.into_iter().next();
-        let text = found.map(|value| value.to_string());
+        let text = self.asked(question).await?.into_iter().next();
         self.traffic.charge(text.as_ref().map_or(0, String::len))?;
         Ok(text)
     }
@@ -215,34 +221,32 @@ impl Host for State {
             namespace: namespace.filter(|namespace| !namespace.is_empty()),
             name: None,
         };
-        let found = self.asked(question).await?;
-        let texts: Vec<String> = found.iter().map(Value::to_string).collect();
+        let texts = self.asked(question).await?;
         self.traffic
             .charge(texts.iter().map(|text| text.len() + 16).sum())?;
         Ok(texts)
     }
 }
 
-/// What a server records of writes. It changes with each, also with one that changes nothing else.
-const RECORDS: [&str; 2] = ["managedFields", "resourceVersion"];
-
-/// Leaves out of an object what says nothing of its state: an answer would be another one although nothing is.
-fn leave_out_records(object: &mut Value) {
-    if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
-        metadata.retain(|field, _| !RECORDS.contains(&field.as_str()));
-    }
-}
-
-fn place(object: &Value) -> (&str, &str) {
-    let field = |name| object["metadata"][name].as_str().unwrap_or_default();
-    (field("namespace"), field("name"))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        time::{Duration, Instant},
+    };
+
+    use pintle_core::{
+        application,
+        plugin::{Capability, Kind, PluginId},
+    };
     use serde_json::json;
 
     use super::*;
+    use crate::{
+        grants::OperatorGrants,
+        limits::Limits,
+        state::{Deadline, MemoryLimiter, Together},
+    };
 
     /// A cluster in which whatever is asked for is one object.
     #[derive(Debug)]
@@ -265,8 +269,12 @@ mod tests {
             _: &str,
             _: &str,
             _: Option<&str>,
-        ) -> Result<Vec<Value>, ClusterError> {
-            Ok(vec![self.0.clone()])
+            _: Option<&str>,
+        ) -> Result<Page, ClusterError> {
+            Ok(Page {
+                objects: vec![self.0.clone()],
+                next: None,
+            })
         }
     }
 
@@ -292,8 +300,99 @@ mod tests {
             assert_ne!(question.ask(&painted, &seed).await.unwrap(), known);
             let plain =
                 json!({"metadata": {"name": "web", "generation": 1}, "data": {"colour": "red"}});
-            assert_eq!(question.answer(&first).await.unwrap(), [plain]);
+            let mut answer = Answer::default();
+            let page = Pages::of(&question, &first).page().await.unwrap();
+            answer.add(page.unwrap(), false, &seed);
+            assert_eq!(answer.finish().0, [plain.to_string()]);
         }
+    }
+
+    /// A cluster with objects of a mebibyte each, one on each page and without end; counts the pages that were read.
+    #[derive(Debug, Default)]
+    struct Endless(AtomicUsize);
+
+    #[async_trait]
+    impl ClusterReader for Endless {
+        async fn get(
+            &self,
+            _: &str,
+            _: &str,
+            _: Option<&str>,
+            _: &str,
+        ) -> Result<Option<Value>, ClusterError> {
+            Ok(None)
+        }
+
+        async fn find(
+            &self,
+            _: &str,
+            _: &str,
+            _: Option<&str>,
+            page: Option<&str>,
+        ) -> Result<Page, ClusterError> {
+            let number = self.0.fetch_add(1, Ordering::Relaxed);
+            let expected = (number > 0).then(|| number.to_string());
+            assert_eq!(page, expected.as_deref());
+            Ok(Page {
+                objects: vec![json!({"data": {"text": "x".repeat(1 << 20)}})],
+                next: Some((number + 1).to_string()),
+            })
+        }
+    }
+
+    /// The state of a policy that may read `ConfigMap`s and finds them without end, and the cluster.
+    fn reading(together: &Arc<Together>) -> (State, Arc<Endless>) {
+        let plugin = PluginId {
+            name: "p".into(),
+            digest: Digest::of(""),
+            kind: Kind::Policy,
+        };
+        let (limits, hour) = (Limits::default(), Duration::from_hours(1));
+        let deadline = Deadline::after(Instant::now(), hour);
+        let mut state = State::new(&plugin, &limits, deadline, together, &Arc::default());
+        let grants = application::Grants {
+            cluster_reads: ["v1/ConfigMap".to_owned()].into(),
+            ..application::Grants::default()
+        };
+        let granted = OperatorGrants::try_from(&grants).unwrap();
+        let requests = [Capability::ClusterRead("v1/ConfigMap".into())];
+        let grants = EffectiveGrants::new(Kind::Policy, &requests, &granted).unwrap();
+        let reader = Arc::new(Endless::default());
+        state.cluster = Some(ClusterAccess {
+            reader: Arc::clone(&reader) as Arc<dyn ClusterReader>,
+            grants: Arc::new(grants),
+            seed: Seed::from_text("seed"),
+        });
+        (state, reader)
+    }
+
+    fn all_config_maps() -> ClusterQuestion {
+        ClusterQuestion::parse("v1/ConfigMap */").unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_takes_too_much_memory_is_not_read_to_its_end() {
+        let together = Arc::new(Together::new(8 << 20));
+        let (mut state, reader) = reading(&together);
+        let error = state.asked(all_config_maps()).await.unwrap_err();
+        let Stop(fault) = error.downcast_ref::<Stop>().unwrap();
+        insta::assert_snapshot!(fault, @"it asked for more than 8388608 bytes of memory, which is what all running plugins have together; give the agent's pod more memory if this is expected");
+        assert!(!fault.is_retryable());
+        assert_eq!(reader.0.load(Ordering::Relaxed), 4, "each is kept twice");
+        drop(state);
+        let mut next = MemoryLimiter::new(&Limits::default(), together);
+        next.take_for_result(8 << 20).unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_answer_has_an_end_whoever_asks() {
+        let (mut state, _) = reading(&Arc::new(Together::new(1 << 30)));
+        let error = state.asked(all_config_maps()).await.unwrap_err();
+        insta::assert_snapshot!(error, @"the answer to one of its reads of the cluster is larger than 67108864 bytes; let it read by namespace or by name");
+        let seed = Seed::from_text("seed");
+        let asked = all_config_maps();
+        let error = asked.ask(&Endless::default(), &seed).await.unwrap_err();
+        insta::assert_snapshot!(error, @"the cluster cannot be read: the answer is larger than 67108864 bytes");
     }
 
     #[test]

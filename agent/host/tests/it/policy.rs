@@ -12,7 +12,7 @@ use pintle_core::{
     problem::Position,
     seed::Seed,
 };
-use pintle_host::{ClusterError, ClusterReader, Policy, PolicyRequest, Settings};
+use pintle_host::{ClusterError, ClusterReader, Page, Policy, PolicyRequest, Settings};
 use serde_json::{Value, json};
 
 use crate::{
@@ -96,8 +96,14 @@ impl ClusterReader for OneConfigMap {
         Ok(is_there.then(|| json!({"kind": kind, "metadata": {"name": name}})))
     }
 
-    async fn find(&self, _: &str, _: &str, _: Option<&str>) -> Result<Vec<Value>, ClusterError> {
-        Ok(Vec::new())
+    async fn find(
+        &self,
+        _: &str,
+        _: &str,
+        _: Option<&str>,
+        _: Option<&str>,
+    ) -> Result<Page, ClusterError> {
+        Ok(Page::default())
     }
 }
 

@@ -15,7 +15,7 @@ use pintle_core::{
     readset::{Question, ReadSet},
     tree::{Entry, EntryKind, Tree, TreeError, TreePath, memory::MemoryTree},
 };
-use pintle_host::{ClusterError, ClusterReader, Input, Settings, Source};
+use pintle_host::{ClusterError, ClusterReader, Input, Page, Settings, Source};
 use serde_json::{Value, json};
 
 use crate::{
@@ -253,11 +253,23 @@ impl ClusterReader for OneOfEach {
         ))
     }
 
-    async fn find(&self, _: &str, kind: &str, _: Option<&str>) -> Result<Vec<Value>, ClusterError> {
-        match kind {
-            "ConfigMap" => Ok(["b", "a"]
-                .map(|name| json!({"metadata": {"name": name}}))
-                .into()),
+    async fn find(
+        &self,
+        _: &str,
+        kind: &str,
+        _: Option<&str>,
+        page: Option<&str>,
+    ) -> Result<Page, ClusterError> {
+        let named = |name: &str| vec![json!({"metadata": {"name": name}})];
+        match (kind, page) {
+            ("ConfigMap", None) => Ok(Page {
+                objects: named("b"),
+                next: Some("second".to_owned()),
+            }),
+            ("ConfigMap", Some("second")) => Ok(Page {
+                objects: named("a"),
+                next: None,
+            }),
             _ => Err(ClusterError {
                 reason: "connection refused".into(),
             }),

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use pintle_cluster::{Reader, RequestError};
 use pintle_core::causes::chain;
-use pintle_host::{ClusterError, ClusterReader};
+use pintle_host::{ClusterError, ClusterReader, Page};
 use serde_json::Value;
 
 /// Reads for plugins, with the rights of whoever the reader acts as.
@@ -34,8 +34,10 @@ impl ClusterReader for PluginReader {
         api_version: &str,
         kind: &str,
         namespace: Option<&str>,
-    ) -> Result<Vec<Value>, ClusterError> {
-        let found = self.0.find(api_version, kind, namespace).await;
-        found.map_err(failed)
+        page: Option<&str>,
+    ) -> Result<Page, ClusterError> {
+        let found = self.0.find(api_version, kind, namespace, page).await;
+        let (objects, next) = found.map_err(failed)?;
+        Ok(Page { objects, next })
     }
 }
