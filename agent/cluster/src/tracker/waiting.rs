@@ -1,6 +1,10 @@
 //! Waiting until an application's objects are healthy.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use pintle_core::{
     explanation::Explanation,
@@ -20,6 +24,10 @@ use super::{
 
 /// How long a health check may take before it is told that it is what is waited for. Most answer within milliseconds.
 const MOMENT: Duration = Duration::from_secs(1);
+/// How long an object has to be degraded without a break to have failed. A controller that has just seen a new spec may first
+/// repeat what it said of the one before: that of Deployments does until a replica set has answered it, a moment later. The new spec
+/// may be what mends the object.
+const LASTING: Duration = Duration::from_secs(5);
 
 /// An object that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +45,8 @@ struct Awaited {
     object: Unsettled,
     /// Since when there is nothing to be said of it but that its check has not answered; nothing if there is.
     unanswered_since: Option<Instant>,
+    /// Whether its check has said last that it is degraded, of whatever state of it.
+    is_failing: bool,
 }
 
 impl Awaited {
@@ -46,12 +56,34 @@ impl Awaited {
     }
 }
 
+/// Since when objects have been degraded without a break. That a check has yet to answer about a newer state is none.
+#[derive(Debug, Default)]
+struct Failing(BTreeMap<ObjectId, Instant>);
+
+impl Failing {
+    /// Takes up how objects are now.
+    fn see(&mut self, awaited: &[Awaited], now: Instant) {
+        let failing = awaited.iter().filter(|one| one.is_failing);
+        let failing: BTreeSet<&ObjectId> = failing.map(|one| &one.object.id).collect();
+        self.0.retain(|id, _| failing.contains(id));
+        for one in degraded(awaited) {
+            self.0.entry(one.object.id.clone()).or_insert(now);
+        }
+    }
+
+    /// Returns when the first of the objects that are degraded will have failed.
+    fn over_at(&self, awaited: &[Awaited]) -> Option<Instant> {
+        let since = degraded(awaited).filter_map(|one| self.0.get(&one.object.id));
+        since.map(|since| *since + LASTING).min()
+    }
+}
+
 /// How waiting ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Waited {
     /// All objects are healthy, or deliberately at rest.
     Healthy,
-    /// Some have failed, and waiting would not help.
+    /// Some have been degraded for a while, or are so when the time is over: waiting would not help.
     Failed(Vec<Unsettled>),
     /// The time is over.
     TimedOut(Vec<Unsettled>),
@@ -61,6 +93,9 @@ pub enum Waited {
 
 impl Tracker {
     /// Waits until all of an application's objects are healthy, one has failed, or the time is over. No request is made.
+    ///
+    /// An object has failed when it has been degraded for a while: at first, that may be said of the spec before, which this one
+    /// mends.
     ///
     /// What was said of an earlier state of an object counts neither for nor against it: its check has to answer about what it
     /// is now. `report` is told who is still on the way, at first and whenever that changes; that only the answer of a check is
@@ -76,6 +111,7 @@ impl Tracker {
         let label = application.label_value();
         let deadline = Instant::now() + limit;
         let mut told: Arc<[Unsettled]> = Arc::default();
+        let mut failing = Failing::default();
         loop {
             // Taken before looking, so that no change in between is missed.
             let changes = self.inner.lock().changes_of(&label);
@@ -83,10 +119,14 @@ impl Tracker {
             if awaited.is_empty() {
                 return Waited::Healthy;
             }
-            if awaited.iter().any(|one| has_failed(&one.object)) {
+            let now = Instant::now();
+            failing.see(&awaited, now);
+            let over_at = failing.over_at(&awaited);
+            if over_at.is_some_and(|time| time <= now) {
                 return Waited::Failed(objects(awaited));
             }
-            let (news, next) = news(&awaited, Instant::now());
+            let (news, told_at) = news(&awaited, now);
+            let next = [told_at, over_at].into_iter().flatten().min();
             if !news.is_empty() && *told != *news {
                 told = news.into();
                 report(&told);
@@ -102,9 +142,7 @@ impl Tracker {
                 () = change => {}
                 () = until(next) => {}
                 () = cancel.cancelled() => return Waited::Cancelled,
-                () = tokio::time::sleep_until(deadline) => {
-                    return Waited::TimedOut(objects(awaited));
-                }
+                () = tokio::time::sleep_until(deadline) => return over(awaited),
             }
         }
     }
@@ -132,7 +170,9 @@ impl Tracker {
         let mut awaited: Vec<Awaited> = ids
             .iter()
             .filter_map(|id| {
-                let (assessment, unanswered_since) = match state.verdict(label, id) {
+                let verdict = state.verdict(label, id);
+                let is_failing = verdict.as_ref().is_some_and(is_failing);
+                let (assessment, unanswered_since) = match verdict {
                     Some(Verdict::Now(said)) if said.status.is_settled() => return None,
                     Some(Verdict::Now(said)) => (said.clone(), None),
                     Some(Verdict::Unanswered { before, since }) => so_far(before, since),
@@ -141,10 +181,11 @@ impl Tracker {
                 Some(Awaited {
                     object: object(id, assessment),
                     unanswered_since,
+                    is_failing,
                 })
             })
             .collect();
-        awaited.sort_by_key(|one| !has_failed(&one.object));
+        awaited.sort_by_key(|one| !is_degraded(&one.object));
         awaited
     }
 }
@@ -181,8 +222,33 @@ fn object(id: &ObjectId, assessment: Assessment) -> Unsettled {
     }
 }
 
-fn has_failed(object: &Unsettled) -> bool {
+fn is_degraded(object: &Unsettled) -> bool {
     object.assessment.status == Status::Degraded
+}
+
+/// Returns the objects that are degraded as they are now.
+fn degraded(awaited: &[Awaited]) -> impl Iterator<Item = &Awaited> {
+    awaited.iter().filter(|one| is_degraded(&one.object))
+}
+
+/// Says whether a check has said last that its object is degraded.
+fn is_failing(verdict: &Verdict<'_>) -> bool {
+    let said = match verdict {
+        Verdict::Now(said) => Some(*said),
+        Verdict::Unanswered { before, .. } => *before,
+    };
+    said.is_some_and(|said| said.status == Status::Degraded)
+}
+
+/// Says how waiting has ended when the time is over.
+fn over(awaited: Vec<Awaited>) -> Waited {
+    let has_failed = degraded(&awaited).next().is_some();
+    let unsettled = objects(awaited);
+    if has_failed {
+        Waited::Failed(unsettled)
+    } else {
+        Waited::TimedOut(unsettled)
+    }
 }
 
 fn objects(awaited: Vec<Awaited>) -> Vec<Unsettled> {
@@ -214,7 +280,44 @@ mod tests {
         Awaited {
             object: object(&id, unanswered()),
             unanswered_since,
+            is_failing: false,
         }
+    }
+
+    /// One whose check has said last that it is degraded, and has answered about what it is now, or not.
+    fn failing(name: &str, is_answered: bool) -> Awaited {
+        let mut failing = awaited(name, None);
+        failing.is_failing = true;
+        if is_answered {
+            failing.object.assessment = Assessment::new(Status::Degraded, "it is down");
+        }
+        failing
+    }
+
+    #[test]
+    fn what_is_degraded_for_a_moment_has_not_failed() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut known = Failing::default();
+        let mut over_at = |seconds, awaited: &[Awaited]| {
+            known.see(awaited, at(seconds));
+            known.over_at(awaited)
+        };
+        assert_eq!(over_at(0, &[failing("a", true)]), Some(start + LASTING));
+        assert_eq!(over_at(1, &[awaited("a", None)]), None, "it is on its way");
+        let again = at(2) + LASTING;
+        assert_eq!(over_at(2, &[failing("a", true)]), Some(again));
+        assert_eq!(over_at(3, &[failing("a", false)]), None, "who knows");
+        let both = [failing("a", true), failing("b", true)];
+        assert_eq!(over_at(4, &both), Some(again), "it has not ended between");
+        assert_eq!(over_at(5, &both[1..]), Some(at(4) + LASTING));
+    }
+
+    #[test]
+    fn what_is_degraded_when_the_time_is_over_has_failed() {
+        let is_failed = |awaited| matches!(over(awaited), Waited::Failed(_));
+        assert!(is_failed(vec![awaited("a", None), failing("b", true)]));
+        assert!(!is_failed(vec![awaited("a", None), failing("b", false)]));
     }
 
     #[test]

@@ -1,8 +1,17 @@
 //! Drift and health, as watches tell them.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use pintle_cluster::{InventoryStore as _, Judge, TrackEvent, Tracker, TrackerOptions, Waited};
+use pintle_cluster::{
+    InventoryStore as _, Judge, TrackEvent, Tracker, TrackerOptions, Unsettled, Waited,
+};
 use pintle_core::{
     health::{Assessment, Status},
     machine::Millis,
@@ -197,6 +206,56 @@ async fn waiting_ends_with_health_or_with_what_is_missing() {
         .wait(&name, &ids(&applied.inventory), LIMIT, &cancel, &|_| {})
         .await;
     assert_eq!(waited, Waited::Cancelled);
+}
+
+/// Says that an object is degraded until it is mended. Nothing happens to the object meanwhile.
+#[derive(Default)]
+struct Broken {
+    is_mended: AtomicBool,
+}
+
+#[async_trait::async_trait]
+impl Judge for Broken {
+    async fn assess(&self, _: &ApplicationName, _: &ObjectId, _: &Value, _: Millis) -> Assessment {
+        if self.is_mended.load(Ordering::Relaxed) {
+            return Assessment::new(Status::Healthy, "");
+        }
+        let mut assessment = Assessment::new(Status::Degraded, "it is down");
+        assessment.recheck_after = Some(Duration::from_millis(100));
+        assessment
+    }
+}
+
+#[tokio::test]
+async fn waiting_ends_with_what_stays_degraded_and_not_with_what_was_so_at_first() {
+    let mut world = World::new("broken").await;
+    let judge = Arc::new(Broken::default());
+    let options = TrackerOptions {
+        application: Some(world.release.application.clone()),
+        namespaces: None,
+    };
+    let tracker = Tracker::new(&world.connection, judge.clone(), options);
+    world.cluster = world.cluster.clone().with_tracker(tracker.clone());
+    let applied = world.converge(&[config_map("a", "1")]).await.unwrap();
+    let (name, ids) = (&world.release.application, ids(&applied.inventory));
+    let cancel = CancellationToken::new();
+
+    // Long before the time is over.
+    let waiting = tracker.wait(name, &ids, LIMIT * 10, &cancel, &|_| {});
+    let waited = tokio::time::timeout(LIMIT, waiting).await.unwrap();
+    let Waited::Failed(unsettled) = waited else {
+        panic!("{waited:?}")
+    };
+    assert_eq!(unsettled[0].assessment.message, "it is down");
+
+    let mend = |unsettled: &Arc<[Unsettled]>| {
+        let mut said = unsettled.iter().map(|one| one.assessment.status);
+        if said.any(|status| status == Status::Degraded) {
+            judge.is_mended.store(true, Ordering::Relaxed);
+        }
+    };
+    let waited = tracker.wait(name, &ids, LIMIT, &cancel, &mend).await;
+    assert_eq!(waited, Waited::Healthy);
 }
 
 #[tokio::test]

@@ -119,7 +119,12 @@ pub(crate) fn judge(object: Object, now: Now) -> Verdict {
         )));
     };
     let missing = format!("{missing}{}", blocked(&conditions));
-    let limit = deadline.and_then(|seconds| limit(&conditions, rolled_out, seconds));
+    // What says that a rollout is complete while there are old replicas is about the one before: the controller has yet to count
+    // progress. So may be what it says of availability.
+    let is_known = !(rolled_out && replicas.total > replicas.updated);
+    let limit = deadline
+        .filter(|_| is_known)
+        .and_then(|seconds| limit(&conditions, rolled_out, seconds));
     Ok(match limit {
         Some((deadline_ms, overdue)) => now.until(
             deadline_ms,
