@@ -3,7 +3,12 @@
 use pintle_sdk::Assessment;
 
 use crate::object::{Malformed, Object};
-use crate::verdict::{degraded, progressing};
+use crate::time;
+use crate::verdict::{Now, degraded, progressing};
+
+/// How long a controller may take to look at a new spec, and for its answer to show: that of autoscalers comes by every 15 s, those
+/// of volumes and load balancers ask somebody else first.
+const NOTICE_SECONDS: u64 = 60;
 
 /// Judges an object that is being deleted.
 pub(crate) fn deletion(object: Object) -> Option<Assessment> {
@@ -41,6 +46,25 @@ pub(crate) fn unobserved(object: Object) -> Option<Assessment> {
         .at("/status/observedGeneration")
         .is_none()
         .then(|| progressing("has not been observed by its controller yet"))
+}
+
+/// Says that an object has failed whose kind counts no generations, once that counts by [`counts_from`].
+pub(crate) fn failed(object: Object, since: Option<u64>, now: Now, message: &str) -> Assessment {
+    now.until(
+        counts_from(object, since),
+        || progressing(message),
+        || degraded(message),
+    )
+}
+
+/// From when on a failure counts of an object whose kind counts no generations, in milliseconds since the epoch. What its status says
+/// since before its spec was written may be about the spec before, and this one be what mends it: its controller gets some time to
+/// look at it. `since` is when that was said first, if it is known.
+pub(crate) fn counts_from(object: Object, since: Option<u64>) -> u64 {
+    object
+        .spec_written()
+        .filter(|written| since.is_none_or(|since| since <= *written))
+        .map_or(0, |written| time::after(written, NOTICE_SECONDS))
 }
 
 /// Judges by the two conditions that kstatus defines for all kinds. One that is about an older generation says only that

@@ -128,12 +128,12 @@ fn judge(object: Object, settings: &Settings, now: Now) -> Verdict {
     match (group, kind) {
         ("", "Namespace") => api::namespace(object),
         ("", "PersistentVolume") => Ok(storage::volume(object)),
-        ("", "PersistentVolumeClaim") => storage::claim(object, settings),
+        ("", "PersistentVolumeClaim") => storage::claim(object, settings, now),
         ("", "Pod") => pod::judge(object, settings, now),
         ("", "ReplicationController") | ("apps" | "extensions", "ReplicaSet") => {
             replicas::replica_set(object)
         }
-        ("", "Service") => network::service(object, settings),
+        ("", "Service") => network::service(object, settings, now),
         (
             "admissionregistration.k8s.io",
             "MutatingAdmissionPolicy" | "ValidatingAdmissionPolicy",

@@ -4,9 +4,10 @@ use std::fmt;
 
 use pintle_sdk::{Assessment, Status};
 
+use crate::generic;
 use crate::object::{Condition, Conditions, Malformed, Object};
 use crate::settings::Settings;
-use crate::verdict::{Verdict, counted, degraded, healthy, progressing};
+use crate::verdict::{Now, Verdict, counted, degraded, healthy, progressing};
 
 /// Reasons of the Gateway API for which something is not accepted that end by themselves, or when another object appears.
 /// <https://gateway-api.sigs.k8s.io/reference/spec/>
@@ -26,9 +27,9 @@ const WRONG: [&str; 3] = ["AddressNotUsable", "Invalid", "ListenersNotValid"];
 /// Judges a Service: only a load balancer has something to wait for.
 ///
 /// <https://kubernetes.io/docs/concepts/services-networking/service/#loadbalancer>
-pub(crate) fn service(object: Object, settings: &Settings) -> Verdict {
+pub(crate) fn service(object: Object, settings: &Settings, now: Now) -> Verdict {
     if let Some(failed) = object.conditions()?.truth("LoadBalancerPortsError") {
-        return Ok(degraded(failed.why()));
+        return Ok(generic::failed(object, failed.changed, now, &failed.why()));
     }
     match object.text("/spec/type").unwrap_or("ClusterIP") {
         "LoadBalancer" => {

@@ -85,6 +85,15 @@ impl<'a> Object<'a> {
         self.at("/status/observedGeneration").and_then(generation)
     }
 
+    /// When anybody has last written fields of the spec, in milliseconds since the epoch, as the server records it. It does so to
+    /// the second.
+    pub(crate) fn spec_written(self) -> Option<u64> {
+        self.items("/metadata/managedFields")
+            .filter(|entry| entry.at("/fieldsV1/f:spec").is_some())
+            .filter_map(|entry| entry.time("/time"))
+            .max()
+    }
+
     /// The conditions in `/status/conditions`.
     pub(crate) fn conditions(self) -> Result<Conditions<'a>, Malformed> {
         match self.at("/status") {

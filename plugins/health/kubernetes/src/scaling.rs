@@ -71,11 +71,12 @@ fn by_conditions(
 ) -> Assessment {
     let hindered = |condition: &Condition| {
         if WRONG.contains(&condition.reason) {
-            return degraded(condition.why());
+            return generic::failed(object, condition.changed, now, &condition.why());
         }
         let since = condition.changed.unwrap_or(0);
+        let grace = time::after(since, u64::from(settings.autoscaler_grace_seconds));
         now.until(
-            time::after(since, u64::from(settings.autoscaler_grace_seconds)),
+            grace.max(generic::counts_from(object, condition.changed)),
             || progressing(condition.why()),
             || degraded(condition.why()),
         )

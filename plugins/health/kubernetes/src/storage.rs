@@ -2,16 +2,17 @@
 
 use pintle_sdk::Assessment;
 
+use crate::generic;
 use crate::object::Object;
 use crate::settings::Settings;
-use crate::verdict::{Verdict, degraded, healthy, progressing, unknown};
+use crate::verdict::{Now, Verdict, degraded, healthy, progressing, unknown};
 
 /// Judges a `PersistentVolumeClaim`: its binding first, then a resize.
 ///
 /// <https://kubernetes.io/docs/concepts/storage/persistent-volumes/#lifecycle-of-a-volume-and-claim>
-pub(crate) fn claim(object: Object, settings: &Settings) -> Verdict {
+pub(crate) fn claim(object: Object, settings: &Settings, now: Now) -> Verdict {
     match object.text("/status/phase").unwrap_or_default() {
-        "Bound" => bound(object),
+        "Bound" => bound(object, now),
         "Lost" => {
             let volume = object.text("/spec/volumeName").unwrap_or("it was bound to");
             Ok(degraded(format!(
@@ -36,7 +37,7 @@ pub(crate) fn claim(object: Object, settings: &Settings) -> Verdict {
     }
 }
 
-fn bound(object: Object) -> Verdict {
+fn bound(object: Object, now: Now) -> Verdict {
     let conditions = object.conditions()?;
     let capacity = object
         .text("/status/capacity/storage")
@@ -44,32 +45,23 @@ fn bound(object: Object) -> Verdict {
     let wanted = object
         .text("/spec/resources/requests/storage")
         .unwrap_or("unknown size");
-    let failed = |kind| {
-        conditions
-            .truth(kind)
-            .map(|failure| format!(": {}", failure.why()))
-            .unwrap_or_default()
+    let failed = |what: &str, kind: &str| {
+        let failure = conditions.truth(kind);
+        let why = failure.map_or_else(String::new, |failure| format!(": {}", failure.why()));
+        let since = failure.and_then(|failure| failure.changed);
+        generic::failed(object, since, now, &format!("{what}{why}"))
     };
+    let resize = format!("cannot be resized from {capacity} to {wanted}");
     match object.text("/status/allocatedResourceStatuses/storage") {
         Some("ControllerResizeInfeasible") => {
-            return Ok(degraded(format!(
-                "cannot be resized from {capacity} to {wanted}{}",
-                failed("ControllerResizeError")
-            )));
+            return Ok(failed(&resize, "ControllerResizeError"));
         }
-        Some("NodeResizeInfeasible") => {
-            return Ok(degraded(format!(
-                "cannot be resized from {capacity} to {wanted}{}",
-                failed("NodeResizeError")
-            )));
-        }
+        Some("NodeResizeInfeasible") => return Ok(failed(&resize, "NodeResizeError")),
         _ => {}
     }
     if object.text("/status/modifyVolumeStatus/status") == Some("Infeasible") {
-        return Ok(degraded(format!(
-            "cannot take its volume attributes class{}",
-            failed("ModifyVolumeError")
-        )));
+        let what = "cannot take its volume attributes class";
+        return Ok(failed(what, "ModifyVolumeError"));
     }
     if conditions.truth("Resizing").is_some() {
         return Ok(progressing(format!(
