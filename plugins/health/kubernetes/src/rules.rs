@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::generic;
-use crate::object::{Conditions, Object};
+use crate::object::{Malformed, Object};
 use crate::settings::{KindRules, Otherwise, Rule};
 use crate::verdict::{Verdict, assessment, degraded, healthy, suspended};
 
@@ -15,15 +15,7 @@ enum Finding {
 
 /// Judges an object by the rules for its kind.
 pub(crate) fn judge(object: Object, rules: &KindRules) -> Verdict {
-    let conditions = object.conditions()?;
-    let first = |list: &[Rule]| {
-        list.iter()
-            .find_map(|rule| match check(rule, object, &conditions) {
-                Finding::Holds(text) => Some(text),
-                Finding::Fails(_) => None,
-            })
-    };
-    if let Some(text) = first(&rules.suspended_when) {
+    if let Some(text) = first(&rules.suspended_when, object)? {
         return Ok(suspended(text));
     }
     if !rules.ignore_generation
@@ -31,13 +23,13 @@ pub(crate) fn judge(object: Object, rules: &KindRules) -> Verdict {
     {
         return Ok(outdated);
     }
-    if let Some(text) = first(&rules.degraded_when) {
+    if let Some(text) = first(&rules.degraded_when, object)? {
         return Ok(degraded(text));
     }
     let otherwise = rules.otherwise.unwrap_or(Otherwise::Progressing).status();
     let mut held = Vec::new();
     for rule in &rules.healthy_when {
-        match check(rule, object, &conditions) {
+        match check(rule, object)? {
             Finding::Holds(text) => held.push(text),
             Finding::Fails(text) => return Ok(assessment(otherwise, text)),
         }
@@ -52,21 +44,33 @@ pub(crate) fn judge(object: Object, rules: &KindRules) -> Verdict {
     })
 }
 
-fn check(rule: &Rule, object: Object, conditions: &Conditions) -> Finding {
+/// What the first rule finds that holds.
+fn first(list: &[Rule], object: Object) -> Result<Option<String>, Malformed> {
+    for rule in list {
+        if let Finding::Holds(text) = check(rule, object)? {
+            return Ok(Some(text));
+        }
+    }
+    Ok(None)
+}
+
+fn check(rule: &Rule, object: Object) -> Result<Finding, Malformed> {
     match (&rule.condition, &rule.field) {
-        (Some(kind), _) => check_condition(rule, kind, object, conditions),
-        (None, Some(pointer)) => check_field(rule, pointer, object),
+        (Some(kind), _) => check_condition(rule, kind, object),
+        (None, Some(pointer)) => Ok(check_field(rule, pointer, object)),
         // Settings are validated before each call.
-        (None, None) => Finding::Fails("a rule is about nothing".to_owned()),
+        (None, None) => Ok(Finding::Fails("a rule is about nothing".to_owned())),
     }
 }
 
-fn check_condition(rule: &Rule, kind: &str, object: Object, conditions: &Conditions) -> Finding {
+/// Conditions are read only here: rules about fields are for kinds that have none as the conventions have them.
+fn check_condition(rule: &Rule, kind: &str, object: Object) -> Result<Finding, Malformed> {
+    let conditions = object.conditions()?;
     let Some(condition) = conditions.get(kind) else {
-        return Finding::Fails(format!("has no condition {kind} yet"));
+        return Ok(Finding::Fails(format!("has no condition {kind} yet")));
     };
     if let Some(outdated) = condition.outdated(object.generation()) {
-        return Finding::Fails(outdated);
+        return Ok(Finding::Fails(outdated));
     }
     let words = match (condition.reason, condition.message) {
         ("", "") => String::new(),
@@ -76,11 +80,11 @@ fn check_condition(rule: &Rule, kind: &str, object: Object, conditions: &Conditi
     let reason_fits =
         rule.reasons.is_empty() || rule.reasons.iter().any(|reason| reason == condition.reason);
     let wanted = rule.status.unwrap_or_default().text();
-    if condition.is(wanted) && reason_fits {
+    Ok(if condition.is(wanted) && reason_fits {
         Finding::Holds(text)
     } else {
         Finding::Fails(text)
-    }
+    })
 }
 
 fn check_field(rule: &Rule, pointer: &str, object: Object) -> Finding {
