@@ -60,6 +60,8 @@ impl Renderer for Manifests {
             return Err(nothing_in(&selected.files).into());
         }
         report.warnings(selected.ignored.iter().map(|file| select::ignored(file)));
+        report.warnings(selected.idle);
+        report.warnings(substitution.idle(&selected.files));
         report.warnings(substitution.unused());
         let warnings = report.finish()?;
         let objects = found.into_iter().map(rendered).collect();

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use pintle_sdk::{Failure, Problem, ReadError, Tree};
+use pintle_sdk::{Failure, Problem, ReadError, Tree, glob::Glob};
 
-use crate::settings::Settings;
+use crate::settings::{Settings, idle};
 
 const ENDINGS: [&str; 3] = [".yaml", ".yml", ".json"];
 
@@ -26,6 +26,36 @@ pub(crate) struct Selected {
     pub(crate) files: Vec<String>,
     /// Matched, and of another tool, sorted.
     pub(crate) ignored: Vec<String>,
+    /// Warnings of patterns to exclude that exclude nothing.
+    pub(crate) idle: Vec<Problem>,
+}
+
+/// Patterns to exclude, and which of them matched something, by their index.
+struct Exclusion<'a> {
+    patterns: &'a [Glob],
+    used: BTreeSet<usize>,
+}
+
+impl Exclusion<'_> {
+    fn excludes(&mut self, path: &str) -> bool {
+        let mut is_excluded = false;
+        for (index, pattern) in self.patterns.iter().enumerate() {
+            // One that is used already, of a path that is excluded already, has nothing to add.
+            let is_needed = !is_excluded || !self.used.contains(&index);
+            if is_needed && pattern.matches(path) {
+                is_excluded = true;
+                self.used.insert(index);
+            }
+        }
+        is_excluded
+    }
+
+    fn idle(&self) -> Vec<Problem> {
+        let all = self.patterns.iter().enumerate();
+        all.filter(|(index, _)| !self.used.contains(index))
+            .map(|(index, pattern)| idle(format!("/exclude/{index}"), pattern))
+            .collect()
+    }
 }
 
 /// Why there are no files to read.
@@ -61,6 +91,10 @@ pub(crate) fn select(settings: &Settings, folder: &dyn Tree) -> Result<Selected,
     let mut files = BTreeSet::new();
     let mut ignored = BTreeSet::new();
     let mut left_out = BTreeSet::new();
+    let mut exclusion = Exclusion {
+        patterns: &settings.exclude,
+        used: BTreeSet::new(),
+    };
     for pattern in &settings.include {
         let matched = folder
             .glob(pattern.as_str())
@@ -68,15 +102,15 @@ pub(crate) fn select(settings: &Settings, folder: &dyn Tree) -> Result<Selected,
         let names_hidden = has_hidden_part(pattern.as_str());
         for path in matched {
             let name = path.rsplit('/').next().unwrap_or(&path);
+            let is_excluded = exclusion.excludes(&path);
             if FOREIGN.contains(&name) {
-                ignored.insert(path);
-            } else if !ENDINGS.iter().any(|ending| name.ends_with(ending))
+                if !is_excluded {
+                    ignored.insert(path);
+                }
+            } else if is_excluded
+                || !ENDINGS.iter().any(|ending| name.ends_with(ending))
                 || OWN.contains(&name)
                 || (has_hidden_part(&path) && !names_hidden)
-                || settings
-                    .exclude
-                    .iter()
-                    .any(|pattern| pattern.matches(&path))
             {
                 left_out.insert(path);
             } else {
@@ -84,7 +118,6 @@ pub(crate) fn select(settings: &Settings, folder: &dyn Tree) -> Result<Selected,
             }
         }
     }
-    ignored.retain(|path| !settings.exclude.iter().any(|pattern| pattern.matches(path)));
     left_out.retain(|path| !files.contains(path));
     if files.is_empty() {
         return Err(Unselected::Nothing(nothing(settings, &left_out, &ignored)));
@@ -92,6 +125,7 @@ pub(crate) fn select(settings: &Settings, folder: &dyn Tree) -> Result<Selected,
     Ok(Selected {
         files: files.into_iter().collect(),
         ignored: ignored.into_iter().collect(),
+        idle: exclusion.idle(),
     })
 }
 

@@ -118,6 +118,18 @@ impl Settings {
                     .hint("leave the setting out to read every YAML and JSON file"),
             );
         }
+        let patterns = [
+            ("/include", &self.include),
+            ("/exclude", &self.exclude),
+            ("/substitute/files", &self.substitute.files),
+        ];
+        for (setting, patterns) in patterns {
+            for (index, pattern) in patterns.iter().enumerate() {
+                if is_astray(pattern.as_str()) {
+                    problems.push(astray(format!("{setting}/{index}"), pattern));
+                }
+            }
+        }
         for name in self
             .substitute
             .variables
@@ -132,6 +144,28 @@ impl Settings {
         }
         problems
     }
+}
+
+/// Whether a pattern has a part that no path has: paths are those of files, from the application's folder.
+fn is_astray(pattern: &str) -> bool {
+    pattern
+        .split('/')
+        .any(|part| matches!(part, "" | "." | ".."))
+}
+
+fn astray(pointer: String, pattern: &Glob) -> Problem {
+    Problem::new(format!(
+        "`{pattern}` matches no path: a path begins in the application's folder, ends with a file, and has no part `.` or `..`"
+    ))
+    .pointer(pointer)
+    .hint("write `test/**` for all that is in the folder `test`, and `*.yaml` for files of the application's folder")
+}
+
+/// Warns of a pattern that none of the files it is for matches.
+pub(crate) fn idle(pointer: String, pattern: &Glob) -> Problem {
+    Problem::new(format!("no file matches `{pattern}`"))
+        .pointer(pointer)
+        .hint("patterns match whole paths: `test/**` is all that is in the folder `test`, `**/test/**` all that is in any folder of that name")
 }
 
 /// Whether a text can be a variable's name.

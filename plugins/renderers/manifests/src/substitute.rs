@@ -12,7 +12,7 @@ use pintle_yaml::{Mark, Node, Value, resolve_plain};
 use crate::{
     objects::Object,
     report::Report,
-    settings::{Substitute, Undefined, is_name},
+    settings::{Substitute, Undefined, idle, is_name},
 };
 
 /// The annotation by which an object asks for values, or declines them.
@@ -171,6 +171,14 @@ impl<'a> Substitution<'a> {
             text: joined,
             plain,
         })
+    }
+
+    /// Warns of patterns that none of the files that are read matches.
+    pub(crate) fn idle(&self, files: &[String]) -> Vec<Problem> {
+        let all = self.settings.files.iter().enumerate();
+        all.filter(|(_, pattern)| !files.iter().any(|file| pattern.matches(file)))
+            .map(|(index, pattern)| idle(format!("/substitute/files/{index}"), pattern))
+            .collect()
     }
 
     /// Warns of variables that nothing asked for.

@@ -136,6 +136,25 @@ fn include_and_exclude_choose_files() {
 }
 
 #[test]
+fn patterns_that_choose_nothing_are_named() {
+    let tree = MemoryTree::new()
+        .file("a.yaml", config("a"))
+        .file("test/b.yaml", config("b"))
+        .file("test/notes.txt", "x");
+    let with = json!({
+        "include": ["**"],
+        "exclude": ["test", "**/b.yaml", "test/*.yaml", "**/*.txt"],
+        "substitute": {"files": ["*.yaml", "test/**"]},
+    });
+    let rendering = render(&tree, &with);
+    assert_eq!(names(&rendering), ["a"]);
+    insta::assert_snapshot!(lines(&rendering.warnings), @"
+    /exclude/0: no file matches `test` (patterns match whole paths: `test/**` is all that is in the folder `test`, `**/test/**` all that is in any folder of that name)
+    /substitute/files/1: no file matches `test/**` (patterns match whole paths: `test/**` is all that is in the folder `test`, `**/test/**` all that is in any folder of that name)
+    ");
+}
+
+#[test]
 fn the_folder_is_detected() {
     let detect = |files: &[&str]| {
         Manifests::detect(
@@ -431,6 +450,12 @@ fn settings_are_checked() {
     insta::assert_snapshot!(wrong(json!({"include": ["[a"]})), @r"/include/0: `[a` is no pattern: `[` has no closing `]`; write `\[` for the character itself");
     insta::assert_snapshot!(wrong(json!({"include": []})), @"/include: no file would be read (leave the setting out to read every YAML and JSON file)");
     insta::assert_snapshot!(wrong(json!({"exclude": ["a**"]})), @"/exclude/0: `a**` is no pattern: `**` must stand alone between two `/`, as in `**/*.yaml`; use `*` within a name");
+    insta::assert_snapshot!(wrong(json!({"include": ["/a.yaml"], "exclude": ["test/", "./test/**"], "substitute": {"files": ["x/../*"]}})), @"
+    /include/0: `/a.yaml` matches no path: a path begins in the application's folder, ends with a file, and has no part `.` or `..` (write `test/**` for all that is in the folder `test`, and `*.yaml` for files of the application's folder)
+    /exclude/0: `test/` matches no path: a path begins in the application's folder, ends with a file, and has no part `.` or `..` (write `test/**` for all that is in the folder `test`, and `*.yaml` for files of the application's folder)
+    /exclude/1: `./test/**` matches no path: a path begins in the application's folder, ends with a file, and has no part `.` or `..` (write `test/**` for all that is in the folder `test`, and `*.yaml` for files of the application's folder)
+    /substitute/files/0: `x/../*` matches no path: a path begins in the application's folder, ends with a file, and has no part `.` or `..` (write `test/**` for all that is in the folder `test`, and `*.yaml` for files of the application's folder)
+    ");
     insta::assert_snapshot!(wrong(json!({"substitute": {"variables": {"a-b": 1, "1": 2, "ok_1": 3}}})), @"
     /substitute/variables/1: `1` is no name of a variable (use letters, digits and `_`, and no digit at the beginning)
     /substitute/variables/a-b: `a-b` is no name of a variable (use letters, digits and `_`, and no digit at the beginning)
