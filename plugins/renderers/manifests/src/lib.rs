@@ -107,12 +107,14 @@ fn read(
     }
 }
 
-/// Two objects with one identity: whichever were applied last would win, so neither is.
+/// Two objects with one identity: whichever were applied last would win, so neither is. Hooks may share one among themselves: a
+/// chart has one name for what it runs at different events.
 fn refuse_duplicates(found: &[Object], report: &mut Report) {
-    let mut known: BTreeMap<_, Position> = BTreeMap::new();
+    let mut known: BTreeMap<_, (Position, bool)> = BTreeMap::new();
     for object in found {
         let Some(id) = object.id() else { continue };
         let position = object.position(object.node.mark);
+        let is_hook = matches!(hooks::of(object), Ok(Some(_)));
         // The version is no part of the identity: one object may be written in two.
         let identity = (
             id.group().to_owned(),
@@ -121,7 +123,8 @@ fn refuse_duplicates(found: &[Object], report: &mut Report) {
             id.name.clone(),
         );
         match known.get(&identity) {
-            Some(first) => {
+            Some((_, true)) if is_hook => {}
+            Some((first, _)) => {
                 let message = format!("{} is also defined at {first}", name(&id));
                 report.problem(
                     Problem::new(message)
@@ -130,7 +133,7 @@ fn refuse_duplicates(found: &[Object], report: &mut Report) {
                 );
             }
             None => {
-                known.insert(identity, position);
+                known.insert(identity, (position, is_hook));
             }
         }
     }

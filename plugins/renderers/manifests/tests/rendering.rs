@@ -348,6 +348,22 @@ fn one_identity_twice_is_refused() {
 }
 
 #[test]
+fn hooks_may_share_an_identity_among_themselves() {
+    let migrate = |event: &str| {
+        format!(
+            "{}  annotations: {{helm.sh/hook: {event}}}\n",
+            config("migrate")
+        )
+    };
+    let tree = MemoryTree::new()
+        .file("a.yaml", migrate("pre-upgrade"))
+        .file("b.yaml", migrate("post-install"));
+    assert_eq!(names(&render(&tree, &json!({}))), ["migrate", "migrate"]);
+    let tree = tree.file("c.yaml", config("migrate"));
+    insta::assert_snapshot!(refusal(&tree, &json!({})), @"c.yaml:1:1: ConfigMap migrate is also defined at a.yaml:1:1 (keep one of the two)");
+}
+
+#[test]
 fn values_are_put_in_only_where_asked_for() {
     let script = format!(
         "{}data:\n  run: |\n    echo ${{HOME}} ${{image}} ${{x:-y}}\n",
