@@ -131,6 +131,9 @@ fn is_of_outer_cargo(name: &str) -> bool {
 
 /// Compiler flags, separated as Cargo wants them. Paths of this machine are replaced, so that the same sources give the
 /// same bytes elsewhere.
+///
+/// Path dependencies outside the workspace are left as they are: Cargo makes their absolute paths a part of the names of symbols,
+/// so that the bytes would differ all the same.
 fn flags(workspace: &Workspace, toolchain: &Toolchain, target_dir: &Path) -> OsString {
     let mut flags = OsString::from(FEATURES);
     let mut remap = |from: &Path, to: &str| {
