@@ -50,6 +50,12 @@ const PARTS: [&str; 8] = [
     "Valid",
 ];
 
+/// Words of `status.phase` that are recorded, or that variations have, of what is on its way.
+const MOVING: [&str; 2] = ["Pending", "reconciling"];
+
+/// And of what has failed.
+const FAILED: [&str; 3] = ["Failed", "Invalid", "PartiallyFailed"];
+
 pub(crate) const ALL: &[Difference] = &[
     Difference {
         name: "stopped on purpose: kstatus has no word for it",
@@ -152,11 +158,46 @@ pub(crate) const ALL: &[Difference] = &[
         },
     },
     Difference {
-        name: "a Deployment that nobody has observed within its deadline, or whose controller has fallen silent",
+        name: "a Deployment that nobody has observed within its deadline",
         theirs: &[Progressing, Healthy],
         ours: Degraded,
         applies: |it| {
-            kind(it) == "Deployment" && it.pointer("/spec/progressDeadlineSeconds").is_some()
+            kind(it) == "Deployment"
+                && it.pointer("/status/observedGeneration").is_none()
+                && is_overdue(it, text(it, "/metadata/creationTimestamp"))
+        },
+    },
+    Difference {
+        name: "a Deployment whose controller says after the deadline that it progresses, and has fallen silent",
+        theirs: &[Progressing],
+        ours: Degraded,
+        applies: |it| {
+            kind(it) == "Deployment"
+                && conditions(it).any(|condition| {
+                    text(condition, "/type") == "Progressing"
+                        && text(condition, "/status") == "True"
+                        && text(condition, "/reason") != "NewReplicaSetAvailable"
+                        && is_overdue(it, text(condition, "/lastUpdateTime"))
+                })
+        },
+    },
+    Difference {
+        name: "a Deployment whose rollout was complete, and that has since had too few replicas for longer than the deadline",
+        theirs: &[Progressing],
+        ours: Degraded,
+        applies: |it| {
+            kind(it) == "Deployment"
+                && count(it, "/status/replicas") <= count(it, "/status/updatedReplicas")
+                && conditions(it).any(|condition| {
+                    text(condition, "/type") == "Progressing"
+                        && text(condition, "/status") == "True"
+                        && text(condition, "/reason") == "NewReplicaSetAvailable"
+                })
+                && conditions(it).any(|condition| {
+                    text(condition, "/type") == "Available"
+                        && text(condition, "/status") == "False"
+                        && is_overdue(it, text(condition, "/lastTransitionTime"))
+                })
         },
     },
     Difference {
@@ -323,16 +364,22 @@ pub(crate) const ALL: &[Difference] = &[
         },
     },
     Difference {
-        name: "a custom resource that is on its way by its phase",
+        name: "a custom resource that is on its way by its phase, or had failed by it, maybe before its spec was mended",
         theirs: &[Healthy],
         ours: Progressing,
-        applies: |it| is_custom(it) && !text(it, "/status/phase").is_empty(),
+        applies: |it| {
+            let phase = text(it, "/status/phase");
+            is_custom(it)
+                && (MOVING.contains(&phase) || (FAILED.contains(&phase) && !counts_generations(it)))
+        },
     },
     Difference {
         name: "a custom resource that has failed by its phase",
         theirs: &[Healthy],
         ours: Degraded,
-        applies: |it| is_custom(it) && !text(it, "/status/phase").is_empty(),
+        applies: |it| {
+            is_custom(it) && FAILED.contains(&text(it, "/status/phase")) && counts_generations(it)
+        },
     },
     Difference {
         name: "a Ready that is about an older generation, or neither True, False nor Unknown",
@@ -360,6 +407,29 @@ fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
 
 fn flag(object: &Value, pointer: &str) -> bool {
     object.pointer(pointer) == Some(&Value::Bool(true))
+}
+
+fn count(object: &Value, pointer: &str) -> i64 {
+    let count = object.pointer(pointer).and_then(Value::as_i64);
+    count.unwrap_or(0)
+}
+
+/// Whether a Deployment's deadline has passed since a time.
+fn is_overdue(object: &Value, since: &str) -> bool {
+    let deadline = object.pointer("/spec/progressDeadlineSeconds");
+    let since: Option<jiff::Timestamp> = since.parse().ok();
+    let now = jiff::Timestamp::now().as_second();
+    deadline
+        .and_then(Value::as_i64)
+        .zip(since)
+        .is_some_and(|(deadline, since)| since.as_second() + deadline < now)
+}
+
+/// Whether the status says which generation it is about, and the object which one it has.
+fn counts_generations(object: &Value) -> bool {
+    ["/metadata/generation", "/status/observedGeneration"]
+        .iter()
+        .all(|pointer| object.pointer(pointer).is_some())
 }
 
 /// Whether there is a condition of that type, whatever its status.
