@@ -20,7 +20,7 @@ pub enum Request {
 /// `Settings` is a serde struct. Give it `#[serde(deny_unknown_fields)]`, and every field that may be left out a
 /// default: applications without settings give `{}`. Its doc comments become the descriptions in the JSON Schema.
 pub trait Plugin {
-    /// The name: lowercase letters, digits and `-`.
+    /// The name: lowercase letters, digits and inner `-`, at most 63.
     const NAME: &'static str;
     /// The semantic version: usually `env!("CARGO_PKG_VERSION")`.
     const VERSION: &'static str;

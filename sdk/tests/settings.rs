@@ -206,6 +206,38 @@ struct OpenInside {
 }
 
 unsound!(
+    names_are_short,
+    "NAME `aaaa",
+    Settings,
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    "1.0.0",
+    vec![]
+);
+unsound!(
+    versions_have_no_leading_zeros,
+    "VERSION `1.02.3`",
+    Settings,
+    "x",
+    "1.02.3",
+    vec![]
+);
+unsound!(
+    prereleases_have_names,
+    "VERSION `1.2.3-`",
+    Settings,
+    "x",
+    "1.2.3-",
+    vec![]
+);
+unsound!(
+    versions_are_short,
+    "has more than 128 bytes",
+    Settings,
+    "x",
+    "1.0.0-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    vec![]
+);
+unsound!(
     names_are_plain,
     "NAME `Loud!`",
     Settings,

@@ -6,6 +6,12 @@ use serde_json::Value;
 
 use crate::{Health, Plugin, Request};
 
+/// Bytes of a name that the host takes.
+const LONGEST_NAME: usize = 63;
+
+/// Bytes of a tag of a registry: components are pushed with their version for a tag.
+const LONGEST_TAG: usize = 128;
+
 /// Checks what every plugin should keep; one call in a test of the plugin is enough. The host checks less: it loads a plugin
 /// whose settings let unknown fields pass.
 ///
@@ -16,7 +22,7 @@ use crate::{Health, Plugin, Request};
 ///
 /// If something is wrong; says what.
 pub fn check_plugin<T: Plugin>() {
-    let name_ok = !T::NAME.is_empty()
+    let name_ok = (1..=LONGEST_NAME).contains(&T::NAME.len())
         && T::NAME
             .bytes()
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
@@ -24,16 +30,18 @@ pub fn check_plugin<T: Plugin>() {
         && !T::NAME.ends_with('-');
     assert!(
         name_ok,
-        "NAME `{}` is not made of lowercase letters, digits and inner `-`",
+        "NAME `{}` is not made of lowercase letters, digits and inner `-`, at most {LONGEST_NAME}",
         T::NAME
     );
 
-    let core = T::VERSION.split(['-', '+']).next().unwrap_or_default();
-    let parts: Vec<_> = core.split('.').map(str::parse::<u64>).collect();
-    let version_ok = parts.len() == 3 && parts.iter().all(Result::is_ok);
     assert!(
-        version_ok,
+        is_version(T::VERSION),
         "VERSION `{}` is not a semantic version such as 1.2.3",
+        T::VERSION
+    );
+    assert!(
+        T::VERSION.len() <= LONGEST_TAG,
+        "VERSION `{}` has more than {LONGEST_TAG} bytes",
         T::VERSION
     );
 
@@ -88,6 +96,49 @@ pub fn check_health<T: Health>() {
     );
 }
 
+/// Whether a text is a semantic version, as the host reads it.
+///
+/// <https://semver.org/#backusnaur-form-grammar-for-valid-semver-versions>
+fn is_version(text: &str) -> bool {
+    let (text, build) = split(text, '+');
+    let (core, pre) = split(text, '-');
+    let numbers: Vec<&str> = core.split('.').collect();
+    let is_number =
+        |part: &str| is_numeric(part) && !has_leading_zero(part) && part.parse::<u64>().is_ok();
+    let is_pre = |pre: &str| {
+        let mut parts = pre.split('.');
+        parts.all(|part| is_identifier(part) && !has_leading_zero(part))
+    };
+    numbers.len() == 3
+        && numbers.into_iter().all(is_number)
+        && pre.is_none_or(is_pre)
+        && build.is_none_or(|build| build.split('.').all(is_identifier))
+}
+
+/// What is before a separator, and what is behind it if it is there.
+fn split(text: &str, separator: char) -> (&str, Option<&str>) {
+    match text.split_once(separator) {
+        Some((before, behind)) => (before, Some(behind)),
+        None => (text, None),
+    }
+}
+
+fn is_numeric(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Numbers have one form; `0a` is none.
+fn has_leading_zero(text: &str) -> bool {
+    text.len() > 1 && text.starts_with('0') && is_numeric(text)
+}
+
+fn is_identifier(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
 /// Collects the pointers of all schemas that name properties and let others pass.
 fn collect_open(pointer: &str, schema: &Value, open: &mut Vec<String>) {
     /// Keywords whose value is a schema, a list of schemas, or schemas by name; all others hold data.
@@ -123,6 +174,43 @@ fn collect_open(pointer: &str, schema: &Value, open: &mut Vec<String>) {
                 }
             }
             _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_semantic() {
+        for version in [
+            "0.0.0",
+            "1.2.3",
+            "1.2.3-rc.1",
+            "1.2.3-0a.x-y--",
+            "1.2.3+001",
+            "1.2.3-rc.0+a.b-c",
+        ] {
+            assert!(is_version(version), "{version}");
+        }
+        for version in [
+            "",
+            "1.2",
+            "1.2.3.4",
+            "v1.2.3",
+            "1.02.3",
+            "1.+2.3",
+            "1.2.99999999999999999999",
+            "1.2.3-",
+            "1.2.3-rc..1",
+            "1.2.3-01",
+            "1.2.3-rc_1",
+            "1.2.3+",
+            "1.2.3+a+b",
+            " 1.2.3",
+        ] {
+            assert!(!is_version(version), "{version}");
         }
     }
 }
