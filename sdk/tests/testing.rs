@@ -85,6 +85,9 @@ fn globs_stay_within_folders_unless_told_otherwise() {
     assert_eq!(found("a/c/d.{txt,yaml}"), ["a/c/d.txt"]);
     assert!(found("../*").is_empty());
     assert_eq!(tree().glob("["), Err(ReadError::Outside));
+    let braces = |count| tree().glob(&"{a,b}".repeat(count));
+    assert_eq!(braces(6), Ok(Vec::new()), "64 patterns");
+    assert_eq!(braces(7), Err(ReadError::Outside), "128 patterns");
 }
 
 #[test]

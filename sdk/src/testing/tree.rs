@@ -5,7 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use globset::{GlobBuilder, GlobSetBuilder};
 
-use crate::{Entry, EntryKind, ReadError, Tree, glob::MAX_LENGTH, tree::is_within};
+use crate::{
+    Entry, EntryKind, ReadError, Tree,
+    glob::{Glob, GlobError, MAX_LENGTH},
+    tree::is_within,
+};
 
 /// A folder in memory, with the host's rules for paths; it keeps what was asked of it.
 ///
@@ -154,6 +158,10 @@ impl Tree for MemoryTree {
     fn glob(&self, pattern: &str) -> Result<Vec<String>, ReadError> {
         self.record("glob", pattern);
         if pattern.chars().nth(MAX_LENGTH).is_some() {
+            return Err(ReadError::Outside);
+        }
+        // The host bounds these itself; what else is malformed it leaves to the library below, too.
+        if Glob::parse(pattern) == Err(GlobError::TooManyAlternatives) {
             return Err(ReadError::Outside);
         }
         let glob = GlobBuilder::new(pattern)
