@@ -31,6 +31,8 @@ pub(crate) use question::{Answer, Ask, Asked, Key, Question};
 /// For how long it is known at least that an application was deleted. Whoever was refused one of its objects has asked again by
 /// then, and what was left behind on purpose is another's.
 const REMEMBERED: Duration = Duration::from_hours(24);
+/// How many rollouts in a row may be stopped for newer ones before what none of them has come to counts for nothing.
+const SUPERSEDED: u32 = 6;
 
 /// What the applications claim that this replica works on.
 #[derive(Debug, Default)]
@@ -188,7 +190,7 @@ impl Claims {
         known.is_some_and(|known| known.claims(Key::of(&known.cluster, id)))
     }
 
-    /// Takes note of objects that an application was not allowed to write, beside those that are known.
+    /// Takes note of objects that an application was not allowed to write, or has not come to, beside those that are known.
     pub(crate) fn bar<'a>(
         &self,
         name: &ApplicationName,
@@ -210,8 +212,20 @@ impl Claims {
     pub(crate) fn unbar(&self, name: &ApplicationName) {
         self.change(|state| {
             let known = state.known(name);
-            known.is_some_and(|known| !std::mem::take(&mut known.barred).is_empty())
+            known.is_some_and(|known| {
+                known.superseded = 0;
+                !std::mem::take(&mut known.barred).is_empty()
+            })
         });
+    }
+
+    /// Takes note of a rollout that was stopped for a newer one before all was written. Says whether that goes on for too long.
+    pub(crate) fn supersede(&self, name: &ApplicationName) -> bool {
+        let mut state = self.lock();
+        state.known(name).is_some_and(|known| {
+            known.superseded = known.superseded.saturating_add(1);
+            known.superseded > SUPERSEDED
+        })
     }
 
     /// Says that an application will not render its revision for now: it waits for a change, has failed too often, or rests.

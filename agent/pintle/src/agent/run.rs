@@ -2,6 +2,7 @@
 
 mod adopt;
 mod apply;
+mod claimed;
 mod concluding;
 mod converge;
 mod dependencies;
@@ -18,7 +19,6 @@ mod rollback;
 mod rollout;
 mod slot;
 mod targets;
-mod unfit;
 
 use std::sync::Arc;
 

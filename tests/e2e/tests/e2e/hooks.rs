@@ -10,7 +10,7 @@ use crate::desk::{Desk, as_administrator};
 use crate::world::{LIMIT, Stage, condition, config_map, world};
 
 /// A Job whose pod behaves as a label says, run at events.
-fn hook(name: &str, events: &str, pod: &str) -> String {
+pub(crate) fn hook(name: &str, events: &str, pod: &str) -> String {
     format!(
         "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: {name}\n  annotations: {{helm.sh/hook: '{events}'}}\n\
          spec:\n  backoffLimit: 0\n  template:\n    metadata: {{labels: {{testing.pintle.dev/pod: '{pod}'}}}}\n    \

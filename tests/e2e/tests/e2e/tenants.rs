@@ -5,6 +5,7 @@ use pintle_harness::{AgentOptions, until};
 use serde_json::Value;
 
 use crate::desk::as_administrator;
+use crate::hooks::hook;
 use crate::world::{LIMIT, Stage, condition, config_map, namespace, world};
 
 /// A stage for who tries to escape, and the namespace of the other one.
@@ -175,6 +176,67 @@ fn an_application_can_do_what_its_account_can() -> Result<()> {
     assert!(!may("patch", &status, &stage.namespace));
     assert!(!may("create", &["plugins.pintle.dev"], &stage.namespace));
     Ok(())
+}
+
+#[test]
+fn nobody_keeps_what_another_deletes_by_rendering_it() -> Result<()> {
+    let tenants = Tenants::new("keeping")?;
+    let (stage, victim) = (&tenants.stage, &tenants.victim);
+    let of_victim = |name: &str| {
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: {victim}}}\n"
+        )
+    };
+    let (waited, hooked) = (of_victim("waited"), of_victim("hooked"));
+    let failing = hook("failing", "pre-install,pre-upgrade", "failed");
+    let files = [
+        ("owner/own.yaml", of_victim("own")),
+        ("owner/waited.yaml", waited.clone()),
+        ("owner/hooked.yaml", hooked.clone()),
+        ("waits/waited.yaml", waited),
+        ("fails/hooked.yaml", hooked),
+        ("fails/hook.yaml", failing),
+    ];
+    for (path, text) in &files {
+        stage.repository.write(path, text)?;
+    }
+    stage.repository.push_files(&[], "all")?;
+    let has = |names: [&str; 2], is_there: bool| {
+        until(&format!("{names:?} are there: {is_there}"), LIMIT, || {
+            let list = ["-n", victim, "get", "configmaps", "-o", "name"];
+            let found = stage.world.control_plane.kubectl(&list)?;
+            let has = |name: &str| {
+                found
+                    .lines()
+                    .any(|line| line == format!("configmap/{name}"))
+            };
+            Ok(if names.iter().all(|name| has(name) == is_there) {
+                Ok(())
+            } else {
+                Err(found)
+            })
+        })
+    };
+    let owner = stage.application("owner", "owner", "").replace(
+        &format!("namespace: {}}}", stage.namespace),
+        &format!("namespace: {victim}}}"),
+    );
+    stage.apply(&owner)?;
+    has(["waited", "hooked"], true)?;
+    // Neither gets as far as to be refused what is the other tenant's.
+    let waits = stage.application("waits", "waits", "dependsOn: [{name: never-there}]");
+    stage.apply(&(waits + &stage.application("fails", "fails", "")))?;
+    stage.condition("waits", "Ready", "DependencyNotReady")?;
+    tenants.refused("fails")?;
+
+    stage.repository.remove("owner/waited.yaml")?;
+    stage.repository.remove("owner/hooked.yaml")?;
+    stage.repository.push_files(&[], "less")?;
+    let request = "pintle.dev/reconcile-requested-at=less";
+    let annotate = ["-n", victim, "annotate", "application", "owner", request];
+    stage.world.control_plane.kubectl(&annotate)?;
+    has(["waited", "hooked"], false)?;
+    has(["own", "own"], true)
 }
 
 #[test]

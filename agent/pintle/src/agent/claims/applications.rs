@@ -27,8 +27,10 @@ pub(super) struct Known {
     pub(super) topic: Option<Digest>,
     /// What it rendered last; nothing before its first render. It changes only together with what is known by object.
     objects: Option<HashSet<Key>>,
-    /// What it was not allowed to write: whatever its render says, it cannot have that.
+    /// What it was not allowed to write, or has not come to: whatever its render says, it cannot have that.
     pub(super) barred: HashSet<Key>,
+    /// How many rollouts in a row were stopped for newer ones.
+    pub(super) superseded: u32,
     /// Whether it has neither rendered anything nor failed to.
     pub(super) is_new: bool,
     /// The revision that it rendered last.
@@ -47,6 +49,7 @@ impl Known {
             topic: None,
             objects: None,
             barred: HashSet::new(),
+            superseded: 0,
             is_new: true,
             rendered: None,
             wanted: None,

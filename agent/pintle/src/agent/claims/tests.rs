@@ -411,6 +411,17 @@ fn what_an_application_may_not_write_it_does_not_claim() {
 }
 
 #[test]
+fn who_is_superseded_again_and_again_comes_to_nothing() {
+    let claims = claims(&["a"]);
+    let is_too_often = || claims.supersede(&app("a"));
+    assert!((0..SUPERSEDED).all(|_| !is_too_often()));
+    assert!(is_too_often());
+    claims.unbar(&app("a"));
+    assert!(!is_too_often());
+    assert!(!claims.supersede(&app("b")), "it is not there");
+}
+
+#[test]
 fn one_name_in_two_clusters_is_two_objects() {
     let claims = claims(&["a", "b"]);
     claims.follow(&app("b"), "shop/prod/value".into(), false);

@@ -21,7 +21,7 @@ use super::{
     Stopped,
     converge::{Ready, Run},
     failures::{
-        forbidden, is_contested, is_contested_apply, is_refused_plan, plan_failed, plugin_failed,
+        contested, contested_apply, forbidden, is_refused_plan, plan_failed, plugin_failed,
         too_large,
     },
     guard::repairs_only,
@@ -93,7 +93,7 @@ impl Run {
             None => planning.await,
         };
         let planned = planned.map_err(|error| {
-            self.found.is_contested |= is_contested(&error);
+            self.contested.extend(contested(&error).cloned());
             self.is_refused |= is_refused_plan(&error);
             plan_failed(error)
         })?;
@@ -135,7 +135,7 @@ impl Run {
             }
             Err(error) => {
                 shared.claims.bar(name, forbidden(&error));
-                self.found.is_contested |= is_contested_apply(&error);
+                self.contested.extend(contested_apply(&error).cloned());
                 self.explain(ready, &error).await;
                 return Err(self.not_written(ready, error));
             }

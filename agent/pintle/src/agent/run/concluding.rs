@@ -106,7 +106,7 @@ impl Run {
     }
 
     /// Says whether nobody goes on with what this run leaves.
-    fn is_suspended(&self) -> bool {
+    pub(super) fn is_suspended(&self) -> bool {
         self.job.is_suspended.load(Ordering::Relaxed)
     }
 

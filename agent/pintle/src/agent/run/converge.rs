@@ -1,15 +1,14 @@
 //! From a revision to a healthy cluster.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
-use pintle_cluster::{
-    InventoryStore as _, PrepareError, Prepared, PreparedObject, Release, StatusStore,
-};
+use pintle_cluster::{InventoryStore as _, PrepareError, Prepared, Release, StatusStore};
 use pintle_core::{
     application::{ApplicationSpec, ApplicationStatus, NotifierUse, Standing},
     causes::chain,
     event::Reason,
     machine::{Cause, Outcome, Retry},
+    object::ObjectId,
     rendered::Rendered,
     revision::{Revision, short},
     tree::Tree,
@@ -61,6 +60,8 @@ pub(super) struct Run {
     pub(super) found: Found,
     /// What others claim.
     pub(super) claims: Option<Arc<RunClaims>>,
+    /// Objects that were refused because other applications have them.
+    pub(super) contested: BTreeSet<ObjectId>,
     /// Whether anything may have been written to the cluster.
     pub(super) has_begun: bool,
     /// Whether the cluster refuses the revision for too long.
@@ -90,6 +91,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
             .unwrap_or_default(),
         found: Found::remembering(job.memory.clone()),
         claims: None,
+        contested: BTreeSet::new(),
         has_begun: false,
         is_overdue: false,
         is_refused: false,
@@ -139,7 +141,10 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
         application: run.job.application,
         is_unsure: run.job.is_unsure,
         repaired_for: run.job.repairs_for.filter(|_| outcome == Outcome::Done),
-        found: run.found,
+        found: Found {
+            is_contested: !run.contested.is_empty(),
+            ..run.found
+        },
         shared: run.shared,
         refused: run.refused.filter(|_| run.is_refused),
         rules: run.job.rules,
@@ -197,11 +202,14 @@ impl Run {
         let revision = snapshot.revision().commit.clone();
         self.claims = Some(RunClaims::new(&self.shared.claims, &name, Some(revision)));
         match Box::pin(self.prepare(spec, &snapshot, cause, &slot)).await {
-            Ok(Some((ready, rendered))) => match self.held_up(&ready) {
-                // What it will have is claimed by now: nobody may delete what moves to it.
-                Some(stopped) => self.stop(stopped).await,
-                None => Box::pin(self.converge(ready, rendered, slot)).await,
-            },
+            Ok(Some((ready, rendered))) => {
+                let held = self.held_up(&ready);
+                self.claim(&ready, held.is_some());
+                match held {
+                    Some(stopped) => self.stop(stopped).await,
+                    None => Box::pin(self.converge(ready, rendered, slot)).await,
+                }
+            }
             Ok(None) => {
                 self.found.trial = self.learned.attempted.clone().map(Trial::Unchanged);
                 self.shared
@@ -272,11 +280,6 @@ impl Run {
         let ready = self
             .ready(release, spec, &rendered, context, revision)
             .await?;
-        let objects = ready.prepared.objects().iter().map(PreparedObject::id);
-        let name = &ready.release.application;
-        self.found.has_left |= shared
-            .claims
-            .rendered(name, &ready.revision.commit, objects);
         Ok(Some((ready, rendered)))
     }
 
@@ -468,6 +471,7 @@ impl Run {
             Ok(applied) => applied,
             Err(stopped) => {
                 self.found.inventory = Some(store.inventory().clone());
+                self.claim_no_more(&ready, store.inventory(), stopped.outcome);
                 // What was to be put right was not, or not all.
                 (self.found.drift, self.learned.drift) = (None, None);
                 if !self.is_rollout() {

@@ -109,24 +109,39 @@ pub(super) fn too_large(error: StoreError) -> Stopped {
     Stopped::failed(Reason::InventoryTooLarge, Retry::OnChange, message)
 }
 
-/// Says whether a plan was refused because another application wants an object.
-pub(super) fn is_contested(error: &ClusterError<PlanError>) -> bool {
-    matches!(error, ClusterError::Failed(PlanError::Objects(failures)) if failures.iter().any(belongs_to_another))
+/// Returns the objects for which a plan was refused because other applications have them.
+pub(super) fn contested(error: &ClusterError<PlanError>) -> impl Iterator<Item = &ObjectId> {
+    let failures = match error {
+        ClusterError::Failed(PlanError::Objects(failures)) => failures.as_slice(),
+        _ => &[],
+    };
+    of_others(failures)
 }
 
-/// Says whether an apply was refused because another application wants an object.
-pub(super) fn is_contested_apply(error: &ClusterError<ApplyError>) -> bool {
-    matches!(error, ClusterError::Failed(error) if error.failures.iter().any(belongs_to_another))
+/// Returns the objects for which an apply was refused because other applications have them.
+pub(super) fn contested_apply(error: &ClusterError<ApplyError>) -> impl Iterator<Item = &ObjectId> {
+    of_others(not_written(error))
 }
 
 /// Returns the objects that the account may not write.
 pub(super) fn forbidden(error: &ClusterError<ApplyError>) -> impl Iterator<Item = &ObjectId> {
-    let failures = match error {
+    let failures = not_written(error).iter();
+    let forbidden = failures.filter(|failure| is_forbidden(failure));
+    forbidden.map(|failure| &failure.id)
+}
+
+fn not_written(error: &ClusterError<ApplyError>) -> &[ObjectFailure] {
+    match error {
         ClusterError::Failed(error) => error.failures.as_slice(),
         ClusterError::Connect(_) => &[],
-    };
-    let forbidden = failures.iter().filter(|failure| is_forbidden(failure));
-    forbidden.map(|failure| &failure.id)
+    }
+}
+
+fn of_others(failures: &[ObjectFailure]) -> impl Iterator<Item = &ObjectId> {
+    let of_others = failures
+        .iter()
+        .filter(|failure| belongs_to_another(failure));
+    of_others.map(|failure| &failure.id)
 }
 
 /// Says whether the account has no right to what failed.

@@ -1,0 +1,191 @@
+//! What a run claims: what moves to its application must not be deleted meanwhile.
+
+use std::collections::BTreeSet;
+
+use pintle_cluster::{PreparedObject, Release, ServiceAccount};
+use pintle_core::{
+    inventory::Inventory, machine::Outcome, names::ApplicationName, object::ObjectId,
+    rendered::Rendered,
+};
+
+use super::converge::{Ready, Run};
+
+impl Run {
+    /// Claims what was made ready. What waits for others may wait for ever.
+    pub(super) fn claim(&mut self, ready: &Ready, waits: bool) {
+        if waits {
+            // Before it is claimed, so that nobody finds it in between.
+            let inventory = self.before.recorded().unwrap_or_default();
+            self.bar_unproven(ready, &inventory);
+        }
+        let objects = ready.prepared.objects().iter().map(PreparedObject::id);
+        let (name, revision) = (&ready.release.application, &ready.revision.commit);
+        self.found.has_left |= self.shared.claims.rendered(name, revision, objects);
+    }
+
+    /// Gives up claims when a rollout ends before all was written. What it has not come to, the API server has not refused: whoever
+    /// sees to it that no rollout of his ever comes to it would keep alive for ever what another tenant deletes.
+    pub(super) fn claim_no_more(&self, ready: &Ready, inventory: &Inventory, outcome: Outcome) {
+        // What is put right is of an earlier revision.
+        if !self.is_rollout() {
+            return;
+        }
+        let is_superseded = outcome == Outcome::Cancelled && !self.is_suspended();
+        // What takes its place goes on where it was.
+        if is_superseded && !self.shared.claims.supersede(&ready.release.application) {
+            return;
+        }
+        self.bar_unproven(ready, inventory);
+    }
+
+    fn bar_unproven(&self, ready: &Ready, inventory: &Inventory) {
+        let name = &ready.release.application;
+        if self.is_doubted(&ready.release) {
+            let objects = ready.prepared.objects().iter().map(PreparedObject::id);
+            let unproven = unproven(objects, name, inventory, &self.contested);
+            self.shared.claims.bar(name, unproven.into_iter());
+        }
+    }
+
+    /// Says whether it is to be seen first that an application may write what it renders into other namespaces.
+    fn is_doubted(&self, release: &Release) -> bool {
+        // In another cluster only those claim who reach it by the same Secret.
+        let is_remote = self.before.cluster.is_some();
+        let (account, name) = (release.account.as_ref(), &release.application);
+        !is_remote && !is_trusted(account, name, &self.shared.namespace)
+    }
+
+    /// Claims what a render has that cannot be made ready, because another application brings a kind first for example: what
+    /// moves to it must not be deleted meanwhile. And nobody waits for it in vain, least of all who brings that kind.
+    pub(super) async fn claim_unfit(
+        &mut self,
+        release: &Release,
+        rendered: &Rendered,
+        revision: &str,
+    ) {
+        // What is put right is of an earlier revision.
+        if !self.is_rollout() {
+            return;
+        }
+        // Without the kinds of the cluster nothing is known of namespaces; they are asked for by the next run again.
+        if let Ok(mut ids) = self.shared.cluster.identities(rendered, release).await {
+            let (claims, name) = (&self.shared.claims, &release.application);
+            if self.is_doubted(release) {
+                let inventory = self.before.recorded().unwrap_or_default();
+                // What an earlier render claimed fitted, and the API server has not refused it.
+                ids.retain(|id| is_its_own(id, name, &inventory) || claims.has(name, id));
+            }
+            self.found.has_left |= claims.rendered(name, revision, ids.iter());
+        }
+    }
+}
+
+/// Says whether an application acts in a name that only whoever runs the agent gives: it may claim all that it renders.
+fn is_trusted(account: Option<&ServiceAccount>, name: &ApplicationName, agent: &str) -> bool {
+    name.namespace == agent || account.is_some_and(|account| account.namespace != name.namespace)
+}
+
+/// Says whether an object is an application's, as far as that is known before the API server was asked whether its account may
+/// write it: a render that does not fit never gets as far as that, and would keep alive for ever what another tenant deletes.
+fn is_its_own(id: &ObjectId, name: &ApplicationName, inventory: &Inventory) -> bool {
+    // What is only intended was listed before anybody was asked.
+    let has = || inventory.get(id).is_some_and(|entry| entry.uid.is_some());
+    // Not the namespace that the spec names, which may be anybody's.
+    id.namespace.as_ref() == Some(&name.namespace) || has()
+}
+
+/// Returns the objects that an application has not written, and may have no right to. Where some were refused because other
+/// applications have them, it has one: the API server looks at rights first. It is tried again when those let go.
+fn unproven<'a>(
+    objects: impl Iterator<Item = &'a ObjectId>,
+    name: &ApplicationName,
+    inventory: &Inventory,
+    contested: &BTreeSet<ObjectId>,
+) -> Vec<&'a ObjectId> {
+    let objects: Vec<&ObjectId> = objects.collect();
+    // A hook is refused before the API server is asked.
+    let refused = objects.iter().filter(|id| contested.contains(**id));
+    let namespaces = refused.filter_map(|id| id.namespace.as_ref());
+    let namespaces: BTreeSet<&String> = namespaces.collect();
+    let is_reached = |id: &ObjectId| {
+        let namespace = id.namespace.as_ref();
+        contested.contains(id) || namespace.is_some_and(|one| namespaces.contains(one))
+    };
+    let is_unproven = |id: &ObjectId| !is_its_own(id, name, inventory) && !is_reached(id);
+    let objects = objects.iter().copied();
+    objects.filter(|&id| is_unproven(id)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use pintle_core::inventory::Entry;
+
+    use super::*;
+
+    fn id(namespace: Option<&str>, name: &str) -> ObjectId {
+        ObjectId {
+            group: String::new(),
+            kind: "ConfigMap".into(),
+            namespace: namespace.map(ToOwned::to_owned),
+            name: name.into(),
+        }
+    }
+
+    #[test]
+    fn what_is_in_other_namespaces_is_claimed_by_who_has_it() {
+        let name = ApplicationName::new("crew", "web");
+        let mut inventory = Inventory::default();
+        let is_claimed = |id: &ObjectId, inventory: &Inventory| is_its_own(id, &name, inventory);
+        assert!(is_claimed(&id(Some("crew"), "a"), &inventory));
+        let others = [id(Some("shop"), "a"), id(None, "a")];
+        assert!(!others.iter().any(|id| is_claimed(id, &inventory)));
+        for id in &others {
+            inventory.insert(Entry::intended(id, "v1"));
+        }
+        assert!(!others.iter().any(|id| is_claimed(id, &inventory)));
+        for id in &others {
+            inventory.insert(Entry {
+                uid: Some("u".into()),
+                ..Entry::intended(id, "v1")
+            });
+        }
+        assert!(others.iter().all(|id| is_claimed(id, &inventory)));
+    }
+
+    #[test]
+    fn who_is_refused_what_another_has_may_write_in_that_namespace() {
+        let name = ApplicationName::new("crew", "web");
+        let objects = [
+            id(Some("crew"), "a"),
+            id(Some("shop"), "a"),
+            id(Some("shop"), "b"),
+            id(Some("bank"), "a"),
+            id(None, "a"),
+            id(None, "b"),
+        ];
+        let unproven = |contested: &[ObjectId]| {
+            let contested = contested.iter().cloned().collect();
+            let found = unproven(objects.iter(), &name, &Inventory::default(), &contested);
+            let texts = found.into_iter().map(ToString::to_string);
+            texts.collect::<Vec<_>>().join(", ")
+        };
+        insta::assert_snapshot!(unproven(&[]), @"ConfigMap shop/a, ConfigMap shop/b, ConfigMap bank/a, ConfigMap a, ConfigMap b");
+        let refused = [id(Some("shop"), "a"), id(None, "a")];
+        insta::assert_snapshot!(unproven(&refused), @"ConfigMap bank/a, ConfigMap b");
+        for elsewhere in [id(Some("crew"), "a"), id(Some("shop"), "hook")] {
+            assert_eq!(unproven(&[elsewhere]), unproven(&[]));
+        }
+    }
+
+    #[test]
+    fn who_acts_in_the_name_of_the_operator_is_trusted() {
+        let of = |namespace: &str, account: &str| {
+            let account = ServiceAccount::new(account, "deployer");
+            let name = ApplicationName::new(namespace, "web");
+            is_trusted(Some(&account), &name, "pintle-system")
+        };
+        assert!(!of("crew", "crew"));
+        assert!(of("crew", "pintle-system"));
+        assert!(of("pintle-system", "pintle-system"));
+    }
+}
