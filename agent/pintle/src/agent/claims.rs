@@ -366,9 +366,12 @@ impl State {
             let may_have_moved = known.topic.is_some() && known.topic == follows;
             known.is_new || may_have_moved && known.wanted.is_some()
         };
+        // Who is being deleted claims nothing any more, whatever its source says until it is gone.
+        let is_asked = |label: &str, known: &Known| {
+            label != question.by && known.cluster == question.cluster && !known.is_leaving
+        };
         let others = self.applications.iter();
-        let others = others
-            .filter(|(label, known)| *label != question.by && known.cluster == question.cluster);
+        let others = others.filter(|(label, known)| is_asked(label, known));
         let mut others = others.map(|(_, known)| known);
         others.find(is_behind).map(|known| &known.name)
     }

@@ -182,6 +182,19 @@ fn what_is_pushed_again_is_not_awaited_by_who_has_rendered_it() {
     assert_eq!(claimant(&claims, "a", "x"), "?");
 }
 
+#[test]
+fn who_is_being_deleted_is_not_waited_for() {
+    let claims = claims(&["a", "b"]);
+    render(&claims, "a", "0", &[]);
+    render(&claims, "b", "0", &["x"]);
+    claims.leave(&app("b"));
+    claims.hear(&app("b"), "1");
+    render(&claims, "a", "1", &[]);
+    assert_eq!(claimant(&claims, "a", "x"), "nobody");
+    claims.expect(&app("b"), "1");
+    assert_eq!(claimant(&claims, "a", "x"), "nobody", "a run of before");
+}
+
 /// Says which of some changes wake those who wait for an answer.
 fn woken_by(claims: &Claims, changes: &[(&'static str, &dyn Fn())]) -> Vec<&'static str> {
     let mut waits = claims.changes.subscribe();
