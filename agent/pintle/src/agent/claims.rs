@@ -359,12 +359,12 @@ impl State {
         self.deleted.insert(name.label_value(), deleted).is_none()
     }
 
-    /// Returns an application on whose render the answer to a question depends, if there is one.
-    fn unsettled(&self, question: &Question) -> Option<&ApplicationName> {
+    /// Returns an application on whose render the answer to a question depends now, if there is one.
+    fn unsettled(&self, question: &Question, now: Instant) -> Option<&ApplicationName> {
         let is_behind = |known: &&Known| {
             let follows = question.source.as_ref().map(|(topic, _)| *topic);
             let may_have_moved = known.topic.is_some() && known.topic == follows;
-            known.is_new || may_have_moved && known.wanted.is_some()
+            known.is_beginning(now) || may_have_moved && known.wanted.is_some()
         };
         // Who is being deleted claims nothing any more, whatever its source says until it is gone.
         let is_asked = |label: &str, known: &Known| {

@@ -3,11 +3,16 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use pintle_core::{digest::Digest, names::ApplicationName};
 
 use super::Key;
+
+/// How long it is waited for the first revision of an application. Its source may take far longer, or never answer, and may be a
+/// tenant's: nobody could delete anything meanwhile.
+pub(super) const FIRST_REVISION: Duration = Duration::from_mins(2);
 
 /// Known by their labels, and by what they have rendered: a question about hundreds of objects looks at none of the thousands
 /// that have nothing to do with them.
@@ -33,6 +38,8 @@ pub(super) struct Known {
     pub(super) superseded: u32,
     /// Whether it has neither rendered anything nor failed to.
     pub(super) is_new: bool,
+    /// Since when it is known here.
+    since: Instant,
     /// The revision that it rendered last.
     pub(super) rendered: Option<String>,
     /// The revision that it is about to render.
@@ -51,6 +58,7 @@ impl Known {
             barred: HashSet::new(),
             superseded: 0,
             is_new: true,
+            since: Instant::now(),
             rendered: None,
             wanted: None,
             is_leaving: false,
@@ -65,6 +73,12 @@ impl Known {
     pub(super) fn claims(&self, key: Key) -> bool {
         let objects = self.objects.as_ref();
         objects.is_some_and(|objects| objects.contains(&key)) && !self.barred.contains(&key)
+    }
+
+    /// Says whether it may be about to render something for the first time.
+    pub(super) fn is_beginning(&self, now: Instant) -> bool {
+        let is_recent = now.duration_since(self.since) < FIRST_REVISION;
+        self.is_new && (self.wanted.is_some() || is_recent)
     }
 
     /// Says whether that is news.

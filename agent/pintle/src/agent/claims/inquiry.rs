@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::{FutureExt as _, future::BoxFuture};
@@ -27,6 +27,8 @@ const OWNER_LIMIT: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_secs(30);
 /// Between two questions while shards go from one replica to another.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Between two looks at whether somebody is still waited for, if nothing happens: nobody is for ever.
+const LOOK: Duration = Duration::from_secs(10);
 /// How many objects one question is about.
 const WIDTH: usize = 500;
 /// How many objects all questions are about that are open at once: they are kept in an annotation, of which there may be
@@ -52,7 +54,8 @@ impl Claims {
                         .is_none_or(|told| told.answers > *before)
                 };
                 let is_settled = question.owner.is_some()
-                    || asked.iter().all(has_answered) && state.unsettled(question).is_none();
+                    || asked.iter().all(has_answered)
+                        && state.unsettled(question, Instant::now()).is_none();
                 if state.is_complete && is_settled {
                     let (answer, claimants) = state.answer(question);
                     drop(state);
@@ -60,8 +63,8 @@ impl Claims {
                     return answer;
                 }
             }
-            // The sender is ours.
-            let _ = changes.changed().await;
+            // The sender is ours, and time passes without a change.
+            let _ = timeout(LOOK, changes.changed()).await;
         }
     }
 
@@ -132,7 +135,7 @@ impl Claims {
     pub(super) fn obstacle(&self, question: &Question) -> String {
         let state = self.lock();
         let minutes = LIMIT.as_secs() / 60;
-        match state.unsettled(question) {
+        match state.unsettled(question, Instant::now()) {
             Some(other) => {
                 format!(
                     "the application {other} has not rendered its newest revision within {minutes} minutes"

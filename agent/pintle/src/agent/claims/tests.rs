@@ -153,6 +153,31 @@ fn nothing_is_known_before_all_have_rendered_or_will_not() {
 }
 
 #[test]
+fn whose_source_does_not_answer_is_waited_for_a_while() {
+    use super::applications::FIRST_REVISION;
+    let claims = claims(&["a", "b"]);
+    render(&claims, "a", "1", &[]);
+    let question = Question {
+        by: "shop.a".into(),
+        cluster: String::new(),
+        objects: Vec::new(),
+        source: None,
+        owner: None,
+    };
+    let is_waited_for = |after: Duration| {
+        let state = claims.lock();
+        let unsettled = state.unsettled(&question, Instant::now() + after);
+        unsettled.is_some()
+    };
+    assert!(is_waited_for(Duration::ZERO));
+    assert!(!is_waited_for(FIRST_REVISION));
+    claims.expect(&app("b"), "1");
+    assert!(is_waited_for(FIRST_REVISION), "a run of it is under way");
+    render(&claims, "b", "1", &[]);
+    assert!(!is_waited_for(Duration::ZERO));
+}
+
+#[test]
 fn who_fails_and_tries_again_is_still_waited_for_by_those_of_its_source() {
     let claims = claims(&["a", "b"]);
     render(&claims, "a", "1", &[]);
