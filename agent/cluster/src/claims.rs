@@ -10,6 +10,8 @@ use pintle_core::object::ObjectId;
 pub enum Claim {
     /// Nothing is known of the owner.
     Unknown,
+    /// The owner is there, or may be, and has not said it yet.
+    Unanswered,
     /// Its newest render has the object.
     Wanted,
     /// Its newest render does not have the object.

@@ -36,9 +36,11 @@ pub(crate) async fn may_force(
         return Ok(());
     }
     if let Some(owner) = other {
-        return Err(Some(WriteError::Foreign {
-            owner: owner.to_owned(),
-            application: release.application.label_value(),
+        let (owner, application) = (owner.to_owned(), release.application.label_value());
+        return Err(Some(if claim == Some(Claim::Unanswered) {
+            WriteError::Unanswered { owner, application }
+        } else {
+            WriteError::Foreign { owner, application }
         }));
     }
     let recorded = entry.and_then(|entry| entry.uid.as_deref());
@@ -106,7 +108,7 @@ mod tests {
     use std::{collections::BTreeMap, sync::Arc};
 
     use futures::{FutureExt as _, future::BoxFuture};
-    use pintle_core::{names::ApplicationName, seed::Seed};
+    use pintle_core::{machine::Retry, names::ApplicationName, seed::Seed};
     use serde_json::json;
 
     use crate::claims::{Claims, UnknownClaims};
@@ -185,6 +187,22 @@ mod tests {
         assert!(force(Claim::Unknown, false).is_err());
         let error = force(Claim::Wanted, true).unwrap_err().unwrap();
         insta::assert_snapshot!(error, @"the applications shop.api and shop.web both render it, and it is shop.api's: remove it from one of them");
+    }
+
+    #[test]
+    fn an_owner_that_has_not_said_what_it_wants_is_asked_again() {
+        let theirs = live("pintle/shop/api", Some("shop.api"));
+        let force = |claim, adopts| {
+            let mut release = release();
+            release.claims = Some(Arc::new(Known(claim)));
+            force(&theirs, &release, adopts, None)
+        };
+        assert_eq!(force(Claim::Unanswered, true), Ok(()));
+        let error = force(Claim::Unanswered, false).unwrap_err().unwrap();
+        insta::assert_snapshot!(error, @"it belongs to the application shop.api, and shop.web renders it too: shop.api has not said yet whether it still does; it is asked again");
+        assert_eq!(error.retry(), Retry::Backoff);
+        let foreign = force(Claim::Unknown, false).unwrap_err().unwrap();
+        assert_eq!(foreign.retry(), Retry::OnChange);
     }
 
     #[test]

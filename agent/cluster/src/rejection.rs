@@ -60,6 +60,17 @@ pub enum WriteError {
         /// One's own.
         application: String,
     },
+    /// The object belongs to another application, of which it is not known whether it wants to keep it.
+    #[error(
+        "it belongs to the application {owner}, and {application} renders it too: {owner} has not said yet whether it still \
+         does; it is asked again"
+    )]
+    Unanswered {
+        /// The other application's label.
+        owner: String,
+        /// One's own.
+        application: String,
+    },
     /// The object belongs to another application, which wants to keep it.
     #[error(
         "the applications {owner} and {application} both render it, and it is {owner}'s: remove it from one of them"

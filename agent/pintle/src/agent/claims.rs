@@ -307,7 +307,7 @@ impl Claims {
         } else if known.has_rendered() {
             Claim::Left
         } else {
-            Claim::Unknown
+            Claim::Unanswered
         })
     }
 
@@ -401,6 +401,7 @@ impl State {
             shards: self.shards,
             claims,
             knows_owner: owner.is_some_and(|owner| self.knows(owner)),
+            has_owner: owner.is_some_and(|owner| self.applications.get(owner).is_some()),
         };
         (answer, claimants)
     }

@@ -21,7 +21,8 @@ use super::{
 
 /// How long other applications may take to render what may have moved to them.
 const LIMIT: Duration = Duration::from_mins(5);
-/// How long the owner's replica may take to say whether it still wants an object: until then it is taken to.
+/// How long the owner's replica may take to say whether it still wants an object: until then it is taken to, and it is asked again
+/// by the next try.
 const OWNER_LIMIT: Duration = Duration::from_secs(30);
 /// How long other replicas may take to answer before they are asked once more: some may have come, or gone.
 const AGAIN: Duration = Duration::from_secs(30);
@@ -254,7 +255,8 @@ impl RunClaims {
         match timeout(OWNER_LIMIT, self.all.ask(&question)).await {
             Ok(answer) if !answer.claims.is_empty() => Claim::Wanted,
             Ok(answer) if answer.knows_owner => Claim::Left,
-            Ok(_) | Err(_) => Claim::Unknown,
+            Ok(answer) if !answer.has_owner => Claim::Unknown,
+            Ok(_) | Err(_) => Claim::Unanswered,
         }
     }
 }

@@ -70,6 +70,9 @@ pub(crate) struct Answer {
     pub(crate) claims: BTreeMap<Key, String>,
     /// Whether the owner is one of these applications, and has rendered something.
     pub(crate) knows_owner: bool,
+    /// Whether the owner is one of these applications, and may render something yet. Earlier versions do not say it.
+    #[serde(default)]
+    pub(crate) has_owner: bool,
 }
 
 impl Answer {
@@ -83,6 +86,7 @@ impl Answer {
         self.shards = self.shards.or(other.shards);
         self.claims.extend(other.claims);
         self.knows_owner |= other.knows_owner;
+        self.has_owner |= other.has_owner;
         self
     }
 }

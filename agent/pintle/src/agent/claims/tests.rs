@@ -95,7 +95,7 @@ fn a_removal_that_goes_on_after_a_restart_asks_about_objects_where_they_are() {
 #[test]
 fn who_claims_what_is_what_was_rendered_last() {
     let claims = claims(&["a", "b"]);
-    assert_eq!(owner(&claims, "b", "shop.a", "x"), Claim::Unknown);
+    assert_eq!(owner(&claims, "b", "shop.a", "x"), Claim::Unanswered);
     assert!(!render(&claims, "a", "1", &["x"]));
     render(&claims, "b", "1", &[]);
     assert_eq!(owner(&claims, "b", "shop.a", "x"), Claim::Wanted);
@@ -357,6 +357,17 @@ fn who_was_deleted_is_remembered_for_a_while_and_asked_no_more() {
         owner: Some("shop.a".into()),
     };
     assert!(claims.lock().answer(&asked).0.knows_owner, "for others");
+    claims.follow(&app("d"), String::new(), false);
+    let asked_of = |owner: &str| {
+        let owner = Some(owner.to_owned());
+        let (answer, _) = claims.lock().answer(&Question {
+            owner,
+            ..asked.clone()
+        });
+        (answer.knows_owner, answer.has_owner)
+    };
+    assert_eq!(asked_of("shop.d"), (false, true), "it is to render yet");
+    assert_eq!(asked_of("shop.cli"), (false, false));
 
     let later = Instant::now() + REMEMBERED;
     claims.lock().bury(&app("c"), later);
@@ -372,7 +383,7 @@ fn who_was_deleted_and_made_again_claims_what_it_renders() {
     claims.leave(&app("a"));
     assert_eq!(owner(&claims, "b", "shop.a", "x"), Claim::Left);
     claims.follow(&app("a"), String::new(), false);
-    assert_eq!(owner(&claims, "b", "shop.a", "x"), Claim::Unknown);
+    assert_eq!(owner(&claims, "b", "shop.a", "x"), Claim::Unanswered);
     render(&claims, "a", "1", &["x"]);
     assert_eq!(owner(&claims, "b", "shop.a", "x"), Claim::Wanted);
 }
@@ -487,6 +498,7 @@ fn what_other_replicas_claim_counts() {
         shards: shards.parse().unwrap(),
         claims: [(question.objects[0], label.to_owned())].into(),
         knows_owner: true,
+        has_owner: true,
     };
     runtime.block_on(async {
         use pintle_cluster::Claims as _;
@@ -509,20 +521,28 @@ fn what_other_replicas_claim_counts() {
         let (found, ()) = tokio::join!(run.claimants(&ids), answering);
         assert_eq!(found, Ok([(id("x"), "shop.b".to_owned())].into()));
 
-        let answering = async {
-            let Ask {
-                question, reply, ..
-            } = asks.recv().await.unwrap();
-            assert_eq!(question.owner.as_deref(), Some("shop.b"));
-            let answer = Answer {
-                claims: BTreeMap::new(),
-                ..other("64-127", "", &question)
+        for (knows_owner, has_owner, expected) in [
+            (true, true, Claim::Left),
+            (false, true, Claim::Unanswered),
+            (false, false, Claim::Unknown),
+        ] {
+            let answering = async {
+                let Ask {
+                    question, reply, ..
+                } = asks.recv().await.unwrap();
+                assert_eq!(question.owner.as_deref(), Some("shop.b"));
+                let answer = Answer {
+                    claims: BTreeMap::new(),
+                    knows_owner,
+                    has_owner,
+                    ..other("64-127", "", &question)
+                };
+                reply.send(vec![answer]).unwrap();
             };
-            reply.send(vec![answer]).unwrap();
-        };
-        let x = id("x");
-        let (claim, ()) = tokio::join!(run.claim("shop.b", &x), answering);
-        assert_eq!(claim, Claim::Left);
+            let x = id("x");
+            let (claim, ()) = tokio::join!(run.claim("shop.b", &x), answering);
+            assert_eq!(claim, expected);
+        }
     });
 }
 

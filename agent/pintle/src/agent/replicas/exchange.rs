@@ -191,6 +191,7 @@ mod tests {
             shards: shards.parse().unwrap(),
             claims: BTreeMap::new(),
             knows_owner: false,
+            has_owner: false,
         }
     }
 

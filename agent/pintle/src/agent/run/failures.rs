@@ -169,7 +169,7 @@ fn is_refusal(failure: &ObjectFailure) -> bool {
 fn belongs_to_another(failure: &ObjectFailure) -> bool {
     matches!(
         failure.error,
-        WriteError::Foreign { .. } | WriteError::Contested { .. }
+        WriteError::Foreign { .. } | WriteError::Unanswered { .. } | WriteError::Contested { .. }
     )
 }
 
