@@ -235,8 +235,8 @@ impl Controller {
                         listing = Listing::of(self.namespaces.len().max(1));
                     }
                 }
-                Some(event) = applications.next() => {
-                    if listing.is_complete_after(&event) {
+                Some((watch, event)) = applications.next() => {
+                    if listing.is_complete_after(watch, &event) {
                         self.listed(&std::mem::take(&mut listing));
                     }
                     self.application(event);

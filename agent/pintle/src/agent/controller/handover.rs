@@ -21,11 +21,14 @@ use crate::agent::{
 /// How long runs may take to come to a safe point when the agent stops.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 
-/// What a watch that was begun has told so far: what it does not tell of until it is complete has gone before.
+/// An event, with the number of the watch that tells it.
+type NumberedEvent = (usize, ApplicationEvent);
+
+/// What watches that were begun have told so far: what they do not tell of until all are complete has gone before.
 #[derive(Default)]
 pub(super) struct Listing {
-    /// How many watches have not told everything yet.
-    missing: usize,
+    /// Which watches have not told everything yet. One may do so twice before another has done it once.
+    missing: BTreeSet<usize>,
     seen: BTreeSet<ApplicationName>,
 }
 
@@ -33,24 +36,26 @@ impl Listing {
     /// Begins with a number of watches.
     pub(super) fn of(watches: usize) -> Self {
         Self {
-            missing: watches,
+            missing: (0..watches).collect(),
             seen: BTreeSet::new(),
         }
     }
 
-    /// Says whether everything has been told with this event.
-    pub(super) fn is_complete_after(&mut self, event: &ApplicationEvent) -> bool {
-        if self.missing == 0 {
+    /// Says whether everything has been told with this event of a watch.
+    pub(super) fn is_complete_after(&mut self, watch: usize, event: &ApplicationEvent) -> bool {
+        if self.missing.is_empty() {
             return false;
         }
         match event {
             ResourceEvent::Seen(application) => {
                 self.seen.insert(application.application_name());
             }
-            ResourceEvent::Complete => self.missing -= 1,
+            ResourceEvent::Complete => {
+                self.missing.remove(&watch);
+            }
             ResourceEvent::Gone { .. } | ResourceEvent::Failed(_) => {}
         }
-        self.missing == 0
+        self.missing.is_empty()
     }
 }
 
@@ -74,15 +79,18 @@ impl Controller {
         }
     }
 
-    /// Watches the Applications of all namespaces, or of some.
-    pub(super) fn watch_applications(&self) -> SelectAll<BoxStream<'static, ApplicationEvent>> {
-        let watch = |namespace: Option<&str>| self.shared.applications.watch(namespace).boxed();
+    /// Watches the Applications of all namespaces, or of some. Each event comes with the number of its watch.
+    pub(super) fn watch_applications(&self) -> SelectAll<BoxStream<'static, NumberedEvent>> {
+        let watch = |number: usize, namespace: Option<&str>| {
+            let events = self.shared.applications.watch(namespace);
+            events.map(move |event| (number, event)).boxed()
+        };
         if self.namespaces.is_empty() {
-            return [watch(None)].into_iter().collect();
+            return [watch(0, None)].into_iter().collect();
         }
-        self.namespaces
-            .iter()
-            .map(|namespace| watch(Some(namespace)))
+        let namespaces = self.namespaces.iter().enumerate();
+        namespaces
+            .map(|(number, namespace)| watch(number, Some(namespace)))
             .collect()
     }
 
@@ -181,5 +189,26 @@ impl Controller {
             number: self.assigned.number,
             shards,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watch_that_lists_twice_is_one() {
+        let mut listing = Listing::of(2);
+        let mut is_complete = |watch| listing.is_complete_after(watch, &ResourceEvent::Complete);
+        assert!(!is_complete(0));
+        assert!(!is_complete(0), "it has listed again");
+        assert!(is_complete(1));
+        assert!(!is_complete(1), "it was before");
+    }
+
+    #[test]
+    fn nothing_is_complete_that_was_not_begun() {
+        let mut listing = Listing::default();
+        assert!(!listing.is_complete_after(0, &ResourceEvent::Complete));
     }
 }
