@@ -283,7 +283,9 @@ impl State {
                     && until <= now
                 {
                     self.activity = Activity::Idle;
-                    self.due = self.due.or(Some(again));
+                    // What has drifted meanwhile is looked at by what is tried again, or after it.
+                    let newer = self.due.filter(|cause| *cause != Cause::Drift);
+                    self.due = newer.or(Some(again));
                 }
             }
         }

@@ -1,3 +1,5 @@
+mod suspension;
+
 use super::*;
 use proptest::prelude::*;
 
@@ -345,6 +347,26 @@ fn a_source_that_fails_holds_up_nothing_that_is_under_way() {
 }
 
 #[test]
+fn what_drifts_before_something_is_tried_again_takes_nothing_of_its_place() {
+    let failed = || finished(0, Outcome::Failed(Retry::Backoff));
+    for (events, again) in [
+        // The status that was to tell of the source was not written.
+        ([spec(), away("x"), failed()], tell(1)),
+        (
+            [spec(), revision("1"), failed()],
+            start(1, "1", Cause::Retry),
+        ),
+    ] {
+        let (state, _) = feed(State::new("a"), events);
+        let woke = Event::Woke { now: u64::MAX };
+        let (state, effects) = feed(state, [Event::Drifted, woke]);
+        assert_eq!(effects, [again]);
+        let (_, effects) = feed(state, [finished(1, Outcome::Done)]);
+        assert_eq!(effects, []);
+    }
+}
+
+#[test]
 fn a_source_that_never_answered_is_told_to_whoever_asks() {
     let (state, effects) = feed(State::new("a"), [away("x"), spec()]);
     assert_eq!(effects, [tell(0)]);
@@ -399,68 +421,6 @@ fn another_source_must_answer_before_anything_runs() {
         feed(state, [revision("2")]).1,
         [start(1, "2", Cause::Revision)]
     );
-}
-
-#[test]
-fn suspension_rests_and_resuming_starts() {
-    let (state, effects) = feed(State::new("a"), [spec(), revision("1"), suspended()]);
-    assert_eq!(effects[1..], [Effect::Cancel { run: RunId(0) }]);
-    let (state, effects) = feed(
-        state,
-        [
-            finished(0, Outcome::Cancelled),
-            revision("2"),
-            Event::Drifted,
-            finished(1, Outcome::Done),
-        ],
-    );
-    assert_eq!(effects, [rest(1)]);
-    let (_, effects) = feed(state, [resumed()]);
-    assert_eq!(effects, [start(2, "2", Cause::Settings)]);
-}
-
-#[test]
-fn what_is_suspended_is_told_to_rest_after_each_run_until_that_is_written() {
-    let failed = |run| finished(run, Outcome::Failed(Retry::Backoff));
-    // One that was tried again, one that waits, one that another agent has left, and one that could not be stopped in time.
-    let (trying, _) = feed(State::new("a"), [spec(), revision("1"), failed(0)]);
-    let (stopping, _) = feed(State::new("a"), [spec(), revision("1"), suspended()]);
-    for (state, event, run) in [
-        (trying, suspended(), 1),
-        (blocked(), suspended(), 2),
-        (State::new("a"), suspended(), 0),
-        (stopping, failed(0), 1),
-    ] {
-        let (state, effects) = feed(state, [event]);
-        let told = effects.iter().filter(|effect| **effect == rest(run));
-        assert_eq!(told.count(), 1, "{effects:?}");
-        // Nothing stops that, and it is tried again with pauses.
-        let (state, effects) = feed(state, [Event::Requested, failed(run)]);
-        let [Effect::WakeAt(until)] = effects[..] else {
-            panic!("{effects:?}")
-        };
-        let (state, effects) = feed(state, [Event::Woke { now: until }]);
-        assert_eq!(effects, [rest(run + 1)]);
-        let others = [revision("3"), Event::Drifted, Event::Requested];
-        let told = [finished(run + 1, Outcome::Done), suspended()];
-        let (state, effects) = feed(state, told.into_iter().chain(others));
-        assert_eq!(effects, []);
-        let resumed = feed(state.clone(), [resumed()]).1;
-        assert_eq!(resumed, [start(run + 2, "3", Cause::Settings)]);
-        let removing = RunId(run + 2);
-        let removed = feed(state, [Event::Deleted]).1;
-        assert_eq!(removed, [Effect::Remove { run: removing }]);
-    }
-}
-
-#[test]
-fn what_is_resumed_or_deleted_waits_for_no_pause_of_what_told_that_it_rests() {
-    let (state, _) = feed(converged(), [suspended()]);
-    let failed = || finished(1, Outcome::Failed(Retry::Backoff));
-    let (_, effects) = feed(state.clone(), [resumed(), failed()]);
-    assert_eq!(effects, [start(2, "1", Cause::Settings)]);
-    let (_, effects) = feed(state, [Event::Deleted, failed()]);
-    assert_eq!(effects, [Effect::Remove { run: RunId(2) }]);
 }
 
 #[test]
