@@ -74,7 +74,11 @@ impl Controller {
         if app.run.is_some() {
             return;
         }
-        let tracker = self.targets.now(name).tracker.clone();
+        let Some(shared) = self.targets.of(name) else {
+            // A run looks when the cluster has answered.
+            return;
+        };
+        let tracker = shared.tracker.clone();
         let drift = sights(&tracker.drift(name, &app.inventory));
         let spec = app.application.spec.as_ref().ok();
         let wanted = spec.map_or_else(DriftMode::default, |spec| spec.drift.mode);

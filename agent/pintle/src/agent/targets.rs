@@ -157,20 +157,13 @@ impl Targets {
         remote.map_or_else(Vec::new, |remote| remote.users.iter().cloned().collect())
     }
 
-    /// Returns what runs of an application use; nothing while it is not known whether its cluster answers.
+    /// Returns what runs of an application use; nothing while it is not known whether its cluster answers. That is told soon,
+    /// whatever it comes to.
     pub(crate) fn of(&self, application: &ApplicationName) -> Option<Arc<Shared>> {
         match self.of.get(application) {
             None => Some(Arc::clone(&self.home)),
             Some(key) => self.remotes.get(key)?.shared.clone(),
         }
-    }
-
-    /// Returns what a run of an application uses that cannot wait.
-    pub(crate) fn now(&self, application: &ApplicationName) -> Arc<Shared> {
-        self.of(application).unwrap_or_else(|| {
-            let problem = "it is not connected yet".to_owned();
-            Arc::new(self.home.without_cluster(problem))
-        })
     }
 }
 

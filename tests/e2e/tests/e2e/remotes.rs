@@ -197,6 +197,53 @@ fn an_application_for_another_cluster_lives_there_and_stops_nothing_here() -> Re
     Ok(())
 }
 
+#[test]
+fn a_cluster_that_has_not_answered_yet_is_no_failure() -> Result<()> {
+    let mut stage = Stage::new("remote-account")?;
+    let remote = Remote::start(&stage)?;
+    keep(&stage, "prod", &remote.kubeconfig()?)?;
+    let file = config_map("far", "1");
+    let commit = stage.repository.push_files(&[("a.yaml", &file)], "1")?;
+    let spec = "cluster: {kubeconfig: {secretName: prod}, serviceAccountName: deployer}";
+    stage.apply(&stage.application("far", "", spec))?;
+    stage.ready_at("far", &commit)?;
+
+    // In another name the Secret is read anew, and a connection made.
+    let namespace = &stage.namespace;
+    stage.apply(&format!(
+        "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: other, namespace: {namespace}}}\n---\n\
+         apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\n\
+         metadata: {{name: other, namespace: {namespace}}}\n\
+         roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: admin}}\n\
+         subjects: [{{kind: ServiceAccount, name: other, namespace: {namespace}}}]\n"
+    ))?;
+    stage.patch("far", r#"{"spec":{"serviceAccountName":"other"}}"#)?;
+    until("the agent has come to the other account", LIMIT, || {
+        let found = stage.object("Application", "far")?;
+        let is_seen = found["status"]["observedGeneration"] == found["metadata"]["generation"];
+        let conditions = found["status"]["conditions"].to_string();
+        Ok(if is_seen { Ok(()) } else { Err(conditions) })
+    })?;
+    stage.ready_at("far", &commit)?;
+
+    // An agent that starts knows no cluster yet, and there is something to be removed in one.
+    stage.agent.stop()?;
+    stage.kubectl(&["delete", "application", "far", "--wait=false"])?;
+    stage.agent.start_again()?;
+    stage.agent.wait_ready()?;
+    until("the Application is gone", LIMIT, || {
+        let found = stage.find("Application", "far")?;
+        Ok(found.map_or(Ok(()), |found| {
+            Err(found["status"]["conditions"].to_string())
+        }))
+    })?;
+    assert!(remote.find("far")?.is_none(), "it is removed there");
+    let events = stage.events("far")?;
+    let failed = events.iter().find(|(reason, _)| reason == "ApplyFailed");
+    assert_eq!(failed, None);
+    Ok(())
+}
+
 /// Lets the kubeconfig's user do everything but watch. What it watches already goes on.
 fn forbid_watches(remote: &Remote) -> Result<()> {
     remote

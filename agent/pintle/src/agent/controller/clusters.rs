@@ -30,7 +30,10 @@ impl Controller {
             self.lookups.forget(&name);
             if is_first {
                 self.tell_revision(&name);
-            } else {
+            }
+            // What could not begin before does so now. What has begun with the first connection need not begin anew.
+            let app = self.apps.get(&name);
+            if !is_first || app.is_some_and(|app| app.run.is_none()) {
                 self.step(&name, Event::PluginChanged);
             }
         }

@@ -8,8 +8,10 @@ use crate::agent::lookups::Asked;
 impl Controller {
     /// Follows what the render of the run that has ended asked of the cluster.
     pub(super) fn follow_lookups(&mut self, name: &ApplicationName, asked: Asked) {
-        let shared = self.targets.now(name);
-        self.lookups.follow(shared, name, asked);
+        // What another connection is made for is rendered again by that one.
+        if let Some(shared) = self.targets.of(name) {
+            self.lookups.follow(shared, name, asked);
+        }
     }
 
     /// An answer is another one than a render had.

@@ -34,9 +34,7 @@ impl Controller {
                 let Some(snapshot) = app.fetched_of(&revision) else {
                     // A defect of ours; a run that nobody ends would keep all others from starting.
                     tracing::error!(application = %name, revision, "what is to run was never fetched");
-                    let outcome = Outcome::Failed(Retry::OnChange);
-                    let now = steady_ms();
-                    return self.step(name, Event::Finished { run, outcome, now });
+                    return self.never_began(name, run, Retry::OnChange);
                 };
                 let cause = app.patience.begin(revision, cause);
                 self.start(name, run, Work::Converge { snapshot, cause });
@@ -73,6 +71,10 @@ impl Controller {
                     .filter(|memory| memory.generation == app.application.generation);
             }
         }
+        let Some(shared) = self.targets.of(name) else {
+            // Nothing has failed that could be told. It begins when the cluster has answered, or is known not to.
+            return self.never_began(name, run, Retry::Backoff);
+        };
         let is_rollout = matches!(work, Work::Converge { .. });
         let waits_for = self.obstacles(name, &work);
         let Some(app) = self.apps.get_mut(name) else {
@@ -105,8 +107,13 @@ impl Controller {
             rules: app.rules.clone(),
             told: app.told.clone(),
         };
-        let shared = self.targets.now(name);
         self.runs.spawn(run::run(shared, job, cancel));
+    }
+
+    /// Tells the state machine that a run which it asked for is over: nothing was done.
+    fn never_began(&mut self, name: &ApplicationName, run: RunId, retry: Retry) {
+        let (outcome, now) = (Outcome::Failed(retry), steady_ms());
+        self.step(name, Event::Finished { run, outcome, now });
     }
 
     pub(in crate::agent) fn wake_at(&self, name: ApplicationName, time: Millis) {
