@@ -20,7 +20,10 @@ use crate::{
     identities::identities,
     planning::{self, PlanError, Planned},
     prepare::{PrepareError, Prepared, prepare},
-    reader::Reader,
+    reader::{
+        Reader,
+        sharing::{Scope, SharedChanges, SharedWatches},
+    },
     release::Release,
     removal_hooks::{self, RemovalHooks},
     request::RequestError,
@@ -35,6 +38,8 @@ pub struct Cluster {
     /// Where the hooks for removals are kept.
     home: Connection,
     discovery: Arc<Discovery>,
+    /// For what is looked up.
+    watches: Arc<SharedWatches>,
     tracker: Option<Tracker>,
     judge: Option<Arc<dyn Judge>>,
 }
@@ -60,6 +65,7 @@ impl Cluster {
         Self {
             home,
             discovery: Arc::new(Discovery::new(connection.clone())),
+            watches: Arc::default(),
             connection,
             tracker: None,
             judge: None,
@@ -109,6 +115,25 @@ impl Cluster {
             None => self.connection.clone(),
         };
         Ok(Reader::new(connection, Arc::clone(&self.discovery)))
+    }
+
+    /// Tells of changes of what [`Reader::get`] or [`Reader::find`] would read, to any number of those who ask by a few watches
+    /// in one's own name. A watch may be of more than is asked for, up to all objects of the kind.
+    ///
+    /// Nothing for kinds that are not served, or cannot be watched.
+    pub async fn changes(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: Option<&str>,
+        name: Option<&str>,
+    ) -> Result<Option<SharedChanges>, RequestError> {
+        let Some(resource) = self.reader().watchable(api_version, kind).await? else {
+            return Ok(None);
+        };
+        let scope = Scope::new(namespace.filter(|_| resource.namespaced), name);
+        let changes = self.watches.follow(&self.connection, resource, scope);
+        Ok(Some(changes))
     }
 
     /// Returns the tracker, if there is one.

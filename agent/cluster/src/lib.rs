@@ -79,7 +79,7 @@ pub use planning::{Kept, PlanError, Planned};
 pub use prepare::{
     Clash, Disorder, Misplaced, NotText, PrepareError, Prepared, PreparedObject, UnservedObject,
 };
-pub use reader::{Changes, Reader};
+pub use reader::{Changes, Reader, sharing::SharedChanges};
 pub use rejection::{FieldProblem, ObjectFailure, WriteError};
 pub use release::{Leave, Purpose, Release};
 pub use remote::RemoteError;

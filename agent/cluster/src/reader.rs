@@ -1,5 +1,7 @@
 //! Reading objects of any kind, and being told when they change.
 
+pub(crate) mod sharing;
+
 use std::sync::Arc;
 
 use pintle_core::object::ObjectId;
@@ -104,17 +106,19 @@ impl Reader {
         namespace: Option<&str>,
         name: Option<&str>,
     ) -> Result<Option<Changes>, RequestError> {
+        let resource = self.watchable(api_version, kind).await?;
+        let selection = resource.map(|resource| Selection::of(resource, namespace, name));
+        Ok(selection.map(|selection| Changes::of(&self.connection, selection)))
+    }
+
+    /// Returns where a kind is served; nothing if it is not, or cannot be watched.
+    pub(crate) async fn watchable(
+        &self,
+        api_version: &str,
+        kind: &str,
+    ) -> Result<Option<ResourceType>, RequestError> {
         let resource = self.resource(api_version, kind).await?;
-        let Some(resource) = resource.filter(|resource| resource.watchable) else {
-            return Ok(None);
-        };
-        let selection = Selection {
-            resource,
-            namespace: namespace.map(ToOwned::to_owned),
-            labels: None,
-            fields: name.map(|name| format!("metadata.name={name}")),
-        };
-        Ok(Some(Changes::of(&self.connection, selection)))
+        Ok(resource.filter(|resource| resource.watchable))
     }
 }
 
@@ -136,6 +140,14 @@ fn served(
         }),
         Err(_) => Ok(None),
     }
+}
+
+/// What has changed.
+pub(crate) enum Change {
+    /// It may be anything: the watch was opened, or opened anew.
+    OfAny,
+    /// This object came, went, or is another than before.
+    Of(Value),
 }
 
 /// Changes of some objects, until it is dropped.
@@ -167,12 +179,17 @@ impl Changes {
 
     /// Waits for a change. The first comes when the watch is open: what was read before may be out of date by then.
     pub async fn next(&mut self) {
+        self.next_change().await;
+    }
+
+    /// Does the same, and says what has changed.
+    pub(crate) async fn next_change(&mut self) -> Change {
         loop {
             match self.told.recv().await {
                 Some(Told::Complete) => {
                     self.complete = true;
                     self.refusals.works();
-                    return;
+                    return Change::OfAny;
                 }
                 Some(Told::Restarted) => self.complete = false,
                 Some(Told::Resumed) => self.refusals.works(),
@@ -184,7 +201,9 @@ impl Changes {
                         "changes may not be noticed: the watch is refused"
                     );
                 }
-                Some(Told::Seen(_) | Told::Gone(_)) if self.complete => return,
+                Some(Told::Seen(object) | Told::Gone(object)) if self.complete => {
+                    return Change::Of(object);
+                }
                 Some(Told::Seen(_) | Told::Gone(_) | Told::Failed(_)) => {}
                 // The watch goes on for as long as it is listened to.
                 None => std::future::pending().await,

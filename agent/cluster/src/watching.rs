@@ -42,6 +42,18 @@ pub(crate) struct Selection {
     pub(crate) fields: Option<String>,
 }
 
+impl Selection {
+    /// Selects the objects of a kind in one namespace or in all, or the one of a name.
+    pub(crate) fn of(resource: ResourceType, namespace: Option<&str>, name: Option<&str>) -> Self {
+        Self {
+            resource,
+            namespace: namespace.map(ToOwned::to_owned),
+            labels: None,
+            fields: name.map(|name| format!("metadata.name={name}")),
+        }
+    }
+}
+
 impl fmt::Display for Selection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.resource)?;

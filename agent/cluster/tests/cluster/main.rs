@@ -14,6 +14,7 @@ mod leaving;
 mod order;
 mod resources;
 mod schemas;
+mod sharing;
 mod slow_health;
 mod tracking;
 mod unheard;

@@ -13,7 +13,11 @@ use pintle_core::{
     readset::{Question, ReadSet},
 };
 use pintle_host::ClusterQuestion;
-use tokio::{sync::mpsc, task::AbortHandle, time::Instant};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::AbortHandle,
+    time::Instant,
+};
 
 use self::pace::Pace;
 use super::{controller::Message, shared::Shared};
@@ -23,6 +27,8 @@ use crate::pipeline::cluster::PluginReader;
 const QUIET: Duration = Duration::from_millis(100);
 /// Between two attempts to open a watch.
 const PAUSE: Duration = Duration::from_secs(30);
+/// Questions of one application that are asked again at a time: a watch that opens anew makes all of a kind due at once.
+const AT_ONCE: usize = 8;
 
 /// What was asked, with the digest of the answer.
 pub(crate) type Answers = BTreeMap<ClusterQuestion, Digest>;
@@ -129,6 +135,7 @@ impl Lookups {
             application: application.clone(),
             account: asked.account.clone(),
             not_before: pace.due(),
+            asking: Semaphore::new(AT_ONCE),
         };
         let task = tokio::spawn(one.run(asked.answers.clone())).abort_handle();
         let followed = Followed {
@@ -164,6 +171,7 @@ struct One {
     account: Option<ServiceAccount>,
     /// When a change is told at the earliest.
     not_before: Instant,
+    asking: Semaphore,
 }
 
 impl One {
@@ -188,8 +196,8 @@ impl One {
 
     /// Waits until the answer to a question, in the name of the application, is another one.
     async fn until_changed(&self, question: &ClusterQuestion, known: Digest) {
-        let own = self.shared.cluster.reader();
-        let mut kinds = self.shared.cluster.follow_kinds();
+        let cluster = &self.shared.cluster;
+        let mut kinds = cluster.follow_kinds();
         let ClusterQuestion {
             api_version,
             kind,
@@ -197,7 +205,7 @@ impl One {
             name,
         } = question;
         loop {
-            let opened = own.changes(api_version, kind, namespace.as_deref(), name.as_deref());
+            let opened = cluster.changes(api_version, kind, namespace.as_deref(), name.as_deref());
             match opened.await {
                 Ok(Some(mut changes)) => loop {
                     changes.next().await;
@@ -237,6 +245,8 @@ impl One {
     }
 
     async fn ask(&self, question: &ClusterQuestion) -> Result<Digest, String> {
+        // It is never closed.
+        let _turn = self.asking.acquire().await;
         let reader = self
             .shared
             .cluster
