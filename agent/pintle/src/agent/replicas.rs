@@ -7,6 +7,7 @@ mod exchange;
 mod leases;
 mod portion;
 mod pushes;
+mod versions;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -26,6 +26,7 @@ use pintle_core::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
+use super::versions;
 use crate::agent::claims::{Answer, Question};
 
 /// Annotation on the Lease that is shared: who holds which shard.
@@ -58,6 +59,15 @@ pub(super) enum LeaseError {
         "the API server gave the Lease {lease} the resource version `{version}`: expected a number"
     )]
     Version { lease: String, version: String },
+    #[error(
+        "the API server wrote the Lease {lease} as version {written} after version {before}, as if its state was restored from a \
+         backup: what this replica knows is of no use, and it stops to begin anew"
+    )]
+    Restored {
+        lease: String,
+        before: u64,
+        written: u64,
+    },
     #[error("cannot {verb} the Lease {lease}")]
     Request {
         verb: &'static str,
@@ -74,7 +84,7 @@ impl LeaseError {
     pub(super) const fn is_final(&self) -> bool {
         matches!(
             self,
-            Self::Stolen { .. } | Self::Table { .. } | Self::Version { .. }
+            Self::Stolen { .. } | Self::Table { .. } | Self::Version { .. } | Self::Restored { .. }
         )
     }
 
@@ -195,6 +205,13 @@ impl Leases {
         known: Option<Lease>,
         notes: &Notes,
     ) -> Result<Lease, LeaseError> {
+        let before = known.as_ref().map(versions::of).transpose()?;
+        let renewed = self.write_own(known, notes).await?;
+        versions::check_written(&renewed, before)?;
+        Ok(renewed)
+    }
+
+    async fn write_own(&self, known: Option<Lease>, notes: &Notes) -> Result<Lease, LeaseError> {
         let name = self.member(&self.me);
         let known = match known {
             Some(known) => Some(known),
@@ -396,11 +413,11 @@ impl Leases {
         if lease.metadata.name.as_deref() != Some(self.fleet.as_str()) {
             return Ok(None);
         }
-        Ok(Some(nothing(self.version(lease)?)))
+        Ok(Some(nothing(versions::of(lease)?)))
     }
 
     fn table(&self, lease: &Lease) -> Result<(Stored, Option<Event>), LeaseError> {
-        let version = self.version(lease)?;
+        let version = versions::of(lease)?;
         // An agent from before there were shards holds the Lease itself, and with it everything.
         if let Some(holder) = holder(lease) {
             let replica = ReplicaId::new(holder);
@@ -424,15 +441,6 @@ impl Leases {
             exists: true,
         };
         Ok((stored, None))
-    }
-
-    fn version(&self, lease: &Lease) -> Result<u64, LeaseError> {
-        let version = lease.metadata.resource_version.as_deref();
-        let version = version.unwrap_or_default();
-        version.parse().map_err(|_| LeaseError::Version {
-            lease: self.fleet.clone(),
-            version: version.to_owned(),
-        })
     }
 
     async fn get(&self, name: &str) -> Result<Option<Lease>, LeaseError> {
