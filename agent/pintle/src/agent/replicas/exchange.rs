@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pintle_core::sharding::{ReplicaId, ShardSet};
 use tokio::sync::oneshot;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     Task, Told,
@@ -24,8 +25,8 @@ const ROOM: usize = 128 * 1024;
 pub(super) struct Exchange {
     newest: u64,
     open: BTreeMap<u64, Open>,
-    /// Others' questions that are being answered.
-    pending: BTreeSet<(ReplicaId, u64)>,
+    /// Others' questions that are being answered. What is dropped here is asked no more.
+    pending: BTreeMap<(ReplicaId, u64), DropGuard>,
     /// Answers that those who asked may not have read yet.
     answers: BTreeMap<(ReplicaId, u64), Answer>,
 }
@@ -49,7 +50,7 @@ impl Exchange {
     fn see(&mut self, me: &ReplicaId, replica: &ReplicaId, notes: &Notes) -> Questions {
         let asked: BTreeSet<u64> = notes.questions.iter().map(|(number, _)| *number).collect();
         let is_open = |(who, number): &(ReplicaId, u64)| who != replica || asked.contains(number);
-        self.pending.retain(is_open);
+        self.pending.retain(|key, _| is_open(key));
         self.answers.retain(|key, _| is_open(key));
         for (to, number, answer) in &notes.answers {
             if to == me
@@ -60,9 +61,26 @@ impl Exchange {
         }
         let is_new = |(number, _): &&(u64, Question)| {
             let key = (replica.clone(), *number);
-            !self.pending.contains(&key) && !self.answers.contains_key(&key)
+            !self.pending.contains_key(&key) && !self.answers.contains_key(&key)
         };
         notes.questions.iter().filter(is_new).cloned().collect()
+    }
+
+    /// Waits for the answer to a question that was passed on; nothing if there is none, or the question is asked no more. Then
+    /// whoever is about to answer it hears that nobody waits.
+    fn wait_for(
+        &mut self,
+        key: (ReplicaId, u64),
+        answer: oneshot::Receiver<Answer>,
+    ) -> impl Future<Output = Option<Answer>> + Send + use<> {
+        let given_up = CancellationToken::new();
+        self.pending.insert(key, given_up.clone().drop_guard());
+        async move {
+            tokio::select! {
+                answer = answer => answer.ok(),
+                () = given_up.cancelled() => None,
+            }
+        }
     }
 
     /// Gives the answers away that are complete, or to which nobody is left who could add something.
@@ -85,7 +103,7 @@ impl Exchange {
     }
 
     fn forget(&mut self, replica: &ReplicaId) {
-        self.pending.retain(|(who, _)| who != replica);
+        self.pending.retain(|(who, _), _| who != replica);
         self.answers.retain(|(who, _), _| who != replica);
         for open in self.open.values_mut() {
             open.answers.remove(replica);
@@ -135,9 +153,9 @@ impl Task {
             // Full: it is seen again with the next renewal.
             if self.questions.try_send(Asked { question, reply }).is_ok() {
                 let key = (replica.clone(), number);
-                self.exchange.pending.insert(key.clone());
+                let answer = self.exchange.wait_for(key.clone(), answer);
                 self.requests.push(Box::pin(async move {
-                    let answer = answer.await.ok();
+                    let answer = answer.await;
                     Told::Answer { key, answer }
                 }));
             }
@@ -147,7 +165,7 @@ impl Task {
 
     /// Tells another replica the answer to its question, if it still waits for it.
     pub(super) fn answer(&mut self, key: (ReplicaId, u64), answer: Option<Answer>) {
-        if self.exchange.pending.remove(&key)
+        if self.exchange.pending.remove(&key).is_some()
             && let Some(answer) = answer
         {
             self.exchange.answers.insert(key, answer);
@@ -261,7 +279,8 @@ mod tests {
             ..Notes::default()
         };
         assert_eq!(exchange.see(&me, &one, &asks), asks.questions);
-        exchange.pending.insert((one.clone(), 3));
+        let (_reply, given) = oneshot::channel();
+        drop(exchange.wait_for((one.clone(), 3), given));
         assert_eq!(exchange.see(&me, &one, &asks), []);
         exchange.pending.clear();
         exchange.answers.insert((one.clone(), 3), answer("1"));
@@ -271,6 +290,34 @@ mod tests {
         assert_eq!(exchange.notes().1.len(), 1);
         exchange.see(&me, &one, &Notes::default());
         assert_eq!(exchange.notes().1, []);
+    }
+
+    #[tokio::test]
+    async fn who_answers_hears_that_a_question_is_asked_no_more() {
+        let (me, one) = (replica("me"), replica("one"));
+        let asks = Notes {
+            questions: vec![(3, question("shop.b"))],
+            ..Notes::default()
+        };
+        let leaves: [fn(&mut Exchange, &ReplicaId, &ReplicaId); 2] = [
+            |exchange, me, one| drop(exchange.see(me, one, &Notes::default())),
+            |exchange, _, one| exchange.forget(one),
+        ];
+        for leave in leaves {
+            let mut exchange = Exchange::default();
+            let (reply, given) = oneshot::channel();
+            let waiting = exchange.wait_for((one.clone(), 3), given);
+            exchange.see(&me, &one, &asks);
+            assert!(!reply.is_closed(), "it is asked still");
+            leave(&mut exchange, &me, &one);
+            assert_eq!(waiting.await, None);
+            assert!(reply.is_closed());
+        }
+        let mut exchange = Exchange::default();
+        let (reply, given) = oneshot::channel();
+        let waiting = exchange.wait_for((one, 3), given);
+        reply.send(answer("1")).unwrap();
+        assert_eq!(waiting.await, Some(answer("1")));
     }
 
     #[test]
