@@ -383,6 +383,9 @@ impl Controller {
                 fetched,
                 looked,
             } => {
+                if !self.sources.is_of_now(&key, looked) {
+                    return;
+                }
                 let names = self.sources.fetched(&key, &fetched);
                 self.outdate(&names, &fetched);
                 for name in names {

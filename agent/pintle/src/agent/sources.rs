@@ -1,6 +1,7 @@
 //! Sources of all applications. A thousand applications on one reference of one repository cost one fetch.
 
 mod fetcher;
+mod looks;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -16,7 +17,10 @@ use tokio::{
     task::AbortHandle,
 };
 
-use self::fetcher::Fetcher;
+use self::{
+    fetcher::Fetcher,
+    looks::{Looks, Numbers},
+};
 use super::{
     accounts::NoAccount, controller::Message, metrics::OutcomeLabels, pauses, replicas::Pushed,
     shared::Shared, webhook::normal_url,
@@ -201,8 +205,7 @@ struct Source {
     repository: Digest,
     subscribers: BTreeMap<ApplicationName, Duration>,
     interval: watch::Sender<Duration>,
-    /// How often it was to be fetched at once.
-    looks: watch::Sender<u64>,
+    looks: Looks,
     task: AbortHandle,
     /// The newest result, for who comes later.
     latest: Option<Fetched>,
@@ -213,6 +216,7 @@ pub(crate) struct Sources {
     shared: Arc<Shared>,
     messages: mpsc::Sender<Message>,
     followed: BTreeMap<SourceKey, Source>,
+    numbers: Numbers,
 }
 
 impl Sources {
@@ -221,6 +225,7 @@ impl Sources {
             shared,
             messages,
             followed: BTreeMap::new(),
+            numbers: Numbers::default(),
         }
     }
 
@@ -234,12 +239,13 @@ impl Sources {
         self.shared.claims.asking(key);
         let source = self.followed.entry(key.clone()).or_insert_with(|| {
             let (sender, receiver) = watch::channel(interval);
-            let (looks, asked) = watch::channel(0);
+            let (looks, asked) = Looks::begin(&mut self.numbers);
             let follower = Follower {
                 fetcher: Fetcher::new(Arc::clone(&self.shared), key.clone()),
                 messages: self.messages.clone(),
                 interval: receiver,
                 looks: asked,
+                answered: looks.began,
             };
             let task = tokio::spawn(follower.run()).abort_handle();
             Source {
@@ -280,17 +286,25 @@ impl Sources {
         source.subscribers.keys().cloned().collect()
     }
 
+    /// Says whether a fetch that knows of a look is one for who follows the source now. What was fetched before it was left and
+    /// followed again comes late: it is fetched anew.
+    pub(crate) fn is_of_now(&self, key: &SourceKey, looked: u64) -> bool {
+        let source = self.followed.get(key);
+        source.is_some_and(|source| source.looks.is_of_now(looked))
+    }
+
     /// Fetches now, and returns the number of this look: a fetch that began before it answers with a lower one.
-    pub(crate) fn look(&self, key: &SourceKey) -> Option<u64> {
-        self.followed.get(key).map(Source::look)
+    pub(crate) fn look(&mut self, key: &SourceKey) -> Option<u64> {
+        let source = self.followed.get(key)?;
+        Some(source.looks.look(&mut self.numbers))
     }
 
     /// Fetches now what a webhook tells of.
-    pub(crate) fn pushed(&self, repositories: &Pushed) {
+    pub(crate) fn pushed(&mut self, repositories: &Pushed) {
         let mut is_followed = false;
         for source in self.followed.values() {
             if repositories.contains(&source.repository) {
-                source.look();
+                source.looks.look(&mut self.numbers);
                 is_followed = true;
             }
         }
@@ -309,11 +323,6 @@ impl Drop for Sources {
 }
 
 impl Source {
-    fn look(&self) -> u64 {
-        self.looks.send_modify(|looks| *looks += 1);
-        *self.looks.borrow()
-    }
-
     fn renew_interval(&self) {
         let shortest = self
             .subscribers
@@ -332,6 +341,8 @@ struct Follower {
     messages: mpsc::Sender<Message>,
     interval: watch::Receiver<Duration>,
     looks: watch::Receiver<u64>,
+    /// The newest look that it has answered.
+    answered: u64,
 }
 
 /// A revision that an application is to go back to.
@@ -389,10 +400,9 @@ impl Follower {
     async fn run(mut self) {
         let mut told: Option<Result<String, String>> = None;
         let mut failures = 0;
-        let mut answered = 0;
         loop {
             let looked = *self.looks.borrow_and_update();
-            let fetched = self.fetcher.fetch(looked > answered).await;
+            let fetched = self.fetcher.fetch(looked > self.answered).await;
             let outcome = if fetched.is_ok() { "ok" } else { "failed" };
             self.fetcher
                 .shared
@@ -407,8 +417,8 @@ impl Follower {
                 .as_ref()
                 .map(|snapshot| snapshot.revision().commit.clone())
                 .map_err(|failure| failure.message.clone());
-            let is_news = looked > answered || told.as_ref() != Some(&state);
-            (told, answered) = (Some(state), looked);
+            let is_news = looked > self.answered || told.as_ref() != Some(&state);
+            (told, self.answered) = (Some(state), looked);
             let message = if is_news {
                 Some(Message::Fetched {
                     key: Box::new(self.fetcher.key.clone()),

@@ -60,7 +60,7 @@ impl Controller {
     }
 
     /// Lets sources be asked now.
-    pub(super) fn look_at(&self, sources: &[SourceKey]) {
+    pub(super) fn look_at(&mut self, sources: &[SourceKey]) {
         for key in sources {
             self.sources.look(key);
         }
