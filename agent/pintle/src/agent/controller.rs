@@ -135,7 +135,7 @@ pub(super) struct App {
     /// Whether the run that is under way renders with a plugin that has changed since.
     is_render_void: bool,
     pub(super) inventory: Inventory,
-    /// Whether all objects were healthy at the end of the last run; nothing before the first.
+    /// Whether all objects were healthy at the end of the last run; nothing before the first in their cluster.
     pub(super) healthy: Option<bool>,
     /// Whether objects were out of sight when that was looked at, or told, last.
     pub(super) is_unseen: bool,
@@ -458,6 +458,12 @@ impl Controller {
             return;
         }
         app.run = None;
+        // What it used is not used any more if the application is for another cluster by now.
+        let now = self.targets.of(&name);
+        let is_here = now.is_some_and(|now| Arc::ptr_eq(&now, &shared));
+        if !is_here {
+            shared.tracker.forget(&name);
+        }
         app.update(application);
         app.is_unsure = is_unsure;
         let is_void = std::mem::take(&mut app.is_render_void);
@@ -468,7 +474,7 @@ impl Controller {
             app.inventory = inventory;
         }
         app.applied = applied.or(app.applied.take());
-        app.healthy = healthy.or(app.healthy);
+        app.healthy = healthy.filter(|_| is_here).or(app.healthy);
         app.is_unseen |= is_unseen;
         app.rules = rules;
         app.told = told;

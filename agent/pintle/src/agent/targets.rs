@@ -71,13 +71,14 @@ impl Targets {
         }
     }
 
-    /// Takes note of the cluster that an application is for, and connects to it if nobody has yet.
+    /// Takes note of the cluster that an application is for, and connects to it if nobody has yet. Says whether that is another
+    /// connection than before.
     pub(crate) fn follow(
         &mut self,
         application: &ApplicationName,
         cluster: Option<&ClusterTarget>,
         account: Result<ServiceAccount, NoAccount>,
-    ) {
+    ) -> bool {
         let key = cluster.map(|cluster| TargetKey {
             namespace: application.namespace.clone(),
             secret: cluster.kubeconfig.secret_name.clone(),
@@ -85,12 +86,14 @@ impl Targets {
             account: account.map_err(|error| error.to_string()),
         });
         if self.of.get(application) == key.as_ref() {
-            return;
+            return false;
         }
         self.leave(application);
         let Some(key) = key else {
-            return;
+            return true;
         };
+        // It may have been for this one until now.
+        self.home.tracker.forget(application);
         let remote = self.remotes.entry(key.clone()).or_insert_with(|| {
             let follower = Follower {
                 home: Arc::clone(&self.home),
@@ -105,6 +108,7 @@ impl Targets {
         });
         remote.users.insert(application.clone());
         self.of.insert(application.clone(), key);
+        true
     }
 
     /// Lets an application go. The last one to leave a cluster ends the connection.

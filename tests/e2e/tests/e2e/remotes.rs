@@ -244,6 +244,36 @@ fn a_cluster_that_has_not_answered_yet_is_no_failure() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn what_is_given_another_cluster_is_not_watched_here_any_more() -> Result<()> {
+    let stage = Stage::new("remote-moved")?;
+    // No other test has one, and all agents watch all namespaces.
+    let file = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: closed}\n\
+                spec: {podSelector: {}, policyTypes: [Ingress]}\n";
+    let commit = stage.repository.push_files(&[("a.yaml", file)], "1")?;
+    let watches_since = |mark: u64| {
+        let requests = stage.world.control_plane.requests_since(mark)?;
+        let is_watch = |one: &&ApiRequest| {
+            let is_ours = one.user_agent.starts_with("pintle/");
+            is_ours && one.verb == "watch" && one.resource == "networkpolicies"
+        };
+        anyhow::Ok(requests.iter().filter(is_watch).count())
+    };
+    let mark = stage.mark()?;
+    stage.apply(&stage.application("moving", "", ""))?;
+    stage.ready_at("moving", &commit)?;
+    assert!(watches_since(mark)? > 0);
+
+    let elsewhere = r#"{"spec":{"cluster":{"kubeconfig":{"secretName":"absent"}}}}"#;
+    stage.patch("moving", elsewhere)?;
+    stage.condition("moving", "Stalled", "ClusterChanged")?;
+    let mark = stage.mark()?;
+    stage.patch("moving", r#"{"spec":{"cluster":null}}"#)?;
+    stage.ready_at("moving", &commit)?;
+    assert!(watches_since(mark)? > 0, "the watch was still open");
+    Ok(())
+}
+
 /// Lets the kubeconfig's user do everything but watch. What it watches already goes on.
 fn forbid_watches(remote: &Remote) -> Result<()> {
     remote

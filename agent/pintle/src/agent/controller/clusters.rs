@@ -19,7 +19,11 @@ impl Controller {
         };
         let named = spec.service_account_name.as_deref();
         let account = self.shared.accounts.of(name, named);
-        self.targets.follow(name, spec.cluster.as_ref(), account);
+        let has_moved = self.targets.follow(name, spec.cluster.as_ref(), account);
+        if has_moved && let Some(app) = self.apps.get_mut(name) {
+            // Of how its objects are nothing is known yet where they are looked for from now on.
+            app.healthy = None;
+        }
     }
 
     /// Takes up a connection, or why there is none.
