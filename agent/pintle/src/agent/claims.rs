@@ -190,21 +190,54 @@ impl Claims {
         known.is_some_and(|known| known.claims(Key::of(&known.cluster, id)))
     }
 
-    /// Takes note of objects that an application was not allowed to write, or has not come to, beside those that are known.
+    /// Takes note of objects that the API server did not let an application write, beside those that are known.
+    pub(crate) fn forbid<'a>(
+        &self,
+        name: &ApplicationName,
+        objects: impl Iterator<Item = &'a ObjectId>,
+    ) {
+        self.change(|state| {
+            let known = state.known(name);
+            known.is_some_and(|known| extend(&mut known.forbidden, &known.cluster, objects))
+        });
+    }
+
+    /// Takes note of objects that an application has not come to, and may have no right to, beside those that are known.
     pub(crate) fn bar<'a>(
         &self,
         name: &ApplicationName,
         objects: impl Iterator<Item = &'a ObjectId>,
     ) {
         self.change(|state| {
-            let Some(known) = state.known(name) else {
-                return false;
-            };
-            let cluster = &known.cluster;
-            let barred = objects.map(|id| Key::of(cluster, id));
-            let before = known.barred.len();
-            known.barred.extend(barred);
-            known.barred.len() != before
+            let known = state.known(name);
+            known.is_some_and(|known| extend(&mut known.barred, &known.cluster, objects))
+        });
+    }
+
+    /// Takes note of objects that an application has written, or was refused only because another one has them: it has the right.
+    pub(crate) fn prove<'a>(
+        &self,
+        name: &ApplicationName,
+        objects: impl Iterator<Item = &'a ObjectId>,
+    ) {
+        self.change(|state| {
+            let known = state.known(name);
+            known.is_some_and(|known| {
+                let sets = [&mut known.forbidden, &mut known.barred];
+                lift(sets, &known.cluster, objects)
+            })
+        });
+    }
+
+    /// Takes note of objects that an application can be taken to have the right to, beside those that it was refused.
+    pub(crate) fn reach<'a>(
+        &self,
+        name: &ApplicationName,
+        objects: impl Iterator<Item = &'a ObjectId>,
+    ) {
+        self.change(|state| {
+            let known = state.known(name);
+            known.is_some_and(|known| lift([&mut known.barred], &known.cluster, objects))
         });
     }
 
@@ -214,7 +247,9 @@ impl Claims {
             let known = state.known(name);
             known.is_some_and(|known| {
                 known.superseded = 0;
-                !std::mem::take(&mut known.barred).is_empty()
+                let forbidden = std::mem::take(&mut known.forbidden);
+                let barred = std::mem::take(&mut known.barred);
+                !(forbidden.is_empty() && barred.is_empty())
             })
         });
     }
@@ -302,7 +337,7 @@ impl Claims {
         let Some(known) = state.applications.get(owner) else {
             return state.deleted.contains_key(owner).then_some(Claim::Left);
         };
-        Some(if known.claims(Key::of(&known.cluster, id)) {
+        Some(if known.keeps(Key::of(&known.cluster, id)) {
             Claim::Wanted
         } else if known.has_rendered() {
             Claim::Left
@@ -342,6 +377,37 @@ fn assign<T: PartialEq>(place: &mut T, value: T) -> bool {
     is_news
 }
 
+/// Adds objects, and says whether one is new.
+fn extend<'a>(
+    keys: &mut HashSet<Key>,
+    cluster: &str,
+    objects: impl Iterator<Item = &'a ObjectId>,
+) -> bool {
+    let before = keys.len();
+    keys.extend(objects.map(|id| Key::of(cluster, id)));
+    keys.len() != before
+}
+
+/// Takes objects out, and says whether one was there.
+fn lift<'a, const N: usize>(
+    mut sets: [&mut HashSet<Key>; N],
+    cluster: &str,
+    objects: impl Iterator<Item = &'a ObjectId>,
+) -> bool {
+    // Mostly none is there, and nobody who asks waits for that many digests.
+    if sets.iter().all(|keys| keys.is_empty()) {
+        return false;
+    }
+    let mut is_news = false;
+    for id in objects {
+        let key = Key::of(cluster, id);
+        for keys in &mut sets {
+            is_news |= keys.remove(&key);
+        }
+    }
+    is_news
+}
+
 impl State {
     /// Returns what is known of an application that is there.
     fn known(&mut self, name: &ApplicationName) -> Option<&mut Known> {
@@ -376,11 +442,11 @@ impl State {
         others.find(is_behind).map(|known| &known.name)
     }
 
-    /// Returns an application, other than who asks, whose render has an object.
+    /// Returns the owner of an object if its render has it, or where none is named an application, other than who asks.
     fn claimant(&self, question: &Question, key: Key) -> Option<&Known> {
         if let Some(owner) = &question.owner {
             let known = self.applications.get(owner);
-            return known.filter(|known| known.claims(key));
+            return known.filter(|known| known.keeps(key));
         }
         let mut all = self.applications.that_claim(key);
         let other = all.find(|(label, _)| *label != question.by);

@@ -52,6 +52,22 @@ impl Tenants {
         Ok(found)
     }
 
+    /// Gives a `ConfigMap` of the other tenant, null if it is not there.
+    fn of_victim(&self, name: &str) -> Result<Value> {
+        let args = [
+            "-n",
+            &self.victim,
+            "get",
+            "configmap",
+            name,
+            "-o",
+            "json",
+            "--ignore-not-found",
+        ];
+        let text = self.stage.world.control_plane.kubectl(&args)?;
+        Ok(serde_json::from_str(&text).unwrap_or_default())
+    }
+
     /// Nobody but the tracker's watches has asked for the other tenant's Secrets with success since a mark.
     fn treasure_is_safe(&self, mark: u64) -> Result<()> {
         let mut requests = self.stage.world.control_plane.requests_since(mark)?;
@@ -240,6 +256,69 @@ fn nobody_keeps_what_another_deletes_by_rendering_it() -> Result<()> {
 }
 
 #[test]
+fn what_waited_for_others_first_is_handed_over_as_all_else() -> Result<()> {
+    let tenants = Tenants::new("waited")?;
+    let (stage, victim) = (&tenants.stage, &tenants.victim);
+    stage.apply(&format!(
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: neighbour, namespace: {victim}}}\n\
+         roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: admin}}\n\
+         subjects: [{{kind: ServiceAccount, name: deployer, namespace: {}}}]\n",
+        stage.namespace
+    ))?;
+    let of_victim = |name: &str, value: &str| {
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: {victim}}}\ndata: {{value: '{value}'}}\n"
+        )
+    };
+    let files = [
+        ("own.yaml", of_victim("own", "1")),
+        ("moves.yaml", of_victim("moves", "1")),
+    ];
+    for (path, text) in &files {
+        stage.repository.write(path, text)?;
+    }
+    stage.repository.push_files(&[], "all")?;
+    let owner = stage.application("owner", "", "").replace(
+        &format!("namespace: {}}}", stage.namespace),
+        &format!("namespace: {victim}}}"),
+    );
+    stage.apply(&owner)?;
+    let before = until("the owner has it", LIMIT, || {
+        let found = tenants.of_victim("moves")?;
+        Ok(if found.is_null() {
+            Err("it is not there".to_owned())
+        } else {
+            Ok(found)
+        })
+    })?;
+
+    // In a repository of its own: nothing but that it claims the object has it run when the owner lets go.
+    let servers = &stage.world.servers;
+    let repository = servers.repository(&format!("{}-taker", stage.namespace))?;
+    repository.write("db/db.yaml", config_map("db", "1"))?;
+    repository.write("taker/moves.yaml", of_victim("moves", "2"))?;
+    let commit = repository.push_files(&[], "all")?;
+    let of = |name: &str, spec: &str| {
+        stage.application_of(&servers.git_http(&repository), name, name, spec)
+    };
+    stage.apply(&of("taker", "dependsOn: [{name: db}]"))?;
+    stage.condition("taker", "Ready", "DependencyNotReady")?;
+    stage.apply(&of("db", ""))?;
+    stage.condition("taker", "Stalled", "ApplyFailed")?;
+
+    stage.repository.remove("moves.yaml")?;
+    stage.repository.push_files(&[], "less")?;
+    let request = "pintle.dev/reconcile-requested-at=less";
+    let annotate = ["-n", victim, "annotate", "application", "owner", request];
+    stage.world.control_plane.kubectl(&annotate)?;
+    stage.ready_at("taker", &commit)?;
+    let after = tenants.of_victim("moves")?;
+    assert_eq!(after["data"]["value"], "2");
+    assert_eq!(after["metadata"]["uid"], before["metadata"]["uid"]);
+    Ok(())
+}
+
+#[test]
 fn a_secret_is_read_in_its_own_namespace_and_in_the_name_of_the_account() -> Result<()> {
     let tenants = Tenants::new("secrets")?;
     let (stage, victim) = (&tenants.stage, &tenants.victim);
@@ -370,18 +449,7 @@ fn a_plugin_does_for_a_tenant_what_the_operator_grants() -> Result<()> {
     stage.apply(&text)?;
     let mut found = Value::Null;
     until("the other tenant's lookup finds its own", LIMIT, || {
-        let args = [
-            "-n",
-            victim,
-            "get",
-            "configmap",
-            "loot",
-            "-o",
-            "json",
-            "--ignore-not-found",
-        ];
-        let text = stage.world.control_plane.kubectl(&args)?;
-        found = serde_json::from_str(&text).unwrap_or_default();
+        found = tenants.of_victim("loot")?;
         Ok(if found.is_null() {
             Err("no loot yet".to_owned())
         } else {

@@ -32,7 +32,9 @@ pub(super) struct Known {
     pub(super) topic: Option<Digest>,
     /// What it rendered last; nothing before its first render. It changes only together with what is known by object.
     objects: Option<HashSet<Key>>,
-    /// What it was not allowed to write, or has not come to: whatever its render says, it cannot have that.
+    /// What the API server did not let it write: whatever its render says, it cannot have that.
+    pub(super) forbidden: HashSet<Key>,
+    /// What it has not come to, and may have no right to: it does not claim that either, as long as it is not seen to have it.
     pub(super) barred: HashSet<Key>,
     /// How many rollouts in a row were stopped for newer ones.
     pub(super) superseded: u32,
@@ -55,6 +57,7 @@ impl Known {
             cluster: String::new(),
             topic: None,
             objects: None,
+            forbidden: HashSet::new(),
             barred: HashSet::new(),
             superseded: 0,
             is_new: true,
@@ -70,9 +73,15 @@ impl Known {
         self.objects.is_some()
     }
 
+    /// Says whether it wants an object, whoever has it.
     pub(super) fn claims(&self, key: Key) -> bool {
+        self.keeps(key) && !self.barred.contains(&key)
+    }
+
+    /// Says whether it wants an object that carries its label: it has written that one, also if no run of it has ended since.
+    pub(super) fn keeps(&self, key: Key) -> bool {
         let objects = self.objects.as_ref();
-        objects.is_some_and(|objects| objects.contains(&key)) && !self.barred.contains(&key)
+        objects.is_some_and(|objects| objects.contains(&key)) && !self.forbidden.contains(&key)
     }
 
     /// Says whether it may be about to render something for the first time.
@@ -202,7 +211,12 @@ mod tests {
             }
             6 => {
                 if let Some(known) = applications.get_mut(&label) {
-                    known.barred = some;
+                    let kept_from = if random.random() {
+                        &mut known.forbidden
+                    } else {
+                        &mut known.barred
+                    };
+                    *kept_from = some;
                     known.is_leaving = random.random_bool(0.2);
                 }
             }

@@ -1,3 +1,5 @@
+mod barred;
+
 use super::*;
 use futures::FutureExt as _;
 use pintle_core::application::{GitSource, Source};
@@ -244,6 +246,7 @@ fn what_is_known_already_wakes_nobody() {
     claims.rendered(&a, "1", [id("x")].iter());
     claims.expect(&b, "2");
     claims.bar(&a, [id("x")].iter());
+    claims.forbid(&a, [id("x")].iter());
     let changes: &[(&str, &dyn Fn())] = &[
         ("follow", &|| claims.follow(&a, String::new(), false)),
         ("idle", &|| claims.follow(&app("idle"), String::new(), true)),
@@ -256,6 +259,9 @@ fn what_is_known_already_wakes_nobody() {
         ("hear", &|| claims.hear(&a, "1")),
         ("late", &|| claims.hear(&app("c"), "1")),
         ("bar", &|| claims.bar(&a, [id("x")].iter())),
+        ("forbid", &|| claims.forbid(&a, [id("x")].iter())),
+        ("reach", &|| claims.reach(&a, [id("y")].iter())),
+        ("prove", &|| claims.prove(&a, [id("y")].iter())),
         ("unbar", &|| claims.unbar(&b)),
         ("settle", &|| claims.settle(&a)),
         ("fail", &|| claims.fail(&a)),
@@ -299,6 +305,10 @@ fn whatever_an_answer_may_depend_on_wakes_those_who_wait_for_it() {
             claims.follow(&app("new"), String::new(), false);
         }),
         ("bar", &|| claims.bar(&a, [id("x")].iter())),
+        ("reach", &|| claims.reach(&a, [id("x")].iter())),
+        ("forbid", &|| claims.forbid(&a, [id("x")].iter())),
+        ("prove", &|| claims.prove(&a, [id("x")].iter())),
+        ("bar another", &|| claims.bar(&a, [id("y")].iter())),
         ("unbar", &|| claims.unbar(&a)),
         ("leave", &|| {
             claims.leave(&app("leaves"));
@@ -442,32 +452,6 @@ fn who_wants_what_has_left_and_stays_hears_of_it_whoever_is_behind() {
             "once, however many it wants"
         );
     });
-}
-
-#[test]
-fn what_an_application_may_not_write_it_does_not_claim() {
-    let claims = claims(&["a", "b"]);
-    render(&claims, "a", "1", &[]);
-    render(&claims, "b", "1", &["x", "y"]);
-    claims.bar(&app("b"), [id("x")].iter());
-    render(&claims, "b", "1", &["x", "y"]);
-    assert_eq!(claimant(&claims, "a", "x"), "nobody");
-    assert_eq!(claimant(&claims, "a", "y"), "shop.b");
-    let has = |object| claims.has(&app("b"), &id(object));
-    assert_eq!(["x", "y", "z"].map(has), [false, true, false]);
-    claims.unbar(&app("b"));
-    assert_eq!(claimant(&claims, "a", "x"), "shop.b");
-}
-
-#[test]
-fn who_is_superseded_again_and_again_comes_to_nothing() {
-    let claims = claims(&["a"]);
-    let is_too_often = || claims.supersede(&app("a"));
-    assert!((0..SUPERSEDED).all(|_| !is_too_often()));
-    assert!(is_too_often());
-    claims.unbar(&app("a"));
-    assert!(!is_too_often());
-    assert!(!claims.supersede(&app("b")), "it is not there");
 }
 
 #[test]

@@ -134,7 +134,7 @@ impl Run {
                 applied
             }
             Err(error) => {
-                shared.claims.bar(name, forbidden(&error));
+                shared.claims.forbid(name, forbidden(&error));
                 self.contested.extend(contested_apply(&error).cloned());
                 self.explain(ready, &error).await;
                 return Err(self.not_written(ready, error));

@@ -10,6 +10,12 @@ use pintle_core::{
 
 use super::converge::{Ready, Run};
 
+impl Ready {
+    fn ids(&self) -> impl Iterator<Item = &ObjectId> {
+        self.prepared.objects().iter().map(PreparedObject::id)
+    }
+}
+
 impl Run {
     /// Claims what was made ready. What waits for others may wait for ever.
     pub(super) fn claim(&mut self, ready: &Ready, waits: bool) {
@@ -18,9 +24,8 @@ impl Run {
             let inventory = self.before.recorded().unwrap_or_default();
             self.bar_unproven(ready, &inventory);
         }
-        let objects = ready.prepared.objects().iter().map(PreparedObject::id);
         let (name, revision) = (&ready.release.application, &ready.revision.commit);
-        self.found.has_left |= self.shared.claims.rendered(name, revision, objects);
+        self.found.has_left |= self.shared.claims.rendered(name, revision, ready.ids());
     }
 
     /// Gives up claims when a rollout ends before all was written. What it has not come to, the API server has not refused: whoever
@@ -30,6 +35,7 @@ impl Run {
         if !self.is_rollout() {
             return;
         }
+        self.prove(ready, inventory);
         let is_superseded = outcome == Outcome::Cancelled && !self.is_suspended();
         // What takes its place goes on where it was.
         if is_superseded && !self.shared.claims.supersede(&ready.release.application) {
@@ -38,11 +44,22 @@ impl Run {
         self.bar_unproven(ready, inventory);
     }
 
+    /// Takes note of what the run has come to: an earlier one may not have, or was refused it.
+    fn prove(&self, ready: &Ready, inventory: &Inventory) {
+        let (claims, name) = (&self.shared.claims, &ready.release.application);
+        let before = self.before.recorded().unwrap_or_default();
+        let is_proven =
+            |id: &&ObjectId| self.contested.contains(*id) || is_written(id, &before, inventory);
+        claims.prove(name, ready.ids().filter(is_proven));
+        let unproven = unproven(ready.ids(), name, inventory, &self.contested);
+        let unproven: BTreeSet<&ObjectId> = unproven.into_iter().collect();
+        claims.reach(name, ready.ids().filter(|id| !unproven.contains(id)));
+    }
+
     fn bar_unproven(&self, ready: &Ready, inventory: &Inventory) {
         let name = &ready.release.application;
         if self.is_doubted(&ready.release) {
-            let objects = ready.prepared.objects().iter().map(PreparedObject::id);
-            let unproven = unproven(objects, name, inventory, &self.contested);
+            let unproven = unproven(ready.ids(), name, inventory, &self.contested);
             self.shared.claims.bar(name, unproven.into_iter());
         }
     }
@@ -94,6 +111,17 @@ fn is_its_own(id: &ObjectId, name: &ApplicationName, inventory: &Inventory) -> b
     id.namespace.as_ref() == Some(&name.namespace) || has()
 }
 
+/// Says whether an object was written since an inventory was recorded. What was written long ago says nothing of the rights that
+/// there are now.
+fn is_written(id: &ObjectId, before: &Inventory, now: &Inventory) -> bool {
+    let written = |inventory: &Inventory| {
+        let entry = inventory.get(id)?;
+        Some((entry.uid.clone()?, entry.desired?))
+    };
+    let found = written(now);
+    found.is_some() && found != written(before)
+}
+
 /// Returns the objects that an application has not written, and may have no right to. Where some were refused because other
 /// applications have them, it has one: the API server looks at rights first. It is tried again when those let go.
 fn unproven<'a>(
@@ -118,7 +146,7 @@ fn unproven<'a>(
 
 #[cfg(test)]
 mod tests {
-    use pintle_core::inventory::Entry;
+    use pintle_core::{digest::Digest, inventory::Entry};
 
     use super::*;
 
@@ -150,6 +178,35 @@ mod tests {
             });
         }
         assert!(others.iter().all(|id| is_claimed(id, &inventory)));
+    }
+
+    #[test]
+    fn what_is_written_by_this_run_shows_the_right_to_it() {
+        let id = id(Some("shop"), "a");
+        let of = |entry: Option<Entry>| {
+            let mut inventory = Inventory::default();
+            if let Some(entry) = entry {
+                inventory.insert(entry);
+            }
+            inventory
+        };
+        let intended = || Entry::intended(&id, "v1");
+        let written = |desired: &str| Entry {
+            uid: Some("u".into()),
+            desired: Some(Digest::of(desired)),
+            ..intended()
+        };
+        let is_written = |before: Option<Entry>, now: Option<Entry>| {
+            let (before, now) = (of(before), of(now));
+            super::is_written(&id, &before, &now)
+        };
+        assert!(is_written(None, Some(written("1"))));
+        assert!(is_written(Some(intended()), Some(written("1"))));
+        assert!(is_written(Some(written("1")), Some(written("2"))));
+        // Its rights may have been taken since.
+        assert!(!is_written(Some(written("1")), Some(written("1"))));
+        assert!(!is_written(None, Some(intended())));
+        assert!(!is_written(Some(written("1")), None));
     }
 
     #[test]
