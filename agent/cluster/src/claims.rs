@@ -10,8 +10,10 @@ use pintle_core::object::ObjectId;
 pub enum Claim {
     /// Nothing is known of the owner.
     Unknown,
-    /// The owner is there, or may be, and has not said it yet.
+    /// The owner is there, or may be, and has not said it yet. It may never do so, as while it is suspended.
     Unanswered,
+    /// The owner is about to say it: it may render something for the first time at any moment.
+    Beginning,
     /// Its newest render has the object.
     Wanted,
     /// Its newest render does not have the object.

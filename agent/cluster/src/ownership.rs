@@ -32,12 +32,15 @@ pub(crate) async fn may_force(
             application: release.application.label_value(),
         }));
     }
-    if adopts || release.adopt || claim == Some(Claim::Left) {
+    // What an owner turns out to want a moment later is not adopted from it either.
+    let may_adopt = (adopts || release.adopt) && claim != Some(Claim::Beginning);
+    if may_adopt || claim == Some(Claim::Left) {
         return Ok(());
     }
     if let Some(owner) = other {
         let (owner, application) = (owner.to_owned(), release.application.label_value());
-        return Err(Some(if claim == Some(Claim::Unanswered) {
+        let is_asked_again = matches!(claim, Some(Claim::Unanswered | Claim::Beginning));
+        return Err(Some(if is_asked_again {
             WriteError::Unanswered { owner, application }
         } else {
             WriteError::Foreign { owner, application }
@@ -199,8 +202,12 @@ mod tests {
         };
         assert_eq!(force(Claim::Unanswered, true), Ok(()));
         let error = force(Claim::Unanswered, false).unwrap_err().unwrap();
-        insta::assert_snapshot!(error, @"it belongs to the application shop.api, and shop.web renders it too: shop.api has not said yet whether it still does; it is asked again");
+        insta::assert_snapshot!(error, @"it belongs to the application shop.api, and shop.web renders it too: shop.api has not said yet whether it still does; it is asked again. While shop.api is suspended or does not render it cannot say so: resume or mend it, or move the object with the annotation pintle.dev/adopt=allowed");
         assert_eq!(error.retry(), Retry::Backoff);
+        for adopts in [false, true] {
+            let beginning = force(Claim::Beginning, adopts).unwrap_err().unwrap();
+            assert_eq!(beginning, error, "{adopts}");
+        }
         let foreign = force(Claim::Unknown, false).unwrap_err().unwrap();
         assert_eq!(foreign.retry(), Retry::OnChange);
     }

@@ -63,7 +63,8 @@ pub enum WriteError {
     /// The object belongs to another application, of which it is not known whether it wants to keep it.
     #[error(
         "it belongs to the application {owner}, and {application} renders it too: {owner} has not said yet whether it still \
-         does; it is asked again"
+         does; it is asked again. While {owner} is suspended or does not render it cannot say so: resume or mend it, or move \
+         the object with the annotation {ADOPT_ANNOTATION}=allowed"
     )]
     Unanswered {
         /// The other application's label.

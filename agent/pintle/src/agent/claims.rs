@@ -341,6 +341,8 @@ impl Claims {
             Claim::Wanted
         } else if known.has_rendered() {
             Claim::Left
+        } else if known.is_beginning(Instant::now()) {
+            Claim::Beginning
         } else {
             Claim::Unanswered
         })
@@ -463,11 +465,13 @@ impl State {
             }
         }
         let owner = question.owner.as_deref();
+        let found = owner.and_then(|owner| self.applications.get(owner));
         let answer = Answer {
             shards: self.shards,
             claims,
             knows_owner: owner.is_some_and(|owner| self.knows(owner)),
-            has_owner: owner.is_some_and(|owner| self.applications.get(owner).is_some()),
+            has_owner: found.is_some(),
+            is_owner_beginning: found.is_some_and(|known| known.is_beginning(Instant::now())),
         };
         (answer, claimants)
     }

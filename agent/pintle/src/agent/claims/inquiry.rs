@@ -256,6 +256,7 @@ impl RunClaims {
             Ok(answer) if !answer.claims.is_empty() => Claim::Wanted,
             Ok(answer) if answer.knows_owner => Claim::Left,
             Ok(answer) if !answer.has_owner => Claim::Unknown,
+            Ok(answer) if answer.is_owner_beginning => Claim::Beginning,
             Ok(_) | Err(_) => Claim::Unanswered,
         }
     }

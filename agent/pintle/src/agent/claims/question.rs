@@ -73,6 +73,9 @@ pub(crate) struct Answer {
     /// Whether the owner is one of these applications, and may render something yet. Earlier versions do not say it.
     #[serde(default)]
     pub(crate) has_owner: bool,
+    /// Whether the owner may render something for the first time at any moment. Earlier versions do not say it.
+    #[serde(default)]
+    pub(crate) is_owner_beginning: bool,
 }
 
 impl Answer {
@@ -87,6 +90,7 @@ impl Answer {
         self.claims.extend(other.claims);
         self.knows_owner |= other.knows_owner;
         self.has_owner |= other.has_owner;
+        self.is_owner_beginning |= other.is_owner_beginning;
         self
     }
 }

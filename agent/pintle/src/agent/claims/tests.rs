@@ -97,7 +97,6 @@ fn a_removal_that_goes_on_after_a_restart_asks_about_objects_where_they_are() {
 #[test]
 fn who_claims_what_is_what_was_rendered_last() {
     let claims = claims(&["a", "b"]);
-    assert_eq!(owner(&claims, "b", "shop.a", "x"), Claim::Unanswered);
     assert!(!render(&claims, "a", "1", &["x"]));
     render(&claims, "b", "1", &[]);
     assert_eq!(owner(&claims, "b", "shop.a", "x"), Claim::Wanted);
@@ -133,6 +132,18 @@ fn who_claims_what_is_what_was_rendered_last() {
         Claim::Unknown,
         "it is another replica's"
     );
+}
+
+#[test]
+fn who_has_not_rendered_yet_says_so_only_while_that_is_about_to_come() {
+    let claims = claims(&["a", "b", "idle"]);
+    let of = |name: &str| owner(&claims, "b", name, "x");
+    assert_eq!(of("shop.a"), Claim::Beginning);
+    claims.settle(&app("a"));
+    claims.follow(&app("idle"), String::new(), true);
+    for name in ["shop.a", "shop.idle"] {
+        assert_eq!(of(name), Claim::Unanswered, "{name}");
+    }
 }
 
 #[test]
@@ -374,10 +385,20 @@ fn who_was_deleted_is_remembered_for_a_while_and_asked_no_more() {
             owner,
             ..asked.clone()
         });
-        (answer.knows_owner, answer.has_owner)
+        (
+            answer.knows_owner,
+            answer.has_owner,
+            answer.is_owner_beginning,
+        )
     };
-    assert_eq!(asked_of("shop.d"), (false, true), "it is to render yet");
-    assert_eq!(asked_of("shop.cli"), (false, false));
+    assert_eq!(
+        asked_of("shop.d"),
+        (false, true, true),
+        "it is to render yet"
+    );
+    claims.settle(&app("d"));
+    assert_eq!(asked_of("shop.d"), (false, true, false), "it does not");
+    assert_eq!(asked_of("shop.cli"), (false, false, false));
 
     let later = Instant::now() + REMEMBERED;
     claims.lock().bury(&app("c"), later);
@@ -393,7 +414,7 @@ fn who_was_deleted_and_made_again_claims_what_it_renders() {
     claims.leave(&app("a"));
     assert_eq!(owner(&claims, "b", "shop.a", "x"), Claim::Left);
     claims.follow(&app("a"), String::new(), false);
-    assert_eq!(owner(&claims, "b", "shop.a", "x"), Claim::Unanswered);
+    assert_eq!(owner(&claims, "b", "shop.a", "x"), Claim::Beginning);
     render(&claims, "a", "1", &["x"]);
     assert_eq!(owner(&claims, "b", "shop.a", "x"), Claim::Wanted);
 }
@@ -483,6 +504,7 @@ fn what_other_replicas_claim_counts() {
         claims: [(question.objects[0], label.to_owned())].into(),
         knows_owner: true,
         has_owner: true,
+        is_owner_beginning: false,
     };
     runtime.block_on(async {
         use pintle_cluster::Claims as _;
@@ -505,10 +527,11 @@ fn what_other_replicas_claim_counts() {
         let (found, ()) = tokio::join!(run.claimants(&ids), answering);
         assert_eq!(found, Ok([(id("x"), "shop.b".to_owned())].into()));
 
-        for (knows_owner, has_owner, expected) in [
-            (true, true, Claim::Left),
-            (false, true, Claim::Unanswered),
-            (false, false, Claim::Unknown),
+        for (knows_owner, has_owner, is_owner_beginning, expected) in [
+            (true, true, false, Claim::Left),
+            (false, true, true, Claim::Beginning),
+            (false, true, false, Claim::Unanswered),
+            (false, false, false, Claim::Unknown),
         ] {
             let answering = async {
                 let Ask {
@@ -519,6 +542,7 @@ fn what_other_replicas_claim_counts() {
                     claims: BTreeMap::new(),
                     knows_owner,
                     has_owner,
+                    is_owner_beginning,
                     ..other("64-127", "", &question)
                 };
                 reply.send(vec![answer]).unwrap();

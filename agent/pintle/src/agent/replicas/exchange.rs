@@ -210,6 +210,7 @@ mod tests {
             claims: BTreeMap::new(),
             knows_owner: false,
             has_owner: false,
+            is_owner_beginning: false,
         }
     }
 
