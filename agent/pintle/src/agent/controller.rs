@@ -19,7 +19,7 @@ use std::{
 use futures::{StreamExt as _, stream::SelectAll};
 use pintle_cluster::{Application, ResourceEvent};
 use pintle_core::{
-    application::{ApplicationSpec, ApplicationStatus},
+    application::{ApplicationSpec, ApplicationStatus, ObjectDrift},
     drift::Disputes,
     inventory::Inventory,
     machine::{Event, Millis, RunId, State},
@@ -27,6 +27,7 @@ use pintle_core::{
         ADOPT_HELM_ANNOTATION, ADOPT_RESTARTS_ANNOTATION, ApplicationName,
         CONFIRM_PRUNE_ANNOTATION, RECONCILE_ANNOTATION, TEST_ANNOTATION,
     },
+    object::ObjectId,
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -142,6 +143,8 @@ pub(super) struct App {
     contest: Contest,
     /// What drift has come to so far.
     pub(super) disputes: Disputes,
+    /// How objects have drifted that the last run which looked has left as they are: nothing of that is news.
+    pub(super) told_drift: BTreeMap<ObjectId, ObjectDrift>,
     /// For when it is looked at again.
     pub(super) drift_timer: Option<Millis>,
     /// What persons have asked for by the annotation for reconciliations.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pintle_cluster::Drift;
 use pintle_core::{
+    application::ObjectDrift,
     drift::{DriftMode, DriftedObject, Fight, Sight},
     machine::{Event, Millis},
     names::ApplicationName,
@@ -20,8 +21,8 @@ pub(crate) struct Disputed {
     pub(crate) held: BTreeSet<ObjectId>,
     /// Repairs that keep being undone.
     pub(crate) fights: Vec<Fight>,
-    /// Objects that are left as they are, and were told: a status has no room for all.
-    pub(crate) told: BTreeSet<ObjectId>,
+    /// How objects that are left as they are had drifted when that was told: a status has no room for all.
+    pub(crate) told: BTreeMap<ObjectId, ObjectDrift>,
 }
 
 /// What a run has found out about drift.
@@ -31,6 +32,8 @@ pub(crate) struct DriftReport {
     pub(crate) repaired: Vec<DriftedObject>,
     /// What was left as it is, as the tracker told of it.
     pub(crate) left: BTreeMap<ObjectId, Sight>,
+    /// How all that was left as it is had drifted.
+    pub(crate) told: BTreeMap<ObjectId, ObjectDrift>,
     /// What was deleted and is left so, whoever told of it.
     pub(crate) gone: BTreeSet<ObjectId>,
     /// The fights that were told.
@@ -134,6 +137,7 @@ impl Controller {
             .drifted
             .get_or_create(&labels)
             .set(count(report.left.len()));
+        app.told_drift = report.told;
         app.disputes
             .ran(&report.repaired, report.left, report.fights, steady_ms());
         app.disputes.found_gone(report.gone);

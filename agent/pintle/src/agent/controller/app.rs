@@ -1,7 +1,7 @@
 //! One application, as its resource tells of it.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -52,6 +52,7 @@ impl App {
             is_unseen: false,
             contest: Contest::default(),
             disputes: Disputes::default(),
+            told_drift: BTreeMap::new(),
             drift_timer: None,
             requests,
             tests,

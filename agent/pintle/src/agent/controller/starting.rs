@@ -97,7 +97,7 @@ impl Controller {
             disputed: Disputed {
                 held: app.disputes.held(steady_ms()),
                 fights: app.disputes.going_on(),
-                told: app.disputes.told(),
+                told: app.told_drift.clone(),
             },
             waits_for,
             rollback: app.course.decided().cloned(),

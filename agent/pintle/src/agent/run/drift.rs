@@ -1,11 +1,11 @@
 //! Drift in a run: what is put right, what is left as it is, and how both are told.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pintle_cluster::Application;
 use pintle_cluster::{Drift, Leave, Planned, Release};
 use pintle_core::{
-    application::{ApplicationSpec, FightStatus, ObjectDrift, PROBLEM_LIMIT},
+    application::{ApplicationSpec, FightStatus, ObjectDrift},
     drift::{DriftMode, DriftedObject, Fight},
     event::Reason,
     names::ApplicationName,
@@ -55,6 +55,7 @@ impl Run {
         self.found.drift = Some(DriftReport {
             repaired,
             left: seen,
+            told: by_id(&left),
             gone: left_gone(&left),
             fights: fights.iter().map(|fight| fight.id.clone()).collect(),
             out_of_sight,
@@ -137,14 +138,20 @@ impl Run {
 /// anew.
 pub(super) fn is_told(
     before: &[ObjectDrift],
-    told: &BTreeSet<ObjectId>,
+    told: &BTreeMap<ObjectId, ObjectDrift>,
     object: &DriftedObject,
 ) -> bool {
     let one = status(object, None);
     let is_same = |known: &ObjectDrift| {
         known.object == one.object && known.fields == one.fields && known.deleted == one.deleted
     };
-    before.iter().any(is_same) || (before.len() >= PROBLEM_LIMIT && told.contains(&object.id))
+    before.iter().any(is_same) || told.get(&object.id).is_some_and(is_same)
+}
+
+/// Returns how each object has drifted.
+pub(super) fn by_id(left: &[DriftedObject]) -> BTreeMap<ObjectId, ObjectDrift> {
+    let one = |object: &DriftedObject| (object.id.clone(), status(object, None));
+    left.iter().map(one).collect()
 }
 
 pub(super) fn statuses(left: &[DriftedObject], fights: &[Fight]) -> Vec<ObjectDrift> {
@@ -305,7 +312,10 @@ fn tell_end(known: &ObjectDrift, left: &[ObjectDrift]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pintle_core::drift::{DriftedField, Opponent};
+    use pintle_core::{
+        application::PROBLEM_LIMIT,
+        drift::{DriftedField, Opponent},
+    };
 
     fn object(name: &str, fields: &[(&str, &str)]) -> DriftedObject {
         let field = |(pointer, manager): &(&str, &str)| DriftedField {
@@ -383,17 +393,24 @@ mod tests {
         let all: Vec<DriftedObject> = (0..=PROBLEM_LIMIT).map(number).collect();
         let (last, listed) = all.split_last().unwrap();
         let before = statuses(listed, &[]);
-        let nothing = BTreeSet::new();
-        let both = BTreeSet::from([all[0].id.clone(), last.id.clone()]);
+        let nothing = BTreeMap::new();
         assert!(listed.iter().all(|one| is_told(&before, &nothing, one)));
         assert!(!is_told(&before, &nothing, last));
-        assert!(is_told(&before, &both, last));
-        // What is listed is told anew when it is something else.
-        let few = &before[1..];
-        assert!(!is_told(few, &both, &all[0]));
-        assert!(!is_told(few, &both, last));
-        let again = object("s01", &[("/y", "eve")]);
-        assert!(!is_told(few, &both, &again));
+        assert!(is_told(&before, &by_id(&all), last));
+    }
+
+    #[test]
+    fn what_drifts_otherwise_is_told_anew_whether_or_not_the_status_had_room_for_it() {
+        let number = |number: usize| object(&format!("s{number:02}"), &[("/x", "eve")]);
+        let all: Vec<DriftedObject> = (0..=PROBLEM_LIMIT).map(number).collect();
+        let (last, listed) = all.split_last().unwrap();
+        let (before, told) = (statuses(listed, &[]), by_id(&all));
+        let is_news = |object: &DriftedObject| !is_told(&before, &told, object);
+        assert!(is_news(&object("s01", &[("/y", "mallory")])));
+        assert!(is_news(&object("s01", &[])));
+        let rest = last.id.name.as_str();
+        assert!(is_news(&object(rest, &[("/x", "eve"), ("/y", "mallory")])));
+        assert!(is_news(&object(rest, &[])));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::{
     Stopped,
     apply::SYNC,
     converge::{Ready, Run},
-    drift::{documents, is_told, statuses, tell_unrepaired},
+    drift::{by_id, documents, is_told, statuses, tell_unrepaired},
     release,
     slot::Slot,
     tell,
@@ -181,6 +181,7 @@ impl Run {
         self.found.drift = Some(DriftReport {
             repaired: Vec::new(),
             left: sights(&seen),
+            told: by_id(&left),
             gone,
             fights: fights.iter().map(|fight| fight.id.clone()).collect(),
             // Nobody has looked for it, and nobody will before something changes.
