@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::generic;
 use crate::object::{Malformed, Object};
-use crate::settings::{KindRules, Otherwise, Rule};
+use crate::settings::{KindRules, Otherwise, Rule, is_concealed};
 use crate::verdict::{Verdict, assessment, degraded, healthy, suspended};
 
 /// What a rule finds in an object.
@@ -96,6 +96,9 @@ fn check_field(rule: &Rule, pointer: &str, object: Object) -> Finding {
     if is_secret(object) {
         return if holds {
             Finding::Holds(format!("{path} is set"))
+        } else if is_concealed(pointer) {
+            // By an entry with a `*`: rules for Secrets alone are refused.
+            Finding::Fails(format!("{path} is concealed, and equals no value"))
         } else {
             Finding::Fails(format!("{path} is another value"))
         };

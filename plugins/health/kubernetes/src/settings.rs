@@ -107,6 +107,11 @@ impl KindRules {
     pub(crate) fn judges(&self, group: &str, kind: &str) -> bool {
         (self.group == "*" || self.group == group) && (self.kind == "*" || self.kind == kind)
     }
+
+    /// Whether nothing but Secrets is judged.
+    fn is_for_secrets(&self) -> bool {
+        self.group.is_empty() && self.kind == "Secret"
+    }
 }
 
 /// Either a condition or a field, and what it has to be.
@@ -209,11 +214,34 @@ pub(crate) fn validate(settings: &Settings) -> Vec<Problem> {
         }
         for (name, list) in lists {
             for (rule_index, rule) in list.iter().enumerate() {
-                problems.extend(validate_rule(rule, &format!("{at}/{name}/{rule_index}")));
+                let at = format!("{at}/{name}/{rule_index}");
+                if rules.is_for_secrets() {
+                    problems.extend(validate_secret_rule(rule, &at));
+                }
+                problems.extend(validate_rule(rule, &at));
             }
         }
     }
     problems
+}
+
+/// Says whether the host conceals a field of a Secret before a check gets it.
+pub(crate) fn is_concealed(pointer: &str) -> bool {
+    let is_below = |rest: &str| rest.is_empty() || rest.starts_with('/');
+    let fields = ["/data", "/stringData"].into_iter();
+    fields
+        .filter_map(|field| pointer.strip_prefix(field))
+        .any(is_below)
+}
+
+/// Refuses a rule that can never hold: what stands in place of a concealed value is known to nobody.
+fn validate_secret_rule(rule: &Rule, at: &str) -> Option<Problem> {
+    let is_compared = !rule.values.is_empty() && rule.field.as_deref().is_some_and(is_concealed);
+    is_compared.then(|| {
+        Problem::new("the data of a Secret is concealed from checks, so it never equals a value")
+            .pointer(format!("{at}/values"))
+            .hint("leave out `values`: that the field is set can be required")
+    })
 }
 
 fn validate_rule(rule: &Rule, at: &str) -> Option<Problem> {
@@ -281,6 +309,22 @@ mod tests {
             ]})),
             ""
         );
+    }
+
+    #[test]
+    fn values_in_the_data_of_a_secret_are_refused() {
+        let values = json!(["cmVhZHk="]);
+        assert_snapshot!(problems(json!({"kinds": [
+            {"group": "", "kind": "Secret", "degradedWhen": [{"field": "/stringData", "values": values}], "healthyWhen": [
+                {"field": "/data/state", "values": values}, {"field": "/data/state"}, {"field": "/type", "values": ["Opaque"]},
+                {"field": "/database", "values": values},
+            ]},
+            {"group": "", "kind": "ConfigMap", "healthyWhen": [{"field": "/data/state", "values": values}]},
+            {"group": "example.com", "kind": "Secret", "healthyWhen": [{"field": "/data/state", "values": values}]},
+        ]})), @"
+        /kinds/0/degradedWhen/0/values: the data of a Secret is concealed from checks, so it never equals a value (leave out `values`: that the field is set can be required)
+        /kinds/0/healthyWhen/0/values: the data of a Secret is concealed from checks, so it never equals a value (leave out `values`: that the field is set can be required)
+        ");
     }
 
     #[test]
