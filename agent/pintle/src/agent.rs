@@ -44,7 +44,7 @@ use pintle_cluster::{
 use pintle_host::{Compiler, Host};
 use pintle_registry::CacheOptions;
 use pintle_source::Repositories;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -53,6 +53,7 @@ use self::{
     metrics::Metrics,
     notify::Deliveries,
     replicas::{Portion, Pushed, Replicas, Talk},
+    run::Slots,
     server::Probes,
     shared::Shared,
     volume::Shares,
@@ -206,7 +207,7 @@ async fn set_up(
         deliveries: Deliveries::default(),
         accounts,
         namespace: args.namespace.clone(),
-        slots: Arc::new(Semaphore::new(concurrency)),
+        slots: Slots::new(concurrency),
         concurrency,
         kube_version: version.text,
         connection,

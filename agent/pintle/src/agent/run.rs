@@ -35,6 +35,7 @@ use pintle_core::{
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::slot::Slots;
 use super::{
     job::{Job, Report, Work},
     notify, reasons,

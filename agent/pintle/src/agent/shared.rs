@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use pintle_cluster::{Applications, Cluster, Connection, Events, Seeds, Tracker};
 use pintle_source::Repositories;
-use tokio::sync::Semaphore;
 
 use super::{
     accounts::Accounts, claims::Claims, judges::AllJudges, metrics::Metrics, notify::Deliveries,
+    run::Slots,
 };
 use crate::pipeline::catalog::Catalog;
 
@@ -37,8 +37,9 @@ pub(crate) struct Shared {
     /// The agent's own.
     pub(crate) namespace: String,
     pub(crate) kube_version: String,
-    /// How many runs may work at once. A run that only waits for health, or for what a host sends, holds no slot.
-    pub(crate) slots: Arc<Semaphore>,
+    /// How many runs may work at once. A run that only waits for health, or for what a host sends, holds no slot: of the latter as many
+    /// as there are places for.
+    pub(crate) slots: Slots,
     /// How many slots a cluster has.
     pub(crate) concurrency: usize,
 }

@@ -14,7 +14,7 @@ use anyhow::Context as _;
 use pintle_cluster::{Cluster, Connection, ServiceAccount, Tracker, TrackerOptions};
 use pintle_core::{application::ClusterTarget, causes::chain, names::ApplicationName};
 use tokio::{
-    sync::{Semaphore, broadcast, mpsc, watch},
+    sync::{broadcast, mpsc, watch},
     task::AbortHandle,
 };
 
@@ -22,6 +22,7 @@ use super::{
     accounts::NoAccount,
     controller::Message,
     moves::{Moved, Moves},
+    run::Slots,
     secrets::{self, SecretChanges, SecretError},
     shared::Shared,
 };
@@ -312,7 +313,7 @@ impl Follower {
             cluster: cluster.with_tracker(tracker.clone()),
             tracker,
             kube_version: version.text,
-            slots: Arc::new(Semaphore::new(self.home.concurrency)),
+            slots: Slots::new(self.home.concurrency),
             ..(*self.home).clone()
         };
         Ok(Some((kubeconfig, shared)))

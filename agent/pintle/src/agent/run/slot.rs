@@ -19,19 +19,41 @@ use crate::agent::claims::RunClaims;
 /// then: a run that gave its slot away for that would have to wait for those of all others.
 const PATIENCE: Duration = Duration::from_millis(100);
 
+/// For each run that may work, how many may wait for a host without a slot: each has unpacked what it renders, and gets what it has
+/// asked for before it works again.
+const WAITING: usize = 8;
+
+/// How many runs may work at once, and how many may wait for hosts meanwhile.
+#[derive(Debug, Clone)]
+pub(crate) struct Slots {
+    working: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+}
+
+impl Slots {
+    /// Lets so many work at once.
+    pub(crate) fn new(concurrency: usize) -> Self {
+        let waiting = concurrency.saturating_mul(WAITING);
+        Self {
+            working: Arc::new(Semaphore::new(concurrency)),
+            waiting: Arc::new(Semaphore::new(waiting.min(Semaphore::MAX_PERMITS))),
+        }
+    }
+}
+
 /// The right to work, until hooks, the health of objects or others' hosts are waited for: that costs nothing, so it holds nobody up.
 pub(super) struct Slot {
-    slots: Arc<Semaphore>,
+    slots: Slots,
     permit: Mutex<Option<OwnedSemaphorePermit>>,
 }
 
 impl Slot {
     /// Waits for a slot; nothing if the run is not wanted any more by then: whoever waits for its end has something newer to do.
     /// Who need not wait begins, and tells of itself that it was superseded.
-    pub(super) async fn take(slots: &Arc<Semaphore>, cancel: &CancellationToken) -> Option<Self> {
-        let permit = permit(slots, cancel).await?;
+    pub(super) async fn take(slots: &Slots, cancel: &CancellationToken) -> Option<Self> {
+        let permit = permit(&slots.working, cancel).await?;
         Some(Self {
-            slots: Arc::clone(slots),
+            slots: slots.clone(),
             permit: Mutex::new(Some(permit)),
         })
     }
@@ -42,21 +64,39 @@ impl Slot {
     }
 
     /// Waits for what a host has to send, and gives the right away meanwhile if that takes long. Then it is taken again, in turn
-    /// with all who wait for it; so whoever has it never waits for one who waits for it. Nothing if the run is not wanted any more.
+    /// with all who wait for it. Whoever finds no place to wait without it keeps it until there is one, and waits for nobody else: what
+    /// it is sent comes all the same. Nothing if the run is not wanted any more.
     pub(super) async fn while_sent<T>(
         &self,
         sending: impl Future<Output = T>,
         cancel: &CancellationToken,
     ) -> Option<T> {
+        self.sent_after(time::sleep(PATIENCE), sending, cancel)
+            .await
+    }
+
+    /// Waits for what is sent, and gives the right away when patience has an end and there is a place.
+    async fn sent_after<T>(
+        &self,
+        patience: impl Future<Output = ()>,
+        sending: impl Future<Output = T>,
+        cancel: &CancellationToken,
+    ) -> Option<T> {
         let mut sending = std::pin::pin!(sending);
-        tokio::select! {
+        let place = async {
+            patience.await;
+            Arc::clone(&self.slots.waiting).acquire_owned().await
+        };
+        // Kept until the run works again: all that it has in memory is there for so long.
+        let _place = tokio::select! {
             biased;
             () = cancel.cancelled() => return None,
             sent = &mut sending => return Some(sent),
-            () = time::sleep(PATIENCE) => self.rest(),
-        }
+            Ok(place) = place => place,
+        };
+        self.rest();
         let sent = cancel.run_until_cancelled(sending).await?;
-        let permit = permit(&self.slots, cancel).await?;
+        let permit = permit(&self.slots.working, cancel).await?;
         *self.held() = Some(permit);
         Some(sent)
     }
@@ -115,7 +155,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_for_a_host_lets_others_work_and_then_waits_for_them() {
-        let (slots, cancel) = (Arc::new(Semaphore::new(1)), CancellationToken::new());
+        let (slots, cancel) = (Slots::new(1), CancellationToken::new());
         let slot = Slot::take(&slots, &cancel).await.unwrap();
         let (host, sent) = oneshot::channel();
         let mut waiting = Box::pin(slot.while_sent(sent, &cancel));
@@ -136,23 +176,47 @@ mod tests {
         drop(other);
         let waited = waiting.await;
         assert_eq!(waited, Some(Ok("a chart")));
-        assert_eq!(slots.available_permits(), 0, "it works again");
+        assert_eq!(slots.working.available_permits(), 0, "it works again");
         slot.rest();
         assert!(third.await.is_some());
     }
 
     #[tokio::test]
+    async fn who_finds_no_place_to_wait_keeps_its_slot_until_there_is_one() {
+        let (slots, cancel) = (Slots::new(1), CancellationToken::new());
+        let wait = || {
+            Box::pin(async {
+                let slot = Slot::take(&slots, &cancel).await.unwrap();
+                slot.sent_after(ready(()), pending::<()>(), &cancel).await
+            })
+        };
+        let mut waiting = Vec::new();
+        for _ in 0..WAITING {
+            let mut one = wait();
+            assert!(one.as_mut().now_or_never().is_none());
+            assert_eq!(slots.working.available_permits(), 1, "it rests");
+            waiting.push(one);
+        }
+        let mut last = wait();
+        assert!(last.as_mut().now_or_never().is_none());
+        assert_eq!(slots.working.available_permits(), 0, "it finds no place");
+        drop(waiting.pop());
+        assert!(last.as_mut().now_or_never().is_none());
+        assert_eq!(slots.working.available_permits(), 1, "there is one now");
+    }
+
+    #[tokio::test]
     async fn what_is_there_at_once_keeps_the_slot() {
-        let (slots, cancel) = (Arc::new(Semaphore::new(1)), CancellationToken::new());
+        let (slots, cancel) = (Slots::new(1), CancellationToken::new());
         let slot = Slot::take(&slots, &cancel).await.unwrap();
         let sent = slot.while_sent(ready(1), &cancel).now_or_never();
         assert_eq!(sent, Some(Some(1)));
-        assert_eq!(slots.available_permits(), 0);
+        assert_eq!(slots.working.available_permits(), 0);
     }
 
     #[tokio::test]
     async fn who_is_not_wanted_any_more_waits_for_nothing() {
-        let (slots, cancel) = (Arc::new(Semaphore::new(1)), CancellationToken::new());
+        let (slots, cancel) = (Slots::new(1), CancellationToken::new());
         let slot = Slot::take(&slots, &cancel).await.unwrap();
         let (waited, other) = join!(slot.while_sent(pending::<()>(), &cancel), async {
             let other = Slot::take(&slots, &cancel).await;
