@@ -181,6 +181,7 @@ fn a_copy_that_is_damaged_is_mended_without_a_commit() -> Result<()> {
 struct Dripping {
     address: SocketAddr,
     asked: mpsc::Receiver<()>,
+    left: mpsc::Receiver<()>,
 }
 
 impl Dripping {
@@ -188,15 +189,25 @@ impl Dripping {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
         let (tell, asked) = mpsc::channel();
+        let (leave, left) = mpsc::channel();
         thread::spawn(move || {
             for connection in listener.incoming().map_while(Result::ok) {
                 if tell.send(()).is_err() {
                     return;
                 }
-                thread::spawn(move || drip(connection));
+                let leave = leave.clone();
+                thread::spawn(move || {
+                    // It ends by failing, when nobody takes what it writes.
+                    let _ = drip(connection);
+                    let _ = leave.send(());
+                });
             }
         });
-        Ok(Self { address, asked })
+        Ok(Self {
+            address,
+            asked,
+            left,
+        })
     }
 
     /// Is an Application of a chart that is there.
@@ -213,6 +224,12 @@ impl Dripping {
     fn is_asked(&self) -> Result<()> {
         let asked = self.asked.recv_timeout(LIMIT);
         asked.context("nobody asks the chart repository")
+    }
+
+    /// Waits until somebody who has asked is gone.
+    fn is_left(&self) -> Result<()> {
+        let left = self.left.recv_timeout(LIMIT);
+        left.context("the chart repository is still waited for")
     }
 }
 
@@ -266,4 +283,25 @@ fn who_waits_for_a_chart_repository_holds_up_nobody_else() -> Result<()> {
     host.is_asked()?;
     stage.apply(&stage.application("quick", "plain", ""))?;
     stage.ready_at("quick", &commit)
+}
+
+#[test]
+fn what_no_commit_asks_for_any_more_is_not_fetched_to_its_end() -> Result<()> {
+    let (stage, host) = (Stage::new("reverted")?, Dripping::start()?);
+    let alone = "apiVersion: v2\nname: web\nversion: 0.1.0\n";
+    let object = config_map("a", "1");
+    let files = [("web/Chart.yaml", alone), ("web/templates/a.yaml", &object)];
+    let commit = stage.repository.push_files(&files, "alone")?;
+    stage.apply(&stage.application("web", "web", ""))?;
+    stage.ready_at("web", &commit)?;
+
+    let dependent = format!(
+        "{alone}dependencies: [{{name: base, version: 1.0.0, repository: 'http://{}'}}]\n",
+        host.address
+    );
+    stage.push("web", &[("web/Chart.yaml", &dependent)])?;
+    host.is_asked()?;
+    let commit = stage.push("web", &[("web/Chart.yaml", alone)])?;
+    host.is_left()?;
+    stage.ready_at("web", &commit)
 }

@@ -257,6 +257,10 @@ impl Run {
             .remembered(&*tree, facts, &surroundings, &release, cause)
             .await;
         self.found.asked = remembered.as_deref().map(Memory::asked);
+        if remembered.is_some() {
+            // It asks for nothing, and what another run has left under way nobody wants any more.
+            self.job.fetching.end();
+        }
         if let Some(memory) = &remembered
             && cause == Cause::Revision
             && self.was_converged_to(memory.rendered.digest())
