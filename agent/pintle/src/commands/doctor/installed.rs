@@ -111,7 +111,7 @@ fn agent(all: &[Application]) -> Option<Result<String, String>> {
     }
     let names = some(&new);
     Some(Err(format!(
-        "none has come to {names} yet: does it run (kubectl get pods -n pintle-system), and watch that namespace?"
+        "none has come to {names} yet, or the source has not answered yet: does an agent run (kubectl get pods -n pintle-system), and watch that namespace?"
     )))
 }
 
@@ -204,7 +204,7 @@ mod tests {
         let told = agent(&seen).unwrap();
         assert_eq!(told, Ok("it has come to all Applications".to_owned()));
         let told = agent(&[new]).unwrap().unwrap_err();
-        insta::assert_snapshot!(told, @"none has come to shop/new yet: does it run (kubectl get pods -n pintle-system), and watch that namespace?");
+        insta::assert_snapshot!(told, @"none has come to shop/new yet, or the source has not answered yet: does an agent run (kubectl get pods -n pintle-system), and watch that namespace?");
     }
 
     #[test]
