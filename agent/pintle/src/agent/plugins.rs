@@ -83,7 +83,7 @@ pub(crate) async fn follow(
             }
             () = refusals.due() => {
                 let shards = assigned.borrow().shards;
-                refusals.tell(&resources, shards).await;
+                refusals.tell_due(&resources, shards).await;
                 continue;
             }
         };
@@ -104,7 +104,7 @@ pub(crate) async fn follow(
                         }
                         // Whenever it is seen: its status may be another one by now.
                         let shards = assigned.borrow().shards;
-                        refusals.tell(&resources, shards).await;
+                        refusals.tell_of(&plugin.name, &resources, shards).await;
                         continue;
                     }
                 };

@@ -26,12 +26,22 @@ impl Owed {
         self.failures == 1
     }
 
+    /// Returns when it is time to try again; nothing while nothing is owed.
+    pub(super) fn at(&self) -> Option<Instant> {
+        self.due
+    }
+
     /// Waits until it is time to try again: for ever while nothing is owed.
     pub(super) async fn due(&self) {
-        match self.due {
-            Some(due) => tokio::time::sleep_until(due).await,
-            None => future::pending().await,
-        }
+        until(self.due).await;
+    }
+}
+
+/// Waits until a time: for ever if there is none.
+pub(super) async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => future::pending().await,
     }
 }
 

@@ -13,24 +13,42 @@ use pintle_core::{
 };
 use tokio::time::Instant;
 
-use super::owed::Owed;
+use super::owed::{Owed, until};
 use crate::{agent::reasons::INVALID_SPEC, pipeline::now_text};
 
 /// All of them.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
-    /// By name, each as it was last seen.
-    plugins: BTreeMap<String, Plugin>,
-    /// The statuses that could not be written.
+    /// By name.
+    plugins: BTreeMap<String, Refused>,
+}
+
+/// One of them.
+#[derive(Debug)]
+struct Refused {
+    /// As it was last seen.
+    plugin: Plugin,
+    /// Whether its status could not be written. What fails for one says nothing of others.
     owed: Owed,
 }
 
 impl Refusals {
     /// Takes one up. Says whether it is not known yet: another resource, or another spec.
     pub(super) fn take(&mut self, plugin: Plugin) -> bool {
-        let now = (plugin.uid.clone(), plugin.generation);
-        let before = self.plugins.insert(plugin.name.clone(), plugin);
-        before.is_none_or(|before| (before.uid, before.generation) != now)
+        let name = plugin.name.clone();
+        let is_same =
+            |known: &Plugin| known.uid == plugin.uid && known.generation == plugin.generation;
+        match self.plugins.get_mut(&name) {
+            Some(known) if is_same(&known.plugin) => {
+                known.plugin = plugin;
+                false
+            }
+            _ => {
+                let owed = Owed::default();
+                self.plugins.insert(name, Refused { plugin, owed });
+                true
+            }
+        }
     }
 
     /// Forgets one that is gone, or can be read.
@@ -40,31 +58,73 @@ impl Refusals {
 
     /// Waits until it is time to tell what could not be told: for ever if all was.
     pub(super) async fn due(&self) {
-        self.owed.due().await;
+        until(self.next()).await;
+    }
+
+    /// Returns when the first of those is due that could not be told.
+    fn next(&self) -> Option<Instant> {
+        self.plugins.values().filter_map(|one| one.owed.at()).min()
     }
 
     /// Writes into the status of each that its spec cannot be read, if that is for who has these shards to do and not there
     /// yet.
     pub(super) async fn tell(&mut self, resources: &Plugins, shards: ShardSet) {
-        let mut is_told = true;
-        for plugin in self.plugins.values_mut() {
-            let Some(status) = untold(plugin, shards) else {
-                continue;
-            };
-            match resources.write_status(plugin, &status).await {
-                Ok(now) => {
-                    plugin.resource_version = now.resource_version;
-                    plugin.status = Ok(status);
-                }
-                // That it is gone is seen.
-                Err(StatusError::Gone { .. }) => {}
-                Err(error) => {
-                    is_told = false;
-                    tracing::warn!(plugin = plugin.name, error = %chain(&error), "its status was not written; it is tried again");
-                }
+        for refused in self.plugins.values_mut() {
+            refused.tell(resources, shards).await;
+        }
+    }
+
+    /// Does so for one.
+    pub(super) async fn tell_of(&mut self, name: &str, resources: &Plugins, shards: ShardSet) {
+        if let Some(refused) = self.plugins.get_mut(name) {
+            refused.tell(resources, shards).await;
+        }
+    }
+
+    /// Does so for those that could not be told and are due.
+    pub(super) async fn tell_due(&mut self, resources: &Plugins, shards: ShardSet) {
+        let now = Instant::now();
+        for refused in self.plugins.values_mut() {
+            if refused.is_due(now) {
+                refused.tell(resources, shards).await;
             }
         }
-        self.owed.take("refusals", is_told, Instant::now());
+    }
+}
+
+impl Refused {
+    /// Says whether it could not be told, and is to be by now.
+    fn is_due(&self, now: Instant) -> bool {
+        self.owed.at().is_some_and(|due| due <= now)
+    }
+
+    /// Tells it. What cannot be written is owed, and logged once.
+    async fn tell(&mut self, resources: &Plugins, shards: ShardSet) {
+        let written = self.write(resources, shards).await;
+        let name = &self.plugin.name;
+        let is_news = self.owed.take(name, written.is_ok(), Instant::now());
+        if let Err(error) = written
+            && is_news
+        {
+            tracing::warn!(plugin = name, error = %chain(&error), "its status was not written; it is tried again");
+        }
+    }
+
+    async fn write(&mut self, resources: &Plugins, shards: ShardSet) -> Result<(), StatusError> {
+        let plugin = &mut self.plugin;
+        let Some(status) = untold(plugin, shards) else {
+            return Ok(());
+        };
+        match resources.write_status(plugin, &status).await {
+            Ok(now) => {
+                plugin.resource_version = now.resource_version;
+                plugin.status = Ok(status);
+            }
+            // That it is gone is seen.
+            Err(StatusError::Gone { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 }
 
@@ -102,8 +162,12 @@ mod tests {
     use super::*;
 
     fn plugin(uid: &str, generation: i64) -> Plugin {
+        named("slack", uid, generation)
+    }
+
+    fn named(name: &str, uid: &str, generation: i64) -> Plugin {
         Plugin::read(json!({
-            "metadata": {"name": "slack", "uid": uid, "generation": generation},
+            "metadata": {"name": name, "uid": uid, "generation": generation},
             "spec": {"grant": {}},
         }))
     }
@@ -121,6 +185,33 @@ mod tests {
         // Nothing is told yet of what is written there now.
         refused.generation = 4;
         assert!(untold(&refused, ShardSet::ALL).is_some());
+    }
+
+    #[test]
+    fn each_whose_status_cannot_be_written_is_tried_again_and_logged_for_itself() {
+        let mut refusals = Refusals::default();
+        for name in ["slack", "teams"] {
+            refusals.take(named(name, "a", 1));
+        }
+        assert_eq!(refusals.next(), None);
+        let now = Instant::now();
+        let fails = |refusals: &mut Refusals, name: &str| {
+            let refused = refusals.plugins.get_mut(name).unwrap();
+            refused.owed.take(name, false, now)
+        };
+        assert!(fails(&mut refusals, "slack"));
+        for _ in 0..100 {
+            assert!(!fails(&mut refusals, "slack"), "it was logged");
+        }
+        assert!(fails(&mut refusals, "teams"));
+        let next = refusals.next().unwrap();
+        let due = |name: &str| refusals.plugins.get(name).unwrap().is_due(next);
+        assert!(due("teams") && !due("slack"));
+        // That it is seen again changes nothing about that, and another spec does.
+        refusals.take(named("teams", "a", 1));
+        assert_eq!(refusals.next(), Some(next));
+        refusals.take(named("teams", "a", 2));
+        assert!(refusals.next().unwrap() > next);
     }
 
     #[test]
