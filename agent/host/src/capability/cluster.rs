@@ -112,7 +112,8 @@ impl ClusterQuestion {
         all.any(|name| name.len() > NAME)
     }
 
-    /// Asks it, and returns the digest that a read set has for the answer.
+    /// Asks it, and returns the digest that a read set has for the answer. That there is more than a plugin is given is an
+    /// answer like any other: it changes, too.
     pub async fn ask(
         &self,
         reader: &dyn ClusterReader,
@@ -123,8 +124,7 @@ impl ClusterQuestion {
         while let Some(page) = pages.page().await? {
             answer.add(page, self.is_for_secrets(), seed);
             if answer.is_too_large() {
-                let reason = format!("the answer is larger than {ANSWER} bytes");
-                return Err(ClusterError { reason });
+                return Ok(answer::too_large());
             }
         }
         let (_, digest) = answer.finish();
@@ -155,8 +155,8 @@ impl State {
         None
     }
 
-    /// Asks, if that is granted, and records the answer. What is kept of it is taken from the memory of all calls, page by page,
-    /// until the next question, or the end of the call.
+    /// Asks, if that is granted, and records the answer, also one that is too large: the call may succeed when that changes. What
+    /// is kept of it is taken from the memory of all calls, page by page, until the next question, or the end of the call.
     async fn asked(&mut self, question: ClusterQuestion) -> wasmtime::Result<Vec<String>> {
         self.memory.answer_is_gone();
         if question.is_too_long() {
@@ -171,6 +171,7 @@ impl State {
             let weight = answer.add(page, question.is_for_secrets(), &seed);
             self.memory.take_for_answer(weight)?;
             if answer.is_too_large() {
+                self.record(Question::Cluster(question.to_string()), answer::too_large())?;
                 return Err(Stop::from(Limit::Answer(ANSWER)).into());
             }
         }
@@ -389,10 +390,12 @@ mod tests {
         let (mut state, _) = reading(&Arc::new(Together::new(1 << 30)));
         let error = state.asked(all_config_maps()).await.unwrap_err();
         insta::assert_snapshot!(error, @"the answer to one of its reads of the cluster is larger than 67108864 bytes; let it read by namespace or by name");
-        let seed = Seed::from_text("seed");
-        let asked = all_config_maps();
-        let error = asked.ask(&Endless::default(), &seed).await.unwrap_err();
-        insta::assert_snapshot!(error, @"the cluster cannot be read: the answer is larger than 67108864 bytes");
+        let (asked, seed) = (all_config_maps(), Seed::from_text("seed"));
+        let told = asked.ask(&Endless::default(), &seed).await.unwrap();
+        let recorded = state.reads.answer(&Question::Cluster(asked.to_string()));
+        assert_eq!(recorded, Some(told), "as long as it is too large");
+        let few = Only(json!({"data": {"text": "x"}}));
+        assert_ne!(asked.ask(&few, &seed).await.unwrap(), told);
     }
 
     #[test]

@@ -134,6 +134,11 @@ impl Answer {
     }
 }
 
+/// Returns the digest that a read set has for each answer that is too large: nobody is given anything of it.
+pub(super) fn too_large() -> Digest {
+    Digester::new("cluster/too-large").finish()
+}
+
 /// Leaves out of an object what says nothing of its state: an answer would be another one although nothing is.
 fn leave_out_records(object: &mut Value) {
     if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
