@@ -199,7 +199,7 @@ impl Connection {
         ))
     }
 
-    fn with_client(
+    pub(crate) fn with_client(
         client: kube::Client,
         options: &Options,
         impersonating: Option<String>,

@@ -1,5 +1,6 @@
 //! Reading objects of any kind, and being told when they change.
 
+mod paging;
 pub(crate) mod sharing;
 
 use std::sync::Arc;
@@ -11,13 +12,9 @@ use tokio::{sync::mpsc, task::AbortHandle};
 use crate::{
     connection::Connection,
     discovery::{Discovery, KindHint, Kinds, ResourceType, UnknownKind},
-    objects::items,
-    request::{Call, RequestError},
+    request::RequestError,
     watching::{self, Selection, Told, refusals::Refusals, typed},
 };
-
-/// Objects on one page of a list. The largest have a mebibyte, and of an answer of the server 64 are read.
-const PAGE: &str = "50";
 
 /// Reads objects in the name of whoever its connection acts as.
 #[derive(Debug, Clone)]
@@ -69,22 +66,16 @@ impl Reader {
         let Some(resource) = self.resource(api_version, kind).await? else {
             return Ok((Vec::new(), None));
         };
-        let mut call = Call::get(resource.path(namespace, None)).query("limit", PAGE);
-        if let Some(page) = page {
-            call = call.query("continue", page);
-        }
-        let list = match self.connection.call(&call).await {
-            Ok(list) => list,
-            // Of a list that was begun, a part is no answer.
-            Err(error) if error.is_not_found() && page.is_none() => {
-                return Ok((Vec::new(), None));
+        let path = resource.path(namespace, None);
+        match paging::page(&self.connection, &path, page).await {
+            Ok((found, next)) => {
+                let found = found.into_iter().map(|item| typed(item, &resource));
+                Ok((found.collect(), next))
             }
-            Err(error) => return Err(error),
-        };
-        let next = list["metadata"]["continue"].as_str();
-        let next = next.filter(|next| !next.is_empty()).map(ToOwned::to_owned);
-        let found = items(list).into_iter().map(|item| typed(item, &resource));
-        Ok((found.collect(), next))
+            // Of a list that was begun, a part is no answer.
+            Err(error) if error.is_not_found() && page.is_none() => Ok((Vec::new(), None)),
+            Err(error) => Err(error),
+        }
     }
 
     async fn resource(

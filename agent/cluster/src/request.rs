@@ -1,86 +1,20 @@
 //! One request to the API server: built, sent until it is answered, and its refusal understood.
 
-use std::{
-    borrow::Cow,
-    fmt::{self, Write as _},
-    time::Duration,
-};
+mod refusal;
+
+use std::{borrow::Cow, error::Error, fmt::Write as _, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, header};
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use pintle_core::causes::chain;
-use serde::Deserialize;
 use serde_json::Value;
 use tokio::{sync::SemaphorePermit, time::Instant};
 use tower::timeout::error::Elapsed;
 
+use self::refusal::refusal;
+pub use self::refusal::{Cause, Refusal};
 use crate::{connection::Connection, retry};
-
-/// A field of the request's body that the server objects to.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(default)]
-pub struct Cause {
-    /// Machine-readable, such as `FieldManagerConflict` or `FieldValueInvalid`.
-    pub reason: String,
-    /// For people.
-    pub message: String,
-    /// The field, as the API server writes it: `.spec.replicas` or `spec.replicas`.
-    pub field: String,
-}
-
-/// The API server's refusal of a request: a `metav1.Status`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// Method and path of the request.
-    pub request: String,
-    /// HTTP status.
-    pub code: u16,
-    /// Machine-readable, such as `Conflict`, `NotFound` or `Invalid`; empty if there is none.
-    pub reason: String,
-    /// For people.
-    pub message: String,
-    /// The name of the object that it is about; absent where it is about the path, as when that is not served.
-    pub object: Option<String>,
-    /// What the server objects to, field by field.
-    pub causes: Vec<Cause>,
-    /// Whether the request had been sent before without a clear answer, so that it may have been done all the same.
-    pub is_unsure: bool,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "the API server answered {} with {}",
-            self.request, self.code
-        )?;
-        if !self.reason.is_empty() {
-            write!(f, " {}", self.reason)?;
-        }
-        if !self.message.is_empty() {
-            write!(f, ": {}", self.message)?;
-        }
-        Ok(())
-    }
-}
-
-impl Refusal {
-    /// Says whether the object does not fit its kind's schema.
-    pub(crate) fn is_misfit(&self) -> bool {
-        retry::is_misfit(self.code, &self.reason, &self.message)
-    }
-
-    /// Says whether the path is not served. An object that is missing is named; a path that is not known is answered as any
-    /// web server would answer it.
-    pub(crate) fn is_unserved(&self) -> bool {
-        self.code == 404 && self.object.is_none()
-    }
-
-    fn is_about_the_request(&self) -> bool {
-        retry::is_about_the_request(self.code) || self.is_misfit()
-    }
-}
 
 /// Why a request has no result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -138,6 +72,14 @@ pub enum RequestError {
         what: String,
         /// Why it is not known.
         why: String,
+    },
+    /// The answer is larger than the request lets it be, and was not read to its end.
+    #[error("the answer to {request} has more than {most} bytes")]
+    TooLarge {
+        /// Method and path.
+        request: String,
+        /// How many it may have.
+        most: usize,
     },
     /// The answer is not what the API promises.
     #[error("the answer to {request} is malformed: {detail}")]
@@ -218,6 +160,7 @@ impl RequestError {
             Self::Resting { .. }
             | Self::Fenced { .. }
             | Self::Credentials { .. }
+            | Self::TooLarge { .. }
             | Self::Malformed { .. } => false,
         }
     }
@@ -231,6 +174,8 @@ pub(crate) struct Call {
     query: String,
     accept: &'static str,
     body: Option<(&'static str, Bytes)>,
+    /// Bytes of the largest answer. The connection has a bound for all.
+    most: usize,
 }
 
 impl Call {
@@ -241,6 +186,7 @@ impl Call {
             query: String::new(),
             accept: "application/json",
             body: None,
+            most: usize::MAX,
         }
     }
 
@@ -265,6 +211,12 @@ impl Call {
 
     pub(crate) fn body(mut self, content_type: &'static str, body: &Value) -> Self {
         self.body = Some((content_type, body.to_string().into()));
+        self
+    }
+
+    /// Takes no answer that is larger.
+    pub(crate) fn at_most(mut self, bytes: usize) -> Self {
+        self.most = bytes;
         self
     }
 
@@ -313,6 +265,15 @@ struct Answer {
     body: Bytes,
 }
 
+impl Answer {
+    fn json(&self, call: &Call) -> Result<Value, RequestError> {
+        serde_json::from_slice(&self.body).map_err(|error| RequestError::Malformed {
+            request: call.name(),
+            detail: error.to_string(),
+        })
+    }
+}
+
 impl Connection {
     /// Sends a request until it is answered, and reads the JSON of the answer.
     pub(crate) async fn call(&self, call: &Call) -> Result<Value, RequestError> {
@@ -322,12 +283,13 @@ impl Connection {
     /// Like [`Connection::call`], with the HTTP status: 201 says that an apply made the object.
     pub(crate) async fn call_with_code(&self, call: &Call) -> Result<(u16, Value), RequestError> {
         let answer = self.answered(call).await?;
-        let value =
-            serde_json::from_slice(&answer.body).map_err(|error| RequestError::Malformed {
-                request: call.name(),
-                detail: error.to_string(),
-            })?;
-        Ok((answer.code, value))
+        Ok((answer.code, answer.json(call)?))
+    }
+
+    /// Like [`Connection::call`], with the bytes of the answer.
+    pub(crate) async fn call_with_size(&self, call: &Call) -> Result<(usize, Value), RequestError> {
+        let answer = self.answered(call).await?;
+        Ok((answer.body.len(), answer.json(call)?))
     }
 
     /// Sends a request for text once: a log, which is worth no more.
@@ -402,13 +364,10 @@ impl Connection {
             let code = response.status().as_u16();
             self.clock().told(response.headers().get(header::DATE));
             let retry_after = retry::retry_after(response.headers().get(header::RETRY_AFTER));
-            // The connection bounds it.
-            let body = response.into_body().collect().await;
-            let body = body.map_err(|error| RequestError::Unreachable {
-                server: self.server().to_owned(),
-                request: call.name(),
-                detail: chain(&error),
-            })?;
+            let body = Limited::new(response.into_body(), call.most)
+                .collect()
+                .await;
+            let body = body.map_err(|error| broken_off(self.server(), call, &*error))?;
             Ok(Answer {
                 code,
                 retry_after,
@@ -453,38 +412,22 @@ fn transport(server: &str, call: &Call, limit: Duration, error: &kube::Error) ->
     }
 }
 
-fn refusal(call: &Call, answer: &Answer) -> Refusal {
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Status {
-        reason: String,
-        message: String,
-        details: Option<Details>,
+/// Says why an answer has begun and was not read to its end.
+fn broken_off(
+    server: &str,
+    call: &Call,
+    error: &(dyn Error + Send + Sync + 'static),
+) -> RequestError {
+    if error.is::<LengthLimitError>() {
+        return RequestError::TooLarge {
+            request: call.name(),
+            most: call.most,
+        };
     }
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Details {
-        name: String,
-        causes: Vec<Cause>,
-    }
-    // A proxy before the API server answers with its own text.
-    let status: Status = serde_json::from_slice(&answer.body).unwrap_or_else(|_| Status {
-        message: String::from_utf8_lossy(&answer.body)
-            .trim()
-            .chars()
-            .take(300)
-            .collect(),
-        ..Status::default()
-    });
-    let details = status.details.unwrap_or_default();
-    Refusal {
+    RequestError::Unreachable {
+        server: server.to_owned(),
         request: call.name(),
-        code: answer.code,
-        reason: status.reason,
-        message: status.message,
-        object: Some(details.name).filter(|name| !name.is_empty()),
-        causes: details.causes,
-        is_unsure: false,
+        detail: chain(error),
     }
 }
 

@@ -1,0 +1,109 @@
+//! What the API server says when it refuses a request.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+use super::{Answer, Call};
+use crate::retry;
+
+/// A field of the request's body that the server objects to.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct Cause {
+    /// Machine-readable, such as `FieldManagerConflict` or `FieldValueInvalid`.
+    pub reason: String,
+    /// For people.
+    pub message: String,
+    /// The field, as the API server writes it: `.spec.replicas` or `spec.replicas`.
+    pub field: String,
+}
+
+/// The API server's refusal of a request: a `metav1.Status`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Method and path of the request.
+    pub request: String,
+    /// HTTP status.
+    pub code: u16,
+    /// Machine-readable, such as `Conflict`, `NotFound` or `Invalid`; empty if there is none.
+    pub reason: String,
+    /// For people.
+    pub message: String,
+    /// The name of the object that it is about; absent where it is about the path, as when that is not served.
+    pub object: Option<String>,
+    /// What the server objects to, field by field.
+    pub causes: Vec<Cause>,
+    /// Whether the request had been sent before without a clear answer, so that it may have been done all the same.
+    pub is_unsure: bool,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the API server answered {} with {}",
+            self.request, self.code
+        )?;
+        if !self.reason.is_empty() {
+            write!(f, " {}", self.reason)?;
+        }
+        if !self.message.is_empty() {
+            write!(f, ": {}", self.message)?;
+        }
+        Ok(())
+    }
+}
+
+impl Refusal {
+    /// Says whether the object does not fit its kind's schema.
+    pub(crate) fn is_misfit(&self) -> bool {
+        retry::is_misfit(self.code, &self.reason, &self.message)
+    }
+
+    /// Says whether the path is not served. An object that is missing is named; a path that is not known is answered as any
+    /// web server would answer it.
+    pub(crate) fn is_unserved(&self) -> bool {
+        self.code == 404 && self.object.is_none()
+    }
+
+    pub(super) fn is_about_the_request(&self) -> bool {
+        retry::is_about_the_request(self.code) || self.is_misfit()
+    }
+}
+
+/// Reads the refusal that an answer is.
+pub(super) fn refusal(call: &Call, answer: &Answer) -> Refusal {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Status {
+        reason: String,
+        message: String,
+        details: Option<Details>,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Details {
+        name: String,
+        causes: Vec<Cause>,
+    }
+    // A proxy before the API server answers with its own text.
+    let status: Status = serde_json::from_slice(&answer.body).unwrap_or_else(|_| Status {
+        message: String::from_utf8_lossy(&answer.body)
+            .trim()
+            .chars()
+            .take(300)
+            .collect(),
+        ..Status::default()
+    });
+    let details = status.details.unwrap_or_default();
+    Refusal {
+        request: call.name(),
+        code: answer.code,
+        reason: status.reason,
+        message: status.message,
+        object: Some(details.name).filter(|name| !name.is_empty()),
+        causes: details.causes,
+        is_unsure: false,
+    }
+}
