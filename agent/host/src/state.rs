@@ -78,6 +78,12 @@ impl State {
         }
     }
 
+    /// Counts a host call that brings so many bytes. That the guest runs again says that what it was given before has crossed.
+    pub(crate) fn called(&mut self, bytes: usize) -> Result<(), Stop> {
+        self.memory.answer_is_gone();
+        self.traffic.charge(bytes)
+    }
+
     /// Adds a question and its answer to the read set. A new one counts as memory of the guest, which could ask for another
     /// name for ever: the host keeps each for as long as the result stands.
     pub(crate) fn record(&mut self, question: Question, answer: Digest) -> Result<(), Stop> {
@@ -162,7 +168,7 @@ pub(crate) struct Traffic {
 const CALL_BYTES: u64 = 64;
 
 impl Traffic {
-    /// Counts one host call, or what it returns.
+    /// Counts what a host call returns, or within [`State::called`] the call itself.
     pub(crate) fn charge(&mut self, bytes: usize) -> Result<(), Stop> {
         self.spend((bytes as u64).saturating_add(CALL_BYTES))
     }
@@ -273,10 +279,16 @@ impl MemoryLimiter {
         Ok(())
     }
 
+    /// Gives back what an answer took but for so many bytes, which are on their way to the guest.
+    pub(crate) fn answer_is_read(&mut self, crossing: u64) {
+        let kept = crossing.min(self.answer);
+        self.together.give_back(self.answer - kept);
+        self.answer = kept;
+    }
+
     /// Gives back what the last answer took, which has crossed.
     pub(crate) fn answer_is_gone(&mut self) {
-        self.together.give_back(self.answer);
-        self.answer = 0;
+        self.answer_is_read(0);
     }
 
     /// Gives back what the guest had, which is gone.
@@ -361,6 +373,7 @@ mod tests {
     use pintle_core::plugin::Kind;
 
     use super::*;
+    use crate::bindings::wit::log;
 
     fn limiter(memory: u64, table_entries: u64) -> MemoryLimiter {
         within(memory, table_entries, &Arc::new(Together::new(1 << 30)))
@@ -373,6 +386,16 @@ mod tests {
             ..Limits::default()
         };
         MemoryLimiter::new(&limits, Arc::clone(together))
+    }
+
+    fn state(limits: &Limits, together: &Arc<Together>) -> State {
+        let plugin = PluginId {
+            name: "p".into(),
+            digest: Digest::of(""),
+            kind: Kind::Renderer,
+        };
+        let deadline = Deadline::after(Instant::now(), Duration::from_hours(1));
+        State::new(&plugin, limits, deadline, together, &Arc::default())
     }
 
     #[test]
@@ -416,6 +439,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_on_its_way_takes_memory_until_the_guest_calls_again() {
+        let together = Arc::new(Together::new(1000));
+        let mut state = state(&Limits::default(), &together);
+        let mut other = within(1000, 1, &together);
+        state.memory.take_for_answer(800).unwrap();
+        state.memory.answer_is_read(300);
+        assert!(other.take_for_answer(701).is_err());
+        other.take_for_answer(700).unwrap();
+        log::Host::write(&mut state, log::Level::Debug, String::new()).unwrap();
+        other.take_for_answer(300).unwrap();
+    }
+
+    #[test]
     fn results_take_of_what_all_have_and_not_of_what_the_guest_had() {
         let together = Arc::new(Together::new(1000));
         let (mut one, mut two) = (within(400, 1, &together), within(400, 1, &together));
@@ -432,18 +468,11 @@ mod tests {
 
     #[test]
     fn what_was_asked_takes_memory_once() {
-        let plugin = PluginId {
-            name: "p".into(),
-            digest: Digest::of(""),
-            kind: Kind::Renderer,
-        };
         let limits = Limits {
             memory: 1000,
             ..Limits::default()
         };
-        let deadline = Deadline::after(Instant::now(), Duration::from_hours(1));
-        let together = Arc::new(Together::new(1 << 30));
-        let mut state = State::new(&plugin, &limits, deadline, &together, &Arc::default());
+        let mut state = state(&limits, &Arc::new(Together::new(1 << 30)));
         let mut ask = |name: String| state.record(Question::Stat(name), Digest::of(""));
         for _ in 0..100 {
             ask("a".repeat(100)).unwrap();

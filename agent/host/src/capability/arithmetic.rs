@@ -28,8 +28,7 @@ impl Host for State {
         modulus: Vec<u8>,
     ) -> wasmtime::Result<Option<Vec<u8>>> {
         self.deadline.check()?;
-        self.traffic
-            .charge(base.len() + exponent.len() + modulus.len())?;
+        self.called(base.len() + exponent.len() + modulus.len())?;
         let power = power_modulo(&self.powers, &base, &exponent, &modulus);
         self.traffic.charge(power.as_ref().map_or(0, Vec::len))?;
         Ok(power)

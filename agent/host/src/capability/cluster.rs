@@ -156,9 +156,8 @@ impl State {
     }
 
     /// Asks, if that is granted, and records the answer, also one that is too large: the call may succeed when that changes. What
-    /// is kept of it is taken from the memory of all calls, page by page, until the next question, or the end of the call.
+    /// is kept of it is taken from the memory of all calls, page by page; its texts until they have crossed.
     async fn asked(&mut self, question: ClusterQuestion) -> wasmtime::Result<Vec<String>> {
-        self.memory.answer_is_gone();
         if question.is_too_long() {
             return Ok(Vec::new());
         }
@@ -175,7 +174,9 @@ impl State {
                 return Err(Stop::from(Limit::Answer(ANSWER)).into());
             }
         }
+        let crossing = answer.crossing();
         let (texts, digest) = answer.finish();
+        self.memory.answer_is_read(crossing);
         self.record(Question::Cluster(question.to_string()), digest)?;
         Ok(texts)
     }
@@ -191,8 +192,7 @@ fn unavailable(error: ClusterError) -> Stop {
 impl Host for State {
     async fn get(&mut self, id: ObjectId) -> wasmtime::Result<Option<String>> {
         let place = id.namespace.as_deref().unwrap_or_default();
-        self.traffic
-            .charge(id.name.len() + place.len() + id.kind.len() + id.api_version.len())?;
+        self.called(id.name.len() + place.len() + id.kind.len() + id.api_version.len())?;
         if id.name.is_empty() {
             return Ok(None);
         }
@@ -214,8 +214,7 @@ impl Host for State {
         namespace: Option<String>,
     ) -> wasmtime::Result<Vec<String>> {
         let place = namespace.as_deref().unwrap_or_default();
-        self.traffic
-            .charge(api_version.len() + kind.len() + place.len())?;
+        self.called(api_version.len() + kind.len() + place.len())?;
         let question = ClusterQuestion {
             api_version,
             kind,
@@ -396,6 +395,26 @@ mod tests {
         assert_eq!(recorded, Some(told), "as long as it is too large");
         let few = Only(json!({"data": {"text": "x"}}));
         assert_ne!(asked.ask(&few, &seed).await.unwrap(), told);
+    }
+
+    #[tokio::test]
+    async fn an_answer_takes_what_crosses_until_the_next_call() {
+        let together = Arc::new(Together::new(8 << 20));
+        let (mut state, _) = reading(&together);
+        let object = json!({"data": {"text": "x".repeat(2 << 20)}});
+        let access = state.cluster.as_mut().unwrap();
+        access.reader = Arc::new(Only(object));
+        let mut other = MemoryLimiter::new(&Limits::default(), together);
+        let find = async |state: &mut State| {
+            let (api_version, kind) = ("v1".to_owned(), "ConfigMap".to_owned());
+            state.find(api_version, kind, None).await.unwrap()
+        };
+        assert_eq!(find(&mut state).await.len(), 1);
+        other.take_for_answer(5 << 20).unwrap();
+        assert!(other.take_for_answer(1 << 20).is_err(), "it is crossing");
+        other.answer_is_gone();
+        other.take_for_answer(3 << 20).unwrap();
+        assert_eq!(find(&mut state).await.len(), 1, "the first has crossed");
     }
 
     #[test]

@@ -147,8 +147,7 @@ impl Host for State {
             .iter()
             .map(|h| h.name.len() + h.value.len())
             .sum();
-        self.traffic
-            .charge(request.url.len() + headers + request.body.len())?;
+        self.called(request.url.len() + headers + request.body.len())?;
         let Some(access) = &self.http else {
             let reason = "HTTP is not to be used at this stage".to_owned();
             return Ok(Err(HttpError::NotGranted(reason)));

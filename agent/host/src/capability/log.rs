@@ -89,7 +89,7 @@ fn printable(message: &str) -> String {
 
 impl Host for State {
     fn write(&mut self, level: Level, message: String) -> wasmtime::Result<()> {
-        self.traffic.charge(message.len())?;
+        self.called(message.len())?;
         Ok(self.log.write(level, &message)?)
     }
 }

@@ -37,7 +37,7 @@ impl PlanView {
 
 impl State {
     fn view(&mut self, this: &Resource<PlanView>) -> wasmtime::Result<PlanView> {
-        self.traffic.charge(0)?;
+        self.called(0)?;
         Ok(self.table.get(this)?.clone())
     }
 

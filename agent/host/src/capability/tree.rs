@@ -61,7 +61,7 @@ impl HostTree for State {
         this: Resource<Folder>,
         path: String,
     ) -> wasmtime::Result<Result<Vec<u8>, ReadError>> {
-        self.traffic.charge(path.len())?;
+        self.called(path.len())?;
         let Some(path) = parsed(&path) else {
             return Ok(Err(ReadError::Outside));
         };
@@ -83,7 +83,7 @@ impl HostTree for State {
         this: Resource<Folder>,
         path: String,
     ) -> wasmtime::Result<Result<Vec<Entry>, ReadError>> {
-        self.traffic.charge(path.len())?;
+        self.called(path.len())?;
         let Some(path) = parsed(&path) else {
             return Ok(Err(ReadError::Outside));
         };
@@ -100,7 +100,7 @@ impl HostTree for State {
     }
 
     fn stat(&mut self, this: Resource<Folder>, path: String) -> wasmtime::Result<Option<Entry>> {
-        self.traffic.charge(path.len())?;
+        self.called(path.len())?;
         let Some(path) = parsed(&path) else {
             return Ok(None);
         };
@@ -118,7 +118,7 @@ impl HostTree for State {
         this: Resource<Folder>,
         pattern: String,
     ) -> wasmtime::Result<Result<Vec<String>, ReadError>> {
-        self.traffic.charge(pattern.len())?;
+        self.called(pattern.len())?;
         let folder = self.table.get(&this)?.clone();
         let found = match self.search(folder.tree.as_ref(), &pattern)? {
             Ok(found) => found,

@@ -122,6 +122,11 @@ impl Answer {
         self.size > ANSWER
     }
 
+    /// Returns the bytes of memory that are kept until it has crossed: those of its texts, and what each takes beside.
+    pub(super) fn crossing(&self) -> u64 {
+        self.size + FOUND * self.found.len() as u64
+    }
+
     /// Returns the texts in the order of the contract, and the digest that a read set has for them.
     pub(super) fn finish(mut self) -> (Vec<String>, Digest) {
         self.found.sort_by(|a, b| a.place().cmp(&b.place()));
