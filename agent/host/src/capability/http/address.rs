@@ -4,8 +4,9 @@
 //! address that was not checked is never connected to.
 
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError, Weak},
 };
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -18,9 +19,16 @@ use tokio::{
 /// it or not, and all that blocks shares the threads.
 const LOOKUPS: usize = 16;
 
+/// Lookups of one name among them: one that nobody answers for leaves room for the others.
+const OF_ONE_NAME: usize = 4;
+
 /// Room for lookups. Clones share it.
 #[derive(Debug, Clone)]
-pub(super) struct Lookups(Arc<Semaphore>);
+pub(super) struct Lookups {
+    all: Arc<Semaphore>,
+    /// Room for each name that is looked up, or waited for.
+    names: Arc<Mutex<BTreeMap<String, Weak<Semaphore>>>>,
+}
 
 impl Default for Lookups {
     fn default() -> Self {
@@ -30,20 +38,38 @@ impl Default for Lookups {
 
 impl Lookups {
     fn new(most: usize) -> Self {
-        Self(Arc::new(Semaphore::new(most)))
+        Self {
+            all: Arc::new(Semaphore::new(most)),
+            names: Arc::default(),
+        }
     }
 
-    /// Runs a lookup when there is room. Who gives up before that leaves nothing behind; who gives up later leaves the one
-    /// lookup, which keeps its room until it is over.
+    /// Returns the room for a name.
+    fn of_name(&self, name: &str) -> Arc<Semaphore> {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        names.retain(|_, room| room.strong_count() > 0);
+        if let Some(room) = names.get(name).and_then(Weak::upgrade) {
+            return room;
+        }
+        let room = Arc::new(Semaphore::new(OF_ONE_NAME));
+        names.insert(name.to_owned(), Arc::downgrade(&room));
+        room
+    }
+
+    /// Runs a lookup of a name when there is room. Who gives up before that leaves nothing behind; who gives up later leaves the
+    /// one lookup, which keeps its room until it is over.
     async fn run<T: Send + 'static>(
         &self,
+        name: &str,
         lookup: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, JoinError> {
-        let room = Arc::clone(&self.0).acquire_owned();
-        let room = room.await.expect("never closed");
+        const OPEN: &str = "never closed";
+        // In this order: who waits for a name takes nothing from the others.
+        let own = self.of_name(name).acquire_owned().await.expect(OPEN);
+        let room = Arc::clone(&self.all).acquire_owned().await.expect(OPEN);
         let looked_up = spawn_blocking(move || {
             let found = lookup();
-            drop(room);
+            drop((own, room));
             found
         });
         looked_up.await
@@ -72,7 +98,7 @@ impl Resolve for Resolver {
         Box::pin(async move {
             let host = name.as_str().to_owned();
             let wanted = host.clone();
-            let found = lookups.run(move || (wanted.as_str(), 0_u16).to_socket_addrs());
+            let found = lookups.run(&host, move || (wanted.as_str(), 0_u16).to_socket_addrs());
             let found: Vec<SocketAddr> = found.await??.collect();
             let allowed = allowed(&host, found, private)?;
             Ok(Box::new(allowed.into_iter()) as Addrs)
@@ -158,16 +184,34 @@ mod tests {
         let made = Arc::new(AtomicUsize::new(0));
         let (open, gate) = mpsc::channel::<()>();
         // One that does not end before it is let go on.
-        let slow = lookups.run(move || gate.recv());
+        let slow = lookups.run("a", move || gate.recv());
         assert!(slow.now_or_never().is_none());
         for _ in 0..100 {
             let made = Arc::clone(&made);
-            let given_up = lookups.run(move || made.fetch_add(1, Ordering::Relaxed));
+            let given_up = lookups.run("a", move || made.fetch_add(1, Ordering::Relaxed));
             assert!(given_up.now_or_never().is_none());
         }
         open.send(()).unwrap();
-        assert_eq!(lookups.run(|| "found").await.unwrap(), "found");
+        assert_eq!(lookups.run("a", || "found").await.unwrap(), "found");
         assert_eq!(made.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn a_name_that_nobody_answers_for_leaves_room_for_others() {
+        let lookups = Lookups::default();
+        let mut gates = Vec::new();
+        for _ in 0..2 * LOOKUPS {
+            // It does not end before the test does.
+            let (open, gate) = mpsc::channel::<()>();
+            let hangs = lookups.run("a", move || gate.recv());
+            assert!(hangs.now_or_never().is_none());
+            gates.push(open);
+        }
+        assert_eq!(lookups.all.available_permits(), LOOKUPS - OF_ONE_NAME);
+        assert_eq!(lookups.run("b", || "found").await.unwrap(), "found");
+        lookups.of_name("c");
+        let names = lookups.names.lock().unwrap();
+        assert!(names.keys().eq(["a", "c"]), "nothing is left of b");
     }
 
     #[test]
