@@ -126,7 +126,7 @@ pub enum TreeError {
         size: u64,
         /// The limit.
         limit: u64,
-        /// `bytes` or `entries`.
+        /// What is counted, such as `bytes` or `entries`.
         unit: &'static str,
     },
     /// A submodule: its content is in another repository.

@@ -54,7 +54,8 @@ pub struct WorkTree {
 
 impl WorkTree {
     /// Scans a folder. It need not be in a repository; then nothing is ignored but `.git`, and a link that leads to nothing is
-    /// listed as an empty file, as what is no file, link or folder is.
+    /// listed as an empty file, as what is no file, link or folder is. What cannot be read below it is then an error of who
+    /// reads it.
     pub fn scan(path: &Path, limits: Limits) -> Result<Self, SourceError> {
         let folder = path.canonicalize().map_err(|error| SourceError::Url {
             url: path.display().to_string(),

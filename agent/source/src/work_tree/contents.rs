@@ -28,7 +28,7 @@ pub(super) struct Contents {
     folders: HashMap<ObjectId, Arc<Folder>>,
     regular: HashMap<ObjectId, ScannedFile>,
     links: HashMap<ObjectId, Vec<u8>>,
-    /// What is listed as an empty file, and why it cannot be read.
+    /// What is listed as an empty file or as a folder, and why it cannot be read.
     refused: HashMap<ObjectId, String>,
 }
 
@@ -51,13 +51,17 @@ impl Contents {
     /// Reads the files of a listing, and gives the id of its root too.
     pub(super) fn read(listing: Listing) -> Result<(Self, ObjectId), SourceError> {
         let mut contents = Self::default();
-        let ids = contents.read_files(listing.files)?;
+        let ids = contents.read_files(listing.files, listing.tolerates_unreadable)?;
         let root = contents.assemble(listing.entries, &ids, &TreePath::root())?;
         Ok((contents, root))
     }
 
     /// Reads files that are not known, many on all processors, and gives the ids of all.
-    fn read_files(&mut self, files: Vec<ListedFile>) -> Result<Vec<ObjectId>, SourceError> {
+    fn read_files(
+        &mut self,
+        files: Vec<ListedFile>,
+        tolerates_unreadable: bool,
+    ) -> Result<Vec<ObjectId>, SourceError> {
         let unknown = || files.iter().filter(|file| file.id.is_none());
         let is_long =
             unknown().count() >= MANY || unknown().map(|file| file.size).sum::<u64>() >= LONG;
@@ -76,10 +80,17 @@ impl Contents {
         };
         // Of several that cannot be read the first is told.
         read.into_iter()
-            .map(|file| {
-                let (id, file) = file?;
-                self.regular.insert(id, file);
-                Ok(id)
+            .map(|file| match file {
+                Ok((id, file)) => {
+                    self.regular.insert(id, file);
+                    Ok(id)
+                }
+                Err(SourceError::Tree(TreeError::Broken { reason, .. }))
+                    if tolerates_unreadable =>
+                {
+                    Ok(self.refuse(reason))
+                }
+                Err(error) => Err(error),
             })
             .collect()
     }
@@ -117,9 +128,12 @@ impl Contents {
                 }
                 What::Submodule(commit) => (tree::EntryKind::Commit, NodeKind::Submodule, commit),
                 What::Refused(reason) => {
-                    let id = refusal(&reason);
-                    self.refused.insert(id, reason);
+                    let id = self.refuse(reason);
                     (tree::EntryKind::Blob, NodeKind::File, id)
+                }
+                What::Closed(reason) => {
+                    let id = self.refuse(reason);
+                    (tree::EntryKind::Tree, NodeKind::Folder, id)
                 }
             };
             object.entries.push(tree::Entry {
@@ -137,6 +151,13 @@ impl Contents {
         let id = hash(Kind::Tree, &bytes, at)?;
         self.folders.insert(id, Arc::new(Folder::new(nodes)));
         Ok(id)
+    }
+
+    /// Keeps why something cannot be read, and gives the id that stands for it.
+    fn refuse(&mut self, reason: String) -> ObjectId {
+        let id = refusal(&reason);
+        self.refused.insert(id, reason);
+        id
     }
 }
 
@@ -167,6 +188,9 @@ fn refusal(reason: &str) -> ObjectId {
 
 impl Objects for Contents {
     fn folder(&self, id: &ObjectId, at: &TreePath, _: &Work) -> Result<Arc<Folder>, TreeError> {
+        if let Some(reason) = self.refused.get(id) {
+            return Err(broken(at, reason));
+        }
         self.folders
             .get(id)
             .cloned()

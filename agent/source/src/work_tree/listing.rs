@@ -32,6 +32,8 @@ pub(super) struct Listing {
     pub(super) modified: i64,
     /// Where a change of a file changes it: folders, and what links led to.
     pub(super) places: BTreeSet<PathBuf>,
+    /// Whether a file that cannot be read is an error of who reads it, and not of the scan.
+    pub(super) tolerates_unreadable: bool,
 }
 
 /// Something in a folder.
@@ -56,6 +58,8 @@ pub(super) enum What {
     Submodule(ObjectId),
     /// What cannot be read, with the reason.
     Refused(String),
+    /// A folder that cannot be listed, with the reason.
+    Closed(String),
 }
 
 /// What is at a path, before it is taken into a listing.
@@ -111,8 +115,8 @@ impl<'a> Lister<'a> {
         }
     }
 
-    /// Follows links wherever they lead, and takes all that is no file, link or folder for what cannot be read: for folders
-    /// in no repository, which have no revision that could be left.
+    /// Follows links wherever they lead, and lists what cannot be read, as which it takes all that is no file, link or folder:
+    /// for folders in no repository, which have no revision that could be left.
     pub(super) fn leading_anywhere(self) -> Self {
         Self {
             anywhere: Some(Anywhere::default()),
@@ -137,6 +141,7 @@ impl<'a> Lister<'a> {
             files: self.files,
             modified: self.modified,
             places: self.places,
+            tolerates_unreadable: self.anywhere.is_some(),
         })
     }
 
@@ -167,11 +172,24 @@ impl<'a> Lister<'a> {
             }
             .into());
         }
-        let failed = |error| unreadable(at, &error);
         self.note(folder);
         if let Some(anywhere) = &mut self.anywhere {
             anywhere.enter(folder);
         }
+        let entries = self.entries(folder, at, depth);
+        if let Some(anywhere) = &mut self.anywhere {
+            anywhere.leave();
+        }
+        entries
+    }
+
+    fn entries(
+        &mut self,
+        folder: &Path,
+        at: &TreePath,
+        depth: usize,
+    ) -> Result<Vec<Entry>, SourceError> {
+        let failed = |error| unreadable(at, &error);
         let mut entries = Vec::new();
         for entry in fs::read_dir(folder).map_err(failed)? {
             let entry = entry.map_err(failed)?;
@@ -188,7 +206,8 @@ impl<'a> Lister<'a> {
             };
             self.count()?;
             if entries.len() >= self.limits.entries {
-                return Err(too_many(at, entries.len() + 1, self.limits.entries));
+                let size = entries.len() + 1;
+                return Err(too_many(at, size, self.limits.entries, "entries"));
             }
             entries.push(Entry {
                 name,
@@ -196,19 +215,24 @@ impl<'a> Lister<'a> {
                 what,
             });
         }
-        if let Some(anywhere) = &mut self.anywhere {
-            anywhere.leave();
-        }
         Ok(entries)
     }
 
     /// Counts a file or folder.
     fn count(&mut self) -> Result<(), SourceError> {
         self.count += 1;
-        if self.count > self.most {
-            return Err(too_many(&TreePath::root(), self.count, self.most));
+        if self.count <= self.most {
+            return Ok(());
         }
-        Ok(())
+        let link = self.anywhere.as_ref().and_then(Anywhere::link);
+        Err(match link {
+            // That leads to more than whoever made it thought of.
+            Some(link) => {
+                let unit = "entries, with all that was listed before it";
+                too_many(link, self.count, self.most, unit)
+            }
+            None => too_many(&TreePath::root(), self.count, self.most, "entries"),
+        })
     }
 
     /// Lists what is at a path; nothing if it is not part of the tree.
@@ -233,20 +257,27 @@ impl<'a> Lister<'a> {
         }
     }
 
-    /// Lists a folder that is in another one. One without files is no part of the tree, as in git.
+    /// Lists a folder that is in another one. One without files is no part of the tree, as in git. One that cannot be listed
+    /// stays a folder, so that no walk takes it for empty.
     fn within(
         &mut self,
         folder: &Path,
         at: &TreePath,
         depth: usize,
     ) -> Result<Option<What>, SourceError> {
-        let entries = self.folder(folder, at, depth + 1)?;
-        if entries.is_empty() {
-            // Links may lead to it again and again.
-            self.count()?;
-            return Ok(None);
+        match self.folder(folder, at, depth + 1) {
+            Ok(entries) if entries.is_empty() => {
+                // Links may lead to it again and again.
+                self.count()?;
+                Ok(None)
+            }
+            Ok(entries) => Ok(Some(What::Folder(entries))),
+            Err(SourceError::Tree(TreeError::Broken { reason, .. })) if self.anywhere.is_some() => {
+                let reason = format!("{}: {reason}", folder.display());
+                Ok(Some(What::Closed(reason)))
+            }
+            Err(error) => Err(error),
         }
-        Ok(Some(What::Folder(entries)))
     }
 
     /// Says what is at a path; nothing if it is not part of the tree.
@@ -332,13 +363,13 @@ pub(super) fn unreadable(at: &TreePath, error: &io::Error) -> SourceError {
     broken(at, &error.to_string()).into()
 }
 
-fn too_many(path: &TreePath, size: usize, limit: usize) -> SourceError {
+fn too_many(path: &TreePath, size: usize, limit: usize, unit: &'static str) -> SourceError {
     let (size, limit) = (size as u64, limit as u64);
     SourceError::Tree(TreeError::TooLarge {
         path: path.clone(),
         size,
         limit,
-        unit: "entries",
+        unit,
     })
 }
 

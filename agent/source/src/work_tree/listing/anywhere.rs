@@ -1,7 +1,8 @@
 //! Links of a folder in no repository, followed wherever they lead.
 //!
 //! What a link leads to is in the link's place, as for Helm (its `internal/sympath`). There a link that leads to nothing, or
-//! back to a folder around it, and what is no file, link or folder are errors of the whole chart; here of who reads them.
+//! back to a folder around it, what may not be read, and what is no file, link or folder are errors of the whole chart; here of
+//! who reads them.
 
 use std::{
     collections::HashMap,
@@ -23,6 +24,8 @@ pub(super) struct Anywhere {
     open: Vec<PathBuf>,
     /// The numbers of the files that were listed, by where they really are: what many links lead to is read once.
     numbers: HashMap<PathBuf, usize>,
+    /// The outermost link whose folder is being listed.
+    link: Option<TreePath>,
 }
 
 impl Anywhere {
@@ -32,6 +35,11 @@ impl Anywhere {
 
     pub(super) fn leave(&mut self) {
         self.open.pop();
+    }
+
+    /// Returns the outermost link whose folder is being listed.
+    pub(super) fn link(&self) -> Option<&TreePath> {
+        self.link.as_ref()
     }
 
     pub(super) fn number(&self, file: &Path) -> Option<usize> {
@@ -75,9 +83,28 @@ impl Lister<'_> {
                     "which leads back to a folder around it: let it lead to what is needed of that",
                 )))
             }
-            Some(Seen::Folder) => self.within(&end, at, depth),
+            Some(Seen::Folder) => self.through(&end, at, depth),
             Some(seen) => Ok(Some(self.take(seen, &end, at))),
         }
+    }
+
+    /// Lists the folder at the end of a link.
+    fn through(
+        &mut self,
+        end: &Path,
+        at: &TreePath,
+        depth: usize,
+    ) -> Result<Option<What>, SourceError> {
+        let around = self.anywhere.as_mut().and_then(|anywhere| {
+            let around = anywhere.link.clone();
+            anywhere.link.get_or_insert_with(|| at.clone());
+            around
+        });
+        let within = self.within(end, at, depth);
+        if let Some(anywhere) = &mut self.anywhere {
+            anywhere.link = around;
+        }
+        within
     }
 
     /// Finds where a link really ends. The error says why it does not.
