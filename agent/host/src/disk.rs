@@ -47,6 +47,8 @@ pub(crate) struct SealedFolder {
     path: PathBuf,
     owner: u32,
     limit: u64,
+    /// Makes a file that is not there yet: [`create`], but on the full disk of a test.
+    create: fn(&Path) -> io::Result<File>,
 }
 
 impl SealedFolder {
@@ -78,6 +80,7 @@ impl SealedFolder {
             path: path.to_owned(),
             owner,
             limit,
+            create,
         })
     }
 
@@ -143,7 +146,7 @@ impl SealedFolder {
     /// Writes a file under another name, and gives it its own when it is complete and on the disk.
     fn place_whole(&self, path: &Path, parts: &[&[u8]]) -> io::Result<Metadata> {
         let temporary = self.path.join(temporary_name());
-        let written = create(&temporary).and_then(|mut file| {
+        let written = (self.create)(&temporary).and_then(|mut file| {
             for part in parts {
                 file.write_all(part)?;
             }

@@ -30,6 +30,17 @@ struct Record {
     state: State,
 }
 
+impl Record {
+    fn new(seal: Digest, metadata: &Metadata) -> Self {
+        let state = state(metadata);
+        Self { seal, state }
+    }
+
+    fn parts(&self) -> [&[u8]; 3] {
+        [MAGIC, self.seal.as_bytes(), &self.state]
+    }
+}
+
 impl SealedFolder {
     /// Opens the file that was written under a key, if it is there and whole. At its path may be another one by now.
     pub(crate) fn mapped(&self, key: Digest) -> Option<File> {
@@ -47,9 +58,9 @@ impl SealedFolder {
 
     /// Writes a file under a key, and makes room for it.
     pub(crate) fn write_mapped(&self, key: Digest, content: &[u8]) -> io::Result<()> {
-        let path = self.content_file(key);
-        let metadata = self.place(key, &path, &[content])?;
-        self.record(key, seal(key, content), &metadata)?;
+        let metadata = self.place(key, &self.content_file(key), &[content])?;
+        let record = Record::new(seal(key, content), &metadata);
+        self.place(key, &self.seal_file(key), &record.parts())?;
         self.make_room(key);
         Ok(())
     }
@@ -76,20 +87,27 @@ impl SealedFolder {
         if seal(key, &content) != record.seal {
             return Err(invalid("its digest differs"));
         }
-        // If it cannot be noted that all is well, it is found out again the next time.
-        let _ = self.record(key, record.seal, &file.metadata()?);
+        self.note(key, record.seal, &file.metadata()?);
         Ok(file)
     }
 
     /// Keeps a file that is used from going first, without a write at each start.
     fn note_use(&self, key: Digest, record: &Record, file: &File, metadata: &Metadata) {
         let now = SystemTime::now();
-        if is_due(metadata, now) && file.set_modified(now).is_ok() {
+        if is_due(metadata, now)
+            && file.set_modified(now).is_ok()
+            && let Ok(metadata) = file.metadata()
+        {
             // That was a change, and the next start would digest the file because of it.
-            let _ = file
-                .metadata()
-                .and_then(|metadata| self.record(key, record.seal, &metadata));
+            self.note(key, record.seal, &metadata);
         }
+    }
+
+    /// Notes the state in which a file was found whole. If it cannot be noted, it is found out again the next time: other files
+    /// would take longer to make again, and none of them makes room for this.
+    fn note(&self, key: Digest, seal: Digest, metadata: &Metadata) {
+        let record = Record::new(seal, metadata);
+        let _ = self.place_whole(&self.seal_file(key), &record.parts());
     }
 
     fn read_record(&self, key: Digest) -> io::Result<Record> {
@@ -107,11 +125,6 @@ impl SealedFolder {
             }),
             _ => Err(invalid("its seal is of another format")),
         }
-    }
-
-    fn record(&self, key: Digest, seal: Digest, metadata: &Metadata) -> io::Result<()> {
-        let parts: [&[u8]; 3] = [MAGIC, seal.as_bytes(), &state(metadata)];
-        self.place(key, &self.seal_file(key), &parts).map(drop)
     }
 
     fn content_file(&self, key: Digest) -> PathBuf {
@@ -288,5 +301,32 @@ mod tests {
         assert_eq!(known, state(&fs::metadata(&path).unwrap()));
         folder.mapped(key).unwrap();
         assert_eq!(recorded(&folder, key), known);
+    }
+
+    #[test]
+    fn what_is_read_takes_no_room_from_others() {
+        let (_root, mut folder) = folder(1 << 20);
+        let [other, key] = ["other", "k"].map(Digest::of);
+        for key in [other, key] {
+            folder.write_mapped(key, b"content").unwrap();
+        }
+        let path = folder.content_file(key);
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        folder.mapped(key).unwrap();
+        let known = recorded(&folder, key);
+        assert_eq!(known, state(&fs::metadata(&path).unwrap()));
+        folder.create = |_: &Path| Err(io::ErrorKind::StorageFull.into());
+        // First its use is to be noted, and then that it is the same after that change.
+        for _ in 0..2 {
+            assert!(folder.mapped(key).is_some());
+            assert_eq!(recorded(&folder, key), known, "there is no room");
+            assert!(folder.content_file(other).exists());
+            assert!(folder.seal_file(other).exists());
+        }
+        assert_ne!(known, state(&fs::metadata(&path).unwrap()));
+        // What is written does take it.
+        folder.write_mapped(key, b"content").unwrap_err();
+        assert!(!folder.content_file(other).exists());
     }
 }

@@ -1,6 +1,7 @@
 //! Which files go, and when: what was used longest ago, where a folder is over its limit, or its disk is full.
 //!
-//! That room cannot be made is told and harms nobody: what was to be written is there.
+//! Room is made for what is written, and for nothing that is only noted of what is read. That it cannot be made is told and harms
+//! nobody: what was to be written is there.
 
 use std::{
     fs, io,
