@@ -1,12 +1,12 @@
 //! Components, compiled and pre-instantiated, kept by digest and on disk.
 
 mod failures;
+mod native;
 
 use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
     io,
-    os::fd::AsRawFd as _,
     path::Path,
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Instant,
@@ -323,7 +323,7 @@ impl CompiledStore {
             }
         })?;
         if let Some(disk) = &self.disk
-            && let Err(error) = write_native(disk, key, &component)
+            && let Err(error) = native::write(disk, key, &component)
         {
             tracing::warn!(%error, "compiled code cannot be cached, and will be compiled again after a restart");
         }
@@ -331,33 +331,12 @@ impl CompiledStore {
     }
 
     fn read_cached(&self, key: Digest) -> Option<Component> {
-        let disk = self.disk.as_ref()?;
-        let file = disk.mapped(key)?;
-        // By its descriptor: at its path may be another file by now.
-        let native = format!("/proc/self/fd/{}", file.as_raw_fd());
-        #[expect(
-            unsafe_code,
-            reason = "loading native code is unsafe because the engine runs whatever it is given. What it is given here \
-                      was compiled by this account: the file belongs to it and nobody else can write it, its seal is \
-                      the digest over the key (component, engine, versions) and every byte, and the file system says \
-                      that nothing was changed since it was written or last compared with that. It is the very file \
-                      that was checked, whatever is at its path by now. Whoever can change it, now or while it is \
-                      mapped, is this account already, and could as well replace the agent. Code never comes from a \
-                      registry"
-        )]
-        // SAFETY: the file is what `Component::serialize` of a compatible engine returned, as argued above.
-        let component = unsafe { Component::deserialize_file(&self.engine, &native) };
-        match component {
-            Ok(component) => Some(component),
-            Err(error) => {
-                tracing::warn!(
-                    error = format!("{error:#}"),
-                    "cached code does not load, and is compiled again"
-                );
-                disk.forget_mapped(key);
-                None
-            }
-        }
+        native::read(
+            self.disk.as_ref()?,
+            &self.engine,
+            key,
+            Path::new(native::DESCRIPTORS),
+        )
     }
 
     /// Names compiled code: by the component, and by all that decides what the compiler makes of it.
@@ -372,11 +351,6 @@ impl CompiledStore {
             .part(env!("CARGO_PKG_VERSION"))
             .finish()
     }
-}
-
-fn write_native(disk: &SealedFolder, key: Digest, component: &Component) -> io::Result<()> {
-    let native = component.serialize().map_err(io::Error::other)?;
-    disk.write_mapped(key, &native)
 }
 
 /// Says whether there was no memory for what is made of a component: the engine asks the system for some of it, and tells
@@ -550,7 +524,7 @@ mod tests {
         let component = Component::from_binary(&other.engine, EMPTY).unwrap();
         // What is not loaded would be compiled here, which fails in another way: it is no component.
         let key = other.key(Digest::of(SLOW));
-        write_native(other.disk.as_ref().unwrap(), key, &component).unwrap();
+        native::write(other.disk.as_ref().unwrap(), key, &component).unwrap();
         let script = r#"cp "$0"/other/compiled/* "$0/compiled"; exit 5"#;
         let loaded = load(store_with(folder.path(), script), SLOW).await;
         assert!(
