@@ -12,11 +12,11 @@ mod select;
 pub mod settings;
 mod substitute;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use pintle_sdk::{
-    Context, Failure, ObjectId, Plugin, Position, Problem, RenderedObject, Renderer, Rendering,
-    Tree,
+    Context, Failure, Hook, HookEvent, ObjectId, Plugin, Position, Problem, RenderedObject,
+    Renderer, Rendering, Tree,
 };
 use pintle_yaml::{Limits, read_json, read_yaml};
 
@@ -55,7 +55,7 @@ impl Renderer for Manifests {
         for file in &selected.files {
             read(file, folder, &mut substitution, &mut found, &mut report);
         }
-        refuse_duplicates(&found, &mut report);
+        tell_duplicates(&found, &mut report);
         if found.is_empty() && report.is_clean() {
             return Err(nothing_in(&selected.files).into());
         }
@@ -107,14 +107,22 @@ fn read(
     }
 }
 
+/// What is known of an identity.
+struct Known {
+    first: Position,
+    /// Of hooks, at which events it is run, with the first place that says so.
+    events: Option<BTreeMap<HookEvent, Position>>,
+}
+
 /// Two objects with one identity: whichever were applied last would win, so neither is. Hooks may share one among themselves: a
-/// chart has one name for what it runs at different events.
-fn refuse_duplicates(found: &[Object], report: &mut Report) {
-    let mut known: BTreeMap<_, (Position, bool)> = BTreeMap::new();
+/// chart has one name for what it runs at different events. At one event, too, Helm runs all of them, but more often a file was
+/// copied: that is a warning.
+fn tell_duplicates(found: &[Object], report: &mut Report) {
+    let mut known: BTreeMap<_, Known> = BTreeMap::new();
     for object in found {
         let Some(id) = object.id() else { continue };
         let position = object.position(object.node.mark);
-        let is_hook = matches!(hooks::of(object), Ok(Some(_)));
+        let hook = hooks::of(object).ok().flatten();
         // The version is no part of the identity: one object may be written in two.
         let identity = (
             id.group().to_owned(),
@@ -122,21 +130,52 @@ fn refuse_duplicates(found: &[Object], report: &mut Report) {
             id.namespace.clone(),
             id.name.clone(),
         );
-        match known.get(&identity) {
-            Some((_, true)) if is_hook => {}
-            Some((first, _)) => {
-                let message = format!("{} is also defined at {first}", name(&id));
-                report.problem(
-                    Problem::new(message)
-                        .position(position)
-                        .hint("keep one of the two"),
-                );
+        let known = match known.entry(identity) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                place.insert(Known {
+                    events: hook.map(|hook| events(&hook, &position)),
+                    first: position,
+                });
+                continue;
             }
-            None => {
-                known.insert(identity, (position, is_hook));
+        };
+        if let (Some(others), Some(hook)) = (&mut known.events, &hook) {
+            report.warnings(hook_twice(&id, others, hook, &position));
+            for (event, position) in events(hook, &position) {
+                others.entry(event).or_insert(position);
             }
+        } else {
+            let message = format!("{} is also defined at {}", name(&id), known.first);
+            report.problem(
+                Problem::new(message)
+                    .position(position)
+                    .hint("keep one of the two"),
+            );
         }
     }
+}
+
+fn events(hook: &Hook, position: &Position) -> BTreeMap<HookEvent, Position> {
+    let events = hook.events.iter();
+    events.map(|event| (*event, position.clone())).collect()
+}
+
+/// Warns of a hook that is run at an event of another one with its identity.
+fn hook_twice(
+    id: &ObjectId,
+    others: &BTreeMap<HookEvent, Position>,
+    hook: &Hook,
+    position: &Position,
+) -> Option<Problem> {
+    let mut events = hook.events.iter();
+    let (event, first) = events.find_map(|event| others.get_key_value(event))?;
+    let message = format!(
+        "{} is also defined at {first}, and both are hooks of `{event}`",
+        name(id)
+    );
+    let problem = Problem::new(message).position(position.clone());
+    Some(problem.hint("keep one of the two, unless both are meant"))
 }
 
 /// `Deployment shop/web`.

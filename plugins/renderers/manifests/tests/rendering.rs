@@ -347,20 +347,39 @@ fn one_identity_twice_is_refused() {
     assert_eq!(render(&tree, &json!({})).objects.len(), 3);
 }
 
+/// A hook of events.
+fn migrate(events: &str) -> String {
+    format!(
+        "{}  annotations: {{helm.sh/hook: '{events}'}}\n",
+        config("migrate")
+    )
+}
+
 #[test]
 fn hooks_may_share_an_identity_among_themselves() {
-    let migrate = |event: &str| {
-        format!(
-            "{}  annotations: {{helm.sh/hook: {event}}}\n",
-            config("migrate")
-        )
-    };
     let tree = MemoryTree::new()
         .file("a.yaml", migrate("pre-upgrade"))
         .file("b.yaml", migrate("post-install"));
-    assert_eq!(names(&render(&tree, &json!({}))), ["migrate", "migrate"]);
+    let rendering = render(&tree, &json!({}));
+    assert_eq!(names(&rendering), ["migrate", "migrate"]);
+    assert_eq!(rendering.warnings, []);
     let tree = tree.file("c.yaml", config("migrate"));
     insta::assert_snapshot!(refusal(&tree, &json!({})), @"c.yaml:1:1: ConfigMap migrate is also defined at a.yaml:1:1 (keep one of the two)");
+}
+
+#[test]
+fn hooks_of_one_event_that_share_an_identity_are_named() {
+    let tree = MemoryTree::new()
+        .file("a.yaml", migrate("pre-upgrade"))
+        .file("b.yaml", migrate("pre-install,pre-upgrade"))
+        .file("c.yaml", migrate("pre-install"))
+        .file("d.yaml", migrate("post-install"));
+    let rendering = render(&tree, &json!({}));
+    assert_eq!(names(&rendering), ["migrate"; 4]);
+    insta::assert_snapshot!(lines(&rendering.warnings), @"
+    b.yaml:1:1: ConfigMap migrate is also defined at a.yaml:1:1, and both are hooks of `pre-upgrade` (keep one of the two, unless both are meant)
+    c.yaml:1:1: ConfigMap migrate is also defined at b.yaml:1:1, and both are hooks of `pre-install` (keep one of the two, unless both are meant)
+    ");
 }
 
 #[test]
