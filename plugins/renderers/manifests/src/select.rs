@@ -53,7 +53,11 @@ impl Exclusion<'_> {
     fn idle(&self) -> Vec<Problem> {
         let all = self.patterns.iter().enumerate();
         all.filter(|(index, _)| !self.used.contains(index))
-            .map(|(index, pattern)| idle(format!("/exclude/{index}"), pattern))
+            .map(|(index, pattern)| {
+                let message =
+                    format!("`{pattern}` excludes none of the files that `include` matches");
+                idle(format!("/exclude/{index}"), message)
+            })
             .collect()
     }
 }

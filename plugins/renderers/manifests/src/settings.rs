@@ -154,16 +154,34 @@ fn is_astray(pattern: &str) -> bool {
 }
 
 fn astray(pointer: String, pattern: &Glob) -> Problem {
+    let hint = match meant(pattern.as_str()) {
+        Some(meant) => format!("write `{meant}`"),
+        None => "write `test/**` for all that is in the folder `test`, and `*.yaml` for files of the application's folder".to_owned(),
+    };
     Problem::new(format!(
         "`{pattern}` matches no path: a path begins in the application's folder, ends with a file, and has no part `.` or `..`"
     ))
     .pointer(pointer)
-    .hint("write `test/**` for all that is in the folder `test`, and `*.yaml` for files of the application's folder")
+    .hint(hint)
 }
 
-/// Warns of a pattern that none of the files it is for matches.
-pub(crate) fn idle(pointer: String, pattern: &Glob) -> Problem {
-    Problem::new(format!("no file matches `{pattern}`"))
+/// Says what is meant by a pattern that matches no path, unless it goes up, or names no more than the application's folder.
+fn meant(pattern: &str) -> Option<String> {
+    let parts = pattern.split('/').filter(|part| !matches!(*part, "" | "."));
+    let mut parts: Vec<&str> = parts.collect();
+    if parts.is_empty() || parts.contains(&"..") {
+        return None;
+    }
+    let is_folder = pattern.ends_with('/') || pattern.ends_with("/.");
+    if is_folder && parts.last() != Some(&"**") {
+        parts.push("**");
+    }
+    Some(parts.join("/"))
+}
+
+/// Warns of a pattern that none of the files it is for matches, as the message says.
+pub(crate) fn idle(pointer: String, message: String) -> Problem {
+    Problem::new(message)
         .pointer(pointer)
         .hint("patterns match whole paths: `test/**` is all that is in the folder `test`, `**/test/**` all that is in any folder of that name")
 }

@@ -177,7 +177,10 @@ impl<'a> Substitution<'a> {
     pub(crate) fn idle(&self, files: &[String]) -> Vec<Problem> {
         let all = self.settings.files.iter().enumerate();
         all.filter(|(_, pattern)| !files.iter().any(|file| pattern.matches(file)))
-            .map(|(index, pattern)| idle(format!("/substitute/files/{index}"), pattern))
+            .map(|(index, pattern)| {
+                let message = format!("no file that is read matches `{pattern}`");
+                idle(format!("/substitute/files/{index}"), message)
+            })
             .collect()
     }
 

@@ -149,9 +149,18 @@ fn patterns_that_choose_nothing_are_named() {
     let rendering = render(&tree, &with);
     assert_eq!(names(&rendering), ["a"]);
     insta::assert_snapshot!(lines(&rendering.warnings), @"
-    /exclude/0: no file matches `test` (patterns match whole paths: `test/**` is all that is in the folder `test`, `**/test/**` all that is in any folder of that name)
-    /substitute/files/1: no file matches `test/**` (patterns match whole paths: `test/**` is all that is in the folder `test`, `**/test/**` all that is in any folder of that name)
+    /exclude/0: `test` excludes none of the files that `include` matches (patterns match whole paths: `test/**` is all that is in the folder `test`, `**/test/**` all that is in any folder of that name)
+    /substitute/files/1: no file that is read matches `test/**` (patterns match whole paths: `test/**` is all that is in the folder `test`, `**/test/**` all that is in any folder of that name)
     ");
+}
+
+#[test]
+fn a_pattern_that_only_files_match_that_are_not_included_is_not_said_to_match_none() {
+    let tree = MemoryTree::new()
+        .file("a.yaml", config("a"))
+        .file("README.md", "# no manifest");
+    let rendering = render(&tree, &json!({"exclude": ["README.md"]}));
+    insta::assert_snapshot!(lines(&rendering.warnings), @"/exclude/0: `README.md` excludes none of the files that `include` matches (patterns match whole paths: `test/**` is all that is in the folder `test`, `**/test/**` all that is in any folder of that name)");
 }
 
 #[test]
@@ -485,10 +494,12 @@ fn settings_are_checked() {
     insta::assert_snapshot!(wrong(json!({"include": ["[a"]})), @r"/include/0: `[a` is no pattern: `[` has no closing `]`; write `\[` for the character itself");
     insta::assert_snapshot!(wrong(json!({"include": []})), @"/include: no file would be read (leave the setting out to read every YAML and JSON file)");
     insta::assert_snapshot!(wrong(json!({"exclude": ["a**"]})), @"/exclude/0: `a**` is no pattern: `**` must stand alone between two `/`, as in `**/*.yaml`; use `*` within a name");
-    insta::assert_snapshot!(wrong(json!({"include": ["/a.yaml"], "exclude": ["test/", "./test/**"], "substitute": {"files": ["x/../*"]}})), @"
-    /include/0: `/a.yaml` matches no path: a path begins in the application's folder, ends with a file, and has no part `.` or `..` (write `test/**` for all that is in the folder `test`, and `*.yaml` for files of the application's folder)
-    /exclude/0: `test/` matches no path: a path begins in the application's folder, ends with a file, and has no part `.` or `..` (write `test/**` for all that is in the folder `test`, and `*.yaml` for files of the application's folder)
-    /exclude/1: `./test/**` matches no path: a path begins in the application's folder, ends with a file, and has no part `.` or `..` (write `test/**` for all that is in the folder `test`, and `*.yaml` for files of the application's folder)
+    insta::assert_snapshot!(wrong(json!({"include": ["/a.yaml"], "exclude": ["test/", "./test/**", "test/**/", "./"], "substitute": {"files": ["x/../*"]}})), @"
+    /include/0: `/a.yaml` matches no path: a path begins in the application's folder, ends with a file, and has no part `.` or `..` (write `a.yaml`)
+    /exclude/0: `test/` matches no path: a path begins in the application's folder, ends with a file, and has no part `.` or `..` (write `test/**`)
+    /exclude/1: `./test/**` matches no path: a path begins in the application's folder, ends with a file, and has no part `.` or `..` (write `test/**`)
+    /exclude/2: `test/**/` matches no path: a path begins in the application's folder, ends with a file, and has no part `.` or `..` (write `test/**`)
+    /exclude/3: `./` matches no path: a path begins in the application's folder, ends with a file, and has no part `.` or `..` (write `test/**` for all that is in the folder `test`, and `*.yaml` for files of the application's folder)
     /substitute/files/0: `x/../*` matches no path: a path begins in the application's folder, ends with a file, and has no part `.` or `..` (write `test/**` for all that is in the folder `test`, and `*.yaml` for files of the application's folder)
     ");
     insta::assert_snapshot!(wrong(json!({"substitute": {"variables": {"a-b": 1, "1": 2, "ok_1": 3}}})), @"
