@@ -233,6 +233,11 @@ impl Condition {
         conditions
     }
 
+    /// Returns the condition `Ready` of an object; nothing before the agent has looked at it.
+    pub fn ready(conditions: &[Self]) -> Option<&Self> {
+        conditions.iter().find(|one| one.kind == "Ready")
+    }
+
     /// Returns the condition `Drifted` for drift that is left as it is; nothing if there is none.
     pub fn drifted(
         drift: &[ObjectDrift],

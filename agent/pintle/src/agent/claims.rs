@@ -132,27 +132,22 @@ impl Claims {
 
     /// Takes note of what an application follows.
     pub(crate) fn source(&self, name: &ApplicationName, topic: Digest) {
-        self.change(|state| {
-            let known = state.known(name);
-            known.is_some_and(|known| assign(&mut known.topic, Some(topic)))
-        });
+        self.change_known(name, |known| assign(&mut known.topic, Some(topic)));
     }
 
     /// Says that an application has a revision to render.
     pub(crate) fn expect(&self, name: &ApplicationName, revision: &str) {
-        self.change(|state| {
-            let known = state.known(name);
-            known.is_some_and(|known| assign(&mut known.wanted, Some(revision.to_owned())))
+        self.change_known(name, |known| {
+            assign(&mut known.wanted, Some(revision.to_owned()))
         });
     }
 
     /// Says that the source of an application gives a revision: it has that to render, unless it has done so already. Each
     /// push is told again and again, and two that wait for each other's render of what both have rendered would wait in vain.
     pub(crate) fn hear(&self, name: &ApplicationName, revision: &str) {
-        self.change(|state| {
-            let has_to = |known: &&mut Known| known.rendered.as_deref() != Some(revision);
-            let known = state.known(name).filter(has_to);
-            known.is_some_and(|known| assign(&mut known.wanted, Some(revision.to_owned())))
+        self.change_known(name, |known| {
+            let has_to = known.rendered.as_deref() != Some(revision);
+            has_to && assign(&mut known.wanted, Some(revision.to_owned()))
         });
     }
 
@@ -196,9 +191,8 @@ impl Claims {
         name: &ApplicationName,
         objects: impl Iterator<Item = &'a ObjectId>,
     ) {
-        self.change(|state| {
-            let known = state.known(name);
-            known.is_some_and(|known| extend(&mut known.forbidden, &known.cluster, objects))
+        self.change_known(name, |known| {
+            extend(&mut known.forbidden, &known.cluster, objects)
         });
     }
 
@@ -208,9 +202,8 @@ impl Claims {
         name: &ApplicationName,
         objects: impl Iterator<Item = &'a ObjectId>,
     ) {
-        self.change(|state| {
-            let known = state.known(name);
-            known.is_some_and(|known| extend(&mut known.barred, &known.cluster, objects))
+        self.change_known(name, |known| {
+            extend(&mut known.barred, &known.cluster, objects)
         });
     }
 
@@ -220,12 +213,9 @@ impl Claims {
         name: &ApplicationName,
         objects: impl Iterator<Item = &'a ObjectId>,
     ) {
-        self.change(|state| {
-            let known = state.known(name);
-            known.is_some_and(|known| {
-                let sets = [&mut known.forbidden, &mut known.barred];
-                lift(sets, &known.cluster, objects)
-            })
+        self.change_known(name, |known| {
+            let sets = [&mut known.forbidden, &mut known.barred];
+            lift(sets, &known.cluster, objects)
         });
     }
 
@@ -235,22 +225,18 @@ impl Claims {
         name: &ApplicationName,
         objects: impl Iterator<Item = &'a ObjectId>,
     ) {
-        self.change(|state| {
-            let known = state.known(name);
-            known.is_some_and(|known| lift([&mut known.barred], &known.cluster, objects))
+        self.change_known(name, |known| {
+            lift([&mut known.barred], &known.cluster, objects)
         });
     }
 
     /// Says that an application has written all that its render has.
     pub(crate) fn unbar(&self, name: &ApplicationName) {
-        self.change(|state| {
-            let known = state.known(name);
-            known.is_some_and(|known| {
-                known.superseded = 0;
-                let forbidden = std::mem::take(&mut known.forbidden);
-                let barred = std::mem::take(&mut known.barred);
-                !(forbidden.is_empty() && barred.is_empty())
-            })
+        self.change_known(name, |known| {
+            known.superseded = 0;
+            let forbidden = std::mem::take(&mut known.forbidden);
+            let barred = std::mem::take(&mut known.barred);
+            !(forbidden.is_empty() && barred.is_empty())
         });
     }
 
@@ -265,18 +251,12 @@ impl Claims {
 
     /// Says that an application will not render its revision for now: it waits for a change, has failed too often, or rests.
     pub(crate) fn settle(&self, name: &ApplicationName) {
-        self.change(|state| {
-            let known = state.known(name);
-            known.is_some_and(Known::settle)
-        });
+        self.change_known(name, Known::settle);
     }
 
     /// Says that an application has failed to render its revision, and is about to try again: that is still to come.
     pub(crate) fn fail(&self, name: &ApplicationName) {
-        self.change(|state| {
-            let known = state.known(name);
-            known.is_some_and(|known| assign(&mut known.is_new, false))
-        });
+        self.change_known(name, |known| assign(&mut known.is_new, false));
     }
 
     /// Says that an application is another replica's. What it claims is not known here any more.
@@ -364,6 +344,11 @@ impl Claims {
         if is_news {
             self.changes.send_modify(|changes| *changes += 1);
         }
+    }
+
+    /// Changes what is known of an application that is there, as [`change`](Self::change) does.
+    fn change_known(&self, name: &ApplicationName, change: impl FnOnce(&mut Known) -> bool) {
+        self.change(|state| state.known(name).is_some_and(change));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -21,7 +21,6 @@ use pintle_registry::{Keychain, NoEntry, Reference, Registry, RegistryError};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
-    time::Instant,
 };
 
 use self::{
@@ -367,19 +366,10 @@ impl One {
         self.shared.catalog.put(&self.plugin.name, Some(resource));
     }
 
-    /// Writes what became of the plugin, if that is this replica's to do and not there yet. What cannot be written is owed, and
-    /// told once.
+    /// Writes what became of the plugin, if that is this replica's to do and not there yet. What cannot be written is owed.
     async fn write_status(&mut self) {
         let written = self.try_to_write_status().await;
-        let is_written = written.is_ok();
-        let is_news = self
-            .owed
-            .take(&self.plugin.name, is_written, Instant::now());
-        if let Err(error) = written
-            && is_news
-        {
-            tracing::warn!(plugin = self.plugin.name, error = %chain(&error), "its status was not written; it is tried again");
-        }
+        self.owed.settle(&self.plugin.name, written);
     }
 
     async fn try_to_write_status(&mut self) -> Result<(), StatusError> {

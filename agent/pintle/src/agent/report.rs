@@ -64,12 +64,12 @@ impl Verdict {
 
     /// Returns what a status says already, for a run that changes nothing about it.
     pub(crate) fn as_told(conditions: &[Condition]) -> Option<Self> {
-        let find = |kind: &str| conditions.iter().find(|condition| condition.kind == kind);
-        let ready = find("Ready")?;
+        let ready = Condition::ready(conditions)?;
+        let is_stalled = || conditions.iter().any(|one| one.kind == "Stalled");
         let standing = match ready.status {
             ConditionStatus::True => Standing::Ready,
             ConditionStatus::Unknown => Standing::Working,
-            ConditionStatus::False if find("Stalled").is_some() => Standing::Stalled,
+            ConditionStatus::False if is_stalled() => Standing::Stalled,
             ConditionStatus::False => Standing::Retrying,
         };
         Some(Self {

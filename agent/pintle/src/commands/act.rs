@@ -259,10 +259,7 @@ pub(in crate::commands) fn suspended_by(application: &Application) -> Option<Per
 }
 
 fn ready_of(application: &Application) -> Option<&Condition> {
-    let conditions = &application.status.as_ref().ok()?.conditions;
-    conditions
-        .iter()
-        .find(|condition| condition.kind == "Ready")
+    Condition::ready(&application.status.as_ref().ok()?.conditions)
 }
 
 /// Says whether an application is on its way to something, as far as its status tells.

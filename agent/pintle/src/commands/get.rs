@@ -116,10 +116,7 @@ fn plugin_row(plugin: &Plugin) -> Vec<String> {
 
 /// The state of `Ready`, and the first line of its message.
 fn ready(conditions: &[Condition]) -> (String, String) {
-    let Some(ready) = conditions
-        .iter()
-        .find(|condition| condition.kind == "Ready")
-    else {
+    let Some(ready) = Condition::ready(conditions) else {
         return (
             "Unknown".to_owned(),
             "not looked at yet: is the agent running?".to_owned(),

@@ -10,7 +10,7 @@ use futures::StreamExt as _;
 use owo_colors::OwoColorize as _;
 use pintle_cluster::{Application, Applications, ResourceEvent};
 use pintle_core::{
-    application::{ApplicationStatus, TestResult},
+    application::{ApplicationStatus, Condition, TestResult},
     names::{ApplicationName, TEST_ANNOTATION},
 };
 use serde_json::json;
@@ -118,7 +118,7 @@ fn standing(application: &Application) -> String {
     let Ok(status) = &application.status else {
         return String::new();
     };
-    let ready = status.conditions.iter().find(|one| one.kind == "Ready");
+    let ready = Condition::ready(&status.conditions);
     ready.map_or_else(String::new, |ready| format!(" ({})", ready.message))
 }
 

@@ -49,6 +49,17 @@ fn render(claims: &Claims, name: &str, revision: &str, objects: &[&str]) -> bool
     claims.rendered(&app(name), revision, ids.iter())
 }
 
+/// What `shop/a` asks, of nothing in particular.
+fn question() -> Question {
+    Question {
+        by: "shop.a".into(),
+        cluster: String::new(),
+        objects: Vec::new(),
+        source: None,
+        owner: None,
+    }
+}
+
 fn runtime() -> Runtime {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     runtime.enable_time().build().unwrap()
@@ -170,13 +181,7 @@ fn whose_source_does_not_answer_is_waited_for_a_while() {
     use super::applications::FIRST_REVISION;
     let claims = claims(&["a", "b"]);
     render(&claims, "a", "1", &[]);
-    let question = Question {
-        by: "shop.a".into(),
-        cluster: String::new(),
-        objects: Vec::new(),
-        source: None,
-        owner: None,
-    };
+    let question = question();
     let is_waited_for = |after: Duration| {
         let state = claims.lock();
         let unsettled = state.unsettled(&question, Instant::now() + after);
@@ -557,13 +562,7 @@ fn what_other_replicas_claim_counts() {
 #[test]
 fn who_keeps_a_question_from_being_answered_is_told() {
     let claims = claims(&["a", "b"]);
-    let question = Question {
-        by: "shop.a".into(),
-        cluster: String::new(),
-        objects: Vec::new(),
-        source: None,
-        owner: None,
-    };
+    let question = question();
     let told = || {
         let reason = claims.obstacle(&question);
         pintle_cluster::UnknownClaims { reason }.to_string()

@@ -7,7 +7,7 @@ use std::{
 
 use pintle_cluster::Application;
 use pintle_core::{
-    application::{ApplicationStatus, ConditionStatus},
+    application::{ApplicationStatus, Condition, ConditionStatus},
     dependencies::{Dependency, Obstacle, obstacles},
     machine::{Cause, Event, Outcome},
     names::ApplicationName,
@@ -104,7 +104,7 @@ fn not_ready(application: &Application) -> Option<String> {
 }
 
 fn unready_condition(status: &ApplicationStatus) -> Option<String> {
-    let Some(ready) = status.conditions.iter().find(|one| one.kind == "Ready") else {
+    let Some(ready) = Condition::ready(&status.conditions) else {
         return Some("the agent has not come to it yet".to_owned());
     };
     if ready.status == ConditionStatus::True {

@@ -4,6 +4,8 @@
 
 use std::future;
 
+use pintle_cluster::StatusError;
+use pintle_core::causes::chain;
 use tokio::time::Instant;
 
 /// How often in a row a status could not be written.
@@ -24,6 +26,16 @@ impl Owed {
         self.failures = self.failures.saturating_add(1);
         self.due = Some(now + pintle_core::machine::pause(name, self.failures));
         self.failures == 1
+    }
+
+    /// Takes what became of writing the status of a plugin. What cannot be written is logged once.
+    pub(super) fn settle(&mut self, name: &str, written: Result<(), StatusError>) {
+        let is_news = self.take(name, written.is_ok(), Instant::now());
+        if let Err(error) = written
+            && is_news
+        {
+            tracing::warn!(plugin = name, error = %chain(&error), "its status was not written; it is tried again");
+        }
     }
 
     /// Returns when it is time to try again; nothing while nothing is owed.

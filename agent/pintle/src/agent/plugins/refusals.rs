@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use pintle_cluster::{Plugin, Plugins, StatusError};
 use pintle_core::{
     application::{Condition, PluginStatus, Standing},
-    causes::chain,
     sharding::{Shard, ShardSet},
 };
 use tokio::time::Instant;
@@ -98,16 +97,10 @@ impl Refused {
         self.owed.at().is_some_and(|due| due <= now)
     }
 
-    /// Tells it. What cannot be written is owed, and logged once.
+    /// Tells it. What cannot be written is owed.
     async fn tell(&mut self, resources: &Plugins, shards: ShardSet) {
         let written = self.write(resources, shards).await;
-        let name = &self.plugin.name;
-        let is_news = self.owed.take(name, written.is_ok(), Instant::now());
-        if let Err(error) = written
-            && is_news
-        {
-            tracing::warn!(plugin = name, error = %chain(&error), "its status was not written; it is tried again");
-        }
+        self.owed.settle(&self.plugin.name, written);
     }
 
     async fn write(&mut self, resources: &Plugins, shards: ShardSet) -> Result<(), StatusError> {

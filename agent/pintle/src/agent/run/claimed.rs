@@ -22,7 +22,11 @@ impl Run {
         if waits {
             // Before it is claimed, so that nobody finds it in between.
             let inventory = self.before.recorded().unwrap_or_default();
-            self.bar_unproven(ready, &inventory);
+            let (name, contested) = (&ready.release.application, &self.contested);
+            self.bar(
+                &ready.release,
+                unproven(ready.ids(), name, &inventory, contested),
+            );
         }
         let (name, revision) = (&ready.release.application, &ready.revision.commit);
         self.found.has_left |= self.shared.claims.rendered(name, revision, ready.ids());
@@ -35,31 +39,31 @@ impl Run {
         if !self.is_rollout() {
             return;
         }
-        self.prove(ready, inventory);
+        let name = &ready.release.application;
+        let unproven = unproven(ready.ids(), name, inventory, &self.contested);
+        self.prove(ready, inventory, &unproven);
         let is_superseded = outcome == Outcome::Cancelled && !self.is_suspended();
         // What takes its place goes on where it was.
-        if is_superseded && !self.shared.claims.supersede(&ready.release.application) {
+        if is_superseded && !self.shared.claims.supersede(name) {
             return;
         }
-        self.bar_unproven(ready, inventory);
+        self.bar(&ready.release, unproven);
     }
 
     /// Takes note of what the run has come to: an earlier one may not have, or was refused it.
-    fn prove(&self, ready: &Ready, inventory: &Inventory) {
+    fn prove(&self, ready: &Ready, inventory: &Inventory, unproven: &[&ObjectId]) {
         let (claims, name) = (&self.shared.claims, &ready.release.application);
         let before = self.before.recorded().unwrap_or_default();
         let is_proven =
             |id: &&ObjectId| self.contested.contains(*id) || is_written(id, &before, inventory);
         claims.prove(name, ready.ids().filter(is_proven));
-        let unproven = unproven(ready.ids(), name, inventory, &self.contested);
-        let unproven: BTreeSet<&ObjectId> = unproven.into_iter().collect();
+        let unproven: BTreeSet<&ObjectId> = unproven.iter().copied().collect();
         claims.reach(name, ready.ids().filter(|id| !unproven.contains(id)));
     }
 
-    fn bar_unproven(&self, ready: &Ready, inventory: &Inventory) {
-        let name = &ready.release.application;
-        if self.is_doubted(&ready.release) {
-            let unproven = unproven(ready.ids(), name, inventory, &self.contested);
+    fn bar(&self, release: &Release, unproven: Vec<&ObjectId>) {
+        if self.is_doubted(release) {
+            let name = &release.application;
             self.shared.claims.bar(name, unproven.into_iter());
         }
     }

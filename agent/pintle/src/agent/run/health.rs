@@ -3,7 +3,12 @@
 use std::time::Duration;
 
 use pintle_cluster::{StatusStore, Unsettled, Waited};
-use pintle_core::{application::Standing, event::Reason, inventory::Inventory, revision::short};
+use pintle_core::{
+    application::{Condition, Standing},
+    event::Reason,
+    inventory::Inventory,
+    revision::short,
+};
 use serde_json::json;
 
 use super::{
@@ -79,11 +84,7 @@ impl Run {
     }
 
     fn was_degraded(&self) -> bool {
-        let ready = self
-            .before
-            .conditions
-            .iter()
-            .find(|condition| condition.kind == "Ready");
+        let ready = Condition::ready(&self.before.conditions);
         ready.is_some_and(|ready| ready.reason == Reason::Degraded.camel())
             && self.before.revision == self.learned.applied
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use pintle_cluster::Release;
 use pintle_core::{
-    application::ApplicationSpec,
+    application::{ApplicationSpec, Condition},
     digest::Digest,
     machine::Cause,
     readset::{self, Question},
@@ -53,11 +53,7 @@ impl Run {
     /// Says whether the status tells that this render is in the cluster. It may be older than what was rendered last: then
     /// the status of the run that failed with that could not be written.
     pub(super) fn was_converged_to(&self, rendered: Digest) -> bool {
-        let ready = self
-            .before
-            .conditions
-            .iter()
-            .find(|condition| condition.kind == "Ready");
+        let ready = Condition::ready(&self.before.conditions);
         ready.is_some_and(|ready| ready.reason == reasons::CONVERGED)
             && self.before.rendered_digest == Some(rendered)
             && self.before.observed_generation == Some(self.job.application.generation)

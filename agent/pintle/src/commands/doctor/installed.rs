@@ -145,8 +145,7 @@ fn loaded(all: &[Plugin]) -> Result<String, String> {
 
 /// Returns the condition `Ready` if it is False.
 fn unready(conditions: &[Condition]) -> Option<&Condition> {
-    let is_unready = |one: &&Condition| one.kind == "Ready" && one.status == ConditionStatus::False;
-    conditions.iter().find(is_unready)
+    Condition::ready(conditions).filter(|ready| ready.status == ConditionStatus::False)
 }
 
 /// Names some, and says how many more there are.

@@ -278,8 +278,7 @@ pub(super) fn object_lines(application: &Application, with_objects: bool) -> Vec
 
 /// The state of `Ready`, and its message.
 pub(in crate::commands) fn ready(status: &ApplicationStatus) -> (&'static str, String) {
-    let is_ready = |condition: &&Condition| condition.kind == "Ready";
-    let Some(ready) = status.conditions.iter().find(is_ready) else {
+    let Some(ready) = Condition::ready(&status.conditions) else {
         let message = "not looked at yet: is the agent running?";
         return ("Unknown", message.to_owned());
     };
