@@ -84,8 +84,10 @@ func newAPIServer(c *config, listener net.Listener) (runFunc, error) {
 		if err := os.WriteFile(policy, []byte(auditPolicy), 0o600); err != nil {
 			return nil, err
 		}
-		// Blocking is the log's default mode: an answered request is in the file.
-		args = append(args, "--audit-policy-file="+policy, "--audit-log-path="+c.path("audit.log"))
+		// Blocking is the log's default mode: an answered request is in the file. Who has marked a place in it would find
+		// nothing behind that once the file was another one, as happens by default after 100 MB.
+		args = append(args, "--audit-policy-file="+policy, "--audit-log-path="+c.path("audit.log"),
+			"--audit-log-maxsize=1000000")
 	}
 	opts := apiserveroptions.NewServerRunOptions()
 	err := parse(opts.Flags(), append(args, strings.Fields(c.apiArgs)...)...)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"time"
@@ -100,12 +101,21 @@ func listen(c *config) (net.Listener, error) {
 	}
 	c.apiPort = listener.Addr().(*net.TCPAddr).Port
 	if c.etcdPort == 0 {
-		free, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		c.etcdPort = free.Addr().(*net.TCPAddr).Port
-		return listener, free.Close()
+		c.etcdPort, err = freePort()
 	}
-	return listener, nil
+	return listener, err
+}
+
+// freePort finds a port for who listens later. No outgoing connection takes it meanwhile: the system gives those ports from 32768
+// on.
+func freePort() (int, error) {
+	var err error
+	for range 100 {
+		var free net.Listener
+		port := 10_000 + rand.IntN(22_000)
+		if free, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			return port, free.Close()
+		}
+	}
+	return 0, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -66,12 +67,8 @@ func startSSH(ctx context.Context, dir, repos string, failed chan<- error) (*ssh
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return nil, fmt.Errorf("read keys: %w", err)
 	}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freePort()
 	if err != nil {
-		return nil, err
-	}
-	port := free.Addr().(*net.TCPAddr).Port
-	if err := free.Close(); err != nil {
 		return nil, err
 	}
 	host := strings.Join(strings.Fields(string(hostKey))[:2], " ")
@@ -128,4 +125,18 @@ func dial(ctx context.Context, port int) error {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
+}
+
+// freePort finds a port for who listens later. No outgoing connection takes it meanwhile: the system gives those ports from 32768
+// on.
+func freePort() (int, error) {
+	var err error
+	for range 100 {
+		var free net.Listener
+		port := 10_000 + rand.IntN(22_000)
+		if free, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			return port, free.Close()
+		}
+	}
+	return 0, err
 }

@@ -75,6 +75,12 @@ impl ControlPlane {
         let path = self.dir().join("audit.log");
         let mut log = Vec::new();
         let mut file = File::open(&path).with_context(|| format!("open {}", path.display()))?;
+        let metadata = file.metadata();
+        let length = metadata.with_context(|| format!("look at {}", path.display()))?;
+        // Of another file, nothing that was asked would be found.
+        if length.len() < mark {
+            bail!("{} is shorter than when it was marked", path.display());
+        }
         file.seek(SeekFrom::Start(mark))
             .and_then(|_| file.read_to_end(&mut log))
             .with_context(|| format!("read {}", path.display()))?;

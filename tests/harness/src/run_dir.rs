@@ -1,7 +1,10 @@
 //! Folders for the state of what runs now.
 
-use std::fs::{self, File, TryLockError};
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
@@ -11,12 +14,41 @@ use pintle_programs::cache;
 const KEPT: &str = "kept";
 /// How long a kept folder stays.
 const KEPT_FOR: Duration = Duration::from_hours(24);
+/// Those of this process. What a static holds is never dropped.
+static LIVE: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+thread_local! {
+    /// Whether this thread has waited in vain: a test that says so with an error drops its folders without a panic.
+    static GAVE_UP: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Says that what this thread waited for did not come: its folders are worth a look, and those that it shares with others.
+pub(crate) fn give_up() {
+    GAVE_UP.set(true);
+    keep_live();
+}
+
+/// Marks what is there now. Whoever is dropped later without a failure is removed all the same.
+fn keep_live() {
+    for path in live().iter() {
+        mark(path);
+    }
+}
+
+fn live() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    LIVE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Without the mark the next sweep would take the folder: whoever fails to set it has one log less to look at.
+fn mark(path: &Path) {
+    let _ = File::create(path.join(KEPT));
+}
 
 /// A fresh folder below the cache folder, removed when dropped.
 ///
-/// It is kept for a day if it is dropped in a panic, as when a test fails, or after
-/// [`RunDir::keep`]. Folders of processes that ended without dropping theirs are removed when the
-/// next one is made: a lock in the folder says whether its owner lives.
+/// It is kept for a day if it is dropped in a panic, as when a test fails, after what its thread waited for did not come, or
+/// after [`RunDir::keep`]. Folders of processes that ended without dropping theirs are removed when the next one is made,
+/// unless something failed there: a lock beside the folder says whether its owner lives.
 #[derive(Debug)]
 pub struct RunDir {
     path: PathBuf,
@@ -29,6 +61,8 @@ impl RunDir {
     pub fn new(prefix: &str) -> Result<Self> {
         let runs = cache::dir()?.join("runs");
         fs::create_dir_all(&runs).with_context(|| format!("make {}", runs.display()))?;
+        // While folders are swept, nobody has one that he has not locked yet.
+        let _turn = turn(&runs)?;
         sweep(&runs);
         let path = runs.join(format!("{prefix}-{:012x}", rand::random::<u64>() >> 16));
         let made = || -> std::io::Result<File> {
@@ -38,6 +72,7 @@ impl RunDir {
             Ok(lock)
         };
         let lock = made().with_context(|| format!("make {}", path.display()))?;
+        live().insert(path.clone());
         Ok(Self {
             path,
             keep: false,
@@ -58,13 +93,16 @@ impl RunDir {
 
 impl Drop for RunDir {
     fn drop(&mut self) {
-        // Without the mark the next sweep would take the folder; failing to remove one leaves it to that sweep.
-        if self.keep || std::thread::panicking() {
-            let _ = File::create(self.path.join(KEPT));
+        if GAVE_UP.get() || std::thread::panicking() {
+            keep_live();
+        } else if self.keep {
+            mark(&self.path);
         } else {
+            // What can't be removed is left to the next sweep.
             let _ = fs::remove_dir_all(&self.path);
             let _ = fs::remove_file(lock_file(&self.path));
         }
+        live().remove(&self.path);
     }
 }
 
@@ -73,7 +111,16 @@ fn lock_file(path: &Path) -> PathBuf {
     path.with_extension("lock")
 }
 
-/// Removes the folders of dead owners. Two sweeps at once do no harm, so nothing here is an error.
+/// Waits until no other process makes or sweeps folders.
+fn turn(runs: &Path) -> Result<File> {
+    let path = runs.join("turn");
+    let file = File::create(&path).with_context(|| format!("make {}", path.display()))?;
+    file.lock()
+        .with_context(|| format!("lock {}", path.display()))?;
+    Ok(file)
+}
+
+/// Removes the folders of dead owners. The next one tries again, so nothing here is an error.
 fn sweep(runs: &Path) {
     for entry in fs::read_dir(runs).into_iter().flatten().flatten() {
         let lock_path = entry.path();
@@ -86,21 +133,49 @@ fn sweep(runs: &Path) {
         let Ok(lock) = File::open(&lock_path) else {
             continue;
         };
-        if matches!(lock.try_lock(), Err(TryLockError::WouldBlock)) {
+        if lock.try_lock().is_err() {
             continue;
         }
         let dir = lock_path.with_extension("");
-        let kept = fs::metadata(dir.join(KEPT))
-            .and_then(|mark| mark.modified())
-            .ok();
-        let fresh = kept.is_some_and(|at| {
-            SystemTime::now()
-                .duration_since(at)
-                .is_ok_and(|age| age < KEPT_FOR)
-        });
-        if !fresh {
+        let kept = fs::metadata(dir.join(KEPT)).and_then(|mark| mark.modified());
+        let age = |at| SystemTime::now().duration_since(at).ok();
+        let is_kept = kept.ok().and_then(age).is_some_and(|age| age < KEPT_FOR);
+        if !is_kept {
             let _ = fs::remove_dir_all(&dir);
             let _ = fs::remove_file(&lock_path);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::until;
+
+    /// Runs like a test, in a thread of its own, and says which of its folders are left.
+    fn left(test: impl FnOnce() -> Result<()> + Send) -> Vec<bool> {
+        let shared = RunDir::new("shared").unwrap();
+        let own = std::thread::scope(|scope| {
+            let ran = scope.spawn(|| {
+                let own = RunDir::new("own").unwrap();
+                let path = own.path.clone();
+                let _ = test();
+                path
+            });
+            ran.join().unwrap()
+        });
+        let is_marked = |path: &Path| path.join(KEPT).exists();
+        let found = vec![is_marked(&own), is_marked(&shared.path)];
+        let _ = fs::remove_dir_all(&own);
+        let _ = fs::remove_file(lock_file(&own));
+        found
+    }
+
+    #[test]
+    fn what_a_test_leaves_is_kept_if_it_waited_in_vain() {
+        assert_eq!(left(|| Ok(())), [false, false]);
+        let waits = || until("it comes", Duration::ZERO, || Ok(Err("no".to_owned())));
+        assert_eq!(left(waits), [true, true]);
+        assert_eq!(left(|| Ok(())), [false, false], "the next one is another");
     }
 }

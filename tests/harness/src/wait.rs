@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+use crate::run_dir;
+
 /// Between two looks. Short against anything waited for, long against the cost of a look.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -21,6 +23,7 @@ pub fn until<T>(
         match look()? {
             Ok(value) => return Ok(value),
             Err(reason) if start.elapsed() >= limit => {
+                run_dir::give_up();
                 bail!("{what}: not after {limit:?}; last seen: {reason}")
             }
             Err(_) => std::thread::sleep(PAUSE),
@@ -42,6 +45,7 @@ where
         match look().await? {
             Ok(value) => return Ok(value),
             Err(reason) if start.elapsed() >= limit => {
+                run_dir::give_up();
                 bail!("{what}: not after {limit:?}; last seen: {reason}")
             }
             Err(_) => tokio::time::sleep(PAUSE).await,

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
-use pintle_harness::{GitRepo, agent};
+use pintle_harness::{GitRepo, RunDir, agent};
 
 use crate::world::{namespace, world};
 
@@ -116,10 +116,10 @@ fn run(mut command: Command, args: &[&str], expected: i32) -> Result<String> {
     Ok(text + &said)
 }
 
-/// Where compiled plugins are kept, for all tests of this process.
+/// Where compiled plugins are kept, for all tests of this process. Nobody drops it; the next run's folders sweep it away.
 fn cache() -> &'static Path {
-    static CACHE: std::sync::OnceLock<tempfile::TempDir> = std::sync::OnceLock::new();
+    static CACHE: std::sync::OnceLock<RunDir> = std::sync::OnceLock::new();
     CACHE
-        .get_or_init(|| tempfile::tempdir().expect("a folder can be made"))
+        .get_or_init(|| RunDir::new("desk").expect("a folder can be made"))
         .path()
 }

@@ -40,18 +40,12 @@ fn what_is_suspended_rests_until_it_is_resumed_and_says_who_wanted_that() -> Res
         "{refused}"
     );
 
-    let mark = stage.mark()?;
     stage.kubectl(&["delete", "configmap", "settings"])?;
     let next = stage.push("shop", &[("settings.yaml", &config_map("settings", "2"))])?;
-    // The agent has seen the push: it fetched it for another application, which takes the suspended one for what it was.
+    // The agent has seen the push: it fetched it for another application, which takes the suspended one for what it was. That
+    // one would be refused the object if the suspended one had put it right.
     stage.apply(&stage.application("other", "", "dependsOn: [{name: shop}]"))?;
     stage.ready_at("other", &next)?;
-    assert!(
-        stage
-            .writes_since(mark)?
-            .keys()
-            .all(|write| !write.contains("shop"))
-    );
     assert_eq!(
         stage.object("Application", "shop")?["status"]["revision"],
         commit.as_str()

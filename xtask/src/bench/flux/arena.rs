@@ -11,9 +11,6 @@ use super::super::applications::NAMESPACE;
 use super::observer::Observer;
 use crate::terminal;
 
-/// The audit log is not to be cut in the middle of a run, in MB: a million requests are less than this.
-const AUDIT_LOG_LIMIT: u32 = 4096;
-
 /// Everything but the contender. Dropped from the top: who uses something ends before it.
 pub(super) struct Arena {
     client: kube::Client,
@@ -28,11 +25,7 @@ impl Arena {
     pub(super) fn set() -> Result<Self> {
         let progress = |line: &str| terminal::line(line);
         let dir = RunDir::new("flux")?;
-        let options = ControlPlaneOptions {
-            api_server_args: vec![format!("--audit-log-maxsize={AUDIT_LOG_LIMIT}")],
-            ..ControlPlaneOptions::default()
-        };
-        let control_plane = ControlPlane::start(options, &progress)?;
+        let control_plane = ControlPlane::start(ControlPlaneOptions::default(), &progress)?;
         let servers = Servers::start(&ServersOptions::default(), &progress)?;
         let repository = servers.repository("bench")?;
         control_plane.kubectl(&["create", "namespace", NAMESPACE])?;
