@@ -6,6 +6,8 @@ mod tell;
 
 use anyhow::Result;
 
+use crate::terminal;
+
 /// How the demo runs.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DemoArgs {
@@ -20,7 +22,7 @@ pub(crate) struct DemoArgs {
 /// Sets the stage and tells the story.
 pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     let mut stage = stage::Stage::set(args.context.as_deref(), args.keep)?;
-    let told = story::tell(&stage);
+    let told = stage.furnish().and_then(|()| story::tell(&stage));
     match told {
         Ok(()) if args.keep => {
             stage.leave();
@@ -32,10 +34,17 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
             Ok(())
         }
         Err(error) => {
+            stage.keep_log();
             tell::line(&format!(
                 "\nThe agent's log: {}",
                 stage.agent_log().display()
             ));
+            // What is left running is for a look at what went wrong.
+            if args.keep {
+                stage.leave();
+            } else if let Err(also) = stage.clear() {
+                terminal::error(&also);
+            }
             Err(error)
         }
     }

@@ -87,7 +87,7 @@ impl Stage {
         };
         options.dir = Some(dir.path().join("agent"));
         options.detached = keep;
-        let mut stage = Self {
+        Ok(Self {
             agent: Agent::start(options)?,
             pintle,
             kubectl,
@@ -97,13 +97,11 @@ impl Stage {
             repository,
             control_plane,
             dir,
-        };
-        stage.furnish()?;
-        Ok(stage)
+        })
     }
 
     /// Makes what an operator makes once: the namespace, an account in whose name the agent writes, the plugins.
-    fn furnish(&mut self) -> Result<()> {
+    pub(super) fn furnish(&mut self) -> Result<()> {
         let namespace = &self.namespace;
         let mut manifests = format!(
             "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n---\n\
@@ -125,7 +123,7 @@ impl Stage {
             let _ = write!(
                 manifests,
                 "---\napiVersion: pintle.dev/v1alpha1\nkind: Plugin\nmetadata: {{name: {plugin}}}\n\
-                 spec: {{image: '{}/plugins/{plugin}:{}'{grants}}}\n",
+                 spec: {{image: '{}/plugins/{plugin}:{}', namespaces: [{namespace}]{grants}}}\n",
                 self.servers.registry(),
                 env!("CARGO_PKG_VERSION")
             );
@@ -162,6 +160,11 @@ impl Stage {
     /// Is where the agent's log is.
     pub(super) fn agent_log(&self) -> PathBuf {
         self.agent.dir().join("agent.log")
+    }
+
+    /// Keeps the agent's log for a day.
+    pub(super) fn keep_log(&mut self) {
+        self.dir.keep();
     }
 
     /// Says what still runs, and how to end it.
@@ -209,6 +212,24 @@ impl Stage {
     }
 }
 
+/// Makes sure that nobody uses plugins of the names that the story's have: they would be replaced, and removed at the end.
+fn refuse_plugins(call: impl Fn(&[&str]) -> Result<String>) -> Result<()> {
+    let resource = "plugins.pintle.dev";
+    let is_installed = call(&["get", "crd", resource, "--ignore-not-found", "-o", "name"])?;
+    if is_installed.is_empty() {
+        return Ok(());
+    }
+    let found = call(&["get", resource, "-o", "name"])?;
+    let mut names = found.lines().filter_map(|line| line.split('/').next_back());
+    match names.find(|name| PLUGINS.contains(name)) {
+        Some(name) => bail!(
+            "the cluster has a Plugin {name}, and the story would replace and then remove it: use a cluster without it, or \
+             `kubectl delete plugin.pintle.dev {name}` if an earlier demo left it"
+        ),
+        None => Ok(()),
+    }
+}
+
 /// Prepares a cluster that was there before: the custom resources, and a namespace in which the agent keeps what is its
 /// own and to which it keeps itself.
 fn borrow(
@@ -222,8 +243,8 @@ fn borrow(
             .arg("--kubeconfig")
             .arg(kubeconfig)
             .args(args))
-        .map(drop)
     };
+    refuse_plugins(call)?;
     let crds = deploy.join("crds").display().to_string();
     call(&["apply", "--server-side", "-f", &crds])?;
     for crd in ["crd/applications.pintle.dev", "crd/plugins.pintle.dev"] {
