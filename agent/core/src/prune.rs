@@ -87,10 +87,7 @@ impl ProtectedKind {
 
 /// Too many objects would go at once.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "this revision would delete {} of {total} objects, more than {max_percent} %: if that is meant, confirm it with the \
-     annotation pintle.dev/confirm-prune={confirmation} or `--confirm-prune {confirmation}`", deletions.len()
-)]
+#[error("{}", self.told(&format!("`--confirm-prune {confirmation}`")))]
 pub struct TooManyDeletions {
     /// What would go.
     pub deletions: Vec<ObjectId>,
@@ -100,6 +97,22 @@ pub struct TooManyDeletions {
     pub max_percent: u8,
     /// Confirms exactly these deletions, of these very objects.
     pub confirmation: Digest,
+}
+
+impl TooManyDeletions {
+    /// Says what would go, a line each, and how that is confirmed where it is told.
+    pub fn told(&self, confirmation: &str) -> String {
+        let (count, total, max_percent) = (self.deletions.len(), self.total, self.max_percent);
+        let mut text = format!(
+            "this revision would delete {count} of {total} objects, more than {max_percent} %: if that is meant, confirm it \
+             with {confirmation}"
+        );
+        for id in &self.deletions {
+            text.push('\n');
+            text.push_str(&id.to_string());
+        }
+        text
+    }
 }
 
 /// What pruning comes to.
@@ -337,6 +350,11 @@ mod tests {
         );
         let refused = run(&ids, 4, &PruneSettings::default()).unwrap_err();
         assert_eq!((refused.deletions.len(), refused.total), (6, 10));
+        let told = refused.told("a word");
+        insta::assert_snapshot!(told.lines().next().unwrap(), @"this revision would delete 6 of 10 objects, more than 50 %: if that is meant, confirm it with a word");
+        let listed: Vec<&str> = told.lines().skip(1).collect();
+        let deleted: Vec<String> = refused.deletions.iter().map(ToString::to_string).collect();
+        assert_eq!(listed, deleted);
         let known = inventory(&ids);
         let confirm = |known: &Inventory, keep: usize| {
             let rendered = ids[..keep].iter().cloned().collect();

@@ -49,10 +49,10 @@ impl Last {
         match rest.first() {
             None => {}
             Some(first) if is_info(first) => {
-                tracing::info!(%application, "policies found {more} more: `pintle plan` shows all");
+                tracing::info!(%application, "policies found {more} more");
             }
             Some(_) => {
-                tracing::warn!(%application, "policies found {more} more: `pintle plan` shows all");
+                tracing::warn!(%application, "policies found {more} more");
             }
         }
     }
@@ -61,7 +61,7 @@ impl Last {
     pub(crate) fn kept(&mut self, application: &ApplicationName, kept: &[Kept]) {
         let more = self.kept_up_to(LINES, application, kept);
         if more > 0 {
-            tracing::info!(%application, "{more} more stay: `pintle plan` shows all");
+            tracing::info!(%application, "{more} more stay: `pintle status` lists all that left");
         }
     }
 

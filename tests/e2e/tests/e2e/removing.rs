@@ -49,6 +49,10 @@ fn what_leaves_git_is_pruned_and_too_much_waits_for_a_confirmation() -> Result<(
         .split_whitespace()
         .find(|word| word.starts_with("pintle.dev/confirm-prune="))
         .with_context(|| format!("the message says how to confirm: {message}"))?;
+    for name in &NAMES[1..5] {
+        let object = format!("ConfigMap {}/{name}", stage.namespace);
+        assert!(message.lines().any(|line| line == object), "{message}");
+    }
     stage.annotate("six", confirmation)?;
     stage.ready_at("six", &commit)?;
     assert_eq!(stage.names("ConfigMap", "six")?, ["six".to_owned()].into());

@@ -10,6 +10,7 @@ use pintle_core::{
     causes::chain,
     event::Reason,
     machine::Retry,
+    names::CONFIRM_PRUNE_ANNOTATION,
     object::ObjectId,
     tree::{Tree, TreePath},
 };
@@ -91,7 +92,11 @@ pub(super) fn prepare_failed(error: PrepareError) -> Stopped {
 pub(super) fn plan_failed(error: ClusterError<PlanError>) -> Stopped {
     match error {
         ClusterError::Failed(PlanError::TooManyDeletions(refused)) => {
-            Stopped::failed(Reason::PruneRefused, Retry::OnChange, refused.to_string())
+            let confirmation = refused.confirmation;
+            let message = refused.told(&format!(
+                "the annotation {CONFIRM_PRUNE_ANNOTATION}={confirmation}"
+            ));
+            Stopped::failed(Reason::PruneRefused, Retry::OnChange, message)
         }
         ClusterError::Failed(error) => {
             let retry = error.retry();
