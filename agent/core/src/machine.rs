@@ -4,8 +4,9 @@
 //! comes with the events that need it. The machine decides *whether and when* work runs; the work itself (render, plan,
 //! check, apply, observe) is ordered by the types of the pipeline.
 //!
-//! Two things may keep an application from its newest revision for days: its source does not answer, or the revision waits
-//! for a change of something. Neither takes back what was applied before, so that is put right all the same when it drifts.
+//! Three things may keep an application from its newest revision for days: its source does not answer, or the revision waits
+//! for a change of something, or it fails and is tried again. None takes back what was applied before, so that is put right all
+//! the same when it drifts.
 
 use std::time::Duration;
 
@@ -109,7 +110,8 @@ pub enum Effect {
         /// Why.
         cause: Cause,
     },
-    /// Put right what has drifted from what was applied last, and do nothing else: what is wanted instead waits for a change.
+    /// Put right what has drifted from what was applied last, and do nothing else: what is wanted instead waits for a change, or
+    /// for the time at which it is tried again.
     Guard {
         /// Its name.
         run: RunId,
@@ -156,14 +158,24 @@ enum Activity {
     Running {
         run: RunId,
         work: Work,
+        /// Why the next run is due, should this one be tried again.
+        again: Cause,
         cancelled: bool,
     },
-    Backoff {
-        until: Millis,
-        /// Why the next run is due then.
-        again: Cause,
-    },
+    Backoff(Pause),
     Removed,
+}
+
+/// Before something that has failed is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Pause {
+    until: Millis,
+    /// What has failed.
+    work: Work,
+    /// Why the next run is due then.
+    again: Cause,
+    /// Whether what drifts meanwhile is put right: where that has failed, not before the next pause.
+    is_guarded: bool,
 }
 
 /// Whether the revision waits for a change, and what becomes of drift meanwhile.
@@ -195,6 +207,8 @@ pub struct State {
     /// Why another run is due.
     due: Option<Cause>,
     activity: Activity,
+    /// The pause that goes on when what has drifted in it is put right.
+    later: Option<Pause>,
     failures: u32,
     next_run: u64,
 }
@@ -219,6 +233,7 @@ impl State {
             block: Block::Free,
             due: None,
             activity: Activity::Idle,
+            later: None,
             failures: 0,
             next_run: 0,
         }
@@ -241,10 +256,11 @@ impl State {
 
     /// Says how often in a row what is wanted has failed, if it is tried again by itself.
     pub fn retries(&self) -> Option<u32> {
-        let Activity::Backoff { again, .. } = self.activity else {
-            return None;
+        let pause = match self.activity {
+            Activity::Backoff(pause) => pause,
+            _ => self.later?,
         };
-        let is_wanted = again != Cause::Drift && !self.suspended && !self.deleting;
+        let is_wanted = pause.work != Work::Guard && !self.suspended && !self.deleting;
         is_wanted.then_some(self.failures)
     }
 
@@ -279,13 +295,10 @@ impl State {
             }
             Event::Finished { run, outcome, now } => self.finished(run, outcome, now, &mut effects),
             Event::Woke { now } => {
-                if let Activity::Backoff { until, again } = self.activity
-                    && until <= now
+                if let Activity::Backoff(pause) = self.activity
+                    && pause.until <= now
                 {
-                    self.activity = Activity::Idle;
-                    // What has drifted meanwhile is looked at by what is tried again, or after it.
-                    let newer = self.due.filter(|cause| *cause != Cause::Drift);
-                    self.due = newer.or(Some(again));
+                    self.try_again(pause);
                 }
             }
         }
@@ -314,9 +327,22 @@ impl State {
         self.due = Some(cause);
         self.failures = 0;
         self.block = Block::Free;
-        if matches!(self.activity, Activity::Backoff { .. }) {
+        self.later = None;
+        self.end_pause();
+    }
+
+    fn end_pause(&mut self) {
+        if matches!(self.activity, Activity::Backoff(_)) {
             self.activity = Activity::Idle;
         }
+    }
+
+    /// Ends a pause with what it was for, unless something newer is due.
+    fn try_again(&mut self, pause: Pause) {
+        self.activity = Activity::Idle;
+        // What has drifted meanwhile is looked at by what is tried again, or after it.
+        let newer = self.due.filter(|cause| *cause != Cause::Drift);
+        self.due = newer.or(Some(pause.again));
     }
 
     /// What is wanted is tried at once. One that was to be tried again goes on with its pauses where it was: it may fail for
@@ -326,11 +352,8 @@ impl State {
         let due = due.unwrap_or(Cause::Retry);
         if self.is_blocked() {
             self.change(due);
-        } else if let Activity::Backoff { again, .. } = self.activity
-            && again != Cause::Drift
-            && !self.deleting
-        {
-            self.activity = Activity::Idle;
+        } else if self.retries().is_some() {
+            self.end_pause();
             self.due = Some(due);
         }
     }
@@ -342,7 +365,10 @@ impl State {
         now: Millis,
         effects: &mut Vec<Effect>,
     ) {
-        let Activity::Running { run, work, .. } = self.activity else {
+        let Activity::Running {
+            run, work, again, ..
+        } = self.activity
+        else {
             return;
         };
         if run != finished {
@@ -350,6 +376,9 @@ impl State {
         }
         // It is told in vain only where that could not be written.
         self.is_resting = work == Work::Rest && outcome != Outcome::Failed(Retry::Backoff);
+        if let Some(pause) = self.later.take() {
+            return self.go_on_with(pause, outcome, now, effects);
+        }
         let is_overtaken = work != Work::Rest || !self.suspended || self.deleting;
         self.activity = match outcome {
             Outcome::Done if work == Work::Remove => Activity::Removed,
@@ -379,11 +408,12 @@ impl State {
                 let until =
                     now.saturating_add(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX));
                 effects.push(Effect::WakeAt(until));
-                let again = match work {
-                    Work::Guard => Cause::Drift,
-                    Work::Converge | Work::Tell | Work::Rest | Work::Remove => Cause::Retry,
-                };
-                Activity::Backoff { until, again }
+                Activity::Backoff(Pause {
+                    until,
+                    work,
+                    again,
+                    is_guarded: matches!(work, Work::Converge | Work::Tell),
+                })
             }
         };
         // A removal is never given up: whatever it ended with, it is due until it is done.
@@ -392,12 +422,32 @@ impl State {
         }
     }
 
+    /// Goes on with a pause in which what had drifted was looked at. What that came to says nothing of what is tried again.
+    fn go_on_with(
+        &mut self,
+        pause: Pause,
+        outcome: Outcome,
+        now: Millis,
+        effects: &mut Vec<Effect>,
+    ) {
+        let is_overtaken = self.due.is_some_and(|cause| cause != Cause::Drift);
+        if is_overtaken || pause.until <= now {
+            return self.try_again(pause);
+        }
+        effects.push(Effect::WakeAt(pause.until));
+        self.activity = Activity::Backoff(Pause {
+            is_guarded: outcome == Outcome::Done,
+            ..pause
+        });
+    }
+
     /// Starts or cancels what the state asks for.
     fn advance(&mut self, effects: &mut Vec<Effect>) {
         match self.activity {
             Activity::Running {
                 run,
                 work,
+                again,
                 cancelled: false,
             } if !matches!(work, Work::Rest | Work::Remove) => {
                 let superseded = self.due.is_some_and(|cause| cause != Cause::Drift);
@@ -405,12 +455,17 @@ impl State {
                     self.activity = Activity::Running {
                         run,
                         work,
+                        again,
                         cancelled: true,
                     };
                     effects.push(Effect::Cancel { run });
                 }
             }
             Activity::Idle => effects.extend(self.begin()),
+            Activity::Backoff(pause) if pause.is_guarded && self.due == Some(Cause::Drift) => {
+                self.later = Some(pause);
+                effects.push(self.guard());
+            }
             _ => {}
         }
     }
@@ -431,9 +486,7 @@ impl State {
         }
         let waits = self.is_blocked() || self.revision.is_none();
         if waits && self.due == Some(Cause::Drift) {
-            let repairs = self.repairs();
-            let run = self.start(Work::Guard);
-            return Some(Effect::Guard { run, repairs });
+            return Some(self.guard());
         }
         let (is_away, is_untold) = (self.failure.is_some(), self.failure != self.told);
         match self.revision.clone() {
@@ -455,8 +508,18 @@ impl State {
         }
     }
 
+    fn guard(&mut self) -> Effect {
+        let repairs = self.repairs();
+        let run = self.start(Work::Guard);
+        Effect::Guard { run, repairs }
+    }
+
     fn start(&mut self, work: Work) -> RunId {
-        self.due = None;
+        // A repair is tried again as one: it asks for nothing newer than it did.
+        let again = match self.due.take() {
+            Some(Cause::Drift) => Cause::Drift,
+            _ => Cause::Retry,
+        };
         if matches!(work, Work::Converge | Work::Tell) {
             self.told.clone_from(&self.failure);
         }
@@ -468,6 +531,7 @@ impl State {
         self.activity = Activity::Running {
             run,
             work,
+            again,
             cancelled: false,
         };
         run

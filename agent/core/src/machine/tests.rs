@@ -1,3 +1,4 @@
+mod pauses;
 mod suspension;
 
 use super::*;
@@ -200,9 +201,6 @@ fn what_is_tried_again_need_not_wait_for_its_time_and_goes_on_with_its_pauses() 
     let later: Millis = pause("a", 2).as_millis().try_into().unwrap();
     assert_eq!(effects, [Effect::WakeAt(1000 + later)]);
     assert_eq!(state.retries(), Some(2));
-    // What has drifted meanwhile is put right with it.
-    let (_, effects) = feed(backoff.clone(), [Event::Drifted, Event::Unblocked]);
-    assert_eq!(effects, [start(1, "1", Cause::Retry)]);
     // The time that it was to wait for says nothing any more.
     let (_, effects) = feed(state, [Event::Unblocked, Event::Woke { now: u64::MAX }]);
     assert_eq!(effects, [start(2, "1", Cause::Retry)]);
@@ -347,26 +345,6 @@ fn a_source_that_fails_holds_up_nothing_that_is_under_way() {
 }
 
 #[test]
-fn what_drifts_before_something_is_tried_again_takes_nothing_of_its_place() {
-    let failed = || finished(0, Outcome::Failed(Retry::Backoff));
-    for (events, again) in [
-        // The status that was to tell of the source was not written.
-        ([spec(), away("x"), failed()], tell(1)),
-        (
-            [spec(), revision("1"), failed()],
-            start(1, "1", Cause::Retry),
-        ),
-    ] {
-        let (state, _) = feed(State::new("a"), events);
-        let woke = Event::Woke { now: u64::MAX };
-        let (state, effects) = feed(state, [Event::Drifted, woke]);
-        assert_eq!(effects, [again]);
-        let (_, effects) = feed(state, [finished(1, Outcome::Done)]);
-        assert_eq!(effects, []);
-    }
-}
-
-#[test]
 fn a_source_that_never_answered_is_told_to_whoever_asks() {
     let (state, effects) = feed(State::new("a"), [away("x"), spec()]);
     assert_eq!(effects, [tell(0)]);
@@ -443,13 +421,16 @@ fn deletion_removes_even_what_was_suspended_or_never_ran() {
     assert!(effects.is_empty() && state.activity == Activity::Removed);
 }
 
-fn any_event() -> impl Strategy<Value = Event> {
-    let outcome = prop_oneof![
+fn any_outcome() -> impl Strategy<Value = Outcome> {
+    prop_oneof![
         Just(Outcome::Done),
         Just(Outcome::Cancelled),
         Just(Outcome::Failed(Retry::Backoff)),
         Just(Outcome::Failed(Retry::OnChange)),
-    ];
+    ]
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
     prop_oneof![
         (1..4i64, any::<bool>()).prop_map(|(generation, suspended)| Event::Spec {
             generation,
@@ -464,7 +445,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         Just(Event::Unblocked),
         Just(Event::Requested),
         Just(Event::Deleted),
-        (0..8u64, outcome, 0..10_000u64).prop_map(|(run, outcome, now)| Event::Finished {
+        (0..8u64, any_outcome(), 0..10_000u64).prop_map(|(run, outcome, now)| Event::Finished {
             run: RunId(run),
             outcome,
             now

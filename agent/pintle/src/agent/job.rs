@@ -101,7 +101,7 @@ pub(crate) struct RollbackAnswer {
 pub(crate) enum Work {
     /// Make the cluster what the source says.
     Converge { snapshot: Snapshot, cause: Cause },
-    /// Put right what has drifted from what was applied last, while something newer waits for a change.
+    /// Put right what has drifted from what was applied last, while something newer waits for a change or is tried again.
     Guard {
         /// Whether that may be tried. If not, it is only told.
         repairs: bool,

@@ -109,8 +109,7 @@ impl CatalogError {
             Self::Load(error) => error.is_retryable(),
             // Nothing is wrong with it so far.
             Self::Loading { .. } => true,
-            // A Plugin resource that changes starts the runs of those who use it, and of all that wait for a change. Until then what
-            // was applied before is put right, and it is not while a run is only tried again.
+            // A Plugin resource that changes starts the runs of those who use it, and of all that wait for a change.
             _ => false,
         }
     }

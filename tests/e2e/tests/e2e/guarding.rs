@@ -6,6 +6,7 @@ use anyhow::Result;
 use pintle_harness::until;
 use serde_json::Value;
 
+use crate::charts::Database;
 use crate::drift::event;
 use crate::removing::{admit, dismiss};
 use crate::world::{LIMIT, Stage, condition, config_map, deployment};
@@ -152,6 +153,41 @@ fn delete_and_hear(stage: &Stage, why: &str) -> Result<()> {
     let object = format!("ConfigMap {}/settings", stage.namespace);
     assert_eq!(drifted["message"], format!("{object}: deleted"));
     event(stage, "DriftDetected", why)
+}
+
+#[test]
+fn what_was_applied_is_put_right_while_a_newer_commit_is_tried_again() -> Result<()> {
+    let stage = Stage::new("retried")?;
+    let database = Database::of(&stage);
+    let (chart, settings) = (
+        "apiVersion: v2\nname: shop\nversion: 0.1.0\n",
+        config_map("settings", "EUR"),
+    );
+    let files = [
+        ("chart/Chart.yaml", chart),
+        ("chart/templates/settings.yaml", settings.as_str()),
+    ];
+    let first = stage.repository.push_files(&files, "the shop opens")?;
+    stage.apply(&stage.application("shop", "chart", ""))?;
+    stage.ready_at("shop", &first)?;
+    let files = [
+        ("chart/Chart.yaml", database.chart.as_str()),
+        ("chart/Chart.lock", database.lock.as_str()),
+    ];
+    let second = stage.push("shop", &files)?;
+    stage.condition("shop", "Ready", "RenderFailed")?;
+
+    stage.kubectl(&["delete", "configmap", "settings"])?;
+    made_again(&stage)?;
+    let found = stage.object("Application", "shop")?;
+    assert_eq!(condition(&found, "Ready")["reason"], "RenderFailed");
+    assert_eq!(found["status"]["revision"], first.as_str());
+    assert_eq!(found["status"]["attemptedRevision"], second.as_str());
+    assert_eq!(found["status"]["history"][0]["revision"], second.as_str());
+
+    database.publish()?;
+    stage.request("shop")?;
+    stage.ready_at("shop", &second)
 }
 
 #[test]

@@ -24,14 +24,16 @@ impl Controller {
         }
     }
 
-    /// Renders again. To what failed this is a change as any other: it may be what it failed for.
+    /// Renders again. To what failed this is a change as any other: it may be what it failed for. What is tried again renders in
+    /// any case.
     pub(super) fn render_again(&mut self, name: &ApplicationName) {
-        let app = self.apps.get(name);
-        let event = if app.is_some_and(|app| app.machine.is_blocked()) {
-            Event::Unblocked
-        } else {
-            Event::Drifted
+        let Some(app) = self.apps.get(name) else {
+            return;
         };
-        self.step(name, event);
+        if app.machine.is_blocked() {
+            self.step(name, Event::Unblocked);
+        } else if app.machine.retries().is_none() {
+            self.step(name, Event::Drifted);
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! Drift while something newer waits for a change: what was applied last is put right as it was, and nothing else is done.
+//! Drift while something newer waits for a change, or is tried again: what was applied last is put right as it was, and nothing else
+//! is done.
 //!
 //! What is wrong with the newer revision stays told, and no history is written: the application goes nowhere.
 
