@@ -1,6 +1,6 @@
 //! What is remembered of the last render, and whether it still stands.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use pintle_cluster::Release;
 use pintle_core::{
@@ -40,10 +40,12 @@ impl Run {
             facts,
             surroundings,
             memory,
-            // Where the source does not answer, nothing newer is looked for elsewhere either: what is known is put right.
-            are_inputs_fresh: cause != Cause::Request
-                && (self.job.failure.is_some()
-                    || memory.fetched.elapsed() < memory.spec.interval.get()),
+            are_inputs_fresh: are_inputs_fresh(
+                cause,
+                self.job.failure.is_some(),
+                memory.fetched.elapsed(),
+                memory.spec.interval.get(),
+            ),
             cluster: self.looked_up(memory, release).await,
         };
         let stands = memory.reads.first_change(tree, &facts).is_none();
@@ -96,8 +98,7 @@ struct Known<'a> {
     facts: Facts,
     surroundings: &'a Surroundings,
     memory: &'a Memory,
-    /// Whether what was fetched from elsewhere still counts: for the interval, or as long as the source does not answer,
-    /// unless a person asks.
+    /// Whether what was fetched from elsewhere still counts.
     are_inputs_fresh: bool,
     cluster: Answers,
 }
@@ -122,6 +123,18 @@ impl readset::Facts for Known<'_> {
     }
 }
 
+/// Says whether what was fetched from elsewhere so long ago still counts.
+fn are_inputs_fresh(cause: Cause, is_source_away: bool, age: Duration, interval: Duration) -> bool {
+    match cause {
+        // What has drifted is put right as it was: nobody asks for anything newer, and whoever gave it may be away.
+        Cause::Drift => true,
+        Cause::Request => false,
+        // Where the source does not answer, nothing newer is looked for elsewhere either: what is known is put right. What is tried
+        // again may have been asked for something newer.
+        Cause::Revision | Cause::Settings | Cause::Retry => is_source_away || age < interval,
+    }
+}
+
 /// The plugins on which a run's result rests.
 pub(super) fn plugins_of(spec: &ApplicationSpec, renderer: &str) -> BTreeSet<String> {
     let named = spec
@@ -134,4 +147,24 @@ pub(super) fn plugins_of(spec: &ApplicationSpec, renderer: &str) -> BTreeSet<Str
         .chain(notifiers)
         .chain([renderer.to_owned(), "kubernetes".to_owned()])
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repair_looks_for_nothing_newer_and_whoever_asks_always_does() {
+        let interval = Duration::from_mins(5);
+        let [new, old] = [Duration::from_mins(4), Duration::from_mins(6)];
+        let counts = |cause| {
+            let ages = [(false, new), (false, old), (true, old)];
+            ages.map(|(is_away, age)| are_inputs_fresh(cause, is_away, age, interval))
+        };
+        assert_eq!(counts(Cause::Drift), [true, true, true]);
+        assert_eq!(counts(Cause::Request), [false, false, false]);
+        for cause in [Cause::Revision, Cause::Settings, Cause::Retry] {
+            assert_eq!(counts(cause), [true, false, true], "{cause:?}");
+        }
+    }
 }
