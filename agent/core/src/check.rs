@@ -1,10 +1,10 @@
-//! What policies and gates say to a plan. Only a plan that both let through can be applied.
+//! What policies say to a plan. Only a plan that all let through can be applied.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{digest::Digest, object::ObjectId, plan::Plan, problem::Problem};
+use crate::{object::ObjectId, plan::Plan, problem::Problem};
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -119,14 +119,14 @@ impl Checked {
     }
 }
 
-/// A plan that may be applied: what it does, who let it through, and under which digest.
+/// A plan that may be applied, and what policies found in it.
 #[derive(Debug, Clone)]
 pub struct Approved {
     checked: Checked,
 }
 
 impl Approved {
-    /// Lets a checked plan through. No gates are configured, so nobody has to be asked.
+    /// Lets a checked plan through: beside policies nobody has to be asked yet.
     pub fn without_gates(checked: Checked) -> Self {
         Self { checked }
     }
@@ -139,11 +139,6 @@ impl Approved {
     /// Returns what policies found and let pass.
     pub fn findings(&self) -> &[Finding] {
         self.checked.findings()
-    }
-
-    /// Returns the digest that was approved.
-    pub fn digest(&self) -> Digest {
-        self.checked.plan().digest()
     }
 }
 

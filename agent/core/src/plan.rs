@@ -181,7 +181,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Orders changes by identity and computes the plan digest, to which approvals bind.
+    /// Orders changes by identity and computes the plan digest. The output of a plan, the status and the history name the plan by it.
     ///
     /// The digest is over (action, identity, owned fields before, owned fields after, events of a hook) of every change
     /// that does something: it does not depend on fields that the application does not own, nor on the order of `changes`.

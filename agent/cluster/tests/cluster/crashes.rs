@@ -197,6 +197,6 @@ async fn a_plan_is_the_same_however_often_it_is_made() {
     );
     let prepared = world.prepare(&application()).await;
     let planned = world.plan(&application(), Depth::Local).await.unwrap();
-    assert_eq!(approve(&planned).digest(), planned.plan.digest());
+    assert_eq!(approve(&planned).plan().digest(), planned.plan.digest());
     assert_eq!(prepared.objects().len(), 4);
 }
