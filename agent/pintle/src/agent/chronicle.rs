@@ -48,18 +48,27 @@ impl Tried {
             Some(request) => (Some(request.by), request.reason),
             None => (None, None),
         };
+        let status = job.application.status.as_ref().ok();
+        let newest = status.and_then(|status| status.history.first());
+        let is_untried = newest.is_none_or(|newest| newest.revision != revision.commit);
         Self {
             revision: revision.clone(),
             origin: job.origin,
-            trigger: match cause {
-                Cause::Revision => Trigger::Revision,
-                Cause::Settings => Trigger::Settings,
-                Cause::Request => Trigger::Request,
-                Cause::Drift | Cause::Retry => Trigger::Other,
-            },
+            trigger: trigger(cause, is_untried),
             requested_by,
             reason,
         }
+    }
+}
+
+/// Returns why a revision is rolled out. One that was not tried last is a new commit, or the first, whatever has changed with it: it
+/// may have come while the application was suspended, or before its spec was read.
+fn trigger(cause: Cause, is_untried: bool) -> Trigger {
+    match cause {
+        Cause::Request => Trigger::Request,
+        Cause::Settings if !is_untried => Trigger::Settings,
+        Cause::Drift | Cause::Retry if !is_untried => Trigger::Other,
+        Cause::Revision | Cause::Settings | Cause::Drift | Cause::Retry => Trigger::Revision,
     }
 }
 
@@ -121,6 +130,20 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+
+    #[test]
+    fn a_revision_that_was_not_tried_before_is_new_whatever_else_is() {
+        for (cause, untried, tried) in [
+            (Cause::Revision, Trigger::Revision, Trigger::Revision),
+            (Cause::Settings, Trigger::Revision, Trigger::Settings),
+            (Cause::Retry, Trigger::Revision, Trigger::Other),
+            (Cause::Drift, Trigger::Revision, Trigger::Other),
+            (Cause::Request, Trigger::Request, Trigger::Request),
+        ] {
+            let told = [true, false].map(|is_untried| trigger(cause, is_untried));
+            assert_eq!(told, [untried, tried], "{cause:?}");
+        }
+    }
 
     #[test]
     fn what_waits_for_others_is_no_attempt() {
