@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, bail};
 use pintle_cluster::Application;
 use pintle_core::{
-    application::Source,
-    history::{HistoryEntry, find},
+    application::{ApplicationStatus, Source},
+    history::{Ending, HistoryEntry, find},
     names::ROLLBACK_REQUEST_ANNOTATION,
     request::PersonRequest,
     revision::short,
@@ -75,17 +75,19 @@ pub(super) async fn run(args: &RollbackCommand) -> anyhow::Result<Exit> {
     if let Some(why) = &status.rollback_refused {
         bail!("the rollback of {name} to {to} was refused: {why}");
     }
-    match status.history.first() {
-        // It is not Ready, for it is not what its source says; but it is what was asked for.
-        Some(newest) if newest.revision == wanted.revision && newest.message.is_none() => {
-            output::note(&format!("{name} runs {to}"));
-            Ok(Exit::Done)
-        }
-        _ => {
-            let ready = super::status::view::ready(status).1;
-            bail!("{name} did not come to run {to}: {ready}")
-        }
+    if !runs(status, &wanted.revision) {
+        let ready = super::status::view::ready(status).1;
+        bail!("{name} did not come to run {to}: {ready}")
     }
+    output::note(&format!("{name} runs {to}"));
+    Ok(Exit::Done)
+}
+
+/// Says whether a revision is what was worked on last, as a whole and healthy. It need not be Ready, for it is not what its
+/// source says. What a suspension has cut short has nothing wrong with it, and yet does not run.
+fn runs(status: &ApplicationStatus, revision: &str) -> bool {
+    let newest = status.history.first();
+    newest.is_some_and(|one| one.revision == revision && one.ending == Ending::Healthy)
 }
 
 /// Returns the newest request for a rollback of an application.
@@ -96,5 +98,39 @@ fn newest(application: &Application) -> Option<PersonRequest> {
 fn warn(wanted: &HistoryEntry) {
     if wanted.healthy_since.is_none() {
         output::warning(&format!("{} was never healthy", short(&wanted.revision)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pintle_core::history::{Attempt, Trigger, record};
+
+    use super::*;
+
+    #[test]
+    fn what_is_cut_short_does_not_run() {
+        let after = |ending| {
+            let attempt = Attempt {
+                revision: "a".into(),
+                reference: String::new(),
+                author: String::new(),
+                summary: String::new(),
+                trigger: Trigger::Rollback,
+                requested_by: None,
+                reason: None,
+                origin: None,
+                rendered: None,
+                plan: None,
+                ending,
+                message: None,
+            };
+            let mut status = ApplicationStatus::default();
+            record(&mut status.history, attempt, "t");
+            status
+        };
+        assert!(runs(&after(Ending::Healthy), "a"));
+        assert!(!runs(&after(Ending::Healthy), "b"));
+        assert!(!runs(&after(Ending::Underway), "a"));
+        assert!(!runs(&ApplicationStatus::default(), "a"));
     }
 }
