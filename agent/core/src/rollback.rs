@@ -60,6 +60,8 @@ pub enum Event<'a> {
     Asked {
         /// Which; without one the last that was healthy before the one that runs.
         to: Option<&'a str>,
+        /// Digest of the objects that were written last, as far as that went.
+        begun: Option<Digest>,
         /// Who.
         by: &'a str,
         /// Why.
@@ -176,9 +178,14 @@ impl Steering {
                     });
                 }
             }
-            Event::Asked { to, by, reason } => {
+            Event::Asked {
+                to,
+                begun,
+                by,
+                reason,
+            } => {
                 let head = self.head.clone().ok_or(RollbackError::NoHead)?;
-                let to = self.wanted(to, history, origin)?;
+                let to = self.wanted(to, begun, history, origin)?;
                 self.rollback = (to != head).then(|| Rollback {
                     to,
                     instead_of: head,
@@ -194,6 +201,7 @@ impl Steering {
     fn wanted(
         &self,
         to: Option<&str>,
+        begun: Option<Digest>,
         history: &[HistoryEntry],
         origin: Option<Digest>,
     ) -> Result<String, RollbackError> {
@@ -202,24 +210,28 @@ impl Steering {
             let unknown = || RollbackError::Unknown(to.to_owned());
             return is_known.then(|| to.to_owned()).ok_or_else(unknown);
         }
-        earlier(history, self.rollback.as_ref(), origin)
+        earlier(history, self.rollback.as_ref(), begun, origin)
             .map(|entry| entry.revision.clone())
             .ok_or(RollbackError::NoneHealthy)
     }
 }
 
 /// Returns what is gone back to where nobody names a revision: the last that was healthy before the one that runs. Once more
-/// goes further back. `origin` names the source that is followed.
+/// goes further back. `begun` is the digest of the objects that were written last, as far as that went; `origin` names the source
+/// that is followed.
 pub fn earlier<'a>(
     history: &'a [HistoryEntry],
     rollback: Option<&Rollback>,
+    begun: Option<Digest>,
     origin: Option<Digest>,
 ) -> Option<&'a HistoryEntry> {
     let back = rollback.map(|one| one.to.as_str());
-    // What the source gives may not have been tried yet, or may have changed nothing: the newest of the history is what runs,
-    // or what was written last as far as that went.
-    let newest = history.first().map(|entry| entry.revision.as_str());
-    healthy_before(history, back.or(newest)?, origin)
+    // What the source gives may not have been tried yet, or may have changed nothing, and what was tried last may have been
+    // refused before anything of it was written.
+    let is_written = |entry: &&HistoryEntry| begun.is_some() && entry.rendered_digest == begun;
+    let runs = history.iter().find(is_written).or(history.first());
+    let runs = runs.map(|entry| entry.revision.as_str());
+    healthy_before(history, back.or(runs)?, origin)
 }
 
 #[cfg(test)]
@@ -378,6 +390,7 @@ mod tests {
         assert_eq!(take(failed("b"), new), Ok(()));
         let asked = Event::Asked {
             to: None,
+            begun: None,
             by: "ada",
             reason: "",
         };
@@ -395,6 +408,7 @@ mod tests {
         let mut steering = Steering::default();
         let ask = |to| Event::Asked {
             to,
+            begun: None,
             by: "ada",
             reason: "checkout is slow",
         };
@@ -451,6 +465,37 @@ mod tests {
         step(&mut steering, Event::Head("same"), &history);
         let asked = Event::Asked {
             to: None,
+            begun: None,
+            by: "ada",
+            reason: "",
+        };
+        step(&mut steering, asked, &history);
+        assert_eq!(steering.target(), Some("a"));
+    }
+
+    #[test]
+    fn what_was_refused_before_anything_was_written_is_not_what_runs() {
+        let mut history = Vec::new();
+        for (revision, ending) in [
+            ("a", Ending::Healthy),
+            ("b", Ending::Healthy),
+            ("c", Ending::Failed),
+        ] {
+            ran(&mut history, revision, ending);
+        }
+        let back = |begun: Option<&str>| {
+            let earlier = earlier(&history, None, begun.map(rendered), None);
+            earlier.map(|entry| entry.revision.as_str())
+        };
+        assert_eq!(back(Some("b")), Some("a"));
+        assert_eq!(back(Some("c")), Some("b"), "it was written in part");
+        // Nothing is known of what was written, or the history goes not back to it.
+        assert_eq!([back(None), back(Some("z"))], [Some("b"), Some("b")]);
+        let mut steering = Steering::default();
+        step(&mut steering, Event::Head("c"), &history);
+        let asked = Event::Asked {
+            to: None,
+            begun: Some(rendered("b")),
             by: "ada",
             reason: "",
         };
@@ -524,7 +569,7 @@ mod tests {
                         }
                     }
                     Happening::Asked(to) => {
-                        if steering.step(Event::Asked { to: to.as_deref(), by: "ada", reason: "" }, &history, None, "t").is_ok() { by_itself = 0; }
+                        if steering.step(Event::Asked { to: to.as_deref(), begun: None, by: "ada", reason: "" }, &history, None, "t").is_ok() { by_itself = 0; }
                     }
                     Happening::Retry => { step(&mut steering, Event::Retry, &history); by_itself = 0; }
                     Happening::Restart => {

@@ -88,6 +88,12 @@ impl ApplicationStatus {
     pub fn recorded(&self) -> Option<Inventory> {
         Inventory::restore(self.inventory.clone()?).ok()
     }
+
+    /// Returns the digest of the render that was written last, as far as that went; nothing if none was.
+    pub fn begun(&self) -> Option<Digest> {
+        let release = self.inventory.as_ref()?.release.as_ref()?;
+        Some(release.rendered)
+    }
 }
 
 /// Most problems that a status lists; a status is read by people.

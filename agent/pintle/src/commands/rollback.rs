@@ -25,13 +25,15 @@ pub(super) async fn run(args: &RollbackCommand) -> anyhow::Result<Exit> {
     let origin = spec
         .and_then(|spec| spec.source.as_ref())
         .map(Source::origin);
-    let wanted = match &args.to {
-        Some(to) => find(&status.history, to)?,
-        None => earlier(&status.history, status.rollback.as_ref(), origin).with_context(|| {
+    let wanted = if let Some(to) = &args.to {
+        find(&status.history, to)?
+    } else {
+        let (rollback, begun) = (status.rollback.as_ref(), status.begun());
+        earlier(&status.history, rollback, begun, origin).with_context(|| {
             format!(
                 "no earlier revision of {name} from its source was healthy, as far as its history goes back"
             )
-        })?,
+        })?
     };
     warn(wanted);
     let mut request = subject.request(&args.reason).await?;

@@ -274,8 +274,11 @@ impl Controller {
 
     fn go_back(&mut self, name: &ApplicationName, request: PersonRequest) {
         let reason = request.reason.as_deref().unwrap_or("no reason was given");
+        let app = self.apps.get(name);
+        let status = app.and_then(|app| app.application.status.as_ref().ok());
         let asked = rollback::Event::Asked {
             to: request.to.as_deref(),
+            begun: status.and_then(ApplicationStatus::begun),
             by: &request.by,
             reason,
         };
