@@ -265,6 +265,13 @@ pub fn healthy_before<'a>(
     last_healthy(&history[older..], origin)
 }
 
+/// Returns the revision that was written last, as far as that went, by the digest of its objects; the newest where that is not
+/// known. What was tried after it was refused before anything was written.
+pub fn written(history: &[HistoryEntry], begun: Option<Digest>) -> Option<&HistoryEntry> {
+    let is_written = |entry: &&HistoryEntry| begun.is_some() && entry.rendered_digest == begun;
+    history.iter().find(is_written).or(history.first())
+}
+
 /// Why a text names no revision of a history.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FindError {

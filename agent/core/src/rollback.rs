@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     digest::Digest,
-    history::{HistoryEntry, healthy_before, last_healthy, was_healthy},
+    history::{HistoryEntry, healthy_before, last_healthy, was_healthy, written},
 };
 
 /// When the agent goes back by itself.
@@ -23,13 +23,13 @@ pub enum RollbackPolicy {
     OnFailure,
 }
 
-/// An earlier revision that runs instead of the one that the source gives.
+/// An earlier revision that is to run instead of the one that the source gives.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Rollback {
-    /// The revision that runs.
+    /// The revision that is to run.
     pub to: String,
-    /// The revision that the source gives, and that does not run.
+    /// The revision that the source gives, and that is not to run.
     pub instead_of: String,
     /// Who asked for it; absent if the agent went back by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -226,11 +226,8 @@ pub fn earlier<'a>(
     origin: Option<Digest>,
 ) -> Option<&'a HistoryEntry> {
     let back = rollback.map(|one| one.to.as_str());
-    // What the source gives may not have been tried yet, or may have changed nothing, and what was tried last may have been
-    // refused before anything of it was written.
-    let is_written = |entry: &&HistoryEntry| begun.is_some() && entry.rendered_digest == begun;
-    let runs = history.iter().find(is_written).or(history.first());
-    let runs = runs.map(|entry| entry.revision.as_str());
+    // What the source gives may not have been tried yet, or may have changed nothing.
+    let runs = written(history, begun).map(|entry| entry.revision.as_str());
     healthy_before(history, back.or(runs)?, origin)
 }
 

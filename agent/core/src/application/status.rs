@@ -66,7 +66,7 @@ pub struct ApplicationStatus {
     /// The release of Helm that was taken over, as the annotation `pintle.dev/adopt-helm-release` names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adopted_helm_release: Option<String>,
-    /// The earlier revision that runs instead of the one that the source gives, and why; absent if none does.
+    /// The earlier revision that is to run instead of the one that the source gives, and why; absent if none is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollback: Option<Rollback>,
     /// The id of the request in the annotation `pintle.dev/rollback-request` that was acted upon last.

@@ -55,7 +55,7 @@ pub(crate) struct Job {
     pub(crate) disputed: Disputed,
     /// What has to be Ready before anything new is rolled out, or is in a circle with it.
     pub(crate) waits_for: Vec<Obstacle>,
-    /// The earlier revision that runs instead of the one that the source gives.
+    /// The earlier revision that is to run instead of the one that the source gives.
     pub(crate) rollback: Option<Rollback>,
     /// What came of the newest request for a rollback that has an answer.
     pub(crate) rollback_answer: Option<RollbackAnswer>,

@@ -193,7 +193,7 @@ pub(crate) struct Learned {
     /// Drift that is left as it is, and fights.
     pub(crate) drift: Option<Vec<ObjectDrift>>,
     pub(crate) requested: Option<String>,
-    /// The earlier revision that runs instead of the one that the source gives.
+    /// The earlier revision that is to run instead of the one that the source gives.
     pub(crate) rollback: Option<Rollback>,
     /// What came of the newest request for a rollback that has an answer.
     pub(crate) rollback_answer: Option<RollbackAnswer>,

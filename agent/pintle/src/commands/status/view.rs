@@ -8,6 +8,7 @@ use pintle_core::{
         PROBLEM_LIMIT, Source,
     },
     health::Status,
+    history::{Ending, written},
     inventory::Inventory,
     revision::short,
     rollback::Rollback,
@@ -133,7 +134,7 @@ fn facts(
         facts.push(("suspended", who.yellow().to_string()));
     }
     if let Some(rollback) = &status.rollback {
-        facts.push(("rolled back", rollback_text(rollback)));
+        facts.push(("rolled back", rollback_text(status, rollback)));
     }
     if application.deleting {
         facts.push(("deletion", "it is being deleted".yellow().to_string()));
@@ -154,14 +155,25 @@ fn facts(
     facts
 }
 
-fn rollback_text(rollback: &Rollback) -> String {
-    let (runs, wanted) = (short(&rollback.to), short(&rollback.instead_of));
+fn rollback_text(status: &ApplicationStatus, rollback: &Rollback) -> String {
+    let (to, wanted) = (short(&rollback.to), short(&rollback.instead_of));
     let who = rollback.by.as_deref().unwrap_or("the agent");
-    let text = format!(
-        "runs {runs}, not {wanted}: {who} went back at {}",
-        rollback.since
-    );
+    let what = if runs(status, &rollback.to) {
+        format!("runs {to}, not {wanted}")
+    } else {
+        // Why is what the status says.
+        format!("is to run {to}, not {wanted}, and does not yet")
+    };
+    let text = format!("{what}: {who} went back at {}", rollback.since);
     format!("{}\n{}", text.red().bold(), rollback.reason)
+}
+
+/// Says whether a revision is in the cluster as a whole: what is to run may be one that cannot be had, or is refused.
+fn runs(status: &ApplicationStatus, revision: &str) -> bool {
+    written(&status.history, status.begun()).is_some_and(|entry| {
+        let is_whole = entry.healthy_since.is_some() || entry.ending == Ending::Unhealthy;
+        entry.revision == revision && is_whole
+    })
 }
 
 fn source_text(source: &Source) -> String {
@@ -292,7 +304,13 @@ pub(in crate::commands) fn ready(status: &ApplicationStatus) -> (&'static str, S
 
 #[cfg(test)]
 mod tests {
-    use pintle_core::{inventory::Entry, object::ObjectId};
+    use pintle_core::{
+        digest::Digest,
+        history::{Attempt, Trigger, record},
+        inventory::{Entry, StoredInventory},
+        object::ObjectId,
+        release::ReleaseRecord,
+    };
     use serde_json::json;
 
     use super::*;
@@ -335,5 +353,72 @@ mod tests {
         assert!(says(&lines[0], managed), "{lines:?}");
         let left = ["ConfigMap shop/a", "left git, and stays"];
         assert!(says(&lines[1], left), "{lines:?}");
+    }
+
+    /// A status in which each revision renders something else, and one was written last.
+    fn tried(tries: &[(&str, Trigger, Ending)], written: &str) -> ApplicationStatus {
+        let mut history = Vec::new();
+        for (revision, trigger, ending) in tries {
+            let attempt = Attempt {
+                revision: (*revision).into(),
+                reference: String::new(),
+                author: String::new(),
+                summary: String::new(),
+                trigger: *trigger,
+                requested_by: None,
+                reason: None,
+                origin: None,
+                rendered: Some(Digest::of(*revision)),
+                plan: None,
+                ending: *ending,
+                message: None,
+            };
+            record(&mut history, attempt, "t");
+        }
+        ApplicationStatus {
+            history,
+            inventory: Some(StoredInventory {
+                release: Some(ReleaseRecord::taken_over(1, Digest::of(written))),
+                ..StoredInventory::default()
+            }),
+            ..ApplicationStatus::default()
+        }
+    }
+
+    #[test]
+    fn what_is_gone_back_to_runs_when_it_is_there_as_a_whole() {
+        use Ending::{Failed, Healthy, Underway, Unhealthy};
+        let told = |endings: &[Ending], written: &str| {
+            let first = ("a", Trigger::Revision, Healthy);
+            let second = ("b", Trigger::Revision, Failed);
+            let back = endings.iter().map(|one| ("a", Trigger::Rollback, *one));
+            let tries: Vec<_> = [first, second].into_iter().chain(back).collect();
+            let rollback = Rollback {
+                to: "a".into(),
+                instead_of: "b".into(),
+                by: None,
+                reason: "web is not healthy".into(),
+                since: "t".into(),
+            };
+            rollback_text(&tried(&tries, written), &rollback)
+        };
+        let not_yet = "is to run a, not b, and does not yet: the agent went back at t";
+        // It was decided, and could not be fetched; its plan was refused; it is on its way; it was written in part.
+        let not_there: [(&[Ending], &str); 4] = [
+            (&[], "b"),
+            (&[Failed], "b"),
+            (&[Underway], "a"),
+            (&[Failed], "a"),
+        ];
+        for (endings, written) in not_there {
+            let told = told(endings, written);
+            assert!(told.contains(not_yet), "{endings:?}: {told}");
+        }
+        // What goes wrong later does not take it out of the cluster.
+        for endings in [&[Healthy][..], &[Unhealthy], &[Healthy, Failed]] {
+            let told = told(endings, "a");
+            let runs = "runs a, not b: the agent went back at t";
+            assert!(told.contains(runs), "{endings:?}: {told}");
+        }
     }
 }
