@@ -389,7 +389,8 @@ impl Controller {
                 if !self.sources.is_of_now(&key, looked) {
                     return;
                 }
-                let names = self.sources.fetched(&key, &fetched);
+                let mut names = self.sources.fetched(&key, &fetched);
+                names.retain(|name| self.is_recent(name, looked));
                 self.outdate(&names, &fetched);
                 for name in names {
                     let is_answer = self.is_answer(&name, looked);

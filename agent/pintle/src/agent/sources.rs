@@ -217,6 +217,8 @@ pub(crate) struct Sources {
     messages: mpsc::Sender<Message>,
     followed: BTreeMap<SourceKey, Source>,
     numbers: Numbers,
+    /// When this replica was given its share, among the looks.
+    assigned: u64,
 }
 
 impl Sources {
@@ -226,6 +228,7 @@ impl Sources {
             messages,
             followed: BTreeMap::new(),
             numbers: Numbers::default(),
+            assigned: 0,
         }
     }
 
@@ -291,6 +294,17 @@ impl Sources {
     pub(crate) fn is_of_now(&self, key: &SourceKey, looked: u64) -> bool {
         let source = self.followed.get(key);
         source.is_some_and(|source| source.looks.is_of_now(looked))
+    }
+
+    /// Takes notice that this replica was given more to work on: others may have rolled out what was not fetched here yet.
+    pub(crate) fn assigned(&mut self) {
+        self.assigned = self.numbers.next();
+    }
+
+    /// Says whether all that was fetched of a source was asked for since this replica was given its share.
+    pub(crate) fn is_fresh(&self, key: &SourceKey) -> bool {
+        let source = self.followed.get(key);
+        source.is_some_and(|source| source.looks.began > self.assigned)
     }
 
     /// Fetches now, and returns the number of this look: a fetch that began before it answers with a lower one.

@@ -84,8 +84,8 @@ impl Fleet {
         })
     }
 
-    /// Pushes a commit that changes every object, and tells one replica only.
-    fn push(&self, round: usize) -> Result<String> {
+    /// Pushes a commit that changes every object, and tells nobody.
+    fn commit(&self, round: usize) -> Result<String> {
         for index in 0..COUNT {
             let mut text = String::new();
             for object in 0..OBJECTS {
@@ -94,10 +94,14 @@ impl Fleet {
             let path = format!("{}/all.yaml", name(index));
             self.stage.repository.write(&path, text)?;
         }
-        let commit = self
-            .stage
+        self.stage
             .repository
-            .push_files(&[], &format!("round {round}"))?;
+            .push_files(&[], &format!("round {round}"))
+    }
+
+    /// Pushes a commit that changes every object, and tells one replica only.
+    fn push(&self, round: usize) -> Result<String> {
+        let commit = self.commit(round)?;
         let url = self.stage.world.servers.git_http(&self.stage.repository);
         self.stage.agent.tell_of_push(&url, WEBHOOK_TOKEN)?;
         Ok(commit)
@@ -105,7 +109,7 @@ impl Fleet {
 
     /// Makes all applications at a first commit.
     fn deploy(&self) -> Result<()> {
-        let commit = self.push(0)?;
+        let commit = self.commit(0)?;
         let mut applications = String::new();
         for index in 0..COUNT {
             let _ = write!(
@@ -116,6 +120,15 @@ impl Fleet {
         }
         self.stage.apply(&applications)?;
         self.all_ready_at(&commit)
+    }
+
+    /// Names the applications whose status tells of a commit.
+    fn at(&self, commit: &str) -> Result<BTreeSet<String>> {
+        let api = self.stage.api("Application");
+        let found = self.stage.world.wait(api.list(&ListParams::default()))?;
+        let items = found.items.into_iter();
+        let are_there = items.filter(|one| one.data["status"]["revision"] == commit);
+        Ok(are_there.filter_map(|one| one.metadata.name).collect())
     }
 
     fn all_ready_at(&self, commit: &str) -> Result<()> {
@@ -234,6 +247,65 @@ fn a_replica_that_stops_hands_over_at_once() -> Result<()> {
     fleet.wait_until_even(1)?;
     fleet.all_ready_at(&commit)?;
     fleet.each_was_written_once(mark)
+}
+
+#[test]
+fn what_another_replica_has_rolled_out_is_not_taken_back_by_one_that_fetched_before() -> Result<()>
+{
+    let mut fleet = Fleet::start("behind", 2, "1h")?;
+    fleet.deploy()?;
+    // No webhook tells of it, and no interval ends: the replica that is asked for one of its applications knows of it alone.
+    let commit = fleet.commit(1)?;
+    let fetches = |fleet: &Fleet| -> Result<Vec<usize>> {
+        let fetches = fleet
+            .agents()
+            .map(|agent| count(agent, "pintle_fetches_total"));
+        fetches.collect()
+    };
+    let before = fetches(&fleet)?;
+    fleet.stage.request_and_wait(&name(0))?;
+    let after = fetches(&fleet)?;
+    let owner = before.iter().zip(&after).position(|(old, new)| old != new);
+    let owner = owner.context("one of them has fetched")?;
+    let share = fleet.agents().nth(owner).context("it is there")?;
+    let share = count(share, "pintle_application_objects")? / OBJECTS;
+    let moving = until("all of that replica have it", LIMIT, || {
+        let there = fleet.at(&commit)?;
+        Ok(if there.len() == share {
+            Ok(there)
+        } else {
+            Err(format!("{} of {share} have", there.len()))
+        })
+    })?;
+    assert!(share < COUNT, "the other one has applications too");
+
+    let mark = fleet.stage.mark()?;
+    match owner.checked_sub(1) {
+        None => fleet.stage.agent.stop()?,
+        Some(other) => fleet.others[other].stop()?,
+    }
+    fleet.wait_until_even(1)?;
+    // What is taken over is looked at as a whole: the same answer of the source is rolled out for all others.
+    fleet.all_ready_at(&commit)?;
+    let left = fleet.agents().nth(1 - owner).context("it is there")?;
+    until("the other one has them all", LIMIT, || {
+        let objects = count(left, "pintle_application_objects")?;
+        Ok(if objects == COUNT * OBJECTS {
+            Ok(())
+        } else {
+            Err(format!("{objects} objects"))
+        })
+    })?;
+    let writes = fleet.stage.writes_since(mark)?;
+    let is_moved = |object: &str| {
+        moving
+            .iter()
+            .any(|name| object.contains(&format!("/{name}-")))
+    };
+    let again: Vec<_> = writes.keys().filter(|object| is_moved(object)).collect();
+    assert!(again.is_empty(), "{again:?}");
+    assert_eq!(writes.len(), (COUNT - share) * OBJECTS);
+    Ok(())
 }
 
 fn signal(agent: &Agent, signal: &str) -> Result<()> {

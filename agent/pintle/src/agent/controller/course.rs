@@ -37,6 +37,9 @@ pub(super) struct Course {
     answer: Option<RollbackAnswer>,
     /// A request that waits until it is known what the source gives.
     waiting: Option<PersonRequest>,
+    /// The first look at the source whose answer counts, if what was fetched before it may be older than what another replica
+    /// has rolled out.
+    since: Option<u64>,
 }
 
 impl Course {
@@ -56,6 +59,7 @@ impl Course {
             asked: answer.as_ref().map(|answer| answer.request.clone()),
             answer,
             waiting: None,
+            since: None,
         }
     }
 
@@ -150,12 +154,31 @@ impl Controller {
         self.shared.claims.source(name, key.topic());
         let known = self.sources.follow(name, &key, interval);
         let app = self.apps.get_mut(name);
-        if app.is_some_and(|app| app.source.replace(key).is_none()) {
-            if let Some(fetched) = known {
-                self.fetched(name, fetched);
-            }
+        if app.is_some_and(|app| app.source.replace(key.clone()).is_none()) {
+            self.begin_with(name, &key, known);
             self.ask_again(name);
         }
+    }
+
+    /// Takes up what is known of a source that an application follows from now on. What was fetched before this replica was
+    /// given its share may be older than what another one has rolled out since: then the source is asked first.
+    fn begin_with(&mut self, name: &ApplicationName, key: &SourceKey, known: Option<Fetched>) {
+        let Some(app) = self.apps.get_mut(name) else {
+            return;
+        };
+        let may_be_behind = !self.sources.is_fresh(key) && app.may_be_ahead_of(known.as_ref());
+        app.course.since = may_be_behind.then(|| self.sources.look(key)).flatten();
+        if app.course.since.is_none()
+            && let Some(fetched) = known
+        {
+            self.fetched(name, fetched);
+        }
+    }
+
+    /// Says whether a fetch that knows of so many looks may say what an application is to run.
+    pub(super) fn is_recent(&self, name: &ApplicationName, looked: u64) -> bool {
+        let since = self.apps.get(name).and_then(|app| app.course.since);
+        since.is_none_or(|since| looked >= since)
     }
 
     pub(super) fn fetched(&mut self, name: &ApplicationName, fetched: Fetched) {
@@ -479,6 +502,22 @@ impl App {
             .earlier(revision)
             .or(self.fetched.as_ref())
             .cloned()
+    }
+
+    /// Says whether the status tells of another revision of the source than the one that is known, so that this one may be the
+    /// older of the two.
+    fn may_be_ahead_of(&self, known: Option<&Fetched>) -> bool {
+        let status = self.application.status.as_ref().ok();
+        let given = status.and_then(|status| match &status.rollback {
+            Some(rollback) => Some(&rollback.instead_of),
+            None => status.attempted_revision.as_ref(),
+        });
+        match (given, known) {
+            (Some(given), Some(Ok(snapshot))) => snapshot.revision().commit != *given,
+            (Some(_), None) => true,
+            // That a source does not answer takes nothing back.
+            (_, Some(Err(_))) | (None, _) => false,
+        }
     }
 
     /// Returns why what is to run cannot be had, or may not be known: nothing that a run comes to changes it.

@@ -108,6 +108,9 @@ impl Controller {
         }
         self.tell_what_is_busy();
         let has_more = !self.assigned.shards.without(before.shards).is_empty();
+        if has_more {
+            self.sources.assigned();
+        }
         self.shared.claims.assigned(self.assigned.shards, has_more);
         has_more
     }

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 pub(super) struct Numbers(u64);
 
 impl Numbers {
-    fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.0 += 1;
         self.0
     }
