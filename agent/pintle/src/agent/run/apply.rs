@@ -119,6 +119,9 @@ impl Run {
             release,
             ..ready.applying(slot, &self.cancel)
         };
+        if !planned.plan.is_empty() {
+            Box::pin(self.record_course(ready, store)).await?;
+        }
         self.has_begun = true;
         self.job.rules.recorded = Some(release.drift.clone());
         let applied = shared

@@ -36,7 +36,7 @@ use crate::{
         metrics::{ApplicationLabels, OutcomeLabels},
         reasons,
         refused::Refused,
-        report::{Learned, Stands, Verdict},
+        report::{self, Learned, Stands, Verdict},
         shared::Shared,
     },
     pipeline::{
@@ -519,21 +519,20 @@ impl Run {
     }
 
     fn store(&self, ready: &Ready) -> Result<StatusStore, Stopped> {
-        let shared = &self.shared;
-        let message = format!("applying {}", short(&ready.revision.commit));
-        let verdict = working(reasons::APPLYING, message);
-        let underway = crate::agent::report::status(
-            &self.before,
-            self.job.application.generation,
-            &self.learned,
-            &verdict,
-        );
         let store = StatusStore::new(
-            shared.applications.clone(),
+            self.shared.applications.clone(),
             self.job.application.clone(),
-            underway,
+            self.underway(ready),
         );
         store.map_err(|error| Stopped::blocked(reasons::INVENTORY_UNUSABLE, chain(&error)))
+    }
+
+    /// Returns the status while objects are written.
+    pub(super) fn underway(&self, ready: &Ready) -> ApplicationStatus {
+        let message = format!("applying {}", short(&ready.revision.commit));
+        let verdict = working(reasons::APPLYING, message);
+        let generation = self.job.application.generation;
+        report::status(&self.before, generation, &self.learned, &verdict)
     }
 }
 

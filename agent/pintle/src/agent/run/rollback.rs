@@ -1,8 +1,9 @@
 //! When a revision is gone back from, and what a run tells while an earlier one runs than the one that the source gives.
 
-use pintle_cluster::{ApplyError, ClusterError};
+use pintle_cluster::{ApplyError, ClusterError, StatusStore};
 use pintle_core::{
-    application::Standing, brief, event::Reason, revision::short, rollback::Rollback,
+    application::Standing, brief, causes::chain, event::Reason, machine::Retry, revision::short,
+    rollback::Rollback,
 };
 use serde_json::json;
 
@@ -59,6 +60,27 @@ pub(super) fn is_failed_rollout(verdict: &Verdict, is_overdue: bool) -> bool {
 }
 
 impl Run {
+    /// Writes whether an earlier revision is to run before anything of this one is written, if the status says otherwise: an
+    /// agent that starts anew halfway would roll out what was gone back from once more.
+    pub(super) async fn record_course(
+        &self,
+        ready: &Ready,
+        store: &mut StatusStore,
+    ) -> Result<(), Stopped> {
+        if !self.is_rollout() || self.learned.rollback == self.before.rollback {
+            return Ok(());
+        }
+        let written = store.write(self.underway(ready)).await;
+        written.map_err(|error| {
+            let revision = short(&ready.revision.commit);
+            let message = format!(
+                "nothing of {revision} is written before the status says that it is to run: {}",
+                chain(&error)
+            );
+            Stopped::failed(Reason::ApplyFailed, Retry::Backoff, message)
+        })
+    }
+
     /// Says what it means that objects were not written, and remembers if they are refused for longer than they may take to
     /// become healthy.
     pub(super) fn not_written(
