@@ -369,6 +369,28 @@ fn each_request_is_answered_even_if_nothing_comes_of_it() -> Result<()> {
 }
 
 #[test]
+fn what_is_asked_while_nobody_knows_what_the_source_gives_is_not_done_later() -> Result<()> {
+    let (mut stage, _) = shop("unknown", "Never")?;
+    let second = stage.push("shop", &[("web.yaml", &deployment("web", 2, IMAGE))])?;
+    stage.ready_at("shop", &second)?;
+    stage.agent.stop()?;
+    let bare = stage.repository.bare().to_owned();
+    let away = bare.with_extension("away");
+    std::fs::rename(&bare, &away)?;
+    stage.agent.start_again()?;
+    stage.agent.wait_ready()?;
+    stage.condition("shop", "Ready", "SourceFailed")?;
+    let said = as_administrator(&["rollback", "shop", "-n", &stage.namespace], 1)?;
+    assert!(said.contains("its source does not answer"), "{said}");
+    std::fs::rename(&away, &bare)?;
+    stage.request("shop")?;
+    stage.ready_at("shop", &second)?;
+    let status = stage.object("Application", "shop")?["status"].clone();
+    assert_eq!(status["rollback"], Value::Null, "{status}");
+    Ok(())
+}
+
+#[test]
 fn without_a_policy_what_fails_stays_and_is_shown_on_a_terminal() -> Result<()> {
     let (stage, _) = shop("stays", "Never")?;
     let home = tempfile::tempdir()?;

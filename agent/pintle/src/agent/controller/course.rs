@@ -23,6 +23,9 @@ use crate::{
     pipeline::{now_text, snapshot::Snapshot},
 };
 
+/// Why nothing is gone back to while it is not known what would be gone back from.
+const SOURCE_AWAY: &str = "its source does not answer: ask again when it does";
+
 /// Where one application is headed.
 pub(super) struct Course {
     steering: Steering,
@@ -250,13 +253,12 @@ impl Controller {
         }
     }
 
-    /// Tells the state machine that the source does not answer. Whoever asked for a rollback meanwhile is told so, too: it is
-    /// done when the source answers.
+    /// Tells the state machine that the source does not answer. A rollback that waits to know what it gives is refused: by the
+    /// time it answers, it may give what mends what was to be gone back from.
     fn source_failed(&mut self, name: &ApplicationName, reason: String) {
-        if let Some(app) = self.apps.get_mut(name)
-            && app.course.waiting.is_some()
-        {
-            app.course.give_answer(None);
+        let app = self.apps.get_mut(name);
+        if let Some(request) = app.and_then(|app| app.course.waiting.take()) {
+            self.refuse(name, &request, SOURCE_AWAY);
         }
         self.step(name, machine::Event::SourceFailed(reason));
     }
@@ -288,11 +290,12 @@ impl Controller {
         if app.course.steering.target().is_some() {
             return self.go_back(name, request);
         }
-        app.course.waiting = Some(request);
-        if app.failure.is_some() {
-            // That the source does not answer was told before it was asked for: it is told again.
-            self.answer(name, None);
+        if app.failure.is_none() {
+            app.course.waiting = Some(request);
+            return;
         }
+        self.refuse(name, &request, SOURCE_AWAY);
+        self.step(name, machine::Event::Requested);
     }
 
     fn go_back(&mut self, name: &ApplicationName, request: PersonRequest) {
@@ -308,21 +311,18 @@ impl Controller {
         match self.steer(name, asked) {
             // What is fetched first runs when it is there, and why it is not is told by a run as well.
             Ok(()) if self.is_fetching(name) => {}
-            Ok(()) => self.answer(name, None),
+            Ok(()) => {
+                if let Some(app) = self.apps.get_mut(name) {
+                    app.course.give_answer(None);
+                }
+                // A run tells it, even if nothing changes by it: whoever asked waits for an answer in the status.
+                self.step(name, machine::Event::Requested);
+            }
             Err(error) => {
-                self.refuse(name, &request, &error);
-                self.answer(name, Some(error.to_string()));
+                self.refuse(name, &request, &error.to_string());
+                self.step(name, machine::Event::Requested);
             }
         }
-    }
-
-    /// Has a run tell what came of the newest request, even if nothing changes by it: whoever asked waits for an answer in
-    /// the status.
-    fn answer(&mut self, name: &ApplicationName, refusal: Option<String>) {
-        if let Some(app) = self.apps.get_mut(name) {
-            app.course.give_answer(refusal);
-        }
-        self.step(name, machine::Event::Requested);
     }
 
     fn is_fetching(&self, name: &ApplicationName) -> bool {
@@ -330,15 +330,24 @@ impl Controller {
         app.is_some_and(|app| app.course.fetching.is_some())
     }
 
-    fn refuse(&self, name: &ApplicationName, request: &PersonRequest, error: &RollbackError) {
+    /// Refuses the newest request, which the next run tells in the status.
+    fn refuse(&mut self, name: &ApplicationName, request: &PersonRequest, why: &str) {
+        if let Some(app) = self.apps.get_mut(name) {
+            app.course.give_answer(Some(why.to_owned()));
+        }
+        let by = &request.by;
+        self.tell_refusal(
+            name,
+            format!("the rollback that {by} asked for was refused: {why}"),
+        );
+    }
+
+    /// Tells in the log and in an Event that a rollback was refused.
+    fn tell_refusal(&self, name: &ApplicationName, note: String) {
         let Some(app) = self.apps.get(name) else {
             return;
         };
         let (shared, application) = (std::sync::Arc::clone(&self.shared), app.application.clone());
-        let note = format!(
-            "the rollback that {} asked for was refused: {error}",
-            request.by
-        );
         tracing::warn!(application = %name, note);
         tokio::spawn(async move {
             let (kind, reason) = ("Application", reasons::ROLLBACK_REFUSED);
@@ -358,6 +367,12 @@ impl Controller {
 
     /// Ends a rollback, because a person wants what the source gives.
     pub(super) fn leave_rollback(&mut self, name: &ApplicationName) {
+        if let Some(app) = self.apps.get_mut(name)
+            && app.course.waiting.take().is_some()
+        {
+            // It is superseded before it was begun: nobody is to wait for it.
+            app.course.give_answer(None);
+        }
         // Wanting the newest is never refused.
         let _ = self.steer(name, rollback::Event::Retry);
     }
