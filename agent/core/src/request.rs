@@ -26,9 +26,14 @@ pub struct PersonRequest {
 impl PersonRequest {
     /// Reads the value of an annotation; nothing if it is not one of these.
     pub fn read(text: &str) -> Option<Self> {
-        let mut request: Self = serde_json::from_str(text).ok()?;
+        Self::parse(text).ok()
+    }
+
+    /// Reads the value of an annotation, or says what it lacks.
+    pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
+        let mut request: Self = serde_json::from_str(text)?;
         request.reason = request.reason.map(|reason| cut(&reason));
-        Some(request)
+        Ok(request)
     }
 
     /// Writes the value of an annotation.
@@ -66,6 +71,8 @@ mod tests {
         let newer = r#"{"id": "1", "by": "ada", "at": "t", "mood": "good"}"#;
         assert!(PersonRequest::read(newer).is_some());
         assert_eq!(PersonRequest::read("true"), None);
+        let lacking = PersonRequest::parse(r#"{"id": "1", "by": "ada"}"#).unwrap_err();
+        assert!(lacking.to_string().contains("missing field `at`"));
         let long = PersonRequest {
             reason: Some("ü".repeat(1000)),
             ..request

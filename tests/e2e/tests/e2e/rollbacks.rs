@@ -355,6 +355,20 @@ fn each_request_is_answered_even_if_nothing_comes_of_it() -> Result<()> {
     let status = stage.object("Application", "shop")?["status"].clone();
     assert_eq!(status["rollbackRefused"], Value::Null);
 
+    let lacking = r#"pintle.dev/rollback-request={"to": "2"}"#;
+    stage.annotate("shop", lacking)?;
+    until("an Event says what it lacks", LIMIT, || {
+        let events = stage.events("shop")?;
+        let is_told = |(reason, note): &(String, String)| {
+            reason == "RollbackRefused" && note.contains("missing field `id`")
+        };
+        Ok(if events.iter().any(is_told) {
+            Ok(())
+        } else {
+            Err(format!("{events:?}"))
+        })
+    })?;
+
     // The source is away: each who asks is told so.
     let bare = stage.repository.bare();
     let away = bare.with_extension("away");

@@ -40,6 +40,8 @@ pub(super) struct Course {
     answer: Option<RollbackAnswer>,
     /// A request that waits until it is known what the source gives.
     waiting: Option<PersonRequest>,
+    /// The newest request that cannot be read. It has no id by which a status could tell that it is refused.
+    unreadable: Option<String>,
     /// The first look at the source whose answer counts, if what was fetched before it may be older than what another replica
     /// has rolled out.
     since: Option<u64>,
@@ -62,6 +64,7 @@ impl Course {
             asked: answer.as_ref().map(|answer| answer.request.clone()),
             answer,
             waiting: None,
+            unreadable: None,
             since: None,
         }
     }
@@ -279,9 +282,18 @@ impl Controller {
         let Some(app) = self.apps.get_mut(name) else {
             return;
         };
-        let text = app.application.annotations.get(ROLLBACK_REQUEST_ANNOTATION);
-        let Some(request) = text.and_then(|text| PersonRequest::read(text)) else {
+        let Some(text) = app.application.annotations.get(ROLLBACK_REQUEST_ANNOTATION) else {
             return;
+        };
+        let request = match PersonRequest::parse(text) {
+            Ok(request) => request,
+            Err(error) => {
+                let told = app.course.unreadable.replace(text.clone());
+                if told.as_ref() != Some(text) {
+                    self.tell_refusal(name, unreadable(&error));
+                }
+                return;
+            }
         };
         if app.course.asked.as_ref() == Some(&request.id) {
             return;
@@ -502,6 +514,14 @@ impl Controller {
             }
         }
     }
+}
+
+/// Says what is wrong with a request that nobody can answer.
+fn unreadable(error: &serde_json::Error) -> String {
+    format!(
+        "a rollback was refused: the annotation {ROLLBACK_REQUEST_ANNOTATION} cannot be read: {error}; expected \
+         {{\"id\": \"…\", \"by\": \"…\", \"at\": \"…\"}} with an id of its own, and `to` and `reason` where there is one"
+    )
 }
 
 fn unreachable_now(revision: &str) -> FetchFailure {
