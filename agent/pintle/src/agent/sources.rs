@@ -2,6 +2,7 @@
 
 mod fetcher;
 mod looks;
+mod pace;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -20,15 +21,13 @@ use tokio::{
 use self::{
     fetcher::Fetcher,
     looks::{Looks, Numbers},
+    pace::Pace,
 };
 use super::{
     accounts::NoAccount, controller::Message, metrics::OutcomeLabels, pauses, replicas::Pushed,
     shared::Shared, webhook::normal_url,
 };
 use crate::pipeline::snapshot::Snapshot;
-
-/// The shortest pause between two questions to one source, whatever the interval says.
-const SHORTEST: Duration = Duration::from_secs(1);
 
 /// What is fetched as one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -246,8 +245,7 @@ impl Sources {
             let follower = Follower {
                 fetcher: Fetcher::new(Arc::clone(&self.shared), key.clone()),
                 messages: self.messages.clone(),
-                interval: receiver,
-                looks: asked,
+                pace: Pace::new(receiver, asked),
                 answered: looks.began,
             };
             let task = tokio::spawn(follower.run()).abort_handle();
@@ -353,8 +351,7 @@ impl Source {
 struct Follower {
     fetcher: Fetcher,
     messages: mpsc::Sender<Message>,
-    interval: watch::Receiver<Duration>,
-    looks: watch::Receiver<u64>,
+    pace: Pace,
     /// The newest look that it has answered.
     answered: u64,
 }
@@ -415,7 +412,7 @@ impl Follower {
         let mut told: Option<Result<String, String>> = None;
         let mut failures = 0;
         loop {
-            let looked = *self.looks.borrow_and_update();
+            let looked = self.pace.newest_look();
             let fetched = self.fetcher.fetch(looked > self.answered).await;
             let outcome = if fetched.is_ok() { "ok" } else { "failed" };
             self.fetcher
@@ -447,7 +444,7 @@ impl Follower {
             {
                 return;
             }
-            self.rest(failures, wish).await;
+            self.pace.rest(&self.fetcher.key, failures, wish).await;
         }
     }
 
@@ -462,27 +459,6 @@ impl Follower {
             Ok(Snapshot::Archive(_)) | Err(_) => None,
         }
     }
-
-    /// Waits for the interval, or for somebody who wants it now. Failures are tried again sooner than a long interval, if the
-    /// source does not ask for more time.
-    async fn rest(&mut self, failures: u32, wish: Option<Duration>) {
-        loop {
-            let interval = (*self.interval.borrow_and_update()).max(SHORTEST);
-            let pause = match failures {
-                0 if self.fetcher.key.is_pinned() => Duration::MAX,
-                0 => spread(&self.fetcher.key, interval),
-                failures => {
-                    pauses::with_wish(self.fetcher.key.pause_within(failures, interval), wish)
-                }
-            };
-            tokio::select! {
-                () = tokio::time::sleep(pause) => return,
-                // That nobody can ask any more ends this task.
-                _ = self.looks.changed() => return,
-                changed = self.interval.changed() => if changed.is_err() { return },
-            }
-        }
-    }
 }
 
 /// Returns how long a source that failed asks to be left alone.
@@ -490,20 +466,13 @@ fn wish(fetched: &Fetched) -> Option<Duration> {
     fetched.as_ref().err()?.retry_after
 }
 
-/// Spreads the sources of one interval over a tenth of it, so that they are not all asked at once. Those of one repository stay
-/// together, because they share what they ask for: references of one its list, and charts of one its index.
-fn spread(key: &SourceKey, interval: Duration) -> Duration {
-    let share = Digest::of(key.url()).as_bytes()[0];
-    interval.mul_f64(0.95 + f64::from(share) / 2560.0)
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::*;
+    use super::{pace::spread, *};
 
-    fn key(url: &str, branch: &str) -> SourceKey {
+    pub(super) fn key(url: &str, branch: &str) -> SourceKey {
         let what = What::Git {
             url: url.to_owned(),
             reference: Reference::Branch(branch.to_owned()),

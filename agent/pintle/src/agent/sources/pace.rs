@@ -1,0 +1,85 @@
+//! When a source is asked again.
+
+use std::time::Duration;
+
+use pintle_core::digest::Digest;
+use tokio::{sync::watch, time::Instant};
+
+use super::SourceKey;
+use crate::agent::pauses;
+
+/// The shortest pause between two questions to one source, whatever the interval says.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// What says when a source is asked again.
+pub(super) struct Pace {
+    interval: watch::Receiver<Duration>,
+    looks: watch::Receiver<u64>,
+}
+
+impl Pace {
+    pub(super) fn new(interval: watch::Receiver<Duration>, looks: watch::Receiver<u64>) -> Self {
+        Self { interval, looks }
+    }
+
+    /// Returns the number of the newest look, which counts as seen.
+    pub(super) fn newest_look(&mut self) -> u64 {
+        *self.looks.borrow_and_update()
+    }
+
+    /// Waits for the interval, or for somebody who wants it now. Failures are tried again sooner than a long interval, if the
+    /// source does not ask for more time.
+    ///
+    /// All of it counts from now on: who shares a source and changes his interval again and again keeps it from nobody.
+    pub(super) async fn rest(&mut self, key: &SourceKey, failures: u32, wish: Option<Duration>) {
+        let since = Instant::now();
+        loop {
+            let interval = (*self.interval.borrow_and_update()).max(SHORTEST);
+            let pause = match failures {
+                0 if key.is_pinned() => Duration::MAX,
+                0 => spread(key, interval),
+                failures => pauses::with_wish(key.pause_within(failures, interval), wish),
+            };
+            tokio::select! {
+                () = tokio::time::sleep(pause.saturating_sub(since.elapsed())) => return,
+                // That nobody can ask any more ends this task.
+                _ = self.looks.changed() => return,
+                changed = self.interval.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+}
+
+/// Spreads the sources of one interval over a tenth of it, so that they are not all asked at once. Those of one repository stay
+/// together, because they share what they ask for: references of one its list, and charts of one its index.
+pub(super) fn spread(key: &SourceKey, interval: Duration) -> Duration {
+    let share = Digest::of(key.url()).as_bytes()[0];
+    interval.mul_f64(0.95 + f64::from(share) / 2560.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::sources::tests::key;
+
+    #[tokio::test]
+    async fn whoever_changes_the_interval_again_and_again_does_not_begin_the_pause_anew() {
+        let (interval, heard) = watch::channel(SHORTEST);
+        let (_looks, looks) = watch::channel(0);
+        let mut pace = Pace::new(heard, looks);
+        let source = key("https://git.example.com/shop", "main");
+        for failures in [0, 20] {
+            let changes = async {
+                // Far longer than the pause, and none of them as long as it.
+                for round in 0..50 {
+                    tokio::time::sleep(SHORTEST / 10).await;
+                    interval.send_replace(SHORTEST + Duration::from_millis(round % 2));
+                }
+            };
+            tokio::select! {
+                () = pace.rest(&source, failures, None) => {}
+                () = changes => panic!("the source is not asked"),
+            }
+        }
+    }
+}
