@@ -62,6 +62,7 @@ mod retry;
 mod seeds;
 mod store;
 mod tracker;
+mod waits;
 mod watching;
 
 pub use applying::{Applied, ApplyError, Progress, Silent, Step};
@@ -94,3 +95,4 @@ pub use store::{ConfigMapStore, InventoryStore, StatusStore, StoreError, Urgency
 pub use tracker::{
     Drift, Judge, Observed, TrackEvent, Tracker, TrackerOptions, Unseen, Unsettled, Waited,
 };
+pub use waits::Waits;

@@ -7,7 +7,7 @@ use pintle_core::{
     prune::PruneSettings, seed::Seed,
 };
 
-use crate::{claims::Claims, connection::ServiceAccount, helm::HelmManifest};
+use crate::{claims::Claims, connection::ServiceAccount, helm::HelmManifest, waits::Waits};
 
 /// What is done with an application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +73,8 @@ pub struct Release {
     pub timeout: Span,
     /// How long each hook may take.
     pub hook_timeout: Span,
+    /// Since when its hooks and objects are waited for, by earlier runs too.
+    pub waits: Waits,
     /// What is done with it.
     pub purpose: Purpose,
     /// Where hooks for the removal are kept: in this namespace, under the whole name of the application; without it in the
@@ -100,6 +102,7 @@ impl Release {
             from_helm: None,
             timeout: Span::seconds(60),
             hook_timeout: Span::seconds(300),
+            waits: Waits::default(),
             purpose: Purpose::Converge,
             hooks_namespace: None,
             ending: None,

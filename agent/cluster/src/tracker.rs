@@ -34,6 +34,7 @@ use tokio::{
 
 pub(crate) use self::checking::SOONEST;
 use self::state::{Known, Origin, Registration, State, WatchKey};
+pub(crate) use self::waiting::LASTING;
 pub use self::waiting::{Unsettled, Waited};
 use crate::{
     connection::Connection,

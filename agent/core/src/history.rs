@@ -137,7 +137,7 @@ pub struct Attempt {
 /// Writes an attempt into a history, the newest first.
 ///
 /// A run of the same revision with the same objects is no other entry: a repair, a retry or a look says how the entry is
-/// now. Beyond the limit the oldest go, but never the last one that was healthy: it is what can be gone back to.
+/// now. Neither is a later commit that renders what is not healthy yet: it says how what the earlier one began goes on. Beyond the limit the oldest go, but never the last one that was healthy: it is what can be gone back to.
 pub fn record(history: &mut Vec<HistoryEntry>, attempt: Attempt, now: &str) {
     let continues = history
         .first()
@@ -166,9 +166,21 @@ fn is_same(entry: &HistoryEntry, attempt: &Attempt) -> bool {
         _ => entry.ending != Ending::Healthy || attempt.rendered.is_some(),
     };
     let is_rollback = |trigger: Trigger| trigger == Trigger::Rollback;
-    entry.revision == attempt.revision
-        && same_objects
-        && is_rollback(entry.trigger) == is_rollback(attempt.trigger)
+    if is_rollback(entry.trigger) || is_rollback(attempt.trigger) {
+        return entry.revision == attempt.revision
+            && same_objects
+            && entry.trigger == attempt.trigger;
+    }
+    entry.revision == attempt.revision && same_objects || goes_on(entry, attempt)
+}
+
+/// Says whether an attempt of another revision renders what is in the cluster, or on its way there, and not healthy. One from
+/// another source is an entry of its own: the revision of this one is not to be had there.
+fn goes_on(entry: &HistoryEntry, attempt: &Attempt) -> bool {
+    entry.ending != Ending::Healthy
+        && entry.rendered_digest.is_some()
+        && entry.rendered_digest == attempt.rendered
+        && entry.origin == attempt.origin
 }
 
 fn begin(number: u64, attempt: &Attempt, now: &str) -> HistoryEntry {
@@ -416,6 +428,42 @@ mod tests {
             |revision: &str, rendered: &str| was_healthy(&history, revision, Digest::of(rendered));
         assert!(healthy("a", "9") && healthy("c", "2"));
         assert!(!healthy("b", "3"), "it was on its way only");
+    }
+
+    #[test]
+    fn a_commit_that_changes_nothing_of_what_is_not_healthy_is_no_other_entry() {
+        let mut history = Vec::new();
+        record(&mut history, attempt("a", "1", Ending::Healthy), "t1");
+        record(&mut history, attempt("b", "2", Ending::Superseded), "t2");
+        for revision in ["c", "d", "e"] {
+            record(&mut history, attempt(revision, "2", Ending::Underway), "t3");
+            record(
+                &mut history,
+                attempt(revision, "2", Ending::Unhealthy),
+                "t4",
+            );
+        }
+        let known = [(2, "b", Ending::Unhealthy), (1, "a", Ending::Healthy)];
+        assert_eq!(endings(&history), known);
+        assert_eq!(history[0].started, "t2");
+
+        let elsewhere = Attempt {
+            origin: Some(Digest::of("elsewhere")),
+            ..attempt("f", "2", Ending::Unhealthy)
+        };
+        let back = Attempt {
+            trigger: Trigger::Rollback,
+            ..attempt("f", "2", Ending::Unhealthy)
+        };
+        for other in [elsewhere, back, attempt("f", "3", Ending::Unhealthy)] {
+            let mut history = history.clone();
+            record(&mut history, other, "t5");
+            assert_eq!(history.len(), 3);
+        }
+        record(&mut history, attempt("f", "2", Ending::Healthy), "t6");
+        assert_eq!(endings(&history)[0], (2, "b", Ending::Healthy));
+        record(&mut history, attempt("g", "2", Ending::Healthy), "t7");
+        assert_eq!(endings(&history)[0], (3, "g", Ending::Healthy));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! do; other tasks do it and report back. Sources, plugins and the cluster are watched beside it.
 
 mod accounts;
+mod awaited;
 mod bounds;
 mod chronicle;
 mod claims;

@@ -282,6 +282,7 @@ impl Applier<'_> {
     }
 
     async fn make(&self, (hook, object): &Planned<'_>) -> Result<Entry, WriteError> {
+        self.release.waits.ended(&hook.id);
         let payload = annotated(&object.object, HOOK_RUN_ANNOTATION, hook.ticket);
         // Whose it is was looked at before.
         let mode = Mode {
@@ -309,16 +310,18 @@ impl Applier<'_> {
         planned: &Planned<'_>,
     ) -> Result<Result<(), String>, Stop> {
         let (hook, object) = planned;
+        let (limit, waits) = (self.release.hook_timeout.get(), &self.release.waits);
+        let left = waits.left_for(&hook.id, limit, Instant::now());
         let ended = if completes(&hook.id) {
-            self.completion(hook, object).boxed()
+            self.completion(hook, object, left).boxed()
         } else {
-            self.usability(object).boxed()
+            self.usability(object, left).boxed()
         };
-        let limit = self.release.hook_timeout.get();
         let result = tokio::select! {
             result = ended => result,
             () = self.cancel.cancelled() => return Err(Stop::Cancelled),
         };
+        waits.ended(&hook.id);
         let result = result.unwrap_or_else(|last| {
             Err(format!("it has not ended after {}: {last}", pretty(limit)))
         });
@@ -352,14 +355,14 @@ impl Applier<'_> {
         &self,
         hook: &HookRun,
         object: &PreparedObject,
+        limit: Duration,
     ) -> Result<Result<(), String>, String> {
         self.progress.step(Step::Waiting {
             id: &hook.id,
             what: "to complete",
         });
         let mut last = "it has not been seen in the cluster".to_owned();
-        let (resource, limit) = (&object.resource, self.release.hook_timeout.get());
-        let (own, discovery) = (self.own, self.discovery);
+        let (own, discovery, resource) = (self.own, self.discovery, &object.resource);
         let ended = awaiting::until(own, discovery, resource, &hook.id, limit, |live| {
             let Some(live) = live else {
                 return Some(Err("it was deleted before it had completed".to_owned()));
@@ -382,11 +385,15 @@ impl Applier<'_> {
     }
 
     /// Waits until what does not end by itself is usable, where that takes time at all.
-    async fn usability(&self, object: &PreparedObject) -> Result<Result<(), String>, String> {
+    async fn usability(
+        &self,
+        object: &PreparedObject,
+        limit: Duration,
+    ) -> Result<Result<(), String>, String> {
         let Some(judge) = self.judge.filter(|_| is_awaited(object.id())) else {
             return Ok(Ok(()));
         };
-        let (id, limit) = (object.id(), self.release.hook_timeout.get());
+        let id = object.id();
         let (tell, mut told) = watch::channel(None::<Value>);
         let tell_all = |live: Option<&Value>| {
             tell.send_modify(|now| *now = live.cloned());

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
@@ -166,6 +166,7 @@ impl<'c> Applier<'c> {
     {
         match work {
             Work::Write => {
+                self.release.waits.written(&change.id);
                 async move { (task, Ended::Done(self.write(change, entry.as_ref()).await)) }.boxed()
             }
             Work::Delete => async move {
@@ -223,7 +224,8 @@ impl<'c> Applier<'c> {
         if let Some(object) = self.prepared.find(&id) {
             tracker.observe_one(self.release, &id, &object.resource);
         }
-        let limit = self.release.hook_timeout.get();
+        let (limit, waits) = (self.release.hook_timeout.get(), &self.release.waits);
+        let left = waits.left_for(&id, limit, Instant::now());
         let report = |unsettled: &Arc<[Unsettled]>| {
             for object in &**unsettled {
                 self.progress.step(Step::Settling { object });
@@ -231,8 +233,11 @@ impl<'c> Applier<'c> {
         };
         let (application, ids) = (&self.release.application, std::slice::from_ref(&id));
         let waited = tracker
-            .wait(application, ids, limit, self.cancel, &report)
+            .wait(application, ids, left, self.cancel, &report)
             .await;
+        if waited != Waited::Cancelled {
+            waits.ended(&id);
+        }
         let error = |unsettled: &[Unsettled], time| {
             let assessment = unsettled.first().map(|object| &object.assessment);
             WriteError::NotHealthy {

@@ -27,7 +27,7 @@ const MOMENT: Duration = Duration::from_secs(1);
 /// How long an object has to be degraded without a break to have failed. A controller that has just seen a new spec may first
 /// repeat what it said of the one before: that of Deployments does until a replica set has answered it, a moment later. The new spec
 /// may be what mends the object.
-const LASTING: Duration = Duration::from_secs(5);
+pub(crate) const LASTING: Duration = Duration::from_secs(5);
 
 /// An object that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -18,4 +18,5 @@ mod sharing;
 mod slow_health;
 mod tracking;
 mod unheard;
+mod waits;
 mod world;

@@ -12,8 +12,8 @@ use std::{
 use async_trait::async_trait;
 use pintle_cluster::{
     Applied, ApplyError, Applying, Cluster, ClusterError, ConfigMapStore, Connection,
-    InventoryStore, Judge, Options, PlanError, Planned, Prepared, Release, Silent, Tracker,
-    TrackerOptions,
+    InventoryStore, Judge, Options, PlanError, Planned, Prepared, Progress, Release, Silent,
+    Tracker, TrackerOptions,
 };
 use pintle_core::{
     check::{Approved, Checked},
@@ -219,7 +219,31 @@ impl World {
         objects: &[Value],
         store: &mut dyn InventoryStore,
     ) -> Result<Applied, ClusterError<ApplyError>> {
-        let prepared = self.prepare(objects).await;
+        let cancel = CancellationToken::new();
+        self.converge_with(&rendered(objects), store, &Silent, &cancel)
+            .await
+    }
+
+    /// Applies a render, and stops when that is asked for.
+    pub(crate) async fn converge_until(
+        &self,
+        rendered: &Rendered,
+        progress: &dyn Progress,
+        cancel: &CancellationToken,
+    ) -> Result<Applied, ClusterError<ApplyError>> {
+        let mut store = self.store().await;
+        self.converge_with(rendered, &mut store, progress, cancel)
+            .await
+    }
+
+    async fn converge_with(
+        &self,
+        rendered: &Rendered,
+        store: &mut dyn InventoryStore,
+        progress: &dyn Progress,
+        cancel: &CancellationToken,
+    ) -> Result<Applied, ClusterError<ApplyError>> {
+        let prepared = self.cluster.prepare(rendered, &self.release).await.unwrap();
         if self.cluster.tracker().is_some() {
             self.observe(&prepared, store.inventory()).await;
         }
@@ -229,12 +253,11 @@ impl World {
             .await
             .unwrap();
         let approved = approve(&planned);
-        let cancel = CancellationToken::new();
         let applying = Applying {
             release: &self.release,
             prepared: &prepared,
-            progress: &Silent,
-            cancel: &cancel,
+            progress,
+            cancel,
         };
         self.cluster
             .apply(&applying, &approved, planned.inventory, store)

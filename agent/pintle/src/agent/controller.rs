@@ -39,6 +39,7 @@ use self::{
     asking::Requests, claiming::Contest, course::Course, dependencies::Standings, handover::Listing,
 };
 use super::{
+    awaited::Awaited,
     fetching::Fetching,
     job::{Applied, Found, Memory, Report, Rules},
     lookups::Lookups,
@@ -157,6 +158,8 @@ pub(super) struct App {
     confirmed: Option<String>,
     /// What the last rollout came to, if the cluster has refused it.
     refused: Option<Refused>,
+    /// What the last rollout waited for, and since when.
+    awaited: Option<Awaited>,
     /// By which rules drift is looked for.
     rules: Rules,
     /// What the log was told last.
@@ -447,6 +450,7 @@ impl Controller {
                 },
             shared,
             refused,
+            awaited,
             rules,
             told,
         } = report;
@@ -488,7 +492,7 @@ impl Controller {
         }
         if is_rollout {
             app.contest.is_refused = is_contested;
-            app.refused = refused;
+            (app.refused, app.awaited) = (refused, awaited);
         }
         let released = std::mem::take(&mut app.contest.is_released);
         if let Some(drift) = drift {

@@ -22,6 +22,7 @@ use pintle_core::{
 };
 
 use super::{
+    awaited::Awaited,
     drift::{Disputed, DriftReport},
     fetching::Fetching,
     lookups::Asked,
@@ -63,6 +64,8 @@ pub(crate) struct Job {
     pub(crate) failure: Option<FetchFailure>,
     /// What the last rollout came to, if the cluster has refused it.
     pub(crate) refused: Option<Refused>,
+    /// What the last rollout waited for; nothing if there was none.
+    pub(crate) awaited: Option<Awaited>,
     /// By which rules drift is looked for.
     pub(crate) rules: Rules,
     /// What the log was told last.
@@ -167,6 +170,8 @@ pub(crate) struct Report {
     pub(crate) shared: Arc<Shared>,
     /// What the cluster has refused; nothing if it came to something else.
     pub(crate) refused: Option<Refused>,
+    /// What it has waited for; what the one before has, if it came to nothing.
+    pub(crate) awaited: Option<Awaited>,
     /// By which rules drift is looked for from now on.
     pub(crate) rules: Rules,
     /// What the log was told last.
@@ -242,6 +247,7 @@ impl Report {
             found: Found::remembering(job.memory),
             shared,
             refused: None,
+            awaited: job.awaited,
             rules: job.rules,
             told: job.told,
         }

@@ -1,14 +1,13 @@
-//! A revision that the cluster refuses, and since when.
+//! What the cluster refuses, and since when.
 
 use std::time::Duration;
 
 use pintle_core::{digest::Digest, machine::Millis};
 
-/// What the cluster refuses, and of which nothing else has come since it did for the first time. It is in memory: a restarted agent
-/// counts anew.
+/// A render that the cluster refuses, and of which nothing else has come since it did for the first time, whichever commit it is of.
+/// It is in memory: a restarted agent counts anew.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refused {
-    pub(crate) revision: String,
     /// Digest of its objects.
     pub(crate) rendered: Option<Digest>,
     /// The generation of the spec that it was applied for.
@@ -20,9 +19,7 @@ impl Refused {
     /// Takes up a refusal after the one before, of which it is one more if it is of the same.
     pub(crate) fn after(mut self, before: Option<Self>) -> Self {
         let is_same = |before: &Self| {
-            before.revision == self.revision
-                && before.rendered == self.rendered
-                && before.generation == self.generation
+            before.rendered == self.rendered && before.generation == self.generation
         };
         if let Some(same) = before.filter(is_same) {
             self.since = same.since;
@@ -44,7 +41,6 @@ mod tests {
 
     fn refused(minute: Millis) -> Refused {
         Refused {
-            revision: "b".to_owned(),
             rendered: Some(Digest::of("objects")),
             generation: 1,
             since: minute * 60_000,
@@ -65,10 +61,6 @@ mod tests {
     #[test]
     fn what_is_another_thing_or_comes_after_something_else_begins_anew() {
         let others = [
-            Refused {
-                revision: "a".to_owned(),
-                ..refused(0)
-            },
             Refused {
                 rendered: Some(Digest::of("other objects")),
                 ..refused(0)

@@ -20,7 +20,7 @@ mod rollout;
 mod slot;
 mod targets;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use pintle_cluster::{Application, Release, StatusError, StatusStore, Weight};
 use pintle_core::{
@@ -224,7 +224,30 @@ fn is_news(before: &ApplicationStatus, after: &ApplicationStatus) -> bool {
         && before.attempted_revision == after.attempted_revision
         && before.observed_generation == after.observed_generation;
     let is_same = is_same_state && (was_ready || is_next_try || told.message == now.message);
-    !is_same || before.revision != after.revision
+    if before.revision == after.revision {
+        !is_same
+    } else {
+        !is_same_trouble(before, after)
+    }
+}
+
+/// Says whether the same objects of the same render are not healthy, of another commit: its name in the text is all that is new.
+fn is_same_trouble(before: &ApplicationStatus, after: &ApplicationStatus) -> bool {
+    let is_degraded = |status: &ApplicationStatus| {
+        let told = Verdict::as_told(&status.conditions);
+        told.is_some_and(|told| {
+            told.standing == Standing::Stalled && told.reason == Reason::Degraded.camel()
+        })
+    };
+    let objects = |status: &ApplicationStatus| -> BTreeSet<String> {
+        let objects = status.problems.iter().map(|one| one.object.clone());
+        objects.collect()
+    };
+    is_degraded(before)
+        && is_degraded(after)
+        && before.rendered_digest == after.rendered_digest
+        && before.observed_generation == after.observed_generation
+        && objects(before) == objects(after)
 }
 
 /// Tells an event to notifiers, and to the cluster what is an Event there. The log has its message as it is.
@@ -278,6 +301,13 @@ fn unwritten(job: &mut Job, error: StatusError) -> Outcome {
 
 #[cfg(test)]
 mod tests {
+    use pintle_cluster::Unsettled;
+    use pintle_core::{
+        digest::Digest,
+        health::{Assessment, Status},
+        object::ObjectId,
+    };
+
     use super::*;
 
     /// The status after a run that has tried a revision for a generation of the spec.
@@ -327,6 +357,42 @@ mod tests {
         let again = tried(&first, "1", 1, &failed(Standing::Retrying, "b"));
         assert!(is_news(&first, &again));
         assert!(is_news(&again, &tried(&again, "1", 1, &refused("c"))));
+    }
+
+    #[test]
+    fn what_is_not_healthy_is_told_once_for_a_render() {
+        let degraded =
+            |before: &ApplicationStatus, revision: &str, rendered: &str, object: &str| {
+                let unhealthy = Unsettled {
+                    id: ObjectId {
+                        group: String::new(),
+                        kind: "Pod".into(),
+                        namespace: None,
+                        name: object.into(),
+                    },
+                    assessment: Assessment::new(Status::Progressing, "it is on its way"),
+                    explanation: None,
+                };
+                let learned = Learned {
+                    attempted: Some(revision.to_owned()),
+                    applied: Some(revision.to_owned()),
+                    rendered: Some(Digest::of(rendered)),
+                    unsettled: Some(vec![unhealthy]),
+                    ..Learned::default()
+                };
+                let text = format!("{revision} is applied and not healthy");
+                let verdict = Verdict::failed(Standing::Stalled, Reason::Degraded, text);
+                report::status(before, 1, &learned, &verdict)
+            };
+        let first = degraded(&ApplicationStatus::default(), "1", "a", "web");
+        assert!(!is_news(&first, &degraded(&first, "2", "a", "web")));
+        assert!(is_news(&first, &degraded(&first, "2", "b", "web")));
+        assert!(is_news(&first, &degraded(&first, "2", "a", "db")));
+        let superseded = tried(&first, "2", 1, &Verdict::blocked("Superseded", "a change"));
+        assert!(is_news(
+            &superseded,
+            &degraded(&superseded, "2", "a", "web")
+        ));
     }
 
     #[test]

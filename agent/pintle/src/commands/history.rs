@@ -1,6 +1,7 @@
 //! `pintle history`: the revisions of an application, who wrote them, and what became of them.
 
 use pintle_core::{
+    application::ApplicationStatus,
     history::{HistoryEntry, Trigger},
     plan::Summary,
     revision::short,
@@ -21,24 +22,34 @@ pub(super) async fn run(args: &HistoryCommand) -> anyhow::Result<Exit> {
         output::note(&format!("no revision of {name} was rolled out yet"));
         return Ok(Exit::Done);
     }
-    let running = status.revision.as_deref();
-    output::text(&table(&status.history, running));
+    output::text(&table(&status.history, running(status)));
     Ok(Exit::Done)
+}
+
+/// Returns the number of the entry of what runs: the newest of that revision, as an earlier rollout of it is history; or the newest
+/// of the same objects, which went on in the name of a later commit that changes nothing of them.
+fn running(status: &ApplicationStatus) -> Option<u64> {
+    let history = &status.history;
+    let revision = status.revision.as_ref()?;
+    let of_revision = history.iter().find(|one| one.revision == *revision);
+    let rendered = status
+        .rendered_digest
+        .filter(|_| status.attempted_revision.as_ref() == Some(revision));
+    let of_render = || {
+        let mut entries = history.iter();
+        entries.find(|one| rendered.is_some() && one.rendered_digest == rendered)
+    };
+    of_revision.or_else(of_render).map(|one| one.number)
 }
 
 const HEADER: [&str; 7] = [
     "#", "REVISION", "STARTED", "OUTCOME", "CHANGES", "WHO", "WHAT",
 ];
 
-fn table(history: &[HistoryEntry], running: Option<&str>) -> String {
-    // The newest of a revision that runs: an earlier rollout of it is history.
-    let current = history
-        .iter()
-        .position(|one| Some(one.revision.as_str()) == running);
+fn table(history: &[HistoryEntry], running: Option<u64>) -> String {
     let rows: Vec<Vec<String>> = history
         .iter()
-        .enumerate()
-        .map(|(at, entry)| row(entry, Some(at) == current))
+        .map(|entry| row(entry, Some(entry.number) == running))
         .collect();
     output::table(&HEADER, &rows)
 }
@@ -138,11 +149,25 @@ mod tests {
         back.reason = Some("web is not healthy".into());
         back.plan = None;
         record(&mut history, back, "2026-01-01T12:00:00Z");
-        insta::assert_snapshot!(table(&history, Some("0123456789abcdef")), @r"
+        let mut status = ApplicationStatus {
+            history,
+            revision: Some("0123456789abcdef".into()),
+            attempted_revision: Some("0123456789abcdef".into()),
+            ..ApplicationStatus::default()
+        };
+        let number = running(&status);
+        insta::assert_snapshot!(table(&status.history, number), @r"
         #    REVISION       STARTED                OUTCOME     CHANGES     WHO            WHAT
         3*   0123456789ab   2026-01-01T12:00:00Z   healthy     -           Ada Lovelace   rolled back: web is not healthy
         2    fedcba987654   2026-01-01T11:00:00Z   unhealthy   2 created   bob            two replicas (asked for: now) - web is not healthy
         1    0123456789ab   2026-01-01T10:00:00Z   healthy     2 created   Ada Lovelace   two replicas
         ");
+        // A commit that renders the same has no entry of its own.
+        let later = Some("7777777777777777".to_owned());
+        (status.revision, status.rendered_digest) =
+            (later.clone(), Some(Digest::of("fedcba9876543210")));
+        assert_eq!(running(&status), None, "another commit was rendered last");
+        status.attempted_revision = later;
+        assert_eq!(running(&status), Some(2));
     }
 }

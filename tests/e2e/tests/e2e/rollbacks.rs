@@ -1,7 +1,7 @@
 //! What does not work is taken back, once, and loudly.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use pintle_harness::{Fault, Proxy, Recording, record, until};
@@ -13,6 +13,9 @@ use crate::rollouts::misbehaving;
 use crate::world::{LIMIT, Stage, condition, config_map, deployment, world};
 
 const IMAGE: &str = "registry.k8s.io/pause:3.9";
+
+/// Between two commits of a busy repository: far less than a rollout may take.
+const PUSHES: Duration = Duration::from_secs(10);
 
 /// An application that goes back by itself, or not, at a commit that works.
 fn shop(prefix: &str, policy: &str) -> Result<(Stage, String)> {
@@ -31,14 +34,15 @@ fn shop_on(stage: Stage, policy: &str) -> Result<(Stage, String)> {
     Ok((stage, commit))
 }
 
-fn broken() -> String {
+/// Is what does not work, as its pods behave.
+fn broken(pod: &str) -> String {
     // The account stays: a pod template that no longer names it keeps it in its old field `serviceAccount`.
     let account = "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: web}\n---\n";
-    account.to_owned() + &misbehaving("web", "crash-loop", "")
+    account.to_owned() + &misbehaving("web", pod, "")
 }
 
 fn push_broken(stage: &Stage) -> Result<String> {
-    stage.push("shop", &[("web.yaml", &broken())])
+    stage.push("shop", &[("web.yaml", &broken("crash-loop"))])
 }
 
 fn image(stage: &Stage) -> Result<Value> {
@@ -196,8 +200,36 @@ fn an_outage_is_no_fault_of_a_commit_that_changes_nothing() -> Result<()> {
     // What comes of a request is told with all that was decided before it.
     let status = ask_for_nowhere(&stage)?;
     assert_eq!(status["rollback"], Value::Null, "{status}");
-    assert_eq!(status["history"][0]["revision"], same.as_str(), "{status}");
-    assert_eq!(status["history"][1]["revision"], good.as_str(), "{status}");
+    assert_eq!(status["attemptedRevision"], same.as_str(), "{status}");
+    // The commit that changes nothing of what is not healthy is no rollout of its own.
+    assert_eq!(status["history"][0]["revision"], good.as_str(), "{status}");
+    assert_eq!(status["history"][1], Value::Null, "{status}");
+    Ok(())
+}
+
+#[test]
+fn commits_that_change_nothing_give_no_more_time_to_what_does_not_work() -> Result<()> {
+    let (stage, good) = shop("steady", "OnFailure")?;
+    // Nobody asks for what is pushed: who does has it waited for anew.
+    let often = stage.application("shop", "", "rollback: OnFailure");
+    let often = often.replace("interval: 1h", "interval: 1s");
+    stage.apply(&often.replace("timeout: 1m", "timeout: 25s"))?;
+    let push = |file: &str, text: &str| stage.repository.push_files(&[(file, text)], "change");
+    let broken = push("web.yaml", &broken("never-ready"))?;
+    let (mut pushed, mut pushes) = (Instant::now(), 0);
+    let history = until("it is gone back", LIMIT, || {
+        let mut status = stage.object("Application", "shop")?["status"].take();
+        if status["history"][0]["trigger"] == "rollback" {
+            return Ok(Ok(status["history"].take()));
+        }
+        if pushed.elapsed() > PUSHES {
+            push("README.md", &format!("It sells, as of {pushes}."))?;
+            (pushed, pushes) = (Instant::now(), pushes + 1);
+        }
+        Ok(Err(status["conditions"].to_string()))
+    })?;
+    assert_eq!(history[1]["revision"], broken.as_str(), "{history}");
+    assert_eq!(history[2]["revision"], good.as_str(), "{history}");
     Ok(())
 }
 
@@ -206,7 +238,7 @@ fn another_source_has_nothing_of_the_one_before_to_go_back_to() -> Result<()> {
     let (stage, old) = shop("moved", "OnFailure")?;
     let servers = &stage.world.servers;
     let repository = servers.repository(&format!("{}-new", stage.namespace))?;
-    let new = repository.push_files(&[("web.yaml", &broken())], "it does not work")?;
+    let new = repository.push_files(&[("web.yaml", &broken("crash-loop"))], "it does not work")?;
     let url = servers.git_http(&repository);
     let application = stage.application_of(&url, "shop", "", "rollback: OnFailure");
     stage.apply(&application.replace("timeout: 1m", "timeout: 25s"))?;

@@ -59,6 +59,7 @@ impl App {
             adopts,
             confirmed: None,
             refused: None,
+            awaited: None,
             rules: Rules::default(),
             told: Told::default(),
         }

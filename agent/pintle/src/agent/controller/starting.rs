@@ -104,6 +104,7 @@ impl Controller {
             rollback_answer: app.course.answer().cloned(),
             failure: app.away().cloned(),
             refused: app.refused.clone(),
+            awaited: app.awaited.clone(),
             rules: app.rules.clone(),
             told: app.told.clone(),
         };

@@ -115,15 +115,14 @@ impl Run {
         if self.cancel.is_cancelled() {
             return Err(Stopped::cancelled());
         }
+        if !planned.plan.is_empty() {
+            Box::pin(self.record_course(ready, store)).await?;
+        }
+        self.begin(release);
         let applying = Applying {
             release,
             ..ready.applying(slot, &self.cancel)
         };
-        if !planned.plan.is_empty() {
-            Box::pin(self.record_course(ready, store)).await?;
-        }
-        self.has_begun = true;
-        self.job.rules.recorded = Some(release.drift.clone());
         let applied = shared
             .cluster
             .apply(&applying, &approved, planned.inventory.clone(), store)

@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
-use pintle_cluster::{InventoryStore as _, PrepareError, Prepared, Release, StatusStore};
+use pintle_cluster::{InventoryStore as _, PrepareError, Prepared, Release, StatusStore, Waits};
 use pintle_core::{
     application::{ApplicationSpec, ApplicationStatus, NotifierUse, Standing},
     causes::chain,
+    digest::Digest,
     event::Reason,
     machine::{Cause, Outcome, Retry},
     object::ObjectId,
@@ -28,6 +29,7 @@ use super::{
 };
 use crate::{
     agent::{
+        awaited::Awaited,
         chronicle::Tried,
         claims::RunClaims,
         job::{Applied, Found, Job, Memory, Report, Trial, Work},
@@ -70,6 +72,8 @@ pub(super) struct Run {
     pub(super) is_refused: bool,
     /// What it refuses, and had refused before.
     pub(super) refused: Option<Refused>,
+    /// What it waits for, or the one before has.
+    pub(super) awaited: Option<Awaited>,
 }
 
 pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken) -> Report {
@@ -96,6 +100,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
         is_overdue: false,
         is_refused: false,
         refused: job.refused.clone(),
+        awaited: job.awaited.clone(),
         shared,
         job,
         cancel,
@@ -146,7 +151,11 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
             ..run.found
         },
         shared: run.shared,
-        refused: run.refused.filter(|_| run.is_refused),
+        // What was stopped came to nothing else.
+        refused: run
+            .refused
+            .filter(|_| run.is_refused || outcome == Outcome::Cancelled),
+        awaited: run.awaited,
         rules: run.job.rules,
         told: run.job.told,
     }
@@ -280,11 +289,32 @@ impl Run {
             }
         };
         self.learned.rendered = Some(rendered.digest());
+        release.waits = self.waits(rendered.digest(), cause);
         let revision = revision.clone();
         let ready = self
             .ready(release, spec, &rendered, context, revision)
             .await?;
         Ok(Some((ready, rendered)))
+    }
+
+    /// Returns since when a render is waited for. Whoever asks for it, and other settings or plugins, have it waited for anew.
+    fn waits(&self, rendered: Digest, cause: Cause) -> Waits {
+        let is_asked = matches!(cause, Cause::Settings | Cause::Request)
+            || self.job.requested != self.before.last_handled_reconcile;
+        let before = self.awaited.as_ref().filter(|_| !is_asked);
+        Awaited::waits(before, rendered, self.job.application.generation)
+    }
+
+    /// Takes note that a render is begun.
+    pub(super) fn begin(&mut self, release: &Release) {
+        self.has_begun = true;
+        self.job.rules.recorded = Some(release.drift.clone());
+        let generation = self.job.application.generation;
+        self.awaited = self.learned.rendered.map(|rendered| Awaited {
+            rendered,
+            generation,
+            waits: release.waits.clone(),
+        });
     }
 
     /// Says where the render of a revision goes.

@@ -39,6 +39,7 @@ impl Run {
             Waited::Healthy => {
                 self.learned.unsettled = Some(Vec::new());
                 self.found.healthy = Some(true);
+                ready.release.waits.renew();
                 self.converged(done, commit, ids.len())
             }
             // That was seen, whatever else was not.
@@ -53,6 +54,8 @@ impl Run {
             return Ok(verdict);
         };
         self.found.is_unseen = true;
+        // Nobody knows how long they have been what they are.
+        ready.release.waits.renew();
         Ok(Verdict::failed(
             Standing::Retrying,
             Reason::ApplyFailed,
@@ -87,6 +90,13 @@ impl Run {
         let ready = Condition::ready(&self.before.conditions);
         ready.is_some_and(|ready| ready.reason == Reason::Degraded.camel())
             && self.before.revision == self.learned.applied
+    }
+
+    /// Says whether the status tells already that this very render is not healthy, of whichever commit it is.
+    pub(super) fn is_told_degraded(&self) -> bool {
+        let ready = Condition::ready(&self.before.conditions);
+        ready.is_some_and(|ready| ready.reason == Reason::Degraded.camel())
+            && self.before.rendered_digest == self.learned.rendered
     }
 
     fn degraded(

@@ -91,7 +91,6 @@ impl Run {
         if is_refused(&error) {
             let now = steady_ms();
             let refused = Refused {
-                revision: ready.revision.commit.clone(),
                 rendered: self.learned.rendered,
                 generation: self.job.application.generation,
                 since: now,

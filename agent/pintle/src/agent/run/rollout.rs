@@ -73,8 +73,13 @@ impl Run {
         let explainer = Explainer::new(&self.shared.cluster, account);
         let mut explainer = explainer
             .map_err(|error| Stopped::blocked(reasons::INVALID_SERVICE_ACCOUNT, chain(&error)))?;
+        let limit = ready.spec.timeout.get();
+        let now = Instant::now().into_std();
+        let left = ready.release.waits.left_for_all(limit, now);
+        // What is told already stays told while it is looked at once more.
+        let is_told = left < limit && self.is_told_degraded();
         let patience = Patience {
-            limit: ready.spec.timeout.get(),
+            limit: left,
             moment: MOMENT,
         };
         let (name, cancel) = (ready.release.application.clone(), self.cancel.clone());
@@ -87,7 +92,7 @@ impl Run {
                 waited = &mut waiting => return Ok(waited),
                 // The sender lives as long as this function.
                 Ok(()) = told.changed() => is_news = true,
-                () = tokio::time::sleep_until(next), if is_news => {
+                () = tokio::time::sleep_until(next), if is_news && !is_told => {
                     let unsettled = told.borrow_and_update().clone();
                     if !is_explained {
                         is_explained = Box::pin(self.tell_first_trouble(store, &unsettled)).await;

@@ -1,0 +1,103 @@
+//! What a run that was stopped has waited for, the next one does not wait for anew.
+
+use std::time::{Duration, Instant};
+
+use pintle_cluster::{Applied, ApplyError, ClusterError, Progress, Silent, Step, Waits};
+use pintle_core::{
+    duration::Span,
+    hook::{Hook, HookEvent},
+    object::{Object, ObjectId},
+    rendered::{Rendered, RenderedObject},
+    seed::Seed,
+};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::world::{World, annotated, config_map, deployment, rendered, with};
+
+/// Longer than any test may take.
+const HOUR: Duration = Duration::from_hours(1);
+
+/// Stops a run as soon as it waits for something.
+#[derive(Default)]
+struct Stopping(CancellationToken);
+
+impl Progress for Stopping {
+    fn step(&self, step: Step<'_>) {
+        if matches!(step, Step::Settling { .. } | Step::Waiting { .. }) {
+            self.0.cancel();
+        }
+    }
+}
+
+fn failed(result: Result<Applied, ClusterError<ApplyError>>) -> ApplyError {
+    let Err(ClusterError::Failed(error)) = result else {
+        panic!("it was applied, or could not be tried")
+    };
+    error
+}
+
+/// Stops a run while it waits for an object, and says how the next one ends if that was an hour ago.
+async fn next_ends(prefix: &str, group: &str, kind: &str, all: &Rendered) -> String {
+    let mut world = World::new(prefix).await;
+    world.track();
+    world.release.hook_timeout = Span::seconds(HOUR.as_secs());
+    let stopping = Stopping::default();
+    let stopped = world.converge_until(all, &stopping, &stopping.0).await;
+    assert!(failed(stopped).cancelled);
+
+    let id = ObjectId {
+        group: group.into(),
+        kind: kind.into(),
+        namespace: Some(world.namespace.clone()),
+        name: "web".into(),
+    };
+    world.release.waits = Waits::default();
+    let begun = Instant::now().checked_sub(HOUR).unwrap();
+    world.release.waits.left_for(&id, HOUR, begun);
+    let uid = |world: &World| world.live(kind, "web").unwrap()["metadata"]["uid"].clone();
+    let before = uid(&world);
+    let goes_on = CancellationToken::new();
+    let error = failed(world.converge_until(all, &Silent, &goes_on).await);
+    assert_eq!(uid(&world), before, "it is the same that was waited for");
+    // It is tried again, and that has its own time.
+    let next = world.release.waits.left_for(&id, HOUR, Instant::now());
+    assert_eq!(next, HOUR);
+    error.to_string()
+}
+
+#[tokio::test]
+async fn an_object_that_others_come_after_has_what_is_left_of_its_time() {
+    let stuck = with(
+        deployment("web", 1),
+        "/spec/template/metadata/labels/testing.pintle.dev~1pod",
+        json!("never-ready"),
+    );
+    let later = annotated(config_map("later", "1"), "pintle.dev/wave", "1");
+    let all = rendered(&[stuck, later]);
+    let said = next_ends("waits-wave", "apps", "Deployment", &all).await;
+    assert!(said.contains("and it is not after 1h"), "{said}");
+}
+
+#[tokio::test]
+async fn a_hook_has_what_is_left_of_its_time() {
+    let job: Value = json!({
+        "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "web"},
+        "spec": {"backoffLimit": 0, "template": {
+            "metadata": {"labels": {"testing.pintle.dev/pod": "image-pull-backoff"}},
+            "spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "main:1"}]},
+        }},
+    });
+    let hook = RenderedObject {
+        object: Object::new(job).unwrap(),
+        source: None,
+        hook: Some(Hook {
+            events: [HookEvent::PreInstall].into(),
+            ..Hook::default()
+        }),
+        keep: false,
+    };
+    let all = Rendered::new(vec![hook], None, Vec::new(), &Seed::from_text("test")).unwrap();
+    let said = next_ends("waits-hook", "batch", "Job", &all).await;
+    assert!(said.contains("it has not ended after 1h"), "{said}");
+}
