@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use pintle_cluster::{Applying, ClusterError, InventoryStore as _, Planned, Release, StatusStore};
+use pintle_cluster::{Applying, ClusterError, InventoryStore as _, Release, StatusStore};
 use pintle_core::{
     application::{PluginUse, Standing},
     check::{Approved, Denied},
@@ -110,7 +110,7 @@ impl Run {
         if !planned.plan.is_empty() {
             self.learned.plan = Some((planned.plan.digest(), planned.plan.summary()));
         }
-        let approved = self.check(ready, &planned).await?;
+        let approved = self.check(ready, planned.plan).await?;
         self.tell_passed(&approved);
         if self.cancel.is_cancelled() {
             return Err(Stopped::cancelled());
@@ -123,10 +123,9 @@ impl Run {
             release,
             ..ready.applying(slot, &self.cancel)
         };
-        let applied = shared
-            .cluster
-            .apply(&applying, &approved, planned.inventory.clone(), store)
-            .await;
+        let cluster = &shared.cluster;
+        let applied = cluster.apply(&applying, &approved, planned.inventory, store);
+        let applied = slot.while_applied(Box::pin(applied)).await;
         let applied = match applied {
             Ok(applied) => {
                 // What was refused is of the newest render.
@@ -157,13 +156,9 @@ impl Run {
         })
     }
 
-    pub(super) async fn check(
-        &self,
-        ready: &Ready,
-        planned: &Planned,
-    ) -> Result<Approved, Stopped> {
+    pub(super) async fn check(&self, ready: &Ready, plan: Plan) -> Result<Approved, Stopped> {
         // A plan that does nothing changes nothing that a policy could prevent.
-        let policies = if planned.plan.is_empty() {
+        let policies = if plan.is_empty() {
             &[][..]
         } else {
             &ready.spec.policies[..]
@@ -180,7 +175,7 @@ impl Run {
             policies,
             context: &ready.context,
         };
-        judging.of(planned.plan.clone()).await
+        judging.of(plan).await
     }
 
     /// Tells what policies found and let pass. About a plan that does nothing they were not asked.

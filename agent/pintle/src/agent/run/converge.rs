@@ -530,7 +530,7 @@ impl Run {
                 })
             });
         }
-        if !self.needs_objects(&ready) {
+        if !self.needs_objects() {
             ready.prepared.forget_objects();
         }
         let waited = self.wait(&ready, &applied, &mut store).await;

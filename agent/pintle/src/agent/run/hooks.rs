@@ -66,10 +66,9 @@ impl Run {
         self.test(ready, store).await
     }
 
-    /// Says whether the objects are of use when they are applied: hooks are yet to come, or tests, for which it is planned
-    /// again.
-    pub(super) fn needs_objects(&self, ready: &Ready) -> bool {
-        !ready.prepared.hooks().is_empty() || self.asked_tests().is_some()
+    /// Says whether the objects are of use when they are applied: for tests it is planned again.
+    pub(super) fn needs_objects(&self) -> bool {
+        self.asked_tests().is_some()
     }
 
     /// The request for tests that was not handled yet.
@@ -91,7 +90,7 @@ impl Run {
             .plan(&release, &ready.prepared, &inventory, Depth::Local)
             .await
             .map_err(plan_failed)?;
-        let approved = self.check(ready, &planned).await?;
+        let approved = self.check(ready, planned.plan).await?;
         let name = &ready.release.application;
         self.job.told.tests.findings(name, approved.findings());
         let results = Results::default();

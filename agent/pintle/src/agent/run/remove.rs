@@ -242,7 +242,7 @@ async fn objects(
     }
     // Policies judge what git asks for, and have judged its hooks before they were kept. What is deleted is a decision of
     // whoever may delete the Application.
-    let checked = Checked::new(planned.plan.clone(), Vec::new())
+    let checked = Checked::new(planned.plan, Vec::new())
         .map_err(|denied| Stopped::blocked(reasons::IMPOSSIBLE, denied.to_string()))?;
     let approved = Approved::without_gates(checked);
     let applying = Applying {
@@ -251,13 +251,12 @@ async fn objects(
         progress: &slot,
         cancel,
     };
-    let applied = shared
-        .cluster
-        .apply(&applying, &approved, planned.inventory, &mut store)
-        .await;
+    let cluster = &shared.cluster;
+    let applied = cluster.apply(&applying, &approved, planned.inventory, &mut store);
+    let applied = slot.while_applied(Box::pin(applied)).await;
     (job.application, job.is_unsure) = (store.application().clone(), store.is_unsure());
     let removed = if release.ending.is_some() {
-        Removed::WithNamespace(Parted::of(applied, planned.kept, &planned.plan)?)
+        Removed::WithNamespace(Parted::of(applied, planned.kept, approved.plan())?)
     } else {
         let summary = applied.map_err(ending::unapplied)?.summary;
         job.told.left.left(&release.application, &planned.kept);

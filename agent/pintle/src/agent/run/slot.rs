@@ -7,7 +7,7 @@ use std::{
 
 use pintle_cluster::{Progress, Step};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
     time,
 };
 use tokio_util::sync::CancellationToken;
@@ -19,32 +19,40 @@ use crate::agent::claims::RunClaims;
 /// then: a run that gave its slot away for that would have to wait for those of all others.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// For each run that may work, how many may wait for a host without a slot: each has unpacked what it renders, and gets what it has
-/// asked for before it works again.
+/// For each run that may work, how many may wait for a host without a slot, and how many for what comes of what they apply: each has
+/// unpacked what it renders, or has its objects and its plan. One that waits for health when all is applied has neither.
 const WAITING: usize = 8;
 
-/// How many runs may work at once, and how many may wait for hosts meanwhile.
+/// How many runs may work at once, and how many may wait meanwhile.
 #[derive(Debug, Clone)]
 pub(crate) struct Slots {
     working: Arc<Semaphore>,
+    /// For hosts.
     waiting: Arc<Semaphore>,
+    /// For hooks and objects, in the midst of an apply. That may take as long as the spec allows, and hosts are quicker.
+    applying: Arc<Semaphore>,
 }
 
 impl Slots {
     /// Lets so many work at once.
     pub(crate) fn new(concurrency: usize) -> Self {
         let waiting = concurrency.saturating_mul(WAITING);
+        let places = || Arc::new(Semaphore::new(waiting.min(Semaphore::MAX_PERMITS)));
         Self {
             working: Arc::new(Semaphore::new(concurrency)),
-            waiting: Arc::new(Semaphore::new(waiting.min(Semaphore::MAX_PERMITS))),
+            waiting: places(),
+            applying: places(),
         }
     }
 }
 
-/// The right to work, until hooks, the health of objects or others' hosts are waited for: that costs nothing, so it holds nobody up.
+/// The right to work, until the health of objects, hooks or others' hosts are waited for: that costs no work, so it holds nobody up as
+/// long as what is kept meanwhile is not too much.
 pub(super) struct Slot {
     slots: Slots,
     permit: Mutex<Option<OwnedSemaphorePermit>>,
+    /// Told when the apply waits.
+    waits: Notify,
 }
 
 impl Slot {
@@ -55,12 +63,30 @@ impl Slot {
         Some(Self {
             slots: slots.clone(),
             permit: Mutex::new(Some(permit)),
+            waits: Notify::new(),
         })
     }
 
     /// Gives the right away: from now on it is waited for others.
     pub(super) fn rest(&self) {
         drop(self.held().take());
+    }
+
+    /// Applies, and gives the right away as soon as the apply waits for a hook or an object and there is a place for that. It is not
+    /// taken again before the end, and the place kept until then.
+    pub(super) async fn while_applied<T>(&self, applying: impl Future<Output = T>) -> T {
+        let mut applying = std::pin::pin!(applying);
+        let place = async {
+            self.waits.notified().await;
+            Arc::clone(&self.slots.applying).acquire_owned().await
+        };
+        let _place = tokio::select! {
+            biased;
+            applied = &mut applying => return applied,
+            Ok(place) = place => place,
+        };
+        self.rest();
+        applying.await
     }
 
     /// Waits for what a host has to send, and gives the right away meanwhile if that takes long. Then it is taken again, in turn
@@ -139,7 +165,7 @@ pub(super) async fn resting<T>(
 impl Progress for Slot {
     fn step(&self, step: Step<'_>) {
         if matches!(step, Step::Hooks { .. } | Step::Settling { .. }) {
-            self.rest();
+            self.waits.notify_one();
         }
     }
 }
@@ -149,6 +175,7 @@ mod tests {
     use std::future::{pending, ready};
 
     use futures::FutureExt as _;
+    use pintle_core::hook::HookEvent;
     use tokio::{join, sync::oneshot};
 
     use super::*;
@@ -203,6 +230,47 @@ mod tests {
         drop(waiting.pop());
         assert!(last.as_mut().now_or_never().is_none());
         assert_eq!(slots.working.available_permits(), 1, "there is one now");
+    }
+
+    #[tokio::test]
+    async fn who_waits_in_an_apply_lets_others_work_while_there_is_a_place() {
+        let (slots, cancel) = (Slots::new(1), CancellationToken::new());
+        let apply = |step: Step<'static>| {
+            let (slots, cancel) = (&slots, &cancel);
+            Box::pin(async move {
+                let slot = Slot::take(slots, cancel).await.unwrap();
+                let applying = async {
+                    slot.step(step);
+                    pending::<()>().await;
+                };
+                slot.while_applied(applying).await;
+            })
+        };
+        let hooks = Step::Hooks {
+            event: HookEvent::PreUpgrade,
+            count: 1,
+        };
+        let mut waiting = Vec::new();
+        for _ in 0..WAITING {
+            let mut one = apply(hooks);
+            assert!(one.as_mut().now_or_never().is_none());
+            assert_eq!(slots.working.available_permits(), 1, "it rests");
+            waiting.push(one);
+        }
+        let mut last = apply(hooks);
+        assert!(last.as_mut().now_or_never().is_none());
+        assert_eq!(slots.working.available_permits(), 0, "it finds no place");
+        drop(waiting.pop());
+        assert!(last.as_mut().now_or_never().is_none());
+        assert_eq!(slots.working.available_permits(), 1, "there is one now");
+
+        drop(waiting);
+        let mut working = apply(Step::Started {
+            writes: 1,
+            deletions: 0,
+        });
+        assert!(working.as_mut().now_or_never().is_none());
+        assert_eq!(slots.working.available_permits(), 0, "it waits for nothing");
     }
 
     #[tokio::test]
