@@ -237,7 +237,6 @@ enum Verdict {
 fn verdict(entry: Option<&Entry>, desired: Digest, fact: &Fact) -> Verdict {
     match (entry, fact) {
         (None, Fact::Unknown | Fact::Missing) => Verdict::Create,
-        (Some(entry), Fact::Missing) if entry.uid.is_some() => Verdict::Create,
         (Some(entry), Fact::Present { uid, stored })
             if entry.desired == Some(desired)
                 && entry.stored.is_some()
@@ -246,7 +245,8 @@ fn verdict(entry: Option<&Entry>, desired: Digest, fact: &Fact) -> Verdict {
         {
             Verdict::Unchanged
         }
-        // Also an intended entry: its object may have been made by a run that was killed.
+        // Also what is missing: it may have lost only its label, and is changed with what it is, not made anew. And an intended
+        // entry: its object may have been made by a run that was killed.
         _ => Verdict::Look,
     }
 }
@@ -453,7 +453,7 @@ mod tests {
         assert_eq!(of(present("u", "s")), Verdict::Unchanged);
         assert_eq!(of(present("u", "drifted")), Verdict::Look);
         assert_eq!(of(present("made again", "s")), Verdict::Look);
-        assert_eq!(of(Fact::Missing), Verdict::Create);
+        assert_eq!(of(Fact::Missing), Verdict::Look, "it may be there");
         assert_eq!(of(Fact::Unknown), Verdict::Look);
         assert_eq!(
             verdict(Some(&known), Digest::of("new"), &present("u", "s")),

@@ -5,7 +5,7 @@ use pintle_core::{
     drift::respecting,
     fields,
     inventory::Entry,
-    names::{ADOPT_ANNOTATION, DESIRED_ANNOTATION, REPLACE_ANNOTATION},
+    names::{ADOPT_ANNOTATION, APPLICATION_LABEL, DESIRED_ANNOTATION, REPLACE_ANNOTATION},
     plan::Conflict,
 };
 use serde_json::Value;
@@ -97,7 +97,13 @@ impl<'a> Live<'a> {
                 && entry.stored == self.stored
                 && entry.uid.as_deref() == self.uid()
                 && entry.version == object.object.version()
-        })
+        }) && self.has_label_of(object)
+    }
+
+    /// Says whether watches tell of it, which a rule that ignores its labels says nothing of.
+    fn has_label_of(&self, object: &PreparedObject) -> bool {
+        let label = |object: &Value| object["metadata"]["labels"][APPLICATION_LABEL].clone();
+        label(&self.value) == label(object.object.value())
     }
 
     /// Says whether exactly this desired object was applied and nobody has changed a field of it since.
@@ -274,6 +280,24 @@ mod tests {
         let mut foreign = live();
         foreign["metadata"]["managedFields"][0]["manager"] = json!("kubectl");
         assert!(!seen(foreign).was_applied_as(&wanted()));
+    }
+
+    #[test]
+    fn what_has_lost_its_label_is_not_as_recorded_whatever_is_ignored() {
+        let mut release = release();
+        let rule = json!({"ignore": [{"pointers": ["/metadata/labels"]}]});
+        release.drift = serde_json::from_value(rule).unwrap();
+        let mut wanted = wanted().object.value().clone();
+        wanted["metadata"]["labels"] = json!({APPLICATION_LABEL: "shop.web"});
+        let wanted = config_map(wanted);
+        let mut live = live();
+        live["metadata"]["labels"] = wanted.object.value()["metadata"]["labels"].clone();
+        let seen = |live: &Value| Live::new(live.clone(), &wanted, &release);
+        let entry = seen(&live).entry(&wanted);
+        assert!(seen(&live).is_as_recorded(Some(&entry), &wanted));
+        live["metadata"]["labels"] = json!({});
+        assert_eq!(seen(&live).entry(&wanted), entry);
+        assert!(!seen(&live).is_as_recorded(Some(&entry), &wanted));
     }
 
     #[test]

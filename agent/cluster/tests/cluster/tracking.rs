@@ -17,6 +17,7 @@ use pintle_core::{
     machine::Millis,
     names::ApplicationName,
     object::ObjectId,
+    plan::Depth,
 };
 use pintle_harness::until_async;
 use serde_json::{Value, json};
@@ -138,15 +139,18 @@ async fn a_check_that_could_not_be_asked_is_asked_again_without_an_event() {
 }
 
 #[tokio::test]
-async fn a_removed_label_counts_as_drift_and_is_put_back() {
+async fn a_removed_label_counts_as_drift_and_is_put_back_with_nothing_else() {
     let mut world = World::new("label").await;
     let tracker = world.track();
-    let inventory = world
-        .converge(&[config_map("a", "1")])
-        .await
-        .unwrap()
-        .inventory;
-    world.kubectl(&["label", "configmap", "a", "pintle.dev/application-"]);
+    world.converge(&[deployment("web", 4)]).await.unwrap();
+    // The count is taken out of git and left as it is: nobody else owns it yet.
+    let rule = json!({"ignore": [{"kind": "Deployment", "pointers": ["/spec/replicas"]}]});
+    world.release.drift = serde_json::from_value(rule).unwrap();
+    let mut web = deployment("web", 0);
+    web["spec"].as_object_mut().unwrap().remove("replicas");
+    let objects = [web];
+    let inventory = world.converge(&objects).await.unwrap().inventory;
+    world.kubectl(&["label", "deployment", "web", "pintle.dev/application-"]);
     until_async("the label's loss is seen", LIMIT, || async {
         let drift = tracker.drift(&world.release.application, &inventory);
         Ok(if drift.len() == 1 {
@@ -157,11 +161,25 @@ async fn a_removed_label_counts_as_drift_and_is_put_back() {
     })
     .await
     .unwrap();
-    world.converge(&[config_map("a", "1")]).await.unwrap();
+    let planned = world.plan(&objects, Depth::Local).await.unwrap();
+    let [drifted] = &planned.drifted[..] else {
+        panic!("{:?}", planned.drifted)
+    };
+    let fields: Vec<String> = drifted
+        .fields
+        .iter()
+        .map(|field| field.pointer.to_string())
+        .collect();
+    assert!(!drifted.is_gone);
+    assert_eq!(fields, ["/metadata/labels/pintle.dev~1application"]);
+    let applied = world.converge(&objects).await.unwrap();
+    assert_eq!((applied.summary.update, applied.summary.create), (1, 0));
+    let live = world.live("deployment", "web").unwrap();
     assert_eq!(
-        world.live("configmap", "a").unwrap()["metadata"]["labels"]["pintle.dev/application"],
+        live["metadata"]["labels"]["pintle.dev/application"],
         world.release.application.label_value()
     );
+    assert_eq!(live["spec"]["replicas"], 4, "not the default, which is 1");
 }
 
 #[tokio::test]

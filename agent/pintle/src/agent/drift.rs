@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pintle_cluster::Drift;
+use pintle_cluster::{Drift, Tracker};
 use pintle_core::{
     application::ObjectDrift,
     drift::{DriftMode, DriftedObject, Fight, Sight},
@@ -34,7 +34,7 @@ pub(crate) struct DriftReport {
     pub(crate) left: BTreeMap<ObjectId, Sight>,
     /// How all that was left as it is had drifted.
     pub(crate) told: BTreeMap<ObjectId, ObjectDrift>,
-    /// What was deleted and is left so, whoever told of it.
+    /// What was deleted or has lost its label, and is left so, whoever told of it.
     pub(crate) gone: BTreeSet<ObjectId>,
     /// The fights that were told.
     pub(crate) fights: BTreeSet<ObjectId>,
@@ -48,10 +48,17 @@ pub(crate) fn sights(drift: &[Drift]) -> BTreeMap<ObjectId, Sight> {
     drift.iter().map(sight).collect()
 }
 
-/// Returns what was deleted and is left so: it has no health.
-pub(crate) fn left_gone(drifted: &[DriftedObject]) -> BTreeSet<ObjectId> {
-    let gone = drifted.iter().filter(|one| one.is_gone && one.is_left);
-    gone.map(|one| one.id.clone()).collect()
+/// Returns what is left as it is and has no health: it was deleted, or no watch tells of it because it has lost its label.
+pub(crate) fn left_unseen(
+    drifted: &[DriftedObject],
+    tracker: &Tracker,
+    name: &ApplicationName,
+) -> BTreeSet<ObjectId> {
+    let left = || drifted.iter().filter(|one| one.is_left);
+    let mut unseen = tracker.out_of_sight(name, left().map(|one| &one.id));
+    let gone = left().filter(|one| one.is_gone);
+    unseen.extend(gone.map(|one| one.id.clone()));
+    unseen
 }
 
 impl Controller {
@@ -98,7 +105,7 @@ impl Controller {
         // What has left the source is only listed, until it is gone or another's.
         let left = tracker.out_of_sight(name, app.inventory.left());
         let is_missed = app.disputes.misses(&left);
-        // What was deleted and is left so has no health: the run has not waited for it, whether or not it is seen.
+        // What is gone, or out of sight, and is left so has no health: the run has not waited for it, whether or not it is seen.
         let gone = app.disputes.gone();
         let managed = app.inventory.managed();
         let is_healthy = tracker.is_settled(name, managed.filter(|id| !gone.contains(*id)));

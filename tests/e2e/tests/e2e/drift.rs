@@ -151,6 +151,32 @@ fn a_deletion_that_is_only_reported_is_no_failure() -> Result<()> {
 }
 
 #[test]
+fn a_label_that_is_removed_is_reported_as_what_it_is_and_is_no_failure() -> Result<()> {
+    let stage = Stage::new("reportlabel")?;
+    let settings = config_map("settings", "EUR");
+    let commit = stage
+        .repository
+        .push_files(&[("deploy/settings.yaml", &settings)], "the shop opens")?;
+    stage.apply(&stage.application("shop", "deploy", "drift: {mode: report}"))?;
+    stage.ready_at("shop", &commit)?;
+    stage.kubectl(&["label", "configmap", "settings", "pintle.dev/application-"])?;
+    let drifted = stage.condition("shop", "Drifted", "Reported")?;
+    let field = "/metadata/labels/pintle.dev~1application";
+    let message = drifted["message"].to_string();
+    assert!(message.contains(field), "{message}");
+    let drift = &stage.object("Application", "shop")?["status"]["drift"][0];
+    assert_eq!(drift["fields"][0], field);
+    assert_ne!(drift["deleted"], true, "{drift}");
+    event(&stage, "DriftDetected", field)?;
+    stage.ready_at("shop", &commit)?;
+    stage.request_and_wait("shop")?;
+    let settings = stage.object("ConfigMap", "settings")?;
+    let label = &settings["metadata"]["labels"]["pintle.dev/application"];
+    assert_eq!(*label, format!("{}.shop", stage.namespace));
+    Ok(())
+}
+
+#[test]
 fn what_an_autoscaler_writes_is_left_to_it() -> Result<()> {
     let stage = Stage::new("ignore")?;
     let web = deployment("web", 2, IMAGE);

@@ -1,6 +1,6 @@
 //! A plan, what is said to it, and its apply.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use pintle_cluster::{Applying, ClusterError, InventoryStore as _, Release, StatusStore};
 use pintle_core::{
@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     agent::{
-        drift::left_gone,
+        drift::left_unseen,
         report::{Verdict, finding_document},
         shared::Shared,
     },
@@ -46,16 +46,18 @@ pub(super) const SYNC: Duration = Duration::from_secs(20);
 pub(super) struct Done {
     pub(super) inventory: Inventory,
     pub(super) drifted: Vec<DriftedObject>,
+    /// What of it is left as it is, and has no health.
+    unseen: BTreeSet<ObjectId>,
     /// How many objects left the source and stay.
     pub(super) kept: usize,
 }
 
 impl Done {
-    /// Returns the objects that have to be healthy: all but those that were deleted and are left so.
+    /// Returns the objects that have to be healthy: all but those that were deleted or have lost their label, and are left so.
     pub(super) fn awaited(&self) -> Vec<ObjectId> {
-        let gone = left_gone(&self.drifted);
         let managed = self.inventory.managed();
-        managed.filter(|id| !gone.contains(*id)).cloned().collect()
+        let awaited = managed.filter(|id| !self.unseen.contains(*id));
+        awaited.cloned().collect()
     }
 }
 
@@ -150,6 +152,7 @@ impl Run {
             self.job.told.kept.kept(name, &planned.kept);
         }
         Ok(Done {
+            unseen: left_unseen(&planned.drifted, &shared.tracker, name),
             inventory: applied.inventory,
             drifted: planned.drifted,
             kept: planned.kept.len(),

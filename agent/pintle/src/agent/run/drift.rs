@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::{converge::Run, tell};
 use crate::{
     agent::{
-        drift::{DriftReport, left_gone, sights},
+        drift::{DriftReport, left_unseen, sights},
         metrics::ApplicationLabels,
         report::{object_document, time_text},
     },
@@ -42,6 +42,7 @@ impl Run {
         out_of_sight: BTreeSet<ObjectId>,
         planned: &Planned,
     ) {
+        let name = self.job.application.application_name();
         let fights = &self.job.disputed.fights;
         let (left, repaired): (Vec<_>, Vec<_>) = planned
             .drifted
@@ -56,7 +57,7 @@ impl Run {
             repaired,
             left: seen,
             told: by_id(&left),
-            gone: left_gone(&left),
+            gone: left_unseen(&left, &self.shared.tracker, &name),
             fights: fights.iter().map(|fight| fight.id.clone()).collect(),
             out_of_sight,
         });

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::agent::{
     claims::RunClaims,
-    drift::{DriftReport, left_gone, sights},
+    drift::{DriftReport, left_unseen, sights},
     job::{Applied, Work},
     reasons,
     report::{Stands, Verdict},
@@ -175,7 +175,7 @@ impl Run {
             )
             .await;
         }
-        let gone = left_gone(&left);
+        let gone = left_unseen(&left, &tracker, &name);
         let managed = inventory.managed();
         let is_healthy = tracker.is_settled(&name, managed.filter(|id| !gone.contains(*id)));
         self.found.healthy = Some(is_healthy);
