@@ -3,6 +3,8 @@
 //! Each revision is a Secret (or a `ConfigMap`, where Helm was told so) that says of itself by labels what it is. Its content
 //! is JSON, compressed, in base64: `helm.sh/helm/v4/pkg/storage/driver`, which has been so since Helm 3.0.
 
+mod manifest;
+
 use std::{collections::BTreeMap, fmt, io::Read as _, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -16,6 +18,7 @@ use pintle_core::{
 };
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use crate::{
     connection::Connection,
@@ -25,13 +28,17 @@ use crate::{
     request::{Call, RequestError},
 };
 
-/// The most that a release may be when it is unpacked: far more than a Secret can hold of anything but zeros.
-const LIMIT: u64 = 64 << 20;
+/// The most that a release may be when it is unpacked: more than a Secret can hold of any that people write.
+const LIMIT: u64 = 16 << 20;
+/// The most that the record of one may be: what an API server keeps, and as much again.
+const PACKED: usize = 4 << 20;
+/// The longest value that a label can have.
+const LABEL_LIMIT: usize = 63;
 /// The first bytes of what is compressed (RFC 1952). The first releases of Helm 2 were not.
 const GZIP: [u8; 3] = [0x1f, 0x8b, 0x08];
 
-/// One revision of a release, as Helm keeps it.
-#[derive(Clone, PartialEq, Eq)]
+/// One revision of a release, as Helm keeps it, without its objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HelmRelease {
     /// Name.
     pub name: String,
@@ -43,17 +50,8 @@ pub struct HelmRelease {
     pub status: String,
     /// Name and version of the chart: `web-1.2.3`.
     pub chart: String,
-    /// The objects without hooks, as one stream of YAML. May hold what is secret.
-    pub manifest: String,
     /// Whether an attempt to upgrade it came later, and failed.
     pub has_failed_since: bool,
-}
-
-impl fmt::Debug for HelmRelease {
-    /// Without the manifest: it may hold Secrets.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "HelmRelease({}.v{})", self.name, self.revision)
-    }
 }
 
 /// Why a release of Helm cannot be read.
@@ -174,7 +172,7 @@ pub struct Takeover {
     pub applied: Arc<HelmManifest>,
     /// What the inventory is to begin with: of what is the same no hook is run, of what differs those of an upgrade.
     pub record: ReleaseRecord,
-    /// Objects of the release that are not rendered. They stay as they are, and Helm's.
+    /// Objects of the release that are not rendered, as it names them. They stay as they are, and Helm's.
     pub left: Vec<ObjectId>,
     /// Whether every object is rendered as Helm has applied it. Definitions do not count: Helm keeps no record of those in
     /// a chart's `crds/`.
@@ -192,71 +190,66 @@ struct Record {
 }
 
 impl HelmRelease {
-    /// Reads the revision of a release that is deployed.
+    /// Reads the revision of a release that is deployed, and compares what Helm has applied with what is rendered to take its
+    /// place.
     ///
     /// # Errors
     ///
     /// There is none of that name, none of its revisions is deployed, Helm is at work on it, or it cannot be read.
-    pub async fn read(
+    pub async fn compared(
         connection: &Connection,
         namespace: &str,
         name: &str,
-    ) -> Result<Self, HelmError> {
-        let records = records(connection, namespace, Some(name)).await?;
-        let Some(newest) = records.last() else {
-            let mut known: Vec<String> = records_of_all(connection, namespace).await?;
-            known.dedup();
-            return Err(HelmError::Unknown {
-                name: name.to_owned(),
-                namespace: namespace.to_owned(),
-                known,
-            });
-        };
-        if newest.status.starts_with("pending-") || newest.status == "uninstalling" {
-            return Err(HelmError::Underway {
-                name: name.to_owned(),
-                status: newest.status.clone(),
-                revision: newest.revision,
-            });
-        }
-        let deployed = records
-            .iter()
-            .rev()
-            .find(|record| record.status == "deployed");
-        let Some(record) = deployed else {
-            return Err(HelmError::NotDeployed {
-                name: name.to_owned(),
-                status: newest.status.clone(),
-            });
-        };
+        rendered: &Rendered,
+        seed: &Seed,
+    ) -> Result<(Self, Takeover), HelmError> {
+        let (record, has_failed_since) = deployed(connection, namespace, name).await?;
         let malformed = |detail: String| HelmError::Malformed {
             id: record.id.clone(),
             detail,
         };
-        let found = connection.read(&record.resource, &record.id).await?;
-        let found = found.ok_or_else(|| malformed("it was deleted meanwhile".to_owned()))?;
-        let stored = decode(&found, record.resource.kind == "Secret").map_err(malformed)?;
-        Ok(Self {
-            name: name.to_owned(),
-            namespace: namespace.to_owned(),
-            revision: record.revision,
-            status: record.status.clone(),
-            chart: stored.chart.metadata.to_string(),
-            manifest: stored.manifest,
-            has_failed_since: newest.revision > record.revision,
+        let call = Call::get(record.resource.path_of(&record.id)).at_most(PACKED);
+        let found = connection.call(&call).await.map_err(|error| match error {
+            error if error.is_absent() => malformed("it was deleted meanwhile".to_owned()),
+            RequestError::TooLarge { most, .. } => {
+                malformed(format!("it has more than {} MiB", most >> 20))
+            }
+            error => error.into(),
+        })?;
+        let (namespace, name) = (namespace.to_owned(), name.to_owned());
+        let (rendered, seed) = (rendered.clone(), seed.clone());
+        alone(move || -> Result<(Self, Takeover), HelmError> {
+            let is_secret = record.resource.kind == "Secret";
+            let stored = decode(&found, is_secret).map_err(|detail| HelmError::Malformed {
+                id: record.id,
+                detail,
+            })?;
+            drop(found);
+            let release = Self {
+                name,
+                namespace,
+                revision: record.revision,
+                status: record.status,
+                chart: stored.chart.metadata.to_string(),
+                has_failed_since,
+            };
+            let takeover = release.compare(&stored.manifest, &rendered, &seed)?;
+            Ok((release, takeover))
         })
+        .await
     }
 
     /// Compares what Helm has applied with what is rendered to take its place.
-    ///
-    /// # Errors
-    ///
-    /// What Helm keeps are no objects.
-    pub fn compare(&self, rendered: &Rendered, seed: &Seed) -> Result<Takeover, HelmError> {
+    fn compare(
+        &self,
+        manifest: &str,
+        rendered: &Rendered,
+        seed: &Seed,
+    ) -> Result<Takeover, HelmError> {
         let manifest = HelmManifest {
             release: self.name.clone(),
             namespace: self.namespace.clone(),
-            objects: self.objects()?,
+            objects: self.objects(manifest)?,
         };
         let theirs = &manifest.objects;
         let ours: BTreeMap<ObjectId, &Object> = rendered
@@ -264,10 +257,11 @@ impl HelmRelease {
             .iter()
             .map(|rendered| (self.placed(&rendered.object), &rendered.object))
             .collect();
+        // Without the namespace that it was given here: it may have none.
         let left: Vec<ObjectId> = theirs
-            .keys()
-            .filter(|id| !ours.contains_key(id))
-            .cloned()
+            .iter()
+            .filter(|(id, _)| !ours.contains_key(id))
+            .map(|(_, object)| object.id().clone())
             .collect();
         let is_as_applied = |(id, object): (&ObjectId, &&Object)| {
             let applied = theirs.get(id);
@@ -298,14 +292,9 @@ impl HelmRelease {
         })
     }
 
-    /// Reads the manifest.
-    fn objects(&self) -> Result<BTreeMap<ObjectId, Object>, HelmError> {
-        let mut options = serde_saphyr::Options::default();
-        options.legacy_octal_numbers = true;
-        options.duplicate_keys = serde_saphyr::DuplicateKeyPolicy::LastWins;
-        let documents: Vec<Value> =
-            serde_saphyr::from_multiple_with_options(&self.manifest, options)
-                .map_err(|error| self.malformed(error.to_string()))?;
+    /// Reads the manifest: the objects without hooks, as one stream of YAML.
+    fn objects(&self, manifest: &str) -> Result<BTreeMap<ObjectId, Object>, HelmError> {
+        let documents = manifest::read(manifest).map_err(|detail| self.malformed(detail))?;
         let objects = documents.into_iter().filter(|value| !value.is_null());
         objects
             .map(|value| {
@@ -351,6 +340,59 @@ impl HelmRelease {
     }
 }
 
+/// Does what takes memory and time for one release after the other, whoever takes them over.
+async fn alone<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    static ROOM: Semaphore = Semaphore::const_new(1);
+    let room = ROOM.acquire().await.expect("it is never closed");
+    let done = tokio::task::spawn_blocking(move || {
+        let done = work();
+        drop(room);
+        done
+    });
+    match done.await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+/// Finds the revision of a release that is deployed. Says whether an attempt to upgrade it came later, and failed.
+async fn deployed(
+    connection: &Connection,
+    namespace: &str,
+    name: &str,
+) -> Result<(Record, bool), HelmError> {
+    let mut records = records(connection, namespace, Some(name)).await?;
+    let Some(newest) = records.last() else {
+        let mut known: Vec<String> = records_of_all(connection, namespace).await?;
+        known.dedup();
+        return Err(HelmError::Unknown {
+            name: name.to_owned(),
+            namespace: namespace.to_owned(),
+            known,
+        });
+    };
+    if newest.status.starts_with("pending-") || newest.status == "uninstalling" {
+        return Err(HelmError::Underway {
+            name: name.to_owned(),
+            status: newest.status.clone(),
+            revision: newest.revision,
+        });
+    }
+    let (newest, status) = (newest.revision, newest.status.clone());
+    let deployed = records
+        .iter()
+        .rposition(|record| record.status == "deployed");
+    let Some(place) = deployed else {
+        return Err(HelmError::NotDeployed {
+            name: name.to_owned(),
+            status,
+        });
+    };
+    let record = records.swap_remove(place);
+    let has_failed_since = newest > record.revision;
+    Ok((record, has_failed_since))
+}
+
 /// What an object is beside its identity.
 fn content(object: &Object) -> String {
     let mut value = object.value().clone();
@@ -378,6 +420,8 @@ async fn records(
     name: Option<&str>,
 ) -> Result<Vec<Record>, RequestError> {
     let labels = match name {
+        // No label has it for its value, and so no release is of that name.
+        Some(name) if !is_label_value(name) => return Ok(Vec::new()),
         Some(name) => format!("owner=helm,name={name}"),
         None => "owner=helm".to_owned(),
     };
@@ -405,6 +449,18 @@ async fn records(
     }
     all.sort_by_key(|record: &Record| record.revision);
     Ok(all)
+}
+
+/// <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set>
+fn is_label_value(text: &str) -> bool {
+    let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let bytes = text.as_bytes();
+    let ends = [bytes.first(), bytes.last()];
+    bytes.len() <= LABEL_LIMIT
+        && bytes.iter().all(|byte| is_inner(*byte))
+        && ends
+            .into_iter()
+            .all(|end| end.is_some_and(u8::is_ascii_alphanumeric))
 }
 
 fn record(item: &Value, resource: &ResourceType) -> Option<Record> {
@@ -490,7 +546,11 @@ fn decode(object: &Value, is_secret: bool) -> Result<Stored, String> {
         }
         bytes = plain;
     }
-    serde_json::from_slice(&bytes).map_err(|error| format!("no JSON as Helm writes it: {error}"))
+    // Without what is there, which may be secret.
+    serde_json::from_slice(&bytes).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        format!("no JSON as Helm writes it at line {line}, column {column}")
+    })
 }
 
 #[cfg(test)]

@@ -43,8 +43,9 @@ pub(super) async fn run(command: &AdoptCommand) -> anyhow::Result<Exit> {
     let mut target = Target::render(&cluster, &session, &connection, &input, &progress).await?;
     let namespace = target.release.namespace.clone();
     progress.stage(&format!("reading the release {} of Helm", args.release));
-    let helm = HelmRelease::read(&connection, &namespace, &args.release).await?;
-    let takeover = helm.compare(&target.rendered, &target.release.seed)?;
+    let (rendered, seed) = (&target.rendered, &target.release.seed);
+    let compared = HelmRelease::compared(&connection, &namespace, &args.release, rendered, seed);
+    let (helm, takeover) = compared.await?;
     target.release = target
         .release
         .taking_over_from_helm(Arc::clone(&takeover.applied));

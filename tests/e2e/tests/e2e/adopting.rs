@@ -224,3 +224,18 @@ fn an_application_takes_a_release_over() -> Result<()> {
         })
     })
 }
+
+#[test]
+fn a_release_that_cannot_be_is_named_and_not_asked_for_again() -> Result<()> {
+    let stage = Stage::new("adopt-name")?;
+    stage
+        .repository
+        .push_files(&[("all.yaml", &config_map("settings", "1"))], "the shop")?;
+    let annotation = "metadata: {annotations: {pintle.dev/adopt-helm-release: My Release}, ";
+    let application = stage.application("shop", "", "");
+    stage.apply(&application.replacen("metadata: {", annotation, 1))?;
+    let ready = stage.condition("shop", "Ready", "AdoptionFailed")?;
+    let message = ready["message"].as_str().unwrap_or_default();
+    assert!(message.contains("knows no release My Release"), "{message}");
+    Ok(())
+}

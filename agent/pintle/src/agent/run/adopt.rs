@@ -54,10 +54,9 @@ impl Run {
             None => Ok(own.clone()),
         };
         let connection = connection.map_err(|error| again(error.into()))?;
-        let helm = HelmRelease::read(&connection, &release.namespace, of)
-            .await
-            .map_err(refused)?;
-        let takeover = helm.compare(rendered, &release.seed).map_err(refused)?;
+        let (namespace, seed) = (&release.namespace, &release.seed);
+        let compared = HelmRelease::compared(&connection, namespace, of, rendered, seed).await;
+        let (helm, takeover) = compared.map_err(refused)?;
         tracing::info!(
             application = %release.application, release = %of, revision = helm.revision, same = takeover.is_same,
             "taking over what Helm has installed"
@@ -97,7 +96,8 @@ impl Takeover {
 
 fn refused(error: HelmError) -> Stopped {
     match error {
-        HelmError::Request(_) | HelmError::Underway { .. } => again(error.into()),
+        HelmError::Underway { .. } => again(error.into()),
+        HelmError::Request(error) if error.is_retryable() => again(error.into()),
         error => {
             let message = format!(
                 "{error}; without the annotation {ADOPT_HELM_ANNOTATION} the application is installed anew"
