@@ -160,6 +160,27 @@ async fn an_immutable_field_is_named_and_replaced_only_where_allowed() {
 }
 
 #[tokio::test]
+async fn nothing_is_deleted_to_be_replaced_by_what_the_server_would_refuse() {
+    let world = World::new("unmakeable").await;
+    let before = deployment("web", 0);
+    world.converge(std::slice::from_ref(&before)).await.unwrap();
+    let uid = world.live("deployment", "web").unwrap()["metadata"]["uid"].clone();
+    // The labels of the template are forgotten.
+    let after = with(before, "/spec/selector/matchLabels/app", json!("other"));
+    let after = [annotated(after, "pintle.dev/replace", "allowed")];
+    for depth in [Depth::Local, Depth::Server] {
+        let error = world.plan(&after, depth).await.unwrap_err().to_string();
+        assert!(error.contains("it is not valid: "), "{error}");
+        for part in ["`selector` does not match template `labels`", "immutable"] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+    world.converge(&after).await.unwrap_err();
+    let now = world.live("deployment", "web").unwrap();
+    assert_eq!(now["metadata"]["uid"], uid);
+}
+
+#[tokio::test]
 async fn an_account_can_do_what_it_may_and_the_error_names_it() {
     let mut world = World::new("tenant").await;
     world.kubectl(&["create", "serviceaccount", "deployer"]);
