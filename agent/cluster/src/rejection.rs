@@ -96,7 +96,7 @@ pub enum WriteError {
     /// have judged it by that.
     #[error("{0}; its definition has changed in the same run, so it is planned again")]
     Early(Box<WriteError>),
-    /// An admission webhook or policy refuses it.
+    /// An admission webhook or policy refuses it, or a quota.
     #[error("admission refuses it: {0}")]
     Denied(String),
     /// The account has no right to do this.
@@ -238,10 +238,12 @@ fn understand(
             hint: KindHint::Nothing,
         })),
         _ if refusal.is_denial() => Some(WriteError::Denied(denial(refusal, id))),
-        403 => Some(WriteError::Forbidden {
+        403 if refusal.is_for_want_of_rights() => Some(WriteError::Forbidden {
             account: account.cloned(),
             message: first_line(&refusal.message).to_owned(),
         }),
+        // A quota, limits, the security of pods: what the server itself admits by.
+        403 => Some(WriteError::Denied(denial(refusal, id))),
         400 | 413 | 422 => {
             let problems = problems(refusal, id);
             Some(if is_only_immutable(&refusal.causes) {

@@ -152,6 +152,32 @@ fn namespaces_rights_and_admission_are_told_apart() {
 }
 
 #[test]
+fn what_a_quota_or_limits_refuse_is_no_missing_right() {
+    let of = |message: &str| error_of("Service", 403, message, json!([]));
+    let quota = of(
+        "services \"web\" is forbidden: exceeded quota: q, requested: services.loadbalancers=1, used: services.loadbalancers=0, limited: services.loadbalancers=0",
+    );
+    assert_eq!(quota.retry(), Retry::Backoff);
+    assert_snapshot!(quota, @r#"admission refuses it: services "web" is forbidden: exceeded quota: q, requested: services.loadbalancers=1, used: services.loadbalancers=0, limited: services.loadbalancers=0"#);
+    for message in [
+        "pods \"web\" is forbidden: maximum cpu usage per Container is 1, but limit is 2",
+        "pods \"web\" is forbidden: violates PodSecurity \"restricted:latest\": hostNetwork",
+    ] {
+        assert!(matches!(of(message), WriteError::Denied(_)), "{message}");
+    }
+    for message in [
+        "roles.rbac.authorization.k8s.io \"web\" is forbidden: user \"u\" (groups=[\"g\"]) is attempting to grant RBAC permissions not currently held:\n{}",
+        "configmaps \"web\" is forbidden: cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't set finalizers on: , <nil>",
+        "services is forbidden: User \"u\" cannot list resource \"services\" in API group \"\" in the namespace \"shop\"",
+    ] {
+        assert!(
+            matches!(of(message), WriteError::Forbidden { .. }),
+            "{message}"
+        );
+    }
+}
+
+#[test]
 fn the_reason_of_a_denial_is_told_on_whatever_line_it_is() {
     let policy = "admission webhook \"validate.kyverno.svc-fail\" denied the request: \n\nresource Deployment/shop/web was blocked due to the following policies \n\nrequire-labels:\n  check: label team is missing\n";
     assert_snapshot!(error_of("A", 400, policy, json!([])), @r#"admission refuses it: admission webhook "validate.kyverno.svc-fail" denied the request: resource Deployment/shop/web was blocked due to the following policies; require-labels: check: label team is missing"#);

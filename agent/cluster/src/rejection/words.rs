@@ -18,6 +18,18 @@ impl Refusal {
         self.message.starts_with("admission webhook ") || self.message.contains("denied request: ")
     }
 
+    /// Says whether the account has no right to what was asked for. What is not admitted has the same code and the same reason:
+    /// these are the words of the authorizer, and of what looks whether somebody grants more than he has.
+    pub(crate) fn is_for_want_of_rights(&self) -> bool {
+        const WORDS: [&str; 4] = [
+            "\" cannot ",
+            "is attempting to grant ",
+            "cannot set ",
+            "user not permitted to ",
+        ];
+        self.code == 403 && WORDS.iter().any(|words| self.message.contains(words))
+    }
+
     /// Says whether the object does not fit its kind's schema, or breaks a rule of it.
     pub(crate) fn is_against_schema(&self) -> bool {
         self.is_misfit() || (self.code == 422 && !self.is_denial())
