@@ -11,6 +11,7 @@ mod logs;
 mod one;
 mod ordered;
 mod part;
+mod removal;
 
 use self::{ordered::is_write, part::Run};
 use std::{

@@ -3,6 +3,8 @@
 //! They are in a Secret, because what a hook is made of may be secret. The removal asks no policy, so only what was in an
 //! approved plan is kept.
 
+use std::sync::Arc;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::Method;
 use pintle_core::{
@@ -23,7 +25,7 @@ use crate::{
     connection::Connection,
     discovery::ResourceType,
     objects::{JSON, Preconditions},
-    prepare::Prepared,
+    prepare::{Prepared, PreparedObject},
     release::Release,
     request::{Call, RequestError},
 };
@@ -52,39 +54,55 @@ struct Kept {
     /// Whether it was in a plan that policies see. Earlier versions do not know it.
     #[serde(default)]
     seen: bool,
+    /// Whether what it makes stays until its deletion is explicitly allowed. Earlier versions do not know it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    keep: bool,
 }
 
 impl Kept {
     /// Takes what a plan keeps; nothing of everything else in it.
-    fn of(change: &Change) -> Option<Self> {
+    fn of(change: &Change, prepared: &Prepared) -> Option<Self> {
         let hook = change.for_removal.as_deref()?;
+        let desired = change.desired.as_ref()?;
+        let is_it = |object: &&PreparedObject| Arc::ptr_eq(&object.object, desired);
+        let prepared = prepared.hooks().iter().find(is_it);
         Some(Self {
-            object: change.desired.as_ref()?.value().clone(),
+            object: desired.value().clone(),
             hook: hook.clone(),
             source: change.source.clone(),
             seen: true,
+            keep: prepared.is_some_and(|object| object.keep),
         })
     }
+
+    fn named(&self) -> Named<'_> {
+        (&self.object, &self.hook, self.keep)
+    }
 }
+
+/// What a hook that is kept is known by: its object, when it runs, and whether what it makes stays.
+type Named<'a> = (&'a Value, &'a Hook, bool);
 
 /// Names the hooks of a render that run at the removal; nothing if there are none.
 pub(crate) fn digest(release: &Release, prepared: &Prepared) -> Option<Digest> {
     let hooks = prepared.hooks().iter().filter_map(|object| {
         let hook = object.hook.as_ref()?;
-        hook.is_for_removal().then(|| (object.object.value(), hook))
+        let named = || (object.object.value(), hook, object.keep);
+        hook.is_for_removal().then(named)
     });
     digest_of(hooks, &release.seed)
 }
 
 /// Neither the order of hooks counts nor where they are written: a comment above one is nothing to be kept anew.
-fn digest_of<'a>(
-    hooks: impl Iterator<Item = (&'a Value, &'a Hook)>,
-    seed: &Seed,
-) -> Option<Digest> {
+fn digest_of<'a>(hooks: impl Iterator<Item = Named<'a>>, seed: &Seed) -> Option<Digest> {
     // Keyed, so that a status tells nothing about what may be secret.
-    let concealed = |(object, hook): (&Value, &Hook)| {
-        let concealed = seed.conceal(&json!({ "object": object, "hook": hook }));
-        concealed.to_string()
+    let concealed = |(object, hook, keep): Named<'a>| {
+        let mut named = json!({ "object": object, "hook": hook });
+        if keep {
+            // Only then, so that what an earlier version has kept of the others is still what is wanted.
+            named["keep"] = Value::Bool(true);
+        }
+        seed.conceal(&named).to_string()
     };
     let mut texts: Vec<String> = hooks.map(concealed).collect();
     if texts.is_empty() {
@@ -109,10 +127,9 @@ pub(crate) async fn keep(
         .plan()
         .changes()
         .iter()
-        .filter_map(Kept::of)
+        .filter_map(|change| Kept::of(change, prepared))
         .collect();
-    let named = hooks.iter().map(|hook| (&hook.object, &hook.hook));
-    let planned = digest_of(named, &release.seed);
+    let planned = digest_of(hooks.iter().map(Kept::named), &release.seed);
     let id = id(release);
     let result = match planned {
         Some(digest) => write(connection, &id, &hooks).await.map(|()| Some(digest)),
@@ -171,7 +188,7 @@ fn read(secret: &Value) -> Option<RemovalHooks> {
             object: Object::new(kept.object).ok()?,
             source: kept.source,
             hook: Some(kept.hook),
-            keep: false,
+            keep: kept.keep,
         })
     };
     let objects = kept.into_iter().map(object).collect::<Option<_>>()?;
@@ -204,8 +221,6 @@ fn id(release: &Release) -> ObjectId {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use pintle_core::{
         hook::HookEvent,
         names::ApplicationName,
@@ -254,16 +269,22 @@ mod tests {
         let with_another = vec![hook("migrate", "1", PreInstall, 1), save()];
         assert_eq!(digest(with_another), one);
         assert_ne!(digest(vec![hook("save", "2", PreDelete, 1)]), one);
+        let stays = RenderedObject {
+            keep: true,
+            ..save()
+        };
+        assert_ne!(digest(vec![stays]), one);
         assert_ne!(digest(vec![hook("save", "1", PostDelete, 1)]), one);
         assert_ne!(digest(vec![save(), hook("bye", "1", PostDelete, 1)]), one);
     }
 
     #[test]
     fn of_a_plan_only_what_it_keeps_is_kept_and_named_as_in_the_render() {
-        let prepared = prepared(vec![
-            hook("migrate", "1", HookEvent::PreInstall, 1),
-            hook("save", "1", HookEvent::PreDelete, 5),
-        ]);
+        let save = RenderedObject {
+            keep: true,
+            ..hook("save", "1", HookEvent::PreDelete, 5)
+        };
+        let prepared = prepared(vec![hook("migrate", "1", HookEvent::PreInstall, 1), save]);
         let changes = prepared.hooks().iter().map(|object| {
             let hook = object.hook.clone().unwrap();
             Change {
@@ -281,10 +302,10 @@ mod tests {
             }
         });
         let plan = Plan::new(Depth::Local, changes.collect(), &release().seed);
-        let kept: Vec<Kept> = plan.changes().iter().filter_map(Kept::of).collect();
-        let named = kept.iter().map(|kept| (&kept.object, &kept.hook));
+        let of = |change| Kept::of(change, &prepared);
+        let kept: Vec<Kept> = plan.changes().iter().filter_map(of).collect();
         assert_eq!(
-            digest_of(named, &release().seed),
+            digest_of(kept.iter().map(Kept::named), &release().seed),
             digest(&release(), &prepared)
         );
         let secret = |kept: &Value| json!({"data": {KEY: STANDARD.encode(kept.to_string())}});
@@ -292,9 +313,12 @@ mod tests {
         let found = read(&secret(&stored)).unwrap();
         assert_eq!(found.objects.len(), 1);
         assert_eq!(found.objects[0].object, *prepared.hooks()[1].object);
+        assert!(found.objects[0].keep);
         assert!(!found.are_unseen);
         // What an earlier version has written.
-        stored[0].as_object_mut().unwrap().remove("seen");
-        assert!(read(&secret(&stored)).unwrap().are_unseen);
+        let fields = stored[0].as_object_mut().unwrap();
+        fields.retain(|name, _| name != "seen" && name != "keep");
+        let earlier = read(&secret(&stored)).unwrap();
+        assert!(earlier.are_unseen && !earlier.objects[0].keep);
     }
 }

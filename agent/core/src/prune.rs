@@ -143,7 +143,7 @@ pub fn decide(
         if rendered.contains(&id) {
             continue;
         }
-        match reason_to_keep(entry, &id, settings, wishes) {
+        match reason_to_keep(entry, &id, settings, wishes(&id)) {
             Some(reason) => pruning.keep.push((entry.clone(), reason)),
             None => pruning.delete.push(entry.clone()),
         }
@@ -239,16 +239,16 @@ impl Wish {
     }
 }
 
-fn reason_to_keep(
+/// Says why an object that nothing renders any more stays, whatever others need it for; nothing if it may be deleted.
+pub fn reason_to_keep(
     entry: &Entry,
     id: &ObjectId,
     settings: &PruneSettings,
-    wishes: &dyn Fn(&ObjectId) -> Wish,
+    wish: Wish,
 ) -> Option<String> {
     if !settings.enabled {
         return Some("pruning is off for this application".to_owned());
     }
-    let wish = wishes(id);
     if wish == Wish::Keep {
         return Some("its annotations ask for it to stay".to_owned());
     }

@@ -13,7 +13,7 @@ use pintle_core::{
     inventory::{Entry, Inventory},
     names::HOOK_RUN_ANNOTATION,
     object::ObjectId,
-    plan::{Change, Summary},
+    plan::Summary,
     release::{HookRun, ReleaseRecord, order},
     stage::{Effect, Event, Sighting, Stage},
 };
@@ -24,9 +24,8 @@ use super::{Applied, Applier, ApplyError, Run, Step};
 use crate::{
     awaiting,
     departure::Departure,
-    finding::find,
     objects::{Mode, Preconditions},
-    ownership::{is_ours, may_run_hook},
+    ownership::may_run_hook,
     prepare::{PreparedObject, annotated, is_definition},
     rejection::{ObjectFailure, WriteError},
     removal_hooks,
@@ -461,88 +460,7 @@ impl Applier<'_> {
         }
     }
 
-    /// When the objects are gone: runs the hooks for that, and deletes what hooks have left.
-    pub(super) async fn after_removal(
-        &self,
-        deletions: &[&Change],
-        run: &mut Run,
-        store: &mut dyn InventoryStore,
-    ) {
-        if self.has_hooks(HookEvent::PostDelete) && run.is_well() {
-            for change in deletions {
-                if let Err(error) = self.away(change).await {
-                    run.failures.push(ObjectFailure {
-                        id: change.id.clone(),
-                        position: None,
-                        error,
-                    });
-                    return;
-                }
-            }
-            self.run_hooks(HookEvent::PostDelete, run, store).await;
-        }
-        if run.is_well() {
-            self.sweep(run).await;
-        }
-    }
-
-    /// Waits until an object that was deleted is gone.
-    pub(super) async fn away(&self, change: &Change) -> Result<(), WriteError> {
-        let uid = change.live.as_ref().map(|live| &live["metadata"]["uid"]);
-        let Some(uid) = uid.and_then(Value::as_str) else {
-            return Ok(());
-        };
-        let Ok(resource) = self.resource_to_delete(change) else {
-            // Its definition is gone, and all its objects with it.
-            return Ok(());
-        };
-        self.gone(Departure::Removal, &resource, &change.id, Some(uid))
-            .await
-    }
-
-    /// Deletes what the hooks of the removal have left themselves.
-    async fn sweep(&self, run: &mut Run) {
-        let since = Instant::now();
-        for object in self.prepared.hooks() {
-            let id = object.id();
-            let Some(entry) = run.inventory.get(id).filter(|entry| entry.hook).cloned() else {
-                continue;
-            };
-            if pintle_core::prune::ProtectedKind::of(id).is_some() {
-                continue;
-            }
-            let result = async {
-                // Its definition may have gone with the objects.
-                let found = find(self.connection, self.discovery, &entry, since).await?;
-                match found {
-                    Some((resource, live))
-                        if is_ours(&live, self.release, entry.uid.as_deref()) =>
-                    {
-                        let preconditions = Preconditions {
-                            uid: live["metadata"]["uid"].as_str().map(ToOwned::to_owned),
-                            resource_version: None,
-                        };
-                        self.connection
-                            .delete_object(&resource, id, &preconditions)
-                            .await
-                    }
-                    _ => Ok(false),
-                }
-            };
-            match result.await {
-                Ok(_) => {
-                    run.inventory.remove(id);
-                }
-                Err(error) => run.failures.push(ObjectFailure {
-                    id: id.clone(),
-                    position: object.source.clone(),
-                    error: self.hook_error(error, object),
-                }),
-            }
-        }
-    }
-
-    fn hook_error(
+    pub(super) fn hook_error(
         &self,
         error: crate::request::RequestError,
         object: &PreparedObject,

@@ -7,6 +7,7 @@ use std::{
 
 use futures::{FutureExt as _, StreamExt as _, stream};
 use pintle_core::{
+    hook::{Hook, HookDeletion},
     inventory::{Entry, Inventory},
     object::ObjectId,
     plan::{Action, Change},
@@ -129,12 +130,39 @@ impl Planner<'_> {
             reason,
         });
         removal.kept.extend(kept);
+        if self.release.is_removal() {
+            let kept = self.kept_of_hooks(&removal.inventory);
+            removal.kept.extend(kept);
+        }
         for entry in pruning.delete {
             let id = entry.id();
             let live = live.remove(&id);
             removal.changes.push(self.deletion(&entry, id, live));
         }
         Ok(removal)
+    }
+
+    /// Returns what hooks of the removal are about to make that stays. About what they have made before is decided as about
+    /// everything else.
+    fn kept_of_hooks(&self, inventory: &Inventory) -> Vec<Kept> {
+        let mut kept = BTreeMap::new();
+        for object in self.prepared.hooks() {
+            let id = object.id();
+            let is_cleared = |hook: &Hook| hook.is_deleted(HookDeletion::Succeeded);
+            if inventory.get(id).is_some() || object.hook.as_ref().is_some_and(is_cleared) {
+                continue;
+            }
+            let entry = Entry {
+                keep: object.keep,
+                ..Entry::intended(id, object.object.version())
+            };
+            let wish = Wish::of(object.object.value());
+            if let Some(reason) = prune::reason_to_keep(&entry, id, &self.release.prune, wish) {
+                kept.insert(id.clone(), reason);
+            }
+        }
+        let kept = kept.into_iter();
+        kept.map(|(id, reason)| Kept { id, reason }).collect()
     }
 
     /// Tells of objects that have left the source, but for those about which the others are asked anyway.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use pintle_cluster::{
-    Applied, ApplyError, Applying, ClusterError, InventoryStore as _, Planned, Progress, Step,
+    Applied, ApplyError, Applying, ClusterError, InventoryStore as _, Kept, Planned, Progress, Step,
 };
 use pintle_core::{
     digest::Digest,
@@ -49,14 +49,14 @@ impl Progress for Diary {
     }
 }
 
-struct Rendering(Vec<RenderedObject>);
+pub(crate) struct Rendering(pub(crate) Vec<RenderedObject>);
 
 impl Rendering {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Vec::new())
     }
 
-    fn object(mut self, value: Value) -> Self {
+    pub(crate) fn object(mut self, value: Value) -> Self {
         self.0.push(RenderedObject {
             object: Object::new(value).unwrap(),
             source: None,
@@ -66,7 +66,12 @@ impl Rendering {
         self
     }
 
-    fn hook(mut self, value: Value, events: &[HookEvent], of: impl FnOnce(Hook) -> Hook) -> Self {
+    pub(crate) fn hook(
+        mut self,
+        value: Value,
+        events: &[HookEvent],
+        of: impl FnOnce(Hook) -> Hook,
+    ) -> Self {
         let hook = Hook {
             events: events.iter().copied().collect(),
             ..Hook::default()
@@ -82,7 +87,7 @@ impl Rendering {
         self
     }
 
-    fn finish(self) -> Rendered {
+    pub(crate) fn finish(self) -> Rendered {
         Rendered::new(self.0, None, Vec::new(), &Seed::from_text("test")).unwrap()
     }
 }
@@ -124,7 +129,7 @@ async fn release(
     (diary.0.into_inner().unwrap(), result)
 }
 
-async fn happened(world: &World, rendered: &Rendered) -> Vec<String> {
+pub(crate) async fn happened(world: &World, rendered: &Rendered) -> Vec<String> {
     let (diary, result) = release(world, rendered).await;
     result.unwrap();
     diary
@@ -138,8 +143,14 @@ async fn failure(world: &World, rendered: &Rendered) -> String {
     error.to_string()
 }
 
-/// Removes all that the application has.
-async fn removed(world: &mut World) -> Vec<String> {
+/// What an attempt to remove all that the application has came to.
+pub(crate) struct Removal {
+    pub(crate) diary: Vec<String>,
+    pub(crate) kept: Vec<Kept>,
+    pub(crate) result: Result<Applied, ClusterError<ApplyError>>,
+}
+
+pub(crate) async fn remove(world: &mut World) -> Removal {
     world.release = world.release.clone().for_removal();
     let inventory = world.store().await.inventory().clone();
     let hooks = world
@@ -168,21 +179,31 @@ async fn removed(world: &mut World) -> Vec<String> {
         progress: &diary,
         cancel: &cancel,
     };
+    let approved = approve(&planned);
+    let result = world
+        .cluster
+        .apply(&applying, &approved, planned.inventory, &mut store)
+        .await;
+    Removal {
+        diary: diary.0.into_inner().unwrap(),
+        kept: planned.kept,
+        result,
+    }
+}
+
+/// Removes all that the application has.
+async fn removed(world: &mut World) -> Vec<String> {
+    let Removal { diary, result, .. } = remove(world).await;
     world
         .cluster
-        .apply(&applying, &approve(&planned), planned.inventory, &mut store)
+        .forget_removal_hooks(&world.release, &result.unwrap().inventory)
         .await
         .unwrap();
-    world
-        .cluster
-        .forget_removal_hooks(&world.release, &inventory)
-        .await
-        .unwrap();
-    diary.0.into_inner().unwrap()
+    diary
 }
 
 /// A Job whose pods behave as a label says.
-fn job(name: &str, pod: &str) -> Value {
+pub(crate) fn job(name: &str, pod: &str) -> Value {
     json!({
         "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name},
         "spec": {"backoffLimit": 0, "template": {
@@ -192,7 +213,7 @@ fn job(name: &str, pod: &str) -> Value {
     })
 }
 
-fn as_it_is(hook: Hook) -> Hook {
+pub(crate) fn as_it_is(hook: Hook) -> Hook {
     hook
 }
 

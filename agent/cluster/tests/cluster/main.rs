@@ -12,6 +12,7 @@ mod faults;
 mod hooks;
 mod leaving;
 mod order;
+mod removals;
 mod resources;
 mod schemas;
 mod sharing;

@@ -1,0 +1,112 @@
+//! The end of a removal: the hooks for when all is gone, and what its hooks have left themselves.
+
+use std::time::Instant;
+
+use pintle_core::{
+    hook::HookEvent,
+    inventory::Entry,
+    plan::Change,
+    prune::{ProtectedKind, Wish, reason_to_keep},
+};
+use serde_json::Value;
+
+use super::{Applier, Run};
+use crate::{
+    departure::Departure,
+    finding::find,
+    objects::Preconditions,
+    ownership::is_ours,
+    rejection::{ObjectFailure, WriteError},
+    request::RequestError,
+    store::InventoryStore,
+};
+
+impl Applier<'_> {
+    /// When the objects are gone: runs the hooks for that, and deletes what hooks have left.
+    pub(super) async fn after_removal(
+        &self,
+        deletions: &[&Change],
+        run: &mut Run,
+        store: &mut dyn InventoryStore,
+    ) {
+        if self.has_hooks(HookEvent::PostDelete) && run.is_well() {
+            for change in deletions {
+                if let Err(error) = self.away(change).await {
+                    run.failures.push(ObjectFailure {
+                        id: change.id.clone(),
+                        position: None,
+                        error,
+                    });
+                    return;
+                }
+            }
+            self.run_hooks(HookEvent::PostDelete, run, store).await;
+        }
+        if run.is_well() {
+            self.sweep(run).await;
+        }
+    }
+
+    /// Waits until an object that was deleted is gone.
+    pub(super) async fn away(&self, change: &Change) -> Result<(), WriteError> {
+        let uid = change.live.as_ref().map(|live| &live["metadata"]["uid"]);
+        let Some(uid) = uid.and_then(Value::as_str) else {
+            return Ok(());
+        };
+        let Ok(resource) = self.resource_to_delete(change) else {
+            // Its definition is gone, and all its objects with it.
+            return Ok(());
+        };
+        self.gone(Departure::Removal, &resource, &change.id, Some(uid))
+            .await
+    }
+
+    /// Deletes what the hooks of the removal have left themselves.
+    async fn sweep(&self, run: &mut Run) {
+        let since = Instant::now();
+        for object in self.prepared.hooks() {
+            let id = object.id();
+            let Some(entry) = run.inventory.get(id).filter(|entry| entry.hook).cloned() else {
+                continue;
+            };
+            if ProtectedKind::of(id).is_some() {
+                continue;
+            }
+            match self.sweep_one(&entry, since).await {
+                Ok(true) => {
+                    run.inventory.remove(id);
+                }
+                Ok(false) => {}
+                Err(error) => run.failures.push(ObjectFailure {
+                    id: id.clone(),
+                    position: object.source.clone(),
+                    error: self.hook_error(error, object),
+                }),
+            }
+        }
+    }
+
+    /// Deletes what a hook has left, unless it is to stay as other objects are: it may be a backup. Says whether nothing of the
+    /// application's is there any more.
+    async fn sweep_one(&self, entry: &Entry, since: Instant) -> Result<bool, RequestError> {
+        let id = entry.id();
+        // Its definition may have gone with the objects.
+        let found = find(self.connection, self.discovery, entry, since).await?;
+        let Some((resource, live)) =
+            found.filter(|(_, live)| is_ours(live, self.release, entry.uid.as_deref()))
+        else {
+            return Ok(true);
+        };
+        if reason_to_keep(entry, &id, &self.release.prune, Wish::of(&live)).is_some() {
+            return Ok(false);
+        }
+        let preconditions = Preconditions {
+            uid: live["metadata"]["uid"].as_str().map(ToOwned::to_owned),
+            resource_version: None,
+        };
+        let deleted = self
+            .connection
+            .delete_object(&resource, &id, &preconditions);
+        deleted.await.map(|_| true)
+    }
+}
