@@ -11,10 +11,12 @@ use pintle_core::{
     check::Approved,
     digest::{Digest, Digester},
     hook::Hook,
+    inventory::Entry,
     names::PINTLE_MANAGER,
     object::{Object, ObjectId},
     plan::Change,
     problem::Position,
+    prune::{self, ProtectedKind, Wish},
     rendered::RenderedObject,
     seed::Seed,
 };
@@ -196,6 +198,25 @@ fn read(secret: &Value) -> Option<RemovalHooks> {
         objects,
         are_unseen,
     })
+}
+
+/// Says why what a hook makes stays when the application is removed; nothing if it goes.
+pub(crate) fn reason_to_stay(release: &Release, object: &PreparedObject) -> Option<String> {
+    let entry = Entry {
+        keep: object.keep,
+        ..Entry::intended(object.id(), object.object.version())
+    };
+    let wish = Wish::of(object.object.value());
+    prune::reason_to_keep(&entry, object.id(), &release.prune, wish)
+}
+
+/// Says whether an object is one that hooks of the removal make and that goes when all of them have run: others may need it, and
+/// where the removal is tried again it is not made again.
+pub(crate) fn goes_last(release: &Release, prepared: &Prepared, id: &ObjectId) -> bool {
+    let goes =
+        |object: &PreparedObject| object.id() == id && reason_to_stay(release, object).is_none();
+    let is_protected = ProtectedKind::of(id).is_some();
+    release.is_removal() && !is_protected && prepared.hooks().iter().any(goes)
 }
 
 /// Deletes what is kept for a release. That there is nothing is no error.

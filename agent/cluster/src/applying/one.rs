@@ -30,6 +30,7 @@ use crate::{
     planning::is_used,
     prepare::is_definition,
     rejection::WriteError,
+    removal_hooks,
     request::{Refusal, RequestError},
 };
 
@@ -532,7 +533,10 @@ impl Applier<'_> {
         if allowed || Wish::of(live) == Wish::Allow {
             return Ok(());
         }
-        if is_used(self.connection, live, &|id| going.contains_key(id)).await {
+        let goes = |id: &ObjectId| {
+            going.contains_key(id) || removal_hooks::goes_last(self.release, self.prepared, id)
+        };
+        if is_used(self.connection, live, &goes).await {
             return Err(WriteError::StillUsed);
         }
         Ok(())

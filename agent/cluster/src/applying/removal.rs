@@ -30,8 +30,12 @@ impl Applier<'_> {
         store: &mut dyn InventoryStore,
     ) {
         if self.has_hooks(HookEvent::PostDelete) && run.is_well() {
-            for change in deletions {
+            for (place, change) in deletions.iter().enumerate() {
                 if let Err(error) = self.away(change).await {
+                    // The next attempt has to wait for them, too.
+                    for entry in deletions[place..].iter().filter_map(|one| deleted(one)) {
+                        run.inventory.insert(entry);
+                    }
                     run.failures.push(ObjectFailure {
                         id: change.id.clone(),
                         position: None,
@@ -109,4 +113,13 @@ impl Applier<'_> {
             .delete_object(&resource, &id, &preconditions);
         deleted.await.map(|_| true)
     }
+}
+
+/// Returns what the inventory says of an object that was deleted and may still be there.
+fn deleted(change: &Change) -> Option<Entry> {
+    let uid = change.live.as_ref()?["metadata"]["uid"].as_str()?;
+    Some(Entry {
+        uid: Some(uid.to_owned()),
+        ..Entry::intended(&change.id, &change.version)
+    })
 }

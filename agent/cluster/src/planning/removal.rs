@@ -25,6 +25,7 @@ use crate::{
     ownership::is_ours,
     prepare::{PreparedObject, definition_of, is_definition},
     rejection::{ObjectFailure, WriteError},
+    removal_hooks,
 };
 
 /// How many instances of a definition are looked at. One that is not about to go is enough to keep the definition.
@@ -136,6 +137,9 @@ impl Planner<'_> {
         }
         for entry in pruning.delete {
             let id = entry.id();
+            if entry.hook && removal_hooks::goes_last(self.release, self.prepared, &id) {
+                continue;
+            }
             let live = live.remove(&id);
             removal.changes.push(self.deletion(&entry, id, live));
         }
@@ -152,12 +156,7 @@ impl Planner<'_> {
             if inventory.get(id).is_some() || object.hook.as_ref().is_some_and(is_cleared) {
                 continue;
             }
-            let entry = Entry {
-                keep: object.keep,
-                ..Entry::intended(id, object.object.version())
-            };
-            let wish = Wish::of(object.object.value());
-            if let Some(reason) = prune::reason_to_keep(&entry, id, &self.release.prune, wish) {
+            if let Some(reason) = removal_hooks::reason_to_stay(self.release, object) {
                 kept.insert(id.clone(), reason);
             }
         }

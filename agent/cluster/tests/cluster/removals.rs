@@ -1,10 +1,14 @@
 //! Removals of an application that has hooks for them.
 
 use pintle_cluster::InventoryStore as _;
-use pintle_core::hook::HookEvent::{PreDelete, PreInstall};
+use pintle_core::{
+    duration::Span,
+    hook::HookEvent::{PostDelete, PreDelete, PreInstall},
+};
+use serde_json::{Value, json};
 
 use crate::{
-    hooks::{Rendering, as_it_is, happened, remove},
+    hooks::{Rendering, as_it_is, happened, job, remove},
     world::{World, annotated, config_map},
 };
 
@@ -38,4 +42,33 @@ async fn what_hooks_of_a_removal_have_made_stays_where_it_asks_for_that() {
     assert_eq!(world.live("configmap", "scratch"), None);
     assert_eq!(world.live("configmap", "web"), None);
     assert_eq!(world.store().await.inventory().len(), kept.len());
+}
+
+#[tokio::test]
+async fn what_hooks_need_is_there_until_all_is_gone_and_they_have_run() {
+    let mut world = World::new("removal-again").await;
+    world.release.timeout = Span::seconds(1);
+    let rendering = Rendering::new()
+        .object(config_map("web", "1"))
+        .hook(config_map("cleanup", "1"), &[PreDelete], as_it_is)
+        .hook(job("bye", ""), &[PostDelete], as_it_is);
+    happened(&world, &rendering.finish()).await;
+    let hold = |finalizers: Value| json!({"metadata": {"finalizers": finalizers}});
+    world.edit("configmap", "web", &hold(json!(["example.com/hold"])));
+    for attempt in 1..=2 {
+        let removal = remove(&mut world).await;
+        let error = removal.result.unwrap_err().to_string();
+        assert!(
+            error.contains("and did not go in time"),
+            "{attempt}: {error}"
+        );
+        assert!(world.live("configmap", "cleanup").is_some(), "{attempt}");
+        assert_eq!(world.live("job", "bye"), None, "{attempt}");
+    }
+    world.edit("configmap", "web", &hold(Value::Null));
+    let removal = remove(&mut world).await;
+    assert!(removal.result.unwrap().inventory.is_empty());
+    assert_eq!(removal.diary, ["post-delete Job bye done"]);
+    assert_eq!(world.live("configmap", "cleanup"), None);
+    assert_eq!(world.live("job", "bye"), None);
 }
