@@ -536,7 +536,7 @@ impl Applier<'_> {
         let goes = |id: &ObjectId| {
             going.contains_key(id) || removal_hooks::goes_last(self.release, self.prepared, id)
         };
-        if is_used(self.connection, live, &goes).await {
+        if is_used(self.connection, live, &goes).await? {
             return Err(WriteError::StillUsed);
         }
         Ok(())

@@ -11,7 +11,7 @@ use pintle_core::{
     inventory::{Entry, Inventory},
     object::ObjectId,
     plan::{Action, Change},
-    prune::{self, Wish},
+    prune::{self, ProtectedKind, Wish},
 };
 use serde_json::Value;
 
@@ -26,6 +26,7 @@ use crate::{
     prepare::{PreparedObject, definition_of, is_definition},
     rejection::{ObjectFailure, WriteError},
     removal_hooks,
+    request::RequestError,
 };
 
 /// How many instances of a definition are looked at. One that is not about to go is enough to keep the definition.
@@ -58,6 +59,15 @@ struct Leavers {
     live: BTreeMap<ObjectId, Value>,
     /// Those that are left where they are, whatever they are like.
     out_of_reach: Vec<Kept>,
+}
+
+/// What was found of the definitions among them.
+#[derive(Default)]
+struct Definitions {
+    /// Those without objects that would stay.
+    unused: BTreeSet<ObjectId>,
+    /// Those whose objects cannot be listed, and why.
+    unseen: BTreeMap<ObjectId, RequestError>,
 }
 
 impl Planner<'_> {
@@ -96,12 +106,12 @@ impl Planner<'_> {
         let mut live = leavers.live;
         rendered.extend(leavers.out_of_reach.iter().map(|kept| kept.id.clone()));
         removal.kept = leavers.out_of_reach;
-        let unused = self.unused_definitions(&live).await;
+        let definitions = self.look_at_definitions(&live).await;
         let wishes = |id: &ObjectId| {
             let wish = live.get(id).map_or(Wish::None, Wish::of);
             let keeps = inventory.get(id).is_some_and(|entry| entry.keep);
             // A definition without objects takes nothing with it.
-            if wish == Wish::None && !keeps && unused.contains(id) {
+            if wish == Wish::None && !keeps && definitions.unused.contains(id) {
                 Wish::Allow
             } else {
                 wish
@@ -109,6 +119,9 @@ impl Planner<'_> {
         };
         let defines = |id: &ObjectId| definition_of(id, live.get(id)?);
         let (settings, confirmed) = (&self.release.prune, self.release.confirmed_deletions);
+        let allows_definitions = settings
+            .allow_kinds
+            .contains(&ProtectedKind::CustomResourceDefinition);
         let known = &removal.inventory;
         let decide = |rendered: &BTreeSet<ObjectId>| {
             prune::decide(known, rendered, settings, &wishes, &defines, confirmed)
@@ -126,9 +139,17 @@ impl Planner<'_> {
         }
         let pruning = decided?;
         removal.kept.extend(wanted);
-        let kept = pruning.keep.into_iter().map(|(entry, reason)| Kept {
-            id: entry.id(),
-            reason,
+        let kept = pruning.keep.into_iter().map(|(entry, reason)| {
+            let id = entry.id();
+            // What protects all definitions says nothing where one without objects would go.
+            let is_protected = wishes(&id) == Wish::None && !entry.keep && !allows_definitions;
+            let unseen = definitions.unseen.get(&id).filter(|_| is_protected);
+            let unseen =
+                unseen.map(|error| format!("whether it has objects cannot be seen: {error}"));
+            Kept {
+                id,
+                reason: unseen.unwrap_or(reason),
+            }
         });
         removal.kept.extend(kept);
         if self.release.is_removal() {
@@ -277,22 +298,25 @@ impl Planner<'_> {
         })
     }
 
-    /// Returns the definitions among the leavers that have no objects but such as are about to go too.
-    async fn unused_definitions(&self, live: &BTreeMap<ObjectId, Value>) -> BTreeSet<ObjectId> {
-        let mut unused = BTreeSet::new();
+    /// Looks which definitions among the leavers have no objects but such as are about to go too.
+    async fn look_at_definitions(&self, live: &BTreeMap<ObjectId, Value>) -> Definitions {
+        let mut definitions = Definitions::default();
         if !self.release.prune.enabled {
-            return unused;
+            return definitions;
         }
+        let goes = |instance: &ObjectId| live.contains_key(instance);
         for (id, definition) in live.iter().filter(|(id, _)| is_definition(id)) {
-            let used = is_used(self.connection, definition, &|instance| {
-                live.contains_key(instance)
-            })
-            .await;
-            if !used {
-                unused.insert(id.clone());
+            match is_used(self.connection, definition, &goes).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    definitions.unused.insert(id.clone());
+                }
+                Err(error) => {
+                    definitions.unseen.insert(id.clone(), error);
+                }
             }
         }
-        unused
+        definitions
     }
 
     fn deletion(&self, entry: &Entry, id: ObjectId, live: Option<Value>) -> Change {
@@ -331,21 +355,21 @@ fn ids(objects: &[PreparedObject]) -> BTreeSet<ObjectId> {
     objects.iter().map(|object| object.id().clone()).collect()
 }
 
-/// Says whether a definition has objects but such as go too. Where they cannot be listed, it counts as used.
+/// Says whether a definition has objects but such as go too.
 pub(crate) async fn is_used(
     connection: &Connection,
     definition: &Value,
     goes: &(dyn Fn(&ObjectId) -> bool + Sync),
-) -> bool {
+) -> Result<bool, RequestError> {
     if condition(definition, "Established")
         .is_none_or(|established| established["status"] != "True")
     {
         // Nobody could make any yet.
-        return false;
+        return Ok(false);
     }
     let types = types_of_definition(definition);
     let Some(resource) = types.first() else {
-        return true;
+        return Ok(true);
     };
     let goes = |(namespace, name): &Name| {
         goes(&ObjectId {
@@ -355,8 +379,6 @@ pub(crate) async fn is_used(
             name: name.clone(),
         })
     };
-    match connection.names(resource, INSTANCE_LIMIT).await {
-        Ok(names) => names.len() >= INSTANCE_LIMIT || !names.iter().all(goes),
-        Err(_) => true,
-    }
+    let names = connection.names(resource, INSTANCE_LIMIT).await?;
+    Ok(names.len() >= INSTANCE_LIMIT || !names.iter().all(goes))
 }

@@ -1,7 +1,10 @@
 //! Objects whose deletion is awaited.
 
+use pintle_cluster::{Applying, Silent};
+use pintle_core::plan::Depth;
 use pintle_harness::{Fault, Proxied, until_async};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     definitions::{
@@ -9,7 +12,7 @@ use crate::{
         widgets,
     },
     faults::behind_proxy,
-    world::{LIMIT, World, annotated, config_map},
+    world::{LIMIT, World, annotated, approve, config_map},
 };
 
 /// Has an object come after a `ConfigMap`, which is deleted when the object is gone.
@@ -102,4 +105,42 @@ async fn an_object_is_not_gone_because_its_version_is() {
     let (applied, ()) = tokio::join!(world.converge(only), let_go);
     assert_eq!(applied.unwrap().summary.delete, 2);
     assert!(world.live("configmap", "first").is_none());
+}
+
+#[tokio::test]
+async fn that_the_objects_of_a_definition_cannot_be_listed_is_not_told_as_that_there_are_some() {
+    let (world, proxy) = behind_proxy("unlisted").await;
+    let rest = [config_map("rest", "1")];
+    let both = [definition(&world), rest[0].clone()];
+    world.converge(&both).await.unwrap();
+    let list = format!("/apis/{}/v1/widgets", group(&world));
+    let planned = world.plan(&rest, Depth::Local).await.unwrap();
+    assert_eq!((planned.plan.summary().delete, planned.kept.len()), (1, 0));
+
+    proxy.inject(Fault::on("GET", &list).status(403, "Forbidden", "not today"));
+    let unseen = world.plan(&rest, Depth::Local).await.unwrap();
+    let reason = &unseen.kept[0].reason;
+    assert!(
+        reason.starts_with("whether it has objects cannot be seen: "),
+        "{reason}"
+    );
+    assert!(reason.ends_with("not today"), "{reason}");
+
+    let (prepared, mut store) = (world.prepare(&rest).await, world.store().await);
+    let cancel = CancellationToken::new();
+    let applying = Applying {
+        release: &world.release,
+        prepared: &prepared,
+        progress: &Silent,
+        cancel: &cancel,
+    };
+    let approved = approve(&planned);
+    let applied = world
+        .cluster
+        .apply(&applying, &approved, planned.inventory, &mut store)
+        .await;
+    let error = applied.unwrap_err().to_string();
+    assert!(error.ends_with("not today"), "{error}");
+    proxy.heal();
+    assert!(world.live("crd", &widgets(&world)).is_some());
 }
