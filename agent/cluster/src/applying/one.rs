@@ -356,10 +356,14 @@ impl Applier<'_> {
             uid: live["metadata"]["uid"].as_str().map(ToOwned::to_owned),
             resource_version: None,
         };
-        let deleted = self
-            .connection
-            .delete_object(resource, &change.id, &preconditions)
-            .await;
+        let (connection, id) = (self.connection, &change.id);
+        let deleted = if makes_pods(id) {
+            // Nothing of it is to run beside its successor.
+            let deletion = connection.delete_with_dependents(resource, id, &preconditions);
+            deletion.await
+        } else {
+            connection.delete_object(resource, id, &preconditions).await
+        };
         if !deleted.map_err(|error| self.error(error, change))? {
             return Ok(());
         }
@@ -576,4 +580,9 @@ impl Applier<'_> {
             error
         }
     }
+}
+
+/// Says whether an object is of a built-in kind that has pods, which the server collects when it is deleted.
+fn makes_pods(id: &ObjectId) -> bool {
+    matches!(id.group.as_str(), "apps" | "batch") || id.is("", "ReplicationController")
 }

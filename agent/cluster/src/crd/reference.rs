@@ -51,7 +51,7 @@ why: see [Operating](../operating.md). On the objects that it deploys:
 |---|---|---|
 | `pintle.dev/prune` | `disabled` | The object stays when it leaves the source: it is listed, and [not looked after](ownership.md#what-stays-although-it-left-the-source). |
 | `pintle.dev/prune` | `allowed` | A namespace, claim or definition may be deleted when it leaves the source; a namespace or definition only if none of the application's objects in it, or of its kind, stays. |
-| `pintle.dev/replace` | `allowed` | The object may be deleted and made again when a field changes that cannot be changed, and the server has nothing else against it. |
+| `pintle.dev/replace` | `allowed` | The object may be deleted and made again when a field changes that cannot be changed, and the server has nothing else against it. A workload is made again when its pods are gone. |
 | `pintle.dev/wave` | a whole number | Each wave is healthy before the next is written: see [order](order.md). |
 | `pintle.dev/depends-on` | `GROUP/KIND/NAMESPACE/NAME`, … | These objects are healthy before this one is written: see [order](order.md). |
 | `pintle.dev/adopt` | `allowed` | Fields of an object that exists already may be taken over from whoever owns them. |

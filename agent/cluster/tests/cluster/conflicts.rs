@@ -1,9 +1,15 @@
 //! Objects that others have a say in.
 
-use pintle_core::plan::{Action, Depth};
-use serde_json::json;
+use pintle_core::{
+    duration::Span,
+    plan::{Action, Depth},
+};
+use serde_json::{Value, json};
 
-use crate::world::{World, annotated, config_map, deployment, with};
+use crate::{
+    hooks::job,
+    world::{LIMIT, World, annotated, config_map, deployment, with},
+};
 
 #[tokio::test]
 async fn a_field_of_another_manager_is_not_taken_and_both_are_named() {
@@ -175,9 +181,49 @@ async fn nothing_is_deleted_to_be_replaced_by_what_the_server_would_refuse() {
             assert!(error.contains(part), "{error}");
         }
     }
-    world.converge(&after).await.unwrap_err();
     let now = world.live("deployment", "web").unwrap();
     assert_eq!(now["metadata"]["uid"], uid);
+}
+
+#[tokio::test]
+async fn what_is_replaced_is_gone_with_its_pods_before_its_successor_is_made() {
+    let mut world = World::new("replaced-pods").await;
+    let before = job("migrate", "");
+    world.converge(std::slice::from_ref(&before)).await.unwrap();
+    let complete = ["--for=condition=complete", "job/migrate", "--timeout=60s"];
+    world.kubectl(&[&["wait"], &complete[..]].concat());
+    let uid = world.live("job", "migrate").unwrap()["metadata"]["uid"].clone();
+    let pod = world.kubectl(&["get", "pods", "-o", "jsonpath={.items[0].metadata.name}"]);
+    let hold = |finalizers: Value| json!({"metadata": {"finalizers": finalizers}});
+    world.edit("pod", &pod, &hold(json!(["example.com/hold"])));
+
+    let image = "/spec/template/spec/containers/0/image";
+    let after = with(before, image, json!("main:2"));
+    let after = [annotated(after, "pintle.dev/replace", "allowed")];
+    let limit = std::mem::replace(&mut world.release.timeout, Span::seconds(1));
+    let error = world.converge(&after).await.unwrap_err().to_string();
+    let expected = "it was deleted to be made again and did not go in time";
+    assert!(error.contains(expected), "{error}");
+    assert_eq!(
+        world.live("job", "migrate").unwrap()["metadata"]["uid"],
+        uid
+    );
+
+    world.edit("pod", &pod, &hold(Value::Null));
+    pintle_harness::until_async("it is gone", LIMIT, || async {
+        Ok(match world.live("job", "migrate") {
+            None => Ok(()),
+            Some(_) => Err("it is there".to_owned()),
+        })
+    })
+    .await
+    .unwrap();
+    world.release.timeout = limit;
+    world.converge(&after).await.unwrap();
+    assert_ne!(
+        world.live("job", "migrate").unwrap()["metadata"]["uid"],
+        uid
+    );
 }
 
 #[tokio::test]
