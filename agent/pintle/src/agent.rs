@@ -134,11 +134,8 @@ async fn set_up(
     identity: &str,
     fence: &Fence,
 ) -> anyhow::Result<Shared> {
-    let accounts = Accounts::new(
-        args.default_service_account.as_deref(),
-        args.trust_namespace.iter().cloned(),
-    )
-    .map_err(|error| Usage(error.to_string()))?;
+    let accounts = Accounts::new(args.default_service_account.as_deref(), args.trusted())
+        .map_err(|error| Usage(error.to_string()))?;
     let options = Options {
         kubeconfig: args.connection.kubeconfig.clone(),
         context: args.connection.context.clone(),
@@ -298,7 +295,7 @@ async fn work(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let controller = |portion: Portion| {
-        let namespaces = args.watch_namespace.clone();
+        let namespaces = args.watched();
         controller::Controller::new(Arc::clone(shared), namespaces, probes, portion)
     };
     let Some(options) = taking_part else {

@@ -4,11 +4,13 @@ mod agent;
 mod list;
 mod names;
 mod operations;
+mod variables;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use self::variables::{seed, variable};
 pub(crate) use self::{
     agent::AgentCommand,
     list::listed,
@@ -175,7 +177,7 @@ pub(crate) struct InputArgs {
     #[arg(
         long,
         value_name = "NAME",
-        env = "PINTLE_GIT_USERNAME",
+        env = variable("PINTLE_GIT_USERNAME"),
         help_heading = "Git URL"
     )]
     pub(crate) git_username: Option<String>,
@@ -183,7 +185,7 @@ pub(crate) struct InputArgs {
     #[arg(
         long,
         value_name = "FILE",
-        env = "PINTLE_GIT_IDENTITY",
+        env = variable("PINTLE_GIT_IDENTITY"),
         help_heading = "Git URL"
     )]
     pub(crate) git_identity: Option<PathBuf>,
@@ -191,7 +193,7 @@ pub(crate) struct InputArgs {
     #[arg(
         long,
         value_name = "FILE",
-        env = "PINTLE_GIT_KNOWN_HOSTS",
+        env = variable("PINTLE_GIT_KNOWN_HOSTS"),
         help_heading = "Git URL"
     )]
     pub(crate) git_known_hosts: Option<PathBuf>,
@@ -199,7 +201,7 @@ pub(crate) struct InputArgs {
     #[arg(
         long,
         value_name = "FILE",
-        env = "PINTLE_GIT_CA",
+        env = variable("PINTLE_GIT_CA"),
         help_heading = "Git URL"
     )]
     pub(crate) git_ca: Option<PathBuf>,
@@ -232,11 +234,13 @@ pub(crate) struct RendererArgs {
     )]
     pub(crate) name: Option<String>,
     /// Seed for generated values; by default a fresh one without a cluster, and the application's own with one
+    // An empty variable is no unset one here: it is most often a secret that is missing.
     #[arg(
         long,
         value_name = "TEXT",
         env = "PINTLE_SEED",
         hide_env_values = true,
+        value_parser = seed,
         help_heading = "Rendering"
     )]
     pub(crate) seed: Option<String>,
@@ -306,7 +310,7 @@ pub(crate) struct RegistryArgs {
     #[arg(
         long,
         value_name = "FILE",
-        env = "PINTLE_REGISTRY_CA",
+        env = variable("PINTLE_REGISTRY_CA"),
         help_heading = "Registry"
     )]
     pub(crate) registry_ca: Option<PathBuf>,

@@ -362,6 +362,33 @@ fn what_was_typed_wrongly_is_told_apart() -> Result<()> {
 }
 
 #[test]
+fn an_empty_variable_is_as_if_it_were_unset_but_for_the_seed() -> Result<()> {
+    let desk = Desk::new("unset")?;
+    let files = [("a.yaml", &*config_map("a", "1"))];
+    desk.repository.push_files(&files, "first")?;
+    let render = || desk.command(&["render", "."]);
+    let mut unset = render()?;
+    for name in [
+        "PINTLE_GIT_USERNAME",
+        "PINTLE_GIT_IDENTITY",
+        "PINTLE_GIT_KNOWN_HOSTS",
+        "PINTLE_GIT_CA",
+        "PINTLE_REGISTRY_CA",
+    ] {
+        unset.env(name, "");
+    }
+    let output = unset.output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+
+    let output = render()?.env("PINTLE_SEED", "").output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("anyone could compute"), "{said}");
+    Ok(())
+}
+
+#[test]
 fn a_log_of_json_has_nothing_else_in_it() -> Result<()> {
     let desk = Desk::new("json")?;
     let output = desk.command(&["agent", "--kubeconfig", "none"])?.output()?;

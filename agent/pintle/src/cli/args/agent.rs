@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use pintle_source::Limits;
 
-use super::{ConnectionArgs, RegistryArgs};
+use super::{ConnectionArgs, RegistryArgs, variable};
 
 #[derive(Debug, Args)]
 pub(crate) struct AgentCommand {
@@ -15,7 +15,7 @@ pub(crate) struct AgentCommand {
     #[arg(
         long,
         value_name = "NAMESPACE",
-        env = "PINTLE_WATCH_NAMESPACE",
+        env = variable("PINTLE_WATCH_NAMESPACE"),
         value_delimiter = ','
     )]
     pub(crate) watch_namespace: Vec<String>,
@@ -23,7 +23,7 @@ pub(crate) struct AgentCommand {
     #[arg(
         long,
         value_name = "NAMESPACE",
-        env = "PINTLE_NAMESPACE",
+        env = variable("PINTLE_NAMESPACE"),
         default_value = "pintle-system"
     )]
     pub(crate) namespace: String,
@@ -32,7 +32,7 @@ pub(crate) struct AgentCommand {
     #[arg(
         long,
         value_name = "[NAMESPACE/]NAME",
-        env = "PINTLE_DEFAULT_SERVICE_ACCOUNT"
+        env = variable("PINTLE_DEFAULT_SERVICE_ACCOUNT")
     )]
     pub(crate) default_service_account: Option<String>,
     /// Namespace whose applications may use a default account that is in another one; `*` for all, where there is one team.
@@ -40,18 +40,18 @@ pub(crate) struct AgentCommand {
     #[arg(
         long,
         value_name = "NAMESPACE",
-        env = "PINTLE_TRUST_NAMESPACE",
+        env = variable("PINTLE_TRUST_NAMESPACE"),
         value_delimiter = ','
     )]
     pub(crate) trust_namespace: Vec<String>,
     /// Where repositories, components and compiled code are cached; deleting it costs time only
-    #[arg(long, value_name = "FOLDER", env = "PINTLE_CACHE")]
+    #[arg(long, value_name = "FOLDER", env = variable("PINTLE_CACHE"))]
     pub(crate) cache: Option<PathBuf>,
     /// Size of the volume in which the cache is, such as `4Gi`: all that is kept there stays below it
     #[arg(
         long,
         value_name = "SIZE",
-        env = "PINTLE_CACHE_SIZE",
+        env = variable("PINTLE_CACHE_SIZE"),
         default_value = pintle_cluster::crd::CACHE_SIZE,
         value_parser = cache_size
     )]
@@ -87,6 +87,24 @@ pub(crate) struct AgentCommand {
     pub(crate) registry: RegistryArgs,
 }
 
+impl AgentCommand {
+    /// Returns the namespaces that are watched; none for all.
+    pub(crate) fn watched(&self) -> Vec<String> {
+        named(&self.watch_namespace)
+    }
+
+    /// Returns the namespaces that are trusted.
+    pub(crate) fn trusted(&self) -> Vec<String> {
+        named(&self.trust_namespace)
+    }
+}
+
+/// Leaves out what is empty: no namespace has no name, and what a template leaves between two commas is meant for nothing.
+fn named(namespaces: &[String]) -> Vec<String> {
+    let named = namespaces.iter().filter(|name| !name.is_empty());
+    named.cloned().collect()
+}
+
 // How much is taken from a git repository.
 #[derive(Debug, Clone, Copy, Args)]
 #[expect(
@@ -98,7 +116,7 @@ pub(crate) struct GitArgs {
     #[arg(
         long,
         value_name = "SIZE",
-        env = "PINTLE_MAX_GIT_TRANSFER",
+        env = variable("PINTLE_MAX_GIT_TRANSFER"),
         default_value = "512Mi",
         value_parser = size,
         help_heading = "Git"
@@ -108,7 +126,7 @@ pub(crate) struct GitArgs {
     #[arg(
         long,
         value_name = "N",
-        env = "PINTLE_MAX_GIT_OBJECTS",
+        env = variable("PINTLE_MAX_GIT_OBJECTS"),
         default_value_t = 400_000,
         help_heading = "Git"
     )]
@@ -117,7 +135,7 @@ pub(crate) struct GitArgs {
     #[arg(
         long,
         value_name = "SIZE",
-        env = "PINTLE_MAX_GIT_OBJECT_SIZE",
+        env = variable("PINTLE_MAX_GIT_OBJECT_SIZE"),
         default_value = "64Mi",
         value_parser = size,
         help_heading = "Git"
@@ -185,12 +203,25 @@ mod tests {
     use super::*;
     use crate::cli::args::{Cli, Command};
 
-    fn limits(args: &[&str]) -> Limits {
+    fn typed(args: &[&str]) -> AgentCommand {
         let cli = Cli::try_parse_from([&["pintle", "agent"][..], args].concat());
         match cli.unwrap().command {
-            Command::Agent(agent) => agent.git.limits(),
+            Command::Agent(agent) => agent,
             other => panic!("{other:?}"),
         }
+    }
+
+    fn limits(args: &[&str]) -> Limits {
+        typed(args).git.limits()
+    }
+
+    #[test]
+    fn a_namespace_without_a_name_is_none() {
+        let agent = typed(&["--watch-namespace=", "--trust-namespace=,"]);
+        assert!(agent.watched().is_empty(), "all are watched");
+        assert!(agent.trusted().is_empty());
+        let agent = typed(&["--watch-namespace=a,,b,"]);
+        assert_eq!(agent.watched(), ["a", "b"]);
     }
 
     #[test]

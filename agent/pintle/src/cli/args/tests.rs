@@ -38,6 +38,17 @@ fn a_filter_that_is_none_is_refused() {
 }
 
 #[test]
+fn a_seed_that_everybody_knows_is_refused() {
+    for known in ["", " \n"] {
+        let refused = render(&["--seed", known]).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::ValueValidation, "{refused}");
+        assert!(refused.to_string().contains("PINTLE_SEED"), "{refused}");
+    }
+    let typed = render(&["--seed", "a secret"]).unwrap();
+    assert_eq!(typed.renderer.seed.as_deref(), Some("a secret"));
+}
+
+#[test]
 fn flags_for_charts_are_those_of_helm() {
     let typed = ["-f", "a.yaml,b.yaml", "--values", "", "-a", "x/v1,y/v1"];
     let typed = render(&typed).unwrap();
