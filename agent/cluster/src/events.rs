@@ -34,6 +34,25 @@ pub enum Weight {
     Warning,
 }
 
+/// Which resource an Event is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct About {
+    namespace: Option<String>,
+    name: String,
+    uid: String,
+}
+
+impl About {
+    /// Names a resource, for whoever does not keep it as a whole.
+    pub fn of<Spec, Status>(resource: &CustomResource<Spec, Status>) -> Self {
+        Self {
+            namespace: resource.namespace.clone(),
+            name: resource.name.clone(),
+            uid: resource.uid.clone(),
+        }
+    }
+}
+
 /// Writes Events, each as one of its own: an event with another note tells something else, so nothing is only counted
 /// up. Who emits keeps repetitions away.
 #[derive(Clone)]
@@ -64,6 +83,21 @@ impl Events {
     pub async fn emit<Spec, Status>(
         &self,
         resource: &CustomResource<Spec, Status>,
+        kind: &str,
+        weight: Weight,
+        reason: &str,
+        action: &str,
+        note: &str,
+    ) {
+        let about = About::of(resource);
+        self.emit_about(&about, kind, weight, reason, action, note)
+            .await;
+    }
+
+    /// Writes an event about a resource that is only known by its name, as [`emit`](Self::emit) does.
+    pub async fn emit_about(
+        &self,
+        resource: &About,
         kind: &str,
         weight: Weight,
         reason: &str,

@@ -71,7 +71,7 @@ pub use cluster::{Applying, Cluster, ClusterError};
 pub use connection::{ConnectError, Connection, Options, ServerVersion, ServiceAccount};
 pub use departure::Departure;
 pub use discovery::{Discovery, KindHint, Kinds, ResourceType, UnknownKind};
-pub use events::{Events, Weight};
+pub use events::{About, Events, Weight};
 pub use explaining::{Explainer, Patience};
 pub use facts::{Fact, Facts, NoFacts};
 pub use fence::{Fence, Moment};

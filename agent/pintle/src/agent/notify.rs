@@ -1,18 +1,23 @@
 //! Messages to notifiers: delivered in the background, tried again while what they need does not answer.
 
+mod lanes;
+
 use std::{sync::Arc, time::Duration};
 
-use pintle_cluster::{Application, Weight};
+use pintle_cluster::{About, Application, Unreadable, Weight};
 use pintle_core::{
     application::NotifierUse,
     causes::chain,
     event::Event,
     machine,
+    names::ApplicationName,
     plugin::{Fault, PluginError},
 };
 use pintle_host::{Secrets, SecretsError};
+use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use self::lanes::{LaneName, Lanes, Next};
 use super::{
     reasons,
     secrets::{self, SecretError},
@@ -39,6 +44,35 @@ const LAST_EVENTS: Duration = Duration::from_secs(1);
 pub(crate) struct Deliveries {
     tasks: TaskTracker,
     stop: CancellationToken,
+    lanes: Arc<Lanes<Letter>>,
+}
+
+/// One event for one notifier.
+#[derive(Debug)]
+struct Letter {
+    subject: Arc<Subject>,
+    of_use: NotifierUse,
+    event: Arc<Event>,
+}
+
+/// What delivering needs of an Application. A message may wait for hours, and would keep the status with its inventory.
+#[derive(Debug)]
+struct Subject {
+    application: ApplicationName,
+    about: About,
+    service_account: Result<Option<String>, Unreadable>,
+}
+
+impl Subject {
+    fn of(application: &Application) -> Self {
+        let spec = application.spec.as_ref();
+        let account = spec.map(|spec| spec.service_account_name.clone());
+        Self {
+            application: application.application_name(),
+            about: About::of(application),
+            service_account: account.map_err(Clone::clone),
+        }
+    }
 }
 
 impl Deliveries {
@@ -70,93 +104,167 @@ pub(crate) fn deliver(
     notifiers: &[NotifierUse],
     event: &Event,
 ) {
-    for of_use in notifiers {
-        let (shared, application) = (Arc::clone(shared), application.clone());
-        let (of_use, event) = (of_use.clone(), event.clone());
-        let Deliveries { tasks, stop } = shared.deliveries.clone();
-        tasks.spawn(async move {
-            let delivered = tokio::select! {
-                delivered = to_one(&shared, &application, &of_use, &event) => delivered,
-                () = stop.cancelled() => Err(anyhow::anyhow!("the agent was stopped before")),
+    if notifiers.is_empty() {
+        return;
+    }
+    let (subject, event) = (Arc::new(Subject::of(application)), Arc::new(event.clone()));
+    let event_bytes = event.message.len() + event.details.to_string().len();
+    let Deliveries { tasks, lanes, .. } = &shared.deliveries;
+    for (position, of_use) in notifiers.iter().enumerate() {
+        let name = LaneName {
+            namespace: subject.application.namespace.clone(),
+            application: subject.application.name.clone(),
+            position,
+        };
+        let letter = Letter {
+            subject: Arc::clone(&subject),
+            of_use: of_use.clone(),
+            event: Arc::clone(&event),
+        };
+        let bytes = event_bytes + of_use.settings.to_string().len();
+        if let Some(turns) = lanes.post(&name, letter, bytes) {
+            let lane = Lane {
+                shared: Arc::clone(shared),
+                name,
+                turns,
+                subject: Arc::clone(&subject),
+                plugin: of_use.plugin.clone(),
             };
-            if let Err(error) = delivered {
-                let note = format!(
-                    "notifier {} was not told `{}`: {}",
-                    of_use.plugin,
-                    event.message,
-                    chain(&*error)
-                );
-                tracing::warn!(application = %application.application_name(), note);
-                shared
-                    .events
-                    .emit(
-                        &application,
-                        "Application",
-                        Weight::Warning,
-                        reasons::NOTIFICATION_FAILED,
-                        "Notify",
-                        &note,
-                    )
-                    .await;
-            }
-        });
+            tasks.spawn(async move { lane.work().await });
+        }
     }
 }
 
-async fn to_one(
-    shared: &Shared,
-    resource: &Application,
-    of_use: &NotifierUse,
-    event: &Event,
-) -> anyhow::Result<()> {
-    let application = resource.application_name();
-    let mut tried = 0;
-    loop {
-        tried += 1;
-        let Err(missed) = attempt(shared, resource, of_use, event).await else {
-            return Ok(());
+/// Works on what waits for one notifier of an application.
+struct Lane {
+    shared: Arc<Shared>,
+    name: LaneName,
+    /// Those of the tenant.
+    turns: Arc<Semaphore>,
+    /// What is told of letters that are not there any more.
+    subject: Arc<Subject>,
+    plugin: String,
+}
+
+impl Lane {
+    /// Tries what is in the lane until there is nothing more, or the agent stops.
+    async fn work(&self) {
+        let Deliveries { stop, lanes, .. } = &self.shared.deliveries;
+        tokio::select! {
+            () = self.tell_all() => return,
+            () = stop.cancelled() => {}
+        }
+        let left = lanes.close(&self.name);
+        let more = left.lost + left.letters.len().saturating_sub(1);
+        let what = match left.letters.first() {
+            Some(letter) if more == 0 => format!("`{}`", letter.event.message),
+            Some(letter) => format!("`{}`, and {more} more", letter.event.message),
+            None if more == 0 => return,
+            None => format!("{more} messages"),
         };
-        let Some(pause) = missed.pause(event, tried) else {
-            return Err(missed.error);
+        self.failed(&self.subject, &what, "the agent was stopped before")
+            .await;
+    }
+
+    async fn tell_all(&self) {
+        let lanes = &self.shared.deliveries.lanes;
+        while let Some(next) = lanes.next(&self.name).await {
+            match next {
+                Next::Try {
+                    number,
+                    tried,
+                    letter,
+                } => self.tell(number, tried, &letter).await,
+                Next::Lost(letters) => {
+                    let what = format!("{letters} messages");
+                    self.failed(
+                        &self.subject,
+                        &what,
+                        "more of this namespace wait than are kept",
+                    )
+                    .await;
+                }
+            }
+        }
+    }
+
+    async fn tell(&self, number: u64, tried: u32, letter: &Letter) {
+        let lanes = &self.shared.deliveries.lanes;
+        let turn = self.turns.acquire().await;
+        let turn = turn.expect("the semaphore is never closed");
+        let attempted = attempt(&self.shared, letter).await;
+        drop(turn);
+        let pause = match attempted {
+            Ok(()) => None,
+            Err(missed) => {
+                let pause = missed.pause(&letter.event, tried);
+                let why = chain(&*missed.error);
+                if pause.is_some() {
+                    let application = &letter.subject.application;
+                    tracing::debug!(%application, error = %why, ?pause, "a notification is tried again");
+                } else {
+                    let what = format!("`{}`", letter.event.message);
+                    self.failed(&letter.subject, &what, &why).await;
+                }
+                pause
+            }
         };
-        tracing::debug!(%application, error = %chain(&*missed.error), ?pause, "a notification is tried again");
-        tokio::time::sleep(pause).await;
+        match pause {
+            Some(pause) => lanes.again(&self.name, number, Instant::now() + pause),
+            None => lanes.done(&self.name, number),
+        }
+    }
+
+    /// Tells that the notifier was not told.
+    async fn failed(&self, subject: &Subject, what: &str, why: &str) {
+        let note = format!("notifier {} was not told {what}: {why}", self.plugin);
+        tracing::warn!(application = %subject.application, note);
+        self.shared
+            .events
+            .emit_about(
+                &subject.about,
+                "Application",
+                Weight::Warning,
+                reasons::NOTIFICATION_FAILED,
+                "Notify",
+                &note,
+            )
+            .await;
     }
 }
 
 /// Tries to tell a notifier once. Each attempt finds everything anew: what was in the way of one may be gone at the next.
-async fn attempt(
-    shared: &Shared,
-    resource: &Application,
-    of_use: &NotifierUse,
-    event: &Event,
-) -> Result<(), Missed> {
-    let application = resource.application_name();
-    let catalog = shared.catalog.within(&application.namespace);
+async fn attempt(shared: &Shared, letter: &Letter) -> Result<(), Missed> {
+    let Letter {
+        subject,
+        of_use,
+        event,
+    } = letter;
+    let catalog = shared.catalog.within(&subject.application.namespace);
     let ready = catalog.find(&of_use.plugin).await?;
     let notifier = ready.plugin.notifier().map_err(CatalogError::from)?;
     let settings = ready.settings(&of_use.settings);
     check_settings(&ready.plugin, &settings).await?;
-    let values = Arc::new(secret_values(shared, resource, of_use).await?);
+    let values = Arc::new(secret_values(shared, subject, of_use).await?);
     notifier.notify(&settings, event, values).await?;
     Ok(())
 }
 
 async fn secret_values(
     shared: &Shared,
-    resource: &Application,
+    subject: &Subject,
     of_use: &NotifierUse,
 ) -> Result<Secrets, Missed> {
     let mut values = Secrets::default();
     if of_use.secrets.is_empty() {
         return Ok(values);
     }
-    let application = resource.application_name();
-    let spec = resource.spec.as_ref();
-    let spec = spec.map_err(|error| Missed::lasting(error.clone()))?;
+    let application = &subject.application;
+    let named = subject.service_account.as_ref();
+    let named = named.map_err(|error| Missed::lasting(error.clone()))?;
     let account = shared
         .accounts
-        .of(&application, spec.service_account_name.as_deref())
+        .of(application, named.as_deref())
         .map_err(Missed::lasting)?;
     for (name, key) in &of_use.secrets {
         let value = secrets::read_key(
