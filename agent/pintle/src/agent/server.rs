@@ -1,5 +1,7 @@
 //! Listening, with bounds on what a client may take; and `/metrics`, `/healthz` and `/readyz`.
 
+mod places;
+
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     pin::pin,
@@ -18,26 +20,24 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
+use hyper::{
+    Request,
+    body::Incoming,
+    server::conn::http1,
+    service::{Service as _, service_fn},
 };
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
 
+use self::places::{Place, Places};
 use super::metrics::Metrics;
 
-/// How many connections one listener has at once; more wait to be accepted.
+/// How many connections one listener has at once. For more of them, those that rest make way.
 const CONNECTIONS: usize = 128;
-
-/// How long the head of a request may take, and a connection may rest between two: longer than metrics are usually asked
-/// for, so that a connection is not closed at the moment of the next request.
-const HEAD: Duration = Duration::from_secs(90);
 
 /// Between two attempts to accept a connection, as when too many files are open.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -63,20 +63,29 @@ pub(crate) async fn listen(
         .await
         .with_context(|| format!("{what} cannot listen on {address}: is the address in use?"))?;
     tracing::info!(address = %listener.local_addr()?, "{what} is listening");
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    serve_all(&listener, Places::new(CONNECTIONS), router, &stop).await;
+    Ok(())
+}
+
+async fn serve_all(
+    listener: &TcpListener,
+    places: Places,
+    router: Router,
+    stop: &CancellationToken,
+) {
+    let places = Arc::new(places);
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
             Some(_) = connections.join_next() => {}
-            (stream, place) = accept(&listener, &places) => {
+            (stream, place) = accept(listener, &places) => {
                 connections.spawn(serve(stream, place, router.clone(), stop.clone()));
             }
         }
     }
     let ended = async { while connections.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(LAST_ANSWERS, ended).await;
-    Ok(())
 }
 
 /// Binds an address. All of IPv6 means all of IPv4 as well, and only that on a node without IPv6.
@@ -88,15 +97,11 @@ async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     bound
 }
 
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> (TcpStream, OwnedSemaphorePermit) {
-    let place = Arc::clone(places).acquire_owned().await;
-    let place = place.expect("the semaphore is never closed");
+async fn accept(listener: &TcpListener, places: &Arc<Places>) -> (TcpStream, Arc<Place>) {
+    let room = places.room().await;
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return (stream, place),
+            Ok((stream, _)) => return (stream, places.give(room)),
             Err(error) => {
                 tracing::debug!(%error, "a connection was not accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -106,19 +111,24 @@ async fn accept(
 }
 
 /// Answers the requests of one connection.
-async fn serve(
-    stream: TcpStream,
-    _place: OwnedSemaphorePermit,
-    router: Router,
-    stop: CancellationToken,
-) {
+async fn serve(stream: TcpStream, place: Arc<Place>, router: Router, stop: CancellationToken) {
+    let (router, asked) = (TowerToHyperService::new(router), Arc::clone(&place));
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (busy, answer) = (asked.busy(), router.call(request));
+        async move {
+            let answer = answer.await;
+            drop(busy);
+            answer
+        }
+    });
+    // How long a head may take is part of how long the connection may rest.
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .header_read_timeout(None::<Duration>)
+        .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
+        () = place.is_over() => return,
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
@@ -161,5 +171,63 @@ async fn ready(State(probes): State<Arc<Probes>>) -> (StatusCode, &'static str) 
             StatusCode::SERVICE_UNAVAILABLE,
             "the Applications have not been read yet\n",
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        sync::Notify,
+    };
+
+    use super::*;
+
+    async fn asked(address: SocketAddr, path: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = format!("GET {path} HTTP/1.1\r\nhost: agent\r\nconnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream
+    }
+
+    async fn answered(mut stream: TcpStream) -> String {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn who_sends_nothing_makes_way_for_who_asks_and_nobody_who_waits_for_an_answer_does() {
+        let (begun, end) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (tell, wait) = (Arc::clone(&begun), Arc::clone(&end));
+        let slow = move || async move {
+            tell.notify_one();
+            wait.notified().await;
+            "at last\n"
+        };
+        let router = Router::new()
+            .route("/slow", get(slow))
+            .route("/healthz", get(async || "ok\n"));
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let server = tokio::spawn(async move {
+            serve_all(&listener, Places::without_grace(3), router, &stopped).await;
+        });
+
+        let slow = asked(address, "/slow").await;
+        begun.notified().await;
+        let silent = TcpStream::connect(address).await.unwrap();
+        let other = TcpStream::connect(address).await.unwrap();
+        let answer = answered(asked(address, "/healthz").await).await;
+        assert!(answer.ends_with("ok\n"), "{answer}");
+        assert_eq!(answered(silent).await, "", "it has made way");
+        end.notify_one();
+        let answer = answered(slow).await;
+        assert!(answer.ends_with("at last\n"), "{answer}");
+        drop(other);
+        stop.cancel();
+        server.await.unwrap();
     }
 }

@@ -2,17 +2,18 @@
 //!
 //! GitHub, GitLab, and a generic form. Each request is authenticated before what it says is looked at, and that is only
 //! "look now", so even a forged one could do no more than cause a fetch. Its body is read only if its head may be right, and
-//! few are at once.
+//! all bodies together take so much memory.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    body::{Bytes, to_bytes},
+    body::Body,
     extract::{Request, State},
     http::{HeaderMap, StatusCode},
     routing::post,
 };
+use futures::StreamExt as _;
 use hmac::{Hmac, Mac as _};
 use pintle_core::digest::Digest;
 use serde_json::Value;
@@ -25,11 +26,14 @@ use super::replicas::Pushed;
 /// <https://docs.github.com/en/webhooks/webhook-events-and-payloads#payload-cap>
 const BODY_LIMIT: usize = 25 << 20;
 
-/// How many bodies are in memory at once. Each may be as large as the limit, twice while it is put together, and nearly all
-/// are a few kilobytes.
-const BODIES: usize = 2;
+/// As much of each body is read without waiting for room: nearly all are a few kilobytes, and what large ones wait for holds them
+/// up by nothing. The connections that a port has at once bound how much that is.
+const SMALL: usize = 64 << 10;
 
-/// How long a body may take, with the wait for its turn. GitHub waits for 10 s.
+/// How many bytes of bodies, beyond what is small, are in memory at once: each is there twice while it is put together.
+const ROOM: usize = 2 * BODY_LIMIT;
+
+/// How long a body may take, with the wait for room. GitHub waits for 10 s.
 const BODY_TIME: Duration = Duration::from_secs(10);
 
 /// What the handlers share.
@@ -39,15 +43,15 @@ pub(crate) struct Receiver {
     token: watch::Receiver<Option<Arc<[u8]>>>,
     /// Where pushes are told: repositories by the digest of the form of [`normal_url`].
     pushed: mpsc::Sender<Pushed>,
-    bodies: Arc<Semaphore>,
+    room: Arc<Semaphore>,
     body_time: Duration,
 }
 
-/// A request that is authentic. As long as it is there, it counts among the bodies in memory.
+/// A request that is authentic. As long as it is there, its body takes room.
 struct Delivery<'a> {
     headers: HeaderMap,
-    body: Bytes,
-    _place: SemaphorePermit<'a>,
+    body: Vec<u8>,
+    _room: Option<SemaphorePermit<'a>>,
 }
 
 /// Returns the routes `/webhook/github`, `/webhook/gitlab` and `/webhook/generic`.
@@ -148,7 +152,7 @@ impl Receiver {
         Self {
             token,
             pushed,
-            bodies: Arc::new(Semaphore::new(BODIES)),
+            room: Arc::new(Semaphore::new(ROOM)),
             body_time: BODY_TIME,
         }
     }
@@ -183,19 +187,42 @@ impl Receiver {
 
     async fn read(&self, request: Request) -> Result<Delivery<'_>, Answer> {
         let (head, body) = request.into_parts();
-        let read = async {
-            let place = self.bodies.acquire().await;
-            let place = place.expect("the semaphore is never closed");
-            let body = to_bytes(body, BODY_LIMIT).await.map_err(|_| UNREAD)?;
-            Ok(Delivery {
-                headers: head.headers,
-                body,
-                _place: place,
-            })
-        };
-        tokio::time::timeout(self.body_time, read)
-            .await
-            .unwrap_or(Err(SLOW))
+        let read = tokio::time::timeout(self.body_time, self.read_body(body)).await;
+        let (body, room) = read.unwrap_or(Err(SLOW))?;
+        Ok(Delivery {
+            headers: head.headers,
+            body,
+            _room: room,
+        })
+    }
+
+    /// Reads a body, with the room that it takes. A sender that is slow holds room for what has come, and not for all of it.
+    async fn read_body(
+        &self,
+        body: Body,
+    ) -> Result<(Vec<u8>, Option<SemaphorePermit<'_>>), Answer> {
+        let (mut chunks, mut read) = (body.into_data_stream(), Vec::new());
+        let mut room: Option<SemaphorePermit<'_>> = None;
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|_| UNREAD)?;
+            let length = read.len() + chunk.len();
+            if length > BODY_LIMIT {
+                return Err(UNREAD);
+            }
+            let held = room.as_ref().map_or(0, SemaphorePermit::num_permits);
+            let more = length.saturating_sub(SMALL + held);
+            if more > 0 {
+                let more = u32::try_from(more).expect("a body is not that large");
+                let more = self.room.acquire_many(more).await;
+                let more = more.expect("the semaphore is never closed");
+                match &mut room {
+                    Some(room) => room.merge(more),
+                    None => room = Some(more),
+                }
+            }
+            read.extend_from_slice(&chunk);
+        }
+        Ok((read, room))
     }
 
     async fn tell(&self, body: &[u8], pointers: &[&str]) -> Answer {
@@ -282,9 +309,12 @@ pub(crate) fn normal_url(url: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
+    use axum::{body::Bytes, http::HeaderValue};
+    use futures::{FutureExt as _, future::join_all, stream};
+
     use super::*;
-    use axum::{body::Body, http::HeaderValue};
-    use futures::stream;
 
     fn receiver(token: Option<&str>) -> (Receiver, mpsc::Receiver<Pushed>) {
         let (_, token) = watch::channel(token.map(|token| Arc::from(token.as_bytes())));
@@ -443,20 +473,40 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bodies_that_do_not_come_hold_nobody_up_for_long() {
-        let (mut receiver, _told) = receiver(Some("token"));
-        receiver.body_time = Duration::from_millis(50);
+    async fn bodies_that_do_not_come_hold_nobody_up() {
+        let (mut receiver, mut told) = receiver(Some("token"));
         let with = || headers(&[("x-gitlab-token", "token"), ("x-gitlab-event", "Push Hook")]);
-        let never = || Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
-        let stuck = (0..=BODIES).map(|_| gitlab(State(receiver.clone()), request(with(), never())));
-        for answer in futures::future::join_all(stuck).await {
+        // All that may be, but for the end.
+        let never = || {
+            let whole = Ok::<_, std::io::Error>(Bytes::from(vec![b' '; BODY_LIMIT]));
+            Body::from_stream(stream::iter([whole]).chain(stream::pending()))
+        };
+        receiver.body_time = Duration::from_millis(50);
+        let slow = receiver.clone();
+        let stuck = (0..3).map(|_| gitlab(State(slow.clone()), request(with(), never())));
+        let mut stuck = pin!(join_all(stuck));
+        assert!(stuck.as_mut().now_or_never().is_none());
+        assert!(receiver.room.available_permits() <= 2 * SMALL);
+
+        receiver.body_time = BODY_TIME;
+        let push = r#"{"project":{"git_http_url":"https://git.example.com/a/b.git"}}"#;
+        let answer = gitlab(State(receiver.clone()), request(with(), push)).now_or_never();
+        assert_eq!(answer.map(|answer| answer.0), Some(StatusCode::ACCEPTED));
+        assert!(told.recv().await.is_some());
+        for answer in stuck.await {
             assert_eq!(answer, SLOW);
         }
-        receiver.body_time = BODY_TIME;
+        assert_eq!(receiver.room.available_permits(), ROOM);
+
         let large = vec![b' '; BODY_LIMIT + 1];
         let answer = gitlab(State(receiver.clone()), request(with(), large)).await;
         assert_eq!(answer, UNREAD);
-        let answer = gitlab(State(receiver), request(with(), "{}")).await;
-        assert_eq!(answer.0, StatusCode::BAD_REQUEST, "its turn comes");
+        let mut large = br#"{"project":"#.to_vec();
+        large.resize(2 * SMALL, b' ');
+        large.extend_from_slice(b"{}}");
+        let answer = gitlab(State(receiver.clone()), request(with(), large)).await;
+        let read = (StatusCode::BAD_REQUEST, "the body names no repository\n");
+        assert_eq!(answer, read);
+        assert_eq!(receiver.room.available_permits(), ROOM);
     }
 }
