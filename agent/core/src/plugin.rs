@@ -257,6 +257,9 @@ pub enum Fault {
         /// When it may be asked again.
         retry_after: Option<Duration>,
     },
+    /// The copy of the source on this machine cannot be read: it may be damaged or gone, and a fetch mends that.
+    #[error("{0}")]
+    Unreadable(String),
     /// The plugin crashed: a defect of the plugin.
     #[error("it crashed: {0}")]
     Trap(String),
@@ -274,14 +277,14 @@ pub enum Fault {
 impl Fault {
     /// Says whether the same call may succeed later without any change.
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unavailable { .. })
+        matches!(self, Self::Unavailable { .. } | Self::Unreadable(_))
     }
 
     /// Returns the name for metric labels.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Refused(_) => "refused",
-            Self::Unavailable { .. } => "unavailable",
+            Self::Unavailable { .. } | Self::Unreadable(_) => "unavailable",
             Self::Trap(_) => "trap",
             Self::Limit(_) => "limit",
             Self::Contract(_) => "contract",

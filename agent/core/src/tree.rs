@@ -137,7 +137,15 @@ pub enum TreeError {
         /// The submodule's path.
         path: TreePath,
     },
-    /// The store below failed, or holds something malformed.
+    /// The revision has something that can be read by nobody, in no copy of it.
+    #[error("{path} could not be read: {reason}")]
+    Unusable {
+        /// The path asked for.
+        path: TreePath,
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
+    /// The store below failed.
     #[error("{path} could not be read: {reason}")]
     Broken {
         /// The path asked for.

@@ -24,6 +24,7 @@ use crate::{
     tree::{
         broken,
         objects::{Folder, NodeKind, Objects},
+        unusable,
         work::Work,
     },
 };
@@ -335,9 +336,10 @@ impl GitObjects {
         outcome.map_err(|error| {
             self.store.note(&error);
             match error {
-                ObjectError::NotACommit(reason)
-                | ObjectError::Malformed(reason)
-                | ObjectError::Damaged(reason) => broken(at, &reason),
+                ObjectError::NotACommit(reason) | ObjectError::Malformed(reason) => {
+                    unusable(at, &reason)
+                }
+                ObjectError::Damaged(reason) => broken(at, &reason),
             }
         })
     }

@@ -189,12 +189,9 @@ fn told<T>(result: Result<T, TreeError>) -> Result<Result<T, ReadError>, Stop> {
         TreeError::WrongKind { .. } => Ok(Err(ReadError::WrongKind)),
         TreeError::TooLarge { limit, .. } => Ok(Err(ReadError::TooLarge(limit))),
         // No guest could say it better, and none should take it for an absent file.
-        TreeError::Submodule { .. } => {
+        TreeError::Submodule { .. } | TreeError::Unusable { .. } => {
             Err(Stop(Fault::Refused(vec![Problem::new(error.to_string())])))
         }
-        TreeError::Broken { .. } => Err(Stop(Fault::Unavailable {
-            reason: error.to_string(),
-            retry_after: None,
-        })),
+        TreeError::Broken { .. } => Err(Stop(Fault::Unreadable(error.to_string()))),
     }
 }

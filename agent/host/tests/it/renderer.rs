@@ -377,6 +377,7 @@ async fn what_a_guest_cannot_tell_the_host_tells() {
         }
     };
     insta::assert_snapshot!(read(|path| TreeError::Submodule { path }).await, @"renderer `hostile` (sha256:…) failed to render: vendor/lib is a git submodule, which is not supported: vendor its files, or deploy it as an application of its own");
+    insta::assert_snapshot!(read(|path| TreeError::Unusable { path, reason: "it is a Git LFS pointer".into() }).await, @"renderer `hostile` (sha256:…) failed to render: vendor/lib could not be read: it is a Git LFS pointer");
     insta::assert_snapshot!(read(|path| TreeError::Broken { path, reason: "object 1234 is missing".into() }).await, @"renderer `hostile` (sha256:…) failed to render: vendor/lib could not be read: object 1234 is missing");
     insta::assert_snapshot!(read(|path| TreeError::Link { path }).await, @"read vendor/lib = Err(ReadError::Outside)");
     insta::assert_snapshot!(read(|path| TreeError::TooLarge { path, size: 9, limit: 8, unit: "bytes" }).await, @"read vendor/lib = Err(ReadError::TooLarge(8))");

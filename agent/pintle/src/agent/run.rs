@@ -49,6 +49,8 @@ pub(super) struct Stopped {
     pub(super) outcome: Outcome,
     /// Nothing if the run was only asked to stop.
     pub(super) verdict: Option<Verdict>,
+    /// Whether the copy of the revision on this machine was in the way: it may be damaged or gone, and a fetch mends it.
+    pub(super) copy_is_broken: bool,
 }
 
 impl Stopped {
@@ -60,6 +62,7 @@ impl Stopped {
         Self {
             outcome: Outcome::Failed(retry),
             verdict: Some(Verdict::failed(standing, reason, message)),
+            copy_is_broken: false,
         }
     }
 
@@ -67,6 +70,7 @@ impl Stopped {
         Self {
             outcome: Outcome::Failed(Retry::OnChange),
             verdict: Some(Verdict::blocked(reason, message)),
+            copy_is_broken: false,
         }
     }
 
@@ -74,14 +78,8 @@ impl Stopped {
         Self {
             outcome: Outcome::Cancelled,
             verdict: None,
+            copy_is_broken: false,
         }
-    }
-
-    /// Says whether the copy of the revision on this machine may have been in the way: it may be damaged or gone.
-    pub(super) fn may_be_mended_by_a_fetch(&self) -> bool {
-        let reason = self.verdict.as_ref().and_then(|verdict| verdict.event);
-        matches!(reason, Some(Reason::SourceFailed | Reason::RenderFailed))
-            && self.outcome == Outcome::Failed(Retry::Backoff)
     }
 }
 

@@ -14,7 +14,7 @@ use pintle_core::{
 };
 use pintle_registry::{Place, Wanted};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     task::AbortHandle,
 };
 
@@ -205,6 +205,7 @@ struct Source {
     subscribers: BTreeMap<ApplicationName, Duration>,
     interval: watch::Sender<Duration>,
     looks: Looks,
+    mending: Arc<Notify>,
     task: AbortHandle,
     /// The newest result, for who comes later.
     latest: Option<Fetched>,
@@ -242,10 +243,11 @@ impl Sources {
         let source = self.followed.entry(key.clone()).or_insert_with(|| {
             let (sender, receiver) = watch::channel(interval);
             let (looks, asked) = Looks::begin(&mut self.numbers);
+            let mending = Arc::new(Notify::new());
             let follower = Follower {
                 fetcher: Fetcher::new(Arc::clone(&self.shared), key.clone()),
                 messages: self.messages.clone(),
-                pace: Pace::new(receiver, asked),
+                pace: Pace::new(receiver, asked, Arc::clone(&mending)),
                 answered: looks.began,
             };
             let task = tokio::spawn(follower.run()).abort_handle();
@@ -254,6 +256,7 @@ impl Sources {
                 subscribers: BTreeMap::new(),
                 interval: sender,
                 looks,
+                mending,
                 task,
                 latest: None,
             }
@@ -309,6 +312,13 @@ impl Sources {
     pub(crate) fn look(&mut self, key: &SourceKey) -> Option<u64> {
         let source = self.followed.get(key)?;
         Some(source.looks.look(&mut self.numbers))
+    }
+
+    /// Fetches what could not be read here, as nobody has asked for: while the source asks to be left alone it is.
+    pub(crate) fn mend(&self, key: &SourceKey) {
+        if let Some(source) = self.followed.get(key) {
+            source.mending.notify_one();
+        }
     }
 
     /// Fetches now what a webhook tells of.

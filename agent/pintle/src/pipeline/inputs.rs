@@ -109,8 +109,7 @@ impl InputError {
             InputCause::Helm(_) => true,
             // What is published next may be smaller.
             InputCause::TooLarge { is_fixed, .. } => !is_fixed,
-            InputCause::Snapshot(error) => error.is_broken(),
-            InputCause::Tree(error) => error.is_broken(),
+            InputCause::Snapshot(_) | InputCause::Tree(_) => self.copy_is_broken(),
             // What is written wrongly, or is not in the revision, takes another revision.
             InputCause::Reference(_)
             | InputCause::Digest(_)
@@ -119,6 +118,15 @@ impl InputError {
             | InputCause::NoSurroundings
             | InputCause::Files(_)
             | InputCause::TooMany => false,
+        }
+    }
+
+    /// Says whether the copy of the revision on this machine cannot be read: it is damaged or gone, and a fetch mends it.
+    pub(crate) fn copy_is_broken(&self) -> bool {
+        match &self.cause {
+            InputCause::Snapshot(error) => error.is_broken(),
+            InputCause::Tree(error) => error.is_broken(),
+            _ => false,
         }
     }
 }

@@ -74,6 +74,15 @@ impl RenderError {
         }
     }
 
+    /// Says whether the copy of the revision on this machine cannot be read: it is damaged or gone, and a fetch mends it.
+    pub(crate) fn copy_is_broken(&self) -> bool {
+        match self {
+            Self::Plugin(error) => matches!(error.fault, Fault::Unreadable(_)),
+            Self::Input(error) => error.copy_is_broken(),
+            _ => false,
+        }
+    }
+
     /// Says which folder it is about, to whoever has named one on the command line.
     pub(crate) fn of_command(self, folder: &str) -> Self {
         match self {

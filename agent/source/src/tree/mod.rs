@@ -117,7 +117,7 @@ impl<O: Objects> SourceTree<O> {
         }
         let bytes = self.objects.blob(id, path, work)?;
         if bytes.len() < LFS_POINTER_LIMIT && bytes.starts_with(LFS_POINTER) {
-            return Err(broken(
+            return Err(unusable(
                 path,
                 "it is a Git LFS pointer, and LFS is not supported: commit the file itself, which `git lfs migrate export` does",
             ));
@@ -190,7 +190,7 @@ impl<O: Objects> Tree for SourceTree<O> {
         let id = folder(self.find(path, &work)?, path)?;
         let folder = self.objects.folder(&id, path, &work)?;
         if let Some(reason) = folder.refused() {
-            return Err(broken(path, reason));
+            return Err(unusable(path, reason));
         }
         if folder.len() > FEW || folder.has_links() {
             return aside(|| self.list(&folder, path, &work));
@@ -243,10 +243,18 @@ fn file(found: Found, path: &TreePath) -> Result<ObjectId, TreeError> {
 fn missing(path: &TreePath, link: Option<String>) -> TreeError {
     match link {
         None => TreeError::NotFound { path: path.clone() },
-        Some(target) => broken(
+        Some(target) => unusable(
             path,
             &format!("it is a symbolic link to `{target}`, which does not exist"),
         ),
+    }
+}
+
+/// The revision has it so: another fetch would bring the same.
+pub(crate) fn unusable(path: &TreePath, reason: &str) -> TreeError {
+    TreeError::Unusable {
+        path: path.clone(),
+        reason: reason.to_owned(),
     }
 }
 

@@ -7,9 +7,10 @@ use pintle_core::{
 };
 
 use super::{
-    SourceTree, broken,
+    SourceTree,
     follow::{Found, Place, Walker},
     objects::{NodeKind, Objects},
+    unusable,
     work::Work,
 };
 
@@ -80,7 +81,7 @@ impl<O: Objects> Reach<'_, O> {
         let mut open = vec![area.clone()];
         while let Some(place) = open.pop() {
             let left = self.left.checked_sub(1);
-            self.left = left.ok_or_else(|| broken(&at, "its links are in too many folders"))?;
+            self.left = left.ok_or_else(|| unusable(&at, "its links are in too many folders"))?;
             let folder = self.walker.look_into(&place, &at)?;
             for node in folder.nodes() {
                 match node.kind {
@@ -122,7 +123,9 @@ impl<O: Objects> Reach<'_, O> {
                 }
                 told
             }
-            Err(error) if error.is_broken() => return Err(error),
+            Err(error @ (TreeError::Broken { .. } | TreeError::Unusable { .. })) => {
+                return Err(error);
+            }
             Err(error) => format!("error {error}"),
         });
         Ok(())

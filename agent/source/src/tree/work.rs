@@ -14,7 +14,7 @@ use tokio::{
     task::block_in_place,
 };
 
-use super::broken;
+use super::{broken, unusable};
 
 /// Most steps of one call: less than a second. A step is what it takes to decode one entry of a folder.
 ///
@@ -64,7 +64,7 @@ impl Work {
         self.left.set(left.unwrap_or_default());
         match left {
             Some(_) => Ok(()),
-            None => Err(broken(
+            None => Err(unusable(
                 at,
                 "finding it leads through too many folders, or too large ones: replace symbolic links by what they lead to",
             )),

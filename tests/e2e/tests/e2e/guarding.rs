@@ -146,6 +146,30 @@ fn what_was_applied_is_put_right_while_a_newer_commit_is_refused() -> Result<()>
     Ok(())
 }
 
+#[test]
+fn what_was_applied_is_put_right_while_a_newer_commit_has_a_file_that_nobody_can_read() -> Result<()>
+{
+    let stage = Stage::new("unusable")?;
+    let first = stage.repository.push_files(
+        &[
+            ("web.yaml", &web("3.9")),
+            ("settings.yaml", &config_map("settings", "EUR")),
+        ],
+        "good",
+    )?;
+    stage.apply(&stage.application("shop", "", ""))?;
+    stage.ready_at("shop", &first)?;
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
+    stage.push("shop", &[("settings.yaml", pointer)])?;
+    stage.condition("shop", "Stalled", "RenderFailed")?;
+
+    stage.kubectl(&["delete", "configmap", "settings"])?;
+    made_again(&stage)?;
+    assert_eq!(status(&stage)?["revision"], first.as_str());
+    let fix = stage.push("shop", &[("settings.yaml", &config_map("settings", "USD"))])?;
+    stage.ready_at("shop", &fix)
+}
+
 /// Deletes an object, and waits until that is told and why it stays so.
 fn delete_and_hear(stage: &Stage, why: &str) -> Result<()> {
     stage.kubectl(&["delete", "configmap", "settings"])?;

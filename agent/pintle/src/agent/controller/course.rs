@@ -222,7 +222,7 @@ impl Controller {
             return;
         };
         if let Some(source) = &app.source {
-            self.sources.look(source);
+            self.sources.mend(source);
         }
         let earlier = app.course.rollback().map(|rollback| rollback.to.clone());
         if let Some(revision) = earlier {

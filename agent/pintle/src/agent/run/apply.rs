@@ -117,7 +117,7 @@ impl Run {
         if self.cancel.is_cancelled() {
             return Err(Stopped::cancelled());
         }
-        if !planned.plan.is_empty() {
+        if !approved.plan().is_empty() {
             Box::pin(self.record_course(ready, store)).await?;
         }
         self.begin(release);
@@ -233,6 +233,7 @@ impl Judging<'_> {
                 Stopped {
                     outcome: Outcome::Failed(Retry::OnChange),
                     verdict: Some(verdict),
+                    copy_is_broken: false,
                 }
             }
             CheckError::Policy(error) => plugin_failed(error),

@@ -200,8 +200,12 @@ impl Run {
             Verdict::failed(Standing::Retrying, Reason::SourceFailed, &failure.message)
         });
         let Work::Converge { snapshot, cause } = &self.job.work else {
-            let (outcome, verdict) = (Outcome::Done, away);
-            return self.stop(Stopped { outcome, verdict }).await;
+            let stopped = Stopped {
+                outcome: Outcome::Done,
+                verdict: away,
+                copy_is_broken: false,
+            };
+            return self.stop(stopped).await;
         };
         let (snapshot, cause) = (snapshot.clone(), *cause);
         self.learned.stands = away.map(Stands::Away);
@@ -230,7 +234,7 @@ impl Run {
             }
             Err(stopped) => {
                 let is_copy = matches!(snapshot, Snapshot::Git(_));
-                self.found.wants_fetch = is_copy && stopped.may_be_mended_by_a_fetch();
+                self.found.wants_fetch = is_copy && stopped.copy_is_broken;
                 let stopped = self.held_up_as_well(stopped);
                 self.stop(stopped).await
             }

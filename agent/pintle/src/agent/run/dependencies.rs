@@ -33,6 +33,7 @@ impl Run {
         Some(Stopped {
             outcome: Outcome::Failed(Retry::OnChange),
             verdict: Some(verdict),
+            copy_is_broken: false,
         })
     }
 
@@ -62,6 +63,7 @@ impl Run {
         Stopped {
             outcome,
             verdict: Some(verdict),
+            copy_is_broken: stopped.copy_is_broken,
         }
     }
 }

@@ -42,23 +42,25 @@ pub(super) async fn folder(
 
 /// The folder is not there, or the copy of the revision on this machine cannot be read.
 fn unreadable(error: SnapshotError) -> Stopped {
-    let retry = unless_broken(error.is_broken());
-    Stopped::failed(Reason::SourceFailed, retry, chain(&error))
+    unread(Reason::SourceFailed, error.is_broken(), chain(&error))
 }
 
 /// What the source says beside the spec cannot be used.
 pub(super) fn settings_failed(error: SettingsError) -> Stopped {
     let is_broken = matches!(&error, SettingsError::Tree(error) if error.is_broken());
-    let retry = unless_broken(is_broken);
-    Stopped::failed(Reason::RenderFailed, retry, chain(&error))
+    unread(Reason::RenderFailed, is_broken, chain(&error))
 }
 
 /// What a revision has stays so; what is only broken here is fetched anew.
-fn unless_broken(is_broken: bool) -> Retry {
-    if is_broken {
+fn unread(reason: Reason, copy_is_broken: bool, message: String) -> Stopped {
+    let retry = if copy_is_broken {
         Retry::Backoff
     } else {
         Retry::OnChange
+    };
+    Stopped {
+        copy_is_broken,
+        ..Stopped::failed(reason, retry, message)
     }
 }
 
@@ -75,7 +77,10 @@ pub(super) fn plugin_failed(error: RenderError) -> Stopped {
         RenderError::Plugin(plugin) if is_defect(plugin) => Reason::PluginFailed,
         _ => Reason::RenderFailed,
     };
-    Stopped::failed(reason, retry, chain(&error))
+    Stopped {
+        copy_is_broken: error.copy_is_broken(),
+        ..Stopped::failed(reason, retry, chain(&error))
+    }
 }
 
 /// What was rendered does not fit the cluster, or together.
@@ -226,7 +231,15 @@ mod tests {
     use std::time::Duration;
 
     use pintle_cluster::{Refusal, RequestError, StoreError};
-    use pintle_core::{inventory::Inventory, machine::Outcome, tree::TreeError};
+    use pintle_core::{
+        digest::Digest,
+        inventory::Inventory,
+        machine::Outcome,
+        plugin::{Fault, Kind, PluginError, PluginId, Stage},
+        problem::Problem,
+        readset::ReadSet,
+        tree::TreeError,
+    };
     use pintle_source::SourceError;
 
     use super::{super::rollback::is_failed_rollout, *};
@@ -294,24 +307,53 @@ mod tests {
             path: TreePath::root(),
             reason: "object 1 is not there".to_owned(),
         };
+        let pointer = || TreeError::Unusable {
+            path: TreePath::root(),
+            reason: "it is a Git LFS pointer".to_owned(),
+        };
         let link = || TreeError::Link {
             path: TreePath::root(),
+        };
+        let rendered = |fault: Fault| {
+            RenderError::Plugin(PluginError {
+                plugin: Box::new(PluginId {
+                    name: "helm".to_owned(),
+                    digest: Digest::of(""),
+                    kind: Kind::Renderer,
+                }),
+                stage: Stage::Render,
+                fault,
+                looked_up: ReadSet::default(),
+            })
         };
         let in_git = |error: TreeError| SnapshotError::Git(SourceError::Tree(error));
         for broken in [
             unreadable(in_git(broken())),
             settings_failed(SettingsError::Tree(broken())),
+            plugin_failed(rendered(Fault::Unreadable(broken().to_string()))),
         ] {
             assert_eq!(broken.outcome, Outcome::Failed(Retry::Backoff));
-            assert!(broken.may_be_mended_by_a_fetch());
+            assert!(broken.copy_is_broken);
         }
         for wrong in [
             unreadable(in_git(link())),
             settings_failed(SettingsError::Tree(link())),
-            Stopped::failed(Reason::ApplyFailed, Retry::Backoff, "the server is busy"),
+            unreadable(in_git(pointer())),
+            settings_failed(SettingsError::Tree(pointer())),
+            plugin_failed(rendered(Fault::Refused(vec![Problem::new(
+                pointer().to_string(),
+            )]))),
         ] {
-            assert!(!wrong.may_be_mended_by_a_fetch());
+            assert_eq!(wrong.outcome, Outcome::Failed(Retry::OnChange));
+            assert!(!wrong.copy_is_broken);
         }
+        // What is away elsewhere comes again by itself.
+        let away = plugin_failed(rendered(Fault::Unavailable {
+            reason: "too many instances of plugins are running".to_owned(),
+            retry_after: None,
+        }));
+        assert_eq!(away.outcome, Outcome::Failed(Retry::Backoff));
+        assert!(!away.copy_is_broken);
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! When a source is asked again.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use pintle_core::digest::Digest;
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 use super::SourceKey;
 use crate::agent::pauses;
@@ -15,11 +18,21 @@ const SHORTEST: Duration = Duration::from_secs(1);
 pub(super) struct Pace {
     interval: watch::Receiver<Duration>,
     looks: watch::Receiver<u64>,
+    /// Hears that what was fetched cannot be read here.
+    mending: Arc<Notify>,
 }
 
 impl Pace {
-    pub(super) fn new(interval: watch::Receiver<Duration>, looks: watch::Receiver<u64>) -> Self {
-        Self { interval, looks }
+    pub(super) fn new(
+        interval: watch::Receiver<Duration>,
+        looks: watch::Receiver<u64>,
+        mending: Arc<Notify>,
+    ) -> Self {
+        Self {
+            interval,
+            looks,
+            mending,
+        }
     }
 
     /// Returns the number of the newest look, which counts as seen.
@@ -44,6 +57,7 @@ impl Pace {
                 () = tokio::time::sleep(pause.saturating_sub(since.elapsed())) => return,
                 // That nobody can ask any more ends this task.
                 _ = self.looks.changed() => return,
+                () = self.mending.notified() => return,
                 changed = self.interval.changed() => if changed.is_err() { return },
             }
         }
@@ -66,7 +80,7 @@ mod tests {
     async fn whoever_changes_the_interval_again_and_again_does_not_begin_the_pause_anew() {
         let (interval, heard) = watch::channel(SHORTEST);
         let (_looks, looks) = watch::channel(0);
-        let mut pace = Pace::new(heard, looks);
+        let mut pace = Pace::new(heard, looks, Arc::default());
         let source = key("https://git.example.com/shop", "main");
         for failures in [0, 20] {
             let changes = async {
