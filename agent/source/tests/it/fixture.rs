@@ -370,7 +370,7 @@ impl Scripted {
 }
 
 /// Answers a request as git does.
-fn upload_pack(bare: &Path, seen: &Seen, protocol: &str) -> Vec<u8> {
+pub(crate) fn upload_pack(bare: &Path, seen: &Seen, protocol: &str) -> Vec<u8> {
     let first = seen.head.starts_with("GET");
     let mut command = Command::new("git");
     command
@@ -437,6 +437,15 @@ pub(crate) fn response(status: &str, kind: &str, body: &[u8]) -> Vec<u8> {
         format!("HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n").into_bytes();
     bytes.extend_from_slice(body);
     bytes
+}
+
+/// Makes the same answer of a server that keeps the connection.
+pub(crate) fn kept(mut answer: Vec<u8>) -> Vec<u8> {
+    let close: &[u8] = b"connection: close\r\n";
+    let mut windows = answer.windows(close.len());
+    let at = windows.position(|window| window == close).unwrap();
+    answer.drain(at..at + close.len());
+    answer
 }
 
 /// Makes the answer to git's first request.

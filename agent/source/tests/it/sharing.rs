@@ -1,9 +1,10 @@
 //! How many requests reach a server.
 
 use std::{
+    io::{Read as _, Write as _},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -13,8 +14,8 @@ use pintle_harness::Proxy;
 use pintle_source::Remote;
 
 use crate::fixture::{
-    Desk, Scripted, branch, lines, noise, old_ssh, open_servers, read, repository, response,
-    result, small,
+    Desk, Scripted, branch, kept, lines, noise, old_ssh, open_servers, read, repository, response,
+    result, small, upload_pack,
 };
 
 /// How often a list of references and how often objects were asked for.
@@ -261,6 +262,25 @@ async fn an_old_server_that_wants_to_be_left_alone_is_not_asked_in_another_way()
     let error = desk.refused(&url, branch("main")).await;
     assert!(error.retry_after().is_some(), "{error}");
     assert_eq!(wants(), before + 1);
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_is_closed_when_the_next_request_comes_is_no_failure() {
+    let repository = small(open_servers(), "closing");
+    let bare = repository.bare().to_owned();
+    let closed = Arc::new(AtomicUsize::new(0));
+    let closes = Arc::clone(&closed);
+    let server = Scripted::with_socket(move |seen, socket| {
+        let answer = kept(upload_pack(&bare, seen, "version=2"));
+        let _ = socket.write_all(&answer);
+        if matches!(socket.read(&mut [0; 4096]), Ok(1..)) {
+            closes.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let desk = Desk::new();
+    let fetched = desk.fetch(&server.url_of("a.git"), branch("main")).await;
+    assert_eq!(read(&fetched.unwrap(), "app/a.yaml"), "a: 1\n");
+    assert!(closed.load(Ordering::Relaxed) > 0);
 }
 
 #[tokio::test]

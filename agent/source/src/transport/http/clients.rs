@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use pintle_core::digest::Digest;
@@ -19,6 +20,9 @@ const AGENT: &str = concat!("git/pintle-", env!("CARGO_PKG_VERSION"));
 /// Most clients that are kept: each has the system's authorities in memory, and an authority of its own may come with every
 /// source, and a new one with every renewal.
 const KEPT: usize = 64;
+/// Longest time that a connection is kept for the next request: servers and what is before them close theirs after a minute or so,
+/// and then the next poll would find it closed.
+const KEPT_CONNECTION: Duration = Duration::from_secs(15);
 
 /// HTTP clients by whether they are for https, and by the authority that they trust beside the system's.
 #[derive(Debug, Default)]
@@ -81,6 +85,7 @@ fn build(
             .user_agent(AGENT)
             .redirect(Policy::none())
             .connect_timeout(limits.connect)
+            .pool_idle_timeout(KEPT_CONNECTION)
             .http1_only()
     };
     let certificates = certificates(shown, authority)?;

@@ -1,7 +1,8 @@
 //! One request and its answer.
 
 use std::{
-    io,
+    error::Error,
+    io, iter,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -55,7 +56,15 @@ impl Exchange {
             login,
         } = self;
         let limit = conversation.limits().connect + conversation.limits().idle;
+        let again = request.try_clone();
         let sent = conversation.wait("did not answer", limit, request.send())?;
+        // A server may close a kept connection just as the next request comes. All of them only read, so it is sent once more.
+        let sent = match (sent, again) {
+            (Err(error), Some(again)) if was_closed(&error) => {
+                conversation.wait("did not answer", limit, again.send())?
+            }
+            (sent, _) => sent,
+        };
         let response =
             sent.map_err(|error| conversation.give_up(classify(&conversation, &error)))?;
         let status = response.status();
@@ -139,8 +148,27 @@ fn classify(conversation: &Conversation, error: &reqwest::Error) -> SourceError 
     SourceError::Unreachable { url, reason }
 }
 
+/// Says whether the connection was closed before an answer came.
+fn was_closed(error: &reqwest::Error) -> bool {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(this) = cause {
+        let closed = this.downcast_ref::<hyper::Error>();
+        let broken = this.downcast_ref::<io::Error>().map(io::Error::kind);
+        if closed.is_some_and(hyper::Error::is_incomplete_message)
+            || matches!(
+                broken,
+                Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+            )
+        {
+            return !error.is_connect();
+        }
+        cause = this.source();
+    }
+    false
+}
+
 /// Returns the cause that says most: the outer ones repeat the URL and name layers of the client.
-pub(super) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
     let mut last = error;
     while let Some(source) = last.source() {
         last = source;
@@ -148,7 +176,7 @@ pub(super) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     one_line(&last.to_string())
 }
 
-fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref::<rustls::Error>() {
