@@ -75,8 +75,8 @@ pub struct ApplicationSpec {
     /// Stops all work on this application until it is unset; nothing is deleted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
-    /// Whether the agent goes back to the last healthy revision when a new one does not work. A new commit always
-    /// supersedes that.
+    /// Whether the agent goes back to the last healthy revision when a new one does not work. A new commit that
+    /// changes something supersedes that.
     #[serde(default, skip_serializing_if = "is_default")]
     pub rollback: RollbackPolicy,
     /// What may be deleted when it leaves the source.

@@ -446,6 +446,7 @@ impl Controller {
                     is_held,
                     drift,
                     trial,
+                    has_superseded,
                     wants_fetch,
                 },
             shared,
@@ -493,6 +494,9 @@ impl Controller {
         if is_rollout {
             app.contest.is_refused = is_contested;
             (app.refused, app.awaited) = (refused, awaited);
+        }
+        if has_superseded {
+            app.course.supersede();
         }
         let released = std::mem::take(&mut app.contest.is_released);
         if let Some(drift) = drift {

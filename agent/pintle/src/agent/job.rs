@@ -9,8 +9,9 @@ use std::{
 use pintle_cluster::{Application, ServiceAccount};
 use pintle_core::{
     application::NotifierUse,
+    canonical,
     dependencies::Obstacle,
-    digest::Digest,
+    digest::{Digest, Digester},
     drift::DriftSettings,
     inventory::Inventory,
     machine::{Cause, Outcome, RunId},
@@ -18,8 +19,9 @@ use pintle_core::{
     readset::ReadSet,
     rendered::Packed,
     revision::Revision,
-    rollback::Rollback,
+    rollback::{Render, Rollback},
 };
+use serde_json::json;
 
 use super::{
     awaited::Awaited,
@@ -58,6 +60,8 @@ pub(crate) struct Job {
     pub(crate) waits_for: Vec<Obstacle>,
     /// The earlier revision that is to run instead of the one that the source gives.
     pub(crate) rollback: Option<Rollback>,
+    /// Digest of what was gone back from, if this revision supersedes the rollback unless it comes to the same.
+    pub(crate) left: Option<Digest>,
     /// What came of the newest request for a rollback that has an answer.
     pub(crate) rollback_answer: Option<RollbackAnswer>,
     /// Why the source does not answer, or why what is to be gone back to cannot be had.
@@ -143,6 +147,22 @@ impl Memory {
         let rendered = Some(self.rendered.digest());
         Asked::of(&self.reads, self.account.as_ref(), rendered)
     }
+
+    /// Returns what the render gave, with all else that a commit may change: a fix may be one of how the objects are judged.
+    pub(crate) fn render(&self) -> Render {
+        let (objects, spec) = (self.rendered.digest(), &self.spec);
+        let said = json!([
+            spec.namespace,
+            spec.policies,
+            spec.health,
+            spec.drift.ignore
+        ]);
+        let whole = Digester::new("left/v1")
+            .part(objects.as_bytes())
+            .part(canonical::to_string(&said))
+            .finish();
+        Render { objects, whole }
+    }
 }
 
 /// What was applied last as a whole: enough to put it right again without its source. It is a cache, too.
@@ -206,6 +226,8 @@ pub(crate) struct Found {
     pub(crate) drift: Option<DriftReport>,
     /// What was found out about the revision, if anything.
     pub(crate) trial: Option<Trial>,
+    /// Whether the revision comes to something else than what was gone back from.
+    pub(crate) has_superseded: bool,
     /// Whether another fetch may mend why it failed.
     pub(crate) wants_fetch: bool,
 }
@@ -224,11 +246,15 @@ impl Found {
 pub(crate) enum Trial {
     /// It changes nothing of what is in the cluster and healthy.
     Unchanged(String),
+    /// It comes to what was gone back from.
+    SameAsLeft(String),
     /// It was written to the cluster, and does not work there.
     Failed {
         revision: String,
         /// Digest of its objects.
         rendered: Digest,
+        /// Digest of all that it comes to, if that is known.
+        whole: Option<Digest>,
         reason: String,
     },
 }

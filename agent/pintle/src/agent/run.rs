@@ -221,7 +221,15 @@ fn is_news(before: &ApplicationStatus, after: &ApplicationStatus) -> bool {
         && now.standing == Standing::Retrying
         && before.attempted_revision == after.attempted_revision
         && before.observed_generation == after.observed_generation;
-    let is_same = is_same_state && (was_ready || is_next_try || told.message == now.message);
+    // Whoever was told of a rollback is not told of each commit that leaves it as it is.
+    let went_back = |status: &ApplicationStatus| {
+        let rollback = status.rollback.as_ref();
+        rollback.map(|rollback| (rollback.to.clone(), rollback.since.clone()))
+    };
+    let is_still_back =
+        now.reason == Reason::RolledBack.camel() && went_back(before) == went_back(after);
+    let is_same =
+        is_same_state && (was_ready || is_next_try || is_still_back || told.message == now.message);
     if before.revision == after.revision {
         !is_same
     } else {
@@ -391,6 +399,32 @@ mod tests {
             &superseded,
             &degraded(&superseded, "2", "a", "web")
         ));
+    }
+
+    #[test]
+    fn a_rollback_that_outlives_a_commit_is_told_once() {
+        let back = |instead_of: &str, since: &str| {
+            let rollback = Rollback {
+                to: "a".to_owned(),
+                instead_of: instead_of.to_owned(),
+                by: None,
+                reason: "web is not healthy".to_owned(),
+                since: since.to_owned(),
+                left_digest: None,
+            };
+            let learned = Learned {
+                attempted: Some("a".to_owned()),
+                applied: Some("a".to_owned()),
+                rollback: Some(rollback),
+                ..Learned::default()
+            };
+            let ready = Verdict::failed(Standing::Ready, Reason::Converged, "a is converged");
+            let verdict = said(&learned, &ready);
+            report::status(&ApplicationStatus::default(), 1, &learned, &verdict)
+        };
+        let first = back("b1", "t1");
+        assert!(!is_news(&first, &back("b2", "t1")));
+        assert!(is_news(&first, &back("c", "t2")));
     }
 
     #[test]

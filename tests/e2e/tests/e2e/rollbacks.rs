@@ -160,6 +160,53 @@ fn an_agent_that_is_killed_on_the_way_back_goes_on_with_it() -> Result<()> {
 }
 
 #[test]
+fn what_others_push_puts_nothing_back_that_was_gone_back_from() -> Result<()> {
+    let (mut stage, good) = shop("others", "OnFailure")?;
+    // Nobody asks for a reconciliation, which would end it.
+    stage.patch("shop", r#"{"spec": {"interval": "1s"}}"#)?;
+    push_broken(&stage)?;
+    stage.condition("shop", "Stalled", "RolledBack")?;
+    let mark = stage.mark()?;
+    let is_left = |stage: &Stage, commit: &str| {
+        until("it runs on", LIMIT, || {
+            let found = stage.object("Application", "shop")?;
+            let (status, ready) = (&found["status"], condition(&found, "Ready"));
+            let is_on =
+                status["rollback"]["insteadOf"] == commit && ready["reason"] == "RolledBack";
+            Ok(if is_on {
+                Ok(())
+            } else {
+                Err(status.to_string())
+            })
+        })
+    };
+    let push = |stage: &Stage, text: &str| {
+        let files = [("README.md", text)];
+        stage.repository.push_files(&files, text)
+    };
+    is_left(&stage, &push(&stage, "It sells.")?)?;
+    // An agent that starts anew finds a commit that nobody has looked at.
+    stage.agent.stop()?;
+    let next = push(&stage, "It sells more.")?;
+    stage.agent.start_again()?;
+    stage.agent.wait_ready()?;
+    is_left(&stage, &next)?;
+    let writes = stage.writes_since(mark)?;
+    assert_eq!(writes.values().sum::<usize>(), 0, "{writes:?}");
+    let status = stage.object("Application", "shop")?["status"].clone();
+    assert_eq!(status["rollback"]["to"], good.as_str(), "{status}");
+
+    let good = deployment("web", 2, IMAGE);
+    let fixed = stage
+        .repository
+        .push_files(&[("web.yaml", &good)], "it works again")?;
+    stage.ready_at("shop", &fixed)?;
+    let status = stage.object("Application", "shop")?["status"].clone();
+    assert_eq!(status["rollback"], Value::Null);
+    Ok(())
+}
+
+#[test]
 fn what_is_gone_back_to_waits_for_no_other_application() -> Result<()> {
     let (stage, good) = shop("alone", "OnFailure")?;
     push_broken(&stage)?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use pintle_cluster::{Application, Weight};
 use pintle_core::{
     application::ApplicationStatus,
+    digest::Digest,
     history::HistoryEntry,
     machine,
     names::{ApplicationName, ROLLBACK_REQUEST_ANNOTATION},
@@ -16,7 +17,7 @@ use tokio::task::AbortHandle;
 use super::{App, Controller};
 use crate::{
     agent::{
-        job::{RollbackAnswer, Trial},
+        job::{Memory, RollbackAnswer, Trial},
         reasons,
         sources::{Earlier, FetchFailure, Fetched, SourceKey},
     },
@@ -83,6 +84,24 @@ impl Course {
     /// Returns the rollback that was decided, which the status keeps while the source does not answer.
     pub(super) fn decided(&self) -> Option<&Rollback> {
         self.steering.decided()
+    }
+
+    /// Returns the digest of what was gone back from, if it is not known whether a new commit comes to something else.
+    pub(super) fn left(&self) -> Option<Digest> {
+        self.steering.left()
+    }
+
+    /// Takes notice of a commit that comes to something else than what was gone back from.
+    pub(super) fn supersede(&mut self) {
+        self.steering.supersede();
+        self.forget_earlier();
+    }
+
+    /// Lets go of what was gone back to, unless it may run on: a new commit may change nothing.
+    fn forget_earlier(&mut self) {
+        if self.decided().is_none() {
+            self.earlier = None;
+        }
     }
 
     /// Returns what came of the newest request for a rollback that has an answer.
@@ -314,9 +333,11 @@ impl Controller {
         let reason = request.reason.as_deref().unwrap_or("no reason was given");
         let app = self.apps.get(name);
         let status = app.and_then(|app| app.application.status.as_ref().ok());
+        let memory = app.and_then(|app| app.memory.as_deref());
         let asked = rollback::Event::Asked {
             to: request.to.as_deref(),
             begun: status.and_then(ApplicationStatus::begun),
+            last: memory.map(Memory::render),
             by: &request.by,
             reason,
         };
@@ -396,9 +417,14 @@ impl Controller {
         };
         match trial {
             Trial::Unchanged(revision) => app.course.steering.found_unchanged(revision),
+            Trial::SameAsLeft(revision) => {
+                // It is never refused: what was gone back to is known.
+                let _ = self.steer(name, rollback::Event::SameAsLeft(revision));
+            }
             Trial::Failed {
                 revision,
                 rendered,
+                whole,
                 reason,
             } => {
                 let spec = app.application.spec.as_ref().ok();
@@ -406,6 +432,7 @@ impl Controller {
                 let event = rollback::Event::Failed {
                     revision,
                     rendered: *rendered,
+                    whole: *whole,
                     reason,
                     policy,
                 };
@@ -432,7 +459,8 @@ impl Controller {
         };
         if app.course.rollback().is_none() {
             app.course.stop_fetching();
-            (app.course.earlier, app.course.missing) = (None, None);
+            app.course.missing = None;
+            app.course.forget_earlier();
             if app.course.waiting.is_none() && app.course.is_asked() {
                 // What was asked for and not fetched yet is superseded: nobody is to wait for it.
                 app.course.give_answer(None);

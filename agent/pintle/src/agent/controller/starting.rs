@@ -101,6 +101,7 @@ impl Controller {
             },
             waits_for,
             rollback: app.course.decided().cloned(),
+            left: app.course.left(),
             rollback_answer: app.course.answer().cloned(),
             failure: app.away().cloned(),
             refused: app.refused.clone(),

@@ -223,15 +223,7 @@ impl Run {
                     None => Box::pin(self.converge(ready, rendered, slot)).await,
                 }
             }
-            Ok(None) => {
-                self.found.trial = self.learned.attempted.clone().map(Trial::Unchanged);
-                self.shared
-                    .metrics
-                    .renders
-                    .get_or_create(&OutcomeLabels { outcome: "reused" })
-                    .inc();
-                Outcome::Done
-            }
+            Ok(None) => Outcome::Done,
             Err(stopped) => {
                 let is_copy = matches!(snapshot, Snapshot::Git(_));
                 self.found.wants_fetch = is_copy && stopped.copy_is_broken;
@@ -241,7 +233,8 @@ impl Run {
         }
     }
 
-    /// Comes to objects; nothing if the revision changes nothing that the last one read, and the last one was converged.
+    /// Comes to objects; nothing if the revision changes nothing that the last one read, and the last one was converged, or if it
+    /// comes to what was gone back from.
     async fn prepare(
         &mut self,
         spec: ApplicationSpec,
@@ -276,11 +269,18 @@ impl Run {
         }
         if let Some(memory) = &remembered
             && cause == Cause::Revision
+            && self.job.left.is_none()
             && self.was_converged_to(memory.rendered.digest())
             && self.is_answered()
         {
             tracing::debug!(application = %release.application, "nothing that was read has changed");
             self.found.memory = remembered;
+            self.found.trial = self.learned.attempted.clone().map(Trial::Unchanged);
+            self.shared
+                .metrics
+                .renders
+                .get_or_create(&OutcomeLabels { outcome: "reused" })
+                .inc();
             return Ok(None);
         }
         let remembered =
@@ -292,6 +292,10 @@ impl Run {
                     .await?
             }
         };
+        if self.is_as_left() {
+            tracing::debug!(application = %release.application, "it comes to what was gone back from");
+            return Ok(None);
+        }
         self.learned.rendered = Some(rendered.digest());
         release.waits = self.waits(rendered.digest(), cause);
         let revision = revision.clone();

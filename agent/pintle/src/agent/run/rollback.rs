@@ -13,7 +13,11 @@ use super::{
     failures::{apply_failed, is_refused},
 };
 use crate::{
-    agent::{job::Trial, refused::Refused, report::Verdict},
+    agent::{
+        job::{Memory, Trial},
+        refused::Refused,
+        report::Verdict,
+    },
     pipeline::steady_ms,
 };
 
@@ -35,7 +39,7 @@ pub(super) fn told(rollback: &Rollback, verdict: Verdict) -> Verdict {
             standing: Standing::Stalled,
             reason: Reason::RolledBack.camel(),
             message: format!(
-                "running {to} instead of {wanted}, because {because}. A new commit supersedes this; `pintle reconcile` tries {wanted} again"
+                "running {to} instead of {wanted}, because {because}. A new commit that changes something supersedes this; `pintle reconcile` tries {wanted} again"
             ),
             event: Some(Reason::RolledBack),
             details: json!({ "rollback": rollback }),
@@ -102,6 +106,22 @@ impl Run {
         apply_failed(error)
     }
 
+    /// Says whether the revision comes to what was gone back from: that stays gone back from, and nothing is done for it. One that
+    /// comes to something else supersedes the rollback.
+    pub(super) fn is_as_left(&mut self) -> bool {
+        let Some(left) = self.job.left else {
+            return false;
+        };
+        let render = self.found.memory.as_deref().map(Memory::render);
+        if render.is_some_and(|render| render.whole == left) {
+            self.found.trial = self.learned.attempted.clone().map(Trial::SameAsLeft);
+            return true;
+        }
+        self.learned.rollback = None;
+        self.found.has_superseded = true;
+        false
+    }
+
     /// Remembers that the revision does not work, if the verdict says so and anything of it was written: it may be gone back
     /// from. What puts right an earlier one attempts none, and says nothing against any.
     pub(super) fn learn_failure(&mut self, verdict: &Verdict) {
@@ -109,9 +129,12 @@ impl Run {
             && self.has_begun
             && is_failed_rollout(verdict, self.is_overdue)
         {
+            let render = self.found.memory.as_deref().map(Memory::render);
+            let render = render.filter(|render| render.objects == rendered);
             self.found.trial = Some(Trial::Failed {
                 revision: revision.clone(),
                 rendered,
+                whole: render.map(|render| render.whole),
                 reason: brief::cut(&verdict.message).into_owned(),
             });
         }
@@ -129,6 +152,7 @@ mod tests {
             by: by.map(ToOwned::to_owned),
             reason: "web is not healthy".into(),
             since: "t".into(),
+            left_digest: None,
         }
     }
 
@@ -146,7 +170,7 @@ mod tests {
             (verdict.standing, verdict.reason.as_str()),
             (Standing::Stalled, "RolledBack")
         );
-        insta::assert_snapshot!(verdict.message, @"running aaaaaaaaaaaa instead of bbbbbbbbbbbb, because the agent went back: web is not healthy. A new commit supersedes this; `pintle reconcile` tries bbbbbbbbbbbb again");
+        insta::assert_snapshot!(verdict.message, @"running aaaaaaaaaaaa instead of bbbbbbbbbbbb, because the agent went back: web is not healthy. A new commit that changes something supersedes this; `pintle reconcile` tries bbbbbbbbbbbb again");
         assert!(!is_failed_rollout(&verdict, true));
         let degraded = Verdict::failed(
             Standing::Stalled,
@@ -168,8 +192,7 @@ mod tests {
             told(&long, verdict).message
         };
         let well = runs(Standing::Ready, "it is converged");
-        let end =
-            " more. A new commit supersedes this; `pintle reconcile` tries bbbbbbbbbbbb again";
+        let end = " more. A new commit that changes something supersedes this; `pintle reconcile` tries bbbbbbbbbbbb again";
         assert!(well.ends_with(end), "{well}");
         let ill = runs(Standing::Stalled, &lines);
         let begin = " more (instead of bbbbbbbbbbbb, because the agent went back: Deployment.apps";

@@ -399,6 +399,7 @@ mod tests {
                 by: None,
                 reason: "web is not healthy".into(),
                 since: "t".into(),
+                left_digest: None,
             };
             rollback_text(&tried(&tries, written), &rollback)
         };

@@ -2,7 +2,7 @@
 
 use std::{
     error::Error,
-    io, iter,
+    io,
     sync::Arc,
     time::{Duration, SystemTime},
 };
