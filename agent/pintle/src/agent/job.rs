@@ -282,9 +282,47 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
-    use pintle_core::drift::{DriftMode, IgnoreRule};
+    use pintle_core::{
+        application::ApplicationSpec,
+        drift::{DriftMode, IgnoreRule},
+        rendered::Rendered,
+        seed::Seed,
+    };
 
     use super::*;
+
+    #[test]
+    fn what_a_commit_comes_to_is_more_than_its_objects_and_less_than_the_spec() {
+        let render = |spec: ApplicationSpec| {
+            let rendered = Rendered::new(Vec::new(), None, Vec::new(), &Seed::from_text("s"));
+            let memory = Memory {
+                generation: 1,
+                rendered: rendered.unwrap().pack(),
+                reads: ReadSet::default(),
+                account: None,
+                fetched: Instant::now(),
+                plugins: BTreeSet::new(),
+                notifiers: Vec::new(),
+                spec,
+            };
+            memory.render()
+        };
+        let plain = render(ApplicationSpec::default());
+        let suspended = render(ApplicationSpec {
+            suspend: true,
+            ..ApplicationSpec::default()
+        });
+        assert_eq!(suspended, plain);
+        let ignoring = render(ApplicationSpec {
+            drift: DriftSettings {
+                ignore: vec![IgnoreRule::default()],
+                ..DriftSettings::default()
+            },
+            ..ApplicationSpec::default()
+        });
+        assert_eq!(ignoring.objects, plain.objects);
+        assert_ne!(ignoring.whole, plain.whole);
+    }
 
     #[test]
     fn rules_are_others_by_what_they_leave_out() {
