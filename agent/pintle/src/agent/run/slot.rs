@@ -164,7 +164,10 @@ pub(super) async fn resting<T>(
 
 impl Progress for Slot {
     fn step(&self, step: Step<'_>) {
-        if matches!(step, Step::Hooks { .. } | Step::Settling { .. }) {
+        if matches!(
+            step,
+            Step::Hooks { .. } | Step::Settling { .. } | Step::Waiting { .. }
+        ) {
             self.waits.notify_one();
         }
     }
@@ -175,7 +178,7 @@ mod tests {
     use std::future::{pending, ready};
 
     use futures::FutureExt as _;
-    use pintle_core::hook::HookEvent;
+    use pintle_core::{hook::HookEvent, object::ObjectId};
     use tokio::{join, sync::oneshot};
 
     use super::*;
@@ -271,6 +274,27 @@ mod tests {
         });
         assert!(working.as_mut().now_or_never().is_none());
         assert_eq!(slots.working.available_permits(), 0, "it waits for nothing");
+    }
+
+    #[tokio::test]
+    async fn who_waits_until_something_is_gone_lets_others_work() {
+        let (slots, cancel) = (Slots::new(1), CancellationToken::new());
+        let id = ObjectId {
+            group: String::new(),
+            kind: "Pod".into(),
+            namespace: None,
+            name: "web".into(),
+        };
+        let slot = Slot::take(&slots, &cancel).await.unwrap();
+        let applying = async {
+            slot.step(Step::Waiting {
+                id: &id,
+                what: "to be gone",
+            });
+            // The other one works before this one goes on.
+            Slot::take(&slots, &cancel).await.is_some()
+        };
+        assert!(slot.while_applied(applying).await);
     }
 
     #[tokio::test]
