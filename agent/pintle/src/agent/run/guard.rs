@@ -26,6 +26,7 @@ use super::{
     tell,
 };
 use crate::agent::{
+    awaited::Awaited,
     claims::RunClaims,
     drift::{DriftReport, left_unseen, sights},
     job::{Applied, Work},
@@ -120,6 +121,9 @@ impl Run {
         release.claims = Some(Arc::clone(&claims) as _);
         let rendered = applied.memory.rendered.unpack();
         let rendered = rendered.ok_or_else(|| unguarded("its render cannot be read again"))?;
+        // What it writes has its whole time again, for those as well that roll it out later.
+        let awaited = self.awaited.as_ref();
+        release.waits = Awaited::waits(awaited, rendered.digest(), application.generation);
         let context = self.context(&release, &applied.revision);
         let context = context.await?;
         let spec = applied.memory.spec.clone();
