@@ -15,7 +15,7 @@ use crate::world::{LIMIT, Stage, condition, config_map, deployment, world};
 const IMAGE: &str = "registry.k8s.io/pause:3.9";
 
 /// Between two commits of a busy repository: far less than a rollout may take.
-const PUSHES: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_secs(10);
 
 /// An application that goes back by itself, or not, at a commit that works.
 fn shop(prefix: &str, policy: &str) -> Result<(Stage, String)> {
@@ -263,15 +263,15 @@ fn commits_that_change_nothing_give_no_more_time_to_what_does_not_work() -> Resu
     stage.apply(&often.replace("timeout: 1m", "timeout: 25s"))?;
     let push = |file: &str, text: &str| stage.repository.push_files(&[(file, text)], "change");
     let broken = push("web.yaml", &broken("never-ready"))?;
-    let (mut pushed, mut pushes) = (Instant::now(), 0);
+    let (mut last, mut count) = (Instant::now(), 0);
     let history = until("it is gone back", LIMIT, || {
         let mut status = stage.object("Application", "shop")?["status"].take();
         if status["history"][0]["trigger"] == "rollback" {
             return Ok(Ok(status["history"].take()));
         }
-        if pushed.elapsed() > PUSHES {
-            push("README.md", &format!("It sells, as of {pushes}."))?;
-            (pushed, pushes) = (Instant::now(), pushes + 1);
+        if last.elapsed() > PAUSE {
+            push("README.md", &format!("It sells, as of {count}."))?;
+            (last, count) = (Instant::now(), count + 1);
         }
         Ok(Err(status["conditions"].to_string()))
     })?;
