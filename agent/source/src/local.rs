@@ -42,7 +42,7 @@ pub fn local(path: &Path, limits: Limits) -> Result<Local, SourceError> {
         .to_str()
         .and_then(TreePath::parse)
         .ok_or_else(|| cannot(path, "its name is not UTF-8 or holds a `\\`"))?;
-    let store = Arc::new(Store::new(repository, limits, None));
+    let store = Arc::new(Store::new(repository, limits, None, Arc::default()));
     let url = root.display().to_string();
     let refs = refs(&store, &url)?;
     let snapshot = snapshot(&store, &refs, &url, &Reference::Default, limits)?;
@@ -101,7 +101,7 @@ pub(crate) fn open(path: &Path, limits: Limits) -> Result<(Arc<Store>, Refs), So
             given: false,
         });
     }
-    let store = Store::open(path, limits, None).map_err(|error| {
+    let store = Store::open(path, limits, None, Arc::default()).map_err(|error| {
         if error.is_not_found()
             || gix::discover::is_git(path).is_err() && !path.join(".git").exists()
         {

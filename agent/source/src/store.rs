@@ -1,13 +1,14 @@
 //! Objects in a git object database.
 
+mod decoded;
+
 use std::{
-    collections::HashMap,
     fmt,
     fs::File,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -18,6 +19,8 @@ use gix::{
 };
 use pintle_core::tree::{TreeError, TreePath};
 
+use self::decoded::Decoded;
+pub(crate) use self::decoded::Folders;
 use crate::{
     error::{chain, one_line},
     limits::Limits,
@@ -33,10 +36,6 @@ use crate::{
 const META_LIMIT: u64 = 32 << 20;
 /// Marks a repository in the cache that is to be fetched anew.
 const DAMAGED: &str = "damaged";
-/// Entries of decoded folders that a store keeps. It keeps some because all trees over it pass through the same outer folders.
-const KEPT_NODES: usize = 50_000;
-/// Folders that are kept whatever their size: what a link from one leads through to another is looked into for each of the links.
-const KEPT_FOLDERS: usize = 3;
 /// Packs that a store can know; each fetch adds one, and [`crate::cache`] starts anew long before.
 const SLOTS: u16 = 1024;
 
@@ -47,60 +46,7 @@ pub(crate) struct Store {
     /// Set when something in it turned out to be damaged: the next fetch starts anew.
     damaged: AtomicBool,
     lease: Option<File>,
-    folders: Mutex<Decoded>,
-}
-
-/// Decoded folders, each with when it was last asked for. What they hold depends on their id only.
-#[derive(Default)]
-struct Decoded {
-    folders: HashMap<ObjectId, (Arc<Folder>, u64)>,
-    /// Entries of all of them.
-    nodes: usize,
-    /// How often one was asked for.
-    clock: u64,
-}
-
-impl Decoded {
-    fn get(&mut self, id: &ObjectId) -> Option<Arc<Folder>> {
-        self.clock += 1;
-        let (folder, asked) = self.folders.get_mut(id)?;
-        *asked = self.clock;
-        Some(Arc::clone(folder))
-    }
-
-    fn keep(&mut self, id: ObjectId, folder: &Arc<Folder>) {
-        self.clock += 1;
-        let kept = (Arc::clone(folder), self.clock);
-        if self.folders.insert(id, kept).is_none() {
-            self.nodes += weight(folder);
-        }
-        if self.nodes > KEPT_NODES {
-            self.forget_oldest();
-        }
-    }
-
-    /// Makes room for half as much again, so that this is not done for each folder that comes.
-    fn forget_oldest(&mut self) {
-        let mut ids: Vec<(u64, ObjectId)> = self
-            .folders
-            .iter()
-            .map(|(id, (_, asked))| (*asked, *id))
-            .collect();
-        ids.sort_unstable();
-        for (_, id) in &ids[..ids.len().saturating_sub(KEPT_FOLDERS)] {
-            if self.nodes <= KEPT_NODES / 2 {
-                return;
-            }
-            if let Some((folder, _)) = self.folders.remove(id) {
-                self.nodes -= weight(&folder);
-            }
-        }
-    }
-}
-
-/// What keeping a folder counts as: its entries, and itself.
-fn weight(folder: &Folder) -> usize {
-    folder.len() + 1
+    folders: Decoded,
 }
 
 impl Store {
@@ -109,24 +55,26 @@ impl Store {
         path: &Path,
         limits: Limits,
         lease: Option<File>,
+        folders: Arc<Folders>,
     ) -> Result<Self, gix::Error> {
         let repository = open_options(limits)
             .open_path_as_is(lease.is_some())
             .open(path)?;
-        Ok(Self::new(repository, limits, lease))
+        Ok(Self::new(repository, limits, lease, folders))
     }
 
     pub(crate) fn new(
         repository: gix::ThreadSafeRepository,
         limits: Limits,
         lease: Option<File>,
+        folders: Arc<Folders>,
     ) -> Self {
         Self {
             repository,
             limits,
             damaged: AtomicBool::new(false),
             lease,
-            folders: Mutex::default(),
+            folders: Decoded::new(folders),
         }
     }
 
@@ -184,11 +132,6 @@ impl Store {
             ))
         })
         .inspect_err(|error| self.note(error))
-    }
-
-    fn decoded(&self) -> MutexGuard<'_, Decoded> {
-        // It only ever holds whole folders, so that a panic leaves nothing half done that matters.
-        self.folders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn note(&self, error: &ObjectError) {
@@ -359,7 +302,11 @@ fn expect(handle: &gix::odb::Handle, id: &gix::oid, wanted: Kind) -> Result<u64,
 
 impl Objects for GitObjects {
     fn folder(&self, id: &ObjectId, at: &TreePath, work: &Work) -> Result<Arc<Folder>, TreeError> {
-        if let Some(folder) = self.store.decoded().get(id) {
+        if let Some(folder) = work.known(id) {
+            return Ok(folder);
+        }
+        if let Some(folder) = self.store.folders.get(id) {
+            work.remember(*id, &folder);
             return Ok(folder);
         }
         work.check_time(at)?;
@@ -392,7 +339,8 @@ impl Objects for GitObjects {
         })?;
         work.spend(nodes.len() + 1, at)?;
         let folder = Arc::new(Folder::new(nodes));
-        self.store.decoded().keep(*id, &folder);
+        work.remember(*id, &folder);
+        self.store.folders.keep(*id, &folder);
         Ok(folder)
     }
 
@@ -409,58 +357,5 @@ impl Objects for GitObjects {
             handle.find(id, &mut buffer).map_err(damaged)?;
             Ok(buffer)
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn id(number: u8) -> ObjectId {
-        ObjectId::from_bytes_or_panic(&[number; 20])
-    }
-
-    fn folder(entries: usize) -> Arc<Folder> {
-        let nodes = (0..entries).map(|number| {
-            let name = number.to_string().into_bytes();
-            (name, NodeKind::File, id(0))
-        });
-        Arc::new(Folder::new(nodes))
-    }
-
-    #[test]
-    fn two_folders_of_any_size_stay_while_they_are_used() {
-        let (one, two) = (folder(KEPT_NODES + 1), folder(KEPT_NODES + 1));
-        let mut decoded = Decoded::default();
-        decoded.keep(id(0), &folder(2));
-        decoded.keep(id(1), &one);
-        decoded.keep(id(2), &two);
-        for _ in 0..3 {
-            assert!(decoded.get(&id(0)).is_some());
-            assert!(
-                decoded
-                    .get(&id(1))
-                    .is_some_and(|kept| Arc::ptr_eq(&kept, &one))
-            );
-            assert!(
-                decoded
-                    .get(&id(2))
-                    .is_some_and(|kept| Arc::ptr_eq(&kept, &two))
-            );
-        }
-    }
-
-    #[test]
-    fn a_folder_that_all_lead_through_stays_and_others_go() {
-        let mut decoded = Decoded::default();
-        decoded.keep(id(0), &folder(10));
-        let large = folder(KEPT_NODES / 2);
-        for number in 1..100 {
-            decoded.keep(id(number), &large);
-            assert!(decoded.get(&id(0)).is_some());
-        }
-        assert!(decoded.get(&id(1)).is_none());
-        assert!(decoded.folders.len() <= KEPT_FOLDERS);
-        assert!(decoded.nodes <= KEPT_NODES + 13);
     }
 }

@@ -18,6 +18,7 @@ use std::{
     io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -28,6 +29,7 @@ use crate::{
     credentials::Credentials,
     error::SourceError,
     location::Location,
+    store::Folders,
     transport::{Conversation, ssh::private_dir},
 };
 
@@ -39,6 +41,8 @@ const RETRY: Duration = Duration::from_millis(50);
 pub(crate) struct Cache {
     dir: PathBuf,
     key: [u8; 32],
+    /// What is decoded of all that is open.
+    folders: Arc<Folders>,
 }
 
 fn failed(path: &Path, error: io::Error) -> SourceError {
@@ -52,7 +56,11 @@ impl Cache {
         private_dir(&dir.join("repositories")).map_err(|error| failed(&dir, error))?;
         let key =
             read_or_make_key(&dir.join("key")).map_err(|error| failed(&dir.join("key"), error))?;
-        Ok(Self { dir, key })
+        Ok(Self {
+            dir,
+            key,
+            folders: Arc::default(),
+        })
     }
 
     /// Names what is fetched from a location with credentials. Who has other credentials never reads from it.
@@ -108,6 +116,7 @@ impl Cache {
             dir,
             conversation.url(),
             conversation.limits(),
+            Arc::clone(&self.folders),
             lock,
         )))
     }
@@ -219,7 +228,7 @@ fn free(lease: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{collections::HashSet, os::unix::fs::PermissionsExt as _, sync::Arc};
+    use std::{collections::HashSet, os::unix::fs::PermissionsExt as _};
 
     use tokio_util::sync::CancellationToken;
 

@@ -13,7 +13,7 @@ use super::free;
 use crate::{
     error::{SourceError, chain, lack},
     limits::Limits,
-    store::{Store, open_options},
+    store::{Folders, Store, open_options},
 };
 
 /// A repository with more packs than this is fetched anew, as each one makes reading slower.
@@ -29,6 +29,7 @@ pub(crate) struct Slot {
     dir: PathBuf,
     url: String,
     limits: Limits,
+    folders: Arc<Folders>,
     _lock: File,
 }
 
@@ -41,11 +42,18 @@ pub(crate) struct Draft<'a> {
 }
 
 impl Slot {
-    pub(super) fn new(dir: PathBuf, url: String, limits: Limits, lock: File) -> Self {
+    pub(super) fn new(
+        dir: PathBuf,
+        url: String,
+        limits: Limits,
+        folders: Arc<Folders>,
+        lock: File,
+    ) -> Self {
         Self {
             dir,
             url,
             limits,
+            folders,
             _lock: lock,
         }
     }
@@ -177,7 +185,8 @@ impl Slot {
             .open(self.lease_path(number))
             .and_then(|lease| lease.lock_shared().map(|()| lease))
             .map_err(gix::Error::from_error)?;
-        Store::open(path, self.limits, Some(lease)).map(Arc::new)
+        let folders = Arc::clone(&self.folders);
+        Store::open(path, self.limits, Some(lease), folders).map(Arc::new)
     }
 }
 

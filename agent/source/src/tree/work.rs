@@ -4,17 +4,20 @@
 //! thing whose price no count tells.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use gix::ObjectId;
 use pintle_core::tree::{TreeError, TreePath};
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
     task::block_in_place,
 };
 
-use super::{broken, unusable};
+use super::{broken, objects::Folder, unusable};
 
 /// Most steps of one call: less than a second. A step is what it takes to decode one entry of a folder.
 ///
@@ -25,6 +28,8 @@ const STEPS: usize = 5_000_000;
 const LOOK: usize = 10;
 /// Bytes of a link's target that take one step to go through.
 const TARGET_BYTES: usize = 4;
+/// Folders that one call keeps whatever their size: what a link from one leads through to another is looked into for each of the links.
+const KEPT_FOLDERS: usize = 3;
 /// Longest time of one call, which no honest one comes near. It is for what a count of steps does not see: sizes and links
 /// that are made from thousands of other objects or from very large ones, and a disk that hardly answers.
 const TIME: Duration = Duration::from_secs(10);
@@ -34,6 +39,8 @@ const TIME: Duration = Duration::from_secs(10);
 pub(crate) struct Work {
     left: Cell<usize>,
     until: Instant,
+    /// The folders that it has looked into last.
+    folders: RefCell<VecDeque<(ObjectId, Arc<Folder>)>>,
 }
 
 impl Work {
@@ -45,7 +52,27 @@ impl Work {
         Self {
             left: Cell::new(steps),
             until: Instant::now() + time,
+            folders: RefCell::default(),
         }
+    }
+
+    /// Returns a folder if it is one of those that the call has looked into last.
+    pub(crate) fn known(&self, id: &ObjectId) -> Option<Arc<Folder>> {
+        let mut folders = self.folders.borrow_mut();
+        let at = folders.iter().position(|(known, _)| known == id)?;
+        let found = folders.remove(at)?;
+        let folder = Arc::clone(&found.1);
+        folders.push_back(found);
+        Some(folder)
+    }
+
+    /// Keeps a folder that was not known.
+    pub(crate) fn remember(&self, id: ObjectId, folder: &Arc<Folder>) {
+        let mut folders = self.folders.borrow_mut();
+        if folders.len() == KEPT_FOLDERS {
+            folders.pop_front();
+        }
+        folders.push_back((id, Arc::clone(folder)));
     }
 
     /// Counts a look for a name, or into a link.
@@ -111,6 +138,21 @@ mod tests {
         let work = Work::within(LOOK, TIME);
         work.spend(LOOK + 1, &at).unwrap_err();
         work.spend(1, &at).unwrap_err();
+    }
+
+    #[test]
+    fn folders_of_any_size_stay_while_they_are_used() {
+        let id = |number: u8| ObjectId::from_bytes_or_panic(&[number; 20]);
+        let work = Work::new();
+        let folder = Arc::new(Folder::default());
+        for number in 0..3 {
+            assert!(work.known(&id(number)).is_none());
+            work.remember(id(number), &folder);
+        }
+        assert!(work.known(&id(0)).is_some());
+        work.remember(id(3), &folder);
+        assert!(work.known(&id(0)).is_some() && work.known(&id(2)).is_some());
+        assert!(work.known(&id(1)).is_none(), "it was not used for longest");
     }
 
     #[test]
