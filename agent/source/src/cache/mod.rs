@@ -35,6 +35,8 @@ use crate::{
 
 /// How often a lock that another process holds is tried.
 const RETRY: Duration = Duration::from_millis(50);
+/// How often it is tried by who can do without. Whoever only reads has it for a moment, as has a process that is just started.
+const TRIES: u32 = 10;
 
 /// The cache folder.
 #[derive(Debug, Clone)]
@@ -89,6 +91,24 @@ impl Cache {
             }
             conversation.pause(RETRY)?;
         }
+    }
+
+    /// Locks the place of a repository that was fetched before, if nobody is just fetching it.
+    pub(crate) fn find(
+        &self,
+        id: &str,
+        conversation: &Conversation,
+    ) -> Result<Option<Slot>, SourceError> {
+        if !self.repositories().join(id).join("lock").exists() {
+            return Ok(None);
+        }
+        for _ in 0..TRIES {
+            if let Some(slot) = self.try_lock(id, conversation)? {
+                return Ok(Some(slot));
+            }
+            conversation.pause(RETRY)?;
+        }
+        Ok(None)
     }
 
     fn try_lock(&self, id: &str, conversation: &Conversation) -> Result<Option<Slot>, SourceError> {

@@ -91,24 +91,32 @@ impl Slot {
 
     /// Opens what is there, or makes an empty repository.
     pub(crate) fn open(&self) -> Result<Arc<Store>, SourceError> {
-        if let Some(number) = self.generations().last() {
-            self.clean(*number);
-            match self.open_generation(*number) {
-                Ok(store) if self.is_current(&store) => return Ok(store),
-                Ok(_) => {}
-                Err(error) => {
-                    if let Some(cause) = lack(&error) {
-                        return Err(SourceError::cache(&self.generation(*number), cause));
-                    }
-                    tracing::warn!(
-                        url = self.url,
-                        error = chain(&error),
-                        "a fetched repository is damaged: fetching it anew"
-                    );
+        match self.open_newest()? {
+            Some(store) => Ok(store),
+            None => self.draft()?.adopt(),
+        }
+    }
+
+    /// Opens what is there; nothing if that cannot be gone on with.
+    pub(crate) fn open_newest(&self) -> Result<Option<Arc<Store>>, SourceError> {
+        let Some(number) = self.generations().last().copied() else {
+            return Ok(None);
+        };
+        self.clean(number);
+        match self.open_generation(number) {
+            Ok(store) => Ok(self.is_current(&store).then_some(store)),
+            Err(error) => {
+                if let Some(cause) = lack(&error) {
+                    return Err(SourceError::cache(&self.generation(number), cause));
                 }
+                tracing::warn!(
+                    url = self.url,
+                    error = chain(&error),
+                    "a fetched repository is damaged: fetching it anew"
+                );
+                Ok(None)
             }
         }
-        self.draft()?.adopt()
     }
 
     /// Removes what a killed process left half written. Nobody writes now but who holds this slot.

@@ -187,12 +187,44 @@ fn open(
 ) -> Result<(Slot, Arc<Store>), SourceError> {
     let slot = shared.cache.lock(&repository.id, &dial.conversation)?;
     slot.sweep();
-    let known = lock(&repository.last)
-        .store
-        .clone()
-        .filter(|store| slot.is_current(store));
-    let store = known.map_or_else(|| slot.open(), Ok)?;
+    let store = known(repository, &slot).map_or_else(|| slot.open(), Ok)?;
     Ok((slot, store))
+}
+
+/// Returns what is open already, if it is what a slot goes on with.
+fn known(repository: &Repository, slot: &Slot) -> Option<Arc<Store>> {
+    let known = lock(&repository.last).store.clone();
+    known.filter(|store| slot.is_current(store))
+}
+
+/// Finds a commit in the cache; nothing if it is not there, or if somebody is just fetching into it.
+pub(super) fn cached(
+    shared: &Shared,
+    repository: &Repository,
+    runtime: Handle,
+    id: ObjectId,
+) -> Option<Snapshot> {
+    let url = repository.location.to_string();
+    let limits = shared.options.limits;
+    let conversation = Conversation::new(url.clone(), limits, runtime, shared.stop.clone());
+    let found = guarded(&url, || {
+        let Some(slot) = shared.cache.find(&repository.id, &conversation)? else {
+            return Ok(None);
+        };
+        let store = match known(repository, &slot) {
+            Some(store) => Some(store),
+            None => slot.open_newest()?,
+        };
+        let Some(store) = store else { return Ok(None) };
+        let Ok(Some(commit)) = store.commit(id) else {
+            return Ok(None);
+        };
+        let before = lock(&repository.last).store.replace(Arc::clone(&store));
+        // To close its files takes longer than others should wait for what is remembered.
+        drop(before);
+        Ok(Some(Snapshot::new(store, commit, String::new(), limits)))
+    });
+    found.ok().flatten()
 }
 
 fn remember(repository: &Repository, listed: Instant, told: &Told, wants: &[ObjectId]) {

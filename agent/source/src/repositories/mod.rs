@@ -15,7 +15,11 @@ use pintle_core::application::Reference;
 use tokio::{runtime::Handle, sync::oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use self::{absent::Absent, converse::converse, rest::Rest};
+use self::{
+    absent::Absent,
+    converse::{cached, converse},
+    rest::Rest,
+};
 use crate::{
     cache::Cache,
     credentials::{Credentials, Login},
@@ -146,8 +150,9 @@ impl Repositories {
 
     /// Returns what the reference means now, with its files. Must be called within a tokio runtime.
     ///
-    /// One list of references is asked for; objects are fetched only if they are not here yet. Errors name the
-    /// repository and never hold a secret; see [`SourceError::is_retryable`].
+    /// One list of references is asked for; objects are fetched only if they are not here yet. A commit that is named by its id
+    /// and is here needs no server at all. Errors name the repository and never hold a secret; see
+    /// [`SourceError::is_retryable`].
     pub async fn fetch(
         &self,
         remote: &Remote,
@@ -163,10 +168,11 @@ impl Repositories {
         remote: &Remote,
         reference: &Reference,
     ) -> Result<Snapshot, SourceError> {
-        match self.resting(remote) {
-            Some(failure) => Err(failure),
-            None => self.fetch(remote, reference).await,
-        }
+        let Some(failure) = self.resting(remote) else {
+            return self.fetch(remote, reference).await;
+        };
+        let repository = self.repository(Location::parse(&remote.url)?, &remote.credentials);
+        self.cached(&repository, reference).await.ok_or(failure)
     }
 
     /// Like [`Repositories::fetch`], but content with an answer that is at most this old.
@@ -195,6 +201,9 @@ impl Repositories {
         }
         let repository = self.repository(location, &remote.credentials);
         if let Some(snapshot) = self.remembered(&repository, reference, age) {
+            return Ok(snapshot);
+        }
+        if let Some(snapshot) = self.cached(&repository, reference).await {
             return Ok(snapshot);
         }
         match self.ask(&repository, Some(reference.clone())).await? {
@@ -332,6 +341,26 @@ impl Repositories {
             self.shared.options.limits,
         )
         .ok()
+    }
+
+    /// Returns a commit that is named by its id and was fetched before: whatever the server says, it would be the same. What
+    /// keeps it from being read here says nothing; then the server is asked.
+    async fn cached(
+        &self,
+        repository: &Arc<Repository>,
+        reference: &Reference,
+    ) -> Option<Snapshot> {
+        let Reference::Commit(commit) = reference else {
+            return None;
+        };
+        let id = crate::refs::parse_commit(commit).ok()?;
+        if self.shared.stop.is_cancelled() {
+            return None;
+        }
+        let (shared, repository) = (Arc::clone(&self.shared), Arc::clone(repository));
+        let runtime = Handle::current();
+        let looking = move || cached(&shared, &repository, runtime, id);
+        tokio::task::spawn_blocking(looking).await.ok().flatten()
     }
 
     async fn ask(

@@ -1,12 +1,18 @@
 //! What each kind of reference leads to, and what is said when it leads nowhere.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use pintle_core::application::Reference;
-use pintle_source::SourceError;
+use pintle_source::{Remote, SourceError};
 
 use crate::fixture::{
     Desk, Scripted, Seen, branch, lines, only_tips, open_servers, push_tree_id, read, repository,
     result, small, tidy, tree,
 };
+use crate::sharing::busy;
 
 #[tokio::test]
 async fn each_kind_of_reference() {
@@ -253,6 +259,59 @@ async fn what_jgit_has_searched_for_is_not_searched_for_again() {
     let requests = server.requests();
     let fetches = requests.iter().filter(|seen| seen.says("want ")).count();
     assert_eq!(fetches, 1);
+}
+
+#[tokio::test]
+async fn a_commit_that_was_fetched_needs_no_server() {
+    let repository = small(open_servers(), "outage");
+    let first = repository.head().unwrap();
+    let is_away = Arc::new(AtomicBool::new(false));
+    let refuses = Arc::clone(&is_away);
+    let server = Scripted::git(repository.bare(), move |_| {
+        refuses.load(Ordering::Relaxed).then(busy)
+    });
+    let remote = Remote::anonymous(server.url_of("a.git"));
+    let desk = Desk::new();
+    let main = branch("main");
+    desk.fetch(&remote.url, main.clone()).await.unwrap();
+    let second = repository
+        .push_files(&[("app/a.yaml", "a: 2\n")], "second")
+        .unwrap();
+    desk.fetch(&remote.url, main.clone()).await.unwrap();
+    let third = repository
+        .push_files(&[("app/a.yaml", "a: 3\n")], "third")
+        .unwrap();
+
+    is_away.store(true, Ordering::Relaxed);
+    // It asks to be left alone.
+    desk.refused(&remote.url, main.clone()).await;
+    let before = server.requests().len();
+    for (commit, text) in [(&first, "a: 1\n"), (&second, "a: 2\n")] {
+        let reference = Reference::Commit(commit.clone());
+        // One that has it open, one that has to leave the server alone, and another process.
+        let fetched = [
+            desk.fetch(&remote.url, reference.clone()).await,
+            desk.repositories.poll(&remote, &reference).await,
+            desk.again().fetch(&remote, &reference).await,
+        ];
+        for snapshot in fetched.map(Result::unwrap) {
+            assert_eq!(snapshot.revision.commit, *commit);
+            assert_eq!(read(&snapshot, "app/a.yaml"), text);
+        }
+    }
+    assert_eq!(server.requests().len(), before);
+
+    // What was never fetched does, and so does all of it when the cache is gone.
+    let third = Reference::Commit(third);
+    desk.refused(&remote.url, third.clone()).await;
+    let polled = desk.repositories.poll(&remote, &third).await;
+    assert!(polled.unwrap_err().retry_after().is_some());
+    std::fs::remove_dir_all(desk.dir.path().join("repositories")).unwrap();
+    let first = Reference::Commit(first);
+    desk.refused(&remote.url, first.clone()).await;
+    is_away.store(false, Ordering::Relaxed);
+    let snapshot = desk.fetch(&remote.url, first).await.unwrap();
+    assert_eq!(read(&snapshot, "app/a.yaml"), "a: 1\n");
 }
 
 #[tokio::test]

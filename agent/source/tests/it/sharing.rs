@@ -208,7 +208,7 @@ async fn an_old_server_that_is_not_ready_for_what_is_known_is_asked_without() {
 }
 
 /// The answer of a server that wants to be left alone for ten minutes.
-fn busy() -> Vec<u8> {
+pub(crate) fn busy() -> Vec<u8> {
     let head = "429 Too Many Requests\r\nretry-after: 600";
     response(head, "text/plain", b"")
 }
@@ -269,12 +269,12 @@ async fn a_kept_connection_that_is_closed_when_the_next_request_comes_is_no_fail
     let repository = small(open_servers(), "closing");
     let bare = repository.bare().to_owned();
     let closed = Arc::new(AtomicUsize::new(0));
-    let closes = Arc::clone(&closed);
+    let counter = Arc::clone(&closed);
     let server = Scripted::with_socket(move |seen, socket| {
         let answer = kept(upload_pack(&bare, seen, "version=2"));
         let _ = socket.write_all(&answer);
         if matches!(socket.read(&mut [0; 4096]), Ok(1..)) {
-            closes.fetch_add(1, Ordering::Relaxed);
+            counter.fetch_add(1, Ordering::Relaxed);
         }
     });
     let desk = Desk::new();

@@ -301,6 +301,13 @@ fn another_source_has_nothing_of_the_one_before_to_go_back_to() -> Result<()> {
     Ok(())
 }
 
+/// Deletes what the agent has fetched from git.
+fn forget_fetched(stage: &Stage) -> Result<()> {
+    let cache = stage.agent.dir().join("cache");
+    std::fs::remove_dir_all(cache.join("git").join("repositories"))?;
+    Ok(())
+}
+
 /// Asks for a rollback to what is not in the history, and waits until it is refused.
 fn ask_for_nowhere(stage: &Stage) -> Result<Value> {
     let request =
@@ -377,6 +384,7 @@ fn what_is_gone_back_to_comes_from_the_source_that_is_named_now() -> Result<()> 
     stage.request("shop")?;
     stage.ready_at("shop", &second)?;
 
+    forget_fetched(&stage)?;
     servers.inject(Fault::on("*", "upload-pack").refuse());
     let request = format!(
         r#"{{"id": "by-hand", "by": "eve", "at": "2026-01-01T00:00:00Z", "to": "{first}"}}"#
@@ -448,12 +456,19 @@ fn each_request_is_answered_even_if_nothing_comes_of_it() -> Result<()> {
         })
     })?;
 
-    // The source is away: each who asks is told so.
+    // The source is away. What was fetched before does not need it.
     let bare = stage.repository.bare();
     let away = bare.with_extension("away");
     std::fs::rename(bare, &away)?;
+    as_administrator(
+        &["rollback", "shop", "--to", "2", "-n", &stage.namespace],
+        0,
+    )?;
+    assert_eq!(stage.object("Deployment", "web")?["spec"]["replicas"], 2);
+    // What is not there any more does: each who asks is told so.
+    forget_fetched(&stage)?;
     for _ in 0..2 {
-        let limit = ["--to", "2", "--timeout", "1m", "-n", &stage.namespace];
+        let limit = ["--to", "1", "--timeout", "1m", "-n", &stage.namespace];
         let said = as_administrator(&[&["rollback", "shop"], &limit[..]].concat(), 1)?;
         assert!(said.contains("did not come to run"), "{said}");
     }
