@@ -8,7 +8,7 @@ use std::{cmp::Reverse, collections::BTreeSet, fmt};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::hook;
+use crate::{hook, plain};
 
 /// Most events that are told of one object.
 pub const EVENT_LIMIT: usize = 3;
@@ -274,8 +274,9 @@ fn event_text(event: &Value) -> String {
         Some(count) if count > 1 => format!(" ({count} times)"),
         _ => String::new(),
     };
-    let message = cut(&text("message").replace('\n', " "), EVENT_BYTES);
-    format!("{}: {message}{times}", text("reason"))
+    let (reason, message) = (text("reason"), text("message"));
+    let message = cut(&plain::of(&message).replace('\n', " "), EVENT_BYTES);
+    format!("{}: {message}{times}", plain::of(&reason))
 }
 
 /// When an event was seen last. Older clients write `lastTimestamp`, newer ones `eventTime` and a series.
@@ -291,8 +292,9 @@ fn when(event: &Value) -> String {
 }
 
 fn cut(text: &str, limit: usize) -> String {
+    let text = plain::of(text);
     if text.len() <= limit {
-        return text.to_owned();
+        return text.into_owned();
     }
     format!("{}…", &text[..text.floor_char_boundary(limit)])
 }
@@ -304,6 +306,15 @@ mod tests {
 
     fn cause(status: Value) -> Option<String> {
         trouble(&json!({ "status": status })).map(|found| found.cause)
+    }
+
+    #[test]
+    fn nothing_that_a_container_or_an_event_says_steers_a_terminal() {
+        let found = cause(json!({"phase": "Failed", "message": "\u{1b}[2K\u{1b}]0;x\u{7}done"}));
+        let found = found.unwrap();
+        assert!(found.contains("\u{fffd}]0;x\u{fffd}done"), "{found}");
+        let event = json!({"reason": "\u{1b}[32mReady", "message": "all\r\nis\rwell"});
+        assert_eq!(events(&[event]), ["Ready: all is\u{fffd}well"]);
     }
 
     #[test]

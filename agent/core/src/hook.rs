@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::object::ObjectId;
+use crate::{object::ObjectId, plain};
 
 /// An event at which hooks are run.
 #[derive(
@@ -210,9 +210,14 @@ pub fn trouble(pod: &Value) -> Option<Trouble> {
         container: None,
         what,
     };
-    found
+    let found = found
         .or_else(|| unscheduled(status).map(of_pod))
-        .or_else(|| (status["phase"] == "Failed").then(|| of_pod(why(status, "it has failed"))))
+        .or_else(|| (status["phase"] == "Failed").then(|| of_pod(why(status, "it has failed"))));
+    found.map(|found| Trouble {
+        // Containers write some of it themselves, as the message with which they end.
+        what: plain::of(&found.what).into_owned(),
+        ..found
+    })
 }
 
 fn containers(status: &Value) -> impl Iterator<Item = &Value> {

@@ -31,6 +31,7 @@ pub mod machine;
 pub mod names;
 pub mod object;
 pub mod order;
+pub mod plain;
 pub mod plan;
 pub mod plugin;
 pub mod problem;

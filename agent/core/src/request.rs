@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::plain;
+
 /// Most bytes of a reason: it goes into annotations, statuses and Events.
 const REASON_BYTES: usize = 200;
 
@@ -32,7 +34,8 @@ impl PersonRequest {
     /// Reads the value of an annotation, or says what it lacks.
     pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
         let mut request: Self = serde_json::from_str(text)?;
-        request.reason = request.reason.map(|reason| cut(&reason));
+        request.reason = request.reason.map(|reason| cut(&plain::of(&reason)));
+        request.by = plain::of(&request.by).into_owned();
         Ok(request)
     }
 
@@ -73,6 +76,9 @@ mod tests {
         assert_eq!(PersonRequest::read("true"), None);
         let lacking = PersonRequest::parse(r#"{"id": "1", "by": "ada"}"#).unwrap_err();
         assert!(lacking.to_string().contains("missing field `at`"));
+        let steering = r#"{"id": "1", "by": "\u001b[2Jada", "at": "t", "reason": "\u0007now"}"#;
+        let read = PersonRequest::read(steering).unwrap();
+        assert_eq!(read.told(), "by ada at t: \u{fffd}now");
         let long = PersonRequest {
             reason: Some("ü".repeat(1000)),
             ..request

@@ -1,6 +1,6 @@
 //! What hooks write, and what their pods say, for whoever waits for them.
 
-use pintle_core::hook::trouble;
+use pintle_core::{hook::trouble, plain};
 use serde_json::Value;
 
 use super::{Applier, Step};
@@ -96,12 +96,10 @@ impl Applier<'_> {
         }
         if let Some(container) = trouble.container.filter(|_| with_log)
             && let Ok(log) = self.log(pod, &container, QUOTED).await
+            && !log.is_empty()
         {
-            let log = log.trim_end();
-            if !log.is_empty() {
-                let separator = if text.is_empty() { "" } else { "; " };
-                text = format!("{text}{separator}the end of its log:\n{}", indented(log));
-            }
+            let separator = if text.is_empty() { "" } else { "; " };
+            text = format!("{text}{separator}the end of its log:\n{}", indented(&log));
         }
         text
     }
@@ -113,10 +111,8 @@ impl Applier<'_> {
             .query("container", container)
             .query("tailLines", &tail.lines.to_string())
             .accept("*/*");
-        let mut text = self.connection.call_text_once(&call).await?;
-        let start = text.len().saturating_sub(tail.bytes);
-        text.drain(..text.ceil_char_boundary(start));
-        Ok(text)
+        let text = self.connection.call_text_once(&call).await?;
+        Ok(plain::end_of(&text, tail.bytes))
     }
 }
 

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use pintle_core::{
     explanation::{self, Explanation, Log},
     object::ObjectId,
+    plain,
 };
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -327,9 +328,7 @@ impl Looker {
                 return Err("its log cannot be read: its node does not answer".to_owned());
             }
         };
-        let text = text.trim_end();
-        let start = text.ceil_char_boundary(text.len().saturating_sub(LOG_BYTES));
-        Ok(text[start..].to_owned())
+        Ok(plain::end_of(&text, LOG_BYTES))
     }
 
     /// Takes note of what could not be read. What the account may not read is not tried again: nobody is told when it may.
