@@ -1,5 +1,6 @@
 //! Everything that is printed passes here: results on standard output, all else on standard error.
 use std::{
+    borrow::Cow,
     io::{ErrorKind, IsTerminal as _, Write as _},
     sync::{
         OnceLock,
@@ -8,7 +9,7 @@ use std::{
 };
 
 use owo_colors::OwoColorize as _;
-use pintle_core::causes::chain;
+use pintle_core::{causes::chain, plain};
 use serde::Serialize;
 use serde_json::Value;
 use tracing_subscriber::EnvFilter;
@@ -44,6 +45,8 @@ pub(crate) fn start_logs(args: &LogArgs, agent: bool) {
     let json = args.log_json || (agent && !std::io::stderr().is_terminal());
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // A line that is lost would be told by one that panics.
+        .log_internal_errors(false)
         .with_writer(|| Aside);
     // The first subscriber wins; there is no other in this process.
     let _ = if json {
@@ -65,17 +68,37 @@ pub(crate) fn start_logs(args: &LogArgs, agent: bool) {
     }
 }
 
-/// Writes to standard error, above what is drawn there in place.
+/// Writes to standard error, above what is drawn there in place. Where that takes no more, the work goes on without being told of.
 struct Aside;
 
 impl std::io::Write for Aside {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        aside(|| std::io::stderr().write(bytes))
+        let _ = aside(|| std::io::stderr().write_all(bytes));
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
-        std::io::stderr().flush()
+        let _ = std::io::stderr().flush();
+        Ok(())
     }
+}
+
+/// What this program itself writes for colours, and the end of each.
+const COLOURS: [&str; 8] = [
+    "\u{1b}[0m",
+    "\u{1b}[1m",
+    "\u{1b}[2m",
+    "\u{1b}[31m",
+    "\u{1b}[32m",
+    "\u{1b}[33m",
+    "\u{1b}[34m",
+    "\u{1b}[39m",
+];
+
+/// Returns text for people as a terminal may have it. Much of it is of others, such as what a container says before it ends: it
+/// must not hide lines, pretend to be others, or reach what is beside the terminal's picture.
+pub(super) fn printable(text: &str) -> Cow<'_, str> {
+    plain::keeping(text, &COLOURS)
 }
 
 /// Why standard output takes no more, if it does not: of the first write that failed.
@@ -114,9 +137,9 @@ pub(crate) fn usage(error: &clap::Error) {
     }
 }
 
-/// Prints text to standard output.
+/// Prints text for people to standard output.
 pub(crate) fn text(text: &str) {
-    aside(|| print(text));
+    aside(|| print(&printable(text)));
 }
 
 fn print(text: &str) {
@@ -141,12 +164,14 @@ pub(crate) fn document(pieces: &[String]) {
 
 /// Prints a line for people to standard error.
 pub(crate) fn note(text: &str) {
-    aside(|| anstream::eprintln!("{text}"));
+    let text = printable(text);
+    // Where it takes no more, as [`Aside`].
+    let _ = aside(|| writeln!(anstream::stderr().lock(), "{text}"));
 }
 
 /// Prints a warning to standard error.
 pub(crate) fn warning(text: &str) {
-    aside(|| anstream::eprintln!("{} {text}", "warning:".yellow().bold()));
+    note(&format!("{} {text}", "warning:".yellow().bold()));
 }
 
 /// Prints an error and its causes to standard error, each cause once: where the log is JSON, as a line of it, for whoever reads
@@ -156,18 +181,19 @@ pub(crate) fn error(error: &anyhow::Error) {
     if IS_JSON.load(Ordering::Relaxed) && tracing::enabled!(tracing::Level::ERROR) {
         tracing::error!("{text}");
     } else {
-        aside(|| anstream::eprintln!("{} {text}", "error:".red().bold()));
+        note(&format!("{} {text}", "error:".red().bold()));
     }
 }
 
 /// Prints a machine-readable result.
 pub(crate) fn machine(format: Format, value: &impl Serialize) -> anyhow::Result<()> {
     let value = serde_json::to_value(value)?;
-    match format {
-        Format::Json => text(&serde_json::to_string_pretty(&value)?),
-        Format::Yaml => text(&yaml(&value)),
-        Format::Jsonl => text(&value.to_string()),
-    }
+    let text = match format {
+        Format::Json => serde_json::to_string_pretty(&value)?,
+        Format::Yaml => yaml(&value),
+        Format::Jsonl => value.to_string(),
+    };
+    aside(|| print(&text));
     Ok(())
 }
 
@@ -207,6 +233,23 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn colours_stay_and_what_else_steers_a_terminal_does_not() {
+        let (mark, name) = ("✓".green().to_string(), "shop".bold().to_string());
+        let ours = format!("{mark} {name} {}", "42s".dimmed());
+        assert_eq!(printable(&ours), ours);
+        for colour in [
+            "a".red().to_string(),
+            "a".yellow().to_string(),
+            "a".blue().to_string(),
+        ] {
+            assert_eq!(printable(&colour), colour);
+        }
+        let theirs = format!("{mark} \u{1b}]52;c;AAAA\u{7}\u{1b}[1A\u{1b}[8m\rReady");
+        let expected = format!("{mark} \u{fffd}]52;c;AAAA\u{fffd}\u{fffd}Ready");
+        assert_eq!(printable(&theirs), expected);
+    }
 
     #[test]
     fn tables_line_up() {

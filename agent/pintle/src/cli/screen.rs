@@ -9,6 +9,8 @@ use std::{
 use console::{Term, strip_ansi_codes, truncate_str};
 use owo_colors::OwoColorize as _;
 
+use super::output::printable;
+
 /// Between two pictures of the sign that moves.
 const TICK: Duration = Duration::from_millis(100);
 const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
@@ -83,7 +85,7 @@ impl Screen {
     /// Sets the line that says what is going on.
     pub(crate) fn heading(&self, text: &str) {
         let mut drawing = lock(&self.0);
-        text.clone_into(&mut drawing.heading);
+        drawing.heading = line(text);
         drawing.is_open = true;
         drawing.draw();
     }
@@ -92,7 +94,7 @@ impl Screen {
     /// fit into its height is left out.
     pub(crate) fn show(&self, lines: Vec<String>) {
         let mut drawing = lock(&self.0);
-        drawing.lines = lines;
+        drawing.lines = lines.iter().map(|text| line(text)).collect();
         drawing.draw();
     }
 
@@ -104,6 +106,11 @@ impl Screen {
         drawing.lines.clear();
         drawing.is_open = false;
     }
+}
+
+/// Makes a text one line that can be drawn: what moves the cursor would leave parts of it behind.
+fn line(text: &str) -> String {
+    printable(text).replace(['\n', '\t'], " ")
 }
 
 fn lock(drawing: &Mutex<Drawing>) -> MutexGuard<'_, Drawing> {

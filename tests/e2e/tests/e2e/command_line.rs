@@ -458,6 +458,17 @@ fn what_cannot_be_printed_is_told() -> Result<()> {
         let told = "error: standard output: No space left on device";
         assert!(said.contains(told), "{args:?}: {said}");
     }
+    // What is told beside the result is lost, and ends nothing.
+    let told: [(&[&str], i32); 3] = [
+        (&["render", ".", "--log", "debug"], 0),
+        (&["render", "ftp://example.com/a"], 2),
+        (&["version", "--log", "info"], 0),
+    ];
+    for (args, code) in told {
+        let full = File::options().write(true).open("/dev/full")?;
+        let output = desk.command(args)?.stderr(full).output()?;
+        assert_eq!(output.status.code(), Some(code), "{args:?}");
+    }
     // Whoever reads no more has what they wanted.
     let completion = desk.command(&["completion", "bash"])?;
     let output = in_a_shell(&completion, "{ \"$@\"; echo \"it was $?\" >&2; } | true").output()?;
