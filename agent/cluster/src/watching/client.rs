@@ -68,8 +68,10 @@ pub(crate) fn of(connection: &Connection, answered: watch::Sender<()>) -> kube::
             let is_watch = is_watch(&request);
             if is_watch {
                 let pause = lock(&lives).pause(Instant::now());
-                let spread: f64 = rand::random();
-                tokio::time::sleep(pause.mul_f64(0.5 + spread / 2.0)).await;
+                if !pause.is_zero() {
+                    let spread: f64 = rand::random();
+                    tokio::time::sleep(pause.mul_f64(0.5 + spread / 2.0)).await;
+                }
             }
             let response = ask(connection, request).await?;
             if response.status().is_success() {
