@@ -7,6 +7,7 @@
 mod catching_up;
 mod checking;
 mod early;
+mod room;
 mod seeing;
 mod state;
 mod waiting;
@@ -113,12 +114,12 @@ impl TrackEvent {
     }
 }
 
-/// A kind whose objects have not been watched for a while, although they should be.
+/// A kind whose objects have not been watched for a while, although they should be, or of which there are too many.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unseen {
     /// Which kind, and why.
     pub problem: String,
-    /// Whether the server answers, and does not let it be watched.
+    /// Whether the server answers, and does not let it be watched, or tells of too many.
     pub is_refused: bool,
 }
 
@@ -348,8 +349,8 @@ impl Tracker {
         }
     }
 
-    /// Returns the kinds of an application whose watches have not worked for a while. Drift and health of such objects are not
-    /// seen.
+    /// Returns the kinds of an application whose watches have not worked for a while, or tell of more objects than are looked
+    /// after. Drift and health of such objects are not seen.
     pub fn unseen(&self, application: &ApplicationName) -> Vec<Unseen> {
         self.inner.lock().unseen(&application.label_value())
     }

@@ -8,20 +8,18 @@ use std::{
     time::Duration,
 };
 
-use pintle_core::{
-    health::{Assessment, Status},
-    machine::Millis,
-    object::ObjectId,
-};
-use serde_json::Value;
+use pintle_core::health::{Assessment, Status};
 
 use super::{
     AbortOnDrop, Inner, Judge,
-    state::{Check, State},
+    state::{Again, Check, State, Subject},
 };
+use crate::{connection::Connection, request::RequestError};
 
 /// A health check that wants to be asked again at once is asked after this time.
 pub(crate) const SOONEST: Duration = Duration::from_millis(100);
+/// After this time an object is asked for once more that could not be read for its check.
+const UNREAD: Duration = Duration::from_secs(10);
 
 /// Says how an object is that no check has said anything of yet.
 pub(super) fn unanswered() -> Assessment {
@@ -48,22 +46,22 @@ impl Inner {
     }
 
     /// Checks an object again when only time has changed the verdict. A newer state of it, or its end, makes that needless:
-    /// whoever remembers the object drops the task with it, which holds all of the object.
+    /// whoever remembers the object drops the task with it, which may hold all of the object.
     fn recheck(self: &Arc<Self>, label: &str, check: &Check, after: Duration) -> AbortOnDrop {
         let (inner, label) = (Arc::downgrade(self), label.to_owned());
-        let (id, object) = (check.id.clone(), Arc::clone(&check.object));
+        let again = check.again();
         let task = tokio::spawn(async move {
             tokio::time::sleep(after.max(SOONEST)).await;
             if let Some(inner) = inner.upgrade() {
-                inner.check_again(&label, &id, &object);
+                inner.check_again(&label, &again);
             }
         });
         AbortOnDrop(task.abort_handle())
     }
 
-    fn check_again(self: &Arc<Self>, label: &str, id: &ObjectId, object: &Arc<Value>) {
+    fn check_again(self: &Arc<Self>, label: &str, again: &Again) {
         let mut state = self.lock();
-        let unserved = state.check_again(label, id, object);
+        let unserved = state.check_again(label, again);
         self.serve(&mut state, label, unserved);
     }
 }
@@ -72,21 +70,56 @@ impl Inner {
 ///
 /// The tracker is not held while a check goes on: who drops it, or forgets the application, ends the check.
 async fn check_all(inner: Weak<Inner>, label: String, number: u64) {
-    while let Some((judge, check, now)) = next(&inner, &label, number) {
-        let said = judge
-            .assess(&check.application, &check.id, &check.object, now)
-            .await;
+    while let Some((checker, check)) = next(&inner, &label, number) {
+        // It is gone, which the watch tells.
+        let Some(said) = checker.assess(&check).await else {
+            continue;
+        };
         let Some(inner) = inner.upgrade() else { return };
         inner.judged(&label, &check, said);
     }
 }
 
-fn next(inner: &Weak<Inner>, label: &str, number: u64) -> Option<(Arc<dyn Judge>, Check, Millis)> {
+fn next(inner: &Weak<Inner>, label: &str, number: u64) -> Option<(Checker, Check)> {
     let inner = inner.upgrade()?;
     let check = inner.lock().next_check(label, number)?;
-    Some((
-        Arc::clone(&inner.judge),
-        check,
-        inner.connection.clock().now(),
-    ))
+    let checker = Checker {
+        judge: Arc::clone(&inner.judge),
+        connection: inner.connection.clone(),
+    };
+    Some((checker, check))
+}
+
+/// What a check needs of a tracker.
+struct Checker {
+    judge: Arc<dyn Judge>,
+    connection: Connection,
+}
+
+impl Checker {
+    /// Has an object checked; says nothing of one that is gone.
+    async fn assess(&self, check: &Check) -> Option<Assessment> {
+        let read;
+        let object = match &check.subject {
+            Subject::Whole(whole) => whole.object(),
+            Subject::Unread(kind) => {
+                match self.connection.read_from_list(kind, &check.id).await {
+                    Ok(found) => read = found?,
+                    Err(error) => return Some(unread(&error)),
+                }
+                &read
+            }
+        };
+        let now = self.connection.clock().now();
+        let (application, id) = (&check.application, &check.id);
+        Some(self.judge.assess(application, id, object, now).await)
+    }
+}
+
+fn unread(error: &RequestError) -> Assessment {
+    let message = format!("it cannot be read for its health check: {error}");
+    Assessment {
+        recheck_after: Some(UNREAD),
+        ..Assessment::new(Status::Unknown, message)
+    }
 }

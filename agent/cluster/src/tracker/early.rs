@@ -10,11 +10,15 @@ use std::{
 
 use serde_json::Value;
 
+use super::room::{Room, Share};
+
 /// How long an application may take to become known. Objects of applications that others look after, such as the command
 /// line, are dropped then.
 pub(super) const PATIENCE: Duration = Duration::from_mins(2);
-/// How many bytes are kept at most.
+/// How many bytes are kept at most of what one cluster tells.
 const CAPACITY: usize = 32 << 20;
+/// For what all clusters tell.
+static ROOM: Room = Room::of(3 * CAPACITY);
 /// Of how many applications it is remembered that objects were dropped. Most never become known: they were deleted.
 const REMEMBERED: usize = 10_000;
 
@@ -28,14 +32,15 @@ pub(super) enum Missed {
 }
 
 /// An object as JSON, by `apiVersion`: which version of it counts is known with its application.
-type Texts = HashMap<Box<str>, Box<str>>;
+type Texts = HashMap<Box<str>, (Box<str>, Share)>;
 
 /// See the module's documentation.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Early {
     /// By label, and by uid.
     kept: HashMap<String, HashMap<Box<str>, Texts>>,
     bytes: usize,
+    room: &'static Room,
     /// Labels of which objects were dropped.
     dropped: HashSet<String>,
     /// Whether it is not known any more of which labels: of any, for all that is known.
@@ -43,23 +48,46 @@ pub(super) struct Early {
     is_timed: bool,
 }
 
+impl Default for Early {
+    fn default() -> Self {
+        Self::within(&ROOM)
+    }
+}
+
 impl Early {
+    fn within(room: &'static Room) -> Self {
+        Self {
+            kept: HashMap::new(),
+            bytes: 0,
+            room,
+            dropped: HashSet::new(),
+            is_any: false,
+            is_timed: false,
+        }
+    }
+
     /// Keeps an object. Returns whether a timer is to be set that calls [`Early::expire`].
     pub(super) fn keep(&mut self, label: &str, uid: &str, object: &Value) -> bool {
         if self.is_any || self.dropped.contains(label) {
             return false;
         }
         let text: Box<str> = object.to_string().into();
-        if self.bytes + text.len() > CAPACITY {
+        let fits = self.bytes + text.len() <= CAPACITY;
+        let share = if fits {
+            self.room.take(text.len())
+        } else {
+            None
+        };
+        let Some(share) = share else {
             self.drop_all();
             self.forget(label);
             return false;
-        }
+        };
         self.bytes += text.len();
         let version = object["apiVersion"].as_str().unwrap_or_default();
         let objects = self.kept.entry(label.to_owned()).or_default();
         let texts = objects.entry(uid.into()).or_default();
-        if let Some(before) = texts.insert(version.into(), text) {
+        if let Some((before, _)) = texts.insert(version.into(), (text, share)) {
             self.bytes -= before.len();
         }
         !std::mem::replace(&mut self.is_timed, true)
@@ -69,7 +97,7 @@ impl Early {
     pub(super) fn remove(&mut self, uid: &str) {
         for objects in self.kept.values_mut() {
             let texts = objects.remove(uid).unwrap_or_default();
-            self.bytes -= texts.values().map(|text| text.len()).sum::<usize>();
+            self.bytes -= texts.values().map(|(text, _)| text.len()).sum::<usize>();
         }
     }
 
@@ -79,7 +107,10 @@ impl Early {
             return Some(Missed::Unknown);
         }
         let objects = self.kept.remove(label)?.into_values();
-        let texts: Vec<Box<str>> = objects.flat_map(Texts::into_values).collect();
+        let texts: Vec<Box<str>> = objects
+            .flat_map(Texts::into_values)
+            .map(|(text, _)| text)
+            .collect();
         self.bytes -= texts.iter().map(|text| text.len()).sum::<usize>();
         Some(Missed::Objects(texts))
     }
@@ -193,5 +224,17 @@ mod tests {
         assert!(early.bytes <= CAPACITY);
         assert_eq!(early.take("a"), Some(Missed::Unknown));
         assert_eq!(early.take("b"), Some(Missed::Unknown));
+    }
+
+    #[test]
+    fn all_together_hold_no_more_than_there_is_room_for() {
+        static ROOM: Room = Room::of(20);
+        let (mut one, mut other) = (Early::within(&ROOM), Early::within(&ROOM));
+        one.keep("a", "1", &json!("0123456789"));
+        other.keep("b", "2", &json!("0123456789"));
+        assert_eq!(other.take("b"), Some(Missed::Unknown));
+        assert!(matches!(one.take("a"), Some(Missed::Objects(_))));
+        other.keep("c", "3", &json!("0123456789"));
+        assert!(matches!(other.take("c"), Some(Missed::Objects(_))));
     }
 }

@@ -9,9 +9,12 @@ use tokio::time::Instant;
 use super::{
     Inner, Observed,
     checking::unanswered,
+    room::weight,
     state::{Incoming, Origin, Registered},
 };
 
+/// The longest text that is taken for a name or a version: no API server gives longer ones, and what they name is remembered.
+const NAME: usize = 1024;
 /// How many other managers are remembered of an object.
 const MANAGERS: usize = 3;
 
@@ -37,7 +40,7 @@ impl Inner {
                 return;
             }
         };
-        let version = object["apiVersion"].as_str().unwrap_or_default();
+        let version = name(&object["apiVersion"]).unwrap_or_default();
         let applied = applied_version(&object, &registered.manager);
         if self
             .lock()
@@ -50,6 +53,7 @@ impl Inner {
             label,
             id,
             observed,
+            weight: weight(&object),
             object: &object,
             version,
             origin,
@@ -81,12 +85,7 @@ impl Inner {
 
 /// Keeps of an object what is needed to see drift.
 fn reduce(object: &Value, id: &ObjectId, registered: &Registered) -> Observed {
-    let text = |field: &str| {
-        object["metadata"][field]
-            .as_str()
-            .unwrap_or_default()
-            .into()
-    };
+    let text = |field: &str| name(&object["metadata"][field]).unwrap_or_default().into();
     let managers = fields::other_managers(object, &registered.manager);
     let ignored = registered.drift.ignored(id);
     Observed {
@@ -96,6 +95,7 @@ fn reduce(object: &Value, id: &ObjectId, registered: &Registered) -> Observed {
         assessment: unanswered(),
         managers: managers
             .into_iter()
+            .filter(|manager| manager.len() <= NAME)
             .take(MANAGERS)
             .map(Into::into)
             .collect(),
@@ -104,25 +104,33 @@ fn reduce(object: &Value, id: &ObjectId, registered: &Registered) -> Observed {
 }
 
 fn uid_of(object: &Value) -> &str {
-    object["metadata"]["uid"].as_str().unwrap_or_default()
+    name(&object["metadata"]["uid"]).unwrap_or_default()
+}
+
+fn name(value: &Value) -> Option<&str> {
+    value.as_str().filter(|text| text.len() <= NAME)
 }
 
 fn label_and_id(object: &Value) -> Option<(&str, ObjectId)> {
-    let label = object["metadata"]["labels"][APPLICATION_LABEL].as_str()?;
+    let label = name(&object["metadata"]["labels"][APPLICATION_LABEL])?;
     Some((label, id_of(object)?))
 }
 
 fn id_of(object: &Value) -> Option<ObjectId> {
-    let api_version = object["apiVersion"].as_str()?;
+    let api_version = name(&object["apiVersion"])?;
     let metadata = &object["metadata"];
+    let namespace = match &metadata["namespace"] {
+        Value::Null => None,
+        named => Some(name(named)?.to_owned()),
+    };
     Some(ObjectId {
         group: api_version
             .split_once('/')
             .map_or("", |(group, _)| group)
             .to_owned(),
-        kind: object["kind"].as_str()?.to_owned(),
-        namespace: metadata["namespace"].as_str().map(ToOwned::to_owned),
-        name: metadata["name"].as_str()?.to_owned(),
+        kind: name(&object["kind"])?.to_owned(),
+        namespace,
+        name: name(&metadata["name"])?.to_owned(),
     })
 }
 
@@ -144,4 +152,28 @@ fn applied_version<'a>(object: &'a Value, manager: &str) -> Option<&'a str> {
         .iter()
         .find(|entry| entry["manager"] == manager && entry["operation"] == "Apply")?;
     ours["apiVersion"].as_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_has_names_that_nothing_has_is_not_taken_up() {
+        let object = |label: &str, name: &str, namespace: &str| {
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {
+                "name": name, "namespace": namespace, "labels": {APPLICATION_LABEL: label},
+            }})
+        };
+        let long = "x".repeat(NAME + 1);
+        assert!(label_and_id(&object("shop.web", "a", "shop")).is_some());
+        for object in [
+            object(&long, "a", "shop"),
+            object("shop.web", &long, "shop"),
+            object("shop.web", "a", &long),
+        ] {
+            assert_eq!(label_and_id(&object), None);
+        }
+    }
 }

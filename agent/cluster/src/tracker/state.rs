@@ -1,6 +1,7 @@
 //! What a tracker knows. Nothing here waits for anything.
 
 mod behind;
+mod bounds;
 mod checks;
 mod deleted;
 mod queue;
@@ -19,17 +20,23 @@ use tokio::{
     time::Instant,
 };
 
-pub(super) use self::{behind::Backlog, checks::Check, remembered::Verdict};
+pub(super) use self::{
+    behind::Backlog,
+    checks::{Again, Check, Subject},
+    remembered::Verdict,
+};
 use self::{
     behind::Behind,
-    checks::Waiting,
+    bounds::LeftOut,
+    checks::{WHOLE, Waiting, Whole},
     deleted::Deleted,
     queue::Queue,
-    remembered::{Remembered, Renewed, Sighting},
+    remembered::{Remembered, Sighting},
 };
 use super::{
     AbortOnDrop, Observed, TrackEvent,
     early::{Early, Missed},
+    room::Room,
 };
 use crate::{discovery::ResourceType, release::Release, watching::Failure};
 
@@ -70,6 +77,8 @@ pub(super) struct Incoming<'a> {
     pub(super) observed: Observed,
     /// All of it, for its check.
     pub(super) object: &'a Arc<Value>,
+    /// About how many bytes of memory that takes.
+    pub(super) weight: usize,
     /// The `apiVersion` at which it was told.
     pub(super) version: &'a str,
     pub(super) origin: Origin<'a>,
@@ -90,6 +99,7 @@ struct App {
     keys: BTreeSet<WatchKey>,
     objects: HashMap<ObjectId, Remembered>,
     behind: Behind,
+    left_out: LeftOut,
     /// What waits for its health check.
     checks: Queue<Waiting>,
     /// The task that takes from it.
@@ -120,7 +130,7 @@ pub(super) struct State {
     /// Labels by field manager.
     labels: HashMap<String, String>,
     watches: BTreeMap<WatchKey, Watch>,
-    /// Each `apiVersion` once, however many objects were told at it.
+    /// Each `apiVersion` of a watch once, however many objects were told at it.
     versions: BTreeSet<Arc<str>>,
     deleted: Deleted,
     /// Labels by the unique id of objects that carry them, and of which those applications own nothing. An object that is handed
@@ -128,6 +138,8 @@ pub(super) struct State {
     disowned: HashMap<Box<str>, String>,
     counter: u64,
     pub(super) early: Early,
+    /// For all of the objects that are to be checked.
+    room: &'static Room,
     watches_changed: watch::Sender<u64>,
 }
 
@@ -142,6 +154,7 @@ impl Default for State {
             disowned: HashMap::new(),
             counter: 0,
             early: Early::default(),
+            room: &WHOLE,
             watches_changed: watch::Sender::new(0),
         }
     }
@@ -174,7 +187,9 @@ impl State {
         self.labels
             .insert(registered.manager.clone(), label.clone());
         let missed = match self.apps.get(&label) {
-            Some(known) if known.registered.drift.ignore != release.drift.ignore => {
+            Some(known)
+                if known.registered.drift.ignore != release.drift.ignore || known.may_make_up() =>
+            {
                 Some(Missed::Unknown)
             }
             Some(_) => None,
@@ -188,6 +203,7 @@ impl State {
             keys: BTreeSet::new(),
             objects: HashMap::new(),
             behind: Behind::default(),
+            left_out: LeftOut::default(),
             checks: Queue::new(),
             server: None,
             changes: watch::Sender::new(0),
@@ -312,6 +328,21 @@ impl State {
             _ if self.deleted.contains(&incoming.observed.uid) => return None,
             _ => self.pass_of(incoming.label, &incoming.id),
         };
+        let app = self.apps.get(incoming.label)?;
+        if !app.has_room_for(&incoming.id) {
+            let event = self.leave_out(incoming.label, &incoming.id);
+            return Some(Taken {
+                event,
+                unserved: None,
+            });
+        }
+        let before = app
+            .objects
+            .get(&incoming.id)
+            .map(|known| &known.observed.uid);
+        if let Some(before) = before.filter(|before| **before != incoming.observed.uid) {
+            self.disowned.remove(before);
+        }
         self.counter += 1;
         let check = self.counter;
         let sighting = Sighting {
@@ -332,22 +363,13 @@ impl State {
             self.disowned.insert(uid, incoming.label.to_owned());
         }
         let unserved = if renewed.to_check {
-            app.enqueue(incoming.id.clone(), check, incoming.object)
+            let whole = Whole::within(self.room, incoming.object, incoming.weight);
+            app.enqueue(incoming.id.clone(), check, whole)
         } else {
             None
         };
         let event = renewed.changed.then(|| app.changed(incoming.id));
         Some(Taken { event, unserved })
-    }
-
-    /// Returns the one copy of an `apiVersion`.
-    fn version(&mut self, text: &str) -> Arc<str> {
-        if let Some(known) = self.versions.get(text) {
-            return Arc::clone(known);
-        }
-        let version: Arc<str> = text.into();
-        self.versions.insert(Arc::clone(&version));
-        version
     }
 
     fn keys(&self, label: &str) -> impl Iterator<Item = &WatchKey> {
@@ -451,6 +473,9 @@ impl State {
                 }
                 events.extend(app.drop_object(&id));
             }
+            if app.left_out.told(key, pass) {
+                events.push(app.sight());
+            }
             // Who waits may have waited for the watch.
             if app.keys.contains(key) {
                 app.changes.send_modify(|changes| *changes += 1);
@@ -465,7 +490,8 @@ impl State {
     }
 
     /// Returns what is known of an object: only once its watches, of which there is one for each version in use, have told
-    /// everything, and nothing while one of them does not work or the application is behind on what it tells.
+    /// everything, and nothing while one of them does not work or the application is behind on what it tells. What is not
+    /// remembered is not gone where there was no room for all.
     pub(super) fn known(
         &self,
         label: &str,
@@ -486,9 +512,11 @@ impl State {
         if !is_told || !in_sight {
             return Known::Nothing;
         }
-        app.objects
-            .get(id)
-            .map_or(Known::Gone, |known| Known::Object(&known.observed))
+        match app.objects.get(id) {
+            Some(known) => Known::Object(&known.observed),
+            None if app.left_out.may_have(id) => Known::Nothing,
+            None => Known::Gone,
+        }
     }
 
     pub(super) fn snapshot(&self, label: &str) -> BTreeMap<ObjectId, Observed> {
@@ -529,37 +557,6 @@ impl State {
 }
 
 impl App {
-    /// Says whether a watch of the application sees an object at an `apiVersion`.
-    fn sees_at(&self, version: &str, id: &ObjectId) -> bool {
-        let mut keys = self.keys.iter().filter(|key| sees(key, id));
-        keys.any(|key| key.0.api_version() == version)
-    }
-
-    /// Says whether it is for a watch to say that an object is gone, which was told at an `apiVersion` last. Another one sees
-    /// the same objects at another version, and lists them at another time.
-    fn is_told_by(&self, key: &WatchKey, id: &ObjectId, version: &str) -> bool {
-        if !sees(key, id) {
-            return false;
-        }
-        if self.keys.contains(key) {
-            return version == key.0.api_version() || !self.sees_at(version, id);
-        }
-        // Somebody else's watch; of what the application uses no kind of there is no other.
-        !self.keys.iter().any(|own| sees(own, id))
-    }
-
-    /// Remembers what is seen of an object.
-    fn see(&mut self, id: &ObjectId, sighting: Sighting) -> Option<Renewed> {
-        if let Some(known) = self.objects.get_mut(id) {
-            return known.renew(sighting);
-        }
-        self.objects.insert(id.clone(), Remembered::new(sighting));
-        Some(Renewed {
-            changed: true,
-            to_check: true,
-        })
-    }
-
     fn drop_object(&mut self, id: &ObjectId) -> Option<TrackEvent> {
         self.objects.remove(id)?;
         self.checks.remove(id);

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{State, WatchKey};
+use super::{State, WatchKey, bounds::LeftOut};
 use crate::tracker::{TrackEvent, early::Missed};
 
 /// What an application has to make up for.
@@ -58,6 +58,10 @@ impl State {
         behind.listing.retain(|key, _| app.keys.contains(key));
         let is_all = missed == Some(Missed::Unknown);
         behind.elsewhere |= is_all;
+        if is_all {
+            // Told anew, unless there is no room for it again.
+            app.left_out = LeftOut::default();
+        }
         let mut unlisted = Vec::new();
         for key in &app.keys {
             if is_all || (behind.elsewhere && !before.contains(key)) {

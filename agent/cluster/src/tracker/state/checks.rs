@@ -5,21 +5,84 @@ use std::sync::Arc;
 use pintle_core::{health::Assessment, names::ApplicationName, object::ObjectId};
 use serde_json::Value;
 
-use super::{App, State, Verdict};
-use crate::tracker::{AbortOnDrop, TrackEvent};
+use super::{App, State, Verdict, sees};
+use crate::{
+    discovery::ResourceType,
+    tracker::{
+        AbortOnDrop, TrackEvent,
+        room::{Room, Share},
+    },
+};
+
+/// For all of the objects that are to be checked, now or again, in all trackers: each may be a megabyte, and a check may be slow.
+pub(super) static WHOLE: Room = Room::of(64 << 20);
+
+/// All of an object, and the room that it takes.
+pub(in crate::tracker) struct Whole {
+    object: Arc<Value>,
+    _share: Share,
+}
+
+impl Whole {
+    /// Keeps an object, if there is room.
+    pub(super) fn within(
+        room: &'static Room,
+        object: &Arc<Value>,
+        weight: usize,
+    ) -> Option<Arc<Self>> {
+        Some(Arc::new(Self {
+            _share: room.take(weight)?,
+            object: Arc::clone(object),
+        }))
+    }
+
+    pub(in crate::tracker) fn object(&self) -> &Value {
+        &self.object
+    }
+}
+
+/// What is checked.
+pub(in crate::tracker) enum Subject {
+    /// The object as it was seen.
+    Whole(Arc<Whole>),
+    /// The object of this kind as it is read: there was no room for it.
+    Unread(ResourceType),
+}
 
 /// An object that is to be checked.
 pub(in crate::tracker) struct Check {
     pub(in crate::tracker) application: ApplicationName,
     pub(in crate::tracker) id: ObjectId,
-    pub(in crate::tracker) object: Arc<Value>,
+    pub(in crate::tracker) subject: Subject,
     number: u64,
+}
+
+impl Check {
+    /// Returns what is needed to check the object again that has not changed since.
+    pub(in crate::tracker) fn again(&self) -> Again {
+        Again {
+            id: self.id.clone(),
+            number: self.number,
+            whole: match &self.subject {
+                Subject::Whole(whole) => Some(Arc::clone(whole)),
+                Subject::Unread(_) => None,
+            },
+        }
+    }
+}
+
+/// An object that is to be checked again.
+pub(in crate::tracker) struct Again {
+    id: ObjectId,
+    /// Of the check before.
+    number: u64,
+    whole: Option<Arc<Whole>>,
 }
 
 /// What waits of an object.
 pub(super) struct Waiting {
     number: u64,
-    object: Arc<Value>,
+    whole: Option<Arc<Whole>>,
 }
 
 impl State {
@@ -31,16 +94,24 @@ impl State {
         if app.number != number {
             return None;
         }
-        let Some((id, waiting)) = app.checks.take() else {
-            app.server = None;
-            return None;
-        };
-        Some(Check {
-            application: app.registered.application.clone(),
-            id,
-            object: waiting.object,
-            number: waiting.number,
-        })
+        loop {
+            let Some((id, waiting)) = app.checks.take() else {
+                app.server = None;
+                return None;
+            };
+            let subject = match (waiting.whole, app.kind_of(&id)) {
+                (Some(whole), _) => Subject::Whole(whole),
+                (None, Some(kind)) => Subject::Unread(kind.clone()),
+                // The application uses the kind no longer.
+                (None, None) => continue,
+            };
+            return Some(Check {
+                application: app.registered.application.clone(),
+                id,
+                subject,
+                number: waiting.number,
+            });
+        }
     }
 
     /// Keeps what serves an application: it ends with it.
@@ -68,22 +139,14 @@ impl State {
 
     /// Lets an object be checked again that has not changed since, unless it waits for a check as it is. Returns the number
     /// of its application if nobody serves that.
-    pub(in crate::tracker) fn check_again(
-        &mut self,
-        label: &str,
-        id: &ObjectId,
-        object: &Arc<Value>,
-    ) -> Option<u64> {
+    pub(in crate::tracker) fn check_again(&mut self, label: &str, again: &Again) -> Option<u64> {
         let app = self.apps.get_mut(label)?;
-        let seen = &app.objects.get(id)?.observed;
-        let metadata = &object["metadata"];
-        let is_current =
-            metadata["uid"] == *seen.uid && metadata["resourceVersion"] == *seen.resource_version;
-        if !is_current || app.checks.has(id) {
+        let known = app.objects.get(&again.id)?;
+        if !known.is_newest(again.number) || app.checks.has(&again.id) {
             return None;
         }
         self.counter += 1;
-        app.enqueue(id.clone(), self.counter, object)
+        app.enqueue(again.id.clone(), self.counter, again.whole.clone())
     }
 
     /// Returns how an object is, if it is known.
@@ -98,12 +161,23 @@ impl App {
         &mut self,
         id: ObjectId,
         number: u64,
-        object: &Arc<Value>,
+        whole: Option<Arc<Whole>>,
     ) -> Option<u64> {
-        let waiting = Waiting {
-            number,
-            object: Arc::clone(object),
-        };
+        let waiting = Waiting { number, whole };
         self.checks.put(id, waiting).then_some(self.number)
+    }
+
+    /// Returns the kind of an object that is known, at the version at which it was told if the application uses that.
+    fn kind_of(&self, id: &ObjectId) -> Option<&ResourceType> {
+        let version = &*self.objects.get(id)?.version;
+        let kinds = || {
+            self.keys
+                .iter()
+                .filter(move |key| sees(key, id))
+                .map(|key| &key.0)
+        };
+        kinds()
+            .find(|kind| kind.api_version() == version)
+            .or_else(|| kinds().next())
     }
 }

@@ -148,6 +148,11 @@ impl Remembered {
         }
     }
 
+    /// Says whether a check that was asked for is of what the object is now.
+    pub(super) fn is_newest(&self, check: u64) -> bool {
+        self.wanted <= check
+    }
+
     fn is_checked(&self) -> bool {
         self.answered >= self.wanted
     }

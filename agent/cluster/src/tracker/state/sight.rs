@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pintle_core::object::ObjectId;
 use tokio::sync::Notify;
 
-use super::{State, WatchKey, sees};
+use super::{App, State, WatchKey, bounds::FULL, sees};
 use crate::{
     tracker::{TrackEvent, Unseen},
     watching::Failure,
@@ -136,26 +136,39 @@ impl State {
         unsynced.collect()
     }
 
-    /// Names the kinds whose watches have not worked for long, with the reason.
+    /// Names the kinds whose watches have not worked for long, or tell of more than is looked after, with the reason.
     pub(in crate::tracker) fn unseen(&self, label: &str) -> Vec<Unseen> {
-        self.keys(label)
-            .filter_map(|key| {
-                let watch = self.watches.get(key).filter(|watch| watch.is_lost)?;
-                let failure = watch.problem.as_ref()?;
-                Some(Unseen {
-                    problem: format!("{}: {}", key.0, failure.text),
-                    is_refused: failure.is_refused,
-                })
+        let lost = self.keys(label).filter_map(|key| {
+            let watch = self.watches.get(key).filter(|watch| watch.is_lost)?;
+            let failure = watch.problem.as_ref()?;
+            Some(Unseen {
+                problem: format!("{}: {}", key.0, failure.text),
+                is_refused: failure.is_refused,
             })
-            .collect()
+        });
+        let full = self.full(label).map(|key| Unseen {
+            problem: format!("{}: {FULL}", key.0),
+            is_refused: true,
+        });
+        lost.chain(full).collect()
+    }
+
+    /// Returns the watches of an application that tell of more than is looked after.
+    fn full(&self, label: &str) -> impl Iterator<Item = &WatchKey> {
+        let app = self.apps.get(label).into_iter();
+        app.flat_map(|app| app.keys.iter().filter(move |key| app.left_out.has(key)))
     }
 
     /// Says why an object may not have been seen.
     pub(in crate::tracker) fn problem_of(&self, label: &str, id: &ObjectId) -> Option<&str> {
-        self.keys(label)
+        let failure = self
+            .keys(label)
             .filter(|key| sees(key, id))
-            .find_map(|key| self.watches.get(key)?.problem.as_ref())
+            .find_map(|key| self.watches.get(key)?.problem.as_ref());
+        let is_full = || self.full(label).any(|key| sees(key, id)).then_some(FULL);
+        failure
             .map(|failure| failure.text.as_str())
+            .or_else(is_full)
     }
 
     /// Says whether any watch could see an object, at whichever version.
@@ -172,5 +185,26 @@ impl State {
     ) -> bool {
         let app = self.apps.get(label);
         app.is_some_and(|app| app.sees_at(version, id))
+    }
+}
+
+impl App {
+    /// Says whether a watch of the application sees an object at an `apiVersion`.
+    pub(super) fn sees_at(&self, version: &str, id: &ObjectId) -> bool {
+        let mut keys = self.keys.iter().filter(|key| sees(key, id));
+        keys.any(|key| key.0.api_version() == version)
+    }
+
+    /// Says whether it is for a watch to say that an object is gone, which was told at an `apiVersion` last. Another one sees
+    /// the same objects at another version, and lists them at another time.
+    pub(super) fn is_told_by(&self, key: &WatchKey, id: &ObjectId, version: &str) -> bool {
+        if !sees(key, id) {
+            return false;
+        }
+        if self.keys.contains(key) {
+            return version == key.0.api_version() || !self.sees_at(version, id);
+        }
+        // Somebody else's watch; of what the application uses no kind of there is no other.
+        !self.keys.iter().any(|own| sees(own, id))
     }
 }

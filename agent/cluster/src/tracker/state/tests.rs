@@ -1,5 +1,6 @@
 //! Tests of what a tracker knows.
 
+mod bounds;
 mod catching_up;
 mod checking;
 
@@ -91,6 +92,7 @@ fn take(
         id: id(name),
         observed,
         object: &Arc::new(object),
+        weight: 10,
         version: &version,
         origin,
         at: Instant::now(),

@@ -49,9 +49,11 @@ impl Fixture {
 }
 
 fn version(check: &Check) -> &str {
-    check.object["metadata"]["resourceVersion"]
-        .as_str()
-        .unwrap_or_default()
+    let Subject::Whole(whole) = &check.subject else {
+        panic!("there is room for it");
+    };
+    let version = &whole.object()["metadata"]["resourceVersion"];
+    version.as_str().unwrap_or_default()
 }
 
 #[test]
@@ -158,6 +160,37 @@ fn what_is_gone_is_not_checked_and_what_was_under_way_is_not_of_the_next() {
 }
 
 #[test]
+fn for_what_there_is_no_room_is_read_when_it_is_its_turn() {
+    static ROOM: Room = Room::of(10);
+    let mut fixture = Fixture::new();
+    fixture.state.room = &ROOM;
+    let is_whole = |check: &Check| matches!(&check.subject, Subject::Whole(_));
+    let kind_of = |check: &Check| match &check.subject {
+        Subject::Unread(kind) => Some(kind.clone()),
+        Subject::Whole(_) => None,
+    };
+    for name in ["a", "b"] {
+        fixture.see(name, observed(name, 1, "s"));
+    }
+    let first = fixture.next_check().unwrap();
+    let second = fixture.next_check().unwrap();
+    assert!(is_whole(&first));
+    assert_eq!(kind_of(&second), Some(key().0));
+    fixture.answer(&second, "well");
+    assert_eq!(fixture.said("b", &["well"]), (Some("well"), true));
+    fixture.state.check_again(LABEL, &second.again());
+    assert!(!is_whole(&fixture.next_check().unwrap()));
+    // Until it is checked again by itself, it is kept.
+    let again = first.again();
+    drop(first);
+    fixture.see("c", observed("c", 1, "s"));
+    assert!(!is_whole(&fixture.next_check().unwrap()));
+    drop(again);
+    fixture.see("d", observed("d", 1, "s"));
+    assert!(is_whole(&fixture.next_check().unwrap()));
+}
+
+#[test]
 fn a_forgotten_application_takes_no_answer_and_gives_no_work() {
     let mut fixture = Fixture::new();
     fixture.see("a", observed("u", 1, "s"));
@@ -181,10 +214,8 @@ fn time_alone_makes_no_answer_invalid() {
     let first = fixture.next_check().unwrap();
     fixture.answer(&first, "well");
     let again = |fixture: &mut Fixture| {
-        fixture
-            .state
-            .check_again(LABEL, &id("a"), &first.object)
-            .is_some()
+        let unserved = fixture.state.check_again(LABEL, &first.again());
+        unserved.is_some()
     };
     assert!(fixture.next_check().is_none());
     assert!(again(&mut fixture));
