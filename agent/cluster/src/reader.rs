@@ -1,6 +1,6 @@
 //! Reading objects of any kind, and being told when they change.
 
-mod paging;
+pub(crate) mod paging;
 pub(crate) mod sharing;
 
 use std::sync::Arc;
@@ -67,7 +67,7 @@ impl Reader {
             return Ok((Vec::new(), None));
         };
         let path = resource.path(namespace, None);
-        match paging::page(&self.connection, &path, page).await {
+        match paging::page(&self.connection, &path, None, page).await {
             Ok((found, next)) => {
                 let found = found.into_iter().map(|item| typed(item, &resource));
                 Ok((found.collect(), next))

@@ -17,17 +17,19 @@ const BYTES: usize = 8 << 20;
 /// By how much a page is smaller than one that was too large, and larger than one beside which there was room.
 const STEP: usize = 4;
 
-/// Reads a page of a list: the first, or the one that the page before names. Returns what names the next one, too.
+/// Reads a page of a list, of all objects or of those with some labels: the first, or the one that the page before names. Returns
+/// what names the next one, too.
 ///
 /// Of large objects fewer are asked for. A server takes any limit for what is left of a list.
-pub(super) async fn page(
+pub(crate) async fn page(
     connection: &Connection,
     path: &str,
+    labels: Option<&str>,
     named: Option<&str>,
 ) -> Result<(Vec<Value>, Option<String>), RequestError> {
     let mut place = Place::of(named);
     loop {
-        match connection.call_with_size(&place.call(path)).await {
+        match connection.call_with_size(&place.call(path, labels)).await {
             Ok((size, list)) => {
                 let next = place.next(size, &list);
                 return Ok((items(list), next));
@@ -61,8 +63,12 @@ impl<'a> Place<'a> {
         }
     }
 
-    fn call(&self, path: &str) -> Call {
-        let mut call = Call::get(path).query("limit", &self.limit.to_string());
+    fn call(&self, path: &str, labels: Option<&str>) -> Call {
+        let mut call = Call::get(path);
+        if let Some(labels) = labels {
+            call = call.query("labelSelector", labels);
+        }
+        call = call.query("limit", &self.limit.to_string());
         if let Some(rest) = self.rest {
             call = call.query("continue", rest);
         }
@@ -109,6 +115,8 @@ mod tests {
     use super::*;
     use crate::connection::Options;
 
+    const LABELS: &str = "app";
+
     const MEBIBYTE: usize = 1 << 20;
 
     /// Answers a request for a list of objects of these sizes, as the API server does, and notes how many were asked for.
@@ -118,6 +126,8 @@ mod tests {
             let (_, value) = all.find(|(known, _)| *known == name)?;
             Some(value.parse().unwrap())
         };
+        let labels = query.split('&').next().unwrap_or_default();
+        assert_eq!(labels, "labelSelector=app", "{query}");
         let (start, limit) = (value("continue").unwrap_or(0), value("limit").unwrap());
         limits.lock().unwrap().push(limit);
         let end = sizes.len().min(start + limit);
@@ -149,7 +159,7 @@ mod tests {
         let mut found = 0;
         let mut next: Option<String> = None;
         loop {
-            let read = page(&connection, "/api/v1/pods", next.as_deref()).await;
+            let read = page(&connection, "/api/v1/pods", Some(LABELS), next.as_deref()).await;
             let (objects, named) = read.unwrap();
             found += objects.len();
             next = named;

@@ -11,12 +11,9 @@ use serde_json::Value;
 use super::{
     Inner, Tracker, WatchKey,
     early::PATIENCE,
-    state::{Backlog, Origin},
+    state::{Backlog, Origin, Unlisted},
 };
-use crate::{
-    request::{Call, RequestError},
-    watching::typed,
-};
+use crate::{reader::paging::page, request::RequestError, watching::typed};
 
 /// Before objects that could not be listed are listed again; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
@@ -24,8 +21,8 @@ const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 impl Tracker {
-    /// Assesses all objects of an application anew, because it is judged by other rules now. Asks for them: one request
-    /// for each kind.
+    /// Assesses all objects of an application anew, because it is judged by other rules now. Asks for them: one list
+    /// for each kind, together with other applications that are behind on it.
     pub fn reassess(&self, application: &ApplicationName) {
         let label = application.label_value();
         let backlog = self.inner.lock().begin_catching_up(&label);
@@ -36,12 +33,14 @@ impl Tracker {
     /// What the checks have to say of it comes later.
     pub(super) fn catch_up(&self, application: &ApplicationName, backlog: Backlog) {
         let tracker = || Arc::downgrade(&self.inner);
-        let label = application.label_value();
         if let Some((texts, number)) = backlog.kept {
-            tokio::spawn(take_up(tracker(), label.clone(), texts, number));
+            let label = application.label_value();
+            tokio::spawn(take_up(tracker(), label, texts, number));
         }
-        for (key, number) in backlog.unlisted {
-            tokio::spawn(list(tracker(), label.clone(), key, number));
+        for (key, _) in backlog.unlisted {
+            if self.inner.lock().begin_listing(&key) {
+                tokio::spawn(list(tracker(), key));
+            }
         }
     }
 }
@@ -63,27 +62,30 @@ async fn take_up(tracker: Weak<Inner>, label: String, texts: Vec<Box<str>>, numb
     }
 }
 
-/// Reads all objects of an application that one of its watches tells of, until that succeeds or is not for this number any
-/// more.
+/// Reads the objects that one watch tells of, of all applications that are behind on it, until none is: many at a time, for an API
+/// server looks at all objects of a kind for each list.
 ///
 /// The tracker is not held between two tries: a server that never answers again would keep it, and its watches, for ever.
-async fn list(tracker: Weak<Inner>, label: String, key: WatchKey, number: u64) {
+async fn list(tracker: Weak<Inner>, key: WatchKey) {
     let mut pause = FIRST_PAUSE;
-    loop {
-        let inner = tracker.upgrade();
-        let is_due = |inner: &Arc<Inner>| inner.lock().is_unlisted(&label, &key, number);
-        let Some(inner) = inner.filter(is_due) else {
+    while let Some(inner) = tracker.upgrade() {
+        let unlisted = inner.lock().next_unlisted(&key);
+        if unlisted.is_empty() {
             return;
-        };
-        match inner.list_one(&label, &key).await {
-            // A kind that is gone has no objects.
+        }
+        match inner.list_all(&key, &unlisted).await {
             Err(error) if !error.is_not_found() => {
-                tracing::warn!(kind = %key.0, %error, "objects cannot be listed");
+                let applications = unlisted.len();
+                tracing::warn!(kind = %key.0, applications, %error, "objects cannot be listed");
             }
+            // A kind that is gone has no objects.
             Ok(()) | Err(_) => {
-                let event = inner.lock().listed(&label, &key, number);
-                inner.publish(event);
-                return;
+                for one in &unlisted {
+                    let event = inner.lock().listed(&one.label, &key, one.number);
+                    inner.publish(event);
+                }
+                pause = FIRST_PAUSE;
+                continue;
             }
         }
         drop(inner);
@@ -104,16 +106,27 @@ impl Inner {
         });
     }
 
-    async fn list_one(self: &Arc<Self>, label: &str, key: &WatchKey) -> Result<(), RequestError> {
+    /// Lists the objects of some applications, page by page.
+    async fn list_all(
+        self: &Arc<Self>,
+        key: &WatchKey,
+        unlisted: &[Unlisted],
+    ) -> Result<(), RequestError> {
         let path = key.0.path(key.1.as_deref(), None);
-        let call = Call::get(path).query("labelSelector", &format!("{APPLICATION_LABEL}={label}"));
-        let mut list = self.connection.call(&call).await?;
-        if let Some(Value::Array(items)) = list.get_mut("items").map(Value::take) {
-            for item in items {
-                self.see(Arc::new(typed(item, &key.0)), Origin::List);
+        let labels: Vec<&str> = unlisted.iter().map(|one| one.label.as_str()).collect();
+        let labels = format!("{APPLICATION_LABEL} in ({})", labels.join(","));
+        let mut named: Option<String> = None;
+        loop {
+            let read = page(&self.connection, &path, Some(&labels), named.as_deref());
+            let (objects, next) = read.await?;
+            for object in objects {
+                self.see(Arc::new(typed(object, &key.0)), Origin::List);
                 tokio::task::yield_now().await;
             }
+            if next.is_none() {
+                return Ok(());
+            }
+            named = next;
         }
-        Ok(())
     }
 }

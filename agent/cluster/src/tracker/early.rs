@@ -5,6 +5,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    hash::{BuildHasher as _, RandomState},
     time::Duration,
 };
 
@@ -19,8 +20,9 @@ pub(super) const PATIENCE: Duration = Duration::from_mins(2);
 const CAPACITY: usize = 32 << 20;
 /// For what all clusters tell.
 static ROOM: Room = Room::of(3 * CAPACITY);
-/// Of how many applications it is remembered that objects were dropped. Most never become known: they were deleted.
-const REMEMBERED: usize = 10_000;
+/// Of how many applications it is remembered that objects were dropped: of more than one cluster has. Most never become known: other
+/// replicas look after them, or they were deleted.
+const REMEMBERED: usize = 250_000;
 
 /// What an application that becomes known has missed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,8 +43,10 @@ pub(super) struct Early {
     kept: HashMap<String, HashMap<Box<str>, Texts>>,
     bytes: usize,
     room: &'static Room,
-    /// Labels of which objects were dropped.
-    dropped: HashSet<String>,
+    /// Labels of which objects were dropped, each as a number. Of one that has the number of another, objects are asked for that
+    /// were not missed.
+    dropped: HashSet<u64>,
+    numbers: RandomState,
     /// Whether it is not known any more of which labels: of any, for all that is known.
     is_any: bool,
     is_timed: bool,
@@ -61,6 +65,7 @@ impl Early {
             bytes: 0,
             room,
             dropped: HashSet::new(),
+            numbers: RandomState::new(),
             is_any: false,
             is_timed: false,
         }
@@ -68,7 +73,7 @@ impl Early {
 
     /// Keeps an object. Returns whether a timer is to be set that calls [`Early::expire`].
     pub(super) fn keep(&mut self, label: &str, uid: &str, object: &Value) -> bool {
-        if self.is_any || self.dropped.contains(label) {
+        if self.is_any || self.dropped.contains(&self.number(label)) {
             return false;
         }
         let text: Box<str> = object.to_string().into();
@@ -103,7 +108,8 @@ impl Early {
 
     /// Gives what an application has missed that becomes known now.
     pub(super) fn take(&mut self, label: &str) -> Option<Missed> {
-        if self.dropped.remove(label) || self.is_any {
+        let number = self.number(label);
+        if self.dropped.remove(&number) || self.is_any {
             return Some(Missed::Unknown);
         }
         let objects = self.kept.remove(label)?.into_values();
@@ -117,8 +123,13 @@ impl Early {
 
     /// Remembers that objects of a label are not kept from now on.
     pub(super) fn forget(&mut self, label: &str) {
-        self.dropped.insert(label.to_owned());
+        let number = self.number(label);
+        self.dropped.insert(number);
         self.bound();
+    }
+
+    fn number(&self, label: &str) -> u64 {
+        self.numbers.hash_one(label)
     }
 
     /// Drops what nobody came for.
@@ -128,8 +139,10 @@ impl Early {
     }
 
     fn drop_all(&mut self) {
+        let numbers = &self.numbers;
+        let labels = self.kept.drain().map(|(label, _)| label);
         self.dropped
-            .extend(self.kept.drain().map(|(label, _)| label));
+            .extend(labels.map(|label| numbers.hash_one(label.as_str())));
         self.bytes = 0;
         self.bound();
     }

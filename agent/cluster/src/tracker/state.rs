@@ -20,11 +20,6 @@ use tokio::{
     time::Instant,
 };
 
-pub(super) use self::{
-    behind::Backlog,
-    checks::{Again, Check, Subject},
-    remembered::Verdict,
-};
 use self::{
     behind::Behind,
     bounds::LeftOut,
@@ -32,6 +27,11 @@ use self::{
     deleted::Deleted,
     queue::Queue,
     remembered::{Remembered, Sighting},
+};
+pub(super) use self::{
+    behind::{Backlog, Unlisted},
+    checks::{Again, Check, Subject},
+    remembered::Verdict,
 };
 use super::{
     AbortOnDrop, Observed, TrackEvent,
@@ -133,6 +133,8 @@ pub(super) struct State {
     /// Each `apiVersion` of a watch once, however many objects were told at it.
     versions: BTreeSet<Arc<str>>,
     deleted: Deleted,
+    /// The watches of which somebody lists the objects for those who are behind on them.
+    listing: BTreeSet<WatchKey>,
     /// Labels by the unique id of objects that carry them, and of which those applications own nothing. An object that is handed
     /// over is such a one for a moment: when its label changes as well, nothing on it names its old owner any more.
     disowned: HashMap<Box<str>, String>,
@@ -151,6 +153,7 @@ impl Default for State {
             watches: BTreeMap::new(),
             versions: BTreeSet::new(),
             deleted: Deleted::default(),
+            listing: BTreeSet::new(),
             disowned: HashMap::new(),
             counter: 0,
             early: Early::default(),

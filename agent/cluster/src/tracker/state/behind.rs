@@ -8,6 +8,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{State, WatchKey, bounds::LeftOut};
 use crate::tracker::{TrackEvent, early::Missed};
 
+/// For how many applications objects are listed together. Their labels are in the path of the request, which must not be too
+/// long for any server.
+const TOGETHER: usize = 50;
+
+/// An application that is behind on a watch.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::tracker) struct Unlisted {
+    pub(in crate::tracker) label: String,
+    /// Of who lists its objects.
+    pub(in crate::tracker) number: u64,
+}
+
 /// What an application has to make up for.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(in crate::tracker) struct Backlog {
@@ -86,9 +98,30 @@ impl State {
         self.fall_behind(label, Some(Missed::Unknown), &BTreeSet::new())
     }
 
+    /// Says whether somebody has to begin to list the objects of a watch: whoever is told so, and asks who is next until nobody
+    /// is.
+    pub(in crate::tracker) fn begin_listing(&mut self, key: &WatchKey) -> bool {
+        self.listing.insert(key.clone())
+    }
+
+    /// Returns the applications whose objects of a watch are to be listed next. If there are none, nobody lists them any more.
+    pub(in crate::tracker) fn next_unlisted(&mut self, key: &WatchKey) -> Vec<Unlisted> {
+        let behind = self.apps.iter().filter_map(|(label, app)| {
+            Some(Unlisted {
+                label: label.clone(),
+                number: *app.behind.listing.get(key)?,
+            })
+        });
+        let next: Vec<Unlisted> = behind.take(TOGETHER).collect();
+        if next.is_empty() {
+            self.listing.remove(key);
+        }
+        next
+    }
+
     /// Says whether it is for whoever has a number to list the objects of a watch of an application: not if that was forgotten,
     /// has the watch no more, or somebody else has begun since.
-    pub(in crate::tracker) fn is_unlisted(&self, label: &str, key: &WatchKey, number: u64) -> bool {
+    pub(super) fn is_unlisted(&self, label: &str, key: &WatchKey, number: u64) -> bool {
         let app = self.apps.get(label);
         app.is_some_and(|app| app.behind.listing.get(key) == Some(&number))
     }

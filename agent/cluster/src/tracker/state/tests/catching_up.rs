@@ -187,3 +187,32 @@ fn who_lists_for_an_application_that_was_forgotten_ends() {
     assert!(fixture.state.is_unlisted(LABEL, &key(), second));
     assert!(!fixture.listed(&key(), first));
 }
+
+#[test]
+fn the_objects_of_many_applications_are_listed_together() {
+    let mut state = State::default();
+    assert!(state.begin_listing(&key()));
+    assert!(!state.begin_listing(&key()), "once is enough");
+    assert!(state.begin_listing(&secrets()), "another kind");
+    for number in 0..120 {
+        let release = release(&number.to_string());
+        let both = [key(), secrets()].into();
+        state.register(&release, both);
+        state.begin_catching_up(&release.application.label_value());
+    }
+    let mut sizes = Vec::new();
+    loop {
+        let next = state.next_unlisted(&key());
+        if next.is_empty() {
+            break;
+        }
+        assert_eq!(state.next_unlisted(&key()), next, "they are not listed yet");
+        for one in &next {
+            assert!(state.listed(&one.label, &key(), one.number).is_some());
+        }
+        sizes.push(next.len());
+    }
+    assert_eq!(sizes, [50, 50, 20]);
+    assert!(state.begin_listing(&key()), "who listed has ended");
+    assert!(!state.begin_listing(&secrets()));
+}
