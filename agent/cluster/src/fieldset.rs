@@ -4,9 +4,14 @@
 //! name fields as people write them.
 //! <https://github.com/kubernetes-sigs/structured-merge-diff/tree/master/fieldpath>
 
-use std::collections::{BTreeMap, BTreeSet};
+mod paths;
 
+use std::collections::BTreeMap;
+
+use pintle_core::fields::{Items, keys_of, keys_text, select};
 use serde_json::{Map, Value};
+
+use self::paths::Paths;
 
 /// A set of fields: the tree of a `fieldsV1`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -192,11 +197,15 @@ impl FieldSet {
             }
             return;
         }
+        let (mut now, mut then) = (Items::of(live), Items::of(desired));
         for (path, wanted) in &self.inner {
             let Some(theirs) = theirs.inner.get(path) else {
                 continue;
             };
-            let values = (select(live, path), select(desired, path));
+            let values = (
+                select(live, &mut now, path),
+                select(desired, &mut then, path),
+            );
             if let (Some(live), Some(desired)) = values {
                 let ours = ours.and_then(|ours| ours.inner.get(path));
                 wanted.contest(
@@ -230,45 +239,15 @@ impl FieldSet {
         match value {
             _ if self.is_whole() => value.clone(),
             Value::Array(items) => {
-                let kept = items
-                    .iter()
-                    .enumerate()
-                    .filter_map(|(index, item)| self.extract_item(index, item));
+                let paths = Paths::of(&self.inner);
+                let items = items.iter().enumerate();
+                let kept = items.filter_map(|(index, item)| paths.extract(index, item));
                 Value::Array(kept.collect())
             }
             Value::Object(_) => self.extract(value),
             scalar => scalar.clone(),
         }
     }
-
-    fn extract_item(&self, index: usize, item: &Value) -> Option<Value> {
-        let (path, fields) = self
-            .inner
-            .iter()
-            .find(|(path, _)| names_item(path, index, item))?;
-        let Some(keys) = keys_of(path) else {
-            return Some(fields.extract_inner(item));
-        };
-        // The keys say which item it is, even where others own them.
-        let mut out = fields.extract(item);
-        for key in keys.keys() {
-            if let Some(value) = item.get(key) {
-                out[key] = value.clone();
-            }
-        }
-        Some(out)
-    }
-}
-
-/// Returns the value at one path element.
-fn select<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
-    if let Some(name) = path.strip_prefix("f:") {
-        return value.get(name);
-    }
-    let mut items = value.as_array()?.iter().enumerate();
-    items
-        .find(|(index, item)| names_item(path, *index, item))
-        .map(|(_, item)| item)
 }
 
 /// Writes a path element as the API server does: `.name`, `[name="main"]`, `["value"]`, `[0]`.
@@ -284,31 +263,6 @@ fn written(path: &str) -> String {
         Some(("f", name)) => format!(".{name}"),
         Some((_, value)) => format!("[{value}]"),
         None => path.to_owned(),
-    }
-}
-
-fn keys_of(path: &str) -> Option<Map<String, Value>> {
-    serde_json::from_str(path.strip_prefix("k:")?).ok()
-}
-
-fn names_item(path: &str, index: usize, item: &Value) -> bool {
-    if let Some(keys) = keys_of(path) {
-        return keys
-            .iter()
-            .all(|(key, value)| key_of(item, key).as_ref() == Some(value));
-    }
-    match path.split_once(':') {
-        Some(("v", text)) => serde_json::from_str::<Value>(text).is_ok_and(|value| value == *item),
-        Some(("i", text)) => text.parse() == Ok(index),
-        _ => false,
-    }
-}
-
-/// Reads the value of a key. `protocol` is the one key that built-in types leave out for its default.
-fn key_of(item: &Value, key: &str) -> Option<Value> {
-    match item.get(key) {
-        Some(value) => Some(value.clone()),
-        None => (key == "protocol").then(|| Value::from("TCP")),
     }
 }
 
@@ -336,13 +290,9 @@ fn list_shape(items: &[Value], hint: &FieldSet) -> Option<FieldSet> {
     let known = hint.inner.keys().next()?;
     let mut set = FieldSet::default();
     if let Some(keys) = keys_of(known) {
-        let keys: BTreeSet<String> = keys.into_iter().map(|(key, _)| key).collect();
+        let names: Vec<String> = keys.into_keys().collect();
         for item in items {
-            let values: Option<BTreeMap<&String, Value>> = keys
-                .iter()
-                .map(|key| Some((key, key_of(item, key)?)))
-                .collect();
-            let path = format!("k:{}", serde_json::to_string(&values?).ok()?);
+            let path = format!("k:{}", keys_text(item, &names)?);
             let inner = shape(item, hint.inner.get(&path).unwrap_or(&nothing));
             set.inner.insert(path, inner);
         }
@@ -520,6 +470,33 @@ mod tests {
                 "f:containers": {"k:{\"name\":\"main\"}": {".": {}, "f:name": {}, "f:image": {}}},
             }}}})
         );
+    }
+
+    #[test]
+    fn each_of_very_many_items_is_found() {
+        let item = |number: usize| json!({"name": format!("name-{number}"), "value": number});
+        let items: Vec<Value> = (0..50_000).map(item).collect();
+        let path = |item: &Value| format!("k:{}", json!({"name": item["name"]}));
+        let paths = items
+            .iter()
+            .map(|item| (path(item), json!({".": {}, "f:value": {}})));
+        let paths: Map<String, Value> = paths.collect();
+        let owned = json!({ "f:env": paths });
+        let (owned, live) = (FieldSet::read(&owned), json!({"env": items}));
+        assert_eq!(owned.extract(&live), live);
+        let mut desired = live.clone();
+        desired["env"][40_000]["value"] = json!("changed");
+        let wanted = FieldSet::of_desired(&desired, &owned);
+        let contested = wanted.contested(&FieldSet::default(), &owned, &live, &desired);
+        assert_eq!(contested, [r#".env[name="name-40000"].value"#]);
+    }
+
+    #[test]
+    fn items_that_are_called_the_same_are_all_extracted() {
+        let set = FieldSet::read(&json!({"f:a": {"k:{\"name\":\"x\"}": {}, "v:1": {}}}));
+        let live = json!({"a": [{"name": "x", "b": 1}, {"name": "y"}, 1, {"name": "x"}, 1, 2]});
+        let kept = json!({"a": [{"name": "x"}, 1, {"name": "x"}, 1]});
+        assert_eq!(set.extract(&live), kept);
     }
 
     #[test]

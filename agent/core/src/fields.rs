@@ -4,8 +4,11 @@
 //! no schema is needed to project an object onto them.
 //! <https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>
 
+mod items;
+
 use serde_json::{Map, Value};
 
+pub use self::items::{Items, KEY_SETS, Keys, key_of, keys_of, keys_text, select};
 use crate::{canonical, digest::Digest, drift::Ignored, object, seed::Seed};
 
 /// Returns what `manager` owns by apply in an object: the entry's `fieldsV1`.
@@ -37,58 +40,15 @@ pub fn project(object: &Value, fields: &Value) -> Value {
         return object.clone();
     }
     let mut out = Map::new();
+    let mut items = Items::of(object);
     for (path, inner) in fields {
         if path == "." {
             out.insert(".".to_owned(), Value::Bool(true));
-        } else if let Some(value) = select(object, path) {
+        } else if let Some(value) = select(object, &mut items, path) {
             out.insert(path.clone(), project(value, inner));
         }
     }
     Value::Object(out)
-}
-
-fn select<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
-    match path.strip_prefix("f:") {
-        Some(name) => object.get(name),
-        None => item_at(object, path).map(|(_, item)| item),
-    }
-}
-
-/// Returns the item of a list that one path element of a `fieldsV1` names, and its place.
-pub(crate) fn item_at<'a>(list: &'a Value, path: &str) -> Option<(usize, &'a Value)> {
-    item_in(list.as_array()?, path)
-}
-
-/// Returns the one of some items that one path element of a `fieldsV1` names, and its place.
-pub(crate) fn item_in<'a>(items: &'a [Value], path: &str) -> Option<(usize, &'a Value)> {
-    let (kind, rest) = path.split_once(':')?;
-    let mut items = items.iter().enumerate();
-    match kind {
-        "k" => {
-            let keys: Map<String, Value> = serde_json::from_str(rest).ok()?;
-            items.find(|(_, item)| {
-                keys.iter()
-                    .all(|(key, value)| key_equals(item.get(key), key, value))
-            })
-        }
-        "v" => {
-            let value: Value = serde_json::from_str(rest).ok()?;
-            items.find(|(_, item)| **item == value)
-        }
-        "i" => {
-            let place: usize = rest.parse().ok()?;
-            items.nth(place)
-        }
-        _ => None,
-    }
-}
-
-/// A key field that the object leaves out has its default: `protocol` is the one that the built-in types have.
-fn key_equals(found: Option<&Value>, key: &str, wanted: &Value) -> bool {
-    match found {
-        Some(found) => found == wanted,
-        None => key == "protocol" && wanted == "TCP",
-    }
 }
 
 /// Returns the digest over the fields that `manager` owns, as the server stored them, without what is ignored; nothing if

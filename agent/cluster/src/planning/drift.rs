@@ -64,16 +64,29 @@ fn was_applied(object: &PreparedObject, entry: Option<&Entry>) -> bool {
     })
 }
 
-/// Finds out who owns a field now: the last to change it. Nobody owns a field that was removed; then it is whoever changed
-/// the object last.
-pub(super) fn owner(live: &Value, manager: &str, path: &[&str]) -> Option<Opponent> {
-    let entries = || {
+/// Who else has changed an object, each with the fields that are its now.
+struct Others<'a>(Vec<(&'a Value, FieldSet)>);
+
+impl<'a> Others<'a> {
+    fn of(live: &'a Value, manager: &str) -> Self {
         let entries = live["metadata"]["managedFields"].as_array();
         let others = entries.into_iter().flatten();
-        others.filter(|entry| entry["manager"] != manager && entry["subresource"] != "status")
-    };
-    let owns = |entry: &&Value| FieldSet::read(&entry["fieldsV1"]).has(path);
-    last(entries().filter(owns)).or_else(|| last(entries()))
+        let others =
+            others.filter(|entry| entry["manager"] != manager && entry["subresource"] != "status");
+        Self(
+            others
+                .map(|entry| (entry, FieldSet::read(&entry["fieldsV1"])))
+                .collect(),
+        )
+    }
+
+    /// Finds out who owns a field now: the last to change it. Nobody owns a field that was removed; then it is whoever
+    /// changed the object last.
+    fn owner(&self, path: &[&str]) -> Option<Opponent> {
+        let entries = self.0.iter();
+        let owners = entries.clone().filter(|(_, fields)| fields.has(path));
+        last(owners.map(|(entry, _)| *entry)).or_else(|| last(entries.map(|(entry, _)| *entry)))
+    }
 }
 
 fn last<'a>(entries: impl Iterator<Item = &'a Value>) -> Option<Opponent> {
@@ -93,9 +106,10 @@ impl Live<'_> {
         let wanted = self.wanted(object);
         let hint = FieldSet::of_all_managers(self.value());
         let wanted = FieldSet::of_desired(&wanted, &hint);
+        let others = Others::of(self.value(), self.manager());
         let field = |path: Vec<&str>| {
             Some(DriftedField {
-                by: owner(self.value(), self.manager(), &path),
+                by: others.owner(&path),
                 pointer: FieldPointer::of_path(path)?,
             })
         };
@@ -117,7 +131,8 @@ mod tests {
             entry("bot", "2026-01-02T00:00:00Z", json!({"f:spec": {"f:items": {}}})),
             entry("us", "2026-01-03T00:00:00Z", json!({"f:spec": {"f:paused": {}}})),
         ]}});
-        let by = |path: &[&str]| owner(&live, "us", path).unwrap().manager;
+        let others = Others::of(&live, "us");
+        let by = |path: &[&str]| others.owner(path).unwrap().manager;
         assert_eq!(by(&["f:spec", "f:replicas"]), "scaler");
         assert_eq!(
             by(&["f:spec", "f:items", "k:{\"name\":\"a\"}", "f:x"]),
@@ -128,6 +143,20 @@ mod tests {
             "bot",
             "the last of all"
         );
-        assert_eq!(owner(&json!({}), "us", &["f:a"]), None);
+        assert_eq!(Others::of(&json!({}), "us").owner(&["f:a"]), None);
+    }
+
+    #[test]
+    fn of_very_many_fields_each_is_known_to_be_whose() {
+        let all = 0..50_000;
+        let fields = all.clone().map(|number| (format!("f:{number}"), json!({})));
+        let live = json!({"metadata": {"managedFields": [{
+            "manager": "bot", "time": "", "fieldsV1": {"f:data": Value::Object(fields.collect())},
+        }]}});
+        let others = Others::of(&live, "us");
+        for number in all {
+            let field = format!("f:{number}");
+            assert!(others.owner(&["f:data", &field]).is_some(), "{number}");
+        }
     }
 }

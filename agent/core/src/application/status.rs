@@ -121,7 +121,8 @@ pub struct ObjectDrift {
     /// Whether it was deleted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deleted: bool,
-    /// The fields that were changed: as they could be written into `drift.ignore`.
+    /// The fields that were changed: as they could be written into `drift.ignore`. Of more than 20 the first ones, and how
+    /// many more there are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<String>,
     /// The field managers that changed them.

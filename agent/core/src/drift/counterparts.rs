@@ -15,7 +15,7 @@ use super::{
     ignored::without,
     pointer::{Part, below_item},
 };
-use crate::fields::item_in;
+use crate::fields;
 
 /// The items of a list, as desired and as they are, beside each other.
 pub(super) struct Counterparts {
@@ -23,6 +23,8 @@ pub(super) struct Counterparts {
     places: Vec<Option<usize>>,
     /// For each live item, its path in a `fieldsV1`.
     paths: Vec<String>,
+    /// For each live item, whether it is desired.
+    are_desired: Vec<bool>,
 }
 
 impl Counterparts {
@@ -36,24 +38,29 @@ impl Counterparts {
         let mut found = Self {
             places: vec![None; desired.len()],
             paths: (0..live.len()).map(|place| format!("i:{place}")).collect(),
+            are_desired: vec![false; live.len()],
         };
         let mut are_told_apart = false;
+        let (mut now, mut then) = (fields::Items::new(live), fields::Items::new(desired));
         let owned = owned.and_then(Value::as_object).into_iter().flatten();
         for (path, _) in owned {
             if !path.starts_with("k:") && !path.starts_with("v:") {
                 continue;
             }
             are_told_apart = true;
-            let Some((place, _)) = item_in(live, path) else {
+            let Some((place, _)) = now.find(path) else {
                 continue;
             };
             found.paths[place].clone_from(path);
-            if let Some((index, _)) = item_in(desired, path) {
+            if let Some((index, _)) = then.find(path) {
                 found.places[index] = Some(place);
             }
         }
         if !are_told_apart {
             found.places = meant(desired, live, pointers);
+        }
+        for place in found.places.iter().flatten() {
+            found.are_desired[*place] = true;
         }
         found
     }
@@ -65,7 +72,7 @@ impl Counterparts {
 
     /// Says whether a live item is desired.
     pub(super) fn has(&self, place: usize) -> bool {
-        self.places.contains(&Some(place))
+        self.are_desired[place]
     }
 
     /// Returns what a `fieldsV1` calls a live item.

@@ -1,6 +1,6 @@
 //! Drift as people are told of it: what, who and when.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use super::FieldPointer;
 use crate::object::ObjectId;
@@ -42,13 +42,10 @@ const NAMED: usize = 3;
 impl DriftedObject {
     /// Returns the managers that have changed it, in order of its fields, each once.
     pub fn managers(&self) -> Vec<&str> {
-        let mut managers = Vec::new();
-        for opponent in self.fields.iter().filter_map(|field| field.by.as_ref()) {
-            if !managers.contains(&opponent.manager.as_str()) {
-                managers.push(&opponent.manager);
-            }
-        }
-        managers
+        let opponents = self.fields.iter().filter_map(|field| field.by.as_ref());
+        let managers = opponents.map(|by| by.manager.as_str());
+        let mut seen = BTreeSet::new();
+        managers.filter(|manager| seen.insert(*manager)).collect()
     }
 
     /// Returns when it was last changed, RFC 3339; nothing if nobody knows.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::pointer::{FieldPointer, Part, below_item, below_key, ends};
-use crate::fields::{item_at, unite};
+use crate::fields::{Items, unite};
 
 /// What is ignored of one object.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -68,8 +68,9 @@ fn atoms(value: &Value, fields: &Value, pointers: &[&[Part]]) -> Option<Value> {
         return (value.is_object() || value.is_array()).then(|| Value::Object(Map::new()));
     }
     let mut out = Map::new();
+    let mut items = Items::of(value);
     for (path, inner) in fields {
-        let Some((value, pointers)) = step(value, path, pointers) else {
+        let Some((value, pointers)) = step(value, &mut items, path, pointers) else {
             continue;
         };
         if let Some(found) = atoms(value, inner, &pointers) {
@@ -88,6 +89,7 @@ fn project(value: &Value, fields: &Value, pointers: &[&[Part]]) -> Option<Value>
         return Some(without(value, pointers));
     }
     let mut out = Map::new();
+    let mut items = Items::of(value);
     for (path, inner) in fields {
         if path == "." {
             // Who made a field around an ignored one may change with the ignored one.
@@ -96,7 +98,7 @@ fn project(value: &Value, fields: &Value, pointers: &[&[Part]]) -> Option<Value>
             }
             continue;
         }
-        let Some((value, pointers)) = step(value, path, pointers) else {
+        let Some((value, pointers)) = step(value, &mut items, path, pointers) else {
             continue;
         };
         match project(value, inner, &pointers) {
@@ -111,16 +113,17 @@ fn project(value: &Value, fields: &Value, pointers: &[&[Part]]) -> Option<Value>
     Some(Value::Object(out))
 }
 
-/// Follows one path element of a `fieldsV1` into a value, with the pointers that go on there.
+/// Follows one path element of a `fieldsV1` into a value, whose items are given, with the pointers that go on there.
 fn step<'v, 'p>(
     value: &'v Value,
+    items: &mut Items<'v>,
     path: &str,
     pointers: &[&'p [Part]],
 ) -> Option<(&'v Value, Vec<&'p [Part]>)> {
     if let Some(key) = path.strip_prefix("f:") {
         return Some((value.get(key)?, below_key(pointers, key)));
     }
-    let (index, item) = item_at(value, path)?;
+    let (index, item) = items.find(path)?;
     Some((item, below_item(pointers, index, item)))
 }
 

@@ -4,6 +4,8 @@
 //! field that is still ours is applied with the value that it has, and one that another has taken is left out: it stays as
 //! it is either way.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 use super::{
@@ -11,7 +13,7 @@ use super::{
     counterparts::Counterparts,
     pointer::{Part, below_item, below_key, below_new_item, ends},
 };
-use crate::fields::{item_at, owned_by, unite};
+use crate::fields::{Items, owned_by, unite};
 
 /// An object as it is to be applied.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,43 +86,53 @@ fn leave(object: &mut Value, fields: &Value) {
     let Some(fields) = fields.as_object() else {
         return;
     };
+    match object {
+        Value::Object(map) => leave_fields(map, fields),
+        Value::Array(items) => leave_items(items, fields),
+        _ => {}
+    }
+}
+
+fn leave_fields(map: &mut Map<String, Value>, fields: &Map<String, Value>) {
     for (path, inner) in fields {
-        if path == "." {
+        let Some(key) = path.strip_prefix("f:") else {
             continue;
-        }
-        if let Some(key) = path.strip_prefix("f:") {
-            let Some(map) = object.as_object_mut() else {
-                return;
-            };
-            if is_leaf(inner) {
+        };
+        if is_leaf(inner) {
+            map.remove(key);
+        } else if let Some(value) = map.get_mut(key) {
+            let was_empty = is_empty(value);
+            leave(value, inner);
+            if is_empty(value) && !was_empty {
                 map.remove(key);
-            } else if let Some(value) = map.get_mut(key) {
-                let was_empty = is_empty(value);
-                leave(value, inner);
-                if is_empty(value) && !was_empty {
-                    map.remove(key);
-                }
-            }
-            continue;
-        }
-        let Some((index, _)) = item_at(object, path) else {
-            continue;
-        };
-        let Some(items) = object.as_array_mut() else {
-            return;
-        };
-        if is_leaf(inner) || leaves_keys_only(&items[index], path, inner) {
-            items.remove(index);
-        } else {
-            let keys = keys_of(path);
-            let kept = pick(&items[index], &keys);
-            leave(&mut items[index], inner);
-            // The keys say which item it is.
-            if let (Some(item), Some(kept)) = (items[index].as_object_mut(), kept) {
-                item.extend(kept);
             }
         }
     }
+}
+
+fn leave_items(items: &mut Vec<Value>, fields: &Map<String, Value>) {
+    let mut all = Items::new(items);
+    let found = fields.iter().filter_map(|(path, inner)| {
+        let (place, _) = all.find(path)?;
+        Some((place, path, inner))
+    });
+    let found: Vec<(usize, &String, &Value)> = found.collect();
+    let mut gone = BTreeSet::new();
+    for (place, path, inner) in found {
+        let item = &mut items[place];
+        if is_leaf(inner) || leaves_keys_only(item, path, inner) {
+            gone.insert(place);
+            continue;
+        }
+        let kept = pick(item, &keys_of(path));
+        leave(item, inner);
+        // The keys say which item it is.
+        if let (Some(item), Some(kept)) = (item.as_object_mut(), kept) {
+            item.extend(kept);
+        }
+    }
+    let mut place = 0..;
+    items.retain(|_| place.next().is_none_or(|place| !gone.contains(&place)));
 }
 
 /// Says whether an item that another made would have nothing left of ours but what names it.

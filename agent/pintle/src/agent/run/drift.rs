@@ -23,6 +23,9 @@ use crate::{
     pipeline::time_of_day,
 };
 
+/// How many fields of one object are named at most, and how many managers.
+const LISTED: usize = 20;
+
 impl Run {
     /// Says in a release what is done about drift in this run.
     pub(super) fn set_drift_rules(&self, release: &mut Release, spec: &ApplicationSpec) {
@@ -179,16 +182,8 @@ fn status(object: &DriftedObject, fight: Option<&Fight>) -> ObjectDrift {
     ObjectDrift {
         object: object.id.to_string(),
         deleted: object.is_gone,
-        fields: object
-            .fields
-            .iter()
-            .map(|field| field.pointer.to_string())
-            .collect(),
-        managers: object
-            .managers()
-            .into_iter()
-            .map(ToOwned::to_owned)
-            .collect(),
+        fields: listed(object.fields.iter().map(|field| field.pointer.to_string())),
+        managers: listed(object.managers().into_iter().map(ToOwned::to_owned)),
         changed_at: object.time().map(ToOwned::to_owned),
         fight: fight.map(fight_status),
     }
@@ -207,12 +202,22 @@ fn fields(fight: &Fight) -> Vec<String> {
         .iter()
         .map(|(_, field)| field.to_string())
         .collect();
-    fields.into_iter().collect()
+    listed(fields.into_iter())
 }
 
 fn managers(fight: &Fight) -> Vec<String> {
     let managers: BTreeSet<&String> = fight.opponents.iter().map(|(manager, _)| manager).collect();
-    managers.into_iter().cloned().collect()
+    listed(managers.into_iter().cloned())
+}
+
+/// Lists the first of what an object has any number of, which a status has no room for, and says how many more there are.
+fn listed(mut all: impl ExactSizeIterator<Item = String>) -> Vec<String> {
+    let mut listed: Vec<String> = all.by_ref().take(LISTED).collect();
+    match all.len() {
+        0 => {}
+        more => listed.push(format!("and {more} more")),
+    }
+    listed
 }
 
 fn more(count: usize) -> String {
@@ -412,6 +417,25 @@ mod tests {
         let rest = last.id.name.as_str();
         assert!(is_news(&object(rest, &[("/x", "eve"), ("/y", "mallory")])));
         assert!(is_news(&object(rest, &[])));
+    }
+
+    #[test]
+    fn of_very_many_fields_the_first_ones_are_listed_and_how_many_more_there_are() {
+        let names: Vec<String> = (100..130).map(|number| format!("/data/{number}")).collect();
+        let fields: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "eve")).collect();
+        let found = status(&object("a", &fields), None);
+        assert_eq!(found.fields.len(), LISTED + 1);
+        assert_eq!(found.fields[LISTED], "and 10 more");
+        let opponent = |name: &String| ("eve".to_owned(), name.parse().unwrap());
+        let fight = Fight {
+            id: object("a", &[]).id,
+            opponents: names.iter().map(opponent).collect(),
+            repairs: 4,
+            until: 0,
+        };
+        assert_eq!(super::fields(&fight), found.fields);
+        let exactly = status(&object("a", &fields[..LISTED]), None);
+        assert_eq!(exactly.fields, names[..LISTED]);
     }
 
     #[test]
