@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tower::timeout::TimeoutLayer;
 
 use self::bounded::Bound;
+pub(crate) use self::bounded::TooMuch;
 use crate::{
     clock::ServerClock,
     fence::Fence,

@@ -14,7 +14,10 @@ use tower::timeout::error::Elapsed;
 
 use self::refusal::refusal;
 pub use self::refusal::{Cause, Refusal};
-use crate::{connection::Connection, retry};
+use crate::{
+    connection::{Connection, TooMuch},
+    retry,
+};
 
 /// Why a request has no result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -418,10 +421,10 @@ fn broken_off(
     call: &Call,
     error: &(dyn Error + Send + Sync + 'static),
 ) -> RequestError {
-    if error.is::<LengthLimitError>() {
+    if let Some(most) = exceeded(call, error) {
         return RequestError::TooLarge {
             request: call.name(),
-            most: call.most,
+            most,
         };
     }
     RequestError::Unreachable {
@@ -429,6 +432,21 @@ fn broken_off(
         request: call.name(),
         detail: chain(error),
     }
+}
+
+/// Returns the bound that an answer has exceeded, if it was not read to its end for that.
+fn exceeded(call: &Call, error: &(dyn Error + 'static)) -> Option<usize> {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if cause.is::<LengthLimitError>() {
+            return Some(call.most);
+        }
+        if let Some(bound) = cause.downcast_ref::<TooMuch>() {
+            return Some(bound.most);
+        }
+        next = cause.source();
+    }
+    None
 }
 
 /// Writes a text as one part of a path or as a value in a query (RFC 3986: all but unreserved characters and `:`).

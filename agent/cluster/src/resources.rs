@@ -18,7 +18,8 @@ pub use self::watch::ResourceEvent;
 use crate::{
     connection::Connection,
     discovery::ResourceType,
-    objects::{MERGE, items},
+    objects::MERGE,
+    reader::paging::page,
     request::{Call, RequestError},
 };
 
@@ -267,20 +268,13 @@ where
         &self,
         namespace: Option<&str>,
     ) -> Result<Vec<CustomResource<Spec, Status>>, RequestError> {
-        let mut all = Vec::new();
-        let mut next = String::new();
+        let path = self.resource.path(namespace, None);
+        let (mut all, mut next) = (Vec::new(), None::<String>);
         loop {
-            let mut call = Call::get(self.resource.path(namespace, None)).query("limit", "500");
-            if !next.is_empty() {
-                call = call.query("continue", &next);
-            }
-            let page = self.connection.call(&call).await?;
-            page["metadata"]["continue"]
-                .as_str()
-                .unwrap_or_default()
-                .clone_into(&mut next);
-            all.extend(items(page).into_iter().map(CustomResource::read));
-            if next.is_empty() {
+            let (page, rest) = page(&self.connection, &path, None, next.as_deref()).await?;
+            all.extend(page.into_iter().map(CustomResource::read));
+            next = rest;
+            if next.is_none() {
                 return Ok(all);
             }
         }

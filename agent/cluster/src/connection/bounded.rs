@@ -15,6 +15,15 @@ use tower::{BoxError, Layer, Service};
 /// The largest answer, and event, that is read: a list page is far below, and a broken server must not fill the memory.
 const ANSWER_LIMIT: usize = 64 << 20;
 
+/// An answer, or an event, was not read to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{what} has more than {} MiB", .most >> 20)]
+pub(crate) struct TooMuch {
+    what: &'static str,
+    /// Bytes that it may have.
+    pub(crate) most: usize,
+}
+
 /// Bounds the answers of all requests, whoever sends them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bound;
@@ -75,8 +84,8 @@ where
         }
         if kept > ANSWER_LIMIT {
             let what = if is_watch { "an event" } else { "the answer" };
-            let limit = ANSWER_LIMIT >> 20;
-            return Err(BoxError::from(format!("{what} has more than {limit} MiB")));
+            let most = ANSWER_LIMIT;
+            return Err(BoxError::from(TooMuch { what, most }));
         }
         Ok(frame)
     });
@@ -85,7 +94,16 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
     use super::*;
+    use crate::{
+        connection::{Connection, Options},
+        reader::paging::page,
+    };
     use futures::stream;
     use http_body::Frame;
 
@@ -119,5 +137,29 @@ mod tests {
         assert_eq!(read("limit=5", b'\n').await, (64, broken("the answer")));
         assert_eq!(read("watch=true", b' ').await, (64, broken("an event")));
         assert_eq!(read("limit=5&watch=true", b'\n').await, (100, None));
+    }
+
+    #[tokio::test]
+    async fn what_has_no_end_is_not_asked_for_again_but_by_fewer_objects() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&asked);
+        let server = tower::service_fn(move |_: Request<Body>| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            async move {
+                let piece = Bytes::from(vec![b' '; 1 << 20]);
+                let frame = move || Ok::<_, BoxError>(Frame::data(piece.clone()));
+                let frames = stream::repeat_with(frame);
+                Ok::<_, BoxError>(Response::new(StreamBody::new(frames)))
+            }
+        });
+        let client = kube::Client::new(Bound.layer(server), "default");
+        let connection = Connection::with_client(client, &Options::default(), None, String::new());
+        let error = connection.version().await.unwrap_err().to_string();
+        let expected = "the answer to GET /version has more than 67108864 bytes";
+        assert_eq!(error, expected);
+        assert_eq!(asked.swap(0, Ordering::Relaxed), 1);
+        page(&connection, "/api/v1/pods", None, None).await.unwrap_err();
+        // Of 500, 125, 31, 7, and one.
+        assert_eq!(asked.load(Ordering::Relaxed), 5);
     }
 }

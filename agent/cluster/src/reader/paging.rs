@@ -34,7 +34,10 @@ pub(crate) async fn page(
                 let next = place.next(size, &list);
                 return Ok((items(list), next));
             }
-            Err(RequestError::TooLarge { .. }) => place.limit = fewer(place.limit),
+            // One object alone may be larger than any answer.
+            Err(RequestError::TooLarge { .. }) if place.limit > 1 => {
+                place.limit = fewer(place.limit);
+            }
             Err(error) => return Err(error),
         }
     }
