@@ -56,7 +56,7 @@ pub enum Reason {
     Degraded,
     /// An earlier revision runs instead of the one that the source gives.
     RolledBack,
-    /// Objects are healthy again.
+    /// A revision is in the cluster and healthy, after it, or one before it, was told to fail.
     Recovered,
     /// The application and its objects are gone.
     Removed,

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use pintle_cluster::{StatusStore, Unsettled, Waited};
 use pintle_core::{
-    application::{Condition, Standing},
+    application::{ApplicationStatus, Condition, ConditionStatus, Standing},
     event::Reason,
+    history::Ending,
     inventory::Inventory,
     revision::short,
 };
@@ -21,6 +22,37 @@ use crate::agent::{
     report::{Verdict, object_document, sum_up},
     sight,
 };
+
+/// What an application that is not Ready was told for: whoever was told waits to hear that it is over. That an earlier revision
+/// runs is none of it.
+const TROUBLES: [Reason; 9] = [
+    Reason::SourceFailed,
+    Reason::PluginFailed,
+    Reason::RenderFailed,
+    Reason::PolicyDenied,
+    Reason::PruneRefused,
+    Reason::InventoryTooLarge,
+    Reason::ApplyFailed,
+    Reason::HookFailed,
+    Reason::Degraded,
+];
+
+/// Says whether somebody was told that an application is in trouble, and not yet that it is over.
+fn was_in_trouble(before: &ApplicationStatus) -> bool {
+    let Some(ready) = Condition::ready(&before.conditions) else {
+        return false;
+    };
+    match ready.status {
+        ConditionStatus::True => false,
+        ConditionStatus::False => TROUBLES.iter().any(|told| ready.reason == told.camel()),
+        // A run was cut short, and what it came after is in the history.
+        ConditionStatus::Unknown => {
+            let mut endings = before.history.iter().map(|entry| entry.ending);
+            let last = endings.find(|one| !matches!(one, Ending::Underway | Ending::Superseded));
+            matches!(last, Some(Ending::Unhealthy | Ending::Failed))
+        }
+    }
+}
 
 impl Run {
     /// Waits for health, and says what the run came to.
@@ -73,23 +105,18 @@ impl Run {
             1 => ", 1 has drifted".to_owned(),
             drifted => format!(", {drifted} have drifted"),
         };
-        let mut verdict = Verdict {
+        let event = if was_in_trouble(&self.before) {
+            Reason::Recovered
+        } else {
+            Reason::Converged
+        };
+        Verdict {
             standing: Standing::Ready,
             reason: CONVERGED.to_owned(),
             message: format!("{commit} is converged: {objects} objects are healthy{drifted}{kept}"),
-            event: Some(Reason::Converged),
+            event: Some(event),
             details: json!({}),
-        };
-        if self.was_degraded() {
-            verdict.event = Some(Reason::Recovered);
         }
-        verdict
-    }
-
-    fn was_degraded(&self) -> bool {
-        let ready = Condition::ready(&self.before.conditions);
-        ready.is_some_and(|ready| ready.reason == Reason::Degraded.camel())
-            && self.before.revision == self.learned.applied
     }
 
     /// Says whether the status tells already that this very render is not healthy, of whichever commit it is.
@@ -139,4 +166,67 @@ impl Run {
 
 fn pretty(time: Duration) -> String {
     pintle_core::duration::Span::seconds(time.as_secs()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use pintle_core::history::{Attempt, Trigger, record};
+
+    use super::*;
+    use crate::agent::reasons::{PROGRESSING, SUSPENDED, WAITS_FOR_OTHERS};
+
+    fn status(standing: Standing, reason: &str) -> ApplicationStatus {
+        ApplicationStatus {
+            conditions: Condition::of(standing, reason, "why", Some(1), "t", &[]),
+            ..ApplicationStatus::default()
+        }
+    }
+
+    #[test]
+    fn whatever_was_told_as_trouble_is_told_to_be_over() {
+        for standing in [Standing::Retrying, Standing::Stalled] {
+            for told in TROUBLES {
+                let reason = told.camel();
+                assert!(was_in_trouble(&status(standing, &reason)), "{reason}");
+            }
+            let rolled_back = Reason::RolledBack.camel();
+            for other in [SUSPENDED, WAITS_FOR_OTHERS, rolled_back.as_str()] {
+                assert!(!was_in_trouble(&status(standing, other)), "{other}");
+            }
+        }
+        assert!(!was_in_trouble(&status(Standing::Ready, CONVERGED)));
+        assert!(!was_in_trouble(&ApplicationStatus::default()));
+    }
+
+    #[test]
+    fn a_run_that_was_cut_short_ends_no_trouble() {
+        let mut before = status(Standing::Working, PROGRESSING);
+        assert!(!was_in_trouble(&before), "it is the first one");
+        let attempts = [
+            ("1", Ending::Healthy, false),
+            ("2", Ending::Unhealthy, true),
+            ("3", Ending::Superseded, true),
+            ("4", Ending::Underway, true),
+            ("5", Ending::Failed, true),
+            ("6", Ending::Healthy, false),
+        ];
+        for (revision, ending, expected) in attempts {
+            let attempt = Attempt {
+                revision: revision.to_owned(),
+                reference: "main".to_owned(),
+                author: String::new(),
+                summary: String::new(),
+                trigger: Trigger::Revision,
+                requested_by: None,
+                reason: None,
+                origin: None,
+                rendered: None,
+                plan: None,
+                ending,
+                message: None,
+            };
+            record(&mut before.history, attempt, "t");
+            assert_eq!(was_in_trouble(&before), expected, "{revision}");
+        }
+    }
 }
