@@ -38,14 +38,18 @@ mod webhook;
 
 use std::{ffi::OsString, path::Path, sync::Arc, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use pintle_cluster::{
     Applications, Cluster, Connection, Events, Fence, Options, Seeds, Tracker, TrackerOptions,
 };
 use pintle_host::{Compiler, Host};
 use pintle_registry::CacheOptions;
 use pintle_source::Repositories;
-use tokio::sync::mpsc;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -73,13 +77,9 @@ pub(crate) async fn run(args: AgentCommand) -> anyhow::Result<Exit> {
     let stop = stop_on_signal()?;
     let metrics = Arc::new(Metrics::new());
     let probes = Arc::new(Probes::default());
-    let identity = replicas::identity();
-    let fence = Fence::closed();
-    let shared = Arc::new(set_up(&args, &metrics, &identity, &fence).await?);
-    let (tell_push, pushes) = mpsc::channel(64);
     // Until all work has ended: what is asked of this replica until then is answered.
     let listening = CancellationToken::new();
-    let mut servers = tokio::task::JoinSet::new();
+    let mut servers = JoinSet::new();
     let routes = server::routes(Arc::clone(&metrics), Arc::clone(&probes));
     servers.spawn(server::listen(
         args.listen,
@@ -87,6 +87,19 @@ pub(crate) async fn run(args: AgentCommand) -> anyhow::Result<Exit> {
         routes,
         listening.clone(),
     ));
+    let identity = replicas::identity();
+    let fence = Fence::closed();
+    // An API server that does not answer is waited for, for minutes: meanwhile the agent is alive, and may be stopped.
+    let shared = tokio::select! {
+        biased;
+        made = Box::pin(set_up(&args, &metrics, &identity, &fence)) => Arc::new(made?),
+        () = stop.cancelled() => return ended(&listening, servers).await,
+        Some(ended) = servers.join_next() => {
+            ended.context("a server crashed")??;
+            bail!("the server of metrics and probes has ended");
+        }
+    };
+    let (tell_push, pushes) = mpsc::channel(64);
     if let Some(address) = args.webhook_listen {
         let token = secrets::follow(&shared.home, &args.namespace, &args.webhook_secret, "token");
         let routes = webhook::routes(webhook::Receiver::new(token, tell_push.clone()));
@@ -120,6 +133,14 @@ pub(crate) async fn run(args: AgentCommand) -> anyhow::Result<Exit> {
         }
     }
     shared.deliveries.end().await;
+    ended(&listening, servers).await
+}
+
+/// Ends an agent that was told to stop, when nothing else is under way.
+async fn ended(
+    listening: &CancellationToken,
+    mut servers: JoinSet<anyhow::Result<()>>,
+) -> anyhow::Result<Exit> {
     listening.cancel();
     while let Some(ended) = servers.join_next().await {
         ended.context("a server crashed")??;
@@ -142,12 +163,10 @@ async fn set_up(
         ..Options::default()
     };
     let connection = Connection::connect(options).await?;
+    let server = connection.server();
+    tracing::info!(server, "connecting");
     let version = connection.version().await?;
-    tracing::info!(
-        server = connection.server(),
-        version = version.text,
-        "connected"
-    );
+    tracing::info!(server, version = version.text, "connected");
     let cache = match &args.cache {
         Some(cache) => cache.clone(),
         None => cache_dir()?.join("agent"),
@@ -324,18 +343,30 @@ async fn work(
     })
 }
 
+/// What a shell says of a program that a signal has ended: 128, and the number of the signal.
+const TERMINATED: i32 = 143;
+const INTERRUPTED: i32 = 130;
+
+/// Returns what the first signal cancels. The second one ends the process, whatever is under way.
 fn stop_on_signal() -> anyhow::Result<CancellationToken> {
-    use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
     let stop = CancellationToken::new();
     let token = stop.clone();
     tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
-        }
+        signalled(&mut terminate, &mut interrupt).await;
         tracing::info!("stopping: what is under way is brought to a safe point");
         token.cancel();
+        let code = signalled(&mut terminate, &mut interrupt).await;
+        std::process::exit(code);
     });
     Ok(stop)
+}
+
+/// Waits for a signal, and returns the exit code for it.
+async fn signalled(terminate: &mut Signal, interrupt: &mut Signal) -> i32 {
+    tokio::select! {
+        _ = terminate.recv() => TERMINATED,
+        _ = interrupt.recv() => INTERRUPTED,
+    }
 }

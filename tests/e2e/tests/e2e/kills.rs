@@ -1,12 +1,14 @@
 //! The agent may be killed at any moment: it goes on where it was.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::TcpListener;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use pintle_harness::{Agent, AgentOptions, until};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
-use crate::world::{Stage, config_map, deployment, service};
+use crate::world::{LIMIT, Stage, config_map, deployment, service};
 
 /// The longest that the agent lives after a request, in milliseconds: about twice what it needs, so
 /// that kills fall before, into and after its writes.
@@ -118,6 +120,29 @@ fn a_killed_agent_applies_nothing_twice_and_orphans_nothing() -> Result<()> {
         nothing_is_orphaned(&stage, round).with_context(told)?;
     }
     Ok(())
+}
+
+#[test]
+fn an_agent_whose_api_server_does_not_answer_is_alive_and_ends_when_it_is_told_to() -> Result<()> {
+    // It takes connections, and never says anything.
+    let silent = TcpListener::bind("127.0.0.1:0")?;
+    let home = tempfile::tempdir()?;
+    let kubeconfig = home.path().join("kubeconfig");
+    let text = format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: silent\n\
+         clusters: [{{name: silent, cluster: {{server: 'http://{}'}}}}]\n\
+         users: [{{name: silent, user: {{token: none}}}}]\n\
+         contexts: [{{name: silent, context: {{cluster: silent, user: silent}}}}]\n",
+        silent.local_addr()?
+    );
+    std::fs::write(&kubeconfig, text)?;
+    let mut agent = Agent::launch(AgentOptions::new(kubeconfig))?;
+    until("it answers", LIMIT, || {
+        let asked = agent.metric("pintle_shards");
+        Ok(asked.map_err(|error| error.to_string()))
+    })?;
+    // Before it is killed, and with success.
+    agent.stop()
 }
 
 /// What carries the application's label is what is in git, no more and no less.
