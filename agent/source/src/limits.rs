@@ -23,8 +23,8 @@ pub struct Limits {
     pub objects: u32,
     /// Most bytes of all objects of one fetch when decompressed: they take time, not memory.
     pub unpacked: u64,
-    /// Most bytes of a list of branches and tags, as it is sent; reading it takes some four times as many of memory. Before
-    /// version 2 of git's protocol all other references are in it too.
+    /// Most bytes of a list of branches and tags, as it is sent; reading it takes some five times as many of memory, and
+    /// of those with more than 1 MiB two are read at a time. Before version 2 of git's protocol all other references are in it too.
     pub refs: u64,
     /// Time to connect.
     pub connect: Duration,

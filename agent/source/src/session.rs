@@ -123,6 +123,12 @@ impl Session {
 
     /// Lists branches and tags.
     pub(crate) fn refs(&mut self) -> Result<Refs, SourceError> {
+        let refs = self.list();
+        self.conversation.end_list();
+        refs
+    }
+
+    fn list(&mut self) -> Result<Refs, SourceError> {
         if let Some(refs) = self.handshake.refs.take() {
             return Ok(sorted(refs));
         }

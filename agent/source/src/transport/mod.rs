@@ -11,7 +11,7 @@ use std::{
     future::Future,
     io,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -30,6 +30,11 @@ use crate::{
     limits::Limits,
 };
 
+/// Bytes of a list of references from which on it is long: reading one takes some five times as many of memory.
+const LONG_LIST: u64 = 1 << 20;
+/// Long lists that are read at one time in this process: it has memory for so many of the largest ones.
+static LONG_LISTS: Semaphore = Semaphore::const_new(2);
+
 /// A connection to a server.
 pub(crate) type Connection = Box<dyn Transport + Send>;
 
@@ -46,6 +51,16 @@ pub(crate) struct Conversation {
     failure: Mutex<Option<SourceError>>,
     allowance: Mutex<(Excess, u64)>,
     received: AtomicU64,
+    /// The long list of references that is being read.
+    list: Mutex<Option<LongList>>,
+}
+
+/// The right to read a long list of references.
+#[derive(Debug)]
+struct LongList {
+    _turn: SemaphorePermit<'static>,
+    /// When it is taken back: others wait for it, and may not have to wait for a server that never comes to an end.
+    until: Instant,
 }
 
 impl Conversation {
@@ -66,6 +81,7 @@ impl Conversation {
             failure: Mutex::default(),
             allowance: Mutex::new((Excess::References, limits.refs)),
             received: AtomicU64::new(0),
+            list: Mutex::default(),
         })
     }
 
@@ -100,9 +116,19 @@ impl Conversation {
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = (what, bytes);
         self.received.store(0, Ordering::Relaxed);
+        self.end_list();
     }
 
-    /// Counts received bytes against the allowance.
+    /// Notes that no list of references is being read any more, or held as it was read.
+    pub(crate) fn end_list(&self) {
+        *self.list() = None;
+    }
+
+    fn list(&self) -> MutexGuard<'_, Option<LongList>> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts received bytes against the allowance. What makes a list of references long is taken when it may be.
     fn receive(&self, bytes: usize) -> io::Result<()> {
         let received = self.received.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
         let (what, limit) = *self
@@ -116,6 +142,15 @@ impl Conversation {
                 limit,
             }));
         }
+        if what == Excess::References && received > LONG_LIST && self.list().is_none() {
+            let turn = self
+                .turn(&LONG_LISTS)
+                .map_err(|error| self.give_up(error))?;
+            *self.list() = Some(LongList {
+                _turn: turn,
+                until: Instant::now() + self.limits.idle,
+            });
+        }
         Ok(())
     }
 
@@ -126,17 +161,22 @@ impl Conversation {
         limit: Duration,
         future: impl Future<Output = T>,
     ) -> io::Result<T> {
-        let soon = Instant::now() + limit;
+        let list = self.list().as_ref().map(|list| list.until);
+        let list = list.map(|until| (until, "was listing branches and tags", self.limits.idle));
+        let whole = (self.deadline, "was being read", self.limits.total);
+        let mut end = (Instant::now() + limit, doing, limit);
+        for other in list.into_iter().chain([whole]) {
+            if other.0 <= end.0 {
+                end = other;
+            }
+        }
+        let (until, doing, limit) = end;
         let outcome = self.runtime.block_on(async {
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => Err(SourceError::Stopped { url: self.url() }),
                 value = future => Ok(value),
-                () = tokio::time::sleep_until(soon.min(self.deadline)) => Err(if soon < self.deadline {
-                    self.timeout(doing, limit)
-                } else {
-                    self.timeout("was being read", self.limits.total)
-                }),
+                () = tokio::time::sleep_until(until) => Err(self.timeout(doing, limit)),
             }
         });
         outcome.map_err(|error| self.give_up(error))

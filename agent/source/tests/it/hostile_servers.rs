@@ -296,12 +296,25 @@ async fn a_server_that_never_ends() {
         &format!("{COMMIT} HEAD\0agent=test\n"),
     ]);
     let more = lines(&[&format!("{COMMIT} refs/heads/{}\n", "x".repeat(1000))]).repeat(100);
+    let long = [first.clone(), more.repeat(11)].concat();
     let flood = endless(first, more, Duration::ZERO);
     let desk = Desk::limited(|limits| limits.refs = 1 << 20);
     let error = desk
         .refused(&flood.url_of("a.git"), Reference::Default)
         .await;
     insta::assert_snapshot!(tidy(&error), @"http://HOST/a.git sends more than 1048576 bytes of branches and tags, the limit of their list: delete those that nobody needs; before version 2 of git's protocol the list holds all other references too");
+
+    // One that is long and then goes on for ever keeps no memory, and nobody else from reading such a one.
+    let line = lines(&[&format!("{COMMIT} refs/heads/x\n")]);
+    let long = endless(long, line, Duration::from_millis(50));
+    let desk = Desk::limited(|limits| limits.idle = Duration::from_secs(1));
+    for _ in 0..3 {
+        let error = desk
+            .refused(&long.url_of("a.git"), Reference::Default)
+            .await;
+        let expected = "http://HOST/a.git was listing branches and tags for more than 1 s";
+        assert_eq!(tidy(&error), expected);
+    }
 }
 
 #[tokio::test]
