@@ -97,6 +97,14 @@ pub enum SourceError {
         /// The limit.
         limit: Duration,
     },
+    /// Others on this machine kept it waiting for too long. It says nothing about the server.
+    #[error("{url} was not read within {}: it waited for other fetches on this machine", seconds(.limit))]
+    Busy {
+        /// The repository.
+        url: String,
+        /// The limit.
+        limit: Duration,
+    },
     /// The server's certificate was not accepted.
     #[error(
         "no trusted connection to {url}: {reason}; a server with its own certificate authority needs that authority as `ca.crt` in the credentials"
@@ -347,6 +355,7 @@ impl SourceError {
             Self::Unreachable { .. }
                 | Self::Unavailable { .. }
                 | Self::Timeout { .. }
+                | Self::Busy { .. }
                 | Self::Protocol { .. }
                 | Self::Objects { .. }
                 | Self::Cache { .. }

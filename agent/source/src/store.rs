@@ -92,11 +92,14 @@ impl Store {
         self.repository.objects.to_cache()
     }
 
-    /// Returns a function that says whether an object is here. It does not look at what that is made from, so that it may
-    /// be asked for hundreds of thousands.
-    pub(crate) fn finder(&self) -> impl Fn(&gix::oid) -> bool {
-        let handle = self.handle();
-        move |id| handle.exists(id)
+    /// Returns a handle that knows what is on the disk now, and does not look there again for what it lacks: so it may be asked
+    /// for hundreds of thousands of objects.
+    pub(crate) fn steady(&self) -> gix::odb::Handle {
+        let mut handle = self.handle();
+        // What is not there has it look, once.
+        handle.exists(&ObjectId::null(gix::hash::Kind::Sha1));
+        handle.refresh_never();
+        handle
     }
 
     /// Returns the tip with the tree that it leads to, peeling tags; nothing if it, or the tree itself, is not there.

@@ -14,6 +14,7 @@ use std::{
 };
 
 use gix::{
+    objs::Exists as _,
     odb::pack::{Bundle, bundle::write::Options as PackOptions},
     progress::Discard,
 };
@@ -44,15 +45,17 @@ pub(crate) fn keep(
     // Not before: nobody is to wait for a slow server but those who asked for what it has.
     let _turn = conversation.turn(&INDEXED).map_err(FetchError::Known)?;
     file.rewind().map_err(failed)?;
+    // Nobody else adds to the store meanwhile.
+    let here = store.steady();
     let seen = survey(
         &mut BufReader::new(&file),
         conversation.limits(),
         &conversation.interrupt,
-        &store.finder(),
+        &|id| here.exists(id),
     );
     let is_thin = seen.map_err(|flaw| refused(flaw, conversation))?;
     file.rewind().map_err(failed)?;
-    index(&file, &dir, store, conversation, is_thin).map_err(|error| {
+    index(&file, &dir, is_thin.then_some(here), conversation).map_err(|error| {
         if let Some(cause) = lack(&error) {
             return unusable(&dir, cause);
         }
@@ -103,9 +106,8 @@ fn receive(pack: &mut dyn BufRead, file: &mut File, dir: &Path) -> Result<(), Fe
 fn index(
     pack: &File,
     dir: &Path,
-    store: &Store,
+    here: Option<gix::odb::Handle>,
     conversation: &Conversation,
-    is_thin: bool,
 ) -> gix::Result<()> {
     let options = PackOptions {
         // Each thread holds whole objects.
@@ -118,7 +120,7 @@ fn index(
         Some(dir),
         &mut Discard,
         &conversation.interrupt,
-        is_thin.then(|| store.handle()),
+        here,
         gix::hash::Kind::Sha1,
         options,
     )?;
@@ -142,7 +144,51 @@ fn refused(flaw: Flaw, conversation: &Conversation) -> FetchError {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use gix::{
+        odb::pack::data::{Version, entry::Header, header::encode},
+        zlib::{Compression, stream::deflate},
+    };
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
+    use crate::limits::Limits;
+
+    /// Makes a pack of one file.
+    fn packed(content: &[u8]) -> Vec<u8> {
+        let mut bytes = encode(Version::V2, 1).to_vec();
+        let size = content.len() as u64;
+        Header::Blob.write_to(size, &mut bytes).unwrap();
+        let mut deflated = deflate::Write::new(bytes, Compression::DEFAULT);
+        deflated.write_all(content).unwrap();
+        deflated.flush().unwrap();
+        let mut bytes = deflated.into_inner();
+        let mut hasher = gix::hash::hasher(gix::hash::Kind::Sha1);
+        hasher.update(&bytes);
+        bytes.extend_from_slice(hasher.try_finalize().unwrap().as_bytes());
+        bytes
+    }
+
+    #[test]
+    fn what_is_not_here_is_not_looked_for_on_the_disk_each_time() {
+        let (dir, runtime) = (
+            tempfile::tempdir().unwrap(),
+            tokio::runtime::Runtime::new().unwrap(),
+        );
+        gix::init_bare(dir.path()).unwrap();
+        let limits = Limits::default();
+        let store = Store::open(dir.path(), limits, None, Arc::default()).unwrap();
+        let handle = runtime.handle().clone();
+        let conversation =
+            Conversation::new("URL".to_owned(), limits, handle, CancellationToken::new());
+        let id =
+            gix::objs::compute_hash(gix::hash::Kind::Sha1, gix::objs::Kind::Blob, b"x").unwrap();
+        let before = store.steady();
+        keep(&mut packed(b"x").as_slice(), &store, &conversation).unwrap();
+        assert!(!before.exists(&id));
+        assert!(store.steady().exists(&id));
+    }
 
     #[test]
     fn a_full_disk_is_not_taken_for_a_malformed_pack() {

@@ -82,9 +82,7 @@ pub(super) fn survey(
     }
     let mut offset = START as u64;
     for _ in 0..count {
-        if interrupt.load(Ordering::Relaxed) {
-            return Err(Flaw::malformed("it takes too long"));
-        }
+        in_time(interrupt)?;
         offset += survey.object(pack, offset)?;
     }
     let mut digest = [0; 20];
@@ -92,10 +90,17 @@ pub(super) fn survey(
     if !pack.fill_buf()?.is_empty() {
         return Err(Flaw::malformed("it goes on after its end"));
     }
-    if survey.bases(is_here) > limits.bases() {
+    if survey.bases(is_here, interrupt)? > limits.bases() {
         return Err(Flaw::TooMuch(Excess::Bases, limits.bases()));
     }
     Ok(!survey.named.is_empty())
+}
+
+fn in_time(interrupt: &AtomicBool) -> Result<(), Flaw> {
+    if interrupt.load(Ordering::Relaxed) {
+        return Err(Flaw::malformed("it takes too long"));
+    }
+    Ok(())
 }
 
 /// What was seen of a pack.
@@ -228,7 +233,11 @@ impl Survey {
     ///
     /// It goes down from each object to what is made from it before it goes on beside it. So it keeps, of all that lead to
     /// the object which it is at, those from which another one is still to be made.
-    fn bases(&self, is_here: &dyn Fn(&gix::oid) -> bool) -> u64 {
+    fn bases(
+        &self,
+        is_here: &dyn Fn(&gix::oid) -> bool,
+        interrupt: &AtomicBool,
+    ) -> Result<u64, Flaw> {
         let (mut deepest, mut all) = (0_u64, 0_u64);
         let mut kept: Vec<u64> = Vec::with_capacity(self.objects.len());
         for seen in &self.objects {
@@ -242,6 +251,7 @@ impl Survey {
         let by_place = self.objects.iter().any(|seen| seen.base.is_some());
         let (mut outside, mut inside) = (0_u64, None::<u64>);
         for (id, base) in &self.named {
+            in_time(interrupt)?;
             if is_here(id) {
                 // It is made from nothing else, so that there is never a second one.
                 let own = if base.deltas > 1 { base.size } else { 0 };
@@ -254,7 +264,7 @@ impl Survey {
             }
         }
         let within = inside.map_or(deepest, |inside| all.saturating_add(inside));
-        outside.saturating_add(within)
+        Ok(outside.saturating_add(within))
     }
 }
 
@@ -278,7 +288,7 @@ fn delta_sizes(delta: &[u8]) -> Option<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write as _;
+    use std::{cell::Cell, io::Write as _};
 
     use gix::{
         odb::pack::data::{Version, header::encode},
@@ -445,6 +455,24 @@ mod tests {
         assert_eq!(named(2, false), Ok(true));
         assert_eq!(named(3, false), too_much);
         assert_eq!(named(9, true), Ok(true), "they are made from nothing else");
+    }
+
+    #[test]
+    fn looking_for_bases_ends_when_the_time_is_over() {
+        let mut pack = Packed::new();
+        for base in 0..3 {
+            let base_id = ObjectId::from_bytes_or_panic(&[base; 20]);
+            pack.add(Header::RefDelta { base_id }, &delta(9, 9));
+        }
+        let (interrupt, looks) = (AtomicBool::new(false), Cell::new(0));
+        let is_here = |_: &gix::oid| {
+            looks.set(looks.get() + 1);
+            interrupt.store(true, Ordering::Relaxed);
+            true
+        };
+        let seen = survey(&mut &pack.finish()[..], limits(), &interrupt, &is_here);
+        assert!(matches!(seen, Err(Flaw::Malformed(_))), "{seen:?}");
+        assert_eq!(looks.get(), 1);
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub(crate) struct Conversation {
     received: AtomicU64,
     /// The long list of references that is being read.
     list: Mutex<Option<LongList>>,
+    /// Whether it waits for others on this machine, and not for the server.
+    waits_here: AtomicBool,
 }
 
 /// The right to read a long list of references.
@@ -82,6 +84,7 @@ impl Conversation {
             allowance: Mutex::new((Excess::References, limits.refs)),
             received: AtomicU64::new(0),
             list: Mutex::default(),
+            waits_here: AtomicBool::new(false),
         })
     }
 
@@ -99,7 +102,7 @@ impl Conversation {
         Watch(self.runtime.spawn(async move {
             tokio::select! {
                 () = tokio::time::sleep_until(this.deadline) => {
-                    this.fail(this.timeout("was being read", this.limits.total));
+                    this.fail(this.overdue());
                 }
                 () = this.stop.cancelled() => {
                     this.fail(SourceError::Stopped { url: this.url() });
@@ -171,25 +174,37 @@ impl Conversation {
             }
         }
         let (until, doing, limit) = end;
-        let outcome = self.runtime.block_on(async {
+        self.wait_until(until, future, || self.timeout(doing, limit))
+            .map_err(|error| self.give_up(error))
+    }
+
+    fn wait_until<T>(
+        &self,
+        until: Instant,
+        future: impl Future<Output = T>,
+        late: impl FnOnce() -> SourceError,
+    ) -> Result<T, SourceError> {
+        self.runtime.block_on(async {
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => Err(SourceError::Stopped { url: self.url() }),
                 value = future => Ok(value),
-                () = tokio::time::sleep_until(until) => Err(self.timeout(doing, limit)),
+                () = tokio::time::sleep_until(until) => Err(late()),
             }
-        });
-        outcome.map_err(|error| self.give_up(error))
+        })
+    }
+
+    /// Waits for others on this machine.
+    fn wait_here<T>(&self, future: impl Future<Output = T>) -> Result<T, SourceError> {
+        self.waits_here.store(true, Ordering::Relaxed);
+        let outcome = self.wait_until(self.deadline, future, || self.overdue());
+        self.waits_here.store(false, Ordering::Relaxed);
+        outcome.inspect_err(|error| self.fail(error.clone()))
     }
 
     /// Waits for something that tells nobody when it has changed.
     pub(crate) fn pause(&self, time: Duration) -> Result<(), SourceError> {
-        // The limit is never reached: the pause ends before.
-        self.wait("paused", self.limits.total, tokio::time::sleep(time))
-            .map_err(|_| {
-                self.failure()
-                    .unwrap_or_else(|| SourceError::Stopped { url: self.url() })
-            })
+        self.wait_here(async move { tokio::time::sleep(time).await })
     }
 
     /// Waits for a turn, of which there are fewer than conversations.
@@ -197,13 +212,20 @@ impl Conversation {
         &self,
         turns: &'a Semaphore,
     ) -> Result<SemaphorePermit<'a>, SourceError> {
-        let turn = self.wait("waited", self.limits.total, turns.acquire());
-        match turn {
-            Ok(Ok(turn)) => Ok(turn),
-            _ => Err(self
-                .failure()
-                .unwrap_or_else(|| SourceError::Stopped { url: self.url() })),
+        let turn = self.wait_here(turns.acquire())?;
+        // It would have to be closed for that.
+        turn.map_err(|_| SourceError::Stopped { url: self.url() })
+    }
+
+    /// Says why the conversation has not come to its end in time.
+    fn overdue(&self) -> SourceError {
+        if self.waits_here.load(Ordering::Relaxed) {
+            return SourceError::Busy {
+                url: self.url(),
+                limit: self.limits.total,
+            };
         }
+        self.timeout("was being read", self.limits.total)
     }
 
     fn timeout(&self, doing: &'static str, limit: Duration) -> SourceError {
@@ -253,5 +275,40 @@ pub(crate) struct Watch(tokio::task::JoinHandle<()>);
 impl Drop for Watch {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_waited_for_others_here_blames_no_server() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let limits = Limits {
+            total: Duration::from_millis(1),
+            ..Limits::default()
+        };
+        let begin = || {
+            let handle = runtime.handle().clone();
+            Conversation::new("URL".to_owned(), limits, handle, CancellationToken::new())
+        };
+        let nobody_has = Semaphore::new(0);
+        let errors = [
+            begin().turn(&nobody_has).unwrap_err(),
+            begin().pause(Duration::from_hours(1)).unwrap_err(),
+        ];
+        for error in errors {
+            assert!(error.is_retryable() && !error.is_silence(), "{error}");
+            assert_eq!(
+                error.to_string(),
+                "URL was not read within 1 ms: it waited for other fetches on this machine"
+            );
+        }
+        let slow = begin();
+        let never = std::future::pending::<()>();
+        slow.wait("sent nothing", Duration::from_hours(1), never)
+            .unwrap_err();
+        assert!(slow.failure().unwrap().is_silence());
     }
 }
