@@ -199,10 +199,15 @@ impl Errand<'_> {
             .copied()
             .filter(|id| !missing.contains(id) && is_here(&old, *id))
             .collect();
-        let lost = self.attempt(None, draft.store(), &rest, true);
-        let adopted = match lost.into_values().next() {
+        let mut lost = self.attempt(None, draft.store(), &rest, true);
+        // That a server has no such commit is no failure of the fetch, and the commit may be here and nowhere else.
+        let gone = rest.iter().find(|id| !is_here(draft.store(), **id));
+        let adopted = match gone {
             None => draft.adopt().map_err(FetchError::Known),
-            Some(error) => Err(error),
+            Some(id) => Err(lost.remove(id).unwrap_or_else(|| {
+                let reason = format!("commit {id}, which is followed too, is not sent any more");
+                FetchError::Refused(reason)
+            })),
         };
         match adopted {
             Ok(store) => (store, failed),

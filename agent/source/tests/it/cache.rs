@@ -251,10 +251,10 @@ async fn many_commits_do_not_make_it_grow_without_end() {
     }
 }
 
-/// Adds four packs beside another one, as a server leaves them that sends everything with each commit. They take no room on
-/// the disk.
-fn swell(pack: &Path) {
-    for number in 0..4 {
+/// Adds packs beside another one, as a server leaves them that sends everything with each commit. They take no room on the
+/// disk.
+fn swell(pack: &Path, count: usize) {
+    for number in 0..count {
         let file = fs::File::create(pack.with_file_name(format!("{number}.pack"))).unwrap();
         file.set_len(40 << 20).unwrap();
     }
@@ -267,7 +267,7 @@ async fn what_nobody_follows_any_more_does_not_stay() {
     let url = servers.git_http(&repository);
     let desk = Desk::new();
     desk.fetch(&url, branch("main")).await.unwrap();
-    swell(&packs(desk.dir.path())[0]);
+    swell(&packs(desk.dir.path())[0], 4);
     repository
         .push_files(&[("app/a.yaml", "a: 2\n")], "second")
         .unwrap();
@@ -297,7 +297,7 @@ async fn what_has_become_too_large_to_be_fetched_anew_is_added_to() {
     // Six objects come first, and then six more. The last commit has nine.
     let desk = Desk::limited(|limits| limits.objects = 8);
     desk.fetch(&url, branch("main")).await.unwrap();
-    swell(&packs(desk.dir.path())[0]);
+    swell(&packs(desk.dir.path())[0], 4);
     repository
         .push_files(
             &[
@@ -311,6 +311,36 @@ async fn what_has_become_too_large_to_be_fetched_anew_is_added_to() {
     let snapshot = desk.fetch(&url, branch("main")).await.unwrap();
     assert_eq!(read(&snapshot, "app/a.yaml"), "a: 1\n");
     assert_eq!(read(&snapshot, "app/e.yaml"), "e: 1\n");
+}
+
+#[tokio::test]
+async fn what_the_server_has_no_more_stays_for_who_follows_it() {
+    let repository = small(open_servers(), "pruned");
+    let first = repository.head().unwrap();
+    let is_pruned = Arc::new(AtomicBool::new(false));
+    let (prunes, gone) = (Arc::clone(&is_pruned), first.clone());
+    let server = Scripted::git(repository.bare(), move |seen| {
+        let refusal = || {
+            let text = format!("ERR upload-pack: not our ref {gone}\n");
+            result(&lines(&[&text]))
+        };
+        let is_asked = seen.says(&format!("want {gone}"));
+        (prunes.load(Ordering::Relaxed) && is_asked).then(refusal)
+    });
+    let url = server.url_of("a.git");
+    let desk = Desk::new();
+    desk.fetch(&url, branch("main")).await.unwrap();
+    swell(&packs(desk.dir.path())[0], 8);
+    repository
+        .push_files(&[("app/a.yaml", "a: 2\n")], "second")
+        .unwrap();
+    is_pruned.store(true, Ordering::Relaxed);
+    let (pinned, main) = tokio::join!(
+        desk.fetch(&url, Reference::Commit(first)),
+        desk.fetch(&url, branch("main")),
+    );
+    assert_eq!(read(&pinned.unwrap(), "app/a.yaml"), "a: 1\n");
+    assert_eq!(read(&main.unwrap(), "app/a.yaml"), "a: 2\n");
 }
 
 #[tokio::test]
