@@ -30,7 +30,10 @@ use crate::{
     error::SourceError,
     location::Location,
     store::Folders,
-    transport::{Conversation, ssh::private_dir},
+    transport::{
+        Conversation,
+        ssh::{private_dir, sweep_keys},
+    },
 };
 
 /// How often a lock that another process holds is tried.
@@ -58,11 +61,13 @@ impl Cache {
         private_dir(&dir.join("repositories")).map_err(|error| failed(&dir, error))?;
         let key =
             read_or_make_key(&dir.join("key")).map_err(|error| failed(&dir.join("key"), error))?;
-        Ok(Self {
+        let cache = Self {
             dir,
             key,
             folders: Arc::default(),
-        })
+        };
+        sweep_keys(&cache.keys_dir());
+        Ok(cache)
     }
 
     /// Names what is fetched from a location with credentials. Who has other credentials never reads from it.
@@ -85,6 +90,9 @@ impl Cache {
 
     /// Waits until no other process fetches this repository.
     pub(crate) fn lock(&self, id: &str, conversation: &Conversation) -> Result<Slot, SourceError> {
+        // A key that was left just before this process began could not be told then from one in use, and perhaps no key is needed any
+        // more.
+        sweep_keys(&self.keys_dir());
         loop {
             if let Some(slot) = self.try_lock(id, conversation)? {
                 return Ok(slot);
@@ -317,6 +325,24 @@ mod tests {
         fs::remove_dir_all(dir.path().join("repositories")).unwrap();
         drop(slot(&cache, "a"));
         drop(held);
+    }
+
+    #[test]
+    fn keys_of_killed_processes_go_with_the_next_fetch_of_anything() {
+        let dir = tempfile::tempdir().unwrap();
+        let left = dir.path().join("keys").join("left");
+        let leave = || {
+            fs::create_dir_all(&left).unwrap();
+            fs::write(left.join("identity"), "key").unwrap();
+            let old = SystemTime::now() - Duration::from_hours(1);
+            File::open(&left).unwrap().set_modified(old).unwrap();
+        };
+        leave();
+        let cache = Cache::open(dir.path()).unwrap();
+        assert!(!left.exists());
+        leave();
+        drop(cache.lock("a", &conversation()).unwrap());
+        assert!(!left.exists());
     }
 
     #[test]

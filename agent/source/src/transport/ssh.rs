@@ -211,7 +211,7 @@ impl KeyFiles {
     fn write(keys_dir: &Path, identity: &str, known_hosts: &str) -> Result<Self, SourceError> {
         let folder = keys_dir.join(hex_name());
         let failed = |error: io::Error| SourceError::cache(&folder, &error);
-        sweep(keys_dir);
+        sweep_keys(keys_dir);
         private_dir(keys_dir).map_err(failed)?;
         fs::DirBuilder::new()
             .mode(0o700)
@@ -244,8 +244,8 @@ impl Drop for KeyFiles {
     }
 }
 
-/// Removes what killed processes left.
-fn sweep(keys_dir: &Path) {
+/// Removes the keys that killed processes left.
+pub(crate) fn sweep_keys(keys_dir: &Path) {
     for entry in fs::read_dir(keys_dir).into_iter().flatten().flatten() {
         let is_old = entry
             .metadata()
