@@ -123,12 +123,7 @@ impl Cache {
         let dir = self.repositories().join(id);
         let path = dir.join("lock");
         private_dir(&dir).map_err(|error| failed(&dir, error))?;
-        let lock = File::options()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(|error| failed(&path, error))?;
+        let lock = open_lock(&dir).map_err(|error| failed(&path, error))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
@@ -175,7 +170,8 @@ impl Cache {
             if total <= limit {
                 return;
             }
-            let Ok(lock) = File::open(dir.join("lock")) else {
+            // A process that was killed while it removed a folder may have left all but its lock.
+            let Ok(lock) = open_lock(&dir) else {
                 continue;
             };
             if lock.try_lock().is_ok()
@@ -218,6 +214,15 @@ fn read_or_make_key(path: &Path) -> io::Result<[u8; 32]> {
         }
     }
     Err(io::Error::other("it changes all the time"))
+}
+
+/// Opens the lock of a repository's folder, making it if necessary.
+fn open_lock(dir: &Path) -> io::Result<File> {
+    File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(dir.join("lock"))
 }
 
 fn size(dir: &Path) -> u64 {
@@ -350,6 +355,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::open(dir.path()).unwrap();
         let old = SystemTime::now() - Duration::from_hours(1);
+        // What is left of one that was being removed.
+        let half = cache.repositories().join("half");
+        fs::create_dir(&half).unwrap();
+        fs::write(half.join("a.pack"), "PACK").unwrap();
         let mut stores = Vec::new();
         for (id, age) in [("used", 3), ("old", 2), ("new", 1)] {
             let slot = slot(&cache, id);
@@ -371,7 +380,7 @@ mod tests {
         }
         cache.trim(size(&repositories.join("used")) + size(&repositories.join("new")));
         let there = |id: &str| repositories.join(id).exists();
-        assert!(there("used") && there("new") && !there("old"));
+        assert!(there("used") && there("new") && !there("old") && !there("half"));
         cache.make_room();
         assert!(there("used") && !there("new"));
     }
