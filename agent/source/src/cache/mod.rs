@@ -14,11 +14,13 @@
 mod slot;
 
 use std::{
+    collections::HashMap,
+    ffi::{OsStr, OsString},
     fs::{self, File, TryLockError},
     io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -42,13 +44,18 @@ const RETRY: Duration = Duration::from_millis(50);
 const TRIES: u32 = 10;
 
 /// The cache folder.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Cache {
     dir: PathBuf,
     key: [u8; 32],
     /// What is decoded of all that is open.
     folders: Arc<Folders>,
+    /// Bytes of each repository when it was measured last; nothing until one has to be.
+    sizes: Mutex<Option<Sizes>>,
 }
+
+/// Bytes of repositories by the names of their folders.
+type Sizes = HashMap<OsString, u64>;
 
 fn failed(path: &Path, error: io::Error) -> SourceError {
     SourceError::cache(path, &error)
@@ -65,6 +72,7 @@ impl Cache {
             dir,
             key,
             folders: Arc::default(),
+            sizes: Mutex::default(),
         };
         sweep_keys(&cache.keys_dir());
         Ok(cache)
@@ -144,6 +152,36 @@ impl Cache {
         )))
     }
 
+    fn sizes(&self) -> MutexGuard<'_, Option<Sizes>> {
+        // Each change is one assignment or one call of the standard library.
+        self.sizes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Measures what is there, by looking at each file.
+    fn measured(&self) -> Sizes {
+        let entries = fs::read_dir(self.repositories()).into_iter().flatten();
+        entries
+            .flatten()
+            .map(|entry| (entry.file_name(), size(&entry.path())))
+            .collect()
+    }
+
+    /// Notes that a repository has grown, and removes others if all of them have more than `limit` bytes by now.
+    pub(crate) fn grown(&self, id: &str, limit: u64) {
+        if self.measured_again(id) > limit {
+            self.trim(limit);
+        }
+    }
+
+    /// Measures one repository, and returns the bytes of all. What other processes have added to the others since these were
+    /// measured is not among them.
+    fn measured_again(&self, id: &str) -> u64 {
+        let mut sizes = self.sizes();
+        let sizes = sizes.get_or_insert_with(|| self.measured());
+        sizes.insert(id.into(), size(&self.repositories().join(id)));
+        sizes.values().sum()
+    }
+
     /// Removes half of what is here, beginning with what was not used for longest. What is in use stays.
     pub(crate) fn make_room(&self) {
         self.trim(size(&self.repositories()) / 2);
@@ -151,25 +189,23 @@ impl Cache {
 
     /// Removes the repositories that were not used for longest until at most `limit` bytes are left. What is in use stays.
     pub(crate) fn trim(&self, limit: u64) {
-        let mut known: Vec<(SystemTime, u64, PathBuf)> = Vec::new();
-        for entry in fs::read_dir(self.repositories())
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
-            let used = fs::metadata(entry.path().join("lock")).and_then(|facts| facts.modified());
-            known.push((
-                used.unwrap_or(SystemTime::UNIX_EPOCH),
-                size(&entry.path()),
-                entry.path(),
-            ));
-        }
-        let mut total: u64 = known.iter().map(|(_, size, _)| size).sum();
+        let mut sizes = self.measured();
+        let used = |name: &OsStr| {
+            let lock = fs::metadata(self.repositories().join(name).join("lock"));
+            lock.and_then(|facts| facts.modified())
+                .unwrap_or(SystemTime::UNIX_EPOCH)
+        };
+        let mut known: Vec<(SystemTime, OsString)> = sizes
+            .keys()
+            .map(|name| (used(name), name.clone()))
+            .collect();
         known.sort();
-        for (_, size, dir) in known {
+        let mut total: u64 = sizes.values().sum();
+        for (_, name) in known {
             if total <= limit {
-                return;
+                break;
             }
+            let dir = self.repositories().join(&name);
             // A process that was killed while it removed a folder may have left all but its lock.
             let Ok(lock) = open_lock(&dir) else {
                 continue;
@@ -178,10 +214,12 @@ impl Cache {
                 && leases(&dir).iter().all(|lease| free(lease))
                 && fs::remove_dir_all(&dir).is_ok()
             {
+                let size = sizes.remove(&name).unwrap_or_default();
                 tracing::info!(path = %dir.display(), size, "removed from the source cache");
                 total = total.saturating_sub(size);
             }
         }
+        *self.sizes() = Some(sizes);
     }
 }
 
@@ -330,6 +368,26 @@ mod tests {
         fs::remove_dir_all(dir.path().join("repositories")).unwrap();
         drop(slot(&cache, "a"));
         drop(held);
+    }
+
+    #[test]
+    fn what_has_not_grown_is_not_measured_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(dir.path()).unwrap();
+        for id in ["a", "b"] {
+            slot(&cache, id).open().unwrap();
+        }
+        let all = cache.measured_again("a");
+        assert_eq!(all, size(&cache.repositories()));
+        fs::write(cache.repositories().join("b").join("more"), [0_u8; 1000]).unwrap();
+        assert_eq!(cache.measured_again("a"), all);
+        // Within the limit, as far as that is known, nothing is looked for.
+        cache.grown("a", all);
+        assert!(cache.repositories().join("b").exists());
+        assert_eq!(cache.measured_again("a"), all);
+        assert_eq!(cache.measured_again("b"), all + 1000);
+        cache.trim(u64::MAX);
+        assert_eq!(cache.measured_again("a"), all + 1000);
     }
 
     #[test]

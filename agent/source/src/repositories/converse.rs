@@ -30,6 +30,8 @@ struct Told {
     store: Option<Arc<Store>>,
     /// Why commits that are wanted are not in the store.
     failed: HashMap<ObjectId, SourceError>,
+    /// Whether anything of it was fetched.
+    is_new: bool,
 }
 
 /// Has one conversation, and answers those for whom its list is fresh enough.
@@ -71,19 +73,20 @@ pub(super) fn converse(
         let listed = Instant::now();
         let refs = Arc::new(session.refs()?);
         let wanted = wanted(repository, &refs, &served, listed);
-        let (store, failed) = if wanted.commits.is_empty()
+        let (store, failed, is_new) = if wanted.commits.is_empty()
             && served.iter().all(|waiting| waiting.reference.is_none())
         {
             session.close();
-            (lock(&repository.last).store.clone(), HashMap::new())
+            (lock(&repository.last).store.clone(), HashMap::new(), false)
         } else {
             let brought = provide(shared, repository, session, &dial, &refs, &wanted)?;
-            (Some(brought.store), brought.failed)
+            (Some(brought.store), brought.failed, brought.is_new)
         };
         let told = Told {
             refs,
             store,
             failed,
+            is_new,
         };
         remember(repository, listed, &told, &wanted.commits);
         lists::trim(shared, lists::KEPT);
@@ -102,6 +105,10 @@ pub(super) fn converse(
         };
         // Who has lost interest needs no answer.
         let _ = waiting.answer.send(answer);
+    }
+    if outcome.is_ok_and(|told| told.is_new) {
+        let limit = shared.options.cache_bytes;
+        shared.cache.grown(&repository.id, limit);
     }
 }
 
@@ -171,10 +178,6 @@ fn provide(
             let store = Arc::clone(&brought.store);
             brought = bring(session, dial, &slot, store, refs, wanted);
         }
-    }
-    drop(slot);
-    if brought.is_new {
-        shared.cache.trim(shared.options.cache_bytes);
     }
     Ok(brought)
 }
