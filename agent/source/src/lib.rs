@@ -34,7 +34,6 @@ pub use self::{
     error::{Excess, SourceError},
     limits::{Limits, Options},
     local::{Local, is_bare, local},
-    refs::Refs,
     repositories::{Remote, Repositories},
     snapshot::Snapshot,
     work_tree::WorkTree,

@@ -4,8 +4,8 @@ use gix::ObjectId;
 
 /// Names with what they lead to, sorted by name.
 ///
-/// A repository may have hundreds of thousands, and they are kept as long as it is followed. So all of them are two pieces
-/// of memory, in which each has 28 bytes beside its own.
+/// A repository may have hundreds of thousands. So all of them are two pieces of memory, in which each has 28 bytes beside
+/// its own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Names {
     /// All names, one after the other.
@@ -51,11 +51,6 @@ impl Names {
         self.places.is_empty()
     }
 
-    /// Returns how many bytes of memory they take.
-    pub(crate) fn bytes(&self) -> usize {
-        self.text.len() + size_of_val(self.places.as_slice())
-    }
-
     fn name(&self, place: &Place) -> &str {
         &self.text[place.start as usize..place.end as usize]
     }
@@ -99,15 +94,6 @@ mod tests {
         let none: Names = std::iter::empty().collect();
         assert_eq!(none, Names::default());
         assert!(none.is_empty() && none.get("").is_none() && none.keys().next().is_none());
-        assert_eq!(none.bytes(), 0);
-    }
-
-    #[test]
-    fn many_take_little() {
-        let found = (0..1000).map(|number| (format!("v{number:09}"), id(1)));
-        let names: Names = found.collect();
-        assert_eq!(names.len(), 1000);
-        assert!((10_000..=40_000).contains(&names.bytes()));
     }
 
     proptest! {

@@ -3,14 +3,18 @@
 use std::collections::HashSet;
 
 use gix::ObjectId;
-use pintle_core::{application::Reference, version::VersionRange};
+use pintle_core::{
+    application::Reference,
+    digest::{Digest, Digester},
+    version::VersionRange,
+};
 use semver::Version;
 
 use crate::{error::SourceError, names::Names};
 
 /// The branches and tags of a repository at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Refs {
+pub(crate) struct Refs {
     pub(crate) default: Option<Head>,
     pub(crate) branches: Names,
     pub(crate) tags: Names,
@@ -68,26 +72,26 @@ const COMPARED: usize = 1000;
 const COMPARABLE: usize = 200;
 
 impl Refs {
-    /// Returns the branches with their commit ids.
-    pub fn branches(&self) -> impl Iterator<Item = (&str, String)> {
-        self.branches
-            .iter()
-            .map(|(name, id)| (name, id.to_string()))
-    }
-
-    /// Returns the tags with the ids of the commits that they name.
-    pub fn tags(&self) -> impl Iterator<Item = (&str, String)> {
-        self.tags.iter().map(|(name, id)| (name, id.to_string()))
-    }
-
-    /// Returns the default branch, if HEAD names one that exists.
-    pub fn default_branch(&self) -> Option<&str> {
-        self.default.as_ref()?.branch.as_deref()
-    }
-
-    /// Returns the id of the commit that a reference means now. `url` is for the message.
-    pub fn resolve(&self, url: &str, reference: &Reference) -> Result<String, SourceError> {
-        self.tip(url, reference).map(|tip| tip.id.to_string())
+    /// Names all of it: equal digests, equal references.
+    pub(crate) fn digest(&self) -> Digest {
+        let mut digest = Digester::new("references/v1");
+        let head = self.default.as_ref();
+        let branch = head.and_then(|head| head.branch.as_deref());
+        digest.add(head.map_or(&[][..], |head| head.commit.as_bytes()));
+        digest.add([u8::from(branch.is_some())]);
+        digest.add(branch.unwrap_or_default());
+        for names in [&self.branches, &self.tags] {
+            digest.add(names.len().to_be_bytes());
+            for (name, id) in names.iter() {
+                digest.add(name);
+                digest.add(id.as_bytes());
+            }
+        }
+        for (commit, tag) in &self.annotated {
+            digest.add(commit.as_bytes());
+            digest.add(tag.as_bytes());
+        }
+        digest.finish()
     }
 
     /// Returns what a reference means, or says what there is instead.
@@ -190,11 +194,6 @@ impl Refs {
         listed.sort_unstable();
         listed.dedup();
         listed
-    }
-
-    /// Returns how many bytes of memory they take.
-    pub(crate) fn bytes(&self) -> usize {
-        self.branches.bytes() + self.tags.bytes() + size_of_val(self.annotated.as_slice())
     }
 
     fn is_empty(&self) -> bool {
@@ -527,6 +526,24 @@ mod tests {
         assert_eq!(refs.listed(&refs.tips()), [id(1), id(9)]);
         assert_eq!(refs.listed(&[id(2), id(2), id(7)]), [id(7), id(9)]);
         assert!(refs.is_tip(&id(2)) && !refs.is_tip(&id(9)));
+    }
+
+    #[test]
+    fn whatever_is_another_has_another_digest() {
+        let all = || refs(&["main", "a"], &["v1.0.0", "v1.1.0"]);
+        let mut others = [(); 3].map(|()| all());
+        others[0].default = None;
+        others[1].annotated.push((id(2), id(9)));
+        let more = [
+            Refs::default(),
+            refs(&["main", "b"], &["v1.0.0", "v1.1.0"]),
+            refs(&["main", "a"], &["v1.0.0"]),
+            refs(&["main"], &["a", "v1.0.0", "v1.1.0"]),
+        ];
+        let of_all = others.iter().chain(&more).map(|refs| refs.digest().hex());
+        let digests: HashSet<String> = of_all.collect();
+        assert_eq!(digests.len(), others.len() + more.len());
+        assert!(digests.contains(&all().digest().hex()));
     }
 
     #[test]

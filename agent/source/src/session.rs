@@ -382,7 +382,7 @@ mod tests {
         ]);
         assert_eq!(refs.branches.keys().collect::<Vec<_>>(), ["main"]);
         assert_eq!(refs.tags.keys().collect::<Vec<_>>(), ["v1"]);
-        assert_eq!(refs.default_branch(), None);
+        assert_eq!(refs.default.unwrap().branch, None);
     }
 
     #[test]

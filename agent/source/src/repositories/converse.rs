@@ -7,10 +7,10 @@ use std::{
 };
 
 use gix::ObjectId;
-use pintle_core::application::Reference;
+use pintle_core::{application::Reference, digest::Digest};
 use tokio::runtime::Handle;
 
-use super::{Answer, Repository, Shared, Waiting, guarded, lists, lock};
+use super::{Repository, Shared, Waiting, guarded, lock};
 use crate::{
     bring::{Brought, Wanted, bring},
     cache::Slot,
@@ -26,8 +26,10 @@ use crate::{
 
 /// What a conversation brought.
 struct Told {
-    refs: Arc<Refs>,
-    store: Option<Arc<Store>>,
+    refs: Refs,
+    /// Names all of these.
+    listed: Digest,
+    store: Arc<Store>,
     /// Why commits that are wanted are not in the store.
     failed: HashMap<ObjectId, SourceError>,
     /// Whether anything of it was fetched.
@@ -70,26 +72,19 @@ pub(super) fn converse(
             };
             served = queue.waiting.drain(..count).collect();
         }
-        let listed = Instant::now();
-        let refs = Arc::new(session.refs()?);
-        let wanted = wanted(repository, &refs, &served, listed);
-        let (store, failed, is_new) = if wanted.commits.is_empty()
-            && served.iter().all(|waiting| waiting.reference.is_none())
-        {
-            session.close();
-            (lock(&repository.last).store.clone(), HashMap::new(), false)
-        } else {
-            let brought = provide(shared, repository, session, &dial, &refs, &wanted)?;
-            (Some(brought.store), brought.failed, brought.is_new)
-        };
+        let now = Instant::now();
+        let refs = session.refs()?;
+        let listed = refs.digest();
+        let wanted = wanted(repository, &refs, listed, &served, now);
+        let brought = provide(shared, repository, session, &dial, &refs, &wanted)?;
         let told = Told {
             refs,
-            store,
-            failed,
-            is_new,
+            listed,
+            store: brought.store,
+            failed: brought.failed,
+            is_new: brought.is_new,
         };
-        remember(repository, listed, &told, &wanted.commits);
-        lists::trim(shared, lists::KEPT);
+        remember(repository, now, &told, &wanted.commits);
         Ok(told)
     });
     turn.end(heard(&outcome));
@@ -100,7 +95,7 @@ pub(super) fn converse(
     }
     for waiting in served {
         let answer = match &outcome {
-            Ok(told) => answer(shared, &url, told, waiting.reference),
+            Ok(told) => answer(shared, &url, told, &waiting.reference),
             Err(error) => Err(error.clone()),
         };
         // Who has lost interest needs no answer.
@@ -123,12 +118,16 @@ fn heard(outcome: &Result<Told, SourceError>) -> Heard {
 }
 
 /// Returns the commits that are asked for, each once. References that mean nothing are answered later.
-fn wanted(repository: &Repository, refs: &Arc<Refs>, served: &[Waiting], now: Instant) -> Wanted {
+fn wanted(
+    repository: &Repository,
+    refs: &Refs,
+    listed: Digest,
+    served: &[Waiting],
+    now: Instant,
+) -> Wanted {
     // A range is compared with each of many tags: that is done once, and while nobody waits for what is remembered.
-    let references: BTreeSet<&Reference> = served
-        .iter()
-        .filter_map(|waiting| waiting.reference.as_ref())
-        .collect();
+    let references: BTreeSet<&Reference> =
+        served.iter().map(|waiting| &waiting.reference).collect();
     let mut commits: Vec<ObjectId> = references
         .into_iter()
         .filter_map(|reference| Some(refs.find(reference).ok()??.id))
@@ -136,10 +135,7 @@ fn wanted(repository: &Repository, refs: &Arc<Refs>, served: &[Waiting], now: In
     commits.sort_unstable();
     commits.dedup();
     let last = lock(&repository.last);
-    let unchanged = last
-        .listed
-        .as_ref()
-        .is_some_and(|(_, before)| before == refs);
+    let unchanged = last.listed == Some(listed);
     commits.retain(|id| !(unchanged && last.absent.is_recent(id, now)));
     let searched = commits.iter().copied();
     let searched = searched.filter(|id| unchanged && last.absent.contains(id));
@@ -230,57 +226,43 @@ pub(super) fn cached(
     found.ok().flatten()
 }
 
-fn remember(repository: &Repository, listed: Instant, told: &Told, wants: &[ObjectId]) {
+fn remember(repository: &Repository, now: Instant, told: &Told, wants: &[ObjectId]) {
     let is_absent = |id: &ObjectId| {
-        let store = told.store.as_ref();
         // What failed may come the next time.
-        !told.failed.contains_key(id)
-            && store.is_some_and(|store| matches!(store.commit(*id), Ok(None)))
+        !told.failed.contains_key(id) && matches!(told.store.commit(*id), Ok(None))
     };
     let absent: Vec<ObjectId> = wants.iter().copied().filter(is_absent).collect();
     let mut last = lock(&repository.last);
-    if last
-        .listed
-        .as_ref()
-        .is_none_or(|(_, before)| *before != told.refs)
-    {
+    if last.listed != Some(told.listed) {
         last.absent.clear();
     }
-    last.listed = Some((listed, Arc::clone(&told.refs)));
+    last.listed = Some(told.listed);
     for id in absent {
-        last.absent.note(id, listed);
+        last.absent.note(id, now);
     }
-    if let Some(store) = &told.store {
-        last.store = Some(Arc::clone(store));
-    }
+    last.store = Some(Arc::clone(&told.store));
 }
 
 fn answer(
     shared: &Shared,
     url: &str,
     told: &Told,
-    reference: Option<Reference>,
-) -> Result<Answer, SourceError> {
-    let Some(reference) = reference else {
-        return Ok(Answer::Refs(Arc::clone(&told.refs)));
-    };
-    let tip = told.refs.tip(url, &reference)?;
-    let store = told.store.as_ref().ok_or_else(|| SourceError::Stopped {
-        url: url.to_owned(),
-    })?;
-    let commit = store.commit(tip.id);
+    reference: &Reference,
+) -> Result<Snapshot, SourceError> {
+    let tip = told.refs.tip(url, reference)?;
+    let commit = told.store.commit(tip.id);
     if let Some(error) = told.failed.get(&tip.id)
         && !matches!(commit, Ok(Some(_)))
     {
         return Err(error.clone());
     }
     match commit {
-        Ok(Some(commit)) => Ok(Answer::Snapshot(Box::new(Snapshot::new(
-            Arc::clone(store),
+        Ok(Some(commit)) => Ok(Snapshot::new(
+            Arc::clone(&told.store),
             commit,
             tip.name,
             shared.options.limits,
-        )))),
+        )),
         Ok(None) if matches!(reference, Reference::Commit(_)) => Err(SourceError::NoCommit {
             url: url.to_owned(),
             commit: tip.id.to_string(),

@@ -2,7 +2,6 @@
 
 mod absent;
 mod converse;
-mod lists;
 mod rest;
 
 use std::{
@@ -11,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pintle_core::application::Reference;
+use pintle_core::{application::Reference, digest::Digest};
 use tokio::{runtime::Handle, sync::oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -27,7 +26,6 @@ use crate::{
     limits::Options,
     local,
     location::Location,
-    refs::Refs,
     snapshot::Snapshot,
     store::Store,
     transport::http::Clients,
@@ -36,6 +34,8 @@ use crate::{
 
 /// Repositories that were not asked for during this time are forgotten; the cache on disk stays.
 const FORGET_AFTER: Duration = Duration::from_hours(1);
+/// How often these are looked for: that takes a look at all of them.
+const LOOK_AFTER: Duration = Duration::from_mins(1);
 
 /// Where a repository is, and what opens it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,9 +75,17 @@ struct Shared {
     options: Options,
     cache: Cache,
     clients: Clients,
-    known: Mutex<HashMap<String, Arc<Repository>>>,
+    known: Mutex<Known>,
     turns: Arc<Turns>,
     stop: CancellationToken,
+}
+
+/// The repositories that were asked for.
+#[derive(Debug, Default)]
+struct Known {
+    repositories: HashMap<String, Arc<Repository>>,
+    /// When those were looked for that nobody asks for any more.
+    looked: Option<Instant>,
 }
 
 /// One repository, as seen with one set of credentials.
@@ -102,21 +110,15 @@ struct Queue {
 
 #[derive(Debug)]
 struct Waiting {
-    /// Nothing asks for the list of references only.
-    reference: Option<Reference>,
-    answer: oneshot::Sender<Result<Answer, SourceError>>,
-}
-
-#[derive(Debug, Clone)]
-enum Answer {
-    Snapshot(Box<Snapshot>),
-    Refs(Arc<Refs>),
+    reference: Reference,
+    answer: oneshot::Sender<Result<Snapshot, SourceError>>,
 }
 
 /// What the last conversation brought.
 #[derive(Debug, Default)]
 struct Last {
-    listed: Option<(Instant, Arc<Refs>)>,
+    /// Names all references that it listed.
+    listed: Option<Digest>,
     store: Option<Arc<Store>>,
     /// Commits that were searched for in vain while the references were those of `listed`.
     absent: Absent,
@@ -158,7 +160,21 @@ impl Repositories {
         remote: &Remote,
         reference: &Reference,
     ) -> Result<Snapshot, SourceError> {
-        self.fetch_within(remote, reference, Duration::ZERO).await
+        if let Reference::Semver(range) = reference {
+            crate::refs::parse_range(range)?;
+        }
+        if let Reference::Commit(commit) = reference {
+            crate::refs::parse_commit(commit)?;
+        }
+        let location = Location::parse(&remote.url)?;
+        if location.is_local() {
+            return self.local(location, reference.clone()).await;
+        }
+        let repository = self.repository(location, &remote.credentials);
+        if let Some(snapshot) = self.cached(&repository, reference).await {
+            return Ok(snapshot);
+        }
+        self.ask(&repository, reference.clone()).await
     }
 
     /// Like [`Repositories::fetch`], for who asks again and again while nobody waits for it: as long as the server asks to be left
@@ -175,60 +191,6 @@ impl Repositories {
         self.cached(&repository, reference).await.ok_or(failure)
     }
 
-    /// Like [`Repositories::fetch`], but content with an answer that is at most this old.
-    ///
-    /// With it, applications that poll one repository at different moments cost one conversation per `age` all together.
-    pub async fn fetch_within(
-        &self,
-        remote: &Remote,
-        reference: &Reference,
-        age: Duration,
-    ) -> Result<Snapshot, SourceError> {
-        if let Reference::Semver(range) = reference {
-            crate::refs::parse_range(range)?;
-        }
-        if let Reference::Commit(commit) = reference {
-            crate::refs::parse_commit(commit)?;
-        }
-        let location = Location::parse(&remote.url)?;
-        if location.is_local() {
-            let (limits, reference) = (self.shared.options.limits, reference.clone());
-            return self
-                .local(location, move |url, store, refs| {
-                    local::snapshot(&store, &refs, &url, &reference, limits)
-                })
-                .await;
-        }
-        let repository = self.repository(location, &remote.credentials);
-        if let Some(snapshot) = self.remembered(&repository, reference, age) {
-            return Ok(snapshot);
-        }
-        if let Some(snapshot) = self.cached(&repository, reference).await {
-            return Ok(snapshot);
-        }
-        match self.ask(&repository, Some(reference.clone())).await? {
-            Answer::Snapshot(snapshot) => Ok(*snapshot),
-            Answer::Refs(_) => Err(SourceError::Stopped {
-                url: repository.location.to_string(),
-            }),
-        }
-    }
-
-    /// Lists branches and tags, and fetches nothing.
-    pub async fn refs(&self, remote: &Remote) -> Result<Arc<Refs>, SourceError> {
-        let location = Location::parse(&remote.url)?;
-        if location.is_local() {
-            return self.local(location, |_, _, refs| Ok(Arc::new(refs))).await;
-        }
-        let repository = self.repository(location, &remote.credentials);
-        match self.ask(&repository, None).await? {
-            Answer::Refs(refs) => Ok(refs),
-            Answer::Snapshot(_) => Err(SourceError::Stopped {
-                url: repository.location.to_string(),
-            }),
-        }
-    }
-
     /// Lets go of what was fetched with credentials that others have taken the place of: its copy in the cache may be removed as
     /// soon as nobody reads from it. Who asks with them all the same finds it for as long as it is there.
     pub fn forget(&self, remote: &Remote) {
@@ -236,7 +198,7 @@ impl Repositories {
             return;
         };
         let id = self.shared.cache.id(&location, &remote.credentials);
-        let known = lock(&self.shared.known).get(&id).cloned();
+        let known = lock(&self.shared.known).repositories.get(&id).cloned();
         let Some(repository) = known else { return };
         let last = std::mem::take(&mut *lock(&repository.last));
         // To close its files takes longer than others should wait for what is remembered.
@@ -248,11 +210,11 @@ impl Repositories {
         self.shared.stop.cancel();
     }
 
-    async fn local<T: Send + 'static>(
+    async fn local(
         &self,
         location: Location,
-        read: impl FnOnce(String, Arc<Store>, Refs) -> Result<T, SourceError> + Send + 'static,
-    ) -> Result<T, SourceError> {
+        reference: Reference,
+    ) -> Result<Snapshot, SourceError> {
         let url = location.to_string();
         let Location::Local(path) = location else {
             return Err(SourceError::Local { url });
@@ -265,7 +227,7 @@ impl Repositories {
         tokio::task::spawn_blocking(move || {
             guarded(&shown, || {
                 let (store, refs) = local::open(&path, limits)?;
-                read(shown.clone(), store, refs)
+                local::snapshot(&store, &refs, &shown, &reference, limits)
             })
         })
         .await
@@ -276,11 +238,7 @@ impl Repositories {
         let id = self.shared.cache.id(&location, credentials);
         let now = Instant::now();
         let mut known = lock(&self.shared.known);
-        known.retain(|other, repository| {
-            let idle = now.duration_since(*lock(&repository.asked)) > FORGET_AFTER;
-            *other == id || !idle || Arc::strong_count(repository) > 1
-        });
-        let repository = known.entry(id.clone()).or_insert_with(|| {
+        let repository = known.repositories.entry(id.clone()).or_insert_with(|| {
             if let Location::Http(url) = &location
                 && url.scheme() == "http"
                 && credentials.login != Login::Anonymous
@@ -298,7 +256,9 @@ impl Repositories {
             })
         });
         *lock(&repository.asked) = now;
-        Arc::clone(repository)
+        let repository = Arc::clone(repository);
+        known.forget_idle(now);
+        repository
     }
 
     /// Returns the failure with which a repository's server asked to be left alone, as long as that holds.
@@ -310,37 +270,6 @@ impl Repositories {
         let repository = self.repository(location, &remote.credentials);
         let rest = lock(&repository.rest);
         rest.failure(Instant::now())
-    }
-
-    fn remembered(
-        &self,
-        repository: &Repository,
-        reference: &Reference,
-        age: Duration,
-    ) -> Option<Snapshot> {
-        if age.is_zero() {
-            return None;
-        }
-        let (refs, store) = {
-            let last = lock(&repository.last);
-            let (at, refs) = last.listed.as_ref()?;
-            if at.elapsed() > age {
-                return None;
-            }
-            (Arc::clone(refs), Arc::clone(last.store.as_ref()?))
-        };
-        // What it lacks may be there by now: nobody is to be told what there is instead.
-        if store.is_damaged() || refs.find(reference).ok()?.is_none() {
-            return None;
-        }
-        local::snapshot(
-            &store,
-            &refs,
-            &repository.location.to_string(),
-            reference,
-            self.shared.options.limits,
-        )
-        .ok()
     }
 
     /// Returns a commit that is named by its id and was fetched before: whatever the server says, it would be the same. What
@@ -366,8 +295,8 @@ impl Repositories {
     async fn ask(
         &self,
         repository: &Arc<Repository>,
-        reference: Option<Reference>,
-    ) -> Result<Answer, SourceError> {
+        reference: Reference,
+    ) -> Result<Snapshot, SourceError> {
         let stopped = || SourceError::Stopped {
             url: repository.location.to_string(),
         };
@@ -387,6 +316,21 @@ impl Repositories {
             ));
         }
         answered.await.unwrap_or_else(|_| Err(stopped()))
+    }
+}
+
+impl Known {
+    /// Forgets what nobody has asked for in a while, unless that was done just now.
+    fn forget_idle(&mut self, now: Instant) {
+        let is_just_now = |at: Instant| now.duration_since(at) < LOOK_AFTER;
+        if self.looked.is_some_and(is_just_now) {
+            return;
+        }
+        self.looked = Some(now);
+        self.repositories.retain(|_, repository| {
+            let idle = now.duration_since(*lock(&repository.asked)) > FORGET_AFTER;
+            !idle || Arc::strong_count(repository) > 1
+        });
     }
 }
 
@@ -463,5 +407,28 @@ mod tests {
         let other = find("b");
         assert!(Arc::ptr_eq(&busy, &find("a")) && Arc::ptr_eq(&other, &find("b")));
         drop(held);
+    }
+
+    #[test]
+    fn what_nobody_asks_for_is_forgotten_and_looked_for_once_in_a_while() {
+        let dir = tempfile::tempdir().unwrap();
+        let repositories = Repositories::new(Options::new(dir.path())).unwrap();
+        let find = |name: &str| {
+            let location = Location::parse(&format!("https://git.example.com/{name}")).unwrap();
+            repositories.repository(location, &Credentials::default())
+        };
+        let used = find("a");
+        drop(find("b"));
+        let now = Instant::now();
+        let mut known = lock(&repositories.shared.known);
+        known.forget_idle(now + LOOK_AFTER);
+        assert_eq!(known.repositories.len(), 2, "they were asked for just now");
+        let later = now + FORGET_AFTER + LOOK_AFTER;
+        known.looked = Some(later);
+        known.forget_idle(later + LOOK_AFTER / 2);
+        assert_eq!(known.repositories.len(), 2, "it is not yet time to look");
+        known.forget_idle(later + LOOK_AFTER);
+        assert!(known.repositories.contains_key(&used.id));
+        assert_eq!(known.repositories.len(), 1, "one of them is in use");
     }
 }

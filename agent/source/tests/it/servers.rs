@@ -75,11 +75,10 @@ async fn who_has_other_credentials_gets_nothing_from_the_cache() {
             url: url.clone(),
             credentials,
         };
-        let age = std::time::Duration::from_hours(1);
         for reference in [branch("main"), Reference::Commit(commit.clone())] {
             let error = desk
                 .repositories
-                .fetch_within(&remote, &reference, age)
+                .fetch(&remote, &reference)
                 .await
                 .unwrap_err();
             assert!(
@@ -239,15 +238,6 @@ async fn a_local_repository_is_read_in_place() {
         .unwrap()
         .count();
     assert_eq!(cached, 0, "no copy is made");
-    let refs = desk
-        .repositories
-        .refs(&Remote::anonymous(repository.url()))
-        .await
-        .unwrap();
-    assert_eq!(
-        (refs.default_branch(), refs.tags().count()),
-        (Some("main"), 1)
-    );
 
     let nothing = desk.dir.path().join("nothing");
     std::fs::create_dir(&nothing).unwrap();
