@@ -33,8 +33,12 @@ const LOG_LINES: u32 = 8;
 const LOG_BYTES: usize = 600;
 /// How long a log may take: it comes from the node, which may be what is wrong.
 const LOG_LIMIT: Duration = Duration::from_secs(3);
-/// Most pods and events that are read for one look.
-const PAGE: &str = "200";
+/// Most pods and events that are read at once.
+const PAGE: usize = 200;
+/// Most pages of pods that are read for one look.
+const PAGES: usize = 5;
+/// The label by which the pods of one `ReplicaSet` of a Deployment differ from those of the others.
+const TEMPLATE_HASH: &str = "pod-template-hash";
 
 /// What to do where the account lacks a right.
 const RIGHTS: &str =
@@ -226,34 +230,29 @@ impl Looker {
         workload: &Workload,
         live: &Value,
     ) -> Result<(), (&'static str, RequestError)> {
-        let uid = uid_of(live);
-        let mut owner = uid;
-        let set;
-        let pods = if id.is("", "Pod") {
-            vec![live.clone()]
+        let mut owner = uid_of(live).to_owned();
+        let failing = if id.is("", "Pod") {
+            Some(live.clone())
         } else {
-            let Some(Selector::Labels(labels)) = selector(id, live) else {
+            let Some(Selector::Labels(mut labels)) = selector(id, live) else {
                 return Ok(());
             };
             if workload.by_replica_sets {
                 let sets = resource("apps", "v1", "ReplicaSet", "replicasets");
-                let sets = self.list(&sets, id, &labels).await;
-                let sets = sets.map_err(|error| ("its ReplicaSets", error))?;
-                set = explanation::newest_replica_set(&sets, uid).cloned();
-                owner = set.as_ref().map_or(uid, uid_of);
+                let sets = self.list(&sets, id, &labels, None).await;
+                let (sets, _) = sets.map_err(|error| ("its ReplicaSets", error))?;
+                if let Some(set) = explanation::newest_replica_set(&sets, &owner) {
+                    labels = labels_of(set, labels);
+                    owner = uid_of(set).to_owned();
+                }
             }
-            let found = self.list(&pods(), id, &labels).await;
-            found.map_err(|error| ("its pods", error))?
+            let failing = self.failing_pod(look, id, &labels, &owner).await;
+            failing.map_err(|error| ("its pods", error))?
         };
-        let failing = if id.is("", "Pod") {
-            pods.first()
-        } else {
-            explanation::failing_pod(&pods, &BTreeSet::from([owner.to_owned()]))
-        };
-        let Some(pod) = failing else {
+        let Some(pod) = &failing else {
             look.explanation.cause = explanation::replica_failure(live);
             // What keeps pods from being made is told about what makes them.
-            self.add_events(look, id, &About::Uid(owner)).await;
+            self.add_events(look, id, &About::Uid(&owner)).await;
             return Ok(());
         };
         if !id.is("", "Pod") {
@@ -290,23 +289,60 @@ impl Looker {
         let events = resource("", "v1", "Event", "events");
         let call = Call::get(events.path(Some(namespace), None))
             .query("fieldSelector", &selector)
-            .query("limit", PAGE);
+            .query("limit", &PAGE.to_string());
         match self.connection.call(&call).await {
             Ok(list) => look.explanation.events = explanation::events(&items(list)),
             Err(error) => self.miss(look, "its events", &error),
         }
     }
 
+    /// Finds the pod that says most about why its owner is not ready. Of pods on many pages one page is in memory at a time, and
+    /// none is read after one with a pod in trouble.
+    async fn failing_pod(
+        &self,
+        look: &mut Look,
+        id: &ObjectId,
+        labels: &str,
+        owner: &str,
+    ) -> Result<Option<Value>, RequestError> {
+        let owners = BTreeSet::from([owner.to_owned()]);
+        let mut found = Vec::new();
+        let mut rest: Option<String> = None;
+        for _ in 0..PAGES {
+            let (page, next) = self.list(&pods(), id, labels, rest.as_deref()).await?;
+            let failing = explanation::failing_pod(&page, &owners);
+            let is_in_trouble = failing.and_then(explanation::trouble).is_some();
+            found.extend(failing.cloned());
+            rest = next;
+            if rest.is_none() || is_in_trouble {
+                return Ok(explanation::failing_pod(&found, &owners).cloned());
+            }
+        }
+        let looked_at = PAGES * PAGE;
+        let unknown = format!("only the first {looked_at} of its pods were looked at");
+        look.explanation.unknown.push(unknown);
+        Ok(explanation::failing_pod(&found, &owners).cloned())
+    }
+
+    /// Reads a page of what has these labels: the first, or the one that the page before names. Returns what names the next
+    /// one, too.
     async fn list(
         &self,
         resource: &ResourceType,
         id: &ObjectId,
         labels: &str,
-    ) -> Result<Vec<Value>, RequestError> {
-        let call = Call::get(resource.path(id.namespace.as_deref(), None))
+        page: Option<&str>,
+    ) -> Result<(Vec<Value>, Option<String>), RequestError> {
+        let mut call = Call::get(resource.path(id.namespace.as_deref(), None))
             .query("labelSelector", labels)
-            .query("limit", PAGE);
-        Ok(items(self.connection.call(&call).await?))
+            .query("limit", &PAGE.to_string());
+        if let Some(page) = page {
+            call = call.query("continue", page);
+        }
+        let list = self.connection.call(&call).await?;
+        let next = list["metadata"]["continue"].as_str();
+        let next = next.filter(|next| !next.is_empty()).map(ToOwned::to_owned);
+        Ok((items(list), next))
     }
 
     /// Reads the end of a log; says why, if it cannot be read.
@@ -386,6 +422,14 @@ fn selector(id: &ObjectId, live: &Value) -> Option<Selector> {
     (!all.is_empty()).then(|| Selector::Labels(all.join(",")))
 }
 
+/// Narrows the query for the pods of a Deployment to those of one of its sets: those of the set before may be many.
+fn labels_of(set: &Value, labels: String) -> String {
+    match set["metadata"]["labels"][TEMPLATE_HASH].as_str() {
+        Some(hash) => format!("{labels},{TEMPLATE_HASH}={hash}"),
+        None => labels,
+    }
+}
+
 /// Writes one requirement as the query of a list has it.
 /// <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors>
 fn requirement(expression: &Value) -> Option<String> {
@@ -420,6 +464,19 @@ mod tests {
         assert!(is_observed(
             &json!({"apiVersion": "batch/v1", "metadata": {"generation": 2}})
         ));
+    }
+
+    #[test]
+    fn only_the_pods_of_one_set_are_asked_for() {
+        let of = |labels: Value| {
+            let set = json!({"metadata": {"labels": labels}});
+            labels_of(&set, "app=web".to_owned())
+        };
+        assert_eq!(
+            of(json!({"app": "web", "pod-template-hash": "6f4d9b5c9d"})),
+            "app=web,pod-template-hash=6f4d9b5c9d"
+        );
+        assert_eq!(of(json!({"app": "web"})), "app=web");
     }
 
     #[test]

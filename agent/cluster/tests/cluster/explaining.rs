@@ -1,59 +1,129 @@
-//! Why objects are not ready, when it cannot be asked at first.
+//! Why objects are not ready, when it cannot be asked at first, or of all pods.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
-use pintle_cluster::{Explainer, Patience, Unsettled, Waited};
-use pintle_core::{inventory::Entry, object::ObjectId};
-use pintle_harness::Fault;
-use serde_json::json;
+use pintle_cluster::{Explainer, Patience, Tracker, Unsettled, Waited};
+use pintle_core::{explanation::Explanation, inventory::Entry, object::ObjectId};
+use pintle_harness::{Fault, until};
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     faults::behind_proxy,
-    world::{LIMIT, deployment, with},
+    world::{LIMIT, World, deployment, with},
 };
 
 /// How often one request is sent at most.
 const ATTEMPTS: usize = 6;
 
-#[tokio::test]
-async fn what_could_not_be_read_at_first_is_read_later() {
-    let (mut world, proxy) = behind_proxy("unread").await;
-    let tracker = world.track();
+/// Applies a Deployment whose one pod keeps ending.
+async fn apply_crashing(world: &World) -> Vec<ObjectId> {
     let pod = "/spec/template/metadata/labels/testing.pintle.dev~1pod";
     let crashing = with(deployment("web", 1), pod, json!("crash-loop"));
     let inventory = world.converge(&[crashing]).await.unwrap().inventory;
-    let ids: Vec<ObjectId> = inventory.entries().map(Entry::id).collect();
-    let away = Fault::on("GET", "/deployments/web").times(ATTEMPTS);
-    proxy.inject(away.status(503, "ServiceUnavailable", "apiserver is shutting down"));
+    inventory.entries().map(Entry::id).collect()
+}
 
+/// Waits until what is told is enough, and returns all that was told until then.
+async fn told_until(
+    world: &World,
+    tracker: &Tracker,
+    ids: &[ObjectId],
+    is_enough: impl Fn(&Explanation) -> bool + Send + Sync,
+) -> Vec<Explanation> {
     let mut explainer = Explainer::new(&world.cluster, None).unwrap();
     let patience = Patience {
         limit: LIMIT,
         moment: Duration::ZERO,
     };
-    let (cancel, unread) = (CancellationToken::new(), Mutex::new(Vec::new()));
+    let (cancel, told) = (CancellationToken::new(), Mutex::new(Vec::new()));
     let report = |unsettled: &Arc<[Unsettled]>| {
         for explanation in unsettled.iter().filter_map(|one| one.explanation.as_ref()) {
-            if explanation.cause.is_some() {
+            if is_enough(explanation) {
                 cancel.cancel();
             }
-            let mut unread = unread.lock().unwrap_or_else(PoisonError::into_inner);
-            unread.extend(explanation.unknown.clone());
+            told.lock().unwrap().push(Explanation::clone(explanation));
         }
     };
     let name = &world.release.application;
     let waited = explainer
-        .wait(&tracker, name, &ids, patience, &cancel, &report)
+        .wait(tracker, name, ids, patience, &cancel, &report)
         .await;
-    assert_eq!(waited, Waited::Cancelled, "its cause is found");
-    let unread = unread.into_inner().unwrap();
-    let first = unread.first().map(String::as_str).unwrap_or_default();
+    assert_eq!(waited, Waited::Cancelled, "{told:?}");
+    told.into_inner().unwrap()
+}
+
+#[tokio::test]
+async fn what_could_not_be_read_at_first_is_read_later() {
+    let (mut world, proxy) = behind_proxy("unread").await;
+    let tracker = world.track();
+    let ids = apply_crashing(&world).await;
+    let away = Fault::on("GET", "/deployments/web").times(ATTEMPTS);
+    proxy.inject(away.status(503, "ServiceUnavailable", "apiserver is shutting down"));
+
+    let told = told_until(&world, &tracker, &ids, |one| one.cause.is_some()).await;
+    let mut unread = told.iter().flat_map(|one| &one.unknown);
+    let first = unread.next().map(String::as_str).unwrap_or_default();
     assert!(
         first.starts_with("it cannot be read: ") && first.contains("503"),
-        "{unread:?}"
+        "{told:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_pod_in_trouble_is_found_on_any_page_that_is_read() {
+    let (mut world, proxy) = behind_proxy("pages").await;
+    let tracker = world.track();
+    let ids = apply_crashing(&world).await;
+    let pods = until("its pod crashes", LIMIT, || {
+        let pods = world.kubectl(&["get", "pods", "-o", "json"]);
+        Ok(if pods.contains("CrashLoopBackOff") {
+            Ok(pods)
+        } else {
+            Err(pods)
+        })
+    })
+    .unwrap();
+    let page = |items: Value| {
+        let page = json!({"kind": "PodList", "apiVersion": "v1", "metadata": {"continue": "more"}, "items": items});
+        page.to_string()
+    };
+    let healthy = Fault::on("GET", "/pods?labelSelector");
+    let healthy = healthy.body(200, "application/json", page(json!([])));
+
+    // Every page has another one after it.
+    proxy.inject(healthy.clone());
+    let told = told_until(&world, &tracker, &ids, |one| !one.unknown.is_empty()).await;
+    let unknown = &told.last().unwrap().unknown;
+    assert_eq!(
+        *unknown,
+        ["only the first 1000 of its pods were looked at"],
+        "{told:?}"
+    );
+    proxy.heal();
+    proxy.forget();
+
+    // Whoever is in trouble is on the second page.
+    let pods: Value = serde_json::from_str(&pods).unwrap();
+    let second = Fault::on("GET", "continue=more");
+    proxy.inject(second.body(200, "application/json", page(pods["items"].clone())));
+    proxy.inject(healthy);
+    let told = told_until(&world, &tracker, &ids, |one| one.cause.is_some()).await;
+    let unknown = &told.last().unwrap().unknown;
+    assert!(
+        !unknown.iter().any(|one| one.starts_with("only the first")),
+        "{told:?}"
+    );
+    let seen = proxy.seen();
+    let mut lists = seen.iter().map(|request| &request.uri);
+    // The pods of the rollouts before are as many, and none of them says why this one does not go on.
+    assert!(
+        lists.any(|uri| uri.contains("/pods?labelSelector")
+            && uri.contains("pod-template-hash%3D")
+            && uri.contains("continue=more")),
+        "{seen:?}"
     );
 }
