@@ -1,11 +1,12 @@
 //! Finding out why objects are not ready: their pods, the events about them, and the end of a log.
 //!
 //! Nothing is asked while all goes well. What is not ready after a moment is looked at once, in the name of the
-//! application's account; its pods are then watched, and each change of them makes another look. A look that an API server has
-//! not answered in full is repeated. A look at a Deployment costs a read of it, two lists, the events of one pod and the end of one
-//! log; of many pods, further pages until one is in trouble.
+//! application's account; its pods are then watched, and changes of them make other looks, the more seldom the longer these find
+//! nothing new. A look that an API server has not answered in full is repeated. A look at a Deployment costs a read of it, two lists,
+//! the events of one pod and the end of one log; of many pods, further pages until one is in trouble.
 
 mod look;
+mod pace;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

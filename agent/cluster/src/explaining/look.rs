@@ -8,8 +8,9 @@ use pintle_core::{
     plain,
 };
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
+use super::pace::{Pace, QUIET};
 use crate::{
     cluster::Cluster,
     connection::{ConnectError, Connection, ServiceAccount},
@@ -20,14 +21,8 @@ use crate::{
     watching::Selection,
 };
 
-/// Pods change in groups, and the event about a change comes after it.
-const QUIET: Duration = Duration::from_secs(1);
 /// How long the watch of the pods may take to open before the first look.
 const OPEN: Duration = Duration::from_secs(2);
-/// When a look is repeated that could not see everything; the time doubles with each further one that cannot.
-const FIRST_PAUSE: Duration = Duration::from_secs(2);
-/// The longest such time.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How much of the end of a log is told: it goes into a status, where it must stay small.
 const LOG_LINES: u32 = 8;
 const LOG_BYTES: usize = 600;
@@ -141,7 +136,7 @@ impl Looker {
         Ok(Self { own, connection })
     }
 
-    /// Looks now, after each change of the object's pods, and after a while where not everything could be seen; and tells what is
+    /// Looks now, after changes of the object's pods, and after a while where not everything could be seen; and tells what is
     /// another answer than before.
     pub(super) async fn follow(
         self: std::sync::Arc<Self>,
@@ -150,15 +145,11 @@ impl Looker {
     ) {
         let mut told = None;
         let mut changes: Option<Changes> = None;
-        let mut pause = FIRST_PAUSE;
+        let mut pace = Pace::default();
         loop {
             let (look, next) = self.look(&id).await;
-            let again = look.is_partial.then_some(pause);
-            pause = if look.is_partial {
-                (pause * 2).min(LONGEST_PAUSE)
-            } else {
-                FIRST_PAUSE
-            };
+            let again = pace.pause(look.is_partial);
+            let rest = pace.rest(look.explanation.cause.as_deref());
             if told.as_ref() != Some(&look.explanation) {
                 told = Some(look.explanation.clone());
                 if tell.send((id.clone(), look.explanation)).await.is_err() {
@@ -177,7 +168,7 @@ impl Looker {
                 Next::Pods(_) | Next::Object | Next::Nothing => {}
             }
             tokio::select! {
-                () = change(&mut changes) => tokio::time::sleep(QUIET).await,
+                () = change(&mut changes, Instant::now() + rest) => {}
                 () = elapsed(again) => {}
             }
         }
@@ -384,11 +375,17 @@ impl Looker {
     }
 }
 
-/// Waits for a change of pods; for ever if they are not watched.
-async fn change(changes: &mut Option<Changes>) {
-    match changes {
-        Some(changes) => changes.next().await,
-        None => std::future::pending().await,
+/// Waits for a change of pods, then for those that come with it, and at least until the rest is over; for ever if they are not
+/// watched.
+async fn change(changes: &mut Option<Changes>, rested: Instant) {
+    let Some(changes) = changes else {
+        return std::future::pending().await;
+    };
+    changes.next().await;
+    let end = rested.max(Instant::now() + QUIET);
+    while Instant::now() < end {
+        // One look sees all of them.
+        let _ = tokio::time::timeout_at(end, changes.next()).await;
     }
 }
 
