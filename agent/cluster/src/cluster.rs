@@ -16,6 +16,7 @@ use crate::{
     applying::{Applied, Applier, ApplyError, Progress},
     connection::{ConnectError, Connection, ServiceAccount},
     discovery::{Discovery, ResourceType},
+    explaining::Room,
     facts::{Facts, NoFacts},
     identities::identities,
     planning::{self, PlanError, Planned},
@@ -40,6 +41,8 @@ pub struct Cluster {
     discovery: Arc<Discovery>,
     /// For what is looked up.
     watches: Arc<SharedWatches>,
+    /// For the pods of what is not ready.
+    room: Room,
     tracker: Option<Tracker>,
     judge: Option<Arc<dyn Judge>>,
 }
@@ -66,6 +69,7 @@ impl Cluster {
             home,
             discovery: Arc::new(Discovery::new(connection.clone())),
             watches: Arc::default(),
+            room: Room::default(),
             connection,
             tracker: None,
             judge: None,
@@ -101,6 +105,10 @@ impl Cluster {
     /// when there are others than before. Must be called within a tokio runtime.
     pub fn follow_kinds(&self) -> watch::Receiver<()> {
         self.discovery.follow()
+    }
+
+    pub(crate) fn room(&self) -> &Room {
+        &self.room
     }
 
     /// Reads objects in one's own name.

@@ -2,11 +2,13 @@
 //!
 //! Nothing is asked while all goes well. What is not ready after a moment is looked at once, in the name of the
 //! application's account; its pods are then watched, and changes of them make other looks, the more seldom the longer these find
-//! nothing new. A look that an API server has not answered in full is repeated. A look at a Deployment costs a read of it, two lists,
-//! the events of one pod and the end of one log; of many pods, further pages until one is in trouble.
+//! nothing new. A look that an API server has not answered in full is repeated, and so is one of pods for whose watch there is no
+//! room. A look at a Deployment costs a read of it, two lists, the events of one pod and the end of one log; of many pods, further
+//! pages until one is in trouble.
 
 mod look;
 mod pace;
+mod room;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,6 +25,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::room::Room;
 
 use self::look::Looker;
 use crate::{

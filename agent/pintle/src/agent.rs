@@ -11,6 +11,7 @@ mod claims;
 mod controller;
 mod drift;
 mod fetching;
+mod files;
 mod job;
 mod judges;
 mod logins;
@@ -74,6 +75,7 @@ use crate::{
 
 /// Runs until it is told to stop, or until it fails in a way that a restart may mend.
 pub(crate) async fn run(args: AgentCommand) -> anyhow::Result<Exit> {
+    files::raise_limit();
     let stop = stop_on_signal()?;
     let metrics = Arc::new(Metrics::new());
     let probes = Arc::new(Probes::default());

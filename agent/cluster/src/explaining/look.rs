@@ -10,13 +10,15 @@ use pintle_core::{
 use serde_json::Value;
 use tokio::{sync::mpsc, time::Instant};
 
-use super::pace::{Pace, QUIET};
+use super::{
+    pace::{Pace, QUIET},
+    room::{PodChanges, Room},
+};
 use crate::{
     cluster::Cluster,
     connection::{ConnectError, Connection, ServiceAccount},
     discovery::ResourceType,
     objects::items,
-    reader::Changes,
     request::{Call, RequestError, encode},
     watching::Selection,
 };
@@ -45,6 +47,7 @@ pub(super) struct Looker {
     /// The agent's own: it says *that* pods have changed. What they are is read in the account's name.
     own: Connection,
     connection: Connection,
+    room: Room,
 }
 
 /// A kind that makes pods.
@@ -133,22 +136,26 @@ impl Looker {
             Some(account) => own.acting_as(account)?,
             None => own.clone(),
         };
-        Ok(Self { own, connection })
+        Ok(Self {
+            own,
+            connection,
+            room: cluster.room().clone(),
+        })
     }
 
-    /// Looks now, after changes of the object's pods, and after a while where not everything could be seen; and tells what is
-    /// another answer than before.
+    /// Looks now, after changes of the object's pods, and after a while where not everything could be seen or is watched; and
+    /// tells what is another answer than before.
     pub(super) async fn follow(
         self: std::sync::Arc<Self>,
         id: ObjectId,
         tell: mpsc::Sender<(ObjectId, Explanation)>,
     ) {
         let mut told = None;
-        let mut changes: Option<Changes> = None;
+        let mut changes: Option<PodChanges> = None;
         let mut pace = Pace::default();
         loop {
             let (look, next) = self.look(&id).await;
-            let again = pace.pause(look.is_partial);
+            let mut is_blind = look.is_partial;
             let rest = pace.rest(look.explanation.cause.as_deref());
             if told.as_ref() != Some(&look.explanation) {
                 told = Some(look.explanation.clone());
@@ -158,10 +165,13 @@ impl Looker {
             }
             match next {
                 Next::Pods(selector) if changes.is_none() => {
-                    let watching = changes.insert(self.watch(&id, selector));
-                    // What changed before the watch was open is seen by another look.
-                    let _ = tokio::time::timeout(OPEN, watching.next()).await;
-                    continue;
+                    changes = self.watch(&id, selector);
+                    if let Some(watching) = &mut changes {
+                        // What changed before the watch was open is seen by another look.
+                        let _ = tokio::time::timeout(OPEN, watching.next()).await;
+                        continue;
+                    }
+                    is_blind = true;
                 }
                 // The object's own changes are seen elsewhere, and make another look.
                 Next::Object if changes.is_none() => return,
@@ -169,12 +179,13 @@ impl Looker {
             }
             tokio::select! {
                 () = change(&mut changes, Instant::now() + rest) => {}
-                () = elapsed(again) => {}
+                () = elapsed(pace.pause(is_blind)) => {}
             }
         }
     }
 
-    fn watch(&self, id: &ObjectId, selector: Selector) -> Changes {
+    /// Watches an object's pods, if there is room for it.
+    fn watch(&self, id: &ObjectId, selector: Selector) -> Option<PodChanges> {
         let (labels, fields) = match selector {
             Selector::Labels(labels) => (Some(labels), None),
             Selector::Name(name) => (None, Some(format!("metadata.name={name}"))),
@@ -185,7 +196,7 @@ impl Looker {
             labels,
             fields,
         };
-        Changes::of(&self.own, selection)
+        self.room.watch(&self.own, selection)
     }
 
     /// Says why an object is not ready, and what may lead to another answer.
@@ -377,7 +388,7 @@ impl Looker {
 
 /// Waits for a change of pods, then for those that come with it, and at least until the rest is over; for ever if they are not
 /// watched.
-async fn change(changes: &mut Option<Changes>, rested: Instant) {
+async fn change(changes: &mut Option<PodChanges>, rested: Instant) {
     let Some(changes) = changes else {
         return std::future::pending().await;
     };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Pods change in groups, and the event about a change comes after it.
 pub(super) const QUIET: Duration = Duration::from_secs(1);
-/// When a look is repeated that could not see everything; the time doubles with each further one that cannot.
+/// When a look is repeated that could not see everything, or not its pods' changes; the time doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 /// The longest such time, and the longest rest after a look.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -42,9 +42,10 @@ impl Pace {
         rest
     }
 
-    /// Returns after how long it is looked again even if no pod changes: only where not everything could be seen.
-    pub(super) fn pause(&mut self, is_partial: bool) -> Option<Duration> {
-        if !is_partial {
+    /// Returns after how long it is looked again even if no pod changes: only where not everything could be seen, or
+    /// changes are not told.
+    pub(super) fn pause(&mut self, is_blind: bool) -> Option<Duration> {
+        if !is_blind {
             self.pause = FIRST_PAUSE;
             return None;
         }
@@ -74,9 +75,9 @@ mod tests {
     #[test]
     fn what_cannot_be_seen_is_tried_again_ever_less_often() {
         let mut pace = Pace::default();
-        let mut pause = |is_partial| pace.pause(is_partial).map(|pause| pause.as_secs());
-        let partial: Vec<Option<u64>> = (0..6).map(|_| pause(true)).collect();
-        assert_eq!(partial, [2, 4, 8, 16, 30, 30].map(Some));
+        let mut pause = |is_blind| pace.pause(is_blind).map(|pause| pause.as_secs());
+        let blind: Vec<Option<u64>> = (0..6).map(|_| pause(true)).collect();
+        assert_eq!(blind, [2, 4, 8, 16, 30, 30].map(Some));
         assert_eq!([pause(false), pause(true)], [None, Some(2)]);
     }
 }
