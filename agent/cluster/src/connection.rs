@@ -33,7 +33,8 @@ pub struct Options {
     pub kubeconfig: Option<PathBuf>,
     /// A context in the kubeconfig; without one the current one.
     pub context: Option<String>,
-    /// How many requests may be under way at once. Watches do not count.
+    /// How many requests may be under way at once in one's own name, and how many in those of service accounts. Watches do not
+    /// count.
     pub concurrency: usize,
     /// How long one attempt of a request may take; of a watch, how long until it begins. Admission webhooks may take 30 s.
     pub request_timeout: Duration,
@@ -120,7 +121,7 @@ impl std::fmt::Display for ServiceAccount {
 }
 
 /// A connection to one API server in one name. Cloning it, and acting in another name, costs nothing: all share one pool
-/// of connections and one bound on requests under way.
+/// of connections and the bounds on requests under way.
 #[derive(Clone)]
 pub struct Connection {
     shared: Arc<Shared>,
@@ -131,12 +132,29 @@ pub struct Connection {
 
 struct Shared {
     client: kube::Client,
-    permits: Semaphore,
+    permits: Permits,
     pressure: Pressure,
     clock: ServerClock,
     request_timeout: Duration,
     impersonating: Option<String>,
     server: String,
+}
+
+/// Bounds on requests under way. What is applied in the name of an account may wait for an admission webhook that hangs. What is
+/// read and written in one's own name, such as a status, does not wait behind it.
+struct Permits {
+    own: Semaphore,
+    acting: Semaphore,
+}
+
+impl Permits {
+    fn new(concurrency: usize) -> Self {
+        let permits = || Semaphore::new(concurrency.max(1));
+        Self {
+            own: permits(),
+            acting: permits(),
+        }
+    }
 }
 
 impl std::fmt::Debug for Connection {
@@ -208,7 +226,7 @@ impl Connection {
     ) -> Self {
         let shared = Shared {
             client,
-            permits: Semaphore::new(options.concurrency.max(1)),
+            permits: Permits::new(options.concurrency),
             pressure: Pressure::default(),
             clock: ServerClock::default(),
             request_timeout: options.request_timeout,
@@ -318,7 +336,12 @@ impl Connection {
     }
 
     pub(crate) async fn permit(&self) -> SemaphorePermit<'_> {
-        let permit = self.shared.permits.acquire().await;
+        let permits = &self.shared.permits;
+        let permits = match self.identity {
+            None => &permits.own,
+            Some(_) => &permits.acting,
+        };
+        let permit = permits.acquire().await;
         permit.expect("the semaphore is never closed")
     }
 }
@@ -405,7 +428,42 @@ fn is_absent(failure: &KubeconfigError) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+
+    use bytes::Bytes;
+    use futures::FutureExt as _;
+    use http::{Request, Response};
+    use http_body_util::Full;
+    use kube::client::Body;
+    use tower::BoxError;
+
     use super::*;
+
+    #[tokio::test]
+    async fn what_hangs_in_the_name_of_an_account_takes_no_place_of_ones_own() {
+        let server = tower::service_fn(|request: Request<Body>| {
+            let hangs = request.headers().contains_key("impersonate-user");
+            async move {
+                if hangs {
+                    pending::<()>().await;
+                }
+                let answer = Full::new(Bytes::from_static(b"{}"));
+                Ok::<_, BoxError>(Response::new(answer))
+            }
+        });
+        let client = kube::Client::new(server, "default");
+        let options = Options {
+            concurrency: 1,
+            ..Options::default()
+        };
+        let own = Connection::with_client(client, &options, None, String::new());
+        let account = ServiceAccount::new("shop", "deployer");
+        let (acting, call) = (own.acting_as(&account).unwrap(), Call::get("/version"));
+        let mut hanging = Box::pin(acting.call(&call));
+        assert!(hanging.as_mut().now_or_never().is_none());
+        let answered = tokio::time::timeout(Duration::from_mins(1), own.call(&call));
+        answered.await.expect("there is a place for it").unwrap();
+    }
 
     #[tokio::test]
     async fn a_missing_kubeconfig_and_context_are_named() {
