@@ -136,6 +136,29 @@ pub struct ObjectDrift {
     pub fight: Option<FightStatus>,
 }
 
+impl ObjectDrift {
+    /// Says what others did to the object, and when it is put right next if they keep undoing that.
+    pub fn told(&self) -> String {
+        let who = match &self.managers[..] {
+            [] => String::new(),
+            managers => format!(" by {}", managers.join(" and ")),
+        };
+        let what = match (self.deleted, &self.fields[..]) {
+            (true, _) => "deleted".to_owned(),
+            (false, []) => format!("changed{who}"),
+            (false, fields) => format!("{} changed{who}", fields.join(", ")),
+        };
+        let how = match &self.fight {
+            Some(fight) => format!(
+                "; put right {} times in a row and undone each time, the next time after {}",
+                fight.repairs, fight.next_repair
+            ),
+            None => String::new(),
+        };
+        what + &how
+    }
+}
+
 /// A repair that keeps being undone by those managers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -257,27 +280,11 @@ impl Condition {
             Some(fight) => ("Fight", fight),
             None => ("Reported", drift.first()?),
         };
-        let who = match &first.managers[..] {
-            [] => String::new(),
-            managers => format!(" by {}", managers.join(" and ")),
-        };
-        let what = match (first.deleted, &first.fields[..]) {
-            (true, _) => "deleted".to_owned(),
-            (false, []) => format!("changed{who}"),
-            (false, fields) => format!("{} changed{who}", fields.join(", ")),
-        };
-        let how = match &first.fight {
-            Some(fight) => format!(
-                "; put right {} times in a row and undone each time, the next time after {}",
-                fight.repairs, fight.next_repair
-            ),
-            None => String::new(),
-        };
         let more = match drift.len() - 1 {
             0 => String::new(),
             more => format!(" (and {more} more)"),
         };
-        let message = format!("{}: {what}{how}{more}", first.object);
+        let message = format!("{}: {}{more}", first.object, first.told());
         let condition = Self {
             kind: "Drifted".to_owned(),
             status: ConditionStatus::True,

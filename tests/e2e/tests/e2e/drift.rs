@@ -9,6 +9,7 @@ use anyhow::Result;
 use pintle_harness::until;
 use serde_json::Value;
 
+use crate::desk::as_administrator;
 use crate::world::{LIMIT, Stage, condition, config_map, deployment};
 
 const IMAGE: &str = "registry.k8s.io/pause:3.9";
@@ -145,6 +146,9 @@ fn a_deletion_that_is_only_reported_is_no_failure() -> Result<()> {
     let object = format!("ConfigMap {}/settings", stage.namespace);
     assert_eq!(drifted["message"], format!("{object}: deleted"));
     stage.ready_at("shop", &commit)?;
+    let status = as_administrator(&["status", "shop", "-n", &stage.namespace], 0)?;
+    let lists = |how: &str| status.contains(&format!("{object}  {how}"));
+    assert!(lists("deleted") && !lists("healthy"), "{status}");
     stage.request_and_wait("shop")?;
     assert_eq!(value(&stage)?, "EUR");
     Ok(())

@@ -4,7 +4,7 @@ use owo_colors::OwoColorize as _;
 use pintle_cluster::Application;
 use pintle_core::{
     application::{
-        ApplicationSpec, ApplicationStatus, Condition, ConditionStatus, ObjectProblem,
+        ApplicationSpec, ApplicationStatus, Condition, ConditionStatus, ObjectDrift, ObjectProblem,
         PROBLEM_LIMIT, Source,
     },
     health::Status,
@@ -152,6 +152,10 @@ fn facts(
     if let Some(plan) = &status.plan {
         facts.push(("last change", plan.to_string()));
     }
+    let drifted = status.conditions.iter().find(|one| one.kind == "Drifted");
+    if let Some(drifted) = drifted {
+        facts.push(("drift", drifted.message.yellow().to_string()));
+    }
     facts
 }
 
@@ -198,21 +202,19 @@ fn source_text(source: &Source) -> String {
     }
 }
 
-/// Draws the objects: those with problems first, with what is known of why, and at the end those that left git and stay.
+/// Draws the objects: those with something to tell of first, and at the end those that left git and stay.
 fn objects(status: &ApplicationStatus, height: usize) -> Vec<String> {
     let inventory = status.recorded().unwrap_or_default();
-    let names = managed(&inventory);
-    let is_problem = |name: &&String| status.problems.iter().any(|one| one.object == **name);
-    let others: Vec<&String> = names.iter().filter(|name| !is_problem(name)).collect();
-    let mut lines = Vec::new();
-    for problem in &status.problems {
-        lines.extend(problem_lines(problem));
-    }
-    // A list that is full says nothing of those that are not in it.
-    let state = if status.problems.len() >= PROBLEM_LIMIT || status.health.is_none() {
-        ("·".dimmed().to_string(), "")
-    } else {
+    let told = told_lines(status);
+    let names = managed(&inventory).into_iter();
+    let others: Vec<String> = names
+        .filter(|name| !told.iter().any(|(object, _)| object == name))
+        .collect();
+    let mut lines: Vec<String> = told.into_iter().flat_map(|(_, lines)| lines).collect();
+    let state = if knows_all(status) {
         ("✓".green().to_string(), "healthy")
+    } else {
+        ("·".dimmed().to_string(), "")
     };
     lines.extend(
         others
@@ -229,6 +231,34 @@ fn objects(status: &ApplicationStatus, height: usize) -> Vec<String> {
         .iter()
         .map(|line| line.trim_end().to_owned())
         .collect()
+}
+
+/// Says whether nothing is known to be wrong with what the status tells nothing of: a list that is full says nothing of what is
+/// not in it.
+fn knows_all(status: &ApplicationStatus) -> bool {
+    let is_full = status.problems.len() >= PROBLEM_LIMIT || status.drift.len() >= PROBLEM_LIMIT;
+    status.health.is_some() && !is_full
+}
+
+/// Draws what there is to tell of single objects, each with its lines: problems first, with what is known of why, and then what
+/// others have changed. One that is in both lists comes once.
+fn told_lines(status: &ApplicationStatus) -> Vec<(String, Vec<String>)> {
+    let problems = status.problems.iter();
+    let mut told: Vec<_> = problems
+        .map(|problem| (problem.object.clone(), problem_lines(problem)))
+        .collect();
+    for drift in &status.drift {
+        let line = drift_line(drift);
+        match told.iter_mut().find(|(object, _)| *object == drift.object) {
+            Some((_, lines)) => lines.push(line),
+            None => told.push((drift.object.clone(), vec![line])),
+        }
+    }
+    told
+}
+
+fn drift_line(drift: &ObjectDrift) -> String {
+    format!("{} {}  {}", "~".yellow(), drift.object, drift.told())
 }
 
 fn problem_lines(problem: &ObjectProblem) -> Vec<String> {
@@ -270,19 +300,20 @@ pub(super) fn object_lines(application: &Application, with_objects: bool) -> Vec
     let line = format!("{name}: Ready is {ready}{suspended}: {message}");
     let mut lines = vec![(name, line)];
     if with_objects {
-        for problem in &status.problems {
-            let text = problem_lines(problem).join("\n");
-            lines.push((problem.object.clone(), text));
-        }
-        let is_problem = |name: &String| status.problems.iter().any(|one| one.object == *name);
+        let told = told_lines(status);
+        let is_told = |name: &String| told.iter().any(|(object, _)| object == name);
         let inventory = status.recorded().unwrap_or_default();
-        if status.health.is_some() && status.problems.len() < PROBLEM_LIMIT {
+        if knows_all(status) {
             let healthy = managed(&inventory).into_iter();
-            let healthy = healthy.filter(|name| !is_problem(name));
+            let healthy = healthy.filter(|name| !is_told(name));
             lines.extend(
                 healthy.map(|name| (name.clone(), format!("{} {name}  healthy", "✓".green()))),
             );
         }
+        lines.extend(
+            told.into_iter()
+                .map(|(object, told)| (object, told.join("\n"))),
+        );
         lines.extend(left_lines(&inventory));
     }
     lines
@@ -305,6 +336,7 @@ pub(in crate::commands) fn ready(status: &ApplicationStatus) -> (&'static str, S
 #[cfg(test)]
 mod tests {
     use pintle_core::{
+        application::FightStatus,
         digest::Digest,
         history::{Attempt, Trigger, record},
         inventory::{Entry, StoredInventory},
@@ -353,6 +385,90 @@ mod tests {
         assert!(says(&lines[0], managed), "{lines:?}");
         let left = ["ConfigMap shop/a", "left git, and stays"];
         assert!(says(&lines[1], left), "{lines:?}");
+    }
+
+    #[test]
+    fn what_others_have_deleted_or_changed_is_not_called_healthy() {
+        let named = |name: &str| ObjectId {
+            group: String::new(),
+            kind: "ConfigMap".into(),
+            namespace: Some("shop".into()),
+            name: name.into(),
+        };
+        let mut inventory = Inventory::default();
+        for name in ["edited", "gone", "well"] {
+            inventory.insert(Entry::intended(&named(name), "v1"));
+        }
+        let drift = vec![
+            ObjectDrift {
+                object: named("gone").to_string(),
+                deleted: true,
+                ..ObjectDrift::default()
+            },
+            ObjectDrift {
+                object: named("edited").to_string(),
+                fields: vec!["/data/value".into()],
+                managers: vec!["eve".into()],
+                fight: Some(FightStatus {
+                    repairs: 3,
+                    next_repair: "t9".into(),
+                }),
+                ..ObjectDrift::default()
+            },
+        ];
+        let status = ApplicationStatus {
+            inventory: Some(inventory.store()),
+            health: Some(Status::Healthy),
+            conditions: Condition::drifted(&drift, None, "t", &[])
+                .into_iter()
+                .collect(),
+            drift,
+            // An object with a problem may have been changed as well.
+            problems: vec![ObjectProblem {
+                object: named("edited").to_string(),
+                message: "Degraded: it crashes".into(),
+                explanation: None,
+            }],
+            ..ApplicationStatus::default()
+        };
+        let metadata = json!({"namespace": "shop", "name": "web"});
+        let application = Application {
+            status: Ok(status.clone()),
+            ..Application::read(json!({"metadata": metadata, "spec": {}}))
+        };
+        let spec = application.spec.clone().unwrap();
+        let facts = facts(&application, &spec, &status);
+        let says_so = |(name, text): &Fact| *name == "drift" && text.contains("(and 1 more)");
+        assert!(facts.iter().any(says_so), "{facts:?}");
+
+        let lines = objects(&status, 10);
+        let changed = "/data/value changed by eve; put right 3 times in a row";
+        let expected = [
+            "edited  Degraded: it crashes",
+            changed,
+            "gone  deleted",
+            "well",
+        ];
+        assert_eq!(lines.len(), expected.len(), "{lines:?}");
+        for (line, text) in lines.iter().zip(expected) {
+            assert!(line.contains(text), "{lines:?}");
+        }
+
+        // A line is printed again when that of the object is another one: each has one.
+        let lines = object_lines(&application, true);
+        let of = |name: &str| {
+            let object = named(name).to_string();
+            let all = lines.iter().filter(move |(what, _)| *what == object);
+            all.map(|(_, text)| text.as_str()).collect::<Vec<_>>()
+        };
+        assert!(of("well")[0].ends_with("healthy"), "{lines:?}");
+        assert!(of("gone")[0].ends_with("deleted"), "{lines:?}");
+        assert!(of("edited")[0].contains("crashes"), "{lines:?}");
+        assert!(of("edited")[0].contains(changed), "{lines:?}");
+        assert_eq!(
+            ["well", "gone", "edited"].map(|name| of(name).len()),
+            [1; 3]
+        );
     }
 
     /// A status in which each revision renders something else, and one was written last.
