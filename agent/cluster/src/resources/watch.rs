@@ -27,7 +27,12 @@ pub enum ResourceEvent<Spec, Status> {
     /// Everything that there is has been seen.
     Complete,
     /// The watch does not work at the moment; it is tried again by itself.
-    Failed(String),
+    Failed {
+        /// Why.
+        text: String,
+        /// Whether the server answers, and does not let it be watched: that ends only when somebody does something.
+        is_refused: bool,
+    },
 }
 
 impl<Spec, Status> Resources<Spec, Status>
@@ -118,7 +123,12 @@ impl<Spec: DeserializeOwned, Status: DeserializeOwned + Default> Following<Spec,
                         }
                     }
                 }
-                Told::Failed(failure) => return Some(ResourceEvent::Failed(failure.text)),
+                Told::Failed(failure) => {
+                    return Some(ResourceEvent::Failed {
+                        text: failure.text,
+                        is_refused: failure.is_refused,
+                    });
+                }
                 Told::Resumed => {}
             }
         }
@@ -154,7 +164,10 @@ mod tests {
                 ResourceEvent::Seen(resource) => format!("seen {}", resource.name),
                 ResourceEvent::Gone { name, .. } => format!("gone {name}"),
                 ResourceEvent::Complete => "complete".to_owned(),
-                ResourceEvent::Failed(error) => error,
+                ResourceEvent::Failed { text, is_refused } => {
+                    let how = if is_refused { " for good" } else { "" };
+                    text + how
+                }
             });
         }
         all
@@ -181,6 +194,11 @@ mod tests {
                 is_refused: false,
                 is_unserved: false,
             }),
+            Told::Failed(Failure {
+                text: "forbidden".into(),
+                is_refused: true,
+                is_unserved: false,
+            }),
             Told::Resumed,
             Told::Restarted,
             seen("c", "3"),
@@ -189,7 +207,15 @@ mod tests {
         assert_eq!(
             events(told).await,
             [
-                "seen a", "seen b", "complete", "gone a", "lost", "seen c", "gone b", "complete"
+                "seen a",
+                "seen b",
+                "complete",
+                "gone a",
+                "lost",
+                "forbidden for good",
+                "seen c",
+                "gone b",
+                "complete"
             ]
         );
     }

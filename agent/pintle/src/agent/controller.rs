@@ -299,8 +299,11 @@ impl Controller {
                 self.release_dependents(&name);
             }
             ResourceEvent::Complete => {}
-            ResourceEvent::Failed(reason) => {
-                tracing::warn!(reason, "Applications cannot be watched; it is tried again");
+            ResourceEvent::Failed { text, .. } => {
+                tracing::warn!(
+                    reason = text,
+                    "Applications cannot be watched; it is tried again"
+                );
             }
         }
     }

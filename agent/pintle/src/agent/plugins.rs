@@ -153,8 +153,11 @@ pub(crate) async fn follow(
                     let _ = ready.send(());
                 }
             }
-            ResourceEvent::Failed(reason) => {
-                tracing::warn!(reason, "Plugins cannot be watched; it is tried again");
+            ResourceEvent::Failed { text, .. } => {
+                tracing::warn!(
+                    reason = text,
+                    "Plugins cannot be watched; it is tried again"
+                );
             }
         }
     }

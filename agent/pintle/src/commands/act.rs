@@ -117,7 +117,13 @@ impl Subject {
             let why = overdue(&self.application, live.last());
             bail!("{name} was not done within {}: {why}", wait.timeout);
         };
-        let ended = ended?;
+        let ended = ended.map_err(|error| {
+            if error.is::<Unwatched>() {
+                error.context(format!("{name}: it was asked for"))
+            } else {
+                error
+            }
+        })?;
         live.close();
         // As lines, each state was printed as it came, and this one last.
         if let Some(format @ (Format::Json | Format::Yaml)) = output.output {
@@ -125,6 +131,16 @@ impl Subject {
         }
         Ok(ended)
     }
+}
+
+/// Applications cannot be followed, and trying again changes nothing.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "applications cannot be followed: {refusal}; you need `list` and `watch` on applications for that"
+)]
+pub(super) struct Unwatched {
+    /// What the API server says.
+    pub(super) refusal: String,
 }
 
 /// Who waits for what was asked for by an annotation.

@@ -10,6 +10,7 @@ use pintle_cluster::{Application, Applications, Connection, ResourceEvent};
 
 use self::view::{object_lines, one, overview};
 use super::{
+    act::Unwatched,
     get::{absent, application_document, explain},
     target::connect,
 };
@@ -117,6 +118,10 @@ pub(super) struct Live {
     screen: Option<Screen>,
     /// What was said last of each thing, where there is no terminal.
     said: BTreeMap<String, String>,
+    /// Whether all that there is has been seen.
+    is_complete: bool,
+    /// Why the watch does not work at the moment.
+    failure: Option<String>,
 }
 
 impl Live {
@@ -132,6 +137,8 @@ impl Live {
             format,
             screen,
             said: BTreeMap::new(),
+            is_complete: false,
+            failure: None,
         }
     }
 
@@ -159,14 +166,13 @@ impl Live {
         is_wanted: impl Fn(&Application) -> bool,
     ) -> anyhow::Result<Application> {
         let mut events = Box::pin(applications.watch(self.scope.namespace.as_deref()));
-        let mut is_complete = false;
         while let Some(event) = events.next().await {
             match event {
                 ResourceEvent::Seen(application) if self.scope.contains(&application.name) => {
                     self.tell(&application)?;
                     let is_wanted = is_wanted(&application);
                     self.found.insert(key(&application), *application.clone());
-                    if is_complete || self.scope.name.is_some() {
+                    if self.is_complete || self.scope.name.is_some() {
                         self.draw();
                     }
                     if is_wanted {
@@ -182,13 +188,15 @@ impl Live {
                     }
                 }
                 ResourceEvent::Complete => {
-                    is_complete = true;
+                    self.is_complete = true;
+                    self.failure = None;
                     self.draw();
                 }
-                ResourceEvent::Failed(why) => match &self.screen {
-                    Some(screen) => screen.heading(&format!("waiting for the cluster: {why}")),
-                    None => output::note(&format!("waiting for the cluster: {why}")),
-                },
+                ResourceEvent::Failed {
+                    text: refusal,
+                    is_refused: true,
+                } => return Err(Unwatched { refusal }.into()),
+                ResourceEvent::Failed { text, .. } => self.tell_failure(text),
                 ResourceEvent::Seen(_) | ResourceEvent::Gone { .. } => {}
             }
         }
@@ -204,8 +212,11 @@ impl Live {
     pub(super) fn close(&mut self) {
         if let Some(screen) = self.screen.take() {
             screen.close();
-            let lines = self.scope.lines(&self.found, size().0.max(60));
-            output::text(&lines.join("\n"));
+            // What was never looked at is not gone.
+            if self.is_complete || !self.found.is_empty() {
+                let lines = self.scope.lines(&self.found, size().0.max(60));
+                output::text(&lines.join("\n"));
+            }
         }
     }
 
@@ -215,6 +226,17 @@ impl Live {
             let height = size().0.saturating_sub(3);
             screen.show(self.scope.lines(&self.found, height));
         }
+    }
+
+    /// Says why the cluster tells nothing; once, where it would be another line with each try.
+    fn tell_failure(&mut self, why: String) {
+        let text = format!("waiting for the cluster: {why}");
+        match &self.screen {
+            Some(screen) => screen.heading(&text),
+            None if self.failure.as_ref() != Some(&why) => output::note(&text),
+            None => {}
+        }
+        self.failure = Some(why);
     }
 
     /// Says what is new, where there is no terminal and somebody wants to know.

@@ -16,7 +16,7 @@ use pintle_core::{
 use serde_json::json;
 
 use super::{
-    act::{Waiter, overdue},
+    act::{Unwatched, Waiter, overdue},
     get::{absent, explain},
     target::connect,
 };
@@ -82,6 +82,12 @@ async fn handled(
 ) -> anyhow::Result<ApplicationStatus> {
     let mut events = Box::pin(applications.watch(Some(&name.namespace)));
     let mut said = String::new();
+    let mut say = |text: String| {
+        if text != said {
+            progress.stage(&text);
+            said = text;
+        }
+    };
     while let Some(event) = events.next().await {
         match event {
             ResourceEvent::Seen(application) if application.name == name.name => {
@@ -96,16 +102,20 @@ async fn handled(
                 }
                 let now = standing(&application);
                 *last = Some(*application);
-                if now != said {
-                    progress.stage(&format!("waiting for the tests of {name}{now}"));
-                    said = now;
-                }
+                say(format!("waiting for the tests of {name}{now}"));
             }
             ResourceEvent::Gone { name: gone, .. } if gone == name.name => {
                 bail!("{name} was deleted meanwhile")
             }
-            ResourceEvent::Failed(why) => {
-                progress.stage(&format!("waiting for the cluster: {why}"));
+            ResourceEvent::Failed {
+                text: refusal,
+                is_refused: true,
+            } => {
+                let why = format!("the tests of {name} were asked for");
+                return Err(anyhow::Error::new(Unwatched { refusal }).context(why));
+            }
+            ResourceEvent::Failed { text, .. } => {
+                say(format!("waiting for the cluster: {text}"));
             }
             _ => {}
         }

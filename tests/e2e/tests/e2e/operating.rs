@@ -290,6 +290,41 @@ fn a_watch_without_a_terminal_prints_what_changes_and_nothing_twice() -> Result<
     json.kill()
 }
 
+#[test]
+fn who_may_ask_and_not_watch_is_told_so_at_once() -> Result<()> {
+    let stage = Stage::new("unwatched")?;
+    let commit = stage
+        .repository
+        .push_files(&[("settings.yaml", &config_map("settings", "1"))], "first")?;
+    stage.apply(&stage.application("shop", "", ""))?;
+    stage.ready_at("shop", &commit)?;
+    stage.apply(&format!(
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: asker, namespace: {ns}}}\n\
+         rules: [{{apiGroups: [pintle.dev], resources: [applications], verbs: [get, patch]}}]\n---\n\
+         apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: asker, namespace: {ns}}}\n\
+         roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: asker}}\n\
+         subjects: [{{kind: ServiceAccount, name: asker, namespace: {ns}}}]\n",
+        ns = stage.namespace
+    ))?;
+    let plane = stage.world.control_plane;
+    let kubeconfig = plane.service_account_kubeconfig(&stage.namespace, "asker")?;
+    let home = tempfile::tempdir()?;
+    // It would wait for ten minutes.
+    for command in ["reconcile", "test"] {
+        let mut command = of_administrator(&[command, "shop"], home.path())?;
+        command.env("KUBECONFIG", &kubeconfig);
+        let log = home.path().join("asker.log");
+        let mut asking = Process::spawn("pintle without watch", command, &log)?;
+        assert_eq!(asking.wait(LIMIT)?.code(), Some(1));
+        let said = asking.log_tail();
+        for text in ["asked for", "`list` and `watch` on applications"] {
+            assert!(said.contains(text), "{said}");
+        }
+        assert!(!said.contains("does an agent watch"), "{said}");
+    }
+    Ok(())
+}
+
 /// Waits for a line with this text, and gives it.
 fn printed(process: &mut Process, text: &str) -> Result<String> {
     let end = Instant::now() + LIMIT;

@@ -53,7 +53,7 @@ impl Listing {
             ResourceEvent::Complete => {
                 self.missing.remove(&watch);
             }
-            ResourceEvent::Gone { .. } | ResourceEvent::Failed(_) => {}
+            ResourceEvent::Gone { .. } | ResourceEvent::Failed { .. } => {}
         }
         self.missing.is_empty()
     }
