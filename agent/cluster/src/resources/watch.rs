@@ -33,6 +33,8 @@ pub enum ResourceEvent<Spec, Status> {
         /// Whether the server answers, and does not let it be watched: that ends only when somebody does something.
         is_refused: bool,
     },
+    /// It works again, and goes on from where it was.
+    Resumed,
 }
 
 impl<Spec, Status> Resources<Spec, Status>
@@ -129,7 +131,7 @@ impl<Spec: DeserializeOwned, Status: DeserializeOwned + Default> Following<Spec,
                         is_refused: failure.is_refused,
                     });
                 }
-                Told::Resumed => {}
+                Told::Resumed => return Some(ResourceEvent::Resumed),
             }
         }
     }
@@ -168,6 +170,7 @@ mod tests {
                     let how = if is_refused { " for good" } else { "" };
                     text + how
                 }
+                ResourceEvent::Resumed => "resumed".to_owned(),
             });
         }
         all
@@ -213,6 +216,7 @@ mod tests {
                 "gone a",
                 "lost",
                 "forbidden for good",
+                "resumed",
                 "seen c",
                 "gone b",
                 "complete"

@@ -242,7 +242,7 @@ async fn resources_are_seen_as_they_come_change_and_go() {
             }
             ResourceEvent::Gone { name, .. } => return format!("gone {name}"),
             ResourceEvent::Complete => return "complete".to_owned(),
-            ResourceEvent::Failed { .. } => {}
+            ResourceEvent::Failed { .. } | ResourceEvent::Resumed => {}
         }
     };
     assert_eq!(next().await, "seen web Ok(false)");

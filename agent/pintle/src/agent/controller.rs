@@ -298,7 +298,7 @@ impl Controller {
                 self.went(&name);
                 self.release_dependents(&name);
             }
-            ResourceEvent::Complete => {}
+            ResourceEvent::Complete | ResourceEvent::Resumed => {}
             ResourceEvent::Failed { text, .. } => {
                 tracing::warn!(
                     reason = text,

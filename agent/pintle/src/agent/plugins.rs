@@ -159,6 +159,7 @@ pub(crate) async fn follow(
                     "Plugins cannot be watched; it is tried again"
                 );
             }
+            ResourceEvent::Resumed => {}
         }
     }
 }

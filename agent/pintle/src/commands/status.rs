@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use anyhow::bail;
 use futures::StreamExt as _;
 use pintle_cluster::{Application, Applications, Connection, ResourceEvent};
+use pintle_core::names::ApplicationName;
+use serde_json::json;
 
 use self::view::{object_lines, one, overview};
 use super::{
@@ -180,8 +182,9 @@ impl Live {
                     }
                 }
                 ResourceEvent::Gone { namespace, name } if self.scope.contains(&name) => {
-                    self.found
-                        .remove(&(namespace.unwrap_or_default(), name.clone()));
+                    let gone = ApplicationName::new(namespace.unwrap_or_default(), name.clone());
+                    self.tell_gone(&gone)?;
+                    self.found.remove(&(gone.namespace, gone.name));
                     self.draw();
                     if self.scope.name.is_some() {
                         bail!("{name} was deleted");
@@ -189,9 +192,9 @@ impl Live {
                 }
                 ResourceEvent::Complete => {
                     self.is_complete = true;
-                    self.failure = None;
-                    self.draw();
+                    self.tell_works();
                 }
+                ResourceEvent::Resumed => self.tell_works(),
                 ResourceEvent::Failed {
                     text: refusal,
                     is_refused: true,
@@ -237,6 +240,33 @@ impl Live {
             None => {}
         }
         self.failure = Some(why);
+    }
+
+    /// Says that the cluster tells again how applications are, if that it did not was said.
+    fn tell_works(&mut self) {
+        if self.failure.take().is_some() && self.screen.is_none() {
+            output::note("the cluster answers again");
+        }
+        self.draw();
+    }
+
+    /// Says that an application is gone, where there is no terminal. One that is made again under its name is another one.
+    fn tell_gone(&mut self, application: &ApplicationName) -> anyhow::Result<()> {
+        self.said.remove(&application.to_string());
+        match self.format {
+            Some(Format::Json | Format::Yaml) => {}
+            Some(Format::Jsonl) => {
+                let document = json!({
+                    "namespace": application.namespace,
+                    "name": application.name,
+                    "gone": true,
+                });
+                output::machine(Format::Jsonl, &document)?;
+            }
+            None if self.screen.is_some() => {}
+            None => output::text(&format!("{application} is gone")),
+        }
+        Ok(())
     }
 
     /// Says what is new, where there is no terminal and somebody wants to know.

@@ -117,6 +117,10 @@ async fn handled(
             ResourceEvent::Failed { text, .. } => {
                 say(format!("waiting for the cluster: {text}"));
             }
+            ResourceEvent::Resumed => {
+                let now = last.as_ref().map(standing).unwrap_or_default();
+                say(format!("waiting for the tests of {name}{now}"));
+            }
             _ => {}
         }
     }

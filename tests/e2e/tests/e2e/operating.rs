@@ -291,6 +291,32 @@ fn a_watch_without_a_terminal_prints_what_changes_and_nothing_twice() -> Result<
 }
 
 #[test]
+fn a_watch_of_all_applications_tells_which_went() -> Result<()> {
+    let stage = Stage::new("went")?;
+    let commit = stage
+        .repository
+        .push_files(&[("settings.yaml", &config_map("settings", "1"))], "first")?;
+    stage.apply(&stage.application("shop", "", ""))?;
+    stage.ready_at("shop", &commit)?;
+    let home = tempfile::tempdir()?;
+    let watch = |args: &[&str], name: &str| {
+        let all = [&["status", "--watch", "-n", stage.namespace.as_str()], args].concat();
+        let command = of_administrator(&all, home.path())?;
+        Process::spawn("pintle status --watch", command, &home.path().join(name))
+    };
+    let (mut lines, mut json) = (watch(&[], "lines")?, watch(&["-o", "jsonl"], "json")?);
+    printed(&mut lines, "Ready is True")?;
+    printed(&mut json, &commit)?;
+    stage.kubectl(&["delete", "application", "shop", "--timeout=120s"])?;
+    let gone = printed(&mut lines, "shop is gone")?;
+    assert_eq!(gone, format!("{}/shop is gone", stage.namespace));
+    let document: Value = serde_json::from_str(&printed(&mut json, "\"gone\":true")?)?;
+    assert_eq!(document["name"], "shop");
+    lines.kill()?;
+    json.kill()
+}
+
+#[test]
 fn who_may_ask_and_not_watch_is_told_so_at_once() -> Result<()> {
     let stage = Stage::new("unwatched")?;
     let commit = stage

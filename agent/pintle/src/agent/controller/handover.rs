@@ -53,7 +53,7 @@ impl Listing {
             ResourceEvent::Complete => {
                 self.missing.remove(&watch);
             }
-            ResourceEvent::Gone { .. } | ResourceEvent::Failed { .. } => {}
+            ResourceEvent::Gone { .. } | ResourceEvent::Failed { .. } | ResourceEvent::Resumed => {}
         }
         self.missing.is_empty()
     }
