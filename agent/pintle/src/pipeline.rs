@@ -9,6 +9,7 @@ pub(crate) mod health;
 pub(crate) mod inputs;
 pub(crate) mod remotes;
 pub(crate) mod render;
+pub(crate) mod results;
 pub(crate) mod settings;
 pub(crate) mod snapshot;
 pub(crate) mod yaml;

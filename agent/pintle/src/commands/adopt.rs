@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::bail;
 use owo_colors::OwoColorize as _;
 use pintle_cluster::{Connection, HelmRelease, InventoryStore as _, Planned, Takeover};
-use pintle_core::{object::ObjectId, plan::Depth};
+use pintle_core::{check::Finding, object::ObjectId, plan::Depth};
 use serde_json::json;
 
 use super::{
@@ -52,7 +52,10 @@ pub(super) async fn run(command: &AdoptCommand) -> anyhow::Result<Exit> {
     let planned = plan_takeover(&target, &takeover, &progress).await?;
     progress.finish();
     let replaced = restarts(&planned.plan, &target.release.seed);
-    show(args, &helm, &takeover, &planned, &replaced, &target)?;
+    let (findings, checked) = target.verdict(&session, &planned).await?;
+    show(
+        args, &helm, &takeover, &planned, &findings, &replaced, &target,
+    )?;
     if !replaced.is_empty() && !args.allow_restarts {
         bail!(
             "pods of these would be replaced:\n{}\nrender what Helm has applied (chart {}, and its values), or allow it with \
@@ -61,7 +64,7 @@ pub(super) async fn run(command: &AdoptCommand) -> anyhow::Result<Exit> {
             helm.chart
         );
     }
-    let approved = target.check(&session, &planned).await?;
+    let approved = checked?;
     tell_findings(&approved);
     if !args.yes {
         output::note("nothing was written: take the release over with --yes");
@@ -106,6 +109,7 @@ fn show(
     helm: &HelmRelease,
     takeover: &Takeover,
     planned: &Planned,
+    findings: &[Finding],
     replaced: &[&ObjectId],
     target: &Target,
 ) -> anyhow::Result<()> {
@@ -115,7 +119,7 @@ fn show(
         if args.yes {
             return Ok(());
         }
-        let mut document = plan::document(planned, &[], seed);
+        let mut document = plan::document(planned, findings, seed);
         document["helm"] = json!({
             "release": helm.name, "namespace": helm.namespace, "revision": helm.revision, "chart": helm.chart,
             "same": takeover.is_same, "left": takeover.left, "restarts": replaced,

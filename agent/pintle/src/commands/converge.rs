@@ -7,7 +7,9 @@ use pintle_cluster::{
     Applying, Connection, Explainer, InventoryStore as _, Patience, Planned, Purpose, Step,
     Tracker, Unsettled, Waited,
 };
-use pintle_core::{check::Approved, duration::Span, object::ObjectId, plan::Action};
+use pintle_core::{
+    application::TestResult, check::Approved, duration::Span, object::ObjectId, plan::Action,
+};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -20,12 +22,15 @@ use super::{
     target::{Target, connect, tell_findings},
     test::request,
 };
-use crate::cli::{
-    args::{ConvergeCommand, OutputArgs},
-    board::explanation_lines,
-    exit::Exit,
-    output,
-    progress::Progress,
+use crate::{
+    cli::{
+        args::{ConvergeCommand, OutputArgs},
+        board::explanation_lines,
+        exit::Exit,
+        output,
+        progress::Progress,
+    },
+    pipeline::results::TestResults,
 };
 
 /// How long watches may take to tell what there is, before what they have not told is waited for.
@@ -148,31 +153,75 @@ pub(super) async fn carry_out(
         progress.all_healthy();
     }
     progress.finish();
-    report(wishes, &target, &planned, ids.len(), &waited)?;
+    let is_healthy = waited == Waited::Healthy;
+    if is_healthy && wishes.output.output.is_none() {
+        tell_healthy(&target, &planned, ids.len());
+    }
+    let tested = if is_healthy && wishes.test {
+        Some(test(&mut target, session, progress, cancel).await)
+    } else {
+        None
+    };
+    if let Some(format) = wishes.output.output {
+        let mut document = plan::document(&planned, approved.findings(), &target.release.seed);
+        document["application"] = json!(target.release.application);
+        document["rendered"] = json!(target.rendered.digest());
+        document["objects"] = json!(ids.len());
+        document["healthy"] = json!(is_healthy);
+        if let Some((tests, _)) = &tested {
+            document["tests"] = json!(tests);
+        }
+        output::machine(format, &document)?;
+    }
     match waited {
-        Waited::Healthy if wishes.test => tests(&mut target, session, progress, cancel).await,
-        Waited::Healthy => Ok(Exit::Done),
+        Waited::Healthy => {
+            if let Some((_, outcome)) = tested {
+                outcome?;
+            }
+            Ok(Exit::Done)
+        }
         Waited::Cancelled => bail!("stopped while waiting: what was applied stays"),
         Waited::Failed(unsettled) => bail!("the rollout failed:\n{}", lines(&unsettled)),
         Waited::TimedOut(unsettled) => bail!(late(timeout, &unsettled)),
     }
 }
 
-/// Runs the tests of what is applied and healthy.
-async fn tests(
+/// Runs the tests of what is applied and healthy. Returns what each came to that has ended, and whether all is well.
+async fn test(
     target: &mut Target,
     session: &Session,
     progress: &Progress,
     cancel: &CancellationToken,
-) -> anyhow::Result<Exit> {
+) -> (Vec<TestResult>, anyhow::Result<()>) {
+    let teller = Teller(progress);
+    let results = TestResults::telling(&teller);
+    let outcome = run_tests(target, session, progress, &results, cancel).await;
+    progress.finish();
+    let results = results.into_all();
+    if outcome.is_ok() {
+        match results.len() {
+            0 => output::note("there are no tests"),
+            1 => output::note("1 test passed"),
+            passed => output::note(&format!("{passed} tests passed")),
+        }
+    }
+    (results, outcome)
+}
+
+async fn run_tests(
+    target: &mut Target,
+    session: &Session,
+    progress: &Progress,
+    results: &TestResults<'_>,
+    cancel: &CancellationToken,
+) -> anyhow::Result<()> {
     target.release.purpose = Purpose::Test;
     let planned = target.plan(progress).await?;
     let approved = target.check(session, &planned).await?;
-    let teller = Teller(progress);
     let applying = Applying {
         release: &target.release,
         prepared: &target.prepared,
-        progress: &teller,
+        progress: results,
         cancel,
     };
     let inventory = target.store.inventory().clone();
@@ -181,13 +230,7 @@ async fn tests(
         .cluster
         .test(&applying, &approved, &attempt, inventory, &mut target.store)
         .await?;
-    progress.finish();
-    match planned.plan.summary().hooks {
-        0 => output::note("there are no tests"),
-        1 => output::note("1 test passed"),
-        passed => output::note(&format!("{passed} tests passed")),
-    }
-    Ok(Exit::Done)
+    Ok(())
 }
 
 async fn wait(
@@ -212,36 +255,15 @@ async fn wait(
     Ok(waiting.await)
 }
 
-fn report(
-    wishes: &Wishes,
-    target: &Target,
-    planned: &Planned,
-    objects: usize,
-    waited: &Waited,
-) -> anyhow::Result<()> {
-    let healthy = *waited == Waited::Healthy;
-    match wishes.output.output {
-        Some(format) => {
-            let mut document = plan::document(planned, &[], &target.release.seed);
-            document["application"] = json!(target.release.application);
-            document["rendered"] = json!(target.rendered.digest());
-            document["objects"] = json!(objects);
-            document["healthy"] = json!(healthy);
-            output::machine(format, &document)?;
-        }
-        None if healthy => {
-            let summary = planned.plan.summary();
-            output::note(&format!(
-                "{} is healthy: {objects} objects ({summary})",
-                target.release.application
-            ));
-            if let Some(notes) = target.rendered.notes() {
-                output::note(notes);
-            }
-        }
-        None => {}
+fn tell_healthy(target: &Target, planned: &Planned, objects: usize) {
+    let summary = planned.plan.summary();
+    output::note(&format!(
+        "{} is healthy: {objects} objects ({summary})",
+        target.release.application
+    ));
+    if let Some(notes) = target.rendered.notes() {
+        output::note(notes);
     }
-    Ok(())
 }
 
 fn late(timeout: Span, unsettled: &[Unsettled]) -> String {

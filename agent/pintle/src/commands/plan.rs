@@ -16,10 +16,7 @@ use super::{
     session::Session,
     target::{Target, connect},
 };
-use crate::{
-    cli::{args::ClusterCommand, exit::Exit, output, progress::Progress},
-    pipeline::check::CheckError,
-};
+use crate::cli::{args::ClusterCommand, exit::Exit, output, progress::Progress};
 
 /// What is shown of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,11 +40,10 @@ pub(super) async fn run(args: &ClusterCommand, show: Show) -> anyhow::Result<Exi
         progress.finish();
         let (findings, denied) = match show {
             Show::Differences => (Vec::new(), None),
-            Show::Plan => match target.check(&session, &planned).await {
-                Ok(approved) => (approved.findings().to_vec(), None),
-                Err(CheckError::Denied(denied)) => (denied.findings.clone(), Some(denied)),
-                Err(error) => return Err(error.into()),
-            },
+            Show::Plan => {
+                let (findings, verdict) = target.verdict(&session, &planned).await?;
+                (findings, verdict.err())
+            }
         };
         print(args, show, &planned, &findings, &target.release.seed)?;
         finish(&planned.plan, denied)

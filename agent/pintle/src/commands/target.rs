@@ -11,7 +11,7 @@ use pintle_cluster::{
     Release, Seeds, Tracker, TrackerOptions,
 };
 use pintle_core::{
-    check::Approved,
+    check::{Approved, Denied, Finding},
     health::Assessment,
     inventory::Inventory,
     machine::Millis,
@@ -172,6 +172,19 @@ impl Target {
             Arc::new(PluginReader(self.cluster.reader())),
         )
         .await
+    }
+
+    /// Asks the policies as well, and returns what they found also where they refuse the plan.
+    pub(super) async fn verdict(
+        &self,
+        session: &Session,
+        planned: &Planned,
+    ) -> Result<(Vec<Finding>, Result<Approved, Denied>), check::CheckError> {
+        match self.check(session, planned).await {
+            Ok(approved) => Ok((approved.findings().to_vec(), Ok(approved))),
+            Err(check::CheckError::Denied(denied)) => Ok((denied.findings.clone(), Err(denied))),
+            Err(error) => Err(error),
+        }
     }
 
     /// Watches the release's objects from before they are written, judged by its health checks.

@@ -7,7 +7,7 @@ use pintle_harness::{AGENT_NAMESPACE, until};
 use serde_json::{Value, json};
 
 use crate::desk::{Desk, as_administrator};
-use crate::world::{LIMIT, Stage, condition, config_map, world};
+use crate::world::{LIMIT, Stage, condition, config_map, deployment, world};
 
 /// A Job whose pod behaves as a label says, run at events.
 pub(crate) fn hook(name: &str, events: &str, pod: &str) -> String {
@@ -367,5 +367,43 @@ fn the_command_line_keeps_a_hook_for_the_removal_only_if_policies_agree() -> Res
     let writes = desk.writes_since(mark)?;
     assert!(writes.contains_key("patch jobs/save"), "{writes:?}");
     assert_eq!(kept()?, "");
+    Ok(())
+}
+
+#[test]
+fn a_program_gets_one_result_with_the_findings_and_the_tests_in_it() -> Result<()> {
+    let desk = Desk::new("hook-result")?;
+    let policy = "{plugin: guardrails, settings: {rules: {image-digest-missing: warn}}}";
+    let all = [
+        deployment("web", 1, "registry.k8s.io/pause:3.9"),
+        hook("good", "test", ""),
+        hook("smoke", "test", "failed"),
+    ];
+    let files = [
+        ("pintle.yaml", &*format!("policies: [{policy}]\n")),
+        ("all.yaml", &*all.concat()),
+    ];
+    desk.repository.push_files(&files, "first")?;
+    let converge = |format: &str| -> Result<String> {
+        let args = ["converge", ".", "--name", "shop", "--test", "-o", format];
+        let output = desk.command(&args)?.output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("smoke"), "{said}");
+        Ok(String::from_utf8(output.stdout)?)
+    };
+    let whole: Value = serde_json::from_str(&converge("json")?)?;
+    assert_eq!(whole["healthy"], true, "{whole:#}");
+    let found = &whole["findings"][0]["rule"];
+    assert_eq!(found, "image-digest-missing", "{whole:#}");
+    let lines = converge("jsonl")?;
+    let last: Value = serde_json::from_str(lines.lines().last().unwrap_or_default())?;
+    for result in [whole, last] {
+        let tests = &result["tests"];
+        let passed = [0, 1].map(|at| tests[at]["passed"].clone());
+        assert_eq!(passed, [true, false].map(Value::from), "{result:#}");
+        let why = tests[1]["message"].as_str().unwrap_or_default();
+        assert!(why.contains("main ended with exit code 1"), "{result:#}");
+    }
     Ok(())
 }

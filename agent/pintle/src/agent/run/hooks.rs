@@ -1,8 +1,6 @@
 //! The end of a release: hooks after it is healthy, and tests that somebody asked for.
 
-use std::sync::{Mutex, PoisonError};
-
-use pintle_cluster::{Applying, InventoryStore as _, Progress, Purpose, Silent, StatusStore, Step};
+use pintle_cluster::{Applying, InventoryStore as _, Progress, Purpose, Silent, StatusStore};
 use pintle_core::{application::TestResult, event::Reason, names::TEST_ANNOTATION, plan::Depth};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -13,24 +11,7 @@ use super::{
     failures::{apply_failed, plan_failed},
     tell,
 };
-
-/// Remembers what tests came to.
-#[derive(Default)]
-struct Results(Mutex<Vec<TestResult>>);
-
-impl Progress for Results {
-    fn step(&self, step: Step<'_>) {
-        if let Step::HookEnded { id, failure, .. } = step {
-            let result = TestResult {
-                object: id.to_string(),
-                passed: failure.is_none(),
-                message: failure.map(ToOwned::to_owned),
-            };
-            let mut results = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            results.push(result);
-        }
-    }
-}
+use crate::pipeline::results::TestResults;
 
 impl Ready {
     pub(super) fn applying<'a>(
@@ -93,7 +74,7 @@ impl Run {
         let approved = self.check(ready, planned.plan).await?;
         let name = &ready.release.application;
         self.job.told.tests.findings(name, approved.findings());
-        let results = Results::default();
+        let results = TestResults::telling(&Silent);
         let applying = Applying {
             release: &release,
             prepared: &ready.prepared,
@@ -104,10 +85,7 @@ impl Run {
             .test(&applying, &approved, &attempt, inventory, store)
             .await;
         self.found.inventory = Some(store.inventory().clone());
-        let results = results
-            .0
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
+        let results = results.into_all();
         let failed = results.iter().find(|result| !result.passed).cloned();
         match (tested, failed) {
             // A test that fails is a result, and says nothing against what is applied.
