@@ -63,6 +63,12 @@ impl ConfigMapStore {
         Ok(store)
     }
 
+    /// Says whether an inventory is kept, be it one that lists nothing.
+    pub fn is_kept(&self) -> bool {
+        let kept = self.kept.as_ref();
+        kept.is_some_and(|kept| kept["data"][KEY].is_string())
+    }
+
     /// Makes the namespace of the application, so that there is a place for the inventory which lists it. That it is there
     /// already is no error.
     pub async fn make_namespace(&self) -> Result<(), StoreError> {

@@ -33,8 +33,9 @@ pub(super) async fn run(args: &DismissCommand) -> anyhow::Result<Exit> {
         .unwrap_or_else(|| connection.default_namespace().to_owned());
     let application = ApplicationName::new(&namespace, &name);
     let mut store = ConfigMapStore::open(&connection, &application).await?;
-    if store.inventory().is_empty() {
-        let known = elsewhere(&connection, &application).await?;
+    // One that lists nothing is of a removal that was interrupted at its very end.
+    if !store.is_kept() {
+        let known = elsewhere(&connection, &application).await;
         bail!("nothing was converged under the name {name} in namespace {namespace}: {known}");
     }
     let progress = Progress::new(args.output.output);
@@ -52,7 +53,10 @@ pub(super) async fn run(args: &DismissCommand) -> anyhow::Result<Exit> {
         .removal_hooks(&release, &inventory)
         .await?
         .unwrap_or_else(|| {
-            output::warning("the hooks for its removal are lost, and are not run");
+            // When nothing is left they have run, and may be gone.
+            if !inventory.is_empty() {
+                output::warning("the hooks for its removal are lost, and are not run");
+            }
             RemovalHooks::default()
         });
     if hooks.are_unseen {
@@ -88,8 +92,9 @@ pub(super) async fn run(args: &DismissCommand) -> anyhow::Result<Exit> {
         output::note("`--all-kinds` deletes namespaces, claims and definitions as well");
     }
     if applied.inventory.is_empty() {
-        store.remove().await?;
+        // The inventory goes last: without it nobody would find the rest.
         Seeds::remove(&connection, &application).await?;
+        store.remove().await?;
     }
     match args.output.output {
         Some(format) => output::machine(
@@ -118,10 +123,7 @@ fn name(text: &str) -> anyhow::Result<String> {
 }
 
 /// Says what was converged instead: under the same name in other namespaces, or in the same namespace under other names.
-async fn elsewhere(
-    connection: &Connection,
-    application: &ApplicationName,
-) -> anyhow::Result<String> {
+async fn elsewhere(connection: &Connection, application: &ApplicationName) -> String {
     // Not everybody may look into all namespaces.
     let all = ConfigMapStore::list(connection, None)
         .await
@@ -132,14 +134,17 @@ async fn elsewhere(
         .map(|one| format!("`--namespace {}`", one.namespace))
         .collect();
     if !namesakes.is_empty() {
-        return Ok(format!("it is there with {}", namesakes.join(" or ")));
+        return format!("it is there with {}", namesakes.join(" or "));
     }
-    let here = ConfigMapStore::list(connection, Some(&application.namespace)).await?;
+    let here = match ConfigMapStore::list(connection, Some(&application.namespace)).await {
+        Ok(here) => here,
+        Err(error) => return format!("what is there cannot be listed: {error}"),
+    };
     let names: Vec<String> = here.into_iter().map(|one| one.name).collect();
-    Ok(match names[..] {
+    match names[..] {
         [] => "there is none".to_owned(),
         _ => format!("there are {}", names.join(", ")),
-    })
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use pintle_harness::{Fault, Proxy, until};
 use serde_json::Value;
 
+use crate::desk::Desk;
 use crate::world::{LIMIT, Stage, condition, config_map, world};
 
 const NAMES: [&str; 6] = ["one", "two", "three", "four", "five", "six"];
@@ -149,6 +150,44 @@ fn an_orphaning_application_leaves_its_objects() -> Result<()> {
     for name in NAMES {
         assert_eq!(stage.object("ConfigMap", name)?["data"]["value"], "1");
     }
+    Ok(())
+}
+
+#[test]
+fn a_dismissal_that_ended_before_its_inventory_went_is_gone_on_with() -> Result<()> {
+    let desk = Desk::new("halfway")?;
+    desk.repository
+        .push_files(&[("settings.yaml", &config_map("settings", "1"))], "first")?;
+    desk.pintle(&["converge", ".", "--name", "shop"], 0)?;
+    let plane = world().control_plane;
+    let proxy = Proxy::before_api_server(plane)?;
+    let account = plane.service_account_kubeconfig(&desk.namespace, "deployer")?;
+    let kubeconfig = proxy.kubeconfig(&account)?;
+    let dismiss = || -> Result<String> {
+        let mut command = desk.command(&["dismiss", "shop"])?;
+        let output = command.env("KUBECONFIG", &kubeconfig).output()?;
+        assert_eq!(output.status.code(), Some(1));
+        Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let left = || desk.kubectl(&["get", "configmap,secret", "-o", "name"]);
+    let refuse = |method: &str, part: &str| {
+        proxy.inject(Fault::on(method, part).status(403, "Forbidden", "not you"));
+    };
+    refuse("DELETE", "/configmaps/pintle-inventory.shop");
+    let said = dismiss()?;
+    assert!(said.contains("not you"), "{said}");
+    let kept = left()?;
+    assert!(kept.contains("pintle-inventory.shop"), "{kept}");
+    assert!(!kept.contains("configmap/settings"), "{kept}");
+
+    desk.pintle(&["dismiss", "shop"], 0)?;
+    let left = left()?;
+    assert!(!left.contains("shop"), "{left}");
+
+    // Who may not list inventories is told what he asked for.
+    refuse("GET", "/configmaps?");
+    let said = dismiss()?;
+    assert!(said.contains("nothing was converged under"), "{said}");
     Ok(())
 }
 
