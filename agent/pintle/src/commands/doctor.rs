@@ -2,13 +2,19 @@
 
 mod installed;
 
+use std::{
+    fs::DirBuilder,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
+
 use owo_colors::OwoColorize as _;
 use pintle_cluster::Cluster;
 use pintle_core::causes::chain;
 use pintle_host::{Host, LoadRequest, Options};
 use serde::Serialize;
 
-use super::target::connect;
+use super::{session::compiled_dir, target::connect};
 use crate::cli::{args::DoctorCommand, cache::cache_dir, exit::Exit, output};
 
 #[derive(Serialize)]
@@ -21,9 +27,11 @@ struct Finding {
 }
 
 pub(super) async fn run(args: &DoctorCommand) -> anyhow::Result<Exit> {
+    let compiled = cache_dir().ok().map(|dir| compiled_dir(&dir));
+    let (host, refused) = host(compiled);
     let mut findings = vec![
-        plugins().await,
-        cache(),
+        plugins(host).await,
+        cache(refused),
         program("git", "pushing; pintle itself needs none"),
         program("ssh", "sources with ssh:// URLs"),
     ];
@@ -65,13 +73,24 @@ fn finding(check: &'static str, need: Need, result: Result<String, String>) -> F
     }
 }
 
-async fn plugins() -> Finding {
+/// Makes what plugins run in, as every command does: where its cache cannot be used without one, and then says why.
+fn host(cache: Option<PathBuf>) -> (Result<Host, String>, Option<String>) {
+    let options = Options {
+        cache,
+        ..Options::default()
+    };
+    match Host::new(options) {
+        Ok(host) => (Ok(host), None),
+        Err(error) => {
+            let host = Host::new(Options::default()).map_err(|error| chain(&error));
+            (host, Some(chain(&error)))
+        }
+    }
+}
+
+async fn plugins(host: Result<Host, String>) -> Finding {
     let load = async {
-        let host = Host::new(Options {
-            cache: cache_dir().ok().map(|dir| dir.join("compiled")),
-            ..Options::default()
-        })
-        .map_err(|error| chain(&error))?;
+        let host = host?;
         for component in pintle_builtin::components() {
             let request =
                 LoadRequest::new(component.name, bytes::Bytes::from_static(component.bytes));
@@ -85,16 +104,35 @@ async fn plugins() -> Finding {
     finding("plugins", Need::Required, load.await)
 }
 
-fn cache() -> Finding {
-    let result = cache_dir().and_then(|dir| {
-        std::fs::create_dir_all(&dir)?;
-        Ok(format!("{} can be used", dir.display()))
+/// Looks whether something can be kept; `refused` is why compiled plugins cannot, as far as it is known.
+fn cache(refused: Option<String>) -> Finding {
+    let result = cache_dir().map_err(|error| chain(&*error)).and_then(|dir| {
+        let usable = refused.map_or_else(|| usable(&dir), Err);
+        let dir = dir.display();
+        match usable {
+            Ok(()) => Ok(format!("{dir} can be used")),
+            Err(why) => Err(format!(
+                "nothing or not all is kept for the next time: {why}; who uses {dir} has to own it, or name another folder in \
+                 PINTLE_CACHE"
+            )),
+        }
     });
-    finding(
-        "cache",
-        Need::Optional,
-        result.map_err(|error| chain(&*error)),
-    )
+    finding("cache", Need::Optional, result)
+}
+
+/// Writes where each kind of what is kept is.
+fn usable(dir: &Path) -> Result<(), String> {
+    for kept in ["git", "components", "compiled"] {
+        let folder = dir.join(kept);
+        // As commands make it: where a group may write, compiled plugins would be refused.
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&folder)
+            .and_then(|()| tempfile::tempfile_in(&folder))
+            .map_err(|error| format!("{} cannot be written to: {error}", folder.display()))?;
+    }
+    Ok(())
 }
 
 fn program(name: &'static str, purpose: &str) -> Finding {
@@ -134,4 +172,29 @@ async fn cluster(args: &DoctorCommand) -> Vec<Finding> {
         findings.extend(installed::look(&connection, &cluster.reader()).await);
     }
     findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cache_is_usable_where_all_of_it_can_be_written_to_and_is_needed_by_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = dir.path().join("pintle");
+        assert_eq!(usable(&cache), Ok(()));
+        for kept in std::fs::read_dir(&cache).unwrap() {
+            let left = std::fs::read_dir(kept.unwrap().path()).unwrap();
+            assert_eq!(left.count(), 0, "nothing is left behind");
+        }
+        let git = cache.join("git");
+        std::fs::remove_dir(&git).unwrap();
+        std::fs::write(&git, "a file").unwrap();
+        let why = usable(&cache).unwrap_err();
+        assert!(why.contains("git cannot be written to"), "{why}");
+
+        let (host, refused) = host(Some(git));
+        assert!(host.is_ok(), "plugins load without it");
+        assert!(refused.is_some());
+    }
 }
