@@ -14,6 +14,7 @@ use self::view::{object_lines, one, overview};
 use super::{
     act::Unwatched,
     get::{absent, application_document, explain},
+    interrupt::end_on_interrupt,
     target::connect,
 };
 use crate::cli::{
@@ -154,9 +155,10 @@ impl Live {
     }
 
     async fn watch(mut self, applications: &Applications) -> anyhow::Result<Exit> {
+        let interrupted = end_on_interrupt();
         tokio::select! {
             ended = self.until(applications, |_| output::is_lost()) => { ended?; }
-            _ = tokio::signal::ctrl_c() => self.close(),
+            () = interrupted.cancelled() => self.close(),
         }
         Ok(Exit::Done)
     }

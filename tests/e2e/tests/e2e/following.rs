@@ -75,7 +75,7 @@ fn what_links_and_dependencies_lead_to_is_followed_too() -> Result<()> {
 }
 
 #[test]
-fn ctrl_c_ends_what_follows_whatever_it_does() -> Result<()> {
+fn ctrl_c_and_sigterm_end_what_is_under_way_whatever_it_does() -> Result<()> {
     let desk = Desk::new("interrupted")?;
     let log = |name: &str| desk.home.path().join(name);
     // A git server that takes the question and never answers.
@@ -95,16 +95,27 @@ fn ctrl_c_ends_what_follows_whatever_it_does() -> Result<()> {
         .push_files(&[("web.yaml", &web)], "it never is ready")?;
     let command = desk.command(&["converge", ".", "--name", "shop", "--follow"])?;
     let mut converging = Process::spawn("pintle converge --follow", command, &log("converge"))?;
-    until("it waits", LIMIT, || {
-        let said = converging.log_tail();
-        Ok(if said.contains("waiting until all is healthy") {
-            Ok(())
-        } else {
-            Err(said)
+    let waits = |converging: &Process| {
+        until("it waits", LIMIT, || {
+            let said = converging.log_tail();
+            Ok(if said.contains("waiting until all is healthy") {
+                Ok(())
+            } else {
+                Err(said)
+            })
         })
-    })?;
+    };
+    waits(&converging)?;
     converging.interrupt();
     assert_eq!(converging.wait(LIMIT)?.code(), Some(1));
+    let said = converging.log_tail();
+    assert!(said.contains("what was applied stays"), "{said}");
+
+    // A job that is cancelled is ended in another way.
+    let command = desk.command(&["converge", ".", "--name", "shop"])?;
+    let mut converging = Process::spawn("pintle converge", command, &log("terminated"))?;
+    waits(&converging)?;
+    assert_eq!(converging.terminate()?.code(), Some(1));
     let said = converging.log_tail();
     assert!(said.contains("what was applied stays"), "{said}");
     Ok(())
