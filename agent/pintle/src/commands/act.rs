@@ -70,21 +70,6 @@ impl Subject {
         })
     }
 
-    /// Refuses what would not be done as long as the application rests.
-    pub(super) fn refuse_if_suspended(&self) -> anyhow::Result<()> {
-        if !is_suspended(&self.application) {
-            return Ok(());
-        }
-        let name = self.application.application_name();
-        let who = suspended_by(&self.application);
-        let who = who.map_or_else(String::new, |request| format!(" {}", request.told()));
-        Err(Usage(format!(
-            "{name} is suspended{who}; `pintle resume {} --namespace {}` comes first",
-            name.name, name.namespace
-        ))
-        .into())
-    }
-
     /// Says what was asked for, where nobody waits for it.
     pub(super) fn tell_request(
         &self,
@@ -225,7 +210,7 @@ pub(super) async fn resume(args: &OneApplication) -> anyhow::Result<Exit> {
 
 pub(super) async fn reconcile(args: &ReconcileCommand) -> anyhow::Result<Exit> {
     let subject = Subject::find(&args.application).await?;
-    subject.refuse_if_suspended()?;
+    refuse_if_suspended(&subject.application)?;
     let request = subject.request(&args.reason).await?;
     let annotations = BTreeMap::from([
         (RECONCILE_ANNOTATION, Some(request.id.clone())),
@@ -262,6 +247,21 @@ pub(super) async fn reconcile(args: &ReconcileCommand) -> anyhow::Result<Exit> {
         Some(ready) => bail!("{name} is not Ready: {}", ready.message),
         None => bail!("{name} has no condition `Ready`"),
     }
+}
+
+/// Refuses what would not be done as long as the application rests.
+pub(super) fn refuse_if_suspended(application: &Application) -> anyhow::Result<()> {
+    if !is_suspended(application) {
+        return Ok(());
+    }
+    let name = application.application_name();
+    let who = suspended_by(application);
+    let who = who.map_or_else(String::new, |request| format!(" {}", request.told()));
+    Err(Usage(format!(
+        "{name} is suspended{who}; `pintle resume {} --namespace {}` comes first",
+        name.name, name.namespace
+    ))
+    .into())
 }
 
 pub(super) fn is_suspended(application: &Application) -> bool {

@@ -13,12 +13,12 @@ use pintle_core::{
     rollback::earlier,
 };
 
-use super::act::{Subject, Waiter, is_working};
+use super::act::{Subject, Waiter, is_working, refuse_if_suspended};
 use crate::cli::{args::RollbackCommand, exit::Exit, output};
 
 pub(super) async fn run(args: &RollbackCommand) -> anyhow::Result<Exit> {
     let subject = Subject::find(&args.application).await?;
-    subject.refuse_if_suspended()?;
+    refuse_if_suspended(&subject.application)?;
     let name = subject.application.application_name();
     let status = subject.application.status.as_ref().map_err(Clone::clone)?;
     let spec = subject.application.spec.as_ref().ok();

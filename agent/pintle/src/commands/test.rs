@@ -16,7 +16,7 @@ use pintle_core::{
 use serde_json::json;
 
 use super::{
-    act::{Unwatched, Waiter, overdue},
+    act::{Unwatched, Waiter, overdue, refuse_if_suspended},
     get::{absent, explain},
     target::connect,
 };
@@ -35,9 +35,7 @@ pub(super) async fn run(args: &TestCommand) -> anyhow::Result<Exit> {
         let why = absent(&applications, &namespace, &args.name).await;
         bail!("{why}; what `pintle converge` applies is tested with `pintle converge --test`");
     };
-    if matches!(&application.spec, Ok(spec) if spec.suspend) {
-        bail!("{name} is suspended: resume it first");
-    }
+    refuse_if_suspended(&application)?;
     let progress = Progress::new(args.output.output);
     let request = request()?;
     progress.stage(&format!("asking for the tests of {name}"));

@@ -34,11 +34,13 @@ fn what_is_suspended_rests_until_it_is_resumed_and_says_who_wanted_that() -> Res
         let status = pintle(&look, 0)?;
         assert!(status.contains("the sale is on"), "{status}");
     }
-    let refused = pintle(&["reconcile", "shop"], 2)?;
-    assert!(
-        refused.contains("the sale is on") && refused.contains("pintle resume shop"),
-        "{refused}"
-    );
+    for command in ["reconcile", "test"] {
+        let refused = pintle(&[command, "shop"], 2)?;
+        assert!(
+            refused.contains("the sale is on") && refused.contains("pintle resume shop"),
+            "{refused}"
+        );
+    }
 
     stage.kubectl(&["delete", "configmap", "settings"])?;
     let next = stage.push("shop", &[("settings.yaml", &config_map("settings", "2"))])?;
