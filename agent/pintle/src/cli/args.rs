@@ -396,6 +396,14 @@ pub(crate) struct ClusterCommand {
         help_heading = "Rendering"
     )]
     pub(crate) cluster_reads: Vec<String>,
+    /// Policy that is asked beside those of pintle.yaml, with its default settings: a built-in one, a component file, or an OCI
+    /// reference. May be repeated
+    #[arg(
+        long = "policy",
+        value_name = "NAME|FILE|OCI-REF",
+        help_heading = "Policies"
+    )]
+    pub(crate) policies: Vec<String>,
     #[command(flatten)]
     pub(crate) input: InputArgs,
     #[command(flatten)]

@@ -16,7 +16,12 @@ use super::{
     session::Session,
     target::{Target, connect},
 };
-use crate::cli::{args::ClusterCommand, exit::Exit, output, progress::Progress};
+use crate::cli::{
+    args::ClusterCommand,
+    exit::{Exit, Usage},
+    output,
+    progress::Progress,
+};
 
 /// What is shown of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +33,10 @@ pub(super) enum Show {
 }
 
 pub(super) async fn run(args: &ClusterCommand, show: Show) -> anyhow::Result<Exit> {
+    if show == Show::Differences && !args.policies.is_empty() {
+        let why = "`diff` asks no policies: `pintle plan` shows what those of --policy say";
+        return Err(Usage(why.to_owned()).into());
+    }
     let session = Session::granting(&args.renderer.registry, &args.cluster_reads)?;
     let connection = connect(&args.connection).await?;
     let origin = Origin::of(&args.input, &session.remotes)?;

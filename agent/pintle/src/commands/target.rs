@@ -11,6 +11,7 @@ use pintle_cluster::{
     Release, Seeds, Tracker, TrackerOptions,
 };
 use pintle_core::{
+    application::PluginUse,
     check::{Approved, Denied, Finding},
     health::Assessment,
     inventory::Inventory,
@@ -73,7 +74,8 @@ impl Target {
         progress: &Progress,
     ) -> anyhow::Result<Self> {
         progress.stage(&format!("rendering {}", input.revision.short()));
-        let settings = session.release(input, &args.input, &args.renderer)?;
+        let mut settings = session.release(input, &args.input, &args.renderer)?;
+        add_policies(&mut settings.spec.policies, &args.policies);
         let namespace = settings.namespace_or(connection.default_namespace());
         let application = ApplicationName::new(&namespace, &settings.name);
         let seed = match &args.renderer.seed {
@@ -213,6 +215,18 @@ impl Target {
     }
 }
 
+/// Adds the policies that the arguments name. One that is named already keeps its settings.
+fn add_policies(policies: &mut Vec<PluginUse>, named: &[String]) {
+    for plugin in named {
+        if !policies.iter().any(|one| one.plugin == *plugin) {
+            policies.push(PluginUse {
+                plugin: plugin.clone(),
+                settings: Value::Null,
+            });
+        }
+    }
+}
+
 /// All objects are of one application, so one set of health checks judges them.
 struct OneJudge(Judges);
 
@@ -233,5 +247,28 @@ impl Judge for OneJudge {
 pub(super) fn tell_findings(approved: &Approved) {
     for finding in approved.findings() {
         output::warning(&finding.to_string());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_policy_that_is_named_twice_is_asked_once_and_keeps_its_settings() {
+        let described = PluginUse {
+            plugin: "guardrails".to_owned(),
+            settings: json!({"rules": {}}),
+        };
+        let mut policies = vec![described.clone()];
+        let named = ["guardrails", "./mine.wasm", "./mine.wasm"].map(ToOwned::to_owned);
+        add_policies(&mut policies, &named);
+        let tried = PluginUse {
+            plugin: "./mine.wasm".to_owned(),
+            settings: Value::Null,
+        };
+        assert_eq!(policies, [described, tried]);
     }
 }

@@ -180,6 +180,25 @@ fn a_policy_reads_of_the_cluster_what_the_user_grants() -> Result<()> {
 }
 
 #[test]
+fn a_policy_is_tried_without_being_written_down() -> Result<()> {
+    let desk = Desk::new("tried")?;
+    let web = deployment("web", 1, "registry.k8s.io/pause:latest");
+    desk.repository.push_files(&[("web.yaml", &web)], "first")?;
+    let run = |command: &str, expected| {
+        let args = [command, ".", "--name", "shop", "--policy", "guardrails"];
+        desk.pintle(&args, expected)
+    };
+    desk.pintle(&["plan", ".", "--name", "shop"], 3)?;
+    for command in ["plan", "converge"] {
+        let denied = run(command, 4)?;
+        assert!(denied.contains("image-tag-latest"), "{denied}");
+    }
+    let refused = run("diff", 2)?;
+    assert!(refused.contains("pintle plan"), "{refused}");
+    Ok(())
+}
+
+#[test]
 fn what_is_not_committed_is_left_out_and_that_is_said() -> Result<()> {
     let desk = Desk::new("uncommitted")?;
     desk.repository
