@@ -33,7 +33,7 @@ pub use self::{
     credentials::{Credentials, CredentialsError, Login},
     error::{Excess, SourceError},
     limits::{Limits, Options},
-    local::{Local, is_bare, local},
+    local::{Local, git_folder, is_bare, local},
     repositories::{Remote, Repositories},
     snapshot::Snapshot,
     work_tree::WorkTree,

@@ -58,6 +58,14 @@ pub fn is_bare(path: &Path) -> bool {
     path.is_dir() && !path.join(".git").exists() && gix::discover::is_git(path).is_ok()
 }
 
+/// Returns the folder of git's own in which new commits of the repository around a path show: of a linked working tree that of the
+/// main repository, which has the refs.
+pub fn git_folder(path: &Path) -> Option<PathBuf> {
+    let (repository, _) = discover(path, Limits::default()).ok()?;
+    let repository = repository.to_thread_local();
+    repository.common_dir().canonicalize().ok()
+}
+
 /// Opens the repository around a path, and returns it with the folder that it is of.
 pub(crate) fn discover(
     path: &Path,

@@ -113,16 +113,12 @@ impl Changes {
     }
 }
 
-/// A commit shows in the repository's `.git`, the working tree's files in the folder itself.
+/// A commit shows in git's own folder, the working tree's files in the folder itself.
 fn watched_folder(origin: &Origin, folder: &Path) -> PathBuf {
-    if matches!(origin, Origin::Local(_)) {
-        let git = folder
-            .ancestors()
-            .map(|ancestor| ancestor.join(".git"))
-            .find(|git| git.is_dir());
-        if let Some(git) = git {
-            return git;
-        }
+    if matches!(origin, Origin::Local(_))
+        && let Some(git) = pintle_source::git_folder(folder)
+    {
+        return git;
     }
     folder.to_owned()
 }

@@ -3,9 +3,28 @@
 use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
 use pintle_core::tree::{TreeError, walk};
-use pintle_source::{Limits, SourceError, WorkTree, is_bare, local};
+use pintle_source::{Limits, SourceError, WorkTree, git_folder, is_bare, local};
 
 use crate::fixture::{names, noise, open_servers, path, repository};
+
+#[test]
+fn commits_of_a_linked_working_tree_show_in_the_folder_of_the_main_one() {
+    let repository = repository(open_servers(), "linked");
+    repository
+        .push_files(&[("app/a.yaml", "a")], "first")
+        .unwrap();
+    let main = repository.work().join(".git").canonicalize().unwrap();
+    let within = repository.work().join("app");
+    assert_eq!(git_folder(&within), Some(main.clone()));
+    let dir = tempfile::tempdir().unwrap();
+    let linked = dir.path().join("feature");
+    let add = ["worktree", "add", "--quiet", "-b", "feature"];
+    repository
+        .git(&[&add[..], &[linked.to_str().unwrap()]].concat())
+        .unwrap();
+    assert_eq!(git_folder(&linked.join("app")), Some(main));
+    assert_eq!(git_folder(dir.path()), None);
+}
 
 #[test]
 fn a_clean_folder_has_the_ids_of_its_commit() {

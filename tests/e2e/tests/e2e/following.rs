@@ -75,6 +75,30 @@ fn what_links_and_dependencies_lead_to_is_followed_too() -> Result<()> {
 }
 
 #[test]
+fn commits_in_a_linked_working_tree_are_followed() -> Result<()> {
+    let desk = Desk::new("linked")?;
+    desk.repository.push_files(
+        &[("settings.yaml", &config_map("settings", "one"))],
+        "first",
+    )?;
+    let linked = desk.home.path().join("feature");
+    let path = linked.to_string_lossy();
+    desk.repository
+        .git(&["worktree", "add", "--quiet", "-b", "feature", &path])?;
+    let mut command = desk.command(&["render", ".", "--follow"])?;
+    command.current_dir(&linked);
+    let log = desk.home.path().join("linked.log");
+    let mut following = Process::spawn("pintle render --follow", command, &log)?;
+    printed(&mut following, "value: one")?;
+    std::fs::write(linked.join("settings.yaml"), config_map("settings", "two"))?;
+    let commit = ["commit", "--quiet", "--all", "--message", "second"];
+    desk.repository
+        .git(&[&["-C", &path], &commit[..]].concat())?;
+    printed(&mut following, "value: two")?;
+    following.kill()
+}
+
+#[test]
 fn ctrl_c_and_sigterm_end_what_is_under_way_whatever_it_does() -> Result<()> {
     let desk = Desk::new("interrupted")?;
     let log = |name: &str| desk.home.path().join(name);
