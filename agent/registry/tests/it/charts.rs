@@ -556,27 +556,32 @@ async fn artifacts_that_hold_no_files() {
     cannot read the manifest of `REGISTRY/charts/web:1.2.0@sha256:5fac7531de15c8f6f03c6424e183760ab92ec949839ac62cdf10ab8c23179217`: it is a Helm chart with a layer of type `application/wasm`; expected a Helm chart (one layer application/vnd.cncf.helm.chart.content.v1.tar+gzip), or another artifact whose one layer is an archive of files
     cannot read the manifest of `REGISTRY/charts/web:1.2.0@sha256:69fec59885efe3e58da462b0e30688027dd901d143967ed880a602b2b0563b02`: it is a Helm chart without an archive of files; expected a Helm chart (one layer application/vnd.cncf.helm.chart.content.v1.tar+gzip), or another artifact whose one layer is an archive of files
     ");
-    push(
-        &servers,
-        "files",
-        "1.2.0",
-        "application/vnd.cncf.flux.content.v1.tar+gzip",
-        &RegistryAuth::Anonymous,
-    )
-    .await;
-    let place = Place::Oci(format!("{}/files", servers.registry()).parse().unwrap());
-    let fetched = fetch(&charts(), &place, "1.2.0", &Logins::default())
-        .await
-        .unwrap();
-    let path = TreePath::parse("files/Chart.yaml").unwrap();
-    assert!(
-        fetched
-            .archive
-            .files()
-            .unwrap()
-            .stat(&path)
-            .unwrap()
-            .is_some(),
-        "as it lies"
-    );
+}
+
+#[tokio::test]
+async fn the_artifacts_of_files_that_the_page_lists_are_taken() {
+    let page = include_str!("../../../../docs/reference/sources.md");
+    let servers = Servers::start(&ServersOptions::default(), &to_stderr).unwrap();
+    for (layer, manifest) in [
+        (CHART_LAYER, "Chart.yaml"),
+        (
+            "application/vnd.cncf.flux.content.v1.tar+gzip",
+            "files/Chart.yaml",
+        ),
+        (
+            "application/vnd.oci.image.layer.v1.tar+gzip",
+            "files/Chart.yaml",
+        ),
+    ] {
+        assert!(page.contains(&format!("| `{layer}` |")), "{layer}");
+        let anonymous = RegistryAuth::Anonymous;
+        push(&servers, "files", "1.2.0", layer, &anonymous).await;
+        let place = Place::Oci(format!("{}/files", servers.registry()).parse().unwrap());
+        let fetched = fetch(&charts(), &place, "1.2.0", &Logins::default())
+            .await
+            .unwrap();
+        let files = fetched.archive.files().unwrap();
+        let path = TreePath::parse(manifest).unwrap();
+        assert!(files.stat(&path).unwrap().is_some(), "{layer}");
+    }
 }
