@@ -189,6 +189,34 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_first_steps_name_the_image_that_is_installed_and_the_cluster_that_is_tested() {
+        let read = |path: &str| std::fs::read_to_string(repository().join(path)).unwrap();
+        let page = read("docs/getting-started.md");
+        let deployment = installed()
+            .into_iter()
+            .find(|object| object["kind"] == "Deployment")
+            .unwrap();
+        let image = deployment["spec"]["template"]["spec"]["containers"][0]["image"].as_str();
+        let image = image.unwrap();
+        for command in [
+            format!("docker build -f deploy/Dockerfile -t {image} .\n"),
+            format!("docker build -t {image} image\n"),
+            format!("kind load docker-image {image}\n"),
+        ] {
+            assert!(page.contains(&command), "{command}");
+        }
+        let modules = read("tests/cluster/go.mod");
+        let version = modules
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("k8s.io/kubernetes v"));
+        let (minor, _) = version.unwrap().rsplit_once('.').unwrap();
+        assert!(
+            page.contains(&format!("with Kubernetes {minor},")),
+            "{minor}"
+        );
+    }
+
     /// Returns the objects of `deploy/install.yaml`.
     fn installed() -> Vec<Value> {
         let installed = files().remove("deploy/install.yaml").unwrap();
