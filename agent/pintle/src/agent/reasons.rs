@@ -55,6 +55,9 @@ reasons! {
 
 #[cfg(test)]
 mod tests {
+    use pintle_core::event::Reason;
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -63,6 +66,15 @@ mod tests {
         // Those of the condition `Drifted` are the core's.
         for reason in ALL.iter().chain(&["Reported", "Fight"]) {
             assert!(operating.contains(&format!("`{reason}`")), "{reason}");
+        }
+        // What is no reason is answered with all that are.
+        let unknown = serde_json::from_value::<Reason>(json!("?")).unwrap_err();
+        let unknown = unknown.to_string();
+        let (_, names) = unknown.split_once("expected one of ").unwrap();
+        for name in names.split(", ") {
+            let told: Reason = serde_json::from_value(json!(name.trim_matches('`'))).unwrap();
+            let told = told.camel();
+            assert!(operating.contains(&format!("`{told}`")), "{told}");
         }
     }
 }
