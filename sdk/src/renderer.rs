@@ -96,7 +96,8 @@ pub struct Rendering {
 
 /// Turns a folder into Kubernetes objects. Pure: same settings, same folder, same context, same objects.
 pub trait Renderer: Plugin {
-    /// Whether the folder is this renderer's, for applications that name none.
+    /// Whether the folder is this renderer's, for applications that name none. Asked of built-in renderers, and of what is in
+    /// the place of one under its name: any other is used where it is named.
     fn detect(folder: &dyn Tree) -> bool;
 
     /// Names what has to be fetched before the rendering; nothing unless overridden.

@@ -39,7 +39,8 @@ pub struct ApplicationSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(required)]
     pub source: Option<Source>,
-    /// What turns the source into objects; without it, the renderer that recognises the files found.
+    /// What turns the source into objects; without it, the built-in renderer that recognises the files found, or the Plugin
+    /// of its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renderer: Option<PluginUse>,
     /// What the renderer may ask for from elsewhere, such as the charts that a chart depends on.

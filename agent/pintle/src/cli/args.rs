@@ -210,7 +210,7 @@ pub(crate) struct InputArgs {
 // How it is rendered.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RendererArgs {
-    /// Built-in renderer, component file, or OCI reference; by default the one that recognises the files
+    /// Built-in renderer, component file, or OCI reference; by default the built-in one that recognises the files
     #[arg(long, value_name = "NAME|FILE|OCI-REF", help_heading = "Rendering")]
     pub(crate) renderer: Option<String>,
     /// Settings of the renderer, YAML or JSON
