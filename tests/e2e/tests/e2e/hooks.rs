@@ -407,3 +407,46 @@ fn a_program_gets_one_result_with_the_findings_and_the_tests_in_it() -> Result<(
     }
     Ok(())
 }
+
+/// The rights that the page on the command line lists for `converge` and `dismiss` with hooks for the removal, and no other.
+const LISTED: &str = "\
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: listed}
+rules:
+- {apiGroups: [''], resources: [configmaps], verbs: [get, create, patch, update, delete, list, watch]}
+- {apiGroups: [''], resources: [secrets], verbs: [get, create, update, delete]}
+- {apiGroups: [batch], resources: [jobs], verbs: [get, create, patch, delete, list, watch]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: listed}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: listed}
+subjects: [{kind: ServiceAccount, name: deployer}]
+";
+
+#[test]
+fn hooks_for_the_removal_change_and_go_by_the_rights_that_are_listed() -> Result<()> {
+    let plane = world().control_plane;
+    let namespace = plane.namespace("listed")?;
+    let named = format!("metadata: {{namespace: {namespace}, ");
+    let bound = format!("kind: ServiceAccount, namespace: {namespace}, ");
+    let rights = LISTED.replace("metadata: {", &named);
+    plane.apply(&rights.replace("kind: ServiceAccount, ", &bound))?;
+    let desk = Desk::in_namespace(&namespace)?;
+    let converge = |hooks: &str, message: &str| {
+        let shop = config_map("settings", "1") + hooks;
+        desk.repository
+            .push_files(&[("shop.yaml", &shop)], message)?;
+        desk.pintle(&["converge", ".", "--name", "shop"], 0)
+    };
+    let save = hook("save", "pre-delete", "");
+    converge(&save, "kept")?;
+    converge(&hook("save-all", "pre-delete", ""), "changed")?;
+    converge("", "dropped")?;
+    converge(&save, "kept again")?;
+    desk.pintle(&["dismiss", "shop"], 0)?;
+    let secret = ["get", "secrets", "-o", "name"];
+    assert_eq!(desk.kubectl(&secret)?, "");
+    Ok(())
+}
