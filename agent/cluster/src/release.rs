@@ -112,7 +112,6 @@ impl Release {
     /// Returns the release for the removal of the application: everything goes that pruning may take, without a limit.
     #[must_use]
     pub fn for_removal(mut self) -> Self {
-        self.prune.enabled = true;
         self.prune.max_percent = 100;
         self.purpose = Purpose::Remove;
         self

@@ -73,7 +73,8 @@ pub struct ApplicationSpec {
     #[serde(default = "default_timeout")]
     #[schemars(default = "default_timeout")]
     pub timeout: Span,
-    /// Stops all work on this application until it is unset; nothing is deleted.
+    /// Stops all work on this application until it is unset; nothing is deleted, nor are the objects when the Application
+    /// is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
     /// Whether the agent goes back to the last healthy revision when a new one does not work. A new commit that
@@ -86,7 +87,8 @@ pub struct ApplicationSpec {
     /// What is done about changes that others make to the objects.
     #[serde(default, skip_serializing_if = "is_default")]
     pub drift: DriftSettings,
-    /// What happens to the objects when the Application is deleted.
+    /// What happens to the objects when the Application is deleted. Where `suspend` is true or `prune.enabled` is false they
+    /// stay, whatever this says.
     #[serde(default, skip_serializing_if = "is_default")]
     pub deletion_policy: DeletionPolicy,
     /// Service account, in the application's namespace, in whose name every request for this application is made.
@@ -458,7 +460,7 @@ pub struct SecretKey {
     Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
 )]
 pub enum DeletionPolicy {
-    /// They are deleted, as pruning would: protected kinds stay unless allowed.
+    /// They are deleted as pruning would, which may be off: protected kinds stay unless allowed.
     #[default]
     Delete,
     /// They stay, and are no longer managed.

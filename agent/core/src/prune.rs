@@ -16,7 +16,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct PruneSettings {
-    /// Whether objects that leave the source are deleted.
+    /// Whether objects that leave the source are deleted, and all of them when the Application is.
     pub enabled: bool,
     /// Kinds that may be deleted although they are protected: `Namespace`, `PersistentVolumeClaim`,
     /// `CustomResourceDefinition`.

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use pintle_harness::{Fault, Proxy, until};
+use pintle_harness::{AGENT_NAMESPACE, Fault, Proxy, until};
 use serde_json::Value;
 
 use crate::desk::Desk;
+use crate::hooks::hook;
 use crate::world::{LIMIT, Stage, condition, config_map, world};
 
 const NAMES: [&str; 6] = ["one", "two", "three", "four", "five", "six"];
@@ -146,9 +147,53 @@ fn a_deleted_application_takes_its_objects_along() -> Result<()> {
 fn an_orphaning_application_leaves_its_objects() -> Result<()> {
     let stage = Stage::new("orphan")?;
     six(&stage, "deletionPolicy: Orphan")?;
+    let_go(&stage, "the application's `deletionPolicy` is `Orphan`")
+}
+
+#[test]
+fn a_suspended_application_leaves_its_objects_and_runs_no_hook() -> Result<()> {
+    let stage = Stage::new("asleep")?;
+    let save = hook("save", "pre-delete", "");
+    stage.repository.write("save.yaml", save)?;
+    six(&stage, "deletionPolicy: Delete")?;
+    stage.patch("six", r#"{"spec": {"suspend": true}}"#)?;
+    let_go(&stage, "the application is suspended")?;
+    assert!(stage.find("Job", "save")?.is_none());
+    let secret = format!("pintle-hooks.{}.six", stage.namespace);
+    let kept = ["-n", AGENT_NAMESPACE, "get", "secret", &secret];
+    let plane = stage.world.control_plane;
+    assert!(plane.kubectl(&kept).is_err(), "nobody runs it any more");
+    Ok(())
+}
+
+#[test]
+fn an_application_that_prunes_nothing_leaves_its_objects() -> Result<()> {
+    let stage = Stage::new("unpruned-end")?;
+    six(&stage, "prune: {enabled: false}")?;
+    let_go(&stage, "pruning is off for the application")
+}
+
+/// Deletes an Application whose objects stay, and looks whether that is told, and why.
+fn let_go(stage: &Stage, why: &str) -> Result<()> {
     stage.kubectl(&["delete", "application", "six", "--timeout=120s"])?;
     for name in NAMES {
         assert_eq!(stage.object("ConfigMap", name)?["data"]["value"], "1");
+    }
+    until("an Event says why they stay", LIMIT, || {
+        let events = stage.events("six")?;
+        let is_told =
+            |(reason, note): &(String, String)| reason == "Removed" && note.ends_with(why);
+        Ok(if events.iter().any(is_told) {
+            Ok(())
+        } else {
+            Err(format!("{events:?}"))
+        })
+    })?;
+    let lines = stage.logged()?;
+    for name in NAMES {
+        let object = format!("ConfigMap {}/{name}", stage.namespace);
+        let is_told = |line: &Value| line["object"] == object.as_str() && line["reason"] == why;
+        assert!(lines.iter().any(is_told), "{object}: {lines:?}");
     }
     Ok(())
 }

@@ -48,6 +48,7 @@ fn what_is_suspended_is_told_to_rest_after_each_run_until_that_is_written() {
         assert_eq!(effects, []);
         let resumed = feed(state.clone(), [resumed()]).1;
         assert_eq!(resumed, [start(run + 2, "3", Cause::Settings)]);
+        // It does not rest, or the Application would never go: its objects are let go by that run.
         let removing = RunId(run + 2);
         let removed = feed(state, [Event::Deleted]).1;
         assert_eq!(removed, [Effect::Remove { run: removing }]);

@@ -154,6 +154,19 @@ impl Parted {
         })
     }
 
+    /// Understands a removal that deletes nothing: what is in the namespace goes all the same, and nothing else.
+    pub(super) fn let_go(mut staying: Vec<Kept>, namespace: &str) -> Self {
+        let is_gone = |id: &ObjectId| {
+            let is_itself = id.is("", "Namespace") && id.name == namespace;
+            is_itself || id.namespace.as_deref() == Some(namespace)
+        };
+        staying.retain(|kept| !is_gone(&kept.id));
+        Self {
+            deleted: 0,
+            left: staying,
+        }
+    }
+
     /// Returns what is told of it.
     pub(super) fn message(&self) -> String {
         let mut text = format!(
@@ -282,6 +295,25 @@ mod tests {
         insta::assert_snapshot!(parted.message(), @"removed with its namespace: 1 objects outside of it deleted; left behind: ConfigMap far/kept, ConfigMap far/later, ConfigMap far/refused");
         let reasons: Vec<&str> = parted.left.iter().map(|kept| &*kept.reason).collect();
         assert_eq!(reasons[..2], ["it is protected", NOT_TRIED]);
+    }
+
+    #[test]
+    fn what_is_let_go_outside_of_the_namespace_is_named() {
+        let namespace = ObjectId {
+            kind: "Namespace".into(),
+            namespace: None,
+            ..id("near")
+        };
+        let near = ObjectId {
+            namespace: Some("near".into()),
+            ..id("in-it")
+        };
+        let staying = [namespace, near, id("outside")].map(|id| Kept {
+            id,
+            reason: "the application is suspended".into(),
+        });
+        let parted = Parted::let_go(staying.into(), "near");
+        insta::assert_snapshot!(parted.message(), @"removed with its namespace: 0 objects outside of it deleted; left behind: ConfigMap far/outside");
     }
 
     #[test]

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use pintle_cluster::{
-    Application, Applying, InventoryStore as _, Prepared, Release, RemovalHooks, StatusStore,
+    Application, Applying, InventoryStore as _, Kept, Prepared, Release, RemovalHooks, StatusStore,
 };
 use pintle_core::{
     application::{ApplicationSpec, ApplicationStatus, DeletionPolicy},
     causes::chain,
     check::{Approved, Checked},
     event::Reason,
-    inventory::Inventory,
+    inventory::{Entry, Inventory},
     machine::{Outcome, Retry},
     names::ApplicationName,
     plan::{Depth, Plan, Summary},
@@ -112,7 +112,9 @@ async fn remove(shared: &Arc<Shared>, job: &mut Job, cancel: &CancellationToken)
             parted.tell(shared, &job.application).await;
             parted.message()
         }
-        Removed::LetGo => "removed: its objects stay, and are no longer managed".to_owned(),
+        Removed::LetGo(why) => {
+            format!("removed: its objects stay, and are no longer managed, because {why}")
+        }
         Removed::Nothing => "removed: there are no objects of it".to_owned(),
     };
     let released = shared.applications.remove_finalizer(&job.application);
@@ -139,8 +141,27 @@ enum Due {
     /// There are none.
     Nothing,
     /// They stay, and nobody manages them any more.
-    LetGo(Inventory),
+    LetGo {
+        inventory: Box<Inventory>,
+        spec: Box<ApplicationSpec>,
+        why: &'static str,
+    },
     Delete(Box<ApplicationSpec>),
+}
+
+/// Says why the objects of an Application stay when it is deleted; nothing if they go along.
+///
+/// An explicit `Delete` counts for no more than one that nobody wrote: the API server fills it in.
+fn reason_to_let_go(spec: &ApplicationSpec) -> Option<&'static str> {
+    if spec.deletion_policy == DeletionPolicy::Orphan {
+        Some("the application's `deletionPolicy` is `Orphan`")
+    } else if spec.suspend {
+        Some("the application is suspended")
+    } else if !spec.prune.enabled {
+        Some("pruning is off for the application")
+    } else {
+        None
+    }
 }
 
 /// Decides from what is known of an Application. One that never got as far as objects goes whatever is wrong with it; one
@@ -164,16 +185,22 @@ fn due(application: &Application) -> Result<Due, Stopped> {
         .spec
         .as_ref()
         .map_err(|error| Stopped::blocked(reasons::INVALID_SPEC, error.to_string()))?;
-    Ok(match spec.deletion_policy {
-        DeletionPolicy::Orphan => Due::LetGo(inventory),
-        DeletionPolicy::Delete => Due::Delete(Box::new(spec.clone())),
+    let spec = Box::new(spec.clone());
+    Ok(match reason_to_let_go(&spec) {
+        Some(why) => Due::LetGo {
+            inventory: Box::new(inventory),
+            spec,
+            why,
+        },
+        None => Due::Delete(spec),
     })
 }
 
 /// What a removal came to.
 enum Removed {
     Nothing,
-    LetGo,
+    /// They stay, and why.
+    LetGo(&'static str),
     Deleted {
         summary: Summary,
         /// Objects that stay although they are no longer managed.
@@ -192,10 +219,11 @@ async fn objects(
 ) -> Result<Removed, Stopped> {
     let spec = match due(&job.application)? {
         Due::Nothing => return Ok(Removed::Nothing),
-        Due::LetGo(inventory) => {
-            forget_hooks(shared, &job.application.application_name(), &inventory).await?;
-            return Ok(Removed::LetGo);
-        }
+        Due::LetGo {
+            inventory,
+            spec,
+            why,
+        } => return let_go(shared, job, &inventory, &spec, why).await,
         Due::Delete(spec) => spec,
     };
     let before = status_before(&job.application);
@@ -271,6 +299,30 @@ async fn objects(
         .await
         .map_err(|error| again(error.into()))?;
     Ok(removed)
+}
+
+/// Lets the objects be, and tells of each that it stays: afterwards nobody knows of them any more.
+async fn let_go(
+    shared: &Shared,
+    job: &mut Job,
+    inventory: &Inventory,
+    spec: &ApplicationSpec,
+    why: &'static str,
+) -> Result<Removed, Stopped> {
+    let name = job.application.application_name();
+    let namespace = ending::namespace(shared, &job.application, spec).await?;
+    forget_hooks(shared, &name, inventory).await?;
+    let stays = |entry: &Entry| Kept {
+        id: entry.id(),
+        reason: why.to_owned(),
+    };
+    let staying: Vec<Kept> = inventory.entries().map(stays).collect();
+    Ok(if let Some(namespace) = namespace {
+        Removed::WithNamespace(Parted::let_go(staying, &namespace))
+    } else {
+        job.told.left.left(&name, &staying);
+        Removed::LetGo(why)
+    })
 }
 
 /// Asks the policies about hooks that an earlier version has kept without asking any. What is deleted is not for them to judge.
@@ -398,9 +450,38 @@ mod tests {
             reason(&application(json!({"source": 1}), status.clone())),
             "InvalidSpec"
         );
-        let mut orphaning = spec;
-        orphaning["deletionPolicy"] = json!("Orphan");
-        let let_go = due(&application(orphaning, status)).ok();
-        assert!(matches!(let_go, Some(Due::LetGo(_))), "{let_go:?}");
+        let deleted = due(&application(spec, status)).ok();
+        assert!(matches!(deleted, Some(Due::Delete(_))), "{deleted:?}");
+    }
+
+    #[test]
+    fn what_is_suspended_not_pruned_or_orphaned_is_let_go() {
+        let object =
+            json!({"kind": "ConfigMap", "version": "v1", "namespace": "shops", "name": "web"});
+        let status = json!({"inventory": {"format": 1, "entries": [object]}});
+        for (field, value, expected) in [
+            (
+                "deletionPolicy",
+                json!("Orphan"),
+                "the application's `deletionPolicy` is `Orphan`",
+            ),
+            ("suspend", json!(true), "the application is suspended"),
+            (
+                "prune",
+                json!({"enabled": false}),
+                "pruning is off for the application",
+            ),
+        ] {
+            // As the API server fills it in.
+            let mut spec = json!({
+                "source": {"git": {"url": "https://git.example.com/shop"}}, "deletionPolicy": "Delete",
+            });
+            spec[field] = value;
+            let due = due(&application(spec, status.clone())).ok();
+            let Some(Due::LetGo { inventory, why, .. }) = due else {
+                panic!("{field}: {due:?}")
+            };
+            assert_eq!((why, inventory.entries().count()), (expected, 1));
+        }
     }
 }
