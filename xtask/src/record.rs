@@ -2,10 +2,11 @@
 
 use anyhow::Result;
 
-use crate::workspace;
+use crate::{shipped, workspace};
 
-/// Runs the tests that record, and lets them write what they see.
+/// Runs the tests that record, and lets them write what they see of the program that people install: that of tests is slower.
 pub(crate) fn run() -> Result<()> {
+    let pintle = shipped::build()?;
     let mut command = workspace::cargo();
     command
         .args([
@@ -19,6 +20,7 @@ pub(crate) fn run() -> Result<()> {
             "e2e",
         ])
         .args(["--", "recordings", "on_a_terminal"])
+        .env("PINTLE_BIN", pintle)
         .env(
             "PINTLE_RECORDINGS",
             workspace::root().join("docs/recordings"),

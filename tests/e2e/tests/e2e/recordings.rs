@@ -22,6 +22,13 @@ pub(crate) fn keep(name: &str, about: &str, recording: &Recording) -> Result<()>
     std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))
 }
 
+/// Lets plugins be compiled before a recording, which is not about that: it happens once on a machine.
+fn warm(desk: &Desk) -> Result<()> {
+    let differs = 3;
+    desk.pintle(&["plan", ".", "--name", "shop"], differs)?;
+    Ok(())
+}
+
 /// Runs pintle at a desk, on a terminal.
 fn at(desk: &Desk, args: &[&str]) -> Result<Recording> {
     let typed = format!("pintle {}", args.join(" "));
@@ -40,6 +47,7 @@ fn a_rollout_that_succeeds() -> Result<()> {
         ("settings.yaml", &config_map("settings", "1")),
     ];
     desk.repository.push_files(&files, "first")?;
+    warm(&desk)?;
     let recording = at(&desk, &["converge", ".", "--name", "shop"])?;
     assert_eq!(recording.code, Some(0), "{}", recording.text());
     let last = recording.last();
@@ -90,6 +98,7 @@ fn a_rollout_that_fails() -> Result<()> {
         .map(|(name, text)| (*name, text.as_str()))
         .collect();
     desk.repository.push_files(&files, "first")?;
+    warm(&desk)?;
     let recording = at(
         &desk,
         &["converge", ".", "--name", "shop", "--timeout", "20s"],
