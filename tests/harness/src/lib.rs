@@ -38,7 +38,7 @@ pub use files::write_file;
 pub use git::GitRepo;
 pub use pintle_programs::{KUSTOMIZATION_CRD, Program, Progress, cache, to_stderr};
 pub use process::{Process, Usage};
-pub use proxy::{Fault, Proxied, Proxy};
+pub use proxy::{Answered, Fault, Proxied, Proxy};
 pub use run_dir::RunDir;
 pub use servers::{Servers, ServersOptions, Ssh};
 pub use sink::Delivery;

@@ -8,8 +8,10 @@ mod tls;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow};
 use bytes::Bytes;
@@ -43,12 +45,25 @@ pub struct Proxied {
     pub method: String,
     /// Path and query.
     pub uri: String,
-    /// What the client got: the HTTP status, or 0 if the connection was cut before one.
+    /// When it came.
+    pub arrived: Instant,
+    /// What the client got, or would have if it had stayed: the HTTP status, or 0 if the connection was cut before one.
     pub status: u16,
-    /// Whether the request, whole, reached the real server.
+    /// Whether the request, whole, was sent to the real server.
     pub passed_on: bool,
+    /// What the real server said to it, also where the client never heard of it.
+    pub answered: Option<Answered>,
     /// The request's body, if it was passed on.
     pub body: Bytes,
+}
+
+/// What a real server said to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// The HTTP status.
+    pub status: u16,
+    /// When the answer began.
+    pub at: Instant,
 }
 
 /// What the proxy's thread and its owner both use.
@@ -56,6 +71,8 @@ struct Shared {
     faults: Mutex<Vec<Fault>>,
     decide: Mutex<Option<Decide>>,
     seen: Mutex<Vec<Proxied>>,
+    /// How many requests have come and are not yet in that list.
+    under_way: AtomicUsize,
     /// Each send ends all answers that are under way.
     end: watch::Sender<Option<End>>,
     upstream: String,
@@ -131,6 +148,7 @@ impl Proxy {
             faults: Mutex::default(),
             decide: Mutex::default(),
             seen: Mutex::default(),
+            under_way: AtomicUsize::new(0),
             end: watch::Sender::new(None),
             upstream: upstream.trim_end_matches('/').to_owned(),
         });
@@ -217,6 +235,11 @@ impl Proxy {
     /// Gives the requests seen so far, in the order in which their answers began.
     pub fn seen(&self) -> Vec<Proxied> {
         Shared::lock(&self.shared.seen).clone()
+    }
+
+    /// Says how many requests have come whose answers have not begun: those of clients that are gone, too.
+    pub fn under_way(&self) -> usize {
+        self.shared.under_way.load(Ordering::Relaxed)
     }
 
     /// Forgets the requests seen so far.

@@ -170,8 +170,7 @@ pub(crate) fn explained(
     history: &History,
 ) -> Result<()> {
     for request in requests {
-        let is_write = request.method != "GET" && request.passed_on && request.status < 400;
-        if !is_write || request.uri.contains("dryRun=") {
+        if !may_have_written(request) {
             continue;
         }
         let path = request.uri.split('?').next().unwrap_or_default();
@@ -200,6 +199,13 @@ pub(crate) fn explained(
     Ok(())
 }
 
+/// Says whether a request has changed something. One without an answer may have, whatever its client heard.
+fn may_have_written(request: &Proxied) -> bool {
+    let refused = request.answered.is_some_and(|said| said.status >= 400);
+    let is_write = request.method != "GET" && !request.uri.contains("dryRun=");
+    is_write && request.passed_on && !refused
+}
+
 /// Checks that no run of a hook was begun twice: the agent gives each run a ticket, and a Job that is made again for a
 /// ticket does its work again. An application that was deleted and made again begins to count anew.
 pub(crate) fn hooks_ran_once(
@@ -208,7 +214,10 @@ pub(crate) fn hooks_ran_once(
     history: &History,
 ) -> Result<()> {
     let mut begun = BTreeSet::new();
-    let made = |request: &&Proxied| request.status == 201 && !request.uri.contains("dryRun=");
+    let made = |request: &&Proxied| {
+        let is_new = request.answered.is_some_and(|said| said.status == 201);
+        is_new && may_have_written(request)
+    };
     for request in requests.iter().filter(made) {
         let path = request.uri.split('?').next().unwrap_or_default();
         let Some(key) = object(path, namespace).filter(|key| key.kind == Kind::Job) else {
@@ -250,17 +259,40 @@ fn is_own(path: &str, namespace: &str, lane: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::time::Instant;
+
+    use pintle_harness::Answered;
 
     use super::*;
     use crate::model::hook;
 
     fn write(method: &str, path: &str, body: &Value) -> Proxied {
-        Proxied {
+        let request = Proxied {
             method: method.to_owned(),
             uri: path.to_owned(),
-            status: 200,
+            arrived: Instant::now(),
+            status: 0,
             passed_on: true,
+            answered: None,
             body: body.to_string().into_bytes().into(),
+        };
+        answered(200, request)
+    }
+
+    fn answered(status: u16, request: Proxied) -> Proxied {
+        let at = Instant::now();
+        Proxied {
+            status,
+            answered: Some(Answered { status, at }),
+            ..request
+        }
+    }
+
+    /// Is a request whose client never heard what the server said.
+    fn unheard(request: &Proxied) -> Proxied {
+        Proxied {
+            status: 0,
+            ..request.clone()
         }
     }
 
@@ -278,13 +310,11 @@ mod tests {
 
     #[test]
     fn a_hook_that_ran_twice_for_a_release_is_found() {
-        let run = |ticket: &str| Proxied {
-            status: 201,
-            ..write(
-                "PATCH",
-                "/apis/batch/v1/namespaces/n/jobs/a-hook?fieldManager=x",
-                &serde_json::json!({"metadata": {"annotations": {"pintle.dev/hook-run": ticket}}}),
-            )
+        let run = |ticket: &str| {
+            let path = "/apis/batch/v1/namespaces/n/jobs/a-hook?fieldManager=x";
+            let body =
+                serde_json::json!({"metadata": {"annotations": {"pintle.dev/hook-run": ticket}}});
+            answered(201, write("PATCH", path, &body))
         };
         let mut history = History::default();
         let desired = |objects| Desired {
@@ -295,6 +325,9 @@ mod tests {
             |requests: &[Proxied], history: &History| hooks_ran_once(requests, "n", history);
         check(&[run("1"), run("2")], &history).unwrap();
         check(&[run("1"), run("1")], &history).unwrap_err();
+        check(&[unheard(&run("1")), run("1")], &history).unwrap_err();
+        let again = answered(200, run("1"));
+        check(&[unheard(&run("1")), again], &history).unwrap();
         history.application_deleted(&desired(BTreeMap::from([(hook("a"), 1)])), "a");
         check(&[run("1"), run("1")], &history).unwrap();
     }
@@ -318,12 +351,15 @@ mod tests {
             write("PATCH", "/api/v1/namespaces/other/configmaps/one", &said),
             write("DELETE", "/api/v1/namespaces/n", &Value::Null),
         ] {
-            let refused = Proxied {
-                status: 409,
-                ..broken.clone()
-            };
+            let refused = answered(409, broken.clone());
             check(&[refused]).unwrap();
-            assert!(check(std::slice::from_ref(&broken)).is_err(), "{broken:?}");
+            let unanswered = Proxied {
+                answered: None,
+                ..unheard(&broken)
+            };
+            for broken in [unheard(&broken), unanswered, broken] {
+                assert!(check(std::slice::from_ref(&broken)).is_err(), "{broken:?}");
+            }
         }
     }
 }

@@ -204,6 +204,12 @@ impl<'a> Crew<'a> {
         seen.flatten().collect()
     }
 
+    /// Says how many requests to the API server are not among those yet.
+    pub(crate) fn under_way(&self) -> usize {
+        let under_way = |replica: &Replica| replica.api_server.under_way();
+        self.replicas.iter().map(under_way).sum()
+    }
+
     /// Says how many shards each holds; nothing of one that does not answer.
     pub(crate) fn shards(&self) -> Vec<Option<u32>> {
         let held = |replica: &Replica| {

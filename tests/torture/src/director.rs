@@ -372,10 +372,12 @@ impl<'a> Director<'a> {
             if requests != seen.0 {
                 seen = (requests, Instant::now());
             }
-            Ok(if seen.1.elapsed() >= QUIET {
+            // Also of agents that were killed: it would be written after all was looked at.
+            let under_way = self.crew.under_way();
+            Ok(if seen.1.elapsed() >= QUIET && under_way == 0 {
                 Ok(())
             } else {
-                Err(format!("{requests} requests"))
+                Err(format!("{requests} requests, {under_way} under way"))
             })
         })
     }

@@ -4,12 +4,15 @@ use std::borrow::Cow;
 use std::convert::Infallible;
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, TRANSFER_ENCODING};
+use hyper::http::request::Parts;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -19,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::fault::Effect;
 use super::passing::Passing;
-use super::{Proxied, Shared};
+use super::{Answered, Proxied, Shared};
 
 pub(super) type Error = Box<dyn std::error::Error + Send + Sync>;
 type Body = UnsyncBoxBody<Bytes, Error>;
@@ -30,6 +33,22 @@ pub(super) struct Serving {
     pub(super) shared: Arc<Shared>,
     pub(super) client: reqwest::Client,
     pub(super) acceptor: Option<TlsAcceptor>,
+}
+
+/// Counts a request from its arrival until it is recorded.
+struct UnderWay(Arc<Shared>);
+
+impl UnderWay {
+    fn begin(shared: &Arc<Shared>) -> Self {
+        shared.under_way.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Serving {
@@ -69,95 +88,113 @@ impl Serving {
     }
 
     /// Answers a request. An error closes the connection without an answer.
+    ///
+    /// In a task of its own: what a client asked for that is gone is passed on and recorded all the same.
     async fn answer(self, request: Request<Incoming>) -> Result<Response<Body>, Error> {
-        let method = request.method().clone();
-        let uri = request
-            .uri()
+        let under_way = UnderWay::begin(&self.shared);
+        let answering = tokio::spawn(async move {
+            let answer = self.answer_whole(request).await;
+            drop(under_way);
+            answer
+        });
+        answering.await?
+    }
+
+    async fn answer_whole(self, request: Request<Incoming>) -> Result<Response<Body>, Error> {
+        let arrived = Instant::now();
+        let (parts, body) = request.into_parts();
+        let uri = parts
+            .uri
             .path_and_query()
-            .map_or_else(String::new, ToString::to_string);
-        let fault = self.shared.fault_for(method.as_str(), &uri);
-        let record = |status: u16, body: Option<Bytes>| {
+            .map_or_else(|| "/".to_owned(), ToString::to_string);
+        let fault = self.shared.fault_for(parts.method.as_str(), &uri);
+        let record = |status: u16, passed_on: Option<&Bytes>, answered: Option<Answered>| {
             let seen = Proxied {
-                method: method.to_string(),
+                method: parts.method.to_string(),
                 uri: uri.clone(),
+                arrived,
                 status,
-                passed_on: body.is_some(),
-                body: body.unwrap_or_default(),
+                passed_on: passed_on.is_some(),
+                answered,
+                body: passed_on.cloned().unwrap_or_default(),
             };
             Shared::lock(&self.shared.seen).push(seen);
+        };
+        // Before any delay: who has sent all of it may be gone after that.
+        let body = match body.collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) => {
+                record(0, None, None);
+                return Err(error.into());
+            }
         };
         if let Some(fault) = &fault {
             tokio::time::sleep(fault.delay).await;
         }
         let pace = fault.as_ref().map(|fault| fault.pace).unwrap_or_default();
         let effect = fault.map_or(Effect::None, |fault| fault.effect);
-        match effect {
+        let rewind = match &effect {
             Effect::Answer {
                 status,
                 headers,
                 body,
             } => {
-                record(status, None);
-                let mut response = Response::builder().status(status);
+                record(*status, None, None);
+                let mut response = Response::builder().status(*status);
                 for (name, value) in headers {
                     response = response.header(name, value);
                 }
-                Ok(response.body(Full::new(body.into()).map_err(never).boxed_unsync())?)
+                let body = Full::new(Bytes::from(body.clone()));
+                return Ok(response.body(body.map_err(never).boxed_unsync())?);
             }
             Effect::Refuse => {
-                record(0, None);
-                Err("refused by a fault".into())
+                record(0, None, None);
+                return Err("refused by a fault".into());
             }
-            Effect::LoseAnswer => {
-                let (answer, sent) = self.pass_on(request, 0).await?;
-                let whole = answer.bytes().await;
-                record(0, Some(sent));
-                whole.map_err(Error::from)?;
-                Err("answer lost by a fault".into())
-            }
-            Effect::None | Effect::CutAfter(_) | Effect::ExpireAfter(_) | Effect::Rewind(_) => {
-                let rewind = match effect {
-                    Effect::Rewind(versions) => versions,
-                    _ => 0,
-                };
-                match self.pass_on(request, rewind).await {
-                    Ok((answer, sent)) => {
-                        record(answer.status().as_u16(), Some(sent));
-                        let mut passing = Passing::whole(is_watch(&uri), pace);
-                        match effect {
-                            Effect::CutAfter(bytes) => passing.cut_after = Some(bytes),
-                            Effect::ExpireAfter(events) => passing.expire_after = Some(events),
-                            _ => {}
-                        }
-                        Ok(self.pass_back(answer, passing))
-                    }
-                    Err(error) => {
-                        record(0, None);
-                        Err(error)
-                    }
-                }
-            }
+            Effect::Rewind(versions) => *versions,
+            _ => 0,
+        };
+        let answer = self.pass_on(&parts, &uri, body.clone(), rewind).await;
+        let answered = answer.as_ref().ok().map(|answer| Answered {
+            status: answer.status().as_u16(),
+            at: Instant::now(),
+        });
+        if effect == Effect::LoseAnswer {
+            record(0, Some(&body), answered);
+            answer?.bytes().await?;
+            return Err("answer lost by a fault".into());
         }
+        let status = answered.map_or(0, |answered| answered.status);
+        record(status, Some(&body), answered);
+        let mut passing = Passing::whole(is_watch(&uri), pace);
+        match effect {
+            Effect::CutAfter(bytes) => passing.cut_after = Some(bytes),
+            Effect::ExpireAfter(events) => passing.expire_after = Some(events),
+            _ => {}
+        }
+        Ok(self.pass_back(answer?, passing))
     }
 
-    /// Sends a request to the real server, and gives its answer and the body that was sent.
+    /// Sends a request to the real server, and gives its answer.
     async fn pass_on(
         &self,
-        request: Request<Incoming>,
+        parts: &Parts,
+        uri: &str,
+        body: Bytes,
         rewind: u64,
-    ) -> Result<(reqwest::Response, Bytes), Error> {
-        let (parts, body) = request.into_parts();
-        let uri = parts.uri.path_and_query().map_or("/", |uri| uri.as_str());
+    ) -> Result<reqwest::Response, Error> {
         let uri = rewound(uri, rewind);
-        let body = body.collect().await?.to_bytes();
-        let mut headers = parts.headers;
+        let mut headers = parts.headers.clone();
         remove_hop_by_hop(&mut headers);
         headers.remove(HOST);
         let request = self
             .client
-            .request(parts.method, format!("{}{uri}", self.shared.upstream))
+            .request(
+                parts.method.clone(),
+                format!("{}{uri}", self.shared.upstream),
+            )
             .headers(headers);
-        Ok((request.body(body.clone()).send().await?, body))
+        Ok(request.body(body).send().await?)
     }
 
     /// Streams an answer as it comes, until its end, its limit, or until all are ended.

@@ -1,6 +1,8 @@
 //! Faults between a client and a real server.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::time::Duration;
 
 use futures::TryStreamExt as _;
@@ -126,6 +128,37 @@ async fn answers_can_be_replaced_lost_and_cut() {
             expect("GET", 200, true),
         ]
     );
+}
+
+#[test]
+fn what_a_client_asked_that_is_gone_is_done_and_recorded() {
+    let servers = Servers::start(&ServersOptions::default(), &to_stderr).unwrap();
+    let proxy = Proxy::start(servers.http(), None).unwrap();
+    // Longer than it takes until the proxy sees that the connection is closed.
+    proxy.inject(Fault::on("POST", "/sink/gone").delay(Duration::from_millis(200)));
+    let mut client = TcpStream::connect(proxy.host()).unwrap();
+    write!(
+        client,
+        "POST /sink/gone HTTP/1.1\r\nHost: {}\r\nContent-Length: 4\r\n\r\nbody",
+        proxy.host()
+    )
+    .unwrap();
+    drop(client);
+    let seen = pintle_harness::until("it is answered", Duration::from_secs(30), || {
+        let seen = proxy.seen();
+        Ok((!seen.is_empty())
+            .then_some(seen)
+            .ok_or_else(|| format!("{} under way", proxy.under_way())))
+    })
+    .unwrap();
+    assert_eq!(seen[0].body, "body");
+    assert!(
+        seen[0]
+            .answered
+            .is_some_and(|said| (200..300).contains(&said.status)),
+        "{seen:?}"
+    );
+    assert_eq!(servers.deliveries("gone").unwrap()[0].body, b"body");
 }
 
 #[tokio::test]
