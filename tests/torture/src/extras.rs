@@ -1,12 +1,14 @@
-//! What a schedule has besides: replicas, hooks, charts, and what goes wrong with them.
+//! What a schedule has besides: replicas, hooks, charts, what goes wrong with them, and objects that move.
 //!
 //! Its randomness is apart from that of the rest, so that what a seed meant before stays as it was.
+
+use std::collections::BTreeMap;
 
 use rand::rngs::StdRng;
 use rand::seq::IteratorRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 
-use crate::model::{Desired, hook};
+use crate::model::{Desired, Key, Kind, hook};
 use crate::schedule::{Act, Schedule};
 
 /// Added to a seed for the second stream of randomness.
@@ -15,6 +17,9 @@ const APART: u64 = 0x9e37_79b9_7f4a_7c15;
 pub(crate) const REPLICAS: usize = 3;
 /// How many acts a paused replica misses at most.
 const PAUSE: usize = 4;
+/// In how many of four seeds objects move: the others, among them those that once found something, are as they were before
+/// any did.
+const MOVING: u64 = 2;
 
 /// Adds to a schedule what its seed says of it.
 pub(crate) fn add(schedule: &mut Schedule) {
@@ -32,6 +37,9 @@ pub(crate) fn add(schedule: &mut Schedule) {
     }
     for _ in 0..random.random_range(0..=2) {
         trouble(schedule, &mut random);
+    }
+    if schedule.seed % 4 < MOVING {
+        moves(schedule, &mut random);
     }
 }
 
@@ -105,9 +113,131 @@ fn trouble(schedule: &mut Schedule, random: &mut StdRng) {
     }
 }
 
+/// Lets some objects move to another application, each in one commit. From then on that one has them.
+fn moves(schedule: &mut Schedule, random: &mut StdRng) {
+    let steady = steady(schedule);
+    for _ in 0..random.random_range(1..=3) {
+        let is_commit = |at: &usize| commit(&schedule.acts[*at]).is_some();
+        let commits = (0..schedule.acts.len()).filter(is_commit);
+        let Some(at) = commits.choose(random) else {
+            return;
+        };
+        let from = steady.iter().choose(random);
+        let to = steady.iter().filter(|to| Some(*to) != from).choose(random);
+        let (Some(from), Some(to)) = (from, to) else {
+            return;
+        };
+        if let Some(key) = movable(schedule, at, from).into_iter().choose(random) {
+            relocate(&mut schedule.acts[at..], &key, from, to);
+        }
+    }
+}
+
+/// Names the applications between which an object may move without being deleted: none that is suspended or deleted at
+/// any time, because it counts with what it rendered last, and no charts, because they follow no branch.
+fn steady(schedule: &Schedule) -> Vec<String> {
+    let is_disturbed = |name: &String| {
+        schedule.acts.iter().any(|act| match act {
+            Act::Suspend(disturbed, _)
+            | Act::DeleteApplication(disturbed)
+            | Act::MakeApplication(disturbed) => disturbed == name,
+            _ => false,
+        })
+    };
+    let names = schedule.first.applications.keys();
+    names
+        .filter(|name| !schedule.charted.contains(*name) && !is_disturbed(name))
+        .cloned()
+        .collect()
+}
+
+/// Names the objects that an application can lose in a commit to another one: it had them before, and always has others.
+/// One whose label somebody removes could be taken for nobody's meanwhile, which no application takes over.
+fn movable(schedule: &Schedule, at: usize, from: &str) -> Vec<Key> {
+    let (earlier, later) = schedule.acts.split_at(at);
+    let before = earlier.iter().filter_map(commit).next_back();
+    let before = before.unwrap_or(&schedule.first).applications.get(from);
+    let later: Vec<&BTreeMap<Key, u32>> = later
+        .iter()
+        .filter_map(|act| commit(act)?.applications.get(from))
+        .collect();
+    let is_unlabelled = |key: &Key| {
+        let mut acts = schedule.acts.iter();
+        acts.any(|act| matches!(act, Act::Unlabel(one) if one == key))
+    };
+    let leaves_others = |key: &Key| {
+        let is_other = |other: &Key| other != key && other.kind != Kind::Job;
+        later.iter().all(|objects| objects.keys().any(is_other))
+    };
+    let has = |key: &Key| {
+        let first = later.first();
+        first.is_some_and(|objects| objects.contains_key(key))
+    };
+    let keys = before.into_iter().flat_map(BTreeMap::keys);
+    keys.filter(|key| key.kind != Kind::Job && has(key))
+        .filter(|key| leaves_others(key) && !is_unlabelled(key))
+        .cloned()
+        .collect()
+}
+
+/// Gives an object to another application, in its next version, wherever the first one has it in what is committed from now on.
+fn relocate(acts: &mut [Act], key: &Key, from: &str, to: &str) {
+    for act in acts {
+        let Act::Commit(desired) = act else {
+            continue;
+        };
+        let objects = desired.applications.get_mut(from);
+        let Some(version) = objects.and_then(|objects| objects.remove(key)) else {
+            continue;
+        };
+        if let Some(objects) = desired.applications.get_mut(to) {
+            objects.insert(key.clone(), version + 1);
+        }
+    }
+}
+
+fn commit(act: &Act) -> Option<&Desired> {
+    match act {
+        Act::Commit(desired) => Some(desired),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Names the application that has an object.
+    fn owner<'a>(desired: &'a Desired, key: &Key) -> Option<(&'a String, u32)> {
+        let mut applications = desired.applications.iter();
+        applications.find_map(|(name, objects)| Some((name, *objects.get(key)?)))
+    }
+
+    #[test]
+    fn objects_move_between_applications_that_are_never_disturbed() {
+        let mut moved = 0;
+        for seed in 0..500 {
+            let schedule = Schedule::from_seed(seed);
+            let steady = steady(&schedule);
+            let mut before = &schedule.first;
+            for desired in schedule.acts.iter().filter_map(commit) {
+                let all = before.applications.values();
+                for key in all.flat_map(BTreeMap::keys) {
+                    let (Some(old), Some(new)) = (owner(before, key), owner(desired, key)) else {
+                        continue;
+                    };
+                    assert!(old.1 <= new.1, "seed {seed}: {key}");
+                    if old.0 != new.0 {
+                        assert!(seed % 4 < MOVING, "seed {seed}: {key}");
+                        assert!(steady.contains(old.0) && steady.contains(new.0));
+                        moved += u32::from(old.1 < new.1);
+                    }
+                }
+                before = desired;
+            }
+        }
+        assert!(moved > 20, "{moved}");
+    }
 
     #[test]
     fn every_kind_of_trouble_comes_up_and_whoever_stands_still_goes_on() {

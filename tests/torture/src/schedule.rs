@@ -208,7 +208,7 @@ impl Schedule {
 struct Author {
     random: StdRng,
     now: Desired,
-    /// Numbers objects, so that no two applications ever have one in common.
+    /// Numbers objects, so that no name is ever used again. Which of them move to another application is decided later.
     next: u32,
     suspended: BTreeSet<String>,
     deleted: BTreeSet<String>,
