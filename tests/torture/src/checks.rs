@@ -200,7 +200,7 @@ pub(crate) fn explained(
 }
 
 /// Says whether a request has changed something. One without an answer may have, whatever its client heard.
-fn may_have_written(request: &Proxied) -> bool {
+pub(crate) fn may_have_written(request: &Proxied) -> bool {
     let refused = request.answered.is_some_and(|said| said.status >= 400);
     let is_write = request.method != "GET" && !request.uri.contains("dryRun=");
     is_write && request.passed_on && !refused
@@ -237,7 +237,7 @@ pub(crate) fn hooks_ran_once(
 }
 
 /// Reads of which object of the schedule's namespace a path is.
-fn object(path: &str, namespace: &str) -> Option<Key> {
+pub(crate) fn object(path: &str, namespace: &str) -> Option<Key> {
     let (_, rest) = path.split_once(&format!("/namespaces/{namespace}/"))?;
     let (plural, name) = rest.split_once('/')?;
     let kind = Kind::ALL.into_iter().find(|kind| kind.plural() == plural)?;

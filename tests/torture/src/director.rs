@@ -14,6 +14,7 @@ use crate::checks::{self, Bystanders};
 use crate::cluster::Namespace;
 use crate::crew::Crew;
 use crate::model::{Desired, History, Key, Kind, manifest};
+use crate::order::{self, Handovers};
 use crate::schedule::{Act, Schedule, Weather};
 use crate::story::Story;
 use crate::trouble::{Place, Trouble};
@@ -63,6 +64,7 @@ struct Director<'a> {
     commits: usize,
     desired: Desired,
     history: History,
+    handovers: Handovers,
     deleted: BTreeSet<String>,
     respecified: u32,
 }
@@ -99,6 +101,7 @@ impl<'a> Director<'a> {
             commits: 0,
             desired: Desired::default(),
             history: History::default(),
+            handovers: Handovers::default(),
             deleted: BTreeSet::new(),
             respecified: 0,
         })
@@ -197,10 +200,14 @@ impl<'a> Director<'a> {
             Act::Kill { replica, after } => self.trouble.kill_after(*replica, *after),
             Act::Stop { replica } => self.crew.stop(*replica),
             Act::Pause { replica } => self.crew.pause(*replica),
-            Act::Resume { replica } => self.crew.resume(*replica),
+            Act::Resume { replica } => {
+                self.handovers.resumed();
+                self.crew.resume(*replica);
+            }
             Act::Cut => self.crew.cut_answers(),
             Act::Expire => self.crew.expire_watches(),
             Act::Steal { seconds } => {
+                self.handovers.robbed();
                 self.namespace
                     .steal_leases(&self.lane.namespace, *seconds)?;
             }
@@ -401,6 +408,12 @@ impl<'a> Director<'a> {
             &self.history,
         )?;
         checks::hooks_ran_once(&requests, &self.namespace.name, &self.history)?;
+        order::never_went_back(
+            &requests,
+            &self.namespace.name,
+            &self.history,
+            &self.handovers,
+        )?;
         let log = self.crew.log()?;
         let panic = log.lines().find(|line| line.contains("panicked at"));
         ensure!(panic.is_none(), "the agent panicked: {panic:?}");

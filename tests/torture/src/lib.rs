@@ -6,7 +6,8 @@
 //!
 //! 1. It converges: what is in the cluster is what is in git, no more and no less, and each application says so.
 //! 2. Every write is explained: what was written to an object is what git said of it at some time, only what git had
-//!    dropped or somebody had deleted as an application was deleted, and nothing is written once all is as it should be.
+//!    dropped or somebody had deleted as an application was deleted, nothing goes back to what git had said before, and
+//!    nothing is written once all is as it should be.
 //! 3. Nothing outside the inventories is touched.
 //! 4. No application starves: each converges, whatever happened to the others.
 //!
@@ -23,6 +24,7 @@ mod director;
 mod extras;
 mod faults;
 mod model;
+mod order;
 mod schedule;
 mod story;
 mod trouble;

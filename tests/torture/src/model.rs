@@ -211,10 +211,16 @@ impl History {
 
     /// Says whether git ever said exactly this of an object.
     pub(crate) fn explains_write(&self, key: &Key, written: &Value) -> bool {
-        let versions = self.versions.get(key).into_iter().flatten();
+        !self.versions(key, written).is_empty()
+    }
+
+    /// Gives the versions of an object that say exactly this, the oldest one first: some kinds have few that differ.
+    pub(crate) fn versions(&self, key: &Key, written: &Value) -> Vec<u32> {
+        let versions = self.versions.get(key).into_iter().flatten().copied();
         let written = content(written);
-        let mut manifests = versions.map(|version| manifest(key, *version));
-        manifests.any(|manifest| content(&manifest) == written)
+        versions
+            .filter(|version| content(&manifest(key, *version)) == written)
+            .collect()
     }
 
     /// Says whether an object was ever to go.
