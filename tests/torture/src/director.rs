@@ -13,9 +13,10 @@ use crate::charts;
 use crate::checks::{self, Bystanders};
 use crate::cluster::Namespace;
 use crate::crew::Crew;
-use crate::model::{Desired, History, Key, Kind, manifest};
+use crate::model::{Desired, History, Key, Kind, hidden, manifest};
 use crate::order::{self, Handovers};
 use crate::schedule::{Act, Schedule, Weather};
+use crate::secrecy;
 use crate::story::Story;
 use crate::trouble::{Place, Trouble};
 
@@ -417,7 +418,8 @@ impl<'a> Director<'a> {
         let log = self.crew.log()?;
         let panic = log.lines().find(|line| line.contains("panicked at"));
         ensure!(panic.is_none(), "the agent panicked: {panic:?}");
-        Ok(())
+        let messages = self.arena.servers.deliveries(&self.namespace.name)?;
+        secrecy::holds(&requests, &log, &messages)
     }
 }
 
@@ -429,7 +431,7 @@ fn path(application: &str, key: &Key) -> String {
 fn edit(kind: Kind) -> Value {
     match kind {
         Kind::ConfigMap => json!({"data": {"value": "edited"}}),
-        Kind::Secret => json!({"data": {"value": "ZWRpdGVk"}}),
+        Kind::Secret => json!({"data": {"value": hidden("edited")}}),
         Kind::ServiceAccount => json!({"automountServiceAccountToken": null}),
         Kind::Service => json!({"spec": {"selector": {"app": "edited"}}}),
         Kind::Deployment => json!({"spec": {"replicas": 1}}),

@@ -10,6 +10,7 @@
 //!    nothing is written once all is as it should be.
 //! 3. Nothing outside the inventories is touched.
 //! 4. No application starves: each converges, whatever happened to the others.
+//! 5. What Secrets hold is in Secrets only: not in a status, an Event, a message or the log.
 //!
 //! What repeats when a seed runs again: the schedule itself, and for each request of the agent what happens to it, which
 //! depends on the seed, the request's method and path, and how often it was sent before. What does not: how long real
@@ -26,6 +27,7 @@ mod faults;
 mod model;
 mod order;
 mod schedule;
+mod secrecy;
 mod story;
 mod trouble;
 

@@ -93,6 +93,14 @@ pub(crate) fn hook(application: &str) -> Key {
     }
 }
 
+/// What every value of a Secret begins with, so that it is known wherever it turns up.
+pub(crate) const HIDDEN: &str = "hidden";
+
+/// Is a value of a Secret as the API has it.
+pub(crate) fn hidden(what: &str) -> String {
+    STANDARD.encode(format!("{HIDDEN} {what}"))
+}
+
 /// Is an object's manifest in one of its versions.
 pub(crate) fn manifest(key: &Key, version: u32) -> Value {
     let api_version = match key.kind.group() {
@@ -109,7 +117,7 @@ pub(crate) fn manifest(key: &Key, version: u32) -> Value {
     let name = &key.name;
     let rest = match key.kind {
         Kind::ConfigMap => json!({"data": {"value": value, "same": "always"}}),
-        Kind::Secret => json!({"data": {"value": STANDARD.encode(value)}}),
+        Kind::Secret => json!({"data": {"value": hidden(&format!("{name} {value}"))}}),
         Kind::ServiceAccount => json!({"automountServiceAccountToken": version.is_multiple_of(2)}),
         Kind::Service => json!({"spec": {
             "selector": {"app": name}, "ports": [{"port": 8000 + version, "name": "main"}],

@@ -1,5 +1,6 @@
 //! A rollout that does not go on says why, and one that only waits for time goes on by itself.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
@@ -157,6 +158,51 @@ fn an_account_that_may_not_read_pods_is_told_so() -> Result<()> {
         "{problem}"
     );
     Ok(())
+}
+
+#[test]
+fn nothing_tells_what_a_secret_holds() -> Result<()> {
+    // As it was written, and as the API has it.
+    const FORMS: [&str; 2] = ["918273645", "OTE4MjczNjQ1"];
+    let stage = Stage::new("hidden")?;
+    let nothing_tells = || -> Result<()> {
+        let log = fs::read_to_string(stage.agent.dir().join("agent.log"))?;
+        let status = stage.object("Application", "shop")?;
+        let events = stage.kubectl(&["get", "events.events.k8s.io", "-o", "json"])?;
+        for form in FORMS {
+            for text in [&log, &status.to_string(), &events] {
+                assert!(!text.contains(form), "{text}");
+            }
+        }
+        Ok(())
+    };
+    let told = |what: &str| {
+        until(what, LIMIT, || {
+            let status = stage.object("Application", "shop")?["status"].to_string();
+            Ok(status.contains(what).then_some(()).ok_or(status))
+        })
+    };
+    let secret = |pin: &str| {
+        format!(
+            "apiVersion: v1\nkind: Secret\nmetadata: {{name: pin}}\nstringData: {{pin: {pin}}}\n"
+        )
+    };
+    let number = secret(FORMS[0]);
+    let text = secret(&format!("'{}'", FORMS[0]));
+    let web = misbehaving("web", "crash-loop", "");
+
+    // What is no text is refused, and the reason does not quote it.
+    stage
+        .repository
+        .push_files(&[("pin.yaml", &number)], "no text")?;
+    stage.apply(&stage.application("shop", "", ""))?;
+    told("expected text")?;
+    nothing_tells()?;
+    stage.push("shop", &[("pin.yaml", &text), ("web.yaml", &web)])?;
+    told("CrashLoopBackOff")?;
+    let pin = stage.object("Secret", "pin")?["data"]["pin"].clone();
+    assert_eq!(pin, FORMS[1]);
+    nothing_tells()
 }
 
 /// A definition and an object of it. There is no controller, so that nothing but time happens to the object.
