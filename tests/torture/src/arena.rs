@@ -105,7 +105,7 @@ impl Arena {
         if kept.is_dir() {
             copy(&kept, &done)?;
         }
-        director::play(self, first, &Schedule::calm())?;
+        director::play(self, first, &Schedule::calm(), false)?;
         self.keep_compiled(&done, &kept)?;
         let all = |lane| (0..REPLICAS).map(move |number| compiled(lane, number));
         let others = self.lanes.iter().flat_map(all);

@@ -1,6 +1,6 @@
 //! What must hold after each schedule.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use pintle_harness::Proxied;
@@ -9,44 +9,43 @@ use serde_json::Value;
 use crate::cluster::Namespace;
 use crate::model::{Desired, History, Key, Kind, is_as, manifest};
 
+/// By which the agent knows an object.
+pub(crate) const LABEL: &str = "pintle.dev/application";
+
 /// Says what is not yet as git says, if anything.
 pub(crate) fn not_converged(
     namespace: &Namespace<'_>,
     desired: &Desired,
     deleted: &BTreeSet<String>,
+    bystanders: &Bystanders,
 ) -> Result<Option<String>> {
+    let mut seen = BTreeMap::new();
     for (application, objects) in &desired.applications {
         let resource = namespace.application(application)?;
         let is_deleted = deleted.contains(application);
-        let wanted: BTreeSet<&Key> = if is_deleted {
-            BTreeSet::new()
-        } else {
-            objects.keys().collect()
+        let reason = match &resource {
+            None if is_deleted => None,
+            None => Some("it is gone".to_owned()),
+            Some(_) if is_deleted => Some("it still exists".to_owned()),
+            Some(resource) => not_ready(resource, &objects.keys().collect()),
         };
-        let seen = match &resource {
+        let told = match &resource {
             Some(resource) => format!(
                 "{}, {}",
                 resource["metadata"]["generation"], resource["status"]
             ),
             None => "it does not exist".to_owned(),
         };
-        let reason = match &resource {
-            None if is_deleted => None,
-            None => Some("it is gone".to_owned()),
-            Some(_) if is_deleted => Some("it still exists".to_owned()),
-            Some(resource) => not_ready(resource, &wanted),
-        };
-        let reason = match reason {
-            Some(reason) => Some(reason),
-            None => not_as_in_git(namespace, application, objects, &wanted)?,
-        };
         if let Some(reason) = reason {
             return Ok(Some(format!(
-                "Application {application}: {reason}; seen: {seen}"
+                "Application {application}: {reason}; seen: {told}"
             )));
         }
+        seen.insert(application, told);
     }
-    Ok(None)
+    let live = namespace.objects()?;
+    let reason = not_as_in_git(&namespace.name, &live, desired, deleted, &bystanders.keys());
+    Ok(reason.map(|reason| format!("{reason}; seen: {seen:?}")))
 }
 
 /// Says what is wrong with how many shards each replica holds, if anything: all 128 are held, each by one of them.
@@ -85,54 +84,52 @@ fn not_ready(resource: &Value, wanted: &BTreeSet<&Key>) -> Option<String> {
     (listed != wanted).then(|| format!("its inventory lists {listed:?} where git has {wanted:?}"))
 }
 
-/// Compares the objects themselves.
+/// Compares the objects themselves, all that there are in a namespace: what has lost its label is as much there as others.
 fn not_as_in_git(
-    namespace: &Namespace<'_>,
-    application: &str,
-    objects: &std::collections::BTreeMap<Key, u32>,
-    wanted: &BTreeSet<&Key>,
-) -> Result<Option<String>> {
-    for kind in Kind::ALL {
-        let live = namespace.labelled(kind, application)?;
-        let name = |object: &Value| {
-            object["metadata"]["name"]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned()
+    namespace: &str,
+    live: &BTreeMap<Key, Value>,
+    desired: &Desired,
+    deleted: &BTreeSet<String>,
+    bystanders: &BTreeSet<Key>,
+) -> Option<String> {
+    let mut left: BTreeSet<&Key> = live.keys().collect();
+    for (application, objects) in &desired.applications {
+        let label = format!("{namespace}.{application}");
+        let found: BTreeSet<&Key> = live
+            .iter()
+            .filter(|(_, object)| object["metadata"]["labels"][LABEL] == label.as_str())
+            .map(|(key, _)| key)
+            .collect();
+        let expected: BTreeSet<&Key> = if deleted.contains(application) {
+            BTreeSet::new()
+        } else {
+            objects.keys().collect()
         };
-        let found: BTreeSet<Key> = live
-            .iter()
-            .map(|object| Key {
-                kind,
-                name: name(object),
-            })
-            .collect();
-        let expected: BTreeSet<Key> = wanted
-            .iter()
-            .filter(|key| key.kind == kind)
-            .map(|key| (*key).clone())
-            .collect();
         if found != expected {
-            return Ok(Some(format!(
-                "there are {found:?} where git has {expected:?}"
-            )));
+            return Some(format!(
+                "Application {application}: there are {found:?} where git has {expected:?}"
+            ));
         }
-        for object in &live {
-            let key = Key {
-                kind,
-                name: name(object),
-            };
-            let Some(version) = objects.get(&key) else {
-                continue;
-            };
-            if !is_as(object, &manifest(&key, *version)) {
-                return Ok(Some(format!(
-                    "{key} is {object} where git has version {version}"
-                )));
+        for key in expected {
+            if let (Some(object), Some(version)) = (live.get(key), objects.get(key))
+                && !is_as(object, &manifest(key, *version))
+            {
+                return Some(format!("{key} is {object} where git has version {version}"));
             }
+            left.remove(key);
         }
     }
-    Ok(None)
+    left.retain(|key| !bystanders.contains(*key) && !is_of_namespace(key));
+    (!left.is_empty()).then(|| format!("there are {left:?} where git has nothing"))
+}
+
+/// Says whether an object is one of those that each namespace has from the start.
+fn is_of_namespace(key: &Key) -> bool {
+    match key.kind {
+        Kind::ServiceAccount => key.name == "default" || key.name == "deployer",
+        Kind::ConfigMap => key.name == "kube-root-ca.crt",
+        _ => false,
+    }
 }
 
 /// Objects that are nobody's: what they were when the schedule began.
@@ -147,6 +144,10 @@ impl Bystanders {
             Ok((key.clone(), object["metadata"].clone()))
         });
         Ok(Self(keys.collect::<Result<_>>()?))
+    }
+
+    fn keys(&self) -> BTreeSet<Key> {
+        self.0.iter().map(|(key, _)| key.clone()).collect()
     }
 
     pub(crate) fn are_untouched(&self, namespace: &Namespace<'_>) -> Result<()> {
@@ -177,8 +178,9 @@ pub(crate) fn explained(
         if let Some(key) = object(path, namespace) {
             let explained = match request.method.as_str() {
                 "DELETE" => history.explains_deletion(&key),
-                _ => serde_json::from_slice(&request.body)
-                    .is_ok_and(|written: Value| history.explains_write(&key, &written)),
+                _ => serde_json::from_slice(&request.body).is_ok_and(|written: Value| {
+                    history.explains_write(&key, &written) || hands_over(&written)
+                }),
             };
             ensure!(
                 explained,
@@ -197,6 +199,17 @@ pub(crate) fn explained(
         }
     }
     Ok(())
+}
+
+/// Says whether a write changes only who owns the fields of an object: what has moved is handed over before it is written.
+fn hands_over(written: &Value) -> bool {
+    let names = |value: &Value| -> BTreeSet<String> {
+        let map = value.as_object().into_iter().flatten();
+        map.map(|(name, _)| name.clone()).collect()
+    };
+    let metadata = ["managedFields", "resourceVersion", "uid"].map(str::to_owned);
+    names(written) == ["metadata".to_owned()].into()
+        && names(&written["metadata"]) == metadata.into()
 }
 
 /// Says whether a request has changed something. One without an answer may have, whatever its client heard.
@@ -258,7 +271,6 @@ fn is_own(path: &str, namespace: &str, lane: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::time::Instant;
 
     use pintle_harness::Answered;
@@ -330,6 +342,42 @@ mod tests {
         check(&[unheard(&run("1")), again], &history).unwrap();
         history.application_deleted(&desired(BTreeMap::from([(hook("a"), 1)])), "a");
         check(&[run("1"), run("1")], &history).unwrap();
+    }
+
+    #[test]
+    fn what_is_left_is_found_without_its_label() {
+        let key = |name: &str| Key {
+            kind: Kind::ConfigMap,
+            name: name.to_owned(),
+        };
+        let object = |name: &str, label: &str| {
+            let mut object = manifest(&key(name), 1);
+            object["metadata"]["labels"] = serde_json::json!({LABEL: label});
+            (key(name), object)
+        };
+        let desired = Desired {
+            applications: BTreeMap::from([("a".to_owned(), BTreeMap::from([(key("one"), 1)]))]),
+        };
+        let bystanders = BTreeSet::from([key("bystander")]);
+        let nobody = ["bystander", "kube-root-ca.crt"].map(|name| object(name, ""));
+        let check = |objects: &[(Key, Value)], deleted: &[&str]| {
+            let live = objects.iter().chain(&nobody).cloned().collect();
+            let deleted = deleted.iter().map(|name| (*name).to_owned()).collect();
+            not_as_in_git("n", &live, &desired, &deleted, &bystanders)
+        };
+        let one = object("one", "n.a");
+        assert_eq!(check(std::slice::from_ref(&one), &[]), None);
+        assert_eq!(check(&[], &["a"]), None);
+        for (objects, deleted) in [
+            (vec![], vec![]),
+            (vec![object("one", "")], vec![]),
+            (vec![one.clone(), object("two", "n.a")], vec![]),
+            (vec![one.clone(), object("two", "")], vec![]),
+            (vec![one], vec!["a"]),
+            (vec![object("one", "")], vec!["a"]),
+        ] {
+            assert!(check(&objects, &deleted).is_some(), "{objects:?}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What the director does to the cluster, and sees of it, past all proxies.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result};
 use kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams,
@@ -86,13 +88,19 @@ impl<'a> Namespace<'a> {
         Ok(object.map(serde_json::to_value).transpose()?)
     }
 
-    /// Gives the objects of a kind that carry an application's label.
-    pub(crate) fn labelled(&self, kind: Kind, application: &str) -> Result<Vec<Value>> {
-        let label = format!("pintle.dev/application={}.{application}", self.name);
-        let params = ListParams::default().labels(&label);
-        let list = self.arena.wait(self.of(kind).list(&params))?;
-        let objects = list.items.into_iter().map(serde_json::to_value);
-        Ok(objects.collect::<Result<_, _>>()?)
+    /// Gives all objects of all kinds that schedules use.
+    pub(crate) fn objects(&self) -> Result<BTreeMap<Key, Value>> {
+        let mut objects = BTreeMap::new();
+        for kind in Kind::ALL {
+            let list = self
+                .arena
+                .wait(self.of(kind).list(&ListParams::default()))?;
+            for object in list.items {
+                let name = object.metadata.name.clone().unwrap_or_default();
+                objects.insert(Key { kind, name }, serde_json::to_value(object)?);
+            }
+        }
+        Ok(objects)
     }
 
     pub(crate) fn application(&self, name: &str) -> Result<Option<Value>> {

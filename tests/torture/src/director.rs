@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::arena::{Arena, Lane, WEBHOOK_TOKEN};
 use crate::charts;
-use crate::checks::{self, Bystanders};
+use crate::checks::{self, Bystanders, LABEL};
 use crate::cluster::Namespace;
 use crate::crew::Crew;
 use crate::model::{Desired, History, Key, Kind, hidden, manifest};
@@ -26,6 +26,10 @@ const LIMIT: Duration = Duration::from_mins(2);
 const COMPILING: Duration = Duration::from_mins(10);
 /// How long the agents send nothing but renewals until they count as done.
 const QUIET: Duration = Duration::from_millis(300);
+/// The same for some schedules, longer than any pause after a first failure: who does something over and over is seen.
+const REST: Duration = Duration::from_secs(3);
+/// One in so many seeds has that rest.
+const RESTING: u64 = 8;
 /// How long [`Act::Wait`] waits for requests that do not come.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -39,11 +43,11 @@ pub(crate) struct Played {
     pub(crate) converged: Duration,
 }
 
-/// Plays a schedule and checks what must hold. The error tells its whole story.
-pub(crate) fn play(arena: &Arena, lane: &Lane, schedule: &Schedule) -> Result<Played> {
+/// Plays a schedule and checks what must hold, longer if it is played alone. The error tells its whole story.
+pub(crate) fn play(arena: &Arena, lane: &Lane, schedule: &Schedule, alone: bool) -> Result<Played> {
     let story = Story::begin(schedule);
     let log = lane.replica(0).with_file_name("replica-*/agent.log");
-    let played = Director::set(arena, lane, schedule, &story).and_then(Director::direct);
+    let played = Director::set(arena, lane, schedule, &story, alone).and_then(Director::direct);
     played.map_err(|error| anyhow!(story.failure(schedule, &error, &log.to_string_lossy())))
 }
 
@@ -52,6 +56,8 @@ struct Director<'a> {
     lane: &'a Lane,
     schedule: &'a Schedule,
     story: &'a Story,
+    /// Whether it is the only schedule that is played.
+    alone: bool,
     begun: Instant,
     namespace: Namespace<'a>,
     repository: GitRepo,
@@ -77,6 +83,7 @@ impl<'a> Director<'a> {
         lane: &'a Lane,
         schedule: &'a Schedule,
         story: &'a Story,
+        alone: bool,
     ) -> Result<Self> {
         let begun = Instant::now();
         let namespace = Namespace::new(arena, &schedule.namespace());
@@ -93,6 +100,7 @@ impl<'a> Director<'a> {
             lane,
             schedule,
             story,
+            alone,
             begun,
             namespace,
             bystanders,
@@ -169,7 +177,7 @@ impl<'a> Director<'a> {
                 self.namespace.delete(key)?;
             }
             Act::Unlabel(key) => {
-                let patch = json!({"metadata": {"labels": {"pintle.dev/application": null}}});
+                let patch = json!({"metadata": {"labels": {LABEL: null}}});
                 self.namespace.change(key, &patch)?;
             }
             Act::Suspend(name, suspend) => {
@@ -374,6 +382,8 @@ impl<'a> Director<'a> {
                 Ok(checks::held_once(&self.crew.shards()))
             })?;
         }
+        let rests = self.alone || self.schedule.seed.is_multiple_of(RESTING);
+        let quiet = if rests { REST } else { QUIET };
         let mut seen = (self.trouble.work(), Instant::now());
         until("the agents have nothing to do", LIMIT, || {
             let requests = self.trouble.work();
@@ -382,7 +392,7 @@ impl<'a> Director<'a> {
             }
             // Also of agents that were killed: it would be written after all was looked at.
             let under_way = self.crew.under_way();
-            Ok(if seen.1.elapsed() >= QUIET && under_way == 0 {
+            Ok(if seen.1.elapsed() >= quiet && under_way == 0 {
                 Ok(())
             } else {
                 Err(format!("{requests} requests, {under_way} under way"))
@@ -391,7 +401,12 @@ impl<'a> Director<'a> {
     }
 
     fn not_converged(&self) -> Result<Option<String>> {
-        checks::not_converged(&self.namespace, &self.desired, &self.deleted)
+        checks::not_converged(
+            &self.namespace,
+            &self.desired,
+            &self.deleted,
+            &self.bystanders,
+        )
     }
 
     fn check(&self) -> Result<()> {

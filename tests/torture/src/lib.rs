@@ -76,6 +76,7 @@ pub fn run(options: &Options, tell: &(dyn Fn(&str) + Sync)) -> Result<Summary> {
     let next = AtomicU64::new(0);
     let broken = Mutex::new(None);
     let total = Mutex::new(Summary::default());
+    let alone = options.schedules == 1;
     std::thread::scope(|scope| {
         for lane in arena.lanes() {
             let (arena, next, broken, total) = (&arena, &next, &broken, &total);
@@ -86,7 +87,7 @@ pub fn run(options: &Options, tell: &(dyn Fn(&str) + Sync)) -> Result<Summary> {
                         return;
                     }
                     let schedule = Schedule::from_seed(options.seed.wrapping_add(number));
-                    match director::play(arena, lane, &schedule) {
+                    match director::play(arena, lane, &schedule, alone) {
                         Ok(played) => {
                             let mut total = lock(total);
                             total.schedules += 1;
