@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -50,7 +50,7 @@ impl AgentOptions {
     }
 }
 
-/// A running `pintle agent`. Dropping it stops it gracefully.
+/// A running `pintle agent`. Dropping it stops it gracefully, and panics if it ever panicked and nobody else has its log.
 #[derive(Debug)]
 pub struct Agent {
     executable: PathBuf,
@@ -59,7 +59,7 @@ pub struct Agent {
     ports: (Port, Port),
     process: Process,
     // After the process, which writes into it.
-    _fresh: Option<RunDir>,
+    fresh: Option<RunDir>,
 }
 
 /// Finds the `pintle` that was built with this test or command: `$PINTLE_BIN`, else beside it.
@@ -134,7 +134,7 @@ impl Agent {
             dir,
             ports,
             process,
-            _fresh: fresh,
+            fresh,
         })
     }
 
@@ -176,6 +176,11 @@ impl Agent {
     /// Says whether it has not ended.
     pub fn is_running(&mut self) -> bool {
         self.process.is_running()
+    }
+
+    /// Says how it has ended; nothing if it has not.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.ended()
     }
 
     /// Ends it with SIGKILL.
@@ -221,6 +226,29 @@ impl Agent {
             .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
             .sum())
     }
+}
+
+impl Drop for Agent {
+    /// A task that panics is begun again, so a test may pass all the same.
+    fn drop(&mut self) {
+        if self.fresh.is_none() || self.options.detached || std::thread::panicking() {
+            return;
+        }
+        if self.process.is_running() {
+            // One that has to be killed has its log all the same.
+            let _ = self.process.terminate();
+        }
+        let log = fs::read_to_string(self.process.log()).unwrap_or_default();
+        if let Some(panic) = panic_in(&log) {
+            panic!("the agent panicked: {panic}\n{}", self.process.log_tail());
+        }
+    }
+}
+
+/// Finds where a program says that it panicked. What a plugin says is in lines of the agent's own.
+fn panic_in(log: &str) -> Option<&str> {
+    let mut lines = log.lines();
+    lines.find(|line| line.starts_with("thread '") && line.contains("panicked at"))
 }
 
 fn spawn(
@@ -279,4 +307,18 @@ fn ask(base: &str, head: &str, body: &str) -> Result<(u16, String), String> {
     let (head, body) = text.split_once("\r\n\r\n").ok_or("no HTTP answer")?;
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
     Ok((status.ok_or("no HTTP status")?, body.trim().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_told_from_what_a_plugin_says() {
+        let own = "thread 'tokio-runtime-worker' (7) panicked at src/a.rs:1:2:";
+        let log = format!("{{\"level\":\"INFO\"}}\n\n{own}\nno such thing\n");
+        assert_eq!(panic_in(&log), Some(own));
+        let plugin = r#"{"level":"ERROR","message":"thread 'main' panicked at src/lib.rs:1:2:"}"#;
+        assert_eq!(panic_in(plugin), None);
+    }
 }

@@ -145,6 +145,11 @@ impl Process {
         matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// Says how the process has ended; nothing if it has not.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
     /// Kills the process and its group with SIGKILL, and waits until it is gone.
     pub fn kill(&mut self) -> Result<()> {
         self.signal_group(Signal::SIGKILL);
@@ -336,6 +341,21 @@ mod tests {
             "{error}"
         );
         assert!(error.ends_with("/log:\nno such thing"), "{error}");
+    }
+
+    #[test]
+    fn whoever_aborts_is_seen_to_have_ended_so() {
+        use std::os::unix::process::ExitStatusExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "read line; ulimit -c 0; kill -ABRT $$"]);
+        let mut process = Process::spawn("abort", command, &dir.path().join("log")).unwrap();
+        assert_eq!(process.ended(), None);
+        // What it reads from ends.
+        process.stdin = None;
+        let status = process.wait(GRACE).unwrap();
+        assert_eq!(status.signal(), Some(6));
+        assert_eq!(process.ended(), Some(status));
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! The replicas of the agent: each a process with a proxy before it and behind it, a clock and a disk of its own.
 
 use std::io::{Read as _, Seek as _, SeekFrom};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pintle_harness::{Agent, AgentOptions, Proxied, Proxy};
@@ -110,14 +112,20 @@ impl<'a> Crew<'a> {
         Ok(())
     }
 
-    /// Starts those again that have ended, as a kubelet would. Returns which.
+    /// Starts those again that have ended, as a kubelet would, unless they should not have. Returns which.
     pub(crate) fn keep_alive(&mut self) -> Result<Vec<usize>> {
         let mut ended = Vec::new();
         for (number, replica) in self.replicas.iter_mut().enumerate() {
             let Some(agent) = &mut replica.agent else {
                 continue;
             };
-            if !agent.is_running() {
+            if let Some(status) = agent.ended() {
+                let was_struck = self.trouble.was_struck(number);
+                ensure!(
+                    may_end(status, was_struck),
+                    "replica {number} has ended by itself: {status}\n{}",
+                    agent.process().log_tail()
+                );
                 agent.start_again()?;
                 self.trouble.follow(number, agent.process().id());
                 ended.push(number);
@@ -237,9 +245,45 @@ impl<'a> Crew<'a> {
     }
 }
 
+/// Says whether an agent may end so: killed by the schedule, at its request, also before it can hear of that, or with an error
+/// that it tells, as when it reaches no API server at first or has lost its lease. Nothing else is to be mended by a restart.
+fn may_end(status: ExitStatus, was_struck: bool) -> bool {
+    match status.signal().map(Signal::try_from) {
+        Some(Ok(Signal::SIGKILL)) => was_struck,
+        Some(signal) => signal == Ok(Signal::SIGTERM),
+        None => matches!(status.code(), Some(0 | 1)),
+    }
+}
+
 impl Drop for Crew<'_> {
     /// An agent that is only dropped takes its time.
     fn drop(&mut self) {
         let _ = self.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_crashes_is_not_started_again() {
+        let signal = |signal: Signal| ExitStatus::from_raw(signal as i32);
+        let code = |code: i32| ExitStatus::from_raw(code << 8);
+        assert!(may_end(signal(Signal::SIGKILL), true));
+        for status in [code(0), code(1), signal(Signal::SIGTERM)] {
+            assert!(may_end(status, false), "{status}");
+        }
+        // Somebody else has killed it, it aborted, it ran over its stack, its arguments are wrong, or its main thread panicked.
+        for status in [
+            signal(Signal::SIGKILL),
+            signal(Signal::SIGABRT),
+            signal(Signal::SIGSEGV),
+            code(2),
+            code(101),
+        ] {
+            assert!(!may_end(status, false), "{status}");
+        }
+        assert!(!may_end(signal(Signal::SIGABRT), true));
     }
 }

@@ -137,6 +137,7 @@ impl<'a> Director<'a> {
         self.settle()?;
         let converged = stopped.elapsed();
         self.check()?;
+        self.keep_alive()?;
         self.crew.end()?;
         Ok(Played {
             requests: self.trouble.requests(),

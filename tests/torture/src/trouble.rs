@@ -1,7 +1,7 @@
 //! What happens to each request: decided by the seed, the request, and how often it was sent before.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -33,6 +33,8 @@ struct Victim {
     pid: AtomicU32,
     /// After how many further requests of it to the API server; negative for never.
     after: AtomicI64,
+    /// Whether it was killed, and nobody has asked yet.
+    is_struck: AtomicBool,
 }
 
 impl Victim {
@@ -40,6 +42,7 @@ impl Victim {
         if self.after.load(Ordering::Relaxed) >= 0
             && self.after.fetch_sub(1, Ordering::Relaxed) == 0
         {
+            self.is_struck.store(true, Ordering::Relaxed);
             // It may have ended by itself a moment ago.
             let _ = i32::try_from(self.pid.load(Ordering::Relaxed))
                 .map(|pid| kill(Pid::from_raw(pid), Signal::SIGKILL));
@@ -72,6 +75,7 @@ impl Trouble {
         let victim = || Victim {
             pid: AtomicU32::new(0),
             after: AtomicI64::new(-1),
+            is_struck: AtomicBool::new(false),
         };
         Arc::new(Self {
             seed,
@@ -105,6 +109,12 @@ impl Trouble {
         for victim in &self.victims {
             victim.after.store(-1, Ordering::Relaxed);
         }
+    }
+
+    /// Says whether a replica was killed since this was asked last.
+    pub(crate) fn was_struck(&self, replica: usize) -> bool {
+        let victim = self.victims.get(replica);
+        victim.is_some_and(|victim| victim.is_struck.swap(false, Ordering::Relaxed))
     }
 
     /// How many requests the API server's proxies saw.
