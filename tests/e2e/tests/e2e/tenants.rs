@@ -72,9 +72,13 @@ impl Tenants {
     fn treasure_is_safe(&self, mark: u64) -> Result<()> {
         let mut requests = self.stage.world.control_plane.requests_since(mark)?;
         requests.retain(|request| {
+            // In nobody's name, and only those of an application.
+            let is_tracker = request.impersonated.is_none()
+                && matches!(request.verb.as_str(), "list" | "watch")
+                && request.uri.contains("labelSelector=");
             request.resource == "secrets"
                 && (request.namespace == self.victim || request.uri.contains(&self.victim))
-                && request.verb == "get"
+                && !is_tracker
                 && request.code < 400
         });
         assert!(requests.is_empty(), "{requests:?}");
@@ -388,6 +392,12 @@ fn a_plugin_does_for_a_tenant_what_the_operator_grants() -> Result<()> {
          apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: loot}}\n\
          data: {{value: '{{{{ dig \"data\" \"password\" \"nothing\" $found }}}}'}}\n"
     );
+    // Without a name all are asked for, by another verb.
+    let all = format!(
+        "{{{{ $found := lookup \"v1\" \"Secret\" \"{victim}\" \"\" -}}}}\n\
+         apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: hoard}}\n\
+         data: {{value: '{{{{ $found | toJson | b64enc }}}}'}}\n"
+    );
     // Notifiers that the repository adds get no more than those of the operator.
     let sink = stage.world.servers.sink(&stage.namespace);
     let file = format!(
@@ -396,25 +406,31 @@ fn a_plugin_does_for_a_tenant_what_the_operator_grants() -> Result<()> {
     let files = [
         ("chart/Chart.yaml", chart),
         ("chart/templates/loot.yaml", &template),
+        ("all/Chart.yaml", chart),
+        ("all/templates/hoard.yaml", &all),
         ("told/pintle.yaml", &file),
         ("told/a.yaml", &config_map("told", "1")),
     ];
     let commit = stage.repository.push_files(&files, "all")?;
     let mark = stage.mark()?;
-    let using = |name: &str, plugin: &str| {
-        stage.application(name, "chart", &format!("renderer: {{plugin: {plugin}}}"))
+    let using = |name: &str, path: &str, plugin: &str| {
+        stage.application(name, path, &format!("renderer: {{plugin: {plugin}}}"))
     };
-    let applications =
-        using("ours", &ours) + &using("theirs", &theirs) + &stage.application("told", "told", "");
+    let applications = using("ours", "chart", &ours)
+        + &using("all", "all", &ours)
+        + &using("theirs", "chart", &theirs)
+        + &stage.application("told", "told", "");
     stage.apply(
         &(plugin(&ours, &stage.namespace)
             + &plugin(&theirs, &format!("{victim}*"))
             + &applications),
     )?;
     // A grant to read Secrets is one to read those that the account may read.
-    let (reason, message) = tenants.refused("ours")?;
-    assert!(message.contains("403"), "{reason}: {message}");
-    assert!(stage.find("ConfigMap", "loot")?.is_none());
+    for (name, found) in [("ours", "loot"), ("all", "hoard")] {
+        let (reason, message) = tenants.refused(name)?;
+        assert!(message.contains("403"), "{reason}: {message}");
+        assert!(stage.find("ConfigMap", found)?.is_none());
+    }
     let (_, message) = tenants.refused("theirs")?;
     let expected = format!(
         "plugin `{theirs}` is not for applications in namespace {}",
@@ -442,7 +458,7 @@ fn a_plugin_does_for_a_tenant_what_the_operator_grants() -> Result<()> {
     assert!(deliveries.is_empty(), "{}", deliveries.len());
 
     // Its own is found by the tenant whose it is.
-    let text = using("mine", &theirs).replace(
+    let text = using("mine", "chart", &theirs).replace(
         &format!("namespace: {}}}", stage.namespace),
         &format!("namespace: {victim}}}"),
     );
