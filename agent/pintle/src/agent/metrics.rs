@@ -155,7 +155,77 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
     use super::*;
+
+    /// Reads the name and the labels of one line of the text.
+    fn series(line: &str) -> (&str, BTreeSet<&str>) {
+        let (series, _) = line.rsplit_once(' ').expect("it ends with a value");
+        let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+        let of_histograms = ["_bucket", "_sum", "_count"];
+        let name = of_histograms
+            .into_iter()
+            .find_map(|ending| name.strip_suffix(ending))
+            .unwrap_or(name);
+        let labels = labels.split(',').filter_map(|label| label.split_once('='));
+        let labels = labels
+            .map(|(label, _)| label)
+            .filter(|label| *label != "le");
+        (name, labels.collect())
+    }
+
+    /// Reads the names and the labels of one row of the reference.
+    fn documented(row: &str) -> Vec<(&str, BTreeSet<&str>)> {
+        fn quoted(text: &str) -> impl Iterator<Item = &str> {
+            text.split('`').skip(1).step_by(2)
+        }
+        let cells: Vec<&str> = row.split('|').collect();
+        let labels = cells[2].split(':').next().unwrap_or_default();
+        let labels: BTreeSet<&str> = quoted(labels).collect();
+        quoted(cells[1])
+            .map(|name| (name, labels.clone()))
+            .collect()
+    }
+
+    #[test]
+    fn the_reference_has_each_metric_with_its_labels() {
+        let metrics = Metrics::new();
+        let application = ApplicationLabels {
+            namespace: "shop".into(),
+            name: "web".into(),
+        };
+        let outcome = OutcomeLabels { outcome: "done" };
+        for gauge in [
+            &metrics.ready,
+            &metrics.objects,
+            &metrics.drifted,
+            &metrics.fights,
+        ] {
+            gauge.get_or_create(&application).set(1);
+        }
+        for counter in [&metrics.runs, &metrics.renders, &metrics.fetches] {
+            counter.get_or_create(&outcome).inc();
+        }
+        metrics.repairs.get_or_create(&application).inc();
+        metrics.run_seconds.get_or_create(&outcome).observe(1.0);
+        let call = PluginLabels {
+            plugin: "webhook".into(),
+            kind: "notifier",
+            outcome: "ok",
+        };
+        metrics.plugin_calls.get_or_create(&call).inc();
+        let text = metrics.text();
+        let exported: BTreeMap<_, _> = text
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .map(series)
+            .collect();
+        let rows = include_str!("../../../../docs/operating.md").lines();
+        let rows = rows.filter(|row| row.starts_with("| `pintle_"));
+        let in_reference: BTreeMap<_, _> = rows.flat_map(documented).collect();
+        assert_eq!(exported, in_reference);
+    }
 
     #[test]
     fn is_readable_text_and_forgets() {
