@@ -143,6 +143,9 @@ pub struct Drift {
     pub is_gone: bool,
     /// What it is now, to tell one drift from the next: its unique id and the digest over what the application owns.
     pub now: Option<(String, Option<Digest>)>,
+    /// Which telling of it that is, as it may come to be the same again: its resource version or, if it is gone, how many
+    /// objects of the application had gone out of sight by then.
+    pub telling: String,
 }
 
 /// Watches the objects of applications. Cloning gives another handle to the same tracker.
@@ -279,6 +282,7 @@ impl Tracker {
                 managers: Vec::new(),
                 is_gone: true,
                 now: None,
+                telling: state.out_of_sight_so_far(&label).to_string(),
             }),
             Known::Object(observed) => {
                 let is_same = entry.uid.as_deref() == Some(&*observed.uid);
@@ -293,6 +297,7 @@ impl Tracker {
                         .collect(),
                     is_gone: false,
                     now: Some((observed.uid.to_string(), observed.stored)),
+                    telling: observed.resource_version.to_string(),
                 })
             }
         };

@@ -106,6 +106,8 @@ struct App {
     server: Option<AbortOnDrop>,
     /// Counts changes, for those who wait for this application.
     changes: watch::Sender<u64>,
+    /// How many objects have gone out of sight so far.
+    dropped: u64,
 }
 
 struct Watch {
@@ -210,6 +212,7 @@ impl State {
             checks: Queue::new(),
             server: None,
             changes: watch::Sender::new(0),
+            dropped: 0,
         });
         app.registered = registered;
         let dropped: Vec<WatchKey> = app.keys.difference(&keys).cloned().collect();
@@ -546,6 +549,11 @@ impl State {
         self.apps.get(label).map(|app| app.changes.subscribe())
     }
 
+    /// Returns how many objects of an application have gone out of sight so far.
+    pub(super) fn out_of_sight_so_far(&self, label: &str) -> u64 {
+        self.apps.get(label).map_or(0, |app| app.dropped)
+    }
+
     pub(super) fn watches_changed(&self) -> watch::Receiver<u64> {
         self.watches_changed.subscribe()
     }
@@ -563,6 +571,7 @@ impl App {
     fn drop_object(&mut self, id: &ObjectId) -> Option<TrackEvent> {
         self.objects.remove(id)?;
         self.checks.remove(id);
+        self.dropped += 1;
         Some(self.changed(id.clone()))
     }
 

@@ -67,6 +67,8 @@ pub struct Disputes {
     /// What the last plan has found gone and left so. The server may have said it, while nothing is told of drift because a watch
     /// does not work.
     found_gone: BTreeSet<ObjectId>,
+    /// What the last plan has found as it was applied, although watches tell otherwise: each with which telling of it that was.
+    cleared: BTreeMap<ObjectId, String>,
     /// Fights that were told.
     told_fights: BTreeSet<ObjectId>,
     /// What was out of sight, and was looked for.
@@ -142,6 +144,18 @@ impl Disputes {
     /// Takes notice of all that a run has found gone and has left so, in place of what the one before found.
     pub fn found_gone(&mut self, gone: BTreeSet<ObjectId>) {
         self.found_gone = gone;
+    }
+
+    /// Takes notice of all that a run has found as it was applied although it was told as drift, in place of what the one before
+    /// found: each with which telling of it that was.
+    pub fn cleared(&mut self, cleared: BTreeMap<ObjectId, String>) {
+        self.cleared = cleared;
+    }
+
+    /// Says whether a run has looked at an object because of this very telling of it, and has found nothing to put right. It would
+    /// find nothing again: whoever tells so is behind, or wrong.
+    pub fn is_cleared(&self, id: &ObjectId, telling: &str) -> bool {
+        self.cleared.get(id).is_some_and(|known| known == telling)
     }
 
     /// Ends all fights: nothing is put right by itself any more, so there is nothing to be undone.
@@ -442,6 +456,21 @@ mod tests {
         assert!(!disputes.misses(&both) && !disputes.misses(&one));
         assert!(disputes.misses(&both), "it was in sight in between");
         assert!(disputes.told.is_empty() && disputes.gone().is_empty());
+    }
+
+    #[test]
+    fn what_a_run_has_found_as_it_should_be_is_looked_at_again_only_when_it_is_told_anew() {
+        let mut disputes = Disputes::default();
+        assert!(!disputes.is_cleared(&id("a"), "7"));
+        disputes.cleared([(id("a"), "7".to_owned())].into());
+        assert!(disputes.is_cleared(&id("a"), "7"));
+        assert!(!disputes.is_cleared(&id("a"), "8"), "it was told anew");
+        assert!(!disputes.is_cleared(&id("b"), "7"));
+        disputes.cleared(BTreeMap::new());
+        assert!(
+            !disputes.is_cleared(&id("a"), "7"),
+            "a later run found it otherwise"
+        );
     }
 
     proptest! {

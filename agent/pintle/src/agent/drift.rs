@@ -34,6 +34,8 @@ pub(crate) struct DriftReport {
     pub(crate) left: BTreeMap<ObjectId, Sight>,
     /// How all that was left as it is had drifted.
     pub(crate) told: BTreeMap<ObjectId, ObjectDrift>,
+    /// What was found as it was applied although the tracker tells otherwise: each with which telling of it that was.
+    pub(crate) cleared: BTreeMap<ObjectId, String>,
     /// What was deleted or has lost its label, and is left so, whoever told of it.
     pub(crate) gone: BTreeSet<ObjectId>,
     /// The fights that were told.
@@ -43,9 +45,9 @@ pub(crate) struct DriftReport {
 }
 
 /// Returns drift by what the objects are now.
-pub(crate) fn sights(drift: &[Drift]) -> BTreeMap<ObjectId, Sight> {
+pub(crate) fn sights<'a>(drift: impl IntoIterator<Item = &'a Drift>) -> BTreeMap<ObjectId, Sight> {
     let sight = |one: &Drift| (one.id.clone(), one.now.clone());
-    drift.iter().map(sight).collect()
+    drift.into_iter().map(sight).collect()
 }
 
 /// Returns what is left as it is and has no health: it was deleted, or no watch tells of it because it has lost its label.
@@ -89,7 +91,9 @@ impl Controller {
             return;
         };
         let tracker = shared.tracker.clone();
-        let drift = sights(&tracker.drift(name, &app.inventory));
+        let told = tracker.drift(name, &app.inventory);
+        let is_open = |one: &&Drift| !app.disputes.is_cleared(&one.id, &one.telling);
+        let drift = sights(told.iter().filter(is_open));
         let spec = app.application.spec.as_ref().ok();
         let wanted = spec.map_or_else(DriftMode::default, |spec| spec.drift.mode);
         if wanted == DriftMode::Report {
@@ -148,6 +152,7 @@ impl Controller {
         app.disputes
             .ran(&report.repaired, report.left, report.fights, steady_ms());
         app.disputes.found_gone(report.gone);
+        app.disputes.cleared(report.cleared);
         app.disputes.sought(report.out_of_sight);
         metrics
             .fights

@@ -184,8 +184,10 @@ fn that_an_object_is_missing_is_known_only_when_everything_was_told() {
 fn what_a_new_list_does_not_have_is_gone() {
     let mut fixture = Fixture::new();
     assert!(fixture.pass(&["a", "b"]).is_empty());
+    assert_eq!(fixture.state.out_of_sight_so_far(LABEL), 0);
     assert_eq!(fixture.pass(&["b"]), ["a"]);
     assert!(fixture.is_gone("a") && !fixture.is_gone("b"));
+    assert_eq!(fixture.state.out_of_sight_so_far(LABEL), 1);
     assert!(
         !fixture.feed("a", observed("a", 1, "s")),
         "told before that"

@@ -10,6 +10,7 @@ use pintle_core::{
     event::Reason,
     names::ApplicationName,
     object::ObjectId,
+    plan::Action,
 };
 use serde_json::{Value, json};
 
@@ -52,6 +53,7 @@ impl Run {
             .iter()
             .cloned()
             .partition(|object| object.is_left);
+        let cleared = cleared(seen, planned);
         let ids: BTreeSet<&ObjectId> = left.iter().map(|object| &object.id).collect();
         let mut seen = sights(seen);
         seen.retain(|id, _| ids.contains(id));
@@ -60,6 +62,7 @@ impl Run {
             repaired,
             left: seen,
             told: by_id(&left),
+            cleared,
             gone: left_unseen(&left, &self.shared.tracker, &name),
             fights: fights.iter().map(|fight| fight.id.clone()).collect(),
             out_of_sight,
@@ -136,6 +139,18 @@ impl Run {
     fn manager(&self) -> String {
         self.job.application.application_name().field_manager()
     }
+}
+
+/// Returns what a plan has found as it was applied although it was seen as drift, each with which telling of it that was.
+fn cleared(seen: &[Drift], planned: &Planned) -> BTreeMap<ObjectId, String> {
+    let all = planned.plan.changes().iter();
+    let changed = all.filter(|change| change.action != Action::Unchanged);
+    let drifted = planned.drifted.iter().map(|object| &object.id);
+    let touched: BTreeSet<&ObjectId> = changed.map(|change| &change.id).chain(drifted).collect();
+    let cleared = seen.iter().filter(|one| !touched.contains(&one.id));
+    cleared
+        .map(|one| (one.id.clone(), one.telling.clone()))
+        .collect()
 }
 
 /// Says whether drift is no news: the status has it, or it was told when that had no room for all. Each run would tell the rest
@@ -321,6 +336,9 @@ mod tests {
     use pintle_core::{
         application::PROBLEM_LIMIT,
         drift::{DriftedField, Opponent},
+        inventory::Inventory,
+        plan::{Change, Depth, Plan},
+        seed::Seed,
     };
 
     fn object(name: &str, fields: &[(&str, &str)]) -> DriftedObject {
@@ -369,6 +387,44 @@ mod tests {
             tell_unrepaired(&[&gone, &edit], "a policy refuses it").unwrap(),
             "Service b was deleted, and 1 more: left as it is as long as the application waits for a change, for a policy refuses it"
         );
+    }
+
+    #[test]
+    fn what_was_seen_as_drift_and_is_neither_changed_nor_left_was_found_as_applied() {
+        let id = |name: &str| object(name, &[]).id;
+        let seen = ["fine", "left", "changed"].map(|name| Drift {
+            id: id(name),
+            managers: Vec::new(),
+            is_gone: false,
+            now: None,
+            telling: "7".into(),
+        });
+        let change = |name: &str, action| Change {
+            id: id(name),
+            version: "v1".into(),
+            action,
+            desired: None,
+            live: None,
+            before: Value::Null,
+            after: Value::Null,
+            source: None,
+            hook: BTreeSet::new(),
+            for_removal: None,
+            conflicts: Vec::new(),
+        };
+        let changes = vec![
+            change("fine", Action::Unchanged),
+            change("left", Action::Unchanged),
+            change("changed", Action::Update),
+        ];
+        let planned = Planned {
+            plan: Plan::new(Depth::Local, changes, &Seed::from_text("s")),
+            inventory: Inventory::default(),
+            kept: Vec::new(),
+            drifted: vec![object("left", &[("/x", "eve")])],
+        };
+        let found = cleared(&seen, &planned);
+        assert_eq!(found, [(id("fine"), "7".to_owned())].into());
     }
 
     #[test]

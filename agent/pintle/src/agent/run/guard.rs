@@ -3,7 +3,10 @@
 //!
 //! What is wrong with the newer revision stays told, and no history is written: the application goes nowhere.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use pintle_cluster::{Drift, Planned, Release};
 use pintle_core::{
@@ -187,6 +190,8 @@ impl Run {
             repaired: Vec::new(),
             left: sights(&seen),
             told: by_id(&left),
+            // Nobody has looked.
+            cleared: BTreeMap::new(),
             gone,
             fights: fights.iter().map(|fight| fight.id.clone()).collect(),
             // Nobody has looked for it, and nobody will before something changes.
