@@ -383,7 +383,12 @@ impl Applier<'_> {
             id,
             what: "to be gone",
         });
-        let limit = self.release.timeout.get();
+        let limit = match departure {
+            // Whoever waits is stopped when something newer comes.
+            Departure::Removal => self.release.hook_timeout,
+            Departure::Renewal | Departure::AfterHook => self.release.timeout,
+        };
+        let limit = limit.get();
         let gone = awaiting::gone(self.own, self.discovery, resource, id, limit, uid).await;
         gone.map_err(|held| WriteError::NotGone {
             departure,

@@ -14,7 +14,7 @@ use pintle_core::{
     plan::{Action, Change},
 };
 
-use super::{Applier, Done, Run, Step};
+use super::{Applier, Done, Run, Step, removal::deleted};
 use crate::{
     facts::{Fact, Facts as _},
     planning::WIDTH,
@@ -97,6 +97,14 @@ impl Applier<'_> {
                     Task::Write(_) => queue.push_back(task),
                     Task::Await(_) => {
                         let id = schedule.object(task).clone();
+                        let change = changes.get(&id).filter(|_| work == Work::Delete);
+                        if let Some(entry) = change.and_then(|change| deleted(change)) {
+                            // It may be there yet, and the next attempt would have to wait for it, too.
+                            run.inventory.insert(Entry {
+                                left: true,
+                                ..entry
+                            });
+                        }
                         going.push(self.settle(work, task, id, run, &changes));
                     }
                 }
@@ -135,7 +143,12 @@ impl Applier<'_> {
                     }
                     is_done
                 }
-                Ended::Settled(_, Ok(())) => true,
+                Ended::Settled(id, Ok(())) => {
+                    if work == Work::Delete {
+                        run.inventory.remove(&id);
+                    }
+                    true
+                }
                 Ended::Settled(id, Err(error)) => {
                     run.failed_object(&id, None, error, self.progress);
                     false
@@ -197,8 +210,10 @@ impl<'c> Applier<'c> {
                 }
                 (Work::Write, _) => self.healthy(id).await,
                 (Work::Delete, Some(change)) => {
-                    let result = self.away(change).await;
-                    Ended::Settled(id, result)
+                    match self.cancel.run_until_cancelled(self.away(change)).await {
+                        Some(result) => Ended::Settled(id, result),
+                        None => Ended::Cancelled,
+                    }
                 }
                 (Work::Delete, None) => Ended::Settled(id, Ok(())),
             };

@@ -31,18 +31,23 @@ impl Applier<'_> {
     ) {
         if self.has_hooks(HookEvent::PostDelete) && run.is_well() {
             for (place, change) in deletions.iter().enumerate() {
-                if let Err(error) = self.away(change).await {
-                    // The next attempt has to wait for them, too.
-                    for entry in deletions[place..].iter().filter_map(|one| deleted(one)) {
-                        run.inventory.insert(entry);
-                    }
-                    run.failures.push(ObjectFailure {
+                let away = self.cancel.run_until_cancelled(self.away(change)).await;
+                if matches!(away, Some(Ok(()))) {
+                    continue;
+                }
+                // The next attempt has to wait for them, too.
+                for entry in deletions[place..].iter().filter_map(|one| deleted(one)) {
+                    run.inventory.insert(entry);
+                }
+                match away {
+                    Some(Err(error)) => run.failures.push(ObjectFailure {
                         id: change.id.clone(),
                         position: None,
                         error,
-                    });
-                    return;
+                    }),
+                    _ => run.cancelled = true,
                 }
+                return;
             }
             self.run_hooks(HookEvent::PostDelete, run, store).await;
         }
@@ -116,7 +121,7 @@ impl Applier<'_> {
 }
 
 /// Returns what the inventory says of an object that was deleted and may still be there.
-fn deleted(change: &Change) -> Option<Entry> {
+pub(super) fn deleted(change: &Change) -> Option<Entry> {
     let uid = change.live.as_ref()?["metadata"]["uid"].as_str()?;
     Some(Entry {
         uid: Some(uid.to_owned()),

@@ -47,7 +47,6 @@ async fn what_hooks_of_a_removal_have_made_stays_where_it_asks_for_that() {
 #[tokio::test]
 async fn what_hooks_need_is_there_until_all_is_gone_and_they_have_run() {
     let mut world = World::new("removal-again").await;
-    world.release.timeout = Span::seconds(1);
     let rendering = Rendering::new()
         .object(config_map("web", "1"))
         .hook(config_map("cleanup", "1"), &[PreDelete], as_it_is)
@@ -55,6 +54,7 @@ async fn what_hooks_need_is_there_until_all_is_gone_and_they_have_run() {
     happened(&world, &rendering.finish()).await;
     let hold = |finalizers: Value| json!({"metadata": {"finalizers": finalizers}});
     world.edit("configmap", "web", &hold(json!(["example.com/hold"])));
+    let limit = std::mem::replace(&mut world.release.hook_timeout, Span::seconds(1));
     for attempt in 1..=2 {
         let removal = remove(&mut world).await;
         let error = removal.result.unwrap_err().to_string();
@@ -65,6 +65,7 @@ async fn what_hooks_need_is_there_until_all_is_gone_and_they_have_run() {
         assert!(world.live("configmap", "cleanup").is_some(), "{attempt}");
         assert_eq!(world.live("job", "bye"), None, "{attempt}");
     }
+    world.release.hook_timeout = limit;
     world.edit("configmap", "web", &hold(Value::Null));
     let removal = remove(&mut world).await;
     assert!(removal.result.unwrap().inventory.is_empty());

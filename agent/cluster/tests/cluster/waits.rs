@@ -101,3 +101,41 @@ async fn a_hook_has_what_is_left_of_its_time() {
     let said = next_ends("waits-hook", "batch", "Job", &all).await;
     assert!(said.contains("it has not ended after 1h"), "{said}");
 }
+
+#[tokio::test]
+async fn what_was_deleted_is_waited_for_by_the_next_run_too_before_what_it_depends_on_goes() {
+    let mut world = World::new("waits-gone").await;
+    let first = config_map("first", "1");
+    let second = config_map("second", "1");
+    let second = annotated(second, "pintle.dev/depends-on", "ConfigMap/first");
+    world.converge(&[first, second]).await.unwrap();
+    let hold = |world: &World, finalizers: Value| {
+        let change = json!({"metadata": {"finalizers": finalizers}});
+        world.edit("configmap", "second", &change);
+    };
+    hold(&world, json!(["example.com/hold"]));
+    world.release.hook_timeout = Span::seconds(HOUR.as_secs());
+    let (nothing, stopping) = (rendered(&[]), Stopping::default());
+    let stopped = world.converge_until(&nothing, &stopping, &stopping.0).await;
+    let stopped = failed(stopped);
+    assert!(stopped.cancelled && stopped.failures.is_empty());
+    let names = |error: &ApplyError| {
+        let entries = error.inventory.entries();
+        entries.map(|entry| entry.name.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&stopped), ["first", "second"]);
+
+    world.release.hook_timeout = Span::seconds(1);
+    let late = failed(world.converge(&[]).await);
+    assert!(
+        late.to_string().contains("and did not go in time"),
+        "{late}"
+    );
+    assert_eq!(names(&late), ["first", "second"]);
+    assert!(world.live("configmap", "first").is_some());
+
+    hold(&world, Value::Null);
+    let applied = world.converge(&[]).await.unwrap();
+    assert!(applied.inventory.is_empty());
+    assert!(world.live("configmap", "first").is_none());
+}
