@@ -257,6 +257,10 @@ impl Applier<'_> {
         self.keep_removal_hooks(approved, &mut run).await;
         self.write_part(&rest, Usable::Settled, &mut run, store)
             .await;
+        if run.is_well() && run.inventory.is_confirmed_beyond(store.inventory()) {
+            // A run that is interrupted would have to ask again for what is left of them.
+            run.keep_now(store).await;
+        }
         if run.is_well() {
             self.delete_all(&deletions, &mut run, store).await;
         }

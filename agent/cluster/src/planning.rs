@@ -269,6 +269,7 @@ impl Planner<'_> {
                         keep: object.keep,
                         hook: false,
                         left: false,
+                        going: false,
                         ..entry.clone()
                     }),
                 ..PlannedObject::of(change(object, Action::Unchanged))

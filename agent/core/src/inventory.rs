@@ -23,6 +23,10 @@ const SOME_UID: &str = "00000000-0000-0000-0000-000000000000";
 /// What is recorded of one object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a mark of its own, and so it is written"
+)]
 pub struct Entry {
     /// API group; empty for the core group.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -54,6 +58,9 @@ pub struct Entry {
     /// Whether it has left the source and is still listed: it is neither awaited nor put right.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub left: bool,
+    /// Whether a person has confirmed its deletion, or it has begun.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub going: bool,
 }
 
 impl Entry {
@@ -71,6 +78,7 @@ impl Entry {
             hook: false,
             keep: false,
             left: false,
+            going: false,
         }
     }
 
@@ -197,6 +205,19 @@ impl Inventory {
         for (id, entry) in &mut self.entries {
             entry.left = !rendered.contains(id);
         }
+    }
+
+    /// Takes note of which deletions a person has confirmed. Everything else is to be asked about.
+    pub fn confirm(&mut self, going: &BTreeSet<ObjectId>) {
+        for (id, entry) in &mut self.entries {
+            entry.going = going.contains(id);
+        }
+    }
+
+    /// Says whether it has a confirmation that another does not have.
+    pub fn is_confirmed_beyond(&self, known: &Self) -> bool {
+        let mut going = self.iter().filter(|(_, entry)| entry.going);
+        going.any(|(id, _)| known.get(id).is_none_or(|known| !known.going))
     }
 
     /// Returns the entries with their identities, in order of these.
@@ -330,6 +351,24 @@ mod tests {
         let text = serde_json::to_string(&inventory.store()).unwrap();
         let expected = r#"{"format":1,"entries":[{"group":"apps","version":"v1","kind":"Deployment","namespace":"n","name":"web"}]}"#;
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn what_is_confirmed_is_kept_until_something_else_is() {
+        let mut inventory = Inventory::default();
+        for name in ["goes", "stays"] {
+            inventory.insert(entry(name));
+        }
+        let before = inventory.clone();
+        assert!(!inventory.is_confirmed_beyond(&before));
+        inventory.confirm(&[entry("goes").id()].into());
+        assert!(inventory.is_confirmed_beyond(&before));
+        let text = serde_json::to_string(&inventory.store()).unwrap();
+        assert_eq!(text.matches(r#""going":true"#).count(), 1, "{text}");
+        assert_eq!(Inventory::from_json(&text).unwrap(), inventory);
+        assert!(!inventory.is_confirmed_beyond(&inventory.clone()));
+        inventory.confirm(&BTreeSet::new());
+        assert_eq!(inventory, before);
     }
 
     #[test]

@@ -122,13 +122,15 @@ pub struct Pruning {
     pub delete: Vec<Entry>,
     /// Entries whose objects stay although they left the source, each with the reason.
     pub keep: Vec<(Entry, String)>,
+    /// Which of those that are deleted a person has confirmed, now or before a run that was interrupted.
+    pub confirmed: BTreeSet<ObjectId>,
 }
 
 /// Decides what is deleted: what the inventory lists, the render does not, and the settings allow.
 ///
 /// `wishes` says what an object asks for by its annotations, `defines` of which group and kind a definition is. `confirmed` is
-/// what a person confirmed. Of what left the source, whatever was found has its id in the inventory, also if only the intention
-/// was recorded.
+/// what a person confirmed; what they had confirmed when a run was interrupted they are not asked
+/// about again. Of what left the source, whatever was found has its id in the inventory, also if only the intention was recorded.
 pub fn decide(
     inventory: &Inventory,
     rendered: &BTreeSet<ObjectId>,
@@ -149,8 +151,10 @@ pub fn decide(
         }
     }
     pruning.hold_what_holds_others(inventory, defines);
-    // What was only intended and never made is no loss, nor is what a hook left behind.
-    let counts = |entry: &&Entry| entry.uid.is_some() && !entry.hook;
+    let going = pruning.delete.iter().filter(|entry| entry.going);
+    pruning.confirmed = going.map(Entry::id).collect();
+    // What was only intended and never made is no loss, nor is what a hook left behind. What is confirmed is as good as gone.
+    let counts = |entry: &&Entry| entry.uid.is_some() && !entry.hook && !entry.going;
     let real: Vec<&Entry> = pruning.delete.iter().filter(counts).collect();
     let total = inventory.entries().filter(counts).count();
     let share_exceeded = real.len() * 100 > total * usize::from(settings.max_percent);
@@ -172,6 +176,7 @@ pub fn decide(
                 confirmation,
             });
         }
+        pruning.confirmed.extend(real.into_iter().map(Entry::id));
     }
     Ok(pruning)
 }
@@ -385,6 +390,33 @@ mod tests {
             again.confirmation, refused.confirmation,
             "the same set made anew needs another confirmation"
         );
+    }
+
+    #[test]
+    fn what_is_left_of_confirmed_deletions_needs_no_other_confirmation() {
+        let ids: Vec<_> = (0..100)
+            .map(|n| id("ConfigMap", &format!("c{n:02}")))
+            .collect();
+        let decide = |known: &Inventory, keep: usize, confirmed| {
+            let rendered = ids[..keep].iter().cloned().collect();
+            let settings = PruneSettings::default();
+            let (wishes, defines) = (|_: &ObjectId| Wish::None, |_: &ObjectId| None);
+            super::decide(known, &rendered, &settings, &wishes, &defines, confirmed)
+        };
+        let mut known = inventory(&ids);
+        let asked = decide(&known, 20, None).unwrap_err();
+        let pruning = decide(&known, 20, Some(asked.confirmation)).unwrap();
+        assert!(pruning.confirmed.iter().eq(&ids[20..]));
+        known.confirm(&pruning.confirmed);
+        for gone in &ids[20..50] {
+            known.remove(gone);
+        }
+        let rest = decide(&known, 20, Some(asked.confirmation)).unwrap();
+        assert_eq!((rest.delete.len(), rest.confirmed.len()), (50, 50));
+        let more = decide(&known, 5, None).unwrap_err();
+        assert_eq!((more.deletions.len(), more.total), (15, 20));
+        let few = decide(&known, 10, None).unwrap();
+        assert_eq!((few.delete.len(), few.confirmed.len()), (60, 50));
     }
 
     #[test]

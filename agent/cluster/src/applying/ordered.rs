@@ -102,6 +102,7 @@ impl Applier<'_> {
                             // It may be there yet, and the next attempt would have to wait for it, too.
                             run.inventory.insert(Entry {
                                 left: true,
+                                going: true,
                                 ..entry
                             });
                         }

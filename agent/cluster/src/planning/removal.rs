@@ -138,6 +138,7 @@ impl Planner<'_> {
             decided = decide(&rendered);
         }
         let pruning = decided?;
+        removal.inventory.confirm(&pruning.confirmed);
         removal.kept.extend(wanted);
         let kept = pruning.keep.into_iter().map(|(entry, reason)| {
             let id = entry.id();

@@ -1,10 +1,12 @@
 //! Created, changed, left alone, deleted, kept.
 
+use pintle_cluster::{Progress, Step};
 use pintle_core::{
     names::APPLICATION_LABEL,
     plan::{Action, Depth},
 };
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::world::{World, annotated, application, config_map, deployment, rendered, with};
 
@@ -288,6 +290,41 @@ async fn losing_most_objects_waits_for_a_confirmation_of_just_that() {
         world.converge(&objects[..4]).await.unwrap().inventory.len(),
         4
     );
+}
+
+/// Stops a run as soon as it has deleted something.
+#[derive(Default)]
+struct Stopping(CancellationToken);
+
+impl Progress for Stopping {
+    fn step(&self, step: Step<'_>) {
+        if matches!(step, Step::Deleted { .. }) {
+            self.0.cancel();
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_left_of_confirmed_deletions_when_a_run_is_stopped_is_not_asked_about_again() {
+    let mut world = World::new("interrupted").await;
+    let objects: Vec<Value> = (0..40).map(|n| config_map(&format!("c{n}"), "1")).collect();
+    world.converge(&objects).await.unwrap();
+    let few = &objects[..4];
+    let refused = world.plan(few, Depth::Local).await.unwrap_err();
+    let pintle_cluster::ClusterError::Failed(pintle_cluster::PlanError::TooManyDeletions(refused)) =
+        refused
+    else {
+        panic!("{refused}");
+    };
+    world.release.confirmed_deletions = Some(refused.confirmation);
+    let stopping = Stopping::default();
+    let stopped = world
+        .converge_until(&rendered(few), &stopping, &stopping.0)
+        .await;
+    assert!(stopped.is_err());
+    let left = world.store().await.inventory().len();
+    assert!((10..40).contains(&left), "{left}");
+    assert_eq!(world.converge(few).await.unwrap().inventory.len(), 4);
 }
 
 #[tokio::test]
