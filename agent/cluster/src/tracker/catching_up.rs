@@ -118,15 +118,17 @@ impl Inner {
         let mut named: Option<String> = None;
         loop {
             let read = page(&self.connection, &path, Some(&labels), named.as_deref());
-            let (objects, next) = read.await?;
-            for object in objects {
+            let page = read.await?;
+            for object in page.objects {
                 self.see(Arc::new(typed(object, &key.0)), Origin::List);
                 tokio::task::yield_now().await;
             }
-            if next.is_none() {
+            // Before another one is asked for: whoever waits for a place has none.
+            drop(page.held);
+            if page.next.is_none() {
                 return Ok(());
             }
-            named = next;
+            named = page.next;
         }
     }
 }
