@@ -225,7 +225,12 @@ impl Tracker {
 
     fn open(&self, application: &ApplicationName, registration: Registration) {
         self.catch_up(application, registration.backlog);
-        for (key, number) in registration.open {
+        self.begin(registration.open);
+    }
+
+    /// Opens watches.
+    fn begin(&self, open: Vec<(WatchKey, u64)>) {
+        for (key, number) in open {
             // Nothing if it was closed meanwhile.
             let Some(nudge) = self.inner.lock().nudge_of(&key, number) else {
                 continue;
