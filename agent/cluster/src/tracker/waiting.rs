@@ -12,7 +12,7 @@ use pintle_core::{
     names::ApplicationName,
     object::ObjectId,
 };
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -28,6 +28,9 @@ const MOMENT: Duration = Duration::from_secs(1);
 /// repeat what it said of the one before: that of Deployments does until a replica set has answered it, a moment later. The new spec
 /// may be what mends the object.
 pub(crate) const LASTING: Duration = Duration::from_secs(5);
+/// For each object that is waited for, how long further changes are let come before all are looked at: nothing that a watch tells is
+/// taken up meanwhile. Of thousands each has two or three changes.
+const GATHERING: Duration = Duration::from_micros(50);
 
 /// An object that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,15 +134,8 @@ impl Tracker {
                 told = news.into();
                 report(&told);
             }
-            let change = async {
-                match changes {
-                    Some(mut changes) => drop(changes.changed().await),
-                    // The application is not observed: nothing will ever change.
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
-                () = change => {}
+                () = changed(changes, ids.len()) => {}
                 () = until(next) => {}
                 () = cancel.cancelled() => return Waited::Cancelled,
                 () = tokio::time::sleep_until(deadline) => return over(awaited),
@@ -188,6 +184,22 @@ impl Tracker {
         awaited.sort_by_key(|one| !is_degraded(&one.object));
         awaited
     }
+}
+
+/// Waits until something has changed, and a while for more where many objects are waited for.
+async fn changed(changes: Option<watch::Receiver<u64>>, objects: usize) {
+    let Some(mut changes) = changes else {
+        // The application is not observed: nothing will ever change.
+        return std::future::pending().await;
+    };
+    // Nobody tells of changes any more when the application is forgotten, which is one.
+    let _ = changes.changed().await;
+    tokio::time::sleep(gathering(objects)).await;
+}
+
+fn gathering(objects: usize) -> Duration {
+    let objects = u32::try_from(objects).unwrap_or(u32::MAX);
+    GATHERING.saturating_mul(objects)
 }
 
 /// Says how an object is that is not known; nothing if nobody watches for it.
@@ -311,6 +323,13 @@ mod tests {
         let both = [failing("a", true), failing("b", true)];
         assert_eq!(over_at(4, &both), Some(again), "it has not ended between");
         assert_eq!(over_at(5, &both[1..]), Some(at(4) + LASTING));
+    }
+
+    #[test]
+    fn changes_of_many_objects_are_looked_at_together_and_of_few_at_once() {
+        assert!(gathering(3) < Duration::from_millis(1));
+        assert!(gathering(3000) > Duration::from_millis(100));
+        assert!(gathering(8192) < LASTING);
     }
 
     #[test]
