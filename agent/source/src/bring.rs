@@ -25,6 +25,8 @@ pub(crate) struct Wanted {
     pub(crate) commits: Vec<ObjectId>,
     /// Those of them that the history of the branches and tags, as these are now, does not have.
     pub(crate) searched: HashSet<ObjectId>,
+    /// Those that somebody follows by their ids, whether he asks for them now or not. They were here.
+    pub(crate) kept: Vec<ObjectId>,
 }
 
 /// What became of the commits that are wanted.
@@ -70,7 +72,7 @@ pub(crate) fn bring(
         refs,
         wanted,
     };
-    let (store, failed) = if is_crowded(&store, || followed(&store, refs, &wanted.commits)) {
+    let (store, failed) = if is_crowded(&store, || followed(&store, refs, wanted)) {
         errand.instead(session, store, &missing)
     } else {
         errand.onto(Some(session), store, &missing)
@@ -107,11 +109,12 @@ fn has_searched(refused: &str, id: ObjectId, location: &Location) -> bool {
             && refused.contains(&format!("want {id} not valid"))
 }
 
-/// Counts the commits of a store that somebody may follow: those that are wanted now, and those that branches lead to, as
-/// who wants these may ask another time. Tags stay where they are also when nobody follows them any more.
-fn followed(store: &Store, refs: &Refs, wants: &[ObjectId]) -> usize {
+/// Counts the commits of a store that somebody may follow: those that are wanted now, those that are kept, and those that
+/// branches lead to, as who wants these may ask another time. Tags stay where they are also when nobody follows them any more.
+fn followed(store: &Store, refs: &Refs, wanted: &Wanted) -> usize {
     let heads = refs.heads();
-    let mut commits: HashSet<ObjectId> = wants.iter().copied().collect();
+    let mut commits: HashSet<ObjectId> = wanted.commits.iter().copied().collect();
+    commits.extend(wanted.kept.iter().filter(|id| is_here(store, **id)));
     let known = shallow_commits(store).into_iter();
     commits.extend(known.filter(|id| heads.contains(id)));
     commits.len()
@@ -138,11 +141,12 @@ impl Errand<'_> {
         store: Arc<Store>,
         missing: &[ObjectId],
     ) -> (Arc<Store>, Failures) {
-        let (store, failed) = self.anew(Some(session), store, missing);
+        let (store, failed) = self.anew(Some(session), store, missing, &self.wanted.kept);
         let is_lost = failed.values().any(|error| !error.is_about_commits());
         if failed.len() < missing.len() || is_lost {
             return (store, failed);
         }
+        self.dial.conversation.forgive();
         self.onto(None, store, missing)
     }
 
@@ -169,19 +173,21 @@ impl Errand<'_> {
             url = self.dial.conversation.url(),
             "a fetch does not fit what is in the cache: fetching all of it anew"
         );
-        let (store, again) = self.anew(None, store, &unfit);
+        // Nothing can be added to what is here: a commit that is only kept, and is nowhere else, must not leave it at that for ever.
+        let (store, again) = self.anew(None, store, &unfit, &[]);
         failed.retain(|id, _| !unfit.contains(id));
         failed.extend(again);
         (store, failed)
     }
 
-    /// Fetches into an empty repository: first what is missing, and if any of that comes, all else that is wanted and was
-    /// here. It takes the place of the old one if nothing that could be read is lost by that.
+    /// Fetches into an empty repository: first what is missing, and if any of that comes, all else that is wanted or kept and
+    /// was here. It takes the place of the old one if nothing of that is lost.
     fn anew(
         &self,
         session: Option<Session>,
         old: Arc<Store>,
         missing: &[ObjectId],
+        kept: &[ObjectId],
     ) -> (Arc<Store>, Failures) {
         let draft = match self.slot.draft() {
             Ok(draft) => draft,
@@ -192,10 +198,11 @@ impl Errand<'_> {
             // Then it was not what is here that was in the way.
             return (old, failed);
         }
-        let rest: Vec<ObjectId> = self
-            .wanted
-            .commits
+        let wants = &self.wanted.commits;
+        let kept = kept.iter().filter(|id| !wants.contains(id));
+        let rest: Vec<ObjectId> = wants
             .iter()
+            .chain(kept)
             .copied()
             .filter(|id| !missing.contains(id) && is_here(&old, *id))
             .collect();
@@ -204,10 +211,15 @@ impl Errand<'_> {
         let gone = rest.iter().find(|id| !is_here(draft.store(), **id));
         let adopted = match gone {
             None => draft.adopt().map_err(FetchError::Known),
-            Some(id) => Err(lost.remove(id).unwrap_or_else(|| {
-                let reason = format!("commit {id}, which is followed too, is not sent any more");
-                FetchError::Refused(reason)
-            })),
+            // What becomes of one that is only kept says nothing of those that are missing.
+            Some(id) => Err(lost
+                .remove(id)
+                .filter(|_| wants.contains(id))
+                .unwrap_or_else(|| {
+                    let reason =
+                        format!("commit {id}, which is followed too, is not sent any more");
+                    FetchError::Refused(reason)
+                })),
         };
         match adopted {
             Ok(store) => (store, failed),

@@ -16,7 +16,7 @@ use crate::{
     cache::Slot,
     error::SourceError,
     local::object_error,
-    refs::Refs,
+    refs::{Refs, parse_commit},
     session::{Dial, Session},
     snapshot::Snapshot,
     store::Store,
@@ -75,8 +75,8 @@ pub(super) fn converse(
         let now = Instant::now();
         let refs = session.refs()?;
         let listed = refs.digest();
-        let wanted = wanted(repository, &refs, listed, &served, now);
-        let brought = provide(shared, repository, session, &dial, &refs, &wanted)?;
+        let mut wanted = wanted(repository, &refs, listed, &served, now);
+        let brought = provide(shared, repository, session, &dial, &refs, &mut wanted)?;
         let told = Told {
             refs,
             listed,
@@ -84,7 +84,7 @@ pub(super) fn converse(
             failed: brought.failed,
             is_new: brought.is_new,
         };
-        remember(repository, now, &told, &wanted.commits);
+        remember(repository, now, &told, &wanted.commits, &served);
         Ok(told)
     });
     turn.end(heard(&outcome));
@@ -142,6 +142,7 @@ fn wanted(
     Wanted {
         searched: searched.collect(),
         commits,
+        kept: Vec::new(),
     }
 }
 
@@ -152,7 +153,7 @@ fn provide(
     session: Session,
     dial: &Dial<'_>,
     refs: &Refs,
-    wanted: &Wanted,
+    wanted: &mut Wanted,
 ) -> Result<Brought, SourceError> {
     let opened = match open(shared, repository, dial) {
         Err(error) if error.is_full() => {
@@ -162,6 +163,8 @@ fn provide(
         opened => opened,
     };
     let (slot, store) = opened?;
+    // Not before the slot is held: until then somebody may find one more.
+    wanted.kept = lock(&repository.last).pinned.recent(Instant::now());
     let mut brought = bring(session, dial, &slot, store, refs, wanted);
     if brought.failed.values().any(SourceError::is_full) {
         tracing::warn!(
@@ -218,7 +221,11 @@ pub(super) fn cached(
         let Ok(Some(commit)) = store.commit(id) else {
             return Ok(None);
         };
-        let before = lock(&repository.last).store.replace(Arc::clone(&store));
+        let before = {
+            let mut last = lock(&repository.last);
+            last.pinned.note(id, Instant::now());
+            last.store.replace(Arc::clone(&store))
+        };
         // To close its files takes longer than others should wait for what is remembered.
         drop(before);
         Ok(Some(Snapshot::new(store, commit, String::new(), limits)))
@@ -226,12 +233,26 @@ pub(super) fn cached(
     found.ok().flatten()
 }
 
-fn remember(repository: &Repository, now: Instant, told: &Told, wants: &[ObjectId]) {
+fn remember(
+    repository: &Repository,
+    now: Instant,
+    told: &Told,
+    wants: &[ObjectId],
+    served: &[Waiting],
+) {
     let is_absent = |id: &ObjectId| {
         // What failed may come the next time.
         !told.failed.contains_key(id) && matches!(told.store.commit(*id), Ok(None))
     };
     let absent: Vec<ObjectId> = wants.iter().copied().filter(is_absent).collect();
+    let pinned = served.iter().filter_map(|waiting| {
+        let Reference::Commit(commit) = &waiting.reference else {
+            return None;
+        };
+        let id = parse_commit(commit).ok()?;
+        matches!(told.store.commit(id), Ok(Some(_))).then_some(id)
+    });
+    let pinned: Vec<ObjectId> = pinned.collect();
     let mut last = lock(&repository.last);
     if last.listed != Some(told.listed) {
         last.absent.clear();
@@ -239,6 +260,9 @@ fn remember(repository: &Repository, now: Instant, told: &Told, wants: &[ObjectI
     last.listed = Some(told.listed);
     for id in absent {
         last.absent.note(id, now);
+    }
+    for id in pinned {
+        last.pinned.note(id, now);
     }
     last.store = Some(Arc::clone(&told.store));
 }

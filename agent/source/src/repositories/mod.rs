@@ -2,6 +2,7 @@
 
 mod absent;
 mod converse;
+mod pinned;
 mod rest;
 
 use std::{
@@ -17,6 +18,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use self::{
     absent::Absent,
     converse::{cached, converse},
+    pinned::Pinned,
     rest::Rest,
 };
 use crate::{
@@ -122,6 +124,8 @@ struct Last {
     store: Option<Arc<Store>>,
     /// Commits that were searched for in vain while the references were those of `listed`.
     absent: Absent,
+    /// Commits that are followed by their ids, of which conversations do not hear.
+    pinned: Pinned,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
