@@ -105,6 +105,14 @@ pub enum SourceError {
         /// The limit.
         limit: Duration,
     },
+    /// Its list of references is long, and not all of it came in the time that others wait for it. The server does answer.
+    #[error("{url} has a long list of branches and tags, the rest of which did not come within {}: delete those that nobody needs", seconds(.limit))]
+    SlowList {
+        /// The repository.
+        url: String,
+        /// The limit.
+        limit: Duration,
+    },
     /// The server's certificate was not accepted.
     #[error(
         "no trusted connection to {url}: {reason}; a server with its own certificate authority needs that authority as `ca.crt` in the credentials"
@@ -356,6 +364,7 @@ impl SourceError {
                 | Self::Unavailable { .. }
                 | Self::Timeout { .. }
                 | Self::Busy { .. }
+                | Self::SlowList { .. }
                 | Self::Protocol { .. }
                 | Self::Objects { .. }
                 | Self::Cache { .. }

@@ -165,16 +165,16 @@ impl Conversation {
         future: impl Future<Output = T>,
     ) -> io::Result<T> {
         let list = self.list().as_ref().map(|list| list.until);
-        let list = list.map(|until| (until, "was listing branches and tags", self.limits.idle));
-        let whole = (self.deadline, "was being read", self.limits.total);
-        let mut end = (Instant::now() + limit, doing, limit);
-        for other in list.into_iter().chain([whole]) {
+        let list = list.map(|until| (until, self.slow_list()));
+        let whole = self.timeout("was being read", self.limits.total);
+        let mut end = (Instant::now() + limit, self.timeout(doing, limit));
+        for other in list.into_iter().chain([(self.deadline, whole)]) {
             if other.0 <= end.0 {
                 end = other;
             }
         }
-        let (until, doing, limit) = end;
-        self.wait_until(until, future, || self.timeout(doing, limit))
+        let (until, late) = end;
+        self.wait_until(until, future, || late)
             .map_err(|error| self.give_up(error))
     }
 
@@ -233,6 +233,15 @@ impl Conversation {
             url: self.url(),
             doing,
             limit,
+        }
+    }
+
+    /// Says that a long list is given up, so that others may read theirs. It blames no server: what it has sent until then was
+    /// in time.
+    fn slow_list(&self) -> SourceError {
+        SourceError::SlowList {
+            url: self.url(),
+            limit: self.limits.idle,
         }
     }
 
@@ -310,5 +319,28 @@ mod tests {
         slow.wait("sent nothing", Duration::from_hours(1), never)
             .unwrap_err();
         assert!(slow.failure().unwrap().is_silence());
+    }
+
+    #[test]
+    fn who_is_slow_with_a_long_list_is_not_silent() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let limits = Limits {
+            idle: Duration::from_millis(1),
+            ..Limits::default()
+        };
+        let handle = runtime.handle().clone();
+        let slow = Conversation::new("URL".to_owned(), limits, handle, CancellationToken::new());
+        slow.allow(Excess::References, 2 * LONG_LIST);
+        slow.receive(1 + usize::try_from(LONG_LIST).unwrap())
+            .unwrap();
+        let never = std::future::pending::<()>();
+        slow.wait("sent nothing", Duration::from_hours(1), never)
+            .unwrap_err();
+        let error = slow.failure().unwrap();
+        assert!(error.is_retryable() && !error.is_silence(), "{error}");
+        assert_eq!(
+            error.to_string(),
+            "URL has a long list of branches and tags, the rest of which did not come within 1 ms: delete those that nobody needs"
+        );
     }
 }
