@@ -146,6 +146,23 @@ impl ReleaseRecord {
         }
     }
 
+    /// Records that the application was removed, also where some of its objects stay: the next release of any render is an
+    /// installation.
+    ///
+    /// The number stays, because a hook that is still there may carry the ticket of a run of this release.
+    pub fn end(&mut self) {
+        *self = Self {
+            number: self.number,
+            // No render has this digest.
+            rendered: Digester::new("removed/v1").finish(),
+            operation: Operation::Install,
+            completed: false,
+            succeeded: BTreeSet::new(),
+            removal_hooks: None,
+            before: Vec::new(),
+        };
+    }
+
     /// Records that all is done.
     pub fn complete(&mut self) {
         self.completed = true;
@@ -269,6 +286,26 @@ mod tests {
             ReleaseRecord::next(None, true, render("1", false)).operation,
             Operation::Upgrade
         );
+    }
+
+    #[test]
+    fn what_comes_after_a_removal_is_an_installation() {
+        let mut record = next(None, "1");
+        let (hook, desired) = (id("ConfigMap", "a"), Digest::of("a"));
+        let ticket =
+            |record: &ReleaseRecord| record.ticket(HookEvent::PreInstall, &hook, desired, "");
+        let before = ticket(&record);
+        record.removal_hooks = Some(Digest::of("save"));
+        record.complete();
+        record.end();
+        let ended = record.clone();
+        record.end();
+        assert_eq!(record, ended, "it has ended already");
+        let again = ReleaseRecord::next(Some(&ended), true, render("1", true));
+        assert_eq!((again.number, again.operation), (2, Operation::Install));
+        assert!(!again.completed);
+        assert_eq!(again.removal_hooks, None);
+        assert_ne!(ticket(&again), before, "its hooks run again");
     }
 
     #[test]

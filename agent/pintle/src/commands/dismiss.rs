@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::bail;
 use pintle_cluster::{
     Applying, Cluster, ConfigMapStore, Connection, InventoryStore as _, Release, RemovalHooks,
-    Seeds,
+    Seeds, Urgency,
 };
 use pintle_core::{
     check::{Approved, Checked},
@@ -80,7 +80,7 @@ pub(super) async fn run(args: &DismissCommand) -> anyhow::Result<Exit> {
         progress: &Teller(&progress),
         cancel: &cancel,
     };
-    let applied = cluster
+    let mut applied = cluster
         .apply(&applying, &approved, planned.inventory, &mut store)
         .await?;
     cluster.forget_removal_hooks(&release, &inventory).await?;
@@ -95,6 +95,10 @@ pub(super) async fn run(args: &DismissCommand) -> anyhow::Result<Exit> {
         // The inventory goes last: without it nobody would find the rest.
         Seeds::remove(&connection, &application).await?;
         store.remove().await?;
+    } else if let Some(record) = &mut applied.inventory.release {
+        // Only now: until its hooks are forgotten, the next attempt has to know of them.
+        record.end();
+        store.keep(&applied.inventory, Urgency::Now).await?;
     }
     match args.output.output {
         Some(format) => output::machine(

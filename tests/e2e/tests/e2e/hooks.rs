@@ -371,6 +371,42 @@ fn the_command_line_keeps_a_hook_for_the_removal_only_if_policies_agree() -> Res
 }
 
 #[test]
+fn after_a_dismissal_that_left_something_all_hooks_run_again() -> Result<()> {
+    let desk = Desk::new("hook-again")?;
+    let stays = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: orders\n  \
+                 annotations: {helm.sh/resource-policy: keep}\n---\n";
+    let shop = [
+        stays.to_owned(),
+        config_map("settings", "1"),
+        hook("migrate", "pre-install", ""),
+        hook("transform", "pre-upgrade", ""),
+        hook("save", "pre-delete", ""),
+    ];
+    desk.repository
+        .push_files(&[("shop.yaml", &shop.concat())], "first")?;
+    for time in ["first", "again"] {
+        let mark = world().control_plane.requests_mark()?;
+        desk.pintle(&["converge", ".", "--name", "shop"], 0)?;
+        let writes = desk.writes_since(mark)?;
+        assert!(
+            writes.contains_key("patch jobs/migrate"),
+            "{time}: {writes:?}"
+        );
+        assert!(
+            !writes.contains_key("patch jobs/transform"),
+            "{time}: {writes:?}"
+        );
+        let mark = world().control_plane.requests_mark()?;
+        let said = desk.pintle(&["dismiss", "shop"], 0)?;
+        assert!(!said.contains("are lost"), "{time}: {said}");
+        let writes = desk.writes_since(mark)?;
+        assert!(writes.contains_key("patch jobs/save"), "{time}: {writes:?}");
+        desk.kubectl(&["get", "configmap", "orders"])?;
+    }
+    Ok(())
+}
+
+#[test]
 fn a_program_gets_one_result_with_the_findings_and_the_tests_in_it() -> Result<()> {
     let desk = Desk::new("hook-result")?;
     let policy = "{plugin: guardrails, settings: {rules: {image-digest-missing: warn}}}";
