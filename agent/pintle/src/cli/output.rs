@@ -83,11 +83,12 @@ impl std::io::Write for Aside {
     }
 }
 
-/// What this program itself writes for colours, and the end of each.
-const COLOURS: [&str; 8] = [
+/// What this program itself writes for colours and styles, and the end of each.
+const COLOURS: [&str; 9] = [
     "\u{1b}[0m",
     "\u{1b}[1m",
     "\u{1b}[2m",
+    "\u{1b}[9m",
     "\u{1b}[31m",
     "\u{1b}[32m",
     "\u{1b}[33m",
@@ -243,6 +244,7 @@ mod tests {
             "a".red().to_string(),
             "a".yellow().to_string(),
             "a".blue().to_string(),
+            "a".red().strikethrough().to_string(),
         ] {
             assert_eq!(printable(&colour), colour);
         }
