@@ -489,7 +489,7 @@ impl Applier<'_> {
         };
         let resource = self.resource_to_delete(change)?;
         if is_definition(&change.id) {
-            self.check_unused(live, going).await?;
+            self.check_unused(change, live, going).await?;
         }
         let uid = entry.and_then(|entry| entry.uid.as_deref());
         let mut preconditions = Preconditions::of(live);
@@ -507,7 +507,7 @@ impl Applier<'_> {
                         Some(now) if is_ours(&now, self.release, uid) => {
                             if is_definition(&change.id) {
                                 // What was looked at may have been another version of it.
-                                self.check_unused(&now, going).await?;
+                                self.check_unused(change, &now, going).await?;
                             }
                             preconditions = Preconditions::of(&now);
                         }
@@ -531,6 +531,7 @@ impl Applier<'_> {
     /// Looks once more whether a definition has objects: some may have come since it was planned.
     async fn check_unused(
         &self,
+        change: &Change,
         live: &Value,
         going: &BTreeMap<&ObjectId, &Change>,
     ) -> Result<(), WriteError> {
@@ -545,7 +546,8 @@ impl Applier<'_> {
         let goes = |id: &ObjectId| {
             going.contains_key(id) || removal_hooks::goes_last(self.release, self.prepared, id)
         };
-        if is_used(self.connection, live, &goes).await? {
+        let is_used = is_used(self.connection, live, &goes).await;
+        if is_used.map_err(|error| self.error(error, change))? {
             return Err(WriteError::StillUsed);
         }
         Ok(())

@@ -1,6 +1,6 @@
-//! Objects whose deletion is awaited.
+//! Objects whose deletion is awaited, or is not to be.
 
-use pintle_cluster::{Applying, Silent};
+use pintle_cluster::{Applying, ClusterError, Silent, WriteError};
 use pintle_core::plan::Depth;
 use pintle_harness::{Fault, Proxied, until_async};
 use serde_json::{Value, json};
@@ -143,4 +143,29 @@ async fn that_the_objects_of_a_definition_cannot_be_listed_is_not_told_as_that_t
     assert!(error.ends_with("not today"), "{error}");
     proxy.heal();
     assert!(world.live("crd", &widgets(&world)).is_some());
+}
+
+#[tokio::test]
+async fn a_definition_stays_whose_objects_may_not_be_listed_any_more() {
+    let (world, proxy) = behind_proxy("unlisted").await;
+    let rest = config_map("rest", "1");
+    world
+        .converge(&[definition(&world), rest.clone()])
+        .await
+        .unwrap();
+    let message = "widgets is forbidden: User \"u\" cannot list resource \"widgets\"";
+    // The first list is that of the plan.
+    let refused = Fault::on("GET", "/widgets?").after(1);
+    proxy.inject(refused.status(403, "Forbidden", message));
+    let Err(ClusterError::Failed(error)) = world.converge(&[rest]).await else {
+        panic!("the definition may have objects, and goes")
+    };
+    let [failure] = &error.failures[..] else {
+        panic!("{error}")
+    };
+    assert_eq!(failure.id.kind, "CustomResourceDefinition");
+    let is_forbidden = matches!(failure.error, WriteError::Forbidden { .. });
+    assert!(is_forbidden, "{error}");
+    let name = widgets(&world);
+    assert!(world.live("customresourcedefinition", &name).is_some());
 }
