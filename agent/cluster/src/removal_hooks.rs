@@ -215,8 +215,7 @@ pub(crate) fn reason_to_stay(release: &Release, object: &PreparedObject) -> Opti
 pub(crate) fn goes_last(release: &Release, prepared: &Prepared, id: &ObjectId) -> bool {
     let goes =
         |object: &PreparedObject| object.id() == id && reason_to_stay(release, object).is_none();
-    let is_protected = ProtectedKind::of(id).is_some();
-    release.is_removal() && !is_protected && prepared.hooks().iter().any(goes)
+    release.is_removal() && !ProtectedKind::outlives_hooks(id) && prepared.hooks().iter().any(goes)
 }
 
 /// Deletes what is kept for a release. That there is nothing is no error.

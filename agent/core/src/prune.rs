@@ -76,6 +76,15 @@ impl ProtectedKind {
         }
     }
 
+    /// Says whether an object is never deleted as a hook: a definition takes all objects of its kind with it, and a namespace all
+    /// that is in it.
+    pub fn outlives_hooks(id: &ObjectId) -> bool {
+        matches!(
+            Self::of(id),
+            Some(Self::CustomResourceDefinition | Self::Namespace)
+        )
+    }
+
     const fn name(self) -> &'static str {
         match self {
             Self::Namespace => "Namespace",

@@ -188,12 +188,8 @@ impl Stage {
     }
 }
 
-/// A definition takes all objects of its kind with it, and a namespace all that is in it: neither is ever deleted as a hook.
 fn may_delete(run: &HookRun) -> bool {
-    !matches!(
-        ProtectedKind::of(&run.id),
-        Some(ProtectedKind::CustomResourceDefinition | ProtectedKind::Namespace)
-    )
+    !ProtectedKind::outlives_hooks(&run.id)
 }
 
 #[cfg(test)]

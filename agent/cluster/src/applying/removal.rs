@@ -78,7 +78,7 @@ impl Applier<'_> {
             let Some(entry) = run.inventory.get(id).filter(|entry| entry.hook).cloned() else {
                 continue;
             };
-            if ProtectedKind::of(id).is_some() {
+            if ProtectedKind::outlives_hooks(id) {
                 continue;
             }
             match self.sweep_one(&entry, since).await {

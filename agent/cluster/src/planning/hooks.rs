@@ -149,13 +149,9 @@ fn kept(object: &PreparedObject) -> Change {
 
 /// Says whether what an earlier run has left is deleted before the next one.
 fn is_deleted_first(object: &PreparedObject) -> bool {
-    let is_never_deleted = matches!(
-        ProtectedKind::of(object.id()),
-        Some(ProtectedKind::CustomResourceDefinition | ProtectedKind::Namespace)
-    );
     let asks = object
         .hook
         .as_ref()
         .is_some_and(|hook| hook.is_deleted(HookDeletion::BeforeCreation));
-    !is_never_deleted && (asks || completes(object.id()))
+    !ProtectedKind::outlives_hooks(object.id()) && (asks || completes(object.id()))
 }

@@ -174,11 +174,14 @@ impl Planner<'_> {
         let mut kept = BTreeMap::new();
         for object in self.prepared.hooks() {
             let id = object.id();
-            let is_cleared = |hook: &Hook| hook.is_deleted(HookDeletion::Succeeded);
+            let outlives = ProtectedKind::outlives_hooks(id);
+            let is_cleared = |hook: &Hook| !outlives && hook.is_deleted(HookDeletion::Succeeded);
             if inventory.get(id).is_some() || object.hook.as_ref().is_some_and(is_cleared) {
                 continue;
             }
-            if let Some(reason) = removal_hooks::reason_to_stay(self.release, object) {
+            let by_kind = || outlives.then(|| format!("a {} is never deleted as a hook", id.kind));
+            let reason = removal_hooks::reason_to_stay(self.release, object).or_else(by_kind);
+            if let Some(reason) = reason {
                 kept.insert(id.clone(), reason);
             }
         }

@@ -45,6 +45,48 @@ async fn what_hooks_of_a_removal_have_made_stays_where_it_asks_for_that() {
 }
 
 #[tokio::test]
+async fn of_what_hooks_of_a_removal_have_made_protected_kinds_stay_until_they_may_go() {
+    let mut world = World::new("removal-kinds").await;
+    let claim = |name: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+        })
+    };
+    let room = format!("{}-room", world.namespace);
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": room}});
+    let allowed = |object: Value| annotated(object, "pintle.dev/prune", "allowed");
+    let rendering = Rendering::new()
+        .object(config_map("web", "1"))
+        .hook(claim("backup"), &[PreDelete], as_it_is)
+        .hook(allowed(claim("scratch")), &[PreDelete], as_it_is)
+        .hook(allowed(namespace), &[PreDelete], as_it_is);
+    happened(&world, &rendering.finish()).await;
+
+    let removal = remove(&mut world).await;
+    let told: Vec<(String, String)> = removal
+        .kept
+        .into_iter()
+        .map(|kept| (kept.id.name, kept.reason))
+        .collect();
+    let [(first, why), (second, _)] = &told[..] else {
+        panic!("{told:?}")
+    };
+    assert_eq!([first.as_str(), second.as_str()], [room.as_str(), "backup"]);
+    assert_eq!(why, "a Namespace is never deleted as a hook");
+    let inventory = removal.result.unwrap().inventory;
+    let listed: Vec<&str> = inventory.entries().map(|one| one.name.as_str()).collect();
+    assert_eq!(listed, [room.as_str(), "backup"]);
+    let goes = |kind: &str, name: &str| {
+        let live = world.live(kind, name);
+        live.is_none_or(|live| !live["metadata"]["deletionTimestamp"].is_null())
+    };
+    assert!(goes("persistentvolumeclaim", "scratch"));
+    assert!(!goes("persistentvolumeclaim", "backup"));
+    assert!(!goes("namespace", &room));
+}
+
+#[tokio::test]
 async fn what_hooks_need_is_there_until_all_is_gone_and_they_have_run() {
     let mut world = World::new("removal-again").await;
     let rendering = Rendering::new()
