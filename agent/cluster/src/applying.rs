@@ -286,6 +286,9 @@ impl Applier<'_> {
             run.keep_now(store).await;
         }
         if run.is_well() {
+            if let Some(tracker) = &self.tracker {
+                tracker.reserve(&self.release.application, run.inventory.ids());
+            }
             self.write_all(writes, usable, run, store).await;
         }
     }

@@ -114,12 +114,12 @@ impl TrackEvent {
     }
 }
 
-/// A kind whose objects have not been watched for a while, although they should be, or of which there are too many.
+/// A kind whose objects have not been watched for a while, although they should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unseen {
     /// Which kind, and why.
     pub problem: String,
-    /// Whether the server answers, and does not let it be watched, or tells of too many.
+    /// Whether the server answers, and does not let it be watched.
     pub is_refused: bool,
 }
 
@@ -200,6 +200,18 @@ impl Tracker {
         let keys = self.keys_of(kinds);
         let registration = self.inner.lock().register_also(release, keys);
         self.open(&release.application, registration);
+    }
+
+    /// Says which objects an application has applied, or is about to, once it is observed. They are looked after however many
+    /// others carry its label, which is for anybody to write.
+    pub fn reserve<'a>(
+        &self,
+        application: &ApplicationName,
+        ids: impl Iterator<Item = &'a ObjectId>,
+    ) {
+        let label = application.label_value();
+        let backlog = self.inner.lock().reserve(&label, ids);
+        self.catch_up(application, backlog);
     }
 
     /// Watches for an object of an application at the version of its kind, unless that is watched already: the definition may
@@ -359,8 +371,8 @@ impl Tracker {
         }
     }
 
-    /// Returns the kinds of an application whose watches have not worked for a while, or tell of more objects than are looked
-    /// after. Drift and health of such objects are not seen.
+    /// Returns the kinds of an application whose watches have not worked for a while. Drift and health of such objects are not
+    /// seen.
     pub fn unseen(&self, application: &ApplicationName) -> Vec<Unseen> {
         self.inner.lock().unseen(&application.label_value())
     }

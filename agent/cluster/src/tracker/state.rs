@@ -10,7 +10,7 @@ mod restored;
 mod sight;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -105,6 +105,8 @@ struct App {
     keys: BTreeSet<WatchKey>,
     objects: HashMap<ObjectId, Remembered>,
     behind: Behind,
+    /// The ids that always have a place among the objects, each as a number.
+    reserved: HashSet<u64>,
     left_out: LeftOut,
     /// What waits for its health check.
     checks: Queue<Waiting>,
@@ -217,6 +219,7 @@ impl State {
             keys: BTreeSet::new(),
             objects: HashMap::new(),
             behind: Behind::default(),
+            reserved: HashSet::new(),
             left_out: LeftOut::default(),
             checks: Queue::new(),
             server: None,
@@ -336,11 +339,8 @@ impl State {
         };
         let app = self.apps.get(incoming.label)?;
         if !app.has_room_for(&incoming.id) {
-            let event = self.leave_out(incoming.label, &incoming.id);
-            return Some(Taken {
-                event,
-                ..Taken::default()
-            });
+            self.leave_out(incoming.label, &incoming.id);
+            return None;
         }
         let before = app
             .objects
@@ -481,9 +481,7 @@ impl State {
                 }
                 events.extend(app.drop_object(&id));
             }
-            if app.left_out.told(key, pass) {
-                events.push(app.sight());
-            }
+            app.left_out.told(key, pass);
             // Who waits may have waited for the watch.
             if app.keys.contains(key) {
                 app.changes.send_modify(|changes| *changes += 1);
@@ -522,7 +520,7 @@ impl State {
         }
         match app.objects.get(id) {
             Some(known) => Known::Object(&known.observed),
-            None if app.left_out.may_have(id) => Known::Nothing,
+            None if app.may_have_left_out(id) => Known::Nothing,
             None => Known::Gone,
         }
     }

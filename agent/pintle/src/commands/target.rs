@@ -203,6 +203,7 @@ impl Target {
         let tracker = Tracker::new(self.cluster.connection(), Arc::clone(&self.judge), options);
         let kinds = self.cluster.kinds_served(&self.prepared, inventory);
         tracker.observe(&self.release, &kinds);
+        tracker.reserve(&self.release.application, inventory.ids());
         tracker
     }
 

@@ -1,17 +1,17 @@
 //! How much is remembered of what watches tell. A server may be anybody's, and tell of anything.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, hash::BuildHasher as _, sync::Arc};
 
 use pintle_core::object::ObjectId;
 
 use super::{
-    App, State, WatchKey,
+    App, Backlog, State, WatchKey,
     remembered::{Remembered, Renewed, Sighting},
     sees,
 };
-use crate::tracker::TrackEvent;
 
-/// The most objects that are remembered of an application. An inventory has room for fewer than half as many.
+/// The most objects that are remembered of an application, but for what its inventory lists: that always has a place, or anybody
+/// could take it who may label objects. An inventory has room for fewer than half as many.
 pub(super) const MOST: usize = 8192;
 /// Why an object may not be remembered.
 pub(super) const FULL: &str =
@@ -22,35 +22,76 @@ pub(super) const FULL: &str =
 pub(super) struct LeftOut(BTreeMap<WatchKey, u64>);
 
 impl LeftOut {
-    pub(super) fn has(&self, key: &WatchKey) -> bool {
-        self.0.contains_key(key)
-    }
-
     /// Says whether an object that is not known may be one of those.
-    pub(super) fn may_have(&self, id: &ObjectId) -> bool {
+    fn may_have(&self, id: &ObjectId) -> bool {
         self.0.keys().any(|key| sees(key, id))
     }
 
-    /// Says that a watch has told everything in a pass. Returns whether there was room for all again.
-    pub(super) fn told(&mut self, key: &WatchKey, pass: u64) -> bool {
-        let was_before = self.0.get(key).is_some_and(|last| *last < pass);
-        was_before && self.0.remove(key).is_some()
+    /// Says that a watch has told everything in a pass: if it has left out nothing in this one, there was room for all.
+    pub(super) fn told(&mut self, key: &WatchKey, pass: u64) {
+        if self.0.get(key).is_some_and(|last| *last < pass) {
+            self.0.remove(key);
+        }
     }
 }
 
 impl State {
-    /// Takes note that there is no room for an object. Returns whose objects are out of sight because of that, if it is news.
-    pub(super) fn leave_out(&mut self, label: &str, id: &ObjectId) -> Option<TrackEvent> {
+    /// Reserves places for what an application's inventory lists, and for nothing else from now on. Returns what it has to make
+    /// up for, if there may have been no room for some of that before.
+    pub(in crate::tracker) fn reserve<'a>(
+        &mut self,
+        label: &str,
+        ids: impl Iterator<Item = &'a ObjectId>,
+    ) -> Backlog {
+        let Some(app) = self.apps.get_mut(label) else {
+            return Backlog::default();
+        };
+        let is_behind = app.reserve(ids);
+        self.leave_out_surplus(label);
+        if is_behind {
+            self.begin_catching_up(label)
+        } else {
+            Backlog::default()
+        }
+    }
+
+    /// Leaves out objects that are too many because others had a place reserved. An inventory may list others each time.
+    fn leave_out_surplus(&mut self, label: &str) {
+        let Some(app) = self.apps.get(label) else {
+            return;
+        };
+        let surplus = app.objects.len().saturating_sub(MOST);
+        let others = app.objects.iter().filter(|(id, _)| !app.is_reserved(id));
+        let others: Vec<(ObjectId, Box<str>)> = others
+            .take(surplus)
+            .map(|(id, known)| (id.clone(), known.observed.uid.clone()))
+            .collect();
+        for (id, uid) in others {
+            self.leave_out(label, &id);
+            self.disowned.remove(&uid);
+            if let Some(app) = self.apps.get_mut(label) {
+                app.drop_object(&id);
+            }
+        }
+    }
+
+    /// Takes note that there is no room for an object. Only the log tells of it: what the application has applied has a place.
+    pub(super) fn leave_out(&mut self, label: &str, id: &ObjectId) {
         let watches = self.keys(label).filter(|key| sees(key, id));
         let told: Vec<(WatchKey, u64)> = watches
             .filter_map(|key| Some((key.clone(), self.watches.get(key)?.pass)))
             .collect();
-        let app = self.apps.get_mut(label)?;
+        let Some(app) = self.apps.get_mut(label) else {
+            return;
+        };
         let mut is_news = false;
         for (key, pass) in told {
             is_news |= app.left_out.0.insert(key, pass).is_none();
         }
-        is_news.then(|| app.sight())
+        if is_news {
+            let application = &app.registered.application;
+            tracing::warn!(%application, problem = FULL, "objects are left out");
+        }
     }
 
     /// Returns an `apiVersion` that an object was told at: one copy of each at which there is a watch.
@@ -70,7 +111,33 @@ impl State {
 impl App {
     /// Says whether an object may be remembered.
     pub(super) fn has_room_for(&self, id: &ObjectId) -> bool {
-        self.objects.len() < MOST || self.objects.contains_key(id)
+        self.objects.len() < MOST || self.objects.contains_key(id) || self.is_reserved(id)
+    }
+
+    /// Says whether an object that is not known may have been left out. What has a place has not.
+    pub(super) fn may_have_left_out(&self, id: &ObjectId) -> bool {
+        self.left_out.may_have(id) && !self.is_reserved(id)
+    }
+
+    /// Reserves places. Returns whether one of those that had none may have been left out: nobody tells of it anew.
+    fn reserve<'a>(&mut self, ids: impl Iterator<Item = &'a ObjectId>) -> bool {
+        let before = std::mem::take(&mut self.reserved);
+        let mut is_behind = false;
+        for id in ids {
+            let number = self.number(id);
+            self.reserved.insert(number);
+            let is_new = !before.contains(&number) && !self.objects.contains_key(id);
+            is_behind |= is_new && self.left_out.may_have(id);
+        }
+        is_behind
+    }
+
+    fn is_reserved(&self, id: &ObjectId) -> bool {
+        self.reserved.contains(&self.number(id))
+    }
+
+    fn number(&self, id: &ObjectId) -> u64 {
+        self.objects.hasher().hash_one(id)
     }
 
     /// Says whether there is room again for much of what was left out, which nobody tells anew.
@@ -88,11 +155,5 @@ impl App {
             changed: true,
             to_check: true,
         })
-    }
-
-    pub(super) fn sight(&self) -> TrackEvent {
-        TrackEvent::Sight {
-            application: self.registered.application.clone(),
-        }
     }
 }

@@ -145,7 +145,7 @@ impl State {
         unsynced.collect()
     }
 
-    /// Names the kinds whose watches have not worked for long, or tell of more than is looked after, with the reason.
+    /// Names the kinds whose watches have not worked for long, with the reason.
     pub(in crate::tracker) fn unseen(&self, label: &str) -> Vec<Unseen> {
         let lost = self.keys(label).filter_map(|key| {
             let watch = self.watches.get(key).filter(|watch| watch.is_lost)?;
@@ -155,17 +155,7 @@ impl State {
                 is_refused: failure.is_refused,
             })
         });
-        let full = self.full(label).map(|key| Unseen {
-            problem: format!("{}: {FULL}", key.0),
-            is_refused: true,
-        });
-        lost.chain(full).collect()
-    }
-
-    /// Returns the watches of an application that tell of more than is looked after.
-    fn full(&self, label: &str) -> impl Iterator<Item = &WatchKey> {
-        let app = self.apps.get(label).into_iter();
-        app.flat_map(|app| app.keys.iter().filter(move |key| app.left_out.has(key)))
+        lost.collect()
     }
 
     /// Says why an object may not have been seen.
@@ -174,10 +164,11 @@ impl State {
             .keys(label)
             .filter(|key| sees(key, id))
             .find_map(|key| self.watches.get(key)?.problem.as_ref());
-        let is_full = || self.full(label).any(|key| sees(key, id)).then_some(FULL);
+        let app = self.apps.get(label);
+        let is_left_out = || app.is_some_and(|app| app.may_have_left_out(id));
         failure
             .map(|failure| failure.text.as_str())
-            .or_else(is_full)
+            .or_else(|| is_left_out().then_some(FULL))
     }
 
     /// Says whether any watch could see an object, at whichever version.

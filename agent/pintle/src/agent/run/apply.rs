@@ -74,6 +74,7 @@ impl Run {
         let inventory = store.inventory().clone();
         let kinds = shared.cluster.kinds_served(&ready.prepared, &inventory);
         shared.tracker.observe_also(release, &kinds);
+        shared.tracker.reserve(name, inventory.ids());
         self.job.rules.watched = Some(release.drift.clone());
         if let Err(unsynced) = shared.tracker.synced(name, SYNC).await {
             tracing::warn!(application = %name, ?unsynced, "watches are not in sync: the server is asked instead");

@@ -96,6 +96,7 @@ impl Run {
         release.drift = rules;
         let tracker = &self.shared.tracker;
         tracker.observe(&release, &kinds);
+        tracker.reserve(&name, inventory.ids());
         if let Err(unsynced) = tracker.synced(&name, SYNC).await {
             tracing::warn!(application = %name, ?unsynced, "watches are not in sync: drift is not seen");
         }

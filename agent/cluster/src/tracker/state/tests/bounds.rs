@@ -11,6 +11,12 @@ impl Fixture {
             self.see(&name, observed(&name, 1, "s"));
         }
     }
+
+    /// Reserves places for these. Returns the watches whose objects are to be listed because of that.
+    fn reserve(&mut self, names: &[&str]) -> Vec<(WatchKey, u64)> {
+        let ids: Vec<ObjectId> = names.iter().map(|name| id(name)).collect();
+        self.state.reserve(LABEL, ids.iter()).unlisted
+    }
 }
 
 #[test]
@@ -18,7 +24,7 @@ fn of_an_application_with_too_many_objects_nothing_is_said_of_the_rest() {
     let mut fixture = Fixture::new();
     fixture.overflow(0);
     assert!(fixture.is_gone("one more"));
-    assert!(fixture.see("one more", observed("u", 1, "s")), "it is news");
+    assert!(!fixture.see("one more", observed("u", 1, "s")));
     assert!(!fixture.see("another", observed("v", 1, "s")));
     assert!(!fixture.is_known("one more") && !fixture.is_known("another"));
     assert!(
@@ -26,18 +32,61 @@ fn of_an_application_with_too_many_objects_nothing_is_said_of_the_rest() {
         "it is known already"
     );
     assert_eq!(fixture.state.objects(), MOST);
-    let problem = format!("ConfigMap of v1: {FULL}");
-    let is_told = |fixture: &Fixture| {
-        let unseen = fixture.state.unseen(LABEL);
-        unseen.iter().any(|kind| kind.problem == problem)
-    };
+    let is_told =
+        |fixture: &Fixture| fixture.state.problem_of(LABEL, &id("one more")) == Some(FULL);
     assert!(is_told(&fixture));
     // Less than all is told, and then all.
     let gone = fixture.pass(&["a"]);
     assert!(gone.len() >= MOST, "{}", gone.len());
     assert!(!fixture.is_known("one more") && is_told(&fixture));
-    assert_eq!(fixture.pass(&["a"]), ["all"]);
+    assert!(fixture.pass(&["a"]).is_empty());
     assert!(fixture.is_gone("one more") && !is_told(&fixture));
+}
+
+#[test]
+fn what_is_recorded_has_a_place_however_many_others_there_are() {
+    let mut fixture = Fixture::new();
+    assert!(fixture.reserve(&["mine", "missing"]).is_empty());
+    fixture.overflow(1);
+    assert!(fixture.see("mine", observed("mine", 1, "s")));
+    assert!(fixture.is_known("mine") && !fixture.is_gone("mine"));
+    assert!(fixture.is_gone("missing"), "it would have a place");
+    assert!(!fixture.is_known("one more"));
+    assert_eq!(fixture.state.problem_of(LABEL, &id("mine")), None);
+    assert_eq!(fixture.state.unseen(LABEL), []);
+}
+
+#[test]
+fn what_was_left_out_before_it_was_recorded_is_listed() {
+    let mut fixture = Fixture::new();
+    fixture.overflow(1);
+    assert!(!fixture.see("mine", observed("mine", 1, "s")));
+    let unlisted = fixture.reserve(&["mine", "7"]);
+    let [(watch, number)] = &unlisted[..] else {
+        panic!("it was left out, and is told by nobody else");
+    };
+    assert!(fixture.reserve(&["mine", "7"]).is_empty(), "once is enough");
+    let mine = observed("mine", 1, "s");
+    let listed = take(&mut fixture.state, LABEL, "mine", mine, Origin::List);
+    assert!(is_event(listed));
+    assert!(fixture.state.listed(LABEL, watch, *number).is_some());
+    assert!(fixture.is_known("mine") && !fixture.is_gone("mine"));
+}
+
+#[test]
+fn what_is_recorded_no_more_takes_no_place_beyond_the_bound() {
+    let mut fixture = Fixture::new();
+    fixture.reserve(&["mine"]);
+    fixture.overflow(0);
+    fixture.see("mine", observed("mine", 1, "s"));
+    assert_eq!(fixture.state.objects(), MOST + 1);
+    fixture.reserve(&["7"]);
+    assert_eq!(fixture.state.objects(), MOST);
+    assert!(fixture.state.observed(LABEL, &id("7")).is_some());
+    // Which one had to go is not certain, but that it is not gone.
+    let others = (0..MOST).map(|number| number.to_string());
+    let mut all = others.chain(["mine".to_owned()]);
+    assert!(!all.any(|name| fixture.is_gone(&name)));
 }
 
 #[test]
