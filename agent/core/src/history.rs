@@ -100,7 +100,7 @@ pub struct HistoryEntry {
     /// When it was healthy for the first time: what can be gone back to has been. RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub healthy_since: Option<String>,
-    /// What is wrong with it.
+    /// What is wrong with it; while it is tried again, what was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
@@ -137,7 +137,8 @@ pub struct Attempt {
 /// Writes an attempt into a history, the newest first.
 ///
 /// A run of the same revision with the same objects is no other entry: a repair, a retry or a look says how the entry is
-/// now. Neither is a later commit that renders what is not healthy yet: it says how what the earlier one began goes on. Beyond the limit the oldest go, but never the last one that was healthy: it is what can be gone back to.
+/// now. Neither is a later commit that renders what is not healthy yet: it says how what the earlier one began goes on.
+/// Beyond the limit the oldest go, but never the last one that was healthy: it is what can be gone back to.
 pub fn record(history: &mut Vec<HistoryEntry>, attempt: Attempt, now: &str) {
     let continues = history
         .first()
@@ -217,7 +218,10 @@ fn update(entry: &mut HistoryEntry, attempt: Attempt, now: &str) {
         now.clone_into(&mut entry.ended);
     }
     entry.ending = attempt.ending;
-    entry.message = attempt.message.as_deref().map(cut);
+    // What has not ended anew says nothing of what was wrong: that is not over yet.
+    if !matches!(entry.ending, Ending::Underway | Ending::Superseded) {
+        entry.message = attempt.message.as_deref().map(cut);
+    }
     if entry.ending == Ending::Healthy && entry.healthy_since.is_none() {
         entry.healthy_since = Some(now.to_owned());
     }

@@ -6,7 +6,7 @@ use pintle_cluster::{StatusStore, Unsettled, Waited};
 use pintle_core::{
     application::{ApplicationStatus, Condition, ConditionStatus, Standing},
     event::Reason,
-    history::Ending,
+    history::{Ending, HistoryEntry, Trigger},
     inventory::Inventory,
     revision::short,
 };
@@ -23,9 +23,9 @@ use crate::agent::{
     sight,
 };
 
-/// What an application that is not Ready was told for: whoever was told waits to hear that it is over. That an earlier revision
-/// runs is none of it.
-const TROUBLES: [Reason; 9] = [
+/// What an application that is not Ready was told for: whoever was told waits to hear that it is over. It is not when an earlier
+/// revision runs.
+const TROUBLES: [Reason; 10] = [
     Reason::SourceFailed,
     Reason::PluginFailed,
     Reason::RenderFailed,
@@ -35,6 +35,7 @@ const TROUBLES: [Reason; 9] = [
     Reason::ApplyFailed,
     Reason::HookFailed,
     Reason::Degraded,
+    Reason::RolledBack,
 ];
 
 /// Says whether somebody was told that an application is in trouble, and not yet that it is over.
@@ -42,15 +43,23 @@ fn was_in_trouble(before: &ApplicationStatus) -> bool {
     let Some(ready) = Condition::ready(&before.conditions) else {
         return false;
     };
+    let is_told = || TROUBLES.iter().any(|told| ready.reason == told.camel());
+    // It was cut short, suspended, or waits for others: what it was told for before that is in the history.
+    let was_told = || before.history.iter().find_map(is_trouble).unwrap_or(false);
     match ready.status {
         ConditionStatus::True => false,
-        ConditionStatus::False => TROUBLES.iter().any(|told| ready.reason == told.camel()),
-        // A run was cut short, and what it came after is in the history.
-        ConditionStatus::Unknown => {
-            let mut endings = before.history.iter().map(|entry| entry.ending);
-            let last = endings.find(|one| !matches!(one, Ending::Underway | Ending::Superseded));
-            matches!(last, Some(Ending::Unhealthy | Ending::Failed))
-        }
+        ConditionStatus::False => is_told() || was_told(),
+        ConditionStatus::Unknown => was_told(),
+    }
+}
+
+/// Says whether an entry tells of trouble; nothing if it was cut short before it came to anything. What is gone back to is healthy,
+/// and yet not what is wanted.
+fn is_trouble(entry: &HistoryEntry) -> Option<bool> {
+    match entry.ending {
+        Ending::Healthy => Some(entry.trigger == Trigger::Rollback),
+        Ending::Unhealthy | Ending::Failed => Some(true),
+        Ending::Underway | Ending::Superseded => entry.message.is_some().then_some(true),
     }
 }
 
@@ -170,7 +179,7 @@ fn pretty(time: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use pintle_core::history::{Attempt, Trigger, record};
+    use pintle_core::history::{Attempt, record};
 
     use super::*;
     use crate::agent::reasons::{PROGRESSING, SUSPENDED, WAITS_FOR_OTHERS};
@@ -189,8 +198,7 @@ mod tests {
                 let reason = told.camel();
                 assert!(was_in_trouble(&status(standing, &reason)), "{reason}");
             }
-            let rolled_back = Reason::RolledBack.camel();
-            for other in [SUSPENDED, WAITS_FOR_OTHERS, rolled_back.as_str()] {
+            for other in [SUSPENDED, WAITS_FOR_OTHERS] {
                 assert!(!was_in_trouble(&status(standing, other)), "{other}");
             }
         }
@@ -198,35 +206,75 @@ mod tests {
         assert!(!was_in_trouble(&ApplicationStatus::default()));
     }
 
+    fn tried(before: &mut ApplicationStatus, revision: &str, trigger: Trigger, ending: Ending) {
+        let is_trouble = matches!(ending, Ending::Unhealthy | Ending::Failed);
+        let attempt = Attempt {
+            revision: revision.to_owned(),
+            reference: "main".to_owned(),
+            author: String::new(),
+            summary: String::new(),
+            trigger,
+            requested_by: None,
+            reason: None,
+            origin: None,
+            rendered: None,
+            plan: None,
+            ending,
+            message: is_trouble.then(|| "why".to_owned()),
+        };
+        record(&mut before.history, attempt, "t");
+    }
+
     #[test]
     fn a_run_that_was_cut_short_ends_no_trouble() {
         let mut before = status(Standing::Working, PROGRESSING);
         assert!(!was_in_trouble(&before), "it is the first one");
-        let attempts = [
+        for (revision, ending, expected) in [
             ("1", Ending::Healthy, false),
+            ("2", Ending::Underway, false),
             ("2", Ending::Unhealthy, true),
             ("3", Ending::Superseded, true),
             ("4", Ending::Underway, true),
             ("5", Ending::Failed, true),
+            // Tried again, and cut short each time.
+            ("5", Ending::Underway, true),
+            ("5", Ending::Superseded, true),
+            ("6", Ending::Underway, true),
             ("6", Ending::Healthy, false),
-        ];
-        for (revision, ending, expected) in attempts {
-            let attempt = Attempt {
-                revision: revision.to_owned(),
-                reference: "main".to_owned(),
-                author: String::new(),
-                summary: String::new(),
-                trigger: Trigger::Revision,
-                requested_by: None,
-                reason: None,
-                origin: None,
-                rendered: None,
-                plan: None,
-                ending,
-                message: None,
-            };
-            record(&mut before.history, attempt, "t");
-            assert_eq!(was_in_trouble(&before), expected, "{revision}");
+            ("7", Ending::Superseded, false),
+        ] {
+            tried(&mut before, revision, Trigger::Revision, ending);
+            assert_eq!(was_in_trouble(&before), expected, "{revision} {ending:?}");
+        }
+    }
+
+    #[test]
+    fn neither_does_a_suspension_nor_a_wait_for_others() {
+        for reason in [SUSPENDED, WAITS_FOR_OTHERS] {
+            let mut before = status(Standing::Stalled, reason);
+            for (ending, expected) in [
+                (Ending::Healthy, false),
+                (Ending::Failed, true),
+                (Ending::Underway, true),
+            ] {
+                tried(&mut before, "1", Trigger::Revision, ending);
+                assert_eq!(was_in_trouble(&before), expected, "{reason} {ending:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_gone_back_to_ends_no_trouble_however_healthy_it_is() {
+        let mut before = status(Standing::Working, PROGRESSING);
+        for (revision, trigger, ending, expected) in [
+            ("1", Trigger::Revision, Ending::Healthy, false),
+            ("2", Trigger::Revision, Ending::Unhealthy, true),
+            ("1", Trigger::Rollback, Ending::Healthy, true),
+            ("3", Trigger::Revision, Ending::Superseded, true),
+            ("4", Trigger::Revision, Ending::Healthy, false),
+        ] {
+            tried(&mut before, revision, trigger, ending);
+            assert_eq!(was_in_trouble(&before), expected, "{revision} {trigger:?}");
         }
     }
 }
