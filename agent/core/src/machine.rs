@@ -4,9 +4,9 @@
 //! comes with the events that need it. The machine decides *whether and when* work runs; the work itself (render, plan,
 //! check, apply, observe) is ordered by the types of the pipeline.
 //!
-//! Three things may keep an application from its newest revision for days: its source does not answer, or the revision waits
-//! for a change of something, or it fails and is tried again. None takes back what was applied before, so that is put right all
-//! the same when it drifts.
+//! Three things may keep an application from its newest revision for days: its source does not answer, the revision waits for
+//! a change of something, or it fails and is tried again. None takes back what was applied before, so that is put right all the
+//! same when it drifts.
 
 use std::time::Duration;
 
@@ -294,13 +294,7 @@ impl State {
                 }
             }
             Event::Finished { run, outcome, now } => self.finished(run, outcome, now, &mut effects),
-            Event::Woke { now } => {
-                if let Activity::Backoff(pause) = self.activity
-                    && pause.until <= now
-                {
-                    self.try_again(pause);
-                }
-            }
+            Event::Woke { now } => self.woke(now),
         }
         self.advance(&mut effects);
         (self, effects)
@@ -337,9 +331,28 @@ impl State {
         }
     }
 
+    /// What is tried again supersedes the guard of its pause: that may wait for health as long as the spec allows, and what is tried
+    /// again may be what mends it.
+    fn woke(&mut self, now: Millis) {
+        if let Activity::Backoff(pause) = self.activity
+            && pause.until <= now
+        {
+            self.try_again(pause);
+        }
+        if let Some(pause) = self.later
+            && pause.until <= now
+        {
+            self.make_due(pause);
+        }
+    }
+
     /// Ends a pause with what it was for, unless something newer is due.
     fn try_again(&mut self, pause: Pause) {
         self.activity = Activity::Idle;
+        self.make_due(pause);
+    }
+
+    fn make_due(&mut self, pause: Pause) {
         // What has drifted meanwhile is looked at by what is tried again, or after it.
         let newer = self.due.filter(|cause| *cause != Cause::Drift);
         self.due = newer.or(Some(pause.again));

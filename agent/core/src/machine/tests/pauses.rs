@@ -42,7 +42,7 @@ fn what_was_applied_is_guarded_while_a_newer_revision_is_tried_again() {
 }
 
 #[test]
-fn a_guard_that_takes_longer_than_the_pause_is_followed_by_what_is_tried_again() {
+fn a_guard_that_takes_longer_than_the_pause_is_superseded_by_what_is_tried_again() {
     for outcome in [
         Outcome::Done,
         Outcome::Cancelled,
@@ -50,8 +50,11 @@ fn a_guard_that_takes_longer_than_the_pause_is_followed_by_what_is_tried_again()
         WAITS,
     ] {
         let (state, until) = retried();
-        let (state, effects) = feed(state, [Event::Drifted, woke(until), Event::Drifted]);
+        let (state, effects) = feed(state, [Event::Drifted, woke(until - 1)]);
         assert_eq!(effects, [guard(2, true)]);
+        let (state, effects) = feed(state, [woke(until), Event::Drifted]);
+        assert_eq!(effects, [Effect::Cancel { run: RunId(2) }]);
+        assert_eq!(state.retries(), Some(1));
         let ended = Event::Finished {
             run: RunId(2),
             outcome,
