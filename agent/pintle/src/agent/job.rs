@@ -112,6 +112,8 @@ pub(crate) enum Work {
     Guard {
         /// Whether that may be tried. If not, it is only told.
         repairs: bool,
+        /// Whether what is newer is tried again. If not, it waits for a change.
+        is_tried_again: bool,
         /// What was applied; nothing if it is not known any more.
         applied: Option<Arc<Applied>>,
     },

@@ -40,8 +40,12 @@ impl Controller {
                 self.start(name, run, Work::Converge { snapshot, cause });
             }
             Effect::Guard { run, repairs } => {
-                let applied = app.applied.clone();
-                self.start(name, run, Work::Guard { repairs, applied });
+                let work = Work::Guard {
+                    repairs,
+                    is_tried_again: app.machine.retries().is_some(),
+                    applied: app.applied.clone(),
+                };
+                self.start(name, run, work);
             }
             Effect::Tell { run } => self.start(name, run, Work::Tell),
             Effect::Rest { run } => self.start(name, run, Work::Rest),

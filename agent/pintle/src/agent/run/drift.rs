@@ -277,11 +277,19 @@ fn tell_left(left: &[&DriftedObject]) -> Option<(String, Value)> {
     Some((text, documents(left)))
 }
 
-/// Tells drift that is left as it is because a repair waits for a change, and why.
-pub(super) fn tell_unrepaired(left: &[&DriftedObject], why: &str) -> Option<String> {
+/// Tells drift that is left as it is because it cannot be repaired, for how long, and why.
+pub(super) fn tell_unrepaired(
+    left: &[&DriftedObject],
+    is_tried_again: bool,
+    why: &str,
+) -> Option<String> {
     let what = what_drifted(left)?;
-    let text = format!("{what}: left as it is as long as the application waits for a change, for");
-    Some(format!("{text} {why}"))
+    let how_long = if is_tried_again {
+        "while the newest revision is tried again"
+    } else {
+        "as long as the application waits for a change"
+    };
+    Some(format!("{what}: left as it is {how_long}, for {why}"))
 }
 
 fn what_drifted(left: &[&DriftedObject]) -> Option<String> {
@@ -384,8 +392,12 @@ mod tests {
             "Service a was changed by kubectl-edit of /spec/type: left as it is until a reconciliation is asked for"
         );
         assert_eq!(
-            tell_unrepaired(&[&gone, &edit], "a policy refuses it").unwrap(),
+            tell_unrepaired(&[&gone, &edit], false, "a policy refuses it").unwrap(),
             "Service b was deleted, and 1 more: left as it is as long as the application waits for a change, for a policy refuses it"
+        );
+        assert_eq!(
+            tell_unrepaired(&[&gone], true, "something newer was begun").unwrap(),
+            "Service b was deleted: left as it is while the newest revision is tried again, for something newer was begun"
         );
     }
 

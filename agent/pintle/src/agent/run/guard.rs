@@ -43,7 +43,10 @@ const UNGUARDED: &str = "Unguarded";
 impl Run {
     /// Puts right what has drifted, or tells of it where that cannot be.
     pub(super) async fn guard(&mut self, slot: Slot) -> Outcome {
-        let Work::Guard { repairs, applied } = &self.job.work else {
+        let Work::Guard {
+            repairs, applied, ..
+        } = &self.job.work
+        else {
             return Outcome::Done;
         };
         let (repairs, applied) = (*repairs, applied.clone());
@@ -135,20 +138,21 @@ impl Run {
         let ready = self
             .ready(release, spec, &rendered, context, revision)
             .await?;
+        // What is newer is recorded with the first of it that is written, be that a hook.
         let last = inventory.release.as_ref();
         if last.is_none_or(|last| last.rendered != ready.prepared.rendered()) {
-            let message = "something newer was applied in part, and is not taken back by a repair";
+            let message = "something newer was begun, and is not taken back by a repair";
             return Err(unguarded(message));
         }
         self.claims = Some(claims);
         Ok((ready, rendered))
     }
 
-    /// Tells what has drifted and stays so, because a repair waits for a change as well, or the cluster refuses it: that is tried
-    /// again, and may go on for days. What may be put right in a moment is not told before.
+    /// Tells what has drifted and stays so, because it may not be repaired before something changes or what is newer is tried again,
+    /// or the cluster refuses it: that may go on for days. What may be put right in a moment is not told before.
     pub(super) async fn leave_drift(&mut self, inventory: &Inventory, stopped: &Stopped) {
-        let is_tried_again = stopped.outcome == Outcome::Failed(Retry::Backoff);
-        if stopped.outcome == Outcome::Cancelled || (is_tried_again && !self.is_refused) {
+        let is_repaired_again = stopped.outcome == Outcome::Failed(Retry::Backoff);
+        if stopped.outcome == Outcome::Cancelled || (is_repaired_again && !self.is_refused) {
             return;
         }
         let tracker = self.shared.tracker.clone();
@@ -166,12 +170,19 @@ impl Run {
             .collect();
         let why = stopped.verdict.as_ref();
         let why = why.map_or("", |verdict| verdict.message.as_str());
-        let why = if is_tried_again {
+        let why = if is_repaired_again {
             format!("the repair is refused, and tried again: {why}")
         } else {
             why.to_owned()
         };
-        if let Some(message) = tell_unrepaired(&news, &why) {
+        let is_tried_again = matches!(
+            self.job.work,
+            Work::Guard {
+                is_tried_again: true,
+                ..
+            }
+        );
+        if let Some(message) = tell_unrepaired(&news, is_tried_again, &why) {
             tell(
                 &self.shared,
                 &self.job.application,
