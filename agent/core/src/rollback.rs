@@ -43,15 +43,6 @@ pub struct Rollback {
     pub left_digest: Option<Digest>,
 }
 
-/// What the last render gave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Render {
-    /// Digest of its objects.
-    pub objects: Digest,
-    /// Digest of all that a commit may change: its objects, and what its folder says about them.
-    pub whole: Digest,
-}
-
 /// Something that may change which revision is to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event<'a> {
@@ -78,8 +69,6 @@ pub enum Event<'a> {
         to: Option<&'a str>,
         /// Digest of the objects that were written last, as far as that went.
         begun: Option<Digest>,
-        /// What was rendered last.
-        last: Option<Render>,
         /// Who.
         by: &'a str,
         /// Why.
@@ -111,6 +100,9 @@ pub struct Steering {
     head: Option<String>,
     /// What was healthy without a trace in the history. An agent that starts anew looks at it as a whole, and then there is one.
     unchanged: Option<String>,
+    /// The revision that was rendered last, and the digest of all that it comes to. The history may not have it: it may go on with
+    /// what another one began, or change nothing.
+    came_to: Option<(String, Digest)>,
     rollback: Option<Rollback>,
     /// A rollback that a new commit supersedes if it comes to something else than what was gone back from, which is not known yet.
     left: Option<Rollback>,
@@ -122,6 +114,7 @@ impl Steering {
         Self {
             head: None,
             unchanged: None,
+            came_to: None,
             rollback,
             left: None,
         }
@@ -157,7 +150,7 @@ impl Steering {
     /// Forgets what the source gives: it is another one, which has not answered yet. It may not have what was gone back to, so
     /// only the same commit keeps that.
     pub fn forget_head(&mut self) {
-        (self.head, self.left) = (None, None);
+        (self.head, self.left, self.came_to) = (None, None, None);
         if let Some(rollback) = &mut self.rollback {
             rollback.left_digest = None;
         }
@@ -171,6 +164,17 @@ impl Steering {
     /// Takes notice of a revision that changes nothing of what is in the cluster and healthy: so it is healthy too.
     pub fn found_unchanged(&mut self, revision: &str) {
         self.unchanged = Some(revision.to_owned());
+    }
+
+    /// Takes notice of what a revision comes to: the digest of its objects, and of what its folder says about them. It may have been
+    /// gone back from before that was known.
+    pub fn found_render(&mut self, revision: &str, whole: Digest) {
+        if let Some(rollback) = &mut self.rollback
+            && rollback.instead_of == revision
+        {
+            rollback.left_digest.get_or_insert(whole);
+        }
+        self.came_to = Some((revision.to_owned(), whole));
     }
 
     /// Takes an event. `origin` names the source that is followed; `now` is the time, RFC 3339.
@@ -236,13 +240,12 @@ impl Steering {
             Event::Asked {
                 to,
                 begun,
-                last,
                 by,
                 reason,
             } => {
                 let head = self.head.clone().ok_or(RollbackError::NoHead)?;
                 let to = self.wanted(to, begun, history, origin)?;
-                let left_digest = self.comes_to(&head, begun, last, history);
+                let left_digest = self.comes_to(&head);
                 self.left = None;
                 self.rollback = (to != head).then(|| Rollback {
                     to,
@@ -257,23 +260,14 @@ impl Steering {
         Ok(())
     }
 
-    /// Returns the digest of what the newest revision comes to; nothing if it was not rendered yet, or could not be.
-    fn comes_to(
-        &self,
-        head: &str,
-        begun: Option<Digest>,
-        last: Option<Render>,
-        history: &[HistoryEntry],
-    ) -> Option<Digest> {
-        if let Some(rollback) = &self.rollback {
-            return rollback.left_digest;
-        }
-        let last = last?;
-        let is_tried = history.first().is_some_and(|newest| {
-            newest.revision == head && newest.rendered_digest == Some(last.objects)
-        });
-        let is_unchanged = self.unchanged.as_deref() == Some(head) && begun == Some(last.objects);
-        (is_tried || is_unchanged).then_some(last.whole)
+    /// Returns the digest of what is gone back from: of what the newest revision comes to, or of what was gone back from already if
+    /// that one was not rendered yet, or could not be. Nothing if neither is known.
+    fn comes_to(&self, head: &str) -> Option<Digest> {
+        let rendered = self.came_to.as_ref();
+        rendered
+            .filter(|(revision, _)| revision == head)
+            .map(|(_, whole)| *whole)
+            .or_else(|| self.decided()?.left_digest)
     }
 
     fn wanted(

@@ -156,7 +156,6 @@ fn what_another_source_gave_is_not_gone_back_to() {
     let asked = Event::Asked {
         to: None,
         begun: None,
-        last: None,
         by: "ada",
         reason: "",
     };
@@ -175,7 +174,6 @@ fn a_person_goes_back_and_forth() {
     let ask = |to| Event::Asked {
         to,
         begun: None,
-        last: None,
         by: "ada",
         reason: "checkout is slow",
     };
@@ -234,7 +232,6 @@ fn a_commit_that_changes_nothing_is_not_what_is_gone_back_from() {
     let asked = Event::Asked {
         to: None,
         begun: None,
-        last: None,
         by: "ada",
         reason: "",
     };
@@ -265,21 +262,11 @@ fn what_was_refused_before_anything_was_written_is_not_what_runs() {
     let asked = Event::Asked {
         to: None,
         begun: Some(rendered("b")),
-        last: None,
         by: "ada",
         reason: "",
     };
     step(&mut steering, asked, &history);
     assert_eq!(steering.target(), Some("a"));
-}
-
-/// What was rendered last, where the folder says nothing about it.
-fn render(revision: &str) -> Render {
-    let whole = rendered(revision);
-    Render {
-        objects: whole,
-        whole,
-    }
 }
 
 #[test]
@@ -324,29 +311,76 @@ fn a_reconciliation_and_what_was_gone_back_to_end_a_rollback() {
         step(&mut steering, Event::Head(revision), &history);
         ran(&mut history, revision, Ending::Healthy);
     }
-    let ask = |last| Event::Asked {
+    let asked = || Event::Asked {
         to: None,
         begun: None,
-        last,
         by: "ada",
         reason: "",
     };
     for event in [Event::Retry, Event::Head("a")] {
         let mut steering = steering.clone();
-        step(&mut steering, ask(Some(render("b"))), &history);
+        steering.found_render("b1", rendered("b"));
+        step(&mut steering, asked(), &history);
         step(&mut steering, Event::Head("b2"), &history);
         assert_eq!(steering.left(), Some(rendered("b")));
         step(&mut steering, event, &history);
         assert_eq!((steering.decided(), steering.left()), (None, None));
     }
-    // What the newest comes to is not known, or is another's: then any commit supersedes.
-    for last in [None, Some(render("z"))] {
+    // What the newest comes to is not known: then any commit supersedes.
+    for last in [None, Some("a")] {
         let mut steering = steering.clone();
-        step(&mut steering, ask(last), &history);
+        if let Some(last) = last {
+            steering.found_render(last, rendered(last));
+        }
+        step(&mut steering, asked(), &history);
         assert_eq!(steering.target(), Some("a"));
         step(&mut steering, Event::Head("b2"), &history);
         assert_eq!((steering.decided(), steering.left()), (None, None));
     }
+}
+
+#[test]
+fn what_a_person_goes_back_from_is_known_whatever_the_history_has_of_it() {
+    let mut history = Vec::new();
+    let mut steering = Steering::default();
+    ran(&mut history, "a", Ending::Healthy);
+    // The second commit renders the same, and goes on with the entry of the first.
+    for revision in ["b1", "b2"] {
+        step(&mut steering, Event::Head(revision), &history);
+        ran(&mut history, revision, Ending::Unhealthy);
+    }
+    assert_eq!(history[0].revision, "b1");
+    let asked = || Event::Asked {
+        to: Some("a"),
+        begun: Some(rendered("b")),
+        by: "ada",
+        reason: "",
+    };
+    // Its run has ended before the request, or is stopped by it.
+    for is_over in [true, false] {
+        let mut steering = steering.clone();
+        if is_over {
+            steering.found_render("b2", rendered("b"));
+            step(&mut steering, asked(), &history);
+        } else {
+            step(&mut steering, asked(), &history);
+            steering.found_render("b2", rendered("b"));
+        }
+        step(&mut steering, Event::Head("b3"), &history);
+        assert_eq!(steering.left(), Some(rendered("b")));
+        // Another request comes before that is rendered.
+        step(&mut steering, asked(), &history);
+        assert_eq!(steering.target(), Some("a"));
+        step(&mut steering, Event::Head("b4"), &history);
+        assert_eq!(steering.left(), Some(rendered("b")));
+    }
+    // What another source gave says nothing of what this one gives.
+    steering.found_render("b2", rendered("b"));
+    steering.forget_head();
+    step(&mut steering, Event::Head("b2"), &history);
+    step(&mut steering, asked(), &history);
+    step(&mut steering, Event::Head("b3"), &history);
+    assert_eq!(steering.left(), None);
 }
 
 #[test]
@@ -391,6 +425,7 @@ proptest! {
         let mut history = Vec::new();
         let mut steering = Steering::default();
         let mut head: Option<String> = None;
+        let mut rendered_last: Option<String> = None;
         // How often the agent went back by itself since somebody had a say.
         let mut by_itself = 0;
         // The objects in the cluster, if they were healthy since they were written.
@@ -413,6 +448,8 @@ proptest! {
                 Happening::Ran(ending) => {
                     let Some(revision) = before.target() else { continue };
                     let objects = rendered(revision);
+                    steering.found_render(revision, objects);
+                    rendered_last = Some(revision.to_owned());
                     if before.left() == Some(objects) {
                         step(&mut steering, Event::SameAsLeft(revision), &history);
                         let to = before.decided().map(|left| left.to.as_str());
@@ -435,11 +472,15 @@ proptest! {
                     }
                 }
                 Happening::Asked(to) => {
-                    if steering.step(Event::Asked { to: to.as_deref(), begun: None, last: history.first().map(|newest| render(&newest.revision)), by: "ada", reason: "" }, &history, None, "t").is_ok() { by_itself = 0; }
+                    if steering.step(Event::Asked { to: to.as_deref(), begun: None, by: "ada", reason: "" }, &history, None, "t").is_ok() { by_itself = 0; }
+                    if let Some(rollback) = steering.rollback() && rendered_last == head {
+                        prop_assert_eq!(rollback.left_digest, head.as_deref().map(rendered));
+                    }
                 }
                 Happening::Retry => { step(&mut steering, Event::Retry, &history); by_itself = 0; }
                 Happening::Restart => {
                     steering = Steering::restore(steering.decided().cloned());
+                    rendered_last = None;
                     if let Some(head) = &head { step(&mut steering, Event::Head(head), &history); }
                     prop_assert_eq!(&steering.rollback, &before.rollback);
                     prop_assert_eq!(&steering.left, &before.left);

@@ -448,6 +448,7 @@ impl Controller {
                     is_contested,
                     is_held,
                     drift,
+                    came_to,
                     trial,
                     has_superseded,
                     wants_fetch,
@@ -500,6 +501,9 @@ impl Controller {
         }
         if has_superseded {
             app.course.supersede();
+        }
+        if let Some((revision, whole)) = came_to {
+            app.course.found_render(&revision, whole);
         }
         let released = std::mem::take(&mut app.contest.is_released);
         if let Some(drift) = drift {

@@ -19,7 +19,7 @@ use pintle_core::{
     readset::ReadSet,
     rendered::Packed,
     revision::Revision,
-    rollback::{Render, Rollback},
+    rollback::Rollback,
 };
 use serde_json::json;
 
@@ -150,8 +150,9 @@ impl Memory {
         Asked::of(&self.reads, self.account.as_ref(), rendered)
     }
 
-    /// Returns what the render gave, with all else that a commit may change: a fix may be one of how the objects are judged.
-    pub(crate) fn render(&self) -> Render {
+    /// Returns the digest of what the render gave, with all else that a commit may change: a fix may be one of how the objects are
+    /// judged.
+    pub(crate) fn whole(&self) -> Digest {
         let (objects, spec) = (self.rendered.digest(), &self.spec);
         let said = json!([
             spec.namespace,
@@ -159,11 +160,10 @@ impl Memory {
             spec.health,
             spec.drift.ignore
         ]);
-        let whole = Digester::new("left/v1")
+        Digester::new("left/v1")
             .part(objects.as_bytes())
             .part(canonical::to_string(&said))
-            .finish();
-        Render { objects, whole }
+            .finish()
     }
 }
 
@@ -226,6 +226,8 @@ pub(crate) struct Found {
     pub(crate) is_held: bool,
     /// What was found out about drift; nothing if the run did not come to a plan.
     pub(crate) drift: Option<DriftReport>,
+    /// The revision that was rendered, and the digest of all that it comes to; nothing if it came to none.
+    pub(crate) came_to: Option<(String, Digest)>,
     /// What was found out about the revision, if anything.
     pub(crate) trial: Option<Trial>,
     /// Whether the revision comes to something else than what was gone back from.
@@ -295,7 +297,7 @@ mod tests {
 
     #[test]
     fn what_a_commit_comes_to_is_more_than_its_objects_and_less_than_the_spec() {
-        let render = |spec: ApplicationSpec| {
+        let whole = |spec: ApplicationSpec| {
             let rendered = Rendered::new(Vec::new(), None, Vec::new(), &Seed::from_text("s"));
             let memory = Memory {
                 generation: 1,
@@ -307,23 +309,22 @@ mod tests {
                 notifiers: Vec::new(),
                 spec,
             };
-            memory.render()
+            memory.whole()
         };
-        let plain = render(ApplicationSpec::default());
-        let suspended = render(ApplicationSpec {
+        let plain = whole(ApplicationSpec::default());
+        let suspended = whole(ApplicationSpec {
             suspend: true,
             ..ApplicationSpec::default()
         });
         assert_eq!(suspended, plain);
-        let ignoring = render(ApplicationSpec {
+        let ignoring = whole(ApplicationSpec {
             drift: DriftSettings {
                 ignore: vec![IgnoreRule::default()],
                 ..DriftSettings::default()
             },
             ..ApplicationSpec::default()
         });
-        assert_eq!(ignoring.objects, plain.objects);
-        assert_ne!(ignoring.whole, plain.whole);
+        assert_ne!(ignoring, plain);
     }
 
     #[test]

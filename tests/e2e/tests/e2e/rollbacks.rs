@@ -159,6 +159,26 @@ fn an_agent_that_is_killed_on_the_way_back_goes_on_with_it() -> Result<()> {
     Ok(())
 }
 
+/// Pushes what changes nothing of what is rendered.
+fn push_other(stage: &Stage, text: &str) -> Result<String> {
+    let files = [("README.md", text)];
+    stage.repository.push_files(&files, text)
+}
+
+/// Waits until a commit is known to come to what was gone back from.
+fn is_left(stage: &Stage, commit: &str) -> Result<()> {
+    until("it runs on", LIMIT, || {
+        let found = stage.object("Application", "shop")?;
+        let (status, ready) = (&found["status"], condition(&found, "Ready"));
+        let is_on = status["rollback"]["insteadOf"] == commit && ready["reason"] == "RolledBack";
+        Ok(if is_on {
+            Ok(())
+        } else {
+            Err(status.to_string())
+        })
+    })
+}
+
 #[test]
 fn what_others_push_puts_nothing_back_that_was_gone_back_from() -> Result<()> {
     let (mut stage, good) = shop("others", "OnFailure")?;
@@ -167,27 +187,10 @@ fn what_others_push_puts_nothing_back_that_was_gone_back_from() -> Result<()> {
     push_broken(&stage)?;
     stage.condition("shop", "Stalled", "RolledBack")?;
     let mark = stage.mark()?;
-    let is_left = |stage: &Stage, commit: &str| {
-        until("it runs on", LIMIT, || {
-            let found = stage.object("Application", "shop")?;
-            let (status, ready) = (&found["status"], condition(&found, "Ready"));
-            let is_on =
-                status["rollback"]["insteadOf"] == commit && ready["reason"] == "RolledBack";
-            Ok(if is_on {
-                Ok(())
-            } else {
-                Err(status.to_string())
-            })
-        })
-    };
-    let push = |stage: &Stage, text: &str| {
-        let files = [("README.md", text)];
-        stage.repository.push_files(&files, text)
-    };
-    is_left(&stage, &push(&stage, "It sells.")?)?;
+    is_left(&stage, &push_other(&stage, "It sells.")?)?;
     // An agent that starts anew finds a commit that nobody has looked at.
     stage.agent.stop()?;
-    let next = push(&stage, "It sells more.")?;
+    let next = push_other(&stage, "It sells more.")?;
     stage.agent.start_again()?;
     stage.agent.wait_ready()?;
     is_left(&stage, &next)?;
@@ -203,6 +206,22 @@ fn what_others_push_puts_nothing_back_that_was_gone_back_from() -> Result<()> {
     stage.ready_at("shop", &fixed)?;
     let status = stage.object("Application", "shop")?["status"].clone();
     assert_eq!(status["rollback"], Value::Null);
+    Ok(())
+}
+
+#[test]
+fn what_a_person_goes_back_from_halfway_is_not_put_back_either() -> Result<()> {
+    let (stage, good) = shop("early", "Never")?;
+    stage.patch("shop", r#"{"spec": {"interval": "1s"}}"#)?;
+    let never_ready = broken("never-ready");
+    let repository = &stage.repository;
+    repository.push_files(&[("web.yaml", &never_ready)], "it is not ready")?;
+    stage.condition("shop", "Ready", "Progressing")?;
+    as_administrator(&["rollback", "shop", "-n", &stage.namespace], 0)?;
+    is_left(&stage, &push_other(&stage, "It sells.")?)?;
+    let status = stage.object("Application", "shop")?["status"].clone();
+    assert_eq!(status["rollback"]["to"], good.as_str(), "{status}");
+    assert_eq!(image(&stage)?["testing.pintle.dev/pod"], Value::Null);
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use pintle_core::{
 };
 
 use super::{App, asking::Requests, claiming::Contest, course::Course, dependencies};
-use crate::agent::{job::Rules, lookups, told::Told};
+use crate::agent::{job::Rules, lookups, sources::Fetched, told::Told};
 
 impl App {
     pub(super) fn new(
@@ -82,6 +82,22 @@ impl App {
     pub(super) fn take_lookup(&mut self) -> bool {
         let is_about_kinds = std::mem::take(&mut self.pending_kinds) && self.asks_for_kinds();
         std::mem::take(&mut self.pending_lookup) || is_about_kinds
+    }
+
+    /// Says whether the status tells of another revision of the source than the one that is known, so that this one may be the
+    /// older of the two.
+    pub(super) fn may_be_ahead_of(&self, known: Option<&Fetched>) -> bool {
+        let status = self.application.status.as_ref().ok();
+        let given = status.and_then(|status| match &status.rollback {
+            Some(rollback) => Some(&rollback.instead_of),
+            None => status.attempted_revision.as_ref(),
+        });
+        match (given, known) {
+            (Some(given), Some(Ok(snapshot))) => snapshot.revision().commit != *given,
+            (Some(_), None) => true,
+            // That a source does not answer takes nothing back.
+            (_, Some(Err(_))) | (None, _) => false,
+        }
     }
 
     /// Takes up a newer state of the resource. The watch may tell of our own writes after we know of them.

@@ -17,7 +17,7 @@ use tokio::task::AbortHandle;
 use super::{App, Controller};
 use crate::{
     agent::{
-        job::{Memory, RollbackAnswer, Trial},
+        job::{RollbackAnswer, Trial},
         reasons,
         sources::{Earlier, FetchFailure, Fetched, SourceKey},
     },
@@ -95,6 +95,11 @@ impl Course {
     pub(super) fn supersede(&mut self) {
         self.steering.supersede();
         self.forget_earlier();
+    }
+
+    /// Takes notice of what a revision comes to.
+    pub(super) fn found_render(&mut self, revision: &str, whole: Digest) {
+        self.steering.found_render(revision, whole);
     }
 
     /// Lets go of what was gone back to, unless it may run on: a new commit may change nothing.
@@ -333,11 +338,9 @@ impl Controller {
         let reason = request.reason.as_deref().unwrap_or("no reason was given");
         let app = self.apps.get(name);
         let status = app.and_then(|app| app.application.status.as_ref().ok());
-        let memory = app.and_then(|app| app.memory.as_deref());
         let asked = rollback::Event::Asked {
             to: request.to.as_deref(),
             begun: status.and_then(ApplicationStatus::begun),
-            last: memory.map(Memory::render),
             by: &request.by,
             reason,
         };
@@ -565,22 +568,6 @@ impl App {
             .earlier(revision)
             .or(self.fetched.as_ref())
             .cloned()
-    }
-
-    /// Says whether the status tells of another revision of the source than the one that is known, so that this one may be the
-    /// older of the two.
-    fn may_be_ahead_of(&self, known: Option<&Fetched>) -> bool {
-        let status = self.application.status.as_ref().ok();
-        let given = status.and_then(|status| match &status.rollback {
-            Some(rollback) => Some(&rollback.instead_of),
-            None => status.attempted_revision.as_ref(),
-        });
-        match (given, known) {
-            (Some(given), Some(Ok(snapshot))) => snapshot.revision().commit != *given,
-            (Some(_), None) => true,
-            // That a source does not answer takes nothing back.
-            (_, Some(Err(_))) | (None, _) => false,
-        }
     }
 
     /// Returns why what is to run cannot be had, or may not be known: nothing that a run comes to changes it.

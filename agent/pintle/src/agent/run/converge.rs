@@ -275,6 +275,7 @@ impl Run {
         {
             tracing::debug!(application = %release.application, "nothing that was read has changed");
             self.found.memory = remembered;
+            self.learn_render();
             self.found.trial = self.learned.attempted.clone().map(Trial::Unchanged);
             self.shared
                 .metrics
@@ -292,6 +293,7 @@ impl Run {
                     .await?
             }
         };
+        self.learn_render();
         if self.is_as_left() {
             tracing::debug!(application = %release.application, "it comes to what was gone back from");
             return Ok(None);

@@ -106,14 +106,20 @@ impl Run {
         apply_failed(error)
     }
 
+    /// Takes note of what the revision comes to, now that it is rendered.
+    pub(super) fn learn_render(&mut self) {
+        let whole = self.found.memory.as_deref().map(Memory::whole);
+        self.found.came_to = self.learned.attempted.clone().zip(whole);
+    }
+
     /// Says whether the revision comes to what was gone back from: that stays gone back from, and nothing is done for it. One that
     /// comes to something else supersedes the rollback.
     pub(super) fn is_as_left(&mut self) -> bool {
         let Some(left) = self.job.left else {
             return false;
         };
-        let render = self.found.memory.as_deref().map(Memory::render);
-        if render.is_some_and(|render| render.whole == left) {
+        let whole = self.found.came_to.as_ref().map(|(_, whole)| *whole);
+        if whole == Some(left) {
             self.found.trial = self.learned.attempted.clone().map(Trial::SameAsLeft);
             return true;
         }
@@ -129,12 +135,12 @@ impl Run {
             && self.has_begun
             && is_failed_rollout(verdict, self.is_overdue)
         {
-            let render = self.found.memory.as_deref().map(Memory::render);
-            let render = render.filter(|render| render.objects == rendered);
+            let memory = self.found.memory.as_deref();
+            let memory = memory.filter(|memory| memory.rendered.digest() == rendered);
             self.found.trial = Some(Trial::Failed {
                 revision: revision.clone(),
                 rendered,
-                whole: render.map(|render| render.whole),
+                whole: memory.map(Memory::whole),
                 reason: brief::cut(&verdict.message).into_owned(),
             });
         }
