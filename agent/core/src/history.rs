@@ -137,8 +137,8 @@ pub struct Attempt {
 /// Writes an attempt into a history, the newest first.
 ///
 /// A run of the same revision with the same objects is no other entry: a repair, a retry or a look says how the entry is
-/// now. Neither is a later commit that renders what is not healthy yet: it says how what the earlier one began goes on.
-/// Beyond the limit the oldest go, but never the last one that was healthy: it is what can be gone back to.
+/// now. Neither is a later commit that renders what is not healthy yet: it says how what the earlier one began goes on. Beyond
+/// the limit the oldest go, but never the last one that was healthy: it is what can be gone back to.
 pub fn record(history: &mut Vec<HistoryEntry>, attempt: Attempt, now: &str) {
     let continues = history
         .first()
@@ -248,13 +248,20 @@ fn trim(history: &mut Vec<HistoryEntry>) {
 /// Returns the newest revision that was healthy and can come from the source of this name: another source does not have it.
 /// What is not known to be from another is from this one.
 pub fn last_healthy(history: &[HistoryEntry], origin: Option<Digest>) -> Option<&HistoryEntry> {
-    let is_elsewhere = |entry: &HistoryEntry| match (entry.origin, origin) {
+    healthy(history, origin).next()
+}
+
+fn healthy(
+    history: &[HistoryEntry],
+    origin: Option<Digest>,
+) -> impl Iterator<Item = &HistoryEntry> {
+    let is_elsewhere = move |entry: &HistoryEntry| match (entry.origin, origin) {
         (Some(theirs), Some(ours)) => theirs != ours,
         _ => false,
     };
     history
         .iter()
-        .find(|entry| entry.healthy_since.is_some() && !is_elsewhere(entry))
+        .filter(move |entry| entry.healthy_since.is_some() && !is_elsewhere(entry))
 }
 
 /// Says whether a revision was healthy, or another one that rendered the same. A commit that changes nothing is healthy
@@ -270,15 +277,18 @@ pub fn was_healthy(history: &[HistoryEntry], revision: &str, rendered: Digest) -
 /// source of this name.
 ///
 /// What was gone back from is newer than what was gone back to: whoever goes back once more gets further back, and never to it.
-/// A revision that is not in the history is newer than all of it.
+/// A revision that is not in the history is newer than all of it. `objects` is the digest of what runs: one that rendered the same
+/// would change nothing.
 pub fn healthy_before<'a>(
     history: &'a [HistoryEntry],
     runs: &str,
+    objects: Option<Digest>,
     origin: Option<Digest>,
 ) -> Option<&'a HistoryEntry> {
     let first_tried = history.iter().rposition(|one| one.revision == runs);
     let older = first_tried.map_or(0, |at| at + 1);
-    last_healthy(&history[older..], origin)
+    let is_no_other = |entry: &HistoryEntry| objects.is_some() && entry.rendered_digest == objects;
+    healthy(&history[older..], origin).find(|entry| !is_no_other(entry))
 }
 
 /// Returns the revision that was written last, as far as that went, by the digest of its objects; the newest where that is not
@@ -473,7 +483,7 @@ mod tests {
     #[test]
     fn what_is_gone_back_to_was_healthy_before_what_runs() {
         let before = |history: &[HistoryEntry], runs: &str| {
-            healthy_before(history, runs, None).map(|one| one.revision.clone())
+            healthy_before(history, runs, None, None).map(|one| one.revision.clone())
         };
         let of = |runs: &[(&str, Ending)]| {
             let mut history = Vec::new();
@@ -522,8 +532,11 @@ mod tests {
         assert_eq!(number(last_healthy(&history, origin("new"))), Some(2));
         assert_eq!(number(last_healthy(&history, origin("old"))), Some(1));
         assert_eq!(number(last_healthy(&history, origin("third"))), None);
-        assert_eq!(number(healthy_before(&history, "b", origin("new"))), None);
-        assert_eq!(number(healthy_before(&history, "b", None)), Some(1));
+        assert_eq!(
+            number(healthy_before(&history, "b", None, origin("new"))),
+            None
+        );
+        assert_eq!(number(healthy_before(&history, "b", None, None)), Some(1));
         // An earlier version did not write down where it came from.
         record(&mut history, attempt("c", "c", Ending::Healthy), "t");
         assert_eq!(number(last_healthy(&history, origin("third"))), Some(3));

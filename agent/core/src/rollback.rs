@@ -65,7 +65,7 @@ pub enum Event<'a> {
     },
     /// A person wants an earlier revision.
     Asked {
-        /// Which; without one the last that was healthy before the one that runs.
+        /// Which; without one the last that was healthy before the one that runs, and rendered something else.
         to: Option<&'a str>,
         /// Digest of the objects that were written last, as far as that went.
         begun: Option<Digest>,
@@ -84,9 +84,9 @@ pub enum RollbackError {
     /// The revision is not in the history.
     #[error("there is no {0} in its history to go back to")]
     Unknown(String),
-    /// Nothing was healthy before the one that runs.
+    /// Nothing else was healthy before the one that runs.
     #[error(
-        "no earlier revision of it from this source was healthy, as far as its history goes back"
+        "no earlier revision of it from this source was healthy and renders something else, as far as its history goes back"
     )]
     NoneHealthy,
     /// The source has not answered yet.
@@ -288,19 +288,25 @@ impl Steering {
     }
 }
 
-/// Returns what is gone back to where nobody names a revision: the last that was healthy before the one that runs. Once more
-/// goes further back. `begun` is the digest of the objects that were written last, as far as that went; `origin` names the source
-/// that is followed.
+/// Returns what is gone back to where nobody names a revision: the last that was healthy before the one that runs, and rendered
+/// something else. Once more goes further back. `begun` is the digest of the objects that were written last, as far as that went;
+/// `origin` names the source that is followed.
 pub fn earlier<'a>(
     history: &'a [HistoryEntry],
     rollback: Option<&Rollback>,
     begun: Option<Digest>,
     origin: Option<Digest>,
 ) -> Option<&'a HistoryEntry> {
-    let back = rollback.map(|one| one.to.as_str());
-    // What the source gives may not have been tried yet, or may have changed nothing.
-    let runs = written(history, begun).map(|entry| entry.revision.as_str());
-    healthy_before(history, back.or(runs)?, origin)
+    let (runs, objects) = if let Some(rollback) = rollback {
+        let mut of_it = history.iter().filter(|entry| entry.revision == rollback.to);
+        let objects = of_it.find_map(|entry| entry.rendered_digest);
+        (rollback.to.as_str(), objects)
+    } else {
+        // What the source gives may not have been tried yet, or may have changed nothing.
+        let entry = written(history, begun)?;
+        (entry.revision.as_str(), begun.or(entry.rendered_digest))
+    };
+    healthy_before(history, runs, objects, origin)
 }
 
 #[cfg(test)]

@@ -240,6 +240,36 @@ fn a_commit_that_changes_nothing_is_not_what_is_gone_back_from() {
 }
 
 #[test]
+fn what_renders_the_same_is_not_gone_back_to_unless_somebody_names_it() {
+    let mut history = Vec::new();
+    let mut steering = Steering::default();
+    // The last two are entries of their own: the newer was looked at as a whole, as after a restart.
+    for revision in ["a", "b1", "b2"] {
+        step(&mut steering, Event::Head(revision), &history);
+        ran(&mut history, revision, Ending::Healthy);
+    }
+    let ask = |to| Event::Asked {
+        to,
+        begun: Some(rendered("b")),
+        by: "ada",
+        reason: "",
+    };
+    step(&mut steering, ask(Some("b1")), &history);
+    assert_eq!(steering.target(), Some("b1"));
+    // It goes on from there, and the same from what the source gives.
+    for again in [false, true] {
+        let mut steering = steering.clone();
+        if again {
+            step(&mut steering, Event::Retry, &history);
+        }
+        step(&mut steering, ask(None), &history);
+        assert_eq!(steering.target(), Some("a"));
+    }
+    let same = earlier(&history[..2], None, None, None);
+    assert_eq!(same, None, "there is nothing else");
+}
+
+#[test]
 fn what_was_refused_before_anything_was_written_is_not_what_runs() {
     let mut history = Vec::new();
     for (revision, ending) in [

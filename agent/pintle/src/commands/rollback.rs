@@ -31,7 +31,7 @@ pub(super) async fn run(args: &RollbackCommand) -> anyhow::Result<Exit> {
         let (rollback, begun) = (status.rollback.as_ref(), status.begun());
         earlier(&status.history, rollback, begun, origin).with_context(|| {
             format!(
-                "no earlier revision of {name} from its source was healthy, as far as its history goes back"
+                "no earlier revision of {name} from its source was healthy and renders something else, as far as its history goes back"
             )
         })?
     };
