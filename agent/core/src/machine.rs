@@ -68,6 +68,9 @@ pub enum Event {
     Revision(String),
     /// This is to run from now on, and not because the source has answered.
     Steered(String),
+    /// What was to run is not to any more, and it is told later what is, also if that is the same for another reason. A run that is
+    /// under way goes on.
+    Withdrawn,
     /// The source does not answer, for this reason. That is no other revision: the one that is known is still to run.
     SourceFailed(String),
     /// The spec names another source: what the one before gave counts no more, and nothing runs until this one has answered.
@@ -278,6 +281,7 @@ impl State {
                 self.steer(revision);
             }
             Event::Steered(revision) => self.steer(revision),
+            Event::Withdrawn => self.revision = None,
             Event::SourceFailed(reason) => self.failure = Some(reason),
             Event::SourceChanged => {
                 (self.revision, self.failure) = (None, None);

@@ -315,6 +315,31 @@ fn a_source_that_fails_is_told_and_takes_nothing_back() {
 }
 
 #[test]
+fn what_is_withdrawn_does_not_run_again_until_it_is_told_anew() {
+    let (state, effects) = feed(converged(), [Event::Withdrawn, Event::Drifted]);
+    assert_eq!(effects, [guard(1, true)]);
+    let changes = [
+        finished(1, Outcome::Done),
+        Event::PluginChanged,
+        Event::Requested,
+    ];
+    let (state, effects) = feed(state, changes);
+    assert_eq!(effects, []);
+    assert_eq!(
+        feed(state, [revision("1")]).1,
+        [start(2, "1", Cause::Revision)]
+    );
+    // What is under way goes on to its end.
+    let (running, _) = feed(State::new("a"), [spec(), revision("1")]);
+    let (state, effects) = feed(running, [Event::Withdrawn, finished(0, Outcome::Done)]);
+    assert_eq!(effects, []);
+    assert_eq!(
+        feed(state, [revision("1")]).1,
+        [start(1, "1", Cause::Revision)]
+    );
+}
+
+#[test]
 fn a_source_that_fails_holds_up_nothing_that_is_under_way() {
     let (running, _) = feed(State::new("a"), [spec(), revision("1")]);
     let (state, effects) = feed(running.clone(), [away("x")]);
@@ -438,6 +463,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         }),
         "[a-d]".prop_map(Event::Revision),
         "[a-d]".prop_map(Event::Steered),
+        Just(Event::Withdrawn),
         "[xy]".prop_map(Event::SourceFailed),
         Just(Event::SourceChanged),
         Just(Event::PluginChanged),
@@ -465,6 +491,7 @@ proptest! {
                 Event::SourceChanged => (known, away) = (false, false),
                 Event::Revision(_) => (known, away) = (true, false),
                 Event::Steered(_) => known = true,
+                Event::Withdrawn => known = false,
                 Event::SourceFailed(_) => away = true,
                 Event::Spec { suspended: now, .. } => suspended = *now,
                 Event::Deleted => deleted = true,

@@ -385,6 +385,27 @@ fn a_person_goes_back_and_a_reconciliation_returns() -> Result<()> {
 }
 
 #[test]
+fn a_source_that_is_set_back_to_what_was_gone_back_to_is_followed_again() -> Result<()> {
+    let (stage, first) = shop("set-back", "Never")?;
+    // Nobody asks for a reconciliation, which would end it.
+    stage.patch("shop", r#"{"spec": {"interval": "1s"}}"#)?;
+    let second = deployment("web", 2, IMAGE);
+    let second = stage
+        .repository
+        .push_files(&[("web.yaml", &second)], "two")?;
+    stage.ready_at("shop", &second)?;
+    as_administrator(&["rollback", "shop", "-n", &stage.namespace], 0)?;
+    stage.condition("shop", "Ready", "RolledBack")?;
+    let repository = &stage.repository;
+    repository.git(&["reset", "--quiet", "--hard", &first])?;
+    repository.push()?;
+    stage.ready_at("shop", &first)?;
+    let status = stage.object("Application", "shop")?["status"].clone();
+    assert_eq!(status["rollback"], Value::Null, "{status}");
+    Ok(())
+}
+
+#[test]
 fn what_is_gone_back_to_comes_from_the_source_that_is_named_now() -> Result<()> {
     let stage = Stage::new("renamed")?;
     let servers = Proxy::start(stage.world.servers.http(), None)?;

@@ -455,6 +455,7 @@ impl Controller {
         };
         let history = history(&app.application);
         let origin = app.source.as_ref().map(SourceKey::origin);
+        let before = app.course.decided().map(|rollback| rollback.to.clone());
         let steering = &mut app.course.steering;
         steering.step(event, history, origin, &now_text())?;
         let Some(target) = app.course.steering.target().map(ToOwned::to_owned) else {
@@ -467,6 +468,10 @@ impl Controller {
             if app.course.waiting.is_none() && app.course.is_asked() {
                 // What was asked for and not fetched yet is superseded: nobody is to wait for it.
                 app.course.give_answer(None);
+            }
+            if before.as_ref() == Some(&target) && app.course.decided().is_none() {
+                // The source gives what was gone back to: it runs, and is not what is told of it any more.
+                self.step(name, machine::Event::Withdrawn);
             }
             self.head_for(name, target);
         } else if app.course.earlier(&target).is_some() {
