@@ -1,6 +1,7 @@
 //! What does not work is taken back, once, and loudly.
 
-use std::collections::BTreeMap;
+mod restarts;
+
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -10,7 +11,7 @@ use serde_json::Value;
 use crate::desk::{as_administrator, of_administrator};
 use crate::recordings::keep;
 use crate::rollouts::misbehaving;
-use crate::world::{LIMIT, Stage, condition, config_map, deployment, world};
+use crate::world::{LIMIT, Stage, condition, config_map, deployment};
 
 const IMAGE: &str = "registry.k8s.io/pause:3.9";
 
@@ -124,38 +125,6 @@ fn a_revision_that_does_not_work_is_taken_back_until_the_next_commit() -> Result
     stage.ready_at("shop", &fixed)?;
     let status = stage.object("Application", "shop")?["status"].clone();
     assert_eq!(status["rollback"], Value::Null);
-    Ok(())
-}
-
-#[test]
-fn an_agent_that_is_killed_on_the_way_back_goes_on_with_it() -> Result<()> {
-    let proxy = Proxy::before_api_server(world().control_plane)?;
-    let (mut stage, good) = shop_on(Stage::through("halfway", &proxy)?, "OnFailure")?;
-    // The broken revision is written, and what comes after it does not arrive.
-    let late = Fault::on("PATCH", "/deployments/web?").after(1);
-    proxy.inject(late.delay(Duration::from_mins(10)));
-    push_broken(&stage)?;
-    let found = until("the status tells where it goes", LIMIT, || {
-        let found = stage.object("Application", "shop")?;
-        Ok(if found["status"]["rollback"]["to"] == good.as_str() {
-            Ok(found)
-        } else {
-            Err(found["status"]["conditions"].to_string())
-        })
-    })?;
-    assert_eq!(condition(&found, "Ready")["reason"], "Applying", "{found}");
-    assert_eq!(image(&stage)?["testing.pintle.dev/pod"], "crash-loop");
-
-    let mark = stage.mark()?;
-    stage.agent.kill()?;
-    proxy.heal();
-    stage.agent.start_again()?;
-    stage.agent.wait_ready()?;
-    stage.condition("shop", "Stalled", "RolledBack")?;
-    assert_eq!(image(&stage)?["testing.pintle.dev/pod"], Value::Null);
-    let writes = stage.writes_since(mark)?;
-    let once = BTreeMap::from([("patch deployments/web".to_owned(), 1)]);
-    assert_eq!(writes, once, "the broken revision is not tried again");
     Ok(())
 }
 

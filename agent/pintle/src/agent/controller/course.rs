@@ -456,6 +456,7 @@ impl Controller {
         let history = history(&app.application);
         let origin = app.source.as_ref().map(SourceKey::origin);
         let before = app.course.decided().map(|rollback| rollback.to.clone());
+        let is_as_left = matches!(event, rollback::Event::SameAsLeft(_));
         let steering = &mut app.course.steering;
         steering.step(event, history, origin, &now_text())?;
         let Some(target) = app.course.steering.target().map(ToOwned::to_owned) else {
@@ -479,6 +480,10 @@ impl Controller {
             app.course.missing = None;
             self.head_for(name, target);
         } else {
+            if is_as_left {
+                // The machine knows what the source gives, which any change would roll out until the other is there.
+                self.step(name, machine::Event::Withdrawn);
+            }
             self.fetch_earlier(name, target);
         }
         Ok(())
