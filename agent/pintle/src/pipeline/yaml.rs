@@ -18,7 +18,7 @@ pub(crate) fn write(value: &Value) -> String {
 fn append(value: &Value, out: &mut String) {
     let mut options = serde_saphyr::SerializerOptions::default();
     // Long lines stay as they are: folding is for prose, and a diff of manifests is by line.
-    options.min_fold_chars = usize::MAX;
+    options.folded_wrap_chars = usize::MAX;
     options.compact_list_indent = true;
     let start = out.len();
     if serde_saphyr::to_fmt_writer_with_options(out, &Written(value), options).is_err() {
@@ -111,6 +111,8 @@ mod tests {
         let text = write(&value);
         assert_eq!(read(text.as_bytes(), "x").unwrap(), value, "{text}");
         assert!(text.contains("\"yes\"") || text.contains("'yes'"), "{text}");
+        let prose = format!("long {}end", "words and ".repeat(50));
+        assert_eq!(write(&json!({ "a": prose })), format!("a: {prose}\n"));
         let both = [
             json!({"kind": "A", "items": [{"a": 1, "b": [2]}]}),
             json!({"kind": "B"}),
