@@ -48,29 +48,33 @@ impl Pattern {
 
     /// Whether the whole path matches.
     pub fn matches(&self, path: &str) -> bool {
-        let path: Vec<char> = path.chars().collect();
         let tokens = &self.0;
+        // `at` is where a character begins.
+        let next = |at: usize| path.get(at..).and_then(|rest| rest.chars().next());
         let (mut at, mut token) = (0, 0);
         // Where to go on if what follows the last star does not fit: behind the star, and one character further.
         let mut retry: Option<(usize, usize)> = None;
         loop {
-            match tokens.get(token) {
-                None if at == path.len() => return true,
-                Some(Token::Many) => {
+            match (tokens.get(token), next(at)) {
+                (None, None) => return true,
+                (Some(Token::Many), _) => {
                     token += 1;
                     retry = Some((at, token));
                     continue;
                 }
-                Some(one) if path.get(at).is_some_and(|&c| one.takes(c)) => {
-                    at += 1;
+                (Some(one), Some(c)) if one.takes(c) => {
+                    at += c.len_utf8();
                     token += 1;
                     continue;
                 }
                 _ => {}
             }
-            match retry {
-                Some((from, star)) if path.get(from).is_some_and(|&c| c != '/') => {
-                    at = from + 1;
+            let Some((from, star)) = retry else {
+                return false;
+            };
+            match next(from) {
+                Some(c) if c != '/' => {
+                    at = from + c.len_utf8();
                     token = star;
                     retry = Some((at, star));
                 }

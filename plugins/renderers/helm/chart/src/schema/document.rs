@@ -1,6 +1,7 @@
 //! A schema and its parts that other parts refer to.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
 };
@@ -246,8 +247,14 @@ impl<'a> Document<'a> {
         reference: &str,
         base: &str,
     ) -> Result<Option<Target<'a>>, String> {
-        let address = join(base, reference);
+        // Nearly all are within the document.
+        let address = if reference.starts_with('#') {
+            Cow::Borrowed(base)
+        } else {
+            Cow::Owned(join(base, reference))
+        };
         let (document, fragment) = address.split_once('#').unwrap_or((&address, ""));
+        let fragment = reference.strip_prefix('#').unwrap_or(fragment);
         let document = if document == PLACE {
             self.address.as_str()
         } else {
@@ -281,9 +288,13 @@ impl<'a> Document<'a> {
             draft: root.map_or(self.draft, |root| root.draft),
         };
         for token in pointer.split('/').skip(1) {
-            let token = token.replace("~1", "/").replace("~0", "~");
+            let token = if token.contains('~') {
+                Cow::Owned(token.replace("~1", "/").replace("~0", "~"))
+            } else {
+                Cow::Borrowed(token)
+            };
             target.schema = match target.schema {
-                Json::Object(entries) => entries.get(&token)?,
+                Json::Object(entries) => entries.get(&*token)?,
                 Json::Array(items) => items.get(token.parse::<usize>().ok()?)?,
                 _ => return None,
             };
@@ -325,7 +336,7 @@ fn anchors(keywords: &Keywords, draft: Draft) -> Vec<String> {
     let anchors = match draft {
         Draft::V4 | Draft::V6 | Draft::V7 => {
             let fragment = id(keywords, draft).and_then(|id| id.split_once('#'));
-            let anchor = fragment.map(|(_, fragment)| percent_decoded(fragment));
+            let anchor = fragment.map(|(_, fragment)| percent_decoded(fragment).into_owned());
             [
                 anchor.filter(|anchor| !anchor.is_empty() && !anchor.starts_with('/')),
                 None,
@@ -423,7 +434,10 @@ fn join(base: &str, reference: &str) -> String {
     format!("{}{slash}{}{fragment}", &base[..origin], parts.join("/"))
 }
 
-pub(super) fn percent_decoded(text: &str) -> String {
+pub(super) fn percent_decoded(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return Cow::Borrowed(text);
+    }
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, behind @ ..] = rest {
@@ -437,7 +451,7 @@ pub(super) fn percent_decoded(text: &str) -> String {
             rest = behind;
         }
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// References to what is elsewhere.

@@ -154,7 +154,13 @@ pub(super) fn parts(shape: Shape, value: &Json) -> Vec<(Option<Cow<'_, str>>, &J
 /// Appends a key to a JSON pointer.
 pub(super) fn enter(at: &mut String, key: &str) {
     at.push('/');
-    at.push_str(&key.replace('~', "~0").replace('/', "~1"));
+    for char in key.chars() {
+        match char {
+            '~' => at.push_str("~0"),
+            '/' => at.push_str("~1"),
+            char => at.push(char),
+        }
+    }
 }
 
 /// The draft of a schema inside one of a draft: only with an id is it a resource of its own, whose `$schema` counts.
