@@ -40,7 +40,7 @@ struct ScannedFile {
 }
 
 /// Most bytes of a file that a scan keeps, and of all files, so that they need not be read and digested a second time.
-const KEPT_FILE: u64 = 1 << 20;
+const KEPT_FILE: u64 = 4 << 20;
 const KEPT: u64 = 32 << 20;
 
 /// So many files, or bytes, are worth more threads: they take some milliseconds.
@@ -220,7 +220,7 @@ impl Objects for Contents {
         if let Some(bytes) = &file.bytes {
             return Ok(bytes.clone());
         }
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(usize::try_from(file.size).unwrap_or_default());
         fs::File::open(&file.path)
             .and_then(|open| open.take(file.size + 1).read_to_end(&mut bytes))
             .map_err(|error| broken(at, &error.to_string()))?;

@@ -212,7 +212,7 @@ fn what_git_ignores_is_not_there() {
 fn changes_make_another_revision_and_late_ones_are_not_seen() {
     let repository = repository(open_servers(), "changing");
     // Too large to be kept by the scan.
-    let large = "b".repeat((1 << 20) + 1);
+    let large = "b".repeat((4 << 20) + 1);
     let files = [("a.yaml", "a"), ("b.yaml", &large), ("c.yaml", &large)];
     repository.push_files(&files, "first").unwrap();
     let scan = || WorkTree::scan(repository.work(), Limits::default()).unwrap();
