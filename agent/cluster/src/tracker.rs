@@ -237,12 +237,7 @@ impl Tracker {
 
     fn open(&self, application: &ApplicationName, registration: Registration) {
         self.catch_up(application, registration.backlog);
-        self.begin(registration.open);
-    }
-
-    /// Opens watches.
-    fn begin(&self, open: Vec<(WatchKey, u64)>) {
-        for (key, number) in open {
+        for (key, number) in registration.open {
             // Nothing if it was closed meanwhile.
             let Some(nudge) = self.inner.lock().nudge_of(&key, number) else {
                 continue;

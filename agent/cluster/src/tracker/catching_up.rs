@@ -32,19 +32,15 @@ impl Tracker {
     /// Makes up for what was missed, and says so of each kind when that is done: one that cannot be listed holds up no other.
     /// What the checks have to say of it comes later.
     pub(super) fn catch_up(&self, application: &ApplicationName, backlog: Backlog) {
+        let tracker = || Arc::downgrade(&self.inner);
         if let Some((texts, number)) = backlog.kept {
-            let (tracker, label) = (Arc::downgrade(&self.inner), application.label_value());
-            tokio::spawn(take_up(tracker, label, texts, number));
+            let label = application.label_value();
+            tokio::spawn(take_up(tracker(), label, texts, number));
         }
         for (key, _) in backlog.unlisted {
-            self.list(key);
-        }
-    }
-
-    /// Lists the objects of a watch for those who are behind on it, unless somebody does.
-    pub(super) fn list(&self, key: WatchKey) {
-        if self.inner.lock().begin_listing(&key) {
-            tokio::spawn(list(Arc::downgrade(&self.inner), key));
+            if self.inner.lock().begin_listing(&key) {
+                tokio::spawn(list(tracker(), key));
+            }
         }
     }
 }

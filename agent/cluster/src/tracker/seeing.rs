@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
-    Inner, Observed, Tracker,
+    Inner, Observed,
     checking::unanswered,
     room::weight,
     state::{Incoming, Origin, Registered},
@@ -66,15 +66,6 @@ impl Inner {
         self.serve(&mut state, label, taken.unserved);
         drop(state);
         self.publish(taken.event);
-        let tracker = || Tracker {
-            inner: Arc::clone(self),
-        };
-        if !taken.reopened.is_empty() {
-            tracker().begin(taken.reopened);
-        }
-        if let Some(key) = taken.doubted {
-            tracker().list(key);
-        }
     }
 
     pub(super) fn gone(&self, object: &Value) {

@@ -6,7 +6,6 @@ mod checks;
 mod deleted;
 mod queue;
 mod remembered;
-mod restored;
 mod sight;
 
 use std::{
@@ -87,15 +86,10 @@ pub(super) struct Incoming<'a> {
 }
 
 /// What came of an object that was seen.
-#[derive(Default)]
 pub(super) struct Taken {
     pub(super) event: Option<TrackEvent>,
     /// The number of its application, if something waits for a check and nobody serves that.
     pub(super) unserved: Option<u64>,
-    /// The watch whose objects are to be listed, if what it tells is in doubt.
-    pub(super) doubted: Option<WatchKey>,
-    /// Watches to be opened anew.
-    pub(super) reopened: Vec<(WatchKey, u64)>,
 }
 
 struct App {
@@ -148,8 +142,6 @@ pub(super) struct State {
     /// Labels by the unique id of objects that carry them, and of which those applications own nothing. An object that is handed
     /// over is such a one for a moment: when its label changes as well, nothing on it names its old owner any more.
     disowned: HashMap<Box<str>, String>,
-    /// When objects were listed last because a watch was in doubt.
-    doubted: Option<Instant>,
     counter: u64,
     pub(super) early: Early,
     /// For all of the objects that are to be checked.
@@ -167,7 +159,6 @@ impl Default for State {
             deleted: Deleted::default(),
             listing: BTreeSet::new(),
             disowned: HashMap::new(),
-            doubted: None,
             counter: 0,
             early: Early::default(),
             room: &WHOLE,
@@ -235,7 +226,16 @@ impl State {
             .into_iter()
             .map(|key| {
                 self.counter += 1;
-                self.watches.insert(key.clone(), Watch::new(self.counter));
+                let watch = Watch {
+                    number: self.counter,
+                    task: None,
+                    pass: 0,
+                    synced: false,
+                    problem: None,
+                    is_lost: false,
+                    nudge: Arc::default(),
+                };
+                self.watches.insert(key.clone(), watch);
                 (key, self.counter)
             })
             .collect();
@@ -358,40 +358,38 @@ impl State {
             check,
             at: incoming.at,
             anew: matches!(incoming.origin, Origin::List),
-            told: matches!(incoming.origin, Origin::Watch(..)),
         };
-        let mut taken = Taken::default();
-        match incoming.origin {
-            Origin::Watch(key, _) if self.doubt(incoming.label, &incoming.id, &sighting, key) => {
-                taken.doubted = Some(key.clone());
-            }
-            Origin::List if self.is_restored(incoming.label, &incoming.id, &sighting.observed) => {
-                taken.reopened = self.begin_anew();
-            }
-            _ => {}
-        }
         let uid = sighting.observed.uid.clone();
         let is_owned = sighting.observed.stored.is_some();
         let app = self.apps.get_mut(incoming.label)?;
-        let Some(renewed) = app.see(&incoming.id, sighting) else {
-            return Some(taken);
-        };
+        let renewed = app.see(&incoming.id, sighting)?;
         if is_owned {
             self.disowned.remove(&uid);
         } else {
             self.disowned.insert(uid, incoming.label.to_owned());
         }
-        if renewed.to_check {
+        let unserved = if renewed.to_check {
             let whole = Whole::within(self.room, incoming.object, incoming.weight);
-            taken.unserved = app.enqueue(incoming.id.clone(), check, whole);
-        }
-        taken.event = renewed.changed.then(|| app.changed(incoming.id));
-        Some(taken)
+            app.enqueue(incoming.id.clone(), check, whole)
+        } else {
+            None
+        };
+        let event = renewed.changed.then(|| app.changed(incoming.id));
+        Some(Taken { event, unserved })
     }
 
     fn keys(&self, label: &str) -> impl Iterator<Item = &WatchKey> {
         let app = self.apps.get(label);
         app.map(|app| &app.keys).into_iter().flatten()
+    }
+
+    /// Returns the pass of the watch that will see an object; the current one, so that it is not taken for gone.
+    fn pass_of(&self, label: &str, id: &ObjectId) -> u64 {
+        let watching = self
+            .keys(label)
+            .filter(|key| sees(key, id))
+            .filter_map(|key| self.watches.get(key));
+        watching.map(|watch| watch.pass).max().unwrap_or_default()
     }
 
     pub(super) fn remove(&mut self, label: &str, id: &ObjectId, uid: &str) -> Vec<TrackEvent> {

@@ -48,11 +48,6 @@ impl Behind {
         self.is_taking_up || self.listing.contains_key(key)
     }
 
-    /// Takes note that the objects of a watch are to be listed, and by whom.
-    pub(super) fn begin_on(&mut self, key: WatchKey, number: u64) {
-        self.listing.insert(key, number);
-    }
-
     /// Says whether objects that were seen before are being taken up, which waits for no server.
     pub(super) fn is_taking_up(&self) -> bool {
         self.is_taking_up

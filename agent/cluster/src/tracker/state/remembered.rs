@@ -32,8 +32,6 @@ pub(super) struct Sighting {
     pub(super) at: Instant,
     /// Whether it is checked although this state of it was: by other rules.
     pub(super) anew: bool,
-    /// Whether a watch tells of it.
-    pub(super) told: bool,
 }
 
 /// What comes of a sighting.
@@ -51,10 +49,6 @@ pub(super) struct Remembered {
     pub(super) pass: u64,
     /// The `apiVersion` at which it was told last.
     pub(super) version: Arc<str>,
-    /// Whether a watch has told of this state of it.
-    told: bool,
-    /// Whether a watch has told of an older one since, and a list is to say what there is.
-    pub(super) is_doubted: bool,
     /// Checks this state of it again. There is one at most: objects change often while they are on their way.
     recheck: Option<AbortOnDrop>,
     /// The check of what it is now.
@@ -75,8 +69,6 @@ impl Remembered {
             observed: sighting.observed,
             pass: sighting.pass,
             version: sighting.version,
-            told: sighting.told,
-            is_doubted: false,
             recheck: None,
             wanted: sighting.check,
             answered: sighting.check - 1,
@@ -115,30 +107,10 @@ impl Remembered {
         let known = std::mem::replace(&mut self.observed, sighting.observed);
         self.observed.assessment = known.assessment;
         self.version = sighting.version;
-        self.told = sighting.told || (is_same && self.told);
-        self.is_doubted = false;
         Some(Renewed {
             changed,
             to_check: is_wanted || is_unknown,
         })
-    }
-
-    /// Says whether a watch tells of an older state of the object, although what is known of it was told before: by a watch, or
-    /// before this pass over all objects. An answer may be ahead of what watches tell.
-    pub(super) fn is_belied_by(&self, sighting: &Sighting) -> bool {
-        let was_told = self.told || self.pass < sighting.pass;
-        sighting.told && was_told && self.is_newer_than(&sighting.observed)
-    }
-
-    /// Says whether what is known of the object is newer than a state of it.
-    pub(super) fn is_newer_than(&self, seen: &Observed) -> bool {
-        is_older(seen, &self.observed)
-    }
-
-    /// Forgets which state of the object is known: whatever is told next is its newest.
-    pub(super) fn forget_state(&mut self) {
-        self.observed.resource_version = Box::default();
-        (self.told, self.is_doubted) = (false, false);
     }
 
     /// Takes up what a check says, and with it what checks the object again. Returns whether it is something else than before;

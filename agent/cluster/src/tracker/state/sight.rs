@@ -93,15 +93,6 @@ impl State {
         }
     }
 
-    /// Returns the pass of the watch that will see an object; the current one, so that it is not taken for gone.
-    pub(super) fn pass_of(&self, label: &str, id: &ObjectId) -> u64 {
-        let watching = self
-            .keys(label)
-            .filter(|key| sees(key, id))
-            .filter_map(|key| self.watches.get(key));
-        watching.map(|watch| watch.pass).max().unwrap_or_default()
-    }
-
     pub(super) fn users(&self, key: &WatchKey) -> Vec<TrackEvent> {
         let users = self.apps.values().filter(|app| app.keys.contains(key));
         let names = users.map(|app| app.registered.application.clone());

@@ -3,7 +3,6 @@
 mod bounds;
 mod catching_up;
 mod checking;
-mod restored;
 
 use super::*;
 use futures::FutureExt as _;
@@ -528,7 +527,7 @@ fn nothing_is_relied_upon_that_a_watch_told_that_does_not_work() {
     assert!(fixture.fail("away", false));
     assert!(!fixture.fail("away", false), "it is counted from the first");
     assert!(!fixture.is_known("a") && !fixture.is_known("b"));
-    assert!(fixture.see("a", observed("a", 1, "edited")), "it is told");
+    assert!(fixture.see("a", observed("a", 2, "edited")), "it is told");
     assert!(!fixture.is_known("a"), "and does not count");
     assert_eq!(fixture.resume(), [sight()], "so it is told again");
     assert_eq!(fixture.resume(), []);
