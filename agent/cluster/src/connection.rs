@@ -1,8 +1,6 @@
 //! The way to one API server, in one's own name or in that of a service account.
 
 mod bounded;
-mod room;
-mod weight;
 
 use std::{ffi::OsStr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -16,10 +14,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tower::timeout::TimeoutLayer;
 
 use self::bounded::Bound;
-pub(crate) use self::{
-    bounded::TooMuch,
-    room::{Held, Room},
-};
+pub(crate) use self::bounded::TooMuch;
 use crate::{
     clock::ServerClock,
     fence::Fence,
@@ -133,7 +128,6 @@ pub struct Connection {
     identity: Option<ServiceAccount>,
     headers: Arc<HeaderMap>,
     fence: Option<Fence>,
-    is_remote: bool,
 }
 
 struct Shared {
@@ -141,8 +135,6 @@ struct Shared {
     permits: Permits,
     pressure: Pressure,
     clock: ServerClock,
-    /// For what clusters answer whose kubeconfigs are in this one.
-    remotes: Room,
     request_timeout: Duration,
     impersonating: Option<String>,
     server: String,
@@ -191,14 +183,12 @@ impl Connection {
     /// Must be called within a tokio runtime, and the connection is of use in that one only.
     pub async fn connect(options: Options) -> Result<Self, ConnectError> {
         let config = configuration(&options).await?;
-        Self::configured(config, &options, None)
+        Self::configured(config, &options)
     }
 
-    /// Connects; with room, to a server that is not trusted, whose answers are kept in it.
     pub(crate) fn configured(
         mut config: kube::Config,
         options: &Options,
-        room: Option<Room>,
     ) -> Result<Self, ConnectError> {
         // Requests are sent again by `request`, which knows all of them to be idempotent and obeys Retry-After.
         config.default_retry = false;
@@ -216,16 +206,16 @@ impl Connection {
             ClientBuilder::try_from(config).map_err(|error: kube::Error| ConnectError::Client {
                 detail: chain(&error),
             })?;
-        let is_remote = room.is_some();
         // Of every request, whoever sends it, until the head of the answer: a watch has its own end.
         let client = client
-            .with_layer(&Bound { room })
+            .with_layer(&Bound)
             .with_layer(&TimeoutLayer::new(options.request_timeout));
-        let connection = Self::with_client(client.build(), options, impersonating, server);
-        Ok(Self {
-            is_remote,
-            ..connection
-        })
+        Ok(Self::with_client(
+            client.build(),
+            options,
+            impersonating,
+            server,
+        ))
     }
 
     pub(crate) fn with_client(
@@ -239,7 +229,6 @@ impl Connection {
             permits: Permits::new(options.concurrency),
             pressure: Pressure::default(),
             clock: ServerClock::default(),
-            remotes: Room::default(),
             request_timeout: options.request_timeout,
             impersonating,
             server,
@@ -249,7 +238,6 @@ impl Connection {
             identity: None,
             headers: Arc::default(),
             fence: None,
-            is_remote: false,
         }
     }
 
@@ -289,7 +277,6 @@ impl Connection {
             identity: Some(account.clone()),
             headers: Arc::new(headers),
             fence: self.fence.clone(),
-            is_remote: self.is_remote,
         })
     }
 
@@ -334,16 +321,6 @@ impl Connection {
 
     pub(crate) fn fence(&self) -> Option<&Fence> {
         self.fence.as_ref()
-    }
-
-    /// Says whether somebody else named the server.
-    pub(crate) fn is_remote(&self) -> bool {
-        self.is_remote
-    }
-
-    /// Returns room for what a cluster answers whose kubeconfig is in this one.
-    pub(crate) fn room_for_remote(&self) -> Room {
-        self.shared.remotes.of_another()
     }
 
     pub(crate) fn request_timeout(&self) -> Duration {

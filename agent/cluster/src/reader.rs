@@ -68,10 +68,9 @@ impl Reader {
         };
         let path = resource.path(namespace, None);
         match paging::page(&self.connection, &path, None, page).await {
-            Ok(page) => {
-                let found = page.objects.into_iter();
-                let found = found.map(|item| typed(item, &resource));
-                Ok((found.collect(), page.next))
+            Ok((found, next)) => {
+                let found = found.into_iter().map(|item| typed(item, &resource));
+                Ok((found.collect(), next))
             }
             // Of a list that was begun, a part is no answer.
             Err(error) if error.is_not_found() && page.is_none() => Ok((Vec::new(), None)),

@@ -57,16 +57,14 @@ impl Connection {
     /// Connects to the cluster that the current context of a kubeconfig names. No request is sent yet.
     ///
     /// The kubeconfig is not trusted: it may hold credentials, and nothing that runs a program in the agent or reads a file of
-    /// its own. The server that it names is not trusted either: large answers of all such servers share a few places in memory.
-    /// Writes go through the same fence as those of `home`.
+    /// its own. Writes go through the same fence as those of `home`.
     pub async fn remote(kubeconfig: &str, home: &Self) -> Result<Self, RemoteError> {
         let kubeconfig = checked(kubeconfig)?;
         let config =
             kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
                 .await
                 .map_err(|error| RemoteError::Malformed(chain(&error)))?;
-        let room = Some(home.room_for_remote());
-        let connection = Self::configured(config, &Options::default(), room)?;
+        let connection = Self::configured(config, &Options::default())?;
         Ok(match home.fence() {
             Some(fence) => connection.with_fence(fence.clone()),
             None => connection,

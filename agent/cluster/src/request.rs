@@ -15,7 +15,7 @@ use tower::timeout::error::Elapsed;
 use self::refusal::refusal;
 pub use self::refusal::{Cause, Refusal};
 use crate::{
-    connection::{Connection, Held, TooMuch},
+    connection::{Connection, TooMuch},
     retry,
 };
 
@@ -77,17 +77,12 @@ pub enum RequestError {
         why: String,
     },
     /// The answer is larger than the request lets it be, and was not read to its end.
-    #[error(
-        "the answer to {request} has more than {most} bytes{}",
-        if *.in_memory { " in memory" } else { "" }
-    )]
+    #[error("the answer to {request} has more than {most} bytes")]
     TooLarge {
         /// Method and path.
         request: String,
         /// How many it may have.
         most: usize,
-        /// Whether they are counted as it is in memory, rather than as it was sent.
-        in_memory: bool,
     },
     /// The answer is not what the API promises.
     #[error("the answer to {request} is malformed: {detail}")]
@@ -271,8 +266,6 @@ struct Answer {
     code: u16,
     retry_after: Option<Duration>,
     body: Bytes,
-    /// Its place in memory, if it is another cluster's.
-    held: Option<Held>,
 }
 
 impl Answer {
@@ -296,14 +289,10 @@ impl Connection {
         Ok((answer.code, answer.json(call)?))
     }
 
-    /// Like [`Connection::call`], with the bytes of the answer, and its place in memory: for as long as all of it is kept.
-    pub(crate) async fn call_with_size(
-        &self,
-        call: &Call,
-    ) -> Result<(usize, Value, Option<Held>), RequestError> {
+    /// Like [`Connection::call`], with the bytes of the answer.
+    pub(crate) async fn call_with_size(&self, call: &Call) -> Result<(usize, Value), RequestError> {
         let answer = self.answered(call).await?;
-        let value = answer.json(call)?;
-        Ok((answer.body.len(), value, answer.held))
+        Ok((answer.body.len(), answer.json(call)?))
     }
 
     /// Sends a request for text once: a log, which is worth no more.
@@ -378,7 +367,6 @@ impl Connection {
             let code = response.status().as_u16();
             self.clock().told(response.headers().get(header::DATE));
             let retry_after = retry::retry_after(response.headers().get(header::RETRY_AFTER));
-            let held = response.extensions().get().cloned();
             let body = Limited::new(response.into_body(), call.most)
                 .collect()
                 .await;
@@ -387,7 +375,6 @@ impl Connection {
                 code,
                 retry_after,
                 body: body.to_bytes(),
-                held,
             })
         };
         let bounded = tokio::time::timeout(limit, exchange);
@@ -434,11 +421,10 @@ fn broken_off(
     call: &Call,
     error: &(dyn Error + Send + Sync + 'static),
 ) -> RequestError {
-    if let Some((most, in_memory)) = exceeded(call, error) {
+    if let Some(most) = exceeded(call, error) {
         return RequestError::TooLarge {
             request: call.name(),
             most,
-            in_memory,
         };
     }
     RequestError::Unreachable {
@@ -448,15 +434,15 @@ fn broken_off(
     }
 }
 
-/// Returns the bound that an answer has exceeded, if it was not read to its end for that, and whether it is one in memory.
-fn exceeded(call: &Call, error: &(dyn Error + 'static)) -> Option<(usize, bool)> {
+/// Returns the bound that an answer has exceeded, if it was not read to its end for that.
+fn exceeded(call: &Call, error: &(dyn Error + 'static)) -> Option<usize> {
     let mut next = Some(error);
     while let Some(cause) = next {
         if cause.is::<LengthLimitError>() {
-            return Some((call.most, false));
+            return Some(call.most);
         }
         if let Some(bound) = cause.downcast_ref::<TooMuch>() {
-            return Some((bound.most, bound.in_memory));
+            return Some(bound.most);
         }
         next = cause.source();
     }
@@ -491,7 +477,6 @@ mod tests {
             code,
             retry_after: None,
             body: Bytes::copy_from_slice(body.as_bytes()),
-            held: None,
         };
         RequestError::Refused(Box::new(refusal(&call, &answer)))
     }

@@ -271,9 +271,9 @@ where
         let path = self.resource.path(namespace, None);
         let (mut all, mut next) = (Vec::new(), None::<String>);
         loop {
-            let page = page(&self.connection, &path, None, next.as_deref()).await?;
-            all.extend(page.objects.into_iter().map(CustomResource::read));
-            next = page.next;
+            let (page, rest) = page(&self.connection, &path, None, next.as_deref()).await?;
+            all.extend(page.into_iter().map(CustomResource::read));
+            next = rest;
             if next.is_none() {
                 return Ok(all);
             }

@@ -22,18 +22,13 @@ use tokio::{
     time::Instant,
 };
 
-use self::{
-    client::Listed,
-    pause::{LONGEST_PAUSE, Pause},
-};
+use self::pause::{LONGEST_PAUSE, Pause};
 use crate::{connection::Connection, discovery::ResourceType, retry};
 
 /// The server ends a watch after this many seconds, and it is renewed from where it was.
 pub(crate) const RENEWAL: u32 = 290;
 /// Objects in a page of a list: large ones, and they are below what one answer may have.
 const PAGE: u32 = 100;
-/// The same of another cluster, whose answers may take less.
-const REMOTE_PAGE: u32 = 20;
 /// What failures to stream what there is may add up to before that is listed.
 const UNSTREAMED: u32 = 8;
 
@@ -240,8 +235,7 @@ fn open(
         kind: resource.kind.clone(),
         plural: resource.plural.clone(),
     };
-    let listed = Listed::default();
-    let client = client::of(connection, answered, listed.clone());
+    let client = client::of(connection, answered);
     let api: Api<Watched> = match selection
         .namespace
         .as_deref()
@@ -250,23 +244,13 @@ fn open(
         Some(namespace) => Api::namespaced_with(client, namespace, &dynamic),
         None => Api::all_with(client, &dynamic),
     };
-    let page = if connection.is_remote() {
-        REMOTE_PAGE
-    } else {
-        PAGE
-    };
-    let mut config = Config::default().timeout(RENEWAL).page_size(page);
+    let mut config = Config::default().timeout(RENEWAL).page_size(PAGE);
     config.label_selector.clone_from(&selection.labels);
     config.field_selector.clone_from(&selection.fields);
     if streaming {
         config = config.streaming_lists();
     }
-    watcher::watcher(api, config).inspect(move |event| {
-        // What else comes says that all objects of the page were handed over, or that there is none.
-        if !matches!(event, Ok(Event::Init | Event::InitApply(_))) {
-            listed.let_go();
-        }
-    })
+    watcher::watcher(api, config)
 }
 
 /// Tells what comes of a watch until it has to be opened anew. `answers` changes with each answer to a request of it.

@@ -104,7 +104,7 @@ async fn watch_one(connection: &Connection, resource: &ApiResource, news: &News)
     let mut attempts = Attempts::new();
     loop {
         let (answered, mut answers) = watch::channel(());
-        let client = client::of(connection, answered, client::Listed::default());
+        let client = client::of(connection, answered);
         let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(client, resource);
         let events = watcher::watcher(api, Config::default().timeout(RENEWAL));
         let failure = until_failed(events, &mut answers, news, &mut attempts).await;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::{
-    connection::{Connection, Held},
+    connection::Connection,
     objects::items,
     request::{Call, RequestError},
 };
@@ -17,17 +17,8 @@ const BYTES: usize = 8 << 20;
 /// By how much a page is smaller than one that was too large, and larger than one beside which there was room.
 const STEP: usize = 4;
 
-/// A page of a list.
-#[derive(Debug)]
-pub(crate) struct Page {
-    pub(crate) objects: Vec<Value>,
-    /// Names the next one, if there is one.
-    pub(crate) next: Option<String>,
-    /// Its place in memory, if it is another cluster's.
-    pub(crate) held: Option<Held>,
-}
-
-/// Reads a page of a list, of all objects or of those with some labels: the first, or the one that the page before names.
+/// Reads a page of a list, of all objects or of those with some labels: the first, or the one that the page before names. Returns
+/// what names the next one, too.
 ///
 /// Of large objects fewer are asked for. A server takes any limit for what is left of a list.
 pub(crate) async fn page(
@@ -35,16 +26,13 @@ pub(crate) async fn page(
     path: &str,
     labels: Option<&str>,
     named: Option<&str>,
-) -> Result<Page, RequestError> {
+) -> Result<(Vec<Value>, Option<String>), RequestError> {
     let mut place = Place::of(named);
     loop {
         match connection.call_with_size(&place.call(path, labels)).await {
-            Ok((size, list, held)) => {
-                return Ok(Page {
-                    next: place.next(size, &list),
-                    objects: items(list),
-                    held,
-                });
+            Ok((size, list)) => {
+                let next = place.next(size, &list);
+                return Ok((items(list), next));
             }
             // One object alone may be larger than any answer.
             Err(RequestError::TooLarge { .. }) if place.limit > 1 => {
@@ -175,9 +163,9 @@ mod tests {
         let mut next: Option<String> = None;
         loop {
             let read = page(&connection, "/api/v1/pods", Some(LABELS), next.as_deref()).await;
-            let page = read.unwrap();
-            found += page.objects.len();
-            next = page.next;
+            let (objects, named) = read.unwrap();
+            found += objects.len();
+            next = named;
             if next.is_none() {
                 break;
             }

@@ -118,17 +118,15 @@ impl Inner {
         let mut named: Option<String> = None;
         loop {
             let read = page(&self.connection, &path, Some(&labels), named.as_deref());
-            let page = read.await?;
-            for object in page.objects {
+            let (objects, next) = read.await?;
+            for object in objects {
                 self.see(Arc::new(typed(object, &key.0)), Origin::List);
                 tokio::task::yield_now().await;
             }
-            // Before another one is asked for: whoever waits for a place has none.
-            drop(page.held);
-            if page.next.is_none() {
+            if next.is_none() {
                 return Ok(());
             }
-            named = page.next;
+            named = next;
         }
     }
 }

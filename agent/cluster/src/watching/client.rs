@@ -10,11 +10,7 @@ use kube::client::Body;
 use tokio::{sync::watch, time::Instant};
 use tower::BoxError;
 
-use crate::{
-    connection::{Connection, Held},
-    request::RequestError,
-    retry,
-};
+use crate::{connection::Connection, request::RequestError, retry};
 
 /// A watch that ends within this time has ended too soon: a server ends it after minutes, or when it is restarted.
 const BRIEF: Duration = Duration::from_secs(5);
@@ -58,36 +54,17 @@ impl Lives {
     }
 }
 
-/// The place in memory of the page that was listed last, while kube's watcher hands its objects over one by one.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Listed(Arc<Mutex<Option<Held>>>);
-
-impl Listed {
-    fn keep(&self, held: Option<Held>) {
-        *lock(&self.0) = held;
-    }
-
-    pub(crate) fn let_go(&self) {
-        self.keep(None);
-    }
-}
-
 /// Returns a client in a connection's own name that keeps the rest that the server asks for, as all other requests of that
 /// name do, and says so where it asks for one itself. `answered` is sent when the server has granted a request. Watches that end
-/// too soon are opened less and less often. What is listed keeps its place until something else is asked for.
-pub(crate) fn of(
-    connection: &Connection,
-    answered: watch::Sender<()>,
-    listed: Listed,
-) -> kube::Client {
+/// too soon are opened less and less often.
+pub(crate) fn of(connection: &Connection, answered: watch::Sender<()>) -> kube::Client {
     let namespace = connection.default_namespace().to_owned();
     let connection = connection.clone();
     let lives = Arc::new(Mutex::new(Lives::new()));
     let asking = tower::service_fn(move |request: Request<Body>| {
         let (connection, answered) = (connection.clone(), answered.clone());
-        let (lives, listed) = (Arc::clone(&lives), listed.clone());
+        let lives = Arc::clone(&lives);
         async move {
-            listed.let_go();
             let is_watch = is_watch(&request);
             if is_watch {
                 let pause = lock(&lives).pause(Instant::now());
@@ -100,8 +77,6 @@ pub(crate) fn of(
             if response.status().is_success() {
                 if is_watch {
                     lock(&lives).granted(Instant::now());
-                } else {
-                    listed.keep(response.extensions().get().cloned());
                 }
                 answered.send_replace(());
             }
@@ -111,9 +86,9 @@ pub(crate) fn of(
     kube::Client::new(asking, namespace)
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock(lives: &Mutex<Lives>) -> MutexGuard<'_, Lives> {
     // No code panics while it holds the lock.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    lives.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn is_watch(request: &Request<Body>) -> bool {
