@@ -164,17 +164,19 @@ impl Conversation {
         limit: Duration,
         future: impl Future<Output = T>,
     ) -> io::Result<T> {
+        let soon = Instant::now() + limit;
         let list = self.list().as_ref().map(|list| list.until);
-        let list = list.map(|until| (until, self.slow_list()));
-        let whole = self.timeout("was being read", self.limits.total);
-        let mut end = (Instant::now() + limit, self.timeout(doing, limit));
-        for other in list.into_iter().chain([(self.deadline, whole)]) {
-            if other.0 <= end.0 {
-                end = other;
+        let until = soon.min(self.deadline).min(list.unwrap_or(soon));
+        let late = || {
+            if until == self.deadline {
+                self.overdue()
+            } else if Some(until) == list {
+                self.slow_list()
+            } else {
+                self.timeout(doing, limit)
             }
-        }
-        let (until, late) = end;
-        self.wait_until(until, future, || late)
+        };
+        self.wait_until(until, future, late)
             .map_err(|error| self.give_up(error))
     }
 
