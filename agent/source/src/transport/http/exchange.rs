@@ -2,7 +2,7 @@
 
 use std::{
     error::Error,
-    io,
+    io, iter,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -131,7 +131,7 @@ fn refused(
 
 fn classify(conversation: &Conversation, error: &reqwest::Error) -> SourceError {
     let url = conversation.url();
-    if let Some(tls) = tls_error(error) {
+    if let Some(tls) = causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
         return SourceError::Tls {
             url,
             reason: one_line(&tls.to_string()),
@@ -150,47 +150,33 @@ fn classify(conversation: &Conversation, error: &reqwest::Error) -> SourceError 
 
 /// Says whether the connection was closed before an answer came.
 fn was_closed(error: &reqwest::Error) -> bool {
-    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(this) = cause {
-        let closed = this.downcast_ref::<hyper::Error>();
-        let broken = this.downcast_ref::<io::Error>().map(io::Error::kind);
-        if closed.is_some_and(hyper::Error::is_incomplete_message)
+    let is_closed = |cause: &(dyn Error + 'static)| {
+        let closed = cause.downcast_ref::<hyper::Error>();
+        let broken = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        closed.is_some_and(hyper::Error::is_incomplete_message)
             || matches!(
                 broken,
                 Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
             )
-        {
-            return !error.is_connect();
-        }
-        cause = this.source();
-    }
-    false
+    };
+    !error.is_connect() && causes(error).any(is_closed)
 }
 
 /// Returns the cause that says most: the outer ones repeat the URL and name layers of the client.
 pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
-    let mut last = error;
-    while let Some(source) = last.source() {
-        last = source;
-    }
+    let last = causes(error).last().unwrap_or(error);
     one_line(&last.to_string())
 }
 
-fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<rustls::Error>() {
-            return Some(found);
-        }
-        // An I/O error hides what it wraps from `source`.
-        if let Some(inner) = error
+/// Goes from an error to what caused it, also through [`io::Error`], whose `source` skips the error that it wraps.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    iter::successors(Some(error), |&error| {
+        match error
             .downcast_ref::<io::Error>()
             .and_then(io::Error::get_ref)
-            && let Some(found) = tls_error(inner)
         {
-            return Some(found);
+            Some(inner) => Some(inner as &(dyn Error + 'static)),
+            None => error.source(),
         }
-        next = error.source();
-    }
-    None
+    })
 }
