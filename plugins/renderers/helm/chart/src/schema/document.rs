@@ -247,18 +247,11 @@ impl<'a> Document<'a> {
         reference: &str,
         base: &str,
     ) -> Result<Option<Target<'a>>, String> {
-        // Nearly all are within the document.
-        let address = if reference.starts_with('#') {
-            Cow::Borrowed(base)
-        } else {
-            Cow::Owned(join(base, reference))
-        };
-        let (document, fragment) = address.split_once('#').unwrap_or((&address, ""));
-        let fragment = reference.strip_prefix('#').unwrap_or(fragment);
-        let document = if document == PLACE {
+        let (address, fragment) = join(base, reference);
+        let document = if address == PLACE {
             self.address.as_str()
         } else {
-            document
+            &*address
         };
         let missing = || format!("refers to {reference:?}, which is not there");
         let Some(part) = self.parts.get(document).copied() else {
@@ -324,7 +317,7 @@ fn id(keywords: &Keywords, draft: Draft) -> Option<&str> {
 /// The address of a part that has an id of its own.
 fn own_address(keywords: &Keywords, base: &str, draft: Draft) -> Option<String> {
     let id = id(keywords, draft)?.split('#').next()?;
-    (!id.is_empty()).then(|| join(base, id))
+    (!id.is_empty()).then(|| join(base, id).0.into_owned())
 }
 
 /// What references may have for a fragment to mean a part. Up to draft 7, it is the fragment of an id.
@@ -385,19 +378,20 @@ fn is_elsewhere(address: &str) -> bool {
         .any(|known| scheme.eq_ignore_ascii_case(known))
 }
 
-/// Resolves a reference against an address (RFC 3986, section 5.2, as far as schemas need it).
-fn join(base: &str, reference: &str) -> String {
+/// Resolves a reference against an address (RFC 3986, section 5.2, as far as schemas need it): to an address and a fragment.
+fn join<'a>(base: &'a str, reference: &'a str) -> (Cow<'a, str>, &'a str) {
     let base = base.split('#').next().unwrap_or_default();
-    let has_scheme = reference.split_once(':').is_some_and(|(scheme, _)| {
+    let (path, fragment) = reference.split_once('#').unwrap_or((reference, ""));
+    // Nearly all are within the document.
+    if path.is_empty() {
+        return (Cow::Borrowed(base), fragment);
+    }
+    let has_scheme = path.split_once(':').is_some_and(|(scheme, _)| {
         !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric())
     });
     if has_scheme {
-        return reference.to_owned();
+        return (Cow::Borrowed(path), fragment);
     }
-    if reference.is_empty() || reference.starts_with('#') {
-        return format!("{base}{reference}");
-    }
-    let (path, fragment) = reference.split_at(reference.find('#').unwrap_or(reference.len()));
     let origin = match base.find("://") {
         Some(at) => base[at + 3..]
             .find('/')
@@ -431,7 +425,8 @@ fn join(base: &str, reference: &str) -> String {
     } else {
         ""
     };
-    format!("{}{slash}{}{fragment}", &base[..origin], parts.join("/"))
+    let address = format!("{}{slash}{}", &base[..origin], parts.join("/"));
+    (Cow::Owned(address), fragment)
 }
 
 pub(super) fn percent_decoded(text: &str) -> Cow<'_, str> {
@@ -489,7 +484,9 @@ mod tests {
             ("https://x.org/a", "https://y.org/b", "https://y.org/b"),
             ("a/b.json", "c.json", "a/c.json"),
         ] {
-            assert_eq!(join(base, reference), expected, "{base} {reference}");
+            let (address, fragment) = join(base, reference);
+            let expected = expected.split_once('#').unwrap_or((expected, ""));
+            assert_eq!((&*address, fragment), expected, "{base} {reference}");
         }
     }
 }
