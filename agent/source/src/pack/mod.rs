@@ -146,46 +146,23 @@ fn refused(flaw: Flaw, conversation: &Conversation) -> FetchError {
 mod tests {
     use std::sync::Arc;
 
-    use gix::{
-        odb::pack::data::{Version, entry::Header, header::encode},
-        zlib::{Compression, stream::deflate},
-    };
-    use tokio_util::sync::CancellationToken;
-
-    use super::*;
-    use crate::limits::Limits;
-
-    /// Makes a pack of one file.
-    fn packed(content: &[u8]) -> Vec<u8> {
-        let mut bytes = encode(Version::V2, 1).to_vec();
-        let size = content.len() as u64;
-        Header::Blob.write_to(size, &mut bytes).unwrap();
-        let mut deflated = deflate::Write::new(bytes, Compression::DEFAULT);
-        deflated.write_all(content).unwrap();
-        deflated.flush().unwrap();
-        let mut bytes = deflated.into_inner();
-        let mut hasher = gix::hash::hasher(gix::hash::Kind::Sha1);
-        hasher.update(&bytes);
-        bytes.extend_from_slice(hasher.try_finalize().unwrap().as_bytes());
-        bytes
-    }
+    use super::{survey::tests::Packed, *};
+    use crate::{limits::Limits, transport::tests::conversation};
 
     #[test]
     fn what_is_not_here_is_not_looked_for_on_the_disk_each_time() {
-        let (dir, runtime) = (
-            tempfile::tempdir().unwrap(),
-            tokio::runtime::Runtime::new().unwrap(),
-        );
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
         gix::init_bare(dir.path()).unwrap();
         let limits = Limits::default();
         let store = Store::open(dir.path(), limits, None, Arc::default()).unwrap();
-        let handle = runtime.handle().clone();
-        let conversation =
-            Conversation::new("URL".to_owned(), limits, handle, CancellationToken::new());
+        let conversation = conversation(&runtime, limits);
         let id =
             gix::objs::compute_hash(gix::hash::Kind::Sha1, gix::objs::Kind::Blob, b"x").unwrap();
         let before = store.steady();
-        keep(&mut packed(b"x").as_slice(), &store, &conversation).unwrap();
+        let mut pack = Packed::new();
+        pack.blob(1);
+        keep(&mut pack.finish().as_slice(), &store, &conversation).unwrap();
         assert!(!before.exists(&id));
         assert!(store.steady().exists(&id));
     }

@@ -286,7 +286,7 @@ fn delta_sizes(delta: &[u8]) -> Option<(u64, u64)> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use std::{cell::Cell, io::Write as _};
 
@@ -305,13 +305,13 @@ mod tests {
     }
 
     /// A pack as a server could send it.
-    struct Packed {
+    pub(crate) struct Packed {
         bytes: Vec<u8>,
         count: u32,
     }
 
     impl Packed {
-        fn new() -> Self {
+        pub(crate) fn new() -> Self {
             Self {
                 bytes: vec![0; START],
                 count: 0,
@@ -331,7 +331,7 @@ mod tests {
             self.raw(header, bytes.len() as u64, &deflated(bytes))
         }
 
-        fn blob(&mut self, size: usize) -> u64 {
+        pub(crate) fn blob(&mut self, size: usize) -> u64 {
             self.add(Header::Blob, &vec![b'x'; size])
         }
 
@@ -341,9 +341,12 @@ mod tests {
             self.add(Header::OfsDelta { base_distance }, &delta(900, 900))
         }
 
-        fn finish(mut self) -> Vec<u8> {
+        pub(crate) fn finish(mut self) -> Vec<u8> {
             self.bytes[..START].copy_from_slice(&encode(Version::V2, self.count));
-            self.bytes.extend([0; 20]);
+            let mut hasher = gix::hash::hasher(gix::hash::Kind::Sha1);
+            hasher.update(&self.bytes);
+            let digest = hasher.try_finalize().unwrap();
+            self.bytes.extend(digest.as_bytes());
             self.bytes
         }
     }

@@ -290,20 +290,25 @@ impl Drop for Watch {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use tokio::runtime::Runtime;
+
     use super::*;
+
+    /// Begins a conversation with nobody.
+    pub(crate) fn conversation(runtime: &Runtime, limits: Limits) -> Arc<Conversation> {
+        let handle = runtime.handle().clone();
+        Conversation::new("URL".to_owned(), limits, handle, CancellationToken::new())
+    }
 
     #[test]
     fn who_has_waited_for_others_here_blames_no_server() {
-        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let runtime = Runtime::new().unwrap();
         let limits = Limits {
             total: Duration::from_millis(1),
             ..Limits::default()
         };
-        let begin = || {
-            let handle = runtime.handle().clone();
-            Conversation::new("URL".to_owned(), limits, handle, CancellationToken::new())
-        };
+        let begin = || conversation(&runtime, limits);
         let nobody_has = Semaphore::new(0);
         let errors = [
             begin().turn(&nobody_has).unwrap_err(),
@@ -325,13 +330,12 @@ mod tests {
 
     #[test]
     fn who_is_slow_with_a_long_list_is_not_silent() {
-        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let runtime = Runtime::new().unwrap();
         let limits = Limits {
             idle: Duration::from_millis(1),
             ..Limits::default()
         };
-        let handle = runtime.handle().clone();
-        let slow = Conversation::new("URL".to_owned(), limits, handle, CancellationToken::new());
+        let slow = conversation(&runtime, limits);
         slow.allow(Excess::References, 2 * LONG_LIST);
         slow.receive(1 + usize::try_from(LONG_LIST).unwrap())
             .unwrap();
