@@ -188,10 +188,9 @@ impl Repositories {
         remote: &Remote,
         reference: &Reference,
     ) -> Result<Snapshot, SourceError> {
-        let Some(failure) = self.resting(remote) else {
+        let Some((repository, failure)) = self.resting(remote) else {
             return self.fetch(remote, reference).await;
         };
-        let repository = self.repository(Location::parse(&remote.url)?, &remote.credentials);
         self.cached(&repository, reference).await.ok_or(failure)
     }
 
@@ -265,15 +264,15 @@ impl Repositories {
         repository
     }
 
-    /// Returns the failure with which a repository's server asked to be left alone, as long as that holds.
-    fn resting(&self, remote: &Remote) -> Option<SourceError> {
+    /// Returns a repository whose server asked to be left alone, and the failure with which it did so, as long as that holds.
+    fn resting(&self, remote: &Remote) -> Option<(Arc<Repository>, SourceError)> {
         let location = Location::parse(&remote.url).ok()?;
         if location.is_local() {
             return None;
         }
         let repository = self.repository(location, &remote.credentials);
-        let rest = lock(&repository.rest);
-        rest.failure(Instant::now())
+        let failure = lock(&repository.rest).failure(Instant::now())?;
+        Some((repository, failure))
     }
 
     /// Returns a commit that is named by its id and was fetched before: whatever the server says, it would be the same. What
