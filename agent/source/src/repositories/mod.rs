@@ -396,19 +396,21 @@ fn guarded<T>(url: &str, run: impl FnOnce() -> Result<T, SourceError>) -> Result
 mod tests {
     use super::*;
 
+    fn find(repositories: &Repositories, name: &str) -> Arc<Repository> {
+        let location = Location::parse(&format!("https://git.example.com/{name}")).unwrap();
+        repositories.repository(location, &Credentials::default())
+    }
+
     #[test]
     fn who_looks_for_a_repository_waits_for_no_other() {
         let dir = tempfile::tempdir().unwrap();
         let repositories = Repositories::new(Options::new(dir.path())).unwrap();
-        let find = |name: &str| {
-            let location = Location::parse(&format!("https://git.example.com/{name}")).unwrap();
-            repositories.repository(location, &Credentials::default())
-        };
-        let busy = find("a");
+        let busy = find(&repositories, "a");
         // Held by this thread, so that whoever waits for it here waits for ever.
         let held = lock(&busy.last);
-        let other = find("b");
-        assert!(Arc::ptr_eq(&busy, &find("a")) && Arc::ptr_eq(&other, &find("b")));
+        let other = find(&repositories, "b");
+        let again = ["a", "b"].map(|name| find(&repositories, name));
+        assert!(Arc::ptr_eq(&busy, &again[0]) && Arc::ptr_eq(&other, &again[1]));
         drop(held);
     }
 
@@ -416,12 +418,8 @@ mod tests {
     fn what_nobody_asks_for_is_forgotten_and_looked_for_once_in_a_while() {
         let dir = tempfile::tempdir().unwrap();
         let repositories = Repositories::new(Options::new(dir.path())).unwrap();
-        let find = |name: &str| {
-            let location = Location::parse(&format!("https://git.example.com/{name}")).unwrap();
-            repositories.repository(location, &Credentials::default())
-        };
-        let used = find("a");
-        drop(find("b"));
+        let used = find(&repositories, "a");
+        drop(find(&repositories, "b"));
         let now = Instant::now();
         let mut known = lock(&repositories.shared.known);
         known.forget_idle(now + LOOK_AFTER);
