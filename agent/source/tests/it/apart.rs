@@ -6,7 +6,7 @@ use pintle_harness::GitRepo;
 use pintle_source::{Excess, Snapshot, SourceError};
 
 use crate::fixture::{
-    Desk, Scripted, branch, lines, noise, open_servers, read, repository, result,
+    Desk, Scripted, branch, lines, noise, not_ours, open_servers, read, repository, result,
 };
 
 /// Makes a repository with the branches `main` and `other`, and `bad`, whose commit is returned.
@@ -46,12 +46,6 @@ async fn refused(desk: &Desk, url: &str) -> SourceError {
     bad.unwrap_err()
 }
 
-/// Counts requests for commits.
-fn fetches(server: &Scripted) -> usize {
-    let requests = server.requests();
-    requests.iter().filter(|seen| seen.says("want ")).count()
-}
-
 /// Says whether what was fetched first is what is in use.
 fn is_first_generation(cache: &Path) -> bool {
     let repositories = cache.join("repositories");
@@ -65,24 +59,20 @@ fn is_first_generation(cache: &Path) -> bool {
 async fn a_server_that_does_not_send_it() {
     let (repository, bad) = branches("unsent");
     let server = Scripted::git(repository.bare(), move |seen| {
-        let refusal = || {
-            let text = format!("ERR upload-pack: not our ref {bad}\n");
-            result(&lines(&[&text]))
-        };
-        seen.says(&format!("want {bad}")).then(refusal)
+        seen.says(&format!("want {bad}")).then(|| not_ours(&bad))
     });
     let url = server.url_of("a.git");
     let mut desk = Desk::new();
     let error = refused(&desk, &url).await;
     assert!(error.to_string().contains("not our ref"), "{error}");
     // All at once, and then one by one.
-    assert_eq!(fetches(&server), 4);
+    assert_eq!(server.fetches(), 4);
 
     // After a restart the others are in the cache.
     desk.repositories = desk.again();
     let error = refused(&desk, &url).await;
     assert!(error.to_string().contains("not our ref"), "{error}");
-    assert_eq!(fetches(&server), 5);
+    assert_eq!(server.fetches(), 5);
     assert!(is_first_generation(desk.dir.path()));
 }
 
@@ -129,5 +119,5 @@ async fn a_server_that_is_gone_is_not_asked_again_for_each() {
         assert!(matches!(error, SourceError::Unreachable { .. }), "{error}");
     }
     // It might have closed a kept connection, so each request is sent once more.
-    assert_eq!(fetches(&server), 2);
+    assert_eq!(server.fetches(), 2);
 }

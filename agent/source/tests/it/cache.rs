@@ -13,8 +13,8 @@ use pintle_core::application::Reference;
 use pintle_source::{Remote, SourceError};
 
 use crate::fixture::{
-    Desk, Scripted, basic, branch, guarded_servers, lines, open_servers, path, read, response,
-    result, small, token,
+    Desk, Scripted, basic, branch, guarded_servers, lines, not_ours, open_servers, path, read,
+    response, result, small, token,
 };
 use crate::sharing::packs;
 
@@ -156,11 +156,7 @@ async fn what_cannot_be_fetched_anew_leaves_what_is_there() {
     assert!(matches!(error, SourceError::Objects { .. }), "{error}");
 
     // Also a process that has nothing in memory finds what was fetched before.
-    let fetches = || {
-        let requests = server.requests();
-        requests.iter().filter(|seen| seen.says("want ")).count()
-    };
-    let before = fetches();
+    let before = server.fetches();
     let remote = Remote::anonymous(&url);
     let snapshot = desk
         .again()
@@ -168,7 +164,7 @@ async fn what_cannot_be_fetched_anew_leaves_what_is_there() {
         .await
         .unwrap();
     assert_eq!(read(&snapshot, "app/a.yaml"), "a: 1\n");
-    assert_eq!(fetches(), before);
+    assert_eq!(server.fetches(), before);
 }
 
 #[tokio::test]
@@ -311,13 +307,6 @@ async fn what_has_become_too_large_to_be_fetched_anew_is_added_to() {
     let snapshot = desk.fetch(&url, branch("main")).await.unwrap();
     assert_eq!(read(&snapshot, "app/a.yaml"), "a: 1\n");
     assert_eq!(read(&snapshot, "app/e.yaml"), "e: 1\n");
-}
-
-/// Answers as a server that was asked for a commit that it does not have.
-fn not_ours(commit: &str) -> Vec<u8> {
-    result(&lines(&[&format!(
-        "ERR upload-pack: not our ref {commit}\n"
-    )]))
 }
 
 #[tokio::test]

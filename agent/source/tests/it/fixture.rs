@@ -367,6 +367,12 @@ impl Scripted {
     pub(crate) fn requests(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
+
+    /// Counts requests for commits.
+    pub(crate) fn fetches(&self) -> usize {
+        let requests = self.requests();
+        requests.iter().filter(|seen| seen.says("want ")).count()
+    }
 }
 
 /// Answers a request as git does.
@@ -460,6 +466,12 @@ pub(crate) fn advertisement(body: &[u8]) -> Vec<u8> {
 /// Makes the answer to git's other requests.
 pub(crate) fn result(body: &[u8]) -> Vec<u8> {
     response("200 OK", "application/x-git-upload-pack-result", body)
+}
+
+/// Makes the answer of a server that does not have the commit that it was asked for.
+pub(crate) fn not_ours(commit: &str) -> Vec<u8> {
+    let refusal = format!("ERR upload-pack: not our ref {commit}\n");
+    result(&lines(&[&refusal]))
 }
 
 /// Makes lines of git's protocol: gitprotocol-common(5).

@@ -256,9 +256,7 @@ async fn what_jgit_has_searched_for_is_not_searched_for_again() {
         .refused(&url, Reference::Commit(missing.to_owned()))
         .await;
     assert!(matches!(error, SourceError::NoCommit { .. }), "{error}");
-    let requests = server.requests();
-    let fetches = requests.iter().filter(|seen| seen.says("want ")).count();
-    assert_eq!(fetches, 1);
+    assert_eq!(server.fetches(), 1);
 }
 
 #[tokio::test]

@@ -224,14 +224,10 @@ async fn an_old_server_that_wants_to_be_left_alone_is_not_asked_in_another_way()
     repository
         .push_files(&[("app/a.yaml", "a: 2\n")], "second")
         .unwrap();
-    let wants = || {
-        let requests = server.requests();
-        requests.iter().filter(|seen| seen.says("want ")).count()
-    };
-    let before = wants();
+    let before = server.fetches();
     let error = desk.refused(&url, branch("main")).await;
     assert!(error.retry_after().is_some(), "{error}");
-    assert_eq!(wants(), before + 1);
+    assert_eq!(server.fetches(), before + 1);
 }
 
 #[tokio::test]
