@@ -301,19 +301,11 @@ mod tests {
     use super::*;
     use std::{collections::HashSet, os::unix::fs::PermissionsExt as _};
 
-    use tokio_util::sync::CancellationToken;
-
-    use crate::limits::Limits;
+    use crate::{limits::Limits, transport};
 
     fn conversation() -> Arc<Conversation> {
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let handle = runtime.handle().clone();
-        Conversation::new(
-            "URL".to_owned(),
-            Limits::default(),
-            handle,
-            CancellationToken::new(),
-        )
+        transport::tests::conversation(&runtime, Limits::default())
     }
 
     pub(super) fn slot(cache: &Cache, id: &str) -> Slot {
