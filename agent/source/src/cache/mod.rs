@@ -3,7 +3,7 @@
 //! ```text
 //! CACHE/key                    makes folder names that tell nothing of addresses and credentials
 //! CACHE/keys/                  SSH keys while they are in use
-//! CACHE/repositories/ID/lock   held by the process that fetches
+//! CACHE/repositories/ID/lock   held by the process that fetches, or opens what is there
 //! CACHE/repositories/ID/1/     a bare repository; what is damaged or has grown too much gives way to number 2, and so on
 //! CACHE/repositories/ID/2.new/   number 2 until something is in it
 //! CACHE/repositories/ID/1.lease  shared by all who read from it
