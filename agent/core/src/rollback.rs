@@ -56,8 +56,6 @@ pub enum Event<'a> {
         revision: &'a str,
         /// Digest of its objects.
         rendered: Digest,
-        /// Digest of all that it comes to, if that is known.
-        whole: Option<Digest>,
         /// What went wrong.
         reason: &'a str,
         /// Whether the application asks for a rollback then.
@@ -112,11 +110,8 @@ impl Steering {
     /// Takes up what an earlier agent had decided.
     pub fn restore(rollback: Option<Rollback>) -> Self {
         Self {
-            head: None,
-            unchanged: None,
-            came_to: None,
             rollback,
-            left: None,
+            ..Self::default()
         }
     }
 
@@ -212,7 +207,6 @@ impl Steering {
             Event::Failed {
                 revision,
                 rendered,
-                whole,
                 reason,
                 policy,
             } => {
@@ -233,7 +227,7 @@ impl Steering {
                         by: None,
                         reason: reason.to_owned(),
                         since: now.to_owned(),
-                        left_digest: whole,
+                        left_digest: self.comes_to(revision),
                     });
                 }
             }
@@ -263,11 +257,10 @@ impl Steering {
     /// Returns the digest of what is gone back from: of what the newest revision comes to, or of what was gone back from already if
     /// that one was not rendered yet, or could not be. Nothing if neither is known.
     fn comes_to(&self, head: &str) -> Option<Digest> {
-        let rendered = self.came_to.as_ref();
-        rendered
-            .filter(|(revision, _)| revision == head)
-            .map(|(_, whole)| *whole)
-            .or_else(|| self.decided()?.left_digest)
+        match &self.came_to {
+            Some((revision, whole)) if revision == head => Some(*whole),
+            _ => self.decided()?.left_digest,
+        }
     }
 
     fn wanted(

@@ -38,7 +38,6 @@ fn failed(revision: &str) -> Event<'_> {
     Event::Failed {
         revision,
         rendered: rendered(revision),
-        whole: Some(rendered(revision)),
         reason: "web is not healthy",
         policy: RollbackPolicy::OnFailure,
     }
@@ -65,6 +64,7 @@ fn a_failure_goes_back_once_and_a_new_commit_supersedes_it() {
     let mut steering = Steering::default();
     ran(&mut history, "a", Ending::Healthy);
     step(&mut steering, Event::Head("b"), &history);
+    steering.found_render("b", rendered("b"));
     ran(&mut history, "b", Ending::Unhealthy);
     step(&mut steering, failed("b"), &history);
     assert_eq!(steering.target(), Some("a"));
@@ -99,7 +99,6 @@ fn nothing_is_gone_back_to_where_that_would_help_nobody() {
     let never = Event::Failed {
         revision: "b",
         rendered: rendered("b"),
-        whole: None,
         reason: "",
         policy: RollbackPolicy::Never,
     };
@@ -130,7 +129,6 @@ fn an_outage_after_a_commit_that_changes_nothing_is_no_reason_to_go_back() {
     let otherwise = Event::Failed {
         revision: "b3",
         rendered: rendered("x"),
-        whole: None,
         reason: "",
         policy: RollbackPolicy::OnFailure,
     };
@@ -305,6 +303,7 @@ fn a_commit_that_comes_to_what_was_gone_back_from_supersedes_nothing() {
     let mut steering = Steering::default();
     ran(&mut history, "a", Ending::Healthy);
     step(&mut steering, Event::Head("b1"), &history);
+    steering.found_render("b1", rendered("b"));
     ran(&mut history, "b1", Ending::Unhealthy);
     step(&mut steering, failed("b1"), &history);
     let first = steering.rollback().cloned().unwrap();

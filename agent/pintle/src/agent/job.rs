@@ -257,8 +257,6 @@ pub(crate) enum Trial {
         revision: String,
         /// Digest of its objects.
         rendered: Digest,
-        /// Digest of all that it comes to, if that is known.
-        whole: Option<Digest>,
         reason: String,
     },
 }

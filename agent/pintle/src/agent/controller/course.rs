@@ -427,7 +427,6 @@ impl Controller {
             Trial::Failed {
                 revision,
                 rendered,
-                whole,
                 reason,
             } => {
                 let spec = app.application.spec.as_ref().ok();
@@ -435,7 +434,6 @@ impl Controller {
                 let event = rollback::Event::Failed {
                     revision,
                     rendered: *rendered,
-                    whole: *whole,
                     reason,
                     policy,
                 };

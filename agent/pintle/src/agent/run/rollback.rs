@@ -135,12 +135,9 @@ impl Run {
             && self.has_begun
             && is_failed_rollout(verdict, self.is_overdue)
         {
-            let memory = self.found.memory.as_deref();
-            let memory = memory.filter(|memory| memory.rendered.digest() == rendered);
             self.found.trial = Some(Trial::Failed {
                 revision: revision.clone(),
                 rendered,
-                whole: memory.map(Memory::whole),
                 reason: brief::cut(&verdict.message).into_owned(),
             });
         }
