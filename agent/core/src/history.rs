@@ -375,11 +375,11 @@ fn cut(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn attempt(revision: &str, rendered: &str, ending: Ending) -> Attempt {
+    pub(crate) fn attempt(revision: &str, rendered: &str, ending: Ending) -> Attempt {
         Attempt {
             revision: revision.into(),
             reference: "main".into(),

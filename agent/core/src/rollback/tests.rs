@@ -1,5 +1,5 @@
 use super::*;
-use crate::history::{Attempt, Ending, Trigger, record};
+use crate::history::{Attempt, Ending, record, tests::attempt};
 use proptest::prelude::*;
 
 /// What a commit renders is named by its first letter: `b2` changes nothing of `b1`.
@@ -18,18 +18,8 @@ fn ran_from(
     ending: Ending,
 ) {
     let attempt = Attempt {
-        revision: revision.into(),
-        reference: String::new(),
-        author: String::new(),
-        summary: String::new(),
-        trigger: Trigger::Revision,
-        requested_by: None,
-        reason: None,
         origin,
-        rendered: Some(rendered(revision)),
-        plan: None,
-        ending,
-        message: None,
+        ..attempt(revision, &revision[..1], ending)
     };
     record(history, attempt, "t");
 }
@@ -40,6 +30,15 @@ fn failed(revision: &str) -> Event<'_> {
         rendered: rendered(revision),
         reason: "web is not healthy",
         policy: RollbackPolicy::OnFailure,
+    }
+}
+
+fn asked(to: Option<&str>, begun: Option<Digest>) -> Event<'_> {
+    Event::Asked {
+        to,
+        begun,
+        by: "ada",
+        reason: "",
     }
 }
 
@@ -151,13 +150,10 @@ fn what_another_source_gave_is_not_gone_back_to() {
     let mut take = |event, origin| steering.step(event, &history, origin, "t");
     assert_eq!(take(Event::Head("b"), new), Ok(()));
     assert_eq!(take(failed("b"), new), Ok(()));
-    let asked = Event::Asked {
-        to: None,
-        begun: None,
-        by: "ada",
-        reason: "",
-    };
-    assert_eq!(take(asked, new), Err(RollbackError::NoneHealthy));
+    assert_eq!(
+        take(asked(None, None), new),
+        Err(RollbackError::NoneHealthy)
+    );
     assert_eq!(steering.rollback(), None);
     // The source is the one of before again.
     let again = steering.step(failed("b"), &history, old, "t");
@@ -169,12 +165,7 @@ fn what_another_source_gave_is_not_gone_back_to() {
 fn a_person_goes_back_and_forth() {
     let mut history = Vec::new();
     let mut steering = Steering::default();
-    let ask = |to| Event::Asked {
-        to,
-        begun: None,
-        by: "ada",
-        reason: "checkout is slow",
-    };
+    let ask = |to| asked(to, None);
     let early = steering.step(ask(None), &history, None, "t");
     assert_eq!(early, Err(RollbackError::NoHead));
     for revision in ["a", "b", "c"] {
@@ -227,13 +218,7 @@ fn a_commit_that_changes_nothing_is_not_what_is_gone_back_from() {
         ran(&mut history, revision, Ending::Healthy);
     }
     step(&mut steering, Event::Head("same"), &history);
-    let asked = Event::Asked {
-        to: None,
-        begun: None,
-        by: "ada",
-        reason: "",
-    };
-    step(&mut steering, asked, &history);
+    step(&mut steering, asked(None, None), &history);
     assert_eq!(steering.target(), Some("a"));
 }
 
@@ -246,12 +231,7 @@ fn what_renders_the_same_is_not_gone_back_to_unless_somebody_names_it() {
         step(&mut steering, Event::Head(revision), &history);
         ran(&mut history, revision, Ending::Healthy);
     }
-    let ask = |to| Event::Asked {
-        to,
-        begun: Some(rendered("b")),
-        by: "ada",
-        reason: "",
-    };
+    let ask = |to| asked(to, Some(rendered("b")));
     step(&mut steering, ask(Some("b1")), &history);
     assert_eq!(steering.target(), Some("b1"));
     // It goes on from there, and the same from what the source gives.
@@ -287,12 +267,7 @@ fn what_was_refused_before_anything_was_written_is_not_what_runs() {
     assert_eq!([back(None), back(Some("z"))], [Some("b"), Some("b")]);
     let mut steering = Steering::default();
     step(&mut steering, Event::Head("c"), &history);
-    let asked = Event::Asked {
-        to: None,
-        begun: Some(rendered("b")),
-        by: "ada",
-        reason: "",
-    };
+    let asked = asked(None, Some(rendered("b")));
     step(&mut steering, asked, &history);
     assert_eq!(steering.target(), Some("a"));
 }
@@ -340,16 +315,10 @@ fn a_reconciliation_and_what_was_gone_back_to_end_a_rollback() {
         step(&mut steering, Event::Head(revision), &history);
         ran(&mut history, revision, Ending::Healthy);
     }
-    let asked = || Event::Asked {
-        to: None,
-        begun: None,
-        by: "ada",
-        reason: "",
-    };
     for event in [Event::Retry, Event::Head("a")] {
         let mut steering = steering.clone();
         steering.found_render("b1", rendered("b"));
-        step(&mut steering, asked(), &history);
+        step(&mut steering, asked(None, None), &history);
         step(&mut steering, Event::Head("b2"), &history);
         assert_eq!(steering.left(), Some(rendered("b")));
         step(&mut steering, event, &history);
@@ -361,7 +330,7 @@ fn a_reconciliation_and_what_was_gone_back_to_end_a_rollback() {
         if let Some(last) = last {
             steering.found_render(last, rendered(last));
         }
-        step(&mut steering, asked(), &history);
+        step(&mut steering, asked(None, None), &history);
         assert_eq!(steering.target(), Some("a"));
         step(&mut steering, Event::Head("b2"), &history);
         assert_eq!((steering.decided(), steering.left()), (None, None));
@@ -379,12 +348,7 @@ fn what_a_person_goes_back_from_is_known_whatever_the_history_has_of_it() {
         ran(&mut history, revision, Ending::Unhealthy);
     }
     assert_eq!(history[0].revision, "b1");
-    let asked = || Event::Asked {
-        to: Some("a"),
-        begun: Some(rendered("b")),
-        by: "ada",
-        reason: "",
-    };
+    let asked = || asked(Some("a"), Some(rendered("b")));
     // Its run has ended before the request, or is stopped by it.
     for is_over in [true, false] {
         let mut steering = steering.clone();
@@ -501,7 +465,7 @@ proptest! {
                     }
                 }
                 Happening::Asked(to) => {
-                    if steering.step(Event::Asked { to: to.as_deref(), begun: None, by: "ada", reason: "" }, &history, None, "t").is_ok() { by_itself = 0; }
+                    if steering.step(asked(to.as_deref(), None), &history, None, "t").is_ok() { by_itself = 0; }
                     if let Some(rollback) = steering.rollback() && rendered_last == head {
                         prop_assert_eq!(rollback.left_digest, head.as_deref().map(rendered));
                     }
