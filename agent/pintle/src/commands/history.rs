@@ -108,17 +108,16 @@ fn what(entry: &HistoryEntry) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use pintle_core::{
         digest::Digest,
         history::{Attempt, Ending, record},
     };
 
-    #[test]
-    fn it_says_who_what_when_and_how_it_ended() {
-        let mut history = Vec::new();
-        let attempt = |revision: &str, trigger, ending| Attempt {
+    /// An attempt of a revision that renders something of its own.
+    pub(crate) fn attempt(revision: &str, trigger: Trigger, ending: Ending) -> Attempt {
+        Attempt {
             revision: revision.to_owned(),
             reference: "main".into(),
             author: "Ada Lovelace <ada@example.com>".into(),
@@ -137,7 +136,12 @@ mod tests {
             )),
             ending,
             message: None,
-        };
+        }
+    }
+
+    #[test]
+    fn it_says_who_what_when_and_how_it_ended() {
+        let mut history = Vec::new();
         let good = attempt("0123456789abcdef", Trigger::Revision, Ending::Healthy);
         record(&mut history, good, "2026-01-01T10:00:00Z");
         let mut bad = attempt("fedcba9876543210", Trigger::Request, Ending::Unhealthy);

@@ -105,28 +105,16 @@ fn warn(wanted: &HistoryEntry) {
 
 #[cfg(test)]
 mod tests {
-    use pintle_core::history::{Attempt, Trigger, record};
+    use pintle_core::history::{Trigger, record};
 
     use super::*;
+    use crate::commands::history::tests::attempt;
 
     #[test]
     fn what_is_cut_short_does_not_run() {
         let after = |ending| {
-            let attempt = Attempt {
-                revision: "a".into(),
-                reference: String::new(),
-                author: String::new(),
-                summary: String::new(),
-                trigger: Trigger::Rollback,
-                requested_by: None,
-                reason: None,
-                origin: None,
-                rendered: None,
-                plan: None,
-                ending,
-                message: None,
-            };
             let mut status = ApplicationStatus::default();
+            let attempt = attempt("a", Trigger::Rollback, ending);
             record(&mut status.history, attempt, "t");
             status
         };

@@ -338,7 +338,7 @@ mod tests {
     use pintle_core::{
         application::FightStatus,
         digest::Digest,
-        history::{Attempt, Trigger, record},
+        history::{Trigger, record},
         inventory::{Entry, StoredInventory},
         object::ObjectId,
         release::ReleaseRecord,
@@ -346,6 +346,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::commands::history::tests::attempt;
 
     #[test]
     fn that_an_application_is_suspended_is_said_once() {
@@ -475,21 +476,7 @@ mod tests {
     fn tried(tries: &[(&str, Trigger, Ending)], written: &str) -> ApplicationStatus {
         let mut history = Vec::new();
         for (revision, trigger, ending) in tries {
-            let attempt = Attempt {
-                revision: (*revision).into(),
-                reference: String::new(),
-                author: String::new(),
-                summary: String::new(),
-                trigger: *trigger,
-                requested_by: None,
-                reason: None,
-                origin: None,
-                rendered: Some(Digest::of(*revision)),
-                plan: None,
-                ending: *ending,
-                message: None,
-            };
-            record(&mut history, attempt, "t");
+            record(&mut history, attempt(revision, *trigger, *ending), "t");
         }
         ApplicationStatus {
             history,
