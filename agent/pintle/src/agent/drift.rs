@@ -138,10 +138,7 @@ impl Controller {
         let Some(app) = self.apps.get_mut(name) else {
             return;
         };
-        let labels = ApplicationLabels {
-            namespace: name.namespace.clone(),
-            name: name.name.clone(),
-        };
+        let labels = ApplicationLabels::of(name);
         let metrics = &self.shared.metrics;
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         metrics

@@ -1,5 +1,6 @@
 //! What the agent counts, in Prometheus' text format.
 
+use pintle_core::names::ApplicationName;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{
@@ -16,6 +17,16 @@ use prometheus_client::{
 pub(crate) struct ApplicationLabels {
     pub(crate) namespace: String,
     pub(crate) name: String,
+}
+
+impl ApplicationLabels {
+    /// Names the application.
+    pub(crate) fn of(application: &ApplicationName) -> Self {
+        Self {
+            namespace: application.namespace.clone(),
+            name: application.name.clone(),
+        }
+    }
 }
 
 /// Label for how something ended; the values are fixed names.
@@ -140,11 +151,8 @@ impl Metrics {
     }
 
     /// Forgets an application that is gone.
-    pub(crate) fn forget(&self, namespace: &str, name: &str) {
-        let labels = ApplicationLabels {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        };
+    pub(crate) fn forget(&self, application: &ApplicationName) {
+        let labels = ApplicationLabels::of(application);
         self.ready.remove(&labels);
         self.objects.remove(&labels);
         self.repairs.remove(&labels);
@@ -191,10 +199,7 @@ mod tests {
     #[test]
     fn the_reference_has_each_metric_with_its_labels() {
         let metrics = Metrics::new();
-        let application = ApplicationLabels {
-            namespace: "shop".into(),
-            name: "web".into(),
-        };
+        let application = ApplicationLabels::of(&ApplicationName::new("shop", "web"));
         let outcome = OutcomeLabels { outcome: "done" };
         for gauge in [
             &metrics.ready,
@@ -230,10 +235,8 @@ mod tests {
     #[test]
     fn is_readable_text_and_forgets() {
         let metrics = Metrics::new();
-        let labels = ApplicationLabels {
-            namespace: "shop".into(),
-            name: "we\"b".into(),
-        };
+        let application = ApplicationName::new("shop", "we\"b");
+        let labels = ApplicationLabels::of(&application);
         metrics.ready.get_or_create(&labels).set(1);
         metrics
             .runs
@@ -248,7 +251,7 @@ mod tests {
             text.contains(r#"pintle_runs_total{outcome="done"} 1"#),
             "{text}"
         );
-        metrics.forget("shop", "we\"b");
+        metrics.forget(&application);
         assert!(!metrics.text().contains("shop"));
     }
 }

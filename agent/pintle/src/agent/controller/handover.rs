@@ -182,7 +182,7 @@ impl Controller {
     pub(super) fn forget(&self, name: &ApplicationName) {
         self.shared.tracker.forget(name);
         self.shared.judges.remove(name);
-        self.shared.metrics.forget(&name.namespace, &name.name);
+        self.shared.metrics.forget(name);
     }
 
     fn tell_what_is_busy(&self) {

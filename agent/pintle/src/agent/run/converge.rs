@@ -121,10 +121,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
         .run_seconds
         .get_or_create(&OutcomeLabels { outcome: label })
         .observe(started.elapsed().as_secs_f64());
-    let labels = ApplicationLabels {
-        namespace: name.namespace.clone(),
-        name: name.name.clone(),
-    };
+    let labels = ApplicationLabels::of(&name);
     let is_wanted = run.is_rollout() && run.learned.rollback.is_none() && run.job.failure.is_none();
     let is_well = run.found.healthy != Some(false) && !run.found.is_unseen;
     let is_ready = outcome == Outcome::Done && is_well && is_wanted;

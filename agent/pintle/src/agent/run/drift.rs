@@ -74,10 +74,7 @@ impl Run {
         if repairs == 0 {
             return;
         }
-        let labels = ApplicationLabels {
-            namespace: name.namespace.clone(),
-            name: name.name.clone(),
-        };
+        let labels = ApplicationLabels::of(name);
         self.shared
             .metrics
             .repairs
