@@ -13,7 +13,7 @@ use super::{
     counterparts::Counterparts,
     pointer::{Part, below_item, below_key, below_new_item, ends},
 };
-use crate::fields::{Items, owned_by, unite};
+use crate::fields::{Items, Keys, keys_of, owned_by, unite};
 
 /// An object as it is to be applied.
 #[derive(Debug, Clone, PartialEq)]
@@ -119,12 +119,12 @@ fn leave_items(items: &mut Vec<Value>, fields: &Map<String, Value>) {
     let found: Vec<(usize, &String, &Value)> = found.collect();
     let mut gone = BTreeSet::new();
     for (place, path, inner) in found {
-        let item = &mut items[place];
-        if is_leaf(inner) || leaves_keys_only(item, path, inner) {
+        let (item, keys) = (&mut items[place], keys_of(path).unwrap_or_default());
+        if is_leaf(inner) || leaves_keys_only(item, &keys, inner) {
             gone.insert(place);
             continue;
         }
-        let kept = pick(item, &keys_of(path));
+        let kept = pick(item, &keys);
         leave(item, inner);
         // The keys say which item it is.
         if let (Some(item), Some(kept)) = (item.as_object_mut(), kept) {
@@ -136,28 +136,19 @@ fn leave_items(items: &mut Vec<Value>, fields: &Map<String, Value>) {
 }
 
 /// Says whether an item that another made would have nothing left of ours but what names it.
-fn leaves_keys_only(item: &Value, path: &str, fields: &Value) -> bool {
-    let keys = keys_of(path);
+fn leaves_keys_only(item: &Value, keys: &Keys, fields: &Value) -> bool {
     let mut rest = item.clone();
     leave(&mut rest, fields);
     let is_made = fields.get(".").is_some();
     is_made
         && rest
             .as_object()
-            .is_some_and(|rest| rest.keys().all(|key| keys.contains(key)))
+            .is_some_and(|rest| rest.keys().all(|key| keys.contains_key(key)))
 }
 
-fn keys_of(path: &str) -> Vec<String> {
-    let keys = path
-        .strip_prefix("k:")
-        .and_then(|keys| serde_json::from_str::<Map<String, Value>>(keys).ok());
-    keys.map(|keys| keys.into_iter().map(|(key, _)| key).collect())
-        .unwrap_or_default()
-}
-
-fn pick(item: &Value, keys: &[String]) -> Option<Map<String, Value>> {
+fn pick(item: &Value, keys: &Keys) -> Option<Map<String, Value>> {
     let found = keys
-        .iter()
+        .keys()
         .filter_map(|key| Some((key.clone(), item.get(key)?.clone())));
     Some(found.collect()).filter(|found: &Map<String, Value>| !found.is_empty())
 }
