@@ -59,25 +59,23 @@ impl Stopped {
             Retry::Backoff => Standing::Retrying,
             Retry::OnChange => Standing::Stalled,
         };
-        Self {
-            outcome: Outcome::Failed(retry),
-            verdict: Some(Verdict::failed(standing, reason, message)),
-            copy_is_broken: false,
-        }
+        let verdict = Verdict::failed(standing, reason, message);
+        Self::with(Outcome::Failed(retry), Some(verdict))
     }
 
     pub(super) fn blocked(reason: &str, message: impl Into<String>) -> Self {
-        Self {
-            outcome: Outcome::Failed(Retry::OnChange),
-            verdict: Some(Verdict::blocked(reason, message)),
-            copy_is_broken: false,
-        }
+        let verdict = Verdict::blocked(reason, message);
+        Self::with(Outcome::Failed(Retry::OnChange), Some(verdict))
     }
 
     pub(super) fn cancelled() -> Self {
+        Self::with(Outcome::Cancelled, None)
+    }
+
+    pub(super) fn with(outcome: Outcome, verdict: Option<Verdict>) -> Self {
         Self {
-            outcome: Outcome::Cancelled,
-            verdict: None,
+            outcome,
+            verdict,
             copy_is_broken: false,
         }
     }

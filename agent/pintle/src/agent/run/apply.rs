@@ -231,11 +231,7 @@ impl Judging<'_> {
                 let mut verdict =
                     Verdict::failed(Standing::Stalled, Reason::PolicyDenied, denied.to_string());
                 verdict.details = json!({ "findings": findings(&denied) });
-                Stopped {
-                    outcome: Outcome::Failed(Retry::OnChange),
-                    verdict: Some(verdict),
-                    copy_is_broken: false,
-                }
+                Stopped::with(Outcome::Failed(Retry::OnChange), Some(verdict))
             }
             CheckError::Policy(error) => plugin_failed(error),
         })

@@ -197,12 +197,7 @@ impl Run {
             Verdict::failed(Standing::Retrying, Reason::SourceFailed, &failure.message)
         });
         let Work::Converge { snapshot, cause } = &self.job.work else {
-            let stopped = Stopped {
-                outcome: Outcome::Done,
-                verdict: away,
-                copy_is_broken: false,
-            };
-            return self.stop(stopped).await;
+            return self.stop(Stopped::with(Outcome::Done, away)).await;
         };
         let (snapshot, cause) = (snapshot.clone(), *cause);
         self.learned.stands = away.map(Stands::Away);

@@ -30,11 +30,8 @@ impl Run {
         self.found.is_held = true;
         // What is in the cluster is told, and not what waits.
         self.learned.rendered = None;
-        Some(Stopped {
-            outcome: Outcome::Failed(Retry::OnChange),
-            verdict: Some(verdict),
-            copy_is_broken: false,
-        })
+        let outcome = Outcome::Failed(Retry::OnChange);
+        Some(Stopped::with(outcome, Some(verdict)))
     }
 
     /// Says what holds up a revision that came to no objects. What is wrong with it is told when its time has come: it may be
