@@ -1,9 +1,10 @@
-//! How long the agent waits before it asks a git host, registry or chart repository again that has failed.
+//! How long the agent waits: before it asks a git host, registry or chart repository again that has failed, or until a time.
 
 use std::time::Duration;
 
 use pintle_registry::{ChartError, RegistryError};
 use pintle_source::SourceError;
+use tokio::time::Instant;
 
 /// The longest pause that others may ask for: a date that is a year away is more likely wrong than meant.
 const LONGEST_WISH: Duration = Duration::from_hours(1);
@@ -21,6 +22,14 @@ pub(crate) fn wish(error: &anyhow::Error) -> Option<Duration> {
         let of_git = || cause.downcast_ref::<SourceError>()?.retry_after();
         of_chart().or_else(of_registry).or_else(of_git)
     })
+}
+
+/// Waits until a time: for ever if there is none.
+pub(crate) async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
 }
 
 #[cfg(test)]

@@ -2,11 +2,11 @@
 //!
 //! Nobody else asks for it: what is loaded stays so, and a watch tells nothing of what did not change.
 
-use std::future;
-
 use pintle_cluster::StatusError;
 use pintle_core::causes::chain;
 use tokio::time::Instant;
+
+use crate::agent::pauses;
 
 /// How often in a row a status could not be written.
 #[derive(Debug, Default)]
@@ -45,15 +45,7 @@ impl Owed {
 
     /// Waits until it is time to try again: for ever while nothing is owed.
     pub(super) async fn due(&self) {
-        until(self.due).await;
-    }
-}
-
-/// Waits until a time: for ever if there is none.
-pub(super) async fn until(due: Option<Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due).await,
-        None => future::pending().await,
+        pauses::until(self.due).await;
     }
 }
 

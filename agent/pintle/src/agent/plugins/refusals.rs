@@ -12,8 +12,11 @@ use pintle_core::{
 };
 use tokio::time::Instant;
 
-use super::owed::{Owed, until};
-use crate::{agent::reasons::INVALID_SPEC, pipeline::now_text};
+use super::owed::Owed;
+use crate::{
+    agent::{pauses, reasons::INVALID_SPEC},
+    pipeline::now_text,
+};
 
 /// All of them.
 #[derive(Debug, Default)]
@@ -57,7 +60,7 @@ impl Refusals {
 
     /// Waits until it is time to tell what could not be told: for ever if all was.
     pub(super) async fn due(&self) {
-        until(self.next()).await;
+        pauses::until(self.next()).await;
     }
 
     /// Returns when the first of those is due that could not be told.

@@ -8,9 +8,11 @@ use std::{
 
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore, watch},
-    time::{Instant, sleep_until},
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
+
+use crate::agent::pauses::until;
 
 /// How long the head of the first request may take.
 const FIRST_HEAD: Duration = Duration::from_secs(10);
@@ -67,7 +69,7 @@ impl Places {
                 permit = Arc::clone(&self.free).acquire_owned() => {
                     return permit.expect("the semaphore is never closed");
                 }
-                () = reached(next) => {}
+                () = until(next) => {}
                 () = self.rested.notified() => {}
             }
         }
@@ -118,10 +120,10 @@ impl Place {
     pub(super) async fn is_over(&self) {
         let mut rest = self.rest.subscribe();
         loop {
-            let until = rest.borrow_and_update().map(|rest| rest.until);
+            let end = rest.borrow_and_update().map(|rest| rest.until);
             tokio::select! {
                 () = self.makes_way.cancelled() => return,
-                () = reached(until) => return,
+                () = until(end) => return,
                 _ = rest.changed() => {}
             }
         }
@@ -149,14 +151,6 @@ impl Rest {
             since,
             until: since + limit,
         }
-    }
-}
-
-/// Waits until then; for ever if there is no such time.
-async fn reached(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => std::future::pending().await,
     }
 }
 
