@@ -46,11 +46,7 @@ use pintle_cluster::{
 use pintle_host::{Compiler, Host};
 use pintle_registry::CacheOptions;
 use pintle_source::Repositories;
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::mpsc,
-    task::JoinSet,
-};
+use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -69,6 +65,7 @@ use crate::{
         args::AgentCommand,
         cache::cache_dir,
         exit::{Exit, Usage},
+        signals,
     },
     pipeline::{catalog::Catalog, remotes::Remotes},
 };
@@ -76,7 +73,10 @@ use crate::{
 /// Runs until it is told to stop, or until it fails in a way that a restart may mend.
 pub(crate) async fn run(args: AgentCommand) -> anyhow::Result<Exit> {
     files::raise_limit();
-    let stop = stop_on_signal()?;
+    let stop = signals::listen(|| {
+        tracing::info!("stopping: what is under way is brought to a safe point");
+    })
+    .context("SIGINT and SIGTERM cannot be handled")?;
     let metrics = Arc::new(Metrics::new());
     let probes = Arc::new(Probes::default());
     // Until all work has ended: what is asked of this replica until then is answered.
@@ -343,32 +343,4 @@ async fn work(
         tracing::warn!("the others were not told: they take over when the lease has ended");
         Ok(())
     })
-}
-
-/// What a shell says of a program that a signal has ended: 128, and the number of the signal.
-const TERMINATED: i32 = 143;
-const INTERRUPTED: i32 = 130;
-
-/// Returns what the first signal cancels. The second one ends the process, whatever is under way.
-fn stop_on_signal() -> anyhow::Result<CancellationToken> {
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
-    let stop = CancellationToken::new();
-    let token = stop.clone();
-    tokio::spawn(async move {
-        signalled(&mut terminate, &mut interrupt).await;
-        tracing::info!("stopping: what is under way is brought to a safe point");
-        token.cancel();
-        let code = signalled(&mut terminate, &mut interrupt).await;
-        std::process::exit(code);
-    });
-    Ok(stop)
-}
-
-/// Waits for a signal, and returns the exit code for it.
-async fn signalled(terminate: &mut Signal, interrupt: &mut Signal) -> i32 {
-    tokio::select! {
-        _ = terminate.recv() => TERMINATED,
-        _ = interrupt.recv() => INTERRUPTED,
-    }
 }

@@ -7,6 +7,7 @@ pub(crate) mod exit;
 pub(crate) mod output;
 pub(crate) mod progress;
 pub(crate) mod screen;
+pub(crate) mod signals;
 
 use std::process::ExitCode;
 
