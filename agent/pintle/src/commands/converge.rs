@@ -149,11 +149,11 @@ pub(super) async fn carry_out(
             .complete(&applying, applied.inventory, &mut target.store)
             .await?;
     }
-    if waited == Waited::Healthy {
+    let is_healthy = waited == Waited::Healthy;
+    if is_healthy {
         progress.all_healthy();
     }
     progress.finish();
-    let is_healthy = waited == Waited::Healthy;
     if is_healthy && wishes.output.output.is_none() {
         tell_healthy(&target, &planned, ids.len());
     }
