@@ -2,10 +2,7 @@
 
 use pintle_cluster::{HelmError, HelmRelease, Release};
 use pintle_core::{
-    causes::chain,
-    event::Reason,
     inventory::Inventory,
-    machine::Retry,
     names::{ADOPT_HELM_ANNOTATION, ADOPT_RESTARTS_ANNOTATION, ALLOWED},
     plan::Plan,
     rendered::Rendered,
@@ -14,6 +11,7 @@ use pintle_core::{
 use super::{
     Stopped,
     converge::{Ready, Run},
+    failures::again,
 };
 use crate::{
     agent::reasons,
@@ -105,8 +103,4 @@ fn refused(error: HelmError) -> Stopped {
             Stopped::blocked(reasons::ADOPTION_FAILED, message)
         }
     }
-}
-
-fn again(error: anyhow::Error) -> Stopped {
-    Stopped::failed(Reason::ApplyFailed, Retry::Backoff, chain(&*error))
 }

@@ -226,6 +226,11 @@ pub(super) fn apply_failed(error: ClusterError<ApplyError>) -> Stopped {
     }
 }
 
+/// What was asked of the API server beside the apply has failed: it is tried again.
+pub(super) fn again(error: anyhow::Error) -> Stopped {
+    Stopped::failed(Reason::ApplyFailed, Retry::Backoff, chain(&*error))
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

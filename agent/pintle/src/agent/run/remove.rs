@@ -26,6 +26,7 @@ use super::{
     apply::Judging,
     conclude,
     ending::{self, Parted},
+    failures::again,
     release,
     slot::{Slot, resting},
     status_before, tell, unwritten,
@@ -399,10 +400,6 @@ async fn forget_hooks(
     release.hooks_namespace = Some(shared.namespace.clone());
     let forgotten = shared.cluster.forget_removal_hooks(&release, inventory);
     forgotten.await.map_err(|error| again(error.into()))
-}
-
-fn again(error: anyhow::Error) -> Stopped {
-    Stopped::failed(Reason::ApplyFailed, Retry::Backoff, chain(&*error))
 }
 
 #[cfg(test)]
