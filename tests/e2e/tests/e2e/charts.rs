@@ -518,9 +518,7 @@ fn a_chart_is_rendered_again_when_the_cluster_serves_other_kinds() -> Result<()>
         ),
         ("chart/templates/has.yaml", &has),
     ];
-    let commit = stage.repository.push_files(&files, "asks")?;
-    stage.apply(&stage.application("gauges", "chart", ""))?;
-    stage.ready_at("gauges", &commit)?;
+    stage.deploy_with("gauges", "chart", "", &files)?;
     let says = |expected: &str| stage.has_value("has", expected);
     says("false")?;
     stage.apply(&definition)?;

@@ -17,9 +17,9 @@ fn shop(stage: &Stage) -> Result<()> {
         ("deploy/web.yaml", web.as_str()),
         ("deploy/settings.yaml", &config_map("settings", "EUR")),
     ];
-    let commit = stage.repository.push_files(&files, "the shop opens")?;
-    stage.apply(&stage.application("shop", "deploy", "health: [{plugin: kubernetes}]"))?;
-    stage.ready_at("shop", &commit)
+    stage
+        .deploy_with("shop", "deploy", "health: [{plugin: kubernetes}]", &files)
+        .map(drop)
 }
 
 #[test]
@@ -29,9 +29,7 @@ fn a_label_without_a_text_is_written_once() -> Result<()> {
                 labels: {version: {{ .Chart.AppVersion }}, tier: web}\n  annotations: {note: ~}\ndata: {a: b}\n";
     let chart = "apiVersion: v2\nname: shop\nversion: 1.0.0\n";
     let files = [("Chart.yaml", chart), ("templates/settings.yaml", text)];
-    let commit = stage.repository.push_files(&files, "first")?;
-    stage.apply(&stage.application("shop", "", ""))?;
-    stage.ready_at("shop", &commit)?;
+    stage.deploy("shop", &files)?;
     let metadata = stage.object("ConfigMap", "settings")?["metadata"].clone();
     assert_eq!(metadata["labels"]["tier"], "web", "{metadata}");
     let mark = stage.mark()?;
@@ -93,9 +91,7 @@ fn a_kind_that_comes_with_its_objects_is_not_waited_for_before_it_is_there() -> 
         ("widget.yaml", widget),
     ];
     let files = files.each_ref().map(|(path, text)| (*path, text.as_str()));
-    let commit = stage.repository.push_files(&files, "both")?;
-    stage.apply(&stage.application("shop", "", ""))?;
-    stage.ready_at("shop", &commit)?;
+    stage.deploy("shop", &files)?;
 
     let first = |method: &str, part: &str, more: &str| {
         let is_it = |uri: &str| uri.contains(part) && uri.contains(more);
@@ -201,11 +197,8 @@ const ATTEMPTS: usize = 6;
 fn a_rollout_that_could_neither_be_done_nor_told_is_not_taken_for_done() -> Result<()> {
     let proxy = Proxy::before_api_server(world().control_plane)?;
     let stage = Stage::through("untold", &proxy)?;
-    let commit = stage
-        .repository
-        .push_files(&[("shop/a.yaml", &config_map("a", "1"))], "first")?;
-    stage.apply(&stage.application("shop", "shop", ""))?;
-    stage.ready_at("shop", &commit)?;
+    let files = [("shop/a.yaml", &*config_map("a", "1"))];
+    stage.deploy_with("shop", "shop", "", &files)?;
     stage.patch("shop", r#"{"spec":{"interval":"1s"}}"#)?;
     stage.request_and_wait("shop")?;
 

@@ -58,9 +58,7 @@ fn what_is_only_reported_stays_until_somebody_asks() -> Result<()> {
         .iter()
         .map(|(path, text)| (*path, text.as_str()))
         .collect();
-    let commit = stage.repository.push_files(&files, "the shop opens")?;
-    stage.apply(&stage.application("shop", "deploy", "drift: {mode: report}"))?;
-    stage.ready_at("shop", &commit)?;
+    stage.deploy_with("shop", "deploy", "drift: {mode: report}", &files)?;
     let mark = stage.mark()?;
     edit(&stage, "eve", "USD")?;
     let drifted = stage.condition("shop", "Drifted", "Reported")?;
@@ -112,9 +110,7 @@ fn who_asks_gets_repairs_also_together_with_a_new_commit() -> Result<()> {
         ("deploy/settings.yaml", settings.as_str()),
         ("deploy/other.yaml", &other),
     ];
-    let commit = stage.repository.push_files(&files, "the shop opens")?;
-    stage.apply(&stage.application("shop", "deploy", "drift: {mode: report}"))?;
-    stage.ready_at("shop", &commit)?;
+    stage.deploy_with("shop", "deploy", "drift: {mode: report}", &files)?;
     edit(&stage, "eve", "USD")?;
     stage.condition("shop", "Drifted", "Reported")?;
 
@@ -135,12 +131,8 @@ fn who_asks_gets_repairs_also_together_with_a_new_commit() -> Result<()> {
 #[test]
 fn a_deletion_that_is_only_reported_is_no_failure() -> Result<()> {
     let stage = Stage::new("reportgone")?;
-    let settings = config_map("settings", "EUR");
-    let commit = stage
-        .repository
-        .push_files(&[("deploy/settings.yaml", &settings)], "the shop opens")?;
-    stage.apply(&stage.application("shop", "deploy", "drift: {mode: report}"))?;
-    stage.ready_at("shop", &commit)?;
+    let files = [("deploy/settings.yaml", &*config_map("settings", "EUR"))];
+    let commit = stage.deploy_with("shop", "deploy", "drift: {mode: report}", &files)?;
     stage.kubectl(&["delete", "configmap", "settings"])?;
     let drifted = stage.condition("shop", "Drifted", "Reported")?;
     let object = format!("ConfigMap {}/settings", stage.namespace);
@@ -157,12 +149,8 @@ fn a_deletion_that_is_only_reported_is_no_failure() -> Result<()> {
 #[test]
 fn a_label_that_is_removed_is_reported_as_what_it_is_and_is_no_failure() -> Result<()> {
     let stage = Stage::new("reportlabel")?;
-    let settings = config_map("settings", "EUR");
-    let commit = stage
-        .repository
-        .push_files(&[("deploy/settings.yaml", &settings)], "the shop opens")?;
-    stage.apply(&stage.application("shop", "deploy", "drift: {mode: report}"))?;
-    stage.ready_at("shop", &commit)?;
+    let files = [("deploy/settings.yaml", &*config_map("settings", "EUR"))];
+    let commit = stage.deploy_with("shop", "deploy", "drift: {mode: report}", &files)?;
     stage.kubectl(&["label", "configmap", "settings", "pintle.dev/application-"])?;
     let drifted = stage.condition("shop", "Drifted", "Reported")?;
     let field = "/metadata/labels/pintle.dev~1application";
@@ -184,12 +172,8 @@ fn a_label_that_is_removed_is_reported_as_what_it_is_and_is_no_failure() -> Resu
 fn what_an_autoscaler_writes_is_left_to_it() -> Result<()> {
     let stage = Stage::new("ignore")?;
     let web = deployment("web", 2, IMAGE);
-    let commit = stage
-        .repository
-        .push_files(&[("deploy/web.yaml", &web)], "the shop opens")?;
     let rule = "drift: {ignore: [{group: apps, kind: Deployment, pointers: [/spec/replicas]}]}";
-    stage.apply(&stage.application("shop", "deploy", rule))?;
-    stage.ready_at("shop", &commit)?;
+    stage.deploy_with("shop", "deploy", rule, &[("deploy/web.yaml", &web)])?;
     let mark = stage.mark()?;
     stage.kubectl(&["scale", "deployment/web", "--replicas=5"])?;
     stage.request_and_wait("shop")?;
@@ -232,11 +216,7 @@ fn what_an_autoscaler_writes_is_left_to_it() -> Result<()> {
 fn a_repair_that_keeps_being_undone_is_called_a_fight_and_ends_by_itself() -> Result<()> {
     let stage = Stage::new("fight")?;
     let settings = config_map("settings", "EUR");
-    let commit = stage
-        .repository
-        .push_files(&[("deploy/settings.yaml", &settings)], "the shop opens")?;
-    stage.apply(&stage.application("shop", "deploy", ""))?;
-    stage.ready_at("shop", &commit)?;
+    stage.deploy_with("shop", "deploy", "", &[("deploy/settings.yaml", &settings)])?;
     let stop = AtomicBool::new(false);
     let fighting = || -> Result<()> {
         while !stop.load(Ordering::Relaxed) {

@@ -35,18 +35,17 @@ fn web(tag: &str) -> String {
     deployment("web", 1, &format!("registry.k8s.io/pause:{tag}"))
 }
 
+/// Makes an application at a commit that works.
+fn good(stage: &Stage, spec: &str) -> Result<String> {
+    let (web, settings) = (web("3.9"), config_map("settings", "EUR"));
+    let files = [("web.yaml", &*web), ("settings.yaml", &settings)];
+    stage.deploy_with("shop", "", spec, &files)
+}
+
 /// An application at its first commit; the second is refused.
 fn shop(prefix: &str) -> Result<(Stage, [String; 2])> {
     let stage = Stage::new(prefix)?;
-    let first = stage.repository.push_files(
-        &[
-            ("web.yaml", &web("3.9")),
-            ("settings.yaml", &config_map("settings", "EUR")),
-        ],
-        "good",
-    )?;
-    stage.apply(&stage.application("shop", "", "policies: [{plugin: guardrails}]"))?;
-    stage.ready_at("shop", &first)?;
+    let first = good(&stage, "policies: [{plugin: guardrails}]")?;
     // What it would do beside that is not done either.
     let files = [
         ("web.yaml", web("latest")),
@@ -72,12 +71,7 @@ fn told_no_more(stage: &Stage) -> Result<()> {
 #[test]
 fn what_drifts_is_put_right_while_the_source_does_not_answer() -> Result<()> {
     let stage = Stage::new("unanswering")?;
-    let first = stage.repository.push_files(
-        &[("settings.yaml", &config_map("settings", "EUR"))],
-        "the shop opens",
-    )?;
-    stage.apply(&stage.application("shop", "", ""))?;
-    stage.ready_at("shop", &first)?;
+    let first = stage.deploy("shop", &[("settings.yaml", &config_map("settings", "EUR"))])?;
 
     let bare = stage.repository.bare();
     let away = bare.with_extension("away");
@@ -150,15 +144,7 @@ fn what_was_applied_is_put_right_while_a_newer_commit_is_refused() -> Result<()>
 fn what_was_applied_is_put_right_while_a_newer_commit_has_a_file_that_nobody_can_read() -> Result<()>
 {
     let stage = Stage::new("unusable")?;
-    let first = stage.repository.push_files(
-        &[
-            ("web.yaml", &web("3.9")),
-            ("settings.yaml", &config_map("settings", "EUR")),
-        ],
-        "good",
-    )?;
-    stage.apply(&stage.application("shop", "", ""))?;
-    stage.ready_at("shop", &first)?;
+    let first = good(&stage, "")?;
     let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
     stage.push("shop", &[("settings.yaml", pointer)])?;
     stage.condition("shop", "Stalled", "RenderFailed")?;
@@ -191,9 +177,7 @@ fn what_was_applied_is_put_right_while_a_newer_commit_is_tried_again() -> Result
         ("chart/Chart.yaml", chart),
         ("chart/templates/settings.yaml", settings.as_str()),
     ];
-    let first = stage.repository.push_files(&files, "the shop opens")?;
-    stage.apply(&stage.application("shop", "chart", ""))?;
-    stage.ready_at("shop", &first)?;
+    let first = stage.deploy_with("shop", "chart", "", &files)?;
     let files = [
         ("chart/Chart.yaml", database.chart.as_str()),
         ("chart/Chart.lock", database.lock.as_str()),

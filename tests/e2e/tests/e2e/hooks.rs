@@ -78,11 +78,7 @@ fn uid(stage: &Stage, job: &str) -> Result<String> {
 #[test]
 fn hooks_go_with_releases_and_not_with_reconciliations() -> Result<()> {
     let stage = Stage::new("hooks")?;
-    let first = stage
-        .repository
-        .push_files(&[("all.yaml", &shop("1", ""))], "first")?;
-    stage.apply(&stage.application("shop", "", ""))?;
-    stage.ready_at("shop", &first)?;
+    stage.deploy("shop", &[("all.yaml", &shop("1", ""))])?;
     let (migrated, _) = (uid(&stage, "migrate")?, uid(&stage, "welcome")?);
     for absent in ["undo", "save", "smoke"] {
         assert_eq!(stage.find("Job", absent)?, None);
@@ -157,11 +153,8 @@ fn a_release_whose_hook_fails_is_taken_back_where_that_is_asked_for() -> Result<
     let release = |version: &str, pod: &str| {
         config_map("settings", version) + &hook("welcome", "post-upgrade", pod)
     };
-    let good = stage
-        .repository
-        .push_files(&[("all.yaml", &release("1", ""))], "it works")?;
-    stage.apply(&stage.application("shop", "", "rollback: OnFailure"))?;
-    stage.ready_at("shop", &good)?;
+    let files = [("all.yaml", &*release("1", ""))];
+    let good = stage.deploy_with("shop", "", "rollback: OnFailure", &files)?;
     let broken = stage.push("shop", &[("all.yaml", &release("2", "failed"))])?;
     let stalled = stage.condition("shop", "Stalled", "RolledBack")?;
     let message = stalled["message"].as_str().unwrap_or_default();
@@ -188,13 +181,7 @@ fn tests_run_when_somebody_asks() -> Result<()> {
         ]
         .concat()
     };
-    let files = [("all.yaml", tests("failed"))];
-    let commit = stage.repository.push_files(
-        &files.each_ref().map(|(path, text)| (*path, text.as_str())),
-        "first",
-    )?;
-    stage.apply(&stage.application("shop", "", ""))?;
-    stage.ready_at("shop", &commit)?;
+    stage.deploy("shop", &[("all.yaml", &tests("failed"))])?;
     assert_eq!(stage.find("Job", "smoke")?, None);
     let ask = |value: &str| -> Result<Value> {
         let annotation = format!("pintle.dev/test-requested-at={value}");
@@ -297,11 +284,8 @@ fn a_hook_for_the_removal_is_kept_only_if_policies_agree() -> Result<()> {
 fn a_hook_that_an_earlier_version_has_kept_is_judged_before_it_runs() -> Result<()> {
     let stage = Stage::new("hook-unseen")?;
     let all = config_map("settings", "1") + &hook("save", "pre-delete", "");
-    let commit = stage
-        .repository
-        .push_files(&[("all.yaml", &all)], "first")?;
-    stage.apply(&stage.application("shop", "", "policies: [{plugin: guardrails}]"))?;
-    stage.ready_at("shop", &commit)?;
+    let files = [("all.yaml", all.as_str())];
+    stage.deploy_with("shop", "", "policies: [{plugin: guardrails}]", &files)?;
     let stored = json!([{"object": risky("worst"), "hook": {"events": ["pre-delete"]}}]);
     let patch = json!({"stringData": {"hooks.json": stored.to_string()}}).to_string();
     of_kept(&stage, "patch", &["--type=merge", "--patch", &patch])?;

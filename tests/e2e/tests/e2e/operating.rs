@@ -17,11 +17,7 @@ fn limit() -> String {
 #[test]
 fn what_is_suspended_rests_until_it_is_resumed_and_says_who_wanted_that() -> Result<()> {
     let stage = Stage::new("resting")?;
-    let commit = stage
-        .repository
-        .push_files(&[("settings.yaml", &config_map("settings", "1"))], "first")?;
-    stage.apply(&stage.application("shop", "", ""))?;
-    stage.ready_at("shop", &commit)?;
+    let commit = stage.deploy("shop", &[("settings.yaml", &config_map("settings", "1"))])?;
     let pintle = |args: &[&str], expected| {
         let all = [args, &["-n", stage.namespace.as_str()]].concat();
         as_administrator(&all, expected)
@@ -250,11 +246,7 @@ fn what_an_operator_asks_for_is_answered_to_programs_with_one_document() -> Resu
 #[test]
 fn a_watch_without_a_terminal_prints_what_changes_and_nothing_twice() -> Result<()> {
     let stage = Stage::new("watched")?;
-    let commit = stage
-        .repository
-        .push_files(&[("settings.yaml", &config_map("settings", "1"))], "first")?;
-    stage.apply(&stage.application("shop", "", ""))?;
-    stage.ready_at("shop", &commit)?;
+    let commit = stage.deploy("shop", &[("settings.yaml", &config_map("settings", "1"))])?;
     let home = tempfile::tempdir()?;
     let watch = |args: &[&str], name: &str| {
         let all = [
@@ -295,11 +287,7 @@ fn a_watch_without_a_terminal_prints_what_changes_and_nothing_twice() -> Result<
 #[test]
 fn a_watch_of_all_applications_tells_which_went() -> Result<()> {
     let stage = Stage::new("went")?;
-    let commit = stage
-        .repository
-        .push_files(&[("settings.yaml", &config_map("settings", "1"))], "first")?;
-    stage.apply(&stage.application("shop", "", ""))?;
-    stage.ready_at("shop", &commit)?;
+    let commit = stage.deploy("shop", &[("settings.yaml", &config_map("settings", "1"))])?;
     let home = tempfile::tempdir()?;
     let watch = |args: &[&str], name: &str| {
         let all = [&["status", "--watch", "-n", stage.namespace.as_str()], args].concat();
@@ -321,11 +309,7 @@ fn a_watch_of_all_applications_tells_which_went() -> Result<()> {
 #[test]
 fn who_may_ask_and_not_watch_is_told_so_at_once() -> Result<()> {
     let stage = Stage::new("unwatched")?;
-    let commit = stage
-        .repository
-        .push_files(&[("settings.yaml", &config_map("settings", "1"))], "first")?;
-    stage.apply(&stage.application("shop", "", ""))?;
-    stage.ready_at("shop", &commit)?;
+    stage.deploy("shop", &[("settings.yaml", &config_map("settings", "1"))])?;
     stage.apply(&format!(
         "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: asker, namespace: {ns}}}\n\
          rules: [{{apiGroups: [pintle.dev], resources: [applications], verbs: [get, patch]}}]\n---\n\

@@ -61,11 +61,7 @@ fn a_wave_that_fails_holds_back_the_next_until_it_is_mended() -> Result<()> {
 fn what_an_object_depends_on_is_healthy_before_it_is_written() -> Result<()> {
     let stage = Stage::new("depends")?;
     let all = deployment("web", 1, IMAGE) + &after("last", "pintle.dev/depends-on: Deployment/web");
-    let commit = stage
-        .repository
-        .push_files(&[("deploy/all.yaml", &all)], "all")?;
-    stage.apply(&stage.application("shop", "deploy", ""))?;
-    stage.ready_at("shop", &commit)?;
+    stage.deploy_with("shop", "deploy", "", &[("deploy/all.yaml", &all)])?;
     let web = stage.object("Deployment", "web")?;
     let conditions = web["status"]["conditions"]
         .as_array()

@@ -20,11 +20,8 @@ use crate::{
 fn what_a_policy_denies_is_not_written_and_a_fix_supersedes_it() -> Result<()> {
     let stage = Stage::new("policy")?;
     let good = deployment("web", 1, "registry.k8s.io/pause:3.9");
-    let first = stage
-        .repository
-        .push_files(&[("web.yaml", &good)], "good")?;
-    stage.apply(&stage.application("shop", "", "policies: [{plugin: guardrails}]"))?;
-    stage.ready_at("shop", &first)?;
+    let files = [("web.yaml", good.as_str())];
+    let first = stage.deploy_with("shop", "", "policies: [{plugin: guardrails}]", &files)?;
 
     let mark = stage.mark()?;
     let bad = deployment("web", 1, "registry.k8s.io/pause:latest");
@@ -67,11 +64,9 @@ fn what_policies_find_and_let_pass_is_in_the_log() -> Result<()> {
         ),
     ];
     let files = files.each_ref().map(|(path, text)| (*path, text.as_str()));
-    let commit = stage.repository.push_files(&files, "good")?;
     let policies = "policies:\n- plugin: guardrails\n  settings:\n    rules: {image-digest-missing: warn}\n    \
                     exceptions: [{rules: [image-tag-latest], names: [latest], reason: it is new}]";
-    stage.apply(&stage.application("shop", "", policies))?;
-    stage.ready_at("shop", &commit)?;
+    stage.deploy_with("shop", "", policies, &files)?;
 
     let lines = stage.logged()?;
     let is_told = |level: &str, rule: &str, name: &str| {
@@ -180,11 +175,8 @@ fn a_broken_application_breaks_no_other() -> Result<()> {
 #[test]
 fn a_plugin_that_is_not_loaded_yet_is_not_replaced_by_the_built_in_one() -> Result<()> {
     let stage = Stage::new("loading")?;
-    let commit = stage
-        .repository
-        .push_files(&[("a.yaml", &config_map("a", "1"))], "first")?;
-    stage.apply(&stage.application("shop", "", "policies: [{plugin: guardrails}]"))?;
-    stage.ready_at("shop", &commit)?;
+    let files = [("a.yaml", &*config_map("a", "1"))];
+    let commit = stage.deploy_with("shop", "", "policies: [{plugin: guardrails}]", &files)?;
 
     // It takes connections, and answers nothing.
     let silent = std::net::TcpListener::bind("127.0.0.1:0")?;
@@ -230,11 +222,8 @@ fn a_registry_that_goes_away_takes_no_plugin_along() -> Result<()> {
         "apiVersion: pintle.dev/v1alpha1\nkind: Plugin\nmetadata: {{name: {plugin}}}\n\
          spec: {{image: '{image}', interval: 10s}}\n"
     ))?;
-    let commit = stage
-        .repository
-        .push_files(&[("a.yaml", &config_map("a", "1"))], "first")?;
-    stage.apply(&stage.application("shop", "", &format!("renderer: {{plugin: {plugin}}}")))?;
-    stage.ready_at("shop", &commit)?;
+    let renderer = format!("renderer: {{plugin: {plugin}}}");
+    stage.deploy_with("shop", "", &renderer, &[("a.yaml", &config_map("a", "1"))])?;
 
     registry.kill()?;
     // Agents of other tests look for it too, and those that start from now on find nothing.
@@ -282,15 +271,11 @@ fn a_notifier_that_cannot_be_pulled_yet_is_told_later() -> Result<()> {
         "apiVersion: pintle.dev/v1alpha1\nkind: Plugin\nmetadata: {{name: {plugin}}}\n\
          spec: {{image: '{image}', interval: 10s, grants: {{httpHosts: ['*'], privateNetworks: true}}}}\n"
     ))?;
-    let commit = stage
-        .repository
-        .push_files(&[("a.yaml", &config_map("a", "1"))], "first")?;
     let notifiers = format!(
         "notifiers: [{{plugin: {plugin}, settings: {{url: '{}'}}}}]",
         servers.sink(&stage.namespace)
     );
-    stage.apply(&stage.application("shop", "", &notifiers))?;
-    stage.ready_at("shop", &commit)?;
+    stage.deploy_with("shop", "", &notifiers, &[("a.yaml", &config_map("a", "1"))])?;
     assert!(servers.deliveries(&stage.namespace)?.is_empty());
 
     as_administrator(&["plugin", "push", "webhook", &image], 0)?;
@@ -335,11 +320,8 @@ fn a_plugin_whose_spec_cannot_be_read_for_a_while_is_used_again() -> Result<()> 
         })
     };
     with(64)?;
-    let commit = stage
-        .repository
-        .push_files(&[("a.yaml", &config_map("a", "1"))], "first")?;
-    stage.apply(&stage.application("shop", "", &format!("renderer: {{plugin: {plugin}}}")))?;
-    stage.ready_at("shop", &commit)?;
+    let renderer = format!("renderer: {{plugin: {plugin}}}");
+    stage.deploy_with("shop", "", &renderer, &[("a.yaml", &config_map("a", "1"))])?;
 
     // The API server takes it, and no machine has as much.
     with(5_000_000_000)?;

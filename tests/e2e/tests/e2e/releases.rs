@@ -97,9 +97,7 @@ fn a_chart_is_installed_tested_upgraded_rolled_back_and_removed() -> Result<()> 
         ("chart/charts/cache/templates/cache.yaml", CACHE.to_owned()),
     ];
     let files = files.each_ref().map(|(path, text)| (*path, text.as_str()));
-    let commit = stage.repository.push_files(&files, "first")?;
-    stage.apply(&stage.application("shop", "chart", "health: [{plugin: kubernetes}]"))?;
-    stage.ready_at("shop", &commit)?;
+    stage.deploy_with("shop", "chart", "health: [{plugin: kubernetes}]", &files)?;
     let web = stage.object("Deployment", "shop-web")?;
     assert_eq!(
         web["metadata"]["labels"]["app.kubernetes.io/instance"],

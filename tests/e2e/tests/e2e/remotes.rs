@@ -203,10 +203,8 @@ fn a_cluster_that_has_not_answered_yet_is_no_failure() -> Result<()> {
     let remote = Remote::start(&stage)?;
     keep(&stage, "prod", &remote.kubeconfig()?)?;
     let file = config_map("far", "1");
-    let commit = stage.repository.push_files(&[("a.yaml", &file)], "1")?;
     let spec = "cluster: {kubeconfig: {secretName: prod}, serviceAccountName: deployer}";
-    stage.apply(&stage.application("far", "", spec))?;
-    stage.ready_at("far", &commit)?;
+    let commit = stage.deploy_with("far", "", spec, &[("a.yaml", &file)])?;
 
     // In another name the Secret is read anew, and a connection made.
     let namespace = &stage.namespace;
@@ -312,10 +310,8 @@ fn a_cluster_that_is_lost_at_rest_is_told_until_it_is_in_sight_again() -> Result
     let mut remote = Remote::start(&stage)?;
     keep(&stage, "prod", &remote.kubeconfig()?)?;
     let file = config_map("far", "1");
-    let commit = stage.repository.push_files(&[("a.yaml", &file)], "1")?;
     let spec = "cluster: {kubeconfig: {secretName: prod}, serviceAccountName: deployer}";
-    stage.apply(&stage.application("far", "", spec))?;
-    stage.ready_at("far", &commit)?;
+    let commit = stage.deploy_with("far", "", spec, &[("a.yaml", &file)])?;
 
     // Nobody asks for anything from here on.
     lose_sight(&stage, &mut remote)?;
@@ -333,11 +329,9 @@ fn a_deletion_that_is_only_reported_is_looked_at_once_while_nobody_watches() -> 
     let mut remote = Remote::start(&stage)?;
     keep(&stage, "prod", &remote.kubeconfig()?)?;
     let file = config_map("far", "1");
-    let commit = stage.repository.push_files(&[("a.yaml", &file)], "1")?;
     let spec = "cluster: {kubeconfig: {secretName: prod}, serviceAccountName: deployer}\n\
                 drift: {mode: report}";
-    stage.apply(&stage.application("far", "", spec))?;
-    stage.ready_at("far", &commit)?;
+    stage.deploy_with("far", "", spec, &[("a.yaml", &file)])?;
     let namespace = &remote.namespace;
     let deletion = ["-n", namespace, "delete", "configmap", "far"];
     remote.plane.kubectl(&deletion)?;

@@ -19,9 +19,7 @@ fn six(stage: &Stage, spec: &str) -> Result<()> {
             .repository
             .write(&format!("{name}.yaml"), config_map(name, "1"))?;
     }
-    let commit = stage.repository.push_files(&[], "six")?;
-    stage.apply(&stage.application("six", "", spec))?;
-    stage.ready_at("six", &commit)
+    stage.deploy_with("six", "", spec, &[]).map(drop)
 }
 
 #[test]
@@ -73,9 +71,7 @@ fn change(stage: &Stage, name: &str) -> Result<()> {
 fn let_be(stage: &Stage, spec: &str, kept: &str) -> Result<()> {
     let rest = config_map("rest", "1");
     let files = [("kept.yaml", kept), ("rest.yaml", rest.as_str())];
-    let commit = stage.repository.push_files(&files, "both")?;
-    stage.apply(&stage.application("shop", "", spec))?;
-    stage.ready_at("shop", &commit)?;
+    stage.deploy_with("shop", "", spec, &files)?;
     stage.repository.remove("kept.yaml")?;
     let commit = stage.push("shop", &[])?;
     stage.ready_at("shop", &commit)?;
@@ -287,9 +283,7 @@ fn a_namespace_that_is_deleted_takes_its_applications_along() -> Result<()> {
     for (file, text) in &files {
         stage.repository.write(file, text)?;
     }
-    let commit = stage.repository.push_files(&[], "three")?;
-    stage.apply(&stage.application("leaving", "", ""))?;
-    stage.ready_at("leaving", &commit)?;
+    stage.deploy("leaving", &[])?;
 
     dismiss(&stage, &far, "visitor")?;
     plane.kubectl(&["delete", "namespace", &stage.namespace, "--wait=false"])?;
@@ -394,11 +388,7 @@ fn an_application_goes_after_the_operator_of_its_kinds() -> Result<()> {
         stage.namespace,
         config_map("beside", "1")
     );
-    let commit = stage
-        .repository
-        .push_files(&[("all.yaml", &gadget)], "all")?;
-    stage.apply(&stage.application("gadgets", "", ""))?;
-    stage.ready_at("gadgets", &commit)?;
+    stage.deploy("gadgets", &[("all.yaml", &gadget)])?;
 
     // The operator is uninstalled with the rights that it had brought; no account of a tenant may read APIServices.
     stage.kubectl(&["delete", &definition])?;

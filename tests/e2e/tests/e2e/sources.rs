@@ -160,9 +160,7 @@ fn a_copy_that_is_damaged_is_mended_without_a_commit() -> Result<()> {
         ("two/b.yaml", config_map("b", "2")),
     ];
     let files = files.each_ref().map(|(path, text)| (*path, text.as_str()));
-    let commit = stage.repository.push_files(&files, "both")?;
-    stage.apply(&stage.application("one", "one", ""))?;
-    stage.ready_at("one", &commit)?;
+    let commit = stage.deploy_with("one", "one", "", &files)?;
 
     // In place, for the agent has it open. It has not read the folder of the other application yet.
     let packs = packs(&stage.agent.dir().join("cache/git/repositories"))?;
@@ -291,9 +289,7 @@ fn what_no_commit_asks_for_any_more_is_not_fetched_to_its_end() -> Result<()> {
     let alone = "apiVersion: v2\nname: web\nversion: 0.1.0\n";
     let object = config_map("a", "1");
     let files = [("web/Chart.yaml", alone), ("web/templates/a.yaml", &object)];
-    let commit = stage.repository.push_files(&files, "alone")?;
-    stage.apply(&stage.application("web", "web", ""))?;
-    stage.ready_at("web", &commit)?;
+    stage.deploy_with("web", "web", "", &files)?;
 
     let dependent = format!(
         "{alone}dependencies: [{{name: base, version: 1.0.0, repository: 'http://{}'}}]\n",

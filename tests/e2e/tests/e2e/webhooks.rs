@@ -26,12 +26,8 @@ fn tell(stage: &Stage, body: &str, signature: Option<&str>) -> Result<u16> {
 #[test]
 fn a_signed_webhook_starts_a_fetch_and_a_forged_one_is_refused() -> Result<()> {
     let stage = Stage::new("webhook")?;
-    let first = stage
-        .repository
-        .push_files(&[("a.yaml", &config_map("settings", "1"))], "first")?;
     // Its interval is an hour.
-    stage.apply(&stage.application("shop", "", ""))?;
-    stage.ready_at("shop", &first)?;
+    stage.deploy("shop", &[("a.yaml", &config_map("settings", "1"))])?;
     let second = stage
         .repository
         .push_files(&[("a.yaml", &config_map("settings", "2"))], "second")?;

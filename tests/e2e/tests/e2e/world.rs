@@ -191,6 +191,25 @@ impl Stage {
         self.kubectl(&[&what[..], &["--patch", patch]].concat())
     }
 
+    /// Pushes files, makes an Application of them, and waits until it is Ready.
+    pub(crate) fn deploy(&self, application: &str, files: &[(&str, &str)]) -> Result<String> {
+        self.deploy_with(application, "", "", files)
+    }
+
+    /// Does the same for an Application of a folder, with more lines of its spec.
+    pub(crate) fn deploy_with(
+        &self,
+        application: &str,
+        path: &str,
+        spec: &str,
+        files: &[(&str, &str)],
+    ) -> Result<String> {
+        let commit = self.repository.push_files(files, "first")?;
+        self.apply(&self.application(application, path, spec))?;
+        self.ready_at(application, &commit)?;
+        Ok(commit)
+    }
+
     /// Writes files, pushes a commit and has the agent look.
     pub(crate) fn push(&self, application: &str, files: &[(&str, &str)]) -> Result<String> {
         let commit = self.repository.push_files(files, "change")?;
