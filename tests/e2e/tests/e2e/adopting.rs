@@ -181,6 +181,16 @@ fn a_release_is_shown_and_then_taken_over_from_the_command_line() -> Result<()> 
     Ok(())
 }
 
+/// Makes an Application that is to take a release over, and waits until it says why that cannot be.
+fn not_taken_over(stage: &Stage, release: &str, reason: &str) -> Result<String> {
+    let annotation =
+        format!("metadata: {{annotations: {{pintle.dev/adopt-helm-release: {release}}}, ");
+    let application = stage.application("shop", "", "");
+    stage.apply(&application.replacen("metadata: {", &annotation, 1))?;
+    let ready = stage.condition("shop", "Ready", reason)?;
+    Ok(ready["message"].as_str().unwrap_or_default().to_owned())
+}
+
 #[test]
 fn an_application_takes_a_release_over() -> Result<()> {
     let stage = Stage::new("adopt-agent")?;
@@ -191,11 +201,7 @@ fn an_application_takes_a_release_over() -> Result<()> {
     stage
         .repository
         .push_files(&[("all.yaml", &pushed)], "another image")?;
-    let annotation = "metadata: {annotations: {pintle.dev/adopt-helm-release: shop}, ";
-    let application = stage.application("shop", "", "");
-    stage.apply(&application.replacen("metadata: {", annotation, 1))?;
-    let ready = stage.condition("shop", "Ready", "AdoptionReplacesPods")?;
-    let message = ready["message"].as_str().unwrap_or_default();
+    let message = not_taken_over(&stage, "shop", "AdoptionReplacesPods")?;
     assert!(message.contains("Deployment.apps"), "{message}");
     assert_eq!(running(&stage)?, before);
 
@@ -231,11 +237,9 @@ fn a_release_that_cannot_be_is_named_and_not_asked_for_again() -> Result<()> {
     stage
         .repository
         .push_files(&[("all.yaml", &config_map("settings", "1"))], "the shop")?;
-    let annotation = "metadata: {annotations: {pintle.dev/adopt-helm-release: My Release}, ";
-    let application = stage.application("shop", "", "");
-    stage.apply(&application.replacen("metadata: {", annotation, 1))?;
-    let ready = stage.condition("shop", "Ready", "AdoptionFailed")?;
-    let message = ready["message"].as_str().unwrap_or_default();
+    let message = not_taken_over(&stage, "My Release", "AdoptionFailed")?;
     assert!(message.contains("knows no release My Release"), "{message}");
-    Ok(())
+    stage
+        .condition("shop", "Stalled", "AdoptionFailed")
+        .map(drop)
 }

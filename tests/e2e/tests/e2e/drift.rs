@@ -33,6 +33,7 @@ fn value(stage: &Stage) -> Result<Value> {
     Ok(stage.object("ConfigMap", "settings")?["data"]["value"].clone())
 }
 
+/// Waits until an Event about the shop has a reason, and a message with this part.
 pub(crate) fn event(stage: &Stage, reason: &str, part: &str) -> Result<()> {
     until(&format!("{reason} is told with: {part}"), LIMIT, || {
         let events = stage.events("shop")?;

@@ -1,5 +1,6 @@
 //! What an operator asks of an application in the cluster.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -243,21 +244,26 @@ fn what_an_operator_asks_for_is_answered_to_programs_with_one_document() -> Resu
     Ok(())
 }
 
+/// Watches applications without a terminal: one process prints lines for people, the other one documents.
+fn watch(stage: &Stage, home: &Path, which: &[&str]) -> Result<[Process; 2]> {
+    let all = [
+        &["status", "--watch", "-n", stage.namespace.as_str()],
+        which,
+    ]
+    .concat();
+    let start = |format: &[&str], log: &str| {
+        let command = of_administrator(&[&all[..], format].concat(), home)?;
+        Process::spawn("pintle status --watch", command, &home.join(log))
+    };
+    Ok([start(&[], "lines")?, start(&["-o", "jsonl"], "json")?])
+}
+
 #[test]
 fn a_watch_without_a_terminal_prints_what_changes_and_nothing_twice() -> Result<()> {
     let stage = Stage::new("watched")?;
     let commit = stage.deploy("shop", &[("settings.yaml", &config_map("settings", "1"))])?;
     let home = tempfile::tempdir()?;
-    let watch = |args: &[&str], name: &str| {
-        let all = [
-            &["status", "shop", "--watch", "-n", stage.namespace.as_str()],
-            args,
-        ]
-        .concat();
-        let command = of_administrator(&all, home.path())?;
-        Process::spawn("pintle status --watch", command, &home.path().join(name))
-    };
-    let (mut lines, mut json) = (watch(&[], "lines")?, watch(&["-o", "jsonl"], "json")?);
+    let [mut lines, mut json] = watch(&stage, home.path(), &["shop"])?;
     let first = printed(&mut lines, "Ready is True")?;
     assert!(first.contains(&commit[..12]), "{first}");
     printed(&mut lines, "healthy")?;
@@ -289,12 +295,7 @@ fn a_watch_of_all_applications_tells_which_went() -> Result<()> {
     let stage = Stage::new("went")?;
     let commit = stage.deploy("shop", &[("settings.yaml", &config_map("settings", "1"))])?;
     let home = tempfile::tempdir()?;
-    let watch = |args: &[&str], name: &str| {
-        let all = [&["status", "--watch", "-n", stage.namespace.as_str()], args].concat();
-        let command = of_administrator(&all, home.path())?;
-        Process::spawn("pintle status --watch", command, &home.path().join(name))
-    };
-    let (mut lines, mut json) = (watch(&[], "lines")?, watch(&["-o", "jsonl"], "json")?);
+    let [mut lines, mut json] = watch(&stage, home.path(), &[])?;
     printed(&mut lines, "Ready is True")?;
     printed(&mut json, &commit)?;
     stage.kubectl(&["delete", "application", "shop", "--timeout=120s"])?;

@@ -9,6 +9,7 @@ use pintle_harness::{Fault, Proxy, Recording, record, until};
 use serde_json::Value;
 
 use crate::desk::{as_administrator, of_administrator};
+use crate::drift::event;
 use crate::recordings::keep;
 use crate::rollouts::misbehaving;
 use crate::world::{LIMIT, Stage, condition, config_map, deployment};
@@ -87,17 +88,7 @@ fn a_revision_that_does_not_work_is_taken_back_until_the_next_commit() -> Result
         shown.contains(&format!("runs {}, not {}", &good[..12], &broken[..12])),
         "{shown}"
     );
-    until("an event tells it", LIMIT, || {
-        let events = stage.events("shop")?;
-        let told = events
-            .iter()
-            .any(|(reason, note)| reason == "RolledBack" && note.contains(&says));
-        Ok(if told {
-            Ok(())
-        } else {
-            Err(format!("{events:?}"))
-        })
-    })?;
+    event(&stage, "RolledBack", &says)?;
 
     // It stays so when the agent starts anew, and what drifts is put right as the earlier revision has it.
     let mark = stage.mark()?;
@@ -453,17 +444,7 @@ fn each_request_is_answered_even_if_nothing_comes_of_it() -> Result<()> {
 
     let lacking = r#"pintle.dev/rollback-request={"to": "2"}"#;
     stage.annotate("shop", lacking)?;
-    until("an Event says what it lacks", LIMIT, || {
-        let events = stage.events("shop")?;
-        let is_told = |(reason, note): &(String, String)| {
-            reason == "RollbackRefused" && note.contains("missing field `id`")
-        };
-        Ok(if events.iter().any(is_told) {
-            Ok(())
-        } else {
-            Err(format!("{events:?}"))
-        })
-    })?;
+    event(&stage, "RollbackRefused", "missing field `id`")?;
 
     // The source is away. What was fetched before does not need it.
     let bare = stage.repository.bare();
