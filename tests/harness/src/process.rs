@@ -319,6 +319,15 @@ fn parse_usage(stat: &str, status: &str) -> Result<Usage> {
 mod tests {
     use super::*;
 
+    /// Starts a script of the shell, with its log in a folder.
+    fn script(text: &str) -> (tempfile::TempDir, Process) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", text]);
+        let process = Process::spawn("script", command, &dir.path().join("log")).unwrap();
+        (dir, process)
+    }
+
     #[test]
     fn usage_is_read_past_an_odd_program_name() {
         let stat = "42 (a) b (c) S 1 42 42 0 -1 4194304 100 0 0 0 150 50 10 5 20 0 9 0 1 1 1";
@@ -330,14 +339,11 @@ mod tests {
 
     #[test]
     fn the_log_is_in_the_error_of_a_process_that_ends_early() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut command = Command::new("sh");
-        command.args(["-c", "echo out; echo no such thing >&2; exit 3"]);
-        let mut process = Process::spawn("example", command, &dir.path().join("log")).unwrap();
+        let (_dir, mut process) = script("echo out; echo no such thing >&2; exit 3");
         assert_eq!(process.line(GRACE).unwrap(), "out");
         let error = process.line(GRACE).unwrap_err().to_string();
         assert!(
-            error.starts_with("example ended: exit status: 3\n"),
+            error.starts_with("script ended: exit status: 3\n"),
             "{error}"
         );
         assert!(error.ends_with("/log:\nno such thing"), "{error}");
@@ -346,10 +352,7 @@ mod tests {
     #[test]
     fn whoever_aborts_is_seen_to_have_ended_so() {
         use std::os::unix::process::ExitStatusExt as _;
-        let dir = tempfile::tempdir().unwrap();
-        let mut command = Command::new("sh");
-        command.args(["-c", "read line; ulimit -c 0; kill -ABRT $$"]);
-        let mut process = Process::spawn("abort", command, &dir.path().join("log")).unwrap();
+        let (_dir, mut process) = script("read line; ulimit -c 0; kill -ABRT $$");
         assert_eq!(process.ended(), None);
         // What it reads from ends.
         process.stdin = None;
@@ -360,10 +363,7 @@ mod tests {
 
     #[test]
     fn dropping_ends_the_whole_group() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut command = Command::new("sh");
-        command.args(["-c", "sleep 600 & echo $!; wait"]);
-        let mut process = Process::spawn("group", command, &dir.path().join("log")).unwrap();
+        let (_dir, mut process) = script("sleep 600 & echo $!; wait");
         let sleeper: i32 = process.line(GRACE).unwrap().parse().unwrap();
         drop(process);
         crate::until("the sleeper is gone", GRACE, || {
