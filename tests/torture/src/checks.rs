@@ -174,8 +174,7 @@ pub(crate) fn explained(
         if !may_have_written(request) {
             continue;
         }
-        let path = request.uri.split('?').next().unwrap_or_default();
-        if let Some(key) = object(path, namespace) {
+        if let Some(key) = object(&request.uri, namespace) {
             let explained = match request.method.as_str() {
                 "DELETE" => history.explains_deletion(&key),
                 _ => serde_json::from_slice(&request.body).is_ok_and(|written: Value| {
@@ -189,7 +188,7 @@ pub(crate) fn explained(
                 request.uri,
                 String::from_utf8_lossy(&request.body)
             );
-        } else if !is_own(path, namespace, lane) {
+        } else if !is_own(&request.uri, namespace, lane) {
             bail!(
                 "{} {} changes what no application has: {}",
                 request.method,
@@ -232,8 +231,8 @@ pub(crate) fn hooks_ran_once(
         is_new && may_have_written(request)
     };
     for request in requests.iter().filter(made) {
-        let path = request.uri.split('?').next().unwrap_or_default();
-        let Some(key) = object(path, namespace).filter(|key| key.kind == Kind::Job) else {
+        let key = object(&request.uri, namespace);
+        let Some(key) = key.filter(|key| key.kind == Kind::Job) else {
             continue;
         };
         let written: Value = serde_json::from_slice(&request.body).context("parse a Job")?;
@@ -249,8 +248,9 @@ pub(crate) fn hooks_ran_once(
     Ok(())
 }
 
-/// Reads of which object of the schedule's namespace a path is.
-pub(crate) fn object(path: &str, namespace: &str) -> Option<Key> {
+/// Reads of which object of the schedule's namespace an address is.
+pub(crate) fn object(uri: &str, namespace: &str) -> Option<Key> {
+    let path = uri.split('?').next()?;
     let (_, rest) = path.split_once(&format!("/namespaces/{namespace}/"))?;
     let (plural, name) = rest.split_once('/')?;
     let kind = Kind::ALL.into_iter().find(|kind| kind.plural() == plural)?;
@@ -258,15 +258,15 @@ pub(crate) fn object(path: &str, namespace: &str) -> Option<Key> {
     Some(Key { kind, name })
 }
 
-/// Says whether a path is of what the agent writes on its own behalf.
-fn is_own(path: &str, namespace: &str, lane: &str) -> bool {
+/// Says whether an address is of what the agent writes on its own behalf.
+fn is_own(uri: &str, namespace: &str, lane: &str) -> bool {
     let applications = format!("/apis/pintle.dev/v1alpha1/namespaces/{namespace}/applications/");
     let events = format!("/apis/events.k8s.io/v1/namespaces/{namespace}/events");
-    path.starts_with(&applications)
-        || path.starts_with(&events)
-        || path.starts_with("/apis/pintle.dev/v1alpha1/plugins/")
-        || path.contains(&format!("/namespaces/{lane}/leases"))
-        || path.contains(&format!("/namespaces/{lane}/secrets"))
+    uri.starts_with(&applications)
+        || uri.starts_with(&events)
+        || uri.starts_with("/apis/pintle.dev/v1alpha1/plugins/")
+        || uri.contains(&format!("/namespaces/{lane}/leases"))
+        || uri.contains(&format!("/namespaces/{lane}/secrets"))
 }
 
 #[cfg(test)]

@@ -99,8 +99,8 @@ fn moments(
 ) -> Vec<(Instant, Key, Moment)> {
     let mut moments = Vec::new();
     for (number, request) in requests.iter().enumerate() {
-        let path = request.uri.split('?').next().unwrap_or_default();
-        let Some(key) = object(path, namespace).filter(|_| may_have_written(request)) else {
+        let key = object(&request.uri, namespace);
+        let Some(key) = key.filter(|_| may_have_written(request)) else {
             continue;
         };
         let answered = request.answered.map(|said| said.at);
