@@ -4,7 +4,7 @@ use pintle_core::{
     duration::Span,
     plan::{Action, Depth},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     hooks::job,
@@ -194,8 +194,7 @@ async fn what_is_replaced_is_gone_with_its_pods_before_its_successor_is_made() {
     world.kubectl(&[&["wait"], &complete[..]].concat());
     let uid = world.live("job", "migrate").unwrap()["metadata"]["uid"].clone();
     let pod = world.kubectl(&["get", "pods", "-o", "jsonpath={.items[0].metadata.name}"]);
-    let hold = |finalizers: Value| json!({"metadata": {"finalizers": finalizers}});
-    world.edit("pod", &pod, &hold(json!(["example.com/hold"])));
+    world.hold("pod", &pod);
 
     let image = "/spec/template/spec/containers/0/image";
     let after = with(before, image, json!("main:2"));
@@ -209,7 +208,7 @@ async fn what_is_replaced_is_gone_with_its_pods_before_its_successor_is_made() {
         uid
     );
 
-    world.edit("pod", &pod, &hold(Value::Null));
+    world.let_go("pod", &pod);
     pintle_harness::until_async("it is gone", LIMIT, || async {
         Ok(match world.live("job", "migrate") {
             None => Ok(()),

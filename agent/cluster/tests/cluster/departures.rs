@@ -3,7 +3,7 @@
 use pintle_cluster::{Applying, ClusterError, Silent, WriteError};
 use pintle_core::plan::Depth;
 use pintle_harness::{Fault, Proxied, until_async};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -18,11 +18,6 @@ use crate::{
 /// Has an object come after a `ConfigMap`, which is deleted when the object is gone.
 fn second(object: Value) -> Value {
     annotated(object, "pintle.dev/depends-on", "ConfigMap/first")
-}
-
-fn hold(world: &World, finalizers: Value) {
-    let change = json!({"metadata": {"finalizers": finalizers}});
-    world.edit(&widgets(world), "second", &change);
 }
 
 /// Says whether it was looked whether an object is gone, and that was answered.
@@ -53,7 +48,7 @@ async fn an_object_is_not_gone_because_its_path_is_not_found() {
     let first = config_map("first", "1");
     let all = [definition.clone(), first, second(widget(&world, "second"))];
     world.converge(&all).await.unwrap();
-    hold(&world, json!(["example.com/hold"]));
+    world.hold(&widgets(&world), "second");
     // What stands before the server answers the watch, and the list that is asked for then.
     let not_found = Fault::on("GET", "fieldSelector=metadata.name").times(2);
     proxy.inject(not_found.body(404, "text/plain", "404 page not found\n"));
@@ -61,7 +56,7 @@ async fn an_object_is_not_gone_because_its_path_is_not_found() {
     let let_go = async {
         let is_seen = || proxy.seen().iter().any(is_look);
         while_held(&world, "it is looked for again", is_seen).await;
-        hold(&world, Value::Null);
+        world.let_go(&widgets(&world), "second");
     };
     let (applied, ()) = tokio::join!(world.converge(&all[..1]), let_go);
     assert_eq!(applied.unwrap().summary.delete, 2);
@@ -78,7 +73,7 @@ async fn an_object_is_not_gone_because_its_version_is() {
     let rest = config_map("rest", "1");
     let old = second(widget_at(&world, "v1beta1", "second"));
     apply_when_served(&world, &[config_map("first", "1"), old, rest.clone()]).await;
-    hold(&world, json!(["example.com/hold"]));
+    world.hold(&widgets(&world), "second");
     proxy.forget();
     let group = group(&world);
     let at = |version: &str| {
@@ -99,7 +94,7 @@ async fn an_object_is_not_gone_because_its_version_is() {
         // The server may leave a watch open at a version that it does not serve any more.
         proxy.cut_answers();
         while_held(&world, "it is awaited elsewhere", || is_watched_at("v1")).await;
-        hold(&world, Value::Null);
+        world.let_go(&widgets(&world), "second");
     };
     let only = std::slice::from_ref(&rest);
     let (applied, ()) = tokio::join!(world.converge(only), let_go);

@@ -155,11 +155,7 @@ async fn what_comes_after_is_gone_before_what_it_depends_on_is_deleted() {
         config_map("other", "1"),
     ];
     world.converge(&objects).await.unwrap();
-    let hold = |finalizers: Value| {
-        let change = json!({"metadata": {"finalizers": finalizers}});
-        world.edit("configmap", "second", &change);
-    };
-    hold(json!(["example.com/hold"]));
+    world.hold("configmap", "second");
     let all = world.converge(&[]);
     let let_go = async {
         until_async("the second is on its way out", LIMIT, || async {
@@ -187,7 +183,7 @@ async fn what_comes_after_is_gone_before_what_it_depends_on_is_deleted() {
             world.live("configmap", "first").is_some(),
             "the second holds it"
         );
-        hold(Value::Null);
+        world.let_go("configmap", "second");
     };
     let (applied, ()) = tokio::join!(all, let_go);
     assert_eq!(applied.unwrap().summary.delete, 3);

@@ -94,8 +94,7 @@ async fn what_hooks_need_is_there_until_all_is_gone_and_they_have_run() {
         .hook(config_map("cleanup", "1"), &[PreDelete], as_it_is)
         .hook(job("bye", ""), &[PostDelete], as_it_is);
     happened(&world, &rendering.finish()).await;
-    let hold = |finalizers: Value| json!({"metadata": {"finalizers": finalizers}});
-    world.edit("configmap", "web", &hold(json!(["example.com/hold"])));
+    world.hold("configmap", "web");
     let limit = std::mem::replace(&mut world.release.hook_timeout, Span::seconds(1));
     for attempt in 1..=2 {
         let removal = remove(&mut world).await;
@@ -108,7 +107,7 @@ async fn what_hooks_need_is_there_until_all_is_gone_and_they_have_run() {
         assert_eq!(world.live("job", "bye"), None, "{attempt}");
     }
     world.release.hook_timeout = limit;
-    world.edit("configmap", "web", &hold(Value::Null));
+    world.let_go("configmap", "web");
     let removal = remove(&mut world).await;
     assert!(removal.result.unwrap().inventory.is_empty());
     assert_eq!(removal.diary, ["post-delete Job bye done"]);

@@ -109,11 +109,7 @@ async fn what_was_deleted_is_waited_for_by_the_next_run_too_before_what_it_depen
     let second = config_map("second", "1");
     let second = annotated(second, "pintle.dev/depends-on", "ConfigMap/first");
     world.converge(&[first, second]).await.unwrap();
-    let hold = |world: &World, finalizers: Value| {
-        let change = json!({"metadata": {"finalizers": finalizers}});
-        world.edit("configmap", "second", &change);
-    };
-    hold(&world, json!(["example.com/hold"]));
+    world.hold("configmap", "second");
     world.release.hook_timeout = Span::seconds(HOUR.as_secs());
     let (nothing, stopping) = (rendered(&[]), Stopping::default());
     let stopped = world.converge_until(&nothing, &stopping, &stopping.0).await;
@@ -134,7 +130,7 @@ async fn what_was_deleted_is_waited_for_by_the_next_run_too_before_what_it_depen
     assert_eq!(names(&late), ["first", "second"]);
     assert!(world.live("configmap", "first").is_some());
 
-    hold(&world, Value::Null);
+    world.let_go("configmap", "second");
     let applied = world.converge(&[]).await.unwrap();
     assert!(applied.inventory.is_empty());
     assert!(world.live("configmap", "first").is_none());

@@ -292,6 +292,17 @@ impl World {
         self.kubectl(&["patch", kind, name, "--type=merge", &manager, "-p", &change]);
     }
 
+    /// Keeps an object that is deleted where it is.
+    pub(crate) fn hold(&self, kind: &str, name: &str) {
+        let change = json!({"metadata": {"finalizers": ["example.com/hold"]}});
+        self.edit(kind, name, &change);
+    }
+
+    /// Lets an object go that is held.
+    pub(crate) fn let_go(&self, kind: &str, name: &str) {
+        self.edit(kind, name, &json!({"metadata": {"finalizers": null}}));
+    }
+
     /// Runs kubectl in the namespace.
     pub(crate) fn kubectl(&self, args: &[&str]) -> String {
         self.plane
