@@ -1,6 +1,6 @@
 //! Created, changed, left alone, deleted, kept.
 
-use pintle_cluster::{Progress, Step};
+use pintle_cluster::{Silent, Step};
 use pintle_core::{
     names::APPLICATION_LABEL,
     plan::{Action, Depth},
@@ -292,18 +292,6 @@ async fn losing_most_objects_waits_for_a_confirmation_of_just_that() {
     );
 }
 
-/// Stops a run as soon as it has deleted something.
-#[derive(Default)]
-struct Stopping(CancellationToken);
-
-impl Progress for Stopping {
-    fn step(&self, step: Step<'_>) {
-        if matches!(step, Step::Deleted { .. }) {
-            self.0.cancel();
-        }
-    }
-}
-
 #[tokio::test]
 async fn what_is_left_of_confirmed_deletions_when_a_run_is_stopped_is_not_asked_about_again() {
     let mut world = World::new("interrupted").await;
@@ -317,10 +305,8 @@ async fn what_is_left_of_confirmed_deletions_when_a_run_is_stopped_is_not_asked_
         panic!("{refused}");
     };
     world.release.confirmed_deletions = Some(refused.confirmation);
-    let stopping = Stopping::default();
-    let stopped = world
-        .converge_until(&rendered(few), &stopping, &stopping.0)
-        .await;
+    let is_end = |step: &Step<'_>| matches!(step, Step::Deleted { .. });
+    let stopped = world.converge_until(&rendered(few), is_end).await;
     assert!(stopped.is_err());
     let left = world.store().await.inventory().len();
     assert!((10..40).contains(&left), "{left}");
@@ -424,18 +410,10 @@ async fn nothing_is_begun_after_a_cancellation() {
         .plan(&world.release, &prepared, store.inventory(), Depth::Local)
         .await
         .unwrap();
-    let cancel = tokio_util::sync::CancellationToken::new();
+    let cancel = CancellationToken::new();
     cancel.cancel();
-    let approved = crate::world::approve(&planned);
-    let applying = pintle_cluster::Applying {
-        release: &world.release,
-        prepared: &prepared,
-        progress: &pintle_cluster::Silent,
-        cancel: &cancel,
-    };
     let error = world
-        .cluster
-        .apply(&applying, &approved, planned.inventory, &mut store)
+        .apply(&prepared, &planned, &mut store, &Silent, &cancel)
         .await
         .unwrap_err();
     let pintle_cluster::ClusterError::Failed(error) = error else {

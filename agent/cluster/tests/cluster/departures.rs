@@ -1,6 +1,6 @@
 //! Objects whose deletion is awaited, or is not to be.
 
-use pintle_cluster::{Applying, ClusterError, Silent, WriteError};
+use pintle_cluster::{ClusterError, Silent, WriteError};
 use pintle_core::plan::Depth;
 use pintle_harness::{Fault, Proxied, until_async};
 use serde_json::Value;
@@ -12,7 +12,7 @@ use crate::{
         widgets,
     },
     faults::behind_proxy,
-    world::{LIMIT, World, annotated, approve, config_map},
+    world::{LIMIT, World, annotated, config_map},
 };
 
 /// Has an object come after a `ConfigMap`, which is deleted when the object is gone.
@@ -123,16 +123,8 @@ async fn that_the_objects_of_a_definition_cannot_be_listed_is_not_told_as_that_t
 
     let (prepared, mut store) = (world.prepare(&rest).await, world.store().await);
     let cancel = CancellationToken::new();
-    let applying = Applying {
-        release: &world.release,
-        prepared: &prepared,
-        progress: &Silent,
-        cancel: &cancel,
-    };
-    let approved = approve(&planned);
     let applied = world
-        .cluster
-        .apply(&applying, &approved, planned.inventory, &mut store)
+        .apply(&prepared, &planned, &mut store, &Silent, &cancel)
         .await;
     let error = applied.unwrap_err().to_string();
     assert!(error.ends_with("not today"), "{error}");

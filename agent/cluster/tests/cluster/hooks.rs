@@ -173,16 +173,8 @@ pub(crate) async fn remove(world: &mut World) -> Removal {
         .await
         .unwrap();
     let (diary, cancel) = (Diary::default(), CancellationToken::new());
-    let applying = Applying {
-        release: &world.release,
-        prepared: &prepared,
-        progress: &diary,
-        cancel: &cancel,
-    };
-    let approved = approve(&planned);
     let result = world
-        .cluster
-        .apply(&applying, &approved, planned.inventory, &mut store)
+        .apply(&prepared, &planned, &mut store, &diary, &cancel)
         .await;
     Removal {
         diary: diary.0.into_inner().unwrap(),

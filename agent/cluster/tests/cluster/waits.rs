@@ -2,32 +2,20 @@
 
 use std::time::{Duration, Instant};
 
-use pintle_cluster::{Applied, ApplyError, ClusterError, Progress, Silent, Step, Waits};
-use pintle_core::{
-    duration::Span,
-    hook::{Hook, HookEvent},
-    object::{Object, ObjectId},
-    rendered::{Rendered, RenderedObject},
-    seed::Seed,
-};
-use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
+use pintle_cluster::{Applied, ApplyError, ClusterError, Step, Waits};
+use pintle_core::{duration::Span, hook::HookEvent, object::ObjectId, rendered::Rendered};
+use serde_json::json;
 
-use crate::world::{World, annotated, config_map, deployment, rendered, with};
+use crate::{
+    hooks::{Rendering, as_it_is, job},
+    world::{World, annotated, config_map, deployment, rendered, with},
+};
 
 /// Longer than any test may take.
 const HOUR: Duration = Duration::from_hours(1);
 
-/// Stops a run as soon as it waits for something.
-#[derive(Default)]
-struct Stopping(CancellationToken);
-
-impl Progress for Stopping {
-    fn step(&self, step: Step<'_>) {
-        if matches!(step, Step::Settling { .. } | Step::Waiting { .. }) {
-            self.0.cancel();
-        }
-    }
+fn is_wait(step: &Step<'_>) -> bool {
+    matches!(step, Step::Settling { .. } | Step::Waiting { .. })
 }
 
 fn failed(result: Result<Applied, ClusterError<ApplyError>>) -> ApplyError {
@@ -42,8 +30,7 @@ async fn next_ends(prefix: &str, group: &str, kind: &str, all: &Rendered) -> Str
     let mut world = World::new(prefix).await;
     world.track();
     world.release.hook_timeout = Span::seconds(HOUR.as_secs());
-    let stopping = Stopping::default();
-    let stopped = world.converge_until(all, &stopping, &stopping.0).await;
+    let stopped = world.converge_until(all, is_wait).await;
     assert!(failed(stopped).cancelled);
 
     let id = ObjectId {
@@ -57,8 +44,7 @@ async fn next_ends(prefix: &str, group: &str, kind: &str, all: &Rendered) -> Str
     world.release.waits.left_for(&id, HOUR, begun);
     let uid = |world: &World| world.live(kind, "web").unwrap()["metadata"]["uid"].clone();
     let before = uid(&world);
-    let goes_on = CancellationToken::new();
-    let error = failed(world.converge_until(all, &Silent, &goes_on).await);
+    let error = failed(world.converge_until(all, |_| false).await);
     assert_eq!(uid(&world), before, "it is the same that was waited for");
     // It is tried again, and that has its own time.
     let next = world.release.waits.left_for(&id, HOUR, Instant::now());
@@ -81,24 +67,9 @@ async fn an_object_that_others_come_after_has_what_is_left_of_its_time() {
 
 #[tokio::test]
 async fn a_hook_has_what_is_left_of_its_time() {
-    let job: Value = json!({
-        "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "web"},
-        "spec": {"backoffLimit": 0, "template": {
-            "metadata": {"labels": {"testing.pintle.dev/pod": "image-pull-backoff"}},
-            "spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "main:1"}]},
-        }},
-    });
-    let hook = RenderedObject {
-        object: Object::new(job).unwrap(),
-        source: None,
-        hook: Some(Hook {
-            events: [HookEvent::PreInstall].into(),
-            ..Hook::default()
-        }),
-        keep: false,
-    };
-    let all = Rendered::new(vec![hook], None, Vec::new(), &Seed::from_text("test")).unwrap();
-    let said = next_ends("waits-hook", "batch", "Job", &all).await;
+    let job = job("web", "image-pull-backoff");
+    let all = Rendering::new().hook(job, &[HookEvent::PreInstall], as_it_is);
+    let said = next_ends("waits-hook", "batch", "Job", &all.finish()).await;
     assert!(said.contains("it has not ended after 1h"), "{said}");
 }
 
@@ -111,9 +82,7 @@ async fn what_was_deleted_is_waited_for_by_the_next_run_too_before_what_it_depen
     world.converge(&[first, second]).await.unwrap();
     world.hold("configmap", "second");
     world.release.hook_timeout = Span::seconds(HOUR.as_secs());
-    let (nothing, stopping) = (rendered(&[]), Stopping::default());
-    let stopped = world.converge_until(&nothing, &stopping, &stopping.0).await;
-    let stopped = failed(stopped);
+    let stopped = failed(world.converge_until(&rendered(&[]), is_wait).await);
     assert!(stopped.cancelled && stopped.failures.is_empty());
     let names = |error: &ApplyError| {
         let entries = error.inventory.entries();

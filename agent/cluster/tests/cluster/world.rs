@@ -12,7 +12,7 @@ use std::{
 use async_trait::async_trait;
 use pintle_cluster::{
     Applied, ApplyError, Applying, Cluster, ClusterError, ConfigMapStore, Connection,
-    InventoryStore, Judge, Options, PlanError, Planned, Prepared, Progress, Release, Silent,
+    InventoryStore, Judge, Options, PlanError, Planned, Prepared, Progress, Release, Silent, Step,
     Tracker, TrackerOptions,
 };
 use pintle_core::{
@@ -224,15 +224,19 @@ impl World {
             .await
     }
 
-    /// Applies a render, and stops when that is asked for.
+    /// Applies a render, and stops as soon as it comes to some step.
     pub(crate) async fn converge_until(
         &self,
         rendered: &Rendered,
-        progress: &dyn Progress,
-        cancel: &CancellationToken,
+        is_end: impl Fn(&Step<'_>) -> bool + Send + Sync,
     ) -> Result<Applied, ClusterError<ApplyError>> {
+        let cancel = CancellationToken::new();
+        let stopping = Stopping {
+            is_end,
+            cancel: &cancel,
+        };
         let mut store = self.store().await;
-        self.converge_with(rendered, &mut store, progress, cancel)
+        self.converge_with(rendered, &mut store, &stopping, &cancel)
             .await
     }
 
@@ -252,15 +256,28 @@ impl World {
             .plan(&self.release, &prepared, store.inventory(), Depth::Local)
             .await
             .unwrap();
-        let approved = approve(&planned);
+        self.apply(&prepared, &planned, store, progress, cancel)
+            .await
+    }
+
+    /// Applies what was planned.
+    pub(crate) async fn apply(
+        &self,
+        prepared: &Prepared,
+        planned: &Planned,
+        store: &mut dyn InventoryStore,
+        progress: &dyn Progress,
+        cancel: &CancellationToken,
+    ) -> Result<Applied, ClusterError<ApplyError>> {
+        let approved = approve(planned);
         let applying = Applying {
             release: &self.release,
-            prepared: &prepared,
+            prepared,
             progress,
             cancel,
         };
         self.cluster
-            .apply(&applying, &approved, planned.inventory, store)
+            .apply(&applying, &approved, planned.inventory.clone(), store)
             .await
     }
 
@@ -329,6 +346,20 @@ impl World {
         let mut lines: Vec<String> = self.requests(mark).iter().map(line).collect();
         lines.sort();
         lines
+    }
+}
+
+/// Stops a run as soon as it comes to some step.
+struct Stopping<'a, F> {
+    is_end: F,
+    cancel: &'a CancellationToken,
+}
+
+impl<F: Fn(&Step<'_>) -> bool + Send + Sync> Progress for Stopping<'_, F> {
+    fn step(&self, step: Step<'_>) {
+        if (self.is_end)(&step) {
+            self.cancel.cancel();
+        }
     }
 }
 
