@@ -238,12 +238,10 @@ fn understand(
             hint: KindHint::Nothing,
         })),
         _ if refusal.is_denial() => Some(WriteError::Denied(denial(refusal, id))),
-        403 if refusal.is_for_want_of_rights() => Some(WriteError::Forbidden {
+        403 => Some(WriteError::Forbidden {
             account: account.cloned(),
             message: first_line(&refusal.message).to_owned(),
         }),
-        // A quota, limits, the security of pods: what the server itself admits by.
-        403 => Some(WriteError::Denied(denial(refusal, id))),
         400 | 413 | 422 => {
             let problems = problems(refusal, id);
             Some(if is_only_immutable(&refusal.causes) {

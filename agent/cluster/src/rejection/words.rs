@@ -12,22 +12,25 @@ const CONCEALED: &str = "the server refuses its content";
 const DENIAL_BYTES: usize = 1 << 10;
 
 impl Refusal {
-    /// Says whether an admission webhook or policy refuses the object. The API has no reason for it: each of them chooses the
-    /// code, and that of a policy is the one of what is not valid.
+    /// Says whether an admission webhook or policy refuses the object, or what the server itself admits by: a quota, limits, the
+    /// security of pods. The API has no reason for it: each webhook chooses the code, that of a policy is the one of what is not
+    /// valid, and the server's own is that of a missing right.
     pub(crate) fn is_denial(&self) -> bool {
-        self.message.starts_with("admission webhook ") || self.message.contains("denied request: ")
+        self.message.starts_with("admission webhook ")
+            || self.message.contains("denied request: ")
+            || (self.code == 403 && !self.is_for_want_of_rights())
     }
 
-    /// Says whether the account has no right to what was asked for. What is not admitted has the same code and the same reason:
-    /// these are the words of the authorizer, and of what looks whether somebody grants more than he has.
-    pub(crate) fn is_for_want_of_rights(&self) -> bool {
+    /// Says whether something is forbidden because the account has no right to it: these are the words of the authorizer, and of
+    /// what looks whether somebody grants more than he has.
+    fn is_for_want_of_rights(&self) -> bool {
         const WORDS: [&str; 4] = [
             "\" cannot ",
             "is attempting to grant ",
             "cannot set ",
             "user not permitted to ",
         ];
-        self.code == 403 && WORDS.iter().any(|words| self.message.contains(words))
+        WORDS.iter().any(|words| self.message.contains(words))
     }
 
     /// Says whether the object does not fit its kind's schema, or breaks a rule of it.
