@@ -436,17 +436,11 @@ fn broken_off(
 
 /// Returns the bound that an answer has exceeded, if it was not read to its end for that.
 fn exceeded(call: &Call, error: &(dyn Error + 'static)) -> Option<usize> {
-    let mut next = Some(error);
-    while let Some(cause) = next {
-        if cause.is::<LengthLimitError>() {
-            return Some(call.most);
-        }
-        if let Some(bound) = cause.downcast_ref::<TooMuch>() {
-            return Some(bound.most);
-        }
-        next = cause.source();
-    }
-    None
+    let mut causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.find_map(|cause| {
+        let bound = cause.downcast_ref::<TooMuch>().map(|bound| bound.most);
+        bound.or_else(|| cause.is::<LengthLimitError>().then_some(call.most))
+    })
 }
 
 /// Writes a text as one part of a path or as a value in a query (RFC 3986: all but unreserved characters and `:`).
