@@ -51,6 +51,14 @@ impl Preconditions {
             resource_version: text("resourceVersion"),
         }
     }
+
+    /// Binds a deletion to exactly this object, whatever its state: that may change at any time.
+    pub(crate) fn of_any_state(live: &Value) -> Self {
+        Self {
+            resource_version: None,
+            ..Self::of(live)
+        }
+    }
 }
 
 impl Connection {

@@ -257,10 +257,7 @@ impl Applier<'_> {
         if of_run.is_some_and(|run| ticket_of(&live) != Some(run.ticket)) {
             return Ok(());
         }
-        let preconditions = Preconditions {
-            uid: live["metadata"]["uid"].as_str().map(ToOwned::to_owned),
-            resource_version: None,
-        };
+        let preconditions = Preconditions::of_any_state(&live);
         let deleted = self
             .connection
             .delete_with_dependents(&object.resource, &hook.id, &preconditions)

@@ -351,16 +351,13 @@ impl Applier<'_> {
         let Some(live) = &change.live else {
             return Ok(());
         };
-        // Its state may change at any time; that it is this object is enough.
-        let preconditions = Preconditions {
-            uid: live["metadata"]["uid"].as_str().map(ToOwned::to_owned),
-            resource_version: None,
-        };
+        let preconditions = Preconditions::of_any_state(live);
         let (connection, id) = (self.connection, &change.id);
         let deleted = if makes_pods(id) {
             // Nothing of it is to run beside its successor.
-            let deletion = connection.delete_with_dependents(resource, id, &preconditions);
-            deletion.await
+            connection
+                .delete_with_dependents(resource, id, &preconditions)
+                .await
         } else {
             connection.delete_object(resource, id, &preconditions).await
         };
@@ -368,7 +365,7 @@ impl Applier<'_> {
             return Ok(());
         }
         let (departure, uid) = (Departure::Renewal, preconditions.uid.as_deref());
-        self.gone(departure, resource, &change.id, uid).await
+        self.gone(departure, resource, id, uid).await
     }
 
     /// Waits until an object that was deleted is gone.

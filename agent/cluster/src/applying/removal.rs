@@ -8,7 +8,6 @@ use pintle_core::{
     plan::Change,
     prune::{ProtectedKind, Wish, reason_to_keep},
 };
-use serde_json::Value;
 
 use super::{Applier, Run};
 use crate::{
@@ -58,16 +57,15 @@ impl Applier<'_> {
 
     /// Waits until an object that was deleted is gone.
     pub(super) async fn away(&self, change: &Change) -> Result<(), WriteError> {
-        let uid = change.live.as_ref().map(|live| &live["metadata"]["uid"]);
-        let Some(uid) = uid.and_then(Value::as_str) else {
+        let Some(entry) = deleted(change) else {
             return Ok(());
         };
         let Ok(resource) = self.resource_to_delete(change) else {
             // Its definition is gone, and all its objects with it.
             return Ok(());
         };
-        self.gone(Departure::Removal, &resource, &change.id, Some(uid))
-            .await
+        let (departure, uid) = (Departure::Removal, entry.uid.as_deref());
+        self.gone(departure, &resource, &change.id, uid).await
     }
 
     /// Deletes what the hooks of the removal have left themselves.
@@ -109,10 +107,7 @@ impl Applier<'_> {
         if reason_to_keep(entry, &id, &self.release.prune, Wish::of(&live)).is_some() {
             return Ok(false);
         }
-        let preconditions = Preconditions {
-            uid: live["metadata"]["uid"].as_str().map(ToOwned::to_owned),
-            resource_version: None,
-        };
+        let preconditions = Preconditions::of_any_state(&live);
         let deleted = self
             .connection
             .delete_object(&resource, &id, &preconditions);
