@@ -12,7 +12,7 @@ use pintle_core::health::{Assessment, Status};
 
 use super::{
     AbortOnDrop, Inner, Judge,
-    state::{Again, Check, State, Subject},
+    state::{Check, State, Subject},
 };
 use crate::{connection::Connection, request::RequestError};
 
@@ -49,19 +49,19 @@ impl Inner {
     /// whoever remembers the object drops the task with it, which may hold all of the object.
     fn recheck(self: &Arc<Self>, label: &str, check: &Check, after: Duration) -> AbortOnDrop {
         let (inner, label) = (Arc::downgrade(self), label.to_owned());
-        let again = check.again();
+        let check = check.clone();
         let task = tokio::spawn(async move {
             tokio::time::sleep(after.max(SOONEST)).await;
             if let Some(inner) = inner.upgrade() {
-                inner.check_again(&label, &again);
+                inner.check_again(&label, check);
             }
         });
         AbortOnDrop(task.abort_handle())
     }
 
-    fn check_again(self: &Arc<Self>, label: &str, again: &Again) {
+    fn check_again(self: &Arc<Self>, label: &str, check: Check) {
         let mut state = self.lock();
-        let unserved = state.check_again(label, again);
+        let unserved = state.check_again(label, check);
         self.serve(&mut state, label, unserved);
     }
 }

@@ -78,12 +78,7 @@ impl Early {
         }
         let text: Box<str> = object.to_string().into();
         let fits = self.bytes + text.len() <= CAPACITY;
-        let share = if fits {
-            self.room.take(text.len())
-        } else {
-            None
-        };
-        let Some(share) = share else {
+        let Some(share) = fits.then(|| self.room.take(text.len())).flatten() else {
             self.drop_all();
             self.forget(label);
             return false;

@@ -30,7 +30,7 @@ use self::{
 };
 pub(super) use self::{
     behind::{Backlog, Unlisted},
-    checks::{Again, Check, Subject},
+    checks::{Check, Subject},
     remembered::Verdict,
 };
 use super::{

@@ -42,6 +42,7 @@ impl Whole {
 }
 
 /// What is checked.
+#[derive(Clone)]
 pub(in crate::tracker) enum Subject {
     /// The object as it was seen.
     Whole(Arc<Whole>),
@@ -49,34 +50,13 @@ pub(in crate::tracker) enum Subject {
     Unread(ResourceType),
 }
 
-/// An object that is to be checked.
+/// An object that is to be checked, and may be again.
+#[derive(Clone)]
 pub(in crate::tracker) struct Check {
     pub(in crate::tracker) application: ApplicationName,
     pub(in crate::tracker) id: ObjectId,
     pub(in crate::tracker) subject: Subject,
     number: u64,
-}
-
-impl Check {
-    /// Returns what is needed to check the object again that has not changed since.
-    pub(in crate::tracker) fn again(&self) -> Again {
-        Again {
-            id: self.id.clone(),
-            number: self.number,
-            whole: match &self.subject {
-                Subject::Whole(whole) => Some(Arc::clone(whole)),
-                Subject::Unread(_) => None,
-            },
-        }
-    }
-}
-
-/// An object that is to be checked again.
-pub(in crate::tracker) struct Again {
-    id: ObjectId,
-    /// Of the check before.
-    number: u64,
-    whole: Option<Arc<Whole>>,
 }
 
 /// What waits of an object.
@@ -99,11 +79,13 @@ impl State {
                 app.server = None;
                 return None;
             };
-            let subject = match (waiting.whole, app.kind_of(&id)) {
-                (Some(whole), _) => Subject::Whole(whole),
-                (None, Some(kind)) => Subject::Unread(kind.clone()),
+            let subject = if let Some(whole) = waiting.whole {
+                Subject::Whole(whole)
+            } else if let Some(kind) = app.kind_of(&id) {
+                Subject::Unread(kind.clone())
+            } else {
                 // The application uses the kind no longer.
-                (None, None) => continue,
+                continue;
             };
             return Some(Check {
                 application: app.registered.application.clone(),
@@ -139,14 +121,18 @@ impl State {
 
     /// Lets an object be checked again that has not changed since, unless it waits for a check as it is. Returns the number
     /// of its application if nobody serves that.
-    pub(in crate::tracker) fn check_again(&mut self, label: &str, again: &Again) -> Option<u64> {
+    pub(in crate::tracker) fn check_again(&mut self, label: &str, check: Check) -> Option<u64> {
         let app = self.apps.get_mut(label)?;
-        let known = app.objects.get(&again.id)?;
-        if !known.is_newest(again.number) || app.checks.has(&again.id) {
+        let known = app.objects.get(&check.id)?;
+        if !known.is_newest(check.number) || app.checks.has(&check.id) {
             return None;
         }
         self.counter += 1;
-        app.enqueue(again.id.clone(), self.counter, again.whole.clone())
+        let whole = match check.subject {
+            Subject::Whole(whole) => Some(whole),
+            Subject::Unread(_) => None,
+        };
+        app.enqueue(check.id, self.counter, whole)
     }
 
     /// Returns how an object is, if it is known.
@@ -170,14 +156,8 @@ impl App {
     /// Returns the kind of an object that is known, at the version at which it was told if the application uses that.
     fn kind_of(&self, id: &ObjectId) -> Option<&ResourceType> {
         let version = &*self.objects.get(id)?.version;
-        let kinds = || {
-            self.keys
-                .iter()
-                .filter(move |key| sees(key, id))
-                .map(|key| &key.0)
-        };
-        kinds()
-            .find(|kind| kind.api_version() == version)
-            .or_else(|| kinds().next())
+        let keys = self.keys.iter().filter(|key| sees(key, id));
+        keys.map(|key| &key.0)
+            .min_by_key(|kind| kind.api_version() != version)
     }
 }

@@ -178,10 +178,10 @@ fn for_what_there_is_no_room_is_read_when_it_is_its_turn() {
     assert_eq!(kind_of(&second), Some(key().0));
     fixture.answer(&second, "well");
     assert_eq!(fixture.said("b", &["well"]), (Some("well"), true));
-    fixture.state.check_again(LABEL, &second.again());
+    fixture.state.check_again(LABEL, second);
     assert!(!is_whole(&fixture.next_check().unwrap()));
     // Until it is checked again by itself, it is kept.
-    let again = first.again();
+    let again = first.clone();
     drop(first);
     fixture.see("c", observed("c", 1, "s"));
     assert!(!is_whole(&fixture.next_check().unwrap()));
@@ -214,7 +214,7 @@ fn time_alone_makes_no_answer_invalid() {
     let first = fixture.next_check().unwrap();
     fixture.answer(&first, "well");
     let again = |fixture: &mut Fixture| {
-        let unserved = fixture.state.check_again(LABEL, &first.again());
+        let unserved = fixture.state.check_again(LABEL, first.clone());
         unserved.is_some()
     };
     assert!(fixture.next_check().is_none());
