@@ -23,7 +23,7 @@ use tokio::sync::Semaphore;
 use crate::{
     connection::Connection,
     discovery::ResourceType,
-    objects::Preconditions,
+    objects::{METADATA_LIST, Preconditions, items},
     prepare::is_definition,
     request::{Call, RequestError},
 };
@@ -204,8 +204,9 @@ impl HelmRelease {
         seed: &Seed,
     ) -> Result<(Self, Takeover), HelmError> {
         let (record, has_failed_since) = deployed(connection, namespace, name).await?;
-        let malformed = |detail: String| HelmError::Malformed {
-            id: record.id.clone(),
+        let id = record.id.clone();
+        let malformed = move |detail: String| HelmError::Malformed {
+            id: id.clone(),
             detail,
         };
         let call = Call::get(record.resource.path_of(&record.id)).at_most(PACKED);
@@ -220,10 +221,7 @@ impl HelmRelease {
         let (rendered, seed) = (rendered.clone(), seed.clone());
         alone(move || -> Result<(Self, Takeover), HelmError> {
             let is_secret = record.resource.kind == "Secret";
-            let stored = decode(&found, is_secret).map_err(|detail| HelmError::Malformed {
-                id: record.id,
-                detail,
-            })?;
+            let stored = decode(&found, is_secret).map_err(malformed)?;
             drop(found);
             let release = Self {
                 name,
@@ -432,20 +430,15 @@ async fn records(
     ] {
         let call = Call::get(resource.path(Some(namespace), None))
             .query("labelSelector", &labels)
-            .accept("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1");
+            .accept(METADATA_LIST);
         let list = match connection.call(&call).await {
             Ok(list) => list,
             // Whoever has found it among the Secrets need not be allowed to look further.
             Err(error) if error.is_forbidden() && !all.is_empty() => break,
             Err(error) => return Err(error),
         };
-        let items = list["items"].as_array();
-        all.extend(
-            items
-                .into_iter()
-                .flatten()
-                .filter_map(|item| record(item, &resource)),
-        );
+        let items = items(list);
+        all.extend(items.iter().filter_map(|item| record(item, &resource)));
     }
     all.sort_by_key(|record: &Record| record.revision);
     Ok(all)
