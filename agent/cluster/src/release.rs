@@ -71,7 +71,8 @@ pub struct Release {
     pub from_helm: Option<Arc<HelmManifest>>,
     /// How long to wait for what the next objects need: definitions to be established, replaced objects to be gone.
     pub timeout: Span,
-    /// How long each hook may take, and what is deleted may take to be gone where something waits for that.
+    /// How long each hook may take, an object that others come after to be healthy, and what is deleted to be gone where something
+    /// waits for that.
     pub hook_timeout: Span,
     /// Since when its hooks and objects are waited for, by earlier runs too.
     pub waits: Waits,
