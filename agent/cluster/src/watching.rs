@@ -22,7 +22,7 @@ use tokio::{
     time::Instant,
 };
 
-use self::pause::{LONGEST_PAUSE, Pause};
+use self::pause::Pause;
 use crate::{connection::Connection, discovery::ResourceType, retry};
 
 /// The server ends a watch after this many seconds, and it is renewed from where it was.
@@ -294,21 +294,15 @@ async fn follow(
                 (is_listing, works_since) = (true, None);
                 Told::Restarted
             }
-            Some(Some(Ok(Event::InitApply(object)))) => {
+            Some(Some(Ok(Event::InitApply(object) | Event::Apply(object)))) => {
                 Told::Seen(typed(object.value, &selection.resource))
             }
             Some(Some(Ok(Event::InitDone))) => {
-                pause.reset();
                 (is_listing, works_since) = (false, Some(Instant::now()));
                 unstreamed = 0;
                 Told::Complete
             }
-            Some(Some(Ok(Event::Apply(object)))) => {
-                pause.reset();
-                Told::Seen(typed(object.value, &selection.resource))
-            }
             Some(Some(Ok(Event::Delete(object)))) => {
-                pause.reset();
                 Told::Gone(typed(object.value, &selection.resource))
             }
             Some(Some(Err(error))) => {
@@ -324,12 +318,9 @@ async fn follow(
                 }
                 let failure = Failure::of(&error);
                 tracing::debug!(kind = %selection.resource, error = failure.text, "watch failed");
-                // It may have had nothing to tell for days.
-                if works_since
-                    .take()
-                    .is_some_and(|since| since.elapsed() >= LONGEST_PAUSE)
-                {
-                    pause.reset();
+                // A list is no watch yet, and a watch that works may have nothing to tell for days.
+                if let Some(since) = works_since.take() {
+                    pause.worked(since.elapsed());
                 }
                 answers.mark_unchanged();
                 if told.send(Told::Failed(failure)).await.is_err() {
@@ -485,13 +476,22 @@ mod tests {
             failed(),
         ];
         assert_eq!(growth_after(came).await, 4);
-        let came = vec![
-            Ok(Event::Init),
-            failed(),
-            Ok(Event::Init),
-            Ok(Event::InitDone),
-        ];
-        assert_eq!(growth_after(came).await, 1);
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_never_lives_is_listed_less_and_less_often() {
+        let expired = || -> Came {
+            let status = Status::failure("too old resource version", "Expired").with_code(410);
+            Err(WatcherError::WatchError(status.boxed()))
+        };
+        for told in [None, Some(Event::Apply(object()))] {
+            let listed = [Event::Init, Event::InitDone].map(Ok);
+            let mut came: Vec<Came> = vec![Ok(Event::Init), failed()];
+            came.extend(listed);
+            came.extend(told.map(Ok));
+            came.push(expired());
+            assert_eq!(growth_after(came).await, 2);
+        }
     }
 
     /// Says whether what cannot be streamed is listed after some refusals.

@@ -13,7 +13,7 @@ use tower::BoxError;
 use crate::{connection::Connection, request::RequestError, retry};
 
 /// A watch that ends within this time has ended too soon: a server ends it after minutes, or when it is restarted.
-const BRIEF: Duration = Duration::from_secs(5);
+pub(crate) const BRIEF: Duration = Duration::from_secs(5);
 /// The first pause after a watch that has ended too soon; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);

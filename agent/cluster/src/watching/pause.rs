@@ -4,9 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
 
+use super::client::BRIEF;
+
 /// The first pause; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// See the module's documentation.
 pub(super) struct Pause {
@@ -23,9 +25,12 @@ impl Pause {
         }
     }
 
-    /// Takes note that the watch works.
-    pub(super) fn reset(&mut self) {
-        self.next = FIRST_PAUSE;
+    /// Takes note of how long the watch worked before it failed. One that fails too soon, and is listed anew because of that, would be
+    /// listed as fast as it is answered.
+    pub(super) fn worked(&mut self, time: Duration) {
+        if time >= BRIEF {
+            self.next = FIRST_PAUSE;
+        }
     }
 
     /// Waits, and longer the next time.
@@ -50,6 +55,16 @@ mod tests {
         pub(in crate::watching) fn growth(&self) -> u128 {
             self.next.as_millis() / FIRST_PAUSE.as_millis()
         }
+    }
+
+    #[test]
+    fn only_what_has_lived_makes_the_next_one_short() {
+        let mut pause = Pause::new(Arc::default());
+        pause.next = LONGEST_PAUSE;
+        pause.worked(BRIEF.saturating_sub(Duration::from_millis(1)));
+        assert_eq!(pause.next, LONGEST_PAUSE);
+        pause.worked(BRIEF);
+        assert_eq!(pause.growth(), 1);
     }
 
     #[tokio::test]
