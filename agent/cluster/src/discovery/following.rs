@@ -16,12 +16,19 @@ use kube::{
     core::PartialObjectMeta,
     runtime::watcher::{self, Config, Event},
 };
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 use super::Discovery;
 use crate::{
     connection::Connection,
-    watching::{Failure, RENEWAL, client, refusals::Refusals},
+    watching::{
+        Failure, RENEWAL,
+        client::{self, BRIEF},
+        refusals::Refusals,
+    },
 };
 
 /// After a change, before the server is asked: definitions come in groups, and its list has each of them a moment later.
@@ -76,6 +83,8 @@ fn longer(pause: Duration) -> Duration {
 struct Attempts {
     /// Before the next one.
     pause: Duration,
+    /// Since when this one works; nothing if it does not.
+    works_since: Option<Instant>,
     refusals: Refusals,
 }
 
@@ -83,18 +92,23 @@ impl Attempts {
     fn new() -> Self {
         Self {
             pause: FIRST_PAUSE,
+            works_since: None,
             refusals: Refusals::default(),
         }
     }
 
     /// Takes note that the watch works.
     fn work(&mut self) {
-        self.pause = FIRST_PAUSE;
+        self.works_since.get_or_insert_with(Instant::now);
         self.refusals.works();
     }
 
-    /// Returns the pause before the next one. The one after that is longer.
-    fn next_pause(&mut self) -> Duration {
+    /// Returns the pause before the next one, which begins with a list. The one after that is longer, unless this one has lived.
+    fn next_pause(&mut self, now: Instant) -> Duration {
+        let lived = self.works_since.take();
+        if lived.is_some_and(|since| now.saturating_duration_since(since) >= BRIEF) {
+            self.pause = FIRST_PAUSE;
+        }
         let next = longer(self.pause);
         std::mem::replace(&mut self.pause, next)
     }
@@ -111,7 +125,7 @@ async fn watch_one(connection: &Connection, resource: &ApiResource, news: &News)
         if let Some(failure) = failure {
             log(&failure, resource, attempts.refusals.is_news(&failure));
         }
-        tokio::time::sleep(attempts.next_pause()).await;
+        tokio::time::sleep(attempts.next_pause(Instant::now())).await;
     }
 }
 
@@ -228,14 +242,14 @@ mod tests {
 
     type Came = Result<Event<()>, watcher::Error>;
 
-    /// Makes an attempt at a watch that may be listed: it is refused, or it is granted first and ends with the same refusal. Returns
-    /// whether that is told, and the pause after it.
-    async fn attempt(attempts: &mut Attempts, is_granted: bool) -> (bool, Duration) {
+    /// Makes an attempt at a watch that may be listed: it is refused, or it is granted first, lives for a time, and ends with the same
+    /// refusal. Returns whether that is told, and the pause after it.
+    async fn attempt(attempts: &mut Attempts, lived: Option<Duration>) -> (bool, Duration) {
         let (answered, mut answers) = watch::channel(());
         answered.send_replace(());
         let listed: [Came; 2] = [Ok(Event::Init), Ok(Event::InitDone)];
         let watched = async move {
-            if is_granted {
+            if lived.is_some() {
                 answered.send_replace(());
                 tokio::task::yield_now().await;
             }
@@ -246,15 +260,26 @@ mod tests {
         let news = News::default();
         let failure = until_failed(events, &mut answers, &news, attempts).await;
         let is_told = attempts.refusals.is_news(&failure.expect("it is refused"));
-        (is_told, attempts.next_pause())
+        let now = Instant::now() + lived.unwrap_or_default();
+        (is_told, attempts.next_pause(now))
     }
 
     #[tokio::test]
     async fn a_watch_that_may_only_be_listed_is_refused_once_and_tried_less_and_less_often() {
         let mut attempts = Attempts::new();
         let (first, second) = (FIRST_PAUSE, FIRST_PAUSE * 2);
-        assert_eq!(attempt(&mut attempts, false).await, (true, first));
-        assert_eq!(attempt(&mut attempts, false).await, (false, second));
-        assert_eq!(attempt(&mut attempts, true).await, (true, first));
+        assert_eq!(attempt(&mut attempts, None).await, (true, first));
+        assert_eq!(attempt(&mut attempts, None).await, (false, second));
+        let lived = Some(BRIEF);
+        assert_eq!(attempt(&mut attempts, lived).await, (true, first));
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_is_granted_and_ends_too_soon_is_listed_less_and_less_often() {
+        let mut attempts = Attempts::new();
+        for pause in [FIRST_PAUSE, FIRST_PAUSE * 2, FIRST_PAUSE * 4] {
+            let (_, waited) = attempt(&mut attempts, Some(Duration::ZERO)).await;
+            assert_eq!(waited, pause);
+        }
     }
 }
