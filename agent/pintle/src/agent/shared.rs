@@ -37,8 +37,7 @@ pub(crate) struct Shared {
     /// The agent's own.
     pub(crate) namespace: String,
     pub(crate) kube_version: String,
-    /// How many runs may work at once. A run that only waits for health, or for what a host sends, holds no slot: of the latter as many
-    /// as there are places for.
+    /// How many runs may work at once. A run that only waits, for health, a host or hooks, holds no slot.
     pub(crate) slots: Slots,
     /// How many slots a cluster has.
     pub(crate) concurrency: usize,

@@ -128,8 +128,7 @@ impl Run {
         };
         let cluster = &shared.cluster;
         let applied = cluster.apply(&applying, &approved, planned.inventory, store);
-        let applied = slot.while_applied(Box::pin(applied)).await;
-        let applied = match applied {
+        let applied = match Box::pin(applied).await {
             Ok(applied) => {
                 // What was refused is of the newest render.
                 if self.is_rollout() {

@@ -175,7 +175,9 @@ pub(super) struct Ready {
 
 impl Run {
     async fn go(&mut self) -> Outcome {
-        let Some(slot) = Slot::take(&self.shared.slots, &self.cancel).await else {
+        let name = self.job.application.application_name();
+        let slots = &self.shared.slots;
+        let Some(slot) = Slot::take(slots, &name.namespace, &self.cancel).await else {
             return self.stop(Stopped::cancelled()).await;
         };
         if let Err(stopped) = Box::pin(self.hold()).await {
@@ -203,7 +205,6 @@ impl Run {
         self.learned.stands = away.map(Stands::Away);
         self.learned.attempted = Some(snapshot.revision().commit.clone());
         self.learned.tried = Some(Tried::of(&self.job, cause, snapshot.revision()));
-        let name = self.job.application.application_name();
         let revision = snapshot.revision().commit.clone();
         self.claims = Some(RunClaims::new(&self.shared.claims, &name, Some(revision)));
         match Box::pin(self.prepare(spec, &snapshot, cause, &slot)).await {

@@ -50,7 +50,8 @@ pub(super) async fn run(shared: Arc<Shared>, mut job: Job, cancel: CancellationT
 }
 
 async fn remove(shared: &Arc<Shared>, job: &mut Job, cancel: &CancellationToken) -> Outcome {
-    let Some(slot) = Slot::take(&shared.slots, cancel).await else {
+    let name = job.application.application_name();
+    let Some(slot) = Slot::take(&shared.slots, &name.namespace, cancel).await else {
         return Outcome::Cancelled;
     };
     if !job.application.has_finalizer() {
@@ -80,7 +81,6 @@ async fn remove(shared: &Arc<Shared>, job: &mut Job, cancel: &CancellationToken)
             ) {
                 Ok(store) => store,
                 Err(error) => {
-                    let name = job.application.application_name();
                     tracing::error!(application = %name, error = %chain(&error), "it is not removed: its status cannot be read");
                     // Who mends the status changes nothing else that would be told.
                     return Outcome::Failed(Retry::Backoff);
@@ -282,7 +282,7 @@ async fn objects(
     };
     let cluster = &shared.cluster;
     let applied = cluster.apply(&applying, &approved, planned.inventory, &mut store);
-    let applied = slot.while_applied(Box::pin(applied)).await;
+    let applied = Box::pin(applied).await;
     (job.application, job.is_unsure) = (store.application().clone(), store.is_unsure());
     let removed = if release.ending.is_some() {
         Removed::WithNamespace(Parted::of(applied, planned.kept, approved.plan())?)

@@ -1,13 +1,14 @@
 //! How many runs work at once, and how one lets others work while it waits.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
 use pintle_cluster::{Progress, Step};
 use tokio::{
-    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore},
     time,
 };
 use tokio_util::sync::CancellationToken;
@@ -19,117 +20,113 @@ use crate::agent::claims::RunClaims;
 /// then: a run that gave its slot away for that would have to wait for those of all others.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// For each run that may work, how many may wait for a host without a slot, and how many for what comes of what they apply: each has
-/// unpacked what it renders, or has its objects and its plan. One that waits for health when all is applied has neither.
-const WAITING: usize = 8;
+/// For each run that may work, how many may wait without a slot for a host, or for what comes of what they apply: each has unpacked
+/// what it renders, or has its objects and its plan. One that waits for health when all is applied has neither.
+const WAITING: usize = 12;
+/// How many of them may be of one namespace: what hangs there, for as long as its specs allow, leaves room to the others.
+const WAITING_OF_ONE: usize = 8;
 
-/// How many runs may work at once, and how many may wait meanwhile.
+/// How many runs may work at once, and how many may be under way: those that work, and those that have worked and wait. That is decided
+/// before a run begins, so that each can give its slot away whenever it waits.
 #[derive(Debug, Clone)]
 pub(crate) struct Slots {
     working: Arc<Semaphore>,
-    /// For hosts.
-    waiting: Arc<Semaphore>,
-    /// For hooks and objects, in the midst of an apply. That may take as long as the spec allows, and hosts are quicker.
-    applying: Arc<Semaphore>,
+    underway: Arc<Semaphore>,
+    /// By namespace of Applications, where any is under way or is about to be.
+    namespaces: Arc<Mutex<BTreeMap<String, Weak<Semaphore>>>>,
+    underway_of_one: usize,
 }
 
 impl Slots {
     /// Lets so many work at once.
     pub(crate) fn new(concurrency: usize) -> Self {
-        let waiting = concurrency.saturating_mul(WAITING);
-        let places = || Arc::new(Semaphore::new(waiting.min(Semaphore::MAX_PERMITS)));
+        let underway = |waiting: usize| {
+            let underway = concurrency.saturating_mul(1 + waiting);
+            underway.min(Semaphore::MAX_PERMITS)
+        };
         Self {
             working: Arc::new(Semaphore::new(concurrency)),
-            waiting: places(),
-            applying: places(),
+            underway: Arc::new(Semaphore::new(underway(WAITING))),
+            namespaces: Arc::default(),
+            underway_of_one: underway(WAITING_OF_ONE),
         }
+    }
+
+    /// Returns the places of those of a namespace that are under way.
+    fn of(&self, namespace: &str) -> Arc<Semaphore> {
+        let mut namespaces = lock(&self.namespaces);
+        if let Some(places) = namespaces.get(namespace).and_then(Weak::upgrade) {
+            return places;
+        }
+        namespaces.retain(|_, places| places.strong_count() > 0);
+        let places = Arc::new(Semaphore::new(self.underway_of_one));
+        namespaces.insert(namespace.to_owned(), Arc::downgrade(&places));
+        places
     }
 }
 
-/// The right to work, until the health of objects, hooks or others' hosts are waited for: that costs no work, so it holds nobody up as
-/// long as what is kept meanwhile is not too much.
+/// The right to work, until the health of objects, hooks or others' hosts are waited for: that costs no work, so it holds nobody up.
 pub(super) struct Slot {
     slots: Slots,
+    /// Among the runs of its namespace that are under way, and among all. It is kept while it waits: so is what it has in memory.
+    places: Mutex<Option<[OwnedSemaphorePermit; 2]>>,
     permit: Mutex<Option<OwnedSemaphorePermit>>,
-    /// Told when the apply waits.
-    waits: Notify,
 }
 
 impl Slot {
     /// Waits for a slot; nothing if the run is not wanted any more by then: whoever waits for its end has something newer to do.
-    /// Who need not wait begins, and tells of itself that it was superseded.
-    pub(super) async fn take(slots: &Slots, cancel: &CancellationToken) -> Option<Self> {
+    /// Who need not wait begins, and tells of itself that it was superseded. Where too many of a namespace are under way, the next one
+    /// waits for one of them before it queues with those of others.
+    pub(super) async fn take(
+        slots: &Slots,
+        namespace: &str,
+        cancel: &CancellationToken,
+    ) -> Option<Self> {
+        let of_one = permit(&slots.of(namespace), cancel).await?;
+        let of_all = permit(&slots.underway, cancel).await?;
         let permit = permit(&slots.working, cancel).await?;
         Some(Self {
             slots: slots.clone(),
+            places: Mutex::new(Some([of_one, of_all])),
             permit: Mutex::new(Some(permit)),
-            waits: Notify::new(),
         })
     }
 
-    /// Gives the right away: from now on it is waited for others.
-    pub(super) fn rest(&self) {
-        drop(self.held().take());
+    /// Gives the right away: from now on a host is waited for, or what comes of what is applied.
+    fn rest(&self) {
+        drop(lock(&self.permit).take());
     }
 
-    /// Applies, and gives the right away as soon as the apply waits for a hook or an object and there is a place for that. It is not
-    /// taken again before the end, and the place kept until then.
-    pub(super) async fn while_applied<T>(&self, applying: impl Future<Output = T>) -> T {
-        let mut applying = std::pin::pin!(applying);
-        let place = async {
-            self.waits.notified().await;
-            Arc::clone(&self.slots.applying).acquire_owned().await
-        };
-        let _place = tokio::select! {
-            biased;
-            applied = &mut applying => return applied,
-            Ok(place) = place => place,
-        };
+    /// Gives the right away, and counts no more: from now on it is waited for others, which may have to begin first.
+    fn leave(&self) {
         self.rest();
-        applying.await
+        drop(lock(&self.places).take());
     }
 
     /// Waits for what a host has to send, and gives the right away meanwhile if that takes long. Then it is taken again, in turn
-    /// with all who wait for it. Whoever finds no place to wait without it keeps it until there is one, and waits for nobody else: what
-    /// it is sent comes all the same. Nothing if the run is not wanted any more.
+    /// with all who wait for it. Nothing if the run is not wanted any more.
     pub(super) async fn while_sent<T>(
         &self,
         sending: impl Future<Output = T>,
         cancel: &CancellationToken,
     ) -> Option<T> {
-        self.sent_after(time::sleep(PATIENCE), sending, cancel)
-            .await
-    }
-
-    /// Waits for what is sent, and gives the right away when patience has an end and there is a place.
-    async fn sent_after<T>(
-        &self,
-        patience: impl Future<Output = ()>,
-        sending: impl Future<Output = T>,
-        cancel: &CancellationToken,
-    ) -> Option<T> {
         let mut sending = std::pin::pin!(sending);
-        let place = async {
-            patience.await;
-            Arc::clone(&self.slots.waiting).acquire_owned().await
-        };
-        // Kept until the run works again: all that it has in memory is there for so long.
-        let _place = tokio::select! {
+        tokio::select! {
             biased;
             () = cancel.cancelled() => return None,
             sent = &mut sending => return Some(sent),
-            Ok(place) = place => place,
-        };
-        self.rest();
+            () = time::sleep(PATIENCE) => self.rest(),
+        }
         let sent = cancel.run_until_cancelled(sending).await?;
         let permit = permit(&self.slots.working, cancel).await?;
-        *self.held() = Some(permit);
+        *lock(&self.permit) = Some(permit);
         Some(sent)
     }
+}
 
-    fn held(&self) -> MutexGuard<'_, Option<OwnedSemaphorePermit>> {
-        self.permit.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No code panics while it holds the lock.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn permit(
@@ -155,7 +152,7 @@ pub(super) async fn resting<T>(
         tokio::select! {
             biased;
             planned = &mut planning => return Ok(planned),
-            () = claims.waits() => slot.rest(),
+            () = claims.waits() => slot.leave(),
             // A plan writes nothing.
             () = cancel.cancelled() => return Err(Stopped::cancelled()),
         }
@@ -163,12 +160,13 @@ pub(super) async fn resting<T>(
 }
 
 impl Progress for Slot {
+    /// Gives the right away as soon as the apply waits for a hook or an object. It is not taken again before the end.
     fn step(&self, step: Step<'_>) {
         if matches!(
             step,
             Step::Hooks { .. } | Step::Settling { .. } | Step::Waiting { .. }
         ) {
-            self.waits.notify_one();
+            self.rest();
         }
     }
 }
@@ -183,15 +181,31 @@ mod tests {
 
     use super::*;
 
+    const SHOP: &str = "shop";
+
+    /// Takes a slot for a run of a namespace, if it need not wait.
+    fn taken(slots: &Slots, namespace: &str) -> Option<Slot> {
+        let cancel = CancellationToken::new();
+        Slot::take(slots, namespace, &cancel)
+            .now_or_never()
+            .flatten()
+    }
+
+    /// Has as many runs of a namespace wait as begin there one after the other.
+    fn all_waiting(slots: &Slots, namespace: &str) -> Vec<Slot> {
+        let begun = std::iter::from_fn(|| taken(slots, namespace));
+        begun.inspect(Slot::rest).collect()
+    }
+
     #[tokio::test]
     async fn who_waits_for_a_host_lets_others_work_and_then_waits_for_them() {
         let (slots, cancel) = (Slots::new(1), CancellationToken::new());
-        let slot = Slot::take(&slots, &cancel).await.unwrap();
+        let slot = taken(&slots, SHOP).unwrap();
         let (host, sent) = oneshot::channel();
         let mut waiting = Box::pin(slot.while_sent(sent, &cancel));
         let other = async {
             // There is no slot before the other one rests.
-            let other = Slot::take(&slots, &cancel).await.unwrap();
+            let other = Slot::take(&slots, SHOP, &cancel).await.unwrap();
             host.send("a chart").unwrap();
             other
         };
@@ -201,7 +215,7 @@ mod tests {
             other = other => other,
         };
         assert!(waiting.as_mut().now_or_never().is_none());
-        let mut third = Box::pin(Slot::take(&slots, &cancel));
+        let mut third = Box::pin(Slot::take(&slots, SHOP, &cancel));
         assert!(third.as_mut().now_or_never().is_none());
         drop(other);
         let waited = waiting.await;
@@ -211,96 +225,89 @@ mod tests {
         assert!(third.await.is_some());
     }
 
-    #[tokio::test]
-    async fn who_finds_no_place_to_wait_keeps_its_slot_until_there_is_one() {
-        let (slots, cancel) = (Slots::new(1), CancellationToken::new());
-        let wait = || {
-            Box::pin(async {
-                let slot = Slot::take(&slots, &cancel).await.unwrap();
-                slot.sent_after(ready(()), pending::<()>(), &cancel).await
-            })
-        };
-        let mut waiting = Vec::new();
-        for _ in 0..WAITING {
-            let mut one = wait();
-            assert!(one.as_mut().now_or_never().is_none());
-            assert_eq!(slots.working.available_permits(), 1, "it rests");
-            waiting.push(one);
-        }
-        let mut last = wait();
-        assert!(last.as_mut().now_or_never().is_none());
-        assert_eq!(slots.working.available_permits(), 0, "it finds no place");
-        drop(waiting.pop());
-        assert!(last.as_mut().now_or_never().is_none());
-        assert_eq!(slots.working.available_permits(), 1, "there is one now");
+    #[test]
+    fn one_namespace_has_all_slots_that_no_other_one_asks_for() {
+        let slots = Slots::new(3);
+        let working: Vec<_> = std::iter::from_fn(|| taken(&slots, SHOP)).collect();
+        assert_eq!(working.len(), 3);
     }
 
-    #[tokio::test]
-    async fn who_waits_in_an_apply_lets_others_work_while_there_is_a_place() {
-        let (slots, cancel) = (Slots::new(1), CancellationToken::new());
-        let apply = |step: Step<'static>| {
-            let (slots, cancel) = (&slots, &cancel);
-            Box::pin(async move {
-                let slot = Slot::take(slots, cancel).await.unwrap();
-                let applying = async {
-                    slot.step(step);
-                    pending::<()>().await;
-                };
-                slot.while_applied(applying).await;
-            })
-        };
-        let hooks = Step::Hooks {
-            event: HookEvent::PreUpgrade,
-            count: 1,
-        };
-        let mut waiting = Vec::new();
-        for _ in 0..WAITING {
-            let mut one = apply(hooks);
-            assert!(one.as_mut().now_or_never().is_none());
-            assert_eq!(slots.working.available_permits(), 1, "it rests");
-            waiting.push(one);
-        }
-        let mut last = apply(hooks);
-        assert!(last.as_mut().now_or_never().is_none());
-        assert_eq!(slots.working.available_permits(), 0, "it finds no place");
-        drop(waiting.pop());
-        assert!(last.as_mut().now_or_never().is_none());
-        assert_eq!(slots.working.available_permits(), 1, "there is one now");
-
-        drop(waiting);
-        let mut working = apply(Step::Started {
-            writes: 1,
-            deletions: 0,
-        });
-        assert!(working.as_mut().now_or_never().is_none());
-        assert_eq!(slots.working.available_permits(), 0, "it waits for nothing");
+    #[test]
+    fn a_namespace_of_which_all_wait_holds_up_itself_alone() {
+        let (slots, cancel) = (Slots::new(2), CancellationToken::new());
+        let mut waiting = all_waiting(&slots, SHOP);
+        assert_eq!(waiting.len(), 2 * (1 + WAITING_OF_ONE));
+        let mut next = Box::pin(Slot::take(&slots, SHOP, &cancel));
+        assert!(next.as_mut().now_or_never().is_none());
+        assert_eq!(slots.working.available_permits(), 2, "it waits without one");
+        let others: Vec<_> = std::iter::from_fn(|| taken(&slots, "other")).collect();
+        assert_eq!(others.len(), 2, "they have all slots");
+        drop((others, waiting.pop()));
+        assert!(next.now_or_never().flatten().is_some());
     }
 
-    #[tokio::test]
-    async fn who_waits_until_something_is_gone_lets_others_work() {
-        let (slots, cancel) = (Slots::new(1), CancellationToken::new());
+    #[test]
+    fn all_that_wait_are_bounded() {
+        let slots = Slots::new(1);
+        let mut waiting = all_waiting(&slots, SHOP);
+        waiting.extend(all_waiting(&slots, "other"));
+        assert_eq!(waiting.len(), 1 + WAITING);
+        assert!(taken(&slots, "third").is_none());
+        drop(waiting.pop());
+        assert!(taken(&slots, "third").is_some());
+    }
+
+    #[test]
+    fn who_waits_for_others_lets_them_begin() {
+        let slots = Slots::new(1);
+        let waiting = all_waiting(&slots, SHOP);
+        assert!(taken(&slots, SHOP).is_none());
+        waiting[0].leave();
+        assert!(taken(&slots, SHOP).is_some());
+    }
+
+    #[test]
+    fn namespaces_of_which_nothing_runs_are_forgotten() {
+        let slots = Slots::new(1);
+        drop(taken(&slots, SHOP));
+        let other = taken(&slots, "other");
+        assert_eq!(lock(&slots.namespaces).len(), 1);
+        drop(other);
+    }
+
+    #[test]
+    fn who_waits_in_an_apply_lets_others_work() {
         let id = ObjectId {
             group: String::new(),
             kind: "Pod".into(),
             namespace: None,
             name: "web".into(),
         };
-        let slot = Slot::take(&slots, &cancel).await.unwrap();
-        let applying = async {
-            slot.step(Step::Waiting {
-                id: &id,
-                what: "to be gone",
-            });
-            // The other one works before this one goes on.
-            Slot::take(&slots, &cancel).await.is_some()
+        let slots = Slots::new(1);
+        let hooks = Step::Hooks {
+            event: HookEvent::PreUpgrade,
+            count: 1,
         };
-        assert!(slot.while_applied(applying).await);
+        let gone = Step::Waiting {
+            id: &id,
+            what: "to be gone",
+        };
+        for step in [hooks, gone] {
+            let slot = taken(&slots, SHOP).unwrap();
+            slot.step(Step::Started {
+                writes: 1,
+                deletions: 0,
+            });
+            assert!(taken(&slots, SHOP).is_none(), "it waits for nothing");
+            slot.step(step);
+            assert!(taken(&slots, SHOP).is_some());
+        }
     }
 
     #[tokio::test]
     async fn what_is_there_at_once_keeps_the_slot() {
         let (slots, cancel) = (Slots::new(1), CancellationToken::new());
-        let slot = Slot::take(&slots, &cancel).await.unwrap();
+        let slot = taken(&slots, SHOP).unwrap();
         let sent = slot.while_sent(ready(1), &cancel).now_or_never();
         assert_eq!(sent, Some(Some(1)));
         assert_eq!(slots.working.available_permits(), 0);
@@ -309,14 +316,14 @@ mod tests {
     #[tokio::test]
     async fn who_is_not_wanted_any_more_waits_for_nothing() {
         let (slots, cancel) = (Slots::new(1), CancellationToken::new());
-        let slot = Slot::take(&slots, &cancel).await.unwrap();
+        let slot = taken(&slots, SHOP).unwrap();
         let (waited, other) = join!(slot.while_sent(pending::<()>(), &cancel), async {
-            let other = Slot::take(&slots, &cancel).await;
+            let other = Slot::take(&slots, SHOP, &cancel).await;
             cancel.cancel();
             other
         });
         assert!(waited.is_none() && other.is_some());
         // Neither for the host, nor for the slot that another one has.
-        assert!(Slot::take(&slots, &cancel).await.is_none());
+        assert!(Slot::take(&slots, SHOP, &cancel).await.is_none());
     }
 }
