@@ -9,7 +9,7 @@ use std::{
 use gix::{ObjectId, protocol::fetch::Shallow};
 
 use crate::{
-    cache::{Slot, is_crowded, is_empty, shallow_commits},
+    cache::{Slot, is_crowded, is_empty, note_try, shallow_commits},
     error::{SourceError, caught},
     location::Location,
     refs::Refs,
@@ -134,16 +134,28 @@ struct Errand<'a> {
 
 impl Errand<'_> {
     /// Fetches anew what has grown too much, or adds to it after all where not all of it can be had again: a commit may by
-    /// now be too large to be sent at once, or no branch may lead to it any more.
+    /// now be too large to be sent at once, or no branch may lead to it any more. That it is tried is noted first, so that it is in
+    /// the way of one fetch at most, however it ends.
     fn instead(
         &self,
         session: Session,
         store: Arc<Store>,
         missing: &[ObjectId],
     ) -> (Arc<Store>, Failures) {
+        note_try(&store);
         let (store, failed) = self.anew(Some(session), store, missing, &self.wanted.kept);
-        let is_lost = failed.values().any(|error| !error.is_about_commits());
-        if failed.len() < missing.len() || is_lost {
+        if failed.len() < missing.len() {
+            return (store, failed);
+        }
+        tracing::warn!(
+            url = self.dial.conversation.url(),
+            error = missing
+                .iter()
+                .find_map(|id| failed.get(id))
+                .map(FetchError::reason),
+            "what has grown too much cannot be fetched anew: it is added to, and this is tried again when there is twice as much of it"
+        );
+        if failed.values().any(|error| !error.is_about_commits()) {
             return (store, failed);
         }
         self.dial.conversation.forgive();
@@ -216,8 +228,9 @@ impl Errand<'_> {
                 .remove(id)
                 .filter(|_| wants.contains(id))
                 .unwrap_or_else(|| {
-                    let reason =
-                        format!("commit {id}, which is followed too, is not sent any more");
+                    let reason = format!(
+                        "commit {id}, which is followed too, is not sent any more: push it again with a tag, or follow another one"
+                    );
                     FetchError::Refused(reason)
                 })),
         };

@@ -225,6 +225,14 @@ impl FetchError {
         }
     }
 
+    /// Says what went wrong, and what helps if that is known.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Known(error) => error.to_string(),
+            Self::Refused(reason) | Self::Objects(reason) => reason.clone(),
+        }
+    }
+
     pub(crate) fn into_source(self, url: String) -> SourceError {
         match self {
             Self::Known(error) => error,

@@ -78,6 +78,10 @@ impl Store {
         }
     }
 
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits
+    }
+
     pub(crate) fn repository(&self) -> gix::Repository {
         self.repository.to_thread_local()
     }

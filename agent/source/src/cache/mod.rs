@@ -26,7 +26,9 @@ use std::{
 
 use pintle_core::digest::Digester;
 
-pub(crate) use self::slot::{Slot, is_crowded, is_empty, pack_dir, shallow_commits, shallow_file};
+pub(crate) use self::slot::{
+    Slot, is_crowded, is_empty, note_try, pack_dir, shallow_commits, shallow_file,
+};
 use crate::{
     credentials::Credentials,
     error::SourceError,

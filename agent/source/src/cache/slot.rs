@@ -17,11 +17,15 @@ use crate::{
 };
 
 /// A repository with more packs than this is fetched anew, as each one makes reading slower.
-const PACKS: usize = 100;
+const PACKS: u64 = 100;
 /// Packs that have no more bytes than this together stay, however few of these are of any use.
 const SPARED: u64 = 64 << 20;
 /// A repository whose packs have more bytes than so many times what is followed in it can take is fetched anew.
 const GROWTH: u64 = 3;
+/// One that this was tried with in vain is not tried again before it holds so many times what it held then.
+const PATIENCE: u64 = 2;
+/// Names the file in which a repository notes what it held when it was to be fetched anew the last time.
+const TRIED: &str = "tried";
 
 /// The place of one repository, locked against other processes.
 #[derive(Debug)]
@@ -257,31 +261,82 @@ pub(crate) fn shallow_commits(store: &Store) -> Vec<ObjectId> {
         .collect()
 }
 
+/// What a store holds.
+struct Held {
+    packs: u64,
+    bytes: u64,
+    /// Bytes of the largest pack.
+    largest: u64,
+}
+
+impl Held {
+    fn by(store: &Store) -> Self {
+        let (mut packs, mut bytes, mut largest) = (0_u64, 0_u64, 0_u64);
+        for entry in fs::read_dir(pack_dir(store))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            match entry.path().extension().and_then(OsStr::to_str) {
+                Some("idx") => packs += 1,
+                Some("pack") => {
+                    let size = entry.metadata().map_or(0, |facts| facts.len());
+                    bytes += size;
+                    largest = size.max(largest);
+                }
+                _ => {}
+            }
+        }
+        Self {
+            packs,
+            bytes,
+            largest,
+        }
+    }
+}
+
 /// Says whether a store is to be fetched anew: it has too many packs, or most of their bytes are of commits that nobody
-/// follows any more.
+/// follows any more. Where that was tried already, it has to have grown since.
 ///
 /// `followed` counts those that are, and is asked only if it matters. What each of them takes is measured by the largest
 /// pack, as all of a commit comes in one where nothing of it was here, or the server does not care what is. Where commits
 /// have grown beyond that in many small packs, fetching them anew makes one pack of these, which is the measure from then
 /// on.
 pub(crate) fn is_crowded(store: &Store, followed: impl FnOnce() -> usize) -> bool {
-    let (mut packs, mut bytes, mut largest) = (0_usize, 0_u64, 0_u64);
-    for entry in fs::read_dir(pack_dir(store))
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
-        match entry.path().extension().and_then(OsStr::to_str) {
-            Some("idx") => packs += 1,
-            Some("pack") => {
-                let size = entry.metadata().map_or(0, |facts| facts.len());
-                bytes += size;
-                largest = largest.max(size);
-            }
-            _ => {}
-        }
+    let held = Held::by(store);
+    let (packs, bytes) = tried(store).unwrap_or_default();
+    held.packs > PACKS.max(packs.saturating_mul(PATIENCE))
+        || held.bytes > SPARED.max(bytes.saturating_mul(PATIENCE))
+            && held.bytes > GROWTH * held.largest * followed() as u64
+}
+
+/// Notes that a store is about to be fetched anew. What takes its place knows nothing of that.
+pub(crate) fn note_try(store: &Store) {
+    let Held { packs, bytes, .. } = Held::by(store);
+    let text = format!("{packs} {bytes}\n{}", accepted(store.limits()));
+    // If it is not noted it is tried once too often.
+    let _ = fs::write(tried_file(store), text);
+}
+
+/// Returns the packs and bytes that a store had when it was to be fetched anew the last time; nothing if that was not tried, or
+/// when something else was accepted than now.
+fn tried(store: &Store) -> Option<(u64, u64)> {
+    let text = fs::read_to_string(tried_file(store)).ok()?;
+    let (held, limits) = text.split_once('\n')?;
+    if limits != accepted(store.limits()) {
+        return None;
     }
-    packs > PACKS || bytes > SPARED && bytes > GROWTH * largest * followed() as u64
+    let (packs, bytes) = held.split_once(' ')?;
+    Some((packs.parse().ok()?, bytes.parse().ok()?))
+}
+
+fn tried_file(store: &Store) -> PathBuf {
+    store.repository().git_dir().join(TRIED)
+}
+
+/// Writes the limits on which it depends whether all that is followed can be fetched at once.
+fn accepted(limits: Limits) -> String {
+    format!("{} {} {}", limits.pack, limits.objects, limits.object)
 }
 
 #[cfg(test)]
@@ -340,6 +395,55 @@ mod tests {
             add(format!("{number}.idx"), 0);
         }
         assert!(is_crowded(&store, || 1), "too many packs");
+    }
+
+    #[test]
+    fn what_was_tried_in_vain_is_tried_again_when_there_is_twice_as_much() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(dir.path()).unwrap();
+        let slot = slot(&cache, "a");
+        let store = slot.open().unwrap();
+        let add = |name: String, bytes| {
+            let file = File::create(pack_dir(&store).join(name)).unwrap();
+            file.set_len(bytes).unwrap();
+        };
+        for number in 0..=PACKS {
+            add(format!("{number}.idx"), 0);
+        }
+        assert!(is_crowded(&store, || 1));
+        note_try(&store);
+        assert!(!is_crowded(&store, || 1), "it was tried");
+        for number in PACKS + 1..=2 * PACKS {
+            add(format!("{number}.idx"), 0);
+        }
+        assert!(!is_crowded(&store, || 1), "not yet twice as many");
+        for number in 2 * PACKS + 1..=2 * PACKS + 2 {
+            add(format!("{number}.idx"), 0);
+        }
+        assert!(is_crowded(&store, || 1), "more than twice as many packs");
+
+        for number in 0..8 {
+            add(format!("{number}.pack"), SPARED / 4);
+        }
+        note_try(&store);
+        for number in 8..16 {
+            add(format!("{number}.pack"), SPARED / 4);
+            assert!(!is_crowded(&store, || 1));
+        }
+        add("16.pack".to_owned(), SPARED / 4);
+        assert!(is_crowded(&store, || 1), "more than twice as many bytes");
+
+        // Who accepts more may have better luck, and what takes its place begins anew.
+        note_try(&store);
+        assert_eq!(tried(&store), Some((2 * PACKS + 3, 17 * SPARED / 4)));
+        let limits = Limits {
+            pack: 1 << 40,
+            ..Limits::default()
+        };
+        let more = Store::open(store.repository().git_dir(), limits, None, Arc::default());
+        assert_eq!(tried(&more.unwrap()), None);
+        let next = slot.draft().unwrap().adopt().unwrap();
+        assert_eq!(tried(&next), None);
     }
 
     #[test]

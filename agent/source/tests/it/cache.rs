@@ -10,7 +10,7 @@ use std::{
 };
 
 use pintle_core::application::Reference;
-use pintle_source::{Remote, SourceError};
+use pintle_source::{Options, Remote, SourceError};
 
 use crate::fixture::{
     Desk, Scripted, basic, branch, guarded_servers, lines, not_ours, open_servers, path, read,
@@ -287,9 +287,10 @@ async fn what_nobody_follows_any_more_does_not_stay() {
 
 #[tokio::test]
 async fn what_has_become_too_large_to_be_fetched_anew_is_added_to() {
-    let servers = open_servers();
-    let repository = small(servers, "too-large");
-    let url = servers.git_http(&repository);
+    let repository = small(open_servers(), "too-large");
+    let server = Scripted::git(repository.bare(), |_| None);
+    let (url, main) = (server.url_of("a.git"), branch("main"));
+    let remote = Remote::anonymous(&url);
     // Six objects come first, and then six more. The last commit has nine.
     let desk = Desk::limited(|limits| limits.objects = 8);
     desk.fetch(&url, branch("main")).await.unwrap();
@@ -307,6 +308,37 @@ async fn what_has_become_too_large_to_be_fetched_anew_is_added_to() {
     let snapshot = desk.fetch(&url, branch("main")).await.unwrap();
     assert_eq!(read(&snapshot, "app/a.yaml"), "a: 1\n");
     assert_eq!(read(&snapshot, "app/e.yaml"), "e: 1\n");
+    // Once as a whole, and then what was missing.
+    assert_eq!(wants(&server, ""), 3);
+
+    let push = |text: &str| {
+        repository
+            .push_files(&[("app/a.yaml", text)], text)
+            .unwrap()
+    };
+    for text in ["2", "3"] {
+        push(text);
+        // Also a process that has nothing in memory does not try in vain once more.
+        let limits = |options: &mut Options| options.limits.objects = 8;
+        let snapshot = desk.again_with(limits).fetch(&remote, &main).await.unwrap();
+        assert_eq!(read(&snapshot, "app/a.yaml"), text);
+    }
+    assert_eq!(wants(&server, ""), 5);
+
+    // With a larger limit it can be had as a whole.
+    push("4");
+    let snapshot = desk.again().fetch(&remote, &main).await.unwrap();
+    assert_eq!(read(&snapshot, "app/e.yaml"), "e: 1\n");
+    let packs = packs(desk.dir.path());
+    let is_new = |pack: &Path| pack.ancestors().nth(3).unwrap().ends_with("2");
+    assert_eq!(packs.iter().filter(|pack| is_new(pack)).count(), 1);
+}
+
+/// Counts the requests for a commit; of any, if none is named.
+fn wants(server: &Scripted, commit: &str) -> usize {
+    let want = format!("want {commit}");
+    let requests = server.requests();
+    requests.iter().filter(|seen| seen.says(&want)).count()
 }
 
 #[tokio::test]
@@ -328,7 +360,7 @@ async fn what_the_server_has_no_more_stays_for_who_follows_it() {
         });
         let url = server.url_of("a.git");
         let desk = Desk::new();
-        let pinned = Reference::Commit(first);
+        let pinned = Reference::Commit(first.clone());
         if comes_with_main {
             desk.fetch(&url, branch("main")).await.unwrap();
         }
@@ -340,6 +372,14 @@ async fn what_the_server_has_no_more_stays_for_who_follows_it() {
         is_pruned.store(true, Ordering::Relaxed);
         let main = desk.fetch(&url, branch("main")).await.unwrap();
         assert_eq!(read(&main, "app/a.yaml"), "a: 2\n");
+        // It is asked for in vain once, and not with each commit that comes.
+        let before = wants(&server, &first);
+        repository
+            .push_files(&[("app/a.yaml", "a: 3\n")], "third")
+            .unwrap();
+        let main = desk.fetch(&url, branch("main")).await.unwrap();
+        assert_eq!(read(&main, "app/a.yaml"), "a: 3\n");
+        assert_eq!(wants(&server, &first), before);
         let pinned = desk.fetch(&url, pinned).await.unwrap();
         assert_eq!(read(&pinned, "app/a.yaml"), "a: 1\n");
     }

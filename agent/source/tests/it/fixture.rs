@@ -121,7 +121,13 @@ impl Desk {
 
     /// Makes another user of the same cache folder, as another process would be.
     pub(crate) fn again(&self) -> Repositories {
-        Repositories::new(Options::new(self.dir.path())).unwrap()
+        self.again_with(|_| {})
+    }
+
+    pub(crate) fn again_with(&self, change: impl FnOnce(&mut Options)) -> Repositories {
+        let mut options = Options::new(self.dir.path());
+        change(&mut options);
+        Repositories::new(options).unwrap()
     }
 
     pub(crate) async fn fetch(
