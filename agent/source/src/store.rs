@@ -4,7 +4,7 @@ mod decoded;
 
 use std::{
     fmt,
-    fs::File,
+    fs::{self, File},
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{
@@ -16,6 +16,7 @@ use std::{
 use gix::{
     ObjectId,
     objs::{CommitRef, Exists as _, FindExt as _, Kind, TagRef, TreeRefIter, tree::EntryKind},
+    odb::store::init::Slots,
 };
 use pintle_core::tree::{TreeError, TreePath};
 
@@ -36,8 +37,11 @@ use crate::{
 const META_LIMIT: u64 = 32 << 20;
 /// Marks a repository in the cache that is to be fetched anew.
 const DAMAGED: &str = "damaged";
-/// Packs that a store can know; each fetch adds one, and [`crate::cache`] starts anew long before.
+/// Packs that a store has room for, unless it has many already. Each fetch adds one, and what [`crate::cache`] can start anew it
+/// does long before.
 const SLOTS: u16 = 1024;
+/// Most that any has room for.
+const MOST_SLOTS: u16 = (1 << 15) - 1;
 
 /// An open object database. What holds it keeps it from being removed from the cache.
 pub(crate) struct Store {
@@ -47,6 +51,8 @@ pub(crate) struct Store {
     damaged: AtomicBool,
     lease: Option<File>,
     folders: Decoded,
+    /// Packs that it has room for, which is decided when it is opened.
+    slots: u16,
 }
 
 impl Store {
@@ -57,10 +63,15 @@ impl Store {
         lease: Option<File>,
         folders: Arc<Folders>,
     ) -> Result<Self, gix::Error> {
+        let slots = room(count_packs(path));
         let repository = open_options(limits)
+            .object_store_slots(Slots::Given(slots))
             .open_path_as_is(lease.is_some())
             .open(path)?;
-        Ok(Self::new(repository, limits, lease, folders))
+        Ok(Self {
+            slots,
+            ..Self::new(repository, limits, lease, folders)
+        })
     }
 
     pub(crate) fn new(
@@ -75,6 +86,7 @@ impl Store {
             damaged: AtomicBool::new(false),
             lease,
             folders: Decoded::new(folders),
+            slots: SLOTS,
         }
     }
 
@@ -90,6 +102,11 @@ impl Store {
     pub(crate) fn is_damaged(&self) -> bool {
         self.damaged.load(Ordering::Relaxed)
             || self.lease.is_some() && self.repository.git_dir().join(DAMAGED).exists()
+    }
+
+    /// Says whether it has room for more packs than a fetch may add, as far as any has.
+    pub(crate) fn has_room(&self) -> bool {
+        self.slots >= room(count_packs(self.repository.git_dir()))
     }
 
     pub(crate) fn handle(&self) -> gix::odb::Handle {
@@ -146,7 +163,7 @@ impl Store {
             self.damaged.store(true, Ordering::Relaxed);
             if self.lease.is_some() {
                 // For other processes, and for this one after a restart.
-                let _ = std::fs::write(self.repository.git_dir().join(DAMAGED), "");
+                let _ = fs::write(self.repository.git_dir().join(DAMAGED), "");
             }
         }
     }
@@ -160,12 +177,27 @@ impl fmt::Debug for Store {
     }
 }
 
+/// Returns for how many packs there is to be room where there are so many: for as many again, at least.
+fn room(packs: usize) -> u16 {
+    let packs = u16::try_from(packs).unwrap_or(u16::MAX);
+    let packs = packs.min(MOST_SLOTS / 2 + 1);
+    (2 * packs).next_power_of_two().clamp(SLOTS, MOST_SLOTS)
+}
+
+/// Counts the packs of a repository by its folder.
+fn count_packs(git_dir: &Path) -> usize {
+    let entries = fs::read_dir(git_dir.join("objects").join("pack"));
+    let entries = entries.into_iter().flatten().flatten();
+    let is_index = |path: &Path| path.extension().is_some_and(|extension| extension == "idx");
+    entries.filter(|entry| is_index(&entry.path())).count()
+}
+
 /// Returns how every repository is opened: isolated from the system's, the user's and the environment's configuration,
 /// bounded in memory, and without replacement objects, which exist on one machine only.
 pub(crate) fn open_options(limits: Limits) -> gix::open::Options {
     gix::open::Options::isolated()
         .with(gix::sec::Trust::Full)
-        .object_store_slots(gix::odb::store::init::Slots::Given(SLOTS))
+        .object_store_slots(Slots::Given(SLOTS))
         .config_overrides([
             format!("gitoxide.objects.allocLimit={}", limits.reading()),
             "core.useReplaceRefs=false".to_owned(),

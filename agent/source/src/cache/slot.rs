@@ -83,14 +83,15 @@ impl Slot {
         self.dir.join(format!("{number}.lease"))
     }
 
-    /// Says whether an open store is the one to go on with: nothing can be added to one whose folder somebody has emptied.
+    /// Says whether an open store is the one to go on with: nothing can be added to one whose folder somebody has emptied, and not
+    /// for long to one that was opened when it had far fewer packs.
     pub(crate) fn is_current(&self, store: &Store) -> bool {
         let newest = self
             .generations()
             .last()
             .map(|number| self.generation(*number));
         let is_newest = newest.is_some_and(|newest| store.repository().git_dir() == newest);
-        !store.is_damaged() && is_newest && pack_dir(store).is_dir()
+        !store.is_damaged() && is_newest && pack_dir(store).is_dir() && store.has_room()
     }
 
     /// Opens what is there, or makes an empty repository.
@@ -444,6 +445,26 @@ mod tests {
         assert_eq!(tried(&more.unwrap()), None);
         let next = slot.draft().unwrap().adopt().unwrap();
         assert_eq!(tried(&next), None);
+    }
+
+    #[test]
+    fn there_is_room_for_however_many_packs() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(dir.path()).unwrap();
+        let slot = slot(&cache, "a");
+        let store = slot.open().unwrap();
+        for number in 0..1100 {
+            for extension in ["pack", "idx"] {
+                let name = format!("{number}.{extension}");
+                File::create(pack_dir(&store).join(name)).unwrap();
+            }
+        }
+        assert!(!slot.is_current(&store));
+        let store = slot.open().unwrap();
+        assert!(slot.is_current(&store));
+        // There is nothing in them, and nothing is wrong with how many they are.
+        let id = ObjectId::from_bytes_or_panic(&[1; 20]);
+        assert_eq!(store.commit(id), Ok(None));
     }
 
     #[test]
