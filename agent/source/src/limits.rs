@@ -76,7 +76,7 @@ pub struct Options {
     /// Whether `ssh` without a key may use the caller's agent, configuration and known hosts, as git does on a laptop.
     pub ambient_ssh: bool,
     /// Most fetches at one time. Of these at most five are from one host, and never all; from a host that was silent the
-    /// last time one, and from all such hosts half.
+    /// last time, or hardly sent anything for as long, one, and from all such hosts half.
     pub concurrency: usize,
     /// When the cache folder holds more bytes than this, the repositories that were not used for longest are removed.
     pub cache_bytes: u64,

@@ -37,7 +37,7 @@ pub(crate) struct Turn {
 pub(crate) enum Heard {
     /// It answered.
     Answer,
-    /// There was no connection, or nothing came in time.
+    /// There was no connection, or nothing came in time, or hardly anything.
     Silence,
     /// Nothing: what went wrong has other reasons.
     Nothing,

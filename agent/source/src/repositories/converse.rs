@@ -46,13 +46,9 @@ pub(super) fn converse(
     let url = repository.location.to_string();
     let before = lock(&repository.queue).waiting.len();
     let mut served = Vec::new();
+    let limits = shared.options.limits;
+    let conversation = Conversation::new(url.clone(), limits, runtime, shared.stop.clone());
     let outcome = guarded(&url, || {
-        let conversation = Conversation::new(
-            url.clone(),
-            shared.options.limits,
-            runtime,
-            shared.stop.clone(),
-        );
         let _watch = conversation.watch();
         let dial = Dial {
             location: &repository.location,
@@ -60,7 +56,7 @@ pub(super) fn converse(
             clients: &shared.clients,
             keys_dir: shared.cache.keys_dir(),
             ambient_ssh: shared.options.ambient_ssh,
-            conversation,
+            conversation: Arc::clone(&conversation),
         };
         let mut session = Session::open(&dial)?;
         {
@@ -87,7 +83,7 @@ pub(super) fn converse(
         remember(repository, now, &told, &wanted.commits, &served);
         Ok(told)
     });
-    turn.end(heard(&outcome));
+    turn.end(heard(&outcome, &conversation));
     lock(&repository.rest).heed(outcome.as_ref().err(), Instant::now());
     if served.is_empty() {
         // It failed before anyone was chosen: all who came while it tried share the failure.
@@ -108,8 +104,10 @@ pub(super) fn converse(
 }
 
 /// Returns what a conversation tells of its host.
-fn heard(outcome: &Result<Told, SourceError>) -> Heard {
+fn heard(outcome: &Result<Told, SourceError>, conversation: &Conversation) -> Heard {
     match outcome {
+        // However it has ended: who says just enough in time to be listened to keeps others waiting as long as who says nothing.
+        _ if conversation.has_trickled() => Heard::Silence,
         Ok(told) if told.failed.values().any(SourceError::is_silence) => Heard::Silence,
         Ok(_) => Heard::Answer,
         Err(error) if error.is_silence() => Heard::Silence,

@@ -34,6 +34,9 @@ use crate::{
 const LONG_LIST: u64 = 1 << 20;
 /// Long lists that are read at one time in this process: it has memory for so many of the largest ones.
 static LONG_LISTS: Semaphore = Semaphore::const_new(2);
+/// Bytes in a second below which a server trickles that was waited for longer than it may be silent. One that is well and has much
+/// to put together before it sends it has sent more by the end.
+const TRICKLE: u64 = 16 << 10;
 
 /// A connection to a server.
 pub(crate) type Connection = Box<dyn Transport + Send>;
@@ -51,6 +54,8 @@ pub(crate) struct Conversation {
     failure: Mutex<Option<SourceError>>,
     allowance: Mutex<(Excess, u64)>,
     received: AtomicU64,
+    /// How long the server was waited for, and the bytes that came.
+    pace: Mutex<(Duration, u64)>,
     /// The long list of references that is being read.
     list: Mutex<Option<LongList>>,
     /// Whether it waits for others on this machine, and not for the server.
@@ -83,6 +88,7 @@ impl Conversation {
             failure: Mutex::default(),
             allowance: Mutex::new((Excess::References, limits.refs)),
             received: AtomicU64::new(0),
+            pace: Mutex::default(),
             list: Mutex::default(),
             waits_here: AtomicBool::new(false),
         })
@@ -131,8 +137,21 @@ impl Conversation {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn pace(&self) -> MutexGuard<'_, (Duration, u64)> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says whether the server has taken its time, for hardly anything. How long others on this machine were waited for is no part
+    /// of that.
+    pub(crate) fn has_trickled(&self) -> bool {
+        let (waited, bytes) = *self.pace();
+        let enough = u128::from(TRICKLE) * waited.as_millis() / 1000;
+        waited > self.limits.idle && u128::from(bytes) < enough
+    }
+
     /// Counts received bytes against the allowance. What makes a list of references long is taken when it may be.
     fn receive(&self, bytes: usize) -> io::Result<()> {
+        self.pace().1 += bytes as u64;
         let received = self.received.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
         let (what, limit) = *self
             .allowance
@@ -176,8 +195,10 @@ impl Conversation {
                 self.timeout(doing, limit)
             }
         };
-        self.wait_until(until, future, late)
-            .map_err(|error| self.give_up(error))
+        let begun = Instant::now();
+        let outcome = self.wait_until(until, future, late);
+        self.pace().0 += begun.elapsed();
+        outcome.map_err(|error| self.give_up(error))
     }
 
     fn wait_until<T>(
@@ -326,6 +347,30 @@ pub(crate) mod tests {
         slow.wait("sent nothing", Duration::from_hours(1), never)
             .unwrap_err();
         assert!(slow.failure().unwrap().is_silence());
+    }
+
+    #[test]
+    fn a_server_that_takes_its_time_for_hardly_anything_trickles() {
+        let runtime = Runtime::new().unwrap();
+        let limits = Limits {
+            idle: Duration::from_millis(1),
+            ..Limits::default()
+        };
+        let begin = || conversation(&runtime, limits);
+        let time = Duration::from_millis(10);
+        let slow = begin();
+        assert!(!slow.has_trickled());
+        let sleep = async move { tokio::time::sleep(time).await };
+        slow.wait("sent nothing", Duration::from_hours(1), sleep)
+            .unwrap();
+        slow.receive(1).unwrap();
+        assert!(slow.has_trickled());
+        slow.receive(usize::try_from(LONG_LIST).unwrap() - 1)
+            .unwrap();
+        assert!(!slow.has_trickled(), "it has sent a lot meanwhile");
+        let held_up = begin();
+        held_up.pause(time).unwrap();
+        assert!(!held_up.has_trickled(), "it was not the server");
     }
 
     #[test]

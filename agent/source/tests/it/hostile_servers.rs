@@ -271,6 +271,48 @@ async fn a_host_that_was_silent_is_asked_for_one_repository_at_a_time() {
 }
 
 #[tokio::test]
+async fn a_host_that_takes_its_time_for_hardly_anything_is_asked_for_one_repository_at_a_time() {
+    let (arrived, mut has_arrived) = tokio::sync::mpsc::unbounded_channel();
+    let page = || response("200 OK", "text/html", b"");
+    let server = Scripted::with_socket(move |seen, socket| {
+        if seen.path().starts_with("/first") {
+            // Longer than it may be silent, and then an answer that blames it for nothing else.
+            std::thread::sleep(Duration::from_millis(400));
+            let _ = socket.write_all(&page());
+        } else {
+            let _ = arrived.send(());
+            let _ = std::io::copy(socket, &mut std::io::sink());
+        }
+    });
+    let desk = Desk::limited(|limits| limits.idle = Duration::from_millis(200));
+    let error = desk
+        .refused(&server.url_of("first.git"), Reference::Default)
+        .await;
+    assert!(matches!(error, SourceError::Protocol { .. }), "{error}");
+    let waiting: Vec<_> = ["a.git", "b.git", "c.git"]
+        .into_iter()
+        .map(|name| {
+            let repositories = desk.repositories.clone();
+            let remote = Remote::anonymous(server.url_of(name));
+            tokio::spawn(async move { repositories.fetch(&remote, &Reference::Default).await })
+        })
+        .collect();
+    has_arrived.recv().await.unwrap();
+
+    // Another name is another host.
+    let well = Scripted::start(move |_| page());
+    let url = well.url_of("a.git").replace("127.0.0.1", "localhost");
+    let error = desk.refused(&url, Reference::Default).await;
+    assert!(matches!(error, SourceError::Protocol { .. }), "{error}");
+    assert!(has_arrived.is_empty(), "it was asked for another one");
+    desk.repositories.stop();
+    for task in waiting {
+        let error = task.await.unwrap().unwrap_err();
+        assert!(matches!(error, SourceError::Stopped { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_never_ends() {
     let endless = |first: Vec<u8>, more: Vec<u8>, pause: Duration| {
         Scripted::with_socket(move |_, socket| {
