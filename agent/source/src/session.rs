@@ -149,6 +149,8 @@ impl Session {
         depth: &Shallow,
     ) -> Result<(), FetchError> {
         let conversation = Arc::clone(&self.conversation);
+        // An old server lists all references with each handshake. The right to hold a long list ends with the next line.
+        self.handshake.refs = None;
         conversation.allow(Excess::Transfer, conversation.limits().pack);
         let mut negotiation = Negotiation { wants, haves };
         let mut kept = None;
@@ -367,7 +369,44 @@ fn sorted(found: Vec<Ref>) -> Refs {
 
 #[cfg(test)]
 mod tests {
+    use gix::protocol::transport::client::git::{
+        ConnectMode, blocking_io::Connection as GitConnection,
+    };
+
     use super::*;
+    use crate::{limits::Limits, transport::tests::conversation};
+
+    #[test]
+    fn a_list_that_nobody_has_asked_for_goes_with_the_right_to_hold_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        gix::init_bare(dir.path()).unwrap();
+        let limits = Limits::default();
+        let store = Store::open(dir.path(), limits, None, Arc::default()).unwrap();
+        let connection = GitConnection::new(
+            io::empty(),
+            io::sink(),
+            Protocol::V2,
+            "a.git",
+            None::<(String, Option<u16>)>,
+            ConnectMode::Process,
+            false,
+        );
+        let mut session = Session {
+            connection: Box::new(connection),
+            handshake: Handshake {
+                server_protocol_version: Protocol::V1,
+                refs: Some(Vec::new()),
+                ..Handshake::default()
+            },
+            conversation: conversation(&runtime, limits),
+        };
+        assert!(session.listed_early());
+        session
+            .fetch(&store, &[], Vec::new(), &Shallow::NoChange)
+            .unwrap();
+        assert!(!session.listed_early());
+    }
 
     #[test]
     fn names_that_nobody_can_ask_for_are_left_out() {
