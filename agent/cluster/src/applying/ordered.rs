@@ -100,11 +100,7 @@ impl Applier<'_> {
                         let change = changes.get(&id).filter(|_| work == Work::Delete);
                         if let Some(entry) = change.and_then(|change| deleted(change)) {
                             // It may be there yet, and the next attempt would have to wait for it, too.
-                            run.inventory.insert(Entry {
-                                left: true,
-                                going: true,
-                                ..entry
-                            });
+                            run.inventory.insert(entry);
                         }
                         going.push(self.settle(work, task, id, run, &changes));
                     }

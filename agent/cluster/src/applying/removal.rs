@@ -115,11 +115,14 @@ impl Applier<'_> {
     }
 }
 
-/// Returns what the inventory says of an object that was deleted and may still be there.
+/// Returns what the inventory says of an object that was deleted and may still be there: it is managed no more, and nobody is
+/// asked again whether it may go.
 pub(super) fn deleted(change: &Change) -> Option<Entry> {
     let uid = change.live.as_ref()?["metadata"]["uid"].as_str()?;
     Some(Entry {
         uid: Some(uid.to_owned()),
+        left: true,
+        going: true,
         ..Entry::intended(&change.id, &change.version)
     })
 }

@@ -103,6 +103,10 @@ async fn what_hooks_need_is_there_until_all_is_gone_and_they_have_run() {
             error.contains("and did not go in time"),
             "{attempt}: {error}"
         );
+        let inventory = world.store().await.inventory().clone();
+        let web = inventory.entries().find(|entry| entry.name == "web");
+        let is_going = web.is_some_and(|web| web.going && !web.is_managed());
+        assert!(is_going, "{attempt}: {web:?}");
         assert!(world.live("configmap", "cleanup").is_some(), "{attempt}");
         assert_eq!(world.live("job", "bye"), None, "{attempt}");
     }
