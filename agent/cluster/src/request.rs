@@ -223,6 +223,11 @@ impl Call {
         self
     }
 
+    /// Says whether it only reads. A dry run does not: it is judged as the write is that it tries.
+    fn is_read(&self) -> bool {
+        self.method == Method::GET
+    }
+
     /// Returns method and path for messages.
     fn name(&self) -> String {
         format!("{} {}", self.method, self.path)
@@ -378,7 +383,7 @@ impl Connection {
             })
         };
         let bounded = tokio::time::timeout(limit, exchange);
-        let result = match self.fence().filter(|_| call.method != Method::GET) {
+        let result = match self.fence().filter(|_| !call.is_read()) {
             None => bounded.await,
             Some(fence) => tokio::select! {
                 biased;
@@ -465,14 +470,17 @@ mod tests {
     use super::*;
     use insta::assert_snapshot;
 
-    fn read(code: u16, body: &str) -> RequestError {
-        let call = Call::get("/api/v1/namespaces/shop");
+    fn refused(call: &Call, code: u16, body: &str) -> RequestError {
         let answer = Answer {
             code,
             retry_after: None,
             body: Bytes::copy_from_slice(body.as_bytes()),
         };
-        RequestError::Refused(Box::new(refusal(&call, &answer)))
+        RequestError::Refused(Box::new(refusal(call, &answer)))
+    }
+
+    fn read(code: u16, body: &str) -> RequestError {
+        refused(&Call::get("/api/v1/namespaces/shop"), code, body)
     }
 
     #[test]
@@ -525,6 +533,16 @@ mod tests {
             detail: "expected value at line 1 column 1".to_owned(),
         };
         assert!(malformed.is_retryable() && !malformed.may_pass());
+    }
+
+    #[test]
+    fn whoever_forbids_a_read_it_is_not_admission() {
+        let is_denial = |method: Method| {
+            let error = refused(&Call::new(method, "/p"), 403, "<html>forbidden</html>");
+            error.refusal().is_some_and(Refusal::is_denial)
+        };
+        assert!(is_denial(Method::PATCH) && is_denial(Method::DELETE));
+        assert!(!is_denial(Method::GET));
     }
 
     #[test]

@@ -399,6 +399,7 @@ mod tests {
     fn what_an_object_was_refused_for_want_of_is_recognised() {
         let refusal = |code, object: Option<&str>, message: &str| Refusal {
             request: "PATCH /x".into(),
+            is_read: false,
             code,
             reason: String::new(),
             message: message.into(),

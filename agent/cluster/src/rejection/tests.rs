@@ -14,6 +14,7 @@ fn id(kind: &str) -> ObjectId {
 fn refusal(code: u16, message: &str, causes: Value) -> Refusal {
     Refusal {
         request: "PATCH /x".into(),
+        is_read: false,
         code,
         reason: String::new(),
         message: message.into(),

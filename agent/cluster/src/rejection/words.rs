@@ -14,11 +14,12 @@ const DENIAL_BYTES: usize = 1 << 10;
 impl Refusal {
     /// Says whether an admission webhook or policy refuses the object, or what the server itself admits by: a quota, limits, the
     /// security of pods. The API has no reason for it: each webhook chooses the code, that of a policy is the one of what is not
-    /// valid, and the server's own is that of a missing right.
+    /// valid, and the server's own is that of a missing right. None of them is asked about a read.
     pub(crate) fn is_denial(&self) -> bool {
-        self.message.starts_with("admission webhook ")
-            || self.message.contains("denied request: ")
-            || (self.code == 403 && !self.is_for_want_of_rights())
+        !self.is_read
+            && (self.message.starts_with("admission webhook ")
+                || self.message.contains("denied request: ")
+                || (self.code == 403 && !self.is_for_want_of_rights()))
     }
 
     /// Says whether something is forbidden because the account has no right to it: these are the words of the authorizer, and of

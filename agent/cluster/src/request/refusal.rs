@@ -24,6 +24,8 @@ pub struct Cause {
 pub struct Refusal {
     /// Method and path of the request.
     pub request: String,
+    /// Whether that only reads; a dry run does not.
+    pub is_read: bool,
     /// HTTP status.
     pub code: u16,
     /// Machine-readable, such as `Conflict`, `NotFound` or `Invalid`; empty if there is none.
@@ -99,6 +101,7 @@ pub(super) fn refusal(call: &Call, answer: &Answer) -> Refusal {
     let details = status.details.unwrap_or_default();
     Refusal {
         request: call.name(),
+        is_read: call.is_read(),
         code: answer.code,
         reason: status.reason,
         message: status.message,

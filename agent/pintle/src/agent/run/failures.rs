@@ -252,6 +252,7 @@ mod tests {
     fn refused(code: u16) -> RequestError {
         RequestError::Refused(Box::new(Refusal {
             request: "PATCH /x".to_owned(),
+            is_read: false,
             code,
             reason: String::new(),
             message: String::new(),
