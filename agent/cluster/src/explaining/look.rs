@@ -30,9 +30,9 @@ const LOG_LINES: u32 = 8;
 const LOG_BYTES: usize = 600;
 /// How long a log may take: it comes from the node, which may be what is wrong.
 const LOG_LIMIT: Duration = Duration::from_secs(3);
-/// Most pods and events that are read at once.
+/// Most objects of a kind that are read at once.
 const PAGE: usize = 200;
-/// Most pages of pods that are read for one look.
+/// Most pages of pods, and of what makes them, that are read for one look.
 const PAGES: usize = 5;
 /// The label by which the pods of one `ReplicaSet` of a Deployment differ from those of the others.
 const TEMPLATE_HASH: &str = "pod-template-hash";
@@ -96,6 +96,15 @@ struct Look {
     explanation: Explanation,
     /// Whether something could not be read that may be in a moment.
     is_partial: bool,
+}
+
+impl Look {
+    /// Takes note that there are more of something than were read.
+    fn leave_out(&mut self, what: &str) {
+        let looked_at = PAGES * PAGE;
+        let unknown = format!("only the first {looked_at} of its {what} were looked at");
+        self.explanation.unknown.push(unknown);
+    }
 }
 
 /// What may lead to another answer.
@@ -240,12 +249,10 @@ impl Looker {
                 return Ok(());
             };
             if workload.by_replica_sets {
-                let sets = resource("apps", "v1", "ReplicaSet", "replicasets");
-                let sets = self.list(&sets, id, &labels, None).await;
-                let (sets, _) = sets.map_err(|error| ("its ReplicaSets", error))?;
-                if let Some(set) = explanation::newest_replica_set(&sets, &owner) {
-                    labels = labels_of(set, labels);
-                    owner = uid_of(set).to_owned();
+                let set = self.newest_replica_set(look, id, &labels, &owner).await;
+                if let Some(set) = set.map_err(|error| ("its ReplicaSets", error))? {
+                    labels = labels_of(&set, labels);
+                    uid_of(&set).clone_into(&mut owner);
                 }
             }
             let failing = self.failing_pod(look, id, &labels, &owner).await;
@@ -298,6 +305,30 @@ impl Looker {
         }
     }
 
+    /// Finds the `ReplicaSet` of a Deployment's newest rollout. It may be on any page: those of the rollouts before have these
+    /// labels, too.
+    async fn newest_replica_set(
+        &self,
+        look: &mut Look,
+        id: &ObjectId,
+        labels: &str,
+        deployment: &str,
+    ) -> Result<Option<Value>, RequestError> {
+        let sets = resource("apps", "v1", "ReplicaSet", "replicasets");
+        let mut found = Vec::new();
+        let mut rest: Option<String> = None;
+        for _ in 0..PAGES {
+            let (page, next) = self.list(&sets, id, labels, rest.as_deref()).await?;
+            found.extend(explanation::newest_replica_set(&page, deployment).cloned());
+            rest = next;
+            if rest.is_none() {
+                return Ok(explanation::newest_replica_set(&found, deployment).cloned());
+            }
+        }
+        look.leave_out("ReplicaSets");
+        Ok(explanation::newest_replica_set(&found, deployment).cloned())
+    }
+
     /// Finds the pod that says most about why its owner is not ready. Of pods on many pages one page is in memory at a time, and
     /// none is read after one with a pod in trouble.
     async fn failing_pod(
@@ -320,9 +351,7 @@ impl Looker {
                 return Ok(explanation::failing_pod(&found, &owners).cloned());
             }
         }
-        let looked_at = PAGES * PAGE;
-        let unknown = format!("only the first {looked_at} of its pods were looked at");
-        look.explanation.unknown.push(unknown);
+        look.leave_out("pods");
         Ok(explanation::failing_pod(&found, &owners).cloned())
     }
 

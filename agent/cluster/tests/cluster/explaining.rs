@@ -56,6 +56,29 @@ async fn told_until(
     told.into_inner().unwrap()
 }
 
+/// Waits until a pod keeps ending, and returns all pods.
+fn crashing_pods(world: &World) -> Value {
+    let pods = until("its pod crashes", LIMIT, || {
+        let pods = world.kubectl(&["get", "pods", "-o", "json"]);
+        Ok(if pods.contains("CrashLoopBackOff") {
+            Ok(pods)
+        } else {
+            Err(pods)
+        })
+    });
+    items(&pods.unwrap())
+}
+
+fn items(list: &str) -> Value {
+    serde_json::from_str::<Value>(list).unwrap()["items"].take()
+}
+
+/// Answers with a page that has another one after it.
+fn page(requests: Fault, items: &Value) -> Fault {
+    let page = json!({"kind": "List", "apiVersion": "v1", "metadata": {"continue": "more"}, "items": items});
+    requests.body(200, "application/json", page.to_string())
+}
+
 #[tokio::test]
 async fn what_could_not_be_read_at_first_is_read_later() {
     let (mut world, proxy) = behind_proxy("unread").await;
@@ -78,21 +101,8 @@ async fn a_pod_in_trouble_is_found_on_any_page_that_is_read() {
     let (mut world, proxy) = behind_proxy("pages").await;
     let tracker = world.track();
     let ids = apply_crashing(&world).await;
-    let pods = until("its pod crashes", LIMIT, || {
-        let pods = world.kubectl(&["get", "pods", "-o", "json"]);
-        Ok(if pods.contains("CrashLoopBackOff") {
-            Ok(pods)
-        } else {
-            Err(pods)
-        })
-    })
-    .unwrap();
-    let page = |items: Value| {
-        let page = json!({"kind": "PodList", "apiVersion": "v1", "metadata": {"continue": "more"}, "items": items});
-        page.to_string()
-    };
-    let healthy = Fault::on("GET", "/pods?labelSelector");
-    let healthy = healthy.body(200, "application/json", page(json!([])));
+    let pods = crashing_pods(&world);
+    let healthy = page(Fault::on("GET", "/pods?labelSelector"), &json!([]));
 
     // Every page has another one after it.
     proxy.inject(healthy.clone());
@@ -107,9 +117,7 @@ async fn a_pod_in_trouble_is_found_on_any_page_that_is_read() {
     proxy.forget();
 
     // Whoever is in trouble is on the second page.
-    let pods: Value = serde_json::from_str(&pods).unwrap();
-    let second = Fault::on("GET", "continue=more");
-    proxy.inject(second.body(200, "application/json", page(pods["items"].clone())));
+    proxy.inject(page(Fault::on("GET", "continue=more"), &pods));
     proxy.inject(healthy);
     let told = told_until(&world, &tracker, &ids, |one| one.cause.is_some()).await;
     let unknown = &told.last().unwrap().unknown;
@@ -126,4 +134,23 @@ async fn a_pod_in_trouble_is_found_on_any_page_that_is_read() {
             && uri.contains("continue=more")),
         "{seen:?}"
     );
+}
+
+#[tokio::test]
+async fn the_newest_replica_set_is_found_on_any_page_that_is_read() {
+    let (mut world, proxy) = behind_proxy("sets").await;
+    let tracker = world.track();
+    let ids = apply_crashing(&world).await;
+    crashing_pods(&world);
+    let sets = items(&world.kubectl(&["get", "replicasets", "-o", "json"]));
+    proxy.inject(page(Fault::on("GET", "continue=more"), &sets));
+    proxy.inject(page(
+        Fault::on("GET", "/replicasets?labelSelector"),
+        &json!([]),
+    ));
+
+    let told = told_until(&world, &tracker, &ids, |one| one.cause.is_some()).await;
+    let unknown = &told.last().unwrap().unknown;
+    let left_out = "only the first 1000 of its ReplicaSets were looked at";
+    assert!(unknown.iter().any(|one| one == left_out), "{told:?}");
 }
