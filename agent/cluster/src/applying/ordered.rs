@@ -143,6 +143,7 @@ impl Applier<'_> {
                 Ended::Settled(id, Ok(())) => {
                     if work == Work::Delete {
                         run.inventory.remove(&id);
+                        run.gone.insert(id);
                     }
                     true
                 }

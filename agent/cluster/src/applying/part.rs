@@ -24,6 +24,8 @@ pub(super) struct Run {
     pub(super) grown: bool,
     /// Entries that exist only because of the intention, until their objects were tried.
     untried: BTreeSet<ObjectId>,
+    /// What was deleted and has been awaited, and is gone.
+    pub(super) gone: BTreeSet<ObjectId>,
     pub(super) failures: Vec<ObjectFailure>,
     pub(super) cancelled: bool,
 }
@@ -35,6 +37,7 @@ impl Run {
             inventory,
             grown: false,
             untried: BTreeSet::new(),
+            gone: BTreeSet::new(),
             failures: Vec::new(),
             cancelled: false,
         }

@@ -29,13 +29,16 @@ impl Applier<'_> {
         store: &mut dyn InventoryStore,
     ) {
         if self.has_hooks(HookEvent::PostDelete) && run.is_well() {
-            for (place, change) in deletions.iter().enumerate() {
+            let mut awaited = deletions.to_vec();
+            // Those that others come after have been awaited before these were deleted.
+            awaited.retain(|change| !run.gone.contains(&change.id));
+            for (place, change) in awaited.iter().enumerate() {
                 let away = self.cancel.run_until_cancelled(self.away(change)).await;
                 if matches!(away, Some(Ok(()))) {
                     continue;
                 }
                 // The next attempt has to wait for them, too.
-                for entry in deletions[place..].iter().filter_map(|one| deleted(one)) {
+                for entry in awaited[place..].iter().filter_map(|one| deleted(one)) {
                     run.inventory.insert(entry);
                 }
                 match away {

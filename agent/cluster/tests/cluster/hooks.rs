@@ -151,6 +151,19 @@ pub(crate) struct Removal {
 }
 
 pub(crate) async fn remove(world: &mut World) -> Removal {
+    let diary = Diary::default();
+    let (kept, result) = remove_telling(world, &diary).await;
+    Removal {
+        diary: diary.0.into_inner().unwrap(),
+        kept,
+        result,
+    }
+}
+
+pub(crate) async fn remove_telling(
+    world: &mut World,
+    progress: &dyn Progress,
+) -> (Vec<Kept>, Result<Applied, ClusterError<ApplyError>>) {
     world.release = world.release.clone().for_removal();
     let inventory = world.store().await.inventory().clone();
     let hooks = world
@@ -172,15 +185,11 @@ pub(crate) async fn remove(world: &mut World) -> Removal {
         .plan(&world.release, &prepared, &inventory, Depth::Local)
         .await
         .unwrap();
-    let (diary, cancel) = (Diary::default(), CancellationToken::new());
+    let cancel = CancellationToken::new();
     let result = world
-        .apply(&prepared, &planned, &mut store, &diary, &cancel)
+        .apply(&prepared, &planned, &mut store, progress, &cancel)
         .await;
-    Removal {
-        diary: diary.0.into_inner().unwrap(),
-        kept: planned.kept,
-        result,
-    }
+    (planned.kept, result)
 }
 
 /// Removes all that the application has.

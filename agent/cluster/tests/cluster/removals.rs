@@ -1,6 +1,8 @@
 //! Removals of an application that has hooks for them.
 
-use pintle_cluster::InventoryStore as _;
+use std::sync::Mutex;
+
+use pintle_cluster::{InventoryStore as _, Progress, Step};
 use pintle_core::{
     duration::Span,
     hook::HookEvent::{PostDelete, PreDelete, PreInstall},
@@ -8,9 +10,23 @@ use pintle_core::{
 use serde_json::{Value, json};
 
 use crate::{
-    hooks::{Rendering, as_it_is, happened, job, remove},
+    hooks::{Rendering, as_it_is, happened, job, remove, remove_telling},
     world::{World, annotated, config_map},
 };
+
+/// Remembers whose end was awaited, in order.
+#[derive(Default)]
+struct Awaited(Mutex<Vec<String>>);
+
+impl Progress for Awaited {
+    fn step(&self, step: Step<'_>) {
+        if let Step::Waiting { id, what } = step
+            && what == "to be gone"
+        {
+            self.0.lock().unwrap().push(id.name.clone());
+        }
+    }
+}
 
 #[tokio::test]
 async fn what_hooks_of_a_removal_have_made_stays_where_it_asks_for_that() {
@@ -117,4 +133,20 @@ async fn what_hooks_need_is_there_until_all_is_gone_and_they_have_run() {
     assert_eq!(removal.diary, ["post-delete Job bye done"]);
     assert_eq!(world.live("configmap", "cleanup"), None);
     assert_eq!(world.live("job", "bye"), None);
+}
+
+#[tokio::test]
+async fn what_was_seen_to_go_is_not_awaited_again_before_the_last_hooks() {
+    let mut world = World::new("removal-awaits").await;
+    let second = config_map("second", "1");
+    let second = annotated(second, "pintle.dev/depends-on", "ConfigMap/first");
+    let rendering = Rendering::new()
+        .object(config_map("first", "1"))
+        .object(second)
+        .hook(job("bye", ""), &[PostDelete], as_it_is);
+    happened(&world, &rendering.finish()).await;
+    let awaited = Awaited::default();
+    let (_, result) = remove_telling(&mut world, &awaited).await;
+    assert!(result.unwrap().inventory.is_empty());
+    assert_eq!(awaited.0.into_inner().unwrap(), ["second", "first"]);
 }
