@@ -72,16 +72,26 @@ impl<'a> Scanner<'a> {
             && self.is_blank_or_end(3)
     }
 
+    pub(super) fn skip_spaces(&mut self) {
+        self.at += spaces(&self.text[self.at..]);
+    }
+
+    /// Passes spaces and tabs.
+    pub(super) fn skip_blanks(&mut self) {
+        self.skip_spaces();
+        while self.byte(0) == Some(b'\t') {
+            self.at += 1;
+            self.skip_spaces();
+        }
+    }
+
     /// Passes white space, comments and line breaks.
     pub(super) fn skip_to_token(&mut self) {
         loop {
-            while let Some(byte) = self.byte(0) {
-                // A tab may not indent a key.
-                let tabs_allowed = self.flow_level > 0 || !self.simple_key_allowed;
-                if byte != b' ' && !(tabs_allowed && byte == b'\t') {
-                    break;
-                }
-                self.at += 1;
+            self.skip_spaces();
+            // A tab may not indent a key.
+            if self.flow_level > 0 || !self.simple_key_allowed {
+                self.skip_blanks();
             }
             if self.byte(0) == Some(b'#') {
                 self.skip_comment();
@@ -108,6 +118,21 @@ impl<'a> Scanner<'a> {
             ends.find(|&at| line_break(&rest[at..]) > 0).unwrap_or(len)
         };
     }
+}
+
+/// How many spaces a text begins with: eight at a time, since half of a definition is indentation.
+pub(super) fn spaces(text: &[u8]) -> usize {
+    const SPACES: u64 = u64::from_le_bytes([b' '; 8]);
+    let mut rest = text;
+    while let Some((word, behind)) = rest.split_first_chunk() {
+        let other = u64::from_le_bytes(*word) ^ SPACES;
+        if other != 0 {
+            return text.len() - rest.len() + other.trailing_zeros() as usize / 8;
+        }
+        rest = behind;
+    }
+    let tail = rest.iter().take_while(|&&byte| byte == b' ');
+    text.len() - rest.len() + tail.count()
 }
 
 /// Where the first line feed is, or the end: eight bytes at a time, since comments are much of what is read.
@@ -143,4 +168,24 @@ pub(super) fn place(text: &[u8], mark: Mark) -> Place {
 /// How many characters a text in UTF-8 has.
 pub(super) fn characters(text: &[u8]) -> usize {
     text.iter().filter(|&&b| b & 0xc0 != 0x80).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spaces_are_counted_up_to_anything_else() {
+        for count in 0..40 {
+            let mut text = vec![b' '; count];
+            assert_eq!(spaces(&text), count);
+            for other in [0, b'\t', b'\n', 0x1f, b'!', b'a', 0xa0] {
+                text.truncate(count);
+                text.push(other);
+                assert_eq!(spaces(&text), count);
+                text.resize(count + 20, b' ');
+                assert_eq!(spaces(&text), count);
+            }
+        }
+    }
 }

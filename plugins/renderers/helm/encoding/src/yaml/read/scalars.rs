@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::{
     error::YamlError,
+    lines::spaces,
     scan::Scanner,
     token::{Bytes, Mark},
 };
@@ -141,7 +142,7 @@ impl<'a> Scanner<'a> {
     ) -> Result<(), YamlError> {
         loop {
             match self.byte(0) {
-                Some(b' ') => self.at += 1,
+                Some(b' ') => self.skip_spaces(),
                 Some(b'\t') => {
                     if gap.is_break && self.column().cast_signed() < indent {
                         return Err(
@@ -394,10 +395,14 @@ impl<'a> Scanner<'a> {
         let mut deepest = 0;
         loop {
             let mut column = self.column();
-            while (*indent == 0 || column < *indent) && self.byte(0) == Some(b' ') {
-                self.at += 1;
-                column += 1;
-            }
+            let rest = &self.text[self.at..];
+            let most = match *indent {
+                0 => rest.len(),
+                indent => rest.len().min(indent.saturating_sub(column)),
+            };
+            let passed = spaces(&rest[..most]);
+            self.at += passed;
+            column += passed;
             deepest = deepest.max(column);
             if (*indent == 0 || column < *indent) && self.byte(0) == Some(b'\t') {
                 return Err(self.error(

@@ -20,12 +20,6 @@ impl<'a> Scanner<'a> {
         &self.text[start..self.at]
     }
 
-    fn skip_blanks(&mut self) {
-        while matches!(self.byte(0), Some(b' ' | b'\t')) {
-            self.at += 1;
-        }
-    }
-
     /// An anchor or alias, from its indicator on.
     pub(super) fn scan_anchor(&mut self, anchor: bool) -> Result<Token<'a>, YamlError> {
         let context = self.mark();
