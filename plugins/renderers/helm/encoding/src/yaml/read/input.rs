@@ -65,20 +65,18 @@ impl<'a> Input<'a> {
     }
 }
 
+/// So many bytes are looked at together, with a handful of instructions for vectors.
+const CHUNK: usize = 16;
+
 /// The first byte that is wrong, and why; tells whether there is something beyond ASCII, or a carriage return.
 fn check(bytes: &[u8], simple: &mut bool) -> Option<(usize, &'static str)> {
     const CONTROL: &str = "control characters are not allowed";
     let mut at = 0;
-    // Words of eight bytes of which each is plain ASCII, which is most of what is read.
+    // Most of what is read is plain ASCII.
     loop {
-        while let Some(word) = bytes.get(at..at + 8) {
-            let word = u64::from_le_bytes(word.try_into().unwrap_or([0; 8]));
-            if !is_plain(word) {
-                break;
-            }
-            at += 8;
-        }
-        let stop = (at + 8).min(bytes.len());
+        let (chunks, _) = bytes[at..].as_chunks();
+        at += CHUNK * chunks.iter().take_while(|chunk| is_plain(chunk)).count();
+        let stop = (at + CHUNK).min(bytes.len());
         if at == bytes.len() {
             return None;
         }
@@ -105,18 +103,10 @@ fn check(bytes: &[u8], simple: &mut bool) -> Option<(usize, &'static str)> {
     }
 }
 
-/// Whether all eight bytes are line feeds or from 0x20 to 0x7e.
-fn is_plain(word: u64) -> bool {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    // Bytes above 0x7f have the high bit, and 0x7f gets it when one is added.
-    if (word | word.wrapping_add(ONES)) & HIGH != 0 {
-        return false;
-    }
-    // Of the others, those from 0x20 on get it from 0x60, and all but line feeds if 0x7f is added to their difference.
-    let low = !(word + ONES * 0x60);
-    let other = (word ^ (ONES * 0x0a)) + ONES * 0x7f;
-    low & other & HIGH == 0
+/// Whether all bytes are line feeds or from 0x20 to 0x7e.
+fn is_plain(bytes: &[u8; CHUNK]) -> bool {
+    let is_plain = |byte| matches!(byte, b'\n' | 0x20..0x7f);
+    bytes.iter().fold(true, |all, byte| all & is_plain(*byte))
 }
 
 /// A character beyond ASCII at the front of the bytes, and its length.
@@ -187,5 +177,23 @@ mod tests {
         }
         let input = Input::new(b"\xff\xfea\0:\0");
         assert_eq!((&*input.text, input.problem), (&b"a:"[..], None));
+    }
+
+    #[test]
+    fn each_byte_counts_wherever_it_stands() {
+        for byte in 0..=u8::MAX {
+            for at in 0..2 * CHUNK + 3 {
+                let mut text = [b'a'; 2 * CHUNK + 3];
+                text[at] = byte;
+                let input = Input::new(&text);
+                if matches!(byte, b'\t' | b'\n' | b'\r' | 0x20..0x7f) {
+                    assert_eq!((&*input.text, input.problem), (&text[..], None));
+                    assert_eq!(input.simple, byte != b'\r', "{byte} at {at}");
+                } else {
+                    assert_eq!(input.text.len(), at, "{byte}");
+                    assert!(input.problem.is_some(), "{byte} at {at}");
+                }
+            }
+        }
     }
 }
