@@ -7,8 +7,23 @@ pub(super) struct Input<'a> {
     pub(super) text: Cow<'a, [u8]>,
     /// Why the text ends before the bytes do.
     pub(super) problem: Option<&'static str>,
-    /// Whether there is only ASCII, with line feeds for line breaks.
-    pub(super) simple: bool,
+    pub(super) script: Script,
+}
+
+/// What is known of all characters of a text, which spares looking at each of them again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Script {
+    /// Whether each is one byte.
+    pub(super) is_ascii: bool,
+    /// Whether only line feeds break lines.
+    pub(super) has_line_feeds_only: bool,
+}
+
+impl Script {
+    const SIMPLE: Self = Self {
+        is_ascii: true,
+        has_line_feeds_only: true,
+    };
 }
 
 impl<'a> Input<'a> {
@@ -22,15 +37,15 @@ impl<'a> Input<'a> {
     }
 
     fn utf8(bytes: &'a [u8]) -> Self {
-        let mut simple = true;
-        let (end, problem) = match check(bytes, &mut simple) {
+        let mut script = Script::SIMPLE;
+        let (end, problem) = match check(bytes, &mut script) {
             None => (bytes.len(), None),
             Some((end, problem)) => (end, Some(problem)),
         };
         Self {
-            simple,
             text: Cow::Borrowed(&bytes[..end]),
             problem,
+            script,
         }
     }
 
@@ -52,15 +67,15 @@ impl<'a> Input<'a> {
             }
         }
         let mut text = text.into_bytes();
-        let mut simple = true;
-        if let Some((end, found)) = check(&text, &mut simple) {
+        let mut script = Script::SIMPLE;
+        if let Some((end, found)) = check(&text, &mut script) {
             text.truncate(end);
             problem = Some(found);
         }
         Self {
             text: Cow::Owned(text),
             problem,
-            simple,
+            script,
         }
     }
 }
@@ -68,8 +83,8 @@ impl<'a> Input<'a> {
 /// So many bytes are looked at together, with a handful of instructions for vectors.
 const CHUNK: usize = 16;
 
-/// The first byte that is wrong, and why; tells whether there is something beyond ASCII, or a carriage return.
-fn check(bytes: &[u8], simple: &mut bool) -> Option<(usize, &'static str)> {
+/// The first byte that is wrong, and why; notes what is before it.
+fn check(bytes: &[u8], script: &mut Script) -> Option<(usize, &'static str)> {
     const CONTROL: &str = "control characters are not allowed";
     let mut at = 0;
     // Most of what is read is plain ASCII.
@@ -84,18 +99,23 @@ fn check(bytes: &[u8], simple: &mut bool) -> Option<(usize, &'static str)> {
             match bytes[at] {
                 b'\t' | b'\n' | 0x20..=0x7e => at += 1,
                 b'\r' => {
-                    *simple = false;
+                    script.has_line_feeds_only = false;
                     at += 1;
                 }
                 0..0x80 => return Some((at, CONTROL)),
                 _ => {
-                    *simple = false;
+                    script.is_ascii = false;
                     match character(&bytes[at..]) {
                         Err(problem) => return Some((at, problem)),
                         Ok((0x80..=0x84 | 0x86..=0x9f | 0xfffe | 0xffff, _)) => {
                             return Some((at, CONTROL));
                         }
-                        Ok((_, len)) => at += len,
+                        Ok((code, len)) => {
+                            if matches!(code, 0x85 | 0x2028 | 0x2029) {
+                                script.has_line_feeds_only = false;
+                            }
+                            at += len;
+                        }
                     }
                 }
             }
@@ -188,11 +208,34 @@ mod tests {
                 let input = Input::new(&text);
                 if matches!(byte, b'\t' | b'\n' | b'\r' | 0x20..0x7f) {
                     assert_eq!((&*input.text, input.problem), (&text[..], None));
-                    assert_eq!(input.simple, byte != b'\r', "{byte} at {at}");
+                    assert_eq!(
+                        input.script.has_line_feeds_only,
+                        byte != b'\r',
+                        "{byte} at {at}"
+                    );
                 } else {
                     assert_eq!(input.text.len(), at, "{byte}");
                     assert!(input.problem.is_some(), "{byte} at {at}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_known_of_the_characters() {
+        let script = |text: &str| {
+            let script = Input::new(text.as_bytes()).script;
+            (script.is_ascii, script.has_line_feeds_only)
+        };
+        assert_eq!(script("a\tb\n"), (true, true));
+        assert_eq!(script("a\rb"), (true, false));
+        assert_eq!(
+            script("a\u{a0}\u{e9}\u{2027}\u{202a}\u{1f600}\n"),
+            (false, true)
+        );
+        for end in ["\u{85}", "\u{2028}", "\u{2029}"] {
+            for len in 0..20 {
+                assert_eq!(script(&("a".repeat(len) + end + "b")), (false, false));
             }
         }
     }

@@ -13,7 +13,7 @@ impl<'a> Scanner<'a> {
 
     /// The column in characters, from 0.
     pub(super) fn column(&self) -> usize {
-        if self.simple {
+        if self.script.is_ascii {
             return self.at - self.line_start;
         }
         let (at, column) = self.known_column.get();
@@ -111,7 +111,7 @@ impl<'a> Scanner<'a> {
     pub(super) fn skip_comment(&mut self) {
         let rest = &self.text[self.at..];
         let len = line_feed(rest);
-        self.at += if self.simple {
+        self.at += if self.script.has_line_feeds_only {
             len
         } else {
             let mut ends = (0..len).filter(|&at| rest[at] == b'\r' || rest[at] >= 0xc2);

@@ -7,7 +7,7 @@ use std::{cell::Cell, collections::VecDeque};
 
 use super::{
     error::{Place, YamlError},
-    input::Input,
+    input::{Input, Script},
     lines::{characters, place},
     token::{At, Mark, Token},
 };
@@ -34,8 +34,7 @@ pub(super) struct Scanner<'a> {
     pub(super) line_start: usize,
     /// A byte of this line, and its column: lines can be as long as the text.
     pub(super) known_column: Cell<(usize, usize)>,
-    /// Whether there is only ASCII, with line feeds for line breaks.
-    pub(super) simple: bool,
+    pub(super) script: Script,
     problem: Option<&'static str>,
     queue: VecDeque<At<'a>>,
     /// Whether it is known what the token at its front is.
@@ -69,7 +68,7 @@ impl<'a> Scanner<'a> {
             line: 0,
             line_start: 0,
             known_column: Cell::new((0, 0)),
-            simple: input.simple,
+            script: input.script,
             problem: input.problem,
             queue: VecDeque::with_capacity(16),
             ready: false,
