@@ -1,6 +1,6 @@
 //! Scans scalars: plain ones, in quotes, and blocks. Those that stand in one line as they are need no copy.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, mem};
 
 use super::{
     error::YamlError,
@@ -299,7 +299,8 @@ impl<'a> Scanner<'a> {
             increment if self.indent >= 0 => self.indent.unsigned_abs() + increment,
             increment => increment,
         };
-        let mut text = Vec::new();
+        let mut text = mem::take(&mut self.block);
+        text.clear();
         let mut leading_break: &[u8] = b"";
         let mut breaks = Vec::new();
         self.scan_block_breaks(&mut indent, &mut breaks, context)?;
@@ -313,7 +314,9 @@ impl<'a> Scanner<'a> {
             } else {
                 text.extend_from_slice(leading_break);
             }
-            text.append(&mut breaks);
+            if !breaks.is_empty() {
+                text.append(&mut breaks);
+            }
             leading_blank = blank;
             let start = self.at;
             self.skip_comment();
@@ -330,7 +333,9 @@ impl<'a> Scanner<'a> {
         if header.chomping == Chomping::Keep {
             text.append(&mut breaks);
         }
-        Ok(text)
+        let exact = text.as_slice().to_vec();
+        self.block = text;
+        Ok(exact)
     }
 
     /// What follows the indicator of a block scalar in its line.

@@ -48,6 +48,8 @@ pub(super) struct Scanner<'a> {
     pub(super) indent: isize,
     pub(super) indents: Vec<isize>,
     pub(super) flow_level: usize,
+    /// What a block scalar is put together in, line by line.
+    pub(super) block: Vec<u8>,
 }
 
 /// How deep blocks and flow collections may be within each other while scanning, as in the library. What is made of
@@ -78,6 +80,7 @@ impl<'a> Scanner<'a> {
             indent: -1,
             indents: Vec::new(),
             flow_level: 0,
+            block: Vec::new(),
         }
     }
 
