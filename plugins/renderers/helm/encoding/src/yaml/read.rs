@@ -1,7 +1,7 @@
 //! Reads YAML 1.1 as go-yaml 2 does.
 //!
-//! The stages: [`input`] takes bytes for text, [`scan`] makes tokens of it, [`parse`] a tree of nodes, and [`decode`]
-//! values or JSON of that. Only the first document of a stream is read, as by Go's `Unmarshal`.
+//! The stages: [`input`] takes bytes for text, [`scan`] makes tokens of it, [`parse`] a tree of nodes, [`decode`] values of
+//! that, and [`write_json`] JSON. Only the first document of a stream is read, as by Go's `Unmarshal`.
 
 mod aliases;
 mod decode;
@@ -15,6 +15,7 @@ mod scan;
 mod tags;
 mod texts;
 mod token;
+mod write_json;
 
 pub use decode::Numbers;
 pub use error::{Place, YamlError};

@@ -1,4 +1,4 @@
-//! Values and JSON of a tree: scalars resolved, aliases followed, maps merged.
+//! Values of a tree: scalars resolved, aliases followed, maps merged.
 
 use std::borrow::Cow;
 
@@ -15,10 +15,11 @@ use super::{
     go_syntax,
     parse::{Document, Kind, Tree},
     texts,
+    write_json::Writer,
 };
 use crate::{
     float,
-    json::{self, not_a_number},
+    json::not_a_number,
     yaml::scalar::{Scalar, resolve},
 };
 
@@ -110,7 +111,7 @@ pub(super) struct Decoder<'t> {
     document: &'t Document<'t>,
     pub(super) tree: &'t Tree<'t>,
     /// Whether JSON has the numbers of [`Numbers::Exact`], which have no negative zero.
-    exact: bool,
+    pub(super) exact: bool,
 }
 
 impl<'t> Decoder<'t> {
@@ -126,7 +127,7 @@ impl<'t> Decoder<'t> {
     }
 
     /// The node that an alias stands for, which is none; any other is itself.
-    fn target(&self, node: usize) -> usize {
+    pub(super) fn target(&self, node: usize) -> usize {
         match self.tree.nodes[node].kind {
             Kind::Alias { target, .. } => target,
             _ => node,
@@ -363,10 +364,10 @@ impl<'t> Decoder<'t> {
     }
 
     /// Gives each entry of a map, merged ones at their place.
-    fn entries(
+    pub(super) fn entries(
         &self,
         map: usize,
-        each: &mut dyn FnMut(Cow<'t, [u8]>, usize) -> Result<(), YamlError>,
+        each: &mut impl FnMut(Cow<'t, [u8]>, usize) -> Result<(), YamlError>,
     ) -> Result<(), YamlError> {
         for (key, value) in self.pairs(map) {
             if self.is_merge(key) {
@@ -386,7 +387,7 @@ impl<'t> Decoder<'t> {
     }
 
     /// Refuses what the reader of YAML does, in its order.
-    fn sound(&self, node: usize) -> Result<(), YamlError> {
+    pub(super) fn sound(&self, node: usize) -> Result<(), YamlError> {
         match self.tree.nodes[node].kind {
             Kind::Alias { .. } => {}
             Kind::Scalar { .. } => drop(self.scalar(node)?),
@@ -413,7 +414,7 @@ impl<'t> Decoder<'t> {
         Ok(())
     }
 
-    fn check(&self, node: usize, number: f64) -> Result<(), YamlError> {
+    pub(super) fn check(&self, node: usize, number: f64) -> Result<(), YamlError> {
         match not_a_number(number) {
             None => Ok(()),
             Some(error) => Err(self.json_error(node, error.to_string())),
@@ -425,7 +426,7 @@ impl<'t> Decoder<'t> {
             out.extend_from_slice(b"null");
             return Ok(());
         }
-        self.json(0, out).map_err(|error| {
+        Writer::new(self, out).node(0).map_err(|error| {
             // JSON is written in the order of the keys; the error to tell is the first of the document.
             let first = self.value(0, Numbers::Float).err();
             self.first_error(first.unwrap_or(error))
@@ -440,75 +441,6 @@ impl<'t> Decoder<'t> {
         }
         let entries = self.kept(root, Numbers::Exact, &|key| keys.contains(&key))?;
         Ok(Map::from(entries).into())
-    }
-
-    fn json(&self, node: usize, out: &mut Vec<u8>) -> Result<(), YamlError> {
-        let node = self.target(node);
-        match &self.tree.nodes[node].kind {
-            Kind::Alias { .. } | Kind::Scalar { .. } => match self.scalar(node)? {
-                Resolved::Null => out.extend_from_slice(b"null"),
-                Resolved::Bool(true) => out.extend_from_slice(b"true"),
-                Resolved::Bool(false) => out.extend_from_slice(b"false"),
-                Resolved::Int(number) => write_integer(number < 0, number.unsigned_abs(), out),
-                Resolved::Uint(number) => write_integer(false, number, out),
-                Resolved::Float(number) => {
-                    self.check(node, number)?;
-                    let is_zero = number == 0.0;
-                    float::write_json(if self.exact && is_zero { 0.0 } else { number }, out);
-                }
-                Resolved::Text(text) => self.json_text(&text, out),
-            },
-            Kind::Sequence(_) => {
-                out.push(b'[');
-                for (index, item) in self.children(node).enumerate() {
-                    if index > 0 {
-                        out.push(b',');
-                    }
-                    self.json(item, out)?;
-                }
-                out.push(b']');
-            }
-            Kind::Mapping(_) => self.json_map(node, out)?,
-        }
-        Ok(())
-    }
-
-    /// Writes a text. The scanner has looked at all its characters, unless it is of a tag, as in [`Self::text_of`].
-    fn json_text(&self, text: &[u8], out: &mut Vec<u8>) {
-        if self.tree.tags.is_empty() {
-            json::write_valid_string(text, true, out);
-        } else {
-            json::write_string(text, true, out);
-        }
-    }
-
-    fn json_map(&self, map: usize, out: &mut Vec<u8>) -> Result<(), YamlError> {
-        let mut entries: Vec<(Cow<'t, [u8]>, usize)> = Vec::new();
-        self.entries(map, &mut |key, value| {
-            entries.push((key, value));
-            Ok(())
-        })?;
-        if !entries.is_sorted_by(|one, two| one.0 < two.0) {
-            entries.sort_by(|one, two| one.0.cmp(&two.0));
-        }
-        out.push(b'{');
-        let start = out.len();
-        let mut entries = entries.iter().peekable();
-        while let Some((key, value)) = entries.next() {
-            if entries.peek().is_some_and(|(next, _)| next == key) {
-                // What is overwritten must be sound all the same.
-                self.sound(*value)?;
-                continue;
-            }
-            if out.len() > start {
-                out.push(b',');
-            }
-            self.json_text(key, out);
-            out.push(b':');
-            self.json(*value, out)?;
-        }
-        out.push(b'}');
-        Ok(())
     }
 }
 
@@ -547,21 +479,4 @@ fn valid(text: &[u8]) -> Cow<'_, [u8]> {
         }
     }
     Cow::Owned(valid)
-}
-
-fn write_integer(negative: bool, mut number: u64, out: &mut Vec<u8>) {
-    let mut digits = [0; 20];
-    let mut start = digits.len();
-    loop {
-        start -= 1;
-        digits[start] = b'0' + u8::try_from(number % 10).unwrap_or(0);
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    if negative {
-        out.push(b'-');
-    }
-    out.extend_from_slice(&digits[start..]);
 }
