@@ -41,4 +41,5 @@ pub mod float;
 pub mod functions;
 pub mod json;
 pub mod toml;
+mod words;
 pub mod yaml;

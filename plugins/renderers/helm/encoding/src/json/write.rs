@@ -3,7 +3,11 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use pintle_gotemplate::{Kind, List, Map, Value, value::MAX_NESTING};
 
-use crate::{error::WriteError, float};
+use crate::{
+    error::WriteError,
+    float,
+    words::{below, equal, first},
+};
 
 /// How JSON is laid out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -198,38 +202,26 @@ pub(crate) fn write_valid_string(text: &[u8], raw: bool, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// Where the first byte is that may need an escape. Eight bytes that are all plain ASCII, as most are, count at once.
+/// Where the first byte is that may need an escape: in words of eight bytes, as long as there are such.
 fn special(text: &[u8], raw: bool) -> Option<usize> {
-    let plain = if raw { &RAW } else { &ESCAPED };
-    let mut at = 0;
-    while at < text.len() {
-        while let Some(word) = text.get(at..at + 8)
-            && is_plain(u64::from_le_bytes(word.try_into().unwrap_or([0; 8])), raw)
-        {
-            at += 8;
+    let (words, rest) = text.as_chunks();
+    for (index, word) in words.iter().enumerate() {
+        if let Some(found) = first(marks(u64::from_le_bytes(*word), raw)) {
+            return Some(8 * index + found);
         }
-        let end = (at + 8).min(text.len());
-        let found = text[at..end].iter().position(|b| !plain[usize::from(*b)]);
-        if let Some(found) = found {
-            return Some(at + found);
-        }
-        at = end;
     }
-    None
+    let plain = if raw { &RAW } else { &ESCAPED };
+    let found = rest.iter().position(|b| !plain[usize::from(*b)]);
+    found.map(|found| text.len() - rest.len() + found)
 }
 
-/// Whether all eight bytes are ASCII that stands for itself.
-fn is_plain(word: u64, raw: bool) -> bool {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = ONES << 7;
-    // The high bit of the lowest byte that is less than `least` gets set, if there is one; `least` is at most 0x80.
-    let below = |word: u64, least: u64| word.wrapping_sub(ONES * least) & !word;
-    let is = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
-    let mut special = word | below(word, 0x20) | is(b'"') | is(b'\\');
+/// Marks what may need an escape among eight bytes.
+fn marks(word: u64, raw: bool) -> u64 {
+    let mut marks = below(word, 0x20) | equal(word, b'"') | equal(word, b'\\') | equal(word, 0xe2);
     if !raw {
-        special |= is(b'<') | is(b'>') | is(b'&');
+        marks |= equal(word, b'<') | equal(word, b'>') | equal(word, b'&');
     }
-    special & HIGH == 0
+    marks
 }
 
 /// Appends what is valid UTF-8, copying runs of bytes that need no escape.
@@ -276,18 +268,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_plain_if_each_byte_is() {
+    fn each_byte_counts_wherever_it_stands() {
         for (raw, plain) in [(true, &RAW), (false, &ESCAPED)] {
             for byte in 0..=u8::MAX {
-                for at in 0..8 {
-                    // What is around may be the least and the most that stands for itself.
-                    for around in [b' ', b'a', 0x7f] {
-                        let mut word = [around; 8];
-                        word[at] = byte;
-                        let expected = byte.is_ascii() && plain[usize::from(byte)];
-                        let found = is_plain(u64::from_le_bytes(word), raw);
-                        assert_eq!(found, expected, "{word:?} {raw}");
-                    }
+                for at in 0..20 {
+                    let mut text = [b'a'; 20];
+                    text[at] = byte;
+                    let expected = (!plain[usize::from(byte)]).then_some(at);
+                    assert_eq!(special(&text, raw), expected, "{byte} {raw}");
                 }
             }
         }

@@ -1,0 +1,58 @@
+//! Eight bytes at a time: which of them are some byte, by arithmetic of one word.
+//!
+//! The words are in little endian, so that the lowest byte is the first of a text.
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+
+/// Sets the high bit of the first byte that is less than `least`, which is at most 0x80, and perhaps of others behind it; that
+/// of none if there is no such byte. Other bits say nothing.
+pub(crate) fn below(word: u64, least: u8) -> u64 {
+    // A byte that is less borrows from its high bit.
+    word.wrapping_sub(ONES * u64::from(least)) & !word
+}
+
+/// The same for the first byte that is this one.
+pub(crate) fn equal(word: u64, byte: u8) -> u64 {
+    below(word ^ (ONES * u64::from(byte)), 1)
+}
+
+/// Where the first byte is of which the functions of this module have set the high bit.
+pub(crate) fn first(marks: u64) -> Option<usize> {
+    const HIGH: u64 = ONES << 7;
+    match marks & HIGH {
+        0 => None,
+        marks => Some(marks.trailing_zeros() as usize / 8),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Compares what is found in words with one byte among equal ones with what each byte is by itself.
+    fn check(marks: impl Fn(u64) -> u64, is_meant: impl Fn(u8) -> bool) {
+        for byte in 0..=u8::MAX {
+            for around in [b' ', b'a', 0x7f, 0x80, 0xff] {
+                assert!(!is_meant(around));
+                for at in 0..8 {
+                    let mut word = [around; 8];
+                    word[at] = byte;
+                    let found = first(marks(u64::from_le_bytes(word)));
+                    assert_eq!(found, is_meant(byte).then_some(at), "{word:?}");
+                    // What is behind the first does not matter.
+                    word[at..].fill(byte);
+                    let found = first(marks(u64::from_le_bytes(word)));
+                    assert_eq!(found, is_meant(byte).then_some(at), "{word:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_byte_is_found() {
+        check(|word| below(word, 0x20), |byte| byte < 0x20);
+        for meant in [0, b'\n', b'"', b':', 0xc2, 0xe2] {
+            check(|word| equal(word, meant), |byte| byte == meant);
+        }
+    }
+}
