@@ -16,8 +16,40 @@ pub(crate) fn equal(word: u64, byte: u8) -> u64 {
     below(word ^ (ONES * u64::from(byte)), 1)
 }
 
+/// Where the first byte is that `marks` marks, which is made of the functions of this module.
+pub(crate) fn find(text: &[u8], marks: impl Fn(u64) -> u64) -> Option<usize> {
+    let (words, rest) = text.as_chunks();
+    for (index, word) in words.iter().enumerate() {
+        if let Some(found) = first(marks(u64::from_le_bytes(*word))) {
+            return Some(8 * index + found);
+        }
+    }
+    // How often a loop over single bytes would run is what a processor cannot guess: most texts that are read are short.
+    first(marks(ending(text)?))?;
+    let found = rest
+        .iter()
+        .position(|byte| first(marks(ONES * u64::from(*byte))).is_some());
+    found.map(|found| text.len() - rest.len() + found)
+}
+
+/// The last eight bytes of a text, or all that there are, some of them twice; None if there is none.
+fn ending(text: &[u8]) -> Option<u64> {
+    if let Some(word) = text.last_chunk() {
+        return Some(u64::from_le_bytes(*word));
+    }
+    let (one, two) = match (text.first_chunk(), text.last_chunk()) {
+        (Some(one), Some(two)) => (u32::from_le_bytes(*one), u32::from_le_bytes(*two)),
+        _ => {
+            let (first, last) = (*text.first()?, *text.last()?);
+            let all = u32::from_le_bytes([first, text[text.len() / 2], last, last]);
+            (all, all)
+        }
+    };
+    Some(u64::from(one) | u64::from(two) << 32)
+}
+
 /// Where the first byte is of which the functions of this module have set the high bit.
-pub(crate) fn first(marks: u64) -> Option<usize> {
+fn first(marks: u64) -> Option<usize> {
     const HIGH: u64 = ONES << 7;
     match marks & HIGH {
         0 => None,
@@ -53,6 +85,22 @@ mod tests {
         check(|word| below(word, 0x20), |byte| byte < 0x20);
         for meant in [0, b'\n', b'"', b':', 0xc2, 0xe2] {
             check(|word| equal(word, meant), |byte| byte == meant);
+        }
+    }
+
+    #[test]
+    fn it_is_found_wherever_it_stands() {
+        let marks = |word| equal(word, b':') | below(word, b' ');
+        for len in 0..40 {
+            let mut text = vec![b'a'; len];
+            assert_eq!(find(&text, marks), None);
+            for at in 0..len {
+                text[at] = b':';
+                assert_eq!(find(&text, marks), Some(at), "{len}");
+                text[at..].fill(b'\n');
+                assert_eq!(find(&text, marks), Some(at), "{len}");
+                text[at..].fill(b'a');
+            }
         }
     }
 }

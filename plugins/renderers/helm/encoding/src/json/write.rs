@@ -6,7 +6,7 @@ use pintle_gotemplate::{Kind, List, Map, Value, value::MAX_NESTING};
 use crate::{
     error::WriteError,
     float,
-    words::{below, equal, first},
+    words::{below, equal, find},
 };
 
 /// How JSON is laid out.
@@ -157,29 +157,6 @@ pub(crate) fn not_a_number(number: f64) -> Option<WriteError> {
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// Which bytes stand for themselves in a string, whatever is around them.
-const RAW: [bool; 256] = {
-    let mut plain = [true; 256];
-    let mut byte = 0_u8;
-    while byte < b' ' {
-        plain[byte as usize] = false;
-        byte += 1;
-    }
-    plain[b'"' as usize] = false;
-    plain[b'\\' as usize] = false;
-    plain[0xe2] = false;
-    plain
-};
-
-/// The same where HTML must not see its own characters.
-const ESCAPED: [bool; 256] = {
-    let mut plain = RAW;
-    plain[b'<' as usize] = false;
-    plain[b'>' as usize] = false;
-    plain[b'&' as usize] = false;
-    plain
-};
-
 /// Appends a string in quotes: each byte that is not part of a character becomes `\ufffd`.
 pub(crate) fn write_string(text: &[u8], raw: bool, out: &mut Vec<u8>) {
     if std::str::from_utf8(text).is_ok() {
@@ -202,26 +179,16 @@ pub(crate) fn write_valid_string(text: &[u8], raw: bool, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// Where the first byte is that may need an escape: in words of eight bytes, as long as there are such.
+/// Where the first byte is that may need an escape.
 fn special(text: &[u8], raw: bool) -> Option<usize> {
-    let (words, rest) = text.as_chunks();
-    for (index, word) in words.iter().enumerate() {
-        if let Some(found) = first(marks(u64::from_le_bytes(*word), raw)) {
-            return Some(8 * index + found);
-        }
+    let special =
+        |word| below(word, b' ') | equal(word, b'"') | equal(word, b'\\') | equal(word, 0xe2);
+    if raw {
+        return find(text, special);
     }
-    let plain = if raw { &RAW } else { &ESCAPED };
-    let found = rest.iter().position(|b| !plain[usize::from(*b)]);
-    found.map(|found| text.len() - rest.len() + found)
-}
-
-/// Marks what may need an escape among eight bytes.
-fn marks(word: u64, raw: bool) -> u64 {
-    let mut marks = below(word, 0x20) | equal(word, b'"') | equal(word, b'\\') | equal(word, 0xe2);
-    if !raw {
-        marks |= equal(word, b'<') | equal(word, b'>') | equal(word, b'&');
-    }
-    marks
+    find(text, |word| {
+        special(word) | equal(word, b'<') | equal(word, b'>') | equal(word, b'&')
+    })
 }
 
 /// Appends what is valid UTF-8, copying runs of bytes that need no escape.
@@ -269,14 +236,14 @@ mod tests {
 
     #[test]
     fn each_byte_counts_wherever_it_stands() {
-        for (raw, plain) in [(true, &RAW), (false, &ESCAPED)] {
-            for byte in 0..=u8::MAX {
-                for at in 0..20 {
-                    let mut text = [b'a'; 20];
-                    text[at] = byte;
-                    let expected = (!plain[usize::from(byte)]).then_some(at);
-                    assert_eq!(special(&text, raw), expected, "{byte} {raw}");
-                }
+        for byte in 0..=u8::MAX {
+            let raw = matches!(byte, 0..b' ' | b'"' | b'\\' | 0xe2);
+            let escaped = raw || matches!(byte, b'<' | b'>' | b'&');
+            for at in 0..20 {
+                let mut text = [b'a'; 20];
+                text[at] = byte;
+                assert_eq!(special(&text, true), raw.then_some(at), "{byte}");
+                assert_eq!(special(&text, false), escaped.then_some(at), "{byte}");
             }
         }
     }
