@@ -16,6 +16,11 @@ pub(crate) fn equal(word: u64, byte: u8) -> u64 {
     below(word ^ (ONES * u64::from(byte)), 1)
 }
 
+/// The same for the first byte that is this one, with that bit or without.
+pub(crate) fn either(word: u64, byte: u8, bit: u8) -> u64 {
+    equal(word | (ONES * u64::from(bit)), byte | bit)
+}
+
 /// Where the first byte is that `marks` marks, which is made of the functions of this module.
 pub(crate) fn find(text: &[u8], marks: impl Fn(u64) -> u64) -> Option<usize> {
     let (words, rest) = text.as_chunks();
@@ -37,15 +42,18 @@ fn ending(text: &[u8]) -> Option<u64> {
     if let Some(word) = text.last_chunk() {
         return Some(u64::from_le_bytes(*word));
     }
-    let (one, two) = match (text.first_chunk(), text.last_chunk()) {
-        (Some(one), Some(two)) => (u32::from_le_bytes(*one), u32::from_le_bytes(*two)),
-        _ => {
-            let (first, last) = (*text.first()?, *text.last()?);
-            let all = u32::from_le_bytes([first, text[text.len() / 2], last, last]);
-            (all, all)
-        }
-    };
-    Some(u64::from(one) | u64::from(two) << 32)
+    if let (Some(one), Some(two)) = (text.first_chunk(), text.last_chunk()) {
+        let [one, two] = [one, two].map(|half| u64::from(u32::from_le_bytes(*half)));
+        return Some(one | two << 32);
+    }
+    let (first, last) = (*text.first()?, *text.last()?);
+    let all = u64::from(u32::from_le_bytes([
+        first,
+        text[text.len() / 2],
+        last,
+        last,
+    ]));
+    Some(all | all << 32)
 }
 
 /// Where the first byte is of which the functions of this module have set the high bit.
@@ -86,6 +94,10 @@ mod tests {
         for meant in [0, b'\n', b'"', b':', 0xc2, 0xe2] {
             check(|word| equal(word, meant), |byte| byte == meant);
         }
+        check(
+            |word| either(word, 0xc2, 0x20),
+            |byte| matches!(byte, 0xc2 | 0xe2),
+        );
     }
 
     #[test]

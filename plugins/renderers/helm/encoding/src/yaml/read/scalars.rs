@@ -8,27 +8,21 @@ use super::{
     scan::Scanner,
     token::{Bytes, Mark},
 };
+use crate::words::{below, either, equal, find};
 
-/// What a byte means inside of a plain scalar.
-const PLAIN: [u8; 256] = {
-    let mut classes = [GO_ON; 256];
-    let mut all = 0;
-    let stops = b" \t\n\r:\xc2\xe2";
-    while all < stops.len() {
-        classes[stops[all] as usize] = LOOK;
-        all += 1;
-    }
-    let mut all = 0;
-    let flow = b",?[]{}";
-    while all < flow.len() {
-        classes[flow[all] as usize] = LOOK_IN_FLOW;
-        all += 1;
-    }
-    classes
-};
-const GO_ON: u8 = 0;
-const LOOK_IN_FLOW: u8 = 1;
-const LOOK: u8 = 2;
+/// Marks where a plain scalar may end; what follows, or is before it, decides.
+fn may_end_plain(word: u64) -> u64 {
+    below(word, b' ') | equal(word, b':') | equal(word, b'#') | either(word, 0xc2, 0x20)
+}
+
+/// The same in a flow collection.
+fn may_end_plain_in_flow(word: u64) -> u64 {
+    may_end_plain(word)
+        | equal(word, b',')
+        | equal(word, b'?')
+        | either(word, b'[', 0x20)
+        | either(word, b']', 0x20)
+}
 
 /// The white space between two words, or two lines.
 #[derive(Default)]
@@ -67,39 +61,35 @@ impl<'a> Gap<'a> {
 }
 
 impl<'a> Scanner<'a> {
-    /// Where the words end that begin here, without leaving the line: before a comment, `: `, or an indicator.
+    /// Where the words end that begin here, without leaving the line: before a comment, `: `, or an indicator. The scanner is
+    /// behind the white space that follows them.
     fn words_end(&mut self) -> usize {
-        let mut end = self.at;
-        let stops = if self.flow_level == 0 {
-            LOOK
-        } else {
-            LOOK_IN_FLOW
-        };
+        let start = self.at;
         loop {
             let rest = &self.text[self.at..];
-            let plain = rest.iter().position(|b| PLAIN[usize::from(*b)] >= stops);
-            let plain = plain.unwrap_or(rest.len());
-            if plain > 0 {
-                self.at += plain;
-                end = self.at;
-            }
-            match self.byte(0) {
-                Some(b':') if !self.is_blank_or_end(1) => {}
-                Some(b' ' | b'\t') => {
-                    while matches!(self.byte(0), Some(b' ' | b'\t')) {
-                        self.at += 1;
-                    }
-                    if self.byte(0) == Some(b'#') {
-                        return end;
-                    }
-                    continue;
-                }
-                Some(0xc2 | 0xe2) if self.line_break() == 0 => {}
-                _ => return end,
+            let found = if self.flow_level == 0 {
+                find(rest, may_end_plain)
+            } else {
+                find(rest, may_end_plain_in_flow)
+            };
+            self.at += found.unwrap_or(rest.len());
+            let goes_on = match self.byte(0) {
+                Some(b'\t') => true,
+                Some(b':') => !self.is_blank_or_end(1),
+                Some(b'#') => !matches!(self.text[start..self.at], [.., b' ' | b'\t']),
+                Some(0xc2 | 0xe2) => self.line_break() == 0,
+                _ => false,
+            };
+            if !goes_on {
+                break;
             }
             self.at += 1;
-            end = self.at;
         }
+        let words = self.text[start..self.at].iter().rev();
+        self.at
+            - words
+                .take_while(|byte| matches!(byte, b' ' | b'\t'))
+                .count()
     }
 
     /// A plain scalar: most stand in one line.
