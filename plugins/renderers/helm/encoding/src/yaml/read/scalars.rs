@@ -154,8 +154,18 @@ impl<'a> Scanner<'a> {
         let context = self.mark();
         self.at += 1;
         let start = self.at;
-        let stops = |byte: u8| byte == quote || matches!(byte, b'\\' | b'\n' | b'\r' | 0xc2 | 0xe2);
-        while self.byte(0).is_some_and(|byte| !stops(byte)) {
+        loop {
+            let rest = &self.text[self.at..];
+            let found = find(rest, |word| {
+                equal(word, quote)
+                    | equal(word, b'\\')
+                    | below(word, b' ')
+                    | either(word, 0xc2, 0x20)
+            });
+            self.at += found.unwrap_or(rest.len());
+            if self.byte(0) != Some(b'\t') {
+                break;
+            }
             self.at += 1;
         }
         if self.byte(0) == Some(quote) && (quote == b'"' || self.byte(1) != Some(quote)) {
