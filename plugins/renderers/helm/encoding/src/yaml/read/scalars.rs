@@ -400,12 +400,11 @@ impl<'a> Scanner<'a> {
         let mut deepest = 0;
         loop {
             let mut column = self.column();
-            let rest = &self.text[self.at..];
             let most = match *indent {
-                0 => rest.len(),
-                indent => rest.len().min(indent.saturating_sub(column)),
+                0 => usize::MAX,
+                indent => indent.saturating_sub(column),
             };
-            let passed = spaces(&rest[..most]);
+            let passed = spaces(&self.text[self.at..]).min(most);
             self.at += passed;
             column += passed;
             deepest = deepest.max(column);
