@@ -1,7 +1,10 @@
 //! Lines: where they end, columns and comments.
 
 use super::{error::Place, scan::Scanner, token::Mark};
-use crate::yaml::style::line_break;
+use crate::{
+    words::{equal, find},
+    yaml::style::line_break,
+};
 
 impl<'a> Scanner<'a> {
     pub(super) fn mark(&self) -> Mark {
@@ -110,7 +113,7 @@ impl<'a> Scanner<'a> {
     /// Passes everything up to the end of the line.
     pub(super) fn skip_comment(&mut self) {
         let rest = &self.text[self.at..];
-        let len = line_feed(rest);
+        let len = find(rest, |word| equal(word, b'\n')).unwrap_or(rest.len());
         self.at += if self.script.has_line_feeds_only {
             len
         } else {
@@ -133,22 +136,6 @@ pub(super) fn spaces(text: &[u8]) -> usize {
     }
     let tail = rest.iter().take_while(|&&byte| byte == b' ');
     text.len() - rest.len() + tail.count()
-}
-
-/// Where the first line feed is, or the end: eight bytes at a time, since comments are much of what is read.
-fn line_feed(text: &[u8]) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    let mut at = 0;
-    while let Some(word) = text.get(at..at + 8) {
-        let word = u64::from_le_bytes(word.try_into().unwrap_or([0; 8])) ^ (ONES * 0x0a);
-        // A byte of zeros borrows from its high bit.
-        if word.wrapping_sub(ONES) & !word & (ONES << 7) != 0 {
-            break;
-        }
-        at += 8;
-    }
-    let rest = text[at..].iter().position(|&byte| byte == b'\n');
-    rest.map_or(text.len(), |rest| at + rest)
 }
 
 /// The place as people count; the line of a mark is right, its column is found.
