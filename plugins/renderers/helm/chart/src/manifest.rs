@@ -7,6 +7,7 @@ mod split;
 
 use std::collections::BTreeMap;
 
+use memchr::memchr_iter;
 use pintle_gotemplate::{Map, Text, Value};
 use thiserror::Error;
 
@@ -208,7 +209,7 @@ fn read_documents(
 fn read_ended(text: &[u8]) -> Result<(String, Value), YamlError> {
     // One more line feed means nothing behind another one, unless texts keep theirs.
     if text.ends_with(b"\n")
-        && !text.contains(&b'+')
+        && !may_keep_line_feeds(text)
         && let Ok(read) = yaml::read_object(text, HEAD)
     {
         return Ok(read);
@@ -216,10 +217,21 @@ fn read_ended(text: &[u8]) -> Result<(String, Value), YamlError> {
     yaml::read_object(&[text, b"\n"].concat(), HEAD)
 }
 
+/// Whether a text in it may keep the line feeds at its end: it begins with `|+`, `>2+` and the like. In UTF-16 a zero is before
+/// each such character.
+fn may_keep_line_feeds(text: &[u8]) -> bool {
+    memchr_iter(b'+', text).any(|at| {
+        matches!(
+            text[..at],
+            [.., 0 | b'|' | b'>'] | [.., b'|' | b'>', b'1'..=b'9']
+        )
+    })
+}
+
 impl Manifest {
     /// The same, of a document that stands alone, as those of hooks do.
     fn alone(self) -> Result<Self, ManifestError> {
-        if self.text.as_bytes().contains(&b'+') {
+        if may_keep_line_feeds(self.text.as_bytes()) {
             let text = self.text.clone();
             return self.read_again(text.as_bytes());
         }

@@ -77,6 +77,16 @@ fn line_feeds_at_the_end_of_documents_are_helm_s() {
     assert_eq!(all(read("web/templates/a.yaml", &text)), [a, b, c]);
     let [a, b] = [r#"{"a":"x\n"}"#, r#"{"b":"x\n\n"}"#];
     assert_eq!(all(read_definitions("web/crds/a.yaml", &text)), [a, b, c]);
+    let of = |header: &str| {
+        let text = Text::from(format!("a: {header}\n  x\n"));
+        all(read("web/templates/a.yaml", &text))
+    };
+    for header in ["|+", ">+", "|2+", "|+2", ">2+ # a", "!!str |+"] {
+        assert_eq!(of(header), [r#"{"a":"x\n\n"}"#], "{header}");
+    }
+    for header in ["|", "| # +", ">2 # 1 +"] {
+        assert_eq!(of(header), [r#"{"a":"x\n"}"#], "{header}");
+    }
 }
 
 #[test]
