@@ -337,7 +337,10 @@ impl Parser<'_> {
         while self.peek_non_space().0 != Kind::Eof {
             match self.text_or_action()? {
                 Item::Node(node) => list.push(node),
-                Item::End(end) => return Ok((list, end)),
+                Item::End(end) => {
+                    list.shrink_to_fit();
+                    return Ok((list, end));
+                }
             }
         }
         Err(self.error("unexpected EOF"))
@@ -412,7 +415,8 @@ impl Parser<'_> {
 
     fn choice(&mut self, context: &str, keyword: Kind) -> Result<Choice> {
         let scope = self.variables.len();
-        let mut arms = Vec::new();
+        // Few have another arm.
+        let mut arms = Vec::with_capacity(1);
         let otherwise = loop {
             let pipe = self.pipeline(context, Kind::RightDelim)?;
             let (body, end) = self.deeper(Self::list)?;
