@@ -38,6 +38,7 @@ impl Parser<'_> {
             }
         }
         self.check(&commands, context)?;
+        commands.shrink_to_fit();
         Ok(Pipe {
             id,
             pos,
@@ -128,6 +129,7 @@ impl Parser<'_> {
         if args.is_empty() {
             return Err(self.error("empty command"));
         }
+        args.shrink_to_fit();
         Ok(Command { id, pos, args })
     }
 
