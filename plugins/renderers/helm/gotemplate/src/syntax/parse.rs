@@ -217,13 +217,14 @@ impl Parser<'_> {
 
     fn variable(&mut self, token: &Token) -> Variable {
         let source = self.source;
-        self.symbol(&String::from_utf8_lossy(&source.text[token.range()]))
+        self.symbol(&source.text[token.range()])
     }
 
-    fn symbol(&mut self, name: &str) -> Variable {
-        let known = self.symbols.iter().position(|known| **known == *name);
-        let place = known.unwrap_or_else(|| {
-            self.symbols.push(name.into());
+    fn symbol(&mut self, name: &[u8]) -> Variable {
+        let mut symbols = self.symbols.iter();
+        let place = symbols.position(|known| known.as_bytes() == name);
+        let place = place.unwrap_or_else(|| {
+            self.symbols.push(String::from_utf8_lossy(name).into());
             self.symbols.len() - 1
         });
         Variable {
@@ -246,7 +247,7 @@ impl Parser<'_> {
     // Templates
 
     fn text(&mut self, name: &Rc<str>) -> Result<()> {
-        let dollar = self.symbol("$");
+        let dollar = self.symbol(b"$");
         self.variables = vec![dollar];
         let mut root = Vec::new();
         loop {
@@ -314,7 +315,7 @@ impl Parser<'_> {
 
     /// The body of a `define` or `block`, which sees no variables from outside.
     fn template(&mut self, name: Rc<str>) -> Result<(), Body> {
-        let dollar = self.symbol("$");
+        let dollar = self.symbol(b"$");
         let variables = std::mem::replace(&mut self.variables, vec![dollar]);
         let range_depth = std::mem::take(&mut self.range_depth);
         let action = self.action.take();
