@@ -37,6 +37,8 @@ const MAX_LIFE: Duration = Duration::from_hours(1);
 const MARGIN: Duration = Duration::from_secs(10);
 /// Most tokens that are kept.
 const MAX_TOKENS: usize = 256;
+/// Most actions of a challenge that are looked at.
+const MAX_ACTIONS: usize = 16;
 
 /// What is to be done with a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -105,6 +107,7 @@ enum Challenge {
     Bearer {
         realm: String,
         service: Option<String>,
+        scope: Option<String>,
     },
 }
 
@@ -124,6 +127,7 @@ fn challenge(headers: &HeaderMap) -> Option<Challenge> {
                 return Some(Challenge::Bearer {
                     realm,
                     service: parameter(&challenge, "service"),
+                    scope: parameter(&challenge, "scope"),
                 });
             }
         } else if challenge.scheme.eq_ignore_ascii_case("basic") {
@@ -131,6 +135,31 @@ fn challenge(headers: &HeaderMap) -> Option<Challenge> {
         }
     }
     basic
+}
+
+/// Is what a token is to be good for: what is to be done, and what the registry asks for beside it. Some have a right of its
+/// own for lists of tags. As all of it is asked for together, a token for a list does for what comes after it too.
+///
+/// Registries also name other repositories, or none, which does not count; and nobody asks to push or to delete because they
+/// say so.
+fn scope(repository: &str, access: Access, asked: &str) -> String {
+    let mut actions: Vec<_> = access.actions().split(',').collect();
+    let ours = asked.split_ascii_whitespace().filter_map(|scope| {
+        let name = scope.strip_prefix("repository:")?;
+        name.strip_prefix(repository)?.strip_prefix(':')
+    });
+    let ours = ours.flat_map(|actions| actions.split(','));
+    for action in ours.take(MAX_ACTIONS) {
+        let is_word = !action.is_empty()
+            && action
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        let changes = matches!(action, "push" | "delete");
+        if is_word && !changes && !actions.contains(&action) {
+            actions.push(action);
+        }
+    }
+    format!("repository:{repository}:{}", actions.join(","))
 }
 
 /// Says whether a registry takes what it was shown, and misses a right (RFC 6750, section 3.1).
@@ -174,8 +203,17 @@ impl Session<'_> {
             }
             // A token that was given as it is has been shown already.
             (None | Some(Challenge::Basic), _) | (_, Credentials::Bearer(_)) => return Ok(None),
-            (Some(Challenge::Bearer { realm, service }), _) => {
-                let (header, life) = self.token(&realm, service.as_deref()).await?;
+            (
+                Some(Challenge::Bearer {
+                    realm,
+                    service,
+                    scope: asked,
+                }),
+                _,
+            ) => {
+                let asked = asked.unwrap_or_default();
+                let scope = scope(self.reference.repository(), self.access, &asked);
+                let (header, life) = self.token(&realm, service.as_deref(), &scope).await?;
                 (header, life, true)
             }
         };
@@ -190,6 +228,7 @@ impl Session<'_> {
         &self,
         realm: &str,
         service: Option<&str>,
+        scope: &str,
     ) -> Result<(HeaderValue, Duration), Cause> {
         let registry = self.reference.registry();
         let mut url = Url::parse(realm).map_err(|error| Cause::Protocol {
@@ -200,12 +239,7 @@ impl Session<'_> {
         let host = host_of(&url);
         tracing::debug!(registry, token_service = host, "asking for a token");
 
-        let scope = format!(
-            "repository:{}:{}",
-            self.reference.repository(),
-            self.access.actions()
-        );
-        let mut parameters = vec![("scope", scope.as_str())];
+        let mut parameters = vec![("scope", scope)];
         parameters.extend(service.map(|service| ("service", service)));
         let mut authorization = None;
         let outgoing = if let Credentials::Identity(token) = self.credentials {
@@ -305,6 +339,7 @@ mod tests {
         let expected = Challenge::Bearer {
             realm: "https://a/token".into(),
             service: Some("reg\"1".into()),
+            scope: Some("repository:x:pull".into()),
         };
         assert_eq!(
             challenge(&headers(&["Basic realm=x", bearer])),
@@ -316,6 +351,40 @@ mod tests {
         );
         assert_eq!(challenge(&headers(&["Negotiate", "Bearer x=\""])), None);
         assert_eq!(challenge(&headers(&[])), None);
+    }
+
+    #[test]
+    fn what_is_asked_for_is_of_the_same_repository_and_changes_nothing() {
+        let pull = |asked: &str| scope("team/x", Access::Pull, asked);
+        for asked in [
+            "",
+            "aws",
+            "*",
+            "registry:catalog:*",
+            "repository:user/image:pull",
+            "repository:x:metadata_read",
+            "repository:team/x/y:metadata_read",
+            "repository:team/x2:metadata_read",
+            "repository:team/x",
+            "repository:team/x:",
+            "repository:team/x:pull",
+            "repository:team/x:push,delete,*,Metadata,a:b",
+        ] {
+            assert_eq!(pull(asked), "repository:team/x:pull", "{asked}");
+        }
+        let both = "repository:team/x:pull,metadata_read";
+        assert_eq!(pull("repository:team/x:metadata_read"), both);
+        assert_eq!(
+            pull("repository:y:all repository:team/x:metadata_read,pull,metadata_read"),
+            both
+        );
+        assert_eq!(
+            scope("x", Access::Push, "repository:x:pull,push,metadata_read"),
+            "repository:x:pull,push,metadata_read"
+        );
+        let many: Vec<_> = (0..1000).map(|length| "a".repeat(length)).collect();
+        let all = pull(&format!("repository:team/x:{}", many.join(",")));
+        assert!(all.len() < 1000, "{all}");
     }
 
     #[test]

@@ -200,7 +200,7 @@ pub enum Cause {
     NoRight {
         /// Who answered.
         host: String,
-        /// What was to be done: `pull from` or `push to`.
+        /// What was to be done: `pull from`, `list the tags of` or `push to`.
         action: &'static str,
         /// The repository.
         repository: String,

@@ -207,6 +207,14 @@ impl<'a> Session<'a> {
         is_known && *self.credentials != Credentials::Anonymous
     }
 
+    /// Names the right that was needed: some registries have one of its own for lists of tags.
+    fn action(&self) -> &'static str {
+        match self.stage() {
+            Stage::Tags => "list the tags of",
+            _ => self.access.words(),
+        }
+    }
+
     /// Puts an answer that is not the wanted one into words.
     pub(crate) async fn failure(&self, response: Response, part: &'static str) -> Cause {
         let ours = self
@@ -219,7 +227,7 @@ impl<'a> Session<'a> {
             return match cause {
                 Cause::Unauthorized { host, message, .. } if misses_a_right => Cause::NoRight {
                     host,
-                    action: self.access.words(),
+                    action: self.action(),
                     repository: self.reference.repository().to_owned(),
                     message,
                 },

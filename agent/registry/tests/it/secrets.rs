@@ -7,7 +7,7 @@ use std::sync::{
 
 use axum::http::StatusCode;
 use pintle_core::digest::Digest;
-use pintle_registry::{Credentials, Metadata, Secret};
+use pintle_registry::{Credentials, Metadata, Repository, Secret};
 
 use crate::{
     hostile::{ANONYMOUS, strict},
@@ -161,6 +161,9 @@ async fn credentials_that_lack_a_right_are_not_called_wrong() {
     ] {
         all.push(failed_pull(&strict(), &tag, credentials).await);
     }
+    let repository: Repository = format!("{}/team/x", liar.address()).parse().unwrap();
+    let error = strict().tags(&repository, &basic).await.unwrap_err();
+    all.push(said(&error, &liar.address()));
     let error = strict()
         .push(&tag, component(), &Metadata::default(), &basic)
         .await
@@ -171,7 +174,60 @@ async fn credentials_that_lack_a_right_are_not_called_wrong() {
     cannot read the manifest of `REGISTRY/team/x:1`: REGISTRY denies it (UNAUTHORIZED: not authorized): the credentials give no right to pull from `team/x`, or there is no such repository; ask for the right, and check that they are the credentials that you mean
     cannot read the manifest of `REGISTRY/team/x:1`: REGISTRY denies it (UNAUTHORIZED: not authorized): the credentials give no right to pull from `team/x`, or there is no such repository; ask for the right, and check that they are the credentials that you mean
     cannot read the manifest of `REGISTRY/team/x:1`: REGISTRY asks for credentials (UNAUTHORIZED: not authorized), and there are none for it; log in with `docker login`, or give a pull secret that has an entry for it
+    cannot list the tags of `REGISTRY/team/x`: REGISTRY denies it (UNAUTHORIZED: not authorized): the credentials give no right to list the tags of `team/x`, or there is no such repository; ask for the right, and check that they are the credentials that you mean
     cannot upload the component of `REGISTRY/team/x:1`: REGISTRY denies it (UNAUTHORIZED: not authorized): the credentials give no right to push to `team/x`, or there is no such repository; ask for the right, and check that they are the credentials that you mean
+    ");
+}
+
+/// A registry, and its token service, whose tokens say what they were asked for. Lists of tags want a right of their own.
+async fn with_a_right_for_tags() -> (Liar, Arc<Liar>) {
+    let services = Liar::start(|asked: &Asked| {
+        let mut parts = asked.line.split(['?', '&']);
+        let scope = parts.find_map(|part| part.strip_prefix("scope="));
+        let token = scope.unwrap_or_default();
+        ok(format!(r#"{{"token":"{token}","expires_in":3600}}"#))
+    })
+    .await;
+    let services = Arc::new(services);
+    let realm = format!("http://{}/token", services.address());
+    let artifact = Artifact::new(component());
+    let registry = Liar::start(move |asked: &Asked| {
+        let (action, answer) = if asked.line.starts_with("GET /v2/x/tags/list") {
+            ("metadata_read", ok(r#"{"name":"x","tags":["1.0.0"]}"#))
+        } else {
+            ("pull", artifact.answer(asked))
+        };
+        let shown = asked.authorization.as_deref().unwrap_or_default();
+        if shown.contains(action) {
+            return answer;
+        }
+        let challenge =
+            format!("Bearer realm=\"{realm}\",service=\"s\",scope=\"repository:x:{action}\"");
+        with(status(401), "www-authenticate", &challenge)
+    })
+    .await;
+    (registry, services)
+}
+
+#[tokio::test]
+async fn a_registry_may_ask_for_a_right_of_its_own() {
+    let (liar, services) = with_a_right_for_tags().await;
+    let registry = strict();
+    let tag = reference(&liar.address(), "x:1");
+    let repository: Repository = format!("{}/x", liar.address()).parse().unwrap();
+    let credentials = Credentials::basic("user", "secret");
+    for _ in 0..2 {
+        let pulled = registry.pull(&tag, &credentials).await.unwrap();
+        assert_eq!(pulled.bytes, component());
+        let tags = registry.tags(&repository, &credentials).await.unwrap();
+        assert_eq!(tags, ["1.0.0"]);
+    }
+    // The second token is good for all, so neither takes the place of the other again and again.
+    let asked = services.asked();
+    let asked: Vec<_> = asked.iter().map(|asked| asked.line.as_str()).collect();
+    insta::assert_snapshot!(asked.join("\n"), @r"
+    GET /token?scope=repository%3Ax%3Apull&service=s&account=user
+    GET /token?scope=repository%3Ax%3Apull%2Cmetadata_read&service=s&account=user
     ");
 }
 
