@@ -21,6 +21,7 @@ mod component;
 mod config;
 mod credentials;
 mod error;
+mod link;
 mod manifest;
 mod options;
 mod push;

@@ -7,10 +7,7 @@
 use std::fmt;
 
 use pintle_core::version::loose;
-use reqwest::{
-    Method, StatusCode,
-    header::{HeaderMap, LINK},
-};
+use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde::{
     Deserialize, Deserializer,
     de::{SeqAccess, Visitor},
@@ -19,6 +16,7 @@ use url::Url;
 
 use crate::{
     error::{Cause, Part},
+    link,
     reference::is_tag,
     registry::blocking,
     session::Session,
@@ -90,9 +88,9 @@ pub(crate) async fn list(session: &Session<'_>) -> Result<Vec<String>, Cause> {
         if response.status() != StatusCode::OK {
             return Err(session.failure(response, "repository").await);
         }
-        let next =
-            next(response.headers()).map(|next| join(session.reference.registry(), &url, next));
-        let next = next.transpose()?;
+        let next = next(response.headers())?
+            .map(|next| join(session.reference.registry(), &url, &next))
+            .transpose()?;
         let taken = session.transport.take(response, unread).await?;
         if taken.more {
             return Err(too_many(MAX_BYTES, "bytes"));
@@ -133,39 +131,18 @@ async fn on_the_same_host(session: &Session<'_>, from: &Url, next: Url) -> Resul
     Ok(own)
 }
 
-/// Reads `<...>; rel="next"` (RFC 8288).
-fn next(headers: &HeaderMap) -> Option<&str> {
-    let link = headers.get(LINK)?.to_str().ok()?;
-    link.split(',').find_map(|one| {
-        let (target, parameters) = one.trim().strip_prefix('<')?.split_once('>')?;
-        let is_next = parameters
-            .split(';')
-            .any(|parameter| matches!(parameter.trim(), "rel=\"next\"" | "rel=next"));
-        is_next.then_some(target)
+/// Finds the next page. A list that is taken for shorter than it is has a lower version for its highest, so what cannot be read
+/// is not taken for the end.
+fn next(headers: &HeaderMap) -> Result<Option<String>, Cause> {
+    link::next(headers).map_err(|link::Unreadable| Cause::Malformed {
+        part: Part::Tags,
+        reason: "where it goes on is not known, for its `Link` header is not as in RFC 8288; expected `<URL>; rel=\"next\"`, or no such header on the last page".to_owned(),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn finds_the_next_page() {
-        let found = |link: &str| {
-            let headers: HeaderMap = [(LINK, link.parse().unwrap())].into_iter().collect();
-            next(&headers).map(str::to_owned)
-        };
-        assert_eq!(
-            found("</v2/x/tags/list?last=b&n=2>; rel=\"next\"").as_deref(),
-            Some("/v2/x/tags/list?last=b&n=2")
-        );
-        assert_eq!(
-            found("<a>; rel=\"prev\", <b>; rel=next").as_deref(),
-            Some("b")
-        );
-        assert_eq!(found("<a>; rel=\"prev\""), None);
-        assert_eq!(found("garbage"), None);
-    }
 
     #[test]
     fn only_what_can_be_a_version_is_kept() {

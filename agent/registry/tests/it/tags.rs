@@ -39,6 +39,25 @@ async fn a_long_list_may_come_in_short_pages() {
 }
 
 #[tokio::test]
+async fn a_list_goes_on_whatever_other_links_there_are() {
+    let liar = Liar::start(|asked: &Asked| {
+        let mut answer = page(asked, 50, 200);
+        if let Some(next) = answer.headers_mut().remove("link") {
+            answer = with(answer, "link", "<https://cdn.example.com>; rel=preconnect");
+            answer.headers_mut().append("link", next);
+        }
+        answer
+    })
+    .await;
+    assert_eq!(tags(&liar).await.unwrap().len(), 200);
+
+    let liar =
+        Liar::start(|asked: &Asked| with(page(asked, 50, 50), "link", "/next; rel=next")).await;
+    let error = tags(&liar).await.unwrap_err();
+    insta::assert_snapshot!(said(&error, &liar.address()), @r#"cannot list the tags of `REGISTRY/x`: the list of tags cannot be understood: where it goes on is not known, for its `Link` header is not as in RFC 8288; expected `<URL>; rel="next"`, or no such header on the last page"#);
+}
+
+#[tokio::test]
 async fn a_long_list_may_come_at_once_with_much_that_is_no_version() {
     let liar = Liar::start(|_: &Asked| {
         let signature = |number: u32| format!("sha256-{number:064}.sig");
