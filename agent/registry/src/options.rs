@@ -66,11 +66,12 @@ impl Options {
 
     /// Says whether a host may be spoken to without TLS.
     pub(crate) fn allows_plain_http(&self, host: &str) -> bool {
+        let host = without_port_80(host);
         is_loopback(host)
             || self
                 .plain_http
                 .iter()
-                .any(|allowed| allowed.eq_ignore_ascii_case(host))
+                .any(|allowed| without_port_80(allowed).eq_ignore_ascii_case(host))
     }
 }
 
@@ -99,6 +100,11 @@ impl CacheOptions {
             max_index_bytes: 256 << 20,
         }
     }
+}
+
+/// Is `HOST[:PORT]` as URLs have it: without the port on which http is anyway.
+fn without_port_80(host: &str) -> &str {
+    host.strip_suffix(":80").unwrap_or(host)
 }
 
 /// Says whether `HOST[:PORT]` is this machine.
@@ -141,7 +147,9 @@ mod tests {
     #[test]
     fn plain_http_is_for_loopback_and_whom_is_named() {
         let options = Options {
-            plain_http: vec!["registry.local:5000".into(), "other.local".into()],
+            plain_http: ["registry.local:5000", "other.local", "third.local:80"]
+                .map(String::from)
+                .into(),
             ..Options::default()
         };
         for host in [
@@ -152,6 +160,9 @@ mod tests {
             "[::1]:5000",
             "REGISTRY.local:5000",
             "other.local",
+            "other.local:80",
+            "third.local",
+            "Third.local:80",
         ] {
             assert!(options.allows_plain_http(host), "{host}");
         }
@@ -159,6 +170,8 @@ mod tests {
             "ghcr.io",
             "registry.local",
             "other.local:5000",
+            "registry.local:80",
+            "third.local:8080",
             "localhost.example.com",
             "127.0.0.1.example.com",
             "[::2]",

@@ -180,8 +180,10 @@ impl<'a> Session<'a> {
     /// Refuses to go where what is sent, or fetched, could be read or changed on the way.
     pub(crate) async fn check_target(&self, target: &Url) -> Result<(), Cause> {
         let base = self.base().await?;
+        // Where the registry itself is has been allowed already, and may be written in another way.
         let plain = base.scheme() == Scheme::Http.name()
-            && self.transport.options.allows_plain_http(&host_of(target));
+            && (target.origin() == base.origin()
+                || self.transport.options.allows_plain_http(&host_of(target)));
         let reason = match target.scheme() {
             "https" if target.username().is_empty() && target.password().is_none() => return Ok(()),
             "http" if plain && target.username().is_empty() && target.password().is_none() => {
@@ -466,11 +468,14 @@ mod tests {
         assert_eq!(check(https, "https://cdn.example.com/x").await, Ok(()));
         assert_eq!(check(http, "https://cdn.example.com/x").await, Ok(()));
         assert_eq!(check(http, "http://127.0.0.1:6000/x").await, Ok(()));
+        let named = "http://registry.example.com:80";
+        assert_eq!(check(named, "http://registry.example.com/x").await, Ok(()));
         let mut said = Vec::new();
         for (base, target) in [
             (https, "http://registry.example.com/x"),
             (https, "http://127.0.0.1:6000/x"),
             (http, "http://cdn.example.com/x"),
+            (named, "http://registry.example.com:5000/x"),
             (https, "https://user:secret@cdn.example.com/x"),
             (https, "file:///etc/passwd"),
         ] {
@@ -480,6 +485,7 @@ mod tests {
         registry.example.com sends us to http://registry.example.com/x, which is not followed: it is not https
         registry.example.com sends us to http://127.0.0.1:6000/x, which is not followed: it is not https
         registry.example.com sends us to http://cdn.example.com/x, which is not followed: it is not https
+        registry.example.com sends us to http://registry.example.com:5000/x, which is not followed: it is not https
         registry.example.com sends us to https://cdn.example.com/x, which is not followed: it has credentials of its own
         registry.example.com sends us to file:///etc/passwd, which is not followed: it is not https
         ");
