@@ -92,12 +92,11 @@ pub(crate) fn from_problem(problem: types::Problem) -> Problem {
     }
 }
 
-pub(crate) fn from_problems(problems: Vec<types::Problem>) -> Vec<Problem> {
-    problems
-        .into_iter()
-        .take(PROBLEMS)
-        .map(from_problem)
-        .collect()
+pub(crate) fn from_problems(mut problems: Vec<types::Problem>) -> Vec<Problem> {
+    problems.truncate(PROBLEMS);
+    // What is collected may be put where the problems are, and so keep the room of all of them.
+    problems.shrink_to_fit();
+    problems.into_iter().map(from_problem).collect()
 }
 
 pub(crate) fn from_failure(failure: types::Failure) -> Fault {
@@ -113,11 +112,12 @@ pub(crate) fn from_failure(failure: types::Failure) -> Fault {
     }
 }
 
-/// Bounds a text for people, which ends in a status, an event or a log.
+/// Bounds a text for people, which ends in a status, an event or a log, and gives back the memory of what is cut off.
 pub(crate) fn text(mut text: String) -> String {
     if let Some((end, _)) = text.char_indices().nth(TEXT) {
         text.truncate(end);
         text.push('…');
+        text.shrink_to_fit();
     }
     text
 }
@@ -136,6 +136,21 @@ mod tests {
     fn texts_are_bounded_at_characters() {
         assert_eq!(text("é".repeat(TEXT)), "é".repeat(TEXT));
         assert_eq!(text("é".repeat(TEXT + 1)), "é".repeat(TEXT) + "…");
+    }
+
+    #[test]
+    fn what_is_cut_off_takes_no_memory() {
+        let kept = text("x".repeat(1 << 20));
+        assert!(kept.capacity() < 2 * TEXT, "{}", kept.capacity());
+        let problem = types::Problem {
+            message: "x".to_owned(),
+            pointer: None,
+            position: None,
+            hint: None,
+        };
+        let kept = from_problems(vec![problem; 10 * PROBLEMS]);
+        assert_eq!(kept.len(), PROBLEMS);
+        assert!(kept.capacity() < 2 * PROBLEMS, "{}", kept.capacity());
     }
 
     #[test]

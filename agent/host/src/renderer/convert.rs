@@ -86,6 +86,7 @@ pub(super) fn rendering(
     }
     let notes = rendering.notes.map(|mut notes| {
         notes.truncate(notes.floor_char_boundary(NOTES));
+        notes.shrink_to_fit();
         notes
     });
     Ok(Rendering {
