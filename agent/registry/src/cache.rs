@@ -21,7 +21,13 @@ const UNFINISHED: &str = ".new-";
 /// Age at which an unfinished file is one that a crash left.
 const ABANDONED: Duration = Duration::from_hours(1);
 
+/// Start of the name of what belongs to an archive. Earlier versions gave it none.
+const ARCHIVE: &str = "archive-";
+
 /// A folder of files that may go at any time: those first that were not used for longest.
+///
+/// Of archives there is always a newer one, and a plugin is read at a start and then no more: by time alone, those would leave
+/// no plugin there. So while archives take more than three quarters of the bound, only they go.
 #[derive(Debug, Clone)]
 pub(crate) struct Folder {
     dir: PathBuf,
@@ -53,9 +59,26 @@ impl Folder {
 
     /// Removes what was not used for longest until the rest is within the bound, but never what has just been written.
     fn evict(&self, keep: &str) -> io::Result<()> {
+        let (mut archives, mut others) = self.list(keep)?;
+        let share = self.max_bytes - self.max_bytes / 4;
+        while archives.bytes + others.bytes > self.max_bytes {
+            let (first, then) = if archives.bytes > share {
+                (&mut archives, &mut others)
+            } else {
+                (&mut others, &mut archives)
+            };
+            let Some(path) = first.pop().or_else(|| then.pop()) else {
+                break;
+            };
+            remove(path)?;
+        }
+        Ok(())
+    }
+
+    /// Lists archives and what else there is, and removes what a crash left. What is to be kept counts and does not go.
+    fn list(&self, keep: &str) -> io::Result<(Listed, Listed)> {
         let now = SystemTime::now();
-        let mut total = 0;
-        let mut files = Vec::new();
+        let (mut archives, mut others) = (Listed::default(), Listed::default());
         for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
             // Another process may have removed it since it was listed.
@@ -64,26 +87,46 @@ impl Folder {
             };
             let used = metadata.modified()?;
             let name = entry.file_name();
-            if name.to_string_lossy().starts_with(UNFINISHED) {
+            let text = name.to_string_lossy();
+            if text.starts_with(UNFINISHED) {
                 if now.duration_since(used).is_ok_and(|age| age > ABANDONED) {
                     remove(entry.path())?;
                 }
                 continue;
             }
-            total += metadata.len();
-            if *name != *keep {
-                files.push((used, metadata.len(), entry.path()));
+            let listed = if text.starts_with(ARCHIVE) {
+                &mut archives
+            } else {
+                &mut others
+            };
+            listed.bytes += metadata.len();
+            if text != keep {
+                listed.files.push((used, metadata.len(), entry.path()));
             }
         }
-        files.sort();
-        for (_, size, path) in files {
-            if total <= self.max_bytes {
-                break;
-            }
-            remove(path)?;
-            total -= size;
+        for listed in [&mut archives, &mut others] {
+            listed.files.sort_unstable();
+            listed.files.reverse();
         }
-        Ok(())
+        Ok((archives, others))
+    }
+}
+
+/// Files of one kind in a folder.
+#[derive(Default)]
+struct Listed {
+    /// Sizes of all of them together.
+    bytes: u64,
+    /// When each that may go was last used, its size and its path. The last one goes first.
+    files: Vec<(SystemTime, u64, PathBuf)>,
+}
+
+impl Listed {
+    /// Takes out the file that was not used for longest.
+    fn pop(&mut self) -> Option<PathBuf> {
+        let (_, size, path) = self.files.pop()?;
+        self.bytes -= size;
+        Some(path)
     }
 }
 
@@ -117,15 +160,16 @@ impl Readers {
         Self::Those(those.finish())
     }
 
-    /// Names the file in which content is for them.
+    /// Names the file in which content is for them. What is for all are plugins, and the rest belongs to archives.
     fn file(self, digest: Digest) -> String {
         match self {
             Self::All => digest.hex(),
-            Self::Those(those) => Digester::new("registry-content/v1")
-                .part(those.as_bytes())
-                .part(digest.as_bytes())
-                .finish()
-                .hex(),
+            Self::Those(those) => {
+                let content = Digester::new("registry-content/v1")
+                    .part(those.as_bytes())
+                    .part(digest.as_bytes());
+                format!("{ARCHIVE}{}", content.finish().hex())
+            }
         }
     }
 }
@@ -153,7 +197,7 @@ impl Cache {
 
     /// Returns the content with this digest, if it is there and has at most `limit` bytes. Blocks.
     pub(crate) fn get(&self, digest: Digest, limit: u64) -> Option<Vec<u8>> {
-        let path = self.folder.path(&self.readers.file(digest));
+        let path = self.path(digest);
         let read = || -> io::Result<Option<Vec<u8>>> {
             let file = fs::File::open(&path)?;
             if file.metadata()?.len() > limit {
@@ -176,6 +220,19 @@ impl Cache {
                 None
             }
         }
+    }
+
+    /// Returns where content is, if it is there. An archive that an earlier version has kept gets the name that it has now. Blocks.
+    fn path(&self, digest: Digest) -> PathBuf {
+        let name = self.readers.file(digest);
+        let path = self.folder.path(&name);
+        if let Some(earlier) = name.strip_prefix(ARCHIVE)
+            && !path.exists()
+        {
+            // Mostly there is none. What is not renamed is fetched again, and goes as old files do.
+            let _ = fs::rename(self.folder.path(earlier), &path);
+        }
+        path
     }
 
     /// Keeps content. Blocks.
@@ -271,6 +328,68 @@ mod tests {
             "never larger than the bound"
         );
         assert!(cache.get(a, 100).is_some());
+    }
+
+    #[test]
+    fn archives_and_plugins_leave_each_other_their_share() {
+        let (_dir, cache) = cache(100);
+        let archives = cache
+            .clone()
+            .of(Readers::of("oci://a/x", &Credentials::Anonymous));
+        let plugins = [b"plugin one", b"plugin two"].map(|bytes| put(&cache, bytes));
+        for plugin in plugins {
+            age(&cache, plugin, 100);
+        }
+        let kept = |cache: &Cache, all: &[Digest]| {
+            let is_kept = |digest: &&Digest| cache.get(**digest, 100).is_some();
+            all.iter().filter(is_kept).count()
+        };
+        let charts: Vec<_> = (10..40)
+            .map(|number| put(&archives, format!("chart {number}..").as_bytes()))
+            .collect();
+        assert_eq!(kept(&archives, &charts), 8, "all that plugins leave");
+        assert!(archives.get(charts[29], 100).is_some());
+        assert_eq!(kept(&cache, &plugins), 2);
+
+        for plugin in plugins {
+            age(&cache, plugin, 100);
+        }
+        let others: Vec<_> = (10..40)
+            .map(|number| put(&cache, format!("plugin {number}.").as_bytes()))
+            .collect();
+        assert_eq!(kept(&archives, &charts), 7);
+        assert_eq!(kept(&cache, &others), 3, "more than a quarter needs room");
+        assert!(cache.get(others[29], 100).is_some());
+    }
+
+    #[test]
+    fn archives_that_an_earlier_version_kept_are_found_or_go() {
+        let (_dir, cache) = cache(100);
+        let archives = cache
+            .clone()
+            .of(Readers::of("oci://a/x", &Credentials::Anonymous));
+        put(&cache, b"the plugin");
+        let earlier = |bytes: &[u8]| {
+            let digest = Digest::of(bytes);
+            let name = archives.readers.file(digest);
+            let path = cache.folder.path(name.strip_prefix(ARCHIVE).unwrap());
+            fs::write(&path, bytes).unwrap();
+            let file = fs::File::options().write(true).open(&path).unwrap();
+            let used = SystemTime::now() - Duration::from_secs(100);
+            file.set_modified(used).unwrap();
+            (digest, path)
+        };
+        let (wanted, old_name) = earlier(b"some chart");
+        assert!(archives.get(wanted, 100).is_some());
+        assert!(!old_name.exists());
+        assert!(archives.get(wanted, 100).is_some(), "by its new name");
+
+        let (_, unwanted) = earlier(&[0; 60]);
+        for number in 10..20 {
+            put(&archives, format!("chart {number}..").as_bytes());
+        }
+        assert!(!unwanted.exists());
+        assert!(cache.get(Digest::of(b"the plugin"), 100).is_some());
     }
 
     #[test]

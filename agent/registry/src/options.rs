@@ -85,7 +85,8 @@ impl Options {
 pub struct CacheOptions {
     /// The folder. It is made when something is first kept.
     pub dir: PathBuf,
-    /// How much to keep, in bytes. What was not used for longest goes first.
+    /// How much to keep, in bytes. What was not used for longest goes first, but archives of files leave a quarter to
+    /// components.
     pub max_bytes: u64,
     /// How much to keep besides of indexes of chart repositories, in bytes. What was not used for longest goes first.
     pub max_index_bytes: u64,
