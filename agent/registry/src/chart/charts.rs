@@ -230,10 +230,11 @@ impl Charts {
             Place::Chart { repository, name } => {
                 let index = self.index(repository, logins).await?;
                 let listed = choose(&index, place, name, wanted)?;
+                let digest = listed.digest(name);
                 Ok(Resolved {
                     place: place.clone(),
                     version: listed.version.to_string(),
-                    digest: listed.digest,
+                    digest: digest.map_err(|cause| unusable(repository, cause))?,
                     created: listed.created,
                     location: Location::Url(listed.url.to_string()),
                 })
@@ -430,11 +431,7 @@ impl Charts {
     async fn index(&self, url: &str, logins: &Logins) -> Result<Arc<Index>, ChartError> {
         let repository = self.repository(url, logins).await?;
         let index = repository.index().await;
-        index.map_err(|cause| ChartError::Repository {
-            repository: shown_url(url),
-            stage: RepositoryStage::Index,
-            cause: Box::new(cause),
-        })
+        index.map_err(|cause| unusable(url, cause))
     }
 
     async fn repository(
@@ -460,6 +457,15 @@ impl Charts {
             credentials: logins.for_repository(&parsed).await?,
             url: parsed,
         })
+    }
+}
+
+/// Says why the index of a repository cannot be used.
+fn unusable(url: &str, cause: Cause) -> ChartError {
+    ChartError::Repository {
+        repository: shown_url(url),
+        stage: RepositoryStage::Index,
+        cause: Box::new(cause),
     }
 }
 
@@ -521,13 +527,13 @@ fn to_version(tag: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::index::ListedDigest, *};
 
     fn listed(version: &str) -> Listed {
         Listed {
             version: version.into(),
             url: format!("web-{version}.tgz").into(),
-            digest: None,
+            digest: ListedDigest::Absent,
             created: None,
         }
     }

@@ -16,6 +16,8 @@ use crate::error::{Cause, Part};
 
 /// Most versions of all charts together. The largest repositories that are known list some 30,000.
 const MAX_LISTED: usize = 500_000;
+/// Most characters that are kept of a digest that is none.
+const MAX_SHOWN: usize = 100;
 
 /// What is known of one version of a chart.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,10 +25,47 @@ pub(super) struct Listed {
     pub(super) version: Box<str>,
     /// Absolute, or relative to the repository.
     pub(super) url: Box<str>,
-    /// Of the archive.
-    pub(super) digest: Option<Digest>,
+    pub(super) digest: ListedDigest,
     /// Seconds since the epoch.
     pub(super) created: Option<i64>,
+}
+
+/// What is said of the digest of a version's archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum ListedDigest {
+    /// Nothing.
+    Absent,
+    /// The digest.
+    Known(Digest),
+    /// Something else, of which this is the beginning. It must not pass for nothing: the archive would be taken unverified.
+    Unreadable(Box<str>),
+}
+
+impl Listed {
+    /// Returns the digest of the archive, if the index says one. `name` is the chart's.
+    pub(super) fn digest(&self, name: &str) -> Result<Option<Digest>, Cause> {
+        match &self.digest {
+            ListedDigest::Absent => Ok(None),
+            ListedDigest::Known(digest) => Ok(Some(*digest)),
+            ListedDigest::Unreadable(text) => Err(Cause::Malformed {
+                part: Part::Index,
+                reason: format!(
+                    "the `digest` of {name} {} is `{text}`, which is not one of SHA-256: expected 64 hexadecimal digits, with or \
+                     without `sha256:` before them; have the index written anew, or name another version",
+                    self.version
+                ),
+            }),
+        }
+    }
+
+    /// Returns what it takes of the memory, in bytes.
+    fn size(&self) -> usize {
+        let digest = match &self.digest {
+            ListedDigest::Absent | ListedDigest::Known(_) => 0,
+            ListedDigest::Unreadable(text) => text.len(),
+        };
+        size_of::<Self>() + self.version.len() + self.url.len() + digest
+    }
 }
 
 /// An index, cut to what is needed to choose and to fetch.
@@ -67,9 +106,8 @@ impl Index {
 
     /// Returns what it takes of the memory, in bytes.
     pub(super) fn size(&self) -> usize {
-        let listed = |one: &Listed| size_of::<Listed>() + one.version.len() + one.url.len();
         let charts = self.charts.iter().map(|(name, versions)| {
-            let versions: usize = versions.iter().map(listed).sum();
+            let versions: usize = versions.iter().map(Listed::size).sum();
             name.len() + versions
         });
         charts.sum()
@@ -183,7 +221,7 @@ impl Entry {
         Some(Listed {
             version: version.into_boxed_str(),
             url: self.url?.into_boxed_str(),
-            digest: self.digest.and_then(|digest| read_digest(&digest)),
+            digest: read_digest(self.digest.as_deref().unwrap_or_default()),
             created: self
                 .created
                 .and_then(|created| created.parse::<Timestamp>().ok())
@@ -252,10 +290,17 @@ impl<'de> Deserialize<'de> for FirstUrl {
 }
 
 /// Reads a digest, which indexes write with and without its algorithm.
-fn read_digest(text: &str) -> Option<Digest> {
+fn read_digest(text: &str) -> ListedDigest {
     let text = text.trim();
+    if text.is_empty() {
+        return ListedDigest::Absent;
+    }
     let hex = text.strip_prefix("sha256:").unwrap_or(text);
-    format!("sha256:{}", hex.to_ascii_lowercase()).parse().ok()
+    if let Ok(digest) = format!("sha256:{}", hex.to_ascii_lowercase()).parse() {
+        return ListedDigest::Known(digest);
+    }
+    let shown = text.chars().filter(|c| !c.is_control()).take(MAX_SHOWN);
+    ListedDigest::Unreadable(shown.collect())
 }
 
 #[cfg(test)]
@@ -278,9 +323,10 @@ mod tests {
         let web = &index.charts["web"];
         assert_eq!(web.len(), 2);
         assert_eq!(&*web[0].url, "web-1.2.0.tgz");
-        assert_eq!(web[0].digest, Some(digest));
+        assert_eq!(web[0].digest, ListedDigest::Known(digest));
         assert_eq!(web[0].created, Some(1_714_979_289));
-        assert_eq!((&*web[1].version, web[1].digest), ("1.10", None));
+        assert_eq!(&*web[1].version, "1.10");
+        assert_eq!(web[1].digest, ListedDigest::Absent);
         assert_eq!(index.charts.len(), 1, "no chart without a version");
         let json = format!(
             r#"{{"apiVersion":"v1","entries":{{"web":[{{"version":"1.2.0","urls":["u"],"digest":"sha256:{}"}}]}}}}"#,
@@ -288,7 +334,7 @@ mod tests {
         );
         assert_eq!(
             Index::read(json.as_bytes()).unwrap().charts["web"][0].digest,
-            Some(digest)
+            ListedDigest::Known(digest)
         );
         assert_eq!(
             Index::read(b"apiVersion: v1\nentries:\n").unwrap(),
@@ -326,6 +372,28 @@ mod tests {
         let text = json(r#""web":[{"version":"1.0.0","urls":["first","second",{"a":"b"}]}]"#);
         let index = Index::read(text.as_bytes()).unwrap();
         assert_eq!(&*index.charts["web"][0].url, "first");
+    }
+
+    #[test]
+    fn a_digest_that_cannot_be_read_is_not_an_absent_one() {
+        let hex = Digest::of("web").hex();
+        for known in [hex.to_ascii_uppercase(), format!(" sha256:{hex} ")] {
+            let expected = ListedDigest::Known(Digest::of("web"));
+            assert_eq!(read_digest(&known), expected, "{known}");
+        }
+        for absent in ["", " "] {
+            assert_eq!(read_digest(absent), ListedDigest::Absent);
+        }
+        for other in [&hex[1..], "sha256:", "sha512:0a", "md5"] {
+            let expected = ListedDigest::Unreadable(other.into());
+            assert_eq!(read_digest(other), expected, "{other}");
+        }
+        let long = format!("a\u{1b}{}", "b".repeat(MAX_SHOWN));
+        let shown = format!("a{}", "b".repeat(MAX_SHOWN - 1));
+        assert_eq!(
+            read_digest(&long),
+            ListedDigest::Unreadable(shown.into_boxed_str())
+        );
     }
 
     #[test]

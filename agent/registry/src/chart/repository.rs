@@ -32,7 +32,7 @@ use crate::{
 /// Redirects that are followed for one request: repositories that keep archives elsewhere need one or two.
 const MAX_REDIRECTS: usize = 5;
 /// Format of the files in which indexes are kept.
-const FORMAT: &str = "chart-index/v1";
+const FORMAT: &str = "chart-index/v2";
 
 /// What was being done when it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

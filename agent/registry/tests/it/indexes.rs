@@ -14,7 +14,7 @@ use pintle_registry::{
 use tokio::sync::mpsc;
 
 use crate::{
-    charts::{basic, index, place, strict},
+    charts::{basic, chart, fetch, index, place, strict},
     lies::{Answer, Asked, Liar, dripping, ok, status, with},
     support::said,
 };
@@ -117,6 +117,29 @@ async fn clients_share_a_request_and_nobody_else_its_answer() {
         answer.unwrap();
     }
     assert_eq!(requests(&liar), before + 3);
+}
+
+#[tokio::test]
+async fn an_archive_whose_digest_cannot_be_read_is_not_asked_for() {
+    let mut all = Vec::new();
+    for digest in ["sha512:0a0a", "sha256:0a0a"] {
+        let liar = Liar::start(move |asked: &Asked| {
+            if asked.line.ends_with("index.yaml") {
+                ok(index("1.2.0", "web.tgz", digest))
+            } else {
+                ok(chart("web", "1.2.0"))
+            }
+        })
+        .await;
+        let place = place(&format!("http://{}", liar.address()));
+        let fetched = fetch(&strict(), &place, "^1", &basic()).await;
+        all.push(said(&fetched.unwrap_err(), &liar.address()));
+        assert_eq!((requests(&liar), liar.asked().len()), (1, 1));
+    }
+    insta::assert_snapshot!(all.join("\n"), @r"
+    cannot read the index of the chart repository http://REGISTRY/: the index cannot be understood: the `digest` of web 1.2.0 is `sha512:0a0a`, which is not one of SHA-256: expected 64 hexadecimal digits, with or without `sha256:` before them; have the index written anew, or name another version
+    cannot read the index of the chart repository http://REGISTRY/: the index cannot be understood: the `digest` of web 1.2.0 is `sha256:0a0a`, which is not one of SHA-256: expected 64 hexadecimal digits, with or without `sha256:` before them; have the index written anew, or name another version
+    ");
 }
 
 /// An index of more than a megabyte.
