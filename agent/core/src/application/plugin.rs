@@ -65,7 +65,8 @@ pub struct Grants {
     /// link-local addresses are refused even then, unless `privateNetworks` is set.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub http_hosts: BTreeSet<String>,
-    /// Whether granted hosts may have private, loopback or link-local addresses.
+    /// Whether granted hosts may have private, loopback or link-local addresses, or 168.63.129.16, which is the platform of
+    /// Azure.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub private_networks: bool,
     /// Kinds that may be read from the cluster: `v1/ConfigMap`, or `*` for any. Applications read with the rights of

@@ -22,6 +22,10 @@ const LOOKUPS: usize = 16;
 /// Lookups of one name among them: one that nobody answers for leaves room for the others.
 const OF_ONE_NAME: usize = 4;
 
+/// What every machine in Azure finds its host at, in no registry of special addresses: it gives out the settings and certificates
+/// of the node. <https://learn.microsoft.com/en-us/azure/virtual-network/what-is-ip-address-168-63-129-16>
+const AZURE: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
+
 /// Room for lookups. Clones share it.
 #[derive(Debug, Clone)]
 pub(super) struct Lookups {
@@ -121,7 +125,8 @@ fn allowed(host: &str, found: Vec<SocketAddr>, private: bool) -> Result<Vec<Sock
     }
 }
 
-/// Says whether an address is one of the public internet, by the registries of special-purpose addresses (RFC 6890).
+/// Says whether an address is one of the public internet, by the registries of special-purpose addresses (RFC 6890) and but for
+/// [`AZURE`].
 pub(super) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -130,6 +135,9 @@ pub(super) fn is_public(address: IpAddr) -> bool {
 }
 
 fn is_public_v4(address: Ipv4Addr) -> bool {
+    if address == AZURE {
+        return false;
+    }
     let [a, b, c, _] = address.octets();
     // In order: "this network", private (RFC 1918), loopback, and from 224 on multicast, reserved and broadcast; shared
     // by carriers (RFC 6598); link-local, where clouds serve credentials (RFC 3927); protocols, documentation, 6to4
@@ -224,6 +232,8 @@ mod tests {
             "100.128.0.1",
             "172.15.0.1",
             "172.32.0.1",
+            "168.63.129.15",
+            "168.63.129.17",
             "192.0.1.1",
             "198.20.0.1",
             "223.255.255.255",
@@ -241,6 +251,7 @@ mod tests {
             "10.1.2.3",
             "100.64.0.1",
             "127.0.0.1",
+            "168.63.129.16",
             "169.254.169.254",
             "172.16.0.1",
             "172.31.255.255",
@@ -257,8 +268,10 @@ mod tests {
             "::1",
             "::127.0.0.1",
             "::ffff:127.0.0.1",
+            "::ffff:168.63.129.16",
             "::ffff:169.254.169.254",
             "64:ff9b::10.0.0.1",
+            "64:ff9b::168.63.129.16",
             "64:ff9b:1::1",
             "100::1",
             "2001::1",
