@@ -123,17 +123,11 @@ impl Remotes {
     /// Returns with what registries are spoken to.
     pub(crate) async fn keychain(&self) -> Result<&Keychain, RemotesError> {
         let make = async || {
-            if !self.is_personal {
-                return Ok(Keychain::new());
+            if self.is_personal {
+                Ok(Keychain::of_user(&Locations::from_env()).await?)
+            } else {
+                Ok(Keychain::new())
             }
-            let mut keychain = Keychain::of_user(&Locations::from_env()).await?;
-            // Helm keeps its own file of the same format.
-            if let Some(path) = HelmLocations::from_env().registry
-                && let Ok(bytes) = tokio::fs::read(&path).await
-            {
-                keychain = keychain.with_file(&path, &bytes)?;
-            }
-            Ok(keychain)
         };
         self.keychain.get_or_try_init(make).await
     }

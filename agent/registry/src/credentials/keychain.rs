@@ -8,7 +8,10 @@ use std::{
 };
 
 use super::{Credentials, DockerConfig, HelperError, ParseConfigError, helper, scope};
-use crate::reference::{Reference, Repository};
+use crate::{
+    chart::HelmLocations,
+    reference::{Reference, Repository},
+};
 
 /// Why the credentials for a reference are not known.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +60,8 @@ pub struct Locations {
     pub config_home: Option<PathBuf>,
     /// `$HOME`.
     pub home: Option<PathBuf>,
+    /// Helm's file, [`HelmLocations::registry`].
+    pub helm_registry: Option<PathBuf>,
     /// `$PATH`, in which credential helpers are looked for.
     pub search_path: Option<OsString>,
 }
@@ -75,6 +80,7 @@ impl Locations {
             runtime_dir: path("XDG_RUNTIME_DIR"),
             config_home: path("XDG_CONFIG_HOME"),
             home: path("HOME"),
+            helm_registry: HelmLocations::from_env().registry,
             search_path: env::var_os("PATH"),
         }
     }
@@ -96,6 +102,7 @@ impl Locations {
                 .as_ref()
                 .map(|dir| dir.join("containers/auth.json")),
             config_home.map(|dir| dir.join("containers/auth.json")),
+            self.helm_registry.clone(),
         ]
         .into_iter()
         .flatten()
@@ -117,7 +124,7 @@ impl Keychain {
         Self::default()
     }
 
-    /// Reads what this person or machine is logged in with: Docker's and podman's files, those that exist.
+    /// Reads what this person or machine is logged in with: Docker's, podman's and Helm's files, those that exist.
     pub async fn of_user(locations: &Locations) -> Result<Self, CredentialsError> {
         let mut keychain = Self {
             search_path: locations.search_path.clone(),
@@ -258,6 +265,7 @@ mod tests {
             registry_auth_file: Some("/a.json".into()),
             docker_config: Some("/d".into()),
             config_home: Some("/c".into()),
+            helm_registry: Some("/h.json".into()),
             ..locations
         };
         assert_eq!(
@@ -266,7 +274,8 @@ mod tests {
                 "/a.json",
                 "/d/config.json",
                 "/run/me/containers/auth.json",
-                "/c/containers/auth.json"
+                "/c/containers/auth.json",
+                "/h.json"
             ]
         );
         assert!(Locations::default().files().is_empty());

@@ -27,6 +27,7 @@ impl Home {
     async fn find(&self, wanted: &str) -> Result<Credentials, CredentialsError> {
         let locations = Locations {
             home: Some(self.path().to_owned()),
+            helm_registry: Some(self.path().join("helm.json")),
             search_path: Some(format!("{}:/usr/bin:/bin", self.path().display()).into()),
             ..Locations::default()
         };
@@ -117,6 +118,22 @@ async fn a_helper_that_does_not_work_is_named() {
     no credentials for ghcr.io, which HOME/.docker/config.json says are with a credential helper: `docker-credential-test` answered something that is not JSON with `Username` and `Secret`
     registry credentials in HOME/.docker/config.json cannot be understood: it is not a Docker config: Eof error at line 1 column 1
     ");
+}
+
+#[tokio::test]
+async fn the_file_of_helm_is_passed_over_only_where_there_is_none() {
+    let home = Home::new("{}", "");
+    let file = home.path().join("helm.json");
+    let found = home.find("ghcr.io/x:1").await.unwrap();
+    assert_eq!(found, Credentials::Anonymous);
+
+    fs::create_dir(&file).unwrap();
+    insta::assert_snapshot!(home.error("ghcr.io/x:1").await, @"registry credentials cannot be read from HOME/helm.json: Is a directory (os error 21)");
+
+    fs::remove_dir(&file).unwrap();
+    fs::write(&file, r#"{"auths": {"ghcr.io": {"auth": "dTpw"}}}"#).unwrap();
+    let found = home.find("ghcr.io/x:1").await.unwrap();
+    assert_eq!(found, Credentials::basic("u", "p"));
 }
 
 #[tokio::test]
