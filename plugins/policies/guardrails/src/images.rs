@@ -119,7 +119,8 @@ pub(crate) fn check(settings: &Images, pod: &Pod<'_>, found: &mut Vec<Violation>
     } in pod.containers()
     {
         // Without an image the server refuses, or somebody fills it in later.
-        if let Some(image) = value.get("image").and_then(Value::as_str) {
+        let image = value.get("image").and_then(Value::as_str);
+        if let Some(image) = image.filter(|image| !is_injected(pod, name, image)) {
             let user = User {
                 name: format!("the container `{name}`"),
                 container: Some(name.to_owned()),
@@ -146,6 +147,18 @@ pub(crate) fn check(settings: &Images, pod: &Pod<'_>, found: &mut Vec<Violation>
             );
         }
     }
+}
+
+/// Whether Istio's webhook puts its own image in the place of this one: in the proxy of a pod that asks for it. Without the webhook
+/// the image would be pulled as it is written, so nothing less passes for that.
+/// <https://istio.io/latest/docs/setup/additional-setup/sidecar-injection/>
+fn is_injected(pod: &Pod<'_>, container: &str, image: &str) -> bool {
+    let said = |pointer: &str| pod.metadata()?.pointer(pointer)?.as_str();
+    let asks = match said("/labels/sidecar.istio.io~1inject") {
+        Some(inject) => inject == "true",
+        None => said("/annotations/inject.istio.io~1templates").is_some(),
+    };
+    asks && (container, image) == ("istio-proxy", "auto")
 }
 
 /// Who uses an image.

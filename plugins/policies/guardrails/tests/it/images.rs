@@ -3,7 +3,7 @@
 use pintle_sdk::testing::MemoryPlan;
 use serde_json::{Value, json};
 
-use crate::{image, judged};
+use crate::{image, judged, object, short};
 
 #[test]
 fn images_are_pinned() {
@@ -23,6 +23,38 @@ fn images_are_pinned() {
         assert_eq!(
             all(&pinned, json!({"rules": {"image-digest-missing": "deny"}})),
             ""
+        );
+    }
+}
+
+#[test]
+fn an_image_that_istio_puts_in_its_place_is_not_judged() {
+    let with = json!({"images": {"registries": ["ghcr.io"]}});
+    let broken = |metadata: &Value, container: &str, image: &str| {
+        let containers = json!([{"name": container, "image": image}]);
+        let mut gateway = object("apps/v1", "Deployment", "gateway");
+        gateway["spec"] =
+            json!({"template": {"metadata": metadata, "spec": {"containers": containers}}});
+        short(&MemoryPlan::new().create(gateway), &with)
+    };
+    let injected = json!({"labels": {"sidecar.istio.io/inject": "true"}});
+    let templates = json!({"inject.istio.io/templates": "gateway"});
+    for asks in [&injected, &json!({"annotations": templates})] {
+        let found = broken(asks, "istio-proxy", "auto");
+        assert!(found.is_empty(), "{found:?}");
+    }
+    let declines =
+        json!({"labels": {"sidecar.istio.io/inject": "false"}, "annotations": templates});
+    for (metadata, container, image) in [
+        (&json!({}), "istio-proxy", "auto"),
+        (&declines, "istio-proxy", "auto"),
+        (&injected, "app", "auto"),
+        (&injected, "istio-proxy", "automatic"),
+    ] {
+        assert_eq!(
+            broken(metadata, container, image),
+            ["deny image-tag-missing", "deny registry-not-allowed"],
+            "{metadata} {container} {image}"
         );
     }
 }
