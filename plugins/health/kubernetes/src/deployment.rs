@@ -13,6 +13,9 @@ const CONTROLLER_SLACK_MS: u64 = 60_000;
 /// `progressDeadlineSeconds` that means none: the controller then writes no `Progressing` condition.
 const NO_DEADLINE: i64 = i32::MAX as i64;
 
+/// Why `Progressing` is `False` while the controller cannot make the new replica set.
+const NOT_MADE: &str = "ReplicaSetCreateError";
+
 /// Replicas that are wanted and that there are.
 struct Replicas {
     wanted: i64,
@@ -76,9 +79,7 @@ impl Replicas {
 pub(crate) fn judge(object: Object, now: Now) -> Verdict {
     let conditions = object.conditions()?;
     let replicas = Replicas::of(object);
-    let deadline = object
-        .int("/spec/progressDeadlineSeconds")
-        .filter(|seconds| *seconds < NO_DEADLINE);
+    let deadline = deadline(object);
 
     if object.flag("/spec/paused") {
         return Ok(suspended(format!(
@@ -86,8 +87,11 @@ pub(crate) fn judge(object: Object, now: Now) -> Verdict {
             replicas.summary()
         )));
     }
-    if let Some(unobserved) = generic::unobserved(object) {
-        return Ok(never_observed(object, deadline, unobserved, now));
+    // Replicas of the new replica set show that it was made after all.
+    if replicas.updated == 0
+        && let Some(not_made) = not_made(object, &conditions, now)
+    {
+        return Ok(not_made);
     }
     if conditions
         .iter()
@@ -101,6 +105,9 @@ pub(crate) fn judge(object: Object, now: Now) -> Verdict {
             "no progress{within}: {}{blocked}",
             replicas.summary()
         )));
+    }
+    if let Some(unobserved) = generic::unobserved(object) {
+        return Ok(never_observed(object, deadline, unobserved, now));
     }
 
     let rolled_out = conditions
@@ -133,6 +140,44 @@ pub(crate) fn judge(object: Object, now: Now) -> Verdict {
         ),
         None => progressing(missing),
     })
+}
+
+/// Judges a Deployment whose status is about an older generation, which it is for as long as the new replica set cannot be made.
+pub(crate) fn outdated(object: Object, outdated: Assessment, now: Now) -> Verdict {
+    Ok(not_made(object, &object.conditions()?, now).unwrap_or(outdated))
+}
+
+/// Judges a Deployment whose new replica set its controller cannot make: a quota is exhausted, or a webhook refuses it.
+///
+/// Of that the controller writes this condition, and nothing else: neither the generation that it has observed nor, later, that
+/// the deadline has passed.
+fn not_made(object: Object, conditions: &Conditions, now: Now) -> Option<Assessment> {
+    let deadline = deadline(object)?;
+    let failure = conditions
+        .untruth("Progressing")
+        .filter(|it| it.reason == NOT_MADE)?;
+    let why = failure.why();
+    // It stays as it was written first, also when the spec has become another, which may be what mends it.
+    let since = failure
+        .updated
+        .or(failure.changed)
+        .max(object.spec_written());
+    Some(match since {
+        Some(since) => now.until(
+            after(since, deadline),
+            || progressing(why.as_str()),
+            || degraded(format!("no new replica set within {deadline} s: {why}")),
+        ),
+        None => progressing(why),
+    })
+}
+
+/// The seconds in which a rollout has to get on. Without them its controller writes no `Progressing` condition, and one that is there
+/// was left.
+fn deadline(object: Object) -> Option<i64> {
+    object
+        .int("/spec/progressDeadlineSeconds")
+        .filter(|seconds| *seconds < NO_DEADLINE)
 }
 
 /// Why the controller cannot make pods, if it cannot.

@@ -120,7 +120,10 @@ fn judge(object: Object, settings: &Settings, now: Now) -> Verdict {
         return Ok(stopped);
     }
     if let Some(outdated) = generic::outdated(object) {
-        return Ok(outdated);
+        return match (group, kind) {
+            ("apps" | "extensions", "Deployment") => deployment::outdated(object, outdated, now),
+            _ => Ok(outdated),
+        };
     }
     if let Some(decided) = generic::stalled_or_reconciling(object)? {
         return Ok(decided);

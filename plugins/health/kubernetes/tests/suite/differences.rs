@@ -201,6 +201,20 @@ pub(crate) const ALL: &[Difference] = &[
         },
     },
     Difference {
+        name: "a Deployment whose new replica set could not be made within the deadline",
+        theirs: &[Progressing],
+        ours: Degraded,
+        applies: |it| {
+            kind(it) == "Deployment"
+                && conditions(it).any(|condition| {
+                    text(condition, "/type") == "Progressing"
+                        && text(condition, "/status") == "False"
+                        && text(condition, "/reason") == "ReplicaSetCreateError"
+                        && is_overdue(it, text(condition, "/lastUpdateTime"))
+                })
+        },
+    },
+    Difference {
         name: "OnDelete says nothing about readiness, for which kstatus does not wait",
         theirs: &[Healthy],
         ours: Progressing,
