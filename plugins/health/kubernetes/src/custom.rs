@@ -2,8 +2,9 @@
 //!
 //! <https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md#typical-status-properties>
 
-use pintle_sdk::Assessment;
+use pintle_sdk::{Assessment, Status};
 
+use crate::network;
 use crate::object::{Condition, Conditions, Object};
 use crate::settings::Settings;
 use crate::time;
@@ -136,6 +137,12 @@ pub(crate) fn judge(object: Object, settings: &Settings, now: Now) -> Verdict {
     }
     if let Some(hindered) = HINDERED.into_iter().find_map(|kind| conditions.truth(kind)) {
         return Ok(progressing(hindered.why()));
+    }
+    // That it is accepted says nothing of conditions of its own.
+    if let Some(answer) = network::policy(object)?
+        && (conditions.is_empty() || answer.status != Status::Healthy)
+    {
+        return Ok(answer);
     }
     if let Some(lacking) = by_parts(object, &conditions) {
         return Ok(lacking);

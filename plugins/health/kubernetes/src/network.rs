@@ -11,12 +11,13 @@ use crate::verdict::{Now, Verdict, counted, degraded, healthy, progressing};
 
 /// Reasons of the Gateway API for which something is not accepted that end by themselves, or when another object appears.
 /// <https://gateway-api.sigs.k8s.io/reference/spec/>
-const WAITING: [&str; 6] = [
+const WAITING: [&str; 7] = [
     "AddressNotAssigned",
     "NoMatchingParent",
     "NoValidCACertificate",
     "NotReconciled",
     "Pending",
+    "TargetNotFound",
     "Waiting",
 ];
 
@@ -158,21 +159,23 @@ pub(crate) fn route(object: Object) -> Verdict {
             .conditions_at("/conditions")
             .map_err(|it| within(&it, "parents", index))?;
         if let Some(parent) = answer.object("/parentRef") {
-            answers.push((Parent::read(parent, namespace), conditions));
+            answers.push((Reference::read(parent, namespace), conditions));
         }
     }
     let mut parents = 0_u32;
     let mut wrong = Vec::new();
     for parent in object.items("/spec/parentRefs") {
         parents += 1;
-        let parent = Parent::read(parent, namespace);
+        let parent = Reference::read(parent, namespace);
         let mut is_answered = false;
         for (_, conditions) in answers.iter().filter(|(answered, _)| *answered == parent) {
             is_answered = true;
             wrong.extend(unmet_parent(&parent, conditions, object.generation()));
         }
         if !is_answered {
-            wrong.push(progressing(format!("{parent} has not accepted it yet")));
+            wrong.push(progressing(format!(
+                "parent {parent} has not accepted it yet"
+            )));
         }
     }
     Ok(match (worst(wrong), parents) {
@@ -184,7 +187,7 @@ pub(crate) fn route(object: Object) -> Verdict {
 
 /// What a parent's answer still lacks, if anything.
 fn unmet_parent(
-    parent: &Parent,
+    parent: &Reference,
     conditions: &Conditions,
     generation: Option<i64>,
 ) -> Option<Assessment> {
@@ -193,24 +196,68 @@ fn unmet_parent(
         .any(|it| it.outdated(generation).is_some())
     {
         return Some(progressing(format!(
-            "{parent} has not observed its latest generation"
+            "parent {parent} has not observed its latest generation"
         )));
     }
     let wrong = ["Accepted", "ResolvedRefs"]
         .into_iter()
         .find_map(|kind| conditions.untruth(kind));
     if let Some(wrong) = wrong {
-        return Some(unmet(&parent.to_string(), wrong));
+        return Some(unmet(&format!("parent {parent}"), wrong));
     }
     let is_accepted = conditions.truth("Accepted").is_some();
-    (!is_accepted).then(|| progressing(format!("{parent} has not accepted it yet")))
+    (!is_accepted).then(|| progressing(format!("parent {parent} has not accepted it yet")))
 }
 
-/// A parent of a route, with the API's defaults for what is left out: a controller need not repeat the spec's words.
+/// Judges a policy of the Gateway API, or of one of its implementations, by what it applies to: each of these answers by itself.
+/// Nothing, if none has; there may be none yet.
+///
+/// <https://gateway-api.sigs.k8s.io/geps/gep-713/>
+pub(crate) fn policy(object: Object) -> Result<Option<Assessment>, Malformed> {
+    let namespace = object.text("/metadata/namespace").unwrap_or_default();
+    let mut accepted = 0_u32;
+    let mut wrong = Vec::new();
+    for (index, answer) in object.items("/status/ancestors").enumerate() {
+        let Some(ancestor) = answer.object("/ancestorRef") else {
+            continue;
+        };
+        let ancestor = Reference::read(ancestor, namespace);
+        let conditions = answer
+            .conditions_at("/conditions")
+            .map_err(|it| within(&it, "ancestors", index))?;
+        accepted += u32::from(conditions.truth("Accepted").is_some());
+        wrong.extend(unmet_ancestor(&ancestor, &conditions, object.generation()));
+    }
+    Ok(worst(wrong).or_else(|| {
+        (accepted > 0).then(|| healthy(format!("is accepted by {}", counted(accepted, "ancestor"))))
+    }))
+}
+
+/// What an answer to a policy still lacks, if anything. Implementations add conditions of their own, of which nothing is known.
+fn unmet_ancestor(
+    ancestor: &Reference,
+    conditions: &Conditions,
+    generation: Option<i64>,
+) -> Option<Assessment> {
+    let answers: Vec<&Condition> = ["Accepted", "ResolvedRefs"]
+        .into_iter()
+        .filter_map(|kind| conditions.get(kind))
+        .collect();
+    if answers.iter().any(|it| it.outdated(generation).is_some()) {
+        return Some(progressing(format!(
+            "ancestor {ancestor} has not observed its latest generation"
+        )));
+    }
+    let wrong = answers.into_iter().find(|it| !it.is_true())?;
+    Some(unmet(&format!("ancestor {ancestor}"), wrong))
+}
+
+/// A parent of a route or an ancestor of a policy, with the API's defaults for what is left out: a controller need not repeat the
+/// spec's words.
 ///
 /// <https://gateway-api.sigs.k8s.io/reference/spec/#parentreference>
 #[derive(PartialEq, Eq)]
-struct Parent<'a> {
+struct Reference<'a> {
     group: &'a str,
     kind: &'a str,
     namespace: &'a str,
@@ -220,8 +267,8 @@ struct Parent<'a> {
     port: Option<i64>,
 }
 
-impl<'a> Parent<'a> {
-    /// Reads a reference in a route of a namespace.
+impl<'a> Reference<'a> {
+    /// Reads a reference in an object of a namespace.
     fn read(reference: Object<'a>, namespace: &'a str) -> Self {
         Self {
             // An empty group is not left out: it is that of Services.
@@ -240,15 +287,15 @@ impl<'a> Parent<'a> {
     }
 }
 
-/// `parent edge section https`
-impl fmt::Display for Parent<'_> {
+/// `edge section https`
+impl fmt::Display for Reference<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = if self.name.is_empty() {
             "without a name"
         } else {
             self.name
         };
-        write!(f, "parent {name}")?;
+        f.write_str(name)?;
         if !self.section.is_empty() {
             write!(f, " section {}", self.section)?;
         }

@@ -19,9 +19,10 @@ pub(crate) struct Difference {
 const ANY: &[Status] = &[Healthy, Progressing, Degraded, Unknown];
 
 /// Kinds for which kstatus has no rule, so that they are Current unless they have a `Ready` condition.
-const UNKNOWN_TO_KSTATUS: [&str; 16] = [
+const UNKNOWN_TO_KSTATUS: [&str; 18] = [
     "APIService",
     "Application",
+    "BackendTLSPolicy",
     "CertificateSigningRequest",
     "Elasticsearch",
     "FlowSchema",
@@ -34,6 +35,7 @@ const UNKNOWN_TO_KSTATUS: [&str; 16] = [
     "ReplicationController",
     "Rollout",
     "SealedSecret",
+    "SecurityPolicy",
     "VolumeSnapshot",
     "ValidatingAdmissionPolicy",
 ];
