@@ -75,7 +75,8 @@ const GOOD: [&str; 6] = [
 ];
 
 /// What `status.phase` says of what has failed, in any case of its letters.
-const FAILED: [&str; 7] = [
+const FAILED: [&str; 8] = [
+    "ConfigError",
     "Degraded",
     "Error",
     "Failed",
@@ -86,7 +87,7 @@ const FAILED: [&str; 7] = [
 ];
 
 /// What `status.phase` says of what is on its way.
-const MOVING: [&str; 15] = [
+const MOVING: [&str; 17] = [
     "ApplyingChanges",
     "Creating",
     "Initializing",
@@ -98,14 +99,21 @@ const MOVING: [&str; 15] = [
     "Progressing",
     "Provisioning",
     "Reconciling",
+    "Restarting",
     "Stalled",
+    "Stopping",
     "Unavailable",
     "Updating",
     "Upgrading",
 ];
 
 /// Fields of the spec by which kinds are stopped on purpose.
-const SWITCHES: [&str; 3] = ["/spec/suspend", "/spec/suspended", "/spec/paused"];
+const SWITCHES: [&str; 4] = [
+    "/spec/suspend",
+    "/spec/suspended",
+    "/spec/pause",
+    "/spec/paused",
+];
 
 /// Says whether a custom resource is stopped on purpose. Many controllers then stop keeping up its status, so that
 /// this comes before any look at it.
@@ -215,16 +223,23 @@ fn may_be_unused(object: Object, part: &Condition) -> bool {
 /// Judges by the word that some controllers write instead of conditions. What is well has another word with each of them, so that
 /// any other word says nothing.
 fn by_phase(object: Object) -> Option<Assessment> {
-    let phase = object.text("/status/phase")?;
+    let (field, phase) = phase(object)?;
     if is_built_in(object.group()) {
         return None;
     }
     let is_one_of = |words: &[&str]| words.iter().any(|word| word.eq_ignore_ascii_case(phase));
-    let text = || word("status.phase", phase, object.text("/status/message"));
+    let text = || word(field, phase, object.text("/status/message"));
     if is_one_of(&FAILED) {
         return Some(failed(object, text()));
     }
     is_one_of(&MOVING).then(|| progressing(text()))
+}
+
+/// The word itself, and where it is: some controllers call their phases states.
+fn phase(object: Object<'_>) -> Option<(&'static str, &str)> {
+    let at = |pointer| object.text(pointer).filter(|word| !word.is_empty());
+    let phase = at("/status/phase").map(|phase| ("status.phase", phase));
+    phase.or_else(|| at("/status/state").map(|state| ("status.state", state)))
 }
 
 fn by_summary(summary: &Condition) -> Assessment {

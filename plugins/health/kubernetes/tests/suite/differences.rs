@@ -52,11 +52,11 @@ const PARTS: [&str; 8] = [
     "Valid",
 ];
 
-/// Words of `status.phase` that are recorded, or that variations have, of what is on its way.
-const MOVING: [&str; 2] = ["Pending", "reconciling"];
+/// Words of `status.phase` or `status.state` that are recorded, or that variations have, of what is on its way.
+const MOVING: [&str; 3] = ["Pending", "initializing", "reconciling"];
 
 /// And of what has failed.
-const FAILED: [&str; 3] = ["Failed", "Invalid", "PartiallyFailed"];
+const FAILED: [&str; 4] = ["Failed", "Invalid", "PartiallyFailed", "error"];
 
 pub(crate) const ALL: &[Difference] = &[
     Difference {
@@ -69,7 +69,9 @@ pub(crate) const ALL: &[Difference] = &[
                 "Job" | "CronJob" => "/spec/suspend",
                 _ => {
                     return is_custom(it)
-                        && (flag(it, "/spec/suspend") || flag(it, "/spec/paused"));
+                        && ["/spec/suspend", "/spec/pause", "/spec/paused"]
+                            .iter()
+                            .any(|switch| flag(it, switch));
                 }
             };
             flag(it, switch)
@@ -384,7 +386,7 @@ pub(crate) const ALL: &[Difference] = &[
         theirs: &[Healthy],
         ours: Progressing,
         applies: |it| {
-            let phase = text(it, "/status/phase");
+            let phase = phase(it);
             is_custom(it)
                 && (MOVING.contains(&phase) || (FAILED.contains(&phase) && !counts_generations(it)))
         },
@@ -393,9 +395,7 @@ pub(crate) const ALL: &[Difference] = &[
         name: "a custom resource that has failed by its phase",
         theirs: &[Healthy],
         ours: Degraded,
-        applies: |it| {
-            is_custom(it) && FAILED.contains(&text(it, "/status/phase")) && counts_generations(it)
-        },
+        applies: |it| is_custom(it) && FAILED.contains(&phase(it)) && counts_generations(it),
     },
     Difference {
         name: "a Ready that is about an older generation, or neither True, False nor Unknown",
@@ -419,6 +419,14 @@ fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
         .pointer(pointer)
         .and_then(Value::as_str)
         .unwrap_or_default()
+}
+
+/// The word in which a controller sums up how an object is.
+fn phase(object: &Value) -> &str {
+    match text(object, "/status/phase") {
+        "" => text(object, "/status/state"),
+        phase => phase,
+    }
 }
 
 fn flag(object: &Value, pointer: &str) -> bool {
