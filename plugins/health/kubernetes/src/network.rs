@@ -96,6 +96,10 @@ pub(crate) fn gateway(object: Object) -> Verdict {
         let name = listener.text("/name").unwrap_or("without a name");
         wrong.extend(unmet_listener(name, &conditions, object.generation()));
     }
+    // It is there only where the Gateway names something itself, such as its certificate as a client.
+    if conditions.untruth("ResolvedRefs").is_some() {
+        wrong.extend(expect(&conditions, object.generation(), &["ResolvedRefs"]));
+    }
     let blames_its_listeners = || {
         KINDS
             .iter()
