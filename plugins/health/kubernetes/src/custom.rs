@@ -47,10 +47,11 @@ const HINDERED: [&str; 2] = ["NotReady", "ACK.Terminal"];
 
 /// Conditions that say nothing of the whole while they are `True`. While they are not, the object is not what its spec says, also
 /// where what it was before still works.
-const PARTS: [&str; 8] = [
+const PARTS: [&str; 9] = [
     "Accepted",
     "ACK.ResourceSynced",
     "AllReplicasReady",
+    "Installed",
     "Programmed",
     "Reconciled",
     "ReconcileSuccess",
@@ -58,8 +59,12 @@ const PARTS: [&str; 8] = [
     "Valid",
 ];
 
-/// Why `Synced` is `False` of what Crossplane leaves alone, as an annotation asks it to.
-const PAUSED: &str = "ReconcilePaused";
+/// Conditions that are `False` for these reasons while Crossplane leaves something alone: a package until somebody activates its
+/// new revision, anything while an annotation asks for it.
+const RESTING: [(&str, &str); 2] = [
+    ("Installed", "InactivePackageRevision"),
+    ("Synced", "ReconcilePaused"),
+];
 
 /// Kinds of Kong that are configured only where another object refers to them.
 const REFERRED_TO: [&str; 3] = ["KongClusterPlugin", "KongPlugin", "KongServiceFacade"];
@@ -195,11 +200,13 @@ pub(crate) fn word(field: &str, word: &str, message: Option<&str>) -> String {
 /// Judges by the conditions about a part, if one of them does not say that the object is what its spec says now.
 fn by_parts(object: Object, conditions: &Conditions) -> Option<Assessment> {
     let generation = object.generation();
-    let paused = conditions
-        .untruth("Synced")
-        .filter(|it| it.reason == PAUSED && it.outdated(generation).is_none());
-    if let Some(paused) = paused {
-        return Some(suspended(paused.why()));
+    let resting = RESTING.into_iter().find_map(|(kind, reason)| {
+        conditions
+            .untruth(kind)
+            .filter(|it| it.reason == reason && it.outdated(generation).is_none())
+    });
+    if let Some(resting) = resting {
+        return Some(suspended(resting.why()));
     }
     PARTS
         .into_iter()

@@ -41,10 +41,11 @@ const UNKNOWN_TO_KSTATUS: [&str; 18] = [
 ];
 
 /// Conditions of custom resources that are about a part of them.
-const PARTS: [&str; 8] = [
+const PARTS: [&str; 9] = [
     "Accepted",
     "ACK.ResourceSynced",
     "AllReplicasReady",
+    "Installed",
     "Programmed",
     "Reconciled",
     "ReconcileSuccess",
@@ -85,6 +86,18 @@ pub(crate) const ALL: &[Difference] = &[
             is_custom(it)
                 && conditions(it).any(|it| {
                     text(it, "/type") == "Synced" && text(it, "/reason") == "ReconcilePaused"
+                })
+        },
+    },
+    Difference {
+        name: "a package whose new revision waits for somebody to activate it, as Crossplane tells it: kstatus has no word for it",
+        theirs: ANY,
+        ours: Suspended,
+        applies: |it| {
+            is_custom(it)
+                && conditions(it).any(|it| {
+                    text(it, "/type") == "Installed"
+                        && text(it, "/reason") == "InactivePackageRevision"
                 })
         },
     },
