@@ -92,21 +92,27 @@ const FAILED: [&str; 8] = [
 ];
 
 /// What `status.phase` says of what is on its way.
-const MOVING: [&str; 17] = [
+const MOVING: [&str; 23] = [
     "ApplyingChanges",
     "Creating",
-    "Initializing",
+    "Deploying",
+    "Finalising",
     "InProgress",
+    "Initializing",
     "Installing",
     "MigratingData",
     "New",
     "Pending",
     "Progressing",
+    "Promoting",
     "Provisioning",
     "Reconciling",
     "Restarting",
+    "ScalingDown",
+    "ScalingUp",
     "Stalled",
     "Stopping",
+    "Terminating",
     "Unavailable",
     "Updating",
     "Upgrading",

@@ -54,7 +54,13 @@ const PARTS: [&str; 9] = [
 ];
 
 /// Words of `status.phase` or `status.state` that are recorded, or that variations have, of what is on its way.
-const MOVING: [&str; 3] = ["Pending", "initializing", "reconciling"];
+const MOVING: [&str; 5] = [
+    "Pending",
+    "Promoting",
+    "ScalingUp",
+    "initializing",
+    "reconciling",
+];
 
 /// And of what has failed.
 const FAILED: [&str; 4] = ["Failed", "Invalid", "PartiallyFailed", "error"];
