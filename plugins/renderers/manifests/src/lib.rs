@@ -60,6 +60,8 @@ impl Renderer for Manifests {
             return Err(nothing_in(&selected.files).into());
         }
         report.warnings(selected.ignored.iter().map(|file| select::ignored(file)));
+        let nested = selected.nested.iter();
+        report.warnings(nested.filter_map(|file| select::misnamed(file, folder)));
         report.warnings(selected.idle);
         report.warnings(substitution.idle(&selected.files));
         report.warnings(substitution.unused());

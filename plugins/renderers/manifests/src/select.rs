@@ -8,7 +8,7 @@ use crate::settings::{Settings, idle};
 
 const ENDINGS: [&str; 3] = [".yaml", ".yml", ".json"];
 
-/// The application's own settings.
+/// The settings of an application: of this one, or of one in a folder below.
 const OWN: [&str; 2] = ["pintle.yaml", "pintle.yml"];
 
 /// Files of other tools, which turn the folder into something else than its manifests.
@@ -26,6 +26,8 @@ pub(crate) struct Selected {
     pub(crate) files: Vec<String>,
     /// Matched, and of another tool, sorted.
     pub(crate) ignored: Vec<String>,
+    /// Matched, below the folder, and settings by their names, sorted.
+    pub(crate) nested: Vec<String>,
     /// Warnings of patterns to exclude that exclude nothing.
     pub(crate) idle: Vec<Problem>,
 }
@@ -94,6 +96,7 @@ pub(crate) fn detect(folder: &dyn Tree) -> bool {
 pub(crate) fn select(settings: &Settings, folder: &dyn Tree) -> Result<Selected, Unselected> {
     let mut files = BTreeSet::new();
     let mut ignored = BTreeSet::new();
+    let mut nested = BTreeSet::new();
     let mut left_out = BTreeSet::new();
     let mut exclusion = Exclusion {
         patterns: &settings.exclude,
@@ -113,9 +116,13 @@ pub(crate) fn select(settings: &Settings, folder: &dyn Tree) -> Result<Selected,
                 }
             } else if is_excluded
                 || !ENDINGS.iter().any(|ending| name.ends_with(ending))
-                || OWN.contains(&name)
                 || (has_hidden_part(&path) && !names_hidden)
             {
+                left_out.insert(path);
+            } else if OWN.contains(&name) {
+                if path.contains('/') {
+                    nested.insert(path.clone());
+                }
                 left_out.insert(path);
             } else {
                 files.insert(path);
@@ -129,6 +136,7 @@ pub(crate) fn select(settings: &Settings, folder: &dyn Tree) -> Result<Selected,
     Ok(Selected {
         files: files.into_iter().collect(),
         ignored: ignored.into_iter().collect(),
+        nested: nested.into_iter().collect(),
         idle: exclusion.idle(),
     })
 }
@@ -141,6 +149,21 @@ fn has_hidden_part(path: &str) -> bool {
 pub(crate) fn ignored(path: &str) -> Problem {
     Problem::new(format!("`{path}` is not read; what it says is not applied"))
         .hint("use the renderer for it, or name it in `exclude` to silence this")
+}
+
+/// Warns of a file that is left out for its name, if it holds a manifest. The settings of an application below, which are what
+/// should have this name, are its own matter, also if they cannot be read.
+pub(crate) fn misnamed(path: &str, folder: &dyn Tree) -> Option<Problem> {
+    let bytes = folder.read(path).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    let has = |key: &str| text.lines().any(|line| line.starts_with(key));
+    // No settings have these fields.
+    (has("apiVersion:") && has("kind:")).then(|| {
+        Problem::new(format!(
+            "`{path}` holds a manifest and is not read: only the settings of an application have this name"
+        ))
+        .hint("rename it, or name it in `exclude` to silence this")
+    })
 }
 
 fn unsearched(pattern: &str, error: ReadError) -> Problem {

@@ -109,9 +109,22 @@ fn reads_every_file_below_the_folder() {
             "glob **/*.yml",
             "read a.yaml",
             "read c.json",
-            "read web/deep/b.yml"
+            "read web/deep/b.yml",
+            "read web/pintle.yml"
         ]
     );
+}
+
+#[test]
+fn a_manifest_that_is_named_as_settings_are_is_told() {
+    let tree = MemoryTree::new()
+        .file("a.yaml", config("a"))
+        .file("apps/pintle.yaml", config("b"))
+        .file("jobs/pintle.yml", config("c"))
+        .file(".ci/pintle.yaml", config("d"));
+    let warnings = |with: Value| lines(&render(&tree, &with).warnings);
+    insta::assert_snapshot!(warnings(json!({"exclude": ["jobs/*"]})), @"`apps/pintle.yaml` holds a manifest and is not read: only the settings of an application have this name (rename it, or name it in `exclude` to silence this)");
+    assert_eq!(warnings(json!({"exclude": ["*/pintle.y*"]})), "");
 }
 
 #[test]
