@@ -19,6 +19,9 @@ pub(crate) fn rollout(object: Object, settings: &Settings, now: Now) -> Verdict 
     if let Some(unobserved) = generic::unobserved(object) {
         return Ok(unobserved);
     }
+    if let Some(unobserved) = unobserved_workload(object) {
+        return Ok(unobserved);
+    }
     let phase = object.text("/status/phase").unwrap_or_default();
     let text = word("status.phase", phase, object.text("/status/message"));
     match phase {
@@ -37,6 +40,18 @@ pub(crate) fn rollout(object: Object, settings: &Settings, now: Now) -> Verdict 
         Some(condition) => Ok(degraded(condition.why())),
         None => custom::judge(object, settings, now),
     }
+}
+
+/// Judges a Rollout that takes its pods from another object, such as a Deployment, and has yet to look at that as it is now. Versions
+/// before 1.1 do not say what they have looked at.
+fn unobserved_workload(object: Object) -> Option<Assessment> {
+    object.at("/spec/workloadRef")?;
+    let generation =
+        object.text("/metadata/annotations/rollout.argoproj.io~1workload-generation")?;
+    let observed = object.text("/status/workloadObservedGeneration")?;
+    (generation != observed).then(|| {
+        progressing(format!("generation {generation} of its workload has not been observed by its controller, which is at {observed}"))
+    })
 }
 
 /// An Application of Argo CD, which sums up the objects that it applies.
