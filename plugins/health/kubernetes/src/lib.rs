@@ -30,7 +30,7 @@ use object::{Malformed, Object};
 use verdict::{Now, Verdict, unknown};
 
 /// Kinds that have rules of their own.
-const KINDS: [(&str, &str); 33] = [
+const KINDS: [(&str, &str); 34] = [
     ("", "Namespace"),
     ("", "PersistentVolume"),
     ("", "PersistentVolumeClaim"),
@@ -62,6 +62,7 @@ const KINDS: [(&str, &str); 33] = [
     ("gateway.networking.k8s.io", "UDPRoute"),
     ("networking.k8s.io", "Ingress"),
     ("policy", "PodDisruptionBudget"),
+    ("route.openshift.io", "Route"),
     ("snapshot.storage.k8s.io", "VolumeSnapshot"),
     ("*", "*"),
 ];
@@ -159,6 +160,7 @@ fn judge(object: Object, settings: &Settings, now: Now) -> Verdict {
         ("gateway.networking.k8s.io", kind) if kind.ends_with("Route") => network::route(object),
         ("networking.k8s.io" | "extensions", "Ingress") => Ok(network::ingress(object, settings)),
         ("policy", "PodDisruptionBudget") => scaling::disruption_budget(object),
+        ("route.openshift.io", "Route") => network::openshift_route(object),
         ("snapshot.storage.k8s.io", "VolumeSnapshot") => Ok(storage::snapshot(object)),
         (group, _) if group.ends_with(".k8s.elastic.co") => {
             operators::elastic(object, settings, now)

@@ -1,4 +1,4 @@
-//! Services, Ingresses and the Gateway API.
+//! Services, Ingresses, Routes of `OpenShift` and the Gateway API.
 
 use std::fmt;
 
@@ -69,6 +69,35 @@ fn addresses(object: Object<'_>) -> Vec<&str> {
     ingress
         .filter_map(|it| it.text("/hostname").or_else(|| it.text("/ip")))
         .collect()
+}
+
+/// Judges a Route of `OpenShift`: each router that has looked at it has to admit it. One that does not may yet do so, such as when
+/// another Route gives up the host.
+///
+/// <https://github.com/openshift/api/blob/master/route/v1/types.go>
+pub(crate) fn openshift_route(object: Object) -> Verdict {
+    let mut routers = 0_u32;
+    for (index, router) in object.items("/status/ingress").enumerate() {
+        routers += 1;
+        let conditions = router
+            .conditions_at("/conditions")
+            .map_err(|it| within(&it, "ingress", index))?;
+        let name = router.text("/routerName").unwrap_or("without a name");
+        match conditions.get("Admitted") {
+            Some(admitted) if admitted.is_true() => {}
+            Some(refused) => return Ok(progressing(format!("router {name}: {}", refused.why()))),
+            None => {
+                return Ok(progressing(format!(
+                    "router {name} has not admitted it yet"
+                )));
+            }
+        }
+    }
+    Ok(if routers == 0 {
+        progressing("no router has admitted it yet")
+    } else {
+        healthy(format!("is admitted by {}", counted(routers, "router")))
+    })
 }
 
 /// Judges a `GatewayClass`: whether its controller accepts it.

@@ -19,7 +19,7 @@ pub(crate) struct Difference {
 const ANY: &[Status] = &[Healthy, Progressing, Degraded, Unknown];
 
 /// Kinds for which kstatus has no rule, so that they are Current unless they have a `Ready` condition.
-const UNKNOWN_TO_KSTATUS: [&str; 18] = [
+const UNKNOWN_TO_KSTATUS: [&str; 19] = [
     "APIService",
     "Application",
     "BackendTLSPolicy",
@@ -34,6 +34,7 @@ const UNKNOWN_TO_KSTATUS: [&str; 18] = [
     "PersistentVolume",
     "ReplicationController",
     "Rollout",
+    "Route",
     "SealedSecret",
     "SecurityPolicy",
     "VolumeSnapshot",
