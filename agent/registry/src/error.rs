@@ -437,6 +437,15 @@ impl Cause {
         }
     }
 
+    /// Returns it with what is left of the time.
+    pub(crate) fn with_retry_after(mut self, left: Duration) -> Self {
+        if let Self::RateLimited { retry_after, .. } | Self::Server { retry_after, .. } = &mut self
+        {
+            *retry_after = Some(left);
+        }
+        self
+    }
+
     /// Returns the name for metric labels.
     pub const fn name(&self) -> &'static str {
         match self {

@@ -27,6 +27,7 @@ mod options;
 mod push;
 mod reference;
 mod registry;
+mod rests;
 mod session;
 mod shared;
 mod tags;

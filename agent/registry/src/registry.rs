@@ -34,6 +34,7 @@ pub struct Registry {
     pub(crate) transport: Arc<Transport>,
     pub(crate) cache: Option<Cache>,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) is_urgent: bool,
 }
 
 /// What a reference stands for at this time.
@@ -109,7 +110,18 @@ impl Registry {
             cache: options.cache.clone().map(Cache::new),
             transport: Arc::new(Transport::new(options, shared.turns.clone())?),
             shared,
+            is_urgent: false,
         })
+    }
+
+    /// Returns the same for somebody who wants it now: it asks hosts that want to be left alone, too. Otherwise nobody asks one
+    /// until the pause is over for which it has asked anybody with the same credentials.
+    #[must_use]
+    pub fn urgent(&self) -> Self {
+        Self {
+            is_urgent: true,
+            ..self.clone()
+        }
     }
 
     /// Finds the digest of the manifest that a tag stands for, with one small request and without downloading.
@@ -230,7 +242,7 @@ impl Registry {
         access: Access,
         stage: Stage,
     ) -> Session<'a> {
-        Session::new(&self.transport, reference, credentials, access, stage)
+        Session::new(&self.transport, reference, credentials, access, stage).urgent(self.is_urgent)
     }
 
     /// Bounds the whole from when it is its turn, and says what was being done when it failed.

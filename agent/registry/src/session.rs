@@ -19,7 +19,7 @@ use crate::{
     error::{Cause, Shown, Stage},
     reference::Reference,
     transport::{Outgoing, Scheme, Transport, base, host_of, join},
-    turns::Turn,
+    turns::{Asking, Turn},
 };
 
 /// Redirects that are followed for one request. A registry that keeps content elsewhere needs one or two.
@@ -41,6 +41,7 @@ pub(crate) struct Session<'a> {
     pub(crate) reference: &'a Reference,
     pub(crate) credentials: &'a Credentials,
     pub(crate) access: Access,
+    is_urgent: bool,
     stage: Mutex<Stage>,
     base: OnceCell<Url>,
     /// With the registry, from the first request on.
@@ -61,11 +62,17 @@ impl<'a> Session<'a> {
             reference,
             credentials,
             access,
+            is_urgent: false,
             stage: Mutex::new(stage),
             base: OnceCell::new(),
             turn: Mutex::default(),
             has_turn: Notify::new(),
         }
+    }
+
+    /// Returns it as one that asks a registry that wants to be left alone, too, or does not.
+    pub(crate) fn urgent(self, is_urgent: bool) -> Self {
+        Self { is_urgent, ..self }
     }
 
     /// Notes what is being done, for the error if it fails.
@@ -99,7 +106,10 @@ impl<'a> Session<'a> {
         let is_known = self.turn().is_some();
         if !is_known {
             let limit = self.transport.options.total_timeout;
-            let turn = self.transport.turns.take(host, limit).await?;
+            // It may be an account that has limits, and who has none has those of this address.
+            let together = self.credentials.fingerprint();
+            let asking = Asking::new(host.to_owned(), together, self.is_urgent);
+            let turn = self.transport.turns.take(asking, limit).await?;
             *self.turn() = Some(turn);
             self.has_turn.notify_one();
         }

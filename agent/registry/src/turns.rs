@@ -7,9 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pintle_core::digest::{Digest, Digester};
 use tokio::{sync::oneshot, time};
 
-use crate::error::Cause;
+use crate::{error::Cause, rests::Rests};
 
 /// Pulls, pushes and questions under way with one host at one time.
 const PER_HOST: usize = 5;
@@ -18,12 +19,20 @@ const PER_HOST: usize = 5;
 ///
 /// Hosts know nothing of each other: whoever asks one waits for no other, however many of them are slow. Who waits for one that
 /// cannot be reached, or does not answer, gets the failure of whoever asked it: else a thousand would find out one after another.
+/// So does whoever would ask one that wants to be left alone, until the pause is over for which it asks.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Turns {
     hosts: SharedHosts,
 }
 
-type SharedHosts = Arc<Mutex<HashMap<String, Host>>>;
+type SharedHosts = Arc<Mutex<Hosts>>;
+
+#[derive(Debug, Default)]
+struct Hosts {
+    /// Those that somebody asks, or waits for.
+    asked: HashMap<String, Host>,
+    rests: Rests,
+}
 
 #[derive(Debug, Default)]
 struct Host {
@@ -34,13 +43,42 @@ struct Host {
     waiting: VecDeque<Waiting>,
 }
 
-type Waiting = oneshot::Sender<Result<Turn, Cause>>;
+#[derive(Debug)]
+struct Waiting {
+    asking: Asking,
+    give: oneshot::Sender<Result<Turn, Cause>>,
+}
+
+/// The wish to speak to a host.
+#[derive(Debug, Clone)]
+pub(crate) struct Asking {
+    host: String,
+    /// Names all for whom a pause is that the host asks one of them for.
+    together: Digest,
+    /// Whether it does not wait until that is over.
+    is_urgent: bool,
+}
+
+impl Asking {
+    /// Wishes to speak to a host, which takes all whom `together` names for one, and gives them its limits together.
+    pub(crate) fn new(host: String, together: Digest, is_urgent: bool) -> Self {
+        let together = Digester::new("registry-limits/v1")
+            .part(&host)
+            .part(together.as_bytes())
+            .finish();
+        Self {
+            host,
+            together,
+            is_urgent,
+        }
+    }
+}
 
 /// The right to speak to a host. It ends with the drop.
 #[derive(Debug)]
 pub(crate) struct Turn {
     hosts: SharedHosts,
-    host: String,
+    asking: Asking,
     began: Instant,
 }
 
@@ -49,49 +87,92 @@ impl Turns {
     ///
     /// # Errors
     ///
-    /// If there was none, or the host is found to be silent meanwhile.
-    pub(crate) async fn take(&self, host: &str, limit: Duration) -> Result<Turn, Cause> {
+    /// If there was none, or the host wants to be left alone, or is found to be silent meanwhile.
+    pub(crate) async fn take(&self, asking: Asking, limit: Duration) -> Result<Turn, Cause> {
         let (give, given) = oneshot::channel();
-        self.wait(host, give);
-        serve(&self.hosts, host);
+        let host = asking.host.clone();
+        self.wait(Waiting { asking, give })?;
+        serve(&self.hosts, &host);
         match time::timeout(limit, given).await {
             Ok(given) => given.expect("who waits is known until then"),
-            Err(_) => Err(Cause::Busy {
-                host: host.to_owned(),
-                limit,
-            }),
+            Err(_) => Err(Cause::Busy { host, limit }),
         }
     }
 
-    fn wait(&self, host: &str, give: Waiting) {
+    /// Says whether the host may be asked now, for who has something else to do before.
+    ///
+    /// # Errors
+    ///
+    /// If it wants to be left alone, and this is not urgent.
+    pub(crate) fn check(&self, asking: &Asking) -> Result<(), Cause> {
+        lock(&self.hosts).check(asking)
+    }
+
+    fn wait(&self, who: Waiting) -> Result<(), Cause> {
         let mut hosts = lock(&self.hosts);
-        let host = hosts.entry(host.to_owned()).or_default();
-        host.waiting.push_back(give);
+        hosts.check(&who.asking)?;
+        let host = hosts.asked.entry(who.asking.host.clone()).or_default();
+        host.waiting.push_back(who);
+        Ok(())
+    }
+}
+
+impl Hosts {
+    fn check(&self, asking: &Asking) -> Result<(), Cause> {
+        if asking.is_urgent {
+            return Ok(());
+        }
+        let failure = self.rests.failure(asking.together, Instant::now());
+        failure.map_or(Ok(()), Err)
+    }
+}
+
+impl Host {
+    /// Takes those out of all who wait who have to wait longer when one with the same limits was asked for a pause.
+    fn take_those_who_rest(&mut self, asking: &Asking) -> VecDeque<Waiting> {
+        let (rest, others) = mem::take(&mut self.waiting).into_iter().partition(|who| {
+            let who = &who.asking;
+            who.together == asking.together && !who.is_urgent
+        });
+        self.waiting = others;
+        rest
     }
 }
 
 impl Turn {
     /// Tells those who wait for the host what came of it, if that is what would come of theirs.
     pub(crate) fn tell<T>(&self, result: &Result<T, Cause>) {
+        let now = Instant::now();
         let mut hosts = lock(&self.hosts);
-        let Some(host) = hosts.get_mut(&self.host) else {
+        let Hosts { asked, rests } = &mut *hosts;
+        let Some(host) = asked.get_mut(&self.asking.host) else {
             return;
         };
-        let cause = match result {
-            Err(cause) if self.is_silence(cause, host.answered) => cause,
+        let together = self.asking.together;
+        let (cause, told) = match result {
+            Err(cause) if self.is_silence(cause, host.answered) => {
+                (cause, mem::take(&mut host.waiting))
+            }
             Err(Cause::Unreachable { .. } | Cause::Timeout { .. } | Cause::Interrupted { .. }) => {
                 return;
             }
-            Ok(_) | Err(_) => {
-                host.answered = Some(Instant::now());
+            Err(cause) => {
+                host.answered = Some(now);
+                if !rests.heed(together, &self.asking.host, cause, now) {
+                    return;
+                }
+                (cause, host.take_those_who_rest(&self.asking))
+            }
+            Ok(_) => {
+                host.answered = Some(now);
+                rests.answered(together, self.began);
                 return;
             }
         };
-        let waiting = mem::take(&mut host.waiting);
         drop(hosts);
-        for who in waiting {
+        for who in told {
             // Who has gone meanwhile need not know.
-            let _ = who.send(Err(cause.clone()));
+            let _ = who.give.send(Err(cause.clone()));
         }
     }
 
@@ -99,10 +180,10 @@ impl Turn {
     /// asked for, while the host answers others; and what is silent may be another host, to which this one has sent us.
     fn is_silence(&self, cause: &Cause, answered: Option<Instant>) -> bool {
         match cause {
-            Cause::Unreachable { host, .. } => *host == self.host,
+            Cause::Unreachable { host, .. } => *host == self.asking.host,
             Cause::Timeout {
                 host, total: false, ..
-            } => *host == self.host && answered.is_none_or(|answered| answered < self.began),
+            } => *host == self.asking.host && answered.is_none_or(|answered| answered < self.began),
             _ => false,
         }
     }
@@ -110,14 +191,14 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        if let Some(host) = lock(&self.hosts).get_mut(&self.host) {
+        if let Some(host) = lock(&self.hosts).asked.get_mut(&self.asking.host) {
             host.held -= 1;
         }
-        serve(&self.hosts, &self.host);
+        serve(&self.hosts, &self.asking.host);
     }
 }
 
-fn lock(hosts: &SharedHosts) -> MutexGuard<'_, HashMap<String, Host>> {
+fn lock(hosts: &SharedHosts) -> MutexGuard<'_, Hosts> {
     // Nothing in it can panic between two changes that belong together.
     hosts.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -126,27 +207,27 @@ fn lock(hosts: &SharedHosts) -> MutexGuard<'_, HashMap<String, Host>> {
 fn serve(hosts: &SharedHosts, host: &str) {
     loop {
         // What is locked is free again before a turn may be dropped.
-        let next = next(&mut lock(hosts), host);
-        let Some(give) = next else { return };
+        let next = next(&mut lock(hosts).asked, host);
+        let Some(next) = next else { return };
         let turn = Turn {
             hosts: Arc::clone(hosts),
-            host: host.to_owned(),
+            asking: next.asking,
             began: Instant::now(),
         };
         // Who has gone meanwhile leaves it to the others by dropping it.
-        let _ = give.send(Ok(turn));
+        let _ = next.give.send(Ok(turn));
     }
 }
 
 /// Counts a turn for the first who waits still.
 fn next(hosts: &mut HashMap<String, Host>, name: &str) -> Option<Waiting> {
     let host = hosts.get_mut(name)?;
-    host.waiting.retain(|who| !who.is_closed());
+    host.waiting.retain(|who| !who.give.is_closed());
     if host.held < PER_HOST
-        && let Some(give) = host.waiting.pop_front()
+        && let Some(next) = host.waiting.pop_front()
     {
         host.held += 1;
-        return Some(give);
+        return Some(next);
     }
     if host.held == 0 {
         hosts.remove(name);
@@ -162,13 +243,18 @@ mod tests {
 
     const LONG: Duration = Duration::from_hours(1);
 
+    fn asking(host: &str, who: &str, is_urgent: bool) -> Asking {
+        Asking::new(host.to_owned(), Digest::of(who), is_urgent)
+    }
+
     /// Asks for turns, as far as that goes without waiting.
     fn asked<'a>(
         turns: &'a Turns,
-        host: &'a str,
+        host: &str,
         count: usize,
     ) -> Vec<future::BoxFuture<'a, Result<Turn, Cause>>> {
-        (0..count).map(|_| turns.take(host, LONG).boxed()).collect()
+        let ask = |_| turns.take(asking(host, "us", false), LONG).boxed();
+        (0..count).map(ask).collect()
     }
 
     fn given(
@@ -222,7 +308,7 @@ mod tests {
         assert_eq!(given(&mut late).len(), 1);
         held.clear();
         drop(late);
-        assert!(lock(&turns.hosts).is_empty());
+        assert!(lock(&turns.hosts).asked.is_empty());
     }
 
     #[tokio::test]
@@ -261,10 +347,44 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_pause_is_for_those_who_were_asked_for_it_and_can_wait() {
+        let turns = Turns::default();
+        let mut held = given(&mut asked(&turns, "one", PER_HOST));
+        let mut waiting: Vec<_> = [("us", false), ("us", true), ("others", false)]
+            .map(|(who, is_urgent)| turns.take(asking("one", who, is_urgent), LONG).boxed())
+            .into();
+        assert!(given(&mut waiting).is_empty());
+        let busy = || {
+            Err::<(), _>(Cause::RateLimited {
+                host: "one".to_owned(),
+                retry_after: Some(LONG),
+                message: None,
+            })
+        };
+        end(held.pop(), &busy());
+        let told = given(&mut waiting);
+        assert_eq!((told.len(), waiting.len()), (2, 1));
+        let [us, next] = <[_; 2]>::try_from(told).unwrap();
+        assert!(us.unwrap_err().retry_after().is_some());
+        let next = next.unwrap();
+        assert!(next.asking.is_urgent, "it was the next");
+        assert!(turns.check(&asking("one", "us", false)).is_err());
+        for other in [asking("one", "others", false), asking("other", "us", false)] {
+            assert!(turns.check(&other).is_ok());
+        }
+        // What was asked before says nothing of what comes after the pause was asked for.
+        end(held.pop(), &Ok(()));
+        assert!(turns.check(&asking("one", "us", false)).is_err());
+        next.tell(&Ok(()));
+        assert!(turns.check(&asking("one", "us", false)).is_ok());
+    }
+
+    #[tokio::test]
     async fn nobody_waits_for_ever() {
         let turns = Turns::default();
         let held = given(&mut asked(&turns, "one", PER_HOST));
-        let told = turns.take("one", Duration::from_millis(1)).await;
+        let asking = asking("one", "us", false);
+        let told = turns.take(asking, Duration::from_millis(1)).await;
         insta::assert_snapshot!(told.unwrap_err(), @"one was not asked: those who asked it before took longer than 1ms");
         drop(held);
     }

@@ -146,6 +146,8 @@ pub(crate) struct FromSecret<'a> {
     pub(crate) account: Option<&'a ServiceAccount>,
     pub(crate) secret: Option<&'a SecretName>,
     pub(crate) surroundings: &'a Surroundings,
+    /// Whether somebody wants the render now: nothing waits until a pause is over that a host has asked for.
+    pub(crate) is_asked: bool,
 }
 
 impl FromSecret<'_> {
@@ -181,7 +183,11 @@ impl FromSecret<'_> {
             }
         };
         let inputs = Inputs {
-            charts,
+            charts: if self.is_asked {
+                charts.urgent()
+            } else {
+                charts
+            },
             logins,
             surroundings: self.surroundings.clone(),
             knows_aliases: false,

@@ -217,6 +217,12 @@ impl Charts {
         Self { registry }
     }
 
+    /// Returns the same for somebody who wants it now. See [`Registry::urgent`].
+    #[must_use]
+    pub fn urgent(&self) -> Self {
+        Self::new(self.registry.urgent())
+    }
+
     /// Finds the version that is wanted, with small requests: nothing is downloaded but the index of a chart
     /// repository that has changed.
     pub async fn resolve(

@@ -26,7 +26,7 @@ use crate::{
     registry::{Registry, blocking},
     session::explain,
     transport::{Outgoing, host_of, join},
-    turns,
+    turns::{self, Asking},
 };
 
 /// Redirects that are followed for one request: repositories that keep archives elsewhere need one or two.
@@ -74,6 +74,9 @@ impl ChartRepository<'_> {
         if let Some(answer) = known.answer(asked) {
             return answer;
         }
+        // That it was not asked is told to nobody else: he may not have to wait.
+        let asking = self.asking(&self.url);
+        self.registry.transport.turns.check(&asking)?;
         let read = self.read_index(key, known.held()).await;
         known.keep(read)
     }
@@ -252,13 +255,24 @@ impl ChartRepository<'_> {
     ) -> Result<(T, turns::Turn), Cause> {
         let host = host_of(url);
         let limit = self.registry.transport.options.total_timeout;
-        let turn = self.registry.transport.turns.take(&host, limit).await?;
+        let asking = self.asking(url);
+        let turn = self.registry.transport.turns.take(asking, limit).await?;
         let total = true;
         let result = time::timeout(limit, work)
             .await
             .unwrap_or_else(|_| Err(Cause::Timeout { host, total, limit }));
         turn.tell(&result);
         result.map(|value| (value, turn))
+    }
+
+    /// Is how it asks a host. A pause that one asks for is for this repository: on a host there may be others, of other people, and
+    /// what one of them answers is to keep nobody from the others.
+    fn asking(&self, url: &Url) -> Asking {
+        let together = Digester::new("chart-repository/v1")
+            .part(self.url.as_str())
+            .part(self.credentials.fingerprint().as_bytes())
+            .finish();
+        Asking::new(host_of(url), together, self.registry.is_urgent)
     }
 
     /// Finds where an archive is. What the repository's URL says in its query goes with places that are not absolute, as Helm has

@@ -135,6 +135,39 @@ fn a_git_host_that_asks_for_a_pause_is_asked_again_only_for_who_wants_to_know_no
     stage.ready_at("shop", &commit)
 }
 
+#[test]
+fn a_pause_that_a_registry_asks_for_is_shared_and_is_not_for_who_wants_to_know_now() -> Result<()> {
+    let stage = Stage::new("limit")?;
+    let servers = &stage.world.servers;
+    let host = Proxy::start(servers.http(), None)?;
+    let repository = format!("{}/web", stage.namespace);
+    let text = config_map("web", "1");
+    let archive = pack_chart("web", "1.0.0", &[("templates/web.yaml", &text)])?;
+    let chart = stage
+        .world
+        .wait(servers.push_chart(&repository, "1.0.0", archive))?;
+    let busy = Fault::on("*", "/v2/").status(429, "TooManyRequests", "busy");
+    host.inject(busy.header("Retry-After", "3600"));
+    let follow = |name: &str, tag: &str| {
+        stage.apply(&format!(
+            "apiVersion: pintle.dev/v1alpha1\nkind: Application\nmetadata: {{name: {name}, namespace: {}}}\n\
+             spec:\n  serviceAccountName: deployer\n  \
+             source: {{oci: {{url: 'oci://{}/{repository}', tag: {tag}}}}}\n",
+            stage.namespace,
+            host.host()
+        ))?;
+        stage.condition(name, "Ready", "SourceFailed")
+    };
+    follow("web", "'1.0.0'")?;
+    let asked = host.seen().len();
+    follow("other", "other")?;
+    assert_eq!(host.seen().len(), asked);
+
+    host.heal();
+    stage.request("web")?;
+    stage.ready_at("web", &chart)
+}
+
 /// Finds the packs of fetched repositories.
 fn packs(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();

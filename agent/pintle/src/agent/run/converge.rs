@@ -302,10 +302,14 @@ impl Run {
 
     /// Returns since when a render is waited for. Whoever asks for it, and other settings or plugins, have it waited for anew.
     fn waits(&self, rendered: Digest, cause: Cause) -> Waits {
-        let is_asked = matches!(cause, Cause::Settings | Cause::Request)
-            || self.job.requested != self.before.last_handled_reconcile;
+        let is_asked = matches!(cause, Cause::Settings | Cause::Request) || self.is_requested();
         let before = self.awaited.as_ref().filter(|_| !is_asked);
         Awaited::waits(before, rendered, self.job.application.generation)
+    }
+
+    /// Says whether a request for a reconciliation has no answer yet.
+    fn is_requested(&self) -> bool {
+        self.job.requested != self.before.last_handled_reconcile
     }
 
     /// Takes note that a render is begun.
@@ -417,6 +421,7 @@ impl Run {
                     account: home.as_ref().ok(),
                     secret: spec.inputs.credentials.as_ref(),
                     surroundings: &surroundings,
+                    is_asked: self.is_requested(),
                 },
                 fetching: &self.job.fetching,
                 slot,

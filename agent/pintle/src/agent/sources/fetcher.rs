@@ -134,6 +134,7 @@ impl Fetcher {
                 let remotes = self.shared.catalog.remotes();
                 let charts = remotes.charts_trusting(authorities.clone()).await;
                 let charts = charts.map_err(|error| self.in_secret(error.into()))?;
+                let charts = if is_asked { charts.urgent() } else { charts };
                 let refused = |error: ChartError| self.refused(error, &logins.keychain);
                 let resolved = charts.resolve(place, wanted, logins).await;
                 let resolved = resolved.map_err(refused)?;
