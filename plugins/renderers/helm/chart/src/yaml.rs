@@ -1,5 +1,7 @@
 //! Reading YAML as Helm's library (`sigs.k8s.io/yaml`) does.
 
+use std::borrow::Cow;
+
 use pintle_goencoding::yaml::{self, Document, Numbers};
 use pintle_gotemplate::{Map, Value};
 use thiserror::Error;
@@ -66,8 +68,13 @@ pub(crate) fn float_text(number: f64) -> String {
 
 /// Reads a file of values: tables in one or more documents, the later over the earlier ones.
 pub fn read_values(text: &[u8]) -> Result<Map, YamlError> {
+    // As Helm does: a block text in the last line would end without one else.
+    let ended = match text.last() {
+        None | Some(b'\n') => Cow::Borrowed(text),
+        Some(_) => Cow::Owned([text, b"\n"].concat()),
+    };
     let mut values = Map::new();
-    for document in documents(text)? {
+    for document in documents(&ended)? {
         match read(document)? {
             Value::Nil => {}
             Value::Map(table) if values.is_empty() => values = table,
