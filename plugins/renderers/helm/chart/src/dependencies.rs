@@ -185,6 +185,8 @@ fn import(chart: &mut Chart, warnings: &mut Warnings) -> Result<(), CoalesceErro
             };
             match table(&all, &format!("{}.{child}", dependency.name)) {
                 Some(found) => {
+                    // As Helm does: what others import into the same place is not put into an empty table of this one.
+                    let found = if found.is_empty() { Map::new() } else { found };
                     let placed = at(&parent, found);
                     merge_tables(&imported, &placed, warnings);
                 }
