@@ -325,7 +325,11 @@ impl<'o> Executor<'o> {
             _ => Flow::Next,
         };
         self.variables.truncate(scope);
-        Ok(flow)
+        // What parses as a break of the loop around it ends this one; only `continue` gets there.
+        Ok(match flow {
+            Flow::Break => Flow::Next,
+            flow => flow,
+        })
     }
 
     /// Runs the body for each item; tells whether there was one.

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 
-use pintle_gotemplate::{Int, IntKind, Kind, Named, Object, Text, Type, Value};
+use pintle_gotemplate::{Function, Int, IntKind, Kind, Named, Object, Text, Type, Value};
 
 use crate::go::time::{MONTHS, WEEKDAYS};
 
@@ -14,17 +14,29 @@ pub(crate) struct Month(pub(crate) u8);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Weekday(pub(crate) u8);
 
-const fn named(name: &'static str) -> Named {
+const fn named(name: &'static str, methods: &'static [Function]) -> Named {
     Named {
         name,
         kind: Kind::Int(IntKind::Int),
         underlying: Some(Type::INT),
-        methods: &[],
+        methods,
     }
 }
 
-static MONTH: Named = named("time.Month");
-static WEEKDAY: Named = named("time.Weekday");
+static MONTH: Named = named(
+    "time.Month",
+    &[Function::method("String", &[], |_, args| {
+        let text = args.receiver::<Month>()?.string();
+        Ok(text.unwrap_or_default().into())
+    })],
+);
+static WEEKDAY: Named = named(
+    "time.Weekday",
+    &[Function::method("String", &[], |_, args| {
+        let text = args.receiver::<Weekday>()?.string();
+        Ok(text.unwrap_or_default().into())
+    })],
+);
 
 impl Object for Month {
     fn go_type(&self) -> Type {
