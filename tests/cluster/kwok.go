@@ -7,11 +7,13 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+	corev1 "k8s.io/api/core/v1"
 	node "sigs.k8s.io/kwok/kustomize/stage/node/fast"
 	heartbeat "sigs.k8s.io/kwok/kustomize/stage/node/heartbeat-with-lease"
 	pod "sigs.k8s.io/kwok/kustomize/stage/pod/fast"
 	kwokconfig "sigs.k8s.io/kwok/pkg/config"
 	kwok "sigs.k8s.io/kwok/pkg/kwok/cmd"
+	"sigs.k8s.io/kwok/pkg/utils/cel"
 )
 
 //go:embed stages.yaml
@@ -32,6 +34,9 @@ func newKwok(c *config) (runFunc, error) {
 		stages = append(stages, string(more))
 	}
 	return func(ctx context.Context) error {
+		if err := learnTypes(); err != nil {
+			return err
+		}
 		os.Args = []string{"kwok", "--config", c.path("stages.yaml")} // where InitFlags looks
 		ctx, err := kwokconfig.InitFlags(ctx, pflag.NewFlagSet("kwok", pflag.ContinueOnError))
 		if err != nil {
@@ -45,4 +50,22 @@ func newKwok(c *config) (runFunc, error) {
 		})
 		return command.ExecuteContext(ctx)
 	}, os.WriteFile(c.path("stages.yaml"), []byte(strings.Join(stages, "\n---\n")), 0o600)
+}
+
+// learnTypes has kwok's library for CEL take all types into its maps, which have no lock: kwok does that when it first looks at a
+// node and when it first looks at a pod, at the same time, and now and then the process ended of it.
+func learnTypes() error {
+	for _, self := range []any{(*corev1.Node)(nil), (*corev1.Pod)(nil), map[string]any{}} {
+		_, err := cel.NewEnvironment(cel.EnvironmentConfig{
+			Types:       cel.DefaultTypes,
+			Conversions: cel.DefaultConversions,
+			Methods:     cel.FuncsToMethods(cel.DefaultFuncs),
+			Funcs:       cel.DefaultFuncs,
+			Vars:        map[string]any{"self": self},
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
