@@ -137,7 +137,7 @@ fn challenge(headers: &HeaderMap) -> Option<Challenge> {
     basic
 }
 
-/// Is what a token is to be good for: what is to be done, and what the registry asks for beside it. Some have a right of its
+/// Returns what a token is to be good for: what is to be done, and what the registry asks for beside it. Some have a right of its
 /// own for lists of tags. As all of it is asked for together, a token for a list does for what comes after it too.
 ///
 /// Registries also name other repositories, or none, which does not count; and nobody asks to push or to delete because they

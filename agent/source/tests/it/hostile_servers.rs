@@ -4,7 +4,8 @@ use std::{io::Write as _, time::Duration};
 
 use pintle_core::application::Reference;
 use pintle_harness::Proxy;
-use pintle_source::{Excess, Remote, SourceError};
+use pintle_source::{Excess, Remote, Snapshot, SourceError};
+use tokio::task::JoinHandle;
 
 use crate::fixture::{
     Desk, Scripted, advertisement, basic, branch, lines, noise, open_servers, response, result,
@@ -18,6 +19,12 @@ async fn told(server: &Scripted) -> String {
         .refused(&server.url_of("a.git"), Reference::Default)
         .await;
     tidy(&error)
+}
+
+/// Begins to fetch what is not waited for yet.
+fn begin(desk: &Desk, url: String) -> JoinHandle<Result<Snapshot, SourceError>> {
+    let (repositories, remote) = (desk.repositories.clone(), Remote::anonymous(url));
+    tokio::spawn(async move { repositories.fetch(&remote, &Reference::Default).await })
 }
 
 #[tokio::test]
@@ -203,11 +210,7 @@ async fn a_host_that_says_nothing_leaves_turns_for_others() {
     let desk = Desk::with(|options| options.concurrency = 2);
     let waiting: Vec<_> = silent
         .iter()
-        .map(|server| {
-            let repositories = desk.repositories.clone();
-            let remote = Remote::anonymous(server.url_of("a.git"));
-            tokio::spawn(async move { repositories.fetch(&remote, &Reference::Default).await })
-        })
+        .map(|server| begin(&desk, server.url_of("a.git")))
         .collect();
     has_arrived.recv().await.unwrap();
 
@@ -244,14 +247,7 @@ async fn a_host_that_was_silent_is_asked_for_one_repository_at_a_time() {
         .refused(&server.url_of("first.git"), Reference::Default)
         .await;
     assert!(matches!(error, SourceError::Unreachable { .. }), "{error}");
-    let waiting: Vec<_> = ["a.git", "b.git", "c.git"]
-        .into_iter()
-        .map(|name| {
-            let repositories = desk.repositories.clone();
-            let remote = Remote::anonymous(server.url_of(name));
-            tokio::spawn(async move { repositories.fetch(&remote, &Reference::Default).await })
-        })
-        .collect();
+    let waiting = ["a.git", "b.git", "c.git"].map(|name| begin(&desk, server.url_of(name)));
     has_arrived.recv().await.unwrap();
 
     // Another name is another host.
@@ -289,14 +285,7 @@ async fn a_host_that_takes_its_time_for_hardly_anything_is_asked_for_one_reposit
         .refused(&server.url_of("first.git"), Reference::Default)
         .await;
     assert!(matches!(error, SourceError::Protocol { .. }), "{error}");
-    let waiting: Vec<_> = ["a.git", "b.git", "c.git"]
-        .into_iter()
-        .map(|name| {
-            let repositories = desk.repositories.clone();
-            let remote = Remote::anonymous(server.url_of(name));
-            tokio::spawn(async move { repositories.fetch(&remote, &Reference::Default).await })
-        })
-        .collect();
+    let waiting = ["a.git", "b.git", "c.git"].map(|name| begin(&desk, server.url_of(name)));
     has_arrived.recv().await.unwrap();
 
     // Another name is another host.
@@ -526,11 +515,7 @@ async fn stopping_breaks_off_what_is_under_way() {
         let _ = std::io::copy(socket, &mut std::io::sink());
     });
     let desk = Desk::new();
-    let (repositories, remote) = (
-        desk.repositories.clone(),
-        Remote::anonymous(silent.url_of("a.git")),
-    );
-    let task = tokio::spawn(async move { repositories.fetch(&remote, &Reference::Default).await });
+    let task = begin(&desk, silent.url_of("a.git"));
     tokio::task::spawn_blocking(move || has_arrived.recv().unwrap())
         .await
         .unwrap();
