@@ -1,4 +1,4 @@
-//! The time of day, as an API server has it.
+//! The time of day according to an API server.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -8,18 +8,19 @@ use std::{
 use http::HeaderValue;
 use pintle_core::machine::Millis;
 
-/// Knows the time of an API server from its answers: each has a `Date` (RFC 9110, section 6.6.1), to the second.
+/// Learns the time of an API server from its responses: each has a `Date` header (RFC 9110, section 6.6.1), accurate to the
+/// second.
 ///
-/// The times in objects are the control plane's. This machine's own time of day may be another, or be set at any moment,
-/// and what was made a second ago would then seem to be hours old.
+/// The times in objects come from the control plane. This machine's own clock may differ or be set at any moment, and an object
+/// made a second ago would then seem to be hours old.
 #[derive(Debug, Default)]
 pub(crate) struct ServerClock {
-    /// The newest `Date`, and when it came by a clock that only goes forward.
+    /// The newest `Date`, and when it arrived by the monotonic clock.
     told: Mutex<Option<(Millis, Instant)>>,
 }
 
 impl ServerClock {
-    /// Takes up the `Date` of an answer.
+    /// Records the `Date` of a response.
     pub(crate) fn told(&self, date: Option<&HeaderValue>) {
         if let Some(date) = date.and_then(read) {
             let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
@@ -27,7 +28,7 @@ impl ServerClock {
         }
     }
 
-    /// Returns the time of the server; that of this machine as long as the server has told none.
+    /// Returns the server's time, or this machine's time until the server has sent one.
     pub(crate) fn now(&self) -> Millis {
         let told = *self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let (start, since) = match told {

@@ -36,12 +36,12 @@ use crate::{
 #[derive(Clone)]
 pub struct Cluster {
     connection: Connection,
-    /// Where the hooks for removals are kept.
+    /// The connection to the cluster where removal hooks are kept.
     home: Connection,
     discovery: Arc<Discovery>,
-    /// For what is looked up.
+    /// The watches behind [`Cluster::changes`], which lookups use.
     watches: Arc<SharedWatches>,
-    /// For the pods of what is not ready.
+    /// Room for the pods of objects that are not ready.
     room: Room,
     tracker: Option<Tracker>,
     judge: Option<Arc<dyn Judge>>,
@@ -57,13 +57,13 @@ impl fmt::Debug for Cluster {
 }
 
 impl Cluster {
-    /// Makes the pipeline's end for a connection. No request is made.
+    /// Creates the cluster end of the pipeline for a connection. No request is made.
     pub fn new(connection: Connection) -> Self {
         Self::remote(connection.clone(), connection)
     }
 
-    /// Makes the pipeline's end for a connection to another cluster than the one in which the Applications are. What is kept
-    /// of an application beside its objects is kept at home.
+    /// Creates the cluster end of the pipeline for a connection to a cluster other than the one that holds the Applications. What
+    /// is kept for an application besides its objects is kept in the `home` cluster.
     pub fn remote(connection: Connection, home: Connection) -> Self {
         Self {
             home,
@@ -76,7 +76,7 @@ impl Cluster {
         }
     }
 
-    /// Lets planning rely on a tracker's watches, and tells it what is applied.
+    /// Lets planning rely on a tracker's watches, and tells the tracker what is applied.
     #[must_use]
     pub fn with_tracker(mut self, tracker: Tracker) -> Self {
         self.judge = Some(Arc::clone(tracker.judge()));
@@ -84,14 +84,14 @@ impl Cluster {
         self
     }
 
-    /// Lets the objects of hooks be judged that do not end by themselves. Without it they are not awaited.
+    /// Sets the judge for hook objects that do not end by themselves. Without it, such hooks are not awaited.
     #[must_use]
     pub fn with_judge(mut self, judge: Arc<dyn Judge>) -> Self {
         self.judge = Some(judge);
         self
     }
 
-    /// Returns the connection, in one's own name.
+    /// Returns the connection under its own identity.
     pub fn connection(&self) -> &Connection {
         &self.connection
     }
@@ -101,8 +101,8 @@ impl Cluster {
         &self.discovery
     }
 
-    /// Follows which kinds the server serves, so that [`Cluster::discovery`] knows them without asking each time, and tells
-    /// when there are others than before. Must be called within a tokio runtime.
+    /// Follows which kinds the server serves, so that [`Cluster::discovery`] knows them without asking each time. The receiver is
+    /// notified when the kinds change. Must be called within a tokio runtime.
     pub fn follow_kinds(&self) -> watch::Receiver<()> {
         self.discovery.follow()
     }
@@ -111,12 +111,12 @@ impl Cluster {
         &self.room
     }
 
-    /// Reads objects in one's own name.
+    /// Returns a reader that acts under the connection's own identity.
     pub fn reader(&self) -> Reader {
         Reader::new(self.connection.clone(), Arc::clone(&self.discovery))
     }
 
-    /// Reads objects in the name of an account, if one is given.
+    /// Returns a reader that acts as the account, if one is given.
     pub fn reader_for(&self, account: Option<&ServiceAccount>) -> Result<Reader, ConnectError> {
         let connection = match account {
             Some(account) => self.connection.acting_as(account)?,
@@ -125,10 +125,10 @@ impl Cluster {
         Ok(Reader::new(connection, Arc::clone(&self.discovery)))
     }
 
-    /// Tells of changes of what [`Reader::get`] or [`Reader::find`] would read, to any number of those who ask by a few watches
-    /// in one's own name. A watch may be of more than is asked for, up to all objects of the kind.
+    /// Reports changes to what [`Reader::get`] or [`Reader::find`] would read. Any number of callers share a few watches, which
+    /// run under the connection's own identity. A watch may cover more than was asked for, up to all objects of the kind.
     ///
-    /// Nothing for kinds that are not served, or cannot be watched.
+    /// Returns `None` for kinds that are not served or cannot be watched.
     pub async fn changes(
         &self,
         api_version: &str,
@@ -149,7 +149,7 @@ impl Cluster {
         self.tracker.as_ref()
     }
 
-    /// Makes a render ready for this cluster. Asks the server only for kinds that are not known.
+    /// Makes a render ready for this cluster. Asks the server only about kinds that are not known.
     pub async fn prepare(
         &self,
         rendered: &Rendered,
@@ -165,8 +165,8 @@ impl Cluster {
         }
     }
 
-    /// Returns the identities that the objects of a render have in this cluster, also of one that cannot be made ready for it:
-    /// there an object of a kind that is not served has each that it may have.
+    /// Returns the identities that the objects of a render have in this cluster. This also works for a render that cannot be made
+    /// ready for the cluster: an object of a kind that is not served then has every identity that it may have.
     pub async fn identities(
         &self,
         rendered: &Rendered,
@@ -176,7 +176,8 @@ impl Cluster {
         Ok(identities(rendered, release, &kinds))
     }
 
-    /// Returns the kinds of a release that a tracker has to watch: of what is rendered, and of what is in the cluster.
+    /// Returns the kinds of a release that a tracker has to watch: those of the rendered objects and those of the objects in the
+    /// cluster.
     pub fn kinds_in_use(
         &self,
         prepared: &Prepared,
@@ -190,8 +191,8 @@ impl Cluster {
         rendered.chain(recorded.cloned()).collect()
     }
 
-    /// Returns those of the kinds in use that can be watched before anything is applied: not those that the render itself
-    /// defines and the server does not serve yet. Those are watched as soon as an object of them is awaited.
+    /// Returns the kinds in use that can be watched before anything is applied. Leaves out kinds that the render itself defines
+    /// and that the server does not serve yet; those are watched as soon as one of their objects is awaited.
     pub fn kinds_served(
         &self,
         prepared: &Prepared,
@@ -202,10 +203,10 @@ impl Cluster {
         kinds
     }
 
-    /// Plans a release, in the name of its account. Nothing is written.
+    /// Plans a release, acting as its account. Nothing is written.
     ///
-    /// With a tracker whose watches are open, a local plan asks the server about nothing that is known to be as it was
-    /// applied.
+    /// With a tracker whose watches are open, a local plan asks the server nothing about objects that are known to be as they
+    /// were applied.
     pub async fn plan(
         &self,
         release: &Release,
@@ -230,11 +231,11 @@ impl Cluster {
         planned.await.map_err(ClusterError::Failed)
     }
 
-    /// Applies an approved plan, in the name of the release's account, with the hooks of the event before it.
+    /// Applies an approved plan, acting as the release's account. The hooks of the event before it run first.
     ///
-    /// `planned` is the inventory that came with the plan. Call it for a plan that does nothing, too: it then makes no
-    /// request about objects, and records what a run that was killed had done. What is under way is finished when
-    /// `cancel` is called, and nothing new is begun.
+    /// `planned` is the inventory that came with the plan. Call this for a plan that does nothing, too: it then makes no requests
+    /// about objects, and records what a run that was killed had done. When `cancel` is called, work in flight is finished and
+    /// nothing new is started.
     pub async fn apply(
         &self,
         with: &Applying<'_>,
@@ -253,8 +254,8 @@ impl Cluster {
             .map_err(ClusterError::Failed)
     }
 
-    /// Ends a release whose objects are healthy: runs the hooks of the event after it, and records that all is done.
-    /// Makes no request if that has been done.
+    /// Finishes a release whose objects are healthy: runs the hooks of the event after it, and records that all is done. Makes no
+    /// request if that has already been done.
     pub async fn complete(
         &self,
         with: &Applying<'_>,
@@ -269,8 +270,8 @@ impl Cluster {
             .map_err(ClusterError::Failed)
     }
 
-    /// Runs the tests of a release, which a plan for [`crate::Purpose::Test`] has shown. `attempt` names the request: what ran
-    /// for another one is made again.
+    /// Runs the tests of a release, as shown by a plan for [`crate::Purpose::Test`]. `attempt` names the request for this run:
+    /// tests that ran for another request are made again.
     pub async fn test(
         &self,
         with: &Applying<'_>,
@@ -287,8 +288,8 @@ impl Cluster {
             .map_err(ClusterError::Failed)
     }
 
-    /// Returns the hooks that were kept for the removal of a release, as they were applied last. Nothing if they should be
-    /// there and are not.
+    /// Returns the hooks that were kept for the removal of a release, as they were last applied. Returns `None` if they should
+    /// exist and do not.
     pub async fn removal_hooks(
         &self,
         release: &Release,
@@ -338,7 +339,7 @@ impl Cluster {
         }
     }
 
-    /// Watches the objects of one release, as long as it is applied.
+    /// Creates a tracker that watches the objects of one release while it is being applied.
     fn tracker_of(&self, with: &Applying<'_>, planned: &Inventory) -> Option<Tracker> {
         let judge = Arc::clone(self.judge.as_ref()?);
         let objects = with.prepared.objects().iter();
@@ -363,23 +364,23 @@ impl Cluster {
     }
 }
 
-/// What is applied, for whom, and who is told.
+/// What is applied, for which release, and where progress is reported.
 #[derive(Clone, Copy)]
 pub struct Applying<'a> {
-    /// For whom.
+    /// The release that is applied.
     pub release: &'a Release,
-    /// What.
+    /// The objects to apply.
     pub prepared: &'a Prepared,
-    /// Who is told.
+    /// The receiver of progress reports.
     pub progress: &'a dyn Progress,
-    /// Stops it at the next point where nothing is half done.
+    /// Stops the run at the next point where nothing is half done.
     pub cancel: &'a CancellationToken,
 }
 
-/// A stage that failed, or that could not begin in the name of the release's account.
+/// A stage that failed, or that could not begin as the release's account.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError<E: std::error::Error + 'static> {
-    /// There is no connection in that name.
+    /// No connection could be made for that account.
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// The stage failed.

@@ -1,4 +1,4 @@
-//! The way to one API server, in one's own name or in that of a service account.
+//! The connection to one API server, under its own identity or as a service account.
 
 mod bounded;
 
@@ -22,21 +22,21 @@ use crate::{
     request::{Call, RequestError},
 };
 
-/// How long a connection on which an answer is awaited may be silent. A watch may be for as long as it lasts, which is less:
-/// the server ends each after 290 s.
+/// How long a connection may be silent while a response is pending. A watch may be silent for its whole lifetime, which is
+/// shorter: the server ends each watch after 290 s.
 const SILENCE: Duration = Duration::from_mins(5);
 
 /// How to reach an API server.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// A kubeconfig file; without one `$KUBECONFIG` or `~/.kube/config`, and in a pod its service account.
+    /// A kubeconfig file. Without one, `$KUBECONFIG` or `~/.kube/config` is used, and in a pod its service account.
     pub kubeconfig: Option<PathBuf>,
-    /// A context in the kubeconfig; without one the current one.
+    /// A context in the kubeconfig. Without one, the current context is used.
     pub context: Option<String>,
-    /// How many requests may be under way at once in one's own name, and how many in those of service accounts. Watches do not
-    /// count.
+    /// The limit on requests in flight. It applies once to requests under the connection's own identity, and once to those made
+    /// as service accounts. Watches do not count.
     pub concurrency: usize,
-    /// How long one attempt of a request may take; of a watch, how long until it begins. Admission webhooks may take 30 s.
+    /// The timeout of one attempt at a request; for a watch, the time until it begins. Admission webhooks may take 30 s.
     pub request_timeout: Duration,
 }
 
@@ -57,7 +57,7 @@ pub enum ConnectError {
     /// The kubeconfig cannot be used.
     #[error("cannot use the kubeconfig{}: {detail}", at(.path.as_ref()))]
     Kubeconfig {
-        /// Which file, if one was named.
+        /// The file, if one was named.
         path: Option<PathBuf>,
         /// What is wrong.
         detail: String,
@@ -76,15 +76,15 @@ pub enum ConnectError {
         /// What is wrong.
         detail: String,
     },
-    /// Kubernetes knows no impersonation on top of another one.
+    /// The kubeconfig already impersonates someone, and Kubernetes does not support impersonation on top of impersonation.
     #[error(
         "cannot act as {wanted}: the kubeconfig's context already impersonates {present}, and Kubernetes does not chain \
          impersonation; use a context without `as`"
     )]
     AlreadyImpersonating {
-        /// Who was to be impersonated.
+        /// The account that should have been impersonated.
         wanted: String,
-        /// Who is impersonated already.
+        /// The user that is already impersonated.
         present: String,
     },
 }
@@ -94,7 +94,7 @@ fn at(path: Option<&PathBuf>) -> String {
         .unwrap_or_default()
 }
 
-/// A service account, in whose name requests are made.
+/// A service account that requests are made as.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceAccount {
     /// Its namespace.
@@ -113,15 +113,15 @@ impl ServiceAccount {
     }
 }
 
-/// `system:serviceaccount:shop:deployer`: the user name by which Kubernetes knows it.
+/// `system:serviceaccount:shop:deployer`: the user name of the account in Kubernetes.
 impl std::fmt::Display for ServiceAccount {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "system:serviceaccount:{}:{}", self.namespace, self.name)
     }
 }
 
-/// A connection to one API server in one name. Cloning it, and acting in another name, costs nothing: all share one pool
-/// of connections and the bounds on requests under way.
+/// A connection to one API server under one identity. Cloning it and acting under another identity cost nothing: all clones share
+/// one connection pool and the limits on requests in flight.
 #[derive(Clone)]
 pub struct Connection {
     shared: Arc<Shared>,
@@ -140,8 +140,8 @@ struct Shared {
     server: String,
 }
 
-/// Bounds on requests under way. What is applied in the name of an account may wait for an admission webhook that hangs. What is
-/// read and written in one's own name, such as a status, does not wait behind it.
+/// The limits on requests in flight. An apply made as an account may wait for an admission webhook that hangs. Reads and writes
+/// under the connection's own identity, such as a status, do not queue behind it.
 struct Permits {
     own: Semaphore,
     acting: Semaphore,
@@ -166,12 +166,12 @@ impl std::fmt::Debug for Connection {
     }
 }
 
-/// What the API server says of itself.
+/// What the API server says about itself.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ServerVersion {
-    /// Major number.
+    /// The major version number.
     pub major: u32,
-    /// Minor number.
+    /// The minor version number.
     pub minor: u32,
     /// The whole version, such as `v1.36.3`.
     pub text: String,
@@ -180,7 +180,7 @@ pub struct ServerVersion {
 impl Connection {
     /// Connects. No request is sent yet.
     ///
-    /// Must be called within a tokio runtime, and the connection is of use in that one only.
+    /// Must be called within a tokio runtime, and the connection works only within that runtime.
     pub async fn connect(options: Options) -> Result<Self, ConnectError> {
         let config = configuration(&options).await?;
         Self::configured(config, &options)
@@ -190,11 +190,11 @@ impl Connection {
         mut config: kube::Config,
         options: &Options,
     ) -> Result<Self, ConnectError> {
-        // Requests are sent again by `request`, which knows all of them to be idempotent and obeys Retry-After.
+        // Retries are done by `request`, which knows that all requests are idempotent and obeys Retry-After.
         config.default_retry = false;
         config.connect_timeout = Some(Duration::from_secs(10));
         config.read_timeout = Some(SILENCE);
-        // How long it rested between two requests does not count.
+        // Idle time between two requests does not count.
         config.reset_reader_on_write = true;
         config.headers.push((
             http::header::USER_AGENT,
@@ -206,7 +206,7 @@ impl Connection {
             ClientBuilder::try_from(config).map_err(|error: kube::Error| ConnectError::Client {
                 detail: chain(&error),
             })?;
-        // Of every request, whoever sends it, until the head of the answer: a watch has its own end.
+        // Applies to every request, whoever sends it, until the response head arrives. A watch ends in its own way.
         let client = client
             .with_layer(&Bound)
             .with_layer(&TimeoutLayer::new(options.request_timeout));
@@ -241,21 +241,21 @@ impl Connection {
         }
     }
 
-    /// Returns a connection whose writes are sent only while a fence is open. Leases, by which it is opened, and events are
-    /// not written this way.
+    /// Returns a connection whose writes are sent only while a fence is open. Leases, which open the fence, and events are not
+    /// written through it.
     #[must_use]
     pub fn with_fence(mut self, fence: Fence) -> Self {
         self.fence = Some(fence);
         self
     }
 
-    /// Returns a connection for what no replica can spoil for another.
+    /// Returns a connection without the fence, for writes with which no replica can harm another.
     pub(crate) fn without_fence(mut self) -> Self {
         self.fence = None;
         self
     }
 
-    /// Returns a connection that makes every request in the name of a service account.
+    /// Returns a connection that makes every request as a service account.
     ///
     /// The API server adds the groups of a service account by itself.
     /// <https://kubernetes.io/docs/reference/access-authn-authz/authentication/#user-impersonation>
@@ -280,12 +280,13 @@ impl Connection {
         })
     }
 
-    /// Returns in whose name requests are made, if not in one's own.
+    /// Returns the service account that requests are made as, or `None` under the connection's own identity.
     pub fn identity(&self) -> Option<&ServiceAccount> {
         self.identity.as_ref()
     }
 
-    /// Returns the client, for what needs one of its own: leases. It acts in one's own name.
+    /// Returns the underlying client, for code that needs one of its own, such as leases. It acts under the connection's own
+    /// identity.
     pub fn client(&self) -> &kube::Client {
         &self.shared.client
     }
@@ -380,7 +381,7 @@ async fn configuration(options: &Options) -> Result<kube::Config, ConnectError> 
     })
 }
 
-/// Names kubeconfig files, with what `PATH` has between folders between them.
+/// The variable that names kubeconfig files, separated as folders are in `PATH`.
 const KUBECONFIG: &str = "KUBECONFIG";
 
 /// Lists the files that are read if no file is asked for.
@@ -396,7 +397,7 @@ fn files(set: &OsStr, home: Option<PathBuf>) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Finds the file that is to blame: most errors do not name theirs.
+/// Finds the file that causes the failure: most errors do not name theirs.
 fn culprit(files: &[PathBuf], failure: &KubeconfigError) -> Option<PathBuf> {
     if let KubeconfigError::ReadConfig(_, path) = failure {
         return Some(path.clone());
@@ -410,7 +411,7 @@ fn culprit(files: &[PathBuf], failure: &KubeconfigError) -> Option<PathBuf> {
 
 fn unusable(path: Option<PathBuf>, failure: &KubeconfigError) -> ConnectError {
     let detail = match failure {
-        // The file is named before it.
+        // The message names the file before this.
         KubeconfigError::ReadConfig(error, _) => error.to_string(),
         KubeconfigError::LoadContext(name) => format!("it has no context `{name}`"),
         failure => chain(failure),
@@ -418,7 +419,7 @@ fn unusable(path: Option<PathBuf>, failure: &KubeconfigError) -> ConnectError {
     ConnectError::Kubeconfig { path, detail }
 }
 
-/// Says whether there is no kubeconfig where one would be by default.
+/// Returns whether there is no kubeconfig in the default places.
 fn is_absent(failure: &KubeconfigError) -> bool {
     matches!(
         failure,

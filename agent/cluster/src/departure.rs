@@ -1,15 +1,15 @@
-//! Objects that were deleted, and what is said of one that does not go.
+//! Objects that were deleted, and what is reported about one that does not go away.
 
 use std::fmt;
 
-/// What an object was deleted for.
+/// Why an object was deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Departure {
-    /// It is to be made again.
+    /// It will be made again.
     Renewal,
-    /// It has left the source, or all of the application is removed.
+    /// It has left the source, or the whole application is being removed.
     Removal,
-    /// It is a hook's, and that has ended.
+    /// It belongs to a hook that has ended.
     AfterHook,
 }
 
@@ -23,7 +23,7 @@ impl fmt::Display for Departure {
     }
 }
 
-/// Says what holds an object, as far as is known.
+/// Describes what holds an object, as far as it is known.
 pub(crate) fn held(finalizers: &[String], problem: Option<&str>) -> String {
     match problem {
         _ if !finalizers.is_empty() => format!("finalizers {finalizers:?} hold it"),

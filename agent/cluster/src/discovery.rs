@@ -1,4 +1,4 @@
-//! Which kinds the API server serves, and how their resources are named.
+//! Which kinds the API server serves, and under which resource names.
 
 mod following;
 mod served;
@@ -16,18 +16,18 @@ use serde_json::Value;
 pub use self::served::Discovery;
 use crate::request::encode;
 
-/// A kind at one version, and the resource under which the server serves it.
+/// A kind at one version, and the resource name under which the server serves it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ResourceType {
-    /// API group; empty for the core group.
+    /// The API group; empty for the core group.
     pub group: String,
-    /// Version.
+    /// The version.
     pub version: String,
-    /// Kind.
+    /// The kind.
     pub kind: String,
-    /// Plural name in paths.
+    /// The plural name, as used in paths.
     pub plural: String,
-    /// Whether its objects are in namespaces.
+    /// Whether its objects are namespaced.
     pub namespaced: bool,
     /// Whether it can be watched; a few kinds can only be created.
     pub watchable: bool,
@@ -63,12 +63,12 @@ impl ResourceType {
         path
     }
 
-    /// Secrets, which every API server has.
+    /// Returns the type of Secrets, which every API server has.
     pub(crate) fn secrets() -> Self {
         Self::of_core("Secret", "secrets")
     }
 
-    /// `ConfigMaps`, which every API server has.
+    /// Returns the type of `ConfigMaps`, which every API server has.
     pub(crate) fn config_maps() -> Self {
         Self::of_core("ConfigMap", "configmaps")
     }
@@ -106,30 +106,30 @@ impl fmt::Display for ResourceType {
     }
 }
 
-/// A kind that the API server does not serve.
+/// An error: a kind that the API server does not serve.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the API server has no kind {kind} in {}{hint}", group_version(.group, .version))]
 pub struct UnknownKind {
-    /// API group; empty for the core group.
+    /// The API group; empty for the core group.
     pub group: String,
-    /// Version.
+    /// The version.
     pub version: String,
-    /// Kind.
+    /// The kind.
     pub kind: String,
-    /// What it may be.
+    /// What may be the reason.
     pub hint: KindHint,
 }
 
 /// Why a kind may be missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KindHint {
-    /// Nothing speaks for anything but a definition that is missing.
+    /// Nothing points to any cause other than a missing definition.
     Nothing,
-    /// It is served at other versions: these.
+    /// The kind is served at these other versions.
     Served(Vec<String>),
-    /// There are kinds with a similar name, as `Kind (apiVersion)`.
+    /// These kinds have similar names, each as `Kind (apiVersion)`.
     Similar(Vec<String>),
-    /// The `APIService` of the version names a server that does not answer: the kind may be there.
+    /// The `APIService` of the version names a server that does not answer: the kind may exist.
     Unanswered(String),
 }
 
@@ -161,17 +161,16 @@ fn group_version(group: &str, version: &str) -> String {
     }
 }
 
-/// All kinds that are known to be served, at one moment.
+/// All kinds known to be served at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Kinds {
-    /// By group, and by kind; the preferred version first.
+    /// The types by group, then by kind; the preferred version first.
     types: BTreeMap<String, BTreeMap<String, Vec<ResourceType>>>,
-    /// What [`Kinds::api_versions`] gives, once somebody has asked: each run does.
+    /// The cached result of [`Kinds::api_versions`], once it has been asked for: every run does.
     api_versions: OnceLock<Arc<[String]>>,
-    /// Versions, each with its group before it, of which not everything may be known: they have an API server of their own,
-    /// which does not answer.
+    /// The groups and versions whose kinds may not all be known, because their own API server does not answer.
     stale: BTreeSet<(String, String)>,
-    /// Whether there are kinds among them that the server does not list and may serve all the same.
+    /// Whether some of these kinds are not listed by the server but may be served all the same.
     is_doubtful: bool,
 }
 
@@ -211,19 +210,19 @@ impl Kinds {
         KindHint::Similar(similar)
     }
 
-    /// Finds a kind at the version under which the server prefers it.
+    /// Finds a kind at the version that the server prefers.
     pub fn preferred(&self, group: &str, kind: &str) -> Option<&ResourceType> {
         self.versions(group, kind).first()
     }
 
-    /// Returns the kinds of what an inventory lists, as far as they are served at the versions that it names.
+    /// Returns the kinds of the inventory's entries, as far as they are served at the versions that it names.
     pub fn recorded(&self, inventory: &Inventory) -> impl Iterator<Item = &ResourceType> {
         inventory
             .entries()
             .filter_map(|entry| self.find(&entry.group, &entry.version, &entry.kind).ok())
     }
 
-    /// Finds a kind at a version, or where that one is not served at another: an object is there at each.
+    /// Finds a kind at a version or, if that version is not served, at another: an object exists at every served version.
     pub(crate) fn find_at_any(
         &self,
         group: &str,
@@ -251,12 +250,12 @@ impl Kinds {
         all.into()
     }
 
-    /// Lists the kinds, each at its versions.
+    /// Returns the kinds, each with all its versions.
     fn kinds(&self) -> impl Iterator<Item = &Vec<ResourceType>> {
         self.types.values().flat_map(BTreeMap::values)
     }
 
-    /// Adds the kinds that a custom resource definition makes, at the versions that it serves.
+    /// Adds the kinds that a custom resource definition defines, at the versions that it serves.
     pub fn learn(&mut self, definition: &Value) {
         let types = types_of_definition(definition);
         if let Some(first) = types.first() {
@@ -346,7 +345,7 @@ fn read_resource(group: &str, version: &str, resource: &Value) -> Option<Resourc
     })
 }
 
-/// Returns the kinds that a custom resource definition makes: its served versions, the stored one first.
+/// Returns the types that a custom resource definition defines: its served versions, the stored one first.
 pub(crate) fn types_of_definition(definition: &Value) -> Vec<ResourceType> {
     let spec = &definition["spec"];
     let (Some(group), Some(kind), Some(plural)) = (
@@ -376,7 +375,7 @@ pub(crate) fn types_of_definition(definition: &Value) -> Vec<ResourceType> {
         .collect()
 }
 
-/// Counts insertions, deletions and replacements between two short words (Levenshtein).
+/// Counts the insertions, deletions and replacements between two short words (Levenshtein distance).
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
@@ -398,7 +397,7 @@ pub(crate) mod tests {
     use insta::assert_snapshot;
     use serde_json::json;
 
-    /// A few kinds that every server has, and a custom one.
+    /// Returns a few kinds that every server has, and a custom one.
     pub(crate) fn kinds() -> Kinds {
         let resource = |kind: &str, plural: &str, scope: &str| {
             json!({"resource": plural, "scope": scope, "responseKind": {"kind": kind},

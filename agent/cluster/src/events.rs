@@ -1,4 +1,4 @@
-//! Kubernetes Events about Pintle's resources, for who looks with `kubectl`.
+//! Kubernetes Events about Pintle's resources, for people who use `kubectl`.
 
 use std::borrow::Cow;
 
@@ -25,7 +25,7 @@ use crate::{
 /// <https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/>
 const NOTE_LIMIT: usize = 1024;
 
-/// How an event is meant.
+/// How important an event is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Weight {
     /// Something happened.
@@ -34,7 +34,7 @@ pub enum Weight {
     Warning,
 }
 
-/// Which resource an Event is about.
+/// The resource that an Event is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct About {
     namespace: Option<String>,
@@ -43,7 +43,7 @@ pub struct About {
 }
 
 impl About {
-    /// Names a resource, for whoever does not keep it as a whole.
+    /// Refers to a resource, for callers that do not keep the whole resource.
     pub fn of<Spec, Status>(resource: &CustomResource<Spec, Status>) -> Self {
         Self {
             namespace: resource.namespace.clone(),
@@ -53,8 +53,8 @@ impl About {
     }
 }
 
-/// Writes Events, each as one of its own: an event with another note tells something else, so nothing is only counted
-/// up. Who emits keeps repetitions away.
+/// Writes Events, each as a separate object. An event with a different note says something different, so events are never merged
+/// into a count. Callers avoid repetitions.
 #[derive(Clone)]
 pub struct Events {
     connection: Connection,
@@ -68,7 +68,7 @@ impl std::fmt::Debug for Events {
 }
 
 impl Events {
-    /// Writes events in the connection's name. `instance` distinguishes replicas, such as a pod's name.
+    /// Creates a writer that acts under the connection's identity. `instance` distinguishes replicas, for example by pod name.
     pub fn new(connection: &Connection, instance: impl Into<String>) -> Self {
         Self {
             connection: connection.clone().without_fence(),
@@ -76,10 +76,10 @@ impl Events {
         }
     }
 
-    /// Writes an event about a resource. `reason` is one CamelCase word, `action` what was being done, in one too. Of
-    /// a longer note there is as much as fits, with a mark.
+    /// Writes an event about a resource. `reason` is one CamelCase word, and so is `action`, which says what was being done. A
+    /// note that is too long is cut to fit and marked as cut.
     ///
-    /// An event that cannot be written is only logged: nothing depends on it.
+    /// If an event cannot be written, that is only logged: nothing depends on it.
     pub async fn emit<Spec, Status>(
         &self,
         resource: &CustomResource<Spec, Status>,
@@ -94,7 +94,7 @@ impl Events {
             .await;
     }
 
-    /// Writes an event about a resource that is only known by its name, as [`emit`](Self::emit) does.
+    /// Writes an event about a resource that is known only by its name, as [`emit`](Self::emit) does.
     pub async fn emit_about(
         &self,
         resource: &About,
@@ -114,7 +114,7 @@ impl Events {
             field_path: None,
         };
         let now = Timestamp::now();
-        // Events about what has no namespace go to `default`.
+        // Events about resources without a namespace go to `default`.
         let namespace = resource.namespace.as_deref().unwrap_or("default");
         let event = Event {
             metadata: ObjectMeta {
@@ -143,7 +143,7 @@ impl Events {
         let call = Call::new(Method::POST, path).body(JSON, &event);
         match self.connection.call(&call).await {
             Ok(_) => {}
-            // Nobody else takes the name: it was written, and the answer lost.
+            // No one else uses this name: the event was written, and the response lost.
             Err(error) if error.is_conflict() => {}
             Err(error) => tracing::warn!(%reason, %error, "an event was not written"),
         }
@@ -159,7 +159,7 @@ impl Weight {
     }
 }
 
-/// A name that nobody else takes: the resource's, cut to leave room, and the nanosecond.
+/// Returns a unique name: the resource's name, cut to leave room, and the time in nanoseconds.
 fn event_name(resource: &str, now: Timestamp) -> String {
     let mut end = resource.len().min(200);
     while !resource.is_char_boundary(end) {
@@ -168,7 +168,7 @@ fn event_name(resource: &str, now: Timestamp) -> String {
     format!("{}.{:x}", &resource[..end], now.as_nanosecond())
 }
 
-/// Returns a note, or as much of it as an event may have.
+/// Returns a note, cut to what an event may have.
 fn fitting(note: &str) -> Cow<'_, str> {
     brief::cut_to(note, NOTE_LIMIT)
 }

@@ -1,26 +1,26 @@
-//! What is known of live objects without asking the server.
+//! What is known about live objects without asking the server.
 
 use pintle_core::{digest::Digest, object::ObjectId};
 
-/// What is known of one object.
+/// What is known about one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fact {
-    /// Nothing: the server has to be asked.
+    /// Nothing is known: the server has to be asked.
     Unknown,
     /// It does not exist, or no longer carries the application's label.
     Missing,
     /// It exists.
     Present {
-        /// The server's unique id of it.
+        /// Its uid, as assigned by the server.
         uid: String,
-        /// Digest over the fields that the application owns; nothing if it owns none.
+        /// The digest over the fields that the application owns; `None` if it owns none.
         stored: Option<Digest>,
     },
 }
 
 /// A source of facts, such as a [`Tracker`](crate::Tracker) with open watches.
 pub trait Facts: Send + Sync {
-    /// Returns what is known of an object.
+    /// Returns what is known about an object.
     fn of(&self, id: &ObjectId) -> Fact;
 }
 

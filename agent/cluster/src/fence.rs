@@ -1,4 +1,4 @@
-//! What keeps a replica from writing when others may have taken over.
+//! Keeps a replica from writing when others may have taken over.
 
 use std::{
     sync::Arc,
@@ -7,9 +7,10 @@ use std::{
 
 use tokio::sync::watch;
 
-/// A moment, by a clock that only goes forward and by the time of day.
+/// A moment, by the monotonic clock and by the time of day.
 ///
-/// The first stands still while a machine is suspended, and the second may be set: that either has passed is enough.
+/// The monotonic clock stands still while the machine is suspended, and the time of day may be set. A moment has passed as soon
+/// as either clock says so.
 #[derive(Debug, Clone, Copy)]
 pub struct Moment {
     steady: Instant,
@@ -17,7 +18,7 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// Returns the present.
+    /// Returns the current moment.
     pub fn now() -> Self {
         Self {
             steady: Instant::now(),
@@ -25,7 +26,7 @@ impl Moment {
         }
     }
 
-    /// Returns the moment that is this much later.
+    /// Returns the moment that is `pause` later.
     #[must_use]
     pub fn after(self, pause: Duration) -> Self {
         Self {
@@ -34,7 +35,7 @@ impl Moment {
         }
     }
 
-    /// Returns the clock that only goes forward.
+    /// Returns the moment by the monotonic clock.
     pub const fn steady(self) -> Instant {
         self.steady
     }
@@ -44,17 +45,17 @@ impl Moment {
     }
 }
 
-/// Lets writes through until a moment that is put off again and again. Cloning gives another handle to the same fence.
+/// Lets writes through until a moment that is extended again and again. A clone is another handle to the same fence.
 ///
-/// A write that is under way when the fence closes is given up: what is on its way then arrives before anybody else may
-/// write, or not at all.
+/// A write in flight when the fence closes is abandoned. What has already been sent arrives before anyone else may write, or not
+/// at all.
 #[derive(Debug, Clone, Default)]
 pub struct Fence {
     until: Arc<watch::Sender<Option<Moment>>>,
 }
 
 impl Fence {
-    /// Makes a fence that is closed.
+    /// Creates a closed fence.
     pub fn closed() -> Self {
         Self::default()
     }
@@ -64,17 +65,17 @@ impl Fence {
         self.until.send_replace(Some(moment));
     }
 
-    /// Lets no more writes through.
+    /// Stops letting writes through.
     pub fn close(&self) {
         self.until.send_replace(None);
     }
 
-    /// Says whether writes are let through.
+    /// Returns whether writes are let through.
     pub fn is_open(&self) -> bool {
         self.until.borrow().is_some_and(|until| !until.has_passed())
     }
 
-    /// Returns when no more writes are let through.
+    /// Waits until writes are no longer let through.
     pub async fn closes(&self) {
         let mut changes = self.until.subscribe();
         loop {

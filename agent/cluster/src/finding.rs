@@ -1,4 +1,4 @@
-//! Finding an object of which only the inventory tells.
+//! Finds objects that are known only from the inventory.
 
 use std::time::Instant;
 
@@ -11,11 +11,11 @@ use crate::{
     request::RequestError,
 };
 
-/// Finds an object at whatever version the server serves its kind, and returns where that is. Nothing only if it is certain
-/// that the object does not exist: what counts as gone is forgotten, and would be nobody's.
+/// Finds an object at whatever version the server serves its kind, and returns it with that version. Returns `None` only if the
+/// object certainly does not exist: an object that counts as gone is forgotten and would belong to no one.
 ///
-/// What is known of the server counts as long as it serves that. Otherwise it is asked, once for all that is looked for since
-/// the same time.
+/// What is known about the server is used as long as the server serves it. Otherwise the server is asked, once for all lookups
+/// that began at the same time.
 pub(crate) async fn find(
     connection: &Connection,
     discovery: &Discovery,
@@ -28,7 +28,7 @@ pub(crate) async fn find(
     let known = discovery.kinds().await?;
     if let Ok(resource) = known.find_at_any(group, version, kind) {
         match connection.read(resource, &id).await {
-            // Whoever took the kind away may have taken the right to read it along.
+            // Whoever removed the kind may also have removed the right to read it.
             Err(error) if error.is_unserved() || error.is_forbidden() => refused = Some(error),
             read => return Ok(read?.map(|live| (resource.clone(), live))),
         }
@@ -42,7 +42,7 @@ pub(crate) async fn find(
     }
     for resource in served {
         match connection.read(&resource, &id).await {
-            // It is listed, and not served yet or any more.
+            // It is listed, but not served yet or no longer served.
             Err(error) if error.is_unserved() => refused = Some(error),
             read => return Ok(read?.map(|live| (resource, live))),
         }

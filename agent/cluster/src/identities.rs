@@ -1,11 +1,11 @@
-//! Which objects a render is about, also one that cannot be made ready for its cluster.
+//! The objects that a render is about, even if it cannot be made ready for its cluster.
 
 use pintle_core::{object::ObjectId, rendered::Rendered};
 
 use crate::{discovery::Kinds, release::Release};
 
-/// Returns the identities that the objects of a render have in a cluster that serves `kinds`. Of an object whose kind is not
-/// served it is not known whether it is in a namespace: it has both that it may have.
+/// Returns the identities that the objects of a render have in a cluster that serves `kinds`. If the kind of an object is not
+/// served, it is not known whether the object is namespaced, so both possible identities are returned.
 pub(crate) fn identities(rendered: &Rendered, release: &Release, kinds: &Kinds) -> Vec<ObjectId> {
     let mut found = Vec::with_capacity(rendered.objects().len());
     for rendered in rendered.objects() {

@@ -1,31 +1,31 @@
-//! Converges a cluster: server-side apply, inventory, order, pruning, watching.
+//! Converges a cluster: server-side apply, inventory, ordering, pruning and watching.
 //!
-//! A [`Connection`] reaches one API server, in one's own name or in that of a service account. A [`Cluster`] offers the
-//! stages of the pipeline that need it, each made from the one before:
+//! A [`Connection`] reaches one API server, either under its own identity or as a service account. A [`Cluster`] offers the
+//! pipeline stages that need it, each built from the one before:
 //!
-//! 1. [`Cluster::prepare`]: rendered objects get their namespace and label → [`Prepared`];
-//! 2. [`Cluster::plan`]: what would be done → [`Planned`], a core `Plan` with the inventory as it should be;
+//! 1. [`Cluster::prepare`]: gives rendered objects their namespace and label → [`Prepared`];
+//! 2. [`Cluster::plan`]: works out what would be done → [`Planned`], a core `Plan` with the inventory as it should be;
 //! 3. `Checked` and `Approved` of `pintle-core`: policies and gates;
 //! 4. [`Cluster::apply`]: server-side apply in waves, then deletions → [`Applied`];
-//! 5. [`Tracker::wait`]: until all objects are healthy.
+//! 5. [`Tracker::wait`]: waits until all objects are healthy.
 //!
-//! A [`Tracker`] watches what was applied, so that drift is seen at once and an application that is as it should be costs
-//! no request. The inventory is kept in an [`InventoryStore`]: the status of an Application ([`StatusStore`]) or a
-//! `ConfigMap` ([`ConfigMapStore`]).
+//! A [`Tracker`] watches what was applied, so that drift is seen at once and an application that is as it should be costs no
+//! requests. The inventory is kept in an [`InventoryStore`]: the status of an Application ([`StatusStore`]) or a `ConfigMap`
+//! ([`ConfigMapStore`]).
 //!
 //! # What it costs
 //!
-//! The first convergence of an application of n new objects, with a tracker: one write of the intention, n applies, and
-//! one write of the result with the inventory. A changed object costs one read and one apply. Nothing else is asked while
-//! nothing changes; watches are renewed every five minutes.
+//! With a tracker, the first convergence of an application of n new objects takes one write of the intention, n applies, and one
+//! write of the result with the inventory. A changed object costs one read and one apply. While nothing changes, no other
+//! requests are made; watches are renewed every five minutes.
 //!
 //! # What survives what
 //!
-//! Before the first object is written, the inventory lists it; on the object itself, the annotation
-//! [`DESIRED_ANNOTATION`](pintle_core::names::DESIRED_ANNOTATION) names what was applied. So a run that is killed at any point leaves nothing that the next one
-//! does not know, and nothing is applied twice. Every request can be sent more than once with the same effect, and is,
-//! when the server is busy or the connection breaks. Two agents that work on one application by mistake cannot overwrite
-//! each other's inventory.
+//! The inventory lists each object before the first object is written. On the object itself, the annotation
+//! [`DESIRED_ANNOTATION`](pintle_core::names::DESIRED_ANNOTATION) names what was applied. A run that is killed at any point
+//! therefore leaves nothing that the next run does not know about, and nothing is applied twice. Every request has the same
+//! effect however often it is sent, and requests are retried when the server is busy or the connection breaks. Two agents that
+//! work on one application by mistake cannot overwrite each other's inventory.
 #![deny(missing_docs)]
 
 mod applying;

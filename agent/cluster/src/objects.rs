@@ -11,24 +11,24 @@ use crate::{
     watching::typed,
 };
 
-/// Server-side apply takes YAML, of which JSON is a part.
+/// The content type of server-side apply: YAML, of which JSON is a subset.
 const APPLY: &str = "application/apply-patch+yaml";
 pub(crate) const MERGE: &str = "application/merge-patch+json";
 pub(crate) const JSON: &str = "application/json";
-/// Only the metadata of each object of a list.
+/// Asks for only the metadata of each object in a list.
 pub(crate) const METADATA_LIST: &str =
     "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 
-/// How an apply is meant.
+/// The options of an apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mode {
-    /// Whether fields of other managers are taken over.
+    /// Whether to take over fields from other managers.
     pub(crate) force: bool,
-    /// Whether nothing is to be written.
+    /// Whether nothing may be written.
     pub(crate) dry_run: bool,
 }
 
-/// What an apply came to.
+/// The result of an apply.
 pub(crate) struct Applied {
     /// Whether the object did not exist before.
     pub(crate) created: bool,
@@ -36,7 +36,7 @@ pub(crate) struct Applied {
     pub(crate) live: Value,
 }
 
-/// What an object must be like for its deletion.
+/// The conditions under which an object may be deleted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Preconditions {
     pub(crate) uid: Option<String>,
@@ -53,7 +53,7 @@ impl Preconditions {
         }
     }
 
-    /// Binds a deletion to exactly this object, whatever its state: that may change at any time.
+    /// Binds a deletion to exactly this object in any state: its state may change at any time.
     pub(crate) fn of_any_state(live: &Value) -> Self {
         Self {
             resource_version: None,
@@ -63,7 +63,7 @@ impl Preconditions {
 }
 
 impl Connection {
-    /// Reads an object; nothing if it does not exist. That its kind is not served at this version is an error.
+    /// Reads an object; `None` if it does not exist. It is an error if its kind is not served at this version.
     pub(crate) async fn read(
         &self,
         resource: &ResourceType,
@@ -76,7 +76,7 @@ impl Connection {
         }
     }
 
-    /// Like [`Connection::read`], with the right to list the objects of the kind only.
+    /// Like [`Connection::read`], but needs only the right to list objects of the kind.
     pub(crate) async fn read_from_list(
         &self,
         resource: &ResourceType,
@@ -88,7 +88,7 @@ impl Connection {
         Ok(found.map(|found| typed(found, resource)))
     }
 
-    /// Applies an object on the server's side.
+    /// Applies an object with server-side apply.
     ///
     /// <https://kubernetes.io/docs/reference/using-api/server-side-apply/>
     pub(crate) async fn apply_object(
@@ -114,7 +114,7 @@ impl Connection {
         Ok(Applied { created, live })
     }
 
-    /// Asks for an object's deletion; what depends on it is collected by the server. Says whether it was there.
+    /// Requests an object's deletion; the server collects its dependents. Returns whether the object existed.
     pub(crate) async fn delete_object(
         &self,
         resource: &ResourceType,
@@ -125,7 +125,8 @@ impl Connection {
             .await
     }
 
-    /// Replaces the record of who owns which fields of an object, as long as it is the one that was read.
+    /// Replaces the record of which manager owns which fields of an object, provided that the object is unchanged since it was
+    /// read.
     pub(crate) async fn set_managed_fields(
         &self,
         resource: &ResourceType,
@@ -144,7 +145,7 @@ impl Connection {
         self.call(&call).await.map(|_| ())
     }
 
-    /// Asks for an object's deletion after that of what depends on it: when it is gone, so are its pods.
+    /// Requests an object's deletion after that of its dependents: once it is gone, so are its pods.
     pub(crate) async fn delete_with_dependents(
         &self,
         resource: &ResourceType,
@@ -174,7 +175,7 @@ impl Connection {
         }
     }
 
-    /// Returns namespace and name of at most `limit` objects of a kind in the whole cluster.
+    /// Returns the namespace and name of at most `limit` objects of a kind in the whole cluster.
     pub(crate) async fn names(
         &self,
         resource: &ResourceType,
@@ -184,7 +185,7 @@ impl Connection {
         self.list_names(call).await
     }
 
-    /// Returns namespace and name of all objects of a kind that carry a label, in one namespace or in all.
+    /// Returns the namespace and name of all objects of a kind that carry a label, in one namespace or in all.
     pub(crate) async fn labelled_names(
         &self,
         resource: &ResourceType,
@@ -206,7 +207,7 @@ impl Connection {
     }
 }
 
-/// Namespace and name.
+/// A namespace and a name.
 pub(crate) type Name = (Option<String>, String);
 
 /// Returns a condition of an object's status.
@@ -217,7 +218,7 @@ pub(crate) fn condition<'a>(live: &'a Value, kind: &str) -> Option<&'a Value> {
         .find(|condition| condition["type"] == kind)
 }
 
-/// The items of a list; none if it is no list, whatever it is.
+/// Returns the items of a list; none if the value is not a list.
 pub(crate) fn items(list: Value) -> Vec<Value> {
     match list {
         Value::Object(mut fields) => match fields.remove("items") {

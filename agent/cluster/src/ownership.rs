@@ -1,18 +1,18 @@
-//! Whose an object is.
+//! Who owns an object.
 
 use pintle_core::{fields, inventory::Entry, names::APPLICATION_LABEL, object::ObjectId};
 use serde_json::Value;
 
 use crate::{claims::Claim, prepare::PreparedObject, rejection::WriteError, release::Release};
 
-/// By which Helm, and what renders charts, knows a hook.
+/// The annotation by which Helm, and anything else that renders charts, recognises a hook.
 /// <https://helm.sh/docs/topics/charts_hooks/>
 const HELM_HOOK: &str = "helm.sh/hook";
 
-/// Says whether fields that others own may be taken over in an object that exists.
+/// Checks whether fields that others own may be taken over in an existing object.
 ///
-/// They may be where the object is the application's own: it was applied before, or is adopted. Otherwise the error says
-/// whose it is, or is left to the server's own answer.
+/// They may be if the object is the application's own: it was applied before, or is adopted. Otherwise the error says who owns
+/// the object, or is `None`, which leaves the answer to the server.
 pub(crate) async fn may_force(
     live: &Value,
     release: &Release,
@@ -26,13 +26,13 @@ pub(crate) async fn may_force(
         None => None,
     };
     if claim == Some(Claim::Wanted) {
-        // Two that take it from each other would never come to an end.
+        // Two applications that take it from each other would never stop.
         return Err(Some(WriteError::Contested {
             owner: other.unwrap_or_default().to_owned(),
             application: release.application.label_value(),
         }));
     }
-    // What an owner turns out to want a moment later is not adopted from it either.
+    // Nor is an object adopted if its owner may turn out to want it a moment later.
     let may_adopt = (adopts || release.adopt) && claim != Some(Claim::Beginning);
     if may_adopt || claim == Some(Claim::Left) {
         return Ok(());
@@ -69,8 +69,8 @@ async fn claim(release: &Release, owner: &str, id: &ObjectId) -> Claim {
     }
 }
 
-/// Says whether a hook may take the place of an object that exists: of one that this application made, or of what a hook
-/// left that another tool ran.
+/// Checks whether a hook may take the place of an existing object: one that this application made, or one left by a hook that
+/// another tool ran.
 pub(crate) async fn may_run_hook(
     live: &Value,
     release: &Release,
@@ -93,10 +93,10 @@ pub(crate) async fn may_run_hook(
     .map_err(|refused| refused.unwrap_or(WriteError::NotOurHook))
 }
 
-/// Says whether an object that the inventory lists is still the application's, so that it may be deleted.
+/// Returns whether an object that the inventory lists is still the application's, so that it may be deleted.
 ///
-/// A label that names another application hands the object over; without a label, it must be the very object that was
-/// applied and still have fields of ours.
+/// A label that names another application hands the object over. Without a label, it must be the very object that was applied and
+/// still have fields owned by the application.
 pub(crate) fn is_ours(live: &Value, release: &Release, uid: Option<&str>) -> bool {
     if let Some(owner) = live["metadata"]["labels"][APPLICATION_LABEL].as_str() {
         return owner == release.application.label_value();
@@ -143,7 +143,7 @@ mod tests {
         }
     }
 
-    /// Knows what `shop.api` wants.
+    /// Gives a fixed answer about what `shop.api` wants.
     #[derive(Debug)]
     struct Known(Claim);
 

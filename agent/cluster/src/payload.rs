@@ -7,15 +7,15 @@ use serde_json::Value;
 
 use crate::{prepare::payload, release::Release};
 
-/// What is sent for an object, and whether it may only be sent as long as the object is as it was read.
+/// What is sent for an object, and whether it may be sent only while the object is unchanged since it was read.
 pub(crate) struct Payload {
     value: Value,
-    /// The object's state when it was read, if values of it are sent again.
+    /// The resource version of the object when it was read, if values from it are sent back.
     bound_to: Option<String>,
 }
 
 impl Payload {
-    /// Returns what is sent for an object that is made.
+    /// Returns the payload for creating an object.
     pub(crate) fn new(object: &Object, desired: Digest) -> Self {
         Self {
             value: payload(object, desired),
@@ -23,7 +23,7 @@ impl Payload {
         }
     }
 
-    /// Returns what is sent for an object that exists: fields that the application ignores stay as they are.
+    /// Returns the payload for an existing object: fields that the application ignores stay as they are.
     pub(crate) fn onto(object: &Object, desired: Digest, live: &Value, release: &Release) -> Self {
         let ignored = release.drift.ignored(object.id());
         let mut plain = payload(object, desired);
@@ -36,7 +36,7 @@ impl Payload {
         }
         let respected = respecting(&plain, live, &release.manager(), &ignored);
         let mut value = respected.object;
-        // By these we know the object again, whatever is ignored.
+        // Pintle recognises the object by these, whatever is ignored.
         value["metadata"]["labels"][APPLICATION_LABEL] =
             plain["metadata"]["labels"][APPLICATION_LABEL].clone();
         value["metadata"]["annotations"] = with_desired(&value, &plain);
@@ -49,12 +49,12 @@ impl Payload {
         }
     }
 
-    /// Returns it as it is for whoever only looks, or for a last attempt.
+    /// Returns the payload without a bound version, for dry runs and last attempts.
     pub(crate) fn unbound(&self) -> &Value {
         &self.value
     }
 
-    /// Returns it so that the server refuses it if the object has changed since it was read.
+    /// Returns the payload such that the server refuses it if the object has changed since it was read.
     /// <https://kubernetes.io/docs/reference/using-api/api-concepts/#patch-and-apply>
     pub(crate) fn bound(&self) -> Value {
         let mut value = self.value.clone();
@@ -64,13 +64,13 @@ impl Payload {
         value
     }
 
-    /// Says whether values of the object as it was read are sent again.
+    /// Returns whether values of the object as it was read are sent back.
     pub(crate) fn is_bound(&self) -> bool {
         self.bound_to.is_some()
     }
 }
 
-/// The annotations of what is sent, with the digest of the desired object.
+/// Returns the annotations of a payload, with the digest of the desired object.
 fn with_desired(value: &Value, plain: &Value) -> Value {
     let desired = pintle_core::names::DESIRED_ANNOTATION;
     let mut annotations = value["metadata"]["annotations"].clone();
@@ -81,17 +81,17 @@ fn with_desired(value: &Value, plain: &Value) -> Value {
     annotations
 }
 
-/// Where the built-in kinds have the spec of the pods that they make.
+/// The paths of the pod spec in the built-in kinds that create pods.
 const PODS: [&[&str]; 2] = [
     &["spec", "template", "spec"],
     &["spec", "jobTemplate", "spec", "template", "spec"],
 ];
 
-/// Lets the account of pods go when it leaves the source.
+/// Releases the service account of pods when it leaves the source.
 ///
-/// The server writes `serviceAccountName` into the deprecated `serviceAccount` as well, which nobody applied and so nobody
-/// lets go of, and takes the account from there when the name is gone: pods would keep it for ever, or not be made when it
-/// does not exist any more. Who lets go of the name in the same apply lets go of both.
+/// The server also writes `serviceAccountName` into the deprecated `serviceAccount`, which no one applied and so no one gives up.
+/// When the name is gone, it takes the account from there: pods would keep it for ever, or not be created once it no longer
+/// exists. An apply that gives up the name therefore gives up both.
 /// <https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#PodSpec>
 fn leave_service_account(value: &mut Value, object: &Object, live: &Value, manager: &str) {
     const NAME: &str = "serviceAccountName";

@@ -1,4 +1,4 @@
-//! Rendered objects made ready for one cluster: namespaces and label set, what only servers write removed.
+//! Rendered objects made ready for one cluster: sets namespaces and labels, and removes what only servers write.
 
 mod secret;
 
@@ -30,13 +30,13 @@ pub struct PreparedObject {
     pub object: Arc<Object>,
     /// Its digest, with the data of a Secret concealed.
     pub desired: Digest,
-    /// Where it is sent.
+    /// The resource to which it is sent.
     pub resource: ResourceType,
-    /// Where in the source it is written.
+    /// Where it is written in the source.
     pub source: Option<Position>,
-    /// What makes it a hook; absent for what is to be in the cluster as long as the source has it.
+    /// What makes it a hook; absent for objects that are in the cluster for as long as the source has them.
     pub hook: Option<Hook>,
-    /// Whether it stays when it leaves the source until its deletion is explicitly allowed.
+    /// Whether it stays when it leaves the source, until its deletion is explicitly allowed.
     pub keep: bool,
 }
 
@@ -46,7 +46,7 @@ impl PreparedObject {
         self.object.id()
     }
 
-    /// Says whether it is a hook of an event.
+    /// Returns whether it is a hook of an event.
     pub(crate) fn is_hook_of(&self, event: HookEvent) -> bool {
         let hook = self.hook.as_ref();
         hook.is_some_and(|hook| hook.events.contains(&event))
@@ -87,13 +87,13 @@ impl Prepared {
         &self.objects
     }
 
-    /// Lets the objects go, with their order. What is left, the hooks and the digests, is enough to end a release whose
-    /// objects are applied ([`crate::Cluster::complete`]); it may wait long for its health.
+    /// Drops the objects and their order. The hooks and digests that remain are enough to finish a release whose objects are
+    /// applied ([`crate::Cluster::complete`]), which may have to wait a long time for its health.
     pub fn forget_objects(&mut self) {
         (self.objects, self.order) = (Vec::new(), Order::default());
     }
 
-    /// Says whether an object stays when it leaves the source.
+    /// Returns whether an object stays when it leaves the source.
     pub(crate) fn keeps(&self, id: &ObjectId) -> bool {
         self.find(id).is_some_and(|object| object.keep)
     }
@@ -114,7 +114,7 @@ impl Prepared {
         &self.order
     }
 
-    /// Returns the digest of the render that was made ready: it names the release.
+    /// Returns the digest of the original render: it names the release.
     pub fn rendered(&self) -> Digest {
         self.rendered
     }
@@ -124,7 +124,7 @@ impl Prepared {
         self.digest
     }
 
-    /// Returns the kinds that were known, with those that the render itself defines.
+    /// Returns the known kinds, including those that the render itself defines.
     pub fn kinds(&self) -> &Kinds {
         &self.kinds
     }
@@ -133,17 +133,17 @@ impl Prepared {
         Arc::clone(&self.kinds)
     }
 
-    /// Says whether the server did not serve a kind at its version, and the render itself brings what has it do so.
+    /// Returns whether the server does not serve a kind at its version yet, and the render itself brings the definition for it.
     pub(crate) fn is_coming(&self, kind: &ResourceType) -> bool {
         self.coming.contains(kind)
     }
 
-    /// Says whether the definition of a kind is rendered, be it new or not.
+    /// Returns whether the definition of a kind is rendered, new or not.
     pub(crate) fn brings(&self, id: &ObjectId) -> bool {
         self.definitions_of(id).next().is_some()
     }
 
-    /// Returns the rendered definitions of a kind, be they new or not.
+    /// Returns the rendered definitions of a kind, new or not.
     pub(crate) fn definitions_of(&self, id: &ObjectId) -> impl Iterator<Item = &ObjectId> {
         let defines = move |object: &&PreparedObject| {
             let defined = definition_of(object.id(), object.object.value());
@@ -157,36 +157,36 @@ impl Prepared {
 /// An object of a kind that the server does not serve.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnservedObject {
-    /// Which object.
+    /// The object.
     pub id: ObjectId,
     /// Where it is written.
     pub position: Option<Position>,
-    /// What there is instead.
+    /// The unknown kind, and what is served instead.
     pub unknown: UnknownKind,
 }
 
 /// Why a render cannot be planned for this cluster.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PrepareError {
-    /// The cluster has no such kind. It may get it: another application may bring the CRD.
+    /// The cluster has no such kind. It may get it later: another application may bring the CRD.
     #[error("{}{}: {}", place(.0.position.as_ref()), .0.id, .0.unknown)]
     UnknownKind(Box<UnservedObject>),
-    /// Two objects are one when their namespaces are filled in.
+    /// Two objects turn out to be one when their namespaces are filled in.
     #[error(transparent)]
     Duplicate(#[from] Box<DuplicateObject>),
     /// The server could not be asked for its kinds.
     #[error(transparent)]
     Discovery(#[from] RequestError),
-    /// An object's annotations about its place in the order say nothing.
+    /// An object's annotations about its place in the order cannot be read.
     #[error("{}{}: {}", place(.0.position.as_ref()), .0.id, .0.error)]
     Links(Box<Misplaced>),
-    /// The objects cannot be brought into an order.
+    /// The objects cannot be put into an order.
     #[error("{}{}", .0.error, written_at(&.0.places))]
     Order(Box<Disorder>),
-    /// A value of a Secret is no text.
+    /// A value of a Secret is not text.
     #[error("{}{}: {} is {}: expected text, so put it in quotes", place(.0.position.as_ref()), .0.id, .0.field, .0.found)]
     NotText(Box<NotText>),
-    /// An object is a hook, and also none.
+    /// An object is both a hook and not a hook.
     #[error(
         "{}{} is rendered as a hook, and {}as an object that is none: its hook would delete what is to stay, so rename one of them",
         place(.0.hook.as_ref()), .0.id, at(.0.object.as_ref())
@@ -194,21 +194,21 @@ pub enum PrepareError {
     AlsoHook(Box<Clash>),
 }
 
-/// An object that is rendered as a hook, and also as an object that is none.
+/// An object that is rendered both as a hook and as an ordinary object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Clash {
-    /// Which object.
+    /// The object.
     pub id: ObjectId,
     /// Where the hook is written.
     pub hook: Option<Position>,
-    /// Where the object is written.
+    /// Where the ordinary object is written.
     pub object: Option<Position>,
 }
 
 /// An object whose place in the order cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Misplaced {
-    /// Which object.
+    /// The object.
     pub id: ObjectId,
     /// Where it is written.
     pub position: Option<Position>,
@@ -216,17 +216,17 @@ pub struct Misplaced {
     pub error: LinkError,
 }
 
-/// Objects that cannot be brought into an order.
+/// Objects that cannot be put into an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disorder {
-    /// Why.
+    /// The reason.
     pub error: OrderError,
     /// Where they are written.
     pub places: Vec<(ObjectId, Position)>,
 }
 
 impl PrepareError {
-    /// Says whether the same render may be acceptable later without any change.
+    /// Returns whether the same render may be acceptable later without any change.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::UnknownKind(_) => true,
@@ -263,9 +263,9 @@ fn at(position: Option<&Position>) -> String {
 
 /// Makes a render ready for a cluster that serves `kinds`.
 ///
-/// Objects of namespaced kinds without a namespace get the release's; those of other kinds lose theirs. All get the
-/// application's label. `status` and what only a server writes is removed, and `stringData` of Secrets becomes `data`:
-/// the server does the same, and would then not know whose field it is.
+/// Objects of namespaced kinds without a namespace get the release's namespace; objects of other kinds lose theirs. All objects
+/// get the application's label. `status` and what only a server writes are removed, and `stringData` of Secrets becomes `data`:
+/// the server does the same, and would then not know who owns the field.
 pub(crate) fn prepare(
     rendered: &Rendered,
     release: &Release,
@@ -341,7 +341,7 @@ fn ordered(objects: &[PreparedObject]) -> Result<Order, PrepareError> {
     })
 }
 
-/// Returns group and kind that a definition defines.
+/// Returns the group and kind that a definition defines.
 pub(crate) fn definition_of(id: &ObjectId, value: &Value) -> Option<(String, String)> {
     let spec = &value["spec"];
     let names = (spec["group"].as_str()?, spec["names"]["kind"].as_str()?);
@@ -370,7 +370,7 @@ fn finished(
     })
 }
 
-/// No object may be a hook and none: what the hook's rules delete would be missing.
+/// Checks that no object is both a hook and not a hook: what the hook's rules delete would then be missing.
 fn check_apart(objects: &[PreparedObject], hooks: &[PreparedObject]) -> Result<(), PrepareError> {
     for hook in hooks {
         if let Ok(index) = objects.binary_search_by(|object| object.id().cmp(hook.id())) {
@@ -513,7 +513,7 @@ mod tests {
         };
         assert_snapshot!(refused("stringData", json!(1234)), @"all.yaml:1:1: Secret a: stringData.pin is a number: expected text, so put it in quotes");
         assert_snapshot!(refused("data", json!({"a": "hunter2"})), @"all.yaml:1:1: Secret a: data.pin is an object: expected text, so put it in quotes");
-        // A key without a value is nothing to the server.
+        // The server ignores a key without a value.
         let empty = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}, "data": {"pin": null}});
         assert!(ready(vec![empty]).is_ok());
     }

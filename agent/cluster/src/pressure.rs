@@ -1,8 +1,8 @@
-//! The API server's back-pressure, obeyed by all requests of one name together.
+//! The API server's back-pressure, obeyed jointly by all requests under one identity.
 //!
-//! Priority and fairness answers 429 when the queue of a flow is full, and says after which time to come again. A flow is a
-//! user's, so one request's refusal speaks for all that are made in the same name: sending the others all the same would only fill
-//! the queue anew. Requests in other names go on.
+//! Priority and fairness answers 429 when the queue of a flow is full, and says how long to wait. A flow belongs to a user, so
+//! the refusal of one request applies to all requests under the same identity: sending the others anyway would only fill the
+//! queue again. Requests under other identities continue.
 //!
 //! <https://kubernetes.io/docs/concepts/cluster-administration/flow-control/>
 
@@ -16,19 +16,19 @@ use tokio::time::Instant;
 
 use crate::connection::ServiceAccount;
 
-/// How long requests rest when the server does not say.
+/// How long requests pause when the server does not say.
 const REST: Duration = Duration::from_secs(1);
-/// The longest rest that is waited for within a request; a longer one is an error at once.
+/// The longest pause that a request waits out; a longer one is an error at once.
 pub(crate) const LONGEST: Duration = Duration::from_secs(30);
 
-/// Until when requests rest, by the name in which they are made; nothing is one's own.
+/// Until when requests pause, by the account they are made as; `None` is the connection's own identity.
 #[derive(Debug, Default)]
 pub(crate) struct Pressure {
     until: Mutex<BTreeMap<Option<ServiceAccount>, Instant>>,
 }
 
 impl Pressure {
-    /// Lets all requests in a name rest for as long as the server wishes.
+    /// Pauses all requests under an identity for as long as the server asks.
     pub(crate) fn rest(&self, name: Option<&ServiceAccount>, wish: Option<Duration>, now: Instant) {
         let until = now + wish.unwrap_or(REST);
         let mut rests = self.lock();
@@ -37,7 +37,7 @@ impl Pressure {
         *known = (*known).max(until);
     }
 
-    /// Returns how long requests in a name still rest; nothing if they may be sent.
+    /// Returns how long requests under an identity still have to pause; `None` if they may be sent.
     pub(crate) fn left(&self, name: Option<&ServiceAccount>, now: Instant) -> Option<Duration> {
         let rests = self.lock();
         if rests.is_empty() {
@@ -48,13 +48,13 @@ impl Pressure {
         (!left.is_zero()).then_some(left)
     }
 
-    /// Waits until requests in a name may be sent. The error says how long that would take, if it is too long.
+    /// Waits until requests under an identity may be sent. If the wait is too long, returns its length as the error.
     pub(crate) async fn pass(&self, name: Option<&ServiceAccount>) -> Result<(), Duration> {
         while let Some(left) = self.left(name, Instant::now()) {
             if left > LONGEST {
                 return Err(left);
             }
-            // Spread over half as long again, so that what rested together is not sent together.
+            // Up to half as long again at random, so that requests that paused together are not sent together.
             tokio::time::sleep(left + (left / 2).mul_f64(rand::random())).await;
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Reading objects of any kind, and being told when they change.
+//! Reads objects of any kind, and reports when they change.
 
 pub(crate) mod paging;
 pub(crate) mod sharing;
@@ -16,7 +16,7 @@ use crate::{
     watching::{self, Selection, Told, refusals::Refusals, typed},
 };
 
-/// Reads objects in the name of whoever its connection acts as.
+/// Reads objects under its connection's identity.
 #[derive(Debug, Clone)]
 pub struct Reader {
     connection: Connection,
@@ -31,7 +31,7 @@ impl Reader {
         }
     }
 
-    /// Reads one object; nothing if it does not exist, or if its kind is not served.
+    /// Reads one object; `None` if it does not exist or its kind is not served.
     pub async fn get(
         &self,
         api_version: &str,
@@ -54,8 +54,8 @@ impl Reader {
         }
     }
 
-    /// Reads a page of the objects of a kind in one namespace or in all: the first, or the one that the page before names.
-    /// Returns what names the next one, too. Nothing if the kind is not served.
+    /// Reads a page of the objects of a kind, in one namespace or in all: the first page, or the one that `page` names. Also
+    /// returns the name of the next page. The result is empty if the kind is not served.
     pub async fn find(
         &self,
         api_version: &str,
@@ -72,7 +72,7 @@ impl Reader {
                 let found = found.into_iter().map(|item| typed(item, &resource));
                 Ok((found.collect(), next))
             }
-            // Of a list that was begun, a part is no answer.
+            // If a list has been begun, a part of it is not an answer.
             Err(error) if error.is_not_found() && page.is_none() => Ok((Vec::new(), None)),
             Err(error) => Err(error),
         }
@@ -86,10 +86,10 @@ impl Reader {
         served(&*self.discovery.kinds().await?, api_version, kind)
     }
 
-    /// Watches what [`Reader::get`] or [`Reader::find`] would read. The watch is the agent's own: it says *that*
-    /// something has changed, and whoever wants to know what reads it with their own rights.
+    /// Watches what [`Reader::get`] or [`Reader::find`] would read. The watch runs under the agent's own identity: it says *that*
+    /// something has changed, and callers read what has changed with their own rights.
     ///
-    /// Nothing for kinds that are not served, or cannot be watched.
+    /// Returns `None` for kinds that are not served or cannot be watched.
     pub async fn changes(
         &self,
         api_version: &str,
@@ -102,7 +102,7 @@ impl Reader {
         Ok(selection.map(|selection| Changes::of(&self.connection, selection)))
     }
 
-    /// Returns where a kind is served; nothing if it is not, or cannot be watched.
+    /// Returns the resource type of a kind; `None` if the kind is not served or cannot be watched.
     pub(crate) async fn watchable(
         &self,
         api_version: &str,
@@ -113,7 +113,7 @@ impl Reader {
     }
 }
 
-/// Returns where a kind is served; nothing if it is certain that it is not.
+/// Returns the resource type of a kind; `None` if the kind is certainly not served.
 fn served(
     kinds: &Kinds,
     api_version: &str,
@@ -135,26 +135,26 @@ fn served(
 
 /// What has changed.
 pub(crate) enum Change {
-    /// It may be anything: the watch was opened, or opened anew.
+    /// Anything may have changed: the watch was opened or reopened.
     OfAny,
-    /// This object came, went, or is another than before.
+    /// This object was created, deleted or changed.
     Of(Value),
 }
 
-/// Changes of some objects, until it is dropped.
+/// Reports changes to some objects, until it is dropped.
 #[derive(Debug)]
 pub struct Changes {
     told: mpsc::Receiver<Told>,
     task: AbortHandle,
-    /// Whether all that there was has been seen: what comes then is a change.
+    /// Whether the initial state has been seen in full: what comes afterwards is a change.
     complete: bool,
-    /// Of what, for the log.
+    /// What is watched, for the log.
     of: String,
     refusals: Refusals,
 }
 
 impl Changes {
-    /// Watches in the connection's own name.
+    /// Watches under the connection's own identity.
     pub(crate) fn of(connection: &Connection, selection: Selection) -> Self {
         let (send, told) = mpsc::channel(8);
         let of = selection.to_string();
@@ -168,12 +168,12 @@ impl Changes {
         }
     }
 
-    /// Waits for a change. The first comes when the watch is open: what was read before may be out of date by then.
+    /// Waits for a change. The first is reported when the watch is open: what was read before may be stale by then.
     pub async fn next(&mut self) {
         self.next_change().await;
     }
 
-    /// Does the same, and says what has changed.
+    /// Waits for a change as [`Changes::next`] does, and returns what has changed.
     pub(crate) async fn next_change(&mut self) -> Change {
         loop {
             match self.told.recv().await {
@@ -196,7 +196,7 @@ impl Changes {
                     return Change::Of(object);
                 }
                 Some(Told::Seen(_) | Told::Gone(_) | Told::Failed(_)) => {}
-                // The watch goes on for as long as it is listened to.
+                // The watch goes on for as long as there is a receiver.
                 None => std::future::pending().await,
             }
         }

@@ -1,4 +1,4 @@
-//! What is being converged, for whom and by which rules.
+//! What is being converged, for which application and by which rules.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -9,26 +9,26 @@ use pintle_core::{
 
 use crate::{claims::Claims, connection::ServiceAccount, helm::HelmManifest, waits::Waits};
 
-/// What is done with an application.
+/// What is being done with an application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// It comes to be as it is rendered.
+    /// The cluster is brought to the state that was rendered.
     Converge,
-    /// It is removed: what is rendered are its hooks for that, and everything else goes.
+    /// The application is removed: only its removal hooks are rendered, and everything else is deleted.
     Remove,
     /// Only its tests are run.
     Test,
 }
 
-/// Of which objects drift is left as it is: seen and told, and not put right.
+/// The objects whose drift is left alone: seen and reported, but not repaired.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Leave {
-    /// Of none.
+    /// None.
     #[default]
     Nothing,
-    /// Of these, for the time being.
+    /// These, for the time being.
     Objects(BTreeSet<ObjectId>),
-    /// Of all.
+    /// All.
     Everything,
 }
 
@@ -42,52 +42,53 @@ impl Leave {
     }
 }
 
-/// One application as the cluster sees it: who it is, in whose name it writes, and what it may delete.
+/// One application as the cluster sees it: its identity, the account it writes as, and what it may delete.
 #[derive(Debug, Clone)]
 pub struct Release {
-    /// Whose objects these are. Gives the field manager and the label.
+    /// The application that owns the objects. Determines the field manager and the label.
     pub application: ApplicationName,
-    /// Namespace of objects that name none.
+    /// The namespace of objects that name none.
     pub namespace: String,
-    /// In whose name requests are made; nothing for one's own.
+    /// The service account that requests are made as; `None` for the connection's own identity.
     pub account: Option<ServiceAccount>,
-    /// Conceals Secrets in digests.
+    /// The seed that conceals Secrets in digests.
     pub seed: Seed,
     /// What may be deleted when it leaves the source.
     pub prune: PruneSettings,
-    /// Which changes by others are no drift.
+    /// Which changes by others are not drift.
     pub drift: DriftSettings,
-    /// Of which objects drift is left as it is. What the source changes is written all the same.
+    /// The objects whose drift is left alone. Changes in the source are still written.
     pub leaves: Leave,
-    /// What other applications want, if somebody knows.
+    /// What other applications want, if that is known.
     pub claims: Option<Arc<dyn Claims>>,
-    /// Many deletions at once that a person has confirmed.
+    /// The digest of a large deletion that a person has confirmed.
     pub confirmed_deletions: Option<Digest>,
-    /// Whether objects that exist already may be taken over although other managers own some of the fields.
-    /// An object can say so itself, with the annotation `pintle.dev/adopt: allowed`.
+    /// Whether existing objects may be taken over although other managers own some of their fields. An object can ask for this
+    /// itself with the annotation `pintle.dev/adopt: allowed`.
     pub adopt: bool,
-    /// What Helm has applied, if it is taken over: what Helm owns in such objects becomes the application's own, so that
-    /// nothing is left behind of what leaves the source later.
+    /// What Helm has applied, if Helm's release is being taken over. The fields that Helm owns in those objects become the
+    /// application's own, so that nothing is left behind when something leaves the source later.
     pub from_helm: Option<Arc<HelmManifest>>,
     /// How long to wait for what the next objects need: definitions to be established, replaced objects to be gone.
     pub timeout: Span,
-    /// How long each hook may take, an object that others come after to be healthy, and what is deleted to be gone where something
-    /// waits for that.
+    /// How long each hook may take, how long an object that others come after may take to become healthy, and how long a deleted
+    /// object may take to be gone where something waits for that.
     pub hook_timeout: Span,
-    /// Since when its hooks and objects are waited for, by earlier runs too.
+    /// Since when its hooks and objects have been waited for, including earlier runs.
     pub waits: Waits,
-    /// What is done with it.
+    /// What is being done with the application.
     pub purpose: Purpose,
-    /// Where hooks for the removal are kept: in this namespace, under the whole name of the application; without it in the
-    /// application's own.
+    /// The namespace in which removal hooks are kept, under the application's full name. Without it, they are kept in the
+    /// application's own namespace.
     pub hooks_namespace: Option<String>,
-    /// The namespace that is being deleted with the application in it. What is in it goes without anybody's doing, and what the
-    /// account may not look at any more stays: the rights may have gone already, and the namespace waits for the application.
+    /// The namespace that is being deleted together with the application in it. Its contents go away without further action.
+    /// Objects that the account may no longer look at are left alone: the rights may already be gone, and the namespace waits for
+    /// the application.
     pub ending: Option<String>,
 }
 
 impl Release {
-    /// Makes a release in the application's own namespace, with default rules.
+    /// Creates a release in the application's own namespace, with default rules.
     pub fn new(application: ApplicationName, seed: Seed) -> Self {
         Self {
             namespace: application.namespace.clone(),
@@ -110,7 +111,7 @@ impl Release {
         }
     }
 
-    /// Returns the release for the removal of the application: everything goes that pruning may take, without a limit.
+    /// Returns the release for removing the application: everything that pruning may delete is deleted, without a limit.
     #[must_use]
     pub fn for_removal(mut self) -> Self {
         self.prune.max_percent = 100;
@@ -118,12 +119,12 @@ impl Release {
         self
     }
 
-    /// Says whether it is the removal of the application.
+    /// Returns whether this release removes the application.
     pub(crate) fn is_removal(&self) -> bool {
         self.purpose == Purpose::Remove
     }
 
-    /// Returns the release that takes over what Helm has installed.
+    /// Returns a release that takes over what Helm has installed.
     #[must_use]
     pub fn taking_over_from_helm(mut self, applied: Arc<HelmManifest>) -> Self {
         self.adopt = true;

@@ -1,36 +1,36 @@
-//! The way to another cluster, by a kubeconfig that somebody else wrote.
+//! Connections to other clusters, from a kubeconfig that someone else wrote.
 
 use kube::config::{AuthInfo, Cluster, KubeConfigOptions, Kubeconfig};
 use pintle_core::causes::chain;
 
 use crate::connection::{ConnectError, Connection, Options};
 
-/// Why a kubeconfig is of no use.
+/// Why a kubeconfig cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
-    /// It is no kubeconfig.
+    /// It is not a kubeconfig.
     #[error("it is no kubeconfig: {0}")]
     Malformed(String),
-    /// What it refers to is not in it.
+    /// Something that it refers to is missing from it.
     #[error("{what} `{name}` is not in it: there are {}", list(.known))]
     Missing {
-        /// `context`, `cluster` or `user`.
+        /// One of `context`, `cluster` or `user`.
         what: &'static str,
-        /// Which.
+        /// The name that is missing.
         name: String,
-        /// What is there.
+        /// The names that exist.
         known: Vec<String>,
     },
-    /// It would have the agent run a program or read one of its own files, or trust anybody.
+    /// It would make the agent run a program, read one of its own files, or trust anyone.
     #[error("`{field}` of its {what} `{name}` is not allowed: {why}")]
     NotAllowed {
-        /// `cluster` or `user`.
+        /// One of `cluster` or `user`.
         what: &'static str,
-        /// Which.
+        /// Its name.
         name: String,
         /// The field.
         field: &'static str,
-        /// Why, and what to do.
+        /// Why, and what to do instead.
         why: &'static str,
     },
     /// There is no connection.
@@ -56,8 +56,8 @@ const NO_TRUST: &str = "anybody on the way could read and change what is sent; p
 impl Connection {
     /// Connects to the cluster that the current context of a kubeconfig names. No request is sent yet.
     ///
-    /// The kubeconfig is not trusted: it may hold credentials, and nothing that runs a program in the agent or reads a file of
-    /// its own. Writes go through the same fence as those of `home`.
+    /// The kubeconfig is not trusted: it may hold credentials, but nothing that runs a program in the agent or reads one of the
+    /// agent's files. Writes go through the same fence as those of `home`.
     pub async fn remote(kubeconfig: &str, home: &Self) -> Result<Self, RemoteError> {
         let kubeconfig = checked(kubeconfig)?;
         let config =

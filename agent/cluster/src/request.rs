@@ -1,4 +1,4 @@
-//! One request to the API server: built, sent until it is answered, and its refusal understood.
+//! One request to the API server: building it, sending it until it is answered, and understanding a refusal.
 
 mod refusal;
 
@@ -25,47 +25,47 @@ pub enum RequestError {
     /// The server refused it.
     #[error("{0}")]
     Refused(Box<Refusal>),
-    /// The server did not answer in time, however often it was asked.
+    /// The server did not answer in time, on any attempt.
     #[error("the API server did not answer {request} within {limit:?}: is it overloaded?")]
     Timeout {
-        /// Method and path.
+        /// The method and path.
         request: String,
         /// How long each attempt waited.
         limit: Duration,
     },
-    /// The server has asked to be left alone, for longer than a request waits; the request was not sent.
+    /// The server has asked clients to pause for longer than a request waits. The request was not sent.
     #[error(
         "the API server is overloaded and has asked for a rest, of which {}s are left: {request} was not sent",
         .left.as_secs_f64().round().max(1.0)
     )]
     Resting {
-        /// Method and path.
+        /// The method and path.
         request: String,
-        /// How long it still takes.
+        /// How much of the pause is left.
         left: Duration,
     },
     /// There is no connection to the server.
     #[error("cannot reach the API server {server} for {request}: {detail}")]
     Unreachable {
-        /// Its address.
+        /// The server's address.
         server: String,
-        /// Method and path.
+        /// The method and path.
         request: String,
-        /// What the network says.
+        /// The network error.
         detail: String,
     },
-    /// It was not sent, or given up: another replica may be at work.
+    /// The request was not sent, or was abandoned: another replica may be at work.
     #[error(
         "{request} was held back: this replica's lease is not renewed, and another may have taken over"
     )]
     Fenced {
-        /// Method and path.
+        /// The method and path.
         request: String,
     },
-    /// The credentials cannot be had, for example because a login program failed.
+    /// No credentials are available, for example because a login program failed.
     #[error("cannot get credentials for the API server: {detail}")]
     Credentials {
-        /// What the client says.
+        /// The client's error.
         detail: String,
     },
     /// The server does not say for certain whether it serves something.
@@ -76,18 +76,18 @@ pub enum RequestError {
         /// Why it is not known.
         why: String,
     },
-    /// The answer is larger than the request lets it be, and was not read to its end.
+    /// The response is larger than the request allows, and was not read to its end.
     #[error("the answer to {request} has more than {most} bytes")]
     TooLarge {
-        /// Method and path.
+        /// The method and path.
         request: String,
-        /// How many it may have.
+        /// The limit in bytes.
         most: usize,
     },
-    /// The answer is not what the API promises.
+    /// The response is not what the API promises.
     #[error("the answer to {request} is malformed: {detail}")]
     Malformed {
-        /// Method and path.
+        /// The method and path.
         request: String,
         /// What is wrong with it.
         detail: String,
@@ -95,7 +95,7 @@ pub enum RequestError {
 }
 
 impl RequestError {
-    /// Returns the refusal, if the server gave one.
+    /// Returns the refusal, if the server refused the request.
     pub fn refusal(&self) -> Option<&Refusal> {
         match self {
             Self::Refused(refusal) => Some(refusal),
@@ -108,44 +108,44 @@ impl RequestError {
         self.refusal().map(|refusal| refusal.code)
     }
 
-    /// Says whether the object or path does not exist.
+    /// Returns whether the object or path does not exist.
     pub fn is_not_found(&self) -> bool {
         self.code() == Some(404)
     }
 
-    /// Says whether the object does not exist, and would be at this path if it did.
+    /// Returns whether the object does not exist, although the path is served.
     pub fn is_absent(&self) -> bool {
         self.is_not_found() && !self.is_unserved()
     }
 
-    /// Says whether the path is not served. That says nothing about the object, which may be there at another version.
+    /// Returns whether the path is not served. That says nothing about the object, which may exist at another version.
     pub fn is_unserved(&self) -> bool {
         self.refusal().is_some_and(Refusal::is_unserved)
     }
 
-    /// Says whether somebody else was faster, or owns a field.
+    /// Returns whether another client was faster, or owns a field.
     pub fn is_conflict(&self) -> bool {
         self.code() == Some(409)
     }
 
-    /// Says whether the account has no right to do this.
+    /// Returns whether the account has no right to do this.
     pub fn is_forbidden(&self) -> bool {
         self.code() == Some(403)
     }
 
-    /// Says whether the same request may succeed later without any change of it: unless it is known to be about the request
-    /// itself. Tokens, rights and whatever stands before a server change without anybody being told.
+    /// Returns whether the same request may succeed later without any change to it, which is so unless the error is known to be
+    /// about the request itself. Tokens, rights and whatever stands before a server change without notice.
     pub fn is_retryable(&self) -> bool {
         self.refusal()
             .is_none_or(|refusal| !refusal.is_about_the_request())
     }
 
-    /// Says whether the request was refused after it had been sent without a clear answer.
+    /// Returns whether the request was refused after an earlier attempt got no clear answer.
     pub(crate) fn is_unsure(&self) -> bool {
         self.refusal().is_some_and(|refusal| refusal.is_unsure)
     }
 
-    /// Says whether the request may have been done all the same: nobody knows what became of it, or the server failed at
+    /// Returns whether the request may have succeeded all the same: its outcome is unknown, or the server failed while handling
     /// it.
     fn leaves_open(&self) -> bool {
         match self {
@@ -155,7 +155,8 @@ impl RequestError {
         }
     }
 
-    /// Says whether the same request may succeed in a moment. What this replica has to wait for itself does not.
+    /// Returns whether the same request may succeed in a moment. This does not hold for conditions that this replica has to wait
+    /// out itself.
     fn may_pass(&self) -> bool {
         match self {
             Self::Refused(refusal) => retry::is_transient(refusal.code) && !refusal.is_misfit(),
@@ -169,7 +170,7 @@ impl RequestError {
     }
 }
 
-/// A request that may be sent more than once: each that this crate makes has the same effect however often it arrives.
+/// A request that may be sent more than once: every request of this crate has the same effect however often it arrives.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
     method: Method,
@@ -177,7 +178,7 @@ pub(crate) struct Call {
     query: String,
     accept: &'static str,
     body: Option<(&'static str, Bytes)>,
-    /// Bytes of the largest answer. The connection has a bound for all.
+    /// The largest accepted response, in bytes. The connection has a limit for all requests.
     most: usize,
 }
 
@@ -217,18 +218,18 @@ impl Call {
         self
     }
 
-    /// Takes no answer that is larger.
+    /// Sets the limit on the response size.
     pub(crate) fn at_most(mut self, bytes: usize) -> Self {
         self.most = bytes;
         self
     }
 
-    /// Says whether it only reads. A dry run does not: it is judged as the write is that it tries.
+    /// Returns whether the request only reads. A dry run does not count: it is judged like the write that it tries.
     fn is_read(&self) -> bool {
         self.method == Method::GET
     }
 
-    /// Returns method and path for messages.
+    /// Returns the method and path for messages.
     fn name(&self) -> String {
         format!("{} {}", self.method, self.path)
     }
@@ -266,7 +267,7 @@ impl Call {
     }
 }
 
-/// What came back of one attempt.
+/// The response to one attempt.
 struct Answer {
     code: u16,
     retry_after: Option<Duration>,
@@ -283,24 +284,24 @@ impl Answer {
 }
 
 impl Connection {
-    /// Sends a request until it is answered, and reads the JSON of the answer.
+    /// Sends a request until it is answered, and parses the response as JSON.
     pub(crate) async fn call(&self, call: &Call) -> Result<Value, RequestError> {
         self.call_with_code(call).await.map(|(_, value)| value)
     }
 
-    /// Like [`Connection::call`], with the HTTP status: 201 says that an apply made the object.
+    /// Like [`Connection::call`], with the HTTP status: 201 means that an apply created the object.
     pub(crate) async fn call_with_code(&self, call: &Call) -> Result<(u16, Value), RequestError> {
         let answer = self.answered(call).await?;
         Ok((answer.code, answer.json(call)?))
     }
 
-    /// Like [`Connection::call`], with the bytes of the answer.
+    /// Like [`Connection::call`], with the size of the response in bytes.
     pub(crate) async fn call_with_size(&self, call: &Call) -> Result<(usize, Value), RequestError> {
         let answer = self.answered(call).await?;
         Ok((answer.body.len(), answer.json(call)?))
     }
 
-    /// Sends a request for text once: a log, which is worth no more.
+    /// Sends a request for text once, without retries, as befits a log.
     pub(crate) async fn call_text_once(&self, call: &Call) -> Result<String, RequestError> {
         let answer = self.attempt(call).await?;
         if answer.code >= 400 {
@@ -342,7 +343,7 @@ impl Connection {
         }
     }
 
-    /// Waits until a request may be sent: neither too many are under way, nor has the server asked for a rest.
+    /// Waits until a request may be sent: there are not too many in flight, and the server has not asked for a pause.
     async fn turn(&self, call: &Call) -> Result<SemaphorePermit<'_>, RequestError> {
         loop {
             let passed = self.pressure().pass(self.identity()).await;
@@ -351,7 +352,7 @@ impl Connection {
                 left,
             })?;
             let permit = self.permit().await;
-            // Whoever rests holds nobody else up.
+            // A request that pauses must not hold a permit that others need.
             let left = self.pressure().left(self.identity(), Instant::now());
             if left.is_none() {
                 return Ok(permit);
@@ -404,7 +405,7 @@ impl Connection {
 
 fn transport(server: &str, call: &Call, limit: Duration, error: &kube::Error) -> RequestError {
     match error {
-        // The client has the same limit, and may be the first to notice.
+        // The client has the same timeout, and may notice first.
         kube::Error::Service(error) if error.is::<Elapsed>() => RequestError::Timeout {
             request: call.name(),
             limit,
@@ -420,7 +421,7 @@ fn transport(server: &str, call: &Call, limit: Duration, error: &kube::Error) ->
     }
 }
 
-/// Says why an answer has begun and was not read to its end.
+/// Returns the error for a response that began but was not read to its end.
 fn broken_off(
     server: &str,
     call: &Call,
@@ -439,7 +440,7 @@ fn broken_off(
     }
 }
 
-/// Returns the bound that an answer has exceeded, if it was not read to its end for that.
+/// Returns the limit that a response exceeded, if that is why it was not read to its end.
 fn exceeded(call: &Call, error: &(dyn Error + 'static)) -> Option<usize> {
     let mut causes = std::iter::successors(Some(error), |&error| error.source());
     causes.find_map(|cause| {
@@ -448,7 +449,7 @@ fn exceeded(call: &Call, error: &(dyn Error + 'static)) -> Option<usize> {
     })
 }
 
-/// Writes a text as one part of a path or as a value in a query (RFC 3986: all but unreserved characters and `:`).
+/// Encodes text as one path segment or as a query value (RFC 3986: all but unreserved characters and `:`).
 pub(crate) fn encode(text: &str) -> Cow<'_, str> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte);
     if text.bytes().all(plain) {
@@ -497,7 +498,7 @@ mod tests {
             r#"{"kind":"Status","details":{"name":"shop","kind":"namespaces"}}"#,
         );
         assert!(absent.is_absent() && !absent.is_unserved());
-        // Kinds that are built in, and those that definitions make.
+        // Built-in kinds, and kinds from definitions.
         let built_in = r#"{"kind":"Status","message":"the server could not find the requested resource","details":{}}"#;
         for body in [built_in, "404 page not found\n"] {
             assert!(read(404, body).is_unserved() && !read(404, body).is_absent());

@@ -1,43 +1,42 @@
-//! When a failed request is sent again: a pure decision, so that it can be tested without a server.
+//! When a failed request is retried: a pure decision, so that it can be tested without a server.
 
 use std::time::Duration;
 
-/// How often one request is sent at most.
+/// The maximum number of times one request is sent.
 pub(crate) const ATTEMPTS: u32 = 6;
 /// The first pause; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// The longest pause that we choose ourselves.
+/// The longest pause that the client chooses itself.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// The longest pause that the server may ask for within one call. A longer one is left to the next run.
 const LONGEST_WISH: Duration = Duration::from_secs(30);
 
-/// The longest rest in seconds that is believed: what adds it to a time must not overflow.
+/// The longest accepted pause in seconds, so that adding it to a time cannot overflow.
 const DAY: u64 = 24 * 60 * 60;
 
-/// Says whether an HTTP status may be another one in a moment, so that the same request is sent again at once.
+/// Returns whether an HTTP status may be temporary, so that the same request is retried right away.
 ///
-/// 429 comes from API priority and fairness, 5xx from a server, an admission webhook or etcd in trouble; 408, 425 and 52x
-/// from what stands before a server. 401 is none of them: the client reads its token anew once a minute, and not because of
-/// a refusal.
+/// 429 comes from API priority and fairness; 5xx from a server, an admission webhook or etcd in trouble; 408, 425 and 52x from
+/// whatever stands before a server. 401 is not temporary: the client rereads its token once a minute, and not because of a
+/// refusal.
 /// <https://kubernetes.io/docs/reference/using-api/api-concepts/#api-server-errors>
 pub(crate) const fn is_transient(code: u16) -> bool {
     matches!(code, 408 | 425 | 429 | 500 | 502 | 503 | 504 | 520..=529)
 }
 
-/// Says whether a request with this HTTP status may have been done all the same: etcd may have kept what the server could
+/// Returns whether a request with this HTTP status may have succeeded all the same: etcd may have stored what the server could
 /// not wait for.
 pub(crate) const fn leaves_open(code: u16) -> bool {
     matches!(code, 408 | 500..)
 }
 
-/// Says whether an HTTP status is about the request itself, or about the object in it: nothing but another request changes
-/// it.
+/// Returns whether an HTTP status is about the request itself or the object in it: only a different request changes the outcome.
 pub(crate) const fn is_about_the_request(code: u16) -> bool {
     matches!(code, 400 | 405 | 406 | 413 | 415 | 422)
 }
 
-/// Says whether a 500 is in truth about the request: an apply of something that does not fit the kind's schema is
-/// answered so, without a reason, and would be each time. Seen with Kubernetes 1.33 to 1.36.
+/// Returns whether a 500 is really about the request. Applying something that does not fit the kind's schema is answered with 500
+/// without a reason, and would be every time. Seen with Kubernetes 1.33 to 1.36.
 pub(crate) fn is_misfit(code: u16, reason: &str, message: &str) -> bool {
     const STARTS: [&str; 3] = [
         "failed to create typed patch object",
@@ -47,10 +46,10 @@ pub(crate) fn is_misfit(code: u16, reason: &str, message: &str) -> bool {
     code == 500 && reason.is_empty() && STARTS.iter().any(|start| message.starts_with(start))
 }
 
-/// Returns the pause before the next attempt, or nothing if this was the last one.
+/// Returns the pause before the next attempt, or `None` if this was the last one.
 ///
-/// `attempt` counts from 1. `spread` is a random number from 0 to 1, so that clients that failed together do not return
-/// together. What the server asks for (`Retry-After`) is a lower bound.
+/// `attempt` counts from 1. `spread` is a random number from 0 to 1, so that clients that failed together do not retry together.
+/// The pause that the server asks for (`Retry-After`) is a lower bound.
 pub(crate) fn pause(attempt: u32, wish: Option<Duration>, spread: f64) -> Option<Duration> {
     if attempt >= ATTEMPTS {
         return None;
@@ -66,7 +65,7 @@ pub(crate) fn pause(attempt: u32, wish: Option<Duration>, spread: f64) -> Option
     }
 }
 
-/// Reads `Retry-After` in seconds, of a day at most; the API server never sends a date.
+/// Reads `Retry-After` in seconds, at most a day; the API server never sends a date.
 pub(crate) fn retry_after(header: Option<&http::HeaderValue>) -> Option<Duration> {
     let seconds: u64 = header?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds.min(DAY)))

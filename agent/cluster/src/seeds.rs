@@ -26,11 +26,11 @@ pub enum SeedError {
     Request {
         /// The Secret.
         id: ObjectId,
-        /// Why.
+        /// The cause.
         #[source]
         error: Box<RequestError>,
     },
-    /// Somebody else made the Secret meanwhile, with another seed.
+    /// Someone else created the Secret in the meantime, with another seed.
     #[error("another pintle made {id} meanwhile: try again")]
     Superseded {
         /// The Secret.
@@ -46,15 +46,15 @@ pub enum SeedError {
     },
 }
 
-/// One secret from which the seed of each application is derived. It is made once, and costs one request then.
+/// The secret from which each application's seed is derived. It is created once, and then costs one request.
 ///
-/// A seed depends on the application's namespace and name only, so that an application that is removed and made again,
-/// or restored from a backup, gets the same passwords.
+/// A seed depends only on the application's namespace and name. An application that is removed and made again, or restored from a
+/// backup, therefore gets the same passwords.
 #[derive(Debug, Clone)]
 pub struct Seeds(Seed);
 
 impl Seeds {
-    /// Reads the secret of an agent from the Secret `pintle-seed` in its namespace, or makes it.
+    /// Reads an agent's secret from the Secret `pintle-seed` in its namespace, or creates it.
     pub async fn of_agent(connection: &Connection, namespace: &str) -> Result<Self, SeedError> {
         open(connection, namespace, "pintle-seed").await.map(Self)
     }
@@ -66,8 +66,8 @@ impl Seeds {
         Seed::from_bytes(bytes)
     }
 
-    /// Reads the seed of one application on the bare command line from the Secret `pintle-seed.NAME` beside its
-    /// inventory; nothing if [`Seeds::keep`] made none yet.
+    /// Reads the seed of one application on the bare command line from the Secret `pintle-seed.NAME` beside its inventory.
+    /// Returns `None` if [`Seeds::keep`] has not created one yet.
     pub async fn known(
         connection: &Connection,
         application: &ApplicationName,
@@ -75,7 +75,7 @@ impl Seeds {
         find(connection, &own(application)).await
     }
 
-    /// Keeps a fresh seed of one application on the bare command line, which must have none.
+    /// Keeps a fresh seed for one application on the bare command line, which must not have one yet.
     pub async fn keep(
         connection: &Connection,
         application: &ApplicationName,
@@ -88,7 +88,7 @@ impl Seeds {
             .ok_or(SeedError::Superseded { id })
     }
 
-    /// Deletes the seed that [`Seeds::keep`] made. That there is none is no error.
+    /// Deletes the seed that [`Seeds::keep`] created. A missing seed is not an error.
     pub async fn remove(
         connection: &Connection,
         application: &ApplicationName,
@@ -119,7 +119,7 @@ async fn find(connection: &Connection, id: &ObjectId) -> Result<Option<Seed>, Se
     secret.map(|secret| read(&secret, id)).transpose()
 }
 
-/// Makes a Secret, and returns the seed that is there then: another may have been faster.
+/// Creates a Secret, and returns the seed that it holds afterwards: another client may have been faster.
 async fn make(connection: &Connection, id: &ObjectId, seed: &Seed) -> Result<Seed, SeedError> {
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret", "type": "pintle.dev/seed", "immutable": true,
@@ -134,7 +134,7 @@ async fn make(connection: &Connection, id: &ObjectId, seed: &Seed) -> Result<See
         .body(JSON, &secret);
     match connection.call(&call).await {
         Ok(_) => Ok(seed.clone()),
-        // Another was faster, or our own answer was lost: what is there counts.
+        // Another client was faster, or the response to our own request was lost: the stored seed counts.
         Err(error) if error.is_conflict() => {
             find(connection, id).await?.ok_or_else(|| failed(id, error))
         }
@@ -159,7 +159,7 @@ fn read(secret: &Value, id: &ObjectId) -> Result<Seed, SeedError> {
         .ok_or_else(|| SeedError::Malformed { id: id.clone() })
 }
 
-/// Where the seed of an application on the bare command line is kept.
+/// Returns the Secret that holds the seed of an application on the bare command line.
 fn own(application: &ApplicationName) -> ObjectId {
     let name = format!("pintle-seed.{}", application.name);
     id(&application.namespace, &name)

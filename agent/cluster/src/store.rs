@@ -15,7 +15,7 @@ use crate::request::RequestError;
 /// Why an inventory could not be read or written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// What is kept cannot be used.
+    /// The stored inventory cannot be used.
     #[error("{place}: {error}")]
     Unusable {
         /// Where it is kept.
@@ -23,7 +23,7 @@ pub enum StoreError {
         /// What is wrong with it.
         error: InventoryError,
     },
-    /// Somebody else has written it since it was read.
+    /// Someone else has written it since it was read.
     #[error(
         "{place} was changed by another pintle meanwhile: nothing more is done here; if two of them work on this \
          application, stop one"
@@ -32,7 +32,7 @@ pub enum StoreError {
         /// Where it is kept.
         place: String,
     },
-    /// All that a plan makes could not be recorded.
+    /// The inventory could not record everything that the plan creates.
     #[error(
         "{objects} objects, with those that are about to go, take {} KiB of inventory, and {place} has room for {} KiB: \
          split the application into several, or replace fewer objects at once; nothing was written",
@@ -41,11 +41,11 @@ pub enum StoreError {
     TooLarge {
         /// Where it is kept.
         place: String,
-        /// How many objects there would be.
+        /// The number of objects there would be.
         objects: usize,
-        /// How many bytes they take.
+        /// The number of bytes that they take.
         size: usize,
-        /// How many bytes there is room for.
+        /// The number of bytes available.
         room: usize,
     },
     /// The server refused or did not answer.
@@ -53,14 +53,14 @@ pub enum StoreError {
     Request {
         /// Where it is kept.
         place: String,
-        /// Why.
+        /// The cause.
         #[source]
         error: RequestError,
     },
 }
 
 impl StoreError {
-    /// Says whether the same may succeed later.
+    /// Returns whether the same operation may succeed later.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Unusable { .. } | Self::TooLarge { .. } => false,
@@ -73,10 +73,10 @@ impl StoreError {
 /// When an inventory must be safe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Urgency {
-    /// Before the next object is written: it lists what is about to be made.
+    /// Before the next object is written: it lists what is about to be created.
     Now,
-    /// With what is written next about the application: a crash before that loses nothing, because what was intended is
-    /// kept already and each object says what was applied.
+    /// With the next write about the application: a crash before that loses nothing, because the intention is already kept and
+    /// each object says what was applied.
     WithResult,
 }
 
@@ -91,17 +91,17 @@ pub trait InventoryStore: Send {
     /// Returns where it is kept, for people.
     fn place(&self) -> String;
 
-    /// Returns how many bytes the stored form of an inventory may take there.
+    /// Returns how many bytes the stored form of an inventory may take.
     fn room(&self) -> usize;
 
-    /// Refuses a plan whose objects could not all be recorded when they are there. To be asked before anything is written:
-    /// an intention takes a third of what is recorded in the end, so such a run would begin and never be able to end.
+    /// Refuses a plan whose objects could not all be recorded once they exist. Call this before anything is written: an intention
+    /// takes a third of the space of the final record, so such a run would begin and never be able to end.
     ///
     /// `planned` is the inventory that came with the plan.
     fn check_room(&self, planned: &Inventory, changes: &[Change]) -> Result<(), StoreError> {
         let done = planned.when_done(changes);
         let (size, room) = (done.size(), self.room());
-        // What has found room is kept as it should be, also where there is none for more.
+        // An inventory that already fitted is kept as it should be, even if there is no room for more.
         if size <= room || size <= self.inventory().size() {
             return Ok(());
         }
@@ -113,7 +113,7 @@ pub trait InventoryStore: Send {
         })
     }
 
-    /// Keeps an inventory. Does nothing if it is the one that is kept.
+    /// Keeps an inventory. Does nothing if that inventory is already kept.
     async fn keep(&mut self, inventory: &Inventory, urgency: Urgency) -> Result<(), StoreError>;
 }
 

@@ -1,4 +1,4 @@
-//! Since when a render is waited for, over runs that are stopped before it has come.
+//! How long a render has been waited for, across runs that stop before it is done.
 
 use std::{
     collections::BTreeMap,
@@ -10,46 +10,46 @@ use pintle_core::object::ObjectId;
 
 use crate::tracker::LASTING;
 
-/// Since when that is waited for which a render needs. The runs of one render share it: one that is stopped leaves to the next what
-/// is left of the time. Otherwise commits that change nothing, one after the other, would let nothing ever take too long.
+/// The start times of the waits for what a render needs. All runs of one render share them: a run that is stopped leaves the
+/// remaining time to the next. Otherwise a series of commits that change nothing would keep every timeout from ever expiring.
 #[derive(Debug, Clone, Default)]
 pub struct Waits(Arc<Mutex<Since>>);
 
 #[derive(Debug, Default)]
 struct Since {
-    /// For all objects, when they are applied.
+    /// The start of the wait for all objects, once they are applied.
     all: Option<Instant>,
-    /// For a hook, or an object that others come after.
+    /// The start of the wait for a hook, or for an object that others come after.
     one: BTreeMap<ObjectId, Instant>,
 }
 
 impl Waits {
-    /// Returns what is left of the time in which all objects may become healthy. It begins now if nobody waits for them yet.
+    /// Returns how much time is left for all objects to become healthy. The time starts now if no wait for them is running.
     pub fn left_for_all(&self, limit: Duration, now: Instant) -> Duration {
         let since = *self.lock().all.get_or_insert(now);
         left(limit, since, now)
     }
 
-    /// Returns what is left of the time that a hook may take, or an object that others come after. It begins now if nobody waits
-    /// for it yet.
+    /// Returns how much time is left for a hook, or for an object that others come after. The time starts now if no wait for it
+    /// is running.
     pub fn left_for(&self, id: &ObjectId, limit: Duration, now: Instant) -> Duration {
         let since = *self.lock().one.entry(id.clone()).or_insert(now);
         left(limit, since, now)
     }
 
-    /// Takes note that all objects were healthy, or out of sight: if they are waited for again, that is another time.
+    /// Records that all objects were healthy, or out of sight: a later wait for them starts anew.
     pub fn renew(&self) {
         self.lock().all = None;
     }
 
-    /// Takes note that an object was written: it has its whole time from then on, and all of them have.
+    /// Records that an object was written: from then on it has its full time, and so do all objects together.
     pub(crate) fn written(&self, id: &ObjectId) {
         let mut since = self.lock();
         since.all = None;
         since.one.remove(id);
     }
 
-    /// Takes note that a hook or an object is not waited for any more, whatever came of it.
+    /// Records that a hook or an object is no longer waited for, whatever the outcome.
     pub(crate) fn ended(&self, id: &ObjectId) {
         self.lock().one.remove(id);
     }
@@ -59,7 +59,8 @@ impl Waits {
     }
 }
 
-/// Returns what is left of a limit: enough to see how things are, at least, as they may have come while nobody waited.
+/// Returns what is left of a limit, but at least long enough to see the current state: objects may have become healthy while no
+/// one waited.
 fn left(limit: Duration, since: Instant, now: Instant) -> Duration {
     let waited = now.saturating_duration_since(since);
     limit.saturating_sub(waited).max(LASTING.min(limit))

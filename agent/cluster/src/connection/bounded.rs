@@ -1,7 +1,7 @@
-//! A bound on what an API server may make the agent keep.
+//! A bound on how much memory an API server's responses may take.
 //!
-//! Clusters of applications are named by whoever may write a Secret: one may be a server that answers without an end. What
-//! is kept of an answer is all of it, and of a watch one line: an event.
+//! Anyone who may write a Secret can name a cluster for applications, and that cluster may be a server that sends without end. A
+//! normal response is held in memory as a whole, and a watch one line, that is one event, at a time.
 
 use std::task::{Context, Poll};
 
@@ -12,19 +12,19 @@ use http_body_util::{BodyExt as _, BodyStream, StreamBody, combinators::UnsyncBo
 use kube::client::Body;
 use tower::{BoxError, Layer, Service};
 
-/// The largest answer, and event, that is read: a list page is far below, and a broken server must not fill the memory.
+/// The largest response or event that is read. A list page is far smaller, and a broken server must not fill the memory.
 const ANSWER_LIMIT: usize = 64 << 20;
 
-/// An answer, or an event, was not read to its end.
+/// An error: a response or an event was too large and not read to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{what} has more than {} MiB", .most >> 20)]
 pub(crate) struct TooMuch {
     what: &'static str,
-    /// Bytes that it may have.
+    /// The limit in bytes.
     pub(crate) most: usize,
 }
 
-/// Bounds the answers of all requests, whoever sends them.
+/// Bounds the responses to all requests, whoever sends them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bound;
 
@@ -61,7 +61,7 @@ where
         let answer = self.0.call(request);
         Box::pin(async move {
             let answer = answer.await?;
-            // A refused watch is answered like anything else.
+            // A refused watch is answered like any other request.
             let is_watch = is_watch && answer.status().is_success();
             Ok(answer.map(|body| bounded(body, is_watch)))
         })
@@ -107,8 +107,8 @@ mod tests {
     use futures::stream;
     use http_body::Frame;
 
-    /// Reads what a server sends in pieces of a mebibyte, each ending like this; says how many there were before it broke
-    /// off, and why.
+    /// Reads from a server that sends pieces of one mebibyte, each ending with `end`. Returns how many pieces arrived before the
+    /// response broke off, and why it did.
     async fn read(query: &str, end: u8) -> (usize, Option<String>) {
         let server = tower::service_fn(move |_: Request<Body>| async move {
             let mut piece = vec![b' '; 1 << 20];
@@ -161,7 +161,7 @@ mod tests {
         page(&connection, "/api/v1/pods", None, None)
             .await
             .unwrap_err();
-        // Of 500, 125, 31, 7, and one.
+        // The limits were 500, 125, 31, 7 and 1.
         assert_eq!(asked.load(Ordering::Relaxed), 5);
     }
 }

@@ -1,7 +1,7 @@
-//! Coming to know of other kinds without asking for them.
+//! Learns about new kinds without polling for them.
 //!
-//! Which kinds there are changes with definitions of custom resources, and with API servers that are registered, come, or stop
-//! to answer. Both are watched by their metadata alone: *that* something has changed is enough to ask the server anew.
+//! The set of kinds changes with custom resource definitions, and with API servers that are registered, come up or stop
+//! answering. Both are watched by their metadata alone: knowing *that* something has changed is enough to ask the server again.
 
 use std::{
     pin::pin,
@@ -31,16 +31,17 @@ use crate::{
     },
 };
 
-/// After a change, before the server is asked: definitions come in groups, and its list has each of them a moment later.
+/// The pause between a change and asking the server. Definitions come in groups, and the server lists each of them a moment
+/// later.
 const QUIET: Duration = Duration::from_secs(5);
-/// After that, before it is asked once more: of several API servers each takes a change up at its own time, and another one may
-/// answer next. One that has just started has to ask others first what they serve.
+/// The pause before the server is asked once more. Each of several API servers takes up a change at its own time, and a different
+/// one may answer next. One that has just started first has to ask others what they serve.
 const LATER: Duration = Duration::from_secs(30);
 /// The first pause after a failure; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
-/// Has the server asked anew whenever it may serve something else than before. Does not end.
+/// Asks the server again whenever what it serves may have changed. Never returns.
 pub(super) async fn follow(discovery: Weak<Discovery>, connection: Connection) {
     let definitions = resource(
         "apiextensions.k8s.io",
@@ -56,10 +57,10 @@ pub(super) async fn follow(discovery: Weak<Discovery>, connection: Connection) {
     );
 }
 
-/// Why the server is to be asked.
+/// The reasons to ask the server.
 #[derive(Default)]
 struct News {
-    /// A watch was opened: what has changed before is not told by itself.
+    /// A watch was opened. It does not report earlier changes.
     listed: Notify,
     /// Something changed just now.
     changed: Notify,
@@ -79,11 +80,11 @@ fn longer(pause: Duration) -> Duration {
     (pause * 2).min(LONGEST_PAUSE)
 }
 
-/// How the attempts at a watch have gone.
+/// The state of the attempts at one watch.
 struct Attempts {
-    /// Before the next one.
+    /// The pause before the next attempt.
     pause: Duration,
-    /// Since when this one works; nothing if it does not.
+    /// Since when the current attempt has worked; `None` if it does not.
     works_since: Option<Instant>,
     refusals: Refusals,
 }
@@ -97,13 +98,14 @@ impl Attempts {
         }
     }
 
-    /// Takes note that the watch works.
+    /// Records that the watch works.
     fn work(&mut self) {
         self.works_since.get_or_insert_with(Instant::now);
         self.refusals.works();
     }
 
-    /// Returns the pause before the next one, which begins with a list. The one after that is longer, unless this one has lived.
+    /// Returns the pause before the next attempt, which begins with a list. The pause after that one is longer, unless this
+    /// attempt lasted.
     fn next_pause(&mut self, now: Instant) -> Duration {
         let lived = self.works_since.take();
         if lived.is_some_and(|since| now.saturating_duration_since(since) >= BRIEF) {
@@ -129,7 +131,8 @@ async fn watch_one(connection: &Connection, resource: &ApiResource, news: &News)
     }
 }
 
-/// Tells what comes of a watch until it fails, and returns why. `answers` changes with each request of it that is granted.
+/// Reports the events of a watch until it fails, and returns why it failed. `answers` changes with each of its requests that is
+/// granted.
 async fn until_failed<K>(
     events: impl Stream<Item = Result<Event<K>, watcher::Error>>,
     answers: &mut watch::Receiver<()>,
@@ -142,7 +145,7 @@ async fn until_failed<K>(
         let event = tokio::select! {
             biased;
             event = events.next() => event?,
-            // Who may list it need not have the right to watch it: it works when the request after the list is granted.
+            // The right to list does not imply the right to watch: the watch works once the request after the list is granted.
             Ok(()) = answers.changed(), if is_listed => {
                 attempts.work();
                 continue;
@@ -152,7 +155,7 @@ async fn until_failed<K>(
             Ok(Event::Init) => is_listed = false,
             Ok(Event::InitApply(_)) => {}
             Ok(Event::InitDone) => {
-                // What was granted so far was the list.
+                // The request granted so far was the list.
                 answers.mark_unchanged();
                 is_listed = true;
                 news.listed.notify_one();
@@ -166,7 +169,7 @@ async fn until_failed<K>(
     }
 }
 
-/// Logs why a watch does not work. That the server does not let it be watched concerns people.
+/// Logs why a watch does not work. People need to know if the server does not permit it, so a refusal is a warning.
 fn log(failure: &Failure, resource: &ApiResource, is_news: bool) {
     let (kind, error) = (&resource.kind, &failure.text);
     if is_news {
@@ -192,14 +195,14 @@ async fn ask(discovery: &Weak<Discovery>, news: &News) {
 async fn ask_after_opening(discovery: &Weak<Discovery>, news: &News) {
     let News { listed, changed } = news;
     tokio::time::sleep(QUIET).await;
-    // The other watch was opened as well by now.
+    // The other watch has been opened as well by now.
     let _ = listed.notified().now_or_never();
     ask_until_answered(discovery).await;
     let knows_all = |discovery: Arc<Discovery>| discovery.known().is_whole();
     if discovery.upgrade().is_none_or(knows_all) {
         return;
     }
-    // Nobody tells when the server reaches another one that was registered all along.
+    // No watch reports when the server reaches another server that was registered all along.
     match tokio::time::timeout(LATER, changed.notified()).await {
         Ok(()) => ask_after_changes(discovery, changed).await,
         Err(_) => ask_until_answered(discovery).await,
@@ -209,7 +212,7 @@ async fn ask_after_opening(discovery: &Weak<Discovery>, news: &News) {
 async fn ask_after_changes(discovery: &Weak<Discovery>, changed: &Notify) {
     loop {
         tokio::time::sleep(QUIET).await;
-        // What has changed by now is in the answer.
+        // Changes up to now are in the answer.
         let _ = changed.notified().now_or_never();
         ask_until_answered(discovery).await;
         let more = tokio::time::timeout(LATER, changed.notified()).await;
@@ -225,7 +228,7 @@ async fn ask_until_answered(discovery: &Weak<Discovery>) {
         let Err(error) = discovery.ask_anew().await else {
             return;
         };
-        // Nobody is kept waiting for its end.
+        // Dropped before the pause, so that the discovery can end without waiting for it.
         drop(discovery);
         tracing::debug!(%error, "what the server serves cannot be asked for");
         tokio::time::sleep(pause).await;
@@ -242,8 +245,8 @@ mod tests {
 
     type Came = Result<Event<()>, watcher::Error>;
 
-    /// Makes an attempt at a watch that may be listed: it is refused, or it is granted first, lives for a time, and ends with the same
-    /// refusal. Returns whether that is told, and the pause after it.
+    /// Makes an attempt at a watch whose list is granted. The watch is refused, or is first granted, lives for a while, and ends
+    /// with the same refusal. Returns whether the failure is news, and the pause after it.
     async fn attempt(attempts: &mut Attempts, lived: Option<Duration>) -> (bool, Duration) {
         let (answered, mut answers) = watch::channel(());
         answered.send_replace(());

@@ -1,4 +1,4 @@
-//! What the server serves, as it says when it is asked.
+//! What the server serves, as it reports when asked.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,35 +19,35 @@ use crate::{
     request::{Call, RequestError, encode},
 };
 
-/// Between two looks at the server for kinds that it did not have: a thousand applications that wait for one CRD must
-/// not ask a thousand times.
+/// The pause between two requests for kinds that the server did not have: a thousand applications waiting for one CRD must not
+/// ask a thousand times.
 const REFRESH_PAUSE: Duration = Duration::from_secs(5);
 
-/// Aggregated discovery: stable since Kubernetes 1.30, beta since 1.27.
+/// The media types of aggregated discovery: stable since Kubernetes 1.30, beta since 1.27.
 /// <https://kubernetes.io/docs/concepts/overview/kubernetes-api/#aggregated-discovery>
 const ACCEPT_AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,\
                                  application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList";
 
-/// What the server serves, asked once and shared by all applications.
+/// What the server serves, asked for once and shared by all applications.
 ///
-/// It is asked again for a kind that is not known, and then at most once in 5 s; a definition that was applied is learned from
-/// itself. What is to be forgotten is asked for anew. Where the server is followed, it is also asked when it may serve something
-/// else. What an API server that does not answer had stands for as long as that is registered, and what a list does not have any
-/// more until the server says that it does not serve it.
+/// The server is asked again about an unknown kind, at most once in 5 s; a definition that was applied is learned from its own
+/// content. Before something is forgotten, the server is asked again. If the server is followed, it is also asked when what it
+/// serves may have changed. The kinds of an API server that does not answer stay known for as long as that server is registered.
+/// A kind that a new list lacks stays known until the server says that it does not serve it.
 #[derive(Debug)]
 pub struct Discovery {
     connection: Connection,
     known: RwLock<Arc<Kinds>>,
-    /// When the server was last asked; held while it is, so that all who wait share one answer.
+    /// When the server was last asked. Locked while a request runs, so that all waiting callers share one answer.
     asked: Mutex<Option<Instant>>,
-    /// Tells that other kinds are known than before.
+    /// Notifies receivers when the known kinds change.
     changed: watch::Sender<()>,
-    /// What follows the server, if somebody wants that.
+    /// The task that follows the server, if a caller asked for that.
     following: OnceLock<AbortHandle>,
 }
 
 impl Discovery {
-    /// Makes an empty cache. The connection's own name is used: discovery is the same for everyone.
+    /// Creates an empty cache. Requests use the connection's own identity: discovery is the same for everyone.
     pub fn new(connection: Connection) -> Self {
         Self {
             connection,
@@ -58,7 +58,7 @@ impl Discovery {
         }
     }
 
-    /// Follows what the server serves for as long as this lives, and tells when other kinds are known than before.
+    /// Follows what the server serves for as long as this value lives. The receiver is notified when the known kinds change.
     pub(crate) fn follow(self: &Arc<Self>) -> watch::Receiver<()> {
         let changes = self.changed.subscribe();
         self.following.get_or_init(|| {
@@ -68,7 +68,7 @@ impl Discovery {
         changes
     }
 
-    /// Returns all kinds, from the server if it was never asked.
+    /// Returns all kinds, asking the server if it was never asked.
     pub async fn kinds(&self) -> Result<Arc<Kinds>, RequestError> {
         self.asked_if(|asked| asked.is_none()).await
     }
@@ -79,7 +79,7 @@ impl Discovery {
         self.asked_if(is_due).await
     }
 
-    /// Returns what is known without asking, with what was learned since.
+    /// Returns what is known without asking, including what was learned since.
     pub(crate) fn known(&self) -> Arc<Kinds> {
         Arc::clone(&self.known.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -89,13 +89,13 @@ impl Discovery {
         self.take_up(|known| Arc::make_mut(known).learn(definition));
     }
 
-    /// Asks the server because it may serve something else than before.
+    /// Asks the server because what it serves may have changed.
     pub async fn ask_anew(&self) -> Result<(), RequestError> {
         self.asked_if(|_| true).await.map(drop)
     }
 
-    /// Changes what is known. Whoever follows is told if templates and lookups would get another answer now; that something is
-    /// known at all for the first time is no news.
+    /// Changes what is known. Receivers are notified if templates and lookups would now get another answer; learning anything for
+    /// the first time is not a change.
     fn take_up(&self, change: impl FnOnce(&mut Arc<Kinds>)) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let before = known.api_versions();
@@ -107,10 +107,10 @@ impl Discovery {
         }
     }
 
-    /// Asks at which versions a kind is served now, the wanted one first. There are none only if that is certain: its
-    /// objects are gone then.
+    /// Returns the versions at which a kind is served now, the wanted one first. The result is empty only if that is certain: the
+    /// kind's objects are gone then.
     ///
-    /// All who begin at the same time, `since`, share one answer.
+    /// All callers that begin at the same time, `since`, share one answer.
     pub(crate) async fn served(
         &self,
         group: &str,
@@ -132,7 +132,7 @@ impl Discovery {
         if kinds.is_stale(group) {
             return Err(unknown("the API is registered and does not answer"));
         }
-        // The list may be behind, as after the start of the server.
+        // The list may be stale, for example after the server has started.
         let list = self.connection.call(&version_call(group, version)).await;
         if kinds_of(list)?.contains(kind) {
             return Err(unknown("it is served and not listed yet"));
@@ -140,7 +140,7 @@ impl Discovery {
         Ok(Vec::new())
     }
 
-    /// Asks the server if that is due by when it was last asked.
+    /// Asks the server if `is_due` says so, given when it was last asked.
     async fn asked_if(
         &self,
         is_due: impl Fn(Option<Instant>) -> bool,
@@ -166,8 +166,8 @@ impl Discovery {
         Ok(())
     }
 
-    /// Keeps what was known before and a new list does not have, unless the server is certain that it does not serve it. The
-    /// list may be behind, as after the start of the server.
+    /// Keeps kinds that were known before and that a new list lacks, unless the server is certain that it does not serve them.
+    /// The list may be stale, for example after the server has started.
     async fn keep_unlisted(&self, kinds: &mut Kinds, before: &Kinds) {
         let lost = kinds.lost(before);
         let versions: BTreeSet<_> = lost.iter().map(|found| version_of(found)).collect();
@@ -187,7 +187,7 @@ impl Discovery {
         }
     }
 
-    /// Asks for the kinds of a version, and does so once: there may be hundreds of versions, and a server that is starting.
+    /// Asks for the kinds of a version, without retries: there may be hundreds of versions, and the server may be starting.
     async fn served_now(
         &self,
         group: &str,
@@ -225,8 +225,8 @@ impl Discovery {
     }
 }
 
-/// Asks for the kinds of a version by its own path. Unlike the list, that is answered with 404 only when the server knows
-/// everything that it serves.
+/// Builds the request for the kinds of a version at the version's own path. Unlike the list, this path is answered with 404 only
+/// once the server knows everything that it serves.
 fn version_call(group: &str, version: &str) -> Call {
     let path = if group.is_empty() {
         format!("/api/{}", encode(version))
@@ -247,11 +247,11 @@ fn kinds_of(list: Result<Value, RequestError>) -> Result<BTreeSet<String>, Reque
     Ok(kinds.map(ToOwned::to_owned).collect())
 }
 
-/// Says whether a version may have a kind, by what the server says about it.
+/// Returns whether a version may have a kind, according to what the server says about the version.
 fn may_have(served: &Result<BTreeSet<String>, RequestError>, kind: &str) -> bool {
     match served {
         Ok(kinds) => kinds.contains(kind),
-        // Who may not ask knows nothing better than the list.
+        // Without the right to ask, the list is the best source.
         Err(error) => !error.is_forbidden(),
     }
 }

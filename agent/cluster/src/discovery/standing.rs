@@ -1,42 +1,42 @@
-//! What stands of what was known when the server gives a new list.
+//! What stays known when the server returns a new list.
 
 use super::{Kinds, ResourceType};
 
 impl Kinds {
-    /// Says whether a version of a group has an API server that does not answer.
+    /// Returns whether any version of a group has an API server that does not answer.
     pub(super) fn is_stale(&self, group: &str) -> bool {
         self.stale.iter().any(|(known, _)| known == group)
     }
 
-    /// Names the `APIService` of a version whose API server does not answer.
+    /// Returns the name of a version's `APIService` if its API server does not answer.
     pub(super) fn unanswered(&self, group: &str, version: &str) -> Option<String> {
         let key = (group.to_owned(), version.to_owned());
         let is_stale = self.stale.contains(&key);
         is_stale.then(|| format!("{version}.{group}"))
     }
 
-    /// Says whether the server has listed all that is known, and everything of it.
+    /// Returns whether the server has listed everything that is known, and every version of it in full.
     pub(super) fn is_whole(&self) -> bool {
         self.stale.is_empty() && !self.is_doubtful
     }
 
-    /// Keeps a kind that the server does not list, and that may be served all the same.
+    /// Keeps a kind that the server does not list but that may be served all the same.
     pub(super) fn keep(&mut self, found: &ResourceType) {
         self.is_doubtful = true;
         self.add(found.clone());
     }
 
-    /// Keeps what was learned of definitions while the server was asked: it may have made its list before.
+    /// Keeps what was learned from definitions while the server was being asked: it may have made its list before.
     pub(super) fn keep_learned(&mut self, before: &Self, known: &Self) {
         for learned in before.lost(known) {
             self.add(learned.clone());
         }
     }
 
-    /// Keeps what was known before of versions whose API server does not answer.
+    /// Keeps what was known about versions whose API server does not answer.
     ///
-    /// The server lists what such a one has served last, or nothing if it has not reached it since its own start. What is
-    /// registered is to be served: a group that is gone for good is not listed as one that does not answer.
+    /// The server lists what such an API server last served, or nothing if it has not reached it since its own start. What is
+    /// registered is meant to be served: a group that is gone for good is not listed as one that does not answer.
     /// <https://github.com/kubernetes/enhancements/tree/master/keps/sig-api-machinery/3352-aggregated-discovery>
     pub(super) fn keep_unanswered(&mut self, before: &Self) {
         for found in self.lost(before) {
@@ -46,7 +46,7 @@ impl Kinds {
         }
     }
 
-    /// Returns what was known before and is not any more.
+    /// Returns what was known before and no longer is.
     pub(super) fn lost<'a>(&self, before: &'a Self) -> Vec<&'a ResourceType> {
         let all = before.kinds().flatten();
         all.filter(|found| !self.has(found)).collect()
@@ -58,7 +58,7 @@ impl Kinds {
     }
 }
 
-/// Returns the version of a kind, with its group before it.
+/// Returns the group and version of a kind.
 pub(super) fn version_of(found: &ResourceType) -> (String, String) {
     (found.group.clone(), found.version.clone())
 }
@@ -73,7 +73,7 @@ mod tests {
 
     const GROUP: &str = "routes.example.com";
 
-    /// Lists one group, with the freshness and the kinds of its versions.
+    /// Returns the kinds of one group, given the freshness and the kinds of its versions.
     fn kinds(versions: &[(&str, &str, &[&str])]) -> Kinds {
         let resource = |kind: &&str| json!({"resource": kind.to_lowercase(), "scope": "Namespaced", "responseKind": {"kind": kind}, "verbs": ["patch"]});
         let version = |(version, freshness, kinds): &(&str, &str, &[&str])| {

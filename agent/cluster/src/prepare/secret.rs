@@ -1,4 +1,4 @@
-//! What a Secret holds: text, which the server keeps encoded.
+//! The content of a Secret: text, which the server stores encoded.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use pintle_core::{
@@ -8,16 +8,16 @@ use pintle_core::{
 };
 use serde_json::Value;
 
-/// A value of a Secret that is no text. The server would refuse it, and quote it.
+/// A value of a Secret that is not text. The server would refuse it, and quote it in the refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotText {
-    /// Which Secret.
+    /// The Secret.
     pub id: ObjectId,
     /// Where it is written.
     pub position: Option<Position>,
     /// The field: `stringData.pin`.
     pub field: String,
-    /// What it is instead, as a fragment: `a number`.
+    /// What the value is instead, as a fragment: `a number`.
     pub found: &'static str,
 }
 
@@ -30,7 +30,7 @@ impl NotText {
         }
         ["data", "stringData"].into_iter().find_map(|field| {
             let mut values = object.value().get(field)?.as_object()?.iter();
-            // A key without a value is nothing to the server.
+            // The server ignores a key without a value.
             let (key, value) = values.find(|(_, value)| !value.is_string() && !value.is_null())?;
             Some(Self {
                 id: object.id().clone(),
@@ -42,7 +42,7 @@ impl NotText {
     }
 }
 
-/// Moves a Secret's `stringData` into its `data`, as the server does: what is in both is taken from `stringData`.
+/// Moves a Secret's `stringData` into its `data`, as the server does: for keys in both, the value from `stringData` wins.
 /// <https://kubernetes.io/docs/reference/kubernetes-api/config-and-storage-resources/secret-v1/>
 pub(super) fn without_write_only_fields(object: Object) -> Object {
     if !object.id().is_secret() || object.value().get("stringData").is_none() {
@@ -54,7 +54,7 @@ pub(super) fn without_write_only_fields(object: Object) -> Object {
         .as_object_mut()
         .and_then(|map| map.remove("stringData"));
     let Some(Value::Object(texts)) = texts else {
-        // Not what a Secret may hold: the server will say so.
+        // A Secret may not hold this: the server will say so.
         return unchanged;
     };
     match &mut value["data"] {

@@ -8,19 +8,19 @@ use crate::{
     request::{Call, RequestError},
 };
 
-/// Most objects of a page: one request for each of a few objects takes longer than anybody waits.
+/// The most objects per page. A separate request for every few objects would take too long.
 const MOST: usize = 500;
 
-/// Bytes of the largest page. JSON that was read takes several times as much memory, until the page has become texts.
+/// The most bytes per page. Parsed JSON takes several times as much memory, until the page has been turned into text.
 const BYTES: usize = 8 << 20;
 
-/// By how much a page is smaller than one that was too large, and larger than one beside which there was room.
+/// The factor by which a page is smaller than one that was too large, and larger than one that left enough room.
 const STEP: usize = 4;
 
-/// Reads a page of a list, of all objects or of those with some labels: the first, or the one that the page before names. Returns
-/// what names the next one, too.
+/// Reads a page of a list, of all objects or of those with some labels: the first page, or the one that `named` names. Also
+/// returns the name of the next page.
 ///
-/// Of large objects fewer are asked for. A server takes any limit for what is left of a list.
+/// If objects are large, fewer are requested. A server accepts any limit for the rest of a list.
 pub(crate) async fn page(
     connection: &Connection,
     path: &str,
@@ -34,7 +34,7 @@ pub(crate) async fn page(
                 let next = place.next(size, &list);
                 return Ok((items(list), next));
             }
-            // One object alone may be larger than any answer.
+            // A single object may be larger than any other response.
             Err(RequestError::TooLarge { .. }) if place.limit > 1 => {
                 place.limit = fewer(place.limit);
             }
@@ -46,12 +46,12 @@ pub(crate) async fn page(
 /// Where a page begins, and how many objects it may have.
 struct Place<'a> {
     limit: usize,
-    /// What the server calls the rest of the list; nothing at its beginning.
+    /// The server's token for the rest of the list; `None` at its beginning.
     rest: Option<&'a str>,
 }
 
 impl<'a> Place<'a> {
-    /// Reads what [`Place::next`] has written.
+    /// Parses what [`Place::next`] has written.
     fn of(named: Option<&'a str>) -> Self {
         let Some(named) = named else {
             return Self {
@@ -75,14 +75,14 @@ impl<'a> Place<'a> {
         if let Some(rest) = self.rest {
             call = call.query("continue", rest);
         }
-        // One object is taken as it is, and so is the list of a server that knows no limits.
+        // A single object is accepted at any size, and so is the list of a server that ignores limits.
         if self.limit > 1 {
             call = call.at_most(BYTES);
         }
         call
     }
 
-    /// Names the page after one of so many bytes; nothing after the last.
+    /// Names the page after one of `size` bytes; `None` after the last.
     fn next(&self, size: usize, list: &Value) -> Option<String> {
         let rest = list["metadata"]["continue"].as_str();
         let rest = rest.filter(|rest| !rest.is_empty())?;
@@ -90,12 +90,12 @@ impl<'a> Place<'a> {
     }
 }
 
-/// Returns how many objects are asked for where so many are too large.
+/// Returns how many objects to request when `limit` of them are too large.
 fn fewer(limit: usize) -> usize {
     (limit / STEP).max(1)
 }
 
-/// Returns how many objects are asked for after a page of so many bytes: more, if those had fitted, too.
+/// Returns how many objects to request after a page of `size` bytes: more, if they would fit.
 fn after(limit: usize, size: usize) -> usize {
     if size < BYTES / STEP {
         (limit * STEP).min(MOST)
@@ -122,7 +122,7 @@ mod tests {
 
     const MEBIBYTE: usize = 1 << 20;
 
-    /// Answers a request for a list of objects of these sizes, as the API server does, and notes how many were asked for.
+    /// Answers a list request for objects of these sizes as the API server does, and records how many objects were requested.
     fn answer(sizes: &[usize], query: &str, limits: &Mutex<Vec<usize>>) -> Bytes {
         let value = |name: &str| -> Option<usize> {
             let mut all = query.split('&').filter_map(|one| one.split_once('='));
@@ -147,7 +147,7 @@ mod tests {
         list.to_string().into()
     }
 
-    /// Reads all of a list of objects of these sizes, and returns how many were asked for each time.
+    /// Reads a whole list of objects of these sizes, and returns how many were requested each time.
     async fn limits(sizes: Vec<usize>) -> Vec<usize> {
         let count = sizes.len();
         let limits: Arc<Mutex<Vec<usize>>> = Arc::default();

@@ -1,6 +1,6 @@
-//! Few watches for many who want to know of changes.
+//! A few watches for many receivers of changes.
 //!
-//! Each watch is a connection of its own, and what is asked for may be a thousand names of one kind, or one name a thousand times.
+//! Each watch is a connection of its own, and callers may ask for a thousand names of one kind, or for one name a thousand times.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,12 +12,12 @@ use tokio::{sync::watch, task::AbortHandle};
 use super::{Change, Changes};
 use crate::{connection::Connection, discovery::ResourceType, watching::Selection};
 
-/// How many objects of a kind in one namespace have watches of their own. All others there share one.
+/// How many objects of a kind in one namespace have watches of their own. All others in the namespace share one.
 const NAMES: usize = 8;
-/// How many watches of a kind there are before whatever else is asked for shares one of all namespaces.
+/// How many watches a kind may have before any further request shares one for all namespaces.
 const WATCHES: usize = 16;
 
-/// What somebody wants to know of, or is watched, of a kind: everything, or what is in a namespace, or has a name.
+/// The part of a kind that is asked for or watched: everything, the objects in a namespace, or those with a name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Scope {
     namespace: Option<String>,
@@ -32,7 +32,7 @@ impl Scope {
         }
     }
 
-    /// Returns what is to be watched for it, given what is watched already.
+    /// Returns the scope to watch for this one, given what is already watched.
     fn seen_by<T>(&self, watched: &BTreeMap<Self, T>) -> Self {
         let everything = Self::default();
         let neighbours = Self {
@@ -56,14 +56,14 @@ impl Scope {
     }
 }
 
-/// The watches of one cluster that are shared.
+/// The shared watches of one cluster.
 #[derive(Debug, Default)]
 pub(crate) struct SharedWatches {
     open: Mutex<BTreeMap<ResourceType, BTreeMap<Scope, Weak<Watching>>>>,
 }
 
 impl SharedWatches {
-    /// Tells of changes of a kind, in the connection's own name, by a watch that is open if there is one that will do.
+    /// Reports changes to a kind, under the connection's own identity. Uses an open watch if a suitable one exists.
     pub(crate) fn follow(
         &self,
         connection: &Connection,
@@ -91,7 +91,7 @@ impl SharedWatches {
     }
 }
 
-/// One watch, until nobody follows it any more.
+/// One watch, kept open until it has no more followers.
 #[derive(Debug)]
 struct Watching {
     audience: Arc<Mutex<Audience>>,
@@ -115,7 +115,7 @@ impl Drop for Watching {
     }
 }
 
-/// Tells all who follow a watch what concerns them.
+/// Notifies the followers of a watch of the changes that concern them.
 async fn tell(mut changes: Changes, audience: Arc<Mutex<Audience>>) {
     loop {
         let change = changes.next_change().await;
@@ -123,10 +123,10 @@ async fn tell(mut changes: Changes, audience: Arc<Mutex<Audience>>) {
     }
 }
 
-/// Who follows a watch, by what they want to know of.
+/// The followers of a watch, by scope.
 #[derive(Debug, Default)]
 struct Audience {
-    /// Whether the watch has been open: who comes later is told that at once.
+    /// Whether the watch has been open: later followers are told so at once.
     was_open: bool,
     by_scope: BTreeMap<Scope, watch::Sender<()>>,
 }
@@ -141,7 +141,7 @@ impl Audience {
         changed
     }
 
-    /// Forgets a scope if nobody follows it any more.
+    /// Forgets a scope that has no more followers.
     fn leave(&mut self, scope: &Scope) {
         let sender = self.by_scope.get(scope);
         if sender.is_some_and(|sender| sender.receiver_count() == 0) {
@@ -160,7 +160,7 @@ impl Audience {
             Change::Of(object) => {
                 let text = |field: &str| object["metadata"][field].as_str();
                 let (namespace, name) = (text("namespace"), text("name"));
-                // It is all the same scope for what is in no namespace.
+                // These are all the same scope for objects without a namespace.
                 let scopes: BTreeSet<Scope> = [
                     Scope::new(namespace, name),
                     Scope::new(namespace, None),
@@ -176,23 +176,23 @@ impl Audience {
     }
 }
 
-/// Changes of some objects, by a watch that others may follow as well.
+/// Reports changes to some objects, through a watch that others may follow as well.
 #[derive(Debug)]
 pub struct SharedChanges {
-    /// It goes before the seat is left.
+    /// Declared first, so that it is dropped before the seat is given up.
     changed: watch::Receiver<()>,
     _seat: Seat,
 }
 
 impl SharedChanges {
-    /// Waits for a change. The first comes when the watch is open: what was read before may be out of date by then.
+    /// Waits for a change. The first is reported when the watch is open: what was read before may be stale by then.
     pub async fn next(&mut self) {
-        // Whoever tells it stays as long as this does.
+        // The sender lives at least as long as this value.
         let _ = self.changed.changed().await;
     }
 }
 
-/// A place in the audience of a watch, which goes on for as long as somebody has one.
+/// A place in the audience of a watch, which goes on for as long as there is one.
 #[derive(Debug)]
 struct Seat {
     scope: Scope,
@@ -216,7 +216,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns what is watched for all that is asked for, each with what it was last watched for.
+    /// Returns what is watched for all requested scopes, each with the scope that it was last watched for.
     fn watched(asked: impl IntoIterator<Item = Scope>) -> BTreeMap<Scope, Scope> {
         let mut watched = BTreeMap::new();
         for scope in asked {
@@ -284,7 +284,7 @@ mod tests {
         let node = json!({"metadata": {"name": "tide"}});
         audience.hear(&Change::Of(node));
         assert_eq!(told(&mut all), [false, false, false, true, false, true]);
-        // Who comes later knows at once that the watch is open.
+        // A later follower knows at once that the watch is open.
         let late = audience.join(&Scope::new(Some("shop"), Some("tide")));
         assert!(late.has_changed().expect("it is told"));
 

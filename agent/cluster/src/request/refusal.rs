@@ -7,13 +7,13 @@ use serde::Deserialize;
 use super::{Answer, Call};
 use crate::retry;
 
-/// A field of the request's body that the server objects to.
+/// A field of the request body that the server objects to.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(default)]
 pub struct Cause {
-    /// Machine-readable, such as `FieldManagerConflict` or `FieldValueInvalid`.
+    /// A machine-readable reason, such as `FieldManagerConflict` or `FieldValueInvalid`.
     pub reason: String,
-    /// For people.
+    /// A message for people.
     pub message: String,
     /// The field, as the API server writes it: `.spec.replicas` or `spec.replicas`.
     pub field: String,
@@ -22,21 +22,21 @@ pub struct Cause {
 /// The API server's refusal of a request: a `metav1.Status`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// Method and path of the request.
+    /// The method and path of the request.
     pub request: String,
-    /// Whether that only reads; a dry run does not.
+    /// Whether the request only reads; a dry run does not count.
     pub is_read: bool,
-    /// HTTP status.
+    /// The HTTP status.
     pub code: u16,
-    /// Machine-readable, such as `Conflict`, `NotFound` or `Invalid`; empty if there is none.
+    /// A machine-readable reason, such as `Conflict`, `NotFound` or `Invalid`; empty if there is none.
     pub reason: String,
-    /// For people.
+    /// A message for people.
     pub message: String,
-    /// The name of the object that it is about; absent where it is about the path, as when that is not served.
+    /// The name of the object concerned; absent if the refusal is about the path, for example because the path is not served.
     pub object: Option<String>,
     /// What the server objects to, field by field.
     pub causes: Vec<Cause>,
-    /// Whether the request had been sent before without a clear answer, so that it may have been done all the same.
+    /// Whether an earlier attempt got no clear answer, so that the request may have succeeded all the same.
     pub is_unsure: bool,
 }
 
@@ -58,13 +58,13 @@ impl fmt::Display for Refusal {
 }
 
 impl Refusal {
-    /// Says whether the object does not fit its kind's schema.
+    /// Returns whether the object does not fit its kind's schema.
     pub(crate) fn is_misfit(&self) -> bool {
         retry::is_misfit(self.code, &self.reason, &self.message)
     }
 
-    /// Says whether the path is not served. An object that is missing is named; a path that is not known is answered as any
-    /// web server would answer it.
+    /// Returns whether the path is not served. A missing object is named in the refusal; an unknown path is answered as any web
+    /// server would.
     pub(crate) fn is_unserved(&self) -> bool {
         self.code == 404 && self.object.is_none()
     }
@@ -74,7 +74,7 @@ impl Refusal {
     }
 }
 
-/// Reads the refusal that an answer is.
+/// Parses the refusal from a response.
 pub(super) fn refusal(call: &Call, answer: &Answer) -> Refusal {
     #[derive(Default, Deserialize)]
     #[serde(default)]

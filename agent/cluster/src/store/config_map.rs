@@ -17,9 +17,9 @@ use crate::{
     request::{Call, RequestError},
 };
 
-/// Key of the inventory in the `ConfigMap`'s data.
+/// The key of the inventory in the `ConfigMap`'s data.
 const KEY: &str = "inventory.json";
-/// Most bytes that the API server takes as data of one.
+/// The most bytes of data that the API server accepts in a `ConfigMap`.
 /// <https://kubernetes.io/docs/concepts/configuration/configmap/#motivation>
 const ROOM: usize = 1 << 20;
 
@@ -31,12 +31,12 @@ pub struct ConfigMapStore {
     id: ObjectId,
     label: String,
     inventory: Inventory,
-    /// What is kept, as the server has it; nothing if the `ConfigMap` does not exist.
+    /// The `ConfigMap` as the server has it; `None` if it does not exist.
     kept: Option<Value>,
 }
 
 impl ConfigMapStore {
-    /// Reads the inventory. Without a `ConfigMap` it is empty; one is made when there is something to keep.
+    /// Reads the inventory. Without a `ConfigMap` the inventory is empty; one is created when there is something to keep.
     pub async fn open(
         connection: &Connection,
         application: &ApplicationName,
@@ -63,14 +63,14 @@ impl ConfigMapStore {
         Ok(store)
     }
 
-    /// Says whether an inventory is kept, be it one that lists nothing.
+    /// Returns whether an inventory is kept, even one that lists nothing.
     pub fn is_kept(&self) -> bool {
         let kept = self.kept.as_ref();
         kept.is_some_and(|kept| kept["data"][KEY].is_string())
     }
 
-    /// Makes the namespace of the application, so that there is a place for the inventory which lists it. That it is there
-    /// already is no error.
+    /// Creates the application's namespace, so that there is a place for the inventory that lists it. An existing namespace is
+    /// not an error.
     pub async fn make_namespace(&self) -> Result<(), StoreError> {
         let namespace = json!({
             "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.id.namespace},
@@ -85,7 +85,7 @@ impl ConfigMapStore {
         }
     }
 
-    /// Removes the `ConfigMap` when everything that it listed is gone.
+    /// Removes the `ConfigMap` once everything that it listed is gone.
     pub async fn remove(self) -> Result<(), StoreError> {
         let Some(kept) = &self.kept else {
             return Ok(());
@@ -204,7 +204,7 @@ impl InventoryStore for ConfigMapStore {
 }
 
 impl ConfigMapStore {
-    /// After a conflict: either our own write was done and its answer lost, or only labels changed, or another wrote.
+    /// Resolves a conflict: our own write succeeded and the response was lost, or only labels changed, or someone else wrote.
     async fn reread(&mut self, text: &str) -> Result<Value, StoreError> {
         let now = self
             .connection

@@ -7,10 +7,10 @@ use serde::Serialize;
 use super::{InventoryStore, StoreError, Urgency};
 use crate::resources::{Application, Applications, StatusError};
 
-/// Most bytes that etcd takes in one request, and so of one resource, unless it is told otherwise.
+/// The most bytes that etcd accepts in one request, and so in one resource, unless configured otherwise.
 /// <https://etcd.io/docs/v3.6/dev-guide/limit/>
 const RESOURCE: usize = 1536 << 10;
-/// What is left free of it: for the problems and the history that a run may add, and for what the server adds itself.
+/// How much of it is left free: for the problems and the history that a run may add, and for what the server adds itself.
 const SPARE: usize = 128 << 10;
 
 /// Keeps an inventory in `status.inventory` of an Application.
@@ -20,11 +20,11 @@ const SPARE: usize = 128 << 10;
 pub struct StatusStore {
     resources: Applications,
     application: Application,
-    /// What the status says while the run is under way, but for the inventory.
+    /// The status while the run is in progress, without the inventory.
     status: ApplicationStatus,
-    /// The newest.
+    /// The newest inventory.
     inventory: Inventory,
-    /// The one that is in the cluster.
+    /// The inventory that is in the cluster.
     kept: Inventory,
     is_unsure: bool,
 }
@@ -66,12 +66,12 @@ impl StatusStore {
         &self.application
     }
 
-    /// Says whether the status in the cluster may be another one than is known: a write of it failed, or has no answer.
+    /// Returns whether the status in the cluster may differ from the known one: a write of it failed or got no answer.
     pub fn is_unsure(&self) -> bool {
         self.is_unsure
     }
 
-    /// Takes up an Application that was read anew, as long as its status is the one that is known.
+    /// Replaces the Application with one that was read again, provided that its status is the known one.
     pub fn refresh(&mut self, application: Application) {
         if application.status == self.application.status && application.uid == self.application.uid
         {
@@ -95,7 +95,7 @@ impl StatusStore {
         Ok(())
     }
 
-    /// Ends a run: writes its status with the inventory, and returns the Application as it is then.
+    /// Finishes a run: writes its status with the inventory, and returns the resulting Application.
     pub async fn finish(mut self, status: ApplicationStatus) -> Result<Application, StatusError> {
         self.write(status).await?;
         Ok(self.application)
@@ -113,7 +113,7 @@ impl InventoryStore for StatusStore {
         format!("the status of {id}")
     }
 
-    /// What people write into the same resource has its part of the room.
+    /// Subtracts what people write into the same resource.
     fn room(&self) -> usize {
         let Application {
             labels,
@@ -148,7 +148,7 @@ impl InventoryStore for StatusStore {
     }
 }
 
-/// Returns how many bytes something takes as JSON.
+/// Returns the size of a value as JSON, in bytes.
 fn size(value: &impl Serialize) -> usize {
     serde_json::to_string(value).map_or(0, |text| text.len())
 }
