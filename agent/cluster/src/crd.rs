@@ -1,8 +1,8 @@
-//! The custom resource definitions, the manifests that install the agent, and the reference of both resources: all
-//! generated from the types of `pintle-core`.
+//! The custom resource definitions, the manifests that install the agent, and the reference of both resources, all generated from
+//! the types of `pintle-core`.
 //!
-//! `cargo run -p pintle-cluster --example generate` writes them into `deploy/` and `docs/reference/`; a test fails when
-//! what is there differs.
+//! `cargo run -p pintle-cluster --example generate` writes them into `deploy/` and `docs/reference/`; a test fails if the files
+//! there differ.
 
 mod gap;
 mod manifests;
@@ -29,7 +29,7 @@ pub fn definitions() -> [Value; 2] {
     [application(), plugin()]
 }
 
-/// Returns all generated files: their content by their path in the repository.
+/// Returns the content of all generated files, by their path in the repository.
 pub fn files() -> BTreeMap<&'static str, String> {
     let [application, plugin] = definitions();
     BTreeMap::from([
@@ -53,7 +53,7 @@ const HEADER: &str =
 
 fn application() -> Value {
     let mut spec = structural(&generated::<ApplicationSpec>());
-    // The types leave it open, because a `pintle.yaml` has none.
+    // The types leave it optional, because a `pintle.yaml` has none.
     spec["required"] = json!(["source"]);
     spec["properties"]["deletionPolicy"]["default"] = json!("Delete");
     spec["properties"]["rollback"]["default"] = json!("Never");
@@ -226,7 +226,7 @@ mod tests {
             .collect()
     }
 
-    /// Returns the rules of the roles that are installed and have a name for which `is_meant` holds.
+    /// Returns the rules of all installed roles whose names satisfy `is_meant`.
     fn rules(is_meant: impl Fn(&str) -> bool) -> Vec<Value> {
         let mut rules = Vec::new();
         for value in installed() {

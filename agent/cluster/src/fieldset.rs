@@ -1,7 +1,7 @@
-//! Sets of fields of an object, as server-side apply records them, and objects cut down to them.
+//! Sets of fields of an object, as server-side apply records them, and objects reduced to them.
 //!
-//! Where `pintle_core::fields` reduces an object to a digest, this keeps the object's own shape, so that differences
-//! name fields as people write them.
+//! While `pintle_core::fields` reduces an object to a digest, this module keeps the object's own shape, so that differences name
+//! fields the way people write them.
 //! <https://github.com/kubernetes-sigs/structured-merge-diff/tree/master/fieldpath>
 
 mod paths;
@@ -16,14 +16,14 @@ use self::paths::Paths;
 /// A set of fields: the tree of a `fieldsV1`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct FieldSet {
-    /// Whether the value here is owned as a whole. What is neither whole nor has fields in it is owned as existing.
+    /// Whether the value here is owned as a whole. A field that is neither whole nor contains fields is owned as existing.
     whole: bool,
-    /// Path elements: `f:` field, `k:` item by its key, `v:` set member, `i:` item by its place.
+    /// The path elements: `f:` for a field, `k:` for an item by its key, `v:` for a set member, `i:` for an item by its index.
     inner: BTreeMap<String, FieldSet>,
 }
 
 impl FieldSet {
-    /// Reads a `fieldsV1`. What is not an object is an empty set.
+    /// Reads a `fieldsV1`. A value that is not an object gives an empty set.
     pub(crate) fn read(fields: &Value) -> Self {
         let Some(fields) = fields.as_object() else {
             return Self::default();
@@ -50,11 +50,11 @@ impl FieldSet {
 
     /// Returns the fields that a desired object names.
     ///
-    /// JSON alone does not say which lists have keys; `hint` does, for the lists that somebody has written before. A list
-    /// that it does not know counts as one value.
+    /// JSON alone does not say which lists have keys; `hint` does, for lists that have been written before. A list that it does
+    /// not know counts as one value.
     pub(crate) fn of_desired(desired: &Value, hint: &Self) -> Self {
         let mut all = shape(desired, hint);
-        // Not fields but the identity: the server records them for nobody.
+        // These are not fields but the identity: the server records them for no manager.
         all.inner.remove("f:apiVersion");
         all.inner.remove("f:kind");
         if let Some(metadata) = all.inner.get_mut("f:metadata") {
@@ -67,7 +67,7 @@ impl FieldSet {
         all
     }
 
-    /// Returns the fields that are in one or the other.
+    /// Returns the fields that are in either set.
     pub(crate) fn union(mut self, other: &Self) -> Self {
         self.whole |= other.whole;
         for (path, fields) in &other.inner {
@@ -77,7 +77,7 @@ impl FieldSet {
         self
     }
 
-    /// Cuts a `fieldsV1` down to the fields that are in this set, with what is within those that are in it as a whole.
+    /// Reduces a `fieldsV1` to the fields in this set, including everything within fields that are in it as a whole.
     pub(crate) fn restrict(&self, fields: &Value) -> Value {
         let Some(map) = fields.as_object() else {
             return Value::Null;
@@ -100,7 +100,7 @@ impl FieldSet {
         Value::Object(out)
     }
 
-    /// Says whether each field of the other set is in this one, itself or by a field around it that is owned whole.
+    /// Returns whether each field of the other set is in this one, either itself or within a field that is owned as a whole.
     pub(crate) fn covers(&self, other: &Self) -> bool {
         other.inner.iter().all(|(path, fields)| {
             let within = |mine: &Self| mine.is_whole() || mine.covers(fields);
@@ -108,7 +108,7 @@ impl FieldSet {
         })
     }
 
-    /// Lists the paths of this set's innermost fields that another set lacks.
+    /// Lists the paths of this set's innermost fields that the other set lacks.
     pub(crate) fn missing_in<'a>(&'a self, other: &Self) -> Vec<Vec<&'a str>> {
         let mut found = Vec::new();
         self.collect_missing(Some(other), &mut Vec::new(), &mut found);
@@ -138,7 +138,7 @@ impl FieldSet {
         }
     }
 
-    /// Says whether a field is in the set: itself, with something in it, or by a field around it that is owned whole.
+    /// Returns whether a field is in the set: itself, through something within it, or within a field that is owned as a whole.
     pub(crate) fn has(&self, path: &[&str]) -> bool {
         let Some((first, rest)) = path.split_first() else {
             return true;
@@ -146,7 +146,7 @@ impl FieldSet {
         self.is_whole() || self.inner.get(*first).is_some_and(|inner| inner.has(rest))
     }
 
-    /// Cuts an object down to these fields, in its own shape. Nothing of it: null.
+    /// Reduces an object to these fields, in its own shape. Returns null if nothing of it remains.
     pub(crate) fn extract(&self, value: &Value) -> Value {
         match value {
             Value::Object(map) => {
@@ -165,9 +165,9 @@ impl FieldSet {
         }
     }
 
-    /// Lists the fields of this set that `theirs` has, `ours` has not, and whose values would change.
+    /// Lists the fields of this set that `theirs` has, `ours` lacks, and whose values would change.
     ///
-    /// These are the fields for which the server asks for force; written as it writes them: `.spec.replicas`.
+    /// For these fields the server requires force. They are written the way the server writes them: `.spec.replicas`.
     pub(crate) fn contested(
         &self,
         ours: &Self,
@@ -223,7 +223,7 @@ impl FieldSet {
         self.inner.is_empty()
     }
 
-    /// Where one manager has the whole and another parts of it, it is the parts that say more.
+    /// If one manager owns the whole and another owns parts of it, the parts are more precise.
     fn is_whole(&self) -> bool {
         self.whole && self.inner.is_empty()
     }

@@ -1,7 +1,7 @@
-//! What Helm keeps of a release in the cluster: read to take over what it installed, and forgotten when somebody asks.
+//! What Helm stores about a release in the cluster: read to take over what Helm installed, and deleted on request.
 //!
-//! Each revision is a Secret (or a `ConfigMap`, where Helm was told so) that says of itself by labels what it is. Its content
-//! is JSON, compressed, in base64: `helm.sh/helm/v4/pkg/storage/driver`, which has been so since Helm 3.0.
+//! Each revision is a Secret (or a `ConfigMap`, if Helm was configured so) whose labels describe it. Its content is compressed
+//! JSON in base64. The format is defined in `helm.sh/helm/v4/pkg/storage/driver` and has not changed since Helm 3.0.
 
 mod manifest;
 
@@ -28,56 +28,56 @@ use crate::{
     request::{Call, RequestError},
 };
 
-/// The most that a release may be when it is unpacked: more than a Secret can hold of any that people write.
+/// The most bytes that an unpacked release may have: more than a Secret can hold of any that people write.
 const LIMIT: u64 = 16 << 20;
-/// The most that the record of one may be: what an API server keeps, and as much again.
+/// The most bytes that the record of a release may have: what an API server stores, and as much again.
 const PACKED: usize = 4 << 20;
 /// The longest value that a label can have.
 const LABEL_LIMIT: usize = 63;
-/// The first bytes of what is compressed (RFC 1952). The first releases of Helm 2 were not.
+/// The first bytes of compressed data (RFC 1952). The first releases of Helm 2 were not compressed.
 const GZIP: [u8; 3] = [0x1f, 0x8b, 0x08];
 
-/// One revision of a release, as Helm keeps it, without its objects.
+/// One revision of a release, as Helm stores it, without its objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HelmRelease {
-    /// Name.
+    /// The name of the release.
     pub name: String,
-    /// Namespace of the release, which is also that of its record.
+    /// The namespace of the release, which is also that of its record.
     pub namespace: String,
-    /// Counted from 1.
+    /// The revision number, counted from 1.
     pub revision: u64,
-    /// `deployed`.
+    /// The status, such as `deployed`.
     pub status: String,
-    /// Name and version of the chart: `web-1.2.3`.
+    /// The name and version of the chart: `web-1.2.3`.
     pub chart: String,
-    /// Whether an attempt to upgrade it came later, and failed.
+    /// Whether a later attempt to upgrade it failed.
     pub has_failed_since: bool,
 }
 
-/// Why a release of Helm cannot be read.
+/// Why a Helm release cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HelmError {
-    /// There is none of that name.
+    /// There is no release of that name.
     #[error("Helm knows no release {name} in namespace {namespace}: {}", listed(.known))]
     Unknown {
-        /// Which.
+        /// The name that was asked for.
         name: String,
-        /// Where.
+        /// The namespace.
         namespace: String,
-        /// The releases that are there.
+        /// The releases that exist there.
         known: Vec<String>,
     },
-    /// Helm is at work on it, or was interrupted.
+    /// Helm is working on it, or was interrupted.
     #[error(
         "Helm has begun a change of the release {name} that has not ended ({status}, revision {revision}): wait for it, or end it \
          with `helm rollback`"
     )]
     Underway {
-        /// Which.
+        /// The name of the release.
         name: String,
-        /// `pending-upgrade`.
+        /// The status, such as `pending-upgrade`.
         status: String,
-        /// Its number.
+        /// The revision number.
         revision: u64,
     },
     /// None of its revisions is what the cluster holds.
@@ -85,12 +85,12 @@ pub enum HelmError {
         "no revision of the release {name} is deployed (the newest is {status}): install it with Helm, or without it"
     )]
     NotDeployed {
-        /// Which.
+        /// The name of the release.
         name: String,
-        /// `failed`.
+        /// The status, such as `failed`.
         status: String,
     },
-    /// What is kept of it is not what Helm writes.
+    /// Its record is not what Helm writes.
     #[error("{id} holds no release of Helm: {detail}")]
     Malformed {
         /// The Secret or the `ConfigMap`.
@@ -120,7 +120,7 @@ pub struct HelmManifest {
 }
 
 impl fmt::Debug for HelmManifest {
-    /// Without the objects: there may be Secrets.
+    /// Leaves out the objects, because there may be Secrets among them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -132,7 +132,7 @@ impl fmt::Debug for HelmManifest {
 }
 
 impl HelmManifest {
-    /// Returns an object as Helm has applied it: with what it adds to the metadata of each.
+    /// Returns an object as Helm has applied it, with what Helm adds to the metadata of each.
     ///
     /// `helm.sh/helm/v4/pkg/action/validate.go`
     pub(crate) fn applied(&self, id: &ObjectId) -> Option<Value> {
@@ -165,21 +165,21 @@ impl HelmManifest {
     }
 }
 
-/// A release of Helm beside what is rendered in its place.
+/// A Helm release, compared with what is rendered in its place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Takeover {
     /// What Helm has applied.
     pub applied: Arc<HelmManifest>,
-    /// What the inventory is to begin with: of what is the same no hook is run, of what differs those of an upgrade.
+    /// The record with which the inventory begins: no hooks run if nothing differs, and upgrade hooks run if something does.
     pub record: ReleaseRecord,
-    /// Objects of the release that are not rendered, as it names them. They stay as they are, and Helm's.
+    /// The objects of the release that are not rendered, as the release names them. They stay as they are and remain Helm's.
     pub left: Vec<ObjectId>,
-    /// Whether every object is rendered as Helm has applied it. Definitions do not count: Helm keeps no record of those in
-    /// a chart's `crds/`.
+    /// Whether every object is rendered as Helm has applied it. Definitions do not count: Helm keeps no record of those in a
+    /// chart's `crds/`.
     pub is_same: bool,
 }
 
-/// Where Helm keeps a revision.
+/// Where Helm stores a revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Record {
     id: ObjectId,
@@ -190,12 +190,12 @@ struct Record {
 }
 
 impl HelmRelease {
-    /// Reads the revision of a release that is deployed, and compares what Helm has applied with what is rendered to take its
-    /// place.
+    /// Reads the deployed revision of a release, and compares what Helm has applied with what is rendered to take its place.
     ///
     /// # Errors
     ///
-    /// There is none of that name, none of its revisions is deployed, Helm is at work on it, or it cannot be read.
+    /// Returns an error if there is no release of that name, none of its revisions is deployed, Helm is working on it, or it
+    /// cannot be read.
     pub async fn compared(
         connection: &Connection,
         namespace: &str,
@@ -255,7 +255,7 @@ impl HelmRelease {
             .iter()
             .map(|rendered| (self.placed(&rendered.object), &rendered.object))
             .collect();
-        // Without the namespace that it was given here: it may have none.
+        // Without the namespace that was filled in here: the object may have none.
         let left: Vec<ObjectId> = theirs
             .iter()
             .filter(|(id, _)| !ours.contains_key(id))
@@ -290,7 +290,7 @@ impl HelmRelease {
         })
     }
 
-    /// Reads the manifest: the objects without hooks, as one stream of YAML.
+    /// Reads the manifest: the objects without hooks, as one YAML stream.
     fn objects(&self, manifest: &str) -> Result<BTreeMap<ObjectId, Object>, HelmError> {
         let documents = manifest::read(manifest).map_err(|detail| self.malformed(detail))?;
         let objects = documents.into_iter().filter(|value| !value.is_null());
@@ -303,7 +303,7 @@ impl HelmRelease {
             .collect()
     }
 
-    /// Returns an identity, with the release's namespace where there is none: what is rendered may name it, or not.
+    /// Returns an object's identity, with the release's namespace if it has none: a render may or may not name it.
     fn placed(&self, object: &Object) -> ObjectId {
         let mut id = object.id().clone();
         id.namespace.get_or_insert_with(|| self.namespace.clone());
@@ -320,7 +320,7 @@ impl HelmRelease {
         }
     }
 
-    /// Deletes what Helm keeps of all revisions of a release. Its objects stay, and Helm does not know them any more.
+    /// Deletes Helm's records of all revisions of a release. Its objects stay, and Helm no longer knows them.
     ///
     /// Returns how many revisions there were.
     pub async fn forget(
@@ -338,7 +338,7 @@ impl HelmRelease {
     }
 }
 
-/// Does what takes memory and time for one release after the other, whoever takes them over.
+/// Runs work that takes memory and time for one release at a time, across all takeovers.
 async fn alone<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     static ROOM: Semaphore = Semaphore::const_new(1);
     let room = ROOM.acquire().await.expect("it is never closed");
@@ -353,7 +353,7 @@ async fn alone<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
     }
 }
 
-/// Finds the revision of a release that is deployed. Says whether an attempt to upgrade it came later, and failed.
+/// Finds the deployed revision of a release. Also returns whether a later attempt to upgrade it failed.
 async fn deployed(
     connection: &Connection,
     namespace: &str,
@@ -391,7 +391,7 @@ async fn deployed(
     Ok((record, has_failed_since))
 }
 
-/// What an object is beside its identity.
+/// Returns the content of an object apart from its identity.
 fn content(object: &Object) -> String {
     let mut value = object.value().clone();
     if let Some(metadata) = value["metadata"].as_object_mut() {
@@ -400,7 +400,7 @@ fn content(object: &Object) -> String {
     canonical::to_string(&value)
 }
 
-/// The names of all releases of a namespace, in order.
+/// Returns the names of all releases of a namespace, in order.
 async fn records_of_all(
     connection: &Connection,
     namespace: &str,
@@ -411,14 +411,14 @@ async fn records_of_all(
     Ok(names)
 }
 
-/// Finds the revisions of a release, or of all, the newest last. Only metadata is asked for.
+/// Finds the revisions of a release, or of all releases, the newest last. Asks only for metadata.
 async fn records(
     connection: &Connection,
     namespace: &str,
     name: Option<&str>,
 ) -> Result<Vec<Record>, RequestError> {
     let labels = match name {
-        // No label has it for its value, and so no release is of that name.
+        // No label can have this value, so no release has this name.
         Some(name) if !is_label_value(name) => return Ok(Vec::new()),
         Some(name) => format!("owner=helm,name={name}"),
         None => "owner=helm".to_owned(),
@@ -433,7 +433,7 @@ async fn records(
             .accept(METADATA_LIST);
         let list = match connection.call(&call).await {
             Ok(list) => list,
-            // Whoever has found it among the Secrets need not be allowed to look further.
+            // Someone who has found the release among the Secrets need not be allowed to look further.
             Err(error) if error.is_forbidden() && !all.is_empty() => break,
             Err(error) => return Err(error),
         };
@@ -444,7 +444,7 @@ async fn records(
     Ok(all)
 }
 
-/// <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set>
+/// See <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set>.
 fn is_label_value(text: &str) -> bool {
     let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     let bytes = text.as_bytes();
@@ -484,7 +484,7 @@ fn storage(kind: &str, plural: &str) -> ResourceType {
     }
 }
 
-/// The parts of Helm's record that are of use here.
+/// The parts of Helm's record that are used here.
 #[derive(Deserialize)]
 struct Stored {
     #[serde(default)]
@@ -513,7 +513,7 @@ impl fmt::Display for ChartMetadata {
     }
 }
 
-/// Opens Helm's record. In a Secret it is in base64 twice: once by Helm, once by Kubernetes.
+/// Decodes Helm's record. In a Secret it is base64-encoded twice: once by Helm, once by Kubernetes.
 fn decode(object: &Value, is_secret: bool) -> Result<Stored, String> {
     let text = object["data"]["release"]
         .as_str()
@@ -539,7 +539,7 @@ fn decode(object: &Value, is_secret: bool) -> Result<Stored, String> {
         }
         bytes = plain;
     }
-    // Without what is there, which may be secret.
+    // Without the content, which may be secret.
     serde_json::from_slice(&bytes).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         format!("no JSON as Helm writes it at line {line}, column {column}")

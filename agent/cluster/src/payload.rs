@@ -49,7 +49,7 @@ impl Payload {
         }
     }
 
-    /// Returns the payload without a bound version, for dry runs and last attempts.
+    /// Returns the payload without binding it to a resource version: for dry runs, comparisons and a last attempt.
     pub(crate) fn unbound(&self) -> &Value {
         &self.value
     }

@@ -1,4 +1,4 @@
-//! What the API server says against a write, in words that lead to a remedy.
+//! The API server's objections to a write, in words that lead to a remedy.
 
 mod words;
 
@@ -57,10 +57,10 @@ pub enum WriteError {
     Foreign {
         /// The other application's label.
         owner: String,
-        /// One's own.
+        /// This application's label.
         application: String,
     },
-    /// The object belongs to another application, of which it is not known whether it wants to keep it.
+    /// The object belongs to another application, and it is not known whether that application wants to keep it.
     #[error(
         "it belongs to the application {owner}, and {application} renders it too: {owner} has not said yet whether it still \
          does; it is asked again. While {owner} is suspended or does not render it cannot say so: resume or mend it, or move \
@@ -69,7 +69,7 @@ pub enum WriteError {
     Unanswered {
         /// The other application's label.
         owner: String,
-        /// One's own.
+        /// This application's label.
         application: String,
     },
     /// The object belongs to another application, which wants to keep it.
@@ -79,10 +79,10 @@ pub enum WriteError {
     Contested {
         /// The other application's label.
         owner: String,
-        /// One's own.
+        /// This application's label.
         application: String,
     },
-    /// Fields change that must not once the object exists.
+    /// Fields would change that must not change once the object exists.
     #[error(
         "a field that cannot be changed once the object exists would change: {}; undo that, or let the object be deleted \
          and made again with the annotation {REPLACE_ANNOTATION}=allowed",
@@ -92,22 +92,22 @@ pub enum WriteError {
     /// The object is not valid.
     #[error("it is not valid: {}", joined(.0))]
     Invalid(Vec<FieldProblem>),
-    /// It does not fit its definition, which has changed in the same run: it was planned by the one before, and the server may
-    /// have judged it by that.
+    /// The object does not fit its definition, which has changed in the same run. The object was planned by the previous
+    /// definition, and the server may have judged it by that one.
     #[error("{0}; its definition has changed in the same run, so it is planned again")]
     Early(Box<WriteError>),
-    /// An admission webhook or policy refuses it, or a quota.
+    /// An admission webhook, a policy or a quota refuses it.
     #[error("admission refuses it: {0}")]
     Denied(String),
     /// The account has no right to do this.
     #[error("{} may not do this: {message}", account_name(.account.as_ref()))]
     Forbidden {
-        /// In whose name; nothing for one's own.
+        /// The service account of the request; `None` for the connection's own identity.
         account: Option<ServiceAccount>,
         /// What the server says.
         message: String,
     },
-    /// The namespace is on its way out.
+    /// The namespace is being deleted.
     #[error("the namespace {0} is being deleted: waiting until it is gone")]
     NamespaceTerminating(String),
     /// The namespace does not exist.
@@ -119,25 +119,25 @@ pub enum WriteError {
     /// A definition did not become usable in time.
     #[error("its definition was not established in time: {0}")]
     NotEstablished(String),
-    /// An object did not go in time.
+    /// A deleted object was not gone in time.
     #[error("{departure} and did not go in time: {}", held(.finalizers, .problem.as_deref()))]
     NotGone {
-        /// What it was deleted for.
+        /// Why it was deleted.
         departure: Departure,
-        /// What holds it.
+        /// The finalizers that hold it.
         finalizers: Vec<String>,
-        /// Why it cannot be seen.
+        /// Why it cannot be seen whether it is gone.
         problem: Option<String>,
     },
-    /// It is not healthy, and what comes after it was not written.
+    /// The object is not healthy, and the objects after it were not written.
     #[error("what comes after it waits until it is healthy, and it is not{}: {message}", after(.limit.as_ref()))]
     NotHealthy {
-        /// How it is.
+        /// A description of its state.
         message: String,
-        /// For how long it was waited; nothing if waiting would not have helped.
+        /// How long it was waited for; `None` if waiting would not have helped.
         limit: Option<Duration>,
     },
-    /// A hook would take the place of an object that nobody knows.
+    /// A hook would take the place of an object of unknown origin.
     #[error(
         "it exists already and was not made by this application, and its hook would replace it: rename the hook, delete \
          the object, or hand it over with the annotation {ADOPT_ANNOTATION}=allowed"
@@ -146,30 +146,30 @@ pub enum WriteError {
     /// A hook failed.
     #[error("its {event} hook failed: {reason}")]
     HookFailed {
-        /// At which event it ran.
+        /// The event at which it ran.
         event: HookEvent,
-        /// Why.
+        /// Why it failed.
         reason: String,
     },
-    /// Somebody made it and deleted it again meanwhile.
+    /// Someone created the object and deleted it again in the meantime.
     #[error("it came and went while it was planned: try again")]
     CameAndWent,
-    /// Objects of a definition that is to go would go with it.
+    /// A definition is to be deleted, and objects of its kind would be deleted with it.
     #[error(
         "objects of its kind have appeared, and would be deleted with it: allow that with \
          `prune.allowKinds: [CustomResourceDefinition]` or the annotation pintle.dev/prune=allowed"
     )]
     StillUsed,
-    /// Anything else that the server or the network says.
+    /// Anything else that the server or the network reports.
     #[error(transparent)]
     Request(#[from] RequestError),
 }
 
 impl WriteError {
-    /// Says when trying again is worthwhile.
+    /// Returns when a retry is worthwhile.
     pub fn retry(&self) -> Retry {
         match self {
-            // Another object has what it asks for, and may be about to let it go: it is not known when it does.
+            // Another object has what it asks for and may be about to release it. It is not known when.
             Self::Invalid(problems) if is_taken(problems) => Retry::Backoff,
             Self::Conflict(_)
             | Self::Foreign { .. }
@@ -178,13 +178,13 @@ impl WriteError {
             | Self::Invalid(_)
             | Self::NotOurHook => Retry::OnChange,
             Self::Request(error) if !error.is_retryable() => Retry::OnChange,
-            // Rights, policies, namespaces and definitions change without Pintle being told, and what is not about the object
-            // says nothing against it. A 409 that names no field was written at the same moment as somebody else wrote.
+            // Rights, policies, namespaces and definitions change without Pintle being told, and errors that are not about the
+            // object say nothing against it. A 409 that names no field means that someone else wrote at the same moment.
             _ => Retry::Backoff,
         }
     }
 
-    /// Understands what a request for an object came to.
+    /// Interprets the error of a request for an object.
     pub(crate) fn of(
         error: RequestError,
         id: &ObjectId,
@@ -275,13 +275,13 @@ pub(crate) fn conflicts(refusal: &Refusal) -> Vec<Conflict> {
         .collect()
 }
 
-/// Says whether nothing is wrong but that fields would change which must not: whatever else is wrong would be wrong with an
-/// object that is made anew, too.
+/// Returns whether the only problem is that fields would change which must not. Anything else that is wrong would also be wrong
+/// with an object that is made anew.
 fn is_only_immutable(causes: &[Cause]) -> bool {
     !causes.is_empty() && causes.iter().all(is_immutable)
 }
 
-/// The API has no reason for it: these are the words of the built-in kinds' validations, and of CRDs' own by convention.
+/// The API has no reason code for this. These are the words of the built-in kinds' validations and, by convention, those of CRDs.
 fn is_immutable(cause: &Cause) -> bool {
     const WORDS: [&str; 6] = [
         "immutable",
@@ -295,8 +295,8 @@ fn is_immutable(cause: &Cause) -> bool {
     WORDS.iter().any(|words| message.contains(words))
 }
 
-/// Says whether nothing is wrong but that another object has a port or an address of which there is only one. The API has no
-/// reason for it: these are the words of the allocators.
+/// Returns whether the only problem is that another object has a port or an address that can be given out only once. The API has
+/// no reason code for this; these are the words of the allocators.
 fn is_taken(problems: &[FieldProblem]) -> bool {
     let is_taken = |problem: &FieldProblem| problem.message.contains("already allocated");
     !problems.is_empty() && problems.iter().all(is_taken)
@@ -326,11 +326,11 @@ fn account_name(account: Option<&ServiceAccount>) -> String {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}{id}: {error}", place(.position.as_ref()))]
 pub struct ObjectFailure {
-    /// Which object.
+    /// The object.
     pub id: ObjectId,
-    /// Where in the source it is written.
+    /// Where it is written in the source.
     pub position: Option<Position>,
-    /// Why.
+    /// The reason.
     pub error: WriteError,
 }
 
@@ -340,7 +340,7 @@ fn place(position: Option<&Position>) -> String {
         .unwrap_or_default()
 }
 
-/// Joins failures, one on each line.
+/// Joins failures, one per line.
 pub(crate) fn lines(failures: &[ObjectFailure]) -> String {
     failures
         .iter()
@@ -349,7 +349,7 @@ pub(crate) fn lines(failures: &[ObjectFailure]) -> String {
         .join("\n")
 }
 
-/// Says when trying again is worthwhile after several failures: soon, if one of them may pass by itself.
+/// Returns when a retry is worthwhile after several failures: soon, if one of them may pass by itself.
 pub(crate) fn retry(failures: &[ObjectFailure]) -> Retry {
     let soon = failures
         .iter()

@@ -1,7 +1,7 @@
 //! Hooks for the removal of an application, kept until then: the source may be gone when they are needed.
 //!
-//! They are in a Secret, because what a hook is made of may be secret. The removal asks no policy, so only what was in an
-//! approved plan is kept.
+//! They are kept in a Secret, because a hook's content may be secret. The removal asks no policy, so only what was in an approved
+//! plan is kept.
 
 use std::sync::Arc;
 
@@ -34,16 +34,16 @@ use crate::{
 
 const KEY: &str = "hooks.json";
 
-/// What the digest is over. Before the second version, agents kept these hooks without a policy seeing them: what such an agent
-/// has kept is never what is wanted, so it comes into the next plan.
+/// The version of the digest. Before the second version, agents kept these hooks without showing them to a policy: what such an
+/// agent kept never matches what is wanted, so it is included in the next plan.
 const FORMAT: &str = "removal-hooks/v2";
 
-/// Hooks that were kept for the removal of an application.
+/// The hooks that were kept for the removal of an application.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RemovalHooks {
-    /// As they were applied last.
+    /// The hooks as they were last applied.
     pub objects: Vec<RenderedObject>,
-    /// Whether they were never in a plan that policies see, because an earlier version has kept them.
+    /// Whether policies never saw them in a plan, because an earlier version kept them.
     pub are_unseen: bool,
 }
 
@@ -53,16 +53,16 @@ struct Kept {
     hook: Hook,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     source: Option<Position>,
-    /// Whether it was in a plan that policies see. Earlier versions do not know it.
+    /// Whether it was in a plan that policies see. Earlier versions do not write this field.
     #[serde(default)]
     seen: bool,
-    /// Whether what it makes stays until its deletion is explicitly allowed. Earlier versions do not know it.
+    /// Whether what it creates stays until its deletion is explicitly allowed. Earlier versions do not write this field.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     keep: bool,
 }
 
 impl Kept {
-    /// Takes what a plan keeps; nothing of everything else in it.
+    /// Returns what a plan keeps; `None` for everything else in the plan.
     fn of(change: &Change, prepared: &Prepared) -> Option<Self> {
         let hook = change.for_removal.as_deref()?;
         let desired = change.desired.as_ref()?;
@@ -82,10 +82,10 @@ impl Kept {
     }
 }
 
-/// What a hook that is kept is known by: its object, when it runs, and whether what it makes stays.
+/// What identifies a kept hook: its object, when it runs, and whether what it creates stays.
 type Named<'a> = (&'a Value, &'a Hook, bool);
 
-/// Names the hooks of a render that run at the removal; nothing if there are none.
+/// Returns the digest of the hooks of a render that run at the removal; `None` if there are none.
 pub(crate) fn digest(release: &Release, prepared: &Prepared) -> Option<Digest> {
     let hooks = prepared.hooks().iter().filter_map(|object| {
         let hook = object.hook.as_ref()?;
@@ -95,13 +95,13 @@ pub(crate) fn digest(release: &Release, prepared: &Prepared) -> Option<Digest> {
     digest_of(hooks, &release.seed)
 }
 
-/// Neither the order of hooks counts nor where they are written: a comment above one is nothing to be kept anew.
+/// Neither the order of hooks nor where they are written counts: a comment above one is no reason to keep it again.
 fn digest_of<'a>(hooks: impl Iterator<Item = Named<'a>>, seed: &Seed) -> Option<Digest> {
-    // Keyed, so that a status tells nothing about what may be secret.
+    // Keyed, so that a status reveals nothing that may be secret.
     let concealed = |(object, hook, keep): Named<'a>| {
         let mut named = json!({ "object": object, "hook": hook });
         if keep {
-            // Only then, so that what an earlier version has kept of the others is still what is wanted.
+            // Only then, so that other hooks that an earlier version kept still match what is wanted.
             named["keep"] = Value::Bool(true);
         }
         seed.conceal(&named).to_string()
@@ -115,9 +115,10 @@ fn digest_of<'a>(hooks: impl Iterator<Item = Named<'a>>, seed: &Seed) -> Option<
     Some(digest.finish())
 }
 
-/// Keeps the hooks for the removal that an approved plan has. Those that `kept` names are in no plan: then nothing is sent.
+/// Keeps the removal hooks of an approved plan. If they are the hooks that `kept` already names, no plan has them and nothing is
+/// sent.
 ///
-/// Returns the digest of what is kept; nothing if there are none.
+/// Returns the digest of what is kept; `None` if there are none.
 pub(crate) async fn keep(
     connection: &Connection,
     release: &Release,
@@ -170,7 +171,7 @@ async fn write(connection: &Connection, id: &ObjectId, hooks: &[Kept]) -> Result
     }
 }
 
-/// Reads the hooks that are kept for a release; none if the Secret is gone or holds something else.
+/// Reads the hooks that are kept for a release; `None` if the Secret is gone or holds something else.
 pub(crate) async fn load(
     connection: &Connection,
     release: &Release,
@@ -200,7 +201,7 @@ fn read(secret: &Value) -> Option<RemovalHooks> {
     })
 }
 
-/// Says why what a hook makes stays when the application is removed; nothing if it goes.
+/// Returns why what a hook creates stays when the application is removed; `None` if it is deleted.
 pub(crate) fn reason_to_stay(release: &Release, object: &PreparedObject) -> Option<String> {
     let entry = Entry {
         keep: object.keep,
@@ -210,15 +211,15 @@ pub(crate) fn reason_to_stay(release: &Release, object: &PreparedObject) -> Opti
     prune::reason_to_keep(&entry, object.id(), &release.prune, wish)
 }
 
-/// Says whether an object is one that hooks of the removal make and that goes when all of them have run: others may need it, and
-/// where the removal is tried again it is not made again.
+/// Returns whether an object is created by hooks of the removal and is deleted once all of them have run. It is deleted last
+/// because others may need it, and because it is not created again if the removal is retried.
 pub(crate) fn goes_last(release: &Release, prepared: &Prepared, id: &ObjectId) -> bool {
     let goes =
         |object: &PreparedObject| object.id() == id && reason_to_stay(release, object).is_none();
     release.is_removal() && !ProtectedKind::outlives_hooks(id) && prepared.hooks().iter().any(goes)
 }
 
-/// Deletes what is kept for a release. That there is nothing is no error.
+/// Deletes what is kept for a release. It is not an error if there is nothing.
 pub(crate) async fn forget(connection: &Connection, release: &Release) -> Result<(), RequestError> {
     let deleted = connection
         .delete_object(

@@ -1,4 +1,4 @@
-//! Pintle's own resources in the cluster: read, watched, and their status written.
+//! Pintle's own resources in the cluster: reading and watching them, and writing their status.
 
 mod asking;
 mod watch;
@@ -27,7 +27,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the {part} cannot be read: {detail}; was it written for another version of pintle?")]
 pub struct Unreadable {
-    /// `spec` or `status`.
+    /// One of `spec` or `status`.
     pub part: &'static str,
     /// What is wrong with it.
     pub detail: String,
@@ -35,24 +35,24 @@ pub struct Unreadable {
 
 /// An Application or a Plugin as it is in the cluster.
 ///
-/// A spec that cannot be read is an error of this one resource; all others are served on.
+/// A spec that cannot be read is an error of this one resource; all others are still served.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CustomResource<Spec, Status> {
-    /// Absent for Plugins.
+    /// The namespace; absent for Plugins.
     pub namespace: Option<String>,
-    /// Name.
+    /// The name.
     pub name: String,
-    /// The server's unique id.
+    /// The uid, as assigned by the server.
     pub uid: String,
-    /// The state of the resource as a whole: for preconditions, and opaque.
+    /// The state of the whole resource, used in preconditions. The value is opaque.
     pub resource_version: String,
     /// Counts changes of the spec.
     pub generation: i64,
-    /// Labels: policies are told of them.
+    /// The labels, which are passed to policies.
     pub labels: BTreeMap<String, String>,
-    /// Annotations: people ask for things by them.
+    /// The annotations, through which people make requests.
     pub annotations: BTreeMap<String, String>,
-    /// Finalizers.
+    /// The finalizers.
     pub finalizers: Vec<String>,
     /// Whether it is being deleted.
     pub deleting: bool,
@@ -68,7 +68,7 @@ pub type Application = CustomResource<ApplicationSpec, ApplicationStatus>;
 pub type Plugin = CustomResource<PluginSpec, PluginStatus>;
 
 impl<Spec, Status> CustomResource<Spec, Status> {
-    /// Returns namespace and name; the namespace is empty for Plugins.
+    /// Returns the namespace and name; the namespace is empty for Plugins.
     pub fn application_name(&self) -> ApplicationName {
         ApplicationName::new(
             self.namespace.clone().unwrap_or_default(),
@@ -76,7 +76,7 @@ impl<Spec, Status> CustomResource<Spec, Status> {
         )
     }
 
-    /// Says whether the objects are dealt with before the resource goes.
+    /// Returns whether it carries Pintle's finalizer, so that the objects are dealt with before the resource goes.
     pub fn has_finalizer(&self) -> bool {
         self.finalizers
             .iter()
@@ -85,7 +85,7 @@ impl<Spec, Status> CustomResource<Spec, Status> {
 }
 
 impl<Spec: DeserializeOwned, Status: DeserializeOwned + Default> CustomResource<Spec, Status> {
-    /// Takes up a resource as the API server gives it.
+    /// Parses a resource as the API server returns it.
     pub fn read(mut value: Value) -> Self {
         let spec = value.get_mut("spec").map_or(json!({}), Value::take);
         let status = value
@@ -132,21 +132,21 @@ impl<Spec: DeserializeOwned, Status: DeserializeOwned + Default> CustomResource<
 /// Why a status was not written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StatusError {
-    /// Somebody else wrote the status since it was read.
+    /// Someone else wrote the status since it was read.
     #[error(
         "the status of {id} was changed by another pintle meanwhile; if two of them are at work, stop one"
     )]
     Superseded {
-        /// Which resource.
+        /// The resource.
         id: ObjectId,
     },
     /// The resource is gone.
     #[error("{id} does not exist any more")]
     Gone {
-        /// Which resource.
+        /// The resource.
         id: ObjectId,
     },
-    /// What is there cannot be read, so it must not be overwritten.
+    /// The existing status cannot be read, so it must not be overwritten.
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
     /// The server refused or did not answer.
@@ -154,7 +154,7 @@ pub enum StatusError {
     Request(#[from] RequestError),
 }
 
-/// The Applications, or the Plugins, of a cluster. Requests are made in the connection's name.
+/// The Applications or the Plugins of a cluster. Requests are made under the connection's identity.
 #[derive(Debug)]
 pub struct Resources<Spec, Status> {
     connection: Connection,
@@ -172,7 +172,7 @@ impl<Spec, Status> Clone for Resources<Spec, Status> {
     }
 }
 
-/// Where resources of a kind are.
+/// Whether resources of a kind are namespaced.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Scope {
     Namespace,
@@ -185,14 +185,14 @@ pub type Applications = Resources<ApplicationSpec, ApplicationStatus>;
 pub type Plugins = Resources<PluginSpec, PluginStatus>;
 
 impl Applications {
-    /// Gives access to Applications.
+    /// Returns access to Applications.
     pub fn applications(connection: &Connection) -> Self {
         Self::of(connection, "Application", "applications", Scope::Namespace)
     }
 }
 
 impl Plugins {
-    /// Gives access to Plugins.
+    /// Returns access to Plugins.
     pub fn plugins(connection: &Connection) -> Self {
         Self::of(connection, "Plugin", "plugins", Scope::Cluster)
     }
@@ -215,8 +215,8 @@ impl<Spec, Status> Resources<Spec, Status> {
         }
     }
 
-    /// Says whether the server serves this kind. One that does not answers a question for a resource as if there were none of
-    /// that name.
+    /// Returns whether the server serves this kind. A server that does not serve it answers a request for a resource as if there
+    /// were none of that name.
     pub async fn is_served(&self) -> Result<bool, RequestError> {
         let ResourceType { group, version, .. } = &self.resource;
         let place = format!("/apis/{group}/{version}");
@@ -246,7 +246,7 @@ where
     Spec: DeserializeOwned + PartialEq,
     Status: DeserializeOwned + Serialize + Default + PartialEq,
 {
-    /// Reads one; nothing if it does not exist.
+    /// Reads one resource; `None` if it does not exist.
     pub async fn get(
         &self,
         namespace: Option<&str>,
@@ -263,7 +263,7 @@ where
         }
     }
 
-    /// Lists them, in one namespace or in all.
+    /// Lists the resources, in one namespace or in all.
     pub async fn list(
         &self,
         namespace: Option<&str>,
@@ -280,10 +280,10 @@ where
         }
     }
 
-    /// Writes a status: only what differs from the one that is known, and nothing at all if nothing does.
+    /// Writes a status: only what differs from the known status, and nothing if there is no difference.
     ///
-    /// Nobody else's status is overwritten: if the resource changed since it was read, it is read again, and if its
-    /// status is another than the one that was known, that is an error. Returns the resource as it is now.
+    /// Never overwrites a status that someone else wrote: if the resource changed since it was read, it is read again, and a
+    /// status other than the known one is an error. Returns the resource as it is now.
     pub async fn write_status(
         &self,
         known: &CustomResource<Spec, Status>,
@@ -298,7 +298,7 @@ where
             return Ok(known.clone());
         };
         let mut version = known.resource_version.clone();
-        // A second conflict is somebody who writes without end; the next run will see.
+        // A further conflict means that someone keeps writing; the next run will see it.
         for attempt in 0..3 {
             let patch = json!({"metadata": {"resourceVersion": version, "uid": known.uid}, "status": difference});
             match self.patch(known, "/status", &patch).await {
@@ -313,7 +313,7 @@ where
                     };
                     let found = now.status.as_ref().map_err(Clone::clone)?;
                     if found == status {
-                        // Our own write was done, and its answer was lost.
+                        // Our own write succeeded, and its response was lost.
                         return Ok(now);
                     }
                     if found != before {
@@ -343,7 +343,7 @@ where
             .await
     }
 
-    /// Removes Pintle's finalizer: the resource may go. That it has gone already is no error.
+    /// Removes Pintle's finalizer, so that the resource may go. It is not an error if the resource is already gone.
     pub async fn remove_finalizer(
         &self,
         known: &CustomResource<Spec, Status>,
@@ -418,7 +418,7 @@ fn plain(status: &impl Serialize) -> Value {
     serde_json::to_value(status).expect("a status is plain data")
 }
 
-/// Returns the JSON merge patch (RFC 7396) that turns one value into another; nothing if they are equal.
+/// Returns the JSON merge patch (RFC 7396) that turns one value into another; `None` if they are equal.
 fn merge_patch(before: &Value, after: &Value) -> Option<Value> {
     match (before, after) {
         (Value::Object(before), Value::Object(after)) => {

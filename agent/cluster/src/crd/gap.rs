@@ -1,16 +1,17 @@
-//! How the definition that a cluster has differs from the one of this program.
+//! How the definition that a cluster has differs from the one in this program.
 
 use std::collections::BTreeSet;
 
 use pintle_core::names::VERSION;
 use serde_json::Value;
 
-/// Fields that only one of both knows, such as `spec.source.git.url`. Of those within each other the outermost.
+/// The fields that only one of the two knows, such as `spec.source.git.url`. If such fields are nested, only the outermost is
+/// listed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Gap {
-    /// Fields of this program that the API server drops: the definition is of an earlier version.
+    /// Fields of this program that the API server drops: the definition is from an earlier version.
     pub dropped: Vec<String>,
-    /// Fields that this program does not know: the definition is of a later version.
+    /// Fields that this program does not know: the definition is from a later version.
     pub unknown: Vec<String>,
 }
 
@@ -25,7 +26,7 @@ impl Gap {
     }
 }
 
-/// Returns what only the first has.
+/// Returns the outermost fields that only the first set has.
 fn outermost(first: &BTreeSet<String>, second: &BTreeSet<String>) -> Vec<String> {
     let only: Vec<&String> = first.difference(second).collect();
     let is_within = |path: &str, other: &str| {

@@ -1,4 +1,4 @@
-//! What installs the agent into a cluster.
+//! The manifests that install the agent into a cluster.
 
 use pintle_core::names::GROUP;
 use serde_json::{Value, json};
@@ -10,9 +10,9 @@ const AGENT: &str = "pintle-agent";
 const APPLIER: &str = "pintle-applier";
 const WEBHOOK: &str = "pintle-webhook";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// How large the volume is in which the agent keeps its cache: it is told so, and keeps less.
+/// The size of the volume in which the agent keeps its cache. The agent is told this size, and keeps less.
 pub const CACHE_SIZE: &str = "4Gi";
-/// Which Secret has the token of webhooks, unless the agent is told of another one.
+/// The Secret that holds the token of webhooks, unless the agent is given another one.
 pub const WEBHOOK_SECRET: &str = "pintle-webhook";
 
 /// Returns definitions, accounts, rights, and the agent itself.
@@ -128,17 +128,17 @@ fn cluster_role() -> Value {
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
         "metadata": {"name": AGENT, "labels": labels()},
         "rules": [
-            // Subresources are meant too, and `get` opens those that run commands.
+            // This includes subresources, and `get` opens those that run commands.
             // <https://kubernetes.io/docs/concepts/security/rbac-good-practices/#access-to-proxy-subresource-of-nodes>
             {"apiGroups": ["*"], "resources": ["*"], "verbs": ["list", "watch"]},
-            // Which kinds there are is learned from definitions and from API servers that are registered.
+            // The existing kinds are learned from definitions and from registered API servers.
             {"apiGroups": ["apiextensions.k8s.io"], "resources": ["customresourcedefinitions"], "verbs": ["list", "watch"]},
             {"apiGroups": ["apiregistration.k8s.io"], "resources": ["apiservices"], "verbs": ["list", "watch"]},
-            // Why an object is not ready is asked again when its pods change.
+            // When an object's pods change, the agent asks again why the object is not ready.
             {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
             {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]},
             {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["impersonate"]},
-            // Finalizers are a part of the resource: `patch` is the only verb for them.
+            // Finalizers are part of the resource, and `patch` is the only verb for them.
             {"apiGroups": [GROUP], "resources": ["applications"], "verbs": ["get", "list", "watch", "patch"]},
             {"apiGroups": [GROUP], "resources": ["plugins"], "verbs": ["get", "list", "watch"]},
             {"apiGroups": [GROUP], "resources": ["applications/status", "plugins/status"], "verbs": ["patch"]},
@@ -147,7 +147,7 @@ fn cluster_role() -> Value {
     })
 }
 
-/// Returns a role that Kubernetes adds to its own ones for people.
+/// Returns a role that Kubernetes aggregates into its own user-facing roles.
 /// <https://kubernetes.io/docs/reference/access-authn-authz/rbac/#aggregated-clusterroles>
 fn tenant_role(name: &str, into: &[&str], verbs: &[&str]) -> Value {
     let mut labels = labels();
@@ -180,7 +180,7 @@ fn role() -> Value {
                 "verbs": ["get", "list", "watch", "create", "update", "delete"],
             },
             {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "create", "update", "delete"]},
-            // It is asked for by this name alone, and so the name counts for these verbs too.
+            // The request selects this name alone, so the name applies to these verbs too.
             // <https://kubernetes.io/docs/reference/access-authn-authz/rbac/#referring-to-resources>
             {"apiGroups": [""], "resources": ["secrets"], "resourceNames": [WEBHOOK_SECRET], "verbs": ["list", "watch"]},
         ],
@@ -196,7 +196,7 @@ fn role_binding() -> Value {
     })
 }
 
-/// Returns a Service for one port: whoever is let reach webhooks need not see the metrics.
+/// Returns a Service for one port: those who are allowed to reach webhooks need not see the metrics.
 fn service(name: &str, port: &str, number: u16) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Service",
@@ -222,7 +222,7 @@ fn deployment() -> Value {
                     "serviceAccountName": AGENT,
                     // Runs, replicas and messages may take 28 s (docs/reference/agent.md#bounds).
                     "terminationGracePeriodSeconds": 45,
-                    // Several replicas are there so that a node may fail.
+                    // With several replicas, the agent survives the failure of a node.
                     "topologySpreadConstraints": [{
                         "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway",
                         "labelSelector": {"matchLabels": {"app.kubernetes.io/name": "pintle", "app.kubernetes.io/component": "agent"}},
@@ -267,7 +267,8 @@ fn container() -> Value {
         ],
         "livenessProbe": probe("/healthz"),
         "readinessProbe": probe("/readyz"),
-        // No disk is requested: a cache is mostly far from full, and a node that does not count disk space has none to give.
+        // No disk space is requested: a cache is usually far from full, and a node that does not account for disk space has none
+        // to give.
         "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "1Gi"}},
         "securityContext": {
             "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]},

@@ -1,10 +1,10 @@
-//! JSON Schemas of Rust types, cut to what the API server accepts.
+//! JSON Schemas of Rust types, reduced to what the API server accepts.
 
 use kube::core::schema::{OptionalEnum, OptionalIntOrString, StructuralSchemaRewriter};
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value};
 
-/// Returns the schema of a type, without references, as kube's own derive makes it.
+/// Returns the schema of a type, without references, as kube's own derive generates it.
 pub(super) fn generated<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::openapi3().with(|settings| {
         settings.inline_subschemas = true;
@@ -18,7 +18,7 @@ pub(super) fn generated<T: JsonSchema>() -> Value {
     generator.into_root_schema_for::<T>().to_value()
 }
 
-/// Removes what the API server refuses or warns of.
+/// Removes what the API server refuses or warns about.
 /// <https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#specifying-a-structural-schema>
 pub(super) fn structural(schema: &Value) -> Value {
     let Some(map) = schema.as_object() else {
@@ -27,7 +27,7 @@ pub(super) fn structural(schema: &Value) -> Value {
     let mut out = Map::new();
     for (name, value) in map {
         match name.as_str() {
-            // A null is dropped by the server; unknown fields are refused by it where asked for, and pruned elsewhere.
+            // The server drops nulls. It refuses unknown fields where asked to, and prunes them elsewhere.
             "title" | "nullable" | "$schema" => {}
             "additionalProperties" if *value == Value::Bool(false) => {}
             "format" if !is_known_format(value) => {}
@@ -46,7 +46,7 @@ pub(super) fn structural(schema: &Value) -> Value {
                     Value::String(one_line(value.as_str().unwrap_or_default())),
                 );
             }
-            // Defaults that a type writes as "nothing" only blow up what is stored.
+            // A default that a type writes as "nothing" only inflates what is stored.
             "default" if value.is_null() => {}
             _ => {
                 out.insert(name.clone(), value.clone());
@@ -56,7 +56,7 @@ pub(super) fn structural(schema: &Value) -> Value {
     Value::Object(out)
 }
 
-/// The formats that the API server knows of those that schemars writes.
+/// Returns whether the API server knows a format that schemars writes.
 fn is_known_format(format: &Value) -> bool {
     matches!(
         format.as_str(),
@@ -64,7 +64,7 @@ fn is_known_format(format: &Value) -> bool {
     )
 }
 
-/// Doc comments are wrapped where their source is.
+/// Joins the lines of each paragraph: doc comments are wrapped as in their source.
 fn one_line(text: &str) -> String {
     // Links between Rust items lead nowhere here.
     let text = text.replace("[`", "`").replace("`]", "`");

@@ -1,10 +1,10 @@
-//! YAML files with comments, from JSON values.
+//! Writes YAML files with comments from JSON values.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// Writes documents into one stream, each with a comment above it, the whole below a header.
+/// Writes documents into one stream below a header, each with a comment above it.
 pub(super) fn stream(header: &str, documents: &[(&str, &Value)]) -> String {
     let mut out = comment(header);
     for (about, document) in documents {

@@ -1,4 +1,4 @@
-//! The path elements of a set below a list, by what they name.
+//! The path elements of a set below a list, grouped by what they name.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use super::FieldSet;
 
-/// What is owned of each item of a list, found without looking at what is owned of all others.
+/// What is owned of each item of a list, found without searching what is owned of all the others.
 pub(super) struct Paths<'a> {
     places: BTreeMap<usize, &'a FieldSet>,
-    /// By the names of the keys, and what these are.
+    /// By the names of the keys, then by their values.
     keyed: BTreeMap<Vec<String>, BTreeMap<String, &'a FieldSet>>,
     values: BTreeMap<String, &'a FieldSet>,
 }
@@ -28,7 +28,7 @@ impl<'a> Paths<'a> {
         paths
     }
 
-    /// Adds what a path element names. What is malformed names nothing.
+    /// Adds what a path element names. Malformed elements name nothing.
     fn add(&mut self, path: &str, fields: &'a FieldSet) -> Option<()> {
         match path.split_once(':')? {
             ("i", text) => {
@@ -52,7 +52,7 @@ impl<'a> Paths<'a> {
         Some(())
     }
 
-    /// Cuts an item down to what is owned of it; nothing if nothing is.
+    /// Reduces an item to what is owned of it; `None` if nothing is.
     pub(super) fn extract(&self, place: usize, item: &Value) -> Option<Value> {
         if let Some(fields) = self.places.get(&place) {
             return Some(fields.extract_inner(item));
@@ -72,7 +72,7 @@ impl<'a> Paths<'a> {
     }
 }
 
-/// Adds the keys to what was cut out of an item: they say which it is, even where others own them.
+/// Adds the keys to what was cut out of an item: they identify it, even if others own them.
 fn with_keys(mut cut: Value, item: &Value, names: &[String]) -> Value {
     for name in names {
         if let Some(value) = item.get(name) {

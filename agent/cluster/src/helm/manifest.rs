@@ -1,17 +1,17 @@
-//! The manifest of a release, read in memory of the order of its own size.
+//! Reads the manifest of a release, with memory in proportion to its size.
 //!
-//! What is said of one that cannot be read names a place, and nothing that is there: it may be a Secret.
+//! An error about a manifest that cannot be read names a place but never the content, which may be a Secret.
 
 use serde_json::Value;
 use serde_saphyr::{Budget, DuplicateKeyPolicy, Options};
 
 /// How many values any manifest may have.
 const VALUES: usize = 250_000;
-/// How many bytes each value has in one with more: far fewer than in any that people write.
+/// The bytes per value that a manifest with more values must have at least: far fewer than in any that people write.
 const DENSITY: usize = 8;
-/// How many events the reader counts for each value, with the ends of what is around it.
+/// How many parser events are allowed per value, including the ends of what surrounds it.
 const EVENTS: usize = 4;
-/// How many bytes the texts of any manifest may have, with what its aliases repeat of them.
+/// How many bytes the texts of any manifest may have, including what its aliases repeat.
 const TEXTS: usize = 1 << 20;
 
 /// Reads the documents of a manifest.
@@ -26,7 +26,7 @@ pub(super) fn read(manifest: &str) -> Result<Vec<Value>, String> {
     options.budget = Some(budget);
     options.legacy_octal_numbers = true;
     options.duplicate_keys = DuplicateKeyPolicy::LastWins;
-    // Nobody reads them.
+    // Comments and snippets are not used.
     options.emit_comments = false;
     options.with_snippet = false;
     serde_saphyr::from_multiple_with_options(manifest, options).map_err(|error| {

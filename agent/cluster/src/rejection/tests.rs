@@ -182,7 +182,7 @@ fn what_a_quota_or_limits_refuse_is_no_missing_right() {
 fn the_reason_of_a_denial_is_told_on_whatever_line_it_is() {
     let policy = "admission webhook \"validate.kyverno.svc-fail\" denied the request: \n\nresource Deployment/shop/web was blocked due to the following policies \n\nrequire-labels:\n  check: label team is missing\n";
     assert_snapshot!(error_of("A", 400, policy, json!([])), @r#"admission refuses it: admission webhook "validate.kyverno.svc-fail" denied the request: resource Deployment/shop/web was blocked due to the following policies; require-labels: check: label team is missing"#);
-    // It may quote what it looked at.
+    // It may quote the content that it examined.
     let quoting = "admission webhook \"w\" denied the request: data is wrong\nfound hunter2";
     assert_snapshot!(error_of("Secret", 403, quoting, json!([])), @r#"admission refuses it: admission webhook "w" denied the request: data is wrong"#);
     let long = format!(

@@ -1,20 +1,20 @@
-//! The words of the API server's refusals, without what must not be shown.
+//! The words of the API server's refusals, without anything that must not be shown.
 
 use pintle_core::object::ObjectId;
 
 use super::FieldProblem;
 use crate::request::{Cause, Refusal};
 
-/// Said instead of words that may quote what a Secret holds.
+/// Shown instead of words that may quote the content of a Secret.
 const CONCEALED: &str = "the server refuses its content";
 
-/// Most that is shown of what admission says.
+/// How much of an admission message is shown.
 const DENIAL_BYTES: usize = 1 << 10;
 
 impl Refusal {
-    /// Says whether an admission webhook or policy refuses the object, or what the server itself admits by: a quota, limits, the
-    /// security of pods. The API has no reason for it: each webhook chooses the code, that of a policy is the one of what is not
-    /// valid, and the server's own is that of a missing right. None of them is asked about a read.
+    /// Returns whether the object is refused by an admission webhook or policy, or by the server's own admission: a quota,
+    /// limits, pod security. The API has no reason code for this: each webhook chooses its status code, a policy uses that of an
+    /// invalid object, and the server itself that of a missing right. None of them is consulted about a read.
     pub(crate) fn is_denial(&self) -> bool {
         !self.is_read
             && (self.message.starts_with("admission webhook ")
@@ -22,8 +22,8 @@ impl Refusal {
                 || (self.code == 403 && !self.is_for_want_of_rights()))
     }
 
-    /// Says whether something is forbidden because the account has no right to it: these are the words of the authorizer, and of
-    /// what looks whether somebody grants more than he has.
+    /// Returns whether something is forbidden because the account lacks the right. These are the words of the authorizer, and of
+    /// the check that no one grants more rights than they have.
     fn is_for_want_of_rights(&self) -> bool {
         const WORDS: [&str; 4] = [
             "\" cannot ",
@@ -34,13 +34,13 @@ impl Refusal {
         WORDS.iter().any(|words| self.message.contains(words))
     }
 
-    /// Says whether the object does not fit its kind's schema, or breaks a rule of it.
+    /// Returns whether the object does not fit its kind's schema, or breaks one of its rules.
     pub(crate) fn is_against_schema(&self) -> bool {
         self.is_misfit() || (self.code == 422 && !self.is_denial())
     }
 }
 
-/// Returns what a refusal says field by field.
+/// Returns what a refusal says, field by field.
 pub(super) fn problems(refusal: &Refusal, id: &ObjectId) -> Vec<FieldProblem> {
     if refusal.causes.is_empty() {
         let message = if id.is_secret() {
@@ -60,7 +60,7 @@ pub(super) fn problems(refusal: &Refusal, id: &ObjectId) -> Vec<FieldProblem> {
     refusal.causes.iter().map(of_cause).collect()
 }
 
-/// Leaves the value out of `Invalid value: VALUE: reason` when it is long, as a whole pod template is, or secret.
+/// Leaves the value out of `Invalid value: VALUE: reason` if it is long, like a whole pod template, or secret.
 fn short(message: &str, secret: bool) -> String {
     let line = first_line(message);
     let reason = line.rsplit(": ").next().unwrap_or(line);
@@ -70,8 +70,8 @@ fn short(message: &str, secret: bool) -> String {
     line.to_owned()
 }
 
-/// Returns what admission says, on one line: some policies give their reason paragraphs below. Of a Secret only the first line
-/// is kept; what follows may quote it.
+/// Returns what admission says, on one line: some policies give their reason paragraphs further down. For a Secret only the first
+/// line is kept, because the rest may quote it.
 pub(super) fn denial(refusal: &Refusal, id: &ObjectId) -> String {
     if id.is_secret() {
         return bounded(first_line(&refusal.message).to_owned());
@@ -89,7 +89,7 @@ pub(super) fn denial(refusal: &Refusal, id: &ObjectId) -> String {
     bounded(text)
 }
 
-/// Cuts what admission says where it becomes too long.
+/// Cuts an admission message that is too long.
 fn bounded(mut text: String) -> String {
     if text.len() > DENIAL_BYTES {
         text.truncate(text.floor_char_boundary(DENIAL_BYTES));
@@ -98,14 +98,14 @@ fn bounded(mut text: String) -> String {
     text
 }
 
-/// Returns what comes before the first line break.
+/// Returns the text before the first line break.
 pub(super) fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
 
-/// Reads what a kind's schema has against an object:
-/// `failed to create typed patch object (shop/web; apps/v1, Kind=Deployment): .spec.replicaz: field not declared in schema`.
-/// Where it is more than one thing, `errors:` is there instead, and each has a line of its own below.
+/// Reads what a kind's schema says against an object: `failed to create typed patch object (shop/web; apps/v1, Kind=Deployment):
+/// .spec.replicaz: field not declared in schema`. If there are several problems, `errors:` takes the place of the problem, and
+/// each follows on a line of its own.
 pub(super) fn misfits(refusal: &Refusal, id: &ObjectId) -> Vec<FieldProblem> {
     let message = refusal.message.as_str();
     let details = message
@@ -143,7 +143,7 @@ fn misfit(detail: &str, id: &ObjectId) -> FieldProblem {
     }
 }
 
-/// Returns what a schema says of a field without the value that it has found there, which it quotes.
+/// Returns what a schema says about a field, without the value that it quotes.
 fn without_value(message: &str) -> &str {
     if message == "field not declared in schema" {
         return message;

@@ -1,4 +1,4 @@
-//! How people ask the agent for something: annotations that say who wants what, and fields that they change.
+//! How people make requests to the agent: with annotations that say who wants what, and by changing fields.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl Connection {
-    /// Asks the API server who one is: the user name under which requests are made.
+    /// Asks the API server which user name requests are made under.
     ///
     /// <https://kubernetes.io/docs/reference/access-authn-authz/authentication/#self-subject-review>
     pub async fn user_name(&self) -> Result<String, RequestError> {
@@ -31,7 +31,7 @@ impl Connection {
 }
 
 impl Applications {
-    /// Sets annotations, or removes those without a value, and fields of the spec: all of it or nothing. The caller's own
+    /// Sets annotations, or removes those without a value, and sets fields of the spec: all of it or nothing. The caller's own
     /// rights decide.
     pub async fn ask(
         &self,

@@ -1,4 +1,4 @@
-//! Applications and Plugins as they come, change and go.
+//! Watches Applications and Plugins as they are created, changed and deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,31 +9,31 @@ use tokio::sync::mpsc;
 use super::{CustomResource, Resources};
 use crate::watching::{Selection, Told, watch};
 
-/// How many events may wait for who reads them.
+/// How many events may be queued for the receiver.
 const WAITING: usize = 64;
 
 /// What happened to a resource.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ResourceEvent<Spec, Status> {
-    /// It is there, or changed.
+    /// It exists or has changed.
     Seen(Box<CustomResource<Spec, Status>>),
     /// It is gone.
     Gone {
-        /// Absent for Plugins.
+        /// The namespace; absent for Plugins.
         namespace: Option<String>,
-        /// Name.
+        /// The name.
         name: String,
     },
-    /// Everything that there is has been seen.
+    /// All existing resources have been seen.
     Complete,
-    /// The watch does not work at the moment; it is tried again by itself.
+    /// The watch does not work at the moment; it is retried automatically.
     Failed {
-        /// Why.
+        /// Why it does not work.
         text: String,
-        /// Whether the server answers, and does not let it be watched: that ends only when somebody does something.
+        /// Whether the server answers but does not permit the watch: that ends only when someone acts.
         is_refused: bool,
     },
-    /// It works again, and goes on from where it was.
+    /// The watch works again, and continues where it left off.
     Resumed,
 }
 
@@ -42,8 +42,8 @@ where
     Spec: DeserializeOwned + PartialEq + Send + 'static,
     Status: DeserializeOwned + Serialize + Default + PartialEq + Send + 'static,
 {
-    /// Watches, in one namespace or in all, until the stream is dropped. What happened while the connection was lost is
-    /// told when it is back, deletions included.
+    /// Watches one namespace or all, until the stream is dropped. What happened while the connection was lost is reported when it
+    /// is back, including deletions.
     pub fn watch(
         &self,
         namespace: Option<&str>,
@@ -73,9 +73,9 @@ type Key = (Option<String>, String);
 
 struct Following<Spec, Status> {
     told: mpsc::Receiver<Told>,
-    /// Which there are, by uid: one that was deleted and made again is another.
+    /// The existing resources, by uid: one that was deleted and made again is a different resource.
     known: BTreeMap<Key, String>,
-    /// Which were seen since a restart.
+    /// The resources seen since a restart.
     seen: Option<BTreeSet<Key>>,
     waiting: Vec<ResourceEvent<Spec, Status>>,
 }
@@ -110,7 +110,7 @@ impl<Spec: DeserializeOwned, Status: DeserializeOwned + Default> Following<Spec,
                     return Some(gone(key));
                 }
                 Told::Complete => {
-                    // Popped from the end: what has gone is told first.
+                    // Popped from the end: deletions are reported first.
                     self.waiting.push(ResourceEvent::Complete);
                     if let Some(seen) = self.seen.take() {
                         let missing: Vec<Key> = self
