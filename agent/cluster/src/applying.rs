@@ -1,10 +1,10 @@
-//! From an approved plan to what the cluster holds.
+//! Turns an approved plan into the state of the cluster.
 //!
-//! What is about to be made is recorded first; then objects are written as their order allows; then what
-//! left the source is deleted, the other way round; and the inventory always ends up saying what is true, whatever failed.
+//! What is about to be created is recorded first. Then objects are written as their order allows, and what left the source is
+//! deleted in reverse order. Whatever fails, the inventory ends up saying what is true.
 //!
-//! Where the release has hooks, those of the event before it run when namespaces and definitions are there, and before
-//! anything else is written. Those of the event after it are for [`Applier::complete`], when all is healthy.
+//! If the release has hooks, those of the event before it run once namespaces and definitions exist, and before anything else is
+//! written. Those of the event after it run in [`Applier::complete`], when everything is healthy.
 
 mod hooks;
 mod logs;
@@ -46,85 +46,85 @@ use crate::{
 /// Something that happens while a plan is applied.
 #[derive(Debug, Clone, Copy)]
 pub enum Step<'a> {
-    /// It begins: so many objects will be written, and so many deleted.
+    /// Applying begins, with the number of objects to write and to delete.
     Started {
-        /// Objects to create, update or replace.
+        /// The number of objects to create, update or replace.
         writes: usize,
-        /// Objects to delete.
+        /// The number of objects to delete.
         deletions: usize,
     },
     /// An object was written.
     Written {
-        /// Which object.
+        /// The object.
         id: &'a ObjectId,
         /// What was done.
         action: Action,
         /// The object as the server holds it now.
         live: &'a Value,
     },
-    /// An object's deletion was accepted, or it was gone already.
+    /// An object's deletion was accepted, or the object was already gone.
     Deleted {
-        /// Which object.
+        /// The object.
         id: &'a ObjectId,
     },
     /// An object is not healthy yet, and others wait for that before they are written.
     Settling {
-        /// Which object, and how it is.
+        /// The object and its state.
         object: &'a Unsettled,
     },
-    /// Something is awaited before the next objects.
+    /// Something has to happen before the next objects can be written.
     Waiting {
-        /// Which object.
+        /// The object that is waited for.
         id: &'a ObjectId,
-        /// What for, as a fragment: `to be established`.
+        /// What is waited for, as a fragment: `to be established`.
         what: &'static str,
     },
     /// The hooks of an event begin.
     Hooks {
-        /// At which event.
+        /// The event.
         event: HookEvent,
-        /// How many there are, those that have succeeded before included.
+        /// How many hooks there are, including those that have succeeded before.
         count: usize,
     },
     /// A hook has ended.
     HookEnded {
         /// Its object.
         id: &'a ObjectId,
-        /// At which event it ran.
+        /// The event at which it ran.
         event: HookEvent,
-        /// Why it failed; nothing if it succeeded.
+        /// Why it failed; `None` if it succeeded.
         failure: Option<&'a str>,
     },
     /// What a hook's container wrote.
     Log {
         /// The hook's object.
         id: &'a ObjectId,
-        /// `POD/CONTAINER`, or the Job where no pod can be read.
+        /// `POD/CONTAINER`, or the Job if no pod can be read.
         origin: &'a str,
-        /// The end of its log, or why it cannot be read.
+        /// The end of its log, or why the log cannot be read.
         text: &'a str,
     },
     /// An object could not be written or deleted.
     Failed {
-        /// Which object.
+        /// The object.
         id: &'a ObjectId,
-        /// Why.
+        /// The reason.
         error: &'a WriteError,
     },
 }
 
-/// Who is told while a plan is applied. Called from several tasks; it must not block.
+/// A receiver of progress reports while a plan is applied. Called from several tasks; it must not block.
 pub trait Progress: Send + Sync {
-    /// Takes notice of a step.
+    /// Receives a step.
     fn step(&self, step: Step<'_>);
 
-    /// Says whether logs of hooks are wanted; they are not read otherwise.
+    /// Returns whether logs of hooks are wanted; otherwise they are not read.
     fn wants_logs(&self) -> bool {
         false
     }
 }
 
-/// Tells nobody.
+/// Ignores all progress reports.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 
@@ -132,21 +132,21 @@ impl Progress for Silent {
     fn step(&self, _: Step<'_>) {}
 }
 
-/// What was done.
+/// The result of applying a plan.
 #[derive(Debug, Clone)]
 pub struct Applied {
     /// What is in the cluster now.
     pub inventory: Inventory,
-    /// What the plan came to.
+    /// A summary of the plan.
     pub summary: Summary,
 }
 
-/// Why a plan was not applied as a whole. What was written is in the inventory.
+/// Why a plan was not applied in full. What was written is in the inventory.
 #[derive(Debug)]
 pub struct ApplyError {
     /// Objects that were not written or deleted.
     pub failures: Vec<ObjectFailure>,
-    /// The inventory that could not be kept.
+    /// Why the inventory could not be kept.
     pub store: Option<Box<StoreError>>,
     /// Whether it was asked to stop.
     pub cancelled: bool,
@@ -172,7 +172,7 @@ impl std::error::Error for ApplyError {
 }
 
 impl ApplyError {
-    /// Says when trying again is worthwhile.
+    /// Returns when a retry is worthwhile.
     pub fn retry(&self) -> Retry {
         match &self.store {
             Some(error) if error.is_retryable() => Retry::Backoff,
@@ -183,13 +183,13 @@ impl ApplyError {
     }
 }
 
-/// What applying needs beside the plan.
+/// What applying needs besides the plan.
 pub(crate) struct Applier<'a> {
-    /// Acts in the release's name.
+    /// The connection that acts as the release's account.
     pub(crate) connection: &'a Connection,
-    /// Acts in one's own name: watches.
+    /// The connection under its own identity, for watches.
     pub(crate) own: &'a Connection,
-    /// Where the hooks for removals are kept.
+    /// The connection to the cluster where the hooks for removals are kept.
     pub(crate) home: &'a Connection,
     pub(crate) discovery: &'a Discovery,
     pub(crate) tracker: Option<Tracker>,
@@ -199,20 +199,20 @@ pub(crate) struct Applier<'a> {
     pub(crate) prepared: &'a Prepared,
     /// Judges the objects of hooks that do not end by themselves.
     pub(crate) judge: Option<&'a dyn Judge>,
-    /// Tells apart runs of hooks that a person asks for; empty for all others.
+    /// Distinguishes runs of hooks that a person requested; empty for all others.
     pub(crate) attempt: &'a str,
     pub(crate) progress: &'a dyn Progress,
     pub(crate) cancel: &'a CancellationToken,
-    /// Group and kind of the definitions that were written by this plan, each with the moment at which it was established.
+    /// The group and kind of each definition that this plan has written, with the time at which it was established.
     pub(crate) established: Mutex<BTreeMap<(String, String), Instant>>,
 }
 
-/// What came of one object.
+/// The outcome for one object.
 struct Done<'a> {
     change: &'a Change,
     /// The new entry, if the object was written, even if something failed afterwards.
     entry: Option<Entry>,
-    /// Nothing if it was not tried because of a cancellation.
+    /// `None` if it was not tried because of a cancellation.
     result: Option<Result<(), WriteError>>,
 }
 
@@ -258,7 +258,7 @@ impl Applier<'_> {
         self.write_part(&rest, Usable::Settled, &mut run, store)
             .await;
         if run.is_well() && run.inventory.is_confirmed_beyond(store.inventory()) {
-            // A run that is interrupted would have to ask again for what is left of them.
+            // A run that is interrupted would have to ask again about the deletions that are left.
             run.keep_now(store).await;
         }
         if run.is_well() {
@@ -270,7 +270,7 @@ impl Applier<'_> {
         run.finish_with(store, plan.summary()).await
     }
 
-    /// Writes objects, those of which the inventory does not know yet after it does.
+    /// Writes objects. If the inventory does not know some of them yet, it is recorded first.
     async fn write_part(
         &self,
         writes: &[&Change],

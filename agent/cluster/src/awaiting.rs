@@ -1,4 +1,4 @@
-//! Waiting for one object by a watch on it alone.
+//! Waits for one object with a watch on it alone.
 
 use std::time::{Duration, Instant};
 
@@ -13,15 +13,15 @@ use crate::{
     watching::{Selection, Told, watch},
 };
 
-/// Between two attempts to see whether an object is gone.
+/// The pause between two attempts to see whether an object is gone.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What a kind that is not served says of the object that is waited for.
+/// What it means for the awaited object if its kind is not served.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Unserved {
-    /// Nothing: it is about to be served.
+    /// Nothing: the kind is about to be served.
     Comes,
-    /// It may have gone, and the object with it, or be served at another version only.
+    /// The kind may be gone, and the object with it, or be served only at another version.
     Goes,
 }
 
@@ -32,10 +32,10 @@ pub(crate) struct Held {
     pub(crate) problem: Option<String>,
 }
 
-/// Watches an object until `judge` gives a value, and returns it; nothing when the time is over.
+/// Watches an object until `judge` returns a value, and returns that value; `None` after a timeout.
 ///
-/// `judge` gets the object as it is, or nothing while it does not exist. A watch may begin with what was before the last
-/// write, so that an object may be shown as it was; but that it does not exist is asked for again.
+/// `judge` gets the current object, or `None` while it does not exist. A watch may begin with the state before the last write, so
+/// `judge` may see the object as it was. If the object does not exist, however, that is checked again.
 pub(crate) async fn until<T>(
     connection: &Connection,
     discovery: &Discovery,
@@ -49,7 +49,7 @@ pub(crate) async fn until<T>(
     result.ok()
 }
 
-/// Waits until an object of a unique id is gone, at whichever version its kind is served.
+/// Waits until the object with a uid is gone, at whichever version its kind is served.
 pub(crate) async fn gone(
     connection: &Connection,
     discovery: &Discovery,
@@ -78,7 +78,7 @@ pub(crate) async fn gone(
     })
 }
 
-/// Watches an object until `judge` gives a value. When the time is over, returns why it cannot be seen, if it cannot.
+/// Watches an object until `judge` returns a value. After a timeout, returns why the object cannot be seen, if that is so.
 async fn watched<T>(
     connection: &Connection,
     discovery: &Discovery,
@@ -114,7 +114,7 @@ async fn watched<T>(
                 Told::Gone(_) => true,
                 Told::Failed(failure) => {
                     problem = Some(failure.text);
-                    // As often as the watch is tried again, which is less and less.
+                    // As often as the watch is retried, which is less and less often.
                     failure.is_unserved && unserved == Unserved::Goes
                 }
                 Told::Resumed => false,
@@ -152,8 +152,8 @@ fn open(connection: &Connection, resource: &ResourceType, id: &ObjectId) -> mpsc
     told
 }
 
-/// Reads an object as it is, however long that takes, and returns where it is served. Nothing only if it is certain that it
-/// does not exist.
+/// Reads the current object, however long that takes, and returns it with the version at which it is served. Returns `None` only
+/// if it certainly does not exist.
 async fn current(
     connection: &Connection,
     discovery: &Discovery,
@@ -171,8 +171,8 @@ async fn current(
     }
 }
 
-/// Reads an object at a version of its kind, or where that is not served at another. Who may watch it may list it, and need not
-/// have the right to get it.
+/// Reads an object at a version of its kind or, if that version is not served, at another. Uses a list, because the right to
+/// watch an object comes with the right to list it, but not necessarily with the right to get it.
 async fn look(
     connection: &Connection,
     discovery: &Discovery,
@@ -180,7 +180,7 @@ async fn look(
     id: &ObjectId,
 ) -> Result<Option<(ResourceType, Value)>, RequestError> {
     let mut refused = match connection.read_from_list(resource, id).await {
-        // That a path is not found says nothing of the object: whatever stands before the server may answer so, too.
+        // A path that is not found says nothing about the object: whatever stands before the server may answer so, too.
         Err(error) if error.is_unserved() => error,
         read => return Ok(read?.map(|live| (resource.clone(), live))),
     };
@@ -193,7 +193,7 @@ async fn look(
     }
     for resource in served {
         match connection.read_from_list(&resource, id).await {
-            // It is listed, and not served yet or any more.
+            // It is listed, but not served yet or no longer served.
             Err(error) if error.is_unserved() => refused = error,
             read => return Ok(read?.map(|live| (resource, live))),
         }

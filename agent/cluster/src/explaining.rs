@@ -1,10 +1,10 @@
-//! Finding out why objects are not ready: their pods, the events about them, and the end of a log.
+//! Finds out why objects are not ready: from their pods, the events about them, and the end of a log.
 //!
-//! Nothing is asked while all goes well. What is not ready after a moment is looked at once, in the name of the
-//! application's account; its pods are then watched, and changes of them make other looks, the more seldom the longer these find
-//! nothing new. A look that an API server has not answered in full is repeated, and so is one of pods for whose watch there is no
-//! room. A look at a Deployment costs a read of it, two lists, the events of one pod and the end of one log; of many pods, further
-//! pages until one is in trouble.
+//! Nothing is asked while all goes well. An object that is not ready after a moment is examined once, as the application's
+//! account. Its pods are then watched, and changes to them trigger further looks, less and less often while these find nothing
+//! new. A look that an API server has not answered in full is repeated, and so is a look at pods for whose watch there is no
+//! room. A look at a Deployment costs a read of it, two lists, the events of one pod and the end of one log; with many pods,
+//! further pages until one is in trouble.
 
 mod look;
 mod pace;
@@ -35,17 +35,17 @@ use crate::{
     tracker::{Tracker, Unsettled, Waited},
 };
 
-/// How many objects are looked at, at most: where more are not ready, they are so for the same reason.
+/// The most objects that are examined: if more are not ready, the reason is the same.
 const WIDTH: usize = 5;
 /// How long the first looks may take when a rollout has failed and its report waits for them.
 const LAST_LOOK: Duration = Duration::from_secs(5);
 
-/// How a rollout is awaited.
+/// How long to wait for a rollout, and when to look for reasons.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
     /// How long objects may take to become healthy.
     pub limit: Duration,
-    /// How long an object may be on its way before it is asked why.
+    /// How long an object may be in progress before it is examined.
     pub moment: Duration,
 }
 
@@ -60,7 +60,7 @@ pub struct Explainer {
 }
 
 impl Explainer {
-    /// Makes one that asks in the name of an account, if one is given. No request is made.
+    /// Creates an explainer that acts as an account, if one is given. No request is made.
     pub fn new(cluster: &Cluster, account: Option<&ServiceAccount>) -> Result<Self, ConnectError> {
         let (tell, told) = mpsc::channel(WIDTH);
         Ok(Self {
@@ -72,9 +72,9 @@ impl Explainer {
         })
     }
 
-    /// Waits as [`Tracker::wait`] does, and says of each object that is not healthy why, as soon as it is known.
+    /// Waits as [`Tracker::wait`] does, and adds to each object that is not healthy the reason, as soon as it is known.
     ///
-    /// `report` is told who is still on the way whenever that, or what is known of it, changes.
+    /// `report` gets the objects that are still in progress whenever these, or what is known about them, change.
     pub async fn wait(
         &mut self,
         tracker: &Tracker,
@@ -123,12 +123,12 @@ impl Explainer {
         }
     }
 
-    /// Follows objects that are not healthy, and leaves those that are no longer among them.
+    /// Follows objects that are not healthy, and drops those that are no longer among them.
     fn look_at(&mut self, unsettled: &[Unsettled]) {
         let wanted: BTreeSet<&ObjectId> = unsettled.iter().map(|object| &object.id).collect();
         self.known.retain(|id, _| wanted.contains(id));
         self.followed.retain(|id, task| {
-            // One that has ended waits for a change of the object, which this may be.
+            // A task that has ended waits for a change of the object, which this may be.
             let stays = wanted.contains(id) && !task.is_finished();
             if !stays {
                 task.abort();
@@ -158,9 +158,9 @@ impl Explainer {
         }
     }
 
-    /// Looks at what has failed, if that was not done yet, for as long as a report may wait.
+    /// Examines what has failed, if that was not done yet, for as long as a report may wait.
     async fn last_look(&mut self, unsettled: Vec<Unsettled>) -> Vec<Unsettled> {
-        // What failed says more than what is only on its way.
+        // A failed object says more than one that is only in progress.
         let failed = |object: &&Unsettled| object.assessment.status == Status::Degraded;
         let failed: Vec<Unsettled> = unsettled.iter().filter(failed).cloned().collect();
         self.look_at(if failed.is_empty() {
@@ -173,12 +173,12 @@ impl Explainer {
                 self.news().await;
             }
         };
-        // What is known by then is told.
+        // Whatever is known by then is reported.
         let _ = tokio::time::timeout(LAST_LOOK, looks).await;
         self.explain(unsettled)
     }
 
-    /// Does as [`Self::explain`] with objects that others have as well: while nothing is known, they stay as they are.
+    /// Like [`Self::explain`] for shared objects: while nothing is known, they are returned unchanged.
     fn explained(&self, unsettled: Arc<[Unsettled]>) -> Arc<[Unsettled]> {
         if self.known.is_empty() {
             return unsettled;
@@ -186,7 +186,7 @@ impl Explainer {
         self.explain(unsettled.to_vec()).into()
     }
 
-    /// Says of each object what is known of it.
+    /// Adds to each object what is known about it.
     fn explain(&self, mut unsettled: Vec<Unsettled>) -> Vec<Unsettled> {
         for object in &mut unsettled {
             let known = self.known.get(&object.id).filter(|known| !known.is_empty());

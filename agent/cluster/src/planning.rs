@@ -1,9 +1,9 @@
-//! From prepared objects to a plan: what would be created, changed, replaced and deleted, and nothing is written.
+//! Turns prepared objects into a plan of what would be created, changed, replaced and deleted. Nothing is written.
 //!
-//! A *local* plan asks the server only about objects that changed or are in doubt, one read each. A *server* plan also
-//! sends a dry-run apply for each object that would be written, so that defaults, admission, conflicts and immutable
-//! fields are seen before the first write. Where the server cannot know yet, because what an object needs comes with the plan,
-//! it is planned locally.
+//! A *local* plan asks the server only about objects that changed or are in doubt, with one read each. A *server* plan also sends
+//! a dry-run apply for each object that would be written, so that defaults, admission, conflicts and immutable fields are seen
+//! before the first write. An object that the server cannot know yet, because what it needs comes with the plan, is planned
+//! locally.
 
 mod drift;
 mod dry_run;
@@ -42,52 +42,52 @@ use crate::{
     request::RequestError,
 };
 
-/// How many objects of one application are looked at at once.
+/// How many objects of one application are handled at once.
 pub(crate) const WIDTH: usize = 8;
 
-/// A plan with what planning learned about the inventory.
+/// A plan, with what planning learned about the inventory.
 #[derive(Debug, Clone)]
 pub struct Planned {
     /// The whole change set.
     pub plan: Plan,
-    /// The inventory as it should be recorded before anything is applied: what a run that was killed had applied is in it,
-    /// and what has gone from the cluster is not.
+    /// The inventory to record before anything is applied: it includes what a run that was killed had applied, and leaves out
+    /// what has gone from the cluster.
     pub inventory: Inventory,
     /// Objects that left the source and stay, each with the reason.
     pub kept: Vec<Kept>,
-    /// Objects that others have changed since they were applied, in order of identity: those that the plan puts right, and
-    /// those that are left as they are.
+    /// Objects that others have changed since they were applied, in order of identity: both those that the plan repairs and those
+    /// that are left as they are.
     pub drifted: Vec<DriftedObject>,
 }
 
 /// An object that left the source and stays.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
-    /// Which object.
+    /// The object.
     pub id: ObjectId,
-    /// Why, as a fragment.
+    /// The reason, as a fragment.
     pub reason: String,
 }
 
 /// Why there is no plan. Nothing was written.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
-    /// Objects that the server would refuse, or that could not be looked at.
+    /// Objects that the server would refuse, or that could not be examined.
     #[error("{}", lines(.0))]
     Objects(Vec<ObjectFailure>),
-    /// Too much would go at once.
+    /// Too much would be deleted at once.
     #[error(transparent)]
     TooManyDeletions(#[from] TooManyDeletions),
     /// The server could not be asked.
     #[error(transparent)]
     Request(#[from] RequestError),
-    /// Something is to be deleted that may have moved to another application.
+    /// Something that may have moved to another application would be deleted.
     #[error(transparent)]
     UnknownClaims(#[from] UnknownClaims),
 }
 
 impl PlanError {
-    /// Says when trying again is worthwhile.
+    /// Returns when a retry is worthwhile.
     pub fn retry(&self) -> Retry {
         match self {
             Self::Objects(failures) => retry(failures),
@@ -100,7 +100,7 @@ impl PlanError {
 
 /// Plans a release. Never writes.
 ///
-/// `connection` must act in the release's name.
+/// `connection` must act as the release's account.
 pub(crate) async fn plan(
     connection: &Connection,
     discovery: &Discovery,
@@ -164,7 +164,7 @@ pub(crate) async fn plan(
     })
 }
 
-/// Returns the namespaces that the plan itself brings: the server would refuse a dry run within them.
+/// Returns the namespaces that the plan itself creates: the server would refuse a dry run within them.
 async fn new_namespaces(
     connection: &Connection,
     prepared: &Prepared,
@@ -202,12 +202,12 @@ struct Planner<'a> {
     new_namespaces: BTreeSet<String>,
 }
 
-/// What is to be done with one object.
+/// What to do with one object.
 struct PlannedObject {
     change: Change,
-    /// Its entry, if the inventory does not have it as it is.
+    /// Its new entry, if it differs from the inventory's.
     recorded: Option<Entry>,
-    /// What others have changed of it.
+    /// What others have changed in it.
     drift: Option<DriftedObject>,
     /// Why it may have to be refused.
     doubt: Option<Doubt>,
@@ -224,7 +224,7 @@ impl PlannedObject {
     }
 }
 
-/// What the inventory and the facts say of an object.
+/// What the inventory and the facts say about an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Unchanged,
@@ -233,7 +233,7 @@ enum Verdict {
     Look,
 }
 
-/// Decides without a request, where that is possible.
+/// Decides without a request, if that is possible.
 fn verdict(entry: Option<&Entry>, desired: Digest, fact: &Fact) -> Verdict {
     match (entry, fact) {
         (None, Fact::Unknown | Fact::Missing) => Verdict::Create,
@@ -245,8 +245,8 @@ fn verdict(entry: Option<&Entry>, desired: Digest, fact: &Fact) -> Verdict {
         {
             Verdict::Unchanged
         }
-        // Also what is missing: it may have lost only its label, and is changed with what it is, not made anew. And an intended
-        // entry: its object may have been made by a run that was killed.
+        // This includes missing objects: one may have lost only its label, and is then updated rather than created again. It also
+        // includes intended entries, whose objects may have been created by a run that was killed.
         _ => Verdict::Look,
     }
 }
@@ -259,10 +259,10 @@ impl Planner<'_> {
     ) -> Result<PlannedObject, ObjectFailure> {
         let fact = self.facts.of(object.id());
         let result = match verdict(entry, object.desired, &fact) {
-            // What Helm has made is there, although nothing here says so.
+            // What Helm created exists, although neither the inventory nor the facts say so.
             Verdict::Create if self.release.from_helm.is_some() => self.look(object, entry).await,
             Verdict::Unchanged => Ok(PlannedObject {
-                // That it is to stay, or no longer, is not seen in the object.
+                // Whether it should stay cannot be seen in the object.
                 recorded: entry
                     .filter(|entry| entry.keep != object.keep || entry.hook)
                     .map(|entry| Entry {
@@ -351,13 +351,14 @@ impl Planner<'_> {
 
     async fn read(&self, object: &PreparedObject) -> Result<Option<Value>, WriteError> {
         match self.connection.read(&object.resource, object.id()).await {
-            // Somebody has deleted its definition, which comes back with this plan.
+            // Someone deleted its definition, which this plan brings back.
             Err(error) if error.is_unserved() && self.prepared.brings(object.id()) => Ok(None),
             live => live.map_err(|error| self.write_error(error, object)),
         }
     }
 
-    /// Says whether the server cannot know the object yet: its namespace, or its kind at this version, come with this plan.
+    /// Returns whether the server cannot know the object yet, because its namespace, or its kind at this version, comes with this
+    /// plan.
     fn is_out_of_sight(&self, object: &PreparedObject) -> bool {
         let in_new = object
             .id()
@@ -394,7 +395,7 @@ fn change(object: &PreparedObject, action: Action) -> Change {
     }
 }
 
-/// Plans an object that exists, as far as can be known without the server.
+/// Plans an existing object, as far as possible without the server.
 fn updated(object: &PreparedObject, live: Live<'_>) -> PlannedObject {
     let owned = live.owned_with(object);
     let mut change = change(object, Action::Update);
@@ -412,7 +413,7 @@ mod tests {
     use super::*;
     use crate::discovery::ResourceType;
 
-    /// A `ConfigMap` that is ready for the cluster.
+    /// Returns a `ConfigMap` that is ready for the cluster.
     pub(super) fn config_map(value: Value) -> PreparedObject {
         let object = Object::new(value).unwrap();
         PreparedObject {

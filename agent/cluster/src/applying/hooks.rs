@@ -33,13 +33,13 @@ use crate::{
     tracker::{SOONEST, until},
 };
 
-/// Why a hook is not carried on with.
+/// Why a hook is abandoned.
 enum Stop {
-    /// It was asked to stop.
+    /// The run was asked to stop.
     Cancelled,
     /// A request or a hook failed.
     Failed(usize, WriteError),
-    /// What has succeeded could not be written down.
+    /// A success could not be recorded.
     Unkept,
 }
 
@@ -47,7 +47,7 @@ enum Stop {
 type Planned<'a> = (HookRun, &'a PreparedObject);
 
 impl Applier<'_> {
-    /// Ends a release whose objects are healthy: runs the hooks for that, and records that all is done.
+    /// Finishes a release whose objects are healthy: runs the hooks for that event, and records that all is done.
     pub(crate) async fn complete(
         &self,
         inventory: Inventory,
@@ -85,12 +85,12 @@ impl Applier<'_> {
         {
             self.run_hooks(HookEvent::Test, &mut run, store).await;
         }
-        // That they have succeeded is of no use to the next request.
+        // The next request has no use for their success.
         run.inventory.release = before;
         run.finish_with(store, Summary::default()).await
     }
 
-    /// Says whether anything is rendered for an event.
+    /// Returns whether any hook is rendered for an event.
     pub(super) fn has_hooks(&self, event: HookEvent) -> bool {
         let mut hooks = self.prepared.hooks().iter();
         hooks.any(|object| object.is_hook_of(event))
@@ -113,7 +113,7 @@ impl Applier<'_> {
         runs
     }
 
-    /// Runs the hooks of an event that have not succeeded yet. What comes of it is in `run`.
+    /// Runs the hooks of an event that have not succeeded yet. The outcome is in `run`.
     pub(super) async fn run_hooks(
         &self,
         event: HookEvent,
@@ -143,7 +143,7 @@ impl Applier<'_> {
             return;
         }
         match self.drive(event, &runs, record, run, store).await {
-            // What could not be kept is in the run already.
+            // The run already holds what could not be kept.
             Ok(()) | Err(Stop::Unkept) => {}
             Err(Stop::Cancelled) => run.cancelled = true,
             Err(Stop::Failed(index, error)) => {
@@ -161,7 +161,7 @@ impl Applier<'_> {
         }
     }
 
-    /// Does what the stage says, until it says that it is over.
+    /// Carries out the stage's effects until it is over.
     async fn drive(
         &self,
         event: HookEvent,
@@ -174,7 +174,7 @@ impl Applier<'_> {
         let mut stage = Stage::new(hooks, record.succeeded);
         loop {
             let effect = stage.effect();
-            // A success is always written down: the hook would run again otherwise.
+            // A success is always recorded: otherwise the hook would run again.
             if self.cancel.is_cancelled() && !matches!(effect, Effect::Record(_)) {
                 return Err(Stop::Cancelled);
             }
@@ -230,7 +230,7 @@ impl Applier<'_> {
         entry: Option<&Entry>,
     ) -> Result<Sighting, WriteError> {
         let live = match self.connection.read(&object.resource, &hook.id).await {
-            // Its definition came with this plan, and is about to be served.
+            // Its definition came with this plan, and will be served shortly.
             Err(error) if error.is_unserved() && self.is_of_new_kind(&hook.id) => None,
             live => live.map_err(|error| self.hook_error(error, object))?,
         };
@@ -244,7 +244,8 @@ impl Applier<'_> {
         })
     }
 
-    /// Deletes what there is in the place of a hook's object, and waits until it is gone; `of_run`: only if that run made it.
+    /// Deletes whatever is in the place of a hook's object, and waits until it is gone. With `of_run`, deletes it only if that
+    /// run created it.
     async fn clear(
         &self,
         (hook, object): &Planned<'_>,
@@ -280,7 +281,7 @@ impl Applier<'_> {
     async fn make(&self, (hook, object): &Planned<'_>) -> Result<Entry, WriteError> {
         self.release.waits.ended(&hook.id);
         let payload = annotated(&object.object, HOOK_RUN_ANNOTATION, hook.ticket);
-        // Whose it is was looked at before.
+        // Ownership was checked before.
         let mode = Mode {
             force: true,
             dry_run: false,
@@ -299,7 +300,7 @@ impl Applier<'_> {
         })
     }
 
-    /// Waits until a hook has ended, and tells it.
+    /// Waits until a hook has ended, and reports it.
     async fn wait(
         &self,
         event: HookEvent,
@@ -346,7 +347,7 @@ impl Applier<'_> {
         Ok(result)
     }
 
-    /// Waits for a Job or a Pod; the error is what was seen last when the time is over.
+    /// Waits for a Job or a Pod to complete. After a timeout, returns what was last seen as the error.
     async fn completion(
         &self,
         hook: &HookRun,
@@ -364,7 +365,7 @@ impl Applier<'_> {
                 return Some(Err("it was deleted before it had completed".to_owned()));
             };
             if ticket_of(live) != Some(hook.ticket) {
-                // It is either what was there before, or what will never complete as this run.
+                // It is either what was there before, or something that will never complete as this run.
                 "another object is in its place".clone_into(&mut last);
                 return None;
             }
@@ -380,7 +381,7 @@ impl Applier<'_> {
         ended.await.ok_or(last)
     }
 
-    /// Waits until what does not end by itself is usable, where that takes time at all.
+    /// Waits until an object that does not end by itself is usable, if that takes time at all.
     async fn usability(
         &self,
         object: &PreparedObject,
@@ -405,7 +406,7 @@ impl Applier<'_> {
                 biased;
                 _ = &mut watching => return Err(last),
                 _ = told.changed() => {}
-                // The time of a verdict that only time changes.
+                // When a verdict that depends on time has to be checked again.
                 () = until(again) => {}
             }
             let Some(live) = told.borrow_and_update().clone() else {
@@ -417,7 +418,7 @@ impl Applier<'_> {
                 .await;
             match assessment.status {
                 Status::Healthy | Status::Suspended => return Ok(Ok(())),
-                // Nothing will be said of it by waiting.
+                // Waiting will bring no verdict.
                 Status::Unknown if assessment.recheck_after.is_none() => return Ok(Ok(())),
                 Status::Degraded => return Ok(Err(assessment.message)),
                 // A check that could not be asked is asked again.
@@ -428,7 +429,7 @@ impl Applier<'_> {
         }
     }
 
-    /// Keeps the hooks for the removal that the plan has: those that are kept already are not in it.
+    /// Keeps the removal hooks that are in the plan: those that are already kept are not in it.
     pub(super) async fn keep_removal_hooks(&self, approved: &Approved, run: &mut Run) {
         if self.release.is_removal() || !run.is_well() {
             return;
@@ -446,7 +447,7 @@ impl Applier<'_> {
         match kept.await {
             Ok(digest) => record.removal_hooks = digest,
             Err((id, error)) => {
-                // What admission says may quote the hooks.
+                // An admission message may quote the hooks.
                 let error = WriteError::of(error, &id, "v1", None);
                 run.failures.push(ObjectFailure {
                     id,
@@ -479,13 +480,13 @@ fn ticket_of(live: &Value) -> Option<pintle_core::digest::Digest> {
     ticket.parse().ok()
 }
 
-/// Says whether an object takes time to be usable, and tells when it is: workloads, and resources of other controllers.
-/// A claim may wait for its first user, which comes only later, and a Service for what it is to route to.
+/// Returns whether an object takes time to become usable and reports when it is: workloads, and resources of other controllers. A
+/// claim may wait for its first user, which comes only later, and a Service for what it routes to.
 fn is_awaited(id: &ObjectId) -> bool {
     id.group == "apps" || (id.group.contains('.') && !id.group.ends_with(".k8s.io"))
 }
 
-/// What a Job or a Pod is at, for whoever has waited in vain.
+/// Returns what a Job or a Pod is doing, for the message of a timeout.
 fn activity(live: &Value) -> String {
     let status = &live["status"];
     if let Some(phase) = status["phase"].as_str() {

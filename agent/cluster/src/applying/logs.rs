@@ -1,4 +1,4 @@
-//! What hooks write, and what their pods say, for whoever waits for them.
+//! What hooks write, and what their pods report.
 
 use pintle_core::{hook::trouble, plain};
 use serde_json::Value;
@@ -17,19 +17,19 @@ struct Tail {
     bytes: usize,
 }
 
-/// For a person who waits for it.
+/// For a person who is waiting.
 const SHOWN: Tail = Tail {
     lines: 500,
     bytes: 64 << 10,
 };
-/// In the reason of a failure: it goes into a status and an Event, which holds 1 KiB.
+/// For the reason of a failure: it goes into a status and an Event, which holds 1 KiB.
 const QUOTED: Tail = Tail {
     lines: 8,
     bytes: 600,
 };
 
 impl Applier<'_> {
-    /// Tells the logs of a Job's or a Pod's containers. That they cannot be read is told in their place.
+    /// Reports the logs of a Job's or a Pod's containers. If a log cannot be read, reports that in its place.
     pub(super) async fn tell_logs(&self, object: &PreparedObject) {
         let id = object.id();
         let pods = match self.pods(object).await {
@@ -76,8 +76,8 @@ impl Applier<'_> {
         Ok(list["items"].as_array().cloned().unwrap_or_default())
     }
 
-    /// Says of a hook that failed, or did not end, what its pods say: the state of one that is in trouble, and the end of
-    /// its log if the release's account may read it. Empty if there is nothing to be said.
+    /// Describes a hook that failed or did not end by what its pods show: the state of a pod in trouble, and the end of its log
+    /// if the release's account may read it. Empty if there is nothing to say.
     pub(super) async fn explain(&self, object: &PreparedObject, with_log: bool) -> String {
         // The reason is known without the pods, which the account may have no right to read.
         let mut pods = self.pods(object).await.unwrap_or_default();
@@ -90,7 +90,7 @@ impl Applier<'_> {
             return String::new();
         };
         let mut text = String::new();
-        // Of a Pod that is a hook itself this is the reason.
+        // If the hook is itself a Pod, this is already the reason.
         if !object.id().is("", "Pod") {
             text = format!("Pod {}: {}", name_of(pod), trouble.what);
         }

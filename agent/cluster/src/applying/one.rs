@@ -1,4 +1,4 @@
-//! One object: written or deleted.
+//! Writes or deletes a single object.
 
 use std::{
     collections::BTreeMap,
@@ -34,12 +34,12 @@ use crate::{
     request::{Refusal, RequestError},
 };
 
-/// Between two tries of a request about an object whose definition was established a moment ago: the API server starts to
-/// serve a kind shortly after it says so.
+/// The pause between two attempts at a request for an object whose definition was established a moment ago: the API server starts
+/// to serve a kind shortly after it says so.
 const SERVING_PAUSE: Duration = Duration::from_millis(100);
-/// For how long after a definition has changed the API server may judge its resources by the schema that it had before.
+/// How long after a definition has changed the API server may still judge its resources by the previous schema.
 const OLD_SCHEMA: Duration = Duration::from_secs(10);
-/// How often something is tried again because the object changed meanwhile.
+/// How often something is retried because the object changed in the meantime.
 const TRIES: usize = 5;
 
 impl Applier<'_> {
@@ -73,7 +73,7 @@ impl Applier<'_> {
         done
     }
 
-    /// Returns what the inventory says of an object that was just written.
+    /// Returns the inventory entry for an object that was just written.
     fn entry(&self, change: &Change, live: &Value) -> Option<Entry> {
         let desired = change.desired.as_ref()?;
         let ignored = self.release.drift.ignored(&change.id);
@@ -116,7 +116,7 @@ impl Applier<'_> {
                 .await
                 .map_err(|error| self.error(error, change))?;
             if !self.release.drift.ignored(&change.id).is_nothing() {
-                // Whose the ignored fields are has changed.
+                // The ownership of the ignored fields has changed.
                 known = self.read(change, resource).await?;
             }
         }
@@ -124,8 +124,9 @@ impl Applier<'_> {
             .await
     }
 
-    /// Applies an object to what is known of it. A conflict says that this is not all: somebody owns a field, which may be
-    /// taken over if the object turns out to be ours; or it has changed since it was read.
+    /// Applies an object on top of what is known about it. A conflict means that something is not known yet: someone owns a
+    /// field, which may be taken over if the object turns out to be the application's; or the object has changed since it was
+    /// read.
     async fn put(
         &self,
         change: &Change,
@@ -139,7 +140,7 @@ impl Applier<'_> {
             let sent = if tries < TRIES {
                 payload.bound()
             } else {
-                // It changes all the time.
+                // It keeps changing.
                 payload.unbound().clone()
             };
             let mode = Mode {
@@ -172,9 +173,9 @@ impl Applier<'_> {
         }
     }
 
-    /// Looks whether an object was made by an attempt whose answer was lost, although the next one was refused.
+    /// Checks whether an object was created by an attempt whose response was lost, although the next attempt was refused.
     ///
-    /// If that cannot be seen, what is returned is no clear refusal, so that the inventory goes on listing the object.
+    /// If that cannot be determined, the error is not a clear refusal, so that the inventory keeps listing the object.
     async fn made_after_all(
         &self,
         change: &Change,
@@ -196,7 +197,7 @@ impl Applier<'_> {
         }
     }
 
-    /// Makes the fields that another application has applied the release's own, so that nothing of them is left behind.
+    /// Makes the fields that another application has applied the release's own, so that none of them is left behind.
     async fn take_over(
         &self,
         change: &Change,
@@ -215,7 +216,7 @@ impl Applier<'_> {
             .set_managed_fields(resource, &change.id, &live, &fields, &self.manager)
             .await;
         match handed {
-            // It has changed meanwhile, or is gone: what is left behind is seen to at the next occasion.
+            // The object changed in the meantime, or is gone: what is left behind is dealt with the next time.
             Err(error) if error.is_conflict() || error.is_not_found() => {}
             result => result.map_err(|error| self.error(error, change))?,
         }
@@ -243,8 +244,8 @@ impl Applier<'_> {
         live.map_err(|error| self.error(error, change))
     }
 
-    /// Makes the fields that Helm has applied the application's own. What Helm owns besides are defaults of the server: they
-    /// belong to nobody from then on, and stay as they are.
+    /// Makes the fields that Helm has applied the application's own. Whatever else Helm owns are defaults of the server: from
+    /// then on these have no owner and stay as they are.
     async fn hand_over(
         &self,
         helm: &HelmManifest,
@@ -268,7 +269,7 @@ impl Applier<'_> {
                 .await;
             tries += 1;
             match handed {
-                // A controller has written it meanwhile.
+                // A controller has written it in the meantime.
                 Err(error) if error.is_conflict() && tries < TRIES => {
                     match self.connection.read(resource, &change.id).await? {
                         Some(newer) => now = newer,
@@ -296,7 +297,7 @@ impl Applier<'_> {
         Ok(applied.live)
     }
 
-    /// Sends a request, and waits for a kind that is about to be served, or whose schema is about to change.
+    /// Sends a request, and waits for a kind that is about to be served or whose schema is about to change.
     async fn when_served<T, F>(
         &self,
         resource: &ResourceType,
@@ -316,7 +317,7 @@ impl Applier<'_> {
                 if error.is_unserved() {
                     started.elapsed() <= self.release.timeout.get()
                 } else {
-                    // A definition that existed before is established all the time.
+                    // A definition that existed before stays established throughout.
                     established.elapsed() <= OLD_SCHEMA
                         && error.refusal().is_some_and(Refusal::is_against_schema)
                 }
@@ -328,7 +329,7 @@ impl Applier<'_> {
         }
     }
 
-    /// Says whether the kind of an object came, or changed, with this plan.
+    /// Returns whether the kind of an object came or changed with this plan.
     pub(super) fn is_of_new_kind(&self, id: &ObjectId) -> bool {
         self.established_at(&id.group, &id.kind).is_some()
     }
@@ -354,7 +355,7 @@ impl Applier<'_> {
         let preconditions = Preconditions::of_any_state(live);
         let (connection, id) = (self.connection, &change.id);
         let deleted = if makes_pods(id) {
-            // Nothing of it is to run beside its successor.
+            // No part of it may run alongside its successor.
             connection
                 .delete_with_dependents(resource, id, &preconditions)
                 .await
@@ -381,7 +382,7 @@ impl Applier<'_> {
             what: "to be gone",
         });
         let limit = match departure {
-            // Whoever waits is stopped when something newer comes.
+            // This wait is stopped when something newer comes.
             Departure::Removal => self.release.hook_timeout,
             Departure::Renewal | Departure::AfterHook => self.release.timeout,
         };
@@ -394,7 +395,7 @@ impl Applier<'_> {
         })
     }
 
-    /// Waits until what needs the object can use it.
+    /// Waits until an object is usable by what needs it.
     async fn usable(&self, change: &Change, live: Value) -> Result<(), WriteError> {
         if change.id.is("", "Namespace") && !live["metadata"]["deletionTimestamp"].is_null() {
             return Err(WriteError::NamespaceTerminating(change.id.name.clone()));
@@ -406,6 +407,7 @@ impl Applier<'_> {
         Ok(())
     }
 
+    /// Waits until a definition is established, and makes its kinds known.
     /// <https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/>
     pub(super) async fn establish(
         &self,
@@ -444,7 +446,7 @@ impl Applier<'_> {
         ) {
             let new = (group.to_owned(), kind.to_owned());
             self.established().insert(new, Instant::now());
-            // Of this application or another one, which had objects of the kind before.
+            // For this application or another one that had objects of the kind before.
             if let Some(tracker) = &self.tracker {
                 tracker.note_served(group, kind);
             }
@@ -452,7 +454,7 @@ impl Applier<'_> {
         Ok(())
     }
 
-    /// Deletes an object that left the source, if it is still ours.
+    /// Deletes an object that left the source, if it still belongs to the application.
     pub(super) async fn delete<'c>(
         &self,
         change: &'c Change,
@@ -480,7 +482,7 @@ impl Applier<'_> {
         entry: Option<&Entry>,
         going: &BTreeMap<&ObjectId, &Change>,
     ) -> Result<(), WriteError> {
-        // Planning found no object: only the intention goes.
+        // Planning found no object: only the intention is removed.
         let Some(live) = &change.live else {
             return Ok(());
         };
@@ -497,13 +499,13 @@ impl Applier<'_> {
             };
             match self.when_served(&resource, send).await {
                 Ok(_) => return Ok(()),
-                // It changed since it was looked at: it may be another's now, or another object.
+                // It changed since it was examined: it may now belong to someone else, or be another object.
                 Err(error) if error.is_conflict() => {
                     let now = self.connection.read(&resource, &change.id).await;
                     match now.map_err(|error| self.error(error, change))? {
                         Some(now) if is_ours(&now, self.release, uid) => {
                             if is_definition(&change.id) {
-                                // What was looked at may have been another version of it.
+                                // The version that was examined may have been a different one.
                                 self.check_unused(change, &now, going).await?;
                             }
                             preconditions = Preconditions::of(&now);
@@ -514,7 +516,7 @@ impl Applier<'_> {
                 Err(error) => return Err(self.error(error, change)),
             }
         }
-        // It changes all the time; that it is the same object must be enough.
+        // It keeps changing; it has to be enough that it is the same object.
         preconditions.resource_version = None;
         let deleted = self
             .connection
@@ -525,7 +527,7 @@ impl Applier<'_> {
             .map_err(|error| self.error(error, change))
     }
 
-    /// Looks once more whether a definition has objects: some may have come since it was planned.
+    /// Checks once more whether a definition has objects: some may have appeared since it was planned.
     async fn check_unused(
         &self,
         change: &Change,
@@ -550,14 +552,14 @@ impl Applier<'_> {
         Ok(())
     }
 
-    /// Returns where an object is written.
+    /// Returns the resource type with which an object is written.
     fn resource(&self, change: &Change) -> Result<&ResourceType, WriteError> {
         let (group, kind) = (&change.id.group, &change.id.kind);
         Ok(self.kinds.find(group, &change.version, kind)?)
     }
 
-    /// Returns where an object is deleted: planning may have found it at another version than it was applied at, and what was
-    /// written since may have changed at which versions its kind is served.
+    /// Returns the resource type with which an object is deleted. Planning may have found it at a version other than the one it
+    /// was applied at, and writes since then may have changed the versions at which its kind is served.
     pub(super) fn resource_to_delete(&self, change: &Change) -> Result<ResourceType, WriteError> {
         let (group, kind) = (&change.id.group, &change.id.kind);
         let known = self.discovery.known();
@@ -568,7 +570,7 @@ impl Applier<'_> {
         self.understood(error, &change.id, &change.version)
     }
 
-    /// Understands what a request for an object came to.
+    /// Interprets the error of a request for an object.
     pub(super) fn understood(
         &self,
         error: RequestError,
@@ -586,7 +588,7 @@ impl Applier<'_> {
     }
 }
 
-/// Says whether an object is of a built-in kind that has pods, which the server collects when it is deleted.
+/// Returns whether an object is of a built-in kind that has pods, which the server collects when the object is deleted.
 fn makes_pods(id: &ObjectId) -> bool {
     matches!(id.group.as_str(), "apps" | "batch") || id.is("", "ReplicationController")
 }

@@ -1,4 +1,4 @@
-//! Writes and deletions as the order of the objects allows: as many at once as there are that wait for nothing.
+//! Writes and deletions as the order of the objects allows: as many at once as do not have to wait.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -24,22 +24,22 @@ use crate::{
     tracker::{Unsettled, Waited},
 };
 
-/// What is awaited for longer than this is recorded, with what was done before.
+/// After a wait of this length, the inventory is recorded with what was done so far.
 const SOON: Duration = Duration::from_secs(1);
 
-/// What came of a task.
+/// The outcome of a task.
 enum Ended<'a> {
-    /// An object was written or deleted, or not.
+    /// An object was written or deleted, or that failed.
     Done(Done<'a>),
-    /// An object was awaited.
+    /// The wait for an object ended.
     Settled(ObjectId, Result<(), WriteError>),
-    /// It was asked to stop.
+    /// The run was asked to stop.
     Cancelled,
 }
 
 type Going<'a> = BoxFuture<'a, (Task, Ended<'a>)>;
 
-/// What is done about the objects of an order.
+/// What to do with the objects of an order.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Work {
     Write,
@@ -61,7 +61,7 @@ impl Applier<'_> {
             .await;
     }
 
-    /// Deletes objects, what was written last first.
+    /// Deletes objects, starting with what was written last.
     pub(super) async fn delete_all(
         &self,
         deletions: &[&Change],
@@ -76,7 +76,7 @@ impl Applier<'_> {
             .await;
     }
 
-    /// Does what a schedule gives out. What comes after a failure is left; what does not wait for it is done all the same.
+    /// Carries out the tasks of a schedule. What comes after a failure is left out; what does not depend on it is still done.
     async fn carry_out(
         &self,
         work: Work,
@@ -99,7 +99,7 @@ impl Applier<'_> {
                         let id = schedule.object(task).clone();
                         let change = changes.get(&id).filter(|_| work == Work::Delete);
                         if let Some(entry) = change.and_then(|change| deleted(change)) {
-                            // It may be there yet, and the next attempt would have to wait for it, too.
+                            // It may still exist, and then the next attempt has to wait for it, too.
                             run.inventory.insert(entry);
                         }
                         going.push(self.settle(work, task, id, run, &changes));
@@ -115,7 +115,7 @@ impl Applier<'_> {
                     writing += 1;
                 }
             }
-            // Whoever is only waited for cannot help what has failed, nor an inventory that another has written.
+            // Further waiting can neither undo a failure nor help if someone else has written the inventory.
             if writing == 0 && !run.is_well() {
                 return;
             }
@@ -220,7 +220,7 @@ impl<'c> Applier<'c> {
         .boxed()
     }
 
-    /// Says whether an object that is not written was deleted, and is left so.
+    /// Returns whether an object that is not written was deleted and is left so.
     fn is_missing(&self, id: &ObjectId) -> bool {
         let tracker = self.tracker.as_ref();
         tracker
@@ -229,11 +229,11 @@ impl<'c> Applier<'c> {
 
     /// Waits until an object is healthy.
     async fn healthy<'a>(&self, id: ObjectId) -> Ended<'a> {
-        // Without anybody who judges, what is written is all that can be asked for.
+        // Without a judge, being written is all that can be asked for.
         let Some(tracker) = &self.tracker else {
             return Ended::Settled(id, Ok(()));
         };
-        // Its kind, or the version of it, may have come with this plan.
+        // Its kind, or that version of it, may have come with this plan.
         if let Some(object) = self.prepared.find(&id) {
             tracker.observe_one(self.release, &id, &object.resource);
         }
@@ -267,7 +267,7 @@ impl<'c> Applier<'c> {
     }
 }
 
-/// An object that is deleted, with its place in the order as the cluster knows it.
+/// Returns an object that is deleted, with its place in the order according to the cluster.
 fn item(change: &Change) -> Item {
     let live = change.live.as_ref();
     let links = live.and_then(|live| Links::of(&change.id, live).ok());

@@ -1,4 +1,4 @@
-//! What is true while a plan is applied.
+//! The state while a plan is applied.
 
 use std::collections::BTreeSet;
 
@@ -15,16 +15,16 @@ use crate::{
     store::{InventoryStore, StoreError, Urgency},
 };
 
-/// What is true while a plan is applied.
+/// The state while a plan is applied.
 pub(super) struct Run {
     pub(super) inventory: Inventory,
     /// Why the inventory could not be kept.
     store: Option<StoreError>,
     /// Whether the intention adds anything.
     pub(super) grown: bool,
-    /// Entries that exist only because of the intention, until their objects were tried.
+    /// Entries that exist only because of the intention, until their objects have been tried.
     untried: BTreeSet<ObjectId>,
-    /// What was deleted and has been awaited, and is gone.
+    /// Objects whose deletion was awaited and that are gone.
     pub(super) gone: BTreeSet<ObjectId>,
     pub(super) failures: Vec<ObjectFailure>,
     pub(super) cancelled: bool,
@@ -61,7 +61,7 @@ impl Run {
             None => self.cancelled = true,
             Some(Ok(())) => {}
             Some(Err(error)) => {
-                // Only a clear refusal says that nothing was made.
+                // Only a clear refusal means that nothing was created.
                 if matches!(error, WriteError::Request(_)) {
                     self.untried.remove(id);
                 }
@@ -99,14 +99,14 @@ impl Run {
         });
     }
 
-    /// Drops intentions that nothing was sent for.
+    /// Drops intentions for which nothing was sent.
     fn forget_the_untried(&mut self) {
         for id in std::mem::take(&mut self.untried) {
             self.inventory.remove(&id);
         }
     }
 
-    /// Says whether the next thing may be begun.
+    /// Returns whether the next step may begin.
     pub(super) fn is_well(&self) -> bool {
         self.failures.is_empty() && !self.cancelled && self.store.is_none()
     }
@@ -116,7 +116,7 @@ impl Run {
         self.store = store.keep(&self.inventory, Urgency::Now).await.err();
     }
 
-    /// Ends with the inventory kept, and says what came of it all.
+    /// Finishes with the inventory kept, and returns the overall result.
     pub(super) async fn finish_with(
         mut self,
         store: &mut dyn InventoryStore,

@@ -1,4 +1,4 @@
-//! The end of a removal: the hooks for when all is gone, and what its hooks have left themselves.
+//! The end of a removal: the hooks that run when everything is gone, and the deletion of what its hooks have left.
 
 use std::time::Instant;
 
@@ -21,7 +21,7 @@ use crate::{
 };
 
 impl Applier<'_> {
-    /// When the objects are gone: runs the hooks for that, and deletes what hooks have left.
+    /// Once the objects are gone, runs the hooks for that event and deletes what hooks have left.
     pub(super) async fn after_removal(
         &self,
         deletions: &[&Change],
@@ -30,7 +30,7 @@ impl Applier<'_> {
     ) {
         if self.has_hooks(HookEvent::PostDelete) && run.is_well() {
             let mut awaited = deletions.to_vec();
-            // Those that others come after have been awaited before these were deleted.
+            // Objects that others come after were awaited before those others were deleted.
             awaited.retain(|change| !run.gone.contains(&change.id));
             for (place, change) in awaited.iter().enumerate() {
                 let away = self.cancel.run_until_cancelled(self.away(change)).await;
@@ -71,7 +71,7 @@ impl Applier<'_> {
         self.gone(departure, &resource, &change.id, uid).await
     }
 
-    /// Deletes what the hooks of the removal have left themselves.
+    /// Deletes what the removal's own hooks have left.
     async fn sweep(&self, run: &mut Run) {
         let since = Instant::now();
         for object in self.prepared.hooks() {
@@ -96,11 +96,11 @@ impl Applier<'_> {
         }
     }
 
-    /// Deletes what a hook has left, unless it is to stay as other objects are: it may be a backup. Says whether nothing of the
-    /// application's is there any more.
+    /// Deletes what a hook has left, unless it stays by the rules for other objects: it may be a backup. Returns whether nothing
+    /// of the application's is there any more.
     async fn sweep_one(&self, entry: &Entry, since: Instant) -> Result<bool, RequestError> {
         let id = entry.id();
-        // Its definition may have gone with the objects.
+        // Its definition may have been deleted with the objects.
         let found = find(self.connection, self.discovery, entry, since).await?;
         let Some((resource, live)) =
             found.filter(|(_, live)| is_ours(live, self.release, entry.uid.as_deref()))
@@ -118,8 +118,8 @@ impl Applier<'_> {
     }
 }
 
-/// Returns what the inventory says of an object that was deleted and may still be there: it is managed no more, and nobody is
-/// asked again whether it may go.
+/// Returns the inventory entry for an object that was deleted and may still exist: it is no longer managed, and whether it may be
+/// deleted is not asked again.
 pub(super) fn deleted(change: &Change) -> Option<Entry> {
     let uid = change.live.as_ref()?["metadata"]["uid"].as_str()?;
     Some(Entry {

@@ -25,32 +25,32 @@ use crate::{
 
 /// How long the watch of the pods may take to open before the first look.
 const OPEN: Duration = Duration::from_secs(2);
-/// How much of the end of a log is told: it goes into a status, where it must stay small.
+/// How much of the end of a log is reported: it goes into a status, where it must stay small.
 const LOG_LINES: u32 = 8;
 const LOG_BYTES: usize = 600;
-/// How long a log may take: it comes from the node, which may be what is wrong.
+/// How long reading a log may take: it comes from the node, which may be what is wrong.
 const LOG_LIMIT: Duration = Duration::from_secs(3);
-/// Most objects of a kind that are read at once.
+/// The most objects of a kind that are read at once.
 const PAGE: usize = 200;
-/// Most pages of pods, and of what makes them, that are read for one look.
+/// The most pages of pods, or of what creates them, that are read for one look.
 const PAGES: usize = 5;
-/// The label by which the pods of one `ReplicaSet` of a Deployment differ from those of the others.
+/// The label that distinguishes the pods of one `ReplicaSet` of a Deployment from those of the others.
 const TEMPLATE_HASH: &str = "pod-template-hash";
 
-/// What to do where the account lacks a right.
+/// What to do if the account lacks a right.
 const RIGHTS: &str =
     "give the account the verbs get and list on it (the ClusterRole `view` has them)";
 
-/// Looks in the name of an account.
+/// Examines objects as an account.
 #[derive(Debug)]
 pub(super) struct Looker {
-    /// The agent's own: it says *that* pods have changed. What they are is read in the account's name.
+    /// The agent's own connection, which says *that* pods have changed. Their state is read as the account.
     own: Connection,
     connection: Connection,
     room: Room,
 }
 
-/// A kind that makes pods.
+/// A kind that creates pods.
 struct Workload {
     resource: ResourceType,
     /// Whether the pods belong to a `ReplicaSet` that belongs to it.
@@ -90,16 +90,16 @@ fn pods() -> ResourceType {
     resource("", "v1", "Pod", "pods")
 }
 
-/// What a look has seen.
+/// What a look has found.
 #[derive(Default)]
 struct Look {
     explanation: Explanation,
-    /// Whether something could not be read that may be in a moment.
+    /// Whether something could not be read that may be readable shortly.
     is_partial: bool,
 }
 
 impl Look {
-    /// Takes note that there are more of something than were read.
+    /// Records that there are more of something than were read.
     fn leave_out(&mut self, what: &str) {
         let looked_at = PAGES * PAGE;
         let unknown = format!("only the first {looked_at} of its {what} were looked at");
@@ -107,18 +107,18 @@ impl Look {
     }
 }
 
-/// What may lead to another answer.
+/// What may lead to a different answer.
 enum Next {
     /// A change of its pods.
     Pods(Selector),
     /// A change of the object.
     Object,
-    /// Nothing that is known of.
+    /// Nothing that is known.
     Nothing,
 }
 
-/// Says whether an object's controller has seen its newest state. Until then its pods are those of before, and when thousands
-/// of objects wait for a controller that has much to do, asking for the pods of each would only keep it from that.
+/// Returns whether an object's controller has seen its newest state. Until then its pods are the previous ones. If thousands of
+/// objects wait for a busy controller, asking for the pods of each would only slow it down further.
 fn is_observed(live: &Value) -> bool {
     let number = |pointer| live.pointer(pointer).and_then(Value::as_i64);
     let observes = live["apiVersion"]
@@ -127,11 +127,11 @@ fn is_observed(live: &Value) -> bool {
     !observes || number("/status/observedGeneration") >= number("/metadata/generation")
 }
 
-/// Whose events are asked for.
+/// The object whose events are requested.
 enum About<'a> {
-    /// One object, and not an earlier one of that name.
+    /// One object, and not an earlier one of the same name.
     Uid(&'a str),
-    /// Whatever has this kind and name.
+    /// Any object of this kind and name.
     Id(&'a ObjectId),
 }
 
@@ -152,8 +152,8 @@ impl Looker {
         })
     }
 
-    /// Looks now, after changes of the object's pods, and after a while where not everything could be seen or is watched; and
-    /// tells what is another answer than before.
+    /// Examines the object now, after changes of its pods, and after a while if something could not be seen or is not watched.
+    /// Reports each answer that differs from the previous one.
     pub(super) async fn follow(
         self: std::sync::Arc<Self>,
         id: ObjectId,
@@ -176,13 +176,13 @@ impl Looker {
                 Next::Pods(selector) if changes.is_none() => {
                     changes = self.watch(&id, selector);
                     if let Some(watching) = &mut changes {
-                        // What changed before the watch was open is seen by another look.
+                        // Another look sees what changed before the watch was open.
                         let _ = tokio::time::timeout(OPEN, watching.next()).await;
                         continue;
                     }
                     is_blind = true;
                 }
-                // The object's own changes are seen elsewhere, and make another look.
+                // The object's own changes are seen elsewhere, and trigger another look.
                 Next::Object if changes.is_none() => return,
                 Next::Pods(_) | Next::Object | Next::Nothing => {}
             }
@@ -193,7 +193,7 @@ impl Looker {
         }
     }
 
-    /// Watches an object's pods, if there is room for it.
+    /// Watches an object's pods, if there is room for the watch.
     fn watch(&self, id: &ObjectId, selector: Selector) -> Option<PodChanges> {
         let (labels, fields) = match selector {
             Selector::Labels(labels) => (Some(labels), None),
@@ -208,7 +208,7 @@ impl Looker {
         self.room.watch(&self.own, selection)
     }
 
-    /// Says why an object is not ready, and what may lead to another answer.
+    /// Returns why an object is not ready, and what may lead to a different answer.
     async fn look(&self, id: &ObjectId) -> (Look, Next) {
         let mut look = Look::default();
         let Some(workload) = Workload::of(id) else {
@@ -260,7 +260,7 @@ impl Looker {
         };
         let Some(pod) = &failing else {
             look.explanation.cause = explanation::replica_failure(live);
-            // What keeps pods from being made is told about what makes them.
+            // Events about failures to create pods are on the object that creates them.
             self.add_events(look, id, &About::Uid(&owner)).await;
             return Ok(());
         };
@@ -275,7 +275,7 @@ impl Looker {
                 match self.log(pod, &container, which).await {
                     Ok(log) if log.is_empty() => {}
                     Ok(log) => look.explanation.log = Some(log),
-                    // It comes from the node, and is worth no look of its own.
+                    // It comes from the node, and is not worth another look.
                     Err(why) => look.explanation.unknown.push(why),
                 }
             }
@@ -293,7 +293,7 @@ impl Looker {
                 )
             }
         };
-        // Events about what has no namespace are in `default`.
+        // Events about objects without a namespace are in `default`.
         let namespace = id.namespace.as_deref().unwrap_or("default");
         let events = resource("", "v1", "Event", "events");
         let call = Call::get(events.path(Some(namespace), None))
@@ -305,7 +305,7 @@ impl Looker {
         }
     }
 
-    /// Finds the `ReplicaSet` of a Deployment's newest rollout. It may be on any page: those of the rollouts before have these
+    /// Finds the `ReplicaSet` of a Deployment's newest rollout. It may be on any page: those of earlier rollouts have these
     /// labels, too.
     async fn newest_replica_set(
         &self,
@@ -329,8 +329,8 @@ impl Looker {
         Ok(explanation::newest_replica_set(&found, deployment).cloned())
     }
 
-    /// Finds the pod that says most about why its owner is not ready. Of pods on many pages one page is in memory at a time, and
-    /// none is read after one with a pod in trouble.
+    /// Finds the pod that says most about why its owner is not ready. If the pods fill many pages, only one page is in memory at
+    /// a time, and no more are read after a page that has a pod in trouble.
     async fn failing_pod(
         &self,
         look: &mut Look,
@@ -355,8 +355,8 @@ impl Looker {
         Ok(explanation::failing_pod(&found, &owners).cloned())
     }
 
-    /// Reads a page of what has these labels: the first, or the one that the page before names. Returns what names the next
-    /// one, too.
+    /// Reads a page of the objects with these labels: the first page, or the one that `page` names. Also returns the name of the
+    /// next page.
     async fn list(
         &self,
         resource: &ResourceType,
@@ -376,7 +376,7 @@ impl Looker {
         Ok((items(list), next))
     }
 
-    /// Reads the end of a log; says why, if it cannot be read.
+    /// Reads the end of a log. If it cannot be read, returns the reason as the error.
     async fn log(&self, pod: &Value, container: &str, which: Log) -> Result<String, String> {
         let namespace = pod["metadata"]["namespace"].as_str();
         let name = encode(pod["metadata"]["name"].as_str().unwrap_or_default());
@@ -398,7 +398,7 @@ impl Looker {
         Ok(plain::end_of(&text, LOG_BYTES))
     }
 
-    /// Takes note of what could not be read. What the account may not read is not tried again: nobody is told when it may.
+    /// Records what could not be read. What the account may not read is not retried: a granted right is not announced.
     fn miss(&self, look: &mut Look, what: &str, error: &RequestError) {
         look.explanation.unknown.push(self.why_unknown(what, error));
         look.is_partial |= error.is_retryable() && !error.is_forbidden();
@@ -415,8 +415,8 @@ impl Looker {
     }
 }
 
-/// Waits for a change of pods, then for those that come with it, and at least until the rest is over; for ever if they are not
-/// watched.
+/// Waits for a change of pods, then for the changes that come with it, and at least until the rest is over. Waits for ever if
+/// they are not watched.
 async fn change(changes: &mut Option<PodChanges>, rested: Instant) {
     let Some(changes) = changes else {
         return std::future::pending().await;
@@ -424,12 +424,12 @@ async fn change(changes: &mut Option<PodChanges>, rested: Instant) {
     changes.next().await;
     let end = rested.max(Instant::now() + QUIET);
     while Instant::now() < end {
-        // One look sees all of them.
+        // One look covers all of them.
         let _ = tokio::time::timeout_at(end, changes.next()).await;
     }
 }
 
-/// Waits for so long; for ever without a time.
+/// Waits for a time, or for ever without one.
 async fn elapsed(time: Option<Duration>) {
     match time {
         Some(time) => tokio::time::sleep(time).await,
@@ -437,7 +437,7 @@ async fn elapsed(time: Option<Duration>) {
     }
 }
 
-/// Which pods are an object's.
+/// The selector of an object's pods.
 enum Selector {
     Labels(String),
     Name(String),
@@ -459,7 +459,7 @@ fn selector(id: &ObjectId, live: &Value) -> Option<Selector> {
     (!all.is_empty()).then(|| Selector::Labels(all.join(",")))
 }
 
-/// Narrows the query for the pods of a Deployment to those of one of its sets: those of the set before may be many.
+/// Narrows the query for the pods of a Deployment to those of one of its sets: the previous set may have many.
 fn labels_of(set: &Value, labels: String) -> String {
     match set["metadata"]["labels"][TEMPLATE_HASH].as_str() {
         Some(hash) => format!("{labels},{TEMPLATE_HASH}={hash}"),
@@ -467,7 +467,7 @@ fn labels_of(set: &Value, labels: String) -> String {
     }
 }
 
-/// Writes one requirement as the query of a list has it.
+/// Writes one requirement as the query of a list.
 /// <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors>
 fn requirement(expression: &Value) -> Option<String> {
     let key = expression["key"].as_str()?;
@@ -538,7 +538,7 @@ mod tests {
             ),
             "app=web,tier in (a,b),!canary"
         );
-        // Without a selector every pod of the namespace would be its own.
+        // Without a selector, every pod of the namespace would count as its own.
         assert_eq!(labels(json!({"selector": {}})), "none");
         assert!(Workload::of(&id("", "Pod")).is_some());
         assert!(

@@ -1,12 +1,12 @@
-//! How soon an object is looked at again.
+//! How soon an object is examined again.
 
 use std::time::Duration;
 
-/// Pods change in groups, and the event about a change comes after it.
+/// How long to wait for changes that belong together: pods change in groups, and the event about a change comes after it.
 pub(super) const QUIET: Duration = Duration::from_secs(1);
-/// When a look is repeated that could not see everything, or not its pods' changes; the time doubles with each further one.
+/// The pause before repeating a look that could not see everything or whose pods are not watched; it doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
-/// The longest such time, and the longest rest after a look.
+/// The longest such pause, and the longest rest after a look.
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// The times between the looks at one object.
@@ -28,10 +28,10 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// Returns for how long changes of pods make no further look after one that has found this cause.
+    /// Returns for how long changes of pods trigger no further look, after a look that found this cause.
     ///
-    /// In a rollout that goes well pods change all the time, and another one is not ready in each look: what brings the next
-    /// look soon is a cause that was not found before.
+    /// In a rollout that goes well, pods change all the time, and each look finds a different one that is not ready. Only a new
+    /// cause makes the next look come soon.
     pub(super) fn rest(&mut self, cause: Option<&str>) -> Duration {
         if cause.is_some() && cause != self.cause.as_deref() {
             self.cause = cause.map(ToOwned::to_owned);
@@ -42,8 +42,8 @@ impl Pace {
         rest
     }
 
-    /// Returns after how long it is looked again even if no pod changes: only where not everything could be seen, or
-    /// changes are not told.
+    /// Returns after how long the object is examined again even if no pod changes: only if not everything could be seen, or
+    /// changes are not reported.
     pub(super) fn pause(&mut self, is_blind: bool) -> Option<Duration> {
         if !is_blind {
             self.pause = FIRST_PAUSE;
@@ -67,7 +67,7 @@ mod tests {
         assert_eq!(of_none, [1, 2, 4, 8, 16, 30, 30]);
         let unready = Some("main runs and is not ready");
         assert_eq!(rest(unready), 1);
-        // Between two pods that start there is one that is only made.
+        // Between two pods that start, one has only been created.
         assert_eq!([rest(None), rest(unready)], [2, 4]);
         assert_eq!(rest(Some("main keeps ending")), 1);
     }

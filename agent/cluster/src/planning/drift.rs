@@ -1,4 +1,4 @@
-//! What others have changed of an object since it was applied, and whether that is put right.
+//! What others have changed in an object since it was applied, and whether that is repaired.
 
 use pintle_core::{
     drift::{DriftedField, DriftedObject, FieldPointer, Opponent},
@@ -11,8 +11,8 @@ use super::{PlannedObject, Planner, change, live::Live};
 use crate::{fieldset::FieldSet, prepare::PreparedObject};
 
 impl Planner<'_> {
-    /// Returns the drift of an object that exists; nothing if the source has changed it as well, so that it is written
-    /// anyway, if it was not applied before, or if the last to apply it was a run that could not record it.
+    /// Returns the drift of an existing object. Returns `None` if the source has changed it as well, so that it is written
+    /// anyway; if it was not applied before; or if the last run to apply it could not record that.
     pub(super) fn drift(
         &self,
         object: &PreparedObject,
@@ -57,14 +57,14 @@ impl Planner<'_> {
     }
 }
 
-/// Says whether exactly this object was applied before, and looked after since.
+/// Returns whether exactly this object was applied before and has been looked after since.
 fn was_applied(object: &PreparedObject, entry: Option<&Entry>) -> bool {
     entry.is_some_and(|entry| {
         entry.is_managed() && entry.desired == Some(object.desired) && entry.uid.is_some()
     })
 }
 
-/// Who else has changed an object, each with the fields that are its now.
+/// The other managers of an object, each with the fields that it owns now.
 struct Others<'a>(Vec<(&'a Value, FieldSet)>);
 
 impl<'a> Others<'a> {
@@ -80,8 +80,8 @@ impl<'a> Others<'a> {
         )
     }
 
-    /// Finds out who owns a field now: the last to change it. Nobody owns a field that was removed; then it is whoever
-    /// changed the object last.
+    /// Returns the manager that owns a field now, which is the last one to change it. A field that was removed has no owner; then
+    /// the last manager to change the object is returned.
     fn owner(&self, path: &[&str]) -> Option<Opponent> {
         let entries = self.0.iter();
         let owners = entries.clone().filter(|(_, fields)| fields.has(path));
@@ -101,7 +101,7 @@ fn last<'a>(entries: impl Iterator<Item = &'a Value>) -> Option<Opponent> {
 }
 
 impl Live<'_> {
-    /// Returns the fields of the desired object that are no longer the application's: whoever changes a field takes it.
+    /// Returns the fields of the desired object that the application no longer owns: whoever changes a field takes it over.
     fn lost(&self, object: &PreparedObject) -> Vec<DriftedField> {
         let wanted = self.wanted(object);
         let hint = FieldSet::of_all_managers(self.value());

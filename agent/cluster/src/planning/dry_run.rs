@@ -1,4 +1,4 @@
-//! What the server would make of an object, and what it says against it.
+//! What the server would make of an object, and its objections.
 
 use std::collections::BTreeMap;
 
@@ -25,15 +25,15 @@ use crate::{
     request::{Refusal, RequestError},
 };
 
-/// A refusal that may be for what the plan itself brings or changes: a dry run sees the cluster as it is before.
+/// A refusal that may be due to something that the plan itself brings or changes: a dry run sees the cluster as it was before.
 pub(super) struct Doubt {
-    /// What the server says against the object.
+    /// The server's objection to the object.
     error: WriteError,
-    /// What it may be for.
+    /// The objects that may be the cause.
     because: Vec<ObjectId>,
 }
 
-/// When a plan writes something for the first time. What is written at the same time has an order of its own.
+/// When a plan first writes something. Objects with the same turn have an order of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Turn {
     /// Before everything else.
@@ -41,7 +41,7 @@ enum Turn {
     /// With the hooks of the event before the objects.
     HooksBefore,
     Objects,
-    /// With the hooks of the event after the objects, or when somebody asks for a test.
+    /// With the hooks of the event after the objects, or when someone requests a test.
     HooksAfter,
 }
 
@@ -54,7 +54,7 @@ impl Turn {
                 Self::Objects
             };
         }
-        // What is kept for the removal is not run at it now.
+        // A hook that is kept for the removal does not run for the removal's events now.
         let is_kept = change.for_removal.is_some();
         let is_now = |event: &&HookEvent| !is_kept || !HookEvent::AT_REMOVAL.contains(event);
         if change
@@ -84,8 +84,8 @@ fn is_before(event: HookEvent) -> bool {
     }
 }
 
-/// Parts what is planned from what fails. A refusal counts for nothing if the plan changes what it may be for, and not only
-/// later.
+/// Separates planned objects from failures. A refusal is disregarded if the plan changes what may have caused it, and does not do
+/// so only later.
 pub(super) fn parted(
     looked: impl Iterator<Item = Result<PlannedObject, ObjectFailure>>,
 ) -> (Vec<PlannedObject>, Vec<ObjectFailure>) {
@@ -121,8 +121,8 @@ pub(super) fn parted(
     (found, failures)
 }
 
-/// Says whether a change may be why the server says something else afterwards. Of a definition only what it specifies counts: a
-/// label of it lets no object fit.
+/// Returns whether a change may alter what the server says afterwards. For a definition only its spec counts: changing a label
+/// makes no object fit.
 fn matters(change: &Change) -> bool {
     match change.action {
         Action::Update if is_definition(&change.id) => {
@@ -150,7 +150,7 @@ impl Planner<'_> {
                 Ok(PlannedObject::of(change))
             }
             Err(error) if !error.is_conflict() => self.create_unseen(object, error).await,
-            // It exists already: what it is now belongs into the plan.
+            // It already exists, so its current state belongs in the plan.
             _ => match self.read(object).await? {
                 Some(live) => {
                     let live = self.seen(object, live);
@@ -161,7 +161,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Plans an object that the server refuses, if that may be for what comes with the plan.
+    /// Plans an object that the server refuses, if the cause may be something that comes with the plan.
     async fn create_unseen(
         &self,
         object: &PreparedObject,
@@ -186,7 +186,7 @@ impl Planner<'_> {
         })
     }
 
-    /// Sends a dry-run apply for an object that exists.
+    /// Sends a dry-run apply for an existing object.
     pub(super) async fn try_update(
         &self,
         object: &PreparedObject,
@@ -238,8 +238,8 @@ impl Planner<'_> {
         })
     }
 
-    /// Returns the fields that an object in doubt takes over from others, if it may: the server refuses it for something else,
-    /// and says nothing of them.
+    /// Returns the fields that an object in doubt takes over from others, if it may. The server refuses the object for another
+    /// reason, and says nothing about these fields.
     async fn taken_over(
         &self,
         object: &PreparedObject,
@@ -272,7 +272,7 @@ impl Planner<'_> {
             .await
     }
 
-    /// Returns what the refusal of an object may be for, if that comes, or changes, with the plan.
+    /// Returns what may have caused the refusal of an object, if that comes or changes with the plan.
     fn reasons(&self, refused: &RequestError, object: &PreparedObject) -> Vec<ObjectId> {
         let Some(refusal) = refused.refusal() else {
             return Vec::new();
@@ -288,15 +288,15 @@ impl Planner<'_> {
     }
 }
 
-/// Plans an object that does not exist, as far as can be known without the server.
+/// Plans an object that does not exist, as far as possible without the server.
 fn created(object: &PreparedObject) -> PlannedObject {
     let mut change = change(object, Action::Create);
     change.after = Owned::of_new(object);
     PlannedObject::of(change)
 }
 
-/// Says whether an object was refused for want of another one. A binding is answered with the 404 of its role; of what a pod
-/// needs, admission speaks in its own words.
+/// Returns whether an object was refused because another one is missing. A binding is answered with the 404 of its role; for what
+/// a pod needs, admission uses its own words.
 fn is_for_want_of(refusal: &Refusal, need: &ObjectId) -> bool {
     let is_named = match refusal.code {
         404 => refusal.object.as_ref() == Some(&need.name),

@@ -1,4 +1,4 @@
-//! Which hooks a plan runs, and which it keeps for the removal.
+//! The hooks that a plan runs, and those that it keeps for the removal.
 
 use futures::{FutureExt as _, StreamExt as _, stream};
 use pintle_core::{
@@ -22,7 +22,7 @@ use crate::{
 };
 
 impl Planner<'_> {
-    /// Returns the record of the release that the plan is about; nothing for a removal of what no record is known of.
+    /// Returns the record of the release that is planned; `None` for a removal without a known record.
     pub(super) fn record(&self, inventory: &Inventory) -> Option<ReleaseRecord> {
         if self.release.is_removal() {
             return inventory.release.clone();
@@ -42,7 +42,7 @@ impl Planner<'_> {
         ))
     }
 
-    /// Returns the hooks that are still to be run for a release, each with what it finds, and those that are to be kept for
+    /// Returns the hooks that still have to run for a release, each with what it finds in the cluster, and the hooks to keep for
     /// the removal.
     pub(super) async fn hooks(
         &self,
@@ -89,8 +89,8 @@ impl Planner<'_> {
         stream::iter(looks).buffer_unordered(WIDTH).collect().await
     }
 
-    /// Says whether hooks for the removal are to be kept that are not kept yet. They belong into the plan although nothing is
-    /// made of them now: whoever removes the application asks no policy.
+    /// Returns whether there are removal hooks that have to be kept and are not kept yet. They belong in the plan although
+    /// nothing is created from them now: a later removal asks no policy.
     fn keeps_hooks(&self, record: &ReleaseRecord) -> bool {
         self.release.purpose == Purpose::Converge
             && removal_hooks::digest(self.release, self.prepared)
@@ -139,7 +139,7 @@ impl Planner<'_> {
     }
 }
 
-/// Returns the change of a hook that is kept and not run. What is in its place now is no matter: that is looked at when the
+/// Returns the change for a hook that is kept and not run. What is in its place now does not matter: that is examined when the
 /// application is removed.
 fn kept(object: &PreparedObject) -> Change {
     let mut change = change(object, Action::Keep);
@@ -147,7 +147,7 @@ fn kept(object: &PreparedObject) -> Change {
     change
 }
 
-/// Says whether what an earlier run has left is deleted before the next one.
+/// Returns whether what an earlier run left is deleted before the next one.
 fn is_deleted_first(object: &PreparedObject) -> bool {
     let asks = object
         .hook

@@ -1,4 +1,4 @@
-//! A live object beside the one that is wanted.
+//! A live object, compared with the desired one.
 
 use pintle_core::{
     digest::Digest,
@@ -13,12 +13,12 @@ use serde_json::Value;
 use crate::{fieldset::FieldSet, payload::Payload, prepare::PreparedObject, release::Release};
 
 impl PreparedObject {
-    /// Says whether it may be deleted and made again when an immutable field changes.
+    /// Returns whether it may be deleted and made again when an immutable field changes.
     pub(crate) fn may_be_replaced(&self) -> bool {
         self.object.allows(REPLACE_ANNOTATION)
     }
 
-    /// Says whether it takes over fields of an object that exists already.
+    /// Returns whether it asks to take over fields of an existing object.
     pub(crate) fn asks_for_adoption(&self) -> bool {
         self.object.allows(ADOPT_ANNOTATION)
     }
@@ -40,7 +40,7 @@ pub(super) struct Owned {
 }
 
 impl<'a> Live<'a> {
-    /// Takes the live state of the object with an identity.
+    /// Takes the live state of an object.
     pub(super) fn new(value: Value, object: &PreparedObject, release: &'a Release) -> Self {
         let manager = release.manager();
         let ignored = release.drift.ignored(object.id());
@@ -61,7 +61,7 @@ impl<'a> Live<'a> {
         self.owned.clone().unwrap_or_default()
     }
 
-    /// Returns what is sent for an object that becomes this one.
+    /// Returns the payload that turns this object into the desired one.
     pub(super) fn payload(&self, object: &PreparedObject) -> Payload {
         Payload::onto(&object.object, object.desired, &self.value, self.release)
     }
@@ -89,7 +89,7 @@ impl<'a> Live<'a> {
         self.value
     }
 
-    /// Says whether it is what the inventory says it was after the last apply of the same desired object.
+    /// Returns whether it is still as the inventory recorded it after the last apply of the same desired object.
     pub(super) fn is_as_recorded(&self, entry: Option<&Entry>, object: &PreparedObject) -> bool {
         entry.is_some_and(|entry| {
             entry.desired == Some(object.desired)
@@ -100,16 +100,16 @@ impl<'a> Live<'a> {
         }) && self.has_label_of(object)
     }
 
-    /// Says whether watches tell of it, which a rule that ignores its labels says nothing of.
+    /// Returns whether it carries the label that watches select. A rule that ignores labels leaves this open.
     fn has_label_of(&self, object: &PreparedObject) -> bool {
         let label = |object: &Value| object["metadata"]["labels"][APPLICATION_LABEL].clone();
         label(&self.value) == label(object.object.value())
     }
 
-    /// Says whether exactly this desired object was applied and nobody has changed a field of it since.
+    /// Returns whether exactly this desired object was applied and no field of it has been changed since.
     ///
-    /// The annotation says what was applied last; and whoever changes a field takes it out of our set, so a set that
-    /// still has all of them means that none was changed.
+    /// The annotation says what was last applied. Whoever changes a field takes it out of the application's set, so if the set
+    /// still has all fields, none was changed.
     pub(super) fn was_applied_as(&self, object: &PreparedObject) -> bool {
         let annotated =
             self.value["metadata"]["annotations"][DESIRED_ANNOTATION] == object.desired.to_string();
@@ -119,7 +119,8 @@ impl<'a> Live<'a> {
         owned.covers(&FieldSet::of_desired(self.payload(object).unbound(), owned))
     }
 
-    /// Returns what holds an object that was deleted to be made again and is not gone yet; nothing for any other.
+    /// Returns the finalizers that hold an object that was deleted to be made again and is not gone yet; `None` for any other
+    /// object.
     pub(super) fn held_while_replaced(&self, entry: Option<&Entry>) -> Option<Vec<String>> {
         let is_replaced = entry.is_some_and(|entry| {
             entry.desired.is_none() && entry.uid.is_some() && entry.uid.as_deref() == self.uid()
@@ -132,15 +133,15 @@ impl<'a> Live<'a> {
         })
     }
 
-    /// Says whether the application itself has written it since that was recorded last: the run was killed, or the answer
-    /// was lost.
+    /// Returns whether the application itself has written it since it was last recorded: the run was killed, or the response was
+    /// lost.
     pub(super) fn was_written_since(&self, entry: &Entry) -> bool {
         let annotated = self.value["metadata"]["annotations"][DESIRED_ANNOTATION].as_str();
         let recorded = entry.desired.map(|desired| desired.to_string());
         annotated.is_some() && annotated != recorded.as_deref() && self.owned.is_some()
     }
 
-    /// Returns what the inventory should say of it.
+    /// Returns the inventory entry for it.
     pub(super) fn entry(&self, object: &PreparedObject) -> Entry {
         Entry {
             uid: self.uid().map(ToOwned::to_owned),
@@ -191,7 +192,7 @@ impl<'a> Live<'a> {
 }
 
 impl Owned {
-    /// Returns what will be owned of an object that does not exist yet, as far as can be known without the server.
+    /// Returns what will be owned of an object that does not exist yet, as far as possible without the server.
     pub(super) fn of_new(object: &PreparedObject) -> Value {
         let wanted = FieldSet::of_desired(object.object.value(), &FieldSet::default());
         shown(wanted.extract(object.object.value()))
@@ -206,7 +207,7 @@ impl Owned {
     }
 }
 
-/// Leaves out the annotation with the digest of the desired object: it changes with whatever else changes.
+/// Leaves out the annotation with the digest of the desired object: it changes whenever anything else does.
 fn shown(mut owned: Value) -> Value {
     let metadata = &mut owned["metadata"];
     if let Some(annotations) = metadata
@@ -228,7 +229,7 @@ fn shown(mut owned: Value) -> Value {
     owned
 }
 
-/// Returns what an application owns of an object that it is going to delete.
+/// Returns what an application owns of an object that it is about to delete.
 pub(super) fn owned_before_deletion(live: &Value, manager: &str) -> Value {
     Owned::of_result(live, manager)
 }
@@ -246,7 +247,7 @@ mod tests {
         config_map(value)
     }
 
-    /// The object as the server holds it after it was applied.
+    /// Returns the object as the server holds it after it was applied.
     fn live() -> Value {
         let mut live = crate::prepare::payload(&wanted().object, wanted().desired);
         live["metadata"]["uid"] = json!("u");

@@ -29,50 +29,51 @@ use crate::{
     request::RequestError,
 };
 
-/// How many instances of a definition are looked at. One that is not about to go is enough to keep the definition.
+/// How many instances of a definition are examined. A single one that is not about to be deleted is enough to keep the
+/// definition.
 const INSTANCE_LIMIT: usize = 500;
 
-/// What is to be done about objects that left the source.
+/// What to do about objects that left the source.
 pub(super) struct Removal {
     pub(super) changes: Vec<Change>,
     pub(super) kept: Vec<Kept>,
-    /// Without what has gone already or belongs to somebody else now.
+    /// The inventory without what is already gone or now belongs to someone else.
     pub(super) inventory: Inventory,
 }
 
 /// What became of an object that left the source.
 enum Leaver {
-    /// It is still there and ours.
+    /// It still exists and belongs to the application.
     Here(Box<Value>),
     /// It does not exist.
     Gone,
-    /// It exists, and is another's now.
+    /// It exists, and now belongs to someone else.
     HandedOver,
     /// It may exist, and is left where it is for this reason.
     OutOfReach(String),
 }
 
-/// What was found of the objects that left the source.
+/// What was found about the objects that left the source.
 #[derive(Default)]
 struct Leavers {
-    /// Those that are there and ours.
+    /// Those that exist and belong to the application.
     live: BTreeMap<ObjectId, Value>,
-    /// Those that are left where they are, whatever they are like.
+    /// Those that are left where they are, whatever their state.
     out_of_reach: Vec<Kept>,
 }
 
-/// What was found of the definitions among them.
+/// What was found about the definitions among the objects that left the source.
 #[derive(Default)]
 struct Definitions {
-    /// Those without objects that would stay.
+    /// Definitions without objects that would stay.
     unused: BTreeSet<ObjectId>,
-    /// Those whose objects cannot be listed, and why.
+    /// Definitions whose objects cannot be listed, and why.
     unseen: BTreeMap<ObjectId, RequestError>,
 }
 
 impl Planner<'_> {
-    /// Decides what is deleted. Reads each candidate first: its annotations, its label and its identity count. What is gone, or
-    /// another's, is forgotten, whether anything is deleted or not.
+    /// Decides what is deleted. Reads each candidate first, because its annotations, label and identity count. Objects that are
+    /// gone or belong to someone else are forgotten, whether or not anything is deleted.
     pub(super) async fn removals(&self, inventory: &Inventory) -> Result<Removal, PlanError> {
         let mut rendered = ids(self.prepared.objects());
         let mut removal = Removal {
@@ -81,7 +82,7 @@ impl Planner<'_> {
             inventory: inventory.clone(),
         };
         if !self.release.is_removal() {
-            // What a hook has left stays as long as there is the hook.
+            // What a hook has left stays for as long as the hook exists.
             let hooks = ids(self.prepared.hooks());
             for entry in inventory.entries().filter(|entry| !entry.hook) {
                 if hooks.contains(&entry.id()) {
@@ -142,7 +143,7 @@ impl Planner<'_> {
         removal.kept.extend(wanted);
         let kept = pruning.keep.into_iter().map(|(entry, reason)| {
             let id = entry.id();
-            // What protects all definitions says nothing where one without objects would go.
+            // The reason that protects all definitions would mislead for one that would be deleted if it had no objects.
             let is_protected = wishes(&id) == Wish::None && !entry.keep && !allows_definitions;
             let unseen = definitions.unseen.get(&id).filter(|_| is_protected);
             let unseen =
@@ -168,7 +169,7 @@ impl Planner<'_> {
         Ok(removal)
     }
 
-    /// Returns what hooks of the removal are about to make that stays. About what they have made before is decided as about
+    /// Returns what hooks of the removal are about to create and what stays. What they created before is decided on like
     /// everything else.
     fn kept_of_hooks(&self, inventory: &Inventory) -> Vec<Kept> {
         let mut kept = BTreeMap::new();
@@ -189,7 +190,7 @@ impl Planner<'_> {
         kept.map(|(id, reason)| Kept { id, reason }).collect()
     }
 
-    /// Tells of objects that have left the source, but for those about which the others are asked anyway.
+    /// Reports objects that have left the source, except those about which other applications are asked anyway.
     fn tell_of_leavers(&self, mut leaving: Vec<ObjectId>, going: &[ObjectId]) {
         let asked: BTreeSet<&ObjectId> = going.iter().collect();
         leaving.retain(|id| !asked.contains(id));
@@ -198,7 +199,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Returns those of some objects, if they are there, that have moved to other applications: they are handed over.
+    /// Returns those of the existing objects that have moved to other applications: they are handed over.
     async fn wanted_by_others(
         &self,
         mut going: Vec<ObjectId>,
@@ -216,8 +217,8 @@ impl Planner<'_> {
         Ok(kept.collect())
     }
 
-    /// Says whether an object that left the source is to be looked at. Where nothing is deleted, that is so only for what may be
-    /// gone.
+    /// Returns whether an object that left the source has to be examined. If nothing is deleted, this is so only for objects that
+    /// may be gone.
     fn is_looked_at(&self, entry: &Entry) -> bool {
         let prunes = self.release.prune.enabled;
         prunes || !matches!(self.facts.of(&entry.id()), Fact::Present { .. })
@@ -243,7 +244,7 @@ impl Planner<'_> {
             let id = entry.id();
             match leaver {
                 Ok(Leaver::Here(value)) => {
-                    // A run that was killed has made it: it is no mere intention, and its deletion is one.
+                    // It was created by a run that was killed: it is more than an intention, and deleting it is a real deletion.
                     if entry.uid.is_none() {
                         let uid = value["metadata"]["uid"].as_str().map(ToOwned::to_owned);
                         inventory.insert(Entry {
@@ -271,7 +272,8 @@ impl Planner<'_> {
         Err(PlanError::Objects(failures))
     }
 
-    /// Looks where the server has the kind now: the render may bring another definition of it, which is not applied yet.
+    /// Examines an object that left the source. Looks up where the server has its kind now, because the render may bring another
+    /// definition of the kind that is not applied yet.
     async fn look_at_leaver(&self, entry: &Entry, since: Instant) -> Result<Leaver, WriteError> {
         let ending = self.release.ending.as_deref();
         if ending.is_some_and(|ending| goes_with(entry, ending)) {
@@ -286,7 +288,7 @@ impl Planner<'_> {
             Err(error @ WriteError::Forbidden { .. }) if ending.is_some() => {
                 return Ok(Leaver::OutOfReach(error.to_string()));
             }
-            // What is not to be deleted is in nobody's way.
+            // What is not going to be deleted must not block anything.
             Err(error) if !self.release.prune.enabled => {
                 let reason = format!("pruning is off, and it cannot be looked at: {error}");
                 return Ok(Leaver::OutOfReach(reason));
@@ -302,7 +304,7 @@ impl Planner<'_> {
         })
     }
 
-    /// Looks which definitions among the leavers have no objects but such as are about to go too.
+    /// Finds the definitions among the leavers whose only objects, if any, are about to be deleted too.
     async fn look_at_definitions(&self, live: &BTreeMap<ObjectId, Value>) -> Definitions {
         let mut definitions = Definitions::default();
         if !self.release.prune.enabled {
@@ -342,14 +344,14 @@ impl Planner<'_> {
     }
 }
 
-/// Returns what has left the source, and had not when it was recorded.
+/// Returns what has left the source and had not when the inventory was recorded.
 fn newly_left(recorded: &Inventory, now: &Inventory) -> Vec<ObjectId> {
     let left = now.entries().filter(|entry| entry.left);
     let had_left = |id: &ObjectId| recorded.get(id).is_some_and(|entry| entry.left);
     left.map(Entry::id).filter(|id| !had_left(id)).collect()
 }
 
-/// Says whether an object is in a namespace, or is that.
+/// Returns whether an object is in a namespace, or is that namespace itself.
 fn goes_with(entry: &Entry, namespace: &str) -> bool {
     let is_itself = entry.id().is("", "Namespace") && entry.name == namespace;
     is_itself || entry.namespace.as_deref() == Some(namespace)
@@ -359,7 +361,7 @@ fn ids(objects: &[PreparedObject]) -> BTreeSet<ObjectId> {
     objects.iter().map(|object| object.id().clone()).collect()
 }
 
-/// Says whether a definition has objects but such as go too.
+/// Returns whether a definition has objects that are not going to be deleted too.
 pub(crate) async fn is_used(
     connection: &Connection,
     definition: &Value,
@@ -368,7 +370,7 @@ pub(crate) async fn is_used(
     if condition(definition, "Established")
         .is_none_or(|established| established["status"] != "True")
     {
-        // Nobody could make any yet.
+        // No one can have created any yet.
         return Ok(false);
     }
     let types = types_of_definition(definition);
