@@ -95,7 +95,8 @@ pub(crate) fn digest(release: &Release, prepared: &Prepared) -> Option<Digest> {
     digest_of(hooks, &release.seed)
 }
 
-/// Neither the order of hooks nor where they are written counts: a comment above one is no reason to keep it again.
+/// Returns the digest of hooks. Neither their order nor where they are written counts: a comment above one is no reason to keep
+/// it again.
 fn digest_of<'a>(hooks: impl Iterator<Item = Named<'a>>, seed: &Seed) -> Option<Digest> {
     // Keyed, so that a status reveals nothing that may be secret.
     let concealed = |(object, hook, keep): Named<'a>| {

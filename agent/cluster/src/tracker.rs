@@ -1,8 +1,8 @@
-//! How the objects of all applications are, from watches.
+//! The state of the objects of all applications, from watches.
 //!
-//! One watch for each version of a kind in use serves all applications. Each event's object is decoded, reduced to what is
-//! needed to see drift, and dropped once its health check has answered: a managed object costs some hundred bytes. What an
-//! object is, is known as soon as a watch tells; how it is, when its check has answered, which holds up no watch.
+//! One watch for each version of a kind in use serves all applications. Each event's object is decoded, reduced to what is needed
+//! to see drift, and dropped once its health check has answered: a managed object costs some hundred bytes. An object's content
+//! is known as soon as a watch reports it, and its health when its check has answered. Checks hold up no watch.
 
 mod catching_up;
 mod checking;
@@ -45,21 +45,21 @@ use crate::{
     watching::{Failure, Selection, Told, watch_nudged},
 };
 
-/// Events that may wait for a slow reader before it has to look at everything again.
+/// How many events may be queued for a slow receiver before it has to examine everything again.
 const EVENTS: usize = 4096;
-/// Objects of one watch that may wait to be reduced. Each may be a megabyte.
+/// How many objects of one watch may be queued to be reduced. Each may be a megabyte.
 const WAITING: usize = 4;
-/// How long a watch may fail before that is told: an API server that begins anew, or etcd that chooses a leader, needs less.
+/// How long a watch may fail before that is reported: an API server that restarts, or etcd electing a leader, takes less.
 const BLINK: Duration = Duration::from_secs(30);
-/// Before a watch that has ended by itself is opened anew.
+/// The pause before a watch that has ended by itself is reopened.
 const REOPENING: Duration = Duration::from_secs(10);
 
-/// Says how an object is. Health is a plugin's opinion.
+/// Assesses the health of objects. Health is a plugin's opinion.
 #[async_trait]
 pub trait Judge: Send + Sync {
-    /// Assesses an object of an application. `now` is the time of the API server that it comes from.
+    /// Assesses an object of an application. `now` is the time of the API server that the object comes from.
     ///
-    /// It may take its time: a tracker assesses the objects of an application one after another, and nothing else waits for
+    /// This may take its time: a tracker assesses the objects of an application one after another, and nothing else waits for
     /// that.
     async fn assess(
         &self,
@@ -70,43 +70,43 @@ pub trait Judge: Send + Sync {
     ) -> Assessment;
 }
 
-/// What is remembered of an object.
+/// What is remembered about an object.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observed {
-    /// The server's unique id.
+    /// The uid, as assigned by the server.
     pub uid: Box<str>,
-    /// The object's state, opaque.
+    /// The object's resource version, which is opaque.
     pub resource_version: Box<str>,
-    /// Digest over the fields that the application owns; nothing if it owns none.
+    /// The digest over the fields that the application owns; `None` if it owns none.
     pub stored: Option<Digest>,
-    /// How it is, as far as its check has answered: what is said of an earlier state of it counts until then.
+    /// The object's health. Until its check has answered, the assessment of an earlier state counts.
     pub assessment: Assessment,
-    /// Who else changed it, newest first, at most three.
+    /// The other managers that changed it, newest first, at most three.
     pub managers: Box<[Box<str>]>,
     /// Whether it is being deleted.
     pub deleting: bool,
 }
 
-/// Something changed about an application's objects.
+/// A change to an application's objects.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TrackEvent {
-    /// One is another than before, gone, or no longer carries the application's label.
+    /// An object has changed, is gone, or no longer carries the application's label.
     Object {
-        /// Whose object it is.
+        /// The application.
         application: ApplicationName,
-        /// Which object.
+        /// The object.
         id: ObjectId,
     },
-    /// Objects of a kind are not watched any more, or again: see [`Tracker::unseen`]. What has changed of them while that was not
-    /// certain is told by this alone.
+    /// Objects of a kind are no longer watched, or are watched again: see [`Tracker::unseen`]. Changes to them while that was
+    /// uncertain are reported by this event alone.
     Sight {
-        /// Whose objects.
+        /// The application.
         application: ApplicationName,
     },
 }
 
 impl TrackEvent {
-    /// Returns whose objects it is about.
+    /// Returns the application concerned.
     pub fn application(&self) -> &ApplicationName {
         match self {
             Self::Object { application, .. } | Self::Sight { application } => application,
@@ -117,38 +117,38 @@ impl TrackEvent {
 /// A kind whose objects have not been watched for a while, although they should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unseen {
-    /// Which kind, and why.
+    /// The kind, and the reason.
     pub problem: String,
-    /// Whether the server answers, and does not let it be watched.
+    /// Whether the server answers but does not permit the watch.
     pub is_refused: bool,
 }
 
 /// What is watched.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TrackerOptions {
-    /// Only objects of this application; of all, if there is none.
+    /// Watches only objects of this application; `None` for those of all applications.
     pub application: Option<ApplicationName>,
-    /// Only objects in these namespaces (and those without one); for who may not watch the whole cluster.
+    /// Watches only objects in these namespaces and cluster-scoped objects, for accounts that may not watch the whole cluster.
     pub namespaces: Option<BTreeSet<String>>,
 }
 
 /// How an object that left the recorded state differs from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drift {
-    /// Which object.
+    /// The object.
     pub id: ObjectId,
-    /// Who changed it, newest first; nobody if it is gone.
+    /// The managers that changed it, newest first; empty if it is gone.
     pub managers: Vec<String>,
     /// Whether it is gone.
     pub is_gone: bool,
-    /// What it is now, to tell one drift from the next: its unique id and the digest over what the application owns.
+    /// Its uid and the digest over what the application owns, to tell one drift from the next.
     pub now: Option<(String, Option<Digest>)>,
-    /// Which telling of it that is, as it may come to be the same again: its resource version or, if it is gone, how many
-    /// objects of the application had gone out of sight by then.
+    /// Distinguishes repeated reports of drift, since the object may return to an earlier state. This is its resource version or,
+    /// if it is gone, how many objects of the application had gone out of sight by then.
     pub telling: String,
 }
 
-/// Watches the objects of applications. Cloning gives another handle to the same tracker.
+/// Watches the objects of applications. A clone is another handle to the same tracker.
 #[derive(Clone)]
 pub struct Tracker {
     inner: Arc<Inner>,
@@ -171,7 +171,7 @@ impl std::fmt::Debug for Tracker {
 }
 
 impl Tracker {
-    /// Makes a tracker that watches nothing yet. It watches in the connection's own name.
+    /// Creates a tracker that watches nothing yet. It watches under the connection's own identity.
     pub fn new(connection: &Connection, judge: Arc<dyn Judge>, options: TrackerOptions) -> Self {
         let inner = Inner {
             connection: connection.clone(),
@@ -185,25 +185,25 @@ impl Tracker {
         }
     }
 
-    /// Says which kinds an application has objects of. It may come at any time: objects that were seen before are made up
-    /// for, and nothing is said about the application's objects of their kinds until then. Opens the watches that are missing,
-    /// and closes those that no application needs any more. The release's seed conceals Secrets in digests, and what it ignores
-    /// is in none; where that is new, all objects are looked at again.
+    /// Sets the kinds of objects that an application has. May be called at any time: the tracker catches up on objects that were
+    /// seen before, and says nothing about the application's objects of these kinds until then. Opens the watches that are
+    /// missing, and closes those that no application needs any more. The release's seed conceals Secrets in digests, and digests
+    /// leave out the fields that the release ignores. If those fields change, all objects are examined again.
     pub fn observe(&self, release: &Release, kinds: &BTreeSet<ResourceType>) {
         let keys = self.keys_of(kinds);
         let registration = self.inner.lock().register(release, keys);
         self.open(&release.application, registration);
     }
 
-    /// Like [`Tracker::observe`], and the kinds that the application was said to have objects of before stay.
+    /// Like [`Tracker::observe`], but keeps the kinds that were set for the application before.
     pub fn observe_also(&self, release: &Release, kinds: &BTreeSet<ResourceType>) {
         let keys = self.keys_of(kinds);
         let registration = self.inner.lock().register_also(release, keys);
         self.open(&release.application, registration);
     }
 
-    /// Says which objects an application has applied, or is about to, once it is observed. They are looked after however many
-    /// others carry its label, which is for anybody to write.
+    /// Sets the objects that an application has applied or is about to apply, once it is observed. They are looked after however
+    /// many other objects carry its label, which anyone may set.
     pub fn reserve<'a>(
         &self,
         application: &ApplicationName,
@@ -214,8 +214,8 @@ impl Tracker {
         self.catch_up(application, backlog);
     }
 
-    /// Watches for an object of an application at the version of its kind, unless that is watched already: the definition may
-    /// serve no other one any more.
+    /// Watches for an object of an application at the version of its kind, unless that is already watched: the definition may no
+    /// longer serve any other version.
     pub(crate) fn observe_one(&self, release: &Release, id: &ObjectId, kind: &ResourceType) {
         let label = release.application.label_value();
         let version = kind.api_version();
@@ -225,12 +225,12 @@ impl Tracker {
         }
     }
 
-    /// Says that a kind is served from now on: watches of it that do not work are tried again at once, whoever they are for.
+    /// Records that a kind is now served: watches of it that do not work are retried at once, for all applications.
     pub(crate) fn note_served(&self, group: &str, kind: &str) {
         self.inner.lock().nudge(group, kind);
     }
 
-    /// Has those of an application's watches tried again at once that do not work: what refused them may have changed.
+    /// Retries an application's failed watches at once: what refused them may have changed.
     pub fn retry(&self, application: &ApplicationName) {
         self.inner.lock().nudge_failed(&application.label_value());
     }
@@ -238,7 +238,7 @@ impl Tracker {
     fn open(&self, application: &ApplicationName, registration: Registration) {
         self.catch_up(application, registration.backlog);
         for (key, number) in registration.open {
-            // Nothing if it was closed meanwhile.
+            // `None` if it was closed in the meantime.
             let Some(nudge) = self.inner.lock().nudge_of(&key, number) else {
                 continue;
             };
@@ -253,13 +253,13 @@ impl Tracker {
         }
     }
 
-    /// Forgets an application and its objects, and closes the watches that nobody else needs.
+    /// Forgets an application and its objects, and closes the watches that no other application needs.
     pub fn forget(&self, application: &ApplicationName) {
         self.inner.lock().forget(&application.label_value());
     }
 
-    /// Takes up an object as an apply left it, without waiting for the watch to tell. An object that is known in a later
-    /// state, or known to be gone, stays as it is known.
+    /// Takes an object as an apply returned it, without waiting for the watch to report it. Has no effect on an object that is
+    /// known in a later state or known to be gone.
     pub fn feed(&self, application: &ApplicationName, live: &Value) {
         if live["metadata"]["labels"][APPLICATION_LABEL].as_str()
             == Some(&application.label_value())
@@ -268,18 +268,18 @@ impl Tracker {
         }
     }
 
-    /// Returns all that is known of an application's objects.
+    /// Returns everything that is known about an application's objects.
     pub fn snapshot(&self, application: &ApplicationName) -> BTreeMap<ObjectId, Observed> {
         self.inner.lock().snapshot(&application.label_value())
     }
 
-    /// Returns a stream of changes. Who is too slow gets an error once, and should take snapshots then.
+    /// Returns a stream of changes. A receiver that is too slow gets an error once, and should then take snapshots.
     pub fn subscribe(&self) -> broadcast::Receiver<TrackEvent> {
         self.inner.events.subscribe()
     }
 
-    /// Returns the objects that are no longer as they were applied. What is not known for sure does not count, nor does what
-    /// has left the source.
+    /// Returns the objects that are no longer as they were applied. Leaves out objects whose state is not known for certain, and
+    /// those that have left the source.
     pub fn drift(&self, application: &ApplicationName, inventory: &Inventory) -> Vec<Drift> {
         let state = self.inner.lock();
         let label = application.label_value();
@@ -317,7 +317,7 @@ impl Tracker {
         managed.filter_map(drift).collect()
     }
 
-    /// Returns those of some objects that are gone, or no longer carry the application's label.
+    /// Returns which of the objects are gone or no longer carry the application's label.
     pub fn out_of_sight<'a>(
         &self,
         application: &ApplicationName,
@@ -330,7 +330,7 @@ impl Tracker {
         ids.filter(|id| is_gone(id)).cloned().collect()
     }
 
-    /// Returns what planning may rely on: nothing that a watch told that does not work at the moment.
+    /// Returns the facts that planning may rely on: nothing from a watch that does not work at the moment.
     pub fn facts(&self, application: &ApplicationName) -> impl Facts + use<> {
         TrackedFacts {
             tracker: self.clone(),
@@ -338,8 +338,8 @@ impl Tracker {
         }
     }
 
-    /// Waits until the watches of an application's kinds have told all that there is. Returns what does not work, if the
-    /// time is over or it is not to be expected: each kind with the reason.
+    /// Waits until the watches of an application's kinds have reported all existing objects. If that does not happen in time, or
+    /// cannot be expected, returns what does not work: each kind with the reason.
     pub async fn synced(
         &self,
         application: &ApplicationName,
@@ -356,7 +356,7 @@ impl Tracker {
                 let _ = changed.changed().await;
             }
         };
-        // What has not come by then is told.
+        // What is still missing by then is returned.
         let _ = tokio::time::timeout(limit, waiting).await;
         let unsynced = self.inner.lock().unsynced(&label);
         if unsynced.is_empty() {
@@ -372,7 +372,7 @@ impl Tracker {
         self.inner.lock().unseen(&application.label_value())
     }
 
-    /// Returns who judges objects.
+    /// Returns the judge of objects.
     pub fn judge(&self) -> &Arc<dyn Judge> {
         &self.inner.judge
     }
@@ -439,14 +439,14 @@ impl Facts for TrackedFacts {
     }
 }
 
-/// Keeps one watch open, and feeds what it tells into the state, until the tracker is dropped or the watch is closed.
+/// Keeps one watch open, and feeds what it reports into the state, until the tracker is dropped or the watch is closed.
 async fn follow(
     inner: Weak<Inner>,
     selection: Selection,
     key: (WatchKey, u64),
     nudge: Arc<Notify>,
 ) {
-    // When it will have failed for long.
+    // When the watch will have failed for a long time.
     let mut lost_at: Option<Instant> = None;
     loop {
         let Some(connection) = inner.upgrade().map(|inner| inner.connection.clone()) else {
@@ -455,10 +455,10 @@ async fn follow(
         let (sender, told) = mpsc::channel(WAITING);
         let watching = watch_nudged(connection, selection.clone(), sender, Arc::clone(&nudge));
         let watching = tokio::spawn(watching);
-        // Ends the watch when this task is aborted, too.
+        // Also ends the watch when this task is aborted.
         let _guard = AbortOnDrop(watching.abort_handle());
         feed(&inner, told, &key, &mut lost_at).await;
-        // It goes on for as long as it is listened to, unless it has panicked.
+        // It goes on for as long as there is a receiver, unless it has panicked.
         let Some(inner) = inner.upgrade() else {
             return;
         };
@@ -473,7 +473,7 @@ async fn follow(
     }
 }
 
-/// Feeds what a watch tells into the state, until it ends or the tracker is dropped.
+/// Feeds what a watch reports into the state, until the watch ends or the tracker is dropped.
 async fn feed(
     inner: &Weak<Inner>,
     mut told: mpsc::Receiver<Told>,
@@ -514,7 +514,7 @@ async fn feed(
     }
 }
 
-/// Waits until a time; for ever without one.
+/// Waits until a time, or for ever without one.
 pub(crate) async fn until(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time).await,
@@ -522,7 +522,7 @@ pub(crate) async fn until(time: Option<Instant>) {
     }
 }
 
-/// A task that ends with what it is for.
+/// A task that is aborted when its owner is dropped.
 struct AbortOnDrop(tokio::task::AbortHandle);
 
 impl Drop for AbortOnDrop {
@@ -537,7 +537,7 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes note of a failure, and of when there will have been one for long.
+    /// Records a failure, and when it will have lasted for a long time.
     fn failed(&self, key: &(WatchKey, u64), failure: Failure, lost_at: &mut Option<Instant>) {
         let begins = self.lock().failed(&key.0, key.1, failure);
         if begins {
@@ -547,7 +547,7 @@ impl Inner {
 
     fn publish(&self, events: impl IntoIterator<Item = TrackEvent>) {
         for event in events {
-            // Nobody may be listening.
+            // There may be no receivers.
             let _ = self.events.send(event);
         }
     }

@@ -1,4 +1,4 @@
-//! Watches that survive what happens to connections and servers.
+//! Watches that survive failures of connections and servers.
 
 pub(crate) mod client;
 mod pause;
@@ -25,25 +25,25 @@ use tokio::{
 use self::pause::Pause;
 use crate::{connection::Connection, discovery::ResourceType, retry};
 
-/// The server ends a watch after this many seconds, and it is renewed from where it was.
+/// How many seconds pass before the server ends a watch, which is then renewed where it left off.
 pub(crate) const RENEWAL: u32 = 290;
-/// Objects in a page of a list: large ones, and they are below what one answer may have.
+/// The number of objects in a page of a list: even if they are large, the page stays below the limit of one response.
 const PAGE: u32 = 100;
-/// What failures to stream what there is may add up to before that is listed.
+/// The weight of failures to stream the initial state after which it is listed instead.
 const UNSTREAMED: u32 = 8;
 
-/// What of a kind is watched.
+/// The objects of a kind that are watched.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Selection {
     pub(crate) resource: ResourceType,
-    /// All namespaces without one.
+    /// The namespace; all namespaces if `None`.
     pub(crate) namespace: Option<String>,
     pub(crate) labels: Option<String>,
     pub(crate) fields: Option<String>,
 }
 
 impl Selection {
-    /// Selects the objects of a kind in one namespace or in all, or the one of a name.
+    /// Selects the objects of a kind in one namespace or in all, or only the one with a name.
     pub(crate) fn of(resource: ResourceType, namespace: Option<&str>, name: Option<&str>) -> Self {
         Self {
             resource,
@@ -71,14 +71,14 @@ impl fmt::Display for Selection {
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) text: String,
-    /// Whether the server answers, and does not let it be watched.
+    /// Whether the server answers but does not permit the watch.
     pub(crate) is_refused: bool,
-    /// Whether the server does not serve it, at least not now.
+    /// Whether the server does not serve the kind, at least for now.
     pub(crate) is_unserved: bool,
 }
 
 impl Failure {
-    /// Says why a watch of kube's does not work.
+    /// Describes why a kube watch does not work.
     pub(crate) fn of(error: &WatcherError) -> Self {
         let refusal = refusal(error);
         let code = refusal.map(|refusal| refusal.code);
@@ -90,21 +90,21 @@ impl Failure {
     }
 }
 
-/// What a watch tells. After `Restarted` each object that there is comes as `Seen`, then `Complete`: what did not come is
-/// gone. After `Failed` it is either that, or `Resumed`.
+/// What a watch reports. After `Restarted`, each existing object is reported as `Seen`, followed by `Complete`: objects that were
+/// not reported are gone. After `Failed` follows either that sequence or `Resumed`.
 #[derive(Debug)]
 pub(crate) enum Told {
     Restarted,
     Seen(Value),
     Complete,
     Gone(Value),
-    /// The watch does not work at the moment. It is tried again.
+    /// The watch does not work at the moment. It is retried.
     Failed(Failure),
-    /// It goes on from where it was.
+    /// It continues where it left off.
     Resumed,
 }
 
-/// An object of any kind: its whole JSON, and of its metadata what the watcher needs.
+/// An object of any kind: its whole JSON, and the part of its metadata that the watcher needs.
 #[derive(Clone)]
 struct Watched {
     value: Value,
@@ -112,7 +112,7 @@ struct Watched {
 }
 
 impl fmt::Debug for Watched {
-    /// Without the content: it may be a Secret.
+    /// Leaves out the content: it may be a Secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -170,15 +170,15 @@ impl kube::Resource for Watched {
     }
 }
 
-/// Watches until the receiver is dropped. One object is in memory at a time: the channel holds few.
+/// Watches until the receiver is dropped. Few objects are in memory at a time, because the channel is short.
 ///
-/// The initial state is streamed where the server can (beta since Kubernetes 1.32), else listed in pages.
+/// The initial state is streamed if the server can do that (beta since Kubernetes 1.32), and otherwise listed in pages.
 /// <https://kubernetes.io/docs/reference/using-api/api-concepts/#streaming-lists>
 pub(crate) async fn watch(connection: Connection, selection: Selection, told: mpsc::Sender<Told>) {
     watch_nudged(connection, selection, told, Arc::default()).await;
 }
 
-/// Like [`watch`]; where it does not work it is tried again at once when it is nudged.
+/// Like [`watch`], but retries a watch that does not work at once when it is nudged.
 pub(crate) async fn watch_nudged(
     connection: Connection,
     selection: Selection,
@@ -200,10 +200,10 @@ pub(crate) async fn watch_nudged(
         );
         match following.await {
             End::Closed => return,
-            // The server knows no streaming lists: it refuses `sendInitialEvents` as invalid.
+            // The server does not support streaming lists: it refuses `sendInitialEvents` as invalid.
             End::NoStreaming => (can_stream, streaming) = (false, false),
             End::Unstreamed => streaming = false,
-            // Its position is too old, and kube's watcher would ask for it forever.
+            // Its position is too old, and kube's watcher would request it forever.
             End::Expired => {
                 streaming = can_stream;
                 pause.wait().await;
@@ -213,10 +213,10 @@ pub(crate) async fn watch_nudged(
 }
 
 enum End {
-    /// Nobody listens any more.
+    /// The receiver was dropped.
     Closed,
     NoStreaming,
-    /// What there is cannot be streamed at the moment, and may well be listed.
+    /// The initial state cannot be streamed at the moment, but may well be listed.
     Unstreamed,
     Expired,
 }
@@ -253,7 +253,8 @@ fn open(
     watcher::watcher(api, config)
 }
 
-/// Tells what comes of a watch until it has to be opened anew. `answers` changes with each answer to a request of it.
+/// Reports the events of a watch until it has to be reopened. `answers` changes with each successful response to one of its
+/// requests.
 async fn follow(
     events: impl Stream<Item = Result<Event<Watched>, WatcherError>>,
     answers: &mut tokio::sync::watch::Receiver<()>,
@@ -264,16 +265,16 @@ async fn follow(
 ) -> End {
     let mut events = pin!(events);
     let mut is_listing = true;
-    // What failures to stream what there is add up to, since it was.
+    // The weight of failures to stream the initial state since it was last streamed.
     let mut unstreamed = 0;
-    // Since when what happens is told: not while it is listed, nor after a failure.
+    // Since when changes are reported: `None` while the initial state is listed, and after a failure.
     let mut works_since: Option<Instant> = None;
     loop {
         let event = tokio::select! {
             biased;
             () = told.closed() => return End::Closed,
             event = events.next() => Some(event),
-            // kube's watcher says nothing of it. What it says at once, such as that a list begins, comes first.
+            // kube's watcher does not report this. Events that it emits at once, such as the start of a list, come first.
             Ok(()) = answers.changed(), if !is_listing && works_since.is_none() => None,
         };
         let goes_on = matches!(
@@ -288,8 +289,8 @@ async fn follow(
         }
         let tell = match event {
             None => continue,
-            // What only begins may fail again: a list is announced before the server is asked for it, and of one in pages
-            // each page may come but the last.
+            // What has only begun may still fail: a list is announced before the server is asked for it, and of a paged list
+            // every page but the last may arrive.
             Some(Some(Ok(Event::Init))) => {
                 (is_listing, works_since) = (true, None);
                 Told::Restarted
@@ -318,7 +319,7 @@ async fn follow(
                 }
                 let failure = Failure::of(&error);
                 tracing::debug!(kind = %selection.resource, error = failure.text, "watch failed");
-                // A list is no watch yet, and a watch that works may have nothing to tell for days.
+                // A list is not a watch yet, and a working watch may have nothing to report for days.
                 if let Some(since) = works_since.take() {
                     pause.worked(since.elapsed());
                 }
@@ -347,9 +348,9 @@ async fn follow(
     }
 }
 
-/// Says how much a failure speaks for a list in place of a stream: nothing if it is about who asks, for what, or how often. A
-/// server whose etcd tells of no progress fails each time after it has granted the request, so that two failures are enough. One
-/// that does not get to that is mostly away for a moment.
+/// Returns how strongly a failure suggests listing instead of streaming: not at all if it is about who asks, for what, or how
+/// often. A server whose etcd sends no progress fails each time after it has granted the request, so two such failures are
+/// enough. A server that does not get that far is usually just away for a moment.
 fn speaks_for_a_list(error: &WatcherError) -> u32 {
     let is_granted = matches!(error, WatcherError::WatchError(_));
     match refusal(error).map(|refusal| refusal.code) {
@@ -359,7 +360,7 @@ fn speaks_for_a_list(error: &WatcherError) -> u32 {
     }
 }
 
-/// Objects in lists have no type. What is no object stays as it is.
+/// Adds the type that objects in lists lack. A value that is not an object stays as it is.
 pub(crate) fn typed(mut object: Value, resource: &ResourceType) -> Value {
     if let Value::Object(fields) = &mut object
         && fields.get("kind").is_none_or(Value::is_null)
@@ -370,7 +371,7 @@ pub(crate) fn typed(mut object: Value, resource: &ResourceType) -> Value {
     object
 }
 
-/// The client's own text of a refusal repeats it as a debug dump.
+/// Formats a refusal. The client's own text repeats it as a debug dump.
 fn said(refusal: &Status) -> String {
     let Status {
         code,
@@ -453,7 +454,7 @@ mod tests {
         assert!(matches!(told.try_recv(), Ok(Told::Complete)));
     }
 
-    /// Returns by how much the pause after what came of a list is longer than the first.
+    /// Returns the factor by which the pause after the events of a list is longer than the first pause.
     async fn growth_after(came: Vec<Came>) -> u128 {
         let (sender, _told) = mpsc::channel(16);
         let (_answered, mut answers) = channel(());
@@ -494,7 +495,7 @@ mod tests {
         }
     }
 
-    /// Says whether what cannot be streamed is listed after some refusals.
+    /// Returns whether what cannot be streamed is listed after some refusals.
     async fn is_listed_after(codes: &[u16], error: fn(Box<Status>) -> WatcherError) -> bool {
         let refused = |code: &u16| {
             let status = Status::failure("no", "").with_code(*code);
@@ -531,7 +532,7 @@ mod tests {
         }
         assert!(is_listed_after(&[422], start).await);
         assert!(is_listed_after(&[405, 405], start).await);
-        // One that never gets to it has nothing to stream.
+        // A server that never gets that far has nothing to stream.
         let away = start(Status::failure("no", "").with_code(503).boxed());
         assert_eq!(speaks_for_a_list(&away), 1);
     }
@@ -550,7 +551,7 @@ mod tests {
         let telling = async {
             let mut next = async || told.recv().await.expect("it is followed");
             come.send(Ok(Event::Init)).unwrap();
-            // The list is answered, and the watch after it.
+            // The list is answered, and then the watch.
             answered.send_replace(());
             assert!(matches!(next().await, Told::Restarted));
             come.send(Ok(Event::InitDone)).unwrap();
@@ -567,7 +568,7 @@ mod tests {
             come.send(Ok(Event::Apply(object()))).unwrap();
             assert!(matches!(next().await, Told::Resumed));
             assert!(matches!(next().await, Told::Seen(_)));
-            // Nobody listens any more.
+            // The receiver is gone.
             drop(told);
         };
         let (end, ()) = tokio::join!(following, telling);

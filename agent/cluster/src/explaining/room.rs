@@ -1,4 +1,4 @@
-//! Watches of pods, for which there is room up to a bound.
+//! Watches of pods, up to a limit.
 
 use std::sync::Arc;
 
@@ -6,11 +6,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{connection::Connection, reader::Changes, watching::Selection};
 
-/// Most watches of pods in one cluster at once: each is a connection of its own, and a library chart may roll out a thousand
+/// The most watches of pods in one cluster at once. Each is a connection of its own, and a library chart may roll out a thousand
 /// applications together.
 const MOST: usize = 64;
 
-/// The room for all who look why something in one cluster is not ready.
+/// The room for watches of pods, shared by everything that examines why something in one cluster is not ready.
 #[derive(Debug, Clone)]
 pub(crate) struct Room(Arc<Semaphore>);
 
@@ -21,7 +21,7 @@ impl Default for Room {
 }
 
 impl Room {
-    /// Watches pods in the connection's own name; nothing where there is no room.
+    /// Watches pods under the connection's own identity; `None` if there is no room.
     pub(super) fn watch(
         &self,
         connection: &Connection,
@@ -35,7 +35,7 @@ impl Room {
     }
 }
 
-/// Changes of some pods, until it is dropped.
+/// Reports changes to some pods, until it is dropped.
 #[derive(Debug)]
 pub(super) struct PodChanges {
     changes: Changes,
@@ -43,7 +43,7 @@ pub(super) struct PodChanges {
 }
 
 impl PodChanges {
-    /// Waits for a change. The first comes when the watch is open.
+    /// Waits for a change. The first is reported when the watch is open.
     pub(super) async fn next(&mut self) {
         self.changes.next().await;
     }
@@ -67,7 +67,7 @@ mod tests {
         cluster::Cluster, connection::Options, discovery::ResourceType, explaining::look::Looker,
     };
 
-    /// A cluster whose every answer is a pod, with what has a permit for each time that the pod was read.
+    /// Returns a cluster whose every response is a pod, and a semaphore that gets a permit each time the pod is read.
     fn cluster() -> (Cluster, Arc<Semaphore>) {
         let reads = Arc::new(Semaphore::new(0));
         let noted = Arc::clone(&reads);

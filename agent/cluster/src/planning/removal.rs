@@ -169,7 +169,7 @@ impl Planner<'_> {
         Ok(removal)
     }
 
-    /// Returns what hooks of the removal are about to create and what stays. What they created before is decided on like
+    /// Returns what hooks of the removal are about to create and leave behind. What they created before is decided on like
     /// everything else.
     fn kept_of_hooks(&self, inventory: &Inventory) -> Vec<Kept> {
         let mut kept = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! Making up for what a tracker saw before it knew an application, or judged by other rules.
+//! Catches up on what a tracker saw before it knew an application, or judged by other rules.
 
 use std::{
     sync::{Arc, Weak},
@@ -15,22 +15,22 @@ use super::{
 };
 use crate::{reader::paging::page, request::RequestError, watching::typed};
 
-/// Before objects that could not be listed are listed again; it doubles up to [`LONGEST_PAUSE`].
+/// The first pause before objects that could not be listed are listed again; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
-/// Less than a run waits for what is coming.
+/// Shorter than a run waits for what is coming.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 impl Tracker {
-    /// Assesses all objects of an application anew, because it is judged by other rules now. Asks for them: one list
-    /// for each kind, together with other applications that are behind on it.
+    /// Assesses all objects of an application again, because it is now judged by other rules. Requests one list for each kind,
+    /// shared with other applications that are behind on it.
     pub fn reassess(&self, application: &ApplicationName) {
         let label = application.label_value();
         let backlog = self.inner.lock().begin_catching_up(&label);
         self.catch_up(application, backlog);
     }
 
-    /// Makes up for what was missed, and says so of each kind when that is done: one that cannot be listed holds up no other.
-    /// What the checks have to say of it comes later.
+    /// Catches up on what was missed, and reports each kind when that is done: a kind that cannot be listed holds up no other.
+    /// The verdicts of the checks come later.
     pub(super) fn catch_up(&self, application: &ApplicationName, backlog: Backlog) {
         let tracker = || Arc::downgrade(&self.inner);
         if let Some((texts, number)) = backlog.kept {
@@ -62,10 +62,11 @@ async fn take_up(tracker: Weak<Inner>, label: String, texts: Vec<Box<str>>, numb
     }
 }
 
-/// Reads the objects that one watch tells of, of all applications that are behind on it, until none is: many at a time, for an API
-/// server looks at all objects of a kind for each list.
+/// Reads the objects that one watch covers, for all applications that are behind on it, until none is. Lists many applications at
+/// a time, because an API server looks at all objects of a kind for each list.
 ///
-/// The tracker is not held between two tries: a server that never answers again would keep it, and its watches, for ever.
+/// The tracker is not held between two attempts: a server that never answers again would otherwise keep it and its watches alive
+/// for ever.
 async fn list(tracker: Weak<Inner>, key: WatchKey) {
     let mut pause = FIRST_PAUSE;
     while let Some(inner) = tracker.upgrade() {

@@ -1,7 +1,7 @@
-//! Health checks of what was seen, beside the watches.
+//! Runs the health checks of observed objects, independently of the watches.
 //!
-//! An application whose objects wait for their checks has one task, which ends when nothing waits. So a check that takes long
-//! holds up only what is said of the health of its own application.
+//! An application with objects that wait for their checks has one task, which ends when nothing waits. A slow check therefore
+//! delays only the health of its own application.
 
 use std::{
     sync::{Arc, Weak},
@@ -16,19 +16,19 @@ use super::{
 };
 use crate::{connection::Connection, request::RequestError};
 
-/// A health check that wants to be asked again at once is asked after this time.
+/// The minimum pause before a health check is asked again, even if it wants to be asked at once.
 pub(crate) const SOONEST: Duration = Duration::from_millis(100);
-/// After this time an object is asked for once more that could not be read for its check.
+/// The pause before an object that could not be read for its check is requested again.
 const UNREAD: Duration = Duration::from_secs(10);
 
-/// Says how an object is that no check has said anything of yet.
+/// Returns the assessment of an object that no check has answered for yet.
 pub(super) fn unanswered() -> Assessment {
     Assessment::new(Status::Progressing, "its health check has not answered yet")
 }
 
 impl Inner {
-    /// Begins to check what waits of an application, if nobody does. The state is locked from when that was found out until the
-    /// task is kept: else one that has ended by then could take the place of the next.
+    /// Starts checking the waiting objects of an application, if no task does. The state is locked from when that was found until
+    /// the task is stored. Otherwise a task that has ended by then could take the place of the next one.
     pub(super) fn serve(self: &Arc<Self>, state: &mut State, label: &str, unserved: Option<u64>) {
         if let Some(number) = unserved {
             let task = tokio::spawn(check_all(Arc::downgrade(self), label.to_owned(), number));
@@ -36,7 +36,7 @@ impl Inner {
         }
     }
 
-    /// Takes up what a check has said.
+    /// Records the verdict of a check.
     fn judged(self: &Arc<Self>, label: &str, check: &Check, said: Assessment) {
         let again = said
             .recheck_after
@@ -45,8 +45,8 @@ impl Inner {
         self.publish(event);
     }
 
-    /// Checks an object again when only time has changed the verdict. A newer state of it, or its end, makes that needless:
-    /// whoever remembers the object drops the task with it, which may hold all of the object.
+    /// Checks an object again after a pause, for verdicts that change only with time. A newer state of the object, or its end,
+    /// makes that unnecessary: when the remembered object goes, so does the task, which may hold the whole object.
     fn recheck(self: &Arc<Self>, label: &str, check: &Check, after: Duration) -> AbortOnDrop {
         let (inner, label) = (Arc::downgrade(self), label.to_owned());
         let check = check.clone();
@@ -66,12 +66,12 @@ impl Inner {
     }
 }
 
-/// Checks what waits of an application, one object after another, until nothing does.
+/// Checks the waiting objects of an application, one after another, until none is left.
 ///
-/// The tracker is not held while a check goes on: who drops it, or forgets the application, ends the check.
+/// The tracker is not held during a check: dropping it, or forgetting the application, ends the check.
 async fn check_all(inner: Weak<Inner>, label: String, number: u64) {
     while let Some((checker, check)) = next(&inner, &label, number) {
-        // It is gone, which the watch tells.
+        // The object is gone, which the watch reports.
         let Some(said) = checker.assess(&check).await else {
             continue;
         };
@@ -90,14 +90,14 @@ fn next(inner: &Weak<Inner>, label: &str, number: u64) -> Option<(Checker, Check
     Some((checker, check))
 }
 
-/// What a check needs of a tracker.
+/// What a check needs from a tracker.
 struct Checker {
     judge: Arc<dyn Judge>,
     connection: Connection,
 }
 
 impl Checker {
-    /// Has an object checked; says nothing of one that is gone.
+    /// Checks an object; `None` if the object is gone.
     async fn assess(&self, check: &Check) -> Option<Assessment> {
         let read;
         let object = match &check.subject {

@@ -1,7 +1,7 @@
 //! Objects that were seen before their application was known.
 //!
-//! When an agent starts, the first application opens a watch that tells of all applications' objects. They are kept as
-//! they are for a while; that is cheaper than to ask for them again, application by application.
+//! When an agent starts, the first application opens a watch that reports the objects of all applications. They are kept as they
+//! are for a while, which is cheaper than requesting them again, application by application.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,15 +13,15 @@ use serde_json::Value;
 
 use super::room::{Room, Share};
 
-/// How long an application may take to become known. Objects of applications that others look after, such as the command
-/// line, are dropped then.
+/// How long an application may take to become known. Afterwards, the objects of applications that are managed elsewhere, for
+/// example by the command line, are dropped.
 pub(super) const PATIENCE: Duration = Duration::from_mins(2);
-/// How many bytes are kept at most of what one cluster tells.
+/// The most bytes that are kept of what one cluster reports.
 const CAPACITY: usize = 32 << 20;
-/// For what all clusters tell.
+/// The room for what all clusters report.
 static ROOM: Room = Room::of(3 * CAPACITY);
-/// Of how many applications it is remembered that objects were dropped: of more than one cluster has. Most never become known: other
-/// replicas look after them, or they were deleted.
+/// For how many applications it is remembered that objects were dropped: more than a single cluster has. Most of these never
+/// become known, because other replicas look after them or they were deleted.
 const REMEMBERED: usize = 250_000;
 
 /// What an application that becomes known has missed.
@@ -29,25 +29,25 @@ const REMEMBERED: usize = 250_000;
 pub(super) enum Missed {
     /// These objects, as JSON.
     Objects(Vec<Box<str>>),
-    /// It is not known which: they have to be asked for.
+    /// It is not known what was missed: the objects have to be requested.
     Unknown,
 }
 
-/// An object as JSON, by `apiVersion`: which version of it counts is known with its application.
+/// An object as JSON, by `apiVersion`: which version counts is known once its application is.
 type Texts = HashMap<Box<str>, (Box<str>, Share)>;
 
-/// See the module's documentation.
+/// The objects that are kept; see the module's documentation.
 #[derive(Debug)]
 pub(super) struct Early {
-    /// By label, and by uid.
+    /// By label, then by uid.
     kept: HashMap<String, HashMap<Box<str>, Texts>>,
     bytes: usize,
     room: &'static Room,
-    /// Labels of which objects were dropped, each as a number. Of one that has the number of another, objects are asked for that
-    /// were not missed.
+    /// The labels whose objects were dropped, each as a hash. If two labels share a hash, objects are requested that were not
+    /// missed.
     dropped: HashSet<u64>,
     numbers: RandomState,
-    /// Whether it is not known any more of which labels: of any, for all that is known.
+    /// Whether it is no longer known which labels were dropped: it may be any.
     is_any: bool,
     is_timed: bool,
 }
@@ -71,7 +71,7 @@ impl Early {
         }
     }
 
-    /// Keeps an object. Returns whether a timer is to be set that calls [`Early::expire`].
+    /// Keeps an object. Returns whether the caller has to set a timer that calls [`Early::expire`].
     pub(super) fn keep(&mut self, label: &str, uid: &str, object: &Value) -> bool {
         if self.is_any || self.dropped.contains(&self.number(label)) {
             return false;
@@ -101,7 +101,7 @@ impl Early {
         }
     }
 
-    /// Gives what an application has missed that becomes known now.
+    /// Takes what an application that now becomes known has missed.
     pub(super) fn take(&mut self, label: &str) -> Option<Missed> {
         let number = self.number(label);
         if self.dropped.remove(&number) || self.is_any {
@@ -116,7 +116,7 @@ impl Early {
         Some(Missed::Objects(texts))
     }
 
-    /// Remembers that objects of a label are not kept from now on.
+    /// Records that objects of a label are not kept from now on.
     pub(super) fn forget(&mut self, label: &str) {
         let number = self.number(label);
         self.dropped.insert(number);
@@ -127,7 +127,7 @@ impl Early {
         self.numbers.hash_one(label)
     }
 
-    /// Drops what nobody came for.
+    /// Drops everything that no application has claimed.
     pub(super) fn expire(&mut self) {
         self.is_timed = false;
         self.drop_all();
@@ -142,7 +142,7 @@ impl Early {
         self.bound();
     }
 
-    /// Bounds what is remembered: to ask for objects that were not missed costs requests and is never wrong.
+    /// Bounds what is remembered: requesting objects that were not missed costs requests but is never wrong.
     fn bound(&mut self) {
         if self.dropped.len() > REMEMBERED {
             self.dropped = HashSet::new();

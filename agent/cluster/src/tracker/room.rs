@@ -1,10 +1,10 @@
-//! Memory that all trackers of a process share. What servers tell may be anybody's, and there may be many of them.
+//! Memory that all trackers of a process share. What servers report may come from anyone, and there may be many servers.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 
-/// How many bytes of something may be kept.
+/// A limit on the bytes that may be kept.
 #[derive(Debug)]
 pub(super) struct Room {
     most: usize,
@@ -19,16 +19,16 @@ impl Room {
         }
     }
 
-    /// Takes so many bytes; nothing if there are fewer.
+    /// Takes this many bytes; `None` if there are not enough.
     pub(super) fn take(&'static self, bytes: usize) -> Option<Share> {
         let share = Share { room: self, bytes };
         let before = self.taken.fetch_add(bytes, Ordering::Relaxed);
-        // What is too much is given back with it.
+        // If it is too much, dropping the share gives it back.
         (before.saturating_add(bytes) <= self.most).then_some(share)
     }
 }
 
-/// A part of a [`Room`] that is taken until this is dropped.
+/// A part of a [`Room`], which is returned on drop.
 #[derive(Debug)]
 pub(super) struct Share {
     room: &'static Room,
@@ -41,7 +41,7 @@ impl Drop for Share {
     }
 }
 
-/// Returns about how many bytes of memory a value takes.
+/// Returns roughly how many bytes of memory a value takes.
 pub(super) fn weight(value: &Value) -> usize {
     let within = match value {
         Value::String(text) => text.len(),

@@ -1,4 +1,4 @@
-//! Taking up objects as they are told.
+//! Takes up objects as they are reported.
 
 use std::sync::Arc;
 
@@ -13,20 +13,20 @@ use super::{
     state::{Incoming, Origin, Registered},
 };
 
-/// The longest text that is taken for a name or a version: no API server gives longer ones, and what they name is remembered.
+/// The longest text that is accepted as a name or a version: no API server sends longer ones, and these texts are kept in memory.
 const NAME: usize = 1024;
-/// How many other managers are remembered of an object.
+/// How many other managers are remembered per object.
 const MANAGERS: usize = 3;
 
 impl Inner {
-    /// Reduces an object and takes it up. How it is, is said by its check, which nobody waits for here: whoever watches tells
-    /// of all applications' objects.
+    /// Reduces an object and records it. Its health comes from its check, which this does not wait for: the watch reports the
+    /// objects of all applications.
     pub(super) fn see(self: &Arc<Self>, object: Arc<Value>, origin: Origin<'_>) {
         let Some((label, id)) = label_and_id(&object) else {
             return;
         };
         let uid = uid_of(&object);
-        // Whoever else applied it has lost it to the application that the label names now.
+        // Other applications that applied it have lost it to the one that the label names now.
         let lost = self.lock().lose(appliers(&object), label, &id, uid);
         self.publish(lost);
         let early = matches!(origin, Origin::Watch(..)).then_some(&*object);
@@ -70,7 +70,7 @@ impl Inner {
 
     pub(super) fn gone(&self, object: &Value) {
         let Some((label, id)) = label_and_id(object) else {
-            // The label itself was removed: whose object it was is known from before.
+            // The label itself was removed: the object's application is known from before.
             if let Some(id) = id_of(object) {
                 let events = self.lock().remove_everywhere(&id, uid_of(object));
                 self.publish(events);
@@ -83,7 +83,7 @@ impl Inner {
     }
 }
 
-/// Keeps of an object what is needed to see drift.
+/// Reduces an object to what is needed to see drift.
 fn reduce(object: &Value, id: &ObjectId, registered: &Registered) -> Observed {
     let text = |field: &str| name(&object["metadata"][field]).unwrap_or_default().into();
     let managers = fields::other_managers(object, &registered.manager);
@@ -134,7 +134,7 @@ fn id_of(object: &Value) -> Option<ObjectId> {
     })
 }
 
-/// Returns who has applied an object.
+/// Returns the managers that have applied an object.
 fn appliers(object: &Value) -> impl Iterator<Item = &str> {
     let entries = object["metadata"]["managedFields"]
         .as_array()

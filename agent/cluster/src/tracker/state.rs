@@ -40,17 +40,17 @@ use super::{
 };
 use crate::{discovery::ResourceType, release::Release, watching::Failure};
 
-/// A kind, and the namespace that is watched if not all are.
+/// A kind, and the watched namespace if not all are watched.
 pub(super) type WatchKey = (ResourceType, Option<String>);
 
-/// What is known of an object.
+/// What is known about an object.
 pub(super) enum Known<'a> {
     Nothing,
     Gone,
     Object(&'a Observed),
 }
 
-/// An application that is observed. Each event of a watch looks at it.
+/// An application that is observed. Each event of a watch reads it.
 pub(super) struct Registered {
     pub(super) application: ApplicationName,
     pub(super) manager: String,
@@ -58,14 +58,14 @@ pub(super) struct Registered {
     pub(super) drift: DriftSettings,
 }
 
-/// Who tells of an object.
+/// Where a report of an object comes from.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Origin<'a> {
     /// This watch.
     Watch(&'a WatchKey, u64),
-    /// An apply's answer, or a watch that told before the application was known.
+    /// The response to an apply, or a watch that reported before the application was known.
     Answer,
-    /// A list that was asked for to judge all objects anew.
+    /// A list that was requested in order to judge all objects again.
     List,
 }
 
@@ -73,22 +73,22 @@ pub(super) enum Origin<'a> {
 pub(super) struct Incoming<'a> {
     pub(super) label: &'a str,
     pub(super) id: ObjectId,
-    /// Its assessment counts as long as no check has answered.
+    /// Its assessment counts until a check has answered.
     pub(super) observed: Observed,
-    /// All of it, for its check.
+    /// The whole object, for its check.
     pub(super) object: &'a Arc<Value>,
-    /// About how many bytes of memory that takes.
+    /// Roughly how many bytes of memory the whole object takes.
     pub(super) weight: usize,
-    /// The `apiVersion` at which it was told.
+    /// The `apiVersion` at which it was reported.
     pub(super) version: &'a str,
     pub(super) origin: Origin<'a>,
     pub(super) at: Instant,
 }
 
-/// What came of an object that was seen.
+/// The result of recording an object that was seen.
 pub(super) struct Taken {
     pub(super) event: Option<TrackEvent>,
-    /// The number of its application, if something waits for a check and nobody serves that.
+    /// The number of its application, if something waits for a check and no task serves it.
     pub(super) unserved: Option<u64>,
 }
 
@@ -102,11 +102,11 @@ struct App {
     /// The ids that always have a place among the objects, each as a number.
     reserved: HashSet<u64>,
     left_out: LeftOut,
-    /// What waits for its health check.
+    /// The objects that wait for their health checks.
     checks: Queue<Waiting>,
-    /// The task that takes from it.
+    /// The task that takes objects from `checks`.
     server: Option<AbortOnDrop>,
-    /// Counts changes, for those who wait for this application.
+    /// Counts changes, for callers that wait for this application.
     changes: watch::Sender<u64>,
     /// How many objects have gone out of sight so far.
     dropped: u64,
@@ -117,34 +117,34 @@ struct Watch {
     number: u64,
     /// The task that keeps it open.
     task: Option<AbortOnDrop>,
-    /// Counted anew each time that everything is told again.
+    /// Increases each time that everything is reported again.
     pass: u64,
     synced: bool,
     /// Why it does not work at the moment.
     problem: Option<Failure>,
-    /// Whether it has not worked for long.
+    /// Whether it has not worked for a long time.
     is_lost: bool,
-    /// Has it tried again at once.
+    /// Triggers a retry at once.
     nudge: Arc<Notify>,
 }
 
-/// See the module's documentation.
+/// The state of a tracker; see the module's documentation.
 pub(super) struct State {
     apps: HashMap<String, App>,
     /// Labels by field manager.
     labels: HashMap<String, String>,
     watches: BTreeMap<WatchKey, Watch>,
-    /// Each `apiVersion` of a watch once, however many objects were told at it.
+    /// Each `apiVersion` of a watch, stored once, however many objects were reported at it.
     versions: BTreeSet<Arc<str>>,
     deleted: Deleted,
-    /// The watches of which somebody lists the objects for those who are behind on them.
+    /// The watches whose objects a task is listing for the applications that are behind on them.
     listing: BTreeSet<WatchKey>,
-    /// Labels by the unique id of objects that carry them, and of which those applications own nothing. An object that is handed
-    /// over is such a one for a moment: when its label changes as well, nothing on it names its old owner any more.
+    /// The labels of objects whose application owns nothing of them, by uid. An object that is being handed over is in this state
+    /// for a moment: once its label changes as well, nothing on it names its old owner any more.
     disowned: HashMap<Box<str>, String>,
     counter: u64,
     pub(super) early: Early,
-    /// For all of the objects that are to be checked.
+    /// The room for all objects that wait to be checked.
     room: &'static Room,
     watches_changed: watch::Sender<u64>,
 }
@@ -167,11 +167,11 @@ impl Default for State {
     }
 }
 
-/// What is to be done after an application became known.
+/// What to do after an application became known.
 pub(super) struct Registration {
-    /// Watches to be opened.
+    /// The watches to open.
     pub(super) open: Vec<(WatchKey, u64)>,
-    /// What has to be made up for.
+    /// What to catch up on.
     pub(super) backlog: Backlog,
 }
 
@@ -242,7 +242,7 @@ impl State {
         Registration { open, backlog }
     }
 
-    /// Registers an application with more watches than it has.
+    /// Registers an application with watches in addition to those that it has.
     pub(super) fn register_also(
         &mut self,
         release: &Release,
@@ -252,7 +252,7 @@ impl State {
         self.register(release, keys)
     }
 
-    /// Keeps a watch's task for as long as the watch; it ends at once if that was closed meanwhile.
+    /// Keeps a watch's task for as long as the watch. The task ends at once if the watch was closed in the meantime.
     pub(super) fn opened(&mut self, key: &WatchKey, number: u64, task: AbortOnDrop) {
         if let Some(watch) = self.watch(key, number) {
             watch.task = Some(task);
@@ -268,7 +268,7 @@ impl State {
         }
     }
 
-    /// Closes those watches that one application needs no longer and no other one does.
+    /// Closes the watches that an application no longer needs and that no other application needs.
     fn close_unneeded<'a>(&mut self, dropped: impl IntoIterator<Item = &'a WatchKey>) {
         for key in dropped {
             if !self.apps.values().any(|app| app.keys.contains(key)) {
@@ -283,8 +283,8 @@ impl State {
             .filter(|watch| watch.number == number)
     }
 
-    /// Returns the application of a label. If there is none yet, keeps the object, and returns whether it is the first one
-    /// that is kept.
+    /// Returns the application of a label. If there is none yet, keeps the object, and returns whether it is the first one that
+    /// is kept.
     pub(super) fn registered_or_early(
         &mut self,
         label: &str,
@@ -301,7 +301,7 @@ impl State {
         }
     }
 
-    /// Says whether another watch of an application tells of an object at the version at which it was applied: its recorded
+    /// Returns whether another watch of an application reports an object at the version at which it was applied: its recorded
     /// fields are those of that version.
     pub(super) fn is_for_another_watch(
         &self,
@@ -325,11 +325,11 @@ impl State {
         }
     }
 
-    /// Takes up an object, unless a later state of it is known, and lets it wait for its check if it needs one.
+    /// Records an object, unless a later state of it is known, and queues it for its check if it needs one.
     pub(super) fn take(&mut self, incoming: Incoming<'_>) -> Option<Taken> {
         let pass = match incoming.origin {
             Origin::Watch(key, number) => {
-                // Nothing if it was closed meanwhile.
+                // `None` if it was closed in the meantime.
                 let pass = self.watch(key, number)?.pass;
                 self.deleted.seen(&incoming.observed.uid);
                 pass
@@ -383,7 +383,7 @@ impl State {
         app.map(|app| &app.keys).into_iter().flatten()
     }
 
-    /// Returns the pass of the watch that will see an object; the current one, so that it is not taken for gone.
+    /// Returns the current pass of the watch that will see an object, so that the object does not count as gone.
     fn pass_of(&self, label: &str, id: &ObjectId) -> u64 {
         let watching = self
             .keys(label)
@@ -410,8 +410,8 @@ impl State {
         }
     }
 
-    /// Removes an object from applications that had it before its label named another one: those that have applied it, and the one
-    /// whose label it carried when that owned nothing of it any more.
+    /// Removes an object from applications that had it before its label named another one: those that have applied it, and the
+    /// one whose label it carried when that application no longer owned anything of it.
     pub(super) fn lose<'a>(
         &mut self,
         appliers: impl Iterator<Item = &'a str>,
@@ -442,7 +442,7 @@ impl State {
         events
     }
 
-    /// Removes an object whose label is not known any more.
+    /// Removes an object whose label is no longer known.
     pub(super) fn remove_everywhere(&mut self, id: &ObjectId, uid: &str) -> Vec<TrackEvent> {
         self.early.remove(uid);
         self.disowned.remove(uid);
@@ -455,7 +455,7 @@ impl State {
         owners.filter_map(|app| app.drop_object(id)).collect()
     }
 
-    /// Everything was told: what was not is gone.
+    /// Handles the end of a full report: objects that were not reported are gone.
     pub(super) fn complete(&mut self, key: &WatchKey, number: u64) -> Vec<TrackEvent> {
         let Some(watch) = self.watch(key, number) else {
             return Vec::new();
@@ -480,22 +480,22 @@ impl State {
                 events.extend(app.drop_object(&id));
             }
             app.left_out.told(key, pass);
-            // Who waits may have waited for the watch.
+            // Waiting callers may have waited for the watch.
             if app.keys.contains(key) {
                 app.changes.send_modify(|changes| *changes += 1);
             }
         }
         for uid in lost {
             self.disowned.remove(&uid);
-            // An answer may be on its way that was given while it was there.
+            // A response that was sent while it existed may still be on its way.
             self.deleted.remember(&uid);
         }
         events
     }
 
-    /// Returns what is known of an object: only once its watches, of which there is one for each version in use, have told
-    /// everything, and nothing while one of them does not work or the application is behind on what it tells. What is not
-    /// remembered is not gone where there was no room for all.
+    /// Returns what is known about an object. Something is known only once its watches, one for each version in use, have
+    /// reported everything, and only while all of them work and the application is not behind on what they report. If there was
+    /// no room for all objects, one that is not remembered does not count as gone.
     pub(super) fn known(
         &self,
         label: &str,
@@ -573,7 +573,7 @@ impl App {
         Some(self.changed(id.clone()))
     }
 
-    /// Tells those who wait for the application that there is something new, and returns it for all others.
+    /// Notifies callers that wait for the application, and returns the event for all others.
     fn changed(&self, id: ObjectId) -> TrackEvent {
         self.changes.send_modify(|changes| *changes += 1);
         TrackEvent::Object {

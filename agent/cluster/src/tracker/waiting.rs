@@ -1,4 +1,4 @@
-//! Waiting until an application's objects are healthy.
+//! Waits until an application's objects are healthy.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,49 +22,49 @@ use super::{
     until,
 };
 
-/// How long a health check may take before it is told that it is what is waited for. Most answer within milliseconds.
+/// How long a health check may take before it is reported as what is waited for. Most answer within milliseconds.
 const MOMENT: Duration = Duration::from_secs(1);
-/// How long an object has to be degraded without a break to have failed. A controller that has just seen a new spec may first
-/// repeat what it said of the one before: that of Deployments does until a replica set has answered it, a moment later. The new spec
-/// may be what mends the object.
+/// How long an object has to be degraded without interruption to count as failed. A controller that has just seen a new spec may
+/// first repeat what it said about the previous one: that of Deployments does so until a replica set has responded, a moment
+/// later. The new spec may be what repairs the object.
 pub(crate) const LASTING: Duration = Duration::from_secs(5);
-/// For each object that is waited for, how long further changes are let come before all are looked at: nothing that a watch tells is
-/// taken up meanwhile. Of thousands each has two or three changes.
+/// For each object that is waited for, how long to let further changes arrive before all objects are examined: no report of a
+/// watch is taken up during the examination. If there are thousands, each has two or three changes.
 const GATHERING: Duration = Duration::from_micros(50);
 
 /// An object that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unsettled {
-    /// Which object.
+    /// The object.
     pub id: ObjectId,
-    /// How it is, and why.
+    /// Its state, and the reason.
     pub assessment: Assessment,
-    /// What its pods and the events about it say, if somebody has asked them.
+    /// What its pods and the events about it say, if they were asked.
     pub explanation: Option<Box<Explanation>>,
 }
 
 /// An object that is waited for.
 struct Awaited {
     object: Unsettled,
-    /// Since when there is nothing to be said of it but that its check has not answered; nothing if there is.
+    /// Since when the only thing to say about it is that its check has not answered; `None` if there is more to say.
     unanswered_since: Option<Instant>,
-    /// Whether its check has said last that it is degraded, of whatever state of it.
+    /// Whether its check's last verdict, on any state of it, is that it is degraded.
     is_failing: bool,
 }
 
 impl Awaited {
-    /// Returns when it is told that it is waited for; nothing if that need not wait.
+    /// Returns when to report that it is waited for; `None` if that need not be delayed.
     fn told_at(&self) -> Option<Instant> {
         self.unanswered_since.map(|since| since + MOMENT)
     }
 }
 
-/// Since when objects have been degraded without a break. That a check has yet to answer about a newer state is none.
+/// Since when objects have been degraded without interruption. A pending check of a newer state is not an interruption.
 #[derive(Debug, Default)]
 struct Failing(BTreeMap<ObjectId, Instant>);
 
 impl Failing {
-    /// Takes up how objects are now.
+    /// Records the current state of objects.
     fn see(&mut self, awaited: &[Awaited], now: Instant) {
         let failing = awaited.iter().filter(|one| one.is_failing);
         let failing: BTreeSet<&ObjectId> = failing.map(|one| &one.object.id).collect();
@@ -74,7 +74,7 @@ impl Failing {
         }
     }
 
-    /// Returns when the first of the objects that are degraded will have failed.
+    /// Returns when the first of the degraded objects will count as failed.
     fn over_at(&self, awaited: &[Awaited]) -> Option<Instant> {
         let since = degraded(awaited).filter_map(|one| self.0.get(&one.object.id));
         since.map(|since| *since + LASTING).min()
@@ -86,23 +86,23 @@ impl Failing {
 pub enum Waited {
     /// All objects are healthy, or deliberately at rest.
     Healthy,
-    /// Some have been degraded for a while, or are so when the time is over: waiting would not help.
+    /// Some objects have been degraded for a while, or are degraded at the timeout: waiting would not help.
     Failed(Vec<Unsettled>),
-    /// The time is over.
+    /// The wait timed out.
     TimedOut(Vec<Unsettled>),
     /// It was asked to stop.
     Cancelled,
 }
 
 impl Tracker {
-    /// Waits until all of an application's objects are healthy, one has failed, or the time is over. No request is made.
+    /// Waits until all of an application's objects are healthy, one has failed, or the wait times out. No request is made.
     ///
-    /// An object has failed when it has been degraded for a while: at first, that may be said of the spec before, which this one
-    /// mends.
+    /// An object has failed when it has been degraded for a while: at first, the verdict may be about the previous spec, which
+    /// this one repairs.
     ///
-    /// What was said of an earlier state of an object counts neither for nor against it: its check has to answer about what it
-    /// is now. `report` is told who is still on the way, at first and whenever that changes; that only the answer of a check is
-    /// waited for, if it takes long.
+    /// A verdict on an earlier state of an object counts neither for nor against it: its check has to answer for its current
+    /// state. `report` gets the objects that are still in progress, at first and whenever that changes. If only the answer of a
+    /// check is missing, that is reported only when it takes long.
     pub async fn wait(
         &self,
         application: &ApplicationName,
@@ -116,7 +116,7 @@ impl Tracker {
         let mut told: Arc<[Unsettled]> = Arc::default();
         let mut failing = Failing::default();
         loop {
-            // Taken before looking, so that no change in between is missed.
+            // Subscribed before looking, so that no change in between is missed.
             let changes = self.inner.lock().changes_of(&label);
             let awaited = self.awaited(&label, ids);
             if awaited.is_empty() {
@@ -143,8 +143,8 @@ impl Tracker {
         }
     }
 
-    /// Says whether all of some objects are settled as far as their checks have answered. What was said of an earlier state of
-    /// an object holds until then: that it has changed is no reason to think it another than it was.
+    /// Returns whether all of the objects are settled as far as their checks have answered. Until a check answers, the verdict on
+    /// an earlier state holds: a change of an object is no reason to assume that its health is different.
     pub fn is_settled<'a>(
         &self,
         application: &ApplicationName,
@@ -154,13 +154,13 @@ impl Tracker {
         let state = self.inner.lock();
         ids.all(|id| match state.observed(&label, id) {
             Some(observed) => observed.assessment.status.is_settled(),
-            // What nobody watches for is not waited for.
+            // An object that no watch covers is not waited for.
             None => !state.is_watched(&label, id),
         })
     }
 
-    /// Returns the objects of which no check says that they are settled as they are now, in the order of `ids`, those that
-    /// failed first.
+    /// Returns the objects that no check reports as settled in their current state, in the order of `ids`, with failed objects
+    /// first.
     fn awaited(&self, label: &str, ids: &[ObjectId]) -> Vec<Awaited> {
         let state = self.inner.lock();
         let mut awaited: Vec<Awaited> = ids
@@ -186,13 +186,13 @@ impl Tracker {
     }
 }
 
-/// Waits until something has changed, and a while for more where many objects are waited for.
+/// Waits until something has changed, and a while longer if many objects are waited for.
 async fn changed(changes: Option<watch::Receiver<u64>>, objects: usize) {
     let Some(mut changes) = changes else {
         // The application is not observed: nothing will ever change.
         return std::future::pending().await;
     };
-    // Nobody tells of changes any more when the application is forgotten, which is one.
+    // The sender is gone once the application is forgotten, which is a change, too.
     let _ = changes.changed().await;
     tokio::time::sleep(gathering(objects)).await;
 }
@@ -202,7 +202,7 @@ fn gathering(objects: usize) -> Duration {
     GATHERING.saturating_mul(objects)
 }
 
-/// Says how an object is that is not known; nothing if nobody watches for it.
+/// Returns the state of an object that is not known; `None` if no watch covers it.
 fn unseen(state: &State, label: &str, id: &ObjectId) -> Option<Assessment> {
     let message = || {
         state.problem_of(label, id).map_or_else(
@@ -215,12 +215,12 @@ fn unseen(state: &State, label: &str, id: &ObjectId) -> Option<Assessment> {
         .then(|| Assessment::new(Status::Progressing, message()))
 }
 
-/// Says how an object is whose check has not answered, and since when that is all there is to say.
+/// Returns the state of an object whose check has not answered, and since when that is all there is to say.
 fn so_far(before: Option<&Assessment>, since: Instant) -> (Assessment, Option<Instant>) {
     match before.map(|said| (said.status, said)) {
-        // It is so until something else is known.
+        // This holds until something else is known.
         Some((Status::Progressing | Status::Unknown, said)) => (said.clone(), None),
-        // It may not have failed any more; but whoever was told that it had must not take it for healthy.
+        // It may no longer be failed. But a caller that was told of the failure must not take it for healthy.
         Some((Status::Degraded, _)) => (unanswered(), None),
         Some((Status::Healthy | Status::Suspended, _)) | None => (unanswered(), Some(since)),
     }
@@ -238,12 +238,12 @@ fn is_degraded(object: &Unsettled) -> bool {
     object.assessment.status == Status::Degraded
 }
 
-/// Returns the objects that are degraded as they are now.
+/// Returns the objects that are degraded in their current state.
 fn degraded(awaited: &[Awaited]) -> impl Iterator<Item = &Awaited> {
     awaited.iter().filter(|one| is_degraded(&one.object))
 }
 
-/// Says whether a check has said last that its object is degraded.
+/// Returns whether a check's last verdict is that its object is degraded.
 fn is_failing(verdict: &Verdict<'_>) -> bool {
     let said = match verdict {
         Verdict::Now(said) => Some(*said),
@@ -252,7 +252,7 @@ fn is_failing(verdict: &Verdict<'_>) -> bool {
     said.is_some_and(|said| said.status == Status::Degraded)
 }
 
-/// Says how waiting has ended when the time is over.
+/// Returns how waiting ended at the timeout.
 fn over(awaited: Vec<Awaited>) -> Waited {
     let has_failed = degraded(&awaited).next().is_some();
     let unsettled = objects(awaited);
@@ -267,7 +267,7 @@ fn objects(awaited: Vec<Awaited>) -> Vec<Unsettled> {
     awaited.into_iter().map(|one| one.object).collect()
 }
 
-/// Returns what is to be told now, and when there will be more although nothing has changed.
+/// Returns what to report now, and when there will be more to report even if nothing changes.
 fn news(awaited: &[Awaited], now: Instant) -> (Vec<Unsettled>, Option<Instant>) {
     let is_told = |one: &&Awaited| one.told_at().is_none_or(|time| time <= now);
     let news = awaited.iter().filter(is_told);
@@ -296,7 +296,7 @@ mod tests {
         }
     }
 
-    /// One whose check has said last that it is degraded, and has answered about what it is now, or not.
+    /// Returns an object that its check last called degraded. `is_answered` is whether that check was of its current state.
     fn failing(name: &str, is_answered: bool) -> Awaited {
         let mut failing = awaited(name, None);
         failing.is_failing = true;

@@ -1,4 +1,4 @@
-//! The client of a watch: kube's watcher asks through it.
+//! The client of a watch: kube's watcher sends its requests through it.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -18,12 +18,12 @@ pub(crate) const BRIEF: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// How long the watches of one client live. kube's watcher opens one after the other, and without any pause after one that was
-/// granted and has ended without an error: a server that ends each at once would be asked as fast as it answers.
+/// How long the watches of one client live. kube's watcher opens one after the other, without any pause if the last was granted
+/// and ended without an error: a server that ends each at once would be asked as fast as it answers.
 struct Lives {
-    /// When the last one was granted; nothing if it was refused.
+    /// When the last watch was granted; `None` if it was refused.
     granted_at: Option<Instant>,
-    /// Before the next one, if that one ends too soon.
+    /// The pause before the next watch, if the last one ends too soon.
     pause: Duration,
 }
 
@@ -35,9 +35,9 @@ impl Lives {
         }
     }
 
-    /// Returns how long the next one is to wait.
+    /// Returns how long to wait before the next watch.
     fn pause(&mut self, now: Instant) -> Duration {
-        // Who is refused waits outside.
+        // After a refusal, the caller waits.
         let Some(granted_at) = self.granted_at.take() else {
             return Duration::ZERO;
         };
@@ -54,9 +54,9 @@ impl Lives {
     }
 }
 
-/// Returns a client in a connection's own name that keeps the rest that the server asks for, as all other requests of that
-/// name do, and says so where it asks for one itself. `answered` is sent when the server has granted a request. Watches that end
-/// too soon are opened less and less often.
+/// Returns a client that acts under a connection's own identity. Like all other requests under that identity, it observes the
+/// pauses that the server asks for, and passes on those that the server asks of it. `answered` is notified when the server has
+/// granted a request. Watches that end too soon are opened less and less often.
 pub(crate) fn of(connection: &Connection, answered: watch::Sender<()>) -> kube::Client {
     let namespace = connection.default_namespace().to_owned();
     let connection = connection.clone();
@@ -150,7 +150,8 @@ mod tests {
         assert_eq!(lives.pause(start), FIRST_PAUSE, "one has lived");
     }
 
-    /// Returns how often a server is asked for watches that ends each at once, while its answers are taken up so many times.
+    /// Returns how many watches are requested from a server that ends each at once, while a fixed number of its responses is
+    /// consumed.
     async fn asked(is_streaming: bool) -> usize {
         let asked = Arc::new(AtomicUsize::new(0));
         let noted = Arc::clone(&asked);

@@ -1,4 +1,4 @@
-//! How long a watch that has failed waits before it is tried again.
+//! How long a watch that has failed waits before it is retried.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,10 +10,10 @@ use super::client::BRIEF;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// See the module's documentation.
+/// The pauses between retries; see the module's documentation.
 pub(super) struct Pause {
     next: Duration,
-    /// Ends it: somebody knows that it is worth another try.
+    /// Ends the pause, because a retry is known to be worthwhile.
     nudge: Arc<Notify>,
 }
 
@@ -25,15 +25,15 @@ impl Pause {
         }
     }
 
-    /// Takes note of how long the watch worked before it failed. One that fails too soon, and is listed anew because of that, would be
-    /// listed as fast as it is answered.
+    /// Records how long the watch worked before it failed. Without this, a watch that fails too soon and is listed again because
+    /// of that would be listed as fast as the server answers.
     pub(super) fn worked(&mut self, time: Duration) {
         if time >= BRIEF {
             self.next = FIRST_PAUSE;
         }
     }
 
-    /// Waits, and longer the next time.
+    /// Waits. The next pause is longer.
     pub(super) async fn wait(&mut self) {
         let spread: f64 = rand::random();
         tokio::select! {
@@ -51,7 +51,7 @@ mod tests {
     use futures::FutureExt as _;
 
     impl Pause {
-        /// Returns by how much the next one is longer than the first.
+        /// Returns the factor by which the next pause is longer than the first.
         pub(in crate::watching) fn growth(&self) -> u128 {
             self.next.as_millis() / FIRST_PAUSE.as_millis()
         }
@@ -75,7 +75,7 @@ mod tests {
             nudge: Arc::clone(&nudge),
         };
         assert!(pause.wait().now_or_never().is_none());
-        // Also if that was said while it was tried.
+        // Also if the nudge came during a retry.
         nudge.notify_one();
         assert!(pause.wait().now_or_never().is_some());
         assert_eq!(pause.growth(), 1, "the next try may come too early");

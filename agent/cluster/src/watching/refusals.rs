@@ -1,16 +1,16 @@
-//! Which refusals of a watch people are told.
+//! Which refusals of a watch are reported to people.
 
 use super::Failure;
 
-/// The refusal of one watch that was told last, for as long as it does not work.
+/// The refusal of one watch that was last reported, for as long as the watch does not work.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals {
     told: Option<String>,
 }
 
 impl Refusals {
-    /// Says whether a failure is to be told: it ends only when somebody does something, and was not told yet. A kind that is not
-    /// served is no concern of the rights to watch it.
+    /// Returns whether a failure has to be reported: it ends only when someone acts, and was not reported yet. If a kind is not
+    /// served, that has nothing to do with the rights to watch it.
     pub(crate) fn is_news(&mut self, failure: &Failure) -> bool {
         let is_refused = failure.is_refused && !failure.is_unserved;
         if !is_refused || self.told.as_ref() == Some(&failure.text) {
@@ -20,7 +20,7 @@ impl Refusals {
         true
     }
 
-    /// Takes note that the watch works.
+    /// Records that the watch works.
     pub(crate) fn works(&mut self) {
         self.told = None;
     }

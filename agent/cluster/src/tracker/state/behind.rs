@@ -1,62 +1,62 @@
-//! What an application has to make up for: objects that were seen before it was known, or all of them by other rules.
+//! What an application has to catch up on: objects that were seen before it was known, or all of its objects under other rules.
 //!
-//! Until then nothing is said of the objects that this is about. It is counted for each watch: one whose objects cannot be
-//! listed says nothing against what the others tell.
+//! Until then nothing is said about the objects concerned. This is tracked per watch: if the objects of one cannot be listed,
+//! that says nothing against what the others report.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{State, WatchKey, bounds::LeftOut};
 use crate::tracker::{TrackEvent, early::Missed};
 
-/// For how many applications objects are listed together. Their labels are in the path of the request, which must not be too
-/// long for any server.
+/// For how many applications objects are listed together. Their labels are in the path of the request, which must not be too long
+/// for any server.
 const TOGETHER: usize = 50;
 
 /// An application that is behind on a watch.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::tracker) struct Unlisted {
     pub(in crate::tracker) label: String,
-    /// Of who lists its objects.
+    /// The number of the task that lists its objects.
     pub(in crate::tracker) number: u64,
 }
 
-/// What an application has to make up for.
+/// What an application has to catch up on.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(in crate::tracker) struct Backlog {
     /// Objects that were seen before it was known, as JSON, and the number of the application.
     pub(in crate::tracker) kept: Option<(Vec<Box<str>>, u64)>,
-    /// The watches whose objects are to be listed, each with the number of who does that.
+    /// The watches whose objects have to be listed, each with the number of the task that does so.
     pub(in crate::tracker) unlisted: Vec<(WatchKey, u64)>,
 }
 
-/// On what an application is behind.
+/// What an application is behind on.
 #[derive(Debug, Default)]
 pub(super) struct Behind {
     /// Whether objects that were seen before it was known are being taken up.
     is_taking_up: bool,
-    /// Its watches whose objects are being listed, each with the number of who does that. Whoever began before may have judged
-    /// some by the rules of then, and does not count.
+    /// Its watches whose objects are being listed, each with the number of the task that does so. A task that began earlier may
+    /// have judged some objects by the previous rules, and does not count.
     listing: BTreeMap<WatchKey, u64>,
-    /// Whether it may be behind on kinds that it does not use. The objects of one that it begins to use are listed then: its
-    /// watch may be open for others, and tell of them no more.
+    /// Whether it may be behind on kinds that it does not use. When it begins to use one, the objects of that kind are listed:
+    /// the watch may be open for others, and not report them again.
     elsewhere: bool,
 }
 
 impl Behind {
-    /// Says whether what a watch of the application has told does not count yet.
+    /// Returns whether what a watch of the application has reported does not count yet.
     pub(super) fn is_on(&self, key: &WatchKey) -> bool {
         self.is_taking_up || self.listing.contains_key(key)
     }
 
-    /// Says whether objects that were seen before are being taken up, which waits for no server.
+    /// Returns whether objects that were seen before are being taken up, which waits for no server.
     pub(super) fn is_taking_up(&self) -> bool {
         self.is_taking_up
     }
 }
 
 impl State {
-    /// Takes note of what a registered application has missed, which had other watches before. Returns what it has to make up
-    /// for. What it was behind on of a watch that it has no more is left to when it has it again.
+    /// Records what a registered application has missed, given the watches that it had before. Returns what it has to catch up
+    /// on. What it was behind on for a watch that it no longer has is left until it has that watch again.
     pub(super) fn fall_behind(
         &mut self,
         label: &str,
@@ -71,7 +71,7 @@ impl State {
         let is_all = missed == Some(Missed::Unknown);
         behind.elsewhere |= is_all;
         if is_all {
-            // Told anew, unless there is no room for it again.
+            // These are reported again, unless there is still no room.
             app.left_out = LeftOut::default();
         }
         let mut unlisted = Vec::new();
@@ -92,19 +92,19 @@ impl State {
         Backlog { kept, unlisted }
     }
 
-    /// Says that all objects of an application are to be looked at once more, if there is that application. What is under way
-    /// already does not do: it may have judged some by the rules of before.
+    /// Marks all objects of an application, if it is registered, to be examined again. A listing that is already in progress is
+    /// not enough: it may have judged some objects by the previous rules.
     pub(in crate::tracker) fn begin_catching_up(&mut self, label: &str) -> Backlog {
         self.fall_behind(label, Some(Missed::Unknown), &BTreeSet::new())
     }
 
-    /// Says whether somebody has to begin to list the objects of a watch: whoever is told so, and asks who is next until nobody
-    /// is.
+    /// Returns whether the caller has to start listing the objects of a watch, by asking for the next applications until there
+    /// are none.
     pub(in crate::tracker) fn begin_listing(&mut self, key: &WatchKey) -> bool {
         self.listing.insert(key.clone())
     }
 
-    /// Returns the applications whose objects of a watch are to be listed next. If there are none, nobody lists them any more.
+    /// Returns the applications whose objects of a watch are to be listed next. If there are none, listing has ended.
     pub(in crate::tracker) fn next_unlisted(&mut self, key: &WatchKey) -> Vec<Unlisted> {
         let behind = self.apps.iter().filter_map(|(label, app)| {
             Some(Unlisted {
@@ -119,14 +119,15 @@ impl State {
         next
     }
 
-    /// Says whether it is for whoever has a number to list the objects of a watch of an application: not if that was forgotten,
-    /// has the watch no more, or somebody else has begun since.
+    /// Returns whether the task with this number lists the objects of a watch of an application. It does not if the application
+    /// was forgotten, no longer has the watch, or another task has begun since.
     pub(super) fn is_unlisted(&self, label: &str, key: &WatchKey, number: u64) -> bool {
         let app = self.apps.get(label);
         app.is_some_and(|app| app.behind.listing.get(key) == Some(&number))
     }
 
-    /// Says that the objects of a watch were listed, and whose objects count from now on, if they do.
+    /// Records that the objects of a watch were listed. Returns the event for the application whose objects count from now on, if
+    /// they do.
     pub(in crate::tracker) fn listed(
         &mut self,
         label: &str,
@@ -140,7 +141,8 @@ impl State {
         self.caught_up(label)
     }
 
-    /// Says that what was seen before the application of a number was known is taken up, and whose objects count from now on.
+    /// Records that the objects seen before the application with this number was known are taken up. Returns the event for the
+    /// application, whose objects count from now on.
     pub(in crate::tracker) fn taken_up(&mut self, label: &str, number: u64) -> Option<TrackEvent> {
         let app = self.apps.get_mut(label);
         let app = app.filter(|app| app.number == number)?;
@@ -149,7 +151,7 @@ impl State {
     }
 
     fn caught_up(&self, label: &str) -> Option<TrackEvent> {
-        // Who waits for the watches waits for the last of them.
+        // Waiting for the watches means waiting for the last of them.
         if !self.is_coming(label) {
             self.watches_changed.send_modify(|changes| *changes += 1);
         }

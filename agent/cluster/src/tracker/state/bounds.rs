@@ -1,4 +1,4 @@
-//! How much is remembered of what watches tell. A server may be anybody's, and tell of anything.
+//! How much is remembered of what watches report. A server may belong to anyone, and report anything.
 
 use std::{collections::BTreeMap, hash::BuildHasher as _, sync::Arc};
 
@@ -10,24 +10,24 @@ use super::{
     sees,
 };
 
-/// The most objects that are remembered of an application, but for what its inventory lists: that always has a place, or anybody
-/// could take it who may label objects. An inventory has room for fewer than half as many.
+/// The most objects that are remembered of an application. Those that its inventory lists are exempt and always have a place;
+/// otherwise anyone who may label objects could take it. An inventory has room for fewer than half as many.
 pub(super) const MOST: usize = 8192;
 /// Why an object may not be remembered.
 pub(super) const FULL: &str =
     "more objects carry the application's label than are looked after, which are 8192";
 
-/// The watches that have told of objects for which there was no room, each with the pass in which it did so last.
+/// The watches that have reported objects for which there was no room, each with the last pass in which that happened.
 #[derive(Debug, Default)]
 pub(super) struct LeftOut(BTreeMap<WatchKey, u64>);
 
 impl LeftOut {
-    /// Says whether an object that is not known may be one of those.
+    /// Returns whether an object that is not known may be one of those.
     fn may_have(&self, id: &ObjectId) -> bool {
         self.0.keys().any(|key| sees(key, id))
     }
 
-    /// Says that a watch has told everything in a pass: if it has left out nothing in this one, there was room for all.
+    /// Records that a watch has reported everything in a pass: if nothing was left out in this one, there was room for all.
     pub(super) fn told(&mut self, key: &WatchKey, pass: u64) {
         if self.0.get(key).is_some_and(|last| *last < pass) {
             self.0.remove(key);
@@ -36,8 +36,8 @@ impl LeftOut {
 }
 
 impl State {
-    /// Reserves places for what an application's inventory lists, and for nothing else from now on. Returns what it has to make
-    /// up for, if there may have been no room for some of that before.
+    /// Reserves places for what an application's inventory lists, and from now on for nothing else. Returns what the application
+    /// has to catch up on, if there may have been no room for some of these objects before.
     pub(in crate::tracker) fn reserve<'a>(
         &mut self,
         label: &str,
@@ -55,7 +55,8 @@ impl State {
         }
     }
 
-    /// Leaves out objects that are too many because others had a place reserved. An inventory may list others each time.
+    /// Leaves out objects that are too many because places were reserved for others. An inventory may list different objects each
+    /// time.
     fn leave_out_surplus(&mut self, label: &str) {
         let Some(app) = self.apps.get(label) else {
             return;
@@ -75,7 +76,7 @@ impl State {
         }
     }
 
-    /// Takes note that there is no room for an object. Only the log tells of it: what the application has applied has a place.
+    /// Records that there is no room for an object. This is only logged: what the application has applied has a place.
     pub(super) fn leave_out(&mut self, label: &str, id: &ObjectId) {
         let watches = self.keys(label).filter(|key| sees(key, id));
         let told: Vec<(WatchKey, u64)> = watches
@@ -94,7 +95,7 @@ impl State {
         }
     }
 
-    /// Returns an `apiVersion` that an object was told at: one copy of each at which there is a watch.
+    /// Returns an `apiVersion` that an object was reported at, as a shared copy if there is a watch at that version.
     pub(super) fn version(&mut self, text: &str) -> Arc<str> {
         if let Some(known) = self.versions.get(text) {
             return Arc::clone(known);
@@ -109,17 +110,17 @@ impl State {
 }
 
 impl App {
-    /// Says whether an object may be remembered.
+    /// Returns whether an object may be remembered.
     pub(super) fn has_room_for(&self, id: &ObjectId) -> bool {
         self.objects.len() < MOST || self.objects.contains_key(id) || self.is_reserved(id)
     }
 
-    /// Says whether an object that is not known may have been left out. What has a place has not.
+    /// Returns whether an object that is not known may have been left out. An object with a reserved place has not.
     pub(super) fn may_have_left_out(&self, id: &ObjectId) -> bool {
         self.left_out.may_have(id) && !self.is_reserved(id)
     }
 
-    /// Reserves places. Returns whether one of those that had none may have been left out: nobody tells of it anew.
+    /// Reserves places. Returns whether an object that had no place may have been left out: no watch reports it again.
     fn reserve<'a>(&mut self, ids: impl Iterator<Item = &'a ObjectId>) -> bool {
         let before = std::mem::take(&mut self.reserved);
         let mut is_behind = false;
@@ -140,7 +141,7 @@ impl App {
         self.objects.hasher().hash_one(id)
     }
 
-    /// Says whether there is room again for much of what was left out, which nobody tells anew.
+    /// Returns whether there is room again for much of what was left out, which no watch reports again.
     pub(super) fn may_make_up(&self) -> bool {
         !self.left_out.0.is_empty() && self.objects.len() <= MOST / 2
     }

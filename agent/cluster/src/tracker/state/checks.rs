@@ -1,4 +1,4 @@
-//! What waits for its health check, and what checks have said.
+//! The objects that wait for health checks, and the verdicts of checks.
 
 use std::sync::Arc;
 
@@ -14,10 +14,11 @@ use crate::{
     },
 };
 
-/// For all of the objects that are to be checked, now or again, in all trackers: each may be a megabyte, and a check may be slow.
+/// The room for all objects, in all trackers, that are to be checked now or again: each may be a megabyte, and a check may be
+/// slow.
 pub(super) static WHOLE: Room = Room::of(64 << 20);
 
-/// All of an object, and the room that it takes.
+/// A whole object, and the room that it takes.
 pub(in crate::tracker) struct Whole {
     object: Arc<Value>,
     _share: Share,
@@ -46,11 +47,11 @@ impl Whole {
 pub(in crate::tracker) enum Subject {
     /// The object as it was seen.
     Whole(Arc<Whole>),
-    /// The object of this kind as it is read: there was no room for it.
+    /// The object of this kind, read when it is checked: there was no room for it.
     Unread(ResourceType),
 }
 
-/// An object that is to be checked, and may be again.
+/// An object that is to be checked, possibly more than once.
 #[derive(Clone)]
 pub(in crate::tracker) struct Check {
     pub(in crate::tracker) application: ApplicationName,
@@ -59,18 +60,18 @@ pub(in crate::tracker) struct Check {
     number: u64,
 }
 
-/// What waits of an object.
+/// What waits for an object's check.
 pub(super) struct Waiting {
     number: u64,
     whole: Option<Arc<Whole>>,
 }
 
 impl State {
-    /// Takes the object of an application that is to be checked next. Without one, whoever asks has to end: it was told to
-    /// serve the application of this number.
+    /// Takes the next object of an application to check. If there is none, the calling task has to end: it was started to serve
+    /// the application with this number.
     pub(in crate::tracker) fn next_check(&mut self, label: &str, number: u64) -> Option<Check> {
         let app = self.apps.get_mut(label)?;
-        // It was forgotten, and is known again.
+        // The application was forgotten, and is known again.
         if app.number != number {
             return None;
         }
@@ -84,7 +85,7 @@ impl State {
             } else if let Some(kind) = app.kind_of(&id) {
                 Subject::Unread(kind.clone())
             } else {
-                // The application uses the kind no longer.
+                // The application no longer uses the kind.
                 continue;
             };
             return Some(Check {
@@ -96,14 +97,14 @@ impl State {
         }
     }
 
-    /// Keeps what serves an application: it ends with it.
+    /// Keeps the task that serves an application: it ends with the application.
     pub(in crate::tracker) fn served(&mut self, label: &str, server: AbortOnDrop) {
         if let Some(app) = self.apps.get_mut(label) {
             app.server = Some(server);
         }
     }
 
-    /// Takes up what a check has said, with what checks the object again.
+    /// Records the verdict of a check, together with the task that checks the object again.
     pub(in crate::tracker) fn judged(
         &mut self,
         label: &str,
@@ -114,13 +115,13 @@ impl State {
         let app = self.apps.get_mut(label)?;
         let object = app.objects.get_mut(&check.id)?;
         let changed = object.answer(check.number, said, again)?;
-        // Who waits has to know of an answer also if it is the same as the last one.
+        // Waiting callers have to know about an answer even if it is the same as the last one.
         let event = app.changed(check.id.clone());
         changed.then_some(event)
     }
 
-    /// Lets an object be checked again that has not changed since, unless it waits for a check as it is. Returns the number
-    /// of its application if nobody serves that.
+    /// Queues an object that has not changed since for another check, unless one is already queued. Returns the number of its
+    /// application if no task serves that.
     pub(in crate::tracker) fn check_again(&mut self, label: &str, check: Check) -> Option<u64> {
         let app = self.apps.get_mut(label)?;
         let known = app.objects.get(&check.id)?;
@@ -135,14 +136,14 @@ impl State {
         app.enqueue(check.id, self.counter, whole)
     }
 
-    /// Returns how an object is, if it is known.
+    /// Returns the verdict on an object, if it is known.
     pub(in crate::tracker) fn verdict(&self, label: &str, id: &ObjectId) -> Option<Verdict<'_>> {
         Some(self.apps.get(label)?.objects.get(id)?.verdict())
     }
 }
 
 impl App {
-    /// Lets an object wait for its check. Returns the number of the application if nobody serves it.
+    /// Queues an object for its check. Returns the number of the application if no task serves it.
     pub(super) fn enqueue(
         &mut self,
         id: ObjectId,
@@ -153,7 +154,7 @@ impl App {
         self.checks.put(id, waiting).then_some(self.number)
     }
 
-    /// Returns the kind of an object that is known, at the version at which it was told if the application uses that.
+    /// Returns the kind of a known object, at the version at which it was reported if the application uses that version.
     fn kind_of(&self, id: &ObjectId) -> Option<&ResourceType> {
         let version = &*self.objects.get(id)?.version;
         let keys = self.keys.iter().filter(|key| sees(key, id));

@@ -1,19 +1,19 @@
-//! Which objects are gone, so that an answer that is late brings none of them back.
+//! Remembers which objects are gone, so that a late response brings none of them back.
 
 use std::{
     collections::{HashSet, VecDeque},
     sync::Arc,
 };
 
-/// How many are remembered.
+/// How many objects are remembered.
 const REMEMBERED: usize = 1024;
 
-/// Unique ids of objects that are gone.
+/// The uids of objects that are gone.
 #[derive(Debug, Default)]
 pub(super) struct Deleted {
-    /// Each event of a watch looks here.
+    /// A set, because each event of a watch looks here.
     uids: HashSet<Arc<str>>,
-    /// The latest last.
+    /// The latest is last.
     order: VecDeque<Arc<str>>,
 }
 
@@ -32,8 +32,8 @@ impl Deleted {
         self.order.push_back(uid);
     }
 
-    /// Takes note that a watch tells of an object. One that has lost its label is gone for a watch that asks for that, and is
-    /// there again when somebody puts it back.
+    /// Records that a watch reports an object. An object that has lost its label is gone for a watch that selects the label, and
+    /// exists again when someone puts the label back.
     pub(super) fn seen(&mut self, uid: &str) {
         if self.uids.remove(uid) {
             self.order.retain(|gone| **gone != *uid);

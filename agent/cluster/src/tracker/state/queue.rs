@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use pintle_core::object::ObjectId;
 
-/// Who is next, of objects that each wait once: with what came last of them, where they began to wait. So one that changes
-/// all the time takes no more room and no more turns than any other, and loses no turn either.
+/// A queue in which each object waits once: it has the newest state, but the place where it began to wait. An object that changes
+/// all the time therefore takes no more room and no more turns than any other, and loses no turn either.
 #[derive(Debug)]
 pub(super) struct Queue<T> {
     waiting: BTreeMap<u64, (ObjectId, T)>,
@@ -24,8 +24,8 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Lets an object wait, in the place of what waits of it already. Returns whether somebody has to begin to serve: whoever
-    /// is told so, and takes until there is nothing.
+    /// Queues an object, in the place that it already has if it is waiting. Returns whether the caller has to start serving the
+    /// queue, by taking from it until it is empty.
     pub(super) fn put(&mut self, id: ObjectId, what: T) -> bool {
         let place = self.places.get(&id).copied().unwrap_or_else(|| {
             self.last += 1;
@@ -36,7 +36,7 @@ impl<T> Queue<T> {
         !std::mem::replace(&mut self.is_served, true)
     }
 
-    /// Takes who waits for longest. If nobody does, nobody serves any more.
+    /// Takes the object that has waited longest. If there is none, the queue is no longer served.
     pub(super) fn take(&mut self) -> Option<(ObjectId, T)> {
         let Some((_, (id, what))) = self.waiting.pop_first() else {
             self.is_served = false;
@@ -53,7 +53,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Says whether something waits of an object.
+    /// Returns whether an object is waiting.
     pub(super) fn has(&self, id: &ObjectId) -> bool {
         self.places.contains_key(id)
     }

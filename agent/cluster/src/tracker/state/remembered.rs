@@ -1,4 +1,4 @@
-//! What is remembered of an object, and which check of it counts.
+//! What is remembered about an object, and which check of it counts.
 
 use std::sync::Arc;
 
@@ -7,15 +7,15 @@ use tokio::time::Instant;
 
 use crate::tracker::{AbortOnDrop, Observed};
 
-/// How an object is.
+/// The verdict on an object.
 pub(in crate::tracker) enum Verdict<'a> {
-    /// Its check says so of what it is now.
+    /// The verdict of its check on its current state.
     Now(&'a Assessment),
-    /// Its check has not answered about what it is now.
+    /// Its check has not answered for its current state.
     Unanswered {
-        /// What was said of a state before.
+        /// The verdict on an earlier state.
         before: Option<&'a Assessment>,
-        /// When the first state was seen that there is no answer about.
+        /// When the first state without a verdict was seen.
         since: Instant,
     },
 }
@@ -23,47 +23,47 @@ pub(in crate::tracker) enum Verdict<'a> {
 /// A state of an object, as it was seen.
 pub(super) struct Sighting {
     pub(super) observed: Observed,
-    /// In which pass over all objects.
+    /// The pass over all objects in which it was seen.
     pub(super) pass: u64,
-    /// The `apiVersion` at which it was told.
+    /// The `apiVersion` at which it was reported.
     pub(super) version: Arc<str>,
-    /// The number of the check that it may need. They grow, whatever they are of.
+    /// The number of the check that it may need. These numbers increase across all objects.
     pub(super) check: u64,
     pub(super) at: Instant,
-    /// Whether it is checked although this state of it was: by other rules.
+    /// Whether it is checked again, by other rules, although this state was already checked.
     pub(super) anew: bool,
 }
 
-/// What comes of a sighting.
+/// The result of a sighting.
 pub(super) struct Renewed {
-    /// Whether something changed that matters.
+    /// Whether something relevant changed.
     pub(super) changed: bool,
     /// Whether it has to be checked.
     pub(super) to_check: bool,
 }
 
-/// See the module's documentation.
+/// A remembered object; see the module's documentation.
 pub(super) struct Remembered {
     pub(super) observed: Observed,
-    /// In which pass over all objects it was seen last.
+    /// The pass over all objects in which it was last seen.
     pub(super) pass: u64,
-    /// The `apiVersion` at which it was told last.
+    /// The `apiVersion` at which it was last reported.
     pub(super) version: Arc<str>,
-    /// Checks this state of it again. There is one at most: objects change often while they are on their way.
+    /// The task that checks this state again. There is at most one: objects change often while they are in progress.
     recheck: Option<AbortOnDrop>,
-    /// The check of what it is now.
+    /// The number of the check of its current state.
     wanted: u64,
-    /// The newest check that counts. What those before it say comes too late.
+    /// The number of the newest check that counts. Verdicts of earlier checks come too late.
     answered: u64,
     /// Whether any check has answered.
     is_judged: bool,
-    /// When the first state was seen that there is no answer about, if there is one.
+    /// When the first state without a verdict was seen, if there is one.
     since: Instant,
 }
 
 impl Remembered {
-    /// Remembers an object that is new. No check that was asked for before is about it: it was of one that is gone, or for
-    /// an application that was forgotten.
+    /// Remembers a new object. No earlier check applies to it: such a check was for an object that is gone, or for an application
+    /// that was forgotten.
     pub(super) fn new(sighting: Sighting) -> Self {
         Self {
             observed: sighting.observed,
@@ -77,7 +77,7 @@ impl Remembered {
         }
     }
 
-    /// Takes up what is seen of the object; nothing comes of a state that is older than the known one.
+    /// Records what is seen of the object; `None` for a state that is older than the known one.
     pub(super) fn renew(&mut self, sighting: Sighting) -> Option<Renewed> {
         self.pass = self.pass.max(sighting.pass);
         let (known, seen) = (&self.observed, &sighting.observed);
@@ -95,7 +95,7 @@ impl Remembered {
         let changed = known.stored != seen.stored || known.deleting != seen.deleting;
         let is_same =
             known.resource_version == seen.resource_version && self.version == sighting.version;
-        // It is told again whenever a watch begins anew. What could not be said of it may be by now.
+        // It is reported again whenever a watch restarts. A verdict that was not possible before may be possible now.
         let is_unknown = self.is_checked() && known.assessment.status == Status::Unknown;
         let is_wanted = !is_same || sighting.anew;
         if is_wanted {
@@ -113,10 +113,10 @@ impl Remembered {
         })
     }
 
-    /// Takes up what a check says, and with it what checks the object again. Returns whether it is something else than before;
-    /// nothing if a newer check has answered, or the object is another.
+    /// Records the verdict of a check, and the task that checks the object again. Returns whether the verdict differs from the
+    /// previous one; `None` if a newer check has answered, or the object is another one.
     ///
-    /// That of a state before counts, too, as long as there is no other: an object may change all the time.
+    /// A verdict on an earlier state also counts as long as there is no other: an object may change all the time.
     pub(super) fn answer(
         &mut self,
         check: u64,
@@ -129,7 +129,7 @@ impl Remembered {
         self.answered = check;
         self.is_judged = true;
         if self.is_checked() {
-            // Ends the one of the check before.
+            // Ends the recheck task of the previous check.
             self.recheck = again;
         }
         let before = std::mem::replace(&mut self.observed.assessment, said);
@@ -148,7 +148,7 @@ impl Remembered {
         }
     }
 
-    /// Says whether a check that was asked for is of what the object is now.
+    /// Returns whether a requested check is of the object's current state.
     pub(super) fn is_newest(&self, check: u64) -> bool {
         self.wanted <= check
     }
@@ -165,8 +165,8 @@ impl Remembered {
     }
 }
 
-/// Says whether one state of the same object is before another. Resource versions are numbers that grow in every API
-/// server there is; where they are not, the later to come counts as the later state.
+/// Returns whether one state of the same object is older than another. Resource versions are increasing numbers in every existing
+/// API server; if they are not, the state that arrives later counts as the later one.
 /// <https://github.com/kubernetes/enhancements/tree/master/keps/sig-api-machinery/5504-comparable-resource-version>
 fn is_older(one: &Observed, known: &Observed) -> bool {
     let number = |observed: &Observed| observed.resource_version.parse::<u64>().ok();

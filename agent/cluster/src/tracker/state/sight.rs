@@ -1,4 +1,4 @@
-//! Which watches work, and what that means for what they told.
+//! Which watches work, and what that means for what they have reported.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl State {
-    /// Returns what has a watch tried again that does not work.
+    /// Returns the notifier that triggers a retry of a watch that does not work.
     pub(in crate::tracker) fn nudge_of(
         &mut self,
         key: &WatchKey,
@@ -22,8 +22,8 @@ impl State {
             .map(|watch| Arc::clone(&watch.nudge))
     }
 
-    /// Has the watches of a kind tried again that do not work, at whichever version. One that is asking just now is tried once
-    /// more if it is refused.
+    /// Retries the watches of a kind that do not work, at any version. A watch whose request is in flight is retried once more if
+    /// it is refused.
     pub(in crate::tracker) fn nudge(&self, group: &str, kind: &str) {
         for (key, watch) in &self.watches {
             if key.0.group == group && key.0.kind == kind {
@@ -32,7 +32,7 @@ impl State {
         }
     }
 
-    /// Has those watches of an application tried again that do not work.
+    /// Retries the watches of an application that do not work.
     pub(in crate::tracker) fn nudge_failed(&self, label: &str) {
         let watches = self.keys(label).filter_map(|key| self.watches.get(key));
         for watch in watches.filter(|watch| watch.problem.is_some()) {
@@ -40,8 +40,8 @@ impl State {
         }
     }
 
-    /// Takes note of a failure. Returns whether it begins to count now for how long there is one: also when it has been for
-    /// long and only now is a refusal.
+    /// Records a failure. Returns whether its duration is counted from now on, which is also so if it has already lasted long and
+    /// only now becomes a refusal.
     pub(in crate::tracker) fn failed(
         &mut self,
         key: &WatchKey,
@@ -60,7 +60,8 @@ impl State {
         begins
     }
 
-    /// Says that a watch has not worked for long, and whose objects are out of sight because of that.
+    /// Records that a watch has not worked for a long time. Returns the events for the applications whose objects are out of
+    /// sight because of that.
     pub(in crate::tracker) fn lost(&mut self, key: &WatchKey, number: u64) -> Vec<TrackEvent> {
         let Some(watch) = self.watch(key, number) else {
             return Vec::new();
@@ -74,8 +75,8 @@ impl State {
         self.users(key)
     }
 
-    /// Says that a watch works, and whose objects are in sight again: also after a moment. What has changed meanwhile was told
-    /// before this, when it did not count yet.
+    /// Records that a watch works. Returns the events for the applications whose objects are in sight again, even after a brief
+    /// failure: changes in the meantime were reported before this, when they did not count yet.
     pub(in crate::tracker) fn resumed(&mut self, key: &WatchKey, number: u64) -> Vec<TrackEvent> {
         let Some(watch) = self.watch(key, number) else {
             return Vec::new();
@@ -101,8 +102,8 @@ impl State {
             .collect()
     }
 
-    /// Says whether something that is not known yet may be in a moment: what has not worked for long is not waited for, nor is
-    /// what has to be listed of it.
+    /// Returns whether something that is not known yet may be known shortly. Watches that have not worked for a long time are not
+    /// waited for, and neither are the objects that have to be listed for them.
     pub(in crate::tracker) fn is_coming(&self, label: &str) -> bool {
         let Some(app) = self.apps.get(label) else {
             return false;
@@ -114,7 +115,7 @@ impl State {
         app.behind.is_taking_up() || app.keys.iter().any(is_coming)
     }
 
-    /// Names the kinds that have not told everything yet, or of which not everything is taken up, with the reason where there
+    /// Returns the kinds that have not reported everything yet, or whose reports are not all taken up, with the reason if there
     /// is one.
     pub(in crate::tracker) fn unsynced(&self, label: &str) -> Vec<String> {
         let Some(app) = self.apps.get(label) else {
@@ -136,7 +137,7 @@ impl State {
         unsynced.collect()
     }
 
-    /// Names the kinds whose watches have not worked for long, with the reason.
+    /// Returns the kinds whose watches have not worked for a long time, with the reason.
     pub(in crate::tracker) fn unseen(&self, label: &str) -> Vec<Unseen> {
         let lost = self.keys(label).filter_map(|key| {
             let watch = self.watches.get(key).filter(|watch| watch.is_lost)?;
@@ -149,7 +150,7 @@ impl State {
         lost.collect()
     }
 
-    /// Says why an object may not have been seen.
+    /// Returns why an object may not have been seen.
     pub(in crate::tracker) fn problem_of(&self, label: &str, id: &ObjectId) -> Option<&str> {
         let failure = self
             .keys(label)
@@ -162,12 +163,12 @@ impl State {
             .or_else(|| is_left_out().then_some(FULL))
     }
 
-    /// Says whether any watch could see an object, at whichever version.
+    /// Returns whether any watch could see an object, at any version.
     pub(in crate::tracker) fn is_watched(&self, label: &str, id: &ObjectId) -> bool {
         self.keys(label).any(|key| sees(key, id))
     }
 
-    /// Says whether a watch could see an object at an `apiVersion`.
+    /// Returns whether a watch could see an object at an `apiVersion`.
     pub(in crate::tracker) fn is_watched_at(
         &self,
         label: &str,
@@ -180,14 +181,14 @@ impl State {
 }
 
 impl App {
-    /// Says whether a watch of the application sees an object at an `apiVersion`.
+    /// Returns whether a watch of the application sees an object at an `apiVersion`.
     pub(super) fn sees_at(&self, version: &str, id: &ObjectId) -> bool {
         let mut keys = self.keys.iter().filter(|key| sees(key, id));
         keys.any(|key| key.0.api_version() == version)
     }
 
-    /// Says whether it is for a watch to say that an object is gone, which was told at an `apiVersion` last. Another one sees
-    /// the same objects at another version, and lists them at another time.
+    /// Returns whether a watch decides if an object, last reported at an `apiVersion`, is gone. Another watch sees the same
+    /// objects at another version, and lists them at another time.
     pub(super) fn is_told_by(&self, key: &WatchKey, id: &ObjectId, version: &str) -> bool {
         if !sees(key, id) {
             return false;
@@ -195,7 +196,7 @@ impl App {
         if self.keys.contains(key) {
             return version == key.0.api_version() || !self.sees_at(version, id);
         }
-        // Somebody else's watch; of what the application uses no kind of there is no other.
+        // Another application's watch. If the application does not use the kind, there is no other.
         !self.keys.iter().any(|own| sees(own, id))
     }
 }

@@ -18,7 +18,7 @@ fn key() -> WatchKey {
     (ResourceType::config_maps(), None)
 }
 
-/// The same kind at another version.
+/// Returns the same kind at another version.
 fn at_beta() -> WatchKey {
     let resource = ResourceType {
         version: "v1beta1".into(),
@@ -72,7 +72,7 @@ fn failure(text: &str, is_refused: bool) -> Failure {
     }
 }
 
-/// Takes up an object.
+/// Records an object.
 fn take(
     state: &mut State,
     label: &str,
@@ -110,7 +110,7 @@ struct Fixture {
 }
 
 impl Fixture {
-    /// A state with one application and a watch that has told that there is nothing.
+    /// Creates a state with one application and a watch that has reported that there is nothing.
     fn new() -> Self {
         let mut state = State::default();
         let opened = state.register(&release("web"), [key()].into());
@@ -133,7 +133,7 @@ impl Fixture {
         is_event(take(&mut self.state, LABEL, name, observed, origin))
     }
 
-    /// Everything is told again; returns what turned out to be gone.
+    /// Reports everything again, and returns what turned out to be gone.
     fn pass(&mut self, names: &[&str]) -> Vec<String> {
         self.state.restarted(&self.key, self.number);
         for name in names {
@@ -227,7 +227,7 @@ fn an_object_that_has_its_label_again_is_told_of_by_answers_again() {
         known.map(|known| known.resource_version.to_string())
     };
     fixture.see("a", observed("u", 1, "s"));
-    // A watch that asks for the label takes its loss for a deletion.
+    // A watch that selects the label takes the loss of the label for a deletion.
     fixture.state.remove(LABEL, &id("a"), "u");
     fixture.feed("a", observed("u", 2, "s"));
     assert_eq!(version(&fixture), None);
@@ -311,7 +311,7 @@ fn an_object_that_is_handed_over_is_lost_although_nothing_on_it_names_its_old_ow
     fixture.see("a", disowned(7));
     fixture.see("a", observed("u", 8, "s"));
     assert!(fixture.state.disowned.is_empty(), "it was applied again");
-    // Nothing is kept of what is gone.
+    // Nothing is kept about what is gone.
     fixture.see("a", disowned(9));
     assert_eq!(fixture.pass(&[]), ["a"]);
     assert!(fixture.state.disowned.is_empty());
@@ -493,7 +493,7 @@ fn a_watch_says_nothing_of_what_is_told_at_another_version() {
     assert!(matches!(unknown, Known::Gone));
     assert_eq!(pass(&mut fixture.state, &[]), ["c"]);
     assert!(!fixture.is_gone("a"));
-    // What is really gone is said by the watch that told of it.
+    // The watch that reported an object also reports that it is really gone.
     let mut gone = fixture.pass(&[]);
     gone.sort();
     assert_eq!(gone, ["a", "b"]);
@@ -533,7 +533,7 @@ fn nothing_is_relied_upon_that_a_watch_told_that_does_not_work() {
     assert_eq!(fixture.resume(), []);
     assert!(fixture.is_known("a") && fixture.is_known("b"));
     assert_eq!(fixture.lose(), [], "it works");
-    // It may have to begin anew, too: then what it told holds when it has told everything.
+    // It may also have to start over: then what it reported holds once it has reported everything.
     assert!(fixture.fail("away", false));
     fixture.state.restarted(&fixture.key, fixture.number);
     assert!(!fixture.is_known("a"));

@@ -4,7 +4,7 @@ use super::*;
 use crate::tracker::state::bounds::{FULL, MOST};
 
 impl Fixture {
-    /// Sees so many objects more than are remembered.
+    /// Sees `more` objects than are remembered.
     fn overflow(&mut self, more: usize) {
         for number in 0..MOST + more {
             let name = number.to_string();
@@ -12,7 +12,7 @@ impl Fixture {
         }
     }
 
-    /// Reserves places for these. Returns the watches whose objects are to be listed because of that.
+    /// Reserves places for these objects. Returns the watches whose objects have to be listed because of that.
     fn reserve(&mut self, names: &[&str]) -> Vec<(WatchKey, u64)> {
         let ids: Vec<ObjectId> = names.iter().map(|name| id(name)).collect();
         self.state.reserve(LABEL, ids.iter()).unlisted
@@ -35,7 +35,7 @@ fn of_an_application_with_too_many_objects_nothing_is_said_of_the_rest() {
     let is_told =
         |fixture: &Fixture| fixture.state.problem_of(LABEL, &id("one more")) == Some(FULL);
     assert!(is_told(&fixture));
-    // Less than all is told, and then all.
+    // Less than everything is reported, and then everything.
     let gone = fixture.pass(&["a"]);
     assert!(gone.len() >= MOST, "{}", gone.len());
     assert!(!fixture.is_known("one more") && is_told(&fixture));
@@ -83,7 +83,7 @@ fn what_is_recorded_no_more_takes_no_place_beyond_the_bound() {
     fixture.reserve(&["7"]);
     assert_eq!(fixture.state.objects(), MOST);
     assert!(fixture.state.observed(LABEL, &id("7")).is_some());
-    // Which one had to go is not certain, but that it is not gone.
+    // It is not certain which one was dropped, only that it does not count as gone.
     let others = (0..MOST).map(|number| number.to_string());
     let mut all = others.chain(["mine".to_owned()]);
     assert!(!all.any(|name| fixture.is_gone(&name)));

@@ -1,15 +1,15 @@
-//! Tests of what an application has to make up for.
+//! Tests of what an application has to catch up on.
 
 use super::*;
 
 const API: &str = "shop.api";
 
-/// Another kind.
+/// Returns another kind.
 fn secrets() -> WatchKey {
     (ResourceType::secrets(), None)
 }
 
-/// Returns with which number the objects of a watch are to be listed.
+/// Returns the number with which the objects of a watch have to be listed.
 fn number_of(backlog: &Backlog, key: &WatchKey) -> Option<u64> {
     let mut unlisted = backlog.unlisted.iter();
     let found = unlisted.find(|(unlisted, _)| unlisted == key);
@@ -17,7 +17,8 @@ fn number_of(backlog: &Backlog, key: &WatchKey) -> Option<u64> {
 }
 
 impl Fixture {
-    /// Has a watch of Secrets, too, which has told that there is nothing. Returns its number.
+    /// Creates a fixture that also has a watch of Secrets, which has reported that there are none. Returns the number of that
+    /// watch, too.
     fn with_secrets() -> (Self, u64) {
         let mut fixture = Self::new();
         let both = [key(), secrets()].into();
@@ -35,21 +36,21 @@ impl Fixture {
         (fixture, *number)
     }
 
-    /// Lets all objects be looked at once more. Returns with which numbers those of the two kinds are to be listed.
+    /// Marks all objects to be examined again. Returns the numbers with which those of the two kinds have to be listed.
     fn look_again(&mut self) -> [u64; 2] {
         let backlog = self.state.begin_catching_up(LABEL);
         let number = |key: WatchKey| number_of(&backlog, &key).expect("all are to be listed");
         [key(), secrets()].map(number)
     }
 
-    /// Says of a watch that its objects were listed. Returns whether that counts.
+    /// Reports that the objects of a watch were listed. Returns whether that counts.
     fn listed(&mut self, key: &WatchKey, number: u64) -> bool {
         let event = self.state.listed(LABEL, key, number);
         assert!(event.is_none() || event == Some(sight()));
         event.is_some()
     }
 
-    /// Says of which of the two kinds something is known.
+    /// Returns for which of the two kinds something is known.
     fn known_kinds(&self) -> [bool; 2] {
         ["ConfigMap", "Secret"].map(|kind| {
             let id = ObjectId {
@@ -151,7 +152,7 @@ fn a_kind_that_cannot_be_listed_says_nothing_against_another() {
 #[test]
 fn a_kind_that_is_not_used_any_more_is_listed_when_it_is_used_again() {
     let (mut fixture, _) = Fixture::with_secrets();
-    // For another one the watch stays open, and does not tell everything again.
+    // The watch stays open for another application, and does not report everything again.
     fixture.state.register(&release("api"), [secrets()].into());
     let [first, second] = fixture.look_again();
     assert!(fixture.listed(&key(), first));

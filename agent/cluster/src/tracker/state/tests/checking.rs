@@ -1,12 +1,12 @@
-//! Tests of what waits for its health check, and of what comes of the answers.
+//! Tests of the objects that wait for health checks, and of the effects of verdicts.
 
 use super::*;
 
-/// How an object is, as who waits for it knows: what was said of it, and whether that is of what it is now.
+/// The verdict on an object as a waiting caller sees it: what was said, and whether that is about the current state.
 type Said = (Option<&'static str>, bool);
 
 impl Fixture {
-    /// Takes up an object, and returns the application that has to be served.
+    /// Records an object, and returns the application that has to be served.
     fn unserved(&mut self, name: &str, observed: Observed, is_listed: bool) -> Option<u64> {
         let origin = if is_listed {
             Origin::List
@@ -22,7 +22,7 @@ impl Fixture {
         self.state.next_check(LABEL, number)
     }
 
-    /// Checks all that waits, and returns how often that was.
+    /// Runs all waiting checks, and returns how many there were.
     fn check_all(&mut self, said: &str) -> usize {
         let mut count = 0;
         while let Some(check) = self.next_check() {
@@ -32,7 +32,7 @@ impl Fixture {
         count
     }
 
-    /// Lets a check say that an object is healthy, in some words. Returns whether that is something else.
+    /// Makes a check report that an object is healthy, with this message. Returns whether that is a change.
     fn answer(&mut self, check: &Check, said: &str) -> bool {
         let said = Assessment::new(Status::Healthy, said);
         self.state.judged(LABEL, check, said, None).is_some()
@@ -151,7 +151,7 @@ fn what_is_gone_is_not_checked_and_what_was_under_way_is_not_of_the_next() {
     fixture.see("a", observed("new", 2, "s"));
     assert!(!fixture.answer(&check, "of the old one"));
     assert_eq!(fixture.said("a", &["of the old one"]), (None, false));
-    // Nobody has told that it is gone.
+    // No watch has reported that it is gone.
     let check = fixture.next_check().unwrap();
     fixture.see("a", observed("newest", 3, "s"));
     assert!(!fixture.answer(&check, "of the new one"));
@@ -180,7 +180,7 @@ fn for_what_there_is_no_room_is_read_when_it_is_its_turn() {
     assert_eq!(fixture.said("b", &["well"]), (Some("well"), true));
     fixture.state.check_again(LABEL, second);
     assert!(!is_whole(&fixture.next_check().unwrap()));
-    // Until it is checked again by itself, it is kept.
+    // It is kept until its own recheck.
     let again = first.clone();
     drop(first);
     fixture.see("c", observed("c", 1, "s"));
