@@ -1,4 +1,4 @@
-//! Created, changed, left alone, deleted, kept.
+//! Objects that are created, changed, left alone, deleted or kept.
 
 use pintle_cluster::{Silent, Step};
 use pintle_core::{
@@ -112,7 +112,7 @@ async fn a_change_shows_the_field_and_costs_one_read_and_one_apply() {
             .map(|difference| difference.pointer.as_str())
             .collect();
         let expected: &[&str] = match depth {
-            // What the server makes of a value is known only to it.
+            // Only the server knows how it normalises a value.
             Depth::Local => &[
                 "/spec/template/spec/containers/0/image",
                 "/spec/template/spec/containers/0/resources/limits/cpu",
@@ -389,7 +389,7 @@ async fn what_a_secret_must_not_hold_is_refused_and_not_shown() {
     let prepared = world.cluster.prepare(&number, &world.release).await;
     let error = prepared.unwrap_err().to_string();
     assert!(error.contains("stringData.a is a number"), "{error}");
-    // What nobody looks for here is left to the server, which quotes it.
+    // What is not checked here is left to the server, which quotes it.
     for text in [
         secret("data", json!("hunter2")),
         secret("type", json!({"a": "hunter2"})),
@@ -423,7 +423,7 @@ async fn nothing_is_begun_after_a_cancellation() {
     assert_eq!(world.live("deployment", "web"), None);
 }
 
-/// The server writes the account's name into a second, deprecated field, which nobody applied.
+/// The server writes the account's name into a second, deprecated field, which no one applied.
 #[tokio::test]
 async fn an_account_that_leaves_the_source_leaves_the_pods() {
     const NAME: &str = "/spec/template/spec/serviceAccountName";

@@ -1,4 +1,4 @@
-//! Objects that others have a say in.
+//! Objects that have other owners, too.
 
 use pintle_core::{
     duration::Span,
@@ -117,7 +117,7 @@ async fn two_applications_never_fight_over_an_object() {
     assert_eq!(error, expected);
     let moving = annotated(config_map("a", "second"), "pintle.dev/adopt", "allowed");
     other.converge(&[moving]).await.unwrap();
-    // The first one does not delete what is no longer its own.
+    // The first application does not delete what is no longer its own.
     world.converge(&[config_map("b", "first")]).await.unwrap();
     assert_eq!(
         world.live("configmap", "a").unwrap()["data"]["key"],
@@ -171,7 +171,7 @@ async fn nothing_is_deleted_to_be_replaced_by_what_the_server_would_refuse() {
     let before = deployment("web", 0);
     world.converge(std::slice::from_ref(&before)).await.unwrap();
     let uid = world.live("deployment", "web").unwrap()["metadata"]["uid"].clone();
-    // The labels of the template are forgotten.
+    // The labels of the template are left unchanged by mistake.
     let after = with(before, "/spec/selector/matchLabels/app", json!("other"));
     let after = [annotated(after, "pintle.dev/replace", "allowed")];
     for depth in [Depth::Local, Depth::Server] {
@@ -277,7 +277,7 @@ async fn an_account_can_do_what_it_may_and_the_error_names_it() {
     );
 }
 
-/// Whoever has no right to bind roles at will may bind one whose rights he has: the server looks into it.
+/// An account without the right to bind any role may bind a role whose rights it has: the server looks the role up to check that.
 #[tokio::test]
 async fn a_role_and_who_binds_it_are_planned_together() {
     let mut world = World::new("bound").await;

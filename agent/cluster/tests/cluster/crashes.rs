@@ -1,4 +1,4 @@
-//! Runs that end at any point: nothing is orphaned, and nothing applied twice.
+//! Runs that end at any point: nothing is orphaned, and nothing is applied twice.
 
 use async_trait::async_trait;
 use pintle_cluster::{ConfigMapStore, InventoryStore, StoreError, Urgency};
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::world::{World, application, approve, config_map, with};
 
-/// Keeps what must be safe at once, and then loses what comes at the end, as a run that is killed does.
+/// A store that keeps what must be safe at once and then loses what comes at the end, like a run that is killed.
 struct Killed(ConfigMapStore);
 
 #[async_trait]
@@ -141,7 +141,7 @@ async fn an_intention_that_nothing_came_of_is_forgotten() {
     let mut inventory = planned.inventory.clone();
     inventory.intend(planned.plan.changes());
     store.keep(&inventory, Urgency::Now).await.unwrap();
-    // Killed here. The next revision does not have `b`.
+    // The run is killed here. The next revision does not have `b`.
     let applied = world.converge(&[config_map("a", "1")]).await.unwrap();
     assert_eq!(applied.inventory.len(), 1);
     assert!(world.live("configmap", "a").is_some());

@@ -22,7 +22,7 @@ use crate::{
     world::{LIMIT, SimpleJudge, World, annotated, config_map, with},
 };
 
-/// A kind of this test's own: definitions belong to the whole cluster.
+/// Returns the definition of a kind of this test's own, because definitions belong to the whole cluster.
 pub(crate) fn definition(world: &World) -> Value {
     let group = group(world);
     json!({
@@ -37,7 +37,7 @@ pub(crate) fn definition(world: &World) -> Value {
     })
 }
 
-/// The same kind at several versions, each served or not. The first is how it is stored.
+/// Returns the definition of the same kind at several versions, each served or not. The first is the stored one.
 pub(crate) fn definition_at(world: &World, versions: &[(&str, bool)]) -> Value {
     let mut definition = definition(world);
     let schema = definition["spec"]["versions"][0]["schema"].clone();
@@ -68,7 +68,7 @@ pub(crate) fn widgets(world: &World) -> String {
     format!("widgets.{}", group(world))
 }
 
-/// Works on the same release as another process would.
+/// Returns a world that works on the same release as another process would.
 fn another(world: &World) -> World {
     World::with(
         world.plane,
@@ -145,7 +145,7 @@ async fn a_definition_and_its_objects_are_applied_in_one_go() {
             .plan
             .is_empty()
     );
-    // Another process, which has not seen the definition being made.
+    // Another process, which has not seen the definition being created.
     let other = World::with(
         world.plane,
         world.namespace.clone(),
@@ -161,7 +161,7 @@ async fn a_definition_and_its_objects_are_applied_in_one_go() {
     );
 }
 
-/// Widgets are healthy at a size of 2, and everything else at once.
+/// Reports widgets as healthy at a size of 2, and everything else at once.
 struct BySize;
 
 #[async_trait]
@@ -206,7 +206,7 @@ async fn objects_are_watched_when_their_definition_has_come_and_not_before() {
         .unwrap();
         world.edit(&widgets, "w", &json!({"spec": {"size": 2}}));
     };
-    // Watches that are opened for what is not served would not have told everything before it is planned.
+    // Watches that are opened for an unserved kind would not have reported everything before planning.
     let (applied, ()) = tokio::join!(world.converge(&objects), growing);
     assert_eq!(applied.unwrap().summary.create, 3);
     let seen = proxy.seen();
@@ -396,7 +396,7 @@ async fn two_versions_of_a_kind_are_watched_side_by_side() {
     tracker.observe(&world.release, &kinds);
     let name = &world.release.application;
     tracker.synced(name, LIMIT).await.unwrap();
-    // What the checks of its objects say is an event, too.
+    // The verdicts of the checks of its objects are events, too.
     let ids: Vec<ObjectId> = inventory.entries().map(Entry::id).collect();
     let waited = tracker
         .wait(name, &ids, LIMIT, &CancellationToken::new(), &|_| {})
@@ -436,7 +436,7 @@ async fn what_was_applied_at_a_version_that_is_not_served_any_more_is_deleted_at
         world.namespace
     );
     until_refused(&world, &path, "NotFound");
-    // This process believes what was true before, and one that starts now has never known of the version.
+    // This process believes what was true before; a process that starts now has never known the version.
     let planned = world.plan(&all[1..], Depth::Local).await;
     assert!(planned.is_err(), "what is still rendered is not served");
     let planned = world.plan(&rest, Depth::Local).await.unwrap();
@@ -479,7 +479,7 @@ async fn objects_of_a_kind_that_came_after_the_server_was_asked_are_deleted() {
     assert!(world.live(&widgets(&world), "w").is_none());
 }
 
-/// Registers an API server that is not there, and returns the name of the `APIService` and the path of its version.
+/// Registers an API server that does not exist, and returns the name of the `APIService` and the path of its version.
 fn register_nobody(world: &World) -> (String, String) {
     let service = format!("v1.{}", group(world));
     let registration = json!({

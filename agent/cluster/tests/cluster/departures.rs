@@ -1,4 +1,4 @@
-//! Objects whose deletion is awaited, or is not to be.
+//! Objects whose deletion is awaited, or does not take place.
 
 use pintle_cluster::{ClusterError, Silent, WriteError};
 use pintle_core::plan::Depth;
@@ -15,17 +15,17 @@ use crate::{
     world::{LIMIT, World, annotated, config_map},
 };
 
-/// Has an object come after a `ConfigMap`, which is deleted when the object is gone.
+/// Makes an object come after a `ConfigMap`, which is deleted once the object is gone.
 fn second(object: Value) -> Value {
     annotated(object, "pintle.dev/depends-on", "ConfigMap/first")
 }
 
-/// Says whether it was looked whether an object is gone, and that was answered.
+/// Returns whether a request checked if an object is gone, and was answered.
 fn is_look(one: &Proxied) -> bool {
     one.uri.contains("fieldSelector=metadata.name") && one.status == 200
 }
 
-/// Waits until something is so, and sees that nothing has gone meanwhile for which the second object is the reason to stay.
+/// Waits until `is_so` holds, and checks that the first object stays in the meantime, because the second one still exists.
 async fn while_held(world: &World, what: &str, is_so: impl Fn() -> bool) {
     until_async(what, LIMIT, || async {
         let first = world.live("configmap", "first");
@@ -49,7 +49,7 @@ async fn an_object_is_not_gone_because_its_path_is_not_found() {
     let all = [definition.clone(), first, second(widget(&world, "second"))];
     world.converge(&all).await.unwrap();
     world.hold(&widgets(&world), "second");
-    // What stands before the server answers the watch, and the list that is asked for then.
+    // A proxy before the server answers the watch, and the list that is then requested.
     let not_found = Fault::on("GET", "fieldSelector=metadata.name").times(2);
     proxy.inject(not_found.body(404, "text/plain", "404 page not found\n"));
     proxy.forget();
@@ -91,7 +91,7 @@ async fn an_object_is_not_gone_because_its_version_is() {
         while_held(&world, "it is awaited", || is_watched_at("v1beta1")).await;
         world.plane.apply(&definition(false)).unwrap();
         until_refused(&world, &at("v1beta1"), "NotFound");
-        // The server may leave a watch open at a version that it does not serve any more.
+        // The server may leave a watch open at a version that it no longer serves.
         proxy.cut_answers();
         while_held(&world, "it is awaited elsewhere", || is_watched_at("v1")).await;
         world.let_go(&widgets(&world), "second");

@@ -1,4 +1,4 @@
-//! What others change, and what an application ignores of it.
+//! What others change, and which changes an application ignores.
 
 use pintle_cluster::Leave;
 use pintle_core::{drift::DriftSettings, plan::Depth};
@@ -51,7 +51,7 @@ async fn an_ignored_field_is_left_to_whoever_has_taken_it() {
     assert_eq!(live["spec"]["template"]["metadata"]["labels"]["more"], "1");
     assert!(tracker.drift(&name, &applied.inventory).is_empty());
 
-    // It is not ours any more, and applying again is not needed.
+    // The application no longer owns it, and it need not be applied again.
     let mark = world.plane.requests_mark().unwrap();
     world.converge(&[other]).await.unwrap();
     let lines = world.request_lines(mark);
@@ -122,7 +122,7 @@ async fn drift_that_is_left_is_told_with_who_and_what_and_put_right_when_asked()
         "{lines:?}"
     );
 
-    // A change in the source writes the object, and with it everything.
+    // A change in the source writes the object, and everything in it.
     let changed = with(config_map("a", "1"), "/data/more", json!("x"));
     let applied = world
         .converge(&[changed.clone(), config_map("b", "1")])
@@ -153,7 +153,7 @@ async fn what_left_the_source_and_stays_is_let_be_and_forgotten_when_it_is_gone(
 
     let two = json!({"data": {"key": "2"}});
     world.edit_as("eve", "configmap", "stays", &two);
-    // One watch tells of both, in this order.
+    // One watch reports both, in this order.
     world.kubectl(&["delete", "configmap", "gone"]);
     until_async("it is seen to be gone", LIMIT, || async {
         let gone = tracker.out_of_sight(&name, kept.left());
@@ -177,7 +177,7 @@ async fn what_left_the_source_and_stays_is_let_be_and_forgotten_when_it_is_gone(
     let left: Vec<String> = applied.inventory.left().map(|id| id.name.clone()).collect();
     assert_eq!(left, ["stays"]);
 
-    // When it comes back it is applied, whatever has become of it: that is no drift.
+    // When it returns to the source it is applied, whatever its state: that is not drift.
     world.release.leaves = Leave::Everything;
     let applied = world.converge(&objects[1..]).await.unwrap();
     assert_eq!(applied.summary.update, 1);

@@ -1,4 +1,4 @@
-//! Why objects are not ready, when it cannot be asked at first, or of all pods.
+//! Why objects are not ready, if the reason cannot be read at first, or there are too many pods.
 
 use std::{
     sync::{Arc, Mutex},
@@ -16,7 +16,7 @@ use crate::{
     world::{LIMIT, World, deployment, with},
 };
 
-/// How often one request is sent at most.
+/// The maximum number of times one request is sent.
 const ATTEMPTS: usize = 6;
 
 /// Applies a Deployment whose one pod keeps ending.
@@ -27,7 +27,7 @@ async fn apply_crashing(world: &World) -> Vec<ObjectId> {
     inventory.entries().map(Entry::id).collect()
 }
 
-/// Waits until what is told is enough, and returns all that was told until then.
+/// Waits until what is reported is enough, and returns everything that was reported until then.
 async fn told_until(
     world: &World,
     tracker: &Tracker,
@@ -73,7 +73,7 @@ fn items(list: &str) -> Value {
     serde_json::from_str::<Value>(list).unwrap()["items"].take()
 }
 
-/// Answers with a page that has another one after it.
+/// Answers with a page that is followed by another one.
 fn page(requests: Fault, items: &Value) -> Fault {
     let page = json!({"kind": "List", "apiVersion": "v1", "metadata": {"continue": "more"}, "items": items});
     requests.body(200, "application/json", page.to_string())
@@ -104,7 +104,7 @@ async fn a_pod_in_trouble_is_found_on_any_page_that_is_read() {
     let pods = crashing_pods(&world);
     let healthy = page(Fault::on("GET", "/pods?labelSelector"), &json!([]));
 
-    // Every page has another one after it.
+    // Every page is followed by another one.
     proxy.inject(healthy.clone());
     let told = told_until(&world, &tracker, &ids, |one| !one.unknown.is_empty()).await;
     let unknown = &told.last().unwrap().unknown;
@@ -116,7 +116,7 @@ async fn a_pod_in_trouble_is_found_on_any_page_that_is_read() {
     proxy.heal();
     proxy.forget();
 
-    // Whoever is in trouble is on the second page.
+    // The pod in trouble is on the second page.
     proxy.inject(page(Fault::on("GET", "continue=more"), &pods));
     proxy.inject(healthy);
     let told = told_until(&world, &tracker, &ids, |one| one.cause.is_some()).await;
@@ -127,7 +127,7 @@ async fn a_pod_in_trouble_is_found_on_any_page_that_is_read() {
     );
     let seen = proxy.seen();
     let mut lists = seen.iter().map(|request| &request.uri);
-    // The pods of the rollouts before are as many, and none of them says why this one does not go on.
+    // The previous rollouts have just as many pods, and none of them says why this one does not progress.
     assert!(
         lists.any(|uri| uri.contains("/pods?labelSelector")
             && uri.contains("pod-template-hash%3D")

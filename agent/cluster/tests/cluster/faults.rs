@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::world::{LIMIT, SimpleJudge, World, application, config_map, with};
 
-/// A world behind a proxy of its own.
+/// Creates a world behind a proxy of its own.
 pub(crate) async fn behind_proxy(prefix: &str) -> (World, Proxy) {
     behind_proxy_with(prefix, Options::default()).await
 }
@@ -222,7 +222,7 @@ async fn a_namespace_that_is_being_deleted_is_waited_for() {
             "all.yaml:1:1: ConfigMap {name}/a: the namespace {name} is being deleted: waiting until it is gone"
         )
     );
-    // It goes, and the next run makes it anew.
+    // It goes away, and the next run creates it again.
     world
         .plane
         .kubectl(&[
@@ -247,7 +247,7 @@ async fn a_namespace_that_is_being_deleted_is_waited_for() {
     .unwrap();
 }
 
-/// Waits until the objects of these kinds, and no others, are seen to have drifted.
+/// Waits until exactly the objects of these kinds are seen to have drifted.
 async fn until_drifted(world: &World, tracker: &Tracker, inventory: &Inventory, kinds: &[&str]) {
     pintle_harness::until_async("the drift is seen", LIMIT, || async {
         let mut drift: Vec<String> = tracker
@@ -276,7 +276,7 @@ async fn watches_that_break_are_resumed_without_applying_anything() {
     let tracker = Tracker::new(&world.connection, Arc::new(SimpleJudge), options);
     world.cluster = world.cluster.clone().with_tracker(tracker.clone());
     let inventory = world.converge(&application()).await.unwrap().inventory;
-    // A while without any watch, in which somebody edits and deletes.
+    // A period without any watch, in which someone edits and deletes.
     proxy.inject(Fault::on("GET", "watch=true").refuse());
     proxy.cut_answers();
     world.edit(
@@ -311,7 +311,7 @@ async fn a_kind_that_cannot_be_listed_hides_the_drift_of_no_other() {
     let objects = [config_map("a", "1"), application()[1].clone()];
     let inventory = world.converge(&objects).await.unwrap().inventory;
     let name = &world.release.application;
-    // Services may neither be listed nor watched any more.
+    // Services may no longer be listed or watched.
     let refused = Fault::on("GET", "/services?").status(403, "Forbidden", "no services");
     proxy.inject(refused);
     proxy.cut_answers();
@@ -320,7 +320,7 @@ async fn a_kind_that_cannot_be_listed_hides_the_drift_of_no_other() {
     world.kubectl(&["delete", "service", "web"]);
     world.edit("configmap", "a", &json!({"data":{"key":"edited"}}));
     until_drifted(&world, &tracker, &inventory, &["ConfigMap"]).await;
-    // A watch's begins otherwise.
+    // The query of a watch begins differently.
     let is_list = |uri: &str| uri.contains("/services?labelSelector=");
     pintle_harness::until_async("a list is refused", LIMIT, || async {
         let seen = proxy.seen();
@@ -476,7 +476,7 @@ async fn a_rest_that_is_asked_for_where_kinds_are_followed_is_kept_by_all_reques
     until_all_rest(&world).await;
 }
 
-/// A world that waits little for an answer, and one that never comes within any test.
+/// Creates a world that does not wait long for a response, and a delay that outlasts every test.
 async fn impatient(prefix: &str) -> (World, Proxy, Duration) {
     let options = Options {
         request_timeout: Duration::from_secs(2),
@@ -527,7 +527,7 @@ async fn an_event_that_is_not_answered_holds_nobody_up() {
     assert_eq!(written.matches("a note").count(), 1, "{written}");
 }
 
-/// Lets the server list only these groups, beside the core group.
+/// Makes the server list only these groups, besides the core group.
 fn list_only(proxy: &Proxy, groups: Value) {
     let list = json!({"kind": "APIGroupDiscoveryList", "items": groups}).to_string();
     let answer = Fault::on("GET", "/apis");
@@ -535,7 +535,7 @@ fn list_only(proxy: &Proxy, groups: Value) {
     proxy.decide_by(move |_, uri| (uri == "/apis").then(|| answer.clone()));
 }
 
-/// Asks the server anew, and says whether Deployments and Things are served.
+/// Asks the server again, and returns whether Deployments and Things are served.
 async fn are_served(world: &World) -> [bool; 2] {
     let discovery = world.cluster.discovery();
     discovery.ask_anew().await.unwrap();

@@ -1,4 +1,4 @@
-//! Hooks on a real control plane: what runs when, what is left, and what is said of one that fails.
+//! Hooks on a real control plane: what runs when, what is left, and how a failure is reported.
 
 use std::{
     collections::BTreeSet,
@@ -28,7 +28,7 @@ use crate::{
     world::{Impatient, Starved, World, annotated, approve, config_map, deployment},
 };
 
-/// Remembers what happened, in order.
+/// Records what happened, in order.
 #[derive(Default)]
 struct Diary(Mutex<Vec<String>>);
 
@@ -92,7 +92,7 @@ impl Rendering {
     }
 }
 
-/// Converges and completes, and says what happened.
+/// Converges and completes, and returns what happened.
 async fn release(
     world: &World,
     rendered: &Rendered,
@@ -143,7 +143,7 @@ async fn failure(world: &World, rendered: &Rendered) -> String {
     error.to_string()
 }
 
-/// What an attempt to remove all that the application has came to.
+/// The result of an attempt to remove everything that the application has.
 pub(crate) struct Removal {
     pub(crate) diary: Vec<String>,
     pub(crate) kept: Vec<Kept>,
@@ -192,7 +192,7 @@ pub(crate) async fn remove_telling(
     (planned.kept, result)
 }
 
-/// Removes all that the application has.
+/// Removes everything that the application has.
 async fn removed(world: &mut World) -> Vec<String> {
     let Removal { diary, result, .. } = remove(world).await;
     world
@@ -203,7 +203,7 @@ async fn removed(world: &mut World) -> Vec<String> {
     diary
 }
 
-/// A Job whose pods behave as a label says.
+/// Returns a Job whose pods behave as a label says.
 pub(crate) fn job(name: &str, pod: &str) -> Value {
     json!({
         "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name},
@@ -276,7 +276,7 @@ async fn a_release_goes_through_its_life() {
         ["job.batch/migrate".to_owned(), "job.batch/undo".to_owned()].into()
     );
     let mut diary = removed(&mut world).await;
-    // What is deleted together is gone in any order.
+    // Objects that are deleted together are gone in any order.
     diary[1..3].sort();
     insta::assert_snapshot!(diary.join("\n"), @"
     pre-delete Job save done
@@ -305,7 +305,7 @@ async fn the_removal_ends_with_its_hooks_where_a_kind_goes_with_its_definition()
     assert!(diary.ends_with(&last.map(str::to_owned)), "{diary:?}");
 }
 
-/// What a plan does, in the order of identity, with the events of hooks.
+/// Returns what a plan does, in the order of identity, with the events of hooks.
 fn does(planned: &Planned) -> Vec<String> {
     let line = |change: &Change| {
         let events: Vec<_> = change.hook.iter().map(|event| event.name()).collect();
@@ -359,7 +359,7 @@ async fn hooks_for_the_removal_are_in_the_plan_that_keeps_them_and_in_no_other()
     let kept = world.live("secret", "pintle-hooks.web").unwrap();
     assert_eq!(world.live("job", "bye"), None);
 
-    // What is kept is not kept again, whatever else comes.
+    // Hooks that are already kept are not kept again, whatever else changes.
     let inventory = world.store().await.inventory().clone();
     assert!(
         planned(&world, &version(""), &inventory)
@@ -380,7 +380,7 @@ async fn hooks_for_the_removal_are_in_the_plan_that_keeps_them_and_in_no_other()
         kept["metadata"]["resourceVersion"]
     );
 
-    // One that changes brings all of them into the plan, and so does an earlier version that has asked nobody.
+    // A change to one of them brings all of them into the plan, and so does an earlier version that asked no policy.
     let both = ["keep bye post-delete", "keep save pre-delete"];
     let changed = planned(&world, &version("failed"), &inventory).await;
     assert_eq!(does(&changed), both);
@@ -392,7 +392,7 @@ async fn hooks_for_the_removal_are_in_the_plan_that_keeps_them_and_in_no_other()
     earlier.release.as_mut().unwrap().removal_hooks = Some(Digest::of("kept by another version"));
     assert_eq!(does(&planned(&world, &version(""), &earlier).await), both);
 
-    // Nothing is left of hooks that are no longer there.
+    // Nothing is left of hooks that no longer exist.
     let without = Rendering::new().object(config_map("web", "1")).finish();
     happened(&world, &without).await;
     assert_eq!(world.live("secret", "pintle-hooks.web"), None);
@@ -463,7 +463,7 @@ async fn a_hook_that_fails_is_explained_and_stops_what_comes_after() {
     failure(&world, &broken("failed", &[])).await;
     let second = world.live("job", "migrate").unwrap();
     assert_ne!(first["metadata"]["uid"], second["metadata"]["uid"]);
-    // Mended, it is still an installation.
+    // Once repaired, it is still an installation.
     let diary = happened(&world, &broken("", &[HookDeletion::Failed])).await;
     insta::assert_snapshot!(diary.join("\n"), @"
     gone Job migrate
@@ -524,7 +524,7 @@ async fn a_check_that_wants_to_be_asked_again_at_once_is_not_asked_without_a_pau
         .finish();
     let error = failure(&world, &rendered).await;
     assert!(error.contains("its pre-install hook failed"), "{error}");
-    // Ten times in a second, and for each event about the object.
+    // Ten times per second, and once for each event about the object.
     let asked = judge.asked();
     assert!(asked < 10 + 2 * Starved::FAILURES, "{asked} times");
 }

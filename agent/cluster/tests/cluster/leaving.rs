@@ -1,4 +1,4 @@
-//! Who hears of objects that leave an application.
+//! Who is told about objects that leave an application.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +11,7 @@ use pintle_core::object::ObjectId;
 
 use crate::world::{World, annotated, config_map};
 
-/// Others, who want nothing and keep what they hear.
+/// Other applications, which want nothing and record what they are told.
 #[derive(Debug, Default)]
 struct Others(Mutex<Vec<String>>);
 
@@ -21,7 +21,7 @@ impl Others {
         self.0.lock().unwrap().extend(heard);
     }
 
-    /// Gives what they have heard since this was asked last.
+    /// Returns what they have been told since the last call.
     fn heard(&self) -> Vec<String> {
         self.0.lock().unwrap().drain(..).collect()
     }

@@ -1,4 +1,4 @@
-//! The cluster crate against a real control plane, one for all tests. Each test has its own namespace.
+//! The cluster crate against a real control plane, shared by all tests. Each test has its own namespace.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod applying;

@@ -1,4 +1,4 @@
-//! What waits for what, when objects are written and deleted.
+//! What waits for what when objects are written and deleted.
 
 use async_trait::async_trait;
 use pintle_cluster::{
@@ -17,7 +17,7 @@ use crate::world::{LIMIT, World, annotated, config_map, deployment};
 
 const WAVE: &str = "pintle.dev/wave";
 
-/// A deployment that never becomes available.
+/// Returns a deployment that never becomes available.
 fn stuck(name: &str) -> Value {
     let mut object = deployment(name, 1);
     object["spec"]["template"]["metadata"]["labels"]["testing.pintle.dev/pod"] =
@@ -62,7 +62,7 @@ async fn a_wave_that_does_not_become_healthy_ends_the_run_and_the_next_is_not_wr
     );
 }
 
-/// An inventory that another writer changes while the deployment `web` is awaited, which becomes healthy then.
+/// An inventory that another writer changes while the deployment `web` is awaited, which then becomes healthy.
 struct Overtaken {
     store: ConfigMapStore,
     plane: &'static ControlPlane,

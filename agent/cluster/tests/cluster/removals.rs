@@ -14,7 +14,7 @@ use crate::{
     world::{World, annotated, config_map},
 };
 
-/// Remembers whose end was awaited, in order.
+/// Records which deletions were awaited, in order.
 #[derive(Default)]
 struct Awaited(Mutex<Vec<String>>);
 

@@ -141,7 +141,7 @@ async fn an_inventory_is_kept_in_the_status_and_a_run_costs_two_writes() {
         (now.status.unwrap().objects, now.generation),
         (2, known.generation)
     );
-    // The same again is no request.
+    // Writing the same status again makes no request.
     let again = applications
         .get(Some(&world.namespace), "web")
         .await
@@ -180,7 +180,7 @@ async fn nobody_elses_status_is_overwritten_but_a_changed_spec_is_no_obstacle() 
         .await
         .unwrap_err();
     assert!(matches!(error, StatusError::Superseded { .. }), "{error}");
-    // An answer that was lost: what was to be written is there.
+    // The response was lost: the status is already as it should be.
     assert!(
         applications
             .write_status(&known, &status("one"))
@@ -209,7 +209,7 @@ async fn a_finalizer_holds_a_resource_until_it_is_removed() {
         .unwrap()
         .unwrap();
     assert!(found.deleting);
-    // Known from before: the resource has changed since.
+    // This is an older state: the resource has changed since.
     applications.remove_finalizer(&held).await.unwrap();
     assert_eq!(
         applications
@@ -304,7 +304,7 @@ async fn a_seed_of_the_command_line_is_kept_once() {
     let own = Seed::from_text("own");
     Seeds::keep(connection, application, &own).await.unwrap();
     assert_eq!(known().await, Some(own.clone()));
-    // The answer was lost, and it is asked again.
+    // The response was lost, and the request is repeated.
     Seeds::keep(connection, application, &own).await.unwrap();
     let error = Seeds::keep(connection, application, &Seed::from_text("other")).await;
     assert!(matches!(error, Err(SeedError::Superseded { .. })));

@@ -11,7 +11,7 @@ use crate::{
     world::{World, annotated, with},
 };
 
-/// The same kind with one more property, which is one of two.
+/// Returns the same kind with one more property, which has one of two values.
 fn coloured_definition(world: &World) -> Value {
     let colour = json!({"type": "string", "enum": ["red", "blue"]});
     let properties = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/colour";
@@ -53,7 +53,7 @@ async fn a_plan_that_changes_a_definition_may_use_what_it_adds() {
     let planned = world.plan(&grown, Depth::Server).await.unwrap();
     let summary = planned.plan.summary();
     assert_eq!((summary.update, summary.create), (2, 1));
-    // Only whether it has to be made again is asked of the server.
+    // The server is asked only whether it has to be made again.
     let allowed = annotated(used[0].clone(), "pintle.dev/replace", "allowed");
     let replaced = [coloured_definition(&world), allowed];
     let planned = world.plan(&replaced, Depth::Local).await.unwrap();
@@ -96,7 +96,7 @@ async fn what_uses_a_new_schema_takes_nothing_over_that_is_not_ones_own() {
         .await
         .unwrap();
     world.kubectl(&["delete", &widgets(&world), "again"]);
-    // One of them is listed in the inventory, and one has never been seen.
+    // The inventory lists one of them; the other has never been seen.
     for name in ["again", "new"] {
         let theirs = with(widget(&world, name), "/spec/size", json!(2));
         let theirs = with(theirs, "/metadata/namespace", json!(world.namespace));
@@ -134,7 +134,7 @@ async fn what_only_the_new_schema_tells_is_planned_again() {
     let other = with(coloured(&world, "w"), "/spec/size", json!(2));
     let other = annotated(other, "pintle.dev/replace", "allowed");
     let changed = [fixing, other];
-    // The schema before does not know the colour, and so cannot say that the size must stay.
+    // The previous schema does not know the colour, and so cannot say that the size must stay.
     let Err(ClusterError::Failed(error)) = world.converge(&changed).await else {
         panic!("it could not be changed and was")
     };

@@ -1,4 +1,4 @@
-//! What many want to know of is watched a few times.
+//! Many followers of changes share a few watches.
 
 use std::collections::BTreeSet;
 

@@ -21,14 +21,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::world::{LIMIT, World, config_map};
 
-/// Says of each object that it is healthy, and which value it has; of `a` of one application only when it is let go.
+/// Reports each object as healthy, with its value; for `a` of one application, only when it is released.
 struct Gate {
     slow: ApplicationName,
-    /// Told the value of each `a` that is to be judged.
+    /// Receives the value of each `a` that is to be judged.
     asked: mpsc::UnboundedSender<String>,
-    /// As many as may go.
+    /// As many permits as checks may proceed.
     permits: Semaphore,
-    /// How many are held.
+    /// How many checks are held.
     held: watch::Sender<usize>,
 }
 
@@ -60,7 +60,7 @@ impl Judge for Gate {
         let value = object["data"]["key"].as_str().unwrap_or_default();
         if *application == self.slow && id.name == "a" {
             let _holding = Holding::new(&self.held);
-            // The test may have seen enough.
+            // The test may have seen enough, and dropped the receiver.
             let _ = self.asked.send(value.to_owned());
             self.permits.acquire().await.unwrap().forget();
         }
@@ -81,11 +81,11 @@ impl Gate {
     }
 }
 
-/// Two applications with objects of one kind, which one watch tells of. Checks of the first one's `a` are held.
+/// Two applications with objects of one kind, which one watch covers. Checks of the first one's `a` are held.
 struct Fixture {
     slow: World,
     other: World,
-    /// Of the first application, as it was applied.
+    /// The inventory of the first application, as applied.
     inventory: Inventory,
     kinds: BTreeSet<ResourceType>,
     gate: Arc<Gate>,
@@ -146,13 +146,13 @@ impl Fixture {
         found.map(|(_, observed)| observed)
     }
 
-    /// Returns what was said of an object.
+    /// Returns the last verdict on an object.
     fn said(&self, world: &World, name: &str) -> String {
         let observed = self.observed(world, name);
         observed.map_or_else(String::new, |one| one.assessment.message)
     }
 
-    /// Waits until an object is seen as it is.
+    /// Waits until the current state of an object has been seen.
     async fn seen(&self, world: &World, name: &str) {
         let live = world.live("configmap", name).unwrap();
         let version = &live["metadata"]["resourceVersion"];
@@ -260,7 +260,7 @@ async fn checks_end_with_their_application_and_count_for_none_that_comes_back() 
     assert_eq!(fixture.asked().await, "2");
     let said = fixture.said(&fixture.slow, "a");
     assert_eq!(said, "its health check has not answered yet");
-    // It may have been asked for by the watch and by the list.
+    // It may have been requested by the watch and by the list.
     fixture.gate.let_go(2);
     assert_eq!(fixture.wait(LIMIT).await, Waited::Healthy);
     assert_eq!(fixture.said(&fixture.slow, "a"), "2");

@@ -1,4 +1,4 @@
-//! Drift and health, as watches tell them.
+//! Drift and health, as watches report them.
 
 use std::{
     collections::BTreeSet,
@@ -42,7 +42,7 @@ async fn an_edit_is_seen_with_its_author_and_a_deletion_too() {
         .unwrap()
         .inventory;
     let name = world.release.application.clone();
-    // What the checks of the applied objects say is an event, too.
+    // The verdicts of the checks of the applied objects are events, too.
     let cancel = CancellationToken::new();
     let waited = tracker
         .wait(&name, &ids(&inventory), LIMIT, &cancel, &|_| {})
@@ -64,7 +64,7 @@ async fn an_edit_is_seen_with_its_author_and_a_deletion_too() {
         }
     }
     let drift = tracker.drift(&name, &inventory);
-    // Both changed it within one second, which is as exactly as the server tells.
+    // Both changed it within one second, which is the precision of the server's times.
     assert!(drift[0].managers.contains(&"eve".to_owned()) && !drift[0].is_gone);
     assert_eq!((drift[1].id.name.as_str(), drift[1].is_gone), ("b", true));
     let applied = world
@@ -78,7 +78,7 @@ async fn an_edit_is_seen_with_its_author_and_a_deletion_too() {
     );
 }
 
-/// Says that an object is on its way until a time, and then that it is late. Nothing happens to the object meanwhile.
+/// Reports that an object is in progress until a time, and then that it is late. Nothing happens to the object in the meantime.
 struct Deadline(std::time::Instant);
 
 #[async_trait::async_trait]
@@ -143,7 +143,7 @@ async fn a_removed_label_counts_as_drift_and_is_put_back_with_nothing_else() {
     let mut world = World::new("label").await;
     let tracker = world.track();
     world.converge(&[deployment("web", 4)]).await.unwrap();
-    // The count is taken out of git and left as it is: nobody else owns it yet.
+    // The count is taken out of git and left as it is: it has no other owner yet.
     let rule = json!({"ignore": [{"kind": "Deployment", "pointers": ["/spec/replicas"]}]});
     world.release.drift = serde_json::from_value(rule).unwrap();
     let mut web = deployment("web", 0);
@@ -226,7 +226,7 @@ async fn waiting_ends_with_health_or_with_what_is_missing() {
     assert_eq!(waited, Waited::Cancelled);
 }
 
-/// Says that an object is degraded until it is mended. Nothing happens to the object meanwhile.
+/// Reports that an object is degraded until it is repaired. Nothing happens to the object in the meantime.
 #[derive(Default)]
 struct Broken {
     is_mended: AtomicBool,
@@ -258,7 +258,7 @@ async fn waiting_ends_with_what_stays_degraded_and_not_with_what_was_so_at_first
     let (name, ids) = (&world.release.application, ids(&applied.inventory));
     let cancel = CancellationToken::new();
 
-    // Long before the time is over.
+    // Long before the timeout.
     let waiting = tracker.wait(name, &ids, LIMIT * 10, &cancel, &|_| {});
     let waited = tokio::time::timeout(LIMIT, waiting).await.unwrap();
     let Waited::Failed(unsettled) = waited else {
@@ -317,7 +317,7 @@ async fn one_watch_serves_all_applications_and_those_that_come_late_miss_nothing
     );
     assert_eq!(tracker.snapshot(&other.release.application).len(), 1);
     assert_eq!(world.request_lines(mark), [""; 0]);
-    // Once it was forgotten, what there is has to be asked for.
+    // Once it was forgotten, the existing objects have to be requested.
     tracker.forget(&other.release.application);
     tracker.observe(&other.release, &kinds);
     tracker
@@ -429,7 +429,7 @@ async fn an_object_that_another_application_takes_over_is_lost_to_the_first() {
         world.connection.clone(),
     );
     other.release.application.name = "other".into();
-    // Its fields go first, and then its label: in the end nothing on it names the first one.
+    // Its fields go first, and then its label: in the end nothing on it names the first application.
     let moving = annotated(config_map("a", "2"), "pintle.dev/adopt", "allowed");
     other.converge(&[moving]).await.unwrap();
     until_async("the loss is seen", LIMIT, || async {

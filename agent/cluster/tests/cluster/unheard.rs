@@ -1,4 +1,4 @@
-//! Writes of which a run never hears what became of them.
+//! Writes whose outcome a run never learns.
 
 use pintle_cluster::{ClusterError, InventoryStore as _, Leave};
 use pintle_core::plan::Depth;
@@ -18,7 +18,7 @@ async fn what_was_made_although_its_answer_was_lost_is_listed_whatever_is_answer
             .times(times)
             .status(403, "Forbidden", "not today")
     };
-    // One that can be read afterwards, one that cannot, and one that was never made.
+    // One that can be read afterwards, one that cannot, and one that was never created.
     for part in ["/configmaps/seen", "/configmaps/unseen"] {
         proxy.inject(Fault::on("PATCH", part).times(1).lose_answer());
         proxy.inject(refuse(part, 1));
@@ -50,12 +50,12 @@ async fn what_was_made_although_its_answer_was_lost_is_listed_whatever_is_answer
 #[tokio::test]
 async fn what_a_run_has_left_undone_itself_is_nobodys_drift() {
     let (mut world, proxy) = behind_proxy("undone").await;
-    // Whoever goes back gets what was, also where drift is only told.
+    // A rollback restores the previous state, even if drift is only reported.
     world.release.leaves = Leave::Everything;
     let before = [deployment("web", 0), config_map("a", "1")];
     world.converge(&before).await.unwrap();
 
-    // One is deleted and then not made again.
+    // One is deleted and then not created again.
     let mut web = before[0].clone();
     for label in [
         "/spec/selector/matchLabels/app",
@@ -64,7 +64,7 @@ async fn what_a_run_has_left_undone_itself_is_nobodys_drift() {
         web = with(web, label, json!("other"));
     }
     let web = annotated(web, "pintle.dev/replace", "allowed");
-    // The first is the dry run that says that a field cannot be changed.
+    // The first request is the dry run, which finds that a field cannot be changed.
     proxy.inject(
         Fault::on("PATCH", "/deployments/web")
             .after(1)
@@ -79,7 +79,7 @@ async fn what_a_run_has_left_undone_itself_is_nobodys_drift() {
     world.converge(&before).await.unwrap();
     assert!(world.live("deployment", "web").is_some());
 
-    // The other is written, and nobody hears of it.
+    // The other is written, and the response is lost.
     proxy.inject(Fault::on("PATCH", "/configmaps/a").times(1).lose_answer());
     proxy.inject(Fault::on("PATCH", "/configmaps/a").status(503, "ServiceUnavailable", "later"));
     let after = [before[0].clone(), config_map("a", "2")];

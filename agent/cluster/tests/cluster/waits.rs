@@ -1,4 +1,4 @@
-//! What a run that was stopped has waited for, the next one does not wait for anew.
+//! The time that a stopped run has waited counts for the next run.
 
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ fn failed(result: Result<Applied, ClusterError<ApplyError>>) -> ApplyError {
     error
 }
 
-/// Stops a run while it waits for an object, and says how the next one ends if that was an hour ago.
+/// Stops a run while it waits for an object, and returns how the next one ends if that was an hour ago.
 async fn next_ends(prefix: &str, group: &str, kind: &str, all: &Rendered) -> String {
     let mut world = World::new(prefix).await;
     world.track();
@@ -46,7 +46,7 @@ async fn next_ends(prefix: &str, group: &str, kind: &str, all: &Rendered) -> Str
     let before = uid(&world);
     let error = failed(world.converge_until(all, |_| false).await);
     assert_eq!(uid(&world), before, "it is the same that was waited for");
-    // It is tried again, and that has its own time.
+    // It is retried, and the retry has its own time.
     let next = world.release.waits.left_for(&id, HOUR, Instant::now());
     assert_eq!(next, HOUR);
     error.to_string()

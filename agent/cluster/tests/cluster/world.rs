@@ -31,10 +31,10 @@ use pintle_harness::{ApiRequest, ControlPlane};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-/// Long against anything that a busy machine takes.
+/// Long compared with anything that a busy machine takes.
 pub(crate) const LIMIT: Duration = Duration::from_secs(90);
 
-/// See the module's documentation.
+/// A namespace and the pipeline on it; see the module's documentation.
 pub(crate) struct World {
     pub(crate) plane: &'static ControlPlane,
     pub(crate) namespace: String,
@@ -43,7 +43,7 @@ pub(crate) struct World {
     pub(crate) release: Release,
 }
 
-/// Deployments are healthy when all their replicas are available, and everything else at once.
+/// Reports Deployments as healthy when all their replicas are available, and everything else at once.
 pub(crate) struct SimpleJudge;
 
 #[async_trait]
@@ -72,12 +72,12 @@ impl Judge for SimpleJudge {
     }
 }
 
-/// Cannot be asked [`Starved::FAILURES`] times, as on a machine that has too much to do, and then says that all is healthy.
+/// Cannot be asked [`Starved::FAILURES`] times, as on an overloaded machine, and then reports everything as healthy.
 #[derive(Default)]
 pub(crate) struct Starved(AtomicUsize);
 
 impl Starved {
-    /// More than there are events about an object that is made and then left alone.
+    /// More than there are events about an object that is created and then left alone.
     pub(crate) const FAILURES: usize = 8;
 
     /// Returns how often it was asked.
@@ -99,7 +99,7 @@ impl Judge for Starved {
     }
 }
 
-/// Says of every object that it is on its way, and wants to be asked again at once.
+/// Reports every object as in progress, and wants to be asked again at once.
 #[derive(Default)]
 pub(crate) struct Impatient(AtomicUsize);
 
@@ -130,7 +130,7 @@ pub(crate) async fn connect(kubeconfig: &Path) -> Connection {
 }
 
 impl World {
-    /// Makes a namespace, and works on it as the administrator.
+    /// Creates a namespace, and works on it as the administrator.
     pub(crate) async fn new(prefix: &str) -> Self {
         let plane = ControlPlane::shared();
         let namespace = plane.namespace(prefix).unwrap();
@@ -168,7 +168,7 @@ impl World {
         tracker
     }
 
-    /// Opens the watches that a release needs before it is applied, and waits until they have told everything.
+    /// Opens the watches that a release needs before it is applied, and waits until they have reported everything.
     pub(crate) async fn observe(&self, prepared: &Prepared, inventory: &Inventory) {
         let tracker = self.cluster.tracker().unwrap();
         let kinds = self.cluster.kinds_served(prepared, inventory);
@@ -224,7 +224,7 @@ impl World {
             .await
     }
 
-    /// Applies a render, and stops as soon as it comes to some step.
+    /// Applies a render, and stops as soon as it reaches a certain step.
     pub(crate) async fn converge_until(
         &self,
         rendered: &Rendered,
@@ -281,7 +281,7 @@ impl World {
             .await
     }
 
-    /// Reads an object with kubectl; nothing if there is none.
+    /// Reads an object with kubectl; `None` if it does not exist.
     pub(crate) fn live(&self, kind: &str, name: &str) -> Option<Value> {
         let args = [
             "get",
@@ -303,19 +303,19 @@ impl World {
         self.edit_as("kubectl-patch", kind, name, change);
     }
 
-    /// The same in the name of a field manager.
+    /// Merges a change as [`World::edit`] does, under a field manager.
     pub(crate) fn edit_as(&self, manager: &str, kind: &str, name: &str, change: &Value) {
         let (manager, change) = (format!("--field-manager={manager}"), change.to_string());
         self.kubectl(&["patch", kind, name, "--type=merge", &manager, "-p", &change]);
     }
 
-    /// Keeps an object that is deleted where it is.
+    /// Keeps an object from going away when it is deleted.
     pub(crate) fn hold(&self, kind: &str, name: &str) {
         let change = json!({"metadata": {"finalizers": ["example.com/hold"]}});
         self.edit(kind, name, &change);
     }
 
-    /// Lets an object go that is held.
+    /// Releases an object that is held.
     pub(crate) fn let_go(&self, kind: &str, name: &str) {
         self.edit(kind, name, &json!({"metadata": {"finalizers": null}}));
     }
@@ -327,7 +327,7 @@ impl World {
             .unwrap()
     }
 
-    /// Returns Pintle's requests in this namespace since a mark, but watches.
+    /// Returns Pintle's requests in this namespace since a mark, except watches.
     pub(crate) fn requests(&self, mark: u64) -> Vec<ApiRequest> {
         let all = self.plane.requests_since(mark).unwrap();
         let ours = |request: &ApiRequest| {
@@ -338,7 +338,7 @@ impl World {
         all.into_iter().filter(ours).collect()
     }
 
-    /// Returns `verb resource/name` of each.
+    /// Returns `verb resource/name` for each request.
     pub(crate) fn request_lines(&self, mark: u64) -> Vec<String> {
         let line = |request: &ApiRequest| {
             format!("{} {}/{}", request.verb, request.resource, request.name)
@@ -349,7 +349,7 @@ impl World {
     }
 }
 
-/// Stops a run as soon as it comes to some step.
+/// Stops a run as soon as it reaches a certain step.
 struct Stopping<'a, F> {
     is_end: F,
     cancel: &'a CancellationToken,
@@ -363,7 +363,7 @@ impl<F: Fn(&Step<'_>) -> bool + Send + Sync> Progress for Stopping<'_, F> {
     }
 }
 
-/// Lets a plan through.
+/// Approves a plan.
 pub(crate) fn approve(planned: &Planned) -> Approved {
     Approved::without_gates(Checked::new(planned.plan.clone(), Vec::new()).unwrap())
 }
@@ -395,14 +395,14 @@ pub(crate) fn deployment(name: &str, replicas: u32) -> Value {
             "selector": {"matchLabels": {"app": name}},
             "template": {
                 "metadata": {"labels": {"app": name}},
-                // Written as the server does not: it stores `1`.
+                // Not in the server's form: it stores `1`.
                 "spec": {"containers": [{"name": "main", "image": "main:1", "resources": {"limits": {"cpu": "1000m"}}}]},
             },
         },
     })
 }
 
-/// Four objects, as in the benchmark.
+/// Returns four objects, as in the benchmark.
 pub(crate) fn application() -> Vec<Value> {
     vec![
         json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "web"}}),
