@@ -206,7 +206,7 @@ impl Connection {
             ClientBuilder::try_from(config).map_err(|error: kube::Error| ConnectError::Client {
                 detail: chain(&error),
             })?;
-        // Applies to every request, whoever sends it, until the response head arrives. A watch ends in its own way.
+        // Applies to every request, whoever sends it, until the response head arrives. A watch has its own time limit.
         let client = client
             .with_layer(&Bound)
             .with_layer(&TimeoutLayer::new(options.request_timeout));

@@ -21,7 +21,7 @@
 //!
 //! # What survives what
 //!
-//! The inventory lists each object before the first object is written. On the object itself, the annotation
+//! Before an object is first written, the inventory lists it. On the object itself, the annotation
 //! [`DESIRED_ANNOTATION`](pintle_core::names::DESIRED_ANNOTATION) names what was applied. A run that is killed at any point
 //! therefore leaves nothing that the next run does not know about, and nothing is applied twice. Every request has the same
 //! effect however often it is sent, and requests are retried when the server is busy or the connection breaks. Two agents that

@@ -25,7 +25,7 @@ pub enum RequestError {
     /// The server refused it.
     #[error("{0}")]
     Refused(Box<Refusal>),
-    /// The server did not answer in time, on any attempt.
+    /// The server did not answer in time, despite retries.
     #[error("the API server did not answer {request} within {limit:?}: is it overloaded?")]
     Timeout {
         /// The method and path.

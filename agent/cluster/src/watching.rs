@@ -170,7 +170,7 @@ impl kube::Resource for Watched {
     }
 }
 
-/// Watches until the receiver is dropped. Few objects are in memory at a time, because the channel is short.
+/// Watches until the receiver is dropped. Holds one object in memory at a time, besides the few in the channel.
 ///
 /// The initial state is streamed if the server can do that (beta since Kubernetes 1.32), and otherwise listed in pages.
 /// <https://kubernetes.io/docs/reference/using-api/api-concepts/#streaming-lists>

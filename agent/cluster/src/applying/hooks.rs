@@ -47,7 +47,7 @@ enum Stop {
 type Planned<'a> = (HookRun, &'a PreparedObject);
 
 impl Applier<'_> {
-    /// Finishes a release whose objects are healthy: runs the hooks for that event, and records that all is done.
+    /// Finishes a release whose objects are healthy: runs the hooks of the event after it, and records that all is done.
     pub(crate) async fn complete(
         &self,
         inventory: Inventory,

@@ -216,7 +216,7 @@ impl Applier<'_> {
             .set_managed_fields(resource, &change.id, &live, &fields, &self.manager)
             .await;
         match handed {
-            // The object changed in the meantime, or is gone: what is left behind is dealt with the next time.
+            // The object changed in the meantime, or is gone: what is left behind is dealt with next time.
             Err(error) if error.is_conflict() || error.is_not_found() => {}
             result => result.map_err(|error| self.error(error, change))?,
         }

@@ -21,7 +21,7 @@ use crate::{
 };
 
 impl Applier<'_> {
-    /// Once the objects are gone, runs the hooks for that event and deletes what hooks have left.
+    /// Once the objects are gone, runs the hooks of the event after that and deletes what hooks have left.
     pub(super) async fn after_removal(
         &self,
         deletions: &[&Change],

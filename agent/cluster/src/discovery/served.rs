@@ -94,8 +94,8 @@ impl Discovery {
         self.asked_if(|_| true).await.map(drop)
     }
 
-    /// Changes what is known. Receivers are notified if templates and lookups would now get another answer; learning anything for
-    /// the first time is not a change.
+    /// Changes what is known. Receivers are notified if templates and lookups would now get another answer, but not when anything
+    /// becomes known for the very first time.
     fn take_up(&self, change: impl FnOnce(&mut Arc<Kinds>)) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let before = known.api_versions();
