@@ -1,6 +1,6 @@
-//! The `Application` and `Plugin` resources: what an operator writes, and what Pintle answers.
+//! The `Application` and `Plugin` resources: what operators write, and the status that Pintle reports back.
 //!
-//! These are the types from which the CRDs, the reference and the schema of `pintle.yaml` are generated.
+//! The CRDs, the reference and the schema of `pintle.yaml` are generated from these types.
 
 mod cluster;
 mod file;
@@ -137,11 +137,11 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 impl ApplicationSpec {
-    /// Completes what an operator left open from the `pintle.yaml` in the source.
+    /// Fills in what the operator left open from the `pintle.yaml` in the source.
     ///
-    /// The file may choose the renderer, the target namespace and health checks that the operator did not, and add
-    /// policies, notifiers and fields that are ignored, as it may leave them out of the objects. It never weakens what the
-    /// operator set: accounts, pruning, deletion, whether drift is repaired and the operator's policies are not its business.
+    /// The file may choose the renderer, the target namespace and the health checks if the operator did not. It may also add
+    /// policies, notifiers and ignored fields, and may leave those fields out of the objects. It never weakens what the operator
+    /// set: service accounts, pruning, deletion, the drift mode and the operator's policies are out of its reach.
     #[must_use]
     pub fn completed_by(mut self, file: Self) -> Self {
         self.renderer = self.renderer.or(file.renderer);
@@ -291,7 +291,7 @@ pub struct GitSource {
     pub credentials: Option<SecretName>,
 }
 
-/// Which artifact of a registry is followed.
+/// The artifact that is followed in a registry.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum OciReference {
     /// A tag.
@@ -302,19 +302,19 @@ pub enum OciReference {
     Digest(Digest),
 }
 
-/// Why it is not clear which artifact is followed.
+/// The error for a source that does not say clearly which artifact it follows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OciReferenceError {
-    /// More than one was given.
+    /// More than one reference was given.
     #[error("the source names {}: expected at most one of tag, semver and digest", .0.join(" and "))]
     Ambiguous(Vec<&'static str>),
-    /// The digest is none.
+    /// The digest is malformed.
     #[error(transparent)]
     Digest(#[from] ParseDigestError),
 }
 
 impl OciSource {
-    /// Returns what is followed; without anything given, any release.
+    /// Returns the artifact that is followed; if nothing is given, any release.
     pub fn reference(&self) -> Result<OciReference, OciReferenceError> {
         let given = [
             ("tag", &self.tag),
@@ -338,7 +338,7 @@ impl OciSource {
     }
 }
 
-/// What is followed in a repository.
+/// The revision that is followed in a repository.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reference {
     /// The branch that the repository's HEAD names.
@@ -357,12 +357,12 @@ pub enum Reference {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the source names {}: expected at most one of branch, tag, semver and commit", .given.join(" and "))]
 pub struct AmbiguousReference {
-    /// Which were given.
+    /// The references that were given.
     pub given: Vec<&'static str>,
 }
 
 impl GitSource {
-    /// Returns what is followed.
+    /// Returns the reference that is followed.
     pub fn reference(&self) -> Result<Reference, AmbiguousReference> {
         let given = [
             ("branch", self.branch.clone().map(Reference::Branch)),

@@ -1,25 +1,25 @@
-//! Long messages, cut to what there is room for: a status has to fit into etcd, with the inventory and all else that is in it.
+//! Cutting of long messages: a status has to fit into etcd together with the inventory and everything else in it.
 
 use std::borrow::Cow;
 
-/// Most bytes of a message in a status, and in what notifiers are told.
+/// The maximum number of bytes of a message in a status, and in what notifiers receive.
 pub const MESSAGE_BYTES: usize = 4096;
-/// What is kept free for the remark on how much was left out.
+/// The number of bytes reserved for the remark on how much was left out.
 const REMARK_BYTES: usize = 64;
 
-/// Says whether a message is longer than there is room for.
+/// Returns whether a message is too long.
 pub fn is_long(message: &str) -> bool {
     message.len() > MESSAGE_BYTES
 }
 
-/// Returns a message, or as many of its lines as there is room for and how many more it has. A line that takes most of the room
-/// by itself is cut within.
+/// Returns a message, or as many of its lines as fit and a remark on how many more there are. A line that takes up most of the
+/// room by itself is cut in the middle.
 pub fn cut(message: &str) -> Cow<'_, str> {
     cut_to(message, MESSAGE_BYTES)
 }
 
-/// Returns a message with what comes after it, such as what can be done about it: the message is cut before that, and that only
-/// if it leaves no room for anything else.
+/// Returns a message with a tail, such as advice on what to do. The message is cut before the tail is; the tail is cut only if it
+/// leaves no room for anything else.
 pub fn cut_before(message: &str, tail: &str) -> String {
     let is_left = MESSAGE_BYTES.saturating_sub(message.len());
     let tail = cut_to(tail, is_left.max(MESSAGE_BYTES / 2));
@@ -27,7 +27,7 @@ pub fn cut_before(message: &str, tail: &str) -> String {
     format!("{message}{tail}")
 }
 
-/// Does as [`cut`], with room for so many bytes.
+/// Works like [`cut`], with room for the given number of bytes.
 pub fn cut_to(message: &str, room: usize) -> Cow<'_, str> {
     if message.len() <= room {
         return Cow::Borrowed(message);
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_line_that_is_too_long_is_cut_between_characters() {
-        // A character of two bytes begins at each odd place, and the room ends at an even one.
+        // Each two-byte character begins at an odd offset, and the room ends at an even one.
         let long = format!("a{}", "ü".repeat(MESSAGE_BYTES));
         let short = cut(&long);
         assert!(short.len() <= MESSAGE_BYTES);

@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 /// Writes the canonical text of a value.
 ///
-/// Keys are sorted by UTF-16 code units, there is no white space, strings use the shortest escapes, and a float with
-/// an integral value is written as that integer (`1.0` and `1` are one number in JSON).
+/// Keys are sorted by UTF-16 code units, there is no white space, strings use the shortest escapes, and a float with an integral
+/// value is written as that integer (`1.0` and `1` are the same number in JSON).
 pub fn to_string(value: &Value) -> String {
     let mut out = String::with_capacity(256);
     write(value, &mut out);
@@ -45,8 +45,8 @@ pub fn write(value: &Value, out: &mut String) {
     }
 }
 
-/// Says whether the keys stand as they have to be written: nearly always, since of ASCII the order by bytes is the order
-/// by UTF-16 code units.
+/// Returns whether the keys are already in the order in which they must be written. They nearly always are: for ASCII, byte order
+/// is the order of UTF-16 code units.
 fn is_in_order(map: &Map<String, Value>) -> bool {
     map.keys().all(|key| key.is_ascii()) && map.keys().is_sorted()
 }
@@ -69,14 +69,14 @@ fn write_number(number: &serde_json::Number, out: &mut String) {
         out.push_str(&number.to_string());
         return;
     }
-    // Neither i64 nor u64, so a float; serde_json holds no NaN and no infinity.
+    // Neither i64 nor u64, so a float. serde_json holds neither NaN nor infinities.
     let float = number.as_f64().unwrap_or_default();
     out.push_str(ryu_js::Buffer::new().format(float));
 }
 
 fn write_string(text: &str, out: &mut String) {
     out.push('"');
-    // What needs no escape is copied as it stands, which is nearly all of it.
+    // Whatever needs no escape is copied as it stands, which is nearly all of the text.
     let mut rest = text;
     while let Some(at) = first_escape(rest.as_bytes()) {
         out.push_str(&rest[..at]);
@@ -87,8 +87,8 @@ fn write_string(text: &str, out: &mut String) {
     out.push('"');
 }
 
-/// Finds the first byte that needs an escape. Most texts have none: they are looked through in blocks, each without a jump for
-/// its bytes, of which the compiler makes instructions for many at once.
+/// Finds the first byte that needs an escape. Most texts have none, so they are searched in blocks with no branch per byte, which
+/// the compiler turns into instructions that handle many bytes at once.
 fn first_escape(bytes: &[u8]) -> Option<usize> {
     const BLOCK: usize = 32;
     let is_plain = |block: &&[u8]| {
@@ -101,7 +101,7 @@ fn first_escape(bytes: &[u8]) -> Option<usize> {
     Some(plain + found)
 }
 
-/// All of these are ASCII, so a text may be cut at them.
+/// Returns whether a byte needs an escape. All such bytes are ASCII, so a text may be cut at them.
 const fn needs_escape(byte: u8) -> bool {
     byte < b' ' || byte == b'"' || byte == b'\\'
 }

@@ -1,19 +1,19 @@
-//! What an error says, with what caused it.
+//! The text of an error together with its causes.
 
 use std::error::Error;
 
-/// Writes an error and its causes as one text, each of them once. A cause that has several lines begins on a line of its own.
+/// Writes an error and its causes as one text, each of them once. A cause with several lines begins on a line of its own.
 pub fn chain(error: &dyn Error) -> String {
     chain_with(error, str::to_owned)
 }
 
-/// Does as [`chain`], with what each of them says made fit by `fit`.
+/// Works like [`chain`], but passes each error's text through `fit` first.
 pub fn chain_with(error: &dyn Error, fit: impl Fn(&str) -> String) -> String {
     let mut text = String::new();
     let mut next: Option<&dyn Error> = Some(error);
     while let Some(error) = next {
         let more = fit(&error.to_string());
-        // Many repeat what caused them in their own text.
+        // Many errors repeat their cause in their own text.
         if !text.contains(&more) {
             if !text.is_empty() {
                 text.push_str(if more.contains('\n') { ":\n" } else { ": " });
@@ -37,7 +37,7 @@ mod tests {
         cause: Option<Box<Link>>,
     }
 
-    /// Makes an error that says the first text, and is caused by one that says the next.
+    /// Builds an error with the first text, caused by an error with the next one, and so on.
     fn error(texts: &[&'static str]) -> Link {
         let cause = |cause, says| Some(Box::new(Link { says, cause }));
         *texts.iter().rev().copied().fold(None, cause).unwrap()

@@ -1,4 +1,4 @@
-//! What policies say to a plan. Only a plan that all let through can be applied.
+//! What policies say about a plan. A plan can be applied only if all of them let it through.
 
 use std::fmt;
 
@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{object::ObjectId, plan::Plan, problem::Problem};
 
-/// How much a finding matters.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Worth knowing.
     Info,
-    /// Worth mending.
+    /// Worth fixing.
     Warn,
     /// Nothing is written.
     Deny,
@@ -28,19 +28,19 @@ impl fmt::Display for Severity {
     }
 }
 
-/// What a policy found.
+/// Something that a policy found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     /// The policy plugin's name.
     pub policy: String,
-    /// Stable name of the rule, for exceptions.
+    /// The stable name of the rule, for exceptions.
     pub rule: String,
-    /// How much it matters.
+    /// The severity.
     pub severity: Severity,
-    /// The object, or nothing if the finding is about the plan as a whole.
+    /// The object, or `None` if the finding is about the plan as a whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<ObjectId>,
-    /// What, where, and what to do.
+    /// What is wrong, where, and what to do about it.
     pub problem: Problem,
 }
 
@@ -61,7 +61,7 @@ pub struct Checked {
     findings: Vec<Finding>,
 }
 
-/// A plan that a policy denies: nothing of it is written.
+/// A plan that a policy denies. None of it is written.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{}", denials(.findings))]
 pub struct Denied {
@@ -113,20 +113,20 @@ impl Checked {
         &self.plan
     }
 
-    /// Returns what policies found and let pass.
+    /// Returns what policies found but let pass.
     pub fn findings(&self) -> &[Finding] {
         &self.findings
     }
 }
 
-/// A plan that may be applied, and what policies found in it.
+/// A plan that may be applied, with what policies found in it.
 #[derive(Debug, Clone)]
 pub struct Approved {
     checked: Checked,
 }
 
 impl Approved {
-    /// Lets a checked plan through: beside policies nobody has to be asked yet.
+    /// Approves a checked plan: besides policies, there is no one to ask yet.
     pub fn without_gates(checked: Checked) -> Self {
         Self { checked }
     }
@@ -136,7 +136,7 @@ impl Approved {
         self.checked.plan()
     }
 
-    /// Returns what policies found and let pass.
+    /// Returns what policies found but let pass.
     pub fn findings(&self) -> &[Finding] {
         self.checked.findings()
     }

@@ -1,4 +1,4 @@
-//! Applications that wait for others: what is in the way of one, and which wait for each other in a circle.
+//! Applications that wait for others: what blocks an application, and which ones wait for each other in a cycle.
 
 use std::{
     borrow::Cow,
@@ -8,33 +8,33 @@ use std::{
 
 use crate::names::ApplicationName;
 
-/// What is known of an application that others may wait for.
+/// What is known about an application that others may wait for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dependency {
-    /// What it waits for itself.
+    /// The applications that it waits for itself.
     pub depends_on: Vec<ApplicationName>,
-    /// What keeps it from being Ready at its current revision; nothing if it is.
+    /// What keeps it from being Ready at its current revision, or `None` if it is Ready.
     pub not_ready: Option<String>,
 }
 
-/// What is in an application's way.
+/// Something that blocks an application.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Obstacle {
-    /// There is no such application.
+    /// The application does not exist.
     Missing(ApplicationName),
-    /// It is not Ready at its current revision.
+    /// The application is not Ready at its current revision.
     NotReady {
-        /// Which.
+        /// The application.
         of: ApplicationName,
-        /// Why not.
+        /// The reason.
         why: String,
     },
-    /// It waits for itself, by way of these: the first is the last.
+    /// The application waits for itself by way of these. The first is also the last.
     Circle(Vec<ApplicationName>),
 }
 
 impl Obstacle {
-    /// Says whether it goes away by itself: a circle is broken only by a change of one that is in it.
+    /// Returns whether the obstacle can go away by itself. A cycle is broken only by changing one of its members.
     pub const fn may_pass(&self) -> bool {
         !matches!(self, Self::Circle(_))
     }
@@ -56,9 +56,9 @@ impl fmt::Display for Obstacle {
     }
 }
 
-/// Returns what is in the way of an application. `known` tells of each other one.
+/// Returns what blocks an application. `known` looks up each of the other applications.
 ///
-/// A circle that it is a part of is the only obstacle then: all else follows from it.
+/// If the application is part of a cycle, that cycle is the only obstacle returned: everything else follows from it.
 pub fn obstacles<'a>(
     of: &ApplicationName,
     depends_on: &[ApplicationName],
@@ -77,13 +77,13 @@ pub fn obstacles<'a>(
     depends_on.iter().filter_map(obstacle).collect()
 }
 
-/// Finds a shortest way from an application back to itself.
+/// Finds a shortest path from an application back to itself.
 fn circle<'a>(
     of: &ApplicationName,
     depends_on: &[ApplicationName],
     known: &dyn Fn(&ApplicationName) -> Option<Cow<'a, Dependency>>,
 ) -> Option<Vec<ApplicationName>> {
-    // By which other one each was come to first.
+    // Maps each application to the one from which the search first reached it.
     let mut before: BTreeMap<ApplicationName, ApplicationName> = BTreeMap::new();
     let mut queue = VecDeque::from([of.clone()]);
     while let Some(one) = queue.pop_front() {
@@ -107,7 +107,7 @@ fn circle<'a>(
     None
 }
 
-/// Returns the way from an application to one that waits for it, and back to it.
+/// Returns the path from an application to one that waits for it, and back to the start.
 fn way(
     of: &ApplicationName,
     last: &ApplicationName,
@@ -201,7 +201,7 @@ mod tests {
                 graph.get_mut(&letters[from]).unwrap().push(letters[to].clone());
             }
             let mut ready: BTreeSet<ApplicationName> = BTreeSet::new();
-            // Whatever has nothing in its way becomes ready, until nothing changes any more.
+            // Whatever has no obstacle becomes ready, until nothing changes any more.
             loop {
                 let known = |one: &ApplicationName| Some(Cow::<Dependency>::Owned(Dependency {
                     depends_on: graph.get(one)?.clone(),
@@ -211,7 +211,7 @@ mod tests {
                     .filter(|one| !ready.contains(*one) && obstacles(one, &graph[*one], &known).is_empty())
                     .cloned().collect();
                 if next.is_empty() {
-                    // What is left waits for a circle, or is in one that is named.
+                    // The applications left over wait for a cycle, or are part of one that is reported.
                     let left: Vec<_> = graph.keys().filter(|one| !ready.contains(*one)).collect();
                     let circles = left.iter().filter(|one| obstacles(one, &graph[**one], &known).iter().any(|it| !it.may_pass())).count();
                     prop_assert_eq!(left.is_empty(), circles == 0);

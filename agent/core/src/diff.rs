@@ -10,27 +10,27 @@ use crate::canonical;
 /// One field that differs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Difference {
-    /// RFC 6901 pointer. For a list item that is gone, its place in the list before.
+    /// The RFC 6901 pointer to the field. For a list item that is gone, it has the item's previous index.
     pub pointer: String,
-    /// The value before; absent if there was none.
+    /// The previous value; absent if there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Value>,
-    /// The value after; absent if there is none.
+    /// The new value; absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Value>,
 }
 
 /// Lists the differences between two values, in order of their pointers' parents.
 ///
-/// Lists whose items all have a distinct `name` are compared item by name, as Kubernetes keys most of its lists; other
-/// lists of equal length item by item; and lists that grew or shrank as a whole.
+/// Lists whose items all have a distinct `name` are compared item by item by name, since that is how Kubernetes keys most of its
+/// lists. Other lists of equal length are compared item by item, and lists that grew or shrank are compared as a whole.
 pub fn differences(before: &Value, after: &Value) -> Vec<Difference> {
     let mut found = Vec::new();
     compare(String::new(), Some(before), Some(after), &mut found);
     found
 }
 
-/// Writes a key as one part of an RFC 6901 pointer.
+/// Escapes a key for use as one part of an RFC 6901 pointer.
 pub fn escape(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
@@ -69,7 +69,8 @@ fn compare(
     }
 }
 
-/// `1` and `1.0` are one number in JSON, and one server writes what another client wrote as the other.
+/// Returns whether two values are equal. `1` and `1.0` are the same number in JSON, and a server may write one where a client
+/// wrote the other.
 fn same(before: Option<&Value>, after: Option<&Value>) -> bool {
     match (before, after) {
         (Some(old @ Value::Number(_)), Some(new @ Value::Number(_))) => {

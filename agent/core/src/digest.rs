@@ -1,4 +1,4 @@
-//! Digests: `sha256:` and 64 hexadecimal digits, shown wherever someone may ask why something was, or was not, done.
+//! Digests: `sha256:` and 64 hexadecimal digits, shown wherever someone may ask why something was or was not done.
 
 use std::{fmt, str::FromStr};
 
@@ -10,12 +10,12 @@ use sha2::{Digest as _, Sha256};
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// Digests bytes.
+    /// Computes the digest of some bytes.
     pub fn of(bytes: impl AsRef<[u8]>) -> Self {
         Self(Sha256::digest(bytes.as_ref()).into())
     }
 
-    /// Takes the 32 bytes of a digest that was computed elsewhere.
+    /// Wraps the 32 bytes of a digest that was computed elsewhere.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
@@ -48,7 +48,7 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// Why a text is not a digest.
+/// The error for a text that is not a digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a digest: expected `sha256:` and 64 lowercase hexadecimal digits")]
 pub struct ParseDigestError {
@@ -63,7 +63,7 @@ impl FromStr for Digest {
             text: text.to_owned(),
         };
         let digits = text.strip_prefix("sha256:").ok_or_else(error)?;
-        // One digest has one text: the OCI specification allows lowercase only.
+        // Each digest has exactly one text: the OCI specification allows lowercase only.
         if digits.bytes().any(|b| b.is_ascii_uppercase()) {
             return Err(error());
         }
@@ -101,8 +101,7 @@ impl schemars::JsonSchema for Digest {
     }
 }
 
-/// Builds one digest from several parts without ambiguity: each part is preceded by its length, and the whole by what
-/// it is a digest of.
+/// Computes one digest over several parts without ambiguity: each part is preceded by its length, and the whole by its purpose.
 #[derive(Clone)]
 pub struct Digester(Sha256);
 
@@ -126,7 +125,7 @@ impl Digester {
         self.0.update(bytes);
     }
 
-    /// Ends the digest.
+    /// Finishes the digest.
     pub fn finish(self) -> Digest {
         Digest(self.0.finalize().into())
     }

@@ -1,7 +1,7 @@
-//! What others change of an application's objects, and what is done about it.
+//! Changes that others make to an application's objects, and what is done about them.
 //!
-//! A change of a field that an application owns is *drift*. It is repaired, or only reported, as the application says; and
-//! some fields are nobody's drift at all, because others are meant to write them. See `docs/reference/drift.md`.
+//! A change of a field that an application owns is *drift*. Depending on the application's settings, it is repaired or only
+//! reported. Some fields never count as drift, because others are meant to write them. See `docs/reference/drift.md`.
 
 mod counterparts;
 mod disputes;

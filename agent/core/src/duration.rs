@@ -4,15 +4,15 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A length of time, written as in Go: a sequence of numbers with the units `ms`, `s`, `m` and `h`. A year at most.
+/// A length of time, written as in Go: a sequence of numbers with the units `ms`, `s`, `m` and `h`. At most a year.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(Duration);
 
-/// The longest that can be meant; what adds it to a time never overflows.
+/// The longest span allowed. Adding it to a time never overflows.
 const LONGEST: Duration = Duration::from_hours(365 * 24);
 
 impl Span {
-    /// Makes a span of whole seconds.
+    /// Creates a span of whole seconds.
     pub const fn seconds(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))
     }
@@ -23,7 +23,7 @@ impl Span {
     }
 }
 
-/// Why a text is not a duration.
+/// The error for a text that is not a duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is not a duration: expected numbers with the units `ms`, `s`, `m` or `h`, such as `30s` or `1h30m`, a year \

@@ -1,4 +1,4 @@
-//! The cluster that an application is for.
+//! The cluster that an application deploys to.
 
 use std::fmt;
 
@@ -33,7 +33,7 @@ fn default_key() -> String {
     "value".to_owned()
 }
 
-/// `Secret prod, key value`: by what the status remembers where the objects are.
+/// Writes `Secret prod, key value`, the form in which the status records where the objects are.
 impl fmt::Display for ClusterTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let KubeconfigSecret { secret_name, key } = &self.kubeconfig;

@@ -1,11 +1,11 @@
-//! `pintle.yaml`: an application's settings beside its files, with environments.
+//! `pintle.yaml`: an application's settings next to its files, with environments.
 
 use serde_json::Value;
 
 use super::ApplicationSpec;
 use crate::problem::Problem;
 
-/// Why a `pintle.yaml` cannot be used.
+/// The reason why a `pintle.yaml` cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("pintle.yaml{}: {}", at(.0), .0.message)]
 pub struct FileError(pub Problem);
@@ -18,10 +18,10 @@ fn at(problem: &Problem) -> String {
         .unwrap_or_default()
 }
 
-/// Reads the settings in a `pintle.yaml`: an Application's spec, with `environments` beside it.
+/// Reads the settings in a `pintle.yaml`: an Application's spec, with `environments` next to it.
 ///
-/// Each environment is a JSON merge patch (RFC 7396) on the rest. An environment that is asked for and not there is an
-/// error that lists those that are.
+/// Each environment is a JSON merge patch (RFC 7396) on the rest. Asking for an environment that does not exist is an error that
+/// lists the ones that do.
 pub fn parse_file(
     mut value: Value,
     environment: Option<&str>,
@@ -75,8 +75,8 @@ pub fn parse_file(
     })
 }
 
-/// RFC 7396, section 2; only that within settings of plugins a null with nothing to remove is kept: it may mean something
-/// to the plugin, as it does in values for a chart.
+/// Applies a merge patch as in RFC 7396, section 2, with one exception: within plugin settings, a null that removes nothing is
+/// kept. It may mean something to the plugin, as it does in a chart's values.
 fn merge(target: &mut Value, patch: &Value, in_settings: bool) {
     let Some(patch) = patch.as_object() else {
         *target = patch.clone();

@@ -1,10 +1,11 @@
-//! Where the revisions of a source come from.
+//! The place where a source's revisions come from.
 
 use super::Source;
 use crate::digest::{Digest, Digester};
 
 impl Source {
-    /// Names where its revisions are, whichever of them it follows: what came from there can be fetched from there again.
+    /// Returns a digest of where the revisions of this source are stored, whichever of them it follows. A revision that came from
+    /// there can be fetched from there again.
     pub fn origin(&self) -> Digest {
         let digester = Digester::new("origin/v1");
         let digester = match self {

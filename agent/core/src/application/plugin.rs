@@ -45,7 +45,7 @@ fn default_interval() -> Span {
 }
 
 impl PluginSpec {
-    /// Says whether applications in a namespace may use it.
+    /// Returns whether applications in a namespace may use this plugin.
     pub fn is_for(&self, namespace: &str) -> bool {
         let matches = |pattern: &String| match pattern.strip_suffix('*') {
             Some(prefix) => namespace.starts_with(prefix),

@@ -1,4 +1,4 @@
-//! The status of an `Application`, and the one function that turns outcomes into conditions.
+//! The status of an `Application`, and the single function that turns outcomes into conditions.
 
 use serde::{Deserialize, Serialize};
 
@@ -42,7 +42,7 @@ pub struct ApplicationStatus {
     pub objects: u32,
     /// How the objects are, all together.
     #[serde(skip_serializing_if = "Option::is_none")]
-    // The schema of an optional enum is described as the enum is.
+    // The schema of an optional enum takes its description from the enum.
     #[schemars(with = "Status")]
     pub health: Option<Status>,
     /// Objects that are not as they should be, at most 20.
@@ -84,19 +84,19 @@ pub struct ApplicationStatus {
 }
 
 impl ApplicationStatus {
-    /// Returns the inventory; nothing if there is none, or none that can be read.
+    /// Returns the inventory, or `None` if there is none or it cannot be read.
     pub fn recorded(&self) -> Option<Inventory> {
         Inventory::restore(self.inventory.clone()?).ok()
     }
 
-    /// Returns the digest of the render that was written last, as far as that went; nothing if none was.
+    /// Returns the digest of the render that was last written, even if only in part, or `None` if none was.
     pub fn begun(&self) -> Option<Digest> {
         let release = self.inventory.as_ref()?.release.as_ref()?;
         Some(release.rendered)
     }
 }
 
-/// Most problems that a status lists; a status is read by people.
+/// The maximum number of problems that a status lists. People read statuses.
 pub const PROBLEM_LIMIT: usize = 20;
 
 /// An object that is not as it should be.
@@ -137,7 +137,7 @@ pub struct ObjectDrift {
 }
 
 impl ObjectDrift {
-    /// Says what others did to the object, and when it is put right next if they keep undoing that.
+    /// Describes what others did to the object and, if they keep undoing the repair, when it is repaired next.
     pub fn told(&self) -> String {
         let who = match &self.managers[..] {
             [] => String::new(),
@@ -214,22 +214,22 @@ pub struct Condition {
     pub message: String,
 }
 
-/// Where an application stands, for its conditions.
+/// The state of an application, from which its conditions are derived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     /// Converged and healthy.
     Ready,
-    /// At work; the previous state stands until it is done.
+    /// Working; the previous state stays in place until the work is done.
     Working,
-    /// Failed; it is tried again by itself.
+    /// Failed; it is retried automatically.
     Retrying,
     /// Failed; it waits for a change.
     Stalled,
 }
 
 impl Condition {
-    /// Turns a standing into the conditions of kstatus: `Ready` always, `Reconciling` while at work, `Stalled` while
-    /// nothing will happen without a change. Times of conditions that hold on are kept from `previous`. A long message is cut.
+    /// Turns a standing into kstatus conditions: `Ready` always, `Reconciling` while work is in progress, and `Stalled` while
+    /// nothing will happen without a change. Conditions that still hold keep their times from `previous`. A long message is cut.
     ///
     /// <https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md>
     pub fn of(
@@ -263,12 +263,12 @@ impl Condition {
         conditions
     }
 
-    /// Returns the condition `Ready` of an object; nothing before the agent has looked at it.
+    /// Returns the `Ready` condition of an object, or `None` before the agent has looked at it.
     pub fn ready(conditions: &[Self]) -> Option<&Self> {
         conditions.iter().find(|one| one.kind == "Ready")
     }
 
-    /// Returns the condition `Drifted` for drift that is left as it is; nothing if there is none.
+    /// Returns the `Drifted` condition for drift that is left as it is, or `None` if there is none.
     pub fn drifted(
         drift: &[ObjectDrift],
         generation: Option<i64>,
@@ -296,7 +296,7 @@ impl Condition {
         Some(condition.since(previous))
     }
 
-    /// Keeps the time of a condition that held before.
+    /// Keeps the time of a condition that already held before.
     fn since(mut self, previous: &[Self]) -> Self {
         let held = previous
             .iter()

@@ -1,8 +1,8 @@
-//! Which live item of a list a desired one becomes.
+//! Matching of desired list items with the live items that they become.
 //!
-//! Where the server tells items apart, by their keys or their values, `fieldsV1` says by which. A list that is owned as a
-//! whole has nothing of the kind: there an item is the one that a pointer means by the same condition, and where a pointer
-//! means several, the one that is the same in what is not ignored. Only what nothing tells apart goes by its place.
+//! Where the server tells items apart by their keys or values, `fieldsV1` says by which. A list that is owned as a whole has no
+//! such information. There, an item's counterpart is the one that the same condition of a pointer selects; if a pointer selects
+//! several, it is the one that is equal apart from ignored fields. Only items that nothing tells apart are matched by index.
 
 use std::{
     cmp::Reverse,
@@ -17,9 +17,9 @@ use super::{
 };
 use crate::fields;
 
-/// The items of a list, as desired and as they are, beside each other.
+/// The desired items of a list matched with its live items.
 pub(super) struct Counterparts {
-    /// For each desired item, the place of the live one.
+    /// For each desired item, the index of the live one.
     places: Vec<Option<usize>>,
     /// For each live item, its path in a `fieldsV1`.
     paths: Vec<String>,
@@ -28,7 +28,7 @@ pub(super) struct Counterparts {
 }
 
 impl Counterparts {
-    /// Finds them in a list of which `owned` says what anybody owns.
+    /// Matches the items of a list. `owned` holds the fields of the list that any manager owns.
     pub(super) fn of(
         desired: &[Value],
         live: &[Value],
@@ -65,26 +65,26 @@ impl Counterparts {
         found
     }
 
-    /// Returns the place of the live item that a desired one becomes.
+    /// Returns the index of the live item that a desired item becomes.
     pub(super) fn live_of(&self, index: usize) -> Option<usize> {
         self.places[index]
     }
 
-    /// Says whether a live item is desired.
+    /// Returns whether a live item is desired.
     pub(super) fn has(&self, place: usize) -> bool {
         self.are_desired[place]
     }
 
-    /// Returns what a `fieldsV1` calls a live item.
+    /// Returns the path element by which a `fieldsV1` names a live item.
     pub(super) fn path(&self, place: usize) -> &str {
         &self.paths[place]
     }
 }
 
-/// Finds the live items that pointers mean together with desired ones.
+/// Finds, for each desired item, the live item that the same pointer selects.
 fn meant(desired: &[Value], live: &[Value], pointers: &[&[Part]]) -> Vec<Option<usize>> {
     if pointers.iter().any(|parts| matches!(parts, [Part::Any])) {
-        // All of the list is ignored, and so is its order.
+        // The whole list is ignored, and so is its order.
         let places = 0..desired.len();
         return places
             .map(|place| (place < live.len()).then_some(place))
@@ -97,7 +97,7 @@ fn meant(desired: &[Value], live: &[Value], pointers: &[&[Part]]) -> Vec<Option<
     let parts: BTreeSet<_> = firsts.map(|part| (exactness(part), part)).collect();
     for (_, part) in parts {
         let (mut ours, mut theirs) = (wanted.meant(part), found.meant(part));
-        // What a rule calls by its name is found by it, whatever else has changed.
+        // An item that a rule selects by name is found by that name, whatever else has changed.
         let is_named = ours.len() == 1 && theirs.len() == 1 && *part != Part::Any;
         ours.retain(|index| places[*index].is_none());
         theirs.retain(|place| !places.contains(&Some(*place)));
@@ -114,7 +114,7 @@ fn meant(desired: &[Value], live: &[Value], pointers: &[&[Part]]) -> Vec<Option<
     places
 }
 
-/// Sorts the parts of pointers: what says more of an item finds it first.
+/// Returns the sort key of a pointer part: the parts that say more about an item are matched first.
 fn exactness(part: &Part) -> (u8, Reverse<usize>) {
     match part {
         Part::Where(conditions) => (0, Reverse(conditions.len())),
@@ -126,7 +126,7 @@ fn exactness(part: &Part) -> (u8, Reverse<usize>) {
 /// The items of one list.
 struct Items<'a> {
     all: &'a [Value],
-    /// Each without what is ignored of it: by that it may be known again.
+    /// Each item without its ignored fields, by which it can be recognised.
     rest: Vec<Value>,
 }
 
@@ -148,7 +148,7 @@ impl<'a> Items<'a> {
             .collect()
     }
 
-    /// Returns the places of some items by their names, if each has one that no other has.
+    /// Maps the names of some items to their indexes, if each item has a name that no other one has.
     fn names(&self, places: &[usize]) -> Option<BTreeMap<&str, usize>> {
         let pairs = places
             .iter()
@@ -158,7 +158,7 @@ impl<'a> Items<'a> {
     }
 }
 
-/// Pairs items by their names, if all have one: then those whose name is nowhere else have no counterpart.
+/// Pairs items by name if all of them have one. An item whose name does not occur on the other side has no counterpart.
 fn by_name(
     wanted: &Items<'_>,
     ours: &[usize],
@@ -172,7 +172,7 @@ fn by_name(
     Some(pairs.collect())
 }
 
-/// Pairs items that are the same but for what is ignored, and the others in the order in which they are.
+/// Pairs items that are equal apart from ignored fields, and then the remaining ones in order.
 fn by_content(
     wanted: &Items<'_>,
     mut ours: Vec<usize>,
@@ -196,7 +196,7 @@ fn by_content(
     pairs
 }
 
-/// Says whether a live value has all that is wanted: the server adds defaults.
+/// Returns whether a live value has everything that is desired. It may have more, since the server adds defaults.
 fn is_within(wanted: &Value, found: &Value) -> bool {
     match (wanted, found) {
         (Value::Object(wanted), Value::Object(found)) => wanted.iter().all(|(key, wanted)| {

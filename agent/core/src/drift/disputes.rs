@@ -1,8 +1,8 @@
-//! When drift is put right, when that waits, and when it is called a fight.
+//! When drift is repaired at once, when the repair waits, and when it is called a fight.
 //!
-//! A repair that is undone by the same manager at the same field, again and again, helps nobody: each side's write causes
-//! the other's. From the third time on the repairs of such an object wait, longer each time, and both sides are named. When
-//! the other side has stopped for long enough, the fight is over by itself.
+//! A repair that the same manager undoes at the same field again and again helps nobody: each side's write causes the other's.
+//! From the third repair on, repairs of such an object wait, longer each time, and both sides are named. Once the other side has
+//! stopped for long enough, the fight ends by itself.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,38 +16,38 @@ use crate::{
     object::ObjectId,
 };
 
-/// What an object that has drifted is now: its unique id and the digest over what the application owns; nothing if it is
-/// gone. Tells one drift from the next.
+/// The current state of an object that has drifted: its UID and the digest over the fields that the application owns, or `None`
+/// if it is gone. Tells one drift from the next.
 pub type Sight = Option<(String, Option<Digest>)>;
 
-/// From so many repairs in a row on it is a fight.
+/// The number of repairs in a row from which on it is a fight.
 const FIGHT: u32 = 3;
-/// The first pause between repairs of a fight; it doubles with each further one.
+/// The first pause between the repairs of a fight. It doubles with each further repair.
 pub const FIRST_TRUCE: Duration = Duration::from_secs(10);
 /// The longest pause.
 pub const LONGEST_TRUCE: Duration = Duration::from_mins(10);
-/// A repair that holds for so long, and for twice the last pause, was not undone.
+/// A repair that holds for this long, and for twice the last pause, counts as not undone.
 pub const QUIET: Duration = Duration::from_mins(1);
 
 /// A repair that keeps being undone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fight {
-    /// The object that is fought for.
+    /// The object that is fought over.
     pub id: ObjectId,
-    /// The other side: each manager with a field that it keeps changing. Nobody, if the object keeps being deleted.
+    /// The other side: each manager with a field that it keeps changing. Empty if the object keeps being deleted.
     pub opponents: BTreeSet<(String, FieldPointer)>,
-    /// How often it was put right in a row.
+    /// The number of repairs in a row.
     pub repairs: u32,
-    /// When it is put right the next time, if it is undone again.
+    /// When the object is repaired next, if the repair is undone again.
     pub until: Millis,
 }
 
-/// What is to be done about drift.
+/// What has to be done about drift.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Due {
-    /// Whether something is to be put right or told now.
+    /// Whether there is something to repair or report now.
     pub is_now: bool,
-    /// When to look again, if nothing happens before.
+    /// When to look again if nothing happens before then.
     pub at: Option<Millis>,
 }
 
@@ -58,30 +58,30 @@ struct Dispute {
     last: Millis,
 }
 
-/// What an application's drift has come to so far. Lost with the process: then the counting begins anew.
+/// The history of an application's drift so far. It is lost with the process; counting then starts anew.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Disputes {
     open: BTreeMap<ObjectId, Dispute>,
-    /// Drift that is left as it is, and was told.
+    /// Drift that was left as it is and has been reported.
     told: BTreeMap<ObjectId, Sight>,
-    /// What the last plan has found gone and left so. The server may have said it, while nothing is told of drift because a watch
-    /// does not work.
+    /// The objects that the last plan found deleted and left so. The plan may know this from the server while a broken watch
+    /// keeps drift from being reported.
     found_gone: BTreeSet<ObjectId>,
-    /// What the last plan has found as it was applied, although watches tell otherwise: each with which telling of it that was.
+    /// The objects that the last plan found as applied although watches reported drift, each with the report that was checked.
     cleared: BTreeMap<ObjectId, String>,
-    /// Fights that were told.
+    /// The fights that have been reported.
     told_fights: BTreeSet<ObjectId>,
-    /// What was out of sight, and was looked for.
+    /// The objects that were out of sight and have been looked for.
     sought: BTreeSet<ObjectId>,
 }
 
 impl Disputes {
-    /// Says what is to be done about the drift that there is, and ends the fights that are over.
+    /// Returns what has to be done about the current drift, and ends the fights that are over.
     pub fn look(&mut self, drift: &BTreeMap<ObjectId, Sight>, mode: DriftMode, now: Millis) -> Due {
         self.open
             .retain(|id, dispute| drift.contains_key(id) || now < dispute.ends(id));
         let mut due = Due {
-            // What was told and is no more has to be told as well.
+            // Drift that was reported and no longer exists has to be reported as well.
             is_now: self.told.keys().any(|id| !drift.contains_key(id)),
             at: None,
         };
@@ -102,20 +102,20 @@ impl Disputes {
         due
     }
 
-    /// Returns the objects whose repair waits now.
+    /// Returns the objects whose repair is waiting at `now`.
     pub fn held(&self, now: Millis) -> BTreeSet<ObjectId> {
         let held = self.open.keys().filter(|id| self.is_held(id, now));
         held.cloned().collect()
     }
 
-    /// Returns the objects that are gone and are left so, as was told or as the last plan has found.
+    /// Returns the objects that are deleted and left so, either as reported or as the last plan found.
     pub fn gone(&self) -> BTreeSet<ObjectId> {
         let told = self.told.iter().filter(|(_, sight)| sight.is_none());
         let told = told.map(|(id, _)| id);
         told.chain(&self.found_gone).cloned().collect()
     }
 
-    /// Returns the fights that go on, in order of identity.
+    /// Returns the ongoing fights in order of identity.
     pub fn going_on(&self) -> Vec<Fight> {
         let fight = |(id, dispute): (&ObjectId, &Dispute)| Fight {
             id: id.clone(),
@@ -126,7 +126,7 @@ impl Disputes {
         self.fights().map(fight).collect()
     }
 
-    /// Takes notice of what a run has put right, has left as it is and has told, and of the fights that it told.
+    /// Records what a run repaired, which drift it left and reported, and which fights it reported.
     pub fn ran(
         &mut self,
         repaired: &[DriftedObject],
@@ -141,37 +141,37 @@ impl Disputes {
         }
     }
 
-    /// Takes notice of all that a run has found gone and has left so, in place of what the one before found.
+    /// Records all objects that a run found deleted and left so, replacing what the previous run found.
     pub fn found_gone(&mut self, gone: BTreeSet<ObjectId>) {
         self.found_gone = gone;
     }
 
-    /// Takes notice of all that a run has found as it was applied although it was told as drift, in place of what the one before
-    /// found: each with which telling of it that was.
+    /// Records all objects that a run found as applied although drift was reported for them, each with the report that was
+    /// checked. Replaces what the previous run found.
     pub fn cleared(&mut self, cleared: BTreeMap<ObjectId, String>) {
         self.cleared = cleared;
     }
 
-    /// Says whether a run has looked at an object because of this very telling of it, and has found nothing to put right. It would
-    /// find nothing again: whoever tells so is behind, or wrong.
+    /// Returns whether a run has already looked at an object because of this very report and found nothing to repair. Another run
+    /// would find nothing again: whatever reports the drift is behind, or wrong.
     pub fn is_cleared(&self, id: &ObjectId, telling: &str) -> bool {
         self.cleared.get(id).is_some_and(|known| known == telling)
     }
 
-    /// Ends all fights: nothing is put right by itself any more, so there is nothing to be undone.
+    /// Ends all fights: nothing is repaired automatically any more, so there is nothing to undo.
     pub fn surrender(&mut self) {
         self.open.clear();
     }
 
-    /// Says whether something is to be looked for that left the source and is out of sight now: it is gone, another has taken it
-    /// over, or only its label is. No repair brings it back into sight, so what was looked for once is not looked for again
-    /// before it has been in sight in between.
+    /// Returns whether there is an object to look for that left the source and is now out of sight: it is gone, another owner has
+    /// taken it over, or only its label is missing. No repair brings such an object back into sight, so an object that has been
+    /// looked for is not looked for again until it has been in sight in between.
     pub fn misses(&mut self, out_of_sight: &BTreeSet<ObjectId>) -> bool {
         self.sought.retain(|id| out_of_sight.contains(id));
         self.sought != *out_of_sight
     }
 
-    /// Takes notice of what was out of sight before a run has looked for it.
+    /// Records what was out of sight before a run looked for it.
     pub fn sought(&mut self, out_of_sight: BTreeSet<ObjectId>) {
         self.sought = out_of_sight;
     }
@@ -218,7 +218,7 @@ impl Disputes {
 }
 
 impl Dispute {
-    /// How long the next repair waits after the last.
+    /// Returns how long the next repair waits after the last one.
     fn pause(&self, id: &ObjectId) -> Duration {
         let Some(doublings) = self.repairs.checked_sub(FIGHT) else {
             return Duration::ZERO;
@@ -226,7 +226,7 @@ impl Dispute {
         let pause = FIRST_TRUCE
             .saturating_mul(1 << doublings.min(16))
             .min(LONGEST_TRUCE);
-        // Spread, so that what came to be fought for together is not put right together.
+        // Spreads the repairs, so that objects whose fights began together are not repaired together.
         let spread = Digester::new("truce")
             .part(id.to_string())
             .part(self.repairs.to_be_bytes())
@@ -239,7 +239,7 @@ impl Dispute {
         after(self.last, self.pause(id))
     }
 
-    /// When a repair counts as not undone.
+    /// Returns the time from which on the last repair counts as not undone.
     fn ends(&self, id: &ObjectId) -> Millis {
         after(self.last, QUIET.max(self.pause(id) * 2))
     }
@@ -284,8 +284,8 @@ mod tests {
         [(id(name), Some(("u".into(), Some(digest))))].into()
     }
 
-    /// Plays an application that does what is due, against somebody who undoes each repair; until a time. Returns when
-    /// it was put right.
+    /// Simulates an application that repairs when due, against someone who undoes each repair, until a given time. Returns the
+    /// times of the repairs.
     fn play(
         disputes: &mut Disputes,
         object: &DriftedObject,
@@ -433,9 +433,9 @@ mod tests {
         disputes.found_gone([id("a")].into());
         assert_eq!(look(&mut disputes, &unseen), Due::default());
         assert_eq!(disputes.gone(), [id("a")].into());
-        // It works again.
+        // The watch works again.
         assert!(look(&mut disputes, &seen).is_now);
-        // Somebody makes the object again.
+        // Someone creates the object again.
         disputes.ran(&[], unseen.clone(), BTreeSet::new(), 5);
         disputes.found_gone(BTreeSet::new());
         assert_eq!(look(&mut disputes, &unseen), Due::default());

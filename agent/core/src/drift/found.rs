@@ -1,29 +1,29 @@
-//! Drift as people are told of it: what, who and when.
+//! Drift as it is reported to people: what changed, who changed it and when.
 
 use std::{collections::BTreeSet, fmt};
 
 use super::FieldPointer;
 use crate::object::ObjectId;
 
-/// An object that others have changed, or deleted.
+/// An object that others have changed or deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DriftedObject {
-    /// Which object.
+    /// The object.
     pub id: ObjectId,
     /// Whether it was deleted.
     pub is_gone: bool,
-    /// The fields that are not as they were applied; none if the object is gone.
+    /// The fields that differ from what was applied; none if the object is gone.
     pub fields: Vec<DriftedField>,
-    /// Whether it is left as it is: it is only reported, or its repair waits.
+    /// Whether it is left as it is, because drift is only reported or because the repair waits.
     pub is_left: bool,
 }
 
-/// A field that another has changed.
+/// A field that someone else has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DriftedField {
-    /// Which field; as it could be ignored.
+    /// The field, in a form in which it could be ignored.
     pub pointer: FieldPointer,
-    /// Who changed it, as far as the server knows.
+    /// The manager that changed it, as far as the server knows.
     pub by: Option<Opponent>,
 }
 
@@ -32,15 +32,15 @@ pub struct DriftedField {
 pub struct Opponent {
     /// Its name.
     pub manager: String,
-    /// When it last changed any of its fields, RFC 3339; empty if the server does not say.
+    /// When it last changed any of its fields, in RFC 3339; empty if the server does not say.
     pub time: String,
 }
 
-/// How many fields a line for people names.
+/// The number of fields that a line for people names.
 const NAMED: usize = 3;
 
 impl DriftedObject {
-    /// Returns the managers that have changed it, in order of its fields, each once.
+    /// Returns the managers that have changed the object, each once, in the order of its fields.
     pub fn managers(&self) -> Vec<&str> {
         let opponents = self.fields.iter().filter_map(|field| field.by.as_ref());
         let managers = opponents.map(|by| by.manager.as_str());
@@ -48,14 +48,14 @@ impl DriftedObject {
         managers.filter(|manager| seen.insert(*manager)).collect()
     }
 
-    /// Returns when it was last changed, RFC 3339; nothing if nobody knows.
+    /// Returns when the object was last changed, in RFC 3339, or `None` if that is not known.
     pub fn time(&self) -> Option<&str> {
         let opponents = self.fields.iter().filter_map(|field| field.by.as_ref());
         let times = opponents.map(|by| by.time.as_str());
         times.filter(|time| !time.is_empty()).max()
     }
 
-    /// Says who changed what: `by kubectl-edit of /spec/replicas`; nothing of it for an object that is gone.
+    /// Returns who changed what, as in `by kubectl-edit of /spec/replicas`. Empty for an object that is gone.
     pub fn by_and_fields(&self) -> impl fmt::Display {
         let managers = self.managers();
         let mut text = match managers[..] {

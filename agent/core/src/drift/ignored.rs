@@ -1,4 +1,4 @@
-//! What is ignored of one object, and the fields by which its drift is seen.
+//! What is ignored in an object, and the fields that reveal its drift.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::pointer::{FieldPointer, Part, below_item, below_key, ends};
 use crate::fields::{Items, unite};
 
-/// What is ignored of one object.
+/// What is ignored in one object.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ignored {
     pub(super) pointers: Vec<FieldPointer>,
@@ -15,17 +15,17 @@ pub struct Ignored {
 }
 
 impl Ignored {
-    /// Says whether nothing is ignored.
+    /// Returns whether nothing is ignored.
     pub fn is_nothing(&self) -> bool {
         self.pointers.is_empty() && self.managers.is_empty()
     }
 
-    /// Says whether fields are ignored by name.
+    /// Returns whether any fields are ignored by pointer.
     pub(crate) fn has_pointers(&self) -> bool {
         !self.pointers.is_empty()
     }
 
-    /// Says whether what a field manager writes is ignored.
+    /// Returns whether everything that a field manager writes is ignored.
     pub fn is_manager(&self, manager: &str) -> bool {
         self.managers
             .iter()
@@ -39,11 +39,11 @@ impl Ignored {
         self.pointers.iter().map(FieldPointer::parts).collect()
     }
 
-    /// Projects an object onto a `fieldsV1` set as [`fields::project`](crate::fields::project) does, without what is
-    /// ignored: whoever owns an ignored field, the projection is the same.
+    /// Projects an object onto a `fieldsV1` set as [`fields::project`](crate::fields::project) does, but without what is ignored:
+    /// the projection is the same whoever owns an ignored field.
     ///
-    /// A field that is owned as a whole and has an ignored one in it (an atomic list or map) counts whoever owns it: an
-    /// ignored change of a part takes the whole from us, and what is not ignored of it must still be seen.
+    /// A field that is owned as a whole (an atomic list or map) and contains an ignored field counts whoever owns it. An ignored
+    /// change of a part takes the whole field away from us, and changes of its other parts must still be seen.
     pub fn project(&self, object: &Value, fields: &Value) -> Value {
         let pointers = self.parts();
         let mut fields = fields.clone();
@@ -58,7 +58,7 @@ impl Ignored {
     }
 }
 
-/// Returns the fields of a `fieldsV1` that are owned as a whole and have an ignored field in them.
+/// Returns the fields of a `fieldsV1` that are owned as a whole and contain an ignored field.
 fn atoms(value: &Value, fields: &Value, pointers: &[&[Part]]) -> Option<Value> {
     if ends(pointers) || pointers.is_empty() {
         return None;
@@ -92,7 +92,7 @@ fn project(value: &Value, fields: &Value, pointers: &[&[Part]]) -> Option<Value>
     let mut items = Items::of(value);
     for (path, inner) in fields {
         if path == "." {
-            // Who made a field around an ignored one may change with the ignored one.
+            // The manager that created a field around an ignored one may change along with the ignored one.
             if pointers.is_empty() {
                 out.insert(".".to_owned(), Value::Bool(true));
             }
@@ -102,7 +102,7 @@ fn project(value: &Value, fields: &Value, pointers: &[&[Part]]) -> Option<Value>
             continue;
         };
         match project(value, inner, &pointers) {
-            // The field around ignored ones goes when they are somebody else's.
+            // A field that surrounds only ignored fields goes away when those belong to someone else.
             Some(Value::Object(found)) if found.is_empty() && !pointers.is_empty() => {}
             Some(found) => {
                 out.insert(path.clone(), found);
@@ -113,7 +113,7 @@ fn project(value: &Value, fields: &Value, pointers: &[&[Part]]) -> Option<Value>
     Some(Value::Object(out))
 }
 
-/// Follows one path element of a `fieldsV1` into a value, whose items are given, with the pointers that go on there.
+/// Follows one path element of a `fieldsV1` into a value whose items are given, together with the pointers that continue there.
 fn step<'v, 'p>(
     value: &'v Value,
     items: &mut Items<'v>,
@@ -127,7 +127,7 @@ fn step<'v, 'p>(
     Some((item, below_item(pointers, index, item)))
 }
 
-/// Returns a value without the fields that pointers name.
+/// Returns a value without the fields that the pointers name.
 pub(super) fn without(value: &Value, pointers: &[&[Part]]) -> Value {
     if pointers.is_empty() {
         return value.clone();
@@ -191,7 +191,7 @@ mod tests {
             json!({"replicas": 5}),
         );
         let replicas = ignoring(&["/spec/replicas"]);
-        // Only what is around it differs: nothing.
+        // Only the field around the ignored one differs, so nothing is left.
         assert_eq!(
             replicas.project(&before, &json!({"f:spec": {"f:replicas": {}}})),
             json!({})

@@ -1,8 +1,7 @@
-//! What is applied to an object of which some fields are ignored.
+//! What is applied to an object with ignored fields.
 //!
-//! Server-side apply takes a field that is no longer applied for one that is to go, if nobody else owns it. So an ignored
-//! field that is still ours is applied with the value that it has, and one that another has taken is left out: it stays as
-//! it is either way.
+//! If a field is no longer applied and nobody else owns it, server-side apply deletes it. So an ignored field that we still own
+//! is applied with its current value, and one that another manager has taken over is left out. It stays as it is either way.
 
 use std::collections::BTreeSet;
 
@@ -15,20 +14,20 @@ use super::{
 };
 use crate::fields::{Items, Keys, keys_of, owned_by, unite};
 
-/// An object as it is to be applied.
+/// An object as it will be applied.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Respected {
-    /// The object, with ignored fields as they are or left out.
+    /// The object, with ignored fields at their live values or left out.
     pub object: Value,
-    /// Whether fields have the values that they had when they were looked at: the apply must not come after another
-    /// change, or it would undo that.
+    /// Whether some fields have the values that they had when the object was read. The apply must then not come after another
+    /// change, or it would undo that change.
     pub is_bound: bool,
 }
 
-/// Returns what is to be applied by `manager` where `live` is, so that nothing that is ignored changes.
+/// Returns what `manager` has to apply over `live` so that nothing ignored changes.
 ///
-/// What a rule's managers own is left out, because they keep it. What a rule's pointers name keeps its value: as ours, if it
-/// is ours, and otherwise as whose it is. A field that is gone stays away.
+/// What a rule's managers own is left out, because they keep it. What a rule's pointers name keeps its value: if we own it, it
+/// stays ours; otherwise it stays with its owner. A field that was removed stays removed.
 pub fn respecting(desired: &Value, live: &Value, manager: &str, ignored: &Ignored) -> Respected {
     let mut respected = Respected {
         object: desired.clone(),
@@ -54,12 +53,12 @@ pub fn respecting(desired: &Value, live: &Value, manager: &str, ignored: &Ignore
     respected
 }
 
-/// Who owns what of a live object.
+/// Who owns which fields of a live object.
 struct Fields {
     ours: Option<Value>,
-    /// What the ignored managers own.
+    /// The fields that the ignored managers own.
     theirs: Option<Value>,
-    /// What anybody owns.
+    /// The fields that any manager owns.
     all: Value,
 }
 
@@ -126,7 +125,7 @@ fn leave_items(items: &mut Vec<Value>, fields: &Map<String, Value>) {
         }
         let kept = pick(item, &keys);
         leave(item, inner);
-        // The keys say which item it is.
+        // The keys identify the item.
         if let (Some(item), Some(kept)) = (item.as_object_mut(), kept) {
             item.extend(kept);
         }
@@ -135,7 +134,7 @@ fn leave_items(items: &mut Vec<Value>, fields: &Map<String, Value>) {
     items.retain(|_| place.next().is_none_or(|place| !gone.contains(&place)));
 }
 
-/// Says whether an item that another made would have nothing left of ours but what names it.
+/// Returns whether an item that another manager created would have nothing left of ours but the keys that identify it.
 fn leaves_keys_only(item: &Value, keys: &Keys, fields: &Value) -> bool {
     let mut rest = item.clone();
     leave(&mut rest, fields);
@@ -157,21 +156,21 @@ fn is_leaf(fields: &Value) -> bool {
     fields.as_object().is_some_and(Map::is_empty)
 }
 
-/// Where in an object we are, and whose it is.
+/// A place in an object, and who owns it.
 #[derive(Clone, Copy)]
 struct Place<'a> {
     ours: Option<&'a Value>,
     all: Option<&'a Value>,
-    /// Whether the source has it: what it does not have is not applied.
+    /// Whether the source has it. What the source does not have is not applied.
     is_applied: bool,
-    /// Whether a field around this one is applied as a whole: then what is left out of it goes, whoever put it there.
+    /// Whether a field around this one is applied as a whole. Whatever is left out of it is then deleted, whoever set it.
     is_atomic: bool,
 }
 
 impl<'a> Place<'a> {
     fn below(self, path: &str, is_applied: bool) -> Self {
         let inner = |fields: Option<&'a Value>| match fields {
-            // What is owned as a whole is owned with all that is in it.
+            // Whoever owns a field as a whole owns everything in it.
             Some(fields) if is_leaf(fields) => Some(fields),
             Some(fields) => fields.get(path),
             None => None,
@@ -184,13 +183,13 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// Says whether what is here is sent as it is: it would go otherwise.
+    /// Returns whether the live value here must be sent as it is because it would be deleted otherwise.
     fn is_kept(self) -> bool {
         self.ours.is_some() || self.is_atomic
     }
 }
 
-/// Lets the fields that pointers name be as they are. Says whether a value was taken from the live object.
+/// Leaves the fields that the pointers name as they are. Returns whether a value was taken from the live object.
 fn keep(desired: &mut Value, live: &Value, at: Place<'_>, pointers: &[&[Part]]) -> bool {
     match (desired, live) {
         (Value::Object(desired), Value::Object(live)) => keep_keys(desired, live, at, pointers),
@@ -218,7 +217,7 @@ fn keep_keys(
         let found = live.get(&key);
         if !ends(&pointers) {
             let Some(found) = found else { continue };
-            // What is around it may have left the source while it is ours.
+            // The field around it may have left the source while the ignored one is still ours.
             let is_missing = !desired.contains_key(&key);
             let mut value = desired.get(&key).cloned().unwrap_or_else(|| empty(found));
             let was_empty = is_empty(&value);
@@ -244,7 +243,7 @@ fn keep_keys(
     is_bound
 }
 
-/// Says whether nothing is in a field. One that has lost all that was in it is not applied: that would make all of it ours.
+/// Returns whether a field holds nothing. A field that has lost all its contents is not applied: that would make all of it ours.
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Object(map) => map.is_empty(),
@@ -272,13 +271,13 @@ fn keep_items(
     let mut gone = Vec::new();
     for (index, item) in desired.iter_mut().enumerate() {
         let Some(place) = items.live_of(index) else {
-            // It is made now, or was removed: what is ignored as a whole stays away.
+            // The item is new, or was removed. If it is ignored as a whole, it stays away.
             if ends(&below_new_item(pointers, live.len(), index, item)) {
                 gone.push(index);
             }
             continue;
         };
-        // A rule means what is there, as it does where drift is seen: the source may say something else of the item.
+        // A rule applies to the live item, as it does where drift is detected. The source may say something else about the item.
         let found = &live[place];
         let pointers = below_item(pointers, place, found);
         if pointers.is_empty() {
@@ -297,7 +296,7 @@ fn keep_items(
     for index in gone.into_iter().rev() {
         desired.remove(index);
     }
-    // What the source does not have stays where it is, if it is ignored as a whole.
+    // An item that the source does not have stays where it is if it is ignored as a whole.
     for (place, found) in live.iter().enumerate() {
         let is_meant = !items.has(place) && ends(&below_item(pointers, place, found));
         if is_meant && at.below(items.path(place), false).is_kept() {

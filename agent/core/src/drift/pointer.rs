@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use crate::diff::escape;
 
-/// Names one or more fields of an object: an RFC 6901 pointer, of which a part may also be `*` for every key or item,
-/// `[name=main]` for the items of a list that have this value (or several: `[port=80,protocol=TCP]`), or `[=value]` for the
-/// items that are this value.
+/// Names one or more fields of an object: an RFC 6901 pointer in which a part may also be `*` for every key or item,
+/// `[name=main]` for the list items that have this value (or several: `[port=80,protocol=TCP]`), or `[=value]` for the items that
+/// equal this value.
 ///
 /// ```
 /// use pintle_core::drift::FieldPointer;
@@ -27,15 +27,15 @@ pub struct FieldPointer {
 /// One part of a pointer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Part {
-    /// A key, or the place of an item.
+    /// A key, or the index of an item.
     Name(String),
     /// Every key or item.
     Any,
-    /// The items with these values, by their keys; an empty key is the item itself.
+    /// The items that have these values for these keys. An empty key means the item itself.
     Where(Vec<(String, String)>),
 }
 
-/// Why a text names no field.
+/// The error for a text that names no field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseFieldPointerError {
     /// It does not begin with a slash.
@@ -48,19 +48,19 @@ pub enum ParseFieldPointerError {
         "an empty pointer names the whole object: name a field of it, such as `/spec/replicas`"
     )]
     Whole,
-    /// The object would be another one without it.
+    /// It covers the identity of the object.
     #[error(
         "`{0}` takes in what the object is (its kind, its name or its namespace): name other fields"
     )]
     Identity(String),
-    /// A tilde that escapes nothing.
+    /// It has a tilde that escapes nothing.
     #[error(
         "`{0}` has a `~` that is followed by neither 0 nor 1: write `~0` for a tilde and `~1` for a slash"
     )]
     Escape(String),
 }
 
-/// Fields that say what an object is.
+/// The fields that identify an object.
 const IDENTITY: [&[&str]; 4] = [
     &["apiVersion"],
     &["kind"],
@@ -81,7 +81,7 @@ impl FromStr for FieldPointer {
         let part =
             |part: &str| read(part).ok_or_else(|| ParseFieldPointerError::Escape(text.to_owned()));
         let parts: Vec<Part> = rest.split('/').map(part).collect::<Result<_, _>>()?;
-        // `/metadata` takes the name along, and so does `/*`.
+        // `/metadata` includes the name, and so does `/*`.
         let takes = |path: &&[&str]| {
             let mut pairs = parts.iter().zip(*path);
             parts.len() <= path.len() && pairs.all(|(part, key)| part.is_key(key))
@@ -115,7 +115,7 @@ fn conditions_of(text: &str) -> Option<Vec<(String, String)>> {
     for piece in text.split(',') {
         match (piece.split_once('='), conditions.last_mut()) {
             (Some((key, value)), _) => conditions.push((unescape(key)?, unescape(value)?)),
-            // A comma within a value.
+            // The comma was part of a value.
             (None, Some((_, value))) => {
                 value.push(',');
                 value.push_str(&unescape(piece)?);
@@ -126,7 +126,7 @@ fn conditions_of(text: &str) -> Option<Vec<(String, String)>> {
     Some(conditions)
 }
 
-/// Writes one path element of a `fieldsV1`.
+/// Writes one path element of a `fieldsV1` as a part of a pointer.
 fn written(element: &str) -> Option<String> {
     let (kind, rest) = element.split_once(':')?;
     let scalar = |value: &Value| match value {
@@ -148,7 +148,7 @@ fn written(element: &str) -> Option<String> {
     }
 }
 
-/// RFC 6901, section 4.
+/// Unescapes a part as in RFC 6901, section 4.
 fn unescape(part: &str) -> Option<String> {
     let mut out = String::with_capacity(part.len());
     let mut chars = part.chars();
@@ -200,8 +200,8 @@ impl schemars::JsonSchema for FieldPointer {
 }
 
 impl FieldPointer {
-    /// Writes a path as `fieldsV1` has it, such as `f:spec` and then `f:replicas`, so that it can be read again; nothing if it
-    /// is no path to a field.
+    /// Converts a `fieldsV1` path, such as `f:spec` followed by `f:replicas`, into a pointer that can be parsed again. Returns
+    /// `None` if it is not a path to a field.
     pub fn of_path<'a>(path: impl IntoIterator<Item = &'a str>) -> Option<Self> {
         let mut text = String::new();
         for element in path {
@@ -247,15 +247,15 @@ fn plain(item: &Value, key: &str) -> Option<String> {
         Some(Value::String(text)) => Some(text.clone()),
         Some(Value::Null | Value::Array(_) | Value::Object(_)) => None,
         Some(other) => Some(other.to_string()),
-        // The one key that the built-in types leave out for its default.
+        // The only key that the built-in types leave out when it has its default.
         None => (key == "protocol").then(|| "TCP".to_owned()),
     }
 }
 
-/// What is left of pointers below one field: those that go on, without their first part.
+/// What is left of the pointers below one field: those that continue, without their first part.
 pub(super) type Below<'a> = Vec<&'a [Part]>;
 
-/// Follows pointers into the field of an object.
+/// Follows pointers into a field of an object.
 pub(super) fn below_key<'a>(pointers: &[&'a [Part]], key: &str) -> Below<'a> {
     below(pointers, |part| part.is_key(key))
 }
@@ -265,7 +265,7 @@ pub(super) fn below_item<'a>(pointers: &[&'a [Part]], index: usize, item: &Value
     below(pointers, |part| part.is_item(index, item))
 }
 
-/// Follows pointers into an item that is not among the `live` ones yet. A place names what is there, if anything is.
+/// Follows pointers into an item that is not among the `live` ones yet. An index refers to the live item there, if there is one.
 pub(super) fn below_new_item<'a>(
     pointers: &[&'a [Part]],
     live: usize,
@@ -286,7 +286,7 @@ fn below<'a>(pointers: &[&'a [Part]], is_meant: impl Fn(&Part) -> bool) -> Below
         .collect()
 }
 
-/// Says whether a pointer ends here.
+/// Returns whether a pointer ends here.
 pub(super) fn ends(pointers: &[&[Part]]) -> bool {
     pointers.iter().any(|parts| parts.is_empty())
 }

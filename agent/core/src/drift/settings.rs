@@ -1,4 +1,4 @@
-//! What an application says about drift.
+//! An application's settings for drift.
 
 use std::collections::BTreeSet;
 
@@ -76,15 +76,15 @@ struct RuleFields {
     managers: BTreeSet<String>,
 }
 
-/// Why a rule cannot be.
+/// The reason why a rule is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum IgnoreRuleError {
-    /// It names nothing to ignore.
+    /// The rule names nothing to ignore.
     #[error(
         "a rule without `pointers` and `managers` ignores nothing: expected at least one of them"
     )]
     Empty,
-    /// Everybody's fields would be ignored.
+    /// The rule would ignore everybody's fields.
     #[error(
         "the manager `*` would ignore whatever anybody changes: set `mode: report`, or name managers"
     )]
@@ -125,7 +125,7 @@ impl IgnoreRule {
 }
 
 impl DriftSettings {
-    /// Returns what is ignored of one object.
+    /// Returns what is ignored in one object.
     pub fn ignored(&self, id: &ObjectId) -> Ignored {
         let mut ignored = Ignored::default();
         for rule in self.ignore.iter().filter(|rule| rule.concerns(id)) {

@@ -153,7 +153,7 @@ fn of_an_atomic_field_the_ignored_part_is_kept_and_the_rest_put_right() {
     );
 }
 
-/// Items as a `HTTPRoute` has them: by name, with a weight.
+/// Items as in an `HTTPRoute`: with a name and a weight.
 fn refs(items: &[(&str, u32)]) -> Value {
     let items = items
         .iter()
@@ -161,12 +161,12 @@ fn refs(items: &[(&str, u32)]) -> Value {
     json!({"refs": items.collect::<Vec<_>>()})
 }
 
-/// Live items in a list that somebody owns as a whole.
+/// Live items of a list that someone owns as a whole.
 fn atomic(items: &[(&str, u32)], owner: &str) -> Value {
     live(refs(items), &[(owner, json!({"f:spec": {"f:refs": {}}}))])
 }
 
-/// What somebody owns of a list with keys.
+/// The fields that someone owns in a list with keys.
 fn keyed(names: &[&str]) -> Value {
     let item = |name: &&str| {
         let key = format!("k:{}", json!({"name": name}));
@@ -317,7 +317,7 @@ fn items_without_names_are_known_by_what_is_not_ignored_and_else_by_their_place(
     );
 }
 
-/// Drift is seen by what is there: an apply that kept what a rule does not mean there would never end it.
+/// Drift is detected by the live object. An apply that kept a value that the rule does not match there would never end the drift.
 #[test]
 fn a_condition_is_about_the_item_as_it_is() {
     let item =
@@ -396,7 +396,7 @@ proptest! {
             (*name, if is_kept { weight(name) } else { 1 })
         }).collect();
         if rule == 2 {
-            // It is there if it was, whatever the source says.
+            // The item exists if it existed before, whatever the source says.
             expected.retain(|(name, _)| *name != "a");
             expected.extend(found.contains(&"a").then(|| ("a", weight("a"))));
         }
